@@ -1,1 +1,23 @@
-//! (being written)
+//! The wire between stsd and its clients: what is said ([`Request`], [`Reply`]) and how
+//! it is framed.
+//!
+//! One frame is a length and one message:
+//!
+//! ```text
+//! +----------------------+---------------------------------+
+//! | length: u32, big-end | message: bincode, `length` bytes |
+//! +----------------------+---------------------------------+
+//! ```
+//!
+//! A length of zero or above [`MAX_MESSAGE`] is refused before a byte of the message is
+//! read, so a peer never chooses how much we allocate. `docs/protocol.md` describes the
+//! messages byte by byte for other languages.
+
+mod frame;
+mod message;
+
+pub use frame::{FrameError, HEADER, MAX_MESSAGE, Message, message_length};
+pub use message::{
+    Credentials, Failure, FailureKind, LastFailure, ProfileStatus, Reply, Request, Status, VERSION,
+};
+pub use stsd_secret::SecretText;

@@ -1,0 +1,96 @@
+//! Decides how a message becomes bytes and back. The only file that knows bincode.
+
+use bincode::Options as _;
+use serde::{Serialize, de::DeserializeOwned};
+use zeroize::Zeroizing;
+
+use crate::{Reply, Request};
+
+/// Bytes before a message: its length as a big-endian `u32`.
+pub const HEADER: usize = 4;
+
+/// The largest message either side accepts, in bytes.
+pub const MAX_MESSAGE: usize = 64 * 1024;
+
+/// Why a frame cannot be understood.
+#[derive(Debug, PartialEq, Eq)]
+pub enum FrameError {
+    /// The announced length, in bytes, is zero or above [`MAX_MESSAGE`].
+    Length(usize),
+    /// The bytes are not one complete message of the expected kind.
+    Malformed,
+}
+
+impl std::fmt::Display for FrameError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Length(length) => {
+                write!(f, "frame of {length} bytes, allowed are 1 to {MAX_MESSAGE}")
+            }
+            Self::Malformed => f.write_str("frame is not a message of this protocol"),
+        }
+    }
+}
+
+impl std::error::Error for FrameError {}
+
+/// A message of this protocol: [`Request`] or [`Reply`], and nothing else.
+pub trait Message: Serialize + DeserializeOwned + sealed::Sealed {
+    /// Encodes the message with its header, ready to be written in one call.
+    ///
+    /// The buffer is wiped on drop and is never reallocated while it is filled, because
+    /// a reply holds secrets and a grown buffer would leave a copy of them behind.
+    ///
+    /// # Errors
+    /// [`FrameError::Length`] when the message would not be accepted by the other side.
+    fn frame(&self) -> Result<Zeroizing<Vec<u8>>, FrameError> {
+        let length = options()
+            .serialized_size(self)
+            .map_err(|_| FrameError::Length(MAX_MESSAGE + 1))?;
+        let length = u32::try_from(length).map_err(|_| FrameError::Length(MAX_MESSAGE + 1))?;
+        let mut bytes = Zeroizing::new(Vec::with_capacity(HEADER + length as usize));
+        bytes.extend_from_slice(&length.to_be_bytes());
+        options()
+            .serialize_into(&mut *bytes, self)
+            .map_err(|_| FrameError::Malformed)?;
+        Ok(bytes)
+    }
+
+    /// Decodes one complete message, without its header.
+    ///
+    /// # Errors
+    /// [`FrameError::Malformed`] when the bytes are anything but exactly one message;
+    /// leftovers are refused. What the bytes were is not told, because they may be secret.
+    fn decode(message: &[u8]) -> Result<Self, FrameError> {
+        options()
+            .deserialize(message)
+            .map_err(|_| FrameError::Malformed)
+    }
+}
+
+impl Message for Request {}
+impl Message for Reply {}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for crate::Request {}
+    impl Sealed for crate::Reply {}
+}
+
+/// Reads the length of the message that follows a header.
+///
+/// # Errors
+/// [`FrameError::Length`] when no such message can be meant.
+pub fn message_length(header: [u8; HEADER]) -> Result<usize, FrameError> {
+    let length = u32::from_be_bytes(header) as usize;
+    match length {
+        1..=MAX_MESSAGE => Ok(length),
+        _ => Err(FrameError::Length(length)),
+    }
+}
+
+/// Variable-length integers, trailing bytes refused, and never more than one frame's
+/// worth of data, whatever the message claims to hold.
+fn options() -> impl bincode::Options {
+    bincode::DefaultOptions::new().with_limit(MAX_MESSAGE as u64)
+}

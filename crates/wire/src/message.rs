@@ -1,0 +1,172 @@
+//! Decides what the two sides can say. New variants and new fields' messages go last:
+//! the position of a variant is its number on the wire, for ever.
+
+use serde::{Deserialize, Serialize};
+
+use crate::SecretText;
+
+/// The version of the protocol that this crate speaks.
+pub const VERSION: u16 = 1;
+
+/// What a client says. [`Request::Hello`] comes first on every connection and is written
+/// together with the first real request, so it costs no round trip.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// Opens a connection. Variant 0 for ever, so that every version can read it.
+    Hello {
+        /// The version the client speaks.
+        version: u16,
+    },
+    /// Asks for the credentials of a profile.
+    Credentials {
+        /// The profile's name in the daemon's configuration.
+        profile: String,
+        /// The credentials must live at least this long, in milliseconds.
+        minimum_life_millis: u64,
+        /// How long the caller waits for such credentials, in milliseconds.
+        patience_millis: u64,
+    },
+    /// Asks for the credentials of a profile now and again at each rotation, until the
+    /// client closes the connection.
+    Watch {
+        /// The profile's name in the daemon's configuration.
+        profile: String,
+    },
+    /// Asks what the daemon is doing.
+    Status,
+    /// Asks for a renewal now, and for its outcome.
+    Refresh {
+        /// The profile's name in the daemon's configuration.
+        profile: String,
+        /// How long the caller waits for the outcome, in milliseconds.
+        patience_millis: u64,
+    },
+    /// Asks the daemon to read its configuration again.
+    Reload,
+}
+
+/// What the daemon says. [`Reply::Hello`] precedes the first answer of a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// Answers [`Request::Hello`]. Variant 0 for ever.
+    Hello {
+        /// The version the daemon speaks.
+        version: u16,
+    },
+    /// Credentials that live as long as was asked.
+    Credentials(Credentials),
+    /// The best credentials there are: still valid, but for less long than was asked.
+    ShortCredentials(Credentials),
+    /// What the daemon is doing.
+    Status(Status),
+    /// The request was carried out: a renewal succeeded, or the configuration was read.
+    Done,
+    /// The request cannot be answered, and why.
+    Failure(Failure),
+}
+
+/// One role session as a caller uses it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Credentials {
+    /// The temporary AccessKey id, `STS.…`. An identifier, not a secret.
+    pub access_key_id: String,
+    /// The temporary AccessKey secret.
+    pub access_key_secret: SecretText,
+    /// The token that must accompany every request signed with the key.
+    pub security_token: SecretText,
+    /// When the session ends, in seconds since 1970-01-01 UTC, as the service said.
+    pub expiration_unix_seconds: i64,
+    /// When the session was obtained, in seconds since 1970-01-01 UTC by the service's clock.
+    pub issued_unix_seconds: i64,
+}
+
+/// An error that a program can branch on and a human can act on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What went wrong, for programs.
+    pub kind: FailureKind,
+    /// What went wrong, for humans. Never holds a secret.
+    pub message: String,
+    /// What to do about it, for humans. May be empty.
+    pub hint: String,
+}
+
+/// What a program can branch on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// No profile of that name is configured.
+    UnknownProfile,
+    /// This peer may not have that.
+    NotAllowed,
+    /// No valid credentials yet, for a reason of our own: none was asked for before, or
+    /// the patience was shorter than the first renewal.
+    NotYetAvailable,
+    /// STS refused the role session, and will refuse it again until something changes.
+    DeniedBySts,
+    /// STS cannot be reached, or answers with what cannot be used.
+    Unreachable,
+    /// STS is limiting our calls.
+    Throttled,
+    /// The two sides speak different versions of the protocol.
+    WrongVersion,
+    /// The daemon could not understand the frame; it closes the connection after saying so.
+    Malformed,
+    /// The daemon is stopping or has too much to do.
+    Busy,
+    /// The configuration cannot be used; the one in force stays in force.
+    BadConfig,
+}
+
+/// What the daemon is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The version of the daemon's package.
+    pub daemon_version: String,
+    /// The daemon's process.
+    pub pid: u32,
+    /// How long the daemon has been running, suspends included, in seconds.
+    pub uptime_seconds: u64,
+    /// The configuration in force.
+    pub config_path: String,
+    /// Every profile that the peer may know of, by name.
+    pub profiles: Vec<ProfileStatus>,
+}
+
+/// What the daemon knows about one profile. Durations are in seconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProfileStatus {
+    /// The profile's name.
+    pub name: String,
+    /// The role it becomes.
+    pub role_arn: String,
+    /// The AccessKey id of the current session, if there is one.
+    pub access_key_id: Option<String>,
+    /// When the current session ends, in seconds since 1970-01-01 UTC.
+    pub expiration_unix_seconds: Option<i64>,
+    /// How long the current session still lives.
+    pub remaining_seconds: Option<u64>,
+    /// How long the current session lived when it was obtained.
+    pub lifetime_seconds: Option<u64>,
+    /// When the next attempt is due; none while nobody asks for the profile.
+    pub next_attempt_seconds: Option<u64>,
+    /// Why the next attempt is made then, in words.
+    pub next_attempt_reason: String,
+    /// What went wrong last; none after a success.
+    pub last_failure: Option<LastFailure>,
+    /// Calls made to STS for this profile.
+    pub sts_calls: u64,
+    /// How many of those calls failed.
+    pub sts_failures: u64,
+    /// Credentials handed out.
+    pub hand_outs: u64,
+}
+
+/// The most recent failure of a profile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastFailure {
+    /// The failure as a caller would get it.
+    pub failure: Failure,
+    /// How long ago it happened, in seconds.
+    pub age_seconds: u64,
+}

@@ -1,0 +1,139 @@
+//! Every message against the bytes it had when it was first released: old frames must
+//! decode for ever, and what we send must not drift.
+//!
+//! A new message needs a new file: `UPDATE_GOLDEN=1 cargo test -p stsd-wire --test golden`
+//! writes the missing ones and never overwrites one.
+
+use std::{fmt::Debug, fs, path::PathBuf};
+
+use stsd_wire::{
+    Credentials, Failure, FailureKind, HEADER, LastFailure, Message, ProfileStatus, Reply, Request,
+    SecretText, Status, message_length,
+};
+
+fn check<M: Message + PartialEq + Debug>(name: &str, message: &M) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.bin"));
+    let frame = message.frame().unwrap();
+    if !path.exists() && std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&path, &*frame).unwrap();
+    }
+    let golden = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+
+    let (header, body) = golden.split_at(HEADER);
+    assert_eq!(
+        message_length(header.try_into().unwrap()),
+        Ok(body.len()),
+        "{name}: length"
+    );
+    assert_eq!(M::decode(body).as_ref(), Ok(message), "{name}: decoded");
+    assert_eq!(*frame, golden, "{name}: encoded again");
+
+    let mut longer = body.to_vec();
+    longer.push(0);
+    assert!(M::decode(&longer).is_err(), "{name}: a leftover byte");
+    assert!(M::decode(&body[..body.len() - 1]).is_err(), "{name}: cut");
+}
+
+fn credentials() -> Credentials {
+    Credentials {
+        access_key_id: "STS.EXAMPLEID".into(),
+        access_key_secret: SecretText::from("ExampleSecret".to_owned()),
+        security_token: SecretText::from("CAISexample/+token==".to_owned()),
+        expiration_unix_seconds: 1_795_475_758,
+        issued_unix_seconds: 1_795_472_158,
+    }
+}
+
+fn failure(kind: FailureKind) -> Failure {
+    Failure {
+        kind,
+        message: "no profile \"oss\"".into(),
+        hint: "run stsctl status".into(),
+    }
+}
+
+#[test]
+fn requests_are_what_they_always_were() {
+    check("request-hello", &Request::Hello { version: 1 });
+    check(
+        "request-credentials",
+        &Request::Credentials {
+            profile: "oss-upload".into(),
+            minimum_life_millis: 300_000,
+            patience_millis: 10_000,
+        },
+    );
+    check(
+        "request-watch",
+        &Request::Watch {
+            profile: "oss-upload".into(),
+        },
+    );
+    check("request-status", &Request::Status);
+    check(
+        "request-refresh",
+        &Request::Refresh {
+            profile: "oss-upload".into(),
+            patience_millis: 10_000,
+        },
+    );
+    check("request-reload", &Request::Reload);
+}
+
+#[test]
+fn replies_are_what_they_always_were() {
+    check("reply-hello", &Reply::Hello { version: 1 });
+    check("reply-credentials", &Reply::Credentials(credentials()));
+    check(
+        "reply-short-credentials",
+        &Reply::ShortCredentials(credentials()),
+    );
+    check("reply-done", &Reply::Done);
+    check(
+        "reply-status",
+        &Reply::Status(Status {
+            daemon_version: "0.1.0".into(),
+            pid: 4321,
+            uptime_seconds: 86_400,
+            config_path: "/etc/stsd/config.toml".into(),
+            profiles: vec![ProfileStatus {
+                name: "oss-upload".into(),
+                role_arn: "acs:ram::123456789012:role/oss-upload".into(),
+                access_key_id: Some("STS.EXAMPLEID".into()),
+                expiration_unix_seconds: Some(1_795_475_758),
+                remaining_seconds: Some(3_600),
+                lifetime_seconds: Some(3_600),
+                next_attempt_seconds: Some(1_800),
+                next_attempt_reason: "half of the session's life".into(),
+                last_failure: Some(LastFailure {
+                    failure: failure(FailureKind::Unreachable),
+                    age_seconds: 12,
+                }),
+                sts_calls: 3,
+                sts_failures: 1,
+                hand_outs: 1_000,
+            }],
+        }),
+    );
+}
+
+#[test]
+fn every_kind_of_failure_keeps_its_number() {
+    for (name, kind) in [
+        ("unknown-profile", FailureKind::UnknownProfile),
+        ("not-allowed", FailureKind::NotAllowed),
+        ("not-yet-available", FailureKind::NotYetAvailable),
+        ("denied-by-sts", FailureKind::DeniedBySts),
+        ("unreachable", FailureKind::Unreachable),
+        ("throttled", FailureKind::Throttled),
+        ("wrong-version", FailureKind::WrongVersion),
+        ("malformed", FailureKind::Malformed),
+        ("busy", FailureKind::Busy),
+        ("bad-config", FailureKind::BadConfig),
+    ] {
+        check(
+            &format!("reply-failure-{name}"),
+            &Reply::Failure(failure(kind)),
+        );
+    }
+}

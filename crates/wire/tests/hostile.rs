@@ -1,0 +1,50 @@
+//! Bytes that no honest peer sends: refused, never a panic, never a large allocation.
+
+use proptest::prelude::*;
+use stsd_wire::{FrameError, MAX_MESSAGE, Message, Reply, Request, message_length};
+
+#[test]
+fn a_length_is_refused_before_anything_is_read() {
+    for (header, expected) in [
+        ([0, 0, 0, 0], Err(FrameError::Length(0))),
+        ([0, 0, 0, 1], Ok(1)),
+        ([0, 1, 0, 0], Ok(MAX_MESSAGE)),
+        ([0, 1, 0, 1], Err(FrameError::Length(MAX_MESSAGE + 1))),
+        ([0xff; 4], Err(FrameError::Length(0xffff_ffff))),
+        (*b"GET ", Err(FrameError::Length(0x4745_5420))),
+    ] {
+        assert_eq!(message_length(header), expected, "{header:?}");
+    }
+}
+
+#[test]
+fn a_message_that_claims_more_than_it_holds_is_refused() {
+    // Variant 1 (credentials) whose profile claims a length of 2^64 - 1 bytes.
+    let mut message = vec![1, 253];
+    message.extend_from_slice(&[0xff; 8]);
+    assert_eq!(Request::decode(&message), Err(FrameError::Malformed));
+}
+
+#[test]
+fn a_message_too_large_for_the_other_side_is_never_sent() {
+    let profile = "x".repeat(MAX_MESSAGE);
+    assert!(Request::Watch { profile }.frame().is_err());
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_decoded_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        if let Ok(request) = Request::decode(&bytes) {
+            prop_assert_eq!(Request::decode(&request.frame().unwrap()[4..]), Ok(request));
+        }
+        let _ = Reply::decode(&bytes);
+    }
+
+    #[test]
+    fn requests_survive_the_wire(profile in ".{0,100}", minimum_life_millis: u64, patience_millis: u64) {
+        let request = Request::Credentials { profile, minimum_life_millis, patience_millis };
+        let frame = request.frame().unwrap();
+        prop_assert_eq!(message_length(frame[..4].try_into().unwrap()), Ok(frame.len() - 4));
+        prop_assert_eq!(Request::decode(&frame[4..]), Ok(request));
+    }
+}
