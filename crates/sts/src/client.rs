@@ -1,0 +1,238 @@
+//! Decides how one exchange with STS goes: build, sign, send, read, classify.
+
+use std::{error::Error as _, time::Duration};
+
+use jiff::{Timestamp, fmt::rfc2822};
+use reqwest::{
+    Response,
+    header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER},
+};
+use zeroize::Zeroizing;
+
+use crate::{
+    CallerIdentity, Endpoint, RoleSession, SecretText, SignedForm, StsError, answer::parse_json,
+    error::Circumstances, sign,
+};
+
+/// The version of the API that is spoken.
+const API_VERSION: &str = "2015-04-01";
+
+/// As the official SDKs have it.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// From the first byte sent to the last one read.
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Far above the largest answer seen (tokens are about 1 KB), and small enough that a
+/// hostile answer costs nothing.
+const LARGEST_ANSWER: usize = 256 * 1024;
+
+/// The credentials a request is signed with.
+#[derive(Debug, Clone)]
+pub struct SourceCredentials {
+    /// The AccessKey id. An identifier, not a secret.
+    pub access_key_id: String,
+    /// The AccessKey secret.
+    pub access_key_secret: SecretText,
+    /// Present when the credentials are themselves temporary.
+    pub security_token: Option<SecretText>,
+}
+
+/// The parameters of AssumeRole. Shapes are checked by the service, and by stsd before.
+#[derive(Debug, Clone, Copy)]
+pub struct AssumeRole<'a> {
+    /// `acs:ram::<account>:role/<name>`.
+    pub role_arn: &'a str,
+    /// 2 to 64 characters of `[A-Za-z0-9.@_-]`; appears in the audit trail.
+    pub role_session_name: &'a str,
+    /// 900 s up to the role's own maximum.
+    pub duration: Duration,
+    /// A session policy of at most 2,048 characters: the effective right is role AND policy.
+    pub policy: Option<&'a str>,
+    /// What a role of another account may ask for.
+    pub external_id: Option<&'a str>,
+    /// Who is behind the session; stays through role chains.
+    pub source_identity: Option<&'a str>,
+}
+
+/// A client of one STS endpoint.
+#[derive(Debug, Clone)]
+pub struct Sts {
+    http: reqwest::Client,
+    endpoint: Endpoint,
+}
+
+impl Sts {
+    /// Makes a client. Proxies are taken from the environment (`HTTPS_PROXY`, `NO_PROXY`
+    /// and their kin); certificates are checked against the system's roots.
+    ///
+    /// # Errors
+    /// [`StsError::Unreachable`] when TLS cannot be set up on this machine at all.
+    pub fn new(endpoint: Endpoint) -> Result<Self, StsError> {
+        // Fails when a provider is installed already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("stsd/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(TOTAL_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            // One call in half an hour: a kept connection would only be a timer that wakes us.
+            .pool_max_idle_per_host(0)
+            .build()
+            .map_err(|error| unreachable(&endpoint, error))?;
+        Ok(Self { http, endpoint })
+    }
+
+    /// Exchanges `source` for a session of a role. `now` is the time to sign with, by the
+    /// service's clock as far as it is known; the service takes 15 minutes either way.
+    ///
+    /// # Errors
+    /// [`StsError`]: each variant says what to do next.
+    pub async fn assume_role(
+        &self,
+        source: &SourceCredentials,
+        request: AssumeRole<'_>,
+        now: Timestamp,
+    ) -> Result<RoleSession, StsError> {
+        let duration = request.duration.as_secs().to_string();
+        let mut parameters = vec![
+            ("RoleArn", request.role_arn),
+            ("RoleSessionName", request.role_session_name),
+            ("DurationSeconds", &duration),
+        ];
+        let optional = [
+            ("Policy", request.policy),
+            ("ExternalId", request.external_id),
+            ("SourceIdentity", request.source_identity),
+        ];
+        parameters.extend(optional.into_iter().filter_map(|(k, v)| Some((k, v?))));
+        let (body, server_date) = self.call("AssumeRole", parameters, source, now).await?;
+        RoleSession::parse(&body, server_date)
+    }
+
+    /// Asks who `source` is. Needs no permission.
+    ///
+    /// # Errors
+    /// [`StsError`]: each variant says what to do next.
+    pub async fn caller_identity(
+        &self,
+        source: &SourceCredentials,
+        now: Timestamp,
+    ) -> Result<CallerIdentity, StsError> {
+        let call = self.call("GetCallerIdentity", Vec::new(), source, now);
+        parse_json(&call.await?.0)
+    }
+
+    async fn call(
+        &self,
+        action: &str,
+        mut parameters: Vec<(&str, &str)>,
+        source: &SourceCredentials,
+        now: Timestamp,
+    ) -> Result<(Zeroizing<Vec<u8>>, Option<Timestamp>), StsError> {
+        let timestamp = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let nonce = uuid::Uuid::new_v4().to_string();
+        parameters.extend([
+            ("Action", action),
+            ("Version", API_VERSION),
+            ("Format", "JSON"),
+            ("AccessKeyId", &source.access_key_id),
+            ("SignatureMethod", "HMAC-SHA1"),
+            ("SignatureVersion", "1.0"),
+            ("SignatureNonce", &nonce),
+            ("Timestamp", &timestamp),
+        ]);
+        let token = source.security_token.as_ref();
+        parameters.extend(token.map(|token| ("SecurityToken", token.expose())));
+
+        let owned = |(k, v): &(&str, &str)| ((*k).to_owned(), Zeroizing::new((*v).to_owned()));
+        let signed = sign::string_to_sign("POST", &parameters.iter().map(owned).collect());
+        let form = SignedForm::new("POST", parameters, &source.access_key_secret);
+        let response = self
+            .http
+            .post(self.endpoint.url())
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(bytes::Bytes::from_owner(form.body()))
+            .send()
+            .await
+            .map_err(|error| unreachable(&self.endpoint, error))?;
+
+        let circumstances = Circumstances {
+            http_status: response.status().as_u16(),
+            server_date: server_date(response.headers()),
+            retry_after: retry_after(response.headers()),
+        };
+        let succeeded = response.status().is_success();
+        let body = self.read(response).await?;
+        if succeeded {
+            return Ok((body, circumstances.server_date));
+        }
+        let secrets: Vec<_> = [&source.access_key_secret]
+            .into_iter()
+            .chain(token)
+            .collect();
+        Err(StsError::parse(&body, &circumstances, &signed, &secrets))
+    }
+
+    /// Reads an answer up to [`LARGEST_ANSWER`]; it may hold secrets, so it is wiped.
+    async fn read(&self, mut response: Response) -> Result<Zeroizing<Vec<u8>>, StsError> {
+        let mut body = Zeroizing::new(Vec::with_capacity(8 * 1024));
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) if body.len() + chunk.len() > LARGEST_ANSWER => {
+                    return Err(StsError::unreadable("the answer is too large"));
+                }
+                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+                Ok(None) => return Ok(body),
+                Err(error) if error.is_timeout() => {
+                    return Err(unreachable(&self.endpoint, error));
+                }
+                Err(_) => return Err(StsError::unreadable("the answer ends too early")),
+            }
+        }
+    }
+}
+
+/// Says why no answer came. `reqwest::Error` prints the whole URL unless told not to; the
+/// innermost cause is what a human can act on ("connection refused").
+fn unreachable(endpoint: &Endpoint, error: reqwest::Error) -> StsError {
+    let error = error.without_url();
+    let step = if error.is_timeout() {
+        "timed out"
+    } else if error.is_connect() {
+        "no connection"
+    } else {
+        "no answer"
+    };
+    let mut cause = error.source();
+    while let Some(deeper) = cause.and_then(std::error::Error::source) {
+        cause = Some(deeper);
+    }
+    let reason = match cause {
+        Some(cause) if !error.is_timeout() => format!("{step} ({cause})"),
+        _ => step.to_owned(),
+    };
+    StsError::Unreachable {
+        endpoint: endpoint.authority().to_owned(),
+        reason: crate::error::printable(&reason, 200),
+    }
+}
+
+fn server_date(headers: &HeaderMap) -> Option<Timestamp> {
+    let text = headers.get(DATE)?.to_str().ok()?;
+    // HTTP says GMT where RFC 2822 allows an offset; jiff reads both.
+    let zoned = rfc2822::parse(text).ok()?;
+    Some(zoned.timestamp())
+}
+
+/// Reads the throttle hint: `x-acs-retry-after`, in milliseconds as the official Python
+/// SDK reads it (alibabacloud_tea_openapi `utils.py`; no page gives the unit), else the
+/// standard `Retry-After` in seconds. Capped: a hint is no reason to stop for a day.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    const MOST: Duration = Duration::from_secs(300);
+    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
+    let hint = number("x-acs-retry-after")
+        .map(Duration::from_millis)
+        .or_else(|| number(RETRY_AFTER.as_str()).map(Duration::from_secs))?;
+    (!hint.is_zero()).then(|| hint.min(MOST))
+}

@@ -1,0 +1,148 @@
+//! Decides where STS is.
+
+use reqwest::Url;
+
+/// The address of one STS endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint(Url);
+
+/// Why an address cannot be an STS endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadEndpoint {
+    /// The region holds something other than lower-case letters, digits and hyphens.
+    #[error("a region is lower-case letters, digits and hyphens, such as cn-hongkong")]
+    Region,
+    /// The text is not an absolute URL.
+    #[error("an endpoint is an absolute URL, such as https://sts.cn-hongkong.aliyuncs.com")]
+    NotAUrl,
+    /// Plain HTTP to another machine would show the security token to the network.
+    #[error("an endpoint is https; http only to a literal loopback address")]
+    Insecure,
+    /// The URL holds more than a scheme, a host and a port.
+    #[error("an endpoint is a scheme, a host and a port, with nothing after them")]
+    TooMuch,
+}
+
+impl Endpoint {
+    /// Returns the global endpoint, `sts.aliyuncs.com`.
+    #[must_use]
+    pub fn global() -> Self {
+        Self::https("sts.aliyuncs.com")
+    }
+
+    /// Returns the endpoint of a region, `sts.<region>.aliyuncs.com`.
+    ///
+    /// # Errors
+    /// [`BadEndpoint::Region`].
+    pub fn regional(region: &str) -> Result<Self, BadEndpoint> {
+        valid_region(region)?;
+        Ok(Self::https(&format!("sts.{region}.aliyuncs.com")))
+    }
+
+    /// Returns the endpoint of a region inside its private network,
+    /// `sts-vpc.<region>.aliyuncs.com`. Not every region has one.
+    ///
+    /// # Errors
+    /// [`BadEndpoint::Region`].
+    pub fn vpc(region: &str) -> Result<Self, BadEndpoint> {
+        valid_region(region)?;
+        Ok(Self::https(&format!("sts-vpc.{region}.aliyuncs.com")))
+    }
+
+    /// Reads an endpoint of one's own: `https://host[:port]`, or `http://` to a literal
+    /// loopback address, which is what an emulator has.
+    ///
+    /// # Errors
+    /// [`BadEndpoint`], any variant but `Region`.
+    pub fn custom(url: &str) -> Result<Self, BadEndpoint> {
+        let url = Url::parse(url).map_err(|_| BadEndpoint::NotAUrl)?;
+        let loopback = match url.host() {
+            Some(url::Host::Ipv4(address)) => address.is_loopback(),
+            Some(url::Host::Ipv6(address)) => address.is_loopback(),
+            Some(url::Host::Domain(_)) => false,
+            None => return Err(BadEndpoint::NotAUrl),
+        };
+        match url.scheme() {
+            "https" => {}
+            "http" if loopback => {}
+            _ => return Err(BadEndpoint::Insecure),
+        }
+        let bare = url.path() == "/"
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+            && url.password().is_none();
+        if bare {
+            Ok(Self(url))
+        } else {
+            Err(BadEndpoint::TooMuch)
+        }
+    }
+
+    /// Returns the host and port for messages; an endpoint holds no secret.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        self.0.authority()
+    }
+
+    pub(crate) fn url(&self) -> Url {
+        self.0.clone()
+    }
+
+    fn https(host: &str) -> Self {
+        let url = Url::parse(&format!("https://{host}/"));
+        Self(url.expect("a host of letters, digits, hyphens and dots makes a URL"))
+    }
+}
+
+fn valid_region(region: &str) -> Result<(), BadEndpoint> {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let edges = region.starts_with('-') || region.ends_with('-');
+    if region.is_empty() || edges || region.len() > 40 || !region.bytes().all(allowed) {
+        return Err(BadEndpoint::Region);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BadEndpoint, Endpoint};
+
+    #[test]
+    fn endpoints_are_built_from_regions() {
+        let name = |endpoint: Endpoint| endpoint.url().to_string();
+        assert_eq!(name(Endpoint::global()), "https://sts.aliyuncs.com/");
+        assert_eq!(
+            name(Endpoint::regional("cn-hongkong").unwrap()),
+            "https://sts.cn-hongkong.aliyuncs.com/"
+        );
+        assert_eq!(
+            name(Endpoint::vpc("cn-beijing").unwrap()),
+            "https://sts-vpc.cn-beijing.aliyuncs.com/"
+        );
+        for region in ["", "CN", "a.b", "evil.com/", "-cn", "cn hongkong"] {
+            assert_eq!(
+                Endpoint::regional(region),
+                Err(BadEndpoint::Region),
+                "{region}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_custom_endpoint_never_sends_a_token_in_the_clear() {
+        let check = |url: &str, expected: Result<(), BadEndpoint>| {
+            assert_eq!(Endpoint::custom(url).map(|_| ()), expected, "{url}");
+        };
+        check("https://sts.example.com", Ok(()));
+        check("https://sts.example.com:8443/", Ok(()));
+        check("http://127.0.0.1:4000", Ok(()));
+        check("http://[::1]:4000", Ok(()));
+        check("http://sts.example.com", Err(BadEndpoint::Insecure));
+        check("http://localhost:4000", Err(BadEndpoint::Insecure));
+        check("ftp://127.0.0.1", Err(BadEndpoint::Insecure));
+        check("sts.example.com", Err(BadEndpoint::NotAUrl));
+        check("https://sts.example.com/path", Err(BadEndpoint::TooMuch));
+        check("https://user:pw@sts.example.com", Err(BadEndpoint::TooMuch));
+    }
+}

@@ -1,0 +1,353 @@
+//! Decides what each failure means for the caller: wait, correct something, or give up
+//! until something changes.
+//!
+//! Errors of the service are classified by their `Code` alone. The HTTP status is not
+//! reliable: the vendor's own pages give 400 or 404, and 400 or 403, for the same code.
+
+use std::{fmt, time::Duration};
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use crate::SecretText;
+
+/// What went wrong, as what to do next.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StsError {
+    /// Refused until somebody changes a key, a policy or a parameter. Ask again slowly.
+    #[error("sts refused: {0}")]
+    Denied(Refusal),
+    /// The source credentials are temporary and have ended. Renew them, then ask again.
+    #[error("sts refused the source credentials: {0}")]
+    SourceExpired(Refusal),
+    /// The request's time was more than 15 minutes off. Correct by `server_date`, once.
+    #[error("sts refused the request's time: {refusal}")]
+    Clock {
+        /// What the service said.
+        refusal: Refusal,
+        /// The service's clock, if it sent one.
+        server_date: Option<Timestamp>,
+    },
+    /// The nonce was seen before, most likely because a network replayed the request.
+    /// Ask again at once with a new one, once.
+    #[error("sts has seen the request's nonce: {0}")]
+    NonceUsed(Refusal),
+    /// Too many calls. Wait at least the hint, if there is one, then ask again.
+    #[error("sts is throttling: {refusal}")]
+    Throttled {
+        /// What the service said.
+        refusal: Refusal,
+        /// How long the service asked us to wait.
+        retry_after: Option<Duration>,
+    },
+    /// The service failed on its own side. Ask again after a while.
+    #[error("sts failed: {0}")]
+    Unavailable(Refusal),
+    /// No answer came. Ask again after a while.
+    #[error("sts is not reachable at {endpoint}: {reason}")]
+    Unreachable {
+        /// Host and port that were tried.
+        endpoint: String,
+        /// What failed, without any URL.
+        reason: String,
+    },
+    /// An answer came and is not one of STS. Ask again after a while.
+    #[error("sts answered what cannot be used: {reason}")]
+    Unreadable {
+        /// What is wrong with the answer, without quoting it.
+        reason: String,
+    },
+}
+
+/// What the service said when it refused, safe to print.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The service's error code, such as `NoPermission`.
+    pub code: String,
+    /// The service's message without secrets and control characters, in one line.
+    pub message: String,
+    /// The service's name for the call.
+    pub request_id: String,
+    /// The HTTP status it came with.
+    pub http_status: u16,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.code)?;
+        if !self.message.is_empty() {
+            write!(f, ": {}", self.message)?;
+        }
+        if !self.request_id.is_empty() {
+            write!(f, " (request {})", self.request_id)?;
+        }
+        Ok(())
+    }
+}
+
+/// What the headers of a refusal tell beside its body.
+#[derive(Default)]
+pub(crate) struct Circumstances {
+    pub http_status: u16,
+    pub server_date: Option<Timestamp>,
+    pub retry_after: Option<Duration>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ErrorBody {
+    code: String,
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    request_id: String,
+}
+
+impl StsError {
+    pub(crate) fn unreadable(reason: &str) -> Self {
+        Self::Unreadable {
+            reason: reason.to_owned(),
+        }
+    }
+
+    /// Reads a refusal. `signed` is the text we signed: the service echoes it when the
+    /// signature does not match, and it holds the security token.
+    pub(crate) fn parse(
+        body: &[u8],
+        circumstances: &Circumstances,
+        signed: &str,
+        secrets: &[&SecretText],
+    ) -> Self {
+        let http_status = circumstances.http_status;
+        let Ok(body) = serde_json::from_slice::<ErrorBody>(body) else {
+            return Self::Unreadable {
+                reason: format!("HTTP status {http_status} without an error of STS"),
+            };
+        };
+        let mut refusal = Refusal {
+            code: printable(&body.code, 80),
+            message: without_secrets(&body.message, signed, secrets),
+            request_id: printable(&body.request_id, 64),
+            http_status,
+        };
+        match refusal.code.as_str() {
+            "SignatureNonceUsed" => Self::NonceUsed(refusal),
+            "InvalidTimeStamp.Expired" => Self::Clock {
+                refusal,
+                server_date: circumstances.server_date,
+            },
+            "InvalidSecurityToken.Expired"
+            | "InvalidSecurityToken.Malformed"
+            | "InvalidSecurityToken.MismatchWithAccessKey"
+            | "AuthenticationFail.OIDCToken.Expired" => Self::SourceExpired(refusal),
+            "AuthenticationFail.OIDCToken.IssuerConfigurationBroken" => Self::Unavailable(refusal),
+            "SignatureDoesNotMatch" if body.message.contains(signed) => {
+                refusal.message = "the access key secret does not belong to the access key id \
+                                   (both sides signed the same text)"
+                    .to_owned();
+                Self::Denied(refusal)
+            }
+            code if code == "Throttling" || code.starts_with("Throttling.") => Self::Throttled {
+                refusal,
+                retry_after: circumstances.retry_after,
+            },
+            "ServiceUnavailable" | "InternalError" => Self::Unavailable(refusal),
+            code if is_permanent(code) => Self::Denied(refusal),
+            _ if http_status >= 500 || http_status == 429 => Self::Unavailable(refusal),
+            _ => Self::Denied(refusal),
+        }
+    }
+}
+
+/// Codes that stay until somebody changes something, whatever HTTP status they came with.
+fn is_permanent(code: &str) -> bool {
+    const FAMILIES: [&str; 9] = [
+        "AuthenticationFail.",
+        "EntityNotExist.",
+        "Forbidden",
+        "IncompleteSignature",
+        "Invalid",
+        "Missing",
+        "NoPermission",
+        "SignatureDoesNotMatch",
+        "Unsupported",
+    ];
+    const CODES: [&str; 2] = ["IllegalTimestamp", "NoSuchVersion"];
+    FAMILIES.iter().any(|family| code.starts_with(family)) || CODES.contains(&code)
+}
+
+/// Cuts what must not be printed: the echoed string to sign with all that follows it, and
+/// any secret of the request wherever it stands.
+fn without_secrets(message: &str, signed: &str, secrets: &[&SecretText]) -> String {
+    let lower = message.to_ascii_lowercase();
+    let cut = lower.find("string to sign").unwrap_or(message.len());
+    let mut text = message[..cut].replace(signed, "[redacted]");
+    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+        text = text.replace(secret.expose(), "[redacted]");
+    }
+    printable(&text, 300)
+}
+
+/// Makes foreign text safe for one line of a log or a terminal.
+pub(crate) fn printable(text: &str, most: usize) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(most)
+        .collect::<String>()
+        .trim()
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Circumstances, SecretText, StsError};
+    use std::time::Duration;
+
+    fn classify(code: &str, http_status: u16) -> StsError {
+        let body = format!(r#"{{"RequestId":"R-1","HostId":"h","Code":"{code}","Message":"m"}}"#);
+        let circumstances = Circumstances {
+            http_status,
+            server_date: Some("2026-11-24T00:00:00Z".parse().unwrap()),
+            retry_after: Some(Duration::from_millis(1500)),
+        };
+        StsError::parse(body.as_bytes(), &circumstances, "POST&%2F&x", &[])
+    }
+
+    fn check(expected: &str, codes: &[(&str, u16)]) {
+        for (code, status) in codes {
+            let variant = format!("{:?}", classify(code, *status));
+            let name = variant.split(['(', ' ']).next().unwrap();
+            assert_eq!(name, expected, "{code} with {status}");
+        }
+    }
+
+    #[test]
+    fn codes_that_pass_by_themselves_are_retried() {
+        check(
+            "Throttled",
+            &[
+                ("Throttling", 400),
+                ("Throttling.User", 400),
+                ("Throttling.User", 429),
+                ("Throttling.Api", 503),
+            ],
+        );
+        check(
+            "Unavailable",
+            &[
+                ("ServiceUnavailable", 503),
+                ("InternalError", 500),
+                ("SomethingNew", 502),
+                (
+                    "AuthenticationFail.OIDCToken.IssuerConfigurationBroken",
+                    401,
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn codes_that_we_can_correct_say_so() {
+        check("NonceUsed", &[("SignatureNonceUsed", 400)]);
+        check("Clock", &[("InvalidTimeStamp.Expired", 400)]);
+        check(
+            "SourceExpired",
+            &[
+                ("InvalidSecurityToken.Expired", 400),
+                ("InvalidSecurityToken.Malformed", 400),
+                ("InvalidSecurityToken.MismatchWithAccessKey", 400),
+                ("AuthenticationFail.OIDCToken.Expired", 401),
+            ],
+        );
+    }
+
+    #[test]
+    fn codes_that_stay_until_somebody_changes_something_are_denials() {
+        check(
+            "Denied",
+            &[
+                ("InvalidTimeStamp.Format", 400),
+                ("IllegalTimestamp", 400),
+                ("SignatureDoesNotMatch", 400),
+                ("SignatureDoesNotMatch", 403),
+                ("IncompleteSignature", 400),
+                ("InvalidAccessKeyId.NotFound", 404),
+                ("InvalidAccessKeyId.NotFound", 400),
+                ("InvalidAccessKeyId.Inactive", 400),
+                ("Forbidden.AccessKeyDisabled", 403),
+                ("MissingSecurityToken", 400),
+                ("NoPermission", 403),
+                ("EntityNotExist.Role", 404),
+                ("EntityNotExist.RoleArn", 404),
+                ("EntityNotExist.SAMLProvider", 404),
+                ("InvalidParameter.DurationSeconds", 400),
+                ("InvalidParameter.ExternalId", 400),
+                ("InvalidParameter.RoleArn", 400),
+                ("InvalidParameter.RoleSessionName", 400),
+                ("InvalidParameter.SerialNumber", 400),
+                ("InvalidParameter.TokenCode", 400),
+                ("InvalidParameter.PolicyGrammar", 400),
+                ("InvalidParameter.PolicySize", 400),
+                ("InvalidParameter.ContentType", 400),
+                ("InvalidParameter.Format", 400),
+                ("MissingParameter.RoleArn", 400),
+                ("MissingRoleArn", 400),
+                ("AuthenticationFail.ApiUsername", 403),
+                ("AuthenticationFail.ApiPassword", 403),
+                ("AuthenticationFail.NoPermission", 403),
+                ("AuthenticationFail.OIDCToken.AudienceNotMatch", 401),
+                ("AuthenticationFail.OIDCToken.IssuerNotMatch", 401),
+                ("AuthenticationFail.SAMLAssertion.Expired", 401),
+                ("AuthenticationFail.SAMLAssertion.Invalid", 401),
+                ("AuthenticationFail.IDPMetadata.Invalid", 401),
+                ("InvalidAction.NotFound", 404),
+                ("InvalidApi.NotFound", 404),
+                ("InvalidVersion", 400),
+                ("NoSuchVersion", 400),
+                ("InvalidProduct.NotFound", 404),
+                ("InvalidProtocol.NeedSsl", 400),
+                ("UnsupportedHTTPMethod", 400),
+                ("InvalidSignatureMethod", 400),
+                ("SomethingNew", 403),
+                // A gateway's status does not turn a refusal into an outage.
+                ("NoPermission", 503),
+            ],
+        );
+    }
+
+    #[test]
+    fn what_is_not_an_error_of_sts_is_unreadable() {
+        for body in ["", "<html>login</html>", "{}", "null", r#"{"Code":1}"#] {
+            let circumstances = Circumstances {
+                http_status: 502,
+                ..Circumstances::default()
+            };
+            let error = StsError::parse(body.as_bytes(), &circumstances, "x", &[]);
+            assert!(matches!(error, StsError::Unreadable { .. }), "{body}");
+        }
+    }
+
+    #[test]
+    fn an_echoed_string_to_sign_never_gets_out() {
+        let token = SecretText::from("CAISmarker/+token==".to_owned());
+        let signed = "POST&%2F&AccessKeyId%3DSTS.x%26SecurityToken%3DCAISmarker";
+        let check = |message: &str, expected: &str| {
+            let body = format!(r#"{{"Code":"SignatureDoesNotMatch","Message":"{message}"}}"#);
+            let error = StsError::parse(
+                body.as_bytes(),
+                &Circumstances::default(),
+                signed,
+                &[&token],
+            );
+            let text = format!("{error} {error:?}");
+            assert!(!text.contains("CAISmarker"), "{text}");
+            assert!(text.contains(expected), "{text}");
+        };
+        let head =
+            "Specified signature is not matched with our calculation. server string to sign is:";
+        check(&format!("{head}{signed}"), "does not belong to");
+        check(&format!("{head}POST&CAISmarker"), "not matched with our");
+        check("your token CAISmarker/+token== is bad", "[redacted]");
+        check("two\\nlines\\u001b[31m", "two lines [31m");
+    }
+}
