@@ -1,1 +1,180 @@
-//! (being written)
+//! Asks the stsd daemon for credentials: blocking, standard library only.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! let client = stsd_client::Client::from_environment();
+//! let answer = client.credentials("oss-upload", Duration::from_secs(300), Duration::from_secs(10))?;
+//! println!("{}", answer.credentials.access_key_id);
+//! # Ok::<(), stsd_client::Error>(())
+//! ```
+//!
+//! Every call opens a connection, asks, and has its answer within its patience or an
+//! [`Error`]. A connection costs about ten system calls; there is nothing to keep alive.
+
+mod connection;
+mod error;
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+pub use connection::Watch;
+pub use error::Error;
+pub use stsd_wire::{
+    Credentials, Failure, FailureKind, LastFailure, ProfileStatus, SecretText, Status,
+};
+
+use connection::Connection;
+use stsd_wire::{Reply, Request};
+
+/// How long a question may take that is answered from memory.
+const PROMPT: Duration = Duration::from_secs(5);
+
+/// The longest part of a caller's patience kept for the way there and back.
+const TRAVEL: Duration = Duration::from_millis(500);
+
+/// Where the system daemon listens.
+const SYSTEM_SOCKET: &str = "/run/stsd/stsd.sock";
+
+/// A way to one daemon.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// Tried in order; the first one that exists is the daemon's.
+    sockets: Vec<PathBuf>,
+}
+
+/// Credentials, and whether they live as long as was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Valid credentials.
+    pub credentials: Credentials,
+    /// True when they live for less than the minimum life that was asked.
+    pub short: bool,
+}
+
+impl Client {
+    /// Finds the daemon: `$STSD_SOCKET`, else `$XDG_RUNTIME_DIR/stsd/stsd.sock`, else
+    /// `/run/stsd/stsd.sock`. Touches nothing yet.
+    #[must_use]
+    pub fn from_environment() -> Self {
+        let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
+        if let Some(path) = variable("STSD_SOCKET") {
+            return Self::at(path);
+        }
+        let user = variable("XDG_RUNTIME_DIR").map(|dir| Path::new(&dir).join("stsd/stsd.sock"));
+        Self {
+            sockets: user.into_iter().chain([SYSTEM_SOCKET.into()]).collect(),
+        }
+    }
+
+    /// Uses one socket and no other.
+    #[must_use]
+    pub fn at(socket: impl Into<PathBuf>) -> Self {
+        Self {
+            sockets: vec![socket.into()],
+        }
+    }
+
+    /// Asks for credentials of `profile` that live at least `minimum_life`, and returns
+    /// within `patience`. A tenth of it, at most half a second, is kept for the way there
+    /// and back; the daemon may use the rest. Both are sent in milliseconds.
+    ///
+    /// # Errors
+    /// [`Error`]; [`Error::Refused`] holds what the daemon said.
+    pub fn credentials(
+        &self,
+        profile: &str,
+        minimum_life: Duration,
+        patience: Duration,
+    ) -> Result<Answer, Error> {
+        let request = Request::Credentials {
+            profile: profile.to_owned(),
+            minimum_life_millis: millis(minimum_life),
+            patience_millis: millis(patience - TRAVEL.min(patience / 10)),
+        };
+        answer(self.ask(&request, patience)?)
+    }
+
+    /// Asks for credentials of `profile` now and at every rotation. The iterator ends when
+    /// the daemon does.
+    ///
+    /// # Errors
+    /// [`Error`], when the question cannot be asked.
+    pub fn watch(&self, profile: &str) -> Result<Watch, Error> {
+        let mut connection = Connection::open(&self.sockets, PROMPT)?;
+        connection.send(&Request::Watch {
+            profile: profile.to_owned(),
+        })?;
+        Ok(Watch::new(connection))
+    }
+
+    /// Asks what the daemon is doing.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn status(&self) -> Result<Status, Error> {
+        match self.ask(&Request::Status, PROMPT)? {
+            Reply::Status(status) => Ok(status),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Asks for a renewal now and waits for its outcome for `patience`.
+    ///
+    /// # Errors
+    /// [`Error`]; [`Error::Refused`] says why the renewal failed.
+    pub fn refresh(&self, profile: &str, patience: Duration) -> Result<(), Error> {
+        let request = Request::Refresh {
+            profile: profile.to_owned(),
+            patience_millis: millis(patience - TRAVEL.min(patience / 10)),
+        };
+        done(self.ask(&request, patience)?)
+    }
+
+    /// Asks the daemon to read its configuration again.
+    ///
+    /// # Errors
+    /// [`Error`]; [`Error::Refused`] says what is wrong with the configuration, and then
+    /// the one in force stays in force.
+    pub fn reload(&self) -> Result<(), Error> {
+        done(self.ask(&Request::Reload, PROMPT)?)
+    }
+
+    fn ask(&self, request: &Request, patience: Duration) -> Result<Reply, Error> {
+        let mut connection = Connection::open(&self.sockets, patience)?;
+        connection.send(request)?;
+        connection.receive()
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn answer(reply: Reply) -> Result<Answer, Error> {
+    let (credentials, short) = match reply {
+        Reply::Credentials(credentials) => (credentials, false),
+        Reply::ShortCredentials(credentials) => (credentials, true),
+        other => return Err(unexpected(other)),
+    };
+    Ok(Answer { credentials, short })
+}
+
+fn done(reply: Reply) -> Result<(), Error> {
+    match reply {
+        Reply::Done => Ok(()),
+        other => Err(unexpected(other)),
+    }
+}
+
+/// What is left when an answer is not the one that was asked for. The reply itself is not
+/// told: it may hold credentials.
+fn unexpected(reply: Reply) -> Error {
+    match reply {
+        Reply::Failure(failure) => Error::Refused(failure),
+        _ => Error::Protocol("the daemon answered another question".to_owned()),
+    }
+}

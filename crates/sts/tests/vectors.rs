@@ -1,5 +1,7 @@
 //! The signer against requests that the official SDKs signed.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{collections::BTreeMap, fs, path::Path};
 
 use serde_json::Value;

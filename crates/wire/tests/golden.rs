@@ -4,6 +4,8 @@
 //! A new message needs a new file: `UPDATE_GOLDEN=1 cargo test -p stsd-wire --test golden`
 //! writes the missing ones and never overwrites one.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{fmt::Debug, fs, path::PathBuf};
 
 use stsd_wire::{

@@ -1,0 +1,75 @@
+//! Decides what can go wrong between a client and its daemon.
+
+use std::{io, path::PathBuf};
+
+use stsd_wire::{Failure, FailureKind, FrameError};
+
+/// Why there is no answer, or what the daemon said instead of one.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No daemon listens at any of the places tried.
+    #[error("no daemon at {}: {source}", list(tried))]
+    NotReachable {
+        /// The sockets tried.
+        tried: Vec<PathBuf>,
+        /// Why the last one could not be used.
+        source: io::Error,
+    },
+    /// The daemon took the question and did not answer in time.
+    #[error("the daemon did not answer in time")]
+    TimedOut,
+    /// The connection broke before an answer was complete.
+    #[error("the connection to the daemon broke: {0}")]
+    Broken(io::Error),
+    /// The daemon said something that this client cannot understand.
+    #[error("the daemon does not speak this protocol: {0}")]
+    Protocol(String),
+    /// The daemon answered that it cannot.
+    #[error("{}", .0.message)]
+    Refused(Failure),
+}
+
+impl Error {
+    /// What a human can do about it, in one line; may be empty.
+    #[must_use]
+    pub fn hint(&self) -> &str {
+        match self {
+            Self::NotReachable { .. } => "start it with `stsd`, or point STSD_SOCKET at its socket",
+            Self::TimedOut => "look at the daemon's log; ask `stsctl status`",
+            Self::Broken(_) => "look at the daemon's log; it may be restarting",
+            Self::Protocol(_) => "check that STSD_SOCKET is the socket of stsd, and its version",
+            Self::Refused(failure) => &failure.hint,
+        }
+    }
+
+    /// The exit code that the project's programs end with for this error.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::NotReachable { .. } | Self::TimedOut | Self::Broken(_) => 3,
+            Self::Protocol(_) => 8,
+            Self::Refused(failure) => match failure.kind {
+                FailureKind::UnknownProfile => 4,
+                FailureKind::NotAllowed => 5,
+                FailureKind::DeniedBySts => 7,
+                FailureKind::WrongVersion | FailureKind::Malformed => 8,
+                FailureKind::BadConfig => 2,
+                _ => 6,
+            },
+        }
+    }
+}
+
+impl From<FrameError> for Error {
+    fn from(error: FrameError) -> Self {
+        Self::Protocol(error.to_string())
+    }
+}
+
+fn list(paths: &[PathBuf]) -> String {
+    let shown: Vec<_> = paths
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    shown.join(" or ")
+}

@@ -1,0 +1,129 @@
+//! Decides what was typed means.
+
+use std::{path::PathBuf, time::Duration};
+
+use lexopt::prelude::*;
+
+use crate::document::Format;
+
+pub(crate) const HELP: &str = "\
+Prints the current credentials of a profile as one JSON document.
+
+Usage: sts-shim [OPTIONS] [PROFILE]
+
+PROFILE defaults to $STSD_PROFILE, else to `default`.
+
+Options:
+  --format FORMAT   union (default), aliyun, oss, aws, uri or env
+  --min-life TIME   credentials must live at least this long (default 0s)
+  --patience TIME   how long to wait for them at the most (default 10s)
+  --socket PATH     the daemon's socket, instead of $STSD_SOCKET or the usual places
+  --help, --version
+
+TIME is a number with a unit: 500ms, 30s, 20m, 1h.
+
+Exit codes: 0 done, 2 usage, 3 daemon not reachable, 4 unknown profile, 5 not allowed,
+6 no valid credentials yet, 7 refused by STS, 8 protocol version, 70 bug.
+";
+
+/// What to do.
+pub(crate) enum Action {
+    Help,
+    Version,
+    Print(Options),
+}
+
+pub(crate) struct Options {
+    pub profile: Option<String>,
+    pub format: Format,
+    pub minimum_life: Duration,
+    pub patience: Duration,
+    pub socket: Option<PathBuf>,
+}
+
+pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Action, lexopt::Error> {
+    let mut options = Options {
+        profile: None,
+        format: Format::Union,
+        minimum_life: Duration::ZERO,
+        patience: Duration::from_secs(10),
+        socket: None,
+    };
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("help") | Short('h') => return Ok(Action::Help),
+            Long("version") | Short('V') => return Ok(Action::Version),
+            Long("format") => {
+                options.format = parser.value()?.parse_with(|name| {
+                    Format::from_name(name).ok_or(format!("the formats are {}", Format::NAMES))
+                })?;
+            }
+            Long("min-life") => options.minimum_life = parser.value()?.parse_with(duration)?,
+            Long("patience") => options.patience = parser.value()?.parse_with(duration)?,
+            Long("socket") => options.socket = Some(parser.value()?.into()),
+            Value(profile) if options.profile.is_none() => {
+                options.profile = Some(profile.string()?);
+            }
+            _ => return Err(argument.unexpected()),
+        }
+    }
+    if options.patience.is_zero() {
+        return Err("--patience must be above zero".into());
+    }
+    Ok(Action::Print(options))
+}
+
+/// Reads `500ms`, `30s`, `20m` or `1h`.
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    const SHAPE: &str = "a time is a number with a unit: 500ms, 30s, 20m, 1h";
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| SHAPE)?;
+    let millis = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(SHAPE),
+    };
+    let total = number
+        .checked_mul(millis)
+        .filter(|total| *total <= 30 * 86_400_000);
+    Ok(Duration::from_millis(
+        total.ok_or("a time is at most 30 days")?,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::duration;
+    use std::time::Duration;
+
+    #[test]
+    fn times_carry_their_unit() {
+        let check = |text, millis: Option<u64>| {
+            assert_eq!(
+                duration(text).ok(),
+                millis.map(Duration::from_millis),
+                "{text}"
+            );
+        };
+        check("500ms", Some(500));
+        check("30s", Some(30_000));
+        check("20m", Some(1_200_000));
+        check("1h", Some(3_600_000));
+        check("0s", Some(0));
+        for text in [
+            "",
+            "30",
+            "s",
+            "-1s",
+            "1.5s",
+            "1 s",
+            "99999999999999999999s",
+            "9999h",
+        ] {
+            check(text, None);
+        }
+    }
+}
