@@ -1,2 +1,76 @@
-//! (being written)
-fn main() {}
+//! `stsd`: arguments, logging, listeners, signals, and then [`stsd::run`].
+
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use anyhow::{Context as _, Result};
+use stsd::{World, clock::SystemClock, config, harden, listen, options, options::Action};
+use stsd_sts::Sts;
+use tracing::{error, info};
+
+mod signals;
+
+fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter.unwrap_or_else(|_| "info".into()))
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr)
+        .init();
+    let outcome = match options::parse(lexopt::Parser::from_env()) {
+        Ok(Action::Help) => io::stdout()
+            .write_all(options::HELP.as_bytes())
+            .map_err(Into::into),
+        Ok(Action::Version) => {
+            writeln!(io::stdout(), "stsd {}", env!("CARGO_PKG_VERSION")).map_err(Into::into)
+        }
+        Ok(Action::Check(options)) => check(&options),
+        Ok(Action::Run(options)) => run(&options),
+        Err(error) => {
+            error!("{error:#}; see stsd --help");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn check(options: &options::Options) -> Result<()> {
+    let config = config::load(&options.config, &options::name_parts()?)?;
+    let count = config.profiles.len();
+    Ok(writeln!(
+        io::stdout(),
+        "{}: {count} profiles, no mistakes",
+        config.path.display()
+    )?)
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn run(options: &options::Options) -> Result<()> {
+    harden::at_start();
+    let parts = options::name_parts()?;
+    let config = config::load(&options.config, &parts)?;
+    let (stop, hangup) = signals::watch().context("signals cannot be watched")?;
+    let (listeners, _bound) = listen::open(options)?;
+    info!(config = %config.path.display(), "stsd {} is ready", env!("CARGO_PKG_VERSION"));
+
+    let path = options.config.clone();
+    let world = World {
+        load: Box::new(move || config::load(&path, &parts)),
+        exchange: |endpoint| Sts::new(endpoint.clone()),
+        clock: Arc::new(SystemClock),
+        access: options.access(),
+        hangup,
+    };
+    stsd::run(config, listeners, world, stop).await?;
+    info!("stopped");
+    Ok(())
+}

@@ -1,0 +1,393 @@
+//! Decides what the configuration means: TOML in, [`Config`] out, once. Every mistake is
+//! named with file, line, key, what is allowed and what to do.
+
+use std::{
+    collections::BTreeMap,
+    fmt, fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde::Deserialize;
+use stsd_sts::Endpoint;
+use toml::Spanned;
+
+use crate::{
+    profile::{
+        self, Invalid, NameParts, ProfileName, RoleArn, RoleSessionName, SessionDuration,
+        SessionPolicy,
+    },
+    source::Source,
+};
+
+/// A configuration file is small; more than this is some other file.
+const LARGEST_FILE: usize = 1024 * 1024;
+
+/// What the daemon is to do.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file it was read from.
+    pub path: PathBuf,
+    /// Where STS is.
+    pub endpoint: Endpoint,
+    /// What callers may ask for.
+    pub profiles: BTreeMap<ProfileName, Arc<Profile>>,
+}
+
+/// One thing that callers may ask for: an identity and the role it becomes.
+#[derive(Debug, PartialEq)]
+pub struct Profile {
+    /// The name callers use.
+    pub name: ProfileName,
+    /// Who we are.
+    pub source: Source,
+    /// What we become.
+    pub role_arn: RoleArn,
+    /// What the audit trail shows.
+    pub role_session_name: RoleSessionName,
+    /// How long each session is asked to live.
+    pub duration: SessionDuration,
+    /// What narrows the role.
+    pub policy: Option<SessionPolicy>,
+    /// What a role of another account may ask for.
+    pub external_id: Option<String>,
+    /// Who is behind the session.
+    pub source_identity: Option<String>,
+    /// Renewed from the start and for ever, whether anybody asks or not.
+    pub keep_warm: bool,
+}
+
+/// One mistake, ready to be printed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// The configuration file.
+    pub file: PathBuf,
+    /// The line, from 1.
+    pub line: usize,
+    /// The key, with its table.
+    pub key: String,
+    /// What is wrong, or what is allowed.
+    pub problem: String,
+    /// What to do.
+    pub hint: String,
+}
+
+/// Everything that is wrong with a configuration; never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistakes(pub Vec<Mistake>);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    region: Option<Spanned<String>>,
+    #[serde(default)]
+    vpc: bool,
+    endpoint: Option<Spanned<String>>,
+    #[serde(default)]
+    source: BTreeMap<Spanned<String>, RawSource>,
+    #[serde(default)]
+    profile: BTreeMap<Spanned<String>, RawProfile>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawSource {
+    #[serde(rename = "type")]
+    kind: Spanned<String>,
+    access_key_file: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawProfile {
+    source: Spanned<String>,
+    role_arn: Spanned<String>,
+    role_session_name: Option<Spanned<String>>,
+    duration: Option<Spanned<String>>,
+    policy_file: Option<Spanned<String>>,
+    external_id: Option<Spanned<String>>,
+    source_identity: Option<Spanned<String>>,
+    #[serde(default)]
+    keep_warm: bool,
+}
+
+/// Reads and checks a configuration with all the files it names.
+///
+/// # Errors
+/// [`Mistakes`], as many as could be found.
+pub fn load(path: &Path, parts: &NameParts) -> Result<Config, Mistakes> {
+    let mut reader = Reader {
+        path,
+        text: String::new(),
+        mistakes: Vec::new(),
+    };
+    let hint = "write it as docs/configuration.md shows, or set STSD_CONFIG";
+    match fs::read_to_string(path) {
+        Ok(text) if text.len() <= LARGEST_FILE => reader.text = text,
+        Ok(_) => reader.mistake(0, "", "is larger than 1 MiB", hint),
+        Err(error) => reader.mistake(0, "", &format!("cannot be read: {error}"), hint),
+    }
+    if !reader.mistakes.is_empty() {
+        return Err(Mistakes(reader.mistakes));
+    }
+    match toml::from_str::<Raw>(&reader.text) {
+        Ok(raw) => reader.config(raw, parts),
+        Err(error) => {
+            let at = error.span().map_or(0, |span| span.start);
+            let message = without_values(error.message());
+            let key = key_at(&reader.text, at);
+            reader.mistake(at, &key, &message, "see docs/configuration.md");
+            Err(Mistakes(reader.mistakes))
+        }
+    }
+}
+
+struct Reader<'a> {
+    path: &'a Path,
+    text: String,
+    mistakes: Vec<Mistake>,
+}
+
+impl Reader<'_> {
+    fn config(mut self, raw: Raw, parts: &NameParts) -> Result<Config, Mistakes> {
+        let endpoint = self.endpoint(&raw);
+        let mut sources = BTreeMap::new();
+        for (name, source) in &raw.source {
+            let read = self.source(name.get_ref(), source);
+            sources.insert(name.get_ref().clone(), read);
+        }
+        let mut profiles = BTreeMap::new();
+        for (name, raw) in &raw.profile {
+            if let Some(profile) = self.profile(name, raw, &sources, parts) {
+                profiles.insert(profile.name.clone(), Arc::new(profile));
+            }
+        }
+        if raw.profile.is_empty() {
+            let hint = "add a [profile.NAME] table as docs/configuration.md shows";
+            self.mistake(0, "profile", "there is no profile", hint);
+        }
+        match endpoint {
+            Some(endpoint) if self.mistakes.is_empty() => Ok(Config {
+                path: self.path.to_owned(),
+                endpoint,
+                profiles,
+            }),
+            _ => Err(Mistakes(self.mistakes)),
+        }
+    }
+
+    fn endpoint(&mut self, raw: &Raw) -> Option<Endpoint> {
+        let (key, span, made) = match (&raw.endpoint, &raw.region) {
+            (Some(url), _) => ("endpoint", url.span(), Endpoint::custom(url.get_ref())),
+            (None, Some(region)) if raw.vpc => {
+                ("region", region.span(), Endpoint::vpc(region.get_ref()))
+            }
+            (None, Some(region)) => (
+                "region",
+                region.span(),
+                Endpoint::regional(region.get_ref()),
+            ),
+            (None, None) if raw.vpc => {
+                self.mistake(
+                    0,
+                    "vpc",
+                    "a vpc endpoint needs a region",
+                    "add region = \"…\"",
+                );
+                return None;
+            }
+            (None, None) => return Some(Endpoint::global()),
+        };
+        made.map_err(|error| {
+            let hint = "the regions are listed in the service's documentation of its endpoints";
+            self.mistake(span.start, key, &error.to_string(), hint);
+        })
+        .ok()
+    }
+
+    fn source(&mut self, name: &str, raw: &RawSource) -> Option<Source> {
+        let table = format!("source.{name}");
+        if raw.kind.get_ref() != "access-key" {
+            let hint = "set type = \"access-key\"";
+            let at = raw.kind.span().start;
+            self.mistake(
+                at,
+                &format!("{table}.type"),
+                "a source's type is access-key",
+                hint,
+            );
+            return None;
+        }
+        let file = self.beside(raw.access_key_file.get_ref());
+        Source::access_key_file(&file)
+            .map_err(|error| {
+                let problem = format!("{} {error}", file.display());
+                let at = raw.access_key_file.span().start;
+                self.mistake(
+                    at,
+                    &format!("{table}.access_key_file"),
+                    &problem,
+                    error.hint(),
+                );
+            })
+            .ok()
+    }
+
+    fn profile(
+        &mut self,
+        name: &Spanned<String>,
+        raw: &RawProfile,
+        sources: &BTreeMap<String, Option<Source>>,
+        parts: &NameParts,
+    ) -> Option<Profile> {
+        let table = format!("profile.{}", name.get_ref());
+        let at = name.span().start;
+        let name = self.checked(ProfileName::new(name.get_ref()), at, &table)?;
+
+        let source = sources.get(raw.source.get_ref());
+        if source.is_none() {
+            let known: Vec<_> = sources.keys().map(String::as_str).collect();
+            let problem = format!("no source of that name; there are: {}", known.join(", "));
+            let hint = "name a [source.NAME] of this file";
+            self.mistake(
+                raw.source.span().start,
+                &format!("{table}.source"),
+                &problem,
+                hint,
+            );
+        }
+        let role_arn = self.value(&raw.role_arn, &table, "role_arn", RoleArn::new);
+        let default = Spanned::new(0..0, "{user}-{host}".to_owned());
+        let template = raw.role_session_name.as_ref().unwrap_or(&default);
+        let expand = |text: &str| RoleSessionName::expand(text, parts, &name);
+        let session_name = self.value(template, &table, "role_session_name", expand);
+        let duration = match &raw.duration {
+            Some(duration) => self.value(duration, &table, "duration", SessionDuration::new),
+            None => Some(SessionDuration::DEFAULT),
+        };
+        let policy = self.policy(raw.policy_file.as_ref(), &table);
+        let mut optional = |value: &Option<Spanned<String>>, key, check: Check| {
+            let value = value.as_ref()?;
+            self.value(value, &table, key, check)
+        };
+        let external_id = optional(&raw.external_id, "external_id", profile::external_id);
+        let source_identity = optional(
+            &raw.source_identity,
+            "source_identity",
+            profile::source_identity,
+        );
+        Some(Profile {
+            name,
+            source: source?.clone()?,
+            role_arn: role_arn?,
+            role_session_name: session_name?,
+            duration: duration?,
+            policy,
+            external_id,
+            source_identity,
+            keep_warm: raw.keep_warm,
+        })
+    }
+
+    fn policy(&mut self, file: Option<&Spanned<String>>, table: &str) -> Option<SessionPolicy> {
+        let file = file?;
+        let path = self.beside(file.get_ref());
+        let policy = match fs::read_to_string(&path) {
+            Ok(text) => SessionPolicy::new(&text).map_err(|error| error.to_string()),
+            Err(error) => Err(format!("cannot be read: {error}")),
+        };
+        policy
+            .map_err(|problem| {
+                let key = format!("{table}.policy_file");
+                let problem = format!("{}: {problem}", path.display());
+                self.mistake(file.span().start, &key, &problem, "correct that file");
+            })
+            .ok()
+    }
+
+    fn value<T>(
+        &mut self,
+        value: &Spanned<String>,
+        table: &str,
+        key: &str,
+        check: impl Fn(&str) -> Result<T, Invalid>,
+    ) -> Option<T> {
+        let checked = check(value.get_ref());
+        self.checked(checked, value.span().start, &format!("{table}.{key}"))
+    }
+
+    fn checked<T>(&mut self, checked: Result<T, Invalid>, at: usize, key: &str) -> Option<T> {
+        checked
+            .map_err(|error| {
+                let hint = "see docs/configuration.md for what each key takes";
+                self.mistake(at, key, &error.to_string(), hint);
+            })
+            .ok()
+    }
+
+    /// Paths are relative to the configuration file.
+    fn beside(&self, file: &str) -> PathBuf {
+        self.path.parent().unwrap_or(Path::new(".")).join(file)
+    }
+
+    fn mistake(&mut self, at: usize, key: &str, problem: &str, hint: &str) {
+        let before = self.text.get(..at).unwrap_or_default();
+        self.mistakes.push(Mistake {
+            file: self.path.to_owned(),
+            line: 1 + before.matches('\n').count(),
+            key: key.to_owned(),
+            problem: problem.to_owned(),
+            hint: hint.to_owned(),
+        });
+    }
+}
+
+type Check = fn(&str) -> Result<String, Invalid>;
+
+/// Returns the key on the line at a byte, if the line has the shape of one.
+fn key_at(text: &str, at: usize) -> String {
+    let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+    let line = text[start..].lines().next().unwrap_or_default();
+    let key = line.split('=').next().unwrap_or_default().trim();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-[]".contains(c);
+    let shown = line.contains('=') || line.starts_with('[');
+    if shown && key.len() <= 80 && key.chars().all(plain) {
+        key.trim_matches(['[', ']']).to_owned()
+    } else {
+        String::new()
+    }
+}
+
+/// The parser quotes values that have the wrong type, and a misplaced value may be a secret.
+fn without_values(message: &str) -> String {
+    let mut text = String::new();
+    let mut parts = message.split('"');
+    text.push_str(parts.next().unwrap_or_default());
+    while let (Some(_), Some(after)) = (parts.next(), parts.next()) {
+        text.push('…');
+        text.push_str(after);
+    }
+    text.replace('\n', " ")
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: ", self.file.display(), self.line)?;
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        write!(f, "{} (hint: {})", self.problem, self.hint)
+    }
+}
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, mistake) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "\n" };
+            write!(f, "{separator}{mistake}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Mistakes {}

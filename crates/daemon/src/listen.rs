@@ -1,0 +1,223 @@
+//! Decides where we listen, and that nobody else can stand there.
+
+use std::{
+    fs::{self, DirBuilder, File, Metadata},
+    io::{self, ErrorKind},
+    os::unix::{
+        fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
+        net::UnixStream as StdUnixStream,
+    },
+    path::{Path, PathBuf},
+};
+
+use anyhow::anyhow;
+use listenfd::ListenFd;
+use nix::{
+    fcntl::{Flock, FlockArg},
+    sys::stat::{Mode, umask},
+    unistd::geteuid,
+};
+use tokio::net::{UnixListener, UnixSocket};
+use tracing::info;
+
+use crate::options::Options;
+
+/// As many callers as the kernel allows by default may wait to be accepted; a thousand
+/// programs that start at once must not be turned away.
+const BACKLOG: u32 = 4096;
+
+/// Who is meant to reach the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// One user: directory 0700, socket 0600.
+    User,
+    /// The whole machine: directory not writable by others, socket 0666; the access rules
+    /// decide.
+    System,
+}
+
+/// Where a socket of ours stands; dropping it takes the socket away.
+#[derive(Debug)]
+pub struct Place {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+/// Why we cannot listen there.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Another daemon answers there.
+    #[error("another daemon is listening at {0} already")]
+    Live(PathBuf),
+    /// Something that is not a socket stands there.
+    #[error("{0} exists and is not a socket")]
+    NotASocket(PathBuf),
+    /// Somebody else could put their own socket there.
+    #[error("the directory {path} is not safe for a socket: {reason}")]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The system refused.
+    #[error("cannot listen at {path}: {source}")]
+    Io {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl ListenError {
+    /// What a human can do about it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Live(_) => "use that one, or stop it, or set STSD_SOCKET to another path",
+            Self::NotASocket(_) => "move it away, or set STSD_SOCKET to another path",
+            Self::Directory { .. } => {
+                "make it yours with mode 0700, or set STSD_SOCKET to a path in such a directory"
+            }
+            Self::Io { .. } => "check the path and its permissions",
+        }
+    }
+}
+
+/// Listens on the sockets that systemd hands over, which are used as they are and never
+/// unlinked, else on a socket of our own.
+///
+/// # Errors
+/// [`ListenError`], with its hint.
+pub fn open(options: &Options) -> anyhow::Result<(Vec<UnixListener>, Option<Place>)> {
+    let mut handed = ListenFd::from_env();
+    let mut listeners = Vec::new();
+    for index in 0..handed.len() {
+        let Some(listener) = handed.take_unix_listener(index)? else {
+            continue;
+        };
+        listener.set_nonblocking(true)?;
+        listeners.push(UnixListener::from_std(listener)?);
+    }
+    if !listeners.is_empty() {
+        info!("listening on the socket of systemd");
+        return Ok((listeners, None));
+    }
+    let path = options.socket()?;
+    let (listener, place) = bind(&path, options.reach())
+        .map_err(|error| anyhow!("{error} (hint: {})", error.hint()))?;
+    info!(socket = %path.display(), "listening");
+    Ok((vec![listener], Some(place)))
+}
+
+/// Makes the socket: checks the directory, replaces what a dead daemon left, refuses what
+/// a live one holds.
+///
+/// # Errors
+/// [`ListenError`]; nothing was changed that belongs to somebody else.
+pub fn bind(path: &Path, reach: Reach) -> Result<(UnixListener, Place), ListenError> {
+    let io = |source| ListenError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let directory = path.parent().filter(|it| !it.as_os_str().is_empty());
+    let directory = directory.ok_or_else(|| io(ErrorKind::InvalidInput.into()))?;
+    prepare(directory, reach).map_err(io)?;
+    check(directory, reach)?;
+
+    // Two daemons that start at once take turns here, so neither unlinks the other's socket.
+    let _turn = Flock::lock(File::open(directory).map_err(io)?, FlockArg::LockExclusive)
+        .map_err(|(_, error)| io(error.into()))?;
+    make_way(path, io)?;
+
+    let mask = match reach {
+        Reach::User => 0o177,
+        Reach::System => 0o111,
+    };
+    let before = umask(Mode::from_bits_truncate(mask));
+    let listener = UnixSocket::new_stream()
+        .and_then(|socket| socket.bind(path).map(|()| socket))
+        .and_then(|socket| socket.listen(BACKLOG));
+    umask(before);
+    let listener = listener.map_err(io)?;
+    let metadata = fs::symlink_metadata(path).map_err(io)?;
+    let place = Place {
+        path: path.to_owned(),
+        device: metadata.dev(),
+        inode: metadata.ino(),
+    };
+    Ok((listener, place))
+}
+
+fn prepare(directory: &Path, reach: Reach) -> io::Result<()> {
+    let mode = match reach {
+        Reach::User => 0o700,
+        Reach::System => 0o755,
+    };
+    match DirBuilder::new().mode(mode).create(directory) {
+        // The mode is subject to the umask, which is there to take away, not to decide.
+        Ok(()) => fs::set_permissions(directory, fs::Permissions::from_mode(mode)),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn check(directory: &Path, reach: Reach) -> Result<(), ListenError> {
+    let unsafe_because = |reason: String| ListenError::Directory {
+        path: directory.to_owned(),
+        reason,
+    };
+    let metadata =
+        fs::symlink_metadata(directory).map_err(|error| unsafe_because(error.to_string()))?;
+    if !metadata.is_dir() {
+        return Err(unsafe_because("it is not a directory".to_owned()));
+    }
+    let ours = geteuid().as_raw();
+    if metadata.uid() != ours {
+        return Err(unsafe_because(format!(
+            "it belongs to uid {}",
+            metadata.uid()
+        )));
+    }
+    let forbidden = match reach {
+        Reach::User => 0o077,
+        Reach::System => 0o022,
+    };
+    let mode = metadata.permissions().mode() & 0o7777;
+    if mode & forbidden != 0 {
+        return Err(unsafe_because(format!("its mode is {mode:04o}")));
+    }
+    Ok(())
+}
+
+/// Removes a socket that nobody listens at any more.
+fn make_way(path: &Path, io: impl Fn(io::Error) -> ListenError) -> Result<(), ListenError> {
+    let metadata: Metadata = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(io(error)),
+    };
+    if !metadata.file_type().is_socket() {
+        return Err(ListenError::NotASocket(path.to_owned()));
+    }
+    match StdUnixStream::connect(path) {
+        Ok(_) => Err(ListenError::Live(path.to_owned())),
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(io)
+        }
+        Err(error) => Err(io(error)),
+    }
+}
+
+impl Drop for Place {
+    /// Takes the socket away, unless it has been replaced by somebody else's since.
+    fn drop(&mut self) {
+        let ours = fs::symlink_metadata(&self.path)
+            .is_ok_and(|it| (it.dev(), it.ino()) == (self.device, self.inode));
+        if ours {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Pure arithmetic: when is the next attempt due, and may this still be served.
+
+use std::time::Duration;
+
+use crate::clock::BootTime;
+
+/// Before this much remaining life every SDK is still content: the widest window known is
+/// ossfs's 20 minutes, and a renewal needs some time of its own.
+const WIDEST_WINDOW: Duration = Duration::from_secs(25 * 60);
+
+/// The longest pause between two attempts that may succeed by waiting.
+pub const BACKOFF_CAP: Duration = Duration::from_secs(60);
+
+/// The pause between two attempts that can only succeed when somebody changes something.
+const SLOW_PROBE: Duration = Duration::from_secs(5 * 60);
+
+/// No attempt follows another sooner than this.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
+
+/// When a session began and ends, on the boot-time clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifetime {
+    /// When the session was asked for.
+    pub began: BootTime,
+    /// From when it must not be used any more.
+    pub ends: BootTime,
+}
+
+impl Lifetime {
+    /// Returns how long the session may still be used.
+    #[must_use]
+    pub fn remaining(&self, now: BootTime) -> Duration {
+        self.ends.since(now)
+    }
+
+    /// Returns how long the session was to live when it was obtained.
+    #[must_use]
+    pub fn length(&self) -> Duration {
+        self.ends.since(self.began)
+    }
+
+    /// Tells whether the session may be handed out to somebody who needs it for
+    /// `minimum_life`. Never true for one that has ended.
+    #[must_use]
+    pub fn serves(&self, minimum_life: Duration, now: BootTime) -> bool {
+        let remaining = self.remaining(now);
+        remaining > Duration::ZERO && remaining >= minimum_life
+    }
+
+    /// Tells whether a renewal would give a caller noticeably more life. Without this, a
+    /// caller who asks for all of a session's life would cost a call each time.
+    #[must_use]
+    pub fn worth_renewing(&self, now: BootTime) -> bool {
+        now.since(self.began) >= self.length() / 10
+    }
+}
+
+/// Returns when a session should be renewed: around half of its life, spread by `jitter`
+/// (0 to 1, stable for a host and profile), and never so late that an SDK's own window
+/// opens first, where the session is long enough for that.
+#[must_use]
+pub fn renewal_due(lifetime: &Lifetime, jitter: f64) -> BootTime {
+    let length = lifetime.length();
+    let spread = length.mul_f64(0.45 + 0.10 * jitter.clamp(0.0, 1.0));
+    let earliest = length.mul_f64(0.45);
+    let latest = length.saturating_sub(WIDEST_WINDOW).max(earliest);
+    lifetime.began + spread.min(latest)
+}
+
+/// Returns the pause after the `failures`-th failure in a row that may pass by itself:
+/// exponential with full jitter (`random` from 0 to 1), shorter as the end of what is being
+/// served comes near, and never shorter than the service asked for.
+#[must_use]
+pub fn retry_pause(
+    failures: u32,
+    remaining: Option<Duration>,
+    hint: Option<Duration>,
+    random: f64,
+) -> Duration {
+    let doubled = Duration::from_secs(1) * 2_u32.saturating_pow(failures.saturating_sub(1).min(16));
+    let mut ceiling = doubled.min(BACKOFF_CAP);
+    if let Some(remaining) = remaining.filter(|it| !it.is_zero()) {
+        ceiling = ceiling.min((remaining / 4).max(Duration::from_secs(1)));
+    }
+    let pause = ceiling.mul_f64(random.clamp(0.0, 1.0)).max(SHORTEST_PAUSE);
+    pause.max(hint.unwrap_or_default())
+}
+
+/// Returns the pause after a refusal that only somebody's change can lift.
+#[must_use]
+pub fn probe_pause(random: f64) -> Duration {
+    SLOW_PROBE.mul_f64(0.75 + 0.5 * random.clamp(0.0, 1.0))
+}
+
+/// Tells whether a profile that was last asked for `idle` ago may go to sleep.
+#[must_use]
+pub fn may_sleep(idle: Duration, session_length: Duration) -> bool {
+    idle > session_length * 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn minutes(count: u64) -> Duration {
+        Duration::from_secs(count * 60)
+    }
+
+    fn session(length: Duration) -> Lifetime {
+        let began = BootTime::from_duration(minutes(1000));
+        Lifetime {
+            began,
+            ends: began + length,
+        }
+    }
+
+    #[test]
+    fn renewal_is_near_half_life_and_before_any_sdks_window() {
+        let check = |length: u64, jitter: f64, at_seconds: u64| {
+            let session = session(minutes(length));
+            let due = renewal_due(&session, jitter).since(session.began);
+            let expected = Duration::from_secs(at_seconds);
+            assert!(
+                due.abs_diff(expected) < Duration::from_millis(1),
+                "{length} min, jitter {jitter}: {due:?}"
+            );
+        };
+        check(60, 0.0, 27 * 60);
+        check(60, 0.5, 30 * 60);
+        check(60, 1.0, 33 * 60);
+        check(720, 1.0, 396 * 60);
+        // 50 minutes: half would be 25 to 27.5, so the window cuts the spread.
+        check(50, 1.0, 25 * 60);
+        // Too short for the window: the plain half, never a spin.
+        check(15, 0.0, 405);
+        check(15, 1.0, 495);
+        check(1, 0.5, 30);
+    }
+
+    #[test]
+    fn an_expired_session_serves_nobody() {
+        let session = session(minutes(60));
+        let at = |minute: u64| session.began + minutes(minute);
+        assert!(session.serves(Duration::ZERO, at(59)));
+        assert!(session.serves(minutes(30), at(30)));
+        assert!(!session.serves(minutes(31), at(30)));
+        assert!(!session.serves(Duration::ZERO, at(60)));
+        assert!(!session.serves(Duration::ZERO, at(6000)));
+    }
+
+    #[test]
+    fn retries_back_off_and_tighten_as_the_end_comes_near() {
+        let check = |failures, remaining, hint, random, expected_ms: u64| {
+            let pause = retry_pause(failures, remaining, hint, random);
+            assert_eq!(
+                pause.as_millis(),
+                u128::from(expected_ms),
+                "{failures} {remaining:?}"
+            );
+        };
+        check(1, None, None, 1.0, 1_000);
+        check(1, None, None, 0.0, 200);
+        check(4, None, None, 1.0, 8_000);
+        check(9, None, None, 1.0, 60_000);
+        check(u32::MAX, None, None, 1.0, 60_000);
+        check(9, Some(minutes(1)), None, 1.0, 15_000);
+        check(9, Some(Duration::from_secs(2)), None, 1.0, 1_000);
+        check(1, None, Some(minutes(2)), 0.0, 120_000);
+    }
+
+    #[test]
+    fn asking_for_all_of_a_sessions_life_is_not_worth_a_call_each_time() {
+        let session = session(minutes(60));
+        assert!(!session.worth_renewing(session.began + minutes(5)));
+        assert!(session.worth_renewing(session.began + minutes(6)));
+    }
+}

@@ -1,0 +1,382 @@
+//! Decides how one connection goes: Hello, then requests, each with its answer.
+
+use std::{io, sync::Arc, time::Duration};
+
+use stsd_wire::{
+    Failure, FailureKind, FrameError, HEADER, Message as _, Reply, Request, VERSION, message_length,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::UnixStream,
+    sync::oneshot,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::{Service, convert, ended, stopping};
+use crate::{
+    peer::Peer,
+    store::{Entry, Outcome, Session},
+};
+
+/// How long a peer may take over what it has begun: its Hello, the rest of a frame, or
+/// the reading of an answer. A greeted peer may rest between requests for as long as it likes.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// No caller waits longer than this, whatever it asks for.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(600);
+
+/// What a request usually needs, header included.
+const USUAL_REQUEST: usize = 256;
+
+/// How often a caller's profile may change under it while it waits.
+const MOST_RELOADS: usize = 3;
+
+/// Length of an encoded `Reply::Hello`: header, variant and a version below 251.
+const HELLO: usize = HEADER + 2;
+
+/// One connection and what is known of it.
+struct Connection<'a> {
+    stream: &'a mut UnixStream,
+    service: &'a Service,
+    peer: &'a Peer,
+    /// Bytes that have come and are not yet a request.
+    inbox: Vec<u8>,
+    /// Our Hello goes out with the first answer.
+    hello_sent: bool,
+}
+
+/// Answers a peer until it leaves, errs or the daemon stops.
+pub(super) async fn run(
+    stream: &mut UnixStream,
+    service: &Service,
+    peer: &Peer,
+    stop: &CancellationToken,
+) -> io::Result<()> {
+    let mut connection = Connection {
+        stream,
+        service,
+        peer,
+        inbox: Vec::with_capacity(USUAL_REQUEST),
+        hello_sent: false,
+    };
+    let refusal = tokio::select! {
+        biased;
+        () = stop.cancelled() => Some(stopping()),
+        refusal = connection.converse() => refusal?,
+    };
+    match refusal {
+        Some(failure) => connection.reply(&Reply::Failure(failure)).await,
+        None => Ok(()),
+    }
+}
+
+/// Tells a peer why it is not answered.
+pub(super) async fn refuse(stream: &mut UnixStream, failure: Failure) -> io::Result<()> {
+    let mut bytes = frame(&Reply::Hello { version: VERSION })?.to_vec();
+    bytes.extend_from_slice(&frame(&Reply::Failure(failure))?);
+    write(stream, &bytes).await
+}
+
+impl Connection<'_> {
+    /// Returns why the peer has to be turned away, or nothing when it left.
+    async fn converse(&mut self) -> io::Result<Option<Failure>> {
+        match self.next_request(Some(DEADLINE)).await? {
+            Ok(Some(Request::Hello { version: VERSION })) => {}
+            Ok(Some(Request::Hello { version })) => return Ok(Some(wrong_version(version))),
+            Ok(Some(_)) => return Ok(Some(malformed("a connection begins with Hello"))),
+            Ok(None) => return Ok(None),
+            Err(error) => return Ok(Some(malformed(&error.to_string()))),
+        }
+        loop {
+            match self.next_request(None).await? {
+                Ok(Some(request)) => self.answer(request).await?,
+                Ok(None) => return Ok(None),
+                Err(error) => return Ok(Some(malformed(&error.to_string()))),
+            }
+        }
+    }
+
+    /// Reads the next request; nothing when the peer has left. `deadline` counts for its
+    /// first byte, the rest must always come in time.
+    async fn next_request(
+        &mut self,
+        deadline: Option<Duration>,
+    ) -> io::Result<Result<Option<Request>, FrameError>> {
+        loop {
+            match take_request(&mut self.inbox) {
+                Ok(None) => {}
+                Ok(Some(request)) => return Ok(Ok(Some(request))),
+                Err(error) => return Ok(Err(error)),
+            }
+            let deadline = if self.inbox.is_empty() {
+                deadline
+            } else {
+                Some(DEADLINE)
+            };
+            let read = self.stream.read_buf(&mut self.inbox);
+            let count = match deadline {
+                Some(deadline) => timeout(deadline, read).await??,
+                None => read.await?,
+            };
+            if count == 0 {
+                return Ok(Ok(None));
+            }
+        }
+    }
+
+    async fn answer(&mut self, request: Request) -> io::Result<()> {
+        match request {
+            Request::Credentials {
+                profile,
+                minimum_life_millis,
+                patience_millis,
+            } => {
+                let minimum_life = Duration::from_millis(minimum_life_millis);
+                let patience = Duration::from_millis(patience_millis);
+                self.credentials(&profile, minimum_life, patience).await
+            }
+            Request::Watch { profile } => self.watch(&profile).await,
+            Request::Status => {
+                let status = convert::status(self.service);
+                self.reply(&Reply::Status(status)).await
+            }
+            Request::Refresh {
+                profile,
+                patience_millis,
+            } => {
+                let patience = Duration::from_millis(patience_millis);
+                let reply = self.refresh(&profile, patience).await;
+                self.reply(&reply).await
+            }
+            Request::Reload => {
+                let reply = self.reload().await;
+                self.reply(&reply).await
+            }
+            Request::Hello { .. } => Err(ended("a second Hello")),
+        }
+    }
+
+    /// The hand-out: one lookup, and one write of bytes that are ready.
+    async fn credentials(
+        &mut self,
+        profile: &str,
+        minimum_life: Duration,
+        patience: Duration,
+    ) -> io::Result<()> {
+        let entry = match self.find(profile) {
+            Ok(entry) => entry,
+            Err(failure) => return self.reply(&Reply::Failure(failure)).await,
+        };
+        let clock = &*self.service.clock;
+        if let Some(session) = entry.current(minimum_life, clock.boot()) {
+            return self.hand_out(&entry, &session, false).await;
+        }
+        let patience = patience.min(LONGEST_PATIENCE);
+        let began = clock.boot();
+        let mut entry = entry;
+        for _ in 0..MOST_RELOADS {
+            let left = patience.saturating_sub(clock.boot().since(began));
+            let failure = match entry.wait_for(minimum_life, left, clock).await {
+                Outcome::Ready(session) => return self.hand_out(&entry, &session, false).await,
+                Outcome::Short(session) => return self.hand_out(&entry, &session, true).await,
+                Outcome::Failed(failed) => convert::failed(&failed),
+                Outcome::NotYet => convert::not_yet(),
+                Outcome::Removed => match self.find(profile) {
+                    Ok(changed) => {
+                        entry = changed;
+                        continue;
+                    }
+                    Err(failure) => failure,
+                },
+            };
+            return self.reply(&Reply::Failure(failure)).await;
+        }
+        self.reply(&Reply::Failure(convert::not_yet())).await
+    }
+
+    async fn hand_out(&mut self, entry: &Entry, session: &Session, short: bool) -> io::Result<()> {
+        entry.count_hand_out();
+        debug!(
+            profile = %entry.profile.name,
+            peer = %self.peer,
+            access_key_id = session.access_key_id,
+            remaining_s = session.lifetime.remaining(self.service.clock.boot()).as_secs(),
+            short,
+            "credentials handed out"
+        );
+        if short {
+            let reply = Reply::ShortCredentials(convert::credentials(session));
+            return self.reply(&reply).await;
+        }
+        let bytes = convert::prepared(session).map_err(ended)?;
+        let bytes = if self.hello_sent {
+            &bytes[HELLO..]
+        } else {
+            bytes
+        };
+        self.hello_sent = true;
+        write(self.stream, bytes).await
+    }
+
+    /// Sends credentials now and at each rotation, until the peer leaves.
+    async fn watch(&mut self, profile: &str) -> io::Result<()> {
+        let clock = Arc::clone(&self.service.clock);
+        let entry = match self.find(profile) {
+            Ok(entry) => entry,
+            Err(failure) => return self.reply(&Reply::Failure(failure)).await,
+        };
+        let mut changes = entry.subscribe();
+        let mut sent: Option<Arc<Session>> = None;
+        entry.wake.notify_one();
+        loop {
+            let snapshot = changes.borrow_and_update().clone();
+            if snapshot.removed {
+                let failure = convert::unknown_profile(profile);
+                self.reply(&Reply::Failure(failure)).await?;
+                return Err(ended("the watched profile was removed"));
+            }
+            let session = entry.current(Duration::ZERO, clock.boot());
+            if let Some(session) = session.filter(|new| !is_same(sent.as_ref(), new)) {
+                self.hand_out(&entry, &session, false).await?;
+                sent = Some(session);
+            }
+            tokio::select! {
+                changed = changes.changed() => changed.map_err(ended)?,
+                left = self.stream.read_u8() => {
+                    left?;
+                    return Err(ended("a request on a connection that watches"));
+                }
+            }
+        }
+    }
+
+    async fn refresh(&mut self, profile: &str, patience: Duration) -> Reply {
+        let entry = match self.find(profile) {
+            Ok(entry) => entry,
+            Err(failure) => return Reply::Failure(failure),
+        };
+        match entry.refresh(patience.min(LONGEST_PATIENCE)).await {
+            Ok(()) => Reply::Done,
+            Err(Some(failed)) => Reply::Failure(convert::failed(&failed)),
+            Err(None) => Reply::Failure(convert::not_yet()),
+        }
+    }
+
+    async fn reload(&mut self) -> Reply {
+        let (tell, told) = oneshot::channel();
+        if self.service.reload.send(tell).await.is_err() {
+            return Reply::Failure(stopping());
+        }
+        match told.await {
+            Ok(Ok(())) => Reply::Done,
+            Ok(Err(mistakes)) => Reply::Failure(convert::failure(
+                FailureKind::BadConfig,
+                &mistakes.to_string(),
+                "the running configuration stays in force; correct the file and reload again",
+            )),
+            Err(_) => Reply::Failure(stopping()),
+        }
+    }
+
+    fn find(&self, profile: &str) -> Result<Arc<Entry>, Failure> {
+        if !self.service.access.may_have_credentials(self.peer) {
+            return Err(convert::no_credentials_allowed());
+        }
+        let entry = self.service.store.find(profile);
+        entry.ok_or_else(|| convert::unknown_profile(profile))
+    }
+
+    async fn reply(&mut self, reply: &Reply) -> io::Result<()> {
+        let mut bytes = frame(reply)?;
+        if !self.hello_sent {
+            let mut with_hello = frame(&Reply::Hello { version: VERSION })?;
+            with_hello.reserve_exact(bytes.len());
+            with_hello.extend_from_slice(&bytes);
+            bytes = with_hello;
+            self.hello_sent = true;
+        }
+        write(self.stream, &bytes).await
+    }
+}
+
+/// Takes one complete request off the front. A frame that is too long is refused by its
+/// header alone; the inbox grows only by what has really come.
+fn take_request(inbox: &mut Vec<u8>) -> Result<Option<Request>, FrameError> {
+    let Some((header, rest)) = inbox.split_first_chunk::<HEADER>() else {
+        return Ok(None);
+    };
+    let length = message_length(*header)?;
+    let Some(message) = rest.get(..length) else {
+        return Ok(None);
+    };
+    let request = Request::decode(message)?;
+    inbox.drain(..HEADER + length);
+    Ok(Some(request))
+}
+
+fn frame(reply: &Reply) -> io::Result<zeroize::Zeroizing<Vec<u8>>> {
+    reply.frame().map_err(ended)
+}
+
+async fn write(stream: &mut UnixStream, bytes: &[u8]) -> io::Result<()> {
+    // The socket's buffer nearly always takes an answer whole; only a peer that does not
+    // read needs a timer.
+    let written = match stream.try_write(bytes) {
+        Ok(count) if count == bytes.len() => return Ok(()),
+        Ok(count) => count,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+        Err(error) => return Err(error),
+    };
+    timeout(DEADLINE, stream.write_all(&bytes[written..])).await?
+}
+
+fn is_same(sent: Option<&Arc<Session>>, new: &Arc<Session>) -> bool {
+    sent.is_some_and(|sent| Arc::ptr_eq(sent, new))
+}
+
+fn malformed(reason: &str) -> Failure {
+    convert::failure(
+        FailureKind::Malformed,
+        reason,
+        "docs/protocol.md describes the frames; is this a client of stsd?",
+    )
+}
+
+fn wrong_version(theirs: u16) -> Failure {
+    let side = if theirs > VERSION { "daemon" } else { "client" };
+    convert::failure(
+        FailureKind::WrongVersion,
+        &format!("the client speaks protocol version {theirs}, the daemon {VERSION}"),
+        &format!("upgrade the {side}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HELLO, take_request};
+    use stsd_wire::{Message as _, Reply, Request, VERSION};
+
+    #[test]
+    fn hello_is_as_long_as_we_say() {
+        assert_eq!(
+            Reply::Hello { version: VERSION }.frame().unwrap().len(),
+            HELLO
+        );
+    }
+
+    #[test]
+    fn requests_are_taken_one_by_one_as_they_come() {
+        let mut bytes = Request::Hello { version: 1 }.frame().unwrap().to_vec();
+        bytes.extend_from_slice(&Request::Status.frame().unwrap());
+        let mut inbox = Vec::new();
+        let mut taken = Vec::new();
+        for byte in bytes {
+            inbox.push(byte);
+            taken.extend(take_request(&mut inbox).unwrap());
+        }
+        assert_eq!(taken, [Request::Hello { version: 1 }, Request::Status]);
+        assert!(inbox.is_empty());
+    }
+}
