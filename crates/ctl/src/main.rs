@@ -1,2 +1,76 @@
-//! (being written)
-fn main() {}
+//! `stsctl`: the human's command. What was typed → what it means → exit code; errors are
+//! printed in one place, with their hint on a line of its own.
+
+mod arguments;
+mod demo;
+mod status;
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use anyhow::Result;
+use arguments::{Arguments, Command};
+use clap::Parser as _;
+use stsd_client::{Client, Credentials, Error};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let known = error.downcast_ref::<Error>();
+            let mut stderr = io::stderr().lock();
+            let _ = writeln!(stderr, "stsctl: {error:#}");
+            if let Some(hint) = known.map(Error::hint).filter(|hint| !hint.is_empty()) {
+                let _ = writeln!(stderr, "hint: {hint}");
+            }
+            ExitCode::from(known.map_or(1, Error::exit_code))
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<()> {
+    let client = arguments
+        .socket
+        .map_or_else(Client::from_environment, Client::at);
+    match arguments.command {
+        Command::Status { json } => status::show(&client.status()?, json),
+        Command::Get {
+            profile,
+            min_life,
+            patience,
+        } => show(
+            &client
+                .credentials(&profile, min_life, patience)?
+                .credentials,
+        ),
+        Command::Refresh { profile, patience } => {
+            client.refresh(&profile, patience)?;
+            say(&format!("{profile}: renewed"))
+        }
+        Command::Reload => {
+            client.reload()?;
+            say("configuration read again")
+        }
+        Command::Demo => demo::run(),
+    }
+}
+
+/// A human asked for the secrets, so here they are; nobody else is told.
+fn show(credentials: &Credentials) -> Result<()> {
+    let expiration = jiff::Timestamp::from_second(credentials.expiration_unix_seconds)?;
+    let document = serde_json::json!({
+        "access_key_id": credentials.access_key_id,
+        "access_key_secret": credentials.access_key_secret.expose(),
+        "security_token": credentials.security_token.expose(),
+        "expiration": expiration.to_string(),
+    });
+    say(&serde_json::to_string_pretty(&document)?)
+}
+
+/// Prints a line; a reader that has left is an error like any other.
+fn say(line: &str) -> Result<()> {
+    Ok(writeln!(io::stdout(), "{line}")?)
+}

@@ -62,8 +62,10 @@ impl Lifetime {
 pub fn renewal_due(lifetime: &Lifetime, jitter: f64) -> BootTime {
     let length = lifetime.length();
     let spread = length.mul_f64(0.45 + 0.10 * jitter.clamp(0.0, 1.0));
-    let earliest = length.mul_f64(0.45);
-    let latest = length.saturating_sub(WIDEST_WINDOW).max(earliest);
+    let latest = match length.checked_sub(WIDEST_WINDOW) {
+        Some(latest) if length >= WIDEST_WINDOW * 2 => latest,
+        _ => length,
+    };
     lifetime.began + spread.min(latest)
 }
 

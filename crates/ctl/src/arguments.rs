@@ -1,0 +1,74 @@
+//! Decides what can be typed.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Parser, Subcommand};
+
+/// Look after stsd, the local daemon for Alibaba Cloud credentials.
+#[derive(Parser)]
+#[command(
+    version,
+    about,
+    after_help = "Exit codes: 0 done, 1 other failure, 2 usage or \
+bad configuration, 3 daemon not reachable, 4 unknown profile, 5 not allowed, 6 no valid \
+credentials yet, 7 refused by STS, 8 protocol version."
+)]
+pub(crate) struct Arguments {
+    /// The daemon's socket [default: $STSD_SOCKET, else the usual places]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Show every profile: remaining life, next renewal and why then, last error
+    Status {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a profile's credentials, secrets included, as JSON
+    Get {
+        /// The profile
+        profile: String,
+        /// They must live at least this long, such as 20m
+        #[arg(long, value_name = "TIME", default_value = "0s", value_parser = time)]
+        min_life: Duration,
+        /// How long to wait for them
+        #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+        patience: Duration,
+    },
+    /// Renew a profile's credentials now
+    Refresh {
+        /// The profile
+        profile: String,
+        /// How long to wait for the outcome
+        #[arg(long, value_name = "TIME", default_value = "15s", value_parser = time)]
+        patience: Duration,
+    },
+    /// Make the daemon read its configuration again
+    Reload,
+    /// Show it all against an emulated cloud, in a private directory, and clean up
+    Demo,
+}
+
+/// Reads a time with its unit.
+fn time(text: &str) -> Result<Duration, String> {
+    const SHAPE: &str = "a time is a number with a unit: 500ms, 30s, 20m, 1h";
+    let parsed: jiff::SignedDuration = text.parse().map_err(|_| SHAPE.to_owned())?;
+    Duration::try_from(parsed).map_err(|_| SHAPE.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Arguments;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}
