@@ -1,1 +1,405 @@
-//! (being written)
+//! The kit of the end-to-end stories: real programs, real sockets, an emulated cloud, a
+//! private directory, and a watch over secrets.
+//!
+//! The built-in world of the emulator marks every secret: the RAM user's key and all that
+//! STS issues can be told from anything else. When a [`Kit`] goes, it ends its programs
+//! and fails the test if a marker shows up in a log, an error, an argument list or a file
+//! that nobody asked for.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod process;
+
+use std::{
+    env, fs,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    sync::Mutex,
+    thread,
+    time::Duration,
+};
+
+pub use process::Process;
+use serde_json::Value;
+use stsd_client::Client;
+
+/// What only secrets hold.
+const MARKERS: [&str; 3] = ["ExampleSecretOf", "EmulatedSecret", "EmulatedToken"];
+
+/// A profile that may do everything in `examplebucket`.
+pub const UPLOAD: &str = "[profile.oss-upload]\nsource = \"uploader\"\n\
+    role_arn = \"acs:ram::100000000000001:role/oss-upload\"\n";
+
+/// One private world.
+pub struct Kit {
+    directory: tempfile::TempDir,
+    emulator: Process,
+    sts: String,
+    oss: String,
+    daemon: Option<Process>,
+    /// What programs said that should be free of secrets, with who said it.
+    said: Mutex<Vec<(String, Vec<u8>)>>,
+}
+
+impl Kit {
+    /// Starts an emulator and a daemon with one profile, `oss-upload`.
+    #[must_use]
+    pub fn start() -> Self {
+        Self::with(&[], UPLOAD)
+    }
+
+    /// Starts an emulator with arguments and a daemon with profiles.
+    #[must_use]
+    pub fn with(emulator: &[&str], profiles: &str) -> Self {
+        let mut kit = Self::without_daemon(emulator);
+        kit.write_config(profiles);
+        kit.start_daemon();
+        kit
+    }
+
+    /// Starts an emulator alone.
+    #[must_use]
+    pub fn without_daemon(emulator: &[&str]) -> Self {
+        let directory = tempfile::Builder::new()
+            .prefix("stsd-e2e-")
+            .tempdir()
+            .unwrap();
+        let log = directory.path().join("emulator.log");
+        let mut command = Command::new(program("stsd-emulator"));
+        command.args(emulator).arg("--exit-with-stdin");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut emulator = Process::start(command, &log);
+        let line = emulator.first_line();
+        let addresses: Value = serde_json::from_str(&line).unwrap();
+        let address = |name: &str| addresses[name].as_str().unwrap().to_owned();
+        let kit = Self {
+            sts: address("sts"),
+            oss: address("oss"),
+            directory,
+            emulator,
+            daemon: None,
+            said: Mutex::default(),
+        };
+        let key = "access_key_id = \"LTAIEXAMPLEUPLOADER01\"\n\
+                   access_key_secret = \"ExampleSecretOfUploader000001\"\n";
+        kit.write("uploader.key", key, 0o600);
+        // The socket's directory has to be the user's alone.
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(kit.path("run"))
+            .unwrap();
+        kit
+    }
+
+    /// Writes the configuration: the emulator's address, the user's key, and `profiles`.
+    pub fn write_config(&self, profiles: &str) {
+        let config = format!(
+            "endpoint = \"{}\"\n[source.uploader]\ntype = \"access-key\"\n\
+             access_key_file = \"uploader.key\"\n{profiles}",
+            self.sts
+        );
+        self.write("config.toml", &config, 0o600);
+    }
+
+    /// Starts the daemon and waits until it answers.
+    pub fn start_daemon(&mut self) {
+        let command = self.daemon_command();
+        self.adopt_daemon(command);
+    }
+
+    /// Starts the daemon by a command of one's own and waits until it answers.
+    pub fn adopt_daemon(&mut self, mut command: Command) {
+        let log = self.path("daemon.log");
+        command.env("RUST_LOG", "trace").stdin(Stdio::null());
+        self.daemon = Some(Process::start(command, &log));
+        let client = self.client();
+        self.wait_until("the daemon answers", || client.status().is_ok());
+    }
+
+    /// Returns the daemon's command, not yet started.
+    #[must_use]
+    pub fn daemon_command(&self) -> Command {
+        let mut command = Command::new(program("stsd"));
+        command.env("STSD_CONFIG", self.path("config.toml"));
+        command.env("STSD_SOCKET", self.socket());
+        command
+    }
+
+    /// Returns the daemon.
+    #[must_use]
+    pub fn daemon(&self) -> &Process {
+        self.daemon.as_ref().expect("the daemon was started")
+    }
+
+    /// Waits until the daemon has ended; returns its exit code.
+    pub fn daemon_ends(&mut self) -> Option<i32> {
+        self.daemon.take().expect("the daemon was started").wait()
+    }
+
+    /// Returns a path in the private directory.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Returns the daemon's socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.path("run/stsd.sock")
+    }
+
+    /// Returns the address of the emulated STS.
+    #[must_use]
+    pub fn sts(&self) -> &str {
+        &self.sts
+    }
+
+    /// Returns the address of the emulated OSS.
+    #[must_use]
+    pub fn oss(&self) -> &str {
+        &self.oss
+    }
+
+    /// Returns a client of the daemon.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        Client::at(self.socket())
+    }
+
+    /// Writes a file in the private directory with a mode.
+    pub fn write(&self, name: &str, text: &str, mode: u32) {
+        let path = self.path(name);
+        let _ = fs::remove_file(&path);
+        let mut options = fs::OpenOptions::new();
+        let mut file = options
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(path)
+            .unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Returns the shim's command, not yet started.
+    #[must_use]
+    pub fn shim_command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program("sts-shim"));
+        command.arg("--socket").arg(self.socket()).args(arguments);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Returns the shim with its socket as one command line, as SDKs are configured.
+    #[must_use]
+    pub fn shim_line(&self, profile: &str) -> String {
+        let (shim, socket) = (program("sts-shim"), self.socket());
+        format!("{} --socket {} {profile}", shim.display(), socket.display())
+    }
+
+    /// Runs the shim to its end.
+    #[must_use]
+    pub fn shim(&self, arguments: &[&str]) -> Output {
+        let output = self.shim_command(arguments).output().unwrap();
+        self.must_be_clean("sts-shim's stderr", &output.stderr);
+        output
+    }
+
+    /// Runs the shim, which must succeed silently, and reads its document.
+    #[must_use]
+    pub fn document(&self, arguments: &[&str]) -> Value {
+        let output = self.shim(arguments);
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "sts-shim failed: {complaint}");
+        assert_eq!(complaint, "", "on success stderr is empty");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Runs `stsctl` to its end.
+    #[must_use]
+    pub fn ctl(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(program("stsctl"));
+        let output = command
+            .arg("--socket")
+            .arg(self.socket())
+            .args(arguments)
+            .output()
+            .unwrap();
+        self.must_be_clean("stsctl's stderr", &output.stderr);
+        output
+    }
+
+    /// Runs one OSS operation with credentials from a command; returns what the client
+    /// said, or the code of OSS's error.
+    pub fn oss_as(&self, process: &str, operation: &[&str], input: &str) -> Result<String, String> {
+        let mut child = Command::new(program("stsd-oss-client"))
+            .args(["--endpoint", &self.oss, "--region", "cn-hongkong"])
+            .args(["--credential-process", process])
+            .args(operation)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It may have failed before it read anything.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        let output = child.wait_with_output().unwrap();
+        self.must_be_clean("stsd-oss-client's stderr", &output.stderr);
+        if output.status.success() {
+            return Ok(String::from_utf8(output.stdout).unwrap());
+        }
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    /// Runs one OSS operation with credentials of a profile.
+    pub fn oss_with(
+        &self,
+        profile: &str,
+        operation: &[&str],
+        input: &str,
+    ) -> Result<String, String> {
+        self.oss_as(&self.shim_line(profile), operation, input)
+    }
+
+    /// Returns how many calls of an action the emulated cloud has seen, whatever came of them.
+    #[must_use]
+    pub fn calls(&self, action: &str) -> u64 {
+        let stats: Value = serde_json::from_str(&self.steer("GET", "stats", "")).unwrap();
+        let outcomes = stats["calls"][action].as_object();
+        outcomes.map_or(0, |it| it.values().filter_map(Value::as_u64).sum())
+    }
+
+    /// Scripts a fault of the emulated cloud.
+    pub fn fault(&self, fault: &Value) {
+        self.steer("POST", "faults", &fault.to_string());
+    }
+
+    /// Makes the emulated cloud whole again.
+    pub fn heal(&self) {
+        self.steer("DELETE", "faults", "");
+    }
+
+    /// Remembers what a program said, to be searched for secrets at the end.
+    pub fn must_be_clean(&self, who: &str, said: &[u8]) {
+        self.said
+            .lock()
+            .unwrap()
+            .push((who.to_owned(), said.to_vec()));
+    }
+
+    /// Waits for something that has to become true, and fails when it does not.
+    #[track_caller]
+    pub fn wait_until(&self, what: &str, mut ready: impl FnMut() -> bool) {
+        for _ in 0..1000 {
+            if ready() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        let log = fs::read_to_string(self.path("daemon.log")).unwrap_or_default();
+        panic!("it never came to this: {what}\n{log}");
+    }
+
+    fn steer(&self, method: &str, what: &str, body: &str) -> String {
+        let address = self.sts.strip_prefix("http://").unwrap();
+        let mut stream = TcpStream::connect(address).unwrap();
+        let length = body.len();
+        let request = format!(
+            "{method} /_emulator/{what} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 2"), "{method} {what}: {answer}");
+        body.to_owned()
+    }
+
+    /// Searches everything that should be free of secrets.
+    fn leaks(&self) -> Vec<String> {
+        let mut places = self.said.lock().unwrap().clone();
+        let processes = self.daemon.iter().chain([&self.emulator]);
+        for process in processes {
+            let command_line = fs::read(format!("/proc/{}/cmdline", process.id()));
+            places.push(("an argument list".into(), command_line.unwrap_or_default()));
+        }
+        let mut pending = vec![self.directory.path().to_owned()];
+        while let Some(directory) = pending.pop() {
+            for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    pending.push(path);
+                } else if !asked_for(&path) {
+                    places.push((
+                        path.display().to_string(),
+                        fs::read(&path).unwrap_or_default(),
+                    ));
+                }
+            }
+        }
+        let holds = |text: &[u8], marker: &str| {
+            text.windows(marker.len())
+                .any(|window| window == marker.as_bytes())
+        };
+        let leak = |(who, said): &(String, Vec<u8>)| {
+            let marker = MARKERS.iter().find(|marker| holds(said, marker))?;
+            Some(format!("{who} holds {marker}"))
+        };
+        places.iter().filter_map(leak).collect()
+    }
+}
+
+impl Drop for Kit {
+    fn drop(&mut self) {
+        let leaks = self.leaks();
+        drop(self.daemon.take());
+        // What a program says when it is told to stop counts as well.
+        let leaks: Vec<_> = leaks.into_iter().chain(self.leaks()).collect();
+        if !leaks.is_empty() && !thread::panicking() {
+            panic!("secrets got out: {leaks:?}");
+        }
+    }
+}
+
+/// A story keeps a secret in a file of its own by naming it so.
+fn asked_for(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|it| it == "key" || it == "secret")
+}
+
+/// Returns a program of the project, built beside this test.
+///
+/// # Panics
+/// When it has not been built.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
+    let test = env::current_exe().unwrap();
+    let directory = test.ancestors().nth(2).unwrap();
+    let program = directory.join(name);
+    assert!(
+        program.exists(),
+        "{} is missing: run `cargo build --workspace --bins` first, or `cargo xtask test`",
+        program.display()
+    );
+    program
+}
+
+/// Returns where `cargo xtask test` has put the official SDKs.
+///
+/// # Panics
+/// When it has not.
+#[must_use]
+pub fn clients() -> PathBuf {
+    let test = env::current_exe().unwrap();
+    let target = test.ancestors().nth(3).unwrap();
+    let clients = target.join("clients");
+    assert!(
+        clients.exists(),
+        "the official SDKs are not in {}: run `cargo xtask test`, which installs them",
+        clients.display()
+    );
+    clients
+}

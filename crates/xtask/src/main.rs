@@ -1,2 +1,34 @@
-//! (being written)
-fn main() {}
+//! The project's chores: `cargo xtask demo` and `cargo xtask test`. Standard library only,
+//! so that it is built in a moment on a fresh machine.
+
+mod clients;
+mod steps;
+
+use std::{env, process::ExitCode};
+
+const HELP: &str = "\
+Usage: cargo xtask COMMAND
+
+  demo          build everything and show it against an emulated cloud
+  test          everything the gate checks: format, lints, guards, docs, tests, real SDKs
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match arguments[..] {
+        ["demo"] => steps::demo(),
+        ["test"] => steps::test(),
+        _ => {
+            steps::say(HELP);
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            steps::say(&format!("\nxtask: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}

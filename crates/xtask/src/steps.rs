@@ -1,0 +1,157 @@
+//! Decides what the chores consist of, fastest first, and stops at the first that fails.
+
+use std::{
+    env,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::clients;
+
+/// What must not be reachable from what: the house's table, as `cargo tree` sees it. A
+/// package and what it must never depend on, with its usual features.
+const GUARDS: [(&str, &[&str]); 6] = [
+    ("stsd-wire", &["tokio", "reqwest", "nix", "tracing"]),
+    (
+        "stsd-client",
+        &["tokio", "reqwest", "serde_json", "stsd-sts"],
+    ),
+    (
+        "sts-shim",
+        &[
+            "tokio",
+            "reqwest",
+            "tracing-subscriber",
+            "stsd",
+            "serde_json",
+        ],
+    ),
+    ("stsd-sts", &["stsd", "stsd-wire", "toml", "stsd-emulator"]),
+    (
+        "stsd",
+        &["stsctl", "sts-shim", "stsd-emulator", "stsd-client", "clap"],
+    ),
+    ("stsctl", &["stsd-sts", "reqwest", "stsd", "stsd-emulator"]),
+];
+
+/// The emulator must not share code with what it judges.
+const EMULATOR_GUARD: (&str, &[&str]) = (
+    "stsd-emulator",
+    &[
+        "stsd",
+        "stsd-sts",
+        "stsd-wire",
+        "stsd-client",
+        "stsd-secret",
+    ],
+);
+
+pub(crate) type Outcome = Result<(), String>;
+
+pub(crate) fn demo() -> Outcome {
+    cargo(&["build", "--workspace", "--bins"])?;
+    let program = target().join("debug/stsctl");
+    run(Command::new(program).arg("demo"))
+}
+
+pub(crate) fn test() -> Outcome {
+    step("interpreters");
+    clients::interpreters()?;
+    step("format");
+    cargo(&["fmt", "--all", "--check"])?;
+    step("lints");
+    cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--",
+        "-D",
+        "warnings",
+    ])?;
+    step("guards: who may depend on whom");
+    for (package, forbidden) in GUARDS.iter().chain([&EMULATOR_GUARD]) {
+        guard(package, forbidden)?;
+    }
+    step("documentation");
+    let mut doc = cargo_command(&["doc", "--workspace", "--no-deps", "--locked"]);
+    run(doc.env("RUSTDOCFLAGS", "-D warnings"))?;
+    step("programs");
+    cargo(&["build", "--workspace", "--bins", "--locked"])?;
+    step("official SDKs");
+    clients::install(&root(), &target())?;
+    step("tests");
+    cargo(&["test", "--workspace", "--locked", "--no-fail-fast"])?;
+    say("\nxtask: everything passed");
+    Ok(())
+}
+
+/// Fails when a package can reach what it must not. Development dependencies do not ship,
+/// so they do not count.
+fn guard(package: &str, forbidden: &[&str]) -> Outcome {
+    let mut tree = cargo_command(&["tree", "--locked", "--edges", "normal", "--prefix", "none"]);
+    let output = tree
+        .args(["--package", package, "--format", "{p}"])
+        .output()
+        .map_err(|error| format!("cargo tree does not start: {error}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let names: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    if !output.status.success() || !names.contains(&package) {
+        return Err(format!("cargo tree says nothing of {package}"));
+    }
+    match forbidden.iter().find(|name| names.contains(name)) {
+        Some(name) => Err(format!("{package} must not depend on {name}, and does")),
+        None => {
+            say(&format!(
+                "{package}: reaches none of {}",
+                forbidden.join(", ")
+            ));
+            Ok(())
+        }
+    }
+}
+
+pub(crate) fn run(command: &mut Command) -> Outcome {
+    let shown = command.get_program().to_string_lossy().into_owned();
+    let status = command
+        .status()
+        .map_err(|error| format!("{shown} does not start: {error}"))?;
+    if status.success() {
+        return Ok(());
+    }
+    let arguments: Vec<_> = command.get_args().map(|it| it.to_string_lossy()).collect();
+    Err(format!("{shown} {}: {status}", arguments.join(" ")))
+}
+
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(io::stdout(), "{text}");
+}
+
+fn step(name: &str) {
+    say(&format!("\n== {name}"));
+}
+
+fn cargo(arguments: &[&str]) -> Outcome {
+    run(&mut cargo_command(arguments))
+}
+
+fn cargo_command(arguments: &[&str]) -> Command {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(arguments).current_dir(root());
+    command
+}
+
+fn root() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.ancestors().nth(2).unwrap_or(own).to_owned()
+}
+
+fn target() -> PathBuf {
+    let target = env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    root().join(target.unwrap_or_else(|| "target".into()))
+}

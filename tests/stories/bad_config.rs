@@ -1,0 +1,184 @@
+//! Every mistake in a configuration is named with its file, line and key, and what to do.
+
+use std::process::Command;
+
+use e2e::{Kit, UPLOAD, program};
+use nix::sys::signal::Signal;
+
+/// `stsd --check` refuses a configuration and says all of `words`, on `line`.
+fn check(kit: &Kit, profiles: &str, line: usize, words: &[&str]) {
+    kit.write_config(profiles);
+    let output = kit.daemon_command().arg("--check").output().unwrap();
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    kit.must_be_clean("stsd --check", complaint.as_bytes());
+    assert_eq!(output.status.code(), Some(1), "{profiles}: {complaint}");
+    let place = format!("config.toml:{line}:");
+    for word in [place.as_str(), "hint"].iter().chain(words) {
+        assert!(complaint.contains(word), "{word:?} is not in: {complaint}");
+    }
+}
+
+#[test]
+fn each_mistake_is_named_with_its_place() {
+    let kit = Kit::without_daemon(&[]);
+    let with = |line: &str| format!("{UPLOAD}{line}\n");
+    // Lines 1 to 4 are the endpoint and the source; the profile begins at 5.
+    check(
+        &kit,
+        &with("colour = 1"),
+        8,
+        &["colour", "role_session_name"],
+    );
+    check(
+        &kit,
+        &with("duration = \"14m\""),
+        8,
+        &["profile.oss-upload.duration", "15m to 12h"],
+    );
+    check(&kit, &with("duration = 3600"), 8, &["duration", "string"]);
+    check(
+        &kit,
+        &with("role_session_name = \"a b\""),
+        8,
+        &["role_session_name", "A-Z"],
+    );
+    check(&kit, &with("role_session_name = \"{who}\""), 8, &["{user}"]);
+    check(&kit, &with("external_id = \"?\""), 8, &["external_id"]);
+    check(
+        &kit,
+        &with("source_identity = \"acs:me\""),
+        8,
+        &["source_identity"],
+    );
+    check(
+        &kit,
+        &with("policy_file = \"none.json\""),
+        8,
+        &["none.json", "cannot be read"],
+    );
+    check(
+        &kit,
+        &UPLOAD.replace("acs:ram", "arn:aws"),
+        7,
+        &["role_arn", "acs:ram::"],
+    );
+    check(
+        &kit,
+        &UPLOAD.replace("\"uploader\"", "\"nobody\""),
+        6,
+        &["no source", "uploader"],
+    );
+    check(
+        &kit,
+        &UPLOAD.replace("oss-upload]", "\"a b\"]"),
+        5,
+        &["a name is"],
+    );
+    check(&kit, "", 1, &["no profile"]);
+    check(&kit, "[profile", 5, &["hint"]);
+
+    let long = format!(
+        "{{\"Version\":\"1\",\"Statement\":[],\"x\":\"{}\"}}",
+        "y".repeat(2048)
+    );
+    kit.write("long.json", &long, 0o600);
+    check(
+        &kit,
+        &with("policy_file = \"long.json\""),
+        8,
+        &["2048", "long.json"],
+    );
+    kit.write("broken.json", "{", 0o600);
+    check(
+        &kit,
+        &with("policy_file = \"broken.json\""),
+        8,
+        &["broken.json", "JSON"],
+    );
+}
+
+#[test]
+fn a_key_file_that_others_may_read_is_refused() {
+    let kit = Kit::without_daemon(&[]);
+    let key = "access_key_id = \"LTAIx\"\naccess_key_secret = \"ExampleSecretOfNobody\"\n";
+    kit.write("uploader.key", key, 0o644);
+    check(
+        &kit,
+        UPLOAD,
+        4,
+        &["source.uploader.access_key_file", "0644", "chmod 0600"],
+    );
+    kit.write("uploader.key", key, 0o640);
+    check(&kit, UPLOAD, 4, &["0640"]);
+    kit.write("uploader.key", "access_key_id = \"LTAIx\"\n", 0o600);
+    check(&kit, UPLOAD, 4, &["is not a key file"]);
+    kit.write(
+        "uploader.key",
+        "access_key_secret = ExampleSecretOfNobody\n",
+        0o600,
+    );
+    check(&kit, UPLOAD, 4, &["is not a key file"]);
+    std::fs::remove_file(kit.path("uploader.key")).unwrap();
+    check(&kit, UPLOAD, 4, &["uploader.key", "cannot be read"]);
+}
+
+#[test]
+fn a_missing_configuration_says_where_it_was_looked_for() {
+    let kit = Kit::without_daemon(&[]);
+    let output = kit.daemon_command().output().unwrap();
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        complaint.contains("config.toml") && complaint.contains("STSD_CONFIG"),
+        "{complaint}"
+    );
+}
+
+#[test]
+fn a_bad_reload_leaves_the_running_configuration_in_force() {
+    let kit = Kit::start();
+    let before = kit.document(&["oss-upload"]);
+    kit.write_config(&UPLOAD.replace("acs:ram", "arn:aws"));
+    let output = kit.ctl(&["reload"]);
+    assert_eq!(output.status.code(), Some(2));
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        complaint.contains("config.toml:7: profile.oss-upload.role_arn"),
+        "{complaint}"
+    );
+    assert_eq!(kit.document(&["oss-upload"]), before);
+    kit.daemon().signal(Signal::SIGHUP);
+    kit.wait_until("the mistake is logged", || {
+        let log = std::fs::read_to_string(kit.path("daemon.log")).unwrap();
+        log.matches("stays in force").count() == 2
+    });
+    assert_eq!(kit.document(&["oss-upload"]), before);
+}
+
+#[test]
+fn a_socket_is_never_put_where_others_could_put_theirs() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let kit = Kit::without_daemon(&[]);
+    kit.write_config(UPLOAD);
+    let refused = |word: &str| {
+        let output = kit.daemon_command().output().unwrap();
+        let complaint = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{complaint}");
+        assert!(complaint.contains(word), "{complaint}");
+    };
+    let mode = |mode| {
+        let permissions = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(kit.path("run"), permissions).unwrap();
+    };
+    mode(0o777);
+    refused("0777");
+    mode(0o700);
+    kit.write("run/stsd.sock", "a file", 0o600);
+    refused("not a socket");
+    let mut elsewhere = Command::new(program("stsd"));
+    elsewhere
+        .env_clear()
+        .env("STSD_CONFIG", kit.path("config.toml"));
+    let output = elsewhere.output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("XDG_RUNTIME_DIR"));
+}

@@ -1,0 +1,157 @@
+//! The main job: programs get credentials, and STS hardly notices.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, process::Stdio, time::Duration};
+
+use e2e::{Kit, UPLOAD};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+#[test]
+fn two_hundred_cold_programs_cost_one_call() {
+    let kit = Kit::start();
+    let start = || {
+        let mut shim = kit.shim_command(&["oss-upload"]);
+        shim.stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let shims: Vec<_> = (0..200).map(|_| start()).collect();
+    let mut keys = Vec::new();
+    for shim in shims {
+        let output = shim.wait_with_output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        assert!(output.stderr.is_empty());
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        keys.push(document["AccessKeyId"].as_str().unwrap().to_owned());
+    }
+    keys.dedup();
+    assert_eq!(keys.len(), 1, "everybody got the same session");
+    assert_eq!(kit.calls("AssumeRole"), 1);
+}
+
+#[test]
+fn a_thousand_gets_of_a_fifteen_minute_session_cost_one_call() {
+    let kit = Kit::with(&[], &format!("{UPLOAD}duration = \"15m\"\n"));
+    let client = kit.client();
+    for _ in 0..1000 {
+        let answer = client.credentials("oss-upload", Duration::ZERO, Duration::from_secs(10));
+        assert!(!answer.unwrap().short);
+    }
+    assert_eq!(kit.calls("AssumeRole"), 1);
+}
+
+#[test]
+fn each_format_is_one_document_and_the_default_is_all_of_them() {
+    let kit = Kit::start();
+    let union = kit.document(&["oss-upload"]);
+    for (format, key) in [
+        ("aliyun", "sts_token"),
+        ("oss", "SecurityToken"),
+        ("aws", "SessionToken"),
+        ("uri", "SecurityToken"),
+    ] {
+        let document = kit.document(&["--format", format, "oss-upload"]);
+        assert_eq!(document[key], union[key], "{format}");
+        for (name, value) in document.as_object().unwrap() {
+            if name != "LastUpdated" {
+                assert_eq!(value, &union[name], "{format} {name}");
+            }
+        }
+    }
+    let script = kit.shim(&["--format", "env", "oss-upload"]);
+    assert!(
+        script
+            .stdout
+            .starts_with(b"export ALIBABA_CLOUD_ACCESS_KEY_ID='STS.")
+    );
+}
+
+#[test]
+fn what_nobody_needs_the_daemon_for_is_said_without_it() {
+    let kit = Kit::without_daemon(&[]);
+    for arguments in [&["--help"], &["--version"]] {
+        assert!(kit.shim(arguments).status.success());
+        assert!(kit.ctl(arguments).status.success());
+    }
+    let code = |arguments: &[&str]| kit.shim(arguments).status.code();
+    assert_eq!(code(&["--colour"]), Some(2));
+    assert_eq!(code(&["--min-life", "30", "x"]), Some(2));
+    assert_eq!(code(&["oss-upload"]), Some(3), "no daemon");
+}
+
+#[test]
+fn an_unknown_profile_is_named_and_has_its_exit_code() {
+    let kit = Kit::start();
+    let output = kit.shim(&["nobody"]);
+    assert_eq!(output.status.code(), Some(4));
+    assert!(output.stdout.is_empty());
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        complaint.contains("\"nobody\"") && complaint.lines().count() == 1,
+        "{complaint}"
+    );
+    assert_eq!(kit.ctl(&["get", "nobody"]).status.code(), Some(4));
+}
+
+#[test]
+fn the_socket_is_its_users_alone_and_goes_with_the_daemon() {
+    let mut kit = Kit::start();
+    let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode(kit.socket()), 0o600);
+    assert_eq!(mode(kit.path("run")), 0o700);
+    kit.daemon().signal(Signal::SIGTERM);
+    assert_eq!(kit.daemon_ends(), Some(0));
+    assert!(!kit.socket().exists());
+}
+
+#[test]
+fn status_says_what_the_daemon_is_doing() {
+    let kit = Kit::start();
+    let read =
+        || -> Value { serde_json::from_slice(&kit.ctl(&["status", "--json"]).stdout).unwrap() };
+    assert_eq!(read()["profiles"][0]["remaining_seconds"], Value::Null);
+    let document = kit.document(&["oss-upload"]);
+    let profile = &read()["profiles"][0];
+    assert_eq!(profile["access_key_id"], document["AccessKeyId"]);
+    assert_eq!(profile["sts_calls"], 1);
+    assert_eq!(profile["hand_outs"], 1);
+    let (remaining, next) = (
+        &profile["remaining_seconds"],
+        &profile["next_attempt_seconds"],
+    );
+    assert!(
+        (3590..=3600).contains(&remaining.as_u64().unwrap()),
+        "{remaining}"
+    );
+    assert!((1600..2000).contains(&next.as_u64().unwrap()), "{next}");
+    let table = String::from_utf8(kit.ctl(&["status"]).stdout).unwrap();
+    assert!(
+        table.contains("oss-upload") && table.contains("███"),
+        "{table}"
+    );
+}
+
+#[test]
+fn a_human_gets_renews_and_reloads() {
+    let kit = Kit::start();
+    let get =
+        || -> Value { serde_json::from_slice(&kit.ctl(&["get", "oss-upload"]).stdout).unwrap() };
+    let before = get();
+    assert!(kit.ctl(&["refresh", "oss-upload"]).status.success());
+    let after = get();
+    assert_ne!(before["access_key_id"], after["access_key_id"]);
+    assert!(kit.ctl(&["reload"]).status.success());
+    assert_eq!(
+        get(),
+        after,
+        "a reload that changes nothing keeps the session"
+    );
+    assert_eq!(kit.calls("AssumeRole"), 2);
+}
+
+#[test]
+fn a_profile_that_keeps_warm_has_its_credentials_before_anybody_asks() {
+    let kit = Kit::with(&[], &format!("{UPLOAD}keep_warm = true\n"));
+    kit.wait_until("the first renewal", || kit.calls("AssumeRole") == 1);
+}

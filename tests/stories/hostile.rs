@@ -1,0 +1,271 @@
+//! Peers that are broken or mean well with nobody: each ends only its own connection.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::Shutdown,
+    os::unix::{fs::PermissionsExt as _, net::UnixStream, process::CommandExt as _},
+    process::Command,
+    thread,
+    time::Duration,
+};
+
+use e2e::{Kit, UPLOAD};
+use nix::{
+    sys::resource::{Resource, getrlimit, setrlimit},
+    unistd::geteuid,
+};
+use stsd_wire::{FailureKind, HEADER, Message as _, Reply, Request, message_length};
+
+fn connect(kit: &Kit) -> UnixStream {
+    let stream = UnixStream::connect(kit.socket()).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    stream
+}
+
+/// Reads replies until the daemon closes.
+fn replies(stream: &mut UnixStream) -> Vec<Reply> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    let mut rest = &bytes[..];
+    let mut replies = Vec::new();
+    while !rest.is_empty() {
+        let (header, body) = rest.split_first_chunk::<HEADER>().unwrap();
+        let (message, tail) = body.split_at(message_length(*header).unwrap());
+        replies.push(Reply::decode(message).unwrap());
+        rest = tail;
+    }
+    replies
+}
+
+/// The daemon answers `bytes` with a failure of `kind` and closes; others are served.
+fn check(kit: &Kit, what: &str, bytes: &[u8], kind: FailureKind) {
+    let mut stream = connect(kit);
+    stream.write_all(bytes).unwrap();
+    let replies = replies(&mut stream);
+    assert!(
+        matches!(replies[0], Reply::Hello { .. }),
+        "{what}: {replies:?}"
+    );
+    match replies.last() {
+        Some(Reply::Failure(failure)) => assert_eq!(failure.kind, kind, "{what}"),
+        other => panic!("{what}: {other:?}"),
+    }
+    let _ = kit.document(&["oss-upload"]);
+}
+
+fn hello() -> Vec<u8> {
+    Request::Hello { version: 1 }.frame().unwrap().to_vec()
+}
+
+#[test]
+fn what_is_no_frame_closes_its_connection_alone() {
+    let kit = Kit::start();
+    let after_hello = |bytes: &[u8]| [&hello(), bytes].concat();
+    let status = Request::Status.frame().unwrap();
+    check(
+        &kit,
+        "HTTP",
+        b"GET / HTTP/1.1\r\n\r\n",
+        FailureKind::Malformed,
+    );
+    check(
+        &kit,
+        "an oversized frame",
+        &[0, 1, 0, 1],
+        FailureKind::Malformed,
+    );
+    check(&kit, "four gigabytes", &[0xff; 64], FailureKind::Malformed);
+    check(&kit, "an empty frame", &[0; 4], FailureKind::Malformed);
+    check(
+        &kit,
+        "an unknown request",
+        &after_hello(&[0, 0, 0, 1, 99]),
+        FailureKind::Malformed,
+    );
+    check(&kit, "no Hello", &status, FailureKind::Malformed);
+    let padded = after_hello(&[0, 0, 0, 2, 3, 0]);
+    check(&kit, "a byte too many", &padded, FailureKind::Malformed);
+    let newer = Request::Hello { version: 200 }.frame().unwrap();
+    check(&kit, "a newer client", &newer, FailureKind::WrongVersion);
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    for round in 0..200 {
+        let mut noise = Vec::new();
+        for _ in 0..(round * 7 % 300) {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            noise.push((seed >> 56) as u8);
+        }
+        let mut stream = connect(&kit);
+        // The daemon may have closed before all of it was written.
+        let _ = stream.write_all(&after_hello(&noise));
+        let _ = stream.shutdown(Shutdown::Write);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+    }
+    let _ = kit.document(&["oss-upload"]);
+}
+
+#[test]
+fn a_frame_of_the_largest_size_is_still_understood() {
+    let kit = Kit::start();
+    let mut stream = connect(&kit);
+    let profile = "x".repeat(65_500);
+    let mut bytes = hello();
+    bytes.extend_from_slice(&Request::Watch { profile }.frame().unwrap());
+    stream.write_all(&bytes).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let replies = replies(&mut stream);
+    let kind = |reply: &Reply| match reply {
+        Reply::Failure(failure) => Some(failure.kind),
+        _ => None,
+    };
+    assert_eq!(
+        replies.last().and_then(kind),
+        Some(FailureKind::UnknownProfile)
+    );
+}
+
+#[test]
+fn silent_and_slow_peers_do_not_keep_others_waiting() {
+    let kit = Kit::start();
+    let silent: Vec<_> = (0..50).map(|_| connect(&kit)).collect();
+    let mut slow: Vec<_> = (0..50).map(|_| connect(&kit)).collect();
+    for stream in &mut slow {
+        stream.write_all(&hello()[..3]).unwrap();
+    }
+    let _ = kit.document(&["--patience", "5s", "oss-upload"]);
+    // Half a frame has a deadline; so has a connection that never says Hello.
+    for mut stream in silent.into_iter().take(1).chain(slow.into_iter().take(1)) {
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).unwrap();
+        assert!(rest.is_empty());
+    }
+}
+
+#[test]
+fn a_peer_that_leaves_in_the_middle_of_an_answer_harms_nobody() {
+    let kit = Kit::start();
+    let _ = kit.document(&["oss-upload"]);
+    let request = Request::Credentials {
+        profile: "oss-upload".into(),
+        minimum_life_millis: 0,
+        patience_millis: 1000,
+    };
+    for _ in 0..100 {
+        let mut stream = connect(&kit);
+        let mut bytes = hello();
+        for _ in 0..50 {
+            bytes.extend_from_slice(&request.frame().unwrap());
+        }
+        stream.write_all(&bytes).unwrap();
+    }
+    let _ = kit.document(&["oss-upload"]);
+}
+
+#[test]
+fn a_waiter_that_leaves_takes_nothing_from_the_others() {
+    let kit = Kit::start();
+    kit.fault(&serde_json::json!({"action": "AssumeRole", "times": 1,
+        "fault": {"kind": "delay", "millis": 1500}}));
+    let mut first = kit.shim_command(&["oss-upload"]).spawn().unwrap();
+    kit.wait_until("the call is made", || {
+        kit.client().status().unwrap().profiles[0].sts_calls == 1
+    });
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let _ = kit.document(&["oss-upload"]);
+    assert_eq!(kit.calls("AssumeRole"), 1);
+}
+
+#[test]
+fn running_out_of_descriptors_pauses_accepting_and_recovers() {
+    let mut kit = Kit::without_daemon(&[]);
+    kit.write_config(UPLOAD);
+    // The daemon takes all it may have, so it is the hard limit that counts.
+    let mut limited = Command::new("sh");
+    limited
+        .args(["-c", "ulimit -n 64 && exec \"$0\""])
+        .arg(e2e::program("stsd"));
+    limited
+        .env("STSD_CONFIG", kit.path("config.toml"))
+        .env("STSD_SOCKET", kit.socket());
+    kit.adopt_daemon(limited);
+    let crowd: Vec<_> = (0..100).map(|_| connect(&kit)).collect();
+    kit.wait_until("accepting pauses", || {
+        fs::read_to_string(kit.path("daemon.log"))
+            .unwrap()
+            .contains("accepting pauses")
+    });
+    drop(crowd);
+    let _ = kit.document(&["--patience", "30s", "oss-upload"]);
+}
+
+#[test]
+fn ten_thousand_idle_peers_do_not_delay_the_next() {
+    let kit = Kit::start();
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+    assert!(
+        hard > 11_000,
+        "this story needs 11,000 descriptors, the limit is {hard}"
+    );
+    let mut crowd = Vec::new();
+    for _ in 0..10_000 {
+        let mut stream = connect(&kit);
+        stream.write_all(&hello()).unwrap();
+        crowd.push(stream);
+    }
+    let _ = kit.document(&["--patience", "5s", "oss-upload"]);
+    assert_eq!(crowd.len(), 10_000);
+}
+
+#[test]
+fn another_user_is_refused_even_when_the_door_is_left_open() {
+    if !geteuid().is_root() {
+        eprintln!("NOT RUN: only root can become another user for this story");
+        return;
+    }
+    let kit = Kit::start();
+    let open = |path: &std::path::Path| {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
+    };
+    open(&kit.path(""));
+    open(&kit.path("run"));
+    open(&kit.socket());
+    // The program must be where that user can start it.
+    let shim = kit.path("run/sts-shim");
+    fs::copy(e2e::program("sts-shim"), &shim).unwrap();
+    open(&shim);
+    let mut command = Command::new(shim);
+    command
+        .arg("--socket")
+        .arg(kit.socket())
+        .arg("oss-upload")
+        .uid(65_534)
+        .gid(65_534);
+    let output = command.output().unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(5), "{complaint}");
+    assert!(output.stdout.is_empty());
+    assert!(complaint.contains("does not serve you"), "{complaint}");
+    let _ = kit.document(&["oss-upload"]);
+}
+
+#[test]
+fn a_daemon_told_to_stop_lets_nobody_hang() {
+    let mut kit = Kit::start();
+    kit.fault(&serde_json::json!({"action": "AssumeRole", "fault": {"kind": "hang"}}));
+    let mut waiting = kit.shim_command(&["--patience", "30s", "oss-upload"]);
+    let mut waiting = waiting
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let idle = connect(&kit);
+    thread::sleep(Duration::from_millis(200));
+    kit.daemon().signal(nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(kit.daemon_ends(), Some(0));
+    assert_eq!(waiting.wait().unwrap().code(), Some(6));
+    drop(idle);
+}

@@ -1,0 +1,11 @@
+//! Stories over the real programs: each is what somebody relies on, told from outside.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bad_config;
+mod hand_out;
+mod hostile;
+mod outage;
+mod policy;
+mod rotation;
+mod sdk;

@@ -1,0 +1,108 @@
+//! Credentials rotate under the hands of those who use them.
+
+use std::{
+    collections::BTreeSet,
+    thread,
+    time::{Duration, SystemTime},
+};
+
+use e2e::{Kit, UPLOAD};
+use stsd_client::Credentials;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a client outside looks at the real clock"
+)]
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap()
+        .as_secs()
+}
+
+fn get(kit: &Kit) -> Credentials {
+    let answer = kit
+        .client()
+        .credentials("oss-upload", Duration::ZERO, PATIENCE);
+    answer.unwrap().credentials
+}
+
+#[test]
+fn a_client_that_keeps_asking_never_sees_an_expired_session() {
+    let kit = Kit::with(&["--session-life", "6s"], UPLOAD);
+    let mut keys = BTreeSet::new();
+    let mut asked: u64 = 0;
+    let began = now();
+    while keys.len() < 4 {
+        let credentials = get(&kit);
+        assert!(
+            credentials.expiration_unix_seconds.cast_unsigned() > now(),
+            "expired"
+        );
+        keys.insert(credentials.access_key_id);
+        asked += 1;
+        assert!(now() - began < 60, "no rotation after {asked} asks");
+        thread::sleep(Duration::from_millis(5));
+    }
+    // Renewals come at 45 % of 5 to 6 seconds at the earliest; only they cost calls.
+    let calls = kit.calls("AssumeRole");
+    let most = (now() - began).div_ceil(2) + 1;
+    assert!(
+        calls <= most,
+        "{asked} asks cost {calls} calls, renewals were at most {most}"
+    );
+}
+
+#[test]
+fn a_thousand_gets_over_a_sessions_life_cost_no_more_than_its_renewals() {
+    let kit = Kit::with(&["--session-life", "10s"], UPLOAD);
+    for _ in 0..1000 {
+        let _ = get(&kit);
+        thread::sleep(Duration::from_millis(10));
+    }
+    let client = kit.client();
+    let renewals = client.status().unwrap().profiles[0].sts_calls;
+    assert_eq!(
+        kit.calls("AssumeRole"),
+        renewals,
+        "every call was a renewal"
+    );
+    // 10 to 15 s of asking, and a renewal every 4.0 to 5.5 s.
+    assert!((2..=4).contains(&renewals), "{renewals}");
+}
+
+#[test]
+fn an_old_session_keeps_working_until_its_own_end_and_not_longer() {
+    let kit = Kit::with(&["--session-life", "5s"], UPLOAD);
+    let old = kit.shim(&["oss-upload"]).stdout;
+    kit.write("old.secret", std::str::from_utf8(&old).unwrap(), 0o600);
+    let process = format!("cat {}", kit.path("old.secret").display());
+    let first = get(&kit).access_key_id;
+    kit.wait_until("a rotation", || get(&kit).access_key_id != first);
+    let put = kit.oss_as(&process, &["put", "examplebucket", "old"], "x");
+    assert!(put.is_ok(), "the old session was cut off: {put:?}");
+    let ends = || {
+        kit.oss_as(&process, &["get", "examplebucket", "old"], "")
+            .err()
+    };
+    kit.wait_until("the old session's end", || {
+        ends().is_some_and(|error| error.contains("SecurityTokenExpired"))
+    });
+    assert_eq!(
+        kit.oss_with("oss-upload", &["get", "examplebucket", "old"], ""),
+        Ok("x".into())
+    );
+}
+
+#[test]
+fn a_watcher_is_told_of_each_rotation() {
+    let kit = Kit::with(&["--session-life", "5s"], UPLOAD);
+    let mut watch = kit.client().watch("oss-upload").unwrap();
+    let mut keys = BTreeSet::new();
+    for _ in 0..3 {
+        keys.insert(watch.next().unwrap().unwrap().credentials.access_key_id);
+    }
+    assert_eq!(keys.len(), 3);
+}
