@@ -1,0 +1,130 @@
+"""Puts, gets, heads, lists and deletes an object with an official SDK, unmodified."""
+
+import argparse
+import json
+
+from shim_credentials import document, hold_no_key
+
+KEY = "stories/a b+c 中文.txt"
+TEXT = b"written by an unmodified SDK"
+
+
+class Oss2:
+    """oss2, signature version 1 or 4."""
+
+    def __init__(self, arguments, auth_class):
+        import oss2
+
+        class Provider(oss2.credentials.CredentialsProvider):
+            def get_credentials(self):
+                got = document(arguments.shim)
+                return oss2.credentials.Credentials(
+                    got["AccessKeyId"], got["AccessKeySecret"], got["SecurityToken"]
+                )
+
+        auth = getattr(oss2, auth_class)(Provider())
+        self.bucket = oss2.Bucket(
+            auth, arguments.endpoint, arguments.bucket, region=arguments.region
+        )
+        self.gone = oss2.exceptions.NoSuchKey
+
+    def put(self):
+        assert self.bucket.put_object(KEY, TEXT).status == 200
+
+    def get(self):
+        return self.bucket.get_object(KEY).read()
+
+    def head(self):
+        return self.bucket.head_object(KEY).content_length
+
+    def list(self):
+        return [it.key for it in self.bucket.list_objects(prefix="stories/").object_list]
+
+    def delete(self):
+        self.bucket.delete_object(KEY)
+
+    def is_gone(self):
+        try:
+            self.bucket.get_object(KEY)
+        except self.gone:
+            return True
+        return False
+
+
+class OssV2:
+    """alibabacloud-oss-v2, which signs with version 4."""
+
+    def __init__(self, arguments):
+        import alibabacloud_oss_v2 as oss
+
+        def provide():
+            got = document(arguments.shim)
+            return oss.credentials.Credentials(
+                got["AccessKeyId"], got["AccessKeySecret"], got["SecurityToken"]
+            )
+
+        config = oss.config.load_default()
+        config.credentials_provider = oss.credentials.CredentialsProviderFunc(provide)
+        config.region = arguments.region
+        config.endpoint = arguments.endpoint
+        self.oss = oss
+        self.name = arguments.bucket
+        self.client = oss.Client(config)
+
+    def put(self):
+        request = self.oss.PutObjectRequest(bucket=self.name, key=KEY, body=TEXT)
+        assert self.client.put_object(request).status_code == 200
+
+    def get(self):
+        request = self.oss.GetObjectRequest(bucket=self.name, key=KEY)
+        return self.client.get_object(request).body.read()
+
+    def head(self):
+        request = self.oss.HeadObjectRequest(bucket=self.name, key=KEY)
+        return self.client.head_object(request).content_length
+
+    def list(self):
+        request = self.oss.ListObjectsV2Request(bucket=self.name, prefix="stories/")
+        return [it.key for it in self.client.list_objects_v2(request).contents]
+
+    def delete(self):
+        request = self.oss.DeleteObjectRequest(bucket=self.name, key=KEY)
+        self.client.delete_object(request)
+
+    def is_gone(self):
+        try:
+            self.get()
+        except self.oss.exceptions.OperationError as error:
+            return "NoSuchKey" in str(error)
+        return False
+
+
+CLIENTS = {
+    "oss2-v1": lambda arguments: Oss2(arguments, "ProviderAuth"),
+    "oss2-v4": lambda arguments: Oss2(arguments, "ProviderAuthV4"),
+    "oss-v2": OssV2,
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--client", choices=CLIENTS, required=True)
+    parser.add_argument("--endpoint", required=True)
+    parser.add_argument("--region", required=True)
+    parser.add_argument("--bucket", required=True)
+    parser.add_argument("--shim", required=True, help="the shim's command line")
+    arguments = parser.parse_args()
+    hold_no_key()
+
+    client = CLIENTS[arguments.client](arguments)
+    client.put()
+    assert client.get() == TEXT, "the object came back changed"
+    assert client.head() == len(TEXT), "the object's length is wrong"
+    assert client.list() == [KEY], "the list does not show the object alone"
+    client.delete()
+    assert client.is_gone(), "the deleted object is still there"
+    print(json.dumps({"client": arguments.client, "ok": True}))
+
+
+if __name__ == "__main__":
+    main()
