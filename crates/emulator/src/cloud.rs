@@ -1,0 +1,59 @@
+//! The emulated cloud's whole state, shared by its two services.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::clock::{Clock, shifted};
+use crate::faults::Faults;
+use crate::nonces::Nonces;
+use crate::objects::Objects;
+use crate::sessions::Sessions;
+use crate::stats::Stats;
+use crate::world::World;
+
+/// How far a request's time stamp may be from the server's clock.
+pub(crate) const WINDOW: SignedDuration = SignedDuration::from_mins(15);
+
+#[derive(Debug)]
+pub(crate) struct Cloud {
+    pub(crate) world: World,
+    pub(crate) clock: Clock,
+    /// Sessions end this early, however long they were asked for.
+    pub(crate) session_life: Option<Duration>,
+    pub(crate) sessions: Mutex<Sessions>,
+    pub(crate) nonces: Mutex<Nonces>,
+    pub(crate) objects: Mutex<Objects>,
+    pub(crate) stats: Mutex<Stats>,
+    pub(crate) faults: Faults,
+}
+
+/// The time of one request: what is true, and what the server believes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Now {
+    pub(crate) truly: Timestamp,
+    /// Differs from the truth under a `wrong-date` fault only.
+    pub(crate) by_server: Timestamp,
+    pub(crate) offset: SignedDuration,
+}
+
+impl Now {
+    pub(crate) fn new(truly: Timestamp, offset: SignedDuration) -> Self {
+        Self {
+            truly,
+            by_server: shifted(truly, offset),
+            offset,
+        }
+    }
+
+    /// Whether a time stamp lies in the server's window.
+    pub(crate) fn is_near(&self, stamp: Timestamp) -> bool {
+        self.by_server.duration_since(stamp).abs() <= WINDOW
+    }
+}
+
+/// Locks, whatever happened to an earlier holder: no state here is left half-made.
+pub(crate) fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,157 @@
+//! Every refusal of the emulated OSS: code, HTTP status, `EC` and message.
+
+use crate::encoding::{escape_xml, hex};
+
+/// Why OSS refused a request. The text is the `Message` of the answer.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each variant is the code it prints")]
+pub enum OssError {
+    #[error("The OSS Access Key Id you provided does not exist in our records.")]
+    InvalidAccessKeyId { id: String, temporary: bool },
+    #[error("The OSS Access Key Id you provided is disabled.")]
+    AccessKeyDisabled { id: String },
+    #[error("The security token you provided has expired.")]
+    SecurityTokenExpired,
+    #[error("The security token you provided is invalid.")]
+    InvalidSecurityToken,
+    #[error(
+        "The request signature we calculated does not match the signature you provided. Check your key and signing method."
+    )]
+    SignatureDoesNotMatch {
+        id: String,
+        string_to_sign: String,
+        canonical_request: String,
+        provided: String,
+    },
+    #[error("The difference between the request time and the current time is too large.")]
+    RequestTimeTooSkewed,
+    #[error("{message}")]
+    AccessDenied {
+        message: &'static str,
+        ec: &'static str,
+    },
+    #[error("{0}")]
+    InvalidArgument(String),
+    #[error("The specified bucket does not exist.")]
+    NoSuchBucket,
+    #[error("The specified key does not exist.")]
+    NoSuchKey,
+    #[error("The Content-MD5 you specified did not match what we received.")]
+    InvalidDigest,
+    #[error("The requested range cannot be satisfied.")]
+    InvalidRange,
+    #[error("Your proposed upload exceeds the maximum allowed size of 5 MiB.")]
+    EntityTooLarge,
+    #[error("This emulator keeps no more than 64 MiB of objects.")]
+    QuotaExceeded,
+    #[error("A header you provided implies functionality that is not implemented: {0}.")]
+    NotImplemented(String),
+    #[error("{message}")]
+    Scripted {
+        code: String,
+        status: u16,
+        message: String,
+    },
+}
+
+impl OssError {
+    pub(crate) const FORBIDDEN: Self = Self::AccessDenied {
+        message: "You have no right to access this object because of bucket acl.",
+        ec: "0003-00000001",
+    };
+    pub(crate) const ANONYMOUS: Self = Self::AccessDenied {
+        message: "You are forbidden to list or access this bucket without a signature.",
+        ec: "0003-00000901",
+    };
+    pub(crate) const NO_DATE: Self = Self::AccessDenied {
+        message: "OSS authentication requires a valid Date.",
+        ec: "0002-00000203",
+    };
+    pub(crate) const URL_EXPIRED: Self = Self::AccessDenied {
+        message: "Request has expired.",
+        ec: "0002-00000069",
+    };
+
+    pub(crate) fn argument(text: &str) -> Self {
+        Self::InvalidArgument(text.to_owned())
+    }
+
+    /// Code, HTTP status and `EC` (the error's number in the vendor's catalogue).
+    fn parts(&self) -> (&str, u16, &'static str) {
+        match self {
+            Self::InvalidAccessKeyId {
+                temporary: true, ..
+            } => ("InvalidAccessKeyId", 403, "0002-00000002"),
+            Self::InvalidAccessKeyId { .. } => ("InvalidAccessKeyId", 403, "0002-00000902"),
+            Self::AccessKeyDisabled { .. } => ("InvalidAccessKeyId", 403, "0002-00000903"),
+            Self::SecurityTokenExpired => ("SecurityTokenExpired", 403, "0002-00000007"),
+            Self::InvalidSecurityToken => ("InvalidSecurityToken", 403, "0002-00000004"),
+            Self::SignatureDoesNotMatch { .. } => ("SignatureDoesNotMatch", 403, "0002-00000040"),
+            Self::RequestTimeTooSkewed => ("RequestTimeTooSkewed", 403, "0002-00000504"),
+            Self::AccessDenied { ec, .. } => ("AccessDenied", 403, ec),
+            Self::InvalidArgument(_) => ("InvalidArgument", 400, "0017-00000201"),
+            Self::NoSuchBucket => ("NoSuchBucket", 404, "0015-00000101"),
+            Self::NoSuchKey => ("NoSuchKey", 404, "0026-00000001"),
+            Self::InvalidDigest => ("InvalidDigest", 400, "0016-00000501"),
+            Self::InvalidRange => ("InvalidRange", 416, "0026-00000021"),
+            Self::EntityTooLarge => ("EntityTooLarge", 400, "0016-00000605"),
+            Self::QuotaExceeded => ("QuotaExceeded", 403, "0016-00000900"),
+            Self::NotImplemented(_) => ("NotImplemented", 501, "0017-00000901"),
+            Self::Scripted { code, status, .. } => (code, *status, "0000-00000000"),
+        }
+    }
+
+    /// The `Code` of the answer.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        self.parts().0
+    }
+
+    /// The HTTP status of the answer.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.parts().1
+    }
+
+    /// The `EC` of the answer.
+    #[must_use]
+    pub fn ec(&self) -> &'static str {
+        self.parts().2
+    }
+
+    /// The error document.
+    pub(crate) fn xml(&self, request_id: &str, host: &str) -> String {
+        let mut fields = vec![
+            ("Code", self.code().to_owned()),
+            ("Message", self.to_string()),
+            ("RequestId", request_id.to_owned()),
+            ("HostId", host.to_owned()),
+        ];
+        match self {
+            Self::InvalidAccessKeyId { id, .. } | Self::AccessKeyDisabled { id } => {
+                fields.push(("OSSAccessKeyId", id.clone()));
+            }
+            Self::SignatureDoesNotMatch {
+                id,
+                string_to_sign,
+                canonical_request,
+                provided,
+            } => {
+                fields.push(("OSSAccessKeyId", id.clone()));
+                fields.push(("SignatureProvided", provided.clone()));
+                fields.push(("StringToSign", string_to_sign.clone()));
+                fields.push(("StringToSignBytes", hex(string_to_sign.as_bytes())));
+                if !canonical_request.is_empty() {
+                    fields.push(("CanonicalRequest", canonical_request.clone()));
+                }
+            }
+            _ => {}
+        }
+        fields.push(("EC", self.ec().to_owned()));
+        let fields: String = fields
+            .iter()
+            .map(|(name, value)| format!("  <{name}>{}</{name}>\n", escape_xml(value)))
+            .collect();
+        format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error>\n{fields}</Error>\n")
+    }
+}

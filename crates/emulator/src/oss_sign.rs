@@ -1,0 +1,92 @@
+//! OSS signatures: finds which of four forms a request carries, and reads it.
+//!
+//! V1 and V4, each in a header or in the query of a presigned URL.
+
+use jiff::Timestamp;
+
+use crate::encoding;
+use crate::oss_error::OssError;
+use crate::place::Place;
+use crate::request::HttpRequest;
+use crate::{oss_v1, oss_v4};
+
+/// A signed request's claims, not yet believed.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// Whose key signed it.
+    pub access_key_id: String,
+    /// The token of a temporary key.
+    pub token: Option<String>,
+    /// What was to be signed, as this side computes it.
+    pub string_to_sign: String,
+    /// V4's canonical request; empty for V1.
+    pub canonical_request: String,
+    /// The signature as sent.
+    pub signature: String,
+    /// When it is good.
+    pub validity: Validity,
+    /// The day and region of V4's key; `None` for V1.
+    pub scope: Option<Scope>,
+}
+
+/// When a signature is good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Validity {
+    /// Around the time it was made.
+    Around(Timestamp),
+    /// From one time to another: a presigned URL.
+    Between(Timestamp, Timestamp),
+}
+
+/// What V4's key is derived for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scope {
+    /// `YYYYMMDD`.
+    pub day: String,
+    /// Like `cn-hongkong`.
+    pub region: String,
+}
+
+impl Claim {
+    /// Reads the claims; `None` when the request is not signed at all.
+    ///
+    /// # Errors
+    ///
+    /// The signature is malformed, or has no readable date.
+    pub fn read(request: &HttpRequest, place: &Place) -> Result<Option<Self>, OssError> {
+        match request.header("authorization") {
+            Some(value) if value.starts_with("OSS4-") => {
+                oss_v4::read_header(request, place, value).map(Some)
+            }
+            Some(value) if value.starts_with("OSS ") => {
+                oss_v1::read_header(request, place, value).map(Some)
+            }
+            Some(_) => Err(OssError::argument(
+                "The Authorization header is neither OSS nor OSS4-HMAC-SHA256.",
+            )),
+            None if request.parameter("x-oss-signature-version").is_some() => {
+                oss_v4::read_query(request, place).map(Some)
+            }
+            None if request.parameter("OSSAccessKeyId").is_some() => {
+                oss_v1::read_query(request, place).map(Some)
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// The signature that the holder of `secret` would have sent.
+    #[must_use]
+    pub fn signature_by(&self, secret: &str) -> String {
+        let text = self.string_to_sign.as_bytes();
+        match &self.scope {
+            None => encoding::base64(&encoding::hmac_sha1(secret.as_bytes(), text)),
+            Some(scope) => oss_v4::signature(secret, scope, text),
+        }
+    }
+
+    /// Whether the holder of `secret` signed this.
+    #[must_use]
+    pub fn is_signed_by(&self, secret: &str) -> bool {
+        self.signature_by(secret) == self.signature
+    }
+}

@@ -1,0 +1,166 @@
+//! The STS service: who is asking, and for which action.
+//!
+//! Checks run in one order, so that a request with two faults always gets the same
+//! answer: key exists, key active, time stamp, signature, nonce, token, then the
+//! action's own. A bad signature therefore never uses a nonce up.
+
+use crate::acs3;
+use crate::assume_role::{self, Twist};
+use crate::clock::parse_iso_seconds;
+use crate::cloud::{Cloud, Now, hold};
+use crate::reply::Reply;
+use crate::request::HttpRequest;
+use crate::rpc;
+use crate::sessions::{Session, looks_like_token};
+use crate::signed::Signed;
+use crate::sts_answer::{self, Format};
+use crate::sts_error::StsError;
+
+/// The name under which STS answers; clients only print it.
+pub(crate) const HOST: &str = "sts.aliyuncs.com";
+
+const VERSION: &str = "2015-04-01";
+
+/// Whoever signed a request, once everything about it was checked.
+#[derive(Debug, Clone)]
+pub(crate) enum Caller {
+    User(String),
+    Session { id: String, session: Session },
+}
+
+/// The action a request asks for; empty when it names none.
+pub(crate) fn action(request: &HttpRequest) -> String {
+    let name = if acs3::is_used_by(request) {
+        request.header("x-acs-action").map(str::to_owned)
+    } else {
+        request.parameters().value("Action").map(str::to_owned)
+    };
+    name.unwrap_or_default()
+}
+
+/// The name an action is counted under: the emulated ones, or `other`.
+pub(crate) fn counted_name(action: &str) -> &'static str {
+    match action {
+        "AssumeRole" => "AssumeRole",
+        "GetCallerIdentity" => "GetCallerIdentity",
+        _ => "other",
+    }
+}
+
+/// Answers one request.
+pub(crate) fn answer(cloud: &Cloud, request: &HttpRequest, now: Now, twist: Twist) -> Reply {
+    let (format, decided) = match format_of(request) {
+        Ok(format) => (format, decide(cloud, request, now, twist)),
+        Err(error) => (Format::Xml, Err(error)),
+    };
+    match decided {
+        Ok((action, body)) => sts_answer::success(format, action, body),
+        Err(error) => sts_answer::refusal(format, &error),
+    }
+}
+
+/// The form of the answer a request wants; XML unless it says otherwise.
+pub(crate) fn format_of(request: &HttpRequest) -> Result<Format, StsError> {
+    if acs3::is_used_by(request) {
+        return Ok(Format::Json);
+    }
+    match request.parameters().value("Format") {
+        None | Some("") => Ok(Format::Xml),
+        Some(name) if name.eq_ignore_ascii_case("xml") => Ok(Format::Xml),
+        Some(name) if name.eq_ignore_ascii_case("json") => Ok(Format::Json),
+        Some(_) => Err(StsError::InvalidFormat),
+    }
+}
+
+type Decided = Result<(&'static str, serde_json::Value), StsError>;
+
+fn decide(cloud: &Cloud, request: &HttpRequest, now: Now, twist: Twist) -> Decided {
+    if !matches!(request.method.as_str(), "GET" | "POST") {
+        return Err(StsError::UnsupportedHttpMethod);
+    }
+    let action = action(request);
+    let version = if acs3::is_used_by(request) {
+        request.header("x-acs-version").map(str::to_owned)
+    } else {
+        request.parameters().value("Version").map(str::to_owned)
+    };
+    match version.as_deref() {
+        None | Some("") => return Err(StsError::Missing("Version")),
+        Some(VERSION) => {}
+        Some(_) => return Err(StsError::InvalidVersion),
+    }
+    if action.is_empty() {
+        return Err(StsError::Missing("Action"));
+    }
+    let action = match counted_name(&action) {
+        "other" => return Err(StsError::ActionNotFound),
+        known => known,
+    };
+    let caller = authenticate(cloud, request, now)?;
+    let body = if action == "AssumeRole" {
+        assume_role::run(cloud, &caller, &request.parameters(), now, twist)?
+    } else {
+        sts_answer::identity(cloud, &caller)
+    };
+    Ok((action, body))
+}
+
+/// Reads whatever signature a request has.
+///
+/// # Errors
+///
+/// It is incomplete.
+pub fn read_signature(request: &HttpRequest) -> Result<Option<Signed>, StsError> {
+    match acs3::read(request)? {
+        Some(signed) => Ok(Some(signed)),
+        None => rpc::read(request),
+    }
+}
+
+fn authenticate(cloud: &Cloud, request: &HttpRequest, now: Now) -> Result<Caller, StsError> {
+    let signed = read_signature(request)?.ok_or(StsError::Missing("AccessKeyId"))?;
+    let id = signed.access_key_id.as_str();
+    let session = hold(&cloud.sessions).find(id).cloned();
+    let (secret, caller) = match (session, cloud.world.keys.get(id)) {
+        (Some(session), _) => (
+            session.secret.clone(),
+            Caller::Session {
+                id: id.to_owned(),
+                session,
+            },
+        ),
+        (None, Some(key)) if key.active => (key.secret.clone(), Caller::User(key.user.clone())),
+        (None, Some(_)) => return Err(StsError::AccessKeyInactive),
+        (None, None) => return Err(StsError::AccessKeyNotFound),
+    };
+    let stamp = parse_iso_seconds(&signed.timestamp).ok_or(StsError::TimeStampFormat)?;
+    if !now.is_near(stamp) {
+        return Err(StsError::TimeStampExpired);
+    }
+    if !signed.is_signed_by(&secret) {
+        return Err(StsError::SignatureDoesNotMatch(signed.string_to_sign));
+    }
+    if !hold(&cloud.nonces).spend(id, &signed.nonce, now.truly) {
+        return Err(StsError::NonceUsed);
+    }
+    check_token(&caller, signed.security_token.as_deref(), now)?;
+    Ok(caller)
+}
+
+fn check_token(caller: &Caller, token: Option<&str>, now: Now) -> Result<(), StsError> {
+    match (caller, token) {
+        (Caller::User(_), None) => Ok(()),
+        (Caller::Session { .. }, None) => Err(StsError::Missing("SecurityToken")),
+        (_, Some(token)) if !looks_like_token(token) => Err(StsError::TokenMalformed),
+        (Caller::User(_), Some(_)) => Err(StsError::TokenMismatch),
+        (Caller::Session { session, .. }, Some(token)) => {
+            if session.token != token {
+                Err(StsError::TokenMismatch)
+            } else if session.expires <= now.truly {
+                Err(StsError::TokenExpired)
+            } else {
+                Ok(())
+            }
+        }
+    }
+}

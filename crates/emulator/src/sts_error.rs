@@ -1,0 +1,123 @@
+//! Every refusal of the emulated STS: its code, HTTP status and message.
+//!
+//! Codes and messages are those of the STS API's published error table; where its
+//! pages disagree on a status, the more frequent one is used.
+
+/// Why STS refused a request. The text is the `Message` of the answer.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each variant is the code it prints")]
+pub enum StsError {
+    #[error("{0} is mandatory for this action.")]
+    Missing(&'static str),
+    #[error("{0} is mandatory for this action.")]
+    MissingParameter(&'static str),
+    #[error("Specified api is not found, please check your url and method.")]
+    ActionNotFound,
+    #[error("Specified parameter Version is not valid.")]
+    InvalidVersion,
+    #[error("The HTTP method is not supported for this action.")]
+    UnsupportedHttpMethod,
+    #[error("Specified signature method is not valid.")]
+    InvalidSignatureMethod,
+    #[error("Specified parameter Format is not valid.")]
+    InvalidFormat,
+    #[error("The request signature does not conform to Aliyun standards. {0}")]
+    IncompleteSignature(String),
+    #[error("Specified access key is not found.")]
+    AccessKeyNotFound,
+    #[error("Specified access key is disabled.")]
+    AccessKeyInactive,
+    #[error("Specified time stamp or date value is not well formatted.")]
+    TimeStampFormat,
+    #[error("Specified time stamp or date value is expired.")]
+    TimeStampExpired,
+    #[error(
+        "Specified signature is not matched with our calculation. server string to sign is:{0}"
+    )]
+    SignatureDoesNotMatch(String),
+    #[error("Specified signature nonce was used already.")]
+    NonceUsed,
+    #[error("Specified SecurityToken is malformed.")]
+    TokenMalformed,
+    #[error("Specified SecurityToken mismatch with the AccessKey.")]
+    TokenMismatch,
+    #[error("Specified SecurityToken is expired.")]
+    TokenExpired,
+    #[error("The parameter {0} is wrongly formed.")]
+    WronglyFormed(&'static str),
+    // The service says 1hr whatever the role's own limit is.
+    #[error("The Min/Max value of DurationSeconds is 15min/1hr.")]
+    DurationSeconds,
+    #[error("The parameter Policy has not passed grammar check.")]
+    PolicyGrammar,
+    #[error("The size of Policy must be smaller than 2048 bytes.")]
+    PolicySize,
+    #[error("The specified Role not exists .")]
+    RoleNotFound,
+    #[error("You are not authorized to do this action. You should be authorized by RAM.")]
+    NoPermission,
+    #[error("The request body is larger than this service takes.")]
+    RequestTooLarge,
+    #[error("{message}")]
+    Scripted {
+        code: String,
+        status: u16,
+        message: String,
+    },
+}
+
+impl StsError {
+    /// The `Code` of the answer.
+    #[must_use]
+    pub fn code(&self) -> String {
+        match self {
+            Self::Missing(name) => format!("Missing{name}"),
+            Self::MissingParameter(name) => format!("MissingParameter.{name}"),
+            Self::WronglyFormed(name) => format!("InvalidParameter.{name}"),
+            Self::Scripted { code, .. } => code.clone(),
+            other => other.fixed_code().to_owned(),
+        }
+    }
+
+    fn fixed_code(&self) -> &'static str {
+        match self {
+            Self::ActionNotFound => "InvalidAction.NotFound",
+            Self::InvalidVersion => "InvalidVersion",
+            Self::UnsupportedHttpMethod => "UnsupportedHTTPMethod",
+            Self::InvalidSignatureMethod => "InvalidSignatureMethod",
+            Self::InvalidFormat => "InvalidParameter.Format",
+            Self::IncompleteSignature(_) => "IncompleteSignature",
+            Self::AccessKeyNotFound => "InvalidAccessKeyId.NotFound",
+            Self::AccessKeyInactive => "InvalidAccessKeyId.Inactive",
+            Self::TimeStampFormat => "InvalidTimeStamp.Format",
+            Self::TimeStampExpired => "InvalidTimeStamp.Expired",
+            Self::SignatureDoesNotMatch(_) => "SignatureDoesNotMatch",
+            Self::NonceUsed => "SignatureNonceUsed",
+            Self::TokenMalformed => "InvalidSecurityToken.Malformed",
+            Self::TokenMismatch => "InvalidSecurityToken.MismatchWithAccessKey",
+            Self::TokenExpired => "InvalidSecurityToken.Expired",
+            Self::DurationSeconds => "InvalidParameter.DurationSeconds",
+            Self::PolicyGrammar => "InvalidParameter.PolicyGrammar",
+            Self::PolicySize => "InvalidParameter.PolicySize",
+            Self::RoleNotFound => "EntityNotExist.Role",
+            Self::NoPermission => "NoPermission",
+            Self::RequestTooLarge => "RequestTooLarge",
+            Self::Missing(_)
+            | Self::MissingParameter(_)
+            | Self::WronglyFormed(_)
+            | Self::Scripted { .. } => "InternalError",
+        }
+    }
+
+    /// The HTTP status of the answer.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::ActionNotFound | Self::AccessKeyNotFound | Self::RoleNotFound => 404,
+            Self::NoPermission => 403,
+            Self::RequestTooLarge => 413,
+            Self::Scripted { status, .. } => *status,
+            _ => 400,
+        }
+    }
+}
