@@ -5,7 +5,7 @@ use std::{
     env,
     fs::{self, OpenOptions},
     io::{BufRead as _, BufReader, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     thread,
@@ -13,7 +13,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use stsd_client::{Client, Error};
+use stsd_client::Client;
 
 use crate::{say, status};
 
@@ -37,7 +37,7 @@ pub(crate) fn run() -> Result<()> {
     stage.configure(&sts)?;
     let _daemon = stage.daemon()?;
     let client = Client::at(stage.socket());
-    wait_until("the daemon answers", || client.status().is_ok())?;
+    stage.wait_for(&client)?;
     say(&format!("   STS at {sts}, OSS at {oss}"))?;
 
     say(&format!(
@@ -102,7 +102,10 @@ impl Stage {
             );
         }
         // A private directory: the socket's directory has to be ours alone.
-        let directory = tempfile::Builder::new().prefix("stsd-demo-").tempdir()?;
+        let directory = tempfile::Builder::new()
+            .prefix("stsd-demo-")
+            .permissions(fs::Permissions::from_mode(0o700))
+            .tempdir()?;
         Ok(Self {
             programs,
             directory,
@@ -159,6 +162,18 @@ impl Stage {
             .spawn()
             .context("stsd does not start")?;
         Ok(Running(child))
+    }
+
+    /// Waits until the daemon answers, or says why it does not.
+    fn wait_for(&self, client: &Client) -> Result<()> {
+        for _ in 0..250 {
+            if client.status().is_ok() {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        let log = fs::read_to_string(self.path("stsd.log")).unwrap_or_default();
+        bail!("the daemon does not answer; its log: {log}")
     }
 
     /// Runs many shims at once; returns what one of them printed.
@@ -242,14 +257,4 @@ fn shortened(document: &str) -> Result<String> {
         }
     }
     Ok(value.to_string())
-}
-
-fn wait_until(what: &str, mut ready: impl FnMut() -> bool) -> Result<(), Error> {
-    for _ in 0..500 {
-        if ready() {
-            return Ok(());
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-    Err(Error::Protocol(format!("it took too long until {what}")))
 }

@@ -144,7 +144,7 @@ fn has_form(
 }
 
 fn check_length(cloud: &Cloud, caller: &Caller, role: &Role, seconds: u64) -> Result<(), StsError> {
-    let chained = matches!(caller, Caller::Session { .. });
+    let chained = matches!(caller, Caller::Session(_));
     let longest = if chained && cloud.world.chained_session_cap {
         role.max_session.min(Duration::from_secs(3600))
     } else {
@@ -159,7 +159,7 @@ fn check_length(cloud: &Cloud, caller: &Caller, role: &Role, seconds: u64) -> Re
 fn check_trust(caller: &Caller, role: &Role, external_id: Option<&str>) -> Result<(), StsError> {
     let caller = match caller {
         Caller::User(name) => Principal::User(name.clone()),
-        Caller::Session { session, .. } => Principal::Role(session.role.clone()),
+        Caller::Session(session) => Principal::Role(session.role.clone()),
     };
     let known_outside = role.external_id.is_none() || role.external_id.as_deref() == external_id;
     if role.trusts.contains(&caller) && known_outside {

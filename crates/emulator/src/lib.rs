@@ -33,7 +33,6 @@
 //! | `expired`, `empty`, `beyond` | | a credential that has expired, is empty, or claims to live a year |
 //! | `throttle` | `retry_after_millis`? | `Throttling.User`, with `x-acs-retry-after` |
 
-#[expect(missing_docs, reason = "the module's own text says what it verifies")]
 pub mod acs3;
 mod assume_role;
 pub mod client;

@@ -25,7 +25,7 @@ const VERSION: &str = "2015-04-01";
 #[derive(Debug, Clone)]
 pub(crate) enum Caller {
     User(String),
-    Session { id: String, session: Session },
+    Session(Session),
 }
 
 /// The action a request asks for; empty when it names none.
@@ -122,13 +122,7 @@ fn authenticate(cloud: &Cloud, request: &HttpRequest, now: Now) -> Result<Caller
     let id = signed.access_key_id.as_str();
     let session = hold(&cloud.sessions).find(id).cloned();
     let (secret, caller) = match (session, cloud.world.keys.get(id)) {
-        (Some(session), _) => (
-            session.secret.clone(),
-            Caller::Session {
-                id: id.to_owned(),
-                session,
-            },
-        ),
+        (Some(session), _) => (session.secret.clone(), Caller::Session(session)),
         (None, Some(key)) if key.active => (key.secret.clone(), Caller::User(key.user.clone())),
         (None, Some(_)) => return Err(StsError::AccessKeyInactive),
         (None, None) => return Err(StsError::AccessKeyNotFound),
@@ -150,10 +144,10 @@ fn authenticate(cloud: &Cloud, request: &HttpRequest, now: Now) -> Result<Caller
 fn check_token(caller: &Caller, token: Option<&str>, now: Now) -> Result<(), StsError> {
     match (caller, token) {
         (Caller::User(_), None) => Ok(()),
-        (Caller::Session { .. }, None) => Err(StsError::Missing("SecurityToken")),
+        (Caller::Session(_), None) => Err(StsError::Missing("SecurityToken")),
         (_, Some(token)) if !looks_like_token(token) => Err(StsError::TokenMalformed),
         (Caller::User(_), Some(_)) => Err(StsError::TokenMismatch),
-        (Caller::Session { session, .. }, Some(token)) => {
+        (Caller::Session(session), Some(token)) => {
             if session.token != token {
                 Err(StsError::TokenMismatch)
             } else if session.expires <= now.truly {

@@ -51,7 +51,7 @@ pub(crate) fn identity(cloud: &Cloud, caller: &Caller) -> Value {
                 "UserId": id,
             })
         }
-        Caller::Session { session, .. } => {
+        Caller::Session(session) => {
             let role = &session.role;
             let id = cloud.world.roles.get(role).map_or("", |role| &role.id);
             let mut body = json!({
