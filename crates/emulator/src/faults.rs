@@ -103,7 +103,7 @@ struct Queued {
     action: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     times: Option<u64>,
-    #[serde(skip)]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text")]
     until: Option<Timestamp>,
     fault: Fault,
 }
@@ -246,5 +246,15 @@ fn check(script: &Script) -> Result<(), ScriptError> {
             ..
         } if !(200..600).contains(&status) => Err(ScriptError::Status(status)),
         _ => Ok(()),
+    }
+}
+
+fn as_text<S: serde::Serializer>(
+    until: &Option<Timestamp>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match until {
+        Some(until) => serializer.collect_str(until),
+        None => serializer.serialize_none(),
     }
 }

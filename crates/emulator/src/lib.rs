@@ -1,157 +1,105 @@
-//! A cloud small enough to carry: Alibaba Cloud STS and OSS on loopback, for
-//! demonstrations, for this project's tests, and for programs that want to see how they
-//! fare when credentials rotate and clouds fail.
+//! A cloud small enough to carry: Alibaba Cloud's STS and OSS on loopback, for demos
+//! and for testing programs against rotation and outages.
 //!
-//! Every signature is verified with code that shares nothing with the project's own signer.
+//! It verifies what the real services verify, with code of its own: a client that
+//! signs wrongly here signs wrongly there. It shares nothing with the daemon, so
+//! that one mistake cannot hide on both sides.
 //!
-//! # Steering
+//! # The control address
 //!
-//! On the STS address:
+//! On the STS address, beside STS itself:
 //!
-//! - `GET /_emulator/stats` → `{"calls": {"AssumeRole": {"ok": 3, "NoPermission": 1,
-//!   "fault:reset": 2}, "oss:PutObject": {"ok": 1}}, "sessions_live": 3}`; `DELETE` zeroes it.
-//! - `POST /_emulator/faults` scripts a fault; `GET` lists, `DELETE` clears:
+//! `GET /_emulator/stats` counts calls by action and outcome since the start or the
+//! last `DELETE /_emulator/stats`:
 //!
 //! ```json
-//! {"action": "AssumeRole", "times": 2, "fault": {"kind": "error", "code": "InternalError"}}
+//! {"calls":{"AssumeRole":{"ok":3,"NoPermission":1,"fault:reset":2},
+//!           "oss:PutObject":{"ok":1,"AccessDenied":2}},
+//!  "sessions_live":3}
 //! ```
 //!
-//! `action` is `AssumeRole`, `GetCallerIdentity`, `oss:PutObject` (and `Get`, `Head`,
-//! `Delete`, `ListObjects`), `oss:*` or `*`. `times` counts calls, `"for": "5s"` limits the
-//! time; without either a fault stays until it is cleared. The first fault in the queue
-//! that fits a call applies to it. The kinds:
+//! Actions are `AssumeRole`, `GetCallerIdentity`, `other`, `oss:PutObject`,
+//! `oss:GetObject`, `oss:HeadObject`, `oss:GetObjectMeta`, `oss:DeleteObject`,
+//! `oss:ListObjects` (both versions) and `oss:other`. An outcome is `ok`, an error's
+//! code, or `fault:` and the kind of the fault that decided the answer. `delay` and
+//! `wrong-date` decide nothing by themselves: the call's own outcome counts. So does
+//! an error that came before a credential could be bent.
 //!
-//! | kind | with | the client sees |
+//! `POST /_emulator/faults` queues a fault:
+//!
+//! ```json
+//! {"action":"AssumeRole", "times":2, "fault":{"kind":"reset"}}
+//! {"action":"oss:GetObject", "for":"5s", "fault":{"kind":"error","code":"InternalError"}}
+//! {"action":"*", "fault":{"kind":"delay","millis":300}}
+//! ```
+//!
+//! `action` is one of the above, `oss:*` or `*`. `times` ends it after that many
+//! calls, `for` after that long; with neither it stays until cleared. The first fault
+//! in the queue that fits a call strikes it, alone. The kinds:
+//!
+//! | kind | fields | what the caller sees |
 //! |---|---|---|
-//! | `error` | `code`, `status`?, `message`? | that error |
-//! | `delay` | `millis` | the true answer, late |
-//! | `hang` | | nothing, until the faults are cleared or for a minute |
-//! | `reset` | | the connection ends without an answer |
-//! | `half-body` | | half of the body that `Content-Length` promises |
+//! | `error` | `code`; optional `status`, `message` | that error, in the service's own form |
+//! | `throttle` | optional `retry_after_millis` | `Throttling.User`, 400; the hint in `x-acs-retry-after` |
+//! | `delay` | `millis` (ten minutes at most) | the answer, late |
+//! | `hang` | | nothing until the faults are cleared or a minute passed, then as `reset` |
+//! | `reset` | | the connection closed without an answer |
+//! | `half-body` | | a full `Content-Length`, half the body, then closed |
 //! | `html` | | a web page with status 200 |
-//! | `wrong-date` | `offset_seconds` | a server whose whole clock is wrong: `Date`, time checks, `Expiration` |
-//! | `expired`, `empty`, `beyond` | | a credential that has expired, is empty, or claims to live a year |
-//! | `throttle` | `retry_after_millis`? | `Throttling.User`, with `x-acs-retry-after` |
+//! | `wrong-date` | `offset_seconds`, positive is ahead | the server's clock shifted: `Date`, the time-stamp check, `Expiration` |
+//! | `expired` | | `AssumeRole`: a credential that expired a minute ago |
+//! | `empty` | | `AssumeRole`: a credential of empty fields |
+//! | `beyond` | | `AssumeRole`: an `Expiration` a year too late; the session ends in time |
+//!
+//! `GET /_emulator/faults` answers `{"faults":[…]}`, as does a `POST`, in queue order:
+//! `action`, `fault`, and `times` (left) or `until` (a time stamp). `DELETE` clears the
+//! queue and lets go of hanging calls. A script that makes no sense is refused with
+//! 400 and `{"error":"…"}`.
 
-pub mod acs3;
-mod assume_role;
-pub mod client;
 pub mod clock;
-mod cloud;
 mod encoding;
-pub mod faults;
-mod listener;
-mod nonces;
-mod objects;
-pub mod options;
-mod oss;
-pub mod oss_error;
-mod oss_list;
-pub mod oss_sign;
-mod oss_v1;
-mod oss_v4;
-pub mod place;
-pub mod policy;
-mod reply;
 pub mod request;
-pub mod rpc;
-mod server;
-mod sessions;
-pub mod signed;
-mod stats;
-pub mod sts;
-mod sts_answer;
-pub mod sts_error;
+
+pub mod policy;
 pub mod world;
 
-use std::future::Future;
-use std::io;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+pub mod acs3;
+pub mod rpc;
+pub mod signed;
+pub mod sts_error;
 
-use clock::Clock;
-use cloud::Cloud;
-use listener::{BreakableListener, Switch};
-use server::{Service, router};
-use tokio::net::TcpListener;
-use world::World;
+mod nonces;
+mod sessions;
 
-/// An emulated cloud with its two listeners, ready to be run.
-pub struct Emulator {
-    cloud: Arc<Cloud>,
-    sts: TcpListener,
-    oss: TcpListener,
-}
+mod assume_role;
+pub mod sts;
+mod sts_answer;
 
-/// How an emulator is set up.
-#[derive(Debug, Clone)]
-pub struct Setup {
-    /// Where STS listens; port 0 lets the kernel choose.
-    pub sts: SocketAddr,
-    /// Where OSS listens; port 0 lets the kernel choose.
-    pub oss: SocketAddr,
-    /// What exists.
-    pub world: World,
-    /// Sessions end this early, however long they were asked for.
-    pub session_life: Option<Duration>,
-    /// What the time is.
-    pub clock: Clock,
-}
+mod oss_v1;
+mod oss_v4;
 
-impl Emulator {
-    /// Listens at both addresses.
-    ///
-    /// # Errors
-    /// When an address cannot be listened at, or is not a loopback address.
-    pub async fn bind(setup: Setup) -> io::Result<Self> {
-        for address in [setup.sts, setup.oss] {
-            if !address.ip().is_loopback() {
-                let text = format!(
-                    "{address} is not a loopback address; the emulator serves this machine alone"
-                );
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-            }
-        }
-        Ok(Self {
-            sts: TcpListener::bind(setup.sts).await?,
-            oss: TcpListener::bind(setup.oss).await?,
-            cloud: Arc::new(Cloud {
-                world: setup.world,
-                clock: setup.clock,
-                session_life: setup.session_life,
-                sessions: Mutex::default(),
-                nonces: Mutex::default(),
-                objects: Mutex::default(),
-                stats: Mutex::default(),
-                faults: faults::Faults::default(),
-            }),
-        })
-    }
+pub mod oss_error;
+pub mod oss_sign;
+pub mod place;
 
-    /// Returns where STS and OSS listen.
-    ///
-    /// # Errors
-    /// When the system does not say.
-    pub fn addresses(&self) -> io::Result<(SocketAddr, SocketAddr)> {
-        Ok((self.sts.local_addr()?, self.oss.local_addr()?))
-    }
+mod listing;
+mod object_calls;
+pub mod objects;
+mod oss;
 
-    /// Serves until `stop` is there. Connections are dropped then, not drained: a cloud
-    /// that goes away goes away.
-    ///
-    /// # Errors
-    /// When serving fails altogether.
-    pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
-        let serve = |listener, service| {
-            let router = router(Arc::clone(&self.cloud), service);
-            let service = router.into_make_service_with_connect_info::<Switch>();
-            axum::serve(BreakableListener(listener), service).into_future()
-        };
-        tokio::select! {
-            () = stop => Ok(()),
-            failed = serve(self.sts, Service::Sts) => failed,
-            failed = serve(self.oss, Service::Oss) => failed,
-        }
-    }
-}
+pub mod faults;
+mod reply;
+mod stats;
+
+mod broken;
+mod cloud;
+mod control;
+mod emulator;
+mod server;
+
+pub mod arguments;
+pub mod client;
+
+pub use clock::Clock;
+pub use emulator::{Emulator, Options, StartError};
+pub use world::World;

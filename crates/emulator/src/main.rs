@@ -1,55 +1,76 @@
-//! `stsd-emulator`: arguments, signals, and the line that says where it listens.
+//! `stsd-emulator`: read the command line, start the cloud, wait to be stopped.
 
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::process::ExitCode;
 
-use anyhow::Result;
-use stsd_emulator::options::{self, Action};
-use stsd_emulator::{Emulator, Setup};
-use tokio::io::AsyncReadExt as _;
+use anyhow::Context as _;
+use stsd_emulator::arguments::{self, Command, HELP, Run};
+use stsd_emulator::world::{BUILT_IN, World};
+use stsd_emulator::{Emulator, Options};
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
-    let outcome = match options::parse(lexopt::Parser::from_env()) {
-        Ok(Action::Print(text)) => io::stdout().write_all(text.as_bytes()).map_err(Into::into),
-        Ok(Action::Serve(setup, exit_with_stdin)) => serve(*setup, exit_with_stdin),
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "stsd-emulator: {error:#}; see --help");
-            return ExitCode::from(2);
-        }
-    };
-    match outcome {
+    let done = arguments::parse(lexopt::Parser::from_env())
+        .context("see stsd-emulator --help")
+        .and_then(|command| match command {
+            Command::Help => print(HELP),
+            Command::Version => print(concat!("stsd-emulator ", env!("CARGO_PKG_VERSION"), "\n")),
+            Command::PrintWorld => print(BUILT_IN),
+            Command::Run(run) => emulate(run),
+        });
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "stsd-emulator: {error:#}");
-            ExitCode::FAILURE
+            ExitCode::from(2)
         }
     }
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn serve(setup: Setup, exit_with_stdin: bool) -> Result<()> {
-    let emulator = Emulator::bind(setup).await?;
-    let (sts, oss) = emulator.addresses()?;
-    let line = format!("{{\"sts\":\"http://{sts}\",\"oss\":\"http://{oss}\"}}\n");
-    io::stdout().write_all(line.as_bytes())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    emulator
-        .run(async {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-                () = stdin_ends(), if exit_with_stdin => {}
-            }
-        })
-        .await?;
-    // A thread may still be reading standard input; it must not keep us.
-    std::process::exit(0)
+fn emulate(run: Run) -> anyhow::Result<()> {
+    let world = match &run.world {
+        None => World::built_in(),
+        Some(path) => std::fs::read_to_string(path)
+            .map_err(anyhow::Error::from)
+            .and_then(|text| Ok(World::parse(&text)?))
+            .with_context(|| path.display().to_string())?,
+    };
+    let defaults = Options::default();
+    let options = Options {
+        sts: run.sts.unwrap_or(defaults.sts),
+        oss: run.oss.unwrap_or(defaults.oss),
+        session_life: run.session_life,
+        clock: defaults.clock,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let emulator = Emulator::start(world, options)?;
+        print(&format!("{}\n", emulator.ready_line()))?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = end_of_stdin(), if run.exit_with_stdin => {}
+        }
+        Ok(())
+    })
 }
 
-async fn stdin_ends() {
-    let mut stdin = tokio::io::stdin();
-    let mut buffer = [0; 64];
-    while stdin.read(&mut buffer).await.is_ok_and(|count| count > 0) {}
+/// Reads on a thread of its own: standard input has no events to wait for.
+async fn end_of_stdin() {
+    let (ended, end) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let _ = io::copy(&mut io::stdin().lock().by_ref(), &mut io::sink());
+        let _ = ended.send(());
+    });
+    let _ = end.await;
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
 }

@@ -1,326 +1,255 @@
-//! The OSS service: who is asking, whether the policies allow it, and the operation.
+//! The OSS service: who is asking, whether they may, and the few operations there are.
+//!
+//! Checks run in one order: a readable signature, its time, the key, the token, the
+//! signature itself, the bucket, the region, the policies, then the operation's own.
 
-use crc::{CRC_64_XZ, Crc};
-
-use crate::clock::http_date;
 use crate::cloud::{Cloud, Now, hold};
-use crate::encoding::{base64, hex, md5, request_id};
-use crate::objects::{LARGEST, Object};
+use crate::encoding::{base64, request_id};
+use crate::object_calls;
 use crate::oss_error::OssError;
-use crate::oss_list;
 use crate::oss_sign::{Claim, Validity};
 use crate::place::Place;
 use crate::policy::Policy;
 use crate::reply::Reply;
 use crate::request::HttpRequest;
 
-const CRC64: Crc<u64> = Crc::<u64>::new(&CRC_64_XZ);
-
-/// What can be done here.
+/// What a request asks of OSS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Operation {
-    Put,
-    Get,
-    Head,
-    Delete,
-    List,
-    Unknown,
+pub(crate) enum Operation {
+    PutObject,
+    GetObject,
+    HeadObject,
+    GetObjectMeta,
+    DeleteObject,
+    ListObjects,
+    Other,
 }
 
 impl Operation {
-    fn of(request: &HttpRequest, place: &Place) -> Self {
-        match (
-            request.method.as_str(),
-            place.bucket.as_str(),
-            place.key.as_str(),
-        ) {
-            (_, "", _) => Self::Unknown,
-            ("GET", _, "") => Self::List,
-            (_, _, "") => Self::Unknown,
-            ("PUT", ..) => Self::Put,
-            ("GET", ..) => Self::Get,
-            ("HEAD", ..) => Self::Head,
-            ("DELETE", ..) => Self::Delete,
-            _ => Self::Unknown,
+    pub(crate) fn of(request: &HttpRequest, place: &Place) -> Self {
+        let has = |name| request.parameter(name).is_some();
+        let foreign = [
+            "acl",
+            "uploads",
+            "uploadId",
+            "append",
+            "tagging",
+            "symlink",
+            "restore",
+            "versions",
+            "versionId",
+            "policy",
+            "location",
+            "stat",
+            "bucketInfo",
+            "delete",
+            "lifecycle",
+            "cors",
+            "logging",
+            "website",
+            "referer",
+            "encryption",
+            "versioning",
+            "x-oss-process",
+        ];
+        let copies = request.header("x-oss-copy-source").is_some();
+        if place.bucket.is_empty() || copies || foreign.iter().any(|name| has(name)) {
+            return Self::Other;
+        }
+        match (request.method.as_str(), place.key.is_empty()) {
+            ("GET", true) => Self::ListObjects,
+            ("GET" | "HEAD", false) if has("objectMeta") => Self::GetObjectMeta,
+            ("PUT", false) => Self::PutObject,
+            ("GET", false) => Self::GetObject,
+            ("HEAD", false) => Self::HeadObject,
+            ("DELETE", false) => Self::DeleteObject,
+            _ => Self::Other,
         }
     }
 
-    /// The name it is counted and scripted under.
-    fn name(self) -> &'static str {
+    /// Its name in counters and fault scripts.
+    pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Put => "oss:PutObject",
-            Self::Get => "oss:GetObject",
-            Self::Head => "oss:HeadObject",
-            Self::Delete => "oss:DeleteObject",
-            Self::List => "oss:ListObjects",
-            Self::Unknown => "oss:other",
+            Self::PutObject => "oss:PutObject",
+            Self::GetObject => "oss:GetObject",
+            Self::HeadObject => "oss:HeadObject",
+            Self::GetObjectMeta => "oss:GetObjectMeta",
+            Self::DeleteObject => "oss:DeleteObject",
+            Self::ListObjects => "oss:ListObjects",
+            Self::Other => "oss:other",
         }
     }
 
     /// The action that a policy must allow.
-    fn right(self) -> &'static str {
+    fn action(self) -> &'static str {
         match self {
-            Self::Head => "oss:GetObject",
+            Self::HeadObject | Self::GetObjectMeta => "oss:GetObject",
             other => other.name(),
         }
     }
 }
 
-/// Whoever signed a request: the policies that must all allow what it does.
-struct Holder {
-    secret: String,
+/// What a caller may do, as the policies that must all allow it.
+struct Rights {
     policies: Vec<Policy>,
-}
-
-/// The name a request is counted under.
-pub(crate) fn action(cloud: &Cloud, request: &HttpRequest) -> &'static str {
-    Operation::of(request, &place(cloud, request)).name()
 }
 
 /// Answers one request.
 pub(crate) fn answer(cloud: &Cloud, request: &HttpRequest, now: Now) -> Reply {
-    match decide(cloud, request, now) {
-        Ok(reply) => reply.with("x-oss-request-id", request_id()),
+    let place = place(cloud, request);
+    match decide(cloud, request, &place, now) {
+        Ok(reply) => reply.with("x-oss-request-id", oss_request_id()),
         Err(error) => refusal(request, &error),
     }
 }
 
-/// An error as OSS sends it; `HEAD` has no body, so it goes into a header.
+/// The bucket and key a request means in this cloud.
+pub(crate) fn place(cloud: &Cloud, request: &HttpRequest) -> Place {
+    Place::of(request, |name| cloud.world.buckets.contains_key(name))
+}
+
+/// An error answer; `HEAD` has no body, so its document travels in a header.
 pub(crate) fn refusal(request: &HttpRequest, error: &OssError) -> Reply {
-    let id = request_id();
-    let host = request.header("host").unwrap_or_default();
-    let document = error.xml(&id, host);
-    let head = request.method == "HEAD";
-    let err = base64(document.as_bytes());
-    let mut reply = Reply::ok(
-        "application/xml",
-        if head { String::new() } else { document },
-    )
-    .with("x-oss-request-id", id)
-    .with("x-oss-ec", error.ec());
-    if head {
-        reply = reply.with("x-oss-err", err);
-    }
+    let id = oss_request_id();
+    let xml = error.xml(&id, request.header("host").unwrap_or_default());
+    let mut reply = Reply::ok("application/xml", Vec::new());
     reply.status = error.status();
     error.code().clone_into(&mut reply.outcome);
+    if request.method == "HEAD" {
+        reply = reply.with("x-oss-err", base64(xml.as_bytes()));
+    } else {
+        reply.body = xml.into_bytes();
+    }
     reply
+        .with("x-oss-request-id", id)
+        .with("x-oss-ec", error.ec())
 }
 
-fn place(cloud: &Cloud, request: &HttpRequest) -> Place {
-    Place::of(request, |bucket| cloud.world.buckets.contains_key(bucket))
-}
-
-fn decide(cloud: &Cloud, request: &HttpRequest, now: Now) -> Result<Reply, OssError> {
-    let place = place(cloud, request);
-    let operation = Operation::of(request, &place);
-    let holder = authenticate(cloud, request, &place, now)?;
-    if operation == Operation::Unknown {
-        let text = format!("{} {}", request.method, request.path);
-        return Err(OssError::NotImplemented(text));
-    }
-    if !cloud.world.buckets.contains_key(&place.bucket) {
-        return Err(OssError::NoSuchBucket);
-    }
-    let names = names(cloud, &place);
-    let allowed = |policy: &Policy| policy.allows(operation.right(), &names);
-    if holder.policies.is_empty() || !holder.policies.iter().all(allowed) {
-        return Err(OssError::FORBIDDEN);
-    }
-    match operation {
-        Operation::Put => put(cloud, request, &place, now),
-        Operation::Get | Operation::Head => get(cloud, request, &place),
-        Operation::Delete => {
-            hold(&cloud.objects).remove(&place.bucket, &place.key);
-            let mut reply = Reply::ok("application/xml", "");
-            reply.status = 204;
-            Ok(reply)
-        }
-        Operation::List => {
-            let objects = hold(&cloud.objects);
-            let document = oss_list::document(request, &place.bucket, &objects)?;
-            Ok(Reply::ok("application/xml", document))
-        }
-        Operation::Unknown => Err(OssError::NoSuchKey),
-    }
-}
-
-/// Believes a request, or says why not.
-fn authenticate(
+fn decide(
     cloud: &Cloud,
     request: &HttpRequest,
     place: &Place,
     now: Now,
-) -> Result<Holder, OssError> {
+) -> Result<Reply, OssError> {
     let claim = Claim::read(request, place)?.ok_or(OssError::ANONYMOUS)?;
-    let holder = holder(cloud, &claim, now)?;
-    match claim.validity {
-        Validity::Around(at) if !now.is_near(at) => return Err(OssError::RequestTimeTooSkewed),
-        Validity::Between(from, to) if !(from..=to).contains(&now.by_server) => {
-            return Err(OssError::URL_EXPIRED);
-        }
-        _ => {}
+    check_time(&claim, now)?;
+    let rights = authenticate(cloud, &claim, now)?;
+    let operation = Operation::of(request, place);
+    if operation == Operation::Other {
+        return Err(OssError::NotImplemented(format!(
+            "{} {}",
+            request.method, request.path
+        )));
     }
-    let bucket = cloud.world.buckets.get(&place.bucket);
-    if let (Some(scope), Some(bucket)) = (&claim.scope, bucket)
-        && scope.region != bucket.region
-    {
-        return Err(OssError::argument(
-            "The signature's region is not the bucket's.",
-        ));
-    }
-    if !claim.is_signed_by(&holder.secret) {
-        return Err(OssError::SignatureDoesNotMatch {
-            id: claim.access_key_id,
-            string_to_sign: claim.string_to_sign,
-            canonical_request: claim.canonical_request,
-            provided: claim.signature,
-        });
-    }
-    Ok(holder)
-}
-
-fn holder(cloud: &Cloud, claim: &Claim, now: Now) -> Result<Holder, OssError> {
-    let id = claim.access_key_id.as_str();
-    let unknown = |temporary| OssError::InvalidAccessKeyId {
-        id: id.to_owned(),
-        temporary,
-    };
-    if let Some(session) = hold(&cloud.sessions).find(id).cloned() {
-        return match claim.token.as_deref() {
-            None => Err(unknown(true)),
-            Some(token) if token != session.token => Err(OssError::InvalidSecurityToken),
-            Some(_) if session.expires <= now.truly => Err(OssError::SecurityTokenExpired),
-            Some(_) => {
-                let role = cloud.world.roles.get(&session.role);
-                let role = role.map(|role| role.policy.clone());
-                let policies = role.into_iter().chain(session.policy).collect();
-                Ok(Holder {
-                    secret: session.secret,
-                    policies,
-                })
-            }
-        };
-    }
-    match cloud.world.keys.get(id) {
-        // A long-lived key that comes with a token is taken for a temporary one.
-        Some(key) if key.active && claim.token.is_none() => Ok(Holder {
-            secret: key.secret.clone(),
-            policies: cloud
-                .world
-                .users
-                .get(&key.user)
-                .and_then(|user| user.policy.clone())
-                .into_iter()
-                .collect(),
-        }),
-        Some(key) if !key.active => Err(OssError::AccessKeyDisabled { id: id.to_owned() }),
-        _ => Err(unknown(claim.token.is_some() || id.starts_with("STS."))),
-    }
-}
-
-/// The names a policy may know a resource by: with and without its region and account.
-fn names(cloud: &Cloud, place: &Place) -> Vec<String> {
-    let resource = match place.key.as_str() {
-        "" => place.bucket.clone(),
-        key => format!("{}/{key}", place.bucket),
-    };
-    let region = cloud
+    let bucket = cloud
         .world
         .buckets
         .get(&place.bucket)
-        .map_or("*", |it| &it.region);
-    let account = &cloud.world.account;
-    vec![
-        format!("acs:oss:*:*:{resource}"),
-        format!("acs:oss:*:{account}:{resource}"),
-        format!("acs:oss:oss-{region}:{account}:{resource}"),
-    ]
-}
-
-fn put(cloud: &Cloud, request: &HttpRequest, place: &Place, now: Now) -> Result<Reply, OssError> {
-    let body = request.body.clone();
-    if body.len() > LARGEST {
-        return Err(OssError::EntityTooLarge);
-    }
-    let digest = md5(&body);
-    if request
-        .header("content-md5")
-        .is_some_and(|it| it != base64(&digest))
+        .ok_or(OssError::NoSuchBucket)?;
+    if claim
+        .scope
+        .as_ref()
+        .is_some_and(|scope| scope.region != bucket.region)
     {
-        return Err(OssError::InvalidDigest);
+        return Err(OssError::InvalidArgument(format!(
+            "Invalid signing region in Authorization header: the bucket is in {}.",
+            bucket.region
+        )));
     }
-    let meta = request
-        .headers
-        .iter()
-        .filter(|(name, _)| name.starts_with("x-oss-meta-"));
-    let object = Object {
-        content_type: request
-            .header("content-type")
-            .unwrap_or("application/octet-stream")
-            .to_owned(),
-        meta: meta.cloned().collect(),
-        etag: format!("\"{}\"", hex(&digest).to_ascii_uppercase()),
-        crc64: CRC64.checksum(&body),
-        modified: now.by_server,
-        body,
-    };
-    let reply = Reply::ok("application/xml", "")
-        .with("etag", object.etag.clone())
-        .with("content-md5", base64(&digest))
-        .with("x-oss-hash-crc64ecma", object.crc64.to_string());
-    hold(&cloud.objects).put(&place.bucket, &place.key, object)?;
-    Ok(reply)
+    check_rights(cloud, &rights, operation, place, &bucket.region)?;
+    object_calls::run(cloud, operation, request, place, now)
 }
 
-fn get(cloud: &Cloud, request: &HttpRequest, place: &Place) -> Result<Reply, OssError> {
-    let objects = hold(&cloud.objects);
-    let object = objects
-        .find(&place.bucket, &place.key)
-        .ok_or(OssError::NoSuchKey)?;
-    let content_type = request.parameter("response-content-type");
-    let whole = object.body.len();
-    let range = range(request, whole)?;
-    let (from, to) = range.unwrap_or((0, whole));
-    let body = match request.method.as_str() {
-        "HEAD" => Vec::new(),
-        _ => object.body[from..to].to_vec(),
-    };
-    let mut reply = Reply::ok(content_type.unwrap_or(&object.content_type), body)
-        .with("content-length", (to - from).to_string())
-        .with("etag", object.etag.clone())
-        .with("last-modified", http_date(object.modified))
-        .with("accept-ranges", "bytes")
-        .with("x-oss-object-type", "Normal")
-        .with("x-oss-storage-class", "Standard")
-        .with("x-oss-hash-crc64ecma", object.crc64.to_string());
-    if range.is_some() {
-        reply.status = 206;
-        reply = reply.with("content-range", format!("bytes {from}-{}/{whole}", to - 1));
+fn check_time(claim: &Claim, now: Now) -> Result<(), OssError> {
+    match claim.validity {
+        Validity::Around(made) if now.is_near(made) => Ok(()),
+        Validity::Around(_) => Err(OssError::RequestTimeTooSkewed),
+        Validity::Between(_, end) if now.by_server > end => Err(OssError::URL_EXPIRED),
+        Validity::Between(start, _) if start > now.by_server && !now.is_near(start) => {
+            Err(OssError::RequestTimeTooSkewed)
+        }
+        Validity::Between(..) => Ok(()),
     }
-    reply.meta.clone_from(&object.meta);
-    Ok(reply)
 }
 
-/// Reads `bytes=a-b`, `bytes=a-` or `bytes=-n` as a half-open range.
-fn range(request: &HttpRequest, whole: usize) -> Result<Option<(usize, usize)>, OssError> {
-    let Some(text) = request
-        .header("range")
-        .and_then(|it| it.strip_prefix("bytes="))
-    else {
-        return Ok(None);
+fn authenticate(cloud: &Cloud, claim: &Claim, now: Now) -> Result<Rights, OssError> {
+    let id = &claim.access_key_id;
+    let unknown = |temporary| OssError::InvalidAccessKeyId {
+        id: id.clone(),
+        temporary,
     };
-    let Some((from, to)) = text.split_once('-') else {
-        return Ok(None);
+    let token = claim.token.as_deref().filter(|token| !token.is_empty());
+    let session = hold(&cloud.sessions).find(id).cloned();
+    let (secret, rights) = match (session, cloud.world.keys.get(id), token) {
+        (Some(session), _, Some(token)) => {
+            if session.token != token {
+                return Err(OssError::InvalidSecurityToken);
+            }
+            if session.expires <= now.truly {
+                return Err(OssError::SecurityTokenExpired);
+            }
+            let role = cloud.world.roles.get(&session.role);
+            let role = role.map(|role| role.policy.clone());
+            let policies = role.into_iter().chain(session.policy).collect();
+            (session.secret, Rights { policies })
+        }
+        // A temporary id says nothing without its token, nor a lasting one with one.
+        (Some(_), _, None) | (None, Some(_), Some(_)) => return Err(unknown(true)),
+        (None, Some(key), None) => {
+            if !key.active {
+                return Err(OssError::AccessKeyDisabled { id: id.clone() });
+            }
+            let user = cloud.world.users.get(&key.user);
+            let policy = user.and_then(|user| user.policy.clone());
+            let policies = policy.into_iter().collect();
+            (key.secret.clone(), Rights { policies })
+        }
+        (None, None, _) => return Err(unknown(id.starts_with("STS."))),
     };
-    let number = |text: &str| text.parse::<usize>().ok();
-    let (from, to) = match (number(from), number(to)) {
-        (Some(from), Some(to)) => (from, to.saturating_add(1).min(whole)),
-        (Some(from), None) => (from, whole),
-        (None, Some(last)) => (whole.saturating_sub(last), whole),
-        (None, None) => return Ok(None),
-    };
-    if from >= to {
-        return Err(OssError::InvalidRange);
+    if !claim.is_signed_by(&secret) {
+        return Err(OssError::SignatureDoesNotMatch {
+            id: id.clone(),
+            string_to_sign: claim.string_to_sign.clone(),
+            canonical_request: claim.canonical_request.clone(),
+            provided: claim.signature.clone(),
+        });
     }
-    Ok(Some((from, to)))
+    Ok(rights)
+}
+
+/// No policy is no right; several must all agree.
+fn check_rights(
+    cloud: &Cloud,
+    rights: &Rights,
+    operation: Operation,
+    place: &Place,
+    region: &str,
+) -> Result<(), OssError> {
+    let resource = match operation {
+        Operation::ListObjects => place.bucket.clone(),
+        _ => format!("{}/{}", place.bucket, place.key),
+    };
+    let account = &cloud.world.account;
+    // A policy may spell the region with or without its prefix.
+    let names = [
+        format!("acs:oss:{region}:{account}:{resource}"),
+        format!("acs:oss:oss-{region}:{account}:{resource}"),
+    ];
+    let allowed = !rights.policies.is_empty()
+        && rights
+            .policies
+            .iter()
+            .all(|policy| policy.allows(operation.action(), &names));
+    if allowed {
+        Ok(())
+    } else {
+        Err(OssError::FORBIDDEN)
+    }
+}
+
+/// A request id in OSS's form: 24 hexadecimal digits in capitals.
+fn oss_request_id() -> String {
+    let id = request_id().replace('-', "");
+    let id: String = id.chars().take(24).collect();
+    id
 }

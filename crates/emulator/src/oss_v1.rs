@@ -174,19 +174,22 @@ pub(crate) fn read_query(request: &HttpRequest, place: &Place) -> Result<Claim, 
 
 fn string_to_sign(request: &HttpRequest, place: &Place, date: &str) -> String {
     let header = |name| request.header(name).unwrap_or_default();
-    let mut oss_headers: Vec<String> = request
+    let mut oss_headers: Vec<&(String, String)> = request
         .headers
         .iter()
         .filter(|(name, _)| name.starts_with("x-oss-"))
-        .map(|(name, value)| format!("{name}:{value}\n"))
         .collect();
     oss_headers.sort();
+    let oss_headers: String = oss_headers
+        .iter()
+        .map(|(name, value)| format!("{name}:{value}\n"))
+        .collect();
     format!(
         "{}\n{}\n{}\n{date}\n{}{}",
         request.method,
         header("content-md5"),
         header("content-type"),
-        oss_headers.concat(),
+        oss_headers,
         resource(request, place),
     )
 }

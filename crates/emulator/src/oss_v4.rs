@@ -159,7 +159,7 @@ fn canonical_request(request: &HttpRequest, place: &Place, additional: &str) -> 
         .map(str::to_ascii_lowercase)
         .collect();
     additional.sort();
-    let mut headers: Vec<String> = request
+    let mut headers: Vec<&(String, String)> = request
         .headers
         .iter()
         .filter(|(name, _)| {
@@ -168,15 +168,18 @@ fn canonical_request(request: &HttpRequest, place: &Place, additional: &str) -> 
                 || name == "content-md5"
                 || additional.contains(name)
         })
-        .map(|(name, value)| format!("{name}:{value}\n"))
         .collect();
     headers.sort();
+    let headers: String = headers
+        .iter()
+        .map(|(name, value)| format!("{name}:{value}\n"))
+        .collect();
     format!(
         "{}\n{}\n{}\n{}\n{}\n{UNSIGNED}",
         request.method,
         escape_path(&path),
         query.join("&"),
-        headers.concat(),
+        headers,
         additional.join(";"),
     )
 }

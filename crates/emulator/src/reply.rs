@@ -5,7 +5,7 @@
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(&'static str, String)>,
-    /// Headers that a client chose: the user metadata of an object.
+    /// An object's own headers, whose names its owner chose.
     pub(crate) meta: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
     /// `ok` or the error's code, for the counters.

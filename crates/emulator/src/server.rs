@@ -1,241 +1,260 @@
-//! HTTP for both services: reads a request, lets faults have their way, counts, answers.
+//! HTTP around the two services: reads a request, lets a fault strike, answers, counts.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use axum::response::{IntoResponse as _, Response};
+use axum::extract::{Request, State};
+use axum::http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
+use axum::http::{Response, StatusCode};
 use jiff::SignedDuration;
-use tokio::time::sleep;
 
 use crate::assume_role::Twist;
+use crate::broken;
 use crate::clock::http_date;
 use crate::cloud::{Cloud, Now, hold};
+use crate::control;
 use crate::faults::Fault;
-use crate::listener::Switch;
+use crate::objects::LARGEST;
+use crate::oss::{self, Operation};
 use crate::oss_error::OssError;
 use crate::reply::Reply;
 use crate::request::HttpRequest;
+use crate::sts;
+use crate::sts_answer::{self, Format};
 use crate::sts_error::StsError;
-use crate::{oss, sts, sts_answer};
 
-/// The largest body that is read: an object, and some more to refuse it by name.
-const LARGEST_BODY: usize = 6 * 1024 * 1024;
-
-/// How long a hanging call hangs when nobody clears the faults.
+/// The longest that a `hang` lasts.
 const HANG: Duration = Duration::from_secs(60);
 
-/// Which of the two services an address is.
+/// The longest that a `delay` lasts.
+const LONGEST_DELAY_MILLIS: u64 = 10 * 60 * 1000;
+
+/// Far above any STS request; a chained call's token is a few hundred bytes.
+const STS_BODY: usize = 256 * 1024;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Service {
     Sts,
     Oss,
 }
 
-/// Makes the HTTP side of one service.
+#[derive(Clone)]
+struct Shared {
+    cloud: Arc<Cloud>,
+    service: Service,
+}
+
+/// One service's routes: everything goes one way.
 pub(crate) fn router(cloud: Arc<Cloud>, service: Service) -> Router {
-    Router::new().fallback(handle).with_state((cloud, service))
+    Router::new()
+        .fallback(serve)
+        .with_state(Shared { cloud, service })
 }
 
-async fn handle(
-    State((cloud, service)): State<(Arc<Cloud>, Service)>,
-    ConnectInfo(switch): ConnectInfo<Switch>,
-    request: Request,
-) -> Response {
-    let Some(request) = read(request).await else {
-        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+async fn serve(State(shared): State<Shared>, request: Request) -> Response<Body> {
+    let Shared { cloud, service } = shared;
+    let (parts, body) = request.into_parts();
+    let limit = match service {
+        Service::Sts => STS_BODY,
+        Service::Oss => LARGEST,
     };
-    if service == Service::Sts && request.path.starts_with("/_emulator/") {
-        return steer(&cloud, &request);
-    }
-    let action = match service {
-        Service::Sts => sts::counted_name(&sts::action(&request)),
-        Service::Oss => oss::action(&cloud, &request),
-    };
-    let fault = cloud.faults.strike(action, cloud.clock.now());
-    let outcome = |outcome: &str| hold(&cloud.stats).count(action, outcome);
-    match &fault {
-        Some(Fault::Delay { millis }) => sleep(Duration::from_millis(*millis)).await,
-        Some(fault @ (Fault::Hang {} | Fault::Reset {})) => {
-            outcome(&format!("fault:{}", fault.kind()));
-            if matches!(fault, Fault::Hang {}) {
-                tokio::select! {
-                    () = cloud.faults.cleared() => {}
-                    () = sleep(HANG) => {}
-                }
-            }
-            switch.cut_all();
-            return StatusCode::OK.into_response();
-        }
-        _ => {}
-    }
-    let offset = match fault {
-        Some(Fault::WrongDate { offset_seconds }) => SignedDuration::from_secs(offset_seconds),
-        _ => SignedDuration::ZERO,
-    };
-    let now = Now::new(cloud.clock.now(), offset);
-    let reply = match service {
-        Service::Sts => sts_reply(&cloud, &request, now, fault.as_ref()),
-        Service::Oss => oss_reply(&cloud, &request, now, fault.as_ref()),
-    };
-    // A bent answer is counted as bent; a late one and a wrong clock keep their outcome.
-    let bent = match &fault {
-        None | Some(Fault::Delay { .. } | Fault::WrongDate { .. } | Fault::Error { .. }) => None,
-        Some(fault) => Some(format!("fault:{}", fault.kind())),
-    };
-    outcome(bent.as_deref().unwrap_or(&reply.outcome));
-    if matches!(fault, Some(Fault::HalfBody {})) {
-        switch.cut((reply.body.len() / 2).max(1));
-    }
-    respond(reply, now)
-}
-
-fn sts_reply(cloud: &Cloud, request: &HttpRequest, now: Now, fault: Option<&Fault>) -> Reply {
-    let format = sts::format_of(request).unwrap_or(sts_answer::Format::Xml);
-    let twist = match fault {
-        Some(Fault::Html {}) => return html(),
-        Some(Fault::Error {
-            code,
-            status,
-            message,
-        }) => {
-            let error = StsError::Scripted {
-                code: code.clone(),
-                status: status.unwrap_or_else(|| usual_status(code, 400)),
-                message: message
-                    .clone()
-                    .unwrap_or_else(|| "A scripted fault.".to_owned()),
-            };
-            return sts_answer::refusal(format, &error);
-        }
-        Some(Fault::Throttle { retry_after_millis }) => {
-            let error = StsError::Scripted {
-                code: "Throttling.User".to_owned(),
-                status: 400,
-                message: "Request was denied due to user flow control.".to_owned(),
-            };
-            let reply = sts_answer::refusal(format, &error);
-            return hinted(reply, *retry_after_millis);
-        }
-        Some(Fault::Expired {}) => Twist::Expired,
-        Some(Fault::Empty {}) => Twist::Empty,
-        Some(Fault::Beyond {}) => Twist::Beyond,
-        _ => Twist::None,
-    };
-    sts::answer(cloud, request, now, twist)
-}
-
-fn oss_reply(cloud: &Cloud, request: &HttpRequest, now: Now, fault: Option<&Fault>) -> Reply {
-    let scripted = |code: &str, status, message: &str| OssError::Scripted {
-        code: code.to_owned(),
-        status,
-        message: message.to_owned(),
-    };
-    match fault {
-        Some(Fault::Html {}) => html(),
-        Some(Fault::Error {
-            code,
-            status,
-            message,
-        }) => {
-            let status = status.unwrap_or_else(|| usual_status(code, 403));
-            let message = message.as_deref().unwrap_or("A scripted fault.");
-            oss::refusal(request, &scripted(code, status, message))
-        }
-        Some(Fault::Throttle { retry_after_millis }) => {
-            let error = scripted("Throttling.User", 503, "Your requests are being limited.");
-            hinted(oss::refusal(request, &error), *retry_after_millis)
-        }
-        _ => oss::answer(cloud, request, now),
-    }
-}
-
-fn usual_status(code: &str, otherwise: u16) -> u16 {
-    match code {
-        "InternalError" => 500,
-        "ServiceUnavailable" => 503,
-        _ => otherwise,
-    }
-}
-
-fn hinted(reply: Reply, millis: Option<u64>) -> Reply {
-    match millis {
-        Some(millis) => reply.with("x-acs-retry-after", millis.to_string()),
-        None => reply,
-    }
-}
-
-fn html() -> Reply {
-    Reply::ok(
-        "text/html",
-        "<!doctype html><title>Sign in</title><p>Sign in to the network.",
-    )
-}
-
-/// The emulator's own addresses: counters and faults.
-fn steer(cloud: &Cloud, request: &HttpRequest) -> Response {
-    let now = cloud.clock.now();
-    let json = |value: serde_json::Value| {
-        let headers = [("content-type", "application/json")];
-        (headers, value.to_string()).into_response()
-    };
-    match (request.method.as_str(), request.path.as_str()) {
-        ("GET", "/_emulator/stats") => {
-            let calls = serde_json::to_value(&*hold(&cloud.stats)).unwrap_or_default();
-            let live = hold(&cloud.sessions).live(now);
-            json(serde_json::json!({"calls": calls, "sessions_live": live}))
-        }
-        ("DELETE", "/_emulator/stats") => {
-            hold(&cloud.stats).clear();
-            StatusCode::NO_CONTENT.into_response()
-        }
-        ("GET", "/_emulator/faults") => json(cloud.faults.list(now)),
-        ("POST", "/_emulator/faults") => match cloud.faults.add(&request.body, now) {
-            Ok(()) => StatusCode::NO_CONTENT.into_response(),
-            Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
-        },
-        ("DELETE", "/_emulator/faults") => {
-            cloud.faults.clear();
-            StatusCode::NO_CONTENT.into_response()
-        }
-        _ => StatusCode::NOT_FOUND.into_response(),
-    }
-}
-
-async fn read(request: Request) -> Option<HttpRequest> {
-    let (head, body) = request.into_parts();
-    let body = to_bytes(body, LARGEST_BODY).await.ok()?;
-    let target = head.uri.path_and_query().map_or("/", |it| it.as_str());
-    let headers = head.headers.iter().map(|(name, value)| {
-        (
-            name.as_str(),
-            std::str::from_utf8(value.as_bytes()).unwrap_or_default(),
-        )
+    let body = to_bytes(body, limit).await;
+    let target = parts.uri.path_and_query().map_or("/", |t| t.as_str());
+    let headers = parts.headers.iter().filter_map(|(name, value)| {
+        Some((name.as_str(), std::str::from_utf8(value.as_bytes()).ok()?))
     });
-    Some(HttpRequest::new(
-        head.method.as_str(),
-        target,
-        headers,
-        body.to_vec(),
-    ))
+    let too_large = body.is_err();
+    let body = body.map(|bytes| bytes.to_vec()).unwrap_or_default();
+    let request = HttpRequest::new(parts.method.as_str(), target, headers, body);
+    if service == Service::Sts && request.path.starts_with(control::PREFIX) {
+        let now = Now::new(cloud.clock.now(), SignedDuration::ZERO);
+        return whole(control::answer(&cloud, &request), now);
+    }
+    let call = Call {
+        cloud: &cloud,
+        service,
+        name: match service {
+            Service::Sts => sts::counted_name(&sts::action(&request)),
+            Service::Oss => Operation::of(&request, &oss::place(&cloud, &request)).name(),
+        },
+        request,
+        too_large,
+    };
+    call.run().await
 }
 
-fn respond(reply: Reply, now: Now) -> Response {
-    let mut headers = HeaderMap::new();
-    let fixed = reply
+/// One call on its way to an answer.
+struct Call<'a> {
+    cloud: &'a Cloud,
+    service: Service,
+    /// What it is counted as.
+    name: &'static str,
+    request: HttpRequest,
+    too_large: bool,
+}
+
+impl Call<'_> {
+    async fn run(self) -> Response<Body> {
+        let Some(fault) = self.cloud.faults.strike(self.name, self.cloud.clock.now()) else {
+            return self.proceed(SignedDuration::ZERO, Twist::None, None);
+        };
+        let kind = fault.kind();
+        match fault {
+            Fault::Delay { millis } => {
+                tokio::time::sleep(Duration::from_millis(millis.min(LONGEST_DELAY_MILLIS))).await;
+                self.proceed(SignedDuration::ZERO, Twist::None, None)
+            }
+            Fault::WrongDate { offset_seconds } => {
+                let offset = SignedDuration::from_secs(offset_seconds);
+                self.proceed(offset, Twist::None, None)
+            }
+            Fault::Expired {} => self.proceed(SignedDuration::ZERO, Twist::Expired, Some(kind)),
+            Fault::Empty {} => self.proceed(SignedDuration::ZERO, Twist::Empty, Some(kind)),
+            Fault::Beyond {} => self.proceed(SignedDuration::ZERO, Twist::Beyond, Some(kind)),
+            Fault::HalfBody {} => {
+                self.count_fault(kind);
+                let now = Now::new(self.cloud.clock.now(), SignedDuration::ZERO);
+                let reply = self.answer(now, Twist::None);
+                let length = reply.body.len();
+                let body = broken::halfway(&reply.body);
+                let mut response = head(reply, now, body);
+                response
+                    .headers_mut()
+                    .insert(CONTENT_LENGTH, HeaderValue::from(length));
+                response
+            }
+            Fault::Hang {} => {
+                self.count_fault(kind);
+                let _ = tokio::time::timeout(HANG, self.cloud.faults.cleared()).await;
+                Response::new(broken::at_once())
+            }
+            Fault::Reset {} => {
+                self.count_fault(kind);
+                Response::new(broken::at_once())
+            }
+            Fault::Html {} => {
+                self.count_fault(kind);
+                let page = "<!DOCTYPE html><html><head><title>Sign in</title></head>\
+                            <body><h1>Sign in to the network</h1></body></html>\n";
+                self.finish(Reply::ok("text/html", page))
+            }
+            Fault::Error {
+                code,
+                status,
+                message,
+            } => {
+                self.count_fault(kind);
+                let status = status.unwrap_or(match (code.as_str(), self.service) {
+                    ("InternalError", _) => 500,
+                    ("ServiceUnavailable", _) => 503,
+                    (_, Service::Oss) => 403,
+                    (_, Service::Sts) => 400,
+                });
+                let message = message.unwrap_or_else(|| "Scripted by a fault.".to_owned());
+                self.finish(self.refuse(code, status, message))
+            }
+            Fault::Throttle { retry_after_millis } => {
+                self.count_fault(kind);
+                let reply = self.refuse(
+                    "Throttling.User".to_owned(),
+                    400,
+                    "Request was denied due to user flow control.".to_owned(),
+                );
+                self.finish(match retry_after_millis {
+                    Some(millis) => reply.with("x-acs-retry-after", millis.to_string()),
+                    None => reply,
+                })
+            }
+        }
+    }
+
+    /// Answers and counts; a fault that bent a good answer is counted as the fault.
+    fn proceed(&self, offset: SignedDuration, twist: Twist, fault: Option<&str>) -> Response<Body> {
+        let now = Now::new(self.cloud.clock.now(), offset);
+        let reply = self.answer(now, twist);
+        match fault {
+            Some(kind) if reply.outcome == "ok" => self.count_fault(kind),
+            _ => hold(&self.cloud.stats).count(self.name, &reply.outcome),
+        }
+        whole(reply, now)
+    }
+
+    fn answer(&self, now: Now, twist: Twist) -> Reply {
+        match self.service {
+            Service::Sts if self.too_large => {
+                sts_answer::refusal(self.format(), &StsError::RequestTooLarge)
+            }
+            Service::Sts => sts::answer(self.cloud, &self.request, now, twist),
+            Service::Oss if self.too_large => {
+                oss::refusal(&self.request, &OssError::EntityTooLarge)
+            }
+            Service::Oss => oss::answer(self.cloud, &self.request, now),
+        }
+    }
+
+    fn refuse(&self, code: String, status: u16, message: String) -> Reply {
+        match self.service {
+            Service::Sts => {
+                let error = StsError::Scripted {
+                    code,
+                    status,
+                    message,
+                };
+                sts_answer::refusal(self.format(), &error)
+            }
+            Service::Oss => {
+                let error = OssError::Scripted {
+                    code,
+                    status,
+                    message,
+                };
+                oss::refusal(&self.request, &error)
+            }
+        }
+    }
+
+    fn format(&self) -> Format {
+        sts::format_of(&self.request).unwrap_or(Format::Xml)
+    }
+
+    fn finish(&self, reply: Reply) -> Response<Body> {
+        whole(
+            reply,
+            Now::new(self.cloud.clock.now(), SignedDuration::ZERO),
+        )
+    }
+
+    fn count_fault(&self, kind: &str) {
+        hold(&self.cloud.stats).count(self.name, &format!("fault:{kind}"));
+    }
+}
+
+fn whole(mut reply: Reply, now: Now) -> Response<Body> {
+    let body = Body::from(std::mem::take(&mut reply.body));
+    head(reply, now, body)
+}
+
+/// Status and headers. `Date` is ours, never hyper's: a fault may shift it.
+fn head(reply: Reply, now: Now, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::BAD_REQUEST);
+    let own = reply
         .headers
         .into_iter()
-        .map(|(name, value)| (name.to_owned(), value));
-    let date = ("date".to_owned(), http_date(now.by_server));
-    for (name, value) in fixed.chain(reply.meta).chain([date]) {
-        // Foreign text that is no header is left out, as a proxy would.
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_str(&value)) {
-            headers.insert(name, value);
+        .map(|(name, value)| (name.to_owned(), value))
+        .chain(reply.meta)
+        .chain([
+            ("date".to_owned(), http_date(now.by_server)),
+            ("server".to_owned(), "stsd-emulator".to_owned()),
+        ]);
+    for (name, value) in own {
+        let name = HeaderName::try_from(name);
+        let value = HeaderValue::from_bytes(value.as_bytes());
+        if let (Ok(name), Ok(value)) = (name, value) {
+            response.headers_mut().insert(name, value);
         }
     }
-    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (status, headers, Body::from(reply.body)).into_response()
+    response
 }

@@ -25,7 +25,7 @@ const VERSION: &str = "2015-04-01";
 #[derive(Debug, Clone)]
 pub(crate) enum Caller {
     User(String),
-    Session(Session),
+    Session(Box<Session>),
 }
 
 /// The action a request asks for; empty when it names none.
@@ -122,7 +122,7 @@ fn authenticate(cloud: &Cloud, request: &HttpRequest, now: Now) -> Result<Caller
     let id = signed.access_key_id.as_str();
     let session = hold(&cloud.sessions).find(id).cloned();
     let (secret, caller) = match (session, cloud.world.keys.get(id)) {
-        (Some(session), _) => (session.secret.clone(), Caller::Session(session)),
+        (Some(session), _) => (session.secret.clone(), Caller::Session(Box::new(session))),
         (None, Some(key)) if key.active => (key.secret.clone(), Caller::User(key.user.clone())),
         (None, Some(_)) => return Err(StsError::AccessKeyInactive),
         (None, None) => return Err(StsError::AccessKeyNotFound),

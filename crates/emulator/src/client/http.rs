@@ -1,80 +1,106 @@
-//! One HTTP/1.1 exchange over a plain socket: enough for loopback, and nothing to learn.
+//! One HTTP/1.1 exchange over a plain socket: one request, one answer, closed.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// How long any step may take.
-const TIMEOUT: Duration = Duration::from_secs(20);
+/// No exchange takes longer without a byte moving.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// More than any answer's head here; the rest would be a mistake or an attack.
+const LONGEST_HEAD: u64 = 64 * 1024;
 
 /// An answer, read to its end.
 #[derive(Debug)]
-pub struct Answer {
-    /// The HTTP status.
-    pub status: u16,
-    /// The head, for a human.
-    pub head: String,
-    /// The body.
-    pub body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
-/// Why there is no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum HttpError {
-    /// Only plain HTTP is spoken here.
-    #[error("the endpoint must be http://HOST:PORT")]
-    Endpoint,
-    /// The connection failed.
-    #[error("no answer: {0}")]
-    Io(#[from] io::Error),
-    /// The answer is not HTTP, or ends too early.
-    #[error("the answer is not complete HTTP")]
-    Incomplete,
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn headers(&self) -> &[(String, String)] {
+        &self.headers
+    }
 }
 
-pub(super) fn exchange(
-    endpoint: &str,
+/// Sends a request to `authority` (host and port) and reads the answer.
+pub(crate) fn exchange(
+    authority: &str,
     method: &str,
-    path: &str,
-    headers: &[(&'static str, String)],
+    target: &str,
+    headers: &[(&str, String)],
     body: &[u8],
-) -> Result<Answer, HttpError> {
-    let host = endpoint
-        .strip_prefix("http://")
-        .ok_or(HttpError::Endpoint)?;
-    let mut stream = TcpStream::connect(host)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
-    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
+) -> io::Result<Answer> {
+    let mut stream = TcpStream::connect(authority)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut head = format!("{method} {target} HTTP/1.1\r\nhost: {authority}\r\n");
     for (name, value) in headers {
-        request += &format!("{name}: {value}\r\n");
+        head.push_str(&format!("{name}: {value}\r\n"));
     }
-    request += &format!("Content-Length: {}\r\n\r\n", body.len());
-    stream.write_all(request.as_bytes())?;
+    head.push_str(&format!(
+        "content-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    ));
+    stream.write_all(head.as_bytes())?;
     stream.write_all(body)?;
-    let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes)?;
+    read_answer(BufReader::new(stream), method)
+}
 
-    let end = bytes
-        .windows(4)
-        .position(|it| it == b"\r\n\r\n")
-        .ok_or(HttpError::Incomplete)?;
-    let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-    let status = head.split(' ').nth(1).and_then(|text| text.parse().ok());
-    let body = bytes.split_off(end + 4);
-    let promised = head
-        .lines()
-        .filter_map(|line| line.split_once(':'))
-        .find_map(|(name, value)| {
-            let length = name.eq_ignore_ascii_case("content-length");
-            length.then(|| value.trim().parse::<usize>().ok()).flatten()
-        });
-    if method != "HEAD" && promised.is_some_and(|length| length != body.len()) {
-        return Err(HttpError::Incomplete);
+fn read_answer(mut stream: BufReader<TcpStream>, method: &str) -> io::Result<Answer> {
+    let broken = |text| io::Error::new(io::ErrorKind::InvalidData, text);
+    let mut lines = Vec::new();
+    let mut head = (&mut stream).take(LONGEST_HEAD);
+    loop {
+        let mut line = String::new();
+        if head.read_line(&mut line)? == 0 {
+            return Err(broken("the connection closed before an answer"));
+        }
+        let line = line.trim_end();
+        if line.is_empty() {
+            break;
+        }
+        lines.push(line.to_owned());
     }
-    Ok(Answer {
-        status: status.ok_or(HttpError::Incomplete)?,
-        head,
-        body,
-    })
+    let status = lines
+        .first()
+        .and_then(|line| line.split(' ').nth(1)?.parse().ok())
+        .ok_or_else(|| broken("the answer is not HTTP"))?;
+    let headers: Vec<(String, String)> = lines
+        .iter()
+        .skip(1)
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+        .collect();
+    let mut answer = Answer {
+        status,
+        headers,
+        body: Vec::new(),
+    };
+    let has_body = method != "HEAD" && status != 204 && status != 304;
+    if !has_body {
+        return Ok(answer);
+    }
+    let length: Option<usize> = answer
+        .header("content-length")
+        .and_then(|text| text.parse().ok());
+    // The request asked for the connection's end, so without a length that ends the body.
+    stream.read_to_end(&mut answer.body)?;
+    match length {
+        Some(length) if answer.body.len() != length => {
+            Err(broken("the answer broke off before its end"))
+        }
+        None if answer.header("transfer-encoding").is_some() => {
+            Err(broken("the answer came in chunks, which are not read here"))
+        }
+        _ => Ok(answer),
+    }
 }

@@ -1,0 +1,90 @@
+//! What `stsd-emulator` was told on its command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use lexopt::prelude::*;
+
+use crate::world::parse_duration;
+
+/// The help text.
+pub const HELP: &str = "\
+stsd-emulator: STS and OSS on loopback, for demos and tests
+
+Usage: stsd-emulator [OPTIONS]
+
+  --sts ADDRESS         where STS listens [default: 127.0.0.1:0, any free port]
+  --oss ADDRESS         where OSS listens [default: 127.0.0.1:0, any free port]
+  --world FILE          who and what exists [default: the built-in world]
+  --session-life TIME   sessions end this early, like 60s, however long they were asked for
+  --print-world         print the built-in world and exit
+  --exit-with-stdin     stop when standard input ends, too
+  --help, --version
+
+When ready, prints one line: {\"sts\":\"http://…\",\"oss\":\"http://…\"}
+Counters are at GET /_emulator/stats of the STS address, faults at /_emulator/faults.
+";
+
+/// What to do.
+#[derive(Debug)]
+pub enum Command {
+    /// Print the help text.
+    Help,
+    /// Print the version.
+    Version,
+    /// Print the built-in world.
+    PrintWorld,
+    /// Run a cloud.
+    Run(Run),
+}
+
+/// How to run a cloud.
+#[derive(Debug, Default)]
+pub struct Run {
+    /// Where STS listens.
+    pub sts: Option<SocketAddr>,
+    /// Where OSS listens.
+    pub oss: Option<SocketAddr>,
+    /// The world's file; without one, the built-in world.
+    pub world: Option<PathBuf>,
+    /// The longest life of a session.
+    pub session_life: Option<Duration>,
+    /// Whether the end of standard input is the end of it all.
+    pub exit_with_stdin: bool,
+}
+
+/// Reads a command line.
+///
+/// # Errors
+///
+/// An option is unknown, or its value has another form.
+pub fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
+    let mut run = Run::default();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("sts") => run.sts = Some(address(&mut parser)?),
+            Long("oss") => run.oss = Some(address(&mut parser)?),
+            Long("world") => run.world = Some(parser.value()?.into()),
+            Long("session-life") => {
+                let text = parser.value()?.string()?;
+                let life = parse_duration(&text)
+                    .filter(|life| life.as_secs() > 0)
+                    .ok_or_else(|| format!("{text:?} is not a time like 60s or 15m"))?;
+                run.session_life = Some(life);
+            }
+            Long("print-world") => return Ok(Command::PrintWorld),
+            Long("exit-with-stdin") => run.exit_with_stdin = true,
+            Long("help") | Short('h') => return Ok(Command::Help),
+            Long("version") | Short('V') => return Ok(Command::Version),
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(Command::Run(run))
+}
+
+fn address(parser: &mut lexopt::Parser) -> Result<SocketAddr, lexopt::Error> {
+    let text = parser.value()?.string()?;
+    text.parse()
+        .map_err(|_| format!("{text:?} is not an address like 127.0.0.1:0").into())
+}

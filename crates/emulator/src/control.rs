@@ -1,0 +1,45 @@
+//! `/_emulator/…` on the STS address: counters to read and faults to script.
+
+use serde_json::{Value, json};
+
+use crate::cloud::{Cloud, hold};
+use crate::reply::Reply;
+use crate::request::HttpRequest;
+
+pub(crate) const PREFIX: &str = "/_emulator/";
+
+pub(crate) fn answer(cloud: &Cloud, request: &HttpRequest) -> Reply {
+    let now = cloud.clock.now();
+    let name = request.path.strip_prefix(PREFIX).unwrap_or_default();
+    match (request.method.as_str(), name) {
+        ("GET", "stats") => json_reply(&json!({
+            "calls": *hold(&cloud.stats),
+            "sessions_live": hold(&cloud.sessions).live(now),
+        })),
+        ("DELETE", "stats") => {
+            hold(&cloud.stats).clear();
+            json_reply(&json!({}))
+        }
+        ("GET", "faults") => json_reply(&json!({ "faults": cloud.faults.list(now) })),
+        ("POST", "faults") => match cloud.faults.add(&request.body, now) {
+            Ok(()) => json_reply(&json!({ "faults": cloud.faults.list(now) })),
+            Err(error) => refusal(400, &error.to_string()),
+        },
+        ("DELETE", "faults") => {
+            cloud.faults.clear();
+            json_reply(&json!({}))
+        }
+        (_, "stats" | "faults") => refusal(405, "this takes GET and DELETE, and faults also POST"),
+        _ => refusal(404, "there are /_emulator/stats and /_emulator/faults"),
+    }
+}
+
+fn json_reply(value: &Value) -> Reply {
+    Reply::ok("application/json", format!("{value}\n"))
+}
+
+fn refusal(status: u16, text: &str) -> Reply {
+    let mut reply = json_reply(&json!({ "error": text }));
+    reply.status = status;
+    reply
+}

@@ -1,0 +1,187 @@
+//! A running cloud: two listeners on loopback and one thread behind them.
+
+use std::future::IntoFuture as _;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+
+use crate::clock::Clock;
+use crate::cloud::Cloud;
+use crate::faults::Faults;
+use crate::server::{Service, router};
+use crate::world::World;
+
+/// How a cloud is started.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where STS listens; port 0 picks one.
+    pub sts: SocketAddr,
+    /// Where OSS listens; port 0 picks one.
+    pub oss: SocketAddr,
+    /// Sessions end this early, however long they were asked for.
+    pub session_life: Option<Duration>,
+    /// What time it is.
+    pub clock: Clock,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self {
+            sts: any,
+            oss: any,
+            session_life: None,
+            clock: Clock::system(),
+        }
+    }
+}
+
+/// Why a cloud did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its secrets are printed on a page; it is not for a network.
+    #[error("{0} is not a loopback address; this cloud is only for its own host")]
+    NotLoopback(SocketAddr),
+    /// The system refused the address.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The system refused a thread or its events.
+    #[error("cannot start the server's thread")]
+    Thread(#[source] io::Error),
+}
+
+/// A running cloud; it stops when it is dropped.
+#[derive(Debug)]
+pub struct Emulator {
+    sts: SocketAddr,
+    oss: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Emulator {
+    /// Listens, and answers until dropped. When this returns, both addresses answer.
+    ///
+    /// # Errors
+    ///
+    /// An address is not loopback or not free, or the system has no thread to give.
+    pub fn start(world: World, options: Options) -> Result<Self, StartError> {
+        let (sts, sts_address) = listen(options.sts)?;
+        let (oss, oss_address) = listen(options.oss)?;
+        let cloud = Arc::new(Cloud {
+            world,
+            clock: options.clock,
+            session_life: options.session_life,
+            sessions: Mutex::default(),
+            nonces: Mutex::default(),
+            objects: Mutex::default(),
+            stats: Mutex::default(),
+            faults: Faults::default(),
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(StartError::Thread)?;
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::Builder::new()
+            .name("stsd-emulator".to_owned())
+            .spawn(move || serve(&runtime, cloud, sts, oss, stopped))
+            .map_err(StartError::Thread)?;
+        Ok(Self {
+            sts: sts_address,
+            oss: oss_address,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+
+    /// Where STS listens.
+    #[must_use]
+    pub fn sts_address(&self) -> SocketAddr {
+        self.sts
+    }
+
+    /// Where OSS listens.
+    #[must_use]
+    pub fn oss_address(&self) -> SocketAddr {
+        self.oss
+    }
+
+    /// `http://` and where STS listens.
+    #[must_use]
+    pub fn sts_url(&self) -> String {
+        format!("http://{}", self.sts)
+    }
+
+    /// `http://` and where OSS listens.
+    #[must_use]
+    pub fn oss_url(&self) -> String {
+        format!("http://{}", self.oss)
+    }
+
+    /// The line that says the cloud is ready.
+    #[must_use]
+    pub fn ready_line(&self) -> String {
+        format!(
+            r#"{{"sts":"http://{}","oss":"http://{}"}}"#,
+            self.sts, self.oss
+        )
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    if !address.ip().is_loopback() {
+        return Err(StartError::NotLoopback(address));
+    }
+    let refused = |source| StartError::Listen { address, source };
+    let listener = TcpListener::bind(address).map_err(refused)?;
+    listener.set_nonblocking(true).map_err(refused)?;
+    let bound = listener.local_addr().map_err(refused)?;
+    Ok((listener, bound))
+}
+
+/// Runs both services until told to stop; whatever is unanswered then is dropped.
+fn serve(
+    runtime: &Runtime,
+    cloud: Arc<Cloud>,
+    sts: TcpListener,
+    oss: TcpListener,
+    stopped: oneshot::Receiver<()>,
+) {
+    runtime.block_on(async move {
+        let running = async {
+            let sts = tokio::net::TcpListener::from_std(sts)?;
+            let oss = tokio::net::TcpListener::from_std(oss)?;
+            tokio::try_join!(
+                axum::serve(sts, router(Arc::clone(&cloud), Service::Sts)).into_future(),
+                axum::serve(oss, router(cloud, Service::Oss)).into_future(),
+            )
+        };
+        tokio::select! {
+            _ = running => {}
+            _ = stopped => {}
+        }
+    });
+}
