@@ -9,6 +9,8 @@ import oss2
 from aliyunsdkcore.client import AcsClient
 from aliyunsdksts.request.v20150401 import AssumeRoleRequest, GetCallerIdentityRequest
 
+from shim_credentials import require, run
+
 
 def call(client, endpoint, request):
     """Sends a request to the emulator; the old SDK takes a host, not a URL."""
@@ -18,21 +20,17 @@ def call(client, endpoint, request):
     return json.loads(client.do_action_with_exception(request))
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sts", required=True)
-    parser.add_argument("--oss", required=True)
-    parser.add_argument("--access-key-id", required=True)
-    parser.add_argument("--role-arn", required=True)
-    arguments = parser.parse_args()
-
+def story(arguments):
     secret = os.environ["STORY_ACCESS_KEY_SECRET"]
     client = AcsClient(arguments.access_key_id, secret, "cn-hongkong")
     who = call(client, arguments.sts, GetCallerIdentityRequest.GetCallerIdentityRequest())
     request = AssumeRoleRequest.AssumeRoleRequest()
     request.set_RoleArn(arguments.role_arn)
     request.set_RoleSessionName("sts-story")
-    session = call(client, arguments.sts, request)["Credentials"]
+    if arguments.policy:
+        request.set_Policy(arguments.policy)
+    answer = call(client, arguments.sts, request)
+    session = answer["Credentials"]
 
     auth = oss2.StsAuth(
         session["AccessKeyId"],
@@ -42,9 +40,24 @@ def main():
     )
     bucket = oss2.Bucket(auth, arguments.oss, "examplebucket", region="cn-hongkong")
     bucket.put_object("stories/sts", b"text")
-    assert bucket.get_object("stories/sts").read() == b"text"
-    told = {key: session[key] for key in ("AccessKeyId", "Expiration")}
-    print(json.dumps({**told, "caller": who["Arn"]}))
+    require(bucket.get_object("stories/sts").read() == b"text", "the object came back changed")
+    return {
+        "RequestId": answer["RequestId"],
+        "AccessKeyId": session["AccessKeyId"],
+        "Expiration": session["Expiration"],
+        "caller": who["Arn"],
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sts", required=True)
+    parser.add_argument("--oss", required=True)
+    parser.add_argument("--access-key-id", required=True)
+    parser.add_argument("--role-arn", required=True)
+    parser.add_argument("--policy", help="of the session, as JSON")
+    arguments = parser.parse_args()
+    run(lambda: story(arguments))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,11 @@ impl Unsigned<'_> {
         let mut query: Vec<String> = self
             .query
             .iter()
-            .map(|(name, value)| format!("{}={}", escape(name), escape(value)))
+            .map(|(name, value)| match *value {
+                // V4 signs an empty value as its bare name.
+                "" => escape(name),
+                value => format!("{}={}", escape(name), escape(value)),
+            })
             .collect();
         query.sort();
         let query = query.join("&");

@@ -1,0 +1,451 @@
+//! The tests' own small client: raw bytes to a real server in this process.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "shared by several test programs, each using a part; a test fails by panicking"
+)]
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use stsd_emulator::oss_sign::Claim;
+use stsd_emulator::place::Place;
+use stsd_emulator::request::HttpRequest;
+use stsd_emulator::signed::{Scheme, Signed};
+use stsd_emulator::{Clock, Emulator, Options, World, acs3, rpc, world};
+
+pub const KEY: &str = "LTAIEXAMPLEUPLOADER01";
+pub const SECRET: &str = "ExampleSecretOfUploader000001";
+pub const UPLOAD: &str = "acs:ram::100000000000001:role/oss-upload";
+pub const READ: &str = "acs:ram::100000000000001:role/oss-read";
+
+/// What the built-in world lacks and the tests need.
+const MORE: &str = r#"
+[[user]]
+name = "stranger"
+[[user.key]]
+id = "LTAIEXAMPLESTRANGER01"
+secret = "ExampleSecretOfStranger000001"
+[[user.key]]
+id = "LTAIEXAMPLEINACTIVE01"
+secret = "ExampleSecretInactive00000001"
+status = "inactive"
+
+[[role]]
+name = "guarded"
+trusts = ["user/uploader"]
+external_id = "partner-1"
+policy = '{"Version":"1","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}'
+"#;
+
+/// A cloud whose clock stands still.
+pub struct Cloud {
+    pub emulator: Emulator,
+    pub clock: Clock,
+}
+
+pub fn cloud() -> Cloud {
+    cloud_of(&format!("{}{MORE}", world::BUILT_IN), None)
+}
+
+pub fn cloud_of(world: &str, session_life: Option<Duration>) -> Cloud {
+    cloud_at(world, session_life, "2026-01-01T00:00:00Z".parse().unwrap())
+}
+
+pub fn cloud_at(world: &str, session_life: Option<Duration>, now: Timestamp) -> Cloud {
+    let clock = Clock::by_hand(now);
+    let options = Options {
+        clock: clock.clone(),
+        session_life,
+        ..Options::default()
+    };
+    let emulator = Emulator::start(World::parse(world).unwrap(), options).unwrap();
+    Cloud { emulator, clock }
+}
+
+impl Cloud {
+    pub fn sts(&self) -> SocketAddr {
+        self.emulator.sts_address()
+    }
+
+    pub fn oss(&self) -> SocketAddr {
+        self.emulator.oss_address()
+    }
+
+    /// Queues a fault, which must be a good one.
+    pub fn script(&self, json: &str) {
+        let answer = self.control("POST", "faults", json);
+        assert_eq!(answer.status, 200, "{json}: {}", answer.text());
+    }
+
+    pub fn control(&self, method: &str, name: &str, body: &str) -> Answer {
+        exchange(
+            self.sts(),
+            method,
+            &format!("/_emulator/{name}"),
+            &[],
+            body.as_bytes(),
+        )
+    }
+
+    pub fn stats(&self) -> Value {
+        self.control("GET", "stats", "").json()
+    }
+
+    /// Assumes a role as the world's uploader.
+    pub fn session(&self, role: &str, policy: Option<&str>) -> Credentials {
+        let mut call = Call::assume(self, role);
+        if let Some(policy) = policy {
+            call.set("Policy", policy);
+        }
+        let answer = call.send();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        Credentials::from(&answer.json())
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    pub id: String,
+    pub secret: String,
+    pub token: Option<String>,
+}
+
+impl From<&Value> for Credentials {
+    fn from(answer: &Value) -> Self {
+        let field = |name: &str| answer["Credentials"][name].as_str().unwrap().to_owned();
+        Self {
+            id: field("AccessKeyId"),
+            secret: field("AccessKeySecret"),
+            token: Some(field("SecurityToken")),
+        }
+    }
+}
+
+/// One STS call, good until a test spoils it.
+pub struct Call {
+    address: SocketAddr,
+    pub method: &'static str,
+    pub in_form: bool,
+    pub parameters: Vec<(String, String)>,
+    pub secret: String,
+    pub signature: Option<String>,
+}
+
+impl Call {
+    pub fn new(cloud: &Cloud, action: &str) -> Self {
+        static NONCES: AtomicU64 = AtomicU64::new(0);
+        let nonce = NONCES.fetch_add(1, Ordering::SeqCst).to_string();
+        let mut call = Self {
+            address: cloud.sts(),
+            method: "POST",
+            in_form: true,
+            parameters: Vec::new(),
+            secret: SECRET.to_owned(),
+            signature: None,
+        };
+        let now = cloud.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        for (name, value) in [
+            ("Action", action),
+            ("Version", "2015-04-01"),
+            ("Format", "JSON"),
+            ("AccessKeyId", KEY),
+            ("SignatureMethod", "HMAC-SHA1"),
+            ("SignatureVersion", "1.0"),
+            ("SignatureNonce", &nonce),
+            ("Timestamp", &now),
+        ] {
+            call.set(name, value);
+        }
+        call
+    }
+
+    pub fn assume(cloud: &Cloud, role: &str) -> Self {
+        let mut call = Self::new(cloud, "AssumeRole");
+        call.set("RoleArn", role);
+        call.set("RoleSessionName", "tester");
+        call
+    }
+
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.remove(name);
+        self.parameters.push((name.to_owned(), value.to_owned()));
+    }
+
+    pub fn remove(&mut self, name: &str) {
+        self.parameters.retain(|(known, _)| known != name);
+    }
+
+    pub fn sign_as(&mut self, credentials: &Credentials) {
+        self.set("AccessKeyId", &credentials.id);
+        self.secret.clone_from(&credentials.secret);
+        self.remove("SecurityToken");
+        if let Some(token) = &credentials.token {
+            self.set("SecurityToken", token);
+        }
+    }
+
+    pub fn send(&self) -> Answer {
+        Answer::read(&raw(self.address, &self.bytes()))
+    }
+
+    /// The whole request as it goes over the wire.
+    pub fn bytes(&self) -> Vec<u8> {
+        let signed = Signed {
+            scheme: Scheme::RpcV1,
+            access_key_id: String::new(),
+            timestamp: String::new(),
+            nonce: String::new(),
+            security_token: None,
+            string_to_sign: rpc::string_to_sign(self.method, &self.parameters),
+            canonical_request: String::new(),
+            signature: String::new(),
+        };
+        let mut pairs = self.parameters.clone();
+        let signature = self.signature.clone();
+        let signature = signature.unwrap_or_else(|| signed.signature_by(&self.secret));
+        pairs.push(("Signature".to_owned(), signature));
+        let form = form(&pairs);
+        let (target, body) = match self.in_form {
+            true => ("/".to_owned(), form),
+            false => (format!("/?{form}"), String::new()),
+        };
+        let kind = ("content-type", "application/x-www-form-urlencoded");
+        request_bytes(self.method, &target, &[kind], body.as_bytes())
+    }
+}
+
+/// An ACS3 request with these headers beside the signature's own, signed well.
+pub fn acs3_bytes(cloud: &Cloud, headers: &[(&str, &str)], target: &str, signed: &str) -> Vec<u8> {
+    let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let now = cloud.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let mut all = vec![
+        ("host", "127.0.0.1"),
+        ("x-acs-version", "2015-04-01"),
+        ("x-acs-date", &now),
+        ("x-acs-content-sha256", empty),
+    ];
+    all.extend_from_slice(headers);
+    let draft = format!("ACS3-HMAC-SHA256 Credential={KEY},SignedHeaders={signed},Signature=0");
+    let mut unsigned = all.clone();
+    unsigned.push(("authorization", &draft));
+    let request = HttpRequest::new("POST", target, unsigned, Vec::new());
+    let signature = match acs3::read(&request) {
+        Ok(claims) => claims.unwrap().signature_by(SECRET),
+        // The server is to say what is wrong with it.
+        Err(_) => "0".to_owned(),
+    };
+    let authorization = draft.replace("Signature=0", &format!("Signature={signature}"));
+    all.push(("authorization", &authorization));
+    request_bytes("POST", target, &all, b"")
+}
+
+/// One OSS call, V4, signed well for `region`.
+pub struct Oss<'a> {
+    pub cloud: &'a Cloud,
+    pub credentials: &'a Credentials,
+    pub region: &'a str,
+    pub version: u8,
+}
+
+impl<'a> Oss<'a> {
+    pub fn new(cloud: &'a Cloud, credentials: &'a Credentials) -> Self {
+        Self {
+            cloud,
+            credentials,
+            region: "cn-hongkong",
+            version: 4,
+        }
+    }
+
+    pub fn send(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
+        Answer::read(&raw(
+            self.cloud.oss(),
+            &self.bytes(method, target, headers, body),
+        ))
+    }
+
+    pub fn bytes(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Vec<u8> {
+        let now = self.cloud.clock.now();
+        let date = match self.version {
+            4 => now.strftime("%Y%m%dT%H%M%SZ").to_string(),
+            _ => now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string(),
+        };
+        let id = &self.credentials.id;
+        let draft = match self.version {
+            4 => format!(
+                "OSS4-HMAC-SHA256 Credential={id}/{}/{}/oss/aliyun_v4_request,Signature=0",
+                &date[..8],
+                self.region
+            ),
+            _ => format!("OSS {id}:0"),
+        };
+        let mut all = vec![("x-oss-date", date.as_str())];
+        if self.version == 4 {
+            all.push(("x-oss-content-sha256", "UNSIGNED-PAYLOAD"));
+        }
+        if let Some(token) = &self.credentials.token {
+            all.push(("x-oss-security-token", token));
+        }
+        // A test's own header replaces the good one.
+        all.retain(|(name, _)| !headers.iter().any(|(own, _)| own == name));
+        all.extend_from_slice(headers);
+        all.retain(|(_, value)| !value.is_empty());
+        let mut unsigned = all.clone();
+        unsigned.push(("authorization", &draft));
+        let request = HttpRequest::new(method, target, unsigned, Vec::new());
+        let place = Place::of(&request, |_| true);
+        let signature = match Claim::read(&request, &place) {
+            Ok(claim) => claim.unwrap().signature_by(&self.credentials.secret),
+            Err(_) => "0".to_owned(),
+        };
+        let authorization = match self.version {
+            4 => draft.replace("Signature=0", &format!("Signature={signature}")),
+            _ => format!("OSS {id}:{signature}"),
+        };
+        all.push(("authorization", &authorization));
+        request_bytes(method, target, &all, body)
+    }
+}
+
+/// A head that was read, and as much of the body as came.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn read(bytes: &[u8]) -> Self {
+        let end = bytes
+            .windows(4)
+            .position(|window| window == b"\r\n\r\n")
+            .unwrap_or_else(|| panic!("no answer: {:?}", String::from_utf8_lossy(bytes)));
+        let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+        let mut lines = head.split("\r\n");
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap();
+        Self {
+            status: status.parse().unwrap(),
+            headers: lines
+                .map(|line| line.split_once(": ").unwrap())
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+            body: bytes[end + 4..].to_vec(),
+        }
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut found = self.headers.iter().filter(|(known, _)| known == name);
+        let value = found.next().map(|(_, value)| value.as_str());
+        assert!(found.next().is_none(), "{name} is there twice");
+        value
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {}", self.text()))
+    }
+
+    /// The text of the first XML element of that name.
+    pub fn element(&self, name: &str) -> String {
+        self.elements(name).into_iter().next().unwrap_or_default()
+    }
+
+    pub fn elements(&self, name: &str) -> Vec<String> {
+        let text = self.text();
+        text.split(&format!("<{name}>"))
+            .skip(1)
+            .map(|rest| rest.split(&format!("</{name}>")).next().unwrap().to_owned())
+            .collect()
+    }
+}
+
+pub fn exchange(
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Answer {
+    Answer::read(&raw(address, &request_bytes(method, target, headers, body)))
+}
+
+pub fn request_bytes(method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let mut head = format!("{method} {target} HTTP/1.1\r\n");
+    if !headers
+        .iter()
+        .any(|(name, _)| name.eq_ignore_ascii_case("host"))
+    {
+        head.push_str("host: 127.0.0.1\r\n");
+    }
+    let own = ["connection", "content-length"];
+    for (name, value) in headers {
+        if !own.contains(&name.to_ascii_lowercase().as_str()) {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+    }
+    head.push_str(&format!(
+        "connection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    ));
+    let mut bytes = head.into_bytes();
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+/// Sends bytes and reads to the connection's end, however it ends.
+pub fn raw(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+    rest(open(address, bytes))
+}
+
+pub fn open(address: SocketAddr, bytes: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    stream.write_all(bytes).unwrap();
+    stream
+}
+
+pub fn rest(mut stream: TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    match stream.read_to_end(&mut bytes) {
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
+        Err(error) => panic!("{error}"),
+    }
+    bytes
+}
+
+pub fn form(pairs: &[(String, String)]) -> String {
+    let escape = |text: &str| {
+        percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+    };
+    let pairs: Vec<String> = pairs
+        .iter()
+        .map(|(name, value)| format!("{}={}", escape(name), escape(value)))
+        .collect();
+    pairs.join("&")
+}
