@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use lexopt::prelude::*;
 
-use crate::world::parse_duration;
+use crate::emulator::Options;
+use crate::world::{World, WorldError, parse_duration};
 
 /// The help text.
 pub const HELP: &str = "\
@@ -52,6 +53,31 @@ pub struct Run {
     pub session_life: Option<Duration>,
     /// Whether the end of standard input is the end of it all.
     pub exit_with_stdin: bool,
+}
+
+impl Run {
+    /// The world to run.
+    ///
+    /// # Errors
+    ///
+    /// Its file cannot be read, or makes no sense.
+    pub fn world(&self) -> Result<World, WorldError> {
+        self.world
+            .as_deref()
+            .map_or_else(|| Ok(World::built_in()), World::read)
+    }
+
+    /// How to run it.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        let defaults = Options::default();
+        Options {
+            sts: self.sts.unwrap_or(defaults.sts),
+            oss: self.oss.unwrap_or(defaults.oss),
+            session_life: self.session_life,
+            clock: defaults.clock,
+        }
+    }
 }
 
 /// Reads a command line.

@@ -10,6 +10,22 @@ use crate::clock::shifted;
 use crate::cloud::hold;
 use crate::world::parse_duration;
 
+/// What a script may name: every action that is counted, and two wildcards.
+const ACTIONS: &[&str] = &[
+    "*",
+    "AssumeRole",
+    "GetCallerIdentity",
+    "other",
+    "oss:*",
+    "oss:PutObject",
+    "oss:GetObject",
+    "oss:HeadObject",
+    "oss:GetObjectMeta",
+    "oss:DeleteObject",
+    "oss:ListObjects",
+    "oss:other",
+];
+
 /// How many faults may wait in the queue.
 const LIMIT: usize = 1000;
 
@@ -139,11 +155,14 @@ pub enum ScriptError {
     /// Two ends.
     #[error("\"times\" and \"for\" exclude each other")]
     TwoEnds,
+    /// No call at all.
+    #[error("\"times\" must be at least 1")]
+    Never,
     /// `for` is not a duration.
     #[error("\"for\": {0:?} is not a duration like \"5s\"")]
     Duration(String),
     /// Nothing has that name.
-    #[error("{0:?} is no action here; an OSS operation begins with oss:")]
+    #[error("{0:?} is no action here; there are {list}", list = ACTIONS.join(", "))]
     Action(String),
     /// A fault of credentials for an action that gives none.
     #[error("{kind} bends a credential, and {action} gives none")]
@@ -226,13 +245,14 @@ impl Faults {
 
 fn check(script: &Script) -> Result<(), ScriptError> {
     let action = script.action.as_str();
-    let known = matches!(action, "*" | "AssumeRole" | "GetCallerIdentity" | "other")
-        || action.starts_with("oss:");
-    if !known {
+    if !ACTIONS.contains(&action) {
         return Err(ScriptError::Action(script.action.clone()));
     }
     if script.times.is_some() && script.lasts.is_some() {
         return Err(ScriptError::TwoEnds);
+    }
+    if script.times == Some(0) {
+        return Err(ScriptError::Never);
     }
     if script.fault.is_of_credentials() && !matches!(action, "*" | "AssumeRole") {
         return Err(ScriptError::NoCredential {

@@ -35,7 +35,8 @@
 //!
 //! `action` is one of the above, `oss:*` or `*`. `times` ends it after that many
 //! calls, `for` after that long; with neither it stays until cleared. The first fault
-//! in the queue that fits a call strikes it, alone. The kinds:
+//! in the queue that fits a call strikes it, alone; one that bends a credential fits
+//! `AssumeRole` only, and is refused for any other action but `*`. The kinds:
 //!
 //! | kind | fields | what the caller sees |
 //! |---|---|---|
@@ -51,6 +52,9 @@
 //! | `empty` | | `AssumeRole`: a credential of empty fields |
 //! | `beyond` | | `AssumeRole`: an `Expiration` a year too late; the session ends in time |
 //!
+//! Under `wrong-date` a session still ends at its true time; only what the server says
+//! of time is shifted, for the actions that the fault names.
+//!
 //! `GET /_emulator/faults` answers `{"faults":[…]}`, as does a `POST`, in queue order:
 //! `action`, `fault`, and `times` (left) or `until` (a time stamp). `DELETE` clears the
 //! queue and lets go of hanging calls. A script that makes no sense is refused with
@@ -62,6 +66,7 @@ pub mod request;
 
 pub mod policy;
 pub mod world;
+mod world_file;
 
 pub mod acs3;
 pub mod rpc;
@@ -98,6 +103,8 @@ mod emulator;
 mod server;
 
 pub mod arguments;
+pub mod stop;
+
 pub mod client;
 
 pub use clock::Clock;

@@ -166,8 +166,11 @@ pub fn run(
                 ("list-type", "2"),
                 ("encoding-type", "url"),
                 ("max-keys", "1000"),
-                ("prefix", call.key.as_str()),
             ];
+            // An empty value is signed as a bare name, so none is sent.
+            if !call.key.is_empty() {
+                query.push(("prefix", call.key.as_str()));
+            }
             if !token.is_empty() {
                 query.push(("continuation-token", token.as_str()));
             }
