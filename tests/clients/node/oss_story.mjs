@@ -39,7 +39,8 @@ function credentials() {
   asked += 1;
   let got;
   try {
-    got = JSON.parse(execSync(values.shim, { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] }));
+    const stdio = ["ignore", "pipe", "inherit"];
+    got = JSON.parse(execSync(values.shim, { encoding: "utf8", stdio }));
   } catch (error) {
     // Node's own errors quote what the shim printed.
     throw new Error(`no document from the shim, which ended with status ${error.status ?? 0}`);
