@@ -155,3 +155,16 @@ fn a_profile_that_keeps_warm_has_its_credentials_before_anybody_asks() {
     let kit = Kit::with(&[], &format!("{UPLOAD}keep_warm = true\n"));
     kit.wait_until("the first renewal", || kit.calls("AssumeRole") == 1);
 }
+
+#[test]
+fn a_proxy_in_the_environment_is_not_asked_for_an_endpoint_on_this_machine() {
+    let mut kit = Kit::without_daemon(&[]);
+    kit.write_config(UPLOAD);
+    let mut command = kit.daemon_command();
+    // Nobody listens there, so a call through it fails.
+    command
+        .env("HTTP_PROXY", "http://127.0.0.1:9")
+        .env("http_proxy", "http://127.0.0.1:9");
+    kit.adopt_daemon(command);
+    let _ = kit.document(&["oss-upload"]);
+}

@@ -9,3 +9,4 @@ mod outage;
 mod policy;
 mod rotation;
 mod sdk;
+mod sts_client;

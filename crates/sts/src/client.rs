@@ -64,14 +64,19 @@ pub struct Sts {
 
 impl Sts {
     /// Makes a client. Proxies are taken from the environment (`HTTPS_PROXY`, `NO_PROXY`
-    /// and their kin); certificates are checked against the system's roots.
+    /// and their kin), but for an endpoint on this machine, which no proxy can reach;
+    /// certificates are checked against the system's roots.
     ///
     /// # Errors
     /// [`StsError::Unreachable`] when TLS cannot be set up on this machine at all.
     pub fn new(endpoint: Endpoint) -> Result<Self, StsError> {
         // Fails when a provider is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
+        let mut builder = reqwest::Client::builder();
+        if endpoint.is_loopback() {
+            builder = builder.no_proxy();
+        }
+        let http = builder
             .user_agent(concat!("stsd/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(TOTAL_TIMEOUT)

@@ -56,15 +56,12 @@ impl Endpoint {
     /// [`BadEndpoint`], any variant but `Region`.
     pub fn custom(url: &str) -> Result<Self, BadEndpoint> {
         let url = Url::parse(url).map_err(|_| BadEndpoint::NotAUrl)?;
-        let loopback = match url.host() {
-            Some(url::Host::Ipv4(address)) => address.is_loopback(),
-            Some(url::Host::Ipv6(address)) => address.is_loopback(),
-            Some(url::Host::Domain(_)) => false,
-            None => return Err(BadEndpoint::NotAUrl),
-        };
+        if url.host().is_none() {
+            return Err(BadEndpoint::NotAUrl);
+        }
         match url.scheme() {
             "https" => {}
-            "http" if loopback => {}
+            "http" if is_loopback(&url) => {}
             _ => return Err(BadEndpoint::Insecure),
         }
         let bare = url.path() == "/"
@@ -85,6 +82,12 @@ impl Endpoint {
         self.0.authority()
     }
 
+    /// Tells whether the endpoint is on this machine, by a literal address.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        is_loopback(&self.0)
+    }
+
     pub(crate) fn url(&self) -> Url {
         self.0.clone()
     }
@@ -92,6 +95,14 @@ impl Endpoint {
     fn https(host: &str) -> Self {
         let url = Url::parse(&format!("https://{host}/"));
         Self(url.expect("a host of letters, digits, hyphens and dots makes a URL"))
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        _ => false,
     }
 }
 

@@ -45,6 +45,8 @@ struct Connection<'a> {
     inbox: Vec<u8>,
     /// Our Hello goes out with the first answer.
     hello_sent: bool,
+    /// Part of an answer may be out; nothing else can be said then.
+    writing: bool,
 }
 
 /// Answers a peer until it leaves, errs or the daemon stops.
@@ -60,6 +62,7 @@ pub(super) async fn run(
         peer,
         inbox: Vec::with_capacity(USUAL_REQUEST),
         hello_sent: false,
+        writing: false,
     };
     let refusal = tokio::select! {
         biased;
@@ -67,8 +70,8 @@ pub(super) async fn run(
         refusal = connection.converse() => refusal?,
     };
     match refusal {
-        Some(failure) => connection.reply(&Reply::Failure(failure)).await,
-        None => Ok(()),
+        Some(failure) if !connection.writing => connection.reply(&Reply::Failure(failure)).await,
+        _ => Ok(()),
     }
 }
 
@@ -217,7 +220,7 @@ impl Connection<'_> {
             bytes
         };
         self.hello_sent = true;
-        write(self.stream, bytes).await
+        self.write(bytes).await
     }
 
     /// Sends credentials now and at each rotation, until the peer leaves.
@@ -297,7 +300,14 @@ impl Connection<'_> {
             bytes = with_hello;
             self.hello_sent = true;
         }
-        write(self.stream, &bytes).await
+        self.write(&bytes).await
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.writing = true;
+        write(self.stream, bytes).await?;
+        self.writing = false;
+        Ok(())
     }
 }
 

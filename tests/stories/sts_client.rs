@@ -1,0 +1,150 @@
+//! Our own STS client against the emulated service: every parameter, and what it says when
+//! things go wrong.
+
+use std::{future::Future, time::Duration};
+
+use e2e::Kit;
+use jiff::Timestamp;
+use serde_json::json;
+use stsd_sts::{AssumeRole, Endpoint, RoleSession, SecretText, SourceCredentials, Sts, StsError};
+
+const UPLOAD: &str = "acs:ram::100000000000001:role/oss-upload";
+const READ: &str = "acs:ram::100000000000001:role/oss-read";
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the emulator checks against the real clock"
+)]
+fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+fn wait_for<T>(work: impl Future<Output = T>) -> T {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().build().unwrap().block_on(work)
+}
+
+fn client(kit: &Kit) -> Sts {
+    Sts::new(Endpoint::custom(kit.sts()).unwrap()).unwrap()
+}
+
+fn uploader(secret: &str) -> SourceCredentials {
+    SourceCredentials {
+        access_key_id: "LTAIEXAMPLEUPLOADER01".into(),
+        access_key_secret: SecretText::from(secret.to_owned()),
+        security_token: None,
+    }
+}
+
+fn key() -> SourceCredentials {
+    uploader("ExampleSecretOfUploader000001")
+}
+
+fn of_session(session: &RoleSession) -> SourceCredentials {
+    SourceCredentials {
+        access_key_id: session.access_key_id.clone(),
+        access_key_secret: session.access_key_secret.clone(),
+        security_token: Some(session.security_token.clone()),
+    }
+}
+
+fn plain(role_arn: &str) -> AssumeRole<'_> {
+    AssumeRole {
+        role_arn,
+        role_session_name: "story",
+        duration: Duration::from_secs(3600),
+        policy: None,
+        external_id: None,
+        source_identity: None,
+    }
+}
+
+#[test]
+fn every_parameter_arrives() {
+    let kit = Kit::without_daemon(&[]);
+    let sts = client(&kit);
+    let policy = r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}"#;
+    let request = AssumeRole {
+        duration: Duration::from_secs(900),
+        policy: Some(policy),
+        external_id: Some("a+b=c,d.e@f:g/h-i"),
+        source_identity: Some("jo@example.com"),
+        ..plain(UPLOAD)
+    };
+    let session = wait_for(sts.assume_role(&key(), request, now())).unwrap();
+    assert!(session.access_key_id.starts_with("STS."));
+    let life = session
+        .expiration
+        .duration_since(session.server_date.unwrap());
+    assert!((899..=900).contains(&life.as_secs()), "{life}");
+    assert!(!session.request_id.is_empty());
+}
+
+#[test]
+fn a_session_becomes_another_and_says_who_it_is() {
+    let kit = Kit::without_daemon(&[]);
+    let sts = client(&kit);
+    let user = wait_for(sts.caller_identity(&key(), now())).unwrap();
+    assert_eq!(user.account_id, "100000000000001");
+    assert!(user.arn.ends_with("user/uploader"), "{user:?}");
+
+    let first = wait_for(sts.assume_role(&key(), plain(UPLOAD), now())).unwrap();
+    let second = wait_for(sts.assume_role(&of_session(&first), plain(READ), now())).unwrap();
+    let role = wait_for(sts.caller_identity(&of_session(&second), now())).unwrap();
+    assert!(
+        role.arn.contains("oss-read") && role.arn.ends_with("/story"),
+        "{role:?}"
+    );
+
+    let mut without = of_session(&first);
+    without.security_token = None;
+    let error = wait_for(sts.assume_role(&without, plain(READ), now())).unwrap_err();
+    assert!(matches!(error, StsError::Denied(ref it) if it.code == "MissingSecurityToken"));
+}
+
+/// A call fails as `expected` and says none of its secrets.
+fn check(kit: &Kit, source: &SourceCredentials, at: Timestamp, expected: &str) {
+    let error = wait_for(client(kit).assume_role(source, plain(UPLOAD), at)).unwrap_err();
+    let said = format!("{error} {error:?}");
+    assert!(said.contains(expected), "{said}");
+    kit.must_be_clean("an error of STS", said.as_bytes());
+}
+
+#[test]
+fn errors_say_what_to_do_and_never_a_secret() {
+    let kit = Kit::without_daemon(&[]);
+    check(
+        &kit,
+        &uploader("ExampleSecretOfSomebody"),
+        now(),
+        "does not belong to",
+    );
+    let early = now() - jiff::SignedDuration::from_hours(1);
+    check(&kit, &key(), early, "Clock");
+    let session = wait_for(client(&kit).assume_role(&key(), plain(UPLOAD), now())).unwrap();
+    let mut forged = of_session(&session);
+    forged.access_key_secret = SecretText::from("ExampleSecretOfSomebody".to_owned());
+    check(&kit, &forged, now(), "does not belong to");
+    check(&kit, &of_session(&session), now(), "NoPermission");
+
+    let throttle = json!({"kind": "throttle", "retry_after_millis": 1500});
+    kit.fault(&json!({"action": "AssumeRole", "times": 1, "fault": throttle}));
+    check(&kit, &key(), now(), "retry_after: Some(1.5s)");
+    kit.fault(&json!({"action": "AssumeRole", "times": 1, "fault": {"kind": "reset"}}));
+    check(&kit, &key(), now(), "not reachable at 127.0.0.1");
+}
+
+#[test]
+fn nobody_listening_is_said_with_the_address_alone() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let sts = Sts::new(Endpoint::custom(&format!("http://{free}")).unwrap()).unwrap();
+    let error = wait_for(sts.assume_role(&key(), plain(UPLOAD), now())).unwrap_err();
+    let said = error.to_string();
+    assert!(
+        said.contains("refused") && !said.contains("http://"),
+        "{said}"
+    );
+}
