@@ -38,7 +38,8 @@ pub enum Fault {
         /// Its code.
         code: String,
         /// Its HTTP status; without it, 500 for `InternalError`, 503 for
-        /// `ServiceUnavailable`, 403 for OSS and 400 for the rest.
+        /// `ServiceUnavailable`, 403 for `NoPermission`, 404 for what does not exist, and
+        /// otherwise 403 for OSS and 400 for STS.
         #[serde(skip_serializing_if = "Option::is_none")]
         status: Option<u16>,
         /// Its message.

@@ -149,6 +149,9 @@ impl Call<'_> {
                 let status = status.unwrap_or(match (code.as_str(), self.service) {
                     ("InternalError", _) => 500,
                     ("ServiceUnavailable", _) => 503,
+                    ("NoPermission" | "AccessDenied", _) => 403,
+                    (code, _) if code.ends_with(".NotFound") => 404,
+                    (code, _) if code.starts_with("EntityNotExist") => 404,
                     (_, Service::Oss) => 403,
                     (_, Service::Sts) => 400,
                 });
