@@ -182,3 +182,52 @@ fn a_socket_is_never_put_where_others_could_put_theirs() {
     let output = elsewhere.output().unwrap();
     assert!(String::from_utf8_lossy(&output.stderr).contains("XDG_RUNTIME_DIR"));
 }
+
+#[test]
+fn what_is_no_file_never_stops_the_daemon() {
+    let kit = Kit::start();
+    let before = kit.document(&["oss-upload"]);
+    for name in ["fifo.json", "uploader.key"] {
+        let _ = std::fs::remove_file(kit.path(name));
+        nix::unistd::mkfifo(&kit.path(name), nix::sys::stat::Mode::S_IRUSR).unwrap();
+        kit.write_config(&format!("{UPLOAD}policy_file = \"fifo.json\"\n"));
+        let output = kit.ctl(&["reload"]);
+        assert_eq!(output.status.code(), Some(2));
+        let complaint = String::from_utf8(output.stderr).unwrap();
+        assert!(complaint.contains("regular file"), "{complaint}");
+        assert_eq!(kit.document(&["oss-upload"]), before);
+    }
+    std::fs::remove_file(kit.path("fifo.json")).unwrap();
+    std::fs::remove_file(kit.path("uploader.key")).unwrap();
+}
+
+#[test]
+fn a_thousand_mistakes_still_fit_into_an_answer() {
+    let kit = Kit::start();
+    let bad = |index| {
+        UPLOAD
+            .replace("oss-upload]", &format!("p{index}]"))
+            .replace("acs:", "x:")
+    };
+    let profiles: String = (0..1000).map(bad).collect();
+    kit.write_config(&profiles);
+    let output = kit.ctl(&["reload"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("the daemon's log has the rest"));
+}
+
+#[test]
+fn no_log_filter_hides_a_mistake_and_no_mistake_shows_a_value() {
+    let kit = Kit::without_daemon(&[]);
+    kit.write_config(&format!(
+        "keep = 'a\"ExampleSecretOfNobody\"b'\n{UPLOAD}keep_warm = 'a\"ExampleSecretOfNobody\"b'\n"
+    ));
+    std::fs::rename(kit.path("config.toml"), kit.path("config.secret")).unwrap();
+    let mut check = kit.daemon_command();
+    check
+        .env("STSD_CONFIG", kit.path("config.secret"))
+        .env("RUST_LOG", "off");
+    let output = check.arg("--check").output().unwrap();
+    kit.must_be_clean("stsd --check", &output.stderr);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("config.secret:"));
+}

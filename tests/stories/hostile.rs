@@ -88,6 +88,12 @@ fn what_is_no_frame_closes_its_connection_alone() {
     check(&kit, "no Hello", &status, FailureKind::Malformed);
     let padded = after_hello(&[0, 0, 0, 2, 3, 0]);
     check(&kit, "a byte too many", &padded, FailureKind::Malformed);
+    check(
+        &kit,
+        "a second Hello",
+        &after_hello(&hello()),
+        FailureKind::Malformed,
+    );
     let newer = Request::Hello { version: 200 }.frame().unwrap();
     check(&kit, "a newer client", &newer, FailureKind::WrongVersion);
     let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
@@ -142,6 +148,37 @@ fn silent_and_slow_peers_do_not_keep_others_waiting() {
         stream.read_to_end(&mut rest).unwrap();
         assert!(rest.is_empty());
     }
+}
+
+#[test]
+fn a_byte_now_and_then_does_not_hold_a_connection_open() {
+    let kit = Kit::start();
+    let mut stream = connect(&kit);
+    let mut written = 0;
+    // Twenty seconds of bytes, each within the deadline of the one before.
+    for _ in 0..20 {
+        match stream.write_all(&[0]) {
+            Ok(()) => written += 1,
+            Err(_) => break,
+        }
+        if written == 3 {
+            stream.write_all(&[200]).unwrap();
+        }
+        thread::sleep(Duration::from_secs(1));
+    }
+    assert!(written < 15, "{written} bytes were taken");
+}
+
+#[test]
+fn a_second_daemon_does_not_wait_for_a_full_backlog() {
+    let kit = Kit::without_daemon(&[]);
+    kit.write_config(UPLOAD);
+    let busy = std::os::unix::net::UnixListener::bind(kit.socket()).unwrap();
+    nix::sys::socket::listen(&busy, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
+    let _one = connect(&kit);
+    let output = kit.daemon_command().output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("another daemon"));
 }
 
 #[test]

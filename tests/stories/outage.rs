@@ -210,3 +210,22 @@ fn a_reload_that_removes_a_profile_tells_those_who_wait_for_it() {
     let log = fs::read_to_string(kit.path("daemon.log")).unwrap();
     assert!(log.contains("profile removed"), "{log}");
 }
+
+#[test]
+fn a_reload_that_changes_nothing_keeps_a_back_off() {
+    let kit = Kit::start();
+    down(
+        &kit,
+        &json!({"kind": "throttle", "retry_after_millis": 60_000}),
+    );
+    for _ in 0..5 {
+        assert_eq!(
+            kit.shim(&["--patience", "300ms", "oss-upload"])
+                .status
+                .code(),
+            Some(6)
+        );
+        assert!(kit.ctl(&["reload"]).status.success());
+    }
+    assert_eq!(kit.calls("AssumeRole"), 1);
+}

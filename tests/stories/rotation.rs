@@ -106,3 +106,19 @@ fn a_watcher_is_told_of_each_rotation() {
     }
     assert_eq!(keys.len(), 3);
 }
+
+#[test]
+fn a_watcher_stays_with_a_profile_that_a_reload_changes() {
+    let kit = Kit::start();
+    let mut watch = kit.client().watch("oss-upload").unwrap();
+    let before = watch.next().unwrap().unwrap().credentials;
+    kit.write_config(&format!("{UPLOAD}duration = \"30m\"\n"));
+    assert!(kit.ctl(&["reload"]).status.success());
+    let after = watch.next().unwrap().unwrap().credentials;
+    assert!(after.expiration_unix_seconds < before.expiration_unix_seconds);
+    kit.write_config(&UPLOAD.replace("oss-upload]", "another]"));
+    assert!(kit.ctl(&["reload"]).status.success());
+    let told = watch.next().unwrap().unwrap_err();
+    assert_eq!(told.exit_code(), 4, "{told}");
+    assert!(watch.next().is_none());
+}

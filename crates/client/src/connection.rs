@@ -31,6 +31,8 @@ impl Connection {
     /// Connects to the first socket that exists. `patience` bounds everything that is
     /// done with the connection, connecting included.
     pub(crate) fn open(sockets: &[PathBuf], patience: Duration) -> Result<Self, Error> {
+        // To the kernel a deadline of zero is none at all.
+        let patience = patience.max(Duration::from_millis(1));
         let deadline = now().checked_add(patience);
         let mut last = io::Error::from(ErrorKind::NotFound);
         for path in sockets {

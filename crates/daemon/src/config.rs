@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    fmt, fs,
+    fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -13,6 +13,7 @@ use stsd_sts::Endpoint;
 use toml::Spanned;
 
 use crate::{
+    file,
     profile::{
         self, Invalid, NameParts, ProfileName, RoleArn, RoleSessionName, SessionDuration,
         SessionPolicy,
@@ -122,9 +123,8 @@ pub fn load(path: &Path, parts: &NameParts) -> Result<Config, Mistakes> {
         mistakes: Vec::new(),
     };
     let hint = "write it as docs/configuration.md shows, or set STSD_CONFIG";
-    match fs::read_to_string(path) {
-        Ok(text) if text.len() <= LARGEST_FILE => reader.text = text,
-        Ok(_) => reader.mistake(0, "", "is larger than 1 MiB", hint),
+    match read(path) {
+        Ok(text) => reader.text = text,
         Err(error) => reader.mistake(0, "", &format!("cannot be read: {error}"), hint),
     }
     if !reader.mistakes.is_empty() {
@@ -292,7 +292,7 @@ impl Reader<'_> {
     fn policy(&mut self, file: Option<&Spanned<String>>, table: &str) -> Option<SessionPolicy> {
         let file = file?;
         let path = self.beside(file.get_ref());
-        let policy = match fs::read_to_string(&path) {
+        let policy = match read(&path) {
             Ok(text) => SessionPolicy::new(&text).map_err(|error| error.to_string()),
             Err(error) => Err(format!("cannot be read: {error}")),
         };
@@ -342,6 +342,11 @@ impl Reader<'_> {
     }
 }
 
+fn read(path: &Path) -> io::Result<String> {
+    let (file, _) = file::open(path, LARGEST_FILE)?;
+    Ok(file::read(file, LARGEST_FILE)?.to_string())
+}
+
 type Check = fn(&str) -> Result<String, Invalid>;
 
 /// Returns the key on the line at a byte, if the line has the shape of one.
@@ -360,13 +365,11 @@ fn key_at(text: &str, at: usize) -> String {
 
 /// The parser quotes values that have the wrong type, and a misplaced value may be a secret.
 fn without_values(message: &str) -> String {
-    let mut text = String::new();
-    let mut parts = message.split('"');
-    text.push_str(parts.next().unwrap_or_default());
-    while let (Some(_), Some(after)) = (parts.next(), parts.next()) {
-        text.push('…');
-        text.push_str(after);
-    }
+    let wrong = message.starts_with("invalid type") || message.starts_with("invalid value");
+    let text = match message.rsplit_once(", expected") {
+        Some((_, expected)) if wrong => format!("a value of the wrong type, expected{expected}"),
+        _ => message.to_owned(),
+    };
     text.replace('\n', " ")
 }
 

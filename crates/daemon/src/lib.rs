@@ -9,6 +9,7 @@
 pub mod access;
 pub mod clock;
 pub mod config;
+mod file;
 pub mod harden;
 pub mod listen;
 pub mod options;

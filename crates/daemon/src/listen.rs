@@ -3,9 +3,9 @@
 use std::{
     fs::{self, DirBuilder, File, Metadata},
     io::{self, ErrorKind},
-    os::unix::{
-        fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
-        net::UnixStream as StdUnixStream,
+    os::{
+        fd::AsRawFd as _,
+        unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
     },
     path::{Path, PathBuf},
 };
@@ -13,8 +13,12 @@ use std::{
 use anyhow::anyhow;
 use listenfd::ListenFd;
 use nix::{
+    errno::Errno,
     fcntl::{Flock, FlockArg},
-    sys::stat::{Mode, umask},
+    sys::{
+        socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket},
+        stat::{Mode, umask},
+    },
     unistd::geteuid,
 };
 use tokio::net::{UnixListener, UnixSocket};
@@ -202,13 +206,19 @@ fn make_way(path: &Path, io: impl Fn(io::Error) -> ListenError) -> Result<(), Li
     if !metadata.file_type().is_socket() {
         return Err(ListenError::NotASocket(path.to_owned()));
     }
-    match StdUnixStream::connect(path) {
-        Ok(_) => Err(ListenError::Live(path.to_owned())),
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
-            fs::remove_file(path).map_err(io)
-        }
-        Err(error) => Err(io(error)),
+    match knock(path) {
+        // A full backlog is somebody's too, even if they do not answer.
+        Ok(()) | Err(Errno::EAGAIN) => Err(ListenError::Live(path.to_owned())),
+        Err(Errno::ECONNREFUSED) => fs::remove_file(path).map_err(io),
+        Err(error) => Err(io(error.into())),
     }
+}
+
+/// Connects without waiting.
+fn knock(path: &Path) -> nix::Result<()> {
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    connect(socket.as_raw_fd(), &UnixAddr::new(path)?)
 }
 
 impl Drop for Place {

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use stsd::{World, clock::SystemClock, config, harden, listen, options, options::Action};
 use stsd_sts::Sts;
-use tracing::{error, info};
+use tracing::info;
 
 mod signals;
 
@@ -30,14 +30,15 @@ fn main() -> ExitCode {
         Ok(Action::Check(options)) => check(&options),
         Ok(Action::Run(options)) => run(&options),
         Err(error) => {
-            error!("{error:#}; see stsd --help");
+            let _ = writeln!(io::stderr(), "stsd: {error:#}; see stsd --help");
             return ExitCode::from(2);
         }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            error!("{error:#}");
+            // Not a log line: no filter may hide why there is no daemon.
+            let _ = writeln!(io::stderr(), "stsd: {error:#}");
             ExitCode::FAILURE
         }
     }

@@ -27,7 +27,7 @@ pub struct RoleSessionName(String);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionDuration(Duration);
 
-/// A session policy, minified: at most 2,048 characters of JSON.
+/// A session policy, minified: at most 2,048 bytes of JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionPolicy(String);
 
@@ -182,10 +182,10 @@ impl SessionPolicy {
             return invalid("a policy holds \"Version\": \"1\" and a \"Statement\"");
         }
         let minified = policy.to_string();
-        let length = minified.chars().count();
-        if minified.len() > 2048 {
+        let length = minified.len();
+        if length > 2048 {
             return invalid(&format!(
-                "a policy is at most 2048 characters; this one has {length} without its white space"
+                "a policy is at most 2048 bytes; this one has {length} without its white space"
             ));
         }
         Ok(Self(minified))

@@ -25,6 +25,7 @@ pub(crate) struct Supervisor<X> {
     connect: fn(&Endpoint) -> Result<X, StsError>,
     clock: Arc<dyn Clock>,
     running: BTreeMap<ProfileName, Running>,
+    endpoint: Option<Endpoint>,
     tasks: TaskTracker,
 }
 
@@ -44,37 +45,29 @@ impl<X: Exchange> Supervisor<X> {
             connect,
             clock,
             running: BTreeMap::new(),
+            endpoint: None,
             tasks: TaskTracker::new(),
         }
     }
 
-    /// Puts a configuration in force. Every task starts anew, so that a call in flight for
-    /// the old configuration is dropped with its result; sessions stay where the profile
-    /// is the same.
+    /// Puts a configuration in force. A profile that stayed the same, at the same endpoint,
+    /// keeps its task with all it knows; the others start anew, without a session that was
+    /// made for something else.
     pub(crate) fn apply(&mut self, config: Config) -> Result<(), StsError> {
         let exchange = Arc::new((self.connect)(&config.endpoint)?);
         let mut old = std::mem::take(&mut self.running);
-        for running in old.values() {
-            running.stop.cancel();
-        }
+        let same_endpoint = self.endpoint.as_ref() == Some(&config.endpoint);
+        self.endpoint = Some(config.endpoint);
         for (name, profile) in config.profiles {
-            let entry = match old.remove(&name) {
-                Some(running) if *running.entry.profile == *profile => running.entry,
-                changed => {
-                    retire(changed);
-                    Arc::new(Entry::new(profile))
+            match old.remove(&name) {
+                Some(running) if same_endpoint && *running.entry.profile == *profile => {
+                    look_again(&running.entry);
+                    self.running.insert(name, running);
+                    continue;
                 }
-            };
-            // What was refused may be allowed now; whoever reloads wants to know.
-            let denied = entry
-                .snapshot()
-                .failed
-                .is_some_and(|failed| failed.cause == Cause::Denied);
-            if denied {
-                entry.publish(|snapshot| snapshot.failed = None);
-                entry.forced.store(true, Ordering::Relaxed);
-                entry.wake.notify_one();
+                changed => retire(changed),
             }
+            let entry = Arc::new(Entry::new(profile));
             let stop = CancellationToken::new();
             let refresher = Refresher::new(
                 Arc::clone(&entry),
@@ -107,9 +100,21 @@ impl<X: Exchange> Supervisor<X> {
     }
 }
 
-/// Tells those who wait for a profile that it is not this one any more.
+/// What was refused may be allowed now; whoever reloads wants to know.
+fn look_again(entry: &Entry) {
+    let failed = entry.snapshot().failed;
+    if failed.is_some_and(|failed| failed.cause == Cause::Denied) {
+        entry.publish(|snapshot| snapshot.failed = None);
+        entry.forced.store(true, Ordering::Relaxed);
+        entry.wake.notify_one();
+    }
+}
+
+/// Ends a task, and tells those who wait for its profile that it is not this one any more.
+/// A call in flight is dropped with its result.
 fn retire(running: Option<Running>) {
     if let Some(running) = running {
+        running.stop.cancel();
         running.entry.publish(|snapshot| snapshot.removed = true);
     }
 }

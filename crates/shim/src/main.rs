@@ -69,7 +69,12 @@ fn refuse(error: &Error) -> ExitCode {
 fn print(document: &str) -> ExitCode {
     match io::stdout().lock().write_all(document.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::from(1),
+        Err(error) => {
+            complain(&format!(
+                "sts-shim: the document cannot be written: {error}"
+            ));
+            ExitCode::from(1)
+        }
     }
 }
 

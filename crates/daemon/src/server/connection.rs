@@ -9,7 +9,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::UnixStream,
     sync::oneshot,
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -94,6 +94,7 @@ impl Connection<'_> {
         }
         loop {
             match self.next_request(None).await? {
+                Ok(Some(Request::Hello { .. })) => return Ok(Some(malformed("a second Hello"))),
                 Ok(Some(request)) => self.answer(request).await?,
                 Ok(None) => return Ok(None),
                 Err(error) => return Ok(Some(malformed(&error.to_string()))),
@@ -107,20 +108,19 @@ impl Connection<'_> {
         &mut self,
         deadline: Option<Duration>,
     ) -> io::Result<Result<Option<Request>, FrameError>> {
+        let mut until = deadline.map(|deadline| Instant::now() + deadline);
         loop {
             match take_request(&mut self.inbox) {
                 Ok(None) => {}
                 Ok(Some(request)) => return Ok(Ok(Some(request))),
                 Err(error) => return Ok(Err(error)),
             }
-            let deadline = if self.inbox.is_empty() {
-                deadline
-            } else {
-                Some(DEADLINE)
-            };
+            if !self.inbox.is_empty() && until.is_none() {
+                until = Some(Instant::now() + DEADLINE);
+            }
             let read = self.stream.read_buf(&mut self.inbox);
-            let count = match deadline {
-                Some(deadline) => timeout(deadline, read).await??,
+            let count = match until {
+                Some(until) => timeout_at(until, read).await??,
                 None => read.await?,
             };
             if count == 0 {
@@ -230,15 +230,23 @@ impl Connection<'_> {
             Ok(entry) => entry,
             Err(failure) => return self.reply(&Reply::Failure(failure)).await,
         };
+        let mut entry = entry;
         let mut changes = entry.subscribe();
         let mut sent: Option<Arc<Session>> = None;
         entry.wake.notify_one();
         loop {
             let snapshot = changes.borrow_and_update().clone();
             if snapshot.removed {
-                let failure = convert::unknown_profile(profile);
-                self.reply(&Reply::Failure(failure)).await?;
-                return Err(ended("the watched profile was removed"));
+                match self.find(profile) {
+                    Ok(changed) => entry = changed,
+                    Err(failure) => {
+                        self.reply(&Reply::Failure(failure)).await?;
+                        return Err(ended("the watched profile was removed"));
+                    }
+                }
+                changes = entry.subscribe();
+                entry.wake.notify_one();
+                continue;
             }
             let session = entry.current(Duration::ZERO, clock.boot());
             if let Some(session) = session.filter(|new| !is_same(sent.as_ref(), new)) {
@@ -292,7 +300,10 @@ impl Connection<'_> {
     }
 
     async fn reply(&mut self, reply: &Reply) -> io::Result<()> {
-        let mut bytes = frame(reply)?;
+        let mut bytes = match reply.frame() {
+            Ok(bytes) => bytes,
+            Err(error) => frame(&Reply::Failure(too_large(&error)))?,
+        };
         if !self.hello_sent {
             let mut with_hello = frame(&Reply::Hello { version: VERSION })?;
             with_hello.reserve_exact(bytes.len());
@@ -351,6 +362,14 @@ fn malformed(reason: &str) -> Failure {
         FailureKind::Malformed,
         reason,
         "docs/protocol.md describes the frames; is this a client of stsd?",
+    )
+}
+
+fn too_large(error: &FrameError) -> Failure {
+    convert::failure(
+        FailureKind::Busy,
+        &format!("the answer does not fit: {error}"),
+        "the daemon's log has all of it; fewer profiles make a smaller status",
     )
 }
 

@@ -14,10 +14,20 @@ use crate::{
     store::{Cause, Entry, Failed, Prepared, Session},
 };
 
+/// The longest message that is sent, in bytes.
+const LONGEST_MESSAGE: usize = 8 * 1024;
+
 pub(super) fn failure(kind: FailureKind, message: &str, hint: &str) -> Failure {
+    // A frame has a bound, and a human has one too.
+    let shown = &message[..message.floor_char_boundary(LONGEST_MESSAGE)];
+    let cut = if shown.len() < message.len() {
+        " … (the daemon's log has the rest)"
+    } else {
+        ""
+    };
     Failure {
         kind,
-        message: message.to_owned(),
+        message: format!("{shown}{cut}"),
         hint: hint.to_owned(),
     }
 }

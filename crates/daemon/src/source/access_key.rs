@@ -2,8 +2,7 @@
 //! `access_key_secret`, readable by its owner alone.
 
 use std::{
-    fs::File,
-    io::{self, Read as _},
+    io,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::Path,
 };
@@ -11,10 +10,11 @@ use std::{
 use nix::unistd::geteuid;
 use serde::Deserialize;
 use stsd_sts::{SecretText, SourceCredentials};
-use zeroize::Zeroizing;
+
+use crate::file;
 
 /// A key file is three lines; more than this is some other file.
-const LARGEST_FILE: u64 = 16 * 1024;
+const LARGEST_FILE: usize = 16 * 1024;
 
 /// Why a key file cannot be used. No variant holds what is in it.
 #[derive(Debug, thiserror::Error)]
@@ -64,11 +64,7 @@ struct KeyFile {
 /// Reads a key file. The checks look at the open file, so it cannot be exchanged between
 /// them and the reading.
 pub(super) fn read(path: &Path) -> Result<SourceCredentials, KeyFileError> {
-    let mut file = File::open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() || metadata.len() > LARGEST_FILE {
-        return Err(KeyFileError::NotAKey);
-    }
+    let (file, metadata) = file::open(path, LARGEST_FILE)?;
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & 0o077 != 0 {
         return Err(KeyFileError::Loose { mode });
@@ -77,8 +73,7 @@ pub(super) fn read(path: &Path) -> Result<SourceCredentials, KeyFileError> {
     if owner != 0 && owner != geteuid().as_raw() {
         return Err(KeyFileError::Foreign { owner });
     }
-    let mut text = Zeroizing::new(String::with_capacity(LARGEST_FILE as usize));
-    file.by_ref().take(LARGEST_FILE).read_to_string(&mut text)?;
+    let text = file::read(file, LARGEST_FILE)?;
     // The parser's message would quote the line, secret included.
     let key: KeyFile = toml::from_str(&text).map_err(|_| KeyFileError::NotAKey)?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
