@@ -6,6 +6,7 @@ mod kit;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use kit::{Cloud, UPLOAD, cloud};
 use serde_json::Value;
@@ -22,11 +23,26 @@ fn emulator(arguments: &[&str]) -> Output {
 }
 
 fn check_refused(arguments: &[&str], saying: &str) {
-    let output = emulator(arguments);
+    // If it were not refused, it would stop at once and not stay.
+    let output = emulator(&[arguments, &["--exit-with-stdin"]].concat());
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains(saying), "{said}");
     assert!(output.stdout.is_empty());
+}
+
+/// Waits ten seconds for a clean end; a program that stays is killed, and fails the test.
+fn end(child: &mut Child) {
+    for _ in 0..100 {
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success(), "{status}");
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    panic!("it did not stop");
 }
 
 fn ready(child: &mut Child) -> Value {
@@ -51,7 +67,7 @@ fn the_emulator_runs_until_its_input_ends() {
     let stats = kit::exchange(address, "GET", "/_emulator/stats", &[], b"");
     assert_eq!(stats.json()["sessions_live"], 0);
     drop(child.stdin.take());
-    assert!(child.wait().unwrap().success());
+    end(&mut child);
 }
 
 #[test]
@@ -66,7 +82,7 @@ fn the_emulator_stops_when_told_to() {
         let id = child.id().to_string();
         let sent = Command::new("kill").args(["-s", signal, &id]).status();
         assert!(sent.unwrap().success());
-        assert!(child.wait().unwrap().success(), "{signal}");
+        end(&mut child);
     }
 }
 
