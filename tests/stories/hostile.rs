@@ -64,7 +64,11 @@ fn hello() -> Vec<u8> {
 fn what_is_no_frame_closes_its_connection_alone() {
     let kit = Kit::start();
     let after_hello = |bytes: &[u8]| [&hello(), bytes].concat();
-    let status = Request::Status.frame().unwrap();
+    let status = Request::Status {
+        after: String::new(),
+    }
+    .frame()
+    .unwrap();
     check(
         &kit,
         "HTTP",
@@ -86,7 +90,7 @@ fn what_is_no_frame_closes_its_connection_alone() {
         FailureKind::Malformed,
     );
     check(&kit, "no Hello", &status, FailureKind::Malformed);
-    let padded = after_hello(&[0, 0, 0, 2, 3, 0]);
+    let padded = after_hello(&[0, 0, 0, 3, 3, 0, 0]);
     check(&kit, "a byte too many", &padded, FailureKind::Malformed);
     check(
         &kit,

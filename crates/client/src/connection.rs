@@ -21,6 +21,8 @@ pub(crate) struct Connection {
     stream: UnixStream,
     /// When we stop waiting; none for a watch, which waits for a rotation.
     deadline: Option<Instant>,
+    /// Our Hello goes out with the first question.
+    greeted: bool,
     /// Bytes read and not yet decoded; wiped on drop, because answers hold secrets.
     buffer: Zeroizing<Vec<u8>>,
     decoded: usize,
@@ -41,6 +43,7 @@ impl Connection {
                     return Ok(Self {
                         stream,
                         deadline,
+                        greeted: false,
                         buffer: Zeroizing::new(vec![0; ANSWER_SIZE]),
                         decoded: 0,
                         filled: 0,
@@ -59,8 +62,13 @@ impl Connection {
     }
 
     pub(crate) fn send(&mut self, request: &Request) -> Result<(), Error> {
-        let mut bytes = Request::Hello { version: VERSION }.frame()?;
-        bytes.extend_from_slice(&request.frame()?);
+        let mut bytes = request.frame()?;
+        if !self.greeted {
+            let mut greeting = Request::Hello { version: VERSION }.frame()?;
+            greeting.extend_from_slice(&bytes);
+            bytes = greeting;
+            self.greeted = true;
+        }
         // A daemon that refuses us closes early; its reason is still there to be read.
         match self.stream.write_all(&bytes) {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(broken(error)),

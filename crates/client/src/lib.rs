@@ -24,7 +24,7 @@ use std::{
 pub use connection::Watch;
 pub use error::Error;
 pub use stsd_wire::{
-    Credentials, Failure, FailureKind, LastFailure, ProfileStatus, SecretText, Status,
+    Credentials, Failure, FailureCount, FailureKind, LastFailure, ProfileStatus, SecretText, Status,
 };
 
 use connection::Connection;
@@ -111,15 +111,25 @@ impl Client {
         Ok(Watch::new(connection))
     }
 
-    /// Asks what the daemon is doing.
+    /// Asks what the daemon is doing, for all profiles.
     ///
     /// # Errors
     /// [`Error`].
     pub fn status(&self) -> Result<Status, Error> {
-        match self.ask(&Request::Status, PROMPT)? {
-            Reply::Status(status) => Ok(status),
-            other => Err(unexpected(other)),
+        let mut connection = Connection::open(&self.sockets, PROMPT)?;
+        let mut status = status_after(&mut connection, String::new())?;
+        while status.more {
+            let last = status.profiles.last().map(|it| it.name.clone());
+            let after = last.unwrap_or_default();
+            let part = status_after(&mut connection, after.clone())?;
+            // A daemon that does not get on would be asked for ever.
+            if part.profiles.first().is_none_or(|it| it.name <= after) {
+                return Err(Error::Protocol("the status does not get on".to_owned()));
+            }
+            status.more = part.more;
+            status.profiles.extend(part.profiles);
         }
+        Ok(status)
     }
 
     /// Asks for a renewal now and waits for its outcome for `patience`.
@@ -152,6 +162,14 @@ impl Client {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn status_after(connection: &mut Connection, after: String) -> Result<Status, Error> {
+    connection.send(&Request::Status { after })?;
+    match connection.receive()? {
+        Reply::Status(status) => Ok(status),
+        other => Err(unexpected(other)),
+    }
 }
 
 fn answer(reply: Reply) -> Result<Answer, Error> {

@@ -30,6 +30,8 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Print what is counted, in the text format of Prometheus
+    Metrics,
     /// Print a profile's credentials, secrets included, as JSON
     Get {
         /// The profile

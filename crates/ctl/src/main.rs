@@ -3,6 +3,7 @@
 
 mod arguments;
 mod demo;
+mod metrics;
 mod status;
 
 use std::{
@@ -37,6 +38,7 @@ fn run(arguments: Arguments) -> Result<()> {
         .map_or_else(Client::from_environment, Client::at);
     match arguments.command {
         Command::Status { json } => status::show(&client.status()?, json),
+        Command::Metrics => say(metrics::text(&client.status()?).trim_end()),
         Command::Get {
             profile,
             min_life,

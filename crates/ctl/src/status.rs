@@ -27,8 +27,8 @@ pub(crate) fn show(status: &Status, as_json: bool) -> Result<()> {
         .unwrap_or(0)
         .max(7);
     say(&format!(
-        "\n{:width$}  {:17}  {:14}  {:>5}  {:>9}",
-        "PROFILE", "REMAINING", "NEXT ATTEMPT", "CALLS", "HAND-OUTS"
+        "\n{:width$}  {:17}  {:14}  {:>5}  {:>6}  {:>9}",
+        "PROFILE", "REMAINING", "NEXT ATTEMPT", "CALLS", "SAVED", "HAND-OUTS"
     ))?;
     for profile in &status.profiles {
         row(profile, width)?;
@@ -48,8 +48,8 @@ fn row(profile: &ProfileStatus, width: usize) -> Result<()> {
         None => "on demand".to_owned(),
     };
     say(&format!(
-        "{:width$}  {remaining:17}  {next:14}  {:>5}  {:>9}",
-        profile.name, profile.sts_calls, profile.hand_outs
+        "{:width$}  {remaining:17}  {next:14}  {:>5}  {:>6}  {:>9}",
+        profile.name, profile.sts_calls, profile.calls_saved, profile.hand_outs
     ))?;
     if profile.next_attempt_seconds.is_some() {
         say(&format!(
@@ -59,11 +59,18 @@ fn row(profile: &ProfileStatus, width: usize) -> Result<()> {
     }
     if let Some(last) = &profile.last_failure {
         let (failure, age) = (&last.failure, life(last.age_seconds));
+        let times = match last.in_a_row {
+            0 | 1 => String::new(),
+            times => format!(", {times} times in a row"),
+        };
         say(&format!(
-            "{:width$}  failed {age} ago: {}",
+            "{:width$}  failed {age} ago{times}: {}",
             "", failure.message
         ))?;
         say(&format!("{:width$}  hint: {}", "", failure.hint))?;
+    }
+    if let Some(advice) = &profile.advice {
+        say(&format!("{:width$}  advice: {advice}", ""))?;
     }
     Ok(())
 }
@@ -106,10 +113,16 @@ fn document(status: &Status) -> Value {
                     "message": last.failure.message,
                     "hint": last.failure.hint,
                     "age_seconds": last.age_seconds,
+                    "in_a_row": last.in_a_row,
                 })),
-                "sts_calls": profile.sts_calls,
-                "sts_failures": profile.sts_failures,
+                "advice": profile.advice,
                 "hand_outs": profile.hand_outs,
+                "calls_saved": profile.calls_saved,
+                "sts_calls": profile.sts_calls,
+                "sts_failures": failures(profile),
+                "renewals": profile.renewals,
+                "renewal_millis_total": profile.renewal_millis_total,
+                "renewal_millis_last": profile.renewal_millis_last,
             })
         })
         .collect();
@@ -118,8 +131,17 @@ fn document(status: &Status) -> Value {
         "pid": status.pid,
         "uptime_seconds": status.uptime_seconds,
         "config_path": status.config_path,
+        "held_back_calls": status.held_back_calls,
         "profiles": profiles,
     })
+}
+
+fn failures(profile: &ProfileStatus) -> Value {
+    let counts = profile.sts_failures.iter();
+    counts
+        .map(|it| (it.kind.clone(), json!(it.count)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 #[cfg(test)]

@@ -9,6 +9,10 @@ use std::{ops::Add, time::Duration};
 use jiff::Timestamp;
 use nix::time::{ClockId, clock_gettime};
 
+/// How long a wait may be before the boot-time clock is looked at again: as long as a
+/// caller may have to wait after a suspend, and short enough not to be noticed.
+const NAP: Duration = Duration::from_secs(20);
+
 /// A moment on the boot-time clock: the time since the machine started, suspends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct BootTime(Duration);
@@ -20,6 +24,10 @@ pub trait Clock: Send + Sync + 'static {
 
     /// Returns how long the machine has been up.
     fn boot(&self) -> BootTime;
+
+    /// Returns how long a timer may run before the boot-time clock must be looked at again:
+    /// timers stand still while the machine sleeps, so a long wait is made of naps.
+    fn nap(&self) -> Duration;
 }
 
 /// The clocks of this machine.
@@ -70,5 +78,12 @@ impl Clock for SystemClock {
         // The call cannot fail on Linux: the clock exists since 2.6.39.
         let time = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from);
         BootTime(time)
+    }
+
+    /// All naps end together, at the multiples of one length: a thousand waits wake the
+    /// processor once.
+    fn nap(&self) -> Duration {
+        let length = NAP.as_millis() as u64;
+        Duration::from_millis(length - self.boot().as_millis() % length)
     }
 }

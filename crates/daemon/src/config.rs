@@ -24,6 +24,13 @@ use crate::{
 /// A configuration file is small; more than this is some other file.
 const LARGEST_FILE: usize = 1024 * 1024;
 
+/// What STS may get from this machine: a fifth of what it allows an account, because other
+/// machines of the account call too.
+const DEFAULT_CALLS_PER_SECOND: u32 = 20;
+
+/// What STS allows an account, users and roles together.
+const MOST_CALLS_PER_SECOND: u32 = 100;
+
 /// What the daemon is to do.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -31,6 +38,8 @@ pub struct Config {
     pub path: PathBuf,
     /// Where STS is.
     pub endpoint: Endpoint,
+    /// How many calls a second STS may get from this machine.
+    pub sts_calls_per_second: u32,
     /// What callers may ask for.
     pub profiles: BTreeMap<ProfileName, Arc<Profile>>,
 }
@@ -56,6 +65,20 @@ pub struct Profile {
     pub source_identity: Option<String>,
     /// Renewed from the start and for ever, whether anybody asks or not.
     pub keep_warm: bool,
+}
+
+impl Profile {
+    /// Tells whether a session made for `other` is one that could have been made for this
+    /// profile: the same right in the same name, whatever its length.
+    #[must_use]
+    pub fn grants_the_same(&self, other: &Self) -> bool {
+        self.source == other.source
+            && self.role_arn == other.role_arn
+            && self.role_session_name == other.role_session_name
+            && self.policy == other.policy
+            && self.external_id == other.external_id
+            && self.source_identity == other.source_identity
+    }
 }
 
 /// One mistake, ready to be printed.
@@ -84,6 +107,7 @@ struct Raw {
     #[serde(default)]
     vpc: bool,
     endpoint: Option<Spanned<String>>,
+    sts_calls_per_second: Option<Spanned<u32>>,
     #[serde(default)]
     source: BTreeMap<Spanned<String>, RawSource>,
     #[serde(default)]
@@ -142,6 +166,19 @@ pub fn load(path: &Path, parts: &NameParts) -> Result<Config, Mistakes> {
     }
 }
 
+impl Mistakes {
+    /// Says that a key cannot be used for a reason that its value does not show.
+    pub(crate) fn whole_file(file: &Path, key: &str, problem: &str) -> Self {
+        Self(vec![Mistake {
+            file: file.to_owned(),
+            line: 1,
+            key: key.to_owned(),
+            problem: problem.to_owned(),
+            hint: "look at the daemon's log".to_owned(),
+        }])
+    }
+}
+
 struct Reader<'a> {
     path: &'a Path,
     text: String,
@@ -151,6 +188,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn config(mut self, raw: Raw, parts: &NameParts) -> Result<Config, Mistakes> {
         let endpoint = self.endpoint(&raw);
+        let calls_per_second = self.calls_per_second(raw.sts_calls_per_second.as_ref());
         let mut sources = BTreeMap::new();
         for (name, source) in &raw.source {
             let read = self.source(name.get_ref(), source);
@@ -170,6 +208,7 @@ impl Reader<'_> {
             Some(endpoint) if self.mistakes.is_empty() => Ok(Config {
                 path: self.path.to_owned(),
                 endpoint,
+                sts_calls_per_second: calls_per_second,
                 profiles,
             }),
             _ => Err(Mistakes(self.mistakes)),
@@ -203,6 +242,22 @@ impl Reader<'_> {
             self.mistake(span.start, key, &error.to_string(), hint);
         })
         .ok()
+    }
+
+    fn calls_per_second(&mut self, value: Option<&Spanned<u32>>) -> u32 {
+        let Some(value) = value else {
+            return DEFAULT_CALLS_PER_SECOND;
+        };
+        let number = *value.get_ref();
+        if !(1..=MOST_CALLS_PER_SECOND).contains(&number) {
+            self.mistake(
+                value.span().start,
+                "sts_calls_per_second",
+                &format!("a whole number from 1 to {MOST_CALLS_PER_SECOND} is allowed"),
+                "STS allows an account 100 calls a second; leave room for its other machines",
+            );
+        }
+        number
     }
 
     fn source(&mut self, name: &str, raw: &RawSource) -> Option<Source> {

@@ -7,24 +7,29 @@
 //! environment and signals.
 
 pub mod access;
+pub mod budget;
 pub mod clock;
 pub mod config;
+pub mod exchange;
 mod file;
 pub mod harden;
+mod hint;
 pub mod listen;
+pub mod metrics;
 pub mod options;
 pub mod peer;
 pub mod profile;
 pub mod refresh;
 pub mod schedule;
 pub mod server;
+pub mod snapshot;
 pub mod source;
 pub mod store;
-mod supervise;
+pub mod supervise;
 
 use std::sync::Arc;
 
-use stsd_sts::{Endpoint, StsError};
+use stsd_sts::StsError;
 use tokio::{
     net::UnixListener,
     sync::{Notify, mpsc},
@@ -33,21 +38,24 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use access::Access;
+use budget::Budget;
 use clock::Clock;
 use config::{Config, Mistakes};
-use refresh::Exchange;
+use exchange::Exchange;
 use server::Service;
 use store::Store;
-use supervise::Supervisor;
+use supervise::{Connect, Supervisor};
 
 /// What the daemon is given.
 pub struct World<X> {
     /// Reads the configuration again.
     pub load: Box<dyn Fn() -> Result<Config, Mistakes> + Send>,
     /// Makes the way to an STS endpoint.
-    pub exchange: fn(&Endpoint) -> Result<X, StsError>,
+    pub connect: Connect<X>,
     /// What the time is.
     pub clock: Arc<dyn Clock>,
+    /// What tells this machine from others, such as its machine-id.
+    pub machine: Vec<u8>,
     /// Whom to serve.
     pub access: Access,
     /// Rings when a human wants the configuration read again.
@@ -66,15 +74,17 @@ pub async fn run<X: Exchange>(
 ) -> Result<(), StsError> {
     let store = Arc::new(Store::default());
     let (reload, mut reloads) = mpsc::channel(16);
+    let budget = Arc::new(Budget::new(config.sts_calls_per_second, world.clock.boot()));
     let service = Arc::new(Service {
         store: Arc::clone(&store),
+        budget: Arc::clone(&budget),
         clock: Arc::clone(&world.clock),
         access: world.access,
         reload,
         config_path: config.path.display().to_string(),
         started: world.clock.boot(),
     });
-    let mut supervisor = Supervisor::new(store, world.exchange, world.clock);
+    let mut supervisor = Supervisor::new(store, world.connect, world.clock, world.machine, budget);
     supervisor.apply(config)?;
 
     let serving = server::serve(listeners, service, stop.clone());
@@ -85,15 +95,16 @@ pub async fn run<X: Exchange>(
             () = world.hangup.notified() => None,
             Some(answer) = reloads.recv() => Some(answer),
         };
-        let outcome = (world.load)();
+        let outcome = (world.load)().and_then(|config| {
+            let path = config.path.clone();
+            supervisor
+                .apply(config)
+                .map_err(|error| Mistakes::whole_file(&path, "endpoint", &error.to_string()))
+        });
         match &outcome {
-            Ok(config) => info!(path = %config.path.display(), "configuration read again"),
+            Ok(()) => info!("configuration read again"),
             Err(mistakes) => error!("the running configuration stays in force:\n{mistakes}"),
         }
-        let outcome = match outcome {
-            Ok(config) => supervisor.apply(config).map(Ok)?,
-            Err(mistakes) => Err(mistakes),
-        };
         if let Some(answer) = answer {
             let _ = answer.send(outcome);
         }

@@ -66,8 +66,9 @@ async fn run(options: &options::Options) -> Result<()> {
     let path = options.config.clone();
     let world = World {
         load: Box::new(move || config::load(&path, &parts)),
-        exchange: |endpoint| Sts::new(endpoint.clone()),
+        connect: Box::new(|endpoint| Sts::new(endpoint.clone())),
         clock: Arc::new(SystemClock),
+        machine: options::machine_id(),
         access: options.access(),
         hangup,
     };

@@ -1,6 +1,6 @@
 //! Decides what was typed and what the environment says mean.
 
-use std::{env, ffi::OsString, path::PathBuf};
+use std::{env, ffi::OsString, fs, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use lexopt::prelude::*;
@@ -131,6 +131,14 @@ pub fn name_parts() -> Result<NameParts> {
         host: host.split('.').next().unwrap_or_default().to_owned(),
         pid: std::process::id(),
     })
+}
+
+/// Returns what tells this machine from others: its machine-id, or else its name.
+#[must_use]
+pub fn machine_id() -> Vec<u8> {
+    fs::read("/etc/machine-id")
+        .or_else(|_| gethostname().map(OsString::into_encoded_bytes))
+        .unwrap_or_default()
 }
 
 fn config_path(system: bool) -> Result<PathBuf> {

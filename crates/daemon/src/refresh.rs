@@ -2,63 +2,50 @@
 //! one profile, so there is never a second call for the same thing in flight.
 
 use std::{
-    future::Future,
-    sync::{Arc, OnceLock, atomic::Ordering},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use jiff::{SignedDuration, Timestamp};
-use stsd_sts::{AssumeRole, RoleSession, SourceCredentials, Sts, StsError};
+use jiff::SignedDuration;
+use stsd_sts::{RoleSession, SourceCredentials, StsError};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
+    budget::Urgency,
     clock::{BootTime, Clock},
+    exchange::{Exchange, Upstream},
+    hint,
     schedule::{self, Lifetime},
-    store::{Cause, Entry, Failed, Session},
+    snapshot::{Cause, Failed, Session},
+    store::Entry,
 };
-
-/// tokio's timers stand still while the machine sleeps, so a long wait is made of naps,
-/// each followed by a look at the boot-time clock.
-const NAP: Duration = Duration::from_secs(20);
 
 /// How much longer than asked a session may claim to live before we call it a lie.
 const SLACK: SignedDuration = SignedDuration::from_secs(300);
 
-/// The exchange of an identity for a role session.
-pub trait Exchange: Send + Sync + 'static {
-    /// Makes one call to STS, signed with `now`.
-    fn assume_role(
-        &self,
-        source: &SourceCredentials,
-        request: AssumeRole<'_>,
-        now: Timestamp,
-    ) -> impl Future<Output = Result<RoleSession, StsError>> + Send;
-}
-
-impl Exchange for Sts {
-    async fn assume_role(
-        &self,
-        source: &SourceCredentials,
-        request: AssumeRole<'_>,
-        now: Timestamp,
-    ) -> Result<RoleSession, StsError> {
-        Sts::assume_role(self, source, request, now).await
-    }
-}
+/// By how much the two clocks may come apart before a session is renewed to be sure. Less
+/// than the shortest window of any SDK (180 s), more than what daily corrections amount to.
+const APART: SignedDuration = SignedDuration::from_secs(60);
 
 /// What one profile's task works with.
 pub struct Refresher<X> {
     entry: Arc<Entry>,
-    exchange: Arc<X>,
+    upstream: Arc<Upstream<X>>,
     clock: Arc<dyn Clock>,
     /// From 0 to 1, stable for this host and profile.
     jitter: f64,
-    /// How far the service's clock is ahead of ours, as far as we know.
-    offset: SignedDuration,
+    source: SourceCredentials,
     /// Failures in a row.
     failures: u32,
+    /// The kind of failure that was said last, so that it is said once.
+    said: Option<String>,
+    /// The wall clock less the boot-time clock, when the session was obtained.
+    distance: SignedDuration,
     wait: Wait,
 }
 
@@ -67,7 +54,7 @@ pub struct Refresher<X> {
 enum Wait {
     /// Until somebody asks.
     ForDemand,
-    /// Until a moment, or until somebody asks.
+    /// Until a moment, or until somebody asks for more than there is.
     Until(BootTime),
     /// Until a moment, whoever asks: only a human's explicit wish comes before it.
     HoldUntil(BootTime),
@@ -75,65 +62,65 @@ enum Wait {
 
 impl<X: Exchange> Refresher<X> {
     /// Prepares the task of one profile; it starts where the entry's snapshot stands.
-    pub fn new(entry: Arc<Entry>, exchange: Arc<X>, clock: Arc<dyn Clock>, jitter: f64) -> Self {
-        let session = entry.snapshot().session;
-        let wait = match session {
+    pub fn new(
+        entry: Arc<Entry>,
+        upstream: Arc<Upstream<X>>,
+        clock: Arc<dyn Clock>,
+        jitter: f64,
+    ) -> Self {
+        let wait = match entry.snapshot().session {
             Some(session) => Wait::Until(schedule::renewal_due(&session.lifetime, jitter)),
             None if entry.profile.keep_warm => Wait::Until(clock.boot()),
             None => Wait::ForDemand,
         };
         Self {
-            entry,
-            exchange,
-            clock,
             jitter,
-            offset: SignedDuration::ZERO,
+            source: entry.profile.source.credentials().clone(),
             failures: 0,
+            said: None,
+            distance: distance(&*clock),
             wait,
+            entry,
+            upstream,
+            clock,
         }
     }
 
     /// Keeps the profile fresh until `stop`. A call in flight is dropped with the task, and
     /// its result with it.
     pub async fn run(mut self, stop: CancellationToken) {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = self.keep_fresh() => {}
+        }
+    }
+
+    async fn keep_fresh(&mut self) {
         loop {
-            self.announce();
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                () = self.until_due() => {}
-            }
-            if self.asleep() {
-                info!(profile = %self.entry.profile.name, "nobody asks any more, renewals pause");
-                self.wait = Wait::ForDemand;
-                self.failures = 0;
-                // A remembered refusal must not answer the caller who wakes us up.
-                self.entry.publish(|snapshot| snapshot.failed = None);
+            self.announce_wait();
+            self.until_due().await;
+            if self.may_sleep() {
+                self.fall_asleep();
                 continue;
             }
-            let obtained = tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                obtained = self.obtain() => obtained,
-            };
-            match obtained {
+            match self.obtain().await {
                 Ok(session) => self.succeed(session),
                 Err(error) => self.fail(&error),
             }
         }
     }
 
-    fn announce(&self) {
+    fn announce_wait(&self) {
         let next = match self.wait {
             Wait::ForDemand => None,
-            Wait::Until(at) if self.failures > 0 => Some((at, "trying again")),
             Wait::Until(at) => Some((at, "renewal near half of the session's life")),
-            Wait::HoldUntil(at) if self.refused() => {
+            Wait::HoldUntil(at) if self.entry.snapshot().refused() => {
                 Some((at, "looking whether STS still refuses"))
             }
             Wait::HoldUntil(at) => Some((at, "trying again after a failure")),
         };
-        self.entry.publish(|snapshot| snapshot.next_attempt = next);
+        self.entry.announce(next);
     }
 
     async fn until_due(&self) {
@@ -144,19 +131,29 @@ impl<X: Exchange> Refresher<X> {
                 Wait::HoldUntil(at) => (Some(at), false),
             };
             let left = due.map(|at| at.since(self.clock.boot()));
-            if left.is_some_and(|left| left.is_zero()) {
+            if left.is_some_and(|left| left.is_zero())
+                || self.entry.forced.load(Ordering::Relaxed)
+                || (demand && due.is_some() && self.clocks_came_apart())
+            {
                 return;
             }
             tokio::select! {
                 biased;
                 () = self.entry.wake.notified() => {
-                    let forced = self.entry.forced.swap(false, Ordering::Relaxed);
-                    if forced || (demand && self.wanted()) {
+                    if demand && self.wanted() {
                         return;
                     }
                 }
-                () = sleep(left.unwrap_or(NAP).min(NAP)) => {}
+                () = self.nap(left) => {}
             }
+        }
+    }
+
+    /// Ends after `left`, or sooner, when it is time to look at the clocks again.
+    async fn nap(&self, left: Option<Duration>) {
+        match left {
+            Some(left) => sleep(left.min(self.clock.nap())).await,
+            None => std::future::pending().await,
         }
     }
 
@@ -170,85 +167,137 @@ impl<X: Exchange> Refresher<X> {
         })
     }
 
-    fn asleep(&self) -> bool {
+    /// Either somebody has set the wall clock, or a hypervisor has stood the whole machine
+    /// still, boot-time clock included, while the service's time went on. The second would
+    /// leave us with a session that ends before we think.
+    fn clocks_came_apart(&self) -> bool {
+        let session = self.entry.snapshot().session;
+        let now = self.clock.boot();
+        session.is_some_and(|session| session.lifetime.worth_renewing(now))
+            && (distance(&*self.clock) - self.distance).abs() > APART
+    }
+
+    fn may_sleep(&self) -> bool {
+        let now = self.clock.boot();
         let profile = &self.entry.profile;
-        let idle = self.entry.idle(self.clock.boot());
-        let due =
-            matches!(self.wait, Wait::Until(at) | Wait::HoldUntil(at) if at <= self.clock.boot());
-        due && !profile.keep_warm && schedule::may_sleep(idle, profile.duration.get())
+        let due = matches!(self.wait, Wait::Until(at) | Wait::HoldUntil(at) if at <= now);
+        let session = self.entry.snapshot().session;
+        let length = session.map_or(profile.duration.get(), |it| it.lifetime.length());
+        due && !profile.keep_warm
+            && !self.entry.forced.load(Ordering::Relaxed)
+            && self.entry.urgency() == Urgency::Background
+            && schedule::may_sleep(self.entry.idle(now), length)
     }
 
-    /// Obtains one session: a call, and one more where the first told us what to correct.
+    fn fall_asleep(&mut self) {
+        info!(profile = %self.entry.profile.name, "nobody asks any more, renewals pause");
+        self.wait = Wait::ForDemand;
+        self.failures = 0;
+        self.said = None;
+        // A remembered refusal must not answer the caller who wakes us up.
+        self.entry.publish(|snapshot| snapshot.failed = None);
+    }
+
+    /// Obtains one session: a call, and one more where the first told what to correct.
     async fn obtain(&mut self) -> Result<Session, StsError> {
-        let session = match self.call().await {
-            Err(StsError::Clock {
-                refusal,
-                server_date,
-            }) => {
-                let Some(date) = server_date else {
-                    return Err(StsError::Clock {
-                        refusal,
-                        server_date,
-                    });
-                };
-                self.offset = date.duration_since(self.clock.wall());
-                warn!(
-                    offset_s = self.offset.as_secs(),
-                    "this machine's clock is wrong; signing by the clock of STS"
-                );
-                self.call().await
-            }
-            Err(StsError::NonceUsed(_)) => self.call().await,
-            first => first,
-        }?;
-        Ok(session)
+        match self.call().await {
+            Err(error) if self.corrected(&error) => self.call().await,
+            outcome => outcome,
+        }
     }
 
-    async fn call(&mut self) -> Result<Session, StsError> {
-        let profile = Arc::clone(&self.entry.profile);
-        let request = AssumeRole {
-            role_arn: profile.role_arn.as_str(),
-            role_session_name: profile.role_session_name.as_str(),
-            duration: profile.duration.get(),
-            policy: profile.policy.as_ref().map(|it| it.as_str()),
-            external_id: profile.external_id.as_deref(),
-            source_identity: profile.source_identity.as_deref(),
-        };
+    async fn call(&self) -> Result<Session, StsError> {
+        self.wait_for_budget().await;
         let began = self.clock.boot();
-        let now = self.service_time();
-        self.entry.sts_calls.fetch_add(1, Ordering::Relaxed);
-        let answer = self
-            .exchange
-            .assume_role(profile.source.credentials(), request, now)
-            .await
-            .and_then(|answer| self.accept(answer, began));
-        if answer.is_err() {
-            self.entry.sts_failures.fetch_add(1, Ordering::Relaxed);
+        self.entry.begin(began);
+        let answer = self.upstream.call(&self.entry.profile, &self.source).await;
+        let session = answer.and_then(|answer| self.accept(answer, began));
+        if let Err(error) = &session {
+            self.entry.counters.failure(error);
         }
-        answer
+        session
+    }
+
+    /// Waits for the budget's token; who begins to wait for us meanwhile puts us into the
+    /// queue of those who are waited for.
+    async fn wait_for_budget(&self) {
+        let (budget, clock) = (self.upstream.budget(), &*self.clock);
+        if budget.try_take(self.entry.urgency(), clock.boot()) {
+            return;
+        }
+        let held_back = "held back: many renewals at once, or STS asked us to pause";
+        self.entry.announce(Some((clock.boot(), held_back)));
+        tokio::select! {
+            biased;
+            () = budget.take(self.entry.urgency(), clock) => {}
+            () = self.becoming_urgent() => budget.take(Urgency::Waiting, clock).await,
+        }
+    }
+
+    async fn becoming_urgent(&self) {
+        if self.entry.urgency() == Urgency::Waiting {
+            return std::future::pending().await;
+        }
+        while self.entry.urgency() == Urgency::Background {
+            self.entry.wake.notified().await;
+        }
+    }
+
+    /// Corrects what an error has told, and tells whether another call may succeed at once.
+    fn corrected(&mut self, error: &StsError) -> bool {
+        match error {
+            StsError::NonceUsed(_) => true,
+            StsError::Clock {
+                server_date: Some(_),
+                ..
+            } => {
+                warn!("this machine's clock is wrong; signing by the clock of STS");
+                true
+            }
+            StsError::SourceExpired(_) => self.renew_source(),
+            _ => false,
+        }
+    }
+
+    /// Asks the source again; tells whether it had something new to say.
+    fn renew_source(&mut self) -> bool {
+        let name = &self.entry.profile.name;
+        match self.entry.profile.source.ask_again() {
+            Ok(renewed) if renewed != self.source => {
+                info!(profile = %name, "the source credentials ended and were read again");
+                self.source = renewed;
+                true
+            }
+            Ok(_) => false,
+            Err(error) => {
+                warn!(profile = %name, "the source credentials ended, and their file {error}");
+                false
+            }
+        }
     }
 
     /// Checks an answer before anybody sees it, and moves its end onto the boot-time clock.
     ///
-    /// The life is counted from before the request was sent, and a second is taken off
-    /// because `Date` is rounded down: the session we serve never outlives the real one.
-    fn accept(&mut self, answer: RoleSession, began: BootTime) -> Result<Session, StsError> {
-        let issued = answer.server_date.unwrap_or_else(|| self.service_time());
-        if let Some(date) = answer.server_date {
-            self.offset = date.duration_since(self.clock.wall());
-        }
+    /// The life is counted from before the request was sent, a second is taken off because
+    /// `Date` is rounded down, and no session lives longer than was asked, whatever the
+    /// answer claims: the session we serve never outlives the real one.
+    fn accept(&self, answer: RoleSession, began: BootTime) -> Result<Session, StsError> {
+        let date = answer.server_date;
+        let issued = date.unwrap_or_else(|| self.upstream.service_time());
         let life = answer.expiration.duration_since(issued);
-        let asked = SignedDuration::try_from(self.entry.profile.duration.get()).unwrap_or_default();
+        let asked = self.entry.profile.duration.get();
         let unusable = |reason: &str| StsError::Unreadable {
             reason: reason.to_owned(),
         };
-        if life > asked + SLACK {
+        if life > SignedDuration::try_from(asked).unwrap_or_default() + SLACK {
             return Err(unusable(
                 "the session claims to live much longer than was asked",
             ));
         }
-        let usable = Duration::try_from(life - SignedDuration::from_secs(1)).unwrap_or_default();
-        if usable.is_zero() {
+        let life = Duration::try_from(life).unwrap_or_default().min(asked);
+        let usable = life.saturating_sub(Duration::from_secs(1));
+        let ends = began + usable;
+        if ends.since(self.clock.boot()).is_zero() {
             return Err(unusable("the session has ended already"));
         }
         Ok(Session {
@@ -257,29 +306,42 @@ impl<X: Exchange> Refresher<X> {
             security_token: answer.security_token,
             expiration: answer.expiration,
             issued,
-            lifetime: Lifetime {
-                began,
-                ends: began + usable,
-            },
+            lifetime: Lifetime { began, ends },
             request_id: answer.request_id,
+            handed_out: AtomicBool::new(false),
             prepared: OnceLock::new(),
         })
     }
 
     fn succeed(&mut self, session: Session) {
-        self.failures = 0;
-        self.wait = Wait::Until(schedule::renewal_due(&session.lifetime, self.jitter));
+        let name = &self.entry.profile.name;
+        let now = self.clock.boot();
+        let took = now.since(session.lifetime.began);
         info!(
-            profile = %self.entry.profile.name,
+            profile = %name,
             access_key_id = session.access_key_id,
-            remaining_s = session.lifetime.remaining(self.clock.boot()).as_secs(),
+            remaining_s = session.lifetime.remaining(now).as_secs(),
             request_id = session.request_id,
+            took_ms = took.as_millis(),
+            failures_before = self.failures,
             "credentials renewed"
         );
+        let asked = self.entry.profile.duration.get();
+        let advice = schedule::advice(asked, session.lifetime.length()).map(Arc::from);
+        let before = self.entry.snapshot().advice;
+        if let Some(advice) = advice.as_ref().filter(|new| Some(*new) != before.as_ref()) {
+            warn!(profile = %name, "{advice}");
+        }
+        self.failures = 0;
+        self.said = None;
+        self.distance = distance(&*self.clock);
+        self.wait = Wait::Until(schedule::renewal_due(&session.lifetime, self.jitter));
+        self.entry.counters.renewal(took);
         self.entry.publish(|snapshot| {
             snapshot.session = Some(Arc::new(session));
             snapshot.failed = None;
-            snapshot.attempts += 1;
+            snapshot.advice = advice;
+            snapshot.ended = snapshot.begun;
         });
     }
 
@@ -288,86 +350,47 @@ impl<X: Exchange> Refresher<X> {
         let session = self.entry.snapshot().session;
         let remaining = session.map(|session| session.lifetime.remaining(now));
         self.failures = self.failures.saturating_add(1);
-        let failed = describe(error, now);
+        let (cause, hint) = hint::of(error);
+        let random = fastrand::f64();
         let pause = match error {
+            _ if cause == Cause::Denied => schedule::probe_pause(remaining, random),
             StsError::Throttled { retry_after, .. } => {
-                schedule::retry_pause(self.failures, remaining, *retry_after, fastrand::f64())
+                schedule::retry_pause(self.failures, remaining, *retry_after, random)
             }
-            _ if failed.cause == Cause::Denied => schedule::probe_pause(fastrand::f64()),
-            _ => schedule::retry_pause(self.failures, remaining, None, fastrand::f64()),
+            _ => schedule::retry_pause(self.failures, remaining, None, random),
         };
         self.wait = Wait::HoldUntil(now + pause);
-        warn!(
-            profile = %self.entry.profile.name,
-            remaining_s = remaining.unwrap_or_default().as_secs(),
-            next_attempt_ms = pause.as_millis(),
-            "renewal failed: {}", failed.message
-        );
+        self.say(error, remaining.unwrap_or_default(), pause, hint);
+        let failed = Failed {
+            cause,
+            message: error.to_string(),
+            hint: hint.to_owned(),
+            at: now,
+            in_a_row: self.failures,
+        };
         self.entry.publish(|snapshot| {
             snapshot.failed = Some(Arc::new(failed));
-            snapshot.attempts += 1;
+            snapshot.ended = snapshot.begun;
         });
     }
 
-    fn refused(&self) -> bool {
-        let failed = self.entry.snapshot().failed;
-        failed.is_some_and(|failed| failed.cause == Cause::Denied)
-    }
-
-    fn service_time(&self) -> Timestamp {
-        let wall = self.clock.wall();
-        wall.checked_add(self.offset).unwrap_or(wall)
-    }
-}
-
-/// Puts an error of STS into the words of a caller, with what a human can do.
-fn describe(error: &StsError, at: BootTime) -> Failed {
-    let (cause, hint) = match error {
-        StsError::Denied(refusal) | StsError::SourceExpired(refusal) => {
-            (Cause::Denied, denied_hint(&refusal.code))
+    /// Says a failure when it is news; a repetition is for those who look for it.
+    fn say(&mut self, error: &StsError, remaining: Duration, pause: Duration, hint: &str) {
+        let code = error.refusal().map_or("", |refusal| &refusal.code);
+        let kind = format!("{} {code}", error.kind());
+        let (profile, in_a_row) = (&self.entry.profile.name, self.failures);
+        let (remaining_s, next_attempt_ms) = (remaining.as_secs(), pause.as_millis());
+        if self.said.as_ref() == Some(&kind) {
+            debug!(%profile, remaining_s, next_attempt_ms, in_a_row, "renewal failed again: {error}");
+            return;
         }
-        StsError::Clock { .. } => (Cause::Denied, "set this machine's clock"),
-        StsError::Throttled { .. } => (
-            Cause::Throttled,
-            "it will pass; other programs of this account call STS too often",
-        ),
-        StsError::Unreachable { .. } => (
-            Cause::Unreachable,
-            "check the network, the proxy and the endpoint",
-        ),
-        StsError::Unreadable { .. } => (
-            Cause::Unreachable,
-            "check that nothing between here and STS answers in its place",
-        ),
-        StsError::Unavailable(_) | StsError::NonceUsed(_) => {
-            (Cause::Unreachable, "it will pass; nothing to do here")
-        }
-    };
-    Failed {
-        cause,
-        message: error.to_string(),
-        hint: hint.to_owned(),
-        at,
+        warn!(%profile, remaining_s, next_attempt_ms, in_a_row, hint, "renewal failed: {error}");
+        self.said = Some(kind);
     }
 }
 
-/// What mends a refusal, by its code.
-fn denied_hint(code: &str) -> &'static str {
-    match code {
-        "NoPermission" => {
-            "let the RAM user call AssumeRole (AliyunSTSAssumeRoleAccess) and the role trust it"
-        }
-        "EntityNotExist.Role" | "EntityNotExist.RoleArn" => "check role_arn, or create the role",
-        "InvalidParameter.DurationSeconds" => {
-            "lower duration, or raise the role's maximum session duration"
-        }
-        "InvalidAccessKeyId.NotFound" => "check the AccessKey id in the key file",
-        "InvalidAccessKeyId.Inactive" | "Forbidden.AccessKeyDisabled" => {
-            "enable the AccessKey in the console, or put another one in the key file"
-        }
-        "SignatureDoesNotMatch" => "check the AccessKey secret in the key file",
-        "InvalidParameter.PolicyGrammar" | "InvalidParameter.PolicySize" => "correct policy_file",
-        "InvalidParameter.ExternalId" => "correct external_id",
-        _ => "look the code up in the documentation of STS",
-    }
+fn distance(clock: &dyn Clock) -> SignedDuration {
+    let boot = clock.boot().since(BootTime::default());
+    let wall = clock.wall().duration_since(jiff::Timestamp::UNIX_EPOCH);
+    wall - SignedDuration::try_from(boot).unwrap_or_default()
 }

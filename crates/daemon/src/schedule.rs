@@ -2,20 +2,29 @@
 
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::clock::BootTime;
 
 /// Before this much remaining life every SDK is still content: the widest window known is
 /// ossfs's 20 minutes, and a renewal needs some time of its own.
 const WIDEST_WINDOW: Duration = Duration::from_secs(25 * 60);
 
-/// The longest pause between two attempts that may succeed by waiting.
+/// The longest pause between two attempts that may succeed by waiting. No hint of the
+/// service stretches it: its limit is counted by the minute (6,000 calls an account).
 pub const BACKOFF_CAP: Duration = Duration::from_secs(60);
 
 /// The pause between two attempts that can only succeed when somebody changes something.
 const SLOW_PROBE: Duration = Duration::from_secs(5 * 60);
 
+/// The longest that [`probe_pause`] returns.
+pub const PROBE_CAP: Duration = Duration::from_secs(5 * 60 + 75);
+
+/// What [`probe_pause`] comes down to while the last of a session is being served.
+const QUICKEST_PROBE: Duration = Duration::from_secs(30);
+
 /// No attempt follows another sooner than this.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
+pub const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
 
 /// When a session began and ends, on the boot-time clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +64,23 @@ impl Lifetime {
     }
 }
 
+/// Returns a number from 0 to 1 that is always the same for a profile on a machine and
+/// spread over both, so that neither hosts booted together nor profiles of one host meet
+/// at STS. `machine` is hashed because machine-id(5) asks not to let it out as it is.
+#[must_use]
+pub fn jitter(machine: &[u8], profile: &str) -> f64 {
+    let hash = Sha256::new()
+        .chain_update(machine)
+        .chain_update([0])
+        .chain_update(profile)
+        .finalize();
+    let (head, _) = hash.split_at(4);
+    let number = head
+        .iter()
+        .fold(0_u32, |sum, byte| sum << 8 | u32::from(*byte));
+    f64::from(number) / f64::from(u32::MAX)
+}
+
 /// Returns when a session should be renewed: around half of its life, spread by `jitter`
 /// (0 to 1, stable for a host and profile), and never so late that an SDK's own window
 /// opens first, where the session is long enough for that.
@@ -67,6 +93,29 @@ pub fn renewal_due(lifetime: &Lifetime, jitter: f64) -> BootTime {
         _ => length,
     };
     lifetime.began + spread.min(latest)
+}
+
+/// Says what is wrong with sessions of this length, and what mends it: nothing we do can
+/// keep an SDK's window shut when the session is no longer than two of them.
+#[must_use]
+pub fn advice(asked: Duration, given: Duration) -> Option<String> {
+    // A second is taken off each session, and part of one is lost on the way.
+    let given = given + Duration::from_secs(5);
+    if given >= WIDEST_WINDOW * 2 {
+        return None;
+    }
+    let cause = if given < asked {
+        "STS issues sessions shorter than asked"
+    } else {
+        "sessions are short"
+    };
+    let minutes = |duration: Duration| duration.as_secs().div_ceil(60);
+    Some(format!(
+        "{cause} (about {} min of {} min): an SDK that renews 15 or 20 min before the end asks \
+         at every call; set duration to 50m or more, within the role's maximum",
+        minutes(given.saturating_sub(Duration::from_secs(5))),
+        minutes(asked),
+    ))
 }
 
 /// Returns the pause after the `failures`-th failure in a row that may pass by itself:
@@ -85,13 +134,18 @@ pub fn retry_pause(
         ceiling = ceiling.min((remaining / 4).max(Duration::from_secs(1)));
     }
     let pause = ceiling.mul_f64(random.clamp(0.0, 1.0)).max(SHORTEST_PAUSE);
-    pause.max(hint.unwrap_or_default())
+    pause.max(hint.unwrap_or_default().min(BACKOFF_CAP))
 }
 
-/// Returns the pause after a refusal that only somebody's change can lift.
+/// Returns the pause after a refusal that only somebody's change can lift. While a session
+/// still lives it tightens, so that a mistake mended a minute before the end harms nobody.
 #[must_use]
-pub fn probe_pause(random: f64) -> Duration {
-    SLOW_PROBE.mul_f64(0.75 + 0.5 * random.clamp(0.0, 1.0))
+pub fn probe_pause(remaining: Option<Duration>, random: f64) -> Duration {
+    let pause = SLOW_PROBE.mul_f64(0.75 + 0.5 * random.clamp(0.0, 1.0));
+    match remaining.filter(|it| !it.is_zero()) {
+        Some(remaining) => pause.min((remaining / 4).max(QUICKEST_PROBE)),
+        None => pause,
+    }
 }
 
 /// Tells whether a profile that was last asked for `idle` ago may go to sleep.
@@ -140,6 +194,22 @@ mod tests {
     }
 
     #[test]
+    fn jitter_is_the_same_for_ever_and_spread_over_machines_and_profiles() {
+        // SHA-256 of "a", NUL, "b" begins with 0x59b271ae.
+        let expected = f64::from(0x59b2_71ae_u32) / f64::from(u32::MAX);
+        assert!((jitter(b"a", "b") - expected).abs() < f64::EPSILON);
+        let spread = |of: &dyn Fn(usize) -> f64| {
+            let mut bins = [0; 10];
+            for number in 0..1000 {
+                bins[((of(number) * 10.0) as usize).min(9)] += 1;
+            }
+            assert!(bins.iter().all(|bin| (60..140).contains(bin)), "{bins:?}");
+        };
+        spread(&|number| jitter(format!("machine {number}").as_bytes(), "oss-upload"));
+        spread(&|number| jitter(b"one machine", &format!("profile-{number}")));
+    }
+
+    #[test]
     fn an_expired_session_serves_nobody() {
         let session = session(minutes(60));
         let at = |minute: u64| session.began + minutes(minute);
@@ -167,7 +237,25 @@ mod tests {
         check(u32::MAX, None, None, 1.0, 60_000);
         check(9, Some(minutes(1)), None, 1.0, 15_000);
         check(9, Some(Duration::from_secs(2)), None, 1.0, 1_000);
-        check(1, None, Some(minutes(2)), 0.0, 120_000);
+        check(9, Some(Duration::ZERO), None, 1.0, 60_000);
+        check(1, None, Some(Duration::from_secs(45)), 0.0, 45_000);
+        // A day is no hint that can be right.
+        check(1, None, Some(minutes(1440)), 0.0, 60_000);
+    }
+
+    #[test]
+    fn a_refusal_is_looked_at_slowly_unless_a_session_is_about_to_end() {
+        let check = |remaining, random, expected_s: u64| {
+            let pause = probe_pause(remaining, random);
+            assert_eq!(pause.as_secs(), expected_s, "{remaining:?} {random}");
+            assert!(pause <= PROBE_CAP);
+        };
+        check(None, 0.0, 225);
+        check(None, 1.0, 375);
+        check(Some(Duration::ZERO), 1.0, 375);
+        check(Some(minutes(60)), 1.0, 375);
+        check(Some(minutes(8)), 1.0, 120);
+        check(Some(minutes(1)), 1.0, 30);
     }
 
     #[test]
@@ -175,5 +263,24 @@ mod tests {
         let session = session(minutes(60));
         assert!(!session.worth_renewing(session.began + minutes(5)));
         assert!(session.worth_renewing(session.began + minutes(6)));
+    }
+
+    #[test]
+    fn a_session_too_short_for_the_sdks_is_pointed_out_with_the_fix() {
+        let check = |asked, given, expected: Option<&str>| {
+            let said = advice(asked, given - Duration::from_secs(1));
+            let begins = said.as_deref().map(|it| it.split(" (").next().unwrap());
+            assert_eq!(begins, expected, "{asked:?} {given:?}: {said:?}");
+        };
+        check(minutes(60), minutes(60), None);
+        check(minutes(50), minutes(50), None);
+        check(minutes(15), minutes(15), Some("sessions are short"));
+        check(
+            minutes(60),
+            minutes(15),
+            Some("STS issues sessions shorter than asked"),
+        );
+        // Shorter than asked, and still long enough for everybody.
+        check(minutes(720), minutes(60), None);
     }
 }

@@ -2,6 +2,7 @@
 
 mod connection;
 mod convert;
+mod inbox;
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -16,6 +17,7 @@ use tracing::{debug, warn};
 
 use crate::{
     access::Access,
+    budget::Budget,
     clock::{BootTime, Clock},
     config::Mistakes,
     peer::Peer,
@@ -24,6 +26,10 @@ use crate::{
 
 /// How long accepting rests when the system has no descriptor or memory for one more.
 const REST: Duration = Duration::from_millis(100);
+
+/// How long a peer may take over what it has begun: its Hello, the rest of a frame, or
+/// the reading of an answer. A greeted peer may rest between requests for as long as it likes.
+const DEADLINE: Duration = Duration::from_secs(10);
 
 /// How long connections may take to end when we stop.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -35,6 +41,8 @@ pub type ReloadRequest = oneshot::Sender<Result<(), Mistakes>>;
 pub struct Service {
     /// Where credentials are.
     pub store: Arc<Store>,
+    /// What limits the calls to STS.
+    pub budget: Arc<Budget>,
     /// What the time is.
     pub clock: Arc<dyn Clock>,
     /// Whom we serve.

@@ -1,108 +1,27 @@
-//! Decides what readers see: a profile's name leads to its newest snapshot.
-//!
-//! The profile's own task publishes; everybody else reads or waits. Both facts stand side
-//! by side in a [`Snapshot`]: a failed renewal never hides credentials that still live.
+//! Decides where a profile's snapshot is found: a name leads to its [`Entry`]. The
+//! profile's own task publishes there; everybody else reads or waits.
 
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, OnceLock, RwLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, RwLock,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use jiff::Timestamp;
-use stsd_secret::SecretText;
 use tokio::{
     sync::{Notify, watch},
     time::timeout,
 };
-use zeroize::Zeroizing;
 
 use crate::{
+    budget::Urgency,
     clock::{BootTime, Clock},
     config::Profile,
-    schedule::Lifetime,
+    metrics::Counters,
+    snapshot::{Outcome, Session, Snapshot},
 };
-
-/// One role session, ready to be handed out.
-#[derive(Debug)]
-pub struct Session {
-    /// The temporary AccessKey id.
-    pub access_key_id: String,
-    /// The temporary AccessKey secret.
-    pub access_key_secret: SecretText,
-    /// The token that goes with the key.
-    pub security_token: SecretText,
-    /// When the session ends, by the service's clock.
-    pub expiration: Timestamp,
-    /// When it was obtained, by the service's clock.
-    pub issued: Timestamp,
-    /// When it ends by the clock that counts.
-    pub lifetime: Lifetime,
-    /// The service's name for the call it came from.
-    pub request_id: String,
-    /// The answer as it is written to a socket, made at the first hand-out.
-    pub prepared: OnceLock<Prepared>,
-}
-
-/// Bytes made once for a session and written many times; what they mean is not our matter.
-pub struct Prepared(pub Zeroizing<Vec<u8>>);
-
-/// What a renewal came to when it failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failed {
-    /// What kind of failure it was.
-    pub cause: Cause,
-    /// What happened, for a human, without secrets.
-    pub message: String,
-    /// What to do about it.
-    pub hint: String,
-    /// When it happened.
-    pub at: BootTime,
-}
-
-/// The kinds of failure that callers can branch on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
-    /// Refused, and will be refused again until something changes.
-    Denied,
-    /// No answer, or one that cannot be used.
-    Unreachable,
-    /// Our calls are being limited.
-    Throttled,
-}
-
-/// What is known about a profile now.
-#[derive(Debug, Clone, Default)]
-pub struct Snapshot {
-    /// The newest session. It may have ended since.
-    pub session: Option<Arc<Session>>,
-    /// Why the last attempt failed; none after a success.
-    pub failed: Option<Arc<Failed>>,
-    /// When the next attempt is due, and why then; none while nothing is planned.
-    pub next_attempt: Option<(BootTime, &'static str)>,
-    /// How many attempts have ended.
-    pub attempts: u64,
-    /// The profile is no longer configured like this.
-    pub removed: bool,
-}
-
-/// What a caller gets after waiting.
-#[derive(Debug, Clone)]
-pub enum Outcome {
-    /// A session that lives as long as was asked.
-    Ready(Arc<Session>),
-    /// The best session there is; it still lives, for less long than was asked.
-    Short(Arc<Session>),
-    /// No session, because the last attempt failed.
-    Failed(Arc<Failed>),
-    /// No session, and no attempt has ended yet.
-    NotYet,
-    /// The profile was removed or changed by a reload; look it up again.
-    Removed,
-}
 
 /// One profile's place in the store.
 pub struct Entry {
@@ -112,11 +31,10 @@ pub struct Entry {
     pub wake: Notify,
     /// Set when a human asked for a renewal whatever the schedule says.
     pub forced: AtomicBool,
-    /// Calls made to STS.
-    pub sts_calls: AtomicU64,
-    /// Calls made to STS that failed.
-    pub sts_failures: AtomicU64,
-    hand_outs: AtomicU64,
+    /// What has been counted under this name.
+    pub counters: Arc<Counters>,
+    /// How many callers wait now.
+    waiting: AtomicUsize,
     last_asked_millis: AtomicU64,
     snapshot: watch::Sender<Snapshot>,
 }
@@ -124,44 +42,6 @@ pub struct Entry {
 /// All profiles, by name.
 #[derive(Default)]
 pub struct Store(RwLock<BTreeMap<String, Arc<Entry>>>);
-
-impl Snapshot {
-    /// Returns the session if it may be handed out for `minimum_life`.
-    #[must_use]
-    pub fn serving(&self, minimum_life: Duration, now: BootTime) -> Option<&Arc<Session>> {
-        let session = self.session.as_ref()?;
-        session
-            .lifetime
-            .serves(minimum_life, now)
-            .then_some(session)
-    }
-
-    /// What a caller gets who cannot wait any longer.
-    fn best(&self, now: BootTime) -> Outcome {
-        match (self.serving(Duration::ZERO, now), &self.failed) {
-            _ if self.removed => Outcome::Removed,
-            (Some(session), _) => Outcome::Short(Arc::clone(session)),
-            (None, Some(failed)) => Outcome::Failed(Arc::clone(failed)),
-            (None, None) => Outcome::NotYet,
-        }
-    }
-
-    /// What a caller gets at once: what was asked for, or the certainty that waiting will
-    /// not help.
-    fn settled(&self, minimum_life: Duration, now: BootTime) -> Option<Outcome> {
-        if let Some(session) = self.serving(minimum_life, now) {
-            return Some(Outcome::Ready(Arc::clone(session)));
-        }
-        let denied = self
-            .failed
-            .as_ref()
-            .is_some_and(|it| it.cause == Cause::Denied);
-        let longest = self
-            .serving(Duration::ZERO, now)
-            .is_some_and(|session| !session.lifetime.worth_renewing(now));
-        (self.removed || denied || longest).then(|| self.best(now))
-    }
-}
 
 impl Entry {
     /// Makes a place for a profile that nobody has asked for yet.
@@ -171,11 +51,28 @@ impl Entry {
             profile,
             wake: Notify::new(),
             forced: AtomicBool::new(false),
-            sts_calls: AtomicU64::new(0),
-            sts_failures: AtomicU64::new(0),
-            hand_outs: AtomicU64::new(0),
+            counters: Arc::default(),
+            waiting: AtomicUsize::new(0),
             last_asked_millis: AtomicU64::new(0),
             snapshot: watch::Sender::new(Snapshot::default()),
+        }
+    }
+
+    /// Makes the place of a profile that a reload has changed. What was counted goes on;
+    /// `session`, if it grants what the new profile grants, is served until its renewal,
+    /// which comes at once.
+    #[must_use]
+    pub fn succeeding(profile: Arc<Profile>, old: &Self, session: Option<Arc<Session>>) -> Self {
+        let last_asked = old.last_asked_millis.load(Ordering::Relaxed);
+        Self {
+            forced: AtomicBool::new(session.is_some()),
+            counters: Arc::clone(&old.counters),
+            last_asked_millis: AtomicU64::new(last_asked),
+            snapshot: watch::Sender::new(Snapshot {
+                session,
+                ..Snapshot::default()
+            }),
+            ..Self::new(profile)
         }
     }
 
@@ -185,7 +82,12 @@ impl Entry {
     pub fn current(&self, minimum_life: Duration, now: BootTime) -> Option<Arc<Session>> {
         self.last_asked_millis
             .store(now.as_millis(), Ordering::Relaxed);
-        self.snapshot.borrow().serving(minimum_life, now).cloned()
+        let snapshot = self.snapshot.borrow();
+        // A profile that sleeps serves what it has left, and is woken for the next one.
+        if snapshot.next_attempt.is_none() {
+            self.wake.notify_one();
+        }
+        snapshot.serving(minimum_life, now).cloned()
     }
 
     /// Waits for a session that lives at least `minimum_life`, for `patience` at the most.
@@ -197,6 +99,7 @@ impl Entry {
         patience: Duration,
         clock: &dyn Clock,
     ) -> Outcome {
+        let _waiting = Waiting::among(&self.waiting);
         let mut changes = self.snapshot.subscribe();
         let settled = async {
             loop {
@@ -218,24 +121,30 @@ impl Entry {
         }
     }
 
-    /// Asks for a renewal now and waits until an attempt has ended.
+    /// Asks for a renewal now and waits until an attempt that begins from now on has ended.
     ///
     /// # Errors
-    /// Why it failed; none when the patience ran out first or the profile was removed.
-    pub async fn refresh(&self, patience: Duration) -> Result<(), Option<Arc<Failed>>> {
+    /// What stands in its place: the failure, or that the patience ran out first.
+    pub async fn refresh(&self, patience: Duration, clock: &dyn Clock) -> Result<(), Outcome> {
+        let _waiting = Waiting::among(&self.waiting);
         let mut changes = self.snapshot.subscribe();
-        let before = changes.borrow_and_update().attempts;
+        let begun = changes.borrow_and_update().begun;
+        self.force();
+        let ended = changes.wait_for(|it| it.ended > begun || it.removed);
+        let ended = timeout(patience, ended).await.is_ok();
+        let snapshot = self.snapshot.borrow();
+        match &snapshot.failed {
+            _ if snapshot.removed => Err(Outcome::Removed),
+            Some(failed) if ended => Err(Outcome::Failed(Arc::clone(failed))),
+            None if ended => Ok(()),
+            _ => Err(snapshot.best(clock.boot())),
+        }
+    }
+
+    /// Makes the profile's task attempt a renewal whatever its schedule says.
+    pub fn force(&self) {
         self.forced.store(true, Ordering::Relaxed);
         self.wake.notify_one();
-        let ended = changes.wait_for(|it| it.attempts > before || it.removed);
-        match timeout(patience, ended).await {
-            Ok(Ok(snapshot)) if snapshot.removed => Err(None),
-            Ok(Ok(snapshot)) => snapshot
-                .failed
-                .clone()
-                .map_or(Ok(()), |failed| Err(Some(failed))),
-            _ => Err(None),
-        }
     }
 
     /// Follows the snapshots of this profile.
@@ -255,15 +164,40 @@ impl Entry {
         self.snapshot.send_modify(change);
     }
 
-    /// Counts one hand-out.
-    pub fn count_hand_out(&self) {
-        self.hand_outs.fetch_add(1, Ordering::Relaxed);
+    /// Says what is planned, without waking those who wait for a session.
+    pub fn announce(&self, next_attempt: Option<(BootTime, &'static str)>) {
+        self.snapshot.send_if_modified(|snapshot| {
+            snapshot.next_attempt = next_attempt;
+            false
+        });
     }
 
-    /// Returns how many times credentials were handed out.
+    /// Notes that a call to STS begins now; it is what was asked for until this moment.
+    pub fn begin(&self, now: BootTime) {
+        self.forced.store(false, Ordering::Relaxed);
+        self.counters.call();
+        self.snapshot.send_if_modified(|snapshot| {
+            snapshot.begun += 1;
+            snapshot.next_attempt = Some((now, "renewal under way"));
+            false
+        });
+    }
+
+    /// Tells whether anybody waits for the next session.
     #[must_use]
-    pub fn hand_outs(&self) -> u64 {
-        self.hand_outs.load(Ordering::Relaxed)
+    pub fn urgency(&self) -> Urgency {
+        match self.waiting.load(Ordering::Relaxed) {
+            0 => Urgency::Background,
+            _ => Urgency::Waiting,
+        }
+    }
+
+    /// Counts one hand-out of a session.
+    pub fn count_hand_out(&self, session: &Session) {
+        // A look before the write: after the first hand-out the line stays shared.
+        let first = !session.handed_out.load(Ordering::Relaxed)
+            && !session.handed_out.swap(true, Ordering::Relaxed);
+        self.counters.hand_out(first);
     }
 
     /// Returns how long ago somebody asked.
@@ -271,6 +205,22 @@ impl Entry {
     pub fn idle(&self, now: BootTime) -> Duration {
         let asked = self.last_asked_millis.load(Ordering::Relaxed);
         now.since(BootTime::from_millis(asked))
+    }
+}
+
+/// One caller more, until it has its answer or has left.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn among(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -303,11 +253,5 @@ impl Store {
         self.0
             .read()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-}
-
-impl std::fmt::Debug for Prepared {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("[redacted]")
     }
 }

@@ -28,7 +28,7 @@ const TOTAL_TIMEOUT: Duration = Duration::from_secs(10);
 const LARGEST_ANSWER: usize = 256 * 1024;
 
 /// The credentials a request is signed with.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceCredentials {
     /// The AccessKey id. An identifier, not a secret.
     pub access_key_id: String,
@@ -232,12 +232,11 @@ fn server_date(headers: &HeaderMap) -> Option<Timestamp> {
 
 /// Reads the throttle hint: `x-acs-retry-after`, in milliseconds as the official Python
 /// SDK reads it (alibabacloud_tea_openapi `utils.py`; no page gives the unit), else the
-/// standard `Retry-After` in seconds. Capped: a hint is no reason to stop for a day.
+/// standard `Retry-After` in seconds. Whether to believe it is the caller's matter.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    const MOST: Duration = Duration::from_secs(300);
     let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
     let hint = number("x-acs-retry-after")
         .map(Duration::from_millis)
         .or_else(|| number(RETRY_AFTER.as_str()).map(Duration::from_secs))?;
-    (!hint.is_zero()).then(|| hint.min(MOST))
+    (!hint.is_zero()).then_some(hint)
 }

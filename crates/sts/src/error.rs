@@ -104,6 +104,47 @@ struct ErrorBody {
 }
 
 impl StsError {
+    /// Every name that [`kind`](Self::kind) returns.
+    pub const KINDS: [&str; 8] = [
+        "denied",
+        "source_expired",
+        "clock",
+        "nonce_used",
+        "throttled",
+        "unavailable",
+        "unreachable",
+        "unreadable",
+    ];
+
+    /// Returns the variant's name, for counters.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Denied(_) => "denied",
+            Self::SourceExpired(_) => "source_expired",
+            Self::Clock { .. } => "clock",
+            Self::NonceUsed(_) => "nonce_used",
+            Self::Throttled { .. } => "throttled",
+            Self::Unavailable(_) => "unavailable",
+            Self::Unreachable { .. } => "unreachable",
+            Self::Unreadable { .. } => "unreadable",
+        }
+    }
+
+    /// Returns what the service said, if it said anything.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Denied(refusal)
+            | Self::SourceExpired(refusal)
+            | Self::Clock { refusal, .. }
+            | Self::NonceUsed(refusal)
+            | Self::Throttled { refusal, .. }
+            | Self::Unavailable(refusal) => Some(refusal),
+            Self::Unreachable { .. } | Self::Unreadable { .. } => None,
+        }
+    }
+
     pub(crate) fn unreadable(reason: &str) -> Self {
         Self::Unreadable {
             reason: reason.to_owned(),

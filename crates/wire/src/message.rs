@@ -32,8 +32,12 @@ pub enum Request {
         /// The profile's name in the daemon's configuration.
         profile: String,
     },
-    /// Asks what the daemon is doing.
-    Status,
+    /// Asks what the daemon is doing. Many profiles come in parts: the next part is asked
+    /// for with the last name of the one before.
+    Status {
+        /// Only profiles whose names sort after this one; empty for the first part.
+        after: String,
+    },
     /// Asks for a renewal now, and for its outcome.
     Refresh {
         /// The profile's name in the daemon's configuration.
@@ -129,8 +133,12 @@ pub struct Status {
     pub uptime_seconds: u64,
     /// The configuration in force.
     pub config_path: String,
-    /// Every profile that the peer may know of, by name.
+    /// Calls to STS that had to wait because there were too many at once.
+    pub held_back_calls: u64,
+    /// The profiles that the peer may know of, by name, as many as fit.
     pub profiles: Vec<ProfileStatus>,
+    /// There are more profiles after the last of these.
+    pub more: bool,
 }
 
 /// What the daemon knows about one profile. Durations are in seconds.
@@ -154,12 +162,32 @@ pub struct ProfileStatus {
     pub next_attempt_reason: String,
     /// What went wrong last; none after a success.
     pub last_failure: Option<LastFailure>,
-    /// Calls made to STS for this profile.
-    pub sts_calls: u64,
-    /// How many of those calls failed.
-    pub sts_failures: u64,
+    /// What should be changed though renewals succeed, in words with the fix.
+    pub advice: Option<String>,
     /// Credentials handed out.
     pub hand_outs: u64,
+    /// Hand-outs that would have been calls to STS, had each program asked it by itself.
+    pub calls_saved: u64,
+    /// Calls made to STS for this profile.
+    pub sts_calls: u64,
+    /// How many of those calls failed, by the kind of failure.
+    pub sts_failures: Vec<FailureCount>,
+    /// Renewals that succeeded.
+    pub renewals: u64,
+    /// How long they took, all together, in milliseconds.
+    pub renewal_millis_total: u64,
+    /// How long the last one took, in milliseconds.
+    pub renewal_millis_last: u64,
+}
+
+/// How often one kind of failure happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailureCount {
+    /// The kind: `denied`, `source_expired`, `clock`, `nonce_used`, `throttled`,
+    /// `unavailable`, `unreachable` or `unreadable`; others may come.
+    pub kind: String,
+    /// How often.
+    pub count: u64,
 }
 
 /// The most recent failure of a profile.
@@ -169,4 +197,6 @@ pub struct LastFailure {
     pub failure: Failure,
     /// How long ago it happened, in seconds.
     pub age_seconds: u64,
+    /// How many attempts have failed since the last success.
+    pub in_a_row: u32,
 }

@@ -9,8 +9,8 @@
 use std::{fmt::Debug, fs, path::PathBuf};
 
 use stsd_wire::{
-    Credentials, Failure, FailureKind, HEADER, LastFailure, Message, ProfileStatus, Reply, Request,
-    SecretText, Status, message_length,
+    Credentials, Failure, FailureCount, FailureKind, HEADER, LastFailure, Message, ProfileStatus,
+    Reply, Request, SecretText, Status, message_length,
 };
 
 fn check<M: Message + PartialEq + Debug>(name: &str, message: &M) {
@@ -71,7 +71,12 @@ fn requests_are_what_they_always_were() {
             profile: "oss-upload".into(),
         },
     );
-    check("request-status", &Request::Status);
+    check(
+        "request-status",
+        &Request::Status {
+            after: "oss-read".into(),
+        },
+    );
     check(
         "request-refresh",
         &Request::Refresh {
@@ -98,6 +103,7 @@ fn replies_are_what_they_always_were() {
             pid: 4321,
             uptime_seconds: 86_400,
             config_path: "/etc/stsd/config.toml".into(),
+            held_back_calls: 7,
             profiles: vec![ProfileStatus {
                 name: "oss-upload".into(),
                 role_arn: "acs:ram::123456789012:role/oss-upload".into(),
@@ -110,11 +116,21 @@ fn replies_are_what_they_always_were() {
                 last_failure: Some(LastFailure {
                     failure: failure(FailureKind::Unreachable),
                     age_seconds: 12,
+                    in_a_row: 2,
                 }),
-                sts_calls: 3,
-                sts_failures: 1,
+                advice: Some("set duration to 1h".into()),
                 hand_outs: 1_000,
+                calls_saved: 998,
+                sts_calls: 3,
+                sts_failures: vec![FailureCount {
+                    kind: "unreachable".into(),
+                    count: 1,
+                }],
+                renewals: 2,
+                renewal_millis_total: 420,
+                renewal_millis_last: 180,
             }],
+            more: true,
         }),
     );
 }

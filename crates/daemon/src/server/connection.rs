@@ -2,33 +2,25 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use stsd_wire::{
-    Failure, FailureKind, FrameError, HEADER, Message as _, Reply, Request, VERSION, message_length,
-};
+use stsd_wire::{Failure, FailureKind, FrameError, HEADER, Message as _, Reply, Request, VERSION};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::UnixStream,
     sync::oneshot,
-    time::{Instant, timeout, timeout_at},
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::{Service, convert, ended, stopping};
+use super::{DEADLINE, Service, convert, ended, inbox::Inbox, stopping};
 use crate::{
     peer::Peer,
-    store::{Entry, Outcome, Session},
+    snapshot::{Outcome, Session},
+    store::Entry,
 };
-
-/// How long a peer may take over what it has begun: its Hello, the rest of a frame, or
-/// the reading of an answer. A greeted peer may rest between requests for as long as it likes.
-const DEADLINE: Duration = Duration::from_secs(10);
 
 /// No caller waits longer than this, whatever it asks for.
 const LONGEST_PATIENCE: Duration = Duration::from_secs(600);
-
-/// What a request usually needs, header included.
-const USUAL_REQUEST: usize = 256;
 
 /// How often a caller's profile may change under it while it waits.
 const MOST_RELOADS: usize = 3;
@@ -41,8 +33,7 @@ struct Connection<'a> {
     stream: &'a mut UnixStream,
     service: &'a Service,
     peer: &'a Peer,
-    /// Bytes that have come and are not yet a request.
-    inbox: Vec<u8>,
+    inbox: Inbox,
     /// Our Hello goes out with the first answer.
     hello_sent: bool,
     /// Part of an answer may be out; nothing else can be said then.
@@ -60,7 +51,7 @@ pub(super) async fn run(
         stream,
         service,
         peer,
-        inbox: Vec::with_capacity(USUAL_REQUEST),
+        inbox: Inbox::new(),
         hello_sent: false,
         writing: false,
     };
@@ -102,31 +93,11 @@ impl Connection<'_> {
         }
     }
 
-    /// Reads the next request; nothing when the peer has left. `deadline` counts for its
-    /// first byte, the rest must always come in time.
     async fn next_request(
         &mut self,
         deadline: Option<Duration>,
     ) -> io::Result<Result<Option<Request>, FrameError>> {
-        let mut until = deadline.map(|deadline| Instant::now() + deadline);
-        loop {
-            match take_request(&mut self.inbox) {
-                Ok(None) => {}
-                Ok(Some(request)) => return Ok(Ok(Some(request))),
-                Err(error) => return Ok(Err(error)),
-            }
-            if !self.inbox.is_empty() && until.is_none() {
-                until = Some(Instant::now() + DEADLINE);
-            }
-            let read = self.stream.read_buf(&mut self.inbox);
-            let count = match until {
-                Some(until) => timeout_at(until, read).await??,
-                None => read.await?,
-            };
-            if count == 0 {
-                return Ok(Ok(None));
-            }
-        }
+        self.inbox.next_request(self.stream, deadline).await
     }
 
     async fn answer(&mut self, request: Request) -> io::Result<()> {
@@ -141,8 +112,8 @@ impl Connection<'_> {
                 self.credentials(&profile, minimum_life, patience).await
             }
             Request::Watch { profile } => self.watch(&profile).await,
-            Request::Status => {
-                let status = convert::status(self.service);
+            Request::Status { after } => {
+                let status = convert::status(self.service, &after);
                 self.reply(&Reply::Status(status)).await
             }
             Request::Refresh {
@@ -184,8 +155,7 @@ impl Connection<'_> {
             let failure = match entry.wait_for(minimum_life, left, clock).await {
                 Outcome::Ready(session) => return self.hand_out(&entry, &session, false).await,
                 Outcome::Short(session) => return self.hand_out(&entry, &session, true).await,
-                Outcome::Failed(failed) => convert::failed(&failed),
-                Outcome::NotYet => convert::not_yet(),
+                other @ (Outcome::Failed(_) | Outcome::NotYet(_)) => convert::unserved(&other),
                 Outcome::Removed => match self.find(profile) {
                     Ok(changed) => {
                         entry = changed;
@@ -196,11 +166,12 @@ impl Connection<'_> {
             };
             return self.reply(&Reply::Failure(failure)).await;
         }
-        self.reply(&Reply::Failure(convert::not_yet())).await
+        let changing = convert::unserved(&Outcome::Removed);
+        self.reply(&Reply::Failure(changing)).await
     }
 
     async fn hand_out(&mut self, entry: &Entry, session: &Session, short: bool) -> io::Result<()> {
-        entry.count_hand_out();
+        entry.count_hand_out(session);
         debug!(
             profile = %entry.profile.name,
             peer = %self.peer,
@@ -268,10 +239,10 @@ impl Connection<'_> {
             Ok(entry) => entry,
             Err(failure) => return Reply::Failure(failure),
         };
-        match entry.refresh(patience.min(LONGEST_PATIENCE)).await {
+        let patience = patience.min(LONGEST_PATIENCE);
+        match entry.refresh(patience, &*self.service.clock).await {
             Ok(()) => Reply::Done,
-            Err(Some(failed)) => Reply::Failure(convert::failed(&failed)),
-            Err(None) => Reply::Failure(convert::not_yet()),
+            Err(instead) => Reply::Failure(convert::unserved(&instead)),
         }
     }
 
@@ -322,21 +293,6 @@ impl Connection<'_> {
     }
 }
 
-/// Takes one complete request off the front. A frame that is too long is refused by its
-/// header alone; the inbox grows only by what has really come.
-fn take_request(inbox: &mut Vec<u8>) -> Result<Option<Request>, FrameError> {
-    let Some((header, rest)) = inbox.split_first_chunk::<HEADER>() else {
-        return Ok(None);
-    };
-    let length = message_length(*header)?;
-    let Some(message) = rest.get(..length) else {
-        return Ok(None);
-    };
-    let request = Request::decode(message)?;
-    inbox.drain(..HEADER + length);
-    Ok(Some(request))
-}
-
 fn frame(reply: &Reply) -> io::Result<zeroize::Zeroizing<Vec<u8>>> {
     reply.frame().map_err(ended)
 }
@@ -369,7 +325,7 @@ fn too_large(error: &FrameError) -> Failure {
     convert::failure(
         FailureKind::Busy,
         &format!("the answer does not fit: {error}"),
-        "the daemon's log has all of it; fewer profiles make a smaller status",
+        "the daemon's log has all of it",
     )
 }
 
@@ -384,8 +340,8 @@ fn wrong_version(theirs: u16) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::{HELLO, take_request};
-    use stsd_wire::{Message as _, Reply, Request, VERSION};
+    use super::HELLO;
+    use stsd_wire::{Message as _, Reply, VERSION};
 
     #[test]
     fn hello_is_as_long_as_we_say() {
@@ -393,19 +349,5 @@ mod tests {
             Reply::Hello { version: VERSION }.frame().unwrap().len(),
             HELLO
         );
-    }
-
-    #[test]
-    fn requests_are_taken_one_by_one_as_they_come() {
-        let mut bytes = Request::Hello { version: 1 }.frame().unwrap().to_vec();
-        bytes.extend_from_slice(&Request::Status.frame().unwrap());
-        let mut inbox = Vec::new();
-        let mut taken = Vec::new();
-        for byte in bytes {
-            inbox.push(byte);
-            taken.extend(take_request(&mut inbox).unwrap());
-        }
-        assert_eq!(taken, [Request::Hello { version: 1 }, Request::Status]);
-        assert!(inbox.is_empty());
     }
 }

@@ -1,21 +1,24 @@
 //! Decides how what we know is said on the wire, by hand, so that neither side's types
 //! follow the other's.
 
-use std::sync::{Arc, atomic::Ordering};
-
 use stsd_wire::{
-    Credentials, Failure, FailureKind, FrameError, LastFailure, Message as _, ProfileStatus, Reply,
-    Status, VERSION,
+    Credentials, Failure, FailureCount, FailureKind, FrameError, LastFailure, Message as _,
+    ProfileStatus, Reply, Status, VERSION,
 };
 
 use super::Service;
 use crate::{
     clock::BootTime,
-    store::{Cause, Entry, Failed, Prepared, Session},
+    snapshot::{Cause, Failed, Outcome, Prepared, Session},
+    store::Entry,
 };
 
 /// The longest message that is sent, in bytes.
 const LONGEST_MESSAGE: usize = 8 * 1024;
+
+/// How much of a status is sent in one part, in bytes of text: a frame's length less the
+/// longest message and some room for numbers.
+const PART: usize = 48 * 1024;
 
 pub(super) fn failure(kind: FailureKind, message: &str, hint: &str) -> Failure {
     // A frame has a bound, and a human has one too.
@@ -58,12 +61,27 @@ pub(super) fn unknown_profile(name: &str) -> Failure {
     )
 }
 
-pub(super) fn not_yet() -> Failure {
-    failure(
-        FailureKind::NotYetAvailable,
-        "no credentials yet: the first renewal is still under way",
-        "ask again, with more patience",
-    )
+/// Says why there is no session to hand out; none of the outcomes that hold one.
+pub(super) fn unserved(outcome: &Outcome) -> Failure {
+    let (kind, message, hint) = match outcome {
+        Outcome::Failed(failed) => return self::failed(failed),
+        Outcome::Removed => (
+            FailureKind::Busy,
+            "the profile was changed by a reload meanwhile".to_owned(),
+            "ask again",
+        ),
+        Outcome::NotYet(why) => (
+            FailureKind::NotYetAvailable,
+            format!("no credentials yet: {why}"),
+            "ask again, with more patience",
+        ),
+        Outcome::Ready(_) | Outcome::Short(_) => (
+            FailureKind::NotYetAvailable,
+            "the renewal has not ended yet".to_owned(),
+            "ask again, with more patience",
+        ),
+    };
+    failure(kind, &message, hint)
 }
 
 pub(super) fn failed(failed: &Failed) -> Failure {
@@ -99,28 +117,61 @@ pub(super) fn prepared(session: &Session) -> Result<&[u8], FrameError> {
     Ok(&session.prepared.get_or_init(|| Prepared(bytes)).0)
 }
 
-pub(super) fn status(service: &Service) -> Status {
+/// Returns what the daemon is doing: the profiles after a name, as many as fit.
+pub(super) fn status(service: &Service, after: &str) -> Status {
     let now = service.clock.boot();
+    let mut profiles = Vec::new();
+    let mut room = PART;
+    let mut more = false;
+    for entry in service.store.all() {
+        if entry.profile.name.as_str() <= after {
+            continue;
+        }
+        let profile = profile_status(&entry, now);
+        let size = size(&profile);
+        if size > room {
+            more = true;
+            break;
+        }
+        room -= size;
+        profiles.push(profile);
+    }
     Status {
         daemon_version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         uptime_seconds: now.since(service.started).as_secs(),
         config_path: service.config_path.clone(),
-        profiles: service
-            .store
-            .all()
-            .iter()
-            .map(|it| profile_status(it, now))
-            .collect(),
+        held_back_calls: service.budget.held_back(),
+        profiles,
+        more,
     }
 }
 
-fn profile_status(entry: &Arc<Entry>, now: BootTime) -> ProfileStatus {
+/// Returns about how many bytes a profile takes, and never too few: the texts, and room
+/// for all the numbers and names of kinds.
+fn size(profile: &ProfileStatus) -> usize {
+    const NUMBERS: usize = 400;
+    let failure = profile.last_failure.as_ref().map(|it| &it.failure);
+    NUMBERS
+        + profile.name.len()
+        + profile.role_arn.len()
+        + profile.next_attempt_reason.len()
+        + profile.access_key_id.as_ref().map_or(0, String::len)
+        + profile.advice.as_ref().map_or(0, String::len)
+        + failure.map_or(0, |it| it.message.len() + it.hint.len())
+}
+
+fn profile_status(entry: &Entry, now: BootTime) -> ProfileStatus {
     let snapshot = entry.snapshot();
     let living = snapshot.serving(std::time::Duration::ZERO, now);
     let (due, reason) = match snapshot.next_attempt {
         Some((at, reason)) => (Some(at.since(now).as_secs()), reason),
         None => (None, "when somebody asks"),
+    };
+    let (renewals, renewal_millis_total, renewal_millis_last) = entry.counters.renewals();
+    let count = |(kind, count): (&str, u64)| FailureCount {
+        kind: kind.to_owned(),
+        count,
     };
     ProfileStatus {
         name: entry.profile.name.as_str().to_owned(),
@@ -134,9 +185,15 @@ fn profile_status(entry: &Arc<Entry>, now: BootTime) -> ProfileStatus {
         last_failure: snapshot.failed.as_ref().map(|it| LastFailure {
             failure: failed(it),
             age_seconds: now.since(it.at).as_secs(),
+            in_a_row: it.in_a_row,
         }),
-        sts_calls: entry.sts_calls.load(Ordering::Relaxed),
-        sts_failures: entry.sts_failures.load(Ordering::Relaxed),
-        hand_outs: entry.hand_outs(),
+        advice: snapshot.advice.as_deref().map(str::to_owned),
+        hand_outs: entry.counters.hand_outs(),
+        calls_saved: entry.counters.calls_saved(),
+        sts_calls: entry.counters.sts_calls(),
+        sts_failures: entry.counters.failures().into_iter().map(count).collect(),
+        renewals,
+        renewal_millis_total,
+        renewal_millis_last,
     }
 }

@@ -4,7 +4,7 @@ mod access_key;
 
 pub use access_key::KeyFileError;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use stsd_sts::SourceCredentials;
 
@@ -12,7 +12,12 @@ use stsd_sts::SourceCredentials;
 #[derive(Debug, Clone)]
 pub enum Source {
     /// A RAM user's long-lived AccessKey.
-    AccessKey(SourceCredentials),
+    AccessKey {
+        /// Where it stands.
+        file: PathBuf,
+        /// What stood there when the configuration was read.
+        credentials: SourceCredentials,
+    },
 }
 
 impl Source {
@@ -21,14 +26,27 @@ impl Source {
     /// # Errors
     /// [`KeyFileError`] says what is wrong with the file, never what is in it.
     pub fn access_key_file(path: &Path) -> Result<Self, KeyFileError> {
-        access_key::read(path).map(Self::AccessKey)
+        Ok(Self::AccessKey {
+            file: path.to_owned(),
+            credentials: access_key::read(path)?,
+        })
     }
 
-    /// Returns the credentials to sign with now.
+    /// Returns the credentials to sign with.
     #[must_use]
     pub fn credentials(&self) -> &SourceCredentials {
         match self {
-            Self::AccessKey(credentials) => credentials,
+            Self::AccessKey { credentials, .. } => credentials,
+        }
+    }
+
+    /// Obtains the credentials anew, after the service has said that they ended.
+    ///
+    /// # Errors
+    /// [`KeyFileError`], as when they were obtained first.
+    pub fn ask_again(&self) -> Result<SourceCredentials, KeyFileError> {
+        match self {
+            Self::AccessKey { file, .. } => access_key::read(file),
         }
     }
 }
@@ -36,9 +54,6 @@ impl Source {
 /// Equal sources give equal rights, so a reload may keep the sessions made from them.
 impl PartialEq for Source {
     fn eq(&self, other: &Self) -> bool {
-        let (ours, theirs) = (self.credentials(), other.credentials());
-        ours.access_key_id == theirs.access_key_id
-            && ours.access_key_secret == theirs.access_key_secret
-            && ours.security_token == theirs.security_token
+        self.credentials() == other.credentials()
     }
 }

@@ -1,0 +1,159 @@
+//! Decides how the counters look to Prometheus: its text format, version 0.0.4, as
+//! <https://prometheus.io/docs/instrumenting/exposition_formats/> describes it.
+
+use std::fmt::{Display, Write as _};
+
+use stsd_client::{ProfileStatus, Status};
+
+/// Returns everything that is counted.
+pub(crate) fn text(status: &Status) -> String {
+    let mut text = Text(String::new());
+    text.family("stsd_build_info", "gauge", "The daemon's version.");
+    let version = [("version", status.daemon_version.as_str())];
+    text.sample("stsd_build_info", &version, 1);
+    text.family(
+        "stsd_uptime_seconds",
+        "gauge",
+        "How long the daemon has been running, suspends included.",
+    );
+    text.sample("stsd_uptime_seconds", &[], status.uptime_seconds);
+    text.family(
+        "stsd_sts_calls_held_back_total",
+        "counter",
+        "Calls to STS that had to wait because there were too many at once.",
+    );
+    text.sample(
+        "stsd_sts_calls_held_back_total",
+        &[],
+        status.held_back_calls,
+    );
+    for (name, kind, help, value) in FAMILIES {
+        text.family(name, kind, help);
+        for profile in &status.profiles {
+            text.sample(name, &[("profile", &profile.name)], value(profile));
+        }
+    }
+    failures(&mut text, &status.profiles);
+    renewals(&mut text, &status.profiles);
+    text.0
+}
+
+type Family = (
+    &'static str,
+    &'static str,
+    &'static str,
+    fn(&ProfileStatus) -> u64,
+);
+
+/// What is one number for each profile.
+const FAMILIES: [Family; 5] = [
+    (
+        "stsd_remaining_life_seconds",
+        "gauge",
+        "How long the profile's credentials still live; 0 when there are none.",
+        |it| it.remaining_seconds.unwrap_or(0),
+    ),
+    (
+        "stsd_failing",
+        "gauge",
+        "1 while the profile's last renewal has failed.",
+        |it| u64::from(it.last_failure.is_some()),
+    ),
+    (
+        "stsd_hand_outs_total",
+        "counter",
+        "Answers given with credentials.",
+        |it| it.hand_outs,
+    ),
+    (
+        "stsd_sts_calls_total",
+        "counter",
+        "Calls made to STS.",
+        |it| it.sts_calls,
+    ),
+    (
+        "stsd_sts_calls_saved_total",
+        "counter",
+        "Calls that programs would have made, had each asked STS by itself.",
+        |it| it.calls_saved,
+    ),
+];
+
+fn failures(text: &mut Text, profiles: &[ProfileStatus]) {
+    const NAME: &str = "stsd_sts_failures_total";
+    text.family(
+        NAME,
+        "counter",
+        "Calls to STS that failed, by the kind of failure.",
+    );
+    for profile in profiles {
+        for failure in &profile.sts_failures {
+            let labels = [("profile", &*profile.name), ("kind", &*failure.kind)];
+            text.sample(NAME, &labels, failure.count);
+        }
+    }
+}
+
+fn renewals(text: &mut Text, profiles: &[ProfileStatus]) {
+    text.family(
+        "stsd_renewal_seconds",
+        "summary",
+        "How long the renewals took that succeeded.",
+    );
+    for profile in profiles {
+        let labels = [("profile", profile.name.as_str())];
+        let millis = profile.renewal_millis_total;
+        let seconds = format!("{}.{:03}", millis / 1000, millis % 1000);
+        text.sample("stsd_renewal_seconds_sum", &labels, seconds);
+        text.sample("stsd_renewal_seconds_count", &labels, profile.renewals);
+    }
+}
+
+struct Text(String);
+
+impl Text {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        let labels: Vec<_> = labels
+            .iter()
+            .map(|(label, value)| format!("{label}=\"{}\"", escaped(value)))
+            .collect();
+        let labels = match labels.join(",") {
+            none if none.is_empty() => none,
+            some => format!("{{{some}}}"),
+        };
+        let _ = writeln!(self.0, "{name}{labels} {value}");
+    }
+}
+
+fn escaped(value: &str) -> String {
+    value
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Text, escaped};
+
+    #[test]
+    fn a_sample_is_a_name_labels_and_a_value() {
+        let mut text = Text(String::new());
+        text.sample("a_total", &[], 3);
+        text.sample("b_total", &[("profile", "x"), ("kind", "y")], "0.250");
+        assert_eq!(
+            text.0,
+            "a_total 3\nb_total{profile=\"x\",kind=\"y\"} 0.250\n"
+        );
+    }
+
+    #[test]
+    fn what_ends_a_label_is_escaped() {
+        assert_eq!(escaped("a\"b\\c\nd"), "a\\\"b\\\\c\\nd");
+    }
+}

@@ -1,0 +1,147 @@
+//! Decides what readers see of a profile. Both facts stand side by side in a [`Snapshot`]:
+//! a failed renewal never hides credentials that still live.
+
+use std::{
+    fmt,
+    sync::{Arc, OnceLock, atomic::AtomicBool},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use stsd_secret::SecretText;
+use zeroize::Zeroizing;
+
+use crate::{clock::BootTime, schedule::Lifetime};
+
+/// One role session, ready to be handed out.
+#[derive(Debug)]
+pub struct Session {
+    /// The temporary AccessKey id.
+    pub access_key_id: String,
+    /// The temporary AccessKey secret.
+    pub access_key_secret: SecretText,
+    /// The token that goes with the key.
+    pub security_token: SecretText,
+    /// When the session ends, by the service's clock.
+    pub expiration: Timestamp,
+    /// When it was obtained, by the service's clock.
+    pub issued: Timestamp,
+    /// When it ends by the clock that counts.
+    pub lifetime: Lifetime,
+    /// The service's name for the call it came from.
+    pub request_id: String,
+    /// Somebody has got it: all further hand-outs save a call.
+    pub handed_out: AtomicBool,
+    /// The answer as it is written to a socket, made at the first hand-out.
+    pub prepared: OnceLock<Prepared>,
+}
+
+/// Bytes made once for a session and written many times; what they mean is not our matter.
+pub struct Prepared(pub Zeroizing<Vec<u8>>);
+
+/// What a renewal came to when it failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// What kind of failure it was.
+    pub cause: Cause,
+    /// What happened, for a human, without secrets.
+    pub message: String,
+    /// What to do about it.
+    pub hint: String,
+    /// When it happened.
+    pub at: BootTime,
+    /// How many failures there have been since the last success.
+    pub in_a_row: u32,
+}
+
+/// The kinds of failure that callers can branch on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// Refused, and will be refused again until something changes.
+    Denied,
+    /// No answer, or one that cannot be used.
+    Unreachable,
+    /// Our calls are being limited.
+    Throttled,
+}
+
+/// What is known about a profile now.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// The newest session. It may have ended since.
+    pub session: Option<Arc<Session>>,
+    /// Why the last attempt failed; none after a success.
+    pub failed: Option<Arc<Failed>>,
+    /// What a human should change though renewals succeed.
+    pub advice: Option<Arc<str>>,
+    /// When the next attempt is due, and why then; none while nothing is planned.
+    pub next_attempt: Option<(BootTime, &'static str)>,
+    /// How many attempts have begun.
+    pub begun: u64,
+    /// How many attempts have ended.
+    pub ended: u64,
+    /// The profile is no longer configured like this.
+    pub removed: bool,
+}
+
+/// What a caller gets after waiting.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// A session that lives as long as was asked.
+    Ready(Arc<Session>),
+    /// The best session there is; it still lives, for less long than was asked.
+    Short(Arc<Session>),
+    /// No session, because the last attempt failed.
+    Failed(Arc<Failed>),
+    /// No session, and no attempt has ended yet; what is being waited for.
+    NotYet(&'static str),
+    /// The profile was removed or changed by a reload; look it up again.
+    Removed,
+}
+
+impl Snapshot {
+    /// Returns the session if it may be handed out for `minimum_life`.
+    #[must_use]
+    pub fn serving(&self, minimum_life: Duration, now: BootTime) -> Option<&Arc<Session>> {
+        let session = self.session.as_ref()?;
+        session
+            .lifetime
+            .serves(minimum_life, now)
+            .then_some(session)
+    }
+
+    /// Tells whether STS refuses the profile until somebody changes something.
+    #[must_use]
+    pub fn refused(&self) -> bool {
+        let failed = self.failed.as_ref();
+        failed.is_some_and(|failed| failed.cause == Cause::Denied)
+    }
+
+    /// What a caller gets who cannot wait any longer.
+    pub(crate) fn best(&self, now: BootTime) -> Outcome {
+        match (self.serving(Duration::ZERO, now), &self.failed) {
+            _ if self.removed => Outcome::Removed,
+            (Some(session), _) => Outcome::Short(Arc::clone(session)),
+            (None, Some(failed)) => Outcome::Failed(Arc::clone(failed)),
+            (None, None) => Outcome::NotYet(self.next_attempt.map_or("starting", |(_, why)| why)),
+        }
+    }
+
+    /// What a caller gets at once: what was asked for, or the certainty that waiting will
+    /// not help.
+    pub(crate) fn settled(&self, minimum_life: Duration, now: BootTime) -> Option<Outcome> {
+        if let Some(session) = self.serving(minimum_life, now) {
+            return Some(Outcome::Ready(Arc::clone(session)));
+        }
+        let longest = self
+            .serving(Duration::ZERO, now)
+            .is_some_and(|session| !session.lifetime.worth_renewing(now));
+        (self.removed || self.refused() || longest).then(|| self.best(now))
+    }
+}
+
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
