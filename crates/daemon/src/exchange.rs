@@ -1,18 +1,17 @@
 //! Decides how one call to STS is made: within this machine's budget, and signed with the
 //! time that STS believes in. All profiles share it, so what one learns helps the others.
 
-use std::{
-    future::Future,
-    sync::{Arc, Mutex, MutexGuard},
-};
+use std::{future::Future, sync::Arc};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use stsd_sts::{AssumeRole, RoleSession, SourceCredentials, Sts, StsError};
 
 use crate::{
     budget::Budget,
     clock::{BootTime, Clock},
     config::Profile,
+    schedule::BACKOFF_CAP,
+    service_time::ServiceTime,
 };
 
 /// The exchange of an identity for a role session.
@@ -37,14 +36,21 @@ impl Exchange for Sts {
     }
 }
 
+/// A role session, and when it was issued by the service's clock.
+pub struct Issued {
+    /// What the service answered.
+    pub session: RoleSession,
+    /// The answer's `Date`; or what the service's clock must show by the answers before, if
+    /// that is later: one front end whose clock is behind cannot prolong a session's life.
+    pub at: Timestamp,
+}
+
 /// The way to one STS endpoint.
 pub struct Upstream<X> {
     exchange: X,
     clock: Arc<dyn Clock>,
     budget: Arc<Budget>,
-    /// What STS's clock shows when the boot-time clock shows zero; none before the first
-    /// answer. Kept on the boot-time clock, so that setting the wall clock costs nothing.
-    epoch: Mutex<Option<Timestamp>>,
+    time: ServiceTime,
 }
 
 impl<X: Exchange> Upstream<X> {
@@ -55,7 +61,7 @@ impl<X: Exchange> Upstream<X> {
             exchange,
             clock,
             budget,
-            epoch: Mutex::new(None),
+            time: ServiceTime::default(),
         }
     }
 
@@ -74,7 +80,7 @@ impl<X: Exchange> Upstream<X> {
         &self,
         profile: &Profile,
         source: &SourceCredentials,
-    ) -> Result<RoleSession, StsError> {
+    ) -> Result<Issued, StsError> {
         let request = AssumeRole {
             role_arn: profile.role_arn.as_str(),
             role_session_name: profile.role_session_name.as_str(),
@@ -83,50 +89,42 @@ impl<X: Exchange> Upstream<X> {
             external_id: profile.external_id.as_deref(),
             source_identity: profile.source_identity.as_deref(),
         };
-        let answer = self
-            .exchange
-            .assume_role(source, request, self.service_time())
-            .await;
-        match &answer {
-            Ok(session) => self.learn(session.server_date),
-            Err(StsError::Clock { server_date, .. }) => self.learn(*server_date),
-            Err(StsError::Throttled {
+        let sent = self.clock.boot();
+        let signed = self.time.at(sent);
+        let signed = signed.unwrap_or_else(|| self.clock.wall());
+        let answer = self.exchange.assume_role(source, request, signed).await;
+        match answer {
+            Ok(session) => Ok(self.issued(session, sent)),
+            Err(error) => {
+                self.heed(&error);
+                Err(error)
+            }
+        }
+    }
+
+    fn issued(&self, session: RoleSession, sent: BootTime) -> Issued {
+        let date = session.server_date.max(self.time.at(sent));
+        if let Some(date) = session.server_date {
+            self.time.learn(date, sent, self.clock.boot());
+        }
+        Issued {
+            at: date.unwrap_or_else(|| self.clock.wall()),
+            session,
+        }
+    }
+
+    fn heed(&self, error: &StsError) {
+        let now = self.clock.boot();
+        match error {
+            StsError::Clock {
+                server_date: Some(date),
+                ..
+            } => self.time.correct(*date, now),
+            StsError::Throttled {
                 retry_after: Some(hint),
                 ..
-            }) => self
-                .budget
-                .close_for((*hint).min(crate::schedule::BACKOFF_CAP), self.clock.boot()),
-            Err(_) => {}
-        }
-        answer
-    }
-
-    /// Returns the time by the service's clock, as far as it is known.
-    #[must_use]
-    pub fn service_time(&self) -> Timestamp {
-        let known = *self.epoch();
-        let wall = || self.clock.wall();
-        known.map_or_else(wall, |epoch| {
-            epoch
-                .checked_add(since_boot(self.clock.boot()))
-                .unwrap_or_else(|_| wall())
-        })
-    }
-
-    fn learn(&self, server_date: Option<Timestamp>) {
-        let Some(date) = server_date else { return };
-        if let Ok(epoch) = date.checked_sub(since_boot(self.clock.boot())) {
-            *self.epoch() = Some(epoch);
+            } => self.budget.close_for((*hint).min(BACKOFF_CAP), now),
+            _ => {}
         }
     }
-
-    fn epoch(&self) -> MutexGuard<'_, Option<Timestamp>> {
-        self.epoch
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-}
-
-fn since_boot(now: BootTime) -> SignedDuration {
-    SignedDuration::try_from(now.since(BootTime::default())).unwrap_or_default()
 }

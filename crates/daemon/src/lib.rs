@@ -22,6 +22,7 @@ pub mod profile;
 pub mod refresh;
 pub mod schedule;
 pub mod server;
+pub mod service_time;
 pub mod snapshot;
 pub mod source;
 pub mod store;

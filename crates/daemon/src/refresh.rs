@@ -10,7 +10,7 @@ use std::{
 };
 
 use jiff::SignedDuration;
-use stsd_sts::{RoleSession, SourceCredentials, StsError};
+use stsd_sts::{SourceCredentials, StsError};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -18,7 +18,7 @@ use tracing::{debug, info, warn};
 use crate::{
     budget::Urgency,
     clock::{BootTime, Clock},
-    exchange::{Exchange, Upstream},
+    exchange::{Exchange, Issued, Upstream},
     hint,
     schedule::{self, Lifetime},
     snapshot::{Cause, Failed, Session},
@@ -281,10 +281,9 @@ impl<X: Exchange> Refresher<X> {
     /// The life is counted from before the request was sent, a second is taken off because
     /// `Date` is rounded down, and no session lives longer than was asked, whatever the
     /// answer claims: the session we serve never outlives the real one.
-    fn accept(&self, answer: RoleSession, began: BootTime) -> Result<Session, StsError> {
-        let date = answer.server_date;
-        let issued = date.unwrap_or_else(|| self.upstream.service_time());
-        let life = answer.expiration.duration_since(issued);
+    fn accept(&self, issued: Issued, began: BootTime) -> Result<Session, StsError> {
+        let answer = issued.session;
+        let life = answer.expiration.duration_since(issued.at);
         let asked = self.entry.profile.duration.get();
         let unusable = |reason: &str| StsError::Unreadable {
             reason: reason.to_owned(),
@@ -305,7 +304,7 @@ impl<X: Exchange> Refresher<X> {
             access_key_secret: answer.access_key_secret,
             security_token: answer.security_token,
             expiration: answer.expiration,
-            issued,
+            issued: issued.at,
             lifetime: Lifetime { began, ends },
             request_id: answer.request_id,
             handed_out: AtomicBool::new(false),

@@ -225,6 +225,39 @@ impl Drop for Waiting<'_> {
 }
 
 impl Store {
+    /// Hands out a session of a profile that lives at least `minimum_life`: from memory
+    /// where there is one, else after waiting for `patience` at the most. A reload that
+    /// changes the profile meanwhile costs the caller nothing but the wait;
+    /// [`Outcome::Removed`] means that there is no such profile.
+    pub async fn hand_out(
+        &self,
+        profile: &str,
+        minimum_life: Duration,
+        patience: Duration,
+        clock: &dyn Clock,
+    ) -> Outcome {
+        let began = clock.boot();
+        while let Some(entry) = self.find(profile) {
+            let now = clock.boot();
+            let outcome = match entry.current(minimum_life, now) {
+                Some(session) => Outcome::Ready(session),
+                None => {
+                    let left = patience.saturating_sub(now.since(began));
+                    entry.wait_for(minimum_life, left, clock).await
+                }
+            };
+            match &outcome {
+                Outcome::Removed => continue,
+                Outcome::Ready(session) | Outcome::Short(session) => {
+                    entry.count_hand_out(session);
+                }
+                Outcome::Failed(_) | Outcome::NotYet(_) => {}
+            }
+            return outcome;
+        }
+        Outcome::Removed
+    }
+
     /// Returns the place of a profile.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<Arc<Entry>> {

@@ -75,6 +75,7 @@ impl<X: Exchange> Supervisor<X> {
         self.budget
             .set_rate(config.sts_calls_per_second, self.clock.boot());
         let mut old = mem::take(&mut self.running);
+        let mut retired = Vec::new();
         for (name, profile) in config.profiles {
             let running = match old.remove(&name) {
                 Some(running) if same_endpoint && *running.entry.profile == *profile => {
@@ -83,7 +84,7 @@ impl<X: Exchange> Supervisor<X> {
                 }
                 Some(changed) => {
                     let entry = Arc::new(succeed(&changed.entry, profile, same_endpoint));
-                    retire(&changed);
+                    retired.push(changed);
                     self.start(entry, &upstream)
                 }
                 None => self.start(Arc::new(Entry::new(profile)), &upstream),
@@ -97,8 +98,10 @@ impl<X: Exchange> Supervisor<X> {
         );
         for (name, running) in old {
             info!(profile = %name, "profile removed");
-            retire(&running);
+            retired.push(running);
         }
+        // Who waits looks its profile up again, so the new ones have to be there.
+        retired.iter().for_each(retire);
         Ok(())
     }
 

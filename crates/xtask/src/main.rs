@@ -1,5 +1,5 @@
-//! The project's chores: `cargo xtask demo` and `cargo xtask test`. Standard library only,
-//! so that it is built in a moment on a fresh machine.
+//! The project's chores, each a command of `cargo xtask`. Standard library only, so that it
+//! is built in a moment on a fresh machine.
 
 mod clients;
 mod steps;
@@ -11,6 +11,8 @@ Usage: cargo xtask COMMAND
 
   demo          build everything and show it against an emulated cloud
   test          everything the gate checks: format, lints, guards, docs, tests, real SDKs
+  simulate      the refresh engine in simulated months; --seeds N runs more of them than the
+                gate does, --seed S repeats one
 ";
 
 fn main() -> ExitCode {
@@ -19,6 +21,9 @@ fn main() -> ExitCode {
     let outcome = match arguments[..] {
         ["demo"] => steps::demo(),
         ["test"] => steps::test(),
+        ["simulate"] => steps::simulate(None),
+        ["simulate", "--seeds", count] => steps::simulate(Some(("SIMULATION_SEEDS", count))),
+        ["simulate", "--seed", seed] => steps::simulate(Some(("SIMULATION_SEED", seed))),
         _ => {
             steps::say(HELP);
             return ExitCode::from(2);

@@ -87,6 +87,14 @@ pub(crate) fn test() -> Outcome {
     Ok(())
 }
 
+/// Runs the simulation alone, optimised, for more or fewer seeds than the gate.
+pub(crate) fn simulate(which: Option<(&str, &str)>) -> Outcome {
+    let mut test = cargo_command(&["test", "--release", "--locked", "--package", "e2e"]);
+    test.args(["--test", "simulation", "no_seed", "--", "--nocapture"]);
+    test.envs(which);
+    run(&mut test)
+}
+
 /// Fails when a package can reach what it must not. Development dependencies do not ship,
 /// so they do not count.
 fn guard(package: &str, forbidden: &[&str]) -> Outcome {

@@ -22,9 +22,6 @@ use crate::{
 /// No caller waits longer than this, whatever it asks for.
 const LONGEST_PATIENCE: Duration = Duration::from_secs(600);
 
-/// How often a caller's profile may change under it while it waits.
-const MOST_RELOADS: usize = 3;
-
 /// Length of an encoded `Reply::Hello`: header, variant and a version below 251.
 const HELLO: usize = HEADER + 2;
 
@@ -139,41 +136,30 @@ impl Connection<'_> {
         minimum_life: Duration,
         patience: Duration,
     ) -> io::Result<()> {
-        let entry = match self.find(profile) {
-            Ok(entry) => entry,
-            Err(failure) => return self.reply(&Reply::Failure(failure)).await,
-        };
-        let clock = &*self.service.clock;
-        if let Some(session) = entry.current(minimum_life, clock.boot()) {
-            return self.hand_out(&entry, &session, false).await;
-        }
-        let patience = patience.min(LONGEST_PATIENCE);
-        let began = clock.boot();
-        let mut entry = entry;
-        for _ in 0..MOST_RELOADS {
-            let left = patience.saturating_sub(clock.boot().since(began));
-            let failure = match entry.wait_for(minimum_life, left, clock).await {
-                Outcome::Ready(session) => return self.hand_out(&entry, &session, false).await,
-                Outcome::Short(session) => return self.hand_out(&entry, &session, true).await,
-                other @ (Outcome::Failed(_) | Outcome::NotYet(_)) => convert::unserved(&other),
-                Outcome::Removed => match self.find(profile) {
-                    Ok(changed) => {
-                        entry = changed;
-                        continue;
-                    }
-                    Err(failure) => failure,
-                },
-            };
+        if !self.service.access.may_have_credentials(self.peer) {
+            let failure = convert::no_credentials_allowed();
             return self.reply(&Reply::Failure(failure)).await;
         }
-        let changing = convert::unserved(&Outcome::Removed);
-        self.reply(&Reply::Failure(changing)).await
+        let (store, clock) = (&self.service.store, &*self.service.clock);
+        let patience = patience.min(LONGEST_PATIENCE);
+        let outcome = store.hand_out(profile, minimum_life, patience, clock).await;
+        match outcome {
+            Outcome::Ready(session) => self.hand_out(profile, &session, false).await,
+            Outcome::Short(session) => self.hand_out(profile, &session, true).await,
+            Outcome::Removed => {
+                let failure = convert::unknown_profile(profile);
+                self.reply(&Reply::Failure(failure)).await
+            }
+            other => {
+                let failure = convert::unserved(&other);
+                self.reply(&Reply::Failure(failure)).await
+            }
+        }
     }
 
-    async fn hand_out(&mut self, entry: &Entry, session: &Session, short: bool) -> io::Result<()> {
-        entry.count_hand_out(session);
+    async fn hand_out(&mut self, profile: &str, session: &Session, short: bool) -> io::Result<()> {
         debug!(
-            profile = %entry.profile.name,
+            profile,
             peer = %self.peer,
             access_key_id = session.access_key_id,
             remaining_s = session.lifetime.remaining(self.service.clock.boot()).as_secs(),
@@ -221,7 +207,8 @@ impl Connection<'_> {
             }
             let session = entry.current(Duration::ZERO, clock.boot());
             if let Some(session) = session.filter(|new| !is_same(sent.as_ref(), new)) {
-                self.hand_out(&entry, &session, false).await?;
+                entry.count_hand_out(&session);
+                self.hand_out(profile, &session, false).await?;
                 sent = Some(session);
             }
             tokio::select! {

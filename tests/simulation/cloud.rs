@@ -1,0 +1,290 @@
+//! STS as the simulation has it: it judges the time of requests, issues sessions, fails as
+//! the script says, and keeps account of every call.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use stsd::exchange::Exchange;
+use stsd_sts::{AssumeRole, Refusal, RoleSession, SecretText, SourceCredentials, StsError};
+use tokio::time::sleep;
+
+use crate::clock::SimClock;
+
+/// How an outage shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// No route: fails at once.
+    Unreachable,
+    /// Fails when our own limit of ten seconds is over.
+    Hangs,
+    /// The service says so itself.
+    Unavailable,
+    /// Something answers in the service's place.
+    Unreadable,
+    /// Sessions that are over already.
+    Expired,
+    /// Sessions that claim to live for days.
+    Beyond,
+    /// Too many calls, with or without a hint in seconds.
+    Throttled(Option<u64>),
+    /// A permission is missing.
+    Denied,
+}
+
+/// A span of true time in which no call succeeds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outage {
+    pub begins: Duration,
+    pub ends: Duration,
+    pub trouble: Trouble,
+}
+
+/// What is known of an issued session.
+#[derive(Debug, Clone)]
+pub(crate) struct Issued {
+    pub role: String,
+    /// What the request asked for beside the role; changes when a profile's rights do.
+    pub grant: String,
+    pub ends: Duration,
+    pub length: Duration,
+}
+
+/// How the service behaves in one simulation.
+#[derive(Debug, Clone)]
+pub(crate) struct Manners {
+    pub outages: Vec<Outage>,
+    /// The service's clock against the truth.
+    pub skew_seconds: i64,
+    /// Sessions are never longer than this, whatever is asked.
+    pub longest_session: Duration,
+    /// How often `Date` is missing or off, though the answer is right; of a thousand.
+    pub bad_dates: u32,
+    /// How often a nonce is said to be used; of a thousand.
+    pub used_nonces: u32,
+    pub slowest_answer: Duration,
+}
+
+pub(crate) struct Cloud {
+    clock: Arc<SimClock>,
+    pub manners: Manners,
+    state: Mutex<State>,
+}
+
+pub(crate) struct State {
+    random: fastrand::Rng,
+    pub issued: BTreeMap<String, Issued>,
+    /// When the calls of the last ten seconds were made.
+    recent: VecDeque<Duration>,
+    pub most_in_a_second: usize,
+    pub most_in_ten_seconds: usize,
+    pub calls: BTreeMap<String, u64>,
+    pub failures: BTreeMap<String, u64>,
+    /// When an answer was last spoilt by something else than an outage.
+    pub last_spoilt: Option<Duration>,
+}
+
+impl Cloud {
+    pub(crate) fn new(clock: Arc<SimClock>, manners: Manners, random: fastrand::Rng) -> Self {
+        Self {
+            clock,
+            manners,
+            state: Mutex::new(State {
+                random,
+                issued: BTreeMap::new(),
+                recent: VecDeque::new(),
+                most_in_a_second: 0,
+                most_in_ten_seconds: 0,
+                calls: BTreeMap::new(),
+                failures: BTreeMap::new(),
+                last_spoilt: None,
+            }),
+        }
+    }
+
+    pub(crate) fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    pub(crate) fn trouble(&self, at: Duration) -> Option<Trouble> {
+        let now = |outage: &&Outage| outage.begins <= at && at < outage.ends;
+        self.manners.outages.iter().find(now).map(|it| it.trouble)
+    }
+
+    /// The service's clock.
+    fn time(&self) -> Timestamp {
+        self.clock.truth() + SignedDuration::from_secs(self.manners.skew_seconds)
+    }
+
+    fn count(&self, role: &str) {
+        let now = self.clock.elapsed();
+        let mut state = self.state();
+        *state.calls.entry(role.to_owned()).or_default() += 1;
+        state.recent.push_back(now);
+        while state
+            .recent
+            .front()
+            .is_some_and(|at| *at + Duration::from_secs(10) < now)
+        {
+            state.recent.pop_front();
+        }
+        let second = state.recent.iter().rev();
+        let second = second
+            .take_while(|at| **at + Duration::from_secs(1) >= now)
+            .count();
+        state.most_in_a_second = state.most_in_a_second.max(second);
+        state.most_in_ten_seconds = state.most_in_ten_seconds.max(state.recent.len());
+    }
+
+    async fn judge(
+        &self,
+        request: AssumeRole<'_>,
+        signed: Timestamp,
+    ) -> Result<RoleSession, StsError> {
+        let slowest = self.manners.slowest_answer;
+        let (way_there, way_back, bad_date, used_nonce) = {
+            let mut state = self.state();
+            // Before its first answer nobody can tell a front end that lies.
+            let known = state.issued.len() > 20;
+            let random = &mut state.random;
+            let bad_date = random.u32(..1000) < self.manners.bad_dates;
+            (
+                slowest.mul_f64(random.f64() / 2.0),
+                slowest.mul_f64(random.f64() / 2.0),
+                (bad_date && known).then(|| random.bool().then(|| random.i64(-7200..=7200))),
+                random.u32(..1000) < self.manners.used_nonces,
+            )
+        };
+        sleep(way_there).await;
+        let trouble = self.trouble(self.clock.elapsed());
+        if trouble == Some(Trouble::Hangs) {
+            sleep(Duration::from_secs(10)).await;
+        }
+        if bad_date.is_some() || used_nonce {
+            self.state().last_spoilt = Some(self.clock.elapsed());
+        }
+        let now = self.time();
+        // `Date` is to the second, rounded down.
+        let date = Timestamp::from_second(now.as_second()).unwrap();
+        let date = match bad_date {
+            None => Some(date),
+            Some(None) => None,
+            Some(Some(error)) => Some(date + SignedDuration::from_secs(error)),
+        };
+        let answer = self.answer(request, signed, now, date, trouble, used_nonce);
+        sleep(way_back).await;
+        answer
+    }
+
+    fn answer(
+        &self,
+        request: AssumeRole<'_>,
+        signed: Timestamp,
+        now: Timestamp,
+        date: Option<Timestamp>,
+        trouble: Option<Trouble>,
+        used_nonce: bool,
+    ) -> Result<RoleSession, StsError> {
+        match trouble {
+            None => {}
+            Some(Trouble::Unreachable | Trouble::Hangs) => {
+                return Err(StsError::Unreachable {
+                    endpoint: "sts".into(),
+                    reason: "gone".into(),
+                });
+            }
+            Some(Trouble::Unavailable) => {
+                return Err(StsError::Unavailable(refusal("ServiceUnavailable")));
+            }
+            Some(Trouble::Unreadable) => {
+                return Err(StsError::Unreadable {
+                    reason: "HTML".into(),
+                });
+            }
+            Some(Trouble::Expired) => return Ok(session("STS.expired", now, date)),
+            Some(Trouble::Beyond) => {
+                let ends = now + SignedDuration::from_hours(72);
+                return Ok(session("STS.beyond", ends, date));
+            }
+            Some(Trouble::Throttled(hint)) => {
+                return Err(StsError::Throttled {
+                    refusal: refusal("Throttling.User"),
+                    retry_after: hint.map(Duration::from_secs),
+                });
+            }
+            Some(Trouble::Denied) => return Err(StsError::Denied(refusal("NoPermission"))),
+        }
+        if signed.duration_since(now).abs() > SignedDuration::from_mins(15) {
+            return Err(StsError::Clock {
+                refusal: refusal("InvalidTimeStamp.Expired"),
+                server_date: Some(now),
+            });
+        }
+        if used_nonce {
+            return Err(StsError::NonceUsed(refusal("SignatureNonceUsed")));
+        }
+        let length = request.duration.min(self.manners.longest_session);
+        let ends = now + SignedDuration::try_from(length).unwrap();
+        // `Expiration` is to the second as well.
+        let ends = Timestamp::from_second(ends.as_second()).unwrap();
+        let mut state = self.state();
+        let key = format!("STS.{}", state.issued.len());
+        let lives = Duration::try_from(ends.duration_since(now)).unwrap();
+        state.issued.insert(
+            key.clone(),
+            Issued {
+                role: request.role_arn.to_owned(),
+                grant: request.external_id.unwrap_or_default().to_owned(),
+                ends: self.clock.elapsed() + lives,
+                length,
+            },
+        );
+        Ok(session(&key, ends, date))
+    }
+}
+
+/// What the daemon's library is given in place of its client.
+pub(crate) struct Line(pub Arc<Cloud>);
+
+impl Exchange for Line {
+    async fn assume_role(
+        &self,
+        _: &SourceCredentials,
+        request: AssumeRole<'_>,
+        now: Timestamp,
+    ) -> Result<RoleSession, StsError> {
+        self.0.count(request.role_arn);
+        let answer = self.0.judge(request, now).await;
+        if answer.is_err() {
+            let mut state = self.0.state();
+            *state
+                .failures
+                .entry(request.role_arn.to_owned())
+                .or_default() += 1;
+        }
+        answer
+    }
+}
+
+fn session(key: &str, expiration: Timestamp, server_date: Option<Timestamp>) -> RoleSession {
+    RoleSession {
+        access_key_id: key.to_owned(),
+        access_key_secret: SecretText::from("secret".to_owned()),
+        security_token: SecretText::from("token".to_owned()),
+        expiration,
+        server_date,
+        request_id: "R".to_owned(),
+    }
+}
+
+fn refusal(code: &str) -> Refusal {
+    Refusal {
+        code: code.to_owned(),
+        message: "simulated".to_owned(),
+        request_id: "R".to_owned(),
+        http_status: 400,
+    }
+}

@@ -1,0 +1,262 @@
+//! What happens in one simulation, drawn from its seed before it begins.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+
+use fastrand::Rng;
+use stsd::{
+    config::{Config, Profile},
+    profile::{NameParts, ProfileName, RoleArn, RoleSessionName, SessionDuration},
+    source::Source,
+};
+use stsd_sts::{Endpoint, SecretText, SourceCredentials};
+
+use crate::cloud::{Manners, Outage, Trouble};
+
+const MINUTE: Duration = Duration::from_secs(60);
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
+pub(crate) const DAY: Duration = Duration::from_secs(86_400);
+
+/// One thing that happens, by awake time.
+#[derive(Debug, Clone)]
+pub(crate) enum Event {
+    /// The machine sleeps.
+    Suspend(Duration),
+    /// Somebody sets the wall clock, this many seconds off.
+    WallClock(i64),
+    /// A new configuration.
+    Reload(Wanted),
+    /// A human asks for a renewal.
+    Refresh(usize),
+}
+
+/// What a configuration says, as far as simulations differ in it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Wanted(pub BTreeMap<usize, WantedProfile>);
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct WantedProfile {
+    pub duration: &'static str,
+    /// Changes with the profile's rights.
+    pub grant: u32,
+    pub keep_warm: bool,
+}
+
+/// How often, and how, the programs of one profile ask.
+#[derive(Debug, Clone)]
+pub(crate) struct Habit {
+    pub mean_pause: Duration,
+    pub longest_minimum_life: Duration,
+    /// Nobody asks in these days.
+    pub holidays: std::ops::Range<u64>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub seed: u64,
+    pub length: Duration,
+    pub honest_naps: bool,
+    pub calls_per_second: u32,
+    pub manners: Manners,
+    pub first: Wanted,
+    pub habits: Vec<Habit>,
+    pub events: Vec<(Duration, Event)>,
+}
+
+impl Plan {
+    /// Draws a plan. Most have a handful of profiles over thirty days; one in twenty has a
+    /// crowd over one day, and one in fifty lives through every nap.
+    pub(crate) fn draw(seed: u64) -> Self {
+        let mut random = Rng::with_seed(seed);
+        let crowd = seed % 20 == 19;
+        let honest_naps = seed % 50 == 7;
+        let length = if crowd || honest_naps { DAY } else { 30 * DAY };
+        let count = if crowd { 300 } else { random.usize(1..=6) };
+        let first = Wanted((0..count).map(|it| (it, profile(&mut random))).collect());
+        let events = events(&mut random, &first, length);
+        Self {
+            seed,
+            length,
+            honest_naps,
+            calls_per_second: if crowd { random.u32(5..=20) } else { 20 },
+            manners: manners(&mut random, length),
+            habits: (0..count).map(|_| habit(&mut random, length)).collect(),
+            first,
+            events,
+        }
+    }
+
+    pub(crate) fn is_crowd(&self) -> bool {
+        self.habits.len() > 100
+    }
+}
+
+impl Wanted {
+    /// Makes the configuration that a file would make.
+    pub(crate) fn config(&self, calls_per_second: u32) -> Config {
+        let make = |(index, it): (&usize, &WantedProfile)| {
+            let profile = it.profile(*index);
+            (profile.name.clone(), Arc::new(profile))
+        };
+        Config {
+            path: PathBuf::from("simulated.toml"),
+            endpoint: Endpoint::custom("http://127.0.0.1:1").unwrap(),
+            sts_calls_per_second: calls_per_second,
+            profiles: self.0.iter().map(make).collect(),
+        }
+    }
+}
+
+impl WantedProfile {
+    fn profile(&self, index: usize) -> Profile {
+        let name = ProfileName::new(&name(index)).unwrap();
+        let parts = NameParts {
+            user: "user".into(),
+            host: "host".into(),
+            pid: 1,
+        };
+        Profile {
+            source: Source::AccessKey {
+                file: PathBuf::from("simulated.key"),
+                credentials: SourceCredentials {
+                    access_key_id: "LTAI".into(),
+                    access_key_secret: SecretText::from("secret".to_owned()),
+                    security_token: None,
+                },
+            },
+            role_arn: RoleArn::new(&role(index)).unwrap(),
+            role_session_name: RoleSessionName::expand("{profile}", &parts, &name).unwrap(),
+            duration: SessionDuration::new(self.duration).unwrap(),
+            policy: None,
+            external_id: Some(format!("grant-{}", self.grant)),
+            source_identity: None,
+            keep_warm: self.keep_warm,
+            name,
+        }
+    }
+}
+
+pub(crate) fn name(index: usize) -> String {
+    format!("profile-{index}")
+}
+
+pub(crate) fn role(index: usize) -> String {
+    format!("acs:ram::1:role/{}", name(index))
+}
+
+fn between(random: &mut Rng, least: Duration, most: Duration) -> Duration {
+    least + (most - least).mul_f64(random.f64())
+}
+
+/// Spread over orders of magnitude.
+fn about(random: &mut Rng, least: Duration, most: Duration) -> Duration {
+    least.mul_f64((most.as_secs_f64() / least.as_secs_f64()).powf(random.f64()))
+}
+
+fn profile(random: &mut Rng) -> WantedProfile {
+    let durations = ["15m", "30m", "50m", "1h", "1h", "1h", "2h", "12h"];
+    WantedProfile {
+        duration: durations[random.usize(..durations.len())],
+        grant: 0,
+        keep_warm: random.u8(..4) == 0,
+    }
+}
+
+fn habit(random: &mut Rng, length: Duration) -> Habit {
+    let days = length.as_secs() / DAY.as_secs();
+    let rest = random.u64(..=days);
+    Habit {
+        mean_pause: about(random, 8 * MINUTE, 6 * HOUR),
+        longest_minimum_life: random
+            .choice([Duration::ZERO, 15 * MINUTE, HOUR, 24 * HOUR])
+            .unwrap(),
+        holidays: rest..(rest + random.u64(..=days / 3)),
+    }
+}
+
+fn manners(random: &mut Rng, length: Duration) -> Manners {
+    let mut outages = Vec::new();
+    let mut at = Duration::ZERO;
+    // Some clouds are well, some are ill most of the time.
+    let pause = about(random, HOUR, 10 * DAY);
+    loop {
+        at += between(random, MINUTE, pause * 2);
+        if at >= length {
+            break;
+        }
+        let lasts = about(random, Duration::from_secs(5), 8 * HOUR);
+        outages.push(Outage {
+            begins: at,
+            ends: at + lasts,
+            trouble: trouble(random),
+        });
+        at += lasts;
+    }
+    Manners {
+        outages,
+        skew_seconds: random.i64(-7200..=7200),
+        longest_session: random
+            .choice([12 * HOUR, 12 * HOUR, 12 * HOUR, HOUR, 10 * MINUTE])
+            .unwrap(),
+        bad_dates: random.choice([0, 0, 5, 50]).unwrap(),
+        used_nonces: random.choice([0, 0, 10, 100]).unwrap(),
+        slowest_answer: about(random, Duration::from_millis(20), Duration::from_secs(3)),
+    }
+}
+
+fn trouble(random: &mut Rng) -> Trouble {
+    let hint = random.bool().then(|| random.u64(1..=300));
+    let troubles = [
+        Trouble::Unreachable,
+        Trouble::Unreachable,
+        Trouble::Hangs,
+        Trouble::Unavailable,
+        Trouble::Unreadable,
+        Trouble::Expired,
+        Trouble::Beyond,
+        Trouble::Throttled(hint),
+        Trouble::Denied,
+    ];
+    troubles[random.usize(..troubles.len())]
+}
+
+fn events(random: &mut Rng, first: &Wanted, length: Duration) -> Vec<(Duration, Event)> {
+    let mut events = Vec::new();
+    let mut now = first.clone();
+    let pause = about(random, 2 * HOUR, 8 * DAY);
+    let mut at = Duration::ZERO;
+    loop {
+        at += between(random, Duration::from_secs(1), pause * 2);
+        if at >= length {
+            return events;
+        }
+        let event = match random.u8(..10) {
+            0..4 => Event::Suspend(about(random, MINUTE, 3 * DAY)),
+            4..6 => Event::WallClock(random.i64(-7200..=7200)),
+            6..9 => {
+                change(random, first, &mut now);
+                Event::Reload(now.clone())
+            }
+            _ => Event::Refresh(random.usize(..first.0.len())),
+        };
+        events.push((at, event));
+    }
+}
+
+/// Changes one profile, or nothing.
+fn change(random: &mut Rng, first: &Wanted, now: &mut Wanted) {
+    let index = random.usize(..first.0.len());
+    let several = now.0.len() > 1;
+    let Some(known) = now.0.get_mut(&index) else {
+        now.0.insert(index, profile(random));
+        return;
+    };
+    match random.u8(..6) {
+        0 => {}
+        1 => known.grant += 1,
+        2 => known.keep_warm = !known.keep_warm,
+        3 if several => {
+            now.0.remove(&index);
+        }
+        _ => known.duration = profile(random).duration,
+    }
+}

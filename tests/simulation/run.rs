@@ -1,0 +1,468 @@
+//! One simulation: the daemon's own supervisor, store and refresh tasks, callers, and a
+//! judge of every answer.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use fastrand::Rng;
+use stsd::{
+    budget::Budget,
+    clock::Clock as _,
+    schedule::{BACKOFF_CAP, PROBE_CAP},
+    snapshot::Outcome,
+    store::Store,
+    supervise::Supervisor,
+};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::{
+    clock::SimClock,
+    cloud::{Cloud, Line, Trouble},
+    plan::{DAY, Event, Habit, Plan, Wanted, name, role},
+};
+
+/// What the way there and back, a call that hangs and its correction may take.
+const MARGIN: Duration = Duration::from_secs(30);
+
+/// A caller as patient as this is never turned away without an outage.
+const PATIENT: Duration = Duration::from_secs(10);
+
+/// What came of a simulation; equal for equal seeds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub ready: u64,
+    pub short: u64,
+    pub refused: u64,
+    pub left: u64,
+    pub calls: u64,
+    pub failures: u64,
+    pub recoveries: u64,
+    /// Sums up every answer and its time. A sum, because callers who are answered in the
+    /// same moment come in any order.
+    pub trace: u64,
+}
+
+struct Simulation {
+    plan: Plan,
+    clock: Arc<SimClock>,
+    cloud: Arc<Cloud>,
+    store: Arc<Store>,
+    notes: Mutex<Notes>,
+}
+
+#[derive(Default)]
+struct Notes {
+    tally: Tally,
+    faults: Vec<String>,
+    /// What each profile grants now.
+    grants: BTreeMap<usize, String>,
+    /// When each profile was last given a reason to be renewed: asked for, or changed.
+    touched: BTreeMap<usize, Duration>,
+    suspends: Vec<Duration>,
+    reloads: Vec<Duration>,
+}
+
+/// Runs one plan to its end.
+///
+/// # Errors
+/// The promises that were broken.
+pub(crate) fn run(plan: Plan) -> Result<Tally, Vec<String>> {
+    // The daemon's back-off draws from this.
+    fastrand::seed(plan.seed);
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap()
+        .block_on(live(plan))
+}
+
+async fn live(plan: Plan) -> Result<Tally, Vec<String>> {
+    let interruptions = plan
+        .events
+        .iter()
+        .filter(|(_, event)| matches!(event, Event::Suspend(_) | Event::WallClock(_)));
+    let interruptions = interruptions.map(|(at, _)| *at).collect();
+    let clock = Arc::new(SimClock::new(plan.honest_naps, interruptions));
+    let mut random = Rng::with_seed(plan.seed ^ 0x5eed);
+    let cloud = Arc::new(Cloud::new(
+        Arc::clone(&clock),
+        plan.manners.clone(),
+        random.fork(),
+    ));
+    let store = Arc::new(Store::default());
+    let budget = Arc::new(Budget::new(plan.calls_per_second, clock.boot()));
+    let line = Arc::clone(&cloud);
+    let mut supervisor = Supervisor::new(
+        Arc::clone(&store),
+        Box::new(move |_| Ok(Line(Arc::clone(&line)))),
+        Arc::clone(&clock) as Arc<_>,
+        plan.seed.to_be_bytes().to_vec(),
+        budget,
+    );
+    let simulation = Arc::new(Simulation {
+        plan: plan.clone(),
+        clock,
+        cloud,
+        store,
+        notes: Mutex::default(),
+    });
+    simulation.reload(&mut supervisor, &plan.first);
+    let callers: Vec<_> = plan
+        .habits
+        .iter()
+        .enumerate()
+        .map(|(index, habit)| {
+            tokio::spawn(Arc::clone(&simulation).ask_for_ever(index, habit.clone(), random.fork()))
+        })
+        .collect();
+    let inspector = tokio::spawn(Arc::clone(&simulation).inspect());
+    let began = Instant::now();
+    for (at, event) in &plan.events {
+        sleep_until(began + *at).await;
+        simulation.happen(&mut supervisor, event);
+    }
+    sleep_until(began + plan.length).await;
+    for task in callers.iter().chain([&inspector]) {
+        task.abort();
+    }
+    supervisor.stop().await;
+    simulation.close()
+}
+
+impl Simulation {
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap()
+    }
+
+    fn fault(&self, what: String) {
+        let at = self.clock.elapsed();
+        let mut notes = self.notes();
+        if notes.faults.len() < 20 {
+            notes
+                .faults
+                .push(format!("at {:.3} s: {what}", at.as_secs_f64()));
+        }
+    }
+
+    fn reload(&self, supervisor: &mut Supervisor<Line>, wanted: &Wanted) {
+        supervisor
+            .apply(wanted.config(self.plan.calls_per_second))
+            .unwrap();
+        let now = self.clock.elapsed();
+        let mut notes = self.notes();
+        notes.reloads.push(now);
+        let grant = |(index, it): (&usize, &crate::plan::WantedProfile)| {
+            (*index, format!("grant-{}", it.grant))
+        };
+        notes.grants = wanted.0.iter().map(grant).collect();
+        notes.touched = wanted.0.keys().map(|index| (*index, now)).collect();
+    }
+
+    fn happen(self: &Arc<Self>, supervisor: &mut Supervisor<Line>, event: &Event) {
+        match event {
+            Event::Suspend(slept) => {
+                self.clock.suspend(*slept);
+                let now = self.clock.elapsed();
+                self.notes().suspends.push(now);
+            }
+            Event::WallClock(seconds) => self.clock.set_wall_error(*seconds),
+            Event::Reload(wanted) => self.reload(supervisor, wanted),
+            Event::Refresh(index) => {
+                let simulation = Arc::clone(self);
+                let index = *index;
+                tokio::spawn(async move {
+                    let now = simulation.clock.elapsed();
+                    simulation.notes().touched.insert(index, now);
+                    if let Some(entry) = simulation.store.find(&name(index)) {
+                        let _ = entry.refresh(PATIENT, &*simulation.clock).await;
+                    }
+                });
+            }
+        }
+    }
+
+    async fn ask_for_ever(self: Arc<Self>, index: usize, habit: Habit, mut random: Rng) {
+        loop {
+            // Exponential pauses: callers come in clusters.
+            let pause = habit.mean_pause.mul_f64(-random.f64().max(1e-9).ln());
+            sleep(pause).await;
+            if habit
+                .holidays
+                .contains(&(self.clock.elapsed().as_secs() / DAY.as_secs()))
+            {
+                continue;
+            }
+            let together = if random.u8(..20) == 0 {
+                random.usize(2..30)
+            } else {
+                1
+            };
+            for _ in 0..together {
+                tokio::spawn(Arc::clone(&self).ask(index, habit.clone(), random.fork()));
+            }
+        }
+    }
+
+    async fn ask(self: Arc<Self>, index: usize, habit: Habit, mut random: Rng) {
+        let minimum_life = habit.longest_minimum_life.mul_f64(random.f64());
+        let patience = random.choice([0, 200, 2_000, 10_000, 10_000, 60_000]);
+        let patience = Duration::from_millis(patience.unwrap());
+        let (asked, awake) = (self.clock.elapsed(), self.clock.awake());
+        self.notes().touched.insert(index, asked);
+        let name = name(index);
+        let answer = self
+            .store
+            .hand_out(&name, minimum_life, patience, &*self.clock);
+        // Some leave while they wait; that must not matter to the others.
+        let stays = if random.u8(..20) == 0 {
+            patience.mul_f64(random.f64())
+        } else {
+            patience * 2 + MARGIN
+        };
+        let Ok(outcome) = timeout(stays, answer).await else {
+            if stays > patience {
+                self.fault(format!(
+                    "{name}: no answer within a patience of {patience:?}"
+                ));
+            }
+            self.notes().tally.left += 1;
+            return;
+        };
+        let waited = self.clock.awake() - awake;
+        if waited > patience + Duration::from_millis(2) {
+            self.fault(format!(
+                "{name}: waited {waited:?} with a patience of {patience:?}"
+            ));
+        }
+        self.judge(index, &outcome, asked, minimum_life, patience);
+    }
+
+    fn judge(
+        &self,
+        index: usize,
+        outcome: &Outcome,
+        asked: Duration,
+        minimum_life: Duration,
+        patience: Duration,
+    ) {
+        let now = self.clock.elapsed();
+        {
+            let tally = &mut self.notes().tally;
+            let code = match outcome {
+                Outcome::Ready(_) => {
+                    tally.ready += 1;
+                    1
+                }
+                Outcome::Short(_) => {
+                    tally.short += 1;
+                    2
+                }
+                _ => {
+                    tally.refused += 1;
+                    3
+                }
+            };
+            let millis = u64::try_from(now.as_millis()).unwrap();
+            let answer = (millis << 20) ^ ((index as u64) << 8) ^ code;
+            let mixed = Rng::with_seed(answer).u64(..);
+            tally.trace = tally.trace.wrapping_add(mixed);
+        }
+        let name = name(index);
+        let session = match outcome {
+            Outcome::Ready(session) | Outcome::Short(session) => session,
+            Outcome::Removed => {
+                if self.notes().grants.contains_key(&index) {
+                    self.fault(format!(
+                        "{name}: is there, and the caller was told it is not"
+                    ));
+                }
+                return;
+            }
+            Outcome::Failed(_) | Outcome::NotYet(_) => {
+                if let Err(why) = self.may_refuse(asked, now, patience) {
+                    self.fault(format!(
+                        "{name}: asked at {asked:?} with {patience:?}, refused: {outcome:?}: {why}"
+                    ));
+                }
+                return;
+            }
+        };
+        let issued = self
+            .cloud
+            .state()
+            .issued
+            .get(&session.access_key_id)
+            .cloned();
+        let Some(issued) = issued else {
+            self.fault(format!(
+                "{name}: got {}, which was never issued",
+                session.access_key_id
+            ));
+            return;
+        };
+        let left = issued.ends.saturating_sub(now);
+        if left.is_zero() {
+            self.fault(format!(
+                "{name}: got a session that ended at {:?}",
+                issued.ends
+            ));
+        }
+        if issued.role != role(index) || self.notes().grants.get(&index) != Some(&issued.grant) {
+            self.fault(format!(
+                "{name}: got {issued:?}, which is not what it grants"
+            ));
+        }
+        match outcome {
+            Outcome::Ready(_) if left < minimum_life => {
+                self.fault(format!(
+                    "{name}: {left:?} left of {minimum_life:?} asked, and said to be enough"
+                ));
+            }
+            Outcome::Short(_)
+                if self.should_have_renewed(&issued, left, minimum_life, asked, now, patience) =>
+            {
+                self.fault(format!(
+                    "{name}: {left:?} left of {minimum_life:?} asked, though STS was well"
+                ));
+            }
+            _ => {}
+        }
+    }
+
+    /// A refusal needs an outage, or a caller who could not wait for a first call. An
+    /// outage that ended more than a capped back-off ago is none, nor is one that a living
+    /// session should have outlasted: that session is served until its end by itself, and
+    /// its renewal must have come before.
+    fn may_refuse(&self, asked: Duration, now: Duration, patience: Duration) -> Result<(), String> {
+        if patience < PATIENT || self.plan.is_crowd() && patience < 6 * PATIENT {
+            return Ok(());
+        }
+        match self.trouble_between(asked, now) {
+            true => Ok(()),
+            false => Err("STS was well for long enough".to_owned()),
+        }
+    }
+
+    fn should_have_renewed(
+        &self,
+        issued: &crate::cloud::Issued,
+        left: Duration,
+        minimum_life: Duration,
+        asked: Duration,
+        now: Duration,
+        patience: Duration,
+    ) -> bool {
+        let possible = minimum_life + MARGIN < issued.length.mul_f64(0.9) - Duration::from_secs(2);
+        possible
+            && left + MARGIN < minimum_life
+            && patience >= PATIENT
+            && !self.plan.is_crowd()
+            && !self.trouble_between(asked, now)
+    }
+
+    /// Tells whether an outage, or one spoilt answer, is still excusing failures between
+    /// two moments.
+    fn trouble_between(&self, from: Duration, to: Duration) -> bool {
+        let spoilt = self.cloud.state().last_spoilt;
+        if spoilt.is_some_and(|at| from <= at + after(Trouble::Unavailable)) {
+            return true;
+        }
+        self.cloud
+            .manners
+            .outages
+            .iter()
+            .any(|outage| outage.begins <= to && from <= outage.ends + after(outage.trouble))
+    }
+
+    /// After each outage, looks whether everybody is fresh again in time.
+    async fn inspect(self: Arc<Self>) {
+        for outage in self.cloud.manners.outages.clone() {
+            let due = outage.ends + after(outage.trouble);
+            // Awake time falls behind the true time with each suspend; look until it is so.
+            while self.clock.elapsed() < due {
+                sleep((due - self.clock.elapsed()).min(Duration::from_secs(60))).await;
+            }
+            let now = self.clock.elapsed();
+            let disturbed = |at: &Duration| *at + MARGIN >= outage.ends && *at <= now;
+            let quiet = {
+                let notes = self.notes();
+                !notes.suspends.iter().chain(&notes.reloads).any(disturbed)
+            };
+            let others = self
+                .cloud
+                .manners
+                .outages
+                .iter()
+                .any(|other| other.begins > outage.begins && other.begins <= now);
+            let spoilt = self.cloud.state().last_spoilt;
+            let spoilt = spoilt.is_some_and(|at| at >= outage.ends);
+            if quiet && !others && !spoilt && !self.plan.is_crowd() {
+                self.must_be_fresh(&outage.trouble);
+            }
+        }
+    }
+
+    fn must_be_fresh(&self, trouble: &Trouble) {
+        let now = self.clock.boot();
+        for entry in self.store.all() {
+            let snapshot = entry.snapshot();
+            if let Some(failed) = &snapshot.failed {
+                let age = now.since(failed.at);
+                // It may have failed anew by another cause in this very moment.
+                if age > MARGIN {
+                    self.fault(format!(
+                        "{}: not fresh after {trouble:?}: {failed:?}",
+                        entry.profile.name
+                    ));
+                }
+            }
+            let alive = snapshot.serving(Duration::ZERO, now).is_some();
+            if entry.profile.keep_warm && !alive {
+                self.fault(format!(
+                    "{}: kept warm, and cold after {trouble:?}",
+                    entry.profile.name
+                ));
+            }
+            self.notes().tally.recoveries += 1;
+        }
+    }
+
+    fn close(&self) -> Result<Tally, Vec<String>> {
+        self.check_calls();
+        let mut notes = self.notes();
+        let state = self.cloud.state();
+        notes.tally.calls = state.calls.values().sum();
+        notes.tally.failures = state.failures.values().sum();
+        if notes.faults.is_empty() {
+            return Ok(notes.tally.clone());
+        }
+        Err(notes.faults.clone())
+    }
+
+    /// No more calls than renewals and the retries that the budget allows.
+    fn check_calls(&self) {
+        let rate = self.plan.calls_per_second as usize;
+        let (second, ten) = {
+            let state = self.cloud.state();
+            (state.most_in_a_second, state.most_in_ten_seconds)
+        };
+        if second > 2 * rate.max(2) + 1 || ten > 11 * rate.max(2) + 1 {
+            self.fault(format!(
+                "{second} calls in a second, {ten} in ten, at {rate} a second"
+            ));
+        }
+    }
+}
+
+/// How long after an outage failures may still be due to it: the pause that was begun in
+/// it, and what was in flight.
+fn after(trouble: Trouble) -> Duration {
+    match trouble {
+        Trouble::Denied => PROBE_CAP + MARGIN,
+        _ => BACKOFF_CAP + MARGIN,
+    }
+}
