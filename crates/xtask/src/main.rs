@@ -1,5 +1,5 @@
-//! The project's chores: `cargo xtask demo` and `cargo xtask test`. Standard library only,
-//! so that it is built in a moment on a fresh machine.
+//! The project's chores: `cargo xtask demo`, `cargo xtask test` and `cargo xtask compare`.
+//! Standard library only, so that it is built in a moment on a fresh machine.
 
 mod clients;
 mod steps;
@@ -11,6 +11,7 @@ Usage: cargo xtask COMMAND
 
   demo          build everything and show it against an emulated cloud
   test          everything the gate checks: format, lints, guards, docs, tests, real SDKs
+  compare       the official libraries beside us; writes the table of docs/comparison.md
 ";
 
 fn main() -> ExitCode {
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
     let outcome = match arguments[..] {
         ["demo"] => steps::demo(),
         ["test"] => steps::test(),
+        ["compare"] => steps::compare(),
         _ => {
             steps::say(HELP);
             return ExitCode::from(2);
