@@ -266,9 +266,16 @@ impl Kit {
     /// Returns how many calls of an action the emulated cloud has seen, whatever came of them.
     #[must_use]
     pub fn calls(&self, action: &str) -> u64 {
-        let stats: Value = serde_json::from_str(&self.steer("GET", "stats", "")).unwrap();
+        let stats = self.stats();
         let outcomes = stats["calls"][action].as_object();
         outcomes.map_or(0, |it| it.values().filter_map(Value::as_u64).sum())
+    }
+
+    /// Returns how many of the sessions that the emulated cloud has issued still live, by
+    /// its own clock.
+    #[must_use]
+    pub fn live_sessions(&self) -> u64 {
+        self.stats()["sessions_live"].as_u64().unwrap()
     }
 
     /// Scripts a fault of the emulated cloud.
@@ -300,6 +307,10 @@ impl Kit {
         }
         let log = fs::read_to_string(self.path("daemon.log")).unwrap_or_default();
         panic!("it never came to this: {what}\n{log}");
+    }
+
+    fn stats(&self) -> Value {
+        serde_json::from_str(&self.steer("GET", "stats", "")).unwrap()
     }
 
     fn steer(&self, method: &str, what: &str, body: &str) -> String {

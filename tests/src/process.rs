@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::{BufRead as _, BufReader},
     path::Path,
-    process::{Child, Command},
+    process::{Child, ChildStdin, ChildStdout, Command},
     thread,
     time::Duration,
 };
@@ -37,6 +37,13 @@ impl Process {
         let stdout = self.0.stdout.as_mut().expect("stdout was piped");
         BufReader::new(stdout).read_line(&mut line).unwrap();
         line
+    }
+
+    /// Returns its stdin and stdout, which must be piped and untouched so far.
+    pub fn conversation(&mut self) -> (ChildStdin, BufReader<ChildStdout>) {
+        let stdin = self.0.stdin.take().expect("stdin was piped");
+        let stdout = self.0.stdout.take().expect("stdout was piped");
+        (stdin, BufReader::new(stdout))
     }
 
     /// Sends a signal.

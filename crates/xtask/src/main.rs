@@ -13,6 +13,7 @@ Usage: cargo xtask COMMAND
   test          everything the gate checks: format, lints, guards, docs, tests, real SDKs
   simulate      the refresh engine in simulated months; --seeds N runs more of them than the
                 gate does, --seed S repeats one
+  compare       the official libraries beside us; writes the table of docs/comparison.md
 ";
 
 fn main() -> ExitCode {
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         ["simulate"] => steps::simulate(None),
         ["simulate", "--seeds", count] => steps::simulate(Some(("SIMULATION_SEEDS", count))),
         ["simulate", "--seed", seed] => steps::simulate(Some(("SIMULATION_SEED", seed))),
+        ["compare"] => steps::compare(),
         _ => {
             steps::say(HELP);
             return ExitCode::from(2);

@@ -1,7 +1,7 @@
 //! Decides what the chores consist of, fastest first, and stops at the first that fails.
 
 use std::{
-    env,
+    env, fs,
     io::{self, Write as _},
     path::{Path, PathBuf},
     process::Command,
@@ -53,6 +53,21 @@ pub(crate) fn demo() -> Outcome {
     cargo(&["build", "--workspace", "--bins"])?;
     let program = target().join("debug/stsctl");
     run(Command::new(program).arg("demo"))
+}
+
+/// Measures the official libraries and us, and writes the table of `docs/comparison.md`.
+pub(crate) fn compare() -> Outcome {
+    clients::interpreters()?;
+    cargo(&["build", "--workspace", "--bins", "--locked"])?;
+    clients::install(&root(), &target())?;
+    let mut test = cargo_command(&["test", "--quiet", "--locked", "--package", "e2e"]);
+    test.args(["--test", "comparison"]);
+    run(test.env("STSD_COMPARISON", "write"))?;
+    let page = fs::read_to_string(root().join("docs/comparison.md"));
+    let page = page.map_err(|error| format!("docs/comparison.md: {error}"))?;
+    let table = page.lines().filter(|line| line.starts_with('|'));
+    say(&table.collect::<Vec<_>>().join("\n"));
+    Ok(())
 }
 
 pub(crate) fn test() -> Outcome {

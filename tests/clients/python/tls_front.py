@@ -1,0 +1,97 @@
+"""Speaks TLS in front of a plain address on this machine, for libraries that cannot be told
+to leave it out. The certificate is made here, trusted by nobody but who is given the file,
+and of no use once this program has ended.
+
+Says its address on its first line and ends with its standard input."""
+
+import argparse
+import asyncio
+import contextlib
+import datetime
+import ipaddress
+import json
+import os
+import ssl
+import sys
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+HERE = "127.0.0.1"
+
+
+def certificate():
+    """A certificate for this machine that is its own authority, and its key, as PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "stsd comparison")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(HERE))]),
+            critical=False,
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    return made.public_bytes(pem), key.private_bytes(
+        pem,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
+def context(path):
+    """The server's side, with the certificate left at `path` for the client to trust."""
+    public, private = certificate()
+    with open(path, "wb") as file:
+        file.write(public)
+    # `ssl` reads a key from a file only; it is gone again before anybody connects.
+    key_path = f"{path}.key"
+    key_file = os.open(key_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(key_file, "wb") as file:
+        file.write(private)
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.load_cert_chain(path, key_path)
+    os.remove(key_path)
+    return made
+
+
+async def pump(reader, writer):
+    with contextlib.suppress(OSError):
+        while block := await reader.read(64 * 1024):
+            writer.write(block)
+            await writer.drain()
+    writer.close()
+
+
+async def serve(arguments):
+    host, port = arguments.to.rsplit(":", 1)
+
+    async def join(client_reader, client_writer):
+        reader, writer = await asyncio.open_connection(host, int(port))
+        await asyncio.gather(pump(client_reader, writer), pump(reader, client_writer))
+
+    server = await asyncio.start_server(join, HERE, 0, ssl=context(arguments.certificate))
+    own_port = server.sockets[0].getsockname()[1]
+    print(json.dumps({"address": f"{HERE}:{own_port}"}), flush=True)
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--to", required=True, help="HOST:PORT of what is behind")
+    parser.add_argument("--certificate", required=True, help="the file to leave it in")
+    asyncio.run(serve(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()

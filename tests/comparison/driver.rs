@@ -1,0 +1,139 @@
+//! A program in the library's own language that gets credentials with it, unmodified, and
+//! answers line by line.
+
+use std::{
+    env, fs,
+    io::{BufRead as _, BufReader, Write as _},
+    path::PathBuf,
+    process::{ChildStdin, ChildStdout, Command, Stdio},
+};
+
+use e2e::{Kit, Process, clients};
+use serde_json::Value;
+
+use crate::program::{Got, Refusal};
+
+/// What all programs here become.
+const ROLE: &str = "acs:ram::100000000000001:role/oss-upload";
+
+pub(crate) struct Driver {
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    /// The library with its version.
+    pub(crate) library: String,
+    /// The language's runtime with its version.
+    pub(crate) runs_on: String,
+    _process: Process,
+    /// Ended after the driver.
+    _front: Option<Process>,
+}
+
+impl Driver {
+    /// `alibabacloud_credentials`, which takes an endpoint with a scheme.
+    pub(crate) fn python(kit: &Kit, duration_seconds: u32) -> Self {
+        Self::start(
+            kit,
+            python("compared.py"),
+            kit.sts(),
+            duration_seconds,
+            None,
+        )
+    }
+
+    /// `@alicloud/credentials`, which speaks https to every endpoint.
+    pub(crate) fn node(kit: &Kit, duration_seconds: u32) -> Self {
+        let certificate = kit.path("front.pem");
+        let mut command = python("tls_front.py");
+        let (_, address) = kit.sts().split_once("://").unwrap();
+        command.args(["--to", address]);
+        command.arg("--certificate").arg(&certificate);
+        let mut front = Process::start(command, &kit.path("front.log"));
+        let said = read(kit, &front.first_line(), "front.log");
+        let mut command = bare(Command::new("node"));
+        command.arg(clients().join("node/compared.mjs"));
+        command.env("NODE_EXTRA_CA_CERTS", certificate);
+        let endpoint = said["address"].as_str().unwrap();
+        Self::start(kit, command, endpoint, duration_seconds, Some(front))
+    }
+
+    fn start(
+        kit: &Kit,
+        mut command: Command,
+        endpoint: &str,
+        duration_seconds: u32,
+        front: Option<Process>,
+    ) -> Self {
+        command.args(["--endpoint", endpoint, "--role-arn", ROLE]);
+        command.args(["--access-key-id", "LTAIEXAMPLEUPLOADER01"]);
+        command.args(["--duration", &duration_seconds.to_string()]);
+        command.env("STORY_ACCESS_KEY_SECRET", "ExampleSecretOfUploader000001");
+        let mut process = Process::start(command, &kit.path("driver.log"));
+        let (input, output) = process.conversation();
+        let mut driver = Self {
+            input,
+            output,
+            library: String::new(),
+            runs_on: String::new(),
+            _process: process,
+            _front: front,
+        };
+        let said = driver.line(kit);
+        let text = |name: &str| said[name].as_str().unwrap().to_owned();
+        driver.library = format!("`{}`, {}", text("library"), text("language"));
+        driver.runs_on = text("runs_on");
+        driver
+    }
+
+    /// Has it get credentials, `in-a-row` or `at-once`.
+    pub(crate) fn get(&mut self, kit: &Kit, order: &str, gets: usize) -> Vec<Got> {
+        writeln!(self.input, "{order} {gets}").unwrap();
+        let said = self.line(kit);
+        said.as_array().unwrap().iter().map(got).collect()
+    }
+
+    fn line(&mut self, kit: &Kit) -> Value {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        kit.must_be_clean("a library", line.as_bytes());
+        read(kit, &line, "driver.log")
+    }
+}
+
+/// Reads a line of JSON; when it is none, the program's log tells why.
+fn read(kit: &Kit, line: &str, log: &str) -> Value {
+    serde_json::from_str(line).unwrap_or_else(|error| {
+        let log = fs::read_to_string(kit.path(log)).unwrap_or_default();
+        panic!("{line:?}: {error}\n{log}")
+    })
+}
+
+fn got(entry: &Value) -> Got {
+    let text = |name: &str| entry[name].as_str().map(str::to_owned);
+    if let Some(key) = text("key") {
+        return Ok(key);
+    }
+    Err(Refusal {
+        name: format!("`{}`", text("error").unwrap()),
+        message: text("message").unwrap(),
+    })
+}
+
+fn python(script: &str) -> Command {
+    let mut command = bare(Command::new(clients().join("python/bin/python")));
+    let scripts = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("clients/python");
+    command.arg(scripts.join(script));
+    command
+}
+
+/// Nothing in the caller's environment, such as a key, a region or a proxy, decides what a
+/// library does here. What is kept is what finds an interpreter.
+fn bare(mut command: Command) -> Command {
+    command
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    for name in ["PATH", "HOME"] {
+        command.envs(env::var_os(name).map(|value| (name, value)));
+    }
+    command
+}

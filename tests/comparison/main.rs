@@ -1,0 +1,58 @@
+//! The official credential libraries and stsd, on the same four measurements. The gate
+//! checks that the table in `docs/comparison.md` is what a run shows; `cargo xtask compare`
+//! writes it.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod driver;
+mod measure;
+mod page;
+mod program;
+
+use std::{sync::LazyLock, thread};
+
+use measure::Row;
+use program::Subject;
+
+/// Measured once for all tests, the subjects side by side: each has its own cloud.
+static ROWS: LazyLock<Vec<Row>> = LazyLock::new(|| {
+    let subjects = [Subject::Python, Subject::Node, Subject::Stsd];
+    let measuring = subjects.map(|subject| thread::spawn(move || Row::measure(subject)));
+    // All of them are waited for before the first failure is looked at: a test that ends
+    // meanwhile would leave their programs behind.
+    let rows = measuring.map(thread::JoinHandle::join);
+    let rows = rows.map(|row| row.expect("a measurement failed; its reason is above"));
+    rows.into()
+});
+
+#[test]
+fn stsd_makes_one_call_serves_what_lives_and_refuses_what_does_not() {
+    let ours = ROWS
+        .iter()
+        .find(|row| row.subject == Subject::Stsd)
+        .unwrap();
+    assert_eq!(ours.in_a_row, 1);
+    assert_eq!(ours.at_once, 1);
+    let (gets, calls) = &ours.outage;
+    assert_eq!(gets.served(), measure::GETS_IN_OUTAGE);
+    assert_eq!(*calls, 0, "no get makes a call");
+    assert_eq!(ours.expired.served(), 0, "an expired credential was served");
+    for refusal in ours.expired.refusals() {
+        assert_eq!(refusal.name, "exit code 6");
+        assert!(refusal.names_the_cause(), "{}", refusal.message);
+    }
+}
+
+#[test]
+fn the_page_shows_what_a_run_shows() {
+    if page::is_to_be_written() {
+        page::write(&ROWS);
+    }
+    let page = page::read();
+    for line in page::table(&ROWS) {
+        assert!(
+            page.lines().any(|it| it == line),
+            "docs/comparison.md lacks this line; `cargo xtask compare` writes it:\n{line}"
+        );
+    }
+}

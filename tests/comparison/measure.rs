@@ -1,0 +1,121 @@
+//! The four measurements. What is counted is what the emulated STS saw and what the
+//! program got; no clock of the test's decides anything.
+
+use serde_json::json;
+
+use crate::program::{Got, Program, Refusal, Subject};
+
+/// How many gets there are while STS is well.
+pub(crate) const GETS: usize = 50;
+
+/// How many gets there are while it is not.
+pub(crate) const GETS_IN_OUTAGE: usize = 10;
+
+/// What STS answers in an outage.
+pub(crate) const OUTAGE: &str = "ServiceUnavailable";
+
+/// The shortest session that STS issues.
+const SHORTEST: u32 = 900;
+
+/// The session that most programs ask for.
+const USUAL: u32 = 3600;
+
+/// What one subject did.
+pub(crate) struct Row {
+    pub subject: Subject,
+    pub library: String,
+    pub runs_on: Option<String>,
+    /// Calls to STS.
+    pub in_a_row: u64,
+    /// Calls to STS.
+    pub at_once: u64,
+    /// What came of it, and the calls to STS that it cost.
+    pub outage: (Gets, u64),
+    pub expired: Gets,
+}
+
+/// What came of gets while STS was down.
+pub(crate) struct Gets(Vec<Got>);
+
+impl Row {
+    pub(crate) fn measure(subject: Subject) -> Self {
+        // A second less than asked: on loopback an answer is read in the second it was made
+        // in, and a clock of whole seconds that is read just at the turn of one would decide.
+        let short = Program::start(subject, SHORTEST, &["--session-life", "899s"]);
+        let (library, runs_on) = (short.library(), short.runs_on());
+        Self {
+            subject,
+            library,
+            runs_on,
+            in_a_row: in_a_row(short),
+            at_once: at_once(subject),
+            outage: outage(subject),
+            expired: expired(subject),
+        }
+    }
+}
+
+impl Gets {
+    pub(crate) fn served(&self) -> usize {
+        self.0.iter().flatten().count()
+    }
+
+    pub(crate) fn refusals(&self) -> impl Iterator<Item = &Refusal> {
+        self.0.iter().filter_map(|got| got.as_ref().err())
+    }
+}
+
+/// Sessions as short as they come, so that no fixed margin before the end fits into them.
+fn in_a_row(mut program: Program) -> u64 {
+    must_succeed(program.in_a_row(GETS));
+    program.kit.calls("AssumeRole")
+}
+
+/// Sessions long enough for every margin; STS as far away as another region, so that
+/// everybody has asked before anybody is answered.
+fn at_once(subject: Subject) -> u64 {
+    let mut program = Program::start(subject, USUAL, &[]);
+    let far = json!({"kind": "delay", "millis": 300});
+    program
+        .kit
+        .fault(&json!({"action": "AssumeRole", "fault": far}));
+    must_succeed(program.at_once(GETS));
+    program.kit.calls("AssumeRole")
+}
+
+/// STS goes down when just under fifteen minutes are left, and a program gets credentials
+/// again and again.
+fn outage(subject: Subject) -> (Gets, u64) {
+    let mut program = in_outage(subject, "898s");
+    let before = program.kit.calls("AssumeRole");
+    let got = program.in_a_row(GETS_IN_OUTAGE);
+    assert_ne!(program.kit.live_sessions(), 0, "they were to outlive this");
+    (Gets(got), program.kit.calls("AssumeRole") - before)
+}
+
+/// STS stays down for longer than the session lives. Once the cloud itself says that no
+/// session of its lives any more, whatever is served has expired.
+fn expired(subject: Subject) -> Gets {
+    let mut program = in_outage(subject, "5s");
+    let kit = &program.kit;
+    kit.wait_until("the session's end", || kit.live_sessions() == 0);
+    // At once, because some of them wait for STS to come back.
+    Gets(program.at_once(GETS_IN_OUTAGE))
+}
+
+/// A program that has a session with so much life in it when STS goes down.
+fn in_outage(subject: Subject, life: &str) -> Program {
+    let mut program = Program::start(subject, SHORTEST, &["--session-life", life]);
+    must_succeed(program.in_a_row(1));
+    let down = json!({"kind": "error", "code": OUTAGE});
+    let down = json!({"action": "AssumeRole", "fault": down});
+    program.kit.fault(&down);
+    program
+}
+
+/// A get that fails while STS is well is a mistake of the measurement.
+fn must_succeed(got: Vec<Got>) {
+    for get in got {
+        get.unwrap();
+    }
+}

@@ -1,0 +1,122 @@
+//! One program that gets credentials, with a cloud of its own, whatever it gets them by.
+
+use std::process::{Child, Output, Stdio};
+
+use e2e::{Kit, UPLOAD};
+use serde_json::Value;
+
+use crate::driver::Driver;
+
+/// How long `sts-shim` waits for STS before it refuses: less than its usual ten seconds, so
+/// that the gate does not wait for long, and enough for a busy machine.
+const PATIENCE: &str = "5s";
+
+/// What is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Subject {
+    Python,
+    Node,
+    Stsd,
+}
+
+/// The AccessKey id that came, or why none came.
+pub(crate) type Got = Result<String, Refusal>;
+
+/// What a caller gets instead of credentials.
+#[derive(Debug, Clone)]
+pub(crate) struct Refusal {
+    /// The error's class, or the program's exit code.
+    pub name: String,
+    pub message: String,
+}
+
+impl Refusal {
+    /// Tells whether a reader learns what STS had answered.
+    pub(crate) fn names_the_cause(&self) -> bool {
+        self.message.contains(crate::measure::OUTAGE)
+    }
+}
+
+/// The program and its cloud.
+pub(crate) struct Program {
+    /// None for stsd, where every get is a process of its own. Ends before its cloud.
+    driver: Option<Driver>,
+    pub(crate) kit: Kit,
+}
+
+impl Program {
+    /// Starts it, to ask for sessions of a duration in a cloud started with arguments.
+    pub(crate) fn start(subject: Subject, duration_seconds: u32, emulator: &[&str]) -> Self {
+        let (kit, driver) = match subject {
+            Subject::Stsd => {
+                let profile = format!("{UPLOAD}duration = \"{duration_seconds}s\"\n");
+                (Kit::with(emulator, &profile), None)
+            }
+            Subject::Python => {
+                let kit = Kit::without_daemon(emulator);
+                let driver = Driver::python(&kit, duration_seconds);
+                (kit, Some(driver))
+            }
+            Subject::Node => {
+                let kit = Kit::without_daemon(emulator);
+                let driver = Driver::node(&kit, duration_seconds);
+                (kit, Some(driver))
+            }
+        };
+        Self { driver, kit }
+    }
+
+    /// Returns what the table calls it.
+    pub(crate) fn library(&self) -> String {
+        let driver = self.driver.as_ref();
+        driver.map_or("stsd".into(), |driver| driver.library.clone())
+    }
+
+    /// Returns the runtime it needs, if any.
+    pub(crate) fn runs_on(&self) -> Option<String> {
+        self.driver.as_ref().map(|driver| driver.runs_on.clone())
+    }
+
+    /// Gets credentials again and again.
+    pub(crate) fn in_a_row(&mut self, gets: usize) -> Vec<Got> {
+        if let Some(driver) = &mut self.driver {
+            return driver.get(&self.kit, "in-a-row", gets);
+        }
+        let get = |_| self.finish(self.shim());
+        (0..gets).map(get).collect()
+    }
+
+    /// Gets credentials in threads, promises or processes that start together.
+    pub(crate) fn at_once(&mut self, gets: usize) -> Vec<Got> {
+        if let Some(driver) = &mut self.driver {
+            return driver.get(&self.kit, "at-once", gets);
+        }
+        let shims: Vec<_> = (0..gets).map(|_| self.shim()).collect();
+        shims.into_iter().map(|shim| self.finish(shim)).collect()
+    }
+
+    fn shim(&self) -> Child {
+        let arguments = ["--patience", PATIENCE, "oss-upload"];
+        let mut command = self.kit.shim_command(&arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    }
+
+    fn finish(&self, shim: Child) -> Got {
+        let output = shim.wait_with_output().unwrap();
+        self.kit.must_be_clean("sts-shim's stderr", &output.stderr);
+        read(&output)
+    }
+}
+
+fn read(output: &Output) -> Got {
+    if output.status.success() {
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        return Ok(document["AccessKeyId"].as_str().unwrap().into());
+    }
+    assert!(output.stdout.is_empty(), "a refusal came with a document");
+    Err(Refusal {
+        name: format!("exit code {}", output.status.code().unwrap()),
+        message: String::from_utf8_lossy(&output.stderr).into(),
+    })
+}
