@@ -110,8 +110,17 @@ impl Cloud {
     }
 
     pub(crate) fn trouble(&self, at: Duration) -> Option<Trouble> {
-        let now = |outage: &&Outage| outage.begins <= at && at < outage.ends;
-        self.manners.outages.iter().find(now).map(|it| it.trouble)
+        let outages = self.outages_until(at);
+        outages
+            .last()
+            .filter(|it| at < it.ends)
+            .map(|it| it.trouble)
+    }
+
+    /// Returns the outages that have begun by a moment, in order.
+    pub(crate) fn outages_until(&self, at: Duration) -> &[Outage] {
+        let outages = &self.manners.outages;
+        &outages[..outages.partition_point(|it| it.begins <= at)]
     }
 
     /// The service's clock.

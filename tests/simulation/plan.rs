@@ -63,11 +63,11 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Draws a plan. Most have a handful of profiles over thirty days; one in twenty has a
+    /// Draws a plan. Most have a handful of profiles over thirty days; one in forty has a
     /// crowd over one day, and one in fifty lives through every nap.
     pub(crate) fn draw(seed: u64) -> Self {
         let mut random = Rng::with_seed(seed);
-        let crowd = seed % 20 == 19;
+        let crowd = seed % 40 == 19;
         let honest_naps = seed % 50 == 7;
         let length = if crowd || honest_naps { DAY } else { 30 * DAY };
         let count = if crowd { 300 } else { random.usize(1..=6) };
@@ -194,9 +194,11 @@ fn manners(random: &mut Rng, length: Duration) -> Manners {
     Manners {
         outages,
         skew_seconds: random.i64(-7200..=7200),
-        longest_session: random
-            .choice([12 * HOUR, 12 * HOUR, 12 * HOUR, HOUR, 10 * MINUTE])
-            .unwrap(),
+        longest_session: match random.u8(..10) {
+            0 => 10 * MINUTE,
+            1 | 2 => HOUR,
+            _ => 12 * HOUR,
+        },
         bad_dates: random.choice([0, 0, 5, 50]).unwrap(),
         used_nonces: random.choice([0, 0, 10, 100]).unwrap(),
         slowest_answer: about(random, Duration::from_millis(20), Duration::from_secs(3)),

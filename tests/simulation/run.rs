@@ -12,7 +12,7 @@ use stsd::{
     budget::Budget,
     clock::Clock as _,
     schedule::{BACKOFF_CAP, PROBE_CAP},
-    snapshot::Outcome,
+    snapshot::{Cause, Outcome},
     store::Store,
     supervise::Supervisor,
 };
@@ -283,6 +283,7 @@ impl Simulation {
                 return;
             }
             Outcome::Failed(_) | Outcome::NotYet(_) => {
+                self.must_have_been_told_at_once(&name, outcome, asked);
                 if let Err(why) = self.may_refuse(asked, now, patience) {
                     self.fault(format!(
                         "{name}: asked at {asked:?} with {patience:?}, refused: {outcome:?}: {why}"
@@ -333,6 +334,18 @@ impl Simulation {
         }
     }
 
+    /// Who cannot be helped by waiting is told so at once: when it asks, or when STS refuses.
+    fn must_have_been_told_at_once(&self, name: &str, outcome: &Outcome, asked: Duration) {
+        let Outcome::Failed(failed) = outcome else {
+            return;
+        };
+        let waited = self.clock.boot().since(failed.at);
+        let waited = waited.min(self.clock.elapsed() - asked);
+        if failed.cause == Cause::Denied && waited > Duration::from_millis(2) {
+            self.fault(format!("{name}: told of a refusal after {waited:?}"));
+        }
+    }
+
     /// A refusal needs an outage, or a caller who could not wait for a first call. An
     /// outage that ended more than a capped back-off ago is none, nor is one that a living
     /// session should have outlasted: that session is served until its end by itself, and
@@ -371,11 +384,10 @@ impl Simulation {
         if spoilt.is_some_and(|at| from <= at + after(Trouble::Unavailable)) {
             return true;
         }
-        self.cloud
-            .manners
-            .outages
-            .iter()
-            .any(|outage| outage.begins <= to && from <= outage.ends + after(outage.trouble))
+        let begun = self.cloud.outages_until(to).iter().rev();
+        // No excuse lasts longer than a slow look at a refusal.
+        let mut recent = begun.take_while(|it| from <= it.ends + after(Trouble::Denied));
+        recent.any(|it| from <= it.ends + after(it.trouble))
     }
 
     /// After each outage, looks whether everybody is fresh again in time.

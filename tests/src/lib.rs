@@ -96,8 +96,13 @@ impl Kit {
 
     /// Writes the configuration: the emulator's address, the user's key, and `profiles`.
     pub fn write_config(&self, profiles: &str) {
+        self.write_config_with("", profiles);
+    }
+
+    /// Writes the configuration with keys of the top level.
+    pub fn write_config_with(&self, top: &str, profiles: &str) {
         let config = format!(
-            "endpoint = \"{}\"\n[source.uploader]\ntype = \"access-key\"\n\
+            "endpoint = \"{}\"\n{top}[source.uploader]\ntype = \"access-key\"\n\
              access_key_file = \"uploader.key\"\n{profiles}",
             self.sts
         );

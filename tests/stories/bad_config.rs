@@ -8,10 +8,14 @@ use nix::sys::signal::Signal;
 /// `stsd --check` refuses a configuration and says all of `words`, on `line`.
 fn check(kit: &Kit, profiles: &str, line: usize, words: &[&str]) {
     kit.write_config(profiles);
+    check_written(kit, line, words);
+}
+
+fn check_written(kit: &Kit, line: usize, words: &[&str]) {
     let output = kit.daemon_command().arg("--check").output().unwrap();
     let complaint = String::from_utf8(output.stderr).unwrap();
     kit.must_be_clean("stsd --check", complaint.as_bytes());
-    assert_eq!(output.status.code(), Some(1), "{profiles}: {complaint}");
+    assert_eq!(output.status.code(), Some(1), "{words:?}: {complaint}");
     let place = format!("config.toml:{line}:");
     for word in [place.as_str(), "hint"].iter().chain(words) {
         assert!(complaint.contains(word), "{word:?} is not in: {complaint}");
@@ -95,6 +99,15 @@ fn each_mistake_is_named_with_its_place() {
         8,
         &["broken.json", "JSON"],
     );
+}
+
+#[test]
+fn a_budget_of_nothing_or_of_more_than_there_is_is_refused() {
+    let kit = Kit::without_daemon(&[]);
+    for value in ["0", "101", "-1", "\"20\"", "1.5"] {
+        kit.write_config_with(&format!("sts_calls_per_second = {value}\n"), UPLOAD);
+        check_written(&kit, 2, &["sts_calls_per_second"]);
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bad_config;
+mod engine;
 mod hand_out;
 mod hostile;
 mod outage;

@@ -1,0 +1,218 @@
+//! What the refresh engine promises, told with real programs.
+
+use std::{fmt::Write as _, fs, thread, time::Duration};
+
+use e2e::{Kit, UPLOAD};
+use serde_json::{Value, json};
+
+fn down(kit: &Kit, fault: &Value) {
+    kit.fault(&json!({"action": "AssumeRole", "fault": fault}));
+}
+
+fn status(kit: &Kit) -> Value {
+    let output = kit.ctl(&["status", "--json"]);
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn log_has(kit: &Kit, level: &str, words: &str) -> usize {
+    let log = fs::read_to_string(kit.path("daemon.log")).unwrap();
+    let said = |line: &&str| line.contains(level) && line.contains(words);
+    log.lines().filter(said).count()
+}
+
+/// Many profiles of one role.
+fn crowd(count: usize, more: &str) -> String {
+    (0..count).fold(String::new(), |mut text, number| {
+        let profile = UPLOAD.replace("oss-upload]", &format!("p{number:04}]"));
+        let _ = write!(text, "{profile}{more}");
+        text
+    })
+}
+
+#[test]
+fn a_crowd_keeps_to_the_budget_and_a_caller_does_not_stand_behind_it() {
+    let mut kit = Kit::without_daemon(&[]);
+    // The budget's key stands before the tables.
+    let warm = crowd(40, "keep_warm = true\n");
+    kit.write_config_with("sts_calls_per_second = 4\n", &format!("{UPLOAD}{warm}"));
+    kit.start_daemon();
+    let _ = kit.document(&["--patience", "10s", "oss-upload"]);
+    let calls = kit.calls("AssumeRole");
+    assert!(calls < 41, "the caller was served after {calls} calls");
+    let held_back = &status(&kit)["held_back_calls"];
+    assert!(held_back.as_u64().unwrap() > 20, "{held_back}");
+    kit.wait_until("everybody is warm", || kit.calls("AssumeRole") == 41);
+}
+
+#[test]
+fn a_thousand_profiles_have_a_status() {
+    let kit = Kit::with(&[], &crowd(1000, ""));
+    let _ = kit.document(&["p0999"]);
+    let status = status(&kit);
+    let profiles = status["profiles"].as_array().unwrap();
+    assert_eq!(profiles.len(), 1000);
+    assert_eq!(profiles[0]["name"], "p0000");
+    assert_eq!(profiles[999]["hand_outs"], 1);
+}
+
+#[test]
+fn what_is_counted_can_be_seen() {
+    let kit = Kit::start();
+    let fault = json!({"kind": "error", "code": "SignatureNonceUsed"});
+    kit.fault(&json!({"action": "AssumeRole", "times": 1, "fault": fault}));
+    for _ in 0..5 {
+        let _ = kit.document(&["oss-upload"]);
+    }
+    down(&kit, &json!({"kind": "throttle"}));
+    assert_eq!(kit.ctl(&["refresh", "oss-upload"]).status.code(), Some(6));
+    let profile = &status(&kit)["profiles"][0];
+    assert_eq!(profile["hand_outs"], 5);
+    assert_eq!(profile["calls_saved"], 4);
+    assert_eq!(profile["renewals"], 1);
+    assert_eq!(profile["sts_failures"]["nonce_used"], 1);
+    let throttled = profile["sts_failures"]["throttled"].as_u64().unwrap();
+    assert!(throttled >= 1, "{profile}");
+    let calls = profile["sts_calls"].as_u64().unwrap();
+    assert_eq!(calls, 2 + throttled, "{profile}");
+
+    let text = String::from_utf8(kit.ctl(&["metrics"]).stdout).unwrap();
+    for line in [
+        "# TYPE stsd_sts_calls_total counter",
+        "stsd_sts_calls_saved_total{profile=\"oss-upload\"} 4",
+        "stsd_hand_outs_total{profile=\"oss-upload\"} 5",
+        "stsd_sts_failures_total{profile=\"oss-upload\",kind=\"nonce_used\"} 1",
+        "stsd_renewal_seconds_count{profile=\"oss-upload\"} 1",
+        "stsd_failing{profile=\"oss-upload\"} 1",
+    ] {
+        assert!(
+            text.lines().any(|it| it == line),
+            "{line} is not in\n{text}"
+        );
+    }
+}
+
+#[test]
+fn sessions_too_short_for_the_sdks_are_pointed_out_once() {
+    let kit = Kit::with(&[], &format!("{UPLOAD}duration = \"15m\"\n"));
+    for _ in 0..3 {
+        assert!(kit.ctl(&["refresh", "oss-upload"]).status.success());
+    }
+    let advice = status(&kit)["profiles"][0]["advice"].clone();
+    assert!(
+        advice.as_str().unwrap().contains("set duration to 50m"),
+        "{advice}"
+    );
+    assert_eq!(log_has(&kit, "WARN", "set duration to 50m"), 1);
+}
+
+#[test]
+fn a_duration_above_the_roles_maximum_is_refused_with_the_fix_and_said_once() {
+    let kit = Kit::with(&[], &format!("{UPLOAD}duration = \"2h\"\n"));
+    let output = kit.shim(&["oss-upload"]);
+    assert_eq!(output.status.code(), Some(7));
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert!(complaint.contains("lower duration"), "{complaint}");
+    for _ in 0..3 {
+        assert_eq!(kit.ctl(&["refresh", "oss-upload"]).status.code(), Some(7));
+    }
+    let failure = &status(&kit)["profiles"][0]["last_failure"];
+    assert_eq!(failure["in_a_row"], 4);
+    assert!(failure["hint"].as_str().unwrap().contains("lower duration"));
+    assert_eq!(log_has(&kit, "WARN", "InvalidParameter.DurationSeconds"), 1);
+    assert_eq!(log_has(&kit, "WARN", "lower duration"), 1);
+}
+
+#[test]
+fn a_profile_that_nobody_uses_sleeps_and_wakes_up_for_the_first_who_asks() {
+    let kit = Kit::with(&["--session-life", "4s"], UPLOAD);
+    let _ = kit.document(&["oss-upload"]);
+    let asleep = || status(&kit)["profiles"][0]["next_attempt_reason"] == "when somebody asks";
+    kit.wait_until("it sleeps", asleep);
+    let calls = kit.calls("AssumeRole");
+    // Its last session has half of its life left: that is served, and the next one comes.
+    let _ = kit.document(&["oss-upload"]);
+    kit.wait_until("a renewal", || kit.calls("AssumeRole") == calls + 1);
+    assert!(!asleep(), "it is awake");
+}
+
+#[test]
+fn a_profile_that_sleeps_makes_no_calls() {
+    let kit = Kit::with(&["--session-life", "2s"], UPLOAD);
+    let _ = kit.document(&["oss-upload"]);
+    let asleep = || status(&kit)["profiles"][0]["next_attempt_reason"] == "when somebody asks";
+    kit.wait_until("it sleeps", asleep);
+    let calls = kit.calls("AssumeRole");
+    thread::sleep(Duration::from_secs(5));
+    assert_eq!(kit.calls("AssumeRole"), calls);
+}
+
+#[test]
+fn a_source_that_has_ended_is_read_again_and_the_caller_notices_nothing() {
+    let kit = Kit::start();
+    let key = fs::read_to_string(kit.path("uploader.key")).unwrap();
+    kit.write("uploader.key", &key.replace("UPLOADER01", "ENDED01"), 0o600);
+    assert!(kit.ctl(&["reload"]).status.success());
+    kit.write("uploader.key", &key, 0o600);
+    let ended = json!({"kind": "error", "code": "InvalidSecurityToken.Expired"});
+    kit.fault(&json!({"action": "AssumeRole", "times": 1, "fault": ended}));
+    let _ = kit.document(&["oss-upload"]);
+    assert_eq!(kit.calls("AssumeRole"), 2, "one refusal, one correction");
+    let failures = &status(&kit)["profiles"][0]["sts_failures"];
+    assert_eq!(*failures, json!({"source_expired": 1}));
+}
+
+#[test]
+fn a_source_that_has_ended_for_good_is_a_refusal_with_its_fix() {
+    let kit = Kit::start();
+    let ended = json!({"kind": "error", "code": "InvalidSecurityToken.Expired"});
+    down(&kit, &ended);
+    let output = kit.shim(&["oss-upload"]);
+    assert_eq!(output.status.code(), Some(7));
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert!(complaint.contains("renew the source"), "{complaint}");
+    assert_eq!(
+        kit.calls("AssumeRole"),
+        1,
+        "the same key is not tried again"
+    );
+}
+
+#[test]
+fn a_longer_duration_never_takes_the_session_away() {
+    let kit = Kit::with(&[], &format!("{UPLOAD}duration = \"30m\"\n"));
+    let before = kit.document(&["oss-upload"]);
+    down(&kit, &json!({"kind": "reset"}));
+    kit.write_config(UPLOAD);
+    assert!(kit.ctl(&["reload"]).status.success());
+    assert_eq!(kit.document(&["oss-upload"]), before);
+    kit.heal();
+    kit.wait_until("a session of the new duration", || {
+        kit.document(&["oss-upload"]) != before
+    });
+}
+
+#[test]
+fn narrower_rights_take_the_session_away_at_once() {
+    let kit = Kit::start();
+    let _ = kit.document(&["oss-upload"]);
+    down(&kit, &json!({"kind": "reset"}));
+    kit.write_config(&format!("{UPLOAD}source_identity = \"somebody\"\n"));
+    assert!(kit.ctl(&["reload"]).status.success());
+    let output = kit.shim(&["--patience", "1s", "oss-upload"]);
+    assert_eq!(output.status.code(), Some(6));
+}
+
+#[test]
+fn a_throttle_hint_holds_back_every_profile() {
+    let other = UPLOAD.replace("oss-upload]", "other]");
+    let kit = Kit::with(&[], &format!("{UPLOAD}{other}"));
+    let throttle = json!({"kind": "throttle", "retry_after_millis": 30_000});
+    kit.fault(&json!({"action": "AssumeRole", "times": 1, "fault": throttle}));
+    let patience = ["--patience", "1s"];
+    let refused = kit.shim(&[&patience[..], &["oss-upload"]].concat());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("Throttling"));
+    let held_back = kit.shim(&[&patience[..], &["other"]].concat());
+    let complaint = String::from_utf8_lossy(&held_back.stderr).into_owned();
+    assert!(complaint.contains("held back"), "{complaint}");
+    assert_eq!(kit.calls("AssumeRole"), 1);
+}
