@@ -8,11 +8,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod boot_clock;
 mod process;
+mod trace;
 
 use std::{
     env, fs,
-    io::{Read as _, Write as _},
+    io::{self, Read as _, Write as _},
     net::TcpStream,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
@@ -22,6 +24,7 @@ use std::{
     time::Duration,
 };
 
+pub use boot_clock::BootClock;
 pub use process::Process;
 use serde_json::Value;
 use stsd_client::Client;
@@ -291,8 +294,14 @@ impl Kit {
 
     /// Waits for something that has to become true, and fails when it does not.
     #[track_caller]
-    pub fn wait_until(&self, what: &str, mut ready: impl FnMut() -> bool) {
-        for _ in 0..1000 {
+    pub fn wait_until(&self, what: &str, ready: impl FnMut() -> bool) {
+        self.wait_within(Duration::from_secs(20), what, ready);
+    }
+
+    /// Waits for something that has to become true, for about as long as is given.
+    #[track_caller]
+    pub fn wait_within(&self, bound: Duration, what: &str, mut ready: impl FnMut() -> bool) {
+        for _ in 0..bound.as_millis() / 20 {
             if ready() {
                 return;
             }
@@ -362,6 +371,13 @@ impl Drop for Kit {
             panic!("secrets got out: {leaks:?}");
         }
     }
+}
+
+/// Says that a story cannot be told on this machine. It is written past the test harness,
+/// which keeps to itself what passing tests print.
+pub fn not_run(reason: &str) {
+    let story = thread::current().name().unwrap_or("a story").to_owned();
+    let _ = writeln!(io::stderr(), "NOT RUN: {story}: {reason}");
 }
 
 /// A story keeps a secret in a file of its own by naming it so.

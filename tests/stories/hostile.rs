@@ -261,7 +261,7 @@ fn ten_thousand_idle_peers_do_not_delay_the_next() {
 #[test]
 fn another_user_is_refused_even_when_the_door_is_left_open() {
     if !geteuid().is_root() {
-        eprintln!("NOT RUN: only root can become another user for this story");
+        e2e::not_run("only root can become another user for this story");
         return;
     }
     let kit = Kit::start();

@@ -10,3 +10,4 @@ mod policy;
 mod rotation;
 mod sdk;
 mod sts_client;
+mod suspend;
