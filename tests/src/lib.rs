@@ -25,8 +25,9 @@ use std::{
 };
 
 pub use boot_clock::BootClock;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 pub use process::Process;
-use serde_json::Value;
+use serde_json::{Value, json};
 use stsd_client::Client;
 
 /// What only secrets hold.
@@ -99,10 +100,14 @@ impl Kit {
 
     /// Writes the configuration: the emulator's address, the user's key, and `profiles`.
     pub fn write_config(&self, profiles: &str) {
+        self.write_config_for(&self.sts, profiles);
+    }
+
+    /// Writes the configuration for an endpoint of one's own.
+    pub fn write_config_for(&self, endpoint: &str, profiles: &str) {
         let config = format!(
-            "endpoint = \"{}\"\n[source.uploader]\ntype = \"access-key\"\n\
-             access_key_file = \"uploader.key\"\n{profiles}",
-            self.sts
+            "endpoint = \"{endpoint}\"\n[source.uploader]\ntype = \"access-key\"\n\
+             access_key_file = \"uploader.key\"\n{profiles}"
         );
         self.write("config.toml", &config, 0o600);
     }
@@ -279,6 +284,11 @@ impl Kit {
         self.steer("POST", "faults", &fault.to_string());
     }
 
+    /// Makes every `AssumeRole` go wrong, until [`heal`](Self::heal).
+    pub fn sts_fails(&self, fault: &Value) {
+        self.fault(&json!({"action": "AssumeRole", "fault": fault}));
+    }
+
     /// Makes the emulated cloud whole again.
     pub fn heal(&self) {
         self.steer("DELETE", "faults", "");
@@ -371,6 +381,14 @@ impl Drop for Kit {
             panic!("secrets got out: {leaks:?}");
         }
     }
+}
+
+/// Lets this test hold all the files the system allows; returns how many.
+#[must_use]
+pub fn many_files() -> u64 {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+    hard
 }
 
 /// Says that a story cannot be told on this machine. It is written past the test harness,

@@ -9,5 +9,6 @@ mod outage;
 mod policy;
 mod rotation;
 mod sdk;
+mod stampede;
 mod sts_client;
 mod suspend;

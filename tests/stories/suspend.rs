@@ -54,10 +54,6 @@ fn calls(kit: &Kit) -> u64 {
     kit.client().status().unwrap().profiles[0].sts_calls
 }
 
-fn down(kit: &Kit, fault: &Value) {
-    kit.fault(&json!({"action": "AssumeRole", "fault": fault}));
-}
-
 fn unavailable() -> Value {
     json!({"kind": "error", "code": "ServiceUnavailable"})
 }
@@ -89,7 +85,7 @@ fn what_died_overnight_is_not_handed_out_while_sts_is_down() {
         return;
     };
     let before = key(&laptop.kit);
-    down(&laptop.kit, &unavailable());
+    laptop.kit.sts_fails(&unavailable());
     laptop.suspend();
     let kit = &laptop.kit;
     for _ in 0..5 {
@@ -114,7 +110,9 @@ fn a_session_that_outlived_the_suspend_is_served_at_once_and_renewed_by_itself()
     };
     let before = key(&laptop.kit);
     // The renewal must not be what makes the first caller wait.
-    down(&laptop.kit, &json!({"kind": "delay", "millis": 3000}));
+    laptop
+        .kit
+        .sts_fails(&json!({"kind": "delay", "millis": 3000}));
     laptop.suspend();
     let kit = &laptop.kit;
     assert_eq!(key(kit), before);
@@ -132,10 +130,9 @@ fn a_back_off_pause_is_over_when_the_suspend_was_longer() {
         return;
     };
     let _ = key(&laptop.kit);
-    down(
-        &laptop.kit,
-        &json!({"kind": "throttle", "retry_after_millis": 300_000}),
-    );
+    laptop
+        .kit
+        .sts_fails(&json!({"kind": "throttle", "retry_after_millis": 300_000}));
     assert_eq!(
         laptop.kit.ctl(&["refresh", "oss-upload"]).status.code(),
         Some(6)
@@ -159,10 +156,9 @@ fn who_comes_in_what_was_a_back_off_pause_is_served() {
     let Some(mut laptop) = Laptop::start(&[minutes(10)], UPLOAD) else {
         return;
     };
-    down(
-        &laptop.kit,
-        &json!({"kind": "throttle", "retry_after_millis": 300_000}),
-    );
+    laptop
+        .kit
+        .sts_fails(&json!({"kind": "throttle", "retry_after_millis": 300_000}));
     let refused = laptop.kit.shim(&["--patience", "1s", "oss-upload"]);
     assert_eq!(refused.status.code(), Some(6));
     laptop.kit.heal();
@@ -176,7 +172,7 @@ fn a_call_that_hung_through_the_suspend_is_made_again() {
     let Some(mut laptop) = Laptop::start(&[minutes(90)], UPLOAD) else {
         return;
     };
-    down(&laptop.kit, &json!({"kind": "hang"}));
+    laptop.kit.sts_fails(&json!({"kind": "hang"}));
     let mut waiting = laptop
         .kit
         .shim_command(&["--patience", "60s", "oss-upload"]);
