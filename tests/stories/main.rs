@@ -6,6 +6,7 @@ mod bad_config;
 mod hand_out;
 mod hostile;
 mod outage;
+mod peers_bugs;
 mod policy;
 mod rotation;
 mod sdk;
