@@ -6,7 +6,7 @@
 
 use std::{
     process::{Child, Stdio},
-    sync::Arc,
+    sync::{Arc, mpsc},
     thread,
     time::Duration,
 };
@@ -212,6 +212,32 @@ fn an_answer_that_was_on_its_way_through_the_suspend_is_not_trusted() {
             return;
         };
         check(&laptop.kit, waiting);
+    }
+}
+
+#[test]
+fn a_watcher_has_a_session_that_lives_soon_after_a_night() {
+    let nights = [minutes(90), minutes(8 * 60)];
+    let Some(mut laptop) = Laptop::start(&nights, UPLOAD) else {
+        return;
+    };
+    let mut watch = laptop.kit.client().watch("oss-upload").unwrap();
+    let (told, news) = mpsc::channel();
+    thread::spawn(move || {
+        while let Some(Ok(answer)) = watch.next() {
+            if told.send(answer.credentials.access_key_id).is_err() {
+                return;
+            }
+        }
+    });
+    let mut before = news.recv_timeout(TWO_NAPS).unwrap();
+    for night in nights {
+        laptop.suspend();
+        match news.recv_timeout(TWO_NAPS) {
+            Ok(after) => assert_ne!(after, before),
+            Err(error) => panic!("after {night:?} no news: {error}"),
+        }
+        before = key(&laptop.kit);
     }
 }
 
