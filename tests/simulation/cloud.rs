@@ -12,7 +12,7 @@ use stsd::exchange::Exchange;
 use stsd_sts::{AssumeRole, Refusal, RoleSession, SecretText, SourceCredentials, StsError};
 use tokio::time::sleep;
 
-use crate::clock::SimClock;
+use crate::{clock::SimClock, plan::HOUR};
 
 /// How an outage shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +83,8 @@ pub(crate) struct State {
     pub most_in_ten_seconds: usize,
     pub calls: BTreeMap<String, u64>,
     pub failures: BTreeMap<String, u64>,
+    /// The newest session of each role. A shorter one may have followed a longer one.
+    pub newest: BTreeMap<String, String>,
     /// When an answer was last spoilt by something else than an outage.
     pub last_spoilt: Option<Duration>,
 }
@@ -100,6 +102,7 @@ impl Cloud {
                 most_in_ten_seconds: 0,
                 calls: BTreeMap::new(),
                 failures: BTreeMap::new(),
+                newest: BTreeMap::new(),
                 last_spoilt: None,
             }),
         }
@@ -156,8 +159,9 @@ impl Cloud {
         let slowest = self.manners.slowest_answer;
         let (way_there, way_back, bad_date, used_nonce) = {
             let mut state = self.state();
-            // Before its first answer nobody can tell a front end that lies.
-            let known = state.issued.len() > 20;
+            // A session shorter than asked, and a lie about the time before the truth is
+            // known: nobody could tell.
+            let known = state.issued.len() > 20 || self.manners.longest_session >= 12 * HOUR;
             let random = &mut state.random;
             let bad_date = random.u32(..1000) < self.manners.bad_dates;
             (
@@ -242,6 +246,8 @@ impl Cloud {
         let mut state = self.state();
         let key = format!("STS.{}", state.issued.len());
         let lives = Duration::try_from(ends.duration_since(now)).unwrap();
+        let role = request.role_arn.to_owned();
+        state.newest.insert(role, key.clone());
         state.issued.insert(
             key.clone(),
             Issued {

@@ -12,7 +12,7 @@ use stsd::{
     budget::Budget,
     clock::Clock as _,
     schedule::{BACKOFF_CAP, PROBE_CAP},
-    snapshot::{Cause, Outcome},
+    snapshot::{Cause, Outcome, Session},
     store::Store,
     supervise::Supervisor,
 };
@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::{
     clock::SimClock,
-    cloud::{Cloud, Line, Trouble},
+    cloud::{Cloud, Issued, Line, Trouble},
     plan::{DAY, Event, Habit, Plan, Wanted, name, role},
 };
 
@@ -59,10 +59,18 @@ struct Notes {
     faults: Vec<String>,
     /// What each profile grants now.
     grants: BTreeMap<usize, String>,
-    /// When each profile was last given a reason to be renewed: asked for, or changed.
-    touched: BTreeMap<usize, Duration>,
+    /// What each profile has handed out last.
+    held: BTreeMap<usize, Held>,
     suspends: Vec<Duration>,
     reloads: Vec<Duration>,
+}
+
+/// A session that somebody got.
+struct Held {
+    session: Arc<Session>,
+    issued: Issued,
+    /// When it was first seen, and how long the machine had been awake then.
+    since: (Duration, Duration),
 }
 
 /// Runs one plan to its end.
@@ -159,7 +167,13 @@ impl Simulation {
             (*index, format!("grant-{}", it.grant))
         };
         notes.grants = wanted.0.iter().map(grant).collect();
-        notes.touched = wanted.0.keys().map(|index| (*index, now)).collect();
+        let kept = |index: &usize, held: &mut Held| {
+            wanted
+                .0
+                .get(index)
+                .is_some_and(|it| held.issued.grant == format!("grant-{}", it.grant))
+        };
+        notes.held.retain(kept);
     }
 
     fn happen(self: &Arc<Self>, supervisor: &mut Supervisor<Line>, event: &Event) {
@@ -175,8 +189,6 @@ impl Simulation {
                 let simulation = Arc::clone(self);
                 let index = *index;
                 tokio::spawn(async move {
-                    let now = simulation.clock.elapsed();
-                    simulation.notes().touched.insert(index, now);
                     if let Some(entry) = simulation.store.find(&name(index)) {
                         let _ = entry.refresh(PATIENT, &*simulation.clock).await;
                     }
@@ -212,7 +224,6 @@ impl Simulation {
         let patience = random.choice([0, 200, 2_000, 10_000, 10_000, 60_000]);
         let patience = Duration::from_millis(patience.unwrap());
         let (asked, awake) = (self.clock.elapsed(), self.clock.awake());
-        self.notes().touched.insert(index, asked);
         let name = name(index);
         let answer = self
             .store
@@ -284,6 +295,19 @@ impl Simulation {
             }
             Outcome::Failed(_) | Outcome::NotYet(_) => {
                 self.must_have_been_told_at_once(&name, outcome, asked);
+                if !self.notes().grants.contains_key(&index) {
+                    self.fault(format!("{name}: was removed, and the caller was not told"));
+                }
+                let newest = self.cloud.state().newest.get(&role(index)).cloned();
+                let notes = self.notes();
+                let held = notes.held.get(&index);
+                let held = held.filter(|it| Some(&it.session.access_key_id) == newest.as_ref());
+                let left = |held: &Held| held.session.lifetime.remaining(self.clock.boot());
+                if let Some(left) = held.map(left).filter(|left| !left.is_zero()) {
+                    let what = format!("{name}: refused, though a session lives for {left:?}");
+                    drop(notes);
+                    self.fault(what);
+                }
                 if let Err(why) = self.may_refuse(asked, now, patience) {
                     self.fault(format!(
                         "{name}: asked at {asked:?} with {patience:?}, refused: {outcome:?}: {why}"
@@ -317,6 +341,7 @@ impl Simulation {
                 "{name}: got {issued:?}, which is not what it grants"
             ));
         }
+        self.must_have_been_renewed_in_time(index, session, &issued, left);
         match outcome {
             Outcome::Ready(_) if left < minimum_life => {
                 self.fault(format!(
@@ -331,6 +356,46 @@ impl Simulation {
                 ));
             }
             _ => {}
+        }
+    }
+
+    /// A profile that is used is renewed long before its session ends: who asks again gets
+    /// the old session late in its life only when something stood in the way.
+    fn must_have_been_renewed_in_time(
+        &self,
+        index: usize,
+        session: &Arc<Session>,
+        issued: &Issued,
+        left: Duration,
+    ) {
+        let (now, awake) = (self.clock.elapsed(), self.clock.awake());
+        let mut notes = self.notes();
+        let held = notes
+            .held
+            .get(&index)
+            .filter(|held| Arc::ptr_eq(&held.session, session));
+        let Some(held) = held else {
+            let held = Held {
+                session: Arc::clone(session),
+                issued: issued.clone(),
+                since: (now, awake),
+            };
+            notes.held.insert(index, held);
+            return;
+        };
+        let (since, awake_since) = held.since;
+        // Renewal is due at 55 % at the latest, and comes with the first ask if nobody has
+        // asked for long; a suspend costs a nap.
+        let due = (issued.ends - issued.length.mul_f64(0.45)).max(since);
+        let slept = (now - since) - (awake - awake_since);
+        let late = now > due + slept + MARGIN * 2 && left < issued.length.mul_f64(0.4);
+        drop(notes);
+        if late && !self.plan.is_crowd() && !self.trouble_between(due, now) {
+            let name = name(index);
+            self.fault(format!(
+                "{name}: {left:?} left, seen {:?} ago, and not renewed",
+                now - since
+            ));
         }
     }
 
@@ -362,7 +427,7 @@ impl Simulation {
 
     fn should_have_renewed(
         &self,
-        issued: &crate::cloud::Issued,
+        issued: &Issued,
         left: Duration,
         minimum_life: Duration,
         asked: Duration,

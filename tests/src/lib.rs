@@ -8,11 +8,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod boot_clock;
 mod process;
+mod trace;
 
 use std::{
     env, fs,
-    io::{Read as _, Write as _},
+    io::{self, Read as _, Write as _},
     net::TcpStream,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
@@ -22,8 +24,10 @@ use std::{
     time::Duration,
 };
 
+pub use boot_clock::BootClock;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 pub use process::Process;
-use serde_json::Value;
+use serde_json::{Value, json};
 use stsd_client::Client;
 
 /// What only secrets hold.
@@ -96,15 +100,27 @@ impl Kit {
 
     /// Writes the configuration: the emulator's address, the user's key, and `profiles`.
     pub fn write_config(&self, profiles: &str) {
-        self.write_config_with("", profiles);
+        self.write_config_with(&self.endpoint(), profiles);
     }
 
-    /// Writes the configuration with keys of the top level.
+    /// Returns the line of a configuration that names the emulator.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!(
+            "endpoint = \"{}\"
+",
+            self.sts
+        )
+    }
+
+    /// Writes the configuration with lines of one's own for the top level.
     pub fn write_config_with(&self, top: &str, profiles: &str) {
         let config = format!(
-            "endpoint = \"{}\"\n{top}[source.uploader]\ntype = \"access-key\"\n\
-             access_key_file = \"uploader.key\"\n{profiles}",
-            self.sts
+            "{top}[source.uploader]
+type = \"access-key\"
+\
+             access_key_file = \"uploader.key\"
+{profiles}"
         );
         self.write("config.toml", &config, 0o600);
     }
@@ -288,6 +304,11 @@ impl Kit {
         self.steer("POST", "faults", &fault.to_string());
     }
 
+    /// Makes every `AssumeRole` go wrong, until [`heal`](Self::heal).
+    pub fn sts_fails(&self, fault: &Value) {
+        self.fault(&json!({"action": "AssumeRole", "fault": fault}));
+    }
+
     /// Makes the emulated cloud whole again.
     pub fn heal(&self) {
         self.steer("DELETE", "faults", "");
@@ -303,8 +324,14 @@ impl Kit {
 
     /// Waits for something that has to become true, and fails when it does not.
     #[track_caller]
-    pub fn wait_until(&self, what: &str, mut ready: impl FnMut() -> bool) {
-        for _ in 0..1000 {
+    pub fn wait_until(&self, what: &str, ready: impl FnMut() -> bool) {
+        self.wait_within(Duration::from_secs(20), what, ready);
+    }
+
+    /// Waits for something that has to become true, for about as long as is given.
+    #[track_caller]
+    pub fn wait_within(&self, bound: Duration, what: &str, mut ready: impl FnMut() -> bool) {
+        for _ in 0..bound.as_millis() / 20 {
             if ready() {
                 return;
             }
@@ -378,6 +405,21 @@ impl Drop for Kit {
             panic!("secrets got out: {leaks:?}");
         }
     }
+}
+
+/// Lets this test hold all the files the system allows; returns how many.
+#[must_use]
+pub fn many_files() -> u64 {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+    hard
+}
+
+/// Says that a story cannot be told on this machine. It is written past the test harness,
+/// which keeps to itself what passing tests print.
+pub fn not_run(reason: &str) {
+    let story = thread::current().name().unwrap_or("a story").to_owned();
+    let _ = writeln!(io::stderr(), "NOT RUN: {story}: {reason}");
 }
 
 /// A story keeps a secret in a file of its own by naming it so.

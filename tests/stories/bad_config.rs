@@ -105,7 +105,8 @@ fn each_mistake_is_named_with_its_place() {
 fn a_budget_of_nothing_or_of_more_than_there_is_is_refused() {
     let kit = Kit::without_daemon(&[]);
     for value in ["0", "101", "-1", "\"20\"", "1.5"] {
-        kit.write_config_with(&format!("sts_calls_per_second = {value}\n"), UPLOAD);
+        let top = format!("{}sts_calls_per_second = {value}\n", kit.endpoint());
+        kit.write_config_with(&top, UPLOAD);
         check_written(&kit, 2, &["sts_calls_per_second"]);
     }
 }

@@ -34,7 +34,8 @@ fn a_crowd_keeps_to_the_budget_and_a_caller_does_not_stand_behind_it() {
     let mut kit = Kit::without_daemon(&[]);
     // The budget's key stands before the tables.
     let warm = crowd(40, "keep_warm = true\n");
-    kit.write_config_with("sts_calls_per_second = 4\n", &format!("{UPLOAD}{warm}"));
+    let top = format!("{}sts_calls_per_second = 4\n", kit.endpoint());
+    kit.write_config_with(&top, &format!("{UPLOAD}{warm}"));
     kit.start_daemon();
     let _ = kit.document(&["--patience", "10s", "oss-upload"]);
     let calls = kit.calls("AssumeRole");

@@ -11,13 +11,10 @@ use std::{
 };
 
 use e2e::{Kit, UPLOAD};
-use nix::{
-    sys::resource::{Resource, getrlimit, setrlimit},
-    unistd::geteuid,
-};
+use nix::unistd::geteuid;
 use stsd_wire::{FailureKind, HEADER, Message as _, Reply, Request, message_length};
 
-fn connect(kit: &Kit) -> UnixStream {
+pub(crate) fn connect(kit: &Kit) -> UnixStream {
     let stream = UnixStream::connect(kit.socket()).unwrap();
     stream
         .set_read_timeout(Some(Duration::from_secs(20)))
@@ -56,7 +53,7 @@ fn check(kit: &Kit, what: &str, bytes: &[u8], kind: FailureKind) {
     let _ = kit.document(&["oss-upload"]);
 }
 
-fn hello() -> Vec<u8> {
+pub(crate) fn hello() -> Vec<u8> {
     Request::Hello { version: 1 }.frame().unwrap().to_vec()
 }
 
@@ -206,21 +203,6 @@ fn a_peer_that_leaves_in_the_middle_of_an_answer_harms_nobody() {
 }
 
 #[test]
-fn a_waiter_that_leaves_takes_nothing_from_the_others() {
-    let kit = Kit::start();
-    kit.fault(&serde_json::json!({"action": "AssumeRole", "times": 1,
-        "fault": {"kind": "delay", "millis": 1500}}));
-    let mut first = kit.shim_command(&["oss-upload"]).spawn().unwrap();
-    kit.wait_until("the call is made", || {
-        kit.client().status().unwrap().profiles[0].sts_calls == 1
-    });
-    first.kill().unwrap();
-    first.wait().unwrap();
-    let _ = kit.document(&["oss-upload"]);
-    assert_eq!(kit.calls("AssumeRole"), 1);
-}
-
-#[test]
 fn running_out_of_descriptors_pauses_accepting_and_recovers() {
     let mut kit = Kit::without_daemon(&[]);
     kit.write_config(UPLOAD);
@@ -246,8 +228,7 @@ fn running_out_of_descriptors_pauses_accepting_and_recovers() {
 #[test]
 fn ten_thousand_idle_peers_do_not_delay_the_next() {
     let kit = Kit::start();
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+    let hard = e2e::many_files();
     assert!(
         hard > 11_000,
         "this story needs 11,000 descriptors, the limit is {hard}"
@@ -265,7 +246,7 @@ fn ten_thousand_idle_peers_do_not_delay_the_next() {
 #[test]
 fn another_user_is_refused_even_when_the_door_is_left_open() {
     if !geteuid().is_root() {
-        eprintln!("NOT RUN: only root can become another user for this story");
+        e2e::not_run("only root can become another user for this story");
         return;
     }
     let kit = Kit::start();

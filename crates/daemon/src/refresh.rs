@@ -185,7 +185,7 @@ impl<X: Exchange> Refresher<X> {
         let length = session.map_or(profile.duration.get(), |it| it.lifetime.length());
         due && !profile.keep_warm
             && !self.entry.forced.load(Ordering::Relaxed)
-            && self.entry.urgency() == Urgency::Background
+            && !self.entry.is_followed()
             && schedule::may_sleep(self.entry.idle(now), length)
     }
 

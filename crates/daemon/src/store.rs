@@ -80,8 +80,7 @@ impl Entry {
     /// ordinary hand-out.
     #[must_use]
     pub fn current(&self, minimum_life: Duration, now: BootTime) -> Option<Arc<Session>> {
-        self.last_asked_millis
-            .store(now.as_millis(), Ordering::Relaxed);
+        self.touch(now);
         let snapshot = self.snapshot.borrow();
         // A profile that sleeps serves what it has left, and is woken for the next one.
         if snapshot.next_attempt.is_none() {
@@ -115,7 +114,10 @@ impl Entry {
                 }
             }
         };
-        match timeout(patience, settled).await {
+        let settled = timeout(patience, settled).await;
+        // A caller whose machine slept while it waited is in need now, not when it asked.
+        self.touch(clock.boot());
+        match settled {
             Ok(outcome) => outcome,
             Err(_) => self.snapshot.borrow().best(clock.boot()),
         }
@@ -192,12 +194,24 @@ impl Entry {
         }
     }
 
+    /// Tells whether anybody waits for the next session, or for each: a watch is use,
+    /// however rarely there is news for it.
+    #[must_use]
+    pub fn is_followed(&self) -> bool {
+        self.snapshot.receiver_count() > 0
+    }
+
     /// Counts one hand-out of a session.
     pub fn count_hand_out(&self, session: &Session) {
         // A look before the write: after the first hand-out the line stays shared.
         let first = !session.handed_out.load(Ordering::Relaxed)
             && !session.handed_out.swap(true, Ordering::Relaxed);
         self.counters.hand_out(first);
+    }
+
+    fn touch(&self, now: BootTime) {
+        self.last_asked_millis
+            .store(now.as_millis(), Ordering::Relaxed);
     }
 
     /// Returns how long ago somebody asked.

@@ -1,0 +1,155 @@
+//! A crowd asks for what nobody has yet: bugs of our peers in which each of them made a call.
+
+use std::{
+    io::{Read as _, Write as _},
+    os::unix::net::UnixStream,
+    process::Stdio,
+    thread,
+    time::Duration,
+};
+
+use e2e::Kit;
+use serde_json::{Value, json};
+use stsd_wire::{HEADER, Message as _, Reply, Request, message_length};
+
+use crate::hostile::{connect, hello};
+
+const CROWD: usize = 500;
+
+/// Asks without waiting for the answer.
+fn ask(kit: &Kit) -> UnixStream {
+    let request = Request::Credentials {
+        profile: "oss-upload".into(),
+        minimum_life_millis: 0,
+        patience_millis: 60_000,
+    };
+    let mut stream = connect(kit);
+    stream
+        .write_all(&[&hello()[..], &request.frame().unwrap()].concat())
+        .unwrap();
+    stream
+}
+
+/// Has a crowd ask before anybody can have been answered.
+fn crowd(kit: &Kit) -> Vec<UnixStream> {
+    let _ = e2e::many_files();
+    let crowd = (0..CROWD).map(|_| ask(kit)).collect();
+    let status = kit.client().status().unwrap();
+    assert_eq!(status.profiles[0].hand_outs, 0, "the call ended too early");
+    crowd
+}
+
+fn reply(stream: &mut UnixStream) -> Reply {
+    let mut header = [0; HEADER];
+    stream.read_exact(&mut header).unwrap();
+    let mut message = vec![0; message_length(header).unwrap()];
+    stream.read_exact(&mut message).unwrap();
+    Reply::decode(&message).unwrap()
+}
+
+/// Everybody gets one and the same session.
+fn all_get_it(crowd: Vec<UnixStream>) {
+    let mut keys: Vec<String> = Vec::new();
+    for mut stream in crowd {
+        assert!(matches!(reply(&mut stream), Reply::Hello { .. }));
+        match reply(&mut stream) {
+            Reply::Credentials(it) => keys.push(it.access_key_id),
+            other => panic!("{other:?}"),
+        }
+    }
+    keys.dedup();
+    assert_eq!(keys.len(), 1);
+}
+
+fn it_cost(kit: &Kit, calls: u64) {
+    // A nudge that was left over would be a call now.
+    thread::sleep(Duration::from_millis(300));
+    assert_eq!(kit.calls("AssumeRole"), calls);
+}
+
+fn the_first_call_is_made(kit: &Kit) {
+    kit.wait_until("the first call", || {
+        kit.client().status().unwrap().profiles[0].sts_calls == 1
+    });
+}
+
+fn slow_once(kit: &Kit) {
+    let fault = json!({"kind": "delay", "millis": 4000});
+    kit.fault(&json!({"action": "AssumeRole", "times": 1, "fault": fault}));
+}
+
+/// aws_secretsmanager_agent (now the Workload Credentials Provider): 50 cold requests made
+/// 35 calls. ByteNess/aws-vault #291 and eks-pod-identity-agent #34: hundreds of programs
+/// at once, and throttling.
+#[test]
+fn five_hundred_cold_programs_cost_one_call() {
+    let kit = Kit::start();
+    slow_once(&kit);
+    let _ = e2e::many_files();
+    let start = || {
+        let mut shim = kit.shim_command(&["--patience", "60s", "oss-upload"]);
+        shim.stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let shims: Vec<_> = (0..CROWD).map(|_| start()).collect();
+    let mut keys = Vec::new();
+    for shim in shims {
+        let output = shim.wait_with_output().unwrap();
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{complaint}");
+        assert_eq!(complaint, "");
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        keys.push(document["AccessKeyId"].as_str().unwrap().to_owned());
+    }
+    keys.dedup();
+    assert_eq!(keys.len(), 1, "everybody got the same session");
+    it_cost(&kit, 1);
+}
+
+/// Vault Agent: whoever waits for the first request makes one of its own when that ends
+/// with its client. rolesanywhere-credential-helper PR #200: no single flight at all.
+#[test]
+fn a_crowd_behind_a_killed_first_caller_costs_no_call_more() {
+    let kit = Kit::start();
+    slow_once(&kit);
+    let mut first = kit.shim_command(&["oss-upload"]).spawn().unwrap();
+    the_first_call_is_made(&kit);
+    let crowd = crowd(&kit);
+    first.kill().unwrap();
+    first.wait().unwrap();
+    all_get_it(crowd);
+    it_cost(&kit, 1);
+}
+
+/// Vault Agent: a failed first request is repeated by each of those who waited for it.
+/// steampipe-plugin-alicloud #483: what that does to a throttled account.
+#[test]
+fn a_crowd_behind_a_failed_first_call_shares_the_second() {
+    let kit = Kit::start();
+    kit.sts_fails(&json!({"kind": "hang"}));
+    let first = ask(&kit);
+    the_first_call_is_made(&kit);
+    let mut crowd = crowd(&kit);
+    crowd.push(first);
+    // The call that hung fails now, and the next one is well.
+    kit.heal();
+    all_get_it(crowd);
+    it_cost(&kit, 2);
+}
+
+/// git-credential-cache dies of a client that leaves before it reads its answer, and every
+/// cached secret with it.
+#[test]
+fn waiters_that_leave_take_nothing_from_the_others() {
+    let kit = Kit::start();
+    slow_once(&kit);
+    let first = ask(&kit);
+    the_first_call_is_made(&kit);
+    let mut crowd = crowd(&kit);
+    let stay = crowd.split_off(CROWD / 2);
+    drop((first, crowd));
+    all_get_it(stay);
+    it_cost(&kit, 1);
+}

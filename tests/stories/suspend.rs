@@ -1,0 +1,302 @@
+//! The machine sleeps and wakes up, with real clocks: timers stood still, sessions did not.
+//!
+//! Peers broken by a suspend: aws-vault #222, rossoctl #1899, Leapp #285, win-gpg-agent #14.
+//! The daemon's boot-time clock moves and nobody else's does, so the emulated STS would
+//! still honour what the daemon has to call dead.
+
+use std::{
+    process::{Child, Stdio},
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
+
+use e2e::{BootClock, Kit, UPLOAD};
+use serde_json::{Value, json};
+use stsd_client::{Credentials, ProfileStatus};
+
+/// The daemon looks at its clock after 20 seconds at the latest.
+const TWO_NAPS: Duration = Duration::from_secs(40);
+
+/// A world whose daemon can be suspended.
+struct Laptop {
+    kit: Kit,
+    clock: BootClock,
+}
+
+impl Laptop {
+    /// Starts it, unless this machine cannot; then it says so.
+    fn start(suspends: &[Duration], profile: &str) -> Option<Self> {
+        match BootClock::with_suspends(suspends) {
+            Ok(clock) => Some(Self {
+                kit: Kit::with(&[], profile),
+                clock,
+            }),
+            Err(reason) => {
+                e2e::not_run(&reason);
+                None
+            }
+        }
+    }
+
+    fn suspend(&mut self) {
+        let before = uptime(&self.kit);
+        let length = self.clock.suspend(self.kit.daemon()).as_secs();
+        let moved = uptime(&self.kit) - before;
+        assert!((length..length + 60).contains(&moved), "{length}: {moved}");
+    }
+}
+
+const fn minutes(count: u64) -> Duration {
+    Duration::from_secs(count * 60)
+}
+
+fn uptime(kit: &Kit) -> u64 {
+    kit.client().status().unwrap().uptime_seconds
+}
+
+fn profile(kit: &Kit) -> ProfileStatus {
+    kit.client().status().unwrap().profiles[0].clone()
+}
+
+fn unavailable() -> Value {
+    json!({"kind": "error", "code": "ServiceUnavailable"})
+}
+
+fn key(kit: &Kit) -> String {
+    let document = kit.document(&["oss-upload"]);
+    document["AccessKeyId"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn who_comes_first_after_a_night_gets_a_session_that_lives() {
+    // Just past the session's end; long enough for the profile to have gone to sleep; days.
+    let nights = [minutes(61), minutes(8 * 60), minutes(5 * 24 * 60)];
+    let Some(mut laptop) = Laptop::start(&nights, UPLOAD) else {
+        return;
+    };
+    let mut seen = vec![key(&laptop.kit)];
+    for _ in nights {
+        laptop.suspend();
+        let next = key(&laptop.kit);
+        assert!(!seen.contains(&next), "a dead session was handed out");
+        seen.push(next);
+    }
+}
+
+#[test]
+fn what_died_overnight_is_not_handed_out_while_sts_is_down() {
+    let Some(mut laptop) = Laptop::start(&[minutes(90)], UPLOAD) else {
+        return;
+    };
+    let before = key(&laptop.kit);
+    laptop.kit.sts_fails(&unavailable());
+    laptop.suspend();
+    let kit = &laptop.kit;
+    for _ in 0..5 {
+        let output = kit.shim(&["--patience", "1s", "oss-upload"]);
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(6), "{complaint}");
+        assert!(output.stdout.is_empty());
+        assert!(complaint.contains("ServiceUnavailable"), "{complaint}");
+    }
+    assert_eq!(profile(kit).remaining_seconds, None);
+    kit.heal();
+    let after = kit.document(&["--patience", "60s", "oss-upload"]);
+    assert_ne!(after["AccessKeyId"], json!(before));
+}
+
+#[test]
+fn a_session_that_outlived_the_suspend_is_served_at_once_and_renewed_by_itself() {
+    // A renewal is due between 27 and 33 minutes of 60.
+    let Some(mut laptop) = Laptop::start(&[minutes(40)], UPLOAD) else {
+        return;
+    };
+    let before = key(&laptop.kit);
+    // The renewal must not be what makes the first caller wait.
+    laptop
+        .kit
+        .sts_fails(&json!({"kind": "delay", "millis": 3000}));
+    laptop.suspend();
+    let kit = &laptop.kit;
+    assert_eq!(key(kit), before);
+    kit.wait_within(TWO_NAPS, "a renewal that nobody asks for", || {
+        profile(kit).access_key_id.as_deref() != Some(&before)
+    });
+    // Not the calls: the emulator has not slept, so its clock refuses the daemon's once.
+    assert_eq!(profile(kit).renewals, 2);
+}
+
+#[test]
+fn a_back_off_pause_is_over_when_the_suspend_was_longer() {
+    let warm = format!("{UPLOAD}keep_warm = true\n");
+    let Some(mut laptop) = Laptop::start(&[minutes(10)], &warm) else {
+        return;
+    };
+    let _ = key(&laptop.kit);
+    laptop
+        .kit
+        .sts_fails(&json!({"kind": "throttle", "retry_after_millis": 300_000}));
+    assert_eq!(
+        laptop.kit.ctl(&["refresh", "oss-upload"]).status.code(),
+        Some(6)
+    );
+    laptop.kit.heal();
+    let before = profile(&laptop.kit).sts_calls;
+    laptop.suspend();
+    let kit = &laptop.kit;
+    kit.wait_within(TWO_NAPS, "an attempt after the pause", || {
+        profile(kit).sts_calls > before
+    });
+    kit.wait_until("its success", || profile(kit).last_failure.is_none());
+}
+
+#[test]
+fn who_comes_in_what_was_a_back_off_pause_is_served() {
+    let Some(mut laptop) = Laptop::start(&[minutes(10)], UPLOAD) else {
+        return;
+    };
+    laptop
+        .kit
+        .sts_fails(&json!({"kind": "throttle", "retry_after_millis": 300_000}));
+    let refused = laptop.kit.shim(&["--patience", "1s", "oss-upload"]);
+    assert_eq!(refused.status.code(), Some(6));
+    laptop.kit.heal();
+    laptop.suspend();
+    let _ = key(&laptop.kit);
+    assert_eq!(laptop.kit.calls("AssumeRole"), 2);
+}
+
+/// Longer than the session, and so long that the profile counts as one that nobody uses.
+const AWAY: [Duration; 2] = [minutes(90), minutes(3 * 60)];
+
+/// Has a program wait for the first call, while the machine sleeps for `away`.
+fn wait_through(away: Duration, fault: &Value) -> Option<(Laptop, Child)> {
+    let mut laptop = Laptop::start(&[away], UPLOAD)?;
+    let kit = &laptop.kit;
+    kit.fault(&json!({"action": "AssumeRole", "times": 1, "fault": fault}));
+    let mut waiting = kit.shim_command(&["--patience", "60s", "oss-upload"]);
+    let waiting = waiting.stdout(Stdio::piped()).spawn().unwrap();
+    kit.wait_until("the call is made", || profile(kit).sts_calls == 1);
+    laptop.suspend();
+    Some((laptop, waiting))
+}
+
+/// The program that waited gets what the daemon serves after the second call.
+fn check(kit: &Kit, waiting: Child) {
+    let output = waiting.wait_with_output().unwrap();
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    kit.wait_until("another call", || kit.calls("AssumeRole") == 2);
+    kit.wait_until("its session", || {
+        profile(kit).remaining_seconds > Some(3500)
+    });
+    assert_eq!(json!(profile(kit).access_key_id), document["AccessKeyId"]);
+}
+
+#[test]
+fn a_call_that_hung_through_the_suspend_is_made_again() {
+    for away in AWAY {
+        let Some((laptop, waiting)) = wait_through(away, &json!({"kind": "hang"})) else {
+            return;
+        };
+        laptop.kit.heal();
+        check(&laptop.kit, waiting);
+    }
+}
+
+#[test]
+fn an_answer_that_was_on_its_way_through_the_suspend_is_not_trusted() {
+    for away in AWAY {
+        // Nobody knows whether it was issued before the suspend or after it.
+        let slow = json!({"kind": "delay", "millis": 2000});
+        let Some((laptop, waiting)) = wait_through(away, &slow) else {
+            return;
+        };
+        check(&laptop.kit, waiting);
+    }
+}
+
+#[test]
+fn a_watcher_has_a_session_that_lives_soon_after_a_night() {
+    let nights = [minutes(90), minutes(8 * 60)];
+    let Some(mut laptop) = Laptop::start(&nights, UPLOAD) else {
+        return;
+    };
+    let mut watch = laptop.kit.client().watch("oss-upload").unwrap();
+    let (told, news) = mpsc::channel();
+    thread::spawn(move || {
+        while let Some(Ok(answer)) = watch.next() {
+            if told.send(answer.credentials.access_key_id).is_err() {
+                return;
+            }
+        }
+    });
+    let mut before = news.recv_timeout(TWO_NAPS).unwrap();
+    for night in nights {
+        laptop.suspend();
+        match news.recv_timeout(TWO_NAPS) {
+            Ok(after) => assert_ne!(after, before),
+            Err(error) => panic!("after {night:?} no news: {error}"),
+        }
+        before = key(&laptop.kit);
+    }
+}
+
+/// What a client that keeps asking has seen of one session.
+struct Seen {
+    key: String,
+    /// The daemon's uptime after the answer that first held it.
+    first: u64,
+}
+
+#[test]
+fn a_client_that_keeps_asking_through_many_suspends_never_sees_a_dead_session() {
+    let suspends = [
+        minutes(5),
+        minutes(50),
+        minutes(59),
+        minutes(70),
+        minutes(26 * 60),
+        minutes(1),
+        minutes(3 * 24 * 60),
+        minutes(61),
+        minutes(58),
+    ];
+    let Some(mut laptop) = Laptop::start(&suspends, UPLOAD) else {
+        return;
+    };
+    let client = laptop.kit.client();
+    let asks = Arc::new(());
+    let goes_on = Arc::downgrade(&asks);
+    let asking = thread::spawn(move || {
+        let mut seen: Vec<Seen> = Vec::new();
+        while goes_on.strong_count() > 0 {
+            let asked = client.status().unwrap().uptime_seconds;
+            let answer = client.credentials("oss-upload", Duration::ZERO, Duration::from_secs(10));
+            let Credentials { access_key_id, .. } = answer.unwrap().credentials;
+            let answered = client.status().unwrap().uptime_seconds;
+            match seen.iter().find(|it| it.key == access_key_id) {
+                // It began before it was first seen, and lives for an hour.
+                Some(session) => {
+                    let age = asked.saturating_sub(session.first);
+                    assert!(age <= 3600, "a session of {age} s or more was handed out");
+                }
+                None => seen.push(Seen {
+                    key: access_key_id,
+                    first: answered,
+                }),
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        seen.len()
+    });
+    for _ in suspends {
+        thread::sleep(Duration::from_millis(500));
+        laptop.suspend();
+    }
+    thread::sleep(Duration::from_millis(500));
+    drop(asks);
+    let sessions = asking.join().unwrap();
+    // Four suspends are longer than any session.
+    assert!(sessions >= 5, "only {sessions} sessions");
+}
