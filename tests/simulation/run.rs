@@ -131,6 +131,9 @@ async fn live(plan: Plan) -> Result<Tally, Vec<String>> {
     let began = Instant::now();
     for (at, event) in &plan.events {
         sleep_until(began + *at).await;
+        if matches!(event, Event::Reload(_)) {
+            simulation.crowd_before_a_reload(&mut random).await;
+        }
         simulation.happen(&mut supervisor, event);
     }
     sleep_until(began + plan.length).await;
@@ -195,6 +198,14 @@ impl Simulation {
                 });
             }
         }
+    }
+
+    /// A reload is worth more when somebody waits for what it changes.
+    async fn crowd_before_a_reload(self: &Arc<Self>, random: &mut Rng) {
+        for (index, habit) in self.plan.habits.iter().enumerate().take(6) {
+            tokio::spawn(Arc::clone(self).ask(index, habit.clone(), random.fork()));
+        }
+        sleep(Duration::from_millis(1)).await;
     }
 
     async fn ask_for_ever(self: Arc<Self>, index: usize, habit: Habit, mut random: Rng) {
@@ -298,15 +309,10 @@ impl Simulation {
                 if !self.notes().grants.contains_key(&index) {
                     self.fault(format!("{name}: was removed, and the caller was not told"));
                 }
-                let newest = self.cloud.state().newest.get(&role(index)).cloned();
-                let notes = self.notes();
-                let held = notes.held.get(&index);
-                let held = held.filter(|it| Some(&it.session.access_key_id) == newest.as_ref());
-                let left = |held: &Held| held.session.lifetime.remaining(self.clock.boot());
-                if let Some(left) = held.map(left).filter(|left| !left.is_zero()) {
-                    let what = format!("{name}: refused, though a session lives for {left:?}");
-                    drop(notes);
-                    self.fault(what);
+                if let Some(left) = self.left_of_the_newest(index) {
+                    self.fault(format!(
+                        "{name}: refused, though a session lives for {left:?}"
+                    ));
                 }
                 if let Err(why) = self.may_refuse(asked, now, patience) {
                     self.fault(format!(
@@ -357,6 +363,16 @@ impl Simulation {
             }
             _ => {}
         }
+    }
+
+    /// Returns how long what the profile has handed out last still lives, if that is the
+    /// newest session there is.
+    fn left_of_the_newest(&self, index: usize) -> Option<Duration> {
+        let newest = self.cloud.state().newest.get(&role(index)).cloned()?;
+        let notes = self.notes();
+        let session = &notes.held.get(&index)?.session;
+        let left = session.lifetime.remaining(self.clock.boot());
+        (session.access_key_id == newest && !left.is_zero()).then_some(left)
     }
 
     /// A profile that is used is renewed long before its session ends: who asks again gets

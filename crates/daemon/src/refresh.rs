@@ -21,6 +21,7 @@ use crate::{
     exchange::{Exchange, Issued, Upstream},
     hint,
     schedule::{self, Lifetime},
+    service_time::LONGEST_CALL,
     snapshot::{Cause, Failed, Session},
     store::Entry,
 };
@@ -42,6 +43,8 @@ pub struct Refresher<X> {
     source: SourceCredentials,
     /// Failures in a row.
     failures: u32,
+    /// How long the last call took, suspends included.
+    call_took: Duration,
     /// The kind of failure that was said last, so that it is said once.
     said: Option<String>,
     /// The wall clock less the boot-time clock, when the session was obtained.
@@ -77,6 +80,7 @@ impl<X: Exchange> Refresher<X> {
             jitter,
             source: entry.profile.source.credentials().clone(),
             failures: 0,
+            call_took: Duration::ZERO,
             said: None,
             distance: distance(&*clock),
             wait,
@@ -206,11 +210,12 @@ impl<X: Exchange> Refresher<X> {
         }
     }
 
-    async fn call(&self) -> Result<Session, StsError> {
+    async fn call(&mut self) -> Result<Session, StsError> {
         self.wait_for_budget().await;
         let began = self.clock.boot();
         self.entry.begin(began);
         let answer = self.upstream.call(&self.entry.profile, &self.source).await;
+        self.call_took = self.clock.boot().since(began);
         let session = answer.and_then(|answer| self.accept(answer, began));
         if let Err(error) = &session {
             self.entry.counters.failure(error);
@@ -348,6 +353,10 @@ impl<X: Exchange> Refresher<X> {
         let now = self.clock.boot();
         let session = self.entry.snapshot().session;
         let remaining = session.map(|session| session.lifetime.remaining(now));
+        if self.call_took > LONGEST_CALL {
+            // It failed in a world that was left behind; this one has not been tried yet.
+            self.failures = 0;
+        }
         self.failures = self.failures.saturating_add(1);
         let (cause, hint) = hint::of(error);
         let random = fastrand::f64();
@@ -392,4 +401,112 @@ fn distance(clock: &dyn Clock) -> SignedDuration {
     let boot = clock.boot().since(BootTime::default());
     let wall = clock.wall().duration_since(jiff::Timestamp::UNIX_EPOCH);
     wall - SignedDuration::try_from(boot).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use jiff::Timestamp;
+    use stsd_sts::{AssumeRole, RoleSession, SecretText};
+
+    use super::*;
+    use crate::{
+        budget::Budget,
+        clock::SystemClock,
+        config::Profile,
+        profile::{NameParts, ProfileName, RoleArn, RoleSessionName, SessionDuration},
+        source::Source,
+    };
+
+    const NOON: Timestamp = Timestamp::constant(1_795_003_200, 0);
+
+    struct Nobody;
+
+    impl Exchange for Nobody {
+        async fn assume_role(
+            &self,
+            _: &SourceCredentials,
+            _: AssumeRole<'_>,
+            _: Timestamp,
+        ) -> Result<RoleSession, StsError> {
+            std::future::pending().await
+        }
+    }
+
+    fn refresher() -> Refresher<Nobody> {
+        let name = ProfileName::new("oss-upload").unwrap();
+        let parts = NameParts {
+            user: "user".into(),
+            host: "host".into(),
+            pid: 1,
+        };
+        let profile = Profile {
+            source: Source::AccessKey {
+                file: PathBuf::new(),
+                credentials: SourceCredentials {
+                    access_key_id: "LTAI".into(),
+                    access_key_secret: SecretText::from("secret".to_owned()),
+                    security_token: None,
+                },
+            },
+            role_arn: RoleArn::new("acs:ram::1:role/oss-upload").unwrap(),
+            role_session_name: RoleSessionName::expand("{user}", &parts, &name).unwrap(),
+            duration: SessionDuration::new("1h").unwrap(),
+            policy: None,
+            external_id: None,
+            source_identity: None,
+            keep_warm: false,
+            name,
+        };
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let budget = Arc::new(Budget::new(1, clock.boot()));
+        let upstream = Upstream::new(Nobody, Arc::clone(&clock), budget);
+        let entry = Arc::new(Entry::new(Arc::new(profile)));
+        Refresher::new(entry, Arc::new(upstream), clock, 0.5)
+    }
+
+    /// What becomes of an answer that says it was issued `at`, when an hour was asked for.
+    fn check(at: Timestamp, expiration: Timestamp, expected: Result<u64, &str>) {
+        let refresher = refresher();
+        let issued = Issued {
+            session: RoleSession {
+                access_key_id: "STS.X".into(),
+                access_key_secret: SecretText::from("secret".to_owned()),
+                security_token: SecretText::from("token".to_owned()),
+                expiration,
+                server_date: Some(at),
+                request_id: "R".into(),
+            },
+            at,
+        };
+        let accepted = refresher.accept(issued, refresher.clock.boot());
+        let accepted = accepted.map(|it| it.lifetime.length().as_secs());
+        let accepted = accepted.map_err(|error| error.to_string());
+        match (&accepted, expected) {
+            (Ok(length), Ok(expected)) => assert_eq!(*length, expected, "{at} {expiration}"),
+            (Err(error), Err(expected)) => assert!(error.contains(expected), "{error}"),
+            _ => panic!("{at} {expiration}: {accepted:?}"),
+        }
+    }
+
+    #[test]
+    fn no_answer_gives_a_session_more_life_than_was_asked() {
+        let minutes = SignedDuration::from_mins;
+        check(NOON, NOON + minutes(60), Ok(3599));
+        check(NOON, NOON + minutes(15), Ok(899));
+        // A `Date` that is behind by four minutes.
+        check(NOON - minutes(4), NOON + minutes(60), Ok(3599));
+        check(NOON, NOON + minutes(66), Err("much longer than was asked"));
+        check(NOON, NOON, Err("ended already"));
+        check(
+            NOON,
+            NOON + SignedDuration::from_secs(1),
+            Err("ended already"),
+        );
+        check(NOON, Timestamp::MAX, Err("much longer than was asked"));
+        check(NOON, Timestamp::MIN, Err("ended already"));
+        check(Timestamp::MAX, NOON, Err("ended already"));
+        check(Timestamp::MIN, NOON, Err("much longer than was asked"));
+    }
 }

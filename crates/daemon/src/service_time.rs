@@ -16,8 +16,8 @@ use crate::clock::BootTime;
 /// How far two answers may differ and still come from clocks that agree.
 const AGREEMENT: SignedDuration = SignedDuration::from_secs(60);
 
-/// No call takes longer while the machine is awake.
-const LONGEST_CALL: Duration = Duration::from_secs(60);
+/// No call to STS takes longer while the machine is awake; a longer one slept on the way.
+pub const LONGEST_CALL: Duration = Duration::from_secs(60);
 
 /// What `Date` leaves out.
 const ROUNDING: SignedDuration = SignedDuration::from_secs(1);
