@@ -3,6 +3,7 @@
 mod connection;
 mod convert;
 mod inbox;
+mod probe;
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -14,6 +15,8 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
+
+pub use probe::probe;
 
 use crate::{
     access::Access,
@@ -55,10 +58,21 @@ pub struct Service {
     pub started: BootTime,
 }
 
-/// Serves until `stop`, then lets the connections end within a bound.
-pub async fn serve(listeners: Vec<UnixListener>, service: Arc<Service>, stop: CancellationToken) {
+/// Serves on all listeners that come until `stop`, then lets the connections end within a
+/// bound.
+pub async fn serve(
+    mut listeners: mpsc::Receiver<UnixListener>,
+    service: Arc<Service>,
+    stop: CancellationToken,
+) {
     let connections = TaskTracker::new();
-    for listener in listeners {
+    loop {
+        let listener = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            Some(listener) = listeners.recv() => listener,
+            else => break,
+        };
         let accepting = accept(
             listener,
             Arc::clone(&service),
