@@ -25,7 +25,8 @@ use std::{
 pub use connection::Watch;
 pub use error::Error;
 pub use stsd_wire::{
-    Credentials, Failure, FailureCount, FailureKind, LastFailure, ProfileStatus, SecretText, Status,
+    Credentials, Failure, FailureCount, FailureKind, LastFailure, ProfileStatus, Protection,
+    SecretText, Status,
 };
 
 use connection::{Connection, now};
@@ -108,12 +109,12 @@ impl Client {
                 minimum_life_millis: millis(minimum_life),
                 patience_millis: millis(left - TRAVEL.min(left / 10)),
             };
-            match self.ask(&request, left) {
+            match self.ask(&request, left).and_then(answer) {
                 Err(error) if error.is_of_a_restart() && left > pause => {
                     thread::sleep(pause);
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
-                outcome => return answer(outcome?),
+                outcome => return outcome,
             }
         }
     }

@@ -49,6 +49,7 @@ use clock::Clock;
 use config::{Config, Mistakes};
 use exchange::Exchange;
 use handover::Restored;
+use harden::Protection;
 use server::Service;
 use store::Store;
 use supervise::{Connect, Setting, Supervisor};
@@ -73,6 +74,8 @@ pub struct World<X> {
     pub access: Access,
     /// What a human wants.
     pub wishes: Wishes,
+    /// What the process has given up.
+    pub protections: Vec<Protection>,
     /// Sessions that another process of ours has left.
     pub restored: Restored,
     /// Where sessions wait for a process that comes after us, if anywhere.
@@ -119,6 +122,7 @@ pub async fn run<X: Exchange>(
         clock: Arc::clone(&world.clock),
         access: world.access,
         reload,
+        protections: world.protections,
         config_path: config.path.display().to_string(),
         started: world.clock.boot(),
     });

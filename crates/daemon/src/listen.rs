@@ -63,6 +63,17 @@ pub struct Handed {
     pub sessions: Vec<File>,
 }
 
+impl Handed {
+    /// Returns where we have to be able to write: a socket of our own is made again when it
+    /// is taken away, and taken away in the end.
+    #[must_use]
+    pub fn writable(&self) -> Vec<PathBuf> {
+        let place = self.place.as_ref();
+        let directory = place.and_then(|place| place.path().parent());
+        directory.into_iter().map(Path::to_owned).collect()
+    }
+}
+
 /// The name under which a program that takes our place inherits a socket of our own.
 pub const OWN: &str = "own";
 

@@ -60,12 +60,14 @@ fn check(options: &options::Options) -> Result<()> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn run(options: &options::Options) -> Result<()> {
-    harden::at_start();
+    let mut protections = harden::at_start();
     let successor = Successor::find().context("this program cannot be found")?;
     let parts = options::name_parts()?;
     let config = config::load(&options.config, &parts)?;
     let wishes = signals::watch().context("signals cannot be watched")?;
     let mut handed = listen::open(options)?;
+    protections.push(harden::confine(&handed.writable()));
+    harden::report(&protections);
     let clock = Arc::new(SystemClock);
     let left = std::mem::take(&mut handed.sessions);
     let restored = handover::restore(left, &*clock);
@@ -87,6 +89,7 @@ async fn run(options: &options::Options) -> Result<()> {
         machine: options::machine_id(),
         access: options.access(),
         wishes,
+        protections,
         restored,
         keep: Manager::is_there().then(|| Box::new(Manager::default().keeper()) as Keep),
         check_successor: Box::new(move || tried.check()),

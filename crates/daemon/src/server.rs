@@ -23,6 +23,7 @@ use crate::{
     budget::Budget,
     clock::{BootTime, Clock},
     config::Mistakes,
+    harden::Protection,
     peer::Peer,
     store::Store,
 };
@@ -52,6 +53,8 @@ pub struct Service {
     pub access: Access,
     /// Where a wish to reload goes.
     pub reload: mpsc::Sender<ReloadRequest>,
+    /// What the process has given up, for status.
+    pub protections: Vec<Protection>,
     /// The configuration's path, for status.
     pub config_path: String,
     /// When the daemon started.
