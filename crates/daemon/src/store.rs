@@ -59,13 +59,11 @@ impl Entry {
     }
 
     /// Makes the place of a profile that a reload has changed. What was counted goes on;
-    /// `session`, if it grants what the new profile grants, is served until its renewal,
-    /// which comes at once.
+    /// `session`, if it grants what the new profile grants, is served until its renewal.
     #[must_use]
     pub fn succeeding(profile: Arc<Profile>, old: &Self, session: Option<Arc<Session>>) -> Self {
         let last_asked = old.last_asked_millis.load(Ordering::Relaxed);
         Self {
-            forced: AtomicBool::new(session.is_some()),
             counters: Arc::clone(&old.counters),
             last_asked_millis: AtomicU64::new(last_asked),
             snapshot: watch::Sender::new(Snapshot {
@@ -288,6 +286,28 @@ impl Store {
             return outcome;
         }
         Outcome::Removed
+    }
+
+    /// Asks for a renewal of a profile now, and waits until an attempt that begins from now
+    /// on has ended, whatever a reload changes meanwhile.
+    ///
+    /// # Errors
+    /// As [`Entry::refresh`]; [`Outcome::Removed`] means that there is no such profile.
+    pub async fn refresh(
+        &self,
+        profile: &str,
+        patience: Duration,
+        clock: &dyn Clock,
+    ) -> Result<(), Outcome> {
+        let began = clock.boot();
+        while let Some(entry) = self.find(profile) {
+            let left = patience.saturating_sub(clock.boot().since(began));
+            match entry.refresh(left, clock).await {
+                Err(Outcome::Removed) => {}
+                outcome => return outcome,
+            }
+        }
+        Err(Outcome::Removed)
     }
 
     /// Returns the place of a profile.

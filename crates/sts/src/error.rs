@@ -166,9 +166,9 @@ impl StsError {
             };
         };
         let mut refusal = Refusal {
-            code: printable(&body.code, 80),
+            code: printable(&without_secrets(&body.code, signed, secrets), 80),
             message: without_secrets(&body.message, signed, secrets),
-            request_id: printable(&body.request_id, 64),
+            request_id: printable(&without_secrets(&body.request_id, signed, secrets), 64),
             http_status,
         };
         match refusal.code.as_str() {

@@ -222,13 +222,14 @@ impl Connection<'_> {
     }
 
     async fn refresh(&mut self, profile: &str, patience: Duration) -> Reply {
-        let entry = match self.find(profile) {
-            Ok(entry) => entry,
-            Err(failure) => return Reply::Failure(failure),
-        };
+        if let Err(failure) = self.find(profile) {
+            return Reply::Failure(failure);
+        }
+        let (store, clock) = (&self.service.store, &*self.service.clock);
         let patience = patience.min(LONGEST_PATIENCE);
-        match entry.refresh(patience, &*self.service.clock).await {
+        match store.refresh(profile, patience, clock).await {
             Ok(()) => Reply::Done,
+            Err(Outcome::Removed) => Reply::Failure(convert::unknown_profile(profile)),
             Err(instead) => Reply::Failure(convert::unserved(&instead)),
         }
     }
