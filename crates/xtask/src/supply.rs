@@ -101,11 +101,11 @@ fn locked(folder: &str, rules: &Rules) -> Outcome {
     }
     let count = versions.len();
     say(&format!(
-        "{folder}: {count} packages, all from crates.io, none banned"
+        "{folder}/Cargo.lock: {count} packages, all from crates.io, none banned"
     ));
     for (name, versions) in versions.iter().filter(|(_, versions)| versions.len() > 1) {
         say(&format!(
-            "{folder}: {name} is there as {}",
+            "{folder}/Cargo.lock: {name} is there as {}",
             versions.join(", ")
         ));
     }
@@ -121,7 +121,11 @@ fn licences(folder: &str, rules: &Rules) -> Outcome {
     let text = String::from_utf8_lossy(&output.stdout);
     let packages: BTreeSet<_> = text.lines().filter(|line| !line.is_empty()).collect();
     if !output.status.success() || packages.is_empty() {
-        return Err(format!("cargo tree says nothing of {manifest}"));
+        // The likeliest reason: the fuzz targets are to be built with what ships.
+        return Err(format!(
+            "cargo tree says nothing of {manifest}; after a change of dependencies, run \
+             `cp Cargo.lock fuzz/ && cargo tree --manifest-path fuzz/Cargo.toml`"
+        ));
     }
     for package in packages {
         let (name, licence) = package.rsplit_once('|').unwrap_or((package, ""));
@@ -133,7 +137,7 @@ fn licences(folder: &str, rules: &Rules) -> Outcome {
             ));
         }
     }
-    say(&format!("{folder}: every licence is allowed"));
+    say(&format!("{manifest}: every licence is allowed"));
     Ok(())
 }
 
@@ -143,4 +147,31 @@ fn first_quoted(line: &str) -> Option<String> {
 
 fn read(path: &str) -> Result<String, String> {
     fs::read_to_string(root().join(path)).map_err(|error| format!("{path}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Rules;
+
+    #[test]
+    fn every_part_of_a_licence_needs_an_alternative_that_is_allowed() {
+        let rules = Rules::read().unwrap();
+        assert!(rules.banned.iter().any(|name| name == "openssl"));
+        let check = |package: &str, licence: &str, allowed| {
+            assert_eq!(
+                rules.allow(package, licence),
+                allowed,
+                "{package} {licence}"
+            );
+        };
+        check("a", "MIT", true);
+        check("a", "MIT/Apache-2.0", true);
+        check("a", "Unlicense OR MIT", true);
+        check("a", "(MIT OR Apache-2.0) AND Unicode-3.0", true);
+        check("a", "Apache-2.0 AND OpenSSL", false);
+        check("a", "GPL-3.0-only", false);
+        check("a", "", false);
+        check("libfuzzer-sys", "(MIT OR Apache-2.0) AND NCSA", true);
+        check("a", "(MIT OR Apache-2.0) AND NCSA", false);
+    }
 }
