@@ -78,6 +78,12 @@ fn each_mistake_is_named_with_its_place() {
         5,
         &["a name is"],
     );
+    check(
+        &kit,
+        &UPLOAD.replace("oss-upload]", "\"a\\nb\\u001b[2J\"]"),
+        5,
+        &["profile.a b [2J: a name is"],
+    );
     check(&kit, "", 1, &["no profile"]);
     check(&kit, "[profile", 5, &["hint"]);
 

@@ -141,19 +141,20 @@ struct RawProfile {
 /// # Errors
 /// [`Mistakes`], as many as could be found.
 pub fn load(path: &Path, parts: &NameParts) -> Result<Config, Mistakes> {
-    let mut reader = Reader {
-        path,
-        text: String::new(),
-        mistakes: Vec::new(),
-    };
-    let hint = "write it as docs/configuration.md shows, or set STSD_CONFIG";
     match read(path) {
-        Ok(text) => reader.text = text,
-        Err(error) => reader.mistake(0, "", &format!("cannot be read: {error}"), hint),
+        Ok(text) => parse(text, path, parts),
+        Err(error) => {
+            let mut reader = Reader::new(path, String::new());
+            let hint = "write it as docs/configuration.md shows, or set STSD_CONFIG";
+            reader.mistake(0, "", &format!("cannot be read: {error}"), hint);
+            Err(Mistakes(reader.mistakes))
+        }
     }
-    if !reader.mistakes.is_empty() {
-        return Err(Mistakes(reader.mistakes));
-    }
+}
+
+/// Checks the text of a configuration that stands at `path`, with all the files it names.
+pub(crate) fn parse(text: String, path: &Path, parts: &NameParts) -> Result<Config, Mistakes> {
+    let mut reader = Reader::new(path, text);
     match toml::from_str::<Raw>(&reader.text) {
         Ok(raw) => reader.config(raw, parts),
         Err(error) => {
@@ -185,7 +186,15 @@ struct Reader<'a> {
     mistakes: Vec<Mistake>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(path: &'a Path, text: String) -> Self {
+        Self {
+            path,
+            text,
+            mistakes: Vec::new(),
+        }
+    }
+
     fn config(mut self, raw: Raw, parts: &NameParts) -> Result<Config, Mistakes> {
         let endpoint = self.endpoint(&raw);
         let calls_per_second = self.calls_per_second(raw.sts_calls_per_second.as_ref());
@@ -390,8 +399,8 @@ impl Reader<'_> {
         self.mistakes.push(Mistake {
             file: self.path.to_owned(),
             line: 1 + before.matches('\n').count(),
-            key: key.to_owned(),
-            problem: problem.to_owned(),
+            key: one_line(key),
+            problem: one_line(problem),
             hint: hint.to_owned(),
         });
     }
@@ -421,11 +430,15 @@ fn key_at(text: &str, at: usize) -> String {
 /// The parser quotes values that have the wrong type, and a misplaced value may be a secret.
 fn without_values(message: &str) -> String {
     let wrong = message.starts_with("invalid type") || message.starts_with("invalid value");
-    let text = match message.rsplit_once(", expected") {
+    match message.rsplit_once(", expected") {
         Some((_, expected)) if wrong => format!("a value of the wrong type, expected{expected}"),
         _ => message.to_owned(),
-    };
-    text.replace('\n', " ")
+    }
+}
+
+/// A quoted name may hold anything, and a mistake goes to logs and terminals.
+fn one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
 }
 
 impl fmt::Display for Mistake {

@@ -32,6 +32,37 @@ pub mod store;
 pub mod successor;
 pub mod supervise;
 
+/// What the fuzz targets reach and nobody else may: the readers of foreign text, without
+/// the files around them. Built with `--cfg fuzzing` only.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    use std::path::Path;
+
+    use stsd_sts::SourceCredentials;
+
+    use crate::{
+        config::{self, Config, Mistakes},
+        profile::NameParts,
+        source,
+    };
+
+    /// Checks the text of a configuration that stands at `path`.
+    ///
+    /// # Errors
+    /// As [`config::load`].
+    pub fn configuration(text: &str, path: &Path, parts: &NameParts) -> Result<Config, Mistakes> {
+        config::parse(text.to_owned(), path, parts)
+    }
+
+    /// Checks the text of a key file.
+    ///
+    /// # Errors
+    /// As [`source::Source::access_key_file`].
+    pub fn key_file(text: &str) -> Result<SourceCredentials, source::KeyFileError> {
+        source::access_key::parse(text)
+    }
+}
+
 use std::{io, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use stsd_sts::StsError;
