@@ -130,6 +130,7 @@ impl WantedProfile {
             external_id: Some(format!("grant-{}", self.grant)),
             source_identity: None,
             keep_warm: self.keep_warm,
+            allow: Vec::new(),
             name,
         }
     }

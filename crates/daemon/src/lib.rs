@@ -7,6 +7,7 @@
 //! environment and signals.
 
 pub mod access;
+pub mod audit;
 pub mod budget;
 pub mod clock;
 pub mod config;
@@ -39,9 +40,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use access::Access;
+use audit::{Audit, AuditFile};
 use budget::Budget;
 use clock::Clock;
-use config::{Config, Mistakes};
+use config::{Config, Mistake, Mistakes};
 use exchange::Exchange;
 use server::Service;
 use store::Store;
@@ -63,16 +65,31 @@ pub struct World<X> {
     pub hangup: Arc<Notify>,
 }
 
+/// Why the daemon cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The way to STS cannot even be set up.
+    #[error(transparent)]
+    Sts(#[from] StsError),
+    /// What the configuration asks for cannot be had.
+    #[error(transparent)]
+    Config(#[from] Mistakes),
+}
+
 /// Runs the daemon on `config` until `stop`, then lets its connections end.
 ///
 /// # Errors
-/// [`StsError`] when the way to STS cannot even be set up.
+/// [`RunError`], before anybody is served.
 pub async fn run<X: Exchange>(
     config: Config,
     listeners: Vec<UnixListener>,
     world: World<X>,
     stop: CancellationToken,
-) -> Result<(), StsError> {
+) -> Result<(), RunError> {
+    let access = world.access;
+    let audit = Arc::new(Audit::new(Arc::clone(&world.clock)));
+    audit.write_to(open_audit(&config)?);
+    access.warn_of_closed(&config);
     let store = Arc::new(Store::default());
     let (reload, mut reloads) = mpsc::channel(16);
     let budget = Arc::new(Budget::new(config.sts_calls_per_second, world.clock.boot()));
@@ -80,7 +97,8 @@ pub async fn run<X: Exchange>(
         store: Arc::clone(&store),
         budget: Arc::clone(&budget),
         clock: Arc::clone(&world.clock),
-        access: world.access,
+        access,
+        audit: Arc::clone(&audit),
         reload,
         config_path: config.path.display().to_string(),
         started: world.clock.boot(),
@@ -89,18 +107,25 @@ pub async fn run<X: Exchange>(
     supervisor.apply(config)?;
 
     let serving = server::serve(listeners, service, stop.clone());
-    tokio::pin!(serving);
+    let summing_up = audit.keep_summing_up();
+    tokio::pin!(serving, summing_up);
     loop {
         let answer = tokio::select! {
             () = &mut serving => break,
+            () = &mut summing_up => continue,
             () = world.hangup.notified() => None,
             Some(answer) = reloads.recv() => Some(answer),
         };
         let outcome = (world.load)().and_then(|config| {
             let path = config.path.clone();
+            // Opened anew each time: whoever has moved the old one away wants that.
+            let audit_file = open_audit(&config)?;
+            access.warn_of_closed(&config);
             supervisor
                 .apply(config)
-                .map_err(|error| Mistakes::whole_file(&path, "endpoint", &error.to_string()))
+                .map_err(|error| Mistakes::whole_file(&path, "endpoint", &error.to_string()))?;
+            audit.write_to(audit_file);
+            Ok(())
         });
         match &outcome {
             Ok(()) => info!("configuration read again"),
@@ -111,5 +136,22 @@ pub async fn run<X: Exchange>(
         }
     }
     supervisor.stop().await;
+    audit.sum_up();
     Ok(())
+}
+
+fn open_audit(config: &Config) -> Result<Option<AuditFile>, Mistakes> {
+    let Some(named) = &config.audit_file else {
+        return Ok(None);
+    };
+    let opened = AuditFile::open(&named.path);
+    opened.map(Some).map_err(|error| {
+        Mistakes(vec![Mistake {
+            file: config.path.clone(),
+            line: named.line,
+            key: "audit.file".to_owned(),
+            problem: error.to_string(),
+            hint: error.hint().to_owned(),
+        }])
+    })
 }
