@@ -101,6 +101,7 @@ impl Wanted {
             path: PathBuf::from("simulated.toml"),
             endpoint: Endpoint::custom("http://127.0.0.1:1").unwrap(),
             sts_calls_per_second: calls_per_second,
+            audit_file: None,
             profiles: self.0.iter().map(make).collect(),
         }
     }

@@ -304,6 +304,10 @@ impl Simulation {
                 }
                 return;
             }
+            Outcome::NotAllowed => {
+                self.fault(format!("{name}: refused, though everybody may have it"));
+                return;
+            }
             Outcome::Failed(_) | Outcome::NotYet(_) => {
                 self.must_have_been_told_at_once(&name, outcome, asked);
                 if !self.notes().grants.contains_key(&index) {
