@@ -156,6 +156,16 @@ impl Drop for Impostor<'_> {
     }
 }
 
+/// A process that does not outlive its story.
+struct Victim(Child);
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 #[ignore = "a part that other stories play"]
 #[expect(
@@ -244,7 +254,7 @@ fn a_number_that_was_used_again_does_not_lend_its_unit() {
     let mut impostor = Impostor::connect(&machine.kit, STRANGER, "stay");
     let number = impostor.process.id();
     impostor.ends();
-    let Some(mut victim) = with_number(number, || {
+    let Some(_victim) = with_number(number, || {
         unit.inside(Path::new("/bin/sleep"), &["60"]).spawn()
     }) else {
         e2e::not_run("the kernel does not give a number away a second time on request here");
@@ -255,8 +265,6 @@ fn a_number_that_was_used_again_does_not_lend_its_unit() {
         .kit
         .wait_until("the victim is in its unit", || cgroup().contains(&name));
     impostor.is_refused();
-    victim.kill().unwrap();
-    victim.wait().unwrap();
 }
 
 #[test]
@@ -283,15 +291,13 @@ fn a_program_that_a_peer_becomes_does_not_lend_its_group() {
 }
 
 /// Starts a process that gets a number, if that can be had.
-fn with_number(number: u32, start: impl Fn() -> io::Result<Child>) -> Option<Child> {
+fn with_number(number: u32, start: impl Fn() -> io::Result<Child>) -> Option<Victim> {
     for _ in 0..500 {
         fs::write("/proc/sys/kernel/ns_last_pid", (number - 1).to_string()).ok()?;
-        let mut child = start().unwrap();
-        if child.id() == number {
-            return Some(child);
+        let victim = Victim(start().unwrap());
+        if victim.0.id() == number {
+            return Some(victim);
         }
-        let _ = child.kill();
-        let _ = child.wait();
     }
     None
 }
