@@ -3,7 +3,7 @@
 //!
 //! Events go to the log, under the target `audit`, and to a file if the configuration names
 //! one. A peer that asks in a loop floods neither: beyond a burst its events are counted and
-//! summed up, see [`limit`]. What a peer chose (names, paths, units) is cut to a length and
+//! summed up, see `audit/limit.rs`. What a peer chose (names, paths, units) is cut to a length and
 //! has its control characters escaped.
 
 mod file;
