@@ -279,7 +279,7 @@ impl Simulation {
         let name = name(index);
         let answer = self
             .store
-            .hand_out(&name, minimum_life, patience, &*self.clock);
+            .hand_out(&name, minimum_life, patience, &*self.clock, |_| true);
         // Some leave while they wait; that must not matter to the others.
         let stays = if random.u8(..20) == 0 {
             patience.mul_f64(random.f64())
@@ -343,6 +343,10 @@ impl Simulation {
                         "{name}: is there, and the caller was told it is not"
                     ));
                 }
+                return;
+            }
+            Outcome::NotAllowed => {
+                self.fault(format!("{name}: refused, though everybody may have it"));
                 return;
             }
             Outcome::Failed(_) | Outcome::NotYet(_) => {

@@ -500,6 +500,7 @@ mod tests {
             external_id: None,
             source_identity: None,
             keep_warm: false,
+            allow: Vec::new(),
             name,
         };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);

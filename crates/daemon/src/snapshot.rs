@@ -97,6 +97,8 @@ pub enum Outcome {
     NotYet(&'static str),
     /// The profile was removed or changed by a reload; look it up again.
     Removed,
+    /// This caller may not have the profile, or not any more.
+    NotAllowed,
 }
 
 impl Snapshot {

@@ -258,16 +258,21 @@ impl Store {
     /// Hands out a session of a profile that lives at least `minimum_life`: from memory
     /// where there is one, else after waiting for `patience` at the most. A reload that
     /// changes the profile meanwhile costs the caller nothing but the wait;
-    /// [`Outcome::Removed`] means that there is no such profile.
+    /// [`Outcome::Removed`] means that there is no such profile. `allowed` is asked again
+    /// after each reload that the caller waits through, and before anything is done for it.
     pub async fn hand_out(
         &self,
         profile: &str,
         minimum_life: Duration,
         patience: Duration,
         clock: &dyn Clock,
+        allowed: impl Fn(&Profile) -> bool,
     ) -> Outcome {
         let began = clock.boot();
         while let Some(entry) = self.find(profile) {
+            if !allowed(&entry.profile) {
+                return Outcome::NotAllowed;
+            }
             let now = clock.boot();
             let outcome = match entry.current(minimum_life, now) {
                 Some(session) => Outcome::Ready(session),
@@ -281,7 +286,7 @@ impl Store {
                 Outcome::Ready(session) | Outcome::Short(session) => {
                     entry.count_hand_out(session);
                 }
-                Outcome::Failed(_) | Outcome::NotYet(_) => {}
+                Outcome::Failed(_) | Outcome::NotYet(_) | Outcome::NotAllowed => {}
             }
             return outcome;
         }
