@@ -38,6 +38,15 @@ within() {
     "$@"
 }
 
+# The daemon, for scripts that say with a function show whose.
+pid() { show service MainPID; }
+another_pid() { [ "$(pid)" != "$1" ] && [ "$(pid)" != 0 ]; }
+# To process 0 it would go to ourselves.
+send() {
+    [ "$2" -gt 1 ] || { echo "there is no daemon to send SIG$1 to" && return 1; }
+    kill "-$1" "$2"
+}
+
 milliseconds() { echo $(($(date +%s%N) / 1000000)); }
 
 # The calls of AssumeRole that the emulated cloud has seen, whatever came of them. Written

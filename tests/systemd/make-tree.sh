@@ -6,7 +6,7 @@
 #   trixie        systemd 257
 #
 # Needs root, mmdebstrap and the mirror that this machine's apt uses. A tree that is there
-# already is kept. 77 means that there is no tree, and the last line says why.
+# already is kept, unless it was made of other packages. 77 means that there is no tree, and the last line says why.
 set -u
 name=${1:?a name} tree=${2:?a directory}
 
@@ -16,7 +16,8 @@ not_run() {
 }
 
 [ "$(id -u)" = 0 ] || not_run "making a Debian tree needs root"
-if [ -e "$tree/complete" ]; then exit 0; fi
+packages=systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,procps,ca-certificates
+if [ "$(cat "$tree/complete" 2>/dev/null)" = "$packages" ]; then exit 0; fi
 command -v mmdebstrap >/dev/null || not_run "mmdebstrap is not installed"
 mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 2>/dev/null |
     grep -v -e security -e '\.com' | sort -u | head -n 1)
@@ -29,7 +30,6 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"; [ -e "$tree/complete" ] || rm -rf "$tree"' EXIT
 trap 'exit 130' INT TERM HUP
 
-packages=systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,procps
 options=(--quiet --variant=minbase --include="$packages"
     --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*'
     --dpkgopt='path-exclude=/usr/share/locale/*'
@@ -52,5 +52,5 @@ bookworm-bpo)
     exit 2
     ;;
 esac || not_run "the tree cannot be made: $(tail -n 1 "$work/log")"
-touch "$tree/complete"
+echo "$packages" >"$tree/complete"
 chroot "$tree/root" systemctl --version | head -n 1

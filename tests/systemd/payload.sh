@@ -14,20 +14,20 @@ for _ in $(seq 100); do
 done
 
 # As an ordinary user with a manager of their own; no login is needed, as with linger.
-as_user() {
-    setpriv --reuid 31500 --regid 31500 --clear-groups -- env -i \
-        XDG_RUNTIME_DIR=/run/user/31500 HOME=/home/stsd-lab USER=stsd-lab LOGNAME=stsd-lab \
-        DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/31500/bus PATH=/usr/bin:/bin \
-        LANG=C.UTF-8 SYSTEMD_COLORS=0 SYSTEMD_PAGER= \
-        STSD_LAB_FULL="$STSD_LAB_FULL" STSD_LAB_TYPE="$STSD_LAB_TYPE" "$@"
-}
+as_user=(setpriv --reuid 31500 --regid 31500 --clear-groups -- env -i
+    XDG_RUNTIME_DIR=/run/user/31500 HOME=/home/stsd-lab USER=stsd-lab LOGNAME=stsd-lab
+    DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/31500/bus PATH=/usr/bin:/bin
+    LANG=C.UTF-8 SYSTEMD_COLORS=0 SYSTEMD_PAGER=
+    STSD_LAB_FULL="$STSD_LAB_FULL" STSD_LAB_TYPE="$STSD_LAB_TYPE")
 
 passed=0 failed=0
 part() {
     local log=/run/stsd-part
     echo "-- $1"
     shift
-    "$@" 2>&1 | tee "$log"
+    timeout -k 2 "${STSD_LAB_PART:-60}" "$@" 2>&1 | tee "$log"
+    # For whoever has to find out why; nothing of it is judged here.
+    journalctl --quiet --no-pager --output=short-precise >/results/journal 2>&1
     local sums
     sums=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$log" | tail -n 1)
     # A part that died has not passed.
@@ -42,7 +42,8 @@ part() {
 }
 
 part "the units themselves" bash $tests/units.sh
-part "a user's daemon" as_user bash $tests/user.sh
+part "a user's daemon" "${as_user[@]}" bash $tests/user.sh
+[ -z "${STSD_LAB_STOP:-}" ] || exit 1
 part "what root sees of it" bash $tests/outside.sh
 part "no user namespaces for users" bash $tests/no-namespaces.sh
 part "the machine's daemon" bash $tests/system.sh

@@ -7,8 +7,6 @@ mine=/etc/systemd/system
 
 show() { systemctl show -P "$2" "stsd.$1"; }
 active() { is "stsd.$1" "$(systemctl is-active "stsd.$1")" "$2"; }
-pid() { show service MainPID; }
-another_pid() { [ "$(pid)" != "$1" ] && [ "$(pid)" != 0 ]; }
 as() { setpriv --reuid "$1" --regid "$1" --clear-groups -- "${@:2}"; }
 # No rule allows anybody anything, so a clear refusal is the answer that a daemon gives.
 refused() {
@@ -63,8 +61,7 @@ check "reload" reload
 killed() {
     local old
     old=$(pid)
-    kill -KILL "$old"
-    within 10 another_pid "$old" && refused 31500
+    send KILL "$old" && within 10 another_pid "$old" && refused 31500
 }
 check "kill -9: back" killed
 
@@ -72,7 +69,7 @@ hang() {
     [ "$(show service WatchdogUSec)" != 0 ] || { echo "there is no watchdog" && return 1; }
     local old
     within 5 active service active && old=$(pid)
-    kill -STOP "$old"
+    send STOP "$old" || return 1
     refused 31500 || { kill -CONT "$old" && return 1; }
     another_pid "$old"
 }

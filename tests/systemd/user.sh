@@ -11,8 +11,6 @@ show() { ctl show -P "$2" "stsd.$1"; }
 active() { is "stsd.$1" "$(ctl is-active "stsd.$1")" "$2"; }
 # One hand-out; what the shim says when it fails is shown.
 hand_out() { sts-shim oss-upload >/dev/null; }
-pid() { show service MainPID; }
-another_pid() { [ "$(pid)" != "$1" ] && [ "$(pid)" != 0 ]; }
 back() { within 10 another_pid "$1" && hand_out; }
 serving() { hand_out && active service active; }
 # Waits until a daemon that has just been started or reloaded is at rest.
@@ -95,7 +93,7 @@ kills() {
     for _ in $(seq "$count"); do
         hand_out || return 1
         old=$(pid)
-        kill -KILL "$old"
+        send KILL "$old" || return 1
         back "$old" || return 1
     done
     is "new AssumeRole calls" $(($(calls) - before)) 0
@@ -128,8 +126,7 @@ under_load() {
     took=$(($(milliseconds) - start))
     touch "$scratch/load-stop"
     wait "${workers[@]}"
-    handed=$(cat "$scratch"/load-done.* | paste -sd+ | bc 2>/dev/null) ||
-        handed=$(awk '{ sum += $1 } END { print sum }' "$scratch"/load-done.*)
+    handed=$(awk '{ sum += $1 } END { print sum }' "$scratch"/load-done.*)
     sort "$scratch/load-failed" | uniq -c | sort -rn | head -n 3
     is "restarts that failed" $unstarted 0 &&
         is "failed hand-outs" "$(wc -l <"$scratch/load-failed")" 0 &&
@@ -144,7 +141,7 @@ hang() {
     settled && hand_out || return 1
     local before old start
     before=$(calls) old=$(pid) start=$(milliseconds)
-    kill -STOP "$old"
+    send STOP "$old" || return 1
     # The client comes while nobody answers, and is answered by the next daemon.
     hand_out || { kill -CONT "$old" && return 1; }
     took=$(($(milliseconds) - start))
