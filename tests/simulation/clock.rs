@@ -84,6 +84,10 @@ impl Clock for SimClock {
         BootTime::from_duration(UPTIME + self.elapsed())
     }
 
+    fn boot_id(&self) -> String {
+        "simulated".to_owned()
+    }
+
     fn nap(&self) -> Duration {
         if self.honest_naps {
             return NAP;

@@ -11,10 +11,11 @@ use fastrand::Rng;
 use stsd::{
     budget::Budget,
     clock::Clock as _,
+    handover::Restored,
     schedule::{BACKOFF_CAP, PROBE_CAP},
     snapshot::{Cause, Outcome, Session},
     store::Store,
-    supervise::Supervisor,
+    supervise::{Setting, Supervisor},
 };
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -104,13 +105,14 @@ async fn live(plan: Plan) -> Result<Tally, Vec<String>> {
     let store = Arc::new(Store::default());
     let budget = Arc::new(Budget::new(plan.calls_per_second, clock.boot()));
     let line = Arc::clone(&cloud);
-    let mut supervisor = Supervisor::new(
-        Arc::clone(&store),
-        Box::new(move |_| Ok(Line(Arc::clone(&line)))),
-        Arc::clone(&clock) as Arc<_>,
-        plan.seed.to_be_bytes().to_vec(),
+    let mut supervisor = Supervisor::new(Setting {
+        store: Arc::clone(&store),
+        connect: Box::new(move |_| Ok(Line(Arc::clone(&line)))),
+        clock: Arc::clone(&clock) as Arc<_>,
+        machine: plan.seed.to_be_bytes().to_vec(),
         budget,
-    );
+        restored: Restored::default(),
+    });
     let simulation = Arc::new(Simulation {
         plan: plan.clone(),
         clock,

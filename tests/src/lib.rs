@@ -131,11 +131,16 @@ type = \"access-key\"
         self.adopt_daemon(command);
     }
 
-    /// Starts the daemon by a command of one's own and waits until it answers.
-    pub fn adopt_daemon(&mut self, mut command: Command) {
+    /// Starts the daemon by a command of one's own, for those whom it would not answer.
+    pub fn start_unasked(&mut self, mut command: Command) {
         let log = self.path("daemon.log");
         command.env("RUST_LOG", "trace").stdin(Stdio::null());
         self.daemon = Some(Process::start(command, &log));
+    }
+
+    /// Starts the daemon by a command of one's own and waits until it answers.
+    pub fn adopt_daemon(&mut self, command: Command) {
+        self.start_unasked(command);
         let client = self.client();
         self.wait_until("the daemon answers", || client.status().is_ok());
     }

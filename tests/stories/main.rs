@@ -9,6 +9,8 @@ mod hostile;
 mod outage;
 mod peers_bugs;
 mod policy;
+mod protection;
+mod restart;
 mod rotation;
 mod sdk;
 mod stampede;

@@ -186,7 +186,7 @@ fn connect(path: &Path, patience: Duration) -> io::Result<UnixStream> {
     clippy::disallowed_methods,
     reason = "a caller's patience is a few seconds of being awake, which is what Instant counts"
 )]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 

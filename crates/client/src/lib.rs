@@ -18,16 +18,18 @@ mod error;
 use std::{
     env,
     path::{Path, PathBuf},
+    thread,
     time::Duration,
 };
 
 pub use connection::Watch;
 pub use error::Error;
 pub use stsd_wire::{
-    Credentials, Failure, FailureCount, FailureKind, LastFailure, ProfileStatus, SecretText, Status,
+    Credentials, Failure, FailureCount, FailureKind, LastFailure, ProfileStatus, Protection,
+    SecretText, Status,
 };
 
-use connection::Connection;
+use connection::{Connection, now};
 use stsd_wire::{Reply, Request};
 
 /// How long a question may take that is answered from memory.
@@ -35,6 +37,13 @@ const PROMPT: Duration = Duration::from_secs(5);
 
 /// The longest part of a caller's patience kept for the way there and back.
 const TRAVEL: Duration = Duration::from_millis(500);
+
+/// The first pause before a daemon that restarts is asked again; each is twice as long as
+/// the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+
+/// The longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
 /// Where the system daemon listens.
 const SYSTEM_SOCKET: &str = "/run/stsd/stsd.sock";
@@ -80,7 +89,8 @@ impl Client {
 
     /// Asks for credentials of `profile` that live at least `minimum_life`, and returns
     /// within `patience`. A tenth of it, at most half a second, is kept for the way there
-    /// and back; the daemon may use the rest. Both are sent in milliseconds.
+    /// and back; the daemon may use the rest. Both are sent in milliseconds. A daemon that
+    /// restarts meanwhile is asked again.
     ///
     /// # Errors
     /// [`Error`]; [`Error::Refused`] holds what the daemon said.
@@ -90,12 +100,23 @@ impl Client {
         minimum_life: Duration,
         patience: Duration,
     ) -> Result<Answer, Error> {
-        let request = Request::Credentials {
-            profile: profile.to_owned(),
-            minimum_life_millis: millis(minimum_life),
-            patience_millis: millis(patience - TRAVEL.min(patience / 10)),
-        };
-        answer(self.ask(&request, patience)?)
+        let began = now();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let left = patience.saturating_sub(began.elapsed());
+            let request = Request::Credentials {
+                profile: profile.to_owned(),
+                minimum_life_millis: millis(minimum_life),
+                patience_millis: millis(left - TRAVEL.min(left / 10)),
+            };
+            match self.ask(&request, left).and_then(answer) {
+                Err(error) if error.is_of_a_restart() && left > pause => {
+                    thread::sleep(pause);
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     /// Asks for credentials of `profile` now and at every rotation. The iterator ends when

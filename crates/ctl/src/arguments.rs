@@ -30,6 +30,8 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Look for what is wrong, and say how to mend it
+    Doctor,
     /// Print what is counted, in the text format of Prometheus
     Metrics,
     /// Print a profile's credentials, secrets included, as JSON

@@ -3,6 +3,7 @@
 
 mod arguments;
 mod demo;
+mod doctor;
 mod metrics;
 mod status;
 
@@ -19,7 +20,7 @@ use stsd_client::{Client, Credentials, Error};
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             let known = error.downcast_ref::<Error>();
             let mut stderr = io::stderr().lock();
@@ -32,11 +33,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments) -> Result<()> {
+fn run(arguments: Arguments) -> Result<ExitCode> {
     let client = arguments
         .socket
         .map_or_else(Client::from_environment, Client::at);
     match arguments.command {
+        // Some things are wrong without any command having failed.
+        Command::Doctor => {
+            let worst = doctor::examine(&client)?;
+            return Ok(ExitCode::from(u8::from(worst > doctor::Verdict::Ok)));
+        }
         Command::Status { json } => status::show(&client.status()?, json),
         Command::Metrics => say(metrics::text(&client.status()?).trim_end()),
         Command::Get {
@@ -57,7 +63,8 @@ fn run(arguments: Arguments) -> Result<()> {
             say("configuration read again")
         }
         Command::Demo => demo::run(),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// A human asked for the secrets, so here they are; nobody else is told.

@@ -132,6 +132,11 @@ fn document(status: &Status) -> Value {
         "uptime_seconds": status.uptime_seconds,
         "config_path": status.config_path,
         "held_back_calls": status.held_back_calls,
+        "protections": status.protections.iter().map(|it| json!({
+            "name": it.name,
+            "holds": it.holds,
+            "remark": it.remark,
+        })).collect::<Vec<_>>(),
         "profiles": profiles,
     })
 }

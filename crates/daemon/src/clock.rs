@@ -25,6 +25,10 @@ pub trait Clock: Send + Sync + 'static {
     /// Returns how long the machine has been up.
     fn boot(&self) -> BootTime;
 
+    /// Returns what tells this boot of the machine from others: a moment on the boot-time
+    /// clock means nothing in another one.
+    fn boot_id(&self) -> String;
+
     /// Returns how long a timer may run before the boot-time clock must be looked at again:
     /// timers stand still while the machine sleeps, so a long wait is made of naps.
     fn nap(&self) -> Duration;
@@ -78,6 +82,11 @@ impl Clock for SystemClock {
         // The call cannot fail on Linux: the clock exists since 2.6.39.
         let time = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from);
         BootTime(time)
+    }
+
+    fn boot_id(&self) -> String {
+        let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+        id.unwrap_or_default().trim().to_owned()
     }
 
     /// All naps end together, at the multiples of one length: a thousand waits wake the

@@ -5,6 +5,7 @@ use std::{future::Future, sync::Arc};
 
 use jiff::Timestamp;
 use stsd_sts::{AssumeRole, RoleSession, SourceCredentials, Sts, StsError};
+use tokio::sync::Notify;
 
 use crate::{
     budget::Budget,
@@ -51,18 +52,30 @@ pub struct Upstream<X> {
     clock: Arc<dyn Clock>,
     budget: Arc<Budget>,
     time: ServiceTime,
+    renewed: Arc<Notify>,
 }
 
 impl<X: Exchange> Upstream<X> {
     /// Prepares the way; nothing is called yet.
     #[must_use]
-    pub fn new(exchange: X, clock: Arc<dyn Clock>, budget: Arc<Budget>) -> Self {
+    pub fn new(
+        exchange: X,
+        clock: Arc<dyn Clock>,
+        budget: Arc<Budget>,
+        renewed: Arc<Notify>,
+    ) -> Self {
         Self {
             exchange,
             clock,
             budget,
             time: ServiceTime::default(),
+            renewed,
         }
+    }
+
+    /// Says that a session was renewed, to whoever keeps them.
+    pub fn renewed(&self) {
+        self.renewed.notify_one();
     }
 
     /// Returns what limits the calls.

@@ -12,12 +12,15 @@ pub mod clock;
 pub mod config;
 pub mod exchange;
 mod file;
+pub mod handover;
 pub mod harden;
 mod hint;
 pub mod listen;
+pub mod manager;
 pub mod metrics;
 pub mod options;
 pub mod peer;
+pub mod presence;
 pub mod profile;
 pub mod refresh;
 pub mod schedule;
@@ -26,26 +29,36 @@ pub mod service_time;
 pub mod snapshot;
 pub mod source;
 pub mod store;
+pub mod successor;
 pub mod supervise;
 
-use std::sync::Arc;
+use std::{io, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use stsd_sts::StsError;
 use tokio::{
     net::UnixListener,
     sync::{Notify, mpsc},
+    time::sleep,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use access::Access;
 use budget::Budget;
 use clock::Clock;
 use config::{Config, Mistakes};
 use exchange::Exchange;
+use handover::Restored;
+use harden::Protection;
 use server::Service;
 use store::Store;
-use supervise::{Connect, Supervisor};
+use supervise::{Connect, Setting, Supervisor};
+
+/// How long to wait for more renewals before all sessions are given into keeping.
+const COALESCE: Duration = Duration::from_millis(50);
+
+/// Where sealed sessions go.
+pub type Keep = Box<dyn FnMut(&OwnedFd) -> io::Result<()> + Send>;
 
 /// What the daemon is given.
 pub struct World<X> {
@@ -59,20 +72,47 @@ pub struct World<X> {
     pub machine: Vec<u8>,
     /// Whom to serve.
     pub access: Access,
-    /// Rings when a human wants the configuration read again.
-    pub hangup: Arc<Notify>,
+    /// What a human wants.
+    pub wishes: Wishes,
+    /// What the process has given up.
+    pub protections: Vec<Protection>,
+    /// Sessions that another process of ours has left.
+    pub restored: Restored,
+    /// Where sessions wait for a process that comes after us, if anywhere.
+    pub keep: Option<Keep>,
+    /// Tries whether a new program could take our place.
+    pub check_successor: Box<dyn Fn() -> io::Result<()> + Send>,
 }
 
-/// Runs the daemon on `config` until `stop`, then lets its connections end.
+/// What a human wants of a running daemon.
+#[derive(Debug, Clone, Default)]
+pub struct Wishes {
+    /// Stop.
+    pub stop: CancellationToken,
+    /// Read the configuration again.
+    pub reload: Arc<Notify>,
+    /// Give the place to a new program.
+    pub replace: Arc<Notify>,
+}
+
+/// Why the daemon has ended.
+#[derive(Debug)]
+pub enum Ending {
+    /// It was told to stop.
+    Stopped,
+    /// A new program is to take its place, with these sessions.
+    Replaced(Option<OwnedFd>),
+}
+
+/// Runs the daemon on `config` until it is told to stop, then lets its connections end.
 ///
 /// # Errors
 /// [`StsError`] when the way to STS cannot even be set up.
 pub async fn run<X: Exchange>(
     config: Config,
-    listeners: Vec<UnixListener>,
-    world: World<X>,
-    stop: CancellationToken,
-) -> Result<(), StsError> {
+    listeners: mpsc::Receiver<UnixListener>,
+    mut world: World<X>,
+) -> Result<Ending, StsError> {
     let store = Arc::new(Store::default());
     let (reload, mut reloads) = mpsc::channel(16);
     let budget = Arc::new(Budget::new(config.sts_calls_per_second, world.clock.boot()));
@@ -82,18 +122,48 @@ pub async fn run<X: Exchange>(
         clock: Arc::clone(&world.clock),
         access: world.access,
         reload,
+        protections: world.protections,
         config_path: config.path.display().to_string(),
         started: world.clock.boot(),
     });
-    let mut supervisor = Supervisor::new(store, world.connect, world.clock, world.machine, budget);
+    let mut supervisor = Supervisor::new(Setting {
+        store,
+        connect: world.connect,
+        clock: world.clock,
+        machine: world.machine,
+        budget,
+        restored: world.restored,
+    });
     supervisor.apply(config)?;
 
+    let Wishes {
+        stop,
+        reload,
+        replace,
+    } = world.wishes;
+    let mut replaced = false;
+    let renewed = supervisor.renewed();
     let serving = server::serve(listeners, service, stop.clone());
     tokio::pin!(serving);
     loop {
         let answer = tokio::select! {
             () = &mut serving => break,
-            () = world.hangup.notified() => None,
+            () = renewed.notified(), if world.keep.is_some() => {
+                sleep(COALESCE).await;
+                keep(&mut supervisor, &mut world.keep);
+                continue;
+            }
+            () = replace.notified() => {
+                match (world.check_successor)() {
+                    Ok(()) => {
+                        replaced = true;
+                        stop.cancel();
+                    }
+                    Err(problem) => error!("this program goes on, the new one fails: {problem}"),
+                }
+                continue;
+            }
+            () = reload.notified() => None,
             Some(answer) = reloads.recv() => Some(answer),
         };
         let outcome = (world.load)().and_then(|config| {
@@ -110,6 +180,31 @@ pub async fn run<X: Exchange>(
             let _ = answer.send(outcome);
         }
     }
+    keep(&mut supervisor, &mut world.keep);
+    let ending = if replaced {
+        Ending::Replaced(seal(&mut supervisor))
+    } else {
+        Ending::Stopped
+    };
     supervisor.stop().await;
-    Ok(())
+    Ok(ending)
+}
+
+/// Gives all sessions into keeping; what was kept before stays when that fails.
+fn keep<X: Exchange>(supervisor: &mut Supervisor<X>, keep: &mut Option<Keep>) {
+    let Some(keep) = keep else { return };
+    let Some(sessions) = seal(supervisor) else {
+        return;
+    };
+    if let Err(error) = keep(&sessions) {
+        warn!("the sessions would not survive a restart now: {error}");
+    }
+}
+
+fn seal<X: Exchange>(supervisor: &mut Supervisor<X>) -> Option<OwnedFd> {
+    let sealed = supervisor.seal();
+    sealed.unwrap_or_else(|error| {
+        warn!("the sessions cannot be handed over: {error}");
+        None
+    })
 }

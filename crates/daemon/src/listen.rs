@@ -1,11 +1,15 @@
 //! Decides where we listen, and that nobody else can stand there.
 
 use std::{
+    env,
     fs::{self, DirBuilder, File, Metadata},
     io::{self, ErrorKind},
     os::{
-        fd::AsRawFd as _,
-        unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
+        fd::{AsRawFd as _, RawFd},
+        unix::{
+            fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
+            net::UnixListener as StdUnixListener,
+        },
     },
     path::{Path, PathBuf},
 };
@@ -19,12 +23,12 @@ use nix::{
         socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket},
         stat::{Mode, umask},
     },
-    unistd::geteuid,
+    unistd::{close, geteuid},
 };
 use tokio::net::{UnixListener, UnixSocket};
 use tracing::info;
 
-use crate::options::Options;
+use crate::{manager::Manager, options::Options};
 
 /// As many callers as the kernel allows by default may wait to be accepted; a thousand
 /// programs that start at once must not be turned away.
@@ -44,9 +48,37 @@ pub enum Reach {
 #[derive(Debug)]
 pub struct Place {
     path: PathBuf,
+    reach: Reach,
     device: u64,
     inode: u64,
 }
+
+/// What we begin with.
+pub struct Handed {
+    /// Sockets to serve.
+    pub listeners: Vec<UnixListener>,
+    /// The one of them that is ours to look after and to take away.
+    pub place: Option<Place>,
+    /// Sessions that another process of ours has left.
+    pub sessions: Vec<File>,
+}
+
+impl Handed {
+    /// Returns where we have to be able to write: a socket of our own is made again when it
+    /// is taken away, and taken away in the end.
+    #[must_use]
+    pub fn writable(&self) -> Vec<PathBuf> {
+        let place = self.place.as_ref();
+        let directory = place.and_then(|place| place.path().parent());
+        directory.into_iter().map(Path::to_owned).collect()
+    }
+}
+
+/// The name under which a program that takes our place inherits a socket of our own.
+pub const OWN: &str = "own";
+
+/// The name for a socket of systemd, which only lends it.
+pub const LENT: &str = "stsd";
 
 /// Why we cannot listen there.
 #[derive(Debug, thiserror::Error)]
@@ -90,30 +122,61 @@ impl ListenError {
     }
 }
 
-/// Listens on the sockets that systemd hands over, which are used as they are and never
-/// unlinked, else on a socket of our own.
+/// Listens on the sockets that are handed over, else on a socket of our own. Those of
+/// systemd are used as they are and never unlinked.
 ///
 /// # Errors
 /// [`ListenError`], with its hint.
-pub fn open(options: &Options) -> anyhow::Result<(Vec<UnixListener>, Option<Place>)> {
-    let mut handed = ListenFd::from_env();
-    let mut listeners = Vec::new();
-    for index in 0..handed.len() {
-        let Some(listener) = handed.take_unix_listener(index)? else {
-            continue;
-        };
-        listener.set_nonblocking(true)?;
-        listeners.push(UnixListener::from_std(listener)?);
-    }
-    if !listeners.is_empty() {
-        info!("listening on the socket of systemd");
-        return Ok((listeners, None));
+pub fn open(options: &Options) -> anyhow::Result<Handed> {
+    let mut handed = inherited(options.reach())?;
+    if !handed.listeners.is_empty() {
+        info!("listening on the socket that was handed over");
+        return Ok(handed);
     }
     let path = options.socket()?;
     let (listener, place) = bind(&path, options.reach())
         .map_err(|error| anyhow!("{error} (hint: {})", error.hint()))?;
     info!(socket = %path.display(), "listening");
-    Ok((vec![listener], Some(place)))
+    handed.listeners.push(listener);
+    handed.place = Some(place);
+    Ok(handed)
+}
+
+/// Takes what systemd, or the program before us, has handed over: each descriptor for what
+/// its name says.
+fn inherited(reach: Reach) -> anyhow::Result<Handed> {
+    let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
+    let mut names = names.split(':');
+    let mut descriptors = ListenFd::from_env();
+    let mut handed = Handed {
+        listeners: Vec::new(),
+        place: None,
+        sessions: Vec::new(),
+    };
+    for index in 0..descriptors.len() {
+        let name = names.next().unwrap_or_default();
+        if Manager::holds_sessions(name) {
+            let number = descriptors.take_raw_fd(index)?;
+            handed.sessions.extend(number.and_then(memfd));
+            continue;
+        }
+        let Some(listener) = descriptors.take_unix_listener(index)? else {
+            continue;
+        };
+        if name == OWN {
+            handed.place = Place::of(&listener, reach);
+        }
+        listener.set_nonblocking(true)?;
+        handed.listeners.push(UnixListener::from_std(listener)?);
+    }
+    Ok(handed)
+}
+
+/// Opens an inherited memfd anew, and closes what was inherited.
+fn memfd(number: RawFd) -> Option<File> {
+    let file = File::open(format!("/proc/self/fd/{number}")).ok();
+    let _ = close(number);
+    file
 }
 
 /// Makes the socket: checks the directory, replaces what a dead daemon left, refuses what
@@ -146,12 +209,7 @@ pub fn bind(path: &Path, reach: Reach) -> Result<(UnixListener, Place), ListenEr
         .and_then(|socket| socket.listen(BACKLOG));
     umask(before);
     let listener = listener.map_err(io)?;
-    let metadata = fs::symlink_metadata(path).map_err(io)?;
-    let place = Place {
-        path: path.to_owned(),
-        device: metadata.dev(),
-        inode: metadata.ino(),
-    };
+    let place = Place::at(path, reach).map_err(io)?;
     Ok((listener, place))
 }
 
@@ -221,12 +279,46 @@ fn knock(path: &Path) -> nix::Result<()> {
     connect(socket.as_raw_fd(), &UnixAddr::new(path)?)
 }
 
+impl Place {
+    fn at(path: &Path, reach: Reach) -> io::Result<Self> {
+        let metadata = fs::symlink_metadata(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            reach,
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        })
+    }
+
+    fn of(listener: &StdUnixListener, reach: Reach) -> Option<Self> {
+        let address = listener.local_addr().ok()?;
+        Self::at(address.as_pathname()?, reach).ok()
+    }
+
+    /// Returns the socket's path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns who should reach it.
+    #[must_use]
+    pub fn reach(&self) -> Reach {
+        self.reach
+    }
+
+    /// Tells whether our socket still stands there.
+    #[must_use]
+    pub fn stands(&self) -> bool {
+        fs::symlink_metadata(&self.path)
+            .is_ok_and(|it| (it.dev(), it.ino()) == (self.device, self.inode))
+    }
+}
+
 impl Drop for Place {
     /// Takes the socket away, unless it has been replaced by somebody else's since.
     fn drop(&mut self) {
-        let ours = fs::symlink_metadata(&self.path)
-            .is_ok_and(|it| (it.dev(), it.ino()) == (self.device, self.inode));
-        if ours {
+        if self.stands() {
             let _ = fs::remove_file(&self.path);
         }
     }

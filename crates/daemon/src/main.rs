@@ -7,8 +7,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use stsd::{World, clock::SystemClock, config, harden, listen, options, options::Action};
+use stsd::{
+    Ending, Keep, World, clock::SystemClock, config, handover, harden, listen, manager::Manager,
+    options, options::Action, presence::Presence, successor::Successor,
+};
 use stsd_sts::Sts;
+use tokio::sync::mpsc;
 use tracing::info;
 
 mod signals;
@@ -56,23 +60,50 @@ fn check(options: &options::Options) -> Result<()> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn run(options: &options::Options) -> Result<()> {
-    harden::at_start();
+    let mut protections = harden::at_start();
+    let successor = Successor::find().context("this program cannot be found")?;
     let parts = options::name_parts()?;
     let config = config::load(&options.config, &parts)?;
-    let (stop, hangup) = signals::watch().context("signals cannot be watched")?;
-    let (listeners, _bound) = listen::open(options)?;
-    info!(config = %config.path.display(), "stsd {} is ready", env!("CARGO_PKG_VERSION"));
+    let wishes = signals::watch().context("signals cannot be watched")?;
+    let mut handed = listen::open(options)?;
+    protections.push(harden::confine(&handed.writable()));
+    harden::report(&protections);
+    let clock = Arc::new(SystemClock);
+    let left = std::mem::take(&mut handed.sessions);
+    let restored = handover::restore(left, &*clock);
+    let (give, listeners) = mpsc::channel(4);
+    let mut presence = Presence::of(handed, give).await?;
+    let status = format!("{} profiles", config.profiles.len());
+    info!(
+        config = %config.path.display(),
+        restored = restored.len(),
+        "stsd {} is ready", env!("CARGO_PKG_VERSION")
+    );
 
     let path = options.config.clone();
+    let tried = successor.clone();
     let world = World {
         load: Box::new(move || config::load(&path, &parts)),
         connect: Box::new(|endpoint| Sts::new(endpoint.clone())),
-        clock: Arc::new(SystemClock),
+        clock,
         machine: options::machine_id(),
         access: options.access(),
-        hangup,
+        wishes,
+        protections,
+        restored,
+        keep: Manager::is_there().then(|| Box::new(Manager::default().keeper()) as Keep),
+        check_successor: Box::new(move || tried.check()),
     };
-    stsd::run(config, listeners, world, stop).await?;
+    Manager::ready(&status);
+    let ending = tokio::select! {
+        ending = stsd::run(config, listeners, world) => ending?,
+        never = presence.keep() => match never {},
+    };
+    if let Ending::Replaced(sessions) = ending {
+        info!("a new program takes this place");
+        let sockets = presence.into_sockets();
+        return Err(successor.become_it(&sockets, sessions.as_ref()).into());
+    }
     info!("stopped");
     Ok(())
 }

@@ -23,7 +23,8 @@ Options:
 
 Environment: STSD_CONFIG (else ~/.config/stsd/config.toml), STSD_SOCKET (else
 $XDG_RUNTIME_DIR/stsd/stsd.sock), RUST_LOG (what to log; default info).
-SIGHUP reads the configuration again, SIGTERM stops.
+SIGHUP reads the configuration again, SIGUSR2 gives the place to the program that stands at
+the same path now, SIGTERM stops.
 ";
 
 /// What to do.

@@ -347,6 +347,7 @@ impl<X: Exchange> Refresher<X> {
             snapshot.advice = advice;
             snapshot.ended = snapshot.begun;
         });
+        self.upstream.renewed();
     }
 
     fn fail(&mut self, error: &StsError) {
@@ -461,7 +462,7 @@ mod tests {
         };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let budget = Arc::new(Budget::new(1, clock.boot()));
-        let upstream = Upstream::new(Nobody, Arc::clone(&clock), budget);
+        let upstream = Upstream::new(Nobody, Arc::clone(&clock), budget, Arc::default());
         let entry = Arc::new(Entry::new(Arc::new(profile)));
         Refresher::new(entry, Arc::new(upstream), clock, 0.5)
     }

@@ -3,6 +3,7 @@
 mod connection;
 mod convert;
 mod inbox;
+mod probe;
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -15,11 +16,14 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
+pub use probe::probe;
+
 use crate::{
     access::Access,
     budget::Budget,
     clock::{BootTime, Clock},
     config::Mistakes,
+    harden::Protection,
     peer::Peer,
     store::Store,
 };
@@ -49,16 +53,29 @@ pub struct Service {
     pub access: Access,
     /// Where a wish to reload goes.
     pub reload: mpsc::Sender<ReloadRequest>,
+    /// What the process has given up, for status.
+    pub protections: Vec<Protection>,
     /// The configuration's path, for status.
     pub config_path: String,
     /// When the daemon started.
     pub started: BootTime,
 }
 
-/// Serves until `stop`, then lets the connections end within a bound.
-pub async fn serve(listeners: Vec<UnixListener>, service: Arc<Service>, stop: CancellationToken) {
+/// Serves on all listeners that come until `stop`, then lets the connections end within a
+/// bound.
+pub async fn serve(
+    mut listeners: mpsc::Receiver<UnixListener>,
+    service: Arc<Service>,
+    stop: CancellationToken,
+) {
     let connections = TaskTracker::new();
-    for listener in listeners {
+    loop {
+        let listener = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            Some(listener) = listeners.recv() => listener,
+            else => break,
+        };
         let accepting = accept(
             listener,
             Arc::clone(&service),

@@ -1,29 +1,28 @@
-//! Decides what signals mean: SIGTERM and SIGINT stop, SIGHUP reads the configuration again.
+//! Decides what signals mean: SIGTERM and SIGINT stop, SIGHUP reads the configuration
+//! again, SIGUSR2 gives our place to the program that stands at our path now.
 
-use std::{io, sync::Arc};
+use std::io;
 
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::Notify,
-};
-use tokio_util::sync::CancellationToken;
+use stsd::Wishes;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Watches signals from now on.
-pub(crate) fn watch() -> io::Result<(CancellationToken, Arc<Notify>)> {
-    let stop = CancellationToken::new();
-    let hangup = Arc::new(Notify::new());
+pub(crate) fn watch() -> io::Result<Wishes> {
+    let wishes = Wishes::default();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangups = signal(SignalKind::hangup())?;
-    let (stopping, ringing) = (stop.clone(), Arc::clone(&hangup));
+    let mut replacements = signal(SignalKind::user_defined2())?;
+    let told = wishes.clone();
     tokio::spawn(async move {
         loop {
             tokio::select! {
-                _ = terminate.recv() => stopping.cancel(),
-                _ = interrupt.recv() => stopping.cancel(),
-                _ = hangups.recv() => ringing.notify_one(),
+                _ = terminate.recv() => told.stop.cancel(),
+                _ = interrupt.recv() => told.stop.cancel(),
+                _ = hangups.recv() => told.reload.notify_one(),
+                _ = replacements.recv() => told.replace.notify_one(),
             }
         }
     });
-    Ok((stop, hangup))
+    Ok(wishes)
 }

@@ -76,6 +76,19 @@ impl Entry {
         }
     }
 
+    /// Makes the place of a profile whose session another process of ours has left.
+    #[must_use]
+    pub fn restored(profile: Arc<Profile>, session: Session, asked: BootTime) -> Self {
+        Self {
+            last_asked_millis: AtomicU64::new(asked.as_millis()),
+            snapshot: watch::Sender::new(Snapshot {
+                session: Some(Arc::new(session)),
+                ..Snapshot::default()
+            }),
+            ..Self::new(profile)
+        }
+    }
+
     /// Returns a session that lives at least `minimum_life`, from memory: the whole of an
     /// ordinary hand-out.
     #[must_use]
@@ -214,11 +227,16 @@ impl Entry {
             .store(now.as_millis(), Ordering::Relaxed);
     }
 
+    /// Returns when somebody asked last.
+    #[must_use]
+    pub fn last_asked(&self) -> BootTime {
+        BootTime::from_millis(self.last_asked_millis.load(Ordering::Relaxed))
+    }
+
     /// Returns how long ago somebody asked.
     #[must_use]
     pub fn idle(&self, now: BootTime) -> Duration {
-        let asked = self.last_asked_millis.load(Ordering::Relaxed);
-        now.since(BootTime::from_millis(asked))
+        now.since(self.last_asked())
     }
 }
 

@@ -2,9 +2,10 @@
 //! says. A profile that a new configuration leaves as it was keeps its task with all it
 //! knows.
 
-use std::{collections::BTreeMap, mem, sync::Arc};
+use std::{collections::BTreeMap, io, mem, os::fd::OwnedFd, sync::Arc};
 
 use stsd_sts::{Endpoint, StsError};
+use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
@@ -13,6 +14,7 @@ use crate::{
     clock::Clock,
     config::{Config, Profile},
     exchange::{Exchange, Upstream},
+    handover::{self, Restored},
     profile::ProfileName,
     refresh::Refresher,
     schedule,
@@ -22,17 +24,31 @@ use crate::{
 /// Makes the way to an STS endpoint.
 pub type Connect<X> = Box<dyn Fn(&Endpoint) -> Result<X, StsError> + Send>;
 
+/// What a supervisor works with.
+pub struct Setting<X> {
+    /// Where sessions go.
+    pub store: Arc<Store>,
+    /// Makes the way to an STS endpoint.
+    pub connect: Connect<X>,
+    /// What the time is.
+    pub clock: Arc<dyn Clock>,
+    /// What tells this machine from others, so that machines that were started together do
+    /// not renew together.
+    pub machine: Vec<u8>,
+    /// What limits the calls to STS.
+    pub budget: Arc<Budget>,
+    /// What another process of ours has left; used by the first configuration.
+    pub restored: Restored,
+}
+
 /// Starts and ends the profiles' tasks.
 pub struct Supervisor<X> {
-    store: Arc<Store>,
-    connect: Connect<X>,
-    clock: Arc<dyn Clock>,
-    /// What tells this machine from others.
-    machine: Vec<u8>,
-    budget: Arc<Budget>,
+    setting: Setting<X>,
     upstream: Option<(Endpoint, Arc<Upstream<X>>)>,
     running: BTreeMap<ProfileName, Running>,
     tasks: TaskTracker,
+    renewed: Arc<Notify>,
+    generation: u64,
 }
 
 struct Running {
@@ -41,26 +57,37 @@ struct Running {
 }
 
 impl<X: Exchange> Supervisor<X> {
-    /// Prepares a supervisor that has no configuration yet. `machine` spreads the renewals
-    /// of machines that were started together.
+    /// Prepares a supervisor that has no configuration yet.
     #[must_use]
-    pub fn new(
-        store: Arc<Store>,
-        connect: Connect<X>,
-        clock: Arc<dyn Clock>,
-        machine: Vec<u8>,
-        budget: Arc<Budget>,
-    ) -> Self {
+    pub fn new(setting: Setting<X>) -> Self {
         Self {
-            store,
-            connect,
-            clock,
-            machine,
-            budget,
+            // What is left by us has to be newer than what was left to us.
+            generation: setting.clock.boot().as_millis(),
+            setting,
             upstream: None,
             running: BTreeMap::new(),
             tasks: TaskTracker::new(),
+            renewed: Arc::default(),
         }
+    }
+
+    /// Rings when a session was renewed.
+    #[must_use]
+    pub fn renewed(&self) -> Arc<Notify> {
+        Arc::clone(&self.renewed)
+    }
+
+    /// Writes all sessions that live for another process of ours.
+    ///
+    /// # Errors
+    /// When the system has no memory for it.
+    pub fn seal(&mut self) -> io::Result<Option<OwnedFd>> {
+        let Some((endpoint, _)) = &self.upstream else {
+            return Ok(None);
+        };
+        self.generation += 1;
+        let setting = &self.setting;
+        handover::seal(&setting.store, endpoint, &*setting.clock, self.generation).map(Some)
     }
 
     /// Puts a configuration in force. A profile that stayed the same, at the same endpoint,
@@ -72,8 +99,11 @@ impl<X: Exchange> Supervisor<X> {
     /// stays in force.
     pub fn apply(&mut self, config: Config) -> Result<(), StsError> {
         let (upstream, same_endpoint) = self.upstream(&config.endpoint)?;
-        self.budget
-            .set_rate(config.sts_calls_per_second, self.clock.boot());
+        let now = self.setting.clock.boot();
+        self.setting
+            .budget
+            .set_rate(config.sts_calls_per_second, now);
+        let mut restored = mem::take(&mut self.setting.restored);
         let mut old = mem::take(&mut self.running);
         let mut retired = Vec::new();
         for (name, profile) in config.profiles {
@@ -87,11 +117,18 @@ impl<X: Exchange> Supervisor<X> {
                     retired.push(changed);
                     self.start(entry, &upstream)
                 }
-                None => self.start(Arc::new(Entry::new(profile)), &upstream),
+                None => {
+                    let left = restored.take(&config.endpoint, &profile, now);
+                    let entry = match left {
+                        Some((session, asked)) => Entry::restored(profile, session, asked),
+                        None => Entry::new(profile),
+                    };
+                    self.start(Arc::new(entry), &upstream)
+                }
             };
             self.running.insert(name, running);
         }
-        self.store.replace(
+        self.setting.store.replace(
             self.running
                 .values()
                 .map(|running| Arc::clone(&running.entry)),
@@ -102,6 +139,8 @@ impl<X: Exchange> Supervisor<X> {
         }
         // Who waits looks its profile up again, so the new ones have to be there.
         retired.iter().for_each(retire);
+        // What was removed or changed must not come back.
+        self.renewed.notify_one();
         Ok(())
     }
 
@@ -121,9 +160,14 @@ impl<X: Exchange> Supervisor<X> {
         {
             return Ok((Arc::clone(upstream), true));
         }
-        let exchange = (self.connect)(endpoint)?;
-        let (clock, budget) = (Arc::clone(&self.clock), Arc::clone(&self.budget));
-        let upstream = Arc::new(Upstream::new(exchange, clock, budget));
+        let setting = &self.setting;
+        let exchange = (setting.connect)(endpoint)?;
+        let upstream = Arc::new(Upstream::new(
+            exchange,
+            Arc::clone(&setting.clock),
+            Arc::clone(&setting.budget),
+            Arc::clone(&self.renewed),
+        ));
         self.upstream = Some((endpoint.clone(), Arc::clone(&upstream)));
         Ok((upstream, false))
     }
@@ -133,8 +177,8 @@ impl<X: Exchange> Supervisor<X> {
         let refresher = Refresher::new(
             Arc::clone(&entry),
             Arc::clone(upstream),
-            Arc::clone(&self.clock),
-            schedule::jitter(&self.machine, entry.profile.name.as_str()),
+            Arc::clone(&self.setting.clock),
+            schedule::jitter(&self.setting.machine, entry.profile.name.as_str()),
         );
         self.tasks.spawn(refresher.run(stop.clone()));
         Running { entry, stop }

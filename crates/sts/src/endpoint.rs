@@ -88,6 +88,12 @@ impl Endpoint {
         is_loopback(&self.0)
     }
 
+    /// Returns the whole address; an endpoint holds no secret.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
     pub(crate) fn url(&self) -> Url {
         self.0.clone()
     }

@@ -18,7 +18,7 @@ mod message;
 
 pub use frame::{FrameError, HEADER, MAX_MESSAGE, Message, message_length};
 pub use message::{
-    Credentials, Failure, FailureCount, FailureKind, LastFailure, ProfileStatus, Reply, Request,
-    Status, VERSION,
+    Credentials, Failure, FailureCount, FailureKind, LastFailure, ProfileStatus, Protection, Reply,
+    Request, Status, VERSION,
 };
 pub use stsd_secret::SecretText;

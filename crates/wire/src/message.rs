@@ -135,10 +135,23 @@ pub struct Status {
     pub config_path: String,
     /// Calls to STS that had to wait because there were too many at once.
     pub held_back_calls: u64,
+    /// What the daemon's process has given up, as the system says.
+    pub protections: Vec<Protection>,
     /// The profiles that the peer may know of, by name, as many as fit.
     pub profiles: Vec<ProfileStatus>,
     /// There are more profiles after the last of these.
     pub more: bool,
+}
+
+/// One thing that keeps the daemon's secrets from others on the machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Protection {
+    /// What it is.
+    pub name: String,
+    /// Whether it is in force.
+    pub holds: bool,
+    /// What it means, or what to do so that it holds.
+    pub remark: String,
 }
 
 /// What the daemon knows about one profile. Durations are in seconds.

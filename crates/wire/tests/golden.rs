@@ -10,7 +10,7 @@ use std::{fmt::Debug, fs, path::PathBuf};
 
 use stsd_wire::{
     Credentials, Failure, FailureCount, FailureKind, HEADER, LastFailure, Message, ProfileStatus,
-    Reply, Request, SecretText, Status, message_length,
+    Protection, Reply, Request, SecretText, Status, message_length,
 };
 
 fn check<M: Message + PartialEq + Debug>(name: &str, message: &M) {
@@ -104,6 +104,11 @@ fn replies_are_what_they_always_were() {
             uptime_seconds: 86_400,
             config_path: "/etc/stsd/config.toml".into(),
             held_back_calls: 7,
+            protections: vec![Protection {
+                name: "core dumps".into(),
+                holds: true,
+                remark: "off".into(),
+            }],
             profiles: vec![ProfileStatus {
                 name: "oss-upload".into(),
                 role_arn: "acs:ram::123456789012:role/oss-upload".into(),

@@ -310,7 +310,7 @@ fn malformed(reason: &str) -> Failure {
 
 fn too_large(error: &FrameError) -> Failure {
     convert::failure(
-        FailureKind::Busy,
+        FailureKind::Unreachable,
         &format!("the answer does not fit: {error}"),
         "the daemon's log has all of it",
     )

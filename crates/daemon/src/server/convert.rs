@@ -3,12 +3,13 @@
 
 use stsd_wire::{
     Credentials, Failure, FailureCount, FailureKind, FrameError, LastFailure, Message as _,
-    ProfileStatus, Reply, Status, VERSION,
+    ProfileStatus, Protection, Reply, Status, VERSION,
 };
 
 use super::Service;
 use crate::{
     clock::BootTime,
+    harden,
     snapshot::{Cause, Failed, Outcome, Prepared, Session},
     store::Entry,
 };
@@ -142,8 +143,17 @@ pub(super) fn status(service: &Service, after: &str) -> Status {
         uptime_seconds: now.since(service.started).as_secs(),
         config_path: service.config_path.clone(),
         held_back_calls: service.budget.held_back(),
+        protections: service.protections.iter().map(protection).collect(),
         profiles,
         more,
+    }
+}
+
+fn protection(it: &harden::Protection) -> Protection {
+    Protection {
+        name: it.name.to_owned(),
+        holds: it.holds,
+        remark: it.remark.clone(),
     }
 }
 

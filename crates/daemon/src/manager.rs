@@ -1,0 +1,87 @@
+//! Decides what the service manager is told, and what it keeps for us. Without a manager
+//! all of it does nothing.
+
+use std::{
+    env, io,
+    os::fd::{AsFd as _, OwnedFd},
+    time::Duration,
+};
+
+use sd_notify::{NotifyState, notify, notify_with_fds, watchdog_enabled};
+use tracing::warn;
+
+/// The names of the descriptors that the manager keeps. There are two, used in turn: the
+/// new one is there before the old one goes, whenever we are killed.
+const KEPT: [&str; 2] = ["sessions-a", "sessions-b"];
+
+/// The service manager, as it is to be told of us.
+#[derive(Debug, Default)]
+pub struct Manager {
+    turn: usize,
+}
+
+impl Manager {
+    /// Tells whether there is one.
+    #[must_use]
+    pub fn is_there() -> bool {
+        env::var_os("NOTIFY_SOCKET").is_some()
+    }
+
+    /// The name of sessions that were inherited and not kept.
+    pub const INHERITED: &str = "sessions";
+
+    /// Tells whether a descriptor of this name holds sessions.
+    #[must_use]
+    pub fn holds_sessions(name: &str) -> bool {
+        KEPT.contains(&name) || name == Self::INHERITED
+    }
+
+    /// Returns how often it wants to hear that we are alive, if it does.
+    #[must_use]
+    pub fn watchdog() -> Option<Duration> {
+        watchdog_enabled()
+    }
+
+    /// Says that we listen and serve, and what we are doing.
+    pub fn ready(status: &str) {
+        tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+    }
+
+    /// Says that we have just proved to be alive.
+    pub fn alive() {
+        tell(&[NotifyState::Watchdog]);
+    }
+
+    /// Says that we are about to leave.
+    pub fn stopping() {
+        tell(&[NotifyState::Stopping]);
+    }
+
+    /// Returns what gives sessions into keeping.
+    pub fn keeper(mut self) -> impl FnMut(&OwnedFd) -> io::Result<()> + Send {
+        move |sessions| self.keep(sessions)
+    }
+
+    /// Gives a descriptor into keeping, in place of the one before.
+    ///
+    /// # Errors
+    /// When the manager cannot be told; then it keeps the one before.
+    fn keep(&mut self, sessions: &OwnedFd) -> io::Result<()> {
+        let (new, old) = (KEPT[self.turn % 2], KEPT[(self.turn + 1) % 2]);
+        // Without polling: a memfd is always readable.
+        let poll = NotifyState::Custom("FDPOLL=0");
+        // What this name may stand for since the process before us.
+        notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(new)])?;
+        let state = [NotifyState::FdStore, NotifyState::FdName(new), poll];
+        notify_with_fds(&state, &[sessions.as_fd()])?;
+        notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(old)])?;
+        self.turn += 1;
+        Ok(())
+    }
+}
+
+fn tell(state: &[NotifyState<'_>]) {
+    if let Err(error) = notify(state) {
+        warn!("the service manager cannot be told: {error}");
+    }
+}

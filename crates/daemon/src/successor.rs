@@ -1,0 +1,98 @@
+//! Decides how a new program takes our place without systemd: the same process, its
+//! listening sockets and its sessions, in a new image (SIGUSR2).
+
+use std::{
+    env, io,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::process::CommandExt as _,
+    },
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use nix::fcntl::{FcntlArg, fcntl};
+
+use crate::manager::Manager;
+
+/// Where the inherited descriptors begin: above what a process usually has open.
+const FIRST: i32 = 200;
+
+/// The program that will take our place, as it was found when we started: its path, for
+/// what stands there then.
+#[derive(Debug, Clone)]
+pub struct Successor {
+    program: PathBuf,
+    arguments: Vec<std::ffi::OsString>,
+}
+
+impl Successor {
+    /// Finds out what we are.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn find() -> io::Result<Self> {
+        Ok(Self {
+            program: env::current_exe()?,
+            arguments: env::args_os().skip(1).collect(),
+        })
+    }
+
+    /// Tries whether the program runs and accepts the configuration: nobody is served by
+    /// one that does not.
+    ///
+    /// # Errors
+    /// What it said.
+    pub fn check(&self) -> io::Result<()> {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).arg("--check");
+        let output = command.stdin(Stdio::null()).output()?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        Err(io::Error::other(complaint.trim().to_owned()))
+    }
+
+    /// Becomes the program. Returns only when that fails.
+    pub fn become_it(&self, sockets: &[(OwnedFd, &str)], sessions: Option<&OwnedFd>) -> io::Error {
+        match self.try_become(sockets, sessions) {
+            Ok(never) => match never {},
+            Err(error) => error,
+        }
+    }
+
+    fn try_become(
+        &self,
+        sockets: &[(OwnedFd, &str)],
+        sessions: Option<&OwnedFd>,
+    ) -> io::Result<std::convert::Infallible> {
+        let sockets = sockets.iter().map(|(fd, name)| (fd.as_fd(), *name));
+        let sessions = sessions.iter().map(|fd| (fd.as_fd(), Manager::INHERITED));
+        let (mut names, mut next) = (Vec::new(), FIRST);
+        for (fd, name) in sockets.chain(sessions) {
+            next = inherit(fd, next)?;
+            names.push(name);
+        }
+        let mut command = Command::new(&self.program);
+        command
+            .args(&self.arguments)
+            .env("LISTEN_FDS", names.len().to_string())
+            .env("LISTEN_FDS_FIRST_FD", FIRST.to_string())
+            .env("LISTEN_FDNAMES", names.join(":"))
+            .env("LISTEN_PID", std::process::id().to_string());
+        Err(command.exec())
+    }
+}
+
+/// Makes a copy of a descriptor that the next program gets under a number; returns the
+/// number after it.
+fn inherit(fd: BorrowedFd<'_>, number: i32) -> io::Result<i32> {
+    let copy = fcntl(fd, FcntlArg::F_DUPFD(number))?;
+    if copy == number {
+        return Ok(number + 1);
+    }
+    Err(io::Error::other(
+        "the descriptors to inherit do not stand side by side",
+    ))
+}
