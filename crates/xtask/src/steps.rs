@@ -7,7 +7,10 @@ use std::{
     process::Command,
 };
 
-use crate::clients;
+use crate::{
+    clients,
+    systemd::{self, Depth, Told},
+};
 
 /// What must not be reachable from what: the house's table, as `cargo tree` sees it. A
 /// package and what it must never depend on, with its usual features.
@@ -98,8 +101,25 @@ pub(crate) fn test() -> Outcome {
     clients::install(&root(), &target())?;
     step("tests");
     cargo(&["test", "--workspace", "--locked", "--no-fail-fast"])?;
-    say("\nxtask: everything passed");
+    step("systemd");
+    let told = systemd::run(&root(), &target(), &target().join("debug"), Depth::Gate)?;
+    conclude(told);
     Ok(())
+}
+
+/// Runs the checks under a real systemd alone.
+pub(crate) fn systemd(depth: Depth) -> Outcome {
+    cargo(&["build", "--workspace", "--bins", "--locked"])?;
+    let told = systemd::run(&root(), &target(), &target().join("debug"), depth)?;
+    conclude(told);
+    Ok(())
+}
+
+fn conclude(told: Told) {
+    match told {
+        Told::All => say("\nxtask: everything passed"),
+        Told::NotAll => say("\nxtask: everything that was run passed; see NOT RUN above"),
+    }
 }
 
 /// Runs the simulation alone, optimised, for more or fewer seeds than the gate.
