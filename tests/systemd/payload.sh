@@ -28,22 +28,17 @@ part() {
     timeout -k 2 "${STSD_LAB_PART:-60}" "$@" 2>&1 | tee "$log"
     # For whoever has to find out why; nothing of it is judged here.
     journalctl --quiet --no-pager --output=short-precise >/results/journal 2>&1
-    local sums
-    sums=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$log" | tail -n 1)
+    passed=$((passed + $(grep -c '^ok ' "$log")))
+    failed=$((failed + $(grep -c '^FAIL ' "$log")))
     # A part that died has not passed.
-    if [ -z "$sums" ]; then
+    if ! grep -qE '^[0-9]+ passed, [0-9]+ failed$' "$log"; then
         failed=$((failed + 1))
         echo "FAIL  this part did not come to its end"
-        return
     fi
-    passed=$((passed + ${sums%% *}))
-    sums=${sums#*, }
-    failed=$((failed + ${sums%% *}))
 }
 
 part "the units themselves" bash $tests/units.sh
 part "a user's daemon" "${as_user[@]}" bash $tests/user.sh
-[ -z "${STSD_LAB_STOP:-}" ] || exit 1
 part "what root sees of it" bash $tests/outside.sh
 part "no user namespaces for users" bash $tests/no-namespaces.sh
 part "the machine's daemon" bash $tests/system.sh

@@ -21,7 +21,11 @@ quick >$mine/stsd.service.d/quick.conf
 printf '[Service]\nLoadCredential=uploader.key:/etc/stsd/uploader.key\n' >$mine/stsd.service.d/key.conf
 install -d /etc/stsd
 (umask 077 && key >/etc/stsd/uploader.key)
-config /run/credentials/stsd.service/uploader.key >/etc/stsd/config.toml
+# Nobody may ask, so the daemon has to want a session by itself.
+{
+    config /run/credentials/stsd.service/uploader.key
+    echo 'keep_warm = true'
+} >/etc/stsd/config.toml
 systemctl daemon-reload
 systemctl --quiet enable --now stsd.socket
 
@@ -42,11 +46,16 @@ identities() {
         tail -n 5 "$scratch/journal" && return 1
     }
 }
+one_kept() { is "descriptors in the store" "$(show service NFileDescriptorStore)" 1; }
+stored() { within 5 one_kept; }
+check "its sessions are in the descriptor store of PID 1" stored
+before=$(calls)
+
 check "it tells its callers apart by their user" identities
 
 nobody() {
     local user
-    user=$(stat -c %u "/proc/$(pid)")
+    user=$(stat -c %u "/proc/$(pid)") || return 1
     [ "$user" -ge 61184 ] && [ "$user" -le 65519 ] || { echo "it runs as uid $user" && return 1; }
 }
 check "it runs as a user that exists only while it does" nobody
@@ -68,12 +77,19 @@ check "kill -9: back" killed
 hang() {
     [ "$(show service WatchdogUSec)" != 0 ] || { echo "there is no watchdog" && return 1; }
     local old
-    within 5 active service active && old=$(pid)
+    within 5 active service active
+    old=$(pid)
     send STOP "$old" || return 1
     refused 31500 || { kill -CONT "$old" && return 1; }
     another_pid "$old"
 }
 check "SIGSTOP: the watchdog replaces the daemon, and the waiting client is answered" hang
+
+survived() {
+    systemctl restart stsd.service && refused 31500 && stored &&
+        is "new AssumeRole calls" $(($(calls) - before)) 0
+}
+check "none of this, and no restart, has cost a call" survived
 
 encrypted() {
     systemd-creds encrypt --quiet --name=uploader.key --with-key=host \

@@ -74,7 +74,8 @@ note "in ${took:-?} ms"
 rm -f "$scratch"/herd*
 
 # --- What survives.
-stored() { within 5 is "descriptors in the store" "$(show service NFileDescriptorStore)" 1; }
+one_kept() { is "descriptors in the store" "$(show service NFileDescriptorStore)" 1; }
+stored() { within 5 one_kept; }
 check "the sessions are in the descriptor store" stored
 
 restart() {
@@ -205,6 +206,37 @@ forget() {
     hand_out && is "new AssumeRole calls" $(($(calls) - before)) 1
 }
 check "an explicit stop forgets: the next client costs one call" forget
+
+terminated() {
+    hand_out || return 1
+    local before old
+    before=$(calls) old=$(pid)
+    send TERM "$old" && within 10 active service inactive >/dev/null || return 1
+    serving && is "new AssumeRole calls" $(($(calls) - before)) 1
+}
+check "so does a SIGTERM by hand, and the next client starts it again" terminated
+
+# --- What another process of the same user gets out of the manager: what the documents say.
+store() {
+    hand_out && stored || return 1
+    local manager group file
+    group=/sys/fs/cgroup$(systemctl --user show -P ControlGroup)/init.scope
+    manager=$(head -n 1 "$group/cgroup.procs")
+    for file in "/proc/$manager/fd"/*; do
+        case $(readlink "$file") in /memfd:*) cat "$file" >>"$scratch/store" ;; esac
+    done
+    grep -q EmulatedToken "$scratch/store" || { echo "no session is in the store" && return 1; }
+    ! grep -q ExampleSecretOf "$scratch/store"
+}
+check "the manager's store shows the same user the sessions, and never the key" store
+
+protected() {
+    local said
+    # What is not protected is a warning, and a warning is an exit code.
+    said=$(stsctl doctor) || { grep -v '^ok' <<<"$said" && return 1; }
+    echo "$said"
+}
+check "stsctl doctor has nothing to warn of" protected
 
 # --- The AccessKey as a credential; the file is where the sandbox shows nothing.
 credential() {
