@@ -4,19 +4,25 @@
 use std::{
     env, io,
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::{AsFd as _, BorrowedFd, OwnedFd, RawFd},
         unix::process::CommandExt as _,
     },
     path::PathBuf,
     process::{Command, Stdio},
 };
 
-use nix::fcntl::{FcntlArg, fcntl};
+use nix::{
+    fcntl::{FcntlArg, fcntl},
+    unistd::close,
+};
 
 use crate::manager::Manager;
 
 /// Where the inherited descriptors begin: above what a process usually has open.
-const FIRST: i32 = 200;
+const FIRST: RawFd = 200;
+
+/// How often room for them is looked for.
+const TRIES: usize = 100;
 
 /// The program that will take our place, as it was found when we started: its path, for
 /// what stands there then.
@@ -69,30 +75,38 @@ impl Successor {
     ) -> io::Result<std::convert::Infallible> {
         let sockets = sockets.iter().map(|(fd, name)| (fd.as_fd(), *name));
         let sessions = sessions.iter().map(|fd| (fd.as_fd(), Manager::INHERITED));
-        let (mut names, mut next) = (Vec::new(), FIRST);
-        for (fd, name) in sockets.chain(sessions) {
-            next = inherit(fd, next)?;
-            names.push(name);
-        }
+        let (descriptors, names): (Vec<_>, Vec<_>) = sockets.chain(sessions).unzip();
+        let first = inherit(&descriptors)?;
         let mut command = Command::new(&self.program);
         command
             .args(&self.arguments)
             .env("LISTEN_FDS", names.len().to_string())
-            .env("LISTEN_FDS_FIRST_FD", FIRST.to_string())
+            .env("LISTEN_FDS_FIRST_FD", first.to_string())
             .env("LISTEN_FDNAMES", names.join(":"))
             .env("LISTEN_PID", std::process::id().to_string());
         Err(command.exec())
     }
 }
 
-/// Makes a copy of a descriptor that the next program gets under a number; returns the
-/// number after it.
-fn inherit(fd: BorrowedFd<'_>, number: i32) -> io::Result<i32> {
-    let copy = fcntl(fd, FcntlArg::F_DUPFD(number))?;
-    if copy == number {
-        return Ok(number + 1);
+/// Makes copies that the next program gets, side by side; returns the first's number.
+fn inherit(descriptors: &[BorrowedFd<'_>]) -> io::Result<RawFd> {
+    let mut first = FIRST;
+    for _ in 0..TRIES {
+        let mut copies = Vec::new();
+        for descriptor in descriptors {
+            let wanted = first + copies.len() as RawFd;
+            copies.push(fcntl(descriptor, FcntlArg::F_DUPFD(wanted))?);
+        }
+        if (first..).zip(&copies).all(|(wanted, copy)| wanted == *copy) {
+            return Ok(first);
+        }
+        // One of the numbers was taken; beyond the last copy there is room.
+        first = copies.iter().copied().max().unwrap_or(first) + 1;
+        for copy in copies {
+            let _ = close(copy);
+        }
     }
     Err(io::Error::other(
-        "the descriptors to inherit do not stand side by side",
+        "no room for descriptors to inherit side by side",
     ))
 }
