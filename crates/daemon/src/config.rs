@@ -93,15 +93,6 @@ impl Profile {
             && self.external_id == other.external_id
             && self.source_identity == other.source_identity
     }
-
-    /// Tells whether the next session would be like that of `other`: only whom it is for
-    /// may differ.
-    #[must_use]
-    pub fn renews_the_same(&self, other: &Self) -> bool {
-        self.grants_the_same(other)
-            && self.duration == other.duration
-            && self.keep_warm == other.keep_warm
-    }
 }
 
 /// One mistake, ready to be printed.

@@ -219,7 +219,7 @@ fn succeed(old: &Entry, profile: Arc<Profile>, same_endpoint: bool) -> Entry {
     let session = snapshot.session.filter(|_| same_grant);
     // A sleeper is not woken by a reload, and a session that is over needs no successor.
     let awake = snapshot.next_attempt.is_some();
-    let wanted = awake && session.is_some() && !profile.renews_the_same(&old.profile);
+    let wanted = awake && session.is_some() && profile.duration != old.profile.duration;
     let entry = Entry::succeeding(profile, old, session);
     if wanted {
         entry.force();

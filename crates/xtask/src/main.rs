@@ -5,14 +5,19 @@ mod clients;
 mod fuzz;
 mod steps;
 mod supply;
+mod systemd;
 
 use std::{env, process::ExitCode};
+
+use systemd::Depth;
 
 const HELP: &str = "\
 Usage: cargo xtask COMMAND
 
   demo          build everything and show it against an emulated cloud
-  test          everything the gate checks: format, lints, guards, docs, tests, real SDKs
+  test          everything the gate checks: format, lints, guards, docs, tests, real SDKs,
+                this machine's systemd; --systemd checks only the latter, --systemd full
+                systemd 252, 254 and 257, for longer
   simulate      the refresh engine in simulated months; --seeds N runs more of them than the
                 gate does, --seed S repeats one
   fuzz          every fuzz target, a minute each; --seconds N or --runs N for each instead
@@ -25,6 +30,8 @@ fn main() -> ExitCode {
     let outcome = match arguments[..] {
         ["demo"] => steps::demo(),
         ["test"] => steps::test(),
+        ["test", "--systemd"] => steps::systemd(Depth::Gate),
+        ["test", "--systemd", "full"] => steps::systemd(Depth::Full),
         ["simulate"] => steps::simulate(None),
         ["simulate", "--seeds", count] => steps::simulate(Some(("SIMULATION_SEEDS", count))),
         ["simulate", "--seed", seed] => steps::simulate(Some(("SIMULATION_SEED", seed))),

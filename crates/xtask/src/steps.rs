@@ -7,7 +7,10 @@ use std::{
     process::Command,
 };
 
-use crate::{clients, fuzz, supply};
+use crate::{
+    clients, fuzz, supply,
+    systemd::{self, Depth, Told},
+};
 
 /// What must not be reachable from what: the house's table, as `cargo tree` sees it. A
 /// package and what it must never depend on, with its usual features.
@@ -106,6 +109,10 @@ pub(crate) fn test() -> Outcome {
         Some(obstacle) => not_run.push(format!("fuzz targets: {obstacle}")),
         None => fuzz::fuzz(fuzz::Bound::GATE)?,
     }
+    step("systemd");
+    if systemd::run(&root(), &target(), &target().join("debug"), Depth::Gate)? == Told::NotAll {
+        not_run.push("systemd: see NOT RUN above".to_owned());
+    }
     say("\nxtask: everything passed that was run");
     for name in not_run {
         say(&format!("NOT RUN: {name}"));
@@ -116,6 +123,16 @@ pub(crate) fn test() -> Outcome {
 pub(crate) fn fuzz(bound: Result<fuzz::Bound, String>) -> Outcome {
     fuzz::obstacle().map_or(Ok(()), Err)?;
     fuzz::fuzz(bound?)
+}
+
+/// Runs the checks under a real systemd alone.
+pub(crate) fn systemd(depth: Depth) -> Outcome {
+    cargo(&["build", "--workspace", "--bins", "--locked"])?;
+    match systemd::run(&root(), &target(), &target().join("debug"), depth)? {
+        Told::All => say("\nxtask: everything passed"),
+        Told::NotAll => say("\nxtask: everything that was run passed; see NOT RUN above"),
+    }
+    Ok(())
 }
 
 /// Runs the simulation alone, optimised, for more or fewer seeds than the gate.

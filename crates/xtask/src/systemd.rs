@@ -1,0 +1,59 @@
+//! Decides what it means when the checks under a real systemd pass, fail, or could not be
+//! run. `tests/systemd/run.sh` runs them; a place that cannot boot a systemd is no failure,
+//! and no success either.
+
+use std::{path::Path, process::Command};
+
+use crate::steps::say;
+
+/// How far to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// This machine's systemd, in less than two minutes.
+    Gate,
+    /// Every version that can be had, and longer stories.
+    Full,
+}
+
+/// What came of it.
+pub(crate) enum Told {
+    /// Everything was run, and passed.
+    All,
+    /// Nothing failed, and something was not run; it has been said what and why.
+    NotAll,
+}
+
+/// The exit code for "not run", as test harnesses have it.
+const NOT_RUN: i32 = 77;
+
+/// Runs the checks with the programs in `programs`.
+pub(crate) fn run(
+    root: &Path,
+    target: &Path,
+    programs: &Path,
+    depth: Depth,
+) -> Result<Told, String> {
+    let work = target.join("systemd");
+    let mut command = Command::new("bash");
+    command.arg(root.join("tests/systemd/run.sh"));
+    command.arg("--programs").arg(programs);
+    command.arg("--work").arg(&work);
+    if depth == Depth::Full {
+        command.arg("--full");
+    }
+    let status = match command.status() {
+        Ok(status) => status,
+        Err(error) => {
+            say(&format!("NOT RUN: systemd: bash does not start: {error}"));
+            return Ok(Told::NotAll);
+        }
+    };
+    match status.code() {
+        Some(0) => Ok(Told::All),
+        Some(NOT_RUN) => Ok(Told::NotAll),
+        _ => Err(format!(
+            "the checks under systemd failed ({status}); what it logged is in {}",
+            work.display()
+        )),
+    }
+}

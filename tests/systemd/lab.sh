@@ -1,0 +1,167 @@
+#!/bin/bash
+# Boots a whole systemd (PID 1, journald, logind, a user's manager) in a throw-away container
+# and runs payload.sh in it as root.
+#
+#   lab.sh --programs DIR --results DIR [--tree DIR] [NAME=VALUE ...]
+#
+# The container's files are an overlay over / of this machine, or over a Debian tree. All that
+# is written goes to a tmpfs; processes, mounts, network and the control group are its own and
+# go with it, however this script ends. NAME=VALUE reach the payload's environment.
+#
+# Exit code: the payload's; 77 when nothing could be booted here, with the reason in
+# "NOT RUN: …"; 125 when the payload began and did not end.
+set -u
+
+here=$(cd "$(dirname "$0")" && pwd)
+# Everything else happens in a mount namespace of our own: nothing has to be unmounted.
+if [ -z "${STSD_LAB_INSIDE:-}" ]; then
+    if [ "$(id -u)" != 0 ]; then
+        echo "NOT RUN: booting a systemd needs root"
+        exit 77
+    fi
+    # Not exec: a refusal has to be reported.
+    STSD_LAB_INSIDE=1 unshare --mount --propagation private -- "$here/lab.sh" "$@"
+    code=$?
+    if [ $code = 1 ]; then
+        unshare --mount true 2>/dev/null || { echo "NOT RUN: no mount namespaces here" && exit 77; }
+    fi
+    exit $code
+fi
+
+programs='' results='' tree=/ variables=()
+while [ $# -gt 0 ]; do
+    case $1 in
+    --programs) programs=$(realpath "$2") && shift 2 ;;
+    --results) results=$(realpath "$2") && shift 2 ;;
+    --tree) tree=$(realpath "$2") && shift 2 ;;
+    *=*) variables+=("$1") && shift ;;
+    *) echo "lab.sh: $1?" >&2 && exit 2 ;;
+    esac
+done
+[ -d "$programs" ] && [ -d "$results" ] || { echo "lab.sh: --programs and --results" >&2; exit 2; }
+
+not_run() {
+    echo "NOT RUN: $1"
+    exit 77
+}
+
+command -v systemd-nspawn >/dev/null || not_run "systemd-nspawn is missing (package systemd-container)"
+[ -e "$tree/usr/lib/systemd/user/dbus.socket" ] ||
+    not_run "D-Bus for users is missing (package dbus-user-session)"
+find "$tree"/usr/lib/*/security "$tree"/lib/*/security -name pam_systemd.so 2>/dev/null |
+    grep -q . || not_run "pam_systemd is missing (package libpam-systemd)"
+
+work=$(mktemp -d "$results/work.XXXXXX")
+cgroups=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)
+if [ -z "$cgroups" ]; then
+    cgroups=$work/cgroups
+    mkdir "$cgroups"
+    mount -t cgroup2 none "$cgroups" 2>/dev/null || not_run "there is no cgroup2 here"
+fi
+cgroup=$cgroups/stsd-lab-$$
+container=''
+
+cleanup() {
+    [ -z "$container" ] || kill -KILL "$container" 2>/dev/null
+    # All that is left in it is ours.
+    [ ! -e "$cgroup/cgroup.kill" ] || echo 1 >"$cgroup/cgroup.kill"
+    for _ in $(seq 50); do
+        find "$cgroup" -depth -type d -exec rmdir {} + 2>/dev/null
+        [ -d "$cgroup" ] || break
+        sleep 0.1
+    done
+    # The mount namespace goes with us, but what is mounted would keep the directory.
+    for mount in "$work"/root/merged "$work"/root "$work"/cgroups; do
+        umount --lazy "$mount" 2>/dev/null
+    done
+    rm -rf --one-file-system "$work"
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM HUP
+mkdir "$cgroup" || not_run "no control group can be made below $cgroups"
+
+mkdir "$work/root"
+root=$work/root/merged
+prepare() {
+    mount -t tmpfs -o mode=755 stsd-lab "$work/root" && mkdir "$work"/root/{upper,work,merged} &&
+        mount -t overlay overlay \
+            -o "lowerdir=$tree,upperdir=$work/root/upper,workdir=$work/root/work" "$root"
+}
+prepare 2>"$work/log" || not_run "no overlay over $tree: $(tail -n 1 "$work/log")"
+
+# An ordinary user whose manager starts at boot, and another one who is nobody's friend.
+for user in stsd-lab:31500 stsd-other:31501; do
+    name=${user%:*} id=${user#*:}
+    echo "$name:x:$id:$id::/home/$name:/bin/bash" >>"$root/etc/passwd"
+    echo "$name:x:$id:" >>"$root/etc/group"
+    echo "$name:!:19000:0:99999:7:::" >>"$root/etc/shadow"
+    install -d -m 700 -o "$id" -g "$id" "$root/home/$name"
+done
+mkdir -p "$root/var/lib/systemd/linger" "$root/opt/stsd"
+touch "$root/var/lib/systemd/linger/stsd-lab"
+
+# A target of our own, so that what this machine runs does not run in there.
+units=$root/etc/systemd/system
+mkdir -p "$units"
+cat >"$units/stsd-lab.target" <<'UNIT'
+[Unit]
+Requires=basic.target
+Wants=systemd-logind.service dbus.service stsd-lab.service
+After=basic.target
+AllowIsolate=yes
+UNIT
+cat >"$units/stsd-lab.service" <<UNIT
+[Unit]
+After=basic.target systemd-logind.service user@31500.service
+Wants=user@31500.service
+DefaultDependencies=no
+[Service]
+Type=oneshot
+Environment=HOME=/root LANG=C.UTF-8 SYSTEMD_COLORS=0 SYSTEMD_PAGER= ${variables[*]:-}
+ExecStart=/bin/bash -c 'bash /opt/stsd/tests/payload.sh >/results/log 2>&1; code=\$?; echo \$code >/results/code; systemctl exit --no-block \$code || systemctl poweroff'
+UNIT
+ln -sfn stsd-lab.target "$units/default.target"
+for unit in systemd-udevd.service systemd-udev-trigger.service systemd-networkd.service \
+    systemd-resolved.service systemd-timesyncd.service systemd-firstboot.service; do
+    ln -sfn /dev/null "$units/$unit"
+done
+
+binds=()
+for program in stsd sts-shim stsctl stsd-emulator; do
+    binds+=("--bind-ro=$programs/$program:/usr/bin/$program")
+done
+rm -f "$results/code" "$results/log"
+
+# systemd-nspawn's own filter would refuse memfd_secret, mlock and Landlock inside.
+export SYSTEMD_SECCOMP=0
+# Whatever ends this script ends the container: by the trap, or by the death signal.
+(
+    echo $BASHPID >"$cgroup/cgroup.procs" || exit 1
+    # shellcheck disable=SC2016 # expanded by the inner shell
+    exec setpriv --pdeathsig KILL \
+        unshare --mount --propagation private --cgroup --pid --fork --kill-child --mount-proc \
+        --uts --ipc --net bash -c '
+            # A machine with cgroup v1 shows the container v2 only, rooted in our group.
+            umount -R -l /sys/fs/cgroup; mount -t cgroup2 cgroup2 /sys/fs/cgroup || exit 1
+            # What systemd-nspawn keeps in /run is private, too.
+            mount -t tmpfs -o mode=755 stsd-lab-run /run || exit 1
+            exec timeout -k 5 "$@"' lab \
+        "${STSD_LAB_TIMEOUT:-110}" systemd-nspawn --quiet --directory="$root" --machine=stsd-lab \
+        --register=no --keep-unit --private-network --link-journal=no "${binds[@]}" \
+        --bind-ro="$here:/opt/stsd/tests" --bind-ro="$here/../../systemd:/opt/stsd/systemd" \
+        --bind="$results:/results" --boot --console=pipe
+) </dev/null >"$results/console" 2>&1 &
+container=$!
+wait "$container"
+container=''
+
+if [ ! -e "$results/log" ]; then
+    not_run "no systemd boots here: $(grep -v '^ *$' "$results/console" | tail -n 1 | tr -d '\r')"
+fi
+cat "$results/log"
+if [ ! -e "$results/code" ]; then
+    echo "the checks did not end"
+    tail -n 20 "$results/console"
+    exit 125
+fi
+exit "$(cat "$results/code")"

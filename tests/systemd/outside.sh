@@ -1,0 +1,46 @@
+#!/bin/bash
+# What root, another user and the journal see of a user's daemon that runs. Runs as root in
+# the container, after user.sh.
+set -u
+. "$(dirname "$0")/checks.sh"
+user() {
+    setpriv --reuid 31500 --regid 31500 --clear-groups env XDG_RUNTIME_DIR=/run/user/31500 "$@"
+}
+# One that has answered has all of its sandbox around it.
+user sts-shim oss-upload >/dev/null
+pid=$(user systemctl --user show -P MainPID stsd.service)
+status() { sed -n "s/^$1:[[:space:]]*//p" "/proc/$pid/status"; }
+limit() { awk -v name="$1" 'index($0, name) == 1 { print $(NF - 2) }' "/proc/$pid/limits"; }
+
+given_up() {
+    is "capabilities it may ever have" "$(status CapBnd)" 0000000000000000 &&
+        is "no new privileges" "$(status NoNewPrivs)" 1 && is "system call filter" "$(status Seccomp)" 2 &&
+        is "core dump" "$(limit 'Max core file size')" 0 || return 1
+    [ "$(limit 'Max locked memory')" -ge 8388608 ] || { echo "locked memory is too small" && return 1; }
+}
+check "the sandbox is in force: capabilities, privileges, system calls, limits" given_up
+
+files() {
+    # A mount's place is its fifth word, its options the sixth.
+    is "the root" "$(awk '$5 == "/" { print $6 }' "/proc/$pid/mountinfo" | cut -d, -f1 | tail -n 1)" ro &&
+        is "the homes" "$(awk '$5 == "/home" { for (i = 7; i < NF; i++) if ($i == "-") print $(i + 1) }' \
+            "/proc/$pid/mountinfo")" tmpfs
+}
+check "and over files: everything read-only, the homes empty" files
+
+stranger() {
+    local said
+    said=$(setpriv --reuid 31501 --regid 31501 --clear-groups \
+        sts-shim --socket /run/user/31500/stsd/stsd.sock oss-upload 2>&1)
+    is "exit code" $? 3 || { echo "$said" && return 1; }
+}
+check "another user does not reach the socket" stranger
+
+quiet() {
+    journalctl --quiet --sync
+    journalctl --quiet --output=cat >"$scratch/journal"
+    [ -s "$scratch/journal" ] || { echo "the journal is empty" && return 1; }
+    ! grep -E 'ExampleSecretOf|EmulatedSecret|EmulatedToken' "$scratch/journal"
+}
+check "no secret is in the journal" quiet
+finish

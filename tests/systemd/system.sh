@@ -1,0 +1,112 @@
+#!/bin/bash
+# The machine's daemon under PID 1. Runs as root in the container.
+set -u
+. "$(dirname "$0")/checks.sh"
+socket=/run/stsd/stsd.sock
+mine=/etc/systemd/system
+
+show() { systemctl show -P "$2" "stsd.$1"; }
+active() { is "stsd.$1" "$(systemctl is-active "stsd.$1")" "$2"; }
+as() { setpriv --reuid "$1" --regid "$1" --clear-groups -- "${@:2}"; }
+# No rule allows anybody anything, so a clear refusal is the answer that a daemon gives.
+refused() {
+    local said
+    said=$(as "$1" sts-shim --socket $socket oss-upload 2>&1)
+    is "exit code" $? 5 || { echo "$said" && return 1; }
+}
+
+mkdir -p $mine/stsd.service.d
+cp /opt/stsd/systemd/system/stsd.{service,socket} $mine
+quick >$mine/stsd.service.d/quick.conf
+printf '[Service]\nLoadCredential=uploader.key:/etc/stsd/uploader.key\n' >$mine/stsd.service.d/key.conf
+install -d /etc/stsd
+(umask 077 && key >/etc/stsd/uploader.key)
+# Nobody may ask, so the daemon has to want a session by itself.
+{
+    config /run/credentials/stsd.service/uploader.key
+    echo 'keep_warm = true'
+} >/etc/stsd/config.toml
+systemctl daemon-reload
+systemctl --quiet enable --now stsd.socket
+
+first_contact() {
+    active socket active && active service inactive &&
+        is "mode of the socket" "$(stat -c %a $socket)" 666 &&
+        is "mode and owner of its directory" "$(stat -c '%a %u' ${socket%/*})" "755 0"
+}
+check "the socket listens, for everybody, and the service is not started" first_contact
+
+activation() { refused 31500 && within 5 active service active && is Type "$(show service Type)" notify; }
+check "the first sts-shim starts the daemon, with the key as a credential" activation
+
+identities() {
+    refused 31500 && refused 31501 && journalctl --quiet --sync || return 1
+    journalctl --quiet --output=cat --unit=stsd.service >"$scratch/journal"
+    grep -q 'uid 31500' "$scratch/journal" && grep -q 'uid 31501' "$scratch/journal" || {
+        tail -n 5 "$scratch/journal" && return 1
+    }
+}
+one_kept() { is "descriptors in the store" "$(show service NFileDescriptorStore)" 1; }
+stored() { within 5 one_kept; }
+check "its sessions are in the descriptor store of PID 1" stored
+before=$(calls)
+
+check "it tells its callers apart by their user" identities
+
+nobody() {
+    local user
+    user=$(stat -c %u "/proc/$(pid)") || return 1
+    [ "$user" -ge 61184 ] && [ "$user" -le 65519 ] || { echo "it runs as uid $user" && return 1; }
+}
+check "it runs as a user that exists only while it does" nobody
+
+reload() {
+    local old
+    old=$(pid)
+    systemctl reload stsd.service && refused 31500 && is "the process" "$(pid)" "$old"
+}
+check "reload" reload
+
+killed() {
+    local old
+    old=$(pid)
+    send KILL "$old" && within 10 another_pid "$old" && refused 31500
+}
+check "kill -9: back" killed
+
+hang() {
+    [ "$(show service WatchdogUSec)" != 0 ] || { echo "there is no watchdog" && return 1; }
+    local old
+    within 5 active service active
+    old=$(pid)
+    send STOP "$old" || return 1
+    refused 31500 || { kill -CONT "$old" && return 1; }
+    another_pid "$old"
+}
+check "SIGSTOP: the watchdog replaces the daemon, and the waiting client is answered" hang
+
+survived() {
+    systemctl restart stsd.service && refused 31500 && stored &&
+        is "new AssumeRole calls" $(($(calls) - before)) 0
+}
+check "none of this, and no restart, has cost a call" survived
+
+encrypted() {
+    systemd-creds encrypt --quiet --name=uploader.key --with-key=host \
+        /etc/stsd/uploader.key /etc/stsd/uploader.key.cred && rm /etc/stsd/uploader.key || return 1
+    printf '[Service]\nLoadCredentialEncrypted=uploader.key:/etc/stsd/uploader.key.cred\n' \
+        >$mine/stsd.service.d/key.conf
+    systemctl daemon-reload && systemctl restart stsd.service && refused 31500 && active service active
+}
+check "LoadCredentialEncrypted: the key is on disk only encrypted for this machine" encrypted
+
+quiet() {
+    journalctl --quiet --sync
+    ! journalctl --quiet --output=cat | grep -E 'ExampleSecretOf|EmulatedSecret|EmulatedToken'
+}
+check "no secret is in the journal" quiet
+note "live: $(systemd-analyze --no-pager security stsd.service | tail -n 1)"
+systemctl --quiet disable --now stsd.socket
+systemctl stop stsd.service
+check "stopping the socket removes its file" test ! -e $socket
+finish

@@ -1,0 +1,265 @@
+#!/bin/bash
+# The daemon of an ordinary user, as that user. Runs in the container.
+set -u
+. "$(dirname "$0")/checks.sh"
+socket=$XDG_RUNTIME_DIR/stsd/stsd.sock
+mine=$HOME/.config/systemd/user
+home=$HOME/.config/stsd
+
+ctl() { systemctl --user "$@"; }
+show() { ctl show -P "$2" "stsd.$1"; }
+active() { is "stsd.$1" "$(ctl is-active "stsd.$1")" "$2"; }
+# One hand-out; what the shim says when it fails is shown.
+hand_out() { sts-shim oss-upload >/dev/null; }
+back() { within 10 another_pid "$1" && hand_out; }
+serving() { hand_out && active service active; }
+# Waits until a daemon that has just been started or reloaded is at rest.
+settled() { within 5 active service active; }
+
+# --- Install, as docs/systemd.md says.
+mkdir -p "$mine/stsd.service.d" "$home"
+cp /opt/stsd/systemd/user/stsd.{service,socket} "$mine"
+quick >"$mine/stsd.service.d/quick.conf"
+(umask 077 && key >"$home/uploader.key")
+config uploader.key >"$home/config.toml"
+ctl daemon-reload
+ctl --quiet enable --now stsd.socket
+
+first_contact() {
+    active socket active && active service inactive &&
+        is "mode of the socket" "$(stat -c %a "$socket")" 600 &&
+        is "mode of its directory" "$(stat -c %a "${socket%/*}")" 700
+}
+check "the socket listens, for its user alone, and the service is not started" first_contact
+
+activation() {
+    local start
+    start=$(milliseconds)
+    hand_out || return 1
+    took=$(($(milliseconds) - start))
+    settled && is "AssumeRole calls" "$(calls)" 1
+}
+check "the first sts-shim starts the daemon and is answered" activation
+note "in ${took:-?} ms"
+
+ready() {
+    settled && is Type "$(show service Type)" notify &&
+        is Result "$(show service Result)" success && [ -n "$(show service StatusText)" ]
+}
+check "READY: the service is active by notification and says what it does" ready
+note "$(show service StatusText)"
+
+# --- Forty at once.
+herd() {
+    ctl stop stsd.service
+    active service inactive || return 1
+    local before start children=()
+    before=$(calls) start=$(milliseconds)
+    for i in $(seq 40); do
+        sts-shim oss-upload >"$scratch/herd.$i" 2>"$scratch/herd-error.$i" &
+        children+=($!)
+    done
+    local lost=0
+    for child in "${children[@]}"; do wait "$child" || lost=$((lost + 1)); done
+    took=$(($(milliseconds) - start))
+    cat "$scratch"/herd-error.*
+    is "clients without an answer" $lost 0 &&
+        is "different answers" "$(cat "$scratch"/herd.? "$scratch"/herd.?? | sort -u | wc -l)" 1 &&
+        is "new AssumeRole calls" $(($(calls) - before)) 1 &&
+        # All of them were given theirs by one and the same process.
+        is "hand-outs" "$(stsctl metrics | sed -n 's/^stsd_hand_outs_total{.*} //p')" 40
+}
+check "forty first clients at once: one daemon, one AssumeRole, all answered" herd
+note "in ${took:-?} ms"
+rm -f "$scratch"/herd*
+
+# --- What survives.
+one_kept() { is "descriptors in the store" "$(show service NFileDescriptorStore)" 1; }
+stored() { within 5 one_kept; }
+check "the sessions are in the descriptor store" stored
+
+restart() {
+    local before old
+    before=$(calls) old=$(pid)
+    ctl restart stsd.service && back "$old" && is "new AssumeRole calls" $(($(calls) - before)) 0
+}
+check "a restart costs no call" restart
+
+reexec() { ctl daemon-reexec && restart; }
+check "nor does one after the user manager has re-executed itself" reexec
+
+kills() {
+    local before old count
+    before=$(calls) count=$(many 5 25)
+    for _ in $(seq "$count"); do
+        hand_out || return 1
+        old=$(pid)
+        send KILL "$old" || return 1
+        back "$old" || return 1
+    done
+    is "new AssumeRole calls" $(($(calls) - before)) 0
+}
+check "kill -9, $(many 5 25) times: back every time, and no call" kills
+
+# The shim runs back to back in several places while the daemon is restarted.
+under_load() {
+    local before old count workers=()
+    hand_out || return 1
+    before=$(calls) count=$(many 25 100)
+    rm -f "$scratch"/load-*
+    for i in 1 2 3 4; do
+        (
+            done=0
+            while [ ! -e "$scratch/load-stop" ]; do
+                hand_out 2>>"$scratch/load-failed" && done=$((done + 1))
+            done
+            echo $done >"$scratch/load-done.$i"
+        ) &
+        workers+=($!)
+    done
+    local start
+    start=$(milliseconds)
+    local unstarted=0
+    for _ in $(seq "$count"); do
+        old=$(pid)
+        ctl restart stsd.service && another_pid "$old" || unstarted=$((unstarted + 1))
+    done
+    took=$(($(milliseconds) - start))
+    touch "$scratch/load-stop"
+    wait "${workers[@]}"
+    handed=$(awk '{ sum += $1 } END { print sum }' "$scratch"/load-done.*)
+    sort "$scratch/load-failed" | uniq -c | sort -rn | head -n 3
+    is "restarts that failed" $unstarted 0 &&
+        is "failed hand-outs" "$(wc -l <"$scratch/load-failed")" 0 &&
+        is "new AssumeRole calls" $(($(calls) - before)) 0 && active socket active
+}
+check "$(many 25 100) restarts under load: no hand-out fails, no call is made" under_load
+note "${handed:-?} hand-outs, ${took:-?} ms"
+
+# --- A daemon that hangs.
+hang() {
+    [ "$(show service WatchdogUSec)" != 0 ] || { echo "there is no watchdog" && return 1; }
+    settled && hand_out || return 1
+    local before old start
+    before=$(calls) old=$(pid) start=$(milliseconds)
+    send STOP "$old" || return 1
+    # The client comes while nobody answers, and is answered by the next daemon.
+    hand_out || { kill -CONT "$old" && return 1; }
+    took=$(($(milliseconds) - start))
+    another_pid "$old" && is "new AssumeRole calls" $(($(calls) - before)) 0
+}
+check "SIGSTOP: the watchdog replaces the daemon, and the waiting client is answered" hang
+note "in ${took:-?} ms, with WatchdogSec=2s"
+
+alive() {
+    # Three intervals of the watchdog without a restart: it is fed.
+    local old
+    settled && old=$(pid) && sleep 6 && is "the process" "$(pid)" "$old"
+}
+check "a daemon that is well is left alone by the watchdog" alive
+
+# --- Reload.
+reload() {
+    local before old
+    hand_out || return 1
+    before=$(calls) old=$(pid)
+    printf '[profile.second]\nsource = "uploader"\nrole_arn = "%s"\n' \
+        "acs:ram::100000000000001:role/oss-read" >>"$home/config.toml"
+    ctl reload stsd.service || return 1
+    within 5 sts-shim second >/dev/null && hand_out || return 1
+    is "the process" "$(pid)" "$old" && settled &&
+        is "new AssumeRole calls" $(($(calls) - before)) 1
+}
+check "reload: a new profile is there, the process and the old sessions stay" reload
+
+bad_reload() {
+    local old
+    old=$(pid)
+    echo 'nonsense = true' >"$home/config.toml"
+    ctl reload stsd.service
+    sleep 0.3
+    hand_out && is "the process" "$(pid)" "$old" && active service active
+}
+check "reload: a bad configuration leaves the good one in force" bad_reload
+
+# --- A daemon that cannot start: the configuration is bad by now.
+crash_loop() {
+    ctl stop stsd.service
+    sts-shim --patience 30s oss-upload >/dev/null 2>"$scratch/patient" &
+    local patient=$!
+    many_restarts() { [ "$(show service NRestarts)" -ge "$(many 8 30)" ]; }
+    within 20 many_restarts || { echo "NRestarts $(show service NRestarts)" && return 1; }
+    active socket active || return 1
+    config uploader.key >"$home/config.toml"
+    wait $patient || { cat "$scratch/patient" && return 1; }
+    serving
+}
+check "a crash loop leaves the socket alive; whoever waits is answered after the repair" crash_loop
+
+# --- What an explicit stop forgets.
+forget() {
+    hand_out || return 1
+    local before
+    before=$(calls)
+    ctl stop stsd.service
+    is "descriptors in the store" "$(show service NFileDescriptorStore)" 0 || return 1
+    hand_out && is "new AssumeRole calls" $(($(calls) - before)) 1
+}
+check "an explicit stop forgets: the next client costs one call" forget
+
+terminated() {
+    hand_out || return 1
+    local before old
+    before=$(calls) old=$(pid)
+    send TERM "$old" && within 10 active service inactive >/dev/null || return 1
+    serving && is "new AssumeRole calls" $(($(calls) - before)) 1
+}
+check "so does a SIGTERM by hand, and the next client starts it again" terminated
+
+# --- What another process of the same user gets out of the manager: what the documents say.
+store() {
+    hand_out && stored || return 1
+    local manager group file
+    group=/sys/fs/cgroup$(systemctl --user show -P ControlGroup)/init.scope
+    manager=$(head -n 1 "$group/cgroup.procs")
+    for file in "/proc/$manager/fd"/*; do
+        case $(readlink "$file") in /memfd:*) cat "$file" >>"$scratch/store" ;; esac
+    done
+    grep -q EmulatedToken "$scratch/store" || { echo "no session is in the store" && return 1; }
+    ! grep -q ExampleSecretOf "$scratch/store"
+}
+check "the manager's store shows the same user the sessions, and never the key" store
+
+protected() {
+    local said
+    # What is not protected is a warning, and a warning is an exit code.
+    said=$(stsctl doctor) || { grep -v '^ok' <<<"$said" && return 1; }
+    echo "$said"
+}
+check "stsctl doctor has nothing to warn of" protected
+
+# --- The AccessKey as a credential; the file is where the sandbox shows nothing.
+credential() {
+    mkdir -p "$HOME/keys" && mv "$home/uploader.key" "$HOME/keys/uploader.key" || return 1
+    printf '[Service]\nLoadCredential=uploader.key:%%h/keys/uploader.key\n' \
+        >"$mine/stsd.service.d/key.conf"
+    config "$XDG_RUNTIME_DIR/credentials/stsd.service/uploader.key" >"$home/config.toml"
+    ctl daemon-reload && ctl stop stsd.service && serving
+}
+check "LoadCredential: the key comes as a credential" credential
+
+hidden() {
+    config "$HOME/keys/uploader.key" >"$home/config.toml"
+    stsctl reload && return 1
+    stsctl reload 2>&1 | grep -F 'cannot be read'
+}
+check "and nothing else of the home can be read" hidden
+config "$XDG_RUNTIME_DIR/credentials/stsd.service/uploader.key" >"$home/config.toml"
+
+# --- Leave it running with the key beside the configuration, for the checks of root.
+mv "$HOME/keys/uploader.key" "$home/uploader.key"
+config uploader.key >"$home/config.toml"
+rm -f "$mine/stsd.service.d/key.conf"
+ctl daemon-reload
+ctl restart stsd.service
+finish
