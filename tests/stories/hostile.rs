@@ -292,6 +292,7 @@ fn a_daemon_told_to_stop_lets_nobody_hang() {
     thread::sleep(Duration::from_millis(200));
     kit.daemon().signal(nix::sys::signal::Signal::SIGTERM);
     assert_eq!(kit.daemon_ends(), Some(0));
-    assert_eq!(waiting.wait().unwrap().code(), Some(6));
+    // It looks whether the daemon is only restarting, and it is not.
+    assert_eq!(waiting.wait().unwrap().code(), Some(3));
     drop(idle);
 }
