@@ -14,6 +14,9 @@ use tokio::time::sleep;
 
 use crate::{clock::SimClock, plan::HOUR};
 
+/// What a role may cost in a minute at the most.
+const MOST_IN_A_MINUTE: usize = 45;
+
 /// How an outage shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trouble {
@@ -85,6 +88,14 @@ pub(crate) struct State {
     pub failures: BTreeMap<String, u64>,
     /// The newest session of each role. A shorter one may have followed a longer one.
     pub newest: BTreeMap<String, String>,
+    /// Calls that no schedule can have asked for.
+    pub needless: Vec<String>,
+    /// When somebody last changed what is to be renewed, or asked for a renewal outright.
+    pub disturbed: Duration,
+    /// The calls of each role within a minute.
+    busy: BTreeMap<String, VecDeque<Duration>>,
+    /// When each role's last session was issued.
+    renewed: BTreeMap<String, Duration>,
     /// When an answer was last spoilt by something else than an outage.
     pub last_spoilt: Option<Duration>,
 }
@@ -104,6 +115,10 @@ impl Cloud {
                 failures: BTreeMap::new(),
                 newest: BTreeMap::new(),
                 last_spoilt: None,
+                needless: Vec::new(),
+                disturbed: Duration::ZERO,
+                busy: BTreeMap::new(),
+                renewed: BTreeMap::new(),
             }),
         }
     }
@@ -136,6 +151,16 @@ impl Cloud {
         let mut state = self.state();
         *state.calls.entry(role.to_owned()).or_default() += 1;
         state.recent.push_back(now);
+        let busy = state.busy.entry(role.to_owned()).or_default();
+        busy.push_back(now);
+        busy.retain(|at| *at + Duration::from_secs(60) >= now);
+        // A back-off that begins anew makes a dozen attempts in its first minute.
+        let count = busy.len();
+        if count > MOST_IN_A_MINUTE {
+            state
+                .needless
+                .push(format!("{role}: {count} calls in a minute at {now:?}"));
+        }
         while state
             .recent
             .front()
@@ -247,6 +272,7 @@ impl Cloud {
         let key = format!("STS.{}", state.issued.len());
         let lives = Duration::try_from(ends.duration_since(now)).unwrap();
         let role = request.role_arn.to_owned();
+        self.must_be_due(&mut state, &role);
         state.newest.insert(role, key.clone());
         state.issued.insert(
             key.clone(),
@@ -258,6 +284,27 @@ impl Cloud {
             },
         );
         Ok(session(&key, ends, date))
+    }
+}
+
+impl Cloud {
+    /// A session that lives is not renewed within a tenth of its life, whatever callers ask.
+    fn must_be_due(&self, state: &mut State, role: &str) {
+        let now = self.clock.elapsed();
+        let before = state.renewed.insert(role.to_owned(), now);
+        let Some(before) = before else { return };
+        let newest = &state.newest[role];
+        let length = state.issued[newest].length;
+        // What was asked for while a call was under way comes after it.
+        let excused = state.disturbed + Duration::from_secs(30) >= before
+            || state.last_spoilt.is_some_and(|at| at >= before);
+        let early = now < before + length / 10 - Duration::from_secs(5);
+        if early && !excused {
+            let age = now - before;
+            state.needless.push(format!(
+                "{role}: renewed after {age:?} of {length:?} at {now:?}"
+            ));
+        }
     }
 }
 

@@ -101,6 +101,7 @@ impl Wanted {
             path: PathBuf::from("simulated.toml"),
             endpoint: Endpoint::custom("http://127.0.0.1:1").unwrap(),
             sts_calls_per_second: calls_per_second,
+            audit_file: None,
             profiles: self.0.iter().map(make).collect(),
         }
     }
@@ -130,6 +131,7 @@ impl WantedProfile {
             external_id: Some(format!("grant-{}", self.grant)),
             source_identity: None,
             keep_warm: self.keep_warm,
+            allow: Vec::new(),
             name,
         }
     }

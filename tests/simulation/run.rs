@@ -182,9 +182,12 @@ impl Simulation {
     }
 
     fn happen(self: &Arc<Self>, supervisor: &mut Supervisor<Line>, event: &Event) {
+        self.cloud.state().disturbed = self.clock.elapsed();
         match event {
             Event::Suspend(slept) => {
                 self.clock.suspend(*slept);
+                // An answer to a request from before is worth nothing.
+                self.cloud.state().disturbed = self.clock.elapsed() + MARGIN;
                 let now = self.clock.elapsed();
                 self.notes().suspends.push(now);
             }
@@ -194,11 +197,47 @@ impl Simulation {
                 let simulation = Arc::clone(self);
                 let index = *index;
                 tokio::spawn(async move {
-                    if let Some(entry) = simulation.store.find(&name(index)) {
-                        let _ = entry.refresh(PATIENT, &*simulation.clock).await;
-                    }
+                    let (store, clock) = (&simulation.store, &*simulation.clock);
+                    let before = simulation.calls(index);
+                    let asked = simulation.clock.elapsed();
+                    let outcome = store.refresh(&name(index), PATIENT, clock).await;
+                    simulation.cloud.state().disturbed = simulation.clock.elapsed();
+                    simulation.judge_refresh(index, &outcome, before, asked);
                 });
             }
+        }
+    }
+
+    fn calls(&self, index: usize) -> u64 {
+        self.cloud
+            .state()
+            .calls
+            .get(&role(index))
+            .copied()
+            .unwrap_or(0)
+    }
+
+    /// Who asks for a renewal gets one, or hears why not.
+    fn judge_refresh(
+        &self,
+        index: usize,
+        outcome: &Result<(), Outcome>,
+        before: u64,
+        asked: Duration,
+    ) {
+        let name = name(index);
+        match outcome {
+            Ok(()) if self.calls(index) == before => {
+                self.fault(format!("{name}: said to be renewed, and nobody was asked"));
+            }
+            Err(Outcome::NotYet(_) | Outcome::Short(_) | Outcome::Failed(_))
+                if !self.plan.is_crowd() && !self.trouble_between(asked, self.clock.elapsed()) =>
+            {
+                self.fault(format!(
+                    "{name}: not renewed though STS is well: {outcome:?}"
+                ));
+            }
+            _ => {}
         }
     }
 
@@ -240,7 +279,7 @@ impl Simulation {
         let name = name(index);
         let answer = self
             .store
-            .hand_out(&name, minimum_life, patience, &*self.clock);
+            .hand_out(&name, minimum_life, patience, &*self.clock, |_| true);
         // Some leave while they wait; that must not matter to the others.
         let stays = if random.u8(..20) == 0 {
             patience.mul_f64(random.f64())
@@ -304,6 +343,10 @@ impl Simulation {
                         "{name}: is there, and the caller was told it is not"
                     ));
                 }
+                return;
+            }
+            Outcome::NotAllowed => {
+                self.fault(format!("{name}: refused, though everybody may have it"));
                 return;
             }
             Outcome::Failed(_) | Outcome::NotYet(_) => {
@@ -528,6 +571,15 @@ impl Simulation {
 
     fn close(&self) -> Result<Tally, Vec<String>> {
         self.check_calls();
+        let needless: Vec<_> = self
+            .cloud
+            .state()
+            .needless
+            .iter()
+            .take(5)
+            .cloned()
+            .collect();
+        needless.into_iter().for_each(|it| self.fault(it));
         let mut notes = self.notes();
         let state = self.cloud.state();
         notes.tally.calls = state.calls.values().sum();

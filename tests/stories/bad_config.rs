@@ -78,6 +78,31 @@ fn each_mistake_is_named_with_its_place() {
         5,
         &["a name is"],
     );
+    check(
+        &kit,
+        &UPLOAD.replace("oss-upload]", "\"a\\nb\\u001b[2J\"]"),
+        5,
+        &["profile.a b [2J: a name is"],
+    );
+    check(
+        &kit,
+        &with("allow = [\"user:root\",\n  \"user:nosuch-user\"]"),
+        9,
+        &["profile.oss-upload.allow", "no user of that name", "getent"],
+    );
+    check(
+        &kit,
+        &with("allow = [\"exe:/usr/bin/aliyun\"]"),
+        8,
+        &["profile.oss-upload.allow", "sandbox", "unit:"],
+    );
+    check(&kit, &with("allow = []"), 8, &["allow", "nobody"]);
+    check(
+        &kit,
+        &with("allow = \"user:root\""),
+        8,
+        &["allow", "wrong type"],
+    );
     check(&kit, "", 1, &["no profile"]);
     check(&kit, "[profile", 5, &["hint"]);
 

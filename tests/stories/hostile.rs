@@ -26,7 +26,11 @@ pub(crate) fn connect(kit: &Kit) -> UnixStream {
 fn replies(stream: &mut UnixStream) -> Vec<Reply> {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).unwrap();
-    let mut rest = &bytes[..];
+    decoded(&bytes)
+}
+
+pub(crate) fn decoded(bytes: &[u8]) -> Vec<Reply> {
+    let mut rest = bytes;
     let mut replies = Vec::new();
     while !rest.is_empty() {
         let (header, body) = rest.split_first_chunk::<HEADER>().unwrap();

@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod access;
+mod audit;
 mod bad_config;
 mod engine;
 mod hand_out;
 mod hostile;
+mod impostor;
 mod outage;
 mod peers_bugs;
 mod policy;

@@ -106,6 +106,7 @@ fn another_process_of_the_same_user_cannot_read_the_daemons_memory() {
     // Without the protection the very same attempt succeeds.
     let mut sleeper = Command::new("sleep")
         .arg("60")
+        .gid(SOMEBODY)
         .uid(SOMEBODY)
         .spawn()
         .unwrap();

@@ -1,18 +1,27 @@
 //! Decides whether a peer may have what it asks for.
 
-use crate::peer::Peer;
+mod rule;
+
+use std::os::fd::BorrowedFd;
+
+use tracing::warn;
+
+pub use rule::{Rule, RuleError, UnitName};
+
+use crate::{config::Config, peer::Peer};
 
 /// Whom a daemon serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// A user's daemon: that user, and nobody else, root included. (Root can read our
-    /// memory anyway; refusing it here keeps mistakes apart, not root out.)
+    /// memory anyway; refusing it here keeps mistakes apart, not root out.) Rules may
+    /// narrow that; they open nothing.
     User {
         /// The user the daemon runs as.
         uid: u32,
     },
-    /// A machine's daemon: nobody gets credentials without a rule, and there are no rules
-    /// yet. Its own user may ask how it is.
+    /// A machine's daemon: everybody may ask, and nobody gets credentials without a rule,
+    /// root included.
     System {
         /// The user the daemon runs as.
         uid: u32,
@@ -20,46 +29,144 @@ pub enum Access {
 }
 
 impl Access {
-    /// Tells whether a peer may speak to us at all, and see and steer what we do.
+    /// Tells whether a peer may speak to us at all.
     #[must_use]
     pub fn may_speak(&self, peer: &Peer) -> bool {
-        let (Self::User { uid } | Self::System { uid }) = self;
-        peer.uid == *uid
+        match self {
+            Self::User { uid } => peer.uid == *uid,
+            Self::System { .. } => true,
+        }
     }
 
-    /// Tells whether a peer may have the credentials of a profile.
+    /// Tells whether a peer may see every profile, have each renewed, and have the
+    /// configuration read again. It says nothing about credentials.
     #[must_use]
-    pub fn may_have_credentials(&self, peer: &Peer) -> bool {
+    pub fn may_steer(&self, peer: &Peer) -> bool {
         match self {
-            Self::User { .. } => self.may_speak(peer),
-            Self::System { .. } => false,
+            Self::User { uid } => peer.uid == *uid,
+            Self::System { uid } => peer.uid == *uid || peer.uid == 0,
+        }
+    }
+
+    /// Tells whether a peer may have the credentials of a profile with these rules. Any
+    /// rule that fits is enough.
+    #[must_use]
+    pub fn may_have(&self, rules: &[Rule], peer: &Peer, socket: BorrowedFd<'_>) -> bool {
+        if !self.may_speak(peer) {
+            return false;
+        }
+        let unlimited = matches!(self, Self::User { .. }) && rules.is_empty();
+        unlimited || rules.iter().any(|rule| self.fits(rule, peer, socket))
+    }
+
+    /// Says which profiles nobody may have.
+    pub fn warn_of_closed(&self, config: &Config) {
+        if matches!(self, Self::User { .. }) {
+            return;
+        }
+        for profile in config.profiles.values().filter(|it| it.allow.is_empty()) {
+            warn!(profile = %profile.name, "nobody may have this profile: it has no allow rule");
+        }
+    }
+
+    fn fits(&self, rule: &Rule, peer: &Peer, socket: BorrowedFd<'_>) -> bool {
+        match rule {
+            Rule::User(uid) => peer.uid == *uid,
+            Rule::Group(gid) => peer.is_in_group(*gid, socket),
+            Rule::Unit(name) => {
+                let units = &peer.process(socket).units;
+                let named = |unit: &Option<Box<str>>| unit.as_deref() == Some(name.as_str());
+                // Any user can start a unit of any name in a manager of his own.
+                let users_own = matches!(self, Self::User { .. }) && named(&units.user);
+                users_own || named(&units.system)
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Access, Peer};
+    use std::os::{fd::AsFd as _, unix::net::UnixStream};
+
+    use super::{Access, Peer, Rule, UnitName};
+
+    const NIGHTLY: &str = "0::/system.slice/nightly.service\n";
+    const USERS_NIGHTLY: &str =
+        "0::/user.slice/user-1000.slice/user@1000.service/app.slice/nightly.service\n";
+
+    #[track_caller]
+    fn check(access: Access, rules: &[Rule], peer: &Peer, expected: bool) {
+        let (socket, _) = UnixStream::pair().unwrap();
+        assert_eq!(access.may_have(rules, peer, socket.as_fd()), expected);
+    }
+
+    fn unit(name: &str) -> Rule {
+        Rule::Unit(UnitName::new(name).unwrap())
+    }
 
     #[test]
-    fn a_user_daemon_serves_its_user_and_a_system_daemon_nobody_without_a_rule() {
-        let peer = |uid| Peer {
-            uid,
-            gid: uid,
-            pid: Some(1),
-        };
-        let check = |access: Access, uid, speak, have| {
-            assert_eq!(access.may_speak(&peer(uid)), speak, "{access:?} {uid}");
-            assert_eq!(
-                access.may_have_credentials(&peer(uid)),
-                have,
-                "{access:?} {uid}"
-            );
-        };
-        check(Access::User { uid: 1000 }, 1000, true, true);
-        check(Access::User { uid: 1000 }, 1001, false, false);
-        check(Access::User { uid: 1000 }, 0, false, false);
-        check(Access::System { uid: 0 }, 0, true, false);
-        check(Access::System { uid: 990 }, 1000, false, false);
+    fn a_user_daemon_serves_its_user_alone_whatever_the_rules_say() {
+        let user = Access::User { uid: 1000 };
+        let (own, other) = (Peer::known(1000, &[], ""), Peer::known(1001, &[27], ""));
+        let root = Peer::known(0, &[], "");
+        check(user, &[], &own, true);
+        check(user, &[], &other, false);
+        check(user, &[], &root, false);
+        check(user, &[Rule::User(1001)], &other, false);
+        check(user, &[Rule::Group(27)], &other, false);
+        check(user, &[Rule::User(0)], &root, false);
+        let in_unit = Peer::known(1001, &[], NIGHTLY);
+        check(user, &[unit("nightly.service")], &in_unit, false);
+        assert!(user.may_speak(&own) && user.may_steer(&own));
+        assert!(!user.may_speak(&other) && !user.may_steer(&other));
+        assert!(!user.may_speak(&root) && !user.may_steer(&root));
+    }
+
+    #[test]
+    fn in_a_user_daemon_rules_narrow() {
+        let user = Access::User { uid: 1000 };
+        let own = Peer::known(
+            1000,
+            &[27],
+            "0::/user.slice/user-1000.slice/session-3.scope\n",
+        );
+        check(user, &[Rule::User(1001)], &own, false);
+        check(user, &[Rule::User(1001), Rule::User(1000)], &own, true);
+        check(user, &[Rule::Group(28)], &own, false);
+        check(user, &[Rule::Group(27)], &own, true);
+        check(user, &[unit("nightly.service")], &own, false);
+        for cgroup in [NIGHTLY, USERS_NIGHTLY] {
+            let in_unit = Peer::known(1000, &[], cgroup);
+            check(user, &[unit("nightly.service")], &in_unit, true);
+        }
+    }
+
+    #[test]
+    fn a_system_daemon_serves_nobody_without_a_rule() {
+        let system = Access::System { uid: 990 };
+        for uid in [0, 990, 1000] {
+            let peer = Peer::known(uid, &[0, 990, 1000], NIGHTLY);
+            check(system, &[], &peer, false);
+            check(system, &[Rule::User(7), Rule::Group(7)], &peer, false);
+            check(system, &[unit("other.service")], &peer, false);
+            check(system, &[Rule::User(7), Rule::User(uid)], &peer, true);
+            check(system, &[unit("nightly.service")], &peer, true);
+            assert!(system.may_speak(&peer));
+            assert_eq!(system.may_steer(&peer), uid != 1000);
+        }
+        let peer = Peer::known(1000, &[27], "");
+        check(system, &[Rule::Group(27)], &peer, true);
+        check(system, &[Rule::Group(1000)], &peer, true);
+        check(system, &[Rule::Group(28)], &peer, false);
+    }
+
+    #[test]
+    fn a_unit_of_a_users_own_manager_is_nobody_to_a_system_daemon() {
+        let system = Access::System { uid: 0 };
+        let peer = Peer::known(1000, &[], USERS_NIGHTLY);
+        check(system, &[unit("nightly.service")], &peer, false);
+        check(system, &[unit("user@1000.service")], &peer, true);
+        let ended = Peer::known(1000, &[], "");
+        check(system, &[unit("nightly.service")], &ended, false);
     }
 }

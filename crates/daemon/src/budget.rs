@@ -69,7 +69,6 @@ impl Budget {
 
     /// Waits in line for a token, first come first served.
     pub async fn take(&self, urgency: Urgency, clock: &dyn Clock) {
-        self.held_back.fetch_add(1, Ordering::Relaxed);
         let _place = self.queue(urgency).acquire().await;
         loop {
             let taken = self.bucket().take(urgency, clock.boot());
@@ -78,6 +77,13 @@ impl Budget {
                 Err(wait) => sleep(wait.min(clock.nap())).await,
             }
         }
+    }
+
+    /// Counts a call that has to wait; returns when the budget is open again, if the service
+    /// has closed it.
+    pub fn hold_back(&self, now: BootTime) -> BootTime {
+        self.held_back.fetch_add(1, Ordering::Relaxed);
+        self.bucket().closed_until.max(now)
     }
 
     /// Lets nobody call for a while: the service limits an account, not a profile.

@@ -13,6 +13,7 @@ use stsd_sts::Endpoint;
 use toml::Spanned;
 
 use crate::{
+    access::Rule,
     file,
     profile::{
         self, Invalid, NameParts, ProfileName, RoleArn, RoleSessionName, SessionDuration,
@@ -40,8 +41,19 @@ pub struct Config {
     pub endpoint: Endpoint,
     /// How many calls a second STS may get from this machine.
     pub sts_calls_per_second: u32,
+    /// Where the audit is written, besides the log.
+    pub audit_file: Option<Named>,
     /// What callers may ask for.
     pub profiles: BTreeMap<ProfileName, Arc<Profile>>,
+}
+
+/// A file that is opened later, with the line that names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// The file.
+    pub path: PathBuf,
+    /// The line in the configuration, from 1.
+    pub line: usize,
 }
 
 /// One thing that callers may ask for: an identity and the role it becomes.
@@ -65,6 +77,8 @@ pub struct Profile {
     pub source_identity: Option<String>,
     /// Renewed from the start and for ever, whether anybody asks or not.
     pub keep_warm: bool,
+    /// Whom it is for; what none means depends on whose daemon it is.
+    pub allow: Vec<Rule>,
 }
 
 impl Profile {
@@ -109,9 +123,17 @@ struct Raw {
     endpoint: Option<Spanned<String>>,
     sts_calls_per_second: Option<Spanned<u32>>,
     #[serde(default)]
+    audit: RawAudit,
+    #[serde(default)]
     source: BTreeMap<Spanned<String>, RawSource>,
     #[serde(default)]
     profile: BTreeMap<Spanned<String>, RawProfile>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawAudit {
+    file: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -134,6 +156,7 @@ struct RawProfile {
     source_identity: Option<Spanned<String>>,
     #[serde(default)]
     keep_warm: bool,
+    allow: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
 /// Reads and checks a configuration with all the files it names.
@@ -141,19 +164,20 @@ struct RawProfile {
 /// # Errors
 /// [`Mistakes`], as many as could be found.
 pub fn load(path: &Path, parts: &NameParts) -> Result<Config, Mistakes> {
-    let mut reader = Reader {
-        path,
-        text: String::new(),
-        mistakes: Vec::new(),
-    };
-    let hint = "write it as docs/configuration.md shows, or set STSD_CONFIG";
     match read(path) {
-        Ok(text) => reader.text = text,
-        Err(error) => reader.mistake(0, "", &format!("cannot be read: {error}"), hint),
+        Ok(text) => parse(text, path, parts),
+        Err(error) => {
+            let mut reader = Reader::new(path, String::new());
+            let hint = "write it as docs/configuration.md shows, or set STSD_CONFIG";
+            reader.mistake(0, "", &format!("cannot be read: {error}"), hint);
+            Err(Mistakes(reader.mistakes))
+        }
     }
-    if !reader.mistakes.is_empty() {
-        return Err(Mistakes(reader.mistakes));
-    }
+}
+
+/// Checks the text of a configuration that stands at `path`, with all the files it names.
+pub(crate) fn parse(text: String, path: &Path, parts: &NameParts) -> Result<Config, Mistakes> {
+    let mut reader = Reader::new(path, text);
     match toml::from_str::<Raw>(&reader.text) {
         Ok(raw) => reader.config(raw, parts),
         Err(error) => {
@@ -185,10 +209,22 @@ struct Reader<'a> {
     mistakes: Vec<Mistake>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(path: &'a Path, text: String) -> Self {
+        Self {
+            path,
+            text,
+            mistakes: Vec::new(),
+        }
+    }
+
     fn config(mut self, raw: Raw, parts: &NameParts) -> Result<Config, Mistakes> {
         let endpoint = self.endpoint(&raw);
         let calls_per_second = self.calls_per_second(raw.sts_calls_per_second.as_ref());
+        let audit_file = raw.audit.file.as_ref().map(|file| Named {
+            path: self.beside(file.get_ref()),
+            line: self.line(file.span().start),
+        });
         let mut sources = BTreeMap::new();
         for (name, source) in &raw.source {
             let read = self.source(name.get_ref(), source);
@@ -209,6 +245,7 @@ impl Reader<'_> {
                 path: self.path.to_owned(),
                 endpoint,
                 sts_calls_per_second: calls_per_second,
+                audit_file,
                 profiles,
             }),
             _ => Err(Mistakes(self.mistakes)),
@@ -331,6 +368,7 @@ impl Reader<'_> {
             "source_identity",
             profile::source_identity,
         );
+        let allow = self.rules(raw.allow.as_ref(), &table);
         Some(Profile {
             name,
             source: source?.clone()?,
@@ -341,7 +379,35 @@ impl Reader<'_> {
             external_id,
             source_identity,
             keep_warm: raw.keep_warm,
+            allow,
         })
+    }
+
+    fn rules(&mut self, rules: Option<&Spanned<Vec<Spanned<String>>>>, table: &str) -> Vec<Rule> {
+        let Some(rules) = rules else {
+            return Vec::new();
+        };
+        let key = format!("{table}.allow");
+        if rules.get_ref().is_empty() {
+            let hint = "name somebody, or leave the key out";
+            self.mistake(
+                rules.span().start,
+                &key,
+                "an empty list allows nobody",
+                hint,
+            );
+        }
+        let mut read = Vec::new();
+        for rule in rules.get_ref() {
+            match Rule::new(rule.get_ref()) {
+                Ok(rule) => read.push(rule),
+                Err(error) => {
+                    let at = rule.span().start;
+                    self.mistake(at, &key, &error.to_string(), error.hint());
+                }
+            }
+        }
+        read
     }
 
     fn policy(&mut self, file: Option<&Spanned<String>>, table: &str) -> Option<SessionPolicy> {
@@ -385,13 +451,17 @@ impl Reader<'_> {
         self.path.parent().unwrap_or(Path::new(".")).join(file)
     }
 
-    fn mistake(&mut self, at: usize, key: &str, problem: &str, hint: &str) {
+    fn line(&self, at: usize) -> usize {
         let before = self.text.get(..at).unwrap_or_default();
+        1 + before.matches('\n').count()
+    }
+
+    fn mistake(&mut self, at: usize, key: &str, problem: &str, hint: &str) {
         self.mistakes.push(Mistake {
             file: self.path.to_owned(),
-            line: 1 + before.matches('\n').count(),
-            key: key.to_owned(),
-            problem: problem.to_owned(),
+            line: self.line(at),
+            key: one_line(key),
+            problem: one_line(problem),
             hint: hint.to_owned(),
         });
     }
@@ -421,11 +491,15 @@ fn key_at(text: &str, at: usize) -> String {
 /// The parser quotes values that have the wrong type, and a misplaced value may be a secret.
 fn without_values(message: &str) -> String {
     let wrong = message.starts_with("invalid type") || message.starts_with("invalid value");
-    let text = match message.rsplit_once(", expected") {
+    match message.rsplit_once(", expected") {
         Some((_, expected)) if wrong => format!("a value of the wrong type, expected{expected}"),
         _ => message.to_owned(),
-    };
-    text.replace('\n', " ")
+    }
+}
+
+/// A quoted name may hold anything, and a mistake goes to logs and terminals.
+fn one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
 }
 
 impl fmt::Display for Mistake {

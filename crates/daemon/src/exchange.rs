@@ -44,6 +44,8 @@ pub struct Issued {
     /// The answer's `Date`; or what the service's clock must show by the answers before, if
     /// that is later: one front end whose clock is behind cannot prolong a session's life.
     pub at: Timestamp,
+    /// When the request was sent.
+    pub sent: BootTime,
 }
 
 /// The way to one STS endpoint.
@@ -117,12 +119,17 @@ impl<X: Exchange> Upstream<X> {
 
     fn issued(&self, session: RoleSession, sent: BootTime) -> Issued {
         let date = session.server_date.max(self.time.at(sent));
-        if let Some(date) = session.server_date {
-            self.time.learn(date, sent, self.clock.boot());
-        }
         Issued {
             at: date.unwrap_or_else(|| self.clock.wall()),
             session,
+            sent,
+        }
+    }
+
+    /// Learns what the time is from an answer that was found good.
+    pub fn learn(&self, date: Option<Timestamp>, sent: BootTime) {
+        if let Some(date) = date {
+            self.time.learn(date, sent, self.clock.boot());
         }
     }
 

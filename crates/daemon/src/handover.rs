@@ -347,6 +347,7 @@ mod tests {
             external_id: Some(external_id.to_owned()),
             source_identity: None,
             keep_warm: false,
+            allow: Vec::new(),
             name,
         }
     }

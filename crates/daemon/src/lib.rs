@@ -7,6 +7,7 @@
 //! environment and signals.
 
 pub mod access;
+pub mod audit;
 pub mod budget;
 pub mod clock;
 pub mod config;
@@ -32,6 +33,37 @@ pub mod store;
 pub mod successor;
 pub mod supervise;
 
+/// What the fuzz targets reach and nobody else may: the readers of foreign text, without
+/// the files around them. Built with `--cfg fuzzing` only.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    use std::path::Path;
+
+    use stsd_sts::SourceCredentials;
+
+    use crate::{
+        config::{self, Config, Mistakes},
+        profile::NameParts,
+        source,
+    };
+
+    /// Checks the text of a configuration that stands at `path`.
+    ///
+    /// # Errors
+    /// As [`config::load`].
+    pub fn configuration(text: &str, path: &Path, parts: &NameParts) -> Result<Config, Mistakes> {
+        config::parse(text.to_owned(), path, parts)
+    }
+
+    /// Checks the text of a key file.
+    ///
+    /// # Errors
+    /// As [`source::Source::access_key_file`].
+    pub fn key_file(text: &str) -> Result<SourceCredentials, source::KeyFileError> {
+        source::access_key::parse(text)
+    }
+}
+
 use std::{io, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use stsd_sts::StsError;
@@ -44,9 +76,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use access::Access;
+use audit::{Audit, AuditFile};
 use budget::Budget;
 use clock::Clock;
-use config::{Config, Mistakes};
+use config::{Config, Mistake, Mistakes};
 use exchange::Exchange;
 use handover::Restored;
 use harden::Protection;
@@ -104,15 +137,30 @@ pub enum Ending {
     Replaced(Option<OwnedFd>),
 }
 
+/// Why the daemon cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The way to STS cannot even be set up.
+    #[error(transparent)]
+    Sts(#[from] StsError),
+    /// What the configuration asks for cannot be had.
+    #[error(transparent)]
+    Config(#[from] Mistakes),
+}
+
 /// Runs the daemon on `config` until it is told to stop, then lets its connections end.
 ///
 /// # Errors
-/// [`StsError`] when the way to STS cannot even be set up.
+/// [`RunError`], before anybody is served.
 pub async fn run<X: Exchange>(
     config: Config,
     listeners: mpsc::Receiver<UnixListener>,
     mut world: World<X>,
-) -> Result<Ending, StsError> {
+) -> Result<Ending, RunError> {
+    let access = world.access;
+    let audit = Arc::new(Audit::new(Arc::clone(&world.clock)));
+    audit.write_to(open_audit(&config)?);
+    access.warn_of_closed(&config);
     let store = Arc::new(Store::default());
     let (reload, mut reloads) = mpsc::channel(16);
     let budget = Arc::new(Budget::new(config.sts_calls_per_second, world.clock.boot()));
@@ -120,7 +168,8 @@ pub async fn run<X: Exchange>(
         store: Arc::clone(&store),
         budget: Arc::clone(&budget),
         clock: Arc::clone(&world.clock),
-        access: world.access,
+        access,
+        audit: Arc::clone(&audit),
         reload,
         protections: world.protections,
         config_path: config.path.display().to_string(),
@@ -144,10 +193,12 @@ pub async fn run<X: Exchange>(
     let mut replaced = false;
     let renewed = supervisor.renewed();
     let serving = server::serve(listeners, service, stop.clone());
-    tokio::pin!(serving);
+    let summing_up = audit.keep_summing_up();
+    tokio::pin!(serving, summing_up);
     loop {
         let answer = tokio::select! {
             () = &mut serving => break,
+            () = &mut summing_up => continue,
             () = renewed.notified(), if world.keep.is_some() => {
                 sleep(COALESCE).await;
                 keep(&mut supervisor, &mut world.keep);
@@ -168,9 +219,14 @@ pub async fn run<X: Exchange>(
         };
         let outcome = (world.load)().and_then(|config| {
             let path = config.path.clone();
+            // Opened anew each time: whoever has moved the old one away wants that.
+            let audit_file = open_audit(&config)?;
+            access.warn_of_closed(&config);
             supervisor
                 .apply(config)
-                .map_err(|error| Mistakes::whole_file(&path, "endpoint", &error.to_string()))
+                .map_err(|error| Mistakes::whole_file(&path, "endpoint", &error.to_string()))?;
+            audit.write_to(audit_file);
+            Ok(())
         });
         match &outcome {
             Ok(()) => info!("configuration read again"),
@@ -187,6 +243,7 @@ pub async fn run<X: Exchange>(
         Ending::Stopped
     };
     supervisor.stop().await;
+    audit.sum_up();
     Ok(ending)
 }
 
@@ -206,5 +263,21 @@ fn seal<X: Exchange>(supervisor: &mut Supervisor<X>) -> Option<OwnedFd> {
     sealed.unwrap_or_else(|error| {
         warn!("the sessions cannot be handed over: {error}");
         None
+    })
+}
+
+fn open_audit(config: &Config) -> Result<Option<AuditFile>, Mistakes> {
+    let Some(named) = &config.audit_file else {
+        return Ok(None);
+    };
+    let opened = AuditFile::open(&named.path);
+    opened.map(Some).map_err(|error| {
+        Mistakes(vec![Mistake {
+            file: config.path.clone(),
+            line: named.line,
+            key: "audit.file".to_owned(),
+            problem: error.to_string(),
+            hint: error.hint().to_owned(),
+        }])
     })
 }

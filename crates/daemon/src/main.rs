@@ -66,7 +66,10 @@ async fn run(options: &options::Options) -> Result<()> {
     let config = config::load(&options.config, &parts)?;
     let wishes = signals::watch().context("signals cannot be watched")?;
     let mut handed = listen::open(options)?;
-    protections.push(harden::confine(&handed.writable()));
+    let audited = config.audit_file.as_ref().and_then(|it| it.path.parent());
+    let writable = handed.writable().into_iter();
+    let writable: Vec<_> = writable.chain(audited.map(Into::into)).collect();
+    protections.push(harden::confine(&writable));
     harden::report(&protections);
     let clock = Arc::new(SystemClock);
     let left = std::mem::take(&mut handed.sessions);

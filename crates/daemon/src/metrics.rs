@@ -34,7 +34,7 @@ impl Counters {
         }
     }
 
-    /// Counts a renewal, and how long it took from the first call to the answer.
+    /// Counts a renewal, and how long the call took that succeeded.
     pub fn renewal(&self, took: Duration) {
         let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         self.renewals.fetch_add(1, Ordering::Relaxed);

@@ -1,11 +1,24 @@
 //! Decides who is asking: what the kernel says of the process at the other end.
+//!
+//! User, group and process number are those of the moment it connected. All else is looked
+//! up when a rule or the audit wants it, once a connection.
 
-use std::{fmt, io};
+mod cgroup;
+mod groups;
+mod process;
+
+use std::{fmt, io, os::fd::BorrowedFd, sync::OnceLock};
 
 use tokio::net::UnixStream;
+use tracing::debug;
+
+pub use cgroup::Units;
+pub use process::{Bond, Process};
+
+use crate::clock::BootTime;
 
 /// The process that connected, as the kernel knew it at that moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Peer {
     /// Its effective user.
     pub uid: u32,
@@ -13,20 +26,67 @@ pub struct Peer {
     pub gid: u32,
     /// Its process number, where the kernel tells; it may be another process by now.
     pub pid: Option<i32>,
+    /// When it had connected already.
+    accepted: BootTime,
+    groups: OnceLock<Box<[u32]>>,
+    process: OnceLock<Process>,
 }
 
 impl Peer {
-    /// Asks the kernel who connected.
+    /// Asks the kernel who connected; `now` is when the connection was accepted.
     ///
     /// # Errors
     /// When the kernel does not tell; then nobody is asking.
-    pub fn of(stream: &UnixStream) -> io::Result<Self> {
+    pub fn of(stream: &UnixStream, now: BootTime) -> io::Result<Self> {
         let credentials = stream.peer_cred()?;
         Ok(Self {
             uid: credentials.uid(),
             gid: credentials.gid(),
-            pid: credentials.pid(),
+            // The kernel says 0 of a process that our namespace cannot see.
+            pid: credentials.pid().filter(|pid| *pid > 0),
+            accepted: now,
+            groups: OnceLock::new(),
+            process: OnceLock::new(),
         })
+    }
+
+    /// Tells whether it belonged to a group when it connected.
+    pub fn is_in_group(&self, gid: u32, socket: BorrowedFd<'_>) -> bool {
+        self.gid == gid || self.groups(socket).contains(&gid)
+    }
+
+    /// Returns what is known of the process behind the number; nothing when it has ended,
+    /// so that whoever has got its number since is never taken for it.
+    pub fn process(&self, socket: BorrowedFd<'_>) -> &Process {
+        self.process
+            .get_or_init(|| process::look(self, socket).unwrap_or_default())
+    }
+
+    /// Its supplementary groups.
+    fn groups(&self, socket: BorrowedFd<'_>) -> &[u32] {
+        self.groups.get_or_init(|| {
+            groups::of(socket).unwrap_or_else(|error| {
+                debug!(peer = %self, "its groups cannot be read: {error}");
+                Box::default()
+            })
+        })
+    }
+
+    /// A peer of which all is known that a rule can ask.
+    #[cfg(test)]
+    pub(crate) fn known(uid: u32, groups: &[u32], cgroup: &str) -> Self {
+        let process = Process {
+            units: Units::of(cgroup),
+            ..Process::default()
+        };
+        Self {
+            uid,
+            gid: uid,
+            pid: Some(1),
+            accepted: BootTime::default(),
+            groups: OnceLock::from(Box::from(groups)),
+            process: OnceLock::from(process),
+        }
     }
 }
 

@@ -33,6 +33,13 @@ const SLACK: SignedDuration = SignedDuration::from_secs(300);
 /// than the shortest window of any SDK (180 s), more than what daily corrections amount to.
 const APART: SignedDuration = SignedDuration::from_secs(60);
 
+/// More than this fits into no answer on a socket, and no service issues it.
+const LARGEST_SESSION: usize = 32 * 1024;
+
+/// How long a call that nobody waits for lets those go first that are waited for, when
+/// there is no session whose end would say so.
+const COURTESY: Duration = Duration::from_secs(60);
+
 /// What one profile's task works with.
 pub struct Refresher<X> {
     entry: Arc<Entry>,
@@ -47,7 +54,7 @@ pub struct Refresher<X> {
     call_took: Duration,
     /// The kind of failure that was said last, so that it is said once.
     said: Option<String>,
-    /// The wall clock less the boot-time clock, when the session was obtained.
+    /// The wall clock less the boot-time clock, when an attempt was last made.
     distance: SignedDuration,
     wait: Wait,
 }
@@ -108,6 +115,7 @@ impl<X: Exchange> Refresher<X> {
                 self.fall_asleep();
                 continue;
             }
+            self.distance = distance(&*self.clock);
             match self.obtain().await {
                 Ok(session) => self.succeed(session),
                 Err(error) => self.fail(&error),
@@ -137,7 +145,7 @@ impl<X: Exchange> Refresher<X> {
             let left = due.map(|at| at.since(self.clock.boot()));
             if left.is_some_and(|left| left.is_zero())
                 || self.entry.forced.load(Ordering::Relaxed)
-                || (demand && due.is_some() && self.clocks_came_apart())
+                || self.clocks_came_apart()
             {
                 return;
             }
@@ -157,8 +165,15 @@ impl<X: Exchange> Refresher<X> {
     async fn nap(&self, left: Option<Duration>) {
         match left {
             Some(left) => sleep(left.min(self.clock.nap())).await,
+            // Asleep, with something that may still be handed out.
+            None if self.lives() => sleep(self.clock.nap()).await,
             None => std::future::pending().await,
         }
+    }
+
+    fn lives(&self) -> bool {
+        let now = self.clock.boot();
+        self.entry.snapshot().serving(Duration::ZERO, now).is_some()
     }
 
     /// A nudge that came while the session it asked for was being obtained is answered
@@ -173,12 +188,10 @@ impl<X: Exchange> Refresher<X> {
 
     /// Either somebody has set the wall clock, or a hypervisor has stood the whole machine
     /// still, boot-time clock included, while the service's time went on. The second would
-    /// leave us with a session that ends before we think.
+    /// leave us with a session that ends before we think, so it is renewed, once for each
+    /// time that they come apart.
     fn clocks_came_apart(&self) -> bool {
-        let session = self.entry.snapshot().session;
-        let now = self.clock.boot();
-        session.is_some_and(|session| session.lifetime.worth_renewing(now))
-            && (distance(&*self.clock) - self.distance).abs() > APART
+        (distance(&*self.clock) - self.distance).abs() > APART && self.lives()
     }
 
     fn may_sleep(&self) -> bool {
@@ -204,6 +217,10 @@ impl<X: Exchange> Refresher<X> {
 
     /// Obtains one session: a call, and one more where the first told what to correct.
     async fn obtain(&mut self) -> Result<Session, StsError> {
+        if self.entry.snapshot().refused() {
+            // The key may have been exchanged since: that is what the hint says.
+            self.renew_source();
+        }
         match self.call().await {
             Err(error) if self.corrected(&error) => self.call().await,
             outcome => outcome,
@@ -231,11 +248,30 @@ impl<X: Exchange> Refresher<X> {
             return;
         }
         let held_back = "held back: many renewals at once, or STS asked us to pause";
-        self.entry.announce(Some((clock.boot(), held_back)));
+        let open = budget.hold_back(clock.boot());
+        self.entry.announce(Some((open, held_back)));
         tokio::select! {
             biased;
             () = budget.take(self.entry.urgency(), clock) => {}
             () = self.becoming_urgent() => budget.take(Urgency::Waiting, clock).await,
+            () = self.courtesy() => budget.take(Urgency::Waiting, clock).await,
+        }
+    }
+
+    /// Ends when a renewal that nobody waits for has let others go first for long enough:
+    /// those who are waited for without end must not let a session die that is in use.
+    async fn courtesy(&self) {
+        let now = self.clock.boot();
+        let session = self.entry.snapshot().session;
+        let spare = session.map_or(COURTESY, |session| {
+            let lifetime = session.lifetime;
+            lifetime
+                .remaining(now)
+                .saturating_sub(lifetime.length() / 4)
+        });
+        let until = now + spare.min(COURTESY * 10);
+        while !until.since(self.clock.boot()).is_zero() {
+            sleep(until.since(self.clock.boot()).min(self.clock.nap())).await;
         }
     }
 
@@ -269,13 +305,13 @@ impl<X: Exchange> Refresher<X> {
         let name = &self.entry.profile.name;
         match self.entry.profile.source.ask_again() {
             Ok(renewed) if renewed != self.source => {
-                info!(profile = %name, "the source credentials ended and were read again");
+                info!(profile = %name, "the source holds other credentials now");
                 self.source = renewed;
                 true
             }
             Ok(_) => false,
             Err(error) => {
-                warn!(profile = %name, "the source credentials ended, and their file {error}");
+                warn!(profile = %name, "the source cannot be read again: its file {error}");
                 false
             }
         }
@@ -288,6 +324,7 @@ impl<X: Exchange> Refresher<X> {
     /// answer claims: the session we serve never outlives the real one.
     fn accept(&self, issued: Issued, began: BootTime) -> Result<Session, StsError> {
         let answer = issued.session;
+        let size = answer.access_key_secret.expose().len() + answer.security_token.expose().len();
         let life = answer.expiration.duration_since(issued.at);
         let asked = self.entry.profile.duration.get();
         let unusable = |reason: &str| StsError::Unreadable {
@@ -298,12 +335,18 @@ impl<X: Exchange> Refresher<X> {
                 "the session claims to live much longer than was asked",
             ));
         }
+        if size > LARGEST_SESSION {
+            return Err(unusable(
+                "the session's token is larger than any that is known",
+            ));
+        }
         let life = Duration::try_from(life).unwrap_or_default().min(asked);
         let usable = life.saturating_sub(Duration::from_secs(1));
         let ends = began + usable;
         if ends.since(self.clock.boot()).is_zero() {
             return Err(unusable("the session has ended already"));
         }
+        self.upstream.learn(answer.server_date, issued.sent);
         Ok(Session {
             access_key_id: answer.access_key_id,
             access_key_secret: answer.access_key_secret,
@@ -331,14 +374,13 @@ impl<X: Exchange> Refresher<X> {
             "credentials renewed"
         );
         let asked = self.entry.profile.duration.get();
-        let advice = schedule::advice(asked, session.lifetime.length()).map(Arc::from);
+        let advice = schedule::advice(asked, session.lifetime.length());
         let before = self.entry.snapshot().advice;
-        if let Some(advice) = advice.as_ref().filter(|new| Some(*new) != before.as_ref()) {
+        if let Some(advice) = advice.filter(|new| Some(*new) != before) {
             warn!(profile = %name, "{advice}");
         }
         self.failures = 0;
         self.said = None;
-        self.distance = distance(&*self.clock);
         self.wait = Wait::Until(schedule::renewal_due(&session.lifetime, self.jitter));
         self.entry.counters.renewal(took);
         self.entry.publish(|snapshot| {
@@ -458,6 +500,7 @@ mod tests {
             external_id: None,
             source_identity: None,
             keep_warm: false,
+            allow: Vec::new(),
             name,
         };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -480,6 +523,7 @@ mod tests {
                 request_id: "R".into(),
             },
             at,
+            sent: refresher.clock.boot(),
         };
         let accepted = refresher.accept(issued, refresher.clock.boot());
         let accepted = accepted.map(|it| it.lifetime.length().as_secs());

@@ -5,7 +5,7 @@ mod convert;
 mod inbox;
 mod probe;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, os::fd::AsFd as _, sync::Arc, time::Duration};
 
 use stsd_wire::Failure;
 use tokio::{
@@ -20,6 +20,7 @@ pub use probe::probe;
 
 use crate::{
     access::Access,
+    audit::{Asked, Audit},
     budget::Budget,
     clock::{BootTime, Clock},
     config::Mistakes,
@@ -51,6 +52,8 @@ pub struct Service {
     pub clock: Arc<dyn Clock>,
     /// Whom we serve.
     pub access: Access,
+    /// Who is told of it.
+    pub audit: Arc<Audit>,
     /// Where a wish to reload goes.
     pub reload: mpsc::Sender<ReloadRequest>,
     /// What the process has given up, for status.
@@ -123,12 +126,13 @@ async fn accept(
 
 /// A broken connection ends only itself.
 async fn handle(mut stream: UnixStream, service: Arc<Service>, stop: CancellationToken) {
-    let outcome = match Peer::of(&stream) {
+    let outcome = match Peer::of(&stream, service.clock.boot()) {
         Ok(peer) if service.access.may_speak(&peer) => {
             connection::run(&mut stream, &service, &peer, &stop).await
         }
         Ok(peer) => {
-            warn!(%peer, "refused: another user");
+            let who = (&peer, stream.as_fd());
+            service.audit.refused(Asked::Connection, None, who);
             connection::refuse(&mut stream, convert::not_allowed()).await
         }
         Err(error) => Err(error),

@@ -73,7 +73,7 @@ pub struct Snapshot {
     /// Why the last attempt failed; none after a success.
     pub failed: Option<Arc<Failed>>,
     /// What a human should change though renewals succeed.
-    pub advice: Option<Arc<str>>,
+    pub advice: Option<&'static str>,
     /// When the next attempt is due, and why then; none while nothing is planned.
     pub next_attempt: Option<(BootTime, &'static str)>,
     /// How many attempts have begun.
@@ -97,6 +97,8 @@ pub enum Outcome {
     NotYet(&'static str),
     /// The profile was removed or changed by a reload; look it up again.
     Removed,
+    /// This caller may not have the profile, or not any more.
+    NotAllowed,
 }
 
 impl Snapshot {

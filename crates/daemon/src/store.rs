@@ -59,13 +59,11 @@ impl Entry {
     }
 
     /// Makes the place of a profile that a reload has changed. What was counted goes on;
-    /// `session`, if it grants what the new profile grants, is served until its renewal,
-    /// which comes at once.
+    /// `session`, if it grants what the new profile grants, is served until its renewal.
     #[must_use]
     pub fn succeeding(profile: Arc<Profile>, old: &Self, session: Option<Arc<Session>>) -> Self {
         let last_asked = old.last_asked_millis.load(Ordering::Relaxed);
         Self {
-            forced: AtomicBool::new(session.is_some()),
             counters: Arc::clone(&old.counters),
             last_asked_millis: AtomicU64::new(last_asked),
             snapshot: watch::Sender::new(Snapshot {
@@ -260,16 +258,21 @@ impl Store {
     /// Hands out a session of a profile that lives at least `minimum_life`: from memory
     /// where there is one, else after waiting for `patience` at the most. A reload that
     /// changes the profile meanwhile costs the caller nothing but the wait;
-    /// [`Outcome::Removed`] means that there is no such profile.
+    /// [`Outcome::Removed`] means that there is no such profile. `allowed` is asked again
+    /// after each reload that the caller waits through, and before anything is done for it.
     pub async fn hand_out(
         &self,
         profile: &str,
         minimum_life: Duration,
         patience: Duration,
         clock: &dyn Clock,
+        allowed: impl Fn(&Profile) -> bool,
     ) -> Outcome {
         let began = clock.boot();
         while let Some(entry) = self.find(profile) {
+            if !allowed(&entry.profile) {
+                return Outcome::NotAllowed;
+            }
             let now = clock.boot();
             let outcome = match entry.current(minimum_life, now) {
                 Some(session) => Outcome::Ready(session),
@@ -283,11 +286,33 @@ impl Store {
                 Outcome::Ready(session) | Outcome::Short(session) => {
                     entry.count_hand_out(session);
                 }
-                Outcome::Failed(_) | Outcome::NotYet(_) => {}
+                Outcome::Failed(_) | Outcome::NotYet(_) | Outcome::NotAllowed => {}
             }
             return outcome;
         }
         Outcome::Removed
+    }
+
+    /// Asks for a renewal of a profile now, and waits until an attempt that begins from now
+    /// on has ended, whatever a reload changes meanwhile.
+    ///
+    /// # Errors
+    /// As [`Entry::refresh`]; [`Outcome::Removed`] means that there is no such profile.
+    pub async fn refresh(
+        &self,
+        profile: &str,
+        patience: Duration,
+        clock: &dyn Clock,
+    ) -> Result<(), Outcome> {
+        let began = clock.boot();
+        while let Some(entry) = self.find(profile) {
+            let left = patience.saturating_sub(clock.boot().since(began));
+            match entry.refresh(left, clock).await {
+                Err(Outcome::Removed) => {}
+                outcome => return outcome,
+            }
+        }
+        Err(Outcome::Removed)
     }
 
     /// Returns the place of a profile.

@@ -2,12 +2,12 @@
 //! says. A profile that a new configuration leaves as it was keeps its task with all it
 //! knows.
 
-use std::{collections::BTreeMap, io, mem, os::fd::OwnedFd, sync::Arc};
+use std::{collections::BTreeMap, future::Future, io, mem, os::fd::OwnedFd, sync::Arc};
 
 use stsd_sts::{Endpoint, StsError};
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::info;
+use tracing::{error, info};
 
 use crate::{
     budget::Budget,
@@ -17,7 +17,7 @@ use crate::{
     handover::{self, Restored},
     profile::ProfileName,
     refresh::Refresher,
-    schedule,
+    schedule::{self, BACKOFF_CAP},
     store::{Entry, Store},
 };
 
@@ -174,14 +174,32 @@ impl<X: Exchange> Supervisor<X> {
 
     fn start(&self, entry: Arc<Entry>, upstream: &Arc<Upstream<X>>) -> Running {
         let stop = CancellationToken::new();
-        let refresher = Refresher::new(
-            Arc::clone(&entry),
-            Arc::clone(upstream),
-            Arc::clone(&self.setting.clock),
-            schedule::jitter(&self.setting.machine, entry.profile.name.as_str()),
-        );
-        self.tasks.spawn(refresher.run(stop.clone()));
+        let jitter = schedule::jitter(&self.setting.machine, entry.profile.name.as_str());
+        let refresh = {
+            let (entry, upstream) = (Arc::clone(&entry), Arc::clone(upstream));
+            let (clock, stop) = (Arc::clone(&self.setting.clock), stop.clone());
+            move || {
+                let (entry, upstream) = (Arc::clone(&entry), Arc::clone(&upstream));
+                Refresher::new(entry, upstream, Arc::clone(&clock), jitter).run(stop.clone())
+            }
+        };
+        self.tasks.spawn(keep_running(refresh, stop.clone()));
         Running { entry, stop }
+    }
+}
+
+/// Starts a profile's task again should it ever panic: a bug must not leave one profile
+/// without renewals for ever while all others go on.
+async fn keep_running<F>(task: impl Fn() -> F, stop: CancellationToken)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    while let Err(failure) = tokio::spawn(task()).await {
+        if stop.is_cancelled() || !failure.is_panic() {
+            return;
+        }
+        error!("a bug ended a profile's task; it begins again");
+        tokio::time::sleep(BACKOFF_CAP).await;
     }
 }
 
@@ -197,8 +215,16 @@ fn look_again(entry: &Entry) {
 /// just what the new one would: a longer duration must not make callers wait.
 fn succeed(old: &Entry, profile: Arc<Profile>, same_endpoint: bool) -> Entry {
     let same_grant = same_endpoint && profile.grants_the_same(&old.profile);
-    let session = old.snapshot().session.filter(|_| same_grant);
-    Entry::succeeding(profile, old, session)
+    let snapshot = old.snapshot();
+    let session = snapshot.session.filter(|_| same_grant);
+    // A sleeper is not woken by a reload, and a session that is over needs no successor.
+    let awake = snapshot.next_attempt.is_some();
+    let wanted = awake && session.is_some() && profile.duration != old.profile.duration;
+    let entry = Entry::succeeding(profile, old, session);
+    if wanted {
+        entry.force();
+    }
+    entry
 }
 
 /// Ends a task, and tells those who wait for its profile that it is not this one any more.

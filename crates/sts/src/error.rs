@@ -9,7 +9,7 @@ use std::{fmt, time::Duration};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::SecretText;
+use crate::{SecretText, sign};
 
 /// What went wrong, as what to do next.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -165,10 +165,11 @@ impl StsError {
                 reason: format!("HTTP status {http_status} without an error of STS"),
             };
         };
+        let shown = |text: &str, most| printable(&without_secrets(text, signed, secrets), most);
         let mut refusal = Refusal {
-            code: printable(&body.code, 80),
-            message: without_secrets(&body.message, signed, secrets),
-            request_id: printable(&body.request_id, 64),
+            code: shown(&body.code, 80),
+            message: shown(&body.message, 300),
+            request_id: shown(&body.request_id, 64),
             http_status,
         };
         match refusal.code.as_str() {
@@ -218,15 +219,20 @@ fn is_permanent(code: &str) -> bool {
 }
 
 /// Cuts what must not be printed: the echoed string to sign with all that follows it, and
-/// any secret of the request wherever it stands.
-fn without_secrets(message: &str, signed: &str, secrets: &[&SecretText]) -> String {
-    let lower = message.to_ascii_lowercase();
-    let cut = lower.find("string to sign").unwrap_or(message.len());
-    let mut text = message[..cut].replace(signed, "[redacted]");
+/// any secret of the request wherever it stands, also as it is escaped in the form and, once
+/// more, in the string to sign.
+fn without_secrets(text: &str, signed: &str, secrets: &[&SecretText]) -> String {
+    let lower = text.to_ascii_lowercase();
+    let cut = lower.find("string to sign").unwrap_or(text.len());
+    let mut text = text[..cut].replace(signed, "[redacted]");
     for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
-        text = text.replace(secret.expose(), "[redacted]");
+        let once = sign::escaped(secret.expose());
+        let twice = sign::escaped(&once);
+        for form in [secret.expose(), &once, &twice] {
+            text = text.replace(form, "[redacted]");
+        }
     }
-    printable(&text, 300)
+    text
 }
 
 /// Makes foreign text safe for one line of a log or a terminal.
@@ -389,6 +395,33 @@ mod tests {
         check(&format!("{head}{signed}"), "does not belong to");
         check(&format!("{head}POST&CAISmarker"), "not matched with our");
         check("your token CAISmarker/+token== is bad", "[redacted]");
+        check(
+            "your form &SecurityToken=CAISmarker%2F%2Btoken%3D%3D",
+            "[redacted]",
+        );
+        check(
+            "you signed CAISmarker%252F%252Btoken%253D%253D",
+            "[redacted]",
+        );
         check("two\\nlines\\u001b[31m", "two lines [31m");
+    }
+
+    #[test]
+    fn a_secret_in_place_of_a_code_or_a_request_never_gets_out() {
+        let token = SecretText::from("CAISmarker/+token==".to_owned());
+        for place in ["Code", "RequestId"] {
+            let body = r#"{"Code":"NoPermission","RequestId":"R-1"}"#;
+            let was = if place == "Code" {
+                "NoPermission"
+            } else {
+                "R-1"
+            };
+            let body = body.replace(was, token.expose());
+            let circumstances = Circumstances::default();
+            let error = StsError::parse(body.as_bytes(), &circumstances, "POST&x", &[&token]);
+            let text = format!("{error} {error:?}");
+            assert!(!text.contains("CAISmarker"), "{text}");
+            assert!(text.contains("[redacted]"), "{text}");
+        }
     }
 }

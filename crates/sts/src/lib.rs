@@ -20,3 +20,37 @@ pub use endpoint::{BadEndpoint, Endpoint};
 pub use error::{Refusal, StsError};
 pub use sign::{SignedForm, string_to_sign};
 pub use stsd_secret::SecretText;
+
+/// What the fuzz targets reach and nobody else may: the readers of the service's answers,
+/// without a network before them. Built with `--cfg fuzzing` only.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    use std::time::Duration;
+
+    use crate::{RoleSession, SecretText, StsError, error::Circumstances};
+
+    /// Reads the body of an AssumeRole answer with a status of success.
+    ///
+    /// # Errors
+    /// As [`Sts::assume_role`](crate::Sts::assume_role).
+    pub fn session(body: &[u8]) -> Result<RoleSession, StsError> {
+        RoleSession::parse(body, None)
+    }
+
+    /// Reads the body of a refusal of a request that was signed as `signed`.
+    #[must_use]
+    pub fn refusal(
+        body: &[u8],
+        http_status: u16,
+        retry_after: Option<Duration>,
+        signed: &str,
+        secrets: &[&SecretText],
+    ) -> StsError {
+        let circumstances = Circumstances {
+            http_status,
+            server_date: None,
+            retry_after,
+        };
+        StsError::parse(body, &circumstances, signed, secrets)
+    }
+}

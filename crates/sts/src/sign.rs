@@ -75,6 +75,13 @@ pub fn string_to_sign(
     ))
 }
 
+/// Returns a value as it stands in a form.
+pub(crate) fn escaped(value: &str) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(3 * value.len()));
+    text.extend(utf8_percent_encode(value, ESCAPED));
+    text
+}
+
 fn canonical(parameters: &BTreeMap<String, Zeroizing<String>>) -> Zeroizing<String> {
     // An escaped byte takes three, so this never grows and leaves no copy behind.
     let capacity = parameters

@@ -2,7 +2,9 @@
 //! is built in a moment on a fresh machine.
 
 mod clients;
+mod fuzz;
 mod steps;
+mod supply;
 mod systemd;
 
 use std::{env, process::ExitCode};
@@ -18,6 +20,7 @@ Usage: cargo xtask COMMAND
                 systemd 252, 254 and 257, for longer
   simulate      the refresh engine in simulated months; --seeds N runs more of them than the
                 gate does, --seed S repeats one
+  fuzz          every fuzz target, a minute each; --seconds N or --runs N for each instead
   compare       the official libraries beside us; writes the table of docs/comparison.md
 ";
 
@@ -32,6 +35,8 @@ fn main() -> ExitCode {
         ["simulate"] => steps::simulate(None),
         ["simulate", "--seeds", count] => steps::simulate(Some(("SIMULATION_SEEDS", count))),
         ["simulate", "--seed", seed] => steps::simulate(Some(("SIMULATION_SEED", seed))),
+        ["fuzz"] => steps::fuzz(Ok(fuzz::Bound::Seconds(60))),
+        ["fuzz", option, number] => steps::fuzz(fuzz::Bound::parse(option, number)),
         ["compare"] => steps::compare(),
         _ => {
             steps::say(HELP);

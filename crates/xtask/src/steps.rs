@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    clients,
+    clients, fuzz, supply,
     systemd::{self, Depth, Told},
 };
 
@@ -78,6 +78,7 @@ pub(crate) fn test() -> Outcome {
     clients::interpreters()?;
     step("format");
     cargo(&["fmt", "--all", "--check"])?;
+    cargo(&["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"])?;
     step("lints");
     cargo(&[
         "clippy",
@@ -92,6 +93,8 @@ pub(crate) fn test() -> Outcome {
     for (package, forbidden) in GUARDS.iter().chain([&EMULATOR_GUARD]) {
         guard(package, forbidden)?;
     }
+    step("supply chain: what may come in, and from where");
+    let mut not_run = vec![supply::check()?];
     step("documentation");
     let mut doc = cargo_command(&["doc", "--workspace", "--no-deps", "--locked"]);
     run(doc.env("RUSTDOCFLAGS", "-D warnings"))?;
@@ -101,25 +104,35 @@ pub(crate) fn test() -> Outcome {
     clients::install(&root(), &target())?;
     step("tests");
     cargo(&["test", "--workspace", "--locked", "--no-fail-fast"])?;
+    step("fuzz targets");
+    match fuzz::obstacle() {
+        Some(obstacle) => not_run.push(format!("fuzz targets: {obstacle}")),
+        None => fuzz::fuzz(fuzz::Bound::GATE)?,
+    }
     step("systemd");
-    let told = systemd::run(&root(), &target(), &target().join("debug"), Depth::Gate)?;
-    conclude(told);
+    if systemd::run(&root(), &target(), &target().join("debug"), Depth::Gate)? == Told::NotAll {
+        not_run.push("systemd: see NOT RUN above".to_owned());
+    }
+    say("\nxtask: everything passed that was run");
+    for name in not_run {
+        say(&format!("NOT RUN: {name}"));
+    }
     Ok(())
+}
+
+pub(crate) fn fuzz(bound: Result<fuzz::Bound, String>) -> Outcome {
+    fuzz::obstacle().map_or(Ok(()), Err)?;
+    fuzz::fuzz(bound?)
 }
 
 /// Runs the checks under a real systemd alone.
 pub(crate) fn systemd(depth: Depth) -> Outcome {
     cargo(&["build", "--workspace", "--bins", "--locked"])?;
-    let told = systemd::run(&root(), &target(), &target().join("debug"), depth)?;
-    conclude(told);
-    Ok(())
-}
-
-fn conclude(told: Told) {
-    match told {
+    match systemd::run(&root(), &target(), &target().join("debug"), depth)? {
         Told::All => say("\nxtask: everything passed"),
         Told::NotAll => say("\nxtask: everything that was run passed; see NOT RUN above"),
     }
+    Ok(())
 }
 
 /// Runs the simulation alone, optimised, for more or fewer seeds than the gate.
@@ -182,19 +195,19 @@ fn cargo(arguments: &[&str]) -> Outcome {
     run(&mut cargo_command(arguments))
 }
 
-fn cargo_command(arguments: &[&str]) -> Command {
+pub(crate) fn cargo_command(arguments: &[&str]) -> Command {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(arguments).current_dir(root());
     command
 }
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
     own.ancestors().nth(2).unwrap_or(own).to_owned()
 }
 
-fn target() -> PathBuf {
+pub(crate) fn target() -> PathBuf {
     let target = env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     root().join(target.unwrap_or_else(|| "target".into()))
 }

@@ -16,6 +16,7 @@ pub(crate) enum Depth {
 }
 
 /// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Told {
     /// Everything was run, and passed.
     All,

@@ -1,6 +1,6 @@
 //! Decides how one connection goes: Hello, then requests, each with its answer.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, os::fd::AsFd as _, sync::Arc, time::Duration};
 
 use stsd_wire::{Failure, FailureKind, FrameError, HEADER, Message as _, Reply, Request, VERSION};
 use tokio::{
@@ -10,10 +10,12 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
 
 use super::{DEADLINE, Service, convert, ended, inbox::Inbox, stopping};
 use crate::{
+    access::Access,
+    audit::Asked,
+    config::Profile,
     peer::Peer,
     snapshot::{Outcome, Session},
     store::Entry,
@@ -110,7 +112,9 @@ impl Connection<'_> {
             }
             Request::Watch { profile } => self.watch(&profile).await,
             Request::Status { after } => {
-                let status = convert::status(self.service, &after);
+                let steers = self.service.access.may_steer(self.peer);
+                let visible = |profile: &Profile| steers || self.may_have(profile);
+                let status = convert::status(self.service, &after, visible);
                 self.reply(&Reply::Status(status)).await
             }
             Request::Refresh {
@@ -136,18 +140,22 @@ impl Connection<'_> {
         minimum_life: Duration,
         patience: Duration,
     ) -> io::Result<()> {
-        if !self.service.access.may_have_credentials(self.peer) {
-            let failure = convert::no_credentials_allowed();
-            return self.reply(&Reply::Failure(failure)).await;
-        }
         let (store, clock) = (&self.service.store, &*self.service.clock);
         let patience = patience.min(LONGEST_PATIENCE);
-        let outcome = store.hand_out(profile, minimum_life, patience, clock).await;
+        let allowed = |profile: &Profile| self.may_have(profile);
+        let outcome = store
+            .hand_out(profile, minimum_life, patience, clock, allowed)
+            .await;
+        let asked = Asked::Credentials;
         match outcome {
-            Outcome::Ready(session) => self.hand_out(profile, &session, false).await,
-            Outcome::Short(session) => self.hand_out(profile, &session, true).await,
+            Outcome::Ready(session) => self.hand_out(asked, profile, &session, false).await,
+            Outcome::Short(session) => self.hand_out(asked, profile, &session, true).await,
             Outcome::Removed => {
-                let failure = convert::unknown_profile(profile);
+                let failure = self.missing(asked, profile);
+                self.reply(&Reply::Failure(failure)).await
+            }
+            Outcome::NotAllowed => {
+                let failure = self.refuse(asked, profile);
                 self.reply(&Reply::Failure(failure)).await
             }
             other => {
@@ -157,15 +165,16 @@ impl Connection<'_> {
         }
     }
 
-    async fn hand_out(&mut self, profile: &str, session: &Session, short: bool) -> io::Result<()> {
-        debug!(
-            profile,
-            peer = %self.peer,
-            access_key_id = session.access_key_id,
-            remaining_s = session.lifetime.remaining(self.service.clock.boot()).as_secs(),
-            short,
-            "credentials handed out"
-        );
+    async fn hand_out(
+        &mut self,
+        asked: Asked,
+        profile: &str,
+        session: &Session,
+        short: bool,
+    ) -> io::Result<()> {
+        let who = (self.peer, self.stream.as_fd());
+        let audit = &self.service.audit;
+        audit.handed_out(asked, profile, session, short, who);
         if short {
             let reply = Reply::ShortCredentials(convert::credentials(session));
             return self.reply(&reply).await;
@@ -183,22 +192,21 @@ impl Connection<'_> {
     /// Sends credentials now and at each rotation, until the peer leaves.
     async fn watch(&mut self, profile: &str) -> io::Result<()> {
         let clock = Arc::clone(&self.service.clock);
-        let entry = match self.find(profile) {
+        let mut entry = match self.find(Asked::Watch, profile) {
             Ok(entry) => entry,
             Err(failure) => return self.reply(&Reply::Failure(failure)).await,
         };
-        let mut entry = entry;
         let mut changes = entry.subscribe();
         let mut sent: Option<Arc<Session>> = None;
         entry.wake.notify_one();
         loop {
             let snapshot = changes.borrow_and_update().clone();
             if snapshot.removed {
-                match self.find(profile) {
+                match self.find(Asked::Watch, profile) {
                     Ok(changed) => entry = changed,
                     Err(failure) => {
                         self.reply(&Reply::Failure(failure)).await?;
-                        return Err(ended("the watched profile was removed"));
+                        return Err(ended("the watched profile is gone, or not for this peer"));
                     }
                 }
                 changes = entry.subscribe();
@@ -208,7 +216,8 @@ impl Connection<'_> {
             let session = entry.current(Duration::ZERO, clock.boot());
             if let Some(session) = session.filter(|new| !is_same(sent.as_ref(), new)) {
                 entry.count_hand_out(&session);
-                self.hand_out(profile, &session, false).await?;
+                self.hand_out(Asked::Watch, profile, &session, false)
+                    .await?;
                 sent = Some(session);
             }
             tokio::select! {
@@ -222,18 +231,24 @@ impl Connection<'_> {
     }
 
     async fn refresh(&mut self, profile: &str, patience: Duration) -> Reply {
-        let entry = match self.find(profile) {
-            Ok(entry) => entry,
-            Err(failure) => return Reply::Failure(failure),
-        };
+        if let Err(failure) = self.find(Asked::Refresh, profile) {
+            return Reply::Failure(failure);
+        }
+        let (store, clock) = (&self.service.store, &*self.service.clock);
         let patience = patience.min(LONGEST_PATIENCE);
-        match entry.refresh(patience, &*self.service.clock).await {
+        match store.refresh(profile, patience, clock).await {
             Ok(()) => Reply::Done,
+            Err(Outcome::Removed) => Reply::Failure(convert::unknown_profile(profile)),
             Err(instead) => Reply::Failure(convert::unserved(&instead)),
         }
     }
 
     async fn reload(&mut self) -> Reply {
+        if !self.service.access.may_steer(self.peer) {
+            let who = (self.peer, self.stream.as_fd());
+            self.service.audit.refused(Asked::Reload, None, who);
+            return Reply::Failure(convert::no_steering());
+        }
         let (tell, told) = oneshot::channel();
         if self.service.reload.send(tell).await.is_err() {
             return Reply::Failure(stopping());
@@ -249,12 +264,38 @@ impl Connection<'_> {
         }
     }
 
-    fn find(&self, profile: &str) -> Result<Arc<Entry>, Failure> {
-        if !self.service.access.may_have_credentials(self.peer) {
-            return Err(convert::no_credentials_allowed());
+    /// Returns a profile's place, if the peer may have it; who steers may renew any.
+    fn find(&self, asked: Asked, profile: &str) -> Result<Arc<Entry>, Failure> {
+        let Some(entry) = self.service.store.find(profile) else {
+            return Err(self.missing(asked, profile));
+        };
+        let steers = asked == Asked::Refresh && self.service.access.may_steer(self.peer);
+        if steers || self.may_have(&entry.profile) {
+            Ok(entry)
+        } else {
+            Err(self.refuse(asked, profile))
         }
-        let entry = self.service.store.find(profile);
-        entry.ok_or_else(|| convert::unknown_profile(profile))
+    }
+
+    fn may_have(&self, profile: &Profile) -> bool {
+        let access: &Access = &self.service.access;
+        access.may_have(&profile.allow, self.peer, self.stream.as_fd())
+    }
+
+    /// Says that there is no such profile, to those who may see them all. Others are told
+    /// what they are told of a profile that is not for them.
+    fn missing(&self, asked: Asked, profile: &str) -> Failure {
+        if self.service.access.may_steer(self.peer) {
+            convert::unknown_profile(profile)
+        } else {
+            self.refuse(asked, profile)
+        }
+    }
+
+    fn refuse(&self, asked: Asked, profile: &str) -> Failure {
+        let who = (self.peer, self.stream.as_fd());
+        self.service.audit.refused(asked, Some(profile), who);
+        convert::no_rule()
     }
 
     async fn reply(&mut self, reply: &Reply) -> io::Result<()> {

@@ -9,6 +9,7 @@ use stsd_wire::{
 use super::Service;
 use crate::{
     clock::BootTime,
+    config::Profile,
     harden,
     snapshot::{Cause, Failed, Outcome, Prepared, Session},
     store::Entry,
@@ -44,11 +45,20 @@ pub(super) fn not_allowed() -> Failure {
     )
 }
 
-pub(super) fn no_credentials_allowed() -> Failure {
+/// The same words for a profile that is not there and for one that the peer may not have.
+pub(super) fn no_rule() -> Failure {
     failure(
         FailureKind::NotAllowed,
-        "no rule allows you these credentials",
-        "a system daemon serves nobody without a rule",
+        "no rule allows you a profile of that name",
+        "stsctl status lists the profiles you may see; an allow rule of a profile lets you have it",
+    )
+}
+
+pub(super) fn no_steering() -> Failure {
+    failure(
+        FailureKind::NotAllowed,
+        "only root and the daemon's own user may have the configuration read again",
+        "sudo stsctl reload, or systemctl reload stsd",
     )
 }
 
@@ -71,6 +81,7 @@ pub(super) fn unserved(outcome: &Outcome) -> Failure {
             "the profile was changed by a reload meanwhile".to_owned(),
             "ask again",
         ),
+        Outcome::NotAllowed => return no_rule(),
         Outcome::NotYet(why) => (
             FailureKind::NotYetAvailable,
             format!("no credentials yet: {why}"),
@@ -118,14 +129,15 @@ pub(super) fn prepared(session: &Session) -> Result<&[u8], FrameError> {
     Ok(&session.prepared.get_or_init(|| Prepared(bytes)).0)
 }
 
-/// Returns what the daemon is doing: the profiles after a name, as many as fit.
-pub(super) fn status(service: &Service, after: &str) -> Status {
+/// Returns what the daemon is doing: the profiles after a name that the peer may see, as
+/// many as fit.
+pub(super) fn status(service: &Service, after: &str, visible: impl Fn(&Profile) -> bool) -> Status {
     let now = service.clock.boot();
     let mut profiles = Vec::new();
     let mut room = PART;
     let mut more = false;
     for entry in service.store.all() {
-        if entry.profile.name.as_str() <= after {
+        if entry.profile.name.as_str() <= after || !visible(&entry.profile) {
             continue;
         }
         let profile = profile_status(&entry, now);
@@ -197,7 +209,7 @@ fn profile_status(entry: &Entry, now: BootTime) -> ProfileStatus {
             age_seconds: now.since(it.at).as_secs(),
             in_a_row: it.in_a_row,
         }),
-        advice: snapshot.advice.as_deref().map(str::to_owned),
+        advice: snapshot.advice.map(str::to_owned),
         hand_outs: entry.counters.hand_outs(),
         calls_saved: entry.counters.calls_saved(),
         sts_calls: entry.counters.sts_calls(),

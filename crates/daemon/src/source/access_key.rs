@@ -73,9 +73,13 @@ pub(super) fn read(path: &Path) -> Result<SourceCredentials, KeyFileError> {
     if owner != 0 && owner != geteuid().as_raw() {
         return Err(KeyFileError::Foreign { owner });
     }
-    let text = file::read(file, LARGEST_FILE)?;
+    parse(&file::read(file, LARGEST_FILE)?)
+}
+
+/// Checks the text of a key file.
+pub(crate) fn parse(text: &str) -> Result<SourceCredentials, KeyFileError> {
     // The parser's message would quote the line, secret included.
-    let key: KeyFile = toml::from_str(&text).map_err(|_| KeyFileError::NotAKey)?;
+    let key: KeyFile = toml::from_str(text).map_err(|_| KeyFileError::NotAKey)?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
     let id = &key.access_key_id;
     if id.is_empty() || id.len() > 128 || !id.bytes().all(plain) || key.access_key_secret.is_empty()

@@ -1,6 +1,6 @@
 //! Decides who we are: one file a kind of identity.
 
-mod access_key;
+pub(crate) mod access_key;
 
 pub use access_key::KeyFileError;
 

@@ -1,0 +1,322 @@
+//! Decides what is said of each hand-out and each refusal: one event, with who asked and
+//! which renewal the credentials came from, so that it can be matched to ActionTrail.
+//!
+//! Events go to the log, under the target `audit`, and to a file if the configuration names
+//! one. A peer that asks in a loop floods neither: beyond a burst its events are counted and
+//! summed up, see `audit/limit.rs`. What a peer chose (names, paths, units) is cut to a length and
+//! has its control characters escaped.
+
+mod file;
+mod limit;
+
+use std::{
+    os::fd::BorrowedFd,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use serde::Serialize;
+use tokio::{sync::Notify, time::sleep};
+use tracing::{Level, info};
+
+use crate::{
+    clock::Clock,
+    peer::{Bond, Peer},
+    snapshot::Session,
+};
+
+pub use file::{AuditFile, AuditFileError};
+use limit::{Limit, Who};
+
+/// How long events are counted before they are summed up.
+const PERIOD: Duration = Duration::from_secs(10);
+
+/// How much is shown of what a peer chose, in characters.
+const LONGEST: usize = 200;
+
+/// What a peer asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// To speak to us at all.
+    Connection,
+    /// Credentials, once.
+    Credentials,
+    /// Credentials at each rotation; each of them is an event.
+    Watch,
+    /// A renewal now.
+    Refresh,
+    /// The configuration read again.
+    Reload,
+}
+
+/// Says who got what.
+pub struct Audit {
+    clock: Arc<dyn Clock>,
+    limit: Mutex<Limit>,
+    file: Mutex<Option<AuditFile>>,
+    /// Rings when an event was counted and not said.
+    kept_back: Notify,
+}
+
+/// One event, as it stands in the file: a line of JSON.
+#[derive(Default, Serialize)]
+struct Event<'a> {
+    decision: &'static str,
+    asked: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unit: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_unit: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exe: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bound_by: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remaining_seconds: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_key_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+    /// So many events are summed up in this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    time: String,
+    #[serde(flatten)]
+    event: &'a Event<'a>,
+}
+
+impl Asked {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Connection => "connection",
+            Self::Credentials => "credentials",
+            Self::Watch => "watch",
+            Self::Refresh => "refresh",
+            Self::Reload => "reload",
+        }
+    }
+}
+
+impl Audit {
+    /// Prepares an audit that goes to the log alone.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            limit: Mutex::default(),
+            file: Mutex::default(),
+            kept_back: Notify::new(),
+        }
+    }
+
+    /// Writes to this file from now on, or to none.
+    pub fn write_to(&self, file: Option<AuditFile>) {
+        *lock(&self.file) = file;
+    }
+
+    /// Says that a peer is given credentials; `short` when they live for less than it asked.
+    pub fn handed_out(
+        &self,
+        asked: Asked,
+        profile: &str,
+        session: &Session,
+        short: bool,
+        (peer, socket): (&Peer, BorrowedFd<'_>),
+    ) {
+        if !self.admits(peer, false) {
+            return;
+        }
+        let remaining = session.lifetime.remaining(self.clock.boot());
+        let event = Event {
+            decision: if short { "short" } else { "ready" },
+            asked: asked.name(),
+            remaining_seconds: Some(remaining.as_secs()),
+            access_key_id: Some(&shown(&session.access_key_id)),
+            request_id: Some(&shown(&session.request_id)),
+            ..Event::default()
+        };
+        self.say_of(event, Some(profile), peer, socket);
+    }
+
+    /// Says that a peer is refused something, of a profile where it named one.
+    pub fn refused(
+        &self,
+        asked: Asked,
+        profile: Option<&str>,
+        (peer, socket): (&Peer, BorrowedFd<'_>),
+    ) {
+        if !self.admits(peer, true) {
+            return;
+        }
+        let event = Event {
+            decision: "refused",
+            asked: asked.name(),
+            ..Event::default()
+        };
+        self.say_of(event, profile, peer, socket);
+    }
+
+    /// Sums up what was counted and not said, from time to time; never ends.
+    pub async fn keep_summing_up(&self) {
+        loop {
+            self.kept_back.notified().await;
+            sleep(PERIOD).await;
+            self.sum_up();
+        }
+    }
+
+    /// Sums up what was counted and not said.
+    pub fn sum_up(&self) {
+        let kept_back = lock(&self.limit).sum_up(self.clock.boot());
+        for (Who { uid, pid, refused }, count) in kept_back {
+            self.say(&Event {
+                decision: if refused { "refused" } else { "ready" },
+                asked: "several",
+                uid,
+                pid,
+                count: Some(count),
+                ..Event::default()
+            });
+        }
+    }
+
+    /// Tells whether an event is to be said; most of the time of a busy daemon it is not,
+    /// so nothing has been allocated or looked up until here.
+    fn admits(&self, peer: &Peer, refused: bool) -> bool {
+        if !tracing::enabled!(target: "audit", Level::INFO) && lock(&self.file).is_none() {
+            return false;
+        }
+        let who = Who {
+            uid: Some(peer.uid),
+            pid: peer.pid,
+            refused,
+        };
+        let admitted = lock(&self.limit).admits(who, self.clock.boot());
+        if !admitted {
+            self.kept_back.notify_one();
+        }
+        admitted
+    }
+
+    fn say_of(&self, event: Event<'_>, profile: Option<&str>, peer: &Peer, socket: BorrowedFd<'_>) {
+        let process = peer.process(socket);
+        let [system, user] = [&process.units.system, &process.units.user];
+        let [profile, unit, user_unit, exe] = [
+            profile,
+            system.as_deref(),
+            user.as_deref(),
+            process.executable.as_deref(),
+        ]
+        .map(|text| text.map(shown));
+        self.say(&Event {
+            profile: profile.as_deref(),
+            uid: Some(peer.uid),
+            pid: peer.pid,
+            unit: unit.as_deref(),
+            user_unit: user_unit.as_deref(),
+            exe: exe.as_deref(),
+            bound_by: process.bond.map(Bond::name),
+            ..event
+        });
+    }
+
+    fn say(&self, event: &Event<'_>) {
+        info!(
+            target: "audit",
+            decision = event.decision,
+            asked = event.asked,
+            profile = event.profile,
+            uid = event.uid,
+            pid = event.pid,
+            unit = event.unit,
+            user_unit = event.user_unit,
+            exe = event.exe,
+            bound_by = event.bound_by,
+            remaining_s = event.remaining_seconds,
+            access_key_id = event.access_key_id,
+            request_id = event.request_id,
+            count = event.count,
+            "{}",
+            match event.decision {
+                "refused" => "refused",
+                _ => "credentials handed out",
+            }
+        );
+        if let Some(file) = &mut *lock(&self.file) {
+            let time = self.clock.wall().to_string();
+            file.append(&Line { time, event });
+        }
+    }
+}
+
+/// Returns a text that a peer or the service chose so that it cannot pass for another: cut
+/// to a length, and what does not print is escaped.
+fn shown(text: &str) -> String {
+    let mut shown = String::new();
+    for (count, c) in text.chars().enumerate() {
+        if count == LONGEST {
+            shown.push('…');
+            break;
+        }
+        match c {
+            '\\' | '"' | '\'' => shown.push(c),
+            _ => shown.extend(c.escape_debug()),
+        }
+    }
+    shown
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Event, LONGEST, Line, shown};
+
+    #[test]
+    fn what_a_peer_chose_cannot_pass_for_something_else() {
+        let check = |text: &str, expected: &str| assert_eq!(shown(text), expected);
+        check("/usr/bin/sts-shim", "/usr/bin/sts-shim");
+        check("worker@a\\x2db.service", "worker@a\\x2db.service");
+        check("/home/jo é/x \"y\"", "/home/jo é/x \"y\"");
+        check("x\nfake=1", "x\\nfake=1");
+        check(
+            "\u{1b}[31m\r\0\u{7f}\u{9b}",
+            "\\u{1b}[31m\\r\\0\\u{7f}\\u{9b}",
+        );
+        check("a\u{202e}b\u{2028}c", "a\\u{202e}b\\u{2028}c");
+        let long = "x".repeat(LONGEST + 1);
+        check(&long, &format!("{}…", &long[1..]));
+    }
+
+    #[test]
+    fn an_event_is_one_line_of_json_whatever_is_in_it() {
+        let event = Event {
+            decision: "ready",
+            exe: Some("x\n{\"decision\":\"refused\"}"),
+            ..Event::default()
+        };
+        let time = "2026-01-01T00:00:00Z".to_owned();
+        let line = serde_json::to_string(&Line {
+            time,
+            event: &event,
+        })
+        .unwrap();
+        assert_eq!(line.lines().count(), 1);
+        assert!(line.starts_with("{\"time\":\"2026"), "{line}");
+        let read: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(read["decision"], "ready");
+        assert!(read.get("uid").is_none(), "what is not known is left out");
+    }
+}

@@ -1,0 +1,149 @@
+//! Decides how the fuzz targets are built and how long each is run.
+//!
+//! The flags are those that cargo-fuzz passes, but for AddressSanitizer: that needs a nightly
+//! compiler, and there is no `unsafe` of ours for it to look at. So neither is needed here.
+
+use std::{
+    env,
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::steps::{Outcome, cargo_command, root, run, say, target};
+
+/// The targets, each with seeds in `fuzz/corpus`, and what else there is to begin with.
+const TARGETS: [(&str, Option<&str>); 6] = [
+    ("frames", Some("crates/wire/tests/golden")),
+    ("config", None),
+    ("key_file", None),
+    ("session_policy", None),
+    ("session_name", None),
+    ("sts_answers", None),
+];
+
+const FLAGS: [&str; 7] = [
+    "-Dwarnings",
+    "--cfg=fuzzing",
+    "-Cpasses=sancov-module",
+    "-Cllvm-args=-sanitizer-coverage-level=4",
+    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+    "-Cllvm-args=-sanitizer-coverage-pc-table",
+    "-Cllvm-args=-sanitizer-coverage-trace-compares",
+];
+
+/// How long each target is run.
+#[derive(Clone, Copy)]
+pub(crate) enum Bound {
+    Seconds(u64),
+    Runs(u64),
+}
+
+impl Bound {
+    /// Enough for every seed and a few hundred thousand mutations of them.
+    pub(crate) const GATE: Self = Self::Seconds(2);
+
+    pub(crate) fn parse(option: &str, number: &str) -> Result<Self, String> {
+        match (option, number.parse()) {
+            ("--seconds", Ok(seconds)) => Ok(Self::Seconds(seconds)),
+            ("--runs", Ok(runs)) => Ok(Self::Runs(runs)),
+            _ => Err("fuzz takes --seconds N or --runs N, for each target".to_owned()),
+        }
+    }
+}
+
+/// Says why the targets cannot be built here, if they cannot.
+pub(crate) fn obstacle() -> Option<String> {
+    let compiler = env::var_os("CXX").unwrap_or_else(|| "c++".into());
+    let works = Command::new(&compiler).arg("--version").output();
+    let works = works.is_ok_and(|output| output.status.success());
+    let shown = compiler.to_string_lossy();
+    (!works).then(|| format!("libFuzzer needs a C++ compiler: `{shown}` does not work here"))
+}
+
+/// Builds all targets and runs one after the other; the first crash ends it.
+pub(crate) fn fuzz(bound: Bound) -> Outcome {
+    let programs = build()?;
+    let mut total = 0;
+    for (name, seeds) in TARGETS {
+        let count = run_target(&programs, name, seeds, bound)?;
+        say(&format!("{name}: {count} executions, no crash"));
+        total += count;
+    }
+    say(&format!("all targets: {total} executions"));
+    Ok(())
+}
+
+/// Returns where the programs are. The target's triple is named, because without it the flags
+/// would go into procedural macros too.
+fn build() -> Result<PathBuf, String> {
+    let triple = triple()?;
+    let place = target().join("fuzz");
+    let mut build = cargo_command(&["build", "--locked", "--release", "--quiet"]);
+    build.args(["--manifest-path", "fuzz/Cargo.toml", "--target", &triple]);
+    build.arg("--target-dir").arg(&place);
+    run(build.env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\u{1f}")))?;
+    Ok(place.join(triple).join("release"))
+}
+
+fn triple() -> Result<String, String> {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc).arg("-vV").output();
+    let output = output.map_err(|error| format!("rustc does not start: {error}"))?;
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .find_map(|line| line.strip_prefix("host: ").map(str::to_owned))
+        .ok_or_else(|| "rustc does not say what it builds for".to_owned())
+}
+
+/// Returns how often the target ran. What it finds worth keeping goes below the target
+/// directory, so that the seeds stay few and readable.
+fn run_target(
+    programs: &Path,
+    name: &str,
+    seeds: Option<&str>,
+    bound: Bound,
+) -> Result<u64, String> {
+    let found = target().join("fuzz/corpus").join(name);
+    let artifacts = root().join("fuzz/artifacts").join(name);
+    let log = target().join(format!("fuzz/{name}.log"));
+    let made = [&found, &artifacts].map(fs::create_dir_all);
+    let output = made.into_iter().collect::<Result<(), _>>();
+    let output = output.and_then(|()| File::create(&log));
+    let output = output.map_err(|error| format!("{}: {error}", log.display()))?;
+
+    let mut fuzz = Command::new(programs.join(name));
+    fuzz.arg(match bound {
+        Bound::Seconds(seconds) => format!("-max_total_time={seconds}"),
+        Bound::Runs(runs) => format!("-runs={runs}"),
+    });
+    // An input that hangs does so for ever; a crowded machine may starve us for ten seconds.
+    fuzz.args(["-timeout=60", "-rss_limit_mb=1024", "-print_final_stats=1"]);
+    fuzz.arg(format!("-artifact_prefix={}/", artifacts.display()));
+    fuzz.arg(found).arg(root().join("fuzz/corpus").join(name));
+    fuzz.args(seeds.map(|seeds| root().join(seeds)));
+    let status = fuzz.stderr(output).status();
+    let status = status.map_err(|error| format!("{name} does not start: {error}"))?;
+
+    let log_text = fs::read(&log).unwrap_or_default();
+    let log_text = String::from_utf8_lossy(&log_text);
+    let count = log_text.lines().find_map(executions);
+    match count {
+        Some(count) if status.success() => Ok(count),
+        _ => {
+            let lines: Vec<_> = log_text.lines().collect();
+            say(&lines[lines.len().saturating_sub(40)..].join("\n"));
+            Err(format!(
+                "the fuzz target {name} failed, {status}: the whole of it is in {}, and \
+                 `{} FILE` repeats it",
+                log.display(),
+                programs.join(name).display()
+            ))
+        }
+    }
+}
+
+fn executions(line: &str) -> Option<u64> {
+    let number = line.strip_prefix("stat::number_of_executed_units:")?;
+    number.trim().parse().ok()
+}

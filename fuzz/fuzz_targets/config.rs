@@ -1,0 +1,105 @@
+//! The text of a configuration, beside a key file and a policy that it may name.
+#![no_main]
+
+use std::{
+    env, fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
+
+use libfuzzer_sys::{Corpus, fuzz_target};
+use stsd::{config::Mistakes, fuzzing::configuration, profile::NameParts};
+use stsd_fuzz::MARKED;
+use toml::{Table, Value};
+
+/// What stands in the key file, and must not be shown whatever the configuration says.
+const KEY_SECRET: &str = "SECRETINTHEKEYFILE";
+
+/// A directory of its own for the files that the seeds name.
+static BASE: LazyLock<PathBuf> = LazyLock::new(|| {
+    let program = env::current_exe().expect("a target has a path");
+    let base = program.with_extension("files");
+    fs::create_dir_all(&base).expect("files stand beside the program");
+    let key = base.join("uploader.key");
+    let text = format!("access_key_id = \"LTAIEXAMPLE\"\naccess_key_secret = \"{KEY_SECRET}\"\n");
+    fs::write(&key, text).expect("a key file");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("mode 0600");
+    let policy = r#"{"Version": "1", "Statement": []}"#;
+    fs::write(base.join("policy.json"), policy).expect("a policy");
+    base
+});
+
+fuzz_target!(|text: &str| -> Corpus {
+    let parsed = toml::from_str::<Table>(text).ok();
+    if parsed.as_ref().is_some_and(leaves_the_base) {
+        return Corpus::Reject;
+    }
+    let parts = NameParts {
+        user: "user".to_owned(),
+        host: "host".to_owned(),
+        pid: 7,
+    };
+    let printed = match configuration(text, &BASE.join("config.toml"), &parts) {
+        Ok(config) => {
+            assert!(!config.profiles.is_empty());
+            format!("{config:?}")
+        }
+        Err(mistakes) => {
+            let lines = 1 + text.matches('\n').count();
+            check(&mistakes, lines);
+            let printed = mistakes.to_string();
+            let shown = printed.contains(MARKED);
+            let named = parsed.map_or_else(|| may_be_a_key(text), |table| is_a_name(&table));
+            assert!(!shown || named, "{printed}");
+            printed
+        }
+    };
+    assert!(!printed.contains(KEY_SECRET), "{printed}");
+    Corpus::Keep
+});
+
+/// Every mistake can be found and is told in one line.
+fn check(mistakes: &Mistakes, lines: usize) {
+    assert!(!mistakes.0.is_empty());
+    for mistake in &mistakes.0 {
+        assert!((1..=lines).contains(&mistake.line), "{mistake}");
+        assert!(!mistake.problem.is_empty() && !mistake.hint.is_empty());
+    }
+    let printed = mistakes.to_string();
+    assert!(
+        !printed.replace('\n', "").contains(char::is_control),
+        "{printed:?}"
+    );
+}
+
+/// The files that a configuration names are opened, so a target must keep to its own.
+fn leaves_the_base(table: &Table) -> bool {
+    table.values().any(|value| match value {
+        Value::String(text) => Path::new(text).is_absolute() || text.contains(".."),
+        Value::Table(table) => leaves_the_base(table),
+        _ => false,
+    })
+}
+
+/// Keys are shown, and so are the names of files, of sources and of regions: who writes a
+/// secret there is told so by its own name.
+fn is_a_name(table: &Table) -> bool {
+    const SHOWN: [&str; 4] = ["access_key_file", "policy_file", "endpoint", "region"];
+    table.iter().any(|(key, value)| {
+        key.contains(MARKED)
+            || match value {
+                Value::String(text) => SHOWN.contains(&key.as_str()) && text.contains(MARKED),
+                Value::Table(table) => is_a_name(table),
+                _ => false,
+            }
+    })
+}
+
+/// Where the text is not TOML, a mistake shows what stands where a key would.
+fn may_be_a_key(text: &str) -> bool {
+    text.lines().any(|line| {
+        let key = line.split('=').next().unwrap_or_default();
+        key.contains(MARKED)
+    })
+}

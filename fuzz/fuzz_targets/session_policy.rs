@@ -1,0 +1,38 @@
+//! A session policy: what STS gets is what the file says, and fits.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use stsd::profile::SessionPolicy;
+use stsd_fuzz::MARKED;
+
+fuzz_target!(|text: &str| {
+    match SessionPolicy::new(text) {
+        Ok(policy) => {
+            let sent = policy.as_str();
+            assert!(sent.len() <= 2048, "{} bytes", sent.len());
+            assert_eq!(sent, without_white_space(text));
+            assert_eq!(SessionPolicy::new(sent).as_ref(), Ok(&policy));
+        }
+        Err(error) => assert!(!error.to_string().contains(MARKED), "{error}"),
+    }
+});
+
+/// Another way to the same: everything at an odd number of quotes is text.
+fn without_white_space(document: &str) -> String {
+    let mut parts = Vec::new();
+    let mut rest = document;
+    while let Some((outside, tail)) = rest.split_once('"') {
+        let mut end = 0;
+        while !tail[end..].starts_with('"') {
+            end += if tail[end..].starts_with('\\') { 2 } else { 1 };
+            while !tail.is_char_boundary(end) {
+                end += 1;
+            }
+        }
+        parts.push(outside.replace([' ', '\t', '\r', '\n'], ""));
+        parts.push(format!("\"{}\"", &tail[..end]));
+        rest = &tail[end + 1..];
+    }
+    parts.push(rest.replace([' ', '\t', '\r', '\n'], ""));
+    parts.concat()
+}

@@ -1,0 +1,172 @@
+//! What is said of each hand-out and each refusal, and what nobody can make it say.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
+
+use e2e::{Kit, UPLOAD, program};
+use nix::unistd::{geteuid, getpid};
+use serde_json::Value;
+
+use crate::access::{Machine, STRANGER, profile, user};
+
+/// Starts a daemon that writes its audit to a file.
+fn start(profiles: &str) -> Kit {
+    let mut kit = Kit::without_daemon(&[]);
+    kit.write_config(&format!("{profiles}[audit]\nfile = \"audit.jsonl\"\n"));
+    kit.start_daemon();
+    kit
+}
+
+fn lines(kit: &Kit, file: &str) -> Vec<Value> {
+    let text = fs::read_to_string(kit.path(file)).unwrap();
+    let line = |line: &str| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"));
+    text.lines().map(line).collect()
+}
+
+/// The lines of the log that tell of the audit.
+fn said(kit: &Kit) -> Vec<String> {
+    let log = fs::read_to_string(kit.path("daemon.log")).unwrap();
+    let told = log.lines().filter(|line| line.contains(" audit: "));
+    told.map(str::to_owned).collect()
+}
+
+#[test]
+fn each_hand_out_and_each_refusal_is_one_event() {
+    let others = [format!("user:{STRANGER}")];
+    let kit = start(&(UPLOAD.to_owned() + &profile("closed", &others)));
+    let document = kit.document(&["oss-upload"]);
+    assert_eq!(kit.shim(&["closed"]).status.code(), Some(5));
+    let mut watch = kit.client().watch("oss-upload").unwrap();
+    let _ = watch.next().unwrap().unwrap();
+
+    let lines = lines(&kit, "audit.jsonl");
+    let [ready, refused, watched] = &lines[..] else {
+        panic!("{lines:?}");
+    };
+    assert_eq!(ready["decision"], "ready");
+    assert_eq!(ready["asked"], "credentials");
+    assert_eq!(ready["profile"], "oss-upload");
+    assert_eq!(ready["uid"], geteuid().as_raw());
+    assert_eq!(ready["access_key_id"], document["access_key_id"]);
+    let remaining = ready["remaining_seconds"].as_u64().unwrap();
+    assert!((3500..=3600).contains(&remaining), "{remaining}");
+    assert!(ready["request_id"].as_str().unwrap().len() > 8, "{ready}");
+    assert!(ready["time"].as_str().unwrap().ends_with('Z'));
+
+    assert_eq!(refused["decision"], "refused");
+    assert_eq!(refused["profile"], "closed");
+    assert!(refused.get("access_key_id").is_none());
+    assert_ne!(refused["pid"], ready["pid"]);
+
+    assert_eq!(watched["asked"], "watch");
+    assert_eq!(watched["pid"], getpid().as_raw());
+    assert_eq!(watched["request_id"], ready["request_id"]);
+    if watched.get("bound_by").is_some() {
+        let this = std::env::current_exe().unwrap();
+        assert_eq!(watched["exe"], this.to_str().unwrap());
+    }
+    let said = said(&kit);
+    assert_eq!(said.len(), 3, "{said:#?}");
+    let key = document["access_key_id"].as_str().unwrap();
+    assert!(said[0].contains(key) && said[2].contains(key));
+    let mode = fs::metadata(kit.path("audit.jsonl")).unwrap().permissions();
+    assert_eq!(mode.mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_file_that_was_moved_away_is_begun_anew_by_a_reload() {
+    let kit = start(UPLOAD);
+    let _ = kit.document(&["oss-upload"]);
+    fs::rename(kit.path("audit.jsonl"), kit.path("audit.jsonl.1")).unwrap();
+    let _ = kit.document(&["oss-upload"]);
+    kit.client().reload().unwrap();
+    let _ = kit.document(&["oss-upload"]);
+    assert_eq!(lines(&kit, "audit.jsonl.1").len(), 2);
+    assert_eq!(lines(&kit, "audit.jsonl").len(), 1);
+    // One that cannot be had changes nothing, and says why.
+    fs::set_permissions(kit.path("audit.jsonl"), fs::Permissions::from_mode(0o644)).unwrap();
+    let output = kit.ctl(&["reload"]);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{complaint}");
+    for words in ["config.toml:9:", "audit.file", "mode 0644", "logrotate"] {
+        assert!(complaint.contains(words), "{words}: {complaint}");
+    }
+    let _ = kit.document(&["oss-upload"]);
+    assert_eq!(lines(&kit, "audit.jsonl").len(), 2);
+}
+
+#[test]
+fn a_loop_is_summed_up_and_loses_nobody_elses_events() {
+    let kit = start(UPLOAD);
+    for _ in 0..300 {
+        let answer = kit
+            .client()
+            .credentials("oss-upload", Duration::ZERO, Duration::from_secs(5));
+        answer.unwrap();
+    }
+    let _ = kit.document(&["oss-upload"]);
+    let ours = |line: &&Value| line["pid"] == getpid().as_raw();
+    let first = lines(&kit, "audit.jsonl");
+    let told = first.iter().filter(ours).count();
+    assert!((10..30).contains(&told), "{told} of 300");
+    assert_eq!(first.len(), told + 1, "the shim's is there");
+    let summed_up = || {
+        lines(&kit, "audit.jsonl")
+            .into_iter()
+            .find(|it| it["count"].is_u64())
+    };
+    kit.wait_until("it is summed up", || summed_up().is_some());
+    let sum = summed_up().unwrap();
+    assert_eq!(sum["count"], 300 - told);
+    assert_eq!(sum["pid"], getpid().as_raw());
+    assert_eq!(sum["decision"], "ready");
+    assert_eq!(said(&kit).len(), told + 2);
+}
+
+#[test]
+fn a_name_cannot_forge_an_event() {
+    let kit = start(UPLOAD);
+    let forged = "x\n2026-11-24T00:00:00Z  INFO audit: forged decision=\"ready\"\u{1b}[2K";
+    let shim = kit.path(&forged.replace('/', ""));
+    fs::copy(program("sts-shim"), &shim).unwrap();
+    let output = std::process::Command::new(&shim)
+        .arg("--socket")
+        .arg(kit.socket())
+        .arg("oss-upload")
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    let lines = lines(&kit, "audit.jsonl");
+    assert_eq!(lines.len(), 1);
+    let exe = lines[0]["exe"].as_str().unwrap();
+    assert!(exe.contains("x\\n2026-11-24"), "{exe}");
+    assert!(!exe.contains('\u{1b}'));
+    let log = fs::read_to_string(kit.path("daemon.log")).unwrap();
+    assert!(
+        log.lines()
+            .all(|line| !line.starts_with("2026-11-24T00:00:00Z"))
+    );
+    assert!(!log.contains('\u{1b}'));
+    assert_eq!(said(&kit).len(), 1);
+}
+
+#[test]
+fn a_profiles_name_cannot_forge_an_event_either() {
+    let Some(machine) = Machine::with(&profile("closed", &[])) else {
+        return;
+    };
+    let kit = &machine.kit;
+    let forged = format!(
+        "x\n2026-11-24T00:00:00Z  INFO audit: forged {}",
+        "y".repeat(9000)
+    );
+    machine.check(user(STRANGER), &forged, 5);
+    let said = said(kit);
+    assert_eq!(said.len(), 1, "{said:#?}");
+    assert!(said[0].contains("refused") && said[0].contains(&STRANGER.to_string()));
+    assert!(said[0].len() < 1000, "{}", said[0].len());
+    let log = fs::read_to_string(kit.path("daemon.log")).unwrap();
+    assert!(
+        log.lines()
+            .all(|line| !line.starts_with("2026-11-24T00:00:00Z"))
+    );
+}
