@@ -19,13 +19,12 @@ if [ -z "${STSD_LAB_INSIDE:-}" ]; then
         echo "NOT RUN: booting a systemd needs root"
         exit 77
     fi
-    # Not exec: a refusal has to be reported.
-    STSD_LAB_INSIDE=1 unshare --mount --propagation private -- "$here/lab.sh" "$@"
-    code=$?
-    if [ $code = 1 ]; then
-        unshare --mount true 2>/dev/null || { echo "NOT RUN: no mount namespaces here" && exit 77; }
-    fi
-    exit $code
+    unshare --mount true 2>/dev/null || {
+        echo "NOT RUN: mount namespaces are not allowed here"
+        exit 77
+    }
+    # In place of this process, so that a signal reaches the one that cleans up.
+    exec env STSD_LAB_INSIDE=1 unshare --mount --propagation private -- "$here/lab.sh" "$@"
 fi
 
 programs='' results='' tree=/ variables=()
@@ -59,6 +58,11 @@ if [ -z "$cgroups" ]; then
     mount -t cgroup2 none "$cgroups" 2>/dev/null || not_run "there is no cgroup2 here"
 fi
 cgroup=$cgroups/stsd-lab-$$
+# A run that was killed outright leaves its group behind, empty.
+for old in "$cgroups"/stsd-lab-*; do
+    [ ! -d "$old" ] || kill -0 "${old##*-}" 2>/dev/null ||
+        find "$old" -depth -type d -exec rmdir {} + 2>/dev/null
+done
 container=''
 
 cleanup() {

@@ -8,7 +8,8 @@ mine=/etc/systemd/system
 show() { systemctl show -P "$2" "stsd.$1"; }
 active() { is "stsd.$1" "$(systemctl is-active "stsd.$1")" "$2"; }
 as() { setpriv --reuid "$1" --regid "$1" --clear-groups -- "${@:2}"; }
-# No rule allows anybody anything, so a clear refusal is the answer that a daemon gives.
+# One hand-out to the user whom a rule allows; what the shim says when it fails is shown.
+hand_out() { as 31500 sts-shim --socket $socket oss-upload >/dev/null; }
 refused() {
     local said
     said=$(as "$1" sts-shim --socket $socket oss-upload 2>&1)
@@ -21,10 +22,9 @@ quick >$mine/stsd.service.d/quick.conf
 printf '[Service]\nLoadCredential=uploader.key:/etc/stsd/uploader.key\n' >$mine/stsd.service.d/key.conf
 install -d /etc/stsd
 (umask 077 && key >/etc/stsd/uploader.key)
-# Nobody may ask, so the daemon has to want a session by itself.
 {
     config /run/credentials/stsd.service/uploader.key
-    echo 'keep_warm = true'
+    echo 'allow = ["user:stsd-lab", "unit:stsd-allowed.service"]'
 } >/etc/stsd/config.toml
 systemctl daemon-reload
 systemctl --quiet enable --now stsd.socket
@@ -36,22 +36,39 @@ first_contact() {
 }
 check "the socket listens, for everybody, and the service is not started" first_contact
 
-activation() { refused 31500 && within 5 active service active && is Type "$(show service Type)" notify; }
+activation() { hand_out && within 5 active service active && is Type "$(show service Type)" notify; }
 check "the first sts-shim starts the daemon, with the key as a credential" activation
 
-identities() {
-    refused 31500 && refused 31501 && journalctl --quiet --sync || return 1
-    journalctl --quiet --output=cat --unit=stsd.service >"$scratch/journal"
-    grep -q 'uid 31500' "$scratch/journal" && grep -q 'uid 31501' "$scratch/journal" || {
-        tail -n 5 "$scratch/journal" && return 1
-    }
+identities() { hand_out && refused 31501 && refused 0; }
+
+# The unit is read through the sandbox, so only a real one can tell whether that works.
+in_unit() {
+    systemd-run --quiet --wait --pipe --collect --uid=31501 --unit="$1" \
+        sts-shim --socket $socket oss-upload >/dev/null
 }
+units() {
+    in_unit stsd-allowed.service || return 1
+    in_unit stsd-refused.service
+    is "exit code in another unit" $? 5
+}
+own_unit() {
+    # A user may give a unit of their own manager any name; it is none of the system's.
+    setpriv --reuid 31501 --regid 31501 --clear-groups env XDG_RUNTIME_DIR=/run/user/31501 \
+        systemd-run --user --quiet --wait --pipe --collect --unit=stsd-allowed.service \
+        sts-shim --socket $socket oss-upload >/dev/null
+    is "exit code" $? 5
+}
+
 one_kept() { is "descriptors in the store" "$(show service NFileDescriptorStore)" 1; }
 stored() { within 5 one_kept; }
 check "its sessions are in the descriptor store of PID 1" stored
 before=$(calls)
 
-check "it tells its callers apart by their user" identities
+check "a rule by user: that user is answered, another one and root are refused" identities
+check "a rule by unit: that unit is answered, another one is refused" units
+loginctl enable-linger stsd-other
+within 10 systemctl --quiet is-active user@31501.service
+check "and the same name in a user's own manager is refused" own_unit
 
 nobody() {
     local user
@@ -63,14 +80,14 @@ check "it runs as a user that exists only while it does" nobody
 reload() {
     local old
     old=$(pid)
-    systemctl reload stsd.service && refused 31500 && is "the process" "$(pid)" "$old"
+    systemctl reload stsd.service && hand_out && is "the process" "$(pid)" "$old"
 }
 check "reload" reload
 
 killed() {
     local old
     old=$(pid)
-    send KILL "$old" && within 10 another_pid "$old" && refused 31500
+    send KILL "$old" && within 10 another_pid "$old" && hand_out
 }
 check "kill -9: back" killed
 
@@ -80,13 +97,13 @@ hang() {
     within 5 active service active
     old=$(pid)
     send STOP "$old" || return 1
-    refused 31500 || { kill -CONT "$old" && return 1; }
+    hand_out || { kill -CONT "$old" && return 1; }
     another_pid "$old"
 }
 check "SIGSTOP: the watchdog replaces the daemon, and the waiting client is answered" hang
 
 survived() {
-    systemctl restart stsd.service && refused 31500 && stored &&
+    systemctl restart stsd.service && hand_out && stored &&
         is "new AssumeRole calls" $(($(calls) - before)) 0
 }
 check "none of this, and no restart, has cost a call" survived
@@ -96,7 +113,7 @@ encrypted() {
         /etc/stsd/uploader.key /etc/stsd/uploader.key.cred && rm /etc/stsd/uploader.key || return 1
     printf '[Service]\nLoadCredentialEncrypted=uploader.key:/etc/stsd/uploader.key.cred\n' \
         >$mine/stsd.service.d/key.conf
-    systemctl daemon-reload && systemctl restart stsd.service && refused 31500 && active service active
+    systemctl daemon-reload && systemctl restart stsd.service && hand_out && active service active
 }
 check "LoadCredentialEncrypted: the key is on disk only encrypted for this machine" encrypted
 
