@@ -76,7 +76,7 @@ async fn run(options: &options::Options) -> Result<()> {
     let restored = handover::restore(left, &*clock);
     let (give, listeners) = mpsc::channel(4);
     let mut presence = Presence::of(handed, give).await?;
-    let status = format!("{} profiles", config.profiles.len());
+    let status = format!("profiles: {}", config.profiles.len());
     info!(
         config = %config.path.display(),
         restored = restored.len(),

@@ -4,6 +4,7 @@
 use std::{
     env, io,
     os::fd::{AsFd as _, OwnedFd},
+    path::Path,
     time::Duration,
 };
 
@@ -34,6 +35,14 @@ impl Manager {
     #[must_use]
     pub fn holds_sessions(name: &str) -> bool {
         KEPT.contains(&name) || name == Self::INHERITED
+    }
+
+    /// Tells whether a file is a credential that the manager has put there for this
+    /// service alone.
+    #[must_use]
+    pub fn lends(file: &Path) -> bool {
+        let directory = env::var_os("CREDENTIALS_DIRECTORY").filter(|it| !it.is_empty());
+        directory.is_some_and(|it| file.parent() == Some(Path::new(&it)))
     }
 
     /// Returns how often it wants to hear that we are alive, if it does.

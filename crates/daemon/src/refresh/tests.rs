@@ -1,0 +1,192 @@
+//! What the task of one profile does with answers and clocks, without a network.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use stsd_sts::{AssumeRole, RoleSession, SecretText};
+
+use super::*;
+use crate::{
+    budget::Budget,
+    clock::SystemClock,
+    config::Profile,
+    profile::{NameParts, ProfileName, RoleArn, RoleSessionName, SessionDuration},
+    source::Source,
+};
+
+const NOON: Timestamp = Timestamp::constant(1_795_003_200, 0);
+
+struct Nobody;
+
+impl Exchange for Nobody {
+    async fn assume_role(
+        &self,
+        _: &SourceCredentials,
+        _: AssumeRole<'_>,
+        _: Timestamp,
+    ) -> Result<RoleSession, StsError> {
+        std::future::pending().await
+    }
+}
+
+fn profile() -> Profile {
+    let name = ProfileName::new("oss-upload").unwrap();
+    let parts = NameParts {
+        user: "user".into(),
+        host: "host".into(),
+        pid: 1,
+    };
+    Profile {
+        source: Source::AccessKey {
+            file: PathBuf::new(),
+            credentials: SourceCredentials {
+                access_key_id: "LTAI".into(),
+                access_key_secret: SecretText::from("secret".to_owned()),
+                security_token: None,
+            },
+        },
+        role_arn: RoleArn::new("acs:ram::1:role/oss-upload").unwrap(),
+        role_session_name: RoleSessionName::expand("{user}", &parts, &name).unwrap(),
+        duration: SessionDuration::new("1h").unwrap(),
+        policy: None,
+        external_id: None,
+        source_identity: None,
+        keep_warm: false,
+        allow: Vec::new(),
+        name,
+    }
+}
+
+fn refresher() -> Refresher<Nobody> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let budget = Arc::new(Budget::new(1, clock.boot()));
+    let upstream = Upstream::new(Nobody, Arc::clone(&clock), budget, Arc::default());
+    let entry = Arc::new(Entry::new(Arc::new(profile())));
+    Refresher::new(entry, Arc::new(upstream), clock, 0.5)
+}
+
+/// What becomes of an answer that says it was issued `at`, when an hour was asked for.
+fn check(at: Timestamp, expiration: Timestamp, expected: Result<u64, &str>) {
+    let refresher = refresher();
+    let issued = Issued {
+        session: RoleSession {
+            access_key_id: "STS.X".into(),
+            access_key_secret: SecretText::from("secret".to_owned()),
+            security_token: SecretText::from("token".to_owned()),
+            expiration,
+            server_date: Some(at),
+            request_id: "R".into(),
+        },
+        at,
+        sent: refresher.clock.boot(),
+    };
+    let accepted = refresher.accept(issued, refresher.clock.boot());
+    let accepted = accepted.map(|it| it.lifetime.length().as_secs());
+    let accepted = accepted.map_err(|error| error.to_string());
+    match (&accepted, expected) {
+        (Ok(length), Ok(expected)) => assert_eq!(*length, expected, "{at} {expiration}"),
+        (Err(error), Err(expected)) => assert!(error.contains(expected), "{error}"),
+        _ => panic!("{at} {expiration}: {accepted:?}"),
+    }
+}
+
+#[test]
+fn no_answer_gives_a_session_more_life_than_was_asked() {
+    let minutes = SignedDuration::from_mins;
+    check(NOON, NOON + minutes(60), Ok(3599));
+    check(NOON, NOON + minutes(15), Ok(899));
+    // A `Date` that is behind by four minutes.
+    check(NOON - minutes(4), NOON + minutes(60), Ok(3599));
+    check(NOON, NOON + minutes(66), Err("much longer than was asked"));
+    check(NOON, NOON, Err("ended already"));
+    check(
+        NOON,
+        NOON + SignedDuration::from_secs(1),
+        Err("ended already"),
+    );
+    check(NOON, Timestamp::MAX, Err("much longer than was asked"));
+    check(NOON, Timestamp::MIN, Err("ended already"));
+    check(Timestamp::MAX, NOON, Err("ended already"));
+    check(Timestamp::MIN, NOON, Err("much longer than was asked"));
+}
+
+/// A service that always answers, and counts.
+#[derive(Default)]
+struct Willing(std::sync::atomic::AtomicU64);
+
+impl Exchange for Arc<Willing> {
+    async fn assume_role(
+        &self,
+        _: &SourceCredentials,
+        _: AssumeRole<'_>,
+        _: Timestamp,
+    ) -> Result<RoleSession, StsError> {
+        let count = self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(RoleSession {
+            access_key_id: format!("STS.{count}"),
+            access_key_secret: SecretText::from("secret".to_owned()),
+            security_token: SecretText::from("token".to_owned()),
+            expiration: NOON + SignedDuration::from_hours(1),
+            server_date: Some(NOON),
+            request_id: "R".into(),
+        })
+    }
+}
+
+/// Clocks that are set by hand; timers go on with tokio's paused time.
+struct ByHand {
+    began: tokio::time::Instant,
+    wall_ahead_seconds: std::sync::atomic::AtomicI64,
+}
+
+impl Clock for ByHand {
+    fn wall(&self) -> Timestamp {
+        let ahead = self.wall_ahead_seconds.load(Ordering::Relaxed);
+        let elapsed = SignedDuration::try_from(self.began.elapsed()).unwrap();
+        NOON + elapsed + SignedDuration::from_secs(ahead)
+    }
+
+    fn boot(&self) -> BootTime {
+        BootTime::from_duration(Duration::from_secs(1000) + self.began.elapsed())
+    }
+
+    fn boot_id(&self) -> String {
+        String::new()
+    }
+
+    fn nap(&self) -> Duration {
+        Duration::from_secs(20)
+    }
+}
+
+/// A hypervisor stands the machine still for two hours: the boot-time clock knows nothing
+/// of it, the wall clock is set right afterwards, and the session is dead.
+#[tokio::test(start_paused = true)]
+async fn a_session_is_renewed_within_a_nap_when_the_clocks_come_apart_and_once() {
+    let by_hand = Arc::new(ByHand {
+        began: tokio::time::Instant::now(),
+        wall_ahead_seconds: 0.into(),
+    });
+    let clock: Arc<dyn Clock> = Arc::clone(&by_hand) as _;
+    let sts = Arc::new(Willing::default());
+    let calls = || sts.0.load(Ordering::Relaxed);
+    let budget = Arc::new(Budget::new(20, clock.boot()));
+    let upstream = Upstream::new(Arc::clone(&sts), Arc::clone(&clock), budget, Arc::default());
+    let entry = Arc::new(Entry::new(Arc::new(profile())));
+    let refresher = Refresher::new(Arc::clone(&entry), Arc::new(upstream), clock, 0.5);
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(refresher.run(stop.clone()));
+
+    assert!(entry.current(Duration::ZERO, by_hand.boot()).is_none());
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(calls(), 1, "the first caller's session");
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(calls(), 1, "nothing is due");
+    by_hand.wall_ahead_seconds.store(7200, Ordering::Relaxed);
+    sleep(Duration::from_secs(21)).await;
+    assert_eq!(calls(), 2, "within a nap, young as the session is");
+    sleep(Duration::from_secs(600)).await;
+    assert_eq!(calls(), 2, "once for each time");
+    stop.cancel();
+    task.await.unwrap();
+}
