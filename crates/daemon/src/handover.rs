@@ -132,8 +132,7 @@ pub fn seal(
 
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     let mut file = File::from(memfd_create(c"stsd-sessions", flags)?);
-    file.write_all(MAGIC)?;
-    file.write_all(&Sha256::digest(&body))?;
+    file.write_all(&heading(&body))?;
     file.write_all(&body)?;
     fcntl(&file, FcntlArg::F_ADD_SEALS(SEALS))?;
     Ok(file.into())
@@ -174,6 +173,38 @@ fn open(mut file: File) -> Result<Contents, NotOurs> {
     file.rewind()?;
     file.read_to_end(&mut bytes)?;
     parse(&bytes)
+}
+
+/// Returns what stands before a body.
+fn heading(body: &[u8]) -> [u8; MAGIC.len() + DIGEST] {
+    let mut heading = [0; MAGIC.len() + DIGEST];
+    heading[..MAGIC.len()].copy_from_slice(MAGIC);
+    heading[MAGIC.len()..].copy_from_slice(&Sha256::digest(body));
+    heading
+}
+
+/// Reads bytes as a memfd, and as a body whose digest is right, as far as to the sessions;
+/// returns what is printed of them.
+#[cfg(fuzzing)]
+pub(crate) fn attempt(bytes: &[u8]) -> String {
+    let whole = parse(bytes);
+    let body = parse(&[&heading(bytes)[..], bytes].concat());
+    let mut printed = String::new();
+    for contents in [whole, body] {
+        match contents {
+            Ok(contents) => {
+                for kept in contents.sessions {
+                    let lifetime = Lifetime {
+                        began: BootTime::from_millis(kept.began_millis),
+                        ends: BootTime::from_millis(kept.ends_millis),
+                    };
+                    printed += &format!("{:?}", kept.session(lifetime));
+                }
+            }
+            Err(problem) => printed += &problem.to_string(),
+        }
+    }
+    printed
 }
 
 /// Reads the contents of a memfd.

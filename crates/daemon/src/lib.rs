@@ -43,6 +43,7 @@ pub mod fuzzing {
 
     use crate::{
         config::{self, Config, Mistakes},
+        handover,
         profile::NameParts,
         source,
     };
@@ -53,6 +54,12 @@ pub mod fuzzing {
     /// As [`config::load`].
     pub fn configuration(text: &str, path: &Path, parts: &NameParts) -> Result<Config, Mistakes> {
         config::parse(text.to_owned(), path, parts)
+    }
+
+    /// Reads what a restart hands over, and returns what is printed of it.
+    #[must_use]
+    pub fn handed_over(bytes: &[u8]) -> String {
+        handover::attempt(bytes)
     }
 
     /// Checks the text of a key file.
