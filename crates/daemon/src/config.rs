@@ -95,6 +95,38 @@ impl Profile {
     }
 }
 
+#[cfg(test)]
+impl Profile {
+    /// Makes a profile for the tests of other rooms.
+    pub(crate) fn sample() -> Self {
+        let name = ProfileName::new("oss-upload").unwrap();
+        let parts = NameParts {
+            user: "user".into(),
+            host: "host".into(),
+            pid: 1,
+        };
+        Self {
+            source: Source::AccessKey {
+                file: PathBuf::new(),
+                credentials: stsd_sts::SourceCredentials {
+                    access_key_id: "LTAI".into(),
+                    access_key_secret: stsd_sts::SecretText::from("long-lived".to_owned()),
+                    security_token: None,
+                },
+            },
+            role_arn: RoleArn::new("acs:ram::1:role/oss-upload").unwrap(),
+            role_session_name: RoleSessionName::expand("{user}", &parts, &name).unwrap(),
+            duration: SessionDuration::new("1h").unwrap(),
+            policy: None,
+            external_id: None,
+            source_identity: None,
+            keep_warm: false,
+            allow: Vec::new(),
+            name,
+        }
+    }
+}
+
 /// One mistake, ready to be printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {

@@ -1,18 +1,10 @@
 //! What the task of one profile does with answers and clocks, without a network.
 
-use std::path::PathBuf;
-
 use jiff::Timestamp;
 use stsd_sts::{AssumeRole, RoleSession, SecretText};
 
 use super::*;
-use crate::{
-    budget::Budget,
-    clock::SystemClock,
-    config::Profile,
-    profile::{NameParts, ProfileName, RoleArn, RoleSessionName, SessionDuration},
-    source::Source,
-};
+use crate::{budget::Budget, clock::SystemClock, config::Profile};
 
 const NOON: Timestamp = Timestamp::constant(1_795_003_200, 0);
 
@@ -29,39 +21,11 @@ impl Exchange for Nobody {
     }
 }
 
-fn profile() -> Profile {
-    let name = ProfileName::new("oss-upload").unwrap();
-    let parts = NameParts {
-        user: "user".into(),
-        host: "host".into(),
-        pid: 1,
-    };
-    Profile {
-        source: Source::AccessKey {
-            file: PathBuf::new(),
-            credentials: SourceCredentials {
-                access_key_id: "LTAI".into(),
-                access_key_secret: SecretText::from("secret".to_owned()),
-                security_token: None,
-            },
-        },
-        role_arn: RoleArn::new("acs:ram::1:role/oss-upload").unwrap(),
-        role_session_name: RoleSessionName::expand("{user}", &parts, &name).unwrap(),
-        duration: SessionDuration::new("1h").unwrap(),
-        policy: None,
-        external_id: None,
-        source_identity: None,
-        keep_warm: false,
-        allow: Vec::new(),
-        name,
-    }
-}
-
 fn refresher() -> Refresher<Nobody> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let budget = Arc::new(Budget::new(1, clock.boot()));
     let upstream = Upstream::new(Nobody, Arc::clone(&clock), budget, Arc::default());
-    let entry = Arc::new(Entry::new(Arc::new(profile())));
+    let entry = Arc::new(Entry::new(Arc::new(Profile::sample())));
     Refresher::new(entry, Arc::new(upstream), clock, 0.5)
 }
 
@@ -172,7 +136,7 @@ async fn a_session_is_renewed_within_a_nap_when_the_clocks_come_apart_and_once()
     let calls = || sts.0.load(Ordering::Relaxed);
     let budget = Arc::new(Budget::new(20, clock.boot()));
     let upstream = Upstream::new(Arc::clone(&sts), Arc::clone(&clock), budget, Arc::default());
-    let entry = Arc::new(Entry::new(Arc::new(profile())));
+    let entry = Arc::new(Entry::new(Arc::new(Profile::sample())));
     let refresher = Refresher::new(Arc::clone(&entry), Arc::new(upstream), clock, 0.5);
     let stop = CancellationToken::new();
     let task = tokio::spawn(refresher.run(stop.clone()));
