@@ -3,6 +3,7 @@
 use std::{
     fs,
     os::unix::net::UnixListener,
+    process::Command,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::Duration,
@@ -79,6 +80,34 @@ fn a_new_program_that_would_fail_does_not_take_the_place() {
         let log = fs::read_to_string(kit.path("daemon.log")).unwrap();
         log.contains("this program goes on") && log.contains("colour")
     });
+    assert_eq!(kit.document(&["oss-upload"]), before);
+}
+
+#[test]
+fn a_new_program_that_hangs_keeps_nobody_waiting() {
+    let mut kit = Kit::without_daemon(&[]);
+    kit.write_config(e2e::UPLOAD);
+    // A copy, because another program is to stand at its path.
+    let program = kit.path("stsd");
+    fs::copy(e2e::program("stsd"), &program).unwrap();
+    let mut command = Command::new(&program);
+    command.env("STSD_CONFIG", kit.path("config.toml"));
+    command.env("STSD_SOCKET", kit.socket());
+    kit.adopt_daemon(command);
+    let before = kit.document(&["oss-upload"]);
+    fs::remove_file(&program).unwrap();
+    kit.write("stsd", "#!/bin/sh\nexec sleep 600\n", 0o700);
+    kit.daemon().signal(Signal::SIGUSR2);
+    let complained = || {
+        let log = fs::read_to_string(kit.path("daemon.log")).unwrap();
+        log.contains("this program goes on")
+    };
+    for _ in 0..20 {
+        let patience = ["--patience", "2s", "oss-upload"];
+        assert_eq!(kit.document(&patience), before);
+    }
+    assert!(!complained(), "it was served while the new one was tried");
+    kit.wait_within(Duration::from_secs(30), "a complaint", complained);
     assert_eq!(kit.document(&["oss-upload"]), before);
 }
 

@@ -77,6 +77,7 @@ use stsd_sts::StsError;
 use tokio::{
     net::UnixListener,
     sync::{Notify, mpsc},
+    task::spawn_blocking,
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
@@ -120,8 +121,8 @@ pub struct World<X> {
     pub restored: Restored,
     /// Where sessions wait for a process that comes after us, if anywhere.
     pub keep: Option<Keep>,
-    /// Tries whether a new program could take our place.
-    pub check_successor: Box<dyn Fn() -> io::Result<()> + Send>,
+    /// Tries whether a new program could take our place; may block.
+    pub check_successor: Arc<dyn Fn() -> io::Result<()> + Send + Sync>,
 }
 
 /// What a human wants of a running daemon.
@@ -212,7 +213,10 @@ pub async fn run<X: Exchange>(
                 continue;
             }
             () = replace.notified() => {
-                match (world.check_successor)() {
+                // On a thread of its own: callers are served meanwhile.
+                let check = Arc::clone(&world.check_successor);
+                let checked = spawn_blocking(move || check()).await;
+                match checked.unwrap_or_else(|bug| Err(io::Error::other(bug))) {
                     Ok(()) => {
                         replaced = true;
                         stop.cancel();

@@ -95,7 +95,7 @@ async fn run(options: &options::Options) -> Result<()> {
         protections,
         restored,
         keep: Manager::is_there().then(|| Box::new(Manager::default().keeper()) as Keep),
-        check_successor: Box::new(move || tried.check()),
+        check_successor: Arc::new(move || tried.check()),
     };
     Manager::ready(&status);
     let ending = tokio::select! {

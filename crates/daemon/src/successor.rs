@@ -9,6 +9,8 @@ use std::{
     },
     path::PathBuf,
     process::{Command, Stdio},
+    thread,
+    time::Duration,
 };
 
 use nix::{
@@ -20,6 +22,12 @@ use crate::manager::Manager;
 
 /// Where the inherited descriptors begin: above what a process usually has open.
 const FIRST: RawFd = 200;
+
+/// How long a pause there is between two looks whether a program that is tried has ended.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// How many looks it is given: ten seconds.
+const LOOKS: u32 = 500;
 
 /// How often room for them is looked for.
 const TRIES: usize = 100;
@@ -44,15 +52,26 @@ impl Successor {
         })
     }
 
-    /// Tries whether the program runs and accepts the configuration: nobody is served by
-    /// one that does not.
+    /// Tries whether the program runs and accepts the configuration, within ten seconds:
+    /// nobody is served by one that does not. Blocks.
     ///
     /// # Errors
     /// What it said.
     pub fn check(&self) -> io::Result<()> {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).arg("--check");
-        let output = command.stdin(Stdio::null()).output()?;
+        // Not to /dev/null: Landlock has us write nowhere.
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.stderr(Stdio::piped()).spawn()?;
+        for _ in 0..LOOKS {
+            if child.try_wait()?.is_some() {
+                break;
+            }
+            thread::sleep(LOOK);
+        }
+        // Does nothing to one that has ended; one that hangs must not be waited for.
+        let _ = child.kill();
+        let output = child.wait_with_output()?;
         if output.status.success() {
             return Ok(());
         }
