@@ -219,6 +219,11 @@ fn running_out_of_descriptors_pauses_accepting_and_recovers() {
         .env("STSD_CONFIG", kit.path("config.toml"))
         .env("STSD_SOCKET", kit.socket());
     kit.adopt_daemon(limited);
+    // Somebody lowers the limit of the running daemon below what it has counted on.
+    let lowered = Command::new("prlimit")
+        .args(["--nofile=24:24", "--pid", &kit.daemon().id().to_string()])
+        .status();
+    assert!(lowered.unwrap().success());
     let crowd: Vec<_> = (0..100).map(|_| connect(&kit)).collect();
     kit.wait_until("accepting pauses", || {
         fs::read_to_string(kit.path("daemon.log"))
@@ -227,6 +232,48 @@ fn running_out_of_descriptors_pauses_accepting_and_recovers() {
     });
     drop(crowd);
     let _ = kit.document(&["--patience", "30s", "oss-upload"]);
+}
+
+#[test]
+fn silent_peers_make_room_and_those_who_wait_stay() {
+    let mut kit = Kit::without_daemon(&[]);
+    let slow = UPLOAD.replace("oss-upload]", "slow]");
+    kit.write_config(&format!("{UPLOAD}{slow}"));
+    let mut limited = Command::new("sh");
+    limited
+        .args(["-c", "ulimit -n 128 && exec \"$0\""])
+        .arg(e2e::program("stsd"));
+    limited
+        .env("STSD_CONFIG", kit.path("config.toml"))
+        .env("STSD_SOCKET", kit.socket());
+    kit.adopt_daemon(limited);
+    let _ = kit.document(&["oss-upload"]);
+    kit.sts_fails(&serde_json::json!({"kind": "hang"}));
+    let mut waiting = kit.shim_command(&["--patience", "60s", "slow"]);
+    let waiting = waiting
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    kit.wait_until("it waits", || kit.calls("AssumeRole") == 2);
+    let mut crowd = Vec::new();
+    for _ in 0..400 {
+        let mut stream = connect(&kit);
+        stream.write_all(&hello()).unwrap();
+        crowd.push(stream);
+        if crowd.len() % 40 == 0 {
+            let _ = kit.document(&["--patience", "5s", "oss-upload"]);
+        }
+    }
+    // The first of them was told why.
+    match replies(&mut crowd[0]).last() {
+        Some(Reply::Failure(failure)) => assert_eq!(failure.kind, FailureKind::Busy),
+        other => panic!("{other:?}"),
+    }
+    let log = fs::read_to_string(kit.path("daemon.log")).unwrap();
+    assert!(!log.contains("accepting pauses"), "{log}");
+    kit.heal();
+    let output = waiting.wait_with_output().unwrap();
+    assert!(output.status.success());
 }
 
 #[test]

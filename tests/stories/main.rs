@@ -9,6 +9,7 @@ mod engine;
 mod hand_out;
 mod hostile;
 mod impostor;
+mod lease;
 mod outage;
 mod peers_bugs;
 mod policy;

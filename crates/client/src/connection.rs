@@ -92,6 +92,20 @@ impl Connection {
         }
     }
 
+    /// Passes a descriptor to the daemon, with the byte that has to go with it.
+    #[cfg(feature = "lease")]
+    pub(crate) fn pass(&self, descriptor: std::os::fd::BorrowedFd<'_>) -> Result<(), Error> {
+        use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        let descriptors = [descriptor];
+        ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+        let byte = [io::IoSlice::new(&[0])];
+        let sent = sendmsg(&self.stream, &byte, &mut ancillary, SendFlags::NOSIGNAL);
+        sent.map(drop).map_err(|error| broken(error.into()))
+    }
+
     /// Lets a watch wait for a rotation for as long as it takes.
     pub(crate) fn wait_for_ever(&mut self) {
         self.deadline = None;

@@ -44,7 +44,8 @@ impl Error {
 
     /// Tells whether the daemon left in the middle: one that restarts is there again in a
     /// moment, with the same sessions, and its socket never went away.
-    pub(crate) fn is_of_a_restart(&self) -> bool {
+    #[must_use]
+    pub fn is_of_a_restart(&self) -> bool {
         match self {
             Self::Broken(_) => true,
             Self::Refused(failure) => failure.kind == FailureKind::Busy,

@@ -14,6 +14,8 @@
 
 mod connection;
 mod error;
+#[cfg(feature = "lease")]
+mod lease;
 
 use std::{
     env,
@@ -24,6 +26,8 @@ use std::{
 
 pub use connection::Watch;
 pub use error::Error;
+#[cfg(feature = "lease")]
+pub use lease::Lease;
 pub use stsd_wire::{
     Credentials, Failure, FailureCount, FailureKind, LastFailure, ProfileStatus, Protection,
     SecretText, Status,

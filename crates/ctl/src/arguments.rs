@@ -15,7 +15,7 @@ credentials yet, 7 refused by STS, 8 protocol version."
 )]
 pub(crate) struct Arguments {
     /// The daemon's socket [default: $STSD_SOCKET, else the usual places]
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
 
     #[command(subcommand)]
@@ -50,6 +50,24 @@ pub(crate) enum Command {
         /// The profile
         profile: String,
         /// How long to wait for the outcome
+        #[arg(long, value_name = "TIME", default_value = "15s", value_parser = time)]
+        patience: Duration,
+    },
+    /// Open a second socket that answers one profile, narrowed by a policy, for as long as
+    /// this command runs: for a container, another host or an agent
+    Lease {
+        /// The profile
+        profile: String,
+        /// The session policy that narrows it; not where the profile has its own
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
+        /// How long the lease lasts at the most, such as 20m
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        ttl: Duration,
+        /// Where the second socket is put
+        #[arg(long, value_name = "PATH")]
+        socket: PathBuf,
+        /// How long to wait for the first credentials
         #[arg(long, value_name = "TIME", default_value = "15s", value_parser = time)]
         patience: Duration,
     },

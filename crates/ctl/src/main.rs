@@ -4,6 +4,7 @@
 mod arguments;
 mod demo;
 mod doctor;
+mod lease;
 mod metrics;
 mod status;
 
@@ -58,6 +59,22 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             client.refresh(&profile, patience)?;
             say(&format!("{profile}: renewed"))
         }
+        Command::Lease {
+            profile,
+            policy,
+            ttl,
+            socket,
+            patience,
+        } => lease::hold(
+            &client,
+            &lease::Wanted {
+                profile,
+                policy,
+                ttl,
+                socket,
+                patience,
+            },
+        ),
         Command::Reload => {
             client.reload()?;
             say("configuration read again")

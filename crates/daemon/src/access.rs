@@ -26,6 +26,13 @@ pub enum Access {
         /// The user the daemon runs as.
         uid: u32,
     },
+    /// The socket of a lease: its owner's user, in whatever container, and root, which is
+    /// what most containers run as and what nobody can keep out. They may have the one
+    /// profile and steer nothing.
+    Lease {
+        /// The user of whoever holds the lease.
+        uid: u32,
+    },
 }
 
 impl Access {
@@ -35,6 +42,7 @@ impl Access {
         match self {
             Self::User { uid } => peer.uid == *uid,
             Self::System { .. } => true,
+            Self::Lease { uid } => peer.uid == *uid || peer.uid == 0,
         }
     }
 
@@ -45,7 +53,15 @@ impl Access {
         match self {
             Self::User { uid } => peer.uid == *uid,
             Self::System { uid } => peer.uid == *uid || peer.uid == 0,
+            Self::Lease { .. } => false,
         }
+    }
+
+    /// Tells whether a peer may have a profile renewed that it may have, and lease it on: a
+    /// lease gives credentials and nothing else.
+    #[must_use]
+    pub fn may_do_more(&self) -> bool {
+        !matches!(self, Self::Lease { .. })
     }
 
     /// Tells whether a peer may have the credentials of a profile with these rules. Any
@@ -55,13 +71,13 @@ impl Access {
         if !self.may_speak(peer) {
             return false;
         }
-        let unlimited = matches!(self, Self::User { .. }) && rules.is_empty();
+        let unlimited = !matches!(self, Self::System { .. }) && rules.is_empty();
         unlimited || rules.iter().any(|rule| self.fits(rule, peer, socket))
     }
 
     /// Says which profiles nobody may have.
     pub fn warn_of_closed(&self, config: &Config) {
-        if matches!(self, Self::User { .. }) {
+        if !matches!(self, Self::System { .. }) {
             return;
         }
         for profile in config.profiles.values().filter(|it| it.allow.is_empty()) {
@@ -158,6 +174,18 @@ mod tests {
         check(system, &[Rule::Group(27)], &peer, true);
         check(system, &[Rule::Group(1000)], &peer, true);
         check(system, &[Rule::Group(28)], &peer, false);
+    }
+
+    #[test]
+    fn a_lease_serves_its_owners_user_and_root_and_is_steered_by_nobody() {
+        let lease = Access::Lease { uid: 1000 };
+        for (uid, expected) in [(1000, true), (0, true), (1001, false), (65_534, false)] {
+            let peer = Peer::known(uid, &[1000], NIGHTLY);
+            check(lease, &[], &peer, expected);
+            assert_eq!(lease.may_speak(&peer), expected);
+            assert!(!lease.may_steer(&peer));
+        }
+        assert!(!lease.may_do_more());
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub enum Asked {
     Refresh,
     /// The configuration read again.
     Reload,
+    /// A second socket for a profile, narrowed.
+    Lease,
 }
 
 /// Says who got what.
@@ -77,6 +79,9 @@ struct Event<'a> {
     exe: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bound_by: Option<&'static str>,
+    /// The number of the lease by whose socket the peer came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     remaining_seconds: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -103,6 +108,7 @@ impl Asked {
             Self::Watch => "watch",
             Self::Refresh => "refresh",
             Self::Reload => "reload",
+            Self::Lease => "lease",
         }
     }
 }
@@ -141,6 +147,24 @@ impl Audit {
             decision: if short { "short" } else { "ready" },
             asked: asked.name(),
             remaining_seconds: Some(remaining.as_secs()),
+            access_key_id: Some(&shown(&session.access_key_id)),
+            request_id: Some(&shown(&session.request_id)),
+            ..Event::default()
+        };
+        self.say_of(event, Some(profile), peer, socket);
+    }
+
+    /// Says that a peer opens a lease, whose first session this is.
+    pub fn leased(
+        &self,
+        (profile, lease): (&str, u64),
+        session: &Session,
+        (peer, socket): (&Peer, BorrowedFd<'_>),
+    ) {
+        let event = Event {
+            decision: "ready",
+            asked: Asked::Lease.name(),
+            lease: Some(lease),
             access_key_id: Some(&shown(&session.access_key_id)),
             request_id: Some(&shown(&session.request_id)),
             ..Event::default()
@@ -226,6 +250,7 @@ impl Audit {
             user_unit: user_unit.as_deref(),
             exe: exe.as_deref(),
             bound_by: process.bond.map(Bond::name),
+            lease: event.lease.or(peer.lease),
             ..event
         });
     }
@@ -242,6 +267,7 @@ impl Audit {
             user_unit = event.user_unit,
             exe = event.exe,
             bound_by = event.bound_by,
+            lease = event.lease,
             remaining_s = event.remaining_seconds,
             access_key_id = event.access_key_id,
             request_id = event.request_id,

@@ -57,7 +57,7 @@ pub struct Named {
 }
 
 /// One thing that callers may ask for: an identity and the role it becomes.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Profile {
     /// The name callers use.
     pub name: ProfileName,

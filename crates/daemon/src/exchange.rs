@@ -11,6 +11,7 @@ use crate::{
     budget::Budget,
     clock::{BootTime, Clock},
     config::Profile,
+    profile::SessionDuration,
     schedule::BACKOFF_CAP,
     service_time::ServiceTime,
 };
@@ -94,12 +95,13 @@ impl<X: Exchange> Upstream<X> {
     pub async fn call(
         &self,
         profile: &Profile,
+        duration: SessionDuration,
         source: &SourceCredentials,
     ) -> Result<Issued, StsError> {
         let request = AssumeRole {
             role_arn: profile.role_arn.as_str(),
             role_session_name: profile.role_session_name.as_str(),
-            duration: profile.duration.get(),
+            duration: duration.get(),
             policy: profile.policy.as_ref().map(|it| it.as_str()),
             external_id: profile.external_id.as_deref(),
             source_identity: profile.source_identity.as_deref(),

@@ -265,6 +265,7 @@ impl Kept {
             lifetime,
             request_id: self.request_id,
             handed_out: AtomicBool::new(self.handed_out),
+            last: false,
             prepared: OnceLock::new(),
         })
     }

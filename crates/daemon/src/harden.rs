@@ -18,8 +18,8 @@ use nix::sys::{
 };
 use tracing::warn;
 
-/// Enough for ten thousand idle peers and those that come after them.
-const DESCRIPTORS: u64 = 11_000;
+/// Three quarters of these are for callers: enough for ten thousand at once.
+const DESCRIPTORS: u64 = 14_000;
 
 /// What the process has given up, or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,11 +43,9 @@ pub fn at_start() -> Vec<Protection> {
     let core = getrlimit(Resource::RLIMIT_CORE).is_ok_and(|limits| limits == (0, 0));
     let _ = prctl::set_dumpable(false);
     let _ = prctl::set_no_new_privs();
-    let descriptors = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| {
-        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
-        getrlimit(Resource::RLIMIT_NOFILE)
-    });
-    let descriptors = descriptors.map_or(0, |(soft, _)| soft);
+    let _ = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    let descriptors = open_files();
     vec![
         protection(
             "core dumps",
@@ -74,6 +72,12 @@ pub fn at_start() -> Vec<Protection> {
             &format!("only {descriptors} at once; set LimitNOFILE=65536 for this service"),
         ),
     ]
+}
+
+/// Returns how many files this process may have open.
+#[must_use]
+pub fn open_files() -> u64 {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft)
 }
 
 /// Gives up writing to any file but below `writable`, for this thread and all that it

@@ -46,7 +46,9 @@ fn denied(code: &str) -> &'static str {
             "enable the AccessKey in the console, or put another one in the key file"
         }
         "SignatureDoesNotMatch" => "check the AccessKey secret in the key file",
-        "InvalidParameter.PolicyGrammar" | "InvalidParameter.PolicySize" => "correct policy_file",
+        "InvalidParameter.PolicyGrammar" | "InvalidParameter.PolicySize" => {
+            "correct the policy: policy_file, or what stsctl lease was given"
+        }
         "InvalidParameter.ExternalId" => "correct external_id",
         _ => "look the code up in the documentation of STS",
     }

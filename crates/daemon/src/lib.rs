@@ -91,7 +91,7 @@ use config::{Config, Mistake, Mistakes};
 use exchange::Exchange;
 use handover::Restored;
 use harden::Protection;
-use server::Service;
+use server::{Crowd, Order, Service, Share};
 use store::Store;
 use supervise::{Connect, Setting, Supervisor};
 
@@ -115,6 +115,8 @@ pub struct World<X> {
     pub access: Access,
     /// What a human wants.
     pub wishes: Wishes,
+    /// How many files the process may have open.
+    pub open_files: u64,
     /// What the process has given up.
     pub protections: Vec<Protection>,
     /// Sessions that another process of ours has left.
@@ -170,7 +172,11 @@ pub async fn run<X: Exchange>(
     audit.write_to(open_audit(&config)?);
     access.warn_of_closed(&config);
     let store = Arc::new(Store::default());
-    let (reload, mut reloads) = mpsc::channel(16);
+    let (orders, mut ordered) = mpsc::channel(16);
+    let share = match access {
+        Access::System { .. } => Share::Half,
+        Access::User { .. } | Access::Lease { .. } => Share::All,
+    };
     let budget = Arc::new(Budget::new(config.sts_calls_per_second, world.clock.boot()));
     let service = Arc::new(Service {
         store: Arc::clone(&store),
@@ -178,7 +184,10 @@ pub async fn run<X: Exchange>(
         clock: Arc::clone(&world.clock),
         access,
         audit: Arc::clone(&audit),
-        reload,
+        orders,
+        crowd: Arc::new(Crowd::new(world.open_files, share)),
+        lease: None,
+        over: CancellationToken::new(),
         protections: world.protections,
         config_path: config.path.display().to_string(),
         started: world.clock.boot(),
@@ -226,7 +235,14 @@ pub async fn run<X: Exchange>(
                 continue;
             }
             () = reload.notified() => None,
-            Some(answer) = reloads.recv() => Some(answer),
+            Some(order) = ordered.recv() => match order {
+                Order::Reload(answer) => Some(answer),
+                Order::Lease { profile, until, uid, tell } => {
+                    // Who has left meanwhile ends it by that.
+                    let _ = tell.send(supervisor.lease(profile, until, uid));
+                    continue;
+                }
+            },
         };
         let outcome = (world.load)().and_then(|config| {
             let path = config.path.clone();

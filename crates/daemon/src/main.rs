@@ -92,6 +92,7 @@ async fn run(options: &options::Options) -> Result<()> {
         machine: options::machine_id(),
         access: options.access(),
         wishes,
+        open_files: harden::open_files(),
         protections,
         restored,
         keep: Manager::is_there().then(|| Box::new(Manager::default().keeper()) as Keep),

@@ -26,6 +26,8 @@ pub struct Peer {
     pub gid: u32,
     /// Its process number, where the kernel tells; it may be another process by now.
     pub pid: Option<i32>,
+    /// The lease by whose socket it came.
+    pub lease: Option<u64>,
     /// When it had connected already.
     accepted: BootTime,
     groups: OnceLock<Box<[u32]>>,
@@ -33,13 +35,15 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Asks the kernel who connected; `now` is when the connection was accepted.
+    /// Asks the kernel who connected; `now` is when the connection was accepted, by the
+    /// socket of `lease` if it is one's.
     ///
     /// # Errors
     /// When the kernel does not tell; then nobody is asking.
-    pub fn of(stream: &UnixStream, now: BootTime) -> io::Result<Self> {
+    pub fn of(stream: &UnixStream, now: BootTime, lease: Option<u64>) -> io::Result<Self> {
         let credentials = stream.peer_cred()?;
         Ok(Self {
+            lease,
             uid: credentials.uid(),
             gid: credentials.gid(),
             // The kernel says 0 of a process that our namespace cannot see.
@@ -83,6 +87,7 @@ impl Peer {
             uid,
             gid: uid,
             pid: Some(1),
+            lease: None,
             accepted: BootTime::default(),
             groups: OnceLock::from(Box::from(groups)),
             process: OnceLock::from(process),

@@ -6,6 +6,9 @@ use std::{fmt, time::Duration};
 
 use jiff::SignedDuration;
 
+/// STS issues no session that is shorter.
+const SHORTEST: Duration = Duration::from_secs(15 * 60);
+
 /// Why a text is not what it should be; the message says what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -158,6 +161,15 @@ impl SessionDuration {
             Some(seconds @ 900..=43_200) => Ok(Self(Duration::from_secs(seconds))),
             _ => invalid(SHAPE),
         }
+    }
+
+    /// Returns a duration for somebody who needs a session for `rest` and no longer: that
+    /// and a minute, for what a session loses on its way; within what STS allows, and no
+    /// longer than this one.
+    #[must_use]
+    pub fn for_the_rest(self, rest: Duration) -> Self {
+        let wanted = Duration::from_secs(rest.as_secs().saturating_add(60));
+        Self(wanted.max(SHORTEST).min(self.0))
     }
 
     /// Returns the duration.

@@ -48,6 +48,8 @@ pub struct Refresher<X> {
     /// From 0 to 1, stable for this host and profile.
     jitter: f64,
     source: SourceCredentials,
+    /// How long the last session was asked to live.
+    asked: Duration,
     /// Failures in a row.
     failures: u32,
     /// How long the last call took, suspends included.
@@ -79,6 +81,7 @@ impl<X: Exchange> Refresher<X> {
         jitter: f64,
     ) -> Self {
         let wait = match entry.snapshot().session {
+            Some(session) if session.last => Wait::ForDemand,
             Some(session) => Wait::Until(schedule::renewal_due(&session.lifetime, jitter)),
             None if entry.profile.keep_warm => Wait::Until(clock.boot()),
             None => Wait::ForDemand,
@@ -86,6 +89,7 @@ impl<X: Exchange> Refresher<X> {
         Self {
             jitter,
             source: entry.profile.source.credentials().clone(),
+            asked: entry.profile.duration.get(),
             failures: 0,
             call_took: Duration::ZERO,
             said: None,
@@ -182,7 +186,8 @@ impl<X: Exchange> Refresher<X> {
         let now = self.clock.boot();
         let session = self.entry.snapshot().session;
         session.is_none_or(|session| {
-            session.lifetime.worth_renewing(now) || !session.lifetime.serves(Duration::ZERO, now)
+            !session.last && session.lifetime.worth_renewing(now)
+                || !session.lifetime.serves(Duration::ZERO, now)
         })
     }
 
@@ -199,7 +204,7 @@ impl<X: Exchange> Refresher<X> {
         let profile = &self.entry.profile;
         let due = matches!(self.wait, Wait::Until(at) | Wait::HoldUntil(at) if at <= now);
         let session = self.entry.snapshot().session;
-        let length = session.map_or(profile.duration.get(), |it| it.lifetime.length());
+        let length = session.map_or(self.asked, |it| it.lifetime.length());
         due && !profile.keep_warm
             && !self.entry.forced.load(Ordering::Relaxed)
             && !self.entry.is_followed()
@@ -231,7 +236,12 @@ impl<X: Exchange> Refresher<X> {
         self.wait_for_budget().await;
         let began = self.clock.boot();
         self.entry.begin(began);
-        let answer = self.upstream.call(&self.entry.profile, &self.source).await;
+        let duration = self.entry.duration(began);
+        self.asked = duration.get();
+        let call = self
+            .upstream
+            .call(&self.entry.profile, duration, &self.source);
+        let answer = call.await;
         self.call_took = self.clock.boot().since(began);
         let session = answer.and_then(|answer| self.accept(answer, began));
         if let Err(error) = &session {
@@ -326,7 +336,7 @@ impl<X: Exchange> Refresher<X> {
         let answer = issued.session;
         let size = answer.access_key_secret.expose().len() + answer.security_token.expose().len();
         let life = answer.expiration.duration_since(issued.at);
-        let asked = self.entry.profile.duration.get();
+        let asked = self.asked;
         let unusable = |reason: &str| StsError::Unreadable {
             reason: reason.to_owned(),
         };
@@ -347,13 +357,15 @@ impl<X: Exchange> Refresher<X> {
             return Err(unusable("the session has ended already"));
         }
         self.upstream.learn(answer.server_date, issued.sent);
+        let lifetime = Lifetime { began, ends };
         Ok(Session {
+            last: self.entry.lasts(&lifetime),
             access_key_id: answer.access_key_id,
             access_key_secret: answer.access_key_secret,
             security_token: answer.security_token,
             expiration: answer.expiration,
             issued: issued.at,
-            lifetime: Lifetime { began, ends },
+            lifetime,
             request_id: answer.request_id,
             handed_out: AtomicBool::new(false),
             prepared: OnceLock::new(),
@@ -373,15 +385,22 @@ impl<X: Exchange> Refresher<X> {
             failures_before = self.failures,
             "credentials renewed"
         );
-        let asked = self.entry.profile.duration.get();
-        let advice = schedule::advice(asked, session.lifetime.length());
+        // A lease is as short as its owner wants it.
+        let advice = match self.entry.until {
+            Some(_) => None,
+            None => schedule::advice(self.asked, session.lifetime.length()),
+        };
         let before = self.entry.snapshot().advice;
         if let Some(advice) = advice.filter(|new| Some(*new) != before) {
             warn!(profile = %name, "{advice}");
         }
         self.failures = 0;
         self.said = None;
-        self.wait = Wait::Until(schedule::renewal_due(&session.lifetime, self.jitter));
+        self.wait = if session.last {
+            Wait::ForDemand
+        } else {
+            Wait::Until(schedule::renewal_due(&session.lifetime, self.jitter))
+        };
         self.entry.counters.renewal(took);
         self.entry.publish(|snapshot| {
             snapshot.session = Some(Arc::new(session));

@@ -2,20 +2,22 @@
 
 mod connection;
 mod convert;
+mod crowd;
 mod inbox;
 mod probe;
 
-use std::{io, os::fd::AsFd as _, sync::Arc, time::Duration};
+use std::{future::Future, io, os::fd::AsFd as _, pin::Pin, sync::Arc, time::Duration};
 
-use stsd_wire::Failure;
 use tokio::{
     net::{UnixListener, UnixStream},
     sync::{mpsc, oneshot},
+    task::yield_now,
     time::{sleep, timeout},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+pub use crowd::{Crowd, Share};
 pub use probe::probe;
 
 use crate::{
@@ -23,10 +25,11 @@ use crate::{
     audit::{Asked, Audit},
     budget::Budget,
     clock::{BootTime, Clock},
-    config::Mistakes,
+    config::{Mistakes, Profile},
     harden::Protection,
     peer::Peer,
     store::Store,
+    supervise::Leased,
 };
 
 /// How long accepting rests when the system has no descriptor or memory for one more.
@@ -39,8 +42,23 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// How long connections may take to end when we stop.
 const DRAIN: Duration = Duration::from_secs(3);
 
-/// A wish to read the configuration again, and where its outcome goes.
-pub type ReloadRequest = oneshot::Sender<Result<(), Mistakes>>;
+/// What a peer wants of whoever decides which profiles have a task, and where the outcome
+/// goes.
+pub enum Order {
+    /// The configuration read again.
+    Reload(oneshot::Sender<Result<(), Mistakes>>),
+    /// A task for a profile that is not configured.
+    Lease {
+        /// The profile.
+        profile: Arc<Profile>,
+        /// When the lease ends.
+        until: BootTime,
+        /// Whose it is.
+        uid: u32,
+        /// Nothing is told when that user has too many.
+        tell: oneshot::Sender<Option<Leased>>,
+    },
+}
 
 /// What every connection works with.
 pub struct Service {
@@ -54,8 +72,14 @@ pub struct Service {
     pub access: Access,
     /// Who is told of it.
     pub audit: Arc<Audit>,
-    /// Where a wish to reload goes.
-    pub reload: mpsc::Sender<ReloadRequest>,
+    /// Where orders go.
+    pub orders: mpsc::Sender<Order>,
+    /// Who is connected.
+    pub crowd: Arc<Crowd>,
+    /// The lease that this is the service of.
+    pub lease: Option<u64>,
+    /// Cancelled when a lease is over.
+    pub over: CancellationToken,
     /// What the process has given up, for status.
     pub protections: Vec<Protection>,
     /// The configuration's path, for status.
@@ -71,7 +95,7 @@ pub async fn serve(
     service: Arc<Service>,
     stop: CancellationToken,
 ) {
-    let connections = TaskTracker::new();
+    let connections = service.crowd.tasks().clone();
     loop {
         let listener = tokio::select! {
             biased;
@@ -79,13 +103,7 @@ pub async fn serve(
             Some(listener) = listeners.recv() => listener,
             else => break,
         };
-        let accepting = accept(
-            listener,
-            Arc::clone(&service),
-            connections.clone(),
-            stop.clone(),
-        );
-        connections.spawn(accepting);
+        connections.spawn(accept(listener, Arc::clone(&service), stop.clone()));
     }
     stop.cancelled().await;
     connections.close();
@@ -94,12 +112,17 @@ pub async fn serve(
     }
 }
 
-async fn accept(
+/// Serves whoever connects, until the daemon stops. In a box, because a connection may hold
+/// a lease, and so accept others.
+fn accept(
     listener: UnixListener,
     service: Arc<Service>,
-    connections: TaskTracker,
     stop: CancellationToken,
-) {
+) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(accept_all(listener, service, stop))
+}
+
+async fn accept_all(listener: UnixListener, service: Arc<Service>, stop: CancellationToken) {
     let mut resting = false;
     loop {
         let accepted = tokio::select! {
@@ -110,7 +133,12 @@ async fn accept(
         match accepted {
             Ok((stream, _)) => {
                 resting = false;
-                connections.spawn(handle(stream, Arc::clone(&service), stop.clone()));
+                let handling = handle(stream, Arc::clone(&service), stop.clone());
+                service.crowd.tasks().spawn(handling);
+                if service.crowd.is_full() {
+                    // Who has to make room does so before the next one is let in.
+                    yield_now().await;
+                }
             }
             Err(error) => {
                 // Said once, not at every try.
@@ -126,10 +154,11 @@ async fn accept(
 
 /// A broken connection ends only itself.
 async fn handle(mut stream: UnixStream, service: Arc<Service>, stop: CancellationToken) {
-    let outcome = match Peer::of(&stream, service.clock.boot()) {
-        Ok(peer) if service.access.may_speak(&peer) => {
-            connection::run(&mut stream, &service, &peer, &stop).await
-        }
+    let outcome = match Peer::of(&stream, service.clock.boot(), service.lease) {
+        Ok(peer) if service.access.may_speak(&peer) => match service.crowd.admit(&peer) {
+            Some(seated) => connection::run(&mut stream, &service, &peer, &seated, &stop).await,
+            None => connection::refuse(&mut stream, convert::full()).await,
+        },
         Ok(peer) => {
             let who = (&peer, stream.as_fd());
             service.audit.refused(Asked::Connection, None, who);
@@ -140,15 +169,6 @@ async fn handle(mut stream: UnixStream, service: Arc<Service>, stop: Cancellatio
     if let Err(error) = outcome {
         debug!("connection ended: {error}");
     }
-}
-
-/// What a caller is told when the daemon stops under it.
-fn stopping() -> Failure {
-    convert::failure(
-        stsd_wire::FailureKind::Busy,
-        "the daemon is stopping",
-        "ask again; it may be restarting",
-    )
 }
 
 /// Turns a protocol error into the error of a connection.

@@ -28,6 +28,8 @@ pub struct Session {
     pub issued: Timestamp,
     /// When it ends by the clock that counts.
     pub lifetime: Lifetime,
+    /// No other will follow: it lasts for as long as anybody will ask.
+    pub last: bool,
     /// The service's name for the call it came from.
     pub request_id: String,
     /// Somebody has got it: all further hand-outs save a call.
@@ -137,7 +139,7 @@ impl Snapshot {
         }
         let longest = self
             .serving(Duration::ZERO, now)
-            .is_some_and(|session| !session.lifetime.worth_renewing(now));
+            .is_some_and(|session| session.last || !session.lifetime.worth_renewing(now));
         (self.removed || self.refused() || longest).then(|| self.best(now))
     }
 }

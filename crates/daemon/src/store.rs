@@ -20,6 +20,8 @@ use crate::{
     clock::{BootTime, Clock},
     config::Profile,
     metrics::Counters,
+    profile::SessionDuration,
+    schedule::Lifetime,
     snapshot::{Outcome, Session, Snapshot},
 };
 
@@ -29,6 +31,8 @@ pub struct Entry {
     pub profile: Arc<Profile>,
     /// Wakes the profile's task.
     pub wake: Notify,
+    /// When nobody asks any more, for a lease. No session needs to outlive it.
+    pub until: Option<BootTime>,
     /// Set when a human asked for a renewal whatever the schedule says.
     pub forced: AtomicBool,
     /// What has been counted under this name.
@@ -41,7 +45,11 @@ pub struct Entry {
 
 /// All profiles, by name.
 #[derive(Default)]
-pub struct Store(RwLock<BTreeMap<String, Arc<Entry>>>);
+pub struct Store {
+    entries: RwLock<BTreeMap<String, Arc<Entry>>>,
+    /// Rings when the entries were replaced.
+    replaced: watch::Sender<()>,
+}
 
 impl Entry {
     /// Makes a place for a profile that nobody has asked for yet.
@@ -49,6 +57,7 @@ impl Entry {
     pub fn new(profile: Arc<Profile>) -> Self {
         Self {
             profile,
+            until: None,
             wake: Notify::new(),
             forced: AtomicBool::new(false),
             counters: Arc::default(),
@@ -74,6 +83,15 @@ impl Entry {
         }
     }
 
+    /// Makes the place of a lease.
+    #[must_use]
+    pub fn leased(profile: Arc<Profile>, until: BootTime) -> Self {
+        Self {
+            until: Some(until),
+            ..Self::new(profile)
+        }
+    }
+
     /// Makes the place of a profile whose session another process of ours has left.
     #[must_use]
     pub fn restored(profile: Arc<Profile>, session: Session, asked: BootTime) -> Self {
@@ -85,6 +103,22 @@ impl Entry {
             }),
             ..Self::new(profile)
         }
+    }
+
+    /// Returns how long the next session is asked to live: no longer than it is of use.
+    #[must_use]
+    pub fn duration(&self, now: BootTime) -> SessionDuration {
+        let duration = self.profile.duration;
+        match self.until {
+            Some(until) => duration.for_the_rest(until.since(now)),
+            None => duration,
+        }
+    }
+
+    /// Tells whether a session with this life needs no successor.
+    #[must_use]
+    pub fn lasts(&self, lifetime: &Lifetime) -> bool {
+        self.until.is_some_and(|until| lifetime.ends >= until)
     }
 
     /// Returns a session that lives at least `minimum_life`, from memory: the whole of an
@@ -334,13 +368,20 @@ impl Store {
             .map(|entry| (entry.profile.name.as_str().to_owned(), entry))
             .collect();
         *self
-            .0
+            .entries
             .write()
             .unwrap_or_else(|poisoned| poisoned.into_inner()) = new;
+        self.replaced.send_replace(());
+    }
+
+    /// Follows the replacements.
+    #[must_use]
+    pub fn replacements(&self) -> watch::Receiver<()> {
+        self.replaced.subscribe()
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<String, Arc<Entry>>> {
-        self.0
+        self.entries
             .read()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
     }

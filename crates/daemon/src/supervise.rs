@@ -11,7 +11,7 @@ use tracing::{error, info};
 
 use crate::{
     budget::Budget,
-    clock::Clock,
+    clock::{BootTime, Clock},
     config::{Config, Profile},
     exchange::{Exchange, Upstream},
     handover::{self, Restored},
@@ -20,6 +20,9 @@ use crate::{
     schedule::{self, BACKOFF_CAP},
     store::{Entry, Store},
 };
+
+/// Each lease costs calls to STS; no user holds more of them at once.
+const MOST_LEASES: usize = 256;
 
 /// Makes the way to an STS endpoint.
 pub type Connect<X> = Box<dyn Fn(&Endpoint) -> Result<X, StsError> + Send>;
@@ -46,9 +49,21 @@ pub struct Supervisor<X> {
     setting: Setting<X>,
     upstream: Option<(Endpoint, Arc<Upstream<X>>)>,
     running: BTreeMap<ProfileName, Running>,
+    leases: Vec<(u32, CancellationToken)>,
+    leases_before: u64,
     tasks: TaskTracker,
     renewed: Arc<Notify>,
     generation: u64,
+}
+
+/// A place of its own for a profile, with a task that keeps it fresh until this is dropped.
+pub struct Leased {
+    /// Tells this lease from all others of this process.
+    pub number: u64,
+    /// The place.
+    pub entry: Arc<Entry>,
+    /// Cancelled when it cannot go on; a new endpoint does that.
+    pub over: CancellationToken,
 }
 
 struct Running {
@@ -66,6 +81,8 @@ impl<X: Exchange> Supervisor<X> {
             setting,
             upstream: None,
             running: BTreeMap::new(),
+            leases: Vec::new(),
+            leases_before: 0,
             tasks: TaskTracker::new(),
             renewed: Arc::default(),
         }
@@ -103,6 +120,9 @@ impl<X: Exchange> Supervisor<X> {
         self.setting
             .budget
             .set_rate(config.sts_calls_per_second, now);
+        if !same_endpoint {
+            self.leases.drain(..).for_each(|(_, over)| over.cancel());
+        }
         let mut restored = mem::take(&mut self.setting.restored);
         let mut old = mem::take(&mut self.running);
         let mut retired = Vec::new();
@@ -144,8 +164,30 @@ impl<X: Exchange> Supervisor<X> {
         Ok(())
     }
 
+    /// Starts a task for a profile that is not configured, for a user who holds few of
+    /// them; it ends with the lease. Nothing of it survives a restart.
+    #[must_use]
+    pub fn lease(&mut self, profile: Arc<Profile>, until: BootTime, uid: u32) -> Option<Leased> {
+        self.leases.retain(|(_, over)| !over.is_cancelled());
+        let held = self.leases.iter().filter(|(owner, _)| *owner == uid);
+        if held.count() >= MOST_LEASES {
+            return None;
+        }
+        let (_, upstream) = self.upstream.as_ref()?;
+        let entry = Arc::new(Entry::leased(profile, until));
+        let Running { entry, stop } = self.start(entry, upstream);
+        self.leases.push((uid, stop.clone()));
+        self.leases_before += 1;
+        Some(Leased {
+            number: self.leases_before,
+            entry,
+            over: stop,
+        })
+    }
+
     /// Ends every task.
     pub async fn stop(self) {
+        self.leases.iter().for_each(|(_, over)| over.cancel());
         for running in self.running.values() {
             running.stop.cancel();
         }
@@ -185,6 +227,12 @@ impl<X: Exchange> Supervisor<X> {
         };
         self.tasks.spawn(keep_running(refresh, stop.clone()));
         Running { entry, stop }
+    }
+}
+
+impl Drop for Leased {
+    fn drop(&mut self) {
+        self.over.cancel();
     }
 }
 

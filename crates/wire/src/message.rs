@@ -47,6 +47,20 @@ pub enum Request {
     },
     /// Asks the daemon to read its configuration again.
     Reload,
+    /// Asks for a lease: a second socket that answers one profile, narrowed. When it is
+    /// granted ([`Reply::Done`]), the client sends one byte with a listening Unix stream
+    /// socket (`SCM_RIGHTS`), hears [`Reply::Done`] again, and keeps the connection open for
+    /// as long as it wants the lease. A third [`Reply::Done`] says that its time is over.
+    Lease {
+        /// The profile's name in the daemon's configuration.
+        profile: String,
+        /// A session policy, as JSON; none where the profile has its own.
+        policy: Option<String>,
+        /// How long the lease is to last, in milliseconds.
+        ttl_millis: u64,
+        /// How long the client waits for the grant, in milliseconds.
+        patience_millis: u64,
+    },
 }
 
 /// What the daemon says. [`Reply::Hello`] precedes the first answer of a connection.

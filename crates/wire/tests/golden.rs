@@ -85,6 +85,15 @@ fn requests_are_what_they_always_were() {
         },
     );
     check("request-reload", &Request::Reload);
+    check(
+        "request-lease",
+        &Request::Lease {
+            profile: "oss-upload".into(),
+            policy: Some("{\"Version\":\"1\",\"Statement\":[]}".into()),
+            ttl_millis: 1_200_000,
+            patience_millis: 15_000,
+        },
+    );
 }
 
 #[test]

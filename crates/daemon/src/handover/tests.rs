@@ -52,6 +52,7 @@ fn store() -> Store {
         },
         request_id: "R".into(),
         handed_out: AtomicBool::new(true),
+        last: false,
         prepared: OnceLock::new(),
     };
     let store = Store::default();

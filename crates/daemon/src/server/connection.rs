@@ -1,5 +1,7 @@
 //! Decides how one connection goes: Hello, then requests, each with its answer.
 
+mod lease;
+
 use std::{io, os::fd::AsFd as _, sync::Arc, time::Duration};
 
 use stsd_wire::{Failure, FailureKind, FrameError, HEADER, Message as _, Reply, Request, VERSION};
@@ -11,7 +13,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{DEADLINE, Service, convert, ended, inbox::Inbox, stopping};
+use super::{DEADLINE, Order, Service, convert, crowd::Seated, ended, inbox::Inbox};
 use crate::{
     access::Access,
     audit::Asked,
@@ -32,6 +34,8 @@ struct Connection<'a> {
     stream: &'a mut UnixStream,
     service: &'a Service,
     peer: &'a Peer,
+    seated: &'a Seated,
+    stop: &'a CancellationToken,
     inbox: Inbox,
     /// Our Hello goes out with the first answer.
     hello_sent: bool,
@@ -44,19 +48,24 @@ pub(super) async fn run(
     stream: &mut UnixStream,
     service: &Service,
     peer: &Peer,
+    seated: &Seated,
     stop: &CancellationToken,
 ) -> io::Result<()> {
     let mut connection = Connection {
         stream,
         service,
         peer,
+        seated,
+        stop,
         inbox: Inbox::new(),
         hello_sent: false,
         writing: false,
     };
     let refusal = tokio::select! {
         biased;
-        () = stop.cancelled() => Some(stopping()),
+        () = stop.cancelled() => Some(convert::stopping()),
+        () = service.over.cancelled() => Some(convert::lease_over()),
+        () = seated.told_to_leave() => Some(convert::silent()),
         refusal = connection.converse() => refusal?,
     };
     match refusal {
@@ -83,12 +92,15 @@ impl Connection<'_> {
             Err(error) => return Ok(Some(malformed(&error.to_string()))),
         }
         loop {
-            match self.next_request(None).await? {
+            let request = self.next_request(None).await?;
+            self.seated.has_asked();
+            match request {
                 Ok(Some(Request::Hello { .. })) => return Ok(Some(malformed("a second Hello"))),
                 Ok(Some(request)) => self.answer(request).await?,
                 Ok(None) => return Ok(None),
                 Err(error) => return Ok(Some(malformed(&error.to_string()))),
             }
+            self.seated.falls_silent();
         }
     }
 
@@ -128,6 +140,16 @@ impl Connection<'_> {
             Request::Reload => {
                 let reply = self.reload().await;
                 self.reply(&reply).await
+            }
+            Request::Lease {
+                profile,
+                policy,
+                ttl_millis,
+                patience_millis,
+            } => {
+                let ttl = Duration::from_millis(ttl_millis);
+                let patience = Duration::from_millis(patience_millis).min(LONGEST_PATIENCE);
+                self.lease(&profile, policy, ttl, patience).await
             }
             Request::Hello { .. } => Err(ended("a second Hello")),
         }
@@ -231,6 +253,9 @@ impl Connection<'_> {
     }
 
     async fn refresh(&mut self, profile: &str, patience: Duration) -> Reply {
+        if !self.service.access.may_do_more() {
+            return Reply::Failure(self.refuse_more(Asked::Refresh));
+        }
         if let Err(failure) = self.find(Asked::Refresh, profile) {
             return Reply::Failure(failure);
         }
@@ -250,8 +275,8 @@ impl Connection<'_> {
             return Reply::Failure(convert::no_steering());
         }
         let (tell, told) = oneshot::channel();
-        if self.service.reload.send(tell).await.is_err() {
-            return Reply::Failure(stopping());
+        if self.service.orders.send(Order::Reload(tell)).await.is_err() {
+            return Reply::Failure(convert::stopping());
         }
         match told.await {
             Ok(Ok(())) => Reply::Done,
@@ -260,7 +285,7 @@ impl Connection<'_> {
                 &mistakes.to_string(),
                 "the running configuration stays in force; correct the file and reload again",
             )),
-            Err(_) => Reply::Failure(stopping()),
+            Err(_) => Reply::Failure(convert::stopping()),
         }
     }
 
@@ -296,6 +321,13 @@ impl Connection<'_> {
         let who = (self.peer, self.stream.as_fd());
         self.service.audit.refused(asked, Some(profile), who);
         convert::no_rule()
+    }
+
+    /// Turns away who wants more of a lease than credentials.
+    fn refuse_more(&self, asked: Asked) -> Failure {
+        let who = (self.peer, self.stream.as_fd());
+        self.service.audit.refused(asked, None, who);
+        convert::no_more_by_lease()
     }
 
     async fn reply(&mut self, reply: &Reply) -> io::Result<()> {

@@ -62,6 +62,63 @@ pub(super) fn no_steering() -> Failure {
     )
 }
 
+pub(super) fn stopping() -> Failure {
+    failure(
+        FailureKind::Busy,
+        "the daemon is stopping",
+        "ask again; it may be restarting",
+    )
+}
+
+pub(super) fn lease_over() -> Failure {
+    failure(
+        FailureKind::NotAllowed,
+        "the lease of this socket is over",
+        "whoever opened it can open another: stsctl lease",
+    )
+}
+
+pub(super) fn no_more_by_lease() -> Failure {
+    failure(
+        FailureKind::NotAllowed,
+        "a lease gives credentials and nothing else",
+        "ask at the daemon's own socket",
+    )
+}
+
+/// What the holder of a lease is told when it has to be opened anew.
+pub(super) fn lease_changed() -> Failure {
+    failure(
+        FailureKind::Busy,
+        "the configuration under the lease has changed",
+        "open it again",
+    )
+}
+
+pub(super) fn too_many_leases() -> Failure {
+    failure(
+        FailureKind::Busy,
+        "this user holds too many leases",
+        "end some; each is a running stsctl lease",
+    )
+}
+
+pub(super) fn full() -> Failure {
+    failure(
+        FailureKind::Busy,
+        "too many callers are waiting for an answer",
+        "ask again in a moment; stsctl status says what they wait for",
+    )
+}
+
+pub(super) fn silent() -> Failure {
+    failure(
+        FailureKind::Busy,
+        "this connection was silent and made room for another",
+        "ask again, on a new connection",
+    )
+}
+
 pub(super) fn unknown_profile(name: &str) -> Failure {
     // A name comes from a peer: it goes back to that peer, short and harmless.
     let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();

@@ -1,0 +1,275 @@
+//! Decides how a lease goes: its owner names a profile and what narrows it, passes a socket
+//! that listens, and stays. The socket answers that one profile until the agreed time is
+//! over or the owner has left.
+//!
+//! The owner makes the socket, because it may do so where the daemon may not: beside a
+//! container, in a directory of its own.
+
+use std::{
+    io::{self, ErrorKind, IoSliceMut},
+    mem::MaybeUninit,
+    os::{
+        fd::{AsFd as _, BorrowedFd, OwnedFd},
+        unix::net::UnixListener as StdUnixListener,
+    },
+    sync::Arc,
+    time::Duration,
+};
+
+use rustix::{
+    cmsg_space,
+    io::Errno,
+    net::{
+        AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketType, recvmsg,
+        sockopt,
+    },
+};
+use stsd_wire::{Failure, FailureKind, Reply};
+use tokio::{
+    io::{AsyncReadExt as _, Interest},
+    net::UnixListener,
+    sync::{oneshot, watch},
+    time::{sleep, timeout},
+};
+use tracing::info;
+
+use super::{Connection, DEADLINE, Order, Service, convert, ended, malformed};
+use crate::{
+    access::Access,
+    audit::Asked,
+    clock::{BootTime, Clock},
+    config::Profile,
+    profile::SessionPolicy,
+    server::accept,
+    snapshot::Outcome,
+    store::{Entry, Store},
+    supervise::Leased,
+};
+
+/// A lease has an end that somebody can still remember.
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+impl Connection<'_> {
+    /// Opens a lease and holds it open; returns when it is over.
+    pub(super) async fn lease(
+        &mut self,
+        profile: &str,
+        policy: Option<String>,
+        ttl: Duration,
+        patience: Duration,
+    ) -> io::Result<()> {
+        // Followed from before the profile is looked up.
+        let replacements = self.service.store.replacements();
+        let (base, leased, until) = match self.grant(profile, policy, ttl, patience).await {
+            Ok(granted) => granted,
+            Err(failure) => return self.reply(&Reply::Failure(failure)).await,
+        };
+        self.reply(&Reply::Done).await?;
+        let listener = match timeout(DEADLINE, self.socket()).await? {
+            Err(error) if error.kind() == ErrorKind::InvalidInput => {
+                self.reply(&Reply::Failure(malformed(&error.to_string())))
+                    .await?;
+                return Err(error);
+            }
+            listener => listener?,
+        };
+        self.reply(&Reply::Done).await?;
+        info!(profile, lease = leased.number, owner = %self.peer, "lease opened");
+
+        let service = Arc::new(self.service.of_lease(&leased, self.peer.uid));
+        let clock = Arc::clone(&self.service.clock);
+        let stop = self.stop.clone();
+        let end = tokio::select! {
+            biased;
+            () = leased.over.cancelled() => Reply::Failure(convert::lease_changed()),
+            failure = self.lost(profile, &base.profile, replacements) => Reply::Failure(failure?),
+            () = reached(until, &*clock) => Reply::Done,
+            // Ends only when the daemon does, and this connection does before it.
+            () = accept(listener, service, stop) => return Ok(()),
+        };
+        info!(profile, lease = leased.number, "lease over");
+        drop(leased);
+        self.reply(&end).await?;
+        Err(ended("the lease is over"))
+    }
+
+    /// Decides whether there is to be a lease, and waits for its first session: a policy
+    /// that STS refuses should be refused to whoever wrote it.
+    async fn grant(
+        &self,
+        profile: &str,
+        policy: Option<String>,
+        ttl: Duration,
+        patience: Duration,
+    ) -> Result<(Arc<Entry>, Leased, BootTime), Failure> {
+        if !self.service.access.may_do_more() {
+            return Err(self.refuse_more(Asked::Lease));
+        }
+        let base = self.find(Asked::Lease, profile)?;
+        let narrowed = narrowed(&base.profile, policy)?;
+        if ttl.is_zero() || ttl > LONGEST {
+            return Err(refusal(
+                "a lease cannot last that long",
+                "give a time up to 30 days, such as 20m or 8h",
+            ));
+        }
+        let until = self.service.clock.boot() + ttl;
+        let leased = self.order(narrowed, until).await?;
+        let clock = &*self.service.clock;
+        match leased.entry.wait_for(Duration::ZERO, patience, clock).await {
+            Outcome::Ready(session) | Outcome::Short(session) => {
+                let what = (profile, leased.number);
+                let who = (self.peer, self.stream.as_fd());
+                self.service.audit.leased(what, &session, who);
+                Ok((base, leased, until))
+            }
+            other => Err(convert::unserved(&other)),
+        }
+    }
+
+    async fn order(&self, profile: Profile, until: BootTime) -> Result<Leased, Failure> {
+        let (tell, told) = oneshot::channel();
+        let order = Order::Lease {
+            profile: Arc::new(profile),
+            until,
+            uid: self.peer.uid,
+            tell,
+        };
+        let ordered = self.service.orders.send(order).await;
+        ordered.map_err(|_| convert::stopping())?;
+        let leased = told.await.map_err(|_| convert::stopping())?;
+        leased.ok_or_else(convert::too_many_leases)
+    }
+
+    /// Receives the socket that the owner has made.
+    async fn socket(&self) -> io::Result<UnixListener> {
+        let stream = &*self.stream;
+        let receive = || receive(stream.as_fd());
+        let socket = stream.async_io(Interest::READABLE, receive).await?;
+        if !listens(&socket)? {
+            let problem = "a lease needs a Unix socket that listens";
+            return Err(io::Error::new(ErrorKind::InvalidInput, problem));
+        }
+        let listener = StdUnixListener::from(socket);
+        listener.set_nonblocking(true)?;
+        UnixListener::from_std(listener)
+    }
+
+    /// Ends with the reason when the owner has no right to the lease any more, or with an
+    /// error when it has left.
+    async fn lost(
+        &mut self,
+        profile: &str,
+        base: &Profile,
+        mut replacements: watch::Receiver<()>,
+    ) -> io::Result<Failure> {
+        loop {
+            tokio::select! {
+                left = self.stream.read_u8() => {
+                    left?;
+                    return Err(ended("a request on a connection that holds a lease"));
+                }
+                changed = replacements.changed() => changed.map_err(ended)?,
+            }
+            match self.find(Asked::Lease, profile) {
+                Ok(entry) if entry.profile.grants_the_same(base) => {}
+                Ok(_) => return Ok(convert::lease_changed()),
+                Err(failure) => return Ok(failure),
+            }
+        }
+    }
+}
+
+impl Service {
+    /// Returns what those work with who come by a lease.
+    fn of_lease(&self, leased: &Leased, uid: u32) -> Self {
+        let store = Store::default();
+        store.replace([Arc::clone(&leased.entry)]);
+        Self {
+            store: Arc::new(store),
+            budget: Arc::clone(&self.budget),
+            clock: Arc::clone(&self.clock),
+            access: Access::Lease { uid },
+            audit: Arc::clone(&self.audit),
+            orders: self.orders.clone(),
+            crowd: Arc::clone(&self.crowd),
+            lease: Some(leased.number),
+            over: leased.over.clone(),
+            protections: self.protections.clone(),
+            config_path: self.config_path.clone(),
+            started: self.started,
+        }
+    }
+}
+
+/// Makes the profile that is leased.
+fn narrowed(base: &Profile, policy: Option<String>) -> Result<Profile, Failure> {
+    let policy = match (policy, &base.policy) {
+        (Some(_), Some(_)) => {
+            return Err(refusal(
+                "the profile has a policy of its own, and STS takes one a session",
+                "lease it without a policy, or lease a profile that has none",
+            ));
+        }
+        (None, None) => {
+            return Err(refusal(
+                "a lease is narrowed by a policy, and there is none",
+                "stsctl lease PROFILE --policy FILE",
+            ));
+        }
+        (None, Some(own)) => own.clone(),
+        (Some(text), None) => SessionPolicy::new(&text)
+            .map_err(|invalid| refusal(&invalid.to_string(), "correct the policy's file"))?,
+    };
+    Ok(Profile {
+        policy: Some(policy),
+        keep_warm: false,
+        // Who may ask at that socket is decided by whose it is.
+        allow: Vec::new(),
+        ..base.clone()
+    })
+}
+
+fn refusal(problem: &str, hint: &str) -> Failure {
+    convert::failure(FailureKind::BadConfig, problem, hint)
+}
+
+/// Ends at a moment; timers stand still while the machine sleeps, so it looks at times.
+async fn reached(moment: BootTime, clock: &dyn Clock) {
+    loop {
+        let left = moment.since(clock.boot());
+        if left.is_zero() {
+            return;
+        }
+        sleep(left.min(clock.nap())).await;
+    }
+}
+
+/// Receives one byte and the descriptor that comes with it; the system closes any others.
+fn receive(stream: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut byte = [0];
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut bytes = [IoSliceMut::new(&mut byte)];
+    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+    let received = recvmsg(stream, &mut bytes, &mut ancillary, flags)?;
+    if received.bytes == 0 {
+        return Err(ErrorKind::UnexpectedEof.into());
+    }
+    let descriptor = ancillary.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    });
+    descriptor.ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "no socket came along"))
+}
+
+/// Tells whether a descriptor is a Unix stream socket that listens.
+fn listens(descriptor: &OwnedFd) -> io::Result<bool> {
+    let family = match sockopt::socket_domain(descriptor) {
+        Err(Errno::NOTSOCK) => return Ok(false),
+        family => family?,
+    };
+    let kind = sockopt::socket_type(descriptor)?;
+    let listens = sockopt::socket_acceptconn(descriptor)?;
+    Ok(family == AddressFamily::UNIX && kind == SocketType::STREAM && listens)
+}

@@ -1,0 +1,306 @@
+//! Decides how many may be connected, and who has to go when there are too many: whoever
+//! has been silent for longest. Nobody who waits for an answer is ever sent away.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
+
+use crate::peer::Peer;
+
+/// No daemon needs more, whatever the system would allow.
+const MOST: usize = 16 * 1024;
+
+/// With fewer nobody could work; then it is the system that says no.
+const FEWEST: usize = 16;
+
+/// What stands in for "has asked and waits for the answer".
+const BUSY: u64 = 0;
+
+/// Everybody who is connected.
+pub struct Crowd {
+    most: usize,
+    /// How many of them one user may be, or those who come by one lease.
+    share: Share,
+    /// Tells who has been silent for longer; time does not matter.
+    ticks: AtomicU64,
+    state: Mutex<State>,
+    tasks: TaskTracker,
+}
+
+/// How many connections one party may have.
+#[derive(Debug, Clone, Copy)]
+pub enum Share {
+    /// A user's daemon: all, there is but one user.
+    All,
+    /// A machine's daemon: half, so that no user keeps the others out.
+    Half,
+}
+
+/// Those who share a limit: a user, or everybody who comes by one lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Party {
+    uid: u32,
+    lease: Option<u64>,
+}
+
+#[derive(Default)]
+struct State {
+    next: u64,
+    seats: HashMap<u64, Arc<Seat>>,
+    parties: HashMap<Party, usize>,
+}
+
+struct Seat {
+    party: Party,
+    /// The tick at which it became silent, or [`BUSY`].
+    silent_since: AtomicU64,
+    leave: Notify,
+}
+
+/// One who is connected, until this is dropped.
+pub(super) struct Seated {
+    crowd: Arc<Crowd>,
+    number: u64,
+    seat: Arc<Seat>,
+}
+
+impl Crowd {
+    /// Makes room for as many as this process may have open files, less what it needs for
+    /// everything else.
+    #[must_use]
+    pub fn new(open_files: u64, share: Share) -> Self {
+        let room = usize::try_from(open_files - open_files / 4).unwrap_or(MOST);
+        Self {
+            most: room.clamp(FEWEST, MOST),
+            share,
+            ticks: AtomicU64::new(BUSY + 1),
+            state: Mutex::default(),
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    /// Returns the tasks of all connections, for who waits until they have ended.
+    pub(super) fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
+    /// Tells whether there are as many as there may be, those included who are about to leave.
+    pub(super) fn is_full(&self) -> bool {
+        self.tasks.len() >= self.most
+    }
+
+    /// Gives a peer its place; one who is silent leaves where there are too many. Nothing
+    /// when nobody is silent.
+    pub(super) fn admit(self: &Arc<Self>, peer: &Peer) -> Option<Seated> {
+        let party = Party {
+            uid: peer.uid,
+            lease: peer.lease,
+        };
+        let mut state = self.lock();
+        let theirs = state.parties.get(&party).copied().unwrap_or_default();
+        let made = if theirs >= self.share(party) {
+            state.make_room(|seat| seat.party == party)
+        } else if state.seats.len() >= self.most {
+            state.make_room(|_| true)
+        } else {
+            true
+        };
+        made.then(|| {
+            let seat = Arc::new(Seat {
+                party,
+                silent_since: AtomicU64::new(self.tick()),
+                leave: Notify::new(),
+            });
+            let number = state.next;
+            state.next += 1;
+            state.seats.insert(number, Arc::clone(&seat));
+            *state.parties.entry(party).or_default() += 1;
+            Seated {
+                crowd: Arc::clone(self),
+                number,
+                seat,
+            }
+        })
+    }
+
+    fn share(&self, party: Party) -> usize {
+        match (party.lease, self.share) {
+            // A sandbox must not keep its owner's other programs out.
+            (Some(_), _) => self.most / 16,
+            (None, Share::Half) => self.most / 2,
+            (None, Share::All) => self.most,
+        }
+        .max(1)
+    }
+
+    fn tick(&self) -> u64 {
+        self.ticks.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Sends away a sixteenth of those who are silent, those who have been for longest, so
+    /// that the search is not repeated for each newcomer.
+    fn make_room(&mut self, concerns: impl Fn(&Seat) -> bool) -> bool {
+        let silent = |seat: &Seat| Some(seat.silent_since()).filter(|since| *since != BUSY);
+        let mut candidates: Vec<_> = self
+            .seats
+            .iter()
+            .filter(|(_, seat)| concerns(seat))
+            .filter_map(|(number, seat)| Some((silent(seat)?, *number)))
+            .collect();
+        candidates.sort_unstable();
+        let count = (candidates.len() / 16).max(1);
+        for (_, number) in candidates.iter().take(count) {
+            if let Some(seat) = self.remove(*number) {
+                seat.leave.notify_one();
+            }
+        }
+        !candidates.is_empty()
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Arc<Seat>> {
+        let seat = self.seats.remove(&number)?;
+        if let Some(count) = self.parties.get_mut(&seat.party) {
+            *count -= 1;
+            if *count == 0 {
+                self.parties.remove(&seat.party);
+            }
+        }
+        Some(seat)
+    }
+}
+
+impl Seat {
+    fn silent_since(&self) -> u64 {
+        self.silent_since.load(Ordering::Relaxed)
+    }
+}
+
+impl Seated {
+    /// Notes that the peer has its answer, or has said nothing yet.
+    pub(super) fn falls_silent(&self) {
+        let now = self.crowd.tick();
+        self.seat.silent_since.store(now, Ordering::Relaxed);
+    }
+
+    /// Notes that the peer has asked something.
+    pub(super) fn has_asked(&self) {
+        self.seat.silent_since.store(BUSY, Ordering::Relaxed);
+    }
+
+    /// Ends when the peer has to make room.
+    pub(super) async fn told_to_leave(&self) {
+        self.seat.leave.notified().await;
+    }
+}
+
+impl Drop for Seated {
+    fn drop(&mut self) {
+        self.crowd.lock().remove(self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::Future as _,
+        pin::pin,
+        sync::Arc,
+        task::{Context, Waker},
+    };
+
+    use super::{Crowd, Seated, Share};
+    use crate::peer::Peer;
+
+    fn crowd(most: usize, share: Share) -> Arc<Crowd> {
+        Arc::new(Crowd {
+            most,
+            ..Crowd::new(0, share)
+        })
+    }
+
+    fn user(uid: u32) -> Peer {
+        Peer::known(uid, &[], "")
+    }
+
+    fn must_leave(seated: &Seated) -> bool {
+        let mut now = Context::from_waker(Waker::noop());
+        pin!(seated.told_to_leave()).poll(&mut now).is_ready()
+    }
+
+    #[test]
+    fn whoever_has_been_silent_for_longest_makes_room() {
+        let crowd = crowd(3, Share::All);
+        let admit = || crowd.admit(&user(1)).unwrap();
+        let (first, second, third) = (admit(), admit(), admit());
+        first.has_asked();
+        first.falls_silent();
+        let _fourth = admit();
+        assert!(must_leave(&second));
+        assert!(!must_leave(&first) && !must_leave(&third));
+        drop(second);
+        let _fifth = admit();
+        assert!(must_leave(&third));
+    }
+
+    #[test]
+    fn nobody_who_waits_for_an_answer_is_sent_away() {
+        let crowd = crowd(2, Share::All);
+        let two = [(); 2].map(|()| crowd.admit(&user(1)).unwrap());
+        two.iter().for_each(Seated::has_asked);
+        assert!(crowd.admit(&user(1)).is_none());
+        assert!(!two.iter().any(must_leave));
+        two[1].falls_silent();
+        assert!(crowd.admit(&user(1)).is_some());
+        assert!(must_leave(&two[1]) && !must_leave(&two[0]));
+    }
+
+    #[test]
+    fn one_user_takes_no_more_than_a_half_and_makes_room_for_itself() {
+        let crowd = crowd(4, Share::Half);
+        let other = crowd.admit(&user(2)).unwrap();
+        let greedy = [(); 2].map(|()| crowd.admit(&user(1)).unwrap());
+        let _third = crowd.admit(&user(1)).unwrap();
+        assert!(must_leave(&greedy[0]) && !must_leave(&other));
+        let rest = [(); 1].map(|()| crowd.admit(&user(2)).unwrap());
+        assert!(!must_leave(&other) && !must_leave(&rest[0]));
+    }
+
+    #[test]
+    fn those_who_come_by_a_lease_have_a_share_of_their_own() {
+        let crowd = crowd(32, Share::All);
+        let leased = |lease| {
+            let mut peer = user(1);
+            peer.lease = Some(lease);
+            peer
+        };
+        let sandbox = [(); 2].map(|()| crowd.admit(&leased(7)).unwrap());
+        sandbox.iter().for_each(Seated::has_asked);
+        assert!(crowd.admit(&leased(7)).is_none());
+        assert!(crowd.admit(&leased(8)).is_some());
+        assert!(crowd.admit(&user(1)).is_some());
+    }
+
+    #[test]
+    fn who_leaves_is_forgotten() {
+        let crowd = crowd(2, Share::Half);
+        for _ in 0..100 {
+            let seated = crowd.admit(&user(1)).unwrap();
+            seated.has_asked();
+        }
+        let state = crowd.lock();
+        assert!(state.seats.is_empty() && state.parties.is_empty());
+    }
+}

@@ -1,0 +1,468 @@
+//! A lease: a second socket that gives less than its owner has, for a while.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    os::unix::{
+        fs::{FileTypeExt as _, PermissionsExt as _},
+        net::{UnixListener, UnixStream},
+        process::CommandExt as _,
+    },
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+    thread,
+    time::Duration,
+};
+
+use e2e::{Kit, Process, UPLOAD, program};
+use nix::{sys::signal::Signal, unistd::geteuid};
+use serde_json::json;
+use stsd_client::{Client, Error, FailureKind};
+use stsd_wire::{Message as _, Reply, Request};
+
+use crate::hostile::{connect, decoded, hello};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What leaves nothing but reading below `public/`.
+const NARROW: &str = r#"{
+  "Version": "1",
+  "Statement": [{"Effect": "Allow", "Action": "oss:GetObject",
+                 "Resource": "acs:oss:*:*:examplebucket/public/*"}]
+}"#;
+
+fn kit_with(emulator: &[&str], profiles: &str) -> Kit {
+    let kit = Kit::with(emulator, profiles);
+    kit.write("narrow.json", NARROW, 0o600);
+    kit
+}
+
+fn socket(kit: &Kit) -> PathBuf {
+    kit.path("lease.sock")
+}
+
+/// Returns the command that holds a lease.
+fn command(kit: &Kit, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program("stsctl"));
+    command.arg("--socket").arg(kit.socket()).arg("lease");
+    command.args(arguments).arg("--socket").arg(socket(kit));
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    command
+}
+
+/// Opens a lease and waits until it stands.
+fn lease(kit: &Kit, arguments: &[&str]) -> Process {
+    let narrow = kit.path("narrow.json");
+    let policy = ["--policy", narrow.to_str().unwrap()];
+    let command = command(kit, &[arguments, &policy].concat());
+    let mut lease = Process::start(command, &kit.path("lease.log"));
+    let line = lease.first_line();
+    assert!(line.contains("leased at"), "{line}{}", said(kit));
+    lease
+}
+
+fn said(kit: &Kit) -> String {
+    fs::read_to_string(kit.path("lease.log")).unwrap_or_default()
+}
+
+fn by_lease(kit: &Kit) -> Client {
+    Client::at(socket(kit))
+}
+
+fn shim_line(kit: &Kit) -> String {
+    let (shim, socket) = (program("sts-shim"), socket(kit));
+    let (shim, socket) = (shim.display(), socket.display());
+    format!("{shim} --socket {socket} oss-upload")
+}
+
+#[track_caller]
+fn refused<T: std::fmt::Debug>(outcome: Result<T, Error>, kind: FailureKind) {
+    match outcome {
+        Err(Error::Refused(failure)) => assert_eq!(failure.kind, kind, "{failure:?}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_lease_gives_one_profile_narrowed_and_nothing_else() {
+    let other = UPLOAD.replace("oss-upload]", "other]");
+    let kit = kit_with(&[], &format!("{UPLOAD}{other}"));
+    let _lease = lease(&kit, &["oss-upload", "--ttl", "20m"]);
+    for key in ["public/a", "private/a"] {
+        let put = ["put", "examplebucket", key];
+        kit.oss_with("oss-upload", &put, "text").unwrap();
+        let error = kit.oss_as(&shim_line(&kit), &put, "x").unwrap_err();
+        assert!(error.contains("AccessDenied"), "{error}");
+    }
+    let get = |key| kit.oss_as(&shim_line(&kit), &["get", "examplebucket", key], "");
+    assert_eq!(get("public/a"), Ok("text".into()));
+    assert!(get("private/a").unwrap_err().contains("AccessDenied"));
+
+    let client = by_lease(&kit);
+    let zero = Duration::ZERO;
+    let not_allowed = FailureKind::NotAllowed;
+    refused(client.credentials("other", zero, PATIENCE), not_allowed);
+    refused(client.credentials("nosuch", zero, PATIENCE), not_allowed);
+    refused(client.refresh("oss-upload", PATIENCE), not_allowed);
+    refused(client.reload(), not_allowed);
+    let again = client.lease("oss-upload", Some(NARROW), PATIENCE, PATIENCE);
+    refused(again.map(drop), not_allowed);
+    let seen = client.status().unwrap().profiles;
+    let names: Vec<_> = seen.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(names, ["oss-upload"]);
+    // The owner's own profile is not narrowed by it.
+    let id = |client: &Client| {
+        let answer = client.credentials("oss-upload", zero, PATIENCE).unwrap();
+        answer.credentials.access_key_id
+    };
+    assert_ne!(id(&client), id(&kit.client()));
+    assert_eq!(kit.calls("AssumeRole"), 2, "one each");
+}
+
+#[test]
+fn the_session_of_a_lease_lasts_no_longer_than_the_lease_needs() {
+    let kit = kit_with(&[], UPLOAD);
+    let _lease = lease(&kit, &["oss-upload", "--ttl", "20m"]);
+    let client = by_lease(&kit);
+    let status = client.status().unwrap();
+    let life = status.profiles[0].lifetime_seconds.unwrap();
+    assert!((20 * 60 - 5..=21 * 60).contains(&life), "{life}");
+    // Who wants more than there will ever be has at once what there is.
+    let answer = client.credentials("oss-upload", Duration::from_secs(3000), PATIENCE);
+    assert!(answer.unwrap().short);
+    assert_eq!(kit.calls("AssumeRole"), 1);
+}
+
+#[test]
+fn a_lease_ends_when_its_time_is_over() {
+    let kit = kit_with(&[], UPLOAD);
+    let mut lease = lease(&kit, &["oss-upload", "--ttl", "3s"]);
+    let client = by_lease(&kit);
+    let watched = client.watch("oss-upload").unwrap();
+    assert_eq!(lease.wait(), Some(0), "{}", said(&kit));
+    let end = watched.last().unwrap();
+    refused(end, FailureKind::NotAllowed);
+    assert!(!socket(&kit).exists());
+    let outcome = client.credentials("oss-upload", Duration::ZERO, PATIENCE);
+    assert!(matches!(outcome, Err(Error::NotReachable { .. })));
+    let _ = kit.document(&["oss-upload"]);
+}
+
+#[test]
+fn a_lease_ends_when_its_owner_leaves_however_it_does() {
+    let kit = kit_with(&[], UPLOAD);
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGKILL] {
+        let mut lease = lease(&kit, &["oss-upload", "--ttl", "20m"]);
+        let client = by_lease(&kit);
+        let watched = client.watch("oss-upload").unwrap();
+        lease.signal(signal);
+        assert_eq!(lease.wait(), None, "ended by the signal");
+        let end = watched.last().unwrap();
+        assert!(end.is_err(), "{signal}");
+        kit.wait_until("nobody answers there", || {
+            let outcome = client.credentials("oss-upload", Duration::ZERO, PATIENCE);
+            matches!(outcome, Err(Error::NotReachable { .. }))
+        });
+        // What a killed owner left behind is in nobody's way.
+        assert_eq!(socket(&kit).exists(), signal == Signal::SIGKILL);
+    }
+}
+
+#[test]
+fn a_lease_outlives_a_restart_of_the_daemon() {
+    let mut kit = kit_with(&[], UPLOAD);
+    let mut lease = lease(&kit, &["oss-upload", "--ttl", "20m"]);
+    for signal in [Signal::SIGKILL, Signal::SIGTERM] {
+        kit.daemon().signal(signal);
+        kit.daemon_ends();
+        let (client, patience) = (by_lease(&kit), Duration::from_secs(20));
+        let asking =
+            thread::spawn(move || client.credentials("oss-upload", Duration::ZERO, patience));
+        kit.start_daemon();
+        asking.join().unwrap().unwrap();
+    }
+    assert!(lease.runs());
+}
+
+#[test]
+fn a_reload_ends_a_lease_of_what_is_gone_and_renews_one_of_what_has_changed() {
+    let kit = kit_with(&[], UPLOAD);
+    let mut lease = lease(&kit, &["oss-upload", "--ttl", "20m"]);
+    let client = by_lease(&kit);
+    let id = || {
+        let answer = client.credentials("oss-upload", Duration::ZERO, PATIENCE);
+        answer.unwrap().credentials.access_key_id
+    };
+    let before = id();
+    kit.client().reload().unwrap();
+    kit.write_config(&format!("{UPLOAD}duration = \"30m\"\n"));
+    kit.client().reload().unwrap();
+    assert_eq!(id(), before, "it grants the same");
+    let other = "role_session_name = \"other\"\n";
+    kit.write_config(&format!("{UPLOAD}{other}"));
+    kit.client().reload().unwrap();
+    kit.wait_until("the lease is of the changed profile", || id() != before);
+    kit.write_config(&UPLOAD.replace("oss-upload]", "other]"));
+    kit.client().reload().unwrap();
+    assert_eq!(lease.wait(), Some(4), "{}", said(&kit));
+    assert!(said(&kit).contains("no profile is named"), "{}", said(&kit));
+}
+
+/// A lease that cannot be is refused with an exit code, and leaves nothing behind.
+#[track_caller]
+fn check(kit: &Kit, arguments: &[&str], code: i32, complaint: &str) {
+    let mut command = command(kit, arguments);
+    let Output { status, stderr, .. } = command.output().unwrap();
+    let said = String::from_utf8_lossy(&stderr);
+    kit.must_be_clean("stsctl's stderr", &stderr);
+    assert_eq!(status.code(), Some(code), "{arguments:?}: {said}");
+    assert!(said.contains(complaint), "{arguments:?}: {said}");
+    let left = fs::symlink_metadata(socket(kit));
+    let left = left.is_ok_and(|it| it.file_type().is_socket());
+    assert!(!left, "{arguments:?}");
+}
+
+#[test]
+fn a_lease_that_cannot_be_is_refused_before_there_is_a_socket() {
+    let own_policy = UPLOAD.replace("oss-upload]", "own]") + "policy_file = \"narrow.json\"\n";
+    let kit = Kit::without_daemon(&[]);
+    kit.write("narrow.json", NARROW, 0o600);
+    kit.write("broken.json", "{", 0o600);
+    // Valid to us, and not to STS.
+    let refused = NARROW.replace("oss:GetObject\"", "oss:GetObject\", \"Colour\": \"red\"");
+    kit.write("refused.json", &refused, 0o600);
+    kit.write_config(&format!("{UPLOAD}{own_policy}"));
+    let mut kit = kit;
+    kit.start_daemon();
+    let path = |name: &str| kit.path(name).to_str().unwrap().to_owned();
+    let (narrow, broken, refused) = (
+        path("narrow.json"),
+        path("broken.json"),
+        path("refused.json"),
+    );
+    let ttl = ["oss-upload", "--ttl", "20m"];
+    let with = |policy: &str| -> Vec<String> {
+        let all = [&ttl[..], &["--policy", policy]].concat();
+        all.iter().map(|it| (*it).to_owned()).collect()
+    };
+    let check = |arguments: Vec<String>, code, complaint| {
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        check(&kit, &arguments, code, complaint);
+    };
+    let owned = |arguments: &[&str]| arguments.iter().map(|it| (*it).to_owned()).collect();
+    check(owned(&ttl), 2, "there is none");
+    check(with(&broken), 2, "JSON document");
+    check(with(&refused), 7, "PolicyGrammar");
+    check(with("/nonexistent"), 1, "/nonexistent");
+    check(with("/dev/zero"), 1, "not a policy");
+    check(
+        owned(&["own", "--ttl", "20m", "--policy", &narrow]),
+        2,
+        "takes one",
+    );
+    check(
+        owned(&["oss-upload", "--ttl", "0s", "--policy", &narrow]),
+        2,
+        "30 days",
+    );
+    check(
+        owned(&["oss-upload", "--ttl", "31d", "--policy", &narrow]),
+        2,
+        "",
+    );
+    check(
+        owned(&["nosuch", "--ttl", "20m", "--policy", &narrow]),
+        4,
+        "no profile",
+    );
+    kit.write("lease.sock", "somebody's file", 0o600);
+    check(with(&narrow), 1, "not a socket");
+    fs::remove_file(socket(&kit)).unwrap();
+    // The profile's own policy is enough.
+    let command = command(&kit, &["own", "--ttl", "20m"]);
+    let mut lease = Process::start(command, &kit.path("lease.log"));
+    assert!(lease.first_line().contains("leased at"));
+    let mut second = super::lease::command(&kit, &["own", "--ttl", "20m"]);
+    let second = second.output().unwrap();
+    let complaint = String::from_utf8_lossy(&second.stderr);
+    assert!(complaint.contains("listens at"), "{complaint}");
+    assert!(lease.runs());
+}
+
+/// Asks for a lease by hand and passes a descriptor; returns what the daemon says.
+fn by_hand(kit: &Kit, pass: impl FnOnce(&mut UnixStream)) -> Vec<Reply> {
+    let mut stream = connect(kit);
+    let request = Request::Lease {
+        profile: "oss-upload".into(),
+        policy: Some(NARROW.into()),
+        ttl_millis: 60_000,
+        patience_millis: 10_000,
+    };
+    let bytes = [&hello()[..], &request.frame().unwrap()].concat();
+    stream.write_all(&bytes).unwrap();
+    // Hello and Done.
+    let granted = [Reply::Hello { version: 1 }, Reply::Done];
+    let frames = granted.each_ref().map(|it| it.frame().unwrap().to_vec());
+    let mut said = vec![0; frames.concat().len()];
+    stream.read_exact(&mut said).unwrap();
+    assert_eq!(decoded(&said), granted);
+    pass(&mut stream);
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest);
+    decoded(&rest)
+}
+
+#[test]
+fn what_is_no_listening_socket_is_refused_and_nothing_is_left_open() {
+    use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+    use std::{
+        io::IoSlice,
+        os::fd::{AsRawFd as _, OwnedFd},
+    };
+
+    let kit = kit_with(&[], UPLOAD);
+    let files = || {
+        let open = fs::read_dir(format!("/proc/{}/fd", kit.daemon().id()));
+        open.unwrap().count()
+    };
+    // What a first call opens stays open: the connection to STS.
+    drop(lease(&kit, &["oss-upload", "--ttl", "20m"]));
+    let before = files();
+    let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (pair, _other) = UnixStream::pair().unwrap();
+    let file = fs::File::open(kit.path("narrow.json")).unwrap();
+    let datagram = std::os::unix::net::UnixDatagram::unbound().unwrap();
+    let wrong: [OwnedFd; 4] = [tcp.into(), pair.into(), file.into(), datagram.into()];
+    for descriptor in &wrong {
+        let replies = by_hand(&kit, |stream| {
+            let fds = [descriptor.as_raw_fd(); 3];
+            let message = [ControlMessage::ScmRights(&fds)];
+            let flags = MsgFlags::empty();
+            let byte = [IoSlice::new(&[0])];
+            sendmsg::<()>(stream.as_raw_fd(), &byte, &message, flags, None).unwrap();
+        });
+        match &replies[..] {
+            [Reply::Failure(failure)] => assert_eq!(failure.kind, FailureKind::Malformed),
+            other => panic!("{other:?}"),
+        }
+    }
+    let replies = by_hand(&kit, |stream| stream.write_all(&[0]).unwrap());
+    assert!(matches!(replies[..], [Reply::Failure(_)]), "{replies:?}");
+    let replies = by_hand(&kit, |stream| {
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+    });
+    assert_eq!(replies, []);
+    kit.wait_until("all is closed again", || files() <= before);
+    let _ = kit.document(&["oss-upload"]);
+}
+
+#[test]
+fn another_user_has_nothing_of_a_lease_even_when_its_door_is_open() {
+    if !geteuid().is_root() {
+        e2e::not_run("only root can become another user for this story");
+        return;
+    }
+    let kit = kit_with(&[], UPLOAD);
+    let _lease = lease(&kit, &["oss-upload", "--ttl", "20m"]);
+    let mode = fs::metadata(socket(&kit)).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    for path in [kit.path(""), socket(&kit)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    let shim = kit.path("sts-shim");
+    fs::copy(program("sts-shim"), &shim).unwrap();
+    fs::set_permissions(&shim, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new(shim);
+    command.arg("--socket").arg(socket(&kit)).arg("oss-upload");
+    let output = command.uid(65_534).gid(65_534).output().unwrap();
+    assert_eq!(output.status.code(), Some(5), "{output:?}");
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn a_crowd_at_a_lease_keeps_nobody_out_elsewhere() {
+    let kit = kit_with(&[], UPLOAD);
+    let _lease = lease(&kit, &["oss-upload", "--ttl", "20m"]);
+    let _ = e2e::many_files();
+    // A watch is never silent, so none of these makes room.
+    let watches: Vec<_> = (0..2000)
+        .map(|_| by_lease(&kit).watch("oss-upload").unwrap())
+        .collect();
+    let mut turned_away = 0;
+    for mut watch in watches.into_iter().rev().take(500) {
+        match watch.next() {
+            Some(Err(Error::Refused(failure))) if failure.kind == FailureKind::Busy => {
+                turned_away += 1;
+            }
+            _ => break,
+        }
+    }
+    assert_eq!(turned_away, 500, "the last of them were too many");
+    let _ = kit.document(&["--patience", "5s", "oss-upload"]);
+}
+
+#[test]
+fn a_lease_is_in_the_audit_with_who_came_by_it() {
+    let kit = Kit::without_daemon(&[]);
+    kit.write("narrow.json", NARROW, 0o600);
+    let audit = format!("{}[audit]\nfile = \"audit.log\"\n", kit.endpoint());
+    kit.write_config_with(&audit, UPLOAD);
+    let mut kit = kit;
+    kit.start_daemon();
+    let held = lease(&kit, &["oss-upload", "--ttl", "20m"]);
+    let client = by_lease(&kit);
+    let answer = client.credentials("oss-upload", Duration::ZERO, PATIENCE);
+    let id = answer.unwrap().credentials.access_key_id;
+    let _ = client.reload();
+    let _ = kit.document(&["oss-upload"]);
+    let text = fs::read_to_string(kit.path("audit.log")).unwrap();
+    let events: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let one = |asked: &str, decision: &str, lease: Option<u64>| {
+        let lease = lease.map_or(serde_json::Value::Null, |it| json!(it));
+        events
+            .iter()
+            .find(|it| it["asked"] == asked && it["decision"] == decision && it["lease"] == lease)
+            .unwrap_or_else(|| panic!("{asked} {decision} {lease}: {text}"))
+    };
+    let opened = one("lease", "ready", Some(1));
+    assert_eq!(opened["pid"], held.id());
+    assert_eq!(opened["access_key_id"], id.as_str());
+    let given = one("credentials", "ready", Some(1));
+    assert_eq!(given["pid"], std::process::id());
+    assert_eq!(given["access_key_id"], id.as_str());
+    one("reload", "refused", Some(1));
+    assert_ne!(
+        one("credentials", "ready", None)["access_key_id"],
+        id.as_str()
+    );
+}
+
+#[test]
+fn a_listener_that_its_owner_also_serves_is_its_own_affair() {
+    // Both have the same socket; whoever accepts first answers, and nothing breaks.
+    let kit = kit_with(&[], UPLOAD);
+    let mut lease = kit
+        .client()
+        .lease("oss-upload", Some(NARROW), PATIENCE, PATIENCE)
+        .unwrap();
+    let listener = UnixListener::bind(socket(&kit)).unwrap();
+    lease.open(&listener).unwrap();
+    let accepting = thread::spawn(move || {
+        listener.set_nonblocking(true).unwrap();
+        for _ in 0..200 {
+            drop(listener.accept());
+            thread::sleep(Duration::from_millis(5));
+        }
+    });
+    let mut served = 0;
+    for _ in 0..100 {
+        let answer = by_lease(&kit).credentials("oss-upload", Duration::ZERO, PATIENCE);
+        served += usize::from(answer.is_ok());
+    }
+    assert!(served > 0);
+    accepting.join().unwrap();
+    let _ = kit.document(&["oss-upload"]);
+}
