@@ -9,6 +9,7 @@ mod engine;
 mod hand_out;
 mod hostile;
 mod impostor;
+mod memory;
 mod outage;
 mod peers_bugs;
 mod policy;
