@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod boot_clock;
+mod memory;
 mod process;
 mod trace;
 
@@ -25,13 +26,17 @@ use std::{
 };
 
 pub use boot_clock::BootClock;
+pub use memory::{Found, Mapping};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 pub use process::Process;
 use serde_json::{Value, json};
 use stsd_client::Client;
 
-/// What only secrets hold.
-const MARKERS: [&str; 3] = ["ExampleSecretOf", "EmulatedSecret", "EmulatedToken"];
+/// What only secrets hold: the long-lived key's, a session's, its token.
+pub const MARKERS: [&str; 3] = ["ExampleSecretOf", "EmulatedSecret", "EmulatedToken"];
+
+/// The long-lived secret of the RAM user.
+pub const KEY_SECRET: &str = "ExampleSecretOfUploader000001";
 
 /// A profile that may do everything in `examplebucket`.
 pub const UPLOAD: &str = "[profile.oss-upload]\nsource = \"uploader\"\n\
@@ -87,9 +92,10 @@ impl Kit {
             daemon: None,
             said: Mutex::default(),
         };
-        let key = "access_key_id = \"LTAIEXAMPLEUPLOADER01\"\n\
-                   access_key_secret = \"ExampleSecretOfUploader000001\"\n";
-        kit.write("uploader.key", key, 0o600);
+        let key = format!(
+            "access_key_id = \"LTAIEXAMPLEUPLOADER01\"\naccess_key_secret = \"{KEY_SECRET}\"\n"
+        );
+        kit.write("uploader.key", &key, 0o600);
         // The socket's directory has to be the user's alone.
         fs::DirBuilder::new()
             .mode(0o700)

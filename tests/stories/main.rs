@@ -10,6 +10,7 @@ mod hand_out;
 mod hostile;
 mod impostor;
 mod lease;
+mod memory;
 mod outage;
 mod peers_bugs;
 mod policy;

@@ -16,10 +16,16 @@ use nix::sys::{
     resource::{Resource, getrlimit, setrlimit},
     stat::{Mode, umask},
 };
+use stsd_secret::Pages;
 use tracing::warn;
 
 /// Three quarters of these are for callers: enough for ten thousand at once.
 const DESCRIPTORS: u64 = 14_000;
+
+const SECRET_PAGES: &str = "secret pages";
+
+/// Enough for the secrets of two thousand profiles.
+const LOCK_MORE: &str = "set LimitMEMLOCK=8M for this service";
 
 /// What the process has given up, or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +41,8 @@ pub struct Protection {
 /// Does what comes before anything secret is read: files are private from their first
 /// moment, core dumps are off, other processes of the user can neither trace us nor read
 /// our memory, and no program that we start gains rights. All the file descriptors that the
-/// system allows are taken, because idle peers must not keep the next one out.
+/// system allows are taken, because idle peers must not keep the next one out. Secrets are
+/// kept in locked pages; see [`secret_pages`].
 #[must_use]
 pub fn at_start() -> Vec<Protection> {
     umask(Mode::from_bits_truncate(0o077));
@@ -43,6 +50,10 @@ pub fn at_start() -> Vec<Protection> {
     let core = getrlimit(Resource::RLIMIT_CORE).is_ok_and(|limits| limits == (0, 0));
     let _ = prctl::set_dumpable(false);
     let _ = prctl::set_no_new_privs();
+    // It may be refused at any later time, when more secrets have come.
+    stsd_secret::lock_pages(|refusal| {
+        warn!("not protected: {SECRET_PAGES}: some are not locked ({refusal}); {LOCK_MORE}");
+    });
     let _ = getrlimit(Resource::RLIMIT_NOFILE)
         .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
     let descriptors = open_files();
@@ -78,6 +89,34 @@ pub fn at_start() -> Vec<Protection> {
 #[must_use]
 pub fn open_files() -> u64 {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft)
+}
+
+/// Looks how the pages are kept that the secrets live in at this moment.
+#[must_use]
+pub fn secret_pages() -> Protection {
+    let looked = stsd_secret::pages();
+    let Pages {
+        mapped,
+        locked,
+        undumped,
+    } = looked.as_ref().copied().unwrap_or_default();
+    let kib = |bytes| bytes / 1024;
+    let shown = format!("{} KiB, locked and left out of core dumps", kib(mapped));
+    let fix = match looked {
+        Err(error) => format!("nobody knows whether they are locked: /proc/self/smaps: {error}"),
+        Ok(_) if undumped < mapped => format!(
+            "{} of {} KiB would be in a core dump: the kernel refuses MADV_DONTDUMP",
+            kib(mapped - undumped),
+            kib(mapped)
+        ),
+        Ok(_) => format!(
+            "{} of {} KiB are not locked and may be swapped out; {LOCK_MORE}",
+            kib(mapped - locked),
+            kib(mapped)
+        ),
+    };
+    let holds = mapped > 0 && locked == mapped && undumped == mapped;
+    protection(SECRET_PAGES, holds, &shown, &fix)
 }
 
 /// Gives up writing to any file but below `writable`, for this thread and all that it

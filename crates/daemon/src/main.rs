@@ -1,6 +1,7 @@
 //! `stsd`: arguments, logging, listeners, signals, and then [`stsd::run`].
 
 use std::{
+    alloc::System,
     io::{self, IsTerminal as _, Write as _},
     process::ExitCode,
     sync::Arc,
@@ -14,8 +15,13 @@ use stsd::{
 use stsd_sts::Sts;
 use tokio::sync::mpsc;
 use tracing::info;
+use zeroizing_alloc::ZeroAlloc;
 
 mod signals;
+
+/// Wipes all that is freed, also by the libraries that a secret goes through.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env();

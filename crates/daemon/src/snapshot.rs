@@ -2,14 +2,12 @@
 //! a failed renewal never hides credentials that still live.
 
 use std::{
-    fmt,
     sync::{Arc, OnceLock, atomic::AtomicBool},
     time::Duration,
 };
 
 use jiff::Timestamp;
-use stsd_secret::SecretText;
-use zeroize::Zeroizing;
+use stsd_secret::{SecretBytes, SecretText};
 
 use crate::{clock::BootTime, schedule::Lifetime};
 
@@ -39,7 +37,8 @@ pub struct Session {
 }
 
 /// Bytes made once for a session and written many times; what they mean is not our matter.
-pub struct Prepared(pub Zeroizing<Vec<u8>>);
+#[derive(Debug)]
+pub struct Prepared(pub SecretBytes);
 
 /// What a renewal came to when it failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,11 +140,5 @@ impl Snapshot {
             .serving(Duration::ZERO, now)
             .is_some_and(|session| session.last || !session.lifetime.worth_renewing(now));
         (self.removed || self.refused() || longest).then(|| self.best(now))
-    }
-}
-
-impl fmt::Debug for Prepared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
     }
 }

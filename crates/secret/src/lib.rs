@@ -1,12 +1,22 @@
-//! Decides how a secret is held: one type, redacted when printed, wiped when dropped,
-//! with one way out.
+//! Decides how a secret is held: redacted when printed, wiped when dropped, with one way
+//! out; and, in a program that asks for it, in pages that are locked and never dumped.
 //!
 //! Both the wire format and the signer need secrets and neither may know the other, so
-//! the type lives alone. The audit of the whole project is `rg 'expose\(\)'`.
+//! the types live alone. The audit of the whole project is `rg 'expose\(\)'`.
+
+#[cfg(feature = "pages")]
+mod arena;
+#[cfg(feature = "pages")]
+mod look;
 
 use std::fmt;
 
 use zeroize::Zeroizing;
+
+#[cfg(feature = "pages")]
+pub use arena::lock_pages;
+#[cfg(feature = "pages")]
+pub use look::{Pages, pages};
 
 /// Text that must never be printed: an AccessKey secret or a security token.
 ///
@@ -19,29 +29,97 @@ use zeroize::Zeroizing;
 /// assert_eq!(secret.expose(), "made-up");
 /// ```
 #[derive(Clone, PartialEq, Eq)]
-pub struct SecretText(Zeroizing<String>);
+pub struct SecretText(SecretBytes);
+
+/// Bytes that hold a secret, such as an answer with credentials; otherwise as
+/// [`SecretText`].
+pub struct SecretBytes(Held);
+
+/// Where a secret lives. What owns the memory wipes it.
+enum Held {
+    Heap(Zeroizing<Vec<u8>>),
+    #[cfg(feature = "pages")]
+    Pages(arena::Slot),
+}
 
 impl SecretText {
     /// Returns the secret itself, for signing with it or for handing it out.
     #[must_use]
     pub fn expose(&self) -> &str {
-        &self.0
+        // Looked at anew, because whoever trusts bytes to be text has to be `unsafe`.
+        std::str::from_utf8(self.0.expose()).unwrap_or_default()
     }
 
     /// Tells whether there is no secret here at all, without exposing it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.expose().is_empty()
     }
 }
 
+impl SecretBytes {
+    /// Returns the secret itself, for handing it out.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        match &self.0 {
+            Held::Heap(bytes) => bytes,
+            #[cfg(feature = "pages")]
+            Held::Pages(slot) => slot.bytes(),
+        }
+    }
+}
+
+/// Takes over the memory of the bytes, or wipes it.
+impl From<Vec<u8>> for SecretBytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        let bytes = Zeroizing::new(bytes);
+        #[cfg(feature = "pages")]
+        if let Some(slot) = arena::place(&bytes) {
+            return Self(Held::Pages(slot));
+        }
+        Self(Held::Heap(bytes))
+    }
+}
+
+/// Copies the bytes; whose they are wipes them.
+impl From<&[u8]> for SecretBytes {
+    fn from(bytes: &[u8]) -> Self {
+        #[cfg(feature = "pages")]
+        if let Some(slot) = arena::place(bytes) {
+            return Self(Held::Pages(slot));
+        }
+        Self(Held::Heap(Zeroizing::new(bytes.to_vec())))
+    }
+}
+
+/// Takes over the memory of the text, or wipes it.
 impl From<String> for SecretText {
     fn from(text: String) -> Self {
-        Self(Zeroizing::new(text))
+        Self(text.into_bytes().into())
     }
 }
 
+impl Clone for SecretBytes {
+    fn clone(&self) -> Self {
+        self.expose().into()
+    }
+}
+
+impl PartialEq for SecretBytes {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose() == other.expose()
+    }
+}
+
+impl Eq for SecretBytes {}
+
 impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for SecretBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")
     }
@@ -55,7 +133,27 @@ impl serde::Serialize for SecretText {
 
 impl<'de> serde::Deserialize<'de> for SecretText {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self::from)
+        deserializer.deserialize_str(Visitor)
+    }
+}
+
+/// Copies straight from what is being read wherever the format lets it, so that there is no
+/// `String` in between that nobody wipes.
+struct Visitor;
+
+impl serde::de::Visitor<'_> for Visitor {
+    type Value = SecretText;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<SecretText, E> {
+        Ok(SecretText(text.as_bytes().into()))
+    }
+
+    fn visit_string<E: serde::de::Error>(self, text: String) -> Result<SecretText, E> {
+        Ok(text.into())
     }
 }
 
@@ -74,5 +172,20 @@ mod tests {
             secret: Some(SecretText::from("marker-secret".to_owned())),
         };
         assert_eq!(format!("{holder:?}"), "Holder { secret: Some([redacted]) }");
+    }
+
+    #[test]
+    fn a_secret_is_read_and_written_as_text_is() {
+        for json in [r#""plain""#, r#""with \"escapes\" and é""#, r#""""#] {
+            let secret: SecretText = serde_json::from_str(json).unwrap();
+            let text: String = serde_json::from_str(json).unwrap();
+            assert_eq!(secret.expose(), text);
+            assert_eq!(secret.is_empty(), text.is_empty());
+            assert_eq!(serde_json::to_string(&secret).unwrap(), json);
+        }
+        assert!(serde_json::from_str::<SecretText>("7").is_err());
+        // A deserialiser that reads from a stream has nothing to borrow from.
+        let secret: SecretText = serde_json::from_reader(&br#""streamed""#[..]).unwrap();
+        assert_eq!(secret.expose(), "streamed");
     }
 }

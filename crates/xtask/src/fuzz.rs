@@ -1,7 +1,7 @@
 //! Decides how the fuzz targets are built and how long each is run.
 //!
 //! The flags are those that cargo-fuzz passes, but for AddressSanitizer: that needs a nightly
-//! compiler, and there is no `unsafe` of ours for it to look at. So neither is needed here.
+//! compiler, and there is no `unsafe` of ours in what reads. So neither is needed here.
 
 use std::{
     env,

@@ -14,7 +14,9 @@ use crate::{
 
 /// What must not be reachable from what: the house's table, as `cargo tree` sees it. A
 /// package and what it must never depend on, with its usual features.
-const GUARDS: [(&str, &[&str]); 6] = [
+const GUARDS: [(&str, &[&str]); 7] = [
+    // With its usual features: only the daemon adds pages, and nix with them.
+    ("stsd-secret", &["nix", "libc", "tracing", "stsd-wire"]),
     ("stsd-wire", &["tokio", "reqwest", "nix", "tracing"]),
     (
         "stsd-client",

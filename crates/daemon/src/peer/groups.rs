@@ -1,4 +1,5 @@
-//! Asks the kernel for a peer's supplementary groups. The one file with an unsafe call.
+//! Asks the kernel for a peer's supplementary groups. The one file of the daemon with an
+//! unsafe call.
 
 use std::{
     io,

@@ -176,14 +176,15 @@ pub(super) fn credentials(session: &Session) -> Credentials {
 /// answer does not fit into a frame is a failure of whoever issued it.
 pub(super) fn prepared(session: &Session) -> Result<&[u8], FrameError> {
     if let Some(prepared) = session.prepared.get() {
-        return Ok(&prepared.0);
+        return Ok(prepared.0.expose());
     }
     let reply = Reply::Credentials(credentials(session)).frame()?;
     let hello = Reply::Hello { version: VERSION }.frame()?;
     let mut bytes = zeroize::Zeroizing::new(Vec::with_capacity(hello.len() + reply.len()));
     bytes.extend_from_slice(&hello);
     bytes.extend_from_slice(&reply);
-    Ok(&session.prepared.get_or_init(|| Prepared(bytes)).0)
+    let prepared = || Prepared(bytes[..].into());
+    Ok(session.prepared.get_or_init(prepared).0.expose())
 }
 
 /// Returns what the daemon is doing: the profiles after a name that the peer may see, as
@@ -212,7 +213,12 @@ pub(super) fn status(service: &Service, after: &str, visible: impl Fn(&Profile) 
         uptime_seconds: now.since(service.started).as_secs(),
         config_path: service.config_path.clone(),
         held_back_calls: service.budget.held_back(),
-        protections: service.protections.iter().map(protection).collect(),
+        protections: service
+            .protections
+            .iter()
+            .chain(&[harden::secret_pages()])
+            .map(protection)
+            .collect(),
         profiles,
         more,
     }

@@ -1,0 +1,96 @@
+//! Searches the memory of a running program, as root can.
+
+use std::{
+    fs::{self, File},
+    ops::Range,
+    os::unix::fs::FileExt as _,
+};
+
+use crate::Process;
+
+/// A part of a program's memory, as the kernel describes it.
+pub struct Mapping {
+    addresses: Range<u64>,
+    rights: String,
+    name: String,
+    flags: Vec<String>,
+}
+
+impl Mapping {
+    /// Tells whether it is locked, left out of core dumps, and not given to children.
+    #[must_use]
+    pub fn is_for_secrets(&self) -> bool {
+        let has = |flag: &str| self.flags.iter().any(|it| it == flag);
+        has("lo") && has("dd") && has("dc")
+    }
+}
+
+impl Process {
+    /// Returns what is mapped in the program.
+    #[must_use]
+    pub fn mappings(&self) -> Vec<Mapping> {
+        let smaps = fs::read_to_string(format!("/proc/{}/smaps", self.id())).unwrap();
+        let mut mappings: Vec<Mapping> = Vec::new();
+        for line in smaps.lines() {
+            let fields: Vec<_> = line.split_ascii_whitespace().collect();
+            if let Some(("", flags)) = line.split_once("VmFlags:") {
+                let flags = flags.split_ascii_whitespace().map(str::to_owned);
+                mappings.last_mut().unwrap().flags = flags.collect();
+            } else if let Some((start, end)) = fields[0].split_once('-') {
+                let address = |text| u64::from_str_radix(text, 16).unwrap();
+                mappings.push(Mapping {
+                    addresses: address(start)..address(end),
+                    rights: fields[1].to_owned(),
+                    name: fields.get(5).map_or("", |it| it).to_owned(),
+                    flags: Vec::new(),
+                });
+            }
+        }
+        mappings
+    }
+
+    /// Searches all that the program can write to; returns the first place of each text in
+    /// each mapping, and whether secrets should be there.
+    #[must_use]
+    pub fn search(&self, texts: &[&str]) -> Vec<Found> {
+        let memory = File::open(format!("/proc/{}/mem", self.id())).unwrap();
+        let mut found = Vec::new();
+        for mapping in self.mappings() {
+            if !mapping.rights.starts_with("rw") {
+                continue;
+            }
+            let Range { start, end } = mapping.addresses;
+            let mut bytes = vec![0; usize::try_from(end - start).unwrap()];
+            memory.read_exact_at(&mut bytes, start).unwrap();
+            for text in texts {
+                let mut places = bytes.windows(text.len());
+                let Some(at) = places.position(|it| it == text.as_bytes()) else {
+                    continue;
+                };
+                let around = &bytes[at.saturating_sub(48)..bytes.len().min(at + 48)];
+                found.push(Found {
+                    text: (*text).to_owned(),
+                    place: format!(
+                        "{text} at {:x} in {}: {}",
+                        start + at as u64,
+                        mapping.name,
+                        around.escape_ascii()
+                    ),
+                    protected: mapping.is_for_secrets(),
+                });
+            }
+        }
+        found
+    }
+}
+
+/// A text in a program's memory.
+#[derive(Debug)]
+pub struct Found {
+    /// Which text.
+    pub text: String,
+    /// Where it is, for humans.
+    pub place: String,
+    /// Whether it is where secrets should be.
+    pub protected: bool,
+}

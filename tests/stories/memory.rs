@@ -1,0 +1,320 @@
+//! The daemon's memory, where the secrets are: who can look into it, and where in it they are.
+
+use std::{
+    fs,
+    os::unix::{fs::chown, process::CommandExt as _},
+    process::{Command, Output},
+    thread,
+    time::Duration,
+};
+
+use e2e::{Found, KEY_SECRET, Kit, MARKERS, Process, UPLOAD, program};
+use nix::{sys::signal::Signal, unistd::geteuid};
+
+/// A user that nobody is, root's privileges least of all.
+const SOMEBODY: u32 = 61_234;
+
+/// Attaches to a process as a debugger does, and lets go of it.
+const ATTACH: &str = "import ctypes, os, sys
+libc, pid = ctypes.CDLL(None, use_errno=True), int(sys.argv[1])
+if libc.ptrace(16, pid, None, None) != 0:
+    sys.exit(os.strerror(ctypes.get_errno()))
+os.waitpid(pid, 0)
+libc.ptrace(17, pid, None, None)
+";
+
+/// An ordinary user with a daemon.
+struct Somebody {
+    kit: Kit,
+}
+
+impl Somebody {
+    /// Starts the daemon, by way of a program if there is one, unless this is no place for
+    /// other users; then it says so.
+    fn start(through: &[&str]) -> Option<Self> {
+        if !geteuid().is_root() {
+            e2e::not_run("only root can become another user");
+            return None;
+        }
+        let mut kit = Kit::without_daemon(&[]);
+        kit.write_config(UPLOAD);
+        for path in ["", "run", "config.toml", "uploader.key"] {
+            chown(kit.path(path), Some(SOMEBODY), Some(SOMEBODY)).unwrap();
+        }
+        let stsd = program("stsd");
+        let mut line = through.iter().map(AsRef::as_ref).chain([stsd.as_os_str()]);
+        let mut command = Command::new(line.next().unwrap());
+        command
+            .args(line)
+            .env("STSD_CONFIG", kit.path("config.toml"))
+            .env("STSD_SOCKET", kit.socket())
+            .current_dir(kit.path(""));
+        kit.start_unasked(owned(command));
+        kit.wait_until("the socket", || kit.socket().exists());
+        Some(Self { kit })
+    }
+
+    fn daemon(&self) -> &Process {
+        self.kit.daemon()
+    }
+
+    /// Runs one of the user's programs.
+    fn runs(&self, program: &str, arguments: &[&str]) -> Output {
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(self.kit.path(""));
+        owned(command).output().unwrap()
+    }
+
+    /// Runs a program of ours.
+    fn asks(&self, name: &str, arguments: &[&str]) -> Output {
+        let (program, socket) = (program(name), self.kit.socket());
+        let socket = ["--socket", socket.to_str().unwrap()];
+        self.runs(program.to_str().unwrap(), &[&socket, arguments].concat())
+    }
+
+    #[track_caller]
+    fn is_served(&self) {
+        let served = self.asks("sts-shim", &["oss-upload"]);
+        assert!(served.status.success(), "{served:?}");
+    }
+
+    /// Starts another program of the user, which protects itself from nothing.
+    fn another_program(&self) -> Process {
+        let mut command = Command::new("prlimit");
+        command.args(["--core=unlimited:unlimited", "sleep", "60"]);
+        command.current_dir(self.kit.path(""));
+        let sleeper = Process::start(owned(command), &self.kit.path("sleep.log"));
+        let name = format!("/proc/{}/comm", sleeper.id());
+        self.kit.wait_until("the other program", || {
+            fs::read_to_string(&name).is_ok_and(|it| it == "sleep\n")
+        });
+        sleeper
+    }
+
+    /// Returns what the doctor says of the pages with secrets.
+    fn pages(&self) -> String {
+        let output = self.asks("stsctl", &["doctor"]);
+        let said = String::from_utf8(output.stdout).unwrap();
+        let line = said.lines().find(|line| line.contains("secret pages"));
+        line.unwrap_or_else(|| panic!("{said}")).to_owned()
+    }
+
+    /// Returns how often the daemon has warned of the pages with secrets.
+    fn warnings(&self) -> usize {
+        let log = fs::read_to_string(self.kit.path("daemon.log")).unwrap();
+        let warned = |it: &&str| it.contains("WARN") && it.contains("secret pages");
+        let warned: Vec<_> = log.lines().filter(warned).collect();
+        assert!(warned.iter().all(|it| it.contains("LimitMEMLOCK=")));
+        warned.len()
+    }
+
+    /// Returns how many core dumps there are where the user's programs run.
+    fn cores(&self) -> usize {
+        let left = fs::read_dir(self.kit.path("")).unwrap().flatten();
+        let cores = left.filter(|it| it.file_name().to_string_lossy().starts_with("core"));
+        cores.count()
+    }
+}
+
+fn owned(mut command: Command) -> Command {
+    // Root's own programs, which come first in root's path, are not for everybody.
+    command
+        .uid(SOMEBODY)
+        .gid(SOMEBODY)
+        .env("PATH", "/usr/bin:/bin");
+    command
+}
+
+/// The user's own other processes: what they can ask the socket they may have, the memory
+/// with the long-lived key they may not.
+#[test]
+fn another_process_of_the_same_user_cannot_read_the_daemons_memory() {
+    let Some(user) = Somebody::start(&[]) else {
+        return;
+    };
+    user.is_served();
+    let pid = user.daemon().id();
+    for file in ["mem", "maps", "environ", "fd"] {
+        let path = format!("/proc/{pid}/{file}");
+        let program = if file == "fd" { "ls" } else { "cat" };
+        let attempt = user.runs(program, &[&path]);
+        let complaint = String::from_utf8_lossy(&attempt.stderr).into_owned();
+        assert!(
+            complaint.contains("Permission denied"),
+            "{path}: {complaint}"
+        );
+    }
+    // Without the protection the very same attempt succeeds.
+    let other = user.another_program();
+    let own = format!("/proc/{}/environ", other.id());
+    let control = user.runs("cat", &[&own]);
+    assert!(control.status.success(), "{control:?}");
+}
+
+#[test]
+fn a_debugger_of_the_same_user_cannot_attach_to_the_daemon() {
+    let Some(user) = Somebody::start(&[]) else {
+        return;
+    };
+    let other = user.another_program();
+    let [daemon, other] = [user.daemon(), &other].map(|it| it.id().to_string());
+    let control = user.runs("python3", &["-c", ATTACH, &other]);
+    if !control.status.success() {
+        // Yama's ptrace_scope, or a sandbox around this test.
+        e2e::not_run("nothing can be traced here at all, so a refusal proves nothing");
+        return;
+    }
+    let attempt = user.runs("python3", &["-c", ATTACH, &daemon]);
+    let complaint = String::from_utf8_lossy(&attempt.stderr);
+    assert!(complaint.contains("Operation not permitted"), "{attempt:?}");
+
+    if Command::new("gdb").arg("--version").output().is_err() {
+        e2e::not_run("gdb is not installed; another program has tried what it does");
+        return;
+    }
+    let gdb = |pid: &str| {
+        let output = user.runs(
+            "gdb",
+            &["-nx", "-batch", "-p", pid, "-ex", "info registers"],
+        );
+        [output.stdout, output.stderr].map(|it| String::from_utf8_lossy(&it).into_owned())
+    };
+    let [registers, _] = gdb(&other);
+    assert!(registers.contains("0x"), "gdb works: {registers}");
+    let [registers, complaint] = gdb(&daemon);
+    assert!(complaint.contains("Operation not permitted"), "{complaint}");
+    assert!(!registers.contains("0x"), "{registers}");
+    user.is_served();
+}
+
+#[test]
+fn a_daemon_that_is_aborted_leaves_no_core_behind() {
+    let Some(mut user) = Somebody::start(&["prlimit", "--core=unlimited:unlimited"]) else {
+        return;
+    };
+    user.is_served();
+    let mut other = user.another_program();
+    let aborted = user.runs("kill", &["-ABRT", &other.id().to_string()]);
+    assert!(aborted.status.success(), "{aborted:?}");
+    assert_eq!(other.wait(), None);
+    let control = user.cores();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", user.daemon().id())).unwrap();
+    let core = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"));
+    let fields: Vec<_> = core.unwrap().split_whitespace().collect();
+    assert_eq!(fields[4..6], ["0", "0"], "{core:?}");
+    let aborted = user.runs("kill", &["-ABRT", &user.daemon().id().to_string()]);
+    assert!(aborted.status.success(), "{aborted:?}");
+    assert_eq!(user.kit.daemon_ends(), None);
+    assert_eq!(user.cores(), control);
+    if control == 0 {
+        e2e::not_run("core dumps go elsewhere here: another program has left none either");
+    }
+}
+
+#[test]
+fn secrets_that_may_not_be_locked_are_served_and_both_log_and_doctor_name_the_fix() {
+    let Some(user) = Somebody::start(&["prlimit", "--memlock=0:0"]) else {
+        return;
+    };
+    user.is_served();
+    let said = user.pages();
+    assert!(said.starts_with("warning"), "{said}");
+    assert!(
+        said.contains("not locked") && said.contains("LimitMEMLOCK="),
+        "{said}"
+    );
+    assert_eq!(user.warnings(), 1);
+}
+
+#[test]
+fn a_limit_that_is_reached_later_is_said_then_and_forgotten_when_the_secrets_are() {
+    // What a process might lock by default before Linux 5.16.
+    let Some(user) = Somebody::start(&["prlimit", "--memlock=65536:65536"]) else {
+        return;
+    };
+    user.is_served();
+    assert!(user.pages().starts_with("ok"), "{}", user.pages());
+    assert_eq!(user.warnings(), 0);
+
+    let reload = |config: &str| {
+        user.kit.write_config(config);
+        chown(user.kit.path("config.toml"), Some(SOMEBODY), Some(SOMEBODY)).unwrap();
+        let reloaded = user.asks("stsctl", &["reload"]);
+        assert!(reloaded.status.success(), "{reloaded:?}");
+    };
+    let long = format!(
+        "access_key_id = \"LTAIEXAMPLELONG\"\naccess_key_secret = \"{}\"\n",
+        "x".repeat(12_000)
+    );
+    user.kit.write("long.key", &long, 0o600);
+    chown(user.kit.path("long.key"), Some(SOMEBODY), Some(SOMEBODY)).unwrap();
+    let mut config = UPLOAD.to_owned();
+    config += "[source.long]\ntype = \"access-key\"\naccess_key_file = \"long.key\"\n";
+    for number in 0..8 {
+        let profile = UPLOAD.replace("oss-upload]", &format!("long-{number}]"));
+        config += &profile.replace("uploader", "long");
+    }
+    reload(&config);
+    let said = user.pages();
+    assert!(said.starts_with("warning"), "{said}");
+    user.is_served();
+    assert_eq!(user.warnings(), 1);
+    reload(UPLOAD);
+    assert!(user.pages().starts_with("ok"), "{}", user.pages());
+}
+
+/// Every secret that the daemon has, wherever it went through, after each step.
+#[test]
+fn secrets_are_in_locked_pages_and_nowhere_else_in_the_daemons_memory() {
+    if !geteuid().is_root() {
+        e2e::not_run("only root can read the memory of another process");
+        return;
+    }
+    let kit = Kit::start();
+    let look = |arguments: &[&str]| {
+        let document = kit.document(arguments);
+        // The ends of the secrets as well: what was overwritten in part is a leftover, too.
+        let ends =
+            ["AccessKeySecret", "SecurityToken"].map(|it| end(document[it].as_str().unwrap()));
+        let texts = [&MARKERS[..], &ends, &[end(KEY_SECRET)]].concat();
+        let mut elsewhere = Vec::new();
+        // The buffer of an answer may not be wiped yet when the answer is there.
+        for _ in 0..50 {
+            let found = kit.daemon().search(&texts);
+            for text in &texts {
+                let protected = |it: &Found| it.text == *text && it.protected;
+                assert!(found.iter().any(protected), "{text}: {found:#?}");
+            }
+            elsewhere = found.into_iter().filter(|it| !it.protected).collect();
+            if elsewhere.is_empty() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        assert!(elsewhere.is_empty(), "{elsewhere:#?}");
+    };
+    look(&["oss-upload"]);
+    // More life than a session has: the answer is not the one that is ready.
+    look(&["--min-life", "11h", "oss-upload"]);
+    for arguments in [&["refresh", "oss-upload"][..], &["reload"], &["status"]] {
+        assert!(kit.ctl(arguments).status.success(), "{arguments:?}");
+        look(&["oss-upload"]);
+    }
+    kit.sts_fails(&serde_json::json!({"kind": "error", "code": "NoPermission"}));
+    assert_eq!(kit.ctl(&["refresh", "oss-upload"]).status.code(), Some(7));
+    look(&["oss-upload"]);
+    // What comes over to the program that takes the place.
+    kit.daemon().signal(Signal::SIGUSR2);
+    kit.wait_until("the new program", || {
+        let log = fs::read_to_string(kit.path("daemon.log")).unwrap();
+        log.contains("restored=1")
+    });
+    look(&["oss-upload"]);
+}
+
+/// Returns the last characters of a secret, enough to know it by.
+fn end(secret: &str) -> &str {
+    &secret[secret.len() - 12..]
+}
