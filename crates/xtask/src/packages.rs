@@ -19,10 +19,7 @@ pub(crate) fn need(packages: &[&str]) {
     }
     let names = missing.join(" ");
     if !quiet(Command::new("sh").args(["-c", "test $(id -u) = 0 && command -v apt-get"])) {
-        say(&format!(
-            "cannot be installed from here: {}",
-            names.join(" ")
-        ));
+        say(&format!("cannot be installed from here: {names}"));
         return;
     }
     say(&format!("installing {names}"));
