@@ -8,10 +8,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod apart;
 mod boot_clock;
 mod memory;
 mod process;
 mod trace;
+mod wall_clock;
 
 use std::{
     env, fs,
@@ -25,12 +27,14 @@ use std::{
     time::Duration,
 };
 
+pub use apart::{in_own_mounts, in_own_network, mount_small};
 pub use boot_clock::BootClock;
 pub use memory::{Found, Mapping};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 pub use process::Process;
 use serde_json::{Value, json};
 use stsd_client::Client;
+pub use wall_clock::WallClock;
 
 /// What only secrets hold: the long-lived key's, a session's, its token.
 pub const MARKERS: [&str; 3] = ["ExampleSecretOf", "EmulatedSecret", "EmulatedToken"];
@@ -431,6 +435,13 @@ pub fn many_files() -> u64 {
 pub fn not_run(reason: &str) {
     let story = thread::current().name().unwrap_or("a story").to_owned();
     let _ = writeln!(io::stderr(), "NOT RUN: {story}: {reason}");
+}
+
+/// Says what a story has measured; it is written past the test harness, too. Nothing is
+/// judged by it.
+pub fn measured(figure: &str) {
+    let story = thread::current().name().unwrap_or("a story").to_owned();
+    let _ = writeln!(io::stderr(), "MEASURED: {story}: {figure}");
 }
 
 /// A story keeps a secret in a file of its own by naming it so.

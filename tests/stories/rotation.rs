@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
     clippy::disallowed_methods,
     reason = "a client outside looks at the real clock"
 )]
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap()

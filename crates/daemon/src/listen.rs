@@ -117,6 +117,9 @@ impl ListenError {
             Self::Directory { .. } => {
                 "make it yours with mode 0700, or set STSD_SOCKET to a path in such a directory"
             }
+            Self::Io { source, .. } if source.kind() == ErrorKind::StorageFull => {
+                "its file system is full: make room there, for bytes and for one more file"
+            }
             Self::Io { .. } => "check the path and its permissions",
         }
     }

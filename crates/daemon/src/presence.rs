@@ -29,6 +29,8 @@ pub struct Presence {
     pub place: Option<Place>,
     /// Where a socket goes that had to be made again.
     pub listeners: mpsc::Sender<UnixListener>,
+    /// Why it could not be made again, so that it is said once.
+    said: Option<String>,
 }
 
 impl Presence {
@@ -46,6 +48,7 @@ impl Presence {
             sockets,
             place: handed.place,
             listeners,
+            said: None,
         })
     }
 
@@ -86,6 +89,7 @@ impl Presence {
                     Err(problem) => warn!("the new socket cannot be copied: {problem}"),
                 }
                 self.place = Some(place);
+                self.said = None;
                 let _ = self.listeners.send(listener).await;
             }
             Err(ListenError::Live(path)) => {
@@ -96,10 +100,13 @@ impl Presence {
                 // Said once; the place is theirs.
                 self.place = None;
             }
-            Err(problem) => warn!(
-                "the socket was taken away: {problem} (hint: {})",
-                problem.hint()
-            ),
+            Err(problem) => {
+                let complaint = format!("{problem} (hint: {})", problem.hint());
+                if self.said.as_ref() != Some(&complaint) {
+                    warn!("the socket was taken away: {complaint}");
+                    self.said = Some(complaint);
+                }
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod clients;
 mod fuzz;
+mod packages;
 mod steps;
 mod supply;
 mod systemd;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    clients, fuzz, supply,
+    clients, fuzz, packages, supply,
     systemd::{self, Depth, Told},
 };
 
@@ -104,6 +104,8 @@ pub(crate) fn test() -> Outcome {
     cargo(&["build", "--workspace", "--bins", "--locked"])?;
     step("official SDKs");
     clients::install(&root(), &target())?;
+    step("packages that stories need");
+    packages::need(&["iproute2", "nftables", "strace"]);
     step("tests");
     cargo(&["test", "--workspace", "--locked", "--no-fail-fast"])?;
     step("fuzz targets");

@@ -139,7 +139,7 @@ impl AuditFile {
         let count = self.file.write(bytes)?;
         self.torn = count < bytes.len() && (count > 0 || self.torn);
         if count < bytes.len() {
-            return Err(io::ErrorKind::WriteZero.into());
+            return Err(io::Error::other("there was room for a part of a line only"));
         }
         Ok(())
     }

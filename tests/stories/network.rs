@@ -1,0 +1,183 @@
+//! The network between the daemon and STS fails, really: packets are dropped or refused on
+//! their way. In a network namespace, by nftables.
+
+use std::{
+    fs,
+    io::Write as _,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use e2e::{Kit, UPLOAD};
+use stsd_client::ProfileStatus;
+
+/// What happens to packets for STS, in the words of nft(8); what a caller is told of it, and
+/// the patience it takes to learn that: connecting is given up after five seconds.
+type Failing = (&'static str, &'static str, &'static str);
+const DROPPED: Failing = ("drop", "timed out", "7s");
+const RESET: Failing = ("reject with tcp reset", "not reachable", "1s");
+const HALF_LOST: Failing = ("numgen random mod 10 < 5 drop", "", "5s");
+
+/// Gives rules to nftables; what it has against them, if it does.
+fn nft(rules: &str) -> Result<(), String> {
+    let mut nft = Command::new("nft");
+    let nft = nft.args(["-f", "-"]).stdin(Stdio::piped());
+    let child = nft.stderr(Stdio::piped()).spawn();
+    let mut child =
+        child.map_err(|error| format!("nft does not start ({error}); its package is nftables"))?;
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(rules.as_bytes())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    if output.status.success() {
+        return Ok(());
+    }
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    Err(complaint.lines().next().unwrap_or_default().to_owned())
+}
+
+fn break_it(kit: &Kit, verdict: &str) -> Result<(), String> {
+    let (_, port) = kit.sts().rsplit_once(':').unwrap();
+    nft(&format!(
+        "table inet story {{
+           chain input {{
+             type filter hook input priority 0
+             tcp dport {port} {verdict}
+           }}
+         }}"
+    ))
+}
+
+fn mend_it() {
+    nft("delete table inet story").unwrap();
+}
+
+fn profile(kit: &Kit, name: &str) -> ProfileStatus {
+    let mut profiles = kit.client().status().unwrap().profiles;
+    profiles.retain(|it| it.name == name);
+    profiles.remove(0)
+}
+
+/// How many descriptors the daemon has open, when whoever was there has left.
+fn descriptors(kit: &Kit) -> usize {
+    let open = format!("/proc/{}/fd", kit.daemon().id());
+    let looks = (0..20).map(|_| {
+        thread::sleep(Duration::from_millis(10));
+        fs::read_dir(&open).unwrap().count()
+    });
+    looks.min().unwrap()
+}
+
+/// What is the same however the network fails: who has a session is served from memory, who
+/// has none is told why, and with the network back both are renewed, with nothing left open.
+fn check((verdict, told, patience): Failing) {
+    e2e::in_own_network(|| {
+        let cold = UPLOAD.replace("oss-upload]", "cold]");
+        let kit = Kit::with(&[], &format!("{UPLOAD}{cold}"));
+        let before = kit.document(&["oss-upload"]);
+        let open = descriptors(&kit);
+        if let Err(reason) = break_it(&kit, verdict) {
+            e2e::not_run(&reason);
+            return;
+        }
+        // A renewal is wanted all the time, and three times it is insisted on.
+        for _ in 0..3 {
+            if let Err(error) = kit
+                .client()
+                .refresh("oss-upload", Duration::from_millis(300))
+            {
+                assert_eq!(error.exit_code(), 6, "{error}");
+            }
+            for _ in 0..5 {
+                let now = kit.document(&["--patience", "1s", "oss-upload"]);
+                assert!(now == before || verdict == HALF_LOST.0, "{now}");
+            }
+        }
+        let output = kit.shim(&["--patience", patience, "cold"]);
+        if verdict != HALF_LOST.0 || !output.status.success() {
+            let complaint = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(6), "{complaint}");
+            assert!(output.stdout.is_empty());
+            assert!(complaint.contains(told), "{complaint}");
+        }
+        mend_it();
+        let calls = |name| profile(&kit, name).sts_calls;
+        let attempts = calls("oss-upload") + calls("cold");
+        let mut looks = 0;
+        kit.wait_within(Duration::from_secs(60), "both are well again", || {
+            looks += 1;
+            ["oss-upload", "cold"]
+                .map(|name| profile(&kit, name))
+                .iter()
+                .all(|it| it.last_failure.is_none() && it.access_key_id.is_some())
+        });
+        let attempts = calls("oss-upload") + calls("cold") - attempts;
+        e2e::measured(&format!(
+            "both profiles were well {} ms after the network was, by {attempts} new calls",
+            looks * 20
+        ));
+        let _ = kit.document(&["cold"]);
+        // Each look takes a while of its own.
+        kit.wait_within(Duration::from_secs(1), "nothing is left open", || {
+            descriptors(&kit) <= open
+        });
+    });
+}
+
+#[test]
+fn packets_that_are_dropped_harm_nobody_who_has_a_session() {
+    check(DROPPED);
+}
+
+#[test]
+fn connections_that_are_reset_harm_nobody_who_has_a_session() {
+    check(RESET);
+}
+
+#[test]
+fn half_of_the_packets_are_enough() {
+    check(HALF_LOST);
+}
+
+/// A session's whole life passes while nothing gets through: it is served to its end, never
+/// beyond, and the first caller after the outage is served again.
+#[test]
+fn an_outage_that_is_longer_than_a_session_ends_with_the_network() {
+    e2e::in_own_network(|| {
+        let kit = Kit::with(&["--session-life", "6s"], UPLOAD);
+        let before = kit.document(&["oss-upload"]);
+        if let Err(reason) = break_it(&kit, DROPPED.0) {
+            e2e::not_run(&reason);
+            return;
+        }
+        let mut served = 0;
+        kit.wait_until("the session's end", || {
+            let output = kit.shim(&["--patience", "200ms", "oss-upload"]);
+            let code = output.status.code();
+            if code == Some(0) {
+                let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+                assert_eq!(document, before);
+                served += 1;
+            }
+            code == Some(6)
+        });
+        assert!(served > 10, "it was served to its end, not {served} times");
+        for _ in 0..5 {
+            let output = kit.shim(&["--patience", "200ms", "oss-upload"]);
+            assert_eq!(output.status.code(), Some(6));
+            assert!(output.stdout.is_empty());
+        }
+        // Somebody comes while it is still broken, and waits.
+        let mut waiting = kit.shim_command(&["--patience", "60s", "oss-upload"]);
+        let mut waiting = waiting.stdout(Stdio::piped()).spawn().unwrap();
+        thread::sleep(Duration::from_millis(200));
+        assert!(waiting.try_wait().unwrap().is_none(), "it waits");
+        mend_it();
+        let output = waiting.wait_with_output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    });
+}

@@ -1,0 +1,97 @@
+//! Somebody sets the wall clock of a machine whose daemon runs: an administrator, NTP, a
+//! battery that is empty. Suspends, where the other clock moves, are in `suspend.rs`.
+
+use std::{collections::BTreeSet, thread, time::Duration};
+
+use e2e::{Kit, UPLOAD, WallClock};
+use stsd_client::ProfileStatus;
+
+const HOUR: i64 = 3600;
+const YEAR: i64 = 365 * 24 * HOUR;
+const STEPS: [i64; 4] = [3 * HOUR, -3 * HOUR, 10 * YEAR, -10 * YEAR];
+
+/// The daemon looks at its clocks after 20 seconds at the latest.
+const TWO_NAPS: Duration = Duration::from_secs(40);
+
+fn start(emulator: &[&str], profiles: &str) -> (Kit, WallClock) {
+    let mut kit = Kit::without_daemon(emulator);
+    kit.write_config(profiles);
+    let clock = WallClock::new(&kit.path(""));
+    let mut command = kit.daemon_command();
+    clock.give(&mut command);
+    kit.adopt_daemon(command);
+    (kit, clock)
+}
+
+fn profile(kit: &Kit) -> ProfileStatus {
+    kit.client().status().unwrap().profiles[0].clone()
+}
+
+/// The session is as good as before, so it is served at once; nobody can know that, so it is
+/// renewed, once.
+#[test]
+fn a_step_of_the_clock_costs_a_session_that_lives_one_renewal_and_no_outage() {
+    let worlds = STEPS.map(|step| (step, start(&[], UPLOAD)));
+    let mut before = Vec::new();
+    for (step, (kit, clock)) in &worlds {
+        before.push(kit.document(&["oss-upload"]));
+        clock.set(*step);
+    }
+    for ((step, (kit, _)), before) in worlds.iter().zip(&before) {
+        for _ in 0..20 {
+            let now = kit.document(&["--patience", "1s", "oss-upload"]);
+            assert!(now == *before || profile(kit).renewals == 2, "{step}");
+        }
+        kit.wait_within(TWO_NAPS, "a renewal", || {
+            let _ = kit.document(&["--patience", "1s", "oss-upload"]);
+            profile(kit).renewals == 2
+        });
+        let after = profile(kit);
+        // Neither the new time nor the old one was asked about: the service's is known.
+        assert_eq!(after.sts_calls, 2, "{step}: {after:?}");
+        let remaining = after.remaining_seconds.unwrap();
+        assert!((3500..=3600).contains(&remaining), "{step}: {remaining}");
+        assert_ne!(kit.document(&["oss-upload"]), *before, "{step}");
+    }
+}
+
+/// With no session, and no answer of the service yet to know the time by, the first call is
+/// signed wrongly and corrected; after a step between sessions not even that.
+#[test]
+fn a_clock_that_is_set_while_no_session_lives_costs_one_correction_at_most() {
+    for step in STEPS {
+        let other = UPLOAD.replace("oss-upload]", "z-other]");
+        let (kit, clock) = start(&[], &format!("{UPLOAD}{other}"));
+        clock.set(step);
+        let _ = kit.document(&["--patience", "5s", "oss-upload"]);
+        assert_eq!(profile(&kit).sts_calls, 2, "{step}: one refusal, one call");
+        let remaining = profile(&kit).remaining_seconds.unwrap();
+        assert!((3500..=3600).contains(&remaining), "{step}: {remaining}");
+        clock.set(-step);
+        let _ = kit.document(&["--patience", "5s", "z-other"]);
+        assert_eq!(
+            kit.client().status().unwrap().profiles[1].sts_calls,
+            1,
+            "{step}"
+        );
+    }
+}
+
+/// A clock that is set again and again, as by a bad NTP server: sessions rotate as ever, no
+/// caller waits, and what is handed out is never older than it may be.
+#[test]
+fn a_clock_that_never_stands_still_neither_stops_rotation_nor_multiplies_calls() {
+    let (kit, clock) = start(&["--session-life", "6s"], UPLOAD);
+    let mut sessions = BTreeSet::new();
+    for step in STEPS.iter().cycle().take(40) {
+        clock.set(*step);
+        let document = kit.document(&["--patience", "3s", "oss-upload"]);
+        sessions.insert(document["AccessKeyId"].as_str().unwrap().to_owned());
+        thread::sleep(Duration::from_millis(200));
+    }
+    assert!(sessions.len() >= 3, "{sessions:?}");
+    // One correction in the beginning; a renewal for each rotation, and for each nap's look
+    // at the clocks.
+    let calls = profile(&kit).sts_calls;
+    assert!(calls <= 12, "{calls} calls");
+}
