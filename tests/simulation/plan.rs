@@ -98,6 +98,7 @@ impl Wanted {
             (profile.name.clone(), Arc::new(profile))
         };
         Config {
+            http: None,
             path: PathBuf::from("simulated.toml"),
             endpoint: Endpoint::custom("http://127.0.0.1:1").unwrap(),
             sts_calls_per_second: calls_per_second,

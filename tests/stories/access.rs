@@ -98,7 +98,8 @@ impl Machine {
         self.programs.path().join(name)
     }
 
-    fn run(&self, person: Person, name: &str, arguments: &[&str]) -> Output {
+    /// Runs a program as a user, to its end.
+    pub(crate) fn output(&self, person: Person, name: &str, arguments: &[&str]) -> Output {
         let mut command = person.command(self.program(name));
         let output = command
             .arg("--socket")
@@ -113,7 +114,7 @@ impl Machine {
     /// The shim of a user ends with a code; returns what it complained of.
     #[track_caller]
     pub(crate) fn check(&self, person: Person, profile: &str, code: i32) -> String {
-        let output = self.run(person, "sts-shim", &[profile]);
+        let output = self.output(person, "sts-shim", &[profile]);
         let complaint = String::from_utf8(output.stderr).unwrap();
         let who = (person.uid, person.gid, person.group);
         let ended = output.status.code();
@@ -124,7 +125,7 @@ impl Machine {
 
     /// The profiles that a user sees.
     fn seen(&self, person: Person) -> Vec<String> {
-        let output = self.run(person, "stsctl", &["status", "--json"]);
+        let output = self.output(person, "stsctl", &["status", "--json"]);
         let status: Value = serde_json::from_slice(&output.stdout).unwrap();
         let profiles = status["profiles"].as_array().unwrap();
         let name = |it: &Value| it["name"].as_str().unwrap().to_owned();
@@ -133,7 +134,7 @@ impl Machine {
 
     #[track_caller]
     fn steers(&self, person: Person, arguments: &[&str], code: i32) {
-        let output = self.run(person, "stsctl", arguments);
+        let output = self.output(person, "stsctl", arguments);
         let complaint = String::from_utf8_lossy(&output.stderr);
         assert_eq!(
             output.status.code(),

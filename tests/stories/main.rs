@@ -9,6 +9,7 @@ mod engine;
 mod faults;
 mod hand_out;
 mod hostile;
+mod http;
 mod impostor;
 mod lease;
 mod memory;

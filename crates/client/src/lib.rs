@@ -30,7 +30,7 @@ pub use error::Error;
 pub use lease::Lease;
 pub use stsd_wire::{
     Credentials, Failure, FailureCount, FailureKind, LastFailure, ProfileStatus, Protection,
-    SecretText, Status,
+    SecretText, Status, Url,
 };
 
 use connection::{Connection, now};
@@ -176,6 +176,26 @@ impl Client {
     /// the one in force stays in force.
     pub fn reload(&self) -> Result<(), Error> {
         done(self.ask(&Request::Reload, PROMPT)?)
+    }
+
+    /// Asks for the URL by which the credentials of `profile` are had over HTTP.
+    ///
+    /// # Errors
+    /// [`Error`]; [`Error::Refused`] when the daemon answers nobody by HTTP.
+    pub fn url(&self, profile: &str) -> Result<Url, Error> {
+        let profile = profile.to_owned();
+        match self.ask(&Request::Url { profile }, PROMPT)? {
+            Reply::Url(url) => Ok(url),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Has all URLs changed: those that were given out before open nothing any more.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn rotate_urls(&self) -> Result<(), Error> {
+        done(self.ask(&Request::RotateUrls, PROMPT)?)
     }
 
     fn ask(&self, request: &Request, patience: Duration) -> Result<Reply, Error> {

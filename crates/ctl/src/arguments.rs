@@ -53,6 +53,15 @@ pub(crate) enum Command {
         #[arg(long, value_name = "TIME", default_value = "15s", value_parser = time)]
         patience: Duration,
     },
+    /// Print the URL by which a profile's credentials are had, secret included
+    Url {
+        /// The profile
+        #[arg(required_unless_present = "rotate")]
+        profile: Option<String>,
+        /// Change the secret in all URLs instead: those printed before open nothing any more
+        #[arg(long, conflicts_with = "profile")]
+        rotate: bool,
+    },
     /// Open a second socket that answers one profile, narrowed by a policy, for as long as
     /// this command runs: for a container, another host or an agent
     Lease {

@@ -59,6 +59,13 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             client.refresh(&profile, patience)?;
             say(&format!("{profile}: renewed"))
         }
+        Command::Url { profile, .. } => match profile {
+            Some(profile) => say(client.url(&profile)?.url.expose()),
+            None => {
+                client.rotate_urls()?;
+                say("all URLs have changed; programs have to be given them anew")
+            }
+        },
         Command::Lease {
             profile,
             policy,

@@ -27,6 +27,11 @@ pub(crate) fn text(status: &Status) -> String {
         &[],
         status.held_back_calls,
     );
+    let refusals = "stsd_http_refusals_total";
+    text.family(refusals, "counter", "Requests by HTTP that were refused.");
+    for refusal in &status.http_refusals {
+        text.sample(refusals, &[("reason", &refusal.kind)], refusal.count);
+    }
     for (name, kind, help, value) in FAMILIES {
         text.family(name, kind, help);
         for profile in &status.profiles {

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use stsd_client::{ProfileStatus, Status};
+use stsd_client::{FailureCount, ProfileStatus, Status};
 
 use crate::say;
 
@@ -119,7 +119,7 @@ fn document(status: &Status) -> Value {
                 "hand_outs": profile.hand_outs,
                 "calls_saved": profile.calls_saved,
                 "sts_calls": profile.sts_calls,
-                "sts_failures": failures(profile),
+                "sts_failures": counts(&profile.sts_failures),
                 "renewals": profile.renewals,
                 "renewal_millis_total": profile.renewal_millis_total,
                 "renewal_millis_last": profile.renewal_millis_last,
@@ -132,6 +132,8 @@ fn document(status: &Status) -> Value {
         "uptime_seconds": status.uptime_seconds,
         "config_path": status.config_path,
         "held_back_calls": status.held_back_calls,
+        "http_address": status.http_address,
+        "http_refusals": counts(&status.http_refusals),
         "protections": status.protections.iter().map(|it| json!({
             "name": it.name,
             "holds": it.holds,
@@ -141,9 +143,9 @@ fn document(status: &Status) -> Value {
     })
 }
 
-fn failures(profile: &ProfileStatus) -> Value {
-    let counts = profile.sts_failures.iter();
+fn counts(counts: &[FailureCount]) -> Value {
     counts
+        .iter()
         .map(|it| (it.kind.clone(), json!(it.count)))
         .collect::<serde_json::Map<_, _>>()
         .into()

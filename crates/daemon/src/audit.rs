@@ -49,6 +49,8 @@ pub enum Asked {
     Reload,
     /// A second socket for a profile, narrowed.
     Lease,
+    /// Credentials, once, by a URL; or a URL.
+    Url,
 }
 
 /// Says who got what.
@@ -109,6 +111,7 @@ impl Asked {
             Self::Refresh => "refresh",
             Self::Reload => "reload",
             Self::Lease => "lease",
+            Self::Url => "url",
         }
     }
 }

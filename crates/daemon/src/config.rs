@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     fmt, io,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -41,6 +42,8 @@ pub struct Config {
     pub endpoint: Endpoint,
     /// How many calls a second STS may get from this machine.
     pub sts_calls_per_second: u32,
+    /// Where credentials are given by HTTP.
+    pub http: Option<SocketAddr>,
     /// Where the audit is written, besides the log.
     pub audit_file: Option<Named>,
     /// What callers may ask for.
@@ -156,6 +159,7 @@ struct Raw {
     sts_calls_per_second: Option<Spanned<u32>>,
     #[serde(default)]
     audit: RawAudit,
+    http: Option<RawHttp>,
     #[serde(default)]
     source: BTreeMap<Spanned<String>, RawSource>,
     #[serde(default)]
@@ -166,6 +170,12 @@ struct Raw {
 #[serde(deny_unknown_fields)]
 struct RawAudit {
     file: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawHttp {
+    listen: Spanned<String>,
 }
 
 #[derive(Deserialize)]
@@ -253,6 +263,7 @@ impl<'a> Reader<'a> {
     fn config(mut self, raw: Raw, parts: &NameParts) -> Result<Config, Mistakes> {
         let endpoint = self.endpoint(&raw);
         let calls_per_second = self.calls_per_second(raw.sts_calls_per_second.as_ref());
+        let http = raw.http.as_ref().and_then(|it| self.http(&it.listen));
         let audit_file = raw.audit.file.as_ref().map(|file| Named {
             path: self.beside(file.get_ref()),
             line: self.line(file.span().start),
@@ -277,6 +288,7 @@ impl<'a> Reader<'a> {
                 path: self.path.to_owned(),
                 endpoint,
                 sts_calls_per_second: calls_per_second,
+                http,
                 audit_file,
                 profiles,
             }),
@@ -311,6 +323,20 @@ impl<'a> Reader<'a> {
             self.mistake(span.start, key, &error.to_string(), hint);
         })
         .ok()
+    }
+
+    fn http(&mut self, listen: &Spanned<String>) -> Option<SocketAddr> {
+        match listen.get_ref().parse() {
+            Ok(SocketAddr::V4(address)) if *address.ip() == Ipv4Addr::LOCALHOST => {
+                Some(address.into())
+            }
+            _ => {
+                let problem = "it is answered on 127.0.0.1 alone, with a port; 0 picks one";
+                let hint = "listen = \"127.0.0.1:7787\"";
+                self.mistake(listen.span().start, "http.listen", problem, hint);
+                None
+            }
+        }
     }
 
     fn calls_per_second(&mut self, value: Option<&Spanned<u32>>) -> u32 {

@@ -10,7 +10,7 @@ use std::{
     fs::File,
     io::{self, Read as _, Seek as _, Write as _},
     os::fd::{AsFd, OwnedFd},
-    sync::{Arc, OnceLock, atomic::AtomicBool},
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -30,12 +30,12 @@ use crate::{
     clock::{BootTime, Clock},
     config::Profile,
     schedule::Lifetime,
-    snapshot::Session,
+    snapshot::{Answers, Session},
     store::Store,
 };
 
 /// The first bytes; they change when the meaning of the rest does.
-const MAGIC: &[u8; 8] = b"stsd-1\r\n";
+const MAGIC: &[u8; 8] = b"stsd-2\r\n";
 
 /// Bytes of the digest that follows.
 const DIGEST: usize = 32;
@@ -69,9 +69,13 @@ pub enum NotOurs {
     Damaged,
 }
 
-/// Sessions that another process of ours has left.
+/// What another process of ours has left.
 #[derive(Debug, Default)]
-pub struct Restored(BTreeMap<String, Kept>);
+pub struct Restored {
+    sessions: BTreeMap<String, Kept>,
+    /// What opens the URLs.
+    pub url_secret: Option<SecretText>,
+}
 
 #[derive(Serialize, Deserialize)]
 struct Contents {
@@ -80,6 +84,7 @@ struct Contents {
     /// Boot-time clocks of different boots have nothing to do with each other.
     boot: String,
     sessions: Vec<Kept>,
+    url_secret: SecretText,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -99,7 +104,7 @@ struct Kept {
     handed_out: bool,
 }
 
-/// Writes the sessions of a store, those that live, into a sealed memfd.
+/// Writes the sessions of a store, those that live, and the URLs' secret into a sealed memfd.
 ///
 /// # Errors
 /// When the system has no memory for it.
@@ -108,6 +113,7 @@ pub fn seal(
     endpoint: &Endpoint,
     clock: &dyn Clock,
     generation: u64,
+    url_secret: SecretText,
 ) -> io::Result<OwnedFd> {
     let now = clock.boot();
     let sessions: Vec<_> = store
@@ -124,6 +130,7 @@ pub fn seal(
         generation,
         boot: clock.boot_id(),
         sessions,
+        url_secret,
     };
     // Large enough from the start: a buffer that grows leaves copies of secrets behind.
     let size = (contents.sessions.len() + 1) * USUAL_SESSION;
@@ -154,9 +161,19 @@ pub fn restore(left: Vec<File>, clock: &dyn Clock) -> Restored {
             Err(problem) => warn!("what was left by another process of ours {problem}"),
         }
     }
-    let sessions = newest.map(|it| it.sessions).unwrap_or_default();
+    let Some(Contents {
+        sessions,
+        url_secret,
+        ..
+    }) = newest
+    else {
+        return Restored::default();
+    };
     let sessions = sessions.into_iter().map(|it| (it.profile.clone(), it));
-    Restored(sessions.collect())
+    Restored {
+        sessions: sessions.collect(),
+        url_secret: Some(url_secret),
+    }
 }
 
 fn open(mut file: File) -> Result<Contents, NotOurs> {
@@ -227,7 +244,7 @@ impl Restored {
         profile: &Profile,
         now: BootTime,
     ) -> Option<(Session, BootTime)> {
-        let kept = self.0.remove(profile.name.as_str())?;
+        let kept = self.sessions.remove(profile.name.as_str())?;
         let lifetime = Lifetime {
             began: BootTime::from_millis(kept.began_millis),
             ends: BootTime::from_millis(kept.ends_millis),
@@ -244,13 +261,13 @@ impl Restored {
     /// Returns how many sessions there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.sessions.len()
     }
 
     /// Tells whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.sessions.is_empty()
     }
 }
 
@@ -266,7 +283,7 @@ impl Kept {
             request_id: self.request_id,
             handed_out: AtomicBool::new(self.handed_out),
             last: false,
-            prepared: OnceLock::new(),
+            answers: Answers::default(),
         })
     }
 }

@@ -6,16 +6,19 @@
 //! peers from memory. [`run`] is the whole program but for what reads arguments, the
 //! environment and signals.
 
+mod accept;
 pub mod access;
 pub mod audit;
 pub mod budget;
 pub mod clock;
 pub mod config;
+pub mod crowd;
 pub mod exchange;
 mod file;
 pub mod handover;
 pub mod harden;
 mod hint;
+pub mod http;
 pub mod listen;
 pub mod manager;
 pub mod metrics;
@@ -26,6 +29,7 @@ pub mod profile;
 pub mod refresh;
 pub mod schedule;
 pub mod server;
+pub mod service;
 pub mod service_time;
 pub mod snapshot;
 pub mod source;
@@ -71,7 +75,7 @@ pub mod fuzzing {
     }
 }
 
-use std::{io, os::fd::OwnedFd, sync::Arc, time::Duration};
+use std::{io, net::TcpListener, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use stsd_sts::StsError;
 use tokio::{
@@ -88,10 +92,13 @@ use audit::{Audit, AuditFile};
 use budget::Budget;
 use clock::Clock;
 use config::{Config, Mistake, Mistakes};
+use crowd::{Crowd, Share};
 use exchange::Exchange;
 use handover::Restored;
 use harden::Protection;
-use server::{Crowd, Order, Service, Share};
+use http::{Http, UrlSecret};
+use listen::Speaks;
+use service::{Order, Service};
 use store::Store;
 use supervise::{Connect, Setting, Supervisor};
 
@@ -121,8 +128,14 @@ pub struct World<X> {
     pub protections: Vec<Protection>,
     /// Sessions that another process of ours has left.
     pub restored: Restored,
+    /// What opens the URLs.
+    pub url_secret: UrlSecret,
+    /// A loopback socket that another process of ours has left.
+    pub tcp: Option<TcpListener>,
     /// Where sessions wait for a process that comes after us, if anywhere.
     pub keep: Option<Keep>,
+    /// The same for the loopback socket.
+    pub keep_http: fn(Option<&TcpListener>) -> io::Result<()>,
     /// Tries whether a new program could take our place; may block.
     pub check_successor: Arc<dyn Fn() -> io::Result<()> + Send + Sync>,
 }
@@ -143,8 +156,13 @@ pub struct Wishes {
 pub enum Ending {
     /// It was told to stop.
     Stopped,
-    /// A new program is to take its place, with these sessions.
-    Replaced(Option<OwnedFd>),
+    /// A new program is to take its place, with these.
+    Replaced {
+        /// The sessions.
+        sessions: Option<OwnedFd>,
+        /// The loopback socket.
+        tcp: Option<TcpListener>,
+    },
 }
 
 /// Why the daemon cannot run.
@@ -164,7 +182,7 @@ pub enum RunError {
 /// [`RunError`], before anybody is served.
 pub async fn run<X: Exchange>(
     config: Config,
-    listeners: mpsc::Receiver<UnixListener>,
+    listeners: mpsc::Receiver<(Speaks, UnixListener)>,
     mut world: World<X>,
 ) -> Result<Ending, RunError> {
     let access = world.access;
@@ -186,6 +204,7 @@ pub async fn run<X: Exchange>(
         audit: Arc::clone(&audit),
         orders,
         crowd: Arc::new(Crowd::new(world.open_files, share)),
+        http: Arc::new(Http::new(world.url_secret, world.tcp)),
         lease: None,
         over: CancellationToken::new(),
         protections: world.protections,
@@ -200,6 +219,7 @@ pub async fn run<X: Exchange>(
         budget,
         restored: world.restored,
     });
+    let http = config.http;
     supervisor.apply(config)?;
 
     let Wishes {
@@ -209,7 +229,10 @@ pub async fn run<X: Exchange>(
     } = world.wishes;
     let mut replaced = false;
     let renewed = supervisor.renewed();
-    let serving = server::serve(listeners, service, stop.clone());
+    // A port that is taken is tried again; that alone must not keep the daemon down.
+    let _ = service.listen(http, &stop);
+    keep_http(&service, world.keep_http);
+    let serving = server::serve(listeners, Arc::clone(&service), stop.clone());
     let summing_up = audit.keep_summing_up();
     tokio::pin!(serving, summing_up);
     loop {
@@ -218,7 +241,7 @@ pub async fn run<X: Exchange>(
             () = &mut summing_up => continue,
             () = renewed.notified(), if world.keep.is_some() => {
                 sleep(COALESCE).await;
-                keep(&mut supervisor, &mut world.keep);
+                keep(&mut supervisor, &mut world.keep, &service);
                 continue;
             }
             () = replace.notified() => {
@@ -237,6 +260,15 @@ pub async fn run<X: Exchange>(
             () = reload.notified() => None,
             Some(order) = ordered.recv() => match order {
                 Order::Reload(answer) => Some(answer),
+                Order::Rotate(tell) => {
+                    match service.http.secret().rotate() {
+                        Ok(()) => info!("all URLs have changed"),
+                        Err(error) => error!("the URLs have not changed: {error}"),
+                    }
+                    renewed.notify_one();
+                    let _ = tell.send(());
+                    continue;
+                }
                 Order::Lease { profile, until, uid, tell } => {
                     // Who has left meanwhile ends it by that.
                     let _ = tell.send(supervisor.lease(profile, until, uid));
@@ -249,10 +281,15 @@ pub async fn run<X: Exchange>(
             // Opened anew each time: whoever has moved the old one away wants that.
             let audit_file = open_audit(&config)?;
             access.warn_of_closed(&config);
+            let http = config.http;
             supervisor
                 .apply(config)
                 .map_err(|error| Mistakes::whole_file(&path, "endpoint", &error.to_string()))?;
             audit.write_to(audit_file);
+            if let Err(error) = service.listen(http, &stop) {
+                warn!("nobody is answered by HTTP yet: {error}");
+            }
+            keep_http(&service, world.keep_http);
             Ok(())
         });
         match &outcome {
@@ -263,9 +300,12 @@ pub async fn run<X: Exchange>(
             let _ = answer.send(outcome);
         }
     }
-    keep(&mut supervisor, &mut world.keep);
+    keep(&mut supervisor, &mut world.keep, &service);
     let ending = if replaced {
-        Ending::Replaced(seal(&mut supervisor))
+        Ending::Replaced {
+            sessions: seal(&mut supervisor, &service),
+            tcp: service.http.copy(),
+        }
     } else {
         Ending::Stopped
     };
@@ -275,9 +315,9 @@ pub async fn run<X: Exchange>(
 }
 
 /// Gives all sessions into keeping; what was kept before stays when that fails.
-fn keep<X: Exchange>(supervisor: &mut Supervisor<X>, keep: &mut Option<Keep>) {
+fn keep<X: Exchange>(supervisor: &mut Supervisor<X>, keep: &mut Option<Keep>, service: &Service) {
     let Some(keep) = keep else { return };
-    let Some(sessions) = seal(supervisor) else {
+    let Some(sessions) = seal(supervisor, service) else {
         return;
     };
     if let Err(error) = keep(&sessions) {
@@ -285,8 +325,14 @@ fn keep<X: Exchange>(supervisor: &mut Supervisor<X>, keep: &mut Option<Keep>) {
     }
 }
 
-fn seal<X: Exchange>(supervisor: &mut Supervisor<X>) -> Option<OwnedFd> {
-    let sealed = supervisor.seal();
+fn keep_http(service: &Service, keep: fn(Option<&TcpListener>) -> io::Result<()>) {
+    if let Err(error) = keep(service.http.copy().as_ref()) {
+        warn!("callers by HTTP would be turned away during a restart: {error}");
+    }
+}
+
+fn seal<X: Exchange>(supervisor: &mut Supervisor<X>, service: &Service) -> Option<OwnedFd> {
+    let sealed = supervisor.seal(service.http.secret().text());
     sealed.unwrap_or_else(|error| {
         warn!("the sessions cannot be handed over: {error}");
         None

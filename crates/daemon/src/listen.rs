@@ -4,6 +4,7 @@ use std::{
     env,
     fs::{self, DirBuilder, File, Metadata},
     io::{self, ErrorKind},
+    net::TcpListener,
     os::{
         fd::{AsRawFd as _, RawFd},
         unix::{
@@ -26,7 +27,7 @@ use nix::{
     unistd::{close, geteuid},
 };
 use tokio::net::{UnixListener, UnixSocket};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{manager::Manager, options::Options};
 
@@ -53,12 +54,33 @@ pub struct Place {
     inode: u64,
 }
 
+/// What is spoken at a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speaks {
+    /// Frames, by `docs/protocol.md`.
+    Frames,
+    /// HTTP.
+    Http,
+}
+
+/// A socket that callers come by.
+#[derive(Debug)]
+pub struct Door {
+    /// What is spoken there.
+    pub speaks: Speaks,
+    /// The socket.
+    pub listener: UnixListener,
+    /// Where it stands, if it is ours to look after and to take away.
+    pub place: Option<Place>,
+}
+
 /// What we begin with.
+#[derive(Default)]
 pub struct Handed {
     /// Sockets to serve.
-    pub listeners: Vec<UnixListener>,
-    /// The one of them that is ours to look after and to take away.
-    pub place: Option<Place>,
+    pub doors: Vec<Door>,
+    /// A loopback socket that another process of ours has left.
+    pub tcp: Option<TcpListener>,
     /// Sessions that another process of ours has left.
     pub sessions: Vec<File>,
 }
@@ -68,11 +90,19 @@ impl Handed {
     /// is taken away, and taken away in the end.
     #[must_use]
     pub fn writable(&self) -> Vec<PathBuf> {
-        let place = self.place.as_ref();
-        let directory = place.and_then(|place| place.path().parent());
-        directory.into_iter().map(Path::to_owned).collect()
+        self.own_directory().into_iter().collect()
+    }
+
+    /// Returns the directory of our own socket, if we have made it.
+    #[must_use]
+    pub fn own_directory(&self) -> Option<PathBuf> {
+        let mut places = self.doors.iter().filter_map(|it| it.place.as_ref());
+        places.find_map(|place| place.path().parent().map(Path::to_owned))
     }
 }
+
+/// The name of the socket at which HTTP is spoken, beside the other one.
+const HTTP: &str = "http.sock";
 
 /// The name under which a program that takes our place inherits a socket of our own.
 pub const OWN: &str = "own";
@@ -132,16 +162,23 @@ impl ListenError {
 /// [`ListenError`], with its hint.
 pub fn open(options: &Options) -> anyhow::Result<Handed> {
     let mut handed = inherited(options.reach())?;
-    if !handed.listeners.is_empty() {
+    if !handed.doors.is_empty() {
         info!("listening on the socket that was handed over");
         return Ok(handed);
     }
     let path = options.socket()?;
-    let (listener, place) = bind(&path, options.reach())
+    let door = Door::make(Speaks::Frames, &path, options.reach())
         .map_err(|error| anyhow!("{error} (hint: {})", error.hint()))?;
     info!(socket = %path.display(), "listening");
-    handed.listeners.push(listener);
-    handed.place = Some(place);
+    handed.doors.push(door);
+    // Nobody who needs the other one goes without because of this one.
+    match Door::make(Speaks::Http, &path.with_file_name(HTTP), options.reach()) {
+        Ok(door) => handed.doors.push(door),
+        Err(error) => warn!(
+            "nobody is answered by HTTP there: {error} (hint: {})",
+            error.hint()
+        ),
+    }
     Ok(handed)
 }
 
@@ -151,11 +188,7 @@ fn inherited(reach: Reach) -> anyhow::Result<Handed> {
     let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
     let mut names = names.split(':');
     let mut descriptors = ListenFd::from_env();
-    let mut handed = Handed {
-        listeners: Vec::new(),
-        place: None,
-        sessions: Vec::new(),
-    };
+    let mut handed = Handed::default();
     for index in 0..descriptors.len() {
         let name = names.next().unwrap_or_default();
         if Manager::holds_sessions(name) {
@@ -163,14 +196,20 @@ fn inherited(reach: Reach) -> anyhow::Result<Handed> {
             handed.sessions.extend(number.and_then(memfd));
             continue;
         }
+        if name == Manager::HTTP {
+            handed.tcp = descriptors.take_tcp_listener(index)?;
+            continue;
+        }
         let Some(listener) = descriptors.take_unix_listener(index)? else {
             continue;
         };
-        if name == OWN {
-            handed.place = Place::of(&listener, reach);
-        }
+        let place = Place::of(&listener, reach).filter(|_| name == OWN);
         listener.set_nonblocking(true)?;
-        handed.listeners.push(UnixListener::from_std(listener)?);
+        handed.doors.push(Door {
+            speaks: Speaks::at(&listener),
+            listener: UnixListener::from_std(listener)?,
+            place,
+        });
     }
     Ok(handed)
 }
@@ -280,6 +319,29 @@ fn knock(path: &Path) -> nix::Result<()> {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
     connect(socket.as_raw_fd(), &UnixAddr::new(path)?)
+}
+
+impl Speaks {
+    /// Tells what is spoken at a socket that was handed over, by its file's name.
+    fn at(listener: &StdUnixListener) -> Self {
+        let address = listener.local_addr().ok();
+        let path = address.as_ref().and_then(|it| it.as_pathname());
+        match path.and_then(Path::file_name) {
+            Some(name) if name == HTTP => Self::Http,
+            _ => Self::Frames,
+        }
+    }
+}
+
+impl Door {
+    fn make(speaks: Speaks, path: &Path, reach: Reach) -> Result<Self, ListenError> {
+        let (listener, place) = bind(path, reach)?;
+        Ok(Self {
+            speaks,
+            listener,
+            place: Some(place),
+        })
+    }
 }
 
 impl Place {

@@ -9,8 +9,8 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use stsd::{
-    Ending, Keep, World, clock::SystemClock, config, handover, harden, listen, manager::Manager,
-    options, options::Action, presence::Presence, successor::Successor,
+    Ending, Keep, World, clock::SystemClock, config, handover, harden, http::UrlSecret, listen,
+    manager::Manager, options, options::Action, presence::Presence, successor::Successor,
 };
 use stsd_sts::Sts;
 use tokio::sync::mpsc;
@@ -79,9 +79,11 @@ async fn run(options: &options::Options) -> Result<()> {
     harden::report(&protections);
     let clock = Arc::new(SystemClock);
     let left = std::mem::take(&mut handed.sessions);
-    let restored = handover::restore(left, &*clock);
+    let mut restored = handover::restore(left, &*clock);
+    let token = handed.own_directory().map(|it| it.join("http.token"));
+    let url_secret = UrlSecret::take_over(restored.url_secret.take(), token)?;
     let (give, listeners) = mpsc::channel(4);
-    let mut presence = Presence::of(handed, give).await?;
+    let mut presence = Presence::of(handed.doors, give).await?;
     let status = format!("profiles: {}", config.profiles.len());
     info!(
         config = %config.path.display(),
@@ -101,6 +103,9 @@ async fn run(options: &options::Options) -> Result<()> {
         open_files: harden::open_files(),
         protections,
         restored,
+        url_secret,
+        tcp: handed.tcp,
+        keep_http: Manager::keep_http,
         keep: Manager::is_there().then(|| Box::new(Manager::default().keeper()) as Keep),
         check_successor: Arc::new(move || tried.check()),
     };
@@ -109,9 +114,10 @@ async fn run(options: &options::Options) -> Result<()> {
         ending = stsd::run(config, listeners, world) => ending?,
         never = presence.keep() => match never {},
     };
-    if let Ending::Replaced(sessions) = ending {
+    if let Ending::Replaced { sessions, tcp } = ending {
         info!("a new program takes this place");
-        let sockets = presence.into_sockets();
+        let mut sockets = presence.into_sockets();
+        sockets.extend(tcp.map(|tcp| (tcp.into(), Manager::HTTP)));
         return Err(successor.become_it(&sockets, sessions.as_ref()).into());
     }
     info!("stopped");

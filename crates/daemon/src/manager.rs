@@ -3,6 +3,7 @@
 
 use std::{
     env, io,
+    net::TcpListener,
     os::fd::{AsFd as _, OwnedFd},
     path::Path,
     time::Duration,
@@ -30,6 +31,9 @@ impl Manager {
 
     /// The name of sessions that were inherited and not kept.
     pub const INHERITED: &str = "sessions";
+
+    /// The name of the loopback socket.
+    pub const HTTP: &str = "http";
 
     /// Tells whether a descriptor of this name holds sessions.
     #[must_use]
@@ -64,6 +68,21 @@ impl Manager {
     /// Says that we are about to leave.
     pub fn stopping() {
         tell(&[NotifyState::Stopping]);
+    }
+
+    /// Gives the loopback socket into keeping, so that callers wait while we are away; or
+    /// takes back the one that was kept.
+    ///
+    /// # Errors
+    /// When the manager cannot be told.
+    pub fn keep_http(listener: Option<&TcpListener>) -> io::Result<()> {
+        notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(Self::HTTP)])?;
+        let Some(listener) = listener else {
+            return Ok(());
+        };
+        let poll = NotifyState::Custom("FDPOLL=0");
+        let state = [NotifyState::FdStore, NotifyState::FdName(Self::HTTP), poll];
+        notify_with_fds(&state, &[listener.as_fd()])
     }
 
     /// Returns what gives sessions into keeping.

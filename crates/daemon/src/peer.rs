@@ -17,6 +17,9 @@ pub use process::{Bond, Process};
 
 use crate::clock::BootTime;
 
+/// What the kernel says where there is no group.
+const NO_GROUP: u32 = u32::MAX;
+
 /// The process that connected, as the kernel knew it at that moment.
 #[derive(Debug)]
 pub struct Peer {
@@ -52,6 +55,20 @@ impl Peer {
             groups: OnceLock::new(),
             process: OnceLock::new(),
         })
+    }
+
+    /// Makes the peer of a connection of which only the user is known.
+    #[must_use]
+    pub fn of_user(uid: u32) -> Self {
+        Self {
+            uid,
+            gid: NO_GROUP,
+            pid: None,
+            lease: None,
+            accepted: BootTime::default(),
+            groups: OnceLock::from(Box::default()),
+            process: OnceLock::from(Process::default()),
+        }
     }
 
     /// Tells whether it belonged to a group when it connected.

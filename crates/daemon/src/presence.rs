@@ -13,7 +13,7 @@ use tokio::{net::UnixListener, sync::mpsc, time::sleep};
 use tracing::{error, info, warn};
 
 use crate::{
-    listen::{self, Handed, LENT, ListenError, OWN, Place},
+    listen::{self, Door, LENT, ListenError, OWN, Place, Speaks},
     manager::Manager,
     server,
 };
@@ -23,14 +23,18 @@ const PAUSE: Duration = Duration::from_secs(20);
 
 /// What is looked after.
 pub struct Presence {
-    /// What callers connect to: where, and a copy for a program that takes our place.
-    pub sockets: Vec<(PathBuf, OwnedFd)>,
-    /// The one of them that we made ourselves, if we did.
-    pub place: Option<Place>,
+    doors: Vec<Kept>,
     /// Where a socket goes that had to be made again.
-    pub listeners: mpsc::Sender<UnixListener>,
-    /// Why it could not be made again, so that it is said once.
-    said: Option<String>,
+    listeners: mpsc::Sender<(Speaks, UnixListener)>,
+}
+
+/// A socket that callers come by, and a copy for a program that takes our place.
+struct Kept {
+    speaks: Speaks,
+    path: PathBuf,
+    copy: OwnedFd,
+    /// Where it stands, if we have made it ourselves.
+    place: Option<Place>,
 }
 
 impl Presence {
@@ -38,17 +42,24 @@ impl Presence {
     ///
     /// # Errors
     /// When the system has no descriptor left.
-    pub async fn of(handed: Handed, listeners: mpsc::Sender<UnixListener>) -> io::Result<Self> {
-        let sockets = handed.listeners.iter().map(copy);
-        let sockets = sockets.collect::<io::Result<_>>()?;
-        for listener in handed.listeners {
-            let _ = listeners.send(listener).await;
+    pub async fn of(
+        doors: Vec<Door>,
+        listeners: mpsc::Sender<(Speaks, UnixListener)>,
+    ) -> io::Result<Self> {
+        let mut kept = Vec::new();
+        for door in doors {
+            let (path, copy) = copy(&door.listener)?;
+            kept.push(Kept {
+                speaks: door.speaks,
+                path,
+                copy,
+                place: door.place,
+            });
+            let _ = listeners.send((door.speaks, door.listener)).await;
         }
         Ok(Self {
-            sockets,
-            place: handed.place,
+            doors: kept,
             listeners,
-            said: None,
         })
     }
 
@@ -56,10 +67,13 @@ impl Presence {
     /// the name it is inherited under.
     #[must_use]
     pub fn into_sockets(self) -> Vec<(OwnedFd, &'static str)> {
-        let name = if self.place.is_some() { OWN } else { LENT };
-        // The socket goes on standing there.
-        std::mem::forget(self.place);
-        self.sockets.into_iter().map(|(_, fd)| (fd, name)).collect()
+        let inherited = |door: Kept| {
+            let name = if door.place.is_some() { OWN } else { LENT };
+            // The socket goes on standing there.
+            std::mem::forget(door.place);
+            (door.copy, name)
+        };
+        self.doors.into_iter().map(inherited).collect()
     }
 
     /// Looks after our presence until it is dropped.
@@ -76,21 +90,39 @@ impl Presence {
         }
     }
 
-    /// Makes a socket of ours again that somebody has taken away.
+    /// Makes each socket of ours again that somebody has taken away.
     async fn mend(&mut self) {
-        let Some(place) = self.place.as_ref().filter(|it| !it.stands()) else {
-            return;
-        };
+        for door in &mut self.doors {
+            if let Some(listener) = door.mend() {
+                let _ = self.listeners.send((door.speaks, listener)).await;
+            }
+        }
+    }
+
+    /// Asks ourselves where frames are spoken; HTTP is the same loop's work.
+    async fn answers(&self, patience: Duration) -> bool {
+        for door in self.doors.iter().filter(|it| it.speaks == Speaks::Frames) {
+            if let Err(problem) = server::probe(&door.path, patience).await {
+                info!(socket = %door.path.display(), "no answer from ourselves: {problem}");
+                return false;
+            }
+        }
+        true
+    }
+}
+
+impl Kept {
+    fn mend(&mut self) -> Option<UnixListener> {
+        let place = self.place.as_ref().filter(|it| !it.stands())?;
         match listen::bind(place.path(), place.reach()) {
             Ok((listener, place)) => {
                 warn!(socket = %place.path().display(), "the socket was taken away; listening again");
                 match copy(&listener) {
-                    Ok(copy) => self.sockets = vec![copy],
+                    Ok((_, copy)) => self.copy = copy,
                     Err(problem) => warn!("the new socket cannot be copied: {problem}"),
                 }
                 self.place = Some(place);
-                self.said = None;
-                let _ = self.listeners.send(listener).await;
+                return Some(listener);
             }
             Err(ListenError::Live(path)) => {
                 error!(
@@ -100,24 +132,12 @@ impl Presence {
                 // Said once; the place is theirs.
                 self.place = None;
             }
-            Err(problem) => {
-                let complaint = format!("{problem} (hint: {})", problem.hint());
-                if self.said.as_ref() != Some(&complaint) {
-                    warn!("the socket was taken away: {complaint}");
-                    self.said = Some(complaint);
-                }
-            }
+            Err(problem) => warn!(
+                "the socket was taken away: {problem} (hint: {})",
+                problem.hint()
+            ),
         }
-    }
-
-    async fn answers(&self, patience: Duration) -> bool {
-        for (socket, _) in &self.sockets {
-            if let Err(problem) = server::probe(socket, patience).await {
-                info!(socket = %socket.display(), "no answer from ourselves: {problem}");
-                return false;
-            }
-        }
-        true
+        None
     }
 }
 

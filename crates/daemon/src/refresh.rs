@@ -3,7 +3,7 @@
 
 use std::{
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -22,7 +22,7 @@ use crate::{
     hint,
     schedule::{self, Lifetime},
     service_time::LONGEST_CALL,
-    snapshot::{Cause, Failed, Session},
+    snapshot::{Answers, Cause, Failed, Session},
     store::Entry,
 };
 
@@ -368,7 +368,7 @@ impl<X: Exchange> Refresher<X> {
             lifetime,
             request_id: answer.request_id,
             handed_out: AtomicBool::new(false),
-            prepared: OnceLock::new(),
+            answers: Answers::default(),
         })
     }
 

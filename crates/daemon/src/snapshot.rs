@@ -32,8 +32,17 @@ pub struct Session {
     pub request_id: String,
     /// Somebody has got it: all further hand-outs save a call.
     pub handed_out: AtomicBool,
-    /// The answer as it is written to a socket, made at the first hand-out.
-    pub prepared: OnceLock<Prepared>,
+    /// The answers with it.
+    pub answers: Answers,
+}
+
+/// A session's answers as they are written, each made when it is first wanted.
+#[derive(Debug, Default)]
+pub struct Answers {
+    /// The frames.
+    pub frames: OnceLock<Prepared>,
+    /// The document that is had by a URL.
+    pub document: OnceLock<Prepared>,
 }
 
 /// Bytes made once for a session and written many times; what they mean is not our matter.
@@ -100,6 +109,30 @@ pub enum Outcome {
     Removed,
     /// This caller may not have the profile, or not any more.
     NotAllowed,
+}
+
+#[cfg(test)]
+impl Session {
+    /// Makes a session for the tests of other rooms: an hour from noon on.
+    pub(crate) fn sample() -> Self {
+        let issued = Timestamp::constant(1_795_003_200, 0);
+        let began = BootTime::default();
+        Self {
+            access_key_id: "STS.SAMPLE".into(),
+            access_key_secret: SecretText::from("secret".to_owned()),
+            security_token: SecretText::from("token".to_owned()),
+            expiration: issued + jiff::SignedDuration::from_hours(1),
+            issued,
+            lifetime: Lifetime {
+                began,
+                ends: began + Duration::from_secs(3600),
+            },
+            last: false,
+            request_id: "R".into(),
+            handed_out: AtomicBool::new(false),
+            answers: Answers::default(),
+        }
+    }
 }
 
 impl Snapshot {

@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeMap, future::Future, io, mem, os::fd::OwnedFd, sync::Arc};
 
+use stsd_secret::SecretText;
 use stsd_sts::{Endpoint, StsError};
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -94,17 +95,24 @@ impl<X: Exchange> Supervisor<X> {
         Arc::clone(&self.renewed)
     }
 
-    /// Writes all sessions that live for another process of ours.
+    /// Writes all sessions that live, and what opens the URLs, for another process of ours.
     ///
     /// # Errors
     /// When the system has no memory for it.
-    pub fn seal(&mut self) -> io::Result<Option<OwnedFd>> {
+    pub fn seal(&mut self, url_secret: SecretText) -> io::Result<Option<OwnedFd>> {
         let Some((endpoint, _)) = &self.upstream else {
             return Ok(None);
         };
         self.generation += 1;
         let setting = &self.setting;
-        handover::seal(&setting.store, endpoint, &*setting.clock, self.generation).map(Some)
+        let sealed = handover::seal(
+            &setting.store,
+            endpoint,
+            &*setting.clock,
+            self.generation,
+            url_secret,
+        );
+        sealed.map(Some)
     }
 
     /// Puts a configuration in force. A profile that stayed the same, at the same endpoint,

@@ -19,6 +19,6 @@ mod message;
 pub use frame::{FrameError, HEADER, MAX_MESSAGE, Message, message_length};
 pub use message::{
     Credentials, Failure, FailureCount, FailureKind, LastFailure, ProfileStatus, Protection, Reply,
-    Request, Status, VERSION,
+    Request, Status, Url, VERSION,
 };
 pub use stsd_secret::SecretText;

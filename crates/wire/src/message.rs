@@ -61,6 +61,13 @@ pub enum Request {
         /// How long the client waits for the grant, in milliseconds.
         patience_millis: u64,
     },
+    /// Asks for the URL by which a profile's credentials are had over HTTP.
+    Url {
+        /// The profile's name in the daemon's configuration.
+        profile: String,
+    },
+    /// Asks for another secret in all URLs: those given out before open nothing any more.
+    RotateUrls,
 }
 
 /// What the daemon says. [`Reply::Hello`] precedes the first answer of a connection.
@@ -81,6 +88,8 @@ pub enum Reply {
     Done,
     /// The request cannot be answered, and why.
     Failure(Failure),
+    /// Where a profile's credentials are had over HTTP.
+    Url(Url),
 }
 
 /// One role session as a caller uses it.
@@ -96,6 +105,17 @@ pub struct Credentials {
     pub expiration_unix_seconds: i64,
     /// When the session was obtained, in seconds since 1970-01-01 UTC by the service's clock.
     pub issued_unix_seconds: i64,
+}
+
+/// Where a profile's credentials are had over HTTP: a credentials URI, or the container
+/// endpoint of the AWS SDKs. Whoever has one has the credentials.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Url {
+    /// `http://127.0.0.1:PORT/TOKEN/PROFILE`.
+    pub url: SecretText,
+    /// The secret that is in it. It opens `http://127.0.0.1:PORT/credentials/PROFILE` as well,
+    /// in the header `Authorization`.
+    pub token: SecretText,
 }
 
 /// An error that a program can branch on and a human can act on.
@@ -149,6 +169,12 @@ pub struct Status {
     pub config_path: String,
     /// Calls to STS that had to wait because there were too many at once.
     pub held_back_calls: u64,
+    /// Where it answers by HTTP, `127.0.0.1:PORT`, if anywhere.
+    pub http_address: Option<String>,
+    /// How often a request by HTTP was refused, by the reason: `other_user`, `unknown_user`,
+    /// `full`, `browser`, `proxy`, `host`, `secret`, `method`, `path`, `body` or `head`; others
+    /// may come.
+    pub http_refusals: Vec<FailureCount>,
     /// What the daemon's process has given up, as the system says.
     pub protections: Vec<Protection>,
     /// The profiles that the peer may know of, by name, as many as fit.

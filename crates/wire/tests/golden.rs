@@ -10,7 +10,7 @@ use std::{fmt::Debug, fs, path::PathBuf};
 
 use stsd_wire::{
     Credentials, Failure, FailureCount, FailureKind, HEADER, LastFailure, Message, ProfileStatus,
-    Protection, Reply, Request, SecretText, Status, message_length,
+    Protection, Reply, Request, SecretText, Status, Url, message_length,
 };
 
 fn check<M: Message + PartialEq + Debug>(name: &str, message: &M) {
@@ -94,6 +94,13 @@ fn requests_are_what_they_always_were() {
             patience_millis: 15_000,
         },
     );
+    check(
+        "request-url",
+        &Request::Url {
+            profile: "oss-upload".into(),
+        },
+    );
+    check("request-rotate-urls", &Request::RotateUrls);
 }
 
 #[test]
@@ -106,6 +113,13 @@ fn replies_are_what_they_always_were() {
     );
     check("reply-done", &Reply::Done);
     check(
+        "reply-url",
+        &Reply::Url(Url {
+            url: SecretText::from("http://127.0.0.1:7787/ExampleToken/oss-upload".to_owned()),
+            token: SecretText::from("ExampleToken".to_owned()),
+        }),
+    );
+    check(
         "reply-status",
         &Reply::Status(Status {
             daemon_version: "0.1.0".into(),
@@ -113,6 +127,11 @@ fn replies_are_what_they_always_were() {
             uptime_seconds: 86_400,
             config_path: "/etc/stsd/config.toml".into(),
             held_back_calls: 7,
+            http_address: Some("127.0.0.1:7787".into()),
+            http_refusals: vec![FailureCount {
+                kind: "browser".into(),
+                count: 1,
+            }],
             protections: vec![Protection {
                 name: "core dumps".into(),
                 holds: true,

@@ -53,7 +53,7 @@ fn store() -> Store {
         request_id: "R".into(),
         handed_out: AtomicBool::new(true),
         last: false,
-        prepared: OnceLock::new(),
+        answers: Answers::default(),
     };
     let store = Store::default();
     let entry = Entry::restored(Arc::new(profile("x")), session, at(950));
@@ -61,8 +61,12 @@ fn store() -> Store {
     store
 }
 
+fn url_secret() -> SecretText {
+    SecretText::from("opens URLs".to_owned())
+}
+
 fn sealed(generation: u64) -> File {
-    File::from(seal(&store(), &endpoint(), &NOW, generation).unwrap())
+    File::from(seal(&store(), &endpoint(), &NOW, generation, url_secret()).unwrap())
 }
 
 fn bytes(mut file: File) -> Vec<u8> {
@@ -135,8 +139,8 @@ fn what_could_have_been_changed_or_was_is_left_behind() {
 
 #[test]
 fn the_newest_of_two_counts() {
-    let empty = seal(&Store::default(), &endpoint(), &NOW, 2).unwrap();
+    let empty = seal(&Store::default(), &endpoint(), &NOW, 2, url_secret()).unwrap();
     check(vec![sealed(1), File::from(empty)], &NOW, "x", 0);
-    let empty = seal(&Store::default(), &endpoint(), &NOW, 2).unwrap();
+    let empty = seal(&Store::default(), &endpoint(), &NOW, 2, url_secret()).unwrap();
     check(vec![File::from(empty), sealed(3)], &NOW, "x", 1);
 }

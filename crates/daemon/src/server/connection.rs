@@ -13,12 +13,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{DEADLINE, Order, Service, convert, crowd::Seated, ended, inbox::Inbox};
+use super::{DEADLINE, convert, ended, inbox::Inbox};
 use crate::{
     access::Access,
     audit::Asked,
     config::Profile,
+    crowd::Seated,
     peer::Peer,
+    service::{Order, Service},
     snapshot::{Outcome, Session},
     store::Entry,
 };
@@ -151,6 +153,14 @@ impl Connection<'_> {
                 let patience = Duration::from_millis(patience_millis).min(LONGEST_PATIENCE);
                 self.lease(&profile, policy, ttl, patience).await
             }
+            Request::Url { profile } => {
+                let reply = self.url(&profile);
+                self.reply(&reply).await
+            }
+            Request::RotateUrls => {
+                let reply = self.rotate_urls().await;
+                self.reply(&reply).await
+            }
             Request::Hello { .. } => Err(ended("a second Hello")),
         }
     }
@@ -268,11 +278,41 @@ impl Connection<'_> {
         }
     }
 
+    fn url(&self, profile: &str) -> Reply {
+        if !self.service.access.may_do_more() {
+            return Reply::Failure(self.refuse_more(Asked::Url));
+        }
+        if let Err(failure) = self.find(Asked::Url, profile) {
+            return Reply::Failure(failure);
+        }
+        let Some(address) = self.service.http.address() else {
+            return Reply::Failure(convert::no_http());
+        };
+        let secret = self.service.http.secret().text();
+        Reply::Url(convert::url(address, &secret, profile))
+    }
+
+    async fn rotate_urls(&mut self) -> Reply {
+        if !self.service.access.may_steer(self.peer) {
+            return Reply::Failure(self.refuse_steering());
+        }
+        let (tell, told) = oneshot::channel();
+        let ordered = self.service.orders.send(Order::Rotate(tell)).await;
+        match (ordered, told.await) {
+            (Ok(()), Ok(())) => Reply::Done,
+            _ => Reply::Failure(convert::stopping()),
+        }
+    }
+
+    fn refuse_steering(&self) -> Failure {
+        let who = (self.peer, self.stream.as_fd());
+        self.service.audit.refused(Asked::Reload, None, who);
+        convert::no_steering()
+    }
+
     async fn reload(&mut self) -> Reply {
         if !self.service.access.may_steer(self.peer) {
-            let who = (self.peer, self.stream.as_fd());
-            self.service.audit.refused(Asked::Reload, None, who);
-            return Reply::Failure(convert::no_steering());
+            return Reply::Failure(self.refuse_steering());
         }
         let (tell, told) = oneshot::channel();
         if self.service.orders.send(Order::Reload(tell)).await.is_err() {

@@ -3,14 +3,16 @@
 
 use stsd_wire::{
     Credentials, Failure, FailureCount, FailureKind, FrameError, LastFailure, Message as _,
-    ProfileStatus, Protection, Reply, Status, VERSION,
+    ProfileStatus, Protection, Reply, SecretText, Status, Url, VERSION,
 };
 
-use super::Service;
+use std::net::SocketAddr;
+
 use crate::{
     clock::BootTime,
     config::Profile,
     harden,
+    service::Service,
     snapshot::{Cause, Failed, Outcome, Prepared, Session},
     store::Entry,
 };
@@ -43,6 +45,35 @@ pub(super) fn not_allowed() -> Failure {
         "this daemon does not serve you",
         "run a daemon of your own; a user's daemon serves its user alone",
     )
+}
+
+pub(super) fn no_http() -> Failure {
+    failure(
+        FailureKind::BadConfig,
+        "nobody is answered by a URL",
+        "add [http] with listen = \"127.0.0.1:7787\" to the configuration, and reload it",
+    )
+}
+
+/// Returns the URL of a profile. The secret is in it, because most SDKs can send none by a
+/// header.
+pub(super) fn url(address: SocketAddr, secret: &SecretText, profile: &str) -> Url {
+    // Large enough from the start: a text that grows leaves copies behind.
+    let mut url = String::with_capacity(64 + secret.expose().len() + profile.len());
+    for part in [
+        "http://",
+        &address.to_string(),
+        "/",
+        secret.expose(),
+        "/",
+        profile,
+    ] {
+        url.push_str(part);
+    }
+    Url {
+        url: url.into(),
+        token: secret.clone(),
+    }
 }
 
 /// The same words for a profile that is not there and for one that the peer may not have.
@@ -175,7 +206,7 @@ pub(super) fn credentials(session: &Session) -> Credentials {
 /// Returns the answer for a session, Hello first; made once a session. A session whose
 /// answer does not fit into a frame is a failure of whoever issued it.
 pub(super) fn prepared(session: &Session) -> Result<&[u8], FrameError> {
-    if let Some(prepared) = session.prepared.get() {
+    if let Some(prepared) = session.answers.frames.get() {
         return Ok(prepared.0.expose());
     }
     let reply = Reply::Credentials(credentials(session)).frame()?;
@@ -184,7 +215,7 @@ pub(super) fn prepared(session: &Session) -> Result<&[u8], FrameError> {
     bytes.extend_from_slice(&hello);
     bytes.extend_from_slice(&reply);
     let prepared = || Prepared(bytes[..].into());
-    Ok(session.prepared.get_or_init(prepared).0.expose())
+    Ok(session.answers.frames.get_or_init(prepared).0.expose())
 }
 
 /// Returns what the daemon is doing: the profiles after a name that the peer may see, as
@@ -213,6 +244,8 @@ pub(super) fn status(service: &Service, after: &str, visible: impl Fn(&Profile) 
         uptime_seconds: now.since(service.started).as_secs(),
         config_path: service.config_path.clone(),
         held_back_calls: service.budget.held_back(),
+        http_address: service.http.address().map(|it| it.to_string()),
+        http_refusals: refusals(service),
         protections: service
             .protections
             .iter()
@@ -222,6 +255,15 @@ pub(super) fn status(service: &Service, after: &str, visible: impl Fn(&Profile) 
         profiles,
         more,
     }
+}
+
+fn refusals(service: &Service) -> Vec<FailureCount> {
+    let refused = service.http.refused().into_iter();
+    let count = |(kind, count): (&str, u64)| FailureCount {
+        kind: kind.to_owned(),
+        count,
+    };
+    refused.map(count).collect()
 }
 
 fn protection(it: &harden::Protection) -> Protection {

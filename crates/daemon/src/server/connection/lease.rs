@@ -33,7 +33,7 @@ use tokio::{
 };
 use tracing::info;
 
-use super::{Connection, DEADLINE, Order, Service, convert, ended, malformed};
+use super::{Connection, DEADLINE, convert, ended, malformed};
 use crate::{
     access::Access,
     audit::Asked,
@@ -41,6 +41,7 @@ use crate::{
     config::Profile,
     profile::SessionPolicy,
     server::accept,
+    service::{Order, Service},
     snapshot::Outcome,
     store::{Entry, Store},
     supervise::Leased,
@@ -193,6 +194,7 @@ impl Service {
             audit: Arc::clone(&self.audit),
             orders: self.orders.clone(),
             crowd: Arc::clone(&self.crowd),
+            http: Arc::clone(&self.http),
             lease: Some(leased.number),
             over: leased.over.clone(),
             protections: self.protections.clone(),

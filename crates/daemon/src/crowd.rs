@@ -65,7 +65,7 @@ struct Seat {
 }
 
 /// One who is connected, until this is dropped.
-pub(super) struct Seated {
+pub(crate) struct Seated {
     crowd: Arc<Crowd>,
     number: u64,
     seat: Arc<Seat>,
@@ -87,18 +87,18 @@ impl Crowd {
     }
 
     /// Returns the tasks of all connections, for who waits until they have ended.
-    pub(super) fn tasks(&self) -> &TaskTracker {
+    pub(crate) fn tasks(&self) -> &TaskTracker {
         &self.tasks
     }
 
     /// Tells whether there are as many as there may be, those included who are about to leave.
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.tasks.len() >= self.most
     }
 
     /// Gives a peer its place; one who is silent leaves where there are too many. Nothing
     /// when nobody is silent.
-    pub(super) fn admit(self: &Arc<Self>, peer: &Peer) -> Option<Seated> {
+    pub(crate) fn admit(self: &Arc<Self>, peer: &Peer) -> Option<Seated> {
         let party = Party {
             uid: peer.uid,
             lease: peer.lease,
@@ -190,18 +190,18 @@ impl Seat {
 
 impl Seated {
     /// Notes that the peer has its answer, or has said nothing yet.
-    pub(super) fn falls_silent(&self) {
+    pub(crate) fn falls_silent(&self) {
         let now = self.crowd.tick();
         self.seat.silent_since.store(now, Ordering::Relaxed);
     }
 
     /// Notes that the peer has asked something.
-    pub(super) fn has_asked(&self) {
+    pub(crate) fn has_asked(&self) {
         self.seat.silent_since.store(BUSY, Ordering::Relaxed);
     }
 
     /// Ends when the peer has to make room.
-    pub(super) async fn told_to_leave(&self) {
+    pub(crate) async fn told_to_leave(&self) {
         self.seat.leave.notified().await;
     }
 }

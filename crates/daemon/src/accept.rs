@@ -1,0 +1,80 @@
+//! Decides how callers are let in, and what is done when the system has no room for one
+//! more.
+
+use std::{future::Future, io, time::Duration};
+
+use tokio::{
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+    task::yield_now,
+    time::sleep,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::crowd::Crowd;
+
+/// How long accepting rests when the system has no descriptor or memory for one more.
+const REST: Duration = Duration::from_millis(100);
+
+/// Where callers come in.
+pub(crate) trait Listener {
+    /// What one of them is then spoken to by.
+    type Stream;
+
+    /// Waits for the next one.
+    fn next(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+impl Listener for UnixListener {
+    type Stream = UnixStream;
+
+    async fn next(&self) -> io::Result<UnixStream> {
+        self.accept().await.map(|(stream, _)| stream)
+    }
+}
+
+impl Listener for TcpListener {
+    type Stream = TcpStream;
+
+    async fn next(&self) -> io::Result<TcpStream> {
+        self.accept().await.map(|(stream, _)| stream)
+    }
+}
+
+/// Lets in whoever comes until `stop`, each with a task of its own.
+pub(crate) async fn all<L, F>(
+    listener: L,
+    crowd: &Crowd,
+    stop: &CancellationToken,
+    handle: impl Fn(L::Stream) -> F,
+) where
+    L: Listener,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut resting = false;
+    loop {
+        let next = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            next = listener.next() => next,
+        };
+        match next {
+            Ok(stream) => {
+                resting = false;
+                crowd.tasks().spawn(handle(stream));
+                if crowd.is_full() {
+                    // Who has to make room does so before the next one is let in.
+                    yield_now().await;
+                }
+            }
+            Err(error) => {
+                // Said once, not at every try.
+                if !resting {
+                    warn!("accepting pauses: {error}");
+                }
+                resting = true;
+                sleep(REST).await;
+            }
+        }
+    }
+}
