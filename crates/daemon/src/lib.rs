@@ -16,6 +16,7 @@ mod file;
 pub mod handover;
 pub mod harden;
 mod hint;
+pub mod journal;
 pub mod listen;
 pub mod manager;
 pub mod metrics;
