@@ -61,6 +61,30 @@ calls() {
     echo $((${answer}0))
 }
 
+# What the daemon has told the journal of a hand-out or refusal, found by its fields, which
+# are words of journalctl; the last such entry, which must name a thing and its value.
+audited() {
+    local entry=$scratch/entry wanted
+    journalctl --quiet --sync
+    journalctl --quiet --output=json --lines=1 STSD_TARGET=audit "${@:2}" >"$entry"
+    [ -s "$entry" ] || { echo "no such entry" && return 1; }
+    for wanted in $1 '"PRIORITY":"6"' '"SYSLOG_IDENTIFIER":"stsd"' '"STSD_ASKED":"credentials"'; do
+        grep -qF "$wanted" "$entry" || { echo "$wanted is not in" && cat "$entry" && return 1; }
+    done
+    # One line with all of it, for people.
+    grep -qE '"MESSAGE":"(credentials handed out|refused) .*profile=.*uid=' "$entry" || {
+        cat "$entry" && return 1
+    }
+}
+
+# No secret is in any field of any entry.
+quiet() {
+    journalctl --quiet --sync
+    journalctl --quiet --output=export >"$scratch/journal"
+    grep -qa '^STSD_TARGET=' "$scratch/journal" || { echo "the journal has no fields of ours" && return 1; }
+    ! grep -aE 'ExampleSecretOf|EmulatedSecret|EmulatedToken' "$scratch/journal"
+}
+
 # How many times a command is repeated in the gate, and in full.
 many() { if [ "${STSD_LAB_FULL:-}" = 1 ]; then echo "$2"; else echo "$1"; fi; }
 

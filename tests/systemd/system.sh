@@ -117,10 +117,10 @@ encrypted() {
 }
 check "LoadCredentialEncrypted: the key is on disk only encrypted for this machine" encrypted
 
-quiet() {
-    journalctl --quiet --sync
-    ! journalctl --quiet --output=cat | grep -E 'ExampleSecretOf|EmulatedSecret|EmulatedToken'
-}
+check "the journal finds a refusal by the user" audited '"STSD_PROFILE":"oss-upload"' \
+    _SYSTEMD_UNIT=stsd.service STSD_DECISION=refused STSD_UID=31501
+check "and a hand-out by the caller's unit" audited '"STSD_DECISION":"ready"' \
+    _SYSTEMD_UNIT=stsd.service STSD_UNIT=stsd-allowed.service
 check "no secret is in the journal" quiet
 note "live: $(systemd-analyze --no-pager security stsd.service | tail -n 1)"
 systemctl --quiet disable --now stsd.socket

@@ -253,6 +253,7 @@ protected() {
     # What is not protected is a warning, and a warning is an exit code.
     said=$(stsctl doctor) || { grep -v '^ok' <<<"$said" && return 1; }
     echo "$said"
+    grep -q '^ok .*secret pages.* locked' <<<"$said"
 }
 check "stsctl doctor has nothing to warn of" protected
 

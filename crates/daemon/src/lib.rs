@@ -19,6 +19,7 @@ pub mod handover;
 pub mod harden;
 mod hint;
 pub mod http;
+pub mod journal;
 pub mod listen;
 pub mod manager;
 pub mod metrics;

@@ -9,12 +9,14 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use stsd::{
-    Ending, Keep, World, clock::SystemClock, config, handover, harden, http::UrlSecret, listen,
-    manager::Manager, options, options::Action, presence::Presence, successor::Successor,
+    Ending, Keep, World, clock::SystemClock, config, handover, harden, http::UrlSecret,
+    journal::Journal, listen, manager::Manager, options, options::Action, presence::Presence,
+    successor::Successor,
 };
 use stsd_sts::Sts;
 use tokio::sync::mpsc;
 use tracing::info;
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 use zeroizing_alloc::ZeroAlloc;
 
 mod signals;
@@ -24,12 +26,7 @@ mod signals;
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
-    tracing_subscriber::fmt()
-        .with_env_filter(filter.unwrap_or_else(|_| "info".into()))
-        .with_ansi(io::stderr().is_terminal())
-        .with_writer(io::stderr)
-        .init();
+    log();
     let outcome = match options::parse(lexopt::Parser::from_env()) {
         Ok(Action::Help) => io::stdout()
             .write_all(options::HELP.as_bytes())
@@ -52,6 +49,20 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Has the log go to the journal as entries if it reads our stderr, else there as lines.
+fn log() {
+    let filter = EnvFilter::try_from_default_env();
+    let filter = filter.unwrap_or_else(|_| "info".into());
+    let journal = Journal::behind_stderr();
+    let lines = journal.is_none().then(|| {
+        tracing_subscriber::fmt::layer()
+            .with_ansi(io::stderr().is_terminal())
+            .with_writer(io::stderr)
+    });
+    let registry = tracing_subscriber::registry();
+    registry.with(filter).with(journal).with(lines).init();
 }
 
 fn check(options: &options::Options) -> Result<()> {

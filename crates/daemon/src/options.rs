@@ -23,6 +23,7 @@ Options:
 
 Environment: STSD_CONFIG (else ~/.config/stsd/config.toml), STSD_SOCKET (else
 $XDG_RUNTIME_DIR/stsd/stsd.sock), RUST_LOG (what to log; default info).
+The log goes to stderr; where that is the journal, with its fields.
 SIGHUP reads the configuration again, SIGUSR2 gives the place to the program that stands at
 the same path now, SIGTERM stops.
 ";
