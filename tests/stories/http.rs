@@ -17,6 +17,9 @@ use stsd_client::{Error, FailureKind};
 
 use crate::access::{Machine, profile, user};
 
+/// What a daemon says when it serves.
+const READY: &str = concat!("stsd ", env!("CARGO_PKG_VERSION"), " is ready");
+
 /// A configuration with the way by a URL.
 fn with_http(kit: &Kit, profiles: &str) {
     let top = format!("{}[http]\nlisten = \"127.0.0.1:0\"\n", kit.endpoint());
@@ -399,7 +402,7 @@ fn a_url_outlives_restarts_and_not_a_rotation() {
     kit.daemon().signal(Signal::SIGUSR2);
     kit.wait_until("the next program has taken the place", || {
         let log = fs::read_to_string(kit.path("daemon.log")).unwrap();
-        log.matches("is ready").count() == 4
+        log.matches(READY).count() == 4
     });
     assert_eq!(url.get(url.path(), "").status, 200);
     let token = fs::read_to_string(kit.path("run/http.token")).unwrap();
@@ -425,7 +428,7 @@ fn a_successor_keeps_a_port_that_was_picked() {
         kit.daemon().signal(Signal::SIGUSR2);
         kit.wait_until("the next program has taken the place", || {
             let log = fs::read_to_string(kit.path("daemon.log")).unwrap();
-            log.matches("is ready").count() == count
+            log.matches(READY).count() == count
         });
         assert_eq!(url.get(url.path(), "").status, 200);
         assert_eq!(Url::of(&kit, "oss-upload").0, url.0);

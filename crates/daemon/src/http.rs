@@ -25,14 +25,14 @@ use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+    net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream},
     sync::Semaphore,
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::{accept, audit::Asked, crowd::Seated, peer::Peer, service::Service};
+use crate::{accept, audit::Asked, crowd::Seated, listen::BACKLOG, peer::Peer, service::Service};
 
 use answer::Asker;
 use guard::Refusal;
@@ -86,7 +86,7 @@ impl Http {
     pub fn new(secret: UrlSecret, kept: Option<StdTcpListener>) -> Self {
         Self {
             secret,
-            owners: Owners::default(),
+            owners: Owners::new(),
             at: Mutex::new(At {
                 kept,
                 ..At::default()
@@ -175,7 +175,7 @@ impl Service {
         let fits = |kept: &StdTcpListener| kept.local_addr().is_ok_and(|it| serves(it, wanted));
         let opened = match kept.filter(fits) {
             Some(kept) => self.http.open(kept),
-            None => StdTcpListener::bind(wanted).and_then(|it| self.http.open(it)),
+            None => bind(wanted).and_then(|it| self.http.open(it)),
         };
         let service = Arc::clone(self);
         match opened {
@@ -199,6 +199,15 @@ fn serves(address: SocketAddr, wanted: SocketAddr) -> bool {
     address.ip() == wanted.ip() && (wanted.port() == 0 || wanted.port() == address.port())
 }
 
+/// As many callers as the kernel allows may wait to be accepted, as at the Unix sockets. The
+/// port of a daemon that has just ended can be had at once.
+fn bind(wanted: SocketAddr) -> io::Result<StdTcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(wanted)?;
+    socket.listen(BACKLOG)?.into_std()
+}
+
 async fn listen_later(service: Arc<Service>, wanted: SocketAddr, stop: CancellationToken) {
     warn!("nobody is answered by HTTP: {wanted} is taken; it is tried again");
     loop {
@@ -206,7 +215,7 @@ async fn listen_later(service: Arc<Service>, wanted: SocketAddr, stop: Cancellat
             () = stop.cancelled() => return,
             () = sleep(RETRY) => {}
         }
-        let opened = StdTcpListener::bind(wanted).and_then(|it| service.http.open(it));
+        let opened = bind(wanted).and_then(|it| service.http.open(it));
         if let Ok(listener) = opened {
             return accept_tcp(listener, service, stop).await;
         }

@@ -33,7 +33,7 @@ use crate::{manager::Manager, options::Options};
 
 /// As many callers as the kernel allows by default may wait to be accepted; a thousand
 /// programs that start at once must not be turned away.
-const BACKLOG: u32 = 4096;
+pub(crate) const BACKLOG: u32 = 4096;
 
 /// Who is meant to reach the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

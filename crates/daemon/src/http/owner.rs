@@ -1,205 +1,85 @@
-//! Decides whose socket is at the other end of a loopback connection: what the kernel lists
-//! in `/proc/net/tcp`.
-//!
-//! `sock_diag` would tell it by one question each, and costs a socket family more in the
-//! sandbox; the list is read for all who wait at once, on a thread of its own, so that who
-//! connects in a loop keeps nobody else waiting.
+//! Decides whose socket is at the other end of a loopback connection.
 
-use std::{
-    collections::HashMap,
-    fs, mem,
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+mod diag;
+mod list;
 
-use tokio::{
-    sync::oneshot,
-    task::spawn_blocking,
-    time::{sleep, timeout},
-};
-use tracing::debug;
+use std::net::{SocketAddr, SocketAddrV4};
 
-/// How long somebody waits for the answer.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// A list that changes while it is read can miss an entry, so that a miss is looked at again.
-const LOOKS: usize = 3;
-
-const PAUSE: Duration = Duration::from_millis(5);
-
-/// How the kernel names the state of a connection that is open on both sides. One that its
-/// client has closed has no owner any more, and the list says 0 there, which is root.
-const ESTABLISHED: &str = "01";
+use diag::Diag;
+use list::List;
 
 /// Both ends of a connection, the client's first.
 type Ends = (SocketAddrV4, SocketAddrV4);
 
 /// Finds the owners of connections.
-#[derive(Default)]
-pub(super) struct Owners(Arc<Mutex<Waiting>>);
-
-#[derive(Default)]
-struct Waiting {
-    questions: HashMap<Ends, oneshot::Sender<Option<u32>>>,
-    /// A task reads the list for them.
-    reader: bool,
+pub(super) struct Owners {
+    /// None where the sandbox has no netlink.
+    diag: Option<Diag>,
+    list: List,
 }
 
 impl Owners {
+    pub(super) fn new() -> Self {
+        Self {
+            diag: Diag::open().ok(),
+            list: List::default(),
+        }
+    }
+
     /// Returns the user whose socket is at the client's end.
     pub(super) async fn of(&self, client: SocketAddr, server: SocketAddr) -> Option<u32> {
         let (SocketAddr::V4(client), SocketAddr::V4(server)) = (client, server) else {
             return None;
         };
-        for _ in 0..LOOKS {
-            if let Some(uid) = timeout(PATIENCE, self.ask((client, server))).await.ok()? {
-                return Some(uid);
-            }
-            sleep(PAUSE).await;
+        match &self.diag {
+            Some(diag) => diag.owner((client, server)),
+            None => self.list.owner((client, server)).await,
         }
-        None
-    }
-
-    async fn ask(&self, ends: Ends) -> Option<u32> {
-        let (tell, told) = oneshot::channel();
-        let first = {
-            let mut waiting = lock(&self.0);
-            waiting.questions.insert(ends, tell);
-            !mem::replace(&mut waiting.reader, true)
-        };
-        if first {
-            tokio::spawn(read(Arc::clone(&self.0)));
-        }
-        told.await.ok()?
-    }
-}
-
-/// Reads the list until nobody waits for it.
-async fn read(waiting: Arc<Mutex<Waiting>>) {
-    loop {
-        let questions = {
-            let mut waiting = lock(&waiting);
-            waiting.reader = !waiting.questions.is_empty();
-            mem::take(&mut waiting.questions)
-        };
-        if questions.is_empty() {
-            return;
-        }
-        if let Err(bug) = spawn_blocking(move || answer(questions)).await {
-            debug!("the list of connections was not read: {bug}");
-        }
-    }
-}
-
-fn lock(waiting: &Mutex<Waiting>) -> MutexGuard<'_, Waiting> {
-    waiting.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn answer(mut questions: HashMap<Ends, oneshot::Sender<Option<u32>>>) {
-    // A client may use an IPv6 socket for an IPv4 address: Java does.
-    for list in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        let Ok(text) = fs::read_to_string(list) else {
-            continue;
-        };
-        for (ends, uid) in text.lines().filter_map(connection) {
-            if let Some(tell) = questions.remove(&ends) {
-                let _ = tell.send(Some(uid));
-            }
-        }
-    }
-    for tell in questions.into_values() {
-        let _ = tell.send(None);
-    }
-}
-
-/// Reads one line of the list: an open connection between two IPv4 addresses, and the user
-/// whose socket is its first end.
-fn connection(line: &str) -> Option<(Ends, u32)> {
-    let mut fields = line.split_ascii_whitespace();
-    let ends = (fields.nth(1)?, fields.next()?);
-    if fields.next()? != ESTABLISHED {
-        return None;
-    }
-    let uid = fields.nth(3)?.parse().ok()?;
-    Some(((end(ends.0)?, end(ends.1)?), uid))
-}
-
-/// Reads an address as the kernel prints it: words in the machine's byte order, in hex.
-fn end(text: &str) -> Option<SocketAddrV4> {
-    let (address, port) = text.split_once(':')?;
-    let word = match address.len() {
-        8 => address,
-        32 => address.strip_prefix(mapped())?,
-        _ => return None,
-    };
-    let address = u32::from_str_radix(word, 16).ok()?.to_ne_bytes();
-    let port = u16::from_str_radix(port, 16).ok()?;
-    Some(SocketAddrV4::new(Ipv4Addr::from(address), port))
-}
-
-/// The first twelve bytes of an IPv4 address in an IPv6 socket, `::ffff:0:0/96`.
-fn mapped() -> &'static str {
-    if cfg!(target_endian = "little") {
-        "0000000000000000FFFF0000"
-    } else {
-        "00000000000000000000FFFF"
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::{TcpListener, TcpStream};
+    use std::net::{SocketAddr, TcpListener, TcpStream};
 
     use nix::unistd::geteuid;
 
-    use super::{Owners, connection};
+    use super::{List, Owners};
 
-    #[test]
-    fn a_line_of_the_kernels_list_is_read_as_it_is_meant() {
-        let check = |line: &str, expected: Option<(&str, &str, u32)>| {
-            let read = connection(line);
-            let read = read.map(|((a, b), uid)| (a.to_string(), b.to_string(), uid));
-            let expected = expected.map(|(a, b, uid)| (a.to_owned(), b.to_owned(), uid));
-            assert_eq!(read, expected, "{line}");
-        };
-        let line = |ends: &str, state: &str| {
-            format!(
-                "   3: {ends} {state} 00000000:00000000 00:00000000 00000000  1000        0 31337 1 0 20 4 30 10 -1"
-            )
-        };
-        let open = ("127.0.0.1:50000", "127.0.0.1:7787", 1000);
-        if cfg!(target_endian = "little") {
-            check(&line("0100007F:C350 0100007F:1E6B", "01"), Some(open));
-            let six = "0000000000000000FFFF00000100007F:C350 0000000000000000FFFF00000100007F:1E6B";
-            check(&line(six, "01"), Some(open));
-        }
-        // Closed by its client, and not of anybody any more.
-        check(&line("0100007F:C350 0100007F:1E6B", "06"), None);
-        check(
-            &line("00000000000000000000000001000000:C350 0100007F:1E6B", "01"),
-            None,
-        );
-        check(
-            "  sl  local_address rem_address   st tx_queue rx_queue",
-            None,
-        );
-        check("", None);
-    }
-
-    #[tokio::test]
-    async fn the_owner_of_a_connection_is_found_and_of_none_is_not() {
+    /// Each of many connections has its owner, and one that is not there or is over has none.
+    async fn check(owners: Owners) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = listener.local_addr().unwrap();
-        let streams: Vec<_> = (0..50)
+        let mut streams: Vec<_> = (0..50)
             .map(|_| TcpStream::connect(server).unwrap())
             .collect();
-        let owners = Owners::default();
         for stream in &streams {
             let client = stream.local_addr().unwrap();
             assert_eq!(owners.of(client, server).await, Some(geteuid().as_raw()));
         }
-        let nobody = "127.0.0.1:1".parse().unwrap();
+        let nobody: SocketAddr = "127.0.0.1:1".parse().unwrap();
         assert_eq!(owners.of(nobody, server).await, None);
+        // Somebody who only listens at a number is not the owner of what came from it.
+        assert_eq!(owners.of(server, nobody).await, None);
+        let left = streams.pop().unwrap();
+        let client = left.local_addr().unwrap();
+        drop(left);
+        assert_eq!(owners.of(client, server).await, None);
+    }
+
+    #[tokio::test]
+    async fn the_kernel_tells_the_owner_of_a_connection() {
+        let owners = Owners::new();
+        assert!(owners.diag.is_some(), "no netlink here");
+        check(owners).await;
+    }
+
+    #[tokio::test]
+    async fn the_list_tells_it_where_there_is_no_netlink() {
+        check(Owners {
+            diag: None,
+            list: List::default(),
+        })
+        .await;
     }
 }
