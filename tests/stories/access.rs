@@ -46,7 +46,7 @@ pub(crate) const fn user(uid: u32) -> Person {
 
 impl Person {
     /// Returns a command that this user starts.
-    fn command(self, program: PathBuf) -> Command {
+    pub(crate) fn command(self, program: PathBuf) -> Command {
         let mut command = Command::new("setpriv");
         command.arg(format!("--reuid={}", self.uid));
         command.arg(format!("--regid={}", self.gid));

@@ -20,7 +20,10 @@ use serde_json::json;
 use stsd_client::{Client, Error, FailureKind};
 use stsd_wire::{Message as _, Reply, Request};
 
-use crate::hostile::{connect, decoded, hello};
+use crate::{
+    access::{Machine, Person, profile, user},
+    hostile::{connect, decoded, hello},
+};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -135,9 +138,14 @@ fn the_session_of_a_lease_lasts_no_longer_than_the_lease_needs() {
 
 #[test]
 fn a_lease_ends_when_its_time_is_over() {
-    let kit = kit_with(&[], UPLOAD);
+    let kit = kit_with(&["--session-life", "8s"], UPLOAD);
     let mut lease = lease(&kit, &["oss-upload", "--ttl", "3s"]);
     let client = by_lease(&kit);
+    // The first session lasts as long as the lease: another one would be of no use.
+    thread::sleep(Duration::from_secs(1));
+    let answer = client.credentials("oss-upload", Duration::from_secs(100), PATIENCE);
+    assert!(answer.unwrap().short);
+    assert_eq!(kit.calls("AssumeRole"), 1);
     let watched = client.watch("oss-upload").unwrap();
     assert_eq!(lease.wait(), Some(0), "{}", said(&kit));
     let end = watched.last().unwrap();
@@ -377,6 +385,47 @@ fn another_user_has_nothing_of_a_lease_even_when_its_door_is_open() {
     let output = command.uid(65_534).gid(65_534).output().unwrap();
     assert_eq!(output.status.code(), Some(5), "{output:?}");
     assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn on_a_machine_whoever_may_have_a_profile_may_lease_it_to_a_container() {
+    let holder = user(64_002);
+    let rules = profile("oss-upload", &["user:64002".to_owned()]);
+    let Some(machine) = Machine::with(&rules) else {
+        return;
+    };
+    let kit = &machine.kit;
+    kit.write("narrow.json", NARROW, 0o644);
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let at = directory.path().join("lease.sock");
+    let holds = |person: Person| {
+        let mut command = person.command(machine.program("stsctl"));
+        command.arg("--socket").arg(kit.socket());
+        command.args(["lease", "oss-upload", "--ttl", "20m", "--policy"]);
+        command
+            .arg(kit.path("narrow.json"))
+            .arg("--socket")
+            .arg(&at);
+        command.stdout(Stdio::piped());
+        command
+    };
+    let stranger = holds(user(64_001)).output().unwrap();
+    assert_eq!(stranger.status.code(), Some(5), "{stranger:?}");
+    let mut lease = Process::start(holds(holder), &kit.path("lease.log"));
+    assert!(lease.first_line().contains("leased at"), "{}", said(kit));
+    let get = |person: Person| {
+        let mut command = person.command(machine.program("sts-shim"));
+        let command = command.arg("--socket").arg(&at).arg("oss-upload");
+        command.output().unwrap().status.code()
+    };
+    assert_eq!(get(holder), Some(0));
+    // Root has no rule of its own; in a container it is who the lease is for.
+    assert_eq!(get(user(0)), Some(0));
+    machine.check(user(0), "oss-upload", 5);
+    // Not by the mode of the file alone.
+    fs::set_permissions(&at, fs::Permissions::from_mode(0o777)).unwrap();
+    assert_eq!(get(user(64_001)), Some(5));
 }
 
 #[test]

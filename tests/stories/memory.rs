@@ -2,7 +2,8 @@
 
 use std::{
     fs,
-    os::unix::{fs::chown, process::CommandExt as _},
+    io::{Read as _, Write as _},
+    os::unix::{fs::chown, net::UnixStream, process::CommandExt as _},
     process::{Command, Output},
     thread,
     time::Duration,
@@ -304,6 +305,18 @@ fn secrets_are_in_locked_pages_and_nowhere_else_in_the_daemons_memory() {
     }
     kit.sts_fails(&serde_json::json!({"kind": "error", "code": "NoPermission"}));
     assert_eq!(kit.ctl(&["refresh", "oss-upload"]).status.code(), Some(7));
+    look(&["oss-upload"]);
+    // By HTTP, on a connection that stays open and on one that does not.
+    let mut stream = UnixStream::connect(kit.path("run/http.sock")).unwrap();
+    let get = b"GET /credentials/oss-upload HTTP/1.1\r\nHost: x\r\n\r\n";
+    for _ in 0..3 {
+        stream.write_all(get).unwrap();
+        let mut answer = [0; 8192];
+        let length = stream.read(&mut answer).unwrap();
+        assert!(answer[..length].starts_with(b"HTTP/1.1 200"));
+        look(&["oss-upload"]);
+    }
+    drop(stream);
     look(&["oss-upload"]);
     // What comes over to the program that takes the place.
     kit.daemon().signal(Signal::SIGUSR2);

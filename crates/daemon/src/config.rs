@@ -98,11 +98,11 @@ impl Profile {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 impl Profile {
     /// Makes a profile for the tests of other rooms.
     pub(crate) fn sample() -> Self {
-        let name = ProfileName::new("oss-upload").unwrap();
+        let name = ProfileName::new("oss-upload").expect("a valid one");
         let parts = NameParts {
             user: "user".into(),
             host: "host".into(),
@@ -117,9 +117,10 @@ impl Profile {
                     security_token: None,
                 },
             },
-            role_arn: RoleArn::new("acs:ram::1:role/oss-upload").unwrap(),
-            role_session_name: RoleSessionName::expand("{user}", &parts, &name).unwrap(),
-            duration: SessionDuration::new("1h").unwrap(),
+            role_arn: RoleArn::new("acs:ram::1:role/oss-upload").expect("a valid one"),
+            role_session_name: RoleSessionName::expand("{user}", &parts, &name)
+                .expect("a valid one"),
+            duration: SessionDuration::new("1h").expect("a valid one"),
             policy: None,
             external_id: None,
             source_identity: None,

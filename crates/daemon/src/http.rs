@@ -355,6 +355,11 @@ async fn converse<S>(
     }
 }
 
+#[cfg(fuzzing)]
+mod attempt;
+#[cfg(fuzzing)]
+pub(crate) use attempt::attempt;
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -67,6 +67,13 @@ pub mod fuzzing {
         handover::attempt(bytes)
     }
 
+    /// Answers what a caller on loopback sends, who does not know the secret; returns all
+    /// that it is answered, and what it must not hold.
+    #[must_use]
+    pub fn http(bytes: &[u8]) -> (Vec<u8>, &'static str) {
+        crate::http::attempt(bytes)
+    }
+
     /// Checks the text of a key file.
     ///
     /// # Errors

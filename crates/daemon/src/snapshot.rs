@@ -111,7 +111,7 @@ pub enum Outcome {
     NotAllowed,
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 impl Session {
     /// Makes a session for the tests of other rooms: an hour from noon on.
     pub(crate) fn sample() -> Self {

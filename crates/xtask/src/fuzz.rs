@@ -13,7 +13,7 @@ use std::{
 use crate::steps::{Outcome, cargo_command, root, run, say, target};
 
 /// The targets, each with seeds in `fuzz/corpus`, and what else there is to begin with.
-const TARGETS: [(&str, Option<&str>); 7] = [
+const TARGETS: [(&str, Option<&str>); 8] = [
     ("frames", Some("crates/wire/tests/golden")),
     ("config", None),
     ("key_file", None),
@@ -21,6 +21,7 @@ const TARGETS: [(&str, Option<&str>); 7] = [
     ("session_name", None),
     ("sts_answers", None),
     ("handed_over", None),
+    ("http", None),
 ];
 
 const FLAGS: [&str; 7] = [
