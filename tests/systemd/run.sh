@@ -66,11 +66,10 @@ machine() {
     echo "== an emulated machine"
     need qemu-system-x86 cpio
     [ -d "$tree" ] || { echo "NOT RUN: there is no tree to boot in it" && not_run=1 && return; }
-    if "$here/make-kernel.sh" trixie "$kernel"; then
-        mkdir -p "$work/results-machine"
+    mkdir -p "$work/results-machine"
+    "$here/make-kernel.sh" trixie "$kernel" &&
         "$here/machine.sh" --programs "$programs" --results "$work/results-machine" \
             --tree "$tree" --kernel "$kernel/vmlinuz"
-    fi
     outcome machine $?
 }
 
