@@ -32,9 +32,10 @@ session required pam_permit.so
 session required pam_systemd.so
 PAM
 login() {
-    su --shell /bin/sh --command 'exec sleep 600' stsd-other &
+    user rm -f $home/inside
+    su --shell /bin/sh --command "touch $home/inside; exec sleep 600" stsd-other 2>/dev/null &
     session=$!
-    within 20 there && within 10 test -S $runtime/stsd/stsd.sock
+    within 20 test -e $home/inside && within 10 test -S $runtime/stsd/stsd.sock
 }
 logout() { kill "$1" && wait "$1"; }
 
