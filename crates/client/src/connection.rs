@@ -81,7 +81,11 @@ impl Connection {
         loop {
             match self.next_reply()? {
                 Reply::Hello { version } if version != VERSION => {
-                    let older = if version > VERSION { "client" } else { "daemon" };
+                    let older = if version > VERSION {
+                        "client"
+                    } else {
+                        "daemon"
+                    };
                     return Err(Error::Protocol(format!(
                         "it speaks version {version}, this client version {VERSION}; \
                          upgrade the {older}"
