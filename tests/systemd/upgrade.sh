@@ -20,10 +20,11 @@ systemctl daemon-reload
 systemctl restart user@31500.service
 user systemctl --user --quiet enable --now stsd.socket
 old_shim >"$scratch/before"
-ready() { is "active" "$(user systemctl --user is-active stsd.service)" active; }
+ready() {
+    is "active" "$(user systemctl --user is-active stsd.service)" active &&
+        is "its program" "$(readlink "/proc/$(show service MainPID)/exe")" /usr/local/bin/stsd
+}
 check "the old daemon serves the old client" ready
-program() { readlink "/proc/$(show service MainPID)/exe"; }
-is "its program" "$(program)" /usr/local/bin/stsd
 
 clients=() before=$(calls)
 for i in 1 2 3 4; do
