@@ -2,11 +2,12 @@
 # Boots a whole systemd (PID 1, journald, logind, a user's manager) in a throw-away container
 # and runs payload.sh in it as root.
 #
-#   lab.sh --programs DIR --results DIR [--tree DIR] [NAME=VALUE ...]
+#   lab.sh --programs DIR --results DIR [--tree DIR] [--newer DIR] [NAME=VALUE ...]
 #
 # The container's files are an overlay over / of this machine, or over a Debian tree. All that
 # is written goes to a tmpfs; processes, mounts, network and the control group are its own and
-# go with it, however this script ends. NAME=VALUE reach the payload's environment.
+# go with it, however this script ends. NAME=VALUE reach the payload's environment. With
+# --newer, an upgrade to the programs in that directory is checked, too.
 #
 # Exit code: the payload's; 77 when nothing could be booted here, with the reason in
 # "NOT RUN: …"; 125 when the payload began and did not end.
@@ -27,12 +28,13 @@ if [ -z "${STSD_LAB_INSIDE:-}" ]; then
     exec env STSD_LAB_INSIDE=1 unshare --mount --propagation private -- "$here/lab.sh" "$@"
 fi
 
-programs='' results='' tree=/ variables=()
+programs='' results='' tree=/ newer='' variables=()
 while [ $# -gt 0 ]; do
     case $1 in
     --programs) programs=$(realpath "$2") && shift 2 ;;
     --results) results=$(realpath "$2") && shift 2 ;;
     --tree) tree=$(realpath "$2") && shift 2 ;;
+    --newer) newer=$(realpath "$2") && shift 2 ;;
     *=*) variables+=("$1") && shift ;;
     *) echo "lab.sh: $1?" >&2 && exit 2 ;;
     esac
@@ -103,6 +105,9 @@ for user in stsd-lab:31500 stsd-other:31501; do
 done
 mkdir -p "$root/var/lib/systemd/linger" "$root/opt/stsd"
 touch "$root/var/lib/systemd/linger/stsd-lab"
+# A manager that nobody needs any more goes after a second instead of ten.
+mkdir -p "$root/etc/systemd/logind.conf.d"
+printf '[Login]\nUserStopDelaySec=1s\n' >"$root/etc/systemd/logind.conf.d/stsd-lab.conf"
 
 # A target of our own, so that what this machine runs does not run in there.
 units=$root/etc/systemd/system
@@ -134,6 +139,7 @@ binds=()
 for program in stsd sts-shim stsctl stsd-emulator; do
     binds+=("--bind-ro=$programs/$program:/usr/bin/$program")
 done
+[ -z "$newer" ] || binds+=("--bind-ro=$newer:/opt/stsd/newer")
 rm -f "$results/code" "$results/log"
 
 # systemd-nspawn's own filter would refuse memfd_secret, mlock and Landlock inside.

@@ -20,27 +20,14 @@ as_user=(setpriv --reuid 31500 --regid 31500 --clear-groups -- env -i
     LANG=C.UTF-8 SYSTEMD_COLORS=0 SYSTEMD_PAGER=
     STSD_LAB_FULL="$STSD_LAB_FULL" STSD_LAB_TYPE="$STSD_LAB_TYPE")
 
-passed=0 failed=0
-part() {
-    local log=/run/stsd-part
-    echo "-- $1"
-    shift
-    timeout -k 2 "${STSD_LAB_PART:-60}" "$@" 2>&1 | tee "$log"
-    # For whoever has to find out why; nothing of it is judged here.
-    journalctl --quiet --no-pager --output=short-precise >/results/journal 2>&1
-    passed=$((passed + $(grep -c '^ok ' "$log")))
-    failed=$((failed + $(grep -c '^FAIL ' "$log")))
-    # A part that died has not passed.
-    if ! grep -qE '^[0-9]+ passed, [0-9]+ failed$' "$log"; then
-        failed=$((failed + 1))
-        echo "FAIL  this part did not come to its end"
-    fi
-}
-
+. $tests/parts.sh
 part "the units themselves" bash $tests/units.sh
 part "a user's daemon" "${as_user[@]}" bash $tests/user.sh
 part "what root sees of it" bash $tests/outside.sh
 part "no user namespaces for users" bash $tests/no-namespaces.sh
 part "the machine's daemon" bash $tests/system.sh
-echo "$passed passed, $failed failed in all"
-[ "$failed" = 0 ]
+part "logins that end" bash $tests/logins.sh
+if [ -d /opt/stsd/newer ]; then
+    part "an upgrade to a newer protocol" bash $tests/upgrade.sh
+fi
+sum_up

@@ -3,8 +3,10 @@
 #
 #   run.sh --programs DIR --work DIR [--full]
 #
-# Without --full: this machine's own systemd. With it, each story is longer, and systemd 252,
-# 254 and 257 of Debian follow, in trees made below --work.
+# Without --full: this machine's own systemd. With it, each story is longer, an upgrade to a
+# newer protocol is among them, and systemd 252, 254 and 257 of Debian follow, in trees made
+# below --work. Last comes a whole emulated machine with Debian's kernel, for what a container
+# cannot show: sleep, and limits of memory and processes.
 #
 # Exit code: 0 all ran and passed; 1 something failed; 77 something was NOT RUN, and the lines
 # that begin so say what and why, and nothing failed.
@@ -40,18 +42,35 @@ need() {
 }
 
 failed='' not_run='' log=''
+# What came of something that has a name.
+outcome() {
+    case $2 in
+    0) ;;
+    77) not_run=1 ;;
+    *) failed="$failed $1" ;;
+    esac
+}
+
 story() {
-    local name=$1 code
+    local name=$1
     shift
     echo
     echo "== systemd of $name"
     "$here/lab.sh" --programs "$programs" "$@"
-    code=$?
-    case $code in
-    0) ;;
-    77) not_run=1 ;;
-    *) failed="$failed $name" ;;
-    esac
+    outcome "$name" $?
+}
+
+machine() {
+    local kernel=$work/kernel tree=$work/trees/trixie/root
+    echo
+    echo "== an emulated machine"
+    need qemu-system-x86 cpio
+    [ -d "$tree" ] || { echo "NOT RUN: there is no tree to boot in it" && not_run=1 && return; }
+    mkdir -p "$work/results-machine"
+    "$here/make-kernel.sh" trixie "$kernel" &&
+        "$here/machine.sh" --programs "$programs" --results "$work/results-machine" \
+            --tree "$tree" --kernel "$kernel/vmlinuz"
+    outcome machine $?
 }
 
 mkdir -p "$work"/results
@@ -61,6 +80,12 @@ if [ -z "$full" ]; then
 else
     export STSD_LAB_TIMEOUT=400
     long=(STSD_LAB_FULL=1 STSD_LAB_PART=300)
+    if newer=$("$here/make-newer.sh" "$work/newer" 2>"$work/newer.log"); then
+        long+=(--newer "$newer")
+    else
+        echo "the programs of a newer protocol cannot be built: $(tail -n 1 "$work/newer.log")"
+        failed="$failed newer"
+    fi
     story "this machine" --results "$work/results" "${long[@]}"
     need mmdebstrap
     for tree in bookworm bookworm-bpo trixie; do
@@ -73,10 +98,7 @@ else
         mkdir -p "$work/results-$tree"
         story "$tree" --tree "$work/trees/$tree/root" --results "$work/results-$tree" "${long[@]}"
     done
-    echo
-    echo "NOT RUN: suspend and limits of memory and processes: they need a virtual machine," \
-        "for which there is no story yet"
-    not_run=1
+    machine
 fi
 if [ -n "$failed" ]; then
     echo "failed:$failed; logs and journals are in $work"

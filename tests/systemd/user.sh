@@ -101,6 +101,26 @@ kills() {
 }
 check "kill -9, $(many 5 25) times: back every time, and no call" kills
 
+# No memory for the daemon itself: an allocation that fails aborts it. Half a megabyte is room
+# for reading a large configuration, and not for understanding it.
+starve() {
+    local before old size
+    hand_out || return 1
+    before=$(calls) old=$(pid)
+    size=$(awk '$1 == "VmSize:" { print $2 }' "/proc/$old/status")
+    prlimit --pid "$old" --as=$(((size + 512) * 1024)) || return 1
+    for i in $(seq 800); do
+        printf '[profile.p%d]\nsource = "uploader"\nrole_arn = "%s"\n' "$i" \
+            "acs:ram::100000000000001:role/oss-read"
+    done >>"$home/config.toml"
+    stsctl reload
+    back "$old" && is "new AssumeRole calls" $(($(calls) - before)) 0
+}
+check "an allocation that fails: back with its sessions, and no call" starve
+note "$(journalctl --user --quiet --output=cat | grep 'memory allocation of' | tail -n 1)"
+config uploader.key >"$home/config.toml"
+stsctl reload
+
 # The shim runs back to back in several places while the daemon is restarted.
 under_load() {
     local before old count workers=()

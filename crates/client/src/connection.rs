@@ -81,9 +81,14 @@ impl Connection {
         loop {
             match self.next_reply()? {
                 Reply::Hello { version } if version != VERSION => {
+                    let older = if version > VERSION {
+                        "client"
+                    } else {
+                        "daemon"
+                    };
                     return Err(Error::Protocol(format!(
                         "it speaks version {version}, this client version {VERSION}; \
-                         upgrade the older one"
+                         upgrade the {older}"
                     )));
                 }
                 Reply::Hello { .. } => {}

@@ -18,7 +18,7 @@ Usage: cargo xtask COMMAND
   demo          build everything and show it against an emulated cloud
   test          everything the gate checks: format, lints, guards, docs, tests, real SDKs,
                 this machine's systemd; --systemd checks only the latter, --systemd full
-                systemd 252, 254 and 257, for longer
+                systemd 252, 254 and 257, for longer, and an emulated machine
   simulate      the refresh engine in simulated months; --seeds N runs more of them than the
                 gate does, --seed S repeats one
   fuzz          every fuzz target, a minute each; --seconds N or --runs N for each instead

@@ -11,7 +11,7 @@ use crate::steps::say;
 pub(crate) enum Depth {
     /// This machine's systemd, in less than two minutes.
     Gate,
-    /// Every version that can be had, and longer stories.
+    /// Every version that can be had, longer stories, and a machine that sleeps.
     Full,
 }
 

@@ -1,0 +1,24 @@
+# shellcheck shell=bash
+# How a payload runs its parts and adds up what they say. Sourced.
+
+passed=0 failed=0
+part() {
+    local log=/run/stsd-part
+    echo "-- $1"
+    shift
+    timeout -k 2 "${STSD_LAB_PART:-60}" "$@" 2>&1 | tee "$log"
+    # For whoever has to find out why; nothing of it is judged here.
+    journalctl --quiet --no-pager --output=short-precise >/results/journal 2>&1
+    passed=$((passed + $(grep -c '^ok ' "$log")))
+    failed=$((failed + $(grep -c '^FAIL ' "$log")))
+    # A part that died has not passed.
+    if ! grep -qE '^[0-9]+ passed, [0-9]+ failed$' "$log"; then
+        failed=$((failed + 1))
+        echo "FAIL  this part did not come to its end"
+    fi
+}
+
+sum_up() {
+    echo "$passed passed, $failed failed in all"
+    [ "$failed" = 0 ]
+}

@@ -1,0 +1,101 @@
+#!/bin/bash
+# The machine sleeps (S3) for longer than a session lives. Runs as root in the emulated
+# machine, whose sessions live for 20 seconds.
+set -u
+. "$(dirname "$0")/checks.sh"
+home=/home/stsd-lab
+user() {
+    setpriv --reuid 31500 --regid 31500 --clear-groups env HOME=$home XDG_RUNTIME_DIR=/run/user/31500 "$@"
+}
+show() { user systemctl --user show -P "$2" "stsd.$1"; }
+hand_out() { user sts-shim "$@" oss-upload; }
+field() { grep -o "\"$1\":\"[^\"]*\"" | cut -d'"' -f4; }
+
+user mkdir -p $home/.config/systemd/user $home/.config/stsd
+user cp /opt/stsd/systemd/user/stsd.{service,socket} $home/.config/systemd/user
+(umask 077 && key >$home/.config/stsd/uploader.key)
+config uploader.key >$home/.config/stsd/config.toml
+{
+    echo '[profile.warm]'
+    printf 'source = "uploader"\nkeep_warm = true\n'
+    printf 'role_arn = "acs:ram::100000000000001:role/oss-upload"\n'
+} >>$home/.config/stsd/config.toml
+chown -R 31500:31500 $home/.config
+user systemctl --user daemon-reload
+user systemctl --user --quiet enable --now stsd.socket
+check "the first client starts the daemon" hand_out --patience 30s
+
+# Sleeps for so many seconds; the alarm of the clock that has a battery ends it. Once only:
+# this emulated machine wakes up at once when it is to sleep again.
+sleep_for() {
+    local slept before
+    slept=$(cat /sys/power/suspend_stats/success) before=$(date +%s)
+    echo 0 >/sys/class/rtc/rtc0/wakealarm
+    echo "+$1" >/sys/class/rtc/rtc0/wakealarm
+    echo mem >/sys/power/state || return 1
+    woken=$(milliseconds)
+    is "sleeps" "$(cat /sys/power/suspend_stats/success)" $((slept + 1)) || return 1
+    away=$(($(date +%s) - before))
+    [ "$away" -ge $(($1 - 2)) ] || { echo "it slept for $away s only" && return 1; }
+}
+
+# The key of the profile that nobody asks for; nothing when there is none that lives.
+warm() {
+    local lives='"access_key_id":"[^"]*",[^{]*"name":"warm",[^{]*"remaining_seconds":[0-9]'
+    user stsctl status --json | tr -d ' \n' | grep -o "$lives" | cut -d'"' -f4
+}
+
+# Asks all the time. One line an answer: when it was asked for, when it ends.
+ask() {
+    local asked answer
+    while [ ! -e "$scratch/stop" ]; do
+        asked=$(date +%s)
+        if answer=$(hand_out --patience 15s 2>>"$scratch/refused"); then
+            echo "$asked $(date -d "$(field Expiration <<<"$answer")" +%s)" >>"$scratch/answers"
+        fi
+    done
+}
+ask &
+asking=$!
+sleep 2
+daemon=$(show service MainPID)
+before=$(hand_out | field AccessKeyId) before_warm=$(warm)
+check "the machine sleeps for longer than a session lives, and wakes up" sleep_for 35
+note "for ${away:-?} s; sessions live for 20"
+
+renewed() {
+    local start after
+    start=$(milliseconds)
+    after=$(hand_out --patience 15s | field AccessKeyId)
+    took=$(($(milliseconds) - start))
+    [ -n "$after" ] && [ "$after" != "$before" ] || { echo "before $before, after $after" && return 1; }
+}
+check "who comes first has another session" renewed
+note "in ${took:-?} ms"
+
+# Nobody asks for this one, so nobody notices that its turn comes with the next nap's end.
+unasked() {
+    [ -n "$before_warm" ] || { echo "it was not warm before" && return 1; }
+    another() { local now && now=$(warm) && [ -n "$now" ] && [ "$now" != "$before_warm" ]; }
+    within 25 another && took=$(($(milliseconds) - woken))
+}
+check "what is kept warm is renewed although nobody asks" unasked
+note "${took:-?} ms after the machine woke up; the daemon looks at its clock every 20 s"
+sleep 2
+touch "$scratch/stop"
+wait $asking
+
+never() {
+    local answers
+    answers=$(wc -l <"$scratch/answers")
+    sort "$scratch/refused" | uniq -c
+    is "refusals" "$(wc -l <"$scratch/refused")" 0 && [ "$answers" -gt 10 ] || return 1
+    # It was alive when it was handed out, which was not before it was asked for.
+    is "answers that had ended" "$(awk '$2 <= $1' "$scratch/answers")" ""
+}
+check "who asks all through it is always answered, and never with what has ended" never
+note "$(wc -l <"$scratch/answers") answers"
+
+same() { is "the daemon" "$(show service MainPID)" "$daemon" && is restarts "$(show service NRestarts)" 0; }
+check "the watchdog did not take the sleep for a hang" same
+finish
