@@ -203,6 +203,28 @@ by_unit() {
 }
 check "a rule by unit narrows a profile to that unit, seen from inside the sandbox" by_unit
 
+# --- By a URL, at a port that the daemon picked: systemd keeps the socket, so it stays the same.
+by_url() {
+    local address=${1#http://*:}
+    exec 3<>"/dev/tcp/127.0.0.1/${address%%/*}" || return 1
+    printf 'GET /%s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n' \
+        "${address#*/}" >&3
+    head -n 1 <&3 | grep ' 200 ' >/dev/null
+}
+url_stays() {
+    local before url old
+    printf '[http]\nlisten = "127.0.0.1:0"\n' >>"$home/config.toml"
+    stsctl reload && url=$(stsctl url oss-upload) && by_url "$url" || return 1
+    before=$(calls) old=$(pid)
+    ctl restart stsd.service && by_url "$url" && another_pid "$old" || return 1
+    old=$(pid)
+    # Whoever comes before the next daemon is there waits for it.
+    send KILL "$old" && by_url "$url" && back "$old" || return 1
+    [ "$url" = "$(stsctl url oss-upload)" ] || { echo "the URL has changed" && return 1; }
+    is "new AssumeRole calls" $(($(calls) - before)) 0
+}
+check "a URL outlives a restart and kill -9, port and secret, and costs no call" url_stays
+
 bad_reload() {
     local old
     old=$(pid)
