@@ -16,7 +16,10 @@ use std::{
     convert::Infallible,
     io,
     net::{SocketAddr, TcpListener as StdTcpListener},
-    os::fd::{AsFd, BorrowedFd},
+    os::{
+        fd::{AsFd as _, BorrowedFd, OwnedFd},
+        unix::net::UnixStream as StdUnixStream,
+    },
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -64,6 +67,8 @@ pub struct Http {
     owners: Owners,
     at: Mutex<At>,
     refused: Mutex<BTreeMap<&'static str, u64>>,
+    /// Stands in for the socket of a peer of which all is known already.
+    stand_in: OwnedFd,
     /// Room for those who are only told that they get nothing.
     strangers: Semaphore,
 }
@@ -82,9 +87,12 @@ struct At {
 
 impl Http {
     /// Prepares the way; nobody listens yet. `kept` is the socket of a process before us.
-    #[must_use]
-    pub fn new(secret: UrlSecret, kept: Option<StdTcpListener>) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// When the system has no descriptor left.
+    pub fn new(secret: UrlSecret, kept: Option<StdTcpListener>) -> io::Result<Self> {
+        Ok(Self {
+            stand_in: StdUnixStream::pair()?.0.into(),
             secret,
             owners: Owners::new(),
             at: Mutex::new(At {
@@ -93,7 +101,7 @@ impl Http {
             }),
             refused: Mutex::default(),
             strangers: Semaphore::new(STRANGERS),
-        }
+        })
     }
 
     /// Returns what opens the URLs.
@@ -259,7 +267,11 @@ async fn by_tcp(stream: TcpStream, service: Arc<Service>, stop: CancellationToke
 
 async fn by_unix(stream: UnixStream, service: Arc<Service>, stop: CancellationToken) {
     let caller = match Peer::of(&stream, service.clock.boot(), service.lease) {
-        Ok(peer) => caller(&service, peer, stream.as_fd()),
+        Ok(peer) => {
+            // The socket is hyper's from here on.
+            peer.settle(stream.as_fd());
+            caller(&service, peer, stream.as_fd())
+        }
         Err(_) => Err(Refusal::UnknownUser),
     };
     converse(stream, service, caller, None, stop).await;
@@ -289,12 +301,8 @@ async fn converse<S>(
     tcp: Option<SocketAddr>,
     stop: CancellationToken,
 ) where
-    S: AsyncRead + AsyncWrite + AsFd + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin,
 {
-    // A copy, for the questions that rules and audit ask of the socket meanwhile.
-    let Ok(socket) = stream.as_fd().try_clone_to_owned() else {
-        return;
-    };
     let refused = caller.as_ref().err().copied();
     let stranger = refused.map(|_| service.http.strangers.try_acquire());
     if let (Some(Err(_)), Some(refusal)) = (&stranger, refused) {
@@ -302,7 +310,7 @@ async fn converse<S>(
     }
     let asker = caller.as_ref().ok().map(|(peer, _)| Asker {
         peer,
-        socket: socket.as_fd(),
+        socket: service.http.stand_in.as_fd(),
         tcp,
     });
     let seated = caller.as_ref().ok().map(|(_, seated)| seated);

@@ -182,6 +182,9 @@ pub enum RunError {
     /// What the configuration asks for cannot be had.
     #[error(transparent)]
     Config(#[from] Mistakes),
+    /// The system has too little of something.
+    #[error(transparent)]
+    Io(#[from] io::Error),
 }
 
 /// Runs the daemon on `config` until it is told to stop, then lets its connections end.
@@ -212,7 +215,7 @@ pub async fn run<X: Exchange>(
         audit: Arc::clone(&audit),
         orders,
         crowd: Arc::new(Crowd::new(world.open_files, share)),
-        http: Arc::new(Http::new(world.url_secret, world.tcp)),
+        http: Arc::new(Http::new(world.url_secret, world.tcp)?),
         lease: None,
         over: CancellationToken::new(),
         protections: world.protections,

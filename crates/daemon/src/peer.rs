@@ -71,6 +71,13 @@ impl Peer {
         }
     }
 
+    /// Looks up at once all that a rule or the audit may want: from then on its socket is not
+    /// asked for anything any more.
+    pub fn settle(&self, socket: BorrowedFd<'_>) {
+        self.process(socket);
+        self.groups(socket);
+    }
+
     /// Tells whether it belonged to a group when it connected.
     pub fn is_in_group(&self, gid: u32, socket: BorrowedFd<'_>) -> bool {
         self.gid == gid || self.groups(socket).contains(&gid)

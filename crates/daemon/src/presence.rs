@@ -35,6 +35,8 @@ struct Kept {
     copy: OwnedFd,
     /// Where it stands, if we have made it ourselves.
     place: Option<Place>,
+    /// Why it could not be made again, as it was said last: the same is not said at every look.
+    said: Option<String>,
 }
 
 impl Presence {
@@ -54,6 +56,7 @@ impl Presence {
                 path,
                 copy,
                 place: door.place,
+                said: None,
             });
             let _ = listeners.send((door.speaks, door.listener)).await;
         }
@@ -122,6 +125,7 @@ impl Kept {
                     Err(problem) => warn!("the new socket cannot be copied: {problem}"),
                 }
                 self.place = Some(place);
+                self.said = None;
                 return Some(listener);
             }
             Err(ListenError::Live(path)) => {
@@ -132,10 +136,13 @@ impl Kept {
                 // Said once; the place is theirs.
                 self.place = None;
             }
-            Err(problem) => warn!(
-                "the socket was taken away: {problem} (hint: {})",
-                problem.hint()
-            ),
+            Err(problem) => {
+                let problem = format!("{problem} (hint: {})", problem.hint());
+                if self.said.as_ref() != Some(&problem) {
+                    warn!("the socket was taken away: {problem}");
+                    self.said = Some(problem);
+                }
+            }
         }
         None
     }
