@@ -9,7 +9,10 @@ use std::{
 use jiff::Timestamp;
 use stsd_secret::{SecretBytes, SecretText};
 
-use crate::{clock::BootTime, schedule::Lifetime};
+use crate::{
+    clock::BootTime,
+    schedule::{BACKOFF_CAP, Lifetime},
+};
 
 /// One role session, ready to be handed out.
 #[derive(Debug)]
@@ -151,6 +154,20 @@ impl Snapshot {
     pub fn refused(&self) -> bool {
         let failed = self.failed.as_ref();
         failed.is_some_and(|failed| failed.cause == Cause::Denied)
+    }
+
+    /// Notes that an attempt has come to nothing because the program has failed, not STS.
+    pub(crate) fn broke_off(&mut self, now: BootTime) {
+        let in_a_row = self.failed.as_ref().map_or(0, |it| it.in_a_row);
+        self.failed = Some(Arc::new(Failed {
+            cause: Cause::Unreachable,
+            message: "the renewal broke off; it is tried again within a minute".to_owned(),
+            hint: "the daemon's log says where; can the system still start threads?".to_owned(),
+            at: now,
+            in_a_row: in_a_row.saturating_add(1),
+        }));
+        self.ended = self.begun;
+        self.next_attempt = Some((now + BACKOFF_CAP, "trying again after a failure"));
     }
 
     /// What a caller gets who cannot wait any longer.

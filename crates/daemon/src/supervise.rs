@@ -233,7 +233,10 @@ impl<X: Exchange> Supervisor<X> {
                 Refresher::new(entry, upstream, Arc::clone(&clock), jitter).run(stop.clone())
             }
         };
-        self.tasks.spawn(keep_running(refresh, stop.clone()));
+        let (clock, told) = (Arc::clone(&self.setting.clock), Arc::clone(&entry));
+        let say_so = move || told.publish(|snapshot| snapshot.broke_off(clock.boot()));
+        self.tasks
+            .spawn(keep_running(refresh, say_so, stop.clone()));
         Running { entry, stop }
     }
 }
@@ -246,7 +249,7 @@ impl Drop for Leased {
 
 /// Starts a profile's task again should it ever panic: a bug must not leave one profile
 /// without renewals for ever while all others go on.
-async fn keep_running<F>(task: impl Fn() -> F, stop: CancellationToken)
+async fn keep_running<F>(task: impl Fn() -> F, say_so: impl Fn(), stop: CancellationToken)
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -255,6 +258,7 @@ where
             return;
         }
         error!("a bug ended a profile's task; it begins again");
+        say_so();
         tokio::time::sleep(BACKOFF_CAP).await;
     }
 }
@@ -288,4 +292,74 @@ fn succeed(old: &Entry, profile: Arc<Profile>, same_endpoint: bool) -> Entry {
 fn retire(running: &Running) {
     running.stop.cancel();
     running.entry.publish(|snapshot| snapshot.removed = true);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicBool, Ordering},
+        time::Duration,
+    };
+
+    use jiff::{SignedDuration, Timestamp};
+    use stsd_sts::{AssumeRole, RoleSession, SourceCredentials};
+
+    use super::*;
+    use crate::{clock::SystemClock, snapshot::Outcome};
+
+    /// Panics at the first call, and answers from then on.
+    struct Fragile(AtomicBool);
+
+    impl Exchange for Fragile {
+        async fn assume_role(
+            &self,
+            _: &SourceCredentials,
+            _: AssumeRole<'_>,
+            now: Timestamp,
+        ) -> Result<RoleSession, StsError> {
+            assert!(self.0.swap(true, Ordering::Relaxed), "the planted bug");
+            Ok(RoleSession {
+                access_key_id: "STS.X".into(),
+                access_key_secret: "secret".to_owned().into(),
+                security_token: "token".to_owned().into(),
+                expiration: now + SignedDuration::from_hours(1),
+                server_date: Some(now),
+                request_id: "R".into(),
+            })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_a_bug_ends_says_so_and_begins_again() {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let store = Arc::<Store>::default();
+        let mut supervisor = Supervisor::new(Setting {
+            store: Arc::clone(&store),
+            connect: Box::new(|_| Ok(Fragile(AtomicBool::new(false)))),
+            clock: Arc::clone(&clock),
+            machine: Vec::new(),
+            budget: Arc::new(Budget::new(1, clock.boot())),
+            restored: Restored::default(),
+        });
+        let profile = Profile::sample();
+        let config = Config {
+            path: Default::default(),
+            endpoint: Endpoint::custom("http://127.0.0.1:1").unwrap(),
+            sts_calls_per_second: 1,
+            http: None,
+            audit_file: None,
+            profiles: [(profile.name.clone(), Arc::new(profile))].into(),
+        };
+        supervisor.apply(config).unwrap();
+        let ask = |seconds| {
+            let patience = Duration::from_secs(seconds);
+            store.hand_out("oss-upload", Duration::ZERO, patience, &*clock, |_| true)
+        };
+        match ask(5).await {
+            Outcome::Failed(failed) => assert!(failed.message.contains("broke off")),
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(ask(120).await, Outcome::Ready(_)));
+        supervisor.stop().await;
+    }
 }
