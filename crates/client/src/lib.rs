@@ -12,10 +12,19 @@
 //! Every call opens a connection, asks, and has its answer within its patience or an
 //! [`Error`]. A connection costs about ten system calls; there is nothing to keep alive.
 
+#[cfg(feature = "tokio")]
+mod asynchronous;
+#[cfg(feature = "tokio")]
+mod boot_time;
 mod connection;
 mod error;
+#[cfg(feature = "tokio")]
+mod follow;
+mod inbox;
 #[cfg(feature = "lease")]
 mod lease;
+#[cfg(feature = "tokio")]
+mod watched;
 
 use std::{
     env,
@@ -24,6 +33,8 @@ use std::{
     time::Duration,
 };
 
+#[cfg(feature = "tokio")]
+pub use asynchronous::AsyncClient;
 pub use connection::Watch;
 pub use error::Error;
 #[cfg(feature = "lease")]
@@ -32,6 +43,8 @@ pub use stsd_wire::{
     Credentials, Failure, FailureCount, FailureKind, LastFailure, ProfileStatus, Protection,
     SecretText, Status,
 };
+#[cfg(feature = "tokio")]
+pub use watched::{Current, Watched};
 
 use connection::{Connection, now};
 use stsd_wire::{Reply, Request};
@@ -108,11 +121,7 @@ impl Client {
         let mut pause = FIRST_PAUSE;
         loop {
             let left = patience.saturating_sub(began.elapsed());
-            let request = Request::Credentials {
-                profile: profile.to_owned(),
-                minimum_life_millis: millis(minimum_life),
-                patience_millis: millis(left - TRAVEL.min(left / 10)),
-            };
+            let request = for_credentials(profile, minimum_life, left);
             match self.ask(&request, left).and_then(answer) {
                 Err(error) if error.is_of_a_restart() && left > pause => {
                     thread::sleep(pause);
@@ -182,6 +191,14 @@ impl Client {
         let mut connection = Connection::open(&self.sockets, patience)?;
         connection.send(request)?;
         connection.receive()
+    }
+}
+
+fn for_credentials(profile: &str, minimum_life: Duration, left: Duration) -> Request {
+    Request::Credentials {
+        profile: profile.to_owned(),
+        minimum_life_millis: millis(minimum_life),
+        patience_millis: millis(left - TRAVEL.min(left / 10)),
     }
 }
 
