@@ -14,6 +14,8 @@
 
 #[cfg(feature = "tokio")]
 mod asynchronous;
+#[cfg(feature = "aws")]
+mod aws;
 #[cfg(feature = "tokio")]
 mod boot_time;
 mod connection;
