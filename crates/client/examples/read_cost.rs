@@ -28,8 +28,8 @@ fn main() -> io::Result<()> {
             thread::spawn(move || serve(stream));
         }
     });
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
+    // It is driven no further than to the first session, which lives for an hour.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let watched = runtime.block_on(async {

@@ -210,7 +210,16 @@ fn just_before(profile: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::just_before;
+    use std::time::Duration;
+
+    use tokio::{
+        io::AsyncReadExt as _,
+        net::{UnixListener, UnixStream},
+        runtime,
+        time::timeout,
+    };
+
+    use super::{AsyncClient, just_before};
 
     #[test]
     fn a_name_just_before_another_sorts_after_all_that_could_come_between() {
@@ -226,5 +235,39 @@ mod tests {
         assert_eq!(just_before(""), "");
         assert_eq!(just_before("\u{0}"), "");
         assert_eq!(just_before("\u{e000}"), "");
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    async fn has_left(peer: &mut UnixStream) -> bool {
+        let mut byte = [0];
+        let read = timeout(LONG, peer.read(&mut byte)).await;
+        read.expect("it leaves at once").unwrap() == 0
+    }
+
+    #[test]
+    fn a_question_that_is_dropped_closes_its_connection_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("silent.sock");
+        let runtime = runtime::Builder::new_current_thread().enable_all().build();
+        runtime.unwrap().block_on(async {
+            let listener = UnixListener::bind(&path).unwrap();
+            let client = AsyncClient::at(&path);
+            let mut peer = tokio::select! {
+                _ = client.credentials("any", Duration::ZERO, LONG) => panic!("nobody answers"),
+                peer = async {
+                    let mut peer = listener.accept().await.unwrap().0;
+                    assert!(peer.read(&mut [0; 256]).await.unwrap() > 0);
+                    peer
+                } => peer,
+            };
+            assert!(has_left(&mut peer).await);
+            // A watch goes with its last handle.
+            let watched = client.watch("any");
+            let (mut peer, _) = listener.accept().await.unwrap();
+            assert!(peer.read(&mut [0; 256]).await.unwrap() > 0);
+            drop(watched);
+            assert!(has_left(&mut peer).await);
+        });
     }
 }
