@@ -17,7 +17,7 @@ use stsd_client::{Current, Error, Watched};
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    client::{client, files, run},
+    client::{client, files, run, until},
     rotation::now,
 };
 
@@ -35,16 +35,6 @@ async fn ready(watched: &Watched) -> String {
 async fn changed(watched: &mut Watched) -> String {
     let changed = timeout(PATIENCE, watched.changed()).await;
     key(&changed.expect("in time").expect("the watch goes on"))
-}
-
-async fn until(what: &str, mut ready: impl FnMut() -> bool) {
-    for _ in 0..1000 {
-        if ready() {
-            return;
-        }
-        sleep(Duration::from_millis(20)).await;
-    }
-    panic!("it never came to this: {what}");
 }
 
 #[test]
@@ -218,12 +208,10 @@ fn the_last_handle_that_goes_takes_the_connection_along() {
 }
 
 /// Starts the example that prints what it watches; returns its lines as they come.
-fn example(kit: &Kit, clock: Option<&WallClock>) -> (Process, Receiver<String>) {
+fn example(kit: &Kit, clock: &WallClock) -> (Process, Receiver<String>) {
     let mut command = Command::new(program("client-watch"));
     command.arg("oss-upload").env("STSD_SOCKET", kit.socket());
-    if let Some(clock) = clock {
-        clock.give(&mut command);
-    }
+    clock.give(&mut command);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut example = Process::start(command, &kit.path("example.log"));
     let (_, stdout) = example.conversation();
@@ -261,7 +249,7 @@ fn a_wrong_wall_clock_makes_a_session_neither_longer_nor_shorter() {
         clock.set(wrong_by);
         clock
     });
-    let examples = clocks.each_ref().map(|clock| example(&kit, Some(clock)));
+    let examples = clocks.each_ref().map(|clock| example(&kit, clock));
     for (_, lines) in &examples {
         let life = life(lines);
         assert!(
@@ -281,7 +269,10 @@ fn a_wrong_wall_clock_makes_a_session_neither_longer_nor_shorter() {
 #[test]
 fn a_session_that_was_left_unread_for_long_is_no_younger_for_that() {
     let kit = Kit::with(&["--session-life", "20s"], UPLOAD);
-    let (example, lines) = example(&kit, None);
+    // By this clock it would have all of its life before it.
+    let clock = WallClock::new(&kit.path(""));
+    clock.set(-315_360_000);
+    let (example, lines) = example(&kit, &clock);
     assert!((15..=20).contains(&life(&lines)));
     let renewals = || kit.client().status().unwrap().profiles[0].renewals;
     example.signal(Signal::SIGSTOP);
