@@ -5,6 +5,7 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     os::{fd::AsRawFd as _, unix::net::UnixListener},
+    process::Command,
     thread,
     time::Duration,
 };
@@ -217,4 +218,25 @@ fn an_sdk_of_aws_gets_what_is_watched_or_the_reason() {
         let reason = std::error::Error::source(&error).unwrap().to_string();
         assert!(reason.contains("nosuch"), "{reason}");
     });
+}
+
+/// What OpenDAL signs with, and others.
+#[test]
+fn reqsign_signs_with_what_is_watched() {
+    let kit = Kit::start();
+    let put = kit.oss_with("oss-upload", &["put", "examplebucket", "signed"], "by us");
+    put.unwrap();
+    let read = |profile: &str| {
+        let mut command = Command::new(e2e::rust_example("reqsign"));
+        command.args([profile, "cn-hongkong", "examplebucket", "signed", kit.oss()]);
+        let output = command.env("STSD_SOCKET", kit.socket()).output().unwrap();
+        kit.must_be_clean("the example", &output.stdout);
+        kit.must_be_clean("the example's stderr", &output.stderr);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+        output.status.success().then_some(said).ok_or(complaint)
+    };
+    assert_eq!(read("oss-upload"), Ok("by us".to_owned()));
+    let complaint = read("nosuch").unwrap_err();
+    assert!(complaint.contains("no profile is named"), "{complaint}");
 }

@@ -16,7 +16,7 @@ use crate::{Error, boot_time::BootTime};
 
 /// The credentials of one profile, kept fresh in the background.
 ///
-/// [`current`](Self::current) takes some 15 ns, never waits and makes no system call; any
+/// [`current`](Self::current) takes some 10 ns, never waits and makes no system call; any
 /// thread may call it, on a runtime or not. Handles are cheap to clone. The task behind them
 /// ends, and its connection with it, when the last one is dropped or its runtime stops.
 ///
@@ -35,6 +35,21 @@ use crate::{Error, boot_time::BootTime};
 ///     println!("{} for {:?}", credentials.access_key_id, credentials.remaining());
 /// }
 /// # Ok(())
+/// # }
+/// ```
+///
+/// Without a daemon there is a reason instead:
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use std::time::Duration;
+///
+/// let watched = stsd_client::AsyncClient::at("/nonexistent/stsd.sock").watch("oss-upload");
+/// let ready = tokio::time::timeout(Duration::from_millis(500), watched.ready()).await;
+/// assert!(ready.is_err(), "it may be started yet");
+/// assert!(watched.current().is_none());
+/// assert_eq!(watched.failure().unwrap().exit_code(), 3);
 /// # }
 /// ```
 #[derive(Clone)]

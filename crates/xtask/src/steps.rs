@@ -56,6 +56,9 @@ const EMULATOR_GUARD: (&str, &[&str]) = (
     ],
 );
 
+/// What takes credentials by the client, with libraries that nothing else needs.
+const EXAMPLES: &str = "examples/rust/Cargo.toml";
+
 pub(crate) type Outcome = Result<(), String>;
 
 pub(crate) fn demo() -> Outcome {
@@ -85,6 +88,7 @@ pub(crate) fn test() -> Outcome {
     step("format");
     cargo(&["fmt", "--all", "--check"])?;
     cargo(&["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"])?;
+    cargo(&["fmt", "--manifest-path", EXAMPLES, "--check"])?;
     step("lints");
     cargo(&[
         "clippy",
@@ -106,6 +110,12 @@ pub(crate) fn test() -> Outcome {
     run(doc.env("RUSTDOCFLAGS", "-D warnings"))?;
     step("programs");
     cargo(&["build", "--workspace", "--bins", "--locked"])?;
+    step("examples with other libraries");
+    let mut build = cargo_command(&["build", "--locked", "--manifest-path", EXAMPLES]);
+    // In a folder of their own, because other features are built there.
+    run(build
+        .arg("--target-dir")
+        .arg(target().join("examples-rust")))?;
     step("official SDKs");
     clients::install(&root(), &target())?;
     step("packages that stories need");
