@@ -467,6 +467,23 @@ pub fn program(name: &str) -> PathBuf {
     program
 }
 
+/// Returns an example of `examples/rust`, which `cargo xtask test` has built.
+///
+/// # Panics
+/// When it has not.
+#[must_use]
+pub fn rust_example(name: &str) -> PathBuf {
+    let test = env::current_exe().unwrap();
+    let target = test.ancestors().nth(3).unwrap();
+    let program = target.join("examples-rust/debug").join(name);
+    assert!(
+        program.exists(),
+        "{} is missing: run `cargo xtask test`, which builds it",
+        program.display()
+    );
+    program
+}
+
 /// Returns where `cargo xtask test` has put the official SDKs.
 ///
 /// # Panics

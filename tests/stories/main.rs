@@ -5,6 +5,7 @@
 mod access;
 mod audit;
 mod bad_config;
+mod client;
 mod engine;
 mod faults;
 mod hand_out;
@@ -25,3 +26,4 @@ mod stampede;
 mod sts_client;
 mod suspend;
 mod wall_clock;
+mod watched;

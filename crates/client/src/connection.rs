@@ -9,13 +9,12 @@ use std::{
 };
 
 use socket2::{Domain, SockAddr, Socket, Type};
-use stsd_wire::{HEADER, Message as _, Reply, Request, VERSION, message_length};
-use zeroize::Zeroizing;
+use stsd_wire::{Message as _, Reply, Request};
 
-use crate::{Answer, Error, answer};
-
-/// Enough for Hello and credentials in one read, so that an answer is one system call.
-const ANSWER_SIZE: usize = 4 * 1024;
+use crate::{
+    Answer, Error, answer,
+    inbox::{Inbox, broken, opening},
+};
 
 pub(crate) struct Connection {
     stream: UnixStream,
@@ -23,10 +22,7 @@ pub(crate) struct Connection {
     deadline: Option<Instant>,
     /// Our Hello goes out with the first question.
     greeted: bool,
-    /// Bytes read and not yet decoded; wiped on drop, because answers hold secrets.
-    buffer: Zeroizing<Vec<u8>>,
-    decoded: usize,
-    filled: usize,
+    inbox: Inbox,
 }
 
 impl Connection {
@@ -44,9 +40,7 @@ impl Connection {
                         stream,
                         deadline,
                         greeted: false,
-                        buffer: Zeroizing::new(vec![0; ANSWER_SIZE]),
-                        decoded: 0,
-                        filled: 0,
+                        inbox: Inbox::new(),
                     });
                 }
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock) => {
@@ -62,13 +56,12 @@ impl Connection {
     }
 
     pub(crate) fn send(&mut self, request: &Request) -> Result<(), Error> {
-        let mut bytes = request.frame()?;
-        if !self.greeted {
-            let mut greeting = Request::Hello { version: VERSION }.frame()?;
-            greeting.extend_from_slice(&bytes);
-            bytes = greeting;
-            self.greeted = true;
-        }
+        let bytes = if self.greeted {
+            request.frame()?
+        } else {
+            opening(request)?
+        };
+        self.greeted = true;
         // A daemon that refuses us closes early; its reason is still there to be read.
         match self.stream.write_all(&bytes) {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(broken(error)),
@@ -79,20 +72,18 @@ impl Connection {
     /// Receives the next reply after the daemon's Hello.
     pub(crate) fn receive(&mut self) -> Result<Reply, Error> {
         loop {
-            match self.next_reply()? {
-                Reply::Hello { version } if version != VERSION => {
-                    let older = if version > VERSION {
-                        "client"
-                    } else {
-                        "daemon"
-                    };
-                    return Err(Error::Protocol(format!(
-                        "it speaks version {version}, this client version {VERSION}; \
-                         upgrade the {older}"
-                    )));
-                }
-                Reply::Hello { .. } => {}
-                reply => return Ok(reply),
+            if let Some(reply) = self.inbox.next_reply()? {
+                return Ok(reply);
+            }
+            let left = self.deadline.map(|at| at.saturating_duration_since(now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Err(Error::TimedOut);
+            }
+            self.stream.set_read_timeout(left).map_err(broken)?;
+            match self.stream.read(self.inbox.room()) {
+                Ok(count) => self.inbox.came(count)?,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(broken(error)),
             }
         }
     }
@@ -114,52 +105,6 @@ impl Connection {
     /// Lets a watch wait for a rotation for as long as it takes.
     pub(crate) fn wait_for_ever(&mut self) {
         self.deadline = None;
-    }
-
-    fn next_reply(&mut self) -> Result<Reply, Error> {
-        self.fill(HEADER)?;
-        let at = self.decoded;
-        let mut header = [0; HEADER];
-        header.copy_from_slice(&self.buffer[at..at + HEADER]);
-        let length = message_length(header)?;
-        self.fill(HEADER + length)?;
-        let start = self.decoded + HEADER;
-        let reply = Reply::decode(&self.buffer[start..start + length])?;
-        self.decoded = start + length;
-        Ok(reply)
-    }
-
-    /// Reads until `wanted` undecoded bytes are there.
-    fn fill(&mut self, wanted: usize) -> Result<(), Error> {
-        while self.filled - self.decoded < wanted {
-            self.make_room(wanted);
-            let left = self.deadline.map(|at| at.saturating_duration_since(now()));
-            if left.is_some_and(|left| left.is_zero()) {
-                return Err(Error::TimedOut);
-            }
-            self.stream.set_read_timeout(left).map_err(broken)?;
-            match self.stream.read(&mut self.buffer[self.filled..]) {
-                Ok(0) => return Err(broken(ErrorKind::UnexpectedEof.into())),
-                Ok(count) => self.filled += count,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(broken(error)),
-            }
-        }
-        Ok(())
-    }
-
-    fn make_room(&mut self, wanted: usize) {
-        if self.decoded > 0 {
-            self.buffer.copy_within(self.decoded..self.filled, 0);
-            self.filled -= self.decoded;
-            self.decoded = 0;
-        }
-        if self.buffer.len() < wanted {
-            // A fresh buffer instead of a grown one, so that the old one is wiped.
-            let mut larger = Zeroizing::new(vec![0; wanted]);
-            larger[..self.filled].copy_from_slice(&self.buffer[..self.filled]);
-            self.buffer = larger;
-        }
     }
 }
 
@@ -207,11 +152,4 @@ fn connect(path: &Path, patience: Duration) -> io::Result<UnixStream> {
 )]
 pub(crate) fn now() -> Instant {
     Instant::now()
-}
-
-fn broken(error: io::Error) -> Error {
-    match error.kind() {
-        ErrorKind::WouldBlock | ErrorKind::TimedOut => Error::TimedOut,
-        _ => Error::Broken(error),
-    }
 }

@@ -53,6 +53,25 @@ impl Error {
         }
     }
 
+    /// Tells whether asking again will not help until somebody changes something: the
+    /// profile's name, a rule, a role, the version of one side.
+    #[must_use]
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::NotReachable { .. } | Self::TimedOut | Self::Broken(_) => false,
+            Self::Protocol(_) => true,
+            Self::Refused(failure) => matches!(
+                failure.kind,
+                FailureKind::UnknownProfile
+                    | FailureKind::NotAllowed
+                    | FailureKind::DeniedBySts
+                    | FailureKind::WrongVersion
+                    | FailureKind::Malformed
+                    | FailureKind::BadConfig
+            ),
+        }
+    }
+
     /// The exit code that the project's programs end with for this error.
     #[must_use]
     pub fn exit_code(&self) -> u8 {

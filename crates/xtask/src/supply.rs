@@ -14,6 +14,10 @@ const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 /// Each workspace, as the folder of its manifest and lock file.
 const WORKSPACES: [&str; 2] = [".", "fuzz"];
 
+/// A workspace of which nothing ships: it comes from where the others do, with no banned
+/// package, and the licences are those of the libraries that it shows.
+const EXAMPLES: &str = "examples/rust";
+
 /// Returns what was not looked at.
 pub(crate) fn check() -> Result<String, String> {
     let rules = Rules::read()?;
@@ -21,6 +25,7 @@ pub(crate) fn check() -> Result<String, String> {
         locked(folder, &rules)?;
         licences(folder, &rules)?;
     }
+    locked(EXAMPLES, &rules)?;
     let deny = cargo_command(&["deny", "--version"]).output();
     if !deny.is_ok_and(|output| output.status.success()) {
         return Ok("cargo-deny, which is not installed, and with it the advisories".to_owned());

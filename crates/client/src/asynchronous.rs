@@ -1,0 +1,273 @@
+//! Decides how a program on tokio asks: as the blocking client does, without blocking.
+
+use std::{
+    io::{self, ErrorKind},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use stsd_wire::{ProfileStatus, Reply, Request};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::UnixStream,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    Answer, Client, Error, FIRST_PAUSE, LONGEST_PAUSE, PROMPT, Watched, answer,
+    connection::now,
+    follow, for_credentials,
+    inbox::{Inbox, broken, opening},
+    unexpected,
+};
+
+/// A way to one daemon for programs on tokio.
+///
+/// Its methods need a runtime whose I/O and time drivers are on, and panic without one. A
+/// future that is dropped closes its connection, and nothing is left of the question.
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// # async fn example() -> Result<(), stsd_client::Error> {
+/// let client = stsd_client::AsyncClient::from_environment();
+/// let patience = Duration::from_secs(10);
+/// let answer = client.credentials("oss-upload", Duration::from_secs(300), patience).await?;
+/// println!("{}", answer.credentials.access_key_id);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct AsyncClient(Client);
+
+impl AsyncClient {
+    /// Finds the daemon as [`Client::from_environment`] does. Touches nothing yet.
+    #[must_use]
+    pub fn from_environment() -> Self {
+        Self(Client::from_environment())
+    }
+
+    /// Uses one socket and no other.
+    #[must_use]
+    pub fn at(socket: impl Into<PathBuf>) -> Self {
+        Self(Client::at(socket))
+    }
+
+    /// Asks for credentials of `profile` that live at least `minimum_life`, and returns
+    /// within `patience`, all as [`Client::credentials`] does.
+    ///
+    /// # Errors
+    /// [`Error`]; [`Error::Refused`] holds what the daemon said.
+    pub async fn credentials(
+        &self,
+        profile: &str,
+        minimum_life: Duration,
+        patience: Duration,
+    ) -> Result<Answer, Error> {
+        // A deadline of zero would pass before anything was tried.
+        let patience = patience.max(Duration::from_millis(1));
+        let asking = self.ask_for_credentials(profile, minimum_life, patience);
+        timeout(patience, asking)
+            .await
+            .unwrap_or(Err(Error::TimedOut))
+    }
+
+    /// Keeps the credentials of `profile` fresh, until the last handle of the value is
+    /// dropped: a task on the current runtime takes each rotation, and connects again when
+    /// the daemon has left.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    #[must_use]
+    pub fn watch(&self, profile: &str) -> Watched {
+        let (publisher, watched) = crate::watched::channel();
+        tokio::spawn(follow::follow(self.clone(), profile.to_owned(), publisher));
+        watched
+    }
+
+    async fn ask_for_credentials(
+        &self,
+        profile: &str,
+        minimum_life: Duration,
+        patience: Duration,
+    ) -> Result<Answer, Error> {
+        let began = now();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let left = patience.saturating_sub(began.elapsed());
+            let request = for_credentials(profile, minimum_life, left);
+            match self.ask(&request).await.and_then(answer) {
+                Err(error) if error.is_of_a_restart() && left > pause => {
+                    sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Asks what the daemon knows of one profile; nothing when that is not for us to see.
+    pub(crate) async fn profile(&self, profile: &str) -> Result<Option<ProfileStatus>, Error> {
+        let after = just_before(profile);
+        match self.ask(&Request::Status { after }).await? {
+            Reply::Status(status) => Ok(status.profiles.into_iter().find(|it| it.name == profile)),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Asks, and leaves the connection open for what else may come.
+    pub(crate) async fn connect(&self, request: &Request) -> Result<Connection, Error> {
+        let opening = opening(request)?;
+        let connecting = Connection::open(&self.0.sockets, &opening);
+        timeout(PROMPT, connecting)
+            .await
+            .unwrap_or(Err(Error::TimedOut))
+    }
+
+    async fn ask(&self, request: &Request) -> Result<Reply, Error> {
+        let opening = opening(request)?;
+        let mut connection = Connection::open(&self.0.sockets, &opening).await?;
+        connection.receive().await
+    }
+}
+
+/// Asks the same daemon.
+impl From<Client> for AsyncClient {
+    fn from(client: Client) -> Self {
+        Self(client)
+    }
+}
+
+/// A connection that has asked. Whoever waits for it bounds the time.
+pub(crate) struct Connection {
+    stream: UnixStream,
+    inbox: Inbox,
+}
+
+impl Connection {
+    /// Connects to the first socket that exists, and asks.
+    async fn open(sockets: &[PathBuf], opening: &[u8]) -> Result<Self, Error> {
+        let mut last = io::Error::from(ErrorKind::NotFound);
+        for path in sockets {
+            match connect(path).await {
+                Ok(mut stream) => {
+                    // A daemon that refuses us closes early; its reason can still be read.
+                    match stream.write_all(opening).await {
+                        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                            return Err(broken(error));
+                        }
+                        _ => {}
+                    }
+                    let inbox = Inbox::new();
+                    return Ok(Self { stream, inbox });
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(Error::NotReachable {
+            tried: sockets.to_vec(),
+            source: last,
+        })
+    }
+
+    /// Receives the next reply. What has come of it is kept when the future is dropped.
+    pub(crate) async fn receive(&mut self) -> Result<Reply, Error> {
+        loop {
+            if let Some(reply) = self.inbox.next_reply()? {
+                return Ok(reply);
+            }
+            let count = self.stream.read(self.inbox.room()).await.map_err(broken)?;
+            self.inbox.came(count)?;
+        }
+    }
+}
+
+/// Connects. While the backlog of a Unix socket is full, one that does not block is turned
+/// away, and nobody tells when there is room again.
+async fn connect(path: &Path) -> io::Result<UnixStream> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Returns a name that sorts before `profile`, with next to nothing in between.
+fn just_before(profile: &str) -> String {
+    let mut characters = profile.chars();
+    let last = characters.next_back().map_or(0, u32::from);
+    let mut name = characters.as_str().to_owned();
+    if let Some(lower) = last.checked_sub(1).and_then(char::from_u32) {
+        name.extend([lower, char::MAX]);
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::{
+        io::AsyncReadExt as _,
+        net::{UnixListener, UnixStream},
+        runtime,
+        time::timeout,
+    };
+
+    use super::{AsyncClient, just_before};
+
+    #[test]
+    fn a_name_just_before_another_sorts_after_all_that_could_come_between() {
+        let check = |name: &str, lower: &str| {
+            let before = just_before(name);
+            assert!(before.as_str() < name, "{name}: {before}");
+            assert!(before.as_str() > lower, "{name}: {before}");
+        };
+        check("oss-upload", "oss-uploac-zzzz");
+        check("a", "Z");
+        check("job-10", "job-1-z");
+        // No profile is named so, and nothing goes wrong.
+        assert_eq!(just_before(""), "");
+        assert_eq!(just_before("\u{0}"), "");
+        assert_eq!(just_before("\u{e000}"), "");
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    async fn has_left(peer: &mut UnixStream) -> bool {
+        let mut byte = [0];
+        let read = timeout(LONG, peer.read(&mut byte)).await;
+        read.expect("it leaves at once").unwrap() == 0
+    }
+
+    #[test]
+    fn a_question_that_is_dropped_closes_its_connection_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("silent.sock");
+        let runtime = runtime::Builder::new_current_thread().enable_all().build();
+        runtime.unwrap().block_on(async {
+            let listener = UnixListener::bind(&path).unwrap();
+            let client = AsyncClient::at(&path);
+            let mut peer = tokio::select! {
+                _ = client.credentials("any", Duration::ZERO, LONG) => panic!("nobody answers"),
+                peer = async {
+                    let mut peer = listener.accept().await.unwrap().0;
+                    assert!(peer.read(&mut [0; 256]).await.unwrap() > 0);
+                    peer
+                } => peer,
+            };
+            assert!(has_left(&mut peer).await);
+            // A watch goes with its last handle.
+            let watched = client.watch("any");
+            let (mut peer, _) = listener.accept().await.unwrap();
+            assert!(peer.read(&mut [0; 256]).await.unwrap() > 0);
+            drop(watched);
+            assert!(has_left(&mut peer).await);
+        });
+    }
+}

@@ -1,0 +1,175 @@
+//! Decides what the bytes from a daemon mean, however they arrive: blocking or not.
+
+use std::io::{self, ErrorKind};
+
+use stsd_wire::{HEADER, Message as _, Reply, Request, VERSION, message_length};
+use zeroize::Zeroizing;
+
+use crate::Error;
+
+/// Enough for Hello and credentials in one read, so that an answer is one system call.
+const ANSWER_SIZE: usize = 4 * 1024;
+
+/// Bytes read and not yet decoded; wiped on drop, because answers hold secrets.
+pub(crate) struct Inbox {
+    buffer: Zeroizing<Vec<u8>>,
+    decoded: usize,
+    filled: usize,
+}
+
+impl Inbox {
+    pub(crate) fn new() -> Self {
+        Self {
+            buffer: Zeroizing::new(vec![0; ANSWER_SIZE]),
+            decoded: 0,
+            filled: 0,
+        }
+    }
+
+    /// Returns the next reply after the daemon's Hello, if it has come as a whole. If it has
+    /// not, there is room for more of it.
+    pub(crate) fn next_reply(&mut self) -> Result<Option<Reply>, Error> {
+        while let Some(reply) = self.next_message()? {
+            match reply {
+                Reply::Hello { version } if version != VERSION => {
+                    let older = if version > VERSION {
+                        "client"
+                    } else {
+                        "daemon"
+                    };
+                    return Err(Error::Protocol(format!(
+                        "it speaks version {version}, this client version {VERSION}; \
+                         upgrade the {older}"
+                    )));
+                }
+                Reply::Hello { .. } => {}
+                reply => return Ok(Some(reply)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns where the next bytes belong; never empty after a reply was missing.
+    pub(crate) fn room(&mut self) -> &mut [u8] {
+        &mut self.buffer[self.filled..]
+    }
+
+    /// Notes how many bytes have come into the room; none mean that the daemon left.
+    pub(crate) fn came(&mut self, count: usize) -> Result<(), Error> {
+        if count == 0 {
+            return Err(broken(ErrorKind::UnexpectedEof.into()));
+        }
+        self.filled += count;
+        Ok(())
+    }
+
+    fn next_message(&mut self) -> Result<Option<Reply>, Error> {
+        let there = &self.buffer[self.decoded..self.filled];
+        let Some((header, rest)) = there.split_first_chunk::<HEADER>() else {
+            self.make_room(HEADER);
+            return Ok(None);
+        };
+        let length = message_length(*header)?;
+        let Some(message) = rest.get(..length) else {
+            self.make_room(HEADER + length);
+            return Ok(None);
+        };
+        let reply = Reply::decode(message)?;
+        self.decoded += HEADER + length;
+        Ok(Some(reply))
+    }
+
+    fn make_room(&mut self, wanted: usize) {
+        if self.decoded > 0 {
+            self.buffer.copy_within(self.decoded..self.filled, 0);
+            self.filled -= self.decoded;
+            self.decoded = 0;
+        }
+        if self.buffer.len() < wanted {
+            // A fresh buffer instead of a grown one, so that the old one is wiped.
+            let mut larger = Zeroizing::new(vec![0; wanted]);
+            larger[..self.filled].copy_from_slice(&self.buffer[..self.filled]);
+            self.buffer = larger;
+        }
+    }
+}
+
+/// Returns a connection's first bytes: Hello, and the question with it.
+pub(crate) fn opening(request: &Request) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let mut bytes = Request::Hello { version: VERSION }.frame()?;
+    bytes.extend_from_slice(&request.frame()?);
+    Ok(bytes)
+}
+
+pub(crate) fn broken(error: io::Error) -> Error {
+    match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => Error::TimedOut,
+        _ => Error::Broken(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stsd_wire::{Message as _, Reply, Status, VERSION};
+
+    use super::Inbox;
+    use crate::Error;
+
+    /// Has as many bytes come as there is room for; returns how many.
+    fn feed(inbox: &mut Inbox, bytes: &[u8]) -> usize {
+        let room = inbox.room();
+        let count = room.len().min(bytes.len());
+        room[..count].copy_from_slice(&bytes[..count]);
+        inbox.came(count).unwrap();
+        count
+    }
+
+    fn long() -> Reply {
+        Reply::Status(Status {
+            daemon_version: "x".repeat(10_000),
+            pid: 1,
+            uptime_seconds: 0,
+            config_path: String::new(),
+            held_back_calls: 0,
+            protections: Vec::new(),
+            profiles: Vec::new(),
+            more: false,
+        })
+    }
+
+    #[test]
+    fn replies_are_the_same_in_whatever_pieces_they_come() {
+        let hello = Reply::Hello { version: VERSION };
+        let said = [&hello, &Reply::Done, &long(), &Reply::Done];
+        let bytes: Vec<u8> = said
+            .iter()
+            .flat_map(|it| it.frame().unwrap().to_vec())
+            .collect();
+        for piece in [1, 2, 3, 7, 1000] {
+            let (mut inbox, mut heard) = (Inbox::new(), Vec::new());
+            let mut rest = &bytes[..];
+            loop {
+                match inbox.next_reply().unwrap() {
+                    Some(reply) => heard.push(reply),
+                    None if rest.is_empty() => break,
+                    None => {
+                        let piece = &rest[..piece.min(rest.len())];
+                        rest = &rest[feed(&mut inbox, piece)..];
+                    }
+                }
+            }
+            assert_eq!(heard, [Reply::Done, long(), Reply::Done], "{piece}");
+        }
+    }
+
+    #[test]
+    fn another_version_and_the_end_are_told_apart() {
+        let mut inbox = Inbox::new();
+        assert!(matches!(inbox.came(0), Err(Error::Broken(_))));
+        let other = Reply::Hello {
+            version: VERSION + 1,
+        };
+        feed(&mut inbox, &other.frame().unwrap());
+        assert!(matches!(inbox.next_reply(), Err(Error::Protocol(_))));
+    }
+}

@@ -1,0 +1,178 @@
+use std::{sync::Arc, thread, time::Duration};
+
+use stsd_wire::{Credentials, Failure, FailureKind, SecretText};
+use tokio::{runtime, time::timeout};
+
+use super::{Current, Watched, channel, guess};
+use crate::{Error, boot_time::BootTime};
+
+const LONG: Duration = Duration::from_secs(600);
+
+fn session(key: &str) -> Credentials {
+    Credentials {
+        access_key_id: key.to_owned(),
+        access_key_secret: SecretText::from("marker-secret".to_owned()),
+        security_token: SecretText::from("marker-token".to_owned()),
+        expiration_unix_seconds: 10_000,
+        issued_unix_seconds: 9_000,
+    }
+}
+
+fn in_long() -> Option<BootTime> {
+    Some(BootTime::now() + LONG)
+}
+
+fn refused(kind: FailureKind) -> Error {
+    Error::Refused(Failure {
+        kind,
+        message: "made up".to_owned(),
+        hint: String::new(),
+    })
+}
+
+fn run<T>(story: impl Future<Output = T>) -> T {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    runtime.unwrap().block_on(story)
+}
+
+fn key(current: Option<Current>) -> Option<String> {
+    current.map(|it| it.access_key_id.clone())
+}
+
+#[test]
+fn a_session_is_read_until_its_end_and_not_longer() {
+    let (publisher, watched) = channel();
+    assert!(watched.current().is_none());
+    publisher.publish(
+        session("one"),
+        Some(BootTime::now() + Duration::from_millis(200)),
+    );
+    let current = watched.current().unwrap();
+    assert!(current.remaining() <= Duration::from_millis(200));
+    thread::sleep(Duration::from_millis(250));
+    assert_eq!(key(watched.current()), None);
+    // Who still has it, has it; and knows.
+    assert_eq!(current.access_key_id, "one");
+    assert_eq!(current.remaining(), Duration::ZERO);
+}
+
+#[test]
+fn an_end_that_was_told_is_not_replaced_by_a_guess() {
+    let (publisher, watched) = channel();
+    let left = |watched: &Watched| watched.current().map_or(0, |it| it.remaining().as_secs());
+    publisher.publish(session("one"), None);
+    // The wall clock says that it ended in 1970; its length is what is left to go by.
+    assert_eq!(left(&watched), 999);
+    publisher.publish(session("one"), in_long());
+    assert_eq!(left(&watched), 599);
+    publisher.publish(session("one"), None);
+    assert_eq!(left(&watched), 599);
+}
+
+#[test]
+fn a_guess_is_by_the_wall_clock_where_that_makes_sense() {
+    let check = |wall_clock, left| {
+        let guessed = guess(&session("one"), wall_clock);
+        assert_eq!(guessed, Duration::from_secs(left), "{wall_clock}");
+    };
+    check(9_000, 1000);
+    check(9_400, 600);
+    check(9_999, 1);
+    // It lives, or the daemon would not have sent it.
+    check(10_000, 1000);
+    check(1_000_000, 1000);
+    // It is no younger than when it was issued.
+    check(8_000, 1000);
+    check(i64::MIN, 1000);
+    let mut odd = session("one");
+    odd.issued_unix_seconds = 11_000;
+    assert_eq!(guess(&odd, 9_500), Duration::ZERO);
+}
+
+#[test]
+fn each_handle_hears_of_each_session_once_and_never_of_an_old_one() {
+    run(async {
+        let (publisher, mut one) = channel();
+        let mut two = one.clone();
+        publisher.publish(session("a"), in_long());
+        assert_eq!(key(one.changed().await).as_deref(), Some("a"));
+        publisher.publish(session("a"), in_long());
+        let wait = timeout(Duration::from_millis(50), one.changed()).await;
+        assert!(wait.is_err(), "the same again is no news");
+        publisher.publish(session("b"), in_long());
+        publisher.publish(session("c"), in_long());
+        assert_eq!(key(one.changed().await).as_deref(), Some("c"));
+        assert_eq!(key(two.changed().await).as_deref(), Some("c"));
+        let mut three = one.clone();
+        drop(publisher);
+        assert!(three.changed().await.is_none(), "there will be no other");
+        assert_eq!(key(one.current()).as_deref(), Some("c"), "it lives on");
+    });
+}
+
+#[test]
+fn who_waits_is_told_what_does_not_mend_itself_and_nothing_else() {
+    run(async {
+        let (publisher, watched) = channel();
+        publisher.fail(refused(FailureKind::Unreachable));
+        let wait = timeout(Duration::from_millis(50), watched.ready()).await;
+        assert!(wait.is_err(), "STS may come back");
+        assert!(watched.failure().is_some());
+        publisher.fail(refused(FailureKind::UnknownProfile));
+        let failure = watched.ready().await.unwrap_err();
+        assert_eq!(failure.exit_code(), 4);
+        publisher.publish(session("a"), in_long());
+        assert_eq!(watched.ready().await.unwrap().access_key_id, "a");
+        assert!(watched.failure().is_none());
+        // A failure takes nothing away that lives.
+        publisher.fail(refused(FailureKind::UnknownProfile));
+        assert_eq!(watched.ready().await.unwrap().access_key_id, "a");
+    });
+    run(async {
+        let (publisher, watched) = channel();
+        drop(publisher);
+        assert!(matches!(
+            *watched.ready().await.unwrap_err(),
+            Error::Broken(_)
+        ));
+    });
+}
+
+#[test]
+fn nothing_that_is_printed_holds_a_secret() {
+    let (publisher, watched) = channel();
+    publisher.publish(session("a"), in_long());
+    publisher.fail(refused(FailureKind::Busy));
+    let shown = format!("{watched:?} {:?}", watched.current().unwrap());
+    assert!(
+        shown.contains("[redacted]") && shown.contains("made up"),
+        "{shown}"
+    );
+    assert!(!shown.contains("marker"), "{shown}");
+}
+
+#[test]
+fn readers_of_many_threads_see_whole_sessions_that_live() {
+    fn may_travel<T: Send + Sync>() {}
+    may_travel::<Watched>();
+    may_travel::<Current>();
+    let (publisher, watched) = channel();
+    publisher.publish(session("0"), in_long());
+    let watched = Arc::new(watched);
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let mut last = 0;
+                while last < 1000 {
+                    let current = watched.current().unwrap();
+                    let number: u64 = current.access_key_id.parse().unwrap();
+                    assert!(number >= last);
+                    last = number;
+                }
+            });
+        }
+        for number in 1..=1000 {
+            publisher.publish(session(&number.to_string()), in_long());
+        }
+    });
+}

@@ -1,0 +1,242 @@
+//! A program on tokio asks: as blocking ones do, and thousands of its tasks at once. What it
+//! watches is in `watched.rs`.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    os::{fd::AsRawFd as _, unix::net::UnixListener},
+    process::Command,
+    thread,
+    time::Duration,
+};
+
+use e2e::{Kit, UPLOAD};
+use nix::sys::{
+    signal::Signal,
+    socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket},
+};
+use serde_json::json;
+use stsd_client::{AsyncClient, Error};
+use stsd_wire::{Failure, FailureKind, Message as _, Reply};
+use tokio::{runtime, task::JoinSet, time::sleep};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) fn run<T>(story: impl Future<Output = T>) -> T {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    runtime.unwrap().block_on(story)
+}
+
+pub(crate) fn client(kit: &Kit) -> AsyncClient {
+    AsyncClient::at(kit.socket())
+}
+
+/// How many files the daemon has open: a connection is one.
+pub(crate) fn files(kit: &Kit) -> usize {
+    let open = fs::read_dir(format!("/proc/{}/fd", kit.daemon().id()));
+    open.unwrap().count()
+}
+
+pub(crate) async fn until(what: &str, mut ready: impl FnMut() -> bool) {
+    for _ in 0..1000 {
+        if ready() {
+            return;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    panic!("it never came to this: {what}");
+}
+
+#[test]
+fn an_answer_is_the_one_that_a_blocking_program_gets() {
+    let kit = Kit::start();
+    let ask = |profile: &'static str, life, patience| {
+        let blocking = kit.client().credentials(profile, life, patience);
+        (
+            run(client(&kit).credentials(profile, life, patience)),
+            blocking,
+        )
+    };
+    let (answer, blocking) = ask("oss-upload", Duration::ZERO, PATIENCE);
+    let (answer, blocking) = (answer.unwrap(), blocking.unwrap());
+    assert_eq!(answer, blocking);
+    assert!(!answer.short);
+    kit.must_be_clean("an answer's Debug", format!("{answer:?}").as_bytes());
+    let day = Duration::from_secs(24 * 3600);
+    let (answer, blocking) = ask("oss-upload", day, Duration::from_millis(300));
+    assert!(answer.unwrap().short && blocking.unwrap().short);
+    let (answer, blocking) = ask("nosuch", Duration::ZERO, PATIENCE);
+    let (error, expected) = (answer.unwrap_err(), blocking.unwrap_err());
+    assert_eq!(error.exit_code(), 4);
+    assert_eq!(error.to_string(), expected.to_string());
+    let nobody = AsyncClient::at(kit.path("nobody.sock"));
+    let error = run(nobody.credentials("oss-upload", Duration::ZERO, PATIENCE)).unwrap_err();
+    assert!(matches!(error, Error::NotReachable { .. }), "{error}");
+    // Without patience it is what is there, or an error, and not a moment more.
+    let at_once = client(&kit);
+    let answer = run(at_once.credentials("oss-upload", Duration::ZERO, Duration::ZERO));
+    assert!(!matches!(answer, Err(Error::Broken(_))), "{answer:?}");
+}
+
+#[test]
+fn a_thousand_tasks_at_once_cost_one_call() {
+    let kit = Kit::start();
+    let fault = json!({"kind": "delay", "millis": 2000});
+    kit.fault(&json!({"action": "AssumeRole", "times": 1, "fault": fault}));
+    let _ = e2e::many_files();
+    let keys = run(async {
+        let mut tasks = JoinSet::new();
+        for _ in 0..1000 {
+            let client = client(&kit);
+            tasks.spawn(async move {
+                let patience = Duration::from_secs(60);
+                let answer = client.credentials("oss-upload", Duration::ZERO, patience);
+                answer.await.unwrap().credentials.access_key_id
+            });
+        }
+        tasks.join_all().await
+    });
+    assert_eq!(keys.len(), 1000);
+    assert!(keys.iter().all(|key| *key == keys[0]));
+    assert_eq!(kit.calls("AssumeRole"), 1);
+}
+
+#[test]
+fn who_waits_while_another_program_takes_the_place_waits_on() {
+    let kit = Kit::start();
+    kit.sts_fails(&json!({"kind": "hang"}));
+    let ready = || {
+        let log = fs::read_to_string(kit.path("daemon.log")).unwrap();
+        log.matches("is ready").count()
+    };
+    let keys = run(async {
+        let mut tasks = JoinSet::new();
+        for _ in 0..50 {
+            let client = client(&kit);
+            tasks.spawn(async move {
+                let answer = client.credentials("oss-upload", Duration::ZERO, PATIENCE * 6);
+                let answer = answer.await.expect("nobody is turned away");
+                answer.credentials.access_key_id
+            });
+        }
+        for round in 1..=3 {
+            // All of them have asked when a program has as many connections.
+            until("they wait", || files(&kit) > 50).await;
+            assert!(tasks.try_join_next().is_none(), "there is no session yet");
+            kit.daemon().signal(Signal::SIGUSR2);
+            until("the new program", || ready() == round + 1).await;
+        }
+        kit.heal();
+        tasks.join_all().await
+    });
+    assert_eq!(keys.len(), 50);
+    assert!(keys.iter().all(|key| *key == keys[0]));
+}
+
+/// A Unix socket whose backlog is full turns away those who do not block.
+#[test]
+fn a_full_backlog_is_waited_for_within_the_patience() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("full.sock");
+    let stream = |flags| socket(AddressFamily::Unix, SockType::Stream, flags, None).unwrap();
+    let address = UnixAddr::new(&path).unwrap();
+    let listener = stream(SockFlag::SOCK_CLOEXEC);
+    bind(listener.as_raw_fd(), &address).unwrap();
+    listen(&listener, Backlog::new(1).unwrap()).unwrap();
+    let mut crowd = Vec::new();
+    loop {
+        let one = stream(SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK);
+        if connect(one.as_raw_fd(), &address).is_err() {
+            break;
+        }
+        crowd.push(one);
+    }
+    let client = AsyncClient::at(&path);
+    let ask = |patience| client.credentials("any", Duration::ZERO, patience);
+    let error = run(ask(Duration::from_millis(300))).unwrap_err();
+    assert!(matches!(error, Error::TimedOut), "{error}");
+    // Somebody answers, and those before us have gone.
+    drop(crowd);
+    let answering = thread::spawn(move || {
+        for connection in UnixListener::from(listener).incoming() {
+            let mut connection = connection.unwrap();
+            if connection.read(&mut [0; 64]).unwrap() == 0 {
+                continue;
+            }
+            let failure = Reply::Failure(Failure {
+                kind: FailureKind::UnknownProfile,
+                message: "told by hand".to_owned(),
+                hint: String::new(),
+            });
+            for reply in [Reply::Hello { version: 1 }, failure] {
+                connection.write_all(&reply.frame().unwrap()).unwrap();
+            }
+            return;
+        }
+    });
+    let error = run(ask(PATIENCE)).unwrap_err();
+    assert_eq!(error.to_string(), "told by hand");
+    answering.join().unwrap();
+}
+
+/// AWS's SDKs ask by this trait, and compare the expiration with the wall clock.
+#[test]
+fn an_sdk_of_aws_gets_what_is_watched_or_the_reason() {
+    use aws_credential_types::provider::ProvideCredentials as _;
+
+    let kit = Kit::with(&[], UPLOAD);
+    run(async {
+        let watched = client(&kit).watch("oss-upload");
+        assert!(watched.fallback_on_interrupt().is_none());
+        let given = watched.provide_credentials().await.unwrap();
+        let client = client(&kit);
+        let answer = client.credentials("oss-upload", Duration::ZERO, PATIENCE);
+        let credentials = answer.await.unwrap().credentials;
+        assert_eq!(given.access_key_id(), credentials.access_key_id);
+        assert_eq!(
+            given.secret_access_key(),
+            credentials.access_key_secret.expose()
+        );
+        assert_eq!(
+            given.session_token(),
+            Some(credentials.security_token.expose())
+        );
+        let since = given
+            .expiry()
+            .unwrap()
+            .duration_since(std::time::UNIX_EPOCH);
+        let expires = since.unwrap().as_secs().cast_signed();
+        let off = credentials.expiration_unix_seconds - expires;
+        assert!((0..30).contains(&off), "{off}");
+        assert!(watched.fallback_on_interrupt().is_some());
+        kit.must_be_clean(
+            "what AWS prints",
+            format!("{given:?} {watched:?}").as_bytes(),
+        );
+        let wrong = client.watch("nosuch");
+        let error = wrong.provide_credentials().await.unwrap_err();
+        let reason = std::error::Error::source(&error).unwrap().to_string();
+        assert!(reason.contains("nosuch"), "{reason}");
+    });
+}
+
+/// What OpenDAL signs with, and others.
+#[test]
+fn reqsign_signs_with_what_is_watched() {
+    let kit = Kit::start();
+    let put = kit.oss_with("oss-upload", &["put", "examplebucket", "signed"], "by us");
+    put.unwrap();
+    let read = |profile: &str| {
+        let mut command = Command::new(e2e::rust_example("reqsign"));
+        command.args([profile, "cn-hongkong", "examplebucket", "signed", kit.oss()]);
+        let output = command.env("STSD_SOCKET", kit.socket()).output().unwrap();
+        kit.must_be_clean("the example", &output.stdout);
+        kit.must_be_clean("the example's stderr", &output.stderr);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+        output.status.success().then_some(said).ok_or(complaint)
+    };
+    assert_eq!(read("oss-upload"), Ok("by us".to_owned()));
+    let complaint = read("nosuch").unwrap_err();
+    assert!(complaint.contains("no profile is named"), "{complaint}");
+}

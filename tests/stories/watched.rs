@@ -1,0 +1,313 @@
+//! A program on tokio watches a profile: what it reads is fresh, whatever happens to the
+//! daemon, and never a session that has ended.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    process::{Command, Stdio},
+    sync::mpsc::{Receiver, channel},
+    thread,
+    time::Duration,
+};
+
+use e2e::{Kit, Process, UPLOAD, WallClock, program};
+use nix::sys::signal::Signal;
+use serde_json::json;
+use stsd_client::{Current, Error, Watched};
+use tokio::time::{sleep, timeout};
+
+use crate::{
+    client::{client, files, run, until},
+    rotation::now,
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn key(current: &Current) -> String {
+    current.access_key_id.clone()
+}
+
+async fn ready(watched: &Watched) -> String {
+    let ready = timeout(PATIENCE, watched.ready()).await;
+    key(&ready.expect("in time").expect("credentials"))
+}
+
+async fn changed(watched: &mut Watched) -> String {
+    let changed = timeout(PATIENCE, watched.changed()).await;
+    key(&changed.expect("in time").expect("the watch goes on"))
+}
+
+#[test]
+fn rotations_are_read_as_they_come_and_nobody_is_ever_without() {
+    let kit = Kit::with(&["--session-life", "6s"], UPLOAD);
+    run(async {
+        let mut watched = client(&kit).watch("oss-upload");
+        assert!(watched.current().is_none());
+        let mut keys = vec![changed(&mut watched).await];
+        let reader = watched.clone();
+        while keys.len() < 4 {
+            tokio::select! {
+                key = changed(&mut watched) => keys.push(key),
+                () = sleep(Duration::from_millis(5)) => {}
+            }
+            let current = reader.current().expect("one lives at any time");
+            let ends = current.expiration_unix_seconds.cast_unsigned();
+            assert!(ends > now(), "an ended session was read");
+            assert!(current.remaining() <= Duration::from_secs(6));
+        }
+        keys.dedup();
+        assert_eq!(keys.len(), 4, "each is news once");
+        assert!(watched.failure().is_none());
+        kit.must_be_clean("a watch's Debug", format!("{watched:?}").as_bytes());
+    });
+    // A question on the side after each of them is all it cost.
+    let profile = kit.client().status().unwrap().profiles.remove(0);
+    assert!(profile.hand_outs <= profile.renewals, "{profile:?}");
+}
+
+#[test]
+fn a_killed_daemon_is_come_back_to_and_no_read_fails_meanwhile() {
+    let mut kit = Kit::start();
+    run(async {
+        let mut watched = client(&kit).watch("oss-upload");
+        let mut first = changed(&mut watched).await;
+        for _ in 0..2 {
+            kit.daemon().signal(Signal::SIGKILL);
+            assert_eq!(kit.daemon_ends(), None);
+            until("the reason", || {
+                let failure = watched.failure();
+                assert!(watched.current().is_some());
+                matches!(failure.as_deref(), Some(Error::NotReachable { .. }))
+            })
+            .await;
+            kit.start_daemon();
+            // What it knew died with it, so its first session is another one.
+            let second = changed(&mut watched).await;
+            assert_ne!(second, first);
+            first = second;
+            assert!(watched.failure().is_none());
+        }
+    });
+}
+
+#[test]
+fn a_program_that_takes_the_place_is_followed_with_the_same_session() {
+    let kit = Kit::start();
+    run(async {
+        let mut watched = client(&kit).watch("oss-upload");
+        let first = changed(&mut watched).await;
+        let log = || fs::read_to_string(kit.path("daemon.log")).unwrap();
+        kit.daemon().signal(Signal::SIGUSR2);
+        until("the new program", || {
+            assert!(watched.current().is_some());
+            log().matches("is ready").count() == 2
+        })
+        .await;
+        // It has connected again, to a daemon that has handed nothing out before.
+        let handed_out = || kit.client().status().map(|it| it.profiles[0].hand_outs);
+        until("a hand-out", || handed_out().is_ok_and(|it| it > 0)).await;
+        let again = timeout(Duration::from_millis(500), watched.changed()).await;
+        assert!(again.is_err(), "the same session is no news");
+        assert_eq!(key(&watched.current().unwrap()), first);
+        until("all is well", || watched.failure().is_none()).await;
+    });
+    assert_eq!(kit.calls("AssumeRole"), 1);
+}
+
+#[test]
+fn a_session_is_read_to_its_end_and_not_longer_when_the_daemon_stays_away() {
+    let mut kit = Kit::with(&["--session-life", "8s"], UPLOAD);
+    run(async {
+        let watched = client(&kit).watch("oss-upload");
+        ready(&watched).await;
+        kit.daemon().signal(Signal::SIGKILL);
+        let _ = kit.daemon_ends();
+        let ends = watched.current().unwrap().expiration_unix_seconds;
+        while let Some(current) = watched.current() {
+            assert!(ends.cast_unsigned() > now(), "read after its end");
+            drop(current);
+            sleep(Duration::from_millis(5)).await;
+        }
+        // What is whole seconds is lost of it, and the time of a call.
+        assert!(ends.cast_unsigned() <= now() + 3, "cut off early");
+        let waiting = timeout(Duration::from_millis(100), watched.ready()).await;
+        assert!(waiting.is_err(), "the daemon may come back");
+        assert_eq!(watched.failure().unwrap().exit_code(), 3);
+        kit.start_daemon();
+        ready(&watched).await;
+    });
+}
+
+#[test]
+fn an_unknown_profile_is_a_named_error_and_mends_itself_with_the_configuration() {
+    let kit = Kit::start();
+    run(async {
+        let watched = client(&kit).watch("later");
+        let error = timeout(PATIENCE, watched.ready()).await.unwrap();
+        let error = error.unwrap_err();
+        assert_eq!(error.exit_code(), 4, "{error}");
+        assert!(error.to_string().contains("later"), "{error}");
+        kit.write_config(&UPLOAD.replace("oss-upload]", "later]"));
+        assert!(kit.ctl(&["reload"]).status.success());
+        until("credentials", || watched.current().is_some()).await;
+        assert!(watched.failure().is_none());
+    });
+}
+
+#[test]
+fn what_sts_says_reaches_those_who_wait_for_the_first_session() {
+    let kit = Kit::without_daemon(&[]);
+    kit.write_config(UPLOAD);
+    let mut kit = kit;
+    kit.sts_fails(&json!({"kind": "error", "code": "ServiceUnavailable"}));
+    kit.start_daemon();
+    run(async {
+        let watched = client(&kit).watch("oss-upload");
+        until("a reason", || watched.failure().is_some()).await;
+        let waiting = timeout(Duration::from_millis(100), watched.ready()).await;
+        assert!(waiting.is_err(), "STS may come back");
+        assert_eq!(watched.failure().unwrap().exit_code(), 6);
+        kit.heal();
+        ready(&watched).await;
+        assert!(watched.failure().is_none());
+    });
+    let kit = Kit::start();
+    kit.sts_fails(&json!({"kind": "error", "code": "NoPermission"}));
+    run(async {
+        let watched = client(&kit).watch("oss-upload");
+        let told = timeout(PATIENCE, watched.ready()).await.unwrap();
+        assert_eq!(told.unwrap_err().exit_code(), 7);
+    });
+}
+
+#[test]
+fn the_last_handle_that_goes_takes_the_connection_along() {
+    let kit = Kit::start();
+    let _ = kit.document(&["oss-upload"]);
+    let before = files(&kit);
+    run(async {
+        let watched: Vec<_> = (0..50).map(|_| client(&kit).watch("oss-upload")).collect();
+        for it in &watched {
+            ready(it).await;
+        }
+        assert!(files(&kit) >= before + 50);
+        let last = watched[0].clone();
+        drop(watched);
+        until("one is left", || files(&kit) <= before + 1).await;
+        assert!(last.current().is_some());
+        drop(last);
+        until("none is left", || files(&kit) <= before).await;
+        // One that cannot connect is no different.
+        let nowhere = stsd_client::AsyncClient::at(kit.path("nowhere")).watch("x");
+        until("the reason", || nowhere.failure().is_some()).await;
+        let metrics = tokio::runtime::Handle::current().metrics();
+        assert_eq!(metrics.num_alive_tasks(), 1);
+        drop(nowhere);
+        until("no task is left", || metrics.num_alive_tasks() == 0).await;
+    });
+}
+
+/// Starts the example that prints what it watches; returns its lines as they come.
+fn example(kit: &Kit, clock: &WallClock) -> (Process, Receiver<String>) {
+    let mut command = Command::new(program("client-watch"));
+    command.arg("oss-upload").env("STSD_SOCKET", kit.socket());
+    clock.give(&mut command);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut example = Process::start(command, &kit.path("example.log"));
+    let (_, stdout) = example.conversation();
+    let (sender, lines) = channel();
+    thread::spawn(move || {
+        BufReader::new(stdout)
+            .lines()
+            .map_while(Result::ok)
+            .try_for_each(|line| sender.send(line))
+    });
+    (example, lines)
+}
+
+/// Reads a line of the form `KEY for SECONDS s`.
+fn life(lines: &Receiver<String>) -> u64 {
+    let line = lines.recv_timeout(PATIENCE).unwrap();
+    let seconds = line
+        .split(" for ")
+        .nth(1)
+        .and_then(|it| it.split(' ').next());
+    let seconds = seconds.unwrap_or_else(|| panic!("{line}"));
+    seconds.parse().unwrap()
+}
+
+#[test]
+fn a_wrong_wall_clock_makes_a_session_neither_longer_nor_shorter() {
+    let mut kit = Kit::with(&["--session-life", "20s"], UPLOAD);
+    let _ = kit.document(&["oss-upload"]);
+    // It stays the only one.
+    kit.sts_fails(&json!({"kind": "error", "code": "ServiceUnavailable"}));
+    thread::sleep(Duration::from_secs(5));
+    let clocks = [0, 3 * 3600, -3 * 3600, -315_360_000].map(|wrong_by| {
+        let directory = kit.path(&format!("clock{wrong_by}"));
+        fs::create_dir(&directory).unwrap();
+        let clock = WallClock::new(&directory);
+        clock.set(wrong_by);
+        clock
+    });
+    let examples = clocks.each_ref().map(|clock| example(&kit, clock));
+    for (_, lines) in &examples {
+        let life = life(lines);
+        assert!(
+            (8..=15).contains(&life),
+            "{life} of 15 at the most are left"
+        );
+    }
+    kit.daemon().signal(Signal::SIGKILL);
+    let _ = kit.daemon_ends();
+    for (_, lines) in &examples {
+        let line = lines.recv_timeout(PATIENCE).unwrap();
+        assert!(line.starts_with("nothing: no daemon"), "{line}");
+    }
+}
+
+/// A program that was stopped reads of a rotation long after it was.
+#[test]
+fn a_session_that_was_left_unread_for_long_is_no_younger_for_that() {
+    let kit = Kit::with(&["--session-life", "20s"], UPLOAD);
+    // By this clock it would have all of its life before it.
+    let clock = WallClock::new(&kit.path(""));
+    clock.set(-315_360_000);
+    let (example, lines) = example(&kit, &clock);
+    assert!((15..=20).contains(&life(&lines)));
+    let renewals = || kit.client().status().unwrap().profiles[0].renewals;
+    example.signal(Signal::SIGSTOP);
+    kit.wait_until("a rotation", || renewals() == 2);
+    thread::sleep(Duration::from_secs(5));
+    example.signal(Signal::SIGCONT);
+    let life = life(&lines);
+    assert!(
+        (8..=15).contains(&life),
+        "{life} of 15 at the most are left"
+    );
+}
+
+#[test]
+fn a_read_is_no_system_call() {
+    let directory = tempfile::tempdir().unwrap();
+    let trace = directory.path().join("trace");
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-o"]).arg(&trace);
+    strace.arg(program("client-read-cost")).arg("100000");
+    let Ok(output) = strace.output() else {
+        return e2e::not_run("strace does not start; its package is strace");
+    };
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    if complaint.contains("PTRACE_TRACEME") {
+        return e2e::not_run("tracing a program is not allowed here");
+    }
+    assert!(output.status.success(), "{complaint}");
+    let trace = fs::read_to_string(trace).unwrap();
+    // Each line begins with its thread, and there are others.
+    let mut lines = trace.lines().skip_while(|it| !it.contains("1 at once"));
+    let thread = lines.next().expect("it says so").split(' ').next();
+    // The same call's end, if that of another thread came in between, is no other call.
+    let mut lines = lines.filter(|it| !it.contains("<... write resumed>"));
+    let next = lines.find(|it| it.split(' ').next() == thread).unwrap();
+    assert!(next.contains("ns a read"), "100000 reads began with {next}");
+}
