@@ -277,6 +277,44 @@ fn silent_peers_make_room_and_those_who_wait_stay() {
 }
 
 #[test]
+fn who_has_left_does_not_count_as_waiting_and_who_only_says_no_more_does() {
+    let kit = Kit::without_daemon(&[]);
+    kit.write_config(UPLOAD);
+    let mut kit = kit;
+    kit.start_daemon();
+    kit.sts_fails(&serde_json::json!({"kind": "hang"}));
+    let files = || {
+        let open = fs::read_dir(format!("/proc/{}/fd", kit.daemon().id()));
+        open.unwrap().count()
+    };
+    let request = Request::Credentials {
+        profile: "oss-upload".into(),
+        minimum_life_millis: 0,
+        patience_millis: 60_000,
+    };
+    let ask = || {
+        let mut stream = connect(&kit);
+        let bytes = [&hello()[..], &request.frame().unwrap()].concat();
+        stream.write_all(&bytes).unwrap();
+        stream
+    };
+    let mut half = ask();
+    half.shutdown(Shutdown::Write).unwrap();
+    kit.wait_until("it waits", || kit.calls("AssumeRole") == 1);
+    let before = files();
+    let crowd: Vec<_> = (0..50).map(|_| ask()).collect();
+    kit.wait_until("they wait", || files() >= before + 50);
+    drop(crowd);
+    // Long before their patience is at its end.
+    kit.wait_until("they are forgotten", || files() <= before);
+    kit.heal();
+    assert!(matches!(
+        replies(&mut half).last(),
+        Some(Reply::Credentials(_))
+    ));
+}
+
+#[test]
 fn ten_thousand_idle_peers_do_not_delay_the_next() {
     let kit = Kit::start();
     let hard = e2e::many_files();

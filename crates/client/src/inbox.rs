@@ -126,6 +126,8 @@ mod tests {
 
     fn long() -> Reply {
         Reply::Status(Status {
+            http_address: None,
+            http_refusals: Vec::new(),
             daemon_version: "x".repeat(10_000),
             pid: 1,
             uptime_seconds: 0,

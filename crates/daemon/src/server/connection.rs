@@ -4,12 +4,14 @@ mod lease;
 
 use std::{io, os::fd::AsFd as _, sync::Arc, time::Duration};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::net::{RecvFlags, recv};
 use stsd_wire::{Failure, FailureKind, FrameError, HEADER, Message as _, Reply, Request, VERSION};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncReadExt as _, AsyncWriteExt as _, Interest},
     net::UnixStream,
     sync::oneshot,
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +29,9 @@ use crate::{
 
 /// No caller waits longer than this, whatever it asks for.
 const LONGEST_PATIENCE: Duration = Duration::from_secs(600);
+
+/// How often it is looked whether a peer that says no more has left.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Length of an encoded `Reply::Hello`: header, variant and a version below 251.
 const HELLO: usize = HEADER + 2;
@@ -175,9 +180,11 @@ impl Connection<'_> {
         let (store, clock) = (&self.service.store, &*self.service.clock);
         let patience = patience.min(LONGEST_PATIENCE);
         let allowed = |profile: &Profile| self.may_have(profile);
-        let outcome = store
-            .hand_out(profile, minimum_life, patience, clock, allowed)
-            .await;
+        let outcome = tokio::select! {
+            biased;
+            outcome = store.hand_out(profile, minimum_life, patience, clock, allowed) => outcome,
+            () = self.left() => return Ok(()),
+        };
         let asked = Asked::Credentials;
         match outcome {
             Outcome::Ready(session) => self.hand_out(asked, profile, &session, false).await,
@@ -230,7 +237,6 @@ impl Connection<'_> {
         };
         let mut changes = entry.subscribe();
         let mut sent: Option<Arc<Session>> = None;
-        entry.wake.notify_one();
         loop {
             let snapshot = changes.borrow_and_update().clone();
             if snapshot.removed {
@@ -242,10 +248,12 @@ impl Connection<'_> {
                     }
                 }
                 changes = entry.subscribe();
-                entry.wake.notify_one();
                 continue;
             }
             let session = entry.current(Duration::ZERO, clock.boot());
+            if session.is_none() {
+                entry.wake.notify_one();
+            }
             if let Some(session) = session.filter(|new| !is_same(sent.as_ref(), new)) {
                 entry.count_hand_out(&session);
                 self.hand_out(Asked::Watch, profile, &session, false)
@@ -271,7 +279,12 @@ impl Connection<'_> {
         }
         let (store, clock) = (&self.service.store, &*self.service.clock);
         let patience = patience.min(LONGEST_PATIENCE);
-        match store.refresh(profile, patience, clock).await {
+        let outcome = tokio::select! {
+            biased;
+            outcome = store.refresh(profile, patience, clock) => outcome,
+            () = self.left() => return Reply::Done,
+        };
+        match outcome {
             Ok(()) => Reply::Done,
             Err(Outcome::Removed) => Reply::Failure(convert::unknown_profile(profile)),
             Err(instead) => Reply::Failure(convert::unserved(&instead)),
@@ -327,6 +340,30 @@ impl Connection<'_> {
             )),
             Err(_) => Reply::Failure(convert::stopping()),
         }
+    }
+
+    /// Ends when the peer has left; never while it may only have asked the next question
+    /// already. Who waits no longer must not count as waiting.
+    async fn left(&self) {
+        let look = || {
+            let (mut byte, flags) = ([0], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+            let (count, _) = recv(&*self.stream, &mut byte[..], flags)?;
+            Ok(count)
+        };
+        if let Ok(1..) = self.stream.async_io(Interest::READABLE, look).await {
+            return std::future::pending().await;
+        }
+        // It says no more, and may still listen.
+        while !self.hung_up() {
+            sleep(LOOK).await;
+        }
+    }
+
+    fn hung_up(&self) -> bool {
+        let mut looked = [PollFd::new(self.stream.as_fd(), PollFlags::empty())];
+        let _ = poll(&mut looked, PollTimeout::ZERO);
+        let seen = looked[0].revents();
+        seen.is_none_or(|it| it.intersects(PollFlags::POLLHUP | PollFlags::POLLERR))
     }
 
     /// Returns a profile's place, if the peer may have it; who steers may renew any.
