@@ -190,7 +190,8 @@ fn the_last_handle_that_goes_takes_the_connection_along() {
         for it in &watched {
             ready(it).await;
         }
-        assert!(files(&kit) >= before + 50);
+        // The shim's own connection may have been among those before.
+        assert!(files(&kit) + 1 >= before + 50);
         let last = watched[0].clone();
         drop(watched);
         until("one is left", || files(&kit) <= before + 1).await;
