@@ -86,6 +86,8 @@ pub struct Snapshot {
     pub failed: Option<Arc<Failed>>,
     /// What a human should change though renewals succeed.
     pub advice: Option<&'static str>,
+    /// What is wrong with the file that should hold the session.
+    pub sink: Option<&'static str>,
     /// When the next attempt is due, and why then; none while nothing is planned.
     pub next_attempt: Option<(BootTime, &'static str)>,
     /// How many attempts have begun.

@@ -246,7 +246,7 @@ impl Drop for Leased {
 
 /// Starts a profile's task again should it ever panic: a bug must not leave one profile
 /// without renewals for ever while all others go on.
-async fn keep_running<F>(task: impl Fn() -> F, stop: CancellationToken)
+pub(crate) async fn keep_running<F>(task: impl Fn() -> F, stop: CancellationToken)
 where
     F: Future<Output = ()> + Send + 'static,
 {
