@@ -207,8 +207,8 @@ impl Sink {
                 .borrow_and_update()
                 .serving(Duration::ZERO, now)
                 .cloned();
-            let left = session.as_ref().map(|it| it.lifetime.remaining(now));
-            let mut pause = left.unwrap_or(Duration::MAX).min(self.clock.nap());
+            let left = |it: &Arc<Session>| it.lifetime.remaining(now);
+            let mut pause = self.clock.nap();
             let mut written = true;
             if let Some(keeper) = &mut keeper {
                 let failures = keeper
@@ -219,8 +219,11 @@ impl Sink {
                     let retry = schedule::retry_pause(failures, None, None, fastrand::f64());
                     pause = pause.min(retry);
                 }
+                // What is there may be older than what should be.
+                pause = keeper.held().map(left).map_or(pause, |it| it.min(pause));
                 entry.remark((!written).then_some(UNWRITTEN));
             }
+            pause = session.as_ref().map(left).map_or(pause, |it| it.min(pause));
             if written && let Some(session) = session {
                 out.send_if_modified(|told| {
                     let news = !told.as_ref().is_some_and(|it| Arc::ptr_eq(it, &session));

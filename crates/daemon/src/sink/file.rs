@@ -115,6 +115,14 @@ impl Keeper {
         }
     }
 
+    /// Returns what is in the file.
+    pub(super) fn held(&self) -> Option<&Arc<Session>> {
+        match &self.stands {
+            Stands::Session(session, _) => Some(session),
+            Stands::Unknown | Stands::Nothing => None,
+        }
+    }
+
     /// Has the file hold a session, or has there be no file. Returns how often that has
     /// failed in a row. What was there before stays while it lives, and no longer.
     pub(super) async fn settle(
@@ -139,10 +147,8 @@ impl Keeper {
                     warn!(%profile, hint = error.hint(), "the file is not up to date: {error}");
                 }
                 self.failures = self.failures.saturating_add(1);
-                let lives = match &self.stands {
-                    Stands::Session(held, _) => held.lifetime.serves(Duration::ZERO, now),
-                    Stands::Unknown | Stands::Nothing => false,
-                };
+                let held = self.held();
+                let lives = held.is_some_and(|it| it.lifetime.serves(Duration::ZERO, now));
                 if !lives && let Err(error) = self.clear().await {
                     debug!(%profile, "the file cannot be removed: {error}");
                 }
