@@ -103,6 +103,7 @@ impl Wanted {
             endpoint: Endpoint::custom("http://127.0.0.1:1").unwrap(),
             sts_calls_per_second: calls_per_second,
             audit_file: None,
+            files: Vec::new(),
             profiles: self.0.iter().map(make).collect(),
         }
     }

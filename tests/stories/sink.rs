@@ -406,8 +406,7 @@ fn a_command_that_hangs_or_fails_is_in_nobodys_way() {
 #[test]
 fn mistakes_with_files_and_commands_are_named_with_their_place() {
     let kit = Kit::without_daemon(&[]);
-    let check = |profiles: &str, line: usize, words: &[&str]| {
-        kit.write_config(profiles);
+    let check_written = |line: usize, words: &[&str]| {
         let mut command: Command = kit.daemon_command();
         let output = command.arg("--check").output().unwrap();
         let complaint = String::from_utf8(output.stderr).unwrap();
@@ -416,6 +415,10 @@ fn mistakes_with_files_and_commands_are_named_with_their_place() {
         for word in [place.as_str(), "hint"].iter().chain(words) {
             assert!(complaint.contains(word), "{word:?} is not in: {complaint}");
         }
+    };
+    let check = |profiles: &str, line: usize, words: &[&str]| {
+        kit.write_config(profiles);
+        check_written(line, words);
     };
     let file = "profile.oss-upload.file.path";
     check(&with_file("none/x", "oss"), 9, &[file, "must exist"]);
@@ -457,4 +460,8 @@ fn mistakes_with_files_and_commands_are_named_with_their_place() {
         &[key, "character 0"],
     );
     check(&command("\"/bin/sh\""), 8, &["wrong type"]);
+    kit.write_config(&command("[\"/bin/sh\"]"));
+    let open = fs::Permissions::from_mode(0o620);
+    fs::set_permissions(kit.path("config.toml"), open).unwrap();
+    check_written(8, &[key, "others may write"]);
 }

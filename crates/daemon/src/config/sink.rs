@@ -59,13 +59,11 @@ impl Reader<'_> {
         let Some(raw) = raw else {
             return Vec::new();
         };
-        let words: Vec<_> = raw
-            .get_ref()
-            .iter()
-            .map(|it| it.get_ref().clone())
-            .collect();
-        let program = words.first().map(Path::new);
-        let problem = match program {
+        let words = raw.get_ref().iter().map(|it| it.get_ref().clone());
+        let words: Vec<_> = words.collect();
+        let mut hint =
+            "on_renewal = [\"/usr/bin/systemctl\", \"reload\", \"nginx\"]; no shell reads it";
+        let problem = match words.first().map(Path::new) {
             None => Some("an empty list runs nothing".to_owned()),
             Some(it) if !it.is_absolute() => {
                 Some("a program is named by its full path, and its arguments one by one".to_owned())
@@ -73,17 +71,15 @@ impl Reader<'_> {
             Some(_) if words.iter().any(|it| it.contains('\0')) => {
                 Some("an argument cannot hold the character 0".to_owned())
             }
+            Some(_) if others_may_write(self.path) => {
+                hint = "chmod go-w the configuration";
+                Some("others may write to this file, and could run what they like".to_owned())
+            }
             Some(it) => not_a_program(it),
         };
         if let Some(problem) = problem {
-            let hint = "on_renewal = [\"/usr/bin/systemctl\", \"reload\", \"nginx\"]; there is no \
-                        shell, unless you name one";
-            self.mistake(
-                raw.span().start,
-                &format!("{table}.on_renewal"),
-                &problem,
-                hint,
-            );
+            let key = format!("{table}.on_renewal");
+            self.mistake(raw.span().start, &key, &problem, hint);
         }
         words
     }
@@ -102,6 +98,10 @@ impl Reader<'_> {
             }
         }
     }
+}
+
+fn others_may_write(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|it| it.permissions().mode() & 0o022 != 0)
 }
 
 fn not_a_program(path: &Path) -> Option<String> {
