@@ -85,11 +85,16 @@ fn leaves_the_base(table: &Table) -> bool {
 /// Keys are shown, and so are the names of files, of sources and of regions: who writes a
 /// secret there is told so by its own name.
 fn is_a_name(table: &Table) -> bool {
-    const SHOWN: [&str; 4] = ["access_key_file", "policy_file", "endpoint", "region"];
+    const SHOWN: [&str; 5] = ["access_key_file", "policy_file", "path", "endpoint", "region"];
     table.iter().any(|(key, value)| {
         key.contains(MARKED)
             || match value {
                 Value::String(text) => SHOWN.contains(&key.as_str()) && text.contains(MARKED),
+                // The program is shown, what it is given is not.
+                Value::Array(words) => {
+                    let program = words.first().and_then(Value::as_str);
+                    key == "on_renewal" && program.is_some_and(|it| it.contains(MARKED))
+                }
                 Value::Table(table) => is_a_name(table),
                 _ => false,
             }

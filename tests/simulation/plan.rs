@@ -103,6 +103,7 @@ impl Wanted {
             endpoint: Endpoint::custom("http://127.0.0.1:1").unwrap(),
             sts_calls_per_second: calls_per_second,
             audit_file: None,
+            files: Vec::new(),
             profiles: self.0.iter().map(make).collect(),
         }
     }
@@ -132,6 +133,7 @@ impl WantedProfile {
             external_id: Some(format!("grant-{}", self.grant)),
             source_identity: None,
             keep_warm: self.keep_warm,
+            sink: stsd::sink::Plan::default(),
             allow: Vec::new(),
             name,
         }

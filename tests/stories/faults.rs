@@ -21,12 +21,12 @@ use stsd_client::{Client, Error};
 
 use crate::rotation::now;
 
-fn log(kit: &Kit) -> String {
+pub(crate) fn log(kit: &Kit) -> String {
     fs::read_to_string(kit.path("daemon.log")).unwrap()
 }
 
 /// Takes all the room that a small file system has left: its files, then its bytes.
-fn fill(directory: &Path) {
+pub(crate) fn fill(directory: &Path) {
     let mut last = None;
     for number in 0..1000 {
         match File::create_new(directory.join(format!("filler{number}"))) {
@@ -44,7 +44,7 @@ fn fill(directory: &Path) {
 }
 
 /// Leaves room again.
-fn make_room(directory: &Path) {
+pub(crate) fn make_room(directory: &Path) {
     for entry in fs::read_dir(directory).unwrap().flatten() {
         if entry.file_name().as_bytes().starts_with(b"filler") {
             fs::remove_file(entry.path()).unwrap();

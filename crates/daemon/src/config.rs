@@ -13,6 +13,8 @@ use serde::Deserialize;
 use stsd_sts::Endpoint;
 use toml::Spanned;
 
+mod sink;
+
 use crate::{
     access::Rule,
     file,
@@ -20,6 +22,7 @@ use crate::{
         self, Invalid, NameParts, ProfileName, RoleArn, RoleSessionName, SessionDuration,
         SessionPolicy,
     },
+    sink::Plan,
     source::Source,
 };
 
@@ -46,6 +49,8 @@ pub struct Config {
     pub http: Option<SocketAddr>,
     /// Where the audit is written, besides the log.
     pub audit_file: Option<Named>,
+    /// Every file with credentials that a profile wants.
+    pub files: Vec<Named>,
     /// What callers may ask for.
     pub profiles: BTreeMap<ProfileName, Arc<Profile>>,
 }
@@ -57,6 +62,8 @@ pub struct Named {
     pub path: PathBuf,
     /// The line in the configuration, from 1.
     pub line: usize,
+    /// The key, with its table.
+    pub key: String,
 }
 
 /// One thing that callers may ask for: an identity and the role it becomes.
@@ -80,11 +87,32 @@ pub struct Profile {
     pub source_identity: Option<String>,
     /// Renewed from the start and for ever, whether anybody asks or not.
     pub keep_warm: bool,
+    /// What becomes of its sessions besides being asked for.
+    pub sink: Plan,
     /// Whom it is for; what none means depends on whose daemon it is.
     pub allow: Vec<Rule>,
 }
 
+impl Config {
+    /// Says that a file cannot be used for a reason that shows only when it is.
+    pub(crate) fn refuse(&self, named: &Named, problem: &impl fmt::Display, hint: &str) -> Mistake {
+        Mistake {
+            file: self.path.clone(),
+            line: named.line,
+            key: named.key.clone(),
+            problem: problem.to_string(),
+            hint: hint.to_owned(),
+        }
+    }
+}
+
 impl Profile {
+    /// Tells whether it is renewed whether anybody asks or not: nobody asks for a file.
+    #[must_use]
+    pub fn is_kept_warm(&self) -> bool {
+        self.keep_warm || !self.sink.is_empty()
+    }
+
     /// Tells whether a session made for `other` is one that could have been made for this
     /// profile: the same right in the same name, whatever its length.
     #[must_use]
@@ -125,6 +153,7 @@ impl Profile {
             external_id: None,
             source_identity: None,
             keep_warm: false,
+            sink: Plan::default(),
             allow: Vec::new(),
             name,
         }
@@ -199,6 +228,8 @@ struct RawProfile {
     source_identity: Option<Spanned<String>>,
     #[serde(default)]
     keep_warm: bool,
+    file: Option<sink::RawFile>,
+    on_renewal: Option<Spanned<Vec<Spanned<String>>>>,
     allow: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
@@ -250,6 +281,10 @@ struct Reader<'a> {
     path: &'a Path,
     text: String,
     mistakes: Vec<Mistake>,
+    /// The files that are read, or written by others than profiles.
+    taken: Vec<PathBuf>,
+    /// The files that profiles write.
+    files: Vec<Named>,
 }
 
 impl<'a> Reader<'a> {
@@ -258,6 +293,8 @@ impl<'a> Reader<'a> {
             path,
             text,
             mistakes: Vec::new(),
+            taken: vec![path.to_owned()],
+            files: Vec::new(),
         }
     }
 
@@ -268,6 +305,7 @@ impl<'a> Reader<'a> {
         let audit_file = raw.audit.file.as_ref().map(|file| Named {
             path: self.beside(file.get_ref()),
             line: self.line(file.span().start),
+            key: "audit.file".to_owned(),
         });
         let mut sources = BTreeMap::new();
         for (name, source) in &raw.source {
@@ -284,6 +322,7 @@ impl<'a> Reader<'a> {
             let hint = "add a [profile.NAME] table as docs/configuration.md shows";
             self.mistake(0, "profile", "there is no profile", hint);
         }
+        self.no_file_twice();
         match endpoint {
             Some(endpoint) if self.mistakes.is_empty() => Ok(Config {
                 path: self.path.to_owned(),
@@ -291,6 +330,7 @@ impl<'a> Reader<'a> {
                 sts_calls_per_second: calls_per_second,
                 http,
                 audit_file,
+                files: self.files,
                 profiles,
             }),
             _ => Err(Mistakes(self.mistakes)),
@@ -427,6 +467,10 @@ impl<'a> Reader<'a> {
             "source_identity",
             profile::source_identity,
         );
+        let sink = Plan {
+            file: raw.file.as_ref().and_then(|it| self.file(it, &table)),
+            command: self.command(raw.on_renewal.as_ref(), &table),
+        };
         let allow = self.rules(raw.allow.as_ref(), &table);
         Some(Profile {
             name,
@@ -438,6 +482,7 @@ impl<'a> Reader<'a> {
             external_id,
             source_identity,
             keep_warm: raw.keep_warm,
+            sink,
             allow,
         })
     }
@@ -506,7 +551,13 @@ impl<'a> Reader<'a> {
     }
 
     /// Paths are relative to the configuration file.
-    fn beside(&self, file: &str) -> PathBuf {
+    fn beside(&mut self, file: &str) -> PathBuf {
+        let path = self.resolve(file);
+        self.taken.push(path.clone());
+        path
+    }
+
+    fn resolve(&self, file: &str) -> PathBuf {
         self.path.parent().unwrap_or(Path::new(".")).join(file)
     }
 
@@ -516,9 +567,13 @@ impl<'a> Reader<'a> {
     }
 
     fn mistake(&mut self, at: usize, key: &str, problem: &str, hint: &str) {
+        self.mistake_on(self.line(at), key, problem, hint);
+    }
+
+    fn mistake_on(&mut self, line: usize, key: &str, problem: &str, hint: &str) {
         self.mistakes.push(Mistake {
             file: self.path.to_owned(),
-            line: self.line(at),
+            line,
             key: one_line(key),
             problem: one_line(problem),
             hint: hint.to_owned(),

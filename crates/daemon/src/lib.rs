@@ -32,6 +32,7 @@ pub mod schedule;
 pub mod server;
 pub mod service;
 pub mod service_time;
+pub mod sink;
 pub mod snapshot;
 pub mod source;
 pub mod store;
@@ -96,10 +97,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use access::Access;
-use audit::{Audit, AuditFile};
+use audit::{Audit, AuditFile, AuditFileError};
 use budget::Budget;
 use clock::Clock;
-use config::{Config, Mistake, Mistakes};
+use config::{Config, Mistakes};
 use crowd::{Crowd, Share};
 use exchange::Exchange;
 use handover::Restored;
@@ -107,6 +108,7 @@ use harden::Protection;
 use http::{Http, UrlSecret};
 use listen::Speaks;
 use service::{Order, Service};
+use sink::{Environment, Sinks};
 use store::Store;
 use supervise::{Connect, Setting, Supervisor};
 
@@ -128,6 +130,8 @@ pub struct World<X> {
     pub machine: Vec<u8>,
     /// Whom to serve.
     pub access: Access,
+    /// What the commands of the configuration get of it.
+    pub environment: Environment,
     /// What a human wants.
     pub wishes: Wishes,
     /// How many files the process may have open.
@@ -199,6 +203,7 @@ pub async fn run<X: Exchange>(
     let access = world.access;
     let audit = Arc::new(Audit::new(Arc::clone(&world.clock)));
     audit.write_to(open_audit(&config)?);
+    sink::try_out(&config)?;
     access.warn_of_closed(&config);
     let store = Arc::new(Store::default());
     let (orders, mut ordered) = mpsc::channel(16);
@@ -222,8 +227,9 @@ pub async fn run<X: Exchange>(
         config_path: config.path.display().to_string(),
         started: world.clock.boot(),
     });
+    let mut sinks = Sinks::new(Arc::clone(&world.clock), world.environment);
     let mut supervisor = Supervisor::new(Setting {
-        store,
+        store: Arc::clone(&store),
         connect: world.connect,
         clock: world.clock,
         machine: world.machine,
@@ -232,6 +238,7 @@ pub async fn run<X: Exchange>(
     });
     let http = config.http;
     supervisor.apply(config)?;
+    sinks.follow(&store);
 
     let Wishes {
         stop,
@@ -291,11 +298,13 @@ pub async fn run<X: Exchange>(
             let path = config.path.clone();
             // Opened anew each time: whoever has moved the old one away wants that.
             let audit_file = open_audit(&config)?;
+            sink::try_out(&config)?;
             access.warn_of_closed(&config);
             let http = config.http;
             supervisor
                 .apply(config)
                 .map_err(|error| Mistakes::whole_file(&path, "endpoint", &error.to_string()))?;
+            sinks.follow(&store);
             audit.write_to(audit_file);
             if let Err(error) = service.listen(http, &stop) {
                 warn!("nobody is answered by HTTP yet: {error}");
@@ -320,6 +329,7 @@ pub async fn run<X: Exchange>(
     } else {
         Ending::Stopped
     };
+    sinks.stop(replaced).await;
     supervisor.stop().await;
     audit.sum_up();
     Ok(ending)
@@ -355,13 +365,8 @@ fn open_audit(config: &Config) -> Result<Option<AuditFile>, Mistakes> {
         return Ok(None);
     };
     let opened = AuditFile::open(&named.path);
-    opened.map(Some).map_err(|error| {
-        Mistakes(vec![Mistake {
-            file: config.path.clone(),
-            line: named.line,
-            key: "audit.file".to_owned(),
-            problem: error.to_string(),
-            hint: error.hint().to_owned(),
-        }])
-    })
+    let refused = |error: AuditFileError| config.refuse(named, &error, error.hint());
+    opened
+        .map(Some)
+        .map_err(|error| Mistakes(vec![refused(error)]))
 }

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use stsd::{
     Ending, Keep, World, clock::SystemClock, config, handover, harden, http::UrlSecret,
-    journal::Journal, listen, manager::Manager, options, options::Action, presence::Presence,
+    journal::Journal, listen, manager::Manager, options, options::Action, presence::Presence, sink,
     successor::Successor,
 };
 use stsd_sts::Sts;
@@ -67,6 +67,8 @@ fn log() {
 
 fn check(options: &options::Options) -> Result<()> {
     let config = config::load(&options.config, &options::name_parts()?)?;
+    // A program that shall take the place of another is confined as that one is.
+    sink::try_out(&config)?;
     let count = config.profiles.len();
     Ok(writeln!(
         io::stdout(),
@@ -84,8 +86,10 @@ async fn run(options: &options::Options) -> Result<()> {
     let wishes = signals::watch().context("signals cannot be watched")?;
     let mut handed = listen::open(options)?;
     let audited = config.audit_file.as_ref().and_then(|it| it.path.parent());
+    let kept = config.files.iter().filter_map(|it| it.path.parent());
     let writable = handed.writable().into_iter();
-    let writable: Vec<_> = writable.chain(audited.map(Into::into)).collect();
+    let writable = writable.chain(audited.into_iter().chain(kept).map(Into::into));
+    let writable: Vec<_> = writable.collect();
     protections.push(harden::confine(&writable));
     harden::report(&protections);
     let clock = Arc::new(SystemClock);
@@ -110,6 +114,7 @@ async fn run(options: &options::Options) -> Result<()> {
         clock,
         machine: options::machine_id(),
         access: options.access(),
+        environment: options::environment(),
         wishes,
         open_files: harden::open_files(),
         protections,

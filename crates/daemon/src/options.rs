@@ -143,6 +143,26 @@ pub fn machine_id() -> Vec<u8> {
         .unwrap_or_default()
 }
 
+/// Returns what the commands of a configuration get of our environment: nothing but what they
+/// need to find programs, their user's manager and us. There may be a proxy's password in it,
+/// and what systemd says to us alone.
+#[must_use]
+pub fn environment() -> Vec<(OsString, OsString)> {
+    const PASSED_ON: [&str; 8] = [
+        "PATH",
+        "HOME",
+        "USER",
+        "LOGNAME",
+        "LANG",
+        "XDG_RUNTIME_DIR",
+        "DBUS_SESSION_BUS_ADDRESS",
+        "STSD_SOCKET",
+    ];
+    let passed_on = PASSED_ON.iter();
+    let passed_on = passed_on.filter_map(|name| Some(((*name).into(), env::var_os(name)?)));
+    passed_on.collect()
+}
+
 fn config_path(system: bool) -> Result<PathBuf> {
     if let Some(path) = variable("STSD_CONFIG") {
         return Ok(path.into());

@@ -83,7 +83,7 @@ impl<X: Exchange> Refresher<X> {
         let wait = match entry.snapshot().session {
             Some(session) if session.last => Wait::ForDemand,
             Some(session) => Wait::Until(schedule::renewal_due(&session.lifetime, jitter)),
-            None if entry.profile.keep_warm => Wait::Until(clock.boot()),
+            None if entry.profile.is_kept_warm() => Wait::Until(clock.boot()),
             None => Wait::ForDemand,
         };
         Self {
@@ -205,7 +205,7 @@ impl<X: Exchange> Refresher<X> {
         let due = matches!(self.wait, Wait::Until(at) | Wait::HoldUntil(at) if at <= now);
         let session = self.entry.snapshot().session;
         let length = session.map_or(self.asked, |it| it.lifetime.length());
-        due && !profile.keep_warm
+        due && !profile.is_kept_warm()
             && !self.entry.forced.load(Ordering::Relaxed)
             && !self.entry.is_followed()
             && schedule::may_sleep(self.entry.idle(now), length)

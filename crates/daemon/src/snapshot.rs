@@ -7,7 +7,9 @@ use std::{
 };
 
 use jiff::Timestamp;
+use stsd_document::{Credentials, Format, Unwritable};
 use stsd_secret::{SecretBytes, SecretText};
+use zeroize::Zeroizing;
 
 use crate::{
     clock::BootTime,
@@ -87,6 +89,8 @@ pub struct Snapshot {
     pub failed: Option<Arc<Failed>>,
     /// What a human should change though renewals succeed.
     pub advice: Option<&'static str>,
+    /// What is wrong with the file that should hold the session.
+    pub sink: Option<&'static str>,
     /// When the next attempt is due, and why then; none while nothing is planned.
     pub next_attempt: Option<(BootTime, &'static str)>,
     /// How many attempts have begun.
@@ -112,6 +116,23 @@ pub enum Outcome {
     Removed,
     /// This caller may not have the profile, or not any more.
     NotAllowed,
+}
+
+impl Session {
+    /// Renders the session as a document.
+    ///
+    /// # Errors
+    /// [`Unwritable`], when it cannot be written in that format.
+    pub fn document(&self, format: Format) -> Result<Zeroizing<String>, Unwritable> {
+        let credentials = Credentials {
+            access_key_id: &self.access_key_id,
+            access_key_secret: &self.access_key_secret,
+            security_token: &self.security_token,
+            expiration_unix_seconds: self.expiration.as_second(),
+            issued_unix_seconds: self.issued.as_second(),
+        };
+        credentials.render(format)
+    }
 }
 
 #[cfg(any(test, fuzzing))]

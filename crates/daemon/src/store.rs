@@ -219,6 +219,15 @@ impl Entry {
         });
     }
 
+    /// Says what is wrong with what becomes of the sessions, if anything, without waking those
+    /// who wait for one.
+    pub fn remark(&self, sink: Option<&'static str>) {
+        self.snapshot.send_if_modified(|snapshot| {
+            snapshot.sink = sink;
+            false
+        });
+    }
+
     /// Notes that a call to STS begins now; it is what was asked for until this moment.
     pub fn begin(&self, now: BootTime) {
         self.forced.store(false, Ordering::Relaxed);

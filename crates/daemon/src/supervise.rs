@@ -249,8 +249,11 @@ impl Drop for Leased {
 
 /// Starts a profile's task again should it ever panic: a bug must not leave one profile
 /// without renewals for ever while all others go on.
-async fn keep_running<F>(task: impl Fn() -> F, say_so: impl Fn(), stop: CancellationToken)
-where
+pub(crate) async fn keep_running<F>(
+    task: impl Fn() -> F,
+    say_so: impl Fn(),
+    stop: CancellationToken,
+) where
     F: Future<Output = ()> + Send + 'static,
 {
     while let Err(failure) = tokio::spawn(task()).await {
@@ -348,6 +351,7 @@ mod tests {
             sts_calls_per_second: 1,
             http: None,
             audit_file: None,
+            files: Default::default(),
             profiles: [(profile.name.clone(), Arc::new(profile))].into(),
         };
         supervisor.apply(config).unwrap();

@@ -3,8 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use lexopt::prelude::*;
-
-use crate::document::Format;
+use stsd_document::Format;
 
 pub(crate) const HELP: &str = "\
 Prints the current credentials of a profile as one JSON document.
@@ -14,7 +13,7 @@ Usage: sts-shim [OPTIONS] [PROFILE]
 PROFILE defaults to $STSD_PROFILE, else to `default`.
 
 Options:
-  --format FORMAT   union (default), aliyun, oss, aws, uri or env
+  --format FORMAT   union (default), aliyun, oss, aws, uri, env, dotenv or json
   --min-life TIME   credentials must live at least this long (default 0s)
   --patience TIME   how long to wait for them at the most (default 10s)
   --socket PATH     the daemon's socket, instead of $STSD_SOCKET or the usual places
@@ -44,7 +43,7 @@ pub(crate) struct Options {
 pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Action, lexopt::Error> {
     let mut options = Options {
         profile: None,
-        format: Format::Union,
+        format: Format::default(),
         minimum_life: Duration::ZERO,
         patience: Duration::from_secs(10),
         socket: None,

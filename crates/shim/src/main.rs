@@ -3,7 +3,6 @@
 //! `stderr` stays empty, because one consumer reads both as one stream.
 
 mod arguments;
-mod document;
 
 use std::{
     env,
@@ -14,6 +13,7 @@ use std::{
 
 use arguments::{Action, Options};
 use stsd_client::{Client, Error};
+use stsd_document::Credentials;
 
 fn main() -> ExitCode {
     panic::set_hook(Box::new(|_| {
@@ -47,10 +47,20 @@ fn hand_over(options: Options) -> ExitCode {
         .socket
         .map_or_else(Client::from_environment, Client::at);
     match client.credentials(&profile, options.minimum_life, options.patience) {
-        Ok(answer) => match document::render(options.format, &answer.credentials) {
-            Some(document) => print(&document),
-            None => refuse(&Error::Protocol("an expiration that is no time".to_owned())),
-        },
+        Ok(answer) => {
+            let held = &answer.credentials;
+            let credentials = Credentials {
+                access_key_id: &held.access_key_id,
+                access_key_secret: &held.access_key_secret,
+                security_token: &held.security_token,
+                expiration_unix_seconds: held.expiration_unix_seconds,
+                issued_unix_seconds: held.issued_unix_seconds,
+            };
+            match credentials.render(options.format) {
+                Ok(document) => print(&document),
+                Err(why) => refuse(&Error::Protocol(format!("the answer holds {why}"))),
+            }
+        }
         Err(error) => refuse(&error),
     }
 }

@@ -14,9 +14,13 @@ use crate::{
 
 /// What must not be reachable from what: the house's table, as `cargo tree` sees it. A
 /// package and what it must never depend on, with its usual features and those after a `+`.
-const GUARDS: [(&str, &[&str]); 8] = [
+const GUARDS: [(&str, &[&str]); 9] = [
     // With its usual features: only the daemon adds pages, and nix with them.
     ("stsd-secret", &["nix", "libc", "tracing", "stsd-wire"]),
+    (
+        "stsd-document",
+        &["nix", "tokio", "tracing", "serde_json", "stsd-wire"],
+    ),
     ("stsd-wire", &["tokio", "reqwest", "nix", "tracing"]),
     (
         "stsd-client",

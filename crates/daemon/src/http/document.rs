@@ -3,28 +3,9 @@
 use bytes::Bytes;
 use serde::Serialize;
 use std::sync::Arc;
+use stsd_document::Format;
 
 use crate::snapshot::{Prepared, Session};
-
-/// Credentials for whoever asks by a URL: the instance metadata's keys, which Alibaba Cloud's
-/// SDKs read from a credentials URI as well, and the two in which the AWS SDKs' container
-/// endpoint differs. `LastUpdated` keeps oss2 from asking again 54 minutes before the end.
-///
-/// What each SDK insists on was read in its source and tried: `Code` (Python, Java, C#, oss2,
-/// aliyun-cli), times without fractions and with a plain `Z` (Python), all values as strings
-/// (Java).
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Document<'a> {
-    code: &'static str,
-    access_key_id: &'a str,
-    access_key_secret: &'a str,
-    security_token: &'a str,
-    expiration: String,
-    last_updated: String,
-    secret_access_key: &'a str,
-    token: &'a str,
-}
 
 /// Why something cannot be had, in the shape that SDKs put into their exceptions.
 #[derive(Serialize)]
@@ -49,28 +30,13 @@ pub(super) fn of(session: Arc<Session>) -> Bytes {
     Bytes::from_owner(Body(session))
 }
 
+/// What each SDK insists on was read in its source and tried: `Code` (Python, Java, C#, oss2,
+/// aliyun-cli), times without fractions and with a plain `Z` (Python), all values as strings
+/// (Java).
 fn prepare(session: &Session) -> Prepared {
-    let secret = session.access_key_secret.expose();
-    let token = session.security_token.expose();
-    let document = Document {
-        code: "Success",
-        access_key_id: &session.access_key_id,
-        access_key_secret: secret,
-        security_token: token,
-        expiration: session
-            .expiration
-            .strftime("%Y-%m-%dT%H:%M:%SZ")
-            .to_string(),
-        last_updated: session.issued.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        secret_access_key: secret,
-        token,
-    };
-    // Large enough from the start, escapes included: a buffer that grows leaves copies.
-    let size = 1024 + 12 * (secret.len() + token.len());
-    let mut bytes = zeroize::Zeroizing::new(Vec::with_capacity(size));
-    // Nothing in it can fail to be written into memory.
-    let _ = serde_json::to_writer(&mut *bytes, &document);
-    Prepared(bytes[..].into())
+    // The times of a session were read as such, so there is nothing that cannot be written.
+    let document = session.document(Format::Uri).unwrap_or_default();
+    Prepared(document.trim_end().as_bytes().into())
 }
 
 #[cfg(test)]

@@ -314,7 +314,7 @@ fn profile_status(entry: &Entry, now: BootTime) -> ProfileStatus {
             age_seconds: now.since(it.at).as_secs(),
             in_a_row: it.in_a_row,
         }),
-        advice: snapshot.advice.map(str::to_owned),
+        advice: snapshot.sink.or(snapshot.advice).map(str::to_owned),
         hand_outs: entry.counters.hand_outs(),
         calls_saved: entry.counters.calls_saved(),
         sts_calls: entry.counters.sts_calls(),

@@ -42,6 +42,7 @@ use crate::{
     profile::SessionPolicy,
     server::accept,
     service::{Order, Service},
+    sink::Plan,
     snapshot::Outcome,
     store::{Entry, Store},
     supervise::Leased,
@@ -226,6 +227,7 @@ fn narrowed(base: &Profile, policy: Option<String>) -> Result<Profile, Failure> 
     Ok(Profile {
         policy: Some(policy),
         keep_warm: false,
+        sink: Plan::default(),
         // Who may ask at that socket is decided by whose it is.
         allow: Vec::new(),
         ..base.clone()

@@ -1,0 +1,121 @@
+//! Decides what a profile's file and command mean: where one may stand, and what may be run.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+use stsd_document::Format;
+use toml::Spanned;
+
+use super::{Named, Reader};
+use crate::sink::{
+    Document,
+    file::{check, parts},
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawFile {
+    path: Spanned<String>,
+    format: Option<Spanned<String>>,
+}
+
+impl Reader<'_> {
+    pub(super) fn file(&mut self, raw: &RawFile, table: &str) -> Option<Document> {
+        let (at, key) = (raw.path.span().start, format!("{table}.file.path"));
+        let path = self.resolve(raw.path.get_ref());
+        let path = std::path::absolute(&path).unwrap_or(path);
+        self.files.push(Named {
+            path: path.clone(),
+            line: self.line(at),
+            key: key.clone(),
+        });
+        if let Err(error) = check(&path) {
+            self.mistake(at, &key, &error.to_string(), error.hint());
+        }
+        let format = match &raw.format {
+            None => Some(Format::default()),
+            Some(name) => Format::from_name(name.get_ref()).or_else(|| {
+                let key = format!("{table}.file.format");
+                let problem = format!("the formats are {}", Format::NAMES);
+                let hint = "leave it out for union, which most programs can read";
+                self.mistake(name.span().start, &key, &problem, hint);
+                None
+            }),
+        };
+        let format = format?;
+        Some(Document { path, format })
+    }
+
+    pub(super) fn command(
+        &mut self,
+        raw: Option<&Spanned<Vec<Spanned<String>>>>,
+        table: &str,
+    ) -> Vec<String> {
+        let Some(raw) = raw else {
+            return Vec::new();
+        };
+        let words = raw.get_ref().iter().map(|it| it.get_ref().clone());
+        let words: Vec<_> = words.collect();
+        let mut hint =
+            "on_renewal = [\"/usr/bin/systemctl\", \"reload\", \"nginx\"]; no shell reads it";
+        let problem = match words.first().map(Path::new) {
+            None => Some("an empty list runs nothing".to_owned()),
+            Some(it) if !it.is_absolute() => {
+                Some("a program is named by its full path, and its arguments one by one".to_owned())
+            }
+            Some(_) if words.iter().any(|it| it.contains('\0')) => {
+                Some("an argument cannot hold the character 0".to_owned())
+            }
+            Some(_) if others_may_write(self.path) => {
+                hint = "chmod go-w the configuration";
+                Some("others may write to this file, and could run what they like".to_owned())
+            }
+            Some(it) => not_a_program(it),
+        };
+        if let Some(problem) = problem {
+            let key = format!("{table}.on_renewal");
+            self.mistake(raw.span().start, &key, &problem, hint);
+        }
+        words
+    }
+
+    /// A file that two write, or that we read, would be lost.
+    pub(super) fn no_file_twice(&mut self) {
+        if self.files.is_empty() {
+            return;
+        }
+        let mut taken: BTreeSet<_> = self.taken.iter().map(|it| real(it)).collect();
+        for Named { path, line, key } in self.files.clone() {
+            if !taken.insert(real(&path)) {
+                let problem = format!("{} is used for something else as well", path.display());
+                let hint = "give each profile a file of its own";
+                self.mistake_on(line, &key, &problem, hint);
+            }
+        }
+    }
+}
+
+fn others_may_write(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|it| it.permissions().mode() & 0o022 != 0)
+}
+
+fn not_a_program(path: &Path) -> Option<String> {
+    match fs::metadata(path) {
+        Ok(it) if it.is_file() && it.permissions().mode() & 0o111 != 0 => None,
+        Ok(_) => Some(format!("{} is not a program", path.display())),
+        Err(error) => Some(format!("{}: {error}", path.display())),
+    }
+}
+
+/// One path for one file, whatever leads to its directory.
+fn real(path: &Path) -> PathBuf {
+    let real = parts(path)
+        .ok()
+        .and_then(|(directory, name)| Some(fs::canonicalize(directory).ok()?.join(name)));
+    real.unwrap_or_else(|| path.to_owned())
+}

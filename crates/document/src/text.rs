@@ -1,0 +1,82 @@
+//! Decides how names and values become text that no value can break out of. Every buffer
+//! is large enough from the start: one that grows leaves copies of a secret behind.
+
+use zeroize::Zeroizing;
+
+/// One compact line. `Version` is AWS's and the only number.
+pub(super) fn object(parts: &[&[(&str, &str)]], version: bool) -> Zeroizing<String> {
+    let mut text = buffer(parts);
+    text.push_str(if version { "{\"Version\":1" } else { "{" });
+    for (name, value) in parts.iter().copied().flatten() {
+        if text.len() > 1 {
+            text.push(',');
+        }
+        text.push('"');
+        text.push_str(name);
+        text.push_str("\":\"");
+        value.chars().for_each(|c| push_escaped(&mut text, c));
+        text.push('"');
+    }
+    text.push_str("}\n");
+    text
+}
+
+fn push_escaped(text: &mut String, c: char) {
+    match c {
+        '"' | '\\' => {
+            text.push('\\');
+            text.push(c);
+        }
+        '\0'..='\x1f' => {
+            const HEX: [char; 16] = [
+                '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
+            ];
+            text.push_str("\\u00");
+            text.push(HEX[c as usize >> 4]);
+            text.push(HEX[c as usize & 15]);
+        }
+        _ => text.push(c),
+    }
+}
+
+/// Values in single quotes, in which a shell sees nothing but the closing quote.
+pub(super) fn exports(variables: &[(&str, &str)]) -> Zeroizing<String> {
+    let mut text = buffer(&[variables]);
+    for (name, value) in variables {
+        text.push_str("export ");
+        text.push_str(name);
+        text.push_str("='");
+        for c in value.chars() {
+            match c {
+                '\'' => text.push_str("'\\''"),
+                _ => text.push(c),
+            }
+        }
+        text.push_str("'\n");
+    }
+    text
+}
+
+/// Values as they are. Some readers take quotes for a part of the value and others do not,
+/// so there are none for a value that would need them; what STS issues is Base64.
+pub(super) fn assignments(variables: &[(&str, &str)]) -> Option<Zeroizing<String>> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "+/=._-".contains(c);
+    let mut text = buffer(&[variables]);
+    for (name, value) in variables {
+        if !value.chars().all(plain) {
+            return None;
+        }
+        text.push_str(name);
+        text.push('=');
+        text.push_str(value);
+        text.push('\n');
+    }
+    Some(text)
+}
+
+/// An escaped character takes at most six bytes.
+fn buffer(parts: &[&[(&str, &str)]]) -> Zeroizing<String> {
+    let sizes = parts.iter().copied().flatten();
+    let size: usize = sizes.map(|(k, v)| k.len() + 6 * v.len() + 16).sum();
+    Zeroizing::new(String::with_capacity(size + 16))
+}
