@@ -291,6 +291,8 @@ fn a_signal_reaches_the_program_and_leaves_nobody_behind() {
 #[test]
 fn what_goes_wrong_before_the_program_begins_has_its_own_code() {
     let mut kit = http::kit();
+    kit.sts_fails(&serde_json::json!({"kind": "error", "code": "NoPermission", "status": 403}));
+    let refused: &[&[&str]] = &[&[], &["--static"]];
     kit.write("not-executable", "#!/bin/sh\n", 0o644);
     let not_executable = kit.path("not-executable");
     let not_executable = not_executable.to_str().unwrap();
@@ -301,7 +303,16 @@ fn what_goes_wrong_before_the_program_begins_has_its_own_code() {
         assert!(complaint.contains(says), "{line:?}: {complaint}");
         assert_eq!(output.stdout, b"", "{line:?}");
     };
-    let marker = "touched";
+    let marker = kit.path("touched");
+    let marker = marker.to_str().unwrap();
+    for flavour in refused {
+        let line = [&["exec", "oss-upload"], *flavour, &["--", "touch", marker]].concat();
+        check(&kit, &line, 7, "NoPermission");
+    }
+    kit.heal();
+    kit.client()
+        .refresh("oss-upload", std::time::Duration::from_secs(10))
+        .unwrap();
     let nosuch = "no-such-program-anywhere";
     check(&kit, &["exec", "oss-upload", "--", nosuch], 127, nosuch);
     check(
@@ -315,20 +326,6 @@ fn what_goes_wrong_before_the_program_begins_has_its_own_code() {
     check(&kit, &["env", "oss-upload", "--shell", "csh"], 2, "csh");
     check(&kit, &["exec", "nosuch", "--", "touch", marker], 4, "hint");
     check(&kit, &["env", "nosuch"], 4, "hint");
-    kit.sts_fails(&serde_json::json!({"kind": "error", "code": "NoPermission", "status": 403}));
-    check(
-        &kit,
-        &["exec", "oss-upload", "--", "touch", marker],
-        7,
-        "NoPermission",
-    );
-    check(
-        &kit,
-        &["exec", "oss-upload", "--static", "--", "touch", marker],
-        7,
-        "NoPermission",
-    );
-    kit.heal();
     kit.write_config(e2e::UPLOAD);
     kit.client().reload().unwrap();
     check(
