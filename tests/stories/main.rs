@@ -7,6 +7,7 @@ mod audit;
 mod bad_config;
 mod client;
 mod engine;
+mod exec;
 mod faults;
 mod hand_out;
 mod hostile;
