@@ -1,0 +1,60 @@
+//! What is said of a configuration that cannot be used.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+/// One mistake, ready to be printed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// The configuration file.
+    pub file: PathBuf,
+    /// The line, from 1.
+    pub line: usize,
+    /// The key, with its table.
+    pub key: String,
+    /// What is wrong, or what is allowed.
+    pub problem: String,
+    /// What to do.
+    pub hint: String,
+}
+
+/// Everything that is wrong with a configuration; never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistakes(pub Vec<Mistake>);
+
+impl Mistakes {
+    /// Says that a key cannot be used for a reason that its value does not show.
+    pub(crate) fn whole_file(file: &Path, key: &str, problem: &str) -> Self {
+        Self(vec![Mistake {
+            file: file.to_owned(),
+            line: 1,
+            key: key.to_owned(),
+            problem: problem.to_owned(),
+            hint: "look at the daemon's log".to_owned(),
+        }])
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: ", self.file.display(), self.line)?;
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        write!(f, "{} (hint: {})", self.problem, self.hint)
+    }
+}
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, mistake) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "\n" };
+            write!(f, "{separator}{mistake}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Mistakes {}

@@ -1,0 +1,462 @@
+//! How a configuration is read: TOML in, types that cannot hold what is wrong out, with
+//! every mistake on the way.
+
+mod sink;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde::Deserialize;
+use stsd_sts::Endpoint;
+use toml::Spanned;
+
+use super::{Config, Mistake, Mistakes, Named, Profile};
+use crate::{
+    access::Rule,
+    file,
+    profile::{
+        self, Invalid, NameParts, ProfileName, RoleArn, RoleSessionName, SessionDuration,
+        SessionPolicy,
+    },
+    sink::Plan,
+    source::Source,
+};
+
+/// A configuration file is small; more than this is some other file.
+const LARGEST_FILE: usize = 1024 * 1024;
+
+/// What STS may get from this machine: a fifth of what it allows an account, because other
+/// machines of the account call too.
+const DEFAULT_CALLS_PER_SECOND: u32 = 20;
+
+/// What STS allows an account, users and roles together.
+const MOST_CALLS_PER_SECOND: u32 = 100;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    region: Option<Spanned<String>>,
+    #[serde(default)]
+    vpc: bool,
+    endpoint: Option<Spanned<String>>,
+    sts_calls_per_second: Option<Spanned<u32>>,
+    #[serde(default)]
+    audit: RawAudit,
+    http: Option<RawHttp>,
+    #[serde(default)]
+    source: BTreeMap<Spanned<String>, RawSource>,
+    #[serde(default)]
+    profile: BTreeMap<Spanned<String>, RawProfile>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawAudit {
+    file: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawHttp {
+    listen: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawSource {
+    #[serde(rename = "type")]
+    kind: Spanned<String>,
+    access_key_file: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawProfile {
+    source: Spanned<String>,
+    role_arn: Spanned<String>,
+    role_session_name: Option<Spanned<String>>,
+    duration: Option<Spanned<String>>,
+    policy_file: Option<Spanned<String>>,
+    external_id: Option<Spanned<String>>,
+    source_identity: Option<Spanned<String>>,
+    #[serde(default)]
+    keep_warm: bool,
+    file: Option<sink::RawFile>,
+    on_renewal: Option<Spanned<Vec<Spanned<String>>>>,
+    allow: Option<Spanned<Vec<Spanned<String>>>>,
+}
+
+/// Reads and checks a configuration with all the files it names.
+///
+/// # Errors
+/// [`Mistakes`], as many as could be found.
+pub fn load(path: &Path, parts: &NameParts) -> Result<Config, Mistakes> {
+    match read(path) {
+        Ok(text) => parse(text, path, parts),
+        Err(error) => {
+            let mut reader = Reader::new(path, String::new());
+            let hint = "write it as docs/configuration.md shows, or set STSD_CONFIG";
+            reader.mistake(0, "", &format!("cannot be read: {error}"), hint);
+            Err(Mistakes(reader.mistakes))
+        }
+    }
+}
+
+/// Checks the text of a configuration that stands at `path`, with all the files it names.
+pub(crate) fn parse(text: String, path: &Path, parts: &NameParts) -> Result<Config, Mistakes> {
+    let mut reader = Reader::new(path, text);
+    match toml::from_str::<Raw>(&reader.text) {
+        Ok(raw) => reader.config(raw, parts),
+        Err(error) => {
+            let at = error.span().map_or(0, |span| span.start);
+            let message = without_values(error.message());
+            let key = key_at(&reader.text, at);
+            reader.mistake(at, &key, &message, "see docs/configuration.md");
+            Err(Mistakes(reader.mistakes))
+        }
+    }
+}
+
+struct Reader<'a> {
+    path: &'a Path,
+    text: String,
+    mistakes: Vec<Mistake>,
+    /// The files that are read, or written by others than profiles.
+    taken: Vec<PathBuf>,
+    /// The files that profiles write.
+    files: Vec<Named>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(path: &'a Path, text: String) -> Self {
+        Self {
+            path,
+            text,
+            mistakes: Vec::new(),
+            taken: vec![path.to_owned()],
+            files: Vec::new(),
+        }
+    }
+
+    fn config(mut self, raw: Raw, parts: &NameParts) -> Result<Config, Mistakes> {
+        let endpoint = self.endpoint(&raw);
+        let calls_per_second = self.calls_per_second(raw.sts_calls_per_second.as_ref());
+        let http = raw.http.as_ref().and_then(|it| self.http(&it.listen));
+        let audit_file = raw.audit.file.as_ref().map(|file| Named {
+            path: self.beside(file.get_ref()),
+            line: self.line(file.span().start),
+            key: "audit.file".to_owned(),
+        });
+        let mut sources = BTreeMap::new();
+        for (name, source) in &raw.source {
+            let read = self.source(name.get_ref(), source);
+            sources.insert(name.get_ref().clone(), read);
+        }
+        let mut profiles = BTreeMap::new();
+        for (name, raw) in &raw.profile {
+            if let Some(profile) = self.profile(name, raw, &sources, parts) {
+                profiles.insert(profile.name.clone(), Arc::new(profile));
+            }
+        }
+        if raw.profile.is_empty() {
+            let hint = "add a [profile.NAME] table as docs/configuration.md shows";
+            self.mistake(0, "profile", "there is no profile", hint);
+        }
+        self.no_file_twice();
+        match endpoint {
+            Some(endpoint) if self.mistakes.is_empty() => Ok(Config {
+                path: self.path.to_owned(),
+                endpoint,
+                sts_calls_per_second: calls_per_second,
+                http,
+                audit_file,
+                files: self.files,
+                profiles,
+            }),
+            _ => Err(Mistakes(self.mistakes)),
+        }
+    }
+
+    fn endpoint(&mut self, raw: &Raw) -> Option<Endpoint> {
+        let (key, span, made) = match (&raw.endpoint, &raw.region) {
+            (Some(url), _) => ("endpoint", url.span(), Endpoint::custom(url.get_ref())),
+            (None, Some(region)) if raw.vpc => {
+                ("region", region.span(), Endpoint::vpc(region.get_ref()))
+            }
+            (None, Some(region)) => (
+                "region",
+                region.span(),
+                Endpoint::regional(region.get_ref()),
+            ),
+            (None, None) if raw.vpc => {
+                self.mistake(
+                    0,
+                    "vpc",
+                    "a vpc endpoint needs a region",
+                    "add region = \"…\"",
+                );
+                return None;
+            }
+            (None, None) => return Some(Endpoint::global()),
+        };
+        made.map_err(|error| {
+            let hint = "the regions are listed in the service's documentation of its endpoints";
+            self.mistake(span.start, key, &error.to_string(), hint);
+        })
+        .ok()
+    }
+
+    fn http(&mut self, listen: &Spanned<String>) -> Option<SocketAddr> {
+        match listen.get_ref().parse() {
+            Ok(SocketAddr::V4(address)) if *address.ip() == Ipv4Addr::LOCALHOST => {
+                Some(address.into())
+            }
+            _ => {
+                let problem = "it is answered on 127.0.0.1 alone, with a port; 0 picks one";
+                let hint = "listen = \"127.0.0.1:7787\"";
+                self.mistake(listen.span().start, "http.listen", problem, hint);
+                None
+            }
+        }
+    }
+
+    fn calls_per_second(&mut self, value: Option<&Spanned<u32>>) -> u32 {
+        let Some(value) = value else {
+            return DEFAULT_CALLS_PER_SECOND;
+        };
+        let number = *value.get_ref();
+        if !(1..=MOST_CALLS_PER_SECOND).contains(&number) {
+            self.mistake(
+                value.span().start,
+                "sts_calls_per_second",
+                &format!("a whole number from 1 to {MOST_CALLS_PER_SECOND} is allowed"),
+                "STS allows an account 100 calls a second; leave room for its other machines",
+            );
+        }
+        number
+    }
+
+    fn source(&mut self, name: &str, raw: &RawSource) -> Option<Source> {
+        let table = format!("source.{name}");
+        if raw.kind.get_ref() != "access-key" {
+            let hint = "set type = \"access-key\"";
+            let at = raw.kind.span().start;
+            self.mistake(
+                at,
+                &format!("{table}.type"),
+                "a source's type is access-key",
+                hint,
+            );
+            return None;
+        }
+        let file = self.beside(raw.access_key_file.get_ref());
+        Source::access_key_file(&file)
+            .map_err(|error| {
+                let problem = format!("{} {error}", file.display());
+                let at = raw.access_key_file.span().start;
+                self.mistake(
+                    at,
+                    &format!("{table}.access_key_file"),
+                    &problem,
+                    error.hint(),
+                );
+            })
+            .ok()
+    }
+
+    fn profile(
+        &mut self,
+        name: &Spanned<String>,
+        raw: &RawProfile,
+        sources: &BTreeMap<String, Option<Source>>,
+        parts: &NameParts,
+    ) -> Option<Profile> {
+        let table = format!("profile.{}", name.get_ref());
+        let at = name.span().start;
+        let name = self.checked(ProfileName::new(name.get_ref()), at, &table)?;
+
+        let source = sources.get(raw.source.get_ref());
+        if source.is_none() {
+            let known: Vec<_> = sources.keys().map(String::as_str).collect();
+            let problem = format!("no source of that name; there are: {}", known.join(", "));
+            let hint = "name a [source.NAME] of this file";
+            self.mistake(
+                raw.source.span().start,
+                &format!("{table}.source"),
+                &problem,
+                hint,
+            );
+        }
+        let role_arn = self.value(&raw.role_arn, &table, "role_arn", RoleArn::new);
+        let default = Spanned::new(0..0, "{user}-{host}".to_owned());
+        let template = raw.role_session_name.as_ref().unwrap_or(&default);
+        let expand = |text: &str| RoleSessionName::expand(text, parts, &name);
+        let session_name = self.value(template, &table, "role_session_name", expand);
+        let duration = match &raw.duration {
+            Some(duration) => self.value(duration, &table, "duration", SessionDuration::new),
+            None => Some(SessionDuration::DEFAULT),
+        };
+        let policy = self.policy(raw.policy_file.as_ref(), &table);
+        let mut optional = |value: &Option<Spanned<String>>, key, check: Check| {
+            let value = value.as_ref()?;
+            self.value(value, &table, key, check)
+        };
+        let external_id = optional(&raw.external_id, "external_id", profile::external_id);
+        let source_identity = optional(
+            &raw.source_identity,
+            "source_identity",
+            profile::source_identity,
+        );
+        let sink = Plan {
+            file: raw.file.as_ref().and_then(|it| self.file(it, &table)),
+            command: self.command(raw.on_renewal.as_ref(), &table),
+        };
+        let allow = self.rules(raw.allow.as_ref(), &table);
+        Some(Profile {
+            name,
+            source: source?.clone()?,
+            role_arn: role_arn?,
+            role_session_name: session_name?,
+            duration: duration?,
+            policy,
+            external_id,
+            source_identity,
+            keep_warm: raw.keep_warm,
+            sink,
+            allow,
+        })
+    }
+
+    fn rules(&mut self, rules: Option<&Spanned<Vec<Spanned<String>>>>, table: &str) -> Vec<Rule> {
+        let Some(rules) = rules else {
+            return Vec::new();
+        };
+        let key = format!("{table}.allow");
+        if rules.get_ref().is_empty() {
+            let hint = "name somebody, or leave the key out";
+            self.mistake(
+                rules.span().start,
+                &key,
+                "an empty list allows nobody",
+                hint,
+            );
+        }
+        let mut read = Vec::new();
+        for rule in rules.get_ref() {
+            match Rule::new(rule.get_ref()) {
+                Ok(rule) => read.push(rule),
+                Err(error) => {
+                    let at = rule.span().start;
+                    self.mistake(at, &key, &error.to_string(), error.hint());
+                }
+            }
+        }
+        read
+    }
+
+    fn policy(&mut self, file: Option<&Spanned<String>>, table: &str) -> Option<SessionPolicy> {
+        let file = file?;
+        let path = self.beside(file.get_ref());
+        let policy = match read(&path) {
+            Ok(text) => SessionPolicy::new(&text).map_err(|error| error.to_string()),
+            Err(error) => Err(format!("cannot be read: {error}")),
+        };
+        policy
+            .map_err(|problem| {
+                let key = format!("{table}.policy_file");
+                let problem = format!("{}: {problem}", path.display());
+                self.mistake(file.span().start, &key, &problem, "correct that file");
+            })
+            .ok()
+    }
+
+    fn value<T>(
+        &mut self,
+        value: &Spanned<String>,
+        table: &str,
+        key: &str,
+        check: impl Fn(&str) -> Result<T, Invalid>,
+    ) -> Option<T> {
+        let checked = check(value.get_ref());
+        self.checked(checked, value.span().start, &format!("{table}.{key}"))
+    }
+
+    fn checked<T>(&mut self, checked: Result<T, Invalid>, at: usize, key: &str) -> Option<T> {
+        checked
+            .map_err(|error| {
+                let hint = "see docs/configuration.md for what each key takes";
+                self.mistake(at, key, &error.to_string(), hint);
+            })
+            .ok()
+    }
+
+    /// Paths are relative to the configuration file.
+    fn beside(&mut self, file: &str) -> PathBuf {
+        let path = self.resolve(file);
+        self.taken.push(path.clone());
+        path
+    }
+
+    fn resolve(&self, file: &str) -> PathBuf {
+        self.path.parent().unwrap_or(Path::new(".")).join(file)
+    }
+
+    fn line(&self, at: usize) -> usize {
+        let before = self.text.get(..at).unwrap_or_default();
+        1 + before.matches('\n').count()
+    }
+
+    fn mistake(&mut self, at: usize, key: &str, problem: &str, hint: &str) {
+        self.mistake_on(self.line(at), key, problem, hint);
+    }
+
+    fn mistake_on(&mut self, line: usize, key: &str, problem: &str, hint: &str) {
+        self.mistakes.push(Mistake {
+            file: self.path.to_owned(),
+            line,
+            key: one_line(key),
+            problem: one_line(problem),
+            hint: hint.to_owned(),
+        });
+    }
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let (file, _) = file::open(path, LARGEST_FILE)?;
+    Ok(file::read(file, LARGEST_FILE)?.to_string())
+}
+
+type Check = fn(&str) -> Result<String, Invalid>;
+
+/// Returns the key on the line at a byte, if the line has the shape of one.
+fn key_at(text: &str, at: usize) -> String {
+    let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+    let line = text[start..].lines().next().unwrap_or_default();
+    let key = line.split('=').next().unwrap_or_default().trim();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-[]".contains(c);
+    let shown = line.contains('=') || line.starts_with('[');
+    if shown && key.len() <= 80 && key.chars().all(plain) {
+        key.trim_matches(['[', ']']).to_owned()
+    } else {
+        String::new()
+    }
+}
+
+/// The parser quotes values that have the wrong type, and a misplaced value may be a secret.
+fn without_values(message: &str) -> String {
+    let wrong = message.starts_with("invalid type") || message.starts_with("invalid value");
+    match message.rsplit_once(", expected") {
+        Some((_, expected)) if wrong => format!("a value of the wrong type, expected{expected}"),
+        _ => message.to_owned(),
+    }
+}
+
+/// A quoted name may hold anything, and a mistake goes to logs and terminals.
+fn one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
