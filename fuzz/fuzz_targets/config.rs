@@ -85,7 +85,13 @@ fn leaves_the_base(table: &Table) -> bool {
 /// Keys are shown, and so are the names of files, of sources and of regions: who writes a
 /// secret there is told so by its own name.
 fn is_a_name(table: &Table) -> bool {
-    const SHOWN: [&str; 5] = ["access_key_file", "policy_file", "path", "endpoint", "region"];
+    const SHOWN: [&str; 5] = [
+        "access_key_file",
+        "policy_file",
+        "path",
+        "endpoint",
+        "region",
+    ];
     table.iter().any(|(key, value)| {
         key.contains(MARKED)
             || match value {

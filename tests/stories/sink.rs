@@ -230,8 +230,9 @@ fn e2e_confined(kit: &Kit) -> bool {
 fn links_are_replaced_and_what_they_lead_to_is_not_touched() {
     let mut kit = Kit::without_daemon(&["--session-life", "4s"]);
     kit.write_config(&with_file("run/x.secret", "oss"));
-    kit.write("elsewhere", "not ours", 0o600);
-    let plant = |name: &str| symlink(kit.path("elsewhere"), kit.path(name)).unwrap();
+    // Where the daemon may write, so that it is not Landlock alone that keeps it whole.
+    kit.write("run/elsewhere", "not ours", 0o600);
+    let plant = |name: &str| symlink(kit.path("run/elsewhere"), kit.path(name)).unwrap();
     plant("run/x.secret");
     plant("run/.x.secret.new");
     kit.start_daemon();
@@ -239,10 +240,10 @@ fn links_are_replaced_and_what_they_lead_to_is_not_touched() {
     let ours = || fs::symlink_metadata(&path).is_ok_and(|it| it.is_file());
     kit.wait_until("a file", ours);
     fs::remove_file(&path).unwrap();
-    symlink(kit.path("elsewhere"), &path).unwrap();
-    symlink(kit.path("elsewhere"), kit.path("run/.x.secret.new")).unwrap();
+    symlink(kit.path("run/elsewhere"), &path).unwrap();
+    symlink(kit.path("run/elsewhere"), kit.path("run/.x.secret.new")).unwrap();
     kit.wait_until("a file again", ours);
-    let elsewhere = fs::read_to_string(kit.path("elsewhere")).unwrap();
+    let elsewhere = fs::read_to_string(kit.path("run/elsewhere")).unwrap();
     assert_eq!(elsewhere, "not ours");
 }
 
