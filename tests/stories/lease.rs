@@ -3,10 +3,13 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
-    os::unix::{
-        fs::{FileTypeExt as _, PermissionsExt as _},
-        net::{UnixListener, UnixStream},
-        process::CommandExt as _,
+    os::{
+        fd::AsRawFd as _,
+        unix::{
+            fs::{FileTypeExt as _, PermissionsExt as _},
+            net::{UnixListener, UnixStream},
+            process::CommandExt as _,
+        },
     },
     path::PathBuf,
     process::{Command, Output, Stdio},
@@ -113,6 +116,9 @@ fn a_lease_gives_one_profile_narrowed_and_nothing_else() {
     let seen = client.status().unwrap().profiles;
     let names: Vec<_> = seen.iter().map(|it| it.name.as_str()).collect();
     assert_eq!(names, ["oss-upload"]);
+    let status = client.status().unwrap();
+    assert_eq!((status.pid, status.config_path.as_str()), (0, ""));
+    assert!(status.protections.is_empty());
     // The owner's own profile is not narrowed by it.
     let id = |client: &Client| {
         let answer = client.credentials("oss-upload", zero, PATIENCE).unwrap();
@@ -323,10 +329,7 @@ fn by_hand(kit: &Kit, pass: impl FnOnce(&mut UnixStream)) -> Vec<Reply> {
 #[test]
 fn what_is_no_listening_socket_is_refused_and_nothing_is_left_open() {
     use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
-    use std::{
-        io::IoSlice,
-        os::fd::{AsRawFd as _, OwnedFd},
-    };
+    use std::{io::IoSlice, os::fd::OwnedFd};
 
     let kit = kit_with(&[], UPLOAD);
     let files = || {
@@ -487,6 +490,61 @@ fn a_lease_is_in_the_audit_with_who_came_by_it() {
         one("credentials", "ready", None)["access_key_id"],
         id.as_str()
     );
+}
+
+#[test]
+fn an_owner_who_tampers_with_the_socket_harms_nobody_else() {
+    let kit = kit_with(&[], UPLOAD);
+    let open = |listener: &UnixListener| {
+        let ask = || {
+            kit.client()
+                .lease("oss-upload", Some(NARROW), PATIENCE, PATIENCE)
+        };
+        let mut lease = ask().unwrap();
+        lease.open(listener).unwrap();
+        lease
+    };
+    // It listens no more: the lease is over, and nothing spins.
+    let listener = UnixListener::bind(socket(&kit)).unwrap();
+    let lease = open(&listener);
+    nix::sys::socket::shutdown(listener.as_raw_fd(), nix::sys::socket::Shutdown::Both).unwrap();
+    refused(lease.until_over(), FailureKind::Malformed);
+    let _ = kit.document(&["--patience", "2s", "oss-upload"]);
+
+    // It blocks, and its owner takes what comes before the daemon does.
+    fs::remove_file(socket(&kit)).unwrap();
+    let listener = UnixListener::bind(socket(&kit)).unwrap();
+    let lease = open(&listener);
+    listener.set_nonblocking(false).unwrap();
+    let path = socket(&kit);
+    let knocking = thread::spawn(move || {
+        for _ in 0..200 {
+            drop(UnixStream::connect(&path));
+        }
+    });
+    for _ in 0..100 {
+        drop(listener.accept());
+    }
+    let _ = kit.document(&["--patience", "2s", "oss-upload"]);
+    drop(lease);
+    let _ = kit.document(&["--patience", "2s", "oss-upload"]);
+    drop(listener);
+    knocking.join().unwrap();
+    kit.daemon().signal(Signal::SIGTERM);
+    let mut kit = kit;
+    assert_eq!(kit.daemon_ends(), Some(0));
+}
+
+#[test]
+fn a_loop_of_leases_is_stopped_before_it_costs_the_others_their_calls() {
+    let kit = kit_with(&[], UPLOAD);
+    let client = kit.client();
+    let ask = || client.lease("oss-upload", Some(NARROW), PATIENCE, PATIENCE);
+    let granted = (0..100).take_while(|_| ask().is_ok()).count();
+    assert_eq!(granted, 64);
+    refused(ask().map(drop), FailureKind::Busy);
+    assert_eq!(kit.calls("AssumeRole"), 64);
+    let _ = kit.document(&["oss-upload"]);
 }
 
 #[test]

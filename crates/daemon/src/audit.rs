@@ -164,10 +164,15 @@ impl Audit {
         session: &Session,
         (peer, socket): (&Peer, BorrowedFd<'_>),
     ) {
+        if !self.admits(peer, false) {
+            return;
+        }
+        let remaining = session.lifetime.remaining(self.clock.boot());
         let event = Event {
             decision: "ready",
             asked: Asked::Lease.name(),
             lease: Some(lease),
+            remaining_seconds: Some(remaining.as_secs()),
             access_key_id: Some(&shown(&session.access_key_id)),
             request_id: Some(&shown(&session.request_id)),
             ..Event::default()
@@ -253,7 +258,7 @@ impl Audit {
             user_unit: user_unit.as_deref(),
             exe: exe.as_deref(),
             bound_by: process.bond.map(Bond::name),
-            lease: event.lease.or(peer.lease),
+            lease: event.lease.or(peer.lease.map(|it| it.number)),
             ..event
         });
     }

@@ -43,11 +43,20 @@ pub enum Share {
     Half,
 }
 
-/// Those who share a limit: a user, or everybody who comes by one lease.
+/// Those who share a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Party {
-    uid: u32,
-    lease: Option<u64>,
+enum Party {
+    /// A user, with all who come by its leases.
+    User(u32),
+    /// Everybody who comes by one lease, by its number.
+    Lease(u64),
+}
+
+/// What a peer counts towards.
+#[derive(Debug, Clone, Copy)]
+struct Parties {
+    user: Party,
+    lease: Option<Party>,
 }
 
 #[derive(Default)]
@@ -58,7 +67,7 @@ struct State {
 }
 
 struct Seat {
-    party: Party,
+    parties: Parties,
     /// The tick at which it became silent, or [`BUSY`].
     silent_since: AtomicU64,
     leave: Notify,
@@ -99,29 +108,33 @@ impl Crowd {
     /// Gives a peer its place; one who is silent leaves where there are too many. Nothing
     /// when nobody is silent.
     pub(crate) fn admit(self: &Arc<Self>, peer: &Peer) -> Option<Seated> {
-        let party = Party {
-            uid: peer.uid,
-            lease: peer.lease,
-        };
+        let parties = Parties::of(peer);
         let mut state = self.lock();
-        let theirs = state.parties.get(&party).copied().unwrap_or_default();
-        let made = if theirs >= self.share(party) {
-            state.make_room(|seat| seat.party == party)
-        } else if state.seats.len() >= self.most {
-            state.make_room(|_| true)
-        } else {
-            true
+        let full = |state: &State, party: &Party| {
+            let theirs = state.parties.get(party).copied().unwrap_or_default();
+            theirs >= self.share(*party)
         };
+        let mut made = true;
+        for party in parties.all() {
+            if full(&state, &party) {
+                made &= state.make_room(|seat| seat.parties.all().any(|it| it == party));
+            }
+        }
+        if made && state.seats.len() >= self.most {
+            made = state.make_room(|_| true);
+        }
         made.then(|| {
             let seat = Arc::new(Seat {
-                party,
+                parties,
                 silent_since: AtomicU64::new(self.tick()),
                 leave: Notify::new(),
             });
             let number = state.next;
             state.next += 1;
             state.seats.insert(number, Arc::clone(&seat));
-            *state.parties.entry(party).or_default() += 1;
+            for party in parties.all() {
+                *state.parties.entry(party).or_default() += 1;
+            }
             Seated {
                 crowd: Arc::clone(self),
                 number,
@@ -131,11 +144,11 @@ impl Crowd {
     }
 
     fn share(&self, party: Party) -> usize {
-        match (party.lease, self.share) {
+        match (party, self.share) {
             // A sandbox must not keep its owner's other programs out.
-            (Some(_), _) => self.most / 16,
-            (None, Share::Half) => self.most / 2,
-            (None, Share::All) => self.most,
+            (Party::Lease(_), _) => self.most / 16,
+            (Party::User(_), Share::Half) => self.most / 2,
+            (Party::User(_), Share::All) => self.most,
         }
         .max(1)
     }
@@ -146,6 +159,20 @@ impl Crowd {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Parties {
+    fn of(peer: &Peer) -> Self {
+        let owner = peer.lease.map_or(peer.uid, |lease| lease.owner);
+        Self {
+            user: Party::User(owner),
+            lease: peer.lease.map(|lease| Party::Lease(lease.number)),
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = Party> + use<> {
+        [Some(self.user), self.lease].into_iter().flatten()
     }
 }
 
@@ -172,10 +199,12 @@ impl State {
 
     fn remove(&mut self, number: u64) -> Option<Arc<Seat>> {
         let seat = self.seats.remove(&number)?;
-        if let Some(count) = self.parties.get_mut(&seat.party) {
-            *count -= 1;
-            if *count == 0 {
-                self.parties.remove(&seat.party);
+        for party in seat.parties.all() {
+            if let Some(count) = self.parties.get_mut(&party) {
+                *count -= 1;
+                if *count == 0 {
+                    self.parties.remove(&party);
+                }
             }
         }
         Some(seat)
@@ -222,7 +251,7 @@ mod tests {
     };
 
     use super::{Crowd, Seated, Share};
-    use crate::peer::Peer;
+    use crate::peer::{LeaseId, Peer};
 
     fn crowd(most: usize, share: Share) -> Arc<Crowd> {
         Arc::new(Crowd {
@@ -281,9 +310,9 @@ mod tests {
     #[test]
     fn those_who_come_by_a_lease_have_a_share_of_their_own() {
         let crowd = crowd(32, Share::All);
-        let leased = |lease| {
+        let leased = |number| {
             let mut peer = user(1);
-            peer.lease = Some(lease);
+            peer.lease = Some(LeaseId { number, owner: 1 });
             peer
         };
         let sandbox = [(); 2].map(|()| crowd.admit(&leased(7)).unwrap());
@@ -291,6 +320,24 @@ mod tests {
         assert!(crowd.admit(&leased(7)).is_none());
         assert!(crowd.admit(&leased(8)).is_some());
         assert!(crowd.admit(&user(1)).is_some());
+    }
+
+    #[test]
+    fn a_user_has_no_more_than_a_half_however_many_leases_it_holds() {
+        let crowd = crowd(32, Share::Half);
+        let mut held = Vec::new();
+        for number in 0..20 {
+            // Root, in a container of user 1.
+            let mut peer = user(0);
+            peer.lease = Some(LeaseId { number, owner: 1 });
+            held.extend(crowd.admit(&peer).into_iter().inspect(Seated::has_asked));
+        }
+        assert_eq!(held.len(), 16);
+        assert!(crowd.admit(&user(1)).is_none());
+        assert!(crowd.admit(&user(2)).is_some() && crowd.admit(&user(0)).is_some());
+        held.clear();
+        let state = crowd.lock();
+        assert!(state.seats.is_empty() && state.parties.is_empty());
     }
 
     #[test]

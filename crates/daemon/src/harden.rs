@@ -5,6 +5,8 @@ use std::{
     fs::OpenOptions,
     io,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use landlock::{
@@ -18,6 +20,8 @@ use nix::sys::{
 };
 use stsd_secret::Pages;
 use tracing::warn;
+
+use crate::clock::BootTime;
 
 /// Three quarters of these are for callers: enough for ten thousand at once.
 const DESCRIPTORS: u64 = 14_000;
@@ -89,6 +93,26 @@ pub fn at_start() -> Vec<Protection> {
 #[must_use]
 pub fn open_files() -> u64 {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft)
+}
+
+/// How the secret pages were kept when somebody looked last. A look reads a list that is as
+/// long as the process is large, so whoever asks in a loop is told the same for a second.
+#[derive(Debug, Default)]
+pub struct SecretPages(Mutex<Option<(BootTime, Protection)>>);
+
+impl SecretPages {
+    /// Looks how the pages are kept, or remembers it.
+    pub fn look(&self, now: BootTime) -> Protection {
+        let mut looked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*looked {
+            Some((at, protection)) if now.since(*at) < Duration::from_secs(1) => protection.clone(),
+            _ => {
+                let protection = secret_pages();
+                *looked = Some((now, protection.clone()));
+                protection
+            }
+        }
+    }
 }
 
 /// Looks how the pages are kept that the secrets live in at this moment.

@@ -224,6 +224,7 @@ pub async fn run<X: Exchange>(
         lease: None,
         over: CancellationToken::new(),
         protections: world.protections,
+        secret_pages: Arc::default(),
         config_path: config.path.display().to_string(),
         started: world.clock.boot(),
     });

@@ -17,6 +17,15 @@ pub use process::{Bond, Process};
 
 use crate::clock::BootTime;
 
+/// A lease, as those are told apart who come by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LeaseId {
+    /// Tells it from all others of this process.
+    pub number: u64,
+    /// The user of whoever holds it.
+    pub owner: u32,
+}
+
 /// What the kernel says where there is no group.
 const NO_GROUP: u32 = u32::MAX;
 
@@ -30,7 +39,7 @@ pub struct Peer {
     /// Its process number, where the kernel tells; it may be another process by now.
     pub pid: Option<i32>,
     /// The lease by whose socket it came.
-    pub lease: Option<u64>,
+    pub lease: Option<LeaseId>,
     /// When it had connected already.
     accepted: BootTime,
     groups: OnceLock<Box<[u32]>>,
@@ -43,7 +52,7 @@ impl Peer {
     ///
     /// # Errors
     /// When the kernel does not tell; then nobody is asking.
-    pub fn of(stream: &UnixStream, now: BootTime, lease: Option<u64>) -> io::Result<Self> {
+    pub fn of(stream: &UnixStream, now: BootTime, lease: Option<LeaseId>) -> io::Result<Self> {
         let credentials = stream.peer_cred()?;
         Ok(Self {
             lease,

@@ -54,19 +54,21 @@ pub async fn serve(
     }
 }
 
-/// Serves whoever connects, until the daemon stops. In a box, because a connection may hold
-/// a lease, and so accept others.
-fn accept(
-    listener: UnixListener,
+async fn accept(listener: UnixListener, service: Arc<Service>, stop: CancellationToken) {
+    accept::all(listener, &service.crowd, &stop, |stream| {
+        handle(stream, Arc::clone(&service), stop.clone())
+    })
+    .await;
+}
+
+/// Serves one who came by a lease. In a box, because a connection may hold a lease, and so
+/// serve others.
+fn by_lease(
+    stream: UnixStream,
     service: Arc<Service>,
     stop: CancellationToken,
 ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-    Box::pin(async move {
-        accept::all(listener, &service.crowd, &stop, |stream| {
-            handle(stream, Arc::clone(&service), stop.clone())
-        })
-        .await;
-    })
+    Box::pin(handle(stream, service, stop))
 }
 
 /// A broken connection ends only itself.
@@ -74,7 +76,11 @@ async fn handle(mut stream: UnixStream, service: Arc<Service>, stop: Cancellatio
     let outcome = match Peer::of(&stream, service.clock.boot(), service.lease) {
         Ok(peer) if service.access.may_speak(&peer) => match service.crowd.admit(&peer) {
             Some(seated) => connection::run(&mut stream, &service, &peer, &seated, &stop).await,
-            None => connection::refuse(&mut stream, convert::full()).await,
+            None => {
+                let who = (&peer, stream.as_fd());
+                service.audit.refused(Asked::Connection, None, who);
+                connection::refuse(&mut stream, convert::full()).await
+            }
         },
         Ok(peer) => {
             let who = (&peer, stream.as_fd());

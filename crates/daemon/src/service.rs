@@ -12,8 +12,9 @@ use crate::{
     clock::{BootTime, Clock},
     config::{Mistakes, Profile},
     crowd::Crowd,
-    harden::Protection,
+    harden::{Protection, SecretPages},
     http::Http,
+    peer::LeaseId,
     store::Store,
     supervise::Leased,
 };
@@ -37,11 +38,13 @@ pub struct Service {
     /// The way by a URL.
     pub http: Arc<Http>,
     /// The lease that this is the service of.
-    pub lease: Option<u64>,
+    pub lease: Option<LeaseId>,
     /// Cancelled when a lease is over.
     pub over: CancellationToken,
     /// What the process has given up, for status.
     pub protections: Vec<Protection>,
+    /// How the secrets are kept, for status.
+    pub secret_pages: Arc<SecretPages>,
     /// The configuration's path, for status.
     pub config_path: String,
     /// When the daemon started.
@@ -63,7 +66,7 @@ pub enum Order {
         until: BootTime,
         /// Whose it is.
         uid: u32,
-        /// Nothing is told when that user has too many.
+        /// Nothing is told when that user has too many, or opens too many.
         tell: oneshot::Sender<Option<Leased>>,
     },
 }

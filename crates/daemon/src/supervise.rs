@@ -2,7 +2,9 @@
 //! says. A profile that a new configuration leaves as it was keeps its task with all it
 //! knows.
 
-use std::{collections::BTreeMap, future::Future, io, mem, os::fd::OwnedFd, sync::Arc};
+use std::{
+    collections::BTreeMap, future::Future, io, mem, os::fd::OwnedFd, sync::Arc, time::Duration,
+};
 
 use stsd_secret::SecretText;
 use stsd_sts::{Endpoint, StsError};
@@ -16,14 +18,21 @@ use crate::{
     config::{Config, Profile},
     exchange::{Exchange, Upstream},
     handover::{self, Restored},
+    peer::LeaseId,
     profile::ProfileName,
     refresh::Refresher,
     schedule::{self, BACKOFF_CAP},
     store::{Entry, Store},
 };
 
-/// Each lease costs calls to STS; no user holds more of them at once.
-const MOST_LEASES: usize = 256;
+/// Each lease costs calls to STS and a thread; no user holds more of them at once, or opens
+/// more of them in a minute.
+const MOST_LEASES: usize = 64;
+
+/// All users together hold no more.
+const ALL_LEASES: usize = 256;
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// Makes the way to an STS endpoint.
 pub type Connect<X> = Box<dyn Fn(&Endpoint) -> Result<X, StsError> + Send>;
@@ -52,6 +61,8 @@ pub struct Supervisor<X> {
     running: BTreeMap<ProfileName, Running>,
     leases: Vec<(u32, CancellationToken)>,
     leases_before: u64,
+    /// Who has opened a lease lately, and when.
+    opened: Vec<(u32, BootTime)>,
     tasks: TaskTracker,
     renewed: Arc<Notify>,
     generation: u64,
@@ -59,8 +70,8 @@ pub struct Supervisor<X> {
 
 /// A place of its own for a profile, with a task that keeps it fresh until this is dropped.
 pub struct Leased {
-    /// Tells this lease from all others of this process.
-    pub number: u64,
+    /// Which one it is.
+    pub id: LeaseId,
     /// The place.
     pub entry: Arc<Entry>,
     /// Cancelled when it cannot go on; a new endpoint does that.
@@ -84,6 +95,7 @@ impl<X: Exchange> Supervisor<X> {
             running: BTreeMap::new(),
             leases: Vec::new(),
             leases_before: 0,
+            opened: Vec::new(),
             tasks: TaskTracker::new(),
             renewed: Arc::default(),
         }
@@ -177,17 +189,27 @@ impl<X: Exchange> Supervisor<X> {
     #[must_use]
     pub fn lease(&mut self, profile: Arc<Profile>, until: BootTime, uid: u32) -> Option<Leased> {
         self.leases.retain(|(_, over)| !over.is_cancelled());
+        let now = self.setting.clock.boot();
+        self.opened.retain(|(_, at)| now.since(*at) < MINUTE);
         let held = self.leases.iter().filter(|(owner, _)| *owner == uid);
-        if held.count() >= MOST_LEASES {
+        let opened = self.opened.iter().filter(|(owner, _)| *owner == uid);
+        if held.count() >= MOST_LEASES
+            || opened.count() >= MOST_LEASES
+            || self.leases.len() >= ALL_LEASES
+        {
             return None;
         }
+        self.opened.push((uid, now));
         let (_, upstream) = self.upstream.as_ref()?;
         let entry = Arc::new(Entry::leased(profile, until));
         let Running { entry, stop } = self.start(entry, upstream);
         self.leases.push((uid, stop.clone()));
         self.leases_before += 1;
         Some(Leased {
-            number: self.leases_before,
+            id: LeaseId {
+                number: self.leases_before,
+                owner: uid,
+            },
             entry,
             over: stop,
         })
@@ -299,10 +321,7 @@ fn retire(running: &Running) {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        sync::atomic::{AtomicBool, Ordering},
-        time::Duration,
-    };
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use jiff::{SignedDuration, Timestamp};
     use stsd_sts::{AssumeRole, RoleSession, SourceCredentials};

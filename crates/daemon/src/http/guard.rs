@@ -58,6 +58,8 @@ pub(super) fn check(uri: &Uri, headers: &HeaderMap, by_tcp: bool) -> Result<(), 
         match name.as_str() {
             "origin" | "referer" => return Err(Refusal::Browser),
             "forwarded" | "via" | "x-real-ip" => return Err(Refusal::Proxy),
+            // Node's fetch sends it, too, and of a browser's it is never the only one.
+            "sec-fetch-mode" => {}
             name if name.starts_with("sec-") => return Err(Refusal::Browser),
             name if name.starts_with("x-forwarded-") => return Err(Refusal::Proxy),
             _ => {}
@@ -158,7 +160,12 @@ mod tests {
             ] {
                 with(name, Err(Refusal::Proxy));
             }
-            for name in ["Authorization", "User-Agent", "X-aliyun-ecs-metadata-token"] {
+            for name in [
+                "Authorization",
+                "User-Agent",
+                "X-aliyun-ecs-metadata-token",
+                "Sec-Fetch-Mode",
+            ] {
                 with(name, Ok(()));
             }
             let host = [("host", "127.0.0.1")];

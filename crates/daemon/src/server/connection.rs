@@ -11,6 +11,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, Interest},
     net::UnixStream,
     sync::oneshot,
+    task::yield_now,
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -72,7 +73,12 @@ pub(super) async fn run(
         biased;
         () = stop.cancelled() => Some(convert::stopping()),
         () = service.over.cancelled() => Some(convert::lease_over()),
-        () = seated.told_to_leave() => Some(convert::silent()),
+        () = seated.told_to_leave() => {
+            // Who does not read must not hold its place any longer for being told.
+            let failure = frame(&Reply::Failure(convert::silent()))?;
+            let _ = connection.stream.try_write(&failure);
+            return Ok(());
+        }
         refusal = connection.converse() => refusal?,
     };
     match refusal {
@@ -108,6 +114,10 @@ impl Connection<'_> {
                 Err(error) => return Ok(Some(malformed(&error.to_string()))),
             }
             self.seated.falls_silent();
+            if self.inbox.holds_more() {
+                // Whoever sends many at once takes turns with everybody else.
+                yield_now().await;
+            }
         }
     }
 

@@ -129,8 +129,16 @@ pub(super) fn lease_changed() -> Failure {
 pub(super) fn too_many_leases() -> Failure {
     failure(
         FailureKind::Busy,
-        "this user holds too many leases",
-        "end some; each is a running stsctl lease",
+        "this user holds too many leases, or has opened too many within a minute",
+        "each is a running stsctl lease: end some, or wait a minute",
+    )
+}
+
+pub(super) fn lease_without_a_socket() -> Failure {
+    failure(
+        FailureKind::Malformed,
+        "the socket of the lease does not listen any more",
+        "leave it as it was passed",
     )
 }
 
@@ -238,6 +246,9 @@ pub(super) fn status(service: &Service, after: &str, visible: impl Fn(&Profile) 
         room -= size;
         profiles.push(profile);
     }
+    if service.lease.is_some() {
+        return of_lease(profiles);
+    }
     Status {
         daemon_version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
@@ -249,11 +260,27 @@ pub(super) fn status(service: &Service, after: &str, visible: impl Fn(&Profile) 
         protections: service
             .protections
             .iter()
-            .chain(&[harden::secret_pages()])
+            .chain(&[service.secret_pages.look(now)])
             .map(protection)
             .collect(),
         profiles,
         more,
+    }
+}
+
+/// What those see who come by a lease: its profile, and nothing of the daemon.
+fn of_lease(profiles: Vec<ProfileStatus>) -> Status {
+    Status {
+        daemon_version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: 0,
+        uptime_seconds: 0,
+        config_path: String::new(),
+        held_back_calls: 0,
+        http_address: None,
+        http_refusals: Vec::new(),
+        protections: Vec::new(),
+        profiles,
+        more: false,
     }
 }
 

@@ -22,6 +22,11 @@ impl Inbox {
         Self(Vec::with_capacity(USUAL_REQUEST))
     }
 
+    /// Tells whether more has come than the requests that were taken.
+    pub(super) fn holds_more(&self) -> bool {
+        !self.0.is_empty()
+    }
+
     /// Reads the next request; nothing when the peer has left. `deadline` counts for its
     /// first byte, the rest must always come in time.
     pub(super) async fn next_request(

@@ -5,6 +5,8 @@
 //! The owner makes the socket, because it may do so where the daemon may not: beside a
 //! container, in a directory of its own.
 
+mod apart;
+
 use std::{
     io::{self, ErrorKind, IoSliceMut},
     mem::MaybeUninit,
@@ -18,7 +20,6 @@ use std::{
 
 use rustix::{
     cmsg_space,
-    io::Errno,
     net::{
         AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketType, recvmsg,
         sockopt,
@@ -27,11 +28,15 @@ use rustix::{
 use stsd_wire::{Failure, FailureKind, Reply};
 use tokio::{
     io::{AsyncReadExt as _, Interest},
-    net::UnixListener,
+    net::UnixStream,
     sync::{oneshot, watch},
+    task::yield_now,
     time::{sleep, timeout},
 };
-use tracing::info;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use apart::Streams;
 
 use super::{Connection, DEADLINE, convert, ended, malformed};
 use crate::{
@@ -40,7 +45,7 @@ use crate::{
     clock::{BootTime, Clock},
     config::Profile,
     profile::SessionPolicy,
-    server::accept,
+    server::by_lease,
     service::{Order, Service},
     sink::Plan,
     snapshot::Outcome,
@@ -75,10 +80,14 @@ impl Connection<'_> {
             }
             listener => listener?,
         };
+        let leased = Arc::new(leased);
+        // The thread holds it as well, and must not keep it alive.
+        let _over = leased.over.clone().drop_guard();
+        let streams = apart::accept(listener, Arc::clone(&leased))?;
         self.reply(&Reply::Done).await?;
-        info!(profile, lease = leased.number, owner = %self.peer, "lease opened");
+        debug!(profile, lease = leased.id.number, owner = %self.peer, "lease opened");
 
-        let service = Arc::new(self.service.of_lease(&leased, self.peer.uid));
+        let service = Arc::new(self.service.of_lease(&leased));
         let clock = Arc::clone(&self.service.clock);
         let stop = self.stop.clone();
         let end = tokio::select! {
@@ -86,11 +95,10 @@ impl Connection<'_> {
             () = leased.over.cancelled() => Reply::Failure(convert::lease_changed()),
             failure = self.lost(profile, &base.profile, replacements) => Reply::Failure(failure?),
             () = reached(until, &*clock) => Reply::Done,
-            // Ends only when the daemon does, and this connection does before it.
-            () = accept(listener, service, stop) => return Ok(()),
+            () = serve(streams, service, stop) => Reply::Failure(convert::lease_without_a_socket()),
         };
-        info!(profile, lease = leased.number, "lease over");
-        drop(leased);
+        debug!(profile, lease = leased.id.number, "lease over");
+        leased.over.cancel();
         self.reply(&end).await?;
         Err(ended("the lease is over"))
     }
@@ -108,19 +116,24 @@ impl Connection<'_> {
             return Err(self.refuse_more(Asked::Lease));
         }
         let base = self.find(Asked::Lease, profile)?;
-        let narrowed = narrowed(&base.profile, policy)?;
+        let refused = |failure| {
+            let who = (self.peer, self.stream.as_fd());
+            self.service.audit.refused(Asked::Lease, Some(profile), who);
+            failure
+        };
+        let narrowed = narrowed(&base.profile, policy).map_err(refused)?;
         if ttl.is_zero() || ttl > LONGEST {
-            return Err(refusal(
+            return Err(refused(refusal(
                 "a lease cannot last that long",
                 "give a time up to 30 days, such as 20m or 8h",
-            ));
+            )));
         }
         let until = self.service.clock.boot() + ttl;
-        let leased = self.order(narrowed, until).await?;
+        let leased = self.order(narrowed, until).await.map_err(refused)?;
         let clock = &*self.service.clock;
         match leased.entry.wait_for(Duration::ZERO, patience, clock).await {
             Outcome::Ready(session) | Outcome::Short(session) => {
-                let what = (profile, leased.number);
+                let what = (profile, leased.id.number);
                 let who = (self.peer, self.stream.as_fd());
                 self.service.audit.leased(what, &session, who);
                 Ok((base, leased, until))
@@ -144,17 +157,15 @@ impl Connection<'_> {
     }
 
     /// Receives the socket that the owner has made.
-    async fn socket(&self) -> io::Result<UnixListener> {
+    async fn socket(&self) -> io::Result<StdUnixListener> {
         let stream = &*self.stream;
         let receive = || receive(stream.as_fd());
         let socket = stream.async_io(Interest::READABLE, receive).await?;
-        if !listens(&socket)? {
+        if !listens(&socket) {
             let problem = "a lease needs a Unix socket that listens";
             return Err(io::Error::new(ErrorKind::InvalidInput, problem));
         }
-        let listener = StdUnixListener::from(socket);
-        listener.set_nonblocking(true)?;
-        UnixListener::from_std(listener)
+        Ok(StdUnixListener::from(socket))
     }
 
     /// Ends with the reason when the owner has no right to the lease any more, or with an
@@ -184,22 +195,25 @@ impl Connection<'_> {
 
 impl Service {
     /// Returns what those work with who come by a lease.
-    fn of_lease(&self, leased: &Leased, uid: u32) -> Self {
+    fn of_lease(&self, leased: &Leased) -> Self {
         let store = Store::default();
         store.replace([Arc::clone(&leased.entry)]);
         Self {
             store: Arc::new(store),
             budget: Arc::clone(&self.budget),
             clock: Arc::clone(&self.clock),
-            access: Access::Lease { uid },
+            access: Access::Lease {
+                uid: leased.id.owner,
+            },
             audit: Arc::clone(&self.audit),
             orders: self.orders.clone(),
             crowd: Arc::clone(&self.crowd),
             http: Arc::clone(&self.http),
-            lease: Some(leased.number),
+            lease: Some(leased.id),
             over: leased.over.clone(),
-            protections: self.protections.clone(),
-            config_path: self.config_path.clone(),
+            protections: Vec::new(),
+            secret_pages: Arc::clone(&self.secret_pages),
+            config_path: String::new(),
             started: self.started,
         }
     }
@@ -267,13 +281,24 @@ fn receive(stream: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     descriptor.ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "no socket came along"))
 }
 
-/// Tells whether a descriptor is a Unix stream socket that listens.
-fn listens(descriptor: &OwnedFd) -> io::Result<bool> {
-    let family = match sockopt::socket_domain(descriptor) {
-        Err(Errno::NOTSOCK) => return Ok(false),
-        family => family?,
-    };
-    let kind = sockopt::socket_type(descriptor)?;
-    let listens = sockopt::socket_acceptconn(descriptor)?;
-    Ok(family == AddressFamily::UNIX && kind == SocketType::STREAM && listens)
+/// Tells whether a descriptor is a Unix stream socket that listens; of what is no socket the
+/// system does not even say that much.
+fn listens(descriptor: &OwnedFd) -> bool {
+    sockopt::socket_domain(descriptor) == Ok(AddressFamily::UNIX)
+        && sockopt::socket_type(descriptor) == Ok(SocketType::STREAM)
+        && sockopt::socket_acceptconn(descriptor) == Ok(true)
+}
+
+/// Serves those who come by a lease, until nobody can come any more.
+async fn serve(mut streams: Streams, service: Arc<Service>, stop: CancellationToken) {
+    while let Some(stream) = streams.next().await {
+        let Ok(stream) = UnixStream::from_std(stream) else {
+            continue;
+        };
+        let serving = by_lease(stream, Arc::clone(&service), stop.clone());
+        service.crowd.tasks().spawn(serving);
+        if service.crowd.is_full() {
+            yield_now().await;
+        }
+    }
 }
