@@ -21,6 +21,7 @@ mod protection;
 mod restart;
 mod rotation;
 mod sdk;
+mod sdk_consumers;
 mod stampede;
 mod sts_client;
 mod suspend;
