@@ -22,6 +22,7 @@ mod restart;
 mod rotation;
 mod sdk;
 mod sdk_consumers;
+mod sdk_long;
 mod stampede;
 mod sts_client;
 mod suspend;

@@ -114,7 +114,7 @@ fn as_external(_: &Kit, command: &mut Command) {
     command.env("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true");
 }
 
-fn as_told(_: &Kit, _: &mut Command) {}
+pub(crate) fn as_told(_: &Kit, _: &mut Command) {}
 
 pub(crate) fn python(kit: &Kit, script: &str, consumer: &str) -> Command {
     let mut command = Command::new(clients().join("python/bin/python"));
@@ -127,17 +127,16 @@ pub(crate) fn python(kit: &Kit, script: &str, consumer: &str) -> Command {
     command
 }
 
-/// ali-oss asks again at each call: it knows of no expiration, only of an interval, and here
-/// that is a millisecond.
-fn node(kit: &Kit, consumer: &str) -> Command {
+/// ali-oss knows of no expiration, only of an interval in milliseconds.
+pub(crate) fn node(kit: &Kit, consumer: &str, interval: &str) -> Command {
     let mut command = Command::new("node");
     command.arg(clients().join("node/consumers.mjs"));
-    command.args([consumer, kit.oss()]);
+    command.args([consumer, kit.oss(), interval]);
     command
 }
 
 /// A program that calls when it is told to.
-struct Consumer<'a> {
+pub(crate) struct Consumer<'a> {
     kit: &'a Kit,
     _process: Process,
     orders: ChildStdin,
@@ -145,7 +144,11 @@ struct Consumer<'a> {
 }
 
 impl<'a> Consumer<'a> {
-    fn start(kit: &'a Kit, mut command: Command, set_up: fn(&Kit, &mut Command)) -> Self {
+    pub(crate) fn start(
+        kit: &'a Kit,
+        mut command: Command,
+        set_up: fn(&Kit, &mut Command),
+    ) -> Self {
         at_home(kit, &mut command);
         set_up(kit, &mut command);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -162,7 +165,7 @@ impl<'a> Consumer<'a> {
     /// Lets it call so many times, each of which must succeed; returns what that cost in
     /// asks of the daemon.
     #[track_caller]
-    fn calls(&mut self, count: u64) -> u64 {
+    pub(crate) fn calls(&mut self, count: u64) -> u64 {
         let before = asks(self.kit);
         writeln!(self.orders, "{count}").unwrap();
         let mut line = String::new();
@@ -181,7 +184,8 @@ pub(crate) fn asks(kit: &Kit) -> u64 {
     kit.client().status().unwrap().profiles[0].hand_outs
 }
 
-fn held(kit: &Kit) -> Option<String> {
+/// The AccessKey id of the session that the daemon holds.
+pub(crate) fn held(kit: &Kit) -> Option<String> {
     kit.client().status().unwrap().profiles[0]
         .access_key_id
         .clone()
@@ -358,14 +362,33 @@ fn opendal_by_metadata() {
 
 #[test]
 fn ali_oss_by_alicloud_credentials_and_a_uri() {
-    of_an_hour(|kit| node(kit, "uri"), as_told, Cost::Once);
-    of_seconds(|kit| node(kit, "uri"), as_told, Cost::EachAndOne);
+    of_an_hour(|kit| node(kit, "uri", "1"), as_told, Cost::Once);
+    of_seconds(|kit| node(kit, "uri", "1"), as_told, Cost::EachAndOne);
 }
 
 #[test]
 fn ali_oss_by_alicloud_credentials_and_its_default_chain() {
-    of_an_hour(|kit| node(kit, "chain"), as_exec_does, Cost::Once);
-    of_seconds(|kit| node(kit, "chain"), as_exec_does, Cost::EachAndOne);
+    of_an_hour(|kit| node(kit, "chain", "1"), as_exec_does, Cost::Once);
+    of_seconds(
+        |kit| node(kit, "chain", "1"),
+        as_exec_does,
+        Cost::EachAndOne,
+    );
+}
+
+#[test]
+fn an_external_profile_serves_sdks_through_rotations() {
+    for command in [sts_by_chain, |kit: &Kit| node(kit, "chain", "1")] {
+        let kit = world(&["--session-life", "4s"]);
+        let mut consumer = Consumer::start(&kit, command(&kit), as_external);
+        consumer.calls(1);
+        for _ in 0..2 {
+            let before = held(&kit);
+            kit.wait_until("a rotation", || held(&kit) != before);
+            assert_eq!(consumer.calls(5), 5);
+        }
+        fs::remove_file(kit.path("home/.aliyun/config.json")).unwrap();
+    }
 }
 
 /// Why External is for aliyun-cli, and SDKs are better off with a URL.

@@ -12,10 +12,10 @@ const require = createRequire(import.meta.url);
 const { default: Credential, Config } = require("@alicloud/credentials");
 
 // A library that hangs ends the program, so that nobody waits for it without a bound.
-const PATIENCE_MILLIS = 300_000;
+const PATIENCE_MILLIS = 900_000;
 setTimeout(() => process.exit(1), PATIENCE_MILLIS).unref();
 
-const [consumer, endpoint] = process.argv.slice(2);
+const [consumer, endpoint, interval] = process.argv.slice(2);
 
 // @alicloud/credentials, told where to ask, or told nothing: its default chain.
 const ways = {
@@ -43,7 +43,7 @@ async function upload() {
     ...(await credentials()),
     refreshSTSToken: credentials,
     // Asked before a request once this many milliseconds have passed since the last time.
-    refreshSTSTokenInterval: 1,
+    refreshSTSTokenInterval: Number(interval),
     endpoint,
     // The endpoint is an address, so the bucket goes into the path.
     sldEnable: true,

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from shim_credentials import document, hold_no_key, told
 
 # A library that hangs ends the program, so that nobody waits for it without a bound.
-PATIENCE_SECONDS = 300
+PATIENCE_SECONDS = 900
 REGION = "cn-hongkong"
 BUCKET = "examplebucket"
 
