@@ -26,14 +26,14 @@ fn with_http(kit: &Kit, profiles: &str) {
     kit.write_config_with(&top, profiles);
 }
 
-fn kit_with(emulator: &[&str], profiles: &str) -> Kit {
+pub(crate) fn kit_with(emulator: &[&str], profiles: &str) -> Kit {
     let mut kit = Kit::without_daemon(emulator);
     with_http(&kit, profiles);
     kit.start_daemon();
     kit
 }
 
-fn kit() -> Kit {
+pub(crate) fn kit() -> Kit {
     kit_with(&[], UPLOAD)
 }
 

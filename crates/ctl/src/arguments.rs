@@ -1,8 +1,8 @@
 //! Decides what can be typed.
 
-use std::{path::PathBuf, time::Duration};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Look after stsd, the local daemon for Alibaba Cloud credentials.
 #[derive(Parser)]
@@ -62,6 +62,23 @@ pub(crate) enum Command {
         #[arg(long, conflicts_with = "profile")]
         rotate: bool,
     },
+    /// Run a program that finds a profile's credentials in its environment: as a URL, by
+    /// which a program that runs for long has new ones by itself
+    Exec {
+        #[command(flatten)]
+        given: Given,
+        /// The program and its arguments, after `--`
+        #[arg(last = true, required = true, value_name = "COMMAND")]
+        line: Vec<OsString>,
+    },
+    /// Print what `exec` would set and clear, for a shell: eval "$(stsctl env PROFILE)"
+    Env {
+        #[command(flatten)]
+        given: Given,
+        /// Who reads it
+        #[arg(long, value_enum, default_value_t = Shell::Sh)]
+        shell: Shell,
+    },
     /// Open a second socket that answers one profile, narrowed by a policy, for as long as
     /// this command runs: for a container, another host or an agent
     Lease {
@@ -84,6 +101,33 @@ pub(crate) enum Command {
     Reload,
     /// Show it all against an emulated cloud, in a private directory, and clean up
     Demo,
+}
+
+/// What a program is given.
+#[derive(Args)]
+pub(crate) struct Given {
+    /// The profile
+    pub profile: String,
+    /// Give it the keys themselves, which end when the session does: for programs that take
+    /// nothing else
+    #[arg(long = "static")]
+    pub fixed: bool,
+    /// The credentials must live at least this long [default: 20m with --static, else 0s]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub min_life: Option<Duration>,
+    /// How long to wait for them
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    pub patience: Duration,
+}
+
+/// Who reads an environment.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shell {
+    /// sh, bash, zsh and the like
+    Sh,
+    Fish,
+    /// A file of NAME=VALUE; it can clear nothing
+    Dotenv,
 }
 
 /// Reads a time with its unit.

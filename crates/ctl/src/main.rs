@@ -4,9 +4,13 @@
 mod arguments;
 mod demo;
 mod doctor;
+mod environment;
+mod exec;
 mod lease;
 mod metrics;
+mod shell;
 mod status;
+mod token_file;
 
 use std::{
     io::{self, Write as _},
@@ -35,8 +39,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<ExitCode> {
-    let client = arguments
-        .socket
+    let socket = arguments.socket;
+    let client = socket
+        .clone()
         .map_or_else(Client::from_environment, Client::at);
     match arguments.command {
         // Some things are wrong without any command having failed.
@@ -66,6 +71,14 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
                 say("all URLs have changed; programs have to be given them anew")
             }
         },
+        Command::Exec { given, line } => {
+            let changes = environment::changes(&client, socket.as_deref(), &given)?;
+            return Ok(exec::become_program(&line, changes));
+        }
+        Command::Env { given, shell } => {
+            let changes = environment::changes(&client, socket.as_deref(), &given)?;
+            shell::print(&changes, shell)
+        }
         Command::Lease {
             profile,
             policy,

@@ -1,0 +1,92 @@
+//! Decides where the secret of the URLs is to be read as a file, for those that look at no
+//! URL without one: where the daemon keeps it, else in memory of the user's own.
+
+use std::{
+    env,
+    fs::{self, DirBuilder, OpenOptions},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::{OFlags, statfs},
+    process::geteuid,
+};
+use stsd_client::SecretText;
+
+/// What `statfs` calls a file system that is in memory.
+const TMPFS: u64 = 0x0102_1994;
+
+/// The daemon's own, beside its socket.
+const OF_THE_DAEMON: &str = "http.token";
+
+/// Ours. Another name, because a daemon would take over what it finds under its own.
+const OURS: &str = "exec.token";
+
+/// Returns a file that holds `token` and nothing else. There is none where only a disk could
+/// hold it, or somebody else's directory.
+pub(crate) fn find(socket: Option<&Path>, token: &SecretText) -> Option<PathBuf> {
+    let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
+    let runtime = variable("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let named = socket.map(Path::to_owned);
+    let named = named.or_else(|| variable("STSD_SOCKET").map(PathBuf::from));
+    let beside = match &named {
+        Some(socket) => socket.parent().map(Path::to_owned),
+        None => runtime.as_ref().map(|it| it.join("stsd")),
+    };
+    let of_the_daemon = beside.map(|it| it.join(OF_THE_DAEMON));
+    of_the_daemon
+        .and_then(|it| std::path::absolute(it).ok())
+        .filter(|it| holds(it, token))
+        .or_else(|| keep(&runtime?, token).ok())
+}
+
+/// Tells whether a file, and not a link, has the token to the byte. Whoever could have put
+/// something else there later gains nothing by it: the URL has the secret as well.
+fn holds(file: &Path, token: &SecretText) -> bool {
+    let token = token.expose().as_bytes();
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.cast_signed())
+        .open(file);
+    let Ok(file) = opened else { return false };
+    let mut found = zeroize::Zeroizing::new(Vec::with_capacity(token.len() + 1));
+    let read = file.take(token.len() as u64 + 1).read_to_end(&mut found);
+    read.is_ok() && *found == token
+}
+
+/// Writes the token into the user's runtime directory, whole or not at all, for the user
+/// alone. It is the same for all programs, so they share it.
+fn keep(runtime: &Path, token: &SecretText) -> io::Result<PathBuf> {
+    if !runtime.is_absolute() || !is_ours(runtime)? || !is_memory(runtime)? {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    let directory = runtime.join("stsd");
+    match DirBuilder::new().mode(0o700).create(&directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ if !is_ours(&directory)? => return Err(io::ErrorKind::PermissionDenied.into()),
+        _ => {}
+    }
+    let path = directory.join(OURS);
+    if holds(&path, token) {
+        return Ok(path);
+    }
+    // Mode 0600, and removed where it cannot be put in its place.
+    let mut file = tempfile::NamedTempFile::new_in(&directory)?;
+    file.write_all(token.expose().as_bytes())?;
+    file.persist(&path)?;
+    Ok(path)
+}
+
+fn is_ours(directory: &Path) -> io::Result<bool> {
+    let metadata = fs::symlink_metadata(directory)?;
+    let user = geteuid().as_raw();
+    Ok(metadata.is_dir() && metadata.uid() == user && metadata.mode() & 0o077 == 0)
+}
+
+fn is_memory(directory: &Path) -> io::Result<bool> {
+    let kind = statfs(directory)?.f_type;
+    Ok(u64::try_from(kind).is_ok_and(|it| it == TMPFS))
+}

@@ -1,0 +1,480 @@
+//! `stsctl exec` and `stsctl env`: a program finds the profile's credentials and nothing
+//! else, and is itself in everything besides.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    os::unix::{
+        fs::PermissionsExt as _,
+        process::{CommandExt as _, ExitStatusExt as _},
+    },
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use e2e::{Kit, clients, program};
+use nix::{
+    sys::{
+        signal::{Signal, kill, killpg},
+        statfs::{TMPFS_MAGIC, statfs},
+    },
+    unistd::Pid,
+};
+
+use crate::http;
+
+/// What a user may have in the environment, each of which would win over the profile for
+/// some program. Written down here a second time, from the documentation of those programs.
+const SHADOWS: &[&str] = &[
+    "ALIBABA_CLOUD_ACCESS_KEY_ID",
+    "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
+    "ALIBABA_CLOUD_SECURITY_TOKEN",
+    "ALIBABA_CLOUD_ROLE_ARN",
+    "ALIBABA_CLOUD_ROLE_SESSION_NAME",
+    "ALIBABA_CLOUD_OIDC_PROVIDER_ARN",
+    "ALIBABA_CLOUD_OIDC_TOKEN_FILE",
+    "ALIBABA_CLOUD_ECS_METADATA",
+    "ALIBABA_CLOUD_PROFILE",
+    "ALIBABACLOUD_ACCESS_KEY_ID",
+    "ALIBABACLOUD_ACCESS_KEY_SECRET",
+    "ALIBABACLOUD_SECURITY_TOKEN",
+    "ALIBABACLOUD_PROFILE",
+    "ALICLOUD_ACCESS_KEY",
+    "ALICLOUD_SECRET_KEY",
+    "ALICLOUD_SECURITY_TOKEN",
+    "ALICLOUD_PROFILE",
+    "OSS_ACCESS_KEY_ID",
+    "OSS_ACCESS_KEY_SECRET",
+    "OSS_SESSION_TOKEN",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_SECURITY_TOKEN",
+    "AWS_PROFILE",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_ROLE_ARN",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+];
+
+/// Three spellings of one key.
+const KEYS: &[[&str; 3]] = &[
+    [
+        "ALIBABA_CLOUD_ACCESS_KEY_ID",
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
+        "ALIBABA_CLOUD_SECURITY_TOKEN",
+    ],
+    [
+        "ALIBABACLOUD_ACCESS_KEY_ID",
+        "ALIBABACLOUD_ACCESS_KEY_SECRET",
+        "ALIBABACLOUD_SECURITY_TOKEN",
+    ],
+    [
+        "ALICLOUD_ACCESS_KEY",
+        "ALICLOUD_SECRET_KEY",
+        "ALICLOUD_SECURITY_TOKEN",
+    ],
+    [
+        "OSS_ACCESS_KEY_ID",
+        "OSS_ACCESS_KEY_SECRET",
+        "OSS_SESSION_TOKEN",
+    ],
+    [
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+    ],
+];
+
+type Variables = BTreeMap<String, String>;
+
+/// Returns `stsctl` with the kit's socket, not yet started.
+fn ctl(kit: &Kit, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program("stsctl"));
+    command.arg("--socket").arg(kit.socket()).args(arguments);
+    command.stdin(Stdio::null());
+    command
+}
+
+fn output(kit: &Kit, command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    kit.must_be_clean("a program's stderr", &output.stderr);
+    output
+}
+
+/// Returns what a program finds whose parent has all that shadows, and little else.
+fn variables(kit: &Kit, command: &mut Command) -> Variables {
+    let shadows = SHADOWS.iter().map(|name| (*name, "of-the-parent"));
+    command.env_clear().envs(shadows);
+    command.env("PATH", std::env::var_os("PATH").unwrap());
+    command.env("KEPT", "as it was\n'\"$(id)");
+    let output = output(kit, command);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaint}");
+    assert_eq!(complaint, "", "on success there is nothing to say");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let pairs = text.split_terminator('\0');
+    let pair = |it: &str| {
+        it.split_once('=')
+            .map(|(a, b)| (a.to_owned(), b.to_owned()))
+    };
+    pairs.map(|it| pair(it).unwrap()).collect()
+}
+
+#[track_caller]
+fn is(found: &Variables, name: &str, expected: Option<&str>) {
+    let found = found.get(name).map(String::as_str);
+    assert_eq!(found, expected, "{name}");
+}
+
+#[test]
+fn a_program_is_given_the_url_and_sees_no_other_identity() {
+    let kit = http::kit();
+    let url = kit.client().url("oss-upload").unwrap();
+    let line = ["exec", "oss-upload", "--", "env", "-0"];
+    let mut found = variables(&kit, &mut ctl(&kit, &line));
+    for name in [
+        "ALIBABA_CLOUD_CREDENTIALS_URI",
+        "ALICLOUD_CREDENTIALS_URI",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    ] {
+        is(&found, name, Some(url.url.expose()));
+    }
+    let token_file = kit.path("run/http.token");
+    let token = fs::read_to_string(&token_file).unwrap();
+    assert_eq!(token, url.token.expose());
+    for (name, value) in [
+        ("ALIBABA_CLOUD_CLI_PROFILE_DISABLED", "true"),
+        ("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true"),
+        ("ALIBABA_CLOUD_CREDENTIALS_FILE", "/dev/null"),
+        ("ALIBABA_CLOUD_IGNORE_PROFILE", "TRUE"),
+        ("AWS_EC2_METADATA_DISABLED", "true"),
+        ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
+        ("NO_PROXY", "127.0.0.1"),
+        ("no_proxy", "127.0.0.1"),
+        ("STSD_PROFILE", "oss-upload"),
+        ("STSD_SOCKET", kit.socket().to_str().unwrap()),
+        ("KEPT", "as it was\n'\"$(id)"),
+        (
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+            token_file.to_str().unwrap(),
+        ),
+    ] {
+        is(&found, name, Some(value));
+    }
+    found.remove("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE");
+    for name in SHADOWS {
+        is(&found, name, None);
+    }
+    assert!(!found.values().any(|it| it == "of-the-parent"));
+}
+
+#[test]
+fn a_program_that_reads_keys_alone_is_given_keys_and_no_url() {
+    // No [http] is needed for it.
+    let kit = Kit::start();
+    let document = kit.document(&["oss-upload"]);
+    let line = ["exec", "oss-upload", "--static", "--", "env", "-0"];
+    let mut command = ctl(&kit, &line);
+    command.env("AWS_CONTAINER_CREDENTIALS_FULL_URI", "of-the-parent");
+    let found = variables(&kit, &mut command);
+    for [id, secret, token] in KEYS {
+        is(&found, id, document["AccessKeyId"].as_str());
+        is(&found, secret, document["AccessKeySecret"].as_str());
+        is(&found, token, document["SecurityToken"].as_str());
+    }
+    for name in [
+        "ALIBABA_CLOUD_CREDENTIALS_URI",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        "ALIBABA_CLOUD_CREDENTIALS_FILE",
+        "NO_PROXY",
+    ] {
+        is(&found, name, None);
+    }
+    assert!(!found.values().any(|it| it == "of-the-parent"));
+}
+
+#[test]
+fn a_shell_that_evaluates_env_has_what_exec_gives() {
+    let kit = http::kit();
+    for flavour in [&[][..], &["--static"][..]] {
+        let mut exec = ctl(&kit, &["exec", "oss-upload"]);
+        exec.args(flavour).args(["--", "sh", "-c", "exec env -0"]);
+        let mut shell = Command::new("sh");
+        let script = "set -e; script=$(\"$@\"); eval \"$script\"; unset script; exec env -0";
+        shell.args(["-c", script, "sh"]).arg(program("stsctl"));
+        shell.arg("--socket").arg(kit.socket());
+        shell.args(["env", "oss-upload"]).args(flavour);
+        let by_exec = variables(&kit, &mut exec);
+        let by_shell = variables(&kit, &mut shell);
+        assert!(by_exec.contains_key("STSD_PROFILE"));
+        assert_eq!(by_exec, by_shell);
+    }
+    let dotenv = kit.ctl(&["env", "oss-upload", "--shell", "dotenv", "--static"]);
+    let dotenv = String::from_utf8(dotenv.stdout).unwrap();
+    let document = kit.document(&["oss-upload"]);
+    let token = document["SecurityToken"].as_str().unwrap();
+    let line = format!("ALIBABA_CLOUD_SECURITY_TOKEN={token}");
+    assert!(dotenv.lines().any(|it| it == line));
+    assert!(
+        dotenv
+            .lines()
+            .any(|it| it == "# must not be set: AWS_PROFILE")
+    );
+}
+
+#[test]
+fn the_program_takes_our_place() {
+    let kit = http::kit();
+    let script = "echo $$; tr '\\0' ' ' </proc/$$/cmdline; echo; cat; \
+                  grep SigIgn /proc/$$/status; exit 7";
+    let mut command = ctl(&kit, &["exec", "oss-upload", "--", "sh", "-c", script]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let id = child.id();
+    child.stdin.take().unwrap().write_all(b"typed\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(7));
+    let said = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<_> = said.lines().collect();
+    assert_eq!(lines[0], id.to_string(), "the same process");
+    let secret = kit.client().url("oss-upload").unwrap().token;
+    assert!(lines[1].starts_with("sh -c ") && !lines[1].contains(secret.expose()));
+    assert_eq!(lines[2], "typed");
+    // A pipe whose reader has left ends it, as it would without us.
+    let ignored = lines[3].split_whitespace().last().unwrap();
+    let ignored = u64::from_str_radix(ignored, 16).unwrap();
+    assert_eq!(ignored & (1 << (Signal::SIGPIPE as u32 - 1)), 0);
+
+    for (script, code, signal) in [
+        ("exit 0", Some(0), None),
+        ("exit 255", Some(255), None),
+        ("kill -9 $$", None, Some(9)),
+        ("kill -SEGV $$", None, Some(11)),
+    ] {
+        let line = ["exec", "oss-upload", "--", "sh", "-c", script];
+        let status = output_of(&kit, &line).status;
+        assert_eq!((status.code(), status.signal()), (code, signal), "{script}");
+    }
+}
+
+fn output_of(kit: &Kit, line: &[&str]) -> Output {
+    output(kit, &mut ctl(kit, line))
+}
+
+#[test]
+fn a_signal_reaches_the_program_and_leaves_nobody_behind() {
+    let kit = http::kit();
+    let script = "trap 'exit 42' INT TERM; echo ready; while :; do sleep 0.05; done";
+    for whole_group in [true, false] {
+        let mut command = ctl(&kit, &["exec", "oss-upload", "--", "sh", "-c", script]);
+        command.stdout(Stdio::piped()).process_group(0);
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        lines.read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        let id = Pid::from_raw(child.id().cast_signed());
+        match whole_group {
+            true => killpg(id, Signal::SIGINT).unwrap(),
+            false => kill(id, Signal::SIGTERM).unwrap(),
+        }
+        assert_eq!(child.wait().unwrap().code(), Some(42));
+        // The last of them has closed its output: nobody goes on.
+        line.clear();
+        assert_eq!(lines.read_line(&mut line).unwrap(), 0);
+    }
+}
+
+#[test]
+fn what_goes_wrong_before_the_program_begins_has_its_own_code() {
+    let mut kit = http::kit();
+    kit.sts_fails(&serde_json::json!({"kind": "error", "code": "NoPermission", "status": 403}));
+    let refused: &[&[&str]] = &[&[], &["--static"]];
+    kit.write("not-executable", "#!/bin/sh\n", 0o644);
+    let not_executable = kit.path("not-executable");
+    let not_executable = not_executable.to_str().unwrap();
+    let check = |kit: &Kit, line: &[&str], code: i32, says: &str| {
+        let output = output_of(kit, line);
+        let complaint = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{line:?}: {complaint}");
+        assert!(complaint.contains(says), "{line:?}: {complaint}");
+        assert_eq!(output.stdout, b"", "{line:?}");
+    };
+    let marker = kit.path("touched");
+    let marker = marker.to_str().unwrap();
+    for flavour in refused {
+        let line = [&["exec", "oss-upload"], *flavour, &["--", "touch", marker]].concat();
+        check(&kit, &line, 7, "NoPermission");
+    }
+    kit.heal();
+    kit.client()
+        .refresh("oss-upload", std::time::Duration::from_secs(10))
+        .unwrap();
+    let nosuch = "no-such-program-anywhere";
+    check(&kit, &["exec", "oss-upload", "--", nosuch], 127, nosuch);
+    check(
+        &kit,
+        &["exec", "oss-upload", "--", not_executable],
+        126,
+        "cannot be started",
+    );
+    check(&kit, &["exec", "oss-upload", "true"], 2, "--");
+    check(&kit, &["exec", "oss-upload"], 2, "COMMAND");
+    check(&kit, &["env", "oss-upload", "--shell", "csh"], 2, "csh");
+    check(&kit, &["exec", "nosuch", "--", "touch", marker], 4, "hint");
+    check(&kit, &["env", "nosuch"], 4, "hint");
+    kit.write_config(e2e::UPLOAD);
+    kit.client().reload().unwrap();
+    check(
+        &kit,
+        &["exec", "oss-upload", "--", "touch", marker],
+        2,
+        "[http]",
+    );
+    kit.daemon().signal(Signal::SIGTERM);
+    kit.daemon_ends();
+    check(
+        &kit,
+        &["exec", "oss-upload", "--", "touch", marker],
+        3,
+        "no daemon",
+    );
+    assert!(!Path::new(marker).exists());
+}
+
+#[test]
+fn the_secret_is_kept_as_a_file_only_in_memory_of_the_user() {
+    let kit = http::kit();
+    let token = kit.client().url("oss-upload").unwrap().token;
+    // As under systemd, where the daemon keeps none.
+    fs::remove_file(kit.path("run/http.token")).unwrap();
+    let file = |runtime: &Path| {
+        let script = "printf %s \"$AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE\"";
+        let mut command = ctl(&kit, &["exec", "oss-upload", "--", "sh", "-c", script]);
+        let output = output(&kit, command.env("XDG_RUNTIME_DIR", runtime));
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let in_memory = |path: &Path| statfs(path).unwrap().filesystem_type() == TMPFS_MAGIC;
+    if !Path::new("/dev/shm").exists() || !in_memory(Path::new("/dev/shm")) {
+        e2e::not_run("there is no tmpfs at /dev/shm");
+        return;
+    }
+    let runtime = tempfile::Builder::new()
+        .permissions(fs::Permissions::from_mode(0o700))
+        .tempdir_in("/dev/shm")
+        .unwrap();
+    let kept = runtime.path().join("stsd/exec.token");
+    for _ in 0..2 {
+        assert_eq!(file(runtime.path()), kept.to_str().unwrap());
+        assert_eq!(fs::read_to_string(&kept).unwrap(), token.expose());
+        let mode = fs::metadata(&kept).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let beside = fs::read_dir(runtime.path().join("stsd")).unwrap();
+        assert_eq!(beside.count(), 1, "nothing is left beside it");
+    }
+    // An old one is replaced, and a link is, not followed.
+    fs::write(&kept, "of another daemon").unwrap();
+    assert_eq!(file(runtime.path()), kept.to_str().unwrap());
+    assert_eq!(fs::read_to_string(&kept).unwrap(), token.expose());
+    let elsewhere = kit.path("elsewhere");
+    fs::write(&elsewhere, "untouched").unwrap();
+    fs::remove_file(&kept).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &kept).unwrap();
+    assert_eq!(file(runtime.path()), kept.to_str().unwrap());
+    assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "untouched");
+    fs::remove_file(&kept).unwrap();
+
+    fs::set_permissions(runtime.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(file(runtime.path()), "", "others can look into it");
+    assert!(!kept.exists());
+    let on_disk = kit.path("runtime");
+    fs::create_dir(&on_disk).unwrap();
+    fs::set_permissions(&on_disk, fs::Permissions::from_mode(0o700)).unwrap();
+    if in_memory(&on_disk) {
+        e2e::not_run("the directory for temporary files is in memory here, so the last step");
+        return;
+    }
+    assert_eq!(file(&on_disk), "", "it is on a disk");
+    assert_eq!(fs::read_dir(&on_disk).unwrap().count(), 0);
+}
+
+/// A home whose owner has a key for everything, in each place where SDKs look.
+fn home_with_keys(kit: &Kit) -> std::path::PathBuf {
+    let home = kit.path("home");
+    for (name, text) in [
+        (
+            ".aliyun/config.json",
+            r#"{"current":"default","profiles":[{"name":"default","mode":"AK",
+                "access_key_id":"LTAIOWN","access_key_secret":"own","region_id":"cn-hongkong"}]}"#,
+        ),
+        (
+            ".alibabacloud/credentials.ini",
+            "[default]\ntype = access_key\naccess_key_id = LTAIOWN\naccess_key_secret = own\n",
+        ),
+        (
+            ".alibabacloud/credentials",
+            "[default]\ntype = access_key\naccess_key_id = LTAIOWN\naccess_key_secret = own\n",
+        ),
+    ] {
+        let path = home.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    home
+}
+
+/// Runs a program of an SDK by `exec` with all that shadows; returns what it said.
+fn sdk(kit: &Kit, flavour: &[&str], interpreter: &Path, arguments: &[&str]) -> String {
+    let mut command = ctl(kit, &["exec", "oss-upload"]);
+    command
+        .args(flavour)
+        .arg("--")
+        .arg(interpreter)
+        .args(arguments);
+    command.envs(SHADOWS.iter().map(|name| (*name, "LTAIOWN")));
+    command.env("HOME", home_with_keys(kit));
+    command.current_dir(clients().join("node"));
+    let output = output(kit, &mut command);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaint}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn the_default_chain_of_the_python_sdk_ends_at_the_profile() {
+    let kit = http::kit();
+    let script = "from alibabacloud_credentials.client import Client\n\
+        print(Client().get_credential().access_key_id)";
+    let python = clients().join("python/bin/python");
+    let document = kit.document(&["oss-upload"]);
+    for flavour in [&[][..], &["--static"][..]] {
+        let found = sdk(&kit, flavour, &python, &["-c", script]);
+        assert_eq!(
+            found,
+            document["AccessKeyId"].as_str().unwrap(),
+            "{flavour:?}"
+        );
+    }
+}
+
+#[test]
+fn the_default_chain_of_the_node_sdk_ends_at_the_profile() {
+    let kit = http::kit();
+    let script = "import credentials from '@alicloud/credentials';\n\
+        const found = await new credentials.default().getCredential();\n\
+        console.log(found.accessKeyId);";
+    let arguments = ["--input-type=module", "--eval", script];
+    let document = kit.document(&["oss-upload"]);
+    for flavour in [&[][..], &["--static"][..]] {
+        let found = sdk(&kit, flavour, Path::new("node"), &arguments);
+        assert_eq!(
+            found,
+            document["AccessKeyId"].as_str().unwrap(),
+            "{flavour:?}"
+        );
+    }
+}
