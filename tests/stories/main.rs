@@ -24,6 +24,7 @@ mod rotation;
 mod sdk;
 mod sdk_consumers;
 mod sdk_long;
+mod sdk_proxy;
 mod stampede;
 mod sts_client;
 mod suspend;

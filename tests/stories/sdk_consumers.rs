@@ -85,10 +85,10 @@ pub(crate) fn at_home(kit: &Kit, command: &mut Command) {
 }
 
 /// How a program is told where its credentials are; returns how often that asks by itself.
-type SetUp = fn(&Kit, &mut Command) -> u64;
+pub(crate) type SetUp = fn(&Kit, &mut Command) -> u64;
 
 /// In `stsctl exec`, which tells it by its environment.
-fn by_exec(kit: &Kit, command: &mut Command) -> u64 {
+pub(crate) fn by_exec(kit: &Kit, command: &mut Command) -> u64 {
     let mut exec = Command::new(program("stsctl"));
     exec.arg("--socket").arg(kit.socket());
     exec.args(["exec", "oss-upload", "--"]);
@@ -153,9 +153,20 @@ pub(crate) struct Consumer<'a> {
 }
 
 impl<'a> Consumer<'a> {
-    pub(crate) fn start(kit: &'a Kit, mut command: Command, set_up: SetUp) -> Self {
+    pub(crate) fn start(kit: &'a Kit, command: Command, set_up: SetUp) -> Self {
+        Self::start_with(kit, command, set_up, &[])
+    }
+
+    /// Starts it with variables that it would not have at home.
+    pub(crate) fn start_with(
+        kit: &'a Kit,
+        mut command: Command,
+        set_up: SetUp,
+        variables: &[(&str, &str)],
+    ) -> Self {
         at_home(kit, &mut command);
         let besides = set_up(kit, &mut command);
+        command.envs(variables.iter().copied());
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = Process::start(command, &kit.path("consumer.log"));
         let (orders, answers) = process.conversation();
@@ -176,15 +187,24 @@ impl<'a> Consumer<'a> {
     #[track_caller]
     pub(crate) fn calls(&mut self, count: u64) -> u64 {
         let before = asks(self.kit);
+        let answer = self.tries(count);
+        assert_eq!(answer, json!({"calls": count}), "{}", self.log());
+        asks(self.kit) - before
+    }
+
+    /// Lets it call so many times; returns what it says of it.
+    #[track_caller]
+    pub(crate) fn tries(&mut self, count: u64) -> Value {
         writeln!(self.orders, "{count}").unwrap();
         let mut line = String::new();
         self.answers.read_line(&mut line).unwrap();
         self.kit
             .must_be_clean("a consumer's stdout", line.as_bytes());
-        let log = fs::read_to_string(self.kit.path("consumer.log")).unwrap();
-        let answer: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}{log}"));
-        assert_eq!(answer, json!({"calls": count}), "{log}");
-        asks(self.kit) - before
+        serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}{}", self.log()))
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.kit.path("consumer.log")).unwrap()
     }
 }
 
