@@ -6,6 +6,7 @@ mod access;
 mod audit;
 mod bad_config;
 mod engine;
+mod examples;
 mod exec;
 mod faults;
 mod hand_out;
