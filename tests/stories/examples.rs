@@ -10,7 +10,7 @@ use std::{
 
 use e2e::{Process, clients};
 
-use crate::sdk_consumers::{at_home, by_exec, held, world};
+use crate::sdk_kit::{at_home, by_exec, held, world};
 
 fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))

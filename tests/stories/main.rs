@@ -24,6 +24,7 @@ mod restart;
 mod rotation;
 mod sdk;
 mod sdk_consumers;
+mod sdk_kit;
 mod sdk_long;
 mod sdk_proxy;
 mod stampede;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, thread, time::Duration};
 
-use crate::sdk_consumers::{Consumer, aliyun_config, as_told, asks, held, node, python, world};
+use crate::sdk_kit::{Consumer, aliyun_config, as_told, asks, held, node, python, world};
 
 /// Lets Python and Node upload once a second, so many times, with sessions that live so long.
 #[track_caller]

@@ -12,7 +12,7 @@ use std::{
 use e2e::Kit;
 use serde_json::json;
 
-use crate::sdk_consumers::{Consumer, SetUp, as_told, asks, by_exec, node, python, url, world};
+use crate::sdk_kit::{Consumer, SetUp, as_told, asks, by_exec, node, python, url, world};
 
 type Program = fn(&Kit) -> Command;
 
@@ -33,16 +33,31 @@ fn as_container(kit: &Kit, command: &mut Command) -> u64 {
     0
 }
 
-/// An address at which nobody listens.
-fn dead() -> String {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("http://{}", free.local_addr().unwrap())
+/// An address at which nobody listens, nor will: the near end of a connection has it.
+struct Dead {
+    url: String,
+    _held: (TcpListener, TcpStream),
+}
+
+impl Dead {
+    fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        Self {
+            url: format!("http://{}", stream.local_addr().unwrap()),
+            _held: (listener, stream),
+        }
+    }
+
+    fn variables(&self) -> [(&str, &str); 2] {
+        [("HTTP_PROXY", &self.url), ("http_proxy", &self.url)]
+    }
 }
 
 #[test]
 fn without_no_proxy_some_sdks_ask_the_proxy_and_not_us() {
     let kit = world(&[]);
-    let proxy = dead();
+    let proxy = Dead::new();
     let cases: [(Program, SetUp, bool); 5] = [
         (STS_BY_URI, as_told, false),
         (OSS2, as_told, false),
@@ -54,8 +69,7 @@ fn without_no_proxy_some_sdks_ask_the_proxy_and_not_us() {
         let before = asks(&kit);
         let command = program(&kit);
         let shown = format!("{command:?}");
-        let variables = [("HTTP_PROXY", proxy.as_str()), ("http_proxy", &proxy)];
-        let mut consumer = Consumer::start_with(&kit, command, set_up, &variables);
+        let mut consumer = Consumer::start_with(&kit, command, set_up, &proxy.variables());
         // Where their own uploads go is their affair.
         let _ = consumer.tries(1);
         assert_eq!(asks(&kit) > before, asks_us, "{shown}");
@@ -66,7 +80,7 @@ fn without_no_proxy_some_sdks_ask_the_proxy_and_not_us() {
 #[test]
 fn in_exec_a_proxy_stands_in_the_way_of_one_library_alone() {
     let kit = world(&[]);
-    let proxy = dead();
+    let proxy = Dead::new();
     let cases: [(Program, bool); 6] = [
         (OSS2, true),
         (OBSTORE, true),
@@ -79,8 +93,7 @@ fn in_exec_a_proxy_stands_in_the_way_of_one_library_alone() {
     for (program, works) in cases {
         let command = program(&kit);
         let shown = format!("{command:?}");
-        let variables = [("HTTP_PROXY", proxy.as_str()), ("http_proxy", &proxy)];
-        let mut consumer = Consumer::start_with(&kit, command, by_exec, &variables);
+        let mut consumer = Consumer::start_with(&kit, command, by_exec, &proxy.variables());
         let said = consumer.tries(3);
         assert_eq!(said == json!({"calls": 3}), works, "{shown}: {said}");
         let _ = kit.document(&["oss-upload"]);

@@ -153,6 +153,11 @@ fn what_is_wrong_is_refused_in_the_words_of_s3() {
         "AccessDenied",
     );
     s3().refused_after(
+        |it| it.signed = "x-amz-content-sha256;x-amz-date;x-amz-security-token",
+        403,
+        "AccessDenied",
+    );
+    s3().refused_after(
         |it| it.more = &[("x-amz-acl", "private")],
         403,
         "AccessDenied",
