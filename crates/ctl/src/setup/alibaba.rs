@@ -41,7 +41,7 @@ pub(super) const TOOLS: &[Tool] = &[
         name: "credentials-python",
         about: "alibabacloud-credentials for Python",
         way: Way::Url,
-        snippet: |wanted| Ok(PYTHON.replace("PROFILE", &wanted.profile)),
+        snippet: |wanted| Ok(PYTHON.replace("@PROFILE@", &wanted.profile)),
         note: "in the program:",
         needs: BY_URL,
         shadows: &[proxy("HTTP_PROXY"), proxy("http_proxy")],
@@ -50,7 +50,7 @@ pub(super) const TOOLS: &[Tool] = &[
         name: "credentials-node",
         about: "@alicloud/credentials for Node.js",
         way: Way::Url,
-        snippet: |wanted| Ok(NODE.replace("PROFILE", &wanted.profile)),
+        snippet: |wanted| Ok(NODE.replace("@PROFILE@", &wanted.profile)),
         note: "in the program:",
         needs: BY_URL,
         shadows: &[],
@@ -59,7 +59,7 @@ pub(super) const TOOLS: &[Tool] = &[
         name: "credentials-go",
         about: "github.com/aliyun/credentials-go",
         way: Way::Url,
-        snippet: |wanted| Ok(GO.replace("PROFILE", &wanted.profile)),
+        snippet: |wanted| Ok(GO.replace("@PROFILE@", &wanted.profile)),
         note: "in the program:",
         needs: BY_URL,
         shadows: &[],
@@ -68,7 +68,7 @@ pub(super) const TOOLS: &[Tool] = &[
         name: "credentials-java",
         about: "com.aliyun:credentials-java",
         way: Way::Url,
-        snippet: |wanted| Ok(JAVA.replace("PROFILE", &wanted.profile)),
+        snippet: |wanted| Ok(JAVA.replace("@PROFILE@", &wanted.profile)),
         note: "in the program:",
         needs: BY_URL,
         shadows: &[],
@@ -77,7 +77,7 @@ pub(super) const TOOLS: &[Tool] = &[
         name: "terraform",
         about: "the provider aliyun/alicloud",
         way: Way::Url,
-        snippet: |wanted| Ok(TERRAFORM.replace("PROFILE", &wanted.profile)),
+        snippet: |wanted| Ok(TERRAFORM.replace("@PROFILE@", &wanted.profile)),
         note: "in a shell; it asks once, so it has to end before the session does:",
         needs: BY_URL,
         shadows: &[],
@@ -97,7 +97,7 @@ pub(super) const BY_URL: Needs = Needs {
     silent: false,
 };
 
-const PYTHON: &str = r#"# stsctl exec PROFILE -- python program.py
+const PYTHON: &str = r#"# stsctl exec @PROFILE@ -- python program.py
 import os
 
 from alibabacloud_credentials.client import Client
@@ -107,28 +107,28 @@ uri = os.environ["ALIBABA_CLOUD_CREDENTIALS_URI"]
 credentials = Client(Config(type="credentials_uri", credentials_uri=uri))
 "#;
 
-const NODE: &str = r#"// stsctl exec PROFILE -- node program.js
+const NODE: &str = r#"// stsctl exec @PROFILE@ -- node program.js
 const { default: Credential, Config } = require("@alicloud/credentials");
 
 const credentialsURI = process.env.ALIBABA_CLOUD_CREDENTIALS_URI;
 const credentials = new Credential(new Config({ type: "credentials_uri", credentialsURI }));
 "#;
 
-const GO: &str = r#"// stsctl exec PROFILE -- ./program
+const GO: &str = r#"// stsctl exec @PROFILE@ -- ./program
 config := new(credentials.Config).
 	SetType("credentials_uri").
 	SetURLCredential(os.Getenv("ALIBABA_CLOUD_CREDENTIALS_URI"))
 credential, err := credentials.NewCredential(config)
 "#;
 
-const JAVA: &str = r#"// stsctl exec PROFILE -- java -jar program.jar
+const JAVA: &str = r#"// stsctl exec @PROFILE@ -- java -jar program.jar
 Config config = new Config();
 config.setType("credentials_uri");
 config.setCredentialsUri(System.getenv("ALIBABA_CLOUD_CREDENTIALS_URI"));
 Client credentials = new Client(config);
 "#;
 
-const TERRAFORM: &str = "stsctl exec PROFILE --min-life 25m -- terraform apply\n";
+const TERRAFORM: &str = "stsctl exec @PROFILE@ --min-life 25m -- terraform apply\n";
 
 const fn proxy(name: &'static str) -> Shadow {
     Shadow {

@@ -81,9 +81,9 @@ pub(super) const TOOLS: &[Tool] = &[
         snippet: |wanted| {
             let (endpoint, region) = (endpoint(wanted)?, wanted.region()?);
             Ok(OSS2
-                .replace("PROFILE", &wanted.profile)
-                .replace("ENDPOINT", &endpoint)
-                .replace("REGION", region))
+                .replace("@PROFILE@", &wanted.profile)
+                .replace("@ENDPOINT@", &endpoint)
+                .replace("@REGION@", region))
         },
         note: "in the program:",
         needs: Needs {
@@ -114,7 +114,7 @@ const BY_COMMAND: Needs = Needs {
     silent: false,
 };
 
-const OSS2: &str = r#"# stsctl exec PROFILE -- python program.py
+const OSS2: &str = r#"# stsctl exec @PROFILE@ -- python program.py
 import os
 
 import oss2
@@ -122,7 +122,7 @@ from oss2.credentials import EcsRamRoleCredentialsProvider
 
 uri = os.environ["ALIBABA_CLOUD_CREDENTIALS_URI"]
 auth = oss2.ProviderAuthV4(EcsRamRoleCredentialsProvider(uri))
-bucket = oss2.Bucket(auth, "https://ENDPOINT", "BUCKET", region="REGION")
+bucket = oss2.Bucket(auth, "https://@ENDPOINT@", "BUCKET", region="@REGION@")
 "#;
 
 /// It stands in the file, for its owner alone.

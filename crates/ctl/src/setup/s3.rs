@@ -52,8 +52,8 @@ pub(super) const TOOLS: &[Tool] = &[
         }),
         snippet: |wanted| {
             Ok(DUCKDB
-                .replace("NAME", &wanted.name)
-                .replace("REGION", wanted.region()?))
+                .replace("@NAME@", &wanted.name)
+                .replace("@REGION@", wanted.region()?))
         },
         note: "in a session, once `stsctl setup aws` has been done:",
         needs: Needs {
@@ -68,8 +68,8 @@ pub(super) const TOOLS: &[Tool] = &[
         way: Way::UrlWithFile,
         snippet: |wanted| {
             Ok(POLARS
-                .replace("PROFILE", &wanted.profile)
-                .replace("REGION", wanted.region()?))
+                .replace("@PROFILE@", &wanted.profile)
+                .replace("@REGION@", wanted.region()?))
         },
         note: "in the program:",
         needs: Needs {
@@ -96,19 +96,19 @@ const BY_COMMAND: Needs = Needs {
 const KEYS: &[Shadow] = &[keys("AWS_ACCESS_KEY_ID"), keys("AWS_ACCESS_KEY")];
 
 const DUCKDB: &str = "CREATE SECRET (
-    TYPE s3, PROVIDER credential_chain, CHAIN 'process', PROFILE 'NAME', REFRESH auto,
-    REGION 'oss-REGION', ENDPOINT 'oss-REGION.aliyuncs.com', URL_STYLE 'vhost'
+    TYPE s3, PROVIDER credential_chain, CHAIN 'process', PROFILE '@NAME@', REFRESH auto,
+    REGION 'oss-@REGION@', ENDPOINT 'oss-@REGION@.aliyuncs.com', URL_STYLE 'vhost'
 );
 ";
 
-const POLARS: &str = r#"# stsctl exec PROFILE -- python program.py
+const POLARS: &str = r#"# stsctl exec @PROFILE@ -- python program.py
 import polars
 
 frame = polars.scan_parquet(
     "s3://BUCKET/*.parquet",
     storage_options={
-        "aws_region": "oss-REGION",
-        "aws_endpoint_url": "https://BUCKET.oss-REGION.aliyuncs.com",
+        "aws_region": "oss-@REGION@",
+        "aws_endpoint_url": "https://BUCKET.oss-@REGION@.aliyuncs.com",
         "aws_virtual_hosted_style_request": "true",
     },
 )
