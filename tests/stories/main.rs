@@ -22,6 +22,7 @@ mod protection;
 mod restart;
 mod rotation;
 mod sdk;
+mod setup;
 mod stampede;
 mod sts_client;
 mod suspend;

@@ -70,6 +70,15 @@ pub(super) fn examine(
             }
         },
     };
+    if let Some(named) = &named
+        && !named.is_of(&wanted.profile)
+    {
+        let what = format!(
+            "what is named there is not of the profile {}",
+            wanted.profile
+        );
+        findings.push(finding(Verdict::Fault, "profile", what));
+    }
     findings.extend(named.map(|named| match named {
         Named::Command(command) => of_command(&command, &tool.needs),
         Named::Url(url) => of_url(&url, &tool.needs),
@@ -83,6 +92,15 @@ pub(super) fn examine(
         finding(verdict, "environment", format!("{} {}", it.name, it.what))
     }));
     findings
+}
+
+impl Named {
+    fn is_of(&self, profile: &str) -> bool {
+        match self {
+            Self::Command(command) => command.split_whitespace().skip(1).any(|it| it == profile),
+            Self::Url(url) => url.rsplit('/').next() == Some(profile),
+        }
+    }
 }
 
 fn of_command(command: &str, needs: &Needs) -> Finding {

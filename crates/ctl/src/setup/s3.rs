@@ -222,6 +222,10 @@ fn is_free(is: bool, wanted: &Wanted) -> Result<()> {
 }
 
 fn names_aws(text: &str, wanted: &Wanted) -> Result<Named> {
+    ensure!(
+        !text.starts_with('\u{feff}'),
+        "it begins with a byte order mark, which botocore cannot read"
+    );
     let header = header(&wanted.name);
     let ini = Ini::read(text)?;
     let command = ini.value(&header, "credential_process")?;
