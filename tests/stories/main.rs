@@ -27,6 +27,7 @@ mod sdk_consumers;
 mod sdk_kit;
 mod sdk_long;
 mod sdk_proxy;
+mod setup;
 mod stampede;
 mod sts_client;
 mod suspend;
