@@ -6,7 +6,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
     os::unix::{
-        fs::PermissionsExt as _,
+        fs::{PermissionsExt as _, symlink},
         process::{CommandExt as _, ExitStatusExt as _},
     },
     path::Path,
@@ -383,9 +383,17 @@ fn the_secret_is_kept_as_a_file_only_in_memory_of_the_user() {
     let elsewhere = kit.path("elsewhere");
     fs::write(&elsewhere, "untouched").unwrap();
     fs::remove_file(&kept).unwrap();
-    std::os::unix::fs::symlink(&elsewhere, &kept).unwrap();
+    symlink(&elsewhere, &kept).unwrap();
     assert_eq!(file(runtime.path()), kept.to_str().unwrap());
     assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "untouched");
+    fs::remove_file(&kept).unwrap();
+    fs::write(&elsewhere, token.expose()).unwrap();
+    symlink(&elsewhere, &kept).unwrap();
+    assert_eq!(file(runtime.path()), kept.to_str().unwrap());
+    assert!(
+        !kept.is_symlink(),
+        "whoever owns the other end could change it"
+    );
     fs::remove_file(&kept).unwrap();
 
     fs::set_permissions(runtime.path(), fs::Permissions::from_mode(0o755)).unwrap();

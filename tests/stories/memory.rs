@@ -258,12 +258,13 @@ fn a_limit_that_is_reached_later_is_said_then_and_forgotten_when_the_secrets_are
         config += &profile.replace("uploader", "long");
     }
     reload(&config);
-    let said = user.pages();
-    assert!(said.starts_with("warning"), "{said}");
+    // A look is remembered for a second.
+    let says = |what: &str| user.pages().starts_with(what);
+    user.kit.wait_until("doctor warns", || says("warning"));
     user.is_served();
     assert_eq!(user.warnings(), 1);
     reload(UPLOAD);
-    assert!(user.pages().starts_with("ok"), "{}", user.pages());
+    user.kit.wait_until("doctor is content", || says("ok"));
 }
 
 /// Every secret that the daemon has, wherever it went through, after each step.

@@ -60,6 +60,16 @@ fn alibabacloud_oss_v2() {
     oss_story(python("oss_story.py").args(["--client", "oss-v2", "--region", "cn-hongkong"]));
 }
 
+#[test]
+fn boto3_in_the_dialect_of_s3() {
+    oss_story(python("oss_story.py").args(["--client", "boto3", "--region", "cn-hongkong"]));
+}
+
+#[test]
+fn obstore_in_the_dialect_of_s3() {
+    oss_story(python("oss_story.py").args(["--client", "obstore", "--region", "cn-hongkong"]));
+}
+
 fn node(v4: &str) -> Command {
     let mut command = Command::new("node");
     command

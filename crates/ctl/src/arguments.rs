@@ -2,7 +2,9 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
+
+use crate::setup;
 
 /// Look after stsd, the local daemon for Alibaba Cloud credentials.
 #[derive(Parser)]
@@ -79,6 +81,8 @@ pub(crate) enum Command {
         #[arg(long, value_enum, default_value_t = Shell::Sh)]
         shell: Shell,
     },
+    /// Print what a tool has to be told of a profile; without a tool, list the tools
+    Setup(Setup),
     /// Open a second socket that answers one profile, narrowed by a policy, for as long as
     /// this command runs: for a container, another host or an agent
     Lease {
@@ -118,6 +122,32 @@ pub(crate) struct Given {
     /// How long to wait for them
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     pub patience: Duration,
+}
+
+/// Which tool is told what.
+#[derive(Args)]
+pub(crate) struct Setup {
+    /// The tool
+    #[arg(value_parser = PossibleValuesParser::new(setup::names()), hide_possible_values = true,
+        requires = "profile")]
+    pub tool: Option<String>,
+    /// The profile
+    pub profile: Option<String>,
+    /// What the tool calls the profile [default: as the daemon does]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Where the buckets are, such as cn-hangzhou
+    #[arg(long)]
+    pub region: Option<String>,
+    /// The program sts-shim [default: the one beside stsctl, else in PATH]
+    #[arg(long, value_name = "PATH")]
+    pub shim: Option<PathBuf>,
+    /// Change the tool's own file: only by this, and with the file before kept beside it
+    #[arg(long, conflicts_with = "check", requires = "tool")]
+    pub write: bool,
+    /// Look whether the tool would have the credentials now; exit code 1 if not
+    #[arg(long, requires = "tool")]
+    pub check: bool,
 }
 
 /// Who reads an environment.

@@ -14,10 +14,11 @@ pub(crate) enum Verdict {
     Fault,
 }
 
-struct Finding {
-    verdict: Verdict,
-    what: String,
-    remark: String,
+/// One line of what was looked at.
+pub(crate) struct Finding {
+    pub(crate) verdict: Verdict,
+    pub(crate) what: String,
+    pub(crate) remark: String,
 }
 
 /// Prints every check; returns the worst finding.
@@ -26,7 +27,12 @@ pub(crate) fn examine(client: &Client) -> Result<Verdict> {
         Ok(status) => findings(&status),
         Err(error) => vec![unreachable(&error)],
     };
-    for finding in &findings {
+    tell(&findings)
+}
+
+/// Prints findings, a line each; returns the worst.
+pub(crate) fn tell(findings: &[Finding]) -> Result<Verdict> {
+    for finding in findings {
         let verdict = match finding.verdict {
             Verdict::Ok => "ok",
             Verdict::Warning => "warning",

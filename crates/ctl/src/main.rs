@@ -8,11 +8,13 @@ mod environment;
 mod exec;
 mod lease;
 mod metrics;
+mod setup;
 mod shell;
 mod status;
 mod token_file;
 
 use std::{
+    fmt,
     io::{self, Write as _},
     process::ExitCode,
 };
@@ -33,7 +35,8 @@ fn main() -> ExitCode {
             if let Some(hint) = known.map(Error::hint).filter(|hint| !hint.is_empty()) {
                 let _ = writeln!(stderr, "hint: {hint}");
             }
-            ExitCode::from(known.map_or(1, Error::exit_code))
+            let usage = error.is::<Usage>().then_some(2);
+            ExitCode::from(usage.or(known.map(Error::exit_code)).unwrap_or(1))
         }
     }
 }
@@ -79,6 +82,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             let changes = environment::changes(&client, socket.as_deref(), &given)?;
             shell::print(&changes, shell)
         }
+        Command::Setup(typed) => return setup::run(&client, socket.as_deref(), &typed),
         Command::Lease {
             profile,
             policy,
@@ -103,6 +107,18 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
     }?;
     Ok(ExitCode::SUCCESS)
 }
+
+/// What was typed cannot be done; the exit code is that of a wrong command line.
+#[derive(Debug)]
+struct Usage(String);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
 
 /// A human asked for the secrets, so here they are; nobody else is told.
 fn show(credentials: &Credentials) -> Result<()> {

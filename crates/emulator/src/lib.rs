@@ -20,7 +20,8 @@
 //!
 //! Actions are `AssumeRole`, `GetCallerIdentity`, `other`, `oss:PutObject`,
 //! `oss:GetObject`, `oss:HeadObject`, `oss:GetObjectMeta`, `oss:DeleteObject`,
-//! `oss:ListObjects` (both versions) and `oss:other`. An outcome is `ok`, an error's
+//! `oss:ListObjects` (both versions) and `oss:other`, whichever way they were signed: OSS
+//! takes its own signatures and, as its S3-compatible endpoint does, those of AWS SDKs. An outcome is `ok`, an error's
 //! code, or `fault:` and the kind of the fault that decided the answer. `delay` and
 //! `wrong-date` decide nothing by themselves: the call's own outcome counts. So does
 //! an error that came before a credential could be bent.
@@ -82,6 +83,7 @@ mod sts_answer;
 
 mod oss_v1;
 mod oss_v4;
+mod s3_v4;
 
 pub mod oss_error;
 pub mod oss_sign;

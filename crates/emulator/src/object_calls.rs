@@ -70,7 +70,7 @@ fn put(cloud: &Cloud, request: &HttpRequest, place: &Place, now: Now) -> Result<
     let meta = request
         .headers
         .iter()
-        .filter(|(name, _)| name.starts_with("x-oss-meta-"))
+        .filter(|(name, _)| name.starts_with("x-oss-meta-") || name.starts_with("x-amz-meta-"))
         .cloned()
         .collect();
     let object = Object::new(request.body.clone(), content_type, meta, now.by_server);

@@ -25,7 +25,7 @@ pub(crate) struct Object {
     pub(crate) etag: String,
     pub(crate) crc64: u64,
     pub(crate) content_type: String,
-    /// `x-oss-meta-*`, as sent.
+    /// `x-oss-meta-*` and `x-amz-meta-*`, as sent.
     pub(crate) meta: Vec<(String, String)>,
     pub(crate) modified: Timestamp,
 }

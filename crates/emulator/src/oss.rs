@@ -12,6 +12,7 @@ use crate::place::Place;
 use crate::policy::Policy;
 use crate::reply::Reply;
 use crate::request::HttpRequest;
+use crate::s3_v4;
 
 /// What a request asks of OSS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +53,9 @@ impl Operation {
             "versioning",
             "x-oss-process",
         ];
-        let copies = request.header("x-oss-copy-source").is_some();
+        let copies = ["x-oss-copy-source", "x-amz-copy-source"]
+            .iter()
+            .any(|name| request.header(name).is_some());
         if place.bucket.is_empty() || copies || foreign.iter().any(|name| has(name)) {
             return Self::Other;
         }
@@ -111,9 +114,17 @@ pub(crate) fn place(cloud: &Cloud, request: &HttpRequest) -> Place {
 /// An error answer; `HEAD` has no body, so its document travels in a header.
 pub(crate) fn refusal(request: &HttpRequest, error: &OssError) -> Reply {
     let id = oss_request_id();
-    let xml = error.xml(&id, request.header("host").unwrap_or_default());
+    let by_s3 = request
+        .header("authorization")
+        .is_some_and(|value| value.starts_with(s3_v4::ALGORITHM));
+    let (code, status) = match by_s3 {
+        true => error.in_s3(),
+        false => (error.code(), error.status()),
+    };
+    let xml = error.xml(code, &id, request.header("host").unwrap_or_default());
     let mut reply = Reply::ok("application/xml", Vec::new());
-    reply.status = error.status();
+    reply.status = status;
+    // Counted under one name, whoever is told.
     error.code().clone_into(&mut reply.outcome);
     if request.method == "HEAD" {
         reply = reply.with("x-oss-err", base64(xml.as_bytes()));
@@ -121,7 +132,8 @@ pub(crate) fn refusal(request: &HttpRequest, error: &OssError) -> Reply {
         reply.body = xml.into_bytes();
     }
     reply
-        .with("x-oss-request-id", id)
+        .with("x-oss-request-id", id.clone())
+        .with("x-amz-request-id", id)
         .with("x-oss-ec", error.ec())
 }
 
@@ -149,7 +161,7 @@ fn decide(
     if claim
         .scope
         .as_ref()
-        .is_some_and(|scope| scope.region != bucket.region)
+        .is_some_and(|scope| !scope.is_for(&bucket.region))
     {
         return Err(OssError::InvalidArgument(format!(
             "Invalid signing region in Authorization header: the bucket is in {}.",

@@ -38,6 +38,8 @@ pub enum OssError {
     NoSuchKey,
     #[error("The Content-MD5 you specified did not match what we received.")]
     InvalidDigest,
+    #[error("The body is not the one that x-amz-content-sha256 was made of.")]
+    ContentMismatch,
     #[error("The requested range cannot be satisfied.")]
     InvalidRange,
     #[error("Your proposed upload exceeds the maximum allowed size of 5 MiB.")]
@@ -67,6 +69,10 @@ impl OssError {
         message: "OSS authentication requires a valid Date.",
         ec: "0002-00000203",
     };
+    pub(crate) const UNSIGNED_HEADERS: Self = Self::AccessDenied {
+        message: "There were headers present in the request which were not signed.",
+        ec: "0000-00000000",
+    };
     pub(crate) const URL_EXPIRED: Self = Self::AccessDenied {
         message: "Request has expired.",
         ec: "0002-00000069",
@@ -93,6 +99,7 @@ impl OssError {
             Self::NoSuchBucket => ("NoSuchBucket", 404, "0015-00000101"),
             Self::NoSuchKey => ("NoSuchKey", 404, "0026-00000001"),
             Self::InvalidDigest => ("InvalidDigest", 400, "0016-00000501"),
+            Self::ContentMismatch => ("XAmzContentSHA256Mismatch", 400, "0000-00000000"),
             Self::InvalidRange => ("InvalidRange", 416, "0026-00000021"),
             Self::EntityTooLarge => ("EntityTooLarge", 400, "0016-00000605"),
             Self::QuotaExceeded => ("QuotaExceeded", 403, "0016-00000900"),
@@ -119,10 +126,19 @@ impl OssError {
         self.parts().2
     }
 
-    /// The error document.
-    pub(crate) fn xml(&self, request_id: &str, host: &str) -> String {
+    /// What AWS SDKs are told: code and HTTP status, where S3 has others than OSS.
+    pub(crate) fn in_s3(&self) -> (&str, u16) {
+        match self {
+            Self::SecurityTokenExpired => ("ExpiredToken", 400),
+            Self::InvalidSecurityToken => ("InvalidToken", 400),
+            _ => (self.code(), self.status()),
+        }
+    }
+
+    /// The error document, under the code that the caller knows.
+    pub(crate) fn xml(&self, code: &str, request_id: &str, host: &str) -> String {
         let mut fields = vec![
-            ("Code", self.code().to_owned()),
+            ("Code", code.to_owned()),
             ("Message", self.to_string()),
             ("RequestId", request_id.to_owned()),
             ("HostId", host.to_owned()),

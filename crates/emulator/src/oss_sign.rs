@@ -1,6 +1,6 @@
-//! OSS signatures: finds which of four forms a request carries, and reads it.
+//! OSS signatures: finds which of five forms a request carries, and reads it.
 //!
-//! V1 and V4, each in a header or in the query of a presigned URL.
+//! V1 and V4, each in a header or in the query of a presigned URL, and AWS's in a header.
 
 use jiff::Timestamp;
 
@@ -8,7 +8,7 @@ use crate::encoding;
 use crate::oss_error::OssError;
 use crate::place::Place;
 use crate::request::HttpRequest;
-use crate::{oss_v1, oss_v4};
+use crate::{oss_v1, oss_v4, s3_v4};
 
 /// A signed request's claims, not yet believed.
 #[derive(Debug, Clone)]
@@ -19,13 +19,13 @@ pub struct Claim {
     pub token: Option<String>,
     /// What was to be signed, as this side computes it.
     pub string_to_sign: String,
-    /// V4's canonical request; empty for V1.
+    /// The canonical request of V4 and of AWS's; empty for V1.
     pub canonical_request: String,
     /// The signature as sent.
     pub signature: String,
     /// When it is good.
     pub validity: Validity,
-    /// The day and region of V4's key; `None` for V1.
+    /// What the key was derived for; `None` for V1.
     pub scope: Option<Scope>,
 }
 
@@ -38,13 +38,36 @@ pub enum Validity {
     Between(Timestamp, Timestamp),
 }
 
-/// What V4's key is derived for.
+/// What a key is derived for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scope {
     /// `YYYYMMDD`.
     pub day: String,
-    /// Like `cn-hongkong`.
+    /// Like `cn-hongkong`; AWS SDKs may be told `oss-cn-hongkong`.
     pub region: String,
+    /// Whose rules it is derived by.
+    pub family: Family,
+}
+
+/// Whose signature it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// OSS's own V4.
+    Oss,
+    /// AWS's, for the service `s3`.
+    Aws,
+}
+
+impl Scope {
+    /// Whether it is made for a bucket of that region.
+    #[must_use]
+    pub fn is_for(&self, region: &str) -> bool {
+        let own = match self.family {
+            Family::Oss => &self.region,
+            Family::Aws => self.region.strip_prefix("oss-").unwrap_or(&self.region),
+        };
+        own == region
+    }
 }
 
 impl Claim {
@@ -58,11 +81,14 @@ impl Claim {
             Some(value) if value.starts_with("OSS4-") => {
                 oss_v4::read_header(request, place, value).map(Some)
             }
+            Some(value) if value.starts_with(s3_v4::ALGORITHM) => {
+                s3_v4::read_header(request, value).map(Some)
+            }
             Some(value) if value.starts_with("OSS ") => {
                 oss_v1::read_header(request, place, value).map(Some)
             }
             Some(_) => Err(OssError::argument(
-                "The Authorization header is neither OSS nor OSS4-HMAC-SHA256.",
+                "The Authorization header is none of OSS, OSS4-HMAC-SHA256, AWS4-HMAC-SHA256.",
             )),
             None if request.parameter("x-oss-signature-version").is_some() => {
                 oss_v4::read_query(request, place).map(Some)
@@ -80,7 +106,10 @@ impl Claim {
         let text = self.string_to_sign.as_bytes();
         match &self.scope {
             None => encoding::base64(&encoding::hmac_sha1(secret.as_bytes(), text)),
-            Some(scope) => oss_v4::signature(secret, scope, text),
+            Some(scope) => match scope.family {
+                Family::Oss => oss_v4::signature(secret, scope, text),
+                Family::Aws => s3_v4::signature(secret, scope, text),
+            },
         }
     }
 

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::clock::{parse_compact, shifted};
 use crate::encoding::{escape, escape_path, hex, hex_sha256, hmac_sha256};
 use crate::oss_error::OssError;
-use crate::oss_sign::{Claim, Scope, Validity};
+use crate::oss_sign::{Claim, Family, Scope, Validity};
 use crate::place::Place;
 use crate::request::HttpRequest;
 
@@ -128,6 +128,7 @@ impl Draft<'_> {
             scope: Some(Scope {
                 day: day.to_owned(),
                 region: region.to_owned(),
+                family: Family::Oss,
             }),
         })
     }

@@ -11,8 +11,12 @@ pub(crate) fn interpreters() -> Outcome {
     let needed: [(&str, &[&str], &str); 3] = [
         (
             "python3",
-            &["-m", "venv", "--help"],
-            "Python 3.9 or newer with its venv module",
+            // Older ones have no wheel of opendal.
+            &[
+                "-c",
+                "import sys, venv; sys.exit(sys.version_info < (3, 11))",
+            ],
+            "Python 3.11 or newer with its venv module",
         ),
         ("node", &["--version"], "Node.js 18 or newer"),
         ("npm", &["--version"], "npm"),

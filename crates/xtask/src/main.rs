@@ -22,6 +22,7 @@ Usage: cargo xtask COMMAND
   simulate      the refresh engine in simulated months; --seeds N runs more of them than the
                 gate does, --seed S repeats one
   fuzz          every fuzz target, a minute each; --seconds N or --runs N for each instead
+  soak          ten minutes of uploads with sessions of a minute, in Python and Node
   compare       the official libraries beside us; writes the table of docs/comparison.md
 ";
 
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         ["simulate", "--seed", seed] => steps::simulate(Some(("SIMULATION_SEED", seed))),
         ["fuzz"] => steps::fuzz(Ok(fuzz::Bound::Seconds(60))),
         ["fuzz", option, number] => steps::fuzz(fuzz::Bound::parse(option, number)),
+        ["soak"] => steps::soak(),
         ["compare"] => steps::compare(),
         _ => {
             steps::say(HELP);

@@ -86,6 +86,15 @@ pub(crate) fn compare() -> Outcome {
     Ok(())
 }
 
+/// Tells the long story of uploads at its full length.
+pub(crate) fn soak() -> Outcome {
+    clients::interpreters()?;
+    cargo(&["build", "--workspace", "--bins", "--locked"])?;
+    clients::install(&root(), &target())?;
+    let mut test = cargo_command(&["test", "--locked", "--package", "e2e", "--test", "stories"]);
+    run(test.args(["ten_minutes", "--", "--ignored", "--nocapture"]))
+}
+
 pub(crate) fn test() -> Outcome {
     step("interpreters");
     clients::interpreters()?;

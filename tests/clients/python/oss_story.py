@@ -100,10 +100,102 @@ class OssV2:
         return False
 
 
+class Boto3:
+    """boto3, by OSS's S3-compatible way."""
+
+    def __init__(self, arguments):
+        import boto3
+        from botocore.config import Config
+
+        got = document(arguments.shim)
+        self.at = {"Bucket": arguments.bucket, "Key": KEY}
+        self.s3 = boto3.client(
+            "s3",
+            endpoint_url=arguments.endpoint,
+            region_name=f"oss-{arguments.region}",
+            aws_access_key_id=got["AccessKeyId"],
+            aws_secret_access_key=got["SecretAccessKey"],
+            aws_session_token=got["SessionToken"],
+            config=Config(s3={"addressing_style": "path"}),
+        )
+
+    def put(self):
+        answer = self.s3.put_object(**self.at, Body=TEXT)
+        return answer["ResponseMetadata"]["HTTPStatusCode"]
+
+    def get(self):
+        return self.s3.get_object(**self.at)["Body"].read()
+
+    def head(self):
+        return self.s3.head_object(**self.at)["ContentLength"]
+
+    def list(self):
+        answer = self.s3.list_objects_v2(Bucket=self.at["Bucket"], Prefix=KEY)
+        return [it["Key"] for it in answer["Contents"]]
+
+    def delete(self):
+        answer = self.s3.delete_object(**self.at)
+        return answer["ResponseMetadata"]["HTTPStatusCode"]
+
+    def is_gone(self):
+        try:
+            self.get()
+        except self.s3.exceptions.NoSuchKey:
+            return True
+        return False
+
+
+class Obstore:
+    """obstore, by OSS's S3-compatible way; it has no statuses to tell of."""
+
+    def __init__(self, arguments):
+        from obstore.store import S3Store
+
+        got = document(arguments.shim)
+        self.store = S3Store(
+            arguments.bucket,
+            endpoint=arguments.endpoint,
+            region=f"oss-{arguments.region}",
+            access_key_id=got["AccessKeyId"],
+            secret_access_key=got["SecretAccessKey"],
+            session_token=got["SessionToken"],
+            virtual_hosted_style_request=False,
+            # The emulator deletes one object at a time.
+            disable_bulk_delete=True,
+            client_options={"allow_http": True},
+        )
+
+    def put(self):
+        return 200 if self.store.put(KEY, TEXT)["e_tag"] else 0
+
+    def get(self):
+        return bytes(self.store.get(KEY).bytes())
+
+    def head(self):
+        return self.store.head(KEY)["size"]
+
+    def list(self):
+        # Its prefixes are whole folders.
+        pages = self.store.list(prefix=KEY.rpartition("/")[0])
+        return [it["path"] for page in pages for it in page]
+
+    def delete(self):
+        return 204 if self.store.delete(KEY) is None else 0
+
+    def is_gone(self):
+        try:
+            self.get()
+        except FileNotFoundError:
+            return True
+        return False
+
+
 CLIENTS = {
     "oss2-v1": lambda arguments: Oss2(arguments, "ProviderAuth"),
     "oss2-v4": lambda arguments: Oss2(arguments, "ProviderAuthV4"),
     "oss-v2": OssV2,
+    "boto3": Boto3,
+    "obstore": Obstore,
 }
 
 

@@ -400,7 +400,7 @@ pub fn request_bytes(method: &str, target: &str, headers: &[(&str, &str)], body:
     {
         head.push_str("host: 127.0.0.1\r\n");
     }
-    let own = ["connection", "content-length"];
+    let own = ["connection", "content-length", "expect"];
     for (name, value) in headers {
         if !own.contains(&name.to_ascii_lowercase().as_str()) {
             head.push_str(&format!("{name}: {value}\r\n"));

@@ -1,0 +1,173 @@
+//! Decides how a tool's file is read and changed: whole or not at all, with what stood there
+//! before kept beside it, by its owner alone.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, Permissions},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{
+        DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+    },
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use rustix::process::geteuid;
+use zeroize::Zeroizing;
+
+/// No tool has a configuration that is longer.
+const LARGEST: u64 = 1024 * 1024;
+
+/// What a file's name gets at its end where its content before is kept.
+const BACKUP: &str = ".stsd-backup";
+
+/// A tool's file. What is in it may be secret, of others as well.
+pub(super) struct Place {
+    /// As the tool names it; it may be a link.
+    path: PathBuf,
+    /// What is read and replaced.
+    target: PathBuf,
+    before: Option<Before>,
+}
+
+struct Before {
+    bytes: Zeroizing<Vec<u8>>,
+    mode: u32,
+}
+
+/// What came of writing.
+pub(super) enum Written {
+    Unchanged,
+    New,
+    /// With where the content before is.
+    Changed(PathBuf),
+}
+
+impl Place {
+    /// Reads what is there; nothing may be there yet.
+    pub(super) fn look(path: &Path) -> Result<Self> {
+        let shown = path.display();
+        let place = |target, before| Self {
+            path: path.to_owned(),
+            target,
+            before,
+        };
+        let link = match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(place(path.to_owned(), None));
+            }
+            Err(error) => return Err(error).with_context(|| format!("{shown}")),
+            Ok(metadata) => metadata.is_symlink(),
+        };
+        let target = match link {
+            // A link stays a link; what it points at is changed.
+            true => fs::canonicalize(path).with_context(|| format!("{shown} is a link"))?,
+            false => path.to_owned(),
+        };
+        let before = read(&target).with_context(|| format!("{shown}"))?;
+        Ok(place(target, Some(before)))
+    }
+
+    /// Returns what is there as text.
+    pub(super) fn text(&self) -> Result<Option<&str>> {
+        let Some(before) = &self.before else {
+            return Ok(None);
+        };
+        let text = std::str::from_utf8(&before.bytes);
+        let text = text.with_context(|| format!("{} is not text", self.path.display()))?;
+        Ok(Some(text))
+    }
+
+    /// Puts a text in the place of what is there. It keeps its mode, unless nobody else may
+    /// read what is new in it.
+    pub(super) fn put(&self, text: &str, private: bool) -> Result<Written> {
+        let shown = self.path.display();
+        let mode = match &self.before {
+            Some(before) if private => before.mode & 0o600,
+            Some(before) => before.mode,
+            None => 0o600,
+        };
+        let same = |it: &Before| *it.bytes == text.as_bytes() && it.mode == mode;
+        if self.before.as_ref().is_some_and(same) {
+            return Ok(Written::Unchanged);
+        }
+        let directory = self.target.parent().context("a file is in a directory")?;
+        let mut builder = DirBuilder::new();
+        let made = builder.recursive(true).mode(0o700).create(directory);
+        made.with_context(|| format!("{} cannot be made", directory.display()))?;
+        let backup = match &self.before {
+            Some(before) => Some(self.keep(before)?),
+            None => None,
+        };
+        let mut file = tempfile::NamedTempFile::new_in(directory)
+            .with_context(|| format!("{shown} cannot be written"))?;
+        file.write_all(text.as_bytes())?;
+        file.as_file()
+            .set_permissions(Permissions::from_mode(mode))?;
+        file.as_file().sync_all()?;
+        self.is_as_it_was()?;
+        let put = file.persist(&self.target);
+        put.with_context(|| format!("{shown} cannot be written"))?;
+        Ok(backup.map_or(Written::New, Written::Changed))
+    }
+
+    /// Keeps what was there before, once: a second change must not take the first one's
+    /// place.
+    fn keep(&self, before: &Before) -> Result<PathBuf> {
+        let mut name = self.path.clone().into_os_string();
+        name.push(BACKUP);
+        let backup = PathBuf::from(name);
+        let mut options = OpenOptions::new();
+        let opened = options
+            .write(true)
+            .create_new(true)
+            .mode(before.mode & 0o600)
+            .open(&backup);
+        let shown = backup.display();
+        let mut file = match opened {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(backup),
+            opened => opened.with_context(|| format!("{shown} cannot be written"))?,
+        };
+        let written = file.write_all(&before.bytes).and_then(|()| file.sync_all());
+        if let Err(error) = written {
+            let _ = fs::remove_file(&backup);
+            return Err(error).with_context(|| format!("{shown} cannot be written"));
+        }
+        Ok(backup)
+    }
+
+    /// A tool may have written its file meanwhile; what it wrote is not lost.
+    fn is_as_it_was(&self) -> Result<()> {
+        let now = match fs::symlink_metadata(&self.target) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            _ => Some(read(&self.target)?.bytes),
+        };
+        let same = now.as_ref() == self.before.as_ref().map(|it| &it.bytes);
+        ensure!(
+            same,
+            "{} was changed meanwhile; try again",
+            self.path.display()
+        );
+        Ok(())
+    }
+}
+
+fn read(path: &Path) -> Result<Before> {
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file: File = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || metadata.len() > LARGEST {
+        bail!("this is no file, or too large a one");
+    }
+    ensure!(
+        metadata.uid() == geteuid().as_raw(),
+        "it belongs to another user"
+    );
+    let size = usize::try_from(metadata.len())?;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(size + 1));
+    file.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    let mode = metadata.mode() & 0o7777;
+    Ok(Before { bytes, mode })
+}

@@ -1,0 +1,237 @@
+//! The official SDKs, each with the way that suits it: what N calls cost in asks, and what a
+//! rotation in the middle does to them.
+//!
+//! A session of an hour is what stsd is for: it costs one ask, and a rotation nothing, because
+//! the one that is held stays good. A session of seconds is what tests have; nearly every SDK
+//! has a window of minutes before the end (3 for a process of Alibaba's, 5 in obstore, 15 in
+//! boto3 and for a URL) and asks at every call. That is the number to expect then, and each
+//! call succeeds. opendal refuses what has less than two minutes left, so it is only told of
+//! hours; oss2 has a window of 15 % and asks once a session.
+
+use std::{fs, process::Command, thread, time::Duration};
+
+use e2e::Kit;
+use serde_json::Value;
+
+use crate::sdk_kit::{
+    Consumer, SetUp, aliyun_config, as_aws_profile, as_external, as_metadata, as_told, by_exec,
+    held, node, python, world,
+};
+
+/// What a number of calls costs in asks.
+#[derive(Clone, Copy, PartialEq)]
+enum Cost {
+    /// One each.
+    Each,
+    /// One each, and one more at the start.
+    EachAndOne,
+    /// One for all of them, until the session that is held comes to its end.
+    Once,
+    /// Fewer than calls and at least one a session: it rests between two asks.
+    Fewer,
+}
+
+/// Counts what calls cost.
+struct Bill {
+    cost: Cost,
+    calls: u64,
+    asks: u64,
+}
+
+impl Bill {
+    #[track_caller]
+    fn add(&mut self, consumer: &mut Consumer<'_>, calls: u64) {
+        self.asks += consumer.calls(calls);
+        self.calls += calls;
+        match self.cost {
+            Cost::Each => assert_eq!(self.asks, self.calls),
+            Cost::EachAndOne => assert_eq!(self.asks, self.calls + 1),
+            Cost::Once | Cost::Fewer => {
+                assert!((1..=self.calls).contains(&self.asks), "{}", self.asks);
+            }
+        }
+    }
+}
+
+/// With sessions of an hour, and a renewal in the middle. Whoever asks only when it has to
+/// has asked once when all is over.
+#[track_caller]
+fn of_an_hour(command: fn(&Kit) -> Command, set_up: SetUp, cost: Cost) {
+    let kit = world(&[]);
+    let config = aliyun_config(&kit);
+    let mut consumer = Consumer::start(&kit, command(&kit), set_up);
+    let (mut calls, mut asks) = (0, consumer.at_start);
+    let first = held(&kit);
+    for _ in 0..2 {
+        asks += consumer.calls(10);
+        calls += 10;
+        assert!(kit.ctl(&["refresh", "oss-upload"]).status.success());
+    }
+    assert_ne!(held(&kit), first, "a rotation");
+    match cost {
+        Cost::Once => assert_eq!(asks, 1),
+        Cost::Each => assert_eq!(asks, calls),
+        Cost::EachAndOne | Cost::Fewer => panic!("no SDK does so with an hour"),
+    }
+    assert!(aliyun_config(&kit) == config, "config.json was written");
+}
+
+/// With sessions of a few seconds, through three rotations.
+#[track_caller]
+fn of_seconds(command: fn(&Kit) -> Command, set_up: SetUp, cost: Cost) {
+    // oss2 counts whole seconds, and begins to look for a new one when 15 % are left.
+    let life = if cost == Cost::Once { "8s" } else { "4s" };
+    let kit = world(&["--session-life", life]);
+    let config = aliyun_config(&kit);
+    let mut consumer = Consumer::start(&kit, command(&kit), set_up);
+    let mut bill = Bill {
+        cost,
+        calls: 0,
+        asks: consumer.at_start,
+    };
+    bill.add(&mut consumer, 1);
+    let mut keys = vec![held(&kit)];
+    for _ in 0..300 {
+        bill.add(&mut consumer, 5);
+        let now = held(&kit);
+        if keys.last() != Some(&now) {
+            keys.push(now);
+        }
+        if keys.len() == 4 {
+            break;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(keys.len(), 4, "rotations");
+    match cost {
+        // Each time it asks there is a new one for it.
+        Cost::Once => assert!(
+            (2..=kit.calls("AssumeRole")).contains(&bill.asks),
+            "{}",
+            bill.asks
+        ),
+        Cost::Fewer => assert!((3..bill.calls).contains(&bill.asks), "{}", bill.asks),
+        Cost::Each | Cost::EachAndOne => {}
+    }
+    assert!(aliyun_config(&kit) == config, "config.json was written");
+}
+
+fn sts_by_uri(kit: &Kit) -> Command {
+    python(kit, "consumers.py", "sts-by-uri")
+}
+
+fn sts_by_chain(kit: &Kit) -> Command {
+    python(kit, "consumers.py", "sts-by-chain")
+}
+
+#[test]
+fn alibabacloud_sts_by_uri() {
+    of_an_hour(sts_by_uri, as_told, Cost::Once);
+    of_seconds(sts_by_uri, as_told, Cost::Each);
+}
+
+#[test]
+fn alibabacloud_sts_by_the_default_chain() {
+    of_an_hour(sts_by_chain, by_exec, Cost::Once);
+    of_seconds(sts_by_chain, by_exec, Cost::Each);
+}
+
+#[test]
+fn aliyun_python_sdk_sts() {
+    let command = |kit: &Kit| python(kit, "consumers.py", "old-sts");
+    of_an_hour(command, as_told, Cost::Each);
+    of_seconds(command, as_told, Cost::Each);
+}
+
+#[test]
+fn oss2_by_its_provider_of_a_url() {
+    let command = |kit: &Kit| python(kit, "consumers.py", "oss2");
+    of_an_hour(command, as_told, Cost::Once);
+    of_seconds(command, as_told, Cost::Once);
+}
+
+#[test]
+fn alibabacloud_oss_v2_by_uri() {
+    let command = |kit: &Kit| python(kit, "consumers.py", "oss-v2");
+    of_an_hour(command, as_told, Cost::Once);
+    of_seconds(command, as_told, Cost::Each);
+}
+
+fn boto3(kit: &Kit) -> Command {
+    python(kit, "consumers.py", "boto3")
+}
+
+#[test]
+fn boto3_by_a_process() {
+    of_an_hour(boto3, as_aws_profile, Cost::Once);
+    of_seconds(boto3, as_aws_profile, Cost::EachAndOne);
+}
+
+#[test]
+fn boto3_by_a_container() {
+    of_an_hour(boto3, by_exec, Cost::Once);
+    of_seconds(boto3, by_exec, Cost::EachAndOne);
+}
+
+#[test]
+fn obstore_by_a_container() {
+    let command = |kit: &Kit| python(kit, "consumers.py", "obstore");
+    of_an_hour(command, by_exec, Cost::Once);
+    // It rests for a tenth of a second after an ask.
+    of_seconds(command, by_exec, Cost::Fewer);
+}
+
+#[test]
+fn opendal_by_metadata() {
+    let command = |kit: &Kit| python(kit, "consumers.py", "opendal");
+    of_an_hour(command, as_metadata, Cost::Once);
+}
+
+#[test]
+fn ali_oss_by_alicloud_credentials_and_a_uri() {
+    of_an_hour(|kit| node(kit, "uri", "1"), as_told, Cost::Once);
+    of_seconds(|kit| node(kit, "uri", "1"), as_told, Cost::EachAndOne);
+}
+
+#[test]
+fn ali_oss_by_alicloud_credentials_and_its_default_chain() {
+    of_an_hour(|kit| node(kit, "chain", "1"), by_exec, Cost::Once);
+    of_seconds(|kit| node(kit, "chain", "1"), by_exec, Cost::EachAndOne);
+}
+
+#[test]
+fn an_external_profile_serves_sdks_through_rotations() {
+    for command in [sts_by_chain, |kit: &Kit| node(kit, "chain", "1")] {
+        let kit = world(&["--session-life", "4s"]);
+        let mut consumer = Consumer::start(&kit, command(&kit), as_external);
+        consumer.calls(1);
+        for _ in 0..2 {
+            let before = held(&kit);
+            kit.wait_until("a rotation", || held(&kit) != before);
+            assert_eq!(consumer.calls(5), 5);
+        }
+        fs::remove_file(kit.path("home/.aliyun/config.json")).unwrap();
+    }
+}
+
+/// Why External is for aliyun-cli, and SDKs are better off with a URL.
+#[test]
+fn an_sdk_that_finds_an_external_profile_writes_the_session_into_it() {
+    let kit = world(&[]);
+    let config = aliyun_config(&kit);
+    let mut consumer = Consumer::start(&kit, sts_by_chain(&kit), as_external);
+    assert_eq!(consumer.calls(10), 1);
+    let written = aliyun_config(&kit);
+    // Removed before the watch over secrets finds it.
+    fs::remove_file(kit.path("home/.aliyun/config.json")).unwrap();
+    assert!(
+        written != config,
+        "it was left alone: the advice can be another one"
+    );
+    let written: Value = serde_json::from_slice(&written).unwrap();
+    let secret = written["profiles"][0]["access_key_secret"]
+        .as_str()
+        .unwrap();
+    assert!(secret.starts_with("EmulatedSecret"), "it is in clear text");
+    assert_eq!(written["profiles"][0]["mode"], "External");
+}
