@@ -152,6 +152,9 @@ fn pairs_aws(wanted: &Wanted) -> Result<Vec<Pair>> {
             format!("https://s3.oss-{region}.aliyuncs.com"),
         )
         .unless_there(),
+        // Without these, newer SDKs send uploads in a form of chunks that OSS refuses.
+        Pair::new("request_checksum_calculation", "when_required").unless_there(),
+        Pair::new("response_checksum_validation", "when_required").unless_there(),
         // OSS takes the bucket in the host's name alone.
         Pair::new("s3", "\n    addressing_style = virtual").unless_there(),
     ])
