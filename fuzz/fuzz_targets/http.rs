@@ -9,8 +9,6 @@ use stsd_fuzz as _;
 
 fuzz_target!(|bytes: &[u8]| {
     let (said, secret) = http(bytes);
-    let holds = said
-        .windows(secret.len())
-        .any(|it| it == secret.as_bytes());
+    let holds = said.windows(secret.len()).any(|it| it == secret.as_bytes());
     assert!(!holds, "credentials for nothing");
 });
