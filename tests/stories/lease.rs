@@ -13,6 +13,10 @@ use std::{
     },
     path::PathBuf,
     process::{Command, Output, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -516,20 +520,25 @@ fn an_owner_who_tampers_with_the_socket_harms_nobody_else() {
     let listener = UnixListener::bind(socket(&kit)).unwrap();
     let lease = open(&listener);
     listener.set_nonblocking(false).unwrap();
-    let path = socket(&kit);
-    let knocking = thread::spawn(move || {
-        for _ in 0..200 {
-            drop(UnixStream::connect(&path));
-        }
-    });
-    for _ in 0..100 {
+    let (path, enough) = (socket(&kit), Arc::new(AtomicBool::new(false)));
+    let knocking = {
+        let enough = Arc::clone(&enough);
+        thread::spawn(move || {
+            while !enough.load(Ordering::Relaxed) {
+                drop(UnixStream::connect(&path));
+                thread::sleep(Duration::from_millis(1));
+            }
+        })
+    };
+    for _ in 0..50 {
         drop(listener.accept());
     }
     let _ = kit.document(&["--patience", "2s", "oss-upload"]);
     drop(lease);
     let _ = kit.document(&["--patience", "2s", "oss-upload"]);
-    drop(listener);
+    enough.store(true, Ordering::Relaxed);
     knocking.join().unwrap();
+    drop(listener);
     kit.daemon().signal(Signal::SIGTERM);
     let mut kit = kit;
     assert_eq!(kit.daemon_ends(), Some(0));
