@@ -147,21 +147,21 @@ fn replace(kit: &Kit, check: &str, rest: &str) {
 
 /// Puts a program there that begins slowly: it waits until the gate is opened. The shell
 /// starts nothing meanwhile, because some would unblock signals then.
-fn replace_by_a_slow_one(kit: &Kit) -> PathBuf {
-    let gate = kit.path("gate");
-    if !gate.exists() {
-        mkfifo(&gate, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
-    }
+fn replace_by_a_slow_one(kit: &Kit) -> (tempfile::TempDir, PathBuf) {
+    // Not among the kit's own files: those are read in the end.
+    let directory = tempfile::tempdir().unwrap();
+    let gate = directory.path().join("gate");
+    mkfifo(&gate, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
     let wait = format!("echo begun >&2; read line <{}", gate.display());
     replace(kit, "exit 0", &wait);
-    gate
+    (directory, gate)
 }
 
 #[test]
 fn signals_wait_for_a_new_program_that_is_slow_to_begin() {
     let kit = replaceable();
     let before = kit.document(&["oss-upload"]);
-    let gate = replace_by_a_slow_one(&kit);
+    let (_directory, gate) = replace_by_a_slow_one(&kit);
     kit.daemon().signal(Signal::SIGUSR2);
     kit.wait_until("it begins", || log(&kit).contains("begun"));
     kit.daemon().signal(Signal::SIGUSR2);
@@ -180,7 +180,7 @@ fn signals_wait_for_a_new_program_that_is_slow_to_begin() {
 #[test]
 fn an_end_waits_for_a_new_program_that_is_slow_to_begin() {
     let mut kit = replaceable();
-    let gate = replace_by_a_slow_one(&kit);
+    let (_directory, gate) = replace_by_a_slow_one(&kit);
     kit.daemon().signal(Signal::SIGUSR2);
     kit.wait_until("it begins", || log(&kit).contains("begun"));
     kit.daemon().signal(Signal::SIGTERM);

@@ -143,7 +143,7 @@ async fn run(options: &options::Options) -> Result<()> {
         info!("a new program takes this place");
         let mut sockets = presence.into_sockets();
         sockets.extend(tcp.map(|tcp| (tcp.into(), Manager::HTTP)));
-        watched.leave_to_successor()?;
+        watched.leave_to_successor().await?;
         return Err(successor.become_it(&sockets, sessions.as_ref()).into());
     }
     info!("stopped");

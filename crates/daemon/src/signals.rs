@@ -1,11 +1,14 @@
 //! Decides what signals mean: SIGTERM and SIGINT stop, SIGHUP reads the configuration
 //! again, SIGUSR2 gives our place to the program that stands at our path now.
 
-use std::io;
+use std::{io, time::Duration};
 
 use nix::sys::signal::{SigSet, Signal, raise};
 use stsd::Wishes;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::sleep,
+};
 use tokio_util::sync::CancellationToken;
 
 /// What is watched, and whether somebody wants an end: also whoever says so while a new
@@ -44,8 +47,10 @@ pub(crate) fn watch() -> io::Result<Watched> {
 impl Watched {
     /// Has signals wait for the program that we become: with a new image they are without
     /// handlers, and what they would do then is kill. What is blocked stays blocked.
-    pub(crate) fn leave_to_successor(&self) -> io::Result<()> {
+    pub(crate) async fn leave_to_successor(&self) -> io::Result<()> {
         ours().thread_block()?;
+        // What was caught before is still on its way to the task that watches.
+        sleep(Duration::from_millis(10)).await;
         if self.end.is_cancelled() {
             raise(Signal::SIGTERM)?;
         }
