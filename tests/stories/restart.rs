@@ -2,7 +2,9 @@
 
 use std::{
     fs,
-    os::unix::net::UnixListener,
+    io::{Read as _, Write as _},
+    os::unix::net::{UnixListener, UnixStream},
+    path::PathBuf,
     process::Command,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
@@ -10,7 +12,12 @@ use std::{
 };
 
 use e2e::Kit;
-use nix::sys::signal::Signal;
+use nix::{
+    sys::{signal::Signal, stat::Mode},
+    unistd::mkfifo,
+};
+
+use crate::{faults::log, hostile::hello};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -46,12 +53,11 @@ fn a_new_program_takes_the_place_and_nobody_notices() {
     let mut kit = Kit::start();
     let before = kit.document(&["oss-upload"]);
     let pid = kit.client().status().unwrap().pid;
-    let log = || fs::read_to_string(kit.path("daemon.log")).unwrap();
     let answers = under_load(&kit, || {
         for round in 1..=5 {
             kit.daemon().signal(Signal::SIGUSR2);
             kit.wait_until("the new program", || {
-                log().matches("is ready").count() == round + 1
+                log(&kit).matches("is ready").count() == round + 1
             });
             kit.wait_until("its answer", || uptime(&kit) < 5);
         }
@@ -84,18 +90,140 @@ fn a_new_program_that_would_fail_does_not_take_the_place() {
 }
 
 #[test]
-fn a_new_program_that_hangs_keeps_nobody_waiting() {
+fn a_new_program_that_has_no_file_for_its_audit_does_not_take_the_place() {
+    let mut kit = Kit::start();
+    let before = kit.document(&["oss-upload"]);
+    // Not there yet, not writable in the sandbox, or not private: the daemon would not start.
+    fs::create_dir(kit.path("audit")).unwrap();
+    kit.write("audit/loose.jsonl", "", 0o644);
+    for (round, file) in ["none/a.jsonl", "audit/new.jsonl", "audit/loose.jsonl"]
+        .iter()
+        .enumerate()
+    {
+        let audit = format!("{}[audit]\nfile = \"{file}\"\n", e2e::UPLOAD);
+        kit.write_config(&audit);
+        kit.daemon().signal(Signal::SIGUSR2);
+        kit.wait_until("a complaint", || {
+            log(&kit).matches("config.toml:9: audit.file: ").count() > round
+        });
+        assert_eq!(kit.document(&["oss-upload"]), before, "{file}");
+    }
+    assert!(!kit.path("audit/new.jsonl").exists());
+    // By hand it may be tried without a trace.
+    kit.write_config(&format!(
+        "{}[audit]\nfile = \"audit/new.jsonl\"\n",
+        e2e::UPLOAD
+    ));
+    let tried = kit.daemon_command().arg("--check").output().unwrap();
+    assert!(tried.status.success(), "{tried:?}");
+    assert_eq!(fs::read_dir(kit.path("audit")).unwrap().count(), 1);
+    kit.daemon().signal(Signal::SIGTERM);
+    assert_eq!(kit.daemon_ends(), Some(0));
+}
+
+/// A daemon whose program is a copy, because another one is to stand at its path.
+fn replaceable() -> Kit {
     let mut kit = Kit::without_daemon(&[]);
     kit.write_config(e2e::UPLOAD);
-    // A copy, because another program is to stand at its path.
     let program = kit.path("stsd");
     fs::copy(e2e::program("stsd"), &program).unwrap();
     let mut command = Command::new(&program);
     command.env("STSD_CONFIG", kit.path("config.toml"));
     command.env("STSD_SOCKET", kit.socket());
     kit.adopt_daemon(command);
+    kit
+}
+
+/// Puts a script there that is the real program in the end, when `rest` has been run.
+fn replace(kit: &Kit, check: &str, rest: &str) {
+    let _ = fs::remove_file(kit.path("stsd"));
+    let real = e2e::program("stsd");
+    let script = format!(
+        "#!/bin/sh\nif [ \"$1\" = --check ]; then {check}; fi\n{rest}\nexec {} \"$@\"\n",
+        real.display()
+    );
+    kit.write("stsd", &script, 0o700);
+}
+
+/// Puts a program there that begins slowly: it waits until the gate is opened. The shell
+/// starts nothing meanwhile, because some would unblock signals then.
+fn replace_by_a_slow_one(kit: &Kit) -> (tempfile::TempDir, PathBuf) {
+    // Not among the kit's own files: those are read in the end.
+    let directory = tempfile::tempdir().unwrap();
+    let gate = directory.path().join("gate");
+    mkfifo(&gate, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    let wait = format!("echo begun >&2; read line <{}", gate.display());
+    replace(kit, "exit 0", &wait);
+    (directory, gate)
+}
+
+#[test]
+fn signals_wait_for_a_new_program_that_is_slow_to_begin() {
+    let kit = replaceable();
     let before = kit.document(&["oss-upload"]);
-    fs::remove_file(&program).unwrap();
+    let (_directory, gate) = replace_by_a_slow_one(&kit);
+    kit.daemon().signal(Signal::SIGUSR2);
+    kit.wait_until("it begins", || log(&kit).contains("begun"));
+    kit.daemon().signal(Signal::SIGUSR2);
+    kit.daemon().signal(Signal::SIGHUP);
+    fs::write(&gate, "go\n").unwrap();
+    // Both are heard when there is somebody to hear them.
+    kit.wait_until("the third program", || {
+        log(&kit).matches("is ready").count() == 3
+    });
+    assert_eq!(kit.document(&["oss-upload"]), before);
+    // Nothing stays blocked, for it and what it starts.
+    let status = fs::read_to_string(format!("/proc/{}/status", kit.daemon().id())).unwrap();
+    assert!(status.contains("SigBlk:\t0000000000000000\n"), "{status}");
+}
+
+#[test]
+fn an_end_waits_for_a_new_program_that_is_slow_to_begin() {
+    let mut kit = replaceable();
+    let (_directory, gate) = replace_by_a_slow_one(&kit);
+    kit.daemon().signal(Signal::SIGUSR2);
+    kit.wait_until("it begins", || log(&kit).contains("begun"));
+    kit.daemon().signal(Signal::SIGTERM);
+    fs::write(&gate, "go\n").unwrap();
+    assert_eq!(kit.daemon_ends(), Some(0), "it ends as it should");
+    assert!(!kit.socket().exists());
+}
+
+#[test]
+fn whoever_wants_an_end_while_a_new_program_comes_gets_it() {
+    let mut kit = replaceable();
+    let _ = kit.document(&["oss-upload"]);
+    replace(&kit, "exit 0", "");
+    let mut idle = UnixStream::connect(kit.socket()).unwrap();
+    idle.write_all(&hello()).unwrap();
+    // A connection that has begun a frame holds up the end of the old program.
+    let mut begun = UnixStream::connect(kit.socket()).unwrap();
+    begun.write_all(&[0]).unwrap();
+    kit.daemon().signal(Signal::SIGUSR2);
+    // The others end at once.
+    let mut rest = Vec::new();
+    idle.read_to_end(&mut rest).unwrap();
+    kit.daemon().signal(Signal::SIGTERM);
+    assert_eq!(kit.daemon_ends(), Some(0));
+}
+
+#[test]
+fn what_a_new_program_leaves_running_keeps_nobody_waiting() {
+    let kit = replaceable();
+    let before = kit.document(&["oss-upload"]);
+    replace(&kit, "sleep 30 & echo no more >&2; exit 1", "");
+    kit.daemon().signal(Signal::SIGUSR2);
+    kit.wait_until("a complaint", || {
+        log(&kit).contains("the new one fails: no more")
+    });
+    assert_eq!(kit.document(&["oss-upload"]), before);
+}
+
+#[test]
+fn a_new_program_that_hangs_keeps_nobody_waiting() {
+    let kit = replaceable();
+    let before = kit.document(&["oss-upload"]);
+    fs::remove_file(kit.path("stsd")).unwrap();
     kit.write("stsd", "#!/bin/sh\nexec sleep 600\n", 0o700);
     kit.daemon().signal(Signal::SIGUSR2);
     let complained = || {

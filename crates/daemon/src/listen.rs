@@ -8,11 +8,16 @@ use std::{
     os::{
         fd::{AsRawFd as _, RawFd},
         unix::{
-            fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
+            fs::{
+                DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _,
+                PermissionsExt as _,
+            },
             net::UnixListener as StdUnixListener,
         },
     },
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use anyhow::anyhow;
@@ -34,6 +39,11 @@ use crate::{manager::Manager, options::Options};
 /// As many callers as the kernel allows by default may wait to be accepted; a thousand
 /// programs that start at once must not be turned away.
 pub(crate) const BACKLOG: u32 = 4096;
+
+/// How often another daemon's turn is waited for at start, and for how long each time: a
+/// second in all.
+const TRIES: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Who is meant to reach the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,6 +126,9 @@ pub enum ListenError {
     /// Another daemon answers there.
     #[error("another daemon is listening at {0} already")]
     Live(PathBuf),
+    /// Somebody does not let us take our turn.
+    #[error("another program keeps a lock on {0}")]
+    Busy(PathBuf),
     /// Something that is not a socket stands there.
     #[error("{0} exists and is not a socket")]
     NotASocket(PathBuf),
@@ -143,6 +156,7 @@ impl ListenError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Live(_) => "use that one, or stop it, or set STSD_SOCKET to another path",
+            Self::Busy(_) => "see which one with lslocks, and stop it",
             Self::NotASocket(_) => "move it away, or set STSD_SOCKET to another path",
             Self::Directory { .. } => {
                 "make it yours with mode 0700, or set STSD_SOCKET to a path in such a directory"
@@ -203,7 +217,9 @@ fn inherited(reach: Reach) -> anyhow::Result<Handed> {
         let Some(listener) = descriptors.take_unix_listener(index)? else {
             continue;
         };
-        let place = Place::of(&listener, reach).filter(|_| name == OWN);
+        // Not made and thrown away: a place that is dropped takes its socket away.
+        let ours = name == OWN;
+        let place = ours.then(|| Place::of(&listener, reach)).flatten();
         listener.set_nonblocking(true)?;
         handed.doors.push(Door {
             speaks: Speaks::at(&listener),
@@ -226,7 +242,7 @@ fn memfd(number: RawFd) -> Option<File> {
 ///
 /// # Errors
 /// [`ListenError`]; nothing was changed that belongs to somebody else.
-pub fn bind(path: &Path, reach: Reach) -> Result<(UnixListener, Place), ListenError> {
+pub fn bind(path: &Path, reach: Reach, tries: u32) -> Result<(UnixListener, Place), ListenError> {
     let io = |source| ListenError::Io {
         path: path.to_owned(),
         source,
@@ -237,8 +253,7 @@ pub fn bind(path: &Path, reach: Reach) -> Result<(UnixListener, Place), ListenEr
     check(directory, reach)?;
 
     // Two daemons that start at once take turns here, so neither unlinks the other's socket.
-    let _turn = Flock::lock(File::open(directory).map_err(io)?, FlockArg::LockExclusive)
-        .map_err(|(_, error)| io(error.into()))?;
+    let _turn = turn(directory, reach, tries, io)?;
     make_way(path, io)?;
 
     let mask = match reach {
@@ -253,6 +268,38 @@ pub fn bind(path: &Path, reach: Reach) -> Result<(UnixListener, Place), ListenEr
     let listener = listener.map_err(io)?;
     let place = Place::at(path, reach).map_err(io)?;
     Ok((listener, place))
+}
+
+/// Locks what nobody else can open: the directory, or where everybody may look into it, a
+/// file in it. Never waits longer than for `tries`.
+fn turn(
+    directory: &Path,
+    reach: Reach,
+    tries: u32,
+    io: impl Fn(io::Error) -> ListenError,
+) -> Result<Flock<File>, ListenError> {
+    let (path, opened) = match reach {
+        Reach::User => (directory.to_owned(), File::open(directory)),
+        Reach::System => {
+            let path = directory.join(".lock");
+            let mut options = File::options();
+            let options = options.read(true).write(true).create(true).mode(0o600);
+            let opened = options.open(&path);
+            (path, opened)
+        }
+    };
+    let mut file = opened.map_err(&io)?;
+    for left in (0..tries).rev() {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(turn) => return Ok(turn),
+            Err((same, Errno::EWOULDBLOCK)) => file = same,
+            Err((_, error)) => return Err(io(error.into())),
+        }
+        if left > 0 {
+            thread::sleep(PAUSE);
+        }
+    }
+    Err(ListenError::Busy(path))
 }
 
 fn prepare(directory: &Path, reach: Reach) -> io::Result<()> {
@@ -335,7 +382,7 @@ impl Speaks {
 
 impl Door {
     fn make(speaks: Speaks, path: &Path, reach: Reach) -> Result<Self, ListenError> {
-        let (listener, place) = bind(path, reach)?;
+        let (listener, place) = bind(path, reach, TRIES)?;
         Ok(Self {
             speaks,
             listener,
@@ -386,5 +433,57 @@ impl Drop for Place {
         if self.stands() {
             let _ = fs::remove_file(&self.path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs::{self, File},
+        os::unix::fs::{PermissionsExt as _, symlink},
+    };
+
+    use nix::fcntl::{Flock, FlockArg};
+
+    use super::{ListenError, Reach, bind};
+
+    fn private() -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        directory
+    }
+
+    #[tokio::test]
+    async fn a_link_is_no_place_for_a_socket_and_stays() {
+        let directory = private();
+        let (path, link) = (directory.path().join("to"), directory.path().join("socket"));
+        symlink(&path, &link).unwrap();
+        let refused = bind(&link, Reach::User, 1).unwrap_err();
+        assert!(matches!(refused, ListenError::NotASocket(_)), "{refused}");
+        assert!(link.is_symlink() && !path.exists());
+
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+        let refused = bind(&link.join("socket"), Reach::User, 1).unwrap_err();
+        assert!(
+            matches!(refused, ListenError::Directory { .. }),
+            "{refused}"
+        );
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn who_can_only_look_into_the_directory_keeps_nobody_out() {
+        let directory = private();
+        let lock = |path| Flock::lock(File::open(path).unwrap(), FlockArg::LockShared).unwrap();
+        let held = lock(directory.path().to_owned());
+        let path = directory.path().join("socket");
+        let refused = bind(&path, Reach::User, 2).unwrap_err();
+        assert!(matches!(refused, ListenError::Busy(_)), "{refused}");
+        let bound = bind(&path, Reach::System, 1).unwrap();
+        let file = directory.path().join(".lock");
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        drop((held, bound));
+        bind(&path, Reach::User, 1).unwrap();
     }
 }

@@ -9,9 +9,17 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use stsd::{
-    Ending, Keep, World, clock::SystemClock, config, handover, harden, http::UrlSecret,
-    journal::Journal, listen, manager::Manager, options, options::Action, presence::Presence, sink,
-    successor::Successor,
+    Ending, Keep, World,
+    clock::SystemClock,
+    config, handover, harden,
+    http::UrlSecret,
+    journal::Journal,
+    listen,
+    manager::Manager,
+    options,
+    options::Action,
+    presence::Presence,
+    successor::{self, Successor},
 };
 use stsd_sts::Sts;
 use tokio::sync::mpsc;
@@ -68,7 +76,8 @@ fn log() {
 fn check(options: &options::Options) -> Result<()> {
     let config = config::load(&options.config, &options::name_parts()?)?;
     // A program that shall take the place of another is confined as that one is.
-    sink::try_out(&config)?;
+    successor::try_files(&config)?;
+    Sts::new(config.endpoint.clone())?;
     let count = config.profiles.len();
     Ok(writeln!(
         io::stdout(),
@@ -83,7 +92,7 @@ async fn run(options: &options::Options) -> Result<()> {
     let successor = Successor::find().context("this program cannot be found")?;
     let parts = options::name_parts()?;
     let config = config::load(&options.config, &parts)?;
-    let wishes = signals::watch().context("signals cannot be watched")?;
+    let watched = signals::watch().context("signals cannot be watched")?;
     let mut handed = listen::open(options)?;
     let audited = config.audit_file.as_ref().and_then(|it| it.path.parent());
     let kept = config.files.iter().filter_map(|it| it.path.parent());
@@ -115,7 +124,7 @@ async fn run(options: &options::Options) -> Result<()> {
         machine: options::machine_id(),
         access: options.access(),
         environment: options::environment(),
-        wishes,
+        wishes: watched.wishes.clone(),
         open_files: harden::open_files(),
         protections,
         restored,
@@ -134,6 +143,7 @@ async fn run(options: &options::Options) -> Result<()> {
         info!("a new program takes this place");
         let mut sockets = presence.into_sockets();
         sockets.extend(tcp.map(|tcp| (tcp.into(), Manager::HTTP)));
+        watched.leave_to_successor().await?;
         return Err(successor.become_it(&sockets, sessions.as_ref()).into());
     }
     info!("stopped");

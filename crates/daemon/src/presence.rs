@@ -3,8 +3,11 @@
 
 use std::{
     convert::Infallible,
-    io,
-    os::fd::{AsFd as _, OwnedFd},
+    fs, io,
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::fs::MetadataExt as _,
+    },
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -33,6 +36,8 @@ struct Kept {
     speaks: Speaks,
     path: PathBuf,
     copy: OwnedFd,
+    /// What stood at its path when we began: who else stands there is not asked.
+    stood: Option<(u64, u64)>,
     /// Where it stands, if we have made it ourselves.
     place: Option<Place>,
     /// Why it could not be made again, as it was said last: the same is not said at every look.
@@ -53,6 +58,7 @@ impl Presence {
             let (path, copy) = copy(&door.listener)?;
             kept.push(Kept {
                 speaks: door.speaks,
+                stood: identity(&path),
                 path,
                 copy,
                 place: door.place,
@@ -105,6 +111,11 @@ impl Presence {
     /// Asks ourselves where frames are spoken; HTTP is the same loop's work.
     async fn answers(&self, patience: Duration) -> bool {
         for door in self.doors.iter().filter(|it| it.speaks == Speaks::Frames) {
+            // There is no way to ask by a lent socket without its path, and a restart would
+            // bring none: that this loop runs has to be enough.
+            if !door.stands() && door.place.is_none() {
+                continue;
+            }
             if let Err(problem) = server::probe(&door.path, patience).await {
                 info!(socket = %door.path.display(), "no answer from ourselves: {problem}");
                 return false;
@@ -115,9 +126,17 @@ impl Presence {
 }
 
 impl Kept {
+    fn stands(&self) -> bool {
+        self.stood.is_some() && identity(&self.path) == self.stood
+    }
+
     fn mend(&mut self) -> Option<UnixListener> {
+        if self.place.is_none() {
+            self.look();
+            return None;
+        }
         let place = self.place.as_ref().filter(|it| !it.stands())?;
-        match listen::bind(place.path(), place.reach()) {
+        match listen::bind(place.path(), place.reach(), 1) {
             Ok((listener, place)) => {
                 warn!(socket = %place.path().display(), "the socket was taken away; listening again");
                 match copy(&listener) {
@@ -125,6 +144,7 @@ impl Kept {
                     Err(problem) => warn!("the new socket cannot be copied: {problem}"),
                 }
                 self.place = Some(place);
+                self.stood = identity(&self.path);
                 self.said = None;
                 return Some(listener);
             }
@@ -135,6 +155,7 @@ impl Kept {
                 );
                 // Said once; the place is theirs.
                 self.place = None;
+                self.said = Some(String::new());
             }
             Err(problem) => {
                 let problem = format!("{problem} (hint: {})", problem.hint());
@@ -146,6 +167,27 @@ impl Kept {
         }
         None
     }
+}
+
+impl Kept {
+    /// Says, once, that a socket that is not ours to make again does not stand any more.
+    fn look(&mut self) {
+        if self.stands() {
+            self.said = None;
+        } else if self.said.is_none() {
+            error!(
+                "the socket {} was taken away, and it is not ours to make again: nobody finds \
+                 this daemon (hint: systemctl [--user] restart stsd.socket)",
+                self.path.display()
+            );
+            self.said = Some(String::new());
+        }
+    }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let metadata = fs::symlink_metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino()))
 }
 
 fn copy(listener: &UnixListener) -> io::Result<(PathBuf, OwnedFd)> {

@@ -2,7 +2,8 @@
 //! listening sockets and its sessions, in a new image (SIGUSR2).
 
 use std::{
-    env, io,
+    env,
+    io::{self, ErrorKind, Read as _},
     os::{
         fd::{AsFd as _, BorrowedFd, OwnedFd, RawFd},
         unix::process::CommandExt as _,
@@ -14,11 +15,16 @@ use std::{
 };
 
 use nix::{
-    fcntl::{FcntlArg, fcntl},
+    fcntl::{FcntlArg, OFlag, fcntl},
     unistd::close,
 };
 
-use crate::manager::Manager;
+use crate::{
+    audit::AuditFile,
+    config::{Config, Mistakes},
+    manager::Manager,
+    sink,
+};
 
 /// Where the inherited descriptors begin: above what a process usually has open.
 const FIRST: RawFd = 200;
@@ -28,6 +34,9 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// How many looks it is given: ten seconds.
 const LOOKS: u32 = 500;
+
+/// How much of what it says is shown, in bytes.
+const COMPLAINT: u64 = 64 * 1024;
 
 /// How often room for them is looked for.
 const TRIES: usize = 100;
@@ -58,24 +67,38 @@ impl Successor {
     /// # Errors
     /// What it said.
     pub fn check(&self) -> io::Result<()> {
+        let (mut reader, writer) = io::pipe()?;
+        fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).arg("--check");
         // Not to /dev/null: Landlock has us write nowhere.
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = command.stderr(Stdio::piped()).spawn()?;
+        command.stdin(Stdio::null()).stdout(writer.try_clone()?);
+        let mut child = command.stderr(writer).spawn()?;
+        // Our ends of the pipe.
+        drop(command);
+        let mut said = Vec::new();
+        let mut ended = None;
         for _ in 0..LOOKS {
-            if child.try_wait()?.is_some() {
+            ended = child.try_wait()?;
+            // What it has started may go on and hold the pipe: nobody waits for its end.
+            match reader.by_ref().take(COMPLAINT).read_to_end(&mut said) {
+                Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
+                _ => said.truncate(COMPLAINT as usize),
+            }
+            if ended.is_some() {
                 break;
             }
             thread::sleep(LOOK);
         }
-        // Does nothing to one that has ended; one that hangs must not be waited for.
-        let _ = child.kill();
-        let output = child.wait_with_output()?;
-        if output.status.success() {
+        let Some(status) = ended else {
+            child.kill()?;
+            child.wait()?;
+            return Err(io::Error::other("it does not end"));
+        };
+        if status.success() {
             return Ok(());
         }
-        let complaint = String::from_utf8_lossy(&output.stderr);
+        let complaint = String::from_utf8_lossy(&said);
         Err(io::Error::other(complaint.trim().to_owned()))
     }
 
@@ -105,6 +128,28 @@ impl Successor {
             .env("LISTEN_PID", std::process::id().to_string());
         Err(command.exec())
     }
+}
+
+/// Tries what a start needs of files besides the configuration, confined as we are: the
+/// audit's, and those of the profiles. Leaves nothing that was not there.
+///
+/// # Errors
+/// [`Mistakes`], those of the first kind that there are.
+pub fn try_files(config: &Config) -> Result<(), Mistakes> {
+    if let Some(named) = &config.audit_file {
+        let refused = match named.path.symlink_metadata() {
+            Err(error) if error.kind() == ErrorKind::NotFound => sink::file::try_out(&named.path)
+                .err()
+                .map(|error| config.refuse(named, &error, error.hint())),
+            _ => AuditFile::open(&named.path)
+                .err()
+                .map(|error| config.refuse(named, &error, error.hint())),
+        };
+        if let Some(mistake) = refused {
+            return Err(Mistakes(vec![mistake]));
+        }
+    }
+    sink::try_out(config)
 }
 
 /// Makes copies that the next program gets, side by side; returns the first's number.
