@@ -290,6 +290,21 @@ store() {
 }
 check "the manager's store shows the same user the sessions, and never the key" store
 
+# Somebody takes the socket's file away. Systemd alone can make it again; until then the daemon
+# says so, and lives.
+taken_away() {
+    local old
+    settled && hand_out && old=$(pid) && rm "$socket" || return 1
+    # Three intervals of the watchdog.
+    sleep 6
+    is "the process" "$(pid)" "$old" || return 1
+    journalctl --user --quiet --output=cat | grep 'restart stsd.socket' >/dev/null || {
+        echo "nobody says what to do" && return 1
+    }
+    ctl restart stsd.socket && hand_out
+}
+check "a socket's file that is taken away: the daemon says what to do, and lives" taken_away
+
 protected() {
     local said
     # What is not protected is a warning, and a warning is an exit code.

@@ -180,7 +180,16 @@ impl Keeper {
             return Ok(());
         }
         let document = Arc::clone(&self.document);
-        blocking(move || remove(&document.path)).await?;
+        let ours = match &self.stands {
+            Stands::Session(_, identity) => Some(*identity),
+            _ => None,
+        };
+        blocking(move || match ours {
+            // Somebody else has put theirs there.
+            Some(ours) if ours != identity_of(&document.path) => Ok(()),
+            _ => remove(&document.path),
+        })
+        .await?;
         self.stands = Stands::Nothing;
         Ok(())
     }

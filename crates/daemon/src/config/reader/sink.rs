@@ -3,10 +3,11 @@
 use std::{
     collections::BTreeSet,
     fs,
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
+use nix::unistd::geteuid;
 use serde::Deserialize;
 use stsd_document::Format;
 use toml::Spanned;
@@ -72,7 +73,7 @@ impl Reader<'_> {
                 Some("an argument cannot hold the character 0".to_owned())
             }
             Some(_) if others_may_write(self.path) => {
-                hint = "chmod go-w the configuration";
+                hint = "make it root's or the daemon's own, and chmod go-w it";
                 Some("others may write to this file, and could run what they like".to_owned())
             }
             Some(it) => not_a_program(it),
@@ -100,12 +101,19 @@ impl Reader<'_> {
     }
 }
 
+/// Tells whether somebody else than root and the daemon's own user decides what is in a file.
 fn others_may_write(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|it| it.permissions().mode() & 0o022 != 0)
+    let trusted = [0, geteuid().as_raw()];
+    fs::metadata(path)
+        .is_ok_and(|it| it.permissions().mode() & 0o022 != 0 || !trusted.contains(&it.uid()))
 }
 
 fn not_a_program(path: &Path) -> Option<String> {
     match fs::metadata(path) {
+        Ok(_) if others_may_write(path) => Some(format!(
+            "{} is not root's or the daemon's own, or others may write to it",
+            path.display()
+        )),
         Ok(it) if it.is_file() && it.permissions().mode() & 0o111 != 0 => None,
         Ok(_) => Some(format!("{} is not a program", path.display())),
         Err(error) => Some(format!("{}: {error}", path.display())),
