@@ -28,6 +28,8 @@ use tracing_subscriber::{
     layer::{Context, Layer},
 };
 
+use crate::stderr::Unread;
+
 /// Where the journal listens on every system that has one.
 const SOCKET: &str = "/run/systemd/journal/socket";
 
@@ -49,7 +51,7 @@ impl Journal {
         let stderr = fstat(io::stderr()).ok()?;
         let stream = env::var("JOURNAL_STREAM").ok()?;
         let is_it = stream == format!("{}:{}", stderr.st_dev, stderr.st_ino);
-        is_it.then(|| Self::at(SOCKET.into(), Box::new(io::stderr())))?
+        is_it.then(|| Self::at(SOCKET.into(), Box::new(Unread::new(io::stderr()))))?
     }
 
     fn at(place: PathBuf, lines: Box<dyn Write + Send>) -> Option<Self> {

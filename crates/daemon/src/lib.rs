@@ -35,6 +35,7 @@ pub mod service_time;
 pub mod sink;
 pub mod snapshot;
 pub mod source;
+pub mod stderr;
 pub mod store;
 pub mod successor;
 pub mod supervise;

@@ -4,7 +4,7 @@ use std::{
     alloc::System,
     io::{self, IsTerminal as _, Write as _},
     process::ExitCode,
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use anyhow::{Context as _, Result};
@@ -19,6 +19,7 @@ use stsd::{
     options,
     options::Action,
     presence::Presence,
+    stderr::Unread,
     successor::{self, Successor},
 };
 use stsd_sts::Sts;
@@ -67,7 +68,7 @@ fn log() {
     let lines = journal.is_none().then(|| {
         tracing_subscriber::fmt::layer()
             .with_ansi(io::stderr().is_terminal())
-            .with_writer(io::stderr)
+            .with_writer(Mutex::new(Unread::new(io::stderr())))
     });
     let registry = tracing_subscriber::registry();
     registry.with(filter).with(journal).with(lines).init();
