@@ -195,6 +195,30 @@ fn a_part_that_other_stories_play() {
 }
 
 #[test]
+fn a_directory_of_somebody_else_is_no_place_for_the_socket() {
+    if !nix::unistd::geteuid().is_root() {
+        e2e::not_run("only root can give a directory away");
+        return;
+    }
+    let kit = Kit::without_daemon(&[]);
+    kit.write_config(e2e::UPLOAD);
+    std::os::unix::fs::chown(kit.path("run"), Some(64_001), None).unwrap();
+    let output = kit.daemon_command().output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("belongs to uid 64001"), "{said}");
+    assert!(!kit.socket().exists());
+    // Nor is a way there that somebody has laid.
+    std::fs::remove_dir(kit.path("run")).unwrap();
+    std::os::unix::fs::symlink(kit.path("elsewhere"), kit.path("run")).unwrap();
+    std::fs::create_dir(kit.path("elsewhere")).unwrap();
+    let output = kit.daemon_command().output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("not a directory"), "{said}");
+}
+
+#[test]
 fn a_unit_gets_what_its_rule_says_and_a_name_of_ones_own_gets_nothing() {
     let name = name("nightly");
     let Some(machine) = machine_for(format!("unit:{name}")) else {
