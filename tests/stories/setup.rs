@@ -267,6 +267,36 @@ fn a_file_that_cannot_be_understood_is_left_as_it_is() {
             "--name",
         ),
         (
+            "rclone",
+            ".config/rclone/rclone.conf",
+            "[oss-upload]\ntype=s3\nprovider=Minio\nendpoint=http://minio.example:9000\n",
+            "--name",
+        ),
+        (
+            "rclone",
+            ".config/rclone/rclone.conf",
+            "[oss-upload]\ntype=s3\nprovider=AWS\nprofile=prod\n",
+            "--name",
+        ),
+        (
+            "rclone",
+            ".config/rclone/rclone.conf",
+            "[oss-upload]\ntype=s3\nprofile=prod\n",
+            "--name",
+        ),
+        (
+            "rclone",
+            ".config/rclone/rclone.conf",
+            "[oss-upload]\ntype=s3\nendpoint=minio.example\n",
+            "--name",
+        ),
+        (
+            "rclone",
+            ".config/rclone/rclone.conf",
+            "[oss-upload]\ntype=s3\nrole_arn=x\n",
+            "--name",
+        ),
+        (
             "ossutil1",
             ".ossutilconfig",
             "[AkService]\necsAk=http://100.100.100.200/x\n",
@@ -447,6 +477,20 @@ fn a_check_says_what_is_wrong_and_where() {
         );
         check("aws", none, 1, "which win");
         fs::remove_file(home.file(".aws/credentials")).unwrap();
+
+        let text = home.text(".config/rclone/rclone.conf");
+        for (from, to) in [
+            ("Alibaba", "Minio"),
+            (
+                "endpoint = oss-cn-hongkong.aliyuncs.com",
+                "endpoint = minio.example",
+            ),
+        ] {
+            assert!(text.contains(from));
+            home.put(".config/rclone/rclone.conf", &text.replace(from, to), 0o600);
+            check("rclone", none, 1, "another provider or endpoint");
+        }
+        home.put(".config/rclone/rclone.conf", &text, 0o600);
 
         // What is named there is run, as it stands there.
         let text = home.text(".aws/config");

@@ -93,6 +93,15 @@ impl<'a> Ini<'a> {
         }))
     }
 
+    /// Tells whether a section has a key of a kind, which is given in small letters.
+    pub(super) fn has_key(&self, section: &str, is_it: fn(&str) -> bool) -> Result<bool> {
+        let range = self.section(section)?.unwrap_or_default();
+        Ok(self.lines[range].iter().any(|line| match kind(line) {
+            Kind::Pair(key, _) => is_it(&key.to_ascii_lowercase()),
+            _ => false,
+        }))
+    }
+
     fn find(&self, range: &Range<usize>, key: &str) -> Result<Option<usize>> {
         let is_it = |at: &usize| match kind(self.lines[*at]) {
             Kind::Pair(found, _) => found.eq_ignore_ascii_case(key),
