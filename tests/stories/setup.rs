@@ -255,6 +255,42 @@ fn a_file_that_cannot_be_understood_is_left_as_it_is() {
             "--name",
         ),
         (
+            "aws",
+            ".aws/config",
+            "[profile oss-upload]\nSSO_account_id=1\n",
+            "--name",
+        ),
+        (
+            "aws",
+            ".aws/config",
+            "[profile oss-upload]\nsource_profile=x\n",
+            "--name",
+        ),
+        (
+            "aws",
+            ".aws/config",
+            "[profile oss-upload]\nendpoint_url=http://minio.example:9000\n",
+            "--name",
+        ),
+        (
+            "aws",
+            ".aws/config",
+            "[profile oss-upload]\nservices=x\n",
+            "--name",
+        ),
+        (
+            "aws",
+            ".aws/config",
+            "[profile oss-upload]\ns3 =\n  addressing_style = path\n",
+            "addressing_style",
+        ),
+        (
+            "aws",
+            ".aws/config",
+            "[profile oss-upload]\ns3 = x\n",
+            "addressing_style",
+        ),
+        (
             "rclone",
             ".config/rclone/rclone.conf",
             "RCLONE_ENCRYPT_V0:\nabc\n",
@@ -478,6 +514,17 @@ fn a_check_says_what_is_wrong_and_where() {
         check("aws", none, 1, "which win");
         fs::remove_file(home.file(".aws/credentials")).unwrap();
 
+        let text = home.text(".aws/config");
+        let style = "    addressing_style = virtual\n";
+        assert!(text.contains(style));
+        for to in ["    a = b\n", "    addressing_style = path\n"] {
+            home.put(".aws/config", &text.replace(style, to), 0o600);
+            check("aws", none, 1, "addressing_style");
+        }
+        home.put(".aws/config", &text.replace(style, "    a = b\n"), 0o600);
+        home.write("aws");
+        check("aws", none, 0, "ok       command");
+        home.put(".aws/config", &text, 0o600);
         let text = home.text(".config/rclone/rclone.conf");
         for (from, to) in [
             ("Alibaba", "Minio"),

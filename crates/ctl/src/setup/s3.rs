@@ -93,6 +93,10 @@ const BY_COMMAND: Needs = Needs {
     silent: false,
 };
 
+/// What OSS minds of an AWS SDK's `s3` block.
+const STYLE: &str = "addressing_style";
+const VIRTUAL: &str = "virtual";
+
 const KEYS: &[Shadow] = &[keys("AWS_ACCESS_KEY_ID"), keys("AWS_ACCESS_KEY")];
 
 const DUCKDB: &str = "CREATE SECRET (
@@ -177,22 +181,22 @@ fn section(name: &str, pairs: &[Pair]) -> Result<String> {
 }
 
 fn with_aws(text: Option<&str>, wanted: &Wanted) -> Result<String> {
-    const OTHERS: [&str; 6] = [
-        "aws_access_key_id",
-        "role_arn",
-        "sso_session",
-        "sso_start_url",
-        "web_identity_token_file",
-        "credential_source",
-    ];
     let text = text.unwrap_or_default();
     let header = header(&wanted.name);
     let ini = Ini::read(text)?;
-    for key in OTHERS {
-        is_free(ini.value(&header, key)?.is_none(), wanted)?;
-    }
+    is_free(!ini.has_key(&header, is_foreign_to_aws)?, wanted)?;
     let command = ini.value(&header, "credential_process")?;
     is_free(command.is_none_or(|it| it.contains("sts-shim")), wanted)?;
+    // Of another server it is somebody else's; with our command its owner chose that one.
+    let endpoint = ini.value(&header, "endpoint_url")?;
+    is_free(command.is_some() || endpoint.is_none_or(is_of_oss), wanted)?;
+    let block = ini.value(&header, "s3")?;
+    let style = ini.value_below(&header, "s3", STYLE)?;
+    ensure!(
+        block.is_none_or(str::is_empty) && style.is_none_or(|it| it == VIRTUAL),
+        "OSS refuses what [{header}] says of s3; it needs the line `    {STYLE} = {VIRTUAL}` below \
+         `s3 =`"
+    );
     with_section(text, &header, &pairs_aws(wanted)?)
 }
 
@@ -216,6 +220,22 @@ fn with_rclone(text: Option<&str>, wanted: &Wanted) -> Result<String> {
         wanted,
     )?;
     with_section(text, name, &pairs_rclone(wanted)?)
+}
+
+/// Keys of a profile that say where credentials come from, or who is asked with them.
+fn is_foreign_to_aws(key: &str) -> bool {
+    const OTHERS: [&str; 9] = [
+        "aws_access_key_id",
+        "aws_secret_access_key",
+        "aws_session_token",
+        "role_arn",
+        "source_profile",
+        "credential_source",
+        "web_identity_token_file",
+        "login_session",
+        "services",
+    ];
+    key.starts_with("sso_") || OTHERS.contains(&key)
 }
 
 /// Keys of a remote that say where credentials come from, or who is asked for them.
@@ -263,6 +283,14 @@ fn names_aws(text: &str, wanted: &Wanted) -> Result<Named> {
     let command = command.with_context(|| {
         format!("it has no credential_process in [{header}]; `stsctl setup aws --write` adds it")
     })?;
+    ensure!(
+        ini.value_below(&header, "s3", STYLE)? == Some(VIRTUAL),
+        "OSS refuses it without the line `    {STYLE} = {VIRTUAL}` below `s3 =` in [{header}]"
+    );
+    ensure!(
+        !ini.has_key(&header, is_foreign_to_aws)?,
+        "its [{header}] takes credentials from elsewhere, too"
+    );
     // Keys in the other file of the same profile come first.
     let other = match variable("AWS_SHARED_CREDENTIALS_FILE") {
         Some(path) => path,
