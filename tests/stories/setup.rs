@@ -213,6 +213,27 @@ fn a_file_that_is_not_there_is_made_for_its_owner_alone_and_works() {
 }
 
 #[test]
+fn many_at_once_lose_nothing_of_each_other_s() {
+    let kit = http::kit();
+    let home = Home::of(&kit);
+    let names: Vec<_> = (0..12).map(|it| format!("by-stsd-{it}")).collect();
+    let start = |name: &String| {
+        let line = ["aws", "oss-upload", "--region", "cn-hongkong", "--write"];
+        let mut command = home.command(&line);
+        command.args(["--name", name]).stdout(Stdio::null());
+        command.spawn().unwrap()
+    };
+    let started: Vec<_> = names.iter().map(start).collect();
+    for mut child in started {
+        assert!(child.wait().unwrap().success());
+    }
+    let text = home.text(".aws/config");
+    for name in names {
+        assert!(text.contains(&format!("[profile {name}]\n")), "{text}");
+    }
+}
+
+#[test]
 fn a_file_that_cannot_be_understood_is_left_as_it_is() {
     let kit = http::kit();
     let home = Home::of(&kit);

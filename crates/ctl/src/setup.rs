@@ -155,6 +155,7 @@ fn list() -> Result<()> {
 fn write(file: &TheirFile, wanted: &Wanted) -> Result<()> {
     let path = (file.path)()?;
     let shown = path.display();
+    let _lock = place::lock(&path)?;
     let place = Place::look(&path)?;
     let text =
         (file.with)(place.text()?, wanted).with_context(|| format!("{shown} is left as it is"))?;
