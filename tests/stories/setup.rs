@@ -163,7 +163,7 @@ fn a_tool_s_file_is_changed_by_one_entry_and_kept_as_it_was() {
         );
         let broken = after.replace("oss-upload", "oss-uplaod");
         fs::write(home.file(name), broken).unwrap();
-        assert!(home.write(tool).contains("changed"));
+        assert!(home.write(tool).contains("before the first change"));
         assert_eq!(home.text(&backup), before);
         let (code, said) = home.check(tool);
         match tool {
@@ -413,6 +413,13 @@ fn a_link_stays_a_link_and_another_user_s_file_is_not_touched() {
         assert_eq!(home.all(), before);
     };
     let path = home.file(".config/rclone/rclone.conf");
+    // What there was has to be kept somewhere.
+    home.put(".config/rclone/rclone.conf", "[a]\n", 0o600);
+    let backup = home.file(".config/rclone/rclone.conf.stsd-backup");
+    symlink("/dev/null", &backup).unwrap();
+    refused("would not be kept");
+    fs::remove_file(&backup).unwrap();
+    fs::remove_file(&path).unwrap();
     home.put(".config/rclone/x", "", 0o600);
     symlink("nowhere", &path).unwrap();
     refused("is a link");

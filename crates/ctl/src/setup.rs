@@ -163,7 +163,7 @@ fn write(file: &TheirFile, wanted: &Wanted) -> Result<()> {
         Written::Unchanged => say(&format!("{shown}: is as it should be")),
         Written::New => say(&format!("{shown}: written")),
         Written::Changed(backup) => say(&format!(
-            "{shown}: changed; what was there before is in {}",
+            "{shown}: changed; what was there before the first change is in {}",
             backup.display()
         )),
     }?;

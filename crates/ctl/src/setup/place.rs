@@ -48,7 +48,7 @@ struct Before {
 pub(super) enum Written {
     Unchanged,
     New,
-    /// With where the content before is.
+    /// With where the content before the first change is.
     Changed(PathBuf),
 }
 
@@ -158,7 +158,14 @@ impl Place {
             .open(&backup);
         let shown = backup.display();
         let mut file = match opened {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(backup),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let is_file = fs::symlink_metadata(&backup)?.is_file();
+                ensure!(
+                    is_file,
+                    "{shown} is no file; what there is would not be kept"
+                );
+                return Ok(backup);
+            }
             opened => opened.with_context(|| format!("{shown} cannot be written"))?,
         };
         let written = file.write_all(&before.bytes).and_then(|()| file.sync_all());
