@@ -213,6 +213,41 @@ fn a_file_that_is_not_there_is_made_for_its_owner_alone_and_works() {
 }
 
 #[test]
+fn a_socket_that_only_the_environment_names_is_written_down() {
+    let kit = http::kit();
+    let home = Home::of(&kit);
+    let directory = kit.path("runtime");
+    fs::create_dir_all(directory.join("stsd")).unwrap();
+    let elsewhere = directory.join("stsd/stsd.sock");
+    symlink(kit.socket(), &elsewhere).unwrap();
+    let run = |variable: (&str, &Path), arguments: &[&str]| {
+        let mut command = Command::new(program("stsctl"));
+        command.env_clear().env("HOME", &home.path);
+        command.env(variable.0, variable.1);
+        command.args(["setup", "aws", "oss-upload", "--region", "cn-hongkong"]);
+        command.args(arguments).stdin(Stdio::null());
+        told(&home.run(command))
+    };
+    for (variable, socket) in [
+        (("STSD_SOCKET", &*kit.socket()), &*kit.socket()),
+        (("XDG_RUNTIME_DIR", &*directory), &*elsewhere),
+    ] {
+        assert_eq!(run(variable, &["--write"]).0, Some(0));
+        let named = format!("--socket {} ", socket.display());
+        let text = home.text(".aws/config");
+        assert!(text.contains(&named), "{text}");
+        assert_eq!(run(variable, &["--check"]).0, Some(0));
+        // It works here alone without.
+        if variable.0 == "STSD_SOCKET" {
+            home.put(".aws/config", &text.replace(&named, ""), 0o600);
+            let (code, said) = run(variable, &["--check"]);
+            assert_eq!(code, Some(1), "{said}");
+            assert!(said.contains("fault    command"), "{said}");
+        }
+    }
+}
+
+#[test]
 fn many_at_once_lose_nothing_of_each_other_s() {
     let kit = http::kit();
     let home = Home::of(&kit);

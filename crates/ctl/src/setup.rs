@@ -21,6 +21,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use rustix::process::geteuid;
 use stsd_client::{Client, SecretText};
 
 use crate::{
@@ -198,7 +199,7 @@ impl Wanted {
             None => find_shim()?,
         };
         let mut command = unquoted(&shim)?.to_owned();
-        if let Some(socket) = socket {
+        if let Some(socket) = socket.map(Path::to_owned).or_else(own_socket) {
             let socket = std::path::absolute(socket)?;
             command = format!("{command} --socket {}", unquoted(&socket)?);
         }
@@ -216,6 +217,19 @@ impl Wanted {
         let missing = || Usage("say where the buckets are: --region cn-hangzhou".to_owned());
         Ok(self.region.as_deref().ok_or_else(missing)?)
     }
+}
+
+/// Returns the socket that only this environment knows of: a tool that is started elsewhere
+/// would not find it.
+fn own_socket() -> Option<PathBuf> {
+    let variable = |name| env::var_os(name).filter(|it| !it.is_empty());
+    if let Some(path) = variable("STSD_SOCKET") {
+        return Some(path.into());
+    }
+    let runtime = PathBuf::from(variable("XDG_RUNTIME_DIR")?);
+    let usual = format!("/run/user/{}", geteuid().as_raw());
+    let socket = runtime.join("stsd/stsd.sock");
+    Some(socket).filter(|it| runtime != Path::new(&usual) && it.exists())
 }
 
 /// What the daemon takes for a profile's name, and no file's syntax minds.
