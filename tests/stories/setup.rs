@@ -248,6 +248,25 @@ fn a_socket_that_only_the_environment_names_is_written_down() {
 }
 
 #[test]
+fn a_profile_that_the_daemon_does_not_know_is_not_written() {
+    let mut kit = http::kit();
+    let line = ["aws", "nosuch", "--region", "cn-hongkong", "--write"];
+    {
+        let home = Home::of(&kit);
+        for tool in ["aliyun-cli", "aws", "rclone", "ossutil1"] {
+            let output = home.setup(&[&[tool], &line[1..]].concat());
+            let complaint = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(4), "{tool}: {complaint}");
+        }
+        assert!(home.all().is_empty());
+    }
+    // Without a daemon nobody knows.
+    kit.daemon().signal(Signal::SIGTERM);
+    kit.daemon_ends();
+    assert!(Home::of(&kit).setup(&line).status.success());
+}
+
+#[test]
 fn many_at_once_lose_nothing_of_each_other_s() {
     let kit = http::kit();
     let home = Home::of(&kit);

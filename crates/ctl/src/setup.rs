@@ -18,6 +18,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -121,6 +122,9 @@ pub(crate) fn run(client: &Client, socket: Option<&Path>, typed: &Setup) -> Resu
         Way::File(file) => Some(file),
         _ => None,
     };
+    if typed.write && file.is_some() {
+        is_known(client, &wanted.profile)?;
+    }
     if file.is_some_and(|it| it.private) {
         let url = client.url(&wanted.profile)?;
         wanted.url = Some(url.url);
@@ -151,6 +155,15 @@ fn list() -> Result<()> {
         say(&format!("{:20}{}{file}", tool.name, tool.about))?;
     }
     Ok(())
+}
+
+/// Asks whether there is such a profile; a daemon that says nothing to it may do so later.
+fn is_known(client: &Client, profile: &str) -> Result<()> {
+    const UNKNOWN: u8 = 4;
+    match client.credentials(profile, Duration::ZERO, Duration::ZERO) {
+        Err(error) if error.exit_code() == UNKNOWN => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 fn write(file: &TheirFile, wanted: &Wanted) -> Result<()> {
