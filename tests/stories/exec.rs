@@ -197,6 +197,28 @@ fn a_program_that_reads_keys_alone_is_given_keys_and_no_url() {
 }
 
 #[test]
+fn a_session_that_is_shorter_than_was_asked_is_said_and_given() {
+    let kit = http::kit_with(&["--session-life", "900s"], e2e::UPLOAD);
+    for (line, says) in [
+        (&["env", "oss-upload", "--static"][..], true),
+        (&["exec", "oss-upload", "--static", "--", "true"], true),
+        (&["env", "oss-upload", "--min-life", "20m"], true),
+        (
+            &["env", "oss-upload", "--static", "--min-life", "1m"],
+            false,
+        ),
+        (&["env", "oss-upload"], false),
+    ] {
+        let output = kit.ctl(line);
+        let complaint = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{line:?}: {complaint}");
+        let lines = complaint.matches("the keys live for only").count();
+        assert_eq!(lines, usize::from(says), "{line:?}: {complaint}");
+        assert_eq!(complaint.lines().count(), lines, "{line:?}: {complaint}");
+    }
+}
+
+#[test]
 fn a_shell_that_evaluates_env_has_what_exec_gives() {
     let kit = http::kit();
     for flavour in [&[][..], &["--static"][..]] {

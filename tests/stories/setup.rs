@@ -163,7 +163,7 @@ fn a_tool_s_file_is_changed_by_one_entry_and_kept_as_it_was() {
         );
         let broken = after.replace("oss-upload", "oss-uplaod");
         fs::write(home.file(name), broken).unwrap();
-        assert!(home.write(tool).contains("changed"));
+        assert!(home.write(tool).contains("before the first change"));
         assert_eq!(home.text(&backup), before);
         let (code, said) = home.check(tool);
         match tool {
@@ -213,6 +213,81 @@ fn a_file_that_is_not_there_is_made_for_its_owner_alone_and_works() {
 }
 
 #[test]
+fn a_socket_that_only_the_environment_names_is_written_down() {
+    let kit = http::kit();
+    let home = Home::of(&kit);
+    let directory = kit.path("runtime");
+    fs::create_dir_all(directory.join("stsd")).unwrap();
+    let elsewhere = directory.join("stsd/stsd.sock");
+    symlink(kit.socket(), &elsewhere).unwrap();
+    let run = |variable: (&str, &Path), arguments: &[&str]| {
+        let mut command = Command::new(program("stsctl"));
+        command.env_clear().env("HOME", &home.path);
+        command.env(variable.0, variable.1);
+        command.args(["setup", "aws", "oss-upload", "--region", "cn-hongkong"]);
+        command.args(arguments).stdin(Stdio::null());
+        told(&home.run(command))
+    };
+    for (variable, socket) in [
+        (("STSD_SOCKET", &*kit.socket()), &*kit.socket()),
+        (("XDG_RUNTIME_DIR", &*directory), &*elsewhere),
+    ] {
+        assert_eq!(run(variable, &["--write"]).0, Some(0));
+        let named = format!("--socket {} ", socket.display());
+        let text = home.text(".aws/config");
+        assert!(text.contains(&named), "{text}");
+        assert_eq!(run(variable, &["--check"]).0, Some(0));
+        // It works here alone without.
+        if variable.0 == "STSD_SOCKET" {
+            home.put(".aws/config", &text.replace(&named, ""), 0o600);
+            let (code, said) = run(variable, &["--check"]);
+            assert_eq!(code, Some(1), "{said}");
+            assert!(said.contains("fault    command"), "{said}");
+        }
+    }
+}
+
+#[test]
+fn a_profile_that_the_daemon_does_not_know_is_not_written() {
+    let mut kit = http::kit();
+    let line = ["aws", "nosuch", "--region", "cn-hongkong", "--write"];
+    {
+        let home = Home::of(&kit);
+        for tool in ["aliyun-cli", "aws", "rclone", "ossutil1"] {
+            let output = home.setup(&[&[tool], &line[1..]].concat());
+            let complaint = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(4), "{tool}: {complaint}");
+        }
+        assert!(home.all().is_empty());
+    }
+    // Without a daemon nobody knows.
+    kit.daemon().signal(Signal::SIGTERM);
+    kit.daemon_ends();
+    assert!(Home::of(&kit).setup(&line).status.success());
+}
+
+#[test]
+fn many_at_once_lose_nothing_of_each_other_s() {
+    let kit = http::kit();
+    let home = Home::of(&kit);
+    let names: Vec<_> = (0..12).map(|it| format!("by-stsd-{it}")).collect();
+    let start = |name: &String| {
+        let line = ["aws", "oss-upload", "--region", "cn-hongkong", "--write"];
+        let mut command = home.command(&line);
+        command.args(["--name", name]).stdout(Stdio::null());
+        command.spawn().unwrap()
+    };
+    let started: Vec<_> = names.iter().map(start).collect();
+    for mut child in started {
+        assert!(child.wait().unwrap().success());
+    }
+    let text = home.text(".aws/config");
+    for name in names {
+        assert!(text.contains(&format!("[profile {name}]\n")), "{text}");
+    }
+}
+
+#[test]
 fn a_file_that_cannot_be_understood_is_left_as_it_is() {
     let kit = http::kit();
     let home = Home::of(&kit);
@@ -255,6 +330,42 @@ fn a_file_that_cannot_be_understood_is_left_as_it_is() {
             "--name",
         ),
         (
+            "aws",
+            ".aws/config",
+            "[profile oss-upload]\nSSO_account_id=1\n",
+            "--name",
+        ),
+        (
+            "aws",
+            ".aws/config",
+            "[profile oss-upload]\nsource_profile=x\n",
+            "--name",
+        ),
+        (
+            "aws",
+            ".aws/config",
+            "[profile oss-upload]\nendpoint_url=http://minio.example:9000\n",
+            "--name",
+        ),
+        (
+            "aws",
+            ".aws/config",
+            "[profile oss-upload]\nservices=x\n",
+            "--name",
+        ),
+        (
+            "aws",
+            ".aws/config",
+            "[profile oss-upload]\ns3 =\n  addressing_style = path\n",
+            "addressing_style",
+        ),
+        (
+            "aws",
+            ".aws/config",
+            "[profile oss-upload]\ns3 = x\n",
+            "addressing_style",
+        ),
+        (
             "rclone",
             ".config/rclone/rclone.conf",
             "RCLONE_ENCRYPT_V0:\nabc\n",
@@ -264,6 +375,36 @@ fn a_file_that_cannot_be_understood_is_left_as_it_is() {
             "rclone",
             ".config/rclone/rclone.conf",
             "[oss-upload]\ntype=drive\n",
+            "--name",
+        ),
+        (
+            "rclone",
+            ".config/rclone/rclone.conf",
+            "[oss-upload]\ntype=s3\nprovider=Minio\nendpoint=http://minio.example:9000\n",
+            "--name",
+        ),
+        (
+            "rclone",
+            ".config/rclone/rclone.conf",
+            "[oss-upload]\ntype=s3\nprovider=AWS\nprofile=prod\n",
+            "--name",
+        ),
+        (
+            "rclone",
+            ".config/rclone/rclone.conf",
+            "[oss-upload]\ntype=s3\nprofile=prod\n",
+            "--name",
+        ),
+        (
+            "rclone",
+            ".config/rclone/rclone.conf",
+            "[oss-upload]\ntype=s3\nendpoint=minio.example\n",
+            "--name",
+        ),
+        (
+            "rclone",
+            ".config/rclone/rclone.conf",
+            "[oss-upload]\ntype=s3\nrole_arn=x\n",
             "--name",
         ),
         (
@@ -326,6 +467,13 @@ fn a_link_stays_a_link_and_another_user_s_file_is_not_touched() {
         assert_eq!(home.all(), before);
     };
     let path = home.file(".config/rclone/rclone.conf");
+    // What there was has to be kept somewhere.
+    home.put(".config/rclone/rclone.conf", "[a]\n", 0o600);
+    let backup = home.file(".config/rclone/rclone.conf.stsd-backup");
+    symlink("/dev/null", &backup).unwrap();
+    refused("would not be kept");
+    fs::remove_file(&backup).unwrap();
+    fs::remove_file(&path).unwrap();
     home.put(".config/rclone/x", "", 0o600);
     symlink("nowhere", &path).unwrap();
     refused("is a link");
@@ -447,6 +595,31 @@ fn a_check_says_what_is_wrong_and_where() {
         );
         check("aws", none, 1, "which win");
         fs::remove_file(home.file(".aws/credentials")).unwrap();
+
+        let text = home.text(".aws/config");
+        let style = "    addressing_style = virtual\n";
+        assert!(text.contains(style));
+        for to in ["    a = b\n", "    addressing_style = path\n"] {
+            home.put(".aws/config", &text.replace(style, to), 0o600);
+            check("aws", none, 1, "addressing_style");
+        }
+        home.put(".aws/config", &text.replace(style, "    a = b\n"), 0o600);
+        home.write("aws");
+        check("aws", none, 0, "ok       command");
+        home.put(".aws/config", &text, 0o600);
+        let text = home.text(".config/rclone/rclone.conf");
+        for (from, to) in [
+            ("Alibaba", "Minio"),
+            (
+                "endpoint = oss-cn-hongkong.aliyuncs.com",
+                "endpoint = minio.example",
+            ),
+        ] {
+            assert!(text.contains(from));
+            home.put(".config/rclone/rclone.conf", &text.replace(from, to), 0o600);
+            check("rclone", none, 1, "another provider or endpoint");
+        }
+        home.put(".config/rclone/rclone.conf", &text, 0o600);
 
         // What is named there is run, as it stands there.
         let text = home.text(".aws/config");

@@ -40,7 +40,7 @@ pub(crate) enum Command {
     Get {
         /// The profile
         profile: String,
-        /// They must live at least this long, such as 20m
+        /// They should live at least this long, such as 20m
         #[arg(long, value_name = "TIME", default_value = "0s", value_parser = time)]
         min_life: Duration,
         /// How long to wait for them
@@ -116,7 +116,7 @@ pub(crate) struct Given {
     /// nothing else
     #[arg(long = "static")]
     pub fixed: bool,
-    /// The credentials must live at least this long [default: 20m with --static, else 0s]
+    /// The credentials should live at least this long; a line says if not [default: 20m with --static, else 0s]
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub min_life: Option<Duration>,
     /// How long to wait for them

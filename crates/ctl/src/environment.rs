@@ -4,12 +4,13 @@
 use std::{
     env,
     ffi::OsString,
+    io::{self, Write as _},
     os::unix::ffi::OsStringExt as _,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result};
-use stsd_client::{Client, Credentials, Url};
+use stsd_client::{Answer, Client, Credentials, Url};
 
 use crate::{arguments::Given, token_file};
 
@@ -158,12 +159,14 @@ enum Source {
 /// program that has begun its work.
 pub(crate) fn changes(client: &Client, socket: Option<&Path>, given: &Given) -> Result<Changes> {
     let minimum_life = given.minimum_life();
+    let ask = || client.credentials(&given.profile, minimum_life, given.patience);
     let source = if given.fixed {
-        let answer = client.credentials(&given.profile, minimum_life, given.patience)?;
+        let answer = ask()?;
+        warn_if_short(&answer);
         Source::Keys(answer.credentials)
     } else {
         let url = client.url(&given.profile)?;
-        client.credentials(&given.profile, minimum_life, given.patience)?;
+        warn_if_short(&ask()?);
         let token_file = token_file::find(socket, &url.token);
         Source::Url { url, token_file }
     };
@@ -185,6 +188,20 @@ pub(crate) fn changes(client: &Client, socket: Option<&Path>, given: &Given) -> 
         Some((name, change))
     };
     Ok(TABLE.iter().filter_map(row).collect())
+}
+
+/// Says so where the session ends sooner than was asked: the program is started all the same.
+fn warn_if_short(answer: &Answer) {
+    if !answer.short {
+        return;
+    }
+    let ends = answer.credentials.expiration_unix_seconds;
+    let left = ends.saturating_sub(jiff::Timestamp::now().as_second());
+    let left = left.max(0);
+    let _ = writeln!(
+        io::stderr(),
+        "stsctl: the keys live for only {left} s, less than was asked"
+    );
 }
 
 impl Given {

@@ -18,9 +18,11 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
+use rustix::process::geteuid;
 use stsd_client::{Client, SecretText};
 
 use crate::{
@@ -120,6 +122,9 @@ pub(crate) fn run(client: &Client, socket: Option<&Path>, typed: &Setup) -> Resu
         Way::File(file) => Some(file),
         _ => None,
     };
+    if typed.write && file.is_some() {
+        is_known(client, &wanted.profile)?;
+    }
     if file.is_some_and(|it| it.private) {
         let url = client.url(&wanted.profile)?;
         wanted.url = Some(url.url);
@@ -152,9 +157,19 @@ fn list() -> Result<()> {
     Ok(())
 }
 
+/// Asks whether there is such a profile; a daemon that says nothing to it may do so later.
+fn is_known(client: &Client, profile: &str) -> Result<()> {
+    const UNKNOWN: u8 = 4;
+    match client.credentials(profile, Duration::ZERO, Duration::ZERO) {
+        Err(error) if error.exit_code() == UNKNOWN => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
 fn write(file: &TheirFile, wanted: &Wanted) -> Result<()> {
     let path = (file.path)()?;
     let shown = path.display();
+    let _lock = place::lock(&path)?;
     let place = Place::look(&path)?;
     let text =
         (file.with)(place.text()?, wanted).with_context(|| format!("{shown} is left as it is"))?;
@@ -162,7 +177,7 @@ fn write(file: &TheirFile, wanted: &Wanted) -> Result<()> {
         Written::Unchanged => say(&format!("{shown}: is as it should be")),
         Written::New => say(&format!("{shown}: written")),
         Written::Changed(backup) => say(&format!(
-            "{shown}: changed; what was there before is in {}",
+            "{shown}: changed; what was there before the first change is in {}",
             backup.display()
         )),
     }?;
@@ -197,7 +212,7 @@ impl Wanted {
             None => find_shim()?,
         };
         let mut command = unquoted(&shim)?.to_owned();
-        if let Some(socket) = socket {
+        if let Some(socket) = socket.map(Path::to_owned).or_else(own_socket) {
             let socket = std::path::absolute(socket)?;
             command = format!("{command} --socket {}", unquoted(&socket)?);
         }
@@ -215,6 +230,19 @@ impl Wanted {
         let missing = || Usage("say where the buckets are: --region cn-hangzhou".to_owned());
         Ok(self.region.as_deref().ok_or_else(missing)?)
     }
+}
+
+/// Returns the socket that only this environment knows of: a tool that is started elsewhere
+/// would not find it.
+fn own_socket() -> Option<PathBuf> {
+    let variable = |name| env::var_os(name).filter(|it| !it.is_empty());
+    if let Some(path) = variable("STSD_SOCKET") {
+        return Some(path.into());
+    }
+    let runtime = PathBuf::from(variable("XDG_RUNTIME_DIR")?);
+    let usual = format!("/run/user/{}", geteuid().as_raw());
+    let socket = runtime.join("stsd/stsd.sock");
+    Some(socket).filter(|it| runtime != Path::new(&usual) && it.exists())
 }
 
 /// What the daemon takes for a profile's name, and no file's syntax minds.

@@ -127,13 +127,15 @@ fn of_url(url: &str, needs: &Needs) -> Finding {
     finding(verdict, "URL", remark)
 }
 
-/// Runs a command as most of these tools do: split at white space, without a shell.
+/// Runs a command as most of these tools do: split at white space, without a shell. The tool
+/// may be started where the socket is not named.
 fn output(command: &str, silent: bool) -> Result<Zeroizing<Vec<u8>>> {
     let mut words = command.split_whitespace();
     let program = words.next().context("it names no command")?;
     ensure!(program.starts_with('/'), "{program} is no absolute path");
     let mut child = Command::new(program)
         .args(words)
+        .env_remove("STSD_SOCKET")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -14,7 +14,8 @@ pub(super) struct Ini<'a> {
 pub(super) struct Pair {
     pub(super) key: &'static str,
     pub(super) value: String,
-    /// What stands there already may stay.
+    /// What stands there already may stay. Of a value in lines of its own, what is missing
+    /// there is added.
     pub(super) unless_there: bool,
 }
 
@@ -32,6 +33,12 @@ impl Pair {
             unless_there: true,
             ..self
         }
+    }
+
+    /// Returns the key in the line below, and that line, where the value is there.
+    fn below(&self) -> Option<(&str, &str)> {
+        let line = self.value.strip_prefix('\n')?.trim();
+        Some((line.split_once('=')?.0.trim(), line))
     }
 
     /// A value may have lines below it; their ends are the file's.
@@ -93,6 +100,39 @@ impl<'a> Ini<'a> {
         }))
     }
 
+    /// Tells whether a section has a key of a kind, which is given in small letters.
+    pub(super) fn has_key(&self, section: &str, is_it: fn(&str) -> bool) -> Result<bool> {
+        let range = self.section(section)?.unwrap_or_default();
+        Ok(self.lines[range].iter().any(|line| match kind(line) {
+            Kind::Pair(key, _) => is_it(&key.to_ascii_lowercase()),
+            _ => false,
+        }))
+    }
+
+    /// Returns what the lines below a section's key say of another key.
+    pub(super) fn value_below(
+        &self,
+        section: &str,
+        key: &str,
+        inner: &str,
+    ) -> Result<Option<&'a str>> {
+        let range = self.section(section)?.unwrap_or_default();
+        let found = self.find(&range, key)?;
+        Ok(found.and_then(|at| self.below(at..range.end, inner)))
+    }
+
+    /// Looks for a key in the lines below a line, which is the first of these.
+    fn below(&self, range: Range<usize>, inner: &str) -> Option<&'a str> {
+        self.lines[range]
+            .iter()
+            .skip(1)
+            .take_while(|it| matches!(kind(it), Kind::Below | Kind::Nothing))
+            .filter(|it| matches!(kind(it), Kind::Below))
+            .filter_map(|it| it.split_once('='))
+            .find(|it| it.0.trim().eq_ignore_ascii_case(inner))
+            .map(|it| it.1.trim())
+    }
+
     fn find(&self, range: &Range<usize>, key: &str) -> Result<Option<usize>> {
         let is_it = |at: &usize| match kind(self.lines[*at]) {
             Kind::Pair(found, _) => found.eq_ignore_ascii_case(key),
@@ -128,7 +168,13 @@ pub(super) fn with_section(text: &str, name: &str, pairs: &[Pair]) -> Result<Str
             for pair in pairs {
                 match ini.find(&range, pair.key)? {
                     None => new.push(pair.line(end)),
-                    Some(_) if pair.unless_there => {}
+                    Some(at) if pair.unless_there => {
+                        if let Some((inner, line)) = pair.below()
+                            && ini.below(at..range.end, inner).is_none()
+                        {
+                            add_below(&mut lines, at, line, end);
+                        }
+                    }
                     Some(at) => replace(&mut lines[at], pair, end),
                 }
             }
@@ -162,6 +208,18 @@ fn replace(line: &mut String, pair: &Pair, end: &str) {
     {
         *line = pair.line(end);
     }
+}
+
+/// Adds a line below a key, as far to the right as the one that is there.
+fn add_below(lines: &mut [String], at: usize, line: &str, end: &str) {
+    let next = lines.get(at + 1).map_or("", String::as_str);
+    let indent = match kind(next) {
+        Kind::Below => &next[..next.len() - next.trim_start().len()],
+        _ => "    ",
+    };
+    let added = format!("{indent}{line}{end}");
+    finish(&mut lines[at], end);
+    lines[at].push_str(&added);
 }
 
 /// The last line of a file may have no end.
@@ -242,7 +300,11 @@ mod tests {
         );
         check(
             "[profile x]\ncredential_process = /old/sts-shim x\n; mine\ns3 =\n  a = b\nregion=c",
-            "[profile x]\ncredential_process = /usr/bin/sts-shim x\n; mine\ns3 =\n  a = b\nregion=c",
+            "[profile x]\ncredential_process = /usr/bin/sts-shim x\n; mine\ns3 =\n  addressing_style = virtual\n  a = b\nregion=c",
+        );
+        check(
+            &format!("[profile x]\n{}", ours.replace("virtual", "path")),
+            &format!("[profile x]\n{}", ours.replace("virtual", "path")),
         );
         let in_dos = |text: &str| text.replace('\n', "\r\n");
         check(

@@ -8,10 +8,16 @@ use std::{
         DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
     },
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use rustix::process::geteuid;
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+    process::geteuid,
+};
 use zeroize::Zeroizing;
 
 /// No tool has a configuration that is longer.
@@ -19,6 +25,10 @@ const LARGEST: u64 = 1024 * 1024;
 
 /// What a file's name gets at its end where its content before is kept.
 const BACKUP: &str = ".stsd-backup";
+
+/// How often a lock is tried, and for how long: nobody holds it longer than a write takes.
+const TRY: Duration = Duration::from_millis(20);
+const TRIES: u32 = 500;
 
 /// A tool's file. What is in it may be secret, of others as well.
 pub(super) struct Place {
@@ -38,8 +48,35 @@ struct Before {
 pub(super) enum Written {
     Unchanged,
     New,
-    /// With where the content before is.
+    /// With where the content before the first change is.
     Changed(PathBuf),
+}
+
+/// Keeps other runs of this program from a file, by its directory, until it is dropped. A file
+/// system that locks no directories goes without.
+pub(super) fn lock(path: &Path) -> Result<File> {
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let directory = directory_of(&target)?;
+    let shown = directory.display();
+    let file = File::open(directory).with_context(|| format!("{shown}"))?;
+    for _ in 0..TRIES {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK | Errno::INTR) => thread::sleep(TRY),
+            _ => return Ok(file),
+        }
+    }
+    bail!("{shown} is locked by another program; try again")
+}
+
+/// Returns the directory of a file, which is made where there is none.
+fn directory_of(file: &Path) -> Result<&Path> {
+    let directory = file.parent().context("a file is in a directory")?;
+    let made = DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory);
+    made.with_context(|| format!("{} cannot be made", directory.display()))?;
+    Ok(directory)
 }
 
 impl Place {
@@ -90,10 +127,7 @@ impl Place {
         if self.before.as_ref().is_some_and(same) {
             return Ok(Written::Unchanged);
         }
-        let directory = self.target.parent().context("a file is in a directory")?;
-        let mut builder = DirBuilder::new();
-        let made = builder.recursive(true).mode(0o700).create(directory);
-        made.with_context(|| format!("{} cannot be made", directory.display()))?;
+        let directory = directory_of(&self.target)?;
         let backup = match &self.before {
             Some(before) => Some(self.keep(before)?),
             None => None,
@@ -124,7 +158,14 @@ impl Place {
             .open(&backup);
         let shown = backup.display();
         let mut file = match opened {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(backup),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let is_file = fs::symlink_metadata(&backup)?.is_file();
+                ensure!(
+                    is_file,
+                    "{shown} is no file; what there is would not be kept"
+                );
+                return Ok(backup);
+            }
             opened => opened.with_context(|| format!("{shown} cannot be written"))?,
         };
         let written = file.write_all(&before.bytes).and_then(|()| file.sync_all());

@@ -93,6 +93,10 @@ const BY_COMMAND: Needs = Needs {
     silent: false,
 };
 
+/// What OSS minds of an AWS SDK's `s3` block.
+const STYLE: &str = "addressing_style";
+const VIRTUAL: &str = "virtual";
+
 const KEYS: &[Shadow] = &[keys("AWS_ACCESS_KEY_ID"), keys("AWS_ACCESS_KEY")];
 
 const DUCKDB: &str = "CREATE SECRET (
@@ -177,22 +181,22 @@ fn section(name: &str, pairs: &[Pair]) -> Result<String> {
 }
 
 fn with_aws(text: Option<&str>, wanted: &Wanted) -> Result<String> {
-    const OTHERS: [&str; 6] = [
-        "aws_access_key_id",
-        "role_arn",
-        "sso_session",
-        "sso_start_url",
-        "web_identity_token_file",
-        "credential_source",
-    ];
     let text = text.unwrap_or_default();
     let header = header(&wanted.name);
     let ini = Ini::read(text)?;
-    for key in OTHERS {
-        is_free(ini.value(&header, key)?.is_none(), wanted)?;
-    }
+    is_free(!ini.has_key(&header, is_foreign_to_aws)?, wanted)?;
     let command = ini.value(&header, "credential_process")?;
     is_free(command.is_none_or(|it| it.contains("sts-shim")), wanted)?;
+    // Of another server it is somebody else's; with our command its owner chose that one.
+    let endpoint = ini.value(&header, "endpoint_url")?;
+    is_free(command.is_some() || endpoint.is_none_or(is_of_oss), wanted)?;
+    let block = ini.value(&header, "s3")?;
+    let style = ini.value_below(&header, "s3", STYLE)?;
+    ensure!(
+        block.is_none_or(str::is_empty) && style.is_none_or(|it| it == VIRTUAL),
+        "OSS refuses what [{header}] says of s3; it needs the line `    {STYLE} = {VIRTUAL}` below \
+         `s3 =`"
+    );
     with_section(text, &header, &pairs_aws(wanted)?)
 }
 
@@ -205,13 +209,57 @@ fn with_rclone(text: Option<&str>, wanted: &Wanted) -> Result<String> {
     );
     let ini = Ini::read(text)?;
     let name = &wanted.name;
-    let kind = ini.value(name, "type")?;
-    is_free(kind.is_none_or(|it| it == "s3"), wanted)?;
+    // A remote of another server would send it the session.
+    let is_ours = has_our_server(&ini, name)? && !ini.has_key(name, is_foreign_to_rclone)?;
+    let is = |key, expected: &str| {
+        Ok::<_, anyhow::Error>(ini.value(name, key)?.is_none_or(|it| it == expected))
+    };
+    is_free(is_ours && is("type", "s3")? && is("profile", name)?, wanted)?;
     is_free(
         ini.value(name, "access_key_id")?.is_none_or(str::is_empty),
         wanted,
     )?;
     with_section(text, name, &pairs_rclone(wanted)?)
+}
+
+/// Keys of a profile that say where credentials come from, or who is asked with them.
+fn is_foreign_to_aws(key: &str) -> bool {
+    const OTHERS: [&str; 9] = [
+        "aws_access_key_id",
+        "aws_secret_access_key",
+        "aws_session_token",
+        "role_arn",
+        "source_profile",
+        "credential_source",
+        "web_identity_token_file",
+        "login_session",
+        "services",
+    ];
+    key.starts_with("sso_") || OTHERS.contains(&key)
+}
+
+/// Keys of a remote that say where credentials come from, or who is asked for them.
+fn is_foreign_to_rclone(key: &str) -> bool {
+    ["shared_credentials_file", "role_arn", "sts_endpoint"].contains(&key)
+}
+
+/// Tells whether a remote speaks to OSS, as far as it says to whom.
+fn has_our_server(ini: &Ini, name: &str) -> Result<bool> {
+    let provider = ini.value(name, "provider")?.unwrap_or_default();
+    let endpoint = ini.value(name, "endpoint")?.unwrap_or_default();
+    Ok(["", "Alibaba"].contains(&provider) && (endpoint.is_empty() || is_of_oss(endpoint)))
+}
+
+/// Tells whether an endpoint is one of Alibaba Cloud's own.
+fn is_of_oss(endpoint: &str) -> bool {
+    let scheme = ["https://", "http://"]
+        .iter()
+        .find_map(|it| endpoint.strip_prefix(it));
+    let host = scheme.unwrap_or(endpoint);
+    let host = host.strip_suffix('/').unwrap_or(host);
+    // Nothing in it may make another part of it the host.
+    let plain = |it: u8| it.is_ascii_alphanumeric() || b".-".contains(&it);
+    host.bytes().all(plain) && host.ends_with(".aliyuncs.com")
 }
 
 /// What somebody else has made keeps its meaning.
@@ -235,6 +283,14 @@ fn names_aws(text: &str, wanted: &Wanted) -> Result<Named> {
     let command = command.with_context(|| {
         format!("it has no credential_process in [{header}]; `stsctl setup aws --write` adds it")
     })?;
+    ensure!(
+        ini.value_below(&header, "s3", STYLE)? == Some(VIRTUAL),
+        "OSS refuses it without the line `    {STYLE} = {VIRTUAL}` below `s3 =` in [{header}]"
+    );
+    ensure!(
+        !ini.has_key(&header, is_foreign_to_aws)?,
+        "its [{header}] takes credentials from elsewhere, too"
+    );
     // Keys in the other file of the same profile come first.
     let other = match variable("AWS_SHARED_CREDENTIALS_FILE") {
         Some(path) => path,
@@ -260,10 +316,43 @@ fn names_rclone(text: &str, wanted: &Wanted) -> Result<Named> {
         is("type", "s3")? && is("env_auth", "true")? && is("profile", name)?,
         "it has no remote {name} as this command writes it; --write adds it"
     );
+    ensure!(
+        is("provider", "Alibaba")? && has_our_server(&ini, name)?,
+        "its remote {name} is of another provider or endpoint than OSS"
+    );
+    ensure!(
+        !ini.has_key(name, is_foreign_to_rclone)?,
+        "its remote {name} takes its credentials from elsewhere"
+    );
     let path = config()?;
     let shown = path.display();
     let place = Place::look(&path)?;
     let text = place.text()?;
     let text = text.with_context(|| format!("{shown} is missing; `stsctl setup aws --write`"))?;
     names_aws(text, wanted).with_context(|| format!("{shown}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_of_oss;
+
+    #[test]
+    fn an_endpoint_of_oss_is_told_from_others() {
+        for endpoint in [
+            "oss-cn-hongkong.aliyuncs.com",
+            "https://s3.oss-cn-hongkong-internal.aliyuncs.com/",
+        ] {
+            assert!(is_of_oss(endpoint), "{endpoint}");
+        }
+        for endpoint in [
+            "http://minio.example:9000",
+            "oss.aliyuncs.com.example",
+            "https://oss.aliyuncs.com:80@minio.example",
+            "minio.example/.aliyuncs.com",
+            "minio.example#.aliyuncs.com",
+            "oss-aliyuncs.com",
+        ] {
+            assert!(!is_of_oss(endpoint), "{endpoint}");
+        }
+    }
 }
