@@ -196,7 +196,12 @@ fn warn_if_short(answer: &Answer) {
         return;
     }
     let ends = answer.credentials.expiration_unix_seconds;
-    let left = ends.saturating_sub(jiff::Timestamp::now().as_second());
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what is said to a human is by the clock on the wall"
+    )]
+    let now = jiff::Timestamp::now().as_second();
+    let left = ends.saturating_sub(now);
     let left = left.max(0);
     let _ = writeln!(
         io::stderr(),
