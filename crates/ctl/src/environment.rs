@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use rustix::time::{ClockId, clock_gettime};
 use stsd_client::{Answer, Client, Credentials, Url};
 
 use crate::{arguments::Given, token_file};
@@ -196,12 +197,7 @@ fn warn_if_short(answer: &Answer) {
         return;
     }
     let ends = answer.credentials.expiration_unix_seconds;
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "what is said to a human is by the clock on the wall"
-    )]
-    let now = jiff::Timestamp::now().as_second();
-    let left = ends.saturating_sub(now);
+    let left = ends.saturating_sub(clock_gettime(ClockId::Realtime).tv_sec);
     let left = left.max(0);
     let _ = writeln!(
         io::stderr(),
