@@ -279,3 +279,33 @@ fn a_dead_socket_in_its_place_is_replaced_and_a_live_one_is_not() {
         log.contains("another daemon has taken")
     });
 }
+
+#[test]
+fn sockets_that_are_lent_are_left_where_they_stand() {
+    let activate = "systemd-socket-activate";
+    if Command::new(activate).arg("--version").output().is_err() {
+        e2e::not_run("systemd-socket-activate does not start; it comes with systemd");
+        return;
+    }
+    let mut kit = Kit::without_daemon(&[]);
+    kit.write_config(e2e::UPLOAD);
+    let http = kit.path("run/http.sock");
+    let mut command = Command::new(activate);
+    command.args(["--fdname=stsd:stsd", "-l"]).arg(kit.socket());
+    command.arg("-l").arg(&http);
+    command.arg(format!(
+        "--setenv=STSD_CONFIG={}",
+        kit.path("config.toml").display()
+    ));
+    command.arg(e2e::program("stsd"));
+    // The first question starts it.
+    kit.start_unasked(command);
+    kit.wait_until("the socket", || kit.socket().exists() && http.exists());
+    for _ in 0..3 {
+        let _ = kit.document(&["--patience", "20s", "oss-upload"]);
+        assert!(kit.socket().exists() && http.exists());
+    }
+    kit.daemon().signal(Signal::SIGTERM);
+    assert_eq!(kit.daemon_ends(), Some(0));
+    assert!(kit.socket().exists() && http.exists());
+}
