@@ -1,0 +1,430 @@
+//! Decides which tables and which secrets the profiles of a file come to, together and
+//! beside what a configuration has already.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use stsd_client::SecretText;
+
+use super::{
+    Form, Keeping, chain,
+    foreign::{Foreign, Refusal},
+    mapping::{self, Identity, Mapped},
+    names::{self, Sources},
+    shown,
+    sts::Region,
+    table::{Entry, Table, Value, quoted},
+};
+
+/// What would come of a file.
+#[derive(Debug)]
+pub struct Plan {
+    /// Whose file it is.
+    pub form: Form,
+    /// What becomes of each profile, in their order.
+    pub outcomes: Vec<Outcome>,
+    /// What would be added to the configuration.
+    pub tables: Vec<Table>,
+    /// What would be put away for the tables.
+    pub kept: Vec<Kept>,
+    /// Which STS the profiles ask, if they name one.
+    pub region: Option<Region>,
+    /// The profiles whose long-lived secrets stay in the file that was read.
+    pub long_lived: Vec<String>,
+}
+
+/// What becomes of one profile. All texts may be printed.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The profile, by its name.
+    pub label: String,
+    /// Its mode.
+    pub mode: String,
+    /// What becomes of it.
+    pub verdict: Verdict,
+    /// What has to be said of it besides.
+    pub remarks: Vec<String>,
+    /// The tables without which it would not work.
+    needs: Vec<Table>,
+}
+
+/// Whether a profile is taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Something is added for it.
+    Taken,
+    /// All of it is there already.
+    There,
+    /// It is not taken, for this reason.
+    Refused(String),
+}
+
+/// A text that is put away under a source's name.
+#[derive(Debug)]
+pub struct Kept {
+    /// The source.
+    pub name: String,
+    /// What is put away.
+    pub text: SecretText,
+    /// The same with `…` for what is secret.
+    pub shown: String,
+    /// It is a URI, which a file alone can keep, and not an AccessKey.
+    pub is_uri: bool,
+}
+
+/// A source that profiles share.
+struct Source {
+    name: String,
+    table: Table,
+    kept: Option<Kept>,
+}
+
+impl Plan {
+    pub(super) fn of(form: Form, profiles: &[Foreign], keeping: Keeping) -> Self {
+        let labels: Vec<_> = profiles.iter().map(Foreign::label).collect();
+        let names = names::of(profiles);
+        let mut decided: chain::Decided = names
+            .iter()
+            .zip(profiles)
+            .map(|(name, foreign)| name.clone().and_then(|_| mapping::map(foreign)))
+            .collect();
+        let mut places = BTreeMap::new();
+        for (at, foreign) in profiles.iter().enumerate() {
+            if let Ok(name) = foreign.name() {
+                places.insert(name, at);
+            }
+        }
+        chain::settle(&places, &labels, &mut decided);
+        let regions = regions(profiles, &mut decided);
+        let region = regions.iter().flatten().next().cloned();
+
+        let sources = sources(&names, &decided, keeping);
+        let mut outcomes = Vec::new();
+        for (at, foreign) in profiles.iter().enumerate() {
+            let mut remarks = leftovers(foreign);
+            let (verdict, needs) = match (&decided[at], &names[at]) {
+                (Ok(mapped), Ok(name)) => {
+                    remarks.extend(mapped.remarks.iter().cloned());
+                    if names[at].as_ref().ok() != foreign.name().ok().as_ref() {
+                        remarks.push(format!("its name is {name} with us"));
+                    }
+                    if mapped.role.is_none() {
+                        remarks.push(never_handed_out(&sources, at));
+                    }
+                    if let (Some(ours), Some(theirs)) = (&region, &regions[at])
+                        && ours != theirs
+                    {
+                        remarks.push(format!(
+                            "it asks STS in {}, and would be asking it in {} like the others",
+                            described(theirs),
+                            described(ours)
+                        ));
+                    }
+                    let needs = needs(at, &places, &names, &decided, &sources);
+                    (Verdict::Taken, needs)
+                }
+                (Err(refusal), _) | (_, Err(refusal)) => {
+                    (Verdict::Refused(refusal.clone()), Vec::new())
+                }
+            };
+            outcomes.push(Outcome {
+                label: labels[at].clone(),
+                mode: foreign.mode(),
+                verdict,
+                remarks,
+                needs,
+            });
+        }
+        let mut plan = Self {
+            form,
+            tables: Vec::new(),
+            kept: sources.list.into_iter().filter_map(|it| it.kept).collect(),
+            region,
+            long_lived: long_lived(profiles),
+            outcomes,
+        };
+        plan.beside(&toml::Table::new());
+        plan
+    }
+
+    /// Looks what a configuration has already. What it has stays; who would need it to be
+    /// otherwise is not taken.
+    pub fn beside(&mut self, config: &toml::Table) {
+        let mut tables: Vec<Table> = Vec::new();
+        for outcome in &mut self.outcomes {
+            if outcome.verdict != Verdict::Taken {
+                continue;
+            }
+            let there: Vec<_> = outcome.needs.iter().map(|it| it.is_in(config)).collect();
+            let other = there.iter().position(|it| *it == Some(false));
+            if let Some(other) = other {
+                outcome.verdict = Verdict::Refused(format!(
+                    "{} is there already and says something else; it stays as it is",
+                    outcome.needs[other].header()
+                ));
+            } else if there.iter().all(|it| *it == Some(true)) {
+                outcome.verdict = Verdict::There;
+            } else {
+                let new = outcome.needs.iter().zip(there);
+                let new = new.filter(|it| it.1.is_none()).map(|it| it.0);
+                for table in new {
+                    if !tables.contains(table) {
+                        tables.push(table.clone());
+                    }
+                }
+            }
+        }
+        self.tables = tables;
+        let tables = &self.tables;
+        self.kept.retain(|kept| {
+            let is_it = |it: &Table| it.kind == "source" && it.name == kept.name;
+            tables.iter().any(is_it)
+        });
+    }
+
+    /// Returns what would be added to a configuration. With `whole` as it is written, else
+    /// as it is shown.
+    #[must_use]
+    pub fn addition(&self, whole: bool) -> String {
+        let each = self.tables.iter();
+        let each = each.map(|it| if whole { it.text() } else { it.shown() });
+        each.collect::<Vec<_>>().join("\n")
+    }
+
+    /// Tells whether a profile is among what would be added.
+    #[must_use]
+    pub fn has_profile(&self) -> bool {
+        self.tables.iter().any(|it| it.kind == "profile")
+    }
+
+    /// Returns what becomes of each profile, in lines.
+    #[must_use]
+    pub fn report(&self) -> String {
+        let mut text = String::new();
+        for outcome in &self.outcomes {
+            let Outcome { label, mode, .. } = outcome;
+            let verdict = match &outcome.verdict {
+                Verdict::Taken => {
+                    let tables: Vec<_> = outcome.needs.iter().map(Table::header).collect();
+                    format!("taken: {}", tables.join(" "))
+                }
+                Verdict::There => "there already".to_owned(),
+                Verdict::Refused(reason) => format!("not taken: {reason}"),
+            };
+            let _ = writeln!(text, "{label} ({mode}): {verdict}");
+            for remark in &outcome.remarks {
+                let _ = writeln!(text, "    {remark}");
+            }
+        }
+        text
+    }
+}
+
+/// The sources of all profiles, and whose each is.
+struct All {
+    list: Vec<Source>,
+    of: Vec<Option<usize>>,
+}
+
+fn sources(names: &[Result<String, Refusal>], decided: &chain::Decided, keeping: Keeping) -> All {
+    let mut fresh = Sources::beside(names.iter().flatten());
+    let mut all = All {
+        list: Vec::new(),
+        of: vec![None; decided.len()],
+    };
+    // Keys that are profiles of their own give their names to those who share them.
+    for own in [true, false] {
+        for (at, mapped) in decided.iter().enumerate() {
+            let (Ok(mapped), Ok(name)) = (mapped, &names[at]) else {
+                continue;
+            };
+            let chained = matches!(mapped.identity, Identity::Chain(_));
+            if mapped.role.is_none() != own || chained {
+                continue;
+            }
+            let before = decided.iter().enumerate().find(|(other, it)| {
+                let same = |it: &Mapped| it.identity == mapped.identity;
+                all.of[*other].is_some() && it.as_ref().is_ok_and(same)
+            });
+            let shared = before.and_then(|it| all.of[it.0]);
+            all.of[at] = shared.or_else(|| {
+                let name = if own {
+                    name.clone()
+                } else {
+                    fresh.name(name, mapped.identity.word())
+                };
+                all.list.push(source(name, &mapped.identity, keeping));
+                Some(all.list.len() - 1)
+            });
+        }
+    }
+    all
+}
+
+fn source(name: String, identity: &Identity, keeping: Keeping) -> Source {
+    let mut kept = None;
+    let (kind, mut entries) = match identity {
+        Identity::Key { id, secret } => {
+            let lines = |secret: &str| {
+                format!(
+                    "access_key_id = {}\naccess_key_secret = {secret}\n",
+                    quoted(id)
+                )
+            };
+            kept = Some(Kept {
+                name: name.clone(),
+                text: lines(&quoted(secret.expose())).into(),
+                shown: lines("\"…\""),
+                is_uri: false,
+            });
+            let (key, value) = keeping(&name);
+            ("access-key", vec![Entry::new(key, value)])
+        }
+        Identity::Instance { role_name } => {
+            let role = role_name.iter().map(|it| Entry::new("role_name", it));
+            ("ecs-role", role.collect())
+        }
+        Identity::Process(words) => {
+            let value = Value::Command(words.clone());
+            (
+                "process",
+                vec![Entry {
+                    key: "command",
+                    value,
+                }],
+            )
+        }
+        Identity::Uri(uri) => {
+            kept = Some(Kept {
+                name: name.clone(),
+                text: format!("{}\n", uri.expose()).into(),
+                shown: "…\n".to_owned(),
+                is_uri: true,
+            });
+            ("uri", vec![Entry::new("uri_file", format!("{name}.uri"))])
+        }
+        Identity::Oidc(entries) => ("oidc", entries.clone()),
+        Identity::Chain(_) => ("", Vec::new()),
+    };
+    entries.insert(0, Entry::new("type", kind));
+    let table = Table {
+        kind: "source",
+        name: name.clone(),
+        entries,
+    };
+    Source { name, table, kept }
+}
+
+/// Returns the tables that a profile needs, its own last.
+fn needs(
+    at: usize,
+    places: &BTreeMap<String, usize>,
+    names: &[Result<String, Refusal>],
+    decided: &chain::Decided,
+    sources: &All,
+) -> Vec<Table> {
+    let mut tables = Vec::new();
+    let mut place = Some(at);
+    // From the profile down to the one whose source is its own; no circles are left.
+    while let Some(at) = place.take() {
+        let (Ok(mapped), Ok(name)) = (&decided[at], &names[at]) else {
+            break;
+        };
+        let below = match &mapped.identity {
+            Identity::Chain(other) => places.get(other).copied(),
+            _ => None,
+        };
+        let own = |at: usize| sources.of[at].map(|it| &sources.list[it]);
+        // Who passes on what comes, or is a key, is no role to chain on: its source is.
+        let passes = |at: usize| match &decided[at] {
+            Ok(mapped) => mapped.role.as_ref().is_none_or(|it| it.0.is_empty()),
+            Err(_) => false,
+        };
+        let source = match below {
+            Some(below) if passes(below) => own(below),
+            Some(_) => None,
+            None => own(at),
+        };
+        let from = match (source, below.map(|it| &names[it])) {
+            (Some(source), _) => source.name.clone(),
+            (None, Some(Ok(name))) => name.clone(),
+            _ => break,
+        };
+        if let Some(role) = &mapped.role {
+            let mut entries = vec![Entry::new("source", from)];
+            entries.extend(role.0.iter().cloned());
+            tables.push(Table {
+                kind: "profile",
+                name: name.clone(),
+                entries,
+            });
+        }
+        match source {
+            Some(source) => tables.push(source.table.clone()),
+            None => place = below,
+        }
+    }
+    tables.reverse();
+    tables
+}
+
+fn never_handed_out(sources: &All, at: usize) -> String {
+    let Some(source) = sources.of[at].map(|it| &sources.list[it]) else {
+        return String::new();
+    };
+    format!(
+        "a key itself is never handed out, but credentials of a role for which it stands: a \
+         [profile.NAME] with source = {} and a role_arn",
+        quoted(&source.name)
+    )
+}
+
+/// Returns which STS each profile asks that asks any. One that cannot be said is refused.
+fn regions(profiles: &[Foreign], decided: &mut chain::Decided) -> Vec<Option<Region>> {
+    let each = profiles.iter().zip(decided).map(|(foreign, decided)| {
+        let asks = |it: &Mapped| it.role.as_ref().is_some_and(|it| !it.0.is_empty());
+        if !decided.as_ref().is_ok_and(asks) {
+            return None;
+        }
+        Region::of(foreign).unwrap_or_else(|problem| {
+            if let Ok(mapped) = decided {
+                mapped.remarks.push(problem);
+            }
+            None
+        })
+    });
+    each.collect()
+}
+
+fn described(region: &Region) -> String {
+    let way = if region.vpc { " by way of the VPC" } else { "" };
+    format!("{}{way}", region.name)
+}
+
+/// Points out a session that SDKs have written into a profile which has other ways to one:
+/// they do so after each run of an External command, and after each exchange of some others.
+fn leftovers(foreign: &Foreign) -> Vec<String> {
+    let mode = foreign.mode().to_ascii_lowercase();
+    let key = foreign.has("access_key_secret") && mode == "external";
+    if mode == "ststoken" || !(foreign.has("sts_token") || key) {
+        return Vec::new();
+    }
+    let id = foreign.text("access_key_id").ok().flatten();
+    let id = id.filter(|it| it.starts_with("STS.") && it.len() <= 128);
+    let id = id.map_or_else(String::new, |it| format!(" of {}", shown(&it)));
+    vec![format!(
+        "a session's secrets{id} stand in it in clear text (access_key_secret, sts_token): an SDK \
+         or aliyun-cli has written them back; they end by themselves, and the next run writes \
+         others, until programs ask stsd instead"
+    )]
+}
+
+/// Returns the profiles with secrets that do not end.
+fn long_lived(profiles: &[Foreign]) -> Vec<String> {
+    let has = |foreign: &&Foreign| {
+        let mode = foreign.mode().to_ascii_lowercase();
+        let key = foreign.has("access_key_secret") && !foreign.has("sts_token");
+        let others = ["private_key", "bearer_token", "oauth_refresh_token"];
+        (key && mode != "external") || others.iter().any(|it| foreign.has(it))
+    };
+    profiles.iter().filter(has).map(Foreign::label).collect()
+}
