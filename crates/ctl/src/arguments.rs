@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
 
-use crate::setup;
+use crate::{keeper::Keeper, setup};
 
 /// Look after stsd, the local daemon for Alibaba Cloud credentials.
 #[derive(Parser)]
@@ -81,6 +81,9 @@ pub(crate) enum Command {
         #[arg(long, value_enum, default_value_t = Shell::Sh)]
         shell: Shell,
     },
+    /// Show what the profiles of aliyun-cli and the SDKs come to here, and with --write take
+    /// them over: keys to a keeper, the rest to the configuration. Their file stays as it is
+    Import(Import),
     /// Print what a tool has to be told of a profile; without a tool, list the tools
     Setup(Setup),
     /// Open a second socket that answers one profile, narrowed by a policy, for as long as
@@ -148,6 +151,20 @@ pub(crate) struct Setup {
     /// Look whether the tool would have the credentials now; exit code 1 if not
     #[arg(long, requires = "tool")]
     pub check: bool,
+}
+
+/// Which profiles are taken over.
+#[derive(Args)]
+pub(crate) struct Import {
+    /// The file, as aliyun-cli (JSON) or the SDKs (INI) have it [default: ~/.aliyun/config.json,
+    /// else ~/.alibabacloud/credentials]
+    pub file: Option<PathBuf>,
+    /// Who keeps the keys
+    #[arg(long, value_enum, default_value_t = Keeper::File)]
+    pub keeper: Keeper,
+    /// Write it; without this it is only shown
+    #[arg(long)]
+    pub write: bool,
 }
 
 /// Who reads an environment.

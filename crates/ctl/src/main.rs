@@ -2,12 +2,17 @@
 //! printed in one place, with their hint on a line of its own.
 
 mod arguments;
+mod configuration;
 mod demo;
 mod doctor;
 mod environment;
 mod exec;
+mod import;
+mod keeper;
 mod lease;
 mod metrics;
+mod place;
+mod program;
 mod setup;
 mod shell;
 mod status;
@@ -82,6 +87,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             let changes = environment::changes(&client, socket.as_deref(), &given)?;
             shell::print(&changes, shell)
         }
+        Command::Import(typed) => return import::run(&typed),
         Command::Setup(typed) => return setup::run(&client, socket.as_deref(), &typed),
         Command::Lease {
             profile,

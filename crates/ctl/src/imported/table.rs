@@ -46,7 +46,7 @@ impl Table {
     /// Returns its text as it is written.
     #[must_use]
     pub fn text(&self) -> String {
-        self.with(|text| quoted(text))
+        self.with(quoted)
     }
 
     /// Returns its text as it is shown: `"…"` for what may be secret.
