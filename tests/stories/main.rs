@@ -13,6 +13,7 @@ mod faults;
 mod hand_out;
 mod hostile;
 mod http;
+mod import;
 mod impostor;
 mod lease;
 mod memory;
