@@ -369,9 +369,10 @@ fn what_stsd_would_refuse_is_not_written_and_nothing_of_it_is_left() {
         "RamRoleArn",
         &[key("LTAIPROD"), role()]
     )]));
-    // Good by itself; but the key would stand where the audit goes.
-    let mine = "[audit]\nfile = \"prod-user.key\"\n[source.a]\ntype = \"access-key\"\n\
-        access_key_file = \"a.key\"\n[profile.a]\nsource = \"a\"\nrole_arn = \"acs:ram::1:role/r\"\n";
+    // Good by itself; but the key would stand where a profile's credentials go.
+    let mine = "[source.a]\ntype = \"access-key\"\naccess_key_file = \"a.key\"\n\
+        [profile.a]\nsource = \"a\"\nrole_arn = \"acs:ram::1:role/r\"\n\
+        file = { path = \"prod-user.key\", format = \"env\" }\n";
     home.put(OURS, mine, 0o600);
     home.put(
         ".config/stsd/a.key",
@@ -421,8 +422,9 @@ fn where_nothing_can_be_written_nothing_is() {
     )]));
     home.put(".config", "a file where a directory should be", 0o600);
     let before = home.all();
-    home.import(&["--write"]).failed("cannot be made");
-    home.import(&[]).failed("config.toml");
+    home.import(&["--write"])
+        .failed("config.toml: Not a directory");
+    home.import(&[]).failed("config.toml: Not a directory");
     let mut command = home.command(&["--write"]);
     command.env("STSD_CONFIG", "/proc/stsd/config.toml");
     home.run(command).failed("/proc/stsd cannot be made");
