@@ -15,6 +15,7 @@ mod hostile;
 mod http;
 mod import;
 mod impostor;
+mod keyring;
 mod lease;
 mod memory;
 mod network;
