@@ -9,7 +9,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use e2e::{KEY_SECRET, Kit, MARKERS, program};
+use e2e::{KEY_SECRET, Keyring, Kit, MARKERS, program};
 use nix::{sys::stat::Mode, unistd::mkfifo};
 use serde_json::{Value, json};
 
@@ -591,4 +591,52 @@ fn a_systemd_that_encrypts_nothing_leaves_nothing() {
     home.run(command).failed("systemd");
     assert_eq!(home.all(), before);
     assert!(!Path::new(&home.file(OURS)).exists());
+}
+
+#[test]
+fn a_key_goes_to_the_keyring_and_replaces_nobodys() {
+    let Some(keyring) = Keyring::start() else {
+        return;
+    };
+    let home = Home::with(&json!([profile(
+        "a",
+        "RamRoleArn",
+        &[key("LTAIA"), role()]
+    )]));
+    let run = || {
+        let mut command = home.command(&["--keeper", "keyring", "--write"]);
+        command.env("DBUS_SESSION_BUS_ADDRESS", keyring.address());
+        home.run(command)
+    };
+    let theirs = home.all();
+    keyring.store("a-user", "another's");
+    run().failed("the keyring has something else under the key a-user of stsd already");
+    assert_eq!(keyring.text("a-user").as_deref(), Some("another's"));
+    assert_eq!(home.all(), theirs);
+
+    // An import that was ended in the middle had got so far.
+    let ours = "access_key_id = \"LTAIA\"\naccess_key_secret = \"ExampleSecretOfLTAIA\"\n";
+    keyring.store("a-user", ours);
+    run().worked();
+    fs::remove_file(home.file(OURS)).unwrap();
+    run().worked();
+    assert_eq!(keyring.text("a-user").as_deref(), Some(ours));
+    assert!(
+        home.text(OURS)
+            .contains("access_key_keyring = \"a-user\"\n")
+    );
+    home.is_tidy();
+}
+
+#[test]
+fn a_keyring_that_is_not_there_is_said_and_nothing_is_written() {
+    let home = Home::with(&json!([profile(
+        "a",
+        "RamRoleArn",
+        &[key("LTAIA"), role()]
+    )]));
+    let before = home.all();
+    home.import(&["--keeper", "keyring", "--write"])
+        .failed("the keyring has not taken the key a-user (run it in a user's session");
+    assert_eq!(home.all(), before);
 }

@@ -1,24 +1,30 @@
 //! Decides where an AccessKey is put away, and that nobody else's is lost for it.
 
 use std::{
+    env,
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Write as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use clap::ValueEnum;
 use rustix::{fs::OFlags, process::geteuid};
 use stsctl::imported::{Keeping, shown};
 use stsd_client::SecretText;
+use stsd_keyring::{BusAddress, KeyringError};
 use zeroize::Zeroizing;
 
 use crate::program;
 
 /// From this version of systemd on, a user may encrypt for services of their own.
 const USERS_CREDENTIALS: u32 = 256;
+
+/// How long the keyring is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Who keeps an AccessKey.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -84,8 +90,7 @@ impl Keeper {
             }
             Self::Keyring => {
                 let label = format!("AccessKey of stsd's source {name}");
-                put_into_keyring(name, &label, text)?;
-                Ok(Put::Elsewhere("the keyring"))
+                put_into_keyring(name, &label, text)
             }
         }
     }
@@ -214,7 +219,35 @@ fn encrypt(name: &str, text: &SecretText) -> Result<Zeroizing<Vec<u8>>> {
     Ok(said.stdout)
 }
 
-/// Puts a text into the desktop's keyring, with attributes by which the daemon finds it.
-fn put_into_keyring(_key: &str, _label: &str, _text: &SecretText) -> Result<()> {
-    bail!("this stsctl reaches no keyring; choose another --keeper")
+/// Puts a text into the desktop's keyring, where the daemon looks for it under this key. What
+/// is there for the key already stays, so that it has to be this very text.
+fn put_into_keyring(key: &str, label: &str, text: &SecretText) -> Result<Put> {
+    const PLACE: &str = "the keyring";
+    let (address, runtime) = (
+        env::var_os("DBUS_SESSION_BUS_ADDRESS"),
+        env::var_os("XDG_RUNTIME_DIR"),
+    );
+    let worked = |error: KeyringError| {
+        let hint = error.hint();
+        anyhow!(error).context(format!("the keyring has not taken the key {key} ({hint})"))
+    };
+    let bus = BusAddress::of_session(address.as_deref(), runtime.as_deref()).map_err(worked)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        match stsd_keyring::lookup(&bus, key, PATIENCE).await {
+            Ok(there) if there == *text => return Ok(Put::Elsewhere(PLACE)),
+            Ok(_) => bail!(
+                "the keyring has something else under the key {key} of stsd already; it stays \
+                 as it is: delete it there first"
+            ),
+            Err(KeyringError::NoItem(_)) => {}
+            Err(error) => return Err(worked(error)),
+        }
+        stsd_keyring::store(&bus, key, label, text, PATIENCE)
+            .await
+            .map_err(worked)?;
+        Ok(Put::Elsewhere(PLACE))
+    })
 }
