@@ -61,7 +61,7 @@ pub(crate) fn run(typed: &Import) -> Result<ExitCode> {
         None
     };
     plan.beside(&configuration.table()?);
-    let import = Importing {
+    let mut import = Importing {
         path: &path,
         plan,
         configuration,
@@ -71,12 +71,11 @@ pub(crate) fn run(typed: &Import) -> Result<ExitCode> {
     if import.plan.tables.is_empty() {
         return import.nothing();
     }
-    let text = import.text()?;
     if typed.write {
-        import.write(&text)?;
-    } else {
-        import.show()?;
+        return import.write();
     }
+    import.text()?;
+    import.show()?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -212,21 +211,32 @@ impl Importing<'_> {
         say("Nothing has been written: --write does it")
     }
 
-    fn write(&self, text: &str) -> Result<()> {
-        let mut put = Vec::new();
-        let done = self.put_away(&mut put).and_then(|()| {
-            let judgement = self.judge(text)?;
-            if let Judgement::Refused(reason) = judgement {
-                bail!("stsd would refuse the configuration, so nothing is changed:\n{reason}");
-            }
-            self.configuration.put(text)?;
-            Ok(judgement)
-        });
-        let judgement = match done {
-            Ok(judgement) => judgement,
-            Err(error) => {
-                put.iter().for_each(Put::undo);
-                return Err(error);
+    /// Puts the keys away and asks the daemon's program, until what is left of the plan is
+    /// good; then the configuration stands in its place.
+    fn write(&mut self) -> Result<ExitCode> {
+        let (put, judgement) = loop {
+            let text = self.text()?;
+            let mut put = Vec::new();
+            let done = self.put_away(&mut put).and_then(|()| {
+                let judgement = self.judge(&text)?;
+                if !matches!(judgement, Judgement::Refused(_)) {
+                    self.configuration.put(&text)?;
+                }
+                Ok(judgement)
+            });
+            match done {
+                Ok(Judgement::Refused(reason)) => {
+                    put.iter().for_each(Put::undo);
+                    self.leave(&reason)?;
+                    if self.plan.tables.is_empty() {
+                        return self.nothing();
+                    }
+                }
+                Ok(judgement) => break (put, judgement),
+                Err(error) => {
+                    put.iter().for_each(Put::undo);
+                    return Err(error);
+                }
             }
         };
         for put in &put {
@@ -249,7 +259,25 @@ impl Importing<'_> {
         if let Some(rest) = self.keeper.rest(&keys, self.configuration.directory()) {
             say(&format!("\n{rest}"))?;
         }
-        say("a daemon that runs already takes it up with `stsctl reload`")
+        say("a daemon that runs already takes it up with `stsctl reload`")?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Leaves out the profiles in whose tables the daemon's program finds mistakes: a file
+    /// that is not there need not keep the others from being taken.
+    fn leave(&mut self, reason: &str) -> Result<()> {
+        let mistakes: Vec<_> = reason.lines().filter_map(mistake).collect();
+        let count = self.plan.outcomes.iter().filter(is_taken).count();
+        for (key, problem) in mistakes {
+            self.plan.refuse(key, problem);
+        }
+        if self.plan.outcomes.iter().filter(is_taken).count() == count {
+            bail!("stsd would refuse the configuration, so nothing is changed:\n{reason}");
+        }
+        self.plan.beside(&self.configuration.table()?);
+        say(&format!(
+            "stsd --check refuses some of it, which is left:\n{reason}\n"
+        ))
     }
 
     fn put_away(&self, put: &mut Vec<Put>) -> Result<()> {
@@ -303,6 +331,16 @@ impl Importing<'_> {
             region.lines()
         ))
     }
+}
+
+fn is_taken(outcome: &&imported::Outcome) -> bool {
+    outcome.verdict == Verdict::Taken
+}
+
+/// Returns the key and the problem of a mistake: `FILE:LINE: KEY: PROBLEM (hint: …)`.
+fn mistake(line: &str) -> Option<(&str, &str)> {
+    let at = line.find(": source.").or_else(|| line.find(": profile."))?;
+    line[at + 2..].split_once(": ")
 }
 
 /// Returns the file that aliyun-cli or the SDKs would read, and the second of them.

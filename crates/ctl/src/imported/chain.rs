@@ -8,6 +8,9 @@ use super::{
     shown,
 };
 
+/// How many profiles of ours may build on each other.
+const LONGEST: usize = 8;
+
 /// What each profile is, by its place, as far as it has been decided.
 pub(super) type Decided = Vec<Result<Mapped, Refusal>>;
 
@@ -56,6 +59,10 @@ fn refusal(
         Err(_) if at != start => Some(format!(
             "it needs {}, which cannot be taken",
             labels[at].as_str()
+        )),
+        // At the end of a chain there is a role, or what gives the first one.
+        Ok(last) if way.len() - usize::from(last.is_no_role()) > LONGEST => Some(format!(
+            "it is the end of a chain of more than {LONGEST} roles, which stsd does not follow"
         )),
         _ => None,
     }

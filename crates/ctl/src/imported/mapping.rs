@@ -42,6 +42,14 @@ pub(super) enum Identity {
 /// The role that it becomes; without entries, credentials are passed on as they come.
 pub(super) struct Role(pub(super) Vec<Entry>);
 
+impl Mapped {
+    /// Tells whether nobody becomes a role by it: it is a key, or passes on what comes.
+    pub(super) fn is_no_role(&self) -> bool {
+        let oidc = matches!(self.identity, Identity::Oidc(_));
+        !oidc && self.role.as_ref().is_none_or(|it| it.0.is_empty())
+    }
+}
+
 impl Identity {
     /// Returns the word by which its source is named.
     pub(super) fn word(&self) -> &'static str {
@@ -213,7 +221,10 @@ fn oidc(foreign: &Foreign) -> Result<Mapped, Refusal> {
     if foreign.text("ram_role_arn")?.is_none() {
         missing.push("ALIBABA_CLOUD_ROLE_ARN");
     }
-    let mut mapped = with_role(Identity::Oidc(entries), role_entries(foreign)?);
+    let mut role = role_entries(foreign)?;
+    // STS takes none with a token, and no tool sends one.
+    role.0.retain(|it| it.key != "external_id");
+    let mut mapped = with_role(Identity::Oidc(entries), role);
     if !missing.is_empty() {
         let missing = missing.join(", ");
         mapped.remarks.push(format!(

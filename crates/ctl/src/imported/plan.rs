@@ -155,8 +155,7 @@ impl Plan {
                 continue;
             }
             let there: Vec<_> = outcome.needs.iter().map(|it| it.is_in(config)).collect();
-            let other = there.iter().position(|it| *it == Some(false));
-            if let Some(other) = other {
+            if let Some(other) = there.iter().position(|it| *it == Some(false)) {
                 outcome.verdict = Verdict::Refused(format!(
                     "{} is there already and says something else; it stays as it is",
                     outcome.needs[other].header()
@@ -179,6 +178,27 @@ impl Plan {
             let is_it = |it: &Table| it.kind == "source" && it.name == kept.name;
             tables.iter().any(is_it)
         });
+    }
+
+    /// Leaves those out who need a table that the daemon has refused by a mistake in one of
+    /// its keys (`profile.NAME.KEY`), with what it said. Tells whether there is such a table.
+    pub fn refuse(&mut self, key: &str, problem: &str) -> bool {
+        let is_in = |it: &&Table| {
+            let rest = key.strip_prefix(it.kind)?.strip_prefix('.')?;
+            let rest = rest.strip_prefix(it.name.as_str())?;
+            (rest.is_empty() || rest.starts_with('.')).then_some(())
+        };
+        let matching = self.tables.iter().filter(|it| is_in(it).is_some());
+        // A name may have a dot in it.
+        let Some(table) = matching.max_by_key(|it| it.name.len()).cloned() else {
+            return false;
+        };
+        for outcome in &mut self.outcomes {
+            if outcome.verdict == Verdict::Taken && outcome.needs.contains(&table) {
+                outcome.verdict = Verdict::Refused(problem.to_owned());
+            }
+        }
+        true
     }
 
     /// Returns what would be added to a configuration. With `whole` as it is written, else
@@ -334,13 +354,10 @@ fn needs(
             _ => None,
         };
         let own = |at: usize| sources.of[at].map(|it| &sources.list[it]);
-        // Who passes on what comes, or is a key, is no role to chain on: its source is.
-        let passes = |at: usize| match &decided[at] {
-            Ok(mapped) => mapped.role.as_ref().is_none_or(|it| it.0.is_empty()),
-            Err(_) => false,
-        };
+        // Who is no role is none to chain on: its source is.
+        let is_none = |at: usize| decided[at].as_ref().is_ok_and(Mapped::is_no_role);
         let source = match below {
-            Some(below) if passes(below) => own(below),
+            Some(below) if is_none(below) => own(below),
             Some(_) => None,
             None => own(at),
         };
@@ -381,8 +398,7 @@ fn never_handed_out(sources: &All, at: usize) -> String {
 /// Returns which STS each profile asks that asks any. One that cannot be said is refused.
 fn regions(profiles: &[Foreign], decided: &mut chain::Decided) -> Vec<Option<Region>> {
     let each = profiles.iter().zip(decided).map(|(foreign, decided)| {
-        let asks = |it: &Mapped| it.role.as_ref().is_some_and(|it| !it.0.is_empty());
-        if !decided.as_ref().is_ok_and(asks) {
+        if !decided.as_ref().is_ok_and(|it| !it.is_no_role()) {
             return None;
         }
         Region::of(foreign).unwrap_or_else(|problem| {

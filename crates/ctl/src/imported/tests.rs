@@ -237,6 +237,11 @@ fn chains_end_at_somebody_who_is_there() {
     let plan = list(&[chain("c", "i"), instance]);
     assert_eq!(of(&plan, "c").as_str(), Some("i-instance"));
 
+    // An OIDC token is none to chain on, though its role is in the environment.
+    let oidc = r#"{"name":"o","mode":"OIDC"}"#.to_owned();
+    let plan = list(&[chain("c", "o"), oidc]);
+    assert_eq!(of(&plan, "c").as_str(), Some("o"));
+
     let reasons = |plan: &Plan| -> Vec<String> {
         let each = plan.outcomes.iter().map(|it| match &it.verdict {
             Verdict::Refused(reason) => reason.clone(),
@@ -262,6 +267,16 @@ fn chains_end_at_somebody_who_is_there() {
             "its source_profile leads to x, which is not in this file"
         ]
     );
+    let long = (1..9).map(|it| chain(&format!("c{it}"), &format!("c{}", it - 1)));
+    let chained = |first: String| {
+        let all: Vec<_> = [first].into_iter().chain(long.clone()).collect();
+        reasons(&list(&all))
+            .iter()
+            .filter(|it| !it.is_empty())
+            .count()
+    };
+    assert_eq!(chained(key.replace("\"k\"", "\"c0\"")), 0);
+    assert_eq!(chained(role.replace("\"r\"", "\"c0\"")), 1);
     let token = r#"{"name":"t","mode":"StsToken"}"#.to_owned();
     let plan = list(&[token, chain("c", "t")]);
     assert_eq!(reasons(&plan)[1], "it needs t, which cannot be taken");
@@ -471,4 +486,30 @@ fn what_is_no_such_file_is_named_without_a_word_of_it() {
     check(b"# nothing\n", "no profile");
     let many = format!("{{\"profiles\":[{}{{}}]}}", "{},".repeat(1000));
     check(many.as_bytes(), "more than 1000");
+}
+
+#[test]
+fn what_the_daemon_refuses_takes_those_who_need_it_along_and_nobody_else() {
+    let plan = || {
+        read(&format!(
+            r#"{{"profiles":[{{"name":"a","mode":"RamRoleArn",{KEY},{ROLE}}},
+            {{"name":"a.b","mode":"EcsRamRole"}},
+            {{"name":"c","mode":"ChainableRamRoleArn","source_profile":"a",{ROLE}}}]}}"#
+        ))
+    };
+    let check = |key: &str, left: &[bool]| {
+        let mut plan = plan();
+        assert_eq!(plan.refuse(key, "it is so"), left.contains(&false), "{key}");
+        plan.beside(&toml::Table::new());
+        let taken = plan.outcomes.iter().map(|it| it.verdict == Verdict::Taken);
+        assert_eq!(taken.collect::<Vec<_>>(), left, "{key}");
+        assert_eq!(plan.kept.len(), usize::from(left[0]));
+    };
+    check("source.a-user.access_key_file", &[false, true, false]);
+    check("profile.a.duration", &[false, true, false]);
+    check("profile.a", &[false, true, false]);
+    check("profile.a.b.source", &[true, false, true]);
+    check("profile.c.policy", &[true, true, false]);
+    check("profile.x", &[true, true, true]);
+    check("region", &[true, true, true]);
 }
