@@ -68,6 +68,7 @@ pub mod request;
 pub mod policy;
 pub mod world;
 mod world_file;
+mod world_tables;
 
 pub mod acs3;
 pub mod rpc;
@@ -77,9 +78,18 @@ pub mod sts_error;
 mod nonces;
 mod sessions;
 
+mod arn;
+mod issue;
+mod wish;
+
 mod assume_role;
+mod jwt;
+mod oidc;
+mod saml;
 pub mod sts;
 mod sts_answer;
+
+mod metadata;
 
 mod oss_v1;
 mod oss_v4;
@@ -111,4 +121,6 @@ pub mod client;
 
 pub use clock::Clock;
 pub use emulator::{Emulator, Options, StartError};
+pub use jwt::MARKER as OIDC_TOKEN_MARKER;
+pub use saml::MARKER as SAML_ASSERTION_MARKER;
 pub use world::World;
