@@ -11,6 +11,7 @@ use std::{
 
 use e2e::{Found, KEY_SECRET, Kit, MARKERS, Process, UPLOAD, program};
 use nix::{sys::signal::Signal, unistd::geteuid};
+use stsd_emulator::{OIDC_TOKEN_MARKER, SAML_ASSERTION_MARKER};
 
 /// A user that nobody is, root's privileges least of all.
 const SOMEBODY: u32 = 61_234;
@@ -291,7 +292,9 @@ fn secrets_are_in_locked_pages_and_nowhere_else_in_the_daemons_memory() {
         // The buffer of an answer may not be wiped yet when the answer is there.
         for _ in 0..50 {
             let found = kit.daemon().search(&texts);
-            for text in &texts {
+            // This daemon's identity is a key: nothing of an identity provider's is expected.
+            let signed = [OIDC_TOKEN_MARKER, SAML_ASSERTION_MARKER];
+            for text in texts.iter().filter(|text| !signed.contains(text)) {
                 let protected = |it: &Found| it.text == *text && it.protected;
                 let expected = asked_sts || !of_the_key.contains(text);
                 assert_eq!(found.iter().any(protected), expected, "{text}: {found:#?}");
