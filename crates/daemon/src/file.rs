@@ -18,6 +18,11 @@ use nix::fcntl::OFlag;
 use tokio::{sync::oneshot, time::timeout};
 use zeroize::Zeroizing;
 
+use crate::clock::BootTime;
+
+/// How long a pause there is between two looks at a file: many may want to know.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+
 /// How long a file may take to be read.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -51,8 +56,18 @@ pub(crate) fn read(file: File, most: usize) -> io::Result<Zeroizing<String>> {
 pub struct Aside {
     path: PathBuf,
     /// Which state of it was read last.
-    seen: Mutex<Option<State>>,
+    read: Mutex<Option<State>>,
     reading: Arc<AtomicBool>,
+    /// What it looked like last, and when that was.
+    look: Arc<Mutex<Look>>,
+}
+
+#[derive(Debug, Default)]
+struct Look {
+    at: BootTime,
+    /// A thread is looking now.
+    looking: bool,
+    found: Option<Option<State>>,
 }
 
 /// What changes when a file does: its place, its length and its times.
@@ -64,8 +79,9 @@ impl Aside {
     pub fn new(path: PathBuf) -> Self {
         Self {
             path,
-            seen: Mutex::default(),
+            read: Mutex::default(),
             reading: Arc::default(),
+            look: Arc::default(),
         }
     }
 
@@ -100,19 +116,32 @@ impl Aside {
         }
         let answer = timeout(PATIENCE, told).await.map_err(|_| hangs())?;
         let (state, outcome) = answer.map_err(io::Error::other)?;
-        *self.seen() = state;
+        *hold(&self.read) = state;
+        hold(&self.look).found = None;
         Ok(outcome)
     }
 
-    /// Tells whether the file looks different from when it was read last.
-    pub(crate) fn changed(&self) -> bool {
-        // Who reads now has not seen anything yet; and one that hangs hangs for this look, too.
-        !self.reading.load(Ordering::Acquire) && state(&self.path) != *self.seen()
+    /// Tells whether the file looked different from when it was read last, and has a thread
+    /// look again: the answer is from the look before.
+    pub(crate) fn changed(&self, now: BootTime) -> bool {
+        let mut look = hold(&self.look);
+        if !look.looking && now.since(look.at) >= BETWEEN_LOOKS {
+            look.at = now;
+            let (path, shared) = (self.path.clone(), Arc::clone(&self.look));
+            let start = thread::Builder::new().name("look".into()).spawn(move || {
+                let found = state(&path);
+                let mut look = hold(&shared);
+                look.found = Some(found);
+                look.looking = false;
+            });
+            look.looking = start.is_ok();
+        }
+        look.found.is_some_and(|found| found != *hold(&self.read))
     }
+}
 
-    fn seen(&self) -> MutexGuard<'_, Option<State>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn state(path: &Path) -> Option<State> {

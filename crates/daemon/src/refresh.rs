@@ -10,7 +10,7 @@ use std::{
 };
 
 use jiff::SignedDuration;
-use stsd_sts::{Proof, RoleSession, StsError};
+use stsd_sts::{Proof, StsError};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -21,11 +21,11 @@ use crate::{
     exchange::{Exchange, Issued, Upstream},
     hint,
     metrics::SOURCE,
-    profile::{RoleArn, SessionDuration},
+    profile::RoleArn,
     schedule::{self, Lifetime},
     service_time::LONGEST_CALL,
     snapshot::{Answers, Cause, Failed, Session},
-    source::{Ask, Obtained, SourceError},
+    source::{Ask, Obtained, SourceError, Wish},
     store::{Entry, Store},
 };
 
@@ -213,7 +213,12 @@ impl<X: Exchange> Refresher<X> {
     /// Whoever has exchanged a key that was refused need not wait until it is tried again.
     fn source_was_mended(&self) -> bool {
         let failed = matches!(self.wait, Wait::HoldUntil(_)) && self.failures > 0;
-        failed && self.entry.profile.source.changed(&self.store)
+        failed
+            && self
+                .entry
+                .profile
+                .source
+                .changed(&self.store, self.clock.boot())
     }
 
     /// Either somebody has set the wall clock, or a hypervisor has stood the whole machine
@@ -248,18 +253,24 @@ impl<X: Exchange> Refresher<X> {
     /// Obtains one session: an attempt, and one more where the first told what to correct.
     async fn obtain(&mut self) -> Result<Session, Failure> {
         // The key may have been exchanged since it was refused: that is what the hint says.
-        let refused = self.entry.snapshot().refused();
-        let mut source = self.ask_source(refused).await?;
+        // And a session that is handed on may have been replaced.
+        let hands_on = self.entry.profile.role_arn.is_none();
+        let wish = if hands_on || self.entry.snapshot().refused() {
+            Wish::Newest
+        } else {
+            Wish::Usable
+        };
+        let mut source = self.ask_source(wish).await?;
         let Some(role_arn) = self.entry.profile.role_arn.clone() else {
             return self.hand_on(source);
         };
         self.wait_for_budget().await;
         if source.end.is_some() && !source.lasts(self.clock.boot()) {
-            source = self.ask_source(false).await?;
+            source = self.ask_source(Wish::Usable).await?;
         }
         match self.call(&role_arn, &source).await {
             Err(error @ StsError::SourceExpired(_)) => {
-                let renewed = self.ask_source(true).await?;
+                let renewed = self.ask_source(Wish::Another).await?;
                 if renewed.proof == source.proof {
                     return Err(error.into());
                 }
@@ -294,12 +305,12 @@ impl<X: Exchange> Refresher<X> {
         session
     }
 
-    async fn ask_source(&mut self, refused: bool) -> Result<Obtained, Failure> {
+    async fn ask_source(&mut self, wish: Wish) -> Result<Obtained, Failure> {
         let began = self.clock.boot();
         let obtained = self.entry.profile.source.obtain(Ask {
             store: &self.store,
             clock: &*self.clock,
-            refused,
+            wish,
         });
         let obtained = obtained.await;
         if obtained.is_err() {
@@ -329,26 +340,35 @@ impl<X: Exchange> Refresher<X> {
                 "set role_arn, so that it is exchanged for a session of a role",
             ));
         };
-        let issued = Issued {
-            session: RoleSession {
-                access_key_id: credentials.access_key_id.clone(),
-                access_key_secret: credentials.access_key_secret.clone(),
-                security_token: token,
-                expiration: end.expiration,
-                server_date: None,
-                request_id: String::new(),
-            },
-            at: end.issued,
-            sent: source.asked,
-        };
         self.call_took = self.clock.boot().since(source.asked);
-        self.asked = SessionDuration::LONGEST;
-        let given = self.accept(issued, source.asked);
-        given.map_err(|_| {
-            refuse(
-                "gives credentials that have ended, or that no caller could use",
+        let lifetime = Lifetime {
+            began: source.asked,
+            ends: end.at,
+        };
+        self.asked = lifetime.length();
+        if !lifetime.serves(Duration::ZERO, self.clock.boot()) {
+            return Err(refuse(
+                "gives credentials that have ended",
                 "look at what renews them, and at this machine's clock",
-            )
+            ));
+        }
+        if credentials.access_key_secret.expose().len() + token.expose().len() > LARGEST_SESSION {
+            return Err(refuse(
+                "gives a token that is larger than any that is known",
+                "look at what it prints",
+            ));
+        }
+        Ok(Session {
+            last: self.entry.lasts(&lifetime),
+            access_key_id: credentials.access_key_id.clone(),
+            access_key_secret: credentials.access_key_secret.clone(),
+            security_token: token,
+            expiration: end.expiration,
+            issued: end.issued,
+            lifetime,
+            request_id: String::new(),
+            handed_out: AtomicBool::new(false),
+            answers: Answers::default(),
         })
     }
 
@@ -460,6 +480,8 @@ impl<X: Exchange> Refresher<X> {
         // A lease is as short as its owner wants it.
         let advice = match self.entry.until {
             Some(_) => None,
+            // Nor do we decide how long a session is that is handed on.
+            None if self.entry.profile.role_arn.is_none() => None,
             None => schedule::advice(self.asked, session.lifetime.length()),
         };
         let before = self.entry.snapshot().advice;

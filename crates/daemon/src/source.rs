@@ -45,8 +45,8 @@ pub trait Identity: fmt::Debug + Send + Sync + 'static {
 
     /// Tells whether what stands behind it looks different from when it was obtained last:
     /// a glance that costs next to nothing, for those who wait for somebody's change.
-    fn changed(&self, store: &Store) -> bool {
-        let _ = store;
+    fn changed(&self, store: &Store, now: BootTime) -> bool {
+        let _ = (store, now);
         false
     }
 }
@@ -61,8 +61,19 @@ pub struct Ask<'a> {
     pub store: &'a Store,
     /// What the time is.
     pub clock: &'a dyn Clock,
-    /// What was obtained before has been refused.
-    pub refused: bool,
+    /// How new it has to be.
+    pub wish: Wish,
+}
+
+/// What is wanted of a source that may have said something before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// What STS would take: from before, while half of its life is left.
+    Usable,
+    /// What is to be had now; from before when nothing is.
+    Newest,
+    /// Not what was said before: the service says that it has ended.
+    Another,
 }
 
 /// What an identity has said.
@@ -130,8 +141,8 @@ impl Source {
 
     /// Tells whether what stands behind the source looks different now.
     #[must_use]
-    pub fn changed(&self, store: &Store) -> bool {
-        self.identity.changed(store)
+    pub fn changed(&self, store: &Store, now: BootTime) -> bool {
+        self.identity.changed(store, now)
     }
 
     /// Obtains who we are: from before while that is fresh, else by asking. Those who ask
@@ -146,11 +157,12 @@ impl Source {
         let before = match &*held {
             // Asked for after we began to wait, so it is an answer to us too.
             Some(held) if held.asked > wanted => return held.outcome.clone(),
-            Some(held) if !ask.refused => held.good.clone(),
+            Some(held) if ask.wish != Wish::Another => held.good.clone(),
             _ => None,
         };
-        if let Some(good) = before.as_ref().filter(|it| it.is_fresh(wanted)) {
-            return Ok(good.clone());
+        let fresh = before.as_ref().filter(|it| it.is_fresh(wanted));
+        if let Some(fresh) = fresh.filter(|_| ask.wish == Wish::Usable) {
+            return Ok(fresh.clone());
         }
         let asked = ask.clock.boot();
         let outcome = match self.identity.obtain(ask).await {

@@ -12,7 +12,7 @@ use std::{path::PathBuf, sync::Arc};
 use stsd_sts::{Proof, SecretText, SourceCredentials};
 
 use super::{Ask, Asking, Identity, Obtained, SourceError, Surroundings};
-use crate::{file::Aside, store::Store};
+use crate::{clock::BootTime, file::Aside, store::Store};
 
 /// A RAM user's long-lived AccessKey.
 #[derive(Debug)]
@@ -114,9 +114,9 @@ impl Identity for AccessKey {
         }
     }
 
-    fn changed(&self, _: &Store) -> bool {
+    fn changed(&self, _: &Store, now: BootTime) -> bool {
         match &self.keeper {
-            Keeper::File { aside, .. } => aside.changed(),
+            Keeper::File { aside, .. } => aside.changed(now),
             Keeper::Variables { .. } => false,
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use stsd_sts::{Proof, SecretText};
 
 use super::{Ask, Asking, Identity, Obtained, SourceError, Token};
-use crate::store::Store;
+use crate::{clock::BootTime, store::Store};
 
 /// What STS takes, in characters.
 const LENGTHS: std::ops::RangeInclusive<usize> = 4..=20_000;
@@ -47,8 +47,8 @@ impl Identity for Oidc {
         self.token.subject()
     }
 
-    fn changed(&self, _: &Store) -> bool {
-        self.token.changed()
+    fn changed(&self, _: &Store, now: BootTime) -> bool {
+        self.token.changed(now)
     }
 }
 

@@ -11,8 +11,9 @@ use std::{
 
 use stsd_sts::{Proof, SourceCredentials};
 
-use super::{Ask, Asking, End, Identity, Obtained, SourceError, enough};
+use super::{Ask, Asking, End, Identity, Obtained, SourceError, Wish, enough};
 use crate::{
+    clock::BootTime,
     profile::ProfileName,
     snapshot::{Cause, Outcome, Session},
     store::Store,
@@ -33,7 +34,7 @@ impl Identity for OfProfile {
     fn obtain<'a>(&'a self, ask: Ask<'a>) -> Asking<'a> {
         Box::pin(async move {
             let name = self.name.as_str();
-            if ask.refused {
+            if ask.wish == Wish::Another {
                 // What becomes of it shows in the session that follows.
                 let _ = ask.store.refresh(name, PATIENCE, ask.clock).await;
             }
@@ -56,7 +57,7 @@ impl Identity for OfProfile {
     }
 
     /// What was mended there is mended here.
-    fn changed(&self, store: &Store) -> bool {
+    fn changed(&self, store: &Store, _: BootTime) -> bool {
         let entry = store.find(self.name.as_str());
         let mended = entry.is_some_and(|it| it.snapshot().failed.is_none());
         mended && self.failed.load(Ordering::Relaxed)

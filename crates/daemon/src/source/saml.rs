@@ -5,7 +5,7 @@ use std::sync::Arc;
 use stsd_sts::Proof;
 
 use super::{Ask, Asking, Identity, Obtained, SourceError, Token};
-use crate::store::Store;
+use crate::{clock::BootTime, store::Store};
 
 /// What STS takes, in characters.
 const LENGTHS: std::ops::RangeInclusive<usize> = 4..=100_000;
@@ -48,7 +48,7 @@ impl Identity for Saml {
         self.assertion.subject()
     }
 
-    fn changed(&self, _: &Store) -> bool {
-        self.assertion.changed()
+    fn changed(&self, _: &Store, now: BootTime) -> bool {
+        self.assertion.changed(now)
     }
 }

@@ -109,7 +109,7 @@ async fn many_who_ask_at_once_cost_one_asking_and_share_its_failure() {
     let ask = Ask {
         store: &store,
         clock: &clock,
-        refused: false,
+        wish: Wish::Usable,
     };
     for round in 1..=2 {
         // Who comes while one is being asked waits for the one that follows, all together.
@@ -146,14 +146,14 @@ async fn what_has_an_end_is_used_until_half_of_its_life_and_longer_when_nothing_
     let ask = Ask {
         store: &store,
         clock: &clock,
-        refused: false,
+        wish: Wish::Usable,
     };
     let advance = async |seconds| tokio::time::sleep(Duration::from_secs(seconds)).await;
     assert_eq!(key(source.obtain(ask).await), "STS.0");
     advance(400).await;
     assert_eq!(key(source.obtain(ask).await), "STS.0");
     let refused = Ask {
-        refused: true,
+        wish: Wish::Another,
         ..ask
     };
     assert_eq!(

@@ -7,7 +7,10 @@ use std::path::PathBuf;
 use stsd_sts::SecretText;
 
 use super::{Program, SourceError};
-use crate::file::{self, Aside};
+use crate::{
+    clock::BootTime,
+    file::{self, Aside},
+};
 
 /// More than STS takes: an assertion has 100,000 characters at most, a token 20,000.
 const LARGEST: usize = 128 * 1024;
@@ -65,9 +68,9 @@ impl Token {
         }
     }
 
-    pub(super) fn changed(&self) -> bool {
+    pub(super) fn changed(&self, now: BootTime) -> bool {
         match self {
-            Self::File(aside) => aside.changed(),
+            Self::File(aside) => aside.changed(now),
             Self::Command(_) => false,
         }
     }
