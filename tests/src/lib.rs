@@ -10,6 +10,7 @@
 
 mod apart;
 mod boot_clock;
+mod keyring;
 mod memory;
 mod process;
 mod trace;
@@ -29,6 +30,7 @@ use std::{
 
 pub use apart::{in_own_mounts, in_own_network, mount_small};
 pub use boot_clock::BootClock;
+pub use keyring::Keyring;
 pub use memory::{Found, Mapping};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 pub use process::Process;

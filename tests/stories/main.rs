@@ -14,6 +14,7 @@ mod hand_out;
 mod hostile;
 mod http;
 mod impostor;
+mod keyring;
 mod lease;
 mod memory;
 mod network;

@@ -14,7 +14,7 @@ use crate::{
 
 /// What must not be reachable from what: the house's table, as `cargo tree` sees it. A
 /// package and what it must never depend on, with its usual features and those after a `+`.
-const GUARDS: [(&str, &[&str]); 9] = [
+const GUARDS: [(&str, &[&str]); 10] = [
     // With its usual features: only the daemon adds pages, and nix with them.
     ("stsd-secret", &["nix", "libc", "tracing", "stsd-wire"]),
     (
@@ -39,6 +39,10 @@ const GUARDS: [(&str, &[&str]); 9] = [
             "stsd",
             "serde_json",
         ],
+    ),
+    (
+        "stsd-keyring",
+        &["reqwest", "nix", "stsd", "stsd-wire", "stsd-sts"],
     ),
     ("stsd-sts", &["stsd", "stsd-wire", "toml", "stsd-emulator"]),
     (
@@ -132,7 +136,14 @@ pub(crate) fn test() -> Outcome {
     step("official SDKs");
     clients::install(&root(), &target())?;
     step("packages that stories need");
-    packages::need(&["iproute2", "nftables", "strace"]);
+    packages::need(&[
+        "dbus",
+        "gnome-keyring",
+        "iproute2",
+        "libsecret-tools",
+        "nftables",
+        "strace",
+    ]);
     step("tests");
     cargo(&["test", "--workspace", "--locked", "--no-fail-fast"])?;
     step("fuzz targets");
