@@ -640,3 +640,25 @@ fn a_keyring_that_is_not_there_is_said_and_nothing_is_written() {
         .failed("the keyring has not taken the key a-user (run it in a user's session");
     assert_eq!(home.all(), before);
 }
+
+#[test]
+fn a_profile_that_stsd_refuses_does_not_keep_the_others_out() {
+    let oidc = json!({
+        "oidc_provider_arn": "acs:ram::100000000000001:oidc-provider/demo",
+        "oidc_token_file": "/nowhere/token.jwt"
+    });
+    let oidc = profile("pod", "OIDC", &[oidc, role()]);
+    let other = profile("prod", "RamRoleArn", &[key("LTAIPROD"), role()]);
+    let home = Home::with(&json!([oidc, other]));
+    let said = home.import(&["--write"]).worked();
+    assert!(said.contains("stsd --check refuses some of it"), "{said}");
+    assert!(said.contains("/nowhere/token.jwt"), "{said}");
+    let text = home.text(OURS);
+    let (there, left) = (text.contains("[profile.prod]"), !text.contains("pod"));
+    assert!(there && left, "{text}");
+    assert!(home.file(".config/stsd/prod-user.key").exists());
+
+    let home = Home::with(&json!([oidc]));
+    home.import(&["--write"]).failed("there is nothing to take");
+    assert!(!home.file(OURS).exists());
+}
