@@ -43,7 +43,7 @@ impl Home {
     fn with(profiles: &Value) -> Self {
         let home = Self::new();
         let text = json!({"current": "default", "profiles": profiles, "meta_path": ""});
-        home.put(CLI, &format!("{text:#}\n"), 0o600);
+        home.put(CLI, format!("{text:#}\n"), 0o600);
         home
     }
 

@@ -10,9 +10,11 @@ mod command;
 mod foreign;
 mod ini;
 mod json;
+mod leftovers;
 mod mapping;
 mod names;
 mod plan;
+mod sources;
 mod sts;
 mod table;
 #[cfg(test)]
