@@ -220,7 +220,7 @@ pub(crate) fn say(text: &str) {
     let _ = writeln!(io::stdout(), "{text}");
 }
 
-fn step(name: &str) {
+pub(crate) fn step(name: &str) {
     say(&format!("\n== {name}"));
 }
 
