@@ -77,12 +77,24 @@ pub(crate) fn dist(once: bool) -> Outcome {
 /// Packs programs that are there already: how the stories come to a package.
 pub(crate) fn from(programs: &str, into: &str, version: &str) -> Outcome {
     tools()?;
+    let out = Path::new(into);
+    let all = out.with_extension("programs");
+    fs::create_dir_all(&all).map_err(at(&all))?;
+    for name in tree::PROGRAMS {
+        let (program, copy) = (Path::new(programs).join(name), all.join(name));
+        // What debuggers want is most of it.
+        let mut strip = Command::new("strip");
+        if output(strip.arg("-o").arg(&copy).arg(&program)).is_err() {
+            fs::copy(&program, &copy).map_err(at(&program))?;
+        }
+    }
     let programs = Programs {
-        all: programs.into(),
-        daemon: Path::new(programs).join("stsd"),
+        daemon: all.join("stsd"),
+        all,
     };
     let release = Release::of(Some(version))?;
-    pack(&release, &root(), &programs, Path::new(into), Effort::Quick)
+    pack(&release, &root(), &programs, out, Effort::Quick)?;
+    fs::remove_dir_all(&programs.all).map_err(at(&programs.all))
 }
 
 /// Does all of it once more, from a copy of the sources in another place.
@@ -131,7 +143,7 @@ fn pack(
     let _ = fs::remove_dir_all(&stage);
     let shared = tree::Shared::make(release, source, programs, &bill)?;
     deb::pack(release, &shared, programs, &stage.join("deb"), out, effort)?;
-    tarball(release, &shared, programs, &stage, out, effort)?;
+    tarball(release, &shared, &stage, out, effort)?;
     let sbom = out.join(format!("stsd-{}.cdx.json", release.version));
     fs::write(&sbom, bill.cyclone_dx(release)).map_err(at(&sbom))?;
     let _ = fs::remove_dir_all(&stage);
@@ -147,14 +159,13 @@ fn pack(
 fn tarball(
     release: &Release,
     shared: &tree::Shared,
-    programs: &Programs,
     stage: &Path,
     out: &Path,
     effort: Effort,
 ) -> Outcome {
     let name = format!("stsd-{}-linux-{}", release.version, release.machine);
     let tree = stage.join(&name);
-    shared.write(&tree, &programs.all.join("stsd"))?;
+    shared.write(&tree)?;
     shared.write_zsh(&tree.join("share/zsh/site-functions"))?;
     tree::settle(&tree, release)?;
     let archive = out.join(format!("{name}.tar"));

@@ -132,7 +132,7 @@ pub(crate) fn test() -> Outcome {
     step("official SDKs");
     clients::install(&root(), &target())?;
     step("packages that stories need");
-    packages::need(&["iproute2", "nftables", "strace"]);
+    packages::need(&["iproute2", "mandoc", "nftables", "strace"]);
     step("tests");
     cargo(&["test", "--workspace", "--locked", "--no-fail-fast"])?;
     step("fuzz targets");

@@ -32,12 +32,13 @@ fi
 
 const ABOUT: &str = "\
 Description: local daemon for Alibaba Cloud role credentials
- stsd holds a long-lived AccessKey, renews role credentials in the background, and
- hands them to the programs of a user over a Unix socket, or to those whom a rule
- names. sts-shim is what SDKs run to get them, stsctl the human's command.
+ stsd holds a long-lived AccessKey, renews role credentials in the
+ background, and hands them to the programs of a user over a Unix socket,
+ or to those whom a rule names. sts-shim is what SDKs run to get them,
+ stsctl the human's command.
  .
- Nothing is started or enabled by this package. stsd-emulator is an emulated STS
- and OSS on loopback, for `stsctl demo` and for tests.
+ Nothing is started or enabled by this package. stsd-emulator is an
+ emulated STS and OSS on loopback, for `stsctl demo` and for tests.
 ";
 
 pub(crate) fn pack(
@@ -49,10 +50,14 @@ pub(crate) fn pack(
     effort: Effort,
 ) -> Outcome {
     let usr = root.join("usr");
-    shared.write(&usr, &programs.daemon)?;
+    shared.write(&usr)?;
+    tree::copy(&programs.daemon, &usr.join("bin/stsd"))?;
     shared.write_zsh(&usr.join("share/zsh/vendor-completions"))?;
-    tree::compress_pages(&usr.join("share/man"))?;
+    tree::compress(&usr.join("share/man"))?;
     let doc = usr.join("share/doc/stsd");
+    let changes = doc.join("changelog");
+    fs::rename(doc.join("CHANGELOG.md"), &changes).map_err(at(&changes))?;
+    tree::compress(&changes)?;
     // The licence that Debian has a copy of need not be there twice.
     for name in ["LICENSE-APACHE", "LICENSE-MIT"] {
         fs::remove_file(doc.join(name)).map_err(at(&doc))?;
@@ -61,7 +66,7 @@ pub(crate) fn pack(
         &doc.join("copyright"),
         &copyright(shared.licence()?.as_str()),
     )?;
-    tree::compress_pages(&doc.join("THIRD-PARTY.txt"))?;
+    tree::compress(&doc.join("THIRD-PARTY.txt"))?;
     let size = output(
         Command::new("du")
             .args(["-sk", "--apparent-size"])

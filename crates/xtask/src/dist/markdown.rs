@@ -28,7 +28,8 @@ fn block(out: &mut String, line: &str, lines: &mut Lines) -> Result<(), String> 
         out.push_str(&format!(".SH {}\n", heading(title)));
     } else if line.starts_with("# ") {
     } else if line.starts_with("```") {
-        out.push_str(".PP\n.RS 4\n.EX\n");
+        part(out);
+        out.push_str(".RS 4\n.EX\n");
         while let Some((_, line)) = lines.next().filter(|(_, line)| *line != "```") {
             out.push_str(&roff::text(line));
             out.push('\n');
@@ -50,9 +51,18 @@ fn block(out: &mut String, line: &str, lines: &mut Lines) -> Result<(), String> 
         return Err(format!("{line:?}"));
     } else {
         let text = lines.paragraph(line, |line| line.starts_with("- "));
-        out.push_str(&format!(".PP\n{}\n", inline(&text)));
+        part(out);
+        out.push_str(&format!("{}\n", inline(&text)));
     }
     Ok(())
+}
+
+/// Begins a paragraph; what follows a heading is one already.
+fn part(out: &mut String) {
+    let last = out.lines().next_back().unwrap_or_default();
+    if ![".SH ", ".SS "].iter().any(|it| last.starts_with(it)) {
+        out.push_str(".PP\n");
+    }
 }
 
 /// A row is a tagged paragraph: cells of a table are too wide for a terminal.
@@ -87,7 +97,7 @@ fn heading(title: &str) -> String {
     roff::argument(&title.replace(['`', '"'], ""))
 }
 
-/// Bold, literals and links; a link to another page of ours is its text.
+/// Bold, literals, emphasis and links.
 fn inline(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
@@ -104,9 +114,7 @@ fn inline(text: &str) -> String {
             rest = after;
         } else if let Some((label, target, after)) = link(here) {
             out.push_str(&inline(label));
-            if target.starts_with("http") && target != label {
-                out.push_str(&format!(" <{}>", roff::words(target)));
-            }
+            out.push_str(&place(label, target));
             rest = after;
         } else if let Some((emphasis, after)) = here.strip_prefix('*').and_then(emphasis) {
             out.push_str(&format!("\\fI{}\\fR", roff::words(emphasis)));
@@ -129,6 +137,20 @@ fn link(text: &str) -> Option<(&str, &str, &str)> {
     let (label, rest) = text.strip_prefix('[')?.split_once("](")?;
     let (target, after) = rest.split_once(')')?;
     Some((label, target, after))
+}
+
+/// Where a link leads, in words: nowhere within a page, and to the installed documents.
+fn place(label: &str, target: &str) -> String {
+    let target = target.split('#').next().unwrap_or_default();
+    if target.is_empty() || target == label && target.contains("://") {
+        return String::new();
+    }
+    let target = match target.strip_prefix("../") {
+        Some(above) => above.to_owned(),
+        None if target.contains("://") => target.to_owned(),
+        None => format!("docs/{target}"),
+    };
+    format!(" ({})", roff::words(&target))
 }
 
 struct Lines<'a> {
@@ -162,5 +184,66 @@ impl<'a> Lines<'a> {
             text.push_str(line.trim());
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Page, render};
+
+    fn page() -> Page {
+        Page {
+            name: "stsd-config",
+            what: "what it is",
+            section: 5,
+            date: "2026-11-24".to_owned(),
+            version: "1.2.3".to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_a_document_consists_of_has_its_shape_in_a_manual_page() {
+        let check = |document: &str, shape: &str| {
+            let page = render(&page(), document).unwrap();
+            let (_, body) = page.split_once(".SH DESCRIPTION\n").unwrap();
+            let (body, _) = body.split_once(".SH SEE ALSO\n").unwrap();
+            assert_eq!(body, shape, "{document}");
+        };
+        check(
+            "# Title\n\nOne\ntwo.\n\nThree.\n",
+            "One\ntwo.\n.PP\nThree.\n",
+        );
+        check("## `a`: b\n\nText", ".SH \"a: b\"\nText\n");
+        check(
+            "```toml\n.a = \"\\n\"\n```",
+            ".RS 4\n.EX\n\\&.a = \"\\en\"\n.EE\n.RE\n".trim_start(),
+        );
+        check(
+            "- one\n  two\n- three",
+            ".IP \\(bu 2\none\ntwo\n.IP \\(bu 2\nthree\n",
+        );
+        check(
+            "a `--b` **c** *d*",
+            "a \\fB\\-\\-b\\fR \\fBc\\fR \\fId\\fR\n",
+        );
+        check("[a](#b) [c](d.md#e)", "a c (docs/d.md)\n");
+        check(
+            "| key | meaning | default |\n|---|---|---|\n| `a` | b | c |\n| `d` | – | – |",
+            ".TP\n\\fBa\\fR\nb\n.br\ndefault: c\n.TP\n\\fBd\\fR\n\\&\n",
+        );
+    }
+
+    #[test]
+    fn what_no_manual_page_is_made_of_is_refused_with_its_line() {
+        for strange in [
+            "> quoted",
+            "<b>html</b>",
+            "#### deep",
+            "    code",
+            "| a |\n| b |",
+        ] {
+            let error = render(&page(), &format!("# T\n\n{strange}\n")).unwrap_err();
+            assert!(error.starts_with("line 3: "), "{strange}: {error}");
+        }
     }
 }

@@ -44,7 +44,8 @@ impl Page {
         let others = SEE_ALSO.iter().filter(|(name, _)| *name != self.name);
         let others = others.map(|(name, section)| format!(".BR {} ({section})", words(name)));
         let others: Vec<_> = others.collect();
-        format!(".SH SEE ALSO\n{}\n", others.join(" ,\n"))
+        let more = "The documents are in share/doc/stsd.";
+        format!(".SH SEE ALSO\n{}\n.PP\n{more}\n", others.join(" ,\n"))
     }
 }
 

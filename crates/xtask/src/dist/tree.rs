@@ -11,9 +11,14 @@ use std::{
 use super::{Programs, Release, at, bill::Bill, manual, output};
 use crate::steps::{Outcome, run};
 
-/// What is installed besides the daemon, which is linked in two ways. The emulator and its
-/// client are there for `stsctl demo`.
-const PROGRAMS: [&str; 4] = ["sts-shim", "stsctl", "stsd-emulator", "stsd-oss-client"];
+/// The emulator and its client are there for `stsctl demo`.
+pub(crate) const PROGRAMS: [&str; 5] = [
+    "stsd",
+    "stsctl",
+    "sts-shim",
+    "stsd-emulator",
+    "stsd-oss-client",
+];
 
 const UNITS: [&str; 4] = [
     "system/stsd.service",
@@ -52,8 +57,7 @@ impl<'a> Shared<'a> {
     }
 
     /// Writes the tree below a prefix.
-    pub(crate) fn write(&self, prefix: &Path, daemon: &Path) -> Outcome {
-        copy(daemon, &prefix.join("bin/stsd"))?;
+    pub(crate) fn write(&self, prefix: &Path) -> Outcome {
         for name in PROGRAMS {
             copy(&self.programs.join(name), &prefix.join("bin").join(name))?;
         }
@@ -115,10 +119,10 @@ impl<'a> Shared<'a> {
     }
 }
 
-/// Compresses every page below a directory, as packages have them.
-pub(crate) fn compress_pages(directory: &Path) -> Outcome {
+/// Compresses a file, or every file below a directory, as packages have their pages.
+pub(crate) fn compress(path: &Path) -> Outcome {
     let mut gzip = Command::new("gzip");
-    run(gzip.args(["-r", "-9", "-n"]).arg(directory))
+    run(gzip.args(["-r", "-9", "-n"]).arg(path))
 }
 
 /// Writes a file, and the directories to it.
@@ -149,7 +153,7 @@ pub(crate) fn settle(path: &Path, release: &Release) -> Outcome {
     file.set_modified(moment).map_err(at(path))
 }
 
-fn copy(from: &Path, to: &Path) -> Outcome {
+pub(crate) fn copy(from: &Path, to: &Path) -> Outcome {
     let parent = to.parent().unwrap_or(to);
     fs::create_dir_all(parent).map_err(at(parent))?;
     fs::copy(from, to).map(|_| ()).map_err(at(from))
