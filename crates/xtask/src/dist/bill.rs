@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use super::{Release, at, output};
+use super::{Release, at, build, output};
 use crate::steps::cargo_command;
 
 /// The packages of which programs ship.
@@ -190,6 +190,9 @@ fn hashes(lock: &str) -> BTreeMap<(String, String), String> {
 /// Where cargo keeps the sources of each package: `NAME-VERSION` → its folder.
 fn sources(source: &Path) -> Result<BTreeMap<String, PathBuf>, String> {
     let mut metadata = cargo_command(&["metadata", "--locked", "--format-version", "1"]);
+    // What other systems need does not have to be here.
+    let platform = build::triple("gnu");
+    metadata.args(["--filter-platform", &platform]);
     let text = output(metadata.current_dir(source))?;
     let paths = text.split("\"manifest_path\":\"").skip(1);
     let folders = paths.filter_map(|rest| {

@@ -66,7 +66,8 @@ pub(crate) fn programs(source: &Path, target: &Path) -> Result<Programs, String>
     })
 }
 
-fn triple(library: &str) -> String {
+/// The name of this machine with a C library.
+pub(crate) fn triple(library: &str) -> String {
     format!("{}-unknown-linux-{library}", env::consts::ARCH)
 }
 

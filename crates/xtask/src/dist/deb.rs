@@ -8,11 +8,12 @@ use std::{fs, path::Path, process::Command};
 use super::{Effort, Programs, Release, at, output, tree};
 use crate::steps::{Outcome, run};
 
-/// A daemon that runs is its user's; what a package could restart is not all of them.
+/// A daemon that runs is its user's; what a package could restart is not all of them. A root
+/// that is only prepared (`DPKG_ROOT`) has no systemd to be told.
 const POSTINST: &str = r#"#!/bin/sh
 set -e
 if [ "$1" = configure ]; then
-    if [ -d /run/systemd/system ]; then
+    if [ -z "$DPKG_ROOT" ] && [ -d /run/systemd/system ]; then
         systemctl --system daemon-reload || true
     fi
     if [ -n "$2" ]; then
@@ -25,7 +26,7 @@ fi
 
 const POSTRM: &str = r#"#!/bin/sh
 set -e
-if [ "$1" = remove ] && [ -d /run/systemd/system ]; then
+if [ "$1" = remove ] && [ -z "$DPKG_ROOT" ] && [ -d /run/systemd/system ]; then
     systemctl --system daemon-reload || true
 fi
 "#;

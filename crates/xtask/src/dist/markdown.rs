@@ -113,8 +113,7 @@ fn inline(text: &str) -> String {
             out.push_str(if bold { "\\fB" } else { "\\fR" });
             rest = after;
         } else if let Some((label, target, after)) = link(here) {
-            out.push_str(&inline(label));
-            out.push_str(&place(label, target));
+            out.push_str(&reference(label, target));
             rest = after;
         } else if let Some((emphasis, after)) = here.strip_prefix('*').and_then(emphasis) {
             out.push_str(&format!("\\fI{}\\fR", roff::words(emphasis)));
@@ -139,18 +138,21 @@ fn link(text: &str) -> Option<(&str, &str, &str)> {
     Some((label, target, after))
 }
 
-/// Where a link leads, in words: nowhere within a page, and to the installed documents.
-fn place(label: &str, target: &str) -> String {
-    let target = target.split('#').next().unwrap_or_default();
-    if target.is_empty() || target == label && target.contains("://") {
-        return String::new();
+/// A link in words: a place on the page needs none, and a document is where it is installed.
+fn reference(label: &str, target: &str) -> String {
+    let file = target.split('#').next().unwrap_or_default();
+    if file.is_empty() {
+        return inline(label);
     }
-    let target = match target.strip_prefix("../") {
+    let place = match file.strip_prefix("../") {
         Some(above) => above.to_owned(),
-        None if target.contains("://") => target.to_owned(),
-        None => format!("docs/{target}"),
+        None if file.contains("://") => target.to_owned(),
+        None => format!("docs/{file}"),
     };
-    format!(" ({})", roff::words(&target))
+    if label == file {
+        return roff::words(&place);
+    }
+    format!("{} ({})", inline(label), roff::words(&place))
 }
 
 struct Lines<'a> {
@@ -226,7 +228,10 @@ mod tests {
             "a `--b` **c** *d*",
             "a \\fB\\-\\-b\\fR \\fBc\\fR \\fId\\fR\n",
         );
-        check("[a](#b) [c](d.md#e)", "a c (docs/d.md)\n");
+        check(
+            "[a](#b) [c](d.md#e) [f.md](f.md)",
+            "a c (docs/d.md) docs/f.md\n",
+        );
         check(
             "| key | meaning | default |\n|---|---|---|\n| `a` | b | c |\n| `d` | – | – |",
             ".TP\n\\fBa\\fR\nb\n.br\ndefault: c\n.TP\n\\fBd\\fR\n\\&\n",
