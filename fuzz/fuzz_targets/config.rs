@@ -5,16 +5,19 @@ use std::{
     env, fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    sync::LazyLock,
+    sync::{Arc, LazyLock},
 };
 
 use libfuzzer_sys::{Corpus, fuzz_target};
-use stsd::{config::Mistakes, fuzzing::configuration, profile::NameParts};
+use stsd::{config::Mistakes, fuzzing::configuration, profile::NameParts, source::Surroundings};
 use stsd_fuzz::MARKED;
 use toml::{Table, Value};
 
 /// What stands in the key file, and must not be shown whatever the configuration says.
 const KEY_SECRET: &str = "SECRETINTHEKEYFILE";
+
+/// The variable of the environment that holds it as well.
+const KEY_VARIABLE: &str = "KEY";
 
 /// A directory of its own for the files that the seeds name.
 static BASE: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -35,12 +38,16 @@ fuzz_target!(|text: &str| -> Corpus {
     if parsed.as_ref().is_some_and(leaves_the_base) {
         return Corpus::Reject;
     }
-    let parts = NameParts {
-        user: "user".to_owned(),
-        host: "host".to_owned(),
-        pid: 7,
+    let surroundings = Surroundings {
+        parts: NameParts {
+            user: "user".to_owned(),
+            host: "host".to_owned(),
+            pid: 7,
+        },
+        variable: |name| (name == KEY_VARIABLE).then(|| KEY_SECRET.into()),
+        environment: Arc::default(),
     };
-    let printed = match configuration(text, &BASE.join("config.toml"), &parts) {
+    let printed = match configuration(text, &BASE.join("config.toml"), &surroundings) {
         Ok(config) => {
             assert!(!config.profiles.is_empty());
             format!("{config:?}")

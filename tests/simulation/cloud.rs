@@ -9,7 +9,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use stsd::exchange::Exchange;
-use stsd_sts::{AssumeRole, Refusal, RoleSession, SecretText, SourceCredentials, StsError};
+use stsd_sts::{AssumeRole, Proof, Refusal, RoleSession, SecretText, StsError};
 use tokio::time::sleep;
 
 use crate::{clock::SimClock, plan::HOUR};
@@ -312,9 +312,9 @@ impl Cloud {
 pub(crate) struct Line(pub Arc<Cloud>);
 
 impl Exchange for Line {
-    async fn assume_role(
+    async fn exchange(
         &self,
-        _: &SourceCredentials,
+        _: &Proof,
         request: AssumeRole<'_>,
         now: Timestamp,
     ) -> Result<RoleSession, StsError> {

@@ -6,9 +6,9 @@ use fastrand::Rng;
 use stsd::{
     config::{Config, Profile},
     profile::{NameParts, ProfileName, RoleArn, RoleSessionName, SessionDuration},
-    source::Source,
+    source::{Ask, Asking, Identity, Obtained, Source},
 };
-use stsd_sts::{Endpoint, SecretText, SourceCredentials};
+use stsd_sts::{Endpoint, Proof, SecretText, SourceCredentials};
 
 use crate::cloud::{Manners, Outage, Trouble};
 
@@ -118,15 +118,8 @@ impl WantedProfile {
             pid: 1,
         };
         Profile {
-            source: Source::AccessKey {
-                file: PathBuf::from("simulated.key"),
-                credentials: SourceCredentials {
-                    access_key_id: "LTAI".into(),
-                    access_key_secret: SecretText::from("secret".to_owned()),
-                    security_token: None,
-                },
-            },
-            role_arn: RoleArn::new(&role(index)).unwrap(),
+            source: Source::new(&["simulated"], Simulated),
+            role_arn: RoleArn::new(&role(index)).ok(),
             role_session_name: RoleSessionName::expand("{profile}", &parts, &name).unwrap(),
             duration: SessionDuration::new(self.duration).unwrap(),
             policy: None,
@@ -137,6 +130,30 @@ impl WantedProfile {
             allow: Vec::new(),
             name,
         }
+    }
+}
+
+/// A key that is always there.
+#[derive(Debug)]
+struct Simulated;
+
+impl Identity for Simulated {
+    fn obtain<'a>(&'a self, ask: Ask<'a>) -> Asking<'a> {
+        Box::pin(async move {
+            Ok(Obtained {
+                proof: Arc::new(Proof::Credentials(SourceCredentials {
+                    access_key_id: "LTAI".into(),
+                    access_key_secret: SecretText::from("secret".to_owned()),
+                    security_token: None,
+                })),
+                asked: ask.clock.boot(),
+                end: None,
+            })
+        })
+    }
+
+    fn subject(&self) -> String {
+        "the simulated key".to_owned()
     }
 }
 

@@ -36,8 +36,15 @@ use serde_json::{Value, json};
 use stsd_client::Client;
 pub use wall_clock::WallClock;
 
-/// What only secrets hold: the long-lived key's, a session's, its token.
-pub const MARKERS: [&str; 3] = ["ExampleSecretOf", "EmulatedSecret", "EmulatedToken"];
+/// What only secrets hold: the long-lived key's, a session's, its token or one for metadata,
+/// and what identity providers sign.
+pub const MARKERS: [&str; 5] = [
+    "ExampleSecretOf",
+    "EmulatedSecret",
+    "EmulatedToken",
+    stsd_emulator::OIDC_TOKEN_MARKER,
+    stsd_emulator::SAML_ASSERTION_MARKER,
+];
 
 /// The long-lived secret of the RAM user.
 pub const KEY_SECRET: &str = "ExampleSecretOfUploader000001";
@@ -52,6 +59,7 @@ pub struct Kit {
     emulator: Process,
     sts: String,
     oss: String,
+    imds: String,
     daemon: Option<Process>,
     /// What programs said that should be free of secrets, with who said it.
     said: Mutex<Vec<(String, Vec<u8>)>>,
@@ -91,6 +99,7 @@ impl Kit {
         let kit = Self {
             sts: address("sts"),
             oss: address("oss"),
+            imds: address("imds"),
             directory,
             emulator,
             daemon: None,
@@ -197,6 +206,12 @@ type = \"access-key\"
     #[must_use]
     pub fn oss(&self) -> &str {
         &self.oss
+    }
+
+    /// Returns the address of the emulated instance's metadata.
+    #[must_use]
+    pub fn imds(&self) -> &str {
+        &self.imds
     }
 
     /// Returns a client of the daemon.

@@ -148,21 +148,6 @@ fn a_profile_that_sleeps_makes_no_calls() {
 }
 
 #[test]
-fn a_source_that_has_ended_is_read_again_and_the_caller_notices_nothing() {
-    let kit = Kit::start();
-    let key = fs::read_to_string(kit.path("uploader.key")).unwrap();
-    kit.write("uploader.key", &key.replace("UPLOADER01", "ENDED01"), 0o600);
-    assert!(kit.ctl(&["reload"]).status.success());
-    kit.write("uploader.key", &key, 0o600);
-    let ended = json!({"kind": "error", "code": "InvalidSecurityToken.Expired"});
-    kit.fault(&json!({"action": "AssumeRole", "times": 1, "fault": ended}));
-    let _ = kit.document(&["oss-upload"]);
-    assert_eq!(kit.calls("AssumeRole"), 2, "one refusal, one correction");
-    let failures = &status(&kit)["profiles"][0]["sts_failures"];
-    assert_eq!(*failures, json!({"source_expired": 1}));
-}
-
-#[test]
 fn a_source_that_has_ended_for_good_is_a_refusal_with_its_fix() {
     let kit = Kit::start();
     let ended = json!({"kind": "error", "code": "InvalidSecurityToken.Expired"});
@@ -170,7 +155,7 @@ fn a_source_that_has_ended_for_good_is_a_refusal_with_its_fix() {
     let output = kit.shim(&["oss-upload"]);
     assert_eq!(output.status.code(), Some(7));
     let complaint = String::from_utf8(output.stderr).unwrap();
-    assert!(complaint.contains("renew the source"), "{complaint}");
+    assert!(complaint.contains("renew what the key file"), "{complaint}");
     assert_eq!(
         kit.calls("AssumeRole"),
         1,

@@ -57,8 +57,8 @@ pub struct Profile {
     pub name: ProfileName,
     /// Who we are.
     pub source: Source,
-    /// What we become.
-    pub role_arn: RoleArn,
+    /// What we become. Where there is none, the session that the source gives is handed on.
+    pub role_arn: Option<RoleArn>,
     /// What the audit trail shows.
     pub role_session_name: RoleSessionName,
     /// How long each session is asked to live.
@@ -101,12 +101,19 @@ impl Profile {
     /// profile: the same right in the same name, whatever its length.
     #[must_use]
     pub fn grants_the_same(&self, other: &Self) -> bool {
-        self.source == other.source
-            && self.role_arn == other.role_arn
-            && self.role_session_name == other.role_session_name
-            && self.policy == other.policy
-            && self.external_id == other.external_id
-            && self.source_identity == other.source_identity
+        self.grant() == other.grant()
+    }
+
+    /// Returns all that decides which right its sessions give, and in which name.
+    pub(crate) fn grant(&self) -> [Option<&str>; 6] {
+        [
+            Some(self.source.declaration()),
+            self.role_arn.as_ref().map(RoleArn::as_str),
+            Some(self.role_session_name.as_str()),
+            self.policy.as_ref().map(SessionPolicy::as_str),
+            self.external_id.as_deref(),
+            self.source_identity.as_deref(),
+        ]
     }
 }
 
@@ -121,15 +128,8 @@ impl Profile {
             pid: 1,
         };
         Self {
-            source: Source::AccessKey {
-                file: PathBuf::new(),
-                credentials: stsd_sts::SourceCredentials {
-                    access_key_id: "LTAI".into(),
-                    access_key_secret: stsd_sts::SecretText::from("long-lived".to_owned()),
-                    security_token: None,
-                },
-            },
-            role_arn: RoleArn::new("acs:ram::1:role/oss-upload").expect("a valid one"),
+            source: Source::sample(),
+            role_arn: RoleArn::new("acs:ram::1:role/oss-upload").ok(),
             role_session_name: RoleSessionName::expand("{user}", &parts, &name)
                 .expect("a valid one"),
             duration: SessionDuration::new("1h").expect("a valid one"),

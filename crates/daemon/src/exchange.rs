@@ -4,37 +4,37 @@
 use std::{future::Future, sync::Arc};
 
 use jiff::Timestamp;
-use stsd_sts::{AssumeRole, RoleSession, SourceCredentials, Sts, StsError};
+use stsd_sts::{AssumeRole, Proof, RoleSession, Sts, StsError};
 use tokio::sync::Notify;
 
 use crate::{
     budget::Budget,
     clock::{BootTime, Clock},
     config::Profile,
-    profile::SessionDuration,
+    profile::{RoleArn, SessionDuration},
     schedule::BACKOFF_CAP,
     service_time::ServiceTime,
 };
 
 /// The exchange of an identity for a role session.
 pub trait Exchange: Send + Sync + 'static {
-    /// Makes one call to STS, signed with `now`.
-    fn assume_role(
+    /// Makes one call to STS, at `now` by its clock.
+    fn exchange(
         &self,
-        source: &SourceCredentials,
+        proof: &Proof,
         request: AssumeRole<'_>,
         now: Timestamp,
     ) -> impl Future<Output = Result<RoleSession, StsError>> + Send;
 }
 
 impl Exchange for Sts {
-    async fn assume_role(
+    async fn exchange(
         &self,
-        source: &SourceCredentials,
+        proof: &Proof,
         request: AssumeRole<'_>,
         now: Timestamp,
     ) -> Result<RoleSession, StsError> {
-        Sts::assume_role(self, source, request, now).await
+        Sts::exchange(self, proof, request, now).await
     }
 }
 
@@ -95,11 +95,12 @@ impl<X: Exchange> Upstream<X> {
     pub async fn call(
         &self,
         profile: &Profile,
+        role_arn: &RoleArn,
         duration: SessionDuration,
-        source: &SourceCredentials,
+        proof: &Proof,
     ) -> Result<Issued, StsError> {
         let request = AssumeRole {
-            role_arn: profile.role_arn.as_str(),
+            role_arn: role_arn.as_str(),
             role_session_name: profile.role_session_name.as_str(),
             duration: duration.get(),
             policy: profile.policy.as_ref().map(|it| it.as_str()),
@@ -109,7 +110,7 @@ impl<X: Exchange> Upstream<X> {
         let sent = self.clock.boot();
         let signed = self.time.at(sent);
         let signed = signed.unwrap_or_else(|| self.clock.wall());
-        let answer = self.exchange.assume_role(source, request, signed).await;
+        let answer = self.exchange.exchange(proof, request, signed).await;
         match answer {
             Ok(session) => Ok(self.issued(session, sent)),
             Err(error) => {

@@ -307,24 +307,11 @@ fn keep(profile: &Profile, grant: String, session: &Arc<Session>, asked: BootTim
     }
 }
 
-/// Says what a session was made for, as a digest: the endpoint, who we are, and all that
+/// Says what a session was made for, as a digest: the endpoint, and all that
 /// [`Profile::grants_the_same`] compares.
 fn grant(endpoint: &Endpoint, profile: &Profile) -> String {
-    let source = profile.source.credentials();
-    let token = source.security_token.as_ref();
-    let parts = [
-        Some(endpoint.as_str()),
-        Some(source.access_key_id.as_str()),
-        Some(source.access_key_secret.expose()),
-        token.map(SecretText::expose),
-        Some(profile.role_arn.as_str()),
-        Some(profile.role_session_name.as_str()),
-        profile.policy.as_ref().map(|it| it.as_str()),
-        profile.external_id.as_deref(),
-        profile.source_identity.as_deref(),
-    ];
     let mut digest = Sha256::new();
-    for part in parts {
+    for part in [Some(endpoint.as_str())].into_iter().chain(profile.grant()) {
         // With the length before it, no two lists of parts look alike.
         let length = part.map_or(u64::MAX, |part| part.len() as u64);
         digest.update(length.to_be_bytes());

@@ -11,6 +11,7 @@ pub mod access;
 pub mod audit;
 pub mod budget;
 pub mod clock;
+mod command;
 pub mod config;
 pub mod crowd;
 pub mod exchange;
@@ -51,16 +52,19 @@ pub mod fuzzing {
     use crate::{
         config::{self, Config, Mistakes},
         handover,
-        profile::NameParts,
-        source,
+        source::{self, Surroundings},
     };
 
     /// Checks the text of a configuration that stands at `path`.
     ///
     /// # Errors
     /// As [`config::load`].
-    pub fn configuration(text: &str, path: &Path, parts: &NameParts) -> Result<Config, Mistakes> {
-        config::parse(text.to_owned(), path, parts)
+    pub fn configuration(
+        text: &str,
+        path: &Path,
+        surroundings: &Surroundings,
+    ) -> Result<Config, Mistakes> {
+        config::parse(text.to_owned(), path, surroundings)
     }
 
     /// Reads what a restart hands over, and returns what is printed of it.
@@ -79,7 +83,7 @@ pub mod fuzzing {
     /// Checks the text of a key file.
     ///
     /// # Errors
-    /// As [`source::Source::access_key_file`].
+    /// As [`source::AccessKey::in_file`].
     pub fn key_file(text: &str) -> Result<SourceCredentials, source::KeyFileError> {
         source::access_key::parse(text)
     }
@@ -132,7 +136,7 @@ pub struct World<X> {
     /// Whom to serve.
     pub access: Access,
     /// What the commands of the configuration get of it.
-    pub environment: Environment,
+    pub environment: Arc<Environment>,
     /// What a human wants.
     pub wishes: Wishes,
     /// How many files the process may have open.

@@ -75,7 +75,7 @@ fn log() {
 }
 
 fn check(options: &options::Options) -> Result<()> {
-    let config = config::load(&options.config, &options::name_parts()?)?;
+    let config = config::load(&options.config, &options::surroundings()?)?;
     // A program that shall take the place of another is confined as that one is.
     successor::try_files(&config)?;
     Sts::new(config.endpoint.clone())?;
@@ -91,8 +91,8 @@ fn check(options: &options::Options) -> Result<()> {
 async fn run(options: &options::Options) -> Result<()> {
     let mut protections = harden::at_start();
     let successor = Successor::find().context("this program cannot be found")?;
-    let parts = options::name_parts()?;
-    let config = config::load(&options.config, &parts)?;
+    let surroundings = options::surroundings()?;
+    let config = config::load(&options.config, &surroundings)?;
     let watched = signals::watch().context("signals cannot be watched")?;
     let mut handed = listen::open(options)?;
     let audited = config.audit_file.as_ref().and_then(|it| it.path.parent());
@@ -116,15 +116,16 @@ async fn run(options: &options::Options) -> Result<()> {
         "stsd {} is ready", env!("CARGO_PKG_VERSION")
     );
 
+    let environment = Arc::clone(&surroundings.environment);
     let path = options.config.clone();
     let tried = successor.clone();
     let world = World {
-        load: Box::new(move || config::load(&path, &parts)),
+        load: Box::new(move || config::load(&path, &surroundings)),
         connect: Box::new(|endpoint| Sts::new(endpoint.clone())),
         clock,
         machine: options::machine_id(),
         access: options.access(),
-        environment: options::environment(),
+        environment,
         wishes: watched.wishes.clone(),
         open_files: harden::open_files(),
         protections,

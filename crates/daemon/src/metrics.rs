@@ -8,6 +8,20 @@ use std::{
 
 use stsd_sts::StsError;
 
+/// The kind of a failure that was not one of STS: we could not say who we are.
+pub const SOURCE: &str = "source";
+
+/// Every kind of failure.
+const KINDS: [&str; StsError::KINDS.len() + 1] = {
+    let mut kinds = [SOURCE; StsError::KINDS.len() + 1];
+    let mut index = 0;
+    while index < StsError::KINDS.len() {
+        kinds[index] = StsError::KINDS[index];
+        index += 1;
+    }
+    kinds
+};
+
 /// What is counted for one profile.
 #[derive(Default)]
 pub struct Counters {
@@ -17,7 +31,7 @@ pub struct Counters {
     renewals: AtomicU64,
     renewal_millis: AtomicU64,
     last_renewal_millis: AtomicU64,
-    failures: [AtomicU64; StsError::KINDS.len()],
+    failures: [AtomicU64; KINDS.len()],
 }
 
 impl Counters {
@@ -26,10 +40,9 @@ impl Counters {
         self.sts_calls.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a call that failed, or whose answer could not be used.
-    pub fn failure(&self, error: &StsError) {
-        let kind = error.kind();
-        if let Some(index) = StsError::KINDS.iter().position(|known| *known == kind) {
+    /// Counts an attempt that failed, or whose answer could not be used.
+    pub fn failure(&self, kind: &str) {
+        if let Some(index) = KINDS.iter().position(|known| *known == kind) {
             self.failures[index].fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -79,12 +92,12 @@ impl Counters {
         )
     }
 
-    /// Returns the calls that failed, by the kind of failure, without those that never
+    /// Returns the attempts that failed, by the kind of failure, without those that never
     /// happened.
     #[must_use]
     pub fn failures(&self) -> Vec<(&'static str, u64)> {
         let counts = self.failures.iter().map(|it| it.load(Ordering::Relaxed));
-        StsError::KINDS
+        KINDS
             .into_iter()
             .zip(counts)
             .filter(|(_, count)| *count > 0)
@@ -101,16 +114,16 @@ mod tests {
         let counters = Counters::default();
         counters.call();
         counters.call();
-        counters.failure(&StsError::Unreadable {
-            reason: String::new(),
-        });
+        counters.failure("unreadable");
+        counters.failure(SOURCE);
+        counters.failure("of no kind");
         counters.renewal(Duration::from_millis(70));
         counters.renewal(Duration::from_millis(30));
         counters.hand_out(true);
         counters.hand_out(false);
         counters.hand_out(false);
         assert_eq!(counters.sts_calls(), 2);
-        assert_eq!(counters.failures(), [("unreadable", 1)]);
+        assert_eq!(counters.failures(), [("unreadable", 1), (SOURCE, 1)]);
         assert_eq!(counters.renewals(), (2, 100, 30));
         assert_eq!((counters.hand_outs(), counters.calls_saved()), (3, 2));
     }

@@ -1,12 +1,12 @@
 //! Decides what was typed and what the environment says mean.
 
-use std::{env, ffi::OsString, fs, path::PathBuf};
+use std::{env, ffi::OsString, fs, path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, Result, bail};
 use lexopt::prelude::*;
 use nix::unistd::{User, geteuid, gethostname};
 
-use crate::{access::Access, listen::Reach, profile::NameParts};
+use crate::{access::Access, listen::Reach, profile::NameParts, source::Surroundings};
 
 /// What `--help` prints.
 pub const HELP: &str = "\
@@ -118,11 +118,20 @@ pub fn parse(mut parser: lexopt::Parser) -> Result<Action> {
     })
 }
 
-/// Returns what `{user}`, `{host}` and `{pid}` stand for.
+/// Returns what of our surroundings the configuration may be about.
 ///
 /// # Errors
-/// When the system cannot say.
-pub fn name_parts() -> Result<NameParts> {
+/// When the system cannot say who we are.
+pub fn surroundings() -> Result<Surroundings> {
+    Ok(Surroundings {
+        parts: name_parts()?,
+        variable: |name| env::var_os(name),
+        environment: Arc::new(environment()),
+    })
+}
+
+/// Returns what `{user}`, `{host}` and `{pid}` stand for.
+fn name_parts() -> Result<NameParts> {
     let uid = geteuid();
     // A container's user may have a number and no name.
     let user = User::from_uid(uid).ok().flatten().map(|user| user.name);
@@ -146,8 +155,7 @@ pub fn machine_id() -> Vec<u8> {
 /// Returns what the commands of a configuration get of our environment: nothing but what they
 /// need to find programs, their user's manager and us. There may be a proxy's password in it,
 /// and what systemd says to us alone.
-#[must_use]
-pub fn environment() -> Vec<(OsString, OsString)> {
+fn environment() -> Vec<(OsString, OsString)> {
     const PASSED_ON: [&str; 8] = [
         "PATH",
         "HOME",

@@ -146,6 +146,9 @@ impl RoleSessionName {
 }
 
 impl SessionDuration {
+    /// No session lives longer.
+    pub const LONGEST: Duration = Duration::from_secs(12 * 60 * 60);
+
     /// What STS gives when it is not asked for anything else.
     pub const DEFAULT: Self = Self(Duration::from_secs(3600));
 
@@ -225,6 +228,29 @@ pub fn external_id(text: &str) -> Result<String, Invalid> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "_+=,.@:/-".contains(c);
     if !(2..=1224).contains(&text.len()) || !text.chars().all(allowed) {
         return invalid("an external id is 2 to 1224 of A-Z a-z 0-9 _ + = , . @ : / -");
+    }
+    Ok(text.to_owned())
+}
+
+/// Checks the name of an identity provider: `acs:ram::<account>:<sort>/<name>`.
+///
+/// # Errors
+/// [`Invalid`] says what is allowed.
+pub fn provider_arn(text: &str, sort: &str) -> Result<String, Invalid> {
+    let parts = text
+        .strip_prefix("acs:ram::")
+        .and_then(|rest| rest.split_once(':'));
+    let allowed = |c: char| c.is_alphanumeric() || "._@-".contains(c);
+    let valid = parts.is_some_and(|(account, rest)| {
+        let name = rest.strip_prefix(sort).and_then(|it| it.strip_prefix('/'));
+        (1..=32).contains(&account.len())
+            && account.bytes().all(|byte| byte.is_ascii_digit())
+            && name.is_some_and(|it| (1..=128).contains(&it.len()) && it.chars().all(allowed))
+    });
+    if !valid {
+        return invalid(&format!(
+            "a provider is acs:ram::<account number>:{sort}/<name>"
+        ));
     }
     Ok(text.to_owned())
 }

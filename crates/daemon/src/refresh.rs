@@ -10,7 +10,7 @@ use std::{
 };
 
 use jiff::SignedDuration;
-use stsd_sts::{SourceCredentials, StsError};
+use stsd_sts::{Proof, RoleSession, StsError};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -20,10 +20,13 @@ use crate::{
     clock::{BootTime, Clock},
     exchange::{Exchange, Issued, Upstream},
     hint,
+    metrics::SOURCE,
+    profile::{RoleArn, SessionDuration},
     schedule::{self, Lifetime},
     service_time::LONGEST_CALL,
     snapshot::{Answers, Cause, Failed, Session},
-    store::Entry,
+    source::{Ask, Obtained, SourceError},
+    store::{Entry, Store},
 };
 
 /// How much longer than asked a session may claim to live before we call it a lie.
@@ -36,6 +39,9 @@ const APART: SignedDuration = SignedDuration::from_secs(60);
 /// More than this fits into no answer on a socket, and no service issues it.
 const LARGEST_SESSION: usize = 32 * 1024;
 
+/// Sooner than this a source is not asked whether it has a newer session to hand on.
+const SHORTEST_LOOK: Duration = Duration::from_secs(1);
+
 /// How long a call that nobody waits for lets those go first that are waited for, when
 /// there is no session whose end would say so.
 const COURTESY: Duration = Duration::from_secs(60);
@@ -44,10 +50,10 @@ const COURTESY: Duration = Duration::from_secs(60);
 pub struct Refresher<X> {
     entry: Arc<Entry>,
     upstream: Arc<Upstream<X>>,
+    store: Arc<Store>,
     clock: Arc<dyn Clock>,
     /// From 0 to 1, stable for this host and profile.
     jitter: f64,
-    source: SourceCredentials,
     /// How long the last session was asked to live.
     asked: Duration,
     /// Failures in a row.
@@ -59,6 +65,17 @@ pub struct Refresher<X> {
     /// The wall clock less the boot-time clock, when an attempt was last made.
     distance: SignedDuration,
     wait: Wait,
+}
+
+/// Why an attempt has failed.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// STS was asked.
+    #[error(transparent)]
+    Sts(#[from] StsError),
+    /// STS could not be asked, because we cannot say who we are.
+    #[error(transparent)]
+    Source(#[from] SourceError),
 }
 
 /// What the task is waiting for.
@@ -77,6 +94,7 @@ impl<X: Exchange> Refresher<X> {
     pub fn new(
         entry: Arc<Entry>,
         upstream: Arc<Upstream<X>>,
+        store: Arc<Store>,
         clock: Arc<dyn Clock>,
         jitter: f64,
     ) -> Self {
@@ -88,7 +106,6 @@ impl<X: Exchange> Refresher<X> {
         };
         Self {
             jitter,
-            source: entry.profile.source.credentials().clone(),
             asked: entry.profile.duration.get(),
             failures: 0,
             call_took: Duration::ZERO,
@@ -97,6 +114,7 @@ impl<X: Exchange> Refresher<X> {
             wait,
             entry,
             upstream,
+            store,
             clock,
         }
     }
@@ -150,6 +168,7 @@ impl<X: Exchange> Refresher<X> {
             if left.is_some_and(|left| left.is_zero())
                 || self.entry.forced.load(Ordering::Relaxed)
                 || self.clocks_came_apart()
+                || self.source_was_mended()
             {
                 return;
             }
@@ -186,9 +205,15 @@ impl<X: Exchange> Refresher<X> {
         let now = self.clock.boot();
         let session = self.entry.snapshot().session;
         session.is_none_or(|session| {
-            !session.last && session.lifetime.worth_renewing(now)
+            !session.last && self.entry.snapshot().may_do_better(now)
                 || !session.lifetime.serves(Duration::ZERO, now)
         })
+    }
+
+    /// Whoever has exchanged a key that was refused need not wait until it is tried again.
+    fn source_was_mended(&self) -> bool {
+        let failed = matches!(self.wait, Wait::HoldUntil(_)) && self.failures > 0;
+        failed && self.entry.profile.source.changed(&self.store)
     }
 
     /// Either somebody has set the wall clock, or a hypervisor has stood the whole machine
@@ -220,34 +245,111 @@ impl<X: Exchange> Refresher<X> {
         self.entry.publish(|snapshot| snapshot.failed = None);
     }
 
-    /// Obtains one session: a call, and one more where the first told what to correct.
-    async fn obtain(&mut self) -> Result<Session, StsError> {
-        if self.entry.snapshot().refused() {
-            // The key may have been exchanged since: that is what the hint says.
-            self.renew_source();
+    /// Obtains one session: an attempt, and one more where the first told what to correct.
+    async fn obtain(&mut self) -> Result<Session, Failure> {
+        // The key may have been exchanged since it was refused: that is what the hint says.
+        let refused = self.entry.snapshot().refused();
+        let mut source = self.ask_source(refused).await?;
+        let Some(role_arn) = self.entry.profile.role_arn.clone() else {
+            return self.hand_on(source);
+        };
+        self.wait_for_budget().await;
+        if source.end.is_some() && !source.lasts(self.clock.boot()) {
+            source = self.ask_source(false).await?;
         }
-        match self.call().await {
-            Err(error) if self.corrected(&error) => self.call().await,
-            outcome => outcome,
+        match self.call(&role_arn, &source).await {
+            Err(error @ StsError::SourceExpired(_)) => {
+                let renewed = self.ask_source(true).await?;
+                if renewed.proof == source.proof {
+                    return Err(error.into());
+                }
+                info!(profile = %self.entry.profile.name, "the source has renewed what had ended");
+                self.wait_for_budget().await;
+                Ok(self.call(&role_arn, &renewed).await?)
+            }
+            Err(error) if corrected(&error) => {
+                self.wait_for_budget().await;
+                Ok(self.call(&role_arn, &source).await?)
+            }
+            outcome => Ok(outcome?),
         }
     }
 
-    async fn call(&mut self) -> Result<Session, StsError> {
-        self.wait_for_budget().await;
+    /// Makes one call to STS, for which the budget has given its token.
+    async fn call(&mut self, role_arn: &RoleArn, source: &Obtained) -> Result<Session, StsError> {
         let began = self.clock.boot();
         self.entry.begin(began);
+        self.entry.counters.call();
         let duration = self.entry.duration(began);
         self.asked = duration.get();
         let call = self
             .upstream
-            .call(&self.entry.profile, duration, &self.source);
+            .call(&self.entry.profile, role_arn, duration, &source.proof);
         let answer = call.await;
         self.call_took = self.clock.boot().since(began);
         let session = answer.and_then(|answer| self.accept(answer, began));
         if let Err(error) = &session {
-            self.entry.counters.failure(error);
+            self.entry.counters.failure(error.kind());
         }
         session
+    }
+
+    async fn ask_source(&mut self, refused: bool) -> Result<Obtained, Failure> {
+        let began = self.clock.boot();
+        let obtained = self.entry.profile.source.obtain(Ask {
+            store: &self.store,
+            clock: &*self.clock,
+            refused,
+        });
+        let obtained = obtained.await;
+        if obtained.is_err() {
+            // An attempt that ends here has begun, for those who wait for its end.
+            self.entry.begin(self.clock.boot());
+            self.call_took = self.clock.boot().since(began);
+            self.entry.counters.failure(SOURCE);
+        }
+        Ok(obtained?)
+    }
+
+    /// Hands on what a source gives, where there is no role to exchange it for.
+    fn hand_on(&mut self, source: Obtained) -> Result<Session, Failure> {
+        self.entry.begin(self.clock.boot());
+        let subject = self.entry.profile.source.subject();
+        let refuse =
+            |problem: &str, hint: &str| Failure::Source(SourceError::new(&subject, problem, hint));
+        let (Proof::Credentials(credentials), Some(end)) = (&*source.proof, source.end) else {
+            return Err(refuse(
+                "gives credentials without an end, and such are not handed out",
+                "set role_arn, so that they are exchanged for a session of a role",
+            ));
+        };
+        let Some(token) = credentials.security_token.clone() else {
+            return Err(refuse(
+                "gives a long-lived key, and such are not handed out",
+                "set role_arn, so that it is exchanged for a session of a role",
+            ));
+        };
+        let issued = Issued {
+            session: RoleSession {
+                access_key_id: credentials.access_key_id.clone(),
+                access_key_secret: credentials.access_key_secret.clone(),
+                security_token: token,
+                expiration: end.expiration,
+                server_date: None,
+                request_id: String::new(),
+            },
+            at: end.issued,
+            sent: source.asked,
+        };
+        self.call_took = self.clock.boot().since(source.asked);
+        self.asked = SessionDuration::LONGEST;
+        let given = self.accept(issued, source.asked);
+        given.map_err(|_| {
+            refuse(
+                "gives credentials that have ended, or that no caller could use",
+                "look at what renews them, and at this machine's clock",
+            )
+        })
     }
 
     /// Waits for the budget's token; who begins to wait for us meanwhile puts us into the
@@ -291,39 +393,6 @@ impl<X: Exchange> Refresher<X> {
         }
         while self.entry.urgency() == Urgency::Background {
             self.entry.wake.notified().await;
-        }
-    }
-
-    /// Corrects what an error has told, and tells whether another call may succeed at once.
-    fn corrected(&mut self, error: &StsError) -> bool {
-        match error {
-            StsError::NonceUsed(_) => true,
-            StsError::Clock {
-                server_date: Some(_),
-                ..
-            } => {
-                warn!("this machine's clock is wrong; signing by the clock of STS");
-                true
-            }
-            StsError::SourceExpired(_) => self.renew_source(),
-            _ => false,
-        }
-    }
-
-    /// Asks the source again; tells whether it had something new to say.
-    fn renew_source(&mut self) -> bool {
-        let name = &self.entry.profile.name;
-        match self.entry.profile.source.ask_again() {
-            Ok(renewed) if renewed != self.source => {
-                info!(profile = %name, "the source holds other credentials now");
-                self.source = renewed;
-                true
-            }
-            Ok(_) => false,
-            Err(error) => {
-                warn!(profile = %name, "the source cannot be read again: its file {error}");
-                false
-            }
         }
     }
 
@@ -373,6 +442,9 @@ impl<X: Exchange> Refresher<X> {
     }
 
     fn succeed(&mut self, session: Session) {
+        if self.is_known(&session) {
+            return self.confirm(session.lifetime);
+        }
         let name = &self.entry.profile.name;
         let now = self.clock.boot();
         let took = now.since(session.lifetime.began);
@@ -404,6 +476,7 @@ impl<X: Exchange> Refresher<X> {
         self.entry.counters.renewal(took);
         self.entry.publish(|snapshot| {
             snapshot.session = Some(Arc::new(session));
+            snapshot.confirmed = None;
             snapshot.failed = None;
             snapshot.advice = advice;
             snapshot.ended = snapshot.begun;
@@ -411,7 +484,32 @@ impl<X: Exchange> Refresher<X> {
         self.upstream.renewed();
     }
 
-    fn fail(&mut self, error: &StsError) {
+    /// Tells whether this is the session that callers have: one that is handed on stays the
+    /// same until whoever issues it replaces it.
+    fn is_known(&self, session: &Session) -> bool {
+        let known = self.entry.snapshot().session;
+        self.entry.profile.role_arn.is_none()
+            && known.is_some_and(|it| {
+                it.access_key_id == session.access_key_id
+                    && it.security_token == session.security_token
+            })
+    }
+
+    /// Keeps the session that callers have, and looks again at half of what is left of it.
+    fn confirm(&mut self, rest: Lifetime) {
+        let now = self.clock.boot();
+        self.failures = 0;
+        self.said = None;
+        let due = schedule::renewal_due(&rest, self.jitter);
+        self.wait = Wait::Until(due.max(now + SHORTEST_LOOK));
+        self.entry.publish(|snapshot| {
+            snapshot.confirmed = Some(now);
+            snapshot.failed = None;
+            snapshot.ended = snapshot.begun;
+        });
+    }
+
+    fn fail(&mut self, error: &Failure) {
         let now = self.clock.boot();
         let session = self.entry.snapshot().session;
         let remaining = session.map(|session| session.lifetime.remaining(now));
@@ -420,21 +518,24 @@ impl<X: Exchange> Refresher<X> {
             self.failures = 0;
         }
         self.failures = self.failures.saturating_add(1);
-        let (cause, hint) = hint::of(error);
+        let (cause, hint) = match error {
+            Failure::Sts(error) => hint::of(error, &self.entry.profile.source),
+            Failure::Source(error) => (error.cause, error.hint.clone()),
+        };
         let random = fastrand::f64();
         let pause = match error {
             _ if cause == Cause::Denied => schedule::probe_pause(remaining, random),
-            StsError::Throttled { retry_after, .. } => {
+            Failure::Sts(StsError::Throttled { retry_after, .. }) => {
                 schedule::retry_pause(self.failures, remaining, *retry_after, random)
             }
             _ => schedule::retry_pause(self.failures, remaining, None, random),
         };
         self.wait = Wait::HoldUntil(now + pause);
-        self.say(error, remaining.unwrap_or_default(), pause, hint);
+        self.say(error, remaining.unwrap_or_default(), pause, &hint);
         let failed = Failed {
             cause,
             message: error.to_string(),
-            hint: hint.to_owned(),
+            hint,
             at: now,
             in_a_row: self.failures,
         };
@@ -445,9 +546,14 @@ impl<X: Exchange> Refresher<X> {
     }
 
     /// Says a failure when it is news; a repetition is for those who look for it.
-    fn say(&mut self, error: &StsError, remaining: Duration, pause: Duration, hint: &str) {
-        let code = error.refusal().map_or("", |refusal| &refusal.code);
-        let kind = format!("{} {code}", error.kind());
+    fn say(&mut self, error: &Failure, remaining: Duration, pause: Duration, hint: &str) {
+        let kind = match error {
+            Failure::Sts(error) => {
+                let code = error.refusal().map_or("", |refusal| &refusal.code);
+                format!("{} {code}", error.kind())
+            }
+            Failure::Source(error) => error.to_string(),
+        };
         let (profile, in_a_row) = (&self.entry.profile.name, self.failures);
         let (remaining_s, next_attempt_ms) = (remaining.as_secs(), pause.as_millis());
         if self.said.as_ref() == Some(&kind) {
@@ -456,6 +562,21 @@ impl<X: Exchange> Refresher<X> {
         }
         warn!(%profile, remaining_s, next_attempt_ms, in_a_row, hint, "renewal failed: {error}");
         self.said = Some(kind);
+    }
+}
+
+/// Says what an error has told, if another call may succeed at once.
+fn corrected(error: &StsError) -> bool {
+    match error {
+        StsError::NonceUsed(_) => true,
+        StsError::Clock {
+            server_date: Some(_),
+            ..
+        } => {
+            warn!("this machine's clock is wrong; signing by the clock of STS");
+            true
+        }
+        _ => false,
     }
 }
 

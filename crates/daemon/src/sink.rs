@@ -3,7 +3,6 @@
 //! renewal. One task a profile, beside the one that renews; what it runs into costs the file
 //! and nobody who asks.
 
-mod command;
 pub mod file;
 
 use std::{
@@ -24,6 +23,7 @@ use tracing::warn;
 
 use crate::{
     clock::Clock,
+    command,
     config::{Config, Mistakes},
     profile::ProfileName,
     schedule,
@@ -97,10 +97,10 @@ impl Plan {
 impl Sinks {
     /// Prepares for profiles that may want a file or a command.
     #[must_use]
-    pub fn new(clock: Arc<dyn Clock>, environment: Environment) -> Self {
+    pub fn new(clock: Arc<dyn Clock>, environment: Arc<Environment>) -> Self {
         Self {
             clock,
-            environment: Arc::new(environment),
+            environment,
             leave: Arc::default(),
             running: BTreeMap::new(),
         }

@@ -78,6 +78,8 @@ pub enum Cause {
     Unreachable,
     /// Our calls are being limited.
     Throttled,
+    /// STS was not asked: we cannot say who we are.
+    Source,
 }
 
 /// What is known about a profile now.
@@ -97,6 +99,8 @@ pub struct Snapshot {
     pub begun: u64,
     /// How many attempts have ended.
     pub ended: u64,
+    /// When its source last said that it has no newer session; for one that is handed on.
+    pub confirmed: Option<BootTime>,
     /// The profile is no longer configured like this.
     pub removed: bool,
 }
@@ -177,6 +181,16 @@ impl Snapshot {
         failed.is_some_and(|failed| failed.cause == Cause::Denied)
     }
 
+    /// Tells whether a renewal would give a caller noticeably more life.
+    pub(crate) fn may_do_better(&self, now: BootTime) -> bool {
+        let Some(session) = &self.session else {
+            return true;
+        };
+        let pause = session.lifetime.length() / 10;
+        let asked_lately = self.confirmed.is_some_and(|at| now.since(at) < pause);
+        session.lifetime.worth_renewing(now) && !asked_lately
+    }
+
     /// Notes that an attempt has come to nothing because the program has failed, not STS.
     pub(crate) fn broke_off(&mut self, now: BootTime) {
         let in_a_row = self.failed.as_ref().map_or(0, |it| it.in_a_row);
@@ -209,7 +223,7 @@ impl Snapshot {
         }
         let longest = self
             .serving(Duration::ZERO, now)
-            .is_some_and(|session| session.last || !session.lifetime.worth_renewing(now));
+            .is_some_and(|session| session.last || !self.may_do_better(now));
         (self.removed || self.refused() || longest).then(|| self.best(now))
     }
 }

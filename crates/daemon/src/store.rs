@@ -228,10 +228,9 @@ impl Entry {
         });
     }
 
-    /// Notes that a call to STS begins now; it is what was asked for until this moment.
+    /// Notes that an attempt begins now; it is what was asked for until this moment.
     pub fn begin(&self, now: BootTime) {
         self.forced.store(false, Ordering::Relaxed);
-        self.counters.call();
         self.snapshot.send_if_modified(|snapshot| {
             snapshot.begun += 1;
             snapshot.next_attempt = Some((now, "renewal under way"));
@@ -311,10 +310,39 @@ impl Store {
         clock: &dyn Clock,
         allowed: impl Fn(&Profile) -> bool,
     ) -> Outcome {
+        let wish = (minimum_life, patience);
+        let (outcome, entry) = self.look_up(profile, wish, clock, allowed).await;
+        if let (Outcome::Ready(session) | Outcome::Short(session), Some(entry)) = (&outcome, entry)
+        {
+            entry.count_hand_out(session);
+        }
+        outcome
+    }
+
+    /// Returns a session of a profile as [`hand_out`](Self::hand_out) does, to ourselves: for
+    /// a profile whose source it is.
+    pub async fn session(
+        &self,
+        profile: &str,
+        minimum_life: Duration,
+        patience: Duration,
+        clock: &dyn Clock,
+    ) -> Outcome {
+        let wish = (minimum_life, patience);
+        self.look_up(profile, wish, clock, |_| true).await.0
+    }
+
+    async fn look_up(
+        &self,
+        profile: &str,
+        (minimum_life, patience): (Duration, Duration),
+        clock: &dyn Clock,
+        allowed: impl Fn(&Profile) -> bool,
+    ) -> (Outcome, Option<Arc<Entry>>) {
         let began = clock.boot();
         while let Some(entry) = self.find(profile) {
             if !allowed(&entry.profile) {
-                return Outcome::NotAllowed;
+                return (Outcome::NotAllowed, None);
             }
             let now = clock.boot();
             let outcome = match entry.current(minimum_life, now) {
@@ -324,16 +352,11 @@ impl Store {
                     entry.wait_for(minimum_life, left, clock).await
                 }
             };
-            match &outcome {
-                Outcome::Removed => continue,
-                Outcome::Ready(session) | Outcome::Short(session) => {
-                    entry.count_hand_out(session);
-                }
-                Outcome::Failed(_) | Outcome::NotYet(_) | Outcome::NotAllowed => {}
+            if !matches!(outcome, Outcome::Removed) {
+                return (outcome, Some(entry));
             }
-            return outcome;
         }
-        Outcome::Removed
+        (Outcome::Removed, None)
     }
 
     /// Asks for a renewal of a profile now, and waits until an attempt that begins from now

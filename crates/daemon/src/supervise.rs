@@ -250,9 +250,11 @@ impl<X: Exchange> Supervisor<X> {
         let refresh = {
             let (entry, upstream) = (Arc::clone(&entry), Arc::clone(upstream));
             let (clock, stop) = (Arc::clone(&self.setting.clock), stop.clone());
+            let store = Arc::clone(&self.setting.store);
             move || {
                 let (entry, upstream) = (Arc::clone(&entry), Arc::clone(&upstream));
-                Refresher::new(entry, upstream, Arc::clone(&clock), jitter).run(stop.clone())
+                let store = Arc::clone(&store);
+                Refresher::new(entry, upstream, store, Arc::clone(&clock), jitter).run(stop.clone())
             }
         };
         let (clock, told) = (Arc::clone(&self.setting.clock), Arc::clone(&entry));
@@ -324,7 +326,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use jiff::{SignedDuration, Timestamp};
-    use stsd_sts::{AssumeRole, RoleSession, SourceCredentials};
+    use stsd_sts::{AssumeRole, Proof, RoleSession};
 
     use super::*;
     use crate::{clock::SystemClock, snapshot::Outcome};
@@ -333,9 +335,9 @@ mod tests {
     struct Fragile(AtomicBool);
 
     impl Exchange for Fragile {
-        async fn assume_role(
+        async fn exchange(
             &self,
-            _: &SourceCredentials,
+            _: &Proof,
             _: AssumeRole<'_>,
             now: Timestamp,
         ) -> Result<RoleSession, StsError> {

@@ -11,20 +11,23 @@ use crate::world::{World, WorldError, parse_duration};
 
 /// The help text.
 pub const HELP: &str = "\
-stsd-emulator: STS and OSS on loopback, for demos and tests
+stsd-emulator: STS, OSS and instance metadata on loopback, for demos and tests
 
 Usage: stsd-emulator [OPTIONS]
 
   --sts ADDRESS         where STS listens [default: 127.0.0.1:0, any free port]
   --oss ADDRESS         where OSS listens [default: 127.0.0.1:0, any free port]
+  --imds ADDRESS        where instance metadata is [default: 127.0.0.1:0, any free port]
   --world FILE          who and what exists [default: the built-in world]
   --session-life TIME   sessions end this early, like 60s, however long they were asked for
   --print-world         print the built-in world and exit
   --exit-with-stdin     stop when standard input ends, too
   --help, --version
 
-When ready, prints one line: {\"sts\":\"http://…\",\"oss\":\"http://…\"}
-Counters are at GET /_emulator/stats of the STS address, faults at /_emulator/faults.
+When ready, prints one line: {\"sts\":\"http://…\",\"oss\":\"http://…\",\"imds\":\"http://…\"}
+Counters are at GET /_emulator/stats of the STS address, faults at /_emulator/faults; POST to
+/_emulator/oidc/token and /_emulator/saml/assertion mints what identity providers sign, and to
+/_emulator/imds/rotate replaces the instance's credential.
 ";
 
 /// What to do.
@@ -47,6 +50,8 @@ pub struct Run {
     pub sts: Option<SocketAddr>,
     /// Where OSS listens.
     pub oss: Option<SocketAddr>,
+    /// Where the instance's metadata is.
+    pub imds: Option<SocketAddr>,
     /// The world's file; without one, the built-in world.
     pub world: Option<PathBuf>,
     /// The longest life of a session.
@@ -74,6 +79,7 @@ impl Run {
         Options {
             sts: self.sts.unwrap_or(defaults.sts),
             oss: self.oss.unwrap_or(defaults.oss),
+            imds: self.imds.unwrap_or(defaults.imds),
             session_life: self.session_life,
             clock: defaults.clock,
         }
@@ -91,6 +97,7 @@ pub fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
         match argument {
             Long("sts") => run.sts = Some(address(&mut parser)?),
             Long("oss") => run.oss = Some(address(&mut parser)?),
+            Long("imds") => run.imds = Some(address(&mut parser)?),
             Long("world") => run.world = Some(parser.value()?.into()),
             Long("session-life") => {
                 let text = parser.value()?.string()?;

@@ -1,4 +1,4 @@
-//! The emulated cloud's whole state, shared by its two services.
+//! The emulated cloud's whole state, shared by its three services.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,8 +7,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::{Clock, shifted};
 use crate::faults::Faults;
+use crate::jwt::Keys;
+use crate::metadata;
 use crate::nonces::Nonces;
 use crate::objects::Objects;
+use crate::saml::Seal;
 use crate::sessions::Sessions;
 use crate::stats::Stats;
 use crate::world::World;
@@ -22,11 +25,23 @@ pub(crate) struct Cloud {
     pub(crate) clock: Clock,
     /// Sessions end this early, however long they were asked for.
     pub(crate) session_life: Option<Duration>,
+    /// The OIDC providers' keys.
+    pub(crate) keys: Keys,
+    /// What SAML providers sign with here.
+    pub(crate) seal: Seal,
     pub(crate) sessions: Mutex<Sessions>,
+    pub(crate) metadata: Mutex<metadata::Memory>,
     pub(crate) nonces: Mutex<Nonces>,
     pub(crate) objects: Mutex<Objects>,
     pub(crate) stats: Mutex<Stats>,
     pub(crate) faults: Faults,
+}
+
+impl Cloud {
+    /// That life, or the shorter one that all sessions here have.
+    pub(crate) fn at_most(&self, life: Duration) -> Duration {
+        self.session_life.map_or(life, |cap| cap.min(life))
+    }
 }
 
 /// The time of one request: what is true, and what the server believes.

@@ -1,10 +1,14 @@
-//! `/_emulator/…` on the STS address: counters to read and faults to script.
+//! `/_emulator/…` on the STS address: counters to read, faults to script, and
+//! what identity providers hand out.
 
 use serde_json::{Value, json};
 
 use crate::cloud::{Cloud, hold};
+use crate::metadata;
+use crate::oidc;
 use crate::reply::Reply;
 use crate::request::HttpRequest;
+use crate::saml;
 
 pub(crate) const PREFIX: &str = "/_emulator/";
 
@@ -29,9 +33,23 @@ pub(crate) fn answer(cloud: &Cloud, request: &HttpRequest) -> Reply {
             cloud.faults.clear();
             json_reply(&json!({}))
         }
+        ("GET", "oidc/keys") => json_reply(&cloud.keys.published()),
+        ("POST", "oidc/token") => minted(oidc::mint(cloud, &request.body)),
+        ("POST", "saml/assertion") => minted(saml::mint(cloud, &request.body)),
+        ("POST", "imds/rotate") => minted(metadata::rotate(cloud)),
+        (_, "oidc/keys") => refusal(405, "this takes GET"),
+        (_, "oidc/token" | "saml/assertion" | "imds/rotate") => refusal(405, "this takes POST"),
         (_, "stats" | "faults") => refusal(405, "this takes GET and DELETE, and faults also POST"),
-        _ => refusal(404, "there are /_emulator/stats and /_emulator/faults"),
+        _ => refusal(
+            404,
+            "there are stats, faults, oidc/token, oidc/keys, saml/assertion and imds/rotate \
+             under /_emulator/",
+        ),
     }
+}
+
+fn minted(made: Result<Value, String>) -> Reply {
+    made.map_or_else(|text| refusal(400, &text), |made| json_reply(&made))
 }
 
 fn json_reply(value: &Value) -> Reply {

@@ -1,4 +1,4 @@
-//! A running cloud: two listeners on loopback and one thread behind them.
+//! A running cloud: three listeners on loopback and one thread behind them.
 
 use std::future::IntoFuture as _;
 use std::io;
@@ -13,6 +13,8 @@ use tokio::sync::oneshot;
 use crate::clock::Clock;
 use crate::cloud::Cloud;
 use crate::faults::Faults;
+use crate::jwt::Keys;
+use crate::saml::Seal;
 use crate::server::{Service, router};
 use crate::world::World;
 
@@ -23,6 +25,8 @@ pub struct Options {
     pub sts: SocketAddr,
     /// Where OSS listens; port 0 picks one.
     pub oss: SocketAddr,
+    /// Where the instance's metadata is; port 0 picks one.
+    pub imds: SocketAddr,
     /// Sessions end this early, however long they were asked for.
     pub session_life: Option<Duration>,
     /// What time it is.
@@ -35,6 +39,7 @@ impl Default for Options {
         Self {
             sts: any,
             oss: any,
+            imds: any,
             session_life: None,
             clock: Clock::system(),
         }
@@ -66,12 +71,13 @@ pub enum StartError {
 pub struct Emulator {
     sts: SocketAddr,
     oss: SocketAddr,
+    imds: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Emulator {
-    /// Listens, and answers until dropped. When this returns, both addresses answer.
+    /// Listens, and answers until dropped. When this returns, all addresses answer.
     ///
     /// # Errors
     ///
@@ -79,11 +85,15 @@ impl Emulator {
     pub fn start(world: World, options: Options) -> Result<Self, StartError> {
         let (sts, sts_address) = listen(options.sts)?;
         let (oss, oss_address) = listen(options.oss)?;
+        let (imds, imds_address) = listen(options.imds)?;
         let cloud = Arc::new(Cloud {
             world,
             clock: options.clock,
             session_life: options.session_life,
+            keys: Keys::new(),
+            seal: Seal::new(),
             sessions: Mutex::default(),
+            metadata: Mutex::default(),
             nonces: Mutex::default(),
             objects: Mutex::default(),
             stats: Mutex::default(),
@@ -96,11 +106,12 @@ impl Emulator {
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("stsd-emulator".to_owned())
-            .spawn(move || serve(&runtime, cloud, sts, oss, stopped))
+            .spawn(move || serve(&runtime, cloud, [sts, oss, imds], stopped))
             .map_err(StartError::Thread)?;
         Ok(Self {
             sts: sts_address,
             oss: oss_address,
+            imds: imds_address,
             stop: Some(stop),
             thread: Some(thread),
         })
@@ -118,6 +129,12 @@ impl Emulator {
         self.oss
     }
 
+    /// Where the instance's metadata is.
+    #[must_use]
+    pub fn imds_address(&self) -> SocketAddr {
+        self.imds
+    }
+
     /// `http://` and where STS listens.
     #[must_use]
     pub fn sts_url(&self) -> String {
@@ -130,12 +147,18 @@ impl Emulator {
         format!("http://{}", self.oss)
     }
 
+    /// `http://` and where the instance's metadata is.
+    #[must_use]
+    pub fn imds_url(&self) -> String {
+        format!("http://{}", self.imds)
+    }
+
     /// The line that says the cloud is ready.
     #[must_use]
     pub fn ready_line(&self) -> String {
         format!(
-            r#"{{"sts":"http://{}","oss":"http://{}"}}"#,
-            self.sts, self.oss
+            r#"{{"sts":"http://{}","oss":"http://{}","imds":"http://{}"}}"#,
+            self.sts, self.oss, self.imds
         )
     }
 }
@@ -162,21 +185,22 @@ fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> 
     Ok((listener, bound))
 }
 
-/// Runs both services until told to stop; whatever is unanswered then is dropped.
+/// Runs the services until told to stop; whatever is unanswered then is dropped.
 fn serve(
     runtime: &Runtime,
     cloud: Arc<Cloud>,
-    sts: TcpListener,
-    oss: TcpListener,
+    [sts, oss, imds]: [TcpListener; 3],
     stopped: oneshot::Receiver<()>,
 ) {
     runtime.block_on(async move {
         let running = async {
             let sts = tokio::net::TcpListener::from_std(sts)?;
             let oss = tokio::net::TcpListener::from_std(oss)?;
+            let imds = tokio::net::TcpListener::from_std(imds)?;
             tokio::try_join!(
                 axum::serve(sts, router(Arc::clone(&cloud), Service::Sts)).into_future(),
-                axum::serve(oss, router(cloud, Service::Oss)).into_future(),
+                axum::serve(oss, router(Arc::clone(&cloud), Service::Oss)).into_future(),
+                axum::serve(imds, router(cloud, Service::Imds)).into_future(),
             )
         };
         tokio::select! {

@@ -10,10 +10,12 @@ use crate::clock::shifted;
 use crate::cloud::hold;
 use crate::world::parse_duration;
 
-/// What a script may name: every action that is counted, and two wildcards.
+/// What a script may name: every action that is counted, and three wildcards.
 const ACTIONS: &[&str] = &[
     "*",
     "AssumeRole",
+    "AssumeRoleWithOIDC",
+    "AssumeRoleWithSAML",
     "GetCallerIdentity",
     "other",
     "oss:*",
@@ -24,6 +26,19 @@ const ACTIONS: &[&str] = &[
     "oss:DeleteObject",
     "oss:ListObjects",
     "oss:other",
+    "imds:*",
+    "imds:Token",
+    "imds:Role",
+    "imds:Credentials",
+    "imds:other",
+];
+
+/// The actions that give a credential, which a fault can bend.
+const CREDENTIALS: &[&str] = &[
+    "AssumeRole",
+    "AssumeRoleWithOIDC",
+    "AssumeRoleWithSAML",
+    "imds:Credentials",
 ];
 
 /// How many faults may wait in the queue.
@@ -39,7 +54,7 @@ pub enum Fault {
         code: String,
         /// Its HTTP status; without it, 500 for `InternalError`, 503 for
         /// `ServiceUnavailable`, 403 for `NoPermission`, 404 for what does not exist, and
-        /// otherwise 403 for OSS and 400 for STS.
+        /// otherwise 403 for OSS, 404 for metadata and 400 for STS.
         #[serde(skip_serializing_if = "Option::is_none")]
         status: Option<u16>,
         /// Its message.
@@ -70,6 +85,11 @@ pub enum Fault {
     Empty {},
     /// An `Expiration` far beyond what was asked.
     Beyond {},
+    /// A document of metadata that has a `Code` and no credential.
+    Unsuccessful {
+        /// Any but `Success`.
+        code: String,
+    },
     /// `Throttling.User`.
     Throttle {
         /// Sent as `x-acs-retry-after`.
@@ -93,13 +113,18 @@ impl Fault {
             Self::Expired {} => "expired",
             Self::Empty {} => "empty",
             Self::Beyond {} => "beyond",
+            Self::Unsuccessful { .. } => "unsuccessful",
             Self::Throttle { .. } => "throttle",
         }
     }
 
-    /// Whether it bends a credential, and so makes sense for `AssumeRole` alone.
-    fn is_of_credentials(&self) -> bool {
-        matches!(self, Self::Expired {} | Self::Empty {} | Self::Beyond {})
+    /// Whether a call of that action can go wrong so.
+    fn fits(&self, action: &str) -> bool {
+        match self {
+            Self::Expired {} | Self::Empty {} | Self::Beyond {} => CREDENTIALS.contains(&action),
+            Self::Unsuccessful { .. } => action == "imds:Credentials",
+            _ => true,
+        }
     }
 }
 
@@ -130,9 +155,10 @@ impl Queued {
         let named = match self.action.as_str() {
             "*" => true,
             "oss:*" => action.starts_with("oss:"),
+            "imds:*" => action.starts_with("imds:"),
             name => name == action,
         };
-        named && (!self.fault.is_of_credentials() || action == "AssumeRole")
+        named && self.fault.fits(action)
     }
 
     fn is_over(&self, now: Timestamp) -> bool {
@@ -165,9 +191,9 @@ pub enum ScriptError {
     /// Nothing has that name.
     #[error("{0:?} is no action here; there are {list}", list = ACTIONS.join(", "))]
     Action(String),
-    /// A fault of credentials for an action that gives none.
-    #[error("{kind} bends a credential, and {action} gives none")]
-    NoCredential {
+    /// A fault of credentials for an action that gives none, or not in such a document.
+    #[error("{kind} cannot happen to {action}: there is nothing in its answer to bend so")]
+    Unfit {
         /// The fault's kind.
         kind: &'static str,
         /// The action asked for.
@@ -255,8 +281,8 @@ fn check(script: &Script) -> Result<(), ScriptError> {
     if script.times == Some(0) {
         return Err(ScriptError::Never);
     }
-    if script.fault.is_of_credentials() && !matches!(action, "*" | "AssumeRole") {
-        return Err(ScriptError::NoCredential {
+    if !matches!(action, "*" | "imds:*") && !script.fault.fits(action) {
+        return Err(ScriptError::Unfit {
             kind: script.fault.kind(),
             action: script.action.clone(),
         });

@@ -172,7 +172,7 @@ fn strings(statement: &Map<String, Value>, key: &str) -> Result<Vec<String>, Pol
 }
 
 /// Matches `*` (any run, slashes too) and `?` (any one character).
-fn matches(pattern: &str, text: &str) -> bool {
+pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let text: Vec<char> = text.chars().collect();
     let (mut p, mut t) = (0, 0);

@@ -1,6 +1,6 @@
 //! An answer before it is HTTP: what was decided, and how it is counted.
 
-/// One answer of one of the two services.
+/// One answer of one of the services.
 #[derive(Debug, Clone)]
 pub(crate) struct Reply {
     pub(crate) status: u16,

@@ -1,4 +1,4 @@
-//! HTTP around the two services: reads a request, lets a fault strike, answers, counts.
+//! HTTP around the services: reads a request, lets a fault strike, answers, counts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,12 +10,13 @@ use axum::http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use axum::http::{Response, StatusCode};
 use jiff::SignedDuration;
 
-use crate::assume_role::Twist;
 use crate::broken;
 use crate::clock::http_date;
 use crate::cloud::{Cloud, Now, hold};
 use crate::control;
 use crate::faults::Fault;
+use crate::issue::Twist;
+use crate::metadata;
 use crate::objects::LARGEST;
 use crate::oss::{self, Operation};
 use crate::oss_error::OssError;
@@ -31,13 +32,15 @@ const HANG: Duration = Duration::from_secs(60);
 /// The longest that a `delay` lasts.
 const LONGEST_DELAY_MILLIS: u64 = 10 * 60 * 1000;
 
-/// Far above any STS request; a chained call's token is a few hundred bytes.
+/// Above any STS request, also one with an assertion of a hundred thousand characters in
+/// which some are escaped as three.
 const STS_BODY: usize = 256 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Service {
     Sts,
     Oss,
+    Imds,
 }
 
 #[derive(Clone)]
@@ -57,7 +60,7 @@ async fn serve(State(shared): State<Shared>, request: Request) -> Response<Body>
     let Shared { cloud, service } = shared;
     let (parts, body) = request.into_parts();
     let limit = match service {
-        Service::Sts => STS_BODY,
+        Service::Sts | Service::Imds => STS_BODY,
         Service::Oss => LARGEST,
     };
     let body = to_bytes(body, limit).await;
@@ -78,6 +81,7 @@ async fn serve(State(shared): State<Shared>, request: Request) -> Response<Body>
         name: match service {
             Service::Sts => sts::counted_name(&sts::action(&request)),
             Service::Oss => Operation::of(&request, &oss::place(&cloud, &request)).name(),
+            Service::Imds => metadata::counted_name(&request),
         },
         request,
         too_large,
@@ -140,6 +144,10 @@ impl Call<'_> {
                             <body><h1>Sign in to the network</h1></body></html>\n";
                 self.finish(Reply::ok("text/html", page))
             }
+            Fault::Unsuccessful { code } => {
+                self.count_fault(kind);
+                self.finish(metadata::unsuccessful(self.cloud, &code))
+            }
             Fault::Error {
                 code,
                 status,
@@ -153,6 +161,7 @@ impl Call<'_> {
                     (code, _) if code.ends_with(".NotFound") => 404,
                     (code, _) if code.starts_with("EntityNotExist") => 404,
                     (_, Service::Oss) => 403,
+                    (_, Service::Imds) => 404,
                     (_, Service::Sts) => 400,
                 });
                 let message = message.unwrap_or_else(|| "Scripted by a fault.".to_owned());
@@ -194,6 +203,7 @@ impl Call<'_> {
                 oss::refusal(&self.request, &OssError::EntityTooLarge)
             }
             Service::Oss => oss::answer(self.cloud, &self.request, now),
+            Service::Imds => metadata::answer(self.cloud, &self.request, now, twist),
         }
     }
 
@@ -215,6 +225,7 @@ impl Call<'_> {
                 };
                 oss::refusal(&self.request, &error)
             }
+            Service::Imds => metadata::refusal(code, status, &message),
         }
     }
 

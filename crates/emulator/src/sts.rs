@@ -2,15 +2,19 @@
 //!
 //! Checks run in one order, so that a request with two faults always gets the same
 //! answer: key exists, key active, time stamp, signature, nonce, token, then the
-//! action's own. A bad signature therefore never uses a nonce up.
+//! action's own. A bad signature therefore never uses a nonce up. Where something else stands
+//! for a signature, of the time stamp and the nonce what is there is checked first.
 
 use crate::acs3;
-use crate::assume_role::{self, Twist};
+use crate::assume_role;
 use crate::clock::parse_iso_seconds;
 use crate::cloud::{Cloud, Now, hold};
+use crate::issue::Twist;
+use crate::oidc;
 use crate::reply::Reply;
-use crate::request::HttpRequest;
+use crate::request::{HttpRequest, Parameters};
 use crate::rpc;
+use crate::saml;
 use crate::sessions::{Session, looks_like_token};
 use crate::signed::Signed;
 use crate::sts_answer::{self, Format};
@@ -30,7 +34,7 @@ pub(crate) enum Caller {
 
 /// The action a request asks for; empty when it names none.
 pub(crate) fn action(request: &HttpRequest) -> String {
-    let name = if acs3::is_used_by(request) {
+    let name = if speaks_by_headers(request) {
         request.header("x-acs-action").map(str::to_owned)
     } else {
         request.parameters().value("Action").map(str::to_owned)
@@ -38,10 +42,20 @@ pub(crate) fn action(request: &HttpRequest) -> String {
     name.unwrap_or_default()
 }
 
+/// Whether action and version are headers: with ACS3, and where an anonymous call has no
+/// other. A client of the older way may send the headers besides.
+fn speaks_by_headers(request: &HttpRequest) -> bool {
+    acs3::is_used_by(request)
+        || request.header("x-acs-action").is_some()
+            && request.parameters().value("Action").is_none()
+}
+
 /// The name an action is counted under: the emulated ones, or `other`.
 pub(crate) fn counted_name(action: &str) -> &'static str {
     match action {
         "AssumeRole" => "AssumeRole",
+        "AssumeRoleWithOIDC" => "AssumeRoleWithOIDC",
+        "AssumeRoleWithSAML" => "AssumeRoleWithSAML",
         "GetCallerIdentity" => "GetCallerIdentity",
         _ => "other",
     }
@@ -61,7 +75,7 @@ pub(crate) fn answer(cloud: &Cloud, request: &HttpRequest, now: Now, twist: Twis
 
 /// The form of the answer a request wants; XML unless it says otherwise.
 pub(crate) fn format_of(request: &HttpRequest) -> Result<Format, StsError> {
-    if acs3::is_used_by(request) {
+    if speaks_by_headers(request) {
         return Ok(Format::Json);
     }
     match request.parameters().value("Format") {
@@ -79,7 +93,7 @@ fn decide(cloud: &Cloud, request: &HttpRequest, now: Now, twist: Twist) -> Decid
         return Err(StsError::UnsupportedHttpMethod);
     }
     let action = action(request);
-    let version = if acs3::is_used_by(request) {
+    let version = if speaks_by_headers(request) {
         request.header("x-acs-version").map(str::to_owned)
     } else {
         request.parameters().value("Version").map(str::to_owned)
@@ -96,13 +110,38 @@ fn decide(cloud: &Cloud, request: &HttpRequest, now: Now, twist: Twist) -> Decid
         "other" => return Err(StsError::ActionNotFound),
         known => known,
     };
-    let caller = authenticate(cloud, request, now)?;
-    let body = if action == "AssumeRole" {
-        assume_role::run(cloud, &caller, &request.parameters(), now, twist)?
-    } else {
-        sts_answer::identity(cloud, &caller)
+    let parameters = request.parameters();
+    let body = match action {
+        "AssumeRoleWithOIDC" => {
+            check_unsigned(cloud, &parameters, now)?;
+            oidc::run(cloud, &parameters, now, twist)?
+        }
+        "AssumeRoleWithSAML" => {
+            check_unsigned(cloud, &parameters, now)?;
+            saml::run(cloud, &parameters, now, twist)?
+        }
+        "AssumeRole" => {
+            let caller = authenticate(cloud, request, now)?;
+            assume_role::run(cloud, &caller, &parameters, now, twist)?
+        }
+        _ => sts_answer::identity(cloud, &authenticate(cloud, request, now)?),
     };
     Ok((action, body))
+}
+
+/// What an anonymous call says of itself: some clients send a time stamp, some a nonce too.
+fn check_unsigned(cloud: &Cloud, parameters: &Parameters, now: Now) -> Result<(), StsError> {
+    let said = |name| parameters.value(name).filter(|value| !value.is_empty());
+    if let Some(stamp) = said("Timestamp") {
+        let stamp = parse_iso_seconds(stamp).ok_or(StsError::TimeStampFormat)?;
+        if !now.is_near(stamp) {
+            return Err(StsError::TimeStampExpired);
+        }
+    }
+    match said("SignatureNonce") {
+        Some(nonce) if !hold(&cloud.nonces).spend("", nonce, now.truly) => Err(StsError::NonceUsed),
+        _ => Ok(()),
+    }
 }
 
 /// Reads whatever signature a request has.

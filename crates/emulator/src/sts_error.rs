@@ -56,6 +56,22 @@ pub enum StsError {
     RoleNotFound,
     #[error("You are not authorized to do this action. You should be authorized by RAM.")]
     NoPermission,
+    #[error("{0}")]
+    Untrusted(&'static str),
+    #[error("This JsonWebToken is expired.")]
+    OidcTokenExpired,
+    #[error("The audience of this JsonWebToken is no client id of the OIDC Provider.")]
+    OidcTokenAudience,
+    #[error("The issuer of this JsonWebToken is not that of the OIDC Provider.")]
+    OidcTokenIssuer,
+    #[error("This JsonWebToken is not valid.")]
+    OidcTokenInvalid,
+    #[error("The specified SAML Provider not exists.")]
+    SamlProviderNotFound,
+    #[error("The SAML Assertion is expired.")]
+    SamlAssertionExpired,
+    #[error("The SAML Assertion is not valid.")]
+    SamlAssertionInvalid,
     #[error("The request body is larger than this service takes.")]
     RequestTooLarge,
     #[error("{message}")]
@@ -101,6 +117,14 @@ impl StsError {
             Self::PolicySize => "InvalidParameter.PolicySize",
             Self::RoleNotFound => "EntityNotExist.Role",
             Self::NoPermission => "NoPermission",
+            Self::Untrusted(_) => "AuthenticationFail.NoPermission",
+            Self::OidcTokenExpired => "AuthenticationFail.OIDCToken.Expired",
+            Self::OidcTokenAudience => "AuthenticationFail.OIDCToken.AudienceNotMatch",
+            Self::OidcTokenIssuer => "AuthenticationFail.OIDCToken.IssuerNotMatch",
+            Self::OidcTokenInvalid => "AuthenticationFail.OIDCToken.Invalid",
+            Self::SamlProviderNotFound => "EntityNotExist.SAMLProvider",
+            Self::SamlAssertionExpired => "AuthenticationFail.SAMLAssertion.Expired",
+            Self::SamlAssertionInvalid => "AuthenticationFail.SAMLAssertion.Invalid",
             Self::RequestTooLarge => "RequestTooLarge",
             Self::Missing(_)
             | Self::MissingParameter(_)
@@ -113,8 +137,17 @@ impl StsError {
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
-            Self::ActionNotFound | Self::AccessKeyNotFound | Self::RoleNotFound => 404,
-            Self::NoPermission => 403,
+            Self::ActionNotFound
+            | Self::AccessKeyNotFound
+            | Self::RoleNotFound
+            | Self::SamlProviderNotFound => 404,
+            Self::NoPermission | Self::Untrusted(_) => 403,
+            Self::OidcTokenExpired
+            | Self::OidcTokenAudience
+            | Self::OidcTokenIssuer
+            | Self::OidcTokenInvalid
+            | Self::SamlAssertionExpired
+            | Self::SamlAssertionInvalid => 401,
             Self::RequestTooLarge => 413,
             Self::Scripted { status, .. } => *status,
             _ => 400,

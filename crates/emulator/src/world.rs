@@ -1,4 +1,5 @@
-//! Who and what exists in the emulated cloud: users, keys, roles, buckets.
+//! Who and what exists in the emulated cloud: users, keys, roles, identity
+//! providers, buckets, and the instance that runs there.
 //!
 //! A world is a TOML file; [`BUILT_IN`] is one, read by the same parser.
 //!
@@ -16,10 +17,27 @@
 //!
 //! [[role]]
 //! name = "oss-upload"
-//! trusts = ["user/uploader", "role/other"]
+//! trusts = ["user/uploader", "role/other", "oidc-provider/demo", "saml-provider/demo", "service/ecs"]
+//! oidc_subjects = ["system:*"]     # optional: whom of its OIDC providers it trusts; `*`, `?`
 //! max_session = "1h"               # optional; 1h to 12h
 //! external_id = "…"                # optional; callers must send it
 //! policy = '''{ "Version": "1", "Statement": […] }'''
+//!
+//! [[oidc_provider]]
+//! name = "demo"
+//! issuer = "https://oidc.example.com"
+//! client_ids = ["sts.aliyuncs.com"]
+//!
+//! [[saml_provider]]
+//! name = "demo"
+//! issuer = "https://saml.example.com/metadata"
+//!
+//! [instance]                       # optional: whose metadata is served
+//! role = "worker"                  # trusts service/ecs
+//! region = "cn-hongkong"           # optional
+//! v1 = false                       # optional; true answers without a token, too
+//! credential_life = "6h"           # optional
+//! replaced_before_end = "30m"      # optional; shorter than the life
 //!
 //! [[bucket]]
 //! name = "examplebucket"
@@ -30,6 +48,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::metadata::Instance;
 use crate::policy::{Policy, PolicyError};
 use crate::world_file;
 
@@ -44,6 +63,9 @@ pub struct World {
     pub(crate) users: BTreeMap<String, User>,
     pub(crate) keys: BTreeMap<String, LongTermKey>,
     pub(crate) roles: BTreeMap<String, Role>,
+    pub(crate) oidc_providers: BTreeMap<String, OidcProvider>,
+    pub(crate) saml_providers: BTreeMap<String, SamlProvider>,
+    pub(crate) instance: Option<Instance>,
     pub(crate) buckets: BTreeMap<String, Bucket>,
 }
 
@@ -64,9 +86,22 @@ pub(crate) struct LongTermKey {
 pub(crate) struct Role {
     pub(crate) id: String,
     pub(crate) trusts: Vec<Principal>,
+    /// Patterns; none is everybody.
+    pub(crate) oidc_subjects: Vec<String>,
     pub(crate) max_session: Duration,
     pub(crate) external_id: Option<String>,
     pub(crate) policy: Policy,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct OidcProvider {
+    pub(crate) issuer: String,
+    pub(crate) client_ids: Vec<String>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct SamlProvider {
+    pub(crate) issuer: String,
 }
 
 #[derive(Debug, Clone)]
@@ -79,6 +114,10 @@ pub(crate) struct Bucket {
 pub(crate) enum Principal {
     User(String),
     Role(String),
+    OidcProvider(String),
+    SamlProvider(String),
+    /// Of the cloud itself: `ecs`, for its instances.
+    Service(String),
 }
 
 /// Why a world cannot be used.
@@ -93,7 +132,7 @@ pub enum WorldError {
     /// Something is there twice.
     #[error("{what} {name:?} is there twice")]
     Twice {
-        /// `user`, `key`, `role` or `bucket`.
+        /// `user`, `key`, `role`, `bucket` or the like.
         what: &'static str,
         /// Its name.
         name: String,
@@ -101,7 +140,7 @@ pub enum WorldError {
     /// A value out of its range.
     #[error("{what} {name:?}: {problem}")]
     Value {
-        /// `account`, `user`, `key`, `role` or `bucket`.
+        /// `account`, `user`, `key`, `role`, `bucket` or the like.
         what: &'static str,
         /// Its name.
         name: String,

@@ -1,68 +1,16 @@
-//! A world file, table by table, and the checks that make a world of it.
+//! The checks that make a world of a world file.
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-
+use crate::metadata::Instance;
 use crate::policy::Policy;
-use crate::world::{Bucket, LongTermKey, Principal, Role, User, World, WorldError, parse_duration};
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    account: String,
-    #[serde(default)]
-    chained_session_cap: bool,
-    #[serde(default)]
-    user: Vec<UserTable>,
-    #[serde(default)]
-    role: Vec<RoleTable>,
-    #[serde(default)]
-    bucket: Vec<BucketTable>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct UserTable {
-    name: String,
-    policy: Option<String>,
-    #[serde(default)]
-    key: Vec<KeyTable>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct KeyTable {
-    id: String,
-    secret: String,
-    #[serde(default)]
-    status: Status,
-}
-
-#[derive(Deserialize, Default, PartialEq)]
-#[serde(rename_all = "lowercase")]
-enum Status {
-    #[default]
-    Active,
-    Inactive,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RoleTable {
-    name: String,
-    trusts: Vec<String>,
-    max_session: Option<String>,
-    external_id: Option<String>,
-    policy: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct BucketTable {
-    name: String,
-    region: String,
-}
+use crate::world::{
+    Bucket, LongTermKey, OidcProvider, Principal, Role, SamlProvider, User, World, WorldError,
+    parse_duration,
+};
+use crate::world_tables::{
+    File, InstanceTable, OidcProviderTable, RoleTable, SamlProviderTable, Status, UserTable,
+};
 
 pub(crate) fn read(text: &str) -> Result<World, WorldError> {
     let file: File = toml::from_str(text)?;
@@ -75,6 +23,9 @@ pub(crate) fn read(text: &str) -> Result<World, WorldError> {
         users: BTreeMap::new(),
         keys: BTreeMap::new(),
         roles: BTreeMap::new(),
+        oidc_providers: BTreeMap::new(),
+        saml_providers: BTreeMap::new(),
+        instance: None,
         buckets: BTreeMap::new(),
     };
     for (index, table) in file.user.into_iter().enumerate() {
@@ -82,6 +33,12 @@ pub(crate) fn read(text: &str) -> Result<World, WorldError> {
     }
     for (index, table) in file.role.into_iter().enumerate() {
         world.add_role(index, table)?;
+    }
+    for table in file.oidc_provider {
+        world.add_oidc_provider(table)?;
+    }
+    for table in file.saml_provider {
+        world.add_saml_provider(table)?;
     }
     for table in file.bucket {
         let bucket = Bucket {
@@ -95,6 +52,9 @@ pub(crate) fn read(text: &str) -> Result<World, WorldError> {
         }
     }
     world.check_trusts()?;
+    if let Some(table) = file.instance {
+        world.instance = Some(world.read_instance(table)?);
+    }
     Ok(world)
 }
 
@@ -137,19 +97,12 @@ impl World {
         let trusts = table
             .trusts
             .iter()
-            .map(|text| match text.split_once('/') {
-                Some(("user", name)) => Ok(Principal::User(name.to_owned())),
-                Some(("role", name)) => Ok(Principal::Role(name.to_owned())),
-                _ => Err(wrong(
-                    "role",
-                    &table.name,
-                    &format!("trusts {text:?}, which is neither user/NAME nor role/NAME"),
-                )),
-            })
+            .map(|text| read_principal(&table.name, text))
             .collect::<Result<_, _>>()?;
         let role = Role {
             id: format!("3{index:017}"),
             trusts,
+            oidc_subjects: table.oidc_subjects,
             max_session,
             external_id: table.external_id,
             policy: read_policy("role", &table.name, &table.policy)?,
@@ -160,12 +113,77 @@ impl World {
         }
     }
 
+    fn add_oidc_provider(&mut self, table: OidcProviderTable) -> Result<(), WorldError> {
+        const WHAT: &str = "oidc_provider";
+        check_provider(WHAT, &table.name, &table.issuer)?;
+        if table.client_ids.is_empty() {
+            return Err(wrong(WHAT, &table.name, "has no client_ids"));
+        }
+        let provider = OidcProvider {
+            issuer: table.issuer,
+            client_ids: table.client_ids,
+        };
+        match self.oidc_providers.insert(table.name.clone(), provider) {
+            Some(_) => Err(twice(WHAT, table.name)),
+            None => Ok(()),
+        }
+    }
+
+    fn add_saml_provider(&mut self, table: SamlProviderTable) -> Result<(), WorldError> {
+        const WHAT: &str = "saml_provider";
+        check_provider(WHAT, &table.name, &table.issuer)?;
+        let provider = SamlProvider {
+            issuer: table.issuer,
+        };
+        match self.saml_providers.insert(table.name.clone(), provider) {
+            Some(_) => Err(twice(WHAT, table.name)),
+            None => Ok(()),
+        }
+    }
+
+    fn read_instance(&self, table: InstanceTable) -> Result<Instance, WorldError> {
+        const WHAT: &str = "instance";
+        let service = Principal::Service("ecs".to_owned());
+        match self.roles.get(&table.role) {
+            None => return Err(wrong(WHAT, &table.role, "there is no such role")),
+            Some(role) if !role.trusts.contains(&service) => {
+                return Err(wrong(
+                    WHAT,
+                    &table.role,
+                    "the role does not trust service/ecs",
+                ));
+            }
+            Some(_) => {}
+        }
+        let time = |text: Option<&str>, default| {
+            parse_duration(text.unwrap_or(default))
+                .filter(|time| time.as_secs() > 0)
+                .ok_or_else(|| wrong(WHAT, &table.role, "a time there is not one like 6h"))
+        };
+        let credential_life = time(table.credential_life.as_deref(), "6h")?;
+        let replaced_before_end = time(table.replaced_before_end.as_deref(), "30m")?;
+        if replaced_before_end >= credential_life {
+            let problem = "replaced_before_end must be shorter than credential_life";
+            return Err(wrong(WHAT, &table.role, problem));
+        }
+        Ok(Instance {
+            role: table.role,
+            region: table.region.unwrap_or_else(|| "cn-hongkong".to_owned()),
+            v1: table.v1,
+            credential_life,
+            replaced_before_end,
+        })
+    }
+
     fn check_trusts(&self) -> Result<(), WorldError> {
         for (name, role) in &self.roles {
             for principal in &role.trusts {
                 let (exists, who) = match principal {
                     Principal::User(user) => (self.users.contains_key(user), user),
                     Principal::Role(role) => (self.roles.contains_key(role), role),
+                    Principal::OidcProvider(it) => (self.oidc_providers.contains_key(it), it),
+                    Principal::SamlProvider(it) => (self.saml_providers.contains_key(it), it),
+                    Principal::Service(service) => (service == "ecs", service),
                 };
                 if !exists {
                     return Err(wrong(
@@ -178,6 +196,37 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// Reads whom a role trusts.
+fn read_principal(role: &str, text: &str) -> Result<Principal, WorldError> {
+    let named = text.split_once('/');
+    match named.map(|(kind, name)| (kind, name.to_owned())) {
+        Some(("user", name)) => Ok(Principal::User(name)),
+        Some(("role", name)) => Ok(Principal::Role(name)),
+        Some(("oidc-provider", name)) => Ok(Principal::OidcProvider(name)),
+        Some(("saml-provider", name)) => Ok(Principal::SamlProvider(name)),
+        Some(("service", name)) => Ok(Principal::Service(name)),
+        _ => Err(wrong(
+            "role",
+            role,
+            &format!(
+                "trusts {text:?}, which is none of user/NAME, role/NAME, oidc-provider/NAME, \
+                 saml-provider/NAME and service/ecs"
+            ),
+        )),
+    }
+}
+
+fn check_provider(what: &'static str, name: &str, issuer: &str) -> Result<(), WorldError> {
+    let odd = |c: char| c == '/' || c == ':' || c == ',' || c.is_whitespace();
+    if name.is_empty() || name.contains(odd) {
+        return Err(wrong(what, name, "is no provider name"));
+    }
+    if issuer.is_empty() {
+        return Err(wrong(what, name, "has no issuer"));
+    }
+    Ok(())
 }
 
 fn read_policy(what: &'static str, name: &str, text: &str) -> Result<Policy, WorldError> {

@@ -121,7 +121,11 @@ fn a_command_line_that_makes_no_sense_is_refused() {
         &["--world", "/nonexistent"],
         "/nonexistent: cannot read it: No such file",
     );
-    check_refused(&["--imds", "127.0.0.1:0"], "--imds");
+    check_refused(
+        &["--imds", "192.0.2.1:80"],
+        "192.0.2.1:80 is not a loopback address",
+    );
+    check_refused(&["--oos", "127.0.0.1:0"], "--oos");
     let help = emulator(&["--help"]);
     assert!(help.status.success() && help.stdout.starts_with(b"stsd-emulator: "));
     let version = emulator(&["--version"]);

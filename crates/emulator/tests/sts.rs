@@ -338,7 +338,7 @@ fn only_the_trusted_may_assume_a_role_that_exists() {
 #[test]
 fn an_action_a_version_and_a_format_must_be_known() {
     let unknown = "Specified api is not found, please check your url and method.";
-    for action in ["AssumeRoleWithOIDC", "assumerole", "DeleteEverything"] {
+    for action in ["DescribeRegions", "assumerole", "DeleteEverything"] {
         check(
             |_, call| call.set("Action", action),
             404,

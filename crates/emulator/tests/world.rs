@@ -41,7 +41,7 @@ fn a_mistake_in_a_world_is_named() {
     check(
         "user/uploader",
         "uploader",
-        "neither user/NAME nor role/NAME",
+        "which is none of user/NAME, role/NAME",
     );
     check(
         "user/uploader",
@@ -58,6 +58,46 @@ fn a_mistake_in_a_world_is_named() {
         "\"oss-read\"",
         "\"oss-upload\"",
         "role \"oss-upload\" is there twice",
+    );
+    check(
+        "\"oidc-provider/demo\"",
+        "\"oidc-provider/other\"",
+        "trusts \"other\", which is nobody here",
+    );
+    check(
+        "service/ecs",
+        "service/other",
+        "trusts \"other\", which is nobody here",
+    );
+    check(
+        "role = \"instance\"",
+        "role = \"oss-read\"",
+        "instance \"oss-read\": the role does not trust service/ecs",
+    );
+    check(
+        "role = \"instance\"",
+        "role = \"nobody\"",
+        "instance \"nobody\": there is no such role",
+    );
+    check(
+        "replaced_before_end = \"30m\"",
+        "replaced_before_end = \"6h\"",
+        "replaced_before_end must be shorter than credential_life",
+    );
+    check(
+        "credential_life = \"6h\"",
+        "credential_life = \"long\"",
+        "is not one like 6h",
+    );
+    check(
+        "client_ids = [\"sts.aliyuncs.com\"]",
+        "client_ids = []",
+        "oidc_provider \"demo\": has no client_ids",
+    );
+    check(
+        "issuer = \"https://saml.example.com/metadata\"",
+        "issuer = \"\"",
+        "saml_provider \"demo\": has no issuer",
     );
     check(
         "\"otherbucket\"",

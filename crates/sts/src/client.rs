@@ -1,6 +1,6 @@
 //! Decides how one exchange with STS goes: build, sign, send, read, classify.
 
-use std::{error::Error as _, time::Duration};
+use std::{borrow::Cow, error::Error as _, time::Duration};
 
 use jiff::{Timestamp, fmt::rfc2822};
 use reqwest::{
@@ -38,6 +38,27 @@ pub struct SourceCredentials {
     pub security_token: Option<SecretText>,
 }
 
+/// What shows STS who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proof {
+    /// Credentials, which sign the request.
+    Credentials(SourceCredentials),
+    /// A token of an identity provider, which the service verifies.
+    Oidc {
+        /// `acs:ram::<account>:oidc-provider/<name>`.
+        provider_arn: String,
+        /// A JSON web token. As secret as a password until it expires.
+        token: SecretText,
+    },
+    /// An assertion of an identity provider, which the service verifies.
+    Saml {
+        /// `acs:ram::<account>:saml-provider/<name>`.
+        provider_arn: String,
+        /// The assertion, base64.
+        assertion: SecretText,
+    },
+}
+
 /// The parameters of AssumeRole. Shapes are checked by the service, and by stsd before.
 #[derive(Debug, Clone, Copy)]
 pub struct AssumeRole<'a> {
@@ -49,9 +70,9 @@ pub struct AssumeRole<'a> {
     pub duration: Duration,
     /// A session policy of at most 2,048 characters: the effective right is role AND policy.
     pub policy: Option<&'a str>,
-    /// What a role of another account may ask for.
+    /// What a role of another account may ask for. For credentials alone.
     pub external_id: Option<&'a str>,
-    /// Who is behind the session; stays through role chains.
+    /// Who is behind the session; stays through role chains. For credentials alone.
     pub source_identity: Option<&'a str>,
 }
 
@@ -88,6 +109,48 @@ impl Sts {
         Ok(Self { http, endpoint })
     }
 
+    /// Exchanges a proof of who we are for a session of a role: AssumeRole, AssumeRoleWithOIDC
+    /// or AssumeRoleWithSAML, as the proof wants. `now` is as for [`assume_role`](Self::assume_role).
+    ///
+    /// # Errors
+    /// [`StsError`]: each variant says what to do next.
+    pub async fn exchange(
+        &self,
+        proof: &Proof,
+        request: AssumeRole<'_>,
+        now: Timestamp,
+    ) -> Result<RoleSession, StsError> {
+        match proof {
+            Proof::Credentials(source) => self.assume_role(source, request, now).await,
+            Proof::Oidc {
+                provider_arn,
+                token,
+            } => {
+                let proof = [
+                    ("OIDCProviderArn", provider_arn.as_str()),
+                    ("OIDCToken", token.expose()),
+                ];
+                let mut parameters = request.parameters();
+                parameters.push(("RoleSessionName", request.role_session_name.into()));
+                self.unsigned("AssumeRoleWithOIDC", parameters, proof, token, now)
+                    .await
+            }
+            Proof::Saml {
+                provider_arn,
+                assertion,
+            } => {
+                let proof = [
+                    ("SAMLProviderArn", provider_arn.as_str()),
+                    ("SAMLAssertion", assertion.expose()),
+                ];
+                // The session's name is in the assertion.
+                let parameters = request.parameters();
+                self.unsigned("AssumeRoleWithSAML", parameters, proof, assertion, now)
+                    .await
+            }
+        }
+    }
+
     /// Exchanges `source` for a session of a role. `now` is the time to sign with, by the
     /// service's clock as far as it is known; the service takes 15 minutes either way.
     ///
@@ -99,18 +162,18 @@ impl Sts {
         request: AssumeRole<'_>,
         now: Timestamp,
     ) -> Result<RoleSession, StsError> {
-        let duration = request.duration.as_secs().to_string();
-        let mut parameters = vec![
-            ("RoleArn", request.role_arn),
-            ("RoleSessionName", request.role_session_name),
-            ("DurationSeconds", &duration),
-        ];
+        let mut parameters = request.parameters();
+        parameters.push(("RoleSessionName", request.role_session_name.into()));
         let optional = [
-            ("Policy", request.policy),
             ("ExternalId", request.external_id),
             ("SourceIdentity", request.source_identity),
         ];
-        parameters.extend(optional.into_iter().filter_map(|(k, v)| Some((k, v?))));
+        parameters.extend(
+            optional
+                .into_iter()
+                .filter_map(|(k, v)| Some((k, v?.into()))),
+        );
+        let parameters = parameters.iter().map(|(k, v)| (*k, v.as_ref())).collect();
         let (body, server_date) = self.call("AssumeRole", parameters, source, now).await?;
         RoleSession::parse(&body, server_date)
     }
@@ -153,11 +216,52 @@ impl Sts {
         let owned = |(k, v): &(&str, &str)| ((*k).to_owned(), Zeroizing::new((*v).to_owned()));
         let signed = sign::string_to_sign("POST", &parameters.iter().map(owned).collect());
         let form = SignedForm::new("POST", parameters, &source.access_key_secret);
+        let secrets: Vec<_> = [&source.access_key_secret]
+            .into_iter()
+            .chain(token)
+            .collect();
+        self.post(form.body(), &signed, &secrets).await
+    }
+
+    /// Makes a call that is not signed: what proves who we are is among its parameters, in
+    /// the body, because a URL is logged in many places.
+    async fn unsigned(
+        &self,
+        action: &str,
+        parameters: Vec<(&str, Cow<'_, str>)>,
+        proof: [(&str, &str); 2],
+        secret: &SecretText,
+        now: Timestamp,
+    ) -> Result<RoleSession, StsError> {
+        let timestamp = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let nonce = uuid::Uuid::new_v4().to_string();
+        let common = [
+            ("Action", action),
+            ("Version", API_VERSION),
+            ("Format", "JSON"),
+            ("SignatureNonce", &nonce),
+            ("Timestamp", &timestamp),
+        ];
+        let parameters = parameters.iter().map(|(k, v)| (*k, v.as_ref()));
+        let parameters = parameters.chain(proof).chain(common);
+        let parameters = parameters.map(|(k, v)| (k.to_owned(), Zeroizing::new(v.to_owned())));
+        let body = sign::form(&parameters.collect());
+        let (body, server_date) = self.post(body, "", &[secret]).await?;
+        RoleSession::parse(&body, server_date)
+    }
+
+    /// Sends a form. Of what the service says when it refuses, `signed` and `secrets` are cut.
+    async fn post(
+        &self,
+        form: Zeroizing<String>,
+        signed: &str,
+        secrets: &[&SecretText],
+    ) -> Result<(Zeroizing<Vec<u8>>, Option<Timestamp>), StsError> {
         let response = self
             .http
             .post(self.endpoint.url())
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(bytes::Bytes::from_owner(form.body()))
+            .body(bytes::Bytes::from_owner(form))
             .send()
             .await
             .map_err(|error| unreachable(&self.endpoint, error))?;
@@ -172,11 +276,7 @@ impl Sts {
         if succeeded {
             return Ok((body, circumstances.server_date));
         }
-        let secrets: Vec<_> = [&source.access_key_secret]
-            .into_iter()
-            .chain(token)
-            .collect();
-        Err(StsError::parse(&body, &circumstances, &signed, &secrets))
+        Err(StsError::parse(&body, &circumstances, signed, secrets))
     }
 
     /// Reads an answer up to [`LARGEST_ANSWER`]; it may hold secrets, so it is wiped.
@@ -195,6 +295,19 @@ impl Sts {
                 Err(_) => return Err(StsError::unreadable("the answer ends too early")),
             }
         }
+    }
+}
+
+impl<'a> AssumeRole<'a> {
+    /// Returns what all ways to a role have in common.
+    fn parameters(&self) -> Vec<(&'static str, Cow<'a, str>)> {
+        let duration = self.duration.as_secs().to_string();
+        let mut parameters = vec![
+            ("RoleArn", self.role_arn.into()),
+            ("DurationSeconds", duration.into()),
+        ];
+        parameters.extend(self.policy.map(|policy| ("Policy", policy.into())));
+        parameters
     }
 }
 

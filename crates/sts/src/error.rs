@@ -181,9 +181,10 @@ impl StsError {
             "InvalidSecurityToken.Expired"
             | "InvalidSecurityToken.Malformed"
             | "InvalidSecurityToken.MismatchWithAccessKey"
-            | "AuthenticationFail.OIDCToken.Expired" => Self::SourceExpired(refusal),
+            | "AuthenticationFail.OIDCToken.Expired"
+            | "AuthenticationFail.SAMLAssertion.Expired" => Self::SourceExpired(refusal),
             "AuthenticationFail.OIDCToken.IssuerConfigurationBroken" => Self::Unavailable(refusal),
-            "SignatureDoesNotMatch" if body.message.contains(signed) => {
+            "SignatureDoesNotMatch" if !signed.is_empty() && body.message.contains(signed) => {
                 refusal.message = "the access key secret does not belong to the access key id \
                                    (both sides signed the same text)"
                     .to_owned();
@@ -224,7 +225,10 @@ fn is_permanent(code: &str) -> bool {
 fn without_secrets(text: &str, signed: &str, secrets: &[&SecretText]) -> String {
     let lower = text.to_ascii_lowercase();
     let cut = lower.find("string to sign").unwrap_or(text.len());
-    let mut text = text[..cut].replace(signed, "[redacted]");
+    let mut text = text[..cut].to_owned();
+    if !signed.is_empty() {
+        text = text.replace(signed, "[redacted]");
+    }
     for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
         let once = sign::escaped(secret.expose());
         let twice = sign::escaped(&once);
@@ -304,6 +308,7 @@ mod tests {
                 ("InvalidSecurityToken.Malformed", 400),
                 ("InvalidSecurityToken.MismatchWithAccessKey", 400),
                 ("AuthenticationFail.OIDCToken.Expired", 401),
+                ("AuthenticationFail.SAMLAssertion.Expired", 401),
             ],
         );
     }
@@ -344,7 +349,6 @@ mod tests {
                 ("AuthenticationFail.NoPermission", 403),
                 ("AuthenticationFail.OIDCToken.AudienceNotMatch", 401),
                 ("AuthenticationFail.OIDCToken.IssuerNotMatch", 401),
-                ("AuthenticationFail.SAMLAssertion.Expired", 401),
                 ("AuthenticationFail.SAMLAssertion.Invalid", 401),
                 ("AuthenticationFail.IDPMetadata.Invalid", 401),
                 ("InvalidAction.NotFound", 404),

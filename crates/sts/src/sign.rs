@@ -57,7 +57,7 @@ impl SignedForm {
     /// Returns the body of a form POST.
     #[must_use]
     pub fn body(&self) -> Zeroizing<String> {
-        canonical(&self.0)
+        form(&self.0)
     }
 }
 
@@ -68,7 +68,7 @@ pub fn string_to_sign(
     method: &str,
     parameters: &BTreeMap<String, Zeroizing<String>>,
 ) -> Zeroizing<String> {
-    let canonical = canonical(parameters);
+    let canonical = form(parameters);
     Zeroizing::new(format!(
         "{method}&%2F&{}",
         utf8_percent_encode(&canonical, ESCAPED)
@@ -82,7 +82,8 @@ pub(crate) fn escaped(value: &str) -> Zeroizing<String> {
     text
 }
 
-fn canonical(parameters: &BTreeMap<String, Zeroizing<String>>) -> Zeroizing<String> {
+/// Returns parameters as they stand in a form, ordered by name.
+pub(crate) fn form(parameters: &BTreeMap<String, Zeroizing<String>>) -> Zeroizing<String> {
     // An escaped byte takes three, so this never grows and leaves no copy behind.
     let capacity = parameters
         .iter()

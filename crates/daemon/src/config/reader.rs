@@ -1,31 +1,24 @@
 //! How a configuration is read: TOML in, types that cannot hold what is wrong out, with
 //! every mistake on the way.
 
+mod profile;
 mod sink;
+mod source;
 
 use std::{
     collections::BTreeMap,
     io,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use serde::Deserialize;
 use stsd_sts::Endpoint;
 use toml::Spanned;
 
-use super::{Config, Mistake, Mistakes, Named, Profile};
-use crate::{
-    access::Rule,
-    file,
-    profile::{
-        self, Invalid, NameParts, ProfileName, RoleArn, RoleSessionName, SessionDuration,
-        SessionPolicy,
-    },
-    sink::Plan,
-    source::Source,
-};
+use self::{profile::RawProfile, source::RawSource};
+use super::{Config, Mistake, Mistakes, Named};
+use crate::{file, profile::Invalid, source::Surroundings};
 
 /// A configuration file is small; more than this is some other file.
 const LARGEST_FILE: usize = 1024 * 1024;
@@ -66,38 +59,13 @@ struct RawHttp {
     listen: Spanned<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawSource {
-    #[serde(rename = "type")]
-    kind: Spanned<String>,
-    access_key_file: Spanned<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawProfile {
-    source: Spanned<String>,
-    role_arn: Spanned<String>,
-    role_session_name: Option<Spanned<String>>,
-    duration: Option<Spanned<String>>,
-    policy_file: Option<Spanned<String>>,
-    external_id: Option<Spanned<String>>,
-    source_identity: Option<Spanned<String>>,
-    #[serde(default)]
-    keep_warm: bool,
-    file: Option<sink::RawFile>,
-    on_renewal: Option<Spanned<Vec<Spanned<String>>>>,
-    allow: Option<Spanned<Vec<Spanned<String>>>>,
-}
-
 /// Reads and checks a configuration with all the files it names.
 ///
 /// # Errors
 /// [`Mistakes`], as many as could be found.
-pub fn load(path: &Path, parts: &NameParts) -> Result<Config, Mistakes> {
+pub fn load(path: &Path, surroundings: &Surroundings) -> Result<Config, Mistakes> {
     match read(path) {
-        Ok(text) => parse(text, path, parts),
+        Ok(text) => parse(text, path, surroundings),
         Err(error) => {
             let mut reader = Reader::new(path, String::new());
             let hint = "write it as docs/configuration.md shows, or set STSD_CONFIG";
@@ -108,10 +76,14 @@ pub fn load(path: &Path, parts: &NameParts) -> Result<Config, Mistakes> {
 }
 
 /// Checks the text of a configuration that stands at `path`, with all the files it names.
-pub(crate) fn parse(text: String, path: &Path, parts: &NameParts) -> Result<Config, Mistakes> {
+pub(crate) fn parse(
+    text: String,
+    path: &Path,
+    surroundings: &Surroundings,
+) -> Result<Config, Mistakes> {
     let mut reader = Reader::new(path, text);
     match toml::from_str::<Raw>(&reader.text) {
-        Ok(raw) => reader.config(raw, parts),
+        Ok(raw) => reader.config(raw, surroundings),
         Err(error) => {
             let at = error.span().map_or(0, |span| span.start);
             let message = without_values(error.message());
@@ -143,7 +115,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn config(mut self, raw: Raw, parts: &NameParts) -> Result<Config, Mistakes> {
+    fn config(mut self, raw: Raw, surroundings: &Surroundings) -> Result<Config, Mistakes> {
         let endpoint = self.endpoint(&raw);
         let calls_per_second = self.calls_per_second(raw.sts_calls_per_second.as_ref());
         let http = raw.http.as_ref().and_then(|it| self.http(&it.listen));
@@ -154,15 +126,10 @@ impl<'a> Reader<'a> {
         });
         let mut sources = BTreeMap::new();
         for (name, source) in &raw.source {
-            let read = self.source(name.get_ref(), source);
+            let read = self.source(name.get_ref(), source, surroundings);
             sources.insert(name.get_ref().clone(), read);
         }
-        let mut profiles = BTreeMap::new();
-        for (name, raw) in &raw.profile {
-            if let Some(profile) = self.profile(name, raw, &sources, parts) {
-                profiles.insert(profile.name.clone(), Arc::new(profile));
-            }
-        }
+        let profiles = self.profiles(&raw.profile, &sources, surroundings);
         if raw.profile.is_empty() {
             let hint = "add a [profile.NAME] table as docs/configuration.md shows";
             self.mistake(0, "profile", "there is no profile", hint);
@@ -241,140 +208,6 @@ impl<'a> Reader<'a> {
         number
     }
 
-    fn source(&mut self, name: &str, raw: &RawSource) -> Option<Source> {
-        let table = format!("source.{name}");
-        if raw.kind.get_ref() != "access-key" {
-            let hint = "set type = \"access-key\"";
-            let at = raw.kind.span().start;
-            self.mistake(
-                at,
-                &format!("{table}.type"),
-                "a source's type is access-key",
-                hint,
-            );
-            return None;
-        }
-        let file = self.beside(raw.access_key_file.get_ref());
-        Source::access_key_file(&file)
-            .map_err(|error| {
-                let problem = format!("{} {error}", file.display());
-                let at = raw.access_key_file.span().start;
-                self.mistake(
-                    at,
-                    &format!("{table}.access_key_file"),
-                    &problem,
-                    error.hint(),
-                );
-            })
-            .ok()
-    }
-
-    fn profile(
-        &mut self,
-        name: &Spanned<String>,
-        raw: &RawProfile,
-        sources: &BTreeMap<String, Option<Source>>,
-        parts: &NameParts,
-    ) -> Option<Profile> {
-        let table = format!("profile.{}", name.get_ref());
-        let at = name.span().start;
-        let name = self.checked(ProfileName::new(name.get_ref()), at, &table)?;
-
-        let source = sources.get(raw.source.get_ref());
-        if source.is_none() {
-            let known: Vec<_> = sources.keys().map(String::as_str).collect();
-            let problem = format!("no source of that name; there are: {}", known.join(", "));
-            let hint = "name a [source.NAME] of this file";
-            self.mistake(
-                raw.source.span().start,
-                &format!("{table}.source"),
-                &problem,
-                hint,
-            );
-        }
-        let role_arn = self.value(&raw.role_arn, &table, "role_arn", RoleArn::new);
-        let default = Spanned::new(0..0, "{user}-{host}".to_owned());
-        let template = raw.role_session_name.as_ref().unwrap_or(&default);
-        let expand = |text: &str| RoleSessionName::expand(text, parts, &name);
-        let session_name = self.value(template, &table, "role_session_name", expand);
-        let duration = match &raw.duration {
-            Some(duration) => self.value(duration, &table, "duration", SessionDuration::new),
-            None => Some(SessionDuration::DEFAULT),
-        };
-        let policy = self.policy(raw.policy_file.as_ref(), &table);
-        let mut optional = |value: &Option<Spanned<String>>, key, check: Check| {
-            let value = value.as_ref()?;
-            self.value(value, &table, key, check)
-        };
-        let external_id = optional(&raw.external_id, "external_id", profile::external_id);
-        let source_identity = optional(
-            &raw.source_identity,
-            "source_identity",
-            profile::source_identity,
-        );
-        let sink = Plan {
-            file: raw.file.as_ref().and_then(|it| self.file(it, &table)),
-            command: self.command(raw.on_renewal.as_ref(), &table),
-        };
-        let allow = self.rules(raw.allow.as_ref(), &table);
-        Some(Profile {
-            name,
-            source: source?.clone()?,
-            role_arn: role_arn?,
-            role_session_name: session_name?,
-            duration: duration?,
-            policy,
-            external_id,
-            source_identity,
-            keep_warm: raw.keep_warm,
-            sink,
-            allow,
-        })
-    }
-
-    fn rules(&mut self, rules: Option<&Spanned<Vec<Spanned<String>>>>, table: &str) -> Vec<Rule> {
-        let Some(rules) = rules else {
-            return Vec::new();
-        };
-        let key = format!("{table}.allow");
-        if rules.get_ref().is_empty() {
-            let hint = "name somebody, or leave the key out";
-            self.mistake(
-                rules.span().start,
-                &key,
-                "an empty list allows nobody",
-                hint,
-            );
-        }
-        let mut read = Vec::new();
-        for rule in rules.get_ref() {
-            match Rule::new(rule.get_ref()) {
-                Ok(rule) => read.push(rule),
-                Err(error) => {
-                    let at = rule.span().start;
-                    self.mistake(at, &key, &error.to_string(), error.hint());
-                }
-            }
-        }
-        read
-    }
-
-    fn policy(&mut self, file: Option<&Spanned<String>>, table: &str) -> Option<SessionPolicy> {
-        let file = file?;
-        let path = self.beside(file.get_ref());
-        let policy = match read(&path) {
-            Ok(text) => SessionPolicy::new(&text).map_err(|error| error.to_string()),
-            Err(error) => Err(format!("cannot be read: {error}")),
-        };
-        policy
-            .map_err(|problem| {
-                let key = format!("{table}.policy_file");
-                let problem = format!("{}: {problem}", path.display());
-                self.mistake(file.span().start, &key, &problem, "correct that file");
-            })
-            .ok()
-    }
-
     fn value<T>(
         &mut self,
         value: &Spanned<String>,
@@ -430,8 +263,6 @@ fn read(path: &Path) -> io::Result<String> {
     let (file, _) = file::open(path, LARGEST_FILE)?;
     Ok(file::read(file, LARGEST_FILE)?.to_string())
 }
-
-type Check = fn(&str) -> Result<String, Invalid>;
 
 /// Returns the key on the line at a byte, if the line has the shape of one.
 fn key_at(text: &str, at: usize) -> String {

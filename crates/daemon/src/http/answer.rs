@@ -152,6 +152,7 @@ impl Service {
                     Cause::Denied => (StatusCode::FORBIDDEN, "DeniedBySts"),
                     Cause::Unreachable => (StatusCode::SERVICE_UNAVAILABLE, "Unreachable"),
                     Cause::Throttled => (StatusCode::SERVICE_UNAVAILABLE, "Throttled"),
+                    Cause::Source => (StatusCode::SERVICE_UNAVAILABLE, "NotYetAvailable"),
                 };
                 let message = format!("{} (hint: {})", failed.message, failed.hint);
                 complain(status, code, &message)

@@ -11,9 +11,9 @@ const NOON: Timestamp = Timestamp::constant(1_795_003_200, 0);
 struct Nobody;
 
 impl Exchange for Nobody {
-    async fn assume_role(
+    async fn exchange(
         &self,
-        _: &SourceCredentials,
+        _: &Proof,
         _: AssumeRole<'_>,
         _: Timestamp,
     ) -> Result<RoleSession, StsError> {
@@ -26,7 +26,7 @@ fn refresher() -> Refresher<Nobody> {
     let budget = Arc::new(Budget::new(1, clock.boot()));
     let upstream = Upstream::new(Nobody, Arc::clone(&clock), budget, Arc::default());
     let entry = Arc::new(Entry::new(Arc::new(Profile::sample())));
-    Refresher::new(entry, Arc::new(upstream), clock, 0.5)
+    Refresher::new(entry, Arc::new(upstream), Arc::default(), clock, 0.5)
 }
 
 /// What becomes of an answer that says it was issued `at`, when an hour was asked for.
@@ -79,9 +79,9 @@ fn no_answer_gives_a_session_more_life_than_was_asked() {
 struct Willing(std::sync::atomic::AtomicU64);
 
 impl Exchange for Arc<Willing> {
-    async fn assume_role(
+    async fn exchange(
         &self,
-        _: &SourceCredentials,
+        _: &Proof,
         _: AssumeRole<'_>,
         _: Timestamp,
     ) -> Result<RoleSession, StsError> {
@@ -137,7 +137,13 @@ async fn a_session_is_renewed_within_a_nap_when_the_clocks_come_apart_and_once()
     let budget = Arc::new(Budget::new(20, clock.boot()));
     let upstream = Upstream::new(Arc::clone(&sts), Arc::clone(&clock), budget, Arc::default());
     let entry = Arc::new(Entry::new(Arc::new(Profile::sample())));
-    let refresher = Refresher::new(Arc::clone(&entry), Arc::new(upstream), clock, 0.5);
+    let refresher = Refresher::new(
+        Arc::clone(&entry),
+        Arc::new(upstream),
+        Arc::default(),
+        clock,
+        0.5,
+    );
     let stop = CancellationToken::new();
     let task = tokio::spawn(refresher.run(stop.clone()));
 

@@ -197,6 +197,7 @@ pub(super) fn failed(failed: &Failed) -> Failure {
         Cause::Denied => FailureKind::DeniedBySts,
         Cause::Unreachable => FailureKind::Unreachable,
         Cause::Throttled => FailureKind::Throttled,
+        Cause::Source => FailureKind::NotYetAvailable,
     };
     failure(kind, &failed.message, &failed.hint)
 }
@@ -327,9 +328,10 @@ fn profile_status(entry: &Entry, now: BootTime) -> ProfileStatus {
         kind: kind.to_owned(),
         count,
     };
+    let role_arn = entry.profile.role_arn.as_ref();
     ProfileStatus {
         name: entry.profile.name.as_str().to_owned(),
-        role_arn: entry.profile.role_arn.as_str().to_owned(),
+        role_arn: role_arn.map_or_else(String::new, |it| it.as_str().to_owned()),
         access_key_id: living.map(|it| it.access_key_id.clone()),
         expiration_unix_seconds: living.map(|it| it.expiration.as_second()),
         remaining_seconds: living.map(|it| it.lifetime.remaining(now).as_secs()),

@@ -1,98 +1,153 @@
-//! Decides how a RAM user's AccessKey is read from a file: TOML with `access_key_id` and
-//! `access_key_secret`, readable by its owner alone.
+//! Decides how a RAM user's AccessKey is kept. Each keeper holds the same text: TOML with
+//! `access_key_id` and `access_key_secret`; or, in the environment, one of them each.
 
-use std::{
-    io,
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
-    path::Path,
-};
+mod file;
 
-use nix::unistd::geteuid;
-use serde::Deserialize;
-use stsd_sts::{SecretText, SourceCredentials};
+pub use file::KeyFileError;
+#[cfg(fuzzing)]
+pub(crate) use file::parse;
 
-use crate::{file, manager::Manager};
+use std::{path::PathBuf, sync::Arc};
 
-/// A key file is three lines; more than this is some other file.
-const LARGEST_FILE: usize = 16 * 1024;
+use stsd_sts::{Proof, SecretText, SourceCredentials};
 
-/// Why a key file cannot be used. No variant holds what is in it.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyFileError {
-    /// The file cannot be read.
-    #[error("cannot be read: {0}")]
-    Unreadable(#[from] io::Error),
-    /// Somebody else may read or write the file.
-    #[error("has mode {mode:04o}; others may not read or write it")]
-    Loose {
-        /// The file's permission bits.
-        mode: u32,
-    },
-    /// The file belongs to somebody who is neither root nor us.
-    #[error("belongs to uid {owner}, not to the user who runs stsd")]
-    Foreign {
-        /// The file's owner.
-        owner: u32,
-    },
-    /// The file is not what a key file is.
-    #[error(
-        "is not a key file: it holds access_key_id = \"…\" and access_key_secret = \"…\", and nothing else"
-    )]
-    NotAKey,
+use super::{Ask, Asking, Identity, Obtained, SourceError, Surroundings};
+use crate::{file::Aside, store::Store};
+
+/// A RAM user's long-lived AccessKey.
+#[derive(Debug)]
+pub struct AccessKey {
+    keeper: Keeper,
 }
 
-impl KeyFileError {
-    /// What a human can do about it.
-    #[must_use]
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Self::Unreadable(_) => "write the RAM user's AccessKey there, mode 0600",
-            Self::Loose { .. } => "run chmod 0600 on it, and consider the key as seen by others",
-            Self::Foreign { .. } => "run chown on it",
-            Self::NotAKey => "compare it with the example in docs/configuration.md",
+#[derive(Debug)]
+enum Keeper {
+    File {
+        subject: String,
+        aside: Aside,
+    },
+    Variables {
+        id: String,
+        secret: String,
+        surroundings: Surroundings,
+    },
+}
+
+impl AccessKey {
+    /// Takes the key from a file, which is read again at each exchange.
+    ///
+    /// # Errors
+    /// [`KeyFileError`] says what is wrong with the file now, never what is in it.
+    pub fn in_file(path: PathBuf) -> Result<Self, KeyFileError> {
+        let subject = format!("the key file {}", path.display());
+        Self::file(path, subject)
+    }
+
+    /// Takes the key from what the service manager has put there for us under a name.
+    ///
+    /// # Errors
+    /// As [`in_file`](Self::in_file).
+    pub fn in_credential(name: &str, path: PathBuf) -> Result<Self, KeyFileError> {
+        Self::file(path, format!("the credential {name}"))
+    }
+
+    fn file(path: PathBuf, subject: String) -> Result<Self, KeyFileError> {
+        file::read(&path)?;
+        let aside = Aside::new(path);
+        Ok(Self {
+            keeper: Keeper::File { subject, aside },
+        })
+    }
+
+    /// Takes the key from two variables of the environment.
+    ///
+    /// # Errors
+    /// [`SourceError`], when they are not set.
+    pub fn in_variables(
+        id: &str,
+        secret: &str,
+        surroundings: &Surroundings,
+    ) -> Result<Self, SourceError> {
+        from_variables(id, secret, surroundings)?;
+        Ok(Self {
+            keeper: Keeper::Variables {
+                id: id.to_owned(),
+                secret: secret.to_owned(),
+                surroundings: surroundings.clone(),
+            },
+        })
+    }
+
+    async fn read(&self) -> Result<SourceCredentials, SourceError> {
+        match &self.keeper {
+            Keeper::File { subject, aside } => {
+                let read = aside.read(file::read).await;
+                read.unwrap_or_else(|late| Err(KeyFileError::Unreadable(late)))
+                    .map_err(|error| SourceError::new(subject, error.to_string(), error.hint()))
+            }
+            Keeper::Variables {
+                id,
+                secret,
+                surroundings,
+            } => from_variables(id, secret, surroundings),
         }
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct KeyFile {
-    access_key_id: String,
-    access_key_secret: SecretText,
+impl Identity for AccessKey {
+    fn obtain<'a>(&'a self, ask: Ask<'a>) -> Asking<'a> {
+        Box::pin(async move {
+            let asked = ask.clock.boot();
+            let credentials = self.read().await?;
+            Ok(Obtained {
+                proof: Arc::new(Proof::Credentials(credentials)),
+                asked,
+                end: None,
+            })
+        })
+    }
+
+    fn subject(&self) -> String {
+        match &self.keeper {
+            Keeper::File { subject, .. } => subject.clone(),
+            Keeper::Variables { id, secret, .. } => format!("the variables {id} and {secret}"),
+        }
+    }
+
+    fn changed(&self, _: &Store) -> bool {
+        match &self.keeper {
+            Keeper::File { aside, .. } => aside.changed(),
+            Keeper::Variables { .. } => false,
+        }
+    }
 }
 
-/// Reads a key file. The checks look at the open file, so it cannot be exchanged between
-/// them and the reading.
-pub(super) fn read(path: &Path) -> Result<SourceCredentials, KeyFileError> {
-    let (file, metadata) = file::open(path, LARGEST_FILE)?;
-    let mode = metadata.permissions().mode() & 0o7777;
-    let owner = metadata.uid();
-    // From 254 on systemd gives a service its credential by an access list, which shows as
-    // a right of the group's to read.
-    let lent = owner == 0 && Manager::lends(path);
-    let forbidden = if lent { 0o037 } else { 0o077 };
-    if mode & forbidden != 0 {
-        return Err(KeyFileError::Loose { mode });
-    }
-    if owner != 0 && owner != geteuid().as_raw() {
-        return Err(KeyFileError::Foreign { owner });
-    }
-    parse(&file::read(file, LARGEST_FILE)?)
-}
-
-/// Checks the text of a key file.
-pub(crate) fn parse(text: &str) -> Result<SourceCredentials, KeyFileError> {
-    // The parser's message would quote the line, secret included.
-    let key: KeyFile = toml::from_str(text).map_err(|_| KeyFileError::NotAKey)?;
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-    let id = &key.access_key_id;
-    if id.is_empty() || id.len() > 128 || !id.bytes().all(plain) || key.access_key_secret.is_empty()
-    {
-        return Err(KeyFileError::NotAKey);
-    }
-    Ok(SourceCredentials {
-        access_key_id: key.access_key_id,
-        access_key_secret: key.access_key_secret,
+fn from_variables(
+    id: &str,
+    secret: &str,
+    surroundings: &Surroundings,
+) -> Result<SourceCredentials, SourceError> {
+    let value = |name: &str| {
+        surroundings.text(name).ok_or_else(|| {
+            let hint = "set it for stsd itself, not for the shell that asks";
+            SourceError::new(
+                format!("the variable {name}"),
+                "is not set for the daemon, or is not text",
+                hint,
+            )
+        })
+    };
+    let credentials = SourceCredentials {
+        access_key_id: value(id)?,
+        access_key_secret: SecretText::from(value(secret)?),
         security_token: None,
-    })
+    };
+    if !file::is_key(&credentials) {
+        return Err(SourceError::new(
+            format!("the variable {id}"),
+            "does not hold an access key id: letters and digits",
+            "look whether the two variables are exchanged",
+        ));
+    }
+    Ok(credentials)
 }

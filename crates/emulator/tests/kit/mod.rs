@@ -94,6 +94,26 @@ impl Cloud {
         )
     }
 
+    pub fn imds(&self) -> SocketAddr {
+        self.emulator.imds_address()
+    }
+
+    /// What the control address made of an order that makes sense.
+    pub fn mint(&self, name: &str, order: &Value) -> String {
+        let answer = self.control("POST", name, &order.to_string());
+        assert_eq!(answer.status, 200, "{order}: {}", answer.text());
+        let made = answer.json();
+        let (_, made) = made.as_object().unwrap().iter().next().unwrap();
+        made.as_str().unwrap().to_owned()
+    }
+
+    /// A call that nothing signs, as a form.
+    pub fn anonymous(&self, action: &str, parameters: &[(&str, &str)]) -> Answer {
+        let form = anonymous_form(action, parameters);
+        let kind = ("content-type", "application/x-www-form-urlencoded");
+        exchange(self.sts(), "POST", "/", &[kind], form.as_bytes())
+    }
+
     pub fn stats(&self) -> Value {
         self.control("GET", "stats", "").json()
     }
@@ -324,6 +344,24 @@ impl<'a> Oss<'a> {
         all.push(("authorization", &authorization));
         request_bytes(method, target, &all, body)
     }
+}
+
+/// The parameters of a call that nothing signs.
+pub fn anonymous_form(action: &str, parameters: &[(&str, &str)]) -> String {
+    let common = [
+        ("Action", action),
+        ("Version", "2015-04-01"),
+        ("Format", "JSON"),
+    ];
+    // A test's own parameter replaces the good one.
+    let common = common
+        .iter()
+        .filter(|(name, _)| !parameters.iter().any(|(own, _)| own == name));
+    let pairs: Vec<(String, String)> = common
+        .chain(parameters)
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    form(&pairs)
 }
 
 /// A head that was read, and as much of the body as came.

@@ -54,16 +54,13 @@ impl Reader<'_> {
 
     pub(super) fn command(
         &mut self,
-        raw: Option<&Spanned<Vec<Spanned<String>>>>,
-        table: &str,
+        raw: &Spanned<Vec<Spanned<String>>>,
+        key: &str,
+        example: &'static str,
     ) -> Vec<String> {
-        let Some(raw) = raw else {
-            return Vec::new();
-        };
         let words = raw.get_ref().iter().map(|it| it.get_ref().clone());
         let words: Vec<_> = words.collect();
-        let mut hint =
-            "on_renewal = [\"/usr/bin/systemctl\", \"reload\", \"nginx\"]; no shell reads it";
+        let mut hint = example;
         let problem = match words.first().map(Path::new) {
             None => Some("an empty list runs nothing".to_owned()),
             Some(it) if !it.is_absolute() => {
@@ -79,8 +76,7 @@ impl Reader<'_> {
             Some(it) => not_a_program(it),
         };
         if let Some(problem) = problem {
-            let key = format!("{table}.on_renewal");
-            self.mistake(raw.span().start, &key, &problem, hint);
+            self.mistake(raw.span().start, key, &problem, hint);
         }
         words
     }

@@ -221,6 +221,12 @@ impl Service {
 
 /// Makes the profile that is leased.
 fn narrowed(base: &Profile, policy: Option<String>) -> Result<Profile, Failure> {
+    if base.role_arn.is_none() {
+        return Err(refusal(
+            "the profile hands on what its source gives, and only a role can be narrowed",
+            "lease a profile with a role_arn",
+        ));
+    }
     let policy = match (policy, &base.policy) {
         (Some(_), Some(_)) => {
             return Err(refusal(

@@ -1,7 +1,10 @@
 //! Decides how a command is run that is not ours: within a time, alone with its process
-//! group, heard by nobody. What it prints is thrown away, because it may have read secrets.
+//! group. What it says on stderr is thrown away, and what it prints too unless it was asked
+//! for that: it may have read secrets.
 
 use std::{
+    convert::Infallible,
+    future::Future,
     io::{self, PipeReader},
     os::{fd::OwnedFd, unix::process::CommandExt as _},
     process::{Child, Command, ExitStatus, Stdio},
@@ -16,7 +19,12 @@ use nix::{
     },
     unistd::Pid,
 };
-use tokio::{net::unix::pipe, task::spawn_blocking, time::sleep};
+use tokio::{
+    net::unix::pipe,
+    task::spawn_blocking,
+    time::{sleep, timeout},
+};
+use zeroize::Zeroizing;
 
 /// How often it is looked whether a command has ended.
 const LOOK: Duration = Duration::from_millis(50);
@@ -24,9 +32,12 @@ const LOOK: Duration = Duration::from_millis(50);
 /// How often one is looked for that was killed, and what lies between.
 const LAST_LOOKS: (u32, Duration) = (100, Duration::from_millis(2));
 
+/// How long to wait for the last words of one that has ended.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// Why a command has not done its work.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum CommandError {
+pub(crate) enum CommandError {
     /// It could not be started, or not be watched.
     #[error("the command does not start: {0}")]
     Start(#[from] io::Error),
@@ -36,6 +47,9 @@ pub(super) enum CommandError {
     /// It was killed.
     #[error("the command did not end within {} s and was killed", .0.as_secs())]
     Late(Duration),
+    /// It was killed, because it printed without end.
+    #[error("the command printed more than {0} bytes and was killed")]
+    TooMuch(usize),
 }
 
 /// A command that runs; whatever happens, it and its process group do not outlive this.
@@ -44,17 +58,53 @@ struct Running {
     collected: bool,
 }
 
-/// Runs a command to its end, for `bound` at the most.
+/// Runs a command to its end, for `bound` at the most; nobody hears it.
 ///
 /// # Errors
 /// [`CommandError`]; by then nothing of its process group runs any more.
-pub(super) async fn run(mut command: Command, bound: Duration) -> Result<(), CommandError> {
-    let (reader, writer) = io::pipe()?;
+pub(crate) async fn run(mut command: Command, bound: Duration) -> Result<(), CommandError> {
+    let (noise, writer) = io::pipe()?;
     // Not /dev/null for its output: nobody who is confined as we are may open that for writing.
-    command
-        .stdin(Stdio::null())
-        .stdout(writer.try_clone()?)
-        .stderr(writer);
+    command.stdout(writer.try_clone()?).stderr(writer);
+    attend(command, bound, noise, std::future::pending()).await
+}
+
+/// Runs a command to its end, for `bound` at the most, and returns what it has printed, which
+/// may be `most` bytes.
+///
+/// # Errors
+/// [`CommandError`]; by then nothing of its process group runs any more.
+pub(crate) async fn read(
+    mut command: Command,
+    bound: Duration,
+    most: usize,
+) -> Result<Zeroizing<Vec<u8>>, CommandError> {
+    let (noise, writer) = io::pipe()?;
+    let (reader, output) = io::pipe()?;
+    command.stdout(output).stderr(writer);
+    let words = pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?;
+    // Large enough from the start: a buffer that grows leaves copies behind.
+    let mut text = Zeroizing::new(Vec::with_capacity(most + 1));
+    let listening = async {
+        take(&words, &mut text, most).await?;
+        std::future::pending().await
+    };
+    attend(command, bound, noise, listening).await?;
+    // What it has printed last; somebody who has left its group may hold the pipe open.
+    match timeout(LAST_WORDS, take(&words, &mut text, most)).await {
+        Ok(Err(error)) => Err(error),
+        Ok(Ok(())) | Err(_) => Ok(text),
+    }
+}
+
+/// Runs a command to its end, while `listening` goes on.
+async fn attend(
+    mut command: Command,
+    bound: Duration,
+    noise: PipeReader,
+    listening: impl Future<Output = Result<Infallible, CommandError>>,
+) -> Result<(), CommandError> {
+    command.stdin(Stdio::null());
     command.process_group(0).current_dir("/");
     // On a thread of its own, because the program may be on a slow disk; and by value, so
     // that our ends of the pipe are closed.
@@ -66,7 +116,8 @@ pub(super) async fn run(mut command: Command, bound: Duration) -> Result<(), Com
     let mut running = spawn_blocking(start).await.map_err(io::Error::other)??;
     tokio::select! {
         ended = running.ended() => ended?,
-        never = drain(reader) => match never? {},
+        never = drain(noise) => match never? {},
+        never = listening => match never? {},
         () = sleep(bound) => return Err(CommandError::Late(bound)),
     }
     match running.end()? {
@@ -77,7 +128,7 @@ pub(super) async fn run(mut command: Command, bound: Duration) -> Result<(), Com
 
 /// Takes what a command prints, so that it is not kept from going on; slowly, so that it
 /// does not keep us busy.
-async fn drain(reader: PipeReader) -> io::Result<std::convert::Infallible> {
+async fn drain(reader: PipeReader) -> io::Result<Infallible> {
     let receiver = pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?;
     let mut thrown_away = vec![0; 64 * 1024];
     loop {
@@ -88,6 +139,25 @@ async fn drain(reader: PipeReader) -> io::Result<std::convert::Infallible> {
             Ok(_) => sleep(Duration::from_millis(1)).await,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Adds what a command prints to `text` until it prints no more.
+async fn take(words: &pipe::Receiver, text: &mut Vec<u8>, most: usize) -> Result<(), CommandError> {
+    loop {
+        words.readable().await?;
+        // Never more than there is room for.
+        let mut part = Zeroizing::new([0; 4 * 1024]);
+        let room = part.len().min(most + 1 - text.len());
+        match words.try_read(&mut part[..room]) {
+            Ok(0) => return Ok(()),
+            Ok(count) => text.extend_from_slice(&part[..count]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error.into()),
+        }
+        if text.len() > most {
+            return Err(CommandError::TooMuch(most));
         }
     }
 }

@@ -1,0 +1,353 @@
+//! Decides what a profile's table means, and in which order profiles build on each other.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{
+    Reader, read, sink,
+    source::{Declared, Kind},
+};
+use crate::{
+    access::Rule,
+    config::Profile,
+    profile::{
+        self, Invalid, ProfileName, RoleArn, RoleSessionName, SessionDuration, SessionPolicy,
+    },
+    sink::Plan,
+    source::{OfProfile, Source, Surroundings},
+};
+
+/// Each profile of a chain adds a call to how long a cold caller waits.
+const LONGEST_CHAIN: usize = 8;
+
+/// What an example of `on_renewal` looks like.
+const COMMAND: &str =
+    "on_renewal = [\"/usr/bin/systemctl\", \"reload\", \"nginx\"]; no shell reads it";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawProfile {
+    source: Spanned<String>,
+    role_arn: Option<Spanned<String>>,
+    role_session_name: Option<Spanned<String>>,
+    duration: Option<Spanned<String>>,
+    policy: Option<Spanned<String>>,
+    policy_file: Option<Spanned<String>>,
+    external_id: Option<Spanned<String>>,
+    source_identity: Option<Spanned<String>>,
+    #[serde(default)]
+    keep_warm: bool,
+    file: Option<sink::RawFile>,
+    on_renewal: Option<Spanned<Vec<Spanned<String>>>>,
+    allow: Option<Spanned<Vec<Spanned<String>>>>,
+}
+
+/// The profiles of a configuration while they are read. Those that others build on come first.
+pub(super) struct Profiles<'a> {
+    raw: BTreeMap<&'a str, (&'a Spanned<String>, &'a RawProfile)>,
+    sources: &'a BTreeMap<String, Option<Declared>>,
+    surroundings: &'a Surroundings,
+    read: BTreeMap<&'a str, Option<Arc<Profile>>>,
+    /// Those that are being read, each because the one before builds on it.
+    chain: Vec<&'a str>,
+}
+
+type Check = fn(&str) -> Result<String, Invalid>;
+
+impl RawProfile {
+    /// Returns the keys that are there and say what is asked of STS.
+    fn wishes(&self) -> Vec<(&'static str, usize)> {
+        let wishes = [
+            ("role_session_name", &self.role_session_name),
+            ("duration", &self.duration),
+            ("policy", &self.policy),
+            ("policy_file", &self.policy_file),
+            ("external_id", &self.external_id),
+            ("source_identity", &self.source_identity),
+        ];
+        let there = wishes.into_iter();
+        there
+            .filter_map(|(key, value)| Some((key, value.as_ref()?.span().start)))
+            .collect()
+    }
+}
+
+impl Reader<'_> {
+    pub(super) fn profiles(
+        &mut self,
+        raw: &BTreeMap<Spanned<String>, RawProfile>,
+        sources: &BTreeMap<String, Option<Declared>>,
+        surroundings: &Surroundings,
+    ) -> BTreeMap<ProfileName, Arc<Profile>> {
+        let by_name = raw.iter().map(|(name, raw)| {
+            let text = name.get_ref().as_str();
+            (text, (name, raw))
+        });
+        let mut profiles = Profiles {
+            raw: by_name.collect(),
+            sources,
+            surroundings,
+            read: BTreeMap::new(),
+            chain: Vec::new(),
+        };
+        for name in raw.keys() {
+            self.profile(name.get_ref(), &mut profiles);
+        }
+        let read = profiles.read.into_values().flatten();
+        read.map(|it| (it.name.clone(), it)).collect()
+    }
+
+    /// Reads a profile, after those that it builds on.
+    fn profile<'a>(&mut self, name: &'a str, profiles: &mut Profiles<'a>) -> Option<Arc<Profile>> {
+        if let Some(read) = profiles.read.get(name) {
+            return read.clone();
+        }
+        let (spanned, raw) = *profiles.raw.get(name)?;
+        profiles.chain.push(name);
+        let profile = self.profile_itself(spanned, raw, profiles).map(Arc::new);
+        profiles.chain.pop();
+        profiles.read.insert(name, profile.clone());
+        profile
+    }
+
+    fn profile_itself<'a>(
+        &mut self,
+        name: &'a Spanned<String>,
+        raw: &'a RawProfile,
+        profiles: &mut Profiles<'a>,
+    ) -> Option<Profile> {
+        let table = format!("profile.{}", name.get_ref());
+        let at = name.span().start;
+        let name = self.checked(ProfileName::new(name.get_ref()), at, &table);
+        let source = self.source_of(raw, &table, profiles);
+        let name = name?;
+        let surroundings = profiles.surroundings;
+
+        let role_arn = self.role_arn(raw, &table, source.as_ref(), surroundings);
+        let session_name = self.session_name(raw, &table, &name, source.as_ref(), surroundings);
+        let duration = match &raw.duration {
+            Some(duration) => self.value(duration, &table, "duration", SessionDuration::new),
+            None => Some(SessionDuration::DEFAULT),
+        };
+        let policy = self.policy(raw, &table);
+        let mut optional = |value: &Option<Spanned<String>>, key, check: Check| {
+            let value = value.as_ref()?;
+            self.value(value, &table, key, check)
+        };
+        let external_id = optional(&raw.external_id, "external_id", profile::external_id);
+        let source_identity = optional(
+            &raw.source_identity,
+            "source_identity",
+            profile::source_identity,
+        );
+        self.wishes_that_sts_does_not_take(raw, &table, source.as_ref(), role_arn.as_ref());
+        let on_renewal = raw.on_renewal.as_ref().map(|words| {
+            let key = format!("{table}.on_renewal");
+            self.command(words, &key, COMMAND)
+        });
+        let sink = Plan {
+            file: raw.file.as_ref().and_then(|it| self.file(it, &table)),
+            command: on_renewal.unwrap_or_default(),
+        };
+        let allow = self.rules(raw.allow.as_ref(), &table);
+        Some(Profile {
+            name,
+            source: source?.source,
+            role_arn: role_arn?,
+            role_session_name: session_name?,
+            duration: duration?,
+            policy,
+            external_id,
+            source_identity,
+            keep_warm: raw.keep_warm,
+            sink,
+            allow,
+        })
+    }
+
+    /// Finds who a profile is: a source of that name, or else the profile of that name.
+    fn source_of<'a>(
+        &mut self,
+        raw: &'a RawProfile,
+        table: &str,
+        profiles: &mut Profiles<'a>,
+    ) -> Option<Declared> {
+        let name = raw.source.get_ref().as_str();
+        let (at, key) = (raw.source.span().start, format!("{table}.source"));
+        if let Some(declared) = profiles.sources.get(name) {
+            return declared.clone();
+        }
+        if let Some(first) = profiles.chain.iter().position(|it| *it == name) {
+            let mut circle = profiles.chain[first..].to_vec();
+            circle.push(name);
+            let problem = format!("roles are chained in a circle: {}", circle.join(" -> "));
+            let hint = "one of them has to name a [source.NAME]";
+            self.mistake(at, &key, &problem, hint);
+            return None;
+        }
+        if !profiles.raw.contains_key(name) {
+            let sources = profiles.sources.keys().map(String::as_str);
+            let known: Vec<_> = sources.chain(profiles.raw.keys().copied()).collect();
+            let problem = format!(
+                "no source or profile of that name; there are: {}",
+                known.join(", ")
+            );
+            let hint = "name a [source.NAME] of this file, or a [profile.NAME] to chain roles";
+            self.mistake(at, &key, &problem, hint);
+            return None;
+        }
+        if profiles.chain.len() >= LONGEST_CHAIN {
+            let problem = format!("a chain of roles has {LONGEST_CHAIN} profiles at the most");
+            let hint = "let the last role trust one that is nearer to the source";
+            self.mistake(at, &key, &problem, hint);
+            return None;
+        }
+        let base = self.profile(name, profiles)?;
+        let grant = base.grant().map(|it| it.unwrap_or("\u{1}"));
+        let declaration: Vec<_> = ["profile", name].into_iter().chain(grant).collect();
+        Some(Declared {
+            source: Source::new(&declaration, OfProfile::new(base.name.clone())),
+            kind: Kind::Profile,
+        })
+    }
+
+    /// Returns the role; the inner none says that there is to be none.
+    fn role_arn(
+        &mut self,
+        raw: &RawProfile,
+        table: &str,
+        source: Option<&Declared>,
+        surroundings: &Surroundings,
+    ) -> Option<Option<RoleArn>> {
+        const VARIABLE: &str = "ALIBABA_CLOUD_ROLE_ARN";
+        if let Some(given) = &raw.role_arn {
+            return self.value(given, table, "role_arn", RoleArn::new).map(Some);
+        }
+        let (at, key) = (raw.source.span().start, format!("{table}.role_arn"));
+        let kind = source?.kind;
+        if kind == Kind::Session {
+            return Some(None);
+        }
+        let given = surroundings.text(VARIABLE).filter(|_| kind == Kind::Oidc);
+        if let Some(given) = given {
+            return self.checked(RoleArn::new(&given), at, &key).map(Some);
+        }
+        let hint = "set it to acs:ram::<account number>:role/<role name>; only a source of type \
+                    ecs-role, process or uri gives sessions that are handed on without";
+        self.mistake(at, &key, "it is not said which role this becomes", hint);
+        None
+    }
+
+    fn session_name(
+        &mut self,
+        raw: &RawProfile,
+        table: &str,
+        name: &ProfileName,
+        source: Option<&Declared>,
+        surroundings: &Surroundings,
+    ) -> Option<RoleSessionName> {
+        const VARIABLE: &str = "ALIBABA_CLOUD_ROLE_SESSION_NAME";
+        let expand = |text: &str| RoleSessionName::expand(text, &surroundings.parts, name);
+        if let Some(template) = &raw.role_session_name {
+            return self.value(template, table, "role_session_name", expand);
+        }
+        let oidc = source.is_some_and(|it| it.kind == Kind::Oidc);
+        let given = surroundings.text(VARIABLE).filter(|_| oidc);
+        let given = given.unwrap_or_else(|| "{user}-{host}".to_owned());
+        let key = format!("{table}.role_session_name");
+        self.checked(expand(&given), raw.source.span().start, &key)
+    }
+
+    /// What would have no effect is a mistake: somebody relies on it.
+    fn wishes_that_sts_does_not_take(
+        &mut self,
+        raw: &RawProfile,
+        table: &str,
+        source: Option<&Declared>,
+        role_arn: Option<&Option<RoleArn>>,
+    ) {
+        let Some(source) = source else { return };
+        let (refused, problem): (&[&str], _) = match (source.kind, role_arn) {
+            (_, Some(None)) => (
+                &[
+                    "role_session_name",
+                    "duration",
+                    "policy",
+                    "policy_file",
+                    "external_id",
+                    "source_identity",
+                ],
+                "without a role_arn, nothing is asked of STS",
+            ),
+            (Kind::Oidc, _) => (
+                &["external_id", "source_identity"],
+                "STS takes none with an OIDC token",
+            ),
+            (Kind::Saml, _) => (
+                &["role_session_name", "external_id", "source_identity"],
+                "STS takes none with a SAML assertion, which may hold it",
+            ),
+            (Kind::Credentials | Kind::Session | Kind::Profile, _) => return,
+        };
+        for (key, at) in raw.wishes() {
+            if refused.contains(&key) {
+                let key = format!("{table}.{key}");
+                self.mistake(at, &key, problem, "leave it out");
+            }
+        }
+    }
+
+    fn rules(&mut self, rules: Option<&Spanned<Vec<Spanned<String>>>>, table: &str) -> Vec<Rule> {
+        let Some(rules) = rules else {
+            return Vec::new();
+        };
+        let key = format!("{table}.allow");
+        if rules.get_ref().is_empty() {
+            let hint = "name somebody, or leave the key out";
+            self.mistake(
+                rules.span().start,
+                &key,
+                "an empty list allows nobody",
+                hint,
+            );
+        }
+        let mut read = Vec::new();
+        for rule in rules.get_ref() {
+            match Rule::new(rule.get_ref()) {
+                Ok(rule) => read.push(rule),
+                Err(error) => {
+                    let at = rule.span().start;
+                    self.mistake(at, &key, &error.to_string(), error.hint());
+                }
+            }
+        }
+        read
+    }
+
+    fn policy(&mut self, raw: &RawProfile, table: &str) -> Option<SessionPolicy> {
+        if let (Some(_), Some(second)) = (&raw.policy, &raw.policy_file) {
+            let key = format!("{table}.policy_file");
+            let hint = "keep the one or the other";
+            let problem = "there is a policy here and one in a file";
+            self.mistake(second.span().start, &key, problem, hint);
+        }
+        if let Some(inline) = &raw.policy {
+            return self.value(inline, table, "policy", SessionPolicy::new);
+        }
+        let file = raw.policy_file.as_ref()?;
+        let path = self.beside(file.get_ref());
+        let policy = match read(&path) {
+            Ok(text) => SessionPolicy::new(&text).map_err(|error| error.to_string()),
+            Err(error) => Err(format!("cannot be read: {error}")),
+        };
+        policy
+            .map_err(|problem| {
+                let key = format!("{table}.policy_file");
+                let problem = format!("{}: {problem}", path.display());
+                self.mistake(file.span().start, &key, &problem, "correct that file");
+            })
+            .ok()
+    }
+}

@@ -1,0 +1,343 @@
+//! Decides what a source's table means: which keys each kind takes, and what can be seen of
+//! its files and programs before it is asked.
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::Reader;
+use crate::{
+    profile,
+    source::{AccessKey, KeyFileError, Oidc, Program, Saml, Source, Surroundings, Token},
+};
+
+type Text = Option<Spanned<String>>;
+type Words = Option<Spanned<Vec<Spanned<String>>>>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawSource {
+    #[serde(rename = "type")]
+    kind: Spanned<String>,
+    access_key_file: Text,
+    access_key_credential: Text,
+    access_key_env: Option<Spanned<RawVariables>>,
+    provider_arn: Text,
+    token_file: Text,
+    token_command: Words,
+    assertion_file: Text,
+    assertion_command: Words,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawVariables {
+    id: Spanned<String>,
+    secret: Spanned<String>,
+}
+
+/// A source, and what a profile may want of it.
+#[derive(Clone)]
+pub(super) struct Declared {
+    pub source: Source,
+    pub kind: Kind,
+}
+
+/// What differs between sources for those who use them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Signs AssumeRole.
+    Credentials,
+    /// Goes with AssumeRoleWithOIDC.
+    Oidc,
+    /// Goes with AssumeRoleWithSAML.
+    Saml,
+    /// Signs AssumeRole, or is handed on as it is.
+    Session,
+    /// Another profile's session, which signs AssumeRole.
+    Profile,
+}
+
+/// The kinds, with the keys that each takes besides `type`.
+const KINDS: [(&str, &[&str]); 3] = [
+    (
+        "access-key",
+        &["access_key_file", "access_key_credential", "access_key_env"],
+    ),
+    ("oidc", &["provider_arn", "token_file", "token_command"]),
+    (
+        "saml",
+        &["provider_arn", "assertion_file", "assertion_command"],
+    ),
+];
+
+impl RawSource {
+    /// Returns the keys that are there, and where.
+    fn keys(&self) -> Vec<(&'static str, usize)> {
+        fn at<T>(value: &Option<Spanned<T>>) -> Option<usize> {
+            value.as_ref().map(|it| it.span().start)
+        }
+        let keys = [
+            ("access_key_file", at(&self.access_key_file)),
+            ("access_key_credential", at(&self.access_key_credential)),
+            ("access_key_env", at(&self.access_key_env)),
+            ("provider_arn", at(&self.provider_arn)),
+            ("token_file", at(&self.token_file)),
+            ("token_command", at(&self.token_command)),
+            ("assertion_file", at(&self.assertion_file)),
+            ("assertion_command", at(&self.assertion_command)),
+        ];
+        let there = keys.into_iter();
+        there.filter_map(|(key, at)| Some((key, at?))).collect()
+    }
+}
+
+impl Reader<'_> {
+    pub(super) fn source(
+        &mut self,
+        name: &str,
+        raw: &RawSource,
+        surroundings: &Surroundings,
+    ) -> Option<Declared> {
+        let table = format!("source.{name}");
+        let kind = raw.kind.get_ref().as_str();
+        let Some((_, known)) = KINDS.iter().find(|(it, _)| *it == kind) else {
+            let kinds: Vec<_> = KINDS.iter().map(|(it, _)| *it).collect();
+            let problem = format!("a source's type is one of {}", kinds.join(", "));
+            let at = raw.kind.span().start;
+            let hint = "see docs/configuration.md for what each needs";
+            self.mistake(at, &format!("{table}.type"), &problem, hint);
+            return None;
+        };
+        let mut fits = true;
+        for (key, at) in raw.keys() {
+            if !known.contains(&key) {
+                let problem = format!("a source of type {kind} has no such key");
+                let hint = format!("it takes {}", known.join(", "));
+                self.mistake(at, &format!("{table}.{key}"), &problem, &hint);
+                fits = false;
+            }
+        }
+        if !fits {
+            return None;
+        }
+        match kind {
+            "access-key" => self.access_key(&table, raw, surroundings),
+            "oidc" => self.oidc(&table, raw, surroundings),
+            _ => self.saml(&table, raw, surroundings),
+        }
+    }
+
+    fn access_key(
+        &mut self,
+        table: &str,
+        raw: &RawSource,
+        surroundings: &Surroundings,
+    ) -> Option<Declared> {
+        let key = self.one_of(
+            table,
+            raw,
+            &["access_key_file", "access_key_credential", "access_key_env"],
+        )?;
+        let (at, key) = (key.1, format!("{table}.{}", key.0));
+        let source = if let Some(file) = &raw.access_key_file {
+            let path = self.beside(file.get_ref());
+            let shown = path.display().to_string();
+            let made = AccessKey::in_file(path);
+            let made = self.key_file(made, at, &key, &shown)?;
+            Source::new(&["access-key file", &shown], made)
+        } else if let Some(name) = &raw.access_key_credential {
+            let name = name.get_ref();
+            let Some(directory) = surroundings.credentials_directory() else {
+                let problem = "no service manager has given this program any credential";
+                let hint = "add LoadCredential= or LoadCredentialEncrypted= to its unit; \
+                            stsd --check is run outside of it";
+                self.mistake(at, &key, problem, hint);
+                return None;
+            };
+            if name.is_empty() || name.contains('/') || name == ".." {
+                let hint = "the part before the colon in LoadCredential=";
+                self.mistake(at, &key, "a credential has a plain name", hint);
+                return None;
+            }
+            let made = AccessKey::in_credential(name, directory.join(name));
+            let made = self.key_file(made, at, &key, &format!("the credential {name}"))?;
+            Source::new(&["access-key credential", name], made)
+        } else {
+            let RawVariables { id, secret } = raw.access_key_env.as_ref()?.get_ref();
+            let (id, secret) = (id.get_ref(), secret.get_ref());
+            let made = AccessKey::in_variables(id, secret, surroundings);
+            let made = made.map_err(|error| {
+                self.mistake(at, &key, &error.to_string(), &error.hint);
+            });
+            Source::new(&["access-key variables", id, secret], made.ok()?)
+        };
+        Some(Declared {
+            source,
+            kind: Kind::Credentials,
+        })
+    }
+
+    fn key_file(
+        &mut self,
+        made: Result<AccessKey, KeyFileError>,
+        at: usize,
+        key: &str,
+        shown: &str,
+    ) -> Option<AccessKey> {
+        made.map_err(|error| self.mistake(at, key, &format!("{shown} {error}"), error.hint()))
+            .ok()
+    }
+
+    fn oidc(
+        &mut self,
+        table: &str,
+        raw: &RawSource,
+        surroundings: &Surroundings,
+    ) -> Option<Declared> {
+        const VARIABLE: &str = "ALIBABA_CLOUD_OIDC_TOKEN_FILE";
+        let provider_arn = self.provider(table, raw, "oidc-provider", surroundings);
+        let given = surroundings.text(VARIABLE);
+        let (token, place) = if raw.token_file.is_none() && raw.token_command.is_none() {
+            let Some(file) = given else {
+                let hint = format!("set token_file or token_command; {VARIABLE} is not set either");
+                let at = raw.kind.span().start;
+                self.mistake(
+                    at,
+                    table,
+                    "it is not said where the token comes from",
+                    &hint,
+                );
+                return None;
+            };
+            self.token_file(&file, raw.kind.span().start, table)?
+        } else {
+            let keys = ["token_file", "token_command"];
+            let places = (&raw.token_file, &raw.token_command);
+            self.token(table, raw, keys, places, surroundings)?
+        };
+        let provider_arn = provider_arn?;
+        let declaration = ["oidc", &provider_arn.clone(), &place];
+        let identity = Oidc {
+            provider_arn,
+            token,
+        };
+        let source = Source::new(&declaration, identity);
+        Some(Declared {
+            source,
+            kind: Kind::Oidc,
+        })
+    }
+
+    fn saml(
+        &mut self,
+        table: &str,
+        raw: &RawSource,
+        surroundings: &Surroundings,
+    ) -> Option<Declared> {
+        let provider_arn = self.provider(table, raw, "saml-provider", surroundings);
+        let keys = ["assertion_file", "assertion_command"];
+        let places = (&raw.assertion_file, &raw.assertion_command);
+        let (assertion, place) = self.token(table, raw, keys, places, surroundings)?;
+        let provider_arn = provider_arn?;
+        let declaration = ["saml", &provider_arn.clone(), &place];
+        let identity = Saml {
+            provider_arn,
+            assertion,
+        };
+        let source = Source::new(&declaration, identity);
+        Some(Declared {
+            source,
+            kind: Kind::Saml,
+        })
+    }
+
+    fn provider(
+        &mut self,
+        table: &str,
+        raw: &RawSource,
+        sort: &str,
+        surroundings: &Surroundings,
+    ) -> Option<String> {
+        const VARIABLE: &str = "ALIBABA_CLOUD_OIDC_PROVIDER_ARN";
+        let key = format!("{table}.provider_arn");
+        let (given, at) = match &raw.provider_arn {
+            Some(given) => (given.get_ref().clone(), given.span().start),
+            None => {
+                let at = raw.kind.span().start;
+                let given = surroundings.text(VARIABLE);
+                match given.filter(|_| sort == "oidc-provider") {
+                    Some(given) => (given, at),
+                    None => {
+                        let hint = "set it to acs:ram::<account number>:…, as the console shows it";
+                        self.mistake(at, &key, "it is not said which provider", hint);
+                        return None;
+                    }
+                }
+            }
+        };
+        self.checked(profile::provider_arn(&given, sort), at, &key)
+    }
+
+    /// Reads where a token comes from, and returns it with what tells it from others.
+    fn token(
+        &mut self,
+        table: &str,
+        raw: &RawSource,
+        keys: [&'static str; 2],
+        (file, command): (&Text, &Words),
+        surroundings: &Surroundings,
+    ) -> Option<(Token, String)> {
+        let (key, at) = self.one_of(table, raw, &keys)?;
+        let key = format!("{table}.{key}");
+        if let Some(file) = file {
+            return self.token_file(file.get_ref(), at, &key);
+        }
+        let (program, place) = self.program(command.as_ref()?, &key, surroundings)?;
+        Some((Token::Command(program), place))
+    }
+
+    fn token_file(&mut self, file: &str, at: usize, key: &str) -> Option<(Token, String)> {
+        let path = self.beside(file);
+        if let Err(error) = std::fs::metadata(&path) {
+            let problem = format!("{}: {error}", path.display());
+            let hint = "name the file that is renewed by whoever issues the token";
+            self.mistake(at, key, &problem, hint);
+            return None;
+        }
+        let place = format!("file {}", path.display());
+        Some((Token::in_file(path), place))
+    }
+
+    pub(super) fn program(
+        &mut self,
+        raw: &Spanned<Vec<Spanned<String>>>,
+        key: &str,
+        surroundings: &Surroundings,
+    ) -> Option<(Program, String)> {
+        const HINT: &str = "[\"/usr/local/bin/issue\", \"--flag\"]; no shell reads it";
+        let before = self.mistakes.len();
+        let words = self.command(raw, key, HINT);
+        let place = format!("command {}", words.join("\0"));
+        let usable = self.mistakes.len() == before;
+        usable.then(|| (Program::new(words, surroundings), place))
+    }
+
+    /// Returns the one key that is there, of those that exclude each other.
+    fn one_of(
+        &mut self,
+        table: &str,
+        raw: &RawSource,
+        keys: &[&'static str],
+    ) -> Option<(&'static str, usize)> {
+        let there = raw.keys().into_iter();
+        let there: Vec<_> = there.filter(|(key, _)| keys.contains(key)).collect();
+        if let [one] = there[..] {
+            return Some(one);
+        }
+        let at = there.get(1).map_or(raw.kind.span().start, |(_, at)| *at);
+        let problem = format!("exactly one is needed of {}", keys.join(", "));
+        let hint = "see docs/configuration.md for which suits where";
+        self.mistake(at, table, &problem, hint);
+        None
+    }
+}

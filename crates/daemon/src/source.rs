@@ -1,0 +1,243 @@
+//! Decides who we are: one file a kind of identity, all through one trait.
+//!
+//! An [`Identity`] says what STS is to be shown, or what is handed on as it is. A [`Source`]
+//! is an identity of the configuration, shared by all profiles that use it: many that ask at
+//! once cost one asking, and what has an end of its own is used until half of its life.
+
+pub(crate) mod access_key;
+mod error;
+mod oidc;
+mod profile;
+mod program;
+mod saml;
+mod surroundings;
+mod token;
+
+pub use access_key::{AccessKey, KeyFileError};
+pub use error::SourceError;
+pub use oidc::Oidc;
+pub use profile::OfProfile;
+pub use program::Program;
+pub use saml::Saml;
+pub use surroundings::Surroundings;
+pub use token::Token;
+
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use stsd_sts::Proof;
+use tokio::sync::Mutex;
+use tracing::warn;
+
+use crate::{
+    clock::{BootTime, Clock},
+    profile::SessionDuration,
+    store::Store,
+};
+
+/// One kind of identity.
+pub trait Identity: fmt::Debug + Send + Sync + 'static {
+    /// Says who we are, by looking anew. Bounded in time by the identity itself.
+    fn obtain<'a>(&'a self, ask: Ask<'a>) -> Asking<'a>;
+
+    /// Names what stands behind it, such as `the key file /etc/stsd/uploader.key`.
+    fn subject(&self) -> String;
+
+    /// Tells whether what stands behind it looks different from when it was obtained last:
+    /// a glance that costs next to nothing, for those who wait for somebody's change.
+    fn changed(&self, store: &Store) -> bool {
+        let _ = store;
+        false
+    }
+}
+
+/// The answer of an identity, when it is there.
+pub type Asking<'a> = Pin<Box<dyn Future<Output = Result<Obtained, SourceError>> + Send + 'a>>;
+
+/// What an identity may look at.
+#[derive(Clone, Copy)]
+pub struct Ask<'a> {
+    /// The sessions of other profiles.
+    pub store: &'a Store,
+    /// What the time is.
+    pub clock: &'a dyn Clock,
+    /// What was obtained before has been refused.
+    pub refused: bool,
+}
+
+/// What an identity has said.
+#[derive(Debug, Clone)]
+pub struct Obtained {
+    /// What STS is to be shown, or what is handed on.
+    pub proof: Arc<Proof>,
+    /// When we asked.
+    pub asked: BootTime,
+    /// When it ends; a RAM user's key does not, and a token says it to the service alone.
+    pub end: Option<End>,
+}
+
+/// When credentials end that are temporary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct End {
+    /// By the clock of whoever issued them.
+    pub expiration: Timestamp,
+    /// That clock, when we were answered.
+    pub issued: Timestamp,
+    /// By the clock that counts.
+    pub at: BootTime,
+}
+
+/// What is known of an identity's last answer.
+#[derive(Debug, Clone)]
+struct Held {
+    asked: BootTime,
+    outcome: Result<Obtained, SourceError>,
+    /// The last good answer.
+    good: Option<Obtained>,
+}
+
+/// An identity that the configuration names.
+#[derive(Clone)]
+pub struct Source {
+    declaration: Arc<str>,
+    identity: Arc<dyn Identity>,
+    held: Arc<Mutex<Option<Held>>>,
+}
+
+impl Source {
+    /// Makes a source. `declaration` says where the identity is to be had, so that two that
+    /// are declared alike give equal rights.
+    #[must_use]
+    pub fn new(declaration: &[&str], identity: impl Identity) -> Self {
+        Self {
+            declaration: declaration.join("\0").into(),
+            identity: Arc::new(identity),
+            held: Arc::default(),
+        }
+    }
+
+    /// Returns what tells this source from others; may hold what is not to be printed.
+    #[must_use]
+    pub fn declaration(&self) -> &str {
+        &self.declaration
+    }
+
+    /// Names what stands behind it, for a human.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        self.identity.subject()
+    }
+
+    /// Tells whether what stands behind the source looks different now.
+    #[must_use]
+    pub fn changed(&self, store: &Store) -> bool {
+        self.identity.changed(store)
+    }
+
+    /// Obtains who we are: from before while that is fresh, else by asking. Those who ask
+    /// while somebody else does share the answer.
+    ///
+    /// # Errors
+    /// [`SourceError`], when there is no answer and the last good one cannot be used any more.
+    pub async fn obtain(&self, ask: Ask<'_>) -> Result<Obtained, SourceError> {
+        let wanted = ask.clock.boot();
+        // Held while asking: it is what makes one asking of many.
+        let mut held = self.held.lock().await;
+        let before = match &*held {
+            // Asked for after we began to wait, so it is an answer to us too.
+            Some(held) if held.asked > wanted => return held.outcome.clone(),
+            Some(held) if !ask.refused => held.good.clone(),
+            _ => None,
+        };
+        if let Some(good) = before.as_ref().filter(|it| it.is_fresh(wanted)) {
+            return Ok(good.clone());
+        }
+        let asked = ask.clock.boot();
+        let outcome = match self.identity.obtain(ask).await {
+            Err(error) => match before.filter(|it| it.lasts(ask.clock.boot())) {
+                Some(before) => {
+                    warn!("what it said before is used on: {error}");
+                    Ok(before)
+                }
+                None => Err(error),
+            },
+            obtained => obtained,
+        };
+        *held = Some(Held {
+            asked,
+            good: outcome.as_ref().ok().cloned(),
+            outcome: outcome.clone(),
+        });
+        outcome
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Source").field(&self.identity).finish()
+    }
+}
+
+/// Sources that are declared alike give equal rights, so a reload may keep the sessions made
+/// from them.
+impl PartialEq for Source {
+    fn eq(&self, other: &Self) -> bool {
+        self.declaration == other.declaration
+    }
+}
+
+impl Obtained {
+    /// Tells whether there is no need to ask again yet.
+    fn is_fresh(&self, now: BootTime) -> bool {
+        self.end
+            .is_some_and(|end| end.at.since(now) > end.at.since(self.asked) / 2)
+    }
+
+    /// Tells whether it is of use for another call, as far as is known.
+    #[must_use]
+    pub fn lasts(&self, now: BootTime) -> bool {
+        match (self.end, &*self.proof) {
+            (Some(end), _) => end.at.since(now) > enough(end.at.since(self.asked)),
+            (None, proof) => matches!(proof, Proof::Credentials(_)),
+        }
+    }
+}
+
+/// Returns how much life credentials must have left that sign a call, of so much in all: a
+/// call takes ten seconds at the most.
+fn enough(length: Duration) -> Duration {
+    (length / 4).min(Duration::from_secs(15))
+}
+
+impl End {
+    /// Moves an end onto the clock that counts. `date` is the issuer's clock when it answered,
+    /// where it said so; `asked` is from before, so nothing lives longer than it does.
+    #[must_use]
+    pub fn new(
+        expiration: Timestamp,
+        date: Option<Timestamp>,
+        asked: BootTime,
+        clock: &dyn Clock,
+    ) -> Self {
+        let issued = date.unwrap_or_else(|| clock.wall());
+        let life = expiration.duration_since(issued);
+        // Who claims more is asked again sooner; that harms nobody.
+        let life = Duration::try_from(life).unwrap_or_default();
+        Self {
+            expiration,
+            issued,
+            at: asked + life.min(SessionDuration::LONGEST),
+        }
+    }
+}
+
+#[cfg(any(test, fuzzing))]
+impl Source {
+    /// Makes a source for the tests of other rooms: a key that is always there.
+    pub(crate) fn sample() -> Self {
+        Self::new(&["sample"], tests::Fixed::default())
+    }
+}
+
+#[cfg(any(test, fuzzing))]
+mod tests;

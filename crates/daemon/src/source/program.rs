@@ -1,0 +1,77 @@
+//! How a program is asked that knows who we are: its arguments one by one, no shell, a bounded
+//! time and output, and nothing of what it says quoted.
+
+use std::{process::Command, sync::Arc, time::Duration};
+
+use zeroize::Zeroizing;
+
+use super::{SourceError, Surroundings};
+use crate::{
+    command::{self, CommandError},
+    sink::Environment,
+};
+
+/// How long it may take. Programs that ask another service retry, too.
+const BOUND: Duration = Duration::from_secs(30);
+
+/// A program of the configuration that prints who we are.
+#[derive(Debug)]
+pub struct Program {
+    words: Vec<String>,
+    environment: Arc<Environment>,
+}
+
+impl Program {
+    /// Prepares to run a program, with its arguments; the first word is its full path.
+    #[must_use]
+    pub fn new(words: Vec<String>, surroundings: &Surroundings) -> Self {
+        Self {
+            words,
+            environment: Arc::clone(&surroundings.environment),
+        }
+    }
+
+    /// Runs it and returns what it prints, of `most` bytes at the most.
+    ///
+    /// # Errors
+    /// [`SourceError`], which quotes nothing of what it printed.
+    pub(super) async fn text(&self, most: usize) -> Result<Zeroizing<String>, SourceError> {
+        let (program, arguments) = self
+            .words
+            .split_first()
+            .map_or(("", &[][..]), |(program, rest)| (program.as_str(), rest));
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear();
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        let hint = "run it by hand as the daemon's user to see what it says; what it says to the \
+                    daemon is not shown, because it may be a secret";
+        let printed = command::read(command, BOUND, most).await;
+        let printed = printed.map_err(|error| {
+            let problem = match error {
+                CommandError::Start(error) => format!("does not start: {error}"),
+                CommandError::Failed(status) => format!("failed: {status}"),
+                CommandError::Late(bound) => {
+                    format!("did not end within {} s and was killed", bound.as_secs())
+                }
+                CommandError::TooMuch(most) => {
+                    format!("printed more than {most} bytes and was killed")
+                }
+            };
+            SourceError::new(self.subject(), problem, hint)
+        })?;
+        match std::str::from_utf8(&printed) {
+            Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+            Err(_) => Err(SourceError::new(
+                self.subject(),
+                "printed what is not text",
+                hint,
+            )),
+        }
+    }
+
+    /// Names it, for a human; its arguments may hold a secret.
+    pub(super) fn subject(&self) -> String {
+        let program = self.words.first().map_or("", String::as_str);
+        format!("the command {program}")
+    }
+}
