@@ -13,7 +13,11 @@ const PROGRAMS: [(&str, u8, &str); 4] = [
         "print the current credentials of a profile, for programs",
     ),
     ("stsd", 8, "daemon for Alibaba Cloud role credentials"),
-    ("stsd-emulator", 1, "STS and OSS on loopback, for tests"),
+    (
+        "stsd-emulator",
+        1,
+        "STS, OSS and instance metadata on loopback, for tests",
+    ),
     (
         "stsd-oss-client",
         1,
