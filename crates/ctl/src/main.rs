@@ -8,6 +8,7 @@ mod environment;
 mod exec;
 mod lease;
 mod metrics;
+mod pages;
 mod setup;
 mod shell;
 mod status;
@@ -104,6 +105,8 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             say("configuration read again")
         }
         Command::Demo => demo::run(),
+        Command::Completions { shell } => pages::completions(shell),
+        Command::Man { directory } => pages::manual(directory.as_deref()),
     }?;
     Ok(ExitCode::SUCCESS)
 }
