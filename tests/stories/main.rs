@@ -20,6 +20,7 @@ mod lease;
 mod memory;
 mod network;
 mod outage;
+mod packages;
 mod peers_bugs;
 mod policy;
 mod protection;

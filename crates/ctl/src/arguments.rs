@@ -108,6 +108,17 @@ pub(crate) enum Command {
     Reload,
     /// Show it all against an emulated cloud, in a private directory, and clean up
     Demo,
+    /// Print what makes a shell complete this command
+    Completions {
+        /// The shell
+        shell: Completing,
+    },
+    /// Print the manual page of this command
+    Man {
+        /// Write it there instead, and those of all commands
+        #[arg(long, value_name = "PATH")]
+        directory: Option<PathBuf>,
+    },
 }
 
 /// What a program is given.
@@ -175,6 +186,14 @@ pub(crate) enum Shell {
     Fish,
     /// A file of NAME=VALUE; it can clear nothing
     Dotenv,
+}
+
+/// Which shell completes.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Completing {
+    Bash,
+    Zsh,
+    Fish,
 }
 
 /// Reads a time with its unit.

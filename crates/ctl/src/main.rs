@@ -11,6 +11,7 @@ mod import;
 mod keeper;
 mod lease;
 mod metrics;
+mod pages;
 mod place;
 mod program;
 mod setup;
@@ -110,6 +111,8 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             say("configuration read again")
         }
         Command::Demo => demo::run(),
+        Command::Completions { shell } => pages::completions(shell),
+        Command::Man { directory } => pages::manual(directory.as_deref()),
     }?;
     Ok(ExitCode::SUCCESS)
 }

@@ -20,6 +20,7 @@ pub(super) struct RawSource {
     kind: Spanned<String>,
     access_key_file: Text,
     access_key_credential: Text,
+    access_key_keyring: Text,
     access_key_env: Option<Spanned<RawVariables>>,
     provider_arn: Text,
     token_file: Text,
@@ -57,12 +58,17 @@ pub(super) enum Kind {
     Profile,
 }
 
+/// Where an AccessKey may be kept.
+const KEEPERS: [&str; 4] = [
+    "access_key_file",
+    "access_key_credential",
+    "access_key_keyring",
+    "access_key_env",
+];
+
 /// The kinds, with the keys that each takes besides `type`.
 const KINDS: [(&str, &[&str]); 3] = [
-    (
-        "access-key",
-        &["access_key_file", "access_key_credential", "access_key_env"],
-    ),
+    ("access-key", &KEEPERS),
     ("oidc", &["provider_arn", "token_file", "token_command"]),
     (
         "saml",
@@ -79,6 +85,7 @@ impl RawSource {
         let keys = [
             ("access_key_file", at(&self.access_key_file)),
             ("access_key_credential", at(&self.access_key_credential)),
+            ("access_key_keyring", at(&self.access_key_keyring)),
             ("access_key_env", at(&self.access_key_env)),
             ("provider_arn", at(&self.provider_arn)),
             ("token_file", at(&self.token_file)),
@@ -133,11 +140,7 @@ impl Reader<'_> {
         raw: &RawSource,
         surroundings: &Surroundings,
     ) -> Option<Declared> {
-        let key = self.one_of(
-            table,
-            raw,
-            &["access_key_file", "access_key_credential", "access_key_env"],
-        )?;
+        let key = self.one_of(table, raw, &KEEPERS)?;
         let (at, key) = (key.1, format!("{table}.{}", key.0));
         let source = if let Some(file) = &raw.access_key_file {
             let path = self.beside(file.get_ref());
@@ -162,6 +165,13 @@ impl Reader<'_> {
             let made = AccessKey::in_credential(name, directory.join(name));
             let made = self.key_file(made, at, &key, &format!("the credential {name}"))?;
             Source::new(&["access-key credential", name], made)
+        } else if let Some(name) = &raw.access_key_keyring {
+            let name = name.get_ref();
+            let made = AccessKey::in_keyring(name, surroundings);
+            let made = made.map_err(|error| {
+                self.mistake(at, &key, &error.to_string(), &error.hint);
+            });
+            Source::new(&["access-key keyring", name], made.ok()?)
         } else {
             let RawVariables { id, secret } = raw.access_key_env.as_ref()?.get_ref();
             let (id, secret) = (id.get_ref(), secret.get_ref());
