@@ -140,6 +140,13 @@ fn daemon_at(bus: &str) -> Kit {
     kit
 }
 
+/// What a human hears who has it tried now.
+fn tried(kit: &Kit) -> String {
+    let output = kit.ctl(&["refresh", "oss-upload"]);
+    assert_eq!(output.status.code(), Some(6), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
 /// What a caller hears who has no credentials.
 fn refused(kit: &Kit) -> String {
     let output = kit.shim(&["--patience", "8s", "oss-upload"]);
@@ -184,11 +191,11 @@ fn a_keyring_that_is_locked_empty_or_absent_is_a_named_reason_and_never_a_prompt
         "the daemon starts no keyring"
     );
     keyring.begin();
-    let said = refused(&kit);
+    let said = tried(&kit);
     assert!(said.contains("secret-tool store"), "{said}");
     keyring.store(KEY, TEXT);
     keyring.lock();
-    let said = refused(&kit);
+    let said = tried(&kit);
     assert!(
         said.contains("locked") && said.contains("unlock it"),
         "{said}"

@@ -155,10 +155,13 @@ fn list() -> Result<()> {
     Ok(())
 }
 
+/// Whether there is a profile is said at once; the rest is for the way, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Asks whether there is such a profile; a daemon that says nothing to it may do so later.
 fn is_known(client: &Client, profile: &str) -> Result<()> {
     const UNKNOWN: u8 = 4;
-    match client.credentials(profile, Duration::ZERO, Duration::ZERO) {
+    match client.credentials(profile, Duration::ZERO, PATIENCE) {
         Err(error) if error.exit_code() == UNKNOWN => Err(error.into()),
         _ => Ok(()),
     }
