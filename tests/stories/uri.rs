@@ -163,7 +163,7 @@ fn a_daemon_that_is_linked_to_another_one_uploads_with_what_that_one_keeps_fresh
     let before = renewals(&second);
     second.daemon().signal(Signal::SIGUSR2);
     second.wait_until("the new program", || {
-        log(&second).matches("is ready").count() == 2
+        log(&second).matches(crate::http::READY).count() == 2
     });
     let put = first.oss_as(
         &second.shim_line("link"),
@@ -255,6 +255,7 @@ fn what_a_uri_gives_is_checked_and_each_fault_has_a_name_without_the_uri() {
     ok(&with(
         json!({"Code": null, "Note": "more than is asked for"}),
     ));
+    kit.wait_until("it is given", || kit.shim(&["link"]).status.success());
     assert_eq!(kit.document(&["link"])["AccessKeyId"], "STS.given");
     let dated = with(json!({"Expiration": "2020-01-01T01:00:00Z", "AccessKeyId": "STS.dated"}));
     giver.says("200 OK\r\nDate: Wed, 01 Jan 2020 00:00:00 GMT", &dated);
