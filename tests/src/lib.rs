@@ -346,6 +346,11 @@ type = \"access-key\"
         self.steer("DELETE", "faults", "");
     }
 
+    /// Makes the emulated instance's metadata have other credentials at once.
+    pub fn rotate_instance(&self) {
+        self.steer("POST", "imds/rotate", "");
+    }
+
     /// Remembers what a program said, to be searched for secrets at the end.
     pub fn must_be_clean(&self, who: &str, said: &[u8]) {
         self.said

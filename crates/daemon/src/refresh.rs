@@ -463,7 +463,7 @@ impl<X: Exchange> Refresher<X> {
 
     fn succeed(&mut self, session: Session) {
         if self.is_known(&session) {
-            return self.confirm(session.lifetime);
+            return self.confirm(&session.lifetime);
         }
         let name = &self.entry.profile.name;
         let now = self.clock.boot();
@@ -517,12 +517,15 @@ impl<X: Exchange> Refresher<X> {
             })
     }
 
-    /// Keeps the session that callers have, and looks again at half of what is left of it.
-    fn confirm(&mut self, rest: Lifetime) {
+    /// Keeps the session that callers have, and looks again at half of what is left of it, or
+    /// sooner.
+    fn confirm(&mut self, rest: &Lifetime) {
         let now = self.clock.boot();
         self.failures = 0;
         self.said = None;
-        let due = schedule::renewal_due(&rest, self.jitter);
+        let known = self.entry.snapshot().session;
+        let whole = known.map_or(rest.length(), |it| it.lifetime.length());
+        let due = schedule::look_due(rest, whole, self.jitter);
         self.wait = Wait::Until(due.max(now + SHORTEST_LOOK));
         self.entry.publish(|snapshot| {
             snapshot.confirmed = Some(now);

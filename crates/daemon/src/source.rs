@@ -5,22 +5,30 @@
 //! once cost one asking, and what has an end of its own is used until half of its life.
 
 pub(crate) mod access_key;
+pub(crate) mod document;
+mod ecs_role;
 mod error;
+mod fetch;
 mod oidc;
+mod private;
 mod profile;
 mod program;
 mod saml;
 mod surroundings;
 mod token;
+mod uri;
 
 pub use access_key::{AccessKey, KeyFileError};
+pub use ecs_role::{BadMetadataEndpoint, EcsRole, MetadataEndpoint};
 pub use error::SourceError;
 pub use oidc::Oidc;
+pub use private::PrivateFileError;
 pub use profile::OfProfile;
 pub use program::Program;
 pub use saml::Saml;
 pub use surroundings::Surroundings;
 pub use token::Token;
+pub use uri::{Address, BadUri, Uri, UriFileError};
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 

@@ -4,6 +4,7 @@
 mod file;
 
 pub use file::KeyFileError;
+pub(crate) use file::is_key;
 #[cfg(fuzzing)]
 pub(crate) use file::parse;
 
@@ -12,7 +13,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use stsd_keyring::{BusAddress, KeyringError};
 use stsd_sts::{Proof, SecretText, SourceCredentials};
 
-use super::{Ask, Asking, Identity, Obtained, SourceError, Surroundings};
+use super::{Ask, Asking, Identity, Obtained, PrivateFileError, SourceError, Surroundings};
 use crate::{clock::BootTime, file::Aside, store::Store};
 
 /// How long a keyring has for its answer. Nobody is asked for a password, so it has one at once.
@@ -109,7 +110,7 @@ impl AccessKey {
         match &self.keeper {
             Keeper::File { subject, aside } => {
                 let read = aside.read(file::read).await;
-                read.unwrap_or_else(|late| Err(KeyFileError::Unreadable(late)))
+                read.unwrap_or_else(|late| Err(PrivateFileError::from(late).into()))
                     .map_err(|error| SourceError::new(subject, error.to_string(), error.hint()))
             }
             Keeper::Variables {

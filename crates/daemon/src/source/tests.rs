@@ -1,5 +1,7 @@
 //! What many who ask a source get, and what becomes of answers that end.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use stsd_sts::{SecretText, SourceCredentials};

@@ -2,12 +2,16 @@
 //! its files and programs before it is asked.
 
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 use toml::Spanned;
 
 use super::Reader;
 use crate::{
     profile,
-    source::{AccessKey, KeyFileError, Oidc, Program, Saml, Source, Surroundings, Token},
+    source::{
+        AccessKey, Address, EcsRole, KeyFileError, MetadataEndpoint, Oidc, Program, Saml, Source,
+        Surroundings, Token, Uri,
+    },
 };
 
 type Text = Option<Spanned<String>>;
@@ -27,6 +31,11 @@ pub(super) struct RawSource {
     token_command: Words,
     assertion_file: Text,
     assertion_command: Words,
+    role_name: Text,
+    allow_v1: Option<Spanned<bool>>,
+    metadata_endpoint: Text,
+    uri: Text,
+    uri_file: Text,
 }
 
 #[derive(Deserialize)]
@@ -67,13 +76,15 @@ const KEEPERS: [&str; 4] = [
 ];
 
 /// The kinds, with the keys that each takes besides `type`.
-const KINDS: [(&str, &[&str]); 3] = [
+const KINDS: [(&str, &[&str]); 5] = [
     ("access-key", &KEEPERS),
     ("oidc", &["provider_arn", "token_file", "token_command"]),
     (
         "saml",
         &["provider_arn", "assertion_file", "assertion_command"],
     ),
+    ("ecs-role", &["role_name", "allow_v1", "metadata_endpoint"]),
+    ("uri", &["uri", "uri_file"]),
 ];
 
 impl RawSource {
@@ -92,6 +103,11 @@ impl RawSource {
             ("token_command", at(&self.token_command)),
             ("assertion_file", at(&self.assertion_file)),
             ("assertion_command", at(&self.assertion_command)),
+            ("role_name", at(&self.role_name)),
+            ("allow_v1", at(&self.allow_v1)),
+            ("metadata_endpoint", at(&self.metadata_endpoint)),
+            ("uri", at(&self.uri)),
+            ("uri_file", at(&self.uri_file)),
         ];
         let there = keys.into_iter();
         there.filter_map(|(key, at)| Some((key, at?))).collect()
@@ -130,6 +146,8 @@ impl Reader<'_> {
         match kind {
             "access-key" => self.access_key(&table, raw, surroundings),
             "oidc" => self.oidc(&table, raw, surroundings),
+            "ecs-role" => self.ecs_role(&table, raw),
+            "uri" => self.uri(&table, raw),
             _ => self.saml(&table, raw, surroundings),
         }
     }
@@ -258,6 +276,72 @@ impl Reader<'_> {
         Some(Declared {
             source,
             kind: Kind::Saml,
+        })
+    }
+
+    fn ecs_role(&mut self, table: &str, raw: &RawSource) -> Option<Declared> {
+        let before = self.mistakes.len();
+        let role = raw.role_name.as_ref();
+        let role = role.and_then(|it| self.value(it, table, "role_name", profile::role_name));
+        let given = raw.metadata_endpoint.as_ref();
+        let address = given.map_or(MetadataEndpoint::DEFAULT, |it| it.get_ref());
+        let endpoint = MetadataEndpoint::new(address).map_err(|error| {
+            let at = given.map_or(0, |it| it.span().start);
+            let key = format!("{table}.metadata_endpoint");
+            let hint = "leave it out on an instance; what is further away is a source of type uri";
+            self.mistake(at, &key, &error.to_string(), hint);
+        });
+        let endpoint = endpoint.ok()?;
+        if self.mistakes.len() > before {
+            return None;
+        }
+        let allow_v1 = raw.allow_v1.as_ref().is_some_and(|it| *it.get_ref());
+        let version = if allow_v1 { "v1" } else { "v2" };
+        let which = role.as_deref().unwrap_or_default();
+        let declaration = ["ecs-role", endpoint.as_str(), which, version].join("\0");
+        let identity = EcsRole::new(endpoint, role, allow_v1);
+        Some(Declared {
+            source: Source::new(&[&declaration], identity),
+            kind: Kind::Session,
+        })
+    }
+
+    fn uri(&mut self, table: &str, raw: &RawSource) -> Option<Declared> {
+        let (key, at) = self.one_of(table, raw, &["uri", "uri_file"])?;
+        let key = format!("{table}.{key}");
+        let (identity, address, declaration) = if let Some(file) = &raw.uri_file {
+            let path = self.beside(file.get_ref());
+            let shown = path.display().to_string();
+            let made = Uri::in_file(path).map_err(|error| {
+                let problem = format!("{shown} {error}");
+                self.mistake(at, &key, &problem, error.hint());
+            });
+            let (identity, address) = made.ok()?;
+            (identity, address, ["uri file", &shown].join("\0"))
+        } else {
+            let text = raw.uri.as_ref()?.get_ref();
+            let address = Address::new(text).map_err(|error| {
+                let hint = "https anywhere, http to 127.0.0.1 or another literal loopback address";
+                self.mistake(at, &key, &format!("what is there {error}"), hint);
+            });
+            let address = address.ok()?;
+            // It may hold a secret, and is kept for comparison only.
+            let digest: String = Sha256::digest(text.as_bytes())
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
+            let declaration = ["uri", &digest].join("\0");
+            (Uri::new(address.clone()), address, declaration)
+        };
+        if self.http.is_some_and(|it| address.leads_to(it)) {
+            let hint = "source = \"NAME\" of another profile chains roles, without a URI";
+            let problem = "it leads back to this daemon, which listens there ([http])";
+            self.mistake(at, &key, problem, hint);
+            return None;
+        }
+        Some(Declared {
+            source: Source::new(&[&declaration], identity),
+            kind: Kind::Session,
         })
     }
 
