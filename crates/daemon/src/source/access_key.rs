@@ -4,6 +4,7 @@
 mod file;
 
 pub use file::KeyFileError;
+pub(crate) use file::is_key;
 #[cfg(fuzzing)]
 pub(crate) use file::parse;
 

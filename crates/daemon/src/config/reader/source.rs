@@ -7,7 +7,7 @@ use toml::Spanned;
 use super::Reader;
 use crate::{
     profile,
-    source::{AccessKey, KeyFileError, Oidc, Program, Saml, Source, Surroundings, Token},
+    source::{AccessKey, KeyFileError, Oidc, Process, Program, Saml, Source, Surroundings, Token},
 };
 
 type Text = Option<Spanned<String>>;
@@ -27,6 +27,7 @@ pub(super) struct RawSource {
     token_command: Words,
     assertion_file: Text,
     assertion_command: Words,
+    command: Words,
 }
 
 #[derive(Deserialize)]
@@ -67,13 +68,14 @@ const KEEPERS: [&str; 4] = [
 ];
 
 /// The kinds, with the keys that each takes besides `type`.
-const KINDS: [(&str, &[&str]); 3] = [
+const KINDS: [(&str, &[&str]); 4] = [
     ("access-key", &KEEPERS),
     ("oidc", &["provider_arn", "token_file", "token_command"]),
     (
         "saml",
         &["provider_arn", "assertion_file", "assertion_command"],
     ),
+    ("process", &["command"]),
 ];
 
 impl RawSource {
@@ -92,6 +94,7 @@ impl RawSource {
             ("token_command", at(&self.token_command)),
             ("assertion_file", at(&self.assertion_file)),
             ("assertion_command", at(&self.assertion_command)),
+            ("command", at(&self.command)),
         ];
         let there = keys.into_iter();
         there.filter_map(|(key, at)| Some((key, at?))).collect()
@@ -130,6 +133,7 @@ impl Reader<'_> {
         match kind {
             "access-key" => self.access_key(&table, raw, surroundings),
             "oidc" => self.oidc(&table, raw, surroundings),
+            "process" => self.process(&table, raw, surroundings),
             _ => self.saml(&table, raw, surroundings),
         }
     }
@@ -258,6 +262,21 @@ impl Reader<'_> {
         Some(Declared {
             source,
             kind: Kind::Saml,
+        })
+    }
+
+    fn process(
+        &mut self,
+        table: &str,
+        raw: &RawSource,
+        surroundings: &Surroundings,
+    ) -> Option<Declared> {
+        let (key, _) = self.one_of(table, raw, &["command"])?;
+        let key = format!("{table}.{key}");
+        let (program, place) = self.program(raw.command.as_ref()?, &key, surroundings)?;
+        Some(Declared {
+            source: Source::new(&["process", &place], Process { program }),
+            kind: Kind::Session,
         })
     }
 
