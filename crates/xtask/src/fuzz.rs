@@ -17,6 +17,7 @@ const TARGETS: [(&str, Option<&str>); 9] = [
     ("frames", Some("crates/wire/tests/golden")),
     ("config", None),
     ("key_file", None),
+    ("document", None),
     ("session_policy", None),
     ("session_name", None),
     ("sts_answers", None),

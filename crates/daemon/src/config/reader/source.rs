@@ -9,8 +9,8 @@ use super::Reader;
 use crate::{
     profile,
     source::{
-        AccessKey, Address, EcsRole, KeyFileError, MetadataEndpoint, Oidc, Program, Saml, Source,
-        Surroundings, Token, Uri,
+        AccessKey, Address, EcsRole, KeyFileError, MetadataEndpoint, Oidc, Process, Program, Saml,
+        Source, Surroundings, Token, Uri,
     },
 };
 
@@ -36,6 +36,7 @@ pub(super) struct RawSource {
     metadata_endpoint: Text,
     uri: Text,
     uri_file: Text,
+    command: Words,
 }
 
 #[derive(Deserialize)]
@@ -76,7 +77,7 @@ const KEEPERS: [&str; 4] = [
 ];
 
 /// The kinds, with the keys that each takes besides `type`.
-const KINDS: [(&str, &[&str]); 5] = [
+const KINDS: [(&str, &[&str]); 6] = [
     ("access-key", &KEEPERS),
     ("oidc", &["provider_arn", "token_file", "token_command"]),
     (
@@ -85,6 +86,7 @@ const KINDS: [(&str, &[&str]); 5] = [
     ),
     ("ecs-role", &["role_name", "allow_v1", "metadata_endpoint"]),
     ("uri", &["uri", "uri_file"]),
+    ("process", &["command"]),
 ];
 
 impl RawSource {
@@ -108,6 +110,7 @@ impl RawSource {
             ("metadata_endpoint", at(&self.metadata_endpoint)),
             ("uri", at(&self.uri)),
             ("uri_file", at(&self.uri_file)),
+            ("command", at(&self.command)),
         ];
         let there = keys.into_iter();
         there.filter_map(|(key, at)| Some((key, at?))).collect()
@@ -148,6 +151,7 @@ impl Reader<'_> {
             "oidc" => self.oidc(&table, raw, surroundings),
             "ecs-role" => self.ecs_role(&table, raw),
             "uri" => self.uri(&table, raw),
+            "process" => self.process(&table, raw, surroundings),
             _ => self.saml(&table, raw, surroundings),
         }
     }
@@ -341,6 +345,21 @@ impl Reader<'_> {
         }
         Some(Declared {
             source: Source::new(&[&declaration], identity),
+            kind: Kind::Session,
+        })
+    }
+
+    fn process(
+        &mut self,
+        table: &str,
+        raw: &RawSource,
+        surroundings: &Surroundings,
+    ) -> Option<Declared> {
+        let (key, _) = self.one_of(table, raw, &["command"])?;
+        let key = format!("{table}.{key}");
+        let (program, place) = self.program(raw.command.as_ref()?, &key, surroundings)?;
+        Some(Declared {
+            source: Source::new(&["process", &place], Process { program }),
             kind: Kind::Session,
         })
     }
