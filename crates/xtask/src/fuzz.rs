@@ -13,7 +13,7 @@ use std::{
 use crate::steps::{Outcome, cargo_command, root, run, say, target};
 
 /// The targets, each with seeds in `fuzz/corpus`, and what else there is to begin with.
-const TARGETS: [(&str, Option<&str>); 9] = [
+const TARGETS: [(&str, Option<&str>); 10] = [
     ("frames", Some("crates/wire/tests/golden")),
     ("config", None),
     ("key_file", None),
