@@ -3,9 +3,9 @@
 
 use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt as _, thread, time::Duration};
 
-use e2e::{KEY_SECRET, Kit, UPLOAD, program};
+use e2e::{Found, KEY_SECRET, Kit, MARKERS, UPLOAD, program};
 use jiff::Timestamp;
-use nix::sys::signal::Signal;
+use nix::{sys::signal::Signal, unistd::geteuid};
 use serde_json::{Value, json};
 
 use crate::{faults::log, rotation::now};
@@ -309,6 +309,36 @@ fn a_program_gets_its_arguments_as_they_are_and_little_of_the_environment() {
     kit.wait_until("it is content", || {
         kit.ctl(&["refresh", "plain"]).status.success()
     });
+}
+
+#[test]
+fn what_a_program_prints_is_in_locked_pages_and_nowhere_else_in_the_daemons_memory() {
+    if !geteuid().is_root() {
+        e2e::not_run("only root can read the memory of another process");
+        return;
+    }
+    let kit = world("exit 1");
+    // With escapes, which a parser has to take out somewhere.
+    let document = session(&kit, "union").replace("Emulated", "Em\\u0075lated");
+    assert!(document.contains("\\u0075"));
+    write(&kit, &printing(&document));
+    for profile in ["plain", "role"] {
+        kit.wait_until(profile, || kit.ctl(&["refresh", profile]).status.success());
+        let _ = kit.document(&[profile]);
+        let texts = [&MARKERS[..], &["Em\\u0075lated"]].concat();
+        let mut elsewhere = Vec::new();
+        // The buffer of an answer may not be wiped yet when the answer is there.
+        for _ in 0..50 {
+            let found = kit.daemon().search(&texts);
+            let outside = found.into_iter().filter(|it: &Found| !it.protected);
+            elsewhere = outside.collect();
+            if elsewhere.is_empty() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        assert!(elsewhere.is_empty(), "{profile}: {elsewhere:#?}");
+    }
 }
 
 #[test]
