@@ -5,7 +5,7 @@
 //! once cost one asking, and what has an end of its own is used until half of its life.
 
 pub(crate) mod access_key;
-pub(crate) mod document;
+mod document;
 mod ecs_role;
 mod error;
 mod fetch;
