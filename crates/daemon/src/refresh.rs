@@ -284,10 +284,10 @@ impl<X: Exchange> Refresher<X> {
         // The key may have been exchanged since it was refused: that is what the hint says.
         // And a session that is handed on may have been replaced.
         let hands_on = self.entry.profile.role_arn.is_none();
-        let wish = match self.entry.snapshot().refused() {
-            true => Wish::Mended,
-            false if hands_on => Wish::Newest,
-            false => Wish::Usable,
+        let wish = if hands_on || self.entry.snapshot().refused() {
+            Wish::Newest
+        } else {
+            Wish::Usable
         };
         let mut source = self.ask_source(wish).await?;
         let Some(role_arn) = self.entry.profile.role_arn.clone() else {

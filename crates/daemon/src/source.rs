@@ -5,7 +5,7 @@
 //! once cost one asking, and what has an end of its own is used until half of its life.
 
 pub(crate) mod access_key;
-pub(crate) mod document;
+mod document;
 mod ecs_role;
 mod error;
 mod fetch;
@@ -90,10 +90,9 @@ pub struct Ask<'a> {
 pub enum Wish<'a> {
     /// What STS would take: from before, while half of its life is left.
     Usable,
-    /// What is to be had now; from before when nothing is.
+    /// What is to be had now, and nothing from before: STS has refused what that led to, or it
+    /// is handed on and may have been replaced.
     Newest,
-    /// What is to be had now: STS has refused what that led to before.
-    Mended,
     /// Not this: the service says that it has ended.
     Another(&'a Proof),
 }
@@ -102,8 +101,8 @@ impl Wish<'_> {
     /// Tells whether what was said before may do when nothing else is to be had.
     fn takes(self, before: &Obtained) -> bool {
         match self {
-            Self::Usable | Self::Newest => true,
-            Self::Mended => false,
+            Self::Usable => true,
+            Self::Newest => false,
             // Somebody else may have had it renewed meanwhile.
             Self::Another(ended) => *ended != *before.proof,
         }
