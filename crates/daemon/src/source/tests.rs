@@ -155,7 +155,7 @@ async fn what_has_an_end_is_used_until_half_of_its_life_and_longer_when_nothing_
     advance(400).await;
     assert_eq!(key(source.obtain(ask).await), "STS.0");
     let refused = Ask {
-        wish: Wish::Mended,
+        wish: Wish::Newest,
         ..ask
     };
     assert_eq!(
