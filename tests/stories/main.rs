@@ -34,5 +34,6 @@ mod sink;
 mod stampede;
 mod sts_client;
 mod suspend;
+mod terminal;
 mod wall_clock;
 mod watched;

@@ -140,10 +140,7 @@ pub(crate) fn fit(text: String, output: &impl anstream::stream::RawStream) -> St
 
 /// Prints lines to stdout.
 pub(crate) fn print(lines: &[Line], width: Option<usize>) -> Result<()> {
-    let text: String = lines
-        .iter()
-        .map(|line| line.shown(width) + "\n")
-        .collect();
+    let text: String = lines.iter().map(|line| line.shown(width) + "\n").collect();
     let text = fit(text, &io::stdout());
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
@@ -197,11 +194,23 @@ mod tests {
 
     #[test]
     fn a_text_is_folded_between_words_and_nothing_of_it_is_lost() {
-        check("one two three four", Some(10), &["one two", "  three", "  four"]);
+        check(
+            "one two three four",
+            Some(10),
+            &["one two", "  three", "  four"],
+        );
         check("one two three four", None, &["one two three four"]);
         check("", Some(10), &[""]);
-        check("acs:ram::1000:role/x", Some(10), &["acs:ram::1", "  000:role", "  /x"]);
-        check("a acs:ram::1000:role/x", Some(10), &["a acs:ram:", "  :1000:ro", "  le/x"]);
+        check(
+            "acs:ram::1000:role/x",
+            Some(10),
+            &["acs:ram::1", "  000:role", "  /x"],
+        );
+        check(
+            "a acs:ram::1000:role/x",
+            Some(10),
+            &["a acs:ram:", "  :1000:ro", "  le/x"],
+        );
     }
 
     #[test]

@@ -48,7 +48,13 @@ mod tests {
             ..Who::default()
         };
         check(numbers, "uid 1000 pid 7");
-        check(Who { pid: None, ..numbers }, "uid 1000");
+        check(
+            Who {
+                pid: None,
+                ..numbers
+            },
+            "uid 1000",
+        );
         let in_session = Who {
             unit: Some("session-3.scope"),
             exe: Some("/usr/bin/sts-shim"),

@@ -9,8 +9,8 @@
 use std::{fmt::Debug, fs, path::PathBuf};
 
 use stsd_wire::{
-    Audit, Credentials, Failure, FailureCount, FailureKind, HEADER, LastCaller, LastFailure, Message, ProfileStatus,
-    Protection, Reply, Request, SecretText, Status, Url, message_length,
+    Audit, Credentials, Failure, FailureCount, FailureKind, HEADER, LastCaller, LastFailure,
+    Message, ProfileStatus, Protection, Reply, Request, SecretText, Status, Url, message_length,
 };
 
 fn check<M: Message + PartialEq + Debug>(name: &str, message: &M) {

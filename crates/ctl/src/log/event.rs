@@ -77,7 +77,11 @@ impl Event {
             parts.push(format!("{count} events more of"));
         }
         parts.extend(self.text("profile").map(|it| format!("{it}:")));
-        parts.extend(self.text("asked").filter(|it| *it != "several").map(str::to_owned));
+        parts.extend(
+            self.text("asked")
+                .filter(|it| *it != "several")
+                .map(str::to_owned),
+        );
         if self.number("count").is_none() {
             parts.push("by".to_owned());
         }

@@ -126,12 +126,7 @@ impl Service {
         answer
     }
 
-    fn answer_with(
-        &self,
-        outcome: Outcome,
-        profile: &str,
-        who: (&Peer, BorrowedFd<'_>),
-    ) -> Answer {
+    fn answer_with(&self, outcome: Outcome, profile: &str, who: (&Peer, BorrowedFd<'_>)) -> Answer {
         match outcome {
             Outcome::Ready(session) => {
                 self.audit

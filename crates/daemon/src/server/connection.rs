@@ -194,13 +194,19 @@ impl Connection<'_> {
     ) -> io::Result<()> {
         let (store, clock) = (&self.service.store, &*self.service.clock);
         let patience = patience.min(LONGEST_PATIENCE);
+        let asked = Asked::Credentials;
         let allowed = |profile: &Profile| self.may_have(profile);
         let outcome = tokio::select! {
             biased;
             outcome = store.hand_out(profile, minimum_life, patience, clock, allowed) => outcome,
-            () = self.left() => return Ok(()),
+            () = self.left() => {
+                // It has asked all the same.
+                if let Some(entry) = store.find(profile).filter(|it| self.may_have(&it.profile)) {
+                    self.note(asked, &entry);
+                }
+                return Ok(());
+            }
         };
-        let asked = Asked::Credentials;
         let failure = match outcome {
             (Outcome::Ready(session), Some(entry)) => {
                 return self.hand_out(asked, &entry, &session, false).await;
