@@ -57,10 +57,12 @@ fn follow_file(path: &Path, typed: &Log) -> Result<()> {
     for event in &rest {
         event.print(typed.json)?;
     }
-    while !typed.no_follow {
+    if typed.no_follow {
+        return Ok(());
+    }
+    loop {
         for event in event::wanted(&file.news().map_err(failed)?, typed) {
             event.print(typed.json)?;
         }
     }
-    Ok(())
 }
