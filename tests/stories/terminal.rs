@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use e2e::{Kit, Terminal, UPLOAD, program};
+use e2e::{Kit, Process, Terminal, UPLOAD, program};
 use nix::{sys::signal::Signal, unistd::geteuid};
 use serde_json::{Value, json};
 use stsd_wire::{Failure, FailureKind, Message, Reply, Request, VERSION, message_length};
@@ -346,11 +346,11 @@ fn without_a_terminal_a_watch_prints_what_changes() {
         command.arg("--socket").arg(kit.socket()).args(arguments);
         command.stdin(Stdio::null());
         let file = kit.path(&arguments.join(""));
-        let child = command.stdout(fs::File::create(&file).unwrap());
-        (child.spawn().unwrap(), file)
+        command.stdout(fs::File::create(&file).unwrap());
+        (Process::start(command, &kit.path("watching.log")), file)
     };
-    let (mut text, text_file) = watching(&["status", "--watch"]);
-    let (mut lines, lines_file) = watching(&["status", "--watch", "--json"]);
+    let (text, text_file) = watching(&["status", "--watch"]);
+    let (lines, lines_file) = watching(&["status", "--watch", "--json"]);
     let read = |file: &Path| fs::read_to_string(file).unwrap();
     kit.wait_until("the first", || {
         read(&text_file).contains("none") && read(&lines_file).contains("none")
@@ -362,10 +362,7 @@ fn without_a_terminal_a_watch_prints_what_changes() {
     });
     // Nothing but the time has gone on.
     thread::sleep(Duration::from_millis(2500));
-    for child in [&mut text, &mut lines] {
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
+    drop((text, lines));
     let said = read(&text_file);
     assert!(
         said.matches("PROFILE").count() <= 3 && !said.contains('\u{1b}'),
