@@ -356,6 +356,53 @@ type = \"access-key\"
         self.steer("DELETE", "faults", "");
     }
 
+    /// Makes the emulated instance's metadata have other credentials at once.
+    pub fn rotate_instance(&self) {
+        self.steer("POST", "imds/rotate", "");
+    }
+
+    /// Gives an order on the control address of the emulated cloud; returns its answer.
+    #[must_use]
+    pub fn order(&self, what: &str, order: &Value) -> Value {
+        serde_json::from_str(&self.steer("POST", what, &order.to_string())).unwrap()
+    }
+
+    /// Returns a token of the emulated OIDC provider; `order` says what is special about it.
+    #[must_use]
+    pub fn token(&self, order: &Value) -> String {
+        let mut whole =
+            json!({"provider": "demo", "subject": "system:serviceaccount:jobs:uploader"});
+        merge(&mut whole, order);
+        self.order("oidc/token", &whole)["token"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    }
+
+    /// Returns an assertion of the emulated SAML provider; `order` says what is special about it.
+    #[must_use]
+    pub fn assertion(&self, order: &Value) -> String {
+        let mut whole = json!({"provider": "demo", "subject": "operator", "roles": ["oss-upload"]});
+        merge(&mut whole, order);
+        let answer = self.order("saml/assertion", &whole);
+        answer["assertion"].as_str().unwrap().to_owned()
+    }
+
+    /// Puts a file of the private directory in place of another, as a whole.
+    pub fn replace(&self, name: &str, text: &str, mode: u32) {
+        // Named as one that may hold a secret.
+        let new = format!("{name}.new.secret");
+        self.write(&new, text, mode);
+        fs::rename(self.path(&new), self.path(name)).unwrap();
+    }
+
+    /// Returns how many calls of an action the emulated cloud has answered with an outcome.
+    #[must_use]
+    pub fn outcomes(&self, action: &str, outcome: &str) -> u64 {
+        let stats = self.stats();
+        stats["calls"][action][outcome].as_u64().unwrap_or(0)
+    }
+
     /// Remembers what a program said, to be searched for secrets at the end.
     pub fn must_be_clean(&self, who: &str, said: &[u8]) {
         self.said
@@ -469,6 +516,13 @@ pub fn not_run(reason: &str) {
 pub fn measured(figure: &str) {
     let story = thread::current().name().unwrap_or("a story").to_owned();
     let _ = writeln!(io::stderr(), "MEASURED: {story}: {figure}");
+}
+
+/// Puts the keys of one object over those of another.
+fn merge(whole: &mut Value, part: &Value) {
+    for (key, value) in part.as_object().into_iter().flatten() {
+        whole[key] = value.clone();
+    }
 }
 
 /// A story keeps a secret in a file of its own by naming it so.

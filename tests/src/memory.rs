@@ -8,6 +8,9 @@ use std::{
 
 use crate::Process;
 
+/// The smallest part of a program's memory that can go by itself.
+const PAGE: usize = 4096;
+
 /// A part of a program's memory, as the kernel describes it.
 pub struct Mapping {
     addresses: Range<u64>,
@@ -61,7 +64,12 @@ impl Process {
             }
             let Range { start, end } = mapping.addresses;
             let mut bytes = vec![0; usize::try_from(end - start).unwrap()];
-            memory.read_exact_at(&mut bytes, start).unwrap();
+            if memory.read_exact_at(&mut bytes, start).is_err() {
+                // Some allocators give pages back at any moment; what is gone holds nothing.
+                for (page, at) in bytes.chunks_mut(PAGE).zip((start..).step_by(PAGE)) {
+                    let _ = memory.read_exact_at(page, at);
+                }
+            }
             for text in texts {
                 let mut places = bytes.windows(text.len());
                 let Some(at) = places.position(|it| it == text.as_bytes()) else {

@@ -18,7 +18,7 @@ use stsd_client::{Error, FailureKind};
 use crate::access::{Machine, profile, user};
 
 /// What a daemon says when it serves.
-const READY: &str = concat!("stsd ", env!("CARGO_PKG_VERSION"), " is ready");
+pub(crate) const READY: &str = concat!("stsd ", env!("CARGO_PKG_VERSION"), " is ready");
 
 /// A configuration with the way by a URL.
 fn with_http(kit: &Kit, profiles: &str) {

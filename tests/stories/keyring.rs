@@ -1,9 +1,10 @@
 //! A key's text is kept by a real keyring: found without a question, stored where other
 //! programs find it, and every obstacle has its name.
 
-use std::time::Duration;
+use std::{os::unix::net::UnixListener, time::Duration};
 
-use e2e::Keyring;
+use e2e::{Keyring, Kit, UPLOAD};
+use nix::sys::signal::Signal;
 use stsd_keyring::{BusAddress, KeyringError, lookup, store};
 use stsd_wire::SecretText;
 use tokio::runtime::Builder;
@@ -122,4 +123,119 @@ fn a_keyring_that_does_not_run_is_started_for_a_human_alone() {
     keyring.begin();
     stored(&keyring, TEXT).unwrap();
     assert_eq!(found(&keyring, KEY).unwrap().expose(), TEXT);
+}
+
+/// Starts a daemon whose key is in the keyring at a bus.
+fn daemon_at(bus: &str) -> Kit {
+    let mut kit = Kit::without_daemon(&[]);
+    let config = format!(
+        "{}[source.keyring]\ntype = \"access-key\"\naccess_key_keyring = \"{KEY}\"\n{}",
+        kit.endpoint(),
+        UPLOAD.replace("\"uploader\"", "\"keyring\"")
+    );
+    kit.write("config.toml", &config, 0o600);
+    let mut command = kit.daemon_command();
+    command.env("DBUS_SESSION_BUS_ADDRESS", bus);
+    kit.adopt_daemon(command);
+    kit
+}
+
+/// What a human hears who has it tried now.
+fn tried(kit: &Kit) -> String {
+    let output = kit.ctl(&["refresh", "oss-upload"]);
+    assert_eq!(output.status.code(), Some(6), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// What a caller hears who has no credentials.
+fn refused(kit: &Kit) -> String {
+    let output = kit.shim(&["--patience", "8s", "oss-upload"]);
+    assert_eq!(output.status.code(), Some(6), "{output:?}");
+    assert!(output.stdout.is_empty());
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn a_daemon_with_its_key_in_the_keyring_serves_an_upload() {
+    let Some(keyring) = Keyring::start() else {
+        return;
+    };
+    keyring.store(KEY, TEXT);
+    let kit = daemon_at(&keyring.address());
+    let put = kit.oss_with("oss-upload", &["put", "examplebucket", "a"], "content");
+    put.unwrap();
+    assert_eq!(kit.calls("AssumeRole"), 1);
+    // The session goes on; only a renewal needs the key.
+    keyring.lock();
+    let _ = kit.document(&["oss-upload"]);
+    let refreshed = kit.ctl(&["refresh", "oss-upload"]);
+    assert!(
+        refreshed.status.success(),
+        "the last good key is used on: {refreshed:?}"
+    );
+}
+
+#[test]
+fn a_keyring_that_is_locked_empty_or_absent_is_a_named_reason_and_never_a_prompt() {
+    let Some(mut keyring) = Keyring::bus_alone() else {
+        return;
+    };
+    let kit = daemon_at(&keyring.address());
+    let said = refused(&kit);
+    assert!(
+        said.contains("key=uploader") && said.contains("log in to the desktop"),
+        "{said}"
+    );
+    assert!(
+        !keyring.path("activated").exists(),
+        "the daemon starts no keyring"
+    );
+    keyring.begin();
+    let said = tried(&kit);
+    assert!(said.contains("secret-tool store"), "{said}");
+    keyring.store(KEY, TEXT);
+    keyring.lock();
+    let said = tried(&kit);
+    assert!(
+        said.contains("locked") && said.contains("unlock it"),
+        "{said}"
+    );
+    assert_eq!(kit.calls("AssumeRole"), 0);
+}
+
+#[test]
+fn what_is_no_key_in_the_keyring_is_named_and_not_shown() {
+    let Some(keyring) = Keyring::start() else {
+        return;
+    };
+    keyring.store(KEY, "ExampleSecretOfUploader000001");
+    let kit = daemon_at(&keyring.address());
+    let said = refused(&kit);
+    assert!(said.contains("key=uploader is not a key file"), "{said}");
+}
+
+#[test]
+fn a_bus_that_hangs_costs_its_own_profile_a_bounded_wait_and_nobody_else_anything() {
+    let kit = Kit::without_daemon(&[]);
+    let path = kit.path("bus");
+    let bus = UnixListener::bind(&path).unwrap();
+    let mut hung = daemon_at(&format!("unix:path={}", path.display()));
+    let config = std::fs::read_to_string(hung.path("config.toml")).unwrap();
+    let other = UPLOAD.replace("[profile.oss-upload]", "[profile.other]");
+    let other = format!(
+        "{other}[source.uploader]\ntype = \"access-key\"\naccess_key_file = \"uploader.key\"\n"
+    );
+    hung.write("config.toml", &(config + &other), 0o600);
+    assert!(hung.ctl(&["reload"]).status.success());
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| refused(&hung));
+        // Somebody has to take the connection for it to hang there.
+        let _connection = bus.accept().unwrap();
+        let _ = hung.document(&["other"]);
+        let said = waiting.join().unwrap();
+        assert!(said.contains("key=uploader cannot be had"), "{said}");
+        assert!(said.contains("restart the keyring"), "{said}");
+    });
+    hung.daemon().signal(Signal::SIGTERM);
+    assert_eq!(hung.daemon_ends(), Some(0), "it leaves while the bus hangs");
 }

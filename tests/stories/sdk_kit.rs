@@ -12,7 +12,7 @@ use e2e::{Kit, Process, UPLOAD, clients, program};
 use serde_json::{Value, json};
 
 /// What a program may not find in its environment, or it would not ask us.
-const OTHER_WAYS: [&str; 16] = [
+pub(crate) const OTHER_WAYS: [&str; 16] = [
     "ALIBABA_CLOUD_ACCESS_KEY_ID",
     "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
     "ALIBABA_CLOUD_SECURITY_TOKEN",

@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
 
-use crate::setup;
+use crate::{keeper::Keeper, setup};
 
 /// Look after stsd, the local daemon for Alibaba Cloud credentials.
 #[derive(Parser)]
@@ -79,6 +79,9 @@ pub(crate) enum Command {
         #[arg(long, value_enum, default_value_t = Shell::Sh)]
         shell: Shell,
     },
+    /// Show what the profiles of aliyun-cli and the SDKs come to here, and with --write take
+    /// them over: keys to a keeper, the rest to the configuration. Their file stays as it is
+    Import(Import),
     /// Print what a tool has to be told of a profile; without a tool, list the tools
     Setup(Setup),
     /// Open a second socket that answers one profile, narrowed by a policy, for as long as
@@ -103,6 +106,17 @@ pub(crate) enum Command {
     Reload,
     /// Show it all against an emulated cloud, in a private directory, and clean up
     Demo,
+    /// Print what makes a shell complete this command
+    Completions {
+        /// The shell
+        shell: Completing,
+    },
+    /// Print the manual page of this command
+    Man {
+        /// Write it there instead, and those of all commands
+        #[arg(long, value_name = "PATH")]
+        directory: Option<PathBuf>,
+    },
 }
 
 /// Which profiles are shown how.
@@ -186,6 +200,20 @@ pub(crate) struct Setup {
     pub check: bool,
 }
 
+/// Which profiles are taken over.
+#[derive(Args)]
+pub(crate) struct Import {
+    /// The file, as aliyun-cli (JSON) or the SDKs (INI) have it [default: ~/.aliyun/config.json,
+    /// else ~/.alibabacloud/credentials]
+    pub file: Option<PathBuf>,
+    /// Who keeps the keys
+    #[arg(long, value_enum, default_value_t = Keeper::File)]
+    pub keeper: Keeper,
+    /// Write it; without this it is only shown
+    #[arg(long)]
+    pub write: bool,
+}
+
 /// Who reads an environment.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Shell {
@@ -194,6 +222,14 @@ pub(crate) enum Shell {
     Fish,
     /// A file of NAME=VALUE; it can clear nothing
     Dotenv,
+}
+
+/// Which shell completes.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Completing {
+    Bash,
+    Zsh,
+    Fish,
 }
 
 /// Reads a time with its unit.

@@ -3,13 +3,19 @@
 
 mod arguments;
 mod complaint;
+mod configuration;
 mod demo;
 mod doctor;
 mod environment;
 mod exec;
+mod import;
+mod keeper;
 mod lease;
 mod log;
 mod metrics;
+mod pages;
+mod place;
+mod program;
 mod setup;
 mod shell;
 mod status;
@@ -87,6 +93,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             let changes = environment::changes(&client, socket.as_deref(), &given)?;
             shell::print(&changes, shell)
         }
+        Command::Import(typed) => return import::run(&typed),
         Command::Setup(typed) => return setup::run(&client, socket.as_deref(), &typed),
         Command::Lease {
             profile,
@@ -109,6 +116,8 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             say("configuration read again")
         }
         Command::Demo => demo::run(),
+        Command::Completions { shell } => pages::completions(shell),
+        Command::Man { directory } => pages::manual(directory.as_deref()),
     }?;
     Ok(ExitCode::SUCCESS)
 }

@@ -8,14 +8,12 @@ mod fetch;
 mod ini;
 mod json;
 mod oss;
-mod place;
 mod s3;
 mod shadows;
 
 use std::{
     env,
     io::{self, Write as _},
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -29,10 +27,10 @@ use crate::{
     Usage,
     arguments::Setup,
     doctor::{self, Verdict},
-    say,
+    place::{self, Place, Written},
+    program, say,
 };
 use document::Needs;
-use place::{Place, Written};
 use shadows::Shadow;
 
 /// A consumer of credentials.
@@ -157,10 +155,13 @@ fn list() -> Result<()> {
     Ok(())
 }
 
+/// Whether there is a profile is said at once; the rest is for the way, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Asks whether there is such a profile; a daemon that says nothing to it may do so later.
 fn is_known(client: &Client, profile: &str) -> Result<()> {
     const UNKNOWN: u8 = 4;
-    match client.credentials(profile, Duration::ZERO, Duration::ZERO) {
+    match client.credentials(profile, Duration::ZERO, PATIENCE) {
         Err(error) if error.exit_code() == UNKNOWN => Err(error.into()),
         _ => Ok(()),
     }
@@ -274,19 +275,8 @@ fn unquoted(path: &Path) -> Result<&str> {
 
 /// Finds the shim beside this program, else where a shell would.
 fn find_shim() -> Result<PathBuf> {
-    const NAME: &str = "sts-shim";
-    let own = env::current_exe().context("this program cannot find itself")?;
-    let path = env::var_os("PATH").unwrap_or_default();
-    let beside = own.parent().map(Path::to_owned);
-    let mut places = beside.into_iter().chain(env::split_paths(&path));
-    let found = places.find_map(|it| Some(it.join(NAME)).filter(|it| is_program(it)));
-    found.context("sts-shim is neither beside stsctl nor in PATH; name it with --shim")
-}
-
-fn is_program(path: &Path) -> bool {
-    let metadata = path.metadata();
-    path.is_absolute()
-        && metadata.is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
+    program::find("sts-shim")
+        .context("sts-shim is neither beside stsctl nor in PATH; name it with --shim")
 }
 
 /// Returns a path below the user's home.

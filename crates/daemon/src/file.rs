@@ -15,16 +15,22 @@ use std::{
 };
 
 use nix::fcntl::OFlag;
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::oneshot,
+    time::{sleep, timeout},
+};
 use zeroize::Zeroizing;
 
 use crate::clock::BootTime;
 
+/// How long a file may take to be read.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// How long a pause there is between two looks at a file: many may want to know.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
-/// How long a file may take to be read.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How often it is looked whether somebody else has ended reading it.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Opens a regular file of at most `most` bytes.
 pub(crate) fn open(path: &Path, most: usize) -> io::Result<(File, Metadata)> {
@@ -50,24 +56,33 @@ pub(crate) fn read(file: File, most: usize) -> io::Result<Zeroizing<String>> {
     Ok(text)
 }
 
-/// A file that is read again and again, on a thread of its own: a file system that hangs
+/// A file that is read again and again, on threads of its own: a file system that hangs
 /// must not stop the daemon, nor keep it from leaving.
 #[derive(Debug)]
 pub struct Aside {
     path: PathBuf,
-    /// Which state of it was read last.
-    read: Mutex<Option<State>>,
-    reading: Arc<AtomicBool>,
-    /// What it looked like last, and when that was.
-    look: Arc<Mutex<Look>>,
+    shared: Arc<Shared>,
+}
+
+/// What the threads tell.
+#[derive(Debug, Default)]
+struct Shared {
+    reading: AtomicBool,
+    looking: AtomicBool,
+    known: Mutex<Known>,
 }
 
 #[derive(Debug, Default)]
-struct Look {
-    at: BootTime,
-    /// A thread is looking now.
-    looking: bool,
-    found: Option<Option<State>>,
+struct Known {
+    /// How often it was read.
+    readings: u64,
+    /// How the file looked when it was read last. None if it never was; the inner none is a
+    /// file that is not there.
+    seen: Option<Option<State>>,
+    /// When a thread was sent to look.
+    looked_at: BootTime,
+    /// How it looked since it was read.
+    looked: Option<Option<State>>,
 }
 
 /// What changes when a file does: its place, its length and its times.
@@ -79,9 +94,7 @@ impl Aside {
     pub fn new(path: PathBuf) -> Self {
         Self {
             path,
-            read: Mutex::default(),
-            reading: Arc::default(),
-            look: Arc::default(),
+            shared: Arc::default(),
         }
     }
 
@@ -97,54 +110,137 @@ impl Aside {
         how: impl FnOnce(&Path) -> T + Send + 'static,
     ) -> io::Result<T> {
         let hangs = || io::Error::new(io::ErrorKind::TimedOut, "the file system does not answer");
-        if self.reading.swap(true, Ordering::AcqRel) {
-            return Err(hangs());
-        }
+        // Whoever began to read may have gone since, and its thread is about to end; or it hangs.
+        let free = async {
+            while self.shared.reading.swap(true, Ordering::AcqRel) {
+                sleep(LOOK).await;
+            }
+        };
+        timeout(PATIENCE, free).await.map_err(|_| hangs())?;
         let (tell, told) = oneshot::channel();
-        let (path, reading) = (self.path.clone(), Arc::clone(&self.reading));
+        let (path, shared) = (self.path.clone(), Arc::clone(&self.shared));
         // From before the reading: a change during it is one that was not seen.
         let look = move || {
             let state = state(&path);
             let outcome = how(&path);
-            reading.store(false, Ordering::Release);
-            let _ = tell.send((state, outcome));
+            shared.known().saw(state);
+            shared.reading.store(false, Ordering::Release);
+            let _ = tell.send(outcome);
         };
         let started = thread::Builder::new().name("read".into()).spawn(look);
         if let Err(error) = started {
-            self.reading.store(false, Ordering::Release);
+            self.shared.reading.store(false, Ordering::Release);
             return Err(error);
         }
         let answer = timeout(PATIENCE, told).await.map_err(|_| hangs())?;
-        let (state, outcome) = answer.map_err(io::Error::other)?;
-        *hold(&self.read) = state;
-        hold(&self.look).found = None;
-        Ok(outcome)
+        answer.map_err(io::Error::other)
     }
 
-    /// Tells whether the file looked different from when it was read last, and has a thread
-    /// look again: the answer is from the look before.
+    /// Tells whether the file looks different from when it was read last, as a thread has seen
+    /// it that the call before this one has sent out.
     pub(crate) fn changed(&self, now: BootTime) -> bool {
-        let mut look = hold(&self.look);
-        if !look.looking && now.since(look.at) >= BETWEEN_LOOKS {
-            look.at = now;
-            let (path, shared) = (self.path.clone(), Arc::clone(&self.look));
-            let start = thread::Builder::new().name("look".into()).spawn(move || {
-                let found = state(&path);
-                let mut look = hold(&shared);
-                look.found = Some(found);
-                look.looking = false;
-            });
-            look.looking = start.is_ok();
+        // Who reads now has not seen anything yet; and one that hangs hangs for this look, too.
+        let shared = &self.shared;
+        if shared.reading.load(Ordering::Acquire) {
+            return false;
         }
-        look.found.is_some_and(|found| found != *hold(&self.read))
+        let mut known = shared.known();
+        let rested = now.since(known.looked_at) >= BETWEEN_LOOKS;
+        if rested && !shared.looking.swap(true, Ordering::AcqRel) {
+            known.looked_at = now;
+            let (path, theirs) = (self.path.clone(), Arc::clone(shared));
+            let readings = known.readings;
+            let look = move || {
+                let state = state(&path);
+                theirs.known().looked(state, readings);
+                theirs.looking.store(false, Ordering::Release);
+            };
+            let started = thread::Builder::new().name("look".into()).spawn(look);
+            if started.is_err() {
+                shared.looking.store(false, Ordering::Release);
+            }
+        }
+        known.changed()
     }
 }
 
-fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+impl Shared {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn saw(&mut self, state: Option<State>) {
+        self.readings += 1;
+        self.seen = Some(state);
+        self.looked = None;
+    }
+
+    /// A look that began before the last reading says nothing of what came after it.
+    fn looked(&mut self, state: Option<State>, readings: u64) {
+        if self.readings == readings {
+            self.looked = Some(state);
+        }
+    }
+
+    fn changed(&self) -> bool {
+        self.seen.is_some() && self.looked.is_some() && self.seen != self.looked
+    }
 }
 
 fn state(path: &Path) -> Option<State> {
     let it = fs::metadata(path).ok()?;
     Some((it.dev(), it.ino(), it.len(), it.mtime(), it.mtime_nsec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Looks twice, at times that lie far enough apart.
+    async fn noticed(aside: &Aside, seconds: &mut u32) -> bool {
+        for _ in 0..50 {
+            *seconds += 1;
+            if aside.changed(BootTime::from_duration(BETWEEN_LOOKS * *seconds)) {
+                return true;
+            }
+            sleep(Duration::from_millis(2)).await;
+        }
+        false
+    }
+
+    #[tokio::test]
+    async fn a_change_is_noticed_once_the_file_was_read_and_until_it_is_read_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        let (aside, mut at) = (Aside::new(path.clone()), 0);
+        fs::write(&path, "one").unwrap();
+        assert!(
+            !noticed(&aside, &mut at).await,
+            "nobody knows what was there before"
+        );
+        let read = || aside.read(|path| fs::read_to_string(path).ok());
+        assert_eq!(read().await.unwrap().unwrap(), "one");
+        assert!(!noticed(&aside, &mut at).await);
+        fs::write(&path, "three").unwrap();
+        assert!(noticed(&aside, &mut at).await);
+        assert_eq!(read().await.unwrap().unwrap(), "three");
+        assert!(!noticed(&aside, &mut at).await);
+        fs::remove_file(&path).unwrap();
+        assert!(noticed(&aside, &mut at).await, "it is not there any more");
+        assert_eq!(read().await.unwrap(), None);
+        assert!(!noticed(&aside, &mut at).await);
+        fs::write(&path, "three").unwrap();
+        assert!(noticed(&aside, &mut at).await, "it is there again");
+    }
+
+    #[tokio::test]
+    async fn who_comes_after_one_that_has_gone_in_the_middle_waits_for_its_thread() {
+        let aside = Aside::new("/nonexistent".into());
+        let slow = aside.read(|_| thread::sleep(Duration::from_millis(100)));
+        let given_up = timeout(Duration::from_millis(10), slow).await;
+        assert!(given_up.is_err());
+        assert_eq!(aside.read(|_| 1).await.unwrap(), 1);
+    }
 }

@@ -29,6 +29,7 @@ use zeroize::Zeroizing;
 use crate::{
     clock::{BootTime, Clock},
     config::Profile,
+    profile::SessionDuration,
     schedule::Lifetime,
     snapshot::{Answers, Session},
     store::Store,
@@ -249,9 +250,14 @@ impl Restored {
             began: BootTime::from_millis(kept.began_millis),
             ends: BootTime::from_millis(kept.ends_millis),
         };
+        // Nobody here has asked for the length of one that is handed on.
+        let longest = match profile.role_arn {
+            Some(_) => profile.duration.get(),
+            None => SessionDuration::LONGEST,
+        };
         let fits = kept.grant == grant(endpoint, profile)
             && lifetime.began <= now
-            && lifetime.length() <= profile.duration.get()
+            && lifetime.length() <= longest
             && lifetime.serves(Duration::ZERO, now);
         let asked = BootTime::from_millis(kept.asked_millis);
         let session = kept.session(lifetime).filter(|_| fits)?;

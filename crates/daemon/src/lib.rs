@@ -88,6 +88,14 @@ pub mod fuzzing {
     pub fn key_file(text: &str) -> Result<SourceCredentials, source::KeyFileError> {
         source::access_key::parse(text)
     }
+
+    /// Reads credentials that somebody else has made.
+    ///
+    /// # Errors
+    /// As [`source::Process`].
+    pub fn document(text: &str) -> Result<source::Obtained, source::SourceError> {
+        source::attempt(text)
+    }
 }
 
 use std::{io, net::TcpListener, os::fd::OwnedFd, sync::Arc, time::Duration};

@@ -255,6 +255,20 @@ pub fn provider_arn(text: &str, sort: &str) -> Result<String, Invalid> {
     Ok(text.to_owned())
 }
 
+/// Checks the name of a role, without the account: 1 to 64 of `[A-Za-z0-9._-]`. It becomes a part
+/// of a path.
+///
+/// # Errors
+/// [`Invalid`] says what is allowed.
+pub fn role_name(text: &str) -> Result<String, Invalid> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let dots = text.bytes().all(|byte| byte == b'.');
+    if dots || text.len() > 64 || !text.chars().all(allowed) {
+        return invalid("a role's name is 1 to 64 of A-Z a-z 0-9 . _ -");
+    }
+    Ok(text.to_owned())
+}
+
 /// Checks a source identity: 2 to 64 of `[A-Za-z0-9_+=,.@-]`, without a reserved beginning.
 ///
 /// # Errors

@@ -39,8 +39,12 @@ const APART: SignedDuration = SignedDuration::from_secs(60);
 /// More than this fits into no answer on a socket, and no service issues it.
 const LARGEST_SESSION: usize = 32 * 1024;
 
-/// Sooner than this a source is not asked whether it has a newer session to hand on.
+/// Sooner than this a source is not asked whether it has a newer session to hand on, nor one
+/// that has failed whether it was mended.
 const SHORTEST_LOOK: Duration = Duration::from_secs(1);
+
+/// How long a glance at a source takes that a thread makes.
+const GLANCE: Duration = Duration::from_millis(50);
 
 /// How long a call that nobody waits for lets those go first that are waited for, when
 /// there is no session whose end would say so.
@@ -179,7 +183,8 @@ impl<X: Exchange> Refresher<X> {
                         return;
                     }
                 }
-                () = self.nap(left) => {}
+                () = self.mended() => return,
+                () = self.nap(left) => self.glance().await,
             }
         }
     }
@@ -212,13 +217,37 @@ impl<X: Exchange> Refresher<X> {
 
     /// Whoever has exchanged a key that was refused need not wait until it is tried again.
     fn source_was_mended(&self) -> bool {
-        let failed = matches!(self.wait, Wait::HoldUntil(_)) && self.failures > 0;
-        failed
-            && self
-                .entry
-                .profile
-                .source
-                .changed(&self.store, self.clock.boot())
+        let now = self.clock.boot();
+        let source = &self.entry.profile.source;
+        let rested = self.held_since().is_some_and(|it| now >= it);
+        rested && source.changed(&self.store, now)
+    }
+
+    /// Returns from when on it is looked for the mending of what has failed, if anything has.
+    /// Not at once, or what changes all the time would be asked all the time.
+    fn held_since(&self) -> Option<BootTime> {
+        let held = matches!(self.wait, Wait::HoldUntil(_)) && self.failures > 0;
+        let failed = self.entry.snapshot().failed.filter(|_| held);
+        failed.map(|it| it.at + SHORTEST_LOOK)
+    }
+
+    /// Ends when the source says by itself that it was mended.
+    async fn mended(&self) {
+        let Some(since) = self.held_since() else {
+            return std::future::pending().await;
+        };
+        sleep(since.since(self.clock.boot())).await;
+        self.entry.profile.source.mended(&self.store).await;
+    }
+
+    /// Has the source looked at, so that what has come of it is known when this ends.
+    async fn glance(&self) {
+        let now = self.clock.boot();
+        if self.held_since().is_some_and(|it| now >= it)
+            && !self.entry.profile.source.changed(&self.store, now)
+        {
+            sleep(GLANCE).await;
+        }
     }
 
     /// Either somebody has set the wall clock, or a hypervisor has stood the whole machine
@@ -270,7 +299,7 @@ impl<X: Exchange> Refresher<X> {
         }
         match self.call(&role_arn, &source).await {
             Err(error @ StsError::SourceExpired(_)) => {
-                let renewed = self.ask_source(Wish::Another).await?;
+                let renewed = self.ask_source(Wish::Another(&source.proof)).await?;
                 if renewed.proof == source.proof {
                     return Err(error.into());
                 }
@@ -305,8 +334,7 @@ impl<X: Exchange> Refresher<X> {
         session
     }
 
-    async fn ask_source(&mut self, wish: Wish) -> Result<Obtained, Failure> {
-        let began = self.clock.boot();
+    async fn ask_source(&mut self, wish: Wish<'_>) -> Result<Obtained, Failure> {
         let obtained = self.entry.profile.source.obtain(Ask {
             store: &self.store,
             clock: &*self.clock,
@@ -316,7 +344,8 @@ impl<X: Exchange> Refresher<X> {
         if obtained.is_err() {
             // An attempt that ends here has begun, for those who wait for its end.
             self.entry.begin(self.clock.boot());
-            self.call_took = self.clock.boot().since(began);
+            // However long it took: it was no call that a suspend has spoiled.
+            self.call_took = Duration::ZERO;
             self.entry.counters.failure(SOURCE);
         }
         Ok(obtained?)
@@ -463,7 +492,7 @@ impl<X: Exchange> Refresher<X> {
 
     fn succeed(&mut self, session: Session) {
         if self.is_known(&session) {
-            return self.confirm(session.lifetime);
+            return self.confirm(&session.lifetime);
         }
         let name = &self.entry.profile.name;
         let now = self.clock.boot();
@@ -517,12 +546,15 @@ impl<X: Exchange> Refresher<X> {
             })
     }
 
-    /// Keeps the session that callers have, and looks again at half of what is left of it.
-    fn confirm(&mut self, rest: Lifetime) {
+    /// Keeps the session that callers have, and looks again at half of what is left of it, or
+    /// sooner.
+    fn confirm(&mut self, rest: &Lifetime) {
         let now = self.clock.boot();
         self.failures = 0;
         self.said = None;
-        let due = schedule::renewal_due(&rest, self.jitter);
+        let known = self.entry.snapshot().session;
+        let whole = known.map_or(rest.length(), |it| it.lifetime.length());
+        let due = schedule::look_due(rest, whole, self.jitter);
         self.wait = Wait::Until(due.max(now + SHORTEST_LOOK));
         self.entry.publish(|snapshot| {
             snapshot.confirmed = Some(now);
@@ -546,6 +578,10 @@ impl<X: Exchange> Refresher<X> {
         };
         let random = fastrand::f64();
         let pause = match error {
+            // What has ended is renewed by whoever issues it, and somewhere else than here.
+            Failure::Sts(StsError::SourceExpired(_)) => {
+                schedule::retry_pause(self.failures, remaining, None, random)
+            }
             _ if cause == Cause::Denied => schedule::probe_pause(remaining, random),
             Failure::Sts(StsError::Throttled { retry_after, .. }) => {
                 schedule::retry_pause(self.failures, remaining, *retry_after, random)

@@ -18,6 +18,9 @@ const LOST: Duration = Duration::from_secs(5);
 /// service stretches it: its limit is counted by the minute (6,000 calls an account).
 pub const BACKOFF_CAP: Duration = Duration::from_secs(60);
 
+/// How often it is looked whether a session was replaced that SDKs do not wait for any more.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(60);
+
 /// The pause between two attempts that can only succeed when somebody changes something.
 const SLOW_PROBE: Duration = Duration::from_secs(5 * 60);
 
@@ -99,6 +102,20 @@ pub fn renewal_due(lifetime: &Lifetime, jitter: f64) -> BootTime {
     lifetime.began + spread.min(latest)
 }
 
+/// Returns when to look again whether a session was replaced that was `whole` long and has been
+/// found the same: at half of the `rest` that it has, but not past the moment at which the widest
+/// window opens, and within that a minute after each look. Whoever issues it may have replaced
+/// it right after the last one.
+#[must_use]
+pub fn look_due(rest: &Lifetime, whole: Duration, jitter: f64) -> BootTime {
+    let due = renewal_due(rest, jitter);
+    if whole + LOST < WIDEST_WINDOW * 2 {
+        return due;
+    }
+    let opens = rest.length().saturating_sub(WIDEST_WINDOW);
+    due.min(rest.began + opens.max(BETWEEN_LOOKS))
+}
+
 /// Says what is wrong with sessions of this length, and what mends it: nothing we do can
 /// keep an SDK's window shut when the session is no longer than two of them.
 #[must_use]
@@ -167,6 +184,27 @@ mod tests {
             began,
             ends: began + length,
         }
+    }
+
+    #[test]
+    fn what_was_not_replaced_yet_is_looked_at_again_before_any_sdks_window_and_then_each_minute() {
+        let minutes = |count: u64| Duration::from_secs(count * 60);
+        let check = |rest: u64, whole: u64, expected: u64| {
+            let began = BootTime::from_duration(minutes(1000));
+            let ends = began + minutes(rest);
+            let due = look_due(&Lifetime { began, ends }, minutes(whole), 0.5);
+            let due = due.since(began).as_secs().div_ceil(60);
+            assert_eq!(due, expected, "{rest} of {whole} min left");
+        };
+        check(180, 360, 90);
+        check(60, 360, 30);
+        check(40, 360, 15);
+        check(30, 360, 5);
+        check(25, 360, 1);
+        check(10, 360, 1);
+        check(1, 360, 1);
+        check(0, 360, 0);
+        check(20, 40, 10);
     }
 
     #[test]

@@ -5,22 +5,32 @@
 //! once cost one asking, and what has an end of its own is used until half of its life.
 
 pub(crate) mod access_key;
+mod document;
+mod ecs_role;
 mod error;
+mod fetch;
 mod oidc;
+mod private;
+mod process;
 mod profile;
 mod program;
 mod saml;
 mod surroundings;
 mod token;
+mod uri;
 
 pub use access_key::{AccessKey, KeyFileError};
+pub use ecs_role::{BadMetadataEndpoint, EcsRole, MetadataEndpoint};
 pub use error::SourceError;
 pub use oidc::Oidc;
+pub use private::PrivateFileError;
+pub use process::Process;
 pub use profile::OfProfile;
 pub use program::Program;
 pub use saml::Saml;
 pub use surroundings::Surroundings;
 pub use token::Token;
+pub use uri::{Address, BadUri, Uri, UriFileError};
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -49,7 +59,17 @@ pub trait Identity: fmt::Debug + Send + Sync + 'static {
         let _ = (store, now);
         false
     }
+
+    /// Ends when what stands behind it says by itself that it can be had again; never, where
+    /// one has to look.
+    fn mended<'a>(&'a self, store: &'a Store) -> Mending<'a> {
+        let _ = store;
+        Box::pin(std::future::pending())
+    }
 }
+
+/// Ends when an identity can be had again.
+pub type Mending<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// The answer of an identity, when it is there.
 pub type Asking<'a> = Pin<Box<dyn Future<Output = Result<Obtained, SourceError>> + Send + 'a>>;
@@ -62,18 +82,36 @@ pub struct Ask<'a> {
     /// What the time is.
     pub clock: &'a dyn Clock,
     /// How new it has to be.
-    pub wish: Wish,
+    pub wish: Wish<'a>,
 }
 
 /// What is wanted of a source that may have said something before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish {
+pub enum Wish<'a> {
     /// What STS would take: from before, while half of its life is left.
     Usable,
-    /// What is to be had now; from before when nothing is.
+    /// What is to be had now, and nothing from before: STS has refused what that led to, or it
+    /// is handed on and may have been replaced.
     Newest,
-    /// Not what was said before: the service says that it has ended.
-    Another,
+    /// Not this: the service says that it has ended.
+    Another(&'a Proof),
+}
+
+impl Wish<'_> {
+    /// Tells whether what was said before may do when nothing else is to be had.
+    fn takes(self, before: &Obtained) -> bool {
+        match self {
+            Self::Usable => true,
+            Self::Newest => false,
+            // Somebody else may have had it renewed meanwhile.
+            Self::Another(ended) => *ended != *before.proof,
+        }
+    }
+
+    /// Tells whether what was said before will do while it is fresh.
+    fn is_patient(self) -> bool {
+        matches!(self, Self::Usable | Self::Another(_))
+    }
 }
 
 /// What an identity has said.
@@ -105,6 +143,8 @@ struct Held {
     outcome: Result<Obtained, SourceError>,
     /// The last good answer.
     good: Option<Obtained>,
+    /// Why that is used on, when it is.
+    complaint: Option<SourceError>,
 }
 
 /// An identity that the configuration names.
@@ -145,6 +185,11 @@ impl Source {
         self.identity.changed(store, now)
     }
 
+    /// Ends when the source says by itself that it was mended, which most never do.
+    pub async fn mended(&self, store: &Store) {
+        self.identity.mended(store).await;
+    }
+
     /// Obtains who we are: from before while that is fresh, else by asking. Those who ask
     /// while somebody else does share the answer.
     ///
@@ -157,18 +202,24 @@ impl Source {
         let before = match &*held {
             // Asked for after we began to wait, so it is an answer to us too.
             Some(held) if held.asked > wanted => return held.outcome.clone(),
-            Some(held) if ask.wish != Wish::Another => held.good.clone(),
-            _ => None,
+            Some(held) => held.good.clone().filter(|it| ask.wish.takes(it)),
+            None => None,
         };
         let fresh = before.as_ref().filter(|it| it.is_fresh(wanted));
-        if let Some(fresh) = fresh.filter(|_| ask.wish == Wish::Usable) {
+        if let Some(fresh) = fresh.filter(|_| ask.wish.is_patient()) {
             return Ok(fresh.clone());
         }
         let asked = ask.clock.boot();
+        let mut complaint = None;
         let outcome = match self.identity.obtain(ask).await {
             Err(error) => match before.filter(|it| it.lasts(ask.clock.boot())) {
                 Some(before) => {
-                    warn!("what it said before is used on: {error}");
+                    let said = held.take().and_then(|it| it.complaint);
+                    if said.as_ref() != Some(&error) {
+                        let hint = &error.hint;
+                        warn!(hint, "what was known before is used on: {error}");
+                    }
+                    complaint = Some(error);
                     Ok(before)
                 }
                 None => Err(error),
@@ -179,6 +230,7 @@ impl Source {
             asked,
             good: outcome.as_ref().ok().cloned(),
             outcome: outcome.clone(),
+            complaint,
         });
         outcome
     }
@@ -241,6 +293,18 @@ impl End {
             at: asked + life.min(SessionDuration::LONGEST),
         }
     }
+}
+
+/// Reads a document as a source does, for the fuzz targets.
+#[cfg(fuzzing)]
+pub(crate) fn attempt(text: &str) -> Result<Obtained, SourceError> {
+    let clock = &crate::clock::SystemClock;
+    let got = document::Got {
+        asked: clock.boot(),
+        date: None,
+        clock,
+    };
+    document::read(text, "the subject", got)
 }
 
 #[cfg(any(test, fuzzing))]

@@ -1,9 +1,12 @@
 //! The emulated cloud's whole state, shared by its three services.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use crate::clock::{Clock, shifted};
 use crate::faults::Faults;
@@ -14,7 +17,8 @@ use crate::objects::Objects;
 use crate::saml::Seal;
 use crate::sessions::Sessions;
 use crate::stats::Stats;
-use crate::world::World;
+use crate::world::{LongTermKey, World};
+use crate::world_tables::Status;
 
 /// How far a request's time stamp may be from the server's clock.
 pub(crate) const WINDOW: SignedDuration = SignedDuration::from_mins(15);
@@ -25,6 +29,8 @@ pub(crate) struct Cloud {
     pub(crate) clock: Clock,
     /// Sessions end this early, however long they were asked for.
     pub(crate) session_life: Option<Duration>,
+    /// Which keys were switched off or on since the start, whatever the world says.
+    pub(crate) switched: Mutex<BTreeMap<String, bool>>,
     /// The OIDC providers' keys.
     pub(crate) keys: Keys,
     /// What SAML providers sign with here.
@@ -42,6 +48,33 @@ impl Cloud {
     pub(crate) fn at_most(&self, life: Duration) -> Duration {
         self.session_life.map_or(life, |cap| cap.min(life))
     }
+
+    /// Whether a long-term key opens anything now.
+    pub(crate) fn is_active(&self, id: &str, key: &LongTermKey) -> bool {
+        hold(&self.switched).get(id).copied().unwrap_or(key.active)
+    }
+
+    /// Switches a long-term key off or on.
+    ///
+    /// # Errors
+    ///
+    /// The order makes no sense; the text says why.
+    pub(crate) fn switch(&self, json: &[u8]) -> Result<Value, String> {
+        let order: Order = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+        if !self.world.keys.contains_key(&order.id) {
+            return Err(format!("no key {:?} in this world", order.id));
+        }
+        let active = order.status == Status::Active;
+        hold(&self.switched).insert(order.id, active);
+        Ok(json!({}))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Order {
+    id: String,
+    status: Status,
 }
 
 /// The time of one request: what is true, and what the server believes.

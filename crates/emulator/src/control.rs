@@ -33,17 +33,20 @@ pub(crate) fn answer(cloud: &Cloud, request: &HttpRequest) -> Reply {
             cloud.faults.clear();
             json_reply(&json!({}))
         }
+        ("POST", "keys") => minted(cloud.switch(&request.body)),
         ("GET", "oidc/keys") => json_reply(&cloud.keys.published()),
         ("POST", "oidc/token") => minted(oidc::mint(cloud, &request.body)),
         ("POST", "saml/assertion") => minted(saml::mint(cloud, &request.body)),
         ("POST", "imds/rotate") => minted(metadata::rotate(cloud)),
         (_, "oidc/keys") => refusal(405, "this takes GET"),
-        (_, "oidc/token" | "saml/assertion" | "imds/rotate") => refusal(405, "this takes POST"),
+        (_, "keys" | "oidc/token" | "saml/assertion" | "imds/rotate") => {
+            refusal(405, "this takes POST")
+        }
         (_, "stats" | "faults") => refusal(405, "this takes GET and DELETE, and faults also POST"),
         _ => refusal(
             404,
-            "there are stats, faults, oidc/token, oidc/keys, saml/assertion and imds/rotate \
-             under /_emulator/",
+            "there are stats, faults, keys, oidc/token, oidc/keys, saml/assertion and \
+             imds/rotate under /_emulator/",
         ),
     }
 }

@@ -90,6 +90,7 @@ impl Emulator {
             world,
             clock: options.clock,
             session_life: options.session_life,
+            switched: Mutex::default(),
             keys: Keys::new(),
             seal: Seal::new(),
             sessions: Mutex::default(),

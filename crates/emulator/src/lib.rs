@@ -111,6 +111,9 @@
 //! unless it says otherwise) and `recipient`. Every token holds [`OIDC_TOKEN_MARKER`] in header
 //! and payload, every assertion [`SAML_ASSERTION_MARKER`] in its first 64 characters.
 //!
+//! `POST /_emulator/keys` with `{"id":"LTAI…","status":"inactive"}` switches a user's key off, or
+//! with `active` on, as the console does.
+//!
 //! `POST /_emulator/imds/rotate` replaces the instance's credential at once.
 
 pub mod clock;

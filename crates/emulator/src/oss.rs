@@ -208,7 +208,7 @@ fn authenticate(cloud: &Cloud, claim: &Claim, now: Now) -> Result<Rights, OssErr
         // A temporary id says nothing without its token, nor a lasting one with one.
         (Some(_), _, None) | (None, Some(_), Some(_)) => return Err(unknown(true)),
         (None, Some(key), None) => {
-            if !key.active {
+            if !cloud.is_active(id, key) {
                 return Err(OssError::AccessKeyDisabled { id: id.clone() });
             }
             let user = cloud.world.users.get(&key.user);

@@ -162,7 +162,9 @@ fn authenticate(cloud: &Cloud, request: &HttpRequest, now: Now) -> Result<Caller
     let session = hold(&cloud.sessions).find(id).cloned();
     let (secret, caller) = match (session, cloud.world.keys.get(id)) {
         (Some(session), _) => (session.secret.clone(), Caller::Session(Box::new(session))),
-        (None, Some(key)) if key.active => (key.secret.clone(), Caller::User(key.user.clone())),
+        (None, Some(key)) if cloud.is_active(id, key) => {
+            (key.secret.clone(), Caller::User(key.user.clone()))
+        }
         (None, Some(_)) => return Err(StsError::AccessKeyInactive),
         (None, None) => return Err(StsError::AccessKeyNotFound),
     };

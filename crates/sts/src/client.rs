@@ -91,8 +91,7 @@ impl Sts {
     /// # Errors
     /// [`StsError::Unreachable`] when TLS cannot be set up on this machine at all.
     pub fn new(endpoint: Endpoint) -> Result<Self, StsError> {
-        // Fails when a provider is installed already, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        prepare_tls();
         let mut builder = reqwest::Client::builder();
         if endpoint.is_loopback() {
             builder = builder.no_proxy();
@@ -309,6 +308,13 @@ impl<'a> AssumeRole<'a> {
         parameters.extend(self.policy.map(|policy| ("Policy", policy.into())));
         parameters
     }
+}
+
+/// Makes ring the provider that rustls works with in this process. Needed before any client of
+/// HTTP is made, whatever it talks to; more than once does no harm.
+pub fn prepare_tls() {
+    // Fails when a provider is installed already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 /// Says why no answer came. `reqwest::Error` prints the whole URL unless told not to; the

@@ -15,7 +15,7 @@ mod error;
 mod sign;
 
 pub use answer::{CallerIdentity, RoleSession};
-pub use client::{AssumeRole, Proof, SourceCredentials, Sts};
+pub use client::{AssumeRole, Proof, SourceCredentials, Sts, prepare_tls};
 pub use endpoint::{BadEndpoint, Endpoint};
 pub use error::{Refusal, StsError};
 pub use sign::{SignedForm, string_to_sign};

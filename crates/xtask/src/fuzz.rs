@@ -13,15 +13,17 @@ use std::{
 use crate::steps::{Outcome, cargo_command, root, run, say, target};
 
 /// The targets, each with seeds in `fuzz/corpus`, and what else there is to begin with.
-const TARGETS: [(&str, Option<&str>); 8] = [
+const TARGETS: [(&str, Option<&str>); 10] = [
     ("frames", Some("crates/wire/tests/golden")),
     ("config", None),
     ("key_file", None),
+    ("document", None),
     ("session_policy", None),
     ("session_name", None),
     ("sts_answers", None),
     ("handed_over", None),
     ("http", None),
+    ("imported", None),
 ];
 
 const FLAGS: [&str; 7] = [

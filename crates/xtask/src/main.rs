@@ -2,6 +2,7 @@
 //! is built in a moment on a fresh machine.
 
 mod clients;
+mod dist;
 mod fuzz;
 mod packages;
 mod steps;
@@ -23,6 +24,8 @@ Usage: cargo xtask COMMAND
                 gate does, --seed S repeats one
   fuzz          every fuzz target, a minute each; --seconds N or --runs N for each instead
   soak          ten minutes of uploads with sessions of a minute, in Python and Node
+  dist          a package for Debian and a static tarball, with checksums and a bill of what is
+                in them, below target/dist/out; built twice and compared, or with --once not
   compare       the official libraries beside us; writes the table of docs/comparison.md
 ";
 
@@ -41,6 +44,18 @@ fn main() -> ExitCode {
         ["fuzz", option, number] => steps::fuzz(fuzz::Bound::parse(option, number)),
         ["soak"] => steps::soak(),
         ["compare"] => steps::compare(),
+        ["dist"] => dist::dist(false),
+        ["dist", "--once"] => dist::dist(true),
+        // Not for humans: how the stories come to packages of programs that are there.
+        [
+            "dist",
+            "--from",
+            programs,
+            "--into",
+            out,
+            "--version",
+            version,
+        ] => dist::from(programs, out, version),
         _ => {
             steps::say(HELP);
             return ExitCode::from(2);

@@ -141,6 +141,7 @@ pub(crate) fn test() -> Outcome {
         "gnome-keyring",
         "iproute2",
         "libsecret-tools",
+        "mandoc",
         "nftables",
         "strace",
     ]);
@@ -231,7 +232,7 @@ pub(crate) fn say(text: &str) {
     let _ = writeln!(io::stdout(), "{text}");
 }
 
-fn step(name: &str) {
+pub(crate) fn step(name: &str) {
     say(&format!("\n== {name}"));
 }
 

@@ -1,53 +1,11 @@
 //! Decides how one profile of aliyun-cli's file is read and changed: values are put into the
 //! text where they belong, and every other byte stays.
 
-use std::{fmt, ops::Range};
+use std::ops::Range;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
-};
 use serde_json::value::RawValue;
-
-/// An object as it was written: its order, keys that come twice, numbers of any length.
-struct Object<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Object<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Entries;
-        impl<'de> Visitor<'de> for Entries {
-            type Value = Object<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    entries.push(entry);
-                }
-                Ok(Object(entries))
-            }
-        }
-        deserializer.deserialize_map(Entries)
-    }
-}
-
-impl<'a> Object<'a> {
-    fn find(&self, key: &str) -> Result<Option<&'a RawValue>> {
-        let mut found = self.0.iter().filter(|it| it.0 == key).map(|it| it.1);
-        let first = found.next();
-        ensure!(found.next().is_none(), "it has \"{key}\" twice");
-        Ok(first)
-    }
-
-    fn text(&self, key: &str) -> Result<Option<String>> {
-        let found = self.find(key)?;
-        Ok(found.and_then(|it| serde_json::from_str(it.get()).ok()))
-    }
-}
+use stsctl::object::Object;
 
 /// A file's text, and what is in it.
 pub(super) struct Profiles<'a> {

@@ -102,6 +102,8 @@ struct Reader<'a> {
     taken: Vec<PathBuf>,
     /// The files that profiles write.
     files: Vec<Named>,
+    /// Where credentials are given by HTTP.
+    http: Option<SocketAddr>,
 }
 
 impl<'a> Reader<'a> {
@@ -112,13 +114,14 @@ impl<'a> Reader<'a> {
             mistakes: Vec::new(),
             taken: vec![path.to_owned()],
             files: Vec::new(),
+            http: None,
         }
     }
 
     fn config(mut self, raw: Raw, surroundings: &Surroundings) -> Result<Config, Mistakes> {
         let endpoint = self.endpoint(&raw);
         let calls_per_second = self.calls_per_second(raw.sts_calls_per_second.as_ref());
-        let http = raw.http.as_ref().and_then(|it| self.http(&it.listen));
+        self.http = raw.http.as_ref().and_then(|it| self.http(&it.listen));
         let audit_file = raw.audit.file.as_ref().map(|file| Named {
             path: self.beside(file.get_ref()),
             line: self.line(file.span().start),
@@ -140,7 +143,7 @@ impl<'a> Reader<'a> {
                 path: self.path.to_owned(),
                 endpoint,
                 sts_calls_per_second: calls_per_second,
-                http,
+                http: self.http,
                 audit_file,
                 files: self.files,
                 profiles,

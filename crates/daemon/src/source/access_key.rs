@@ -4,15 +4,20 @@
 mod file;
 
 pub use file::KeyFileError;
+pub(crate) use file::is_key;
 #[cfg(fuzzing)]
 pub(crate) use file::parse;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use stsd_keyring::{BusAddress, KeyringError};
 use stsd_sts::{Proof, SecretText, SourceCredentials};
 
-use super::{Ask, Asking, Identity, Obtained, SourceError, Surroundings};
+use super::{Ask, Asking, Identity, Obtained, PrivateFileError, SourceError, Surroundings};
 use crate::{clock::BootTime, file::Aside, store::Store};
+
+/// How long a keyring has for its answer. Nobody is asked for a password, so it has one at once.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A RAM user's long-lived AccessKey.
 #[derive(Debug)]
@@ -30,6 +35,10 @@ enum Keeper {
         id: String,
         secret: String,
         surroundings: Surroundings,
+    },
+    Keyring {
+        key: String,
+        bus: BusAddress,
     },
 }
 
@@ -78,11 +87,30 @@ impl AccessKey {
         })
     }
 
+    /// Takes the key from the keyring of the user's session, from the item with the attributes
+    /// `application=stsd` and `key=<key>`. Whether that can be had is seen when it is needed: at
+    /// a login the daemon may be there before the keyring is unlocked.
+    ///
+    /// # Errors
+    /// [`SourceError`], when the session has no bus.
+    pub fn in_keyring(key: &str, surroundings: &Surroundings) -> Result<Self, SourceError> {
+        let address = (surroundings.variable)("DBUS_SESSION_BUS_ADDRESS");
+        let runtime = (surroundings.variable)("XDG_RUNTIME_DIR");
+        let bus = BusAddress::of_session(address.as_deref(), runtime.as_deref())
+            .map_err(|error| from_keyring(key, &error))?;
+        Ok(Self {
+            keeper: Keeper::Keyring {
+                key: key.to_owned(),
+                bus,
+            },
+        })
+    }
+
     async fn read(&self) -> Result<SourceCredentials, SourceError> {
         match &self.keeper {
             Keeper::File { subject, aside } => {
                 let read = aside.read(file::read).await;
-                read.unwrap_or_else(|late| Err(KeyFileError::Unreadable(late)))
+                read.unwrap_or_else(|late| Err(PrivateFileError::from(late).into()))
                     .map_err(|error| SourceError::new(subject, error.to_string(), error.hint()))
             }
             Keeper::Variables {
@@ -90,6 +118,13 @@ impl AccessKey {
                 secret,
                 surroundings,
             } => from_variables(id, secret, surroundings),
+            Keeper::Keyring { key, bus } => {
+                let text = stsd_keyring::lookup(bus, key, PATIENCE).await;
+                let text = text.map_err(|error| from_keyring(key, &error))?;
+                file::parse(text.expose()).map_err(|error| {
+                    SourceError::new(keyring_item(key), error.to_string(), error.hint())
+                })
+            }
         }
     }
 }
@@ -111,15 +146,25 @@ impl Identity for AccessKey {
         match &self.keeper {
             Keeper::File { subject, .. } => subject.clone(),
             Keeper::Variables { id, secret, .. } => format!("the variables {id} and {secret}"),
+            Keeper::Keyring { key, .. } => keyring_item(key),
         }
     }
 
     fn changed(&self, _: &Store, now: BootTime) -> bool {
         match &self.keeper {
             Keeper::File { aside, .. } => aside.changed(now),
-            Keeper::Variables { .. } => false,
+            Keeper::Variables { .. } | Keeper::Keyring { .. } => false,
         }
     }
+}
+
+fn keyring_item(key: &str) -> String {
+    format!("the keyring's item application=stsd key={key}")
+}
+
+fn from_keyring(key: &str, error: &KeyringError) -> SourceError {
+    let problem = format!("cannot be had: {error}");
+    SourceError::new(keyring_item(key), problem, error.hint())
 }
 
 fn from_variables(

@@ -24,7 +24,7 @@ impl Identity for Oidc {
     fn obtain<'a>(&'a self, ask: Ask<'a>) -> Asking<'a> {
         Box::pin(async move {
             let asked = ask.clock.boot();
-            let token = self.token.read("a JSON web token").await?;
+            let token = self.token.read("a JSON web token", ask.clock).await?;
             if !is_json_web_token(&token) {
                 return Err(SourceError::new(
                     self.token.subject(),

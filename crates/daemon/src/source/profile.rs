@@ -11,11 +11,10 @@ use std::{
 
 use stsd_sts::{Proof, SourceCredentials};
 
-use super::{Ask, Asking, End, Identity, Obtained, SourceError, Wish, enough};
+use super::{Ask, Asking, End, Identity, Mending, Obtained, SourceError, Wish, enough};
 use crate::{
-    clock::BootTime,
     profile::ProfileName,
-    snapshot::{Cause, Outcome, Session},
+    snapshot::{Cause, Failed, Outcome, Session},
     store::Store,
 };
 
@@ -34,7 +33,9 @@ impl Identity for OfProfile {
     fn obtain<'a>(&'a self, ask: Ask<'a>) -> Asking<'a> {
         Box::pin(async move {
             let name = self.name.as_str();
-            if ask.wish == Wish::Another {
+            let session = ask.store.find(name).and_then(|it| it.snapshot().session);
+            // A role that is refused to this profile is no reason to renew that one's session.
+            if session.is_some_and(|it| ask.wish == Wish::Another(&signing(&it).proof)) {
                 // What becomes of it shows in the session that follows.
                 let _ = ask.store.refresh(name, PATIENCE, ask.clock).await;
             }
@@ -42,7 +43,12 @@ impl Identity for OfProfile {
             // signs with less than a quarter has missed one.
             let session = ask.store.find(name).and_then(|it| it.snapshot().session);
             let need = session.map_or(Duration::ZERO, |it| enough(it.lifetime.length()));
-            let outcome = ask.store.session(name, need, PATIENCE, ask.clock).await;
+            let outcome = tokio::select! {
+                biased;
+                outcome = ask.store.session(name, need, PATIENCE, ask.clock) => outcome,
+                // It tries again by itself, which is noticed; who waits for us hears why.
+                failed = failure(ask.store, name) => Outcome::Failed(failed),
+            };
             let ready = matches!(outcome, Outcome::Ready(_));
             self.failed.store(!ready, Ordering::Relaxed);
             match outcome {
@@ -57,10 +63,19 @@ impl Identity for OfProfile {
     }
 
     /// What was mended there is mended here.
-    fn changed(&self, store: &Store, _: BootTime) -> bool {
-        let entry = store.find(self.name.as_str());
-        let mended = entry.is_some_and(|it| it.snapshot().failed.is_none());
-        mended && self.failed.load(Ordering::Relaxed)
+    fn mended<'a>(&'a self, store: &'a Store) -> Mending<'a> {
+        Box::pin(async move {
+            if self.failed.load(Ordering::Relaxed)
+                && let Some(entry) = store.find(self.name.as_str())
+            {
+                let mut changes = entry.subscribe();
+                if changes.wait_for(|it| it.failed.is_none()).await.is_ok() {
+                    return;
+                }
+            }
+            // Gone; and what is not there any more is not mended.
+            std::future::pending().await
+        })
     }
 }
 
@@ -101,6 +116,22 @@ impl OfProfile {
             ..SourceError::new(self.subject(), problem, hint)
         }
     }
+}
+
+/// Waits until it is known of a profile that its last attempt has failed.
+async fn failure(store: &Store, name: &str) -> Arc<Failed> {
+    while let Some(entry) = store.find(name) {
+        let mut changes = entry.subscribe();
+        let told = changes.wait_for(|it| it.failed.is_some() || it.removed);
+        if let Ok(snapshot) = told.await
+            && let Some(failed) = &snapshot.failed
+        {
+            return Arc::clone(failed);
+        }
+        // A reload has changed it; its successor is there by now.
+        tokio::task::yield_now().await;
+    }
+    std::future::pending().await
 }
 
 fn signing(session: &Session) -> Obtained {

@@ -1,12 +1,17 @@
 //! How a program is asked that knows who we are: its arguments one by one, no shell, a bounded
 //! time and output, and nothing of what it says quoted.
 
-use std::{process::Command, sync::Arc, time::Duration};
+use std::{
+    process::Command,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use zeroize::Zeroizing;
 
 use super::{SourceError, Surroundings};
 use crate::{
+    clock::{BootTime, Clock},
     command::{self, CommandError},
     sink::Environment,
 };
@@ -14,11 +19,17 @@ use crate::{
 /// How long it may take. Programs that ask another service retry, too.
 const BOUND: Duration = Duration::from_secs(30);
 
+/// For how long a failure answers those who come after it: a thousand profiles that try again,
+/// each when it is due, do not start a program that fails a thousand times.
+const MEMORY: Duration = Duration::from_secs(1);
+
 /// A program of the configuration that prints who we are.
 #[derive(Debug)]
 pub struct Program {
     words: Vec<String>,
     environment: Arc<Environment>,
+    /// When it failed last, and how.
+    failed: Mutex<Option<(BootTime, SourceError)>>,
 }
 
 impl Program {
@@ -28,6 +39,7 @@ impl Program {
         Self {
             words,
             environment: Arc::clone(&surroundings.environment),
+            failed: Mutex::default(),
         }
     }
 
@@ -35,7 +47,22 @@ impl Program {
     ///
     /// # Errors
     /// [`SourceError`], which quotes nothing of what it printed.
-    pub(super) async fn text(&self, most: usize) -> Result<Zeroizing<String>, SourceError> {
+    pub(super) async fn text(
+        &self,
+        most: usize,
+        clock: &dyn Clock,
+    ) -> Result<Zeroizing<String>, SourceError> {
+        let lately = |at: &BootTime| clock.boot().since(*at) < MEMORY;
+        if let Some((_, error)) = self.failed().as_ref().filter(|(at, _)| lately(at)) {
+            return Err(error.clone());
+        }
+        let printed = self.run(most).await;
+        let error = printed.as_ref().err();
+        *self.failed() = error.map(|error| (clock.boot(), error.clone()));
+        printed
+    }
+
+    async fn run(&self, most: usize) -> Result<Zeroizing<String>, SourceError> {
         let (program, arguments) = self
             .words
             .split_first()
@@ -67,6 +94,10 @@ impl Program {
                 hint,
             )),
         }
+    }
+
+    fn failed(&self) -> MutexGuard<'_, Option<(BootTime, SourceError)>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Names it, for a human; its arguments may hold a secret.

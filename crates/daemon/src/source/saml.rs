@@ -23,7 +23,10 @@ impl Identity for Saml {
     fn obtain<'a>(&'a self, ask: Ask<'a>) -> Asking<'a> {
         Box::pin(async move {
             let asked = ask.clock.boot();
-            let assertion = self.assertion.read("a SAML assertion in base64").await?;
+            let assertion = self
+                .assertion
+                .read("a SAML assertion in base64", ask.clock)
+                .await?;
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte);
             let text = assertion.expose();
             if !LENGTHS.contains(&text.len()) || !text.bytes().all(plain) {

@@ -8,7 +8,7 @@ use stsd_sts::SecretText;
 
 use super::{Program, SourceError};
 use crate::{
-    clock::BootTime,
+    clock::{BootTime, Clock},
     file::{self, Aside},
 };
 
@@ -36,7 +36,11 @@ impl Token {
     ///
     /// # Errors
     /// [`SourceError`], which never quotes it.
-    pub(super) async fn read(&self, expected: &str) -> Result<SecretText, SourceError> {
+    pub(super) async fn read(
+        &self,
+        expected: &str,
+        clock: &dyn Clock,
+    ) -> Result<SecretText, SourceError> {
         let text = match self {
             Self::File(aside) => {
                 let read = aside.read(|path| {
@@ -50,7 +54,7 @@ impl Token {
                     SourceError::new(self.subject(), format!("cannot be read: {error}"), hint)
                 })?
             }
-            Self::Command(program) => program.text(LARGEST).await?,
+            Self::Command(program) => program.text(LARGEST, clock).await?,
         };
         let text = text.trim();
         if text.is_empty() {

@@ -50,6 +50,8 @@ pub(super) struct Profiles<'a> {
     sources: &'a BTreeMap<String, Option<Declared>>,
     surroundings: &'a Surroundings,
     read: BTreeMap<&'a str, Option<Arc<Profile>>>,
+    /// How many profiles each builds on, itself included.
+    lengths: BTreeMap<&'a str, usize>,
     /// Those that are being read, each because the one before builds on it.
     chain: Vec<&'a str>,
 }
@@ -90,6 +92,7 @@ impl Reader<'_> {
             sources,
             surroundings,
             read: BTreeMap::new(),
+            lengths: BTreeMap::new(),
             chain: Vec::new(),
         };
         for name in raw.keys() {
@@ -198,13 +201,25 @@ impl Reader<'_> {
             self.mistake(at, &key, &problem, hint);
             return None;
         }
-        if profiles.chain.len() >= LONGEST_CHAIN {
+        let too_long = |reader: &mut Self| {
             let problem = format!("a chain of roles has {LONGEST_CHAIN} profiles at the most");
             let hint = "let the last role trust one that is nearer to the source";
-            self.mistake(at, &key, &problem, hint);
-            return None;
+            reader.mistake(at, &key, &problem, hint);
+            None
+        };
+        // Before it is followed any further, whoever wrote it.
+        if profiles.chain.len() >= LONGEST_CHAIN {
+            return too_long(self);
         }
         let base = self.profile(name, profiles)?;
+        // Those below may have been read before, each with a chain that was short enough.
+        let length = 1 + profiles.lengths.get(name).copied().unwrap_or(1);
+        if length > LONGEST_CHAIN {
+            return too_long(self);
+        }
+        if let Some(this) = profiles.chain.last() {
+            profiles.lengths.insert(this, length);
+        }
         let grant = base.grant().map(|it| it.unwrap_or("\u{1}"));
         let declaration: Vec<_> = ["profile", name].into_iter().chain(grant).collect();
         Some(Declared {

@@ -2,12 +2,16 @@
 //! its files and programs before it is asked.
 
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 use toml::Spanned;
 
 use super::Reader;
 use crate::{
     profile,
-    source::{AccessKey, KeyFileError, Oidc, Program, Saml, Source, Surroundings, Token},
+    source::{
+        AccessKey, Address, EcsRole, KeyFileError, MetadataEndpoint, Oidc, Process, Program, Saml,
+        Source, Surroundings, Token, Uri,
+    },
 };
 
 type Text = Option<Spanned<String>>;
@@ -20,12 +24,19 @@ pub(super) struct RawSource {
     kind: Spanned<String>,
     access_key_file: Text,
     access_key_credential: Text,
+    access_key_keyring: Text,
     access_key_env: Option<Spanned<RawVariables>>,
     provider_arn: Text,
     token_file: Text,
     token_command: Words,
     assertion_file: Text,
     assertion_command: Words,
+    role_name: Text,
+    allow_v1: Option<Spanned<bool>>,
+    metadata_endpoint: Text,
+    uri: Text,
+    uri_file: Text,
+    command: Words,
 }
 
 #[derive(Deserialize)]
@@ -57,17 +68,25 @@ pub(super) enum Kind {
     Profile,
 }
 
+/// Where an AccessKey may be kept.
+const KEEPERS: [&str; 4] = [
+    "access_key_file",
+    "access_key_credential",
+    "access_key_keyring",
+    "access_key_env",
+];
+
 /// The kinds, with the keys that each takes besides `type`.
-const KINDS: [(&str, &[&str]); 3] = [
-    (
-        "access-key",
-        &["access_key_file", "access_key_credential", "access_key_env"],
-    ),
+const KINDS: [(&str, &[&str]); 6] = [
+    ("access-key", &KEEPERS),
     ("oidc", &["provider_arn", "token_file", "token_command"]),
     (
         "saml",
         &["provider_arn", "assertion_file", "assertion_command"],
     ),
+    ("ecs-role", &["role_name", "allow_v1", "metadata_endpoint"]),
+    ("uri", &["uri", "uri_file"]),
+    ("process", &["command"]),
 ];
 
 impl RawSource {
@@ -79,12 +98,19 @@ impl RawSource {
         let keys = [
             ("access_key_file", at(&self.access_key_file)),
             ("access_key_credential", at(&self.access_key_credential)),
+            ("access_key_keyring", at(&self.access_key_keyring)),
             ("access_key_env", at(&self.access_key_env)),
             ("provider_arn", at(&self.provider_arn)),
             ("token_file", at(&self.token_file)),
             ("token_command", at(&self.token_command)),
             ("assertion_file", at(&self.assertion_file)),
             ("assertion_command", at(&self.assertion_command)),
+            ("role_name", at(&self.role_name)),
+            ("allow_v1", at(&self.allow_v1)),
+            ("metadata_endpoint", at(&self.metadata_endpoint)),
+            ("uri", at(&self.uri)),
+            ("uri_file", at(&self.uri_file)),
+            ("command", at(&self.command)),
         ];
         let there = keys.into_iter();
         there.filter_map(|(key, at)| Some((key, at?))).collect()
@@ -123,6 +149,9 @@ impl Reader<'_> {
         match kind {
             "access-key" => self.access_key(&table, raw, surroundings),
             "oidc" => self.oidc(&table, raw, surroundings),
+            "ecs-role" => self.ecs_role(&table, raw),
+            "uri" => self.uri(&table, raw),
+            "process" => self.process(&table, raw, surroundings),
             _ => self.saml(&table, raw, surroundings),
         }
     }
@@ -133,11 +162,7 @@ impl Reader<'_> {
         raw: &RawSource,
         surroundings: &Surroundings,
     ) -> Option<Declared> {
-        let key = self.one_of(
-            table,
-            raw,
-            &["access_key_file", "access_key_credential", "access_key_env"],
-        )?;
+        let key = self.one_of(table, raw, &KEEPERS)?;
         let (at, key) = (key.1, format!("{table}.{}", key.0));
         let source = if let Some(file) = &raw.access_key_file {
             let path = self.beside(file.get_ref());
@@ -162,6 +187,13 @@ impl Reader<'_> {
             let made = AccessKey::in_credential(name, directory.join(name));
             let made = self.key_file(made, at, &key, &format!("the credential {name}"))?;
             Source::new(&["access-key credential", name], made)
+        } else if let Some(name) = &raw.access_key_keyring {
+            let name = name.get_ref();
+            let made = AccessKey::in_keyring(name, surroundings);
+            let made = made.map_err(|error| {
+                self.mistake(at, &key, &error.to_string(), &error.hint);
+            });
+            Source::new(&["access-key keyring", name], made.ok()?)
         } else {
             let RawVariables { id, secret } = raw.access_key_env.as_ref()?.get_ref();
             let (id, secret) = (id.get_ref(), secret.get_ref());
@@ -248,6 +280,87 @@ impl Reader<'_> {
         Some(Declared {
             source,
             kind: Kind::Saml,
+        })
+    }
+
+    fn ecs_role(&mut self, table: &str, raw: &RawSource) -> Option<Declared> {
+        let before = self.mistakes.len();
+        let role = raw.role_name.as_ref();
+        let role = role.and_then(|it| self.value(it, table, "role_name", profile::role_name));
+        let given = raw.metadata_endpoint.as_ref();
+        let address = given.map_or(MetadataEndpoint::DEFAULT, |it| it.get_ref());
+        let endpoint = MetadataEndpoint::new(address).map_err(|error| {
+            let at = given.map_or(0, |it| it.span().start);
+            let key = format!("{table}.metadata_endpoint");
+            let hint = "leave it out on an instance; what is further away is a source of type uri";
+            self.mistake(at, &key, &error.to_string(), hint);
+        });
+        let endpoint = endpoint.ok()?;
+        if self.mistakes.len() > before {
+            return None;
+        }
+        let allow_v1 = raw.allow_v1.as_ref().is_some_and(|it| *it.get_ref());
+        let version = if allow_v1 { "v1" } else { "v2" };
+        let which = role.as_deref().unwrap_or_default();
+        let declaration = ["ecs-role", endpoint.as_str(), which, version].join("\0");
+        let identity = EcsRole::new(endpoint, role, allow_v1);
+        Some(Declared {
+            source: Source::new(&[&declaration], identity),
+            kind: Kind::Session,
+        })
+    }
+
+    fn uri(&mut self, table: &str, raw: &RawSource) -> Option<Declared> {
+        let (key, at) = self.one_of(table, raw, &["uri", "uri_file"])?;
+        let key = format!("{table}.{key}");
+        let (identity, address, declaration) = if let Some(file) = &raw.uri_file {
+            let path = self.beside(file.get_ref());
+            let shown = path.display().to_string();
+            let made = Uri::in_file(path).map_err(|error| {
+                let problem = format!("{shown} {error}");
+                self.mistake(at, &key, &problem, error.hint());
+            });
+            let (identity, address) = made.ok()?;
+            (identity, address, ["uri file", &shown].join("\0"))
+        } else {
+            let text = raw.uri.as_ref()?.get_ref();
+            let address = Address::new(text).map_err(|error| {
+                let hint = "https anywhere, http to 127.0.0.1 or another literal loopback address";
+                self.mistake(at, &key, &format!("what is there {error}"), hint);
+            });
+            let address = address.ok()?;
+            // It may hold a secret, and is kept for comparison only.
+            let digest: String = Sha256::digest(text.as_bytes())
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
+            let declaration = ["uri", &digest].join("\0");
+            (Uri::new(address.clone()), address, declaration)
+        };
+        if self.http.is_some_and(|it| address.leads_to(it)) {
+            let hint = "source = \"NAME\" of another profile chains roles, without a URI";
+            let problem = "it leads back to this daemon, which listens there ([http])";
+            self.mistake(at, &key, problem, hint);
+            return None;
+        }
+        Some(Declared {
+            source: Source::new(&[&declaration], identity),
+            kind: Kind::Session,
+        })
+    }
+
+    fn process(
+        &mut self,
+        table: &str,
+        raw: &RawSource,
+        surroundings: &Surroundings,
+    ) -> Option<Declared> {
+        let (key, _) = self.one_of(table, raw, &["command"])?;
+        let key = format!("{table}.{key}");
+        let (program, place) = self.program(raw.command.as_ref()?, &key, surroundings)?;
+        Some(Declared {
+            source: Source::new(&["process", &place], Process { program }),
+            kind: Kind::Session,
         })
     }
 

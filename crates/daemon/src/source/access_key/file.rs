@@ -1,17 +1,12 @@
 //! How a RAM user's AccessKey is read from a file: TOML with `access_key_id` and
 //! `access_key_secret`, readable by its owner alone.
 
-use std::{
-    io,
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
-    path::Path,
-};
+use std::path::Path;
 
-use nix::unistd::geteuid;
 use serde::Deserialize;
 use stsd_sts::{SecretText, SourceCredentials};
 
-use crate::{file, manager::Manager};
+use crate::source::private::{self, PrivateFileError};
 
 /// A key file is three lines; more than this is some other file.
 const LARGEST_FILE: usize = 16 * 1024;
@@ -19,21 +14,9 @@ const LARGEST_FILE: usize = 16 * 1024;
 /// Why a key file cannot be used. No variant holds what is in it.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
-    /// The file cannot be read.
-    #[error("cannot be read: {0}")]
-    Unreadable(#[from] io::Error),
-    /// Somebody else may read or write the file.
-    #[error("has mode {mode:04o}; others may not read or write it")]
-    Loose {
-        /// The file's permission bits.
-        mode: u32,
-    },
-    /// The file belongs to somebody who is neither root nor us.
-    #[error("belongs to uid {owner}, not to the user who runs stsd")]
-    Foreign {
-        /// The file's owner.
-        owner: u32,
-    },
+    /// The file is none that may hold a secret.
+    #[error(transparent)]
+    Unusable(#[from] PrivateFileError),
     /// The file is not what a key file is.
     #[error(
         "is not a key file: it holds access_key_id = \"…\" and access_key_secret = \"…\", and nothing else"
@@ -46,9 +29,7 @@ impl KeyFileError {
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Unreadable(_) => "write the RAM user's AccessKey there, mode 0600",
-            Self::Loose { .. } => "run chmod 0600 on it, and consider the key as seen by others",
-            Self::Foreign { .. } => "run chown on it",
+            Self::Unusable(error) => error.hint("write the RAM user's AccessKey there, mode 0600"),
             Self::NotAKey => "compare it with the example in docs/configuration.md",
         }
     }
@@ -61,23 +42,9 @@ struct KeyFile {
     access_key_secret: SecretText,
 }
 
-/// Reads a key file. The checks look at the open file, so it cannot be exchanged between
-/// them and the reading.
+/// Reads a key file.
 pub(crate) fn read(path: &Path) -> Result<SourceCredentials, KeyFileError> {
-    let (file, metadata) = file::open(path, LARGEST_FILE)?;
-    let mode = metadata.permissions().mode() & 0o7777;
-    let owner = metadata.uid();
-    // From 254 on systemd gives a service its credential by an access list, which shows as
-    // a right of the group's to read.
-    let lent = owner == 0 && Manager::lends(path);
-    let forbidden = if lent { 0o037 } else { 0o077 };
-    if mode & forbidden != 0 {
-        return Err(KeyFileError::Loose { mode });
-    }
-    if owner != 0 && owner != geteuid().as_raw() {
-        return Err(KeyFileError::Foreign { owner });
-    }
-    parse(&file::read(file, LARGEST_FILE)?)
+    parse(&private::read(path, LARGEST_FILE)?)
 }
 
 /// Checks the text of a key file.

@@ -1,5 +1,5 @@
-//! Decides how a tool's file is read and changed: whole or not at all, with what stood there
-//! before kept beside it, by its owner alone.
+//! Decides how a file of somebody's, or our configuration, is read and changed: whole or not
+//! at all, by its owner alone; of a tool's, what stood there before is kept beside it.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
@@ -31,7 +31,7 @@ const TRY: Duration = Duration::from_millis(20);
 const TRIES: u32 = 500;
 
 /// A tool's file. What is in it may be secret, of others as well.
-pub(super) struct Place {
+pub(crate) struct Place {
     /// As the tool names it; it may be a link.
     path: PathBuf,
     /// What is read and replaced.
@@ -45,7 +45,7 @@ struct Before {
 }
 
 /// What came of writing.
-pub(super) enum Written {
+pub(crate) enum Written {
     Unchanged,
     New,
     /// With where the content before the first change is.
@@ -54,7 +54,7 @@ pub(super) enum Written {
 
 /// Keeps other runs of this program from a file, by its directory, until it is dropped. A file
 /// system that locks no directories goes without.
-pub(super) fn lock(path: &Path) -> Result<File> {
+pub(crate) fn lock(path: &Path) -> Result<File> {
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let directory = directory_of(&target)?;
     let shown = directory.display();
@@ -81,7 +81,7 @@ fn directory_of(file: &Path) -> Result<&Path> {
 
 impl Place {
     /// Reads what is there; nothing may be there yet.
-    pub(super) fn look(path: &Path) -> Result<Self> {
+    pub(crate) fn look(path: &Path) -> Result<Self> {
         let shown = path.display();
         let place = |target, before| Self {
             path: path.to_owned(),
@@ -105,7 +105,7 @@ impl Place {
     }
 
     /// Returns what is there as text.
-    pub(super) fn text(&self) -> Result<Option<&str>> {
+    pub(crate) fn text(&self) -> Result<Option<&str>> {
         let Some(before) = &self.before else {
             return Ok(None);
         };
@@ -116,8 +116,7 @@ impl Place {
 
     /// Puts a text in the place of what is there. It keeps its mode, unless nobody else may
     /// read what is new in it.
-    pub(super) fn put(&self, text: &str, private: bool) -> Result<Written> {
-        let shown = self.path.display();
+    pub(crate) fn put(&self, text: &str, private: bool) -> Result<Written> {
         let mode = match &self.before {
             Some(before) if private => before.mode & 0o600,
             Some(before) => before.mode,
@@ -127,11 +126,24 @@ impl Place {
         if self.before.as_ref().is_some_and(same) {
             return Ok(Written::Unchanged);
         }
-        let directory = directory_of(&self.target)?;
         let backup = match &self.before {
             Some(before) => Some(self.keep(before)?),
             None => None,
         };
+        self.replace(text, mode)?;
+        Ok(backup.map_or(Written::New, Written::Changed))
+    }
+
+    /// Puts a text in the place of what is there, which keeps its mode, and keeps nothing of
+    /// what was there.
+    pub(crate) fn exchange(&self, text: &str) -> Result<()> {
+        let mode = self.before.as_ref().map_or(0o600, |it| it.mode);
+        self.replace(text, mode)
+    }
+
+    fn replace(&self, text: &str, mode: u32) -> Result<()> {
+        let shown = self.path.display();
+        let directory = directory_of(&self.target)?;
         let mut file = tempfile::NamedTempFile::new_in(directory)
             .with_context(|| format!("{shown} cannot be written"))?;
         file.write_all(text.as_bytes())?;
@@ -141,7 +153,7 @@ impl Place {
         self.is_as_it_was()?;
         let put = file.persist(&self.target);
         put.with_context(|| format!("{shown} cannot be written"))?;
-        Ok(backup.map_or(Written::New, Written::Changed))
+        Ok(())
     }
 
     /// Keeps what was there before, once: a second change must not take the first one's

@@ -1,0 +1,153 @@
+//! Decides where our own configuration is, and that no command makes it one that the daemon
+//! refuses: what shall be written is shown to `stsd --check` before it stands there.
+
+use std::{
+    env,
+    ffi::OsString,
+    fs::File,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+
+use crate::{
+    place::{self, Place},
+    program,
+};
+
+/// What stands for a key that systemd gives to the daemon alone, while it is checked.
+const STAND_IN: &str = "access_key_id = \"LTAISTANDIN\"\naccess_key_secret = \"stand-in\"\n";
+
+/// Our configuration.
+pub(crate) struct Configuration {
+    path: PathBuf,
+    place: Place,
+}
+
+/// What the daemon says to a text.
+pub(crate) enum Judgement {
+    Good,
+    Refused(String),
+    /// It could not be asked, for this reason.
+    Unknown(String),
+}
+
+impl Configuration {
+    /// Finds it where the daemon does; it need not be there.
+    pub(crate) fn find() -> Result<Self> {
+        let path = path()?;
+        let place = Place::look(&path)?;
+        Ok(Self { path, place })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the directory beside which its files are named.
+    pub(crate) fn directory(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
+    }
+
+    /// Keeps other runs of this program from it; its directory is made.
+    pub(crate) fn lock(&self) -> Result<File> {
+        place::lock(&self.path)
+    }
+
+    /// Returns what is there.
+    pub(crate) fn text(&self) -> Result<Option<&str>> {
+        self.place.text()
+    }
+
+    /// Returns what is there as TOML.
+    pub(crate) fn table(&self) -> Result<toml::Table> {
+        let text = self.text()?.unwrap_or_default();
+        // The parser's own message would quote the text.
+        toml::from_str(text).map_err(|error| {
+            let at = error.span().map_or(0, |it| it.start);
+            let line = 1 + text.bytes().take(at).filter(|it| *it == b'\n').count();
+            let shown = self.path.display();
+            anyhow!("{shown}:{line} is not TOML; `stsd --check` says more")
+        })
+    }
+
+    /// Asks the daemon's program what it says to a text that would stand here. Files that it
+    /// names beside itself have to be there.
+    pub(crate) fn judge(&self, text: &str) -> Result<Judgement> {
+        let Some(stsd) = program::find("stsd") else {
+            let reason = "stsd is neither beside stsctl nor in PATH";
+            return Ok(Judgement::Unknown(reason.to_owned()));
+        };
+        let mut tried = tempfile::Builder::new()
+            .prefix(".tried-")
+            .suffix(".toml")
+            .tempfile_in(self.directory())
+            .with_context(|| format!("{} cannot be written", self.path.display()))?;
+        tried.write_all(text.as_bytes())?;
+        let mut command = Command::new(stsd);
+        command.arg("--check").env("STSD_CONFIG", tried.path());
+        let stand_ins = stand_ins(text)?;
+        if let Some(directory) = &stand_ins {
+            command.env("CREDENTIALS_DIRECTORY", directory.path());
+        }
+        let said = match program::run(command, None) {
+            Ok(said) => said,
+            Err(error) => return Ok(Judgement::Unknown(format!("{error:#}"))),
+        };
+        if said.status.success() {
+            return Ok(Judgement::Good);
+        }
+        let reason = String::from_utf8_lossy(&said.stderr);
+        let tried = tried.path().display().to_string();
+        let reason = reason.replace(&tried, &self.path.display().to_string());
+        let reason = reason.trim_end().trim_start_matches("stsd: ").to_owned();
+        Ok(Judgement::Refused(reason))
+    }
+
+    /// Puts a text in the place of what is there, whole or not at all.
+    pub(crate) fn put(&self, text: &str) -> Result<()> {
+        self.place.exchange(text)
+    }
+}
+
+/// Returns where the daemon looks for it.
+fn path() -> Result<PathBuf> {
+    let variable = |name| env::var_os(name).filter(|it: &OsString| !it.is_empty());
+    let path = if let Some(path) = variable("STSD_CONFIG") {
+        PathBuf::from(path)
+    } else if let Some(base) = variable("XDG_CONFIG_HOME") {
+        PathBuf::from(base).join("stsd/config.toml")
+    } else {
+        let home = variable("HOME").context(
+            "neither STSD_CONFIG nor HOME is set, so there is no place for a configuration",
+        )?;
+        PathBuf::from(home).join(".config/stsd/config.toml")
+    };
+    let path = std::path::absolute(path)?;
+    ensure!(path.parent().is_some(), "/ is no configuration");
+    Ok(path)
+}
+
+/// Makes a directory with a key for each that the daemon would get from systemd: those are
+/// encrypted, and open nowhere but in its unit.
+fn stand_ins(text: &str) -> Result<Option<tempfile::TempDir>> {
+    let table: toml::Table = toml::from_str(text).unwrap_or_default();
+    let sources = table.get("source").and_then(|it| it.as_table());
+    let credentials = sources.into_iter().flatten().filter_map(|(_, source)| {
+        let name = source.get("access_key_credential")?.as_str()?;
+        (!name.contains('/') && !name.starts_with('.')).then_some(name)
+    });
+    let credentials: Vec<_> = credentials.collect();
+    if credentials.is_empty() {
+        return Ok(None);
+    }
+    let directory = tempfile::tempdir()?;
+    for name in credentials {
+        let file = tempfile::Builder::new().tempfile_in(directory.path())?;
+        file.as_file().write_all(STAND_IN.as_bytes())?;
+        file.persist(directory.path().join(name))?;
+    }
+    Ok(Some(directory))
+}

@@ -1,0 +1,57 @@
+//! Decides what a JSON object is before anybody says what should be in it.
+
+use std::fmt;
+
+use anyhow::{Result, ensure};
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+/// An object as it was written: its order, keys that come twice, numbers of any length.
+pub struct Object<'a>(pub Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Object<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Object<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Object(entries))
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
+}
+
+impl<'a> Object<'a> {
+    /// Returns a key's value.
+    ///
+    /// # Errors
+    /// When the key is there twice.
+    pub fn find(&self, key: &str) -> Result<Option<&'a RawValue>> {
+        let mut found = self.0.iter().filter(|it| it.0 == key).map(|it| it.1);
+        let first = found.next();
+        ensure!(found.next().is_none(), "it has \"{key}\" twice");
+        Ok(first)
+    }
+
+    /// Returns a key's value where that is a text.
+    ///
+    /// # Errors
+    /// When the key is there twice.
+    pub fn text(&self, key: &str) -> Result<Option<String>> {
+        let found = self.find(key)?;
+        Ok(found.and_then(|it| serde_json::from_str(it.get()).ok()))
+    }
+}

@@ -1,0 +1,97 @@
+//! Decides where other programs are, and how long they are waited for.
+
+use std::{
+    env,
+    io::{Read as _, Write as _},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus, Stdio},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use stsd_client::SecretText;
+use zeroize::Zeroizing;
+
+/// How often a program is looked at, and for how long: nobody waits for it longer than that.
+const LOOK: Duration = Duration::from_millis(20);
+const LOOKS: u32 = 1500;
+
+/// What a program says is cut here.
+const MOST: u64 = 256 * 1024;
+
+/// What came of a program.
+pub(crate) struct Said {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: Zeroizing<Vec<u8>>,
+    pub(crate) stderr: Vec<u8>,
+}
+
+/// Finds a program beside this one, else where a shell would.
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
+    let own = env::current_exe().ok();
+    let beside = own.as_deref().and_then(Path::parent).map(Path::to_owned);
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut places = beside.into_iter().chain(env::split_paths(&path));
+    places.find_map(|it| Some(it.join(name)).filter(|it| is_program(it)))
+}
+
+fn is_program(path: &Path) -> bool {
+    let metadata = path.metadata();
+    path.is_absolute()
+        && metadata.is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
+}
+
+/// Runs a program to its end with a text to read; one that does not end is ended.
+pub(crate) fn run(mut command: Command, input: Option<&SecretText>) -> Result<Said> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let stdin = if input.is_some() {
+        Stdio::piped()
+    } else {
+        Stdio::null()
+    };
+    command.stdin(stdin);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("{name} does not start"))?;
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    thread::scope(|scope| {
+        let out = scope.spawn(move || all_of(stdout));
+        let err = scope.spawn(move || all_of(stderr));
+        scope.spawn(move || {
+            if let (Some(mut stdin), Some(text)) = (stdin, input) {
+                // It may not want to read it all; what it says tells.
+                let _ = stdin.write_all(text.expose().as_bytes());
+            }
+        });
+        let mut ended = None;
+        for _ in 0..LOOKS {
+            ended = child.try_wait()?;
+            if ended.is_some() {
+                break;
+            }
+            thread::sleep(LOOK);
+        }
+        let Some(status) = ended else {
+            let _ = child.kill();
+            let _ = child.wait();
+            bail!("{name} does not come to an end");
+        };
+        let said = |it: thread::ScopedJoinHandle<'_, _>| it.join().unwrap_or_default();
+        Ok(Said {
+            status,
+            stdout: said(out),
+            stderr: said(err).to_vec(),
+        })
+    })
+}
+
+fn all_of(stream: Option<impl std::io::Read>) -> Zeroizing<Vec<u8>> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    if let Some(stream) = stream {
+        let _ = stream.take(MOST).read_to_end(&mut bytes);
+    }
+    bytes
+}

@@ -1,0 +1,55 @@
+//! Which URIs are asked, and that nothing of one is shown but where it leads.
+
+use super::*;
+
+#[test]
+fn a_uri_is_https_or_stays_on_this_machine() {
+    let check = |text: &str, expected: Result<&str, BadUri>| {
+        let read = Address::new(text);
+        let authority = read.as_ref().map(|it| it.authority.as_str());
+        assert_eq!(authority.map_err(|it| *it), expected, "{text}");
+    };
+    check("https://vault.example.com/a?b", Ok("vault.example.com"));
+    check("https://10.0.0.1:8443/", Ok("10.0.0.1:8443"));
+    check("http://127.0.0.1:7787/secret/a", Ok("127.0.0.1:7787"));
+    check("http://127.9.9.9/", Ok("127.9.9.9"));
+    check("http://[::1]:80/a", Ok("[::1]"));
+    check("", Err(BadUri::NotAUrl));
+    check("/etc/passwd", Err(BadUri::NotAUrl));
+    check("unix:/run/it", Err(BadUri::NotAUrl));
+    check("http://localhost/a", Err(BadUri::Insecure));
+    check("http://vault.example.com/a", Err(BadUri::Insecure));
+    check("http://100.100.100.200/", Err(BadUri::Insecure));
+    check("file://127.0.0.1/a", Err(BadUri::Insecure));
+    check("https://user@vault.example.com/", Err(BadUri::TooMuch));
+    check("https://:word@vault.example.com/", Err(BadUri::TooMuch));
+    check("https://vault.example.com/#a", Err(BadUri::TooMuch));
+}
+
+#[test]
+fn what_is_shown_of_a_uri_is_its_host_and_port() {
+    let address = Address::new("https://vault.example.com:8443/PATHSECRET?QUERYSECRET").unwrap();
+    let shown = format!("{address:?} {:?}", Uri::new(address.clone()));
+    assert!(!shown.contains("SECRET"), "{shown}");
+    assert_eq!(
+        Uri::new(address).subject(),
+        "the credentials URI at vault.example.com:8443"
+    );
+}
+
+#[test]
+fn our_own_listener_is_known_by_address_and_port() {
+    let check = |text: &str, expected: bool| {
+        let address = Address::new(text).unwrap();
+        assert_eq!(
+            address.leads_to(([127, 0, 0, 1], 7787).into()),
+            expected,
+            "{text}"
+        );
+    };
+    check("http://127.0.0.1:7787/a", true);
+    check("https://127.0.0.1:7787/a", true);
+    check("http://127.0.0.1:7788/a", false);
+    check("http://127.0.0.2:7787/a", false);
+    check("https://vault.example.com:7787/a", false);
+}

@@ -1,0 +1,105 @@
+//! Decides how the programs that are given away are built: each by itself, so that none has
+//! what only another one asks for, and without a word of where that was.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use super::{Programs, at, output};
+use crate::{
+    packages,
+    steps::{Outcome, cargo_command, run, say},
+};
+
+/// A package, its profile, and the programs that come of it.
+const BUILDS: [(&str, &str, &[&str]); 4] = [
+    ("stsd", "release", &["stsd"]),
+    ("stsctl", "release", &["stsctl"]),
+    ("sts-shim", "shim", &["sts-shim"]),
+    (
+        "stsd-emulator",
+        "release",
+        &["stsd-emulator", "stsd-oss-client"],
+    ),
+];
+
+/// Sees to a compiler for the static programs, or says what is missing.
+pub(crate) fn ready() -> Outcome {
+    let triple = triple("musl");
+    let libraries = ["--print", "target-libdir", "--target", &triple];
+    let libraries = output(Command::new("rustc").args(libraries))?;
+    if !Path::new(libraries.trim()).exists() {
+        say(&format!("installing Rust's library for {triple}"));
+        run(Command::new("rustup").args(["target", "add", &triple]))?;
+    }
+    // ring is C and assembler in part.
+    let there = || Command::new("musl-gcc").arg("--version").output().is_ok();
+    if !there() {
+        packages::need(&["musl-tools"]);
+    }
+    match there() {
+        true => Ok(()),
+        false => Err("musl-gcc does not start; the package musl-tools has it".to_owned()),
+    }
+}
+
+pub(crate) fn programs(source: &Path, target: &Path) -> Result<Programs, String> {
+    let all = target.join("programs");
+    fs::create_dir_all(&all).map_err(at(&all))?;
+    for (package, profile, names) in BUILDS {
+        let built = build(source, target, package, profile, &triple("musl"))?;
+        for name in names {
+            let program = built.join(name);
+            let bytes = fs::read(&program).map_err(at(&program))?;
+            if asks_for_a_loader(&bytes) {
+                return Err(format!("{} is not static", program.display()));
+            }
+            fs::copy(&program, all.join(name)).map_err(at(&program))?;
+        }
+    }
+    let daemon = build(source, target, "stsd", "release", &triple("gnu"))?;
+    Ok(Programs {
+        all,
+        daemon: daemon.join("stsd"),
+    })
+}
+
+/// The name of this machine with a C library.
+pub(crate) fn triple(library: &str) -> String {
+    format!("{}-unknown-linux-{library}", env::consts::ARCH)
+}
+
+/// Returns where the programs are.
+fn build(
+    source: &Path,
+    target: &Path,
+    package: &str,
+    profile: &str,
+    triple: &str,
+) -> Result<PathBuf, String> {
+    let home = env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
+    let registry = env::var_os("CARGO_HOME").map_or(home.join(".cargo"), PathBuf::from);
+    let renamed = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
+    let flags = [renamed(source, "stsd"), renamed(&registry, "cargo")];
+    let mut cargo = cargo_command(&["build", "--locked", "--package", package]);
+    cargo.args(["--profile", profile, "--target", triple]);
+    cargo.current_dir(source).env("CARGO_TARGET_DIR", target);
+    // Not RUSTFLAGS: there a space in a path would part it.
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
+    run(&mut cargo)?;
+    Ok(target.join(triple).join(profile))
+}
+
+/// Looks whether a program, of 64 bits and the machine's byte order, names a loader
+/// (`PT_INTERP`): one that is static does not.
+fn asks_for_a_loader(program: &[u8]) -> bool {
+    let number = |at: usize, length: usize| {
+        let bytes = program.get(at..at + length).unwrap_or_default();
+        let digits = bytes.iter().rev();
+        digits.fold(0, |sum, byte| sum << 8 | usize::from(*byte))
+    };
+    let (start, size, count) = (number(32, 8), number(54, 2), number(56, 2));
+    (0..count).any(|index| number(start + index * size, 4) == 3)
+}

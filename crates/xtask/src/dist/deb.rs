@@ -1,0 +1,145 @@
+//! Decides what is particular to the package for Debian and its kin.
+//!
+//! No file of it is a configuration file, and its scripts tell systemd to read its units
+//! again, nothing else: they start, stop and enable nothing, and know no directory.
+
+use std::{fs, path::Path, process::Command};
+
+use super::{Effort, Programs, Release, at, output, tree};
+use crate::steps::{Outcome, run};
+
+/// A daemon that runs is its user's; what a package could restart is not all of them. A root
+/// that is only prepared (`DPKG_ROOT`) has no systemd to be told.
+const POSTINST: &str = r#"#!/bin/sh
+set -e
+if [ "$1" = configure ]; then
+    if [ -z "$DPKG_ROOT" ] && [ -d /run/systemd/system ]; then
+        systemctl --system daemon-reload || true
+    fi
+    if [ -n "$2" ]; then
+        echo "stsd: daemons that run stay what they are until they are restarted, which costs nobody a session:"
+        echo "stsd:   systemctl --user daemon-reload && systemctl --user restart stsd.service"
+        echo "stsd:   systemctl restart stsd.service      (the machine's, where there is one)"
+    fi
+fi
+"#;
+
+const POSTRM: &str = r#"#!/bin/sh
+set -e
+if [ "$1" = remove ] && [ -z "$DPKG_ROOT" ] && [ -d /run/systemd/system ]; then
+    systemctl --system daemon-reload || true
+fi
+"#;
+
+const ABOUT: &str = "\
+Description: local daemon for Alibaba Cloud role credentials
+ stsd holds a long-lived AccessKey, renews role credentials in the
+ background, and hands them to the programs of a user over a Unix socket,
+ or to those whom a rule names. sts-shim is what SDKs run to get them,
+ stsctl the human's command.
+ .
+ Nothing is started or enabled by this package. stsd-emulator is an
+ emulated STS and OSS on loopback, for `stsctl demo` and for tests.
+";
+
+pub(crate) fn pack(
+    release: &Release,
+    shared: &tree::Shared,
+    programs: &Programs,
+    root: &Path,
+    out: &Path,
+    effort: Effort,
+) -> Outcome {
+    let usr = root.join("usr");
+    shared.write(&usr)?;
+    tree::copy(&programs.daemon, &usr.join("bin/stsd"))?;
+    shared.write_zsh(&usr.join("share/zsh/vendor-completions"))?;
+    tree::compress(&usr.join("share/man"))?;
+    let doc = usr.join("share/doc/stsd");
+    let changes = doc.join("changelog");
+    fs::rename(doc.join("CHANGELOG.md"), &changes).map_err(at(&changes))?;
+    tree::compress(&changes)?;
+    // The licence that Debian has a copy of need not be there twice.
+    for name in ["LICENSE-APACHE", "LICENSE-MIT"] {
+        fs::remove_file(doc.join(name)).map_err(at(&doc))?;
+    }
+    tree::put(
+        &doc.join("copyright"),
+        &copyright(shared.licence()?.as_str()),
+    )?;
+    tree::compress(&doc.join("THIRD-PARTY.txt"))?;
+    let size = output(
+        Command::new("du")
+            .args(["-sk", "--apparent-size"])
+            .arg(&usr),
+    )?;
+    let size = size.split_whitespace().next().unwrap_or("0");
+    let control = root.join("DEBIAN");
+    let sums = "find usr -type f -print0 | LC_ALL=C sort -z | xargs -0 md5sum --";
+    let sums = output(Command::new("sh").args(["-c", sums]).current_dir(root))?;
+    tree::put(&control.join("md5sums"), &sums)?;
+    let (version, architecture) = (&release.version, release.debian);
+    let text = format!(
+        "Package: stsd\nVersion: {version}\nArchitecture: {architecture}\n\
+         Maintainer: the stsd authors\nInstalled-Size: {size}\nSection: admin\n\
+         Priority: optional\n{}{ABOUT}",
+        depends(&programs.daemon)?
+    );
+    tree::put(&control.join("control"), &text)?;
+    tree::put(&control.join("postinst"), POSTINST)?;
+    tree::put(&control.join("postrm"), POSTRM)?;
+    tree::settle(root, release)?;
+    let compression: &[&str] = match effort {
+        Effort::Release => &["-Zxz"],
+        Effort::Quick => &["-Znone"],
+    };
+    let mut dpkg = Command::new("dpkg-deb");
+    dpkg.args(["--root-owner-group", "--build"])
+        .args(compression);
+    dpkg.env("SOURCE_DATE_EPOCH", &release.epoch);
+    // What comes of several threads depends on how many there are.
+    dpkg.env("DPKG_DEB_THREADS_MAX", "1");
+    run(dpkg
+        .arg(root)
+        .arg(out.join(format!("stsd_{version}_{architecture}.deb"))))
+}
+
+/// What the daemon is linked to: the newest version of the C library that it names, and the
+/// unwinder. A program that is static names neither.
+fn depends(daemon: &Path) -> Result<String, String> {
+    let program = fs::read(daemon).map_err(at(daemon))?;
+    let text = String::from_utf8_lossy(&program);
+    let versions = text.split("GLIBC_2.").skip(1).filter_map(|rest| {
+        let digits = rest.split(|it: char| !it.is_ascii_digit()).next()?;
+        digits.parse::<u32>().ok()
+    });
+    let Some(newest) = versions.max() else {
+        return Ok(String::new());
+    };
+    let unwinder = match text.contains("libgcc_s.so.1") {
+        true => ", libgcc-s1",
+        false => "",
+    };
+    Ok(format!("Depends: libc6 (>= 2.{newest}){unwinder}\n"))
+}
+
+fn copyright(mit: &str) -> String {
+    let mit = mit.split_once("\n\n").map_or(mit, |(_, rest)| rest);
+    let (holder, terms) = mit.split_once("\n\n").unwrap_or(("", mit));
+    let holder = holder.trim_start_matches("Copyright (c) ");
+    let terms = terms.trim_end().lines().map(|line| match line {
+        "" => " .\n".to_owned(),
+        line => format!(" {line}\n"),
+    });
+    let terms: String = terms.collect();
+    format!(
+        "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\
+         Upstream-Name: stsd\n\
+         Comment: The programs hold libraries of others; their licences are in\n \
+         /usr/share/doc/stsd/THIRD-PARTY.txt.gz.\n\n\
+         Files: *\nCopyright: {holder}\nLicense: Expat or Apache-2.0\n\n\
+         License: Expat\n{terms}\n\
+         License: Apache-2.0\n \
+         On Debian systems the text is in /usr/share/common-licenses/Apache-2.0.\n"
+    )
+}

@@ -1,0 +1,160 @@
+//! Decides what is where below `/usr`, in the package and in the tarball.
+
+use std::{
+    fs::{self, File},
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::Command,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use super::{Programs, Release, at, bill::Bill, manual, output};
+use crate::steps::{Outcome, run};
+
+/// The emulator and its client are there for `stsctl demo`.
+pub(crate) const PROGRAMS: [&str; 5] = [
+    "stsd",
+    "stsctl",
+    "sts-shim",
+    "stsd-emulator",
+    "stsd-oss-client",
+];
+
+const UNITS: [&str; 4] = [
+    "system/stsd.service",
+    "system/stsd.socket",
+    "user/stsd.service",
+    "user/stsd.socket",
+];
+
+const SHELLS: [(&str, &str); 2] = [
+    ("bash", "share/bash-completion/completions/stsctl"),
+    ("fish", "share/fish/vendor_completions.d/stsctl.fish"),
+];
+
+/// What the package and the tarball have in common.
+#[derive(Debug)]
+pub(crate) struct Shared<'a> {
+    release: &'a Release,
+    source: &'a Path,
+    programs: &'a Path,
+    notices: String,
+}
+
+impl<'a> Shared<'a> {
+    pub(crate) fn make(
+        release: &'a Release,
+        source: &'a Path,
+        programs: &'a Programs,
+        bill: &Bill,
+    ) -> Result<Self, String> {
+        Ok(Self {
+            release,
+            source,
+            programs: &programs.all,
+            notices: bill.notices()?,
+        })
+    }
+
+    /// Writes the tree below a prefix.
+    pub(crate) fn write(&self, prefix: &Path) -> Outcome {
+        for name in PROGRAMS {
+            copy(&self.programs.join(name), &prefix.join("bin").join(name))?;
+        }
+        for unit in UNITS {
+            let unit = Path::new("systemd").join(unit);
+            copy(&self.source.join(&unit), &prefix.join("lib").join(&unit))?;
+        }
+        for (shell, path) in SHELLS {
+            self.complete(shell, &prefix.join(path))?;
+        }
+        let doc = prefix.join("share/doc/stsd");
+        for name in ["README.md", "SECURITY.md", "CHANGELOG.md"] {
+            copy(&self.source.join(name), &doc.join(name))?;
+        }
+        for name in ["LICENSE-MIT", "LICENSE-APACHE"] {
+            copy(&self.source.join(name), &doc.join(name))?;
+        }
+        let pages = self.source.join("docs");
+        for entry in fs::read_dir(&pages).map_err(at(&pages))? {
+            let page = entry.map_err(at(&pages))?;
+            copy(&page.path(), &doc.join("docs").join(page.file_name()))?;
+        }
+        let drop_in = "no-user-namespaces.conf";
+        let from = self.source.join("systemd/user").join(drop_in);
+        copy(&from, &doc.join("examples").join(drop_in))?;
+        put(&doc.join("THIRD-PARTY.txt"), &self.notices)?;
+        self.manual(prefix)
+    }
+
+    /// The shorter one of our licences.
+    pub(crate) fn licence(&self) -> Result<String, String> {
+        let path = self.source.join("LICENSE-MIT");
+        fs::read_to_string(&path).map_err(at(&path))
+    }
+
+    /// zsh looks in different places for what packages bring.
+    pub(crate) fn write_zsh(&self, directory: &Path) -> Outcome {
+        self.complete("zsh", &directory.join("_stsctl"))
+    }
+
+    fn complete(&self, shell: &str, path: &Path) -> Outcome {
+        let mut stsctl = Command::new(self.programs.join("stsctl"));
+        put(path, &output(stsctl.args(["completions", shell]))?)
+    }
+
+    fn manual(&self, prefix: &Path) -> Outcome {
+        let all = prefix.join("share/man/all");
+        fs::create_dir_all(&all).map_err(at(&all))?;
+        manual::write(self.release, self.source, self.programs, &all)?;
+        for entry in fs::read_dir(&all).map_err(at(&all))? {
+            let page = entry.map_err(at(&all))?.path();
+            let section = page.extension().unwrap_or_default().to_string_lossy();
+            let place = prefix.join(format!("share/man/man{section}"));
+            fs::create_dir_all(&place).map_err(at(&place))?;
+            let name = page.file_name().unwrap_or_default();
+            fs::rename(&page, place.join(name)).map_err(at(&page))?;
+        }
+        fs::remove_dir(&all).map_err(at(&all))
+    }
+}
+
+/// Compresses a file, or every file below a directory, as packages have their pages.
+pub(crate) fn compress(path: &Path) -> Outcome {
+    let mut gzip = Command::new("gzip");
+    run(gzip.args(["-r", "-9", "-n"]).arg(path))
+}
+
+/// Writes a file, and the directories to it.
+pub(crate) fn put(path: &Path, text: &str) -> Outcome {
+    let parent = path.parent().unwrap_or(path);
+    fs::create_dir_all(parent).map_err(at(parent))?;
+    fs::write(path, text).map_err(at(path))
+}
+
+/// Gives a tree the modes and the moment that it is to have, whatever the umask and the clock
+/// of who makes it.
+pub(crate) fn settle(path: &Path, release: &Release) -> Outcome {
+    let directory = path.is_dir();
+    if directory {
+        for entry in fs::read_dir(path).map_err(at(path))? {
+            settle(&entry.map_err(at(path))?.path(), release)?;
+        }
+    }
+    let runs = |directory: &Path| ["bin", "DEBIAN"].iter().any(|it| directory.ends_with(it));
+    let data = ["control", "md5sums"].iter().any(|it| path.ends_with(it));
+    let program = path.parent().is_some_and(runs) && !data;
+    let mode = if directory || program { 0o755 } else { 0o644 };
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(at(path))?;
+    let seconds = release.epoch.parse();
+    let seconds = seconds.map_err(|_| "SOURCE_DATE_EPOCH is not a number of seconds")?;
+    let moment = UNIX_EPOCH + Duration::from_secs(seconds);
+    let file = File::open(path).map_err(at(path))?;
+    file.set_modified(moment).map_err(at(path))
+}
+
+pub(crate) fn copy(from: &Path, to: &Path) -> Outcome {
+    let parent = to.parent().unwrap_or(to);
+    fs::create_dir_all(parent).map_err(at(parent))?;
+    fs::copy(from, to).map(|_| ()).map_err(at(from))
+}

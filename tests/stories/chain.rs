@@ -1,0 +1,339 @@
+//! Profiles that build on profiles: role chaining.
+
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
+    time::Duration,
+};
+
+use e2e::{Kit, UPLOAD};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use stsd_client::ProfileStatus;
+
+use crate::{faults::log, rotation::now};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A profile of `oss-read` that builds on another.
+fn reads(name: &str, base: &str) -> String {
+    format!(
+        "[profile.{name}]\nsource = \"{base}\"\nrole_arn = \"acs:ram::100000000000001:role/oss-read\"\n"
+    )
+}
+
+fn chained() -> String {
+    format!("{UPLOAD}{}", reads("read", "oss-upload"))
+}
+
+fn status(kit: &Kit, name: &str) -> ProfileStatus {
+    let profiles = kit.client().status().unwrap().profiles;
+    profiles.into_iter().find(|it| it.name == name).unwrap()
+}
+
+/// Asks for a profile that is not to be had now; returns the exit code and what is said.
+fn refused(kit: &Kit, profile: &str) -> (Option<i32>, String) {
+    let output = kit.shim(&["--patience", "3s", profile]);
+    assert!(output.stdout.is_empty());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code(), said)
+}
+
+#[test]
+fn a_role_that_trusts_another_role_is_assumed_by_way_of_it() {
+    let kit = Kit::with(&[], &chained());
+    let list = kit.oss_with("read", &["list", "examplebucket"], "");
+    assert!(list.is_ok(), "{list:?}");
+    let put = kit.oss_with("read", &["put", "examplebucket", "a"], "x");
+    assert!(put.unwrap_err().contains("AccessDenied"));
+    assert_eq!(kit.calls("AssumeRole"), 2);
+    // The profile below serves its own callers from the same session.
+    let put = kit.oss_with("oss-upload", &["put", "examplebucket", "a"], "x");
+    assert!(put.is_ok(), "{put:?}");
+    let got = kit.oss_with("read", &["get", "examplebucket", "a"], "");
+    assert_eq!(got, Ok("x".into()));
+    assert_eq!(kit.calls("AssumeRole"), 2);
+    assert_eq!(status(&kit, "oss-upload").hand_outs, 1, "those of callers");
+}
+
+/// The emulator's world, in which `oss-read` trusts itself and a third role.
+fn three_levels(kit: &Kit) {
+    let world = stsd_emulator::world::BUILT_IN;
+    let from = "trusts = [\"user/uploader\", \"role/oss-upload\"]";
+    assert!(world.contains(from));
+    let deeper = world.replace(from, "trusts = [\"role/oss-upload\", \"role/oss-read\"]");
+    kit.write("world.key", &deeper, 0o600);
+}
+
+#[test]
+fn three_levels_rotate_under_load_without_a_failed_hand_out_or_a_call_by_an_ended_token() {
+    let scratch = Kit::without_daemon(&[]);
+    three_levels(&scratch);
+    let world = scratch.path("world.key");
+    let emulator = ["--world", world.to_str().unwrap(), "--session-life", "12s"];
+    let config = format!("{}{}", chained(), reads("deep", "read"));
+    let kit = Kit::with(&emulator, &config);
+    let (over, answers) = (AtomicBool::new(false), AtomicU64::new(0));
+    thread::scope(|scope| {
+        for profile in ["oss-upload", "read", "deep", "deep"] {
+            let (client, over, answers) = (kit.client(), &over, &answers);
+            scope.spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    let answer = client.credentials(profile, Duration::ZERO, PATIENCE);
+                    let answer = answer.unwrap_or_else(|error| panic!("{profile}: {error}"));
+                    let ends = answer.credentials.expiration_unix_seconds;
+                    assert!(ends.cast_unsigned() > now(), "{profile}: it has ended");
+                    answers.fetch_add(1, Ordering::Relaxed);
+                    thread::sleep(Duration::from_millis(5));
+                }
+            });
+        }
+        let rotations = |name| status(&kit, name).renewals;
+        kit.wait_within(Duration::from_secs(60), "six sessions of each", || {
+            let enough = ["oss-upload", "read", "deep"].map(rotations);
+            enough.iter().all(|it| *it >= 6) || over.load(Ordering::Relaxed)
+        });
+        over.store(true, Ordering::Relaxed);
+    });
+    e2e::measured(&format!("{} answers", answers.into_inner()));
+    let calls = kit.calls("AssumeRole");
+    assert_eq!(
+        kit.outcomes("AssumeRole", "ok"),
+        calls,
+        "nothing was refused"
+    );
+    assert!(!log(&kit).contains("renewal failed"), "{}", log(&kit));
+}
+
+#[test]
+fn a_chain_that_leads_nowhere_is_refused_at_load() {
+    let kit = Kit::without_daemon(&[]);
+    let check = |profiles: &str, words: &str| {
+        kit.write_config(profiles);
+        let output = kit.daemon_command().arg("--check").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(words), "{words}: {said}");
+        assert!(said.contains("hint"), "{said}");
+    };
+    check(&reads("a", "a"), "roles are chained in a circle: a -> a");
+    let circle = [reads("a", "b"), reads("b", "c"), reads("c", "a")].concat();
+    check(&circle, "in a circle: a -> b -> c -> a");
+    let beside = [reads("a", "b"), reads("b", "c"), reads("c", "b")].concat();
+    check(&beside, "in a circle: b -> c -> b");
+    check(&reads("a", "nobody"), "no source or profile of that name");
+    let no_role = format!("{UPLOAD}[profile.read]\nsource = \"oss-upload\"\n");
+    check(&no_role, "it is not said which role");
+    // Whichever end of it comes first by name.
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
+    let chain = |names: &[&str]| {
+        let mut base = "uploader";
+        names.iter().fold(String::new(), |mut text, name| {
+            text += &reads(name, base);
+            base = name;
+            text
+        })
+    };
+    let too_long = "8 profiles at the most";
+    check(&chain(&names), too_long);
+    let mut backwards = names;
+    backwards.reverse();
+    check(&chain(&backwards), too_long);
+    let mixed = ["e", "a", "i", "b", "h", "c", "g", "d", "f"];
+    check(&chain(&mixed), too_long);
+    for names in [&names[..8], &backwards[..8], &mixed[..8]] {
+        kit.write_config(&chain(names));
+        let output = kit.daemon_command().arg("--check").output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+}
+
+#[test]
+fn a_source_comes_before_a_profile_of_the_same_name() {
+    let same = UPLOAD.replace("[profile.oss-upload]", "[profile.uploader]");
+    let kit = Kit::with(&[], &format!("{same}{}", reads("read", "uploader")));
+    let _ = kit.document(&["read"]);
+    assert_eq!(kit.calls("AssumeRole"), 1, "by the key, not by the profile");
+    assert_eq!(status(&kit, "uploader").sts_calls, 0);
+}
+
+#[test]
+fn who_asks_hears_why_the_profile_below_fails_and_is_served_soon_after_it_is_mended() {
+    let mut kit = Kit::without_daemon(&[]);
+    let wrong = "access_key_id = \"LTAIEXAMPLEUPLOADER01\"\naccess_key_secret = \"ExampleSecretOfNobody\"\n";
+    let right = std::fs::read_to_string(kit.path("uploader.key")).unwrap();
+    kit.write("uploader.key", wrong, 0o600);
+    kit.write_config(&format!("{}{}", chained(), reads("deep", "read")));
+    kit.start_daemon();
+    for profile in ["read", "deep"] {
+        let (code, said) = refused(&kit, profile);
+        assert_eq!(code, Some(7), "{said}");
+        assert!(said.contains("profile oss-upload"), "{said}");
+        assert!(
+            said.contains("does not belong to the access key id"),
+            "{said}"
+        );
+    }
+    // That was found out once for all three.
+    assert_eq!(kit.calls("AssumeRole"), 1);
+    kit.replace("uploader.key", &right, 0o600);
+    // A file is looked at every 20 seconds; those above hear of it at once.
+    let served = || kit.shim(&["--patience", "1s", "read"]).status.success();
+    kit.wait_within(Duration::from_secs(40), "it is mended", served);
+    // oss-read does not trust itself, which is now what is wrong with the last one.
+    let told = || refused(&kit, "deep").1.contains("NoPermission");
+    kit.wait_until("it is told of itself", told);
+}
+
+#[test]
+fn a_service_that_does_not_answer_is_named_through_the_chain_and_waited_for() {
+    let kit = Kit::with(&[], &chained());
+    kit.sts_fails(&json!({"kind": "error", "code": "ServiceUnavailable", "status": 503}));
+    let (code, said) = refused(&kit, "read");
+    assert_eq!(code, Some(6), "{said}");
+    assert!(said.contains("profile oss-upload"), "{said}");
+    assert!(said.contains("ServiceUnavailable"), "{said}");
+    kit.heal();
+    let served = || kit.shim(&["--patience", "1s", "read"]).status.success();
+    kit.wait_within(Duration::from_secs(40), "it is there again", served);
+}
+
+#[test]
+fn many_profiles_on_one_that_is_refused_ask_no_more_than_it_does() {
+    let mut config = UPLOAD.to_owned();
+    for number in 0..200 {
+        config += &reads(&format!("p{number}"), "oss-upload");
+        config += "keep_warm = true\n";
+    }
+    let mut kit = Kit::without_daemon(&[]);
+    kit.sts_fails(&json!({"kind": "error", "code": "NoPermission"}));
+    kit.write_config(&config);
+    kit.start_daemon();
+    let failed = || {
+        let profiles = kit.client().status().unwrap().profiles;
+        profiles
+            .iter()
+            .filter(|it| it.last_failure.is_some())
+            .count()
+    };
+    kit.wait_until("all have heard", || failed() == 201);
+    thread::sleep(Duration::from_secs(3));
+    assert_eq!(kit.calls("AssumeRole"), 1);
+    // All are served once it is mended and looked at again.
+    kit.heal();
+    assert!(kit.ctl(&["refresh", "oss-upload"]).status.success());
+    kit.wait_within(Duration::from_secs(40), "all are warm", || {
+        let profiles = kit.client().status().unwrap().profiles;
+        profiles.iter().all(|it| it.access_key_id.is_some())
+    });
+    assert_eq!(kit.calls("AssumeRole"), 202);
+}
+
+#[test]
+fn a_session_that_was_revoked_below_is_replaced_and_nobody_notices() {
+    let kit = Kit::with(&[], &chained());
+    let before = kit.document(&["oss-upload"]);
+    let ended = json!({"kind": "error", "code": "InvalidSecurityToken.Expired"});
+    kit.fault(&json!({"action": "AssumeRole", "times": 1, "fault": ended}));
+    let _ = kit.document(&["read"]);
+    assert_ne!(kit.document(&["oss-upload"]), before, "it has a new one");
+    assert_eq!(kit.outcomes("AssumeRole", "ok"), 3);
+    assert!(!log(&kit).contains("renewal failed"), "{}", log(&kit));
+    assert!(log(&kit).contains("has renewed what had ended"));
+    // A role that does not trust is no reason to renew what is below.
+    kit.sts_fails(&json!({"kind": "error", "code": "NoPermission"}));
+    let own = status(&kit, "oss-upload").sts_calls;
+    assert_eq!(kit.ctl(&["refresh", "read"]).status.code(), Some(7));
+    assert_eq!(kit.ctl(&["refresh", "read"]).status.code(), Some(7));
+    assert_eq!(status(&kit, "oss-upload").sts_calls, own);
+}
+
+#[test]
+fn a_base_that_sleeps_is_woken_and_one_that_is_kept_warm_upon_it_lives() {
+    let warm = format!("{}keep_warm = true\n", chained());
+    let kit = Kit::with(&["--session-life", "5s"], &warm);
+    let mut keys = std::collections::BTreeSet::new();
+    kit.wait_within(Duration::from_secs(40), "five sessions", || {
+        keys.extend(status(&kit, "read").access_key_id);
+        keys.len() >= 5
+    });
+    assert_eq!(status(&kit, "read").last_failure, None);
+    let calls = kit.calls("AssumeRole");
+    assert_eq!(kit.outcomes("AssumeRole", "ok"), calls);
+    // What nobody keeps warm sleeps, chain and all, and is there again for who asks.
+    kit.write_config(&chained());
+    assert!(kit.ctl(&["reload"]).status.success());
+    let asleep = |name: &str| {
+        log(&kit)
+            .matches(&format!(
+                "nobody asks any more, renewals pause profile={name}"
+            ))
+            .count()
+    };
+    kit.wait_within(Duration::from_secs(60), "both sleep", || {
+        asleep("read") >= 1 && asleep("oss-upload") >= 1
+    });
+    thread::sleep(Duration::from_secs(6));
+    assert_eq!(kit.live_sessions(), 0);
+    let list = kit.oss_with("read", &["list", "examplebucket"], "");
+    assert!(list.is_ok(), "{list:?}");
+}
+
+#[test]
+fn a_reload_that_changes_the_base_takes_what_was_made_from_it() {
+    let kit = Kit::with(&[], &chained());
+    let before = kit.document(&["read"]);
+    // The same right for a shorter time: nothing that was made from it is worth less.
+    kit.write_config(&chained().replacen("\nrole_arn", "\nduration = \"30m\"\nrole_arn", 1));
+    assert!(kit.ctl(&["reload"]).status.success());
+    assert_eq!(kit.document(&["read"]), before);
+    kit.wait_until("it has one of that length", || kit.calls("AssumeRole") == 3);
+    // Another name in the audit trail is another right.
+    let renamed = chained().replacen("\nrole_arn", "\nrole_session_name = \"other\"\nrole_arn", 1);
+    kit.write_config(&renamed);
+    assert!(kit.ctl(&["reload"]).status.success());
+    assert_ne!(kit.document(&["read"]), before);
+    assert_eq!(kit.calls("AssumeRole"), 5);
+    // The base goes, and the one above stands on the key.
+    kit.write_config(&reads("read", "uploader"));
+    assert!(kit.ctl(&["reload"]).status.success());
+    let _ = kit.document(&["read"]);
+    assert_eq!(kit.client().status().unwrap().profiles.len(), 1);
+}
+
+#[test]
+fn a_reload_while_the_base_is_being_asked_leaves_nobody_behind() {
+    let kit = Kit::with(&[], &chained());
+    kit.sts_fails(&json!({"kind": "hang"}));
+    let mut waiting = kit.shim_command(&["--patience", "20s", "read"]);
+    let waiting = waiting
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    kit.wait_until("the base is asked", || {
+        status(&kit, "oss-upload").sts_calls == 1
+    });
+    let renamed = chained().replacen("\nrole_arn", "\nrole_session_name = \"other\"\nrole_arn", 1);
+    kit.write_config(&renamed);
+    assert!(kit.ctl(&["reload"]).status.success());
+    kit.heal();
+    let output = waiting.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(document["AccessKeyId"].is_string());
+}
+
+#[test]
+fn a_restart_takes_the_whole_chain_along() {
+    let kit = Kit::with(&[], &format!("{}{}", chained(), reads("deep", "read")));
+    // oss-read does not trust itself here, so the deep one is refused, before and after.
+    let (code, said) = refused(&kit, "deep");
+    assert_eq!(code, Some(7), "{said}");
+    let (base, before) = (kit.document(&["oss-upload"]), kit.document(&["read"]));
+    let calls = kit.calls("AssumeRole");
+    kit.daemon().signal(Signal::SIGUSR2);
+    kit.wait_until("the new program", || log(&kit).contains("restored=2"));
+    assert_eq!(kit.document(&["read"]), before);
+    assert_eq!(kit.document(&["oss-upload"]), base);
+    assert_eq!(kit.calls("AssumeRole"), calls);
+}

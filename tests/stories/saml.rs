@@ -1,0 +1,131 @@
+//! Who we are by the assertion of a SAML provider.
+
+use std::time::Duration;
+
+use e2e::Kit;
+use serde_json::{Value, json};
+
+const PROVIDER: &str = "acs:ram::100000000000001:saml-provider/demo";
+
+fn by_file() -> String {
+    format!(
+        "[source.sso]\ntype = \"saml\"\nprovider_arn = \"{PROVIDER}\"\n\
+         assertion_file = \"assertion.key\"\n[profile.sso]\nsource = \"sso\"\n{}",
+        crate::oidc::ROLE
+    )
+}
+
+fn world() -> Kit {
+    let mut kit = Kit::without_daemon(&[]);
+    kit.write("assertion.key", &kit.assertion(&json!({})), 0o600);
+    kit.write_config(&by_file());
+    kit.start_daemon();
+    kit
+}
+
+#[test]
+fn an_assertion_in_a_file_and_one_that_a_command_prints_become_sessions_that_upload() {
+    let kit = world();
+    let uploads = |profile: &str| {
+        let put = kit.oss_with(profile, &["put", "examplebucket", profile], "text");
+        assert!(put.is_ok(), "{put:?}");
+    };
+    uploads("sso");
+    let assertion = kit.assertion(&json!({}));
+    kit.write(
+        "issue.key",
+        &format!("#!/bin/sh\necho '{assertion}'\n"),
+        0o700,
+    );
+    let command = format!(
+        "assertion_command = [\"{}\"]",
+        kit.path("issue.key").display()
+    );
+    let by_command = by_file()
+        .replace("assertion_file = \"assertion.key\"", &command)
+        .replace("sso]", "asked]")
+        .replace("\"sso\"", "\"asked\"");
+    kit.write_config(&format!("{}{by_command}", by_file()));
+    assert!(kit.ctl(&["reload"]).status.success());
+    uploads("asked");
+    assert_eq!(kit.outcomes("AssumeRoleWithSAML", "ok"), 2);
+}
+
+#[test]
+fn bad_assertions_are_named_and_a_good_one_is_found() {
+    let kit = world();
+    let check = |text: &str, code: i32, words: &str| {
+        kit.replace("assertion.key", text, 0o600);
+        let output = kit.ctl(&["refresh", "sso"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{words}: {said}");
+        assert!(said.contains(words), "{words}: {said}");
+    };
+    check("", 6, "gave nothing");
+    check("<samlp:Response>", 6, "base64 in one line");
+    let good = kit.assertion(&json!({}));
+    check(
+        &format!("{}\n{}", &good[..76], &good[76..]),
+        6,
+        "in one line",
+    );
+    check(&"A".repeat(100_001), 6, "no SAML assertion");
+    assert_eq!(kit.calls("AssumeRoleWithSAML"), 0, "STS was not asked");
+    let made = |order: Value| kit.assertion(&order);
+    let expired = "AuthenticationFail.SAMLAssertion.Expired";
+    check(&made(json!({"life": "-1m"})), 7, expired);
+    check(
+        &made(json!({"audience": "x"})),
+        7,
+        "AuthenticationFail.SAMLAssertion",
+    );
+    check(
+        &made(json!({"issuer": "x"})),
+        7,
+        "AuthenticationFail.SAMLAssertion",
+    );
+    check(
+        &good[..good.len() / 8 * 4],
+        7,
+        "AuthenticationFail.SAMLAssertion",
+    );
+    kit.replace("assertion.key", &format!("{good}\r\n"), 0o600);
+    kit.wait_within(Duration::from_secs(40), "it is served by itself", || {
+        kit.shim(&["--patience", "1s", "sso"]).status.success()
+    });
+}
+
+#[test]
+fn what_has_no_effect_with_an_assertion_is_refused_at_load() {
+    let kit = Kit::without_daemon(&[]);
+    kit.write("assertion.key", &kit.assertion(&json!({})), 0o600);
+    let check = |config: &str, words: &[&str]| {
+        kit.write_config(config);
+        let output = kit.daemon_command().arg("--check").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        for word in words {
+            assert!(said.contains(word), "{word}: {said}");
+        }
+    };
+    for (key, value) in [
+        ("role_session_name", "{user}"),
+        ("external_id", "e-1"),
+        ("source_identity", "jo"),
+    ] {
+        let config = format!("{}{key} = \"{value}\"\n", by_file());
+        check(&config, &[&format!("sso.{key}"), "a SAML assertion"]);
+    }
+    check(
+        &by_file().replace(&format!("provider_arn = \"{PROVIDER}\"\n"), ""),
+        &["which provider"],
+    );
+    check(
+        &by_file().replace("assertion_file = \"assertion.key\"\n", ""),
+        &["exactly one is needed of assertion_file, assertion_command"],
+    );
+    check(
+        &by_file().replace(crate::oidc::ROLE, ""),
+        &["which role this becomes"],
+    );
+}
