@@ -47,7 +47,7 @@ fn the_doctor_finds_nothing_wrong_with_a_healthy_daemon_and_names_what_is_wrong_
 fn the_doctor_says_that_there_is_no_daemon() {
     let kit = Kit::without_daemon(&[]);
     let output = kit.ctl(&["doctor"]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(9));
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(
         said.starts_with("fault ") && said.contains("start it"),

@@ -13,7 +13,7 @@ use crate::{keeper::Keeper, setup};
     about,
     after_help = "Exit codes: 0 done, 1 other failure, 2 usage or \
 bad configuration, 3 daemon not reachable, 4 unknown profile, 5 not allowed, 6 no valid \
-credentials yet, 7 refused by STS, 8 protocol version."
+credentials yet, 7 refused by STS, 8 protocol version; doctor: 1 a warning, 9 a fault."
 )]
 pub(crate) struct Arguments {
     /// The daemon's socket [default: $STSD_SOCKET, else the usual places]
@@ -30,8 +30,13 @@ pub(crate) enum Command {
     Status(Status),
     /// Follow who got what: the events of the audit
     Log(Log),
-    /// Look for what is wrong, and say how to mend it
-    Doctor,
+    /// Look for what is wrong, and say how to mend it. Exit codes: 0 all is well, 1 something
+    /// is to be warned of, 9 something is at fault
+    Doctor {
+        /// Print JSON: a list of check, verdict (ok, warning, fault), remark and fix
+        #[arg(long)]
+        json: bool,
+    },
     /// Print what is counted, in the text format of Prometheus
     Metrics,
     /// Print a profile's credentials, secrets included, as JSON

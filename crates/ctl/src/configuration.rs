@@ -76,34 +76,20 @@ impl Configuration {
     /// Asks the daemon's program what it says to a text that would stand here. Files that it
     /// names beside itself have to be there.
     pub(crate) fn judge(&self, text: &str) -> Result<Judgement> {
-        let Some(stsd) = program::find("stsd") else {
-            let reason = "stsd is neither beside stsctl nor in PATH";
-            return Ok(Judgement::Unknown(reason.to_owned()));
-        };
         let mut tried = tempfile::Builder::new()
             .prefix(".tried-")
             .suffix(".toml")
             .tempfile_in(self.directory())
             .with_context(|| format!("{} cannot be written", self.path.display()))?;
         tried.write_all(text.as_bytes())?;
-        let mut command = Command::new(stsd);
-        command.arg("--check").env("STSD_CONFIG", tried.path());
-        let stand_ins = stand_ins(text)?;
-        if let Some(directory) = &stand_ins {
-            command.env("CREDENTIALS_DIRECTORY", directory.path());
-        }
-        let said = match program::run(command, None) {
-            Ok(said) => said,
-            Err(error) => return Ok(Judgement::Unknown(format!("{error:#}"))),
-        };
-        if said.status.success() {
-            return Ok(Judgement::Good);
-        }
-        let reason = String::from_utf8_lossy(&said.stderr);
-        let tried = tried.path().display().to_string();
-        let reason = reason.replace(&tried, &self.path.display().to_string());
-        let reason = reason.trim_end().trim_start_matches("stsd: ").to_owned();
-        Ok(Judgement::Refused(reason))
+        let judgement = check(tried.path(), text, false)?;
+        Ok(match judgement {
+            Judgement::Refused(reason) => {
+                let tried = tried.path().display().to_string();
+                Judgement::Refused(reason.replace(&tried, &self.path.display().to_string()))
+            }
+            other => other,
+        })
     }
 
     /// Puts a text in the place of what is there, whole or not at all.
@@ -112,8 +98,35 @@ impl Configuration {
     }
 }
 
+/// Asks the daemon's program what it says to a file, as it stands there.
+pub(crate) fn check(path: &Path, text: &str, is_system: bool) -> Result<Judgement> {
+    let Some(stsd) = program::find("stsd") else {
+        let reason = "stsd is neither beside stsctl nor in PATH";
+        return Ok(Judgement::Unknown(reason.to_owned()));
+    };
+    let mut command = Command::new(stsd);
+    command.arg("--check").env("STSD_CONFIG", path);
+    if is_system {
+        command.arg("--system");
+    }
+    let stand_ins = stand_ins(text)?;
+    if let Some(directory) = &stand_ins {
+        command.env("CREDENTIALS_DIRECTORY", directory.path());
+    }
+    let said = match program::run(command, None) {
+        Ok(said) => said,
+        Err(error) => return Ok(Judgement::Unknown(format!("{error:#}"))),
+    };
+    if said.status.success() {
+        return Ok(Judgement::Good);
+    }
+    let reason = String::from_utf8_lossy(&said.stderr);
+    let reason = reason.trim_end().trim_start_matches("stsd: ").to_owned();
+    Ok(Judgement::Refused(reason))
+}
+
 /// Returns where the daemon looks for it.
-fn path() -> Result<PathBuf> {
+pub(crate) fn path() -> Result<PathBuf> {
     let variable = |name| env::var_os(name).filter(|it: &OsString| !it.is_empty());
     let path = if let Some(path) = variable("STSD_CONFIG") {
         PathBuf::from(path)

@@ -1,10 +1,30 @@
 //! Decides what is wrong, and how to mend it: each check is a line with ok, warning or
-//! fault, and what to do.
+//! fault, and the fix. Nothing is changed, and nothing is waited for longer than seconds.
+
+mod clock;
+mod config;
+mod endpoint;
+mod environment;
+mod key;
+mod leftovers;
+mod profiles;
+mod socket;
+mod unit;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::Result;
-use stsd_client::{Client, Error, Status};
+use serde_json::json;
+use stsd_client::{Audit, Client, Error, Status};
 
-use crate::say;
+use crate::{
+    say,
+    terminal::{self, BAD, DOUBTFUL, GOOD, Line, PLAIN, STRONG, folded},
+};
 
 /// How bad a finding is, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,80 +39,151 @@ pub(crate) struct Finding {
     pub(crate) verdict: Verdict,
     pub(crate) what: String,
     pub(crate) remark: String,
+    /// What to do about it; empty where nothing is to be done.
+    pub(crate) fix: String,
+}
+
+/// What all checks know.
+struct Patient {
+    /// Where the daemon is looked for.
+    socket: PathBuf,
+    /// The machine's daemon is meant, and not a user's.
+    is_system: bool,
+    status: Result<Status, Error>,
+    audit: Option<Audit>,
+}
+
+impl Verdict {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Fault => "fault",
+        }
+    }
+
+    /// The exit code of what ends with this as its worst.
+    pub(crate) fn exit_code(self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Ok => 0,
+            Self::Warning => 1,
+            Self::Fault => 9,
+        })
+    }
+}
+
+impl Finding {
+    fn ok(what: impl Into<String>, remark: impl Into<String>) -> Self {
+        Self::of(Verdict::Ok, what, remark, "")
+    }
+
+    fn warning(what: impl Into<String>, remark: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self::of(Verdict::Warning, what, remark, fix)
+    }
+
+    fn fault(what: impl Into<String>, remark: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self::of(Verdict::Fault, what, remark, fix)
+    }
+
+    fn of(
+        verdict: Verdict,
+        what: impl Into<String>,
+        remark: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Self {
+        Self {
+            verdict,
+            what: what.into(),
+            remark: remark.into(),
+            fix: fix.into(),
+        }
+    }
+
+    fn lines(&self, width: Option<usize>) -> Vec<Line> {
+        let style = match self.verdict {
+            Verdict::Ok => GOOD,
+            Verdict::Warning => DOUBTFUL,
+            Verdict::Fault => BAD,
+        };
+        let word = format!("{:9}", self.verdict.word());
+        let text = format!("{}: {}", self.what, self.remark);
+        // Programs read lines, and have all of it in one.
+        if width.is_none() {
+            let mut text = text.replace('\n', " ");
+            if !self.fix.is_empty() {
+                text += &format!("; fix: {}", self.fix);
+            }
+            return vec![Line::of(style, word).and(PLAIN, text)];
+        }
+        let rest = " ".repeat(word.len());
+        let narrower = width.map(|it| it.saturating_sub(word.len()));
+        let mut lines = Vec::new();
+        for part in folded(PLAIN, ("", ""), &text, narrower) {
+            let first = if lines.is_empty() { &word } else { &rest };
+            lines.push(Line::of(style, first).followed_by(part));
+        }
+        if !self.fix.is_empty() {
+            let first = format!("{rest}fix: ");
+            lines.extend(folded(STRONG, (&first, &rest), &self.fix, width));
+        }
+        lines
+    }
 }
 
 /// Prints every check; returns the worst finding.
-pub(crate) fn examine(client: &Client) -> Result<Verdict> {
-    let findings = match client.status() {
-        Ok(status) => findings(&status),
-        Err(error) => vec![unreachable(&error)],
+pub(crate) fn examine(client: &Client, socket: Option<&Path>, as_json: bool) -> Result<Verdict> {
+    let socket = socket::place(socket);
+    let status = client.status();
+    // By a lease nothing but credentials is had.
+    let steers = status.as_ref().is_ok_and(|it| it.pid != 0);
+    let patient = Patient {
+        is_system: socket == Path::new(socket::SYSTEM),
+        socket,
+        audit: steers.then(|| client.audit().ok()).flatten(),
+        status,
     };
+    let mut findings = socket::examine(&patient);
+    let by_lease = patient.status.as_ref().is_ok_and(|it| it.pid == 0);
+    if !by_lease {
+        findings.extend(unit::examine(&patient));
+        let config = config::examine(&patient);
+        findings.extend(config.findings);
+        if let Some(table) = config.table {
+            findings.extend(key::examine(&table, &config.directory));
+            findings.extend(endpoint::examine(&table));
+        }
+    }
+    if let Ok(status) = &patient.status {
+        findings.extend(profiles::examine(status));
+    }
+    findings.extend(leftovers::examine());
+    findings.extend(environment::examine(&patient));
+    if as_json {
+        return tell_program(&findings);
+    }
     tell(&findings)
 }
 
-/// Prints findings, a line each; returns the worst.
+/// Prints findings, a line each and its fix; returns the worst.
 pub(crate) fn tell(findings: &[Finding]) -> Result<Verdict> {
-    for finding in findings {
-        let verdict = match finding.verdict {
-            Verdict::Ok => "ok",
-            Verdict::Warning => "warning",
-            Verdict::Fault => "fault",
-        };
-        say(&format!("{verdict:8} {}: {}", finding.what, finding.remark))?;
-    }
-    let verdicts = findings.iter().map(|finding| finding.verdict);
-    Ok(verdicts.max().unwrap_or(Verdict::Ok))
+    let width = terminal::width(&io::stdout());
+    let lines: Vec<_> = findings.iter().flat_map(|it| it.lines(width)).collect();
+    terminal::print(&lines, width)?;
+    Ok(worst(findings))
 }
 
-fn unreachable(error: &Error) -> Finding {
-    Finding {
-        verdict: Verdict::Fault,
-        what: "daemon".to_owned(),
-        remark: format!("{error}; {}", error.hint()),
-    }
+fn tell_program(findings: &[Finding]) -> Result<Verdict> {
+    let all: Vec<_> = findings
+        .iter()
+        .map(|it| {
+            json!({"check": it.what, "verdict": it.verdict.word(), "remark": it.remark, "fix": it.fix})
+        })
+        .collect();
+    say(&serde_json::to_string_pretty(&all)?)?;
+    Ok(worst(findings))
 }
 
-fn findings(status: &Status) -> Vec<Finding> {
-    let daemon = Finding {
-        verdict: Verdict::Ok,
-        what: "daemon".to_owned(),
-        remark: format!("stsd {}, pid {}", status.daemon_version, status.pid),
-    };
-    let protections = status.protections.iter().map(|it| Finding {
-        verdict: if it.holds {
-            Verdict::Ok
-        } else {
-            Verdict::Warning
-        },
-        what: it.name.clone(),
-        remark: it.remark.clone(),
-    });
-    let profiles = status.profiles.iter().map(|it| {
-        let (verdict, remark) = match (&it.last_failure, it.remaining_seconds, &it.advice) {
-            (Some(last), None, _) => (
-                Verdict::Fault,
-                format!("{}; {}", last.failure.message, last.failure.hint),
-            ),
-            (Some(last), Some(left), _) => (
-                Verdict::Warning,
-                format!(
-                    "served for {left} s more, but {}; {}",
-                    last.failure.message, last.failure.hint
-                ),
-            ),
-            (None, _, Some(advice)) => (Verdict::Warning, advice.clone()),
-            (None, Some(left), None) => (Verdict::Ok, format!("served for {left} s more")),
-            (None, None, None) => (Verdict::Ok, it.next_attempt_reason.clone()),
-        };
-        Finding {
-            verdict,
-            what: format!("profile {}", it.name),
-            remark,
-        }
-    });
-    [daemon]
-        .into_iter()
-        .chain(protections)
-        .chain(profiles)
-        .collect()
+fn worst(findings: &[Finding]) -> Verdict {
+    let verdicts = findings.iter().map(|it| it.verdict);
+    verdicts.max().unwrap_or(Verdict::Ok)
 }

@@ -205,6 +205,16 @@ fn warn_if_short(answer: &Answer) {
     );
 }
 
+/// Returns the variables by which a program would be somebody else than a URL makes it.
+pub(crate) fn identities() -> impl Iterator<Item = &'static str> {
+    // A profile's name only chooses among those in a file.
+    let chooses = |name: &str| name.ends_with("PROFILE") || name.ends_with("_FILE");
+    let rows = TABLE.iter().filter(|row| matches!(row.1, Unset));
+    rows.map(|row| row.0).filter(move |name| {
+        !chooses(name) || name.ends_with("OIDC_TOKEN_FILE") || name.ends_with("IDENTITY_TOKEN_FILE")
+    })
+}
+
 impl Given {
     /// Keys that are never renewed should live for a while; a URL gives what there is.
     fn minimum_life(&self) -> std::time::Duration {

@@ -18,7 +18,8 @@ use crate::{
     keeper::{self, Keeper, Put},
     say,
 };
-use file::{Read, read, usual};
+use file::usual;
+pub(crate) use file::{Read, files, read};
 
 /// What becomes of a key for which there is no role yet.
 const NO_ROLE: &str = "\

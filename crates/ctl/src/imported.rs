@@ -21,6 +21,7 @@ mod table;
 mod tests;
 mod valid;
 
+pub use leftovers::Leftovers;
 pub use plan::{Kept, Outcome, Plan, Verdict};
 pub use sts::Region;
 pub use table::Table;
@@ -64,16 +65,29 @@ pub type Keeping = fn(&str) -> (&'static str, String);
 /// # Errors
 /// [`Unreadable`] where it is no such file.
 pub fn plan(bytes: &[u8], keeping: Keeping) -> Result<Plan, Unreadable> {
+    let (form, profiles) = profiles(bytes)?;
+    if profiles.is_empty() {
+        return unreadable("there is no profile in it");
+    }
+    Ok(Plan::of(form, &profiles, keeping))
+}
+
+/// Reads a file's text and decides what of it stays where it should not.
+///
+/// # Errors
+/// [`Unreadable`] where it is no such file.
+pub fn leftovers(bytes: &[u8]) -> Result<Leftovers, Unreadable> {
+    Ok(Leftovers::of(&profiles(bytes)?.1))
+}
+
+fn profiles(bytes: &[u8]) -> Result<(Form, Vec<Foreign>), Unreadable> {
     let text = text(bytes)?;
     let form = Form::of(text);
     let profiles = match form {
         Form::Json => json::read(text)?,
         Form::Ini => ini::read(text)?,
     };
-    if profiles.is_empty() {
-        return unreadable("there is no profile in it");
-    }
-    Ok(Plan::of(form, &profiles, keeping))
+    Ok((form, profiles))
 }
 
 fn text(bytes: &[u8]) -> Result<&str, Unreadable> {

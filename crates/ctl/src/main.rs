@@ -58,9 +58,8 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         .map_or_else(Client::from_environment, Client::at);
     match arguments.command {
         // Some things are wrong without any command having failed.
-        Command::Doctor => {
-            let worst = doctor::examine(&client)?;
-            return Ok(ExitCode::from(u8::from(worst > doctor::Verdict::Ok)));
+        Command::Doctor { json } => {
+            return Ok(doctor::examine(&client, socket.as_deref(), json)?.exit_code());
         }
         Command::Status(typed) => return status::run(&client, &typed),
         Command::Log(typed) => log::run(&client, &typed),

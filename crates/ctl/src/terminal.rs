@@ -43,6 +43,12 @@ impl Line {
         self
     }
 
+    /// Adds another line's text to it.
+    pub(crate) fn followed_by(mut self, line: Self) -> Self {
+        self.0.extend(line.0);
+        self
+    }
+
     /// Returns it as it is written, no wider than is given.
     pub(crate) fn shown(&self, width: Option<usize>) -> String {
         let mut left = width.unwrap_or(usize::MAX);

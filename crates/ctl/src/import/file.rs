@@ -18,13 +18,13 @@ use zeroize::Zeroizing;
 const LARGEST: u64 = 1024 * 1024;
 
 /// A file of another tool.
-pub(super) struct Read {
-    pub(super) bytes: Zeroizing<Vec<u8>>,
-    pub(super) mode: u32,
+pub(crate) struct Read {
+    pub(crate) bytes: Zeroizing<Vec<u8>>,
+    pub(crate) mode: u32,
 }
 
-/// Returns the file that aliyun-cli or the SDKs would read, and the second of them.
-pub(super) fn usual() -> Result<(PathBuf, Option<PathBuf>)> {
+/// Returns the files that aliyun-cli and the SDKs would read, whether they are there or not.
+pub(crate) fn files() -> Vec<PathBuf> {
     let variable = |name| env::var_os(name).filter(|it: &OsString| !it.is_empty());
     let home = variable("HOME").map(PathBuf::from);
     let at_home = |rest: &str| home.as_ref().map(|it| it.join(rest));
@@ -37,8 +37,12 @@ pub(super) fn usual() -> Result<(PathBuf, Option<PathBuf>)> {
         },
         |it| vec![it],
     );
-    let all = config.into_iter().chain(credentials);
-    let all: Vec<_> = all.collect();
+    config.into_iter().chain(credentials).collect()
+}
+
+/// Returns the one of them that is there, and the second.
+pub(super) fn usual() -> Result<(PathBuf, Option<PathBuf>)> {
+    let all = files();
     let mut there = all.iter().filter(|it| it.symlink_metadata().is_ok());
     match there.next() {
         Some(first) => Ok((first.clone(), there.next().cloned())),
@@ -54,7 +58,7 @@ pub(super) fn usual() -> Result<(PathBuf, Option<PathBuf>)> {
 
 /// Reads a file of another tool: a regular one, not longer than such a file is, without ever
 /// waiting for it.
-pub(super) fn read(path: &Path) -> Result<Read> {
+pub(crate) fn read(path: &Path) -> Result<Read> {
     let file: File = OpenOptions::new()
         .read(true)
         .custom_flags(OFlags::NONBLOCK.bits().cast_signed())

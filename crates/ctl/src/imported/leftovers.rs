@@ -2,6 +2,34 @@
 
 use super::{foreign::Foreign, shown};
 
+/// What stays in a file where it should not, by the names of the profiles.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leftovers {
+    /// Profiles into which a session's secrets were written.
+    pub written_back: Vec<String>,
+    /// Profiles with secrets that do not end.
+    pub long_lived: Vec<String>,
+    /// Profiles whose command some versions split where they should not.
+    pub quoted: Vec<String>,
+}
+
+impl Leftovers {
+    pub(super) fn of(profiles: &[Foreign]) -> Self {
+        let labels = |is: fn(&Foreign) -> bool| {
+            let those = profiles.iter().filter(|it| is(it));
+            those.map(Foreign::label).collect()
+        };
+        Self {
+            written_back: labels(|it| !leftovers(it).is_empty()),
+            long_lived: long_lived(profiles),
+            quoted: labels(|it| {
+                let command = it.text("process_command").ok().flatten();
+                command.is_some_and(|it| it.contains(['"', '\'', '\\']))
+            }),
+        }
+    }
+}
+
 /// Points out a session that SDKs have written into a profile which has other ways to one:
 /// they do so after each run of an External command, and after each exchange of some others.
 pub(super) fn leftovers(foreign: &Foreign) -> Vec<String> {

@@ -205,5 +205,6 @@ fn finding(verdict: Verdict, what: impl Into<String>, remark: impl Into<String>)
         verdict,
         what: what.into(),
         remark: remark.into(),
+        fix: String::new(),
     }
 }

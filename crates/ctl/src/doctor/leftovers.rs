@@ -1,0 +1,73 @@
+//! Decides what of the files of aliyun-cli and the SDKs is wrong: secrets that stay in them,
+//! and commands that some SDKs cannot start.
+
+use std::path::Path;
+
+use stsctl::imported::{self, Leftovers};
+
+use super::Finding;
+use crate::import;
+
+pub(super) fn examine() -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for path in import::files() {
+        // What is not there, or is no such file, is of no concern here.
+        let Ok(read) = import::read(&path) else {
+            continue;
+        };
+        match imported::leftovers(&read.bytes) {
+            Ok(left) => findings.extend(of(&path, &left, read.mode)),
+            Err(error) => {
+                let fix = "correct it, or move it away";
+                findings.push(Finding::warning(
+                    path.display().to_string(),
+                    error.to_string(),
+                    fix,
+                ));
+            }
+        }
+    }
+    findings
+}
+
+fn of(path: &Path, left: &Leftovers, mode: u32) -> Vec<Finding> {
+    let shown = path.display().to_string();
+    let mut findings = Vec::new();
+    let holds = !(left.written_back.is_empty() && left.long_lived.is_empty());
+    if holds && mode & 0o077 != 0 {
+        let remark = format!("mode {mode:04o}: others can read the secrets in it");
+        let fix = format!("chmod 0600 {shown}, and consider them seen");
+        findings.push(Finding::fault(&shown, remark, fix));
+    }
+    if !left.written_back.is_empty() {
+        let remark = format!(
+            "an SDK or aliyun-cli has written a session's secrets back into it, in clear text: {}",
+            left.written_back.join(", ")
+        );
+        let fix = "take access_key_id, access_key_secret and sts_token out of these profiles, and \
+                   have programs ask by a URL (stsctl setup), after which nothing is written";
+        findings.push(Finding::warning(&shown, remark, fix));
+    }
+    if !left.long_lived.is_empty() {
+        let remark = format!(
+            "secrets that do not end stand in it, in clear text: {}",
+            left.long_lived.join(", ")
+        );
+        let fix = "take them over with stsctl import --write, then delete these profiles, and \
+                   have a new AccessKey made";
+        findings.push(Finding::warning(&shown, remark, fix));
+    }
+    if !left.quoted.is_empty() {
+        let remark = format!(
+            "process_command is split at each space, quotes or not, by older versions \
+             (aliyun-cli before 3.4.9, credentials-go to 1.4.12, credentials for Node to 2.4.5): {}",
+            left.quoted.join(", ")
+        );
+        let fix = "name sts-shim by a path without spaces and quotes, or bring these up to date";
+        findings.push(Finding::warning(&shown, remark, fix));
+    }
+    if findings.is_empty() {
+        findings.push(Finding::ok(&shown, "nothing secret has been left in it"));
+    }
+    findings
+}

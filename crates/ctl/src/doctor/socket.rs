@@ -1,0 +1,152 @@
+//! Decides whether the daemon can be asked, and whether somebody else could stand where it is.
+
+use std::{
+    env,
+    ffi::OsString,
+    fs::{self, Metadata},
+    io::ErrorKind,
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
+};
+
+use rustix::process::geteuid;
+use stsd_client::{Error, Status};
+
+use super::{Finding, Patient, Verdict};
+
+/// Where the machine's daemon is.
+pub(super) const SYSTEM: &str = "/run/stsd/stsd.sock";
+
+/// Returns where the daemon is looked for, as clients do: the first that is there.
+pub(super) fn place(typed: Option<&Path>) -> PathBuf {
+    let variable = |name| env::var_os(name).filter(|it: &OsString| !it.is_empty());
+    if let Some(path) = typed {
+        return path.to_owned();
+    }
+    if let Some(path) = variable("STSD_SOCKET") {
+        return path.into();
+    }
+    let user = variable("XDG_RUNTIME_DIR").map(|it| Path::new(&it).join("stsd/stsd.sock"));
+    let mut all = user.into_iter().chain([SYSTEM.into()]);
+    let first = all.next().unwrap_or_else(|| SYSTEM.into());
+    if first.exists() {
+        return first;
+    }
+    all.find(|it| it.exists()).unwrap_or(first)
+}
+
+pub(super) fn examine(patient: &Patient) -> Vec<Finding> {
+    let mut findings = vec![daemon(patient)];
+    let by_lease = patient.status.as_ref().is_ok_and(|it| it.pid == 0);
+    if let Some(found) = directory(&patient.socket, patient.is_system) {
+        // A lease's socket stands where its owner wanted it.
+        if !by_lease || found.verdict == Verdict::Ok {
+            findings.push(found);
+        }
+    }
+    findings.extend(file(patient));
+    if let Ok(status) = &patient.status {
+        findings.extend(version(status));
+        findings.extend(status.protections.iter().map(|it| {
+            // What a protection says of itself is the fix where it does not hold.
+            if it.holds {
+                Finding::ok(&it.name, &it.remark)
+            } else {
+                Finding::warning(&it.name, "not in force", &it.remark)
+            }
+        }));
+    }
+    findings
+}
+
+/// Tells whether it answers.
+fn daemon(patient: &Patient) -> Finding {
+    match &patient.status {
+        Ok(status) => {
+            let remark = format!("stsd {}, pid {}", status.daemon_version, status.pid);
+            Finding::ok("daemon", remark)
+        }
+        Err(Error::NotReachable { source, .. })
+            if source.kind() == ErrorKind::ConnectionRefused =>
+        {
+            let shown = patient.socket.display();
+            let remark = format!("nobody listens at {shown}: a daemon that has ended left it");
+            Finding::fault(
+                "daemon",
+                remark,
+                "start it with `stsd`, which replaces the socket",
+            )
+        }
+        Err(error) => Finding::fault("daemon", error.to_string(), error.hint()),
+    }
+}
+
+/// Tells whether its program is as old as this one.
+fn version(status: &Status) -> Option<Finding> {
+    let (theirs, ours) = (&status.daemon_version, env!("CARGO_PKG_VERSION"));
+    // By a lease it says nothing of itself.
+    (theirs != ours && status.pid != 0).then(|| {
+        let remark = format!("the daemon is {theirs}, stsctl is {ours}");
+        let fix = "install both from one package, and start the daemon again: \
+                   systemctl --user restart stsd.service, or SIGUSR2 without systemd";
+        Finding::warning("version", remark, fix)
+    })
+}
+
+/// Tells whether nobody but its owner can put another socket there.
+fn directory(socket: &Path, is_system: bool) -> Option<Finding> {
+    let path = match socket.parent() {
+        Some(path) if !path.as_os_str().is_empty() => path,
+        _ => Path::new("."),
+    };
+    let metadata = fs::metadata(path).ok()?;
+    let what = "socket's directory";
+    let shown = path.display();
+    if let Some(foreign) = foreign(what, path, &metadata, is_system) {
+        return Some(foreign);
+    }
+    let mode = metadata.mode() & 0o7777;
+    let (open, right) = if is_system {
+        (mode & 0o022 != 0, "0755")
+    } else {
+        (mode & 0o077 != 0, "0700")
+    };
+    Some(if open {
+        let remark = format!("{shown} has mode {mode:04o}: others can look in, or stand there");
+        Finding::fault(what, remark, format!("chmod {right} {shown}"))
+    } else {
+        Finding::ok(what, format!("{shown} has mode {mode:04o}"))
+    })
+}
+
+/// Tells whether the socket is one, and whose.
+fn file(patient: &Patient) -> Option<Finding> {
+    let metadata = fs::metadata(&patient.socket).ok()?;
+    let (what, shown) = ("socket", patient.socket.display());
+    if !metadata.file_type().is_socket() {
+        let remark = format!("{shown} is not a socket");
+        let fix = "move it away and start `stsd`, or point STSD_SOCKET at the socket";
+        return Some(Finding::fault(what, remark, fix));
+    }
+    if let Some(foreign) = foreign(what, &patient.socket, &metadata, patient.is_system) {
+        return Some(foreign);
+    }
+    let mode = metadata.mode() & 0o777;
+    Some(if !patient.is_system && mode & 0o077 != 0 {
+        let remark = format!("{shown} has mode {mode:04o}: its directory alone keeps others out");
+        Finding::warning(what, remark, format!("chmod 0600 {shown}"))
+    } else {
+        Finding::ok(what, format!("{shown} has mode {mode:04o}"))
+    })
+}
+
+/// The machine's daemon is whoever its unit says; a user's is the user, or root's doing.
+fn foreign(what: &str, path: &Path, metadata: &Metadata, is_system: bool) -> Option<Finding> {
+    let (owner, own) = (metadata.uid(), geteuid().as_raw());
+    (!is_system && owner != own && owner != 0).then(|| {
+        let shown = path.display();
+        let remark = format!("{shown} belongs to the user {owner}, and you are {own}");
+        let fix = "point STSD_SOCKET at a socket of your own, and ask who has put this one there";
+        Finding::fault(what, remark, fix)
+    })
+}

@@ -1,0 +1,464 @@
+//! `stsctl doctor` at planted faults: it finds each, and names what mends it; where nothing is
+//! wrong it has nothing to say.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpListener,
+    os::unix::{
+        fs::{PermissionsExt as _, chown},
+        net::{UnixListener, UnixStream},
+    },
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use e2e::{KEY_SECRET, Kit, UPLOAD, program};
+use nix::unistd::geteuid;
+use serde_json::{Value, json};
+use stsd_wire::{Message as _, Reply, Request, VERSION, message_length};
+
+use crate::access::STRANGER;
+
+const ROLE: &str = "role_arn = \"acs:ram::100000000000001:role/";
+
+/// What the doctor says of one machine.
+struct Visit {
+    code: Option<i32>,
+    findings: Vec<Value>,
+    said: String,
+}
+
+/// Returns the doctor's command, with nothing of this machine's environment that it judges.
+fn command(kit: &Kit, variables: &[(&str, &str)]) -> Command {
+    let home = kit.path("home");
+    fs::create_dir_all(&home).unwrap();
+    let mut command = Command::new("timeout");
+    command.arg("30").arg(program("stsctl"));
+    command.env_clear().env("HOME", home);
+    command.env("STSD_CONFIG", kit.path("config.toml"));
+    command.env("STSD_SOCKET", kit.socket());
+    command.env("PATH", "/usr/bin:/bin");
+    command.envs(variables.iter().copied());
+    command.arg("doctor").stdin(Stdio::null());
+    command
+}
+
+fn visit(kit: &Kit, variables: &[(&str, &str)]) -> Visit {
+    let output = command(kit, variables).arg("--json").output().unwrap();
+    kit.must_be_clean("stsctl's stderr", &output.stderr);
+    kit.must_be_clean("stsctl's stdout", &output.stdout);
+    let said = String::from_utf8(output.stdout).unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    let findings = serde_json::from_str(&said).unwrap_or_else(|it| panic!("{it}: {complaint}"));
+    Visit {
+        code: output.status.code(),
+        findings,
+        said,
+    }
+}
+
+impl Visit {
+    /// Expects a finding with these words, and these in its fix.
+    #[track_caller]
+    fn finds(&self, verdict: &str, words: &str, fix: &str) {
+        let has = |it: &&Value, key: &str, words: &str| {
+            let text = it[key].as_str().unwrap();
+            words.split(" & ").all(|word| text.contains(word))
+        };
+        let found = self.findings.iter().find(|it| {
+            it["verdict"] == verdict
+                && (has(it, "remark", words) || has(it, "check", words))
+                && has(it, "fix", fix)
+        });
+        assert!(found.is_some(), "{verdict}: {words}: {fix}: {}", self.said);
+        let codes: &[i32] = if verdict == "fault" { &[9] } else { &[1, 9] };
+        assert!(codes.contains(&self.code.unwrap()), "{:?}", self.code);
+    }
+
+    /// Expects that nothing is wrong.
+    #[track_caller]
+    fn finds_nothing(&self) {
+        for finding in &self.findings {
+            assert_eq!(finding["verdict"], "ok", "{}", self.said);
+            assert_eq!(finding["fix"], "", "{}", self.said);
+        }
+        assert_eq!(self.code, Some(0));
+    }
+}
+
+fn set_mode(path: &std::path::Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn a_healthy_install_has_nothing_that_is_not_ok() {
+    let kit = Kit::start();
+    let _ = kit.document(&["oss-upload"]);
+    let healthy = visit(&kit, &[]);
+    healthy.finds_nothing();
+    for what in [
+        "daemon",
+        "socket",
+        "socket's directory",
+        "secret pages",
+        "config",
+        "key of uploader",
+        "endpoint",
+        "clock",
+        "profile oss-upload",
+        "environment",
+    ] {
+        let is = |it: &Value| it["check"] == what;
+        assert!(healthy.findings.iter().any(is), "{what}: {}", healthy.said);
+    }
+    // Programs read lines.
+    let output = command(&kit, &[]).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(said.lines().count(), healthy.findings.len());
+    assert!(said.lines().all(|it| it.starts_with("ok ")), "{said}");
+}
+
+#[test]
+fn a_socket_where_others_can_stand_is_found() {
+    let kit = Kit::start();
+    let (directory, socket) = (kit.path("run"), kit.socket());
+    set_mode(&directory, 0o755);
+    visit(&kit, &[]).finds("fault", "mode 0755", "chmod 0700");
+    set_mode(&directory, 0o700);
+    set_mode(&socket, 0o666);
+    visit(&kit, &[]).finds("warning", "mode 0666", "chmod 0600");
+    set_mode(&socket, 0o600);
+    visit(&kit, &[]).finds_nothing();
+    if !geteuid().is_root() {
+        e2e::not_run("only root can give a directory to another user");
+        return;
+    }
+    chown(&directory, Some(STRANGER), None).unwrap();
+    visit(&kit, &[]).finds("fault", "belongs to the user 64001", "STSD_SOCKET");
+}
+
+#[test]
+fn a_daemon_that_is_not_there_or_is_another_is_found() {
+    let kit = Kit::without_daemon(&[]);
+    kit.write_config(UPLOAD);
+    visit(&kit, &[]).finds("fault", "no daemon at", "start it with `stsd`");
+    fs::write(kit.socket(), "").unwrap();
+    visit(&kit, &[]).finds("fault", "is not a socket", "move it away");
+    fs::remove_file(kit.socket()).unwrap();
+    // What is left of a daemon that was killed.
+    drop(UnixListener::bind(kit.socket()).unwrap());
+    visit(&kit, &[]).finds("fault", "has ended left it", "replaces the socket");
+    let answers = |answer: fn(UnixStream)| {
+        let _ = fs::remove_file(kit.socket());
+        let listener = UnixListener::bind(kit.socket()).unwrap();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                thread::spawn(move || answer(stream.unwrap()));
+            }
+        });
+    };
+    answers(|stream| {
+        thread::sleep(Duration::from_secs(60));
+        drop(stream);
+    });
+    visit(&kit, &[]).finds("fault", "did not answer in time", "stopped or hung");
+    answers(|mut stream| {
+        let version = VERSION + 1;
+        let _ = stream.write_all(&Reply::Hello { version }.frame().unwrap());
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    visit(&kit, &[]).finds("fault", "daemon", "upgrade the client");
+}
+
+#[test]
+fn a_daemon_of_another_release_is_found() {
+    let kit = Kit::start();
+    let mut status = kit.client().status().unwrap();
+    status.daemon_version = "0.0.0".to_owned();
+    let socket = kit.path("run/older.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    set_mode(&socket, 0o600);
+    let answer = move |mut stream: UnixStream| {
+        let mut said = Reply::Hello { version: VERSION }.frame().unwrap().to_vec();
+        let mut header = [0; 4];
+        while stream.read_exact(&mut header).is_ok() {
+            let mut message = vec![0; message_length(header).unwrap()];
+            stream.read_exact(&mut message).unwrap();
+            if matches!(Request::decode(&message), Ok(Request::Status { .. })) {
+                said.extend_from_slice(&Reply::Status(status.clone()).frame().unwrap());
+                stream.write_all(&said).unwrap();
+                return;
+            }
+        }
+    };
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            answer(stream.unwrap());
+        }
+    });
+    let found = visit(&kit, &[("STSD_SOCKET", socket.to_str().unwrap())]);
+    found.finds("warning", "the daemon is 0.0.0", "start the daemon again");
+}
+
+#[test]
+fn mistakes_in_the_configuration_and_keys_for_all_to_read_are_found() {
+    let kit = Kit::start();
+    let _ = kit.document(&["oss-upload"]);
+    kit.write_config(&format!("{UPLOAD}duration = \"5m\"\n"));
+    let found = visit(&kit, &[]);
+    found.finds("fault", "config.toml: & duration", "stsctl reload");
+    kit.write_config(UPLOAD);
+    set_mode(&kit.path("uploader.key"), 0o644);
+    visit(&kit, &[]).finds("fault", "has mode 0644", "chmod 0600");
+    fs::remove_file(kit.path("uploader.key")).unwrap();
+    visit(&kit, &[]).finds("fault", "uploader.key is not there", "access_key_file");
+    fs::remove_file(kit.path("config.toml")).unwrap();
+    visit(&kit, &[]).finds("fault", "there is no", "stsctl import");
+}
+
+/// Has a profile's only call refused, and looks what the doctor says of it.
+#[track_caller]
+fn refused(kit: &Kit, words: &str, fix: &str) {
+    let _ = kit.ctl(&["refresh", "oss-upload"]);
+    visit(kit, &[]).finds("fault", words, fix);
+}
+
+#[test]
+fn what_sts_refuses_is_mended_by_a_step_in_the_console() {
+    for (code, fix) in [
+        (
+            "NoPermission",
+            "attach AliyunSTSAssumeRoleAccess & Trust Policy",
+        ),
+        (
+            "AuthenticationFail.NoPermission",
+            "name the identity provider",
+        ),
+        ("InvalidAccessKeyId.NotFound", "the id is not there"),
+    ] {
+        let kit = Kit::start();
+        kit.sts_fails(&json!({"kind": "error", "code": code}));
+        refused(&kit, code, fix);
+    }
+    let kit = Kit::with(&[], &UPLOAD.replace("role/oss-upload", "role/nosuch"));
+    refused(&kit, "EntityNotExist.Role", "Identities > Roles & create");
+    let kit = Kit::with(&[], &format!("{UPLOAD}duration = \"12h\"\n"));
+    refused(
+        &kit,
+        "InvalidParameter.DurationSeconds",
+        "Maximum Session Duration",
+    );
+}
+
+#[test]
+fn a_key_that_is_disabled_or_wrong_is_mended_by_a_step_in_the_console() {
+    let kit = Kit::start();
+    let order = json!({"id": "LTAIEXAMPLEUPLOADER01", "status": "inactive"});
+    let _ = kit.order("keys", &order);
+    refused(&kit, "Inactive", "AccessKey: enable it");
+    let kit = Kit::start();
+    let wrong = format!(
+        "access_key_id = \"LTAIEXAMPLEUPLOADER01\"\naccess_key_secret = \"{KEY_SECRET}9\"\n"
+    );
+    kit.write("uploader.key", &wrong, 0o600);
+    refused(&kit, "SignatureDoesNotMatch", "is not that of its id");
+}
+
+#[test]
+fn short_sessions_are_found() {
+    let kit = Kit::with(&["--session-life", "120s"], UPLOAD);
+    let _ = kit.document(&["oss-upload"]);
+    visit(&kit, &[]).finds("warning", "less than 50 min", "maximum session duration");
+}
+
+#[test]
+fn an_sts_that_cannot_be_reached_is_found() {
+    let kit = Kit::without_daemon(&[]);
+    kit.write_config_with("endpoint = \"http://127.0.0.1:1\"\n", UPLOAD);
+    visit(&kit, &[]).finds("fault", "does not answer at port 1", "firewall");
+    kit.write_config_with("endpoint = \"https://sts.invalid\"\n", UPLOAD);
+    visit(&kit, &[]).finds("fault", "sts.invalid has no address", "resolv.conf");
+    visit(&kit, &[("HTTPS_PROXY", "http://proxy.invalid")])
+        .findings
+        .iter()
+        .find(|it| it["check"] == "endpoint" && it["verdict"] == "ok")
+        .unwrap();
+}
+
+#[test]
+fn a_clock_that_is_not_the_services_is_found() {
+    let kit = Kit::without_daemon(&[]);
+    for (date, verdict) in [("+600 seconds", "warning"), ("-2 hours", "fault")] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut command = Command::new("date");
+        let output = command
+            .args(["-u", "+%a, %d %b %Y %H:%M:%S GMT", "-d", date])
+            .env("LC_ALL", "C")
+            .output()
+            .unwrap();
+        let date = String::from_utf8(output.stdout).unwrap();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let _ = stream.read(&mut [0; 1024]);
+                let answer = format!("HTTP/1.1 404 Not Found\r\nDate: {}\r\n\r\n", date.trim());
+                let _ = stream.write_all(answer.as_bytes());
+            }
+        });
+        kit.write_config_with(&format!("endpoint = \"http://{address}\"\n"), UPLOAD);
+        visit(&kit, &[]).finds(verdict, "clock", "timedatectl");
+    }
+}
+
+#[test]
+fn what_other_tools_have_left_in_their_files_is_found() {
+    let kit = Kit::start();
+    fs::create_dir_all(kit.path("home/.aliyun")).unwrap();
+    let plant = |profiles: &Value, mode| {
+        let text = json!({"current": "a", "profiles": profiles}).to_string();
+        kit.write("home/.aliyun/config.json", &text, mode);
+        let found = visit(&kit, &[]);
+        assert!(!found.said.contains("never-to-be-shown"), "{}", found.said);
+        found
+    };
+    let process =
+        |command: &str| json!({"name": "a", "mode": "External", "process_command": command});
+    let clean = process("/usr/bin/sts-shim oss-upload");
+    plant(&json!([clean]), 0o644).finds_nothing();
+    let mut written = clean.clone();
+    written["access_key_id"] = "STS.Example".into();
+    written["access_key_secret"] = "never-to-be-shown".into();
+    written["sts_token"] = "never-to-be-shown".into();
+    let found = plant(&json!([written]), 0o600);
+    found.finds(
+        "warning",
+        "written a session's secrets back & clear text: a",
+        "sts_token",
+    );
+    plant(&json!([written]), 0o644).finds("fault", "mode 0644", "chmod 0600");
+    let key = json!({"name": "b", "mode": "AK", "access_key_id": "LTAIEXAMPLE",
+        "access_key_secret": "never-to-be-shown"});
+    let found = plant(&json!([clean, key]), 0o600);
+    found.finds(
+        "warning",
+        "do not end & clear text: b",
+        "stsctl import --write",
+    );
+    let quoted = process("\"/opt/my tools/sts-shim\" oss-upload");
+    let found = plant(&json!([quoted]), 0o600);
+    found.finds(
+        "warning",
+        "split at each space & aliyun-cli before 3.4.9",
+        "without spaces",
+    );
+}
+
+#[test]
+fn variables_that_come_before_us_are_found() {
+    let kit = Kit::with(&[], &format!("{UPLOAD}[http]\nlisten = \"127.0.0.1:0\"\n"));
+    for (name, value, words, fix) in [
+        (
+            "ALIBABA_CLOUD_ACCESS_KEY_ID",
+            "LTAI",
+            "before any profile",
+            "unset ALIBABA_CLOUD_ACCESS",
+        ),
+        (
+            "ALIBABA_CLOUD_OIDC_TOKEN_FILE",
+            "/x",
+            "before any profile",
+            "unset ALIBABA_CLOUD_OIDC",
+        ),
+        (
+            "OSS_ACCESS_KEY_SECRET",
+            "never-to-be-shown",
+            "OSS_ACCESS",
+            "stsctl exec",
+        ),
+        (
+            "ALIBABA_CLOUD_DISABLE_EXTERNAL_PROCESS",
+            "true",
+            "running sts-shim",
+            "unset ALI",
+        ),
+        (
+            "ALIBABA_CLOUD_IGNORE_PROFILE",
+            "TRUE",
+            "ignore its profiles",
+            "unset ALI",
+        ),
+        (
+            "HTTP_PROXY",
+            "http://never-to-be-shown",
+            "go to the proxy",
+            "NO_PROXY=127.0.0.1",
+        ),
+    ] {
+        let found = visit(&kit, &[(name, value)]);
+        found.finds("warning", words, fix);
+        assert!(!found.said.contains("never-to-be-shown"), "{}", found.said);
+    }
+    for variables in [
+        [("HTTP_PROXY", "http://proxy"), ("NO_PROXY", "a, 127.0.0.1")],
+        // What `stsctl exec` sets is no fault.
+        [
+            ("STSD_PROFILE", "oss-upload"),
+            ("ALIBABA_CLOUD_IGNORE_PROFILE", "TRUE"),
+        ],
+        [
+            ("AWS_PROFILE", "stsd"),
+            ("ALIBABA_CLOUD_DISABLE_EXTERNAL_PROCESS", "0"),
+        ],
+    ] {
+        visit(&kit, &variables).finds_nothing();
+    }
+}
+
+#[test]
+fn what_systemd_does_not_do_is_found() {
+    let kit = Kit::start();
+    let _ = kit.document(&["oss-upload"]);
+    // Where a user's socket is: the units are looked at there alone.
+    fs::create_dir(kit.path("xdg")).unwrap();
+    std::os::unix::fs::symlink(kit.path("run"), kit.path("xdg/stsd")).unwrap();
+    fs::create_dir(kit.path("bin")).unwrap();
+    let (bin, xdg) = (kit.path("bin"), kit.path("xdg"));
+    let path = format!("{}:/usr/bin:/bin", bin.display());
+    let variables = [
+        ("PATH", path.as_str()),
+        ("XDG_RUNTIME_DIR", xdg.to_str().unwrap()),
+        ("STSD_SOCKET", ""),
+    ];
+    let says = |service: &str, socket: (&str, &str), linger: &str| {
+        let (state, enabled) = socket;
+        let text = format!(
+            "#!/bin/sh\necho LoadState=loaded\ncase $* in\n\
+             *stsd.socket*) echo ActiveState={state}; echo UnitFileState={enabled};;\n\
+             *) echo ActiveState={service}; echo Result=start-limit-hit;;\nesac\n"
+        );
+        kit.write("bin/systemctl", &text, 0o700);
+        kit.write(
+            "bin/loginctl",
+            &format!("#!/bin/sh\necho {linger}\n"),
+            0o700,
+        );
+        visit(&kit, &variables)
+    };
+    let listening = ("active", "enabled");
+    says("active", listening, "yes").finds_nothing();
+    says("active", listening, "no").finds("warning", "do not linger", "loginctl enable-linger");
+    says("failed", listening, "yes").finds("fault", "start-limit-hit", "reset-failed & journalctl");
+    let disabled = ("active", "disabled");
+    says("active", disabled, "yes").finds("warning", "it is disabled", "enable --now stsd.socket");
+    fs::remove_file(kit.socket()).unwrap();
+    let found = says("inactive", ("inactive", "enabled"), "yes");
+    found.finds(
+        "fault",
+        "it is not started",
+        "systemctl --user start stsd.socket",
+    );
+}
