@@ -402,6 +402,9 @@ fn variables_that_come_before_us_are_found() {
         found.finds("warning", words, fix);
         assert!(!found.said.contains("never-to-be-shown"), "{}", found.said);
     }
+    let named = ("STSD_PROFILE", "oss-upload");
+    let found = visit(&kit, &[named, ("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAI")]);
+    found.finds("warning", "before any profile", "unset");
     for variables in [
         [("HTTP_PROXY", "http://proxy"), ("NO_PROXY", "a, 127.0.0.1")],
         // What `stsctl exec` sets is no fault.

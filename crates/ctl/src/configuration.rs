@@ -98,7 +98,8 @@ impl Configuration {
     }
 }
 
-/// Asks the daemon's program what it says to a file, as it stands there.
+/// Asks the daemon's program what it says to a file with a text, as it stands there. What
+/// systemd or the environment gives to the daemon alone is taken as given.
 pub(crate) fn check(path: &Path, text: &str, is_system: bool) -> Result<Judgement> {
     let Some(stsd) = program::find("stsd") else {
         let reason = "stsd is neither beside stsctl nor in PATH";
@@ -112,6 +113,11 @@ pub(crate) fn check(path: &Path, text: &str, is_system: bool) -> Result<Judgemen
     let stand_ins = stand_ins(text)?;
     if let Some(directory) = &stand_ins {
         command.env("CREDENTIALS_DIRECTORY", directory.path());
+    }
+    for name in variables(text) {
+        if env::var_os(&name).is_none() {
+            command.env(name, "LTAISTANDIN");
+        }
     }
     let said = match program::run(command, None) {
         Ok(said) => said,
@@ -141,6 +147,19 @@ pub(crate) fn path() -> Result<PathBuf> {
     let path = std::path::absolute(path)?;
     ensure!(path.parent().is_some(), "/ is no configuration");
     Ok(path)
+}
+
+/// Returns the variables in which the daemon, and not this program, has a key.
+fn variables(text: &str) -> Vec<String> {
+    let table: toml::Table = toml::from_str(text).unwrap_or_default();
+    let sources = table.get("source").and_then(|it| it.as_table());
+    let named = sources.into_iter().flatten().filter_map(|(_, source)| {
+        let names = source.get("access_key_env")?.as_table()?;
+        Some(names.values().filter_map(|it| it.as_str()))
+    });
+    // What no variable is called, the daemon says.
+    let is_name = |it: &&str| !it.is_empty() && !it.contains(['=', '\0']);
+    named.flatten().filter(is_name).map(str::to_owned).collect()
 }
 
 /// Makes a directory with a key for each that the daemon would get from systemd: those are

@@ -146,10 +146,18 @@ pub(crate) fn examine(client: &Client, socket: Option<&Path>, as_json: bool) -> 
     let by_lease = patient.status.as_ref().is_ok_and(|it| it.pid == 0);
     if !by_lease {
         findings.extend(unit::examine(&patient));
-        let config = config::examine(&patient);
+        let mut config = config::examine(&patient);
+        let keys = config.table.as_ref();
+        let keys = keys.map(|it| key::examine(it, &config.directory));
+        let keys = keys.unwrap_or_default();
+        if worst(&keys) == Verdict::Fault {
+            // The same once more, in the daemon's words.
+            let is_of_key = |it: &Finding| it.remark.contains(".access_key_file: ");
+            config.findings.retain(|it| !is_of_key(it));
+        }
         findings.extend(config.findings);
+        findings.extend(keys);
         if let Some(table) = config.table {
-            findings.extend(key::examine(&table, &config.directory));
             findings.extend(endpoint::examine(&table));
         }
     }

@@ -35,8 +35,10 @@ pub(super) fn examine(patient: &Patient) -> Vec<Finding> {
     let text = |name: &str| env::var_os(name).map(|it| it.to_string_lossy().into_owned());
     let set = |name: &str| text(name).filter(|it| !it.is_empty());
     let mut findings = Vec::new();
-    // `stsctl exec` and `stsctl env` set some of these, for the profile they name here.
-    let is_ours = set("STSD_PROFILE").is_some();
+    // `stsctl exec` and `stsctl env` set some of these, for the profile they name here; with
+    // the name alone somebody only tells sts-shim which one.
+    let ignores = set("ALIBABA_CLOUD_IGNORE_PROFILE").is_some_and(|it| it == "TRUE");
+    let is_ours = ignores && set("STSD_PROFILE").is_some();
     let shadows: Vec<_> = environment::identities()
         .filter(|name| !is_ours && set(name).is_some())
         .collect();
