@@ -21,8 +21,6 @@ use stsd_wire::{Message as _, Reply, Request, VERSION, message_length};
 
 use crate::access::STRANGER;
 
-const ROLE: &str = "role_arn = \"acs:ram::100000000000001:role/";
-
 /// What the doctor says of one machine.
 struct Visit {
     code: Option<i32>,
@@ -187,11 +185,16 @@ fn a_daemon_of_another_release_is_found() {
         while stream.read_exact(&mut header).is_ok() {
             let mut message = vec![0; message_length(header).unwrap()];
             stream.read_exact(&mut message).unwrap();
-            if matches!(Request::decode(&message), Ok(Request::Status { .. })) {
-                said.extend_from_slice(&Reply::Status(status.clone()).frame().unwrap());
-                stream.write_all(&said).unwrap();
-                return;
+            match Request::decode(&message).unwrap() {
+                Request::Hello { .. } => continue,
+                Request::Status { .. } => {
+                    let status = Reply::Status(status.clone());
+                    said.extend_from_slice(&status.frame().unwrap());
+                    let _ = stream.write_all(&said);
+                }
+                _ => {}
             }
+            return;
         }
     };
     thread::spawn(move || {

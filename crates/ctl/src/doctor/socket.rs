@@ -77,7 +77,16 @@ fn daemon(patient: &Patient) -> Finding {
                 "start it with `stsd`, which replaces the socket",
             )
         }
-        Err(error) => Finding::fault("daemon", error.to_string(), error.hint()),
+        Err(error) => {
+            let (said, hint) = (error.to_string(), error.hint());
+            // Of two versions it says which side is to be upgraded.
+            match said.rsplit_once("; ") {
+                Some((said, fix)) if matches!(error, Error::Protocol(_)) => {
+                    Finding::fault("daemon", said, format!("{fix}; {hint}"))
+                }
+                _ => Finding::fault("daemon", said, hint),
+            }
+        }
     }
 }
 
