@@ -15,6 +15,8 @@ mod process;
 mod profile;
 mod program;
 mod saml;
+#[cfg(any(test, fuzzing))]
+mod sample;
 mod surroundings;
 mod token;
 mod uri;
@@ -316,13 +318,5 @@ pub(crate) fn attempt(text: &str) -> Result<Obtained, SourceError> {
     document::read(text, "the subject", got)
 }
 
-#[cfg(any(test, fuzzing))]
-impl Source {
-    /// Makes a source for the tests of other rooms: a key that is always there.
-    pub(crate) fn sample() -> Self {
-        Self::new(&["sample"], tests::Fixed::default())
-    }
-}
-
-#[cfg(any(test, fuzzing))]
+#[cfg(test)]
 mod tests;
