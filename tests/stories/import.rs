@@ -650,9 +650,15 @@ fn a_profile_that_stsd_refuses_does_not_keep_the_others_out() {
     let oidc = profile("pod", "OIDC", &[oidc, role()]);
     let other = profile("prod", "RamRoleArn", &[key("LTAIPROD"), role()]);
     let home = Home::with(&json!([oidc, other]));
+    // It is shown as it is done.
+    let shown = home.import(&[]).worked();
+    assert!(!home.file(".config").exists());
     let said = home.import(&["--write"]).worked();
-    assert!(said.contains("stsd --check refuses some of it"), "{said}");
-    assert!(said.contains("/nowhere/token.jwt"), "{said}");
+    for said in [shown, said] {
+        assert!(said.contains("pod (OIDC): not taken: "), "{said}");
+        assert!(said.contains("/nowhere/token.jwt"), "{said}");
+        assert!(!said.contains("[profile.pod]"), "{said}");
+    }
     let text = home.text(OURS);
     let (there, left) = (text.contains("[profile.prod]"), !text.contains("pod"));
     assert!(there && left, "{text}");

@@ -53,6 +53,7 @@ pub(crate) fn run(typed: &Import) -> Result<ExitCode> {
         configuration,
         keeper: typed.keeper,
     };
+    import.foresee()?;
     import.tell(&read, other.as_deref())?;
     if import.plan.tables.is_empty() {
         return import.nothing();
@@ -74,6 +75,23 @@ struct Importing<'a> {
 }
 
 impl Importing<'_> {
+    /// Leaves out what the daemon's program would refuse, so that a human sees before what
+    /// is done after.
+    fn foresee(&mut self) -> Result<()> {
+        while self.plan.has_profile() {
+            let Judgement::Refused(reason) = self.configuration.foresee(&self.plan.rehearsal())? else {
+                return Ok(());
+            };
+            let mistakes = reason.lines().filter_map(mistake);
+            let refused = mistakes.filter(|(key, problem)| self.plan.refuse(key, problem));
+            if refused.count() == 0 {
+                return Ok(());
+            }
+            self.plan.beside(&self.configuration.table()?);
+        }
+        Ok(())
+    }
+
     /// Says what becomes of each profile, and what a human should know of the file.
     fn tell(&self, read: &Read, other: Option<&Path>) -> Result<()> {
         let shown = self.path.display();

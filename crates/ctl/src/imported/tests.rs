@@ -406,7 +406,7 @@ fn what_sdks_wrote_back_and_what_stays_is_pointed_out() {
         {{"name":"k","mode":"AK",{KEY}}},
         {{"name":"o","mode":"OAuth","oauth_refresh_token":"SECRET"}}]}}"#
     ));
-    assert!(plan.outcomes[0].remarks[0].contains("of STS.Abc stand in it in clear text"));
+    assert!(plan.outcomes[0].leftovers[0].contains("of STS.Abc stand in it in clear text"));
     assert_eq!(plan.long_lived, ["k", "o"]);
     assert!(!plan.report().contains("SECRET"));
 }
