@@ -286,7 +286,7 @@ impl Simulation {
         } else {
             patience * 2 + MARGIN
         };
-        let Ok(outcome) = timeout(stays, answer).await else {
+        let Ok((outcome, _)) = timeout(stays, answer).await else {
             if stays > patience {
                 self.fault(format!(
                     "{name}: no answer within a patience of {patience:?}"

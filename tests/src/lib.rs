@@ -13,6 +13,7 @@ mod boot_clock;
 mod keyring;
 mod memory;
 mod process;
+mod pty;
 mod trace;
 mod wall_clock;
 
@@ -34,6 +35,7 @@ pub use keyring::Keyring;
 pub use memory::{Found, Mapping};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 pub use process::Process;
+pub use pty::Terminal;
 use serde_json::{Value, json};
 use stsd_client::Client;
 pub use wall_clock::WallClock;
@@ -282,6 +284,14 @@ type = \"access-key\"
             .unwrap();
         self.must_be_clean("stsctl's stderr", &output.stderr);
         output
+    }
+
+    /// Runs `stsctl` at a terminal with so many rows and columns.
+    #[must_use]
+    pub fn ctl_at_terminal(&self, size: (u16, u16), arguments: &[&str]) -> Terminal {
+        let mut command = Command::new(program("stsctl"));
+        command.arg("--socket").arg(self.socket()).args(arguments);
+        Terminal::start(&command, size)
     }
 
     /// Runs one OSS operation with credentials from a command; returns what the client

@@ -42,6 +42,7 @@ mod sink;
 mod stampede;
 mod sts_client;
 mod suspend;
+mod terminal;
 mod uri;
 mod wall_clock;
 mod watched;

@@ -187,6 +187,21 @@ fn opendal_by_metadata() {
     of_an_hour(command, as_metadata, Cost::Once);
 }
 
+/// Who judges the emulator's metadata is not the one that was written beside it.
+#[test]
+fn opendal_takes_the_emulated_instance_for_one() {
+    fn of_the_instance(kit: &Kit, command: &mut Command) -> u64 {
+        command.env("ALIBABA_CLOUD_ECS_METADATA_SERVICE_ENDPOINT", kit.imds());
+        0
+    }
+    let kit = world(&[]);
+    let command = python(&kit, "consumers.py", "opendal");
+    let mut consumer = Consumer::start(&kit, command, of_the_instance);
+    assert_eq!(consumer.calls(3), 0, "it asks the instance, not the daemon");
+    assert_eq!(kit.outcomes("imds:Token", "ok"), kit.calls("imds:Token"));
+    assert!(kit.outcomes("imds:Credentials", "ok") > 0);
+}
+
 #[test]
 fn ali_oss_by_alicloud_credentials_and_a_uri() {
     of_an_hour(|kit| node(kit, "uri", "1"), as_told, Cost::Once);

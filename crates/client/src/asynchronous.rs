@@ -161,6 +161,7 @@ impl Connection {
                     let inbox = Inbox::new();
                     return Ok(Self { stream, inbox });
                 }
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => last = error,
             }
         }

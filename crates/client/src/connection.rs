@@ -46,6 +46,8 @@ impl Connection {
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock) => {
                     return Err(Error::TimedOut);
                 }
+                // That one is missing is less worth saying than what is wrong with another.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => last = error,
             }
         }

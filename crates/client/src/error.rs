@@ -1,6 +1,9 @@
 //! Decides what can go wrong between a client and its daemon.
 
-use std::{io, path::PathBuf};
+use std::{
+    io::{self, ErrorKind},
+    path::PathBuf,
+};
 
 use stsd_wire::{Failure, FailureKind, FrameError};
 
@@ -34,8 +37,14 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> &str {
         match self {
+            Self::NotReachable { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
+                "the socket is another user's: run `stsd` for yourself, or point STSD_SOCKET at a \
+                 socket that is for you"
+            }
             Self::NotReachable { .. } => "start it with `stsd`, or point STSD_SOCKET at its socket",
-            Self::TimedOut => "look at the daemon's log; ask `stsctl status`",
+            Self::TimedOut => {
+                "it may be busy, stopped or hung: look at its log, start it again if it stays silent"
+            }
             Self::Broken(_) => "look at the daemon's log; it may be restarting",
             Self::Protocol(_) => "check that STSD_SOCKET is the socket of stsd, and its version",
             Self::Refused(failure) => &failure.hint,

@@ -65,8 +65,8 @@ pub use error::Error;
 #[cfg(feature = "lease")]
 pub use lease::Lease;
 pub use stsd_wire::{
-    Credentials, Failure, FailureCount, FailureKind, LastFailure, ProfileStatus, Protection,
-    SecretText, Status, Url,
+    Audit, Credentials, Failure, FailureCount, FailureKind, LastCaller, LastFailure, ProfileStatus,
+    Protection, SecretText, Status, Url,
 };
 #[cfg(feature = "tokio")]
 pub use watched::{Current, Watched};
@@ -191,6 +191,27 @@ impl Client {
         Ok(status)
     }
 
+    /// Asks who has asked for each profile last, and where the audit's events go. A daemon
+    /// that is older than this question says that it is malformed.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn audit(&self) -> Result<Audit, Error> {
+        let mut connection = Connection::open(&self.sockets, PROMPT)?;
+        let mut audit = audit_after(&mut connection, String::new())?;
+        while audit.more {
+            let last = audit.callers.last().map(|it| it.profile.clone());
+            let after = last.unwrap_or_default();
+            let part = audit_after(&mut connection, after.clone())?;
+            if part.callers.first().is_some_and(|it| it.profile <= after) {
+                return Err(Error::Protocol("the audit does not get on".to_owned()));
+            }
+            audit.more = part.more && !part.callers.is_empty();
+            audit.callers.extend(part.callers);
+        }
+        Ok(audit)
+    }
+
     /// Asks for a renewal now and waits for its outcome for `patience`.
     ///
     /// # Errors
@@ -255,6 +276,14 @@ fn status_after(connection: &mut Connection, after: String) -> Result<Status, Er
     connection.send(&Request::Status { after })?;
     match connection.receive()? {
         Reply::Status(status) => Ok(status),
+        other => Err(unexpected(other)),
+    }
+}
+
+fn audit_after(connection: &mut Connection, after: String) -> Result<Audit, Error> {
+    connection.send(&Request::Audit { after })?;
+    match connection.receive()? {
+        Reply::Audit(audit) => Ok(audit),
         other => Err(unexpected(other)),
     }
 }

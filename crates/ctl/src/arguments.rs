@@ -26,12 +26,10 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Show every profile: remaining life, next renewal and why then, last error
-    Status {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    /// Show every profile: remaining life, next renewal and why then, who asked last, last error
+    Status(Status),
+    /// Follow who got what: the events of the audit
+    Log(Log),
     /// Look for what is wrong, and say how to mend it
     Doctor,
     /// Print what is counted, in the text format of Prometheus
@@ -119,6 +117,44 @@ pub(crate) enum Command {
         #[arg(long, value_name = "PATH")]
         directory: Option<PathBuf>,
     },
+}
+
+/// Which profiles are shown how.
+#[derive(Args)]
+pub(crate) struct Status {
+    /// Only these profiles
+    #[arg(value_name = "PROFILE")]
+    pub profiles: Vec<String>,
+    /// Print JSON; with --watch a line whenever something has changed
+    #[arg(long)]
+    pub json: bool,
+    /// Go on: drawn over itself on a terminal, else printed whenever something has changed
+    #[arg(long)]
+    pub watch: bool,
+    /// Print only what is stale, and end with 6 or 7 if anything is: for health checks.
+    /// Without a PROFILE those are looked at that somebody has asked for lately
+    #[arg(long, conflicts_with = "watch")]
+    pub health: bool,
+}
+
+/// Which events are shown, and from where.
+#[derive(Args)]
+pub(crate) struct Log {
+    /// Only events of these profiles
+    #[arg(value_name = "PROFILE")]
+    pub profiles: Vec<String>,
+    /// Print a line of JSON an event
+    #[arg(long)]
+    pub json: bool,
+    /// Read this file of events [default: as the daemon says: its file, or systemd's journal]
+    #[arg(long, value_name = "PATH")]
+    pub file: Option<PathBuf>,
+    /// Begin with so many events that are there already
+    #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 10)]
+    pub lines: usize,
+    /// End after those
+    #[arg(long)]
+    pub no_follow: bool,
 }
 
 /// What a program is given.

@@ -86,7 +86,7 @@ pub(crate) fn run() -> Result<()> {
     ))?;
 
     say("\n6. What the daemon says of itself: stsctl status\n")?;
-    status::show(&client.status()?, false)?;
+    status::show(&status::look(&client, &[])?, false)?;
     say("\nEverything is stopped and removed again.")
 }
 

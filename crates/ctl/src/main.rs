@@ -2,6 +2,7 @@
 //! printed in one place, with their hint on a line of its own.
 
 mod arguments;
+mod complaint;
 mod configuration;
 mod demo;
 mod doctor;
@@ -10,6 +11,7 @@ mod exec;
 mod import;
 mod keeper;
 mod lease;
+mod log;
 mod metrics;
 mod pages;
 mod place;
@@ -17,7 +19,9 @@ mod program;
 mod setup;
 mod shell;
 mod status;
+mod terminal;
 mod token_file;
+mod who;
 
 use std::{
     fmt,
@@ -28,6 +32,7 @@ use std::{
 use anyhow::Result;
 use arguments::{Arguments, Command};
 use clap::Parser as _;
+use complaint::Complaint;
 use stsd_client::{Client, Credentials, Error};
 
 fn main() -> ExitCode {
@@ -36,13 +41,12 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             let known = error.downcast_ref::<Error>();
-            let mut stderr = io::stderr().lock();
-            let _ = writeln!(stderr, "stsctl: {error:#}");
-            if let Some(hint) = known.map(Error::hint).filter(|hint| !hint.is_empty()) {
-                let _ = writeln!(stderr, "hint: {hint}");
-            }
+            let ours = error.downcast_ref::<Complaint>();
+            let hint = known.map(Error::hint).or(ours.map(|it| it.hint));
+            terminal::complain(&format!("{error:#}"), hint.unwrap_or_default());
             let usage = error.is::<Usage>().then_some(2);
-            ExitCode::from(usage.or(known.map(Error::exit_code)).unwrap_or(1))
+            let code = usage.or(ours.map(|it| it.exit_code));
+            ExitCode::from(code.or(known.map(Error::exit_code)).unwrap_or(1))
         }
     }
 }
@@ -58,7 +62,8 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             let worst = doctor::examine(&client)?;
             return Ok(ExitCode::from(u8::from(worst > doctor::Verdict::Ok)));
         }
-        Command::Status { json } => status::show(&client.status()?, json),
+        Command::Status(typed) => return status::run(&client, &typed),
+        Command::Log(typed) => log::run(&client, &typed),
         Command::Metrics => say(metrics::text(&client.status()?).trim_end()),
         Command::Get {
             profile,

@@ -1,174 +1,80 @@
-//! Decides how the daemon's status looks to a human and to a program.
+//! Decides what of the daemon's state is shown, once or for as long as somebody looks.
+
+mod document;
+mod health;
+mod screen;
+mod table;
+mod watch;
+
+use std::{io, process::ExitCode};
 
 use anyhow::Result;
-use serde_json::{Value, json};
-use stsd_client::{FailureCount, ProfileStatus, Status};
+use stsd_client::{Audit, Client, Error, FailureKind, ProfileStatus, Status};
 
-use crate::say;
+pub(crate) use table::life;
 
-/// How many characters a remaining-life bar has.
-const BAR: u64 = 10;
+use crate::{arguments, complaint::Complaint, say, terminal};
 
-pub(crate) fn show(status: &Status, as_json: bool) -> Result<()> {
-    if as_json {
-        return say(&serde_json::to_string_pretty(&document(status))?);
-    }
-    let version = &status.daemon_version;
-    let (pid, up) = (status.pid, life(status.uptime_seconds));
-    say(&format!(
-        "stsd {version}, pid {pid}, up {up}, configured by {}",
-        status.config_path
-    ))?;
-    let width = status
-        .profiles
-        .iter()
-        .map(|it| it.name.len())
-        .max()
-        .unwrap_or(0)
-        .max(7);
-    say(&format!(
-        "\n{:width$}  {:17}  {:14}  {:>5}  {:>6}  {:>9}",
-        "PROFILE", "REMAINING", "NEXT ATTEMPT", "CALLS", "SAVED", "HAND-OUTS"
-    ))?;
-    for profile in &status.profiles {
-        row(profile, width)?;
-    }
-    Ok(())
+/// What the daemon says of itself, and who asked last if it says that too.
+pub(crate) struct Seen {
+    status: Status,
+    audit: Option<Audit>,
+    /// The daemon was made before stsctl learnt to ask who asked last.
+    older: bool,
 }
 
-fn row(profile: &ProfileStatus, width: usize) -> Result<()> {
-    let remaining = match (profile.remaining_seconds, profile.lifetime_seconds) {
-        (Some(remaining), Some(length)) => {
-            format!("{} {}", bar(remaining, length), life(remaining))
+/// Shows what was asked for.
+pub(crate) fn run(client: &Client, typed: &arguments::Status) -> Result<ExitCode> {
+    if typed.health {
+        return health::check(&look(client, &[])?, &typed.profiles, typed.json);
+    }
+    if typed.watch {
+        return watch::watch(client, &typed.profiles, typed.json);
+    }
+    show(&look(client, &typed.profiles)?, typed.json)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Asks the daemon for the profiles that are named, or for all.
+pub(crate) fn look(client: &Client, names: &[String]) -> Result<Seen> {
+    let mut status = client.status()?;
+    let unknown = |name: &&String| status.profiles.iter().all(|it| it.name != **name);
+    if let Some(name) = names.iter().find(unknown) {
+        return Err(Complaint {
+            text: format!("no profile is named {name:?}, or it is not for you to see"),
+            hint: "stsctl status lists the profiles; stsctl reload reads a changed configuration",
+            exit_code: 4,
         }
-        _ => "none".to_owned(),
-    };
-    let next = match profile.next_attempt_seconds {
-        Some(seconds) => format!("in {}", life(seconds)),
-        None => "on demand".to_owned(),
-    };
-    say(&format!(
-        "{:width$}  {remaining:17}  {next:14}  {:>5}  {:>6}  {:>9}",
-        profile.name, profile.sts_calls, profile.calls_saved, profile.hand_outs
-    ))?;
-    if profile.next_attempt_seconds.is_some() {
-        say(&format!(
-            "{:width$}  next: {}",
-            "", profile.next_attempt_reason
-        ))?;
+        .into());
     }
-    if let Some(last) = &profile.last_failure {
-        let (failure, age) = (&last.failure, life(last.age_seconds));
-        let times = match last.in_a_row {
-            0 | 1 => String::new(),
-            times => format!(", {times} times in a row"),
-        };
-        say(&format!(
-            "{:width$}  failed {age} ago{times}: {}",
-            "", failure.message
-        ))?;
-        say(&format!("{:width$}  hint: {}", "", failure.hint))?;
+    if !names.is_empty() {
+        status.profiles.retain(|it| names.contains(&it.name));
     }
-    if let Some(advice) = &profile.advice {
-        say(&format!("{:width$}  advice: {advice}", ""))?;
-    }
-    Ok(())
-}
-
-/// Full blocks for what remains, dots for what is gone.
-fn bar(remaining: u64, length: u64) -> String {
-    let full = (remaining * BAR).div_ceil(length.max(1)).min(BAR) as usize;
-    "█".repeat(full) + &"·".repeat(BAR as usize - full)
-}
-
-/// The two largest units that say something: `1h02m`, `59m58s`, `12s`.
-fn life(seconds: u64) -> String {
-    let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);
-    let (minutes, rest) = (seconds / 60 % 60, seconds % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{rest}s"),
-        (0, 0, _) => format!("{minutes}m{rest:02}s"),
-        (0, _, _) => format!("{hours}h{minutes:02}m"),
-        _ => format!("{days}d{hours:02}h"),
-    }
-}
-
-/// The names are those of the wire; a program may rely on them.
-fn document(status: &Status) -> Value {
-    let profiles: Vec<_> = status
-        .profiles
-        .iter()
-        .map(|profile| {
-            json!({
-                "name": profile.name,
-                "role_arn": profile.role_arn,
-                "access_key_id": profile.access_key_id,
-                "expiration_unix_seconds": profile.expiration_unix_seconds,
-                "remaining_seconds": profile.remaining_seconds,
-                "lifetime_seconds": profile.lifetime_seconds,
-                "next_attempt_seconds": profile.next_attempt_seconds,
-                "next_attempt_reason": profile.next_attempt_reason,
-                "last_failure": profile.last_failure.as_ref().map(|last| json!({
-                    "kind": format!("{:?}", last.failure.kind),
-                    "message": last.failure.message,
-                    "hint": last.failure.hint,
-                    "age_seconds": last.age_seconds,
-                    "in_a_row": last.in_a_row,
-                })),
-                "advice": profile.advice,
-                "hand_outs": profile.hand_outs,
-                "calls_saved": profile.calls_saved,
-                "sts_calls": profile.sts_calls,
-                "sts_failures": counts(&profile.sts_failures),
-                "renewals": profile.renewals,
-                "renewal_millis_total": profile.renewal_millis_total,
-                "renewal_millis_last": profile.renewal_millis_last,
-            })
-        })
-        .collect();
-    json!({
-        "daemon_version": status.daemon_version,
-        "pid": status.pid,
-        "uptime_seconds": status.uptime_seconds,
-        "config_path": status.config_path,
-        "held_back_calls": status.held_back_calls,
-        "http_address": status.http_address,
-        "http_refusals": counts(&status.http_refusals),
-        "protections": status.protections.iter().map(|it| json!({
-            "name": it.name,
-            "holds": it.holds,
-            "remark": it.remark,
-        })).collect::<Vec<_>>(),
-        "profiles": profiles,
+    // By a lease nothing but credentials is had.
+    let by_lease = status.pid == 0;
+    let asked = (!by_lease).then(|| client.audit());
+    let older = matches!(&asked, Some(Err(Error::Refused(failure)))
+        if failure.kind == FailureKind::Malformed);
+    Ok(Seen {
+        status,
+        audit: asked.and_then(Result::ok),
+        older,
     })
 }
 
-fn counts(counts: &[FailureCount]) -> Value {
-    counts
-        .iter()
-        .map(|it| (it.kind.clone(), json!(it.count)))
-        .collect::<serde_json::Map<_, _>>()
-        .into()
+/// Prints a table, or JSON.
+pub(crate) fn show(seen: &Seen, as_json: bool) -> Result<()> {
+    if as_json {
+        return say(&serde_json::to_string_pretty(&document::of(seen))?);
+    }
+    let width = terminal::width(&io::stdout());
+    terminal::print(&table::of(seen, width), width)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::{bar, life};
-
-    #[test]
-    fn times_read_well() {
-        let check = |seconds, expected: &str| assert_eq!(life(seconds), expected);
-        check(0, "0s");
-        check(61, "1m01s");
-        check(3599, "59m59s");
-        check(3720, "1h02m");
-        check(90_000, "1d01h");
-    }
-
-    #[test]
-    fn a_bar_is_empty_only_when_nothing_is_left() {
-        assert_eq!(bar(3600, 3600), "██████████");
-        assert_eq!(bar(1, 3600), "█·········");
-        assert_eq!(bar(0, 3600), "··········");
+impl Seen {
+    /// Returns who asked for a profile last.
+    fn last_caller(&self, profile: &ProfileStatus) -> Option<&stsd_client::LastCaller> {
+        let callers = &self.audit.as_ref()?.callers;
+        callers.iter().find(|it| it.profile == profile.name)
     }
 }

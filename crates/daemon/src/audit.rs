@@ -11,6 +11,7 @@ mod limit;
 
 use std::{
     os::fd::BorrowedFd,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -51,6 +52,8 @@ pub enum Asked {
     Lease,
     /// Credentials, once, by a URL; or a URL.
     Url,
+    /// Who asked last.
+    Audit,
 }
 
 /// Says who got what.
@@ -103,7 +106,9 @@ struct Line<'a> {
 }
 
 impl Asked {
-    fn name(self) -> &'static str {
+    /// Returns its name for a log.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::Connection => "connection",
             Self::Credentials => "credentials",
@@ -112,6 +117,7 @@ impl Asked {
             Self::Reload => "reload",
             Self::Lease => "lease",
             Self::Url => "url",
+            Self::Audit => "audit",
         }
     }
 }
@@ -131,6 +137,12 @@ impl Audit {
     /// Writes to this file from now on, or to none.
     pub fn write_to(&self, file: Option<AuditFile>) {
         *lock(&self.file) = file;
+    }
+
+    /// Returns where the file is, if there is one.
+    #[must_use]
+    pub fn file(&self) -> Option<PathBuf> {
+        lock(&self.file).as_ref().map(|it| it.path().to_owned())
     }
 
     /// Says that a peer is given credentials; `short` when they live for less than it asked.
@@ -295,7 +307,7 @@ impl Audit {
 
 /// Returns a text that a peer or the service chose so that it cannot pass for another: cut
 /// to a length, and what does not print is escaped.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     let mut shown = String::new();
     for (count, c) in text.chars().enumerate() {
         if count == LONGEST {

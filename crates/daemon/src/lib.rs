@@ -10,6 +10,7 @@ mod accept;
 pub mod access;
 pub mod audit;
 pub mod budget;
+pub mod caller;
 pub mod clock;
 mod command;
 pub mod config;
@@ -151,6 +152,8 @@ pub struct World<X> {
     pub open_files: u64,
     /// What the process has given up.
     pub protections: Vec<Protection>,
+    /// The log goes to systemd's journal.
+    pub in_journal: bool,
     /// Sessions that another process of ours has left.
     pub restored: Restored,
     /// What opens the URLs.
@@ -237,6 +240,7 @@ pub async fn run<X: Exchange>(
         lease: None,
         over: CancellationToken::new(),
         protections: world.protections,
+        in_journal: world.in_journal,
         secret_pages: Arc::default(),
         config_path: config.path.display().to_string(),
         started: world.clock.boot(),

@@ -35,7 +35,7 @@ mod signals;
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
-    log();
+    let in_journal = log();
     let outcome = match options::parse(lexopt::Parser::from_env()) {
         Ok(Action::Help) => io::stdout()
             .write_all(options::HELP.as_bytes())
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
             writeln!(io::stdout(), "stsd {}", env!("CARGO_PKG_VERSION")).map_err(Into::into)
         }
         Ok(Action::Check(options)) => check(&options),
-        Ok(Action::Run(options)) => run(&options),
+        Ok(Action::Run(options)) => run(&options, in_journal),
         Err(error) => {
             let _ = writeln!(io::stderr(), "stsd: {error:#}; see stsd --help");
             return ExitCode::from(2);
@@ -60,18 +60,21 @@ fn main() -> ExitCode {
     }
 }
 
-/// Has the log go to the journal as entries if it reads our stderr, else there as lines.
-fn log() {
+/// Has the log go to the journal as entries if it reads our stderr, else there as lines;
+/// returns whether it does.
+fn log() -> bool {
     let filter = EnvFilter::try_from_default_env();
     let filter = filter.unwrap_or_else(|_| "info".into());
     let journal = Journal::behind_stderr();
-    let lines = journal.is_none().then(|| {
+    let in_journal = journal.is_some();
+    let lines = (!in_journal).then(|| {
         tracing_subscriber::fmt::layer()
             .with_ansi(io::stderr().is_terminal())
             .with_writer(Mutex::new(Unread::new(io::stderr())))
     });
     let registry = tracing_subscriber::registry();
     registry.with(filter).with(journal).with(lines).init();
+    in_journal
 }
 
 fn check(options: &options::Options) -> Result<()> {
@@ -88,7 +91,7 @@ fn check(options: &options::Options) -> Result<()> {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn run(options: &options::Options) -> Result<()> {
+async fn run(options: &options::Options, in_journal: bool) -> Result<()> {
     let mut protections = harden::at_start();
     let successor = Successor::find().context("this program cannot be found")?;
     let surroundings = options::surroundings()?;
@@ -129,6 +132,7 @@ async fn run(options: &options::Options) -> Result<()> {
         wishes: watched.wishes.clone(),
         open_files: harden::open_files(),
         protections,
+        in_journal,
         restored,
         url_secret,
         tcp: handed.tcp,

@@ -7,7 +7,11 @@ mod cgroup;
 mod groups;
 mod process;
 
-use std::{fmt, io, os::fd::BorrowedFd, sync::OnceLock};
+use std::{
+    fmt, io,
+    os::fd::BorrowedFd,
+    sync::{Arc, OnceLock},
+};
 
 use tokio::net::UnixStream;
 use tracing::debug;
@@ -43,7 +47,7 @@ pub struct Peer {
     /// When it had connected already.
     accepted: BootTime,
     groups: OnceLock<Box<[u32]>>,
-    process: OnceLock<Process>,
+    process: OnceLock<Arc<Process>>,
 }
 
 impl Peer {
@@ -76,7 +80,7 @@ impl Peer {
             lease: None,
             accepted: BootTime::default(),
             groups: OnceLock::from(Box::default()),
-            process: OnceLock::from(Process::default()),
+            process: OnceLock::from(Arc::default()),
         }
     }
 
@@ -96,7 +100,13 @@ impl Peer {
     /// so that whoever has got its number since is never taken for it.
     pub fn process(&self, socket: BorrowedFd<'_>) -> &Process {
         self.process
-            .get_or_init(|| process::look(self, socket).unwrap_or_default())
+            .get_or_init(|| Arc::new(process::look(self, socket).unwrap_or_default()))
+    }
+
+    /// Returns what is known of the process already, without a look at it.
+    #[must_use]
+    pub fn known_process(&self) -> Option<Arc<Process>> {
+        self.process.get().map(Arc::clone)
     }
 
     /// Its supplementary groups.
@@ -123,7 +133,7 @@ impl Peer {
             lease: None,
             accepted: BootTime::default(),
             groups: OnceLock::from(Box::from(groups)),
-            process: OnceLock::from(process),
+            process: OnceLock::from(Arc::new(process)),
         }
     }
 }

@@ -43,6 +43,8 @@ pub struct Service {
     pub over: CancellationToken,
     /// What the process has given up, for status.
     pub protections: Vec<Protection>,
+    /// The log goes to systemd's journal, and the audit with it.
+    pub in_journal: bool,
     /// How the secrets are kept, for status.
     pub secret_pages: Arc<SecretPages>,
     /// The configuration's path, for status.

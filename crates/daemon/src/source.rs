@@ -140,11 +140,9 @@ pub struct End {
 #[derive(Debug, Clone)]
 struct Held {
     asked: BootTime,
-    outcome: Result<Obtained, SourceError>,
+    answer: Result<Obtained, SourceError>,
     /// The last good answer.
     good: Option<Obtained>,
-    /// Why that is used on, when it is.
-    complaint: Option<SourceError>,
 }
 
 /// An identity that the configuration names.
@@ -199,40 +197,51 @@ impl Source {
         let wanted = ask.clock.boot();
         // Held while asking: it is what makes one asking of many.
         let mut held = self.held.lock().await;
-        let before = match &*held {
+        if let Some(held) = &*held {
             // Asked for after we began to wait, so it is an answer to us too.
-            Some(held) if held.asked > wanted => return held.outcome.clone(),
-            Some(held) => held.good.clone().filter(|it| ask.wish.takes(it)),
-            None => None,
-        };
-        let fresh = before.as_ref().filter(|it| it.is_fresh(wanted));
-        if let Some(fresh) = fresh.filter(|_| ask.wish.is_patient()) {
-            return Ok(fresh.clone());
+            if held.asked > wanted {
+                return held.settle(ask.wish, wanted);
+            }
+            let fresh = held.usable(ask.wish).filter(|it| it.is_fresh(wanted));
+            if let Some(fresh) = fresh.filter(|_| ask.wish.is_patient()) {
+                return Ok(fresh.clone());
+            }
         }
         let asked = ask.clock.boot();
-        let mut complaint = None;
-        let outcome = match self.identity.obtain(ask).await {
-            Err(error) => match before.filter(|it| it.lasts(ask.clock.boot())) {
-                Some(before) => {
-                    let said = held.take().and_then(|it| it.complaint);
-                    if said.as_ref() != Some(&error) {
-                        let hint = &error.hint;
-                        warn!(hint, "what was known before is used on: {error}");
-                    }
-                    complaint = Some(error);
-                    Ok(before)
-                }
-                None => Err(error),
-            },
-            obtained => obtained,
+        let answer = self.identity.obtain(ask).await;
+        let (complaint, good) = match held.take() {
+            Some(held) => (held.answer.err(), held.good),
+            None => (None, None),
         };
-        *held = Some(Held {
+        let now = Held {
             asked,
-            good: outcome.as_ref().ok().cloned(),
-            outcome: outcome.clone(),
-            complaint,
-        });
-        outcome
+            good: answer.as_ref().ok().cloned().or(good),
+            answer,
+        };
+        let settled = now.settle(ask.wish, ask.clock.boot());
+        if let (Err(error), Ok(_)) = (&now.answer, &settled)
+            && complaint.as_ref() != Some(error)
+        {
+            let hint = &error.hint;
+            warn!(hint, "what was known before is used on: {error}");
+        }
+        *held = Some(now);
+        settled
+    }
+}
+
+impl Held {
+    /// Returns the last good answer, if it may do for a wish.
+    fn usable(&self, wish: Wish<'_>) -> Option<&Obtained> {
+        self.good.as_ref().filter(|it| wish.takes(it))
+    }
+
+    /// Decides what a wish gets: the answer, or what was known before where that will do.
+    fn settle(&self, wish: Wish<'_>, now: BootTime) -> Result<Obtained, SourceError> {
+        match (&self.answer, self.usable(wish)) {
+            (Err(_), Some(good)) if good.lasts(now) => Ok(good.clone()),
+            (answer, _) => answer.clone(),
+        }
     }
 }
 

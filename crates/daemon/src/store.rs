@@ -17,6 +17,7 @@ use tokio::{
 
 use crate::{
     budget::Urgency,
+    caller::LastCaller,
     clock::{BootTime, Clock},
     config::Profile,
     metrics::Counters,
@@ -37,6 +38,8 @@ pub struct Entry {
     pub forced: AtomicBool,
     /// What has been counted under this name.
     pub counters: Arc<Counters>,
+    /// Who asked last under this name.
+    pub last_caller: Arc<LastCaller>,
     /// How many callers wait now.
     waiting: AtomicUsize,
     last_asked_millis: AtomicU64,
@@ -61,6 +64,7 @@ impl Entry {
             wake: Notify::new(),
             forced: AtomicBool::new(false),
             counters: Arc::default(),
+            last_caller: Arc::default(),
             waiting: AtomicUsize::new(0),
             last_asked_millis: AtomicU64::new(0),
             snapshot: watch::Sender::new(Snapshot::default()),
@@ -74,6 +78,7 @@ impl Entry {
         let last_asked = old.last_asked_millis.load(Ordering::Relaxed);
         Self {
             counters: Arc::clone(&old.counters),
+            last_caller: Arc::clone(&old.last_caller),
             last_asked_millis: AtomicU64::new(last_asked),
             snapshot: watch::Sender::new(Snapshot {
                 session,
@@ -302,6 +307,7 @@ impl Store {
     /// changes the profile meanwhile costs the caller nothing but the wait;
     /// [`Outcome::Removed`] means that there is no such profile. `allowed` is asked again
     /// after each reload that the caller waits through, and before anything is done for it.
+    /// The profile's place comes along, unless the caller may not know of it.
     pub async fn hand_out(
         &self,
         profile: &str,
@@ -309,14 +315,14 @@ impl Store {
         patience: Duration,
         clock: &dyn Clock,
         allowed: impl Fn(&Profile) -> bool,
-    ) -> Outcome {
+    ) -> (Outcome, Option<Arc<Entry>>) {
         let wish = (minimum_life, patience);
         let (outcome, entry) = self.look_up(profile, wish, clock, allowed).await;
-        if let (Outcome::Ready(session) | Outcome::Short(session), Some(entry)) = (&outcome, entry)
+        if let (Outcome::Ready(session) | Outcome::Short(session), Some(entry)) = (&outcome, &entry)
         {
             entry.count_hand_out(session);
         }
-        outcome
+        (outcome, entry)
     }
 
     /// Returns a session of a profile as [`hand_out`](Self::hand_out) does, to ourselves: for

@@ -378,7 +378,7 @@ mod tests {
         supervisor.apply(config).unwrap();
         let ask = |seconds| {
             let patience = Duration::from_secs(seconds);
-            store.hand_out("oss-upload", Duration::ZERO, patience, &*clock, |_| true)
+            store.session("oss-upload", Duration::ZERO, patience, &*clock)
         };
         match ask(5).await {
             Outcome::Failed(failed) => assert!(failed.message.contains("broke off")),

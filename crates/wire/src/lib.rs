@@ -18,7 +18,7 @@ mod message;
 
 pub use frame::{FrameError, HEADER, MAX_MESSAGE, Message, message_length};
 pub use message::{
-    Credentials, Failure, FailureCount, FailureKind, LastFailure, ProfileStatus, Protection, Reply,
-    Request, Status, Url, VERSION,
+    Audit, Credentials, Failure, FailureCount, FailureKind, LastCaller, LastFailure, ProfileStatus,
+    Protection, Reply, Request, Status, Url, VERSION,
 };
 pub use stsd_secret::SecretText;

@@ -68,6 +68,12 @@ pub enum Request {
     },
     /// Asks for another secret in all URLs: those given out before open nothing any more.
     RotateUrls,
+    /// Asks who has asked for each profile last, and where the audit's events go. Many
+    /// profiles come in parts, as with [`Request::Status`].
+    Audit {
+        /// Only profiles whose names sort after this one; empty for the first part.
+        after: String,
+    },
 }
 
 /// What the daemon says. [`Reply::Hello`] precedes the first answer of a connection.
@@ -90,6 +96,8 @@ pub enum Reply {
     Failure(Failure),
     /// Where a profile's credentials are had over HTTP.
     Url(Url),
+    /// Who asked last, and where the audit's events go.
+    Audit(Audit),
 }
 
 /// One role session as a caller uses it.
@@ -231,6 +239,46 @@ pub struct ProfileStatus {
     pub renewal_millis_total: u64,
     /// How long the last one took, in milliseconds.
     pub renewal_millis_last: u64,
+}
+
+/// Where the audit's events go, and who asked for each profile last. Where they go is told
+/// to those who may steer the daemon; the others are told of themselves and of nobody else.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audit {
+    /// The file, if the configuration names one.
+    pub file: Option<String>,
+    /// They go to systemd's journal.
+    pub in_journal: bool,
+    /// The systemd unit of the daemon, if it has one.
+    pub unit: Option<String>,
+    /// Its unit in the manager of a user.
+    pub user_unit: Option<String>,
+    /// Who asked last, by the profiles' names, as many as fit; without the profiles that
+    /// nobody has asked for.
+    pub callers: Vec<LastCaller>,
+    /// There may be more after the last of these.
+    pub more: bool,
+}
+
+/// Who asked for a profile's credentials last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastCaller {
+    /// The profile's name.
+    pub profile: String,
+    /// How: `credentials`, `watch` or `url`; others may come.
+    pub asked: String,
+    /// Its user.
+    pub uid: u32,
+    /// The number of its process, where that is known; it may have ended since.
+    pub pid: Option<u32>,
+    /// The systemd unit it belonged to, if the audit or a rule has looked at it.
+    pub unit: Option<String>,
+    /// Its unit in the manager of a user, which that user named.
+    pub user_unit: Option<String>,
+    /// The program it ran, under the same condition: a hint, which it chose itself.
+    pub exe: Option<String>,
+    /// How long ago, in seconds.
+    pub age_seconds: u64,
 }
 
 /// How often one kind of failure happened.

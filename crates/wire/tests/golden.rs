@@ -9,8 +9,8 @@
 use std::{fmt::Debug, fs, path::PathBuf};
 
 use stsd_wire::{
-    Credentials, Failure, FailureCount, FailureKind, HEADER, LastFailure, Message, ProfileStatus,
-    Protection, Reply, Request, SecretText, Status, Url, message_length,
+    Audit, Credentials, Failure, FailureCount, FailureKind, HEADER, LastCaller, LastFailure,
+    Message, ProfileStatus, Protection, Reply, Request, SecretText, Status, Url, message_length,
 };
 
 fn check<M: Message + PartialEq + Debug>(name: &str, message: &M) {
@@ -101,6 +101,12 @@ fn requests_are_what_they_always_were() {
         },
     );
     check("request-rotate-urls", &Request::RotateUrls);
+    check(
+        "request-audit",
+        &Request::Audit {
+            after: "oss-read".into(),
+        },
+    );
 }
 
 #[test]
@@ -117,6 +123,26 @@ fn replies_are_what_they_always_were() {
         &Reply::Url(Url {
             url: SecretText::from("http://127.0.0.1:7787/ExampleToken/oss-upload".to_owned()),
             token: SecretText::from("ExampleToken".to_owned()),
+        }),
+    );
+    check(
+        "reply-audit",
+        &Reply::Audit(Audit {
+            file: Some("/var/log/stsd/audit.jsonl".into()),
+            in_journal: true,
+            unit: Some("user@1000.service".into()),
+            user_unit: Some("stsd.service".into()),
+            callers: vec![LastCaller {
+                profile: "oss-upload".into(),
+                asked: "credentials".into(),
+                uid: 1000,
+                pid: Some(4711),
+                unit: Some("user@1000.service".into()),
+                user_unit: Some("backup.service".into()),
+                exe: Some("/usr/bin/sts-shim".into()),
+                age_seconds: 300,
+            }],
+            more: true,
         }),
     );
     check(

@@ -103,6 +103,11 @@ impl AuditFile {
         })
     }
 
+    /// Returns where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Appends a line. A failure is said once, and how much was lost when it is over.
     pub(super) fn append(&mut self, line: &impl Serialize) {
         let mut bytes = Vec::with_capacity(512);

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     audit::Asked,
+    caller::Caller,
     config::Profile,
     peer::Peer,
     service::Service,
@@ -111,11 +112,21 @@ impl Service {
                 .may_have(&profile.allow, asker.peer, asker.socket)
         };
         let (minimum_life, patience) = self.what_an_sdk_wants(profile);
-        let outcome = self
+        let (outcome, entry) = self
             .store
             .hand_out(profile, minimum_life, patience, &*self.clock, allowed)
             .await;
         let who = (asker.peer, asker.socket);
+        let answer = self.answer_with(outcome, profile, who);
+        if let Some(entry) = entry {
+            // After the audit, which may have looked at the process.
+            let caller = Caller::of(asker.peer, Asked::Url, self.clock.boot());
+            entry.last_caller.note(caller);
+        }
+        answer
+    }
+
+    fn answer_with(&self, outcome: Outcome, profile: &str, who: (&Peer, BorrowedFd<'_>)) -> Answer {
         match outcome {
             Outcome::Ready(session) => {
                 self.audit
@@ -128,7 +139,7 @@ impl Service {
                     .handed_out(Asked::Url, profile, &session, true, who);
                 json(StatusCode::OK, document::of(session))
             }
-            Outcome::Removed if self.access.may_steer(asker.peer) => complain(
+            Outcome::Removed if self.access.may_steer(who.0) => complain(
                 StatusCode::NOT_FOUND,
                 "UnknownProfile",
                 "no profile has that name (hint: stsctl status lists the profiles)",

@@ -84,6 +84,7 @@ fn service() -> Service {
         lease: None,
         over: CancellationToken::new(),
         protections: Vec::new(),
+        in_journal: false,
         secret_pages: Arc::default(),
         config_path: String::new(),
         started: now,

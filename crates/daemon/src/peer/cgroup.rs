@@ -16,6 +16,12 @@ pub struct Units {
 }
 
 impl Units {
+    /// Returns those of this very process.
+    pub(crate) fn own() -> Self {
+        let text = std::fs::read_to_string("/proc/self/cgroup");
+        text.map(|text| Self::of(&text)).unwrap_or_default()
+    }
+
     /// Reads `/proc/PID/cgroup`. The path of cgroup v2 counts; where nobody uses that (it
     /// is missing, or everybody is at its root), the one that systemd keeps in v1.
     pub(crate) fn of(text: &str) -> Self {

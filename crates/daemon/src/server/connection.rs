@@ -20,6 +20,7 @@ use super::{DEADLINE, convert, ended, inbox::Inbox};
 use crate::{
     access::Access,
     audit::Asked,
+    caller::Caller,
     config::Profile,
     crowd::Seated,
     peer::Peer,
@@ -146,6 +147,10 @@ impl Connection<'_> {
                 let status = convert::status(self.service, &after, visible);
                 self.reply(&Reply::Status(status)).await
             }
+            Request::Audit { after } => {
+                let reply = self.audit(&after);
+                self.reply(&reply).await
+            }
             Request::Refresh {
                 profile,
                 patience_millis,
@@ -189,41 +194,53 @@ impl Connection<'_> {
     ) -> io::Result<()> {
         let (store, clock) = (&self.service.store, &*self.service.clock);
         let patience = patience.min(LONGEST_PATIENCE);
+        let asked = Asked::Credentials;
         let allowed = |profile: &Profile| self.may_have(profile);
         let outcome = tokio::select! {
             biased;
             outcome = store.hand_out(profile, minimum_life, patience, clock, allowed) => outcome,
-            () = self.left() => return Ok(()),
+            () = self.left() => {
+                // It has asked all the same.
+                if let Some(entry) = store.find(profile).filter(|it| self.may_have(&it.profile)) {
+                    self.note(asked, &entry);
+                }
+                return Ok(());
+            }
         };
-        let asked = Asked::Credentials;
-        match outcome {
-            Outcome::Ready(session) => self.hand_out(asked, profile, &session, false).await,
-            Outcome::Short(session) => self.hand_out(asked, profile, &session, true).await,
-            Outcome::Removed => {
-                let failure = self.missing(asked, profile);
-                self.reply(&Reply::Failure(failure)).await
+        let failure = match outcome {
+            (Outcome::Ready(session), Some(entry)) => {
+                return self.hand_out(asked, &entry, &session, false).await;
             }
-            Outcome::NotAllowed => {
-                let failure = self.refuse(asked, profile);
-                self.reply(&Reply::Failure(failure)).await
+            (Outcome::Short(session), Some(entry)) => {
+                return self.hand_out(asked, &entry, &session, true).await;
             }
-            other => {
-                let failure = convert::unserved(&other);
-                self.reply(&Reply::Failure(failure)).await
+            (Outcome::NotAllowed, _) => self.refuse(asked, profile),
+            (_, None) => self.missing(asked, profile),
+            (other, Some(entry)) => {
+                self.note(asked, &entry);
+                convert::unserved(&other)
             }
-        }
+        };
+        self.reply(&Reply::Failure(failure)).await
+    }
+
+    fn note(&self, asked: Asked, entry: &Entry) {
+        let now = self.service.clock.boot();
+        entry.last_caller.note(Caller::of(self.peer, asked, now));
     }
 
     async fn hand_out(
         &mut self,
         asked: Asked,
-        profile: &str,
+        entry: &Entry,
         session: &Session,
         short: bool,
     ) -> io::Result<()> {
         let who = (self.peer, self.stream.as_fd());
         let audit = &self.service.audit;
-        audit.handed_out(asked, profile, session, short, who);
+        audit.handed_out(asked, entry.profile.name.as_str(), session, short, who);
+        // After the audit, which may have looked at the process.
+        self.note(asked, entry);
         if short {
             let reply = Reply::ShortCredentials(convert::credentials(session));
             return self.reply(&reply).await;
@@ -266,8 +283,7 @@ impl Connection<'_> {
             }
             if let Some(session) = session.filter(|new| !is_same(sent.as_ref(), new)) {
                 entry.count_hand_out(&session);
-                self.hand_out(Asked::Watch, profile, &session, false)
-                    .await?;
+                self.hand_out(Asked::Watch, &entry, &session, false).await?;
                 sent = Some(session);
             }
             tokio::select! {
@@ -299,6 +315,21 @@ impl Connection<'_> {
             Err(Outcome::Removed) => Reply::Failure(convert::unknown_profile(profile)),
             Err(instead) => Reply::Failure(convert::unserved(&instead)),
         }
+    }
+
+    fn audit(&self, after: &str) -> Reply {
+        if !self.service.access.may_do_more() {
+            return Reply::Failure(self.refuse_more(Asked::Audit));
+        }
+        let steers = self.service.access.may_steer(self.peer);
+        let told = |entry: &Entry, caller: &Caller| {
+            steers || (caller.uid == self.peer.uid && self.may_have(&entry.profile))
+        };
+        let mut audit = convert::callers(self.service, after, told);
+        if steers {
+            convert::add_places(&mut audit, self.service);
+        }
+        Reply::Audit(audit)
     }
 
     fn url(&self, profile: &str) -> Reply {

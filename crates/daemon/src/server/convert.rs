@@ -2,16 +2,19 @@
 //! follow the other's.
 
 use stsd_wire::{
-    Credentials, Failure, FailureCount, FailureKind, FrameError, LastFailure, Message as _,
-    ProfileStatus, Protection, Reply, SecretText, Status, Url, VERSION,
+    Audit, Credentials, Failure, FailureCount, FailureKind, FrameError, LastCaller, LastFailure,
+    Message as _, ProfileStatus, Protection, Reply, SecretText, Status, Url, VERSION,
 };
 
 use std::net::SocketAddr;
 
 use crate::{
+    audit,
+    caller::Caller,
     clock::BootTime,
     config::Profile,
     harden,
+    peer::Units,
     service::Service,
     snapshot::{Cause, Failed, Outcome, Prepared, Session},
     store::Entry,
@@ -283,6 +286,61 @@ fn of_lease(profiles: Vec<ProfileStatus>) -> Status {
         profiles,
         more: false,
     }
+}
+
+/// Returns who asked last for the profiles after a name, as far as it may be `told`, and as
+/// many as fit.
+pub(super) fn callers(
+    service: &Service,
+    after: &str,
+    told: impl Fn(&Entry, &Caller) -> bool,
+) -> Audit {
+    let now = service.clock.boot();
+    let mut audit = Audit::default();
+    let mut room = PART;
+    for entry in service.store.all() {
+        if entry.profile.name.as_str() <= after {
+            continue;
+        }
+        let Some(caller) = entry.last_caller.who().filter(|it| told(&entry, it)) else {
+            continue;
+        };
+        let caller = last_caller(&entry, &caller, now);
+        let texts = [&caller.unit, &caller.user_unit, &caller.exe];
+        let texts = texts.into_iter().flatten().map(String::len);
+        let size = 100 + caller.profile.len() + texts.sum::<usize>();
+        if size > room {
+            audit.more = true;
+            break;
+        }
+        room -= size;
+        audit.callers.push(caller);
+    }
+    audit
+}
+
+fn last_caller(entry: &Entry, caller: &Caller, now: BootTime) -> LastCaller {
+    let process = caller.process.as_deref();
+    let text = |text: &Option<Box<str>>| text.as_deref().map(audit::shown);
+    LastCaller {
+        profile: entry.profile.name.as_str().to_owned(),
+        asked: caller.asked.name().to_owned(),
+        uid: caller.uid,
+        pid: caller.pid.map(i32::cast_unsigned),
+        unit: process.and_then(|it| text(&it.units.system)),
+        user_unit: process.and_then(|it| text(&it.units.user)),
+        exe: process.and_then(|it| text(&it.executable)),
+        age_seconds: now.since(caller.at).as_secs(),
+    }
+}
+
+/// Adds where the audit's events go.
+pub(super) fn add_places(audit: &mut Audit, service: &Service) {
+    audit.file = service.audit.file().map(|it| it.display().to_string());
+    audit.in_journal = service.in_journal;
+    let units = Units::own();
+    audit.unit = units.system.map(Into::into);
+    audit.user_unit = units.user.map(Into::into);
 }
 
 fn refusals(service: &Service) -> Vec<FailureCount> {

@@ -212,6 +212,7 @@ impl Service {
             lease: Some(leased.id),
             over: leased.over.clone(),
             protections: Vec::new(),
+            in_journal: false,
             secret_pages: Arc::clone(&self.secret_pages),
             config_path: String::new(),
             started: self.started,

@@ -1,0 +1,138 @@
+//! Decides how a file of lines is followed: its end, what is added, and the new file when
+//! it was moved away.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _, Seek as _, SeekFrom},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+use rustix::fs::OFlags;
+
+/// How much of a file's end is looked at for the first lines.
+const END: u64 = 1024 * 1024;
+
+/// How long it is waited before a file is looked at again.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// A file that others write lines to.
+pub(super) struct Followed {
+    path: PathBuf,
+    file: File,
+    /// Read, and not yet a whole line.
+    rest: Vec<u8>,
+}
+
+impl Followed {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            file: open(path)?,
+            rest: Vec::new(),
+        })
+    }
+
+    /// Returns the lines at its end.
+    pub(super) fn so_far(&mut self) -> io::Result<Vec<String>> {
+        let length = self.file.metadata()?.len();
+        let begin = length.saturating_sub(END);
+        self.file.seek(SeekFrom::Start(begin))?;
+        let mut lines = self.added()?;
+        if begin > 0 && !lines.is_empty() {
+            // It may have begun before that.
+            lines.remove(0);
+        }
+        Ok(lines)
+    }
+
+    /// Waits a moment; returns the lines that were added.
+    pub(super) fn news(&mut self) -> io::Result<Vec<String>> {
+        thread::sleep(PAUSE);
+        let mut lines = self.added()?;
+        if lines.is_empty() {
+            self.keep_up()?;
+            lines = self.added()?;
+        }
+        Ok(lines)
+    }
+
+    /// Goes on with the file that stands there now.
+    fn keep_up(&mut self) -> io::Result<()> {
+        let Ok(now) = fs::metadata(&self.path) else {
+            // Moved away, and not begun anew yet.
+            return Ok(());
+        };
+        let ours = self.file.metadata()?;
+        if (now.dev(), now.ino()) != (ours.dev(), ours.ino()) {
+            self.file = open(&self.path)?;
+            self.rest.clear();
+        } else if now.len() < self.file.stream_position()? {
+            self.file.rewind()?;
+            self.rest.clear();
+        }
+        Ok(())
+    }
+
+    fn added(&mut self) -> io::Result<Vec<String>> {
+        (&self.file).take(4 * END).read_to_end(&mut self.rest)?;
+        let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') else {
+            return Ok(Vec::new());
+        };
+        let whole: Vec<u8> = self.rest.drain(..=end).collect();
+        let lines = String::from_utf8_lossy(&whole);
+        Ok(lines.lines().map(str::to_owned).collect())
+    }
+}
+
+/// Opens a regular file; a FIFO would have us wait for ever.
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = options.read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("this is no regular file"));
+    }
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs::{self, File},
+        io::Write as _,
+    };
+
+    use super::Followed;
+
+    #[test]
+    fn a_file_is_followed_over_a_rotation_and_a_truncation() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit.jsonl");
+        fs::write(&path, "one\ntwo\nthr").unwrap();
+        let mut followed = Followed::open(&path).unwrap();
+        assert_eq!(followed.so_far().unwrap(), ["one", "two"]);
+        let mut file = File::options().append(true).open(&path).unwrap();
+        file.write_all(b"ee\n").unwrap();
+        assert_eq!(followed.news().unwrap(), ["three"]);
+        assert_eq!(followed.news().unwrap(), [""; 0]);
+
+        fs::rename(&path, directory.path().join("audit.jsonl.1")).unwrap();
+        file.write_all(b"last\n").unwrap();
+        assert_eq!(followed.news().unwrap(), ["last"]);
+        assert_eq!(followed.news().unwrap(), [""; 0]);
+        fs::write(&path, "anew and longer\n").unwrap();
+        assert_eq!(followed.news().unwrap(), ["anew and longer"]);
+
+        fs::write(&path, "short\n").unwrap();
+        assert_eq!(followed.news().unwrap(), ["short"]);
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(Followed::open(directory.path()).is_err());
+    }
+}

@@ -1,0 +1,74 @@
+//! Decides how the daemon's state looks to a program.
+
+use serde_json::{Value, json};
+use stsd_client::FailureCount;
+
+use super::Seen;
+
+/// The names are those of the wire; a program may rely on them.
+pub(super) fn of(seen: &Seen) -> Value {
+    let status = &seen.status;
+    let profiles: Vec<_> = status
+        .profiles
+        .iter()
+        .map(|profile| {
+            json!({
+                "name": profile.name,
+                "role_arn": profile.role_arn,
+                "access_key_id": profile.access_key_id,
+                "expiration_unix_seconds": profile.expiration_unix_seconds,
+                "remaining_seconds": profile.remaining_seconds,
+                "lifetime_seconds": profile.lifetime_seconds,
+                "next_attempt_seconds": profile.next_attempt_seconds,
+                "next_attempt_reason": profile.next_attempt_reason,
+                "last_failure": profile.last_failure.as_ref().map(|last| json!({
+                    "kind": format!("{:?}", last.failure.kind),
+                    "message": last.failure.message,
+                    "hint": last.failure.hint,
+                    "age_seconds": last.age_seconds,
+                    "in_a_row": last.in_a_row,
+                })),
+                "advice": profile.advice,
+                "last_caller": seen.last_caller(profile).map(|it| json!({
+                    "asked": it.asked,
+                    "uid": it.uid,
+                    "pid": it.pid,
+                    "unit": it.unit,
+                    "user_unit": it.user_unit,
+                    "exe": it.exe,
+                    "age_seconds": it.age_seconds,
+                })),
+                "hand_outs": profile.hand_outs,
+                "calls_saved": profile.calls_saved,
+                "sts_calls": profile.sts_calls,
+                "sts_failures": counts(&profile.sts_failures),
+                "renewals": profile.renewals,
+                "renewal_millis_total": profile.renewal_millis_total,
+                "renewal_millis_last": profile.renewal_millis_last,
+            })
+        })
+        .collect();
+    json!({
+        "daemon_version": status.daemon_version,
+        "pid": status.pid,
+        "uptime_seconds": status.uptime_seconds,
+        "config_path": status.config_path,
+        "held_back_calls": status.held_back_calls,
+        "http_address": status.http_address,
+        "http_refusals": counts(&status.http_refusals),
+        "protections": status.protections.iter().map(|it| json!({
+            "name": it.name,
+            "holds": it.holds,
+            "remark": it.remark,
+        })).collect::<Vec<_>>(),
+        "profiles": profiles,
+    })
+}
+
+fn counts(counts: &[FailureCount]) -> Value {
+    counts
+        .iter()
+        .map(|it| (it.kind.clone(), json!(it.count)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}

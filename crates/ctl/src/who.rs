@@ -1,0 +1,77 @@
+//! Decides how somebody who has asked is named: by what means most to a human, with the
+//! numbers that the kernel vouches for behind it.
+
+use std::fmt::Write as _;
+
+/// What is known of somebody who has asked.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Who<'a> {
+    pub(crate) uid: Option<u64>,
+    pub(crate) pid: Option<u64>,
+    pub(crate) unit: Option<&'a str>,
+    pub(crate) user_unit: Option<&'a str>,
+    pub(crate) exe: Option<&'a str>,
+}
+
+impl Who<'_> {
+    /// Returns its name: the service and the program, where they are known.
+    pub(crate) fn name(&self) -> String {
+        // What a session or a user's manager is called tells nothing of the program.
+        let unit = self.user_unit.or(self.unit);
+        let unit = unit.filter(|unit| unit.ends_with(".service") && !unit.starts_with("user@"));
+        let names: Vec<_> = unit.into_iter().chain(self.exe).collect();
+        let mut name = names.join(", ");
+        let numbers: Vec<_> = [("uid", self.uid), ("pid", self.pid)]
+            .into_iter()
+            .filter_map(|(what, number)| Some(format!("{what} {}", number?)))
+            .collect();
+        let numbers = numbers.join(" ");
+        let _ = match (name.is_empty(), numbers.is_empty()) {
+            (_, true) => Ok(()),
+            (true, false) => write!(name, "{numbers}"),
+            (false, false) => write!(name, " ({numbers})"),
+        };
+        name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Who;
+
+    #[test]
+    fn the_name_that_means_most_comes_first() {
+        let check = |who: Who, expected: &str| assert_eq!(who.name(), expected);
+        let numbers = Who {
+            uid: Some(1000),
+            pid: Some(7),
+            ..Who::default()
+        };
+        check(numbers, "uid 1000 pid 7");
+        check(
+            Who {
+                pid: None,
+                ..numbers
+            },
+            "uid 1000",
+        );
+        let in_session = Who {
+            unit: Some("session-3.scope"),
+            exe: Some("/usr/bin/sts-shim"),
+            ..numbers
+        };
+        check(in_session, "/usr/bin/sts-shim (uid 1000 pid 7)");
+        let of_manager = Who {
+            unit: Some("user@1000.service"),
+            user_unit: Some("backup.service"),
+            ..numbers
+        };
+        check(of_manager, "backup.service (uid 1000 pid 7)");
+        let alone = Who {
+            user_unit: None,
+            ..of_manager
+        };
+        check(alone, "uid 1000 pid 7");
+        check(Who::default(), "");
+    }
+}
