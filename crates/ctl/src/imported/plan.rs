@@ -41,7 +41,9 @@ pub struct Outcome {
     pub mode: String,
     /// What becomes of it.
     pub verdict: Verdict,
-    /// What has to be said of it besides.
+    /// What has to be said of secrets that were left in it.
+    pub leftovers: Vec<String>,
+    /// What has to be said besides, unless it is not taken.
     pub remarks: Vec<String>,
     /// The tables without which it would not work.
     needs: Vec<Table>,
@@ -93,7 +95,7 @@ impl Plan {
         let sources = sources(&names, &decided, keeping);
         let mut outcomes = Vec::new();
         for (at, foreign) in profiles.iter().enumerate() {
-            let mut remarks = leftovers(foreign);
+            let mut remarks = Vec::new();
             let (verdict, needs) = match (&decided[at], &names[at]) {
                 (Ok(mapped), Ok(name)) => {
                     remarks.extend(mapped.remarks.iter().cloned());
@@ -123,6 +125,7 @@ impl Plan {
                 label: labels[at].clone(),
                 mode: foreign.mode(),
                 verdict,
+                leftovers: leftovers(foreign),
                 remarks,
                 needs,
             });
@@ -194,6 +197,23 @@ impl Plan {
         true
     }
 
+    /// Returns every table that the profiles need which are taken, those included that a
+    /// configuration has already, with the files `key` and `uri` in the place of whatever
+    /// keeps a secret: text to be judged before anything is put away.
+    #[must_use]
+    pub fn rehearsal(&self) -> String {
+        let mut tables: Vec<Table> = Vec::new();
+        let taken = |it: &&Outcome| it.verdict == Verdict::Taken;
+        for table in self.outcomes.iter().filter(taken).flat_map(|it| &it.needs) {
+            let table = table.with_stand_ins();
+            if !tables.contains(&table) {
+                tables.push(table);
+            }
+        }
+        let each: Vec<_> = tables.iter().map(Table::text).collect();
+        each.join("\n")
+    }
+
     /// Returns what would be added to a configuration. With `whole` as it is written, else
     /// as it is shown.
     #[must_use]
@@ -224,7 +244,12 @@ impl Plan {
                 Verdict::Refused(reason) => format!("not taken: {reason}"),
             };
             let _ = writeln!(text, "{label} ({mode}): {verdict}");
-            for remark in &outcome.remarks {
+            let remarks = match outcome.verdict {
+                // They tell how to go on with it.
+                Verdict::Refused(_) => &[][..],
+                Verdict::Taken | Verdict::There => &outcome.remarks,
+            };
+            for remark in outcome.leftovers.iter().chain(remarks) {
                 let _ = writeln!(text, "    {remark}");
             }
         }

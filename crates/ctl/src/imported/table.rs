@@ -37,6 +37,19 @@ impl Entry {
 }
 
 impl Table {
+    /// Returns it with other files in the place of what keeps a secret.
+    pub(super) fn with_stand_ins(&self) -> Self {
+        let mut table = self.clone();
+        for entry in &mut table.entries {
+            if entry.key.starts_with("access_key_") {
+                *entry = Entry::new("access_key_file", "key");
+            } else if entry.key == "uri_file" {
+                *entry = Entry::new("uri_file", "uri");
+            }
+        }
+        table
+    }
+
     /// Returns its header: `[profile.NAME]`.
     #[must_use]
     pub fn header(&self) -> String {

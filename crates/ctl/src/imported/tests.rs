@@ -404,11 +404,28 @@ fn what_sdks_wrote_back_and_what_stays_is_pointed_out() {
         {{"name":"x","mode":"External","process_command":"/i","access_key_id":"STS.Abc",
           "access_key_secret":"SECRET","sts_token":"SECRET","sts_expiration":1}},
         {{"name":"k","mode":"AK",{KEY}}},
-        {{"name":"o","mode":"OAuth","oauth_refresh_token":"SECRET"}}]}}"#
+        {{"name":"o","mode":"OAuth","oauth_refresh_token":"SECRET"}},
+        {{"name":"s","mode":"CloudSSO","access_token":"SECRET"}}]}}"#
     ));
-    assert!(plan.outcomes[0].remarks[0].contains("of STS.Abc stand in it in clear text"));
+    let login = &plan.outcomes[3].leftovers[0];
+    assert!(login.contains("a login's secrets stand in it in clear text (access_token)"));
+    assert!(plan.outcomes[0].leftovers[0].contains("of STS.Abc stand in it in clear text"));
     assert_eq!(plan.long_lived, ["k", "o"]);
     assert!(!plan.report().contains("SECRET"));
+}
+
+#[test]
+fn what_a_command_is_given_is_said_to_be_seen_by_all() {
+    let of = |command: &str| {
+        let text = format!(
+            r#"{{"profiles":[{{"name":"x","mode":"External","process_command":"{command}"}}]}}"#
+        );
+        read(&text).report()
+    };
+    let report = of("/i --pass SECRET");
+    assert!(report.contains("a secret among its arguments"), "{report}");
+    assert!(!report.contains("SECRET"), "{report}");
+    assert!(!of("/i").contains("arguments"));
 }
 
 #[test]
