@@ -335,6 +335,11 @@ impl<X: Exchange> Refresher<X> {
     }
 
     async fn ask_source(&mut self, wish: Wish<'_>) -> Result<Obtained, Failure> {
+        if self.entry.snapshot().session.is_none() {
+            // What those hear whose patience ends before its answer.
+            let why = "its source (a file, a command or a service) has not said yet who we are";
+            self.entry.announce(Some((self.clock.boot(), why)));
+        }
         let obtained = self.entry.profile.source.obtain(Ask {
             store: &self.store,
             clock: &*self.clock,
