@@ -47,6 +47,9 @@ use crate::{
     store::Store,
 };
 
+/// What a `Date` leaves out.
+const ROUNDING: Duration = Duration::from_secs(1);
+
 /// One kind of identity.
 pub trait Identity: fmt::Debug + Send + Sync + 'static {
     /// Says who we are, by looking anew. Bounded in time by the identity itself.
@@ -294,14 +297,19 @@ impl End {
         asked: BootTime,
         clock: &dyn Clock,
     ) -> Self {
-        let issued = date.unwrap_or_else(|| clock.wall());
+        // Our own clocks are read side by side, however long the answer took.
+        let (issued, since, lost) = match date {
+            Some(date) => (date, asked, ROUNDING),
+            None => (clock.wall(), clock.boot(), Duration::ZERO),
+        };
         let life = expiration.duration_since(issued);
-        // Who claims more is asked again sooner; that harms nobody.
         let life = Duration::try_from(life).unwrap_or_default();
+        let at = since + life.saturating_sub(lost).min(SessionDuration::LONGEST);
         Self {
             expiration,
             issued,
-            at: asked + life.min(SessionDuration::LONGEST),
+            // Who claims more is asked again sooner; that harms nobody.
+            at: at.min(asked + SessionDuration::LONGEST),
         }
     }
 }

@@ -151,7 +151,10 @@ impl Plan {
                 continue;
             }
             let there: Vec<_> = outcome.needs.iter().map(|it| it.is_in(config)).collect();
-            if let Some(other) = there.iter().position(|it| *it == Some(false)) {
+            let other_sense = |it: &Table| other_sense(it, &outcome.needs, config);
+            if let Some(problem) = outcome.needs.iter().find_map(other_sense) {
+                outcome.verdict = Verdict::Refused(problem);
+            } else if let Some(other) = there.iter().position(|it| *it == Some(false)) {
                 outcome.verdict = Verdict::Refused(format!(
                     "{} is there already and says something else; it stays as it is",
                     outcome.needs[other].header()
@@ -254,6 +257,42 @@ impl Plan {
             }
         }
         text
+    }
+}
+
+/// Says which name would mean something else: of a source and a profile that are called alike,
+/// `source = "NAME"` means the source. What is new must not come between others and the profile
+/// that they build on, nor build on what is there when it means what it brings.
+fn other_sense(table: &Table, needs: &[Table], config: &toml::Table) -> Option<String> {
+    let named = |kind: &str, name: &str| config.get(kind)?.get(name);
+    let name = table.name.as_str();
+    match table.kind {
+        "source" => {
+            named("profile", name)?;
+            let builds_on_it = |profile: &toml::Value| {
+                profile.get("source").and_then(toml::Value::as_str) == Some(name)
+            };
+            let mut profiles = config.get("profile")?.as_table()?.iter();
+            let (other, _) = profiles.find(|it| builds_on_it(it.1))?;
+            named("source", name).is_none().then(|| {
+                let header = table.header();
+                format!(
+                    "[profile.{other}] there builds on the profile {name}, and would build on \
+                     {header} instead; rename one of them"
+                )
+            })
+        }
+        _ => {
+            let base = table.source()?;
+            let brings_it = |kind: &str| needs.iter().any(|it| it.kind == kind && it.name == base);
+            let chains = brings_it("profile") && !brings_it("source");
+            (chains && named("source", base).is_some()).then(|| {
+                format!(
+                    "it builds on the profile {base}, and [source.{base}] is there already, \
+                     which would be taken for it; rename one of them"
+                )
+            })
+        }
     }
 }
 

@@ -56,6 +56,15 @@ impl Table {
         format!("[{}.{}]", self.kind, key(&self.name))
     }
 
+    /// Returns on what it builds: a source, or another profile.
+    pub(super) fn source(&self) -> Option<&str> {
+        let entry = self.entries.iter().find(|it| it.key == "source")?;
+        match &entry.value {
+            Value::Text(name) => Some(name),
+            Value::Private(_) | Value::Command(_) => None,
+        }
+    }
+
     /// Returns its text as it is written.
     #[must_use]
     pub fn text(&self) -> String {

@@ -530,3 +530,37 @@ fn what_the_daemon_refuses_takes_those_who_need_it_along_and_nobody_else() {
     check("profile.x", &[true, true, true]);
     check("region", &[true, true, true]);
 }
+
+/// `source = "ops"` means a source before it means a profile.
+#[test]
+fn no_name_comes_to_mean_something_else_by_what_is_added() {
+    let check = |profiles: &str, config: &str, reason: &str| {
+        let mut plan = read(&format!("{{\"profiles\":[{profiles}]}}"));
+        plan.beside(&toml::from_str(config).unwrap());
+        let last = plan.outcomes.last().unwrap();
+        match &last.verdict {
+            Verdict::Refused(said) => {
+                assert!(!reason.is_empty() && said.contains(reason), "{said}")
+            }
+            other => assert!(reason.is_empty(), "{other:?}"),
+        }
+    };
+    let key = format!(r#"{{"name":"ops","mode":"AK",{KEY}}}"#);
+    let chain = "[source.base]\ntype = \"ecs-role\"\n[profile.ops]\nsource = \"base\"\n";
+    let deep = "[profile.deep]\nsource = \"ops\"\nrole_arn = \"acs:ram::1:role/d\"\n";
+    check(
+        &key,
+        &format!("{chain}{deep}"),
+        "[profile.deep] there builds on the profile ops",
+    );
+    // Nobody builds on it.
+    check(&key, chain, "");
+
+    let chained = format!(
+        r#"{{"name":"ops","mode":"RamRoleArn",{KEY},{ROLE}}},
+        {{"name":"deep","mode":"ChainableRamRoleArn","source_profile":"ops",{ROLE}}}"#
+    );
+    let other = "[source.ops]\ntype = \"ecs-role\"\n";
+    check(&chained, other, "[source.ops] is there already");
+    check(&chained, "", "");
+}

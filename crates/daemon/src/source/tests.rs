@@ -163,7 +163,8 @@ fn no_end_is_believed_beyond_the_longest_session() {
     };
     let noon = Timestamp::constant(1_795_003_200, 0);
     let hours = jiff::SignedDuration::from_hours;
-    check(noon + hours(6), noon, 6 * 3600);
+    // The second that the issuer's clock may be further on.
+    check(noon + hours(6), noon, 6 * 3600 - 1);
     check(noon + hours(24), noon, 12 * 3600);
     check(Timestamp::MAX, noon, 12 * 3600);
     check(noon, noon + hours(1), 0);
