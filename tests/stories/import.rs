@@ -526,7 +526,8 @@ fn the_sdks_file_is_taken_where_there_is_no_other() {
         said.contains("default (AK): taken: [source.default]"),
         "{said}"
     );
-    assert!(said.contains("there is no profile yet"), "{said}");
+    assert!(said.contains("there is no profile in it yet"), "{said}");
+    assert!(!said.contains("stsctl reload"), "{said}");
     // A key alone is no profile; the lines that make it one are there to be filled in.
     let text = home.text(OURS);
     assert!(text.contains("# [profile.NAME]\n"), "{text}");
@@ -656,9 +657,15 @@ fn a_profile_that_stsd_refuses_does_not_keep_the_others_out() {
     let oidc = profile("pod", "OIDC", &[oidc, role()]);
     let other = profile("prod", "RamRoleArn", &[key("LTAIPROD"), role()]);
     let home = Home::with(&json!([oidc, other]));
+    // It is shown as it is done.
+    let shown = home.import(&[]).worked();
+    assert!(!home.file(".config").exists());
     let said = home.import(&["--write"]).worked();
-    assert!(said.contains("stsd --check refuses some of it"), "{said}");
-    assert!(said.contains("/nowhere/token.jwt"), "{said}");
+    for said in [shown, said] {
+        assert!(said.contains("pod (OIDC): not taken: "), "{said}");
+        assert!(said.contains("/nowhere/token.jwt"), "{said}");
+        assert!(!said.contains("[profile.pod]"), "{said}");
+    }
     let text = home.text(OURS);
     let (there, left) = (text.contains("[profile.prod]"), !text.contains("pod"));
     assert!(there && left, "{text}");
@@ -667,4 +674,13 @@ fn a_profile_that_stsd_refuses_does_not_keep_the_others_out() {
     let home = Home::with(&json!([oidc]));
     home.import(&["--write"]).failed("there is nothing to take");
     assert!(!home.file(OURS).exists());
+}
+
+/// A pod has it; whoever imports there need not.
+#[test]
+fn what_is_left_to_the_environment_is_left_to_the_daemons() {
+    let home = Home::with(&json!([profile("pod", "OIDC", &[])]));
+    let said = home.import(&["--write"]).worked();
+    assert!(said.contains("pod (OIDC): taken: "), "{said}");
+    assert!(home.text(OURS).contains("[profile.pod]"));
 }

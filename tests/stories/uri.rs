@@ -27,6 +27,9 @@ const PROFILES: &str = "[profile.link]\nsource = \"link\"\n\
 /// A part of the path that nobody may see again.
 const PATH: &str = "EmulatedTokenOfPath?q=EmulatedTokenOfQuery";
 
+/// What is no answer yet.
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
 /// Somebody who answers whatever they are told to.
 struct Giver {
     address: String,
@@ -83,6 +86,8 @@ fn serve(mut stream: TcpStream, answer: &[u8]) {
     if answer.is_empty() {
         thread::sleep(Duration::from_secs(60));
     }
+    // Before an answer there may be any number of these.
+    while answer.starts_with(CONTINUE) && stream.write_all(answer).is_ok() {}
     let _ = stream.write_all(answer);
 }
 
@@ -375,4 +380,21 @@ fn a_uri_that_cannot_be_used_is_refused_at_load_and_not_shown() {
         "STS.given",
         "it goes on"
     );
+}
+
+#[test]
+fn a_giver_who_says_without_end_that_an_answer_will_come_keeps_nobody_else_waiting() {
+    let giver = Giver::start();
+    giver.says_exactly(&CONTINUE.repeat(1000));
+    let mut kit = Kit::without_daemon(&[]);
+    let uri = format!("http://{}/{PATH}", giver.address);
+    kit.write("link.secret", &uri, 0o600);
+    let source = source("uri_file", "link.secret");
+    let warm = "[profile.warm]\nsource = \"link\"\nkeep_warm = true\n";
+    kit.write_config(&format!("{source}{warm}{UPLOAD}"));
+    kit.start_daemon();
+    kit.wait_until("the giver is asked", || giver.asked() > 0);
+    for _ in 0..50 {
+        let _ = kit.document(&["--patience", "3s", "oss-upload"]);
+    }
 }

@@ -20,6 +20,19 @@ use crate::{
 /// What stands for a key that systemd gives to the daemon alone, while it is checked.
 const STAND_IN: &str = "access_key_id = \"LTAISTANDIN\"\naccess_key_secret = \"stand-in\"\n";
 
+/// What stands for what a pod has in its environment, while it is checked.
+const ENVIRONMENT: [(&str, &str); 3] = [
+    (
+        "ALIBABA_CLOUD_OIDC_PROVIDER_ARN",
+        "acs:ram::100000000000001:oidc-provider/stand-in",
+    ),
+    ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", "/dev/null"),
+    (
+        "ALIBABA_CLOUD_ROLE_ARN",
+        "acs:ram::100000000000001:role/stand-in",
+    ),
+];
+
 /// Our configuration.
 pub(crate) struct Configuration {
     path: PathBuf,
@@ -92,6 +105,25 @@ impl Configuration {
         })
     }
 
+    /// Asks the daemon's program what it would say to a text, without writing anything here:
+    /// somewhere else, where the files `key` and `uri` stand for all that is kept elsewhere.
+    pub(crate) fn foresee(&self, text: &str) -> Result<Judgement> {
+        let elsewhere = tempfile::tempdir()?;
+        private_file(elsewhere.path(), "key", STAND_IN)?;
+        private_file(elsewhere.path(), "uri", "https://localhost/")?;
+        private_file(elsewhere.path(), "config.toml", text)?;
+        let tried = elsewhere.path().join("config.toml");
+        let judgement = check(&tried, text, false)?;
+        let Judgement::Refused(reason) = judgement else {
+            return Ok(judgement);
+        };
+        let tried = tried.display().to_string();
+        let reason = reason.replace(&tried, &self.path.display().to_string());
+        let there = elsewhere.path().display().to_string();
+        let here = self.directory().display().to_string();
+        Ok(Judgement::Refused(reason.replace(&there, &here)))
+    }
+
     /// Puts a text in the place of what is there, whole or not at all.
     pub(crate) fn put(&self, text: &str) -> Result<()> {
         self.place.exchange(text)
@@ -113,6 +145,12 @@ pub(crate) fn check(path: &Path, text: &str, is_system: bool) -> Result<Judgemen
     let stand_ins = stand_ins(text)?;
     if let Some(directory) = &stand_ins {
         command.env("CREDENTIALS_DIRECTORY", directory.path());
+    }
+    // What the daemon will find in its own environment need not be in this one.
+    for (name, stand_in) in ENVIRONMENT {
+        if env::var_os(name).is_none_or(|it| it.is_empty()) {
+            command.env(name, stand_in);
+        }
     }
     for name in variables(text) {
         if env::var_os(&name).is_none() {
@@ -177,9 +215,14 @@ fn stand_ins(text: &str) -> Result<Option<tempfile::TempDir>> {
     }
     let directory = tempfile::tempdir()?;
     for name in credentials {
-        let file = tempfile::Builder::new().tempfile_in(directory.path())?;
-        file.as_file().write_all(STAND_IN.as_bytes())?;
-        file.persist(directory.path().join(name))?;
+        private_file(directory.path(), name, STAND_IN)?;
     }
     Ok(Some(directory))
+}
+
+fn private_file(directory: &Path, name: &str, text: &str) -> Result<()> {
+    let file = tempfile::Builder::new().tempfile_in(directory)?;
+    file.as_file().write_all(text.as_bytes())?;
+    file.persist(directory.join(name))?;
+    Ok(())
 }

@@ -54,6 +54,7 @@ pub(crate) fn run(typed: &Import) -> Result<ExitCode> {
         configuration,
         keeper: typed.keeper,
     };
+    import.foresee()?;
     import.tell(&read, other.as_deref())?;
     if import.plan.tables.is_empty() {
         return import.nothing();
@@ -75,6 +76,24 @@ struct Importing<'a> {
 }
 
 impl Importing<'_> {
+    /// Leaves out what the daemon's program would refuse, so that a human sees before what
+    /// is done after.
+    fn foresee(&mut self) -> Result<()> {
+        while self.plan.has_profile() {
+            let Judgement::Refused(reason) = self.configuration.foresee(&self.plan.rehearsal())?
+            else {
+                return Ok(());
+            };
+            let mistakes = reason.lines().filter_map(mistake);
+            let refused = mistakes.filter(|(key, problem)| self.plan.refuse(key, problem));
+            if refused.count() == 0 {
+                return Ok(());
+            }
+            self.plan.beside(&self.configuration.table()?);
+        }
+        Ok(())
+    }
+
     /// Says what becomes of each profile, and what a human should know of the file.
     fn tell(&self, read: &Read, other: Option<&Path>) -> Result<()> {
         let shown = self.path.display();
@@ -235,10 +254,19 @@ impl Importing<'_> {
         }
         let config = self.configuration.path().display();
         say(&format!("{config}: written"))?;
-        if let Judgement::Unknown(reason) = judgement {
-            say(&format!(
+        let no_profile =
+            !self.plan.has_profile() && !self.configuration.table()?.contains_key("profile");
+        match judgement {
+            Judgement::Unknown(_) if no_profile => {
+                say(
+                    "there is no profile in it yet, without which stsd does not start: name the \
+                     role there, and run stsd --check",
+                )?;
+            }
+            Judgement::Unknown(reason) => say(&format!(
                 "it could not be checked ({reason}): run stsd --check"
-            ))?;
+            ))?,
+            Judgement::Good | Judgement::Refused(_) => {}
         }
         self.region_of_others()?;
         let keys = self.plan.kept.iter().filter(|it| !it.is_uri);
@@ -246,7 +274,9 @@ impl Importing<'_> {
         if let Some(rest) = self.keeper.rest(&keys, self.configuration.directory()) {
             say(&format!("\n{rest}"))?;
         }
-        say("a daemon that runs already takes it up with `stsctl reload`")?;
+        if !no_profile {
+            say("a daemon that runs already takes it up with `stsctl reload`")?;
+        }
         Ok(ExitCode::SUCCESS)
     }
 

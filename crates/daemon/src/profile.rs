@@ -197,6 +197,13 @@ impl SessionPolicy {
         {
             return invalid("a policy holds \"Version\": \"1\" and a \"Statement\"");
         }
+        let statements = policy.get("Statement").and_then(|it| it.as_array());
+        if !statements.is_some_and(|it| it.iter().all(is_statement)) {
+            return invalid(
+                "a policy's Statement is a list; each has Effect (Allow or Deny), Action or \
+                 NotAction, and Resource or NotResource: a text or a list of texts",
+            );
+        }
         let minified = without_white_space(text);
         let length = minified.len();
         if length > 2048 {
@@ -295,6 +302,23 @@ fn push_literal(name: &mut String, literal: &str) -> Result<(), Invalid> {
     Ok(())
 }
 
+/// Looks at the grammar of one statement, as far as it is the same for all services.
+fn is_statement(statement: &serde_json::Value) -> bool {
+    let texts = |it: &serde_json::Value| match it {
+        serde_json::Value::String(text) => !text.is_empty(),
+        serde_json::Value::Array(list) => !list.is_empty() && list.iter().all(|it| it.is_string()),
+        _ => false,
+    };
+    let one_of = |keys: [&str; 2]| {
+        let there: Vec<_> = keys.iter().filter_map(|key| statement.get(key)).collect();
+        matches!(there[..], [it] if texts(it))
+    };
+    let effect = statement.get("Effect").and_then(|it| it.as_str());
+    matches!(effect, Some("Allow" | "Deny"))
+        && one_of(["Action", "NotAction"])
+        && one_of(["Resource", "NotResource"])
+}
+
 /// Removes the white space between the words of a valid JSON document.
 fn without_white_space(document: &str) -> String {
     let (mut quoted, mut escaped) = (false, false);
@@ -369,10 +393,39 @@ mod tests {
     }
 
     #[test]
+    fn the_grammar_of_a_policy_is_looked_at_before_the_service_sees_it() {
+        let check = |statement: &str, valid| {
+            let policy = format!(r#"{{"Version":"1","Statement":{statement}}}"#);
+            assert_eq!(SessionPolicy::new(&policy).is_ok(), valid, "{statement}");
+        };
+        let good = r#"{"Effect":"Allow","Action":["oss:Get*","oss:List*"],"Resource":"*"}"#;
+        check(&format!("[{good}]"), true);
+        check(
+            &format!(
+                r#"[{good},{{"Effect":"Deny","NotAction":"oss:GetObject","NotResource":["a"]}}]"#
+            ),
+            true,
+        );
+        for bad in [
+            good.to_owned(),
+            format!("[{good},1]"),
+            format!("[{}]", good.replace("Allow", "Maybe")),
+            format!("[{}]", good.replace("\"Effect\":\"Allow\",", "")),
+            format!("[{}]", good.replace("Action", "Actions")),
+            format!("[{}]", good.replace("[\"oss:Get*\",\"oss:List*\"]", "[]")),
+            format!("[{}]", good.replace("\"*\"", "7")),
+            format!("[{}]", good.replace("}", ",\"NotAction\":\"b\"}")),
+            "\"all\"".to_owned(),
+        ] {
+            check(&bad, false);
+        }
+    }
+
+    #[test]
     fn policies_are_minified_and_bounded() {
         let policy = SessionPolicy::new("{ \"Version\": \"1\",\n \"Statement\": [ ] }").unwrap();
         assert!(!policy.as_str().contains([' ', '\n']));
-        let exact = r#"{"Version":"1","Statement":[{"x":"\" a\\","x":[0.10,1E+2, 1e-400]}],"y":12345678901234567890123}"#;
+        let exact = r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"oss:*","Resource":"*","x":"\" a\\","x":[0.10,1E+2, 1e-400]}],"y":12345678901234567890123}"#;
         let sent = SessionPolicy::new(exact).unwrap();
         assert_eq!(sent.as_str(), exact.replace(", ", ","));
         let padded = |length: usize| {

@@ -43,6 +43,11 @@ const LARGEST_SESSION: usize = 32 * 1024;
 /// that has failed whether it was mended.
 const SHORTEST_LOOK: Duration = Duration::from_secs(1);
 
+/// How much later than we thought a session that is handed on may end and still be taken for the
+/// one that is known. Not sooner by more than what a `Date` leaves out and an answer takes.
+const LATER: Duration = Duration::from_secs(60);
+const SOONER: Duration = Duration::from_secs(5);
+
 /// How long a glance at a source takes that a thread makes.
 const GLANCE: Duration = Duration::from_millis(50);
 
@@ -335,6 +340,11 @@ impl<X: Exchange> Refresher<X> {
     }
 
     async fn ask_source(&mut self, wish: Wish<'_>) -> Result<Obtained, Failure> {
+        if self.entry.snapshot().session.is_none() {
+            // What those hear whose patience ends before its answer.
+            let why = "its source (a file, a command or a service) has not said yet who we are";
+            self.entry.announce(Some((self.clock.boot(), why)));
+        }
         let obtained = self.entry.profile.source.obtain(Ask {
             store: &self.store,
             clock: &*self.clock,
@@ -519,10 +529,12 @@ impl<X: Exchange> Refresher<X> {
         }
         self.failures = 0;
         self.said = None;
-        self.wait = if session.last {
-            Wait::ForDemand
-        } else {
-            Wait::Until(schedule::renewal_due(&session.lifetime, self.jitter))
+        let due = schedule::renewal_due(&session.lifetime, self.jitter);
+        self.wait = match &self.entry.profile.role_arn {
+            _ if session.last => Wait::ForDemand,
+            Some(_) => Wait::Until(due),
+            // No budget slows down who hands on what ends at once.
+            None => Wait::Until(due.max(now + SHORTEST_LOOK)),
         };
         self.entry.counters.renewal(took);
         self.entry.publish(|snapshot| {
@@ -536,13 +548,17 @@ impl<X: Exchange> Refresher<X> {
     }
 
     /// Tells whether this is the session that callers have: one that is handed on stays the
-    /// same until whoever issues it replaces it.
+    /// same until whoever issues it replaces it. With another end it is not: the clock by which
+    /// that was told was wrong, or it was further away than we look.
     fn is_known(&self, session: &Session) -> bool {
         let known = self.entry.snapshot().session;
         self.entry.profile.role_arn.is_none()
             && known.is_some_and(|it| {
+                let (before, now) = (it.lifetime.ends, session.lifetime.ends);
                 it.access_key_id == session.access_key_id
                     && it.security_token == session.security_token
+                    && before.since(now) <= SOONER
+                    && now.since(before) <= LATER
             })
     }
 

@@ -72,7 +72,7 @@ pub struct AssumeRole<'a> {
     pub policy: Option<&'a str>,
     /// What a role of another account may ask for. For credentials alone.
     pub external_id: Option<&'a str>,
-    /// Who is behind the session; stays through role chains. For credentials alone.
+    /// Who is behind the session. For credentials alone.
     pub source_identity: Option<&'a str>,
 }
 

@@ -30,21 +30,33 @@ impl Leftovers {
     }
 }
 
-/// Points out a session that SDKs have written into a profile which has other ways to one:
-/// they do so after each run of an External command, and after each exchange of some others.
+/// Points out what SDKs and aliyun-cli have written into a profile which has other ways to
+/// it: they do so after each run of an External command, after each login in a browser, and
+/// after each exchange of some others.
 pub(super) fn leftovers(foreign: &Foreign) -> Vec<String> {
     let mode = foreign.mode().to_ascii_lowercase();
-    let key = foreign.has("access_key_secret") && mode == "external";
-    if mode == "ststoken" || !(foreign.has("sts_token") || key) {
+    let session = match mode.as_str() {
+        "ststoken" => false,
+        "external" => foreign.has("access_key_secret") || foreign.has("sts_token"),
+        _ => foreign.has("sts_token"),
+    };
+    let mut keys = vec!["access_token", "oauth_access_token"];
+    if session {
+        keys.extend(["access_key_secret", "sts_token"]);
+    }
+    keys.retain(|it| foreign.has(it));
+    if keys.is_empty() {
         return Vec::new();
     }
     let id = foreign.text("access_key_id").ok().flatten();
-    let id = id.filter(|it| it.starts_with("STS.") && it.len() <= 128);
+    let id = id.filter(|it| session && it.starts_with("STS.") && it.len() <= 128);
     let id = id.map_or_else(String::new, |it| format!(" of {}", shown(&it)));
+    let whose = if session { "session" } else { "login" };
     vec![format!(
-        "a session's secrets{id} stand in it in clear text (access_key_secret, sts_token): an SDK \
-         or aliyun-cli has written them back; they end by themselves, and the next run writes \
-         others, until programs ask stsd instead"
+        "a {whose}'s secrets{id} stand in it in clear text ({}): an SDK or aliyun-cli has \
+         written them back; they end by themselves, and the next run writes others, until \
+         programs ask stsd instead",
+        keys.join(", ")
     )]
 }
 

@@ -86,8 +86,17 @@ pub(super) fn map(foreign: &Foreign) -> Result<Mapped, Refusal> {
         }
         "external" => {
             let line = foreign.needed("process_command")?;
-            let command = Identity::Process(command::words(&line)?);
-            with_role(command, Role(Vec::new()))
+            let words = command::words(&line)?;
+            let is_bare = words.len() == 1;
+            let mut mapped = with_role(Identity::Process(words), Role(Vec::new()));
+            if !is_bare {
+                mapped.remarks.push(
+                    "a secret among its arguments would be in the configuration, whoever keeps \
+                     the keys, and seen by all while it runs (ps): have it read from a file"
+                        .to_owned(),
+                );
+            }
+            mapped
         }
         "credentialsuri" => with_role(uri(foreign)?, Role(Vec::new())),
         "oidc" => oidc(foreign)?,

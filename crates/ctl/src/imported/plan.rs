@@ -41,7 +41,9 @@ pub struct Outcome {
     pub mode: String,
     /// What becomes of it.
     pub verdict: Verdict,
-    /// What has to be said of it besides.
+    /// What has to be said of secrets that were left in it.
+    pub leftovers: Vec<String>,
+    /// What has to be said besides, unless it is not taken.
     pub remarks: Vec<String>,
     /// The tables without which it would not work.
     needs: Vec<Table>,
@@ -93,7 +95,7 @@ impl Plan {
         let sources = sources(&names, &decided, keeping);
         let mut outcomes = Vec::new();
         for (at, foreign) in profiles.iter().enumerate() {
-            let mut remarks = leftovers(foreign);
+            let mut remarks = Vec::new();
             let (verdict, needs) = match (&decided[at], &names[at]) {
                 (Ok(mapped), Ok(name)) => {
                     remarks.extend(mapped.remarks.iter().cloned());
@@ -123,6 +125,7 @@ impl Plan {
                 label: labels[at].clone(),
                 mode: foreign.mode(),
                 verdict,
+                leftovers: leftovers(foreign),
                 remarks,
                 needs,
             });
@@ -148,7 +151,10 @@ impl Plan {
                 continue;
             }
             let there: Vec<_> = outcome.needs.iter().map(|it| it.is_in(config)).collect();
-            if let Some(other) = there.iter().position(|it| *it == Some(false)) {
+            let other_sense = |it: &Table| other_sense(it, &outcome.needs, config);
+            if let Some(problem) = outcome.needs.iter().find_map(other_sense) {
+                outcome.verdict = Verdict::Refused(problem);
+            } else if let Some(other) = there.iter().position(|it| *it == Some(false)) {
                 outcome.verdict = Verdict::Refused(format!(
                     "{} is there already and says something else; it stays as it is",
                     outcome.needs[other].header()
@@ -194,6 +200,23 @@ impl Plan {
         true
     }
 
+    /// Returns every table that the profiles need which are taken, those included that a
+    /// configuration has already, with the files `key` and `uri` in the place of whatever
+    /// keeps a secret: text to be judged before anything is put away.
+    #[must_use]
+    pub fn rehearsal(&self) -> String {
+        let mut tables: Vec<Table> = Vec::new();
+        let taken = |it: &&Outcome| it.verdict == Verdict::Taken;
+        for table in self.outcomes.iter().filter(taken).flat_map(|it| &it.needs) {
+            let table = table.with_stand_ins();
+            if !tables.contains(&table) {
+                tables.push(table);
+            }
+        }
+        let each: Vec<_> = tables.iter().map(Table::text).collect();
+        each.join("\n")
+    }
+
     /// Returns what would be added to a configuration. With `whole` as it is written, else
     /// as it is shown.
     #[must_use]
@@ -224,11 +247,52 @@ impl Plan {
                 Verdict::Refused(reason) => format!("not taken: {reason}"),
             };
             let _ = writeln!(text, "{label} ({mode}): {verdict}");
-            for remark in &outcome.remarks {
+            let remarks = match outcome.verdict {
+                // They tell how to go on with it.
+                Verdict::Refused(_) => &[][..],
+                Verdict::Taken | Verdict::There => &outcome.remarks,
+            };
+            for remark in outcome.leftovers.iter().chain(remarks) {
                 let _ = writeln!(text, "    {remark}");
             }
         }
         text
+    }
+}
+
+/// Says which name would mean something else: of a source and a profile that are called alike,
+/// `source = "NAME"` means the source. What is new must not come between others and the profile
+/// that they build on, nor build on what is there when it means what it brings.
+fn other_sense(table: &Table, needs: &[Table], config: &toml::Table) -> Option<String> {
+    let named = |kind: &str, name: &str| config.get(kind)?.get(name);
+    let name = table.name.as_str();
+    match table.kind {
+        "source" => {
+            named("profile", name)?;
+            let builds_on_it = |profile: &toml::Value| {
+                profile.get("source").and_then(toml::Value::as_str) == Some(name)
+            };
+            let mut profiles = config.get("profile")?.as_table()?.iter();
+            let (other, _) = profiles.find(|it| builds_on_it(it.1))?;
+            named("source", name).is_none().then(|| {
+                let header = table.header();
+                format!(
+                    "[profile.{other}] there builds on the profile {name}, and would build on \
+                     {header} instead; rename one of them"
+                )
+            })
+        }
+        _ => {
+            let base = table.source()?;
+            let brings_it = |kind: &str| needs.iter().any(|it| it.kind == kind && it.name == base);
+            let chains = brings_it("profile") && !brings_it("source");
+            (chains && named("source", base).is_some()).then(|| {
+                format!(
+                    "it builds on the profile {base}, and [source.{base}] is there already, \
+                     which would be taken for it; rename one of them"
+                )
+            })
+        }
     }
 }
 

@@ -37,10 +37,32 @@ impl Entry {
 }
 
 impl Table {
+    /// Returns it with other files in the place of what keeps a secret.
+    pub(super) fn with_stand_ins(&self) -> Self {
+        let mut table = self.clone();
+        for entry in &mut table.entries {
+            if entry.key.starts_with("access_key_") {
+                *entry = Entry::new("access_key_file", "key");
+            } else if entry.key == "uri_file" {
+                *entry = Entry::new("uri_file", "uri");
+            }
+        }
+        table
+    }
+
     /// Returns its header: `[profile.NAME]`.
     #[must_use]
     pub fn header(&self) -> String {
         format!("[{}.{}]", self.kind, key(&self.name))
+    }
+
+    /// Returns on what it builds: a source, or another profile.
+    pub(super) fn source(&self) -> Option<&str> {
+        let entry = self.entries.iter().find(|it| it.key == "source")?;
+        match &entry.value {
+            Value::Text(name) => Some(name),
+            Value::Private(_) | Value::Command(_) => None,
+        }
     }
 
     /// Returns its text as it is written.

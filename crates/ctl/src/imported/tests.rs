@@ -404,11 +404,28 @@ fn what_sdks_wrote_back_and_what_stays_is_pointed_out() {
         {{"name":"x","mode":"External","process_command":"/i","access_key_id":"STS.Abc",
           "access_key_secret":"SECRET","sts_token":"SECRET","sts_expiration":1}},
         {{"name":"k","mode":"AK",{KEY}}},
-        {{"name":"o","mode":"OAuth","oauth_refresh_token":"SECRET"}}]}}"#
+        {{"name":"o","mode":"OAuth","oauth_refresh_token":"SECRET"}},
+        {{"name":"s","mode":"CloudSSO","access_token":"SECRET"}}]}}"#
     ));
-    assert!(plan.outcomes[0].remarks[0].contains("of STS.Abc stand in it in clear text"));
+    let login = &plan.outcomes[3].leftovers[0];
+    assert!(login.contains("a login's secrets stand in it in clear text (access_token)"));
+    assert!(plan.outcomes[0].leftovers[0].contains("of STS.Abc stand in it in clear text"));
     assert_eq!(plan.long_lived, ["k", "o"]);
     assert!(!plan.report().contains("SECRET"));
+}
+
+#[test]
+fn what_a_command_is_given_is_said_to_be_seen_by_all() {
+    let of = |command: &str| {
+        let text = format!(
+            r#"{{"profiles":[{{"name":"x","mode":"External","process_command":"{command}"}}]}}"#
+        );
+        read(&text).report()
+    };
+    let report = of("/i --pass SECRET");
+    assert!(report.contains("a secret among its arguments"), "{report}");
+    assert!(!report.contains("SECRET"), "{report}");
+    assert!(!of("/i").contains("arguments"));
 }
 
 #[test]
@@ -512,4 +529,38 @@ fn what_the_daemon_refuses_takes_those_who_need_it_along_and_nobody_else() {
     check("profile.c.policy", &[true, true, false]);
     check("profile.x", &[true, true, true]);
     check("region", &[true, true, true]);
+}
+
+/// `source = "ops"` means a source before it means a profile.
+#[test]
+fn no_name_comes_to_mean_something_else_by_what_is_added() {
+    let check = |profiles: &str, config: &str, reason: &str| {
+        let mut plan = read(&format!("{{\"profiles\":[{profiles}]}}"));
+        plan.beside(&toml::from_str(config).unwrap());
+        let last = plan.outcomes.last().unwrap();
+        match &last.verdict {
+            Verdict::Refused(said) => {
+                assert!(!reason.is_empty() && said.contains(reason), "{said}")
+            }
+            other => assert!(reason.is_empty(), "{other:?}"),
+        }
+    };
+    let key = format!(r#"{{"name":"ops","mode":"AK",{KEY}}}"#);
+    let chain = "[source.base]\ntype = \"ecs-role\"\n[profile.ops]\nsource = \"base\"\n";
+    let deep = "[profile.deep]\nsource = \"ops\"\nrole_arn = \"acs:ram::1:role/d\"\n";
+    check(
+        &key,
+        &format!("{chain}{deep}"),
+        "[profile.deep] there builds on the profile ops",
+    );
+    // Nobody builds on it.
+    check(&key, chain, "");
+
+    let chained = format!(
+        r#"{{"name":"ops","mode":"RamRoleArn",{KEY},{ROLE}}},
+        {{"name":"deep","mode":"ChainableRamRoleArn","source_profile":"ops",{ROLE}}}"#
+    );
+    let other = "[source.ops]\ntype = \"ecs-role\"\n";
+    check(&chained, other, "[source.ops] is there already");
+    check(&chained, "", "");
 }

@@ -160,3 +160,134 @@ async fn a_session_is_renewed_within_a_nap_when_the_clocks_come_apart_and_once()
     stop.cancel();
     task.await.unwrap();
 }
+
+/// Always says the same, as a program does that reads a file which nobody renews; or, without
+/// an end, something else each time that lives for a moment.
+#[derive(Debug)]
+struct Program {
+    expiration: Option<Timestamp>,
+    asked: Arc<std::sync::atomic::AtomicU64>,
+}
+
+impl crate::source::Identity for Program {
+    fn obtain<'a>(&'a self, ask: Ask<'a>) -> crate::source::Asking<'a> {
+        let count = self.asked.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async move {
+            let asked = ask.clock.boot();
+            let soon = ask.clock.wall() + SignedDuration::from_millis(100);
+            let (expiration, token) = self.expiration.map_or((soon, count), |it| (it, 0));
+            let end = crate::source::End::new(expiration, None, asked, ask.clock);
+            Ok(Obtained {
+                proof: Arc::new(Proof::Credentials(stsd_sts::SourceCredentials {
+                    access_key_id: "STS.X".into(),
+                    access_key_secret: SecretText::from("secret".to_owned()),
+                    security_token: Some(SecretText::from(format!("token{token}"))),
+                })),
+                asked,
+                end: Some(end),
+            })
+        })
+    }
+
+    fn subject(&self) -> String {
+        "the program".to_owned()
+    }
+}
+
+/// A profile without a role, its clocks, and how often its source was asked.
+struct HandedOn {
+    clock: Arc<ByHand>,
+    entry: Arc<Entry>,
+    asked: Arc<std::sync::atomic::AtomicU64>,
+}
+
+impl HandedOn {
+    fn start(expiration: Option<Timestamp>, wall_ahead_seconds: i64) -> Self {
+        let asked: Arc<std::sync::atomic::AtomicU64> = Arc::default();
+        let clock = Arc::new(ByHand {
+            began: tokio::time::Instant::now(),
+            wall_ahead_seconds: wall_ahead_seconds.into(),
+        });
+        let source = Program {
+            expiration,
+            asked: Arc::clone(&asked),
+        };
+        let profile = Profile {
+            source: crate::source::Source::new(&["program"], source),
+            role_arn: None,
+            keep_warm: true,
+            ..Profile::sample()
+        };
+        let entry = Arc::new(Entry::new(Arc::new(profile)));
+        let budget = Arc::new(Budget::new(20, clock.boot()));
+        let upstream = Upstream::new(Nobody, Arc::clone(&clock) as _, budget, Arc::default());
+        let (store, task_clock) = (Arc::default(), Arc::clone(&clock) as _);
+        let refresher = Refresher::new(
+            Arc::clone(&entry),
+            Arc::new(upstream),
+            store,
+            task_clock,
+            0.5,
+        );
+        tokio::spawn(refresher.run(CancellationToken::new()));
+        Self {
+            clock,
+            entry,
+            asked,
+        }
+    }
+
+    fn serves(&self) -> bool {
+        let now = self.clock.boot();
+        self.entry.snapshot().serving(Duration::ZERO, now).is_some()
+    }
+}
+
+/// The wall clock is six hours behind until the network is there. What is handed on by then ends
+/// sooner than it seemed to.
+#[tokio::test(start_paused = true)]
+async fn what_is_handed_on_ends_when_it_does_though_the_wall_clock_was_behind_at_first() {
+    let hours = SignedDuration::from_hours;
+    let handed_on = HandedOn::start(Some(NOON + hours(1)), -6 * 3600);
+    sleep(Duration::from_secs(60)).await;
+    assert!(handed_on.serves());
+    handed_on
+        .clock
+        .wall_ahead_seconds
+        .store(0, Ordering::Relaxed);
+    sleep(Duration::from_secs(3500)).await;
+    assert!(handed_on.serves(), "for as long as it lives");
+    sleep(Duration::from_secs(60)).await;
+    assert!(!handed_on.serves(), "and no longer");
+}
+
+/// The other way round, and it lives longer than it seemed to.
+#[tokio::test(start_paused = true)]
+async fn what_is_handed_on_lives_as_long_as_it_does_though_the_wall_clock_was_ahead_at_first() {
+    let hours = SignedDuration::from_hours;
+    let handed_on = HandedOn::start(Some(NOON + hours(8)), 6 * 3600);
+    sleep(Duration::from_secs(60)).await;
+    handed_on
+        .clock
+        .wall_ahead_seconds
+        .store(0, Ordering::Relaxed);
+    sleep(Duration::from_secs(3 * 3600)).await;
+    assert!(handed_on.serves());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_handed_on_and_ends_in_a_far_future_is_served_for_days() {
+    let handed_on = HandedOn::start(Some(NOON + SignedDuration::from_hours(24 * 365)), 0);
+    for hour in 0..72 {
+        sleep(Duration::from_secs(3600)).await;
+        assert!(handed_on.serves(), "after {hour} hours and one");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_whose_sessions_end_at_once_is_asked_once_a_second_at_most() {
+    let handed_on = HandedOn::start(None, 0);
+    sleep(Duration::from_secs(60)).await;
+    let asked = handed_on.asked.load(Ordering::Relaxed);
+    assert!((50..=61).contains(&asked), "{asked}");
+}

@@ -2,15 +2,16 @@
 //! sent elsewhere. What is said of a failure has neither the URL's path nor the answer in it:
 //! both may be secret.
 
-use std::{error::Error as _, fmt, sync::OnceLock, time::Duration};
+use std::{error::Error as _, fmt, io, sync::OnceLock, thread, time::Duration};
 
 use jiff::{Timestamp, fmt::rfc2822};
 use reqwest::{
-    Client, Method, StatusCode, Url,
+    Client, Method, RequestBuilder, StatusCode, Url,
     header::{DATE, HeaderValue},
     redirect::Policy,
 };
 use stsd_sts::Proof;
+use tokio::{runtime, sync::oneshot, time::timeout};
 use zeroize::Zeroizing;
 
 use super::{
@@ -23,6 +24,9 @@ const CONNECT: Duration = Duration::from_secs(2);
 
 /// From the first byte sent to the last one read.
 const REQUEST: Duration = Duration::from_secs(5);
+
+/// How much later than that a request is given up whose thread is kept from noticing.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// How long all requests may take that one asking needs.
 pub(super) const WHOLE: Duration = Duration::from_secs(10);
@@ -80,7 +84,9 @@ pub(super) struct Fetcher {
 }
 
 impl Fetcher {
-    /// Sends a request and reads the answer.
+    /// Sends a request and reads the answer, on a thread of its own: whoever answers may have
+    /// much to say that is skipped before an answer begins, such as a thousand `100 Continue`
+    /// in one packet, and those who are served from memory do not wait for that.
     pub(super) async fn send(&self, request: Request<'_>) -> Result<Answer, FetchError> {
         let client = self.client(request.way)?;
         let mut builder = client.request(request.method, request.url);
@@ -90,28 +96,27 @@ impl Fetcher {
             value.set_sensitive(true);
             builder = builder.header(*name, value);
         }
-        let mut response = builder.send().await.map_err(no_answer)?;
-        let status = response.status();
-        let date = response.headers().get(DATE);
-        let date = date.and_then(|it| rfc2822::parse(it.to_str().ok()?).ok());
-        let mut body = Zeroizing::new(Vec::with_capacity(8 * 1024));
-        loop {
-            match response.chunk().await {
-                Ok(Some(chunk)) if body.len() + chunk.len() > LARGEST => {
-                    return Err(FetchError::TooMuch);
-                }
-                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-                Ok(None) => break,
-                Err(error) if error.is_timeout() => return Err(FetchError::Late),
-                Err(_) => return Err(FetchError::Broken),
-            }
+        let apart = |error: io::Error| FetchError::NoAnswer(error.to_string());
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(apart)?;
+        let (tell, told) = oneshot::channel();
+        let fetch = move || {
+            let answer = runtime.block_on(fetch(builder));
+            let _ = tell.send(answer);
+            // A name that is being looked up is not waited for.
+            runtime.shutdown_background();
+        };
+        // It ends by itself: the request has its time there, too.
+        thread::Builder::new()
+            .name("fetch".into())
+            .spawn(fetch)
+            .map_err(apart)?;
+        match timeout(REQUEST + GRACE, told).await {
+            Ok(answer) => answer.unwrap_or(Err(FetchError::Broken)),
+            Err(_) => Err(FetchError::Late),
         }
-        let text = std::str::from_utf8(&body).map_err(|_| FetchError::NotText)?;
-        Ok(Answer {
-            status,
-            date: date.map(|it| it.timestamp()),
-            text: Zeroizing::new(text.to_owned()),
-        })
     }
 
     fn client(&self, way: Way) -> Result<&Client, FetchError> {
@@ -138,6 +143,31 @@ impl Fetcher {
             .map_err(no_answer)?;
         Ok(place.get_or_init(|| client))
     }
+}
+
+async fn fetch(request: RequestBuilder) -> Result<Answer, FetchError> {
+    let mut response = request.send().await.map_err(no_answer)?;
+    let status = response.status();
+    let date = response.headers().get(DATE);
+    let date = date.and_then(|it| rfc2822::parse(it.to_str().ok()?).ok());
+    let mut body = Zeroizing::new(Vec::with_capacity(8 * 1024));
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.len() + chunk.len() > LARGEST => {
+                return Err(FetchError::TooMuch);
+            }
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) => break,
+            Err(error) if error.is_timeout() => return Err(FetchError::Late),
+            Err(_) => return Err(FetchError::Broken),
+        }
+    }
+    let text = std::str::from_utf8(&body).map_err(|_| FetchError::NotText)?;
+    Ok(Answer {
+        status,
+        date: date.map(|it| it.timestamp()),
+        text: Zeroizing::new(text.to_owned()),
+    })
 }
 
 impl fmt::Debug for Fetcher {

@@ -2,7 +2,7 @@
 //! a command that is asked for it. Both are asked anew for each exchange, because such words
 //! are short-lived.
 
-use std::path::PathBuf;
+use std::{io, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
 use stsd_sts::SecretText;
 
@@ -44,7 +44,13 @@ impl Token {
         let text = match self {
             Self::File(aside) => {
                 let read = aside.read(|path| {
-                    let (file, _) = file::open(path, LARGEST)?;
+                    let (file, metadata) = file::open(path, LARGEST)?;
+                    // Everybody may read it in a pod; who writes it decides who we are.
+                    if metadata.permissions().mode() & 0o002 != 0 {
+                        return Err(io::Error::other(
+                            "everybody may write to it, and could say who we are (chmod o-w)",
+                        ));
+                    }
                     file::read(file, LARGEST)
                 });
                 let text = read.await.and_then(|it| it);
