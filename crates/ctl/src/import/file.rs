@@ -18,9 +18,9 @@ use zeroize::Zeroizing;
 const LARGEST: u64 = 1024 * 1024;
 
 /// A file of another tool.
-pub(super) struct Read {
-    pub(super) bytes: Zeroizing<Vec<u8>>,
-    pub(super) mode: u32,
+pub(crate) struct Read {
+    pub(crate) bytes: Zeroizing<Vec<u8>>,
+    pub(crate) mode: u32,
 }
 
 /// Returns the file that aliyun-cli or the SDKs would read, and the second of them.
@@ -54,7 +54,7 @@ pub(super) fn usual() -> Result<(PathBuf, Option<PathBuf>)> {
 
 /// Reads a file of another tool: a regular one, not longer than such a file is, without ever
 /// waiting for it.
-pub(super) fn read(path: &Path) -> Result<Read> {
+pub(crate) fn read(path: &Path) -> Result<Read> {
     let file: File = OpenOptions::new()
         .read(true)
         .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
