@@ -154,8 +154,9 @@ impl Wish {
         let role = self.role.as_ref();
         let role = role.map_or_else(String::new, |it| format!("role_arn = {}\n", quoted(it)));
         format!(
-            "[source.{source}]\n{identity}\n[profile.{}]\nsource = {source}\n{role}",
-            quoted(&self.profile)
+            "[source.{}]\n{identity}\n[profile.{}]\nsource = {source}\n{role}",
+            key_of(&self.source),
+            key_of(&self.profile)
         )
     }
 }
@@ -361,6 +362,15 @@ fn source_beside(there: &toml::Table, profile: &str) -> String {
         return numbered.find(|it| !has(it)).unwrap_or(name);
     }
     name
+}
+
+/// Returns a name as a header has it; only what is plain needs no quotes.
+fn key_of(name: &str) -> String {
+    let plain = |it: u8| it.is_ascii_alphanumeric() || b"_-".contains(&it);
+    match !name.is_empty() && name.bytes().all(plain) {
+        true => name.to_owned(),
+        false => quoted(name),
+    }
 }
 
 /// The words are about a profile that is imported.
