@@ -8,9 +8,16 @@ mod key;
 mod start;
 mod wish;
 
-use std::{path::Path, process::ExitCode, thread, time::Duration};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use rustix::process::geteuid;
 use stsd_client::{Client, Credentials, Error};
 
 use crate::{
@@ -56,6 +63,9 @@ pub(crate) fn run(client: &Client, socket: Option<&Path>, typed: &Init) -> Resul
     }
     let credential = names.filter(|it| *it == Keeper::Credential);
     let credential = credential.map(|_| wish.source.as_str());
+    // The machine's daemon, where there is one, is not this user's.
+    let own = own_socket().filter(|_| socket.is_none()).map(Client::at);
+    let client = own.as_ref().unwrap_or(client);
     match start::start(client, credential, configuration.directory())? {
         Started::Running => say("the daemon that runs already has read it")?,
         Started::Socket => say("stsd.socket: enabled and started, for this user")?,
@@ -82,6 +92,17 @@ pub(crate) fn run(client: &Client, socket: Option<&Path>, typed: &Init) -> Resul
     }
     tools(&ctl, &wish)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns where systemd has a user's daemon listen; nothing where another place is named.
+fn own_socket() -> Option<PathBuf> {
+    let variable = |name| env::var_os(name).filter(|it| !it.is_empty());
+    if variable("STSD_SOCKET").is_some() {
+        return None;
+    }
+    let usual = || format!("/run/user/{}", geteuid().as_raw()).into();
+    let runtime = variable("XDG_RUNTIME_DIR").map_or_else(usual, PathBuf::from);
+    Some(runtime.join("stsd/stsd.sock"))
 }
 
 /// How our programs are called by somebody who is to find the same daemon.
