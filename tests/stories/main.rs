@@ -18,6 +18,7 @@ mod hostile;
 mod http;
 mod import;
 mod impostor;
+mod init;
 mod keyring;
 mod keys;
 mod lease;

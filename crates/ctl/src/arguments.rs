@@ -84,6 +84,9 @@ pub(crate) enum Command {
         #[arg(long, value_enum, default_value_t = Shell::Sh)]
         shell: Shell,
     },
+    /// Set it all up for one user: ask for region, key and role, or take them by options; put
+    /// the key away, write the configuration, start the daemon, and prove it by a hand-out
+    Init(Init),
     /// Show what the profiles of aliyun-cli and the SDKs come to here, and with --write take
     /// them over: keys to a keeper, the rest to the configuration. Their file stays as it is
     Import(Import),
@@ -217,6 +220,51 @@ pub(crate) struct Import {
     /// Write it; without this it is only shown
     #[arg(long)]
     pub write: bool,
+}
+
+/// What is set up. The secret is no option: lists of arguments are public.
+#[derive(Args)]
+pub(crate) struct Init {
+    /// Where STS is asked, such as cn-hangzhou
+    #[arg(long)]
+    pub region: Option<String>,
+    /// Who we are
+    #[arg(long, value_enum, default_value_t = Identity::AccessKey)]
+    pub source: Identity,
+    /// The RAM user's AccessKey id
+    #[arg(long, value_name = "ID")]
+    pub access_key_id: Option<String>,
+    /// Read its secret from stdin
+    #[arg(long, conflicts_with = "key_file")]
+    pub secret_stdin: bool,
+    /// Read the key from a file: access_key_id and access_key_secret as stsd's own files have
+    /// them, the CSV of the console, or the secret alone. It stays as it is
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// The role that programs get: acs:ram::ACCOUNT:role/ROLE
+    #[arg(long, value_name = "ARN")]
+    pub role_arn: Option<String>,
+    /// What programs call it
+    #[arg(long, default_value = "default")]
+    pub profile: String,
+    /// Who keeps the key [default: file]
+    #[arg(long, value_enum)]
+    pub keeper: Option<Keeper>,
+    /// Ask this STS instead of a region's
+    #[arg(long, value_name = "URL")]
+    pub endpoint: Option<String>,
+    /// Write it and start nothing
+    #[arg(long)]
+    pub no_start: bool,
+}
+
+/// Who we are to STS.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Identity {
+    /// A RAM user, by its AccessKey
+    AccessKey,
+    /// The role of this ECS instance: there is no key; with --role-arn it becomes that role
+    EcsRole,
 }
 
 /// Who reads an environment.

@@ -89,10 +89,15 @@ impl Configuration {
     /// Asks the daemon's program what it says to a text that would stand here. Files that it
     /// names beside itself have to be there.
     pub(crate) fn judge(&self, text: &str) -> Result<Judgement> {
+        self.judge_in(text, self.directory())
+    }
+
+    /// The same for a text that is tried in another directory.
+    pub(crate) fn judge_in(&self, text: &str, directory: &Path) -> Result<Judgement> {
         let mut tried = tempfile::Builder::new()
             .prefix(".tried-")
             .suffix(".toml")
-            .tempfile_in(self.directory())
+            .tempfile_in(directory)
             .with_context(|| format!("{} cannot be written", self.path.display()))?;
         tried.write_all(text.as_bytes())?;
         let judgement = check(tried.path(), text, false)?;

@@ -2,7 +2,7 @@
 //! the configuration that names them, and nothing at all where either goes wrong. The file
 //! that is read is never written.
 
-mod file;
+pub(crate) mod file;
 
 use std::{
     path::{Path, PathBuf},

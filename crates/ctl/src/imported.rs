@@ -24,7 +24,8 @@ mod valid;
 pub use leftovers::Leftovers;
 pub use plan::{Kept, Outcome, Plan, Verdict};
 pub use sts::Region;
-pub use table::Table;
+pub use table::{Table, quoted};
+pub use valid::{access_key_id, access_key_secret};
 
 use foreign::Foreign;
 

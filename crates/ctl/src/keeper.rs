@@ -105,15 +105,10 @@ impl Keeper {
         } else {
             "systemctl --user edit stsd.service"
         };
-        let lines = names.iter().map(|name| {
-            // To systemd a % begins a specifier.
-            let path = encrypted(name, directory).display().to_string();
-            format!("LoadCredentialEncrypted={name}:{}", path.replace('%', "%%"))
-        });
-        let lines = lines.collect::<Vec<_>>().join("\n");
+        let lines = drop_in(names, directory);
         Some(format!(
             "The daemon gets them from systemd once its unit says so, which `{edit}` lets you \
-             write:\n\n[Service]\n{lines}\n"
+             write:\n\n{lines}"
         ))
     }
 }
@@ -125,6 +120,19 @@ impl Put {
             let _ = fs::remove_file(path);
         }
     }
+}
+
+/// Returns what makes systemd give the daemon these credentials.
+pub(crate) fn drop_in(names: &[&str], directory: &Path) -> String {
+    let lines = names.iter().map(|name| {
+        // To systemd a % begins a specifier.
+        let path = encrypted(name, directory).display().to_string();
+        format!(
+            "LoadCredentialEncrypted={name}:{}\n",
+            path.replace('%', "%%")
+        )
+    });
+    "[Service]\n".to_owned() + &lines.collect::<String>()
 }
 
 /// Puts a text into a file of its own, for its owner alone.

@@ -9,6 +9,7 @@ mod doctor;
 mod environment;
 mod exec;
 mod import;
+mod init;
 mod keeper;
 mod lease;
 mod log;
@@ -93,6 +94,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             shell::print(&changes, shell)
         }
         Command::Import(typed) => return import::run(&typed),
+        Command::Init(typed) => return init::run(&client, socket.as_deref(), &typed),
         Command::Setup(typed) => return setup::run(&client, socket.as_deref(), &typed),
         Command::Lease {
             profile,

@@ -103,6 +103,31 @@ pub(crate) fn names() -> Vec<&'static str> {
     tools().map(|tool| tool.name).collect()
 }
 
+/// Which program is a tool, where the tool is one.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("aliyun", "aliyun-cli"),
+    ("terraform", "terraform"),
+    ("ossutil64", "ossutil1"),
+    ("ossutil", "ossutil1"),
+    ("ossutil", "ossutil2"),
+    ("ossfs", "ossfs"),
+    ("ossfs2", "ossfs2"),
+    ("aws", "aws"),
+    ("rclone", "rclone"),
+    ("duckdb", "duckdb"),
+];
+
+/// Returns the tools that are installed here, with whether they have a file of their own to
+/// write. Both versions of ossutil are called the same.
+pub(crate) fn installed() -> Vec<(&'static str, bool)> {
+    let is_there = |tool: &&Tool| {
+        let mut programs = PROGRAMS.iter().filter(|(_, it)| *it == tool.name);
+        programs.any(|(program, _)| program::find(program).is_some())
+    };
+    let with_file = |tool: &Tool| (tool.name, matches!(tool.way, Way::File(_)));
+    tools().filter(is_there).map(with_file).collect()
+}
+
 pub(crate) fn run(client: &Client, socket: Option<&Path>, typed: &Setup) -> Result<ExitCode> {
     let Some(name) = &typed.tool else {
         list()?;

@@ -125,8 +125,9 @@ fn key(name: &str) -> String {
     }
 }
 
-/// A text in quotes: in those that leave all as it is, where that is easier to read.
-pub(super) fn quoted(text: &str) -> String {
+/// Returns a text in quotes: in those that leave all as it is, where that is easier to read.
+#[must_use]
+pub fn quoted(text: &str) -> String {
     let literal = text.contains(['"', '\\']) && !text.contains('\'');
     if literal && !text.contains(char::is_control) {
         return format!("'{text}'");

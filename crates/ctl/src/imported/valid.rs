@@ -5,7 +5,10 @@
 use super::foreign::Refusal;
 
 /// Checks an AccessKey id, which is shown.
-pub(super) fn access_key_id(id: &str) -> Result<(), Refusal> {
+///
+/// # Errors
+/// What is wrong, as a sentence about a profile.
+pub fn access_key_id(id: &str) -> Result<(), String> {
     let plain = |it: u8| it.is_ascii_alphanumeric() || b".-_".contains(&it);
     if id.len() > 128 || !id.bytes().all(plain) {
         return refuse("its access_key_id is none: they are letters and digits");
@@ -20,7 +23,10 @@ pub(super) fn access_key_id(id: &str) -> Result<(), Refusal> {
 }
 
 /// Checks an AccessKey's secret, without a word of it.
-pub(super) fn access_key_secret(secret: &str) -> Result<(), Refusal> {
+///
+/// # Errors
+/// What is wrong, as a sentence about a profile.
+pub fn access_key_secret(secret: &str) -> Result<(), String> {
     if secret.len() > 1024 || !secret.bytes().all(|it| it.is_ascii_graphic()) {
         return refuse("its access_key_secret is none: they are letters and digits");
     }
