@@ -150,6 +150,20 @@ struct Held {
     complaint: Option<SourceError>,
 }
 
+impl Held {
+    /// Answers somebody who has waited while another one asked, and may want something else.
+    fn shared(&self, ask: Ask<'_>) -> Result<Obtained, SourceError> {
+        let failure = self.complaint.as_ref().or(self.outcome.as_ref().err());
+        let Some(failure) = failure else {
+            return self.outcome.clone();
+        };
+        let now = ask.clock.boot();
+        let good = self.good.as_ref();
+        let good = good.filter(|it| ask.wish.takes(it) && it.lasts(now));
+        good.cloned().ok_or_else(|| failure.clone())
+    }
+}
+
 /// An identity that the configuration names.
 #[derive(Clone)]
 pub struct Source {
@@ -204,7 +218,7 @@ impl Source {
         let mut held = self.held.lock().await;
         let before = match &*held {
             // Asked for after we began to wait, so it is an answer to us too.
-            Some(held) if held.asked > wanted => return held.outcome.clone(),
+            Some(held) if held.asked > wanted => return held.shared(ask),
             Some(held) => held.good.clone().filter(|it| ask.wish.takes(it)),
             None => None,
         };
@@ -214,6 +228,8 @@ impl Source {
         }
         let asked = ask.clock.boot();
         let mut complaint = None;
+        // Who wants nothing from before does not take it from those whom it serves.
+        let kept = held.as_ref().and_then(|it| it.good.clone());
         let outcome = match self.identity.obtain(ask).await {
             Err(error) => match before.filter(|it| it.lasts(ask.clock.boot())) {
                 Some(before) => {
@@ -231,7 +247,7 @@ impl Source {
         };
         *held = Some(Held {
             asked,
-            good: outcome.as_ref().ok().cloned(),
+            good: outcome.as_ref().ok().cloned().or(kept),
             outcome: outcome.clone(),
             complaint,
         });
