@@ -205,7 +205,7 @@ impl Source {
         if let Some(held) = &*held {
             // Asked for after we began to wait, so it is an answer to us too.
             if held.asked > wanted {
-                return held.settle(ask.wish, wanted);
+                return held.settle(ask.wish, ask.clock.boot());
             }
             let fresh = held.usable(ask.wish).filter(|it| it.is_fresh(wanted));
             if let Some(fresh) = fresh.filter(|_| ask.wish.is_patient()) {

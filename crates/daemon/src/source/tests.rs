@@ -146,7 +146,17 @@ async fn what_has_an_end_is_used_until_half_of_its_life_and_longer_when_nothing_
     advance(600).await;
     assert_eq!(key(source.obtain(ask).await), "STS.2", "it still lives");
     assert!(source.obtain(refused).await.is_err());
-    advance(390).await;
+    assert_eq!(
+        key(source.obtain(ask).await),
+        "STS.2",
+        "it was no use to somebody else, and is to us"
+    );
+    let (both, other) = tokio::join!(source.obtain(ask), source.obtain(refused));
+    assert!(
+        key(both) == "STS.2" && other.is_err(),
+        "who share an answer"
+    );
+    advance(380).await;
     assert!(
         source.obtain(ask).await.is_err(),
         "too little of it is left"
