@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::PathBuf,
     process::{Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
@@ -174,6 +175,11 @@ fn tokens_that_are_none_are_named_before_anybody_is_asked() {
     let fifo = kit.ctl(&["refresh", "pod"]);
     assert!(String::from_utf8_lossy(&fifo.stderr).contains("not a regular file"));
     fs::remove_file(&file).unwrap();
+    // In a pod everybody may read it; who writes it says who we are.
+    kit.replace("token.key", &good, 0o666);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
+    let loose = kit.ctl(&["refresh", "pod"]);
+    assert!(String::from_utf8_lossy(&loose.stderr).contains("everybody may write to it"));
     assert_eq!(kit.calls("AssumeRoleWithOIDC"), 0, "STS was not asked");
     // As a text editor on another system leaves it, with white space around it.
     kit.replace("token.key", &format!(" {good}\r\n"), 0o644);

@@ -197,10 +197,13 @@ impl SessionPolicy {
         {
             return invalid("a policy holds \"Version\": \"1\" and a \"Statement\"");
         }
-        let statements = policy.get("Statement").and_then(|it| it.as_array());
-        if !statements.is_some_and(|it| it.iter().all(is_statement)) {
+        let statements = match &policy["Statement"] {
+            serde_json::Value::Array(list) => list.as_slice(),
+            one => std::slice::from_ref(one),
+        };
+        if !statements.iter().all(is_statement) {
             return invalid(
-                "a policy's Statement is a list; each has Effect (Allow or Deny), Action or \
+                "a policy's Statement is one or a list of them; each has Effect (Allow or Deny), Action or \
                  NotAction, and Resource or NotResource: a text or a list of texts",
             );
         }
@@ -400,6 +403,7 @@ mod tests {
         };
         let good = r#"{"Effect":"Allow","Action":["oss:Get*","oss:List*"],"Resource":"*"}"#;
         check(&format!("[{good}]"), true);
+        check(good, true);
         check(
             &format!(
                 r#"[{good},{{"Effect":"Deny","NotAction":"oss:GetObject","NotResource":["a"]}}]"#
@@ -407,7 +411,6 @@ mod tests {
             true,
         );
         for bad in [
-            good.to_owned(),
             format!("[{good},1]"),
             format!("[{}]", good.replace("Allow", "Maybe")),
             format!("[{}]", good.replace("\"Effect\":\"Allow\",", "")),

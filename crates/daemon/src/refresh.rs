@@ -340,7 +340,8 @@ impl<X: Exchange> Refresher<X> {
     }
 
     async fn ask_source(&mut self, wish: Wish<'_>) -> Result<Obtained, Failure> {
-        if self.entry.snapshot().session.is_none() {
+        let snapshot = self.entry.snapshot();
+        if snapshot.session.is_none() && snapshot.failed.is_none() {
             // What those hear whose patience ends before its answer.
             let why = "its source (a file, a command or a service) has not said yet who we are";
             self.entry.announce(Some((self.clock.boot(), why)));

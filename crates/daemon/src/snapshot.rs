@@ -181,6 +181,12 @@ impl Snapshot {
         failed.is_some_and(|failed| failed.cause == Cause::Denied)
     }
 
+    /// Tells whether an attempt should have begun: the machine has slept since it was planned,
+    /// and what was known before is no answer any more.
+    fn is_overdue(&self, now: BootTime) -> bool {
+        self.begun == self.ended && self.next_attempt.is_some_and(|(at, _)| at < now)
+    }
+
     /// Tells whether a renewal would give a caller noticeably more life.
     pub(crate) fn may_do_better(&self, now: BootTime) -> bool {
         let Some(session) = &self.session else {
@@ -224,6 +230,7 @@ impl Snapshot {
         let longest = self
             .serving(Duration::ZERO, now)
             .is_some_and(|session| session.last || !self.may_do_better(now));
-        (self.removed || self.refused() || longest).then(|| self.best(now))
+        let refused = self.refused() && !self.is_overdue(now);
+        (self.removed || refused || longest).then(|| self.best(now))
     }
 }
