@@ -63,7 +63,14 @@ impl Terminal {
         started.arg("--ctty").arg(command.get_program());
         started.args(command.get_args());
         started.env("TERM", "xterm-256color");
-        for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLUMNS", "LINES"] {
+        for name in [
+            "NO_COLOR",
+            "CLICOLOR",
+            "CLICOLOR_FORCE",
+            "CI",
+            "COLUMNS",
+            "LINES",
+        ] {
             started.env_remove(name);
         }
         for (name, value) in command.get_envs() {

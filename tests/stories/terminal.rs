@@ -220,7 +220,8 @@ fn colours_are_for_terminals_and_for_those_who_want_them() {
     let at_terminal = |name: &str, value: &str| {
         let mut command = Command::new(program("stsctl"));
         command.arg("--socket").arg(kit.socket()).arg("status");
-        let mut terminal = Terminal::start(command.env(name, value), WIDE);
+        command.env("CI", "true").env(name, value);
+        let mut terminal = Terminal::start(&command, WIDE);
         assert_eq!(terminal.ends(), 0);
         terminal
     };

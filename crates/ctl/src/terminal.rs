@@ -138,7 +138,11 @@ pub(crate) fn size(output: &(impl AsFd + IsTerminal)) -> Option<(usize, usize)> 
 
 /// Returns a text without its styles, if the output is not to have any.
 pub(crate) fn fit(text: String, output: &impl anstream::stream::RawStream) -> String {
+    // A build machine is taken for one that shows colours whatever its terminal is.
+    let is_set = |name, value: &str| std::env::var_os(name).is_some_and(|it| it == value);
+    let is_dumb = is_set("TERM", "dumb") && !is_set("CLICOLOR_FORCE", "1");
     match AutoStream::choice(output) {
+        _ if is_dumb => strip_str(&text).to_string(),
         ColorChoice::Never => strip_str(&text).to_string(),
         _ => text,
     }
