@@ -3,26 +3,29 @@
 use std::io::{self, ErrorKind};
 
 use stsd_wire::{HEADER, Message as _, Reply, Request, VERSION, message_length};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::Error;
 
 /// Enough for Hello and credentials in one read, so that an answer is one system call.
-const ANSWER_SIZE: usize = 4 * 1024;
+const ANSWER_SIZE: usize = 2 * 1024;
 
 /// Bytes read and not yet decoded; wiped on drop, because answers hold secrets.
 pub(crate) struct Inbox {
-    buffer: Zeroizing<Vec<u8>>,
+    buffer: Vec<u8>,
     decoded: usize,
     filled: usize,
+    /// How much of the buffer was ever filled, and therefore has to be wiped.
+    touched: usize,
 }
 
 impl Inbox {
     pub(crate) fn new() -> Self {
         Self {
-            buffer: Zeroizing::new(vec![0; ANSWER_SIZE]),
+            buffer: vec![0; ANSWER_SIZE],
             decoded: 0,
             filled: 0,
+            touched: 0,
         }
     }
 
@@ -60,6 +63,7 @@ impl Inbox {
             return Err(broken(ErrorKind::UnexpectedEof.into()));
         }
         self.filled += count;
+        self.touched = self.touched.max(self.filled);
         Ok(())
     }
 
@@ -87,18 +91,28 @@ impl Inbox {
         }
         if self.buffer.len() < wanted {
             // A fresh buffer instead of a grown one, so that the old one is wiped.
-            let mut larger = Zeroizing::new(vec![0; wanted]);
+            let mut larger = vec![0; wanted];
             larger[..self.filled].copy_from_slice(&self.buffer[..self.filled]);
+            self.wipe();
             self.buffer = larger;
+            self.touched = self.filled;
         }
+    }
+
+    fn wipe(&mut self) {
+        self.buffer[..self.touched].zeroize();
+    }
+}
+
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        self.wipe();
     }
 }
 
 /// Returns a connection's first bytes: Hello, and the question with it.
 pub(crate) fn opening(request: &Request) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let mut bytes = Request::Hello { version: VERSION }.frame()?;
-    bytes.extend_from_slice(&request.frame()?);
-    Ok(bytes)
+    Ok(request.frame_after(&Request::Hello { version: VERSION })?)
 }
 
 pub(crate) fn broken(error: io::Error) -> Error {
@@ -110,7 +124,7 @@ pub(crate) fn broken(error: io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use stsd_wire::{Message as _, Reply, Status, VERSION};
+    use stsd_wire::{Failure, FailureKind, Message as _, Reply, VERSION};
 
     use super::Inbox;
     use crate::Error;
@@ -125,17 +139,10 @@ mod tests {
     }
 
     fn long() -> Reply {
-        Reply::Status(Status {
-            http_address: None,
-            http_refusals: Vec::new(),
-            daemon_version: "x".repeat(10_000),
-            pid: 1,
-            uptime_seconds: 0,
-            config_path: String::new(),
-            held_back_calls: 0,
-            protections: Vec::new(),
-            profiles: Vec::new(),
-            more: false,
+        Reply::Failure(Failure {
+            kind: FailureKind::Busy,
+            message: "x".repeat(10_000),
+            hint: String::new(),
         })
     }
 

@@ -3,6 +3,7 @@
 //! | a program | uses | feature |
 //! |---|---|---|
 //! | that blocks | [`Client`], on the standard library alone | – |
+//! | that looks after a daemon | `Client::status`, `audit`, `url` | `control` |
 //! | on tokio, now and then | `AsyncClient::credentials` | `tokio` |
 //! | on tokio, that signs often | `AsyncClient::watch`: a value that is always fresh | `tokio` |
 //! | with an SDK of AWS | the same value, as a `ProvideCredentials` | `aws` |
@@ -64,10 +65,11 @@ pub use connection::Watch;
 pub use error::Error;
 #[cfg(feature = "lease")]
 pub use lease::Lease;
+#[cfg(feature = "control")]
 pub use stsd_wire::{
-    Audit, Credentials, Failure, FailureCount, FailureKind, LastCaller, LastFailure, ProfileStatus,
-    Protection, SecretText, Status, Url,
+    Audit, FailureCount, LastCaller, LastFailure, ProfileStatus, Protection, Status, Url,
 };
+pub use stsd_wire::{Credentials, Failure, FailureKind, SecretText};
 #[cfg(feature = "tokio")]
 pub use watched::{Current, Watched};
 
@@ -174,6 +176,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Error`].
+    #[cfg(feature = "control")]
     pub fn status(&self) -> Result<Status, Error> {
         let mut connection = Connection::open(&self.sockets, PROMPT)?;
         let mut status = status_after(&mut connection, String::new())?;
@@ -196,6 +199,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Error`].
+    #[cfg(feature = "control")]
     pub fn audit(&self) -> Result<Audit, Error> {
         let mut connection = Connection::open(&self.sockets, PROMPT)?;
         let mut audit = audit_after(&mut connection, String::new())?;
@@ -237,6 +241,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Error`]; [`Error::Refused`] when the daemon answers nobody by HTTP.
+    #[cfg(feature = "control")]
     pub fn url(&self, profile: &str) -> Result<Url, Error> {
         let profile = profile.to_owned();
         match self.ask(&Request::Url { profile }, PROMPT)? {
@@ -272,6 +277,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+#[cfg(feature = "control")]
 fn status_after(connection: &mut Connection, after: String) -> Result<Status, Error> {
     connection.send(&Request::Status { after })?;
     match connection.receive()? {
@@ -280,6 +286,7 @@ fn status_after(connection: &mut Connection, after: String) -> Result<Status, Er
     }
 }
 
+#[cfg(feature = "control")]
 fn audit_after(connection: &mut Connection, after: String) -> Result<Audit, Error> {
     connection.send(&Request::Audit { after })?;
     match connection.receive()? {

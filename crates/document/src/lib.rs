@@ -97,7 +97,11 @@ impl Credentials<'_> {
         let secret = self.access_key_secret.expose();
         let token = self.security_token.expose();
         let expiration = time(self.expiration_unix_seconds)?;
-        let issued = time(self.issued_unix_seconds)?;
+        // Told in one of the shapes alone.
+        let issued = match format {
+            Format::Uri => time(self.issued_unix_seconds)?,
+            _ => String::new(),
+        };
 
         // Without the mode, aliyun-cli runs the command again and again for ever.
         let aliyun = [

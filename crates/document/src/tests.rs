@@ -79,6 +79,17 @@ fn a_strange_token_cannot_break_out_of_its_quotes() {
     let token = "a\"b\\c\n\u{1}'中";
     let value: Value = serde_json::from_str(&render(Format::Oss, token)).unwrap();
     assert_eq!(value["SecurityToken"], token);
+    // Wherever it stands among others.
+    for special in ['"', '\\', '\n', '\0', '\u{1f}'] {
+        for length in 0..20 {
+            for at in 0..=length {
+                let mut token = "é".repeat(length);
+                token.insert(2 * at, special);
+                let value: Value = serde_json::from_str(&render(Format::Oss, &token)).unwrap();
+                assert_eq!(value["SecurityToken"], token);
+            }
+        }
+    }
     let script = render(Format::Env, "a'b$(c)");
     assert!(
         script.contains("SECURITY_TOKEN='a'\\''b$(c)'\n"),

@@ -5,7 +5,8 @@ use zeroize::Zeroizing;
 
 /// One compact line. `Version` is AWS's and the only number.
 pub(super) fn object(parts: &[&[(&str, &str)]], version: bool) -> Zeroizing<String> {
-    let mut text = buffer(parts);
+    let plain = parts.iter().copied().flatten().all(|(_, it)| is_plain(it));
+    let mut text = buffer(parts, if plain { 1 } else { 6 });
     text.push_str(if version { "{\"Version\":1" } else { "{" });
     for (name, value) in parts.iter().copied().flatten() {
         if text.len() > 1 {
@@ -14,11 +15,42 @@ pub(super) fn object(parts: &[&[(&str, &str)]], version: bool) -> Zeroizing<Stri
         text.push('"');
         text.push_str(name);
         text.push_str("\":\"");
-        value.chars().for_each(|c| push_escaped(&mut text, c));
+        match plain {
+            true => text.push_str(value),
+            false => value.chars().for_each(|c| push_escaped(&mut text, c)),
+        }
         text.push('"');
     }
     text.push_str("}\n");
     text
+}
+
+/// Tells whether JSON takes a value as it is: all that STS issues is like that, and copied
+/// whole. Eight bytes are looked at together, as the shim does little else with its time.
+fn is_plain(value: &str) -> bool {
+    let (words, rest) = value.as_bytes().as_chunks();
+    let mut last = [b'_'; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    let mut found = special(last);
+    for word in words {
+        found |= special(*word);
+    }
+    found == 0
+}
+
+/// Returns a bit for each byte that is special: a difference borrows the highest bit of a byte
+/// if that byte was the smaller one.
+#[inline]
+fn special(word: [u8; 8]) -> u64 {
+    let word = u64::from_ne_bytes(word);
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGHS: u64 = ONES << 7;
+    let control = word.wrapping_sub(ONES * u64::from(b' ')) & !word;
+    let quote = word ^ (ONES * u64::from(b'"'));
+    let quote = quote.wrapping_sub(ONES) & !quote;
+    let backslash = word ^ (ONES * u64::from(b'\\'));
+    let backslash = backslash.wrapping_sub(ONES) & !backslash;
+    (control | quote | backslash) & HIGHS
 }
 
 fn push_escaped(text: &mut String, c: char) {
@@ -41,7 +73,7 @@ fn push_escaped(text: &mut String, c: char) {
 
 /// Values in single quotes, in which a shell sees nothing but the closing quote.
 pub(super) fn exports(variables: &[(&str, &str)]) -> Zeroizing<String> {
-    let mut text = buffer(&[variables]);
+    let mut text = buffer(&[variables], 4);
     for (name, value) in variables {
         text.push_str("export ");
         text.push_str(name);
@@ -61,7 +93,7 @@ pub(super) fn exports(variables: &[(&str, &str)]) -> Zeroizing<String> {
 /// so there are none for a value that would need them; what STS issues is Base64.
 pub(super) fn assignments(variables: &[(&str, &str)]) -> Option<Zeroizing<String>> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "+/=._-".contains(c);
-    let mut text = buffer(&[variables]);
+    let mut text = buffer(&[variables], 1);
     for (name, value) in variables {
         if !value.chars().all(plain) {
             return None;
@@ -74,9 +106,9 @@ pub(super) fn assignments(variables: &[(&str, &str)]) -> Option<Zeroizing<String
     Some(text)
 }
 
-/// An escaped character takes at most six bytes.
-fn buffer(parts: &[&[(&str, &str)]]) -> Zeroizing<String> {
+/// `widest` is how many bytes a byte of a value takes at most.
+fn buffer(parts: &[&[(&str, &str)]], widest: usize) -> Zeroizing<String> {
     let sizes = parts.iter().copied().flatten();
-    let size: usize = sizes.map(|(k, v)| k.len() + 6 * v.len() + 16).sum();
+    let size: usize = sizes.map(|(k, v)| k.len() + widest * v.len() + 16).sum();
     Zeroizing::new(String::with_capacity(size + 16))
 }

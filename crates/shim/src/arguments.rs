@@ -72,6 +72,22 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Action, lexopt::Error>
     Ok(Action::Print(options))
 }
 
+/// Says what is wrong with what was typed, without a word of it: it may be a secret.
+pub(crate) fn why(error: lexopt::Error) -> String {
+    match error {
+        lexopt::Error::MissingValue { option } => {
+            format!("{} needs a value", option.unwrap_or_default())
+        }
+        lexopt::Error::UnexpectedOption(option) => format!("there is no option {option}"),
+        lexopt::Error::UnexpectedArgument(_) => "it takes one profile".to_owned(),
+        lexopt::Error::UnexpectedValue { option, .. } => format!("{option} takes no value"),
+        lexopt::Error::ParsingFailed { error, .. } | lexopt::Error::Custom(error) => {
+            error.to_string()
+        }
+        lexopt::Error::NonUnicodeValue(_) => "what was typed is not UTF-8".to_owned(),
+    }
+}
+
 /// Reads `500ms`, `30s`, `20m` or `1h`.
 fn duration(text: &str) -> Result<Duration, &'static str> {
     const SHAPE: &str = "a time is a number with a unit: 500ms, 30s, 20m, 1h";

@@ -44,16 +44,15 @@ pub trait Message: Serialize + DeserializeOwned + sealed::Sealed {
     /// # Errors
     /// [`FrameError::Length`] when the message would not be accepted by the other side.
     fn frame(&self) -> Result<Zeroizing<Vec<u8>>, FrameError> {
-        let length = options()
-            .serialized_size(self)
-            .map_err(|_| FrameError::Length(MAX_MESSAGE + 1))?;
-        let length = u32::try_from(length).map_err(|_| FrameError::Length(MAX_MESSAGE + 1))?;
-        let mut bytes = Zeroizing::new(Vec::with_capacity(HEADER + length as usize));
-        bytes.extend_from_slice(&length.to_be_bytes());
-        options()
-            .serialize_into(&mut *bytes, self)
-            .map_err(|_| FrameError::Malformed)?;
-        Ok(bytes)
+        frames(&[self])
+    }
+
+    /// Encodes another message and then this one, ready to be written in one call.
+    ///
+    /// # Errors
+    /// As [`Self::frame`].
+    fn frame_after(&self, first: &Self) -> Result<Zeroizing<Vec<u8>>, FrameError> {
+        frames(&[first, self])
     }
 
     /// Decodes one complete message, without its header.
@@ -75,6 +74,27 @@ mod sealed {
     pub trait Sealed {}
     impl Sealed for crate::Request {}
     impl Sealed for crate::Reply {}
+}
+
+fn frames(messages: &[&impl Serialize]) -> Result<Zeroizing<Vec<u8>>, FrameError> {
+    let mut room = 0;
+    for message in messages {
+        let length = options().serialized_size(message).ok();
+        let length = length.and_then(|it| usize::try_from(it).ok());
+        room += HEADER + length.ok_or(FrameError::Length(MAX_MESSAGE + 1))?;
+    }
+    let mut bytes = Zeroizing::new(Vec::with_capacity(room));
+    for message in messages {
+        let header = bytes.len();
+        bytes.extend_from_slice(&[0; HEADER]);
+        options()
+            .serialize_into(&mut *bytes, message)
+            .map_err(|_| FrameError::Malformed)?;
+        let length = bytes.len() - header - HEADER;
+        let length = u32::try_from(length).map_err(|_| FrameError::Length(length))?;
+        bytes[header..header + HEADER].copy_from_slice(&length.to_be_bytes());
+    }
+    Ok(bytes)
 }
 
 /// Reads the length of the message that follows a header.

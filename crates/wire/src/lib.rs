@@ -13,12 +13,14 @@
 //! read, so a peer never chooses how much we allocate. `docs/protocol.md` describes the
 //! messages byte by byte for other languages.
 
+#[cfg_attr(not(feature = "control"), path = "unread.rs")]
+mod control;
 mod frame;
 mod message;
 
+pub use control::{Audit, Status, Url};
+#[cfg(feature = "control")]
+pub use control::{FailureCount, LastCaller, LastFailure, ProfileStatus, Protection};
 pub use frame::{FrameError, HEADER, MAX_MESSAGE, Message, message_length};
-pub use message::{
-    Audit, Credentials, Failure, FailureCount, FailureKind, LastCaller, LastFailure, ProfileStatus,
-    Protection, Reply, Request, Status, Url, VERSION,
-};
+pub use message::{Credentials, Failure, FailureKind, Reply, Request, VERSION};
 pub use stsd_secret::SecretText;

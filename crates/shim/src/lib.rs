@@ -1,0 +1,105 @@
+//! `sts-shim`: the program that SDKs run to get credentials. Parse, ask, print one
+//! document, exit. `stdout` is a protocol: one complete document or nothing; on success
+//! `stderr` stays empty, because one consumer reads both as one stream.
+
+mod arguments;
+
+use std::{env, ffi::OsString, panic, process};
+
+use arguments::{Action, Options};
+use rustix::{fd::BorrowedFd, io, stdio};
+use stsd_client::{Client, Error};
+use stsd_document::Credentials;
+
+/// Does what was typed; returns the exit code.
+pub fn run(typed: impl Iterator<Item = OsString>) -> u8 {
+    panic::set_hook(Box::new(|_| {
+        complain("sts-shim: this is a bug in sts-shim; please report it");
+        process::exit(70);
+    }));
+    let action = match arguments::parse(lexopt::Parser::from_args(typed)) {
+        Ok(action) => action,
+        Err(error) => {
+            let why = arguments::why(error);
+            complain(&format!("sts-shim: {why}; see sts-shim --help"));
+            return 2;
+        }
+    };
+    match action {
+        Action::Help => print(arguments::HELP),
+        Action::Version => print(concat!("sts-shim ", env!("CARGO_PKG_VERSION"), "\n")),
+        Action::Print(options) => hand_over(options),
+    }
+}
+
+fn hand_over(options: Options) -> u8 {
+    let profile = options
+        .profile
+        .or_else(|| {
+            env::var("STSD_PROFILE")
+                .ok()
+                .filter(|name| !name.is_empty())
+        })
+        .unwrap_or_else(|| "default".to_owned());
+    let client = options
+        .socket
+        .map_or_else(Client::from_environment, Client::at);
+    match client.credentials(&profile, options.minimum_life, options.patience) {
+        Ok(answer) => {
+            let held = &answer.credentials;
+            let credentials = Credentials {
+                access_key_id: &held.access_key_id,
+                access_key_secret: &held.access_key_secret,
+                security_token: &held.security_token,
+                expiration_unix_seconds: held.expiration_unix_seconds,
+                issued_unix_seconds: held.issued_unix_seconds,
+            };
+            match credentials.render(options.format) {
+                // Nothing is wiped any more: the kernel gives no page of a process that has
+                // ended to anybody as it is.
+                Ok(document) => process::exit(i32::from(print(&document))),
+                Err(why) => refuse(&Error::Protocol(format!("the answer holds {why}"))),
+            }
+        }
+        Err(error) => refuse(&error),
+    }
+}
+
+/// One line with what is wrong and what to do. Nearly every SDK quotes it to its user.
+fn refuse(error: &Error) -> u8 {
+    let hint = error.hint();
+    let separator = if hint.is_empty() { "" } else { "; " };
+    let line = format!("sts-shim: {error}{separator}{hint}");
+    complain(&line.replace(char::is_control, " "));
+    error.exit_code()
+}
+
+/// One write, so that a reader sees everything or nothing.
+fn print(document: &str) -> u8 {
+    match write(stdio::stdout(), document.as_bytes()) {
+        Ok(()) => 0,
+        Err(error) => {
+            complain(&format!(
+                "sts-shim: the document cannot be written: {error}"
+            ));
+            1
+        }
+    }
+}
+
+fn complain(line: &str) {
+    let _ = write(stdio::stderr(), format!("{line}\n").as_bytes());
+}
+
+/// Straight to the kernel: what the standard library has in between is for many writes.
+fn write(output: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match io::write(output, bytes) {
+            Ok(0) => return Err(io::Errno::IO),
+            Ok(count) => bytes = &bytes[count..],
+            Err(io::Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
