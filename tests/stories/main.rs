@@ -27,6 +27,7 @@ mod network;
 mod oidc;
 mod outage;
 mod packages;
+mod pages;
 mod peers_bugs;
 mod policy;
 mod process;

@@ -5,6 +5,7 @@ mod clients;
 mod dist;
 mod fuzz;
 mod packages;
+mod pictures;
 mod steps;
 mod supply;
 mod systemd;
@@ -26,6 +27,7 @@ Usage: cargo xtask COMMAND
   soak          ten minutes of uploads with sessions of a minute, in Python and Node
   dist          a package for Debian and a static tarball, with checksums and a bill of what is
                 in them, below target/dist/out; built twice and compared, or with --once not
+  pictures      the pictures of docs/pictures, of the texts beside them
   compare       the official libraries beside us; writes the table of docs/comparison.md
 ";
 
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         ["fuzz", option, number] => steps::fuzz(fuzz::Bound::parse(option, number)),
         ["soak"] => steps::soak(),
         ["compare"] => steps::compare(),
+        ["pictures"] => pictures::draw(),
         ["dist"] => dist::dist(false),
         ["dist", "--once"] => dist::dist(true),
         // Not for humans: how the stories come to packages of programs that are there.

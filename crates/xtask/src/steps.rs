@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    clients, fuzz, packages, supply,
+    clients, fuzz, packages, pictures, supply,
     systemd::{self, Depth, Told},
 };
 
@@ -106,6 +106,8 @@ pub(crate) fn test() -> Outcome {
     cargo(&["fmt", "--all", "--check"])?;
     cargo(&["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"])?;
     cargo(&["fmt", "--manifest-path", EXAMPLES, "--check"])?;
+    step("pictures");
+    pictures::check()?;
     step("lints");
     cargo(&[
         "clippy",

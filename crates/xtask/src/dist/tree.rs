@@ -69,17 +69,18 @@ impl<'a> Shared<'a> {
             self.complete(shell, &prefix.join(path))?;
         }
         let doc = prefix.join("share/doc/stsd");
-        for name in ["README.md", "SECURITY.md", "CHANGELOG.md"] {
+        for name in [
+            "README.md",
+            "README.zh-CN.md",
+            "SECURITY.md",
+            "CHANGELOG.md",
+        ] {
             copy(&self.source.join(name), &doc.join(name))?;
         }
         for name in ["LICENSE-MIT", "LICENSE-APACHE"] {
             copy(&self.source.join(name), &doc.join(name))?;
         }
-        let pages = self.source.join("docs");
-        for entry in fs::read_dir(&pages).map_err(at(&pages))? {
-            let page = entry.map_err(at(&pages))?;
-            copy(&page.path(), &doc.join("docs").join(page.file_name()))?;
-        }
+        copy_all(&self.source.join("docs"), &doc.join("docs"))?;
         let drop_in = "no-user-namespaces.conf";
         let from = self.source.join("systemd/user").join(drop_in);
         copy(&from, &doc.join("examples").join(drop_in))?;
@@ -157,4 +158,18 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Outcome {
     let parent = to.parent().unwrap_or(to);
     fs::create_dir_all(parent).map_err(at(parent))?;
     fs::copy(from, to).map(|_| ()).map_err(at(from))
+}
+
+/// Copies a folder with what is below it.
+fn copy_all(from: &Path, to: &Path) -> Outcome {
+    for entry in fs::read_dir(from).map_err(at(from))? {
+        let path = entry.map_err(at(from))?.path();
+        let place = to.join(path.file_name().unwrap_or_default());
+        if path.is_dir() {
+            copy_all(&path, &place)?;
+        } else {
+            copy(&path, &place)?;
+        }
+    }
+    Ok(())
 }

@@ -1,0 +1,181 @@
+//! The pages for users: what the tutorial has in full works as it stands, and the Chinese pages
+//! have kept up with the English ones.
+
+use std::{
+    fs,
+    io::{BufRead as _, Write as _},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use e2e::{Kit, Process, clients};
+use serde_json::Value;
+
+use crate::sdk_kit::{at_home, by_exec, held};
+
+/// A block of code, and the language that it says it has.
+#[derive(Debug, PartialEq)]
+struct Block {
+    language: String,
+    lines: Vec<String>,
+}
+
+/// What of a page is the same in every language.
+#[derive(Default)]
+struct Page {
+    blocks: Vec<Block>,
+    /// How deep each heading is, in their order.
+    headings: Vec<usize>,
+}
+
+impl Page {
+    fn read(name: &str) -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let mut page = Self::default();
+        let mut lines = text.lines();
+        while let Some(line) = lines.next() {
+            if let Some(language) = line.strip_prefix("```") {
+                let lines = lines.by_ref().take_while(|line| *line != "```");
+                page.blocks.push(Block {
+                    language: language.to_owned(),
+                    lines: lines.map(str::to_owned).collect(),
+                });
+            } else if line.starts_with('#') {
+                page.headings
+                    .push(line.chars().take_while(|it| *it == '#').count());
+            }
+        }
+        page
+    }
+
+    /// The texts of the blocks in a language.
+    fn of(&self, language: &str) -> Vec<String> {
+        let blocks = self.blocks.iter().filter(|it| it.language == language);
+        blocks.map(|it| it.lines.join("\n")).collect()
+    }
+}
+
+/// A line without its comment, which is for readers and in their language.
+fn without_comment(line: &str) -> &str {
+    let comment = line.starts_with("# ").then_some(0);
+    let comment = comment.or_else(|| line.find(" # "));
+    line[..comment.unwrap_or(line.len())].trim_end()
+}
+
+#[test]
+fn the_chinese_pages_have_the_code_and_the_headings_of_the_english_ones() {
+    let pages = [
+        ("README.md", "README.zh-CN.md"),
+        ("docs/tutorial.md", "docs/zh/tutorial.md"),
+    ];
+    for (english, chinese) in pages {
+        let (one, other) = (Page::read(english), Page::read(chinese));
+        assert!(!one.blocks.is_empty(), "{english} has code");
+        for (number, (one, other)) in one.blocks.iter().zip(&other.blocks).enumerate() {
+            let code = |block: &Block| {
+                let lines = block.lines.iter().map(|it| without_comment(it).to_owned());
+                (block.language.clone(), lines.collect::<Vec<_>>())
+            };
+            assert_eq!(code(one), code(other), "{chinese}, block {}", number + 1);
+        }
+        assert_eq!(one.blocks.len(), other.blocks.len(), "blocks of {chinese}");
+        assert_eq!(one.headings, other.headings, "headings of {chinese}");
+    }
+}
+
+/// The account and the user that the tutorial has.
+const ACCOUNT: &str = "acs:ram::123456789012:";
+
+/// The world that somebody has who has followed the tutorial, of the policies that it shows.
+fn world(policies: &[String]) -> String {
+    let [user, role, trust, _] = policies else {
+        panic!("a policy of the user, two of the role, one of a session: {policies:?}");
+    };
+    let trust: Value = serde_json::from_str(trust).unwrap();
+    let trusted = trust["Statement"][0]["Principal"]["RAM"].as_str().unwrap();
+    let trusted = trusted.strip_prefix(ACCOUNT).unwrap();
+    format!(
+        "account = \"123456789012\"\n\
+         [[user]]\nname = \"uploader\"\npolicy = '''{user}'''\n\
+         [[user.key]]\nid = \"LTAIEXAMPLEUPLOADER01\"\nsecret = \"{}\"\n\
+         [[role]]\nname = \"oss-upload\"\ntrusts = [\"{trusted}\"]\npolicy = '''{role}'''\n\
+         [[bucket]]\nname = \"examplebucket\"\nregion = \"cn-hongkong\"\n",
+        e2e::KEY_SECRET
+    )
+}
+
+/// Starts an emulated cloud and a daemon as the tutorial has them, with short sessions.
+fn followed(tutorial: &Page) -> (tempfile::TempDir, Kit) {
+    let policies = tutorial.of("json");
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("world.toml");
+    fs::write(&file, world(&policies)).unwrap();
+    let file = file.to_str().unwrap();
+    let mut kit = Kit::without_daemon(&["--world", file, "--session-life", "8s"]);
+    kit.write("web.json", &policies[3], 0o600);
+    let profile = |name: &str| {
+        let role = format!("{ACCOUNT}role/oss-upload");
+        format!("[profile.{name}]\nsource = \"uploader\"\nrole_arn = \"{role}\"\n")
+    };
+    // The tutorial's port may be somebody else's here.
+    let [http] = &tutorial.of("toml")[..] else {
+        panic!("one block of configuration");
+    };
+    let http = http.replace(":7787", ":0");
+    let (all, web) = (profile("oss-upload"), profile("web"));
+    kit.write_config(&format!("{all}{web}policy_file = \"web.json\"\n{http}\n"));
+    kit.start_daemon();
+    fs::create_dir(kit.path("home")).unwrap();
+    (place, kit)
+}
+
+#[test]
+fn the_tutorials_policies_allow_what_it_says_and_no_more() {
+    let (_place, kit) = followed(&Page::read("docs/tutorial.md"));
+    let put = |profile: &str, key: &str| {
+        let outcome = kit.oss_with(profile, &["put", "examplebucket", key], "text");
+        outcome.map_err(|said| assert!(said.contains("AccessDenied"), "{profile} {key}: {said}"))
+    };
+    assert!(put("oss-upload", "backups/0").is_ok());
+    assert!(put("oss-upload", "elsewhere/0").is_err());
+    assert!(put("web", "backups/web/0").is_ok());
+    assert!(put("web", "backups/0").is_err());
+    let read = kit.oss_with("oss-upload", &["get", "examplebucket", "backups/0"], "");
+    assert!(
+        read.as_ref().is_err_and(|it| it.contains("AccessDenied")),
+        "{read:?}"
+    );
+}
+
+#[test]
+fn the_tutorials_program_uploads_through_renewals() {
+    let tutorial = Page::read("docs/tutorial.md");
+    let (_place, kit) = followed(&tutorial);
+    let [program] = &tutorial.of("python")[..] else {
+        panic!("one program");
+    };
+    kit.write("upload.py", program, 0o600);
+    let mut command = Command::new(clients().join("python/bin/python"));
+    command.arg(kit.path("upload.py"));
+    at_home(&kit, &mut command);
+    by_exec(&kit, &mut command);
+    command.env("OSS_ENDPOINT", kit.oss());
+    command.env("OSS_REGION", "cn-hongkong");
+    command.env("OSS_BUCKET", "examplebucket");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut process = Process::start(command, &kit.path("upload.log"));
+    let (mut lines, mut kept) = process.conversation();
+    for number in 0..4 {
+        writeln!(lines, "line {number}").unwrap();
+        let mut key = String::new();
+        kept.read_line(&mut key).unwrap();
+        let log = fs::read_to_string(kit.path("upload.log")).unwrap();
+        assert_eq!(key, format!("backups/{number}\n"), "{log}");
+        let before = held(&kit);
+        kit.wait_until("a rotation", || held(&kit) != before);
+    }
+    drop(lines);
+    assert_eq!(process.wait(), Some(0), "it ends with its input");
+    assert_eq!(kit.calls("oss:PutObject"), 4);
+}
