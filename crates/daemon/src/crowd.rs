@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -59,8 +59,21 @@ struct Parties {
     lease: Option<Party>,
 }
 
+/// Why somebody has to leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leave {
+    /// Others need the place, and it has been silent for longest.
+    MakesRoom,
+    /// The lease by which it came is over.
+    LeaseOver,
+    /// The daemon stops.
+    Stops,
+}
+
 #[derive(Default)]
 struct State {
+    /// Nobody stays any more.
+    stops: bool,
     next: u64,
     seats: HashMap<u64, Arc<Seat>>,
     parties: HashMap<Party, usize>,
@@ -70,7 +83,9 @@ struct Seat {
     parties: Parties,
     /// The tick at which it became silent, or [`BUSY`].
     silent_since: AtomicU64,
+    /// One bell for all reasons, because everybody listens to it at every turn.
     leave: Notify,
+    why: OnceLock<Leave>,
 }
 
 /// One who is connected, until this is dropped.
@@ -128,7 +143,11 @@ impl Crowd {
                 parties,
                 silent_since: AtomicU64::new(self.tick()),
                 leave: Notify::new(),
+                why: OnceLock::new(),
             });
+            if state.stops {
+                seat.tell(Leave::Stops);
+            }
             let number = state.next;
             state.next += 1;
             state.seats.insert(number, Arc::clone(&seat));
@@ -141,6 +160,21 @@ impl Crowd {
                 seat,
             }
         })
+    }
+
+    /// Tells everybody to leave who is here or is still to come.
+    pub(crate) fn stop(&self) {
+        let mut state = self.lock();
+        state.stops = true;
+        state.seats.values().for_each(|it| it.tell(Leave::Stops));
+    }
+
+    /// Tells those to leave who came by a lease, of that number.
+    pub(crate) fn end_lease(&self, number: u64) {
+        let state = self.lock();
+        let theirs = |seat: &&Arc<Seat>| seat.parties.lease == Some(Party::Lease(number));
+        let seats = state.seats.values().filter(theirs);
+        seats.for_each(|it| it.tell(Leave::LeaseOver));
     }
 
     fn share(&self, party: Party) -> usize {
@@ -191,7 +225,7 @@ impl State {
         let count = (candidates.len() / 16).max(1);
         for (_, number) in candidates.iter().take(count) {
             if let Some(seat) = self.remove(*number) {
-                seat.leave.notify_one();
+                seat.tell(Leave::MakesRoom);
             }
         }
         !candidates.is_empty()
@@ -212,6 +246,12 @@ impl State {
 }
 
 impl Seat {
+    /// The first reason counts.
+    fn tell(&self, why: Leave) {
+        let _ = self.why.set(why);
+        self.leave.notify_one();
+    }
+
     fn silent_since(&self) -> u64 {
         self.silent_since.load(Ordering::Relaxed)
     }
@@ -229,9 +269,10 @@ impl Seated {
         self.seat.silent_since.store(BUSY, Ordering::Relaxed);
     }
 
-    /// Ends when the peer has to make room.
-    pub(crate) async fn told_to_leave(&self) {
+    /// Ends when the peer has to leave.
+    pub(crate) async fn told_to_leave(&self) -> Leave {
         self.seat.leave.notified().await;
+        self.seat.why.get().copied().unwrap_or(Leave::MakesRoom)
     }
 }
 
@@ -247,10 +288,10 @@ mod tests {
         future::Future as _,
         pin::pin,
         sync::Arc,
-        task::{Context, Waker},
+        task::{Context, Poll, Waker},
     };
 
-    use super::{Crowd, Seated, Share};
+    use super::{Crowd, Leave, Seated, Share};
     use crate::peer::{LeaseId, Peer};
 
     fn crowd(most: usize, share: Share) -> Arc<Crowd> {
@@ -264,9 +305,16 @@ mod tests {
         Peer::known(uid, &[], "")
     }
 
-    fn must_leave(seated: &Seated) -> bool {
+    fn why(seated: &Seated) -> Option<Leave> {
         let mut now = Context::from_waker(Waker::noop());
-        pin!(seated.told_to_leave()).poll(&mut now).is_ready()
+        match pin!(seated.told_to_leave()).poll(&mut now) {
+            Poll::Ready(why) => Some(why),
+            Poll::Pending => None,
+        }
+    }
+
+    fn must_leave(seated: &Seated) -> bool {
+        why(seated) == Some(Leave::MakesRoom)
     }
 
     #[test]
@@ -338,6 +386,25 @@ mod tests {
         held.clear();
         let state = crowd.lock();
         assert!(state.seats.is_empty() && state.parties.is_empty());
+    }
+
+    #[test]
+    fn everybody_leaves_when_we_stop_and_whoever_came_by_a_lease_when_it_is_over() {
+        let crowd = crowd(32, Share::All);
+        let leased = |number| {
+            let mut peer = user(1);
+            peer.lease = Some(LeaseId { number, owner: 1 });
+            crowd.admit(&peer).unwrap()
+        };
+        let (mine, seventh, eighth) = (crowd.admit(&user(1)).unwrap(), leased(7), leased(8));
+        crowd.end_lease(7);
+        assert_eq!(why(&seventh), Some(Leave::LeaseOver));
+        assert_eq!((why(&mine), why(&eighth)), (None, None));
+        crowd.stop();
+        let late = crowd.admit(&user(1)).unwrap();
+        for seated in [&mine, &eighth, &late] {
+            assert_eq!(why(seated), Some(Leave::Stops));
+        }
     }
 
     #[test]

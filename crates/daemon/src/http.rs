@@ -343,7 +343,7 @@ async fn converse<S>(
         .serve_connection(TokioIo::new(stream), service_fn(answer));
     let told_to_leave = async {
         match seated {
-            Some(seated) => seated.told_to_leave().await,
+            Some(seated) => drop(seated.told_to_leave().await),
             None => sleep(BRIEFLY).await,
         }
     };

@@ -2,7 +2,6 @@
 
 mod connection;
 mod convert;
-mod inbox;
 mod probe;
 
 use std::{future::Future, io, os::fd::AsFd as _, pin::Pin, sync::Arc, time::Duration};
@@ -48,6 +47,7 @@ pub async fn serve(
         };
     }
     stop.cancelled().await;
+    service.crowd.stop();
     connections.close();
     if timeout(DRAIN, connections.wait()).await.is_err() {
         warn!(left = connections.len(), "connections did not end in time");

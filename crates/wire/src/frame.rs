@@ -67,6 +67,18 @@ pub trait Message: Serialize + DeserializeOwned + sealed::Sealed {
     }
 }
 
+impl<'a> Request<&'a str> {
+    /// Decodes one complete message, without its header, and copies nothing of it.
+    ///
+    /// # Errors
+    /// As [`Message::decode`].
+    pub fn decode_in_place(message: &'a [u8]) -> Result<Self, FrameError> {
+        options()
+            .deserialize(message)
+            .map_err(|_| FrameError::Malformed)
+    }
+}
+
 impl Message for Request {}
 impl Message for Reply {}
 

@@ -12,9 +12,10 @@ use crate::{
 pub const VERSION: u16 = 1;
 
 /// What a client says. [`Request::Hello`] comes first on every connection and is written
-/// together with the first real request, so it costs no round trip.
+/// together with the first real request, so it costs no round trip. `Request<&str>` is one
+/// that is read where it stands ([`Request::decode_in_place`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Request {
+pub enum Request<Text = String> {
     /// Opens a connection. Variant 0 for ever, so that every version can read it.
     Hello {
         /// The version the client speaks.
@@ -23,7 +24,7 @@ pub enum Request {
     /// Asks for the credentials of a profile.
     Credentials {
         /// The profile's name in the daemon's configuration.
-        profile: String,
+        profile: Text,
         /// The credentials must live at least this long, in milliseconds.
         minimum_life_millis: u64,
         /// How long the caller waits for such credentials, in milliseconds.
@@ -33,18 +34,18 @@ pub enum Request {
     /// client closes the connection.
     Watch {
         /// The profile's name in the daemon's configuration.
-        profile: String,
+        profile: Text,
     },
     /// Asks what the daemon is doing. Many profiles come in parts: the next part is asked
     /// for with the last name of the one before.
     Status {
         /// Only profiles whose names sort after this one; empty for the first part.
-        after: String,
+        after: Text,
     },
     /// Asks for a renewal now, and for its outcome.
     Refresh {
         /// The profile's name in the daemon's configuration.
-        profile: String,
+        profile: Text,
         /// How long the caller waits for the outcome, in milliseconds.
         patience_millis: u64,
     },
@@ -56,9 +57,9 @@ pub enum Request {
     /// as long as it wants the lease. A third [`Reply::Done`] says that its time is over.
     Lease {
         /// The profile's name in the daemon's configuration.
-        profile: String,
+        profile: Text,
         /// A session policy, as JSON; none where the profile has its own.
-        policy: Option<String>,
+        policy: Option<Text>,
         /// How long the lease is to last, in milliseconds.
         ttl_millis: u64,
         /// How long the client waits for the grant, in milliseconds.
@@ -67,7 +68,7 @@ pub enum Request {
     /// Asks for the URL by which a profile's credentials are had over HTTP.
     Url {
         /// The profile's name in the daemon's configuration.
-        profile: String,
+        profile: Text,
     },
     /// Asks for another secret in all URLs: those given out before open nothing any more.
     RotateUrls,
@@ -75,7 +76,7 @@ pub enum Request {
     /// profiles come in parts, as with [`Request::Status`].
     Audit {
         /// Only profiles whose names sort after this one; empty for the first part.
-        after: String,
+        after: Text,
     },
 }
 

@@ -1,8 +1,9 @@
 //! Decides how one connection goes: Hello, then requests, each with its answer.
 
 mod lease;
+mod turn;
 
-use std::{io, os::fd::AsFd as _, sync::Arc, time::Duration};
+use std::{future::poll_fn, io, os::fd::AsFd as _, sync::Arc, time::Duration};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::net::{RecvFlags, recv};
@@ -16,13 +17,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{DEADLINE, convert, ended, inbox::Inbox};
+use self::turn::Turn;
+use super::{DEADLINE, convert, ended};
 use crate::{
     access::Access,
     audit::Asked,
     caller::Caller,
     config::Profile,
-    crowd::Seated,
+    crowd::{Leave, Seated},
     peer::Peer,
     service::{Order, Service},
     snapshot::{Outcome, Session},
@@ -45,14 +47,17 @@ struct Connection<'a> {
     peer: &'a Peer,
     seated: &'a Seated,
     stop: &'a CancellationToken,
-    inbox: Inbox,
+    /// What has come and is not yet a request.
+    held: Vec<u8>,
+    /// Its Hello has come.
+    greeted: bool,
     /// Our Hello goes out with the first answer.
     hello_sent: bool,
     /// Part of an answer may be out; nothing else can be said then.
     writing: bool,
 }
 
-/// Answers a peer until it leaves, errs or the daemon stops.
+/// Answers a peer until it leaves, errs or has to leave.
 pub(super) async fn run(
     stream: &mut UnixStream,
     service: &Service,
@@ -60,30 +65,38 @@ pub(super) async fn run(
     seated: &Seated,
     stop: &CancellationToken,
 ) -> io::Result<()> {
+    if service.over.is_cancelled() {
+        return refuse(stream, convert::lease_over()).await;
+    }
     let mut connection = Connection {
         stream,
         service,
         peer,
         seated,
         stop,
-        inbox: Inbox::new(),
+        held: Vec::new(),
+        greeted: false,
         hello_sent: false,
         writing: false,
     };
     let refusal = tokio::select! {
         biased;
-        () = stop.cancelled() => Some(convert::stopping()),
-        () = service.over.cancelled() => Some(convert::lease_over()),
-        () = seated.told_to_leave() => {
-            // Who does not read must not hold its place any longer for being told.
-            let failure = frame(&Reply::Failure(convert::silent()))?;
-            let _ = connection.stream.try_write(&failure);
-            return Ok(());
-        }
+        why = seated.told_to_leave() => Some(match why {
+            Leave::Stops => convert::stopping(),
+            Leave::LeaseOver => convert::lease_over(),
+            Leave::MakesRoom => {
+                // Who does not read must not hold its place any longer for being told.
+                let failure = frame(&Reply::Failure(convert::silent()))?;
+                let _ = connection.stream.try_write(&failure);
+                return Ok(());
+            }
+        }),
         refusal = connection.converse() => refusal?,
     };
     match refusal {
-        Some(failure) if !connection.writing => connection.reply(&Reply::Failure(failure)).await,
+        Some(failure) if !connection.writing => {
+            Box::pin(connection.reply(&Reply::Failure(failure))).await
+        }
         _ => Ok(()),
     }
 }
@@ -92,41 +105,47 @@ pub(super) async fn run(
 pub(super) async fn refuse(stream: &mut UnixStream, failure: Failure) -> io::Result<()> {
     let mut bytes = frame(&Reply::Hello { version: VERSION })?.to_vec();
     bytes.extend_from_slice(&frame(&Reply::Failure(failure))?);
-    write(stream, &bytes).await
+    Box::pin(write(stream, &bytes)).await
 }
 
 impl Connection<'_> {
-    /// Returns why the peer has to be turned away, or nothing when it left.
+    /// Returns why the peer has to be turned away, or nothing when it left. All that takes
+    /// longer is in a box: most connections rest, and should be small.
     async fn converse(&mut self) -> io::Result<Option<Failure>> {
-        match self.next_request(Some(DEADLINE)).await? {
-            Ok(Some(Request::Hello { version: VERSION })) => {}
-            Ok(Some(Request::Hello { version })) => return Ok(Some(wrong_version(version))),
-            Ok(Some(_)) => return Ok(Some(malformed("a connection begins with Hello"))),
-            Ok(None) => return Ok(None),
-            Err(error) => return Ok(Some(malformed(&error.to_string()))),
-        }
+        let mut must_go_on = true;
         loop {
-            let request = self.next_request(None).await?;
-            self.seated.has_asked();
-            match request {
-                Ok(Some(Request::Hello { .. })) => return Ok(Some(malformed("a second Hello"))),
-                Ok(Some(request)) => self.answer(request).await?,
-                Ok(None) => return Ok(None),
-                Err(error) => return Ok(Some(malformed(&error.to_string()))),
+            let turn = if must_go_on {
+                let turn = poll_fn(|context| self.poll_turn(context, true));
+                Box::pin(timeout(DEADLINE, turn)).await??
+            } else {
+                poll_fn(|context| self.poll_turn(context, false)).await?
+            };
+            must_go_on = matches!(turn, Turn::Begun);
+            match turn {
+                Turn::Begun | Turn::Greeted => continue,
+                Turn::Answered => {}
+                Turn::Unwritten(session, from) => {
+                    Box::pin(self.write_on(&session, from)).await?;
+                }
+                Turn::Asked(request) => {
+                    self.seated.has_asked();
+                    Box::pin(self.answer(request)).await?;
+                }
+                Turn::Refused(failure) => return Ok(Some(failure)),
+                Turn::Left => return Ok(None),
             }
             self.seated.falls_silent();
-            if self.inbox.holds_more() {
+            if !self.held.is_empty() {
                 // Whoever sends many at once takes turns with everybody else.
                 yield_now().await;
             }
         }
     }
 
-    async fn next_request(
-        &mut self,
-        deadline: Option<Duration>,
-    ) -> io::Result<Result<Option<Request>, FrameError>> {
-        self.inbox.next_request(self.stream, deadline).await
+    async fn write_on(&mut self, session: &Session, from: usize) -> io::Result<()> {
+        let bytes = convert::prepared(session).map_err(ended)?;
+        self.seated.has_asked();
+        self.write(&bytes[from..]).await
     }
 
     async fn answer(&mut self, request: Request) -> io::Result<()> {

@@ -44,6 +44,7 @@ use crate::{
     audit::Asked,
     clock::{BootTime, Clock},
     config::Profile,
+    crowd::Crowd,
     profile::SessionPolicy,
     server::by_lease,
     service::{Order, Service},
@@ -82,7 +83,7 @@ impl Connection<'_> {
         };
         let leased = Arc::new(leased);
         // The thread holds it as well, and must not keep it alive.
-        let _over = leased.over.clone().drop_guard();
+        let over = Over(&leased, &self.service.crowd);
         let streams = apart::accept(listener, Arc::clone(&leased))?;
         self.reply(&Reply::Done).await?;
         debug!(profile, lease = leased.id.number, owner = %self.peer, "lease opened");
@@ -98,7 +99,7 @@ impl Connection<'_> {
             () = serve(streams, service, stop) => Reply::Failure(convert::lease_without_a_socket()),
         };
         debug!(profile, lease = leased.id.number, "lease over");
-        leased.over.cancel();
+        drop(over);
         self.reply(&end).await?;
         Err(ended("the lease is over"))
     }
@@ -190,6 +191,16 @@ impl Connection<'_> {
                 Err(failure) => return Ok(failure),
             }
         }
+    }
+}
+
+/// Ends a lease for all who came by it, however its owner left.
+struct Over<'a>(&'a Leased, &'a Crowd);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.over.cancel();
+        self.1.end_lease(self.0.id.number);
     }
 }
 
