@@ -7,6 +7,7 @@ mod audit;
 mod bad_config;
 mod chain;
 mod client;
+mod docs;
 mod doctor;
 mod ecs_role;
 mod engine;

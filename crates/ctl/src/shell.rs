@@ -46,8 +46,9 @@ fn render(changes: &Changes, shell: Shell) -> Result<Zeroizing<Vec<u8>>> {
                 });
                 text.push(b'\n');
             }
-            // Global: a universal one would be gone for all of the user's shells, for good.
-            (Shell::Fish, None) => writeln!(text, "set -eg {name}")?,
+            // Global: a universal one would be gone for all of the user's shells, for good. One
+            // that is not there is no failure of the whole.
+            (Shell::Fish, None) => writeln!(text, "set -eg {name}; or true")?,
             (Shell::Dotenv, Some(value)) => {
                 write!(text, "{name}=")?;
                 write_dotenv(&mut text, name, value)?;
@@ -133,7 +134,7 @@ mod tests {
         check(
             Shell::Fish,
             b"a'b\\c",
-            "set -gx A 'a\\'b\\\\c'\nset -eg B\n",
+            "set -gx A 'a\\'b\\\\c'\nset -eg B; or true\n",
         );
         check(
             Shell::Dotenv,

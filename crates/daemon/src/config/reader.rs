@@ -2,8 +2,11 @@
 //! every mistake on the way.
 
 mod profile;
+#[cfg(test)]
+mod reference;
 mod sink;
 mod source;
+mod spanned;
 
 use std::{
     collections::BTreeMap,
@@ -12,13 +15,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::Deserialize;
-use stsd_sts::Endpoint;
-use toml::Spanned;
-
-use self::{profile::RawProfile, source::RawSource};
+use self::{profile::RawProfile, source::RawSource, spanned::Spanned};
 use super::{Config, Mistake, Mistakes, Named};
 use crate::{file, profile::Invalid, source::Surroundings};
+use serde::Deserialize;
+use stsd_sts::Endpoint;
 
 /// A configuration file is small; more than this is some other file.
 const LARGEST_FILE: usize = 1024 * 1024;
@@ -30,32 +31,53 @@ const DEFAULT_CALLS_PER_SECOND: u32 = 20;
 /// What STS allows an account, users and roles together.
 const MOST_CALLS_PER_SECOND: u32 = 100;
 
+/// The whole file. What is said of the keys, here and in the tables below, is what
+/// docs/configuration-reference.md says of them: a test makes the page of it.
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct Raw {
+    /// STS of this region is asked, `sts.<region>.aliyuncs.com`.
     region: Option<Spanned<String>>,
+    /// The region's address inside its private network, `sts-vpc.<region>.aliyuncs.com`; not
+    /// every region has one.
     #[serde(default)]
     vpc: bool,
+    /// An address of your own, `https://host[:port]`; `http://` only to a literal loopback
+    /// address. It comes before `region` and `vpc`.
     endpoint: Option<Spanned<String>>,
+    /// How many calls a second STS may get from this daemon, 1 to 100, with a burst of a
+    /// second's worth and of two at least. STS allows an account 100, shared by all its machines.
     sts_calls_per_second: Option<Spanned<u32>>,
+    /// Who got what, [in a file](operations.md#who-got-what) besides the log.
     #[serde(default)]
     audit: RawAudit,
+    /// Credentials [by a URL](configuration.md#http-credentials-by-a-url), on loopback.
     http: Option<RawHttp>,
+    /// [Who we are](configuration.md#sourcename-who-we-are). Which keys there are besides `type`
+    /// depends on it.
     #[serde(default)]
     source: BTreeMap<Spanned<String>, RawSource>,
+    /// [What we become](configuration.md#profilename-what-we-become). A name is 1 to 64 of
+    /// `A-Z a-z 0-9 . _ -` and begins with a letter or digit; there is one profile at least.
     #[serde(default)]
     profile: BTreeMap<Spanned<String>, RawProfile>,
 }
 
 #[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct RawAudit {
+    /// Each hand-out and each refusal is a line of JSON in this file. Made with mode 0600;
+    /// anything looser, a link or something that is not a file is refused. Opened anew by a reload.
     file: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct RawHttp {
+    /// `"127.0.0.1:PORT"`, and no other address; port 0 picks one.
     listen: Spanned<String>,
 }
 
@@ -88,7 +110,12 @@ pub(crate) fn parse(
             let at = error.span().map_or(0, |span| span.start);
             let message = without_values(error.message());
             let key = key_at(&reader.text, at);
-            reader.mistake(at, &key, &message, "see docs/configuration.md");
+            reader.mistake(
+                at,
+                &key,
+                &message,
+                "docs/configuration-reference.md has every key",
+            );
             Err(Mistakes(reader.mistakes))
         }
     }
@@ -225,7 +252,7 @@ impl<'a> Reader<'a> {
     fn checked<T>(&mut self, checked: Result<T, Invalid>, at: usize, key: &str) -> Option<T> {
         checked
             .map_err(|error| {
-                let hint = "see docs/configuration.md for what each key takes";
+                let hint = "docs/configuration-reference.md has what each key takes";
                 self.mistake(at, key, &error.to_string(), hint);
             })
             .ok()

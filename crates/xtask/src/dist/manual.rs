@@ -1,5 +1,5 @@
 //! Decides which manual pages there are, and what each is made of: what the programs say to
-//! `--help`, what clap knows of stsctl, and two pages of `docs`.
+//! `--help`, what clap knows of stsctl, and pages of `docs`.
 
 use std::{fs, path::Path, process::Command};
 
@@ -25,16 +25,16 @@ const PROGRAMS: [(&str, u8, &str); 4] = [
     ),
 ];
 
-/// Documents, their pages and sections, and what they are.
-const DOCUMENTS: [(&str, &str, u8, &str); 2] = [
+/// Documents, the pages that they make together and their sections, and what they are.
+const DOCUMENTS: [(&[&str], &str, u8, &str); 2] = [
     (
-        "docs/configuration.md",
+        &["docs/configuration.md", "docs/configuration-reference.md"],
         "stsd-config",
         5,
         "configuration of stsd",
     ),
     (
-        "docs/protocol.md",
+        &["docs/protocol.md"],
         "stsd-protocol",
         7,
         "protocol of the socket of stsd",
@@ -67,12 +67,16 @@ pub(crate) fn write(
         let page = page(name, section, what);
         write(&page, usage::render(&page, &help))?;
     }
-    for (document, name, section, what) in DOCUMENTS {
-        let path = source.join(document);
-        let text = fs::read_to_string(&path).map_err(at(&path))?;
+    for (documents, name, section, what) in DOCUMENTS {
         let page = page(name, section, what);
-        let text = markdown::render(&page, &text);
-        write(&page, text.map_err(|error| format!("{document}: {error}"))?)?;
+        let read = |name: &&'static str| {
+            let path = source.join(name);
+            let text = fs::read_to_string(&path).map_err(at(&path))?;
+            Ok((*name, text))
+        };
+        let documents: Result<Vec<_>, String> = documents.iter().map(read).collect();
+        let text = markdown::render(&page, &documents?)?;
+        write(&page, text)?;
     }
     Ok(())
 }

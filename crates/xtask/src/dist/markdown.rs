@@ -5,14 +5,22 @@
 
 use super::roff::{self, Page};
 
-/// Renders a document; its first heading is the page's own title and left out.
-pub(crate) fn render(page: &Page, text: &str) -> Result<String, String> {
+/// Renders documents, each with its name, one behind the other. The heading of the first is the
+/// page's own title and left out; those of the others tell where they begin.
+pub(crate) fn render(page: &Page, documents: &[(&str, String)]) -> Result<String, String> {
     let mut out = page.head();
     out.push_str(".SH DESCRIPTION\n");
-    let mut lines = Lines::new(text);
-    while let Some((number, line)) = lines.next() {
-        let known = block(&mut out, line, &mut lines);
-        known.map_err(|what| format!("line {number}: {what}, which no manual page is made of"))?;
+    for (index, (name, text)) in documents.iter().enumerate() {
+        let title = text.lines().next().and_then(|it| it.strip_prefix("# "));
+        if let Some(title) = title.filter(|_| index > 0) {
+            out.push_str(&format!(".SH {}\n", heading(title)));
+        }
+        let mut lines = Lines::new(text);
+        while let Some((number, line)) = lines.next() {
+            block(&mut out, line, &mut lines).map_err(|what| {
+                format!("{name}: line {number}: {what}, which no manual page is made of")
+            })?;
+        }
     }
     out.push_str(&page.foot());
     Ok(out)
@@ -206,7 +214,7 @@ mod tests {
     #[test]
     fn what_a_document_consists_of_has_its_shape_in_a_manual_page() {
         let check = |document: &str, shape: &str| {
-            let page = render(&page(), document).unwrap();
+            let page = render(&page(), &[("a.md", document.to_owned())]).unwrap();
             let (_, body) = page.split_once(".SH DESCRIPTION\n").unwrap();
             let (body, _) = body.split_once(".SH SEE ALSO\n").unwrap();
             assert_eq!(body, shape, "{document}");
@@ -247,8 +255,19 @@ mod tests {
             "    code",
             "| a |\n| b |",
         ] {
-            let error = render(&page(), &format!("# T\n\n{strange}\n")).unwrap_err();
-            assert!(error.starts_with("line 3: "), "{strange}: {error}");
+            let text = format!("# T\n\n{strange}\n");
+            let error = render(&page(), &[("a.md", text)]).unwrap_err();
+            assert!(error.starts_with("a.md: line 3: "), "{strange}: {error}");
         }
+    }
+
+    #[test]
+    fn of_two_documents_the_second_begins_with_its_title() {
+        let documents = ["# One\n\nText\n", "# Two\n\nMore\n"];
+        let page = render(&page(), &documents.map(|it| ("a.md", it.to_owned()))).unwrap();
+        assert!(
+            page.contains(".SH DESCRIPTION\nText\n.SH \"Two\"\nMore\n"),
+            "{page}"
+        );
     }
 }

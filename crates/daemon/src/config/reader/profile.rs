@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Deserialize;
-use toml::Spanned;
 
 use super::{
     Reader, read, sink,
     source::{Declared, Kind},
+    spanned::Spanned,
 };
 use crate::{
     access::Rule,
@@ -26,21 +26,50 @@ const LONGEST_CHAIN: usize = 8;
 const COMMAND: &str =
     "on_renewal = [\"/usr/bin/systemctl\", \"reload\", \"nginx\"]; no shell reads it";
 
+/// The name of a session of which the configuration says nothing.
+pub(super) const DEFAULT_SESSION_NAME: &str = "{user}-{host}";
+
+/// By these a pod with RRSA is told its role and its session's name.
+pub(super) const ROLE_VARIABLE: &str = "ALIBABA_CLOUD_ROLE_ARN";
+pub(super) const SESSION_NAME_VARIABLE: &str = "ALIBABA_CLOUD_ROLE_SESSION_NAME";
+
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawProfile {
+    /// The name of a source, or else of another profile: a
+    /// [chain](configuration.md#chains-a-profile-on-a-profile).
     source: Spanned<String>,
+    /// The role, `acs:ram::<account>:role/<name>`. Without one, the session of a source of type
+    /// `ecs-role`, `process` or `uri` is
+    /// [handed on](configuration.md#sessions-that-are-handed-on); other sources need it.
     role_arn: Option<Spanned<String>>,
+    /// What ActionTrail shows: 2 to 64 of `A-Z a-z 0-9 . @ _ -`; `{user}`, `{host}`,
+    /// `{profile}`, `{pid}` stand for themselves, made to fit. With `{pid}` each restart costs one
+    /// call a profile, because sessions of another name are not taken over.
     role_session_name: Option<Spanned<String>>,
+    /// How long each session is asked to live, `"15m"` to `"12h"`; the role's own maximum applies.
     duration: Option<Spanned<String>>,
+    /// A session policy, as JSON in a text: the effective right is role AND policy. At most 2,048
+    /// bytes without white space.
     policy: Option<Spanned<String>>,
+    /// In place of `policy`: a file that holds it.
     policy_file: Option<Spanned<String>>,
+    /// What a role of another account asks for.
     external_id: Option<Spanned<String>>,
+    /// Who is behind the session, for ActionTrail: 2 to 64 of `A-Z a-z 0-9 _ + = , . @ -`.
     source_identity: Option<Spanned<String>>,
+    /// Renewed from the start and for ever, whether anybody asks or not.
     #[serde(default)]
     keep_warm: bool,
+    /// A file that holds the newest credentials, for
+    /// [programs that can only read one](configuration.md#file-for-programs-that-can-only-read-one).
     file: Option<sink::RawFile>,
+    /// What is [run after each renewal](configuration.md#on_renewal-a-command-after-each): a
+    /// program by its full path, and its arguments.
     on_renewal: Option<Spanned<Vec<Spanned<String>>>>,
+    /// [Whom it is for](configuration.md#allow-whom-it-is-for): `user:NAME`, `group:NAME`,
+    /// `unit:NAME.service`, `unit:NAME.scope`; any that fits is enough.
     allow: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
@@ -236,7 +265,6 @@ impl Reader<'_> {
         source: Option<&Declared>,
         surroundings: &Surroundings,
     ) -> Option<Option<RoleArn>> {
-        const VARIABLE: &str = "ALIBABA_CLOUD_ROLE_ARN";
         if let Some(given) = &raw.role_arn {
             return self.value(given, table, "role_arn", RoleArn::new).map(Some);
         }
@@ -245,7 +273,8 @@ impl Reader<'_> {
         if kind == Kind::Session {
             return Some(None);
         }
-        let given = surroundings.text(VARIABLE).filter(|_| kind == Kind::Oidc);
+        let given = surroundings.text(ROLE_VARIABLE);
+        let given = given.filter(|_| kind == Kind::Oidc);
         if let Some(given) = given {
             return self.checked(RoleArn::new(&given), at, &key).map(Some);
         }
@@ -263,14 +292,13 @@ impl Reader<'_> {
         source: Option<&Declared>,
         surroundings: &Surroundings,
     ) -> Option<RoleSessionName> {
-        const VARIABLE: &str = "ALIBABA_CLOUD_ROLE_SESSION_NAME";
         let expand = |text: &str| RoleSessionName::expand(text, &surroundings.parts, name);
         if let Some(template) = &raw.role_session_name {
             return self.value(template, table, "role_session_name", expand);
         }
         let oidc = source.is_some_and(|it| it.kind == Kind::Oidc);
-        let given = surroundings.text(VARIABLE).filter(|_| oidc);
-        let given = given.unwrap_or_else(|| "{user}-{host}".to_owned());
+        let given = surroundings.text(SESSION_NAME_VARIABLE).filter(|_| oidc);
+        let given = given.unwrap_or_else(|| DEFAULT_SESSION_NAME.to_owned());
         let key = format!("{table}.role_session_name");
         self.checked(expand(&given), raw.source.span().start, &key)
     }

@@ -10,18 +10,22 @@ use std::{
 use nix::unistd::geteuid;
 use serde::Deserialize;
 use stsd_document::Format;
-use toml::Spanned;
 
-use super::{Named, Reader};
+use super::{Named, Reader, Spanned};
 use crate::sink::{
     Document,
     file::{check, parts},
 };
 
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawFile {
+    /// Where the file stands. The directory must exist, be the daemon's own or root's, and be writable for nobody
+    /// else, sticky or not. The path is the daemon's: what stands there is replaced and removed.
     path: Spanned<String>,
+    /// As `sts-shim --format` prints it: `union`, `aliyun`, `oss`, `aws`, `uri`, `env`, `dotenv`,
+    /// `json`.
     format: Option<Spanned<String>>,
 }
 

@@ -3,9 +3,8 @@
 
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
-use toml::Spanned;
 
-use super::Reader;
+use super::{Reader, Spanned};
 use crate::{
     profile,
     source::{
@@ -17,32 +16,70 @@ use crate::{
 type Text = Option<Spanned<String>>;
 type Words = Option<Spanned<Vec<Spanned<String>>>>;
 
+/// By these a pod with RRSA is told its provider and its token.
+pub(super) const PROVIDER_VARIABLE: &str = "ALIBABA_CLOUD_OIDC_PROVIDER_ARN";
+pub(super) const TOKEN_VARIABLE: &str = "ALIBABA_CLOUD_OIDC_TOKEN_FILE";
+
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawSource {
+    /// Which kind of identity it is, and with that which other keys there are.
     #[serde(rename = "type")]
     kind: Spanned<String>,
+    /// The key is in this file. Mode 0600 or stricter, owned by root or by the user who runs stsd;
+    /// anything else is refused.
     access_key_file: Text,
+    /// The key is a credential of this name that systemd gives the service with `LoadCredential=`
+    /// or `LoadCredentialEncrypted=`: `$CREDENTIALS_DIRECTORY/NAME`.
     access_key_credential: Text,
+    /// The key is in the keyring of the user's session, in the item with the attributes
+    /// `application=stsd` and `key=NAME`.
     access_key_keyring: Text,
+    /// The key is in two variables of the daemon's own environment. For where a secret comes in no
+    /// other way: an environment is easily seen and inherited.
     access_key_env: Option<Spanned<RawVariables>>,
+    /// The provider in RAM: `acs:ram::<account>:oidc-provider/<name>`, or `saml-provider` for an
+    /// assertion.
     provider_arn: Text,
+    /// A file with a JSON web token and nothing else, white space around it aside; one that
+    /// everybody may write to is refused.
     token_file: Text,
+    /// In place of `token_file`: a program that prints the token, by its full path, and its
+    /// arguments, under the terms of [`process`](configuration.md#process-what-a-program-prints).
     token_command: Words,
+    /// A file with the assertion: what the provider posts as `SAMLResponse`, base64 in one line.
     assertion_file: Text,
+    /// In place of `assertion_file`: a program that prints it, by its full path, and its arguments,
+    /// under the terms of [`process`](configuration.md#process-what-a-program-prints).
     assertion_command: Words,
+    /// The RAM role that is attached to the instance.
     role_name: Text,
+    /// Ask without a token where none is to be had (version 1 of the service). That is how a
+    /// program of this machine that can be talked into one request gives the credentials away.
     allow_v1: Option<Spanned<bool>>,
+    /// Where the metadata are: `http://ADDRESS[:PORT]`, with a literal address that is loopback,
+    /// link-local or 100.100.100.200. Whoever answers there says who we are, without TLS, so it may
+    /// be this machine or its host and nothing further away.
     metadata_endpoint: Text,
+    /// A credentials URI: `https://…`, or `http://` to a literal loopback address. Without a user,
+    /// a password or a fragment.
     uri: Text,
+    /// A file that holds a credentials URI, when there is a secret in it, as in the URLs that
+    /// `stsctl url` prints. Mode 0600, as for a key file; read again each time.
     uri_file: Text,
+    /// A program by its full path, and its arguments one by one; no shell reads it. It prints one
+    /// [document](configuration.md#process-what-a-program-prints).
     command: Words,
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct RawVariables {
+    /// The name of the variable with the AccessKey's id.
     id: Spanned<String>,
+    /// The name of the variable with its secret.
     secret: Spanned<String>,
 }
 
@@ -69,7 +106,7 @@ pub(super) enum Kind {
 }
 
 /// Where an AccessKey may be kept.
-const KEEPERS: [&str; 4] = [
+pub(super) const KEEPERS: [&str; 4] = [
     "access_key_file",
     "access_key_credential",
     "access_key_keyring",
@@ -77,7 +114,7 @@ const KEEPERS: [&str; 4] = [
 ];
 
 /// The kinds, with the keys that each takes besides `type`.
-const KINDS: [(&str, &[&str]); 6] = [
+pub(super) const KINDS: [(&str, &[&str]); 6] = [
     ("access-key", &KEEPERS),
     ("oidc", &["provider_arn", "token_file", "token_command"]),
     (
@@ -226,12 +263,12 @@ impl Reader<'_> {
         raw: &RawSource,
         surroundings: &Surroundings,
     ) -> Option<Declared> {
-        const VARIABLE: &str = "ALIBABA_CLOUD_OIDC_TOKEN_FILE";
         let provider_arn = self.provider(table, raw, "oidc-provider", surroundings);
-        let given = surroundings.text(VARIABLE);
+        let given = surroundings.text(TOKEN_VARIABLE);
         let (token, place) = if raw.token_file.is_none() && raw.token_command.is_none() {
             let Some(file) = given else {
-                let hint = format!("set token_file or token_command; {VARIABLE} is not set either");
+                let hint =
+                    format!("set token_file or token_command; {TOKEN_VARIABLE} is not set either");
                 let at = raw.kind.span().start;
                 self.mistake(
                     at,
@@ -371,13 +408,12 @@ impl Reader<'_> {
         sort: &str,
         surroundings: &Surroundings,
     ) -> Option<String> {
-        const VARIABLE: &str = "ALIBABA_CLOUD_OIDC_PROVIDER_ARN";
         let key = format!("{table}.provider_arn");
         let (given, at) = match &raw.provider_arn {
             Some(given) => (given.get_ref().clone(), given.span().start),
             None => {
                 let at = raw.kind.span().start;
-                let given = surroundings.text(VARIABLE);
+                let given = surroundings.text(PROVIDER_VARIABLE);
                 match given.filter(|_| sort == "oidc-provider") {
                     Some(given) => (given, at),
                     None => {

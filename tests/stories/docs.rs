@@ -1,0 +1,144 @@
+//! The documents: every command in them runs, every configuration is accepted, every link leads
+//! somewhere. What is not run is named, with the reason.
+
+mod configuration;
+mod first_upload;
+mod options;
+mod page;
+mod program;
+mod shell;
+mod world;
+
+use std::{collections::BTreeMap, fs};
+
+use self::{
+    page::{Block, Page, blocks, pages, root},
+    world::World,
+};
+
+fn no(mistakes: &[String]) {
+    assert!(mistakes.is_empty(), "\n{}", mistakes.join("\n"));
+}
+
+#[test]
+fn every_command_of_the_documents_runs_or_is_named_with_its_reason() {
+    let blocks = blocks(&["sh", "bash", "console", "fish"]);
+    let mut mistakes = Vec::new();
+    let mut by_page: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for block in &blocks {
+        mistakes.extend(shell::look(block).err());
+        match shell::reason(block) {
+            Some((_, reason)) => e2e::not_run(&format!("{}: {reason}", block.place())),
+            None => by_page.entry(&block.page).or_default().push(block),
+        }
+    }
+    // Blocks of one page build on each other.
+    for blocks in by_page.into_values() {
+        let world = World::whole();
+        let runs = blocks.iter().map(|it| shell::run(&world, it));
+        mistakes.extend(runs.filter_map(Result::err));
+    }
+    let leftovers = shell::leftovers(&blocks);
+    mistakes.extend(leftovers.map(|it| format!("named as not run, and in no document: {it}")));
+    no(&mistakes);
+}
+
+#[test]
+fn every_program_of_the_documents_runs_as_its_first_line_says() {
+    let blocks = blocks(&["python", "js"]);
+    let world = World::whole();
+    let mut mistakes = Vec::new();
+    for block in &blocks {
+        match program::reason(block) {
+            Some(reason) => e2e::not_run(&format!("{}: {reason}", block.place())),
+            None => mistakes.extend(program::run(&world, block).err()),
+        }
+    }
+    for (text, _) in program::NOT_RUN {
+        if !blocks.iter().any(|it| it.text.contains(text)) {
+            mistakes.push(format!("named as not run, and in no document: {text}"));
+        }
+    }
+    no(&mistakes);
+}
+
+#[test]
+fn a_command_that_fails_is_told_with_its_document_and_line() {
+    let page = "# A page\n\n```sh\ntrue\nstsctl status\nstsctl get nobody\ntrue\n```\n\n\
+        ```sh\nstsctl exec oss-upload --statically -- true\n```\n";
+    let page = Page::read("docs/planted.md", page);
+    let world = World::whole();
+    let error = shell::run(&world, &page.blocks[0]).unwrap_err();
+    assert!(error.starts_with("docs/planted.md:6: "), "{error}");
+    assert!(error.contains("nobody"), "{error}");
+    let error = shell::look(&page.blocks[1]).unwrap_err();
+    assert!(
+        error.starts_with("docs/planted.md:11: ") && error.contains("no option --statically"),
+        "{error}"
+    );
+}
+
+#[test]
+fn every_command_of_ours_that_is_named_in_a_line_has_the_options_it_is_given() {
+    let mut mistakes = Vec::new();
+    for page in pages() {
+        for (line, code) in page.codes() {
+            let wrong = options::wrong(&code);
+            mistakes.extend(wrong.map(|it| format!("{}:{line}: `{code}`: {it}", page.name)));
+        }
+    }
+    no(&mistakes);
+}
+
+#[test]
+fn every_configuration_of_the_documents_is_accepted() {
+    let checks = blocks(&["toml"]);
+    let checks = checks.iter().map(configuration::check);
+    let mistakes: Vec<_> = checks.filter_map(Result::err).collect();
+    no(&mistakes);
+}
+
+#[test]
+fn every_json_of_the_documents_is_json() {
+    let wrong = |block: Block| {
+        let read: Result<serde_json::Value, _> = serde_json::from_str(&block.text);
+        Some(format!("{}: {}", block.place(), read.err()?))
+    };
+    let mistakes: Vec<_> = blocks(&["json"]).into_iter().filter_map(wrong).collect();
+    no(&mistakes);
+}
+
+#[test]
+fn every_link_of_the_documents_leads_to_a_file_and_a_heading() {
+    let mut mistakes = Vec::new();
+    for page in pages() {
+        for (line, target) in page.links() {
+            if target.contains("://") || target.starts_with("mailto:") {
+                continue;
+            }
+            let wrong = lost(&page, &target);
+            mistakes.extend(wrong.map(|it| format!("{}:{line}: {target}: {it}", page.name)));
+        }
+    }
+    no(&mistakes);
+}
+
+/// Says what is missing at the end of a link.
+fn lost(page: &Page, target: &str) -> Option<String> {
+    let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+    let here = root().join(&page.name);
+    let path = match file {
+        "" => here,
+        _ => here.parent().unwrap().join(file),
+    };
+    if !path.exists() {
+        return Some("there is no such file".to_owned());
+    }
+    if anchor.is_empty() {
+        return None;
+    }
+    let text = fs::read_to_string(&path).unwrap();
+    let anchors = Page::read(file, &text).anchors();
+    let found = anchors.iter().any(|it| it == anchor);
+    (!found).then(|| format!("there is no such heading; there are {}", anchors.join(", ")))
+}

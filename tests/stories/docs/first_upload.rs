@@ -1,0 +1,199 @@
+//! Follows README.md as somebody does who has never seen it: its own blocks and commands, in
+//! their order, word for word, until an object is in the bucket.
+//!
+//! Replaced are the cloud's addresses by those of the emulated one, the AccessKey by one that it
+//! knows, and the port by a free one; `backup.py`, which is the reader's own, is
+//! examples/python/upload_oss2.py.
+
+use std::{
+    fs::{self, File},
+    os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+    time::Instant,
+};
+
+use e2e::{measured, program};
+
+use super::{
+    page::{Block, Page, pages, root},
+    shell,
+    world::World,
+};
+
+/// The account of the README's role, which the emulated cloud is given, too.
+const ACCOUNT: &str = "123456789012";
+
+struct Reader {
+    readme: Page,
+    world: World,
+    /// How far it has been read.
+    line: usize,
+}
+
+impl Reader {
+    /// Returns the next block that has these words.
+    #[track_caller]
+    fn block(&mut self, words: &str) -> Block {
+        let mut blocks = self.readme.blocks.iter();
+        let block = blocks.find(|it| it.line > self.line && it.text.contains(words));
+        let block =
+            block.unwrap_or_else(|| panic!("README.md has no {words} behind what was read"));
+        self.line = block.line;
+        block.clone()
+    }
+
+    /// Returns the next command of a program in the text.
+    #[track_caller]
+    fn inline(&mut self, program: &str) -> String {
+        let codes = self.readme.codes();
+        let mut commands = codes
+            .into_iter()
+            .filter(|(line, code)| *line > self.line && code.split(' ').next() == Some(program));
+        commands.next().map(|it| it.1).unwrap()
+    }
+
+    /// Writes a file where the sentence above it says.
+    fn write(&self, block: &Block) {
+        let above = self.readme.prose[..block.line].iter().rev();
+        let above = above
+            .skip_while(|it| it.is_empty())
+            .take_while(|it| !it.is_empty());
+        let lines: Vec<_> = above.cloned().collect();
+        let sentence: String = lines.into_iter().rev().collect::<Vec<_>>().join(" ");
+        let path = sentence
+            .split('`')
+            .find_map(|it| it.strip_prefix("~/"))
+            .unwrap();
+        let path = self.world.kit.path("home").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let text = self.world.here(&block.text);
+        assert_ne!(
+            text,
+            block.text,
+            "nothing of the cloud is in {}",
+            block.place()
+        );
+        fs::write(&path, text).unwrap();
+        let mode = if sentence.contains("mode 0600") {
+            0o600
+        } else {
+            0o644
+        };
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn typed(&self, words: &str) -> Command {
+        let mut command = self.world.command("bash");
+        command.args(["-eu", "-c", &self.world.here(words)]);
+        command
+    }
+
+    fn said(&self, output: &Output) -> String {
+        let said = [&output.stdout[..], &output.stderr].concat();
+        self.world
+            .kit
+            .must_be_clean("what the README has typed", &said);
+        String::from_utf8(said).unwrap()
+    }
+}
+
+/// Says how long a step took.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it is said, and nothing is judged by it"
+)]
+fn timed<T>(what: &str, step: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    let done = step();
+    measured(&format!("{what}: {:.0?}", start.elapsed()));
+    done
+}
+
+#[test]
+fn who_follows_the_readme_has_an_object_in_the_bucket() {
+    let directory = tempfile::tempdir().unwrap();
+    let cloud = world_file(directory.path().join("world.toml"));
+    let world = timed("the emulated cloud starts", || {
+        World::without_daemon(&["--world", cloud.to_str().unwrap()])
+    });
+    let readme = pages()
+        .into_iter()
+        .find(|it| it.name == "README.md")
+        .unwrap();
+    let line = readme
+        .prose
+        .iter()
+        .position(|it| it == "## Use it")
+        .unwrap();
+    let mut reader = Reader {
+        readme,
+        world,
+        line,
+    };
+
+    let init = reader.block("stsctl init");
+    let output = timed("stsctl init, without a terminal", || {
+        reader.typed(&init.text).output().unwrap()
+    });
+    let said = reader.said(&output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("missing: --region, --access-key-id"),
+        "{said}"
+    );
+
+    let key = reader.block("access_key_id");
+    let config = reader.block("[profile.oss-upload]");
+    timed("two files by hand", || {
+        reader.write(&key);
+        reader.write(&config);
+    });
+    let check = reader.inline("stsd");
+    assert_eq!(check, "stsd --check");
+    let output = timed(&check, || reader.typed(&check).output().unwrap());
+    assert!(output.status.success(), "{}", reader.said(&output));
+
+    timed("stsd, until it answers", || reader.world.start());
+
+    let exec = reader.block("stsctl exec");
+    let upload = root().join("examples/python/upload_oss2.py");
+    fs::copy(upload, reader.world.kit.path("work/backup.py")).unwrap();
+    fs::write(reader.world.kit.path("input"), "the first line\n").unwrap();
+    let calls = |reader: &Reader| reader.world.kit.calls("oss:PutObject");
+    assert_eq!(calls(&reader), 0);
+    for command in shell::commands(&exec) {
+        let input = File::open(reader.world.kit.path("input")).unwrap();
+        let output = timed(&command, || {
+            let mut typed = reader.typed(&command);
+            typed.stdin(Stdio::from(input)).output().unwrap()
+        });
+        assert!(
+            output.status.success(),
+            "{command}: {}",
+            reader.said(&output)
+        );
+    }
+    assert_eq!(calls(&reader), 1);
+    let socket = reader.world.kit.path("runtime/stsd/stsd.sock");
+    let shim = format!(
+        "{} --socket {} oss-upload",
+        program("sts-shim").display(),
+        socket.display()
+    );
+    let found = reader
+        .world
+        .kit
+        .oss_as(&shim, &["get", "examplebucket", "lines/0"], "");
+    assert_eq!(found.as_deref(), Ok("the first line\n"));
+    assert_eq!(reader.world.kit.calls("AssumeRole"), 1, "for all of it");
+}
+
+/// The built-in world, in the README's account.
+fn world_file(path: PathBuf) -> PathBuf {
+    let mut command = Command::new(program("stsd-emulator"));
+    let output = command.arg("--print-world").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    fs::write(&path, text.replace("100000000000001", ACCOUNT)).unwrap();
+    path
+}

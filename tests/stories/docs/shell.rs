@@ -1,0 +1,141 @@
+//! Decides which commands of the documents are run, and how: each block as it stands, by a
+//! shell that stops at the first that fails, and says on which line of the document it is.
+
+use std::{collections::BTreeSet, fs};
+
+use e2e::not_run;
+
+use super::{options, page::Block, world::World};
+
+/// What is not run here, and why. A block that has one of these is not run as a whole; what of it
+/// is ours, or is said to systemd about us, is looked at all the same.
+pub(crate) const NOT_RUN: [(&str, &str); 6] = [
+    ("cargo xtask test", "it is the gate that this is a part of"),
+    (
+        "cargo xtask dist --once",
+        "the packages' own stories pack these programs",
+    ),
+    ("cargo xtask compare", "it measures for minutes"),
+    (
+        concat!(
+            "sudo apt install ./target/dist/out/stsd_",
+            env!("CARGO_PKG_VERSION"),
+            "_amd64.deb"
+        ),
+        "it changes the machine; the packages' own stories install it in a directory",
+    ),
+    (
+        "stsctl init",
+        "it asks at a terminal; its own stories answer, and the way to the first upload begins \
+         with it",
+    ),
+    (
+        "journalctl -u stsd STSD_PROFILE=oss-upload",
+        "there is no journal here; tests/systemd reads one by its fields",
+    ),
+];
+
+/// How many seconds a block has, and what `timeout` ends with where there is no such program.
+const BOUND: &str = "60";
+const NO_PROGRAM: i32 = 127;
+
+/// The commands of a block, each in one line and without its comment.
+pub(crate) fn commands(block: &Block) -> Vec<String> {
+    let text = typed(block).replace("\\\n", " ");
+    let without_comment = |line: &str| {
+        let line = line.split(" #").next().unwrap_or_default().trim();
+        line.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let lines = text.lines().map(without_comment);
+    lines
+        .filter(|it| !it.is_empty() && !it.starts_with('#'))
+        .collect()
+}
+
+/// Of a console, what somebody types; all else is what is answered.
+fn typed(block: &Block) -> String {
+    if block.language != "console" {
+        return block.text.clone();
+    }
+    let line = |it: &str| it.strip_prefix("$ ").unwrap_or_default().to_owned() + "\n";
+    block.text.lines().map(line).collect()
+}
+
+/// Says why a block is not run, if that is known.
+pub(crate) fn reason(block: &Block) -> Option<(&'static str, &'static str)> {
+    let commands = commands(block);
+    let known = |(command, _): &&(&str, &str)| commands.iter().any(|it| it.ends_with(command));
+    NOT_RUN.iter().find(known).copied()
+}
+
+/// Looks at each command of a block that is ours.
+pub(crate) fn look(block: &Block) -> Result<(), String> {
+    for command in commands(block) {
+        if let Some(wrong) = options::wrong(&command).or_else(|| of_another_version(&command)) {
+            return Err(format!("{}: {command}: {wrong}", block.place()));
+        }
+    }
+    Ok(())
+}
+
+/// The packages' names hold our version.
+fn of_another_version(command: &str) -> Option<String> {
+    let version = env!("CARGO_PKG_VERSION");
+    let packages = command.split(' ').filter(|it| it.contains("dist/out/stsd"));
+    let other = packages.into_iter().find(|it| !it.contains(version));
+    other.map(|it| format!("{it} is not of version {version}"))
+}
+
+/// Runs a block.
+///
+/// # Errors
+/// Says on which line of the document it failed, and what was said.
+pub(crate) fn run(world: &World, block: &Block) -> Result<(), String> {
+    let shell = if block.language == "fish" {
+        "fish"
+    } else {
+        "bash"
+    };
+    // One that waits for ever is told like one that fails.
+    let mut command = world.command("timeout");
+    command.args([BOUND, shell]);
+    let text = world.here(&typed(block));
+    // So that the shell counts lines as the document does.
+    let above = "\n".repeat(block.line);
+    let script = world.kit.path("script");
+    let stop = match shell {
+        "bash" => "set -eEu -o pipefail; trap 'echo \"stopped at line $LINENO\" >&2' ERR",
+        _ => "",
+    };
+    fs::write(&script, format!("{stop}{above}{text}")).unwrap();
+    let output = match command.arg(&script).output() {
+        Ok(output) => output,
+        Err(error) => return Err(format!("timeout: {error}")),
+    };
+    if shell == "fish" && output.status.code() == Some(NO_PROGRAM) {
+        not_run(&format!("{}: there is no fish here", block.place()));
+        return Ok(());
+    }
+    world.kit.must_be_clean(&block.place(), &output.stdout);
+    world.kit.must_be_clean(&block.place(), &output.stderr);
+    let said = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() {
+        return Ok(());
+    }
+    let line = said
+        .lines()
+        .find_map(|it| it.strip_prefix("stopped at line "));
+    let line = line.map_or(block.line + 1, |it| it.parse().unwrap());
+    let shown = String::from_utf8_lossy(&output.stdout);
+    Err(format!(
+        "{}:{line}: {}\n{shown}{said}",
+        block.page, output.status
+    ))
+}
+
+/// What is named and no longer there.
+pub(crate) fn leftovers(blocks: &[Block]) -> impl Iterator<Item = &'static str> {
+    let used: BTreeSet<_> = blocks.iter().filter_map(|it| Some(reason(it)?.0)).collect();
+    let named = NOT_RUN.iter().map(|(command, _)| *command);
+    named.filter(move |it| !used.contains(it))
+}

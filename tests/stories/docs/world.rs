@@ -1,0 +1,266 @@
+//! Decides in which world the documents' commands are run: a home of its own, our programs and
+//! stand-ins for those of others in `PATH`, the emulated cloud, and a daemon with the profiles
+//! that the documents name. Nothing outside of a private directory is written.
+
+use std::{
+    env, fs,
+    os::unix::fs::{DirBuilderExt as _, symlink},
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use e2e::{Kit, clients, program};
+use stsd_client::Client;
+
+use super::page::root;
+
+/// Where a path of the documents would lead out of the private directory.
+const OUTSIDE: [&str; 6] = ["/etc/", "/home/", "/opt/", "/run/", "/usr/", "/var/"];
+
+/// Programs of others, as far as a command of ours needs them: each looks for what it would take
+/// from us, and fails without.
+const STAND_INS: [(&str, &str); 13] = [
+    // A unit that is enabled has to be where systemd looks.
+    (
+        "systemctl",
+        "unit=stsd.socket\ncase \"$*\" in\n\
+         *--user*enable*) test -e \"$HOME/.config/systemd/user/$unit\" || test -e \"systemd/user/$unit\";;\n\
+         *enable*) test -e \"systemd/system/$unit\";;\n\
+         *daemon-reload*|*restart*|*status*|*disable*) ;;\n*) exit 1;; esac",
+    ),
+    ("loginctl", "test \"$1\" = enable-linger"),
+    (
+        "systemd-creds",
+        "if test \"$1\" = --version; then echo 'systemd 257 (257.9)'; exit; fi\n\
+         for last; do :; done\n\
+         if test \"$last\" = -; then tr a-z n-za-m; else echo sealed > \"$last\"; fi",
+    ),
+    // What is built already is not built again, and what goes on for ever ends with its first line.
+    (
+        "cargo",
+        "case \"$*\" in\n'xtask demo') exec stsctl demo;;\n\
+         'run -p stsd-client --features tokio --example watch -- '*)\n\
+         for last; do :; done\nmkfifo said\nclient-watch \"$last\" > said & read -r line < said\n\
+         kill $!; rm said; case \"$line\" in STS.*) ;; *) exit 1;; esac;;\n\
+         *) exit 1;; esac",
+    ),
+    ("backup", "test -n \"$ALIBABA_CLOUD_CREDENTIALS_URI\""),
+    ("terraform", "test -n \"$ALIBABA_CLOUD_CREDENTIALS_URI\""),
+    ("ossutil", "test -n \"$OSS_SESSION_TOKEN\""),
+    (
+        "ossfs",
+        "for word; do case \"$word\" in\n-ocredential_process=*) exec sh -c \"${word#*=} > /dev/null\";;\n\
+         esac; done; exit 1",
+    ),
+    ("sudo", "exec \"$@\""),
+    // What changes the machine is named as not run.
+    ("apt", "exit 1"),
+    ("apt-get", "exit 1"),
+    ("dpkg", "exit 1"),
+    ("aliyun", "test -n \"$1\""),
+];
+
+/// Which files hold a secret because the documents ask for one; gone before it is searched for
+/// others.
+const ASKED_FOR: [&str; 4] = [
+    "work/.env",
+    "home/.aliyun",
+    "home/.alibabacloud",
+    "home/.ossutilconfig",
+];
+
+pub(crate) struct World {
+    pub(crate) kit: Kit,
+    /// What the text of a document is replaced by.
+    replaced: Vec<(String, String)>,
+}
+
+impl World {
+    /// Makes a world in which the daemon has not been started.
+    pub(crate) fn without_daemon(emulator: &[&str]) -> Self {
+        let kit = Kit::without_daemon(emulator);
+        for name in ["home", "home/.config", "bin", "runtime", "outside", "work"] {
+            let mut directory = fs::DirBuilder::new();
+            directory.mode(0o700).create(kit.path(name)).unwrap();
+        }
+        for (name, script) in STAND_INS {
+            let script = format!("#!/bin/sh\n{script}\n");
+            kit.write(&format!("bin/{name}"), &script, 0o755);
+        }
+        for name in ["systemd", "examples", "docs"] {
+            symlink(root().join(name), kit.path("work").join(name)).unwrap();
+        }
+        let programs = program("stsd").parent().unwrap().display().to_string();
+        let mut replaced = vec![
+            ("region = \"cn-hongkong\"\n".to_owned(), kit.endpoint()),
+            (
+                "https://oss-cn-hongkong.aliyuncs.com".to_owned(),
+                kit.oss().to_owned(),
+            ),
+            ("\"BUCKET\"".to_owned(), "\"examplebucket\"".to_owned()),
+            (
+                "OSS_BUCKET=mine".to_owned(),
+                "OSS_BUCKET=examplebucket".to_owned(),
+            ),
+            (
+                "\"LTAI…\"".to_owned(),
+                "\"LTAIEXAMPLEUPLOADER01\"".to_owned(),
+            ),
+            (
+                "access_key_secret = \"…\"".to_owned(),
+                format!("access_key_secret = \"{}\"", e2e::KEY_SECRET),
+            ),
+            ("127.0.0.1:7787".to_owned(), "127.0.0.1:0".to_owned()),
+            ("/usr/bin/sts".to_owned(), format!("{programs}/sts")),
+            ("/usr/local/bin/sts".to_owned(), format!("{programs}/sts")),
+            (
+                "/run/user/1000/".to_owned(),
+                format!("{}/", kit.path("runtime").display()),
+            ),
+        ];
+        for path in OUTSIDE {
+            let inside = format!("{}{path}", kit.path("outside").display());
+            fs::create_dir(kit.path("outside").join(&path[1..])).unwrap();
+            for before in [" ", "\"", "=", "'", ":"] {
+                replaced.push((format!("{before}{path}"), format!("{before}{inside}")));
+            }
+        }
+        Self { kit, replaced }
+    }
+
+    /// Makes a world with everything that commands need.
+    pub(crate) fn whole() -> Self {
+        let mut world = Self::without_daemon(&[]);
+        for name in [
+            "stsd",
+            "etc/systemd/system",
+            "etc/stsd",
+            "var/lib/node_exporter",
+        ] {
+            let place = if name == "stsd" {
+                "home/.config"
+            } else {
+                "outside"
+            };
+            fs::create_dir_all(world.kit.path(place).join(name)).unwrap();
+        }
+        let key = fs::read_to_string(world.kit.path("uploader.key")).unwrap();
+        world
+            .kit
+            .write("home/.config/stsd/uploader.key", &key, 0o600);
+        world.kit.write("work/uploader.key", &key, 0o600);
+        world
+            .kit
+            .write("home/.config/stsd/config.toml", &world.config(), 0o600);
+        world.programs();
+        world.tools();
+        world.start();
+        world
+    }
+
+    /// What the documents' text is here.
+    pub(crate) fn here(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for (there, here) in &self.replaced {
+            text = text.replace(there, here);
+        }
+        text
+    }
+
+    /// A command with this world's environment alone.
+    pub(crate) fn command(&self, name: impl Into<PathBuf>) -> Command {
+        let mut command = Command::new(name.into());
+        let programs = program("stsd").parent().unwrap().to_owned();
+        let path = env::var_os("PATH").unwrap_or_default();
+        let mut places = vec![self.kit.path("bin"), programs];
+        places.push(clients().join("python/bin"));
+        places.extend(env::split_paths(&path));
+        command.env_clear();
+        command.env("PATH", env::join_paths(places).unwrap());
+        command.env("HOME", self.kit.path("home"));
+        command.env("OSS_ENDPOINT", self.kit.oss());
+        command.env("OSS_REGION", "cn-hongkong");
+        command.env("OSS_BUCKET", "examplebucket");
+        command.env("USER", "jo").env("LANG", "C.UTF-8");
+        command.env("XDG_RUNTIME_DIR", self.kit.path("runtime"));
+        command.current_dir(self.kit.path("work"));
+        command.stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::at(self.kit.path("runtime/stsd/stsd.sock"))
+    }
+
+    /// Starts the daemon as somebody does who types its name.
+    pub(crate) fn start(&mut self) {
+        let command = self.command(program("stsd"));
+        self.kit.start_unasked(command);
+        let client = self.client();
+        self.kit
+            .wait_until("the daemon answers", || client.status().is_ok());
+    }
+
+    /// The profiles of the documents, in the emulated cloud.
+    fn config(&self) -> String {
+        let profile = |name: &str, role: &str| {
+            format!(
+                "[profile.{name}]\nsource = \"uploader\"\n\
+                 role_arn = \"acs:ram::100000000000001:role/{role}\"\n"
+            )
+        };
+        let profiles = [
+            profile("default", "oss-upload"),
+            profile("oss-upload", "oss-upload"),
+            profile("oss-read", "oss-read"),
+        ];
+        format!(
+            "{}[http]\nlisten = \"127.0.0.1:0\"\n[source.uploader]\ntype = \"access-key\"\n\
+             access_key_file = \"uploader.key\"\n{}",
+            self.kit.endpoint(),
+            profiles.concat()
+        )
+    }
+
+    /// What a reader has of their own: programs to be run, a policy.
+    fn programs(&self) {
+        let upload = root().join("examples/python/upload_oss2.py");
+        fs::copy(upload, self.kit.path("work/backup.py")).unwrap();
+        symlink(self.kit.path("bin/backup"), self.kit.path("work/backup")).unwrap();
+        let policy = r#"{"Version": "1", "Statement": [{"Effect": "Allow",
+            "Action": "oss:GetObject", "Resource": "*"}]}"#;
+        self.kit.write("work/read-only.json", policy, 0o600);
+    }
+
+    /// The files of other tools, as somebody has them who comes to us.
+    fn tools(&self) {
+        fs::create_dir(self.kit.path("home/.aliyun")).unwrap();
+        fs::create_dir(self.kit.path("home/.alibabacloud")).unwrap();
+        let key = |id: &str| format!("{id}\",\"access_key_secret\":\"{}", e2e::KEY_SECRET);
+        let aliyun = format!(
+            "{{\"current\":\"prod\",\"profiles\":[{{\"name\":\"prod\",\"mode\":\"RamRoleArn\",\
+             \"access_key_id\":\"{}\",\"ram_role_arn\":\"acs:ram::100000000000001:role/oss-upload\",\
+             \"ram_session_name\":\"prod\",\"expired_seconds\":3600}}]}}",
+            key("LTAIEXAMPLEUPLOADER01")
+        );
+        self.kit.write("home/.aliyun/config.json", &aliyun, 0o600);
+        let alibaba = format!(
+            "[nightly]\ntype = ram_role_arn\naccess_key_id = LTAIEXAMPLEUPLOADER02\n\
+             access_key_secret = {}\nrole_arn = acs:ram::100000000000001:role/oss-read\n\
+             role_session_name = nightly\n",
+            e2e::KEY_SECRET
+        );
+        self.kit
+            .write("home/.alibabacloud/credentials", &alibaba, 0o600);
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for name in ASKED_FOR {
+            let path = self.kit.path(name);
+            let _ = fs::remove_file(&path);
+            let _ = fs::remove_dir_all(&path);
+        }
+    }
+}
