@@ -2,7 +2,7 @@
 //! has been silent for longest. Nobody who waits for an answer is ever sent away.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -44,7 +44,7 @@ pub enum Share {
 }
 
 /// Those who share a limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Party {
     /// A user, with all who come by its leases.
     User(u32),
@@ -75,8 +75,8 @@ struct State {
     /// Nobody stays any more.
     stops: bool,
     next: u64,
-    seats: HashMap<u64, Arc<Seat>>,
-    parties: HashMap<Party, usize>,
+    seats: BTreeMap<u64, Arc<Seat>>,
+    parties: BTreeMap<Party, usize>,
 }
 
 struct Seat {

@@ -4,7 +4,7 @@
 //! have a burst of 100 and then ten a second, because a loop in a shell is a new process
 //! each time. Refusals are counted apart: a crowd of hand-outs must not hide one.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::clock::BootTime;
 
@@ -38,7 +38,8 @@ pub(super) struct Who {
 /// Remembers how much each peer has had said.
 #[derive(Default)]
 pub(super) struct Limit {
-    shares: HashMap<Who, Share>,
+    /// By comparison: a hash that nobody can provoke collisions of costs more.
+    shares: BTreeMap<Who, Share>,
     swept: BootTime,
 }
 
@@ -83,14 +84,13 @@ impl Limit {
 
     /// Returns what was counted since the last time, and forgets who has been quiet.
     pub(super) fn sum_up(&mut self, now: BootTime) -> Vec<(Who, u64)> {
-        let mut counted: Vec<_> = self
+        let counted = self
             .shares
             .iter_mut()
             .filter(|(_, share)| share.kept_back > 0)
             .map(|(who, share)| (*who, std::mem::take(&mut share.kept_back)))
             .collect();
         self.forget(now);
-        counted.sort_unstable();
         counted
     }
 
