@@ -1,0 +1,212 @@
+//! Decides what is counted of one hand-out: of the shim from its start to its exit, and of
+//! the daemon by asking it many times more. None of it depends on the machine's load, so it
+//! has a budget that the gate checks.
+
+use std::{
+    fs,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::{
+    load::Service,
+    machine::resident,
+    process::{Programs, wait_until},
+    spawn,
+    table::{Figure, Goal, Row, Unit},
+    tools::{Counts, Tool},
+    world::{Setting, World},
+};
+
+const SHIM: &str = "sts-shim, from start to exit";
+const DAEMON: &str = "The daemon, a hand-out";
+
+/// A figure with its name in the budget.
+pub(crate) struct Counted {
+    pub(crate) key: &'static str,
+    pub(crate) row: Row,
+}
+
+/// How the daemon is asked while it is counted.
+#[derive(Clone, Copy)]
+enum Way {
+    /// One connection, one request after the other.
+    Alone,
+    /// So many connections that all ask before the daemon looks.
+    AtOnce(usize),
+    /// A connection for each request.
+    New,
+}
+
+/// Counts everything.
+pub(crate) fn all(programs: &Programs) -> Result<Vec<Counted>> {
+    let mut all = shim(programs)?;
+    all.extend(daemon(programs)?);
+    all.push(connection(programs)?);
+    Ok(all)
+}
+
+fn counted(
+    key: &'static str,
+    group: &'static str,
+    what: &str,
+    value: Result<f64, &String>,
+    unit: Unit,
+    goal: Option<Goal>,
+) -> Counted {
+    let row = match value {
+        Ok(value) => Row::new(group, what, Figure::exactly(value, unit), goal),
+        Err(why) => Row::missing(group, what, goal, why),
+    };
+    Counted { key, row }
+}
+
+fn shim(programs: &Programs) -> Result<Vec<Counted>> {
+    let world = World::hot(programs, &Setting::usual(programs))?;
+    let count = |tool: Tool| -> Result<Result<Counts, String>> {
+        let output = tool.file(&world.path(""), 0);
+        let prefix = match tool.prefix(&output) {
+            Ok(prefix) => prefix,
+            Err(why) => return Ok(Err(why)),
+        };
+        let shim = spawn::shim(programs, &world);
+        let mut command = Command::new(&prefix[0]);
+        command.args(&prefix[1..]).arg(shim.get_program());
+        command.args(shim.get_args()).env_clear();
+        let status = command.stdout(Stdio::null()).status()?;
+        ensure!(status.success(), "sts-shim while it is counted: {status}");
+        tool.read(&output).map(Ok)
+    };
+    let (strace, callgrind) = (count(Tool::Strace)?, count(Tool::Callgrind)?);
+    let size = fs::metadata(programs.own("sts-shim"))?.len() as f64 / 1000.0;
+    let calls = strace.as_ref().map(|it| it.system_calls);
+    let instructions = callgrind.as_ref().map(|it| it.instructions);
+    let most = |limit| Some(Goal::AtMost(limit));
+    Ok(vec![
+        counted("shim-system-calls", SHIM, "system calls", calls, Unit::Count, most(32.0)),
+        counted("shim-user-instructions", SHIM, "user instructions", instructions, Unit::Count, most(20_000.0)),
+        counted("shim-kilobytes", SHIM, "size on disk", Ok(size), Unit::Kilobytes, most(450.0)),
+    ])
+}
+
+fn daemon(programs: &Programs) -> Result<Vec<Counted>> {
+    let count = |way| -> Result<_> {
+        Ok((each(programs, Tool::Strace, way)?, each(programs, Tool::Callgrind, way)?))
+    };
+    let (alone, at_once, new) = (count(Way::Alone)?, count(Way::AtOnce(64))?, count(Way::New)?);
+    let calls = |it: &(Result<Counts, String>, _)| it.0.clone().map(|it| it.system_calls);
+    let instructions = |it: &(_, Result<Counts, String>)| it.1.clone().map(|it| it.instructions);
+    let allocations = |it: &(_, Result<Counts, String>)| it.1.clone().map(|it| it.allocations);
+    let most = |limit| Some(Goal::AtMost(limit));
+    let row = |key, what: &str, value: Result<f64, String>, goal| {
+        // A run has a timer or an audited event more or less than another one.
+        let value = value.map(|it| (it * 100.0).round() / 100.0);
+        counted(key, DAEMON, what, value.as_ref().copied(), Unit::Count, goal)
+    };
+    Ok(vec![
+        row("hit-system-calls", "system calls, 64 connections at once", calls(&at_once), most(2.2)),
+        row("hit-alone-system-calls", "system calls, one connection", calls(&alone), None),
+        row("connection-system-calls", "system calls, a connection for it", calls(&new), None),
+        row("hit-allocations", "allocations on the heap", allocations(&alone), most(0.0)),
+        row("connection-allocations", "allocations, a connection for it", allocations(&new), None),
+        row("hit-user-instructions", "user instructions", instructions(&at_once), None),
+        row("connection-user-instructions", "user instructions, a connection for it", instructions(&new), None),
+    ])
+}
+
+/// What one more request costs the daemon.
+fn each(programs: &Programs, tool: Tool, way: Way) -> Result<Result<Counts, String>> {
+    const FEW: usize = 128;
+    const MANY: usize = 2048 + FEW;
+    let run = |requests| -> Result<Result<Counts, String>> {
+        let folder = tempfile::tempdir()?;
+        let output = tool.file(folder.path(), requests);
+        let prefix = match tool.prefix(&output) {
+            Ok(prefix) => prefix,
+            Err(why) => return Ok(Err(why)),
+        };
+        let prefix: Vec<_> = prefix.iter().map(String::as_str).collect();
+        let mut world = World::hot(programs, &Setting::under(programs, &prefix))?;
+        // The daemon itself, and not what watches it.
+        let pid = Pid::from_raw(world.client().status()?.pid.cast_signed());
+        ask(&world.service()?, pid, way, requests)?;
+        kill(pid, Signal::SIGTERM)?;
+        world.daemon_ends()?;
+        tool.read(&output).map(Ok)
+    };
+    let few = run(FEW)?;
+    Ok(match (few, run(MANY)?) {
+        (Ok(few), Ok(many)) => Ok(many.each(few, MANY - FEW)),
+        (Err(why), _) | (_, Err(why)) => Err(why),
+    })
+}
+
+fn ask(service: &Service, daemon: Pid, way: Way, requests: usize) -> Result<()> {
+    match way {
+        Way::Alone => {
+            for connection in &mut service.connections(1)? {
+                for _ in 0..requests {
+                    connection.send(service)?;
+                    connection.finish(service)?;
+                }
+            }
+        }
+        Way::AtOnce(count) => {
+            let mut connections = service.connections(count)?;
+            for _ in 0..requests / count {
+                kill(daemon, Signal::SIGSTOP)?;
+                wait_until("the daemon to stop", || is_stopped(daemon))?;
+                for connection in &mut connections {
+                    connection.send(service)?;
+                }
+                kill(daemon, Signal::SIGCONT)?;
+                for connection in &mut connections {
+                    connection.finish(service)?;
+                }
+            }
+        }
+        Way::New => {
+            for _ in 0..requests {
+                service.connections(1)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_stopped(process: Pid) -> Result<bool> {
+    let text = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let state = text.rsplit_once(") ").context("no state")?.1;
+    // One that is watched is stopped by whoever watches.
+    Ok(state.starts_with('T') || state.starts_with('t'))
+}
+
+/// What an idle connection holds.
+fn connection(programs: &Programs) -> Result<Counted> {
+    const COUNT: usize = 4000;
+    let world = World::hot(programs, &Setting::usual(programs))?;
+    let service = world.service()?;
+    let pid = world.daemon()?.id();
+    // What the first ones of their kind need once is not counted.
+    let mut held = service.connections(COUNT / 4)?;
+    std::thread::sleep(Duration::from_millis(100));
+    let before = resident(pid)?;
+    held.extend(service.connections(COUNT)?);
+    std::thread::sleep(Duration::from_millis(100));
+    let bytes = (resident(pid)? - before) * 1024.0 / COUNT as f64;
+    drop(held);
+    Ok(counted(
+        "connection-bytes",
+        "The daemon at rest",
+        "bytes of memory an idle connection",
+        Ok(bytes.round()),
+        Unit::Count,
+        None,
+    ))
+}

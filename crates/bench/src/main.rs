@@ -1,0 +1,132 @@
+//! `stsd-bench`: what the programs cost, beside others that do the same, as ratios within one
+//! run. `cargo xtask bench` builds the programs and runs it.
+
+mod budget;
+mod comparators;
+mod counts;
+mod herd;
+mod load;
+mod machine;
+mod page;
+mod plot;
+mod process;
+mod reader;
+mod rest;
+mod serve;
+mod spawn;
+mod table;
+mod tools;
+mod world;
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use lexopt::prelude::*;
+
+use comparators::Built;
+use process::Programs;
+use rest::Extent;
+use serve::Effort;
+use table::Row;
+use world::{Setting, World};
+
+/// What was asked for. Not for humans: `cargo xtask bench` says it.
+#[derive(Default)]
+struct Options {
+    folder: Option<PathBuf>,
+    python: Option<PathBuf>,
+    out: Option<PathBuf>,
+    docs: Option<PathBuf>,
+    quick: bool,
+    /// Count, and hold it against the budget; nothing else.
+    budget: bool,
+}
+
+fn main() -> Result<()> {
+    let options = parse()?;
+    let folder = options.folder.context("--programs names a folder")?;
+    let programs = Programs {
+        folder,
+        python: options.python,
+    };
+    let descriptors = machine::raise_descriptors()?;
+    if options.budget {
+        return budget::check(&counts::all(&programs)?);
+    }
+    let rows = measure(&programs, options.quick, descriptors)?;
+    page::show(&rows)?;
+    if let Some(out) = options.out {
+        page::files(&out, &rows)?;
+    }
+    options.docs.map_or(Ok(()), |docs| page::documentation(&docs, &rows))
+}
+
+fn parse() -> Result<Options> {
+    let mut options = Options::default();
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("programs") => options.folder = Some(parser.value()?.into()),
+            Long("python") => options.python = Some(parser.value()?.into()),
+            Long("out") => options.out = Some(parser.value()?.into()),
+            Long("docs") => options.docs = Some(parser.value()?.into()),
+            Long("quick") => options.quick = true,
+            Long("budget") => options.budget = true,
+            _ => return Err(argument.unexpected().into()),
+        }
+    }
+    ensure!(!options.quick || options.docs.is_none(), "a quick run is not for the documentation");
+    Ok(options)
+}
+
+fn measure(programs: &Programs, quick: bool, descriptors: u64) -> Result<Vec<Row>> {
+    let (rounds, length) = if quick { (3, 200) } else { (11, 500) };
+    let effort = Effort {
+        rounds,
+        length: Duration::from_millis(length),
+    };
+    let built = Built::compile()?;
+    page::say("counting");
+    let counted = counts::all(programs)?;
+    let mut rows: Vec<Row> = counted.into_iter().map(|it| it.row).collect();
+    // The thousand may use all of the machine, and so may who starts them.
+    page::say("a thousand processes at once");
+    rows.extend(herd::measure(programs, if quick { 2 } else { 7 })?);
+    machine::pin(None, machine::CALLER)?;
+    page::say("starting programs");
+    let world = World::hot(programs, &Setting::usual(programs))?;
+    rows.extend(spawn::compare(programs, &built, &world, if quick { 200 } else { 1000 })?);
+    page::say("asking servers");
+    rows.extend(serve::beside_the_floor(&built, &world, effort)?);
+    rows.extend(serve::beside_others(&world, effort)?);
+    rows.extend(serve::loopback(programs, effort)?);
+    page::say("resting");
+    let extent = match quick {
+        true => Extent {
+            rest: Duration::from_secs(10),
+            connections: 2_000,
+            profiles: 500,
+        },
+        false => Extent {
+            rest: Duration::from_secs(60),
+            connections: 10_000,
+            profiles: 10_000,
+        },
+    };
+    rows.extend(rest::measure(programs, &extent, descriptors, effort)?);
+    rows.extend(reader::measure(programs, rounds)?);
+    Ok(grouped(rows))
+}
+
+/// Brings together what belongs together, in the order in which it came first.
+fn grouped(rows: Vec<Row>) -> Vec<Row> {
+    let mut order: Vec<&str> = Vec::new();
+    for row in &rows {
+        if !order.contains(&row.group) {
+            order.push(row.group);
+        }
+    }
+    let mut rows = rows;
+    rows.sort_by_key(|row| order.iter().position(|it| *it == row.group));
+    rows
+}

@@ -1,0 +1,115 @@
+//! Decides what the daemon costs while nobody asks: wake-ups, and memory by what it holds.
+
+use std::{thread, time::Duration};
+
+use anyhow::Result;
+
+use crate::{
+    machine::{resident, wake_ups},
+    process::Programs,
+    serve::{Effort, among_the_idle},
+    table::{Figure, Goal, Row, Unit},
+    world::{Setting, World, profile},
+};
+
+const GROUP: &str = "The daemon at rest";
+
+/// How long nothing happens, how many are connected, and how many profiles there are.
+pub(crate) struct Extent {
+    pub(crate) rest: Duration,
+    pub(crate) connections: usize,
+    pub(crate) profiles: usize,
+}
+
+pub(crate) fn measure(programs: &Programs, extent: &Extent, descriptors: u64, effort: Effort) -> Result<Vec<Row>> {
+    let mut rows = vec![
+        idle(programs, extent.rest)?,
+        memory(programs, "stsd", "glibc", 5000.0)?,
+        memory(programs, "stsd-musl", "musl", 3000.0)?,
+    ];
+    rows.extend(connections(programs, extent.connections, descriptors, effort)?);
+    rows.push(profiles(programs, extent.profiles)?);
+    Ok(rows)
+}
+
+fn idle(programs: &Programs, rest: Duration) -> Result<Row> {
+    let world = World::hot(programs, &Setting::usual(programs))?;
+    let pid = world.daemon()?.id();
+    // The thread that looked a name up leaves after ten seconds; a start is no rest.
+    thread::sleep(Duration::from_secs(12));
+    let before = wake_ups(pid)?;
+    thread::sleep(rest);
+    let each = (wake_ups(pid)? - before) / (rest.as_secs_f64() / 10.0);
+    let figure = Figure::exactly(each, Unit::Count);
+    let row = Row::new(GROUP, "wake-ups in 10 s", figure, Some(Goal::AtMost(1.0)));
+    Ok(row.remark(format!("over {} s", rest.as_secs())))
+}
+
+fn memory(programs: &Programs, name: &str, library: &str, limit: f64) -> Result<Row> {
+    let what = format!("resident memory with the TLS client, {library}");
+    let goal = Some(Goal::AtMost(limit));
+    let Some(daemon) = programs.perhaps(name) else {
+        return Ok(Row::missing(GROUP, what, goal, format!("no daemon for {library}")));
+    };
+    let setting = Setting {
+        daemon,
+        ..Setting::usual(programs)
+    };
+    let world = World::hot(programs, &setting)?;
+    thread::sleep(Duration::from_secs(1));
+    let kilobytes = resident(world.daemon()?.id())? * 1.024;
+    let figure = Figure::exactly(kilobytes, Unit::Kilobytes);
+    Ok(Row::new(GROUP, what, figure, goal))
+}
+
+fn connections(programs: &Programs, count: usize, descriptors: u64, effort: Effort) -> Result<Vec<Row>> {
+    let whats = [
+        format!("resident memory, {count} idle connections"),
+        format!("requests a second without beside with {count} idle connections"),
+    ];
+    let goals = [
+        Goal::AtMost(16_000.0 * (count as f64 / 10_000.0).max(0.35)),
+        Goal::AtMost(1.05),
+    ];
+    // The daemon keeps a quarter of its own for everything else.
+    if descriptors * 3 / 4 < count as u64 + 64 {
+        let why = format!("no more than {descriptors} open files are allowed here");
+        let row = |(what, goal)| Row::missing(GROUP, what, Some(goal), &why);
+        return Ok(whats.into_iter().zip(goals).map(row).collect());
+    }
+    let world = World::hot(programs, &Setting::usual(programs))?;
+    let held = world.service()?.connections(count)?;
+    thread::sleep(Duration::from_millis(500));
+    let kilobytes = resident(world.daemon()?.id())? * 1.024;
+    drop(held);
+    thread::sleep(Duration::from_millis(500));
+    let figures = [
+        Figure::exactly(kilobytes, Unit::Kilobytes),
+        among_the_idle(&world, count, effort)?,
+    ];
+    let rows = whats.into_iter().zip(goals).zip(figures);
+    let row = |((what, goal), figure)| Row::new(GROUP, what, figure, Some(goal));
+    Ok(rows.map(row).collect())
+}
+
+/// What one more profile with a session holds.
+fn profiles(programs: &Programs, count: usize) -> Result<Row> {
+    let held = |profiles: usize| -> Result<f64> {
+        let setting = Setting {
+            profiles,
+            ..Setting::usual(programs)
+        };
+        let world = World::hot(programs, &setting)?;
+        let client = world.client();
+        for index in 1..profiles {
+            // The daemon makes a hundred calls a second and no more.
+            client.credentials(&profile(index), Duration::ZERO, Duration::from_secs(30))?;
+        }
+        thread::sleep(Duration::from_secs(1));
+        resident(world.daemon()?.id())
+    };
+    let kilobytes = (held(count)? - held(1)?) * 1.024 / (count - 1) as f64;
+    let what = format!("memory a profile with its session, of {count}");
+    let figure = Figure::exactly(kilobytes, Unit::Kilobytes);
+    Ok(Row::new(GROUP, what, figure, Some(Goal::AtMost(3.0))))
+}

@@ -1,0 +1,185 @@
+//! Decides how the start of programs is compared: one after the other, round by round, from
+//! posix_spawn to their end.
+
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::{
+    comparators::Built,
+    machine::Began,
+    process::{Programs, find},
+    table::{Figure, Goal, Row},
+    world::{PROFILE, World},
+};
+
+const GROUP: &str = "sts-shim, from start to exit";
+
+/// What is run, and why it may not be there.
+struct Contestant {
+    name: &'static str,
+    command: Result<Command, String>,
+    /// What is aimed at for the shim's time divided by this one's.
+    goal: Option<Goal>,
+    /// How much faster the shim is to be instead.
+    faster: Option<Goal>,
+    /// Microseconds, by round.
+    times: Vec<f64>,
+}
+
+/// How long it takes to have credentials, by program.
+pub(crate) fn compare(programs: &Programs, built: &Built, world: &World, rounds: usize) -> Result<Vec<Row>> {
+    let file = world.path("session.json");
+    let mut shim = shim(programs, world);
+    let output = shim.output().context("sts-shim")?;
+    ensure!(output.status.success(), "sts-shim: {output:?}");
+    std::fs::write(&file, &output.stdout)?;
+    let with = |name: &'static str, command, goal, faster| Contestant {
+        name,
+        command,
+        goal,
+        faster,
+        times: Vec::new(),
+    };
+    let ours = || with("sts-shim", Ok(self::shim(programs, world)), None, None);
+    let floor = built.client.clone().map(|program| {
+        let mut command = Command::new(program);
+        command.arg(world.socket()).arg(PROFILE);
+        command
+    });
+    let quick = vec![
+        ours(),
+        with(
+            "a static C client without a C library",
+            floor,
+            Some(Goal::AtMost(1.3)),
+            None,
+        ),
+        with(
+            "/bin/true",
+            Ok(Command::new("/bin/true")),
+            Some(Goal::AtMost(0.6)),
+            None,
+        ),
+        with(
+            "cat of a cached file",
+            Ok(with_file("cat", &[], &file)),
+            None,
+            Some(Goal::AtLeast(2.5)),
+        ),
+    ];
+    let json = "import json,sys;json.load(open(sys.argv[1]))";
+    let python = find("python3").ok_or("no python3".to_owned());
+    let slow = vec![
+        ours(),
+        with(
+            "git credential-cache get",
+            credential_cache(world),
+            None,
+            Some(Goal::AtLeast(1.0)),
+        ),
+        with(
+            "Python reading a cached JSON file",
+            python.map(|it| with_file(it, &["-c", json], &file)),
+            None,
+            Some(Goal::AtLeast(60.0)),
+        ),
+        with(
+            "Python importing oss2",
+            oss2(programs),
+            None,
+            Some(Goal::AtLeast(800.0)),
+        ),
+    ];
+    let mut rows = run(quick, rounds)?;
+    rows.extend(run(slow, (rounds / 40).max(3))?);
+    Ok(rows)
+}
+
+/// The shim with a hot profile, as an SDK would start it.
+pub(crate) fn shim(programs: &Programs, world: &World) -> Command {
+    let mut command = Command::new(programs.own("sts-shim"));
+    command.arg("--socket").arg(world.socket()).arg(PROFILE);
+    command.env_clear();
+    command
+}
+
+fn with_file(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str], file: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments).arg(file);
+    command
+}
+
+/// git's own cache of credentials, with one in it.
+fn credential_cache(world: &World) -> Result<Command, String> {
+    let git = find("git").ok_or("no git: apt-get install git")?;
+    let command = |verb: &str| {
+        let mut command = Command::new("sh");
+        let script = format!(
+            "printf 'protocol=https\\nhost=example.com\\nusername=u\\npassword=p\\n\\n' | \
+             exec {} credential-cache --socket {} {verb}",
+            git.display(),
+            world.path("run/git.sock").display()
+        );
+        command.args(["-c", &script]);
+        command
+    };
+    let stored = command("store").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let got = command("get").output().map_err(|error| error.to_string())?;
+    match stored.is_ok_and(|it| it.success()) && got.stdout.windows(10).any(|it| it == b"password=p") {
+        true => Ok(command("get")),
+        false => Err("git has no credential-cache here".to_owned()),
+    }
+}
+
+/// A Python that has the official SDK.
+fn oss2(programs: &Programs) -> Result<Command, String> {
+    let python = programs.python.as_ref();
+    let python = python.ok_or("no Python with oss2: cargo xtask compare installs one")?;
+    let mut command = Command::new(python);
+    command.args(["-c", "import oss2"]);
+    Ok(command)
+}
+
+fn run(mut all: Vec<Contestant>, rounds: usize) -> Result<Vec<Row>> {
+    for round in 0..rounds + 1 {
+        for contestant in &mut all {
+            let Ok(command) = &mut contestant.command else {
+                continue;
+            };
+            let began = Began::now();
+            let status = command
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status()
+                .with_context(|| contestant.name)?;
+            let time = began.micros();
+            ensure!(status.success(), "{}: {status}", contestant.name);
+            // The first round reads the programs from the disk.
+            if round > 0 {
+                contestant.times.push(time);
+            }
+        }
+    }
+    let (ours, others) = all.split_first().context("nobody to compare")?;
+    let row = |it: &Contestant| {
+        let what = match it.faster {
+            Some(_) => format!("how many times faster than {}", it.name),
+            None => format!("time beside {}", it.name),
+        };
+        let goal = it.goal.or(it.faster);
+        if let Err(why) = &it.command {
+            return Row::missing(GROUP, what, goal, why);
+        }
+        let figure = match it.faster {
+            Some(_) => Figure::ratio(&it.times, &ours.times),
+            None => Figure::ratio(&ours.times, &it.times),
+        };
+        Row::new(GROUP, what, figure, goal)
+    };
+    Ok(others.iter().map(row).collect())
+}
