@@ -33,14 +33,16 @@ pub(crate) struct Counted {
     pub(crate) row: Row,
 }
 
+/// So many ask before the daemon looks. It is made to wait for them, because how much it
+/// finds to do at a time decides how often it asks the system for more.
+const AT_ONCE: usize = 64;
+
 /// How the daemon is asked while it is counted.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// One connection, one request after the other.
-    Alone,
-    /// So many connections that all ask before the daemon looks.
-    AtOnce(usize),
-    /// A connection for each request.
+    /// Over connections that stay.
+    Persistent,
+    /// Over a connection for each request.
     New,
 }
 
@@ -99,7 +101,7 @@ fn daemon(programs: &Programs) -> Result<Vec<Counted>> {
     let count = |way| -> Result<_> {
         Ok((each(programs, Tool::Strace, way)?, each(programs, Tool::Callgrind, way)?))
     };
-    let (alone, at_once, new) = (count(Way::Alone)?, count(Way::AtOnce(64))?, count(Way::New)?);
+    let (hit, new) = (count(Way::Persistent)?, count(Way::New)?);
     let calls = |it: &(Result<Counts, String>, _)| it.0.clone().map(|it| it.system_calls);
     let instructions = |it: &(_, Result<Counts, String>)| it.1.clone().map(|it| it.instructions);
     let allocations = |it: &(_, Result<Counts, String>)| it.1.clone().map(|it| it.allocations);
@@ -110,13 +112,12 @@ fn daemon(programs: &Programs) -> Result<Vec<Counted>> {
         counted(key, DAEMON, what, value.as_ref().copied(), Unit::Count, goal)
     };
     Ok(vec![
-        row("hit-system-calls", "system calls, 64 connections at once", calls(&at_once), most(2.2)),
-        row("hit-alone-system-calls", "system calls, one connection", calls(&alone), None),
-        row("connection-system-calls", "system calls, a connection for it", calls(&new), None),
-        row("hit-allocations", "allocations on the heap", allocations(&alone), most(0.0)),
-        row("connection-allocations", "allocations, a connection for it", allocations(&new), None),
-        row("hit-user-instructions", "user instructions", instructions(&at_once), None),
-        row("connection-user-instructions", "user instructions, a connection for it", instructions(&new), None),
+        row("hit-system-calls", "system calls", calls(&hit), most(2.2)),
+        row("hit-allocations", "allocations on the heap", allocations(&hit), most(0.0)),
+        row("hit-user-instructions", "user instructions", instructions(&hit), None),
+        row("connection-system-calls", "system calls, with a connection for it", calls(&new), None),
+        row("connection-allocations", "allocations, with a connection for it", allocations(&new), None),
+        row("connection-user-instructions", "user instructions, with a connection for it", instructions(&new), None),
     ])
 }
 
@@ -148,33 +149,24 @@ fn each(programs: &Programs, tool: Tool, way: Way) -> Result<Result<Counts, Stri
 }
 
 fn ask(service: &Service, daemon: Pid, way: Way, requests: usize) -> Result<()> {
-    match way {
-        Way::Alone => {
-            for connection in &mut service.connections(1)? {
-                for _ in 0..requests {
-                    connection.send(service)?;
-                    connection.finish(service)?;
-                }
-            }
-        }
-        Way::AtOnce(count) => {
-            let mut connections = service.connections(count)?;
-            for _ in 0..requests / count {
-                kill(daemon, Signal::SIGSTOP)?;
-                wait_until("the daemon to stop", || is_stopped(daemon))?;
+    let mut connections = match way {
+        Way::Persistent => service.connections(AT_ONCE)?,
+        Way::New => Vec::new(),
+    };
+    for _ in 0..requests / AT_ONCE {
+        kill(daemon, Signal::SIGSTOP)?;
+        wait_until("the daemon to stop", || is_stopped(daemon))?;
+        match way {
+            Way::Persistent => {
                 for connection in &mut connections {
                     connection.send(service)?;
                 }
-                kill(daemon, Signal::SIGCONT)?;
-                for connection in &mut connections {
-                    connection.finish(service)?;
-                }
             }
+            Way::New => connections = service.asking(AT_ONCE)?,
         }
-        Way::New => {
-            for _ in 0..requests {
-                service.connections(1)?;
-            }
+        kill(daemon, Signal::SIGCONT)?;
+        for connection in &mut connections {
+            connection.finish(service)?;
         }
     }
     Ok(())

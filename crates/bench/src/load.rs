@@ -112,7 +112,12 @@ impl Service {
         self.answers[0].len() - self.answers[1].len()
     }
 
-    /// Opens connections and has each of them served once.
+    /// Opens connections, each with a request under way.
+    pub(crate) fn asking(&self, count: usize) -> Result<Vec<Connection>> {
+        (0..count).map(|_| Connection::open(self)).collect()
+    }
+
+    /// Opens connections, one after the other, and has each of them served once.
     pub(crate) fn connections(&self, count: usize) -> Result<Vec<Connection>> {
         let open = || {
             let mut connection = Connection::open(self)?;
