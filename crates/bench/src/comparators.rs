@@ -3,8 +3,8 @@
 
 use std::{
     fs,
-    os::unix::net::UnixStream,
     io::{Read as _, Write as _},
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -65,7 +65,9 @@ struct Place(TempDir);
 
 impl Place {
     fn new() -> Result<Self> {
-        Ok(Self(tempfile::Builder::new().prefix("stsd-bench-s-").tempdir()?))
+        Ok(Self(
+            tempfile::Builder::new().prefix("stsd-bench-s-").tempdir()?,
+        ))
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -119,12 +121,19 @@ pub(crate) fn ssh_agent() -> Result<Server, String> {
         let place = Place::new()?;
         let key = place.path("key");
         let quiet = |command: &mut Command| -> Result<()> {
-            let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+            let status = command
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status()?;
             ensure!(status.success(), "{status}");
             Ok(())
         };
         let mut keygen = Command::new("ssh-keygen");
-        quiet(keygen.args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key))?;
+        quiet(
+            keygen
+                .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+                .arg(&key),
+        )?;
         let mut command = Command::new(program);
         let process = place.start(command.arg("-D").arg("-a").arg(place.socket()))?;
         let mut add = Command::new("ssh-add");
@@ -142,10 +151,16 @@ pub(crate) fn memcached(answer: &[u8]) -> Result<Server, String> {
     said(|| {
         let place = Place::new()?;
         let mut command = Command::new(program);
-        command.args(["-t", "1", "-c", "4096", "-u", "root", "-s"]).arg(place.socket());
+        command
+            .args(["-t", "1", "-c", "4096", "-u", "root", "-s"])
+            .arg(place.socket());
         let process = place.start(&mut command)?;
         let set = format!("set k 0 0 {}\r\n", answer.len());
-        tell(&place.socket(), &[set.as_bytes(), answer, b"\r\n"].concat(), b"STORED\r\n")?;
+        tell(
+            &place.socket(),
+            &[set.as_bytes(), answer, b"\r\n"].concat(),
+            b"STORED\r\n",
+        )?;
         let request = b"get k\r\n".to_vec();
         let address = Address::Unix(place.socket());
         let service = Service::learn(address, request.clone(), request)?;
@@ -158,11 +173,23 @@ pub(crate) fn redis(answer: &[u8]) -> Result<Server, String> {
     said(|| {
         let place = Place::new()?;
         let mut command = Command::new(program);
-        let options = ["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"];
+        let options = [
+            "--port",
+            "0",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--unixsocket",
+        ];
         command.args(options).arg(place.socket());
         let process = place.start(&mut command)?;
         let set = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${}\r\n", answer.len());
-        tell(&place.socket(), &[set.as_bytes(), answer, b"\r\n"].concat(), b"+OK\r\n")?;
+        tell(
+            &place.socket(),
+            &[set.as_bytes(), answer, b"\r\n"].concat(),
+            b"+OK\r\n",
+        )?;
         let request = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n".to_vec();
         let address = Address::Unix(place.socket());
         let service = Service::learn(address, request.clone(), request)?;

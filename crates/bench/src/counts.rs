@@ -30,6 +30,8 @@ const DAEMON: &str = "The daemon, a hand-out";
 /// A figure with its name in the budget.
 pub(crate) struct Counted {
     pub(crate) key: &'static str,
+    /// The gate's daemon is not optimised as a release is: its instructions say nothing.
+    pub(crate) in_budget: bool,
     pub(crate) row: Row,
 }
 
@@ -66,12 +68,20 @@ fn counted(
         Ok(value) => Row::new(group, what, Figure::exactly(value, unit), goal),
         Err(why) => Row::missing(group, what, goal, why),
     };
-    Counted { key, row }
+    Counted {
+        key,
+        in_budget: group == SHIM || !key.ends_with("instructions"),
+        row,
+    }
 }
 
 fn shim(programs: &Programs) -> Result<Vec<Counted>> {
+    let dynamic = "the static shim cannot be built here".to_owned();
     let world = World::hot(programs, &Setting::usual(programs))?;
     let count = |tool: Tool| -> Result<Result<Counts, String>> {
+        if !programs.shim_is_static {
+            return Ok(Err(dynamic.clone()));
+        }
         let output = tool.file(&world.path(""), 0);
         let prefix = match tool.prefix(&output) {
             Ok(prefix) => prefix,
@@ -87,19 +97,44 @@ fn shim(programs: &Programs) -> Result<Vec<Counted>> {
     };
     let (strace, callgrind) = (count(Tool::Strace)?, count(Tool::Callgrind)?);
     let size = fs::metadata(programs.own("sts-shim"))?.len() as f64 / 1000.0;
+    let size = programs.shim_is_static.then_some(size).ok_or(&dynamic);
     let calls = strace.as_ref().map(|it| it.system_calls);
     let instructions = callgrind.as_ref().map(|it| it.instructions);
     let most = |limit| Some(Goal::AtMost(limit));
     Ok(vec![
-        counted("shim-system-calls", SHIM, "system calls", calls, Unit::Count, most(32.0)),
-        counted("shim-user-instructions", SHIM, "user instructions", instructions, Unit::Count, most(20_000.0)),
-        counted("shim-kilobytes", SHIM, "size on disk", Ok(size), Unit::Kilobytes, most(450.0)),
+        counted(
+            "shim-system-calls",
+            SHIM,
+            "system calls",
+            calls,
+            Unit::Count,
+            most(32.0),
+        ),
+        counted(
+            "shim-user-instructions",
+            SHIM,
+            "user instructions",
+            instructions,
+            Unit::Count,
+            most(20_000.0),
+        ),
+        counted(
+            "shim-kilobytes",
+            SHIM,
+            "size on disk",
+            size,
+            Unit::Kilobytes,
+            most(450.0),
+        ),
     ])
 }
 
 fn daemon(programs: &Programs) -> Result<Vec<Counted>> {
     let count = |way| -> Result<_> {
-        Ok((each(programs, Tool::Strace, way)?, each(programs, Tool::Callgrind, way)?))
+        Ok((
+            each(programs, Tool::Strace, way)?,
+            each(programs, Tool::Callgrind, way)?,
+        ))
     };
     let (hit, new) = (count(Way::Persistent)?, count(Way::New)?);
     let calls = |it: &(Result<Counts, String>, _)| it.0.clone().map(|it| it.system_calls);
@@ -109,15 +144,47 @@ fn daemon(programs: &Programs) -> Result<Vec<Counted>> {
     let row = |key, what: &str, value: Result<f64, String>, goal| {
         // A run has a timer or an audited event more or less than another one.
         let value = value.map(|it| (it * 100.0).round() / 100.0);
-        counted(key, DAEMON, what, value.as_ref().copied(), Unit::Count, goal)
+        counted(
+            key,
+            DAEMON,
+            what,
+            value.as_ref().copied(),
+            Unit::Count,
+            goal,
+        )
     };
     Ok(vec![
         row("hit-system-calls", "system calls", calls(&hit), most(2.2)),
-        row("hit-allocations", "allocations on the heap", allocations(&hit), most(0.0)),
-        row("hit-user-instructions", "user instructions", instructions(&hit), None),
-        row("connection-system-calls", "system calls, with a connection for it", calls(&new), None),
-        row("connection-allocations", "allocations, with a connection for it", allocations(&new), None),
-        row("connection-user-instructions", "user instructions, with a connection for it", instructions(&new), None),
+        row(
+            "hit-allocations",
+            "allocations on the heap",
+            allocations(&hit),
+            most(0.0),
+        ),
+        row(
+            "hit-user-instructions",
+            "user instructions",
+            instructions(&hit),
+            None,
+        ),
+        row(
+            "connection-system-calls",
+            "system calls, with a connection for it",
+            calls(&new),
+            None,
+        ),
+        row(
+            "connection-allocations",
+            "allocations, with a connection for it",
+            allocations(&new),
+            None,
+        ),
+        row(
+            "connection-user-instructions",
+            "user instructions, with a connection for it",
+            instructions(&new),
+            None,
+        ),
     ])
 }
 

@@ -31,9 +31,19 @@ pub(crate) fn measure(programs: &Programs, rounds: usize) -> Result<Vec<Row>> {
     let milliseconds = Figure::of(hot.clone(), Unit::Count).median / 1000.0;
     let most = calls.into_iter().fold(0.0, f64::max);
     Ok(vec![
-        Row::new(GROUP, "calls to STS", Figure::exactly(most, Unit::Count), Some(Goal::AtMost(1.0))),
-        Row::new(GROUP, cold_one, Figure::ratio(&cold, &hot), Some(Goal::AtMost(1.2)))
-            .remark(format!("hot: {milliseconds:.0} ms")),
+        Row::new(
+            GROUP,
+            "calls to STS",
+            Figure::exactly(most, Unit::Count),
+            Some(Goal::AtMost(1.0)),
+        ),
+        Row::new(
+            GROUP,
+            cold_one,
+            Figure::ratio(&cold, &hot),
+            Some(Goal::AtMost(1.2)),
+        )
+        .remark(format!("hot: {milliseconds:.0} ms")),
     ])
 }
 
@@ -43,7 +53,10 @@ fn herd(programs: &Programs, world: &World) -> Result<f64> {
     let mut children = Vec::with_capacity(1000);
     for _ in 0..1000 {
         let mut shim = spawn::shim(programs, world);
-        let shim = shim.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let shim = shim
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         children.push(shim.spawn().context("sts-shim")?);
     }
     for child in &mut children {

@@ -5,10 +5,7 @@ use std::{
     fs::File,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
-    os::{
-        fd::OwnedFd,
-        unix::net::UnixStream,
-    },
+    os::{fd::OwnedFd, unix::net::UnixStream},
     path::PathBuf,
     time::Duration,
 };
@@ -76,7 +73,11 @@ impl Service {
             let (mut answer, mut part) = (Vec::new(), vec![0; 16 * 1024]);
             // A first answer may take as long as it likes.
             let mut patience = PollTimeout::from(10_000_u16);
-            while poll(&mut [PollFd::new(stream.as_fd(), PollFlags::POLLIN)], patience)? > 0 {
+            while poll(
+                &mut [PollFd::new(stream.as_fd(), PollFlags::POLLIN)],
+                patience,
+            )? > 0
+            {
                 let count = stream.read(&mut part)?;
                 if count == 0 {
                     break;
@@ -241,7 +242,9 @@ impl Load {
     pub(crate) fn percentile(&self, of_a_thousand: usize) -> f64 {
         let index = self.latencies.len() * of_a_thousand / 1000;
         let latency = self.latencies.get(index).or(self.latencies.last());
-        latency.copied().map_or(f64::NAN, |it| f64::from(it) / 1000.0)
+        latency
+            .copied()
+            .map_or(f64::NAN, |it| f64::from(it) / 1000.0)
     }
 }
 

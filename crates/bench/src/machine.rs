@@ -44,12 +44,8 @@ impl Began {
 /// Keeps a process, and what it starts from now on, on one processor. A machine with a
 /// single one has no choice.
 pub(crate) fn pin(pid: Option<u32>, processor: usize) -> Result<()> {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    if processors == 1 && processor != 0 {
-        return Ok(());
-    }
     let mut set = CpuSet::new();
-    set.set(processor)?;
+    set.set(processor.min(processors() - 1))?;
     let pid = pid.map_or(Pid::from_raw(0), |it| Pid::from_raw(it.cast_signed()));
     sched_setaffinity(pid, &set).context("sched_setaffinity")
 }
@@ -61,6 +57,13 @@ pub(crate) fn raise_descriptors() -> Result<u64> {
     Ok(hard)
 }
 
+/// How many processors there are, whichever of them we keep to.
+fn processors() -> usize {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let lines = text.lines().filter(|line| line.starts_with("processor"));
+    lines.count().max(1)
+}
+
 /// What kind of machine this is, without its name.
 pub(crate) fn description() -> String {
     let processor = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -69,11 +72,11 @@ pub(crate) fn description() -> String {
         line.and_then(|it| it.split_once(": ")).map(|(_, it)| it)
     };
     let hypervisor = field("flags").is_some_and(|it| it.split(' ').any(|it| it == "hypervisor"));
-    let count = std::thread::available_parallelism().map_or(1, usize::from);
+    let count = processors();
     let kind = if hypervisor {
         "virtual machine with "
     } else {
-        ""
+        "machine with "
     };
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     // What comes after the version names a build, or a house.

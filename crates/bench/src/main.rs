@@ -35,6 +35,8 @@ use world::{Setting, World};
 struct Options {
     folder: Option<PathBuf>,
     python: Option<PathBuf>,
+    /// The shim is not the one that is given away.
+    dynamic_shim: bool,
     out: Option<PathBuf>,
     docs: Option<PathBuf>,
     quick: bool,
@@ -48,6 +50,7 @@ fn main() -> Result<()> {
     let programs = Programs {
         folder,
         python: options.python,
+        shim_is_static: !options.dynamic_shim,
     };
     let descriptors = machine::raise_descriptors()?;
     if options.budget {
@@ -58,7 +61,9 @@ fn main() -> Result<()> {
     if let Some(out) = options.out {
         page::files(&out, &rows)?;
     }
-    options.docs.map_or(Ok(()), |docs| page::documentation(&docs, &rows))
+    options
+        .docs
+        .map_or(Ok(()), |docs| page::documentation(&docs, &rows))
 }
 
 fn parse() -> Result<Options> {
@@ -68,6 +73,7 @@ fn parse() -> Result<Options> {
         match argument {
             Long("programs") => options.folder = Some(parser.value()?.into()),
             Long("python") => options.python = Some(parser.value()?.into()),
+            Long("dynamic-shim") => options.dynamic_shim = true,
             Long("out") => options.out = Some(parser.value()?.into()),
             Long("docs") => options.docs = Some(parser.value()?.into()),
             Long("quick") => options.quick = true,
@@ -75,7 +81,10 @@ fn parse() -> Result<Options> {
             _ => return Err(argument.unexpected().into()),
         }
     }
-    ensure!(!options.quick || options.docs.is_none(), "a quick run is not for the documentation");
+    ensure!(
+        !options.quick || options.docs.is_none(),
+        "a quick run is not for the documentation"
+    );
     Ok(options)
 }
 
@@ -95,7 +104,12 @@ fn measure(programs: &Programs, quick: bool, descriptors: u64) -> Result<Vec<Row
     machine::pin(None, machine::CALLER)?;
     page::say("starting programs");
     let world = World::hot(programs, &Setting::usual(programs))?;
-    rows.extend(spawn::compare(programs, &built, &world, if quick { 200 } else { 1000 })?);
+    rows.extend(spawn::compare(
+        programs,
+        &built,
+        &world,
+        if quick { 200 } else { 1000 },
+    )?);
     page::say("asking servers");
     rows.extend(serve::beside_the_floor(&built, &world, effort)?);
     rows.extend(serve::beside_others(&world, effort)?);
@@ -113,7 +127,13 @@ fn measure(programs: &Programs, quick: bool, descriptors: u64) -> Result<Vec<Row
             profiles: 10_000,
         },
     };
-    rows.extend(rest::measure(programs, &extent, descriptors, effort)?);
+    rows.extend(rest::measure(
+        programs,
+        &built,
+        &extent,
+        descriptors,
+        effort,
+    )?);
     rows.extend(reader::measure(programs, rounds)?);
     Ok(grouped(rows))
 }

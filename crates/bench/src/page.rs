@@ -34,7 +34,9 @@ pub(crate) fn documentation(docs: &Path, rows: &[Row]) -> Result<()> {
     let path = docs.join("performance.md");
     let page = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     let (before, rest) = page.split_once(BEGIN).context("the page has no mark")?;
-    let (_, after) = rest.split_once(END).context("the page has one mark alone")?;
+    let (_, after) = rest
+        .split_once(END)
+        .context("the page has one mark alone")?;
     let part = format!(
         "{BEGIN}\n\n![Each figure as a part of its goal](performance.svg)\n\n{}\n{}\n{END}",
         summary(rows),
@@ -59,7 +61,11 @@ pub(crate) fn say(text: &str) {
 
 /// Which goals were met, and on what.
 fn summary(rows: &[Row]) -> String {
-    let count = |met| rows.iter().filter(|row| row.met == met && row.goal.is_some()).count();
+    let count = |met| {
+        rows.iter()
+            .filter(|row| row.met == met && row.goal.is_some())
+            .count()
+    };
     let (met, missed, unknown) = (count(Some(true)), count(Some(false)), count(None));
     let mut text = format!("{met} goals met, {missed} missed");
     if unknown > 0 {
@@ -78,7 +84,10 @@ fn tables(rows: &[Row]) -> String {
         }
     }
     for group in groups {
-        let _ = writeln!(text, "### {group}\n\n| | median | middle half | goal | |\n|---|---|---|---|---|");
+        let _ = writeln!(
+            text,
+            "### {group}\n\n| | median | middle half | goal | |\n|---|---|---|---|---|"
+        );
         for row in rows.iter().filter(|row| row.group == group) {
             let _ = writeln!(text, "| {} |", row.cells().join(" | "));
         }

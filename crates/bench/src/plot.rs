@@ -22,7 +22,10 @@ text{font:12px system-ui,sans-serif;fill:#24292f}\
 .met{fill:#3fb950}.missed{fill:#d29922}.goal{stroke:#9198a1}}";
 
 pub(crate) fn draw(rows: &[Row]) -> String {
-    let drawn: Vec<_> = rows.iter().filter_map(|row| Some((row, part(row)?))).collect();
+    let drawn: Vec<_> = rows
+        .iter()
+        .filter_map(|row| Some((row, part(row)?)))
+        .collect();
     let mut body = String::new();
     let (mut y, mut group) = (30.0, "");
     for (row, part) in drawn {
@@ -32,7 +35,11 @@ pub(crate) fn draw(rows: &[Row]) -> String {
             text(&mut body, 8.0, y, "group", group);
             y += LINE;
         }
-        let class = if row.met == Some(true) { "met" } else { "missed" };
+        let class = if row.met == Some(true) {
+            "met"
+        } else {
+            "missed"
+        };
         let width = part.min(LONGEST) * UNIT;
         let [what, figure, _, goal, _] = row.cells();
         text(&mut body, 20.0, y, "what", &what);
@@ -65,7 +72,7 @@ fn part(row: &Row) -> Option<f64> {
     let value = row.figure?.median;
     let part = match row.goal? {
         // Nothing is no part of nothing.
-        Goal::AtMost(limit) if limit == 0.0 => 2.0 * LONGEST * f64::from(value > 0.0),
+        Goal::AtMost(0.0) => 2.0 * LONGEST * f64::from(value > 0.0),
         Goal::AtMost(limit) => value / limit,
         Goal::AtLeast(limit) => limit / value,
     };
@@ -74,7 +81,10 @@ fn part(row: &Row) -> Option<f64> {
 
 fn text(into: &mut String, x: f64, y: f64, class: &str, text: &str) {
     let text = text.replace('&', "&amp;").replace('<', "&lt;");
-    let _ = writeln!(into, "<text class=\"{class}\" x=\"{x:.0}\" y=\"{y:.0}\">{text}</text>");
+    let _ = writeln!(
+        into,
+        "<text class=\"{class}\" x=\"{x:.0}\" y=\"{y:.0}\">{text}</text>"
+    );
 }
 
 #[cfg(test)]

@@ -77,6 +77,8 @@ pub(crate) struct Programs {
     pub(crate) folder: PathBuf,
     /// A Python that has oss2.
     pub(crate) python: Option<PathBuf>,
+    /// The shim is built as it is given away.
+    pub(crate) shim_is_static: bool,
 }
 
 impl Programs {

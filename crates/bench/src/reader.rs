@@ -29,7 +29,10 @@ pub(crate) fn measure(programs: &Programs, rounds: usize) -> Result<Vec<Row>> {
             Err(why) => return Ok(Err(why)),
         };
         let mut command = Command::new(&prefix[0]);
-        command.args(&prefix[1..]).arg(&program).arg(reads.to_string());
+        command
+            .args(&prefix[1..])
+            .arg(&program)
+            .arg(reads.to_string());
         ensure!(command.output()?.status.success(), "read_cost under strace");
         Ok(Ok(Tool::Strace.read(&output)?.system_calls))
     };
@@ -44,8 +47,14 @@ pub(crate) fn measure(programs: &Programs, rounds: usize) -> Result<Vec<Row>> {
 }
 
 fn nanoseconds(program: &Path) -> Result<f64> {
-    let output = Command::new(program).arg("5000000").output().context("read_cost")?;
+    let output = Command::new(program)
+        .arg("5000000")
+        .output()
+        .context("read_cost")?;
     let said = String::from_utf8(output.stdout)?;
-    let line = said.lines().find_map(|line| line.strip_suffix(" ns a read"));
-    line.and_then(|it| it.parse().ok()).context("read_cost said nothing")
+    let line = said
+        .lines()
+        .find_map(|line| line.strip_suffix(" ns a read"));
+    line.and_then(|it| it.parse().ok())
+        .context("read_cost said nothing")
 }

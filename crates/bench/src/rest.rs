@@ -5,6 +5,7 @@ use std::{thread, time::Duration};
 use anyhow::Result;
 
 use crate::{
+    comparators::{self, Built},
     machine::{resident, wake_ups},
     process::Programs,
     serve::{Effort, among_the_idle},
@@ -21,13 +22,25 @@ pub(crate) struct Extent {
     pub(crate) profiles: usize,
 }
 
-pub(crate) fn measure(programs: &Programs, extent: &Extent, descriptors: u64, effort: Effort) -> Result<Vec<Row>> {
+pub(crate) fn measure(
+    programs: &Programs,
+    built: &Built,
+    extent: &Extent,
+    descriptors: u64,
+    effort: Effort,
+) -> Result<Vec<Row>> {
     let mut rows = vec![
         idle(programs, extent.rest)?,
         memory(programs, "stsd", "glibc", 5000.0)?,
         memory(programs, "stsd-musl", "musl", 3000.0)?,
     ];
-    rows.extend(connections(programs, extent.connections, descriptors, effort)?);
+    rows.extend(connections(
+        programs,
+        built,
+        extent.connections,
+        descriptors,
+        effort,
+    )?);
     rows.push(profiles(programs, extent.profiles)?);
     Ok(rows)
 }
@@ -49,7 +62,12 @@ fn memory(programs: &Programs, name: &str, library: &str, limit: f64) -> Result<
     let what = format!("resident memory with the TLS client, {library}");
     let goal = Some(Goal::AtMost(limit));
     let Some(daemon) = programs.perhaps(name) else {
-        return Ok(Row::missing(GROUP, what, goal, format!("no daemon for {library}")));
+        return Ok(Row::missing(
+            GROUP,
+            what,
+            goal,
+            format!("no daemon for {library}"),
+        ));
     };
     let setting = Setting {
         daemon,
@@ -62,19 +80,24 @@ fn memory(programs: &Programs, name: &str, library: &str, limit: f64) -> Result<
     Ok(Row::new(GROUP, what, figure, goal))
 }
 
-fn connections(programs: &Programs, count: usize, descriptors: u64, effort: Effort) -> Result<Vec<Row>> {
+fn connections(
+    programs: &Programs,
+    built: &Built,
+    count: usize,
+    descriptors: u64,
+    effort: Effort,
+) -> Result<Vec<Row>> {
     let whats = [
         format!("resident memory, {count} idle connections"),
-        format!("requests a second without beside with {count} idle connections"),
+        format!("a hand-out among {count} idle connections, beside one without them"),
     ];
-    let goals = [
-        Goal::AtMost(16_000.0 * (count as f64 / 10_000.0).max(0.35)),
-        Goal::AtMost(1.05),
-    ];
+    // The goals are for ten thousand.
+    let whole = count == 10_000;
+    let goals = [Goal::AtMost(16_000.0), Goal::AtMost(1.05)].map(|it| whole.then_some(it));
     // The daemon keeps a quarter of its own for everything else.
     if descriptors * 3 / 4 < count as u64 + 64 {
         let why = format!("no more than {descriptors} open files are allowed here");
-        let row = |(what, goal)| Row::missing(GROUP, what, Some(goal), &why);
+        let row = |(what, goal)| Row::missing(GROUP, what, goal, &why);
         return Ok(whats.into_iter().zip(goals).map(row).collect());
     }
     let world = World::hot(programs, &Setting::usual(programs))?;
@@ -83,13 +106,17 @@ fn connections(programs: &Programs, count: usize, descriptors: u64, effort: Effo
     let kilobytes = resident(world.daemon()?.id())? * 1.024;
     drop(held);
     thread::sleep(Duration::from_millis(500));
-    let figures = [
-        Figure::exactly(kilobytes, Unit::Kilobytes),
-        among_the_idle(&world, count, effort)?,
-    ];
+    let ours = among_the_idle(&world.service()?, count, effort)?;
+    let figures = [Figure::exactly(kilobytes, Unit::Kilobytes), ours];
     let rows = whats.into_iter().zip(goals).zip(figures);
-    let row = |((what, goal), figure)| Row::new(GROUP, what, figure, Some(goal));
-    Ok(rows.map(row).collect())
+    let row = |((what, goal), figure)| Row::new(GROUP, what, figure, goal);
+    let mut rows: Vec<_> = rows.map(row).collect();
+    // What the kernel and the generator add is the same for everybody.
+    if let Ok(floor) = comparators::floor(built, &world.service()?) {
+        let theirs = among_the_idle(&floor.service, count, effort)?;
+        rows[1].remark = format!("the C server: {}", Unit::Ratio.show(theirs.median));
+    }
+    Ok(rows)
 }
 
 /// What one more profile with a session holds.

@@ -94,7 +94,8 @@ pub(crate) fn beside_the_floor(built: &Built, world: &World, effort: Effort) -> 
     let floor = match comparators::floor(built, &service) {
         Ok(floor) => floor,
         Err(why) => {
-            let row = |(what, goal)| Row::missing(GROUP, format!("{what} beside C"), Some(goal), &why);
+            let row =
+                |(what, goal)| Row::missing(GROUP, format!("{what} beside C"), Some(goal), &why);
             return Ok(whats.into_iter().zip(goals).map(row).collect());
         }
     };
@@ -139,13 +140,18 @@ pub(crate) fn beside_others(world: &World, effort: Effort) -> Result<Vec<Row>> {
         ("memcached", 1.0, comparators::memcached(service.answer())),
     ];
     let mut all = vec![Contestant::new(world.daemon()?.id(), &service)];
-    let there = others.iter().filter_map(|(_, _, server)| server.as_ref().ok());
+    let there = others
+        .iter()
+        .filter_map(|(_, _, server)| server.as_ref().ok());
     all.extend(there.map(Contestant::of));
     in_turns(&mut all, Mode::Persistent, 64, effort)?;
     let mut measured = all.into_iter().map(|it| it.measured.per_second);
     let ours = measured.next().unwrap_or_default();
     let row = |(name, goal, server): &(&str, f64, Result<Server, String>)| {
-        let (what, goal) = (format!("requests a second beside {name}, 64 connections"), Some(Goal::AtLeast(*goal)));
+        let (what, goal) = (
+            format!("requests a second beside {name}, 64 connections"),
+            Some(Goal::AtLeast(*goal)),
+        );
         match server {
             Err(why) => Row::missing(GROUP, what, goal, why),
             Ok(_) => {
@@ -171,11 +177,18 @@ pub(crate) fn loopback(programs: &Programs, effort: Effort) -> Result<Vec<Row>> 
     let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").into_bytes();
     let service = Service::learn(address, request.clone(), request)?;
     let answer = service.answer();
-    let body = answer.windows(4).position(|it| it == b"\r\n\r\n").unwrap_or(0) + 4;
+    let body = answer
+        .windows(4)
+        .position(|it| it == b"\r\n\r\n")
+        .unwrap_or(0)
+        + 4;
     let nginx = comparators::nginx(&answer[body..]);
     let mut rows = Vec::new();
     for (mode, connections) in [(Mode::Persistent, 8), (Mode::OnePerRequest, 8)] {
-        let what = format!("requests a second beside nginx, {}", situation(mode, connections));
+        let what = format!(
+            "requests a second beside nginx, {}",
+            situation(mode, connections)
+        );
         let goal = Some(Goal::AtLeast(0.7));
         let nginx = match &nginx {
             Ok(nginx) => nginx,
@@ -195,16 +208,24 @@ pub(crate) fn loopback(programs: &Programs, effort: Effort) -> Result<Vec<Row>> 
     Ok(rows)
 }
 
-/// What so many idle connections do to those who ask.
-pub(crate) fn among_the_idle(world: &World, idle: usize, effort: Effort) -> Result<Figure> {
-    let service = world.service()?;
+/// What so many idle connections do to those who ask: the time of a hand-out with them by the
+/// time without.
+pub(crate) fn among_the_idle(service: &Service, idle: usize, effort: Effort) -> Result<Figure> {
     let (mut without, mut with) = (Vec::new(), Vec::new());
     for _ in 0..effort.rounds {
-        without.push(service.load(Mode::Persistent, 8, effort.length)?.per_second());
+        without.push(
+            service
+                .load(Mode::Persistent, 8, effort.length)?
+                .per_second(),
+        );
         let held = service.connections(idle)?;
-        with.push(service.load(Mode::Persistent, 8, effort.length)?.per_second());
+        with.push(
+            service
+                .load(Mode::Persistent, 8, effort.length)?
+                .per_second(),
+        );
         drop(held);
-        // They are gone for the daemon as well before the next round.
+        // They are gone for the server as well before the next round.
         std::thread::sleep(Duration::from_millis(300));
     }
     Ok(Figure::ratio(&without, &with))

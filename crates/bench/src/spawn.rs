@@ -12,7 +12,7 @@ use crate::{
     comparators::Built,
     machine::Began,
     process::{Programs, find},
-    table::{Figure, Goal, Row},
+    table::{Figure, Goal, Row, Unit},
     world::{PROFILE, World},
 };
 
@@ -31,7 +31,12 @@ struct Contestant {
 }
 
 /// How long it takes to have credentials, by program.
-pub(crate) fn compare(programs: &Programs, built: &Built, world: &World, rounds: usize) -> Result<Vec<Row>> {
+pub(crate) fn compare(
+    programs: &Programs,
+    built: &Built,
+    world: &World,
+    rounds: usize,
+) -> Result<Vec<Row>> {
     let file = world.path("session.json");
     let mut shim = shim(programs, world);
     let output = shim.output().context("sts-shim")?;
@@ -127,9 +132,14 @@ fn credential_cache(world: &World) -> Result<Command, String> {
         command.args(["-c", &script]);
         command
     };
-    let stored = command("store").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let stored = command("store")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
     let got = command("get").output().map_err(|error| error.to_string())?;
-    match stored.is_ok_and(|it| it.success()) && got.stdout.windows(10).any(|it| it == b"password=p") {
+    match stored.is_ok_and(|it| it.success())
+        && got.stdout.windows(10).any(|it| it == b"password=p")
+    {
         true => Ok(command("get")),
         false => Err("git has no credential-cache here".to_owned()),
     }
@@ -165,6 +175,10 @@ fn run(mut all: Vec<Contestant>, rounds: usize) -> Result<Vec<Row>> {
             }
         }
     }
+    let milliseconds = |times: &[f64]| {
+        let figure = Figure::of(times.to_vec(), Unit::Count);
+        format!("{:.2} ms", figure.median / 1000.0)
+    };
     let (ours, others) = all.split_first().context("nobody to compare")?;
     let row = |it: &Contestant| {
         let what = match it.faster {
@@ -179,7 +193,8 @@ fn run(mut all: Vec<Contestant>, rounds: usize) -> Result<Vec<Row>> {
             Some(_) => Figure::ratio(&it.times, &ours.times),
             None => Figure::ratio(&ours.times, &it.times),
         };
-        Row::new(GROUP, what, figure, goal)
+        let (ours, theirs) = (milliseconds(&ours.times), milliseconds(&it.times));
+        Row::new(GROUP, what, figure, goal).remark(format!("{ours} and {theirs}"))
     };
     Ok(others.iter().map(row).collect())
 }

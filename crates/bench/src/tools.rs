@@ -13,7 +13,13 @@ use anyhow::{Context as _, Result, bail};
 use crate::process::find;
 
 /// Functions of the C library that give memory.
-const ALLOCATORS: [&str; 5] = ["malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc"];
+const ALLOCATORS: [&str; 5] = [
+    "malloc",
+    "calloc",
+    "realloc",
+    "posix_memalign",
+    "aligned_alloc",
+];
 
 /// A program that counts what another one does.
 #[derive(Clone, Copy)]
@@ -88,7 +94,9 @@ impl Counts {
 /// interrupted by another thread's.
 fn system_calls(text: &str) -> f64 {
     let calls = text.lines().filter(|line| {
-        let call = line.split_once(' ').map_or("", |(_, call)| call.trim_start());
+        let call = line
+            .split_once(' ')
+            .map_or("", |(_, call)| call.trim_start());
         call.starts_with(|it: char| it.is_ascii_lowercase()) && call.contains('(')
     });
     calls.count() as f64
@@ -101,7 +109,10 @@ fn callgrind(text: &str) -> Result<Counts> {
     let mut allocators = Vec::new();
     let mut calls_allocator = false;
     for line in text.lines() {
-        if let Some(total) = line.strip_prefix("summary: ").or(line.strip_prefix("totals: ")) {
+        if let Some(total) = line
+            .strip_prefix("summary: ")
+            .or(line.strip_prefix("totals: "))
+        {
             counts.instructions = total.trim().parse().context("callgrind's total")?;
             continue;
         }
@@ -117,7 +128,10 @@ fn callgrind(text: &str) -> Result<Counts> {
                 calls_allocator = key == "cfn" && allocators.iter().any(|it| it == number);
             }
             "calls" if calls_allocator => {
-                let count = value.split(' ').next().and_then(|it| it.parse::<f64>().ok());
+                let count = value
+                    .split(' ')
+                    .next()
+                    .and_then(|it| it.parse::<f64>().ok());
                 counts.allocations += count.context("callgrind's calls")?;
             }
             _ => {}

@@ -72,7 +72,9 @@ impl World {
     /// Starts a daemon and has its first session fetched.
     pub(crate) fn hot(programs: &Programs, setting: &Setting<'_>) -> Result<Self> {
         let world = Self::cold(programs, setting)?;
-        world.client().credentials(PROFILE, Duration::ZERO, PATIENCE)?;
+        world
+            .client()
+            .credentials(PROFILE, Duration::ZERO, PATIENCE)?;
         Ok(world)
     }
 

@@ -1,6 +1,7 @@
 //! The project's chores, each a command of `cargo xtask`. Standard library only, so that it
 //! is built in a moment on a fresh machine.
 
+mod bench;
 mod clients;
 mod dist;
 mod fuzz;
@@ -11,7 +12,7 @@ mod systemd;
 
 use std::{env, process::ExitCode};
 
-use systemd::Depth;
+use bench::Depth;
 
 const HELP: &str = "\
 Usage: cargo xtask COMMAND
@@ -26,6 +27,9 @@ Usage: cargo xtask COMMAND
   soak          ten minutes of uploads with sessions of a minute, in Python and Node
   dist          a package for Debian and a static tarball, with checksums and a bill of what is
                 in them, below target/dist/out; built twice and compared, or with --once not
+  bench         what the programs cost beside others that do the same, as ratios, below
+                target/bench; --write-docs into docs/performance.md as well, --quick in less than
+                two minutes, --budget only what the gate checks of it
   compare       the official libraries beside us; writes the table of docs/comparison.md
 ";
 
@@ -35,8 +39,8 @@ fn main() -> ExitCode {
     let outcome = match arguments[..] {
         ["demo"] => steps::demo(),
         ["test"] => steps::test(),
-        ["test", "--systemd"] => steps::systemd(Depth::Gate),
-        ["test", "--systemd", "full"] => steps::systemd(Depth::Full),
+        ["test", "--systemd"] => steps::systemd(systemd::Depth::Gate),
+        ["test", "--systemd", "full"] => steps::systemd(systemd::Depth::Full),
         ["simulate"] => steps::simulate(None),
         ["simulate", "--seeds", count] => steps::simulate(Some(("SIMULATION_SEEDS", count))),
         ["simulate", "--seed", seed] => steps::simulate(Some(("SIMULATION_SEED", seed))),
@@ -44,6 +48,10 @@ fn main() -> ExitCode {
         ["fuzz", option, number] => steps::fuzz(fuzz::Bound::parse(option, number)),
         ["soak"] => steps::soak(),
         ["compare"] => steps::compare(),
+        ["bench"] => steps::bench(Depth::Full),
+        ["bench", "--quick"] => steps::bench(Depth::Quick),
+        ["bench", "--budget"] => steps::bench(Depth::Budget),
+        ["bench", "--write-docs"] => steps::bench(Depth::Documentation),
         ["dist"] => dist::dist(false),
         ["dist", "--once"] => dist::dist(true),
         // Not for humans: how the stories come to packages of programs that are there.

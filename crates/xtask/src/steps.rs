@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    clients, fuzz, packages, supply,
+    bench, clients, fuzz, packages, supply,
     systemd::{self, Depth, Told},
 };
 
@@ -147,6 +147,11 @@ pub(crate) fn test() -> Outcome {
     ]);
     step("tests");
     cargo(&["test", "--workspace", "--locked", "--no-fail-fast"])?;
+    step("work that is counted");
+    packages::need(&["strace", "valgrind"]);
+    if let Some(obstacle) = bench::bench(bench::Depth::Budget)? {
+        not_run.push(format!("the shim's budget: {obstacle}"));
+    }
     step("fuzz targets");
     match fuzz::obstacle() {
         Some(obstacle) => not_run.push(format!("fuzz targets: {obstacle}")),
@@ -159,6 +164,14 @@ pub(crate) fn test() -> Outcome {
     say("\nxtask: everything passed that was run");
     for name in not_run {
         say(&format!("NOT RUN: {name}"));
+    }
+    Ok(())
+}
+
+/// Measures what the programs cost.
+pub(crate) fn bench(depth: bench::Depth) -> Outcome {
+    if let Some(obstacle) = bench::bench(depth)? {
+        say(&format!("NOT RUN: the static shim: {obstacle}"));
     }
     Ok(())
 }
