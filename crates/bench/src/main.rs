@@ -18,7 +18,7 @@ mod table;
 mod tools;
 mod world;
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use lexopt::prelude::*;
@@ -44,7 +44,17 @@ struct Options {
     budget: bool,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            page::say(&format!("stsd-bench: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
     let options = parse()?;
     let folder = options.folder.context("--programs names a folder")?;
     let programs = Programs {

@@ -62,8 +62,8 @@ pub(crate) fn bench(depth: Depth) -> Result<Option<String>, String> {
     Ok(obstacle)
 }
 
-/// Takes the daemon as the gate has built it: a release takes minutes more, makes the same
-/// system calls and asks for the same memory. Only its instructions are others.
+/// Takes the daemon as the gate has built it: a release takes minutes more, and
+/// what the budget counts of it differs in known ways alone; see there.
 fn budget(place: &Place) -> Result<PathBuf, String> {
     place.build("stsd", "dev", None, "stsd")?;
     place.build("stsd-emulator", "dev", None, "stsd-emulator")?;

@@ -14,7 +14,7 @@ use crate::{
 
 /// What must not be reachable from what: the house's table, as `cargo tree` sees it. A
 /// package and what it must never depend on, with its usual features and those after a `+`.
-const GUARDS: [(&str, &[&str]); 10] = [
+const GUARDS: [(&str, &[&str]); 11] = [
     // With its usual features: only the daemon adds pages, and nix with them.
     ("stsd-secret", &["nix", "libc", "tracing", "stsd-wire"]),
     (
@@ -48,6 +48,10 @@ const GUARDS: [(&str, &[&str]); 10] = [
     (
         "stsd",
         &["stsctl", "sts-shim", "stsd-emulator", "stsd-client", "clap"],
+    ),
+    (
+        "stsd-bench",
+        &["stsd", "sts-shim", "stsd-emulator", "reqwest"],
     ),
     ("stsctl", &["stsd-sts", "reqwest", "stsd", "stsd-emulator"]),
 ];
