@@ -201,11 +201,8 @@ fn each(programs: &Programs, tool: Tool, way: Way) -> Result<Result<Counts, Stri
         };
         let prefix: Vec<_> = prefix.iter().map(String::as_str).collect();
         let mut world = World::hot(programs, &Setting::under(programs, &prefix))?;
-        // The daemon itself, and not what watches it.
-        let pid = Pid::from_raw(world.client().status()?.pid.cast_signed());
-        ask(&world.service()?, pid, way, requests)?;
-        kill(pid, Signal::SIGTERM)?;
-        world.daemon_ends()?;
+        ask(&world.service()?, world.watched()?, way, requests)?;
+        world.stop_watched()?;
         tool.read(&output).map(Ok)
     };
     let few = run(FEW)?;

@@ -5,7 +5,10 @@ use std::{
     fs::File,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
-    os::{fd::OwnedFd, unix::net::UnixStream},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::net::UnixStream,
+    },
     path::PathBuf,
     time::Duration,
 };
@@ -15,7 +18,6 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
 };
-use std::os::fd::AsFd as _;
 
 use crate::machine::Began;
 

@@ -71,6 +71,12 @@ fn run() -> Result<()> {
     if let Some(out) = options.out {
         page::files(&out, &rows)?;
     }
+    let failed: Vec<_> = rows.iter().filter(|row| row.failed).collect();
+    ensure!(
+        failed.is_empty(),
+        "{} parts could not be measured",
+        failed.len()
+    );
     options
         .docs
         .map_or(Ok(()), |docs| page::documentation(&docs, &rows))
@@ -104,27 +110,6 @@ fn measure(programs: &Programs, quick: bool, descriptors: u64) -> Result<Vec<Row
         rounds,
         length: Duration::from_millis(length),
     };
-    let built = Built::compile()?;
-    page::say("counting");
-    let counted = counts::all(programs)?;
-    let mut rows: Vec<Row> = counted.into_iter().map(|it| it.row).collect();
-    // The thousand may use all of the machine, and so may who starts them.
-    page::say("a thousand processes at once");
-    rows.extend(herd::measure(programs, if quick { 2 } else { 7 })?);
-    machine::pin(None, machine::CALLER)?;
-    page::say("starting programs");
-    let world = World::hot(programs, &Setting::usual(programs))?;
-    rows.extend(spawn::compare(
-        programs,
-        &built,
-        &world,
-        if quick { 200 } else { 1000 },
-    )?);
-    page::say("asking servers");
-    rows.extend(serve::beside_the_floor(&built, &world, effort)?);
-    rows.extend(serve::beside_others(&world, effort)?);
-    rows.extend(serve::loopback(programs, effort)?);
-    page::say("resting");
     let extent = match quick {
         true => Extent {
             rest: Duration::from_secs(10),
@@ -137,14 +122,46 @@ fn measure(programs: &Programs, quick: bool, descriptors: u64) -> Result<Vec<Row
             profiles: 10_000,
         },
     };
-    rows.extend(rest::measure(
-        programs,
-        &built,
-        &extent,
-        descriptors,
-        effort,
-    )?);
-    rows.extend(reader::measure(programs, rounds)?);
+    let (herds, spawns) = if quick { (2, 200) } else { (7, 1000) };
+    let built = Built::compile()?;
+    let mut rows = Vec::new();
+    // What fails is a line of the result, and the end of the run a failure.
+    let mut part = |name: &'static str, measured: &dyn Fn() -> Result<Vec<Row>>| {
+        page::say(name);
+        rows.extend(measured().unwrap_or_else(|error| vec![Row::failed(name, &error)]));
+    };
+    let counts = || {
+        Ok(counts::all(programs)?
+            .into_iter()
+            .map(|it| it.row)
+            .collect())
+    };
+    part("Counting", &counts);
+    // The thousand may use all of the machine, and so may who starts them.
+    part("A thousand processes at once", &|| {
+        herd::measure(programs, herds)
+    });
+    machine::pin(None, machine::CALLER)?;
+    let world = World::hot(programs, &Setting::usual(programs))?;
+    part("Starting programs", &|| {
+        spawn::compare(programs, &built, &world, spawns)
+    });
+    part("Asking, beside C", &|| {
+        serve::beside_the_floor(&built, &world, effort)
+    });
+    part("Asking, beside others", &|| {
+        serve::beside_others(&world, effort)
+    });
+    part("Asking by HTTP", &|| serve::loopback(programs, effort));
+    part("Wake-ups", &|| rest::idle(programs, extent.rest));
+    part("Memory", &|| rest::memory(programs));
+    part("Idle connections", &|| {
+        rest::connections(programs, &built, extent.connections, descriptors, effort)
+    });
+    part("Many profiles", &|| {
+        rest::profiles(programs, extent.profiles)
+    });
+    part("Reading", &|| reader::measure(programs, rounds));
     Ok(grouped(rows))
 }
 

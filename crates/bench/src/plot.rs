@@ -11,7 +11,7 @@ const UNIT: f64 = 220.0;
 /// Bars end here, whatever the figure.
 const LONGEST: f64 = 1.8;
 
-const LABELS: f64 = 470.0;
+const LABELS: f64 = 500.0;
 const LINE: f64 = 20.0;
 
 const STYLE: &str = "\

@@ -22,30 +22,7 @@ pub(crate) struct Extent {
     pub(crate) profiles: usize,
 }
 
-pub(crate) fn measure(
-    programs: &Programs,
-    built: &Built,
-    extent: &Extent,
-    descriptors: u64,
-    effort: Effort,
-) -> Result<Vec<Row>> {
-    let mut rows = vec![
-        idle(programs, extent.rest)?,
-        memory(programs, "stsd", "glibc", 5000.0)?,
-        memory(programs, "stsd-musl", "musl", 3000.0)?,
-    ];
-    rows.extend(connections(
-        programs,
-        built,
-        extent.connections,
-        descriptors,
-        effort,
-    )?);
-    rows.push(profiles(programs, extent.profiles)?);
-    Ok(rows)
-}
-
-fn idle(programs: &Programs, rest: Duration) -> Result<Row> {
+pub(crate) fn idle(programs: &Programs, rest: Duration) -> Result<Vec<Row>> {
     let world = World::hot(programs, &Setting::usual(programs))?;
     let pid = world.daemon()?.id();
     // The thread that looked a name up leaves after ten seconds; a start is no rest.
@@ -55,10 +32,17 @@ fn idle(programs: &Programs, rest: Duration) -> Result<Row> {
     let each = (wake_ups(pid)? - before) / (rest.as_secs_f64() / 10.0);
     let figure = Figure::exactly(each, Unit::Count);
     let row = Row::new(GROUP, "wake-ups in 10 s", figure, Some(Goal::AtMost(1.0)));
-    Ok(row.remark(format!("over {} s", rest.as_secs())))
+    Ok(vec![row.remark(format!("over {} s", rest.as_secs()))])
 }
 
-fn memory(programs: &Programs, name: &str, library: &str, limit: f64) -> Result<Row> {
+pub(crate) fn memory(programs: &Programs) -> Result<Vec<Row>> {
+    Ok(vec![
+        resting(programs, "stsd", "glibc", 5000.0)?,
+        resting(programs, "stsd-musl", "musl", 3000.0)?,
+    ])
+}
+
+fn resting(programs: &Programs, name: &str, library: &str, limit: f64) -> Result<Row> {
     let what = format!("resident memory with the TLS client, {library}");
     let goal = Some(Goal::AtMost(limit));
     let Some(daemon) = programs.perhaps(name) else {
@@ -80,7 +64,7 @@ fn memory(programs: &Programs, name: &str, library: &str, limit: f64) -> Result<
     Ok(Row::new(GROUP, what, figure, goal))
 }
 
-fn connections(
+pub(crate) fn connections(
     programs: &Programs,
     built: &Built,
     count: usize,
@@ -120,7 +104,7 @@ fn connections(
 }
 
 /// What one more profile with a session holds.
-fn profiles(programs: &Programs, count: usize) -> Result<Row> {
+pub(crate) fn profiles(programs: &Programs, count: usize) -> Result<Vec<Row>> {
     let held = |profiles: usize| -> Result<f64> {
         let setting = Setting {
             profiles,
@@ -138,5 +122,5 @@ fn profiles(programs: &Programs, count: usize) -> Result<Row> {
     let kilobytes = (held(count)? - held(1)?) * 1.024 / (count - 1) as f64;
     let what = format!("memory a profile with its session, of {count}");
     let figure = Figure::exactly(kilobytes, Unit::Kilobytes);
-    Ok(Row::new(GROUP, what, figure, Some(Goal::AtMost(3.0))))
+    Ok(vec![Row::new(GROUP, what, figure, Some(Goal::AtMost(3.0)))])
 }

@@ -13,6 +13,8 @@ pub(crate) struct Row {
     pub(crate) goal: Option<Goal>,
     /// Whether the goal was met; none where there is no figure, or no goal.
     pub(crate) met: Option<bool>,
+    /// It was to be measured, and something broke.
+    pub(crate) failed: bool,
     /// What else there is to say, or why there is no figure.
     pub(crate) remark: String,
 }
@@ -59,6 +61,7 @@ impl Row {
             met: goal.map(|it| it.is_met(figure.median)),
             figure: Some(figure),
             goal,
+            failed: false,
             remark: String::new(),
         }
     }
@@ -76,7 +79,21 @@ impl Row {
             figure: None,
             goal,
             met: None,
+            failed: false,
             remark: why.into(),
+        }
+    }
+
+    /// A part of the run that broke.
+    pub(crate) fn failed(group: &'static str, error: &anyhow::Error) -> Self {
+        Self {
+            failed: true,
+            ..Self::missing(
+                group,
+                "all of it",
+                None,
+                format!("failed: {error:#}").replace('\n', " "),
+            )
         }
     }
 

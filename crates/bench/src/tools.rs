@@ -51,7 +51,6 @@ impl Tool {
                 "--tool=callgrind".into(),
                 "-q".into(),
                 format!("--callgrind-out-file={file}"),
-                "--dump-line=no".into(),
             ],
         };
         let program = [program.display().to_string()];

@@ -13,7 +13,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use nix::unistd::geteuid;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::{Pid, geteuid},
+};
 use serde_json::Value;
 use stsd_client::Client;
 use tempfile::TempDir;
@@ -36,6 +39,8 @@ pub(crate) struct World {
     sts: String,
     _emulator: Process,
     daemon: Option<Process>,
+    /// The daemon itself, where something watches it.
+    watched: Option<Pid>,
 }
 
 /// What differs from one daemon to the next.
@@ -90,6 +95,7 @@ impl World {
             directory,
             _emulator: emulator,
             daemon: None,
+            watched: None,
         };
         DirBuilder::new().mode(0o700).create(world.path("run"))?;
         let key = "access_key_id = \"LTAIEXAMPLEUPLOADER01\"\n\
@@ -97,6 +103,10 @@ impl World {
         write_private(&world.path("uploader.key"), key)?;
         write_private(&world.path("config.toml"), &world.config(setting)?)?;
         world.start(setting)?;
+        if !setting.under.is_empty() {
+            let pid = world.client().status()?.pid;
+            world.watched = Some(Pid::from_raw(pid.cast_signed()));
+        }
         Ok(world)
     }
 
@@ -111,14 +121,18 @@ impl World {
         if setting.http {
             config.push_str("[http]\nlisten = \"127.0.0.1:0\"\n\n");
         }
-        for index in 0..setting.profiles {
-            let name = profile(index);
+        let role = "role_arn=\"acs:ram::100000000000001:role/oss-upload\"\n";
+        write!(
+            config,
+            "[profile.{PROFILE}]\nsource = \"uploader\"\nallow = [\"user:{}\"]\n{role}",
+            geteuid()
+        )?;
+        // As short as can be: a configuration is a megabyte at the most.
+        for index in 1..setting.profiles {
             write!(
                 config,
-                "[profile.{name}]\nsource = \"uploader\"\nallow = [\"user:{}\"]\n\
-                 role_arn = \"acs:ram::100000000000001:role/oss-upload\"\n\
-                 role_session_name = \"{name}\"\n\n",
-                geteuid()
+                "[profile.{}]\nsource=\"uploader\"\n{role}",
+                profile(index)
             )?;
         }
         Ok(config)
@@ -171,10 +185,18 @@ impl World {
         self.daemon.as_ref().context("there is no daemon")
     }
 
-    /// Waits until the daemon, and what watches it, has ended.
-    pub(crate) fn daemon_ends(&mut self) -> Result<()> {
+    /// Returns the daemon itself, where something watches it.
+    pub(crate) fn watched(&self) -> Result<Pid> {
+        self.watched.context("nothing watches the daemon")
+    }
+
+    /// Has the daemon stop, and waits until what watches it has ended as well.
+    pub(crate) fn stop_watched(&mut self) -> Result<()> {
+        kill(self.watched()?, Signal::SIGTERM)?;
         let daemon = self.daemon.as_mut().context("there is no daemon")?;
-        wait_until("the daemon to end", || daemon.has_ended())
+        wait_until("the daemon to end", || daemon.has_ended())?;
+        self.watched = None;
+        Ok(())
     }
 
     /// Returns how a hand-out is asked for.
@@ -221,11 +243,20 @@ impl World {
     }
 }
 
+impl Drop for World {
+    fn drop(&mut self) {
+        // It outlives one who watches it and is killed.
+        if let Some(pid) = self.watched {
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+    }
+}
+
 /// The name of a profile by its number.
 pub(crate) fn profile(index: usize) -> String {
     match index {
         0 => PROFILE.to_owned(),
-        _ => format!("profile-{index:05}"),
+        _ => format!("p{index}"),
     }
 }
 
