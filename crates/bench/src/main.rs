@@ -105,7 +105,7 @@ fn parse() -> Result<Options> {
 }
 
 fn measure(programs: &Programs, quick: bool, descriptors: u64) -> Result<Vec<Row>> {
-    let (rounds, length) = if quick { (3, 200) } else { (11, 500) };
+    let (rounds, length) = if quick { (3, 200) } else { (7, 500) };
     let effort = Effort {
         rounds,
         length: Duration::from_millis(length),
@@ -117,7 +117,7 @@ fn measure(programs: &Programs, quick: bool, descriptors: u64) -> Result<Vec<Row
             profiles: 500,
         },
         false => Extent {
-            rest: Duration::from_secs(60),
+            rest: Duration::from_secs(30),
             connections: 10_000,
             profiles: 10_000,
         },
