@@ -2,7 +2,7 @@
 //! posix_spawn to their end.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -77,7 +77,7 @@ pub(crate) fn compare(
         ),
     ];
     let json = "import json,sys;json.load(open(sys.argv[1]))";
-    let python = find("python3").ok_or("no python3".to_owned());
+    let python = python().ok_or("no python3".to_owned());
     let slow = vec![
         ours(),
         with(
@@ -144,6 +144,17 @@ fn git(world: &World, verb: &str) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", &script]).stdout(Stdio::null());
     command
+}
+
+/// The interpreter itself: what stands in the path may be a script that looks for one.
+fn python() -> Option<PathBuf> {
+    let mut command = Command::new(find("python3")?);
+    command.args([
+        "-c",
+        "import os,sys;print(os.path.realpath(sys.executable),end='')",
+    ]);
+    let output = command.output().ok()?;
+    Some(PathBuf::from(String::from_utf8(output.stdout).ok()?))
 }
 
 /// A Python that has the official SDK.
