@@ -6,7 +6,8 @@
 //!   back-off, nobody is refused;
 //! - STS gets no more calls than renewals and the retries that the budget allows;
 //! - one capped back-off after an outage everybody is fresh;
-//! - every caller has an answer within its patience.
+//! - every caller has an answer within its patience;
+//! - ten thousand profiles do not make one of them late.
 //!
 //! `cargo xtask simulate --seeds 100000` runs more than the gate does, and
 //! `cargo xtask simulate --seed 4711` repeats one.
@@ -15,6 +16,7 @@
 
 mod clock;
 mod cloud;
+mod many;
 mod plan;
 mod run;
 

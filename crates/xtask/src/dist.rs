@@ -6,7 +6,7 @@
 //! files can make them, and get the same bytes from the same compiler.
 
 mod bill;
-mod build;
+pub(crate) mod build;
 mod deb;
 mod manual;
 mod markdown;

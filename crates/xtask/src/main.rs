@@ -1,6 +1,7 @@
 //! The project's chores, each a command of `cargo xtask`. Standard library only, so that it
 //! is built in a moment on a fresh machine.
 
+mod bench;
 mod clients;
 mod dist;
 mod fuzz;
@@ -12,7 +13,7 @@ mod systemd;
 
 use std::{env, process::ExitCode};
 
-use systemd::Depth;
+use bench::Depth;
 
 const HELP: &str = "\
 Usage: cargo xtask COMMAND
@@ -28,6 +29,9 @@ Usage: cargo xtask COMMAND
   dist          a package for Debian and a static tarball, with checksums and a bill of what is
                 in them, below target/dist/out; built twice and compared, or with --once not
   pictures      the pictures of docs/pictures, of the texts beside them
+  bench         what the programs cost beside others that do the same, as ratios, below
+                target/bench; --write-docs into docs/performance.md as well, --quick in less than
+                two minutes, --budget only what the gate checks of it
   compare       the official libraries beside us; writes the table of docs/comparison.md
 ";
 
@@ -37,8 +41,8 @@ fn main() -> ExitCode {
     let outcome = match arguments[..] {
         ["demo"] => steps::demo(),
         ["test"] => steps::test(),
-        ["test", "--systemd"] => steps::systemd(Depth::Gate),
-        ["test", "--systemd", "full"] => steps::systemd(Depth::Full),
+        ["test", "--systemd"] => steps::systemd(systemd::Depth::Gate),
+        ["test", "--systemd", "full"] => steps::systemd(systemd::Depth::Full),
         ["simulate"] => steps::simulate(None),
         ["simulate", "--seeds", count] => steps::simulate(Some(("SIMULATION_SEEDS", count))),
         ["simulate", "--seed", seed] => steps::simulate(Some(("SIMULATION_SEED", seed))),
@@ -47,6 +51,10 @@ fn main() -> ExitCode {
         ["soak"] => steps::soak(),
         ["compare"] => steps::compare(),
         ["pictures"] => pictures::draw(),
+        ["bench"] => steps::bench(Depth::Full),
+        ["bench", "--quick"] => steps::bench(Depth::Quick),
+        ["bench", "--budget"] => steps::bench(Depth::Budget),
+        ["bench", "--write-docs"] => steps::bench(Depth::Documentation),
         ["dist"] => dist::dist(false),
         ["dist", "--once"] => dist::dist(true),
         // Not for humans: how the stories come to packages of programs that are there.

@@ -8,13 +8,13 @@ use std::{
 };
 
 use crate::{
-    clients, fuzz, packages, pictures, supply,
+    bench, clients, fuzz, packages, pictures, supply,
     systemd::{self, Depth, Told},
 };
 
 /// What must not be reachable from what: the house's table, as `cargo tree` sees it. A
 /// package and what it must never depend on, with its usual features and those after a `+`.
-const GUARDS: [(&str, &[&str]); 10] = [
+const GUARDS: [(&str, &[&str]); 11] = [
     // With its usual features: only the daemon adds pages, and nix with them.
     ("stsd-secret", &["nix", "libc", "tracing", "stsd-wire"]),
     (
@@ -48,6 +48,10 @@ const GUARDS: [(&str, &[&str]); 10] = [
     (
         "stsd",
         &["stsctl", "sts-shim", "stsd-emulator", "stsd-client", "clap"],
+    ),
+    (
+        "stsd-bench",
+        &["stsd", "sts-shim", "stsd-emulator", "reqwest"],
     ),
     ("stsctl", &["stsd-sts", "reqwest", "stsd", "stsd-emulator"]),
 ];
@@ -149,6 +153,11 @@ pub(crate) fn test() -> Outcome {
     ]);
     step("tests");
     cargo(&["test", "--workspace", "--locked", "--no-fail-fast"])?;
+    step("work that is counted");
+    packages::need(&["strace", "valgrind"]);
+    if let Some(obstacle) = bench::bench(bench::Depth::Budget)? {
+        not_run.push(format!("the shim's budget: {obstacle}"));
+    }
     step("fuzz targets");
     match fuzz::obstacle() {
         Some(obstacle) => not_run.push(format!("fuzz targets: {obstacle}")),
@@ -161,6 +170,14 @@ pub(crate) fn test() -> Outcome {
     say("\nxtask: everything passed that was run");
     for name in not_run {
         say(&format!("NOT RUN: {name}"));
+    }
+    Ok(())
+}
+
+/// Measures what the programs cost.
+pub(crate) fn bench(depth: bench::Depth) -> Outcome {
+    if let Some(obstacle) = bench::bench(depth)? {
+        say(&format!("NOT RUN: the static shim: {obstacle}"));
     }
     Ok(())
 }

@@ -1,0 +1,67 @@
+//! Decides what a thousand programs that start at once wait for: one call to STS, and not
+//! one each.
+
+use std::{process::Stdio, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::{
+    machine::Began,
+    process::Programs,
+    spawn,
+    table::{Figure, Goal, Row, Unit},
+    world::{Setting, World},
+};
+
+const GROUP: &str = "A thousand processes at once";
+
+/// How long STS takes.
+const STS: Duration = Duration::from_millis(100);
+
+pub(crate) fn measure(programs: &Programs, rounds: usize) -> Result<Vec<Row>> {
+    let (mut cold, mut hot, mut calls) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        let world = World::cold(programs, &Setting::usual(programs))?;
+        world.slow_sts(STS)?;
+        cold.push(herd(programs, &world)?);
+        calls.push(world.sts_calls()? as f64);
+        hot.push(herd(programs, &world)?);
+    }
+    let cold_one = "until the last exit, cold profile and STS of 100 ms, beside a hot one";
+    let milliseconds = Figure::of(hot.clone(), Unit::Count).median / 1000.0;
+    let most = calls.into_iter().fold(0.0, f64::max);
+    Ok(vec![
+        Row::new(
+            GROUP,
+            "calls to STS",
+            Figure::exactly(most, Unit::Count),
+            Some(Goal::AtMost(1.0)),
+        ),
+        Row::new(
+            GROUP,
+            cold_one,
+            Figure::ratio(&cold, &hot),
+            Some(Goal::AtMost(1.2)),
+        )
+        .remark(format!("hot: {milliseconds:.0} ms")),
+    ])
+}
+
+/// Starts them all, and returns the microseconds until the last one has ended.
+fn herd(programs: &Programs, world: &World) -> Result<f64> {
+    let began = Began::now();
+    let mut children = Vec::with_capacity(1000);
+    for _ in 0..1000 {
+        let mut shim = spawn::shim(programs, world);
+        let shim = shim
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        children.push(shim.spawn().context("sts-shim")?);
+    }
+    for child in &mut children {
+        let status = child.wait()?;
+        ensure!(status.success(), "sts-shim: {status}");
+    }
+    Ok(began.micros())
+}

@@ -1,0 +1,97 @@
+//! Decides where a result goes: to the terminal, to files, and into `docs/performance.md`.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    io::{self, Write as _},
+    path::Path,
+};
+
+use anyhow::{Context as _, Result};
+use serde_json::json;
+
+use crate::{machine, plot, table::Row};
+
+const BEGIN: &str = "<!-- Written by `cargo xtask bench --write-docs` from here -->";
+const END: &str = "<!-- to here -->";
+
+/// Writes `bench.json`, `bench.svg` and `bench.md` into a folder.
+pub(crate) fn files(folder: &Path, rows: &[Row]) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    let all = json!({
+        "machine": machine::description(),
+        "load_average": machine::load_average(),
+        "rows": rows,
+    });
+    fs::write(folder.join("bench.json"), format!("{all:#}\n"))?;
+    fs::write(folder.join("bench.svg"), plot::draw(rows))?;
+    fs::write(folder.join("bench.md"), tables(rows))?;
+    Ok(())
+}
+
+/// Puts the tables and the plot into the documentation.
+pub(crate) fn documentation(docs: &Path, rows: &[Row]) -> Result<()> {
+    let path = docs.join("performance.md");
+    let page = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let (before, rest) = page.split_once(BEGIN).context("the page has no mark")?;
+    let (_, after) = rest
+        .split_once(END)
+        .context("the page has one mark alone")?;
+    let part = format!(
+        "{BEGIN}\n\n![Each figure as a part of its goal](performance.svg)\n\n{}\n{}\n{END}",
+        summary(rows),
+        tables(rows)
+    );
+    fs::write(path, format!("{before}{part}{after}"))?;
+    fs::write(docs.join("performance.svg"), plot::draw(rows))?;
+    Ok(())
+}
+
+/// Shows the tables with a summary.
+pub(crate) fn show(rows: &[Row]) -> Result<()> {
+    let mut out = io::stdout().lock();
+    write!(out, "{}\n{}", tables(rows), summary(rows))?;
+    Ok(out.flush()?)
+}
+
+/// Says something at once.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(io::stdout(), "{text}");
+}
+
+/// Which goals were met, and on what.
+fn summary(rows: &[Row]) -> String {
+    let count = |met| {
+        rows.iter()
+            .filter(|row| row.met == met && row.goal.is_some())
+            .count()
+    };
+    let (met, missed, unknown) = (count(Some(true)), count(Some(false)), count(None));
+    let mut text = format!("{met} goals met, {missed} missed");
+    if unknown > 0 {
+        let _ = write!(text, ", {unknown} not measured");
+    }
+    let (machine, load) = (machine::description(), machine::load_average());
+    text + &format!(". Measured on a {machine}; load average at the end {load}.\n")
+}
+
+fn tables(rows: &[Row]) -> String {
+    let mut text = String::new();
+    let mut groups: Vec<&str> = Vec::new();
+    for row in rows {
+        if !groups.contains(&row.group) {
+            groups.push(row.group);
+        }
+    }
+    for group in groups {
+        let _ = writeln!(
+            text,
+            "### {group}\n\n| | median | middle half | goal | |\n|---|---|---|---|---|"
+        );
+        for row in rows.iter().filter(|row| row.group == group) {
+            let _ = writeln!(text, "| {} |", row.cells().join(" | "));
+        }
+        text.push('\n');
+    }
+    text
+}

@@ -1,0 +1,63 @@
+//! Decides how a read of a watched profile is measured: by the client's own example, once
+//! for the time and twice under strace for the system calls.
+
+use std::{path::Path, process::Command};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::{
+    process::Programs,
+    table::{Figure, Goal, Row, Unit},
+    tools::Tool,
+};
+
+const GROUP: &str = "The client crate";
+
+pub(crate) fn measure(programs: &Programs, rounds: usize) -> Result<Vec<Row>> {
+    let program = programs.own("read_cost");
+    let times = (0..rounds).map(|_| nanoseconds(&program));
+    let figure = Figure::of(times.collect::<Result<_>>()?, Unit::Nanoseconds);
+    let goal = Some(Goal::AtMost(20.0));
+    let mut rows = vec![Row::new(GROUP, "a read of a watched profile", figure, goal)];
+    let folder = tempfile::tempdir()?;
+    let what = "system calls a read";
+    let goal = Some(Goal::AtMost(0.0));
+    let run = |reads: u32| -> Result<Result<f64, String>> {
+        let output = Tool::Strace.file(folder.path(), reads as usize);
+        let prefix = match Tool::Strace.prefix(&output) {
+            Ok(prefix) => prefix,
+            Err(why) => return Ok(Err(why)),
+        };
+        let mut command = Command::new(&prefix[0]);
+        command
+            .args(&prefix[1..])
+            .arg(&program)
+            .arg(reads.to_string());
+        ensure!(command.output()?.status.success(), "read_cost under strace");
+        Ok(Ok(Tool::Strace.read(&output)?.system_calls))
+    };
+    rows.push(match (run(1_000_000)?, run(2_000_000)?) {
+        (Ok(few), Ok(many)) => {
+            // One, two and four threads have read a million times more each. That they wait
+            // for each other at the end is a call more or less in all.
+            let each = (many - few) / 7_000_000.0;
+            let figure = Figure::exactly((each * 1000.0).round().abs() / 1000.0, Unit::Count);
+            Row::new(GROUP, what, figure, goal)
+        }
+        (Err(why), _) | (_, Err(why)) => Row::missing(GROUP, what, goal, why),
+    });
+    Ok(rows)
+}
+
+fn nanoseconds(program: &Path) -> Result<f64> {
+    let output = Command::new(program)
+        .arg("5000000")
+        .output()
+        .context("read_cost")?;
+    let said = String::from_utf8(output.stdout)?;
+    let line = said
+        .lines()
+        .find_map(|line| line.strip_suffix(" ns a read"));
+    line.and_then(|it| it.parse().ok())
+        .context("read_cost said nothing")
+}

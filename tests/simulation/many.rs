@@ -1,0 +1,83 @@
+//! Ten thousand profiles for a day: one machine's budget of calls carries them, and nobody's
+//! session grows old.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use fastrand::Rng;
+use stsd::{
+    budget::Budget,
+    clock::Clock as _,
+    handover::Restored,
+    store::Store,
+    supervise::{Setting, Supervisor},
+};
+use tokio::time::sleep;
+
+use crate::{
+    clock::SimClock,
+    cloud::{Cloud, Line, Manners},
+    plan::{DAY, HOUR, Wanted, WantedProfile},
+};
+
+const PROFILES: usize = 10_000;
+
+/// What the configuration has when it says nothing of it.
+const CALLS_PER_SECOND: u32 = 20;
+
+/// A session of an hour is renewed before so much of it is left.
+const LEAST: Duration = Duration::from_secs(25 * 60);
+
+/// How long the budget takes for the first sessions, and a little more.
+const START: Duration = Duration::from_secs(PROFILES as u64 / CALLS_PER_SECOND as u64 + 60);
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_profiles_have_no_late_renewal_in_a_day() {
+    fastrand::seed(1);
+    let clock = Arc::new(SimClock::new(false, Vec::new()));
+    let manners = Manners {
+        outages: Vec::new(),
+        skew_seconds: 0,
+        longest_session: 12 * HOUR,
+        bad_dates: 0,
+        used_nonces: 0,
+        slowest_answer: Duration::from_millis(200),
+    };
+    let cloud = Arc::new(Cloud::new(Arc::clone(&clock), manners, Rng::with_seed(1)));
+    let (store, line) = (Arc::new(Store::default()), Arc::clone(&cloud));
+    let mut supervisor = Supervisor::new(Setting {
+        store: Arc::clone(&store),
+        connect: Box::new(move |_| Ok(Line(Arc::clone(&line)))),
+        clock: Arc::clone(&clock) as Arc<_>,
+        machine: b"one machine".to_vec(),
+        budget: Arc::new(Budget::new(CALLS_PER_SECOND, clock.boot())),
+        restored: Restored::default(),
+    });
+    let warm = |index| {
+        let profile = WantedProfile {
+            duration: "1h",
+            grant: 0,
+            keep_warm: true,
+        };
+        (index, profile)
+    };
+    let wanted = Wanted(BTreeMap::from_iter((0..PROFILES).map(warm)));
+    supervisor.apply(wanted.config(CALLS_PER_SECOND)).unwrap();
+    sleep(START).await;
+    let mut looks = 0;
+    while clock.elapsed() < DAY {
+        let now = clock.boot();
+        for entry in store.all() {
+            let name = &entry.profile.name;
+            let session = entry.snapshot().serving(LEAST, now).cloned();
+            assert!(session.is_some(), "{name} is late at {:?}", clock.elapsed());
+            looks += 1;
+        }
+        sleep(Duration::from_secs(60)).await;
+    }
+    supervisor.stop().await;
+    let calls: u64 = cloud.state().calls.values().sum();
+    eprintln!("{looks} looks, {calls} calls to STS");
+    // A day in which nothing is renewed proves nothing; two an hour and profile are enough.
+    let day = 24 * PROFILES as u64;
+    assert!((day..3 * day).contains(&calls), "{calls} calls to STS");
+}
