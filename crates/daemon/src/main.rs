@@ -24,8 +24,10 @@ use stsd::{
 };
 use stsd_sts::Sts;
 use tokio::sync::mpsc;
-use tracing::info;
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing::{info, level_filters::LevelFilter};
+use tracing_subscriber::{
+    filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 use zeroizing_alloc::ZeroAlloc;
 
 mod signals;
@@ -63,8 +65,13 @@ fn main() -> ExitCode {
 /// Has the log go to the journal as entries if it reads our stderr, else there as lines;
 /// returns whether it does.
 fn log() -> bool {
-    let filter = EnvFilter::try_from_default_env();
-    let filter = filter.unwrap_or_else(|_| "info".into());
+    // By level and target. What can look for fields as well carries an engine for regular
+    // expressions with it.
+    let wished = std::env::var("RUST_LOG").unwrap_or_default();
+    let filter = match wished.parse::<Targets>() {
+        Ok(filter) if !wished.is_empty() => filter,
+        _ => Targets::new().with_default(LevelFilter::INFO),
+    };
     let journal = Journal::behind_stderr();
     let in_journal = journal.is_some();
     let lines = (!in_journal).then(|| {

@@ -6,6 +6,7 @@ mod probe;
 
 use std::{future::Future, io, os::fd::AsFd as _, pin::Pin, sync::Arc, time::Duration};
 
+use stsd_wire::Failure;
 use tokio::{
     net::{UnixListener, UnixStream},
     sync::mpsc,
@@ -16,7 +17,9 @@ use tracing::{debug, warn};
 
 pub use probe::probe;
 
-use crate::{accept, audit::Asked, http, listen::Speaks, peer::Peer, service::Service};
+use crate::{
+    accept, audit::Asked, crowd::Seated, http, listen::Speaks, peer::Peer, service::Service,
+};
 
 /// How long a peer may take over what it has begun: its Hello, the rest of a frame, or
 /// the reading of an answer. A greeted peer may rest between requests for as long as it likes.
@@ -71,26 +74,47 @@ fn by_lease(
     Box::pin(handle(stream, service, stop))
 }
 
+/// Decides at once who is let in, so that a task has nothing but what its connection needs.
 /// A broken connection ends only itself.
-async fn handle(mut stream: UnixStream, service: Arc<Service>, stop: CancellationToken) {
-    let outcome = match Peer::of(&stream, service.clock.boot(), service.lease) {
-        Ok(peer) if service.access.may_speak(&peer) => match service.crowd.admit(&peer) {
-            Some(seated) => connection::run(&mut stream, &service, &peer, &seated, &stop).await,
-            None => {
-                let who = (&peer, stream.as_fd());
-                service.audit.refused(Asked::Connection, None, who);
-                connection::refuse(&mut stream, convert::full()).await
-            }
-        },
-        Ok(peer) => {
-            let who = (&peer, stream.as_fd());
-            service.audit.refused(Asked::Connection, None, who);
-            connection::refuse(&mut stream, convert::not_allowed()).await
+fn handle(
+    mut stream: UnixStream,
+    service: Arc<Service>,
+    stop: CancellationToken,
+) -> impl Future<Output = ()> + Send {
+    let admitted = admit(&stream, &service);
+    // A block, because the arguments of an async function are held twice.
+    async move {
+        let outcome = match &admitted {
+            Ok((peer, seated)) => connection::run(&mut stream, &service, peer, seated, &stop).await,
+            Err(Some(failure)) => Box::pin(connection::refuse(&mut stream, failure.clone())).await,
+            Err(None) => Ok(()),
+        };
+        if let Err(error) = outcome {
+            debug!("connection ended: {error}");
         }
-        Err(error) => Err(error),
-    };
-    if let Err(error) = outcome {
+    }
+}
+
+/// Returns who came and its place, or what it is told instead, if anything.
+fn admit(stream: &UnixStream, service: &Service) -> Result<(Peer, Seated), Option<Failure>> {
+    let peer = Peer::of(stream, service.clock.boot(), service.lease).map_err(|error| {
         debug!("connection ended: {error}");
+        None
+    })?;
+    let refused = |failure| {
+        let who = (&peer, stream.as_fd());
+        service.audit.refused(Asked::Connection, None, who);
+        Some(failure)
+    };
+    if !service.access.may_speak(&peer) {
+        return Err(refused(convert::not_allowed()));
+    }
+    if service.over.is_cancelled() {
+        return Err(Some(convert::lease_over()));
+    }
+    match service.crowd.admit(&peer) {
+        Some(seated) => Ok((peer, seated)),
+        None => Err(refused(convert::full())),
     }
 }
 

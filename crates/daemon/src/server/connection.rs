@@ -3,7 +3,13 @@
 mod lease;
 mod turn;
 
-use std::{future::poll_fn, io, os::fd::AsFd as _, sync::Arc, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    io,
+    os::fd::AsFd as _,
+    sync::Arc,
+    time::Duration,
+};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::net::{RecvFlags, recv};
@@ -58,16 +64,13 @@ struct Connection<'a> {
 }
 
 /// Answers a peer until it leaves, errs or has to leave.
-pub(super) async fn run(
-    stream: &mut UnixStream,
-    service: &Service,
-    peer: &Peer,
-    seated: &Seated,
-    stop: &CancellationToken,
-) -> io::Result<()> {
-    if service.over.is_cancelled() {
-        return refuse(stream, convert::lease_over()).await;
-    }
+pub(super) fn run<'a>(
+    stream: &'a mut UnixStream,
+    service: &'a Service,
+    peer: &'a Peer,
+    seated: &'a Seated,
+    stop: &'a CancellationToken,
+) -> impl Future<Output = io::Result<()>> + 'a {
     let mut connection = Connection {
         stream,
         service,
@@ -79,25 +82,25 @@ pub(super) async fn run(
         hello_sent: false,
         writing: false,
     };
-    let refusal = tokio::select! {
-        biased;
-        why = seated.told_to_leave() => Some(match why {
-            Leave::Stops => convert::stopping(),
-            Leave::LeaseOver => convert::lease_over(),
-            Leave::MakesRoom => {
-                // Who does not read must not hold its place any longer for being told.
-                let failure = frame(&Reply::Failure(convert::silent()))?;
-                let _ = connection.stream.try_write(&failure);
-                return Ok(());
-            }
-        }),
-        refusal = connection.converse() => refusal?,
-    };
-    match refusal {
-        Some(failure) if !connection.writing => {
-            Box::pin(connection.reply(&Reply::Failure(failure))).await
+    async move {
+        let refusal = tokio::select! {
+            biased;
+            why = seated.told_to_leave() => Some(match why {
+                Leave::Stops => convert::stopping(),
+                Leave::LeaseOver => convert::lease_over(),
+                Leave::MakesRoom => {
+                    // Who does not read must not hold its place any longer for being told.
+                    let failure = frame(&Reply::Failure(convert::silent()))?;
+                    let _ = connection.stream.try_write(&failure);
+                    return Ok(());
+                }
+            }),
+            refusal = connection.converse() => refusal?,
+        };
+        match refusal {
+            Some(failure) if !connection.writing => Box::pin(connection.fail(failure)).await,
+            _ => Ok(()),
         }
-        _ => Ok(()),
     }
 }
 
@@ -105,7 +108,7 @@ pub(super) async fn run(
 pub(super) async fn refuse(stream: &mut UnixStream, failure: Failure) -> io::Result<()> {
     let mut bytes = frame(&Reply::Hello { version: VERSION })?.to_vec();
     bytes.extend_from_slice(&frame(&Reply::Failure(failure))?);
-    Box::pin(write(stream, &bytes)).await
+    write(stream, &bytes).await
 }
 
 impl Connection<'_> {
@@ -465,6 +468,10 @@ impl Connection<'_> {
         let who = (self.peer, self.stream.as_fd());
         self.service.audit.refused(asked, None, who);
         convert::no_more_by_lease()
+    }
+
+    async fn fail(&mut self, failure: Failure) -> io::Result<()> {
+        self.reply(&Reply::Failure(failure)).await
     }
 
     async fn reply(&mut self, reply: &Reply) -> io::Result<()> {
