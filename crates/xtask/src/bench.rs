@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    dist::build::{ready, triple},
+    dist::build::{flags, ready, triple},
     steps::{Outcome, cargo_command, root, run, say, target},
 };
 
@@ -106,6 +106,7 @@ impl Place {
         let mut built = target();
         if let Some(triple) = triple {
             cargo.args(["--target", triple]);
+            cargo.env("CARGO_ENCODED_RUSTFLAGS", flags(profile).join("\x1f"));
             built.push(triple);
         }
         run(&mut cargo)?;

@@ -30,6 +30,14 @@ const BUILDS: [(&str, &str, &[&str]); 4] = [
 /// for less than a millisecond.
 const SHIM: &str = "shim";
 
+/// Returns how a program of a profile is compiled besides, as it is given away.
+pub(crate) fn flags(profile: &str) -> &'static [&'static str] {
+    match profile {
+        SHIM => &["-Crelocation-model=static"],
+        _ => &[],
+    }
+}
+
 /// Sees to a compiler for the static programs, or says what is missing.
 pub(crate) fn ready() -> Outcome {
     let triple = triple("musl");
@@ -88,9 +96,7 @@ fn build(
     let registry = env::var_os("CARGO_HOME").map_or(home.join(".cargo"), PathBuf::from);
     let renamed = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
     let mut flags = vec![renamed(source, "stsd"), renamed(&registry, "cargo")];
-    if profile == SHIM {
-        flags.push("-Crelocation-model=static".to_owned());
-    }
+    flags.extend(self::flags(profile).iter().map(ToString::to_string));
     let mut cargo = cargo_command(&["build", "--locked", "--package", package]);
     cargo.args(["--profile", profile, "--target", triple]);
     cargo.current_dir(source).env("CARGO_TARGET_DIR", target);
