@@ -464,7 +464,8 @@ type = \"access-key\"
                 let path = entry.path();
                 if path.is_dir() {
                     pending.push(path);
-                } else if !asked_for(&path) {
+                } else if path.is_file() && !asked_for(&path) {
+                    // Nothing else is read: a FIFO has no end.
                     places.push((
                         path.display().to_string(),
                         fs::read(&path).unwrap_or_default(),

@@ -236,8 +236,6 @@ fn what_is_no_file_never_stops_the_daemon() {
         assert!(complaint.contains("regular file"), "{complaint}");
         assert_eq!(kit.document(&["oss-upload"]), before);
     }
-    std::fs::remove_file(kit.path("fifo.json")).unwrap();
-    std::fs::remove_file(kit.path("uploader.key")).unwrap();
 }
 
 #[test]

@@ -2,14 +2,16 @@
 //! somewhere. What is not run is named, with the reason.
 
 mod configuration;
+mod file;
 mod first_upload;
 mod options;
 mod page;
 mod program;
 mod shell;
+mod terminal;
 mod world;
 
-use std::{collections::BTreeMap, fs};
+use std::fs;
 
 use self::{
     page::{Block, Page, blocks, pages, root},
@@ -22,21 +24,36 @@ fn no(mistakes: &[String]) {
 
 #[test]
 fn every_command_of_the_documents_runs_or_is_named_with_its_reason() {
-    let blocks = blocks(&["sh", "bash", "console", "fish"]);
+    let blocks = blocks(&shell::LANGUAGES);
     let mut mistakes = Vec::new();
-    let mut by_page: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for block in &blocks {
         mistakes.extend(shell::look(block).err());
-        match shell::reason(block) {
-            Some((_, reason)) => e2e::not_run(&format!("{}: {reason}", block.place())),
-            None => by_page.entry(&block.page).or_default().push(block),
+        if let Some((_, reason)) = shell::reason(block) {
+            e2e::not_run(&format!("{}: {reason}", block.place()));
         }
     }
-    // Blocks of one page build on each other.
-    for blocks in by_page.into_values() {
-        let world = World::whole();
-        let runs = blocks.iter().map(|it| shell::run(&world, it));
-        mistakes.extend(runs.filter_map(Result::err));
+    for page in pages() {
+        if !page.blocks.iter().any(shell::is_run) {
+            continue;
+        }
+        // Blocks of one page build on each other.
+        let mut world = match page.blocks.iter().any(terminal::asks) {
+            true => World::of_a_beginner(),
+            false => World::whole(),
+        };
+        for block in &page.blocks {
+            let done = match block {
+                it if !shell::is_run(it) => {
+                    if file::put(&world, &page, it).is_some() && file::is_a_new_place(it) {
+                        world.restart();
+                    }
+                    Ok(())
+                }
+                it if terminal::asks(it) => terminal::run(&mut world, it),
+                it => shell::run(&world, it),
+            };
+            mistakes.extend(done.err());
+        }
     }
     let leftovers = shell::leftovers(&blocks);
     mistakes.extend(leftovers.map(|it| format!("named as not run, and in no document: {it}")));
@@ -45,15 +62,18 @@ fn every_command_of_the_documents_runs_or_is_named_with_its_reason() {
 
 #[test]
 fn every_program_of_the_documents_runs_as_its_first_line_says() {
-    let blocks = blocks(&["python", "js"]);
     let world = World::whole();
     let mut mistakes = Vec::new();
-    for block in &blocks {
-        match program::reason(block) {
-            Some(reason) => e2e::not_run(&format!("{}: {reason}", block.place())),
-            None => mistakes.extend(program::run(&world, block).err()),
+    for page in pages() {
+        for block in page.blocks.iter().filter(|it| program::is_one(it)) {
+            match program::reason(block) {
+                Some(reason) => e2e::not_run(&format!("{}: {reason}", block.place())),
+                None if program::is_run_by_a_command(&page, block) => {}
+                None => mistakes.extend(program::run(&world, block).err()),
+            }
         }
     }
+    let blocks = blocks(&program::LANGUAGES);
     for (text, _) in program::NOT_RUN {
         if !blocks.iter().any(|it| it.text.contains(text)) {
             mistakes.push(format!("named as not run, and in no document: {text}"));

@@ -7,7 +7,6 @@
 
 use std::{
     fs::{self, File},
-    os::unix::fs::PermissionsExt as _,
     path::PathBuf,
     process::{Command, Output, Stdio},
     time::Instant,
@@ -16,6 +15,7 @@ use std::{
 use e2e::{measured, program};
 
 use super::{
+    file,
     page::{Block, Page, pages, root},
     shell,
     world::World,
@@ -53,34 +53,16 @@ impl Reader {
         commands.next().map(|it| it.1).unwrap()
     }
 
-    /// Writes a file where the sentence above it says.
+    /// Writes a file where the paragraph above it says.
     fn write(&self, block: &Block) {
-        let above = self.readme.prose[..block.line].iter().rev();
-        let above = above
-            .skip_while(|it| it.is_empty())
-            .take_while(|it| !it.is_empty());
-        let lines: Vec<_> = above.cloned().collect();
-        let sentence: String = lines.into_iter().rev().collect::<Vec<_>>().join(" ");
-        let path = sentence
-            .split('`')
-            .find_map(|it| it.strip_prefix("~/"))
-            .unwrap();
-        let path = self.world.kit.path("home").join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let text = self.world.here(&block.text);
         assert_ne!(
-            text,
+            self.world.here(&block.text),
             block.text,
             "nothing of the cloud is in {}",
             block.place()
         );
-        fs::write(&path, text).unwrap();
-        let mode = if sentence.contains("mode 0600") {
-            0o600
-        } else {
-            0o644
-        };
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let path = file::put(&self.world, &self.readme, block);
+        assert!(path.is_some(), "{}: no file is named", block.place());
     }
 
     fn typed(&self, words: &str) -> Command {

@@ -138,6 +138,15 @@ impl Page {
         page
     }
 
+    /// The paragraph above a block, in one line.
+    pub(crate) fn above(&self, block: &Block) -> String {
+        let lines = self.prose[..block.line].iter().rev();
+        let lines = lines.skip_while(|it| it.is_empty());
+        let mut lines: Vec<_> = lines.take_while(|it| !it.is_empty()).cloned().collect();
+        lines.reverse();
+        lines.join(" ")
+    }
+
     /// Code in a line, with the line on which it begins.
     pub(crate) fn codes(&self) -> Vec<(usize, String)> {
         let prose = self.prose.join("\n");

@@ -1,17 +1,39 @@
 //! Decides which programs of the documents are run: those whose first line says by which command,
-//! and by that.
+//! by that; and those that are a file which their page runs, by its commands.
 
 use std::fs;
 
 use e2e::clients;
 
-use super::{page::Block, shell, world::World};
+use super::{
+    file,
+    page::{Block, Page},
+    shell,
+    world::World,
+};
+
+pub(crate) const LANGUAGES: [&str; 2] = ["python", "js"];
 
 /// What is not run here, and why: what of its text tells it, and the reason.
 pub(crate) const NOT_RUN: [(&str, &str); 1] = [(
     "import polars",
     "the SDKs that are installed here have no polars",
 )];
+
+pub(crate) fn is_one(block: &Block) -> bool {
+    LANGUAGES.contains(&block.language.as_str())
+}
+
+/// Tells whether it is a file that the page's own commands run.
+pub(crate) fn is_run_by_a_command(page: &Page, block: &Block) -> bool {
+    let paragraph = page.above(block);
+    let Some(name) = file::name(&paragraph, block) else {
+        return false;
+    };
+    let runs = page.blocks.iter().filter(|it| shell::is_run(it));
+    let mut commands = runs.flat_map(shell::commands);
+    commands.any(|it| it.split(' ').any(|word| word == name))
+}
 
 /// Says why a program is not run, if that is known.
 pub(crate) fn reason(block: &Block) -> Option<&'static str> {

@@ -7,9 +7,11 @@ use e2e::not_run;
 
 use super::{options, page::Block, world::World};
 
+pub(crate) const LANGUAGES: [&str; 4] = ["sh", "bash", "console", "fish"];
+
 /// What is not run here, and why. A block that has one of these is not run as a whole; what of it
 /// is ours, or is said to systemd about us, is looked at all the same.
-pub(crate) const NOT_RUN: [(&str, &str); 6] = [
+pub(crate) const NOT_RUN: [(&str, &str); 7] = [
     ("cargo xtask test", "it is the gate that this is a part of"),
     (
         "cargo xtask dist --once",
@@ -32,6 +34,10 @@ pub(crate) const NOT_RUN: [(&str, &str); 6] = [
     (
         "journalctl -u stsd STSD_PROFILE=oss-upload",
         "there is no journal here; tests/systemd reads one by its fields",
+    ),
+    (
+        "auditctl -w /home/jo/sts -p r -k stsinfo",
+        "it gives the machine's kernel a rule, and the page says that it was not tried",
     ),
 ];
 
@@ -66,6 +72,10 @@ pub(crate) fn reason(block: &Block) -> Option<(&'static str, &'static str)> {
     let commands = commands(block);
     let known = |(command, _): &&(&str, &str)| commands.iter().any(|it| it.ends_with(command));
     NOT_RUN.iter().find(known).copied()
+}
+
+pub(crate) fn is_run(block: &Block) -> bool {
+    LANGUAGES.contains(&block.language.as_str()) && reason(block).is_none()
 }
 
 /// Looks at each command of a block that is ours.

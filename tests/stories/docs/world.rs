@@ -10,6 +10,7 @@ use std::{
 };
 
 use e2e::{Kit, clients, program};
+use nix::sys::signal::Signal;
 use stsd_client::Client;
 
 use super::page::root;
@@ -19,7 +20,7 @@ const OUTSIDE: [&str; 6] = ["/etc/", "/home/", "/opt/", "/run/", "/usr/", "/var/
 
 /// Programs of others, as far as a command of ours needs them: each looks for what it would take
 /// from us, and fails without.
-const STAND_INS: [(&str, &str); 13] = [
+const STAND_INS: [(&str, &str); 15] = [
     // A unit that is enabled has to be where systemd looks.
     (
         "systemctl",
@@ -52,6 +53,18 @@ const STAND_INS: [(&str, &str); 13] = [
         "for word; do case \"$word\" in\n-ocredential_process=*) exec sh -c \"${word#*=} > /dev/null\";;\n\
          esac; done; exit 1",
     ),
+    // What is to be installed has to be among what was.
+    (
+        "pip",
+        "test \"$1\" = install && shift && exec python -c 'import importlib.metadata as m, sys\n\
+         for name in sys.argv[1:]: m.version(name)' \"$@\"",
+    ),
+    // It is stored under what the daemon looks for.
+    (
+        "secret-tool",
+        "case \"$*\" in 'store --label=stsd application stsd key '*) \
+         grep -q ^access_key_secret;; *) exit 1;; esac",
+    ),
     ("sudo", "exec \"$@\""),
     // What changes the machine is named as not run.
     ("apt", "exit 1"),
@@ -62,11 +75,12 @@ const STAND_INS: [(&str, &str); 13] = [
 
 /// Which files hold a secret because the documents ask for one; gone before it is searched for
 /// others.
-const ASKED_FOR: [&str; 4] = [
+const ASKED_FOR: [&str; 5] = [
     "work/.env",
     "home/.aliyun",
     "home/.alibabacloud",
     "home/.ossutilconfig",
+    "outside/home/jo/sts",
 ];
 
 pub(crate) struct World {
@@ -130,20 +144,8 @@ impl World {
 
     /// Makes a world with everything that commands need.
     pub(crate) fn whole() -> Self {
-        let mut world = Self::without_daemon(&[]);
-        for name in [
-            "stsd",
-            "etc/systemd/system",
-            "etc/stsd",
-            "var/lib/node_exporter",
-        ] {
-            let place = if name == "stsd" {
-                "home/.config"
-            } else {
-                "outside"
-            };
-            fs::create_dir_all(world.kit.path(place).join(name)).unwrap();
-        }
+        let mut world = Self::of_a_beginner();
+        fs::create_dir(world.kit.path("home/.config/stsd")).unwrap();
         let key = fs::read_to_string(world.kit.path("uploader.key")).unwrap();
         world
             .kit
@@ -152,9 +154,39 @@ impl World {
         world
             .kit
             .write("home/.config/stsd/config.toml", &world.config(), 0o600);
-        world.programs();
         world.tools();
         world.start();
+        world
+    }
+
+    /// Makes a world with everything but what is ours: no configuration, no key, no daemon.
+    pub(crate) fn of_a_beginner() -> Self {
+        let mut world = Self::without_daemon(&[]);
+        for name in [
+            "etc/systemd/system",
+            "etc/stsd",
+            "var/lib/node_exporter",
+            "home/jo/sts",
+        ] {
+            // Whatever the umask, for nobody else to write to.
+            let mut directory = fs::DirBuilder::new();
+            directory.recursive(true).mode(0o700);
+            directory
+                .create(world.kit.path("outside").join(name))
+                .unwrap();
+        }
+        // The built-in world is of one account.
+        let account = "acs:ram::123456789012:".to_owned();
+        let its = "acs:ram::100000000000001:".to_owned();
+        world.replaced.push((account, its));
+        let endpoint = format!("stsctl init --endpoint {} ", world.kit.sts());
+        let region = "stsctl init --region cn-hongkong ".to_owned();
+        world.replaced.push((region, endpoint));
+        // What it warns of may be this machine's own.
+        let doctor = "stsctl doctor\n".to_owned();
+        let healthy = "stsctl doctor || test $? = 1\n".to_owned();
+        world.replaced.push((doctor, healthy));
+        world.programs();
         world
     }
 
@@ -199,6 +231,13 @@ impl World {
         let client = self.client();
         self.kit
             .wait_until("the daemon answers", || client.status().is_ok());
+    }
+
+    /// Ends the daemon and starts it again.
+    pub(crate) fn restart(&mut self) {
+        self.kit.daemon().signal(Signal::SIGTERM);
+        self.kit.daemon_ends();
+        self.start();
     }
 
     /// The profiles of the documents, in the emulated cloud.
