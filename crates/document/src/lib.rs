@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use stsd_secret::SecretText;
 use zeroize::Zeroizing;
 
-use text::{assignments, exports, object};
+use text::{assignments, exports, is_plain};
 
 /// The shape of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -139,6 +139,9 @@ impl Credentials<'_> {
             ("OSS_ACCESS_KEY_SECRET", secret),
             ("OSS_SESSION_TOKEN", token),
         ];
+        // Each stands in a document several times.
+        let unescaped = [key, secret, token].into_iter().all(is_plain);
+        let object = |parts: &[&[_]], version| text::object(parts, version, unescaped);
         Ok(match format {
             Format::Union => object(&[&aliyun, &success, &oss, &aws], true),
             Format::Aliyun => object(&[&aliyun], false),

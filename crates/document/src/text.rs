@@ -3,31 +3,32 @@
 
 use zeroize::Zeroizing;
 
-/// One compact line. `Version` is AWS's and the only number.
-pub(super) fn object(parts: &[&[(&str, &str)]], version: bool) -> Zeroizing<String> {
-    let plain = parts.iter().copied().flatten().all(|(_, it)| is_plain(it));
-    let mut text = buffer(parts, if plain { 1 } else { 6 });
-    text.push_str(if version { "{\"Version\":1" } else { "{" });
+/// One compact line. `Version` is AWS's and the only number. With `unescaped` no value has
+/// anything to escape.
+pub(super) fn object(
+    parts: &[&[(&str, &str)]],
+    version: bool,
+    unescaped: bool,
+) -> Zeroizing<String> {
+    let mut text = buffer(parts, if unescaped { 1 } else { 6 });
+    let mut before = if version { "{\"Version\":1,\"" } else { "{\"" };
     for (name, value) in parts.iter().copied().flatten() {
-        if text.len() > 1 {
-            text.push(',');
-        }
-        text.push('"');
+        text.push_str(before);
         text.push_str(name);
         text.push_str("\":\"");
-        match plain {
+        match unescaped {
             true => text.push_str(value),
             false => value.chars().for_each(|c| push_escaped(&mut text, c)),
         }
-        text.push('"');
+        before = "\",\"";
     }
-    text.push_str("}\n");
+    text.push_str("\"}\n");
     text
 }
 
 /// Tells whether JSON takes a value as it is: all that STS issues is like that, and copied
 /// whole. Eight bytes are looked at together, as the shim does little else with its time.
-fn is_plain(value: &str) -> bool {
+pub(super) fn is_plain(value: &str) -> bool {
     let (words, rest) = value.as_bytes().as_chunks();
     let mut last = [b'_'; 8];
     last[..rest.len()].copy_from_slice(rest);
