@@ -12,7 +12,7 @@ user() {
 }
 rm -rf $home/.config
 loginctl enable-linger stsd-other
-within 20 user systemctl --user is-active --quiet basic.target || note "its manager does not come"
+within 20 user systemctl --user is-active --quiet basic.target 2>/dev/null || note "its manager does not come"
 user systemctl --user daemon-reload
 
 init() {
@@ -61,7 +61,7 @@ follow() {
     kill "$log" && wait "$log" 2>/dev/null
     cat "$scratch/log"
     [ $seen = 0 ] && grep '"decision":"ready"' "$scratch/log" |
-        grep '"profile":"oss-upload"' | grep '"uid":31501' | grep -q '"exe":"/usr/bin/sts-shim"'
+        grep '"profile":"oss-upload"' | grep '"uid":31501' | grep -q '"unit":"stsd-lab.service"'
 }
 check "stsctl log follows the user's journal: a hand-out appears, with who asked" follow
 note "$(user stsctl log --no-follow -n 1 2>&1)"

@@ -44,7 +44,9 @@ impl TlsFault {
         use rustls::Error as Tls;
         match error {
             Tls::InvalidCertificate(error) => match error {
-                CertificateError::UnknownIssuer => Self::Untrusted,
+                // A bad signature is that of an authority which is called like one of ours, and
+                // has another key: it was made anew.
+                CertificateError::UnknownIssuer | CertificateError::BadSignature => Self::Untrusted,
                 CertificateError::NotValidForName
                 | CertificateError::NotValidForNameContext { .. } => Self::OtherName,
                 CertificateError::Expired

@@ -62,7 +62,7 @@ fn what_is_wrong_with_tls_is_found_with_what_mends_it() {
     let nobody = Front::start(&kit, "nobody", &[]);
     for stranger in [&[][..], &nobody.trusted()] {
         let fix = "ca-certificates & update-ca-certificates & SSL_CERT_FILE";
-        visit(&kit, stranger).finds("fault", "UnknownIssuer", fix);
+        visit(&kit, stranger).finds("fault", "invalid peer certificate", fix);
     }
     // A machine without any authorities.
     let none = [
