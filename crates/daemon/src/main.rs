@@ -83,7 +83,7 @@ fn check(options: &options::Options) -> Result<()> {
     let config = config::load(&options.config, &options::surroundings()?)?;
     // A program that shall take the place of another is confined as that one is.
     successor::try_files(&config)?;
-    Sts::new(config.endpoint.clone())?;
+    reach::prepare(config.endpoint.clone())?;
     let count = config.profiles.len();
     Ok(writeln!(
         io::stdout(),

@@ -12,12 +12,19 @@ pub struct Unreached {
     error: StsError,
 }
 
+/// Makes ready to connect.
+///
+/// # Errors
+/// When this machine cannot speak TLS at all: it trusts nobody.
+pub fn prepare(endpoint: Endpoint) -> Result<Sts, Unreached> {
+    Sts::new(endpoint).map_err(|error| Unreached { error })
+}
+
 /// Connects once.
 ///
 /// # Errors
 /// What stands in the way.
 pub async fn reach(endpoint: Endpoint) -> Result<(), Unreached> {
-    let unreached = |error| Unreached { error };
-    let sts = Sts::new(endpoint).map_err(unreached)?;
-    sts.reach().await.map_err(unreached)
+    let answer = prepare(endpoint)?.reach().await;
+    answer.map_err(|error| Unreached { error })
 }

@@ -69,7 +69,7 @@ fn what_is_wrong_with_tls_is_found_with_what_mends_it() {
         ("SSL_CERT_FILE", "/dev/null"),
         ("SSL_CERT_DIR", "/nonexistent"),
     ];
-    visit(&kit, &none).finds("fault", "tls", "install ca-certificates");
+    visit(&kit, &none).finds("fault", "No CA certificates", "install ca-certificates");
 
     let other = Front::start(&kit, "other", &["--address", "127.0.0.2"]);
     kit.write_config_with(&other.endpoint, UPLOAD);
