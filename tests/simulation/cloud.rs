@@ -232,6 +232,7 @@ impl Cloud {
                 return Err(StsError::Unreachable {
                     endpoint: "sts".into(),
                     reason: "gone".into(),
+                    tls: None,
                 });
             }
             Some(Trouble::Unavailable) => {

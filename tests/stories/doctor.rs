@@ -1,6 +1,8 @@
 //! `stsctl doctor` at planted faults: it finds each, and names what mends it; where nothing is
 //! wrong it has nothing to say.
 
+mod tls;
+
 use std::{
     fs,
     io::{Read as _, Write as _},

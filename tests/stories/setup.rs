@@ -126,6 +126,20 @@ const FILES: [(&str, &str, &str); 4] = [
 ];
 
 #[test]
+fn the_list_of_tools_is_one_for_programs_too() {
+    let kit = Kit::without_daemon(&[]);
+    let (_, lines) = told(&kit.ctl(&["setup"]));
+    let output = kit.ctl(&["setup", "--json"]);
+    let list: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(lines.lines().count(), list.len());
+    for (line, tool) in lines.lines().zip(list) {
+        assert_eq!(line.split(' ').next(), tool["tool"].as_str(), "{line}");
+        assert!(line.contains(tool["about"].as_str().unwrap()), "{line}");
+        assert_eq!(line.ends_with(" (--write)"), tool["writes"], "{line}");
+    }
+}
+
+#[test]
 fn a_tool_s_file_is_changed_by_one_entry_and_kept_as_it_was() {
     let kit = http::kit();
     let home = Home::of(&kit);

@@ -27,6 +27,7 @@ part "what root sees of it" bash $tests/outside.sh
 part "no user namespaces for users" bash $tests/no-namespaces.sh
 part "the machine's daemon" bash $tests/system.sh
 part "logins that end" bash $tests/logins.sh
+part "what a human types" bash $tests/human.sh
 if [ -d /opt/stsd/newer ]; then
     part "an upgrade to a newer protocol" bash $tests/upgrade.sh
 fi

@@ -206,6 +206,9 @@ pub(crate) struct Setup {
     /// Look whether the tool would have the credentials now; exit code 1 if not
     #[arg(long, requires = "tool")]
     pub check: bool,
+    /// Print the list of tools as JSON: tool, about, and whether --write has a file to change
+    #[arg(long, conflicts_with = "tool")]
+    pub json: bool,
 }
 
 /// Which profiles are taken over.

@@ -138,12 +138,21 @@ impl Configuration {
 /// Asks the daemon's program what it says to a file with a text, as it stands there. What
 /// systemd or the environment gives to the daemon alone is taken as given.
 pub(crate) fn check(path: &Path, text: &str, is_system: bool) -> Result<Judgement> {
+    ask("--check", path, text, is_system)
+}
+
+/// Has the daemon's program connect to the STS of a file with a text, as it would from here.
+pub(crate) fn connect(path: &Path, text: &str, is_system: bool) -> Result<Judgement> {
+    ask("--connect", path, text, is_system)
+}
+
+fn ask(what: &str, path: &Path, text: &str, is_system: bool) -> Result<Judgement> {
     let Some(stsd) = program::find("stsd") else {
         let reason = "stsd is neither beside stsctl nor in PATH";
         return Ok(Judgement::Unknown(reason.to_owned()));
     };
     let mut command = Command::new(stsd);
-    command.arg("--check").env("STSD_CONFIG", path);
+    command.arg(what).env("STSD_CONFIG", path);
     if is_system {
         command.arg("--system");
     }

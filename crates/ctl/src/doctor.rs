@@ -85,6 +85,11 @@ impl Finding {
         Self::of(Verdict::Fault, what, remark, fix)
     }
 
+    fn at_most(mut self, verdict: Verdict) -> Self {
+        self.verdict = self.verdict.min(verdict);
+        self
+    }
+
     fn of(
         verdict: Verdict,
         what: impl Into<String>,
@@ -155,10 +160,10 @@ pub(crate) fn examine(client: &Client, socket: Option<&Path>, as_json: bool) -> 
             let is_of_key = |it: &Finding| it.remark.contains(".access_key_file: ");
             config.findings.retain(|it| !is_of_key(it));
         }
-        findings.extend(config.findings);
+        findings.append(&mut config.findings);
         findings.extend(keys);
-        if let Some(table) = config.table {
-            findings.extend(endpoint::examine(&table));
+        if let Some(table) = &config.table {
+            findings.extend(endpoint::examine(table, || config.connect()));
         }
     }
     if let Ok(status) = &patient.status {
@@ -189,6 +194,12 @@ fn tell_program(findings: &[Finding]) -> Result<Verdict> {
         .collect();
     say(&serde_json::to_string_pretty(&all)?)?;
     Ok(worst(findings))
+}
+
+/// Takes `PROBLEM (hint: HINT)` apart, as the daemon's program says it.
+fn hinted(line: &str) -> (&str, &str) {
+    let (problem, hint) = line.rsplit_once(" (hint: ").unwrap_or((line, ""));
+    (problem, hint.strip_suffix(')').unwrap_or(hint))
 }
 
 fn worst(findings: &[Finding]) -> Verdict {

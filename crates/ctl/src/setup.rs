@@ -21,6 +21,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use rustix::process::geteuid;
+use serde_json::json;
 use stsd_client::{Client, SecretText};
 
 use crate::{
@@ -130,7 +131,7 @@ pub(crate) fn installed() -> Vec<(&'static str, bool)> {
 
 pub(crate) fn run(client: &Client, socket: Option<&Path>, typed: &Setup) -> Result<ExitCode> {
     let Some(name) = &typed.tool else {
-        list()?;
+        list(typed.json)?;
         return Ok(ExitCode::SUCCESS);
     };
     let tool = tools().find(|it| it.name == name);
@@ -169,7 +170,14 @@ pub(crate) fn run(client: &Client, socket: Option<&Path>, typed: &Setup) -> Resu
     Ok(ExitCode::SUCCESS)
 }
 
-fn list() -> Result<()> {
+fn list(as_json: bool) -> Result<()> {
+    if as_json {
+        let all = tools().map(|tool| {
+            let writes = matches!(tool.way, Way::File(_));
+            json!({"tool": tool.name, "about": tool.about, "writes": writes})
+        });
+        return say(&serde_json::to_string_pretty(&all.collect::<Vec<_>>())?);
+    }
     for tool in tools() {
         let file = match &tool.way {
             Way::File(_) => " (--write)",

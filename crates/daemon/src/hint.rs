@@ -1,6 +1,6 @@
 //! Decides what a failure of STS means to a caller, and what a human can do about it.
 
-use stsd_sts::StsError;
+use stsd_sts::{StsError, TlsFault};
 
 use crate::{snapshot::Cause, source::Source};
 
@@ -20,19 +20,50 @@ pub(crate) fn of(error: &StsError, source: &Source) -> (Cause, String) {
             Cause::Throttled,
             "it will pass; other programs of this account call STS too often",
         ),
-        StsError::Unreachable { .. } => (
-            Cause::Unreachable,
-            "check the network, the proxy and the endpoint",
-        ),
-        StsError::Unreadable { .. } => (
-            Cause::Unreachable,
-            "check that nothing between here and STS answers in its place",
-        ),
-        StsError::Unavailable(_) | StsError::NonceUsed(_) => {
-            (Cause::Unreachable, "it will pass; nothing to do here")
-        }
+        other => (Cause::Unreachable, of_network(other)),
     };
     (cause, hint.to_owned())
+}
+
+/// What mends it that STS does not answer, or something else does.
+pub(crate) fn of_network(error: &StsError) -> &'static str {
+    match error {
+        StsError::Unreachable {
+            tls: Some(fault), ..
+        } => of_tls(*fault),
+        StsError::Unreachable { .. } => "check the network, the proxy and the endpoint",
+        StsError::Unreadable { .. } => {
+            "check that nothing between here and STS answers in its place"
+        }
+        _ => "it will pass; nothing to do here",
+    }
+}
+
+fn of_tls(fault: TlsFault) -> &'static str {
+    match fault {
+        TlsFault::Untrusted => {
+            "install ca-certificates; where a proxy or the endpoint has an authority of its own, \
+             add that by update-ca-certificates, or name its file in SSL_CERT_FILE in the \
+             daemon's environment; then start stsd again"
+        }
+        TlsFault::OtherName => {
+            "correct endpoint or region; if they are right, something between here and STS answers \
+             in its place"
+        }
+        TlsFault::Time => {
+            "set this machine's clock (timedatectl set-ntp true); if it is right, whoever runs the \
+             endpoint or the proxy has to renew the certificate"
+        }
+        TlsFault::NotTls => {
+            "correct endpoint, which speaks no TLS at this port; if it is right, something between \
+             here and STS cuts the connection: set HTTPS_PROXY in the daemon's environment where \
+             there is a proxy"
+        }
+        TlsFault::Other => {
+            "look at what stands between here and STS: it takes TLS 1.2 or 1.3, and a certificate \
+             that is valid for it"
+        }
+    }
 }
 
 /// What mends a refusal, by its code.

@@ -29,6 +29,7 @@ pub mod options;
 pub mod peer;
 pub mod presence;
 pub mod profile;
+pub mod reach;
 pub mod refresh;
 pub mod schedule;
 pub mod server;

@@ -19,6 +19,7 @@ use stsd::{
     options,
     options::Action,
     presence::Presence,
+    reach,
     stderr::Unread,
     successor::{self, Successor},
 };
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
             writeln!(io::stdout(), "stsd {}", env!("CARGO_PKG_VERSION")).map_err(Into::into)
         }
         Ok(Action::Check(options)) => check(&options),
+        Ok(Action::Connect(options)) => connect(&options),
         Ok(Action::Run(options)) => run(&options, in_journal),
         Err(error) => {
             let _ = writeln!(io::stderr(), "stsd: {error:#}; see stsd --help");
@@ -88,13 +90,21 @@ fn check(options: &options::Options) -> Result<()> {
     let config = config::load(&options.config, &options::surroundings()?)?;
     // A program that shall take the place of another is confined as that one is.
     successor::try_files(&config)?;
-    Sts::new(config.endpoint.clone())?;
+    reach::prepare(config.endpoint.clone())?;
     let count = config.profiles.len();
     Ok(writeln!(
         io::stdout(),
         "{}: {count} profiles, no mistakes",
         config.path.display()
     )?)
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn connect(options: &options::Options) -> Result<()> {
+    let config = config::load(&options.config, &options::surroundings()?)?;
+    let endpoint = config.endpoint.authority().to_owned();
+    reach::reach(config.endpoint).await?;
+    Ok(writeln!(io::stdout(), "{endpoint}: answers")?)
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -19,6 +19,7 @@ Options:
   --system    serve the machine: /etc/stsd/config.toml, /run/stsd/stsd.sock; nobody gets
               credentials without a rule
   --check     read the configuration, say what is wrong with it, and exit
+  --connect   connect to its STS once, ask for nothing, say what stands in the way, and exit
   --help, --version
 
 Environment: STSD_CONFIG (else ~/.config/stsd/config.toml), STSD_SOCKET (else
@@ -37,6 +38,8 @@ pub enum Action {
     Version,
     /// Check the configuration and leave.
     Check(Options),
+    /// Connect to STS and leave.
+    Connect(Options),
     /// Run.
     Run(Options),
 }
@@ -97,13 +100,14 @@ impl Options {
 /// # Errors
 /// What cannot be understood.
 pub fn parse(mut parser: lexopt::Parser) -> Result<Action> {
-    let (mut system, mut check) = (false, false);
+    let (mut system, mut action): (_, fn(_) -> _) = (false, Action::Run);
     while let Some(argument) = parser.next()? {
         match argument {
             Long("help") | Short('h') => return Ok(Action::Help),
             Long("version") | Short('V') => return Ok(Action::Version),
             Long("system") => system = true,
-            Long("check") => check = true,
+            Long("check") => action = Action::Check,
+            Long("connect") => action = Action::Connect,
             _ => return Err(argument.unexpected().into()),
         }
     }
@@ -111,11 +115,7 @@ pub fn parse(mut parser: lexopt::Parser) -> Result<Action> {
         config: config_path(system)?,
         system,
     };
-    Ok(if check {
-        Action::Check(options)
-    } else {
-        Action::Run(options)
-    })
+    Ok(action(options))
 }
 
 /// Returns what of our surroundings the configuration may be about.

@@ -10,8 +10,8 @@ use reqwest::{
 use zeroize::Zeroizing;
 
 use crate::{
-    CallerIdentity, Endpoint, RoleSession, SecretText, SignedForm, StsError, answer::parse_json,
-    error::Circumstances, sign,
+    CallerIdentity, Endpoint, RoleSession, SecretText, SignedForm, StsError, TlsFault,
+    answer::parse_json, error::Circumstances, sign,
 };
 
 /// The version of the API that is spoken.
@@ -190,6 +190,17 @@ impl Sts {
         parse_json(&call.await?.0)
     }
 
+    /// Connects as every call does, and asks for nothing: any answer is one.
+    ///
+    /// # Errors
+    /// [`StsError::Unreachable`]: what stands in the way.
+    pub async fn reach(&self) -> Result<(), StsError> {
+        let answer = self.http.head(self.endpoint.url()).send().await;
+        answer
+            .map(drop)
+            .map_err(|error| unreachable(&self.endpoint, error))
+    }
+
     async fn call(
         &self,
         action: &str,
@@ -332,6 +343,7 @@ fn unreachable(endpoint: &Endpoint, error: reqwest::Error) -> StsError {
     while let Some(deeper) = cause.and_then(std::error::Error::source) {
         cause = Some(deeper);
     }
+    let tls = TlsFault::of(&error).filter(|_| error.is_connect() || error.is_builder());
     let reason = match cause {
         Some(cause) if !error.is_timeout() => format!("{step} ({cause})"),
         _ => step.to_owned(),
@@ -339,6 +351,7 @@ fn unreachable(endpoint: &Endpoint, error: reqwest::Error) -> StsError {
     StsError::Unreachable {
         endpoint: endpoint.authority().to_owned(),
         reason: crate::error::printable(&reason, 200),
+        tls,
     }
 }
 

@@ -9,7 +9,7 @@ use std::{fmt, time::Duration};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::{SecretText, sign};
+use crate::{SecretText, TlsFault, sign};
 
 /// What went wrong, as what to do next.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -50,6 +50,8 @@ pub enum StsError {
         endpoint: String,
         /// What failed, without any URL.
         reason: String,
+        /// What of TLS has failed, where it is that.
+        tls: Option<TlsFault>,
     },
     /// An answer came and is not one of STS. Ask again after a while.
     #[error("sts answered what cannot be used: {reason}")]

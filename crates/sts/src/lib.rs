@@ -12,12 +12,14 @@ mod answer;
 mod client;
 mod endpoint;
 mod error;
+mod handshake;
 mod sign;
 
 pub use answer::{CallerIdentity, RoleSession};
 pub use client::{AssumeRole, Proof, SourceCredentials, Sts, prepare_tls};
 pub use endpoint::{BadEndpoint, Endpoint};
 pub use error::{Refusal, StsError};
+pub use handshake::TlsFault;
 pub use sign::{SignedForm, string_to_sign};
 pub use stsd_secret::SecretText;
 

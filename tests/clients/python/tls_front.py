@@ -21,46 +21,63 @@ from cryptography.hazmat.primitives.asymmetric import ec
 HERE = "127.0.0.1"
 
 
-def certificate():
-    """A certificate for this machine that is its own authority, and its key, as PEM."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "stsd comparison")])
+def common_name(text):
+    return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])
+
+
+def certificate(address, until):
+    """An authority, a certificate that it has signed for an address, and the key of that, as
+    PEM. `until` says in how many minutes the certificate ends."""
     now = datetime.datetime.now(datetime.timezone.utc)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
+    until = now + datetime.timedelta(minutes=until)
+    authority_key = ec.generate_private_key(ec.SECP256R1())
+    key = ec.generate_private_key(ec.SECP256R1())
+
+    def begun(name, public_key):
+        return (
+            x509.CertificateBuilder()
+            .subject_name(common_name(name))
+            .issuer_name(common_name("stsd tests"))
+            .public_key(public_key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(hours=2))
+        )
+
+    authority = (
+        begun("stsd tests", authority_key.public_key())
         .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(authority_key, hashes.SHA256())
+    )
+    made = (
+        begun("stsd front", key.public_key())
+        .not_valid_after(until)
         .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(HERE))]),
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]),
             critical=False,
         )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .sign(authority_key, hashes.SHA256())
     )
     pem = serialization.Encoding.PEM
-    return made.public_bytes(pem), key.private_bytes(
-        pem,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
+    private = key.private_bytes(
+        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
+    return authority.public_bytes(pem), made.public_bytes(pem) + private
 
 
-def context(path):
-    """The server's side, with the certificate left at `path` for the client to trust."""
-    public, private = certificate()
+def context(path, address, until):
+    """The server's side, with the authority left at `path` for the client to trust."""
+    authority, own = certificate(address, until)
     with open(path, "wb") as file:
-        file.write(public)
+        file.write(authority)
     # `ssl` reads a key from a file only; it is gone again before anybody connects.
     key_path = f"{path}.key"
     key_file = os.open(key_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(key_file, "wb") as file:
-        file.write(private)
+        file.write(own)
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    made.load_cert_chain(path, key_path)
+    made.load_cert_chain(key_path)
     os.remove(key_path)
     return made
 
@@ -80,7 +97,8 @@ async def serve(arguments):
         reader, writer = await asyncio.open_connection(host, int(port))
         await asyncio.gather(pump(client_reader, writer), pump(reader, client_writer))
 
-    server = await asyncio.start_server(join, HERE, 0, ssl=context(arguments.certificate))
+    made = context(arguments.certificate, arguments.address, arguments.until)
+    server = await asyncio.start_server(join, HERE, 0, ssl=made)
     own_port = server.sockets[0].getsockname()[1]
     print(json.dumps({"address": f"{HERE}:{own_port}"}), flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
@@ -90,6 +108,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--to", required=True, help="HOST:PORT of what is behind")
     parser.add_argument("--certificate", required=True, help="the file to leave it in")
+    parser.add_argument("--address", default=HERE, help="what its certificate is for")
+    parser.add_argument("--until", type=int, default=60, help="its last minute, from now on")
     asyncio.run(serve(parser.parse_args()))
 
 

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Finding, Patient};
+use super::{Finding, Patient, hinted};
 use crate::configuration::{self, Judgement};
 
 const WHAT: &str = "config";
@@ -17,6 +17,16 @@ pub(super) struct Read {
     pub(super) table: Option<toml::Table>,
     /// Where the files are that it names.
     pub(super) directory: PathBuf,
+    /// What the daemon's program has accepted: its path, its text, and whether it is the machine's.
+    accepted: Option<(PathBuf, String, bool)>,
+}
+
+impl Read {
+    /// Has the daemon's program connect to STS, where it takes the configuration.
+    pub(super) fn connect(&self) -> Option<Judgement> {
+        let (path, text, is_system) = self.accepted.as_ref()?;
+        configuration::connect(path, text, *is_system).ok()
+    }
 }
 
 pub(super) fn examine(patient: &Patient) -> Read {
@@ -35,8 +45,12 @@ pub(super) fn examine(patient: &Patient) -> Read {
         Err(error) => return only(unread(&path, &error, patient.status.is_ok())),
     };
     let mut findings = Vec::new();
+    let mut is_good = false;
     match configuration::check(&path, &text, patient.is_system) {
-        Ok(Judgement::Good) => findings.push(Finding::ok(WHAT, path.display().to_string())),
+        Ok(Judgement::Good) => {
+            is_good = true;
+            findings.push(Finding::ok(WHAT, path.display().to_string()));
+        }
         Ok(Judgement::Refused(reason)) => findings.extend(reason.lines().map(mistake)),
         Ok(Judgement::Unknown(reason)) => {
             let fix = "install stsd beside stsctl, or run `stsd --check`";
@@ -55,6 +69,7 @@ pub(super) fn examine(patient: &Patient) -> Read {
         findings,
         table: toml::from_str(&text).ok(),
         directory: path.parent().map(Path::to_owned).unwrap_or_default(),
+        accepted: is_good.then_some((path, text, patient.is_system)),
     }
 }
 
@@ -63,6 +78,7 @@ fn only(finding: Finding) -> Read {
         findings: vec![finding],
         table: None,
         directory: PathBuf::new(),
+        accepted: None,
     }
 }
 
@@ -87,8 +103,7 @@ fn unread(path: &Path, error: &io::Error, answers: bool) -> Finding {
 
 /// `FILE:LINE: KEY: PROBLEM (hint: HINT)`.
 fn mistake(line: &str) -> Finding {
-    let (problem, hint) = line.rsplit_once(" (hint: ").unwrap_or((line, ""));
-    let hint = hint.strip_suffix(')').unwrap_or(hint);
+    let (problem, hint) = hinted(line);
     let fix = if hint.is_empty() {
         "correct it, then stsctl reload".to_owned()
     } else {

@@ -1,7 +1,7 @@
-//! Decides whether STS can be reached from here: its name, a connection, and its time.
+//! Decides whether STS can be reached from here: its name, a connection, TLS, and its time.
 //!
-//! There is no TLS in this program. What is wrong with a certificate, the daemon has met
-//! itself, and a profile's last failure tells.
+//! There is no TLS in this program: the daemon's own connects, with the same authorities and
+//! the same opinion of a certificate as when it calls.
 
 use std::{
     env, io,
@@ -11,7 +11,8 @@ use std::{
     time::Duration,
 };
 
-use super::{Finding, clock};
+use super::{Finding, Verdict, clock, hinted};
+use crate::configuration::Judgement;
 
 /// Nobody waits longer for a name, nor for a connection.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -20,9 +21,14 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const ADDRESSES: usize = 2;
 
 const WHAT: &str = "endpoint";
+const TLS: &str = "tls";
 const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
-pub(super) fn examine(config: &toml::Table) -> Vec<Finding> {
+/// `connect` has the daemon's program do so.
+pub(super) fn examine(
+    config: &toml::Table,
+    connect: impl FnOnce() -> Option<Judgement>,
+) -> Vec<Finding> {
     let Some(url) = url(config) else {
         return vec![];
     };
@@ -33,7 +39,13 @@ pub(super) fn examine(config: &toml::Table) -> Vec<Finding> {
     let there = |name: &&str| env::var_os(name).is_some_and(|it| !it.is_empty());
     if let Some(proxy) = PROXIES.iter().find(|name| is_tls && there(name)) {
         let remark = format!("{host} is asked by the proxy in {proxy}, if the daemon has it too");
-        return vec![Finding::ok(WHAT, remark)];
+        let mut findings = vec![Finding::ok(WHAT, remark)];
+        findings.extend(
+            connect()
+                .and_then(|it| tls(host, it))
+                .map(|it| it.at_most(Verdict::Warning)),
+        );
+        return findings;
     }
     let addresses = match addresses(host, port) {
         Ok(addresses) => addresses,
@@ -62,11 +74,24 @@ pub(super) fn examine(config: &toml::Table) -> Vec<Finding> {
     };
     let mut findings = vec![Finding::ok(WHAT, format!("{host} answers at {address}"))];
     if is_tls {
+        findings.extend(connect().and_then(|it| tls(host, it)));
         // The service tells its time without TLS too, which is enough for a look.
         address.set_port(80);
     }
     findings.extend(clock::examine(host, address));
     findings
+}
+
+/// Says nothing where nobody could connect for us: the configuration's check has said why.
+fn tls(host: &str, judgement: Judgement) -> Option<Finding> {
+    match judgement {
+        Judgement::Good => Some(Finding::ok(TLS, format!("{host} has a certificate for it"))),
+        Judgement::Refused(reason) => {
+            let (remark, fix) = hinted(&reason);
+            Some(Finding::fault(TLS, remark, fix))
+        }
+        Judgement::Unknown(_) => None,
+    }
 }
 
 /// Returns where STS is asked, as the daemon reads it.

@@ -1,6 +1,6 @@
 //! Decides what mends a profile: by what STS said last, the step in the console.
 
-use stsd_client::{FailureKind, ProfileStatus, Status};
+use stsd_client::{ProfileStatus, Status};
 
 use super::{Finding, Verdict};
 
@@ -70,7 +70,7 @@ fn of(profile: &ProfileStatus) -> Finding {
                 format!("served for {left} s more, but {}", last.failure.message),
             ),
         };
-        let fix = fix(&last.failure.message, &last.failure.hint, last.failure.kind);
+        let fix = fix(&last.failure.message, &last.failure.hint);
         return Finding::of(verdict, what, remark, fix);
     }
     match (&profile.advice, profile.remaining_seconds) {
@@ -84,12 +84,7 @@ fn of(profile: &ProfileStatus) -> Finding {
     }
 }
 
-fn fix(message: &str, hint: &str, kind: FailureKind) -> String {
-    if kind == FailureKind::Unreachable && message.contains("certificate") {
-        return "look at the clock and at what stands between (a proxy with a certificate of its \
-                own): install its authority with update-ca-certificates, and start stsd again"
-            .to_owned();
-    }
+fn fix(message: &str, hint: &str) -> String {
     match step(message) {
         Some(step) => format!("{step} ({hint})"),
         None => hint.to_owned(),

@@ -1,0 +1,68 @@
+#!/bin/bash
+# What a human types, as an ordinary user with a manager and no files yet: `stsctl init`
+# without a terminal, and `stsctl log` beside a real journal. Runs in the container as root,
+# after logins.sh, which has left this user's manager to logins.
+set -u
+. "$(dirname "$0")/checks.sh"
+home=/home/stsd-other
+runtime=/run/user/31501
+user() {
+    setpriv --reuid 31501 --regid 31501 --clear-groups env HOME=$home XDG_RUNTIME_DIR=$runtime \
+        DBUS_SESSION_BUS_ADDRESS=unix:path=$runtime/bus "$@"
+}
+rm -rf $home/.config
+loginctl enable-linger stsd-other
+within 20 user systemctl --user is-active --quiet basic.target 2>/dev/null || note "its manager does not come"
+user systemctl --user daemon-reload
+
+init() {
+    echo ExampleSecretOfUploader000001 | user stsctl init --endpoint "http://$STS" \
+        --access-key-id LTAIEXAMPLEUPLOADER01 --secret-stdin --keeper file --profile oss-upload \
+        --role-arn acs:ram::100000000000001:role/oss-upload
+}
+set_up() {
+    local before
+    before=$(calls)
+    init >"$scratch/init" || { cat "$scratch/init" && return 1; }
+    cat "$scratch/init"
+    grep -q 'stsd.socket: enabled and started' "$scratch/init" &&
+        grep -q 'oss-upload: the first hand-out, STS\.' "$scratch/init" || return 1
+    is "new AssumeRole calls" $(($(calls) - before)) 1 &&
+        is "stsd.socket" "$(user systemctl --user is-enabled stsd.socket)" enabled &&
+        is "stsd.socket" "$(user systemctl --user is-active stsd.socket)" active &&
+        is "stsd.service" "$(user systemctl --user is-active stsd.service)" active &&
+        is "mode of the key" "$(stat -c %a $home/.config/stsd/*.key)" 600 &&
+        user sts-shim oss-upload >/dev/null
+}
+check "stsctl init sets a user up without a terminal, and proves it by a hand-out" set_up
+
+again() {
+    local before
+    before=$(sha256sum $home/.config/stsd/*)
+    init >"$scratch/init" 2>&1
+    local code=$?
+    cat "$scratch/init"
+    is "exit code" $code 2 && grep -q 'oss-upload' "$scratch/init" &&
+        is "what is there" "$(sha256sum $home/.config/stsd/*)" "$before" &&
+        user sts-shim oss-upload >/dev/null
+}
+check "a second init says what is there, and changes nothing" again
+
+# Of all entries of the user's journal the events alone, and who asked.
+follow() {
+    local log
+    user stsctl log --json --lines 0 >"$scratch/log" 2>&1 &
+    log=$!
+    # It may not follow yet, so there is more than one.
+    follows() { user sts-shim oss-upload >/dev/null && sleep 0.2 && [ -s "$scratch/log" ]; }
+    within 10 follows
+    local seen=$?
+    # setpriv and env have become stsctl.
+    kill "$log" && wait "$log" 2>/dev/null
+    cat "$scratch/log"
+    [ $seen = 0 ] && grep '"decision":"ready"' "$scratch/log" |
+        grep '"profile":"oss-upload"' | grep '"uid":31501' | grep -q '"unit":"stsd-lab.service"'
+}
+check "stsctl log follows the user's journal: a hand-out appears, with who asked" follow
+note "$(user stsctl log --no-follow -n 1 2>&1)"
+finish
