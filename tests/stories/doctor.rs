@@ -360,6 +360,32 @@ fn what_other_tools_have_left_in_their_files_is_found() {
         "split at each space & aliyun-cli before 3.4.9",
         "without spaces",
     );
+    // What is installed is named, and what is not to blame as well.
+    let modules = kit.path("home/modules");
+    let module = "home/modules/@alicloud/credentials/package.json";
+    fs::create_dir_all(modules.join("@alicloud/credentials")).unwrap();
+    let aliyun = |version: &str| {
+        kit.write(
+            "home/bin/aliyun",
+            &format!("#!/bin/sh\necho {version}\n"),
+            0o755,
+        );
+        kit.write(module, r#"{"name": "x", "version": "2.4.7"}"#, 0o644);
+        let path = format!("{}:/usr/bin:/bin", kit.path("home/bin").display());
+        let modules = modules.display().to_string();
+        visit(&kit, &[("PATH", &path), ("NODE_PATH", &modules)])
+    };
+    fs::create_dir_all(kit.path("home/bin")).unwrap();
+    aliyun("3.4.8").finds(
+        "warning",
+        "split at each space & by aliyun-cli 3.4.8 in",
+        "bring that up to date",
+    );
+    aliyun("3.4.10").finds(
+        "warning",
+        "not by aliyun-cli 3.4.10 in & @alicloud/credentials 2.4.7 in",
+        "bring these up to date",
+    );
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod environment;
 mod key;
 mod leftovers;
 mod profiles;
+mod sdk;
 mod socket;
 mod unit;
 

@@ -5,7 +5,10 @@ use std::path::Path;
 
 use stsctl::imported::{self, Leftovers};
 
-use super::Finding;
+use super::{
+    Finding,
+    sdk::{self, Installed},
+};
 use crate::import;
 
 pub(super) fn examine() -> Vec<Finding> {
@@ -58,16 +61,36 @@ fn of(path: &Path, left: &Leftovers, mode: u32) -> Vec<Finding> {
         findings.push(Finding::warning(&shown, remark, fix));
     }
     if !left.quoted.is_empty() {
-        let remark = format!(
-            "process_command is split at each space, quotes or not, by older versions \
-             (aliyun-cli before 3.4.9, credentials-go to 1.4.12, credentials for Node to 2.4.5): {}",
-            left.quoted.join(", ")
-        );
-        let fix = "name sts-shim by a path without spaces and quotes, or bring these up to date";
-        findings.push(Finding::warning(&shown, remark, fix));
+        findings.push(quoted(&shown, &left.quoted.join(", "), &sdk::installed()));
     }
     if findings.is_empty() {
         findings.push(Finding::ok(&shown, "nothing secret has been left in it"));
     }
     findings
+}
+
+/// A command that has spaces within an argument, for what is installed here and for what is not.
+fn quoted(shown: &str, profiles: &str, installed: &[Installed]) -> Finding {
+    let named = |splits| {
+        let them = installed.iter().filter(|it| it.splits == splits);
+        let names: Vec<_> = them.map(|it| it.name.as_str()).collect();
+        names.join(", ")
+    };
+    let (bad, good) = (named(true), named(false));
+    let fix = "name sts-shim by a path without spaces and quotes";
+    if !bad.is_empty() {
+        let remark =
+            format!("process_command is split at each space, quotes or not, by {bad}: {profiles}");
+        return Finding::warning(shown, remark, format!("{fix}, or bring that up to date"));
+    }
+    let good = match good.as_str() {
+        "" => String::new(),
+        good => format!("; not by {good}"),
+    };
+    let remark = format!(
+        "process_command is split at each space, quotes or not, by older versions (aliyun-cli \
+         before 3.4.9, credentials-go to 1.4.12, credentials for Node before 2.4.7){good}: \
+         {profiles}"
+    );
+    Finding::warning(shown, remark, format!("{fix}, or bring these up to date"))
 }
