@@ -10,8 +10,8 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use stsd::clock::{BootTime, Clock};
-use tokio::time::Instant;
+use stsd::clock::{BootTime, Clock, Nap};
+use tokio::time::{Instant, sleep};
 
 /// When every simulation begins, by the true clock.
 const START: Timestamp = Timestamp::constant(1_795_000_000, 0);
@@ -88,7 +88,14 @@ impl Clock for SimClock {
         "simulated".to_owned()
     }
 
-    fn nap(&self) -> Duration {
+    fn nap(&self, longest: Duration) -> Nap<'_> {
+        Box::pin(sleep(longest.min(self.undisturbed())))
+    }
+}
+
+impl SimClock {
+    /// How long a wait may be before anything can have happened to the clocks.
+    fn undisturbed(&self) -> Duration {
         if self.honest_naps {
             return NAP;
         }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Semaphore, time::sleep};
+use tokio::sync::Semaphore;
 
 use crate::clock::{BootTime, Clock};
 
@@ -74,7 +74,7 @@ impl Budget {
             let taken = self.bucket().take(urgency, clock.boot());
             match taken {
                 Ok(()) => return,
-                Err(wait) => sleep(wait.min(clock.nap())).await,
+                Err(wait) => clock.nap(wait).await,
             }
         }
     }

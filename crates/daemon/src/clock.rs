@@ -4,10 +4,19 @@
 //! boot-time clock measures how long something lives; it never jumps and, unlike the
 //! clock behind `Instant` and tokio's timers, it goes on while the machine sleeps.
 
-use std::{ops::Add, time::Duration};
+use std::{io, ops::Add, os::fd::OwnedFd, pin::Pin, time::Duration};
 
 use jiff::Timestamp;
-use nix::time::{ClockId, clock_gettime};
+use nix::{
+    sys::timerfd::{self, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags},
+    time::{ClockId, clock_gettime},
+    unistd,
+};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    time::sleep,
+};
+use tracing::warn;
 
 /// How long a wait may be before the boot-time clock is looked at again: as long as a
 /// caller may have to wait after a suspend, and short enough not to be noticed.
@@ -29,14 +38,25 @@ pub trait Clock: Send + Sync + 'static {
     /// clock means nothing in another one.
     fn boot_id(&self) -> String;
 
-    /// Returns how long a timer may run before the boot-time clock must be looked at again:
-    /// timers stand still while the machine sleeps, so a long wait is made of naps.
-    fn nap(&self) -> Duration;
+    /// Ends after `longest` at the latest; sooner, when the boot-time clock must be looked at
+    /// again: tokio's timers stand still while the machine sleeps, so a long wait is made of
+    /// naps.
+    fn nap(&self, longest: Duration) -> Nap<'_>;
 }
 
+/// A wait whose end says nothing but that it is time to look at the clock.
+pub type Nap<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
 /// The clocks of this machine.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct SystemClock;
+#[derive(Debug, Default)]
+pub struct SystemClock {
+    beat: Option<Beat>,
+}
+
+/// Ends all long naps together, at the multiples of one length: a thousand waits wake the
+/// processor once. After a suspend it comes at once.
+#[derive(Debug)]
+struct Beat(AsyncFd<OwnedFd>);
 
 impl BootTime {
     /// Makes a moment from the time since boot.
@@ -89,10 +109,88 @@ impl Clock for SystemClock {
         id.unwrap_or_default().trim().to_owned()
     }
 
-    /// All naps end together, at the multiples of one length: a thousand waits wake the
-    /// processor once.
-    fn nap(&self) -> Duration {
-        let length = NAP.as_millis() as u64;
-        Duration::from_millis(length - self.boot().as_millis() % length)
+    fn nap(&self, longest: Duration) -> Nap<'_> {
+        let left = until_beat(self.boot());
+        match &self.beat {
+            Some(beat) if longest > left => Box::pin(beat.heard()),
+            _ => Box::pin(sleep(longest.min(left))),
+        }
+    }
+}
+
+impl SystemClock {
+    /// Takes a timer that goes on while the machine sleeps. Without one, naps end as soon after
+    /// a suspend as they would have without it. Called within a runtime.
+    #[must_use]
+    pub fn with_beat() -> Self {
+        let mut clock = Self::default();
+        match Beat::begin(until_beat(clock.boot()), NAP) {
+            Ok(beat) => clock.beat = Some(beat),
+            Err(refusal) => warn!("no timer for the boot-time clock: {refusal}"),
+        }
+        clock
+    }
+}
+
+/// Returns how long it is to the next multiple of a nap.
+fn until_beat(now: BootTime) -> Duration {
+    let length = NAP.as_millis() as u64;
+    Duration::from_millis(length - now.as_millis() % length)
+}
+
+impl Beat {
+    fn begin(first: Duration, every: Duration) -> io::Result<Self> {
+        let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
+        let timer = TimerFd::new(timerfd::ClockId::CLOCK_BOOTTIME, flags)?;
+        let beats = Expiration::IntervalDelayed(first.into(), every.into());
+        timer.set(beats, TimerSetTimeFlags::empty())?;
+        #[expect(
+            deprecated,
+            reason = "the successor is unsafe for types that may exchange their descriptor; \
+                      this one cannot"
+        )]
+        let timer = AsyncFd::with_interest(OwnedFd::from(timer), Interest::READABLE)?;
+        Ok(Self(timer))
+    }
+
+    /// Ends with the next beat. The kernel prepares another one when this one is read, so
+    /// nothing beats for nobody: a beat that nobody has heard ends the next nap at once.
+    async fn heard(&self) {
+        match self.0.readable().await {
+            Ok(mut beat) => {
+                // The first of all who hear it reads it for all.
+                if beat.ready().is_readable() {
+                    beat.clear_ready();
+                    let _ = unistd::read(self.0.get_ref(), &mut [0; 8]);
+                }
+            }
+            // The runtime ends.
+            Err(_) => sleep(NAP).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(1);
+
+    #[tokio::test]
+    async fn one_beat_ends_every_nap_and_no_nap_that_begins_after_it() {
+        let beat = Beat::begin(SOON, NAP).unwrap();
+        tokio::join!(beat.heard(), beat.heard(), beat.heard());
+        assert!(timeout(Duration::ZERO, beat.heard()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_beat_that_is_heard_is_followed_by_another() {
+        let beat = Beat::begin(SOON, SOON).unwrap();
+        for _ in 0..3 {
+            let heard = timeout(NAP, beat.heard());
+            heard.await.expect("it goes on beating");
+        }
     }
 }

@@ -122,13 +122,13 @@ async fn run(options: &options::Options, in_journal: bool) -> Result<()> {
     let writable: Vec<_> = writable.collect();
     protections.push(harden::confine(&writable));
     harden::report(&protections);
-    let clock = Arc::new(SystemClock);
+    let clock = Arc::new(SystemClock::with_beat());
     let left = std::mem::take(&mut handed.sessions);
     let mut restored = handover::restore(left, &*clock);
     let token = handed.own_directory().map(|it| it.join("http.token"));
     let url_secret = UrlSecret::take_over(restored.url_secret.take(), token)?;
     let (give, listeners) = mpsc::channel(4);
-    let mut presence = Presence::of(handed.doors, give).await?;
+    let mut presence = Presence::of(handed.doors, clock.clone(), give).await?;
     let status = format!("profiles: {}", config.profiles.len());
     info!(
         config = %config.path.display(),

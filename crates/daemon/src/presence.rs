@@ -9,24 +9,27 @@ use std::{
         unix::fs::MetadataExt as _,
     },
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
-use tokio::{net::UnixListener, sync::mpsc, time::sleep};
+use tokio::{net::UnixListener, sync::mpsc};
 use tracing::{error, info, warn};
 
 use crate::{
+    clock::Clock,
     listen::{self, Door, LENT, ListenError, OWN, Place, Speaks},
     manager::Manager,
     server,
 };
 
-/// How often we look without a watchdog.
-const PAUSE: Duration = Duration::from_secs(20);
+/// How long we wait for our own answer, however much time the watchdog grants.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What is looked after.
 pub struct Presence {
     doors: Vec<Kept>,
+    clock: Arc<dyn Clock>,
     /// Where a socket goes that had to be made again.
     listeners: mpsc::Sender<(Speaks, UnixListener)>,
 }
@@ -51,6 +54,7 @@ impl Presence {
     /// When the system has no descriptor left.
     pub async fn of(
         doors: Vec<Door>,
+        clock: Arc<dyn Clock>,
         listeners: mpsc::Sender<(Speaks, UnixListener)>,
     ) -> io::Result<Self> {
         let mut kept = Vec::new();
@@ -68,6 +72,7 @@ impl Presence {
         }
         Ok(Self {
             doors: kept,
+            clock,
             listeners,
         })
     }
@@ -89,11 +94,11 @@ impl Presence {
     pub async fn keep(&mut self) -> Infallible {
         let watchdog = Manager::watchdog();
         // Twice in the time the watchdog grants, as sd_watchdog_enabled(3) advises.
-        let pause = watchdog.map_or(PAUSE, |limit| (limit / 2).min(PAUSE));
+        let pause = watchdog.map_or(Duration::MAX, |limit| limit / 2);
         loop {
-            sleep(pause).await;
+            self.clock.nap(pause).await;
             self.mend().await;
-            if watchdog.is_some() && self.answers(pause).await {
+            if watchdog.is_some() && self.answers(pause.min(PATIENCE)).await {
                 Manager::alive();
             }
         }

@@ -147,7 +147,8 @@ impl<X: Exchange> Refresher<X> {
                 continue;
             }
             self.distance = distance(&*self.clock);
-            match self.obtain().await {
+            // In a box: it is large and rare, and a thousand tasks wait without it.
+            match Box::pin(self.obtain()).await {
                 Ok(session) => self.succeed(session),
                 Err(error) => self.fail(&error),
             }
@@ -197,9 +198,9 @@ impl<X: Exchange> Refresher<X> {
     /// Ends after `left`, or sooner, when it is time to look at the clocks again.
     async fn nap(&self, left: Option<Duration>) {
         match left {
-            Some(left) => sleep(left.min(self.clock.nap())).await,
+            Some(left) => self.clock.nap(left).await,
             // Asleep, with something that may still be handed out.
-            None if self.lives() => sleep(self.clock.nap()).await,
+            None if self.lives() => self.clock.nap(Duration::MAX).await,
             None => std::future::pending().await,
         }
     }
@@ -443,7 +444,7 @@ impl<X: Exchange> Refresher<X> {
         });
         let until = now + spare.min(COURTESY * 10);
         while !until.since(self.clock.boot()).is_zero() {
-            sleep(until.since(self.clock.boot()).min(self.clock.nap())).await;
+            self.clock.nap(until.since(self.clock.boot())).await;
         }
     }
 

@@ -17,7 +17,7 @@ use std::{
 };
 
 use stsd_document::Format;
-use tokio::{sync::watch, task::JoinHandle, time::sleep};
+use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -208,7 +208,7 @@ impl Sink {
                 .serving(Duration::ZERO, now)
                 .cloned();
             let left = |it: &Arc<Session>| it.lifetime.remaining(now);
-            let mut pause = self.clock.nap();
+            let mut pause = Duration::MAX;
             let mut written = true;
             if let Some(keeper) = &mut keeper {
                 let failures = keeper
@@ -239,7 +239,7 @@ impl Sink {
                     changes = entry.subscribe();
                 }
                 Ok(()) = changes.changed() => {}
-                () = sleep(pause) => {}
+                () = self.clock.nap(pause) => {}
             }
         }
         if let Some(keeper) = &mut keeper

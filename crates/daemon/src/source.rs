@@ -317,7 +317,7 @@ impl End {
 /// Reads a document as a source does, for the fuzz targets.
 #[cfg(fuzzing)]
 pub(crate) fn attempt(text: &str) -> Result<Obtained, SourceError> {
-    let clock = &crate::clock::SystemClock;
+    let clock = &crate::clock::SystemClock::default();
     let got = document::Got {
         asked: clock.boot(),
         date: None,

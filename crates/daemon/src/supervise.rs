@@ -355,7 +355,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_task_that_a_bug_ends_says_so_and_begins_again() {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let store = Arc::<Store>::default();
         let mut supervisor = Supervisor::new(Setting {
             store: Arc::clone(&store),

@@ -19,8 +19,8 @@ impl Clock for At {
         self.0.to_owned()
     }
 
-    fn nap(&self) -> Duration {
-        Duration::from_secs(1)
+    fn nap(&self, longest: Duration) -> crate::clock::Nap<'_> {
+        Box::pin(tokio::time::sleep(longest.min(Duration::from_secs(1))))
     }
 }
 

@@ -63,7 +63,7 @@ pub(crate) fn attempt(bytes: &[u8]) -> (Vec<u8>, &'static str) {
 }
 
 fn service() -> Service {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let now = clock.boot();
     let mut session = Session::sample();
     session.access_key_secret = SECRET.to_owned().into();

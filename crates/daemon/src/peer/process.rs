@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn without_a_pidfd_a_process_of_another_user_or_a_younger_one_is_not_the_peer() {
-        let (before, uid) = (SystemClock.boot(), getuid().as_raw());
+        let (before, uid) = (SystemClock::default().boot(), getuid().as_raw());
         // The kernel's count of hundredths must have moved on.
         std::thread::sleep(std::time::Duration::from_millis(3 * TICK_MILLIS));
         let (mut peer, _) = child();
@@ -189,7 +189,7 @@ mod tests {
             let known = by_start_time(pid, uid, accepted).ok();
             assert_eq!(known.and_then(|it| it.bond), expected, "{what}");
         };
-        let now = SystemClock.boot();
+        let now = SystemClock::default().boot();
         check("the peer", uid, now, Some(Bond::StartTime));
         check("another user", uid + 1, now, None);
         check("younger than the connection", uid, before, None);

@@ -4,7 +4,11 @@ use jiff::Timestamp;
 use stsd_sts::{AssumeRole, RoleSession, SecretText};
 
 use super::*;
-use crate::{budget::Budget, clock::SystemClock, config::Profile};
+use crate::{
+    budget::Budget,
+    clock::{Nap, SystemClock},
+    config::Profile,
+};
 
 const NOON: Timestamp = Timestamp::constant(1_795_003_200, 0);
 
@@ -22,7 +26,7 @@ impl Exchange for Nobody {
 }
 
 fn refresher() -> Refresher<Nobody> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let budget = Arc::new(Budget::new(1, clock.boot()));
     let upstream = Upstream::new(Nobody, Arc::clone(&clock), budget, Arc::default());
     let entry = Arc::new(Entry::new(Arc::new(Profile::sample())));
@@ -118,8 +122,8 @@ impl Clock for ByHand {
         String::new()
     }
 
-    fn nap(&self) -> Duration {
-        Duration::from_secs(20)
+    fn nap(&self, longest: Duration) -> Nap<'_> {
+        Box::pin(sleep(longest.min(Duration::from_secs(20))))
     }
 }
 

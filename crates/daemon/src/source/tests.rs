@@ -63,8 +63,8 @@ impl Clock for Paused {
         String::new()
     }
 
-    fn nap(&self) -> Duration {
-        Duration::from_secs(1)
+    fn nap(&self, longest: Duration) -> crate::clock::Nap<'_> {
+        Box::pin(tokio::time::sleep(longest.min(Duration::from_secs(1))))
     }
 }
 
@@ -165,7 +165,7 @@ async fn what_has_an_end_is_used_until_half_of_its_life_and_longer_when_nothing_
 
 #[test]
 fn no_end_is_believed_beyond_the_longest_session() {
-    let clock = crate::clock::SystemClock;
+    let clock = crate::clock::SystemClock::default();
     let asked = clock.boot();
     let check = |expiration, date, expected: u64| {
         let end = End::new(expiration, Some(date), asked, &clock);

@@ -31,7 +31,7 @@ use tokio::{
     net::UnixStream,
     sync::{oneshot, watch},
     task::yield_now,
-    time::{sleep, timeout},
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -277,7 +277,7 @@ async fn reached(moment: BootTime, clock: &dyn Clock) {
         if left.is_zero() {
             return;
         }
-        sleep(left.min(clock.nap())).await;
+        clock.nap(left).await;
     }
 }
 

@@ -21,8 +21,8 @@ impl Clock for Noon {
         String::new()
     }
 
-    fn nap(&self) -> Duration {
-        Duration::from_secs(1)
+    fn nap(&self, longest: Duration) -> crate::clock::Nap<'_> {
+        Box::pin(tokio::time::sleep(longest.min(Duration::from_secs(1))))
     }
 }
 
