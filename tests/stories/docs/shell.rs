@@ -11,13 +11,14 @@ pub(crate) const LANGUAGES: [&str; 4] = ["sh", "bash", "console", "fish"];
 
 /// What is not run here, and why. A block that has one of these is not run as a whole; what of it
 /// is ours, or is said to systemd about us, is looked at all the same.
-pub(crate) const NOT_RUN: [(&str, &str); 7] = [
+pub(crate) const NOT_RUN: [(&str, &str); 8] = [
     ("cargo xtask test", "it is the gate that this is a part of"),
     (
         "cargo xtask dist --once",
         "the packages' own stories pack these programs",
     ),
     ("cargo xtask compare", "it measures for minutes"),
+    ("cargo xtask bench", "it measures for minutes"),
     (
         concat!(
             "sudo apt install ./target/dist/out/stsd_",
