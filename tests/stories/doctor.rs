@@ -127,6 +127,11 @@ fn a_socket_where_others_can_stand_is_found() {
     let (directory, socket) = (kit.path("run"), kit.socket());
     set_mode(&directory, 0o755);
     visit(&kit, &[]).finds("fault", "mode 0755", "chmod 0700");
+    // Nobody is told to close a directory where others work.
+    set_mode(&directory, 0o1777);
+    let found = visit(&kit, &[]);
+    found.finds("fault", "mode 1777", "yours alone");
+    assert!(!found.said.contains("chmod"), "{}", found.said);
     set_mode(&directory, 0o700);
     set_mode(&socket, 0o666);
     visit(&kit, &[]).finds("warning", "mode 0666", "chmod 0600");

@@ -175,6 +175,31 @@ fn a_byte_now_and_then_does_not_hold_a_connection_open() {
 }
 
 #[test]
+fn half_a_frame_that_came_with_a_whole_one_has_a_deadline_too() {
+    let kit = Kit::start();
+    let _ = kit.document(&["oss-upload"]);
+    let request = Request::Credentials {
+        profile: "oss-upload".into(),
+        minimum_life_millis: 0,
+        patience_millis: 1000,
+    };
+    let request = request.frame().unwrap();
+    for whole in [&hello()[..], &[&hello()[..], &request[..]].concat()] {
+        let mut stream = connect(&kit);
+        stream.write_all(&[whole, &request[..7]].concat()).unwrap();
+        let mut said = Vec::new();
+        // Ends when the daemon has had enough.
+        stream.read_to_end(&mut said).unwrap();
+    }
+    // Who has said nothing by halves may rest.
+    let mut stream = connect(&kit);
+    stream.write_all(&hello()).unwrap();
+    thread::sleep(Duration::from_secs(12));
+    stream.write_all(&request).unwrap();
+    assert!(stream.read(&mut [0; 64]).unwrap() > 6);
+}
+
+#[test]
 fn a_second_daemon_does_not_wait_for_a_full_backlog() {
     let kit = Kit::without_daemon(&[]);
     kit.write_config(UPLOAD);

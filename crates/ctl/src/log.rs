@@ -33,7 +33,7 @@ fn nowhere() -> anyhow::Error {
         text: "the daemon's events go to its stderr, or you may not know where".to_owned(),
         hint: "file = \"audit.jsonl\" below [audit] in the configuration, then stsctl reload; at a \
                machine's daemon: sudo stsctl log",
-        exit_code: 6,
+        exit_code: 1,
     };
     complaint.into()
 }

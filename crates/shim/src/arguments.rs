@@ -14,15 +14,17 @@ PROFILE defaults to $STSD_PROFILE, else to `default`.
 
 Options:
   --format FORMAT   union (default), aliyun, oss, aws, uri, env, dotenv or json
-  --min-life TIME   credentials must live at least this long (default 0s)
+  --min-life TIME   credentials should live at least this long (default 0s); the best there
+                    are by then, if none do
   --patience TIME   how long to wait for them at the most (default 10s)
   --socket PATH     the daemon's socket, instead of $STSD_SOCKET or the usual places
   --help, --version
 
 TIME is a number with a unit: 500ms, 30s, 20m, 1h.
 
-Exit codes: 0 done, 2 usage, 3 daemon not reachable, 4 unknown profile, 5 not allowed,
-6 no valid credentials yet, 7 refused by STS, 8 protocol version, 70 bug.
+Exit codes: 0 done, 1 the document cannot be written, 2 usage, 3 daemon not reachable,
+4 unknown profile, 5 not allowed, 6 no valid credentials yet, 7 refused by STS, 8 protocol
+version, 70 bug.
 ";
 
 /// What to do.
@@ -78,7 +80,7 @@ pub(crate) fn why(error: lexopt::Error) -> String {
         lexopt::Error::MissingValue { option } => {
             format!("{} needs a value", option.unwrap_or_default())
         }
-        lexopt::Error::UnexpectedOption(option) => format!("there is no option {option}"),
+        lexopt::Error::UnexpectedOption(_) => "there is no such option".to_owned(),
         lexopt::Error::UnexpectedArgument(_) => "it takes one profile".to_owned(),
         lexopt::Error::UnexpectedValue { option, .. } => format!("{option} takes no value"),
         lexopt::Error::ParsingFailed { error, .. } | lexopt::Error::Custom(error) => {

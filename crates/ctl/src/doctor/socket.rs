@@ -115,6 +115,15 @@ fn directory(socket: &Path, is_system: bool) -> Option<Finding> {
         return Some(foreign);
     }
     let mode = metadata.mode() & 0o7777;
+    // Whose directory it is not, or where others work as well, is not to be closed to them.
+    let is_shared = mode & 0o1000 != 0 || metadata.uid() != geteuid().as_raw();
+    let is_root = path.parent().is_none();
+    if !is_system && (is_shared || is_root) && mode & 0o077 != 0 {
+        let remark = format!("{shown} has mode {mode:04o}: others can look in, or stand there");
+        let fix = "have the socket in a directory that is yours alone: leave STSD_SOCKET unset, \
+                   or point it there";
+        return Some(Finding::fault(what, remark, fix));
+    }
     let (open, right) = if is_system {
         (mode & 0o022 != 0, "0755")
     } else {

@@ -56,11 +56,11 @@ impl Key {
         let text = text.trim_start_matches('\u{feff}').trim();
         let mut lines = text.lines().map(str::trim);
         let (first, second) = (lines.next()?, lines.next());
-        if first.starts_with("AccessKey ID,") {
-            let (id, secret) = second?.split_once(',')?;
+        if let Some([id, secret]) = columns(first) {
+            let values: Vec<_> = second?.split(',').map(cell).collect();
             return Some(Self {
-                id: Some(id.trim().to_owned()),
-                secret: secret.trim().to_owned().into(),
+                id: Some((*values.get(id)?).to_owned()),
+                secret: (*values.get(secret)?).to_owned().into(),
             });
         }
         // The parser's own message would quote the text.
@@ -72,6 +72,23 @@ impl Key {
             secret: first.to_owned().into(),
         })
     }
+}
+
+/// Returns where a CSV's head has the key's id and its secret: the console gives it alone and
+/// with the rest of a new user, such as a password.
+fn columns(head: &str) -> Option<[usize; 2]> {
+    let column = |name: &str| {
+        head.split(',')
+            .position(|it| cell(it).eq_ignore_ascii_case(name))
+    };
+    let id = column("AccessKey ID").or_else(|| column("AccessKeyId"))?;
+    let secret = column("AccessKey Secret").or_else(|| column("AccessKeySecret"))?;
+    Some([id, secret])
+}
+
+/// A key has nothing for which a cell would need its quotes.
+fn cell(text: &str) -> &str {
+    text.trim().trim_matches('"')
 }
 
 /// Returns a key as our own files have it.
@@ -103,6 +120,11 @@ mod tests {
             both,
         );
         check("\u{feff}AccessKey ID,AccessKey Secret\r\nLTAI1,S\r\n", both);
+        check(
+            "User Principal Name,Logon Password,\"AccessKey ID\",\"AccessKey Secret\"\n\
+             u@1.onaliyun.com,,\"LTAI1\",\"S\"\n",
+            both,
+        );
         check("S\n", Some((None, "S")));
         check("", None);
         check("one\ntwo\n", None);

@@ -50,6 +50,10 @@ impl Connection<'_> {
         if let Some(turn) = self.held_turn()? {
             return Poll::Ready(Ok(turn));
         }
+        // It came with what was taken before.
+        if !whole && !self.held.is_empty() {
+            return Poll::Ready(Ok(Turn::Begun));
+        }
         loop {
             let mut space = [MaybeUninit::uninit(); ROOM];
             let mut room = ReadBuf::uninit(&mut space);
