@@ -60,7 +60,10 @@ impl Terminal {
 
         // It makes the terminal on its stdin the controlling one; std has no way to it.
         let mut started = Command::new("setsid");
-        started.arg("--ctty").arg(command.get_program());
+        started.arg("--ctty");
+        // Whoever started us may ignore what a person's keys send; a person's shell does not.
+        started.args(["env", "--default-signal"]);
+        started.arg(command.get_program());
         started.args(command.get_args());
         started.env("TERM", "xterm-256color");
         for name in [
