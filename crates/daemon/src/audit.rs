@@ -86,7 +86,7 @@ struct Event<'a> {
     bound_by: Option<&'static str>,
     /// The number of the lease by whose socket the peer came.
     #[serde(skip_serializing_if = "Option::is_none")]
-    lease: Option<u64>,
+    lease: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     remaining_seconds: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -172,7 +172,7 @@ impl Audit {
     /// Says that a peer opens a lease, whose first session this is.
     pub fn leased(
         &self,
-        (profile, lease): (&str, u64),
+        (profile, lease): (&str, u32),
         session: &Session,
         (peer, socket): (&Peer, BorrowedFd<'_>),
     ) {

@@ -22,9 +22,14 @@ use tracing::warn;
 /// caller may have to wait after a suspend, and short enough not to be noticed.
 const NAP: Duration = Duration::from_secs(20);
 
+const NANOS_A_MILLI: u64 = 1_000_000;
+
 /// A moment on the boot-time clock: the time since the machine started, suspends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct BootTime(Duration);
+pub struct BootTime {
+    /// Enough for 584 years.
+    nanos: u64,
+}
 
 /// What the time is.
 pub trait Clock: Send + Sync + 'static {
@@ -62,25 +67,34 @@ impl BootTime {
     /// Makes a moment from the time since boot.
     #[must_use]
     pub const fn from_duration(since_boot: Duration) -> Self {
-        Self(since_boot)
+        let nanos = since_boot.as_nanos();
+        Self {
+            nanos: if nanos > u64::MAX as u128 {
+                u64::MAX
+            } else {
+                nanos as u64
+            },
+        }
     }
 
     /// Returns how long after `earlier` this moment is, or zero.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
-        self.0.saturating_sub(earlier.0)
+        Duration::from_nanos(self.nanos.saturating_sub(earlier.nanos))
     }
 
     /// Returns whole milliseconds since boot, for an atomic.
     #[must_use]
     pub fn as_millis(self) -> u64 {
-        u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)
+        self.nanos / NANOS_A_MILLI
     }
 
     /// Undoes [`as_millis`](Self::as_millis).
     #[must_use]
     pub const fn from_millis(millis: u64) -> Self {
-        Self(Duration::from_millis(millis))
+        Self {
+            nanos: millis.saturating_mul(NANOS_A_MILLI),
+        }
     }
 }
 
@@ -88,7 +102,10 @@ impl Add<Duration> for BootTime {
     type Output = Self;
 
     fn add(self, later: Duration) -> Self {
-        Self(self.0.saturating_add(later))
+        let later = Self::from_duration(later);
+        Self {
+            nanos: self.nanos.saturating_add(later.nanos),
+        }
     }
 }
 
@@ -101,7 +118,7 @@ impl Clock for SystemClock {
     fn boot(&self) -> BootTime {
         // The call cannot fail on Linux: the clock exists since 2.6.39.
         let time = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from);
-        BootTime(time)
+        BootTime::from_duration(time)
     }
 
     fn boot_id(&self) -> String {
@@ -164,8 +181,8 @@ impl Beat {
                     let _ = unistd::read(self.0.get_ref(), &mut [0; 8]);
                 }
             }
-            // The runtime ends.
-            Err(_) => sleep(NAP).await,
+            // The runtime ends. In a box, because every profile waits here, and none for this.
+            Err(_) => Box::pin(sleep(NAP)).await,
         }
     }
 }

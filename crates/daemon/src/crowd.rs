@@ -49,7 +49,7 @@ enum Party {
     /// A user, with all who come by its leases.
     User(u32),
     /// Everybody who comes by one lease, by its number.
-    Lease(u64),
+    Lease(u32),
 }
 
 /// What a peer counts towards.
@@ -170,7 +170,7 @@ impl Crowd {
     }
 
     /// Tells those to leave who came by a lease, of that number.
-    pub(crate) fn end_lease(&self, number: u64) {
+    pub(crate) fn end_lease(&self, number: u32) {
         let state = self.lock();
         let theirs = |seat: &&Arc<Seat>| seat.parties.lease == Some(Party::Lease(number));
         let seats = state.seats.values().filter(theirs);

@@ -25,7 +25,7 @@ use crate::clock::BootTime;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LeaseId {
     /// Tells it from all others of this process.
-    pub number: u64,
+    pub number: u32,
     /// The user of whoever holds it.
     pub owner: u32,
 }

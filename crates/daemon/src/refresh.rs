@@ -2,6 +2,8 @@
 //! one profile, so there is never a second call for the same thing in flight.
 
 use std::{
+    future::Future,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -12,7 +14,6 @@ use std::{
 use jiff::SignedDuration;
 use stsd_sts::{Proof, StsError};
 use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::{
@@ -22,11 +23,12 @@ use crate::{
     hint,
     metrics::SOURCE,
     profile::RoleArn,
-    schedule::{self, Lifetime},
+    schedule::{self, BACKOFF_CAP, Lifetime},
     service_time::LONGEST_CALL,
     snapshot::{Answers, Cause, Failed, Session},
     source::{Ask, Obtained, SourceError, Wish},
     store::{Entry, Store},
+    supervise,
 };
 
 /// How much longer than asked a session may claim to live before we call it a lie.
@@ -107,12 +109,6 @@ impl<X: Exchange> Refresher<X> {
         clock: Arc<dyn Clock>,
         jitter: f64,
     ) -> Self {
-        let wait = match entry.snapshot().session {
-            Some(session) if session.last => Wait::ForDemand,
-            Some(session) => Wait::Until(schedule::renewal_due(&session.lifetime, jitter)),
-            None if entry.profile.is_kept_warm() => Wait::Until(clock.boot()),
-            None => Wait::ForDemand,
-        };
         Self {
             jitter,
             asked: entry.profile.duration.get(),
@@ -120,7 +116,7 @@ impl<X: Exchange> Refresher<X> {
             call_took: Duration::ZERO,
             said: None,
             distance: distance(&*clock),
-            wait,
+            wait: first_wait(&entry, &*clock, jitter),
             entry,
             upstream,
             store,
@@ -128,13 +124,23 @@ impl<X: Exchange> Refresher<X> {
         }
     }
 
-    /// Keeps the profile fresh until `stop`. A call in flight is dropped with the task, and
-    /// its result with it.
-    pub async fn run(mut self, stop: CancellationToken) {
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => {}
-            () = self.keep_fresh() => {}
+    /// Keeps the profile fresh for ever. A call in flight is dropped with the task, and its
+    /// result with it. Should it ever panic, it begins again: a bug must not leave one profile
+    /// without renewals while all others go on.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async function holds its arguments twice"
+    )]
+    pub fn run(mut self) -> impl Future<Output = ()> + Send {
+        async move {
+            while supervise::panics(pin!(self.keep_fresh())).await {
+                let now = self.clock.boot();
+                self.entry.publish(|snapshot| snapshot.broke_off(now));
+                sleep(BACKOFF_CAP).await;
+                self.failures = 0;
+                self.said = None;
+                self.wait = first_wait(&self.entry, &*self.clock, self.jitter);
+            }
         }
     }
 
@@ -237,13 +243,17 @@ impl<X: Exchange> Refresher<X> {
         failed.map(|it| it.at + SHORTEST_LOOK)
     }
 
-    /// Ends when the source says by itself that it was mended.
+    /// Ends when the source says by itself that it was mended. In a box, like all that few
+    /// profiles wait for.
     async fn mended(&self) {
         let Some(since) = self.held_since() else {
             return std::future::pending().await;
         };
-        sleep(since.since(self.clock.boot())).await;
-        self.entry.profile.source.mended(&self.store).await;
+        let mended = async {
+            sleep(since.since(self.clock.boot())).await;
+            self.entry.profile.source.mended(&self.store).await;
+        };
+        Box::pin(mended).await;
     }
 
     /// Has the source looked at, so that what has come of it is known when this ends.
@@ -252,7 +262,7 @@ impl<X: Exchange> Refresher<X> {
         if self.held_since().is_some_and(|it| now >= it)
             && !self.entry.profile.source.changed(&self.store, now)
         {
-            sleep(GLANCE).await;
+            Box::pin(sleep(GLANCE)).await;
         }
     }
 
@@ -653,6 +663,16 @@ fn corrected(error: &StsError) -> bool {
             true
         }
         _ => false,
+    }
+}
+
+/// What a task waits for that begins with what its profile has.
+fn first_wait(entry: &Entry, clock: &dyn Clock, jitter: f64) -> Wait {
+    match entry.snapshot().session {
+        Some(session) if session.last => Wait::ForDemand,
+        Some(session) => Wait::Until(schedule::renewal_due(&session.lifetime, jitter)),
+        None if entry.profile.is_kept_warm() => Wait::Until(clock.boot()),
+        None => Wait::ForDemand,
     }
 }
 

@@ -58,34 +58,24 @@ pub async fn serve(
 }
 
 async fn accept(listener: UnixListener, service: Arc<Service>, stop: CancellationToken) {
-    accept::all(listener, &service.crowd, &stop, |stream| {
-        handle(stream, Arc::clone(&service), stop.clone())
-    })
-    .await;
+    let handle = |stream| handle(stream, Arc::clone(&service));
+    accept::all(listener, &service.crowd, &stop, handle).await;
 }
 
 /// Serves one who came by a lease. In a box, because a connection may hold a lease, and so
 /// serve others.
-fn by_lease(
-    stream: UnixStream,
-    service: Arc<Service>,
-    stop: CancellationToken,
-) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-    Box::pin(handle(stream, service, stop))
+fn by_lease(stream: UnixStream, service: Arc<Service>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(handle(stream, service))
 }
 
 /// Decides at once who is let in, so that a task has nothing but what its connection needs.
 /// A broken connection ends only itself.
-fn handle(
-    mut stream: UnixStream,
-    service: Arc<Service>,
-    stop: CancellationToken,
-) -> impl Future<Output = ()> + Send {
+fn handle(mut stream: UnixStream, service: Arc<Service>) -> impl Future<Output = ()> + Send {
     let admitted = admit(&stream, &service);
     // A block, because the arguments of an async function are held twice.
     async move {
         let outcome = match &admitted {
-            Ok((peer, seated)) => connection::run(&mut stream, &service, peer, seated, &stop).await,
+            Ok((peer, seated)) => connection::run(&mut stream, &service, peer, seated).await,
             Err(Some(failure)) => Box::pin(connection::refuse(&mut stream, failure.clone())).await,
             Err(None) => Ok(()),
         };

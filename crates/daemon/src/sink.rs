@@ -9,6 +9,7 @@ use std::{
     collections::BTreeMap,
     ffi::OsString,
     path::PathBuf,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,7 +18,7 @@ use std::{
 };
 
 use stsd_document::Format;
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{sync::watch, task::JoinHandle, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -29,7 +30,7 @@ use crate::{
     schedule,
     snapshot::Session,
     store::{Entry, Store},
-    supervise::keep_running,
+    supervise,
 };
 use file::Keeper;
 
@@ -165,8 +166,12 @@ impl Sinks {
             if let Some(before) = before {
                 let _ = before.await;
             }
-            let again = stopped.clone();
-            keep_running(move || sink.clone().run(again.clone()), || {}, stopped).await;
+            while supervise::panics(pin!(sink.clone().run(&stopped))).await
+                && !stopped.is_cancelled()
+            {
+                let rest = sleep(schedule::BACKOFF_CAP);
+                stopped.run_until_cancelled(rest).await;
+            }
         });
         Running {
             plan,
@@ -185,13 +190,13 @@ impl Running {
 }
 
 impl Sink {
-    async fn run(self, stop: CancellationToken) {
+    async fn run(self, stop: &CancellationToken) {
         // Somebody was told of a session that was there before us, if anybody wanted that.
         let now = self.clock.boot();
         let before = self.place.borrow().snapshot();
         let before = before.serving(Duration::ZERO, now).cloned();
         let (out, news) = watch::channel(before);
-        tokio::join!(self.keep_file(&out, &stop), self.keep_telling(news, &stop));
+        tokio::join!(self.keep_file(&out, stop), self.keep_telling(news, stop));
     }
 
     /// Has the file hold the newest session that lives, until `stop`; says in `out` which one

@@ -3,12 +3,20 @@
 //! knows.
 
 use std::{
-    collections::BTreeMap, future::Future, io, mem, os::fd::OwnedFd, sync::Arc, time::Duration,
+    collections::BTreeMap,
+    future::{Future, poll_fn},
+    io, mem,
+    os::fd::OwnedFd,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
 };
 
 use stsd_secret::SecretText;
 use stsd_sts::{Endpoint, StsError};
-use tokio::sync::Notify;
+use tokio::{sync::Notify, task::AbortHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info};
 
@@ -21,7 +29,7 @@ use crate::{
     peer::LeaseId,
     profile::ProfileName,
     refresh::Refresher,
-    schedule::{self, BACKOFF_CAP},
+    schedule,
     store::{Entry, Store},
 };
 
@@ -60,7 +68,7 @@ pub struct Supervisor<X> {
     upstream: Option<(Endpoint, Arc<Upstream<X>>)>,
     running: BTreeMap<ProfileName, Running>,
     leases: Vec<(u32, CancellationToken)>,
-    leases_before: u64,
+    leases_before: u32,
     /// Who has opened a lease lately, and when.
     opened: Vec<(u32, BootTime)>,
     tasks: TaskTracker,
@@ -80,7 +88,7 @@ pub struct Leased {
 
 struct Running {
     entry: Arc<Entry>,
-    stop: CancellationToken,
+    task: AbortHandle,
 }
 
 impl<X: Exchange> Supervisor<X> {
@@ -202,8 +210,11 @@ impl<X: Exchange> Supervisor<X> {
         self.opened.push((uid, now));
         let (_, upstream) = self.upstream.as_ref()?;
         let entry = Arc::new(Entry::leased(profile, until));
-        let Running { entry, stop } = self.start(entry, upstream);
-        self.leases.push((uid, stop.clone()));
+        let over = CancellationToken::new();
+        let refresher = self.refresher(&entry, upstream);
+        let refreshing = over.clone().run_until_cancelled_owned(refresher.run());
+        self.tasks.spawn(refreshing);
+        self.leases.push((uid, over.clone()));
         self.leases_before += 1;
         Some(Leased {
             id: LeaseId {
@@ -211,7 +222,7 @@ impl<X: Exchange> Supervisor<X> {
                 owner: uid,
             },
             entry,
-            over: stop,
+            over,
         })
     }
 
@@ -219,7 +230,7 @@ impl<X: Exchange> Supervisor<X> {
     pub async fn stop(self) {
         self.leases.iter().for_each(|(_, over)| over.cancel());
         for running in self.running.values() {
-            running.stop.cancel();
+            running.task.abort();
         }
         self.tasks.close();
         self.tasks.wait().await;
@@ -245,23 +256,22 @@ impl<X: Exchange> Supervisor<X> {
     }
 
     fn start(&self, entry: Arc<Entry>, upstream: &Arc<Upstream<X>>) -> Running {
-        let stop = CancellationToken::new();
-        let jitter = schedule::jitter(&self.setting.machine, entry.profile.name.as_str());
-        let refresh = {
-            let (entry, upstream) = (Arc::clone(&entry), Arc::clone(upstream));
-            let (clock, stop) = (Arc::clone(&self.setting.clock), stop.clone());
-            let store = Arc::clone(&self.setting.store);
-            move || {
-                let (entry, upstream) = (Arc::clone(&entry), Arc::clone(&upstream));
-                let store = Arc::clone(&store);
-                Refresher::new(entry, upstream, store, Arc::clone(&clock), jitter).run(stop.clone())
-            }
-        };
-        let (clock, told) = (Arc::clone(&self.setting.clock), Arc::clone(&entry));
-        let say_so = move || told.publish(|snapshot| snapshot.broke_off(clock.boot()));
-        self.tasks
-            .spawn(keep_running(refresh, say_so, stop.clone()));
-        Running { entry, stop }
+        let refresher = self.refresher(&entry, upstream);
+        let task = self.tasks.spawn(refresher.run()).abort_handle();
+        Running { entry, task }
+    }
+
+    fn refresher(&self, entry: &Arc<Entry>, upstream: &Arc<Upstream<X>>) -> Refresher<X> {
+        let setting = &self.setting;
+        let jitter = schedule::jitter(&setting.machine, entry.profile.name.as_str());
+        let (store, clock) = (Arc::clone(&setting.store), Arc::clone(&setting.clock));
+        Refresher::new(
+            Arc::clone(entry),
+            Arc::clone(upstream),
+            store,
+            clock,
+            jitter,
+        )
     }
 }
 
@@ -271,23 +281,21 @@ impl Drop for Leased {
     }
 }
 
-/// Starts a profile's task again should it ever panic: a bug must not leave one profile
-/// without renewals for ever while all others go on.
-pub(crate) async fn keep_running<F>(
-    task: impl Fn() -> F,
-    say_so: impl Fn(),
-    stop: CancellationToken,
-) where
-    F: Future<Output = ()> + Send + 'static,
-{
-    while let Err(failure) = tokio::spawn(task()).await {
-        if stop.is_cancelled() || !failure.is_panic() {
-            return;
+/// Does what is to be done for a profile until it ends; tells whether a bug has ended it.
+pub(crate) fn panics<'a>(
+    mut work: Pin<&'a mut (impl Future<Output = ()> + ?Sized)>,
+) -> impl Future<Output = bool> + 'a {
+    poll_fn(move |context| {
+        // What is left behind is only dropped.
+        let step = AssertUnwindSafe(|| work.as_mut().poll(context));
+        match catch_unwind(step) {
+            Ok(step) => step.map(|()| false),
+            Err(_) => {
+                error!("a bug ended a profile's task; it begins again");
+                Poll::Ready(true)
+            }
         }
-        error!("a bug ended a profile's task; it begins again");
-        say_so();
-        tokio::time::sleep(BACKOFF_CAP).await;
-    }
+    })
 }
 
 /// What was refused may be allowed now; whoever reloads wants to know.
@@ -317,7 +325,7 @@ fn succeed(old: &Entry, profile: Arc<Profile>, same_endpoint: bool) -> Entry {
 /// Ends a task, and tells those who wait for its profile that it is not this one any more.
 /// A call in flight is dropped with its result.
 fn retire(running: &Running) {
-    running.stop.cancel();
+    running.task.abort();
     running.entry.publish(|snapshot| snapshot.removed = true);
 }
 

@@ -148,8 +148,7 @@ async fn a_session_is_renewed_within_a_nap_when_the_clocks_come_apart_and_once()
         clock,
         0.5,
     );
-    let stop = CancellationToken::new();
-    let task = tokio::spawn(refresher.run(stop.clone()));
+    let task = tokio::spawn(refresher.run());
 
     assert!(entry.current(Duration::ZERO, by_hand.boot()).is_none());
     sleep(Duration::from_secs(1)).await;
@@ -161,8 +160,7 @@ async fn a_session_is_renewed_within_a_nap_when_the_clocks_come_apart_and_once()
     assert_eq!(calls(), 2, "within a nap, young as the session is");
     sleep(Duration::from_secs(600)).await;
     assert_eq!(calls(), 2, "once for each time");
-    stop.cancel();
-    task.await.unwrap();
+    task.abort();
 }
 
 /// Always says the same, as a program does that reads a file which nobody renews; or, without
@@ -233,7 +231,7 @@ impl HandedOn {
             task_clock,
             0.5,
         );
-        tokio::spawn(refresher.run(CancellationToken::new()));
+        tokio::spawn(refresher.run());
         Self {
             clock,
             entry,

@@ -21,7 +21,6 @@ use tokio::{
     task::yield_now,
     time::{sleep, timeout},
 };
-use tokio_util::sync::CancellationToken;
 
 use self::turn::Turn;
 use super::{DEADLINE, convert, ended};
@@ -52,7 +51,6 @@ struct Connection<'a> {
     service: &'a Service,
     peer: &'a Peer,
     seated: &'a Seated,
-    stop: &'a CancellationToken,
     /// What has come and is not yet a request.
     held: Vec<u8>,
     /// Its Hello has come.
@@ -69,14 +67,12 @@ pub(super) fn run<'a>(
     service: &'a Service,
     peer: &'a Peer,
     seated: &'a Seated,
-    stop: &'a CancellationToken,
 ) -> impl Future<Output = io::Result<()>> + 'a {
     let mut connection = Connection {
         stream,
         service,
         peer,
         seated,
-        stop,
         held: Vec::new(),
         greeted: false,
         hello_sent: false,
@@ -86,8 +82,8 @@ pub(super) fn run<'a>(
         let refusal = tokio::select! {
             biased;
             why = seated.told_to_leave() => Some(match why {
-                Leave::Stops => convert::stopping(),
-                Leave::LeaseOver => convert::lease_over(),
+                Leave::Stops => Box::new(convert::stopping()),
+                Leave::LeaseOver => Box::new(convert::lease_over()),
                 Leave::MakesRoom => {
                     // Who does not read must not hold its place any longer for being told.
                     let failure = frame(&Reply::Failure(convert::silent()))?;
@@ -98,7 +94,7 @@ pub(super) fn run<'a>(
             refusal = connection.converse() => refusal?,
         };
         match refusal {
-            Some(failure) if !connection.writing => Box::pin(connection.fail(failure)).await,
+            Some(failure) if !connection.writing => Box::pin(connection.fail(*failure)).await,
             _ => Ok(()),
         }
     }
@@ -114,7 +110,7 @@ pub(super) async fn refuse(stream: &mut UnixStream, failure: Failure) -> io::Res
 impl Connection<'_> {
     /// Returns why the peer has to be turned away, or nothing when it left. All that takes
     /// longer is in a box: most connections rest, and should be small.
-    async fn converse(&mut self) -> io::Result<Option<Failure>> {
+    async fn converse(&mut self) -> io::Result<Option<Box<Failure>>> {
         let mut must_go_on = true;
         loop {
             let turn = if must_go_on {
@@ -132,7 +128,7 @@ impl Connection<'_> {
                 }
                 Turn::Asked(request) => {
                     self.seated.has_asked();
-                    Box::pin(self.answer(request)).await?;
+                    Box::pin(self.answer(*request)).await?;
                 }
                 Turn::Refused(failure) => return Ok(Some(failure)),
                 Turn::Left => return Ok(None),

@@ -33,7 +33,6 @@ use tokio::{
     task::yield_now,
     time::timeout,
 };
-use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use apart::Streams;
@@ -90,13 +89,12 @@ impl Connection<'_> {
 
         let service = Arc::new(self.service.of_lease(&leased));
         let clock = Arc::clone(&self.service.clock);
-        let stop = self.stop.clone();
         let end = tokio::select! {
             biased;
             () = leased.over.cancelled() => Reply::Failure(convert::lease_changed()),
             failure = self.lost(profile, &base.profile, replacements) => Reply::Failure(failure?),
             () = reached(until, &*clock) => Reply::Done,
-            () = serve(streams, service, stop) => Reply::Failure(convert::lease_without_a_socket()),
+            () = serve(streams, service) => Reply::Failure(convert::lease_without_a_socket()),
         };
         debug!(profile, lease = leased.id.number, "lease over");
         drop(over);
@@ -308,12 +306,12 @@ fn listens(descriptor: &OwnedFd) -> bool {
 }
 
 /// Serves those who come by a lease, until nobody can come any more.
-async fn serve(mut streams: Streams, service: Arc<Service>, stop: CancellationToken) {
+async fn serve(mut streams: Streams, service: Arc<Service>) {
     while let Some(stream) = streams.next().await {
         let Ok(stream) = UnixStream::from_std(stream) else {
             continue;
         };
-        let serving = by_lease(stream, Arc::clone(&service), stop.clone());
+        let serving = by_lease(stream, Arc::clone(&service));
         service.crowd.tasks().spawn(serving);
         if service.crowd.is_full() {
             yield_now().await;

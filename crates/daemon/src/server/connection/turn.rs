@@ -22,7 +22,7 @@ use crate::{audit::Asked, config::Profile, snapshot::Session};
 /// How much is read at a time: a few usual requests.
 const ROOM: usize = 512;
 
-/// What has come.
+/// What has come. What is large is in a box, because every connection has room for one.
 pub(super) enum Turn {
     /// Its Hello.
     Greeted,
@@ -31,11 +31,11 @@ pub(super) enum Turn {
     /// One whose answer is written to here only; the rest has to wait for the peer to read.
     Unwritten(Arc<Session>, usize),
     /// One that may take its time.
-    Asked(Request),
+    Asked(Box<Request>),
     /// A part of one; the rest has to come in time.
     Begun,
     /// What turns the peer away.
-    Refused(Failure),
+    Refused(Box<Failure>),
     /// Nothing: it has left.
     Left,
 }
@@ -118,7 +118,7 @@ impl Connection<'_> {
                 (false, Ok(Request::Hello { version })) => return refused(wrong_version(version)),
                 (false, Ok(_)) => return refused(malformed("a connection begins with Hello")),
                 (true, Ok(Request::Hello { .. })) => return refused(malformed("a second Hello")),
-                (true, Ok(request)) => return Ok((end, Some(Turn::Asked(request)))),
+                (true, Ok(request)) => return Ok((end, Some(Turn::Asked(Box::new(request))))),
                 (_, Err(error)) => return refused(malformed(&error.to_string())),
             }
             // Its first request has nearly always come with it.
@@ -155,7 +155,7 @@ impl Connection<'_> {
 }
 
 fn refused(failure: Failure) -> io::Result<(usize, Option<Turn>)> {
-    Ok((0, Some(Turn::Refused(failure))))
+    Ok((0, Some(Turn::Refused(Box::new(failure)))))
 }
 
 /// Returns the message of the first frame, if all of it is there.
