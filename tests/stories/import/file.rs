@@ -5,7 +5,10 @@ use std::{fs, os::unix::fs::PermissionsExt as _};
 use nix::{sys::stat::Mode, unistd::mkfifo};
 use serde_json::json;
 
-use super::{CLI, OURS, key, profile, role};
+use super::{
+    CLI, OURS,
+    profiles::{key, profile, role},
+};
 use crate::home::Home;
 
 #[test]

@@ -6,7 +6,10 @@ use std::{fs, path::Path};
 use e2e::Keyring;
 use serde_json::json;
 
-use super::{OURS, key, profile, role};
+use super::{
+    OURS,
+    profiles::{key, profile, role},
+};
 use crate::home::{Home, run};
 
 #[test]
