@@ -2,15 +2,14 @@
 
 use std::{
     fs,
-    io::{BufRead as _, Write as _},
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
-use e2e::{Process, clients};
+use e2e::clients;
 
-use crate::sdk_kit::{at_home, by_exec, held, world};
+use crate::sdk_kit::{uploads_lines, world};
 
 fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -19,30 +18,12 @@ fn example(name: &str) -> PathBuf {
 }
 
 /// Gives an example lines, through three rotations, and finds each of them in the bucket.
-fn keeps_lines(mut command: Command) {
+fn keeps_lines(command: Command) {
     let kit = world(&["--session-life", "8s"]);
-    at_home(&kit, &mut command);
-    by_exec(&kit, &mut command);
-    command.env("OSS_ENDPOINT", kit.oss());
-    command.env("OSS_REGION", "cn-hongkong");
-    command.env("OSS_BUCKET", "examplebucket");
-    command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut process = Process::start(command, &kit.path("example.log"));
-    let (mut lines, mut kept) = process.conversation();
-    for number in 0..4 {
-        writeln!(lines, "line {number}").unwrap();
-        let mut key = String::new();
-        kept.read_line(&mut key).unwrap();
-        let log = fs::read_to_string(kit.path("example.log")).unwrap();
-        assert_eq!(key, format!("lines/{number}\n"), "{log}");
-        let found = kit.oss_with("oss-upload", &["get", "examplebucket", key.trim()], "");
-        assert_eq!(found, Ok(format!("line {number}\n")));
-        let before = held(&kit);
-        kit.wait_until("a rotation", || held(&kit) != before);
+    for (key, line) in uploads_lines(&kit, command, "lines") {
+        let found = kit.oss_with("oss-upload", &["get", "examplebucket", &key], "");
+        assert_eq!(found, Ok(line));
     }
-    drop(lines);
-    assert_eq!(process.wait(), Some(0), "it ends with its input");
-    assert_eq!(kit.calls("oss:PutObject"), 4);
 }
 
 fn python(name: &str) -> Command {

@@ -61,6 +61,16 @@ pub(crate) fn hello() -> Vec<u8> {
     Request::Hello { version: 1 }.frame().unwrap().to_vec()
 }
 
+/// A request for credentials of `oss-upload`, by somebody with this patience.
+pub(crate) fn asks_within(patience_millis: u64) -> Vec<u8> {
+    let request = Request::Credentials {
+        profile: "oss-upload".into(),
+        minimum_life_millis: 0,
+        patience_millis,
+    };
+    request.frame().unwrap().to_vec()
+}
+
 #[test]
 fn what_is_no_frame_closes_its_connection_alone() {
     let kit = Kit::start();
@@ -178,12 +188,7 @@ fn a_byte_now_and_then_does_not_hold_a_connection_open() {
 fn half_a_frame_that_came_with_a_whole_one_has_a_deadline_too() {
     let kit = Kit::start();
     let _ = kit.document(&["oss-upload"]);
-    let request = Request::Credentials {
-        profile: "oss-upload".into(),
-        minimum_life_millis: 0,
-        patience_millis: 1000,
-    };
-    let request = request.frame().unwrap();
+    let request = asks_within(1000);
     for whole in [&hello()[..], &[&hello()[..], &request[..]].concat()] {
         let mut stream = connect(&kit);
         stream.write_all(&[whole, &request[..7]].concat()).unwrap();
@@ -215,16 +220,12 @@ fn a_second_daemon_does_not_wait_for_a_full_backlog() {
 fn a_peer_that_leaves_in_the_middle_of_an_answer_harms_nobody() {
     let kit = Kit::start();
     let _ = kit.document(&["oss-upload"]);
-    let request = Request::Credentials {
-        profile: "oss-upload".into(),
-        minimum_life_millis: 0,
-        patience_millis: 1000,
-    };
+    let request = asks_within(1000);
     for _ in 0..100 {
         let mut stream = connect(&kit);
         let mut bytes = hello();
         for _ in 0..50 {
-            bytes.extend_from_slice(&request.frame().unwrap());
+            bytes.extend_from_slice(&request);
         }
         stream.write_all(&bytes).unwrap();
     }
@@ -312,14 +313,10 @@ fn who_has_left_does_not_count_as_waiting_and_who_only_says_no_more_does() {
         let open = fs::read_dir(format!("/proc/{}/fd", kit.daemon().id()));
         open.unwrap().count()
     };
-    let request = Request::Credentials {
-        profile: "oss-upload".into(),
-        minimum_life_millis: 0,
-        patience_millis: 60_000,
-    };
+    let request = asks_within(60_000);
     let ask = || {
         let mut stream = connect(&kit);
-        let bytes = [&hello()[..], &request.frame().unwrap()].concat();
+        let bytes = [hello(), request.clone()].concat();
         stream.write_all(&bytes).unwrap();
         stream
     };

@@ -17,11 +17,11 @@ use nix::{
     sys::statvfs::{FsFlags, statvfs},
     unistd::{Gid, Uid, setgroups, setresgid, setresuid},
 };
-use stsd_wire::{FailureKind, Message as _, Reply, Request};
+use stsd_wire::{FailureKind, Reply};
 
 use crate::{
     access::{GROUP, Machine, STRANGER, profile},
-    hostile::{decoded, hello},
+    hostile::{asks_within, decoded, hello},
 };
 
 /// Tells the program below what to do; it is this test program, started once more.
@@ -94,12 +94,7 @@ impl<'a> Impostor<'a> {
         let told = kit.path("told");
         fs::create_dir(&told).unwrap();
         fs::set_permissions(&told, fs::Permissions::from_mode(0o777)).unwrap();
-        let request = Request::Credentials {
-            profile: "oss-upload".into(),
-            minimum_life_millis: 0,
-            patience_millis: 5000,
-        };
-        let bytes = [&hello()[..], &request.frame().unwrap()].concat();
+        let bytes = [hello(), asks_within(5000)].concat();
         fs::write(told.join("ask"), bytes).unwrap();
         let mut command = Command::new(env::current_exe().unwrap());
         command.args(["--exact", "impostor::a_part_that_other_stories_play"]);

@@ -15,6 +15,7 @@ mod examples;
 mod exec;
 mod faults;
 mod hand_out;
+mod home;
 mod hostile;
 mod http;
 mod import;

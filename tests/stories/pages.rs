@@ -1,17 +1,12 @@
 //! The pages for users: what the tutorial has in full works as it stands, and the Chinese pages
 //! have kept up with the English ones.
 
-use std::{
-    fs,
-    io::{BufRead as _, Write as _},
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{fs, path::Path, process::Command};
 
-use e2e::{Kit, Process, clients};
+use e2e::{Kit, clients};
 use serde_json::Value;
 
-use crate::sdk_kit::{at_home, by_exec, held};
+use crate::sdk_kit::uploads_lines;
 
 /// A block of code, and the language that it says it has.
 #[derive(Debug, PartialEq)]
@@ -158,24 +153,5 @@ fn the_tutorials_program_uploads_through_renewals() {
     kit.write("upload.py", program, 0o600);
     let mut command = Command::new(clients().join("python/bin/python"));
     command.arg(kit.path("upload.py"));
-    at_home(&kit, &mut command);
-    by_exec(&kit, &mut command);
-    command.env("OSS_ENDPOINT", kit.oss());
-    command.env("OSS_REGION", "cn-hongkong");
-    command.env("OSS_BUCKET", "examplebucket");
-    command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut process = Process::start(command, &kit.path("upload.log"));
-    let (mut lines, mut kept) = process.conversation();
-    for number in 0..4 {
-        writeln!(lines, "line {number}").unwrap();
-        let mut key = String::new();
-        kept.read_line(&mut key).unwrap();
-        let log = fs::read_to_string(kit.path("upload.log")).unwrap();
-        assert_eq!(key, format!("backups/{number}\n"), "{log}");
-        let before = held(&kit);
-        kit.wait_until("a rotation", || held(&kit) != before);
-    }
-    drop(lines);
-    assert_eq!(process.wait(), Some(0), "it ends with its input");
-    assert_eq!(kit.calls("oss:PutObject"), 4);
+    uploads_lines(&kit, command, "backups");
 }

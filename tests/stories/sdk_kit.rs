@@ -199,6 +199,40 @@ impl<'a> Consumer<'a> {
     }
 }
 
+/// Gives a program four lines, and waits for a rotation after each; it puts each into the
+/// bucket, tells its key, and ends with its input. Returns the keys and the lines.
+pub(crate) fn uploads_lines(
+    kit: &Kit,
+    mut command: Command,
+    folder: &str,
+) -> Vec<(String, String)> {
+    at_home(kit, &mut command);
+    by_exec(kit, &mut command);
+    command.env("OSS_ENDPOINT", kit.oss());
+    command.env("OSS_REGION", "cn-hongkong");
+    command.env("OSS_BUCKET", "examplebucket");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let log = kit.path("upload.log");
+    let mut process = Process::start(command, &log);
+    let (mut lines, mut keys) = process.conversation();
+    let mut uploaded = Vec::new();
+    for number in 0..4 {
+        let line = format!("line {number}\n");
+        lines.write_all(line.as_bytes()).unwrap();
+        let mut key = String::new();
+        keys.read_line(&mut key).unwrap();
+        let said = fs::read_to_string(&log).unwrap();
+        assert_eq!(key, format!("{folder}/{number}\n"), "{said}");
+        let before = held(kit);
+        kit.wait_until("a rotation", || held(kit) != before);
+        uploaded.push((key.trim().to_owned(), line));
+    }
+    drop(lines);
+    assert_eq!(process.wait(), Some(0), "it ends with its input");
+    assert_eq!(kit.calls("oss:PutObject"), 4);
+    uploaded
+}
+
 /// How often the daemon has handed credentials out.
 pub(crate) fn asks(kit: &Kit) -> u64 {
     kit.client().status().unwrap().profiles[0].hand_outs

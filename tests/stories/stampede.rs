@@ -10,22 +10,17 @@ use std::{
 
 use e2e::Kit;
 use serde_json::{Value, json};
-use stsd_wire::{HEADER, Message as _, Reply, Request, message_length};
+use stsd_wire::{HEADER, Message as _, Reply, message_length};
 
-use crate::hostile::{connect, hello};
+use crate::hostile::{asks_within, connect, hello};
 
 const CROWD: usize = 500;
 
 /// Asks without waiting for the answer.
 fn ask(kit: &Kit) -> UnixStream {
-    let request = Request::Credentials {
-        profile: "oss-upload".into(),
-        minimum_life_millis: 0,
-        patience_millis: 60_000,
-    };
     let mut stream = connect(kit);
     stream
-        .write_all(&[&hello()[..], &request.frame().unwrap()].concat())
+        .write_all(&[hello(), asks_within(60_000)].concat())
         .unwrap();
     stream
 }

@@ -41,10 +41,7 @@ while [ $# -gt 0 ]; do
 done
 [ -d "$programs" ] && [ -d "$results" ] || { echo "lab.sh: --programs and --results" >&2; exit 2; }
 
-not_run() {
-    echo "NOT RUN: $1"
-    exit 77
-}
+. "$here/boot.sh"
 
 command -v systemd-nspawn >/dev/null || not_run "systemd-nspawn is missing (package systemd-container)"
 [ -e "$tree/usr/lib/systemd/user/dbus.socket" ] ||
@@ -97,43 +94,15 @@ prepare 2>"$work/log" || not_run "no overlay over $tree: $(tail -n 1 "$work/log"
 
 # An ordinary user whose manager starts at boot, and another one who is nobody's friend.
 for user in stsd-lab:31500 stsd-other:31501; do
-    name=${user%:*} id=${user#*:}
-    echo "$name:x:$id:$id::/home/$name:/bin/bash" >>"$root/etc/passwd"
-    echo "$name:x:$id:" >>"$root/etc/group"
-    echo "$name:!:19000:0:99999:7:::" >>"$root/etc/shadow"
-    install -d -m 700 -o "$id" -g "$id" "$root/home/$name"
+    add_user "${user%:*}" "${user#*:}"
 done
-mkdir -p "$root/var/lib/systemd/linger" "$root/opt/stsd"
-touch "$root/var/lib/systemd/linger/stsd-lab"
+mkdir -p "$root/opt/stsd"
 # A manager that nobody needs any more goes after a second instead of ten.
 mkdir -p "$root/etc/systemd/logind.conf.d"
 printf '[Login]\nUserStopDelaySec=1s\n' >"$root/etc/systemd/logind.conf.d/stsd-lab.conf"
 
-# A target of our own, so that what this machine runs does not run in there.
-units=$root/etc/systemd/system
-mkdir -p "$units"
-cat >"$units/stsd-lab.target" <<'UNIT'
-[Unit]
-Requires=basic.target
-Wants=systemd-logind.service dbus.service stsd-lab.service
-After=basic.target
-AllowIsolate=yes
-UNIT
-cat >"$units/stsd-lab.service" <<UNIT
-[Unit]
-After=basic.target systemd-logind.service user@31500.service
-Wants=user@31500.service
-DefaultDependencies=no
-[Service]
-Type=oneshot
-Environment=HOME=/root LANG=C.UTF-8 SYSTEMD_COLORS=0 SYSTEMD_PAGER= ${variables[*]:-}
-ExecStart=/bin/bash -c 'bash /opt/stsd/tests/payload.sh >/results/log 2>&1; code=\$?; echo \$code >/results/code; systemctl exit --no-block \$code || systemctl poweroff'
-UNIT
-ln -sfn stsd-lab.target "$units/default.target"
-for unit in systemd-udevd.service systemd-udev-trigger.service systemd-networkd.service \
-    systemd-resolved.service systemd-timesyncd.service systemd-firstboot.service; do
-    ln -sfn /dev/null "$units/$unit"
-done
+boots_into 'bash /opt/stsd/tests/payload.sh >/results/log 2>&1; code=$?; echo $code >/results/code; systemctl exit --no-block $code || systemctl poweroff' \
+    "${variables[*]:-}" systemd-resolved.service
 
 binds=()
 for program in stsd sts-shim stsctl stsd-emulator; do

@@ -24,10 +24,7 @@ done
 [ -d "$programs" ] && [ -d "$results" ] && [ -d "$tree" ] && [ -f "$kernel" ] ||
     { echo "machine.sh: --programs, --results, --tree and --kernel" >&2; exit 2; }
 
-not_run() {
-    echo "NOT RUN: $1"
-    exit 77
-}
+. "$here/boot.sh"
 [ "$(id -u)" = 0 ] || not_run "packing the files of other users needs root"
 for program in qemu-system-x86_64:qemu-system-x86 cpio:cpio; do
     command -v "${program%:*}" >/dev/null || not_run "${program%:*} is missing (package ${program#*:})"
@@ -44,13 +41,9 @@ trap 'exit 130' INT TERM HUP
 
 # --- What is not in the tree.
 root=$work/root
-mkdir -p "$root"/{etc/systemd/system,usr/bin,opt/stsd,results,var/lib/systemd/linger}
+mkdir -p "$root"/{etc,usr/bin,opt/stsd,results}
 cp "$tree"/etc/{passwd,group,shadow} "$root/etc"
-echo "stsd-lab:x:31500:31500::/home/stsd-lab:/bin/bash" >>"$root/etc/passwd"
-echo "stsd-lab:x:31500:" >>"$root/etc/group"
-echo "stsd-lab:!:19000:0:99999:7:::" >>"$root/etc/shadow"
-install -d -m 700 -o 31500 -g 31500 "$root/home/stsd-lab"
-touch "$root/var/lib/systemd/linger/stsd-lab"
+add_user stsd-lab 31500
 echo stsd-lab >"$root/etc/hostname"
 echo uninitialized >"$root/etc/machine-id"
 cp -r "$here" "$root/opt/stsd/tests"
@@ -61,32 +54,10 @@ for program in stsd sts-shim stsctl stsd-emulator; do
         cp "$programs/$program" "$root/usr/bin/$program"
 done
 
-units=$root/etc/systemd/system
-cat >"$units/stsd-lab.target" <<'UNIT'
-[Unit]
-Requires=basic.target
-Wants=systemd-logind.service dbus.service stsd-lab.service
-After=basic.target
-AllowIsolate=yes
-UNIT
 # The results leave the machine by its serial line, between two marks.
-cat >"$units/stsd-lab.service" <<'UNIT'
-[Unit]
-After=basic.target systemd-logind.service user@31500.service
-Wants=user@31500.service
-DefaultDependencies=no
-[Service]
-Type=oneshot
-Environment=HOME=/root LANG=C.UTF-8 SYSTEMD_COLORS=0 SYSTEMD_PAGER=
-ExecStart=/bin/bash -c 'bash /opt/stsd/tests/machine-payload.sh >/results/log 2>&1; code=$?; { echo; echo STSD-LAB-BEGIN; cat /results/log; echo STSD-LAB-CODE=$code; } >/dev/ttyS0; sleep 1; systemctl --force --force poweroff'
-UNIT
-ln -s stsd-lab.target "$units/default.target"
-for unit in systemd-udevd.service systemd-udev-trigger.service systemd-udevd-control.socket \
-    systemd-udevd-kernel.socket systemd-timesyncd.service systemd-networkd.service \
-    systemd-firstboot.service systemd-hwdb-update.service getty@tty1.service \
-    serial-getty@ttyS0.service; do
-    ln -s /dev/null "$units/$unit"
-done
+boots_into 'bash /opt/stsd/tests/machine-payload.sh >/results/log 2>&1; code=$?; { echo; echo STSD-LAB-BEGIN; cat /results/log; echo STSD-LAB-CODE=$code; } >/dev/ttyS0; sleep 1; systemctl --force --force poweroff' \
+    '' systemd-udevd-control.socket systemd-udevd-kernel.socket systemd-hwdb-update.service \
+    getty@tty1.service serial-getty@ttyS0.service
 
 # --- One archive after the other: the later ones replace.
 pack() {

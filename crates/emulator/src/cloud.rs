@@ -14,6 +14,7 @@ use crate::jwt::Keys;
 use crate::metadata;
 use crate::nonces::Nonces;
 use crate::objects::Objects;
+use crate::order;
 use crate::saml::Seal;
 use crate::sessions::Sessions;
 use crate::stats::Stats;
@@ -60,7 +61,7 @@ impl Cloud {
     ///
     /// The order makes no sense; the text says why.
     pub(crate) fn switch(&self, json: &[u8]) -> Result<Value, String> {
-        let order: Order = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+        let order: Order = order::read(json)?;
         if !self.world.keys.contains_key(&order.id) {
             return Err(format!("no key {:?} in this world", order.id));
         }

@@ -140,6 +140,7 @@ mod wish;
 mod assume_role;
 mod jwt;
 mod oidc;
+mod order;
 mod saml;
 pub mod sts;
 mod sts_answer;

@@ -11,6 +11,7 @@ use crate::clock::{iso_seconds, shifted};
 use crate::cloud::{Cloud, Now};
 use crate::issue::{Twist, issue};
 use crate::jwt::Algorithm;
+use crate::order;
 use crate::policy::matches;
 use crate::request::Parameters;
 use crate::sts_error::StsError;
@@ -42,10 +43,7 @@ pub(crate) fn run(
     now: Now,
     twist: Twist,
 ) -> Result<Value, StsError> {
-    let said = |name: &'static str| {
-        let value = parameters.value(name).filter(|text| !text.is_empty());
-        value.ok_or(StsError::Missing(name))
-    };
+    let said = |name| parameters.said(name).ok_or(StsError::Missing(name));
     let provider_arn = said("OIDCProviderArn")?;
     let token = said("OIDCToken")?;
     if !TOKEN_LENGTH.contains(&token.chars().count()) {
@@ -164,15 +162,13 @@ struct Order {
 ///
 /// The order makes no sense; the text says why.
 pub(crate) fn mint(cloud: &Cloud, json: &[u8]) -> Result<Value, String> {
-    let order: Order = serde_json::from_slice(json).map_err(|error| error.to_string())?;
-    let provider = cloud.world.oidc_providers.get(&order.provider);
-    let provider =
-        provider.ok_or_else(|| format!("no OIDC provider {:?} in this world", order.provider))?;
+    let order: Order = order::read(json)?;
+    let provider = order::provider(&cloud.world.oidc_providers, "OIDC", &order.provider)?;
     let now = cloud.clock.now();
-    let life = read_span(order.life.as_deref())?.unwrap_or(LIFE);
+    let life = order::span(order.life.as_deref())?.unwrap_or(LIFE);
     let expires = shifted(now, life);
     // One that has expired was good once.
-    let issued = match read_span(order.begins_in.as_deref())? {
+    let issued = match order::span(order.begins_in.as_deref())? {
         Some(wait) => shifted(now, wait),
         None => now.min(shifted(expires, -LIFE)),
     };
@@ -191,13 +187,4 @@ pub(crate) fn mint(cloud: &Cloud, json: &[u8]) -> Result<Value, String> {
         return Err("claims are an object".to_owned());
     };
     Ok(json!({ "token": cloud.keys.sign(order.algorithm, claims) }))
-}
-
-/// Reads `10m`, or `-10m` for what is over.
-pub(crate) fn read_span(text: Option<&str>) -> Result<Option<SignedDuration>, String> {
-    text.map(|text| {
-        text.parse()
-            .map_err(|_| format!("{text:?} is not a time like 10m or -10m"))
-    })
-    .transpose()
 }

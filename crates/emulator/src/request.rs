@@ -78,6 +78,11 @@ impl Parameters {
         first(&self.pairs, name)
     }
 
+    /// The same, where an empty value counts as none.
+    pub(crate) fn said(&self, name: &str) -> Option<&str> {
+        self.value(name).filter(|text| !text.is_empty())
+    }
+
     /// Every pair, in the order sent.
     #[must_use]
     pub fn pairs(&self) -> &[(String, String)] {

@@ -15,7 +15,7 @@ use crate::sts_error::StsError;
 /// A part of the signature is missing, or made by another method.
 pub fn read(request: &HttpRequest) -> Result<Option<Signed>, StsError> {
     let parameters = request.parameters();
-    let said = |name| parameters.value(name).filter(|value| !value.is_empty());
+    let said = |name| parameters.said(name);
     if said("Signature").is_none() && said("AccessKeyId").is_none() {
         return Ok(None);
     }

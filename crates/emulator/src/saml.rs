@@ -16,7 +16,7 @@ use crate::clock::{iso_seconds, parse_iso_seconds, shifted};
 use crate::cloud::{Cloud, Now};
 use crate::encoding::{LETTERS_AND_DIGITS, escape_xml, hex, hmac_sha256, random_text};
 use crate::issue::{Twist, issue};
-use crate::oidc::read_span;
+use crate::order;
 use crate::request::Parameters;
 use crate::sts_error::StsError;
 use crate::wish::{Wish, is_session_name};
@@ -82,10 +82,7 @@ pub(crate) fn run(
     now: Now,
     twist: Twist,
 ) -> Result<Value, StsError> {
-    let said = |name: &'static str| {
-        let value = parameters.value(name).filter(|text| !text.is_empty());
-        value.ok_or(StsError::Missing(name))
-    };
+    let said = |name| parameters.said(name).ok_or(StsError::Missing(name));
     let provider_arn = said("SAMLProviderArn")?;
     let encoded = said("SAMLAssertion")?;
     if !LENGTH.contains(&encoded.chars().count()) {
@@ -260,12 +257,10 @@ struct Order {
 ///
 /// The order makes no sense; the text says why.
 pub(crate) fn mint(cloud: &Cloud, json: &[u8]) -> Result<Value, String> {
-    let order: Order = serde_json::from_slice(json).map_err(|error| error.to_string())?;
-    let provider = cloud.world.saml_providers.get(&order.provider);
-    let provider =
-        provider.ok_or_else(|| format!("no SAML provider {:?} in this world", order.provider))?;
+    let order: Order = order::read(json)?;
+    let provider = order::provider(&cloud.world.saml_providers, "SAML", &order.provider)?;
     let account = &cloud.world.account;
-    let life = read_span(order.life.as_deref())?.unwrap_or(LIFE);
+    let life = order::span(order.life.as_deref())?.unwrap_or(LIFE);
     let text = Assertion {
         issuer: order.issuer.unwrap_or_else(|| provider.issuer.clone()),
         session_name: order.session_name.unwrap_or_else(|| order.subject.clone()),

@@ -24,9 +24,8 @@ pub(crate) struct Wish {
 
 impl Wish {
     pub(crate) fn read(parameters: &Parameters) -> Result<Self, StsError> {
-        let said = |name: &'static str| parameters.value(name).filter(|text| !text.is_empty());
-        let session_name = said("RoleSessionName");
-        if said("RoleArn").is_some() && session_name.is_none() {
+        let session_name = parameters.said("RoleSessionName");
+        if parameters.said("RoleArn").is_some() && session_name.is_none() {
             return Err(StsError::MissingParameter("RoleSessionName"));
         }
         Self::read_named(parameters, session_name.unwrap_or_default())
@@ -38,8 +37,7 @@ impl Wish {
         session_name: &str,
     ) -> Result<Self, StsError> {
         let arn = parameters
-            .value("RoleArn")
-            .filter(|text| !text.is_empty())
+            .said("RoleArn")
             .ok_or(StsError::MissingParameter("RoleArn"))?;
         let (account, role) = arn::role(arn).ok_or(StsError::WronglyFormed("RoleArn"))?;
         if !is_session_name(session_name) {

@@ -1,0 +1,331 @@
+//! The judge: of every answer, and of what must hold after an outage and at the end.
+
+use std::{sync::Arc, time::Duration};
+
+use fastrand::Rng;
+use stsd::{
+    clock::Clock as _,
+    schedule::{BACKOFF_CAP, PROBE_CAP},
+    snapshot::{Cause, Outcome, Session},
+};
+use tokio::time::sleep;
+
+use super::{Held, MARGIN, PATIENT, Simulation};
+use crate::{
+    cloud::{Issued, Trouble},
+    plan::{name, role},
+};
+
+impl Simulation {
+    /// Who asks for a renewal gets one, or hears why not.
+    pub(super) fn judge_refresh(
+        &self,
+        index: usize,
+        outcome: &Result<(), Outcome>,
+        before: u64,
+        asked: Duration,
+    ) {
+        let name = name(index);
+        match outcome {
+            Ok(()) if self.calls(index) == before => {
+                self.fault(format!("{name}: said to be renewed, and nobody was asked"));
+            }
+            Err(Outcome::NotYet(_) | Outcome::Short(_) | Outcome::Failed(_))
+                if !self.plan.is_crowd() && !self.trouble_between(asked, self.clock.elapsed()) =>
+            {
+                self.fault(format!(
+                    "{name}: not renewed though STS is well: {outcome:?}"
+                ));
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn judge(
+        &self,
+        index: usize,
+        outcome: &Outcome,
+        asked: Duration,
+        minimum_life: Duration,
+        patience: Duration,
+    ) {
+        let now = self.clock.elapsed();
+        {
+            let tally = &mut self.notes().tally;
+            let code = match outcome {
+                Outcome::Ready(_) => {
+                    tally.ready += 1;
+                    1
+                }
+                Outcome::Short(_) => {
+                    tally.short += 1;
+                    2
+                }
+                _ => {
+                    tally.refused += 1;
+                    3
+                }
+            };
+            let millis = u64::try_from(now.as_millis()).unwrap();
+            let answer = (millis << 20) ^ ((index as u64) << 8) ^ code;
+            let mixed = Rng::with_seed(answer).u64(..);
+            tally.trace = tally.trace.wrapping_add(mixed);
+        }
+        let name = name(index);
+        let session = match outcome {
+            Outcome::Ready(session) | Outcome::Short(session) => session,
+            Outcome::Removed => {
+                if self.notes().grants.contains_key(&index) {
+                    self.fault(format!(
+                        "{name}: is there, and the caller was told it is not"
+                    ));
+                }
+                return;
+            }
+            Outcome::NotAllowed => {
+                self.fault(format!("{name}: refused, though everybody may have it"));
+                return;
+            }
+            Outcome::Failed(_) | Outcome::NotYet(_) => {
+                self.must_have_been_told_at_once(&name, outcome, asked);
+                if !self.notes().grants.contains_key(&index) {
+                    self.fault(format!("{name}: was removed, and the caller was not told"));
+                }
+                if let Some(left) = self.left_of_the_newest(index) {
+                    self.fault(format!(
+                        "{name}: refused, though a session lives for {left:?}"
+                    ));
+                }
+                if let Err(why) = self.may_refuse(asked, now, patience) {
+                    self.fault(format!(
+                        "{name}: asked at {asked:?} with {patience:?}, refused: {outcome:?}: {why}"
+                    ));
+                }
+                return;
+            }
+        };
+        let issued = self
+            .cloud
+            .state()
+            .issued
+            .get(&session.access_key_id)
+            .cloned();
+        let Some(issued) = issued else {
+            self.fault(format!(
+                "{name}: got {}, which was never issued",
+                session.access_key_id
+            ));
+            return;
+        };
+        let left = issued.ends.saturating_sub(now);
+        if left.is_zero() {
+            self.fault(format!(
+                "{name}: got a session that ended at {:?}",
+                issued.ends
+            ));
+        }
+        if issued.role != role(index) || self.notes().grants.get(&index) != Some(&issued.grant) {
+            self.fault(format!(
+                "{name}: got {issued:?}, which is not what it grants"
+            ));
+        }
+        self.must_have_been_renewed_in_time(index, session, &issued, left);
+        match outcome {
+            Outcome::Ready(_) if left < minimum_life => {
+                self.fault(format!(
+                    "{name}: {left:?} left of {minimum_life:?} asked, and said to be enough"
+                ));
+            }
+            Outcome::Short(_)
+                if self.should_have_renewed(&issued, left, minimum_life, asked, now, patience) =>
+            {
+                self.fault(format!(
+                    "{name}: {left:?} left of {minimum_life:?} asked, though STS was well"
+                ));
+            }
+            _ => {}
+        }
+    }
+
+    /// Returns how long what the profile has handed out last still lives, if that is the
+    /// newest session there is.
+    fn left_of_the_newest(&self, index: usize) -> Option<Duration> {
+        let newest = self.cloud.state().newest.get(&role(index)).cloned()?;
+        let notes = self.notes();
+        let session = &notes.held.get(&index)?.session;
+        let left = session.lifetime.remaining(self.clock.boot());
+        (session.access_key_id == newest && !left.is_zero()).then_some(left)
+    }
+
+    /// A profile that is used is renewed long before its session ends: who asks again gets
+    /// the old session late in its life only when something stood in the way.
+    fn must_have_been_renewed_in_time(
+        &self,
+        index: usize,
+        session: &Arc<Session>,
+        issued: &Issued,
+        left: Duration,
+    ) {
+        let (now, awake) = (self.clock.elapsed(), self.clock.awake());
+        let mut notes = self.notes();
+        let held = notes
+            .held
+            .get(&index)
+            .filter(|held| Arc::ptr_eq(&held.session, session));
+        let Some(held) = held else {
+            let held = Held {
+                session: Arc::clone(session),
+                issued: issued.clone(),
+                since: (now, awake),
+            };
+            notes.held.insert(index, held);
+            return;
+        };
+        let (since, awake_since) = held.since;
+        // Renewal is due at 55 % at the latest, and comes with the first ask if nobody has
+        // asked for long; a suspend costs a nap.
+        let due = (issued.ends - issued.length.mul_f64(0.45)).max(since);
+        let slept = (now - since) - (awake - awake_since);
+        let late = now > due + slept + MARGIN * 2 && left < issued.length.mul_f64(0.4);
+        drop(notes);
+        if late && !self.plan.is_crowd() && !self.trouble_between(due, now) {
+            let name = name(index);
+            self.fault(format!(
+                "{name}: {left:?} left, seen {:?} ago, and not renewed",
+                now - since
+            ));
+        }
+    }
+
+    /// Who cannot be helped by waiting is told so at once: when it asks, or when STS refuses.
+    fn must_have_been_told_at_once(&self, name: &str, outcome: &Outcome, asked: Duration) {
+        let Outcome::Failed(failed) = outcome else {
+            return;
+        };
+        let waited = self.clock.boot().since(failed.at);
+        let waited = waited.min(self.clock.elapsed() - asked);
+        if failed.cause == Cause::Denied && waited > Duration::from_millis(2) {
+            self.fault(format!("{name}: told of a refusal after {waited:?}"));
+        }
+    }
+
+    /// A refusal needs an outage, or a caller who could not wait for a first call. An
+    /// outage that ended more than a capped back-off ago is none, nor is one that a living
+    /// session should have outlasted: that session is served until its end by itself, and
+    /// its renewal must have come before.
+    fn may_refuse(&self, asked: Duration, now: Duration, patience: Duration) -> Result<(), String> {
+        if patience < PATIENT || self.plan.is_crowd() && patience < 6 * PATIENT {
+            return Ok(());
+        }
+        match self.trouble_between(asked, now) {
+            true => Ok(()),
+            false => Err("STS was well for long enough".to_owned()),
+        }
+    }
+
+    fn should_have_renewed(
+        &self,
+        issued: &Issued,
+        left: Duration,
+        minimum_life: Duration,
+        asked: Duration,
+        now: Duration,
+        patience: Duration,
+    ) -> bool {
+        let possible = minimum_life + MARGIN < issued.length.mul_f64(0.9) - Duration::from_secs(2);
+        possible
+            && left + MARGIN < minimum_life
+            && patience >= PATIENT
+            && !self.plan.is_crowd()
+            && !self.trouble_between(asked, now)
+    }
+
+    /// Tells whether an outage, or one spoilt answer, is still excusing failures between
+    /// two moments.
+    fn trouble_between(&self, from: Duration, to: Duration) -> bool {
+        let spoilt = self.cloud.state().last_spoilt;
+        if spoilt.is_some_and(|at| from <= at + after(Trouble::Unavailable)) {
+            return true;
+        }
+        let begun = self.cloud.outages_until(to).iter().rev();
+        // No excuse lasts longer than a slow look at a refusal.
+        let mut recent = begun.take_while(|it| from <= it.ends + after(Trouble::Denied));
+        recent.any(|it| from <= it.ends + after(it.trouble))
+    }
+
+    /// After each outage, looks whether everybody is fresh again in time.
+    pub(super) async fn inspect(self: Arc<Self>) {
+        for outage in self.cloud.manners.outages.clone() {
+            let due = outage.ends + after(outage.trouble);
+            // Awake time falls behind the true time with each suspend; look until it is so.
+            while self.clock.elapsed() < due {
+                sleep((due - self.clock.elapsed()).min(Duration::from_secs(60))).await;
+            }
+            let now = self.clock.elapsed();
+            let disturbed = |at: &Duration| *at + MARGIN >= outage.ends && *at <= now;
+            let quiet = {
+                let notes = self.notes();
+                !notes.suspends.iter().chain(&notes.reloads).any(disturbed)
+            };
+            let others = self
+                .cloud
+                .manners
+                .outages
+                .iter()
+                .any(|other| other.begins > outage.begins && other.begins <= now);
+            let spoilt = self.cloud.state().last_spoilt;
+            let spoilt = spoilt.is_some_and(|at| at >= outage.ends);
+            if quiet && !others && !spoilt && !self.plan.is_crowd() {
+                self.must_be_fresh(&outage.trouble);
+            }
+        }
+    }
+
+    fn must_be_fresh(&self, trouble: &Trouble) {
+        let now = self.clock.boot();
+        for entry in self.store.all() {
+            let snapshot = entry.snapshot();
+            if let Some(failed) = &snapshot.failed {
+                let age = now.since(failed.at);
+                // It may have failed anew by another cause in this very moment.
+                if age > MARGIN {
+                    self.fault(format!(
+                        "{}: not fresh after {trouble:?}: {failed:?}",
+                        entry.profile.name
+                    ));
+                }
+            }
+            let alive = snapshot.serving(Duration::ZERO, now).is_some();
+            if entry.profile.keep_warm && !alive {
+                self.fault(format!(
+                    "{}: kept warm, and cold after {trouble:?}",
+                    entry.profile.name
+                ));
+            }
+            self.notes().tally.recoveries += 1;
+        }
+    }
+
+    /// No more calls than renewals and the retries that the budget allows.
+    pub(super) fn check_calls(&self) {
+        let rate = self.plan.calls_per_second as usize;
+        let (second, ten) = {
+            let state = self.cloud.state();
+            (state.most_in_a_second, state.most_in_ten_seconds)
+        };
+        if second > 2 * rate.max(2) + 1 || ten > 11 * rate.max(2) + 1 {
+            self.fault(format!(
+                "{second} calls in a second, {ten} in ten, at {rate} a second"
+            ));
+        }
+    }
+}
+
+/// How long after an outage failures may still be due to it: the pause that was begun in
+/// it, and what was in flight.
+fn after(trouble: Trouble) -> Duration {
+    match trouble {
+        Trouble::Denied => PROBE_CAP + MARGIN,
+        _ => BACKOFF_CAP + MARGIN,
+    }
+}

@@ -1,0 +1,97 @@
+//! Their file: which one is taken, and what is said of one that cannot be.
+
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use nix::{sys::stat::Mode, unistd::mkfifo};
+use serde_json::json;
+
+use super::{
+    CLI, OURS,
+    profiles::{key, profile, role},
+};
+use crate::home::Home;
+
+#[test]
+fn a_file_that_is_none_is_named_and_never_waited_for() {
+    let home = Home::new();
+    home.import(&[])
+        .failed("there is no file to import; looked for: ");
+    home.import(&["nowhere.json"])
+        .failed("nowhere.json: cannot be read");
+    mkfifo(&home.file("fifo"), Mode::S_IRWXU).unwrap();
+    fs::create_dir(home.file("directory")).unwrap();
+    home.put("large", vec![b' '; 1024 * 1024 + 1], 0o600);
+    home.put("empty", "", 0o600);
+    home.put(
+        "cut",
+        "{\"profiles\":[{\"access_key_secret\":\"ExampleSecretOfCut",
+        0o600,
+    );
+    home.put(
+        "bytes",
+        b"[a]\naccess_key_secret=ExampleSecretOf\xff",
+        0o600,
+    );
+    home.put("words", "ExampleSecretOfWords and more", 0o600);
+    home.put(
+        "token",
+        "{\"profiles\":[{\"name\":\"t\",\"mode\":\"StsToken\"}]}",
+        0o600,
+    );
+    for (name, problem) in [
+        ("fifo", "not a regular file"),
+        ("directory", "not a regular file"),
+        ("large", "larger than 1 MiB"),
+        ("empty", "it is empty"),
+        ("cut", "ends in the middle"),
+        ("bytes", "not UTF-8, at line 2"),
+        ("words", "line 1 is no section"),
+        ("token", "there is nothing to take"),
+    ] {
+        let path = home.file(name);
+        let said = home.import(&[path.to_str().unwrap(), "--write"]);
+        let all = said.failed(problem);
+        assert!(all.contains(path.to_str().unwrap()), "{all}");
+    }
+}
+
+#[test]
+fn a_file_that_others_may_read_is_pointed_out() {
+    let home = Home::with(&json!([profile(
+        "a",
+        "RamRoleArn",
+        &[key("LTAIA"), role()]
+    )]));
+    let warning = "others on this machine may read the secrets";
+    assert!(!home.import(&[]).worked().contains(warning));
+    for mode in [0o640, 0o604, 0o644] {
+        fs::set_permissions(home.file(CLI), fs::Permissions::from_mode(mode)).unwrap();
+        let said = home.import(&[]).worked();
+        assert!(
+            said.contains(&format!("has mode {mode:04o}: {warning}")),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn the_sdks_file_is_taken_where_there_is_no_other() {
+    let home = Home::new();
+    let ini = "[default]\r\ntype = access_key\r\naccess_key_id = LTAIINI\r\n\
+        access_key_secret = ExampleSecretOfIni\r\n";
+    home.put(".alibabacloud/credentials", ini, 0o600);
+    let said = home.import(&["--write"]).worked();
+    assert!(
+        said.contains("default (AK): taken: [source.default]"),
+        "{said}"
+    );
+    assert!(said.contains("there is no profile in it yet"), "{said}");
+    assert!(!said.contains("stsctl reload"), "{said}");
+    // A key alone is no profile; the lines that make it one are there to be filled in.
+    let text = home.text(OURS);
+    assert!(text.contains("# [profile.NAME]\n"), "{text}");
+    assert!(home.file(".config/stsd/default.key").exists());
+    home.put(CLI, "{}", 0o600);
+    home.import(&[])
+        .failed("config.json: it has no \"profiles\"");
+}

@@ -1,0 +1,187 @@
+//! What is written: one entry of a tool's file, which stays as it was but for that.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use e2e::program;
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use super::{FILES, told};
+use crate::{
+    home::{Home, State, run},
+    http,
+};
+
+#[test]
+fn a_tool_s_file_is_changed_by_one_entry_and_kept_as_it_was() {
+    let kit = http::kit();
+    let home = Home::of(&kit);
+    for (tool, name, before) in FILES {
+        home.put(name, before, 0o640);
+        let said = home.write(tool);
+        let after = home.text(name);
+        assert!(said.contains("changed"), "{said}");
+        // Without what is new, it is what it was.
+        let lines: Vec<_> = after.split_inclusive('\n').collect();
+        let old: Vec<_> = before.split_inclusive('\n').collect();
+        let mut kept = lines.iter();
+        for line in &old {
+            let bare = |it: &str| it.trim_end_matches(['\r', '\n', ',']).to_owned();
+            let found = kept.any(|it| bare(it) == bare(line));
+            assert!(found, "{tool} has lost {line:?}:\n{after}");
+        }
+        if before.contains("\r\n") && tool == "aws" {
+            assert_eq!(after.matches('\n').count(), after.matches("\r\n").count());
+        }
+        let private = tool == "ossutil1";
+        assert_eq!(
+            home.mode(name),
+            if private { 0o600 } else { 0o640 },
+            "{tool}"
+        );
+
+        // What there was is kept, once: a second change does not take its place.
+        let backup = format!("{name}.stsd-backup");
+        assert_eq!(home.text(&backup), before);
+        assert_eq!(home.mode(&backup), 0o600);
+        let everything = home.all();
+        assert!(home.write(tool).contains("is as it should be"));
+        assert_eq!(
+            home.all(),
+            everything,
+            "{tool}: a second time nothing happens"
+        );
+        let broken = after.replace("oss-upload", "oss-uplaod");
+        fs::write(home.file(name), broken).unwrap();
+        assert!(home.write(tool).contains("before the first change"));
+        assert_eq!(home.text(&backup), before);
+        let (code, said) = home.check(tool);
+        match tool {
+            // What botocore would not read is said, and is not ours to take away.
+            "aws" | "rclone" => assert!(said.contains("byte order mark"), "{said}"),
+            _ => assert_eq!(code, Some(0), "{tool}: {said}"),
+        }
+    }
+    assert_eq!(
+        home.all().len(),
+        2 * FILES.len(),
+        "nothing is left beside them"
+    );
+}
+
+#[test]
+fn a_file_that_is_not_there_is_made_for_its_owner_alone_and_works() {
+    let kit = http::kit();
+    let home = Home::of(&kit);
+    for (tool, name, _) in FILES {
+        assert_eq!(home.check(tool).0, Some(1), "{tool} is not set up yet");
+        assert!(home.write(tool).contains("written"));
+        assert_eq!(home.mode(name), 0o600);
+        if let Some((folder, _)) = name.rsplit_once('/') {
+            assert_eq!(home.mode(folder), 0o700);
+        }
+        assert!(!home.file(&format!("{name}.stsd-backup")).exists());
+        let (code, said) = home.check(tool);
+        assert_eq!(code, Some(0), "{tool}: {said}");
+        assert_eq!(
+            said.lines().filter(|it| it.starts_with("ok")).count(),
+            2,
+            "{said}"
+        );
+    }
+    let config: Value = serde_json::from_str(&home.text(".aliyun/config.json")).unwrap();
+    assert_eq!(config["current"], "oss-upload");
+    assert_eq!(config["profiles"][0]["mode"], "External");
+    let secret = kit.client().url("oss-upload").unwrap().token;
+    let holds = |it: &&State| String::from_utf8_lossy(&it.bytes).contains(secret.expose());
+    assert_eq!(
+        home.all().values().filter(holds).count(),
+        1,
+        "ossutil's alone"
+    );
+}
+
+#[test]
+fn a_socket_that_only_the_environment_names_is_written_down() {
+    let kit = http::kit();
+    let home = Home::of(&kit);
+    let directory = kit.path("runtime");
+    fs::create_dir_all(directory.join("stsd")).unwrap();
+    let elsewhere = directory.join("stsd/stsd.sock");
+    symlink(kit.socket(), &elsewhere).unwrap();
+    let run = |variable: (&str, &Path), arguments: &[&str]| {
+        let mut command = Command::new(program("stsctl"));
+        command.env_clear().env("HOME", home.path());
+        command.env(variable.0, variable.1);
+        command.args(["setup", "aws", "oss-upload", "--region", "cn-hongkong"]);
+        command.args(arguments).stdin(Stdio::null());
+        told(run(command))
+    };
+    for (variable, socket) in [
+        (("STSD_SOCKET", &*kit.socket()), &*kit.socket()),
+        (("XDG_RUNTIME_DIR", &*directory), &*elsewhere),
+    ] {
+        assert_eq!(run(variable, &["--write"]).0, Some(0));
+        let named = format!("--socket {} ", socket.display());
+        let text = home.text(".aws/config");
+        assert!(text.contains(&named), "{text}");
+        assert_eq!(run(variable, &["--check"]).0, Some(0));
+        // It works here alone without.
+        if variable.0 == "STSD_SOCKET" {
+            home.put(".aws/config", text.replace(&named, ""), 0o600);
+            let (code, said) = run(variable, &["--check"]);
+            assert_eq!(code, Some(1), "{said}");
+            assert!(said.contains("fault    command"), "{said}");
+        }
+    }
+}
+
+#[test]
+fn a_profile_that_the_daemon_does_not_know_is_not_written() {
+    let mut kit = http::kit();
+    let line = ["aws", "nosuch", "--region", "cn-hongkong", "--write"];
+    let home = Home::of(&kit);
+    for tool in ["aliyun-cli", "aws", "rclone", "ossutil1"] {
+        let output = home.setup(&[&[tool], &line[1..]].concat());
+        let complaint = output.stderr;
+        assert_eq!(output.code, Some(4), "{tool}: {complaint}");
+    }
+    assert!(home.all().is_empty());
+    // Without a daemon nobody knows.
+    kit.daemon().signal(Signal::SIGTERM);
+    kit.daemon_ends();
+    home.setup(&line).worked();
+}
+
+#[test]
+fn many_at_once_lose_nothing_of_each_other_s() {
+    let kit = http::kit();
+    let home = Home::of(&kit);
+    let names: Vec<_> = (0..12).map(|it| format!("by-stsd-{it}")).collect();
+    let start = |name: &String| {
+        let line = [
+            "setup",
+            "aws",
+            "oss-upload",
+            "--region",
+            "cn-hongkong",
+            "--write",
+        ];
+        let mut command = home.command(&line);
+        command.args(["--name", name]).stdout(Stdio::null());
+        command.spawn().unwrap()
+    };
+    let started: Vec<_> = names.iter().map(start).collect();
+    for mut child in started {
+        assert!(child.wait().unwrap().success());
+    }
+    let text = home.text(".aws/config");
+    for name in names {
+        assert!(text.contains(&format!("[profile {name}]\n")), "{text}");
+    }
+}
