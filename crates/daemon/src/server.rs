@@ -17,6 +17,8 @@ use tracing::{debug, warn};
 
 pub use probe::probe;
 
+use connection::{Connection, refuse};
+
 use crate::{
     accept, audit::Asked, crowd::Seated, http, listen::Speaks, peer::Peer, service::Service,
 };
@@ -68,16 +70,19 @@ fn by_lease(stream: UnixStream, service: Arc<Service>) -> Pin<Box<dyn Future<Out
     Box::pin(handle(stream, service))
 }
 
-/// Decides at once who is let in, so that a task has nothing but what its connection needs.
-/// A broken connection ends only itself.
-fn handle(mut stream: UnixStream, service: Arc<Service>) -> impl Future<Output = ()> + Send {
-    let admitted = admit(&stream, &service);
+/// Decides at once who is let in, so that a task has nothing but what its connection needs,
+/// and answers whoever has asked by then. A broken connection ends only itself.
+fn handle(stream: UnixStream, service: Arc<Service>) -> impl Future<Output = ()> + Send {
+    let mut admitted = match admit(&stream, &service) {
+        Ok((peer, seated)) => Ok((Connection::open(stream, service, peer), seated)),
+        Err(failure) => Err((stream, failure)),
+    };
     // A block, because the arguments of an async function are held twice.
     async move {
-        let outcome = match &admitted {
-            Ok((peer, seated)) => connection::run(&mut stream, &service, peer, seated).await,
-            Err(Some(failure)) => Box::pin(connection::refuse(&mut stream, failure.clone())).await,
-            Err(None) => Ok(()),
+        let outcome = match &mut admitted {
+            Ok((connection, seated)) => connection.run(seated).await,
+            Err((stream, Some(failure))) => Box::pin(refuse(stream, failure)).await,
+            Err((_, None)) => Ok(()),
         };
         if let Err(error) = outcome {
             debug!("connection ended: {error}");
@@ -86,7 +91,7 @@ fn handle(mut stream: UnixStream, service: Arc<Service>) -> impl Future<Output =
 }
 
 /// Returns who came and its place, or what it is told instead, if anything.
-fn admit(stream: &UnixStream, service: &Service) -> Result<(Peer, Seated), Option<Failure>> {
+fn admit(stream: &UnixStream, service: &Service) -> Result<(Peer, Seated), Option<Box<Failure>>> {
     let peer = Peer::of(stream, service.clock.boot(), service.lease).map_err(|error| {
         debug!("connection ended: {error}");
         None
@@ -94,13 +99,13 @@ fn admit(stream: &UnixStream, service: &Service) -> Result<(Peer, Seated), Optio
     let refused = |failure| {
         let who = (&peer, stream.as_fd());
         service.audit.refused(Asked::Connection, None, who);
-        Some(failure)
+        Some(Box::new(failure))
     };
     if !service.access.may_speak(&peer) {
         return Err(refused(convert::not_allowed()));
     }
     if service.over.is_cancelled() {
-        return Err(Some(convert::lease_over()));
+        return Err(Some(Box::new(convert::lease_over())));
     }
     match service.crowd.admit(&peer) {
         Some(seated) => Ok((peer, seated)),

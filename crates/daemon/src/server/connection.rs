@@ -3,13 +3,7 @@
 mod lease;
 mod turn;
 
-use std::{
-    future::{Future, poll_fn},
-    io,
-    os::fd::AsFd as _,
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::poll_fn, io, os::fd::AsFd as _, sync::Arc, time::Duration};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::net::{RecvFlags, recv};
@@ -46,11 +40,12 @@ const LOOK: Duration = Duration::from_millis(500);
 const HELLO: usize = HEADER + 2;
 
 /// One connection and what is known of it.
-struct Connection<'a> {
-    stream: &'a mut UnixStream,
-    service: &'a Service,
-    peer: &'a Peer,
-    seated: &'a Seated,
+pub(super) struct Connection {
+    stream: UnixStream,
+    service: Arc<Service>,
+    peer: Peer,
+    /// What there is to do already.
+    first: Option<Box<io::Result<Turn>>>,
     /// What has come and is not yet a request.
     held: Vec<u8>,
     /// Its Hello has come.
@@ -61,24 +56,32 @@ struct Connection<'a> {
     writing: bool,
 }
 
-/// Answers a peer until it leaves, errs or has to leave.
-pub(super) fn run<'a>(
-    stream: &'a mut UnixStream,
-    service: &'a Service,
-    peer: &'a Peer,
-    seated: &'a Seated,
-) -> impl Future<Output = io::Result<()>> + 'a {
-    let mut connection = Connection {
-        stream,
-        service,
-        peer,
-        seated,
-        held: Vec::new(),
-        greeted: false,
-        hello_sent: false,
-        writing: false,
-    };
-    async move {
+/// Tells a peer why it is not answered.
+pub(super) async fn refuse(stream: &mut UnixStream, failure: &Failure) -> io::Result<()> {
+    let mut bytes = frame(&Reply::Hello { version: VERSION })?.to_vec();
+    bytes.extend_from_slice(&frame(&Reply::Failure(failure.clone()))?);
+    write(stream, &bytes).await
+}
+
+impl Connection {
+    /// Opens it, and answers at once if the peer has asked already.
+    pub(super) fn open(stream: UnixStream, service: Arc<Service>, peer: Peer) -> Self {
+        let mut connection = Self {
+            stream,
+            service,
+            peer,
+            first: None,
+            held: Vec::new(),
+            greeted: false,
+            hello_sent: false,
+            writing: false,
+        };
+        connection.look();
+        connection
+    }
+
+    /// Answers a peer until it leaves, errs or has to leave.
+    pub(super) async fn run(&mut self, seated: &Seated) -> io::Result<()> {
         let refusal = tokio::select! {
             biased;
             why = seated.told_to_leave() => Some(match why {
@@ -87,33 +90,27 @@ pub(super) fn run<'a>(
                 Leave::MakesRoom => {
                     // Who does not read must not hold its place any longer for being told.
                     let failure = frame(&Reply::Failure(convert::silent()))?;
-                    let _ = connection.stream.try_write(&failure);
+                    let _ = self.stream.try_write(&failure);
                     return Ok(());
                 }
             }),
-            refusal = connection.converse() => refusal?,
+            refusal = self.converse(seated) => refusal?,
         };
         match refusal {
-            Some(failure) if !connection.writing => Box::pin(connection.fail(*failure)).await,
+            Some(failure) if !self.writing => Box::pin(self.fail(*failure)).await,
             _ => Ok(()),
         }
     }
-}
 
-/// Tells a peer why it is not answered.
-pub(super) async fn refuse(stream: &mut UnixStream, failure: Failure) -> io::Result<()> {
-    let mut bytes = frame(&Reply::Hello { version: VERSION })?.to_vec();
-    bytes.extend_from_slice(&frame(&Reply::Failure(failure))?);
-    write(stream, &bytes).await
-}
-
-impl Connection<'_> {
     /// Returns why the peer has to be turned away, or nothing when it left. All that takes
     /// longer is in a box: most connections rest, and should be small.
-    async fn converse(&mut self) -> io::Result<Option<Box<Failure>>> {
-        let mut must_go_on = true;
+    async fn converse(&mut self, seated: &Seated) -> io::Result<Option<Box<Failure>>> {
+        // Unless it has been answered already.
+        let mut must_go_on = !self.hello_sent;
         loop {
-            let turn = if must_go_on {
+            let turn = if let Some(first) = self.first.take() {
+                (*first)?
+            } else if must_go_on {
                 let turn = poll_fn(|context| self.poll_turn(context, true));
                 Box::pin(timeout(DEADLINE, turn)).await??
             } else {
@@ -124,16 +121,17 @@ impl Connection<'_> {
                 Turn::Begun | Turn::Greeted => continue,
                 Turn::Answered => {}
                 Turn::Unwritten(session, from) => {
+                    seated.has_asked();
                     Box::pin(self.write_on(&session, from)).await?;
                 }
                 Turn::Asked(request) => {
-                    self.seated.has_asked();
+                    seated.has_asked();
                     Box::pin(self.answer(*request)).await?;
                 }
                 Turn::Refused(failure) => return Ok(Some(failure)),
                 Turn::Left => return Ok(None),
             }
-            self.seated.falls_silent();
+            seated.falls_silent();
             if !self.held.is_empty() {
                 // Whoever sends many at once takes turns with everybody else.
                 yield_now().await;
@@ -143,7 +141,6 @@ impl Connection<'_> {
 
     async fn write_on(&mut self, session: &Session, from: usize) -> io::Result<()> {
         let bytes = convert::prepared(session).map_err(ended)?;
-        self.seated.has_asked();
         self.write(&bytes[from..]).await
     }
 
@@ -160,9 +157,9 @@ impl Connection<'_> {
             }
             Request::Watch { profile } => self.watch(&profile).await,
             Request::Status { after } => {
-                let steers = self.service.access.may_steer(self.peer);
+                let steers = self.service.access.may_steer(&self.peer);
                 let visible = |profile: &Profile| steers || self.may_have(profile);
-                let status = convert::status(self.service, &after, visible);
+                let status = convert::status(&self.service, &after, visible);
                 self.reply(&Reply::Status(status)).await
             }
             Request::Audit { after } => {
@@ -244,7 +241,7 @@ impl Connection<'_> {
 
     fn note(&self, asked: Asked, entry: &Entry) {
         let now = self.service.clock.boot();
-        entry.last_caller.note(Caller::of(self.peer, asked, now));
+        entry.last_caller.note(Caller::of(&self.peer, asked, now));
     }
 
     async fn hand_out(
@@ -254,7 +251,7 @@ impl Connection<'_> {
         session: &Session,
         short: bool,
     ) -> io::Result<()> {
-        let who = (self.peer, self.stream.as_fd());
+        let who = (&self.peer, self.stream.as_fd());
         let audit = &self.service.audit;
         audit.handed_out(asked, entry.profile.name.as_str(), session, short, who);
         // After the audit, which may have looked at the process.
@@ -339,13 +336,13 @@ impl Connection<'_> {
         if !self.service.access.may_do_more() {
             return Reply::Failure(self.refuse_more(Asked::Audit));
         }
-        let steers = self.service.access.may_steer(self.peer);
+        let steers = self.service.access.may_steer(&self.peer);
         let told = |entry: &Entry, caller: &Caller| {
             steers || (caller.uid == self.peer.uid && self.may_have(&entry.profile))
         };
-        let mut audit = convert::callers(self.service, after, told);
+        let mut audit = convert::callers(&self.service, after, told);
         if steers {
-            convert::add_places(&mut audit, self.service);
+            convert::add_places(&mut audit, &self.service);
         }
         Reply::Audit(audit)
     }
@@ -365,7 +362,7 @@ impl Connection<'_> {
     }
 
     async fn rotate_urls(&mut self) -> Reply {
-        if !self.service.access.may_steer(self.peer) {
+        if !self.service.access.may_steer(&self.peer) {
             return Reply::Failure(self.refuse_steering());
         }
         let (tell, told) = oneshot::channel();
@@ -377,13 +374,13 @@ impl Connection<'_> {
     }
 
     fn refuse_steering(&self) -> Failure {
-        let who = (self.peer, self.stream.as_fd());
+        let who = (&self.peer, self.stream.as_fd());
         self.service.audit.refused(Asked::Reload, None, who);
         convert::no_steering()
     }
 
     async fn reload(&mut self) -> Reply {
-        if !self.service.access.may_steer(self.peer) {
+        if !self.service.access.may_steer(&self.peer) {
             return Reply::Failure(self.refuse_steering());
         }
         let (tell, told) = oneshot::channel();
@@ -406,7 +403,7 @@ impl Connection<'_> {
     async fn left(&self) {
         let look = || {
             let (mut byte, flags) = ([0], RecvFlags::PEEK | RecvFlags::DONTWAIT);
-            let (count, _) = recv(&*self.stream, &mut byte[..], flags)?;
+            let (count, _) = recv(&self.stream, &mut byte[..], flags)?;
             Ok(count)
         };
         if let Ok(1..) = self.stream.async_io(Interest::READABLE, look).await {
@@ -430,7 +427,7 @@ impl Connection<'_> {
         let Some(entry) = self.service.store.find(profile) else {
             return Err(self.missing(asked, profile));
         };
-        let steers = asked == Asked::Refresh && self.service.access.may_steer(self.peer);
+        let steers = asked == Asked::Refresh && self.service.access.may_steer(&self.peer);
         if steers || self.may_have(&entry.profile) {
             Ok(entry)
         } else {
@@ -440,13 +437,13 @@ impl Connection<'_> {
 
     fn may_have(&self, profile: &Profile) -> bool {
         let access: &Access = &self.service.access;
-        access.may_have(&profile.allow, self.peer, self.stream.as_fd())
+        access.may_have(&profile.allow, &self.peer, self.stream.as_fd())
     }
 
     /// Says that there is no such profile, to those who may see them all. Others are told
     /// what they are told of a profile that is not for them.
     fn missing(&self, asked: Asked, profile: &str) -> Failure {
-        if self.service.access.may_steer(self.peer) {
+        if self.service.access.may_steer(&self.peer) {
             convert::unknown_profile(profile)
         } else {
             self.refuse(asked, profile)
@@ -454,14 +451,14 @@ impl Connection<'_> {
     }
 
     fn refuse(&self, asked: Asked, profile: &str) -> Failure {
-        let who = (self.peer, self.stream.as_fd());
+        let who = (&self.peer, self.stream.as_fd());
         self.service.audit.refused(asked, Some(profile), who);
         convert::no_rule()
     }
 
     /// Turns away who wants more of a lease than credentials.
     fn refuse_more(&self, asked: Asked) -> Failure {
-        let who = (self.peer, self.stream.as_fd());
+        let who = (&self.peer, self.stream.as_fd());
         self.service.audit.refused(asked, None, who);
         convert::no_more_by_lease()
     }
@@ -487,7 +484,7 @@ impl Connection<'_> {
 
     async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.writing = true;
-        write(self.stream, bytes).await?;
+        write(&mut self.stream, bytes).await?;
         self.writing = false;
         Ok(())
     }

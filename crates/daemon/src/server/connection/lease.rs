@@ -56,7 +56,7 @@ use crate::{
 /// A lease has an end that somebody can still remember.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-impl Connection<'_> {
+impl Connection {
     /// Opens a lease and holds it open; returns when it is over.
     pub(super) async fn lease(
         &mut self,
@@ -82,7 +82,8 @@ impl Connection<'_> {
         };
         let leased = Arc::new(leased);
         // The thread holds it as well, and must not keep it alive.
-        let over = Over(&leased, &self.service.crowd);
+        let crowd = Arc::clone(&self.service.crowd);
+        let over = Over(&leased, &crowd);
         let streams = apart::accept(listener, Arc::clone(&leased))?;
         self.reply(&Reply::Done).await?;
         debug!(profile, lease = leased.id.number, owner = %self.peer, "lease opened");
@@ -116,7 +117,7 @@ impl Connection<'_> {
         }
         let base = self.find(Asked::Lease, profile)?;
         let refused = |failure| {
-            let who = (self.peer, self.stream.as_fd());
+            let who = (&self.peer, self.stream.as_fd());
             self.service.audit.refused(Asked::Lease, Some(profile), who);
             failure
         };
@@ -133,7 +134,7 @@ impl Connection<'_> {
         match leased.entry.wait_for(Duration::ZERO, patience, clock).await {
             Outcome::Ready(session) | Outcome::Short(session) => {
                 let what = (profile, leased.id.number);
-                let who = (self.peer, self.stream.as_fd());
+                let who = (&self.peer, self.stream.as_fd());
                 self.service.audit.leased(what, &session, who);
                 Ok((base, leased, until))
             }
@@ -157,7 +158,7 @@ impl Connection<'_> {
 
     /// Receives the socket that the owner has made.
     async fn socket(&self) -> io::Result<StdUnixListener> {
-        let stream = &*self.stream;
+        let stream = &self.stream;
         let receive = || receive(stream.as_fd());
         let socket = stream.async_io(Interest::READABLE, receive).await?;
         if !listens(&socket) {

@@ -13,6 +13,10 @@ use std::{
     time::Duration,
 };
 
+use rustix::{
+    io::Errno,
+    net::{RecvFlags, SendFlags, recv, send},
+};
 use stsd_wire::{Failure, FrameError, HEADER, Message as _, Request, VERSION, message_length};
 use tokio::io::{AsyncRead as _, ReadBuf};
 
@@ -40,7 +44,24 @@ pub(super) enum Turn {
     Left,
 }
 
-impl Connection<'_> {
+impl Connection {
+    /// Looks once whether a turn has come, without waiting for it. Most callers ask right after
+    /// they have connected; answered like this they take neither a timer nor a wake-up.
+    pub(super) fn look(&mut self) {
+        let mut space = [MaybeUninit::uninit(); ROOM];
+        let Ok(((came, _), _)) = recv(&self.stream, &mut space[..], RecvFlags::DONTWAIT) else {
+            return;
+        };
+        let turn = match came {
+            [] => Ok(Some(Turn::Left)),
+            came => self.take(came),
+        };
+        self.first = match turn {
+            Ok(Some(Turn::Answered) | None) => None,
+            turn => turn.transpose().map(Box::new),
+        };
+    }
+
     /// Waits for the next turn; with `whole` for more than a part of one.
     pub(super) fn poll_turn(
         &mut self,
@@ -57,25 +78,28 @@ impl Connection<'_> {
         loop {
             let mut space = [MaybeUninit::uninit(); ROOM];
             let mut room = ReadBuf::uninit(&mut space);
-            ready!(Pin::new(&mut *self.stream).poll_read(context, &mut room))?;
+            ready!(Pin::new(&mut self.stream).poll_read(context, &mut room))?;
             let came = room.filled();
             if came.is_empty() {
                 return Poll::Ready(Ok(Turn::Left));
             }
-            let turn = if self.held.is_empty() {
-                let (used, turn) = self.turn(came)?;
-                self.held.extend_from_slice(&came[used..]);
-                turn
-            } else {
-                self.held.extend_from_slice(came);
-                self.held_turn()?
-            };
-            match turn {
+            match self.take(came)? {
                 Some(turn) => return Poll::Ready(Ok(turn)),
                 None if whole => {}
                 None => return Poll::Ready(Ok(Turn::Begun)),
             }
         }
+    }
+
+    /// Takes what has come; keeps what is left of it.
+    fn take(&mut self, came: &[u8]) -> io::Result<Option<Turn>> {
+        if !self.held.is_empty() {
+            self.held.extend_from_slice(came);
+            return self.held_turn();
+        }
+        let (used, turn) = self.turn(came)?;
+        self.held.extend_from_slice(&came[used..]);
+        Ok(turn)
     }
 
     fn held_turn(&mut self) -> io::Result<Option<Turn>> {
@@ -134,7 +158,7 @@ impl Connection<'_> {
         let Some((session, entry)) = store.at_once(profile, minimum_life, now, allowed) else {
             return Ok(None);
         };
-        let who = (self.peer, self.stream.as_fd());
+        let who = (&self.peer, self.stream.as_fd());
         let audit = &self.service.audit;
         audit.handed_out(Asked::Credentials, profile, &session, false, who);
         // After the audit, which may have looked at the process.
@@ -143,8 +167,9 @@ impl Connection<'_> {
         let from = if self.hello_sent { HELLO } else { 0 };
         self.hello_sent = true;
         // The socket's buffer nearly always takes an answer whole.
-        let written = match self.stream.try_write(&bytes[from..]) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        let written = match send(&self.stream, &bytes[from..], flags) {
+            Err(Errno::AGAIN) => 0,
             written => written?,
         };
         Ok(Some(match from + written {
