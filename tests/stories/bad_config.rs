@@ -293,3 +293,16 @@ fn no_log_filter_hides_a_mistake_and_no_mistake_shows_a_value() {
     kit.must_be_clean("stsd --check", &output.stderr);
     assert!(String::from_utf8_lossy(&output.stderr).contains("config.secret:"));
 }
+
+#[test]
+fn what_has_no_mistakes_is_counted_as_it_is_spoken() {
+    let kit = Kit::without_daemon(&[]);
+    let said = |profiles: &str| {
+        kit.write_config(profiles);
+        let output = kit.daemon_command().arg("--check").output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(said(UPLOAD).ends_with(": 1 profile, no mistakes\n"));
+    let two = UPLOAD.replace("oss-upload]", "other]") + UPLOAD;
+    assert!(said(&two).ends_with(": 2 profiles, no mistakes\n"));
+}

@@ -94,8 +94,9 @@ fn check(options: &options::Options) -> Result<()> {
     let count = config.profiles.len();
     Ok(writeln!(
         io::stdout(),
-        "{}: {count} profiles, no mistakes",
-        config.path.display()
+        "{}: {count} profile{}, no mistakes",
+        config.path.display(),
+        if count == 1 { "" } else { "s" }
     )?)
 }
 
