@@ -46,6 +46,7 @@ fuzz_target!(|text: &str| -> Corpus {
         },
         variable: |name| (name == KEY_VARIABLE).then(|| KEY_SECRET.into()),
         environment: Arc::default(),
+        own_files: Vec::new(),
     };
     let printed = match configuration(text, &BASE.join("config.toml"), &surroundings) {
         Ok(config) => {

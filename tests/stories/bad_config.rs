@@ -162,6 +162,31 @@ fn a_key_file_that_others_may_read_is_refused() {
 }
 
 #[test]
+fn what_is_no_key_file_at_all_is_told_what_one_is() {
+    let kit = Kit::without_daemon(&[]);
+    let expected = "hint: a key file is a small text file with access_key_id = ";
+    kit.write("uploader.key", &"#".repeat(20_000), 0o600);
+    check(&kit, UPLOAD, 4, &["larger than 16384 bytes", expected]);
+    kit.write("uploader.key", "", 0o600);
+    std::fs::write(kit.path("uploader.key"), b"\xff\xfe\x00").unwrap();
+    check(&kit, UPLOAD, 4, &["UTF-8", expected]);
+    std::fs::remove_file(kit.path("uploader.key")).unwrap();
+    nix::unistd::mkfifo(&kit.path("uploader.key"), nix::sys::stat::Mode::S_IRUSR).unwrap();
+    check(&kit, UPLOAD, 4, &["regular file", expected]);
+}
+
+#[test]
+fn a_profiles_file_is_none_of_the_daemons_own() {
+    let kit = Kit::without_daemon(&[]);
+    for name in ["http.token", "stsd.sock", "http.sock"] {
+        let path = kit.path("run").join(name);
+        let file = format!("[profile.oss-upload.file]\npath = {path:?}\n");
+        let words = ["profile.oss-upload.file.path", "daemon's own"];
+        check(&kit, &format!("{UPLOAD}{file}"), 9, &words);
+    }
+}
+
+#[test]
 fn a_missing_configuration_says_where_it_was_looked_for() {
     let kit = Kit::without_daemon(&[]);
     let output = kit.daemon_command().output().unwrap();
@@ -267,4 +292,17 @@ fn no_log_filter_hides_a_mistake_and_no_mistake_shows_a_value() {
     let output = check.arg("--check").output().unwrap();
     kit.must_be_clean("stsd --check", &output.stderr);
     assert!(String::from_utf8_lossy(&output.stderr).contains("config.secret:"));
+}
+
+#[test]
+fn what_has_no_mistakes_is_counted_as_it_is_spoken() {
+    let kit = Kit::without_daemon(&[]);
+    let said = |profiles: &str| {
+        kit.write_config(profiles);
+        let output = kit.daemon_command().arg("--check").output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(said(UPLOAD).ends_with(": 1 profile, no mistakes\n"));
+    let two = UPLOAD.replace("oss-upload]", "other]") + UPLOAD;
+    assert!(said(&two).ends_with(": 2 profiles, no mistakes\n"));
 }

@@ -5,7 +5,7 @@ mod file;
 mod keeper;
 mod profiles;
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
 use e2e::{KEY_SECRET, Kit, MARKERS};
 use serde_json::{Value, json};
@@ -268,4 +268,32 @@ fn what_is_left_to_the_environment_is_left_to_the_daemons() {
     let said = home.import(&["--write"]).worked();
     assert!(said.contains("pod (OIDC): taken: "), "{said}");
     assert!(home.text(OURS).contains("[profile.pod]"));
+}
+
+#[test]
+fn an_import_that_fails_leaves_no_directory_behind() {
+    let home = Home::with(&json!([profile("a", "ChainableRamRoleArn", &[])]));
+    home.import(&["--write"]).failed("nothing to take");
+    assert!(!home.file(".config").exists());
+    // What was there stays, empty or not.
+    fs::create_dir(home.file(".config")).unwrap();
+    home.import(&["--write"]).failed("nothing to take");
+    assert!(home.file(".config").exists() && !home.file(".config/stsd").exists());
+}
+
+#[test]
+fn a_command_is_put_where_nobody_else_reads_it_and_a_key_beside_what_all_may_read() {
+    let before = "region = \"cn-hangzhou\"\n";
+    let keyed = profile("a", "RamRoleArn", &[key("LTAIA"), role()]);
+    let home = Home::with(&json!([keyed]));
+    home.put(OURS, before, 0o644);
+    home.import(&["--write"]).worked();
+    assert_eq!(home.mode(OURS), 0o644);
+
+    let command = json!({"process_command": "/usr/bin/env --flag"});
+    let home = Home::with(&json!([keyed, profile("b", "External", &[command])]));
+    home.put(OURS, before, 0o644);
+    let said = home.import(&["--write"]).worked();
+    assert_eq!(home.mode(OURS), 0o600);
+    assert!(said.contains("mode 0600"), "{said}");
 }

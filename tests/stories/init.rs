@@ -283,6 +283,7 @@ fn where_no_systemd_is_the_rest_is_done_and_told() {
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("Failed to connect to bus"), "{said}");
     assert!(said.contains("stsd` in its place"), "{said}");
+    assert!(said.contains("setup rclone default --write\n"), "{said}");
     assert!(home.file("config.toml").exists());
 
     let home = Home::new();

@@ -114,7 +114,14 @@ fn a_lease_gives_one_profile_narrowed_and_nothing_else() {
     refused(client.credentials("other", zero, PATIENCE), not_allowed);
     refused(client.credentials("nosuch", zero, PATIENCE), not_allowed);
     refused(client.refresh("oss-upload", PATIENCE), not_allowed);
-    refused(client.reload(), not_allowed);
+    for steered in [client.reload(), client.rotate_urls()] {
+        let Err(Error::Refused(failure)) = steered else {
+            panic!("{steered:?}");
+        };
+        assert_eq!(failure.kind, not_allowed);
+        assert!(failure.message.contains("lease"), "{failure:?}");
+        assert!(!failure.hint.contains("sudo"), "{failure:?}");
+    }
     let again = client.lease("oss-upload", Some(NARROW), PATIENCE, PATIENCE);
     refused(again.map(drop), not_allowed);
     let seen = client.status().unwrap().profiles;
@@ -350,7 +357,7 @@ fn what_is_no_listening_socket_is_refused_and_nothing_is_left_open() {
     let wrong: [OwnedFd; 4] = [tcp.into(), pair.into(), file.into(), datagram.into()];
     for descriptor in &wrong {
         let replies = by_hand(&kit, |stream| {
-            let fds = [descriptor.as_raw_fd(); 3];
+            let fds = [descriptor.as_raw_fd()];
             let message = [ControlMessage::ScmRights(&fds)];
             let flags = MsgFlags::empty();
             let byte = [IoSlice::new(&[0])];
@@ -359,6 +366,22 @@ fn what_is_no_listening_socket_is_refused_and_nothing_is_left_open() {
         match &replies[..] {
             [Reply::Failure(failure)] => assert_eq!(failure.kind, FailureKind::Malformed),
             other => panic!("{other:?}"),
+        }
+    }
+    let listener = UnixListener::bind(kit.path("listens.sock")).unwrap();
+    for count in [2, 3, 20] {
+        let replies = by_hand(&kit, |stream| {
+            let fds = vec![listener.as_raw_fd(); count];
+            let message = [ControlMessage::ScmRights(&fds)];
+            let flags = MsgFlags::empty();
+            let byte = [IoSlice::new(&[0])];
+            sendmsg::<()>(stream.as_raw_fd(), &byte, &message, flags, None).unwrap();
+            // Who is not refused holds a lease, and would wait for its end.
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+        });
+        match &replies[..] {
+            [Reply::Failure(failure)] => assert!(failure.message.contains("one"), "{failure:?}"),
+            other => panic!("{count}: {other:?}"),
         }
     }
     let replies = by_hand(&kit, |stream| stream.write_all(&[0]).unwrap());

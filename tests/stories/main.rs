@@ -28,6 +28,7 @@ mod memory;
 mod network;
 mod oidc;
 mod outage;
+mod output;
 mod packages;
 mod pages;
 mod peers_bugs;

@@ -59,7 +59,7 @@ impl Connection {
 
     pub(crate) fn send(&mut self, request: &Request) -> Result<(), Error> {
         let bytes = if self.greeted {
-            request.frame()?
+            request.frame().map_err(|_| Error::TooLong)?
         } else {
             opening(request)?
         };

@@ -15,9 +15,13 @@ pub enum Error {
     NotReachable {
         /// The sockets tried.
         tried: Vec<PathBuf>,
-        /// Why the last one could not be used.
-        source: io::Error,
+        /// Why the last one could not be used. It is said above, and therefore no cause that
+        /// whoever prints those would say again.
+        r#source: io::Error,
     },
+    /// No frame is long enough for the question.
+    #[error("a name or a policy is too long to be asked for")]
+    TooLong,
     /// The daemon took the question and did not answer in time.
     #[error("the daemon did not answer in time")]
     TimedOut,
@@ -42,6 +46,7 @@ impl Error {
                  socket that is for you"
             }
             Self::NotReachable { .. } => "start it with `stsd`, or point STSD_SOCKET at its socket",
+            Self::TooLong => "a profile's name has 64 characters at the most, a policy 2,048",
             Self::TimedOut => {
                 "it may be busy, stopped or hung: look at its log, start it again if it stays silent"
             }
@@ -68,7 +73,7 @@ impl Error {
     pub fn is_lasting(&self) -> bool {
         match self {
             Self::NotReachable { .. } | Self::TimedOut | Self::Broken(_) => false,
-            Self::Protocol(_) => true,
+            Self::TooLong | Self::Protocol(_) => true,
             Self::Refused(failure) => matches!(
                 failure.kind,
                 FailureKind::UnknownProfile
@@ -86,6 +91,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::NotReachable { .. } | Self::TimedOut | Self::Broken(_) => 3,
+            Self::TooLong => 2,
             Self::Protocol(_) => 8,
             Self::Refused(failure) => match failure.kind {
                 FailureKind::UnknownProfile => 4,

@@ -112,7 +112,8 @@ impl Drop for Inbox {
 
 /// Returns a connection's first bytes: Hello, and the question with it.
 pub(crate) fn opening(request: &Request) -> Result<Zeroizing<Vec<u8>>, Error> {
-    Ok(request.frame_after(&Request::Hello { version: VERSION })?)
+    let opening = request.frame_after(&Request::Hello { version: VERSION });
+    opening.map_err(|_| Error::TooLong)
 }
 
 pub(crate) fn broken(error: io::Error) -> Error {

@@ -4,7 +4,6 @@
 use std::{
     env,
     ffi::OsString,
-    fs::File,
     io::Write as _,
     path::{Path, PathBuf},
     process::Command,
@@ -13,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, ensure};
 
 use crate::{
-    place::{self, Place},
+    place::{self, Lock, Place},
     program,
 };
 
@@ -64,8 +63,9 @@ impl Configuration {
         self.path.parent().unwrap_or(Path::new("."))
     }
 
-    /// Keeps other runs of this program from it; its directory is made.
-    pub(crate) fn lock(&self) -> Result<File> {
+    /// Keeps other runs of this program from it; its directory is made, and
+    /// goes again if nothing comes into it.
+    pub(crate) fn lock(&self) -> Result<Lock> {
         place::lock(&self.path)
     }
 
@@ -129,9 +129,11 @@ impl Configuration {
         Ok(Judgement::Refused(reason.replace(&there, &here)))
     }
 
-    /// Puts a text in the place of what is there, whole or not at all.
-    pub(crate) fn put(&self, text: &str) -> Result<()> {
-        self.place.exchange(text)
+    /// Puts a text in the place of what is there, whole or not at all. It keeps its mode, unless
+    /// nobody else may read what is new in it; returns whether that took a right away.
+    pub(crate) fn put(&self, text: &str, private: bool) -> Result<bool> {
+        self.place.exchange(text, private)?;
+        Ok(private && self.place.is_open())
     }
 }
 

@@ -220,13 +220,15 @@ impl Importing<'_> {
     /// Puts the keys away and asks the daemon's program, until what is left of the plan is
     /// good; then the configuration stands in its place.
     fn write(&mut self) -> Result<ExitCode> {
+        let mut closed = false;
         let (put, judgement) = loop {
             let text = self.text()?;
             let mut put = Vec::new();
             let done = self.put_away(&mut put).and_then(|()| {
                 let judgement = self.judge(&text)?;
+                let private = self.plan.tables.iter().any(imported::Table::has_command);
                 if !matches!(judgement, Judgement::Refused(_)) {
-                    self.configuration.put(&text)?;
+                    closed = self.configuration.put(&text, private)?;
                 }
                 Ok(judgement)
             });
@@ -253,7 +255,11 @@ impl Importing<'_> {
             })?;
         }
         let config = self.configuration.path().display();
-        say(&format!("{config}: written"))?;
+        say(&if closed {
+            format!("{config}: written, mode 0600: a command in it may be given a secret")
+        } else {
+            format!("{config}: written")
+        })?;
         let no_profile =
             !self.plan.has_profile() && !self.configuration.table()?.contains_key("profile");
         match judgement {

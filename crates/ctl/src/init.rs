@@ -69,16 +69,19 @@ pub(crate) fn run(client: &Client, socket: Option<&Path>, typed: &Init) -> Resul
     match start::start(client, credential, configuration.directory())? {
         Started::Running => say("the daemon that runs already has read it")?,
         Started::Socket => say("stsd.socket: enabled and started, for this user")?,
-        Started::Not(reason) => bail!(Complaint {
-            text: format!(
-                "all is written and nothing is started: {reason}. Start {} in its place, and \
+        Started::Not(reason) => {
+            tools(&ctl, &wish)?;
+            bail!(Complaint {
+                text: format!(
+                    "all is written and nothing is started: {reason}. Start {} in its place, and \
                  `{}` is the proof",
-                ctl.daemon(),
-                ctl.line(&format!("refresh {}", wish.profile))
-            ),
-            hint: "a script that starts it otherwise says --no-start",
-            exit_code: 3,
-        }),
+                    ctl.daemon(),
+                    ctl.line(&format!("refresh {}", wish.profile))
+                ),
+                hint: "a script that starts it otherwise says --no-start",
+                exit_code: 3,
+            })
+        }
     }
     match first(client, &wish.profile) {
         Ok(credentials) => proven(&wish, &credentials)?,
@@ -176,7 +179,7 @@ fn put_configuration(wish: &Wish, configuration: &Configuration, held: &Held<'_>
         Judgement::Unknown(reason) => bail!("it cannot be checked: {reason}"),
     }
     ensure!(!held.came(), "interrupted; nothing is changed");
-    configuration.put(&text)
+    configuration.put(&text, false).map(drop)
 }
 
 /// Asks for the first credentials; a daemon that was just started may not listen yet.

@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    io::{self, ErrorKind, Write as _},
+    io::{self, ErrorKind},
     os::unix::{fs::FileTypeExt as _, fs::MetadataExt as _, net::UnixListener},
     path::{Path, PathBuf},
     thread,
@@ -23,6 +23,8 @@ use signal_hook::{
     low_level::emulate_default_handler,
 };
 use stsd_client::{Client, Error, Lease};
+
+use crate::output::say;
 
 /// A policy has at most 2,048 bytes without its white space.
 const LARGEST_POLICY: u64 = 64 * 1024;
@@ -106,7 +108,7 @@ fn serve(
     }
     if first {
         let socket = wanted.socket.display();
-        writeln!(io::stdout(), "{}: leased at {socket}", wanted.profile)?;
+        say(&format!("{}: leased at {socket}", wanted.profile))?;
     }
     Ok(lease.until_over())
 }

@@ -14,6 +14,7 @@ mod keeper;
 mod lease;
 mod log;
 mod metrics;
+mod output;
 mod pages;
 mod place;
 mod program;
@@ -24,23 +25,29 @@ mod terminal;
 mod token_file;
 mod who;
 
-use std::{
-    fmt,
-    io::{self, Write as _},
-    process::ExitCode,
-};
+use std::{fmt, io, process::ExitCode};
 
 use anyhow::Result;
 use arguments::{Arguments, Command};
 use clap::Parser as _;
 use complaint::Complaint;
+use output::say;
 use stsd_client::{Client, Credentials, Error};
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    match run(arguments) {
+    let outcome = match Arguments::try_parse() {
+        Ok(arguments) => run(arguments),
+        Err(wrong) if wrong.use_stderr() => wrong.exit(),
+        // A page of help is a result like any other.
+        Err(page) => {
+            let page = terminal::fit(page.render().ansi().to_string(), &io::stdout());
+            output::write(page.as_bytes()).map(|()| ExitCode::SUCCESS)
+        }
+    };
+    match outcome {
         Ok(code) => code,
         Err(error) => {
+            output::end_with_its_reader(&error);
             let known = error.downcast_ref::<Error>();
             let ours = error.downcast_ref::<Complaint>();
             let hint = known.map(Error::hint).or(ours.map(|it| it.hint));
@@ -145,9 +152,4 @@ fn show(credentials: &Credentials) -> Result<()> {
         "expiration": expiration.to_string(),
     });
     say(&serde_json::to_string_pretty(&document)?)
-}
-
-/// Prints a line; a reader that has left is an error like any other.
-fn say(line: &str) -> Result<()> {
-    Ok(writeln!(io::stdout(), "{line}")?)
 }

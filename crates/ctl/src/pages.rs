@@ -1,18 +1,17 @@
 //! Decides what is made of the command line itself: completions and manual pages. Both are
 //! what clap knows, so that they cannot say anything else than `--help`.
 
-use std::{
-    env, fs,
-    io::{self, Write as _},
-    path::Path,
-};
+use std::{env, fs, path::Path};
 
 use anyhow::{Context as _, Result};
 use clap::CommandFactory as _;
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use crate::arguments::{Arguments, Completing};
+use crate::{
+    arguments::{Arguments, Completing},
+    output,
+};
 
 pub(crate) fn completions(shell: Completing) -> Result<()> {
     let shell = match shell {
@@ -22,7 +21,7 @@ pub(crate) fn completions(shell: Completing) -> Result<()> {
     };
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), "stsctl", &mut script);
-    Ok(io::stdout().write_all(&script)?)
+    output::write(&script)
 }
 
 /// Prints the page of the command, or writes it and one for each of its commands.
@@ -31,7 +30,7 @@ pub(crate) fn manual(directory: Option<&Path>) -> Result<()> {
     // Commands get their full names, such as `stsctl-get`.
     command.build();
     let Some(directory) = directory else {
-        return Ok(io::stdout().write_all(page(command)?.as_bytes())?);
+        return output::write(page(command)?.as_bytes());
     };
     fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
     let parts: Vec<_> = command.get_subcommands().cloned().collect();

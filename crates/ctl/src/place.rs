@@ -52,17 +52,41 @@ pub(crate) enum Written {
     Changed(PathBuf),
 }
 
-/// Keeps other runs of this program from a file, by its directory, until it is dropped. A file
-/// system that locks no directories goes without.
-pub(crate) fn lock(path: &Path) -> Result<File> {
+/// Keeps other runs of this program from a file, by its directory, until it is dropped.
+pub(crate) struct Lock {
+    directory: Option<File>,
+    /// The directories that were made for it, the deepest first.
+    made: Vec<PathBuf>,
+}
+
+impl Drop for Lock {
+    /// What was made for nothing goes again; none goes that is not empty.
+    fn drop(&mut self) {
+        let _ = self.made.iter().try_for_each(fs::remove_dir);
+    }
+}
+
+/// Locks a file's directory, which is made where there is none. A file system that locks no
+/// directories goes without.
+pub(crate) fn lock(path: &Path) -> Result<Lock> {
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let directory = directory_of(&target)?;
+    let directory = target.parent().unwrap_or(&target);
     let shown = directory.display();
-    let file = File::open(directory).with_context(|| format!("{shown}"))?;
+    let missing = directory.ancestors().take_while(|it| !it.exists());
+    let mut lock = Lock {
+        directory: None,
+        made: missing.map(Path::to_owned).collect(),
+    };
     for _ in 0..TRIES {
+        let file = File::open(directory_of(&target)?).with_context(|| format!("{shown}"))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK | Errno::INTR) => thread::sleep(TRY),
-            _ => return Ok(file),
+            // Whoever had it before has taken it away again.
+            _ if file.metadata()?.nlink() == 0 => {}
+            _ => {
+                lock.directory = Some(file);
+                return Ok(lock);
+            }
         }
     }
     bail!("{shown} is locked by another program; try again")
@@ -117,11 +141,7 @@ impl Place {
     /// Puts a text in the place of what is there. It keeps its mode, unless nobody else may
     /// read what is new in it.
     pub(crate) fn put(&self, text: &str, private: bool) -> Result<Written> {
-        let mode = match &self.before {
-            Some(before) if private => before.mode & 0o600,
-            Some(before) => before.mode,
-            None => 0o600,
-        };
+        let mode = self.mode(private);
         let same = |it: &Before| *it.bytes == text.as_bytes() && it.mode == mode;
         if self.before.as_ref().is_some_and(same) {
             return Ok(Written::Unchanged);
@@ -134,11 +154,23 @@ impl Place {
         Ok(backup.map_or(Written::New, Written::Changed))
     }
 
-    /// Puts a text in the place of what is there, which keeps its mode, and keeps nothing of
-    /// what was there.
-    pub(crate) fn exchange(&self, text: &str) -> Result<()> {
-        let mode = self.before.as_ref().map_or(0o600, |it| it.mode);
-        self.replace(text, mode)
+    /// Puts a text in the place of what is there, with the mode that [`put`](Self::put) gives
+    /// it, and keeps nothing of what was there.
+    pub(crate) fn exchange(&self, text: &str, private: bool) -> Result<()> {
+        self.replace(text, self.mode(private))
+    }
+
+    /// Tells whether anybody but its owner may do something with what is there.
+    pub(crate) fn is_open(&self) -> bool {
+        self.before.as_ref().is_some_and(|it| it.mode & 0o077 != 0)
+    }
+
+    fn mode(&self, private: bool) -> u32 {
+        match &self.before {
+            Some(before) if private => before.mode & 0o600,
+            Some(before) => before.mode,
+            None => 0o600,
+        }
     }
 
     fn replace(&self, text: &str, mode: u32) -> Result<()> {

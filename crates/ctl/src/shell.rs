@@ -1,10 +1,7 @@
 //! Decides how an environment is told to a shell. Values may hold any byte, so each is
 //! quoted by the rules of the shell that reads it.
 
-use std::{
-    io::{self, Write as _},
-    os::unix::ffi::OsStrExt as _,
-};
+use std::{io::Write as _, os::unix::ffi::OsStrExt as _};
 
 use anyhow::{Result, bail};
 use zeroize::Zeroizing;
@@ -12,11 +9,12 @@ use zeroize::Zeroizing;
 use crate::{
     arguments::Shell,
     environment::{Change, Changes},
+    output,
 };
 
 /// Prints the changes in one write: a shell evaluates all of them or nothing.
 pub(crate) fn print(changes: &Changes, shell: Shell) -> Result<()> {
-    Ok(io::stdout().lock().write_all(&render(changes, shell)?)?)
+    output::write(&render(changes, shell)?)
 }
 
 fn render(changes: &Changes, shell: Shell) -> Result<Zeroizing<Vec<u8>>> {

@@ -11,6 +11,8 @@ use anstyle::{AnsiColor, Style};
 use anyhow::Result;
 use rustix::{fd::AsFd, termios::tcgetwinsize};
 
+use crate::output;
+
 /// What a terminal has that does not say.
 const USUAL_WIDTH: usize = 80;
 
@@ -152,9 +154,7 @@ pub(crate) fn fit(text: String, output: &impl anstream::stream::RawStream) -> St
 pub(crate) fn print(lines: &[Line], width: Option<usize>) -> Result<()> {
     let text: String = lines.iter().map(|line| line.shown(width) + "\n").collect();
     let text = fit(text, &io::stdout());
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
-    Ok(stdout.flush()?)
+    output::write(text.as_bytes())
 }
 
 /// Prints an error and its hint to stderr.

@@ -114,11 +114,21 @@ impl Handed {
 /// The name of the socket at which HTTP is spoken, beside the other one.
 const HTTP: &str = "http.sock";
 
+/// The name of the file that keeps the secret of the URLs, beside a socket of our own.
+pub const TOKEN: &str = "http.token";
+
 /// The name under which a program that takes our place inherits a socket of our own.
 pub const OWN: &str = "own";
 
 /// The name for a socket of systemd, which only lends it.
 pub const LENT: &str = "stsd";
+
+/// Returns all that is put up where a socket of our own is.
+#[must_use]
+pub fn own_files(socket: &Path) -> Vec<PathBuf> {
+    let beside = [HTTP, TOKEN].map(|it| socket.with_file_name(it));
+    [socket.to_owned()].into_iter().chain(beside).collect()
+}
 
 /// Why we cannot listen there.
 #[derive(Debug, thiserror::Error)]

@@ -87,21 +87,22 @@ fn log() -> bool {
 }
 
 fn check(options: &options::Options) -> Result<()> {
-    let config = config::load(&options.config, &options::surroundings()?)?;
+    let config = config::load(&options.config, &options::surroundings(options)?)?;
     // A program that shall take the place of another is confined as that one is.
     successor::try_files(&config)?;
     reach::prepare(config.endpoint.clone())?;
     let count = config.profiles.len();
     Ok(writeln!(
         io::stdout(),
-        "{}: {count} profiles, no mistakes",
-        config.path.display()
+        "{}: {count} profile{}, no mistakes",
+        config.path.display(),
+        if count == 1 { "" } else { "s" }
     )?)
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn connect(options: &options::Options) -> Result<()> {
-    let config = config::load(&options.config, &options::surroundings()?)?;
+    let config = config::load(&options.config, &options::surroundings(options)?)?;
     let endpoint = config.endpoint.authority().to_owned();
     reach::reach(config.endpoint).await?;
     Ok(writeln!(io::stdout(), "{endpoint}: answers")?)
@@ -111,7 +112,7 @@ async fn connect(options: &options::Options) -> Result<()> {
 async fn run(options: &options::Options, in_journal: bool) -> Result<()> {
     let mut protections = harden::at_start();
     let successor = Successor::find().context("this program cannot be found")?;
-    let surroundings = options::surroundings()?;
+    let surroundings = options::surroundings(options)?;
     let config = config::load(&options.config, &surroundings)?;
     let watched = signals::watch().context("signals cannot be watched")?;
     let mut handed = listen::open(options)?;
@@ -125,7 +126,7 @@ async fn run(options: &options::Options, in_journal: bool) -> Result<()> {
     let clock = Arc::new(SystemClock::with_beat());
     let left = std::mem::take(&mut handed.sessions);
     let mut restored = handover::restore(left, &*clock);
-    let token = handed.own_directory().map(|it| it.join("http.token"));
+    let token = handed.own_directory().map(|it| it.join(listen::TOKEN));
     let url_secret = UrlSecret::take_over(restored.url_secret.take(), token)?;
     let (give, listeners) = mpsc::channel(4);
     let mut presence = Presence::of(handed.doors, clock.clone(), give).await?;

@@ -6,7 +6,12 @@ use anyhow::{Context as _, Result, bail};
 use lexopt::prelude::*;
 use nix::unistd::{User, geteuid, gethostname};
 
-use crate::{access::Access, listen::Reach, profile::NameParts, source::Surroundings};
+use crate::{
+    access::Access,
+    listen::{self, Reach},
+    profile::NameParts,
+    source::Surroundings,
+};
 
 /// What `--help` prints.
 pub const HELP: &str = "\
@@ -122,11 +127,14 @@ pub fn parse(mut parser: lexopt::Parser) -> Result<Action> {
 ///
 /// # Errors
 /// When the system cannot say who we are.
-pub fn surroundings() -> Result<Surroundings> {
+pub fn surroundings(options: &Options) -> Result<Surroundings> {
     Ok(Surroundings {
         parts: name_parts()?,
         variable: |name| env::var_os(name),
         environment: Arc::new(environment()),
+        own_files: options
+            .socket()
+            .map_or_else(|_| Vec::new(), |it| listen::own_files(&it)),
     })
 }
 

@@ -1,5 +1,5 @@
 //! `sts-shim`: the program that SDKs run to get credentials. Parse, ask, print one
-//! document, exit. `stdout` is a protocol: one complete document or nothing; on success
+//! document, exit. `stdout` is a protocol: one complete document, or a failure; on success
 //! `stderr` stays empty, because one consumer reads both as one stream.
 
 mod arguments;
@@ -74,7 +74,8 @@ fn refuse(error: &Error) -> u8 {
     error.exit_code()
 }
 
-/// One write, so that a reader sees everything or nothing.
+/// One write, which a pipe nearly always takes whole. What a full disk or a limit has taken in
+/// part is a failure: who reads it has to look at the exit code.
 fn print(document: &str) -> u8 {
     match write(stdio::stdout(), document.as_bytes()) {
         Ok(()) => 0,

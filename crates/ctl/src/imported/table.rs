@@ -56,6 +56,13 @@ impl Table {
         format!("[{}.{}]", self.kind, key(&self.name))
     }
 
+    /// Tells whether it names a command: what that is given may be secret.
+    #[must_use]
+    pub fn has_command(&self) -> bool {
+        let mut values = self.entries.iter().map(|it| &it.value);
+        values.any(|it| matches!(it, Value::Command(_)))
+    }
+
     /// Returns on what it builds: a source, or another profile.
     pub(super) fn source(&self) -> Option<&str> {
         let entry = self.entries.iter().find(|it| it.key == "source")?;

@@ -17,7 +17,10 @@ use super::{
     screen::{Screen, Wish},
     table,
 };
-use crate::terminal::{self, BAD, FAINT, Line, folded};
+use crate::{
+    output::say,
+    terminal::{self, BAD, FAINT, Line, folded},
+};
 
 /// How often the daemon is asked.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -140,15 +143,13 @@ fn print_changes(
 }
 
 fn print(seen: &Seen, as_json: bool, is_first: bool) -> Result<()> {
-    let mut stdout = io::stdout();
     if as_json {
-        writeln!(stdout, "{}", document::of(seen))?;
-        return Ok(stdout.flush()?);
+        return say(&document::of(seen).to_string());
     }
     if !is_first {
-        writeln!(stdout)?;
+        say("")?;
     }
-    let width = terminal::width(&stdout);
+    let width = terminal::width(&io::stdout());
     terminal::print(&table::of(seen, width), width)
 }
 

@@ -164,7 +164,7 @@ impl<'a> Reader<'a> {
             let hint = "add a [profile.NAME] table as docs/configuration.md shows";
             self.mistake(0, "profile", "there is no profile", hint);
         }
-        self.no_file_twice();
+        self.no_file_twice(surroundings);
         match endpoint {
             Some(endpoint) if self.mistakes.is_empty() => Ok(Config {
                 path: self.path.to_owned(),

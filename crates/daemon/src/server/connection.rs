@@ -363,7 +363,7 @@ impl Connection {
 
     async fn rotate_urls(&mut self) -> Reply {
         if !self.service.access.may_steer(&self.peer) {
-            return Reply::Failure(self.refuse_steering());
+            return Reply::Failure(self.refuse_steering(convert::no_rotation()));
         }
         let (tell, told) = oneshot::channel();
         let ordered = self.service.orders.send(Order::Rotate(tell)).await;
@@ -373,15 +373,19 @@ impl Connection {
         }
     }
 
-    fn refuse_steering(&self) -> Failure {
+    /// Turns away who may not steer: who has come by a lease is told what that gives.
+    fn refuse_steering(&self, reason: Failure) -> Failure {
+        if !self.service.access.may_do_more() {
+            return self.refuse_more(Asked::Reload);
+        }
         let who = (&self.peer, self.stream.as_fd());
         self.service.audit.refused(Asked::Reload, None, who);
-        convert::no_steering()
+        reason
     }
 
     async fn reload(&mut self) -> Reply {
         if !self.service.access.may_steer(&self.peer) {
-            return Reply::Failure(self.refuse_steering());
+            return Reply::Failure(self.refuse_steering(convert::no_reload()));
         }
         let (tell, told) = oneshot::channel();
         if self.service.orders.send(Order::Reload(tell)).await.is_err() {

@@ -88,11 +88,19 @@ pub(super) fn no_rule() -> Failure {
     )
 }
 
-pub(super) fn no_steering() -> Failure {
+pub(super) fn no_reload() -> Failure {
     failure(
         FailureKind::NotAllowed,
         "only root and the daemon's own user may have the configuration read again",
         "sudo stsctl reload, or systemctl reload stsd",
+    )
+}
+
+pub(super) fn no_rotation() -> Failure {
+    failure(
+        FailureKind::NotAllowed,
+        "only root and the daemon's own user may change the URLs",
+        "sudo stsctl url --rotate",
     )
 }
 

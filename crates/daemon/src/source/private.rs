@@ -32,11 +32,15 @@ pub enum PrivateFileError {
 }
 
 impl PrivateFileError {
-    /// What a human can do about it; `missing` is for a file that is not there.
+    /// What a human can do about it; `missing` is for a file that is not there, `expected` for
+    /// what is none: a FIFO, too much, no text.
     #[must_use]
-    pub fn hint(&self, missing: &'static str) -> &'static str {
+    pub fn hint(&self, missing: &'static str, expected: &'static str) -> &'static str {
         match self {
-            Self::Unreadable(_) => missing,
+            Self::Unreadable(error) => match error.kind() {
+                io::ErrorKind::Other | io::ErrorKind::InvalidData => expected,
+                _ => missing,
+            },
             Self::Loose { .. } => {
                 "run chmod 0600 on it, and consider what it holds as seen by others"
             }

@@ -13,6 +13,8 @@ pub struct Surroundings {
     pub variable: fn(&str) -> Option<OsString>,
     /// What commands get of the environment.
     pub environment: Arc<Environment>,
+    /// What the daemon itself puts up where it listens.
+    pub own_files: Vec<PathBuf>,
 }
 
 impl Surroundings {

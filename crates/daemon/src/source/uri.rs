@@ -126,9 +126,12 @@ impl UriFileError {
     /// What a human can do about it.
     #[must_use]
     pub fn hint(&self) -> &'static str {
+        const EXPECTED: &str = "one line with the URI: https, or http to 127.0.0.1";
         match self {
-            Self::Unusable(error) => error.hint("write the credentials URI there, mode 0600"),
-            Self::NotAUri(_) => "one line with the URI: https, or http to 127.0.0.1",
+            Self::Unusable(error) => {
+                error.hint("write the credentials URI there, mode 0600", EXPECTED)
+            }
+            Self::NotAUri(_) => EXPECTED,
         }
     }
 }

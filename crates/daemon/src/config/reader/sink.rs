@@ -12,9 +12,12 @@ use serde::Deserialize;
 use stsd_document::Format;
 
 use super::{Named, Reader, Spanned};
-use crate::sink::{
-    Document,
-    file::{check, parts},
+use crate::{
+    sink::{
+        Document,
+        file::{check, parts},
+    },
+    source::Surroundings,
 };
 
 #[derive(Deserialize)]
@@ -85,14 +88,21 @@ impl Reader<'_> {
         words
     }
 
-    /// A file that two write, or that we read, would be lost.
-    pub(super) fn no_file_twice(&mut self) {
+    /// A file that two write, or that we read, or that is our own, would be lost.
+    pub(super) fn no_file_twice(&mut self, surroundings: &Surroundings) {
         if self.files.is_empty() {
             return;
         }
         let mut taken: BTreeSet<_> = self.taken.iter().map(|it| real(it)).collect();
+        let own: BTreeSet<_> = surroundings.own_files.iter().map(|it| real(it)).collect();
         for Named { path, line, key } in self.files.clone() {
-            if !taken.insert(real(&path)) {
+            if own.contains(&real(&path)) {
+                let problem = format!(
+                    "{} is the daemon's own: a socket, or the secret of the URLs",
+                    path.display()
+                );
+                self.mistake_on(line, &key, &problem, "give the profile a file of its own");
+            } else if !taken.insert(real(&path)) {
                 let problem = format!("{} is used for something else as well", path.display());
                 let hint = "give each profile a file of its own";
                 self.mistake_on(line, &key, &problem, hint);

@@ -21,8 +21,8 @@ use std::{
 use rustix::{
     cmsg_space,
     net::{
-        AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketType, recvmsg,
-        sockopt,
+        AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+        SocketType, recvmsg, sockopt,
     },
 };
 use stsd_wire::{Failure, FailureKind, Reply};
@@ -280,7 +280,7 @@ async fn reached(moment: BootTime, clock: &dyn Clock) {
     }
 }
 
-/// Receives one byte and the descriptor that comes with it; the system closes any others.
+/// Receives one byte and the one descriptor that comes with it.
 fn receive(stream: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let mut byte = [0];
     let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
@@ -291,11 +291,20 @@ fn receive(stream: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     if received.bytes == 0 {
         return Err(ErrorKind::UnexpectedEof.into());
     }
-    let descriptor = ancillary.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+    // There is room for two, because the system rounds it up; it closes those that have none.
+    let cut = received.flags.contains(ReturnFlags::CTRUNC);
+    let mut descriptors = ancillary.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
         _ => None,
     });
-    descriptor.ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "no socket came along"))
+    let mut descriptors = descriptors.by_ref().flatten();
+    let (first, second) = (descriptors.next(), descriptors.next());
+    let wrong = |problem| Err(io::Error::new(ErrorKind::InvalidInput, problem));
+    match (first, second) {
+        (Some(only), None) if !cut => Ok(only),
+        (None, _) if !cut => wrong("no socket came along"),
+        _ => wrong("a lease takes one descriptor, and more came along"),
+    }
 }
 
 /// Tells whether a descriptor is a Unix stream socket that listens; of what is no socket the

@@ -29,7 +29,11 @@ impl KeyFileError {
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Unusable(error) => error.hint("write the RAM user's AccessKey there, mode 0600"),
+            Self::Unusable(error) => error.hint(
+                "write the RAM user's AccessKey there, mode 0600",
+                "a key file is a small text file with access_key_id = \"…\" and \
+                 access_key_secret = \"…\"",
+            ),
             Self::NotAKey => "compare it with the example in docs/configuration.md",
         }
     }

@@ -1,0 +1,138 @@
+//! What is printed arrives, or the program fails; a reader that has had enough is no reason to
+//! complain; a question that cannot be asked is its asker's mistake.
+
+use std::{
+    fs,
+    os::unix::process::ExitStatusExt as _,
+    process::{Command, Output, Stdio},
+};
+
+use e2e::{Kit, UPLOAD, program};
+use nix::{sys::signal::Signal, unistd::pipe};
+
+/// What prints something, each by another way.
+const PRINTS: [&[&str]; 14] = [
+    &["stsctl", "get", "oss-upload"],
+    &["stsctl", "url", "oss-upload"],
+    &["stsctl", "env", "oss-upload"],
+    &["stsctl", "status"],
+    &["stsctl", "status", "--json"],
+    &["stsctl", "status", "--watch"],
+    &["stsctl", "status", "--watch", "--json"],
+    &["stsctl", "doctor"],
+    &["stsctl", "setup"],
+    &["stsctl", "man"],
+    &["stsctl", "completions", "bash"],
+    &["stsctl", "--help"],
+    &["sts-shim", "oss-upload"],
+    &["sts-shim", "--help"],
+];
+
+fn kit() -> Kit {
+    let kit = Kit::without_daemon(&[]);
+    let listen = "[http]\nlisten = \"127.0.0.1:0\"\n";
+    kit.write_config(&format!("{UPLOAD}{listen}"));
+    let mut kit = kit;
+    kit.start_daemon();
+    let _ = kit.document(&["oss-upload"]);
+    kit
+}
+
+/// Returns a command that finds the daemon, behind the words that `before` has.
+fn command(kit: &Kit, before: &[&str], line: &[&str]) -> Command {
+    let program = program(line[0]).into_os_string();
+    let mut words = before.iter().map(Into::into).chain([program]);
+    let mut command = Command::new(words.next().unwrap());
+    command.args(words).args(&line[1..]);
+    command.env("STSD_SOCKET", kit.socket());
+    command.stdin(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+fn said(kit: &Kit, output: &Output) -> String {
+    kit.must_be_clean("stderr", &output.stderr);
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn what_cannot_be_printed_is_no_success() {
+    let kit = kit();
+    let check = |line: &[&str], to: &str| {
+        let redirected = format!("exec \"$0\" \"$@\" {to}");
+        let output = command(&kit, &["sh", "-c", &redirected], line).output();
+        let output = output.unwrap();
+        let said = said(&kit, &output);
+        assert_eq!(output.status.code(), Some(1), "{line:?} {to}: {said}");
+        assert!(said.contains("cannot be written"), "{line:?}: {said}");
+    };
+    for line in PRINTS {
+        check(line, "> /dev/full");
+    }
+    // Whoever runs it as an SDK does must not take nothing for a document.
+    check(&["sts-shim", "oss-upload"], ">&-");
+    // Nowhere is where somebody wants it.
+    let output = command(&kit, &[], PRINTS[0]).stdout(Stdio::null()).output();
+    assert!(output.unwrap().status.success());
+}
+
+#[test]
+fn a_reader_that_has_left_ends_it_without_a_word() {
+    let kit = kit();
+    for line in PRINTS {
+        let (reader, writer) = pipe().unwrap();
+        drop(reader);
+        let mut command = command(&kit, &[], line);
+        let output = command.stdout(Stdio::from(writer)).output().unwrap();
+        let said = said(&kit, &output);
+        // As it would have ended any other small program.
+        let signal = output.status.signal();
+        assert_eq!(signal, Some(Signal::SIGPIPE as i32), "{line:?}: {said}");
+        assert_eq!(said, "", "{line:?}");
+    }
+}
+
+#[test]
+fn a_document_that_was_written_in_part_is_no_success() {
+    let kit = kit();
+    let file = kit.path("document.secret");
+    // A block of 1,024 bytes is all that a file may have.
+    let append = format!("ulimit -f 1; exec \"$0\" \"$@\" >> {}", file.display());
+    for line in [PRINTS[0], &["sts-shim", "oss-upload"]] {
+        fs::write(&file, [b' '; 1000]).unwrap();
+        let output = command(&kit, &["bash", "-c", &append], line).output();
+        let output = output.unwrap();
+        let said = said(&kit, &output);
+        assert!(!output.status.success(), "{line:?}: {said}");
+        assert_eq!(file.metadata().unwrap().len(), 1024, "{line:?}");
+    }
+}
+
+#[test]
+fn a_name_that_no_question_can_hold_is_a_mistake_of_the_command_line() {
+    let kit = Kit::start();
+    let name = "a".repeat(70_000);
+    for line in [
+        &["stsctl", "get", &name][..],
+        &["stsctl", "refresh", &name],
+        &["stsctl", "env", &name],
+        &["sts-shim", &name],
+    ] {
+        let output = command(&kit, &[], line).output().unwrap();
+        let said = said(&kit, &output);
+        assert_eq!(output.status.code(), Some(2), "{}: {said}", line[0]);
+        assert!(said.contains("too long"), "{}: {said}", line[0]);
+        assert!(said.len() < 500, "{}: {}", line[0], said.len());
+    }
+}
+
+#[test]
+fn why_there_is_no_daemon_is_said_once() {
+    let output = Command::new(program("stsctl"))
+        .args(["--socket", "/nonexistent/stsd.sock", "status"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    let cause = "no daemon at /nonexistent/stsd.sock: entity not found\n";
+    assert!(said.contains(cause), "{said}");
+}
