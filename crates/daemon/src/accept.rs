@@ -1,7 +1,7 @@
 //! Decides how callers are let in, and what is done when the system has no room for one
 //! more.
 
-use std::{future::Future, io, time::Duration};
+use std::{future::Future, io, pin::pin, time::Duration};
 
 use tokio::{
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
@@ -52,10 +52,12 @@ pub(crate) async fn all<L, F>(
     F: Future<Output = ()> + Send + 'static,
 {
     let mut resting = false;
+    // Listened to once, not anew for everybody who comes.
+    let mut stopped = pin!(stop.cancelled());
     loop {
         let next = tokio::select! {
             biased;
-            () = stop.cancelled() => return,
+            () = &mut stopped => return,
             next = listener.next() => next,
         };
         match next {
