@@ -222,7 +222,7 @@ pub async fn run<X: Exchange>(
     audit.write_to(open_audit(&config)?);
     sink::try_out(&config)?;
     access.warn_of_closed(&config);
-    let store = Arc::new(Store::default());
+    let store = Arc::new(Store::preparing(server::prepare));
     let (orders, mut ordered) = mpsc::channel(16);
     let share = match access {
         Access::System { .. } => Share::Half,

@@ -2,7 +2,7 @@
 //! keeps them; how they are shown is a matter of `stsctl`.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -31,7 +31,7 @@ pub struct Counters {
     renewals: AtomicU64,
     renewal_millis: AtomicU64,
     last_renewal_millis: AtomicU64,
-    failures: [AtomicU64; KINDS.len()],
+    failures: [AtomicU32; KINDS.len()],
 }
 
 impl Counters {
@@ -96,7 +96,10 @@ impl Counters {
     /// happened.
     #[must_use]
     pub fn failures(&self) -> Vec<(&'static str, u64)> {
-        let counts = self.failures.iter().map(|it| it.load(Ordering::Relaxed));
+        let counts = self
+            .failures
+            .iter()
+            .map(|it| it.load(Ordering::Relaxed).into());
         KINDS
             .into_iter()
             .zip(counts)

@@ -2,7 +2,7 @@
 //!
 //! The limits are those of the public API metadata of STS 2015-04-01.
 
-use std::{fmt, time::Duration};
+use std::{borrow::Borrow, fmt, sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
 
@@ -16,7 +16,7 @@ pub struct Invalid(pub(crate) String);
 
 /// The name callers use: 1 to 64 of `[A-Za-z0-9._-]`, beginning with a letter or digit.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ProfileName(String);
+pub struct ProfileName(Arc<str>);
 
 /// The role a profile becomes: `acs:ram::<account>:role/<name>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl ProfileName {
                 "a name is 1 to 64 of A-Z a-z 0-9 . _ - and begins with a letter or digit",
             );
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 
     /// Returns the name.
@@ -220,6 +220,12 @@ impl SessionPolicy {
     /// Returns the policy as it is sent.
     #[must_use]
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for ProfileName {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

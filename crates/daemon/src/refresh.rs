@@ -549,8 +549,9 @@ impl<X: Exchange> Refresher<X> {
             None => Wait::Until(due.max(now + SHORTEST_LOOK)),
         };
         self.entry.counters.renewal(took);
+        let session = Arc::new(self.store.prepare(session));
         self.entry.publish(|snapshot| {
-            snapshot.session = Some(Arc::new(session));
+            snapshot.session = Some(session);
             snapshot.confirmed = None;
             snapshot.failed = None;
             snapshot.advice = advice;

@@ -15,6 +15,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+pub(crate) use convert::prepare;
 pub use probe::probe;
 
 use connection::{Connection, refuse};

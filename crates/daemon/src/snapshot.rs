@@ -41,18 +41,15 @@ pub struct Session {
     pub answers: Answers,
 }
 
-/// A session's answers as they are written, each made when it is first wanted.
+/// A session's answers as they are written, each made once. What they mean is not our matter.
 #[derive(Debug, Default)]
 pub struct Answers {
-    /// The frames.
-    pub frames: OnceLock<Prepared>,
+    /// The frames. What is secret of the session stands in them, when they were made before
+    /// anybody had it.
+    pub frames: OnceLock<Arc<SecretBytes>>,
     /// The document that is had by a URL.
-    pub document: OnceLock<Prepared>,
+    pub document: OnceLock<SecretBytes>,
 }
-
-/// Bytes made once for a session and written many times; what they mean is not our matter.
-#[derive(Debug)]
-pub struct Prepared(pub SecretBytes);
 
 /// What a renewal came to when it failed.
 #[derive(Debug, Clone, PartialEq, Eq)]

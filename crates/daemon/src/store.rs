@@ -21,7 +21,7 @@ use crate::{
     clock::{BootTime, Clock},
     config::Profile,
     metrics::Counters,
-    profile::SessionDuration,
+    profile::{ProfileName, SessionDuration},
     schedule::Lifetime,
     snapshot::{Outcome, Session, Snapshot},
 };
@@ -47,11 +47,11 @@ pub struct Entry {
 }
 
 /// All profiles, by name.
-#[derive(Default)]
 pub struct Store {
-    entries: RwLock<BTreeMap<String, Arc<Entry>>>,
+    entries: RwLock<BTreeMap<ProfileName, Arc<Entry>>>,
     /// Rings when the entries were replaced.
     replaced: watch::Sender<()>,
+    prepare: fn(&mut Session),
 }
 
 impl Entry {
@@ -301,7 +301,31 @@ impl Drop for Waiting<'_> {
     }
 }
 
+impl Default for Store {
+    fn default() -> Self {
+        Self::preparing(|_| {})
+    }
+}
+
 impl Store {
+    /// Makes one without a profile. `prepare` is what is done to each session before anybody
+    /// has it.
+    #[must_use]
+    pub fn preparing(prepare: fn(&mut Session)) -> Self {
+        Self {
+            entries: RwLock::default(),
+            replaced: watch::Sender::default(),
+            prepare,
+        }
+    }
+
+    /// Prepares a session that is about to be published.
+    #[must_use]
+    pub fn prepare(&self, mut session: Session) -> Session {
+        (self.prepare)(&mut session);
+        session
+    }
+
     /// Hands out a session of a profile that lives at least `minimum_life`: from memory
     /// where there is one, else after waiting for `patience` at the most. A reload that
     /// changes the profile meanwhile costs the caller nothing but the wait;
@@ -419,7 +443,7 @@ impl Store {
     pub fn replace(&self, entries: impl IntoIterator<Item = Arc<Entry>>) {
         let new = entries
             .into_iter()
-            .map(|entry| (entry.profile.name.as_str().to_owned(), entry))
+            .map(|entry| (entry.profile.name.clone(), entry))
             .collect();
         *self
             .entries
@@ -434,7 +458,7 @@ impl Store {
         self.replaced.subscribe()
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<String, Arc<Entry>>> {
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<ProfileName, Arc<Entry>>> {
         self.entries
             .read()
             .unwrap_or_else(|poisoned| poisoned.into_inner())

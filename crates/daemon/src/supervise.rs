@@ -168,7 +168,10 @@ impl<X: Exchange> Supervisor<X> {
                 None => {
                     let left = restored.take(&config.endpoint, &profile, now);
                     let entry = match left {
-                        Some((session, asked)) => Entry::restored(profile, session, asked),
+                        Some((session, asked)) => {
+                            let session = self.setting.store.prepare(session);
+                            Entry::restored(profile, session, asked)
+                        }
                         None => Entry::new(profile),
                     };
                     self.start(Arc::new(entry), &upstream)

@@ -10,6 +10,8 @@ mod arena;
 mod look;
 
 use std::fmt;
+#[cfg(feature = "pages")]
+use std::{ops::Range, sync::Arc};
 
 use zeroize::Zeroizing;
 
@@ -40,6 +42,9 @@ enum Held {
     Heap(Zeroizing<Vec<u8>>),
     #[cfg(feature = "pages")]
     Pages(arena::Slot),
+    /// Within other bytes, and nowhere else.
+    #[cfg(feature = "pages")]
+    Part(Arc<SecretBytes>, Range<u32>),
 }
 
 impl SecretText {
@@ -48,6 +53,21 @@ impl SecretText {
     pub fn expose(&self) -> &str {
         // Looked at anew, because whoever trusts bytes to be text has to be `unsafe`.
         std::str::from_utf8(self.0.expose()).unwrap_or_default()
+    }
+
+    /// Looks for the same text in `whole`, and has it stand there alone from now on: it is not
+    /// held twice. Stays as it is if it is not there.
+    #[cfg(feature = "pages")]
+    pub fn move_into(&mut self, whole: &Arc<SecretBytes>) {
+        let (text, bytes) = (self.0.expose(), whole.expose());
+        let found = bytes.windows(text.len().max(1)).position(|it| it == text);
+        let place = found.and_then(|start| {
+            let end = u32::try_from(start + text.len()).ok()?;
+            Some(u32::try_from(start).ok()?..end)
+        });
+        if let Some(place) = place {
+            self.0 = SecretBytes(Held::Part(Arc::clone(whole), place));
+        }
     }
 
     /// Tells whether there is no secret here at all, without exposing it.
@@ -65,6 +85,8 @@ impl SecretBytes {
             Held::Heap(bytes) => bytes,
             #[cfg(feature = "pages")]
             Held::Pages(slot) => slot.bytes(),
+            #[cfg(feature = "pages")]
+            Held::Part(whole, place) => &whole.expose()[place.start as usize..place.end as usize],
         }
     }
 }
@@ -160,6 +182,8 @@ impl serde::de::Visitor<'_> for Visitor {
 #[cfg(test)]
 mod tests {
     use super::SecretText;
+    #[cfg(feature = "pages")]
+    use super::{Arc, SecretBytes};
 
     #[test]
     fn debug_output_of_anything_that_holds_a_secret_is_redacted() {
@@ -187,5 +211,27 @@ mod tests {
         // A deserialiser that reads from a stream has nothing to borrow from.
         let secret: SecretText = serde_json::from_reader(&br#""streamed""#[..]).unwrap();
         assert_eq!(secret.expose(), "streamed");
+    }
+
+    #[cfg(feature = "pages")]
+    #[test]
+    fn a_text_that_is_moved_stands_in_the_other_one_alone_and_keeps_it() {
+        let whole = Arc::new(SecretBytes::from(
+            b"an answer with a token in it".as_slice(),
+        ));
+        let mut token = SecretText::from("token".to_owned());
+        let mut other = SecretText::from("taken".to_owned());
+        let mut none = SecretText::from(String::new());
+        for text in [&mut token, &mut other, &mut none] {
+            text.move_into(&whole);
+        }
+        let range = whole.expose().as_ptr_range();
+        let inside = |text: &SecretText| range.contains(&text.expose().as_ptr());
+        assert!(inside(&token) && !inside(&other));
+        drop(whole);
+        assert_eq!(
+            [token, other, none].each_ref().map(SecretText::expose),
+            ["token", "taken", ""]
+        );
     }
 }

@@ -5,7 +5,9 @@ use serde::Serialize;
 use std::sync::Arc;
 use stsd_document::Format;
 
-use crate::snapshot::{Prepared, Session};
+use stsd_secret::SecretBytes;
+
+use crate::snapshot::Session;
 
 /// Why something cannot be had, in the shape that SDKs put into their exceptions.
 #[derive(Serialize)]
@@ -21,7 +23,7 @@ struct Body(Arc<Session>);
 impl AsRef<[u8]> for Body {
     fn as_ref(&self) -> &[u8] {
         let document = self.0.answers.document.get_or_init(|| prepare(&self.0));
-        document.0.expose()
+        document.expose()
     }
 }
 
@@ -33,10 +35,10 @@ pub(super) fn of(session: Arc<Session>) -> Bytes {
 /// What each SDK insists on was read in its source and tried: `Code` (Python, Java, C#, oss2,
 /// aliyun-cli), times without fractions and with a plain `Z` (Python), all values as strings
 /// (Java).
-fn prepare(session: &Session) -> Prepared {
+fn prepare(session: &Session) -> SecretBytes {
     // The times of a session were read as such, so there is nothing that cannot be written.
     let document = session.document(Format::Uri).unwrap_or_default();
-    Prepared(document.trim_end().as_bytes().into())
+    document.trim_end().as_bytes().into()
 }
 
 #[cfg(test)]

@@ -6,7 +6,9 @@ use stsd_wire::{
     Message as _, ProfileStatus, Protection, Reply, SecretText, Status, Url, VERSION,
 };
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
+
+use stsd_secret::SecretBytes;
 
 use crate::{
     audit,
@@ -16,7 +18,7 @@ use crate::{
     harden,
     peer::Units,
     service::Service,
-    snapshot::{Cause, Failed, Outcome, Prepared, Session},
+    snapshot::{Cause, Failed, Outcome, Session},
     store::Entry,
 };
 
@@ -223,19 +225,34 @@ pub(super) fn credentials(session: &Session) -> Credentials {
     }
 }
 
+/// Makes the answer for a session before anybody has it; its secrets stand there and nowhere
+/// else, because it has a page of them for each profile.
+pub(crate) fn prepare(session: &mut Session) {
+    let Ok(frames) = frames(session) else {
+        return;
+    };
+    let frames = Arc::clone(frames);
+    session.access_key_secret.move_into(&frames);
+    session.security_token.move_into(&frames);
+}
+
 /// Returns the answer for a session, Hello first; made once a session. A session whose
 /// answer does not fit into a frame is a failure of whoever issued it.
 pub(super) fn prepared(session: &Session) -> Result<&[u8], FrameError> {
-    if let Some(prepared) = session.answers.frames.get() {
-        return Ok(prepared.0.expose());
+    frames(session).map(|it| it.expose())
+}
+
+fn frames(session: &Session) -> Result<&Arc<SecretBytes>, FrameError> {
+    if let Some(frames) = session.answers.frames.get() {
+        return Ok(frames);
     }
     let reply = Reply::Credentials(credentials(session)).frame()?;
     let hello = Reply::Hello { version: VERSION }.frame()?;
     let mut bytes = zeroize::Zeroizing::new(Vec::with_capacity(hello.len() + reply.len()));
     bytes.extend_from_slice(&hello);
     bytes.extend_from_slice(&reply);
-    let prepared = || Prepared(bytes[..].into());
-    Ok(session.answers.frames.get_or_init(prepared).0.expose())
+    let frames = || Arc::new(bytes[..].into());
+    Ok(session.answers.frames.get_or_init(frames))
 }
 
 /// Returns what the daemon is doing: the profiles after a name that the peer may see, as
