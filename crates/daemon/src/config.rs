@@ -72,7 +72,7 @@ pub struct Profile {
     /// Renewed from the start and for ever, whether anybody asks or not.
     pub keep_warm: bool,
     /// What becomes of its sessions besides being asked for.
-    pub sink: Plan,
+    pub sink: Option<Box<Plan>>,
     /// Whom it is for; what none means depends on whose daemon it is.
     pub allow: Vec<Rule>,
 }
@@ -94,7 +94,7 @@ impl Profile {
     /// Tells whether it is renewed whether anybody asks or not: nobody asks for a file.
     #[must_use]
     pub fn is_kept_warm(&self) -> bool {
-        self.keep_warm || !self.sink.is_empty()
+        self.keep_warm || self.sink.is_some()
     }
 
     /// Tells whether a session made for `other` is one that could have been made for this
@@ -137,7 +137,7 @@ impl Profile {
             external_id: None,
             source_identity: None,
             keep_warm: false,
-            sink: Plan::default(),
+            sink: None,
             allow: Vec::new(),
             name,
         }

@@ -335,7 +335,7 @@ impl<X: Exchange> Refresher<X> {
     async fn call(&mut self, role_arn: &RoleArn, source: &Obtained) -> Result<Session, StsError> {
         let began = self.clock.boot();
         self.entry.begin(began);
-        self.entry.counters.call();
+        self.entry.record.counters.call();
         let duration = self.entry.duration(began);
         self.asked = duration.get();
         let call = self
@@ -345,7 +345,7 @@ impl<X: Exchange> Refresher<X> {
         self.call_took = self.clock.boot().since(began);
         let session = answer.and_then(|answer| self.accept(answer, began));
         if let Err(error) = &session {
-            self.entry.counters.failure(error.kind());
+            self.entry.record.counters.failure(error.kind());
         }
         session
     }
@@ -368,7 +368,7 @@ impl<X: Exchange> Refresher<X> {
             self.entry.begin(self.clock.boot());
             // However long it took: it was no call that a suspend has spoiled.
             self.call_took = Duration::ZERO;
-            self.entry.counters.failure(SOURCE);
+            self.entry.record.counters.failure(SOURCE);
         }
         Ok(obtained?)
     }
@@ -548,7 +548,7 @@ impl<X: Exchange> Refresher<X> {
             // No budget slows down who hands on what ends at once.
             None => Wait::Until(due.max(now + SHORTEST_LOOK)),
         };
-        self.entry.counters.renewal(took);
+        self.entry.record.counters.renewal(took);
         let session = Arc::new(self.store.prepare(session));
         self.entry.publish(|snapshot| {
             snapshot.session = Some(session);

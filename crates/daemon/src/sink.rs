@@ -112,10 +112,10 @@ impl Sinks {
     /// session does.
     pub fn follow(&mut self, store: &Store) {
         let mut old = std::mem::take(&mut self.running);
-        let mut wanted = store.all();
-        wanted.retain(|entry| !entry.profile.sink.is_empty());
-        for entry in &wanted {
-            let (name, plan) = (&entry.profile.name, &entry.profile.sink);
+        let planned = |entry: Arc<Entry>| Some((entry.profile.sink.as_deref()?.clone(), entry));
+        let wanted: Vec<_> = store.all().into_iter().filter_map(planned).collect();
+        for (plan, entry) in &wanted {
+            let name = &entry.profile.name;
             if old.get(name).is_some_and(|it| it.plan == *plan)
                 && let Some(running) = old.remove(name)
             {
@@ -128,14 +128,14 @@ impl Sinks {
             }
         }
         let mut ending: Vec<_> = old.into_values().map(Running::end).collect();
-        for entry in wanted {
+        for (plan, entry) in wanted {
             if !self.running.contains_key(&entry.profile.name) {
                 // Whoever had the file before takes it away first.
-                let path = entry.profile.sink.file.as_ref().map(|it| &it.path);
+                let path = plan.file.as_ref().map(|it| &it.path);
                 let before = ending.iter().position(|(its, _)| its.as_ref() == path);
                 let before = before.map(|index| ending.swap_remove(index).1);
                 let name = entry.profile.name.clone();
-                let running = self.start(entry, before);
+                let running = self.start(plan, entry, before);
                 self.running.insert(name, running);
             }
         }
@@ -150,8 +150,7 @@ impl Sinks {
         }
     }
 
-    fn start(&self, entry: Arc<Entry>, before: Option<JoinHandle<()>>) -> Running {
-        let plan = entry.profile.sink.clone();
+    fn start(&self, plan: Plan, entry: Arc<Entry>, before: Option<JoinHandle<()>>) -> Running {
         let (place, its_place) = watch::channel(entry);
         let sink = Sink {
             plan: plan.clone(),

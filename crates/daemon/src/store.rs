@@ -36,14 +36,21 @@ pub struct Entry {
     pub until: Option<BootTime>,
     /// Set when a human asked for a renewal whatever the schedule says.
     pub forced: AtomicBool,
-    /// What has been counted under this name.
-    pub counters: Arc<Counters>,
-    /// Who asked last under this name.
-    pub last_caller: Arc<LastCaller>,
+    /// What goes on under this name when a reload changes what it is.
+    pub record: Arc<Record>,
     /// How many callers wait now.
     waiting: AtomicUsize,
     last_asked_millis: AtomicU64,
     snapshot: watch::Sender<Snapshot>,
+}
+
+/// What is known of a name, whatever profile has it.
+#[derive(Default)]
+pub struct Record {
+    /// What has been counted.
+    pub counters: Counters,
+    /// Who asked last.
+    pub last_caller: LastCaller,
 }
 
 /// All profiles, by name.
@@ -63,8 +70,7 @@ impl Entry {
             until: None,
             wake: Notify::new(),
             forced: AtomicBool::new(false),
-            counters: Arc::default(),
-            last_caller: Arc::default(),
+            record: Arc::default(),
             waiting: AtomicUsize::new(0),
             last_asked_millis: AtomicU64::new(0),
             snapshot: watch::Sender::new(Snapshot::default()),
@@ -77,8 +83,7 @@ impl Entry {
     pub fn succeeding(profile: Arc<Profile>, old: &Self, session: Option<Arc<Session>>) -> Self {
         let last_asked = old.last_asked_millis.load(Ordering::Relaxed);
         Self {
-            counters: Arc::clone(&old.counters),
-            last_caller: Arc::clone(&old.last_caller),
+            record: Arc::clone(&old.record),
             last_asked_millis: AtomicU64::new(last_asked),
             snapshot: watch::Sender::new(Snapshot {
                 session,
@@ -264,7 +269,7 @@ impl Entry {
         // A look before the write: after the first hand-out the line stays shared.
         let first = !session.handed_out.load(Ordering::Relaxed)
             && !session.handed_out.swap(true, Ordering::Relaxed);
-        self.counters.hand_out(first);
+        self.record.counters.hand_out(first);
     }
 
     fn touch(&self, now: BootTime) {

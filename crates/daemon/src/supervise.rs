@@ -153,7 +153,7 @@ impl<X: Exchange> Supervisor<X> {
         }
         let mut restored = mem::take(&mut self.setting.restored);
         let mut old = mem::take(&mut self.running);
-        let mut retired = Vec::new();
+        let (mut new, mut retired) = (Vec::new(), Vec::new());
         for (name, profile) in config.profiles {
             let running = match old.remove(&name) {
                 Some(running) if same_endpoint && *running.entry.profile == *profile => {
@@ -177,8 +177,9 @@ impl<X: Exchange> Supervisor<X> {
                     self.start(Arc::new(entry), &upstream)
                 }
             };
-            self.running.insert(name, running);
+            new.push((name, running));
         }
+        self.running = new.into_iter().collect();
         self.setting.store.replace(
             self.running
                 .values()

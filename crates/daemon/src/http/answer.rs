@@ -121,7 +121,7 @@ impl Service {
         if let Some(entry) = entry {
             // After the audit, which may have looked at the process.
             let caller = Caller::of(asker.peer, Asked::Url, self.clock.boot());
-            entry.last_caller.note(caller);
+            entry.record.last_caller.note(caller);
         }
         answer
     }

@@ -241,7 +241,10 @@ impl Connection {
 
     fn note(&self, asked: Asked, entry: &Entry) {
         let now = self.service.clock.boot();
-        entry.last_caller.note(Caller::of(&self.peer, asked, now));
+        entry
+            .record
+            .last_caller
+            .note(Caller::of(&self.peer, asked, now));
     }
 
     async fn hand_out(

@@ -327,7 +327,7 @@ pub(super) fn callers(
         if entry.profile.name.as_str() <= after {
             continue;
         }
-        let Some(caller) = entry.last_caller.who().filter(|it| told(&entry, it)) else {
+        let Some(caller) = entry.record.last_caller.who().filter(|it| told(&entry, it)) else {
             continue;
         };
         let caller = last_caller(&entry, &caller, now);
@@ -406,7 +406,7 @@ fn profile_status(entry: &Entry, now: BootTime) -> ProfileStatus {
         Some((at, reason)) => (Some(at.since(now).as_secs()), reason),
         None => (None, "when somebody asks"),
     };
-    let (renewals, renewal_millis_total, renewal_millis_last) = entry.counters.renewals();
+    let (renewals, renewal_millis_total, renewal_millis_last) = entry.record.counters.renewals();
     let count = |(kind, count): (&str, u64)| FailureCount {
         kind: kind.to_owned(),
         count,
@@ -427,10 +427,16 @@ fn profile_status(entry: &Entry, now: BootTime) -> ProfileStatus {
             in_a_row: it.in_a_row,
         }),
         advice: snapshot.sink.or(snapshot.advice).map(str::to_owned),
-        hand_outs: entry.counters.hand_outs(),
-        calls_saved: entry.counters.calls_saved(),
-        sts_calls: entry.counters.sts_calls(),
-        sts_failures: entry.counters.failures().into_iter().map(count).collect(),
+        hand_outs: entry.record.counters.hand_outs(),
+        calls_saved: entry.record.counters.calls_saved(),
+        sts_calls: entry.record.counters.sts_calls(),
+        sts_failures: entry
+            .record
+            .counters
+            .failures()
+            .into_iter()
+            .map(count)
+            .collect(),
         renewals,
         renewal_millis_total,
         renewal_millis_last,

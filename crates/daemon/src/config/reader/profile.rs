@@ -194,7 +194,7 @@ impl Reader<'_> {
             external_id,
             source_identity,
             keep_warm: raw.keep_warm,
-            sink,
+            sink: (!sink.is_empty()).then(|| Box::new(sink)),
             allow,
         })
     }

@@ -47,7 +47,6 @@ use crate::{
     profile::SessionPolicy,
     server::by_lease,
     service::{Order, Service},
-    sink::Plan,
     snapshot::Outcome,
     store::{Entry, Store},
     supervise::Leased,
@@ -258,7 +257,7 @@ fn narrowed(base: &Profile, policy: Option<String>) -> Result<Profile, Failure> 
     Ok(Profile {
         policy: Some(policy),
         keep_warm: false,
-        sink: Plan::default(),
+        sink: None,
         // Who may ask at that socket is decided by whose it is.
         allow: Vec::new(),
         ..base.clone()
