@@ -126,7 +126,7 @@ impl WantedProfile {
             external_id: Some(format!("grant-{}", self.grant)),
             source_identity: None,
             keep_warm: self.keep_warm,
-            sink: stsd::sink::Plan::default(),
+            sink: None,
             allow: Vec::new(),
             name,
         }

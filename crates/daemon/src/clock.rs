@@ -4,7 +4,7 @@
 //! boot-time clock measures how long something lives; it never jumps and, unlike the
 //! clock behind `Instant` and tokio's timers, it goes on while the machine sleeps.
 
-use std::{io, ops::Add, os::fd::OwnedFd, pin::Pin, time::Duration};
+use std::{io, ops::Add, os::fd::OwnedFd, pin::Pin, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use nix::{
@@ -14,6 +14,7 @@ use nix::{
 };
 use tokio::{
     io::{Interest, unix::AsyncFd},
+    sync::Notify,
     time::sleep,
 };
 use tracing::warn;
@@ -55,12 +56,12 @@ pub type Nap<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 /// The clocks of this machine.
 #[derive(Debug, Default)]
 pub struct SystemClock {
-    beat: Option<Beat>,
+    /// Ends all long naps together, at the multiples of one length: a thousand waits wake the
+    /// processor once. After a suspend it comes at once.
+    beat: Option<Arc<Notify>>,
 }
 
-/// Ends all long naps together, at the multiples of one length: a thousand waits wake the
-/// processor once. After a suspend it comes at once.
-#[derive(Debug)]
+/// The timer of the beat.
 struct Beat(AsyncFd<OwnedFd>);
 
 impl BootTime {
@@ -129,7 +130,7 @@ impl Clock for SystemClock {
     fn nap(&self, longest: Duration) -> Nap<'_> {
         let left = until_beat(self.boot());
         match &self.beat {
-            Some(beat) if longest > left => Box::pin(beat.heard()),
+            Some(beat) if longest > left => Box::pin(beat.notified()),
             _ => Box::pin(sleep(longest.min(left))),
         }
     }
@@ -142,7 +143,11 @@ impl SystemClock {
     pub fn with_beat() -> Self {
         let mut clock = Self::default();
         match Beat::begin(until_beat(clock.boot()), NAP) {
-            Ok(beat) => clock.beat = Some(beat),
+            Ok(beat) => {
+                let bell = clock.beat.insert(Arc::default());
+                // One for all who nap: a wait for a descriptor is three times as large.
+                tokio::spawn(beat.ring(Arc::clone(bell)));
+            }
             Err(refusal) => warn!("no timer for the boot-time clock: {refusal}"),
         }
         clock
@@ -170,19 +175,12 @@ impl Beat {
         Ok(Self(timer))
     }
 
-    /// Ends with the next beat. The kernel prepares another one when this one is read, so
-    /// nothing beats for nobody: a beat that nobody has heard ends the next nap at once.
-    async fn heard(&self) {
-        match self.0.readable().await {
-            Ok(mut beat) => {
-                // The first of all who hear it reads it for all.
-                if beat.ready().is_readable() {
-                    beat.clear_ready();
-                    let _ = unistd::read(self.0.get_ref(), &mut [0; 8]);
-                }
-            }
-            // The runtime ends. In a box, because every profile waits here, and none for this.
-            Err(_) => Box::pin(sleep(NAP)).await,
+    /// Rings at each beat, for as long as there is a runtime.
+    async fn ring(self, bell: Arc<Notify>) {
+        while let Ok(mut beat) = self.0.readable().await {
+            beat.clear_ready();
+            let _ = unistd::read(self.0.get_ref(), &mut [0; 8]);
+            bell.notify_waiters();
         }
     }
 }
@@ -197,16 +195,19 @@ mod tests {
 
     #[tokio::test]
     async fn one_beat_ends_every_nap_and_no_nap_that_begins_after_it() {
+        let bell = Arc::<Notify>::default();
         let beat = Beat::begin(SOON, NAP).unwrap();
-        tokio::join!(beat.heard(), beat.heard(), beat.heard());
-        assert!(timeout(Duration::ZERO, beat.heard()).await.is_err());
+        tokio::spawn(beat.ring(Arc::clone(&bell)));
+        tokio::join!(bell.notified(), bell.notified(), bell.notified());
+        assert!(timeout(Duration::ZERO, bell.notified()).await.is_err());
     }
 
     #[tokio::test]
     async fn a_beat_that_is_heard_is_followed_by_another() {
-        let beat = Beat::begin(SOON, SOON).unwrap();
+        let bell = Arc::<Notify>::default();
+        tokio::spawn(Beat::begin(SOON, SOON).unwrap().ring(Arc::clone(&bell)));
         for _ in 0..3 {
-            let heard = timeout(NAP, beat.heard());
+            let heard = timeout(NAP, bell.notified());
             heard.await.expect("it goes on beating");
         }
     }

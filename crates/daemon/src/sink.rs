@@ -207,10 +207,7 @@ impl Sink {
         let mut changes = entry.subscribe();
         while !stop.is_cancelled() {
             let now = self.clock.boot();
-            let session = changes
-                .borrow_and_update()
-                .serving(Duration::ZERO, now)
-                .cloned();
+            let session = changes.look().serving(Duration::ZERO, now).cloned();
             let left = |it: &Arc<Session>| it.lifetime.remaining(now);
             let mut pause = Duration::MAX;
             let mut written = true;
@@ -242,7 +239,7 @@ impl Sink {
                     entry = Arc::clone(&place.borrow_and_update());
                     changes = entry.subscribe();
                 }
-                Ok(()) = changes.changed() => {}
+                () = changes.changed() => {}
                 () = self.clock.nap(pause) => {}
             }
         }

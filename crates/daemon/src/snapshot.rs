@@ -48,7 +48,7 @@ pub struct Answers {
     /// anybody had it.
     pub frames: OnceLock<Arc<SecretBytes>>,
     /// The document that is had by a URL.
-    pub document: OnceLock<SecretBytes>,
+    pub document: OnceLock<Box<SecretBytes>>,
 }
 
 /// What a renewal came to when it failed.

@@ -1,10 +1,12 @@
 //! Decides where a profile's snapshot is found: a name leads to its [`Entry`]. The
 //! profile's own task publishes there; everybody else reads or waits.
 
+mod followed;
+
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, RwLock,
+        Arc, RwLock, RwLockReadGuard,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -15,6 +17,7 @@ use tokio::{
     time::timeout,
 };
 
+use self::followed::Followed;
 use crate::{
     budget::Urgency,
     caller::LastCaller,
@@ -38,10 +41,17 @@ pub struct Entry {
     pub forced: AtomicBool,
     /// What goes on under this name when a reload changes what it is.
     pub record: Arc<Record>,
-    /// How many callers wait now.
+    /// How many callers wait now, and how many follow.
     waiting: AtomicUsize,
+    followers: AtomicUsize,
     last_asked_millis: AtomicU64,
-    snapshot: watch::Sender<Snapshot>,
+    snapshot: Followed<Snapshot>,
+}
+
+/// The snapshots of a profile, as somebody follows them.
+pub struct Changes {
+    entry: Arc<Entry>,
+    seen: u64,
 }
 
 /// What is known of a name, whatever profile has it.
@@ -72,8 +82,9 @@ impl Entry {
             forced: AtomicBool::new(false),
             record: Arc::default(),
             waiting: AtomicUsize::new(0),
+            followers: AtomicUsize::new(0),
             last_asked_millis: AtomicU64::new(0),
-            snapshot: watch::Sender::new(Snapshot::default()),
+            snapshot: Followed::default(),
         }
     }
 
@@ -85,7 +96,7 @@ impl Entry {
         Self {
             record: Arc::clone(&old.record),
             last_asked_millis: AtomicU64::new(last_asked),
-            snapshot: watch::Sender::new(Snapshot {
+            snapshot: Followed::new(Snapshot {
                 session,
                 ..Snapshot::default()
             }),
@@ -107,7 +118,7 @@ impl Entry {
     pub fn restored(profile: Arc<Profile>, session: Session, asked: BootTime) -> Self {
         Self {
             last_asked_millis: AtomicU64::new(asked.as_millis()),
-            snapshot: watch::Sender::new(Snapshot {
+            snapshot: Followed::new(Snapshot {
                 session: Some(Arc::new(session)),
                 ..Snapshot::default()
             }),
@@ -136,7 +147,7 @@ impl Entry {
     #[must_use]
     pub fn current(&self, minimum_life: Duration, now: BootTime) -> Option<Arc<Session>> {
         self.touch(now);
-        let snapshot = self.snapshot.borrow();
+        let snapshot = self.snapshot.read();
         // A profile that sleeps serves what it has left, and is woken for the next one.
         if snapshot.next_attempt.is_none() {
             self.wake.notify_one();
@@ -154,19 +165,17 @@ impl Entry {
         clock: &dyn Clock,
     ) -> Outcome {
         let _waiting = Waiting::among(&self.waiting);
-        let mut changes = self.snapshot.subscribe();
         let settled = async {
             loop {
-                let settled = changes
-                    .borrow_and_update()
-                    .settled(minimum_life, clock.boot());
+                let (settled, seen) = {
+                    let (snapshot, seen) = self.snapshot.read_version();
+                    (snapshot.settled(minimum_life, clock.boot()), seen)
+                };
                 match settled {
                     Some(outcome) => return outcome,
                     None => self.wake.notify_one(),
                 }
-                if changes.changed().await.is_err() {
-                    return Outcome::Removed;
-                }
+                self.snapshot.changed_since(seen).await;
             }
         };
         let settled = timeout(patience, settled).await;
@@ -174,7 +183,7 @@ impl Entry {
         self.touch(clock.boot());
         match settled {
             Ok(outcome) => outcome,
-            Err(_) => self.snapshot.borrow().best(clock.boot()),
+            Err(_) => self.snapshot.read().best(clock.boot()),
         }
     }
 
@@ -184,12 +193,19 @@ impl Entry {
     /// What stands in its place: the failure, or that the patience ran out first.
     pub async fn refresh(&self, patience: Duration, clock: &dyn Clock) -> Result<(), Outcome> {
         let _waiting = Waiting::among(&self.waiting);
-        let mut changes = self.snapshot.subscribe();
-        let begun = changes.borrow_and_update().begun;
+        let begun = self.snapshot.read().begun;
         self.force();
-        let ended = changes.wait_for(|it| it.ended > begun || it.removed);
+        let ended = async {
+            loop {
+                let seen = self.snapshot.version();
+                if matches!(&*self.snapshot.read(), it if it.ended > begun || it.removed) {
+                    return;
+                }
+                self.snapshot.changed_since(seen).await;
+            }
+        };
         let ended = timeout(patience, ended).await.is_ok();
-        let snapshot = self.snapshot.borrow();
+        let snapshot = self.snapshot.read();
         match &snapshot.failed {
             _ if snapshot.removed => Err(Outcome::Removed),
             Some(failed) if ended => Err(Outcome::Failed(Arc::clone(failed))),
@@ -206,45 +222,44 @@ impl Entry {
 
     /// Follows the snapshots of this profile.
     #[must_use]
-    pub fn subscribe(&self) -> watch::Receiver<Snapshot> {
-        self.snapshot.subscribe()
+    pub fn subscribe(self: &Arc<Self>) -> Changes {
+        self.followers.fetch_add(1, Ordering::Relaxed);
+        Changes {
+            entry: Arc::clone(self),
+            seen: self.snapshot.version(),
+        }
     }
 
     /// Returns what is known now.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        self.snapshot.borrow().clone()
+        self.snapshot.read().clone()
     }
 
     /// Changes what is known; only the profile's own task and a reload do.
     pub fn publish(&self, change: impl FnOnce(&mut Snapshot)) {
-        self.snapshot.send_modify(change);
+        self.snapshot.change(change);
     }
 
     /// Says what is planned, without waking those who wait for a session.
     pub fn announce(&self, next_attempt: Option<(BootTime, &'static str)>) {
-        self.snapshot.send_if_modified(|snapshot| {
-            snapshot.next_attempt = next_attempt;
-            false
-        });
+        self.snapshot
+            .change_quietly(|snapshot| snapshot.next_attempt = next_attempt);
     }
 
     /// Says what is wrong with what becomes of the sessions, if anything, without waking those
     /// who wait for one.
     pub fn remark(&self, sink: Option<&'static str>) {
-        self.snapshot.send_if_modified(|snapshot| {
-            snapshot.sink = sink;
-            false
-        });
+        self.snapshot
+            .change_quietly(|snapshot| snapshot.sink = sink);
     }
 
     /// Notes that an attempt begins now; it is what was asked for until this moment.
     pub fn begin(&self, now: BootTime) {
         self.forced.store(false, Ordering::Relaxed);
-        self.snapshot.send_if_modified(|snapshot| {
+        self.snapshot.change_quietly(|snapshot| {
             snapshot.begun += 1;
             snapshot.next_attempt = Some((now, "renewal under way"));
-            false
         });
     }
 
@@ -261,7 +276,8 @@ impl Entry {
     /// however rarely there is news for it.
     #[must_use]
     pub fn is_followed(&self) -> bool {
-        self.snapshot.receiver_count() > 0
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        waiting + self.followers.load(Ordering::Relaxed) > 0
     }
 
     /// Counts one hand-out of a session.
@@ -287,6 +303,37 @@ impl Entry {
     #[must_use]
     pub fn idle(&self, now: BootTime) -> Duration {
         now.since(self.last_asked())
+    }
+}
+
+impl Changes {
+    /// Returns what is known now; nothing older is news from here on.
+    pub fn look(&mut self) -> RwLockReadGuard<'_, Snapshot> {
+        let (snapshot, seen) = self.entry.snapshot.read_version();
+        self.seen = seen;
+        snapshot
+    }
+
+    /// Ends when there is news.
+    pub async fn changed(&self) {
+        self.entry.snapshot.changed_since(self.seen).await;
+    }
+
+    /// Waits for a snapshot of which something is true.
+    pub async fn wait_for(&mut self, wanted: impl Fn(&Snapshot) -> bool) -> Snapshot {
+        loop {
+            let snapshot = self.look().clone();
+            if wanted(&snapshot) {
+                return snapshot;
+            }
+            self.changed().await;
+        }
+    }
+}
+
+impl Drop for Changes {
+    fn drop(&mut self) {
+        self.entry.followers.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -463,7 +510,7 @@ impl Store {
         self.replaced.subscribe()
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<ProfileName, Arc<Entry>>> {
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<ProfileName, Arc<Entry>>> {
         self.entries
             .read()
             .unwrap_or_else(|poisoned| poisoned.into_inner())

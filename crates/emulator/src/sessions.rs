@@ -19,7 +19,7 @@ const LIMIT: usize = 10_000;
 const MEMORY: SignedDuration = SignedDuration::from_hours(24);
 
 /// How long a token is; the service promises no bound, and real ones are long.
-const TOKEN_LENGTH: usize = 400;
+const TOKEN_LENGTH: usize = 900;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Session {

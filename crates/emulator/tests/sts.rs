@@ -73,7 +73,7 @@ fn a_good_call_is_answered_with_a_session() {
         let secret = credentials["AccessKeySecret"].as_str().unwrap();
         assert!(secret.starts_with("EmulatedSecret"));
         let token = credentials["SecurityToken"].as_str().unwrap();
-        assert_eq!(token.len(), 400);
+        assert_eq!(token.len(), 900);
         assert!(token.starts_with("EmulatedToken") && token.contains('+') && token.ends_with('='));
         assert_eq!(
             body["AssumedRoleUser"]["Arn"],

@@ -22,7 +22,11 @@ struct Body(Arc<Session>);
 
 impl AsRef<[u8]> for Body {
     fn as_ref(&self) -> &[u8] {
-        let document = self.0.answers.document.get_or_init(|| prepare(&self.0));
+        let document = self
+            .0
+            .answers
+            .document
+            .get_or_init(|| Box::new(prepare(&self.0)));
         document.expose()
     }
 }

@@ -283,7 +283,7 @@ impl Connection {
         let mut changes = entry.subscribe();
         let mut sent: Option<Arc<Session>> = None;
         loop {
-            let snapshot = changes.borrow_and_update().clone();
+            let snapshot = changes.look().clone();
             if snapshot.removed {
                 match self.find(Asked::Watch, profile) {
                     Ok(changed) => entry = changed,
@@ -305,7 +305,7 @@ impl Connection {
                 sent = Some(session);
             }
             tokio::select! {
-                changed = changes.changed() => changed.map_err(ended)?,
+                () = changes.changed() => {}
                 left = self.stream.read_u8() => {
                     left?;
                     return Err(ended("a request on a connection that watches"));

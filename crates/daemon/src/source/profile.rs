@@ -14,7 +14,7 @@ use stsd_sts::{Proof, SourceCredentials};
 use super::{Ask, Asking, End, Identity, Mending, Obtained, SourceError, Wish, enough};
 use crate::{
     profile::ProfileName,
-    snapshot::{Cause, Failed, Outcome, Session},
+    snapshot::{Cause, Failed, Outcome, Session, Snapshot},
     store::Store,
 };
 
@@ -68,10 +68,8 @@ impl Identity for OfProfile {
             if self.failed.load(Ordering::Relaxed)
                 && let Some(entry) = store.find(self.name.as_str())
             {
-                let mut changes = entry.subscribe();
-                if changes.wait_for(|it| it.failed.is_none()).await.is_ok() {
-                    return;
-                }
+                entry.subscribe().wait_for(|it| it.failed.is_none()).await;
+                return;
             }
             // Gone; and what is not there any more is not mended.
             std::future::pending().await
@@ -121,12 +119,10 @@ impl OfProfile {
 /// Waits until it is known of a profile that its last attempt has failed.
 async fn failure(store: &Store, name: &str) -> Arc<Failed> {
     while let Some(entry) = store.find(name) {
-        let mut changes = entry.subscribe();
-        let told = changes.wait_for(|it| it.failed.is_some() || it.removed);
-        if let Ok(snapshot) = told.await
-            && let Some(failed) = &snapshot.failed
-        {
-            return Arc::clone(failed);
+        let told = |it: &Snapshot| it.failed.is_some() || it.removed;
+        let snapshot = entry.subscribe().wait_for(told).await;
+        if let Some(failed) = snapshot.failed {
+            return failed;
         }
         // A reload has changed it; its successor is there by now.
         tokio::task::yield_now().await;
