@@ -15,6 +15,9 @@ use crate::{
 
 const GROUP: &str = "The daemon at rest";
 
+/// With ten thousand idle connections.
+const MOST_KILOBYTES: Goal = Goal::AtMost(16_000.0);
+
 /// How long nothing happens, how many are connected, and how many profiles there are.
 pub(crate) struct Extent {
     pub(crate) rest: Duration,
@@ -72,12 +75,12 @@ pub(crate) fn connections(
     effort: Effort,
 ) -> Result<Vec<Row>> {
     let whats = [
-        format!("resident memory, {count} idle connections"),
+        format!("resident memory, {count} idle connections, glibc"),
         format!("a hand-out among {count} idle connections, beside one without them"),
     ];
     // The goals are for ten thousand.
     let whole = count == 10_000;
-    let goals = [Goal::AtMost(16_000.0), Goal::AtMost(1.05)].map(|it| whole.then_some(it));
+    let goals = [MOST_KILOBYTES, Goal::AtMost(1.05)].map(|it| whole.then_some(it));
     // The daemon keeps a quarter of its own for everything else.
     if descriptors * 3 / 4 < count as u64 + 64 {
         let why = format!("no more than {descriptors} open files are allowed here");
@@ -85,10 +88,7 @@ pub(crate) fn connections(
         return Ok(whats.into_iter().zip(goals).map(row).collect());
     }
     let world = World::hot(programs, &Setting::usual(programs))?;
-    let held = world.service()?.connections(count)?;
-    thread::sleep(Duration::from_millis(500));
-    let kilobytes = resident(world.daemon()?.id())? * 1.024;
-    drop(held);
+    let kilobytes = crowded(&world, count)?;
     thread::sleep(Duration::from_millis(500));
     let ours = among_the_idle(&world.service()?, count, effort)?;
     let figures = [Figure::exactly(kilobytes, Unit::Kilobytes), ours];
@@ -100,7 +100,25 @@ pub(crate) fn connections(
         let theirs = among_the_idle(&floor.service, count, effort)?;
         rows[1].remark = format!("the C server: {}", Unit::Ratio.show(theirs.median));
     }
+    if let Some(daemon) = programs.perhaps("stsd-musl") {
+        let setting = Setting {
+            daemon,
+            ..Setting::usual(programs)
+        };
+        let kilobytes = crowded(&World::hot(programs, &setting)?, count)?;
+        let what = format!("resident memory, {count} idle connections, musl");
+        let figure = Figure::exactly(kilobytes, Unit::Kilobytes);
+        let goal = whole.then_some(MOST_KILOBYTES);
+        rows.insert(1, Row::new(GROUP, what, figure, goal));
+    }
     Ok(rows)
+}
+
+/// Resident kilobytes while so many are connected that have been served.
+fn crowded(world: &World, count: usize) -> Result<f64> {
+    let _held = world.service()?.connections(count)?;
+    thread::sleep(Duration::from_millis(500));
+    Ok(resident(world.daemon()?.id())? * 1.024)
 }
 
 /// What one more profile with a session holds.
