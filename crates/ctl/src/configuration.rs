@@ -129,11 +129,14 @@ impl Configuration {
         Ok(Judgement::Refused(reason.replace(&there, &here)))
     }
 
-    /// Puts a text in the place of what is there, whole or not at all. It keeps its mode, unless
-    /// nobody else may read what is new in it; returns whether that took a right away.
-    pub(crate) fn put(&self, text: &str, private: bool) -> Result<bool> {
-        self.place.exchange(text, private)?;
-        Ok(private && self.place.is_open())
+    /// Puts a text in the place of what is there, whole or not at all.
+    pub(crate) fn put(&self, text: &str) -> Result<()> {
+        self.place.exchange(text)
+    }
+
+    /// Tells whether others may read what is there.
+    pub(crate) fn is_open(&self) -> bool {
+        self.place.is_open()
     }
 }
 

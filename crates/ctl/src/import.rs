@@ -220,15 +220,13 @@ impl Importing<'_> {
     /// Puts the keys away and asks the daemon's program, until what is left of the plan is
     /// good; then the configuration stands in its place.
     fn write(&mut self) -> Result<ExitCode> {
-        let mut closed = false;
         let (put, judgement) = loop {
             let text = self.text()?;
             let mut put = Vec::new();
             let done = self.put_away(&mut put).and_then(|()| {
                 let judgement = self.judge(&text)?;
-                let private = self.plan.tables.iter().any(imported::Table::has_command);
                 if !matches!(judgement, Judgement::Refused(_)) {
-                    closed = self.configuration.put(&text, private)?;
+                    self.configuration.put(&text)?;
                 }
                 Ok(judgement)
             });
@@ -255,11 +253,15 @@ impl Importing<'_> {
             })?;
         }
         let config = self.configuration.path().display();
-        say(&if closed {
-            format!("{config}: written, mode 0600: a command in it may be given a secret")
-        } else {
-            format!("{config}: written")
-        })?;
+        say(&format!("{config}: written"))?;
+        // A machine's daemon may have to read it as another user, so its mode is not ours.
+        if self.configuration.is_open() && self.plan.tables.iter().any(imported::Table::has_command)
+        {
+            say(
+                "Others may read it, and a command in it may be given a secret: chmod 0600, if the \
+                 daemon runs as its owner",
+            )?;
+        }
         let no_profile =
             !self.plan.has_profile() && !self.configuration.table()?.contains_key("profile");
         match judgement {

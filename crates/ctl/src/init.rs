@@ -179,7 +179,7 @@ fn put_configuration(wish: &Wish, configuration: &Configuration, held: &Held<'_>
         Judgement::Unknown(reason) => bail!("it cannot be checked: {reason}"),
     }
     ensure!(!held.came(), "interrupted; nothing is changed");
-    configuration.put(&text, false).map(drop)
+    configuration.put(&text)
 }
 
 /// Asks for the first credentials; a daemon that was just started may not listen yet.

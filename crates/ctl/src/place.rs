@@ -78,11 +78,15 @@ pub(crate) fn lock(path: &Path) -> Result<Lock> {
         made: missing.map(Path::to_owned).collect(),
     };
     for _ in 0..TRIES {
-        let file = File::open(directory_of(&target)?).with_context(|| format!("{shown}"))?;
+        let file = match File::open(directory_of(&target)?) {
+            // It was taken away again at once.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            file => file.with_context(|| format!("{shown}"))?,
+        };
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK | Errno::INTR) => thread::sleep(TRY),
             // Whoever had it before has taken it away again.
-            _ if file.metadata()?.nlink() == 0 => {}
+            _ if !is_at(&file, directory)? => {}
             _ => {
                 lock.directory = Some(file);
                 return Ok(lock);
@@ -90,6 +94,13 @@ pub(crate) fn lock(path: &Path) -> Result<Lock> {
         }
     }
     bail!("{shown} is locked by another program; try again")
+}
+
+/// Tells whether what was opened is what stands there now.
+fn is_at(file: &File, path: &Path) -> Result<bool> {
+    let opened = file.metadata()?;
+    let there = fs::metadata(path);
+    Ok(there.is_ok_and(|it| (it.dev(), it.ino()) == (opened.dev(), opened.ino())))
 }
 
 /// Returns the directory of a file, which is made where there is none.
@@ -154,15 +165,15 @@ impl Place {
         Ok(backup.map_or(Written::New, Written::Changed))
     }
 
-    /// Puts a text in the place of what is there, with the mode that [`put`](Self::put) gives
-    /// it, and keeps nothing of what was there.
-    pub(crate) fn exchange(&self, text: &str, private: bool) -> Result<()> {
-        self.replace(text, self.mode(private))
+    /// Puts a text in the place of what is there, which keeps its mode, and keeps nothing of
+    /// what was there.
+    pub(crate) fn exchange(&self, text: &str) -> Result<()> {
+        self.replace(text, self.mode(false))
     }
 
-    /// Tells whether anybody but its owner may do something with what is there.
+    /// Tells whether others than its owner may read what is there.
     pub(crate) fn is_open(&self) -> bool {
-        self.before.as_ref().is_some_and(|it| it.mode & 0o077 != 0)
+        self.before.as_ref().is_some_and(|it| it.mode & 0o044 != 0)
     }
 
     fn mode(&self, private: bool) -> u32 {

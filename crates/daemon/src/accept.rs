@@ -1,7 +1,13 @@
 //! Decides how callers are let in, and what is done when the system has no room for one
 //! more.
 
-use std::{future::Future, io, pin::pin, time::Duration};
+use std::{
+    future::Future,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    time::Duration,
+};
 
 use tokio::{
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
@@ -9,7 +15,7 @@ use tokio::{
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::crowd::Crowd;
 
@@ -63,7 +69,11 @@ pub(crate) async fn all<L, F>(
         match next {
             Ok(stream) => {
                 resting = false;
-                crowd.tasks().spawn(handle(stream));
+                // A bug that the first request of one meets must not end this for all.
+                match catch_unwind(AssertUnwindSafe(|| handle(stream))) {
+                    Ok(task) => drop(crowd.tasks().spawn(task)),
+                    Err(_) => error!("a bug ended a connection"),
+                }
                 if crowd.is_full() {
                     // Who has to make room does so before the next one is let in.
                     yield_now().await;

@@ -128,9 +128,11 @@ impl Clock for SystemClock {
     }
 
     fn nap(&self, longest: Duration) -> Nap<'_> {
+        // Listens from before the look, so that no beat comes in between.
+        let beat = self.beat.as_ref().map(|it| it.notified());
         let left = until_beat(self.boot());
-        match &self.beat {
-            Some(beat) if longest > left => Box::pin(beat.notified()),
+        match beat {
+            Some(beat) if longest > left => Box::pin(beat),
             _ => Box::pin(sleep(longest.min(left))),
         }
     }

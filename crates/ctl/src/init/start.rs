@@ -164,7 +164,7 @@ fn put(path: &Path, text: &str) -> Result<()> {
         Some(_) => return usage(format!("{shown} is there already and says something else")),
         None => {}
     }
-    place.exchange(text, false)?;
+    place.exchange(text)?;
     say(&format!("{shown}: written"))
 }
 

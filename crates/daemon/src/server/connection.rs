@@ -87,6 +87,7 @@ impl Connection {
             why = seated.told_to_leave() => Some(match why {
                 Leave::Stops => Box::new(convert::stopping()),
                 Leave::LeaseOver => Box::new(convert::lease_over()),
+                Leave::MakesRoom if self.writing => return Ok(()),
                 Leave::MakesRoom => {
                     // Who does not read must not hold its place any longer for being told.
                     let failure = frame(&Reply::Failure(convert::silent()))?;
@@ -275,6 +276,10 @@ impl Connection {
 
     /// Sends credentials now and at each rotation, until the peer leaves.
     async fn watch(&mut self, profile: &str) -> io::Result<()> {
+        const MORE: &str = "a request on a connection that watches";
+        if !self.held.is_empty() {
+            return Err(ended(MORE));
+        }
         let clock = Arc::clone(&self.service.clock);
         let mut entry = match self.find(Asked::Watch, profile) {
             Ok(entry) => entry,
@@ -308,7 +313,7 @@ impl Connection {
                 () = changes.changed() => {}
                 left = self.stream.read_u8() => {
                     left?;
-                    return Err(ended("a request on a connection that watches"));
+                    return Err(ended(MORE));
                 }
             }
         }

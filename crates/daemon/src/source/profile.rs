@@ -68,7 +68,10 @@ impl Identity for OfProfile {
             if self.failed.load(Ordering::Relaxed)
                 && let Some(entry) = store.find(self.name.as_str())
             {
-                entry.subscribe().wait_for(|it| it.failed.is_none()).await;
+                entry
+                    .subscribe()
+                    .wait_for(|it| it.failed.is_none() || it.removed)
+                    .await;
                 return;
             }
             // Gone; and what is not there any more is not mended.

@@ -174,7 +174,11 @@ impl Connection {
         };
         Ok(Some(match from + written {
             all if all == bytes.len() => Turn::Answered,
-            part => Turn::Unwritten(session, part),
+            part => {
+                // Nothing else may be said before the rest.
+                self.writing = part > 0;
+                Turn::Unwritten(session, part)
+            }
         }))
     }
 }
