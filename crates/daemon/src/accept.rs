@@ -4,12 +4,18 @@
 use std::{
     future::Future,
     io,
+    os::{
+        fd::OwnedFd,
+        unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream},
+    },
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     time::Duration,
 };
 
+use rustix::net::{SocketFlags, accept_with};
 use tokio::{
+    io::{Interest, unix::AsyncFd},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
     task::yield_now,
     time::sleep,
@@ -17,7 +23,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use crate::crowd::Crowd;
+use crate::{crowd::Crowd, ready};
 
 /// How long accepting rests when the system has no descriptor or memory for one more.
 const REST: Duration = Duration::from_millis(100);
@@ -47,16 +53,32 @@ impl Listener for TcpListener {
     }
 }
 
-/// Lets in whoever comes until `stop`, each with a task of its own.
-pub(crate) async fn all<L, F>(
+/// A Unix socket whose callers have no part in the runtime.
+pub(crate) struct Door(AsyncFd<OwnedFd>);
+
+impl Door {
+    pub(crate) fn new(listener: StdUnixListener) -> io::Result<Self> {
+        ready::watched(listener.into(), Interest::READABLE).map(Self)
+    }
+}
+
+impl Listener for Door {
+    type Stream = StdUnixStream;
+
+    async fn next(&self) -> io::Result<StdUnixStream> {
+        const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
+        let accept = |door: &OwnedFd| Ok(accept_with(door, FLAGS)?.into());
+        self.0.async_io(Interest::READABLE, accept).await
+    }
+}
+
+/// Lets in whoever comes until `stop`.
+pub(crate) async fn all<L: Listener>(
     listener: L,
     crowd: &Crowd,
     stop: &CancellationToken,
-    handle: impl Fn(L::Stream) -> F,
-) where
-    L: Listener,
-    F: Future<Output = ()> + Send + 'static,
-{
+    handle: impl Fn(L::Stream),
+) {
     let mut resting = false;
     // Listened to once, not anew for everybody who comes.
     let mut stopped = pin!(stop.cancelled());
@@ -70,9 +92,8 @@ pub(crate) async fn all<L, F>(
             Ok(stream) => {
                 resting = false;
                 // A bug that the first request of one meets must not end this for all.
-                match catch_unwind(AssertUnwindSafe(|| handle(stream))) {
-                    Ok(task) => drop(crowd.tasks().spawn(task)),
-                    Err(_) => error!("a bug ended a connection"),
+                if catch_unwind(AssertUnwindSafe(|| handle(stream))).is_err() {
+                    error!("a bug ended a connection");
                 }
                 if crowd.is_full() {
                     // Who has to make room does so before the next one is let in.

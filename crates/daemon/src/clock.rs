@@ -19,6 +19,8 @@ use tokio::{
 };
 use tracing::warn;
 
+use crate::ready;
+
 /// How long a wait may be before the boot-time clock is looked at again: as long as a
 /// caller may have to wait after a suspend, and short enough not to be noticed.
 const NAP: Duration = Duration::from_secs(20);
@@ -168,12 +170,7 @@ impl Beat {
         let timer = TimerFd::new(timerfd::ClockId::CLOCK_BOOTTIME, flags)?;
         let beats = Expiration::IntervalDelayed(first.into(), every.into());
         timer.set(beats, TimerSetTimeFlags::empty())?;
-        #[expect(
-            deprecated,
-            reason = "the successor is unsafe for types that may exchange their descriptor; \
-                      this one cannot"
-        )]
-        let timer = AsyncFd::with_interest(OwnedFd::from(timer), Interest::READABLE)?;
+        let timer = ready::watched(OwnedFd::from(timer), Interest::READABLE)?;
         Ok(Self(timer))
     }
 

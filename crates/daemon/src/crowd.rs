@@ -31,6 +31,8 @@ pub struct Crowd {
     /// Tells who has been silent for longer; time does not matter.
     ticks: AtomicU64,
     state: Mutex<State>,
+    /// Rings for those who do not listen to a bell of their own.
+    leaving: Notify,
     tasks: TaskTracker,
 }
 
@@ -106,6 +108,7 @@ impl Crowd {
             share,
             ticks: AtomicU64::new(BUSY + 1),
             state: Mutex::default(),
+            leaving: Notify::new(),
             tasks: TaskTracker::new(),
         }
     }
@@ -133,10 +136,12 @@ impl Crowd {
         for party in parties.all() {
             if full(&state, &party) {
                 made &= state.make_room(|seat| seat.parties.all().any(|it| it == party));
+                self.leaving.notify_one();
             }
         }
         if made && state.seats.len() >= self.most {
             made = state.make_room(|_| true);
+            self.leaving.notify_one();
         }
         made.then(|| {
             let seat = Arc::new(Seat {
@@ -162,11 +167,17 @@ impl Crowd {
         })
     }
 
+    /// Ends when somebody has been told to leave.
+    pub(crate) async fn somebody_leaves(&self) {
+        self.leaving.notified().await;
+    }
+
     /// Tells everybody to leave who is here or is still to come.
     pub(crate) fn stop(&self) {
         let mut state = self.lock();
         state.stops = true;
         state.seats.values().for_each(|it| it.tell(Leave::Stops));
+        self.leaving.notify_one();
     }
 
     /// Tells those to leave who came by a lease, of that number.
@@ -175,6 +186,7 @@ impl Crowd {
         let theirs = |seat: &&Arc<Seat>| seat.parties.lease == Some(Party::Lease(number));
         let seats = state.seats.values().filter(theirs);
         seats.for_each(|it| it.tell(Leave::LeaseOver));
+        self.leaving.notify_one();
     }
 
     fn share(&self, party: Party) -> usize {
@@ -269,10 +281,14 @@ impl Seated {
         self.seat.silent_since.store(BUSY, Ordering::Relaxed);
     }
 
+    /// Returns why the peer has to leave, if it has to.
+    pub(crate) fn why(&self) -> Option<Leave> {
+        self.seat.why.get().copied()
+    }
+
     /// Ends when the peer has to leave.
-    pub(crate) async fn told_to_leave(&self) -> Leave {
+    pub(crate) async fn told_to_leave(&self) {
         self.seat.leave.notified().await;
-        self.seat.why.get().copied().unwrap_or(Leave::MakesRoom)
     }
 }
 
@@ -284,12 +300,7 @@ impl Drop for Seated {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        future::Future as _,
-        pin::pin,
-        sync::Arc,
-        task::{Context, Poll, Waker},
-    };
+    use std::sync::Arc;
 
     use super::{Crowd, Leave, Seated, Share};
     use crate::peer::{LeaseId, Peer};
@@ -305,16 +316,8 @@ mod tests {
         Peer::known(uid, &[], "")
     }
 
-    fn why(seated: &Seated) -> Option<Leave> {
-        let mut now = Context::from_waker(Waker::noop());
-        match pin!(seated.told_to_leave()).poll(&mut now) {
-            Poll::Ready(why) => Some(why),
-            Poll::Pending => None,
-        }
-    }
-
     fn must_leave(seated: &Seated) -> bool {
-        why(seated) == Some(Leave::MakesRoom)
+        seated.why() == Some(Leave::MakesRoom)
     }
 
     #[test]
@@ -398,12 +401,12 @@ mod tests {
         };
         let (mine, seventh, eighth) = (crowd.admit(&user(1)).unwrap(), leased(7), leased(8));
         crowd.end_lease(7);
-        assert_eq!(why(&seventh), Some(Leave::LeaseOver));
-        assert_eq!((why(&mine), why(&eighth)), (None, None));
+        assert_eq!(seventh.why(), Some(Leave::LeaseOver));
+        assert_eq!((mine.why(), eighth.why()), (None, None));
         crowd.stop();
         let late = crowd.admit(&user(1)).unwrap();
         for seated in [&mine, &eighth, &late] {
-            assert_eq!(why(seated), Some(Leave::Stops));
+            assert_eq!(seated.why(), Some(Leave::Stops));
         }
     }
 

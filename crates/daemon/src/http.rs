@@ -232,7 +232,8 @@ async fn listen_later(service: Arc<Service>, wanted: SocketAddr, stop: Cancellat
 
 async fn accept_tcp(listener: TcpListener, service: Arc<Service>, stop: CancellationToken) {
     accept::all(listener, &service.crowd, &stop, |stream| {
-        by_tcp(stream, Arc::clone(&service), stop.clone())
+        let conversation = by_tcp(stream, Arc::clone(&service), stop.clone());
+        service.crowd.tasks().spawn(conversation);
     })
     .await;
 }
@@ -244,7 +245,8 @@ pub(crate) async fn accept_unix(
     stop: CancellationToken,
 ) {
     accept::all(listener, &service.crowd, &stop, |stream| {
-        by_unix(stream, Arc::clone(&service), stop.clone())
+        let conversation = by_unix(stream, Arc::clone(&service), stop.clone());
+        service.crowd.tasks().spawn(conversation);
     })
     .await;
 }
@@ -343,7 +345,7 @@ async fn converse<S>(
         .serve_connection(TokioIo::new(stream), service_fn(answer));
     let told_to_leave = async {
         match seated {
-            Some(seated) => drop(seated.told_to_leave().await),
+            Some(seated) => seated.told_to_leave().await,
             None => sleep(BRIEFLY).await,
         }
     };

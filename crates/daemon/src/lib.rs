@@ -30,6 +30,7 @@ pub mod peer;
 pub mod presence;
 pub mod profile;
 pub mod reach;
+mod ready;
 pub mod refresh;
 pub mod schedule;
 pub mod server;
@@ -122,6 +123,7 @@ use handover::Restored;
 use harden::Protection;
 use http::{Http, UrlSecret};
 use listen::Speaks;
+use server::Idle;
 use service::{Order, Service};
 use sink::{Environment, Sinks};
 use store::Store;
@@ -237,6 +239,7 @@ pub async fn run<X: Exchange>(
         audit: Arc::clone(&audit),
         orders,
         crowd: Arc::new(Crowd::new(world.open_files, share)),
+        idle: Arc::new(Idle::new()?),
         http: Arc::new(Http::new(world.url_secret, world.tcp)?),
         lease: None,
         over: CancellationToken::new(),

@@ -9,11 +9,11 @@ mod process;
 
 use std::{
     fmt, io,
-    os::fd::BorrowedFd,
+    os::fd::{AsFd, BorrowedFd},
     sync::{Arc, OnceLock},
 };
 
-use tokio::net::UnixStream;
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use tracing::debug;
 
 pub use cgroup::Units;
@@ -56,14 +56,14 @@ impl Peer {
     ///
     /// # Errors
     /// When the kernel does not tell; then nobody is asking.
-    pub fn of(stream: &UnixStream, now: BootTime, lease: Option<LeaseId>) -> io::Result<Self> {
-        let credentials = stream.peer_cred()?;
+    pub fn of(stream: &impl AsFd, now: BootTime, lease: Option<LeaseId>) -> io::Result<Self> {
+        let credentials = getsockopt(stream, PeerCredentials)?;
         Ok(Self {
             lease,
             uid: credentials.uid(),
             gid: credentials.gid(),
             // The kernel says 0 of a process that our namespace cannot see.
-            pid: credentials.pid().filter(|pid| *pid > 0),
+            pid: Some(credentials.pid()).filter(|pid| *pid > 0),
             accepted: now,
             groups: OnceLock::new(),
             process: OnceLock::new(),

@@ -2,26 +2,35 @@
 
 mod connection;
 mod convert;
+mod idle;
 mod probe;
 
-use std::{future::Future, io, os::fd::AsFd as _, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    os::{fd::AsFd as _, unix::net::UnixStream},
+    sync::Arc,
+    time::Duration,
+};
 
 use stsd_wire::Failure;
-use tokio::{
-    net::{UnixListener, UnixStream},
-    sync::mpsc,
-    time::timeout,
-};
+use tokio::{net::UnixListener, sync::mpsc, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 pub(crate) use convert::prepare;
+pub use idle::Idle;
 pub use probe::probe;
 
-use connection::{Connection, refuse};
+use connection::Connection;
+use idle::Guest;
 
 use crate::{
-    accept, audit::Asked, crowd::Seated, http, listen::Speaks, peer::Peer, service::Service,
+    accept::{self, Door},
+    audit::Asked,
+    crowd::Seated,
+    http,
+    listen::Speaks,
+    peer::Peer,
+    service::Service,
 };
 
 /// How long a peer may take over what it has begun: its Hello, the rest of a frame, or
@@ -39,6 +48,11 @@ pub async fn serve(
     stop: CancellationToken,
 ) {
     let connections = service.crowd.tasks().clone();
+    // Ended when this is.
+    let mut keepers = JoinSet::new();
+    keepers.spawn(Arc::clone(&service.idle).answer());
+    keepers.spawn(Arc::clone(&service.idle).hurry(Arc::clone(&service.clock)));
+    keepers.spawn(Arc::clone(&service.idle).part(Arc::clone(&service.crowd)));
     loop {
         let (speaks, listener) = tokio::select! {
             biased;
@@ -61,33 +75,24 @@ pub async fn serve(
 }
 
 async fn accept(listener: UnixListener, service: Arc<Service>, stop: CancellationToken) {
-    let handle = |stream| handle(stream, Arc::clone(&service));
-    accept::all(listener, &service.crowd, &stop, handle).await;
-}
-
-/// Serves one who came by a lease. In a box, because a connection may hold a lease, and so
-/// serve others.
-fn by_lease(stream: UnixStream, service: Arc<Service>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-    Box::pin(handle(stream, service))
-}
-
-/// Decides at once who is let in, so that a task has nothing but what its connection needs,
-/// and answers whoever has asked by then. A broken connection ends only itself.
-fn handle(stream: UnixStream, service: Arc<Service>) -> impl Future<Output = ()> + Send {
-    let mut admitted = match admit(&stream, &service) {
-        Ok((peer, seated)) => Ok((Connection::open(stream, service, peer), seated)),
-        Err(failure) => Err((stream, failure)),
+    let door = match listener.into_std().and_then(Door::new) {
+        Ok(door) => door,
+        Err(error) => return warn!("a socket cannot be served: {error}"),
     };
-    // A block, because the arguments of an async function are held twice.
-    async move {
-        let outcome = match &mut admitted {
-            Ok((connection, seated)) => connection.run(seated).await,
-            Err((stream, Some(failure))) => Box::pin(refuse(stream, failure)).await,
-            Err((_, None)) => Ok(()),
-        };
-        if let Err(error) = outcome {
-            debug!("connection ended: {error}");
+    let handle = |stream| let_in(stream, &service);
+    accept::all(door, &service.crowd, &stop, handle).await;
+}
+
+/// Decides at once who is let in, and answers whoever has asked by then. A broken connection
+/// ends only itself.
+fn let_in(stream: UnixStream, service: &Arc<Service>) {
+    match admit(&stream, service) {
+        Ok((peer, seated)) => {
+            let connection = Connection::new(stream, Arc::clone(service), peer);
+            service.idle.take_in(Guest::new(connection, seated));
         }
+        Err(Some(failure)) => connection::refuse(&stream, &failure),
+        Err(None) => {}
     }
 }
 
@@ -112,9 +117,4 @@ fn admit(stream: &UnixStream, service: &Service) -> Result<(Peer, Seated), Optio
         Some(seated) => Ok((peer, seated)),
         None => Err(refused(convert::full())),
     }
-}
-
-/// Turns a protocol error into the error of a connection.
-fn ended(reason: impl std::fmt::Display) -> io::Error {
-    io::Error::other(reason.to_string())
 }

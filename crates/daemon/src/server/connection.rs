@@ -3,28 +3,40 @@
 mod lease;
 mod turn;
 
-use std::{future::poll_fn, io, os::fd::AsFd as _, sync::Arc, time::Duration};
-
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use rustix::net::{RecvFlags, recv};
-use stsd_wire::{Failure, FailureKind, FrameError, HEADER, Message as _, Reply, Request, VERSION};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, Interest},
-    net::UnixStream,
-    sync::oneshot,
-    task::yield_now,
-    time::{sleep, timeout},
+use std::{
+    io::{self, ErrorKind},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::net::UnixStream,
+    },
+    sync::Arc,
+    time::Duration,
 };
 
-use self::turn::Turn;
-use super::{DEADLINE, convert, ended};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::{
+    io::Errno,
+    net::{RecvFlags, SendFlags, recv, send},
+};
+use stsd_wire::{Failure, FailureKind, FrameError, HEADER, Message as _, Reply, Request, VERSION};
+use tokio::{
+    io::Interest,
+    sync::oneshot,
+    time::{sleep, timeout},
+};
+use tracing::debug;
+
+pub(super) use self::turn::{Turn, Work};
+
+use super::{DEADLINE, convert};
 use crate::{
     access::Access,
     audit::Asked,
     caller::Caller,
+    clock::BootTime,
     config::Profile,
-    crowd::{Leave, Seated},
     peer::Peer,
+    ready,
     service::{Order, Service},
     snapshot::{Outcome, Session},
     store::Entry,
@@ -44,8 +56,6 @@ pub(super) struct Connection {
     stream: UnixStream,
     service: Arc<Service>,
     peer: Peer,
-    /// What there is to do already.
-    first: Option<Box<io::Result<Turn>>>,
     /// What has come and is not yet a request.
     held: Vec<u8>,
     /// Its Hello has come.
@@ -54,89 +64,84 @@ pub(super) struct Connection {
     hello_sent: bool,
     /// Part of an answer may be out; nothing else can be said then.
     writing: bool,
+    /// Something may have come that has not been read.
+    may_have_more: bool,
+    /// Nothing comes after what has come.
+    said_its_last: bool,
 }
 
 /// Tells a peer why it is not answered.
-pub(super) async fn refuse(stream: &mut UnixStream, failure: &Failure) -> io::Result<()> {
-    let mut bytes = frame(&Reply::Hello { version: VERSION })?.to_vec();
-    bytes.extend_from_slice(&frame(&Reply::Failure(failure.clone()))?);
-    write(stream, &bytes).await
+pub(super) fn refuse(stream: &UnixStream, failure: &Failure) {
+    let told =
+        first_reply(&Reply::Failure(failure.clone())).and_then(|bytes| send_some(stream, &bytes));
+    if let Err(error) = told {
+        debug!("connection ended: {error}");
+    }
 }
 
 impl Connection {
-    /// Opens it, and answers at once if the peer has asked already.
-    pub(super) fn open(stream: UnixStream, service: Arc<Service>, peer: Peer) -> Self {
-        let mut connection = Self {
+    pub(super) fn new(stream: UnixStream, service: Arc<Service>, peer: Peer) -> Self {
+        Self {
             stream,
             service,
             peer,
-            first: None,
             held: Vec::new(),
             greeted: false,
             hello_sent: false,
             writing: false,
-        };
-        connection.look();
-        connection
-    }
-
-    /// Answers a peer until it leaves, errs or has to leave.
-    pub(super) async fn run(&mut self, seated: &Seated) -> io::Result<()> {
-        let refusal = tokio::select! {
-            biased;
-            why = seated.told_to_leave() => Some(match why {
-                Leave::Stops => Box::new(convert::stopping()),
-                Leave::LeaseOver => Box::new(convert::lease_over()),
-                Leave::MakesRoom if self.writing => return Ok(()),
-                Leave::MakesRoom => {
-                    // Who does not read must not hold its place any longer for being told.
-                    let failure = frame(&Reply::Failure(convert::silent()))?;
-                    let _ = self.stream.try_write(&failure);
-                    return Ok(());
-                }
-            }),
-            refusal = self.converse(seated) => refusal?,
-        };
-        match refusal {
-            Some(failure) if !self.writing => Box::pin(self.fail(*failure)).await,
-            _ => Ok(()),
+            // It may have asked already.
+            may_have_more: true,
+            said_its_last: false,
         }
     }
 
-    /// Returns why the peer has to be turned away, or nothing when it left. All that takes
-    /// longer is in a box: most connections rest, and should be small.
-    async fn converse(&mut self, seated: &Seated) -> io::Result<Option<Box<Failure>>> {
-        // Unless it has been answered already.
-        let mut must_go_on = !self.hello_sent;
-        loop {
-            let turn = if let Some(first) = self.first.take() {
-                (*first)?
-            } else if must_go_on {
-                let turn = poll_fn(|context| self.poll_turn(context, true));
-                Box::pin(timeout(DEADLINE, turn)).await??
-            } else {
-                poll_fn(|context| self.poll_turn(context, false)).await?
-            };
-            must_go_on = matches!(turn, Turn::Begun);
-            match turn {
-                Turn::Begun | Turn::Greeted => continue,
-                Turn::Answered => {}
-                Turn::Unwritten(session, from) => {
-                    seated.has_asked();
-                    Box::pin(self.write_on(&session, from)).await?;
-                }
-                Turn::Asked(request) => {
-                    seated.has_asked();
-                    Box::pin(self.answer(*request)).await?;
-                }
-                Turn::Refused(failure) => return Ok(Some(failure)),
-                Turn::Left => return Ok(None),
-            }
-            seated.falls_silent();
-            if !self.held.is_empty() {
-                // Whoever sends many at once takes turns with everybody else.
-                yield_now().await;
-            }
+    pub(super) fn service(&self) -> &Service {
+        &self.service
+    }
+
+    pub(super) fn now(&self) -> BootTime {
+        self.service.clock.boot()
+    }
+
+    pub(super) fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// Notes that something has come, or may have.
+    pub(super) fn has_spoken(&mut self, its_last: bool) {
+        self.may_have_more = true;
+        self.said_its_last |= its_last;
+    }
+
+    /// Tells whether something may have come that has not been read.
+    pub(super) fn may_have_more(&self) -> bool {
+        self.may_have_more
+    }
+
+    /// Tells whether it has begun something that has to go on in time.
+    pub(super) fn has_to_go_on(&self) -> bool {
+        !self.greeted || !self.held.is_empty()
+    }
+
+    /// Tells a peer that has to leave why, if it hears that at once: who does not read must
+    /// not hold its place any longer for being told.
+    pub(super) fn say(&mut self, failure: &Failure) {
+        if self.writing {
+            return;
+        }
+        let told = self
+            .bytes_of(&Reply::Failure(failure.clone()))
+            .and_then(|bytes| send_some(&self.stream, &bytes));
+        if let Err(error) = told {
+            debug!("connection ended: {error}");
+        }
+    }
+
+    /// Does what takes its time.
+    pub(super) async fn take_up(&mut self, work: Work) -> io::Result<()> {
+        match work {
+            Work::Write(session, from) => self.write_on(&session, from).await,
+            Work::Answer(request) => self.answer(*request).await,
         }
     }
 
@@ -311,7 +316,7 @@ impl Connection {
             }
             tokio::select! {
                 () = changes.changed() => {}
-                left = self.stream.read_u8() => {
+                left = self.speaks() => {
                     left?;
                     return Err(ended(MORE));
                 }
@@ -413,18 +418,39 @@ impl Connection {
     /// Ends when the peer has left; never while it may only have asked the next question
     /// already. Who waits no longer must not count as waiting.
     async fn left(&self) {
-        let look = || {
+        let look = |stream: &BorrowedFd<'_>| {
             let (mut byte, flags) = ([0], RecvFlags::PEEK | RecvFlags::DONTWAIT);
-            let (count, _) = recv(&self.stream, &mut byte[..], flags)?;
-            Ok(count)
+            Ok(recv(stream, &mut byte[..], flags)?.1)
         };
-        if let Ok(1..) = self.stream.async_io(Interest::READABLE, look).await {
+        if let Ok(1..) = self.wait_and(Interest::READABLE, look).await {
             return std::future::pending().await;
         }
         // It says no more, and may still listen.
         while !self.hung_up() {
             sleep(LOOK).await;
         }
+    }
+
+    /// Ends when the peer says something, or with an error when it has left.
+    async fn speaks(&self) -> io::Result<()> {
+        let read = |stream: &BorrowedFd<'_>| {
+            let (_, length) = recv(stream, &mut [0][..], RecvFlags::DONTWAIT)?;
+            Ok(length)
+        };
+        match self.wait_and(Interest::READABLE, read).await? {
+            0 => Err(ErrorKind::UnexpectedEof.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Does something with the socket as soon as that does not have to wait.
+    async fn wait_and<T>(
+        &self,
+        interest: Interest,
+        what: impl FnMut(&BorrowedFd<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let socket = ready::watched(self.stream.as_fd(), interest)?;
+        socket.async_io(interest, what).await
     }
 
     fn hung_up(&self) -> bool {
@@ -475,47 +501,83 @@ impl Connection {
         convert::no_more_by_lease()
     }
 
-    async fn fail(&mut self, failure: Failure) -> io::Result<()> {
-        self.reply(&Reply::Failure(failure)).await
-    }
-
     async fn reply(&mut self, reply: &Reply) -> io::Result<()> {
-        let mut bytes = match reply.frame() {
-            Ok(bytes) => bytes,
-            Err(error) => frame(&Reply::Failure(too_large(&error)))?,
-        };
-        if !self.hello_sent {
-            let mut with_hello = frame(&Reply::Hello { version: VERSION })?;
-            with_hello.reserve_exact(bytes.len());
-            with_hello.extend_from_slice(&bytes);
-            bytes = with_hello;
-            self.hello_sent = true;
-        }
+        let bytes = self.bytes_of(reply)?;
         self.write(&bytes).await
     }
 
-    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn bytes_of(&mut self, reply: &Reply) -> io::Result<Bytes> {
+        match self.hello_sent {
+            true => frame(reply),
+            false => {
+                self.hello_sent = true;
+                first_reply(reply)
+            }
+        }
+    }
+
+    async fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         self.writing = true;
-        write(&mut self.stream, bytes).await?;
+        // The socket's buffer nearly always takes an answer whole; only a peer that does not
+        // read needs a timer.
+        bytes = &bytes[send_some(&self.stream, bytes)?..];
+        if !bytes.is_empty() {
+            let rest = self.write_slowly(bytes);
+            timeout(DEADLINE, rest).await??;
+        }
         self.writing = false;
+        Ok(())
+    }
+
+    async fn write_slowly(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let some = |stream: &BorrowedFd<'_>| match send_some(stream, bytes)? {
+                0 => Err(ErrorKind::WouldBlock.into()),
+                count => Ok(count),
+            };
+            bytes = &bytes[self.wait_and(Interest::WRITABLE, some).await?..];
+        }
         Ok(())
     }
 }
 
-fn frame(reply: &Reply) -> io::Result<zeroize::Zeroizing<Vec<u8>>> {
-    reply.frame().map_err(ended)
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
 }
 
-async fn write(stream: &mut UnixStream, bytes: &[u8]) -> io::Result<()> {
-    // The socket's buffer nearly always takes an answer whole; only a peer that does not
-    // read needs a timer.
-    let written = match stream.try_write(bytes) {
-        Ok(count) if count == bytes.len() => return Ok(()),
-        Ok(count) => count,
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-        Err(error) => return Err(error),
-    };
-    timeout(DEADLINE, stream.write_all(&bytes[written..])).await?
+/// Bytes that are wiped.
+type Bytes = zeroize::Zeroizing<Vec<u8>>;
+
+/// Returns the frame of a reply, or of what is said instead if it is too large for one.
+fn frame(reply: &Reply) -> io::Result<Bytes> {
+    let whole = reply.frame();
+    let bytes = whole.or_else(|error| Reply::Failure(too_large(&error)).frame());
+    bytes.map_err(ended)
+}
+
+/// Returns it after our Hello.
+fn first_reply(reply: &Reply) -> io::Result<Bytes> {
+    let (mut bytes, reply) = (frame(&Reply::Hello { version: VERSION })?, frame(reply)?);
+    // Not more than once: what it leaves behind would have to be wiped.
+    bytes.reserve_exact(reply.len());
+    bytes.extend_from_slice(&reply);
+    Ok(bytes)
+}
+
+/// Sends as much as the socket takes at once, which may be nothing.
+fn send_some(stream: &impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    match send(stream, bytes, flags) {
+        Err(Errno::AGAIN) => Ok(0),
+        sent => Ok(sent?),
+    }
+}
+
+/// Turns a protocol error into the error of a connection.
+fn ended(reason: impl std::fmt::Display) -> io::Error {
+    io::Error::other(reason.to_string())
 }
 
 fn is_same(sent: Option<&Arc<Session>>, new: &Arc<Session>) -> bool {

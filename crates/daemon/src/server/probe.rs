@@ -23,8 +23,12 @@ async fn ask(socket: &Path) -> io::Result<()> {
     let after = char::MAX.to_string();
     let mut question = Request::Hello { version: VERSION }
         .frame()
-        .map_err(super::ended)?;
-    question.extend_from_slice(&Request::Status { after }.frame().map_err(super::ended)?);
+        .map_err(io::Error::other)?;
+    question.extend_from_slice(
+        &Request::Status { after }
+            .frame()
+            .map_err(io::Error::other)?,
+    );
     let mut stream = UnixStream::connect(socket).await?;
     stream.write_all(&question).await?;
     stream.read_exact(&mut [0; HEADER]).await?;

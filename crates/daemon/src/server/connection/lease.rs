@@ -27,8 +27,7 @@ use rustix::{
 };
 use stsd_wire::{Failure, FailureKind, Reply};
 use tokio::{
-    io::{AsyncReadExt as _, Interest},
-    net::UnixStream,
+    io::Interest,
     sync::{oneshot, watch},
     task::yield_now,
     time::timeout,
@@ -45,7 +44,7 @@ use crate::{
     config::Profile,
     crowd::Crowd,
     profile::SessionPolicy,
-    server::by_lease,
+    server::let_in,
     service::{Order, Service},
     snapshot::Outcome,
     store::{Entry, Store},
@@ -157,9 +156,8 @@ impl Connection {
 
     /// Receives the socket that the owner has made.
     async fn socket(&self) -> io::Result<StdUnixListener> {
-        let stream = &self.stream;
-        let receive = || receive(stream.as_fd());
-        let socket = stream.async_io(Interest::READABLE, receive).await?;
+        let receive = |stream: &BorrowedFd<'_>| receive(*stream);
+        let socket = self.wait_and(Interest::READABLE, receive).await?;
         if !listens(&socket) {
             let problem = "a lease needs a Unix socket that listens";
             return Err(io::Error::new(ErrorKind::InvalidInput, problem));
@@ -177,7 +175,7 @@ impl Connection {
     ) -> io::Result<Failure> {
         loop {
             tokio::select! {
-                left = self.stream.read_u8() => {
+                left = self.speaks() => {
                     left?;
                     return Err(ended("a request on a connection that holds a lease"));
                 }
@@ -217,6 +215,7 @@ impl Service {
             audit: Arc::clone(&self.audit),
             orders: self.orders.clone(),
             crowd: Arc::clone(&self.crowd),
+            idle: Arc::clone(&self.idle),
             http: Arc::clone(&self.http),
             lease: Some(leased.id),
             over: leased.over.clone(),
@@ -317,11 +316,7 @@ fn listens(descriptor: &OwnedFd) -> bool {
 /// Serves those who come by a lease, until nobody can come any more.
 async fn serve(mut streams: Streams, service: Arc<Service>) {
     while let Some(stream) = streams.next().await {
-        let Ok(stream) = UnixStream::from_std(stream) else {
-            continue;
-        };
-        let serving = by_lease(stream, Arc::clone(&service));
-        service.crowd.tasks().spawn(serving);
+        let_in(stream, &service);
         if service.crowd.is_full() {
             yield_now().await;
         }

@@ -1,94 +1,74 @@
 //! Decides what becomes of the bytes that have come, and answers at once what can be: a
 //! hand-out from memory is one read, one lookup and one write within one look at the
 //! connection. Between two of them nothing is kept for it, neither a buffer nor a timer;
-//! what takes longer is left to [`Connection::answer`].
+//! what takes longer is left to [`Connection::take_up`].
 
 use std::{
     io,
     mem::{self, MaybeUninit},
     os::fd::AsFd as _,
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use rustix::{
     io::Errno,
-    net::{RecvFlags, SendFlags, recv, send},
+    net::{RecvFlags, recv},
 };
 use stsd_wire::{Failure, FrameError, HEADER, Message as _, Request, VERSION, message_length};
-use tokio::io::{AsyncRead as _, ReadBuf};
 
-use super::{Connection, HELLO, convert, ended, malformed, wrong_version};
+use super::{Connection, HELLO, convert, ended, malformed, send_some, wrong_version};
 use crate::{audit::Asked, config::Profile, snapshot::Session};
 
 /// How much is read at a time: a few usual requests.
 const ROOM: usize = 512;
 
-/// What has come. What is large is in a box, because every connection has room for one.
-pub(super) enum Turn {
-    /// Its Hello.
-    Greeted,
+/// What has come.
+pub(in crate::server) enum Turn {
+    /// Nothing yet, or a part of a request.
+    Nothing,
     /// A request that is answered already.
     Answered,
-    /// One whose answer is written to here only; the rest has to wait for the peer to read.
-    Unwritten(Arc<Session>, usize),
-    /// One that may take its time.
-    Asked(Box<Request>),
-    /// A part of one; the rest has to come in time.
-    Begun,
+    /// One that takes its time.
+    Busy(Work),
     /// What turns the peer away.
     Refused(Box<Failure>),
-    /// Nothing: it has left.
+    /// It has left.
     Left,
 }
 
-impl Connection {
-    /// Looks once whether a turn has come, without waiting for it. Most callers ask right after
-    /// they have connected; answered like this they take neither a timer nor a wake-up.
-    pub(super) fn look(&mut self) {
-        let mut space = [MaybeUninit::uninit(); ROOM];
-        let Ok(((came, _), _)) = recv(&self.stream, &mut space[..], RecvFlags::DONTWAIT) else {
-            return;
-        };
-        let turn = match came {
-            [] => Ok(Some(Turn::Left)),
-            came => self.take(came),
-        };
-        self.first = match turn {
-            Ok(Some(Turn::Answered) | None) => None,
-            turn => turn.transpose().map(Box::new),
-        };
-    }
+/// What there is to do for a request.
+pub(in crate::server) enum Work {
+    /// Its answer is written to here only; the rest has to wait for the peer to read.
+    Write(Arc<Session>, usize),
+    /// All of it.
+    Answer(Box<Request>),
+}
 
-    /// Waits for the next turn; with `whole` for more than a part of one.
-    pub(super) fn poll_turn(
-        &mut self,
-        context: &mut Context<'_>,
-        whole: bool,
-    ) -> Poll<io::Result<Turn>> {
+impl Connection {
+    /// Looks once whether a request has come, without waiting for it.
+    pub(in crate::server) fn look(&mut self) -> io::Result<Turn> {
         if let Some(turn) = self.held_turn()? {
-            return Poll::Ready(Ok(turn));
+            return Ok(turn);
         }
-        // It came with what was taken before.
-        if !whole && !self.held.is_empty() {
-            return Poll::Ready(Ok(Turn::Begun));
+        if !self.may_have_more {
+            return Ok(Turn::Nothing);
         }
-        loop {
-            let mut space = [MaybeUninit::uninit(); ROOM];
-            let mut room = ReadBuf::uninit(&mut space);
-            ready!(Pin::new(&mut self.stream).poll_read(context, &mut room))?;
-            let came = room.filled();
-            if came.is_empty() {
-                return Poll::Ready(Ok(Turn::Left));
+        let mut space = [MaybeUninit::uninit(); ROOM];
+        let came = match recv(&self.stream, &mut space[..], RecvFlags::DONTWAIT) {
+            Ok(((came, _), _)) => came,
+            Err(Errno::INTR) => return Ok(Turn::Nothing),
+            Err(Errno::AGAIN) => {
+                self.may_have_more = false;
+                return Ok(Turn::Nothing);
             }
-            match self.take(came)? {
-                Some(turn) => return Poll::Ready(Ok(turn)),
-                None if whole => {}
-                None => return Poll::Ready(Ok(Turn::Begun)),
-            }
+            Err(error) => return Err(error.into()),
+        };
+        if came.is_empty() {
+            return Ok(Turn::Left);
         }
+        self.may_have_more = came.len() == ROOM || self.said_its_last;
+        Ok(self.take(came)?.unwrap_or(Turn::Nothing))
     }
 
     /// Takes what has come; keeps what is left of it.
@@ -122,8 +102,7 @@ impl Connection {
         loop {
             let (message, end) = match first_message(&bytes[used..]) {
                 Ok(Some(message)) => (message, used + HEADER + message.len()),
-                Ok(None) if used > 0 => return Ok((used, Some(Turn::Greeted))),
-                Ok(None) => return Ok((0, None)),
+                Ok(None) => return Ok((used, None)),
                 Err(error) => return refused(malformed(&error.to_string())),
             };
             if self.greeted
@@ -142,7 +121,10 @@ impl Connection {
                 (false, Ok(Request::Hello { version })) => return refused(wrong_version(version)),
                 (false, Ok(_)) => return refused(malformed("a connection begins with Hello")),
                 (true, Ok(Request::Hello { .. })) => return refused(malformed("a second Hello")),
-                (true, Ok(request)) => return Ok((end, Some(Turn::Asked(Box::new(request))))),
+                (true, Ok(request)) => {
+                    let work = Work::Answer(Box::new(request));
+                    return Ok((end, Some(Turn::Busy(work))));
+                }
                 (_, Err(error)) => return refused(malformed(&error.to_string())),
             }
             // Its first request has nearly always come with it.
@@ -167,19 +149,13 @@ impl Connection {
         let from = if self.hello_sent { HELLO } else { 0 };
         self.hello_sent = true;
         // The socket's buffer nearly always takes an answer whole.
-        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        let written = match send(&self.stream, &bytes[from..], flags) {
-            Err(Errno::AGAIN) => 0,
-            written => written?,
-        };
-        Ok(Some(match from + written {
-            all if all == bytes.len() => Turn::Answered,
-            part => {
-                // Nothing else may be said before the rest.
-                self.writing = part > 0;
-                Turn::Unwritten(session, part)
-            }
-        }))
+        let until = from + send_some(&self.stream, &bytes[from..])?;
+        if until == bytes.len() {
+            return Ok(Some(Turn::Answered));
+        }
+        // Nothing else may be said before the rest.
+        self.writing = until > 0;
+        Ok(Some(Turn::Busy(Work::Write(session, until))))
     }
 }
 
