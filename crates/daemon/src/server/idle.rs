@@ -36,8 +36,9 @@ use crate::{
     ready,
 };
 
-/// How many are looked at before everybody else has a turn.
-const BATCH: usize = 64;
+/// How many are looked at before everybody else has a turn: more than are let in at a time,
+/// so that those who have left are noticed sooner than as many others have come.
+const BATCH: usize = 256;
 
 /// How often it is looked at most who is too slow.
 const SWEEP: Duration = Duration::from_secs(1);
