@@ -204,6 +204,37 @@ fn half_a_frame_that_came_with_a_whole_one_has_a_deadline_too() {
     assert!(stream.read(&mut [0; 64]).unwrap() > 6);
 }
 
+/// How long the daemon has worked, in hundredths of a second.
+fn worked(kit: &Kit) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", kit.daemon().id())).unwrap();
+    let fields = stat.rsplit_once(") ").unwrap().1.split(' ');
+    fields
+        .skip(11)
+        .take(2)
+        .map(|it| it.parse::<u64>().unwrap())
+        .sum()
+}
+
+#[test]
+fn half_a_frame_keeps_nobody_busy() {
+    let kit = Kit::start();
+    let _ = kit.document(&["oss-upload"]);
+    let request = asks_within(1000);
+    let mut streams = Vec::new();
+    for whole in [&[][..], &hello(), &[&hello()[..], &request[..]].concat()] {
+        let mut stream = connect(&kit);
+        stream.write_all(&[whole, &request[..7]].concat()).unwrap();
+        streams.push(stream);
+    }
+    let before = worked(&kit);
+    thread::sleep(Duration::from_secs(2));
+    let busy = worked(&kit) - before;
+    assert!(
+        busy < 50,
+        "it worked for {busy} of 200 hundredths of a second"
+    );
+}
+
 #[test]
 fn a_second_daemon_does_not_wait_for_a_full_backlog() {
     let kit = Kit::without_daemon(&[]);

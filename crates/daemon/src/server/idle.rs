@@ -81,6 +81,8 @@ pub(super) struct Guest {
     seated: Seated,
     /// When what it has begun must have come.
     due: Option<BootTime>,
+    /// Its place is among those that are looked at again.
+    again: bool,
     /// We stop only when it has gone.
     _counted: TaskTrackerToken,
 }
@@ -204,8 +206,14 @@ impl Idle {
         let Some(mut guest) = self.lock().keep(place) else {
             return;
         };
-        if !told.is_empty() {
+        if told.is_empty() {
+            guest.again = false;
+        } else {
             guest.connection.has_spoken(told.intersects(LAST));
+            if guest.again {
+                // It has its turn, however much it says.
+                return self.rest(place, guest);
+            }
         }
         // A bug that one meets must not end this for all.
         match catch_unwind(AssertUnwindSafe(|| guest.look())) {
@@ -221,6 +229,7 @@ impl Idle {
         match next {
             Next::Rests => self.rest(place, guest),
             Next::Again => {
+                guest.again = true;
                 self.rest(place, guest);
                 self.lock().again.push(place);
                 self.again.notify_one();
@@ -310,6 +319,7 @@ impl Guest {
             connection,
             seated,
             due: None,
+            again: false,
             _counted: counted,
         }
     }
