@@ -1,13 +1,15 @@
 //! What the task of one profile does with answers and clocks, without a network.
 
 use jiff::Timestamp;
-use stsd_sts::{AssumeRole, RoleSession, SecretText};
+use stsd_sts::{AssumeRole, Proof, RoleSession, SecretText};
 
 use super::*;
 use crate::{
     budget::Budget,
     clock::{Nap, SystemClock},
     config::Profile,
+    exchange::Issued,
+    source::{Ask, Obtained},
 };
 
 const NOON: Timestamp = Timestamp::constant(1_795_003_200, 0);
