@@ -4,18 +4,12 @@
 use std::{
     future::Future,
     io,
-    os::{
-        fd::OwnedFd,
-        unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream},
-    },
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     time::Duration,
 };
 
-use rustix::net::{SocketFlags, accept_with};
 use tokio::{
-    io::{Interest, unix::AsyncFd},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
     task::yield_now,
     time::sleep,
@@ -23,10 +17,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use crate::{crowd::Crowd, ready};
+use crate::crowd::Crowd;
 
 /// How long accepting rests when the system has no descriptor or memory for one more.
-const REST: Duration = Duration::from_millis(100);
+pub(crate) const REST: Duration = Duration::from_millis(100);
 
 /// Where callers come in.
 pub(crate) trait Listener {
@@ -50,25 +44,6 @@ impl Listener for TcpListener {
 
     async fn next(&self) -> io::Result<TcpStream> {
         self.accept().await.map(|(stream, _)| stream)
-    }
-}
-
-/// A Unix socket whose callers have no part in the runtime.
-pub(crate) struct Door(AsyncFd<OwnedFd>);
-
-impl Door {
-    pub(crate) fn new(listener: StdUnixListener) -> io::Result<Self> {
-        ready::watched(listener.into(), Interest::READABLE).map(Self)
-    }
-}
-
-impl Listener for Door {
-    type Stream = StdUnixStream;
-
-    async fn next(&self) -> io::Result<StdUnixStream> {
-        const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
-        let accept = |door: &OwnedFd| Ok(accept_with(door, FLAGS)?.into());
-        self.0.async_io(Interest::READABLE, accept).await
     }
 }
 

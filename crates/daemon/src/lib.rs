@@ -123,7 +123,7 @@ use handover::Restored;
 use harden::Protection;
 use http::{Http, UrlSecret};
 use listen::Speaks;
-use server::Idle;
+use server::Front;
 use service::{Order, Service};
 use sink::{Environment, Sinks};
 use store::Store;
@@ -239,7 +239,7 @@ pub async fn run<X: Exchange>(
         audit: Arc::clone(&audit),
         orders,
         crowd: Arc::new(Crowd::new(world.open_files, share)),
-        idle: Arc::new(Idle::new()?),
+        front: Arc::new(Front::new()?),
         http: Arc::new(Http::new(world.url_secret, world.tcp)?),
         lease: None,
         over: CancellationToken::new(),

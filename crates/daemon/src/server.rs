@@ -2,11 +2,14 @@
 
 mod connection;
 mod convert;
-mod idle;
+mod front;
 mod probe;
 
 use std::{
-    os::{fd::AsFd as _, unix::net::UnixStream},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::net::UnixStream,
+    },
     sync::Arc,
     time::Duration,
 };
@@ -14,24 +17,16 @@ use std::{
 use stsd_wire::Failure;
 use tokio::{net::UnixListener, sync::mpsc, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 pub(crate) use convert::prepare;
-pub use idle::Idle;
+pub use front::Front;
 pub use probe::probe;
 
 use connection::Connection;
-use idle::Guest;
+use front::Guest;
 
-use crate::{
-    accept::{self, Door},
-    audit::Asked,
-    crowd::Seated,
-    http,
-    listen::Speaks,
-    peer::Peer,
-    service::Service,
-};
+use crate::{audit::Asked, crowd::Seated, http, listen::Speaks, peer::Peer, service::Service};
 
 /// How long a peer may take over what it has begun: its Hello, the rest of a frame, or
 /// the reading of an answer. A greeted peer may rest between requests for as long as it likes.
@@ -47,12 +42,15 @@ pub async fn serve(
     service: Arc<Service>,
     stop: CancellationToken,
 ) {
-    let connections = service.crowd.tasks().clone();
-    // Ended when this is.
+    let (connections, front) = (service.crowd.tasks().clone(), &service.front);
+    let _answering = match front.begin() {
+        Ok(answering) => answering,
+        Err(error) => return error!("nobody can be answered: {error}"),
+    };
     let mut keepers = JoinSet::new();
-    keepers.spawn(Arc::clone(&service.idle).answer());
-    keepers.spawn(Arc::clone(&service.idle).hurry(Arc::clone(&service.clock)));
-    keepers.spawn(Arc::clone(&service.idle).part(Arc::clone(&service.crowd)));
+    keepers.spawn(Arc::clone(front).take_up());
+    keepers.spawn(Arc::clone(front).hurry(Arc::clone(&service.clock)));
+    keepers.spawn(part(Arc::clone(&service)));
     loop {
         let (speaks, listener) = tokio::select! {
             biased;
@@ -60,13 +58,22 @@ pub async fn serve(
             Some(listener) = listeners.recv() => listener,
             else => break,
         };
-        let (service, stop) = (Arc::clone(&service), stop.clone());
         match speaks {
-            Speaks::Frames => connections.spawn(accept(listener, service, stop)),
-            Speaks::Http => connections.spawn(http::accept_unix(listener, service, stop)),
-        };
+            Speaks::Http => {
+                let (service, stop) = (Arc::clone(&service), stop.clone());
+                connections.spawn(http::accept_unix(listener, service, stop));
+            }
+            Speaks::Frames => {
+                let listener = listener.into_std().map(OwnedFd::from);
+                let opened = listener.and_then(|it| front.open(it, Arc::clone(&service)));
+                if let Err(error) = opened {
+                    error!("nobody is let in by a socket: {error}");
+                }
+            }
+        }
     }
     stop.cancelled().await;
+    front.close();
     service.crowd.stop();
     connections.close();
     if timeout(DRAIN, connections.wait()).await.is_err() {
@@ -74,13 +81,12 @@ pub async fn serve(
     }
 }
 
-async fn accept(listener: UnixListener, service: Arc<Service>, stop: CancellationToken) {
-    let door = match listener.into_std().and_then(Door::new) {
-        Ok(door) => door,
-        Err(error) => return warn!("a socket cannot be served: {error}"),
-    };
-    let handle = |stream| let_in(stream, &service);
-    accept::all(door, &service.crowd, &stop, handle).await;
+/// Tells those good-bye who have to leave, for ever.
+async fn part(service: Arc<Service>) {
+    loop {
+        service.crowd.somebody_leaves().await;
+        service.front.part();
+    }
 }
 
 /// Decides at once who is let in, and answers whoever has asked by then. A broken connection
@@ -89,7 +95,7 @@ fn let_in(stream: UnixStream, service: &Arc<Service>) {
     match admit(&stream, service) {
         Ok((peer, seated)) => {
             let connection = Connection::new(stream, Arc::clone(service), peer);
-            service.idle.take_in(Guest::new(connection, seated));
+            service.front.take_in(Guest::new(connection, seated));
         }
         Err(Some(failure)) => connection::refuse(&stream, &failure),
         Err(None) => {}

@@ -15,7 +15,7 @@ use crate::{
     harden::{Protection, SecretPages},
     http::Http,
     peer::LeaseId,
-    server::Idle,
+    server::Front,
     store::Store,
     supervise::Leased,
 };
@@ -36,8 +36,8 @@ pub struct Service {
     pub orders: mpsc::Sender<Order>,
     /// Who is connected.
     pub crowd: Arc<Crowd>,
-    /// Who of them rests.
-    pub idle: Arc<Idle>,
+    /// Where they are answered.
+    pub front: Arc<Front>,
     /// The way by a URL.
     pub http: Arc<Http>,
     /// The lease that this is the service of.

@@ -80,7 +80,7 @@ fn service() -> Service {
         audit: Arc::new(Audit::new(Arc::clone(&clock))),
         orders: mpsc::channel(1).0,
         crowd: Arc::new(Crowd::new(1024, Share::All)),
-        idle: Arc::new(Idle::new().expect("a descriptor")),
+        front: Arc::new(Front::new().expect("a descriptor")),
         http: Arc::new(Http::new(secret, None).expect("a socket")),
         lease: None,
         over: CancellationToken::new(),

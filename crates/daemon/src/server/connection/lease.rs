@@ -215,7 +215,7 @@ impl Service {
             audit: Arc::clone(&self.audit),
             orders: self.orders.clone(),
             crowd: Arc::clone(&self.crowd),
-            idle: Arc::clone(&self.idle),
+            front: Arc::clone(&self.front),
             http: Arc::clone(&self.http),
             lease: Some(leased.id),
             over: leased.over.clone(),
