@@ -212,7 +212,7 @@ impl World {
             profiles,
             ..setting.clone()
         })?;
-        write_private(&self.path("config.toml"), &config)?;
+        fs::write(self.path("config.toml"), config)?;
         kill(self.watched()?, Signal::SIGHUP)?;
         let added = profile(profiles - 1);
         wait_until("the new configuration", || {

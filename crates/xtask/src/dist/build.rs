@@ -35,15 +35,15 @@ const SHIM: &str = "shim";
 pub(crate) fn flags(profile: &str) -> &'static [&'static str] {
     match profile {
         SHIM => &["-Crelocation-model=static"],
-        // What it calls a function tells it from others of the same generic one: see LAYOUT.
+        // Names that tell the instances of a generic function apart, for LAYOUT.
         _ => &["-Csymbol-mangling-version=v0"],
     }
 }
 
-/// Which functions of the daemon lie side by side: those that run. The kernel maps a program
-/// by 64 KiB around what is needed of it, and the rest of the daemon would come along.
-/// `cargo xtask layout` writes it, of what callgrind has seen to run; a linker that finds
-/// too few of them fails. Linkers look for it in the workspace, where cargo starts them.
+/// A linker's script: the functions of the daemon that run lie side by side. The kernel maps
+/// 64 KiB around what is needed of a program, so where they are scattered, nearly all of it is
+/// resident. `cargo xtask layout` writes it, and with it that a linker fails which finds less
+/// than half of them. The path is from the workspace, where cargo has linkers started.
 pub(crate) const LAYOUT: &str = "crates/xtask/src/dist/layout.ld";
 
 /// Returns how a package is built as it is given away, but for flags that all of it has.
@@ -63,7 +63,7 @@ pub(crate) fn command(package: &str, profile: &str, triple: &str) -> Result<Comm
         cargo.arg("--").arg(format!("-Clink-arg=-Wl,-T,{LAYOUT}"));
         // Cargo does not know the script: this is how it sees that it is another one.
         cargo.arg(format!("--cfg=layout=\"{:x}\"", hasher.finish()));
-        // What is to be relocated, in a twentieth of the bytes; glibc can do it since 2.36 only.
+        // What has to be relocated takes a twentieth of the bytes. glibc knows it since 2.36 only.
         if triple.ends_with("musl") {
             cargo.arg("-Clink-arg=-Wl,-z,pack-relative-relocs");
         }
