@@ -2,18 +2,21 @@
 //! usual life, first what all of it needs until it rests. What linkers are told is not which
 //! functions these are but what they are called, so it lasts from one compiler to the next.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow};
 
 use crate::{
     process::Programs,
     tools::Tool,
-    world::{Setting, World},
+    world::{PROFILE, Setting, World},
 };
 
 /// Half of what they are together. A linker that finds less has an outdated script.
 const LEAST_BYTES: usize = 640 * 1024;
+
+/// Where a processor has instructions for it that callgrind's has not.
+const UNSEEN: &str = "_R*_4sha*x86_sha*";
 
 /// How much of a life is looked at.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -27,9 +30,9 @@ enum Life {
 /// Writes a script for a linker.
 pub(crate) fn write(programs: &Programs, script: &Path) -> Result<()> {
     let mut seen = BTreeSet::new();
-    let mut text = String::from(
+    let mut text = format!(
         "/* Written by `cargo xtask layout`: the daemon's functions that run. */\n\
-         SECTIONS {\n.text.run : {\n*crt1.o(.text)\n",
+         SECTIONS {{\n.text.run : {{\n*crt1.o(.text)\n*(.text*.{UNSEEN})\n"
     );
     for life in [Life::Short, Life::Long] {
         let mut functions = BTreeSet::new();
@@ -64,6 +67,12 @@ fn run(programs: &Programs, daemon: &str, life: Life) -> Result<BTreeSet<String>
         setting.tls = Some(python.context("--python names one that can speak TLS")?);
     }
     let mut world = World::hot(programs, &setting)?;
+    // The audit leaves out the next ones, and says so later.
+    for _ in 0..3 {
+        world
+            .client()
+            .credentials(PROFILE, Duration::ZERO, Duration::from_secs(30))?;
+    }
     if life == Life::Long {
         world.reload(&setting)?;
     }
