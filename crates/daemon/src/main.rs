@@ -100,6 +100,8 @@ fn check(options: &options::Options) -> Result<()> {
     )?)
 }
 
+// Local: zbus asks for the scheduler of many threads, and like this nothing can need it, nor
+// the libm that it counts with.
 #[tokio::main(flavor = "local")]
 async fn connect(options: &options::Options) -> Result<()> {
     let config = config::load(&options.config, &options::surroundings(options)?)?;
