@@ -5,6 +5,7 @@ mod budget;
 mod comparators;
 mod counts;
 mod herd;
+mod layout;
 mod load;
 mod machine;
 mod page;
@@ -42,6 +43,8 @@ struct Options {
     quick: bool,
     /// Count, and hold it against the budget; nothing else.
     budget: bool,
+    /// Write a linker script of the daemon's functions that run; nothing else.
+    layout: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -65,6 +68,9 @@ fn run() -> Result<()> {
     let descriptors = machine::raise_descriptors()?;
     if options.budget {
         return budget::check(&counts::all(&programs)?);
+    }
+    if let Some(script) = options.layout {
+        return layout::write(&programs, &script);
     }
     let rows = measure(&programs, options.quick, descriptors)?;
     page::show(&rows)?;
@@ -94,6 +100,7 @@ fn parse() -> Result<Options> {
             Long("docs") => options.docs = Some(parser.value()?.into()),
             Long("quick") => options.quick = true,
             Long("budget") => options.budget = true,
+            Long("layout") => options.layout = Some(parser.value()?.into()),
             _ => return Err(argument.unexpected().into()),
         }
     }

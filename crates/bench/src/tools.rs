@@ -50,6 +50,7 @@ impl Tool {
             Self::Callgrind => &[
                 "--tool=callgrind".into(),
                 "-q".into(),
+                "--demangle=no".into(),
                 format!("--callgrind-out-file={file}"),
             ],
         };

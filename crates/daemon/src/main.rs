@@ -100,7 +100,9 @@ fn check(options: &options::Options) -> Result<()> {
     )?)
 }
 
-#[tokio::main(flavor = "current_thread")]
+// Local: zbus asks for the scheduler of many threads, and like this nothing can need it, nor
+// the libm that it counts with.
+#[tokio::main(flavor = "local")]
 async fn connect(options: &options::Options) -> Result<()> {
     let config = config::load(&options.config, &options::surroundings(options)?)?;
     let endpoint = config.endpoint.authority().to_owned();
@@ -108,7 +110,7 @@ async fn connect(options: &options::Options) -> Result<()> {
     Ok(writeln!(io::stdout(), "{endpoint}: answers")?)
 }
 
-#[tokio::main(flavor = "current_thread")]
+#[tokio::main(flavor = "local")]
 async fn run(options: &options::Options, in_journal: bool) -> Result<()> {
     let mut protections = harden::at_start();
     let successor = Successor::find().context("this program cannot be found")?;

@@ -8,7 +8,9 @@ use std::{
 };
 
 use crate::{
-    dist::build::{flags, ready, triple},
+    clients,
+    dist::build::{LAYOUT, command, flags, ready, triple},
+    packages,
     steps::{Outcome, cargo_command, root, run, say, target},
 };
 
@@ -45,9 +47,8 @@ pub(crate) fn bench(depth: Depth) -> Result<Option<String>, String> {
         command.arg("--dynamic-shim");
     }
     let out = target().join("bench");
-    let python = target().join("clients/python/bin/python");
-    if python.exists() {
-        command.arg("--python").arg(python);
+    if python().exists() {
+        command.arg("--python").arg(python());
     }
     match depth {
         Depth::Full => command.arg("--out").arg(&out),
@@ -62,6 +63,34 @@ pub(crate) fn bench(depth: Depth) -> Result<Option<String>, String> {
     Ok(obstacle)
 }
 
+/// Writes which functions of the daemon lie side by side: those that run now.
+pub(crate) fn layout() -> Outcome {
+    ready()?;
+    packages::need(&["valgrind"]);
+    clients::install(&root(), &target())?;
+    let place = Place::new("layout")?;
+    for (library, name) in [("gnu", "stsd"), ("musl", "stsd-musl")] {
+        let triple = triple(library);
+        let mut cargo = cargo_command(&["rustc", "--locked", "--release", "--bin", "stsd"]);
+        cargo.args(["--package", "stsd", "--target", &triple, "--"]);
+        // A name for each function.
+        cargo.arg("-Cstrip=none");
+        run(cargo.env("CARGO_ENCODED_RUSTFLAGS", flags("release").join("\x1f")))?;
+        let built = target().join(triple).join("release/stsd");
+        copy(&built, &place.0.join(name))?;
+    }
+    place.build("stsd-emulator", "dev", None, "stsd-emulator")?;
+    place.build("stsd-bench", "dev", None, "stsd-bench")?;
+    let mut command = Command::new(place.0.join("stsd-bench"));
+    command.arg("--programs").arg(&place.0);
+    command.arg("--python").arg(python());
+    run(command.arg("--layout").arg(root().join(LAYOUT)))
+}
+
+fn python() -> PathBuf {
+    target().join("clients/python/bin/python")
+}
+
 /// Takes the daemon as the gate has built it: a release takes minutes more, and
 /// what the budget counts of it differs in known ways alone; see there.
 fn budget(place: &Place) -> Result<PathBuf, String> {
@@ -72,7 +101,7 @@ fn budget(place: &Place) -> Result<PathBuf, String> {
 }
 
 fn everything(place: &Place, musl: Option<&str>) -> Result<PathBuf, String> {
-    place.build("stsd", "release", None, "stsd")?;
+    place.build("stsd", "release", Some(&triple("gnu")), "stsd")?;
     place.build("stsd-emulator", "release", None, "stsd-emulator")?;
     match musl {
         Some(_) => place.build("stsd", "release", musl, "stsd-musl")?,
@@ -101,14 +130,20 @@ impl Place {
 
     /// Builds a package and puts its program there under a name.
     fn build(&self, package: &str, profile: &str, triple: Option<&str>, name: &str) -> Outcome {
-        let mut cargo = cargo_command(&["build", "--locked", "--package", package]);
-        cargo.args(["--profile", profile]);
         let mut built = target();
-        if let Some(triple) = triple {
-            cargo.args(["--target", triple]);
-            cargo.env("CARGO_ENCODED_RUSTFLAGS", flags(profile).join("\x1f"));
-            built.push(triple);
-        }
+        let mut cargo = match triple {
+            Some(triple) => {
+                built.push(triple);
+                let mut cargo = command(package, profile, triple)?;
+                cargo.env("CARGO_ENCODED_RUSTFLAGS", flags(profile).join("\x1f"));
+                cargo
+            }
+            None => {
+                let mut cargo = cargo_command(&["build", "--locked", "--package", package]);
+                cargo.args(["--profile", profile]);
+                cargo
+            }
+        };
         run(&mut cargo)?;
         built.push(if profile == "dev" { "debug" } else { profile });
         copy(&built.join(package), &self.0.join(name))

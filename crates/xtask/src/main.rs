@@ -28,6 +28,8 @@ Usage: cargo xtask COMMAND
   soak          ten minutes of uploads with sessions of a minute, in Python and Node
   dist          a package for Debian and a static tarball, with checksums and a bill of what is
                 in them, below target/dist/out; built twice and compared, or with --once not
+  layout        which functions of the daemon lie side by side where it is given away: those that
+                callgrind sees run; for after a change of the compiler or of what the daemon does
   pictures      the pictures of docs/pictures, of the texts beside them
   bench         what the programs cost beside others that do the same, as ratios, below
                 target/bench; --write-docs into docs/performance.md as well, --quick in less than
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         ["bench", "--quick"] => steps::bench(Depth::Quick),
         ["bench", "--budget"] => steps::bench(Depth::Budget),
         ["bench", "--write-docs"] => steps::bench(Depth::Documentation),
+        ["layout"] => bench::layout(),
         ["dist"] => dist::dist(false),
         ["dist", "--once"] => dist::dist(true),
         // Not for humans: how the stories come to packages of programs that are there.

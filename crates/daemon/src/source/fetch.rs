@@ -11,7 +11,11 @@ use reqwest::{
     redirect::Policy,
 };
 use stsd_sts::Proof;
-use tokio::{runtime, sync::oneshot, time::timeout};
+use tokio::{
+    runtime::{self, LocalOptions},
+    sync::oneshot,
+    time::timeout,
+};
 use zeroize::Zeroizing;
 
 use super::{
@@ -97,14 +101,16 @@ impl Fetcher {
             builder = builder.header(*name, value);
         }
         let apart = |error: io::Error| FetchError::NoAnswer(error.to_string());
-        let runtime = runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(apart)?;
         let (tell, told) = oneshot::channel();
         let fetch = move || {
-            let answer = runtime.block_on(fetch(builder));
-            let _ = tell.send(answer);
+            let runtime = runtime::Builder::new_current_thread()
+                .enable_all()
+                .build_local(LocalOptions::default());
+            let runtime = match runtime {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(tell.send(Err(apart(error)))),
+            };
+            let _ = tell.send(runtime.block_on(fetch(builder)));
             // A name that is being looked up is not waited for.
             runtime.shutdown_background();
         };

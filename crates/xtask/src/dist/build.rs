@@ -3,6 +3,7 @@
 
 use std::{
     env, fs,
+    hash::{DefaultHasher, Hasher as _},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -10,7 +11,7 @@ use std::{
 use super::{Programs, at, output};
 use crate::{
     packages,
-    steps::{Outcome, cargo_command, run, say},
+    steps::{Outcome, cargo_command, root, run, say},
 };
 
 /// A package, its profile, and the programs that come of it.
@@ -34,8 +35,40 @@ const SHIM: &str = "shim";
 pub(crate) fn flags(profile: &str) -> &'static [&'static str] {
     match profile {
         SHIM => &["-Crelocation-model=static"],
-        _ => &[],
+        // Names that tell the instances of a generic function apart, for LAYOUT.
+        _ => &["-Csymbol-mangling-version=v0"],
     }
+}
+
+/// A linker's script: the functions of the daemon that run lie side by side. The kernel maps
+/// 64 KiB around what is needed of a program, so where they are scattered, nearly all of it is
+/// resident. `cargo xtask layout` writes it, and with it that a linker fails which finds less
+/// than half of them. The path is from the workspace, where cargo has linkers started.
+pub(crate) const LAYOUT: &str = "crates/xtask/src/dist/layout.ld";
+
+/// Returns how a package is built as it is given away, but for flags that all of it has.
+pub(crate) fn command(package: &str, profile: &str, triple: &str) -> Result<Command, String> {
+    let daemon = package == "stsd";
+    let what: &[&str] = match daemon {
+        true => &["rustc", "--bin", "stsd"],
+        false => &["build"],
+    };
+    let mut cargo = cargo_command(what);
+    cargo.args(["--locked", "--package", package]);
+    cargo.args(["--profile", profile, "--target", triple]);
+    if daemon {
+        let script = root().join(LAYOUT);
+        let mut hasher = DefaultHasher::new();
+        hasher.write(&fs::read(&script).map_err(at(&script))?);
+        cargo.arg("--").arg(format!("-Clink-arg=-Wl,-T,{LAYOUT}"));
+        // Cargo does not know the script: this is how it sees that it is another one.
+        cargo.arg(format!("--cfg=layout=\"{:x}\"", hasher.finish()));
+        // What has to be relocated takes a twentieth of the bytes. glibc knows it since 2.36 only.
+        if triple.ends_with("musl") {
+            cargo.arg("-Clink-arg=-Wl,-z,pack-relative-relocs");
+        }
+    }
+    Ok(cargo)
 }
 
 /// Sees to a compiler for the static programs, or says what is missing.
@@ -97,8 +130,7 @@ fn build(
     let renamed = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
     let mut flags = vec![renamed(source, "stsd"), renamed(&registry, "cargo")];
     flags.extend(self::flags(profile).iter().map(ToString::to_string));
-    let mut cargo = cargo_command(&["build", "--locked", "--package", package]);
-    cargo.args(["--profile", profile, "--target", triple]);
+    let mut cargo = command(package, profile, triple)?;
     cargo.current_dir(source).env("CARGO_TARGET_DIR", target);
     // Not RUSTFLAGS: there a space in a path would part it.
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
