@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, anyhow};
 use crate::{
     process::Programs,
     tools::Tool,
-    world::{PROFILE, Setting, World},
+    world::{PROFILE, Setting, World, profile},
 };
 
 /// Half of what they are together. A linker that finds less has an outdated script.
@@ -18,12 +18,14 @@ const LEAST_BYTES: usize = 640 * 1024;
 /// Where a processor has instructions for it that callgrind's has not.
 const UNSEEN: &str = "_R*_4sha*x86_sha*";
 
+const MANY: usize = 150;
+
 /// How much of a life is looked at.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Life {
     /// A start, a first session, a hand-out, an end.
     Short,
-    /// By TLS, with a reload, and somebody who looks at it.
+    /// By TLS, with a reload, and with profiles enough that collections of them grow.
     Long,
 }
 
@@ -65,6 +67,7 @@ fn run(programs: &Programs, daemon: &str, life: Life) -> Result<BTreeSet<String>
     if life == Life::Long {
         let python = programs.python.clone();
         setting.tls = Some(python.context("--python names one that can speak TLS")?);
+        setting.profiles = MANY;
     }
     let mut world = World::hot(programs, &setting)?;
     // The audit leaves out the next ones, and says so later.
@@ -74,6 +77,10 @@ fn run(programs: &Programs, daemon: &str, life: Life) -> Result<BTreeSet<String>
             .credentials(PROFILE, Duration::ZERO, Duration::from_secs(30))?;
     }
     if life == Life::Long {
+        for index in 1..MANY {
+            let client = world.client();
+            client.credentials(&profile(index), Duration::ZERO, Duration::from_secs(30))?;
+        }
         world.reload(&setting)?;
     }
     world.stop_watched()?;

@@ -272,6 +272,8 @@ pub async fn run<X: Exchange>(
     // A port that is taken is tried again; that alone must not keep the daemon down.
     let _ = service.listen(http, &stop);
     keep_http(&service, world.keep_http);
+    // Ended before a new program takes our place: this returns first.
+    let _answering = service.front.begin(Arc::clone(&service.clock))?;
     let serving = server::serve(listeners, Arc::clone(&service), stop.clone());
     let summing_up = audit.keep_summing_up();
     tokio::pin!(serving, summing_up);

@@ -43,13 +43,9 @@ pub async fn serve(
     stop: CancellationToken,
 ) {
     let (connections, front) = (service.crowd.tasks().clone(), &service.front);
-    let _answering = match front.begin() {
-        Ok(answering) => answering,
-        Err(error) => return error!("nobody can be answered: {error}"),
-    };
+    // Ended when this is.
     let mut keepers = JoinSet::new();
     keepers.spawn(Arc::clone(front).take_up());
-    keepers.spawn(Arc::clone(front).hurry(Arc::clone(&service.clock)));
     keepers.spawn(part(Arc::clone(&service)));
     loop {
         let (speaks, listener) = tokio::select! {
@@ -65,9 +61,9 @@ pub async fn serve(
             }
             Speaks::Frames => {
                 let listener = listener.into_std().map(OwnedFd::from);
-                let opened = listener.and_then(|it| front.open(it, Arc::clone(&service)));
-                if let Err(error) = opened {
-                    error!("nobody is let in by a socket: {error}");
+                match listener {
+                    Ok(listener) => front.open(listener, Arc::clone(&service)),
+                    Err(error) => error!("nobody is let in by a socket: {error}"),
                 }
             }
         }
@@ -89,21 +85,24 @@ async fn part(service: Arc<Service>) {
     }
 }
 
-/// Decides at once who is let in, and answers whoever has asked by then. A broken connection
-/// ends only itself.
-fn let_in(stream: UnixStream, service: &Arc<Service>) {
-    match admit(&stream, service) {
+/// Decides who is let in; whoever is not is told so. A broken connection ends only itself.
+fn admit(stream: UnixStream, service: &Arc<Service>) -> Option<Guest> {
+    match seat(&stream, service) {
         Ok((peer, seated)) => {
             let connection = Connection::new(stream, Arc::clone(service), peer);
-            service.front.take_in(Guest::new(connection, seated));
+            Some(Guest::new(connection, seated))
         }
-        Err(Some(failure)) => connection::refuse(&stream, &failure),
-        Err(None) => {}
+        Err(failure) => {
+            if let Some(failure) = failure {
+                connection::refuse(&stream, &failure);
+            }
+            None
+        }
     }
 }
 
 /// Returns who came and its place, or what it is told instead, if anything.
-fn admit(stream: &UnixStream, service: &Service) -> Result<(Peer, Seated), Option<Box<Failure>>> {
+fn seat(stream: &UnixStream, service: &Service) -> Result<(Peer, Seated), Option<Box<Failure>>> {
     let peer = Peer::of(stream, service.clock.boot(), service.lease).map_err(|error| {
         debug!("connection ended: {error}");
         None

@@ -223,7 +223,7 @@ impl Connection {
             () = self.left() => {
                 // It has asked all the same.
                 if let Some(entry) = store.find(profile).filter(|it| self.may_have(&it.profile)) {
-                    self.note(asked, &entry);
+                    self.note(asked, &entry, self.now());
                 }
                 return Ok(());
             }
@@ -238,15 +238,14 @@ impl Connection {
             (Outcome::NotAllowed, _) => self.refuse(asked, profile),
             (_, None) => self.missing(asked, profile),
             (other, Some(entry)) => {
-                self.note(asked, &entry);
+                self.note(asked, &entry, self.now());
                 convert::unserved(&other)
             }
         };
         self.reply(&Reply::Failure(failure)).await
     }
 
-    fn note(&self, asked: Asked, entry: &Entry) {
-        let now = self.service.clock.boot();
+    fn note(&self, asked: Asked, entry: &Entry, now: BootTime) {
         entry
             .record
             .last_caller
@@ -264,7 +263,7 @@ impl Connection {
         let audit = &self.service.audit;
         audit.handed_out(asked, entry.profile.name.as_str(), session, short, who);
         // After the audit, which may have looked at the process.
-        self.note(asked, entry);
+        self.note(asked, entry, self.now());
         if short {
             let reply = Reply::ShortCredentials(convert::credentials(session));
             return self.reply(&reply).await;

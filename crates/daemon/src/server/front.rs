@@ -25,17 +25,14 @@ use rustix::{
     io::{Errno, write},
     net::{SocketFlags, accept_with},
 };
-use tokio::{
-    sync::{Notify, mpsc},
-    time::sleep,
-};
+use tokio::sync::mpsc;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{debug, error, warn};
 
 use super::{
-    DEADLINE,
+    DEADLINE, admit,
     connection::{Connection, Turn, Work},
-    convert, let_in,
+    convert,
 };
 use crate::{
     accept::REST,
@@ -72,34 +69,55 @@ const LAST: EventFlags = EventFlags::RDHUP
 const BELL: u64 = u64::MAX;
 const DOORS: u64 = 1 << 32;
 
-/// All connections, and where they come in.
+/// The way to the thread.
 pub struct Front {
     epoll: OwnedFd,
     /// Ends the thread's sleep.
     bell: OwnedFd,
-    state: Mutex<State>,
-    /// There is somebody who has to go on in time.
-    unfinished: Notify,
+    inbox: Mutex<Inbox>,
     /// Those go here who have to have a task.
     busy: mpsc::UnboundedSender<Busy>,
+    /// Taken by who gives them one.
+    waiting: Mutex<Option<mpsc::UnboundedReceiver<Busy>>>,
 }
 
+/// What the thread is told.
 #[derive(Default)]
-struct State {
+struct Inbox {
+    /// Sockets that callers come by from now on.
+    doors: Vec<Door>,
+    /// Nobody is let in any more.
+    closes: bool,
+    /// Who has come by another way, or comes back to its place.
+    guests: Vec<(Option<usize>, Box<Guest>)>,
+    /// Places of those who do not come back.
+    left: Vec<usize>,
+    /// Somebody has been told to leave.
+    parts: bool,
+    ends: bool,
+    /// The thread sleeps, or is about to.
+    asleep: bool,
+}
+
+/// What the thread works with; nobody else sees it.
+struct Desk {
+    front: Arc<Front>,
+    clock: Arc<dyn Clock>,
     doors: Vec<Arc<Door>>,
-    /// Nobody is where a place is free, or kept for one who is looked at or has a task.
+    /// Doors that may have somebody before them.
+    knocks: Vec<usize>,
+    /// Accepting pauses, because the system has no room for one more.
+    pauses: bool,
+    /// Nobody is where a place is free, or kept for one who has a task.
     places: Vec<Option<Box<Guest>>>,
     /// Places that nobody has.
     free: Vec<usize>,
     /// Places of those who may have more to say than has been looked at.
     again: Vec<usize>,
-    /// What was told of those who were not in their place, and whether it was their last.
+    /// What was told of those who have a task, and whether it was their last.
     missed: BTreeMap<usize, bool>,
-    /// The thread sleeps, or is about to.
-    asleep: bool,
-    ends: bool,
-    /// Taken by who gives those a task who have to have one.
-    waiting: Option<mpsc::UnboundedReceiver<Busy>>,
+    /// When it is looked who is too slow.
+    sweep: Option<BootTime>,
 }
 
 /// A socket that callers come by.
@@ -127,6 +145,13 @@ struct Busy {
     kept: Kept,
 }
 
+/// The place of one who has a task. It is free when the task ends, however that is, unless
+/// somebody comes back to it.
+struct Kept {
+    front: Arc<Front>,
+    place: Option<usize>,
+}
+
 /// How it goes on with somebody.
 enum Next {
     Rests,
@@ -138,10 +163,10 @@ enum Next {
 }
 
 /// The thread; dropping it ends it.
-pub(super) struct Answering(Arc<Front>, Option<JoinHandle<()>>);
+pub(crate) struct Answering(Arc<Front>, Option<JoinHandle<()>>);
 
 impl Front {
-    /// Makes room for connections; nobody is let in yet.
+    /// Prepares the way; nobody is let in yet.
     ///
     /// # Errors
     /// When the system has no descriptor left.
@@ -153,12 +178,9 @@ impl Front {
         Ok(Self {
             epoll,
             bell,
-            state: Mutex::new(State {
-                waiting: Some(waiting),
-                ..State::default()
-            }),
-            unfinished: Notify::new(),
+            inbox: Mutex::default(),
             busy,
+            waiting: Mutex::new(Some(waiting)),
         })
     }
 
@@ -166,62 +188,53 @@ impl Front {
     ///
     /// # Errors
     /// When the system has no thread left.
-    pub(super) fn begin(self: &Arc<Self>) -> io::Result<Answering> {
-        let front = Arc::clone(self);
+    pub(crate) fn begin(self: &Arc<Self>, clock: Arc<dyn Clock>) -> io::Result<Answering> {
+        let mut desk = Desk {
+            front: Arc::clone(self),
+            clock,
+            doors: Vec::new(),
+            knocks: Vec::new(),
+            pauses: false,
+            places: Vec::new(),
+            free: Vec::new(),
+            again: Vec::new(),
+            missed: BTreeMap::new(),
+            sweep: None,
+        };
         let thread = thread::Builder::new()
             .name("answers".to_owned())
             .stack_size(STACK)
-            .spawn(move || front.answer())?;
+            .spawn(move || {
+                while catch_unwind(AssertUnwindSafe(|| desk.answer())).is_err() {
+                    error!("a bug met all who are connected; they are served on");
+                }
+            })?;
         Ok(Answering(Arc::clone(self), Some(thread)))
     }
 
     /// Lets callers in by a socket.
-    ///
-    /// # Errors
-    /// When the system has no memory to watch it.
-    pub(super) fn open(&self, listener: OwnedFd, service: Arc<Service>) -> io::Result<()> {
-        let door = Arc::new(Door { listener, service });
-        let mut state = self.lock();
-        let number = DOORS + state.doors.len() as u64;
-        epoll::add(
-            &self.epoll,
-            &door.listener,
-            EventData::new_u64(number),
-            WATCHED,
-        )?;
-        state.doors.push(door);
-        Ok(())
+    pub(super) fn open(&self, listener: OwnedFd, service: Arc<Service>) {
+        self.tell(|inbox| inbox.doors.push(Door { listener, service }));
     }
 
     /// Lets nobody in any more.
     pub(super) fn close(&self) {
-        for door in mem::take(&mut self.lock().doors) {
-            // The socket itself may live on, for a program that takes our place.
-            let _ = epoll::delete(&self.epoll, &door.listener);
-        }
+        self.tell(|inbox| inbox.closes = true);
     }
 
-    /// Takes in who has just come, and answers at once if it has asked already. Most
-    /// callers ask right after they have connected.
-    pub(super) fn take_in(self: &Arc<Self>, guest: Guest) {
-        let mut guest = Box::new(guest);
-        let next = guest.look();
-        if matches!(next, Next::Leaves) {
-            return;
-        }
-        let place = self.lock().a_place();
-        let data = EventData::new_u64(place as u64);
-        // What has come since is told at once.
-        if let Err(error) = epoll::add(&self.epoll, &guest.connection, data, WATCHED) {
-            warn!("a connection cannot be watched: {error}");
-            return self.lock().leave(place);
-        }
-        self.go_on(place, guest, next);
+    /// Takes in one who has come by a way of its own.
+    pub(super) fn take_in(&self, guest: Guest) {
+        self.tell(|inbox| inbox.guests.push((None, Box::new(guest))));
+    }
+
+    /// Tells those good-bye who have to leave.
+    pub(super) fn part(&self) {
+        self.tell(|inbox| inbox.parts = true);
     }
 
     /// Gives those a task who have to have one, for ever.
     pub(super) async fn take_up(self: Arc<Self>) {
-        let Some(mut waiting) = self.lock().waiting.take() else {
+        let Some(mut waiting) = lock(&self.waiting).take() else {
             return;
         };
         while let Some(busy) = waiting.recv().await {
@@ -229,89 +242,137 @@ impl Front {
         }
     }
 
-    /// Sends away who is too slow, for ever.
-    pub(super) async fn hurry(self: Arc<Self>, clock: Arc<dyn Clock>) {
-        loop {
-            self.unfinished.notified().await;
-            while let Some(wait) = self.send_the_slow_away(clock.boot()) {
-                sleep(wait.max(SWEEP)).await;
-            }
+    fn tell(&self, what: impl FnOnce(&mut Inbox)) {
+        let mut inbox = lock(&self.inbox);
+        what(&mut inbox);
+        if mem::take(&mut inbox.asleep)
+            && let Err(error) = write(&self.bell, &1_u64.to_ne_bytes())
+        {
+            error!("the thread that answers is not woken up: {error}");
         }
     }
+}
 
-    /// Tells those good-bye who have to leave.
-    pub(super) fn part(&self) {
-        self.send_away(|guest| guest.seated.why().is_some(), Guest::part);
-    }
-
-    /// The thread's work.
-    fn answer(self: Arc<Self>) {
+impl Desk {
+    /// Returns when it is told to.
+    fn answer(&mut self) {
+        let front = Arc::clone(&self.front);
         let mut space = [MaybeUninit::<Event>::uninit(); BATCH];
-        // Doors that may have somebody before them, and what pauses accepting.
-        let (mut doors, mut pauses) = (Vec::new(), false);
-        while let Some(sleep) = self.fall_asleep(&doors, pauses) {
-            let told = epoll::wait(&self.epoll, &mut space, sleep.as_ref());
-            let again = self.wake_up();
-            let events = match told {
+        while let Some(sleep) = self.read_inbox() {
+            let events = match epoll::wait(&front.epoll, &mut space, sleep.as_ref()) {
                 Ok((events, _)) => &*events,
                 Err(Errno::INTR) => &[],
                 Err(error) => return error!("nobody is answered any more: {error}"),
             };
+            // Whoever sends many at once takes turns with everybody else.
+            let again = mem::take(&mut self.again);
             for event in events {
                 // Copies, because they lie at odd addresses.
                 let (flags, number) = (event.flags, event.data.u64());
                 match number {
                     BELL => {}
-                    DOORS.. => doors.push((number - DOORS) as usize),
+                    DOORS.. => self.knock((number - DOORS) as usize),
                     place => self.visit(place as usize, flags),
                 }
             }
-            // Whoever sends many at once takes turns with everybody else.
             for place in again {
                 self.visit(place, EventFlags::empty());
             }
-            doors.sort_unstable();
-            doors.dedup();
-            doors.retain(|door| {
-                let door = self.lock().doors.get(*door).map(Arc::clone);
-                door.is_some_and(|it| self.let_in_by(&it, &mut pauses))
-            });
+            self.let_in();
+            if self.sweep.is_some() {
+                self.send_the_slow_away();
+            }
         }
     }
 
-    /// Returns for how long to sleep, without an end if nothing; nothing at all at the end.
-    fn fall_asleep(&self, doors: &[usize], pauses: bool) -> Option<Option<Timespec>> {
-        let mut state = self.lock();
-        if state.ends {
-            return None;
+    /// Does what the thread was told, and returns for how long to sleep, without an end if
+    /// nothing; nothing at all at the end.
+    fn read_inbox(&mut self) -> Option<Option<Timespec>> {
+        loop {
+            let told = {
+                let mut inbox = lock(&self.front.inbox);
+                if inbox.is_empty() {
+                    let sleep = self.sleep();
+                    inbox.asleep = sleep != Some(Timespec::default());
+                    return Some(sleep);
+                }
+                mem::take(&mut *inbox)
+            };
+            if told.ends {
+                return None;
+            }
+            for door in told.doors {
+                self.open(door);
+            }
+            if told.closes {
+                self.close();
+            }
+            for place in told.left {
+                self.leave(place);
+            }
+            for (place, guest) in told.guests {
+                match place {
+                    None => self.take_in(guest),
+                    Some(place) => self.take_back(place, guest),
+                }
+            }
+            if told.parts {
+                self.part();
+            }
         }
-        let sleep = match (state.again.is_empty(), doors.is_empty()) {
-            (true, true) => None,
-            (true, false) if pauses => Timespec::try_from(REST).ok(),
-            _ => Some(Timespec::default()),
+    }
+
+    fn sleep(&self) -> Option<Timespec> {
+        let sleep = match (self.again.is_empty(), self.knocks.is_empty()) {
+            (true, true) => self.sweep?.since(self.clock.boot()),
+            (true, false) if self.pauses => REST,
+            _ => Duration::ZERO,
         };
-        state.asleep = sleep != Some(Timespec::default());
-        Some(sleep)
+        Timespec::try_from(sleep).ok()
     }
 
-    /// Returns who is looked at again.
-    fn wake_up(&self) -> Vec<usize> {
-        let mut state = self.lock();
-        state.asleep = false;
-        mem::take(&mut state.again)
+    fn open(&mut self, door: Door) {
+        let number = DOORS + self.doors.len() as u64;
+        let data = EventData::new_u64(number);
+        match epoll::add(&self.front.epoll, &door.listener, data, WATCHED) {
+            Ok(()) => self.doors.push(Arc::new(door)),
+            Err(error) => error!("nobody is let in by a socket: {error}"),
+        }
     }
 
-    /// Lets in those who stand before a door; returns whether there may be more.
-    fn let_in_by(&self, door: &Door, pauses: &mut bool) -> bool {
+    fn close(&mut self) {
+        for door in mem::take(&mut self.doors) {
+            // The socket itself may live on, for a program that takes our place.
+            let _ = epoll::delete(&self.front.epoll, &door.listener);
+        }
+        (self.knocks, self.pauses) = (Vec::new(), false);
+    }
+
+    fn knock(&mut self, door: usize) {
+        if !self.knocks.contains(&door) {
+            self.knocks.push(door);
+        }
+    }
+
+    /// Lets in those who stand before the doors.
+    fn let_in(&mut self) {
+        let mut knocks = mem::take(&mut self.knocks);
+        knocks.retain(|door| self.let_in_by(*door));
+        self.knocks = knocks;
+    }
+
+    /// Returns whether there may be more.
+    fn let_in_by(&mut self, door: usize) -> bool {
         const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
+        let Some(door) = self.doors.get(door).map(Arc::clone) else {
+            return false;
+        };
         for _ in 0..AT_ONCE {
             match accept_with(&door.listener, FLAGS) {
                 Ok(stream) => {
-                    *pauses = false;
-                    // A bug that the first request of one meets must not end this for all.
-                    let let_in = || let_in(stream.into(), &door.service);
-                    if catch_unwind(AssertUnwindSafe(let_in)).is_err() {
-                        error!("a bug ended a connection");
+                    self.pauses = false;
+                    if let Some(guest) = admit(stream.into(), &door.service) {
+                        self.take_in(Box::new(guest));
                     }
                     if door.service.crowd.is_full() {
                         // Who has to make room does so before the next one is let in.
@@ -323,10 +384,10 @@ impl Front {
                 Err(Errno::INTR | Errno::CONNABORTED) => {}
                 Err(error) => {
                     // Said once, not at every try.
-                    if !*pauses {
+                    if !self.pauses {
                         warn!("accepting pauses: {error}");
                     }
-                    *pauses = true;
+                    self.pauses = true;
                     return true;
                 }
             }
@@ -334,160 +395,133 @@ impl Front {
         true
     }
 
-    fn visit(self: &Arc<Self>, place: usize, told: EventFlags) {
-        let last = told.intersects(LAST);
-        let guest = {
-            let mut state = self.lock();
-            let guest = state.keep(place);
-            if guest.is_none() && !told.is_empty() {
-                // It hears of it when it comes back.
-                *state.missed.entry(place).or_default() |= last;
-            }
-            guest
-        };
-        let Some(mut guest) = guest else { return };
-        if told.is_empty() {
-            guest.again = false;
-        } else {
-            guest.connection.has_spoken(last);
-            if guest.again {
-                // It has its turn, however much it says.
-                self.lock().places[place] = Some(guest);
-                return;
-            }
+    /// Takes in who has just come, and answers at once if it has asked already. Most
+    /// callers ask right after they have connected.
+    fn take_in(&mut self, mut guest: Box<Guest>) {
+        let next = look(&mut guest);
+        if matches!(next, Next::Leaves) {
+            return;
         }
-        // A bug that one meets must not end this for all.
-        match catch_unwind(AssertUnwindSafe(|| guest.look())) {
-            Ok(next) => self.go_on(place, guest, next),
-            Err(_) => {
-                error!("a bug ended a connection");
-                self.go_on(place, guest, Next::Leaves);
-            }
-        }
-    }
-
-    fn go_on(self: &Arc<Self>, place: usize, mut guest: Box<Guest>, next: Next) {
-        match next {
-            Next::Rests => self.rest(place, guest),
-            Next::Again => {
-                guest.again = true;
-                self.rest(place, guest);
-            }
-            Next::Busy(work) => {
-                let kept = Kept {
-                    front: Arc::clone(self),
-                    place: Some(place),
-                };
-                // Nobody is there any more only when we have stopped.
-                let _ = self.busy.send(Busy { guest, work, kept });
-            }
-            Next::Leaves => {
-                drop(guest);
-                self.lock().leave(place);
-            }
-        }
-    }
-
-    fn rest(&self, place: usize, mut guest: Box<Guest>) {
-        if guest.due.is_some() {
-            self.unfinished.notify_one();
-        }
-        let mut state = self.lock();
-        let mut again = mem::take(&mut guest.again);
-        if let Some(last) = state.missed.remove(&place) {
-            guest.connection.has_spoken(last);
-            again = true;
-        }
-        // Who looked for those who have to leave has not found it here.
-        again |= guest.seated.why().is_some();
-        guest.again = again;
-        state.places[place] = Some(guest);
-        if again {
-            state.again.push(place);
-            if mem::take(&mut state.asleep) {
-                self.ring();
-            }
-        }
-    }
-
-    fn ring(&self) {
-        if let Err(error) = write(&self.bell, &1_u64.to_ne_bytes()) {
-            error!("the thread that answers is not woken up: {error}");
-        }
-    }
-
-    /// Returns how long it is until somebody is too slow, if anybody can be.
-    fn send_the_slow_away(&self, now: BootTime) -> Option<Duration> {
-        let slow = |guest: &Guest| guest.due.is_some_and(|due| due <= now);
-        self.send_away(slow, |guest| {
-            debug!(peer = %guest.connection.peer(), "connection ended: too slow");
-        });
-        let state = self.lock();
-        let due = state.guests().filter_map(|(_, guest)| guest.due);
-        due.min().map(|due| due.since(now))
-    }
-
-    /// Ends the connections of some, after a last word.
-    fn send_away(&self, whom: impl Fn(&Guest) -> bool, last_word: impl Fn(&mut Guest)) {
-        let mut state = self.lock();
-        let theirs = state.guests().filter(|(_, guest)| whom(guest));
-        let places: Vec<_> = theirs.map(|(place, _)| place).collect();
-        for place in places {
-            if let Some(mut guest) = state.keep(place) {
-                last_word(&mut guest);
-            }
-            state.leave(place);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Answering {
-    fn drop(&mut self) {
-        let Self(front, thread) = self;
-        front.lock().ends = true;
-        front.ring();
-        if thread.take().is_some_and(|it| it.join().is_err()) {
-            error!("a bug ended the thread that answers");
-        }
-    }
-}
-
-impl Busy {
-    async fn take_up(mut self) {
-        if self.guest.take_up(self.work).await {
-            self.kept.rest(self.guest);
-        }
-    }
-}
-
-impl State {
-    /// Returns a place that is kept for one who comes.
-    fn a_place(&mut self) -> usize {
         let place = self.free.pop().unwrap_or(self.places.len());
         if place == self.places.len() {
             self.places.push(None);
         }
         // What was told of who had it last.
         self.missed.remove(&place);
-        place
+        let data = EventData::new_u64(place as u64);
+        // What has come since is told at once.
+        if let Err(error) = epoll::add(&self.front.epoll, &guest.connection, data, WATCHED) {
+            warn!("a connection cannot be watched: {error}");
+            return self.leave(place);
+        }
+        self.places[place] = Some(guest);
+        self.go_on(place, next);
+    }
+
+    /// Takes back who has had a task.
+    fn take_back(&mut self, place: usize, mut guest: Box<Guest>) {
+        if let Some(last) = self.missed.remove(&place) {
+            guest.connection.has_spoken(last);
+        }
+        self.places[place] = Some(guest);
+        // What it said before its task began was not all looked at.
+        self.go_on(place, Next::Again);
     }
 
     fn leave(&mut self, place: usize) {
+        self.places[place] = None;
         self.free.push(place);
     }
 
-    /// Takes somebody out, whose place is kept; nobody if it is not there.
-    fn keep(&mut self, place: usize) -> Option<Box<Guest>> {
-        self.places.get_mut(place)?.take()
+    fn visit(&mut self, place: usize, told: EventFlags) {
+        let last = told.intersects(LAST);
+        let Some(guest) = self.places.get_mut(place).and_then(Option::as_mut) else {
+            if !told.is_empty() {
+                // It hears of it when it comes back.
+                *self.missed.entry(place).or_default() |= last;
+            }
+            return;
+        };
+        if told.is_empty() {
+            guest.again = false;
+        } else {
+            guest.connection.has_spoken(last);
+            if guest.again {
+                // It has its turn, however much it says.
+                return;
+            }
+        }
+        let next = look(guest);
+        self.go_on(place, next);
     }
 
-    fn guests(&self) -> impl Iterator<Item = (usize, &Guest)> {
-        let there = self.places.iter().map(Option::as_deref).enumerate();
-        there.filter_map(|(place, guest)| Some((place, guest?)))
+    fn go_on(&mut self, place: usize, next: Next) {
+        let Some(guest) = &mut self.places[place] else {
+            return;
+        };
+        match next {
+            Next::Rests => {}
+            Next::Again => {
+                guest.again = true;
+                self.again.push(place);
+            }
+            Next::Busy(work) => {
+                if let Some(guest) = self.places[place].take() {
+                    let kept = Kept {
+                        front: Arc::clone(&self.front),
+                        place: Some(place),
+                    };
+                    // Nobody takes it up any more only when we have stopped.
+                    let _ = self.front.busy.send(Busy { guest, work, kept });
+                }
+                return;
+            }
+            Next::Leaves => return self.leave(place),
+        }
+        if self.sweep.is_none() {
+            self.sweep = guest.due;
+        }
+    }
+
+    /// Tells those good-bye who have to leave.
+    fn part(&mut self) {
+        self.send_away(|guest| guest.seated.why().is_some(), Guest::part);
+    }
+
+    /// Sends away who is too slow.
+    fn send_the_slow_away(&mut self) {
+        let now = self.clock.boot();
+        if self.sweep.is_none_or(|sweep| now < sweep) {
+            return;
+        }
+        let slow = |guest: &Guest| guest.due.is_some_and(|due| due <= now);
+        self.send_away(slow, |guest| {
+            debug!(peer = %guest.connection.peer(), "connection ended: too slow");
+        });
+        let guests = self.places.iter().flatten();
+        let due = guests.filter_map(|guest| guest.due).min();
+        self.sweep = due.map(|due| due.max(now + SWEEP));
+    }
+
+    /// Ends the connections of some, after a last word.
+    fn send_away(&mut self, whom: impl Fn(&Guest) -> bool, last_word: impl Fn(&mut Guest)) {
+        for place in 0..self.places.len() {
+            if let Some(guest) = &mut self.places[place]
+                && whom(guest)
+            {
+                last_word(guest);
+                self.leave(place);
+            }
+        }
+    }
+}
+
+impl Inbox {
+    fn is_empty(&self) -> bool {
+        self.doors.is_empty()
+            && self.guests.is_empty()
+            && self.left.is_empty()
+            && !(self.closes || self.parts || self.ends)
     }
 }
 
@@ -567,20 +601,20 @@ impl Guest {
     }
 }
 
-/// The place of one who has a task. It is free when the task ends, however that is, unless
-/// somebody comes back to it.
-struct Kept {
-    front: Arc<Front>,
-    place: Option<usize>,
+impl Busy {
+    async fn take_up(mut self) {
+        if self.guest.take_up(self.work).await {
+            self.kept.take_back(self.guest);
+        }
+    }
 }
 
 impl Kept {
-    fn rest(mut self, mut guest: Box<Guest>) {
+    fn take_back(mut self, guest: Box<Guest>) {
         guest.seated.falls_silent();
-        // What it has said before its task began was not all looked at.
-        guest.again = guest.connection.may_have_more() || guest.connection.has_to_go_on();
         if let Some(place) = self.place.take() {
-            self.front.rest(place, guest);
+            self.front
+                .tell(|inbox| inbox.guests.push((Some(place), guest)));
         }
     }
 }
@@ -588,7 +622,29 @@ impl Kept {
 impl Drop for Kept {
     fn drop(&mut self) {
         if let Some(place) = self.place {
-            self.front.lock().leave(place);
+            self.front.tell(|inbox| inbox.left.push(place));
         }
     }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        let Self(front, thread) = self;
+        front.tell(|inbox| inbox.ends = true);
+        if thread.take().is_some_and(|it| it.join().is_err()) {
+            error!("a bug ended the thread that answers");
+        }
+    }
+}
+
+/// Looks at somebody; a bug that one meets must not end this for all.
+fn look(guest: &mut Guest) -> Next {
+    catch_unwind(AssertUnwindSafe(|| guest.look())).unwrap_or_else(|_| {
+        error!("a bug ended a connection");
+        Next::Leaves
+    })
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -44,7 +44,7 @@ use crate::{
     config::Profile,
     crowd::Crowd,
     profile::SessionPolicy,
-    server::let_in,
+    server::admit,
     service::{Order, Service},
     snapshot::Outcome,
     store::{Entry, Store},
@@ -316,7 +316,9 @@ fn listens(descriptor: &OwnedFd) -> bool {
 /// Serves those who come by a lease, until nobody can come any more.
 async fn serve(mut streams: Streams, service: Arc<Service>) {
     while let Some(stream) = streams.next().await {
-        let_in(stream, &service);
+        if let Some(guest) = admit(stream, &service) {
+            service.front.take_in(guest);
+        }
         if service.crowd.is_full() {
             yield_now().await;
         }

@@ -144,7 +144,7 @@ impl Connection {
         let audit = &self.service.audit;
         audit.handed_out(Asked::Credentials, profile, &session, false, who);
         // After the audit, which may have looked at the process.
-        self.note(Asked::Credentials, &entry);
+        self.note(Asked::Credentials, &entry, now);
         let bytes = convert::prepared(&session).map_err(ended)?;
         let from = if self.hello_sent { HELLO } else { 0 };
         self.hello_sent = true;
