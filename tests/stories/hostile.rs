@@ -291,6 +291,43 @@ fn running_out_of_descriptors_pauses_accepting_and_recovers() {
     let _ = kit.document(&["--patience", "30s", "oss-upload"]);
 }
 
+/// What comes behind a request has its own time, however long that one took.
+#[test]
+fn a_long_frame_behind_a_slow_answer_is_not_too_late() {
+    let mut kit = Kit::without_daemon(&[]);
+    kit.write_config(UPLOAD);
+    kit.start_daemon();
+    kit.sts_fails(&serde_json::json!({"kind": "hang"}));
+    let profile = "z".repeat(2000);
+    let long = Request::Url { profile }.frame().unwrap();
+    let mut stream = connect(&kit);
+    // So that the deadline of its Hello has begun.
+    thread::sleep(Duration::from_millis(200));
+    let asks = [&hello()[..], &asks_within(11_000), &long, &asks_within(0)].concat();
+    stream.write_all(&asks).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let replies = replies(&mut stream);
+    // Hello, and an answer to each of three.
+    assert_eq!(replies.len(), 4, "{replies:?}");
+}
+
+#[test]
+fn who_is_silent_makes_room_where_few_files_may_be_open() {
+    let mut kit = Kit::without_daemon(&[]);
+    kit.write_config(UPLOAD);
+    let mut limited = Command::new("sh");
+    limited
+        .args(["-c", "ulimit -n 64 && exec \"$0\""])
+        .arg(e2e::program("stsd"));
+    limited
+        .env("STSD_CONFIG", kit.path("config.toml"))
+        .env("STSD_SOCKET", kit.socket());
+    kit.adopt_daemon(limited);
+    let _crowd: Vec<_> = (0..80).map(|_| connect(&kit)).collect();
+    // Sooner than the silent ones have to say Hello.
+    let _ = kit.document(&["--patience", "5s", "oss-upload"]);
+}
+
 #[test]
 fn silent_peers_make_room_and_those_who_wait_stay() {
     let mut kit = Kit::without_daemon(&[]);

@@ -17,6 +17,9 @@ use crate::peer::Peer;
 /// No daemon needs more, whatever the system would allow.
 const MOST: usize = 16 * 1024;
 
+/// How many open files we need for ourselves at least.
+const OWN: u64 = 32;
+
 /// With fewer nobody could work; then it is the system that says no.
 const FEWEST: usize = 16;
 
@@ -102,7 +105,8 @@ impl Crowd {
     /// everything else.
     #[must_use]
     pub fn new(open_files: u64, share: Share) -> Self {
-        let room = usize::try_from(open_files - open_files / 4).unwrap_or(MOST);
+        let own = (open_files / 4).max(OWN);
+        let room = usize::try_from(open_files.saturating_sub(own)).unwrap_or(MOST);
         Self {
             most: room.clamp(FEWEST, MOST),
             share,

@@ -207,6 +207,8 @@ impl Front {
             .spawn(move || {
                 while catch_unwind(AssertUnwindSafe(|| desk.answer())).is_err() {
                     error!("a bug met all who are connected; they are served on");
+                    thread::sleep(REST);
+                    desk.look_at_all();
                 }
             })?;
         Ok(Answering(Arc::clone(self), Some(thread)))
@@ -281,6 +283,19 @@ impl Desk {
             self.let_in();
             if self.sweep.is_some() {
                 self.send_the_slow_away();
+            }
+        }
+    }
+
+    /// Has everybody looked at again, because it is not known any more who has to be.
+    fn look_at_all(&mut self) {
+        self.knocks = (0..self.doors.len()).collect();
+        self.again.clear();
+        for (place, guest) in self.places.iter_mut().enumerate() {
+            if let Some(guest) = guest {
+                guest.connection.has_spoken(false);
+                guest.again = true;
+                self.again.push(place);
             }
         }
     }
@@ -371,8 +386,12 @@ impl Desk {
             match accept_with(&door.listener, FLAGS) {
                 Ok(stream) => {
                     self.pauses = false;
-                    if let Some(guest) = admit(stream.into(), &door.service) {
-                        self.take_in(Box::new(guest));
+                    // A bug that one meets must not end this for all.
+                    let admitted = || admit(stream.into(), &door.service);
+                    match catch_unwind(AssertUnwindSafe(admitted)) {
+                        Ok(Some(guest)) => self.take_in(Box::new(guest)),
+                        Ok(None) => {}
+                        Err(_) => error!("a bug ended a connection"),
                     }
                     if door.service.crowd.is_full() {
                         // Who has to make room does so before the next one is let in.
@@ -429,7 +448,9 @@ impl Desk {
     }
 
     fn leave(&mut self, place: usize) {
-        self.places[place] = None;
+        if self.places[place].take().is_some_and(|guest| guest.again) {
+            self.again.retain(|it| *it != place);
+        }
         self.free.push(place);
     }
 
@@ -553,6 +574,8 @@ impl Guest {
             }
             Ok(Turn::Busy(work)) => {
                 self.seated.has_asked();
+                // What it has begun since then has its own time.
+                self.due = None;
                 return Next::Busy(work);
             }
             Ok(Turn::Refused(failure)) => {
