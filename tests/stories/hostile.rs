@@ -263,19 +263,25 @@ fn a_peer_that_leaves_in_the_middle_of_an_answer_harms_nobody() {
     let _ = kit.document(&["oss-upload"]);
 }
 
-#[test]
-fn running_out_of_descriptors_pauses_accepting_and_recovers() {
+/// A kit whose daemon may have so many files open. It takes all it may have, so it is the hard
+/// limit that counts.
+fn with_few_files(most: u32, config: &str) -> Kit {
     let mut kit = Kit::without_daemon(&[]);
-    kit.write_config(UPLOAD);
-    // The daemon takes all it may have, so it is the hard limit that counts.
+    kit.write_config(config);
     let mut limited = Command::new("sh");
     limited
-        .args(["-c", "ulimit -n 64 && exec \"$0\""])
+        .args(["-c", &format!("ulimit -n {most} && exec \"$0\"")])
         .arg(e2e::program("stsd"));
     limited
         .env("STSD_CONFIG", kit.path("config.toml"))
         .env("STSD_SOCKET", kit.socket());
     kit.adopt_daemon(limited);
+    kit
+}
+
+#[test]
+fn running_out_of_descriptors_pauses_accepting_and_recovers() {
+    let kit = with_few_files(64, UPLOAD);
     // Somebody lowers the limit of the running daemon below what it has counted on.
     let lowered = Command::new("prlimit")
         .args(["--nofile=24:24", "--pid", &kit.daemon().id().to_string()])
@@ -313,16 +319,7 @@ fn a_long_frame_behind_a_slow_answer_is_not_too_late() {
 
 #[test]
 fn who_is_silent_makes_room_where_few_files_may_be_open() {
-    let mut kit = Kit::without_daemon(&[]);
-    kit.write_config(UPLOAD);
-    let mut limited = Command::new("sh");
-    limited
-        .args(["-c", "ulimit -n 64 && exec \"$0\""])
-        .arg(e2e::program("stsd"));
-    limited
-        .env("STSD_CONFIG", kit.path("config.toml"))
-        .env("STSD_SOCKET", kit.socket());
-    kit.adopt_daemon(limited);
+    let kit = with_few_files(64, UPLOAD);
     let _crowd: Vec<_> = (0..80).map(|_| connect(&kit)).collect();
     // Sooner than the silent ones have to say Hello.
     let _ = kit.document(&["--patience", "5s", "oss-upload"]);
@@ -330,17 +327,8 @@ fn who_is_silent_makes_room_where_few_files_may_be_open() {
 
 #[test]
 fn silent_peers_make_room_and_those_who_wait_stay() {
-    let mut kit = Kit::without_daemon(&[]);
     let slow = UPLOAD.replace("oss-upload]", "slow]");
-    kit.write_config(&format!("{UPLOAD}{slow}"));
-    let mut limited = Command::new("sh");
-    limited
-        .args(["-c", "ulimit -n 128 && exec \"$0\""])
-        .arg(e2e::program("stsd"));
-    limited
-        .env("STSD_CONFIG", kit.path("config.toml"))
-        .env("STSD_SOCKET", kit.socket());
-    kit.adopt_daemon(limited);
+    let kit = with_few_files(128, &format!("{UPLOAD}{slow}"));
     let _ = kit.document(&["oss-upload"]);
     kit.sts_fails(&serde_json::json!({"kind": "hang"}));
     let mut waiting = kit.shim_command(&["--patience", "60s", "slow"]);
