@@ -9,13 +9,11 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod apart;
-mod boot_clock;
+mod clocks;
 mod keyring;
 mod memory;
 mod process;
 mod pty;
-mod trace;
-mod wall_clock;
 
 use std::{
     env, fs,
@@ -30,7 +28,7 @@ use std::{
 };
 
 pub use apart::{in_own_mounts, in_own_network, mount_small};
-pub use boot_clock::BootClock;
+pub use clocks::Clocks;
 pub use keyring::Keyring;
 pub use memory::{Found, Mapping};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -38,7 +36,6 @@ pub use process::Process;
 pub use pty::Terminal;
 use serde_json::{Value, json};
 use stsd_client::Client;
-pub use wall_clock::WallClock;
 
 /// What only secrets hold: the long-lived key's, a session's, its token or one for metadata,
 /// and what identity providers sign.

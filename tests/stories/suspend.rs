@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use e2e::{BootClock, Kit, UPLOAD};
+use e2e::{Clocks, Kit, UPLOAD};
 use serde_json::{Value, json};
 use stsd_client::{Credentials, ProfileStatus};
 
@@ -21,28 +21,25 @@ const TWO_NAPS: Duration = Duration::from_secs(40);
 /// A world whose daemon can be suspended.
 struct Laptop {
     kit: Kit,
-    clock: BootClock,
+    clocks: Clocks,
 }
 
 impl Laptop {
-    /// Starts it, unless this machine cannot; then it says so.
-    fn start(suspends: &[Duration], profile: &str) -> Option<Self> {
-        match BootClock::with_suspends(suspends) {
-            Ok(clock) => Some(Self {
-                kit: Kit::with(&[], profile),
-                clock,
-            }),
-            Err(reason) => {
-                e2e::not_run(&reason);
-                None
-            }
-        }
+    fn start(profile: &str) -> Self {
+        let mut kit = Kit::without_daemon(&[]);
+        kit.write_config(profile);
+        let clocks = Clocks::new(&kit.path(""));
+        let mut command = kit.daemon_command();
+        clocks.give(&mut command);
+        kit.adopt_daemon(command);
+        Self { kit, clocks }
     }
 
-    fn suspend(&mut self) {
+    fn suspend(&self, length: Duration) {
         let before = uptime(&self.kit);
-        let length = self.clock.suspend(self.kit.daemon()).as_secs();
+        self.clocks.suspend(length);
         let moved = uptime(&self.kit) - before;
+        let length = length.as_secs();
         assert!((length..length + 60).contains(&moved), "{length}: {moved}");
     }
 }
@@ -72,12 +69,10 @@ fn key(kit: &Kit) -> String {
 fn who_comes_first_after_a_night_gets_a_session_that_lives() {
     // Just past the session's end; long enough for the profile to have gone to sleep; days.
     let nights = [minutes(61), minutes(8 * 60), minutes(5 * 24 * 60)];
-    let Some(mut laptop) = Laptop::start(&nights, UPLOAD) else {
-        return;
-    };
+    let laptop = Laptop::start(UPLOAD);
     let mut seen = vec![key(&laptop.kit)];
-    for _ in nights {
-        laptop.suspend();
+    for night in nights {
+        laptop.suspend(night);
         let next = key(&laptop.kit);
         assert!(!seen.contains(&next), "a dead session was handed out");
         seen.push(next);
@@ -86,12 +81,10 @@ fn who_comes_first_after_a_night_gets_a_session_that_lives() {
 
 #[test]
 fn what_died_overnight_is_not_handed_out_while_sts_is_down() {
-    let Some(mut laptop) = Laptop::start(&[minutes(90)], UPLOAD) else {
-        return;
-    };
+    let laptop = Laptop::start(UPLOAD);
     let before = key(&laptop.kit);
     laptop.kit.sts_fails(&unavailable());
-    laptop.suspend();
+    laptop.suspend(minutes(90));
     let kit = &laptop.kit;
     for _ in 0..5 {
         let output = kit.shim(&["--patience", "1s", "oss-upload"]);
@@ -109,15 +102,13 @@ fn what_died_overnight_is_not_handed_out_while_sts_is_down() {
 #[test]
 fn a_session_that_outlived_the_suspend_is_served_at_once_and_renewed_by_itself() {
     // A renewal is due between 27 and 33 minutes of 60.
-    let Some(mut laptop) = Laptop::start(&[minutes(40)], UPLOAD) else {
-        return;
-    };
+    let laptop = Laptop::start(UPLOAD);
     let before = key(&laptop.kit);
     // The renewal must not be what makes the first caller wait.
     laptop
         .kit
         .sts_fails(&json!({"kind": "delay", "millis": 3000}));
-    laptop.suspend();
+    laptop.suspend(minutes(40));
     let kit = &laptop.kit;
     assert_eq!(key(kit), before);
     kit.wait_within(TWO_NAPS, "a renewal that nobody asks for", || {
@@ -130,9 +121,7 @@ fn a_session_that_outlived_the_suspend_is_served_at_once_and_renewed_by_itself()
 #[test]
 fn a_back_off_pause_is_over_when_the_suspend_was_longer() {
     let warm = format!("{UPLOAD}keep_warm = true\n");
-    let Some(mut laptop) = Laptop::start(&[minutes(10)], &warm) else {
-        return;
-    };
+    let laptop = Laptop::start(&warm);
     let _ = key(&laptop.kit);
     laptop
         .kit
@@ -143,7 +132,7 @@ fn a_back_off_pause_is_over_when_the_suspend_was_longer() {
     );
     laptop.kit.heal();
     let before = profile(&laptop.kit).sts_calls;
-    laptop.suspend();
+    laptop.suspend(minutes(10));
     let kit = &laptop.kit;
     kit.wait_within(TWO_NAPS, "an attempt after the pause", || {
         profile(kit).sts_calls > before
@@ -153,16 +142,14 @@ fn a_back_off_pause_is_over_when_the_suspend_was_longer() {
 
 #[test]
 fn who_comes_in_what_was_a_back_off_pause_is_served() {
-    let Some(mut laptop) = Laptop::start(&[minutes(10)], UPLOAD) else {
-        return;
-    };
+    let laptop = Laptop::start(UPLOAD);
     laptop
         .kit
         .sts_fails(&json!({"kind": "throttle", "retry_after_millis": 300_000}));
     let refused = laptop.kit.shim(&["--patience", "1s", "oss-upload"]);
     assert_eq!(refused.status.code(), Some(6));
     laptop.kit.heal();
-    laptop.suspend();
+    laptop.suspend(minutes(10));
     let _ = key(&laptop.kit);
     assert_eq!(laptop.kit.calls("AssumeRole"), 2);
 }
@@ -171,15 +158,15 @@ fn who_comes_in_what_was_a_back_off_pause_is_served() {
 const AWAY: [Duration; 2] = [minutes(90), minutes(3 * 60)];
 
 /// Has a program wait for the first call, while the machine sleeps for `away`.
-fn wait_through(away: Duration, fault: &Value) -> Option<(Laptop, Child)> {
-    let mut laptop = Laptop::start(&[away], UPLOAD)?;
+fn wait_through(away: Duration, fault: &Value) -> (Laptop, Child) {
+    let laptop = Laptop::start(UPLOAD);
     let kit = &laptop.kit;
     kit.fault(&json!({"action": "AssumeRole", "times": 1, "fault": fault}));
     let mut waiting = kit.shim_command(&["--patience", "60s", "oss-upload"]);
     let waiting = waiting.stdout(Stdio::piped()).spawn().unwrap();
     kit.wait_until("the call is made", || profile(kit).sts_calls == 1);
-    laptop.suspend();
-    Some((laptop, waiting))
+    laptop.suspend(away);
+    (laptop, waiting)
 }
 
 /// The program that waited gets what the daemon serves after the second call.
@@ -196,9 +183,7 @@ fn check(kit: &Kit, waiting: Child) {
 #[test]
 fn a_call_that_hung_through_the_suspend_is_made_again() {
     for away in AWAY {
-        let Some((laptop, waiting)) = wait_through(away, &json!({"kind": "hang"})) else {
-            return;
-        };
+        let (laptop, waiting) = wait_through(away, &json!({"kind": "hang"}));
         laptop.kit.heal();
         check(&laptop.kit, waiting);
     }
@@ -209,9 +194,7 @@ fn an_answer_that_was_on_its_way_through_the_suspend_is_not_trusted() {
     for away in AWAY {
         // Nobody knows whether it was issued before the suspend or after it.
         let slow = json!({"kind": "delay", "millis": 2000});
-        let Some((laptop, waiting)) = wait_through(away, &slow) else {
-            return;
-        };
+        let (laptop, waiting) = wait_through(away, &slow);
         check(&laptop.kit, waiting);
     }
 }
@@ -219,9 +202,7 @@ fn an_answer_that_was_on_its_way_through_the_suspend_is_not_trusted() {
 #[test]
 fn a_watcher_has_a_session_that_lives_soon_after_a_night() {
     let nights = [minutes(90), minutes(8 * 60)];
-    let Some(mut laptop) = Laptop::start(&nights, UPLOAD) else {
-        return;
-    };
+    let laptop = Laptop::start(UPLOAD);
     let mut watch = laptop.kit.client().watch("oss-upload").unwrap();
     let (told, news) = mpsc::channel();
     thread::spawn(move || {
@@ -233,7 +214,7 @@ fn a_watcher_has_a_session_that_lives_soon_after_a_night() {
     });
     let mut before = news.recv_timeout(TWO_NAPS).unwrap();
     for night in nights {
-        laptop.suspend();
+        laptop.suspend(night);
         match news.recv_timeout(TWO_NAPS) {
             Ok(after) => assert_ne!(after, before),
             Err(error) => panic!("after {night:?} no news: {error}"),
@@ -262,9 +243,7 @@ fn a_client_that_keeps_asking_through_many_suspends_never_sees_a_dead_session() 
         minutes(61),
         minutes(58),
     ];
-    let Some(mut laptop) = Laptop::start(&suspends, UPLOAD) else {
-        return;
-    };
+    let laptop = Laptop::start(UPLOAD);
     let client = laptop.kit.client();
     let asks = Arc::new(());
     let goes_on = Arc::downgrade(&asks);
@@ -290,9 +269,9 @@ fn a_client_that_keeps_asking_through_many_suspends_never_sees_a_dead_session() 
         }
         seen.len()
     });
-    for _ in suspends {
+    for length in suspends {
         thread::sleep(Duration::from_millis(500));
-        laptop.suspend();
+        laptop.suspend(length);
     }
     thread::sleep(Duration::from_millis(500));
     drop(asks);

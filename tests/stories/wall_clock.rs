@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, thread, time::Duration};
 
-use e2e::{Kit, UPLOAD, WallClock};
+use e2e::{Clocks, Kit, UPLOAD};
 use stsd_client::ProfileStatus;
 
 const HOUR: i64 = 3600;
@@ -13,10 +13,10 @@ const STEPS: [i64; 4] = [3 * HOUR, -3 * HOUR, 10 * YEAR, -10 * YEAR];
 /// The daemon looks at its clocks after 20 seconds at the latest.
 const TWO_NAPS: Duration = Duration::from_secs(40);
 
-fn start(emulator: &[&str], profiles: &str) -> (Kit, WallClock) {
+fn start(emulator: &[&str], profiles: &str) -> (Kit, Clocks) {
     let mut kit = Kit::without_daemon(emulator);
     kit.write_config(profiles);
-    let clock = WallClock::new(&kit.path(""));
+    let clock = Clocks::new(&kit.path(""));
     let mut command = kit.daemon_command();
     clock.give(&mut command);
     kit.adopt_daemon(command);

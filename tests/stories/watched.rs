@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use e2e::{Kit, Process, UPLOAD, WallClock, program};
+use e2e::{Clocks, Kit, Process, UPLOAD, program};
 use nix::sys::signal::Signal;
 use serde_json::json;
 use stsd_client::{Current, Error, Watched};
@@ -209,7 +209,7 @@ fn the_last_handle_that_goes_takes_the_connection_along() {
 }
 
 /// Starts the example that prints what it watches; returns its lines as they come.
-fn example(kit: &Kit, clock: &WallClock) -> (Process, Receiver<String>) {
+fn example(kit: &Kit, clock: &Clocks) -> (Process, Receiver<String>) {
     let mut command = Command::new(program("client-watch"));
     command.arg("oss-upload").env("STSD_SOCKET", kit.socket());
     clock.give(&mut command);
@@ -247,7 +247,7 @@ fn a_wrong_wall_clock_makes_a_session_neither_longer_nor_shorter() {
     let clocks = [0, 3 * 3600, -3 * 3600, -315_360_000].map(|wrong_by| {
         let directory = kit.path(&format!("clock{wrong_by}"));
         fs::create_dir(&directory).unwrap();
-        let clock = WallClock::new(&directory);
+        let clock = Clocks::new(&directory);
         clock.set(wrong_by);
         clock
     });
@@ -272,7 +272,7 @@ fn a_wrong_wall_clock_makes_a_session_neither_longer_nor_shorter() {
 fn a_session_that_was_left_unread_for_long_is_no_younger_for_that() {
     let kit = Kit::with(&["--session-life", "20s"], UPLOAD);
     // By this clock it would have all of its life before it.
-    let clock = WallClock::new(&kit.path(""));
+    let clock = Clocks::new(&kit.path(""));
     clock.set(-315_360_000);
     let (example, lines) = example(&kit, &clock);
     assert!((15..=20).contains(&life(&lines)));
