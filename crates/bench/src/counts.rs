@@ -202,6 +202,9 @@ fn each(programs: &Programs, tool: Tool, way: Way) -> Result<Result<Counts, Stri
         let prefix: Vec<_> = prefix.iter().map(String::as_str).collect();
         let mut world = World::hot(programs, &Setting::under(programs, &prefix))?;
         ask(&world.service()?, world.watched()?, way, requests)?;
+        // Who comes last is answered when all have been seen to leave: nobody has to be told
+        // that we stop, which costs something as well.
+        drop(world.service()?.connections(1)?);
         world.stop_watched()?;
         tool.read(&output).map(Ok)
     };
