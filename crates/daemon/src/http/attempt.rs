@@ -24,6 +24,7 @@ use crate::{
     config::Profile,
     crowd::{Crowd, Share},
     peer::Peer,
+    server::Front,
     snapshot::Session,
     store::{Entry, Store},
 };
