@@ -3,12 +3,15 @@
 
 use std::{
     fs,
-    os::unix::process::ExitStatusExt as _,
+    io::{Read as _, Write as _},
+    os::unix::{net::UnixListener, process::ExitStatusExt as _},
     process::{Command, Output, Stdio},
+    thread,
 };
 
 use e2e::{Kit, UPLOAD, program};
 use nix::{sys::signal::Signal, unistd::pipe};
+use stsd_wire::{Credentials, MAX_MESSAGE, Message as _, Reply, SecretText};
 
 /// What prints something, each by another way.
 const PRINTS: [&[&str]; 14] = [
@@ -104,6 +107,40 @@ fn a_document_that_was_written_in_part_is_no_success() {
         let said = said(&kit, &output);
         assert!(!output.status.success(), "{line:?}: {said}");
         assert_eq!(file.metadata().unwrap().len(), 1024, "{line:?}");
+    }
+}
+
+/// The shim's memory has an end, and no answer reaches it.
+#[test]
+fn the_longest_answer_that_can_come_is_printed_in_every_format() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("stsd.sock");
+    let answer = Reply::Credentials(Credentials {
+        access_key_id: "STS.EXAMPLE".to_owned(),
+        access_key_secret: SecretText::from("ExampleSecret".to_owned()),
+        // What JSON makes twice as long, with room for six times as much; dotenv refuses it.
+        security_token: SecretText::from("\"".repeat(MAX_MESSAGE - 100)),
+        expiration_unix_seconds: 4_000_000_000,
+        issued_unix_seconds: 3_999_996_400,
+    });
+    let listener = UnixListener::bind(&socket).unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 64]).unwrap();
+            for reply in [Reply::Hello { version: 1 }, answer.clone()] {
+                stream.write_all(&reply.frame().unwrap()).unwrap();
+            }
+        }
+    });
+    for format in "union aliyun oss aws uri env json".split(' ') {
+        let mut shim = Command::new(program("sts-shim"));
+        shim.arg("--socket").arg(&socket);
+        let output = shim.args(["--format", format, "any"]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{format}: {said}");
+        let quotes = output.stdout.iter().filter(|byte| **byte == b'"').count();
+        assert!(quotes >= MAX_MESSAGE - 100, "{format}: {quotes}");
     }
 }
 

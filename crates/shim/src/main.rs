@@ -12,6 +12,15 @@ use std::{
     os::unix::ffi::OsStrExt as _,
 };
 
+use static_alloc::Bump;
+
+/// All that this process allocates in its life, one after the other: nothing is given back
+/// before its end. Only what is used of it is memory, some 8 KB; the longest answer that a
+/// daemon can send takes a third of it in the longest format. Beyond it the process ends by
+/// SIGABRT, which takes some hundred thousand arguments.
+#[global_allocator]
+static MEMORY: Bump<[u8; 4 * 1024 * 1024]> = Bump::uninit();
+
 #[expect(
     unsafe_code,
     reason = "the C library calls what has this name, and nothing else here has it"
