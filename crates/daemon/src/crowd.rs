@@ -1,12 +1,9 @@
 //! Decides how many may be connected, and who has to go when there are too many: whoever
 //! has been silent for longest. Nobody who waits for an answer is ever sent away.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+    atomic::{AtomicU64, Ordering},
 };
 
 use tokio::sync::Notify;
@@ -79,12 +76,15 @@ pub(crate) enum Leave {
 struct State {
     /// Nobody stays any more.
     stops: bool,
-    next: u64,
-    seats: BTreeMap<u64, Arc<Seat>>,
-    parties: BTreeMap<Party, usize>,
+    /// By their numbers; none where a number is free.
+    seats: Vec<Option<Arc<Seat>>>,
+    free: Vec<usize>,
+    /// How many there are of each who has somebody here: users of one machine, and leases.
+    parties: Vec<(Party, usize)>,
 }
 
 struct Seat {
+    number: usize,
     parties: Parties,
     /// The tick at which it became silent, or [`BUSY`].
     silent_since: AtomicU64,
@@ -96,7 +96,6 @@ struct Seat {
 /// One who is connected, until this is dropped.
 pub(crate) struct Seated {
     crowd: Arc<Crowd>,
-    number: u64,
     seat: Arc<Seat>,
 }
 
@@ -132,42 +131,20 @@ impl Crowd {
     pub(crate) fn admit(self: &Arc<Self>, peer: &Peer) -> Option<Seated> {
         let parties = Parties::of(peer);
         let mut state = self.lock();
-        let full = |state: &State, party: &Party| {
-            let theirs = state.parties.get(party).copied().unwrap_or_default();
-            theirs >= self.share(*party)
-        };
         let mut made = true;
         for party in parties.all() {
-            if full(&state, &party) {
+            if state.count(party) >= self.share(party) {
                 made &= state.make_room(|seat| seat.parties.all().any(|it| it == party));
                 self.leaving.notify_one();
             }
         }
-        if made && state.seats.len() >= self.most {
+        if made && state.taken() >= self.most {
             made = state.make_room(|_| true);
             self.leaving.notify_one();
         }
-        made.then(|| {
-            let seat = Arc::new(Seat {
-                parties,
-                silent_since: AtomicU64::new(self.tick()),
-                leave: Notify::new(),
-                why: OnceLock::new(),
-            });
-            if state.stops {
-                seat.tell(Leave::Stops);
-            }
-            let number = state.next;
-            state.next += 1;
-            state.seats.insert(number, Arc::clone(&seat));
-            for party in parties.all() {
-                *state.parties.entry(party).or_default() += 1;
-            }
-            Seated {
-                crowd: Arc::clone(self),
-                number,
-                seat,
-            }
+        made.then(|| Seated {
+            crowd: Arc::clone(self),
+            seat: state.seat(parties, self.tick()),
         })
     }
 
@@ -180,7 +157,7 @@ impl Crowd {
     pub(crate) fn stop(&self) {
         let mut state = self.lock();
         state.stops = true;
-        state.seats.values().for_each(|it| it.tell(Leave::Stops));
+        state.seated().for_each(|it| it.tell(Leave::Stops));
         self.leaving.notify_one();
     }
 
@@ -188,7 +165,7 @@ impl Crowd {
     pub(crate) fn end_lease(&self, number: u32) {
         let state = self.lock();
         let theirs = |seat: &&Arc<Seat>| seat.parties.lease == Some(Party::Lease(number));
-        let seats = state.seats.values().filter(theirs);
+        let seats = state.seated().filter(theirs);
         seats.for_each(|it| it.tell(Leave::LeaseOver));
         self.leaving.notify_one();
     }
@@ -227,15 +204,52 @@ impl Parties {
 }
 
 impl State {
+    fn seated(&self) -> impl Iterator<Item = &Arc<Seat>> {
+        self.seats.iter().flatten()
+    }
+
+    fn taken(&self) -> usize {
+        self.seats.len() - self.free.len()
+    }
+
+    fn count(&self, party: Party) -> usize {
+        let theirs = self.parties.iter().find(|(it, _)| *it == party);
+        theirs.map_or(0, |(_, count)| *count)
+    }
+
+    fn seat(&mut self, parties: Parties, now: u64) -> Arc<Seat> {
+        for party in parties.all() {
+            match self.parties.iter_mut().find(|(it, _)| *it == party) {
+                Some((_, count)) => *count += 1,
+                None => self.parties.push((party, 1)),
+            }
+        }
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.seats.push(None);
+            self.seats.len() - 1
+        });
+        let seat = Arc::new(Seat {
+            number,
+            parties,
+            silent_since: AtomicU64::new(now),
+            leave: Notify::new(),
+            why: OnceLock::new(),
+        });
+        if self.stops {
+            seat.tell(Leave::Stops);
+        }
+        self.seats[number] = Some(Arc::clone(&seat));
+        seat
+    }
+
     /// Sends away a sixteenth of those who are silent, those who have been for longest, so
     /// that the search is not repeated for each newcomer.
     fn make_room(&mut self, concerns: impl Fn(&Seat) -> bool) -> bool {
         let silent = |seat: &Seat| Some(seat.silent_since()).filter(|since| *since != BUSY);
         let mut candidates: Vec<_> = self
-            .seats
-            .iter()
-            .filter(|(_, seat)| concerns(seat))
-            .filter_map(|(number, seat)| Some((silent(seat)?, *number)))
+            .seated()
+            .filter(|seat| concerns(seat))
+            .filter_map(|seat| Some((silent(seat)?, seat.number)))
             .collect();
         candidates.sort_unstable();
         let count = (candidates.len() / 16).max(1);
@@ -247,13 +261,23 @@ impl State {
         !candidates.is_empty()
     }
 
-    fn remove(&mut self, number: u64) -> Option<Arc<Seat>> {
-        let seat = self.seats.remove(&number)?;
+    /// Forgets who leaves. Who had to make room is forgotten already, and its number may be
+    /// another's.
+    fn forget(&mut self, seat: &Arc<Seat>) {
+        let there = self.seats[seat.number].as_ref();
+        if there.is_some_and(|it| Arc::ptr_eq(it, seat)) {
+            self.remove(seat.number);
+        }
+    }
+
+    fn remove(&mut self, number: usize) -> Option<Arc<Seat>> {
+        let seat = self.seats[number].take()?;
+        self.free.push(number);
         for party in seat.parties.all() {
-            if let Some(count) = self.parties.get_mut(&party) {
-                *count -= 1;
-                if *count == 0 {
-                    self.parties.remove(&party);
+            if let Some(theirs) = self.parties.iter().position(|(it, _)| *it == party) {
+                self.parties[theirs].1 -= 1;
+                if self.parties[theirs].1 == 0 {
+                    self.parties.swap_remove(theirs);
                 }
             }
         }
@@ -298,7 +322,7 @@ impl Seated {
 
 impl Drop for Seated {
     fn drop(&mut self) {
-        self.crowd.lock().remove(self.number);
+        self.crowd.lock().forget(&self.seat);
     }
 }
 
@@ -392,7 +416,7 @@ mod tests {
         assert!(crowd.admit(&user(2)).is_some() && crowd.admit(&user(0)).is_some());
         held.clear();
         let state = crowd.lock();
-        assert!(state.seats.is_empty() && state.parties.is_empty());
+        assert!(state.seated().next().is_none() && state.parties.is_empty());
     }
 
     #[test]
@@ -422,6 +446,6 @@ mod tests {
             seated.has_asked();
         }
         let state = crowd.lock();
-        assert!(state.seats.is_empty() && state.parties.is_empty());
+        assert!(state.seated().next().is_none() && state.parties.is_empty());
     }
 }
