@@ -66,15 +66,15 @@ pub struct Profile {
     /// What narrows the role.
     pub policy: Option<SessionPolicy>,
     /// What a role of another account may ask for.
-    pub external_id: Option<String>,
+    pub external_id: Option<Box<str>>,
     /// Who is behind the session.
-    pub source_identity: Option<String>,
+    pub source_identity: Option<Box<str>>,
     /// Renewed from the start and for ever, whether anybody asks or not.
     pub keep_warm: bool,
     /// What becomes of its sessions besides being asked for.
     pub sink: Option<Box<Plan>>,
     /// Whom it is for; what none means depends on whose daemon it is.
-    pub allow: Vec<Rule>,
+    pub allow: Box<[Rule]>,
 }
 
 impl Config {
@@ -138,7 +138,7 @@ impl Profile {
             source_identity: None,
             keep_warm: false,
             sink: None,
-            allow: Vec::new(),
+            allow: Box::default(),
             name,
         }
     }

@@ -20,11 +20,11 @@ pub struct ProfileName(Arc<str>);
 
 /// The role a profile becomes: `acs:ram::<account>:role/<name>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RoleArn(String);
+pub struct RoleArn(Box<str>);
 
 /// What the audit trail shows: 2 to 64 of `[A-Za-z0-9.@_-]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RoleSessionName(String);
+pub struct RoleSessionName(Box<str>);
 
 /// How long a session is asked to live: 15 minutes to 12 hours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub struct SessionDuration(Duration);
 
 /// A session policy, minified: at most 2,048 bytes of JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SessionPolicy(String);
+pub struct SessionPolicy(Box<str>);
 
 /// What `{…}` in a session name template stands for.
 #[derive(Debug, Clone)]
@@ -87,7 +87,7 @@ impl RoleArn {
         if !valid {
             return invalid("a role is acs:ram::<account number>:role/<role name>");
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 
     /// Returns the role's name in the service's form.
@@ -135,7 +135,7 @@ impl RoleSessionName {
         if name.len() < 2 {
             return invalid("a session name is 2 to 64 characters");
         }
-        Ok(Self(name))
+        Ok(Self(name.into()))
     }
 
     /// Returns the name.
@@ -214,7 +214,7 @@ impl SessionPolicy {
                 "a policy is at most 2048 bytes; this one has {length} without its white space"
             ));
         }
-        Ok(Self(minified))
+        Ok(Self(minified.into()))
     }
 
     /// Returns the policy as it is sent.
@@ -240,12 +240,12 @@ impl fmt::Display for ProfileName {
 ///
 /// # Errors
 /// [`Invalid`] says what is allowed.
-pub fn external_id(text: &str) -> Result<String, Invalid> {
+pub fn external_id(text: &str) -> Result<Box<str>, Invalid> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "_+=,.@:/-".contains(c);
     if !(2..=1224).contains(&text.len()) || !text.chars().all(allowed) {
         return invalid("an external id is 2 to 1224 of A-Z a-z 0-9 _ + = , . @ : / -");
     }
-    Ok(text.to_owned())
+    Ok(text.into())
 }
 
 /// Checks the name of an identity provider: `acs:ram::<account>:<sort>/<name>`.
@@ -268,7 +268,7 @@ pub fn provider_arn(text: &str, sort: &str) -> Result<String, Invalid> {
             "a provider is acs:ram::<account number>:{sort}/<name>"
         ));
     }
-    Ok(text.to_owned())
+    Ok(text.into())
 }
 
 /// Checks the name of a role, without the account: 1 to 64 of `[A-Za-z0-9._-]`. It becomes a part
@@ -282,21 +282,21 @@ pub fn role_name(text: &str) -> Result<String, Invalid> {
     if dots || text.len() > 64 || !text.chars().all(allowed) {
         return invalid("a role's name is 1 to 64 of A-Z a-z 0-9 . _ -");
     }
-    Ok(text.to_owned())
+    Ok(text.into())
 }
 
 /// Checks a source identity: 2 to 64 of `[A-Za-z0-9_+=,.@-]`, without a reserved beginning.
 ///
 /// # Errors
 /// [`Invalid`] says what is allowed.
-pub fn source_identity(text: &str) -> Result<String, Invalid> {
+pub fn source_identity(text: &str) -> Result<Box<str>, Invalid> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
     let reserved = ["acs:", "aliyun:", "alibabacloud:"];
     let taken = reserved.iter().any(|prefix| text.starts_with(prefix));
     if taken || !(2..=64).contains(&text.len()) || !text.chars().all(allowed) {
         return invalid("a source identity is 2 to 64 of A-Z a-z 0-9 _ + = , . @ -");
     }
-    Ok(text.to_owned())
+    Ok(text.into())
 }
 
 fn in_session_name(c: char) -> bool {

@@ -28,7 +28,7 @@ const NOW: At = At("this boot", 1000);
 
 fn profile(external_id: &str) -> Profile {
     Profile {
-        external_id: Some(external_id.to_owned()),
+        external_id: Some(external_id.into()),
         ..Profile::sample()
     }
 }

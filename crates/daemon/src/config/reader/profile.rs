@@ -85,7 +85,7 @@ pub(super) struct Profiles<'a> {
     chain: Vec<&'a str>,
 }
 
-type Check = fn(&str) -> Result<String, Invalid>;
+type Check = fn(&str) -> Result<Box<str>, Invalid>;
 
 impl RawProfile {
     /// Returns the keys that are there and say what is asked of STS.
@@ -195,7 +195,7 @@ impl Reader<'_> {
             source_identity,
             keep_warm: raw.keep_warm,
             sink: (!sink.is_empty()).then(|| Box::new(sink)),
-            allow,
+            allow: allow.into(),
         })
     }
 

@@ -258,7 +258,7 @@ fn narrowed(base: &Profile, policy: Option<String>) -> Result<Profile, Failure> 
         keep_warm: false,
         sink: None,
         // Who may ask at that socket is decided by whose it is.
-        allow: Vec::new(),
+        allow: Box::default(),
         ..base.clone()
     })
 }
