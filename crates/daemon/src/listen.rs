@@ -45,6 +45,10 @@ pub(crate) const BACKLOG: u32 = 4096;
 const TRIES: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// How often it is looked at start whether a daemon really listens there: a process that one
+/// had just started when it was killed has its socket too, until it becomes its program.
+const LOOKS: u32 = 5;
+
 /// Who is meant to reach the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
@@ -264,7 +268,7 @@ pub fn bind(path: &Path, reach: Reach, tries: u32) -> Result<(UnixListener, Plac
 
     // Two daemons that start at once take turns here, so neither unlinks the other's socket.
     let _turn = turn(directory, reach, tries, io)?;
-    make_way(path, io)?;
+    make_way(path, tries.min(LOOKS), io)?;
 
     let mask = match reach {
         Reach::User => 0o177,
@@ -354,7 +358,11 @@ fn check(directory: &Path, reach: Reach) -> Result<(), ListenError> {
 }
 
 /// Removes a socket that nobody listens at any more.
-fn make_way(path: &Path, io: impl Fn(io::Error) -> ListenError) -> Result<(), ListenError> {
+fn make_way(
+    path: &Path,
+    looks: u32,
+    io: impl Fn(io::Error) -> ListenError,
+) -> Result<(), ListenError> {
     let metadata: Metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -363,12 +371,18 @@ fn make_way(path: &Path, io: impl Fn(io::Error) -> ListenError) -> Result<(), Li
     if !metadata.file_type().is_socket() {
         return Err(ListenError::NotASocket(path.to_owned()));
     }
-    match knock(path) {
-        // A full backlog is somebody's too, even if they do not answer.
-        Ok(()) | Err(Errno::EAGAIN) => Err(ListenError::Live(path.to_owned())),
-        Err(Errno::ECONNREFUSED) => fs::remove_file(path).map_err(io),
-        Err(error) => Err(io(error.into())),
+    for left in (0..looks).rev() {
+        match knock(path) {
+            // A full backlog is somebody's too, even if they do not answer.
+            Ok(()) | Err(Errno::EAGAIN) => {}
+            Err(Errno::ECONNREFUSED) => return fs::remove_file(path).map_err(io),
+            Err(error) => return Err(io(error.into())),
+        }
+        if left > 0 {
+            thread::sleep(PAUSE);
+        }
     }
+    Err(ListenError::Live(path.to_owned()))
 }
 
 /// Connects without waiting.
@@ -450,12 +464,16 @@ impl Drop for Place {
 mod tests {
     use std::{
         fs::{self, File},
-        os::unix::fs::{PermissionsExt as _, symlink},
+        os::unix::{
+            fs::{PermissionsExt as _, symlink},
+            net::UnixListener,
+        },
+        thread,
     };
 
     use nix::fcntl::{Flock, FlockArg};
 
-    use super::{ListenError, Reach, bind};
+    use super::{ListenError, PAUSE, Reach, TRIES, bind};
 
     fn private() -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();
@@ -480,6 +498,22 @@ mod tests {
             "{refused}"
         );
         assert_eq!(fs::read_dir(&path).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_a_dying_daemon_still_has_is_waited_for_and_a_live_one_is_not_taken() {
+        let directory = private();
+        let path = directory.path().join("socket");
+        let dying = UnixListener::bind(&path).unwrap();
+        let refused = bind(&path, Reach::User, TRIES).unwrap_err();
+        assert!(matches!(refused, ListenError::Live(_)), "{refused}");
+        assert!(path.exists());
+        let died = thread::spawn(move || {
+            thread::sleep(PAUSE);
+            drop(dying);
+        });
+        bind(&path, Reach::User, TRIES).unwrap();
+        died.join().unwrap();
     }
 
     #[tokio::test]
