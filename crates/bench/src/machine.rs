@@ -108,6 +108,11 @@ pub(crate) fn resident(pid: u32) -> Result<f64> {
     status_field(&format!("/proc/{pid}/status"), "VmRSS:")
 }
 
+/// Resident memory of a process that is not pages of files, in KiB.
+pub(crate) fn anonymous(pid: u32) -> Result<f64> {
+    status_field(&format!("/proc/{pid}/status"), "RssAnon:")
+}
+
 /// How often the threads of a process went to sleep so far, which is how often they woke.
 pub(crate) fn wake_ups(pid: u32) -> Result<f64> {
     let mut sum = 0.0;

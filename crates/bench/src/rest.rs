@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::{
     comparators::{self, Built},
-    machine::{resident, wake_ups},
+    machine::{anonymous, resident, wake_ups},
     process::Programs,
     serve::{Effort, among_the_idle},
     table::{Figure, Goal, Row, Unit},
@@ -141,7 +141,8 @@ pub(crate) fn profiles(programs: &Programs, count: usize) -> Result<Vec<Row>> {
             client.credentials(&profile(index), Duration::ZERO, Duration::from_secs(30))?;
         }
         thread::sleep(Duration::from_secs(1));
-        resident(world.daemon()?.id())
+        // How much of the program was needed so far is no profile's.
+        anonymous(world.daemon()?.id())
     };
     let kilobytes = (held(count)? - held(1)?) * 1.024 / (count - 1) as f64;
     let what = format!("memory a profile with its session, of {count}");
