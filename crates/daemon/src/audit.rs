@@ -27,6 +27,7 @@ use crate::{
 };
 
 pub use file::{AuditFile, AuditFileError};
+pub(crate) use limit::Share;
 use limit::{Limit, Who};
 
 /// How long events are counted before they are summed up.
@@ -240,14 +241,26 @@ impl Audit {
         if !tracing::enabled!(target: "audit", Level::INFO) && lock(&self.file).is_none() {
             return false;
         }
+        let now = self.clock.boot();
+        let known = peer.audited.get().filter(|_| !refused);
+        if let Some(share) = known.filter(|it| it.is_used_up(now)) {
+            if share.count() {
+                self.kept_back.notify_one();
+            }
+            return false;
+        }
         let who = Who {
             uid: Some(peer.uid),
             pid: peer.pid,
             refused,
         };
-        let admitted = lock(&self.limit).admits(who, self.clock.boot());
+        let mut limit = lock(&self.limit);
+        let admitted = limit.admits(who, now);
         if !admitted {
             self.kept_back.notify_one();
+            if let Some(share) = limit.used_up(who, now).filter(|_| !refused) {
+                let _ = peer.audited.set(Arc::clone(share));
+            }
         }
         admitted
     }

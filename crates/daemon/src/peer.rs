@@ -19,7 +19,7 @@ use tracing::debug;
 pub use cgroup::Units;
 pub use process::{Bond, Process};
 
-use crate::clock::BootTime;
+use crate::{audit::Share, clock::BootTime};
 
 /// A lease, as those are told apart who come by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,6 +48,8 @@ pub struct Peer {
     accepted: BootTime,
     groups: OnceLock<Box<[u32]>>,
     process: OnceLock<Arc<Process>>,
+    /// What the audit has said of its process, once that is all it says for now.
+    pub(crate) audited: OnceLock<Arc<Share>>,
 }
 
 impl Peer {
@@ -67,6 +69,7 @@ impl Peer {
             accepted: now,
             groups: OnceLock::new(),
             process: OnceLock::new(),
+            audited: OnceLock::new(),
         })
     }
 
@@ -81,6 +84,7 @@ impl Peer {
             accepted: BootTime::default(),
             groups: OnceLock::from(Box::default()),
             process: OnceLock::from(Arc::default()),
+            audited: OnceLock::new(),
         }
     }
 
@@ -134,6 +138,7 @@ impl Peer {
             accepted: BootTime::default(),
             groups: OnceLock::from(Box::from(groups)),
             process: OnceLock::from(Arc::new(process)),
+            audited: OnceLock::new(),
         }
     }
 }

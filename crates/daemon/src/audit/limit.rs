@@ -4,7 +4,14 @@
 //! have a burst of 100 and then ten a second, because a loop in a shell is a new process
 //! each time. Refusals are counted apart: a crowd of hand-outs must not hide one.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use crate::clock::BootTime;
 
@@ -39,7 +46,7 @@ pub(super) struct Who {
 #[derive(Default)]
 pub(super) struct Limit {
     /// By comparison: a hash that nobody can provoke collisions of costs more.
-    shares: BTreeMap<Who, Share>,
+    shares: BTreeMap<Who, Arc<Share>>,
     swept: BootTime,
 }
 
@@ -48,22 +55,21 @@ struct Rate {
     burst: u32,
 }
 
-#[derive(Default)]
-struct Share {
+/// What a user or a process has had said. A connection whose process has had all of it keeps
+/// this, so that nothing has to be looked up for whoever asks in a loop.
+#[derive(Debug, Default)]
+pub(crate) struct Share {
     /// When it has its whole burst again.
-    whole: BootTime,
-    kept_back: u64,
+    whole_millis: AtomicU64,
+    kept_back: AtomicU64,
 }
 
 impl Limit {
     /// Tells whether an event is to be said; counts it if not.
     pub(super) fn admits(&mut self, who: Who, now: BootTime) -> bool {
         // The process first: one that loops uses up its own share, and not its user's.
-        if let Some(share) = self.shares.get_mut(&who)
-            && who.pid.is_some()
-            && !PROCESS.has_one(share, now)
-        {
-            share.kept_back += 1;
+        if let Some(share) = self.used_up(who, now) {
+            share.count();
             return false;
         }
         if self.shares.len() >= MANY && now.since(self.swept) >= Duration::from_secs(1) {
@@ -72,7 +78,7 @@ impl Limit {
         let user = self.place(Who { pid: None, ..who });
         let share = self.shares.entry(user).or_default();
         if !USER.has_one(share, now) {
-            share.kept_back += 1;
+            share.count();
             return false;
         }
         USER.take(share, now);
@@ -86,18 +92,27 @@ impl Limit {
     pub(super) fn sum_up(&mut self, now: BootTime) -> Vec<(Who, u64)> {
         let counted = self
             .shares
-            .iter_mut()
-            .filter(|(_, share)| share.kept_back > 0)
-            .map(|(who, share)| (*who, std::mem::take(&mut share.kept_back)))
+            .iter()
+            .map(|(who, share)| (*who, share.kept_back.swap(0, Ordering::Relaxed)))
+            .filter(|(_, count)| *count > 0)
             .collect();
         self.forget(now);
         counted
     }
 
+    /// Returns the share of a process that has had all of it for now.
+    pub(super) fn used_up(&self, who: Who, now: BootTime) -> Option<&Arc<Share>> {
+        let share = self.shares.get(&who).filter(|_| who.pid.is_some());
+        share.filter(|it| it.is_used_up(now))
+    }
+
     fn forget(&mut self, now: BootTime) {
         self.swept = now;
-        self.shares
-            .retain(|_, share| share.whole > now || share.kept_back > 0);
+        self.shares.retain(|_, share| {
+            let counted = share.kept_back.load(Ordering::Relaxed) > 0;
+            // What a connection counts in must be summed up.
+            counted || share.whole() > now || Arc::strong_count(share) > 1
+        });
     }
 
     /// Where somebody is counted.
@@ -113,13 +128,32 @@ impl Limit {
     }
 }
 
-impl Rate {
-    fn has_one(&self, share: &Share, now: BootTime) -> bool {
-        share.whole.since(now) <= self.interval * (self.burst - 1)
+impl Share {
+    /// Tells whether a process that has had this much has had all of it for now.
+    pub(super) fn is_used_up(&self, now: BootTime) -> bool {
+        !PROCESS.has_one(self, now)
     }
 
-    fn take(&self, share: &mut Share, now: BootTime) {
-        share.whole = share.whole.max(now) + self.interval;
+    /// Counts an event that is not said; tells whether it is the first one to be summed up.
+    pub(super) fn count(&self) -> bool {
+        self.kept_back.fetch_add(1, Ordering::Relaxed) == 0
+    }
+
+    fn whole(&self) -> BootTime {
+        BootTime::from_millis(self.whole_millis.load(Ordering::Relaxed))
+    }
+}
+
+impl Rate {
+    fn has_one(&self, share: &Share, now: BootTime) -> bool {
+        share.whole().since(now) <= self.interval * (self.burst - 1)
+    }
+
+    fn take(&self, share: &Share, now: BootTime) {
+        let whole = share.whole().max(now) + self.interval;
+        share
+            .whole_millis
+            .store(whole.as_millis(), Ordering::Relaxed);
     }
 }
 
@@ -173,6 +207,25 @@ mod tests {
         // A second later ten more.
         let later = (0..100).map(|pid| (who(1, 9000 + pid, false), 1000));
         assert_eq!(said(&mut limit, later), 10);
+    }
+
+    #[test]
+    fn what_a_connection_counts_in_is_summed_up_for_as_long_as_it_lasts() {
+        let (mut limit, looping) = (Limit::default(), who(1, 7, false));
+        assert!(limit.used_up(looping, at(0)).is_none());
+        assert_eq!(said(&mut limit, [(looping, 0); 11]), 10);
+        let held = Arc::clone(limit.used_up(looping, at(0)).unwrap());
+        assert_eq!(limit.sum_up(at(0)), [(looping, 1)]);
+        // It has its whole burst again, and would be forgotten.
+        assert_eq!(limit.sum_up(at(60_000)), []);
+        assert!(!held.is_used_up(at(60_000)));
+        assert_eq!(said(&mut limit, [(looping, 60_000); 10]), 10);
+        assert!(held.is_used_up(at(60_000)));
+        assert!(held.count() && !held.count());
+        assert_eq!(limit.sum_up(at(60_000)), [(looping, 2)]);
+        drop(held);
+        let _ = limit.sum_up(at(120_000));
+        assert!(limit.shares.is_empty());
     }
 
     #[test]
