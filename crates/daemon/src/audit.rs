@@ -21,7 +21,7 @@ use tokio::{sync::Notify, time::sleep};
 use tracing::{Level, info};
 
 use crate::{
-    clock::Clock,
+    clock::{BootTime, Clock},
     peer::{Bond, Peer},
     snapshot::Session,
 };
@@ -146,19 +146,21 @@ impl Audit {
         lock(&self.file).as_ref().map(|it| it.path().to_owned())
     }
 
-    /// Says that a peer is given credentials; `short` when they live for less than it asked.
+    /// Says that a peer is given credentials `now`; `short` when they live for less than it
+    /// asked.
     pub fn handed_out(
         &self,
         asked: Asked,
         profile: &str,
         session: &Session,
         short: bool,
+        now: BootTime,
         (peer, socket): (&Peer, BorrowedFd<'_>),
     ) {
-        if !self.admits(peer, false) {
+        if !self.admits(peer, false, now) {
             return;
         }
-        let remaining = session.lifetime.remaining(self.clock.boot());
+        let remaining = session.lifetime.remaining(now);
         let event = Event {
             decision: if short { "short" } else { "ready" },
             asked: asked.name(),
@@ -177,10 +179,11 @@ impl Audit {
         session: &Session,
         (peer, socket): (&Peer, BorrowedFd<'_>),
     ) {
-        if !self.admits(peer, false) {
+        let now = self.clock.boot();
+        if !self.admits(peer, false, now) {
             return;
         }
-        let remaining = session.lifetime.remaining(self.clock.boot());
+        let remaining = session.lifetime.remaining(now);
         let event = Event {
             decision: "ready",
             asked: Asked::Lease.name(),
@@ -200,7 +203,7 @@ impl Audit {
         profile: Option<&str>,
         (peer, socket): (&Peer, BorrowedFd<'_>),
     ) {
-        if !self.admits(peer, true) {
+        if !self.admits(peer, true, self.clock.boot()) {
             return;
         }
         let event = Event {
@@ -237,11 +240,10 @@ impl Audit {
 
     /// Tells whether an event is to be said; most of the time of a busy daemon it is not,
     /// so nothing has been allocated or looked up until here.
-    fn admits(&self, peer: &Peer, refused: bool) -> bool {
+    fn admits(&self, peer: &Peer, refused: bool, now: BootTime) -> bool {
         if !tracing::enabled!(target: "audit", Level::INFO) && lock(&self.file).is_none() {
             return false;
         }
-        let now = self.clock.boot();
         let known = peer.audited.get().filter(|_| !refused);
         if let Some(share) = known.filter(|it| it.is_used_up(now)) {
             if share.count() {

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     audit::Asked,
     caller::Caller,
+    clock::BootTime,
     config::Profile,
     peer::Peer,
     service::Service,
@@ -117,26 +118,33 @@ impl Service {
             .hand_out(profile, minimum_life, patience, &*self.clock, allowed)
             .await;
         let who = (asker.peer, asker.socket);
-        let answer = self.answer_with(outcome, profile, who);
+        let now = self.clock.boot();
+        let answer = self.answer_with(outcome, profile, now, who);
         if let Some(entry) = entry {
             // After the audit, which may have looked at the process.
-            let caller = Caller::of(asker.peer, Asked::Url, self.clock.boot());
+            let caller = Caller::of(asker.peer, Asked::Url, now);
             entry.record.last_caller.note(caller);
         }
         answer
     }
 
-    fn answer_with(&self, outcome: Outcome, profile: &str, who: (&Peer, BorrowedFd<'_>)) -> Answer {
+    fn answer_with(
+        &self,
+        outcome: Outcome,
+        profile: &str,
+        now: BootTime,
+        who: (&Peer, BorrowedFd<'_>),
+    ) -> Answer {
         match outcome {
             Outcome::Ready(session) => {
                 self.audit
-                    .handed_out(Asked::Url, profile, &session, false, who);
+                    .handed_out(Asked::Url, profile, &session, false, now, who);
                 json(StatusCode::OK, document::of(session))
             }
             // What it asked for was our idea; it gets the best there is.
             Outcome::Short(session) => {
                 self.audit
-                    .handed_out(Asked::Url, profile, &session, true, who);
+                    .handed_out(Asked::Url, profile, &session, true, now, who);
                 json(StatusCode::OK, document::of(session))
             }
             Outcome::Removed if self.access.may_steer(who.0) => complain(

@@ -261,9 +261,10 @@ impl Connection {
     ) -> io::Result<()> {
         let who = (&self.peer, self.stream.as_fd());
         let audit = &self.service.audit;
-        audit.handed_out(asked, entry.profile.name.as_str(), session, short, who);
+        let (name, now) = (entry.profile.name.as_str(), self.now());
+        audit.handed_out(asked, name, session, short, now, who);
         // After the audit, which may have looked at the process.
-        self.note(asked, entry, self.now());
+        self.note(asked, entry, now);
         if short {
             let reply = Reply::ShortCredentials(convert::credentials(session));
             return self.reply(&reply).await;

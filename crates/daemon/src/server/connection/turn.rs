@@ -142,7 +142,7 @@ impl Connection {
         };
         let who = (&self.peer, self.stream.as_fd());
         let audit = &self.service.audit;
-        audit.handed_out(Asked::Credentials, profile, &session, false, who);
+        audit.handed_out(Asked::Credentials, profile, &session, false, now, who);
         // After the audit, which may have looked at the process.
         self.note(Asked::Credentials, &entry, now);
         let bytes = convert::prepared(&session).map_err(ended)?;
