@@ -5,13 +5,14 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     os::unix::{net::UnixListener, process::ExitStatusExt as _},
+    path::Path,
     process::{Command, Output, Stdio},
     thread,
 };
 
 use e2e::{Kit, UPLOAD, program};
 use nix::{sys::signal::Signal, unistd::pipe};
-use stsd_wire::{Credentials, MAX_MESSAGE, Message as _, Reply, SecretText};
+use stsd_wire::{Credentials, Failure, FailureKind, MAX_MESSAGE, Message as _, Reply, SecretText};
 
 /// What prints something, each by another way.
 const PRINTS: [&[&str]; 14] = [
@@ -50,6 +51,20 @@ fn command(kit: &Kit, before: &[&str], line: &[&str]) -> Command {
     command.env("STSD_SOCKET", kit.socket());
     command.stdin(Stdio::null()).stderr(Stdio::piped());
     command
+}
+
+/// Answers everybody at a socket alike, until the story ends.
+fn answer_always(socket: &Path, answer: Reply) {
+    let listener = UnixListener::bind(socket).unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 64]).unwrap();
+            for reply in [Reply::Hello { version: 1 }, answer.clone()] {
+                stream.write_all(&reply.frame().unwrap()).unwrap();
+            }
+        }
+    });
 }
 
 fn said(kit: &Kit, output: &Output) -> String {
@@ -110,7 +125,7 @@ fn a_document_that_was_written_in_part_is_no_success() {
     }
 }
 
-/// The shim's memory has an end, and no answer reaches it.
+/// What is long goes beyond the memory that is a piece of the shim's program.
 #[test]
 fn the_longest_answer_that_can_come_is_printed_in_every_format() {
     let directory = tempfile::tempdir().unwrap();
@@ -123,16 +138,7 @@ fn the_longest_answer_that_can_come_is_printed_in_every_format() {
         expiration_unix_seconds: 4_000_000_000,
         issued_unix_seconds: 3_999_996_400,
     });
-    let listener = UnixListener::bind(&socket).unwrap();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let _ = stream.read(&mut [0; 64]).unwrap();
-            for reply in [Reply::Hello { version: 1 }, answer.clone()] {
-                stream.write_all(&reply.frame().unwrap()).unwrap();
-            }
-        }
-    });
+    answer_always(&socket, answer);
     for format in "union aliyun oss aws uri env json".split(' ') {
         let mut shim = Command::new(program("sts-shim"));
         shim.arg("--socket").arg(&socket);
@@ -142,6 +148,30 @@ fn the_longest_answer_that_can_come_is_printed_in_every_format() {
         let quotes = output.stdout.iter().filter(|byte| **byte == b'"').count();
         assert!(quotes >= MAX_MESSAGE - 100, "{format}: {quotes}");
     }
+}
+
+/// Each try needs memory, and none may be missing in the end.
+#[test]
+fn however_often_it_asks_again_the_shim_ends_with_the_reason() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("stsd.sock");
+    let busy = Reply::Failure(Failure {
+        kind: FailureKind::Busy,
+        message: "b".repeat(MAX_MESSAGE - 100),
+        hint: String::new(),
+    });
+    answer_always(&socket, busy);
+    let mut shim = Command::new(program("sts-shim"));
+    shim.arg("--socket").arg(&socket);
+    let output = shim.args(["--patience", "3s", "any"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(
+        output.status.code(),
+        Some(6),
+        "{}",
+        &said[..said.len().min(300)]
+    );
+    assert_eq!(said.lines().count(), 1);
 }
 
 #[test]

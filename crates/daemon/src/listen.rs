@@ -45,9 +45,10 @@ pub(crate) const BACKLOG: u32 = 4096;
 const TRIES: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// How often it is looked at start whether a daemon really listens there: a process that one
-/// had just started when it was killed has its socket too, until it becomes its program.
-const LOOKS: u32 = 5;
+/// How often it is looked at start whether a daemon really listens there: one may be just
+/// ending, and a process that it had started when it was killed has its socket too, until that
+/// becomes its program.
+const LOOKS: u32 = 3;
 
 /// Who is meant to reach the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -266,10 +267,23 @@ pub fn bind(path: &Path, reach: Reach, tries: u32) -> Result<(UnixListener, Plac
     prepare(directory, reach).map_err(io)?;
     check(directory, reach)?;
 
-    // Two daemons that start at once take turns here, so neither unlinks the other's socket.
-    let _turn = turn(directory, reach, tries, io)?;
-    make_way(path, tries.min(LOOKS), io)?;
+    let mut looks = tries.min(LOOKS);
+    loop {
+        looks = looks.saturating_sub(1);
+        // Two daemons that start at once take turns here, so neither unlinks the other's socket.
+        let turn = turn(directory, reach, tries, io)?;
+        match make_way(path, io) {
+            Ok(()) => return stand(path, reach).map_err(io),
+            Err(ListenError::Live(_)) if looks > 0 => {}
+            Err(error) => return Err(error),
+        }
+        drop(turn);
+        thread::sleep(PAUSE);
+    }
+}
 
+/// Listens at a path where nothing is.
+fn stand(path: &Path, reach: Reach) -> io::Result<(UnixListener, Place)> {
     let mask = match reach {
         Reach::User => 0o177,
         Reach::System => 0o111,
@@ -279,9 +293,7 @@ pub fn bind(path: &Path, reach: Reach, tries: u32) -> Result<(UnixListener, Plac
         .and_then(|socket| socket.bind(path).map(|()| socket))
         .and_then(|socket| socket.listen(BACKLOG));
     umask(before);
-    let listener = listener.map_err(io)?;
-    let place = Place::at(path, reach).map_err(io)?;
-    Ok((listener, place))
+    Ok((listener?, Place::at(path, reach)?))
 }
 
 /// Locks what nobody else can open: the directory, or where everybody may look into it, a
@@ -357,32 +369,28 @@ fn check(directory: &Path, reach: Reach) -> Result<(), ListenError> {
     Ok(())
 }
 
-/// Removes a socket that nobody listens at any more.
-fn make_way(
-    path: &Path,
-    looks: u32,
-    io: impl Fn(io::Error) -> ListenError,
-) -> Result<(), ListenError> {
+/// Removes a socket that nobody listens at any more. One that is taken away meanwhile makes way
+/// by itself.
+fn make_way(path: &Path, io: impl Fn(io::Error) -> ListenError) -> Result<(), ListenError> {
+    let gone = |error: &io::Error| error.kind() == ErrorKind::NotFound;
     let metadata: Metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) if gone(&error) => return Ok(()),
         Err(error) => return Err(io(error)),
     };
     if !metadata.file_type().is_socket() {
         return Err(ListenError::NotASocket(path.to_owned()));
     }
-    for left in (0..looks).rev() {
-        match knock(path) {
-            // A full backlog is somebody's too, even if they do not answer.
-            Ok(()) | Err(Errno::EAGAIN) => {}
-            Err(Errno::ECONNREFUSED) => return fs::remove_file(path).map_err(io),
-            Err(error) => return Err(io(error.into())),
-        }
-        if left > 0 {
-            thread::sleep(PAUSE);
-        }
+    match knock(path) {
+        // A full backlog is somebody's too, even if they do not answer.
+        Ok(()) | Err(Errno::EAGAIN) => Err(ListenError::Live(path.to_owned())),
+        Err(Errno::ENOENT) => Ok(()),
+        Err(Errno::ECONNREFUSED) => match fs::remove_file(path) {
+            Err(error) if !gone(&error) => Err(io(error)),
+            _ => Ok(()),
+        },
+        Err(error) => Err(io(error.into())),
     }
-    Err(ListenError::Live(path.to_owned()))
 }
 
 /// Connects without waiting.
@@ -504,16 +512,23 @@ mod tests {
     async fn a_socket_that_a_dying_daemon_still_has_is_waited_for_and_a_live_one_is_not_taken() {
         let directory = private();
         let path = directory.path().join("socket");
-        let dying = UnixListener::bind(&path).unwrap();
-        let refused = bind(&path, Reach::User, TRIES).unwrap_err();
-        assert!(matches!(refused, ListenError::Live(_)), "{refused}");
-        assert!(path.exists());
-        let died = thread::spawn(move || {
-            thread::sleep(PAUSE);
-            drop(dying);
-        });
-        bind(&path, Reach::User, TRIES).unwrap();
-        died.join().unwrap();
+        for takes_it_away in [false, true] {
+            let dying = UnixListener::bind(&path).unwrap();
+            let refused = bind(&path, Reach::User, TRIES).unwrap_err();
+            assert!(matches!(refused, ListenError::Live(_)), "{refused}");
+            assert!(path.exists());
+            let its = path.clone();
+            let died = thread::spawn(move || {
+                thread::sleep(PAUSE);
+                if takes_it_away {
+                    fs::remove_file(its).unwrap();
+                }
+                drop(dying);
+            });
+            let (listener, place) = bind(&path, Reach::User, TRIES).unwrap();
+            died.join().unwrap();
+            drop((listener, place));
+        }
     }
 
     #[tokio::test]

@@ -30,7 +30,7 @@ const BUILDS: [(&str, &str, &[&str]); 4] = [
 /// it anywhere costs a third of its instructions and a thirtieth of its time, and it lives
 /// for less than a millisecond. And its code, its constants and its head are one segment:
 /// what a process has to be given, and what is taken back at its end, are two pieces less,
-/// which is a twentieth of its time.
+/// which is a twentieth of its time; that its constants could be executed is the price.
 const SHIM: &str = "shim";
 
 /// Returns how a program of a profile is compiled besides, as it is given away.
