@@ -19,8 +19,8 @@
 //!
 //! Every call opens a connection, asks, and has its answer within its patience or an
 //! [`Error`]. A connection costs about ten system calls; there is nothing to keep alive. A
-//! watch keeps one connection and takes each rotation from it; a read costs about 10 ns
-//! (`examples/read_cost.rs` measures it) and no system call.
+//! watch keeps one connection and takes each rotation from it; a read costs 10 to
+//! 25 ns (`examples/read_cost.rs` measures it) and no system call.
 //!
 //! Secrets are [`SecretText`]: redacted when printed, wiped when dropped. An error has none,
 //! but says what to do ([`Error::hint`]):

@@ -16,7 +16,7 @@ use crate::{Error, boot_time::BootTime};
 
 /// The credentials of one profile, kept fresh in the background.
 ///
-/// [`current`](Self::current) takes some 10 ns, never waits and makes no system call; any
+/// [`current`](Self::current) takes 10 to 25 ns, never waits and makes no system call; any
 /// thread may call it, on a runtime or not. Handles are cheap to clone. The task behind them
 /// ends, and its connection with it, when the last one is dropped or its runtime stops.
 ///
