@@ -167,17 +167,22 @@ fn oss2(programs: &Programs) -> Result<Command, String> {
 }
 
 fn run(mut all: Vec<Contestant>, rounds: usize) -> Result<Vec<Row>> {
+    // Whoever always came after the same one would be measured with that one's caches.
+    let mut random = fastrand::Rng::with_seed(0);
+    let mut order: Vec<_> = (0..all.len()).collect();
     for round in 0..rounds + 1 {
-        for contestant in &mut all {
+        random.shuffle(&mut order);
+        for index in &order {
+            let contestant = &mut all[*index];
             let Ok(command) = &mut contestant.command else {
                 continue;
             };
             command.stdin(Stdio::null()).stdout(Stdio::null());
             command.stderr(Stdio::null());
             let mut time = f64::NAN;
-            // Whoever comes after a large program finds the caches full of it; the first of
-            // two runs has them to itself again, for everybody alike.
-            for _ in 0..2 {
+            // Whoever comes after a large program finds the caches full of it; after two runs
+            // it has them to itself again, like everybody else.
+            for _ in 0..3 {
                 let began = Began::now();
                 let status = command.status().with_context(|| contestant.name)?;
                 time = began.micros();
