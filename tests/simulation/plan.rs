@@ -123,11 +123,11 @@ impl WantedProfile {
             role_session_name: RoleSessionName::expand("{profile}", &parts, &name).unwrap(),
             duration: SessionDuration::new(self.duration).unwrap(),
             policy: None,
-            external_id: Some(format!("grant-{}", self.grant)),
+            external_id: Some(format!("grant-{}", self.grant).into()),
             source_identity: None,
             keep_warm: self.keep_warm,
             sink: None,
-            allow: Vec::new(),
+            allow: Box::default(),
             name,
         }
     }
