@@ -343,7 +343,40 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Event, LONGEST, Line, shown};
+    use std::sync::Arc;
+
+    use super::{Audit, AuditFile, Event, LONGEST, Line, Who, lock, shown};
+    use crate::{
+        clock::{BootTime, SystemClock},
+        peer::Peer,
+    };
+
+    #[test]
+    fn over_one_connection_as_over_many_every_hand_out_is_said_or_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        let audit = Audit::new(Arc::new(SystemClock::default()));
+        audit.write_to(Some(
+            AuditFile::open(&directory.path().join("log")).unwrap(),
+        ));
+        let (one, now) = (Peer::known(1, &[], ""), BootTime::from_millis(1_000_000));
+        let admits = |peer: &Peer| audit.admits(peer, false, now);
+        let mut said = (0..100).filter(|_| admits(&one)).count();
+        assert!(one.audited.get().is_some(), "it is known without a search");
+        said += (0..100)
+            .filter(|_| admits(&Peer::known(1, &[], "")))
+            .count();
+        assert_eq!(said, 10);
+        assert!(audit.admits(&one, true, now), "its refusals are apart");
+        let its = Who {
+            uid: Some(1),
+            pid: one.pid,
+            refused: false,
+        };
+        assert_eq!(lock(&audit.limit).sum_up(now), [(its, 190)]);
+        // The next one begins a new sum.
+        let share = one.audited.get().unwrap();
+        assert!(!admits(&one) && !share.count());
+    }
 
     #[test]
     fn what_a_peer_chose_cannot_pass_for_something_else() {
