@@ -380,9 +380,15 @@ fn who_has_left_does_not_count_as_waiting_and_who_only_says_no_more_does() {
     half.shutdown(Shutdown::Write).unwrap();
     kit.wait_until("it waits", || kit.calls("AssumeRole") == 1);
     let before = files();
-    let crowd: Vec<_> = (0..50).map(|_| ask()).collect();
+    let mut crowd: Vec<_> = (0..50).map(|_| ask()).collect();
     kit.wait_until("they wait", || files() >= before + 50);
+    for stream in &mut crowd[25..] {
+        // Nobody reads that before it leaves.
+        stream.write_all(&request).unwrap();
+    }
     drop(crowd);
+    // Some leave before they wait.
+    (0..50).for_each(|_| drop(ask()));
     // Long before their patience is at its end.
     kit.wait_until("they are forgotten", || files() <= before);
     kit.heal();

@@ -401,22 +401,6 @@ impl Store {
         (outcome, entry)
     }
 
-    /// Returns and counts what is handed out without a wait: a session in memory that lives
-    /// at least `minimum_life`, of a profile that is allowed. For whatever else there is,
-    /// nothing, and [`hand_out`](Self::hand_out) says what.
-    pub fn at_once(
-        &self,
-        profile: &str,
-        minimum_life: Duration,
-        now: BootTime,
-        allowed: impl Fn(&Profile) -> bool,
-    ) -> Option<(Arc<Session>, Arc<Entry>)> {
-        let entry = self.find(profile).filter(|it| allowed(&it.profile))?;
-        let session = entry.current(minimum_life, now)?;
-        entry.count_hand_out(&session);
-        Some((session, entry))
-    }
-
     /// Returns a session of a profile as [`hand_out`](Self::hand_out) does, to ourselves: for
     /// a profile whose source it is.
     pub async fn session(

@@ -1,6 +1,8 @@
 //! Decides how one connection goes: Hello, then requests, each with its answer.
 
+mod credentials;
 mod lease;
+mod steer;
 mod turn;
 
 use std::{
@@ -21,25 +23,18 @@ use rustix::{
 use stsd_wire::{Failure, FailureKind, FrameError, HEADER, Message as _, Reply, Request, VERSION};
 use tokio::{
     io::Interest,
-    sync::oneshot,
     time::{sleep, timeout},
 };
 use tracing::debug;
+
+use self::{credentials::Waiting, turn::Rest};
 
 pub(super) use self::turn::{Turn, Work};
 
 use super::{DEADLINE, convert};
 use crate::{
-    access::Access,
-    audit::Asked,
-    caller::Caller,
-    clock::BootTime,
-    config::Profile,
-    peer::Peer,
-    ready,
-    service::{Order, Service},
-    snapshot::{Outcome, Session},
-    store::Entry,
+    access::Access, audit::Asked, clock::BootTime, config::Profile, peer::Peer, ready,
+    service::Service, store::Entry,
 };
 
 /// No caller waits longer than this, whatever it asks for.
@@ -66,8 +61,21 @@ pub(super) struct Connection {
     writing: bool,
     /// Something may have come that has not been read.
     may_have_more: bool,
-    /// Nothing comes after what has come.
-    said_its_last: bool,
+    /// What has been said of it, the last word of all.
+    said: Said,
+    /// The request whose answer it waits for.
+    waiting: Option<Box<Waiting>>,
+}
+
+/// What is known of what a peer has said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Said {
+    /// There may be more to come.
+    Something,
+    /// Nothing comes after what has come; it may still listen.
+    ItsLast,
+    /// It does not listen any more.
+    GoodBye,
 }
 
 /// Tells a peer why it is not answered.
@@ -91,7 +99,8 @@ impl Connection {
             writing: false,
             // It may have asked already.
             may_have_more: true,
-            said_its_last: false,
+            said: Said::Something,
+            waiting: None,
         }
     }
 
@@ -108,9 +117,9 @@ impl Connection {
     }
 
     /// Notes that something has come, or may have.
-    pub(super) fn has_spoken(&mut self, its_last: bool) {
+    pub(super) fn has_spoken(&mut self, said: Said) {
         self.may_have_more = true;
-        self.said_its_last |= its_last;
+        self.said = said.max(self.said);
     }
 
     /// Tells whether something may have come that has not been read.
@@ -140,27 +149,13 @@ impl Connection {
     /// Does what takes its time.
     pub(super) async fn take_up(&mut self, work: Work) -> io::Result<()> {
         match work {
-            Work::Write(session, from) => self.write_on(&session, from).await,
+            Work::Write(rest, from) => self.write(&rest.bytes()?[from..]).await,
             Work::Answer(request) => self.answer(*request).await,
         }
     }
 
-    async fn write_on(&mut self, session: &Session, from: usize) -> io::Result<()> {
-        let bytes = convert::prepared(session).map_err(ended)?;
-        self.write(&bytes[from..]).await
-    }
-
     async fn answer(&mut self, request: Request) -> io::Result<()> {
         match request {
-            Request::Credentials {
-                profile,
-                minimum_life_millis,
-                patience_millis,
-            } => {
-                let minimum_life = Duration::from_millis(minimum_life_millis);
-                let patience = Duration::from_millis(patience_millis);
-                self.credentials(&profile, minimum_life, patience).await
-            }
             Request::Watch { profile } => self.watch(&profile).await,
             Request::Status { after } => {
                 let steers = self.service.access.may_steer(&self.peer);
@@ -202,216 +197,8 @@ impl Connection {
                 let reply = self.rotate_urls().await;
                 self.reply(&reply).await
             }
-            Request::Hello { .. } => Err(ended("a second Hello")),
-        }
-    }
-
-    /// The hand-out: one lookup, and one write of bytes that are ready.
-    async fn credentials(
-        &mut self,
-        profile: &str,
-        minimum_life: Duration,
-        patience: Duration,
-    ) -> io::Result<()> {
-        let (store, clock) = (&self.service.store, &*self.service.clock);
-        let patience = patience.min(LONGEST_PATIENCE);
-        let asked = Asked::Credentials;
-        let allowed = |profile: &Profile| self.may_have(profile);
-        let outcome = tokio::select! {
-            biased;
-            outcome = store.hand_out(profile, minimum_life, patience, clock, allowed) => outcome,
-            () = self.left() => {
-                // It has asked all the same.
-                if let Some(entry) = store.find(profile).filter(|it| self.may_have(&it.profile)) {
-                    self.note(asked, &entry, self.now());
-                }
-                return Ok(());
-            }
-        };
-        let failure = match outcome {
-            (Outcome::Ready(session), Some(entry)) => {
-                return self.hand_out(asked, &entry, &session, false).await;
-            }
-            (Outcome::Short(session), Some(entry)) => {
-                return self.hand_out(asked, &entry, &session, true).await;
-            }
-            (Outcome::NotAllowed, _) => self.refuse(asked, profile),
-            (_, None) => self.missing(asked, profile),
-            (other, Some(entry)) => {
-                self.note(asked, &entry, self.now());
-                convert::unserved(&other)
-            }
-        };
-        self.reply(&Reply::Failure(failure)).await
-    }
-
-    fn note(&self, asked: Asked, entry: &Entry, now: BootTime) {
-        entry
-            .record
-            .last_caller
-            .note(Caller::of(&self.peer, asked, now));
-    }
-
-    async fn hand_out(
-        &mut self,
-        asked: Asked,
-        entry: &Entry,
-        session: &Session,
-        short: bool,
-    ) -> io::Result<()> {
-        let who = (&self.peer, self.stream.as_fd());
-        let audit = &self.service.audit;
-        let (name, now) = (entry.profile.name.as_str(), self.now());
-        audit.handed_out(asked, name, session, short, now, who);
-        // After the audit, which may have looked at the process.
-        self.note(asked, entry, now);
-        if short {
-            let reply = Reply::ShortCredentials(convert::credentials(session));
-            return self.reply(&reply).await;
-        }
-        let bytes = convert::prepared(session).map_err(ended)?;
-        let bytes = if self.hello_sent {
-            &bytes[HELLO..]
-        } else {
-            bytes
-        };
-        self.hello_sent = true;
-        self.write(bytes).await
-    }
-
-    /// Sends credentials now and at each rotation, until the peer leaves.
-    async fn watch(&mut self, profile: &str) -> io::Result<()> {
-        const MORE: &str = "a request on a connection that watches";
-        if !self.held.is_empty() {
-            return Err(ended(MORE));
-        }
-        let clock = Arc::clone(&self.service.clock);
-        let mut entry = match self.find(Asked::Watch, profile) {
-            Ok(entry) => entry,
-            Err(failure) => return self.reply(&Reply::Failure(failure)).await,
-        };
-        let mut changes = entry.subscribe();
-        let mut sent: Option<Arc<Session>> = None;
-        loop {
-            let snapshot = changes.look().clone();
-            if snapshot.removed {
-                match self.find(Asked::Watch, profile) {
-                    Ok(changed) => entry = changed,
-                    Err(failure) => {
-                        self.reply(&Reply::Failure(failure)).await?;
-                        return Err(ended("the watched profile is gone, or not for this peer"));
-                    }
-                }
-                changes = entry.subscribe();
-                continue;
-            }
-            let session = entry.current(Duration::ZERO, clock.boot());
-            if session.is_none() {
-                entry.wake.notify_one();
-            }
-            if let Some(session) = session.filter(|new| !is_same(sent.as_ref(), new)) {
-                entry.count_hand_out(&session);
-                self.hand_out(Asked::Watch, &entry, &session, false).await?;
-                sent = Some(session);
-            }
-            tokio::select! {
-                () = changes.changed() => {}
-                left = self.speaks() => {
-                    left?;
-                    return Err(ended(MORE));
-                }
-            }
-        }
-    }
-
-    async fn refresh(&mut self, profile: &str, patience: Duration) -> Reply {
-        if !self.service.access.may_do_more() {
-            return Reply::Failure(self.refuse_more(Asked::Refresh));
-        }
-        if let Err(failure) = self.find(Asked::Refresh, profile) {
-            return Reply::Failure(failure);
-        }
-        let (store, clock) = (&self.service.store, &*self.service.clock);
-        let patience = patience.min(LONGEST_PATIENCE);
-        let outcome = tokio::select! {
-            biased;
-            outcome = store.refresh(profile, patience, clock) => outcome,
-            () = self.left() => return Reply::Done,
-        };
-        match outcome {
-            Ok(()) => Reply::Done,
-            Err(Outcome::Removed) => Reply::Failure(convert::unknown_profile(profile)),
-            Err(instead) => Reply::Failure(convert::unserved(&instead)),
-        }
-    }
-
-    fn audit(&self, after: &str) -> Reply {
-        if !self.service.access.may_do_more() {
-            return Reply::Failure(self.refuse_more(Asked::Audit));
-        }
-        let steers = self.service.access.may_steer(&self.peer);
-        let told = |entry: &Entry, caller: &Caller| {
-            steers || (caller.uid == self.peer.uid && self.may_have(&entry.profile))
-        };
-        let mut audit = convert::callers(&self.service, after, told);
-        if steers {
-            convert::add_places(&mut audit, &self.service);
-        }
-        Reply::Audit(audit)
-    }
-
-    fn url(&self, profile: &str) -> Reply {
-        if !self.service.access.may_do_more() {
-            return Reply::Failure(self.refuse_more(Asked::Url));
-        }
-        if let Err(failure) = self.find(Asked::Url, profile) {
-            return Reply::Failure(failure);
-        }
-        let Some(address) = self.service.http.address() else {
-            return Reply::Failure(convert::no_http());
-        };
-        let secret = self.service.http.secret().text();
-        Reply::Url(convert::url(address, &secret, profile))
-    }
-
-    async fn rotate_urls(&mut self) -> Reply {
-        if !self.service.access.may_steer(&self.peer) {
-            return Reply::Failure(self.refuse_steering(convert::no_rotation()));
-        }
-        let (tell, told) = oneshot::channel();
-        let ordered = self.service.orders.send(Order::Rotate(tell)).await;
-        match (ordered, told.await) {
-            (Ok(()), Ok(())) => Reply::Done,
-            _ => Reply::Failure(convert::stopping()),
-        }
-    }
-
-    /// Turns away who may not steer: who has come by a lease is told what that gives.
-    fn refuse_steering(&self, reason: Failure) -> Failure {
-        if !self.service.access.may_do_more() {
-            return self.refuse_more(Asked::Reload);
-        }
-        let who = (&self.peer, self.stream.as_fd());
-        self.service.audit.refused(Asked::Reload, None, who);
-        reason
-    }
-
-    async fn reload(&mut self) -> Reply {
-        if !self.service.access.may_steer(&self.peer) {
-            return Reply::Failure(self.refuse_steering(convert::no_reload()));
-        }
-        let (tell, told) = oneshot::channel();
-        if self.service.orders.send(Order::Reload(tell)).await.is_err() {
-            return Reply::Failure(convert::stopping());
-        }
-        match told.await {
-            Ok(Ok(())) => Reply::Done,
-            Ok(Err(mistakes)) => Reply::Failure(convert::failure(
-                FailureKind::BadConfig,
-                &mistakes.to_string(),
-                "the running configuration stays in force; correct the file and reload again",
-            )),
-            Err(_) => Reply::Failure(convert::stopping()),
+            // They need no task.
+            Request::Hello { .. } | Request::Credentials { .. } => Err(ended("a bug")),
         }
     }
 
@@ -494,11 +281,23 @@ impl Connection {
         convert::no_rule()
     }
 
-    /// Turns away who wants more of a lease than credentials.
-    fn refuse_more(&self, asked: Asked) -> Failure {
-        let who = (&self.peer, self.stream.as_fd());
-        self.service.audit.refused(asked, None, who);
-        convert::no_more_by_lease()
+    /// Says why there is no answer.
+    fn fail(&mut self, failure: Failure) -> io::Result<Turn> {
+        let bytes = self.bytes_of(&Reply::Failure(failure))?;
+        self.write_at_once(Rest::Own(bytes), 0)
+    }
+
+    /// Writes an answer without waiting for the peer to read: the socket's buffer nearly
+    /// always takes it whole.
+    fn write_at_once(&mut self, rest: Rest, from: usize) -> io::Result<Turn> {
+        let bytes = rest.bytes()?;
+        let until = from + send_some(&self.stream, &bytes[from..])?;
+        if until == bytes.len() {
+            return Ok(Turn::Answered);
+        }
+        // Nothing else may be said before the rest.
+        self.writing = until > from;
+        Ok(Turn::Busy(Work::Write(rest, until)))
     }
 
     async fn reply(&mut self, reply: &Reply) -> io::Result<()> {
@@ -578,10 +377,6 @@ fn send_some(stream: &impl AsFd, bytes: &[u8]) -> io::Result<usize> {
 /// Turns a protocol error into the error of a connection.
 fn ended(reason: impl std::fmt::Display) -> io::Error {
     io::Error::other(reason.to_string())
-}
-
-fn is_same(sent: Option<&Arc<Session>>, new: &Arc<Session>) -> bool {
-    sent.is_some_and(|sent| Arc::ptr_eq(sent, new))
 }
 
 fn malformed(reason: &str) -> Failure {

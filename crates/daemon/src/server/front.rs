@@ -1,6 +1,6 @@
-//! Decides who is looked at: the thread that lets callers in and answers them, as long as
-//! memory has the answer. Whoever asks for more has a task of the runtime for as long as that
-//! takes, so nobody waits for what somebody else has asked, nor for a renewal.
+//! Decides who is looked at: the thread that lets callers in and answers them, at once or as
+//! soon as their profile has a session. Whoever asks for something else has a task of the
+//! runtime for as long as that takes, so nobody waits for what somebody else has asked.
 //!
 //! Between its requests a connection rests here, without a task and without a timer: ten
 //! thousand that rest are ten thousand small entries of a list, watched by one epoll set.
@@ -12,6 +12,7 @@ use std::{
     io, mem,
     os::fd::OwnedFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Wake,
     thread::{self, JoinHandle},
 };
 
@@ -23,7 +24,7 @@ use rustix::{
     },
     io::write,
 };
-use tokio::sync::mpsc;
+use tokio::{runtime::Handle, sync::mpsc};
 use tracing::error;
 
 use self::desk::{Desk, Door};
@@ -67,6 +68,8 @@ struct Inbox {
     guests: Vec<(Option<usize>, Box<Guest>)>,
     /// Places of those who do not come back.
     left: Vec<usize>,
+    /// Places of those for whom there is news of what they wait for.
+    called: Vec<usize>,
     /// Somebody has been told to leave.
     parts: bool,
     ends: bool,
@@ -86,6 +89,12 @@ struct Busy {
 struct Kept {
     front: Arc<Front>,
     place: Option<usize>,
+}
+
+/// What calls the one who waits at a place.
+struct Call {
+    front: Arc<Front>,
+    place: usize,
 }
 
 /// The thread; dropping it ends it.
@@ -110,16 +119,20 @@ impl Front {
         })
     }
 
-    /// Begins to answer.
+    /// Begins to answer; called within the runtime whose timers bound what callers wait for.
     ///
     /// # Errors
     /// When the system has no thread left.
     pub(crate) fn begin(self: &Arc<Self>, clock: Arc<dyn Clock>) -> io::Result<Answering> {
         let desk = Desk::new(Arc::clone(self), clock);
+        let runtime = Handle::current();
         let thread = thread::Builder::new()
             .name("answers".to_owned())
             .stack_size(STACK)
-            .spawn(move || desk.work())?;
+            .spawn(move || {
+                let _within = runtime.enter();
+                desk.work();
+            })?;
         Ok(Answering(Arc::clone(self), Some(thread)))
     }
 
@@ -169,6 +182,7 @@ impl Inbox {
         self.doors.is_empty()
             && self.guests.is_empty()
             && self.left.is_empty()
+            && self.called.is_empty()
             && !(self.closes || self.parts || self.ends)
     }
 }
@@ -196,6 +210,12 @@ impl Drop for Kept {
         if let Some(place) = self.place {
             self.front.tell(|inbox| inbox.left.push(place));
         }
+    }
+}
+
+impl Wake for Call {
+    fn wake(self: Arc<Self>) {
+        self.front.tell(|inbox| inbox.called.push(self.place));
     }
 }
 

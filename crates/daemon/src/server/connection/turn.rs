@@ -1,13 +1,13 @@
 //! Decides what becomes of the bytes that have come, and answers at once what can be: a
 //! hand-out from memory is one read, one lookup and one write within one look at the
 //! connection. Between two of them nothing is kept for it, neither a buffer nor a timer;
-//! what takes longer is left to [`Connection::take_up`].
+//! what needs a task is left to [`Connection::take_up`].
 
 use std::{
     io,
     mem::{self, MaybeUninit},
-    os::fd::AsFd as _,
     sync::Arc,
+    task::Waker,
     time::Duration,
 };
 
@@ -17,8 +17,8 @@ use rustix::{
 };
 use stsd_wire::{Failure, FrameError, HEADER, Message as _, Request, VERSION, message_length};
 
-use super::{Connection, HELLO, convert, ended, malformed, send_some, wrong_version};
-use crate::{audit::Asked, config::Profile, snapshot::Session};
+use super::{Bytes, Connection, Said, convert, credentials::Wish, ended, malformed, wrong_version};
+use crate::snapshot::Session;
 
 /// How much is read at a time: a few usual requests.
 const ROOM: usize = 512;
@@ -29,6 +29,8 @@ pub(in crate::server) enum Turn {
     Nothing,
     /// A request that is answered already.
     Answered,
+    /// One whose answer has to be waited for; whoever asks is called then.
+    Waits,
     /// One that takes its time.
     Busy(Work),
     /// What turns the peer away.
@@ -40,15 +42,35 @@ pub(in crate::server) enum Turn {
 /// What there is to do for a request.
 pub(in crate::server) enum Work {
     /// Its answer is written to here only; the rest has to wait for the peer to read.
-    Write(Arc<Session>, usize),
+    Write(Rest, usize),
     /// All of it.
     Answer(Box<Request>),
 }
 
+/// What an answer is read from while it is written.
+pub(in crate::server) enum Rest {
+    /// It is shared with all who get the same.
+    Prepared(Arc<Session>),
+    Own(Bytes),
+}
+
+impl Rest {
+    pub(super) fn bytes(&self) -> io::Result<&[u8]> {
+        match self {
+            Self::Prepared(session) => convert::prepared(session).map_err(ended),
+            Self::Own(bytes) => Ok(bytes),
+        }
+    }
+}
+
 impl Connection {
-    /// Looks once whether a request has come, without waiting for it.
-    pub(in crate::server) fn look(&mut self) -> io::Result<Turn> {
-        if let Some(turn) = self.held_turn()? {
+    /// Looks once whether a request has come, or what its answer waits for, without waiting
+    /// itself. `waker` makes what calls again.
+    pub(in crate::server) fn look(&mut self, waker: &dyn Fn() -> Waker) -> io::Result<Turn> {
+        if let Some(waiting) = self.waiting.take() {
+            return self.wait(waiting);
+        }
+        if let Some(turn) = self.held_turn(waker)? {
             return Ok(turn);
         }
         if !self.may_have_more {
@@ -67,27 +89,27 @@ impl Connection {
         if came.is_empty() {
             return Ok(Turn::Left);
         }
-        self.may_have_more = came.len() == ROOM || self.said_its_last;
-        Ok(self.take(came)?.unwrap_or(Turn::Nothing))
+        self.may_have_more = came.len() == ROOM || self.said > Said::Something;
+        Ok(self.take(came, waker)?.unwrap_or(Turn::Nothing))
     }
 
     /// Takes what has come; keeps what is left of it.
-    fn take(&mut self, came: &[u8]) -> io::Result<Option<Turn>> {
+    fn take(&mut self, came: &[u8], waker: &dyn Fn() -> Waker) -> io::Result<Option<Turn>> {
         if !self.held.is_empty() {
             self.held.extend_from_slice(came);
-            return self.held_turn();
+            return self.held_turn(waker);
         }
-        let (used, turn) = self.turn(came)?;
+        let (used, turn) = self.turn(came, waker)?;
         self.held.extend_from_slice(&came[used..]);
         Ok(turn)
     }
 
-    fn held_turn(&mut self) -> io::Result<Option<Turn>> {
+    fn held_turn(&mut self, waker: &dyn Fn() -> Waker) -> io::Result<Option<Turn>> {
         if self.held.is_empty() {
             return Ok(None);
         }
         let mut held = mem::take(&mut self.held);
-        let (used, turn) = self.turn(&held)?;
+        let (used, turn) = self.turn(&held, waker)?;
         if used < held.len() {
             held.drain(..used);
             self.held = held;
@@ -97,7 +119,11 @@ impl Connection {
 
     /// Takes the first complete request off the front; returns how long it was. One that is
     /// too long is refused by its header alone; what is held grows only by what has come.
-    fn turn(&mut self, bytes: &[u8]) -> io::Result<(usize, Option<Turn>)> {
+    fn turn(
+        &mut self,
+        bytes: &[u8],
+        waker: &dyn Fn() -> Waker,
+    ) -> io::Result<(usize, Option<Turn>)> {
         let mut used = 0;
         loop {
             let (message, end) = match first_message(&bytes[used..]) {
@@ -109,12 +135,15 @@ impl Connection {
                 && let Ok(Request::Credentials {
                     profile,
                     minimum_life_millis,
-                    ..
+                    patience_millis,
                 }) = Request::decode_in_place(message)
-                && let Some(turn) =
-                    self.at_once(profile, Duration::from_millis(minimum_life_millis))?
             {
-                return Ok((end, Some(turn)));
+                let wish = Wish {
+                    profile,
+                    minimum_life: Duration::from_millis(minimum_life_millis),
+                    patience: Duration::from_millis(patience_millis),
+                };
+                return Ok((end, Some(self.credentials(wish, waker)?)));
             }
             match (self.greeted, Request::decode(message)) {
                 (false, Ok(Request::Hello { version: VERSION })) => self.greeted = true,
@@ -130,32 +159,6 @@ impl Connection {
             // Its first request has nearly always come with it.
             used = end;
         }
-    }
-
-    /// Hands out what is in memory. Nothing if that is not all that has to be done.
-    fn at_once(&mut self, profile: &str, minimum_life: Duration) -> io::Result<Option<Turn>> {
-        let now = self.service.clock.boot();
-        let allowed = |profile: &Profile| self.may_have(profile);
-        let store = &self.service.store;
-        let Some((session, entry)) = store.at_once(profile, minimum_life, now, allowed) else {
-            return Ok(None);
-        };
-        let who = (&self.peer, self.stream.as_fd());
-        let audit = &self.service.audit;
-        audit.handed_out(Asked::Credentials, profile, &session, false, now, who);
-        // After the audit, which may have looked at the process.
-        self.note(Asked::Credentials, &entry, now);
-        let bytes = convert::prepared(&session).map_err(ended)?;
-        let from = if self.hello_sent { HELLO } else { 0 };
-        self.hello_sent = true;
-        // The socket's buffer nearly always takes an answer whole.
-        let until = from + send_some(&self.stream, &bytes[from..])?;
-        if until == bytes.len() {
-            return Ok(Some(Turn::Answered));
-        }
-        // Nothing else may be said before the rest.
-        self.writing = until > 0;
-        Ok(Some(Turn::Busy(Work::Write(session, until))))
     }
 }
 

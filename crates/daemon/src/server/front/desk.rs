@@ -7,6 +7,7 @@ use std::{
     os::fd::OwnedFd,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    task::Waker,
     thread,
     time::Duration,
 };
@@ -22,18 +23,18 @@ use rustix::{
 use tracing::{debug, error, warn};
 
 use super::{
-    BELL, Busy, Front, Kept, WATCHED,
+    BELL, Busy, Call, Front, Kept, WATCHED,
     guest::{Guest, Next, look},
     lock,
 };
 use crate::{
     accept::REST,
     clock::{BootTime, Clock},
-    server::admit,
+    server::{admit, connection::Said},
     service::Service,
 };
 
-/// How many are looked at before those who come are let in.
+/// How many are told of, and as many looked at again, before those who come are let in.
 const BATCH: usize = 128;
 
 /// How many are let in before everybody else is looked at: fewer, so that those who have left
@@ -43,10 +44,8 @@ const AT_ONCE: usize = 64;
 /// How often it is looked at most who is too slow.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// The peer has said its last.
-const LAST: EventFlags = EventFlags::RDHUP
-    .union(EventFlags::HUP)
-    .union(EventFlags::ERR);
+/// The peer has left.
+const LEFT: EventFlags = EventFlags::HUP.union(EventFlags::ERR);
 
 /// From here on the numbers are doors' and not places.
 const DOORS: u64 = 1 << 32;
@@ -66,8 +65,8 @@ pub(super) struct Desk {
     free: Vec<usize>,
     /// Places of those who may have more to say than has been looked at.
     again: Vec<usize>,
-    /// What was told of those who have a task, and whether it was their last.
-    missed: BTreeMap<usize, bool>,
+    /// What was told of those who have a task.
+    missed: BTreeMap<usize, Said>,
     /// When it is looked who is too slow.
     sweep: Option<BootTime>,
 }
@@ -114,18 +113,19 @@ impl Desk {
                 Err(error) => return error!("nobody is answered any more: {error}"),
             };
             // Whoever sends many at once takes turns with everybody else.
-            let again = mem::take(&mut self.again);
+            let later = self.again.split_off(self.again.len().min(BATCH));
+            let again = mem::replace(&mut self.again, later);
             for event in events {
                 // Copies, because they lie at odd addresses.
                 let (flags, number) = (event.flags, event.data.u64());
                 match number {
                     BELL => {}
                     DOORS.. => self.knock((number - DOORS) as usize),
-                    place => self.visit(place as usize, flags),
+                    place => self.visit(place as usize, Some(said(flags))),
                 }
             }
             for place in again {
-                self.visit(place, EventFlags::empty());
+                self.visit(place, None);
             }
             self.let_in();
             if self.sweep.is_some() {
@@ -140,7 +140,7 @@ impl Desk {
         self.again.clear();
         for (place, guest) in self.places.iter_mut().enumerate() {
             if let Some(guest) = guest {
-                guest.connection.has_spoken(false);
+                guest.connection.has_spoken(Said::Something);
                 guest.again = true;
                 self.again.push(place);
             }
@@ -171,6 +171,9 @@ impl Desk {
             }
             for place in told.left {
                 self.leave(place);
+            }
+            for place in told.called {
+                self.call(place);
             }
             for (place, guest) in told.guests {
                 match place {
@@ -264,11 +267,11 @@ impl Desk {
     /// Takes in who has just come, and answers at once if it has asked already. Most
     /// callers ask right after they have connected.
     fn take_in(&mut self, mut guest: Box<Guest>) {
-        let next = look(&mut guest);
-        if matches!(next, Next::Leaves) {
-            return;
-        }
         let place = self.free.pop().unwrap_or(self.places.len());
+        let next = look(&mut guest, &|| waker(&self.front, place));
+        if matches!(next, Next::Leaves) {
+            return self.free.push(place);
+        }
         if place == self.places.len() {
             self.places.push(None);
         }
@@ -286,8 +289,8 @@ impl Desk {
 
     /// Takes back who has had a task.
     fn take_back(&mut self, place: usize, mut guest: Box<Guest>) {
-        if let Some(last) = self.missed.remove(&place) {
-            guest.connection.has_spoken(last);
+        if let Some(said) = self.missed.remove(&place) {
+            guest.connection.has_spoken(said);
         }
         self.places[place] = Some(guest);
         // What it said before its task began was not all looked at.
@@ -301,25 +304,35 @@ impl Desk {
         self.free.push(place);
     }
 
-    fn visit(&mut self, place: usize, told: EventFlags) {
-        let last = told.intersects(LAST);
+    /// Has one looked at for whom there is news.
+    fn call(&mut self, place: usize) {
+        if let Some(guest) = self.places.get_mut(place).and_then(Option::as_mut)
+            && !mem::replace(&mut guest.again, true)
+        {
+            self.again.push(place);
+        }
+    }
+
+    fn visit(&mut self, place: usize, told: Option<Said>) {
         let Some(guest) = self.places.get_mut(place).and_then(Option::as_mut) else {
-            if !told.is_empty() {
+            if let Some(said) = told {
                 // It hears of it when it comes back.
-                *self.missed.entry(place).or_default() |= last;
+                let missed = self.missed.entry(place).or_insert(said);
+                *missed = said.max(*missed);
             }
             return;
         };
-        if told.is_empty() {
-            guest.again = false;
-        } else {
-            guest.connection.has_spoken(last);
-            if guest.again {
-                // It has its turn, however much it says.
-                return;
+        match told {
+            None => guest.again = false,
+            Some(said) => {
+                guest.connection.has_spoken(said);
+                if guest.again {
+                    // It has its turn, however much it says.
+                    return;
+                }
             }
         }
-        let next = look(guest);
+        let next = look(guest, &|| waker(&self.front, place));
         self.go_on(place, next);
     }
 
@@ -382,4 +395,20 @@ impl Desk {
             }
         }
     }
+}
+
+fn said(told: EventFlags) -> Said {
+    if told.intersects(LEFT) {
+        Said::GoodBye
+    } else if told.contains(EventFlags::RDHUP) {
+        Said::ItsLast
+    } else {
+        Said::Something
+    }
+}
+
+/// Returns what calls the one at a place.
+fn waker(front: &Arc<Front>, place: usize) -> Waker {
+    let front = Arc::clone(front);
+    Waker::from(Arc::new(Call { front, place }))
 }

@@ -1,7 +1,10 @@
 //! Decides what becomes of one who is connected: it rests, it is looked at again, it is given
 //! a task, or it leaves.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    task::Waker,
+};
 
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{debug, error};
@@ -50,19 +53,25 @@ impl Guest {
         }
     }
 
-    /// Looks once at what it says, without waiting for it.
-    fn look(&mut self) -> Next {
+    /// Looks once at what it says, without waiting for it. If it waits for something, `waker`
+    /// calls it.
+    fn look(&mut self, waker: &dyn Fn() -> Waker) -> Next {
         if self.seated.why().is_some() {
             self.part();
             return Next::Leaves;
         }
         // What is held behind a request may be the next one.
-        let again = match self.connection.look() {
+        let again = match self.connection.look(waker) {
             Ok(Turn::Nothing) => self.connection.may_have_more(),
             Ok(Turn::Answered) => {
                 self.seated.falls_silent();
                 self.due = None;
                 self.connection.may_have_more() || self.connection.has_to_go_on()
+            }
+            Ok(Turn::Waits) => {
+                self.seated.has_asked();
+                self.due = None;
+                return Next::Rests;
             }
             Ok(Turn::Busy(work)) => {
                 self.seated.has_asked();
@@ -117,8 +126,8 @@ impl Guest {
 }
 
 /// Looks at somebody; a bug that one meets must not end this for all.
-pub(super) fn look(guest: &mut Guest) -> Next {
-    catch_unwind(AssertUnwindSafe(|| guest.look())).unwrap_or_else(|_| {
+pub(super) fn look(guest: &mut Guest, waker: &dyn Fn() -> Waker) -> Next {
+    catch_unwind(AssertUnwindSafe(|| guest.look(waker))).unwrap_or_else(|_| {
         error!("a bug ended a connection");
         Next::Leaves
     })
