@@ -28,7 +28,7 @@ use crate::{
 
 pub use file::{AuditFile, AuditFileError};
 pub(crate) use limit::Share;
-use limit::{Limit, Who};
+use limit::{Admission, Limit, Who};
 
 /// How long events are counted before they are summed up.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -245,26 +245,28 @@ impl Audit {
             return false;
         }
         let known = peer.audited.get().filter(|_| !refused);
-        if let Some(share) = known.filter(|it| it.is_used_up(now)) {
-            if share.count() {
-                self.kept_back.notify_one();
+        let first = if let Some(share) = known.filter(|it| it.is_used_up(now)) {
+            share.count()
+        } else {
+            let who = Who {
+                uid: Some(peer.uid),
+                pid: peer.pid,
+                refused,
+            };
+            match lock(&self.limit).admit(who, now) {
+                Admission::Said => return true,
+                Admission::Counted(first, share) => {
+                    if let Some(share) = share.filter(|_| !refused) {
+                        let _ = peer.audited.set(share);
+                    }
+                    first
+                }
             }
-            return false;
-        }
-        let who = Who {
-            uid: Some(peer.uid),
-            pid: peer.pid,
-            refused,
         };
-        let mut limit = lock(&self.limit);
-        let admitted = limit.admits(who, now);
-        if !admitted {
+        if first {
             self.kept_back.notify_one();
-            if let Some(share) = limit.used_up(who, now).filter(|_| !refused) {
-                let _ = peer.audited.set(Arc::clone(share));
-            }
         }
-        admitted
+        false
     }
 
     fn say_of(&self, event: Event<'_>, profile: Option<&str>, peer: &Peer, socket: BorrowedFd<'_>) {

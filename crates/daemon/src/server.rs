@@ -115,7 +115,7 @@ fn seat(stream: &UnixStream, service: &Service) -> Result<(Peer, Seated), Option
     if !service.access.may_speak(&peer) {
         return Err(refused(convert::not_allowed()));
     }
-    if service.over.is_cancelled() {
+    if service.lease.is_some() && service.over.is_cancelled() {
         return Err(Some(Box::new(convert::lease_over())));
     }
     match service.crowd.admit(&peer) {

@@ -55,6 +55,16 @@ struct Rate {
     burst: u32,
 }
 
+/// What becomes of an event.
+#[derive(Debug)]
+pub(super) enum Admission {
+    /// It is said.
+    Said,
+    /// It is counted, as the first one to be summed up or not. If its process has had all of its
+    /// share, this is it.
+    Counted(bool, Option<Arc<Share>>),
+}
+
 /// What a user or a process has had said. A connection whose process has had all of it keeps
 /// this, so that nothing has to be looked up for whoever asks in a loop.
 #[derive(Debug, Default)]
@@ -65,12 +75,13 @@ pub(crate) struct Share {
 }
 
 impl Limit {
-    /// Tells whether an event is to be said; counts it if not.
-    pub(super) fn admits(&mut self, who: Who, now: BootTime) -> bool {
+    /// Decides what becomes of an event.
+    pub(super) fn admit(&mut self, who: Who, now: BootTime) -> Admission {
         // The process first: one that loops uses up its own share, and not its user's.
-        if let Some(share) = self.used_up(who, now) {
-            share.count();
-            return false;
+        if let Some(share) = self.shares.get(&who).filter(|_| who.pid.is_some())
+            && share.is_used_up(now)
+        {
+            return Admission::Counted(share.count(), Some(Arc::clone(share)));
         }
         if self.shares.len() >= MANY && now.since(self.swept) >= Duration::from_secs(1) {
             self.forget(now);
@@ -78,14 +89,13 @@ impl Limit {
         let user = self.place(Who { pid: None, ..who });
         let share = self.shares.entry(user).or_default();
         if !USER.has_one(share, now) {
-            share.count();
-            return false;
+            return Admission::Counted(share.count(), None);
         }
         USER.take(share, now);
         if who.pid.is_some() && self.place(who) == who {
             PROCESS.take(self.shares.entry(who).or_default(), now);
         }
-        true
+        Admission::Said
     }
 
     /// Returns what was counted since the last time, and forgets who has been quiet.
@@ -98,12 +108,6 @@ impl Limit {
             .collect();
         self.forget(now);
         counted
-    }
-
-    /// Returns the share of a process that has had all of it for now.
-    pub(super) fn used_up(&self, who: Who, now: BootTime) -> Option<&Arc<Share>> {
-        let share = self.shares.get(&who).filter(|_| who.pid.is_some());
-        share.filter(|it| it.is_used_up(now))
     }
 
     fn forget(&mut self, now: BootTime) {
@@ -174,7 +178,7 @@ mod tests {
     }
 
     fn said(limit: &mut Limit, events: impl IntoIterator<Item = (Who, u64)>) -> usize {
-        let said = |(who, millis)| limit.admits(who, at(millis));
+        let said = |(who, millis)| matches!(limit.admit(who, at(millis)), Admission::Said);
         events.into_iter().map(said).filter(|said| *said).count()
     }
 
@@ -212,9 +216,10 @@ mod tests {
     #[test]
     fn what_a_connection_counts_in_is_summed_up_for_as_long_as_it_lasts() {
         let (mut limit, looping) = (Limit::default(), who(1, 7, false));
-        assert!(limit.used_up(looping, at(0)).is_none());
-        assert_eq!(said(&mut limit, [(looping, 0); 11]), 10);
-        let held = Arc::clone(limit.used_up(looping, at(0)).unwrap());
+        assert_eq!(said(&mut limit, [(looping, 0); 10]), 10);
+        let Admission::Counted(true, Some(held)) = limit.admit(looping, at(0)) else {
+            panic!("its first one to be summed up");
+        };
         assert_eq!(limit.sum_up(at(0)), [(looping, 1)]);
         // It has its whole burst again, and would be forgotten.
         assert_eq!(limit.sum_up(at(60_000)), []);
