@@ -1,5 +1,7 @@
 //! Decides who is looked at, and in which order: the thread's own work, of which nobody else
-//! sees anything. One epoll set watches everybody, and each change is told once.
+//! sees anything. One epoll set watches everybody. Each change of a connection is told once;
+//! that somebody stands before a door, as long as that is so: an accept that finds nobody costs
+//! the kernel nearly as much as one that finds somebody.
 
 use std::{
     collections::BTreeMap,
@@ -37,10 +39,6 @@ use crate::{
 /// How many are told of, and as many looked at again, before those who come are let in.
 const BATCH: usize = 128;
 
-/// How many are let in before everybody else is looked at: fewer, so that those who have left
-/// are noticed sooner than as many others have come.
-const AT_ONCE: usize = 64;
-
 /// How often it is looked at most who is too slow.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -55,9 +53,9 @@ pub(super) struct Desk {
     front: Arc<Front>,
     clock: Arc<dyn Clock>,
     doors: Vec<Arc<Door>>,
-    /// Doors that may have somebody before them.
-    knocks: Vec<usize>,
-    /// Accepting pauses, because the system has no room for one more.
+    /// Until when the doors are shut, because the system has no room for one more.
+    shut: Option<BootTime>,
+    /// That has been said, and nobody was let in since.
     pauses: bool,
     /// Nobody is where a place is free, or kept for one who has a task.
     places: Vec<Option<Box<Guest>>>,
@@ -83,7 +81,7 @@ impl Desk {
             front,
             clock,
             doors: Vec::new(),
-            knocks: Vec::new(),
+            shut: None,
             pauses: false,
             places: Vec::new(),
             free: Vec::new(),
@@ -115,19 +113,29 @@ impl Desk {
             // Whoever sends many at once takes turns with everybody else.
             let later = self.again.split_off(self.again.len().min(BATCH));
             let again = mem::replace(&mut self.again, later);
+            let mut spoke = again.len();
             for event in events {
                 // Copies, because they lie at odd addresses.
                 let (flags, number) = (event.flags, event.data.u64());
-                match number {
-                    BELL => {}
-                    DOORS.. => self.knock((number - DOORS) as usize),
-                    place => self.visit(place as usize, Some(said(flags))),
+                if number < DOORS {
+                    self.visit(number as usize, Some(said(flags)));
+                    spoke += 1;
                 }
             }
             for place in again {
                 self.visit(place, None);
             }
-            self.let_in();
+            // As many come in as were looked at, so that those who have left are noticed before
+            // as many others have come. Most are alone, and nobody is looked for behind them.
+            for event in events {
+                match event.data.u64() {
+                    BELL | ..DOORS => {}
+                    door => self.let_in((door - DOORS) as usize, spoke.max(1)),
+                }
+            }
+            if self.shut.is_some() {
+                self.open_again();
+            }
             if self.sweep.is_some() {
                 self.send_the_slow_away();
             }
@@ -136,7 +144,6 @@ impl Desk {
 
     /// Has everybody looked at again, because it is not known any more who has to be.
     fn look_at_all(&mut self) {
-        self.knocks = (0..self.doors.len()).collect();
         self.again.clear();
         for (place, guest) in self.places.iter_mut().enumerate() {
             if let Some(guest) = guest {
@@ -188,20 +195,47 @@ impl Desk {
     }
 
     fn sleep(&self) -> Option<Timespec> {
-        let sleep = match (self.again.is_empty(), self.knocks.is_empty()) {
-            (true, true) => self.sweep?.since(self.clock.boot()),
-            (true, false) if self.pauses => REST,
-            _ => Duration::ZERO,
-        };
-        Timespec::try_from(sleep).ok()
+        if !self.again.is_empty() {
+            return Some(Timespec::default());
+        }
+        let until = [self.sweep, self.shut].into_iter().flatten().min()?;
+        Timespec::try_from(until.since(self.clock.boot())).ok()
     }
 
     fn open(&mut self, door: Door) {
-        let number = DOORS + self.doors.len() as u64;
-        let data = EventData::new_u64(number);
-        match epoll::add(&self.front.epoll, &door.listener, data, WATCHED) {
-            Ok(()) => self.doors.push(Arc::new(door)),
-            Err(error) => error!("nobody is let in by a socket: {error}"),
+        self.doors.push(Arc::new(door));
+        if self.shut.is_none() {
+            self.watch_doors();
+        }
+    }
+
+    fn watch_doors(&mut self) {
+        for (number, door) in (DOORS..).zip(&self.doors) {
+            let data = EventData::new_u64(number);
+            match epoll::add(&self.front.epoll, &door.listener, data, EventFlags::IN) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(error) => return self.shut(error),
+            }
+        }
+    }
+
+    /// Shuts the doors for a while, because the system has no room for one more.
+    fn shut(&mut self, error: Errno) {
+        for door in &self.doors {
+            let _ = epoll::delete(&self.front.epoll, &door.listener);
+        }
+        self.shut = Some(self.clock.boot() + REST);
+        // Said once, not at every try.
+        if !mem::replace(&mut self.pauses, true) {
+            warn!("accepting pauses: {error}");
+        }
+    }
+
+    /// Opens them when that is over.
+    fn open_again(&mut self) {
+        let now = self.clock.boot();
+        if self.shut.take_if(|until| *until <= now).is_some() {
+            self.watch_doors();
         }
     }
 
@@ -210,29 +244,15 @@ impl Desk {
             // The socket itself may live on, for a program that takes our place.
             let _ = epoll::delete(&self.front.epoll, &door.listener);
         }
-        (self.knocks, self.pauses) = (Vec::new(), false);
     }
 
-    fn knock(&mut self, door: usize) {
-        if !self.knocks.contains(&door) {
-            self.knocks.push(door);
-        }
-    }
-
-    /// Lets in those who stand before the doors.
-    fn let_in(&mut self) {
-        let mut knocks = mem::take(&mut self.knocks);
-        knocks.retain(|door| self.let_in_by(*door));
-        self.knocks = knocks;
-    }
-
-    /// Returns whether there may be more.
-    fn let_in_by(&mut self, door: usize) -> bool {
+    /// Lets in some of those who stand before a door; the others are told of again.
+    fn let_in(&mut self, door: usize, most: usize) {
         const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
         let Some(door) = self.doors.get(door).map(Arc::clone) else {
-            return false;
+            return;
         };
-        for _ in 0..AT_ONCE {
+        for _ in 0..most {
             match accept_with(&door.listener, FLAGS) {
                 Ok(stream) => {
                     self.pauses = false;
@@ -245,23 +265,14 @@ impl Desk {
                     }
                     if door.service.crowd.is_full() {
                         // Who has to make room does so before the next one is let in.
-                        self.part();
-                        return true;
+                        return self.part();
                     }
                 }
-                Err(Errno::AGAIN) => return false,
+                Err(Errno::AGAIN) => return,
                 Err(Errno::INTR | Errno::CONNABORTED) => {}
-                Err(error) => {
-                    // Said once, not at every try.
-                    if !self.pauses {
-                        warn!("accepting pauses: {error}");
-                    }
-                    self.pauses = true;
-                    return true;
-                }
+                Err(error) => return self.shut(error),
             }
         }
-        true
     }
 
     /// Takes in who has just come, and answers at once if it has asked already. Most
