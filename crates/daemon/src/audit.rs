@@ -241,13 +241,13 @@ impl Audit {
     /// Tells whether an event is to be said; most of the time of a busy daemon it is not,
     /// so nothing has been allocated or looked up until here.
     fn admits(&self, peer: &Peer, refused: bool, now: BootTime) -> bool {
-        if !tracing::enabled!(target: "audit", Level::INFO) && lock(&self.file).is_none() {
-            return false;
-        }
         let known = peer.audited.get().filter(|_| !refused);
         let first = if let Some(share) = known.filter(|it| it.is_used_up(now)) {
             share.count()
         } else {
+            if !tracing::enabled!(target: "audit", Level::INFO) && lock(&self.file).is_none() {
+                return false;
+            }
             let who = Who {
                 uid: Some(peer.uid),
                 pid: peer.pid,

@@ -100,7 +100,9 @@ impl Connection {
             return self.held_turn(waker);
         }
         let (used, turn) = self.turn(came, waker)?;
-        self.held.extend_from_slice(&came[used..]);
+        if used < came.len() {
+            self.held.extend_from_slice(&came[used..]);
+        }
         Ok(turn)
     }
 
