@@ -154,10 +154,10 @@ fn measure(programs: &Programs, quick: bool, descriptors: u64) -> Result<Vec<Row
         spawn::compare(programs, &built, &world, spawns)
     });
     part("Asking, beside C", &|| {
-        serve::beside_the_floor(&built, &world, effort)
+        serve::beside_the_floor(programs, &built, effort)
     });
     part("Asking, beside others", &|| {
-        serve::beside_others(&world, effort)
+        serve::beside_others(programs, effort)
     });
     part("Asking by HTTP", &|| serve::loopback(programs, effort));
     part("Wake-ups", &|| rest::idle(programs, extent.rest));

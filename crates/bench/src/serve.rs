@@ -34,11 +34,11 @@ pub(crate) struct Effort {
     pub(crate) length: Duration,
 }
 
-/// One who is asked.
+/// One who is asked, and what came of it.
 struct Contestant<'a> {
     pid: u32,
     service: &'a Service,
-    measured: Measured,
+    measured: &'a mut Measured,
 }
 
 #[derive(Default)]
@@ -49,16 +49,16 @@ struct Measured {
 }
 
 impl<'a> Contestant<'a> {
-    fn new(pid: u32, service: &'a Service) -> Self {
+    fn new(pid: u32, service: &'a Service, measured: &'a mut Measured) -> Self {
         Self {
             pid,
             service,
-            measured: Measured::default(),
+            measured,
         }
     }
 
-    fn of(server: &'a Server) -> Self {
-        Self::new(server.process.id(), &server.service)
+    fn of(server: &'a Server, measured: &'a mut Measured) -> Self {
+        Self::new(server.process.id(), &server.service, measured)
     }
 
     fn is_asked(&mut self, mode: Mode, connections: usize, length: Duration) -> Result<()> {
@@ -74,37 +74,54 @@ impl<'a> Contestant<'a> {
 }
 
 /// Asks all of them in turns; each round begins with another one.
-fn in_turns(all: &mut [Contestant], mode: Mode, connections: usize, effort: Effort) -> Result<()> {
-    for round in 0..effort.rounds {
-        all.rotate_left(round.min(1));
-        for contestant in &mut *all {
-            contestant.is_asked(mode, connections, effort.length)?;
-        }
+fn in_turns(
+    mut all: Vec<Contestant>,
+    round: usize,
+    mode: Mode,
+    connections: usize,
+    length: Duration,
+) -> Result<()> {
+    let first = round % all.len();
+    all.rotate_left(first);
+    for contestant in &mut all {
+        contestant.is_asked(mode, connections, length)?;
     }
-    let turned = effort.rounds.saturating_sub(1) % all.len();
-    all.rotate_right(turned);
     Ok(())
 }
 
-/// The daemon beside a C server that answers the same bytes and does nothing else.
-pub(crate) fn beside_the_floor(built: &Built, world: &World, effort: Effort) -> Result<Vec<Row>> {
-    let service = world.service()?;
+/// The daemon beside a C server that answers the same bytes and does nothing else. Both are
+/// started anew for each round: how a process happens to lie in memory makes up to a tenth of its
+/// speed, for as long as it runs.
+pub(crate) fn beside_the_floor(
+    programs: &Programs,
+    built: &Built,
+    effort: Effort,
+) -> Result<Vec<Row>> {
     let goals = [Goal::AtLeast(0.9), Goal::AtMost(1.15), Goal::AtMost(1.25)];
     let whats = ["requests a second", "processor time a request", "p99"];
-    let floor = match comparators::floor(built, &service) {
-        Ok(floor) => floor,
-        Err(why) => {
-            let row =
-                |(what, goal)| Row::missing(GROUP, format!("{what} beside C"), Some(goal), &why);
-            return Ok(whats.into_iter().zip(goals).map(row).collect());
+    let mut measured = SITUATIONS.map(|_| <[Measured; 2]>::default());
+    for round in 0..effort.rounds {
+        let world = World::hot(programs, &Setting::usual(programs))?;
+        let (service, daemon) = (world.service()?, world.daemon()?.id());
+        let floor = match comparators::floor(built, &service) {
+            Ok(floor) => floor,
+            Err(why) => {
+                let row = |(what, goal)| {
+                    Row::missing(GROUP, format!("{what} beside C"), Some(goal), &why)
+                };
+                return Ok(whats.into_iter().zip(goals).map(row).collect());
+            }
+        };
+        for ((mode, connections), [ours, theirs]) in SITUATIONS.into_iter().zip(&mut measured) {
+            let pair = vec![
+                Contestant::new(daemon, &service, ours),
+                Contestant::of(&floor, theirs),
+            ];
+            in_turns(pair, round, mode, connections, effort.length)?;
         }
-    };
+    }
     let mut rows = Vec::new();
-    for (mode, connections) in SITUATIONS {
-        let daemon = Contestant::new(world.daemon()?.id(), &service);
-        let mut pair = [daemon, Contestant::of(&floor)];
-        in_turns(&mut pair, mode, connections, effort)?;
-        let [ours, theirs] = pair.map(|it| it.measured);
+    for ((mode, connections), [ours, theirs]) in SITUATIONS.into_iter().zip(measured) {
         let figures = [
             Figure::ratio(&ours.per_second, &theirs.per_second),
             Figure::ratio(&ours.processor, &theirs.processor),
@@ -131,36 +148,43 @@ fn situation(mode: Mode, connections: usize) -> String {
     }
 }
 
-/// The daemon beside servers that others rely on, 64 connections each.
-pub(crate) fn beside_others(world: &World, effort: Effort) -> Result<Vec<Row>> {
-    let service = world.service()?;
-    let others = [
-        ("ssh-agent listing a key", 2.0, comparators::ssh_agent()),
-        ("redis", 1.1, comparators::redis(service.answer())),
-        ("memcached", 1.0, comparators::memcached(service.answer())),
-    ];
-    let mut all = vec![Contestant::new(world.daemon()?.id(), &service)];
-    let there = others
-        .iter()
-        .filter_map(|(_, _, server)| server.as_ref().ok());
-    all.extend(there.map(Contestant::of));
-    in_turns(&mut all, Mode::Persistent, 64, effort)?;
-    let mut measured = all.into_iter().map(|it| it.measured.per_second);
-    let ours = measured.next().unwrap_or_default();
-    let row = |(name, goal, server): &(&str, f64, Result<Server, String>)| {
-        let (what, goal) = (
-            format!("requests a second beside {name}, 64 connections"),
-            Some(Goal::AtLeast(*goal)),
-        );
-        match server {
-            Err(why) => Row::missing(GROUP, what, goal, why),
-            Ok(_) => {
-                let theirs = measured.next().unwrap_or_default();
-                Row::new(GROUP, what, Figure::ratio(&ours, &theirs), goal)
+/// The daemon beside servers that others rely on, 64 connections each, all of them started anew
+/// for each round.
+pub(crate) fn beside_others(programs: &Programs, effort: Effort) -> Result<Vec<Row>> {
+    let names = ["ssh-agent listing a key", "redis", "memcached"];
+    let goals = [2.0, 1.1, 1.0];
+    let (mut ours, mut theirs) = (Measured::default(), <[Measured; 3]>::default());
+    let mut missing = [const { None }; 3];
+    for round in 0..effort.rounds {
+        let world = World::hot(programs, &Setting::usual(programs))?;
+        let service = world.service()?;
+        let servers = [
+            comparators::ssh_agent(),
+            comparators::redis(service.answer()),
+            comparators::memcached(service.answer()),
+        ];
+        let mut all = vec![Contestant::new(world.daemon()?.id(), &service, &mut ours)];
+        for ((server, theirs), missing) in servers.iter().zip(&mut theirs).zip(&mut missing) {
+            match server {
+                Ok(server) => all.push(Contestant::of(server, theirs)),
+                Err(why) => *missing = Some(why.clone()),
+            }
+        }
+        in_turns(all, round, Mode::Persistent, 64, effort.length)?;
+    }
+    let rows = names.into_iter().zip(goals).zip(theirs).zip(missing);
+    let row = |(((name, goal), theirs), missing): (((&str, f64), Measured), Option<String>)| {
+        let what = format!("requests a second beside {name}, 64 connections");
+        let goal = Some(Goal::AtLeast(goal));
+        match missing {
+            Some(why) => Row::missing(GROUP, what, goal, &why),
+            None => {
+                let figure = Figure::ratio(&ours.per_second, &theirs.per_second);
+                Row::new(GROUP, what, figure, goal)
             }
         }
     };
-    Ok(others.iter().map(row).collect())
+    Ok(rows.map(row).collect())
 }
 
 /// The loopback endpoint beside nginx with the same bytes in a file.
@@ -197,10 +221,14 @@ pub(crate) fn loopback(programs: &Programs, effort: Effort) -> Result<Vec<Row>> 
                 continue;
             }
         };
-        let daemon = Contestant::new(world.daemon()?.id(), &service);
-        let mut pair = [daemon, Contestant::of(nginx)];
-        in_turns(&mut pair, mode, connections, effort)?;
-        let [ours, theirs] = pair.map(|it| it.measured);
+        let [mut ours, mut theirs] = <[Measured; 2]>::default();
+        for round in 0..effort.rounds {
+            let pair = vec![
+                Contestant::new(world.daemon()?.id(), &service, &mut ours),
+                Contestant::of(nginx, &mut theirs),
+            ];
+            in_turns(pair, round, mode, connections, effort.length)?;
+        }
         let figure = Figure::ratio(&ours.per_second, &theirs.per_second);
         let each = Figure::of(ours.per_second, Unit::Count).median.round();
         rows.push(Row::new(GROUP, what, figure, goal).remark(format!("{each} a second")));
