@@ -26,8 +26,9 @@ const KINDS: [&str; StsError::KINDS.len() + 1] = {
 #[derive(Default)]
 pub struct Counters {
     sts_calls: AtomicU64,
-    calls_saved: AtomicU64,
     hand_outs: AtomicU64,
+    /// How many of them were the first of a session.
+    firsts: AtomicU64,
     renewals: AtomicU64,
     renewal_millis: AtomicU64,
     last_renewal_millis: AtomicU64,
@@ -55,12 +56,12 @@ impl Counters {
         self.last_renewal_millis.store(millis, Ordering::Relaxed);
     }
 
-    /// Counts a hand-out. All but the first of a session save a call: a program that asks
-    /// STS by itself makes one for each.
+    /// Counts a hand-out, the first one of its session or another.
     pub fn hand_out(&self, first: bool) {
         self.hand_outs.fetch_add(1, Ordering::Relaxed);
-        self.calls_saved
-            .fetch_add(u64::from(!first), Ordering::Relaxed);
+        if first {
+            self.firsts.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Returns the calls made to STS.
@@ -69,10 +70,12 @@ impl Counters {
         self.sts_calls.load(Ordering::Relaxed)
     }
 
-    /// Returns the calls that sharing saved.
+    /// Returns the calls that sharing saved: all but the first hand-out of a session, because a
+    /// program that asks STS by itself makes one for each.
     #[must_use]
     pub fn calls_saved(&self) -> u64 {
-        self.calls_saved.load(Ordering::Relaxed)
+        let firsts = self.firsts.load(Ordering::Relaxed);
+        self.hand_outs().saturating_sub(firsts)
     }
 
     /// Returns the answers given with credentials.

@@ -109,8 +109,8 @@ impl Peer {
 
     /// Returns what is known of the process already, without a look at it.
     #[must_use]
-    pub fn known_process(&self) -> Option<Arc<Process>> {
-        self.process.get().map(Arc::clone)
+    pub fn known_process(&self) -> Option<&Arc<Process>> {
+        self.process.get()
     }
 
     /// Its supplementary groups.

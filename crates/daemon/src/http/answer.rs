@@ -16,7 +16,6 @@ use super::{
 };
 use crate::{
     audit::Asked,
-    caller::Caller,
     clock::BootTime,
     config::Profile,
     peer::Peer,
@@ -122,8 +121,8 @@ impl Service {
         let answer = self.answer_with(outcome, profile, now, who);
         if let Some(entry) = entry {
             // After the audit, which may have looked at the process.
-            let caller = Caller::of(asker.peer, Asked::Url, now);
-            entry.record.last_caller.note(caller);
+            let last_caller = &entry.record.last_caller;
+            last_caller.note(asker.peer, Asked::Url, now);
         }
         answer
     }

@@ -16,7 +16,6 @@ use stsd_wire::Reply;
 use super::{Connection, HELLO, LONGEST_PATIENCE, Rest, Said, Turn, convert, ended};
 use crate::{
     audit::Asked,
-    caller::Caller,
     clock::BootTime,
     snapshot::{Outcome, Session},
     store::Entry,
@@ -145,8 +144,7 @@ impl Connection {
     }
 
     fn note(&self, asked: Asked, entry: &Entry, now: BootTime) {
-        let caller = Caller::of(&self.peer, asked, now);
-        entry.record.last_caller.note(caller);
+        entry.record.last_caller.note(&self.peer, asked, now);
     }
 
     /// Returns where what is prepared begins for this peer, who is greeted only once.
