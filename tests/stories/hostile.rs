@@ -265,7 +265,7 @@ fn a_peer_that_leaves_in_the_middle_of_an_answer_harms_nobody() {
 
 /// A kit whose daemon may have so many files open. It takes all it may have, so it is the hard
 /// limit that counts.
-fn with_few_files(most: u32, config: &str) -> Kit {
+pub(crate) fn with_few_files(most: u32, config: &str) -> Kit {
     let mut kit = Kit::without_daemon(&[]);
     kit.write_config(config);
     let mut limited = Command::new("sh");

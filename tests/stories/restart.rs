@@ -17,7 +17,10 @@ use nix::{
     unistd::mkfifo,
 };
 
-use crate::{faults::log, hostile::hello};
+use crate::{
+    faults::log,
+    hostile::{hello, with_few_files},
+};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -240,6 +243,15 @@ fn a_new_program_that_hangs_keeps_nobody_waiting() {
     }
     assert!(!complained(), "it was served while the new one was tried");
     kit.wait_within(Duration::from_secs(30), "a complaint", complained);
+    assert_eq!(kit.document(&["oss-upload"]), before);
+}
+
+#[test]
+fn a_new_program_takes_the_place_where_few_files_may_be_open() {
+    let kit = with_few_files(64, e2e::UPLOAD);
+    let before = kit.document(&["oss-upload"]);
+    kit.daemon().signal(Signal::SIGUSR2);
+    kit.wait_until("the new program", || log(&kit).contains("handed over"));
     assert_eq!(kit.document(&["oss-upload"]), before);
 }
 

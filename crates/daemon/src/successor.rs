@@ -26,8 +26,9 @@ use crate::{
     sink,
 };
 
-/// Where the inherited descriptors begin: above what a process usually has open.
-const FIRST: RawFd = 200;
+/// Where room for the inherited descriptors is looked for: after standard error, because few files
+/// may be open.
+const FIRST: RawFd = 3;
 
 /// How long a pause there is between two looks whether a program that is tried has ended.
 const LOOK: Duration = Duration::from_millis(20);
