@@ -41,19 +41,22 @@ fn main() -> io::Result<()> {
     for threads in [1, 2, 4] {
         // A write on either side, so that strace shows what is in between.
         println!("{threads} at once");
-        println!("{:.1} ns a read", measure(&watched, threads, reads));
+        let own = |mut watched: Watched| read(reads, || black_box(&mut watched).latest().is_some());
+        println!("{:.1} ns a read", measure(&watched, threads, own));
+        let shared = |watched: Watched| read(reads, || black_box(&watched).current().is_some());
+        println!("{:.1} ns a shared read", measure(&watched, threads, shared));
     }
     Ok(())
 }
 
 /// Returns how long a read takes, in nanoseconds, as the slowest of the threads sees it.
-fn measure(watched: &Watched, threads: usize, reads: u32) -> f64 {
+fn measure(watched: &Watched, threads: usize, read: impl Fn(Watched) -> f64 + Sync) -> f64 {
     if threads == 1 {
-        return read(watched, reads);
+        return read(watched.clone());
     }
     thread::scope(|scope| {
         let readers: Vec<_> = (0..threads)
-            .map(|_| scope.spawn(|| read(watched, reads)))
+            .map(|_| scope.spawn(|| read(watched.clone())))
             .collect();
         let each = readers.into_iter().filter_map(|it| it.join().ok());
         each.fold(0.0, f64::max)
@@ -61,11 +64,11 @@ fn measure(watched: &Watched, threads: usize, reads: u32) -> f64 {
 }
 
 #[expect(clippy::disallowed_methods, reason = "what is measured is time awake")]
-fn read(watched: &Watched, reads: u32) -> f64 {
+fn read(reads: u32, mut once: impl FnMut() -> bool) -> f64 {
     let began = Instant::now();
     let mut there = 0;
     for _ in 0..reads {
-        there += u32::from(black_box(watched).current().is_some());
+        there += u32::from(once());
     }
     let nanoseconds = began.elapsed().as_nanos() as f64 / f64::from(reads);
     assert_eq!(there, reads, "the session lives for an hour");

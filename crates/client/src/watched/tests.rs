@@ -41,19 +41,38 @@ fn key(current: Option<Current>) -> Option<String> {
 
 #[test]
 fn a_session_is_read_until_its_end_and_not_longer() {
-    let (publisher, watched) = channel();
-    assert!(watched.current().is_none());
+    let (publisher, mut watched) = channel();
+    assert!(watched.current().is_none() && watched.latest().is_none());
     publisher.publish(
         session("one"),
         Some(BootTime::now() + Duration::from_millis(200)),
     );
+    assert_eq!(watched.latest().unwrap().access_key_id, "one");
     let current = watched.current().unwrap();
     assert!(current.remaining() <= Duration::from_millis(200));
     thread::sleep(Duration::from_millis(250));
     assert_eq!(key(watched.current()), None);
+    assert_eq!(watched.latest(), None);
     // Who still has it, has it; and knows.
     assert_eq!(current.access_key_id, "one");
     assert_eq!(current.remaining(), Duration::ZERO);
+}
+
+#[test]
+fn each_handle_reads_the_newest_session_whatever_it_has_read_before() {
+    let (publisher, mut first) = channel();
+    publisher.publish(session("one"), in_long());
+    let mut second = first.clone();
+    let read = |watched: &mut Watched| watched.latest().unwrap().access_key_id.clone();
+    assert_eq!(read(&mut first), "one");
+    publisher.publish(session("two"), in_long());
+    assert_eq!(read(&mut first), "two");
+    let mut third = first.clone();
+    publisher.publish(session("three"), in_long());
+    for watched in [&mut first, &mut second, &mut third] {
+        assert_eq!(read(watched), "three");
+        assert_eq!(key(watched.current()).unwrap(), "three");
+    }
 }
 
 #[test]
