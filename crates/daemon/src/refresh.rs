@@ -21,7 +21,7 @@ use crate::{
     hint,
     schedule::{self, BACKOFF_CAP, Lifetime},
     service_time::LONGEST_CALL,
-    snapshot::{Cause, Failed, Session},
+    snapshot::{Cause, Failed, Session, Snapshot},
     source::SourceError,
     store::{Entry, Store},
     supervise,
@@ -86,6 +86,18 @@ enum Wait {
     HoldUntil(BootTime),
 }
 
+impl Wait {
+    /// Returns when the next attempt is due, and why then.
+    fn plan(self, refused: bool) -> Option<(BootTime, &'static str)> {
+        match self {
+            Self::ForDemand => None,
+            Self::Until(at) => Some((at, "renewal near half of the session's life")),
+            Self::HoldUntil(at) if refused => Some((at, "looking whether STS still refuses")),
+            Self::HoldUntil(at) => Some((at, "trying again after a failure")),
+        }
+    }
+}
+
 impl<X: Exchange> Refresher<X> {
     /// Prepares the task of one profile; it starts where the entry's snapshot stands.
     pub fn new(
@@ -131,8 +143,9 @@ impl<X: Exchange> Refresher<X> {
     }
 
     async fn keep_fresh(&mut self) {
+        let plan = self.wait.plan(self.entry.snapshot().refused());
+        self.entry.announce(plan);
         loop {
-            self.announce_wait();
             self.until_due().await;
             if self.may_sleep() {
                 self.fall_asleep();
@@ -147,16 +160,15 @@ impl<X: Exchange> Refresher<X> {
         }
     }
 
-    fn announce_wait(&self) {
-        let next = match self.wait {
-            Wait::ForDemand => None,
-            Wait::Until(at) => Some((at, "renewal near half of the session's life")),
-            Wait::HoldUntil(at) if self.entry.snapshot().refused() => {
-                Some((at, "looking whether STS still refuses"))
-            }
-            Wait::HoldUntil(at) => Some((at, "trying again after a failure")),
-        };
-        self.entry.announce(next);
+    /// Lets everybody know what has become of an attempt, and in the same moment what comes
+    /// next: who waits looks from another thread, and takes a plan that lies behind for a sign
+    /// that more is to come.
+    fn publish(&self, change: impl FnOnce(&mut Snapshot)) {
+        let wait = self.wait;
+        self.entry.publish(|snapshot| {
+            change(snapshot);
+            snapshot.next_attempt = wait.plan(snapshot.refused());
+        });
     }
 
     async fn until_due(&self) {
@@ -278,7 +290,7 @@ impl<X: Exchange> Refresher<X> {
         self.failures = 0;
         self.said = None;
         // A remembered refusal must not answer the caller who wakes us up.
-        self.entry.publish(|snapshot| snapshot.failed = None);
+        self.publish(|snapshot| snapshot.failed = None);
     }
 
     fn succeed(&mut self, session: Session) {
@@ -319,7 +331,7 @@ impl<X: Exchange> Refresher<X> {
         };
         self.entry.record.counters.renewal(took);
         let session = Arc::new(self.store.prepare(session));
-        self.entry.publish(|snapshot| {
+        self.publish(|snapshot| {
             snapshot.session = Some(session);
             snapshot.confirmed = None;
             snapshot.failed = None;
@@ -354,7 +366,7 @@ impl<X: Exchange> Refresher<X> {
         let whole = known.map_or(rest.length(), |it| it.lifetime.length());
         let due = schedule::look_due(rest, whole, self.jitter);
         self.wait = Wait::Until(due.max(now + SHORTEST_LOOK));
-        self.entry.publish(|snapshot| {
+        self.publish(|snapshot| {
             snapshot.confirmed = Some(now);
             snapshot.failed = None;
             snapshot.ended = snapshot.begun;
@@ -395,7 +407,7 @@ impl<X: Exchange> Refresher<X> {
             at: now,
             in_a_row: self.failures,
         };
-        self.entry.publish(|snapshot| {
+        self.publish(|snapshot| {
             snapshot.failed = Some(Arc::new(failed));
             snapshot.ended = snapshot.begun;
         });

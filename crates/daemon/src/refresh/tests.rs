@@ -1,7 +1,7 @@
 //! What the task of one profile does with answers and clocks, without a network.
 
 use jiff::Timestamp;
-use stsd_sts::{AssumeRole, Proof, RoleSession, SecretText};
+use stsd_sts::{AssumeRole, Proof, Refusal, RoleSession, SecretText};
 
 use super::*;
 use crate::{
@@ -9,6 +9,7 @@ use crate::{
     clock::{Nap, SystemClock},
     config::Profile,
     exchange::Issued,
+    snapshot::Outcome,
     source::{Ask, Obtained},
 };
 
@@ -294,4 +295,24 @@ async fn a_source_whose_sessions_end_at_once_is_asked_once_a_second_at_most() {
     sleep(Duration::from_secs(60)).await;
     let asked = handed_on.asked.load(Ordering::Relaxed);
     assert!((50..=61).contains(&asked), "{asked}");
+}
+
+/// Those who wait look from another thread, as soon as they are told and only then.
+#[test]
+fn who_is_told_of_a_refusal_is_answered_by_it() {
+    let mut refresher = refresher();
+    let wanted = |refresher: &Refresher<Nobody>| {
+        let now = refresher.clock.boot();
+        refresher.entry.snapshot().settled(Duration::ZERO, now)
+    };
+    refresher.entry.begin(BootTime::default());
+    assert!(wanted(&refresher).is_none());
+    let refusal = Refusal {
+        code: "NoPermission".to_owned(),
+        message: String::new(),
+        request_id: String::new(),
+        http_status: 403,
+    };
+    refresher.fail(&Failure::Sts(StsError::Denied(refusal)));
+    assert!(matches!(wanted(&refresher), Some(Outcome::Failed(_))));
 }
