@@ -16,7 +16,10 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
+    sys::{
+        epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
+        socket::{setsockopt, sockopt},
+    },
 };
 
 use crate::machine::Began;
@@ -257,6 +260,13 @@ impl Address {
             Self::Tcp(address) => {
                 let stream = TcpStream::connect(address).context("connect")?;
                 stream.set_nodelay(true)?;
+                // Closed without a trace. A port stays taken for a minute otherwise, and once
+                // all are, it is the search for one that is measured.
+                let at_once = nix::libc::linger {
+                    l_onoff: 1,
+                    l_linger: 0,
+                };
+                setsockopt(&stream, sockopt::Linger, &at_once)?;
                 OwnedFd::from(stream)
             }
         };
