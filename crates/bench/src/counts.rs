@@ -2,11 +2,7 @@
 //! the daemon by asking it many times more. None of it depends on the machine's load, so it
 //! has a budget that the gate checks.
 
-use std::{
-    fs,
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::{fs, process::Stdio, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::{
@@ -87,10 +83,7 @@ fn shim(programs: &Programs) -> Result<Vec<Counted>> {
             Ok(prefix) => prefix,
             Err(why) => return Ok(Err(why)),
         };
-        let shim = spawn::shim(programs, &world);
-        let mut command = Command::new(&prefix[0]);
-        command.args(&prefix[1..]).arg(shim.get_program());
-        command.args(shim.get_args()).env_clear();
+        let mut command = spawn::shim_under(&prefix, programs, &world);
         let status = command.stdout(Stdio::null()).status()?;
         ensure!(status.success(), "sts-shim while it is counted: {status}");
         tool.read(&output).map(Ok)

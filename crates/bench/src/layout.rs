@@ -1,26 +1,59 @@
-//! Decides which functions of the daemon lie side by side in its program: those that run in a
-//! usual life, first what all of it needs until it rests. What linkers are told is not which
-//! functions these are but what they are called, so it lasts from one compiler to the next.
+//! Decides which functions of the daemon and of the shim lie side by side in their programs:
+//! those that run in a usual life, of the daemon first what all of it needs until it rests. What
+//! linkers are told is not which functions these are but what they are called, so it lasts from
+//! one compiler to the next.
 
-use std::{collections::BTreeSet, fs, path::Path, time::Duration};
+use std::{collections::BTreeSet, fs, path::Path, process::Stdio, time::Duration};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 
 use crate::{
     process::Programs,
+    spawn,
     tools::Tool,
     world::{PROFILE, Setting, World, profile},
 };
 
-/// Half of what they are together. A linker that finds less has an outdated script.
-const LEAST_BYTES: usize = 640 * 1024;
-
-/// Where a processor has instructions for it that callgrind's has not.
-const UNSEEN: &str = "_R*_4sha*x86_sha*";
-
 const MANY: usize = 150;
 
-/// How much of a life is looked at.
+/// What is said of a program besides what callgrind sees.
+struct Program {
+    name: &'static str,
+    /// What its linker looks for before all else: what is not one section a function.
+    first: &'static [&'static str],
+    /// Functions that callgrind does not see, or knows by another one of their names.
+    unseen: &'static [&'static str],
+    /// Half of what all of them are together. A linker that finds less has an outdated script.
+    least_bytes: usize,
+    /// What is said of it at last.
+    last: &'static str,
+}
+
+const DAEMON: Program = Program {
+    name: "stsd",
+    first: &["*crt1.o(.text)"],
+    // Where a processor has instructions for it that callgrind's has not.
+    unseen: &["_R*_4sha*x86_sha*"],
+    least_bytes: 640 * 1024,
+    last: "",
+};
+
+const SHIM: Program = Program {
+    name: "sts-shim",
+    // The C library's assembler has no sections of its own.
+    first: &["*crt1.o(.text)", "*crtbegin*.o(.text)", "*libc.a:*(.text)"],
+    unseen: &["__clock_gettime", "__libc_start_main", "static_init_tls"],
+    least_bytes: 20 * 1024,
+    last: BESIDE,
+};
+
+/// What the shim writes to lies side by side too: its memory, of which it needs the beginning,
+/// after all else that is used.
+const BESIDE: &str = "SECTIONS {\n.bss.run (NOLOAD) : {\n*crtbegin*.o(.bss .bss.*)\n\
+    *libc.a:*(.bss .bss.* COMMON)\n*(.bss*_3std*)\n*(.bss*_8sts_shim*)\n}\n\
+    } INSERT BEFORE .bss;\n";
+
+/// How much of a daemon's life is looked at.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Life {
     /// A start, a first session, a hand-out, an end.
@@ -29,28 +62,50 @@ enum Life {
     Long,
 }
 
-/// Writes a script for a linker.
-pub(crate) fn write(programs: &Programs, script: &Path) -> Result<()> {
-    let mut seen = BTreeSet::new();
-    let mut text = format!(
-        "/* Written by `cargo xtask layout`: the daemon's functions that run. */\n\
-         SECTIONS {{\n.text.run : {{\n*crt1.o(.text)\n*(.text*.{UNSEEN})\n"
-    );
+/// Writes a script for each program's linker.
+pub(crate) fn write(programs: &Programs, folder: &Path) -> Result<()> {
+    let mut lives = Vec::new();
     for life in [Life::Short, Life::Long] {
         let mut functions = BTreeSet::new();
         for daemon in ["stsd", "stsd-musl"] {
             functions.extend(run(programs, daemon, life)?);
         }
-        let new: Vec<_> = functions.difference(&seen).cloned().collect();
-        // Those that are said to be unlikely have a word before their name.
-        text.extend(new.iter().map(|name| format!("*(.text*.{name})\n")));
-        seen.extend(new);
+        lives.push(functions);
     }
-    text.push_str(&format!(
-        "}}\n}} INSERT BEFORE .text;\nASSERT(SIZEOF(.text.run) > {LEAST_BYTES}, \
-         \"most functions of layout.ld are not found: cargo xtask layout\")\n"
-    ));
-    fs::write(script, text).with_context(|| script.display().to_string())
+    DAEMON.write(folder, lives)?;
+    SHIM.write(folder, vec![run_shim(programs)?])
+}
+
+impl Program {
+    fn write(&self, folder: &Path, lives: Vec<BTreeSet<String>>) -> Result<()> {
+        let Self { name, last, .. } = self;
+        let mut text = format!(
+            "/* Written by `cargo xtask layout`: the functions of {name} that run. */\n\
+             SECTIONS {{\n.text.run : {{\n"
+        );
+        let mut add = |line: &str| {
+            text.push_str(line);
+            text.push('\n');
+        };
+        self.first.iter().for_each(|line| add(line));
+        // Those that are said to be unlikely have a word before their name.
+        let unseen = self.unseen.iter();
+        unseen.for_each(|name| add(&format!("*(.text*.{name})")));
+        let mut seen = BTreeSet::new();
+        for functions in lives {
+            let new: Vec<_> = functions.difference(&seen).cloned().collect();
+            new.iter()
+                .for_each(|name| add(&format!("*(.text*.{name})")));
+            seen.extend(new);
+        }
+        text.push_str(&format!(
+            "}}\n}} INSERT BEFORE .text;\nASSERT(SIZEOF(.text.run) > {}, \
+             \"most functions of {name}.ld are not found: cargo xtask layout\")\n{last}",
+            self.least_bytes
+        ));
+        let script = folder.join(name).with_added_extension("ld");
+        fs::write(&script, text).with_context(|| script.display().to_string())
+    }
 }
 
 fn run(programs: &Programs, daemon: &str, life: Life) -> Result<BTreeSet<String>> {
@@ -84,7 +139,26 @@ fn run(programs: &Programs, daemon: &str, life: Life) -> Result<BTreeSet<String>
         world.reload(&setting)?;
     }
     world.stop_watched()?;
-    let text = fs::read_to_string(&output)?;
+    functions(&output)
+}
+
+/// A start, a hand-out, an end.
+fn run_shim(programs: &Programs) -> Result<BTreeSet<String>> {
+    let folder = tempfile::tempdir()?;
+    let output = Tool::Callgrind.file(folder.path(), 0);
+    let prefix = Tool::Callgrind
+        .prefix(&output)
+        .map_err(|why| anyhow!(why))?;
+    let world = World::hot(programs, &Setting::usual(programs))?;
+    let mut shim = spawn::shim_under(&prefix, programs, &world);
+    let status = shim.stdout(Stdio::null()).status()?;
+    ensure!(status.success(), "sts-shim while it is looked at: {status}");
+    functions(&output)
+}
+
+/// Reads what ran from callgrind's profile, as patterns.
+fn functions(profile: &Path) -> Result<BTreeSet<String>> {
+    let text = fs::read_to_string(profile)?;
     Ok(text.lines().filter_map(function).map(pattern).collect())
 }
 

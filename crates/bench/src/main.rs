@@ -43,7 +43,7 @@ struct Options {
     quick: bool,
     /// Count, and hold it against the budget; nothing else.
     budget: bool,
-    /// Write a linker script of the daemon's functions that run; nothing else.
+    /// Write linker scripts of the functions that run into this folder; nothing else.
     layout: Option<PathBuf>,
 }
 
@@ -69,8 +69,8 @@ fn run() -> Result<()> {
     if options.budget {
         return budget::check(&counts::all(&programs)?);
     }
-    if let Some(script) = options.layout {
-        return layout::write(&programs, &script);
+    if let Some(folder) = options.layout {
+        return layout::write(&programs, &folder);
     }
     let rows = measure(&programs, options.quick, descriptors)?;
     page::show(&rows)?;

@@ -115,6 +115,15 @@ pub(crate) fn shim(programs: &Programs, world: &World) -> Command {
     command
 }
 
+/// The same, begun by what a command begins with.
+pub(crate) fn shim_under(prefix: &[String], programs: &Programs, world: &World) -> Command {
+    let shim = shim(programs, world);
+    let mut command = Command::new(&prefix[0]);
+    command.args(&prefix[1..]).arg(shim.get_program());
+    command.args(shim.get_args()).env_clear();
+    command
+}
+
 fn with_file(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str], file: &Path) -> Command {
     let mut command = Command::new(program);
     command.args(arguments).arg(file);

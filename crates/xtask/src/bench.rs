@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     clients,
-    dist::build::{LAYOUT, command, flags, ready, triple},
+    dist::build::{LAYOUTS, SHIM, command, flags, ready, triple},
     packages,
     steps::{Outcome, cargo_command, root, run, say, target},
 };
@@ -36,7 +36,7 @@ pub(crate) fn bench(depth: Depth) -> Result<Option<String>, String> {
     } else {
         "programs"
     })?;
-    place.build("sts-shim", "shim", musl.as_deref(), "sts-shim")?;
+    place.build("sts-shim", SHIM, musl.as_deref(), "sts-shim")?;
     let bench = match depth {
         Depth::Budget => budget(&place)?,
         _ => everything(&place, musl.as_deref())?,
@@ -63,20 +63,24 @@ pub(crate) fn bench(depth: Depth) -> Result<Option<String>, String> {
     Ok(obstacle)
 }
 
-/// Writes which functions of the daemon lie side by side: those that run now.
+/// Writes which functions of the daemon and of the shim lie side by side: those that run now.
 pub(crate) fn layout() -> Outcome {
     ready()?;
     packages::need(&["valgrind"]);
     clients::install(&root(), &target())?;
     let place = Place::new("layout")?;
-    for (library, name) in [("gnu", "stsd"), ("musl", "stsd-musl")] {
+    for (package, profile, library, name) in [
+        ("stsd", "release", "gnu", "stsd"),
+        ("stsd", "release", "musl", "stsd-musl"),
+        ("sts-shim", SHIM, "musl", "sts-shim"),
+    ] {
         let triple = triple(library);
-        let mut cargo = cargo_command(&["rustc", "--locked", "--release", "--bin", "stsd"]);
-        cargo.args(["--package", "stsd", "--target", &triple, "--"]);
+        let mut cargo = cargo_command(&["rustc", "--locked", "--profile", profile]);
+        cargo.args(["--package", package, "--bin", package]);
         // A name for each function.
-        cargo.arg("-Cstrip=none");
-        run(cargo.env("CARGO_ENCODED_RUSTFLAGS", flags("release").join("\x1f")))?;
-        let built = target().join(triple).join("release/stsd");
+        cargo.args(["--target", &triple, "--", "-Cstrip=none"]);
+        run(cargo.env("CARGO_ENCODED_RUSTFLAGS", flags(profile).join("\x1f")))?;
+        let built = target().join(triple).join(profile).join(package);
         copy(&built, &place.0.join(name))?;
     }
     place.build("stsd-emulator", "dev", None, "stsd-emulator")?;
@@ -84,7 +88,7 @@ pub(crate) fn layout() -> Outcome {
     let mut command = Command::new(place.0.join("stsd-bench"));
     command.arg("--programs").arg(&place.0);
     command.arg("--python").arg(python());
-    run(command.arg("--layout").arg(root().join(LAYOUT)))
+    run(command.arg("--layout").arg(root().join(LAYOUTS)))
 }
 
 fn python() -> PathBuf {

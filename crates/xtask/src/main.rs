@@ -28,8 +28,9 @@ Usage: cargo xtask COMMAND
   soak          ten minutes of uploads with sessions of a minute, in Python and Node
   dist          a package for Debian and a static tarball, with checksums and a bill of what is
                 in them, below target/dist/out; built twice and compared, or with --once not
-  layout        which functions of the daemon lie side by side where it is given away: those that
-                callgrind sees run; for after a change of the compiler or of what the daemon does
+  layout        which functions of the daemon and of the shim lie side by side where they are given
+                away: those that callgrind sees run; for after a change of the compiler or of what
+                they do
   pictures      the pictures of docs/pictures, of the texts beside them
   bench         what the programs cost beside others that do the same, as ratios, below
                 target/bench; --write-docs into docs/performance.md as well, --quick in less than

@@ -31,47 +31,52 @@ const BUILDS: [(&str, &str, &[&str]); 4] = [
 /// for less than a millisecond. And its code, its constants and its head are one segment:
 /// what a process has to be given, and what is taken back at its end, are two pieces less,
 /// which is a twentieth of its time; that its constants could be executed is the price.
-const SHIM: &str = "shim";
+pub(crate) const SHIM: &str = "shim";
+
+/// Names that tell the instances of a generic function apart, for LAYOUTS.
+const NAMES: &str = "-Csymbol-mangling-version=v0";
 
 /// Returns how a program of a profile is compiled besides, as it is given away.
 pub(crate) fn flags(profile: &str) -> &'static [&'static str] {
     match profile {
         SHIM => &[
+            NAMES,
             "-Crelocation-model=static",
             "-Clink-arg=-Wl,-z,noseparate-code",
         ],
-        // Names that tell the instances of a generic function apart, for LAYOUT.
-        _ => &["-Csymbol-mangling-version=v0"],
+        _ => &[NAMES],
     }
 }
 
-/// A linker's script: the functions of the daemon that run lie side by side. The kernel maps
+/// Scripts for linkers: the functions of a program that run lie side by side. The kernel maps
 /// 64 KiB around what is needed of a program, so where they are scattered, nearly all of it is
-/// resident. `cargo xtask layout` writes it, and with it that a linker fails which finds less
-/// than half of them. The path is from the workspace, where cargo has linkers started.
-pub(crate) const LAYOUT: &str = "crates/xtask/src/dist/layout.ld";
+/// resident, and one that lives for less than a millisecond waits for that again and again.
+/// `cargo xtask layout` writes them, and with it that a linker fails which finds less than half
+/// of the functions. The path is from the workspace, where cargo has linkers started.
+pub(crate) const LAYOUTS: &str = "crates/xtask/src/dist/layout";
 
 /// Returns how a package is built as it is given away, but for flags that all of it has.
 pub(crate) fn command(package: &str, profile: &str, triple: &str) -> Result<Command, String> {
-    let daemon = package == "stsd";
-    let what: &[&str] = match daemon {
-        true => &["rustc", "--bin", "stsd"],
+    let script = format!("{LAYOUTS}/{package}.ld");
+    let file = root().join(&script);
+    let has_layout = ["stsd", "sts-shim"].contains(&package);
+    let what: &[&str] = match has_layout {
+        true => &["rustc", "--bin", package],
         false => &["build"],
     };
     let mut cargo = cargo_command(what);
     cargo.args(["--locked", "--package", package]);
     cargo.args(["--profile", profile, "--target", triple]);
-    if daemon {
-        let script = root().join(LAYOUT);
+    if has_layout {
         let mut hasher = DefaultHasher::new();
-        hasher.write(&fs::read(&script).map_err(at(&script))?);
-        cargo.arg("--").arg(format!("-Clink-arg=-Wl,-T,{LAYOUT}"));
+        hasher.write(&fs::read(&file).map_err(at(&file))?);
+        cargo.arg("--").arg(format!("-Clink-arg=-Wl,-T,{script}"));
         // Cargo does not know the script: this is how it sees that it is another one.
         cargo.arg(format!("--cfg=layout=\"{:x}\"", hasher.finish()));
-        // What has to be relocated takes a twentieth of the bytes. glibc knows it since 2.36 only.
-        if triple.ends_with("musl") {
-            cargo.arg("-Clink-arg=-Wl,-z,pack-relative-relocs");
-        }
+    }
+    // What has to be relocated takes a twentieth of the bytes. glibc knows it since 2.36 only.
+    if package == "stsd" && triple.ends_with("musl") {
+        cargo.arg("-Clink-arg=-Wl,-z,pack-relative-relocs");
     }
     Ok(cargo)
 }
