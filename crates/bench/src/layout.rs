@@ -16,42 +16,43 @@ use crate::{
 
 const MANY: usize = 150;
 
-/// What is said of a program besides what callgrind sees.
-struct Program {
-    name: &'static str,
-    /// What its linker looks for before all else: what is not one section a function.
-    first: &'static [&'static str],
+/// What a program's script has besides the functions that callgrind sees run.
+struct Layout {
+    program: &'static str,
+    /// Whole files of code, because their functions have no sections of their own.
+    files: &'static [&'static str],
     /// Functions that callgrind does not see, or knows by another one of their names.
     unseen: &'static [&'static str],
-    /// Half of what all of them are together. A linker that finds less has an outdated script.
+    /// About half of all of it. A linker that finds less has an outdated script.
     least_bytes: usize,
-    /// What is said of it at last.
-    last: &'static str,
+    /// The part about memory that is written to.
+    memory: &'static str,
 }
 
-const DAEMON: Program = Program {
-    name: "stsd",
-    first: &["*crt1.o(.text)"],
+const DAEMON: Layout = Layout {
+    program: "stsd",
+    files: &["*crt1.o(.text)"],
     // Where a processor has instructions for it that callgrind's has not.
     unseen: &["_R*_4sha*x86_sha*"],
     least_bytes: 640 * 1024,
-    last: "",
+    memory: "",
 };
 
-const SHIM: Program = Program {
-    name: "sts-shim",
-    // The C library's assembler has no sections of its own.
-    first: &["*crt1.o(.text)", "*crtbegin*.o(.text)", "*libc.a:*(.text)"],
+const SHIM: Layout = Layout {
+    program: "sts-shim",
+    // Of the C library that is its assembler.
+    files: &["*crt1.o(.text)", "*crtbegin*.o(.text)", "*libc.a:*(.text)"],
     unseen: &["__clock_gettime", "__libc_start_main", "static_init_tls"],
     least_bytes: 20 * 1024,
-    last: BESIDE,
+    memory: SHIM_MEMORY,
 };
 
-/// What the shim writes to lies side by side too: its memory, of which it needs the beginning,
-/// after all else that is used.
-const BESIDE: &str = "SECTIONS {\n.bss.run (NOLOAD) : {\n*crtbegin*.o(.bss .bss.*)\n\
+/// What the shim writes to lies side by side too: what belongs to the C library and to std, then
+/// its own 64 KiB, of which it needs the beginning; behind it what is for panics alone. Without
+/// one of them it is shorter than 65 KiB.
+const SHIM_MEMORY: &str = "SECTIONS {\n.bss.run (NOLOAD) : {\n*crtbegin*.o(.bss .bss.*)\n\
     *libc.a:*(.bss .bss.* COMMON)\n*(.bss*_3std*)\n*(.bss*_8sts_shim*)\n}\n\
-    } INSERT BEFORE .bss;\n";
+    } INSERT BEFORE .bss;\nASSERT(SIZEOF(.bss.run) > 66560, \"memory of sts-shim.ld is not found\")\n";
 
 /// How much of a daemon's life is looked at.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -76,18 +77,20 @@ pub(crate) fn write(programs: &Programs, folder: &Path) -> Result<()> {
     SHIM.write(folder, vec![run_shim(programs)?])
 }
 
-impl Program {
+impl Layout {
     fn write(&self, folder: &Path, lives: Vec<BTreeSet<String>>) -> Result<()> {
-        let Self { name, last, .. } = self;
+        let Self {
+            program, memory, ..
+        } = self;
         let mut text = format!(
-            "/* Written by `cargo xtask layout`: the functions of {name} that run. */\n\
+            "/* Written by `cargo xtask layout`: what {program} runs and writes to. */\n\
              SECTIONS {{\n.text.run : {{\n"
         );
         let mut add = |line: &str| {
             text.push_str(line);
             text.push('\n');
         };
-        self.first.iter().for_each(|line| add(line));
+        self.files.iter().for_each(|line| add(line));
         // Those that are said to be unlikely have a word before their name.
         let unseen = self.unseen.iter();
         unseen.for_each(|name| add(&format!("*(.text*.{name})")));
@@ -100,10 +103,10 @@ impl Program {
         }
         text.push_str(&format!(
             "}}\n}} INSERT BEFORE .text;\nASSERT(SIZEOF(.text.run) > {}, \
-             \"most functions of {name}.ld are not found: cargo xtask layout\")\n{last}",
+             \"most functions of {program}.ld are not found: cargo xtask layout\")\n{memory}",
             self.least_bytes
         ));
-        let script = folder.join(name).with_added_extension("ld");
+        let script = folder.join(program).with_added_extension("ld");
         fs::write(&script, text).with_context(|| script.display().to_string())
     }
 }
@@ -173,7 +176,8 @@ fn function(line: &str) -> Option<&str> {
 }
 
 /// Leaves out of a mangled name what the next compiler, or another C library, would have
-/// otherwise: the numbers of crates (`Cs`), and what points back into the name (`B`).
+/// otherwise: the numbers of crates (`Cs`), what points back into the name (`B`), and the number
+/// of one that an optimizer has made twice (`.7`).
 fn pattern(name: &str) -> String {
     let Some((all, last)) = name.rsplit_once('_').filter(|_| name.starts_with("_R")) else {
         return name.to_owned();
@@ -186,6 +190,10 @@ fn pattern(name: &str) -> String {
             .map_or(part.to_owned(), |end| format!("{}*", &part[..end]))
     };
     let all: Vec<_> = all.split('_').map(kept).collect();
+    let last = match last.split_once('.') {
+        Some((last, _)) => format!("{last}*"),
+        None => last.to_owned(),
+    };
     format!("{}_{last}", all.join("_"))
 }
 
@@ -210,6 +218,11 @@ mod tests {
                 "_RNvXs_NtCs1z_5bytesNtB4_5Bytes4drop",
                 "_RNvXs_NtCs*_5bytesNtB*_5Bytes4drop",
             ),
+            (
+                "_RNvXsZ_NtCs2_5alloc9write_str.265",
+                "_RNvXsZ_NtCs*_5alloc9write_str*",
+            ),
+            ("memcpy.part.0", "memcpy.part.0"),
         ] {
             assert_eq!(pattern(name), expected);
         }

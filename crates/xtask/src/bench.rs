@@ -79,7 +79,7 @@ pub(crate) fn layout() -> Outcome {
         cargo.args(["--package", package, "--bin", package]);
         // A name for each function.
         cargo.args(["--target", &triple, "--", "-Cstrip=none"]);
-        run(cargo.env("CARGO_ENCODED_RUSTFLAGS", flags(profile).join("\x1f")))?;
+        run(cargo.env("CARGO_ENCODED_RUSTFLAGS", flags(&root(), profile)))?;
         let built = target().join(triple).join(profile).join(package);
         copy(&built, &place.0.join(name))?;
     }
@@ -139,7 +139,7 @@ impl Place {
             Some(triple) => {
                 built.push(triple);
                 let mut cargo = command(package, profile, triple)?;
-                cargo.env("CARGO_ENCODED_RUSTFLAGS", flags(profile).join("\x1f"));
+                cargo.env("CARGO_ENCODED_RUSTFLAGS", flags(&root(), profile));
                 cargo
             }
             None => {

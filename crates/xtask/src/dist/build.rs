@@ -36,8 +36,18 @@ pub(crate) const SHIM: &str = "shim";
 /// Names that tell the instances of a generic function apart, for LAYOUTS.
 const NAMES: &str = "-Csymbol-mangling-version=v0";
 
-/// Returns how a program of a profile is compiled besides, as it is given away.
-pub(crate) fn flags(profile: &str) -> &'static [&'static str] {
+/// Returns how a program of a profile is compiled besides, as it is given away, of a source;
+/// for `CARGO_ENCODED_RUSTFLAGS`, because in RUSTFLAGS a space in a path would part it.
+pub(crate) fn flags(source: &Path, profile: &str) -> String {
+    let home = env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
+    let registry = env::var_os("CARGO_HOME").map_or(home.join(".cargo"), PathBuf::from);
+    let renamed = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
+    let mut flags = vec![renamed(source, "stsd"), renamed(&registry, "cargo")];
+    flags.extend(of_profile(profile).iter().map(ToString::to_string));
+    flags.join("\x1f")
+}
+
+fn of_profile(profile: &str) -> &'static [&'static str] {
     match profile {
         SHIM => &[
             NAMES,
@@ -52,7 +62,7 @@ pub(crate) fn flags(profile: &str) -> &'static [&'static str] {
 /// 64 KiB around what is needed of a program, so where they are scattered, nearly all of it is
 /// resident, and one that lives for less than a millisecond waits for that again and again.
 /// `cargo xtask layout` writes them, and with it that a linker fails which finds less than half
-/// of the functions. The path is from the workspace, where cargo has linkers started.
+/// of that code. The path is from the workspace, where cargo has linkers started.
 pub(crate) const LAYOUTS: &str = "crates/xtask/src/dist/layout";
 
 /// Returns how a package is built as it is given away, but for flags that all of it has.
@@ -135,15 +145,9 @@ fn build(
     profile: &str,
     triple: &str,
 ) -> Result<PathBuf, String> {
-    let home = env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
-    let registry = env::var_os("CARGO_HOME").map_or(home.join(".cargo"), PathBuf::from);
-    let renamed = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
-    let mut flags = vec![renamed(source, "stsd"), renamed(&registry, "cargo")];
-    flags.extend(self::flags(profile).iter().map(ToString::to_string));
     let mut cargo = command(package, profile, triple)?;
     cargo.current_dir(source).env("CARGO_TARGET_DIR", target);
-    // Not RUSTFLAGS: there a space in a path would part it.
-    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags(source, profile));
     run(&mut cargo)?;
     Ok(target.join(triple).join(profile))
 }
