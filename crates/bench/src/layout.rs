@@ -49,7 +49,7 @@ const SHIM: Layout = Layout {
 
 /// What the shim writes to lies side by side too: what belongs to the C library and to std, then
 /// its own 64 KiB, of which it needs the beginning; behind it what is for panics alone. Without
-/// one of them it is shorter than 65 KiB.
+/// the C library's or its own it is shorter than 65 KiB; std's is a hundred bytes.
 const SHIM_MEMORY: &str = "SECTIONS {\n.bss.run (NOLOAD) : {\n*crtbegin*.o(.bss .bss.*)\n\
     *libc.a:*(.bss .bss.* COMMON)\n*(.bss*_3std*)\n*(.bss*_8sts_shim*)\n}\n\
     } INSERT BEFORE .bss;\nASSERT(SIZEOF(.bss.run) > 66560, \"memory of sts-shim.ld is not found\")\n";
