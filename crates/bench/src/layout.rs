@@ -3,7 +3,7 @@
 //! linkers are told is not which functions these are but what they are called, so it lasts from
 //! one compiler to the next.
 
-use std::{collections::BTreeSet, fs, path::Path, process::Stdio, time::Duration};
+use std::{collections::BTreeSet, fs, iter, path::Path, process::Stdio, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 
@@ -79,33 +79,28 @@ pub(crate) fn write(programs: &Programs, folder: &Path) -> Result<()> {
 
 impl Layout {
     fn write(&self, folder: &Path, lives: Vec<BTreeSet<String>>) -> Result<()> {
-        let Self {
-            program, memory, ..
-        } = self;
-        let mut text = format!(
-            "/* Written by `cargo xtask layout`: what {program} runs and writes to. */\n\
-             SECTIONS {{\n.text.run : {{\n"
-        );
-        let mut add = |line: &str| {
-            text.push_str(line);
-            text.push('\n');
-        };
-        self.files.iter().for_each(|line| add(line));
-        // Those that are said to be unlikely have a word before their name.
-        let unseen = self.unseen.iter();
-        unseen.for_each(|name| add(&format!("*(.text*.{name})")));
+        let mut lines: Vec<_> = self.files.iter().map(ToString::to_string).collect();
+        let unseen = self.unseen.iter().map(ToString::to_string).collect();
         let mut seen = BTreeSet::new();
-        for functions in lives {
-            let new: Vec<_> = functions.difference(&seen).cloned().collect();
-            new.iter()
-                .for_each(|name| add(&format!("*(.text*.{name})")));
-            seen.extend(new);
+        for functions in iter::once(unseen).chain(lives) {
+            let new = functions.difference(&seen);
+            // Those that are said to be unlikely have a word before their name.
+            lines.extend(new.map(|name| format!("*(.text*.{name})")));
+            seen.extend(functions);
         }
-        text.push_str(&format!(
-            "}}\n}} INSERT BEFORE .text;\nASSERT(SIZEOF(.text.run) > {}, \
+        let Self {
+            program,
+            least_bytes,
+            memory,
+            ..
+        } = self;
+        let text = format!(
+            "/* Written by `cargo xtask layout`: how {program} is laid out. */\n\
+             SECTIONS {{\n.text.run : {{\n{}\n}}\n}} INSERT BEFORE .text;\n\
+             ASSERT(SIZEOF(.text.run) > {least_bytes}, \
              \"most functions of {program}.ld are not found: cargo xtask layout\")\n{memory}",
-            self.least_bytes
-        ));
+            lines.join("\n")
+        );
         let script = folder.join(program).with_added_extension("ld");
         fs::write(&script, text).with_context(|| script.display().to_string())
     }
