@@ -339,8 +339,9 @@ fn by_hand(kit: &Kit, pass: impl FnOnce(&mut UnixStream)) -> Vec<Reply> {
 
 #[test]
 fn what_is_no_listening_socket_is_refused_and_nothing_is_left_open() {
-    use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
     use std::{io::IoSlice, os::fd::OwnedFd};
+
+    use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
     let kit = kit_with(&[], UPLOAD);
     let files = || {

@@ -22,9 +22,8 @@ mod world;
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use lexopt::prelude::*;
-
 use comparators::Built;
+use lexopt::prelude::*;
 use process::Programs;
 use rest::Extent;
 use serve::Effort;

@@ -62,6 +62,7 @@ use std::{
 #[cfg(feature = "tokio")]
 pub use asynchronous::AsyncClient;
 pub use connection::Watch;
+use connection::{Connection, now};
 pub use error::Error;
 #[cfg(feature = "lease")]
 pub use lease::Lease;
@@ -70,11 +71,9 @@ pub use stsd_wire::{
     Audit, FailureCount, LastCaller, LastFailure, ProfileStatus, Protection, Status, Url,
 };
 pub use stsd_wire::{Credentials, Failure, FailureKind, SecretText};
+use stsd_wire::{Reply, Request};
 #[cfg(feature = "tokio")]
 pub use watched::{Current, Watched};
-
-use connection::{Connection, now};
-use stsd_wire::{Reply, Request};
 
 /// How long a question may take that is answered from memory.
 const PROMPT: Duration = Duration::from_secs(5);

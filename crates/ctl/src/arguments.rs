@@ -297,8 +297,9 @@ fn time(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::Arguments;
     use clap::CommandFactory as _;
+
+    use super::Arguments;
 
     #[test]
     fn the_command_line_is_consistent() {

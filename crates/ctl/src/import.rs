@@ -10,6 +10,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use file::usual;
+pub(crate) use file::{Read, files, read};
 use stsctl::imported::{self, Form, Plan, Verdict};
 
 use crate::{
@@ -18,8 +20,6 @@ use crate::{
     keeper::{self, Keeper, Put},
     say,
 };
-use file::usual;
-pub(crate) use file::{Read, files, read};
 
 /// What becomes of a key for which there is no role yet.
 const NO_ROLE: &str = "\

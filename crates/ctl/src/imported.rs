@@ -21,13 +21,12 @@ mod table;
 mod tests;
 mod valid;
 
+use foreign::Foreign;
 pub use leftovers::Leftovers;
 pub use plan::{Kept, Outcome, Plan, Verdict};
 pub use sts::Region;
 pub use table::{Table, quoted};
 pub use valid::{access_key_id, access_key_secret};
-
-use foreign::Foreign;
 
 /// More profiles than anybody has; a file with more is some other file.
 const MOST_PROFILES: usize = 1000;

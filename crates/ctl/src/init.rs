@@ -17,8 +17,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use held::{Held, Signals};
 use rustix::process::geteuid;
+use start::Started;
 use stsd_client::{Client, Credentials, Error};
+use wish::Wish;
 
 use crate::{
     Usage,
@@ -28,9 +31,6 @@ use crate::{
     keeper::{Keeper, Put},
     say, setup,
 };
-use held::{Held, Signals};
-use start::Started;
-use wish::Wish;
 
 /// How long the first credentials are waited for.
 const PATIENCE: Duration = Duration::from_secs(15);

@@ -4,7 +4,10 @@
 use std::{
     fs,
     io::{self, ErrorKind},
-    os::unix::{fs::FileTypeExt as _, fs::MetadataExt as _, net::UnixListener},
+    os::unix::{
+        fs::{FileTypeExt as _, MetadataExt as _},
+        net::UnixListener,
+    },
     path::{Path, PathBuf},
     thread,
     time::Duration,

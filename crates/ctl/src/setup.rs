@@ -20,8 +20,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use document::Needs;
 use rustix::process::geteuid;
 use serde_json::json;
+use shadows::Shadow;
 use stsd_client::{Client, SecretText};
 
 use crate::{
@@ -31,8 +33,6 @@ use crate::{
     place::{self, Place, Written},
     program, say,
 };
-use document::Needs;
-use shadows::Shadow;
 
 /// A consumer of credentials.
 struct Tool {

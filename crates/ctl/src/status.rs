@@ -10,7 +10,6 @@ use std::{io, process::ExitCode};
 
 use anyhow::Result;
 use stsd_client::{Audit, Client, Error, FailureKind, ProfileStatus, Status};
-
 pub(crate) use table::life;
 
 use crate::{arguments, complaint::Complaint, say, terminal};

@@ -4,9 +4,8 @@ mod rule;
 
 use std::os::fd::BorrowedFd;
 
-use tracing::warn;
-
 pub use rule::{Rule, RuleError, UnitName};
+use tracing::warn;
 
 use crate::{config::Config, peer::Peer};
 

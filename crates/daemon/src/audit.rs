@@ -16,6 +16,9 @@ use std::{
     time::Duration,
 };
 
+pub use file::{AuditFile, AuditFileError};
+pub(crate) use limit::Share;
+use limit::{Admission, Limit, Who};
 use serde::Serialize;
 use tokio::{sync::Notify, time::sleep};
 use tracing::{Level, info};
@@ -25,10 +28,6 @@ use crate::{
     peer::{Bond, Peer},
     snapshot::Session,
 };
-
-pub use file::{AuditFile, AuditFileError};
-pub(crate) use limit::Share;
-use limit::{Admission, Limit, Who};
 
 /// How long events are counted before they are summed up.
 const PERIOD: Duration = Duration::from_secs(10);

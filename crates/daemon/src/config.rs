@@ -6,12 +6,11 @@ mod reader;
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, sync::Arc};
 
-use stsd_sts::Endpoint;
-
 pub use mistake::{Mistake, Mistakes};
 pub use reader::load;
 #[cfg(fuzzing)]
 pub(crate) use reader::parse;
+use stsd_sts::Endpoint;
 
 use crate::{
     access::Rule,

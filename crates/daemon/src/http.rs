@@ -24,8 +24,12 @@ use std::{
     time::Duration,
 };
 
+use answer::Asker;
+use guard::Refusal;
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use owner::Owners;
+pub use secret::UrlSecret;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream},
@@ -36,11 +40,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::{accept, audit::Asked, crowd::Seated, listen::BACKLOG, peer::Peer, service::Service};
-
-use answer::Asker;
-use guard::Refusal;
-use owner::Owners;
-pub use secret::UrlSecret;
 
 /// How long a caller may take over the head of a request.
 const DEADLINE: Duration = Duration::from_secs(10);

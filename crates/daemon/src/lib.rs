@@ -102,16 +102,6 @@ pub mod fuzzing {
 
 use std::{io, net::TcpListener, os::fd::OwnedFd, sync::Arc, time::Duration};
 
-use stsd_sts::StsError;
-use tokio::{
-    net::UnixListener,
-    sync::{Notify, mpsc},
-    task::spawn_blocking,
-    time::sleep,
-};
-use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
-
 use access::Access;
 use audit::{Audit, AuditFile, AuditFileError};
 use budget::Budget;
@@ -127,7 +117,16 @@ use server::Front;
 use service::{Order, Service};
 use sink::{Environment, Sinks};
 use store::Store;
+use stsd_sts::StsError;
 use supervise::{Connect, Setting, Supervisor};
+use tokio::{
+    net::UnixListener,
+    sync::{Notify, mpsc},
+    task::spawn_blocking,
+    time::sleep,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
 
 /// How long to wait for more renewals before all sessions are given into keeping.
 const COALESCE: Duration = Duration::from_millis(50);

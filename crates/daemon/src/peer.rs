@@ -13,11 +13,10 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
-use tracing::debug;
-
 pub use cgroup::Units;
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 pub use process::{Bond, Process};
+use tracing::debug;
 
 use crate::{audit::Share, clock::BootTime};
 

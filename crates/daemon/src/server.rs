@@ -14,17 +14,15 @@ use std::{
     time::Duration,
 };
 
+use connection::Connection;
+pub(crate) use convert::prepare;
+pub use front::Front;
+use front::Guest;
+pub use probe::probe;
 use stsd_wire::Failure;
 use tokio::{net::UnixListener, sync::mpsc, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
-
-pub(crate) use convert::prepare;
-pub use front::Front;
-pub use probe::probe;
-
-use connection::Connection;
-use front::Guest;
 
 use crate::{audit::Asked, crowd::Seated, http, listen::Speaks, peer::Peer, service::Service};
 

@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use file::Keeper;
 use stsd_document::Format;
 use tokio::{sync::watch, task::JoinHandle, time::sleep};
 use tokio_util::sync::CancellationToken;
@@ -32,7 +33,6 @@ use crate::{
     store::{Entry, Store},
     supervise,
 };
-use file::Keeper;
 
 /// How long a command may take.
 const BOUND: Duration = Duration::from_secs(30);

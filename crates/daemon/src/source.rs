@@ -21,25 +21,24 @@ mod surroundings;
 mod token;
 mod uri;
 
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+
 pub use access_key::{AccessKey, KeyFileError};
 pub use ecs_role::{BadMetadataEndpoint, EcsRole, MetadataEndpoint};
 pub use error::SourceError;
+use jiff::Timestamp;
 pub use oidc::Oidc;
 pub use private::PrivateFileError;
 pub use process::Process;
 pub use profile::OfProfile;
 pub use program::Program;
 pub use saml::Saml;
+use stsd_sts::Proof;
 pub use surroundings::Surroundings;
 pub use token::Token;
-pub use uri::{Address, BadUri, Uri, UriFileError};
-
-use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
-
-use jiff::Timestamp;
-use stsd_sts::Proof;
 use tokio::sync::Mutex;
 use tracing::warn;
+pub use uri::{Address, BadUri, Uri, UriFileError};
 
 use crate::{
     clock::{BootTime, Clock},

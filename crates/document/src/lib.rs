@@ -10,9 +10,8 @@ mod text;
 
 use jiff::Timestamp;
 use stsd_secret::SecretText;
-use zeroize::Zeroizing;
-
 use text::{assignments, exports, is_plain};
+use zeroize::Zeroizing;
 
 /// The shape of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,5 +1,6 @@
-use super::*;
 use serde_json::{Value, json};
+
+use super::*;
 
 fn render(format: Format, token: &str) -> String {
     let secret = SecretText::from("s".to_owned());

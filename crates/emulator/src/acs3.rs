@@ -4,10 +4,12 @@
 //! every `x-acs-*` header present must be in it, or a header could be swapped
 //! under a good signature.
 
-use crate::encoding::{escape, hex_sha256};
-use crate::request::HttpRequest;
-use crate::signed::{Scheme, Signed};
-use crate::sts_error::StsError;
+use crate::{
+    encoding::{escape, hex_sha256},
+    request::HttpRequest,
+    signed::{Scheme, Signed},
+    sts_error::StsError,
+};
 
 const ALGORITHM: &str = "ACS3-HMAC-SHA256";
 

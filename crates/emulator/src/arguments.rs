@@ -1,13 +1,13 @@
 //! What `stsd-emulator` was told on its command line.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use lexopt::prelude::*;
 
-use crate::emulator::Options;
-use crate::world::{World, WorldError, parse_duration};
+use crate::{
+    emulator::Options,
+    world::{World, WorldError, parse_duration},
+};
 
 /// The help text.
 pub const HELP: &str = "\

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::cloud::{Cloud, Now};
-use crate::issue::{Twist, issue};
-use crate::request::Parameters;
-use crate::sts::Caller;
-use crate::sts_error::StsError;
-use crate::wish::Wish;
-use crate::world::{Principal, Role};
+use crate::{
+    cloud::{Cloud, Now},
+    issue::{Twist, issue},
+    request::Parameters,
+    sts::Caller,
+    sts_error::StsError,
+    wish::Wish,
+    world::{Principal, Role},
+};
 
 pub(crate) fn run(
     cloud: &Cloud,

@@ -3,9 +3,11 @@
 //! hyper writes an answer's head when its first piece of body is there; a body that
 //! fails at once therefore closes the connection with nothing sent.
 
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 use axum::body::{Body, Bytes};
 use http_body::Frame;

@@ -3,9 +3,13 @@
 //! A test may hold the clock still and move it by hand, so that expirations and
 //! time windows are checked without waiting for them.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
 

@@ -1,25 +1,29 @@
 //! The emulated cloud's whole state, shared by its three services.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::clock::{Clock, shifted};
-use crate::faults::Faults;
-use crate::jwt::Keys;
-use crate::metadata;
-use crate::nonces::Nonces;
-use crate::objects::Objects;
-use crate::order;
-use crate::saml::Seal;
-use crate::sessions::Sessions;
-use crate::stats::Stats;
-use crate::world::{LongTermKey, World};
-use crate::world_tables::Status;
+use crate::{
+    clock::{Clock, shifted},
+    faults::Faults,
+    jwt::Keys,
+    metadata,
+    nonces::Nonces,
+    objects::Objects,
+    order,
+    saml::Seal,
+    sessions::Sessions,
+    stats::Stats,
+    world::{LongTermKey, World},
+    world_tables::Status,
+};
 
 /// How far a request's time stamp may be from the server's clock.
 pub(crate) const WINDOW: SignedDuration = SignedDuration::from_mins(15);

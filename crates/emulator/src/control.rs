@@ -3,12 +3,13 @@
 
 use serde_json::{Value, json};
 
-use crate::cloud::{Cloud, hold};
-use crate::metadata;
-use crate::oidc;
-use crate::reply::Reply;
-use crate::request::HttpRequest;
-use crate::saml;
+use crate::{
+    cloud::{Cloud, hold},
+    metadata, oidc,
+    reply::Reply,
+    request::HttpRequest,
+    saml,
+};
 
 pub(crate) const PREFIX: &str = "/_emulator/";
 

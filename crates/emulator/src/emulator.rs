@@ -1,22 +1,25 @@
 //! A running cloud: three listeners on loopback and one thread behind them.
 
-use std::future::IntoFuture as _;
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::{
+    future::IntoFuture as _,
+    io,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    sync::{Arc, Mutex},
+    thread::JoinHandle,
+    time::Duration,
+};
 
-use tokio::runtime::Runtime;
-use tokio::sync::oneshot;
+use tokio::{runtime::Runtime, sync::oneshot};
 
-use crate::clock::Clock;
-use crate::cloud::Cloud;
-use crate::faults::Faults;
-use crate::jwt::Keys;
-use crate::saml::Seal;
-use crate::server::{Service, router};
-use crate::world::World;
+use crate::{
+    clock::Clock,
+    cloud::Cloud,
+    faults::Faults,
+    jwt::Keys,
+    saml::Seal,
+    server::{Service, router},
+    world::World,
+};
 
 /// How a cloud is started.
 #[derive(Debug, Clone)]

@@ -6,9 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use crate::clock::shifted;
-use crate::cloud::hold;
-use crate::world::parse_duration;
+use crate::{clock::shifted, cloud::hold, world::parse_duration};
 
 /// What a script may name: every action that is counted, and three wildcards.
 const ACTIONS: &[&str] = &[

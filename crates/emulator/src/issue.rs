@@ -5,11 +5,13 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use crate::clock::{iso_seconds, shifted};
-use crate::cloud::{Cloud, Now, hold};
-use crate::sessions::{Session, new_secret, new_token};
-use crate::wish::Wish;
-use crate::world::Role;
+use crate::{
+    clock::{iso_seconds, shifted},
+    cloud::{Cloud, Now, hold},
+    sessions::{Session, new_secret, new_token},
+    wish::Wish,
+    world::Role,
+};
 
 /// How a scripted fault bends an otherwise good answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

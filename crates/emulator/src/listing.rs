@@ -1,13 +1,14 @@
 //! Listings of a bucket, versions 1 and 2: pages, common prefixes, escaped names.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use crate::clock::iso_millis;
-use crate::encoding::{base64, escape_path, escape_xml};
-use crate::objects::Objects;
-use crate::oss_error::OssError;
-use crate::request::HttpRequest;
+use crate::{
+    clock::iso_millis,
+    encoding::{base64, escape_path, escape_xml},
+    objects::Objects,
+    oss_error::OssError,
+    request::HttpRequest,
+};
 
 const DEFAULT_KEYS: usize = 100;
 const MOST_KEYS: usize = 1000;

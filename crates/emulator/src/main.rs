@@ -1,11 +1,17 @@
 //! `stsd-emulator`: read the command line, start the cloud, wait to be stopped.
 
-use std::io::{self, Write as _};
-use std::process::ExitCode;
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use anyhow::Context as _;
-use stsd_emulator::arguments::{self, Command, HELP, Run};
-use stsd_emulator::{Emulator, stop, world::BUILT_IN};
+use stsd_emulator::{
+    Emulator,
+    arguments::{self, Command, HELP, Run},
+    stop,
+    world::BUILT_IN,
+};
 
 fn main() -> ExitCode {
     let done = arguments::parse(lexopt::Parser::from_env())

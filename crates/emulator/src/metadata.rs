@@ -5,18 +5,19 @@
 //! the form of errors; here it is 403 without a token, 401 with one that is not or no
 //! longer good, and a page of HTML.
 
-use std::collections::HashMap;
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use crate::clock::{iso_seconds, shifted};
-use crate::cloud::{Cloud, Now, hold};
-use crate::encoding::{LETTERS_AND_DIGITS, escape_xml, random_text};
-use crate::issue::{Credential, Twist, Unminted};
-use crate::reply::Reply;
-use crate::request::HttpRequest;
+use crate::{
+    clock::{iso_seconds, shifted},
+    cloud::{Cloud, Now, hold},
+    encoding::{LETTERS_AND_DIGITS, escape_xml, random_text},
+    issue::{Credential, Twist, Unminted},
+    reply::Reply,
+    request::HttpRequest,
+};
 
 const TTL: &str = "x-aliyun-ecs-metadata-token-ttl-seconds";
 const TOKEN: &str = "x-aliyun-ecs-metadata-token";

@@ -1,15 +1,17 @@
 //! The operations on objects, once a caller may call them.
 
-use crate::clock::http_date;
-use crate::cloud::{Cloud, Now, hold};
-use crate::encoding::{base64, md5};
-use crate::listing;
-use crate::objects::{LARGEST, Object};
-use crate::oss::Operation;
-use crate::oss_error::OssError;
-use crate::place::Place;
-use crate::reply::Reply;
-use crate::request::HttpRequest;
+use crate::{
+    clock::http_date,
+    cloud::{Cloud, Now, hold},
+    encoding::{base64, md5},
+    listing,
+    objects::{LARGEST, Object},
+    oss::Operation,
+    oss_error::OssError,
+    place::Place,
+    reply::Reply,
+    request::HttpRequest,
+};
 
 pub(crate) fn run(
     cloud: &Cloud,

@@ -6,17 +6,19 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::arn;
-use crate::clock::{iso_seconds, shifted};
-use crate::cloud::{Cloud, Now};
-use crate::issue::{Twist, issue};
-use crate::jwt::Algorithm;
-use crate::order;
-use crate::policy::matches;
-use crate::request::Parameters;
-use crate::sts_error::StsError;
-use crate::wish::Wish;
-use crate::world::{Principal, Role};
+use crate::{
+    arn,
+    clock::{iso_seconds, shifted},
+    cloud::{Cloud, Now},
+    issue::{Twist, issue},
+    jwt::Algorithm,
+    order,
+    policy::matches,
+    request::Parameters,
+    sts_error::StsError,
+    wish::Wish,
+    world::{Principal, Role},
+};
 
 /// How long a token may be, in characters.
 const TOKEN_LENGTH: std::ops::RangeInclusive<usize> = 4..=20_000;

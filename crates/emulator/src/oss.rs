@@ -3,16 +3,18 @@
 //! Checks run in one order: a readable signature, its time, the key, the token, the
 //! signature itself, the bucket, the region, the policies, then the operation's own.
 
-use crate::cloud::{Cloud, Now, hold};
-use crate::encoding::{base64, request_id};
-use crate::object_calls;
-use crate::oss_error::OssError;
-use crate::oss_sign::{Claim, Validity};
-use crate::place::Place;
-use crate::policy::Policy;
-use crate::reply::Reply;
-use crate::request::HttpRequest;
-use crate::s3_v4;
+use crate::{
+    cloud::{Cloud, Now, hold},
+    encoding::{base64, request_id},
+    object_calls,
+    oss_error::OssError,
+    oss_sign::{Claim, Validity},
+    place::Place,
+    policy::Policy,
+    reply::Reply,
+    request::HttpRequest,
+    s3_v4,
+};
 
 /// What a request asks of OSS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,11 +4,9 @@
 
 use jiff::Timestamp;
 
-use crate::encoding;
-use crate::oss_error::OssError;
-use crate::place::Place;
-use crate::request::HttpRequest;
-use crate::{oss_v1, oss_v4, s3_v4};
+use crate::{
+    encoding, oss_error::OssError, oss_v1, oss_v4, place::Place, request::HttpRequest, s3_v4,
+};
 
 /// A signed request's claims, not yet believed.
 #[derive(Debug, Clone)]

@@ -2,11 +2,13 @@
 
 use jiff::Timestamp;
 
-use crate::clock::parse_http_date;
-use crate::oss_error::OssError;
-use crate::oss_sign::{Claim, Validity};
-use crate::place::Place;
-use crate::request::HttpRequest;
+use crate::{
+    clock::parse_http_date,
+    oss_error::OssError,
+    oss_sign::{Claim, Validity},
+    place::Place,
+    request::HttpRequest,
+};
 
 /// The query parameters that are part of the resource and so of the signature.
 /// `prefix`, `marker`, `max-keys` and their like are not.

@@ -2,12 +2,14 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::clock::{parse_compact, shifted};
-use crate::encoding::{escape, escape_path, hex, hex_sha256, hmac_sha256};
-use crate::oss_error::OssError;
-use crate::oss_sign::{Claim, Family, Scope, Validity};
-use crate::place::Place;
-use crate::request::HttpRequest;
+use crate::{
+    clock::{parse_compact, shifted},
+    encoding::{escape, escape_path, hex, hex_sha256, hmac_sha256},
+    oss_error::OssError,
+    oss_sign::{Claim, Family, Scope, Validity},
+    place::Place,
+    request::HttpRequest,
+};
 
 const ALGORITHM: &str = "OSS4-HMAC-SHA256";
 const UNSIGNED: &str = "UNSIGNED-PAYLOAD";

@@ -5,8 +5,7 @@
 
 use std::net::IpAddr;
 
-use crate::encoding::unescape;
-use crate::request::HttpRequest;
+use crate::{encoding::unescape, request::HttpRequest};
 
 /// A bucket and a key, decoded; either may be empty.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,10 +3,12 @@
 //! Clients escape the wire differently (a space comes as `+` or `%20`), so nothing
 //! of the wire's own spelling is used: parameters are decoded, then escaped anew.
 
-use crate::encoding::escape;
-use crate::request::HttpRequest;
-use crate::signed::{Scheme, Signed};
-use crate::sts_error::StsError;
+use crate::{
+    encoding::escape,
+    request::HttpRequest,
+    signed::{Scheme, Signed},
+    sts_error::StsError,
+};
 
 /// Reads the claims of an RPC request; `None` when it is not signed at all.
 ///

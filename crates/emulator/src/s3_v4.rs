@@ -6,11 +6,13 @@
 //! and the body's hash is what `x-amz-content-sha256` says, or `UNSIGNED-PAYLOAD`. Bodies
 //! signed in pieces (`STREAMING-…`) and presigned URLs are not emulated.
 
-use crate::clock::parse_compact;
-use crate::encoding::{escape, escape_path, hex, hex_sha256, hmac_sha256, unescape};
-use crate::oss_error::OssError;
-use crate::oss_sign::{Claim, Family, Scope, Validity};
-use crate::request::HttpRequest;
+use crate::{
+    clock::parse_compact,
+    encoding::{escape, escape_path, hex, hex_sha256, hmac_sha256, unescape},
+    oss_error::OssError,
+    oss_sign::{Claim, Family, Scope, Validity},
+    request::HttpRequest,
+};
 
 /// How an `Authorization` of this kind begins.
 pub(crate) const ALGORITHM: &str = "AWS4-HMAC-SHA256";

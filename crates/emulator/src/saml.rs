@@ -5,22 +5,23 @@
 //! is refused. So an assertion of a real identity provider is nothing here, while all else
 //! that is said in one counts as it does in the cloud: issuer, audience, recipient, end, role.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::arn;
-use crate::clock::{iso_seconds, parse_iso_seconds, shifted};
-use crate::cloud::{Cloud, Now};
-use crate::encoding::{LETTERS_AND_DIGITS, escape_xml, hex, hmac_sha256, random_text};
-use crate::issue::{Twist, issue};
-use crate::order;
-use crate::request::Parameters;
-use crate::sts_error::StsError;
-use crate::wish::{Wish, is_session_name};
-use crate::world::Principal;
+use crate::{
+    arn,
+    clock::{iso_seconds, parse_iso_seconds, shifted},
+    cloud::{Cloud, Now},
+    encoding::{LETTERS_AND_DIGITS, escape_xml, hex, hmac_sha256, random_text},
+    issue::{Twist, issue},
+    order,
+    request::Parameters,
+    sts_error::StsError,
+    wish::{Wish, is_session_name},
+    world::Principal,
+};
 
 /// Stands at the beginning of every assertion: `EmulatedSamlAssertion` in base64, for
 /// whoever searches what a program said for assertions that should not be there.

@@ -1,30 +1,35 @@
 //! HTTP around the services: reads a request, lets a fault strike, answers, counts.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use axum::Router;
-use axum::body::{Body, to_bytes};
-use axum::extract::{Request, State};
-use axum::http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
-use axum::http::{Response, StatusCode};
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::{Request, State},
+    http::{
+        Response, StatusCode,
+        header::{CONTENT_LENGTH, HeaderName, HeaderValue},
+    },
+};
 use jiff::SignedDuration;
 
-use crate::broken;
-use crate::clock::http_date;
-use crate::cloud::{Cloud, Now, hold};
-use crate::control;
-use crate::faults::Fault;
-use crate::issue::Twist;
-use crate::metadata;
-use crate::objects::LARGEST;
-use crate::oss::{self, Operation};
-use crate::oss_error::OssError;
-use crate::reply::Reply;
-use crate::request::HttpRequest;
-use crate::sts;
-use crate::sts_answer::{self, Format};
-use crate::sts_error::StsError;
+use crate::{
+    broken,
+    clock::http_date,
+    cloud::{Cloud, Now, hold},
+    control,
+    faults::Fault,
+    issue::Twist,
+    metadata,
+    objects::LARGEST,
+    oss::{self, Operation},
+    oss_error::OssError,
+    reply::Reply,
+    request::HttpRequest,
+    sts,
+    sts_answer::{self, Format},
+    sts_error::StsError,
+};
 
 /// The longest that a `hang` lasts.
 const HANG: Duration = Duration::from_secs(60);

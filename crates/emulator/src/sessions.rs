@@ -8,9 +8,11 @@ use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::clock::shifted;
-use crate::encoding::{LETTERS_AND_DIGITS, random_text};
-use crate::policy::Policy;
+use crate::{
+    clock::shifted,
+    encoding::{LETTERS_AND_DIGITS, random_text},
+    policy::Policy,
+};
 
 /// How many sessions are remembered, live and expired together.
 const LIMIT: usize = 10_000;

@@ -2,9 +2,11 @@
 
 use std::io;
 
-use tokio::runtime::Runtime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
+};
 
 /// Listens from its making on, so that no signal is lost before it is waited for.
 #[derive(Debug)]

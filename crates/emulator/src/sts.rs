@@ -5,20 +5,20 @@
 //! action's own. A bad signature therefore never uses a nonce up. Where something else stands
 //! for a signature, of the time stamp and the nonce what is there is checked first.
 
-use crate::acs3;
-use crate::assume_role;
-use crate::clock::parse_iso_seconds;
-use crate::cloud::{Cloud, Now, hold};
-use crate::issue::Twist;
-use crate::oidc;
-use crate::reply::Reply;
-use crate::request::{HttpRequest, Parameters};
-use crate::rpc;
-use crate::saml;
-use crate::sessions::{Session, looks_like_token};
-use crate::signed::Signed;
-use crate::sts_answer::{self, Format};
-use crate::sts_error::StsError;
+use crate::{
+    acs3, assume_role,
+    clock::parse_iso_seconds,
+    cloud::{Cloud, Now, hold},
+    issue::Twist,
+    oidc,
+    reply::Reply,
+    request::{HttpRequest, Parameters},
+    rpc, saml,
+    sessions::{Session, looks_like_token},
+    signed::Signed,
+    sts_answer::{self, Format},
+    sts_error::StsError,
+};
 
 /// The name under which STS answers; clients only print it.
 pub(crate) const HOST: &str = "sts.aliyuncs.com";

@@ -2,11 +2,13 @@
 
 use serde_json::{Value, json};
 
-use crate::cloud::Cloud;
-use crate::encoding::{escape_xml, request_id};
-use crate::reply::Reply;
-use crate::sts::{Caller, HOST};
-use crate::sts_error::StsError;
+use crate::{
+    cloud::Cloud,
+    encoding::{escape_xml, request_id},
+    reply::Reply,
+    sts::{Caller, HOST},
+    sts_error::StsError,
+};
 
 /// How an answer is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,10 +1,12 @@
 //! What a call asks for: the parameters that every way to assume a role has.
 
-use crate::arn;
-use crate::policy::Policy;
-use crate::request::Parameters;
-use crate::sts_error::StsError;
-use crate::world::{Role, World};
+use crate::{
+    arn,
+    policy::Policy,
+    request::Parameters,
+    sts_error::StsError,
+    world::{Role, World},
+};
 
 const DEFAULT_SECONDS: u64 = 3600;
 const MIN_SECONDS: u64 = 900;

@@ -44,13 +44,13 @@
 //! region = "cn-hongkong"
 //! ```
 
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::time::Duration;
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use crate::metadata::Instance;
-use crate::policy::{Policy, PolicyError};
-use crate::world_file;
+use crate::{
+    metadata::Instance,
+    policy::{Policy, PolicyError},
+    world_file,
+};
 
 /// The built-in world, as `--print-world` prints it.
 pub const BUILT_IN: &str = include_str!("world.toml");

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use crate::metadata::Instance;
-use crate::policy::Policy;
-use crate::world::{
-    Bucket, LongTermKey, OidcProvider, Principal, Role, SamlProvider, User, World, WorldError,
-    parse_duration,
-};
-use crate::world_tables::{
-    File, InstanceTable, OidcProviderTable, RoleTable, SamlProviderTable, Status, UserTable,
+use crate::{
+    metadata::Instance,
+    policy::Policy,
+    world::{
+        Bucket, LongTermKey, OidcProvider, Principal, Role, SamlProvider, User, World, WorldError,
+        parse_duration,
+    },
+    world_tables::{
+        File, InstanceTable, OidcProviderTable, RoleTable, SamlProviderTable, Status, UserTable,
+    },
 };
 
 pub(crate) fn read(text: &str) -> Result<World, WorldError> {

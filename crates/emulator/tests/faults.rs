@@ -4,8 +4,7 @@
 
 mod kit;
 
-use std::io::Read as _;
-use std::time::Duration;
+use std::{io::Read as _, time::Duration};
 
 use kit::{Answer, Call, Cloud, Credentials, Oss, UPLOAD, cloud, open, raw, rest};
 use serde_json::json;

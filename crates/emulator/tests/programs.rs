@@ -4,9 +4,11 @@
 
 mod kit;
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    process::{Child, Command, Output, Stdio},
+    time::Duration,
+};
 
 use kit::{Cloud, UPLOAD, cloud};
 use serde_json::Value;

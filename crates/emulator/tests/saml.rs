@@ -6,8 +6,7 @@ mod kit;
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kit::{Answer, Cloud, Credentials, Oss, UPLOAD, cloud};
 use serde_json::{Value, json};
 use stsd_emulator::SAML_ASSERTION_MARKER;

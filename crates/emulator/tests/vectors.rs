@@ -5,13 +5,9 @@
 
 mod kit;
 
-use serde_json::Value;
-use stsd_emulator::oss_sign::Claim;
-use stsd_emulator::place::Place;
-use stsd_emulator::request::HttpRequest;
-use stsd_emulator::sts::read_signature;
-
 use kit::{Answer, cloud_at, form, raw, request_bytes};
+use serde_json::Value;
+use stsd_emulator::{oss_sign::Claim, place::Place, request::HttpRequest, sts::read_signature};
 
 /// The time at which the SDKs' clocks were held.
 const FROZEN: &str = "2024-03-05T06:07:08Z";

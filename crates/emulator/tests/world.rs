@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use stsd_emulator::World;
-use stsd_emulator::world::{BUILT_IN, parse_duration};
+use stsd_emulator::{
+    World,
+    world::{BUILT_IN, parse_duration},
+};
 
 /// The built-in world with one text in it replaced by another.
 fn check(old: &str, new: &str, saying: &str) {

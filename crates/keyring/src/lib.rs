@@ -20,12 +20,11 @@ mod service;
 
 use std::time::Duration;
 
-use stsd_secret::SecretText;
-use tokio::time::timeout;
-
 pub use address::BusAddress;
 pub use error::KeyringError;
 use service::{Service, Start};
+use stsd_secret::SecretText;
+use tokio::time::timeout;
 
 /// The longest text, in bytes; that of an AccessKey has about a hundred.
 pub const MAX_TEXT: usize = 16 * 1024;

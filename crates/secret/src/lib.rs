@@ -13,12 +13,11 @@ use std::fmt;
 #[cfg(feature = "pages")]
 use std::{ops::Range, sync::Arc};
 
-use zeroize::Zeroizing;
-
 #[cfg(feature = "pages")]
 pub use arena::lock_pages;
 #[cfg(feature = "pages")]
 pub use look::{Pages, pages};
+use zeroize::Zeroizing;
 
 /// Text that must never be printed: an AccessKey secret or a security token.
 ///

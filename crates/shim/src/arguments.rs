@@ -113,8 +113,9 @@ fn duration(text: &str) -> Result<Duration, &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::duration;
     use std::time::Duration;
+
+    use super::duration;
 
     #[test]
     fn times_carry_their_unit() {

@@ -257,8 +257,9 @@ pub(crate) fn printable(text: &str, most: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Circumstances, SecretText, StsError};
     use std::time::Duration;
+
+    use super::{Circumstances, SecretText, StsError};
 
     fn classify(code: &str, http_status: u16) -> StsError {
         let body = format!(r#"{{"RequestId":"R-1","HostId":"h","Code":"{code}","Message":"m"}}"#);

@@ -4,7 +4,11 @@
 //! `reqsign PROFILE REGION BUCKET OBJECT [ENDPOINT]`; the endpoint, `http://host:port`, is for
 //! an emulated OSS and is spoken to without TLS, because this example brings no HTTP client.
 
-use std::{env, error::Error, time::Duration, time::SystemTime};
+use std::{
+    env,
+    error::Error,
+    time::{Duration, SystemTime},
+};
 
 use reqsign_aliyun_oss::{Credential, RequestSigner, SigningVersion};
 use reqsign_core::{Context, ProvideCredential, Signer, time::Timestamp};

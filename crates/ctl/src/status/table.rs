@@ -1,6 +1,7 @@
 //! Decides how the daemon's state looks to a human: a table where there is room for one,
 //! else a paragraph a profile.
 
+use anstyle::Style;
 use stsd_client::{LastCaller, ProfileStatus};
 
 use super::Seen;
@@ -8,7 +9,6 @@ use crate::{
     terminal::{BAD, DOUBTFUL, FAINT, GOOD, Line, PLAIN, STRONG, folded},
     who::Who,
 };
-use anstyle::Style;
 
 /// How many characters a remaining-life bar has.
 const BAR: u64 = 10;

@@ -15,11 +15,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::Deserialize;
+use stsd_sts::Endpoint;
+
 use self::{profile::RawProfile, source::RawSource, spanned::Spanned};
 use super::{Config, Mistake, Mistakes, Named};
 use crate::{file, profile::Invalid, source::Surroundings};
-use serde::Deserialize;
-use stsd_sts::Endpoint;
 
 /// A configuration file is small; more than this is some other file.
 const LARGEST_FILE: usize = 1024 * 1024;

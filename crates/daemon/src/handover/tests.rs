@@ -1,8 +1,9 @@
 //! What comes back, and what is left behind.
 
+use nix::sys::memfd::MFdFlags;
+
 use super::*;
 use crate::store::Entry;
-use nix::sys::memfd::MFdFlags;
 
 struct At(&'static str, u64);
 

@@ -6,8 +6,10 @@ use bytes::Bytes;
 use http_body::Body as _;
 use http_body_util::Full;
 use hyper::{
-    HeaderMap, Method, Request, Response, StatusCode, body::Incoming, header::AUTHORIZATION,
-    http::HeaderValue, http::header,
+    HeaderMap, Method, Request, Response, StatusCode,
+    body::Incoming,
+    header::AUTHORIZATION,
+    http::{HeaderValue, header},
 };
 
 use super::{

@@ -1,10 +1,10 @@
 //! Decides what a document looks like: one body for all who take credentials by a URL.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::Serialize;
-use std::sync::Arc;
 use stsd_document::Format;
-
 use stsd_secret::SecretBytes;
 
 use crate::snapshot::Session;

@@ -27,10 +27,8 @@ use tokio::{
 };
 use tracing::debug;
 
-use self::{credentials::Waiting, turn::Rest};
-
 pub(super) use self::turn::{Turn, Work};
-
+use self::{credentials::Waiting, turn::Rest};
 use super::{DEADLINE, convert};
 use crate::{
     access::Access, audit::Asked, clock::BootTime, config::Profile, peer::Peer, ready,
@@ -406,8 +404,9 @@ fn wrong_version(theirs: u16) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::HELLO;
     use stsd_wire::{Message as _, Reply, VERSION};
+
+    use super::HELLO;
 
     #[test]
     fn hello_is_as_long_as_we_say() {

@@ -1,14 +1,13 @@
 //! Decides how what we know is said on the wire, by hand, so that neither side's types
 //! follow the other's.
 
+use std::{net::SocketAddr, sync::Arc};
+
+use stsd_secret::SecretBytes;
 use stsd_wire::{
     Audit, Credentials, Failure, FailureCount, FailureKind, FrameError, LastCaller, LastFailure,
     Message as _, ProfileStatus, Protection, Reply, SecretText, Status, Url, VERSION,
 };
-
-use std::{net::SocketAddr, sync::Arc};
-
-use stsd_secret::SecretBytes;
 
 use crate::{
     audit,

@@ -28,10 +28,9 @@ use tokio::{runtime::Handle, sync::mpsc};
 use tracing::error;
 
 use self::desk::{Desk, Door};
+pub(super) use self::guest::Guest;
 use super::connection::Work;
 use crate::{clock::Clock, service::Service};
-
-pub(super) use self::guest::Guest;
 
 /// Enough for a look at a process and a line of the log.
 const STACK: usize = 512 * 1024;

@@ -3,13 +3,12 @@
 
 mod file;
 
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
 pub use file::KeyFileError;
 pub(crate) use file::is_key;
 #[cfg(fuzzing)]
 pub(crate) use file::parse;
-
-use std::{path::PathBuf, sync::Arc, time::Duration};
-
 use stsd_keyring::{BusAddress, KeyringError};
 use stsd_sts::{Proof, SecretText, SourceCredentials};
 

@@ -1,7 +1,9 @@
 //! `stsd-oss-client`: read the command line, make one call, print its result.
 
-use std::io::{self, Write as _};
-use std::process::ExitCode;
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use anyhow::Context as _;
 use stsd_emulator::client::{self, Command, HELP};

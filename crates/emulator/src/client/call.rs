@@ -2,14 +2,17 @@
 
 use std::io;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use lexopt::prelude::*;
 
-use crate::client::credentials::{self, CredentialsError};
-use crate::client::http::{self, Answer};
-use crate::client::sign::Unsigned;
-use crate::clock::Clock;
+use crate::{
+    client::{
+        credentials::{self, CredentialsError},
+        http::{self, Answer},
+        sign::Unsigned,
+    },
+    clock::Clock,
+};
 
 /// The help text.
 pub const HELP: &str = "\

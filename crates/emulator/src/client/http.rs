@@ -1,8 +1,10 @@
 //! One HTTP/1.1 exchange over a plain socket: one request, one answer, closed.
 
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
-use std::time::Duration;
+use std::{
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
+    time::Duration,
+};
 
 /// No exchange takes longer without a byte moving.
 const PATIENCE: Duration = Duration::from_secs(30);

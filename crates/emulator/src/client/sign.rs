@@ -2,9 +2,11 @@
 
 use jiff::Timestamp;
 
-use crate::client::credentials::Credentials;
-use crate::clock::Clock;
-use crate::encoding::{escape, escape_path, hex, hex_sha256, hmac_sha256};
+use crate::{
+    client::credentials::Credentials,
+    clock::Clock,
+    encoding::{escape, escape_path, hex, hex_sha256, hmac_sha256},
+};
 
 /// A request before it is signed.
 pub(crate) struct Unsigned<'a> {

@@ -7,18 +7,24 @@
     reason = "shared by several test programs, each using a part; a test fails by panicking"
 )]
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde_json::Value;
-use stsd_emulator::oss_sign::Claim;
-use stsd_emulator::place::Place;
-use stsd_emulator::request::HttpRequest;
-use stsd_emulator::signed::{Scheme, Signed};
-use stsd_emulator::{Clock, Emulator, Options, World, acs3, rpc, world};
+use stsd_emulator::{
+    Clock, Emulator, Options, World, acs3,
+    oss_sign::Claim,
+    place::Place,
+    request::HttpRequest,
+    rpc,
+    signed::{Scheme, Signed},
+    world,
+};
 
 pub const KEY: &str = "LTAIEXAMPLEUPLOADER01";
 pub const SECRET: &str = "ExampleSecretOfUploader000001";

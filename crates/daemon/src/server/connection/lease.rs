@@ -18,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+use apart::Streams;
 use rustix::{
     cmsg_space,
     net::{
@@ -33,8 +34,6 @@ use tokio::{
     time::timeout,
 };
 use tracing::debug;
-
-use apart::Streams;
 
 use super::{Connection, DEADLINE, convert, ended, malformed};
 use crate::{
