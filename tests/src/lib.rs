@@ -54,6 +54,9 @@ pub const KEY_SECRET: &str = "ExampleSecretOfUploader000001";
 pub const UPLOAD: &str = "[profile.oss-upload]\nsource = \"uploader\"\n\
     role_arn = \"acs:ram::100000000000001:role/oss-upload\"\n";
 
+/// Lines of the daemon's log that a failed story prints.
+const LOG_LINES_SHOWN: usize = 60;
+
 /// One private world.
 pub struct Kit {
     directory: tempfile::TempDir,
@@ -423,8 +426,7 @@ type = \"access-key\"
             }
             thread::sleep(Duration::from_millis(20));
         }
-        let log = fs::read_to_string(self.path("daemon.log")).unwrap_or_default();
-        panic!("it never came to this: {what}\n{log}");
+        panic!("it never came to this: {what}");
     }
 
     fn stats(&self) -> Value {
@@ -445,6 +447,20 @@ type = \"access-key\"
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 2"), "{method} {what}: {answer}");
         body.to_owned()
+    }
+
+    /// Keeps the directory of a story that failed, and prints where it is and the end of the
+    /// daemon's log.
+    fn keep_files(&mut self) {
+        self.directory.disable_cleanup(true);
+        let log = fs::read_to_string(self.path("daemon.log")).unwrap_or_default();
+        let lines: Vec<_> = log.lines().collect();
+        let end = lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n");
+        let directory = self.directory.path().display();
+        let _ = writeln!(
+            io::stderr(),
+            "the files of this story are kept in {directory}; the end of daemon.log there:\n{end}"
+        );
     }
 
     /// Searches everything that should be free of secrets.
@@ -488,7 +504,9 @@ impl Drop for Kit {
         drop(self.daemon.take());
         // What a program says when it is told to stop counts as well.
         let leaks: Vec<_> = leaks.into_iter().chain(self.leaks()).collect();
-        if !leaks.is_empty() && !thread::panicking() {
+        if thread::panicking() {
+            self.keep_files();
+        } else if !leaks.is_empty() {
             panic!("secrets got out: {leaks:?}");
         }
     }
@@ -502,18 +520,29 @@ pub fn many_files() -> u64 {
     hard
 }
 
-/// Says that a story cannot be told on this machine. It is written past the test harness,
-/// which keeps to itself what passing tests print.
+/// Reports that this machine cannot run a story, or a part of it. The line goes to standard
+/// error, and to the file that `cargo xtask` names, because test runners keep to themselves
+/// what passing tests print.
 pub fn not_run(reason: &str) {
-    let story = thread::current().name().unwrap_or("a story").to_owned();
-    let _ = writeln!(io::stderr(), "NOT RUN: {story}: {reason}");
+    report("NOT RUN", reason, "STSD_TEST_NOT_RUN");
 }
 
-/// Says what a story has measured; it is written past the test harness, too. Nothing is
-/// judged by it.
+/// Reports what a story has measured; nothing is asserted about it.
 pub fn measured(figure: &str) {
+    report("MEASURED", figure, "STSD_TEST_MEASURED");
+}
+
+fn report(kind: &str, text: &str, file_variable: &str) {
     let story = thread::current().name().unwrap_or("a story").to_owned();
-    let _ = writeln!(io::stderr(), "MEASURED: {story}: {figure}");
+    let _ = writeln!(io::stderr(), "{kind}: {story}: {text}");
+    let Some(path) = env::var_os(file_variable) else {
+        return;
+    };
+    let mut options = fs::OpenOptions::new();
+    let mut file = options.create(true).append(true).open(path).unwrap();
+    // One write for the line: other stories add theirs at the same time.
+    file.write_all(format!("{story}: {text}\n").as_bytes())
+        .unwrap();
 }
 
 /// Puts the keys of one object over those of another.

@@ -11,7 +11,7 @@ use crate::{
     clients,
     dist::build::{LAYOUTS, SHIM, command, flags, ready, triple},
     packages,
-    steps::{Outcome, cargo_command, root, run, say, target},
+    process::{Outcome, cargo_command, root, run, say, target},
 };
 
 /// How much is measured.
@@ -25,6 +25,14 @@ pub(crate) enum Depth {
     Quick,
     /// What does not depend on the machine's load, against its budget.
     Budget,
+}
+
+/// Measures what the programs cost.
+pub(crate) fn measure(depth: Depth) -> Outcome {
+    if let Some(reason) = bench(depth)? {
+        say(&format!("NOT RUN: the static shim: {reason}"));
+    }
+    Ok(())
 }
 
 /// Returns why the shim is not the one that is given away, if it is not.

@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path, process::Command};
 
-use crate::steps::{Outcome, run, say};
+use crate::process::{Outcome, run, say};
 
 /// Fails with what to install when an interpreter is missing: a story that cannot be run
 /// is a failure, not a skip.

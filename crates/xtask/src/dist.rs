@@ -20,7 +20,7 @@ use std::{
     process::Command,
 };
 
-use crate::steps::{self, Outcome, root, run, say, target};
+use crate::process::{self, Outcome, output, root, run, say, target};
 
 /// What a release is, besides its files.
 #[derive(Debug)]
@@ -61,9 +61,9 @@ pub(crate) fn dist(once: bool) -> Outcome {
     let release = Release::of(None)?;
     let work = target().join("dist");
     let out = work.join("out");
-    steps::step("programs");
+    process::heading("programs");
     let programs = build::programs(&root(), &work.join("first"))?;
-    steps::step("packages");
+    process::heading("packages");
     pack(&release, &root(), &programs, &out, Effort::Release)?;
     if once {
         say("NOT RUN: the comparison with a second build");
@@ -99,7 +99,7 @@ pub(crate) fn from(programs: &str, into: &str, version: &str) -> Outcome {
 
 /// Does all of it once more, from a copy of the sources in another place.
 fn again(release: &Release, work: &Path, out: &Path) -> Outcome {
-    steps::step("the same again, elsewhere");
+    process::heading("the same again, elsewhere");
     let place = work.join("second, of another name");
     let (source, archive) = (place.join("source"), place.join("source.tar"));
     let _ = fs::remove_dir_all(&source);
@@ -115,7 +115,7 @@ fn again(release: &Release, work: &Path, out: &Path) -> Outcome {
     let programs = build::programs(&source, &place.join("target"))?;
     let second = place.join("out");
     pack(release, &source, &programs, &second, Effort::Release)?;
-    steps::step("comparison");
+    process::heading("comparison");
     for entry in fs::read_dir(out).map_err(at(out))? {
         let name = entry.map_err(at(out))?.file_name();
         let (one, other) = (out.join(&name), second.join(&name));
@@ -227,18 +227,6 @@ fn tools() -> Outcome {
             .map_err(|error| format!("{error}; the package {package} has it"))?;
     }
     Ok(())
-}
-
-/// Runs a command and returns what it printed.
-fn output(command: &mut Command) -> Result<String, String> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let output = command.output();
-    let output = output.map_err(|error| format!("{program} does not start: {error}"))?;
-    if !output.status.success() {
-        let why = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("{program}: {}: {}", output.status, why.trim()));
-    }
-    String::from_utf8(output.stdout).map_err(|_| format!("{program} printed no text"))
 }
 
 /// Names the file an error is about.

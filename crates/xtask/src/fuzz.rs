@@ -10,7 +10,7 @@ use std::{
     process::Command,
 };
 
-use crate::steps::{Outcome, cargo_command, root, run, say, target};
+use crate::process::{Outcome, cargo_command, root, run, say, target};
 
 /// The targets, each with seeds in `fuzz/corpus`, and what else there is to begin with.
 const TARGETS: [(&str, Option<&str>); 10] = [
@@ -44,9 +44,6 @@ pub(crate) enum Bound {
 }
 
 impl Bound {
-    /// Enough for every seed and a few hundred thousand mutations of them.
-    pub(crate) const GATE: Self = Self::Seconds(2);
-
     pub(crate) fn parse(option: &str, number: &str) -> Result<Self, String> {
         match (option, number.parse()) {
             ("--seconds", Ok(seconds)) => Ok(Self::Seconds(seconds)),
@@ -63,6 +60,12 @@ pub(crate) fn obstacle() -> Option<String> {
     let works = works.is_ok_and(|output| output.status.success());
     let shown = compiler.to_string_lossy();
     (!works).then(|| format!("libFuzzer needs a C++ compiler: `{shown}` does not work here"))
+}
+
+/// Runs every target for what the command line says.
+pub(crate) fn run_all(bound: Result<Bound, String>) -> Outcome {
+    obstacle().map_or(Ok(()), Err)?;
+    fuzz(bound?)
 }
 
 /// Builds all targets and runs one after the other; the first crash ends it.

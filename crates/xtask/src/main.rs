@@ -1,67 +1,86 @@
-//! The project's chores, each a command of `cargo xtask`. Standard library only, so that it
-//! is built in a moment on a fresh machine.
+//! The project's own commands, each of them `cargo xtask COMMAND`. Standard library only, so
+//! that it compiles in a moment on a fresh machine.
 
 mod bench;
 mod clients;
 mod dist;
+mod format;
 mod fuzz;
+mod gate;
+mod guards;
 mod packages;
 mod pictures;
-mod steps;
+mod process;
 mod supply;
 mod systemd;
+mod tests;
 
 use std::{env, process::ExitCode};
 
 use bench::Depth;
+use gate::Tier;
+use process::say;
 
 const HELP: &str = "\
 Usage: cargo xtask COMMAND
 
-  demo          build everything and show it against an emulated cloud
-  test          everything the gate checks: format, lints, guards, docs, tests, real SDKs,
-                this machine's systemd; --systemd checks only the latter, --systemd full
-                systemd 252, 254 and 257, for longer, and an emulated machine
+  check         while you work: format, lints, unit tests, golden frames, dependency guards
+  e2e           the programs, and the stories whose names contain one of the arguments, or all
+  test          what the gate runs: check, documentation, stories with the official SDKs, this
+                machine's systemd; --full runs everything else as well, --from STEP begins there
+  stress        stories beside one busy loop for each core; --rounds N, then names as for e2e
+  fmt           formats everything
+  demo          builds the programs and shows them against an emulated cloud
   simulate      the refresh engine in simulated months; --seeds N runs more of them than the
                 gate does, --seed S repeats one
   fuzz          every fuzz target, a minute each; --seconds N or --runs N for each instead
   soak          ten minutes of uploads with sessions of a minute, in Python and Node
-  dist          a package for Debian and a static tarball, with checksums and a bill of what is
-                in them, below target/dist/out; built twice and compared, or with --once not
-  layout        which functions of the daemon and of the shim lie side by side where they are given
-                away: those that callgrind sees run; for after a change of the compiler or of what
-                they do
-  pictures      the pictures of docs/pictures, of the texts beside them
+  systemd       the checks under this machine's systemd; --full under 252, 254 and 257 and in an
+                emulated machine as well
+  dist          packages, with checksums and a bill of materials, below target/dist/out; built
+                twice and compared, or with --once not
   bench         what the programs cost beside others that do the same, as ratios, below
                 target/bench; --write-docs into docs/performance.md as well, --quick in less than
                 two minutes, --budget only what the gate checks of it
-  compare       the official libraries beside us; writes the table of docs/comparison.md
+  compare       the official libraries beside stsd; writes the table of docs/comparison.md
 ";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match arguments[..] {
-        ["demo"] => steps::demo(),
-        ["test"] => steps::test(),
-        ["test", "--systemd"] => steps::systemd(systemd::Depth::Gate),
-        ["test", "--systemd", "full"] => steps::systemd(systemd::Depth::Full),
-        ["simulate"] => steps::simulate(None),
-        ["simulate", "--seeds", count] => steps::simulate(Some(("SIMULATION_SEEDS", count))),
-        ["simulate", "--seed", seed] => steps::simulate(Some(("SIMULATION_SEED", seed))),
-        ["fuzz"] => steps::fuzz(Ok(fuzz::Bound::Seconds(60))),
-        ["fuzz", option, number] => steps::fuzz(fuzz::Bound::parse(option, number)),
-        ["soak"] => steps::soak(),
-        ["compare"] => steps::compare(),
+        ["check"] => gate::run(Tier::Check, None),
+        ["check", "--from", step] => gate::run(Tier::Check, Some(step)),
+        ["test"] => gate::run(Tier::Test, None),
+        ["test", "--from", step] => gate::run(Tier::Test, Some(step)),
+        ["test", "--full"] => gate::run(Tier::Full, None),
+        ["test", "--full", "--from", step] => gate::run(Tier::Full, Some(step)),
+        ["e2e", ref names @ ..] => tests::e2e(names),
+        ["stress", "--rounds", rounds, ref names @ ..] => match rounds.parse() {
+            Ok(rounds) => tests::stress(rounds, names),
+            Err(_) => Err(format!("--rounds takes a number, not {rounds:?}")),
+        },
+        ["stress", ref names @ ..] => tests::stress(3, names),
+        ["fmt"] => format::apply(),
+        ["demo"] => gate::demo(),
+        ["simulate"] => tests::simulate(None),
+        ["simulate", "--seeds", count] => tests::simulate(Some(("SIMULATION_SEEDS", count))),
+        ["simulate", "--seed", seed] => tests::simulate(Some(("SIMULATION_SEED", seed))),
+        ["fuzz"] => fuzz::run_all(Ok(fuzz::Bound::Seconds(60))),
+        ["fuzz", option, number] => fuzz::run_all(fuzz::Bound::parse(option, number)),
+        ["soak"] => tests::soak(),
+        ["systemd"] => systemd::command(systemd::Depth::Gate),
+        ["systemd", "--full"] => systemd::command(systemd::Depth::Full),
+        ["compare"] => tests::compare(),
         ["pictures"] => pictures::draw(),
-        ["bench"] => steps::bench(Depth::Full),
-        ["bench", "--quick"] => steps::bench(Depth::Quick),
-        ["bench", "--budget"] => steps::bench(Depth::Budget),
-        ["bench", "--write-docs"] => steps::bench(Depth::Documentation),
+        ["bench"] => bench::measure(Depth::Full),
+        ["bench", "--quick"] => bench::measure(Depth::Quick),
+        ["bench", "--budget"] => bench::measure(Depth::Budget),
+        ["bench", "--write-docs"] => bench::measure(Depth::Documentation),
         ["layout"] => bench::layout(),
         ["dist"] => dist::dist(false),
         ["dist", "--once"] => dist::dist(true),
-        // Not for humans: how the stories come to packages of programs that are there.
+        // Not for people: the stories pack programs that are built already.
         [
             "dist",
             "--from",
@@ -72,14 +91,14 @@ fn main() -> ExitCode {
             version,
         ] => dist::from(programs, out, version),
         _ => {
-            steps::say(HELP);
+            say(HELP);
             return ExitCode::from(2);
         }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            steps::say(&format!("\nxtask: {error}"));
+            say(&format!("\nxtask: {error}"));
             ExitCode::FAILURE
         }
     }

@@ -4,7 +4,7 @@
 
 use std::process::{Command, Stdio};
 
-use crate::steps::say;
+use crate::process::say;
 
 /// Installs what is missing, as root on Debian and its kin.
 pub(crate) fn need(packages: &[&str]) {

@@ -24,7 +24,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use canvas::{Area, Canvas};
 
-use crate::steps::{Outcome, root, say};
+use crate::process::{Outcome, root, say};
 
 /// The pictures that there are.
 const PICTURES: [&str; 2] = ["flows", "session"];

@@ -7,7 +7,7 @@ use std::{
     fs,
 };
 
-use crate::steps::{Outcome, cargo_command, root, run, say};
+use crate::process::{Outcome, cargo_command, root, run, say};
 
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 

@@ -2,9 +2,12 @@
 //! run. `tests/systemd/run.sh` runs them; a place that cannot boot a systemd is no failure,
 //! and no success either.
 
-use std::{path::Path, process::Command};
+use std::process::Command;
 
-use crate::steps::say;
+use crate::{
+    gate::Notes,
+    process::{Outcome, cargo, root, say, target},
+};
 
 /// How far to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,17 +30,29 @@ pub(crate) enum Told {
 /// The exit code for "not run", as test harnesses have it.
 const NOT_RUN: i32 = 77;
 
-/// Runs the checks with the programs in `programs`.
-pub(crate) fn run(
-    root: &Path,
-    target: &Path,
-    programs: &Path,
-    depth: Depth,
-) -> Result<Told, String> {
-    let work = target.join("systemd");
+/// Runs the checks as a step of the gate, with the programs that are built.
+pub(crate) fn step(notes: &mut Notes, depth: Depth) -> Outcome {
+    if run(depth)? == Told::NotAll {
+        notes.not_run("systemd: see the lines above that begin with NOT RUN");
+    }
+    Ok(())
+}
+
+/// Builds the programs and runs the checks.
+pub(crate) fn command(depth: Depth) -> Outcome {
+    cargo(&["build", "--workspace", "--bins", "--locked"])?;
+    match run(depth)? {
+        Told::All => say("\nxtask: everything passed"),
+        Told::NotAll => say("\nxtask: everything that was run passed; see NOT RUN above"),
+    }
+    Ok(())
+}
+
+fn run(depth: Depth) -> Result<Told, String> {
+    let work = target().join("systemd");
     let mut command = Command::new("bash");
-    command.arg(root.join("tests/systemd/run.sh"));
-    command.arg("--programs").arg(programs);
+    command.arg(root().join("tests/systemd/run.sh"));
+    command.arg("--programs").arg(target().join("debug"));
     command.arg("--work").arg(&work);
     if depth == Depth::Full {
         command.arg("--full");

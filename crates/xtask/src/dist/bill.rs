@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{Release, at, build, output};
-use crate::steps::cargo_command;
+use crate::process::cargo_command;
 
 /// The packages of which programs ship.
 const SHIPPED: [&str; 4] = ["stsd", "stsctl", "sts-shim", "stsd-emulator"];

@@ -11,7 +11,7 @@ use std::{
 use super::{Programs, at, output};
 use crate::{
     packages,
-    steps::{Outcome, cargo_command, root, run, say},
+    process::{Outcome, cargo_command, root, run, say},
 };
 
 /// A package, its profile, and the programs that come of it.

@@ -6,7 +6,7 @@
 use std::{fs, path::Path, process::Command};
 
 use super::{Effort, Programs, Release, at, output, tree};
-use crate::steps::{Outcome, run};
+use crate::process::{Outcome, run};
 
 /// A daemon that runs is its user's; what a package could restart is not all of them. A root
 /// that is only prepared (`DPKG_ROOT`) has no systemd to be told.

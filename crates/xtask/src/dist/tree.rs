@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{Programs, Release, at, bill::Bill, manual, output};
-use crate::steps::{Outcome, run};
+use crate::process::{Outcome, run};
 
 /// The emulator and its client are there for `stsctl demo`.
 pub(crate) const PROGRAMS: [&str; 5] = [

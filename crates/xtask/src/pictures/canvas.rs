@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::steps::Outcome;
+use crate::process::Outcome;
 
 /// Colours follow the reader's theme, and a
 /// background of its own keeps it readable where a page's theme is another.

@@ -12,6 +12,7 @@
 //! `cargo xtask simulate --seeds 100000` runs more than the gate does, and
 //! `cargo xtask simulate --seed 4711` repeats one.
 
+#![cfg(test)]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod clock;

@@ -1,0 +1,224 @@
+//! The steps of the gate, in the order in which they run.
+
+use std::process::Command;
+
+use super::{Notes, Step, Tier};
+use crate::{
+    bench, clients, dist, format, fuzz, guards, packages,
+    process::{Outcome, cargo, cargo_command, output, root, run, say, succeeds, target},
+    supply, systemd, tests,
+};
+
+/// Every step. Names are arguments of `--from`.
+pub(super) const STEPS: [Step; 18] = [
+    Step {
+        name: "format",
+        about: "rustfmt, import style",
+        tier: Tier::Check,
+        replaced_by: None,
+        run: |notes| format::check(notes),
+    },
+    Step {
+        name: "scripts",
+        about: "shellcheck",
+        tier: Tier::Check,
+        replaced_by: None,
+        run: scripts,
+    },
+    Step {
+        name: "spelling",
+        about: "typos",
+        tier: Tier::Check,
+        replaced_by: None,
+        run: spelling,
+    },
+    Step {
+        name: "dependencies",
+        about: "which crate must not reach which",
+        tier: Tier::Check,
+        replaced_by: None,
+        run: |_| guards::check(),
+    },
+    Step {
+        name: "lints",
+        about: "clippy, warnings are errors",
+        tier: Tier::Check,
+        replaced_by: None,
+        run: lints,
+    },
+    Step {
+        name: "unit-tests",
+        about: "unit tests, golden frames, signature vectors",
+        tier: Tier::Check,
+        replaced_by: None,
+        run: |notes| tests::unit(notes),
+    },
+    Step {
+        name: "licences",
+        about: "cargo-deny: licences, sources, banned crates",
+        tier: Tier::Test,
+        replaced_by: None,
+        run: |notes| {
+            notes.not_run(supply::check()?);
+            Ok(())
+        },
+    },
+    Step {
+        name: "documentation",
+        about: "rustdoc without warnings, its examples",
+        tier: Tier::Test,
+        replaced_by: None,
+        run: documentation,
+    },
+    Step {
+        name: "programs",
+        about: "all programs, examples with other libraries",
+        tier: Tier::Test,
+        replaced_by: None,
+        run: programs,
+    },
+    Step {
+        name: "set-up",
+        about: "official SDKs, packages that stories need",
+        tier: Tier::Test,
+        replaced_by: None,
+        run: set_up,
+    },
+    Step {
+        name: "stories",
+        about: "end-to-end tests over the real programs",
+        tier: Tier::Test,
+        replaced_by: None,
+        run: |notes| tests::stories(notes, Tier::Test),
+    },
+    Step {
+        name: "simulation",
+        about: "the refresh engine over months of paused time",
+        tier: Tier::Test,
+        replaced_by: Some("simulation-all"),
+        run: |notes| tests::simulation(notes, Tier::Test),
+    },
+    Step {
+        name: "systemd",
+        about: "this machine's systemd in a container",
+        tier: Tier::Test,
+        replaced_by: Some("systemd-all"),
+        run: |notes| systemd::step(notes, systemd::Depth::Gate),
+    },
+    Step {
+        name: "simulation-all",
+        about: "a thousand seeds instead of a hundred, ten thousand profiles for a day",
+        tier: Tier::Full,
+        replaced_by: None,
+        run: |notes| tests::simulation(notes, Tier::Full),
+    },
+    Step {
+        name: "budget",
+        about: "system calls, allocations and instructions of the release programs",
+        tier: Tier::Full,
+        replaced_by: None,
+        run: budget,
+    },
+    Step {
+        name: "fuzz",
+        about: "libFuzzer on each reader of foreign bytes, ten seconds each",
+        tier: Tier::Full,
+        replaced_by: None,
+        run: fuzz_targets,
+    },
+    Step {
+        name: "packages",
+        about: "both package builds, compared byte by byte",
+        tier: Tier::Full,
+        replaced_by: None,
+        run: |_| dist::dist(false),
+    },
+    Step {
+        name: "systemd-all",
+        about: "systemd 252, 254 and 257, longer checks, an emulated machine that sleeps",
+        tier: Tier::Full,
+        replaced_by: None,
+        run: |notes| systemd::step(notes, systemd::Depth::Full),
+    },
+];
+
+fn scripts(notes: &mut Notes) -> Outcome {
+    let mut shellcheck = Command::new("shellcheck");
+    if !succeeds(shellcheck.arg("--version")) {
+        notes.not_run("shellcheck, which is not installed; its package is shellcheck");
+        return Ok(());
+    }
+    let mut git = Command::new("git");
+    let listed = output(
+        git.args(["ls-files", "*.sh", ".ci/run"])
+            .current_dir(root()),
+    )?;
+    let mut shellcheck = Command::new("shellcheck");
+    run(shellcheck.args(listed.lines()).current_dir(root()))
+}
+
+fn spelling(notes: &mut Notes) -> Outcome {
+    let mut typos = Command::new("typos");
+    if !succeeds(typos.arg("--version")) {
+        notes.not_run("typos, which is not installed: `cargo install --locked typos-cli`");
+        return Ok(());
+    }
+    run(Command::new("typos").current_dir(root()))
+}
+
+fn lints(_: &mut Notes) -> Outcome {
+    let targets = ["clippy", "--workspace", "--all-targets", "--locked"];
+    cargo(&[&targets[..], &["--quiet", "--", "-D", "warnings"]].concat())
+}
+
+fn documentation(_: &mut Notes) -> Outcome {
+    let mut doc = cargo_command(&["doc", "--workspace", "--no-deps", "--locked", "--quiet"]);
+    run(doc.env("RUSTDOCFLAGS", "-D warnings"))?;
+    cargo(&["test", "--workspace", "--doc", "--locked", "--quiet"])
+}
+
+fn programs(_: &mut Notes) -> Outcome {
+    cargo(&["build", "--workspace", "--bins", "--locked", "--quiet"])?;
+    tests::build_rust_examples()
+}
+
+fn set_up(_: &mut Notes) -> Outcome {
+    clients::interpreters()?;
+    clients::install(&root(), &target())?;
+    packages::need(&tests::STORY_PACKAGES);
+    Ok(())
+}
+
+fn budget(notes: &mut Notes) -> Outcome {
+    packages::need(&["strace", "valgrind"]);
+    if let Some(reason) = bench::bench(bench::Depth::Budget)? {
+        notes.not_run(format!("the shim's budget: {reason}"));
+    }
+    Ok(())
+}
+
+fn fuzz_targets(notes: &mut Notes) -> Outcome {
+    if let Some(reason) = fuzz::obstacle() {
+        notes.not_run(format!("fuzz targets: {reason}"));
+        return Ok(());
+    }
+    fuzz::fuzz(fuzz::Bound::Seconds(10))
+}
+
+/// Builds the programs that the demonstration shows, and no others, and runs it.
+pub(crate) fn demo() -> Outcome {
+    let shown = [
+        "stsd",
+        "sts-shim",
+        "stsctl",
+        "stsd-emulator",
+        "stsd-oss-client",
+    ];
+    say(&format!("building {} …", shown.join(", ")));
+    let mut build = cargo_command(&["build", "--locked", "--bins"]);
+    for package in shown {
+        build.args(["--package", package]);
+    }
+    run(&mut build)?;
+    run(Command::new(target().join("debug/stsctl")).arg("demo"))
+}

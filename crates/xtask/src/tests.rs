@@ -1,0 +1,288 @@
+//! The tests, run by cargo-nextest: each in a process and with a time limit of its own.
+//! `.config/nextest.toml` has the limits.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fs,
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+
+use crate::{
+    clients,
+    gate::{Notes, Tier},
+    packages,
+    process::{
+        Outcome, cargo, cargo_command, heading, path_with, root, run, say, succeeds, target,
+    },
+};
+
+/// The version that is installed where there is none.
+const NEXTEST_VERSION: &str = "0.9.143";
+
+/// Debian's packages that stories need; a story that lacks one says NOT RUN.
+pub(crate) const STORY_PACKAGES: [&str; 7] = [
+    "dbus",
+    "gnome-keyring",
+    "iproute2",
+    "libsecret-tools",
+    "mandoc",
+    "nftables",
+    "strace",
+];
+
+/// Integration tests that are as fast as unit tests: golden frames, malformed frames, and the
+/// signature vectors of `stsd-sts` and the emulator.
+const FAST_TESTS: [&str; 3] = ["golden", "hostile", "vectors"];
+
+/// Parts of the names of stories that run the official SDKs.
+const WITH_SDKS: [&str; 6] = ["sdk", "docs", "examples", "pages", "oidc", "client"];
+
+/// A workspace of its own: its libraries are needed by nothing else here.
+const EXAMPLES: &str = "examples/rust/Cargo.toml";
+
+/// Seeds of the simulation in the default gate; the full gate runs the thousand that the
+/// simulation has by itself.
+const SEEDS: &str = "100";
+
+/// The file to which stories add what they could not do here.
+const NOT_RUN_FILE: &str = "STSD_TEST_NOT_RUN";
+
+/// Runs unit tests and the integration tests that are as fast.
+pub(crate) fn unit(notes: &mut Notes) -> Outcome {
+    let mut nextest = nextest("default")?;
+    nextest.args(["--workspace", "--lib", "--bins"]);
+    for test in FAST_TESTS {
+        nextest.args(["--test", test]);
+    }
+    nextest.args(["--filterset", "not package(simulation)"]);
+    noted(&mut nextest, notes)
+}
+
+/// Runs the stories and the emulator's own tests of a tier.
+pub(crate) fn stories(notes: &mut Notes, tier: Tier) -> Outcome {
+    let mut nextest = nextest("stories")?;
+    nextest.args(["--workspace", "--tests"]);
+    let fast: Vec<_> = FAST_TESTS
+        .iter()
+        .map(|name| format!("binary({name})"))
+        .collect();
+    nextest.args(["--filterset", &filter(tier, &fast.join(" or "))]);
+    noted(&mut nextest, notes)
+}
+
+/// The filterset of what is neither a unit test nor a simulation nor `others`.
+fn filter(_tier: Tier, others: &str) -> String {
+    format!("kind(test) and not (binary(comparison) or {others})")
+}
+
+/// Runs the simulation of a tier.
+pub(crate) fn simulation(notes: &mut Notes, tier: Tier) -> Outcome {
+    let mut nextest = nextest("simulation")?;
+    nextest.args(["--workspace", "--lib", "--filterset"]);
+    if tier == Tier::Test {
+        nextest.env("SIMULATION_SEEDS", SEEDS);
+        nextest.arg("package(simulation) and not test(ten_thousand_profiles)");
+    } else {
+        nextest.arg("package(simulation)");
+    }
+    noted(&mut nextest, notes)
+}
+
+/// Builds what stories need and runs those whose names contain one of `names`, or all.
+pub(crate) fn e2e(names: &[&str]) -> Outcome {
+    prepare(names)?;
+    let mut notes = Notes::default();
+    let outcome = noted(&mut named_stories(names)?, &mut notes);
+    notes.print();
+    outcome
+}
+
+/// Runs stories beside one busy loop for each core, several times; prints those that failed,
+/// with their counts.
+pub(crate) fn stress(rounds: u32, names: &[&str]) -> Outcome {
+    prepare(names)?;
+    let mut failures = BTreeMap::<String, u32>::new();
+    let is_over = AtomicBool::new(false);
+    let outcome = thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, Into::into) {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        let outcome: Outcome = (1..=rounds).try_for_each(|round| {
+            heading(&format!("round {round} of {rounds}"));
+            for name in failed_tests(&mut named_stories(names)?)? {
+                *failures.entry(name).or_default() += 1;
+            }
+            Ok(())
+        });
+        is_over.store(true, Ordering::Relaxed);
+        outcome
+    });
+    say("");
+    for (name, count) in &failures {
+        say(&format!("{count} of {rounds} rounds: {name}"));
+    }
+    outcome?;
+    match failures.len() {
+        0 => {
+            say(&format!("no failure in {rounds} rounds"));
+            Ok(())
+        }
+        count => Err(format!("{count} stories failed at least once")),
+    }
+}
+
+/// Builds the examples that need other libraries, in a directory of their own, because other
+/// features are built there.
+pub(crate) fn build_rust_examples() -> Outcome {
+    let mut build = cargo_command(&["build", "--locked", "--quiet", "--manifest-path", EXAMPLES]);
+    let directory = target().join("examples-rust");
+    run(build.arg("--target-dir").arg(directory))
+}
+
+/// Builds the programs, and the rest that stories with such names need.
+fn prepare(names: &[&str]) -> Outcome {
+    cargo(&["build", "--workspace", "--bins", "--locked", "--quiet"])?;
+    let needs_sdks = |name: &&str| WITH_SDKS.iter().any(|it| name.contains(it));
+    if names.is_empty() || names.iter().any(needs_sdks) {
+        build_rust_examples()?;
+        clients::interpreters()?;
+        clients::install(&root(), &target())?;
+    }
+    packages::need(&STORY_PACKAGES);
+    Ok(())
+}
+
+fn named_stories(names: &[&str]) -> Result<Command, String> {
+    let mut nextest = nextest("stories")?;
+    nextest.args(["--workspace", "--test", "stories"]);
+    nextest.args(names);
+    Ok(nextest)
+}
+
+/// Runs nextest and returns the names of the tests that failed. Its output passes through.
+fn failed_tests(nextest: &mut Command) -> Result<Vec<String>, String> {
+    nextest.args(["--color", "never", "--no-fail-fast"]);
+    nextest.args(["--status-level", "fail", "--final-status-level", "none"]);
+    let mut child = nextest
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("cargo nextest does not start: {error}"))?;
+    let mut failed = Vec::new();
+    if let Some(stderr) = child.stderr.take() {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            failed.extend(failed_test(&line));
+            say(&line);
+        }
+    }
+    let status = child.wait();
+    let status = status.map_err(|error| format!("cargo nextest: {error}"))?;
+    if !status.success() && failed.is_empty() {
+        return Err(format!("cargo nextest: {status}"));
+    }
+    Ok(failed)
+}
+
+/// Returns the name in a status line of nextest, `FAIL [   0.012s] (1/9) e2e::stories name`.
+fn failed_test(line: &str) -> Option<String> {
+    let (status, rest) = line.trim_start().split_once(" [")?;
+    let is_failure = ["FAIL", "TIMEOUT", "ABORT", "LEAK-FAIL"].contains(&status.trim_end());
+    let is_failure = is_failure || status.starts_with("SIG");
+    let (_, rest) = rest.split_once("s] ")?;
+    is_failure.then(|| rest.trim().rsplit(' ').next().map(str::to_owned))?
+}
+
+/// Runs nextest, and adds what its tests could not do to the notes.
+fn noted(nextest: &mut Command, notes: &mut Notes) -> Outcome {
+    let file = target().join("gate/not-run.txt");
+    let folder = file.parent().unwrap_or(&file);
+    fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let _ = fs::remove_file(&file);
+    let outcome = run(nextest.env(NOT_RUN_FILE, &file));
+    let text = fs::read_to_string(&file).unwrap_or_default();
+    for line in text.lines() {
+        notes.not_run(line);
+    }
+    outcome
+}
+
+/// Returns the command of nextest with a profile, installed below the target directory where
+/// the machine has none.
+fn nextest(profile: &str) -> Result<Command, String> {
+    let tools = target().join("tools");
+    if !succeeds(cargo_command(&["nextest", "--version"]).env("PATH", path(&tools))) {
+        say("installing cargo-nextest, once; this takes some minutes");
+        let version = format!("cargo-nextest@{NEXTEST_VERSION}");
+        let mut install = cargo_command(&["install", "--locked", "--quiet", &version]);
+        run(install.arg("--root").arg(&tools))?;
+    }
+    let mut nextest = cargo_command(&["nextest", "run", "--locked", "--profile", profile]);
+    nextest.env("PATH", path(&tools));
+    Ok(nextest)
+}
+
+fn path(tools: &Path) -> OsString {
+    path_with(&tools.join("bin"))
+}
+
+/// Measures the official libraries and stsd, and writes the table of `docs/comparison.md`.
+pub(crate) fn compare() -> Outcome {
+    prepare(&["sdk"])?;
+    let mut test = cargo_command(&["test", "--quiet", "--locked", "--workspace"]);
+    test.args(["--test", "comparison"]);
+    run(test.env("STSD_COMPARISON", "write"))?;
+    let page = fs::read_to_string(root().join("docs/comparison.md"));
+    let page = page.map_err(|error| format!("docs/comparison.md: {error}"))?;
+    let table = page.lines().filter(|line| line.starts_with('|'));
+    say(&table.collect::<Vec<_>>().join("\n"));
+    Ok(())
+}
+
+/// Runs the story of uploads for ten minutes.
+pub(crate) fn soak() -> Outcome {
+    prepare(&["sdk"])?;
+    let mut test = cargo_command(&["test", "--locked", "--workspace", "--test", "stories"]);
+    run(test.args(["ten_minutes", "--", "--ignored", "--nocapture"]))
+}
+
+/// Runs the simulation alone, optimised, with an environment variable that names its seeds.
+pub(crate) fn simulate(which: Option<(&str, &str)>) -> Outcome {
+    let mut test = cargo_command(&["test", "--release", "--locked", "--package", "simulation"]);
+    test.args(["no_seed", "--", "--nocapture"]);
+    run(test.envs(which))
+}
+
+#[cfg(test)]
+mod unit_tests {
+    use super::failed_test;
+
+    #[test]
+    fn failed_test_is_read_from_nextest_status_lines() {
+        let check = |line: &str, expected: Option<&str>| {
+            assert_eq!(failed_test(line).as_deref(), expected, "{line}");
+        };
+        check(
+            "        FAIL [   0.012s] ( 3/420) e2e::stories chain::it_is_renewed",
+            Some("chain::it_is_renewed"),
+        );
+        check(
+            "     TIMEOUT [ 180.004s] (12/420) e2e::stories hangs",
+            Some("hangs"),
+        );
+        check(
+            "     SIGSEGV [   1.1s] (1/1) e2e::stories dies",
+            Some("dies"),
+        );
+        check("        PASS [   0.012s] (1/1) e2e::stories passes", None);
+        check("        SLOW [> 60.000s] e2e::stories slow", None);
+        check("  Summary [   1.0s] 3 tests run: 3 passed", None);
+    }
+}
