@@ -5,7 +5,6 @@ mod budget;
 mod comparators;
 mod counts;
 mod herd;
-mod layout;
 mod load;
 mod machine;
 mod page;
@@ -42,8 +41,6 @@ struct Options {
     quick: bool,
     /// Count, and hold it against the budget; nothing else.
     budget: bool,
-    /// Write linker scripts of the functions that run into this folder; nothing else.
-    layout: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -67,9 +64,6 @@ fn run() -> Result<()> {
     let descriptors = machine::raise_descriptors()?;
     if options.budget {
         return budget::check(&counts::all(&programs)?);
-    }
-    if let Some(folder) = options.layout {
-        return layout::write(&programs, &folder);
     }
     let rows = measure(&programs, options.quick, descriptors)?;
     page::show(&rows)?;
@@ -99,7 +93,6 @@ fn parse() -> Result<Options> {
             Long("docs") => options.docs = Some(parser.value()?.into()),
             Long("quick") => options.quick = true,
             Long("budget") => options.budget = true,
-            Long("layout") => options.layout = Some(parser.value()?.into()),
             _ => return Err(argument.unexpected().into()),
         }
     }

@@ -43,8 +43,8 @@ pub(crate) fn idle(programs: &Programs, rest: Duration) -> Result<Vec<Row>> {
 
 pub(crate) fn memory(programs: &Programs) -> Result<Vec<Row>> {
     Ok(vec![
-        resting(programs, "stsd", "glibc", 5000.0)?,
-        resting(programs, "stsd-musl", "musl", 3000.0)?,
+        resting(programs, "stsd", "glibc", 7000.0)?,
+        resting(programs, "stsd-musl", "musl", 4500.0)?,
     ])
 }
 

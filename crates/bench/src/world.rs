@@ -30,9 +30,6 @@ use crate::{
 /// The profile that is asked for.
 pub(crate) const PROFILE: &str = "oss-upload";
 
-/// Who has signed the certificate of what speaks TLS.
-const AUTHORITY: &str = "authority.pem";
-
 /// How patient those are who wait for a first session.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -40,10 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct World {
     directory: TempDir,
     sts: String,
-    /// Where the daemon finds STS.
-    endpoint: String,
     _emulator: Process,
-    _front: Option<Process>,
     daemon: Option<Process>,
     /// The daemon itself, where something watches it.
     watched: Option<Pid>,
@@ -60,8 +54,6 @@ pub(crate) struct Setting<'a> {
     pub(crate) profiles: usize,
     /// Whether it answers on loopback.
     pub(crate) http: bool,
-    /// The Python that speaks TLS in front of the emulator, if it is to.
-    pub(crate) tls: Option<PathBuf>,
 }
 
 impl<'a> Setting<'a> {
@@ -71,7 +63,6 @@ impl<'a> Setting<'a> {
             under: &[],
             profiles: 1,
             http: false,
-            tls: None,
         }
     }
 
@@ -102,16 +93,11 @@ impl World {
         let sts = addresses["sts"].as_str().context("no address of STS")?;
         let mut world = Self {
             sts: sts.to_owned(),
-            endpoint: sts.to_owned(),
             directory,
             _emulator: emulator,
-            _front: None,
             daemon: None,
             watched: None,
         };
-        if let Some(python) = &setting.tls {
-            world.stand_in_front(python)?;
-        }
         DirBuilder::new().mode(0o700).create(world.path("run"))?;
         let key = "access_key_id = \"LTAIEXAMPLEUPLOADER01\"\n\
             access_key_secret = \"ExampleSecretOfUploader000001\"\n";
@@ -125,27 +111,12 @@ impl World {
         Ok(world)
     }
 
-    /// Has something speak TLS in front of the emulator.
-    fn stand_in_front(&mut self, python: &Path) -> Result<()> {
-        let script = "../../tests/clients/python/tls_front.py";
-        let mut front = Command::new(python);
-        front.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(script));
-        front.args(["--to", self.sts.trim_start_matches("http://")]);
-        front.arg("--certificate").arg(self.path(AUTHORITY));
-        let (front, line) = Process::start_talking(&mut front)?;
-        let line: Value = serde_json::from_str(&line)?;
-        let address = line["address"].as_str().context("no address of TLS")?;
-        self.endpoint = format!("https://{address}");
-        self._front = Some(front);
-        Ok(())
-    }
-
     fn config(&self, setting: &Setting<'_>) -> Result<String> {
         let mut config = format!(
             "endpoint = \"{}\"\nsts_calls_per_second = 100\n\n\
              [source.uploader]\ntype = \"access-key\"\naccess_key_file = \"uploader.key\"\n\n\
              [audit]\nfile = \"{}\"\n\n",
-            self.endpoint,
+            self.sts,
             self.path("audit.jsonl").display()
         );
         if setting.http {
@@ -184,12 +155,6 @@ impl World {
             .env_clear()
             .env("STSD_CONFIG", self.path("config.toml"))
             .env("STSD_SOCKET", self.socket())
-            .envs(
-                setting
-                    .tls
-                    .iter()
-                    .map(|_| ("SSL_CERT_FILE", self.path(AUTHORITY))),
-            )
             .stdout(log.try_clone()?)
             .stderr(log);
         let daemon = Process::start(&mut command)?;
@@ -202,22 +167,6 @@ impl World {
                 bail!("the daemon ended: {}", fs::read_to_string(&log)?);
             }
             Ok(client.status().is_ok())
-        })
-    }
-
-    /// Has the daemon read its configuration again, with another profile, and waits for that.
-    pub(crate) fn reload(&self, setting: &Setting<'_>) -> Result<()> {
-        let profiles = setting.profiles + 1;
-        let config = self.config(&Setting {
-            profiles,
-            ..setting.clone()
-        })?;
-        fs::write(self.path("config.toml"), config)?;
-        kill(self.watched()?, Signal::SIGHUP)?;
-        let added = profile(profiles - 1);
-        wait_until("the new configuration", || {
-            let answer = self.client().credentials(&added, Duration::ZERO, PATIENCE);
-            Ok(answer.is_ok())
         })
     }
 

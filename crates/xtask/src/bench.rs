@@ -8,9 +8,7 @@ use std::{
 };
 
 use crate::{
-    clients,
-    dist::build::{LAYOUTS, SHIM, command, flags, ready, triple},
-    packages,
+    dist::build::{SHIM, command, flags, ready, triple},
     process::{Outcome, cargo_command, root, run, say, target},
 };
 
@@ -71,34 +69,6 @@ pub(crate) fn bench(depth: Depth) -> Result<Option<String>, String> {
     Ok(obstacle)
 }
 
-/// Writes which functions of the daemon and of the shim lie side by side: those that run now.
-pub(crate) fn layout() -> Outcome {
-    ready()?;
-    packages::need(&["valgrind"]);
-    clients::install(&root(), &target())?;
-    let place = Place::new("layout")?;
-    for (package, profile, library, name) in [
-        ("stsd", "release", "gnu", "stsd"),
-        ("stsd", "release", "musl", "stsd-musl"),
-        ("sts-shim", SHIM, "musl", "sts-shim"),
-    ] {
-        let triple = triple(library);
-        let mut cargo = cargo_command(&["rustc", "--locked", "--profile", profile]);
-        cargo.args(["--package", package, "--bin", package]);
-        // A name for each function.
-        cargo.args(["--target", &triple, "--", "-Cstrip=none"]);
-        run(cargo.env("CARGO_ENCODED_RUSTFLAGS", flags(&root(), profile)))?;
-        let built = target().join(triple).join(profile).join(package);
-        copy(&built, &place.0.join(name))?;
-    }
-    place.build("stsd-emulator", "dev", None, "stsd-emulator")?;
-    place.build("stsd-bench", "dev", None, "stsd-bench")?;
-    let mut command = Command::new(place.0.join("stsd-bench"));
-    command.arg("--programs").arg(&place.0);
-    command.arg("--python").arg(python());
-    run(command.arg("--layout").arg(root().join(LAYOUTS)))
-}
-
 fn python() -> PathBuf {
     target().join("clients/python/bin/python")
 }
@@ -146,9 +116,7 @@ impl Place {
         let mut cargo = match triple {
             Some(triple) => {
                 built.push(triple);
-                let mut cargo = command(package, profile, triple)?;
-                cargo.env("CARGO_ENCODED_RUSTFLAGS", flags(&root(), profile));
-                cargo
+                command(&root(), package, profile, triple)
             }
             None => {
                 let mut cargo = cargo_command(&["build", "--locked", "--package", package]);

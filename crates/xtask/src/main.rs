@@ -77,7 +77,6 @@ fn main() -> ExitCode {
         ["bench", "--quick"] => bench::measure(Depth::Quick),
         ["bench", "--budget"] => bench::measure(Depth::Budget),
         ["bench", "--write-docs"] => bench::measure(Depth::Documentation),
-        ["layout"] => bench::layout(),
         ["dist"] => dist::dist(false),
         ["dist", "--once"] => dist::dist(true),
         // Not for people: the stories pack programs that are built already.

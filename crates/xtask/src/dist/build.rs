@@ -3,7 +3,6 @@
 
 use std::{
     env, fs,
-    hash::{DefaultHasher, Hasher as _},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -11,7 +10,7 @@ use std::{
 use super::{Programs, at, output};
 use crate::{
     packages,
-    process::{Outcome, cargo_command, root, run, say},
+    process::{Outcome, cargo_command, run, say},
 };
 
 /// A package, its profile, and the programs that come of it.
@@ -33,62 +32,32 @@ const BUILDS: [(&str, &str, &[&str]); 4] = [
 /// which is a twentieth of its time; that its constants could be executed is the price.
 pub(crate) const SHIM: &str = "shim";
 
-/// Names that tell the instances of a generic function apart, for LAYOUTS.
-const NAMES: &str = "-Csymbol-mangling-version=v0";
+/// Returns the command that builds a package of a source as it is released.
+pub(crate) fn command(source: &Path, package: &str, profile: &str, triple: &str) -> Command {
+    let mut cargo = cargo_command(&["build", "--locked", "--package", package]);
+    cargo.args(["--profile", profile, "--target", triple]);
+    // In RUSTFLAGS, a space in a path would separate two flags.
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags(source, profile, triple));
+    cargo
+}
 
-/// Returns how a program of a profile is compiled besides, as it is given away, of a source;
-/// for `CARGO_ENCODED_RUSTFLAGS`, because in RUSTFLAGS a space in a path would part it.
-pub(crate) fn flags(source: &Path, profile: &str) -> String {
+/// Returns the flags of the compiler, separated as `CARGO_ENCODED_RUSTFLAGS` requires it.
+fn flags(source: &Path, profile: &str, triple: &str) -> String {
     let home = env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
     let registry = env::var_os("CARGO_HOME").map_or(home.join(".cargo"), PathBuf::from);
     let renamed = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
     let mut flags = vec![renamed(source, "stsd"), renamed(&registry, "cargo")];
-    flags.extend(of_profile(profile).iter().map(ToString::to_string));
-    flags.join("\x1f")
-}
-
-fn of_profile(profile: &str) -> &'static [&'static str] {
-    match profile {
+    let linked: &[&str] = match profile {
         SHIM => &[
-            NAMES,
             "-Crelocation-model=static",
             "-Clink-arg=-Wl,-z,noseparate-code",
         ],
-        _ => &[NAMES],
-    }
-}
-
-/// Scripts for linkers: the functions of a program that run lie side by side. The kernel maps
-/// 64 KiB around what is needed of a program, so where they are scattered, nearly all of it is
-/// resident, and one that lives for less than a millisecond waits for that again and again.
-/// `cargo xtask layout` writes them, and with it that a linker fails which finds less than half
-/// of that code. The path is from the workspace, where cargo has linkers started.
-pub(crate) const LAYOUTS: &str = "crates/xtask/src/dist/layout";
-
-/// Returns how a package is built as it is given away, but for flags that all of it has.
-pub(crate) fn command(package: &str, profile: &str, triple: &str) -> Result<Command, String> {
-    let script = format!("{LAYOUTS}/{package}.ld");
-    let file = root().join(&script);
-    let has_layout = ["stsd", "sts-shim"].contains(&package);
-    let what: &[&str] = match has_layout {
-        true => &["rustc", "--bin", package],
-        false => &["build"],
+        // Relocations take a twentieth of the bytes. glibc reads this form only since 2.36.
+        _ if triple.ends_with("musl") => &["-Clink-arg=-Wl,-z,pack-relative-relocs"],
+        _ => &[],
     };
-    let mut cargo = cargo_command(what);
-    cargo.args(["--locked", "--package", package]);
-    cargo.args(["--profile", profile, "--target", triple]);
-    if has_layout {
-        let mut hasher = DefaultHasher::new();
-        hasher.write(&fs::read(&file).map_err(at(&file))?);
-        cargo.arg("--").arg(format!("-Clink-arg=-Wl,-T,{script}"));
-        // Cargo does not know the script: this is how it sees that it is another one.
-        cargo.arg(format!("--cfg=layout=\"{:x}\"", hasher.finish()));
-    }
-    // What has to be relocated takes a twentieth of the bytes. glibc knows it since 2.36 only.
-    if package == "stsd" && triple.ends_with("musl") {
-        cargo.arg("-Clink-arg=-Wl,-z,pack-relative-relocs");
-    }
-    Ok(cargo)
+    flags.extend(linked.iter().map(ToString::to_string));
+    flags.join("\x1f")
 }
 
 /// Sees to a compiler for the static programs, or says what is missing.
@@ -145,9 +114,8 @@ fn build(
     profile: &str,
     triple: &str,
 ) -> Result<PathBuf, String> {
-    let mut cargo = command(package, profile, triple)?;
+    let mut cargo = command(source, package, profile, triple);
     cargo.current_dir(source).env("CARGO_TARGET_DIR", target);
-    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags(source, profile));
     run(&mut cargo)?;
     Ok(target.join(triple).join(profile))
 }
