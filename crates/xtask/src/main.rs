@@ -9,7 +9,6 @@ mod fuzz;
 mod gate;
 mod guards;
 mod packages;
-mod pictures;
 mod process;
 mod supply;
 mod systemd;
@@ -72,7 +71,6 @@ fn main() -> ExitCode {
         ["systemd"] => systemd::command(systemd::Depth::Gate),
         ["systemd", "--full"] => systemd::command(systemd::Depth::Full),
         ["compare"] => tests::compare(),
-        ["pictures"] => pictures::draw(),
         ["bench"] => bench::measure(Depth::Full),
         ["bench", "--quick"] => bench::measure(Depth::Quick),
         ["bench", "--budget"] => bench::measure(Depth::Budget),
