@@ -8,7 +8,6 @@ mod herd;
 mod load;
 mod machine;
 mod page;
-mod plot;
 mod process;
 mod reader;
 mod rest;

@@ -10,12 +10,12 @@ use std::{
 use anyhow::{Context as _, Result};
 use serde_json::json;
 
-use crate::{machine, plot, table::Row};
+use crate::{machine, table::Row};
 
 const BEGIN: &str = "<!-- Written by `cargo xtask bench --write-docs` from here -->";
 const END: &str = "<!-- to here -->";
 
-/// Writes `bench.json`, `bench.svg` and `bench.md` into a folder.
+/// Writes `bench.json` and `bench.md` into a folder.
 pub(crate) fn files(folder: &Path, rows: &[Row]) -> Result<()> {
     fs::create_dir_all(folder)?;
     let all = json!({
@@ -24,12 +24,11 @@ pub(crate) fn files(folder: &Path, rows: &[Row]) -> Result<()> {
         "rows": rows,
     });
     fs::write(folder.join("bench.json"), format!("{all:#}\n"))?;
-    fs::write(folder.join("bench.svg"), plot::draw(rows))?;
     fs::write(folder.join("bench.md"), tables(rows))?;
     Ok(())
 }
 
-/// Puts the tables and the plot into the documentation.
+/// Replaces the tables in the documentation.
 pub(crate) fn documentation(docs: &Path, rows: &[Row]) -> Result<()> {
     let path = docs.join("performance.md");
     let page = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
@@ -37,13 +36,8 @@ pub(crate) fn documentation(docs: &Path, rows: &[Row]) -> Result<()> {
     let (_, after) = rest
         .split_once(END)
         .context("the page has one mark alone")?;
-    let part = format!(
-        "{BEGIN}\n\n![Each figure as a part of its goal](performance.svg)\n\n{}\n{}\n{END}",
-        summary(rows),
-        tables(rows)
-    );
+    let part = format!("{BEGIN}\n\n{}\n{}\n{END}", summary(rows), tables(rows));
     fs::write(path, format!("{before}{part}{after}"))?;
-    fs::write(docs.join("performance.svg"), plot::draw(rows))?;
     Ok(())
 }
 

@@ -64,7 +64,7 @@ pub(crate) fn bench(depth: Depth) -> Result<Option<String>, String> {
     };
     run(&mut command)?;
     if matches!(depth, Depth::Full | Depth::Quick) {
-        say(&format!("written: {}/bench.{{json,svg,md}}", out.display()));
+        say(&format!("written: {}/bench.{{json,md}}", out.display()));
     }
     Ok(obstacle)
 }
