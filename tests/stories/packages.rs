@@ -2,7 +2,7 @@
 //! programs in these packages are those of the gate; `cargo xtask dist` builds others.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     os::unix::{
         fs::{MetadataExt as _, PermissionsExt as _},
@@ -343,6 +343,63 @@ fn manual(out: &Path, place: &Path) {
             assert!(said.is_empty(), "{reader}: {said}");
         }
     }
+}
+
+/// The pages of `man` with options, each with its program.
+const PAGES: [(&str, &str); 4] = [
+    ("stsd", "stsd.8"),
+    ("sts-shim", "sts-shim.1"),
+    ("stsd-emulator", "stsd-emulator.1"),
+    ("stsd-oss-client", "stsd-oss-client.1"),
+];
+
+#[test]
+fn a_manual_page_has_the_options_of_its_program_and_no_others() {
+    for (name, page) in PAGES {
+        let help = run(Command::new(program(name)).arg("--help"));
+        let page = source(&format!("man/{page}")).replace("\\-", "-");
+        let (_, section) = page.split_once("\n.SH OPTIONS\n").expect(name);
+        let section = section.split("\n.SH ").next().unwrap();
+        assert_eq!(options(&help), options(section), "{name}: help, page");
+    }
+}
+
+#[test]
+fn the_manual_page_of_the_protocol_names_every_message() {
+    let page = source("man/stsd-protocol.7");
+    let document = source("docs/protocol.md");
+    let listed: BTreeSet<_> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix(".B "))
+        .filter(|it| it.starts_with(|first: char| first.is_ascii_digit()))
+        .map(str::to_owned)
+        .collect();
+    let cells = document.lines().filter_map(|line| {
+        let mut cells = line.strip_prefix("| ")?.split(" | ");
+        Some((cells.next()?, cells.next()?))
+    });
+    // The kinds of failures are sentences, and the heads of tables have no number.
+    let messages = cells.filter(|(number, name)| {
+        number.parse::<u8>().is_ok() && name.starts_with(|it: char| it.is_ascii_uppercase())
+    });
+    let messages = messages.filter(|(_, name)| !name.starts_with("STS "));
+    let messages: BTreeSet<_> = messages
+        .map(|(number, name)| format!("{number} {name}"))
+        .collect();
+    assert_eq!(listed, messages);
+}
+
+/// Returns the long options in a text.
+fn options(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|it: char| !it.is_ascii_alphanumeric() && it != '-');
+    words
+        .filter(|word| word.len() > 2 && word.starts_with("--"))
+        .collect()
+}
+
+fn source(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
+    fs::read_to_string(path).unwrap()
 }
 
 #[test]

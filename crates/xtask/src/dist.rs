@@ -9,10 +9,7 @@ mod bill;
 pub(crate) mod build;
 mod deb;
 mod manual;
-mod markdown;
-mod roff;
 mod tree;
-mod usage;
 
 use std::{
     env, fs,

@@ -1,8 +1,8 @@
-//! Decides how docs/configuration-reference.md looks, which is made of the types that a
-//! configuration is read into: their keys, their doc comments, and the defaults that the code
-//! itself uses.
+//! docs/configuration-reference.md and the list of keys in man/stsd-config.5, made of the types
+//! that a configuration is read into: their keys, their doc comments, and the defaults that the
+//! code itself uses.
 //!
-//! `UPDATE_GOLDEN=1 cargo test -p stsd reference` writes the page anew.
+//! `UPDATE_GOLDEN=1 cargo test -p stsd reference` writes both anew.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -26,6 +26,11 @@ has what they are for, with examples.
 
 Files are named relative to the configuration file. A key that is not here is refused.
 ";
+
+/// The comments of the manual page between which the list of keys stands.
+const MANUAL_BEGIN: &str =
+    ".\\\" Written by `UPDATE_GOLDEN=1 cargo test -p stsd reference` from here\n";
+const MANUAL_END: &str = ".\\\" to here\n";
 
 /// Where a table stands, as a header in the file; sources have a page's part for each type.
 type Place<'a> = (&'a str, &'a str);
@@ -99,29 +104,42 @@ fn defaults() -> BTreeMap<Place<'static>, String> {
     defaults
 }
 
-/// The page, while it is written.
-struct Page {
-    text: String,
-    /// Those that have not been needed so far.
+/// One table of the file, or the keys of one type of source.
+struct Section {
+    title: String,
+    /// 2 for a table, 3 for a part of one.
+    level: usize,
+    /// The sentence about the table; empty where there is none.
+    about: String,
+    keys: Vec<Key>,
+}
+
+struct Key {
+    name: String,
+    shape: String,
+    default: String,
+    meaning: String,
+}
+
+/// The sections, while they are collected.
+struct Reference {
+    sections: Vec<Section>,
+    /// The defaults of keys that have not been listed yet.
     defaults: BTreeMap<Place<'static>, String>,
 }
 
-impl Page {
-    /// Writes a table of the file, and those in it.
+impl Reference {
+    /// Collects a table of the file, and those in it.
     fn table(&mut self, name: &str, schema: &Value) {
-        let title = match name {
-            "" => "Top level".to_owned(),
-            _ => format!("`[{name}]`"),
+        let (title, about) = match name {
+            "" => ("Top level".to_owned(), String::new()),
+            _ => (format!("`[{name}]`"), sentence(name, schema)),
         };
-        self.text.push_str(&format!("\n## {title}\n"));
-        if !name.is_empty() {
-            self.text
-                .push_str(&format!("\n{}\n", sentence(name, schema)));
-        }
         if name == "source.NAME" {
+            self.section(title, 2, about, (name, name), schema, &["type"]);
             self.source(name, schema);
         } else {
-            self.keys(name, name, schema, &sorted(schema));
+            self.section(title, 2, about, (name, name), schema, &sorted(schema));
         }
         for (key, inner) in properties(schema) {
             let path = [name, key].join(".").trim_matches('.').to_owned();
@@ -135,42 +153,52 @@ impl Page {
         }
     }
 
-    /// A source's type decides which keys there are.
+    /// Collects the keys of each type of source.
     fn source(&mut self, name: &str, schema: &Value) {
-        self.keys(name, name, schema, &["type"]);
         for (kind, keys) in KINDS {
-            let title = format!("\n### `[{name}]` with `type = \"{kind}\"`\n");
-            self.text.push_str(&title);
-            self.keys(name, kind, schema, keys);
+            let title = format!("`[{name}]` with `type = \"{kind}\"`");
+            self.section(title, 3, String::new(), (name, kind), schema, keys);
             for key in keys {
                 let inner = &schema["properties"][key];
                 if is_table(inner) {
                     let path = format!("{name}.{key}");
-                    self.text.push_str(&format!("\n### `[{path}]`\n"));
-                    self.keys(&path, &path, inner, &sorted(inner));
+                    let title = format!("`[{path}]`");
+                    let keys = sorted(inner);
+                    self.section(title, 3, String::new(), (&path, &path), inner, &keys);
                 }
             }
         }
     }
 
-    fn keys(&mut self, name: &str, place: &str, schema: &Value, keys: &[&str]) {
-        let rows = keys
-            .iter()
-            .filter(|it| !holds_tables(name, &schema["properties"][**it]));
-        let rows: Vec<_> = rows.collect();
-        if rows.is_empty() {
-            return;
-        }
-        self.text
-            .push_str("\n| key | type | default | meaning |\n|---|---|---|---|\n");
-        for key in rows {
+    /// Collects one section. `place` is the table's name, and the place of its defaults.
+    fn section(
+        &mut self,
+        title: String,
+        level: usize,
+        about: String,
+        (name, place): Place<'_>,
+        schema: &Value,
+        keys: &[&str],
+    ) {
+        let mut listed = Vec::new();
+        for key in keys {
             let property = &schema["properties"][*key];
-            let meaning = sentence(&format!("{name}.{key}"), property);
-            let default = self.default(place, key, schema);
-            let shape = shape(property);
-            self.text
-                .push_str(&format!("| `{key}` | {shape} | {default} | {meaning} |\n"));
+            if holds_tables(name, property) {
+                continue;
+            }
+            listed.push(Key {
+                name: (*key).to_owned(),
+                shape: shape(property),
+                default: self.default(place, key, schema),
+                meaning: sentence(&format!("{name}.{key}"), property),
+            });
         }
+        self.sections.push(Section {
+            title,
+            level,
+            about,
+            keys: listed,
+        });
     }
 
     fn default(&mut self, place: &str, key: &str, schema: &Value) -> String {
@@ -248,15 +276,125 @@ fn shape(schema: &Value) -> String {
     }
 }
 
-fn page() -> String {
+fn reference() -> Vec<Section> {
     let mut settings = SchemaSettings::default();
     settings.inline_subschemas = true;
     let schema = settings.into_generator().into_root_schema_for::<Raw>();
-    let mut page = Page {
-        text: HEAD.to_owned(),
+    let mut reference = Reference {
+        sections: Vec::new(),
         defaults: defaults(),
     };
-    page.table("", schema.as_value());
+    reference.table("", schema.as_value());
+    let unused: Vec<_> = reference.defaults.keys().collect();
+    assert!(unused.is_empty(), "defaults of no key: {unused:?}");
+    reference.sections
+}
+
+fn markdown(sections: &[Section]) -> String {
+    let mut text = HEAD.to_owned();
+    for section in sections {
+        let (level, title) = ("#".repeat(section.level), &section.title);
+        text.push_str(&format!("\n{level} {title}\n"));
+        if !section.about.is_empty() {
+            text.push_str(&format!("\n{}\n", section.about));
+        }
+        if !section.keys.is_empty() {
+            text.push_str("\n| key | type | default | meaning |\n|---|---|---|---|\n");
+        }
+        for key in &section.keys {
+            let Key {
+                name,
+                shape,
+                default,
+                meaning,
+            } = key;
+            text.push_str(&format!("| `{name}` | {shape} | {default} | {meaning} |\n"));
+        }
+    }
+    text
+}
+
+/// Returns the sections in the macros of man(7).
+fn manual(sections: &[Section]) -> String {
+    let mut text = String::new();
+    for section in sections {
+        // A quotation mark would end the argument of the macro.
+        let title = section.title.replace('`', "");
+        let title = roff(&title).replace('"', "\\(dq");
+        text.push_str(&format!(".SS \"{title}\"\n"));
+        if !section.about.is_empty() {
+            text.push_str(&format!("{}\n", roff(&section.about)));
+        }
+        for key in &section.keys {
+            let (name, shape, meaning) = (roff(&key.name), &key.shape, roff(&key.meaning));
+            let default = match key.default.as_str() {
+                "none" => "optional".to_owned(),
+                it if it == "required" || it.starts_with("exactly one of") => roff(it),
+                it => format!("default: {}", roff(it)),
+            };
+            let entry = format!(".TP\n\\fB{name}\\fR\n({shape}; {default})\n.br\n{meaning}\n");
+            text.push_str(&entry);
+        }
+    }
+    text
+}
+
+/// Returns a line of Markdown for man(7): code in bold, links as their text, and nothing that
+/// troff would take for a request or an escape.
+fn roff(line: &str) -> String {
+    let mut plain = line.to_owned();
+    while let Some(middle) = plain.find("](") {
+        let start = plain[..middle].rfind('[').expect("a link begins with [");
+        let end = middle + plain[middle..].find(')').expect("a link ends with )");
+        plain = [
+            &plain[..start],
+            &plain[start + 1..middle],
+            &plain[end + 1..],
+        ]
+        .concat();
+    }
+    let mut out = String::new();
+    let mut bold = false;
+    for character in plain.chars() {
+        match character {
+            '`' => {
+                bold = !bold;
+                out.push_str(if bold { "\\fB" } else { "\\fR" });
+            }
+            '\\' => out.push_str("\\e"),
+            '-' => out.push_str("\\-"),
+            '\'' => out.push_str("\\(aq"),
+            '^' => out.push_str("\\(ha"),
+            '~' => out.push_str("\\(ti"),
+            _ if character.is_ascii() => out.push(character),
+            _ => out.push_str(&format!("\\[u{:04X}]", u32::from(character))),
+        }
+    }
+    match out.starts_with('.') {
+        true => format!("\\&{out}"),
+        false => out,
+    }
+}
+
+/// Compares a file with what the types say, or writes it.
+fn compare(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&path, text).unwrap();
+    }
+    let golden = fs::read_to_string(&path).unwrap_or_default();
+    for (number, (is, should)) in golden.lines().zip(text.lines()).enumerate() {
+        let at = format!("{name}:{}", number + 1);
+        assert_eq!(is, should, "{at}: UPDATE_GOLDEN=1 writes it anew");
+    }
+    assert_eq!(golden, text);
+}
+
+#[test]
+fn the_reference_says_what_the_types_say() {
+    let page = markdown(&reference());
     // What a sentence has of a constant.
     let formats: Vec<_> = Format::NAMES
         .split(", ")
@@ -266,24 +404,29 @@ fn page() -> String {
         formats.join(", "),
         format!("1 to {MOST_CALLS_PER_SECOND}, "),
     ] {
-        assert!(page.text.contains(&words), "no key says {words}");
+        assert!(page.contains(&words), "no key says {words}");
     }
-    let unused: Vec<_> = page.defaults.keys().collect();
-    assert!(unused.is_empty(), "defaults of no key: {unused:?}");
-    page.text
+    compare("docs/configuration-reference.md", &page);
 }
 
 #[test]
-fn the_reference_says_what_the_types_say() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration-reference.md");
-    let page = page();
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        fs::write(&path, &page).unwrap();
-    }
-    let golden = fs::read_to_string(&path).unwrap_or_default();
-    for (number, (is, should)) in golden.lines().zip(page.lines()).enumerate() {
-        let at = format!("docs/configuration-reference.md:{}", number + 1);
-        assert_eq!(is, should, "{at}: UPDATE_GOLDEN=1 writes it anew");
-    }
-    assert_eq!(golden, page);
+fn the_manual_page_lists_the_keys_of_the_reference() {
+    let name = "man/stsd-config.5";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(name);
+    let page = fs::read_to_string(path).unwrap();
+    let (before, rest) = page.split_once(MANUAL_BEGIN).expect("the first comment");
+    let (_, after) = rest.split_once(MANUAL_END).expect("the second comment");
+    let list = manual(&reference());
+    compare(
+        name,
+        &[before, MANUAL_BEGIN, &list, MANUAL_END, after].concat(),
+    );
+}
+
+#[test]
+fn a_line_for_the_manual_page_has_no_links_and_no_requests() {
+    let line = ".a [`b`](c.md#d) `[e-f]` g\u{2026}";
+    assert_eq!(roff(line), "\\&.a \\fBb\\fR \\fB[e\\-f]\\fR g\\[u2026]");
 }
