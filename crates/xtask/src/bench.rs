@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    dist::build::{SHIM, command, flags, ready, triple},
+    dist::build::{SHIM, command, ready, triple},
     process::{Outcome, cargo_command, root, run, say, target},
 };
 

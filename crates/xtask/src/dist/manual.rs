@@ -3,7 +3,7 @@
 use std::{fs, path::Path, process::Command};
 
 use super::{Release, at, output};
-use crate::steps::Outcome;
+use crate::process::Outcome;
 
 /// Writes all pages into a directory.
 pub(crate) fn write(
