@@ -1,8 +1,6 @@
 //! Decides where a profile's snapshot is found: a name leads to its [`Entry`]. The
 //! profile's own task publishes there; everybody else reads or waits.
 
-mod followed;
-
 use std::{
     collections::BTreeMap,
     sync::{
@@ -17,7 +15,6 @@ use tokio::{
     time::timeout,
 };
 
-use self::followed::Followed;
 use crate::{
     budget::Urgency,
     caller::LastCaller,
@@ -41,17 +38,17 @@ pub struct Entry {
     pub forced: AtomicBool,
     /// What goes on under this name when a reload changes what it is.
     pub record: Arc<Record>,
-    /// How many callers wait now, and how many follow.
+    /// How many callers wait now.
     waiting: AtomicUsize,
-    followers: AtomicUsize,
     last_asked_millis: AtomicU64,
-    snapshot: Followed<Snapshot>,
+    snapshot: watch::Sender<Snapshot>,
 }
 
-/// The snapshots of a profile, as somebody follows them.
+/// A subscription to the snapshots of a profile.
 pub struct Changes {
-    entry: Arc<Entry>,
-    seen: u64,
+    snapshots: watch::Receiver<Snapshot>,
+    /// Has the sender: without one, no receiver waits.
+    _entry: Arc<Entry>,
 }
 
 /// What is known of a name, whatever profile has it.
@@ -82,9 +79,8 @@ impl Entry {
             forced: AtomicBool::new(false),
             record: Arc::default(),
             waiting: AtomicUsize::new(0),
-            followers: AtomicUsize::new(0),
             last_asked_millis: AtomicU64::new(0),
-            snapshot: Followed::default(),
+            snapshot: watch::Sender::default(),
         }
     }
 
@@ -96,7 +92,7 @@ impl Entry {
         Self {
             record: Arc::clone(&old.record),
             last_asked_millis: AtomicU64::new(last_asked),
-            snapshot: Followed::new(Snapshot {
+            snapshot: watch::Sender::new(Snapshot {
                 session,
                 ..Snapshot::default()
             }),
@@ -118,7 +114,7 @@ impl Entry {
     pub fn restored(profile: Arc<Profile>, session: Session, asked: BootTime) -> Self {
         Self {
             last_asked_millis: AtomicU64::new(asked.as_millis()),
-            snapshot: Followed::new(Snapshot {
+            snapshot: watch::Sender::new(Snapshot {
                 session: Some(Arc::new(session)),
                 ..Snapshot::default()
             }),
@@ -147,7 +143,7 @@ impl Entry {
     #[must_use]
     pub fn current(&self, minimum_life: Duration, now: BootTime) -> Option<Arc<Session>> {
         self.touch(now);
-        let snapshot = self.snapshot.read();
+        let snapshot = self.snapshot.borrow();
         // A profile that sleeps serves what it has left, and is woken for the next one.
         if snapshot.next_attempt.is_none() {
             self.wake.notify_one();
@@ -165,17 +161,18 @@ impl Entry {
         clock: &dyn Clock,
     ) -> Outcome {
         let _waiting = Waiting::among(&self.waiting);
+        let mut snapshots = self.snapshot.subscribe();
         let settled = async {
             loop {
-                let (settled, seen) = {
-                    let (snapshot, seen) = self.snapshot.read_version();
-                    (snapshot.settled(minimum_life, clock.boot()), seen)
-                };
+                // The lock ends with the statement.
+                let settled = snapshots
+                    .borrow_and_update()
+                    .settled(minimum_life, clock.boot());
                 match settled {
                     Some(outcome) => return outcome,
                     None => self.wake.notify_one(),
                 }
-                self.snapshot.changed_since(seen).await;
+                snapshots.changed().await.expect("self has the sender");
             }
         };
         let settled = timeout(patience, settled).await;
@@ -183,7 +180,7 @@ impl Entry {
         self.touch(clock.boot());
         match settled {
             Ok(outcome) => outcome,
-            Err(_) => self.snapshot.read().best(clock.boot()),
+            Err(_) => self.snapshot.borrow().best(clock.boot()),
         }
     }
 
@@ -193,19 +190,12 @@ impl Entry {
     /// What stands in its place: the failure, or that the patience ran out first.
     pub async fn refresh(&self, patience: Duration, clock: &dyn Clock) -> Result<(), Outcome> {
         let _waiting = Waiting::among(&self.waiting);
-        let begun = self.snapshot.read().begun;
+        let mut snapshots = self.snapshot.subscribe();
+        let begun = snapshots.borrow().begun;
         self.force();
-        let ended = async {
-            loop {
-                let seen = self.snapshot.version();
-                if matches!(&*self.snapshot.read(), it if it.ended > begun || it.removed) {
-                    return;
-                }
-                self.snapshot.changed_since(seen).await;
-            }
-        };
+        let ended = snapshots.wait_for(|it| it.ended > begun || it.removed);
         let ended = timeout(patience, ended).await.is_ok();
-        let snapshot = self.snapshot.read();
+        let snapshot = self.snapshot.borrow();
         match &snapshot.failed {
             _ if snapshot.removed => Err(Outcome::Removed),
             Some(failed) if ended => Err(Outcome::Failed(Arc::clone(failed))),
@@ -223,43 +213,48 @@ impl Entry {
     /// Follows the snapshots of this profile.
     #[must_use]
     pub fn subscribe(self: &Arc<Self>) -> Changes {
-        self.followers.fetch_add(1, Ordering::Relaxed);
         Changes {
-            entry: Arc::clone(self),
-            seen: self.snapshot.version(),
+            snapshots: self.snapshot.subscribe(),
+            _entry: Arc::clone(self),
         }
     }
 
     /// Returns what is known now.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        self.snapshot.read().clone()
+        self.snapshot.borrow().clone()
     }
 
     /// Changes what is known; only the profile's own task and a reload do.
     pub fn publish(&self, change: impl FnOnce(&mut Snapshot)) {
-        self.snapshot.change(change);
+        self.snapshot.send_modify(change);
     }
 
     /// Says what is planned, without waking those who wait for a session.
     pub fn announce(&self, next_attempt: Option<(BootTime, &'static str)>) {
-        self.snapshot
-            .change_quietly(|snapshot| snapshot.next_attempt = next_attempt);
+        self.change_quietly(|snapshot| snapshot.next_attempt = next_attempt);
     }
 
     /// Says what is wrong with what becomes of the sessions, if anything, without waking those
     /// who wait for one.
     pub fn remark(&self, sink: Option<&'static str>) {
-        self.snapshot
-            .change_quietly(|snapshot| snapshot.sink = sink);
+        self.change_quietly(|snapshot| snapshot.sink = sink);
     }
 
     /// Notes that an attempt begins now; it is what was asked for until this moment.
     pub fn begin(&self, now: BootTime) {
         self.forced.store(false, Ordering::Relaxed);
-        self.snapshot.change_quietly(|snapshot| {
+        self.change_quietly(|snapshot| {
             snapshot.begun += 1;
             snapshot.next_attempt = Some((now, "renewal under way"));
+        });
+    }
+
+    /// Changes what no subscription waits for.
+    fn change_quietly(&self, change: impl FnOnce(&mut Snapshot)) {
+        self.snapshot.send_if_modified(|snapshot| {
+            change(snapshot);
+            false
         });
     }
 
@@ -272,12 +267,11 @@ impl Entry {
         }
     }
 
-    /// Tells whether anybody waits for the next session, or for each: a watch is use,
+    /// Is true while a caller waits for the next session, or for each: a watch is use,
     /// however rarely there is news for it.
     #[must_use]
     pub fn is_followed(&self) -> bool {
-        let waiting = self.waiting.load(Ordering::Relaxed);
-        waiting + self.followers.load(Ordering::Relaxed) > 0
+        self.snapshot.receiver_count() > 0
     }
 
     /// Counts one hand-out of a session.
@@ -308,32 +302,23 @@ impl Entry {
 
 impl Changes {
     /// Returns what is known now; nothing older is news from here on.
-    pub fn look(&mut self) -> RwLockReadGuard<'_, Snapshot> {
-        let (snapshot, seen) = self.entry.snapshot.read_version();
-        self.seen = seen;
-        snapshot
+    ///
+    /// The snapshot is locked until the reference is dropped, which must be before the next
+    /// `await`.
+    pub fn look(&mut self) -> watch::Ref<'_, Snapshot> {
+        self.snapshots.borrow_and_update()
     }
 
     /// Ends when there is news.
-    pub async fn changed(&self) {
-        self.entry.snapshot.changed_since(self.seen).await;
+    pub async fn changed(&mut self) {
+        let changed = self.snapshots.changed().await;
+        changed.expect("the entry has the sender");
     }
 
     /// Waits for a snapshot of which something is true.
     pub async fn wait_for(&mut self, wanted: impl Fn(&Snapshot) -> bool) -> Snapshot {
-        loop {
-            let snapshot = self.look().clone();
-            if wanted(&snapshot) {
-                return snapshot;
-            }
-            self.changed().await;
-        }
-    }
-}
-
-impl Drop for Changes {
-    fn drop(&mut self) {
-        self.entry.followers.fetch_sub(1, Ordering::Relaxed);
+        let snapshot = self.snapshots.wait_for(wanted).await;
+        snapshot.expect("the entry has the sender").clone()
     }
 }
 
