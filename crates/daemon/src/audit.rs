@@ -12,7 +12,7 @@ mod limit;
 use std::{
     os::fd::BorrowedFd,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -27,6 +27,7 @@ use crate::{
     clock::{BootTime, Clock},
     peer::{Bond, Peer},
     snapshot::Session,
+    sync::lock,
 };
 
 /// How long events are counted before they are summed up.
@@ -336,10 +337,6 @@ pub(crate) fn shown(text: &str) -> String {
         }
     }
     shown
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -12,7 +12,10 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-use crate::clock::{BootTime, Clock};
+use crate::{
+    clock::{BootTime, Clock},
+    sync::lock,
+};
 
 /// Who wants to call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,9 +117,7 @@ impl Budget {
     }
 
     fn bucket(&self) -> MutexGuard<'_, Bucket> {
-        self.bucket
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.bucket)
     }
 }
 

@@ -3,12 +3,13 @@
 //! Noting it belongs to each hand-out, so nothing is looked up or allocated for it: of the
 //! process there is what the audit or a rule has read while it lived, or nothing.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::{
     audit::Asked,
     clock::BootTime,
     peer::{Peer, Process},
+    sync::lock,
 };
 
 /// Somebody who has asked for credentials.
@@ -53,7 +54,7 @@ impl Caller {
 impl LastCaller {
     /// Notes that a peer asks now.
     pub fn note(&self, peer: &Peer, asked: Asked, at: BootTime) {
-        let mut caller = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut caller = lock(&self.0);
         match &mut *caller {
             Some(caller) if caller.is(peer, asked) => caller.at = at,
             other => *other = Some(Caller::of(peer, asked, at)),
@@ -63,7 +64,7 @@ impl LastCaller {
     /// Returns who asked last, if anybody has.
     #[must_use]
     pub fn who(&self) -> Option<Caller> {
-        let caller = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let caller = lock(&self.0);
         caller.clone()
     }
 }

@@ -2,14 +2,14 @@
 //! has been silent for longest. Nobody who waits for an answer is ever sent away.
 
 use std::sync::{
-    Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+    Arc, Mutex, MutexGuard, OnceLock,
     atomic::{AtomicU64, Ordering},
 };
 
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
-use crate::peer::Peer;
+use crate::{peer::Peer, sync};
 
 /// No daemon needs more, whatever the system would allow.
 const MOST: usize = 16 * 1024;
@@ -188,7 +188,7 @@ impl Crowd {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.state)
     }
 }
 

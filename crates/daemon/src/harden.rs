@@ -5,7 +5,7 @@ use std::{
     fs::OpenOptions,
     io,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
     time::Duration,
 };
 
@@ -21,7 +21,7 @@ use nix::sys::{
 use stsd_secret::Pages;
 use tracing::warn;
 
-use crate::clock::BootTime;
+use crate::{clock::BootTime, sync::lock};
 
 /// Three quarters of these are for callers: enough for ten thousand at once.
 const DESCRIPTORS: u64 = 14_000;
@@ -103,7 +103,7 @@ pub struct SecretPages(Mutex<Option<(BootTime, Protection)>>);
 impl SecretPages {
     /// Looks how the pages are kept, or remembers it.
     pub fn look(&self, now: BootTime) -> Protection {
-        let mut looked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut looked = lock(&self.0);
         match &*looked {
             Some((at, protection)) if now.since(*at) < Duration::from_secs(1) => protection.clone(),
             _ => {

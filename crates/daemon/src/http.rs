@@ -20,7 +20,7 @@ use std::{
         fd::{AsFd as _, BorrowedFd, OwnedFd},
         unix::net::UnixStream as StdUnixStream,
     },
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -39,7 +39,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::{accept, audit::Asked, crowd::Seated, listen::BACKLOG, peer::Peer, service::Service};
+use crate::{
+    accept, audit::Asked, crowd::Seated, listen::BACKLOG, peer::Peer, service::Service, sync::lock,
+};
 
 /// How long a caller may take over the head of a request.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -368,7 +370,3 @@ async fn converse<S>(
 mod attempt;
 #[cfg(fuzzing)]
 pub(crate) use attempt::attempt;
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}

@@ -12,7 +12,7 @@ use std::{
     io::{self, Write},
     os::unix::net::UnixDatagram,
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
 };
 
 use nix::sys::stat::fstat;
@@ -28,7 +28,7 @@ use tracing_subscriber::{
     layer::{Context, Layer},
 };
 
-use crate::stderr::Unread;
+use crate::{stderr::Unread, sync::lock};
 
 /// Where the journal listens on every system that has one.
 const SOCKET: &str = "/run/systemd/journal/socket";
@@ -69,7 +69,7 @@ impl Journal {
     fn fall_back(&self, priority: u8, text: &str) {
         let lines = text.lines().map(|line| format!("<{priority}>{line}\n"));
         let lines: String = lines.collect();
-        let mut stderr = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stderr = lock(&self.lines);
         let _ = stderr.write_all(lines.as_bytes());
     }
 }

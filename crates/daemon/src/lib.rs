@@ -43,6 +43,7 @@ pub mod stderr;
 pub mod store;
 pub mod successor;
 pub mod supervise;
+mod sync;
 
 /// What the fuzz targets reach and nobody else may: the readers of foreign text, without
 /// the files around them. Built with `--cfg fuzzing` only.

@@ -11,7 +11,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::clock::BootTime;
+use crate::{clock::BootTime, sync::lock};
 
 /// How far two answers may differ and still come from clocks that agree.
 const AGREEMENT: SignedDuration = SignedDuration::from_secs(60);
@@ -74,9 +74,7 @@ impl ServiceTime {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.0
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.0)
     }
 }
 

@@ -24,6 +24,7 @@ use crate::{
     profile::{ProfileName, SessionDuration},
     schedule::Lifetime,
     snapshot::{Outcome, Session, Snapshot},
+    sync,
 };
 
 /// One profile's place in the store.
@@ -466,10 +467,7 @@ impl Store {
             .into_iter()
             .map(|entry| (entry.profile.name.clone(), entry))
             .collect();
-        *self
-            .entries
-            .write()
-            .unwrap_or_else(|poisoned| poisoned.into_inner()) = new;
+        *sync::write(&self.entries) = new;
         self.replaced.send_replace(());
     }
 
@@ -480,8 +478,6 @@ impl Store {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, BTreeMap<ProfileName, Arc<Entry>>> {
-        self.entries
-            .read()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        sync::read(&self.entries)
     }
 }

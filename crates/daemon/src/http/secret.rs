@@ -5,13 +5,15 @@ use std::{
     io::{self, Read as _, Write as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
-    sync::{PoisonError, RwLock},
+    sync::RwLock,
 };
 
 use nix::unistd::geteuid;
 use stsd_secret::SecretText;
 use subtle::ConstantTimeEq as _;
 use tracing::warn;
+
+use crate::sync;
 
 /// Characters of a secret: two for each of 32 bytes.
 const LENGTH: usize = 64;
@@ -44,16 +46,13 @@ impl UrlSecret {
     /// Returns the secret itself, for a URL.
     #[must_use]
     pub fn text(&self) -> SecretText {
-        self.text
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        sync::read(&self.text).clone()
     }
 
     /// Tells whether somebody knows the secret, in a time that does not tell how much of it.
     #[must_use]
     pub fn opens(&self, candidate: &str) -> bool {
-        let text = self.text.read().unwrap_or_else(PoisonError::into_inner);
+        let text = sync::read(&self.text);
         text.expose().as_bytes().ct_eq(candidate.as_bytes()).into()
     }
 
@@ -62,7 +61,7 @@ impl UrlSecret {
     /// # Errors
     /// When the system has no random bytes.
     pub fn rotate(&self) -> io::Result<()> {
-        *self.text.write().unwrap_or_else(PoisonError::into_inner) = fresh()?;
+        *sync::write(&self.text) = fresh()?;
         self.save();
         Ok(())
     }

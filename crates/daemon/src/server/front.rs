@@ -11,7 +11,7 @@ mod guest;
 use std::{
     io, mem,
     os::fd::OwnedFd,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     task::Wake,
     thread::{self, JoinHandle},
 };
@@ -30,7 +30,7 @@ use tracing::error;
 use self::desk::{Desk, Door};
 pub(super) use self::guest::Guest;
 use super::connection::Work;
-use crate::{clock::Clock, service::Service};
+use crate::{clock::Clock, service::Service, sync::lock};
 
 /// Enough for a look at a process and a line of the log.
 const STACK: usize = 512 * 1024;
@@ -226,8 +226,4 @@ impl Drop for Answering {
             error!("a bug ended the thread that answers");
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,7 +3,7 @@
 
 use std::{
     process::Command,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -14,6 +14,7 @@ use crate::{
     clock::{BootTime, Clock},
     command::{self, CommandError},
     sink::Environment,
+    sync::lock,
 };
 
 /// How long it may take. Programs that ask another service retry, too.
@@ -97,7 +98,7 @@ impl Program {
     }
 
     fn failed(&self) -> MutexGuard<'_, Option<(BootTime, SourceError)>> {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.failed)
     }
 
     /// Names it, for a human; its arguments may hold a secret.

@@ -6,7 +6,7 @@ use std::{
     collections::HashMap,
     fs, mem,
     net::{Ipv4Addr, SocketAddrV4},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -18,6 +18,7 @@ use tokio::{
 use tracing::debug;
 
 use super::Ends;
+use crate::sync::lock;
 
 /// How long somebody waits for the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -83,10 +84,6 @@ async fn read(waiting: Arc<Mutex<Waiting>>) {
             debug!("the list of connections was not read: {bug}");
         }
     }
-}
-
-fn lock(waiting: &Mutex<Waiting>) -> MutexGuard<'_, Waiting> {
-    waiting.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn answer(mut questions: HashMap<Ends, oneshot::Sender<Option<u32>>>) {
