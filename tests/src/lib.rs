@@ -32,7 +32,7 @@ pub use clocks::Clocks;
 pub use keyring::Keyring;
 pub use memory::{Found, Mapping};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-pub use process::Process;
+pub use process::{Process, exit};
 pub use pty::Terminal;
 use serde_json::{Value, json};
 use stsd_client::Client;

@@ -3,16 +3,18 @@
 use std::{
     fs::File,
     io::{BufRead as _, BufReader},
+    os::fd::AsFd as _,
     path::Path,
-    process::{Child, ChildStdin, ChildStdout, Command},
-    thread,
+    process::{Child, ChildStdin, ChildStdout, Command, ExitStatus},
     time::Duration,
 };
 
 use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use rustix::process::{Pid as ChildPid, PidfdFlags, pidfd_open};
 
 /// A running program.
 pub struct Process(Child);
@@ -53,19 +55,31 @@ impl Process {
 
     /// Waits for its end, for ten seconds at the most; returns the exit code.
     pub fn wait(&mut self) -> Option<i32> {
-        for _ in 0..500 {
-            if let Some(status) = self.0.try_wait().unwrap() {
-                return status.code();
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        panic!("process {} did not end", self.0.id());
+        let status = exit(&mut self.0, Duration::from_secs(10));
+        let status = status.unwrap_or_else(|| panic!("process {} did not end", self.0.id()));
+        status.code()
     }
 
     /// Tells whether it is still running.
     pub fn runs(&mut self) -> bool {
         self.0.try_wait().unwrap().is_none()
     }
+}
+
+/// Waits for the exit of a child, for `bound` at the most; returns nothing if it still runs.
+///
+/// # Panics
+/// When the system cannot tell.
+#[must_use]
+pub fn exit(child: &mut Child, bound: Duration) -> Option<ExitStatus> {
+    // One that was collected before has no pidfd any more.
+    if let Some(status) = child.try_wait().unwrap() {
+        return Some(status);
+    }
+    let pidfd = pidfd_open(ChildPid::from_child(child), PidfdFlags::empty()).unwrap();
+    let mut watched = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+    poll(&mut watched, PollTimeout::try_from(bound).unwrap()).unwrap();
+    child.try_wait().unwrap()
 }
 
 impl Drop for Process {

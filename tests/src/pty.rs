@@ -21,6 +21,8 @@ use rustix::{
     termios::{Termios, Winsize, tcgetattr, tcsetwinsize},
 };
 
+use crate::process::exit;
+
 /// How often it is looked, and how often before it is given up.
 const PAUSE: Duration = Duration::from_millis(20);
 const LOOKS: u32 = 1000;
@@ -195,14 +197,10 @@ impl Terminal {
 
     #[track_caller]
     fn wait(&mut self) -> ExitStatus {
-        for _ in 0..LOOKS {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            thread::sleep(PAUSE);
-        }
-        let screen = self.screen().contents();
-        panic!("process {} did not end\n{screen}", self.id());
+        exit(&mut self.child, PAUSE * LOOKS).unwrap_or_else(|| {
+            let screen = self.screen().contents();
+            panic!("process {} did not end\n{screen}", self.id());
+        })
     }
 }
 

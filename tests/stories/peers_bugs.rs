@@ -1,7 +1,7 @@
 //! Bugs that users of our peers met, as they would look here. Each names where it comes
 //! from; those of crowds are in `stampede.rs`, those of suspends in `suspend.rs`.
 
-use std::{fs, process::Stdio, thread, time::Duration};
+use std::{fs, process::Stdio, time::Duration};
 
 use e2e::{Kit, UPLOAD};
 use nix::sys::signal::Signal;
@@ -237,15 +237,8 @@ fn a_reload_that_removes_a_profile_tells_those_who_wait_for_it() {
     kit.write_config(&UPLOAD.replace("oss-upload]", "another]"));
     kit.daemon().signal(Signal::SIGHUP);
     // Long before its patience and the call are over.
-    let mut ended = None;
-    for _ in 0..250 {
-        ended = waiting.try_wait().unwrap();
-        if ended.is_some() {
-            break;
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-    assert_eq!(ended.expect("it was told at once").code(), Some(4));
+    let status = e2e::exit(&mut waiting, Duration::from_secs(5));
+    assert_eq!(status.expect("it was told at once").code(), Some(4));
     kit.heal();
     let _ = kit.document(&["another"]);
     let log = fs::read_to_string(kit.path("daemon.log")).unwrap();

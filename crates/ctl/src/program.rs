@@ -5,7 +5,7 @@ use std::{
     io::{Read as _, Write as _},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::{Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::Duration,
 };
@@ -14,9 +14,11 @@ use anyhow::{Context as _, Result, bail};
 use stsd_client::SecretText;
 use zeroize::Zeroizing;
 
-/// How often a program is looked at, and for how long: nobody waits for it longer than that.
-const LOOK: Duration = Duration::from_millis(20);
-const LOOKS: u32 = 1500;
+/// The pause after each look whether a program has exited.
+const LOOK_PAUSE: Duration = Duration::from_millis(20);
+
+/// How long a program may run.
+const LONGEST_RUN: Duration = Duration::from_secs(30);
 
 /// What a program says is cut here.
 const MOST: u64 = 256 * 1024;
@@ -66,19 +68,7 @@ pub(crate) fn run(mut command: Command, input: Option<&SecretText>) -> Result<Sa
                 let _ = stdin.write_all(text.expose().as_bytes());
             }
         });
-        let mut ended = None;
-        for _ in 0..LOOKS {
-            ended = child.try_wait()?;
-            if ended.is_some() {
-                break;
-            }
-            thread::sleep(LOOK);
-        }
-        let Some(status) = ended else {
-            let _ = child.kill();
-            let _ = child.wait();
-            bail!("{name} does not come to an end");
-        };
+        let status = exit(&mut child, &name, LONGEST_RUN)?;
         let said = |it: thread::ScopedJoinHandle<'_, _>| it.join().unwrap_or_default();
         Ok(Said {
             status,
@@ -86,6 +76,26 @@ pub(crate) fn run(mut command: Command, input: Option<&SecretText>) -> Result<Sa
             stderr: said(err).to_vec(),
         })
     })
+}
+
+/// Waits for the exit of a program; one that runs longer than `bound` is killed, which is an
+/// error. `name` is what the error calls it.
+///
+/// A pidfd would do without the pauses, but needs Linux 5.3.
+pub(crate) fn exit(child: &mut Child, name: &str, bound: Duration) -> Result<ExitStatus> {
+    let looks = bound.as_millis() / LOOK_PAUSE.as_millis();
+    for _ in 0..looks {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        thread::sleep(LOOK_PAUSE);
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    bail!(
+        "{name} did not end within {} s and was killed",
+        bound.as_secs()
+    )
 }
 
 fn all_of(stream: Option<impl std::io::Read>) -> Zeroizing<Vec<u8>> {

@@ -29,8 +29,9 @@ use zeroize::Zeroizing;
 /// How often it is looked whether a command has ended.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// How often one is looked for that was killed, and what lies between.
-const LAST_LOOKS: (u32, Duration) = (100, Duration::from_millis(2));
+/// How many looks are taken for the exit of a command that was killed, and the pause after each.
+const LAST_LOOKS: u32 = 100;
+const LAST_PAUSE: Duration = Duration::from_millis(2);
 
 /// How long to wait for the last words of one that has ended.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -95,6 +96,27 @@ pub(crate) async fn read(
         Ok(Err(error)) => Err(error),
         Ok(Ok(())) | Err(_) => Ok(text),
     }
+}
+
+/// Waits for the exit of a child by `looks` looks with a `pause` after each; returns nothing if
+/// it still runs. Calls `after_look` after each look, the last one too. Blocks.
+///
+/// A pidfd would do without the pauses, but needs Linux 5.3.
+pub(crate) fn exit(
+    child: &mut Child,
+    looks: u32,
+    pause: Duration,
+    mut after_look: impl FnMut() -> io::Result<()>,
+) -> io::Result<Option<ExitStatus>> {
+    for _ in 0..looks {
+        let status = child.try_wait()?;
+        after_look()?;
+        if status.is_some() {
+            return Ok(status);
+        }
+        thread::sleep(pause);
+    }
+    Ok(None)
 }
 
 /// Runs a command to its end, while `listening` goes on.
@@ -183,14 +205,8 @@ impl Running {
         let _ = killpg(self.pid(), Signal::SIGKILL);
         // It may have gone into another group.
         let _ = self.child.kill();
-        let (looks, pause) = LAST_LOOKS;
-        for _ in 0..looks {
-            if let Some(status) = self.child.try_wait()? {
-                return Ok(status);
-            }
-            thread::sleep(pause);
-        }
-        Err(io::Error::other("it cannot be killed"))
+        let status = exit(&mut self.child, LAST_LOOKS, LAST_PAUSE, || Ok(()))?;
+        status.ok_or_else(|| io::Error::other("it cannot be killed"))
     }
 }
 

@@ -10,7 +10,6 @@ use std::{
     },
     path::PathBuf,
     process::{Command, Stdio},
-    thread,
     time::Duration,
 };
 
@@ -21,6 +20,7 @@ use nix::{
 
 use crate::{
     audit::AuditFile,
+    command,
     config::{Config, Mistakes},
     manager::Manager,
     sink,
@@ -78,20 +78,15 @@ impl Successor {
         // Our ends of the pipe.
         drop(command);
         let mut said = Vec::new();
-        let mut ended = None;
-        for _ in 0..LOOKS {
-            ended = child.try_wait()?;
-            // What it has started may go on and hold the pipe: nobody waits for its end.
+        let status = command::exit(&mut child, LOOKS, LOOK, || {
+            // What it has started may go on and hold the pipe, which is not read to its end.
             match reader.by_ref().take(COMPLAINT).read_to_end(&mut said) {
                 Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
                 _ => said.truncate(COMPLAINT as usize),
             }
-            if ended.is_some() {
-                break;
-            }
-            thread::sleep(LOOK);
-        }
-        let Some(status) = ended else {
+            Ok(())
+        })?;
+        let Some(status) = status else {
             child.kill()?;
             child.wait()?;
             return Err(io::Error::other("it does not end"));

@@ -6,11 +6,10 @@ use std::{
     os::fd::AsFd,
     path::Path,
     process::{Command, Stdio},
-    thread,
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use rustix::fs::{OFlags, fcntl_setfl};
 use stsd_client::{Client, Error};
 use zeroize::Zeroizing;
@@ -18,12 +17,11 @@ use zeroize::Zeroizing;
 use super::{Named, Tool, Wanted, Way, document::Needs, fetch, place::Place};
 use crate::{
     doctor::{Finding, Verdict},
-    token_file,
+    program, token_file,
 };
 
-/// How often a command is looked at, and for how long: longer than the shim's own patience.
-const LOOK: Duration = Duration::from_millis(20);
-const LOOKS: u32 = 750;
+/// How long a command may run: longer than the shim's own patience.
+const LONGEST_RUN: Duration = Duration::from_secs(15);
 
 pub(super) fn examine(
     tool: &Tool,
@@ -141,19 +139,7 @@ fn output(command: &str, silent: bool) -> Result<Zeroizing<Vec<u8>>> {
         .stderr(Stdio::piped())
         .spawn()
         .with_context(|| format!("{program} cannot be started"))?;
-    let mut status = None;
-    for _ in 0..LOOKS {
-        status = child.try_wait()?;
-        if status.is_some() {
-            break;
-        }
-        thread::sleep(LOOK);
-    }
-    let Some(status) = status else {
-        let _ = child.kill();
-        let _ = child.wait();
-        bail!("{program} does not come to its end");
-    };
+    let status = program::exit(&mut child, program, LONGEST_RUN)?;
     let mut document = Zeroizing::new(vec![0; 64 * 1024]);
     let mut complaint = vec![0; 1024];
     let length = left_in(child.stdout.take(), &mut document);
