@@ -481,3 +481,42 @@ impl Store {
         sync::read(&self.entries)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::Future as _,
+        pin::pin,
+        sync::Arc,
+        task::{Context, Poll, Waker},
+    };
+
+    use super::Entry;
+    use crate::{clock::BootTime, config::Profile};
+
+    #[test]
+    fn a_subscription_hears_what_is_published_and_nothing_quiet() {
+        let entry = Arc::new(Entry::new(Arc::new(Profile::sample())));
+        assert!(!entry.is_followed());
+        let mut changes = entry.subscribe();
+        assert!(entry.is_followed());
+        let mut context = Context::from_waker(Waker::noop());
+        {
+            let mut changed = pin!(changes.changed());
+            entry.begin(BootTime::from_millis(1));
+            entry.announce(None);
+            entry.remark(Some("the file is not written"));
+            assert_eq!(changed.as_mut().poll(&mut context), Poll::Pending);
+            entry.publish(|it| it.ended += 1);
+            assert_eq!(changed.poll(&mut context), Poll::Ready(()));
+        }
+        let known = changes.look().clone();
+        assert_eq!((known.begun, known.ended), (1, 1));
+        assert_eq!(known.sink, Some("the file is not written"));
+        // A change before the wait ends it at once.
+        entry.publish(|it| it.removed = true);
+        assert!(pin!(changes.changed()).poll(&mut context).is_ready());
+        drop(changes);
+        assert!(!entry.is_followed());
+    }
+}
