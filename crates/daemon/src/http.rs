@@ -154,20 +154,13 @@ impl Http {
 }
 
 impl Service {
-    /// Listens where the configuration wants, or no longer. A port that is taken is tried
-    /// again, and costs nobody anything but the way by it.
-    ///
-    /// # Errors
-    /// Why it cannot listen there now.
-    pub fn listen(
-        self: &Arc<Self>,
-        wanted: Option<SocketAddr>,
-        stop: &CancellationToken,
-    ) -> io::Result<()> {
+    /// Listens where the configuration wants, or no longer. A port that cannot be had is tried
+    /// again, and is no reason not to serve by the Unix socket.
+    pub fn listen(self: &Arc<Self>, wanted: Option<SocketAddr>, stop: &CancellationToken) {
         let (kept, stop) = {
             let mut at = lock(&self.http.at);
             if at.wanted == wanted {
-                return Ok(());
+                return;
             }
             at.stop.cancel();
             let kept = at.kept.take();
@@ -178,28 +171,21 @@ impl Service {
             };
             (kept, at.stop.clone())
         };
-        let Some(wanted) = wanted else {
-            return Ok(());
-        };
+        let Some(wanted) = wanted else { return };
         let fits = |kept: &StdTcpListener| kept.local_addr().is_ok_and(|it| serves(it, wanted));
         let opened = match kept.filter(fits) {
             Some(kept) => self.http.open(kept),
             None => bind(wanted).and_then(|it| self.http.open(it)),
         };
         let service = Arc::clone(self);
+        let tasks = self.crowd.tasks();
         match opened {
-            Ok(listener) => {
-                let accepting = accept_tcp(listener, service, stop);
-                self.crowd.tasks().spawn(accepting);
-                Ok(())
-            }
+            Ok(listener) => tasks.spawn(accept_tcp(listener, service, stop)),
             Err(error) => {
-                self.crowd
-                    .tasks()
-                    .spawn(listen_later(service, wanted, stop));
-                Err(error)
+                warn!("HTTP at {wanted} is not answered yet: {error}; it is tried again");
+                tasks.spawn(listen_later(service, wanted, stop))
             }
-        }
+        };
     }
 }
 
@@ -218,7 +204,6 @@ fn bind(wanted: SocketAddr) -> io::Result<StdTcpListener> {
 }
 
 async fn listen_later(service: Arc<Service>, wanted: SocketAddr, stop: CancellationToken) {
-    warn!("nobody is answered by HTTP: {wanted} is taken; it is tried again");
     loop {
         tokio::select! {
             () = stop.cancelled() => return,

@@ -210,6 +210,16 @@ pub enum RunError {
     Io(#[from] io::Error),
 }
 
+/// What a configuration changes.
+struct Daemon<X> {
+    service: Arc<Service>,
+    supervisor: Supervisor<X>,
+    sinks: Sinks,
+    stop: CancellationToken,
+    keep: Option<Keep>,
+    keep_http: fn(Option<&TcpListener>) -> io::Result<()>,
+}
+
 /// Runs the daemon on `config` until it is told to stop, then lets its connections end.
 ///
 /// # Errors
@@ -217,13 +227,10 @@ pub enum RunError {
 pub async fn run<X: Exchange>(
     config: Config,
     listeners: mpsc::Receiver<(Speaks, UnixListener)>,
-    mut world: World<X>,
+    world: World<X>,
 ) -> Result<Ending, RunError> {
     let access = world.access;
     let audit = Arc::new(Audit::new(Arc::clone(&world.clock)));
-    audit.write_to(open_audit(&config)?);
-    sink::try_out(&config)?;
-    access.warn_of_closed(&config);
     let store = Arc::new(Store::preparing(server::prepare));
     let (orders, mut ordered) = mpsc::channel(16);
     let share = match access {
@@ -249,29 +256,30 @@ pub async fn run<X: Exchange>(
         config_path: config.path.display().to_string(),
         started: world.clock.boot(),
     });
-    let mut sinks = Sinks::new(Arc::clone(&world.clock), world.environment);
-    let mut supervisor = Supervisor::new(Setting {
-        store: Arc::clone(&store),
-        connect: world.connect,
-        clock: world.clock,
-        machine: world.machine,
-        budget,
-        restored: world.restored,
-    });
-    let http = config.http;
-    supervisor.apply(config)?;
-    sinks.follow(&store);
-
     let Wishes {
         stop,
         reload,
         replace,
     } = world.wishes;
+    let mut daemon = Daemon {
+        service: Arc::clone(&service),
+        sinks: Sinks::new(Arc::clone(&world.clock), world.environment),
+        supervisor: Supervisor::new(Setting {
+            store,
+            connect: world.connect,
+            clock: world.clock,
+            machine: world.machine,
+            budget,
+            restored: world.restored,
+        }),
+        stop: stop.clone(),
+        keep: world.keep,
+        keep_http: world.keep_http,
+    };
+    daemon.apply(config)?;
+
     let mut replaced = false;
-    let renewed = supervisor.renewed();
-    // A port that is taken is tried again; that alone must not keep the daemon down.
-    let _ = service.listen(http, &stop);
-    keep_http(&service, world.keep_http);
+    let renewed = daemon.supervisor.renewed();
     // Ended before a new program takes our place: this returns first.
     let _answering = service.front.begin(Arc::clone(&service.clock))?;
     let serving = server::serve(listeners, Arc::clone(&service), stop.clone());
@@ -281,9 +289,9 @@ pub async fn run<X: Exchange>(
         let answer = tokio::select! {
             () = &mut serving => break,
             () = &mut summing_up => continue,
-            () = renewed.notified(), if world.keep.is_some() => {
+            () = renewed.notified(), if daemon.keep.is_some() => {
                 sleep(COALESCE).await;
-                keep(&mut supervisor, &mut world.keep, &service);
+                daemon.keep();
                 continue;
             }
             () = replace.notified() => {
@@ -313,75 +321,93 @@ pub async fn run<X: Exchange>(
                 }
                 Order::Lease { profile, until, uid, tell } => {
                     // Who has left meanwhile ends it by that.
-                    let _ = tell.send(supervisor.lease(profile, until, uid));
+                    let _ = tell.send(daemon.supervisor.lease(profile, until, uid));
                     continue;
                 }
             },
         };
-        let outcome = (world.load)().and_then(|config| {
-            let path = config.path.clone();
-            // Opened anew each time: whoever has moved the old one away wants that.
-            let audit_file = open_audit(&config)?;
-            sink::try_out(&config)?;
-            access.warn_of_closed(&config);
-            let http = config.http;
-            supervisor
-                .apply(config)
-                .map_err(|error| Mistakes::whole_file(&path, "endpoint", &error.to_string()))?;
-            sinks.follow(&store);
-            audit.write_to(audit_file);
-            if let Err(error) = service.listen(http, &stop) {
-                warn!("nobody is answered by HTTP yet: {error}");
-            }
-            keep_http(&service, world.keep_http);
-            Ok(())
-        });
-        match &outcome {
-            Ok(()) => info!("configuration read again"),
-            Err(mistakes) => error!("the running configuration stays in force:\n{mistakes}"),
-        }
+        let outcome = daemon.reload(&*world.load);
         if let Some(answer) = answer {
             let _ = answer.send(outcome);
         }
     }
-    keep(&mut supervisor, &mut world.keep, &service);
+    daemon.keep();
     let ending = if replaced {
         Ending::Replaced {
-            sessions: seal(&mut supervisor, &service),
+            sessions: daemon.seal(),
             tcp: service.http.copy(),
         }
     } else {
         Ending::Stopped
     };
-    sinks.stop(replaced).await;
-    supervisor.stop().await;
+    daemon.sinks.stop(replaced).await;
+    daemon.supervisor.stop().await;
     audit.sum_up();
     Ok(ending)
 }
 
-/// Gives all sessions into keeping; what was kept before stays when that fails.
-fn keep<X: Exchange>(supervisor: &mut Supervisor<X>, keep: &mut Option<Keep>, service: &Service) {
-    let Some(keep) = keep else { return };
-    let Some(sessions) = seal(supervisor, service) else {
-        return;
-    };
-    if let Err(error) = keep(&sessions) {
-        warn!("the sessions would not survive a restart now: {error}");
+impl<X: Exchange> Daemon<X> {
+    /// Puts a configuration in force. All that can refuse it comes before its first effect, so
+    /// that after an error the configuration before it is still in force as a whole.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    fn apply(&mut self, config: Config) -> Result<(), RunError> {
+        // Opened anew each time: a file that was moved away is wanted anew.
+        let audit_file = open_audit(&config)?;
+        sink::try_out(&config)?;
+        self.service.access.warn_of_closed(&config);
+        let http = config.http;
+        self.supervisor.apply(config)?;
+        self.sinks.follow(&self.service.store);
+        self.service.audit.write_to(audit_file);
+        self.service.listen(http, &self.stop);
+        if let Err(error) = (self.keep_http)(self.service.http.copy().as_ref()) {
+            warn!("callers by HTTP would be turned away during a restart: {error}");
+        }
+        Ok(())
     }
-}
 
-fn keep_http(service: &Service, keep: fn(Option<&TcpListener>) -> io::Result<()>) {
-    if let Err(error) = keep(service.http.copy().as_ref()) {
-        warn!("callers by HTTP would be turned away during a restart: {error}");
+    /// Reads the configuration again and puts it in force; a refusal is logged.
+    ///
+    /// # Errors
+    /// [`Mistakes`]; the running configuration is then still in force.
+    fn reload(&mut self, load: &dyn Fn() -> Result<Config, Mistakes>) -> Result<(), Mistakes> {
+        let outcome = load().and_then(|config| {
+            let path = config.path.clone();
+            self.apply(config).map_err(|error| match error {
+                RunError::Config(mistakes) => mistakes,
+                error => Mistakes::whole_file(&path, "endpoint", &error.to_string()),
+            })
+        });
+        match &outcome {
+            Ok(()) => info!("configuration read again"),
+            Err(mistakes) => error!("the running configuration stays in force:\n{mistakes}"),
+        }
+        outcome
     }
-}
 
-fn seal<X: Exchange>(supervisor: &mut Supervisor<X>, service: &Service) -> Option<OwnedFd> {
-    let sealed = supervisor.seal(service.http.secret().text());
-    sealed.unwrap_or_else(|error| {
-        warn!("the sessions cannot be handed over: {error}");
-        None
-    })
+    /// Gives all sessions into keeping; what was kept before stays when that fails.
+    fn keep(&mut self) {
+        if self.keep.is_none() {
+            return;
+        }
+        let sessions = self.seal();
+        if let (Some(sessions), Some(keep)) = (sessions, &mut self.keep)
+            && let Err(error) = keep(&sessions)
+        {
+            warn!("the sessions would not survive a restart now: {error}");
+        }
+    }
+
+    /// Returns the sessions and the URLs' secret in a sealed file, if there is any to hand over.
+    fn seal(&mut self) -> Option<OwnedFd> {
+        let url_secret = self.service.http.secret().text();
+        self.supervisor.seal(url_secret).unwrap_or_else(|error| {
+            warn!("the sessions cannot be handed over: {error}");
+            None
+        })
+    }
 }
 
 fn open_audit(config: &Config) -> Result<Option<AuditFile>, Mistakes> {
