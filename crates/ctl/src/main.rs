@@ -8,6 +8,7 @@ mod demo;
 mod doctor;
 mod environment;
 mod exec;
+mod http_exchange;
 mod import;
 mod init;
 mod keeper;

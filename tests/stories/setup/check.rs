@@ -141,7 +141,7 @@ fn a_check_says_what_is_wrong_and_where() {
     for (tool, says) in [
         ("aws", "no daemon"),
         ("aliyun-cli", "no daemon"),
-        ("ossutil1", "nobody answers"),
+        ("ossutil1", "cannot connect to"),
         ("oss2", "no daemon"),
     ] {
         let (code, said) = home.check(tool);

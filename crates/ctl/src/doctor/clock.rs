@@ -1,22 +1,19 @@
-//! Decides whether this machine's clock is the service's: requests that are signed 15 minutes
-//! off are refused.
+//! Whether this machine's clock is the service's: requests that are signed 15 minutes off are
+//! refused.
 
-use std::{
-    io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
 use jiff::{Timestamp, fmt::rfc2822};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::Finding;
+use crate::http_exchange::Request;
 
 const WHAT: &str = "clock";
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// No head of an answer is longer.
-const LARGEST: usize = 16 * 1024;
+const MAX_ANSWER_BYTES: usize = 16 * 1024;
 
 /// How many seconds may be the way of the answer, and from where on SDKs are refused.
 const USUAL: i64 = 30;
@@ -24,7 +21,7 @@ const REFUSED: i64 = 15 * 60;
 
 const FIX: &str = "set the clock: timedatectl set-ntp true, or in a virtual machine its host's";
 
-/// Compares; says nothing where nobody tells the time.
+/// Compares the clocks; returns nothing where no answer has the time.
 pub(super) fn examine(host: &str, address: SocketAddr) -> Option<Finding> {
     let theirs = date(host, address)?.as_second();
     let ours = clock_gettime(ClockId::Realtime).tv_sec;
@@ -42,21 +39,16 @@ pub(super) fn examine(host: &str, address: SocketAddr) -> Option<Finding> {
     })
 }
 
-/// Asks for nothing, and reads the time of the answer.
+/// Returns the time of the answer to a HEAD, which asks for nothing else.
 fn date(host: &str, address: SocketAddr) -> Option<Timestamp> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
-    stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    stream.set_write_timeout(Some(PATIENCE)).ok()?;
-    let request = format!("HEAD / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).ok()?;
-    // One read, so that nobody keeps us by a byte a second.
-    let mut answer = vec![0; LARGEST];
-    let length = stream.read(&mut answer).ok()?;
-    let head = String::from_utf8_lossy(&answer[..length]);
-    let date = head.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("date")
-            .then(|| value.trim().to_owned())
-    });
-    Some(rfc2822::parse(&date?).ok()?.timestamp())
+    let request = Request {
+        method: "HEAD",
+        address,
+        host,
+        target: "/",
+        timeout: TIMEOUT,
+        max_answer_bytes: MAX_ANSWER_BYTES,
+    };
+    let date = request.send().ok()?.header("date")?;
+    Some(rfc2822::parse(&date).ok()?.timestamp())
 }

@@ -111,14 +111,13 @@ fn of_command(command: &str, needs: &Needs) -> Finding {
 
 fn of_url(url: &str, needs: &Needs) -> Finding {
     let (verdict, remark) = match fetch::get(url) {
-        Ok((200, document)) => needs.judge(&document),
-        Ok((status, body)) => {
-            let said = serde_json::from_slice::<serde_json::Value>(&body).unwrap_or_default();
-            let message = said["Message"].as_str().unwrap_or("nothing more is said");
-            (
-                Verdict::Fault,
-                format!("answers {status}: {}", printable(message)),
-            )
+        Ok(answer) if answer.status == 200 => needs.judge(answer.body()),
+        Ok(answer) => {
+            let document = serde_json::from_slice::<serde_json::Value>(answer.body());
+            let document = document.unwrap_or_default();
+            let message = document["Message"].as_str().unwrap_or("without a message");
+            let remark = format!("answers {}: {}", answer.status, printable(message));
+            (Verdict::Fault, remark)
         }
         Err(error) => (Verdict::Fault, format!("{error:#}")),
     };
