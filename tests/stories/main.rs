@@ -27,6 +27,7 @@ mod lease;
 mod memory;
 mod network;
 mod oidc;
+mod oss_client;
 mod outage;
 mod output;
 mod packages;

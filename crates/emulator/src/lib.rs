@@ -173,8 +173,6 @@ mod server;
 pub mod arguments;
 pub mod stop;
 
-pub mod client;
-
 pub use clock::Clock;
 pub use emulator::{Emulator, Options, StartError};
 pub use jwt::MARKER as OIDC_TOKEN_MARKER;

@@ -4,7 +4,7 @@ use crate::process::{Outcome, cargo_command};
 
 /// Packages and what each must never depend on, as `cargo tree` sees it: with the default
 /// features, and those after a `+`.
-const GUARDS: [(&str, &[&str]); 11] = [
+const GUARDS: [(&str, &[&str]); 12] = [
     // With the default features: the daemon alone adds `pages`, and nix with it.
     ("stsd-secret", &["nix", "libc", "tracing", "stsd-wire"]),
     (
@@ -44,6 +44,18 @@ const GUARDS: [(&str, &[&str]); 11] = [
         &["stsd", "sts-shim", "stsd-emulator", "reqwest"],
     ),
     ("stsctl", &["stsd-sts", "reqwest", "stsd", "stsd-emulator"]),
+    (
+        "stsd-oss-client",
+        &[
+            "stsd",
+            "stsd-sts",
+            "stsd-client",
+            "stsd-wire",
+            "stsd-secret",
+            "stsd-emulator",
+            "tokio",
+        ],
+    ),
 ];
 
 /// The emulator shares no code with the programs that it verifies.

@@ -12,7 +12,13 @@ use super::{Release, at, build, output};
 use crate::process::cargo_command;
 
 /// The packages of which programs ship.
-const SHIPPED: [&str; 4] = ["stsd", "stsctl", "sts-shim", "stsd-emulator"];
+const SHIPPED: [&str; 5] = [
+    "stsd",
+    "stsctl",
+    "sts-shim",
+    "stsd-emulator",
+    "stsd-oss-client",
+];
 
 /// What static programs have of the C library (its file COPYRIGHT).
 const MUSL: &str = "musl, the C library of the static programs: MIT\n\n\

@@ -14,15 +14,12 @@ use crate::{
 };
 
 /// A package, its profile, and the programs that come of it.
-const BUILDS: [(&str, &str, &[&str]); 4] = [
+const BUILDS: [(&str, &str, &[&str]); 5] = [
     ("stsd", "release", &["stsd"]),
     ("stsctl", "release", &["stsctl"]),
     ("sts-shim", SHIM, &["sts-shim"]),
-    (
-        "stsd-emulator",
-        "release",
-        &["stsd-emulator", "stsd-oss-client"],
-    ),
+    ("stsd-emulator", "release", &["stsd-emulator"]),
+    ("stsd-oss-client", "release", &["stsd-oss-client"]),
 ];
 
 /// The shim's profile. It is also the one program whose own code has a fixed address: placing

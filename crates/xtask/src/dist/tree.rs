@@ -11,7 +11,7 @@ use std::{
 use super::{Programs, Release, at, bill::Bill, manual, output};
 use crate::process::{Outcome, run};
 
-/// The emulator and its client are there for `stsctl demo`.
+/// The emulator and the OSS client are there for `stsctl demo`.
 pub(crate) const PROGRAMS: [&str; 5] = [
     "stsd",
     "stsctl",
