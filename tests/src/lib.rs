@@ -17,8 +17,7 @@ mod pty;
 
 use std::{
     env, fs,
-    io::{self, Read as _, Write as _},
-    net::TcpStream,
+    io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
@@ -31,6 +30,7 @@ pub use apart::{in_own_mounts, in_own_network, mount_small};
 pub use clocks::Clocks;
 pub use keyring::Keyring;
 pub use memory::{Found, Mapping};
+use minreq::Method;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 pub use process::{Process, exit};
 pub use pty::Terminal;
@@ -343,7 +343,7 @@ type = \"access-key\"
 
     /// Scripts a fault of the emulated cloud.
     pub fn fault(&self, fault: &Value) {
-        self.steer("POST", "faults", &fault.to_string());
+        self.steer(Method::Post, "faults", &fault.to_string());
     }
 
     /// Makes every `AssumeRole` go wrong, until [`heal`](Self::heal).
@@ -353,18 +353,18 @@ type = \"access-key\"
 
     /// Makes the emulated cloud whole again.
     pub fn heal(&self) {
-        self.steer("DELETE", "faults", "");
+        self.steer(Method::Delete, "faults", "");
     }
 
     /// Makes the emulated instance's metadata have other credentials at once.
     pub fn rotate_instance(&self) {
-        self.steer("POST", "imds/rotate", "");
+        self.steer(Method::Post, "imds/rotate", "");
     }
 
     /// Gives an order on the control address of the emulated cloud; returns its answer.
     #[must_use]
     pub fn order(&self, what: &str, order: &Value) -> Value {
-        serde_json::from_str(&self.steer("POST", what, &order.to_string())).unwrap()
+        serde_json::from_str(&self.steer(Method::Post, what, &order.to_string())).unwrap()
     }
 
     /// Returns a token of the emulated OIDC provider; `order` says what is special about it.
@@ -430,23 +430,19 @@ type = \"access-key\"
     }
 
     fn stats(&self) -> Value {
-        serde_json::from_str(&self.steer("GET", "stats", "")).unwrap()
+        serde_json::from_str(&self.steer(Method::Get, "stats", "")).unwrap()
     }
 
-    fn steer(&self, method: &str, what: &str, body: &str) -> String {
-        let address = self.sts.strip_prefix("http://").unwrap();
-        let mut stream = TcpStream::connect(address).unwrap();
-        let length = body.len();
-        let request = format!(
-            "{method} /_emulator/{what} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
-             Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
-        );
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with("HTTP/1.1 2"), "{method} {what}: {answer}");
-        body.to_owned()
+    /// Makes a request at the control address of the emulated cloud; returns the answer's body.
+    fn steer(&self, method: Method, what: &str, body: &str) -> String {
+        let request = minreq::Request::new(method, format!("{}/_emulator/{what}", self.sts))
+            .with_header("content-type", "application/json")
+            .with_body(body);
+        let answer = request.send().unwrap();
+        let text = answer.as_str().unwrap();
+        let is_good = (200..300).contains(&answer.status_code);
+        assert!(is_good, "{what}: {} {text}", answer.status_code);
+        text.to_owned()
     }
 
     /// Keeps the directory of a story that failed, and prints where it is and the end of the

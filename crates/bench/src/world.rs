@@ -4,8 +4,7 @@
 use std::{
     fmt::Write as _,
     fs::{self, DirBuilder, OpenOptions},
-    io::{Read as _, Write as _},
-    net::TcpStream,
+    io::Write as _,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     process::Command,
@@ -32,6 +31,9 @@ pub(crate) const PROFILE: &str = "oss-upload";
 
 /// How patient those are who wait for a first session.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The emulator answers from memory; one that does not is a fault of the run.
+const CONTROL_TIMEOUT_SECONDS: u64 = 30;
 
 /// One daemon with its cloud.
 pub(crate) struct World {
@@ -213,33 +215,31 @@ impl World {
             r#"{{"action":"AssumeRole","fault":{{"kind":"delay","millis":{}}}}}"#,
             delay.as_millis()
         );
-        self.emulator("POST", "/_emulator/faults", &fault).map(drop)
+        self.control(minreq::Method::Post, "faults", &fault)
+            .map(drop)
     }
 
     /// Returns how many calls STS has had.
     pub(crate) fn sts_calls(&self) -> Result<u64> {
-        let answer = self.emulator("GET", "/_emulator/stats", "")?;
-        let (_, body) = answer.split_once("\r\n\r\n").context("no body")?;
-        let stats: Value = serde_json::from_str(body)?;
+        let stats = self.control(minreq::Method::Get, "stats", "")?;
+        let stats: Value = serde_json::from_slice(&stats)?;
         let outcomes = stats["calls"]["AssumeRole"].as_object();
         let outcomes = outcomes.with_context(|| format!("no calls in {stats}"))?;
         Ok(outcomes.values().filter_map(Value::as_u64).sum())
     }
 
-    fn emulator(&self, method: &str, path: &str, body: &str) -> Result<String> {
-        let address = self.sts.trim_start_matches("http://");
-        let mut stream = TcpStream::connect(address)?;
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\
-             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        )?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        match answer.get(9..11) {
-            Some("20") => Ok(answer),
-            _ => bail!("the emulator: {answer}"),
+    /// Makes a request at the emulator's control address; returns the answer's body.
+    fn control(&self, method: minreq::Method, name: &str, body: &str) -> Result<Vec<u8>> {
+        let url = format!("{}/_emulator/{name}", self.sts);
+        let answer = minreq::Request::new(method, &url)
+            .with_header("content-type", "application/json")
+            .with_body(body)
+            .with_timeout(CONTROL_TIMEOUT_SECONDS)
+            .send()
+            .with_context(|| format!("no answer from {url}"))?;
+        match answer.status_code {
+            200..300 => Ok(answer.into_bytes()),
+            status => bail!("{url} answers {status}: {}", answer.as_str()?),
         }
     }
 }
