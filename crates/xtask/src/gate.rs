@@ -13,7 +13,10 @@ use report::{Ending, Report};
 use steps::STEPS;
 pub(crate) use steps::demo;
 
-use crate::process::{Outcome, heading, say};
+use crate::{
+    process::{Outcome, heading, say},
+    tests,
+};
 
 /// Which command runs a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +94,9 @@ pub(crate) fn run(tier: Tier, from: Option<&str>) -> Outcome {
         for step in STEPS.iter().filter(|step| step.tier == Tier::Full) {
             say(&format!("  {}: {}", step.name, step.about));
         }
+        for (name, reason) in tests::FULL_ONLY {
+            say(&format!("  long-stories: {name}…: {reason}"));
+        }
     }
     notes.print();
     if let Some(error) = failure {
@@ -127,7 +133,7 @@ fn now() -> Instant {
 }
 
 #[cfg(test)]
-mod tests {
+mod unit_tests {
     use super::{STEPS, Tier};
 
     #[test]

@@ -39,6 +39,10 @@ pub(crate) const STORY_PACKAGES: [&str; 7] = [
 /// signature vectors of `stsd-sts` and the emulator.
 const FAST_TESTS: [&str; 3] = ["golden", "hostile", "vectors"];
 
+/// Stories that only the full gate runs: a part of the name, and why it takes long.
+pub(crate) const FULL_ONLY: [(&str, &str); 1] =
+    [("suspend::", "naps of twenty seconds, by design")];
+
 /// Parts of the names of stories that run the official SDKs.
 const WITH_SDKS: [&str; 6] = ["sdk", "docs", "examples", "pages", "oidc", "client"];
 
@@ -52,6 +56,9 @@ const SEEDS: &str = "100";
 /// The file to which stories add what they could not do here.
 const NOT_RUN_FILE: &str = "STSD_TEST_NOT_RUN";
 
+/// The file to which stories add figures that they have measured and do not judge.
+const MEASURED_FILE: &str = "STSD_TEST_MEASURED";
+
 /// Runs unit tests and the integration tests that are as fast.
 pub(crate) fn unit(notes: &mut Notes) -> Outcome {
     let mut nextest = nextest("default")?;
@@ -63,21 +70,69 @@ pub(crate) fn unit(notes: &mut Notes) -> Outcome {
     noted(&mut nextest, notes)
 }
 
-/// Runs the stories and the emulator's own tests of a tier.
+/// Runs the stories and the slower integration tests of the default gate, or, of the full gate,
+/// those that the default gate leaves out.
 pub(crate) fn stories(notes: &mut Notes, tier: Tier) -> Outcome {
-    let mut nextest = nextest("stories")?;
-    nextest.args(["--workspace", "--tests"]);
-    let fast: Vec<_> = FAST_TESTS
-        .iter()
+    let fast = FAST_TESTS
         .map(|name| format!("binary({name})"))
-        .collect();
-    nextest.args(["--filterset", &filter(tier, &fast.join(" or "))]);
-    noted(&mut nextest, notes)
+        .join(" or ");
+    let long = FULL_ONLY
+        .map(|(name, _)| format!("test({name})"))
+        .join(" or ");
+    let filter = match tier {
+        Tier::Check | Tier::Test => {
+            format!("kind(test) and not (binary(comparison) or {fast} or {long})")
+        }
+        Tier::Full => format!("binary(stories) and ({long})"),
+    };
+    let mut nextest = nextest("stories")?;
+    nextest.args(["--workspace", "--tests", "--filterset", &filter]);
+    let outcome = noted(&mut nextest, notes);
+    print_groups();
+    outcome
 }
 
-/// The filterset of what is neither a unit test nor a simulation nor `others`.
-fn filter(_tier: Tier, others: &str) -> String {
-    format!("kind(test) and not (binary(comparison) or {others})")
+/// Prints the seconds of each group of stories that takes long, from the report of nextest.
+/// Stories run side by side, so that the sum is more than the step takes.
+fn print_groups() {
+    let report = target().join("nextest/stories/junit.xml");
+    let text = fs::read_to_string(report).unwrap_or_default();
+    say("\nseconds  group of stories (those above 10)");
+    let mut groups: Vec<_> = group_seconds(&text).into_iter().collect();
+    groups.sort_by(|(_, one), (_, other)| other.total_cmp(one));
+    for (group, seconds) in groups.iter().filter(|(_, seconds)| *seconds > 10.0) {
+        say(&format!("{seconds:7.1}  {group}"));
+    }
+}
+
+/// Returns the seconds of each group in a JUnit report; a group is the first module of a name.
+fn group_seconds(junit: &str) -> BTreeMap<String, f64> {
+    let mut groups = BTreeMap::new();
+    for case in junit.split("<testcase ").skip(1) {
+        let attribute = |name: &str| {
+            let (_, value) = case.split_once(&format!("{name}=\""))?;
+            value.split('"').next()
+        };
+        let seconds = attribute("time").and_then(|it| it.parse::<f64>().ok());
+        if let (Some(name), Some(seconds)) = (attribute("name"), seconds) {
+            let group = name.split("::").next().unwrap_or(name).to_owned();
+            *groups.entry(group).or_default() += seconds;
+        }
+    }
+    groups
+}
+
+/// Runs the official libraries beside stsd, and compares the result with `docs/comparison.md`.
+/// Not by nextest: its tests share one measurement.
+pub(crate) fn comparison() -> Outcome {
+    cargo(&[
+        "test",
+        "--quiet",
+        "--locked",
+        "--workspace",
+        "--test",
+        "comparison",
+    ])
 }
 
 /// Runs the simulation of a tier.
@@ -202,13 +257,19 @@ fn failed_test(line: &str) -> Option<String> {
 
 /// Runs nextest, and adds what its tests could not do to the notes.
 fn noted(nextest: &mut Command, notes: &mut Notes) -> Outcome {
-    let file = target().join("gate/not-run.txt");
-    let folder = file.parent().unwrap_or(&file);
-    fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let _ = fs::remove_file(&file);
-    let outcome = run(nextest.env(NOT_RUN_FILE, &file));
-    let text = fs::read_to_string(&file).unwrap_or_default();
-    for line in text.lines() {
+    let folder = target().join("gate");
+    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let (not_run, measured) = (folder.join("not-run.txt"), folder.join("measured.txt"));
+    for file in [&not_run, &measured] {
+        let _ = fs::remove_file(file);
+    }
+    nextest.env(NOT_RUN_FILE, &not_run);
+    let outcome = run(nextest.env(MEASURED_FILE, &measured));
+    let lines = |file| fs::read_to_string(file).unwrap_or_default();
+    for line in lines(measured).lines() {
+        say(&format!("MEASURED: {line}"));
+    }
+    for line in lines(not_run).lines() {
         notes.not_run(line);
     }
     outcome
@@ -262,7 +323,17 @@ pub(crate) fn simulate(which: Option<(&str, &str)>) -> Outcome {
 
 #[cfg(test)]
 mod unit_tests {
-    use super::failed_test;
+    use super::{failed_test, group_seconds};
+
+    #[test]
+    fn seconds_are_added_up_by_the_first_module() {
+        let junit = "<testcase name=\"chain::a\" classname=\"e2e\" time=\"1.5\">\
+             <testcase name=\"chain::b\" classname=\"e2e\" time=\"2.000\">\
+             <testcase name=\"alone\" classname=\"e2e\" time=\"0.25\">";
+        let groups = group_seconds(junit);
+        assert_eq!(groups["chain"], 3.5);
+        assert_eq!(groups["alone"], 0.25);
+    }
 
     #[test]
     fn failed_test_is_read_from_nextest_status_lines() {

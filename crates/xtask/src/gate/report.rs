@@ -28,6 +28,8 @@ pub(super) struct Report {
     file: PathBuf,
     commit: String,
     rows: Vec<Row>,
+    /// Those of the run before, to show how many seconds a change adds.
+    previous: Vec<Row>,
 }
 
 /// A line of the result file: name, seconds and ending, separated by tabs.
@@ -49,14 +51,16 @@ impl Report {
             Tier::Test => "test.txt",
             Tier::Full => "full.txt",
         };
+        let file = target().join("gate").join(name);
+        let text = fs::read_to_string(&file).unwrap_or_default();
         let mut report = Self {
             tier,
-            file: target().join("gate").join(name),
+            file,
             commit: commit()?,
             rows: Vec::new(),
+            previous: rows(&text),
         };
         if resume {
-            let text = fs::read_to_string(&report.file).unwrap_or_default();
             match parse(&text, &report.commit) {
                 Some(rows) => report.rows = rows,
                 None => say(&format!(
@@ -88,17 +92,22 @@ impl Report {
 
     /// Prints seconds by step.
     pub(super) fn print_table(&self) {
-        say("\nseconds  step");
+        say("\nseconds   before  step");
         for row in &self.rows {
             let failed = match row.ending {
                 Ending::Passed => "",
                 Ending::Failed => "  FAILED",
             };
-            say(&format!("{:7.1}  {}{failed}", row.seconds, row.name));
+            let before = self.previous.iter().find(|it| it.name == row.name);
+            let before = before.map_or("-".to_owned(), |it| format!("{:.1}", it.seconds));
+            say(&format!(
+                "{:7.1}  {before:>7}  {}{failed}",
+                row.seconds, row.name
+            ));
         }
         let cores = thread::available_parallelism().map_or(1, Into::into);
         say(&format!(
-            "{:7.1}  in all, on {cores} cores, load average {}; {}",
+            "{:7.1}           in all, on {cores} cores, load average {}; {}",
             self.seconds(),
             load_average(),
             self.file.display()
@@ -141,13 +150,17 @@ impl Report {
     }
 }
 
-/// Returns the rows of a result file, or `None` when it is of another commit or unreadable.
+/// Returns the rows of a result file, or `None` when it is of another commit.
 fn parse(text: &str, commit: &str) -> Option<Vec<Row>> {
     let mut lines = text.lines();
-    if lines.next()? != format!("commit\t{commit}") {
-        return None;
-    }
-    lines.map(row).collect()
+    let is_same = lines.next()? == format!("commit\t{commit}");
+    is_same.then(|| rows(text))
+}
+
+/// Returns the rows of a result file, of whatever commit. Lines that cannot be read are of
+/// another version of this program, and are left out.
+fn rows(text: &str) -> Vec<Row> {
+    text.lines().skip(1).filter_map(row).collect()
 }
 
 fn row(line: &str) -> Option<Row> {
@@ -202,6 +215,7 @@ mod tests {
                 seconds,
                 ending: Ending::Passed,
             }],
+            previous: Vec::new(),
         }
     }
 
@@ -212,7 +226,7 @@ mod tests {
         assert_eq!(rows.len(), 1);
         assert_eq!(rows[0].name, "unit tests");
         assert!(parse(&text, "other").is_none());
-        assert!(parse("commit\tabc\nbroken\n", "abc").is_none());
+        assert!(parse("commit\tabc\nbroken\n", "abc").unwrap().is_empty());
     }
 
     #[test]

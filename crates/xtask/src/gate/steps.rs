@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Every step. Names are arguments of `--from`.
-pub(super) const STEPS: [Step; 18] = [
+pub(super) const STEPS: [Step; 20] = [
     Step {
         name: "format",
         about: "rustfmt, import style",
@@ -111,6 +111,20 @@ pub(super) const STEPS: [Step; 18] = [
         tier: Tier::Full,
         replaced_by: None,
         run: |notes| tests::simulation(notes, Tier::Full),
+    },
+    Step {
+        name: "long-stories",
+        about: "stories that take long by design",
+        tier: Tier::Full,
+        replaced_by: None,
+        run: |notes| tests::stories(notes, Tier::Full),
+    },
+    Step {
+        name: "comparison",
+        about: "the official libraries beside stsd, against the table of docs/comparison.md",
+        tier: Tier::Full,
+        replaced_by: None,
+        run: |_| tests::comparison(),
     },
     Step {
         name: "budget",
