@@ -61,13 +61,13 @@ const MEASURED_FILE: &str = "STSD_TEST_MEASURED";
 
 /// Runs unit tests and the integration tests that are as fast.
 pub(crate) fn unit(notes: &mut Notes) -> Outcome {
-    let mut nextest = nextest("default")?;
-    nextest.args(["--workspace", "--lib", "--bins"]);
-    for test in FAST_TESTS {
-        nextest.args(["--test", test]);
-    }
-    nextest.args(["--filterset", "not package(simulation)"]);
-    noted(&mut nextest, notes)
+    let fast = fast_tests();
+    noted(
+        all_tests("default")?.arg(format!(
+            "(not kind(test) or {fast}) and not package(simulation)"
+        )),
+        notes,
+    )
 }
 
 /// Runs the stories and the slower integration tests of the default gate, or, of the full gate,
@@ -85,9 +85,7 @@ pub(crate) fn stories(notes: &mut Notes, tier: Tier) -> Outcome {
         }
         Tier::Full => format!("binary(stories) and ({long})"),
     };
-    let mut nextest = nextest("stories")?;
-    nextest.args(["--workspace", "--tests", "--filterset", &filter]);
-    let outcome = noted(&mut nextest, notes);
+    let outcome = noted(all_tests("stories")?.arg(filter), notes);
     print_groups();
     outcome
 }
@@ -137,8 +135,7 @@ pub(crate) fn comparison() -> Outcome {
 
 /// Runs the simulation of a tier.
 pub(crate) fn simulation(notes: &mut Notes, tier: Tier) -> Outcome {
-    let mut nextest = nextest("simulation")?;
-    nextest.args(["--workspace", "--lib", "--filterset"]);
+    let mut nextest = all_tests("simulation")?;
     if tier == Tier::Test {
         nextest.env("SIMULATION_SEEDS", SEEDS);
         nextest.arg("package(simulation) and not test(ten_thousand_profiles)");
@@ -221,6 +218,20 @@ fn named_stories(names: &[&str]) -> Result<Command, String> {
     nextest.args(["--workspace", "--test", "stories"]);
     nextest.args(names);
     Ok(nextest)
+}
+
+/// Returns nextest for all tests of the workspace; the filterset comes next. Every step builds
+/// the same targets with the same features, so that the first of them builds for all.
+fn all_tests(profile: &str) -> Result<Command, String> {
+    let mut nextest = nextest(profile)?;
+    nextest.args(["--workspace", "--tests", "--filterset"]);
+    Ok(nextest)
+}
+
+fn fast_tests() -> String {
+    FAST_TESTS
+        .map(|name| format!("binary({name})"))
+        .join(" or ")
 }
 
 /// Runs nextest and returns the names of the tests that failed. Its output passes through.
