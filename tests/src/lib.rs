@@ -12,6 +12,7 @@ mod apart;
 mod clocks;
 mod keyring;
 mod memory;
+mod port;
 mod process;
 mod pty;
 
@@ -32,7 +33,8 @@ pub use keyring::Keyring;
 pub use memory::{Found, Mapping};
 use minreq::Method;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-pub use process::{Process, exit};
+pub use port::{Unheard, port_of_ones_own};
+pub use process::{Process, descriptor, exit};
 pub use pty::Terminal;
 use serde_json::{Value, json};
 use stsd_client::Client;
@@ -56,6 +58,12 @@ pub const UPLOAD: &str = "[profile.oss-upload]\nsource = \"uploader\"\n\
 
 /// Lines of the daemon's log that a failed story prints.
 const LOG_LINES_SHOWN: usize = 60;
+
+/// The pause between two looks at what is waited for.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The looks at what is waited for in a task, before it is given up: 20 s of pauses.
+const LOOKS_OF_A_TASK: u32 = 1000;
 
 /// One private world.
 pub struct Kit {
@@ -351,7 +359,16 @@ type = \"access-key\"
         self.fault(&json!({"action": "AssumeRole", "fault": fault}));
     }
 
-    /// Makes the emulated cloud whole again.
+    /// Returns how many faults are still to strike: one that is scripted for a number of calls is
+    /// none any more from when the last of these has reached the emulated cloud.
+    #[must_use]
+    pub fn faults_left(&self) -> usize {
+        let left: Value = serde_json::from_str(&self.steer("GET", "faults", "")).unwrap();
+        left["faults"].as_array().unwrap().len()
+    }
+
+    /// Makes the emulated cloud whole again: what hangs ends without an answer, and what is
+    /// delayed with one.
     pub fn heal(&self) {
         self.steer(Method::Delete, "faults", "");
     }
@@ -417,16 +434,61 @@ type = \"access-key\"
         self.wait_within(Duration::from_secs(20), what, ready);
     }
 
-    /// Waits for something that has to become true, for about as long as is given.
+    /// Waits for something that has to become true. The bound counts the pauses between the
+    /// looks, and not the looks: they take longer on a busy machine.
     #[track_caller]
-    pub fn wait_within(&self, bound: Duration, what: &str, mut ready: impl FnMut() -> bool) {
-        for _ in 0..bound.as_millis() / 20 {
-            if ready() {
-                return;
+    pub fn wait_within(&self, bound: Duration, what: &str, ready: impl FnMut() -> bool) {
+        assert!(
+            self.comes_true(bound, ready),
+            "it never came to this: {what}"
+        );
+    }
+
+    fn comes_true(&self, bound: Duration, mut ready: impl FnMut() -> bool) -> bool {
+        let looks = bound.as_millis() / PAUSE.as_millis();
+        (0..looks).any(|_| {
+            let is_ready = ready();
+            if !is_ready {
+                thread::sleep(PAUSE);
             }
-            thread::sleep(Duration::from_millis(20));
-        }
-        panic!("it never came to this: {what}");
+            is_ready
+        })
+    }
+
+    /// Asks for a profile that is not to be had, until the shim ends with an exit code and has
+    /// these words to say. No attempt before that may have printed anything: each has little
+    /// patience, and on a busy machine that ends before there is a reason.
+    #[track_caller]
+    pub fn refuses(&self, profile: &str, code: i32, words: &[&str]) {
+        let mut last = String::new();
+        let refused = self.comes_true(Duration::from_secs(60), || {
+            let output = self.shim(&["--patience", "1s", profile]);
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.stdout.is_empty(), "{profile} was handed out: {said}");
+            let ended = output.status.code();
+            last = format!("{ended:?}: {said}");
+            ended == Some(code) && words.iter().all(|word| said.contains(word))
+        });
+        assert!(
+            refused,
+            "{profile} was never refused with {code} and {words:?}; at last with {last}"
+        );
+    }
+
+    /// Returns how many connections at the daemon's socket a program has accepted and not
+    /// closed. One of them may be the daemon's own for a moment, when it looks whether it is
+    /// there, so this is a number to be waited for.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        let sockets = fs::read_to_string("/proc/thread-self/net/unix").unwrap();
+        let path = self.socket();
+        // Num RefCount Protocol Flags Type St Inode Path: what was accepted has the path of
+        // the socket that listens, and the state of a connection.
+        let accepted = |line: &&str| {
+            let mut fields = line.split_ascii_whitespace();
+            fields.nth(5) == Some("03") && fields.nth(1).map(Path::new) == Some(&path)
+        };
+        sockets.lines().filter(accepted).count()
     }
 
     fn stats(&self) -> Value {
@@ -506,6 +568,20 @@ impl Drop for Kit {
             panic!("secrets got out: {leaks:?}");
         }
     }
+}
+
+/// Waits in a task for something that has to become true.
+///
+/// # Panics
+/// When it does not.
+pub async fn until(what: &str, mut ready: impl FnMut() -> bool) {
+    for _ in 0..LOOKS_OF_A_TASK {
+        if ready() {
+            return;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    panic!("it never came to this: {what}");
 }
 
 /// Lets this test hold all the files the system allows; returns how many.

@@ -5,7 +5,10 @@ use std::{
     fs::File,
     io::{Read as _, Write as _},
     num::NonZero,
-    os::{fd::OwnedFd, unix::process::ExitStatusExt as _},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::process::ExitStatusExt as _,
+    },
     process::{Child, Command, ExitStatus},
     sync::{Arc, Mutex},
     thread,
@@ -13,6 +16,7 @@ use std::{
 };
 
 use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
@@ -25,7 +29,7 @@ use crate::process::exit;
 
 /// How often it is looked, and how often before it is given up.
 const PAUSE: Duration = Duration::from_millis(20);
-const LOOKS: u32 = 1000;
+const LOOKS: u32 = 3000;
 
 /// A program at a terminal. Whatever goes, goes with it.
 pub struct Terminal {
@@ -96,8 +100,12 @@ impl Terminal {
         let (mut read, fills) = (ours.try_clone().unwrap(), Arc::clone(&seen));
         thread::spawn(move || {
             let mut buffer = [0; 4096];
-            while let Ok(count @ 1..) = read.read(&mut buffer) {
+            while has_more(&read, PollTimeout::NONE) {
+                // Read under the lock: whoever has it knows that nothing is on its way.
                 let mut seen = fills.lock().unwrap();
+                let Ok(count @ 1..) = read.read(&mut buffer) else {
+                    return;
+                };
                 seen.screen.process(&buffer[..count]);
                 seen.bytes.extend_from_slice(&buffer[..count]);
             }
@@ -178,10 +186,12 @@ impl Terminal {
     #[track_caller]
     pub fn ends(&mut self) -> i32 {
         let status = self.wait();
-        let mut before = None;
-        while before != Some(self.bytes().len()) {
-            before = Some(self.bytes().len());
-            thread::sleep(PAUSE * 2);
+        // What it has written is in the terminal's buffer until it is read.
+        while {
+            let _seen = self.seen.lock().unwrap();
+            has_more(&self.ours, PollTimeout::ZERO)
+        } {
+            thread::sleep(PAUSE);
         }
         let code = status.code().or(status.signal().map(|it| -it));
         code.expect("a code or a signal")
@@ -209,6 +219,12 @@ impl Drop for Terminal {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Waits until there is something to be read; tells whether there is.
+fn has_more(terminal: &File, bound: PollTimeout) -> bool {
+    let mut watched = [PollFd::new(terminal.as_fd(), PollFlags::POLLIN)];
+    poll(&mut watched, bound).unwrap() > 0
 }
 
 /// A terminal has one of each at least.
