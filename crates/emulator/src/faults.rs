@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, futures::Notified};
 
 use crate::{clock::shifted, cloud::hold, world::parse_duration};
 
@@ -59,9 +59,9 @@ pub enum Fault {
         #[serde(skip_serializing_if = "Option::is_none")]
         message: Option<String>,
     },
-    /// The answer comes late.
+    /// The answer comes late, or when the faults are cleared.
     Delay {
-        /// How late.
+        /// The most by which it is late.
         millis: u64,
     },
     /// No answer until the faults are cleared, or for a minute; then a reset.
@@ -256,15 +256,15 @@ impl Faults {
         serde_json::to_value(&*queue).unwrap_or_default()
     }
 
-    /// Empties the queue and lets go of whatever hangs.
+    /// Empties the queue and ends what hangs and what is delayed.
     pub fn clear(&self) {
         hold(&self.queue).clear();
         self.cleared.notify_waiters();
     }
 
-    /// Returns at the next [`Faults::clear`].
-    pub(crate) async fn cleared(&self) {
-        self.cleared.notified().await;
+    /// Returns what ends at the next [`Faults::clear`] from now on, polled by then or not.
+    pub(crate) fn cleared(&self) -> Notified<'_> {
+        self.cleared.notified()
     }
 }
 

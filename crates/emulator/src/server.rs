@@ -106,13 +106,16 @@ struct Call<'a> {
 
 impl Call<'_> {
     async fn run(self) -> Response<Body> {
+        // Before the fault is taken from the queue: whoever sees that may clear the rest at once.
+        let cleared = self.cloud.faults.cleared();
         let Some(fault) = self.cloud.faults.strike(self.name, self.cloud.clock.now()) else {
             return self.proceed(SignedDuration::ZERO, Twist::None, None);
         };
         let kind = fault.kind();
         match fault {
             Fault::Delay { millis } => {
-                tokio::time::sleep(Duration::from_millis(millis.min(LONGEST_DELAY_MILLIS))).await;
+                let delay = Duration::from_millis(millis.min(LONGEST_DELAY_MILLIS));
+                let _ = tokio::time::timeout(delay, cleared).await;
                 self.proceed(SignedDuration::ZERO, Twist::None, None)
             }
             Fault::WrongDate { offset_seconds } => {
@@ -136,7 +139,7 @@ impl Call<'_> {
             }
             Fault::Hang {} => {
                 self.count_fault(kind);
-                let _ = tokio::time::timeout(HANG, self.cloud.faults.cleared()).await;
+                let _ = tokio::time::timeout(HANG, cleared).await;
                 Response::new(broken::at_once())
             }
             Fault::Reset {} => {

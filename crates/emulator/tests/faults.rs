@@ -4,7 +4,10 @@
 
 mod kit;
 
-use std::{io::Read as _, time::Duration};
+use std::{
+    io::Read as _,
+    time::{Duration, Instant},
+};
 
 use kit::{Answer, Call, Cloud, Credentials, Oss, UPLOAD, cloud, open, raw, rest};
 use serde_json::json;
@@ -145,17 +148,24 @@ fn an_expiration_beyond_what_was_asked_is_not_the_true_one() {
 #[test]
 fn a_delay_only_delays() {
     let cloud = cloud();
-    cloud.script(r#"{"action":"AssumeRole","fault":{"kind":"delay","millis":600}}"#);
+    cloud.script(r#"{"action":"AssumeRole","times":1,"fault":{"kind":"delay","millis":300}}"#);
+    #[expect(clippy::disallowed_methods, reason = "a delay is of real time")]
+    let began = Instant::now();
+    assert_eq!(Call::assume(&cloud, UPLOAD).send().status, 200);
+    assert!(began.elapsed() >= Duration::from_millis(300));
+    // Far longer than anything here takes, but for the end of the faults.
+    cloud.script(r#"{"action":"AssumeRole","fault":{"kind":"delay","millis":300000}}"#);
     let mut stream = open(cloud.sts(), &Call::assume(&cloud, UPLOAD).bytes());
     stream
         .set_read_timeout(Some(Duration::from_millis(100)))
         .unwrap();
     assert!(stream.read(&mut [0]).is_err());
+    cloud.control("DELETE", "faults", "");
     stream
         .set_read_timeout(Some(Duration::from_secs(20)))
         .unwrap();
     assert_eq!(Answer::read(&rest(stream)).status, 200);
-    assert_eq!(cloud.stats()["calls"]["AssumeRole"], json!({"ok": 1}));
+    assert_eq!(cloud.stats()["calls"]["AssumeRole"], json!({"ok": 2}));
 }
 
 #[test]
