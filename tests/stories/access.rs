@@ -280,9 +280,9 @@ fn a_reload_that_takes_a_right_away_ends_the_waiting() {
     let waiting = waiting.unwrap();
     kit.wait_until("it waits", || kit.calls("AssumeRole") > 0);
     kit.write_config(&rules(false));
+    kit.client().reload().unwrap();
     // If the right were looked at once only, there would be credentials from here on.
     kit.heal();
-    kit.client().reload().unwrap();
     let output = waiting.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(5));
     assert!(output.stdout.is_empty());

@@ -5,6 +5,8 @@ use std::{fmt::Write as _, fs, thread, time::Duration};
 use e2e::{Kit, UPLOAD};
 use serde_json::{Value, json};
 
+use crate::rotation::now;
+
 fn down(kit: &Kit, fault: &Value) {
     kit.fault(&json!({"action": "AssumeRole", "fault": fault}));
 }
@@ -33,16 +35,23 @@ fn crowd(count: usize, more: &str) -> String {
 fn a_crowd_keeps_to_the_budget_and_a_caller_does_not_stand_behind_it() {
     let mut kit = Kit::without_daemon(&[]);
     // The budget's key stands before the tables.
-    let warm = crowd(40, "keep_warm = true\n");
+    let warm = crowd(60, "keep_warm = true\n");
     let top = format!("{}sts_calls_per_second = 4\n", kit.endpoint());
     kit.write_config_with(&top, &format!("{UPLOAD}{warm}"));
     kit.start_daemon();
-    let _ = kit.document(&["--patience", "10s", "oss-upload"]);
+    let _ = kit.document(&["--patience", "60s", "oss-upload"]);
+    let began = now();
     let calls = kit.calls("AssumeRole");
-    assert!(calls < 41, "the caller was served after {calls} calls");
+    assert!(calls < 61, "the caller was served after {calls} calls");
     let held_back = &status(&kit)["held_back_calls"];
     assert!(held_back.as_u64().unwrap() > 20, "{held_back}");
-    kit.wait_until("everybody is warm", || kit.calls("AssumeRole") == 41);
+    kit.wait_within(Duration::from_secs(60), "everybody is warm", || {
+        kit.calls("AssumeRole") == 61
+    });
+    // The budget of one second may have been there at once.
+    let least = (61 - calls - 4) / 4;
+    let seconds = now() - began + 1;
+    assert!(seconds >= least, "{calls} and the others in {seconds} s");
 }
 
 #[test]
@@ -64,17 +73,19 @@ fn what_is_counted_can_be_seen() {
     for _ in 0..5 {
         let _ = kit.document(&["oss-upload"]);
     }
-    down(&kit, &json!({"kind": "throttle"}));
+    // The next attempt would be counted as well, at any moment, so it is put off.
+    down(
+        &kit,
+        &json!({"kind": "throttle", "retry_after_millis": 60_000}),
+    );
     assert_eq!(kit.ctl(&["refresh", "oss-upload"]).status.code(), Some(6));
     let profile = &status(&kit)["profiles"][0];
     assert_eq!(profile["hand_outs"], 5);
     assert_eq!(profile["calls_saved"], 4);
     assert_eq!(profile["renewals"], 1);
     assert_eq!(profile["sts_failures"]["nonce_used"], 1);
-    let throttled = profile["sts_failures"]["throttled"].as_u64().unwrap();
-    assert!(throttled >= 1, "{profile}");
-    let calls = profile["sts_calls"].as_u64().unwrap();
-    assert_eq!(calls, 2 + throttled, "{profile}");
+    assert_eq!(profile["sts_failures"]["throttled"], 1, "{profile}");
+    assert_eq!(profile["sts_calls"], 3, "{profile}");
 
     let text = String::from_utf8(kit.ctl(&["metrics"]).stdout).unwrap();
     for line in [
@@ -132,17 +143,18 @@ fn a_profile_that_nobody_uses_sleeps_and_wakes_up_for_the_first_who_asks() {
     let calls = kit.calls("AssumeRole");
     // Its last session has half of its life left: that is served, and the next one comes.
     let _ = kit.document(&["oss-upload"]);
-    kit.wait_until("a renewal", || kit.calls("AssumeRole") == calls + 1);
+    kit.wait_until("a renewal", || kit.calls("AssumeRole") > calls);
     assert!(!asleep(), "it is awake");
 }
 
 #[test]
 fn a_profile_that_sleeps_makes_no_calls() {
-    let kit = Kit::with(&["--session-life", "2s"], UPLOAD);
+    let kit = Kit::with(&["--session-life", "4s"], UPLOAD);
     let _ = kit.document(&["oss-upload"]);
     let asleep = || status(&kit)["profiles"][0]["next_attempt_reason"] == "when somebody asks";
     kit.wait_until("it sleeps", asleep);
     let calls = kit.calls("AssumeRole");
+    // More than a session's life, of which a renewal would take half.
     thread::sleep(Duration::from_secs(5));
     assert_eq!(kit.calls("AssumeRole"), calls);
 }
@@ -184,21 +196,16 @@ fn narrower_rights_take_the_session_away_at_once() {
     down(&kit, &json!({"kind": "reset"}));
     kit.write_config(&format!("{UPLOAD}source_identity = \"somebody\"\n"));
     assert!(kit.ctl(&["reload"]).status.success());
-    let output = kit.shim(&["--patience", "1s", "oss-upload"]);
-    assert_eq!(output.status.code(), Some(6));
+    kit.refuses("oss-upload", 6, &[]);
 }
 
 #[test]
 fn a_throttle_hint_holds_back_every_profile() {
     let other = UPLOAD.replace("oss-upload]", "other]");
     let kit = Kit::with(&[], &format!("{UPLOAD}{other}"));
-    let throttle = json!({"kind": "throttle", "retry_after_millis": 30_000});
+    let throttle = json!({"kind": "throttle", "retry_after_millis": 60_000});
     kit.fault(&json!({"action": "AssumeRole", "times": 1, "fault": throttle}));
-    let patience = ["--patience", "1s"];
-    let refused = kit.shim(&[&patience[..], &["oss-upload"]].concat());
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("Throttling"));
-    let held_back = kit.shim(&[&patience[..], &["other"]].concat());
-    let complaint = String::from_utf8_lossy(&held_back.stderr).into_owned();
-    assert!(complaint.contains("held back"), "{complaint}");
+    kit.refuses("oss-upload", 6, &["Throttling"]);
+    kit.refuses("other", 6, &["held back"]);
     assert_eq!(kit.calls("AssumeRole"), 1);
 }

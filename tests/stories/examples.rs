@@ -19,7 +19,7 @@ fn example(name: &str) -> PathBuf {
 
 /// Gives an example lines, through three rotations, and finds each of them in the bucket.
 fn keeps_lines(command: Command) {
-    let kit = world(&["--session-life", "8s"]);
+    let kit = world(&["--session-life", "12s"]);
     for (key, line) in uploads_lines(&kit, command, "lines") {
         let found = kit.oss_with("oss-upload", &["get", "examplebucket", &key], "");
         assert_eq!(found, Ok(line));

@@ -335,7 +335,7 @@ fn what_goes_wrong_before_the_program_begins_has_its_own_code() {
     }
     kit.heal();
     kit.client()
-        .refresh("oss-upload", std::time::Duration::from_secs(10))
+        .refresh("oss-upload", std::time::Duration::from_secs(60))
         .unwrap();
     let nosuch = "no-such-program-anywhere";
     check(&kit, &["exec", "oss-upload", "--", nosuch], 127, nosuch);

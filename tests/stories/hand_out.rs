@@ -11,7 +11,7 @@ fn a_thousand_gets_of_a_fifteen_minute_session_cost_one_call() {
     let kit = Kit::with(&[], &format!("{UPLOAD}duration = \"15m\"\n"));
     let client = kit.client();
     for _ in 0..1000 {
-        let answer = client.credentials("oss-upload", Duration::ZERO, Duration::from_secs(10));
+        let answer = client.credentials("oss-upload", Duration::ZERO, Duration::from_secs(60));
         assert!(!answer.unwrap().short);
     }
     assert_eq!(kit.calls("AssumeRole"), 1);
@@ -102,10 +102,10 @@ fn status_says_what_the_daemon_is_doing() {
         &profile["next_attempt_seconds"],
     );
     assert!(
-        (3590..=3600).contains(&remaining.as_u64().unwrap()),
+        (3500..=3600).contains(&remaining.as_u64().unwrap()),
         "{remaining}"
     );
-    assert!((1600..2000).contains(&next.as_u64().unwrap()), "{next}");
+    assert!((1500..2000).contains(&next.as_u64().unwrap()), "{next}");
     let table = String::from_utf8(kit.ctl(&["status"]).stdout).unwrap();
     assert!(
         table.contains("oss-upload") && table.contains("███"),

@@ -21,12 +21,14 @@ use stsd_wire::{FailureKind, Reply};
 
 use crate::{
     access::{GROUP, Machine, STRANGER, profile},
-    hostile::{asks_within, decoded, hello},
+    hostile::{asks_within, hello, whole},
 };
 
 /// Tells the program below what to do; it is this test program, started once more.
 const PART: &str = "STSD_STORY_PART";
 const SOCKET: &str = "STSD_STORY_SOCKET";
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A control group of ours, named like a unit, while it exists.
 struct Unit(PathBuf);
@@ -94,7 +96,7 @@ impl<'a> Impostor<'a> {
         let told = kit.path("told");
         fs::create_dir(&told).unwrap();
         fs::set_permissions(&told, fs::Permissions::from_mode(0o777)).unwrap();
-        let bytes = [hello(), asks_within(5000)].concat();
+        let bytes = [hello(), asks_within(60_000)].concat();
         fs::write(told.join("ask"), bytes).unwrap();
         let mut command = Command::new(env::current_exe().unwrap());
         command.args(["--exact", "impostor::a_part_that_other_stories_play"]);
@@ -123,10 +125,13 @@ impl<'a> Impostor<'a> {
     fn answer(&self) -> Reply {
         let told = self.kit.path("told");
         fs::write(told.join("go"), "").unwrap();
-        let answer = told.join("answer.secret");
-        let come = || fs::metadata(&answer).is_ok_and(|it| it.len() > 0);
-        self.kit.wait_until("an answer comes", come);
-        decoded(&fs::read(answer).unwrap()).pop().unwrap()
+        // Hello comes first, and may come alone.
+        let mut said = Vec::new();
+        self.kit.wait_within(PATIENCE, "an answer comes", || {
+            said = whole(&fs::read(told.join("answer.secret")).unwrap_or_default());
+            said.len() >= 2
+        });
+        said.pop().unwrap()
     }
 
     #[track_caller]
@@ -183,10 +188,10 @@ fn a_part_that_other_stories_play() {
     asks.spawn().unwrap();
     fs::write("connected", "").unwrap();
     if then == "stay" {
-        std::thread::sleep(Duration::from_secs(60));
+        std::thread::sleep(Duration::from_secs(600));
         return;
     }
-    panic!("{}", Command::new(then).arg("60").exec());
+    panic!("{}", Command::new(then).arg("600").exec());
 }
 
 #[test]
@@ -274,7 +279,7 @@ fn a_number_that_was_used_again_does_not_lend_its_unit() {
     let number = impostor.process.id();
     impostor.ends();
     let Some(_victim) = with_number(number, || {
-        unit.inside(Path::new("/bin/sleep"), &["60"]).spawn()
+        unit.inside(Path::new("/bin/sleep"), &["600"]).spawn()
     }) else {
         e2e::not_run("the kernel does not give a number away a second time on request here");
         return;

@@ -13,6 +13,9 @@ use e2e::{Found, KEY_SECRET, Kit, MARKERS, Process, UPLOAD, program};
 use nix::{sys::signal::Signal, unistd::geteuid};
 use stsd_emulator::{OIDC_TOKEN_MARKER, SAML_ASSERTION_MARKER};
 
+/// The looks for a secret that is about to be wiped, of 20 ms and the search each.
+pub(crate) const LOOKS: u32 = 250;
+
 /// A user that nobody is, root's privileges least of all.
 const SOMEBODY: u32 = 61_234;
 
@@ -83,7 +86,7 @@ impl Somebody {
     /// Starts another program of the user, which protects itself from nothing.
     fn another_program(&self) -> Process {
         let mut command = Command::new("prlimit");
-        command.args(["--core=unlimited:unlimited", "sleep", "60"]);
+        command.args(["--core=unlimited:unlimited", "sleep", "600"]);
         command.current_dir(self.kit.path(""));
         let sleeper = Process::start(owned(command), &self.kit.path("sleep.log"));
         let name = format!("/proc/{}/comm", sleeper.id());
@@ -290,7 +293,7 @@ fn secrets_are_in_locked_pages_and_nowhere_else_in_the_daemons_memory() {
         let texts = [&MARKERS[..], &ends, &of_the_key].concat();
         let mut elsewhere = Vec::new();
         // The buffer of an answer may not be wiped yet when the answer is there.
-        for _ in 0..50 {
+        for _ in 0..LOOKS {
             let found = kit.daemon().search(&texts);
             // This daemon's identity is a key: nothing of an identity provider's is expected.
             let signed = [OIDC_TOKEN_MARKER, SAML_ASSERTION_MARKER];

@@ -19,21 +19,22 @@ fn what_the_service_can_correct_is_corrected_at_once() {
 
 #[test]
 fn an_expired_session_is_never_handed_out_however_long_the_outage() {
-    let kit = Kit::with(&["--session-life", "3s"], UPLOAD);
+    let kit = Kit::with(&["--session-life", "4s"], UPLOAD);
     let _ = kit.document(&["oss-upload"]);
     kit.sts_fails(&json!({"kind": "error", "code": "ServiceUnavailable"}));
-    let ended = || {
-        kit.shim(&["--patience", "200ms", "oss-upload"])
-            .status
-            .code()
-            == Some(6)
-    };
-    kit.wait_until("the session's end", ended);
+    let asks = || kit.shim(&["--patience", "300ms", "oss-upload"]);
+    kit.wait_until("the session's end", || asks().status.code() == Some(6));
     for _ in 0..20 {
-        assert!(ended(), "an expired session came back");
+        // On a busy machine so little patience may end before there is any answer.
+        let output = asks();
+        let code = output.status.code();
+        assert!(
+            matches!(code, Some(3 | 6)) && output.stdout.is_empty(),
+            "an expired session came back: {output:?}"
+        );
     }
     kit.heal();
-    let _ = kit.document(&["--patience", "30s", "oss-upload"]);
+    let _ = kit.document(&["--patience", "60s", "oss-upload"]);
 }
 
 #[test]
@@ -45,7 +46,7 @@ fn who_asks_for_more_life_than_there_is_gets_the_best_and_costs_one_call() {
             .credentials(
                 "oss-upload",
                 Duration::from_secs(7200),
-                Duration::from_secs(5),
+                Duration::from_secs(60),
             )
             .unwrap();
         assert!(answer.short);
@@ -81,12 +82,7 @@ fn a_reload_that_changes_nothing_keeps_a_back_off() {
     let kit = Kit::start();
     kit.sts_fails(&json!({"kind": "throttle", "retry_after_millis": 60_000}));
     for _ in 0..5 {
-        assert_eq!(
-            kit.shim(&["--patience", "300ms", "oss-upload"])
-                .status
-                .code(),
-            Some(6)
-        );
+        kit.refuses("oss-upload", 6, &["Throttling"]);
         assert!(kit.ctl(&["reload"]).status.success());
     }
     assert_eq!(kit.calls("AssumeRole"), 1);

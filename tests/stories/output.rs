@@ -163,7 +163,7 @@ fn however_often_it_asks_again_the_shim_ends_with_the_reason() {
     answer_always(&socket, busy);
     let mut shim = Command::new(program("sts-shim"));
     shim.arg("--socket").arg(&socket);
-    let output = shim.args(["--patience", "3s", "any"]).output().unwrap();
+    let output = shim.args(["--patience", "5s", "any"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(
         output.status.code(),

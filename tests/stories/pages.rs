@@ -107,7 +107,7 @@ fn followed(tutorial: &Page) -> (tempfile::TempDir, Kit) {
     let file = place.path().join("world.toml");
     fs::write(&file, world(&policies)).unwrap();
     let file = file.to_str().unwrap();
-    let mut kit = Kit::without_daemon(&["--world", file, "--session-life", "8s"]);
+    let mut kit = Kit::without_daemon(&["--world", file, "--session-life", "12s"]);
     kit.write("web.json", &policies[3], 0o600);
     let profile = |name: &str| {
         let role = format!("{ACCOUNT}role/oss-upload");

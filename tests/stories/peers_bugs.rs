@@ -45,17 +45,13 @@ fn worthless() -> [(Value, &'static str); 3] {
 fn check_cold(fault: &Value, word: &str) {
     let kit = Kit::start();
     kit.sts_fails(fault);
-    let output = kit.shim(&["--patience", "2s", "oss-upload"]);
-    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(6), "{fault}: {complaint}");
-    assert!(output.stdout.is_empty(), "{fault}");
     // A call that hangs has not failed yet when the caller's patience ends.
     let expected = if word == "timed out" {
         "under way"
     } else {
         word
     };
-    assert!(complaint.contains(expected), "{fault}: {complaint}");
+    kit.refuses("oss-upload", 6, &[expected]);
     kit.heal();
     let document = kit.document(&["--patience", "60s", "oss-upload"]);
     assert_eq!(document["Code"], "Success");
@@ -67,10 +63,11 @@ fn check_live(fault: &Value, word: &str) {
     let kit = Kit::start();
     let before = kit.document(&["oss-upload"]);
     kit.sts_fails(fault);
-    let renewed = kit.client().refresh("oss-upload", Duration::from_secs(2));
+    // A call that hangs is given up after 10 s.
+    let renewed = kit.client().refresh("oss-upload", Duration::from_secs(5));
     assert_eq!(renewed.unwrap_err().exit_code(), 6, "{fault}");
     for _ in 0..5 {
-        assert_eq!(kit.document(&["--patience", "1s", "oss-upload"]), before);
+        assert_eq!(kit.document(&["--patience", "5s", "oss-upload"]), before);
     }
     kit.wait_until("the failure is told", || {
         profile(&kit).last_failure.is_some()
@@ -118,9 +115,7 @@ fn a_service_whose_first_call_fails_starts_and_mends_itself() {
     kit.write_config(&format!("{UPLOAD}keep_warm = true\n"));
     kit.start_daemon();
     kit.wait_until("a failure", || profile(&kit).sts_calls > 2);
-    let output = kit.shim(&["--patience", "500ms", "oss-upload"]);
-    assert_eq!(output.status.code(), Some(6));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("ServiceUnavailable"));
+    kit.refuses("oss-upload", 6, &["ServiceUnavailable"]);
     kit.heal();
     kit.wait_until("a session that nobody asked for again", || {
         profile(&kit).remaining_seconds.is_some()
@@ -146,7 +141,7 @@ fn a_clock_that_is_hours_off_does_no_harm() {
         kit.sts_fails(&json!({"kind": "wrong-date", "offset_seconds": offset}));
         let _ = kit.document(&["oss-upload"]);
         let remaining = profile(&kit).remaining_seconds.unwrap();
-        assert!((3580..=3600).contains(&remaining), "{offset}: {remaining}");
+        assert!((3500..=3600).contains(&remaining), "{offset}: {remaining}");
         assert_eq!(kit.calls("AssumeRole"), 2, "one refusal, one correction");
     }
 }
@@ -181,12 +176,7 @@ fn a_name_that_does_not_resolve_is_told_in_time_and_recovered_from() {
         command.env_remove(proxy);
     }
     kit.adopt_daemon(command);
-    let output = kit.shim(&["--patience", "10s", "oss-upload"]);
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(6), "{complaint}");
-    assert!(output.stdout.is_empty());
-    assert!(complaint.contains("sts.invalid"), "{complaint}");
-    assert!(complaint.contains("not reachable"), "{complaint}");
+    kit.refuses("oss-upload", 6, &["sts.invalid", "not reachable"]);
     kit.write_config(UPLOAD);
     assert!(kit.ctl(&["reload"]).status.success());
     let _ = kit.document(&["oss-upload"]);
@@ -231,13 +221,13 @@ fn a_refusal_is_remembered_until_somebody_says_that_it_is_mended() {
 fn a_reload_that_removes_a_profile_tells_those_who_wait_for_it() {
     let kit = Kit::start();
     kit.sts_fails(&json!({"kind": "hang"}));
-    let mut waiting = kit.shim_command(&["--patience", "30s", "oss-upload"]);
+    let mut waiting = kit.shim_command(&["--patience", "600s", "oss-upload"]);
     let mut waiting = waiting.stderr(Stdio::piped()).spawn().unwrap();
-    kit.wait_until("the call is made", || profile(&kit).sts_calls == 1);
+    kit.wait_until("the call is made", || profile(&kit).sts_calls >= 1);
     kit.write_config(&UPLOAD.replace("oss-upload]", "another]"));
     kit.daemon().signal(Signal::SIGHUP);
-    // Long before its patience and the call are over.
-    let status = e2e::exit(&mut waiting, Duration::from_secs(5));
+    // Before its patience and the call, which is given up after 10 s, are over.
+    let status = e2e::exit(&mut waiting, Duration::from_secs(8));
     assert_eq!(status.expect("it was told at once").code(), Some(4));
     kit.heal();
     let _ = kit.document(&["another"]);

@@ -9,7 +9,7 @@ use std::{
 use e2e::{Kit, UPLOAD};
 use stsd_client::Credentials;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[expect(
     clippy::disallowed_methods,
@@ -36,14 +36,15 @@ fn a_client_that_keeps_asking_never_sees_an_expired_session() {
     let mut asked: u64 = 0;
     let began = now();
     while keys.len() < 4 {
+        let before = now();
         let credentials = get(&kit);
         assert!(
-            credentials.expiration_unix_seconds.cast_unsigned() > now(),
+            credentials.expiration_unix_seconds.cast_unsigned() > before,
             "expired"
         );
         keys.insert(credentials.access_key_id);
         asked += 1;
-        assert!(now() - began < 60, "no rotation after {asked} asks");
+        assert!(now() - began < 120, "no rotation after {asked} asks");
         thread::sleep(Duration::from_millis(5));
     }
     // Renewals come at 45 % of 5 to 6 seconds at the earliest; only they cost calls.
@@ -58,24 +59,26 @@ fn a_client_that_keeps_asking_never_sees_an_expired_session() {
 #[test]
 fn a_thousand_gets_over_a_sessions_life_cost_no_more_than_its_renewals() {
     let kit = Kit::with(&["--session-life", "10s"], UPLOAD);
+    let began = now();
     for _ in 0..1000 {
         let _ = get(&kit);
         thread::sleep(Duration::from_millis(10));
     }
-    let client = kit.client();
-    let renewals = client.status().unwrap().profiles[0].sts_calls;
-    assert_eq!(
-        kit.calls("AssumeRole"),
-        renewals,
-        "every call was a renewal"
-    );
-    // 10 to 15 s of asking, and a renewal every 4.0 to 5.5 s.
-    assert!((2..=4).contains(&renewals), "{renewals}");
+    let profile = || kit.client().status().unwrap().profiles.remove(0);
+    let seconds = now() - began;
+    let renewals = profile().renewals;
+    // 10 s of asking at the least, and a renewal every 4.0 to 5.5 s.
+    assert!(renewals >= 2, "{renewals}");
+    assert!(renewals <= seconds / 4 + 2, "{renewals} in {seconds} s");
+    // One may be on its way.
+    kit.wait_until("every call was a renewal", || {
+        kit.calls("AssumeRole") == profile().renewals
+    });
 }
 
 #[test]
 fn an_old_session_keeps_working_until_its_own_end_and_not_longer() {
-    let kit = Kit::with(&["--session-life", "5s"], UPLOAD);
+    let kit = Kit::with(&["--session-life", "12s"], UPLOAD);
     let old = kit.shim(&["oss-upload"]).stdout;
     kit.write("old.secret", std::str::from_utf8(&old).unwrap(), 0o600);
     let process = format!("cat {}", kit.path("old.secret").display());

@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use e2e::Kit;
+use e2e::{Kit, Unheard};
 use serde_json::json;
 
 use crate::sdk_kit::{Consumer, SetUp, as_told, asks, by_exec, node, python, url, world};
@@ -33,19 +33,18 @@ fn as_container(kit: &Kit, command: &mut Command) -> u64 {
     0
 }
 
-/// An address at which nobody listens, nor will: the near end of a connection has it.
+/// A proxy that is not there.
 struct Dead {
     url: String,
-    _held: (TcpListener, TcpStream),
+    _address: Unheard,
 }
 
 impl Dead {
     fn new() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let address = Unheard::new();
         Self {
-            url: format!("http://{}", stream.local_addr().unwrap()),
-            _held: (listener, stream),
+            url: format!("http://{}", address.address()),
+            _address: address,
         }
     }
 

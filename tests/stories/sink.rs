@@ -31,10 +31,11 @@ fn with_file(path: &str, format: &str) -> String {
 /// Reads the file as a program does that reads it now and then; whatever is there is whole
 /// and lives.
 fn read(path: &Path) -> Option<Value> {
+    let before = now();
     let text = fs::read_to_string(path).ok()?;
     let document: Value = serde_json::from_str(&text).expect("a whole document");
     let ends: jiff::Timestamp = document["Expiration"].as_str()?.parse().unwrap();
-    assert!(ends.as_second().cast_unsigned() > now(), "it has ended");
+    assert!(ends.as_second().cast_unsigned() > before, "it had ended");
     Some(document)
 }
 
@@ -52,10 +53,11 @@ fn names(directory: &Path) -> BTreeSet<String> {
 
 #[test]
 fn a_file_is_there_unasked_and_changes_as_a_whole_until_the_daemon_stops() {
-    let mut kit = Kit::with(&["--session-life", "4s"], &with_file(FILE, "oss"));
+    let mut kit = Kit::with(&["--session-life", "8s"], &with_file(FILE, "oss"));
     let path = kit.path(FILE);
     kit.wait_until("the file", || path.exists());
-    assert_eq!(kit.calls("AssumeRole"), 1, "nobody has asked");
+    let profile = kit.client().status().unwrap().profiles.remove(0);
+    assert_eq!(profile.hand_outs, 0, "nobody has asked");
     let metadata = fs::metadata(&path).unwrap();
     assert_eq!(metadata.permissions().mode() & 0o7777, 0o600);
     assert_eq!(metadata.uid(), nix::unistd::geteuid().as_raw());
@@ -82,12 +84,14 @@ fn a_file_is_there_unasked_and_changes_as_a_whole_until_the_daemon_stops() {
             while !over.load(Ordering::Relaxed) {
                 keys.insert(key(&read(&path).expect("it is never absent")));
                 reads.fetch_add(1, Ordering::Relaxed);
+                // Often enough to meet a file that is half written, and no load for other stories.
+                thread::sleep(Duration::from_micros(100));
             }
             keys
         });
         let mut seen = BTreeSet::new();
         // A panic here must not leave the reader reading.
-        for _ in 0..2000 {
+        for _ in 0..6000 {
             seen.extend(read(&path).as_ref().map(key));
             if seen.len() > 3 || reader.is_finished() {
                 break;
@@ -125,7 +129,7 @@ fn every_format_of_the_shim_is_a_format_of_a_file() {
 
 #[test]
 fn a_session_that_dies_takes_its_file_along_and_the_next_one_brings_it_back() {
-    let kit = Kit::with(&["--session-life", "3s"], &with_file(FILE, "oss"));
+    let kit = Kit::with(&["--session-life", "4s"], &with_file(FILE, "oss"));
     let path = kit.path(FILE);
     kit.wait_until("the file", || path.exists());
     kit.sts_fails(&json!({"kind": "error", "code": "ServiceUnavailable"}));
@@ -140,7 +144,7 @@ fn a_session_that_dies_takes_its_file_along_and_the_next_one_brings_it_back() {
 
 #[test]
 fn who_was_killed_leaves_a_file_that_the_next_one_replaces_or_removes() {
-    let mut kit = Kit::with(&["--session-life", "4s"], &with_file(FILE, "oss"));
+    let mut kit = Kit::with(&["--session-life", "20s"], &with_file(FILE, "oss"));
     let path = kit.path(FILE);
     let kill = |kit: &mut Kit| {
         kit.daemon().signal(Signal::SIGKILL);
@@ -276,7 +280,9 @@ fn a_full_directory_costs_the_file_and_nobody_who_asks() {
         }
         kit.wait_until("it is said again", || complaints() == 2);
         let advice = || kit.client().status().unwrap().profiles[0].advice.clone();
-        assert!(advice().is_some_and(|it| it.contains("file cannot be written")));
+        kit.wait_until("it is advised", || {
+            advice().is_some_and(|it| it.contains("file cannot be written"))
+        });
         let mut keys = BTreeSet::new();
         kit.wait_until("renewals go on", || {
             keys.insert(key(&kit.document(&["oss-upload"])));
@@ -292,12 +298,12 @@ fn a_full_directory_costs_the_file_and_nobody_who_asks() {
     });
 }
 
-/// Has each renewal append to a file what a command sees of itself, and fails.
+/// Has each renewal append to a file when it has written what a command sees of itself.
 fn script(kit: &Kit, then: &str) -> String {
     let script = format!(
-        "#!/bin/sh\ncd {0}\necho \"$STSD_PROFILE $#\" >> told\n\
-         tr '\\0' '\\n' < /proc/$$/cmdline > argv\ntr '\\0' '\\n' < /proc/$$/environ > environ\n\
-         ls -l /proc/$$/fd > fds\n{then}\n",
+        "#!/bin/sh\ncd {0}\ntr '\\0' '\\n' < /proc/$$/cmdline > argv\n\
+         tr '\\0' '\\n' < /proc/$$/environ > environ\nls -l /proc/$$/fd > fds\n\
+         echo \"$STSD_PROFILE $#\" >> told\n{then}\n",
         kit.path("run").display()
     );
     kit.write("told.sh", &script, 0o700);

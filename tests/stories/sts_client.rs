@@ -3,7 +3,7 @@
 
 use std::{future::Future, time::Duration};
 
-use e2e::Kit;
+use e2e::{Kit, Unheard};
 use jiff::Timestamp;
 use serde_json::json;
 use stsd_sts::{AssumeRole, Endpoint, RoleSession, SecretText, SourceCredentials, Sts, StsError};
@@ -136,11 +136,9 @@ fn errors_say_what_to_do_and_never_a_secret() {
 
 #[test]
 fn nobody_listening_is_said_with_the_address_alone() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let sts = Sts::new(Endpoint::custom(&format!("http://{free}")).unwrap()).unwrap();
+    let nowhere = Unheard::new();
+    let endpoint = Endpoint::custom(&format!("http://{}", nowhere.address()));
+    let sts = Sts::new(endpoint.unwrap()).unwrap();
     let error = wait_for(sts.assume_role(&key(), plain(UPLOAD), now())).unwrap_err();
     let said = error.to_string();
     assert!(

@@ -84,7 +84,7 @@ fn serve(mut stream: TcpStream, answer: &[u8]) {
         .is_some_and(|it| it.is_ok_and(|it| !it.is_empty()))
     {}
     if answer.is_empty() {
-        thread::sleep(Duration::from_secs(60));
+        thread::sleep(Duration::from_secs(600));
     }
     // Before an answer there may be any number of these.
     while answer.starts_with(CONTINUE) && stream.write_all(answer).is_ok() {}
@@ -132,7 +132,7 @@ fn complaint(kit: &Kit, profile: &str) -> String {
 
 #[test]
 fn a_daemon_that_is_linked_to_another_one_uploads_with_what_that_one_keeps_fresh() {
-    let first = http::kit_with(&["--session-life", "8s"], UPLOAD);
+    let first = http::kit_with(&["--session-life", "10s"], UPLOAD);
     let url = first.client().url("oss-upload").unwrap();
     let url = url.url.expose().to_owned();
     let secret = url.split('/').nth(3).unwrap().to_owned();
@@ -150,12 +150,13 @@ fn a_daemon_that_is_linked_to_another_one_uploads_with_what_that_one_keeps_fresh
 
     // Both rotate, and whoever asks the second one always gets what lives.
     let mut keys = std::collections::BTreeSet::new();
-    for _ in 0..3000 {
+    for _ in 0..9000 {
+        let asked = now();
         let answer = second
             .client()
-            .credentials("link", Duration::ZERO, Duration::from_secs(10));
+            .credentials("link", Duration::ZERO, Duration::from_secs(60));
         let given = answer.expect("nobody is turned away").credentials;
-        assert!(given.expiration_unix_seconds.cast_unsigned() > now());
+        assert!(given.expiration_unix_seconds.cast_unsigned() > asked);
         keys.insert(given.access_key_id);
         if keys.len() == 4 {
             break;
@@ -164,8 +165,6 @@ fn a_daemon_that_is_linked_to_another_one_uploads_with_what_that_one_keeps_fresh
     }
     assert_eq!(keys.len(), 4);
 
-    let renewals = |kit: &Kit| log(kit).matches("credentials renewed").count();
-    let before = renewals(&second);
     second.daemon().signal(Signal::SIGUSR2);
     second.wait_until("the new program", || {
         log(&second).matches(crate::http::READY).count() == 2
@@ -176,11 +175,11 @@ fn a_daemon_that_is_linked_to_another_one_uploads_with_what_that_one_keeps_fresh
         "x",
     );
     assert!(put.is_ok(), "{put:?}");
+    let said = log(&second);
     assert!(
-        renewals(&second) <= before + 2,
+        said.contains("restored=2"),
         "a restart costs no renewals of its own"
     );
-    let said = log(&second);
     assert!(!said.contains(&secret), "the URL's secret got out");
 }
 
@@ -193,10 +192,12 @@ fn what_a_uri_gives_is_checked_and_each_fault_has_a_name_without_the_uri() {
     let check = |say: &dyn Fn(), expected: &[&str]| {
         say();
         for profile in ["link", "oss-read"] {
-            let complaint = complaint(&kit, profile);
-            for words in [&[host.as_str()], expected].concat() {
-                assert!(complaint.contains(words), "{expected:?}: {complaint}");
-            }
+            // The profiles share what is asked for one of them, and that may have begun before.
+            kit.wait_until(&format!("{profile}: {expected:?}"), || {
+                let complaint = complaint(&kit, profile);
+                let words = [&[host.as_str()], expected].concat();
+                words.iter().all(|it| complaint.contains(it))
+            });
         }
     };
     let ok = |body: &[u8]| giver.says("200 OK", body);
@@ -395,6 +396,6 @@ fn a_giver_who_says_without_end_that_an_answer_will_come_keeps_nobody_else_waiti
     kit.start_daemon();
     kit.wait_until("the giver is asked", || giver.asked() > 0);
     for _ in 0..50 {
-        let _ = kit.document(&["--patience", "3s", "oss-upload"]);
+        let _ = kit.document(&["--patience", "60s", "oss-upload"]);
     }
 }

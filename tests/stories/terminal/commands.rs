@@ -55,7 +55,7 @@ fn all_end(socket: &Path, codes: &[i32], words: &str) {
         .iter()
         .map(|arguments| {
             let mut command = Command::new("timeout");
-            command.arg("30").arg(program("stsctl"));
+            command.arg("100").arg(program("stsctl"));
             command.arg("--socket").arg(socket).args(*arguments);
             command.stdin(Stdio::null());
             command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -112,7 +112,7 @@ fn with_a_daemon_that_does_not_answer_every_command_ends() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("stsd.sock");
     impostor(&socket, |stream| {
-        thread::sleep(Duration::from_secs(60));
+        thread::sleep(Duration::from_secs(600));
         drop(stream);
     });
     all_end(&socket, &[3], "did not answer in time");
@@ -212,7 +212,7 @@ fn without_a_terminal_and_without_stdin_no_command_hangs() {
     for arguments in COMMANDS.iter().filter(|it| !for_ever(it)) {
         for stdin in ["<&-", "</dev/null"] {
             let mut command = Command::new("timeout");
-            command.args(["30", "sh", "-c", &format!("exec \"$@\" {stdin}"), "sh"]);
+            command.args(["100", "sh", "-c", &format!("exec \"$@\" {stdin}"), "sh"]);
             command
                 .arg(program("stsctl"))
                 .arg("--socket")
