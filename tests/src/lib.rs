@@ -363,7 +363,7 @@ type = \"access-key\"
     /// none any more from when the last of these has reached the emulated cloud.
     #[must_use]
     pub fn faults_left(&self) -> usize {
-        let left: Value = serde_json::from_str(&self.steer("GET", "faults", "")).unwrap();
+        let left: Value = serde_json::from_str(&self.steer(Method::Get, "faults", "")).unwrap();
         left["faults"].as_array().unwrap().len()
     }
 
