@@ -145,14 +145,18 @@ impl Client {
     ) -> Result<Answer, Error> {
         let began = now();
         let mut pause = FIRST_PAUSE;
+        let mut reason = None;
         loop {
             let left = patience.saturating_sub(began.elapsed());
             let request = for_credentials(profile, minimum_life, left);
             match self.ask(&request, left).and_then(answer) {
                 Err(error) if error.is_of_a_restart() && left > pause => {
+                    reason = Some(error);
                     thread::sleep(pause);
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
+                // What is left of the patience may be too little for an answer.
+                Err(Error::TimedOut) => return Err(reason.unwrap_or(Error::TimedOut)),
                 outcome => return outcome,
             }
         }
