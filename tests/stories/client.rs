@@ -16,7 +16,7 @@ use nix::sys::{
     socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket},
 };
 use serde_json::json;
-use stsd_client::{AsyncClient, Error};
+use stsd_client::{AsyncClient, Client, Error};
 use stsd_wire::{Failure, FailureKind, Message as _, Reply};
 use tokio::{runtime, task::JoinSet};
 
@@ -162,6 +162,38 @@ fn a_full_backlog_is_waited_for_within_the_patience() {
     let error = run(ask(PATIENCE)).unwrap_err();
     assert_eq!(error.to_string(), "told by hand");
     answering.join().unwrap();
+}
+
+#[test]
+fn both_clients_report_busy_when_retry_has_no_answer_in_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("busy.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    thread::spawn(move || {
+        let mut silent = Vec::new();
+        for (index, connection) in listener.incoming().enumerate() {
+            let mut connection = connection.unwrap();
+            // Two requests of each client: the first is refused, the second has no answer.
+            if index % 2 == 1 {
+                silent.push(connection);
+                continue;
+            }
+            let _ = connection.read(&mut [0; 64]).unwrap();
+            let failure = Reply::Failure(Failure {
+                kind: FailureKind::Busy,
+                message: "too many connections".to_owned(),
+                hint: String::new(),
+            });
+            for reply in [Reply::Hello { version: 1 }, failure] {
+                connection.write_all(&reply.frame().unwrap()).unwrap();
+            }
+        }
+    });
+    let patience = Duration::from_secs(3);
+    let blocking = Client::at(&path).credentials("any", Duration::ZERO, patience);
+    assert_eq!(blocking.unwrap_err().to_string(), "too many connections");
+    let asking = run(AsyncClient::at(&path).credentials("any", Duration::ZERO, patience));
+    assert_eq!(asking.unwrap_err().to_string(), "too many connections");
 }
 
 /// AWS's SDKs ask by this trait, and compare the expiration with the wall clock.

@@ -66,10 +66,10 @@ impl AsyncClient {
     ) -> Result<Answer, Error> {
         // A deadline of zero would pass before anything was tried.
         let patience = patience.max(Duration::from_millis(1));
-        let asking = self.ask_for_credentials(profile, minimum_life, patience);
-        timeout(patience, asking)
-            .await
-            .unwrap_or(Err(Error::TimedOut))
+        let mut reason = None;
+        let asking = self.ask_for_credentials(profile, minimum_life, patience, &mut reason);
+        let outcome = timeout(patience, asking).await;
+        outcome.unwrap_or_else(|_| Err(reason.unwrap_or(Error::TimedOut)))
     }
 
     /// Keeps the credentials of `profile` fresh, until the last handle of the value is
@@ -85,11 +85,14 @@ impl AsyncClient {
         watched
     }
 
+    /// Asks until there is an answer that no retry changes. `reason` is the error of the last
+    /// attempt: the answer when the patience ends before the next attempt has one.
     async fn ask_for_credentials(
         &self,
         profile: &str,
         minimum_life: Duration,
         patience: Duration,
+        reason: &mut Option<Error>,
     ) -> Result<Answer, Error> {
         let began = now();
         let mut pause = FIRST_PAUSE;
@@ -98,6 +101,7 @@ impl AsyncClient {
             let request = for_credentials(profile, minimum_life, left);
             match self.ask(&request).await.and_then(answer) {
                 Err(error) if error.is_of_a_restart() && left > pause => {
+                    *reason = Some(error);
                     sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }

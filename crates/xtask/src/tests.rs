@@ -160,6 +160,8 @@ pub(crate) fn e2e(names: &[&str]) -> Outcome {
 /// with their counts.
 pub(crate) fn stress(rounds: u32, names: &[&str]) -> Outcome {
     prepare(names)?;
+    // Nothing is compiled beside the busy loops.
+    run(nextest("stories")?.args(["--workspace", "--test", "stories", "--no-run"]))?;
     let mut failures = BTreeMap::<String, u32>::new();
     let is_over = AtomicBool::new(false);
     let outcome = thread::scope(|scope| {
