@@ -55,6 +55,9 @@ const EXAMPLES: &str = "examples/rust/Cargo.toml";
 /// simulation has by itself.
 const SEEDS: &str = "100";
 
+/// Stories that run at a time under `stress`: twice as many as otherwise.
+const STRESS_THREADS: &str = "16";
+
 /// The file to which stories add what they could not do here.
 const NOT_RUN_FILE: &str = "STSD_TEST_NOT_RUN";
 
@@ -174,7 +177,9 @@ pub(crate) fn stress(rounds: u32, names: &[&str]) -> Outcome {
         }
         let outcome: Outcome = (1..=rounds).try_for_each(|round| {
             heading(&format!("round {round} of {rounds}"));
-            for name in failed_tests(&mut named_stories(names)?)? {
+            let mut stories = named_stories(names)?;
+            stories.args(["--test-threads", STRESS_THREADS]);
+            for name in failed_tests(&mut stories)? {
                 *failures.entry(name).or_default() += 1;
             }
             Ok(())
