@@ -10,6 +10,7 @@ mod gate;
 mod guards;
 mod packages;
 mod process;
+mod prose;
 mod supply;
 mod systemd;
 mod tests;
@@ -29,6 +30,8 @@ Usage: cargo xtask COMMAND
                 machine's systemd; --full runs everything else as well, --from STEP begins there
   stress        stories beside one busy loop for each core; --rounds N, then names as for e2e
   fmt           formats everything
+  prose         finds words that docs/contributing/style.md excludes, in comments and string
+                literals; with arguments, only in files whose paths begin with one of them
   demo          builds the programs and shows them against an emulated cloud
   simulate      the refresh engine in simulated months; --seeds N runs more of them than the
                 gate does, --seed S repeats one
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         },
         ["stress", ref names @ ..] => tests::stress(3, names),
         ["fmt"] => format::apply(),
+        ["prose", ref prefixes @ ..] => prose::check(prefixes),
         ["demo"] => gate::demo(),
         ["simulate"] => tests::simulate(None),
         ["simulate", "--seeds", count] => tests::simulate(Some(("SIMULATION_SEEDS", count))),
