@@ -1,10 +1,9 @@
-//! Decides where secrets live in a program that locks their pages: close together in a few
-//! mappings that are never swapped out, dumped or inherited by a child. The one file of this
-//! crate with unsafe calls.
+//! An allocator for secrets in locked pages: a few mappings that are never swapped out, dumped
+//! or inherited by a child. It is the only file of this crate with unsafe calls.
 //!
-//! Reading a secret asks nobody; only to place one and to drop one takes the lock. A mapping
-//! that the system refuses to lock holds secrets all the same: that is said, once, and
-//! [`pages`](crate::pages) shows it.
+//! Allocating and freeing a secret take the lock; reading one does not. A mapping that the system
+//! refuses to lock holds secrets all the same: the first refusal is reported, and
+//! [`pages`](crate::pages) shows the total.
 
 use std::{
     ffi::c_void,
@@ -22,11 +21,11 @@ use nix::{
 };
 use zeroize::Zeroize as _;
 
-/// Where secrets may begin, in bytes from the start of a mapping.
+/// The unit of allocation and the alignment of secrets, in bytes.
 const GRAIN: usize = 64;
 
-/// What is mapped and locked at once, in bytes: whole pages on every machine, and what a
-/// process may lock at the very least (64 KiB before Linux 5.16).
+/// The size of a mapping, in bytes: whole pages on every machine, and the smallest default of
+/// `RLIMIT_MEMLOCK` (64 KiB before Linux 5.16).
 const MAPPING: usize = 64 * 1024;
 
 static SHARED: OnceLock<Shared> = OnceLock::new();
@@ -37,11 +36,11 @@ struct Shared {
     said: Once,
 }
 
-/// Has every secret of this process that is made from here on live in locked pages. When
-/// the system refuses to lock them, `refused` is told why, the first time; the secrets are
-/// then held in pages that can be swapped out.
+/// Stores every secret that this process creates from now on in locked pages. When the system
+/// refuses to lock a mapping for the first time, `refused` is called with the reason; the secrets
+/// are then held in pages that can be swapped out.
 ///
-/// Only the first call counts. What a secret was made in stays its place.
+/// Only the first call has an effect. Secrets that exist already are not moved.
 pub fn lock_pages(refused: fn(io::Error)) {
     SHARED.get_or_init(|| Shared {
         arena: Mutex::default(),
@@ -50,7 +49,7 @@ pub fn lock_pages(refused: fn(io::Error)) {
     });
 }
 
-/// Returns what is mapped for secrets, as ranges of addresses.
+/// Returns the address ranges of all mappings.
 pub(crate) fn mappings() -> Vec<Range<usize>> {
     let Some(shared) = SHARED.get() else {
         return Vec::new();
@@ -59,8 +58,8 @@ pub(crate) fn mappings() -> Vec<Range<usize>> {
     shared.arena().mappings.iter().map(range).collect()
 }
 
-/// Copies a secret to where it is safe; nowhere if pages are not locked here, or if there
-/// is nothing to keep.
+/// Copies a secret into a slot of the arena. Returns `None` if this process does not lock pages,
+/// if the secret is empty, or if the system maps no memory.
 pub(crate) fn place(bytes: &[u8]) -> Option<Slot> {
     let shared = SHARED.get()?;
     let length = NonZeroUsize::new(bytes.len())?;
@@ -77,7 +76,7 @@ impl Shared {
     }
 }
 
-/// A place with a secret in it; wiped and given back on drop.
+/// The memory of one secret; it is wiped and freed on drop.
 pub(crate) struct Slot {
     /// An address, because it may be read and dropped by any thread.
     start: NonZeroUsize,
@@ -100,8 +99,8 @@ impl Slot {
             reason = "a secret outside of the heap has to be pointed to"
         )]
         // SAFETY: the arena has given these bytes to this slot alone, the kernel or the slot
-        // before has zeroed them, and the mapping stays until the slot is dropped. Nobody
-        // writes to them while the slot is borrowed.
+        // before has zeroed them, and the mapping stays until the slot is dropped. Writing
+        // takes `&mut self`, so the bytes do not change while the slot is borrowed.
         unsafe {
             slice::from_raw_parts(pointer(self.start).as_ptr(), self.length)
         }
@@ -109,7 +108,7 @@ impl Slot {
 
     fn bytes_mut(&mut self) -> &mut [u8] {
         #[expect(unsafe_code, reason = "as `bytes`, to write and to wipe")]
-        // SAFETY: as in `bytes`; the slot is borrowed by nobody else.
+        // SAFETY: as in `bytes`; `&mut self` is the only borrow of the slot.
         unsafe {
             slice::from_raw_parts_mut(pointer(self.start).as_ptr(), self.length)
         }
@@ -126,7 +125,7 @@ impl Drop for Slot {
     }
 }
 
-/// What is mapped; those that are locked first, so that they fill up first.
+/// All mappings. Locked ones come first, so that they fill up first.
 #[derive(Default)]
 struct Arena {
     mappings: Vec<Mapping>,
@@ -134,12 +133,13 @@ struct Arena {
 
 struct Mapping {
     start: NonZeroUsize,
-    /// For each grain, whether a secret is there.
+    /// For each grain, whether a slot covers it.
     used: Vec<bool>,
 }
 
 impl Arena {
-    /// Finds room for a secret; also returns what the system refused on the way.
+    /// Allocates `length` bytes, in a new mapping if no other has enough free grains. Returns the
+    /// address, and the error of a system call that failed on the way.
     fn take(&mut self, length: NonZeroUsize) -> (Option<NonZeroUsize>, Option<Errno>) {
         let grains = length.get().div_ceil(GRAIN);
         let found = self.mappings.iter_mut().find_map(|it| it.take(grains));
@@ -161,7 +161,7 @@ impl Arena {
         }
     }
 
-    /// Takes a place back, and unmaps what nobody uses any more, but for the last.
+    /// Frees the bytes at `start`. A mapping without slots is unmapped unless it is the last.
     fn give_back(&mut self, start: NonZeroUsize, length: usize) {
         let holds =
             |it: &Mapping| (it.start.get()..it.start.get() + it.length()).contains(&start.get());
@@ -178,8 +178,8 @@ impl Arena {
 }
 
 impl Mapping {
-    /// Maps room for so many grains at least, and has it protected. What of that is refused
-    /// is returned beside it.
+    /// Maps and protects at least `grains` grains. Returns the mapping, and the error of a
+    /// protection that the system refused.
     fn new(grains: usize) -> Result<(Self, Option<Errno>), Errno> {
         let length = (grains * GRAIN).next_multiple_of(MAPPING);
         let size = NonZeroUsize::new(length).ok_or(Errno::EINVAL)?;
@@ -212,7 +212,7 @@ impl Mapping {
         self.used.len() * GRAIN
     }
 
-    /// Takes the first run of free grains that is long enough.
+    /// Allocates the first run of free grains that is long enough; `None` if there is none.
     fn take(&mut self, grains: usize) -> Option<NonZeroUsize> {
         let mut free = 0;
         let last = self.used.iter().position(|used| {
@@ -228,12 +228,12 @@ impl Mapping {
 impl Drop for Mapping {
     fn drop(&mut self) {
         #[expect(unsafe_code, reason = "what was mapped is unmapped")]
-        // SAFETY: no slot is in it any more, and nobody else knows its addresses.
+        // SAFETY: the mapping has no slots any more, and nothing else holds its addresses.
         let _ = unsafe { munmap(pointer(self.start).cast::<c_void>(), self.length()) };
     }
 }
 
-/// Returns the way to an address in a mapping.
+/// Returns a pointer to an address in a mapping.
 fn pointer(address: NonZeroUsize) -> NonNull<u8> {
     NonNull::with_exposed_provenance(address)
 }

@@ -1,8 +1,9 @@
-//! Decides how a secret is held: redacted when printed, wiped when dropped, with one way
-//! out; and, in a program that asks for it, in pages that are locked and never dumped.
+//! Types that hold a secret: redacted when printed, wiped on drop, readable through `expose`
+//! alone. With the feature `pages`, a program can hold them in pages that are locked and never
+//! dumped.
 //!
-//! Both the wire format and the signer need secrets and neither may know the other, so
-//! the types live alone. The audit of the whole project is `rg 'expose\(\)'`.
+//! The types are a crate of their own because both the wire format and the signer need them, and
+//! neither may depend on the other. The audit of the whole project is `rg 'expose\(\)'`.
 
 #[cfg(feature = "pages")]
 mod arena;
@@ -22,7 +23,7 @@ use zeroize::Zeroizing;
 /// Text that must never be printed: an AccessKey secret or a security token.
 ///
 /// There is no `Display` and no `Deref`; `Debug` prints `[redacted]`; the memory is
-/// overwritten on drop. [`expose`](Self::expose) is the only door.
+/// overwritten on drop. Only [`expose`](Self::expose) returns the text.
 ///
 /// ```
 /// let secret = stsd_secret::SecretText::from("made-up".to_owned());
@@ -36,26 +37,26 @@ pub struct SecretText(SecretBytes);
 /// [`SecretText`].
 pub struct SecretBytes(Held);
 
-/// Where a secret lives. What owns the memory wipes it.
+/// The memory of a secret. The owner of the memory wipes it on drop.
 enum Held {
     Heap(Zeroizing<Vec<u8>>),
     #[cfg(feature = "pages")]
     Pages(arena::Slot),
-    /// Within other bytes, and nowhere else.
+    /// A range of another secret's bytes, without a copy.
     #[cfg(feature = "pages")]
     Part(Arc<SecretBytes>, Range<u32>),
 }
 
 impl SecretText {
-    /// Returns the secret itself, for signing with it or for handing it out.
+    /// Returns the secret itself, for signing with it or for serving it.
     #[must_use]
     pub fn expose(&self) -> &str {
-        // Looked at anew, because whoever trusts bytes to be text has to be `unsafe`.
+        // Validated at each call, because a conversion without validation is `unsafe`.
         std::str::from_utf8(self.0.expose()).unwrap_or_default()
     }
 
-    /// Looks for the same text in `whole`, and has it stand there alone from now on: it is not
-    /// held twice. Stays as it is if it is not there.
+    /// Replaces the text's own memory by the range of `whole` that holds the same text, so that
+    /// the secret is in memory once. Does nothing if `whole` does not contain the text.
     #[cfg(feature = "pages")]
     pub fn move_into(&mut self, whole: &Arc<SecretBytes>) {
         let (text, bytes) = (self.0.expose(), whole.expose());
@@ -69,7 +70,7 @@ impl SecretText {
         }
     }
 
-    /// Tells whether there is no secret here at all, without exposing it.
+    /// Returns `true` if the text is empty, without exposing it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.expose().is_empty()
@@ -77,7 +78,7 @@ impl SecretText {
 }
 
 impl SecretBytes {
-    /// Returns the secret itself, for handing it out.
+    /// Returns the secret itself, for serving it.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         match &self.0 {
@@ -90,7 +91,7 @@ impl SecretBytes {
     }
 }
 
-/// Takes over the memory of the bytes, or wipes it.
+/// Keeps the memory of the bytes, or copies it into locked pages and wipes it.
 impl From<Vec<u8>> for SecretBytes {
     fn from(bytes: Vec<u8>) -> Self {
         let bytes = Zeroizing::new(bytes);
@@ -102,7 +103,7 @@ impl From<Vec<u8>> for SecretBytes {
     }
 }
 
-/// Copies the bytes; whose they are wipes them.
+/// Copies the bytes; wiping the original is up to its owner.
 impl From<&[u8]> for SecretBytes {
     fn from(bytes: &[u8]) -> Self {
         #[cfg(feature = "pages")]
@@ -113,7 +114,7 @@ impl From<&[u8]> for SecretBytes {
     }
 }
 
-/// Takes over the memory of the text, or wipes it.
+/// Keeps the memory of the text, or copies it into locked pages and wipes it.
 impl From<String> for SecretText {
     fn from(text: String) -> Self {
         Self(text.into_bytes().into())
@@ -158,8 +159,8 @@ impl<'de> serde::Deserialize<'de> for SecretText {
     }
 }
 
-/// Copies straight from what is being read wherever the format lets it, so that there is no
-/// `String` in between that nobody wipes.
+/// Copies directly from the input wherever the format allows it, because an intermediate `String`
+/// would not be wiped.
 struct Visitor;
 
 impl serde::de::Visitor<'_> for Visitor {

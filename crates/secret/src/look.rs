@@ -1,26 +1,25 @@
-//! Decides whether the pages with secrets are kept as they should be, by what the kernel
-//! says of them: the flags in `/proc/self/smaps`, which a process may read of itself even
-//! when it cannot be dumped.
+//! The protection of the pages with secrets as the kernel reports it: the flags in
+//! `/proc/self/smaps`, which a process may read of itself even when it cannot be dumped.
 
 use std::{fs, io, ops::Range};
 
 use crate::arena;
 
-/// What the kernel does with the pages that are there for secrets, in bytes.
+/// The sizes of the mappings for secrets, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Pages {
-    /// So much is there.
+    /// All of them.
     pub mapped: usize,
-    /// So much of it is never swapped out.
+    /// The locked part, which is never swapped out.
     pub locked: usize,
-    /// So much of it is left out of core dumps.
+    /// The part that is left out of core dumps.
     pub undumped: usize,
 }
 
-/// Looks at the pages with secrets.
+/// Returns the sizes of the mappings for secrets, and of their protected parts.
 ///
 /// # Errors
-/// When the kernel does not tell.
+/// When `/proc/self/smaps` cannot be read.
 pub fn pages() -> io::Result<Pages> {
     let ours = arena::mappings();
     let mut pages = Pages {
