@@ -1,10 +1,10 @@
-//! Decides what a document with credentials looks like, wherever one is given out: by the
-//! shim, by HTTP, in a file.
+//! The credentials documents: the texts in which the shim, the HTTP endpoint and the export
+//! files give a session to SDKs.
 //!
-//! The shapes are other people's: aliyun-cli `External` mode, the OSS SDKs' process
-//! provider, AWS `credential_process`, and the credentials URI. Written by hand instead
-//! of by a JSON library because every SDK call may start the shim; a test reads the
-//! result back with one.
+//! The shapes are those of aliyun-cli's `External` mode, the OSS SDKs' process provider, AWS's
+//! `credential_process`, and the credentials URI. They are written by hand instead of by a JSON
+//! library because every SDK call may start the shim; a test reads the result back with such a
+//! library.
 
 mod text;
 
@@ -38,7 +38,7 @@ pub enum Format {
     Json,
 }
 
-/// One role session, borrowed from whoever holds it.
+/// One role session, borrowed from its owner.
 #[derive(Debug, Clone, Copy)]
 pub struct Credentials<'a> {
     /// The temporary AccessKey id.

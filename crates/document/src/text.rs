@@ -1,5 +1,6 @@
-//! Decides how names and values become text that no value can break out of. Every buffer
-//! is large enough from the start: one that grows leaves copies of a secret behind.
+//! Writers of JSON, shell and `NAME=value` text that escape or refuse what would end a value.
+//! Every buffer has its final capacity from the start: one that grows leaves copies of a secret
+//! behind.
 
 use zeroize::Zeroizing;
 
@@ -26,8 +27,8 @@ pub(super) fn object(
     text
 }
 
-/// Tells whether JSON takes a value as it is: all that STS issues is like that, and copied
-/// whole. Eight bytes are looked at together, as the shim does little else with its time.
+/// Returns `true` if JSON needs no escape sequences for the value; values of STS need none. Eight
+/// bytes are compared at once, because this is a large part of the shim's work.
 pub(super) fn is_plain(value: &str) -> bool {
     let (words, rest) = value.as_bytes().as_chunks();
     let mut last = [b'_'; 8];
