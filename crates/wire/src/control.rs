@@ -1,5 +1,5 @@
-//! Decides what a daemon tells of itself: to those who look after it, and to nobody who
-//! only wants credentials.
+//! The daemon's replies about itself: status, audit and URLs. Only programs that administer the
+//! daemon read them; clients that only need credentials are built without these types.
 
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +28,7 @@ pub struct Status {
     pub protections: Vec<Protection>,
     /// The profiles that the peer may know of, by name, as many as fit.
     pub profiles: Vec<ProfileStatus>,
-    /// There are more profiles after the last of these.
+    /// `true` if there are more profiles after the last of these.
     pub more: bool,
 }
 
@@ -54,21 +54,21 @@ pub struct ProfileStatus {
     pub access_key_id: Option<String>,
     /// When the current session ends, in seconds since 1970-01-01 UTC.
     pub expiration_unix_seconds: Option<i64>,
-    /// How long the current session still lives.
+    /// The remaining lifetime of the current session.
     pub remaining_seconds: Option<u64>,
-    /// How long the current session lived when it was obtained.
+    /// The lifetime of the current session when it was obtained.
     pub lifetime_seconds: Option<u64>,
-    /// When the next attempt is due; none while nobody asks for the profile.
+    /// When the next attempt is due; `None` while no client uses the profile.
     pub next_attempt_seconds: Option<u64>,
     /// Why the next attempt is made then, in words.
     pub next_attempt_reason: String,
-    /// What went wrong last; none after a success.
+    /// The last failure; `None` after a success.
     pub last_failure: Option<LastFailure>,
     /// What should be changed though renewals succeed, in words with the fix.
     pub advice: Option<String>,
-    /// Credentials handed out.
+    /// Replies with credentials. The metric and the JSON key have the same name.
     pub hand_outs: u64,
-    /// Hand-outs that would have been calls to STS, had each program asked it by itself.
+    /// Replies that would have been calls to STS, had each program called STS by itself.
     pub calls_saved: u64,
     /// Calls made to STS for this profile.
     pub sts_calls: u64,
@@ -82,31 +82,31 @@ pub struct ProfileStatus {
     pub renewal_millis_last: u64,
 }
 
-/// Where the audit's events go, and who asked for each profile last. Where they go is told
-/// to those who may steer the daemon; the others are told of themselves and of nobody else.
+/// The destinations of the audit's events, and the last caller of each profile. A peer that may
+/// not administer the daemon gets no destinations, and only its own user's entries.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Audit {
     /// The file, if the configuration names one.
     pub file: Option<String>,
-    /// They go to systemd's journal.
+    /// `true` if the events go to systemd's journal.
     pub in_journal: bool,
     /// The systemd unit of the daemon, if it has one.
     pub unit: Option<String>,
     /// Its unit in the manager of a user.
     pub user_unit: Option<String>,
-    /// Who asked last, by the profiles' names, as many as fit; without the profiles that
-    /// nobody has asked for.
+    /// The last caller of each profile, sorted by the profiles' names, as many as fit. A profile
+    /// without a caller has no entry.
     pub callers: Vec<LastCaller>,
-    /// There may be more after the last of these.
+    /// `true` if there may be more profiles after the last of these.
     pub more: bool,
 }
 
-/// Who asked for a profile's credentials last.
+/// The last caller that asked for a profile's credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastCaller {
     /// The profile's name.
     pub profile: String,
-    /// How: `credentials`, `watch` or `url`; others may come.
+    /// The kind of request: `credentials`, `watch` or `url`; others may be added.
     pub asked: String,
     /// Its user.
     pub uid: u32,
@@ -143,13 +143,13 @@ pub struct LastFailure {
     pub in_a_row: u32,
 }
 
-/// Where a profile's credentials are had over HTTP: a credentials URI, or the container
-/// endpoint of the AWS SDKs. Whoever has one has the credentials.
+/// The URL of a profile's credentials at the HTTP endpoint: a credentials URI, or the container
+/// endpoint of the AWS SDKs. The URL is a secret, because it suffices to fetch the credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Url {
     /// `http://127.0.0.1:PORT/TOKEN/PROFILE`.
     pub url: SecretText,
-    /// The secret that is in it. It opens `http://127.0.0.1:PORT/credentials/PROFILE` as well,
-    /// in the header `Authorization`.
+    /// The secret that is part of the URL. In the header `Authorization` it is accepted for
+    /// `http://127.0.0.1:PORT/credentials/PROFILE` as well.
     pub token: SecretText,
 }

@@ -1,4 +1,4 @@
-//! Decides how a message becomes bytes and back. The only file that knows bincode.
+//! The encoding and decoding of frames. It is the only file that uses bincode.
 
 use bincode::Options as _;
 use serde::{Serialize, de::DeserializeOwned};
@@ -12,7 +12,7 @@ pub const HEADER: usize = 4;
 /// The largest message either side accepts, in bytes.
 pub const MAX_MESSAGE: usize = 64 * 1024;
 
-/// Why a frame cannot be understood.
+/// A frame that cannot be decoded.
 #[derive(Debug, PartialEq, Eq)]
 pub enum FrameError {
     /// The announced length, in bytes, is zero or above [`MAX_MESSAGE`].

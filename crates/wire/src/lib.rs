@@ -1,5 +1,5 @@
-//! The wire between stsd and its clients: what is said ([`Request`], [`Reply`]) and how
-//! it is framed.
+//! The wire format between stsd and its clients: the messages ([`Request`], [`Reply`]) and their
+//! frames.
 //!
 //! One frame is a length and one message:
 //!

@@ -1,5 +1,5 @@
-//! Decides what the two sides can say. New variants and new fields' messages go last:
-//! the position of a variant is its number on the wire, for ever.
+//! The requests and replies. A new variant is added at the end, and a message with new fields is a
+//! new variant, because the position of a variant is its number on the wire.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,9 +11,9 @@ use crate::{
 /// The version of the protocol that this crate speaks.
 pub const VERSION: u16 = 1;
 
-/// What a client says. [`Request::Hello`] comes first on every connection and is written
-/// together with the first real request, so it costs no round trip. `Request<&str>` is one
-/// that is read where it stands ([`Request::decode_in_place`]).
+/// A message of the client. [`Request::Hello`] comes first on every connection and is written
+/// together with the first real request, so it costs no round trip. `Request<&str>` borrows from
+/// the buffer that it was decoded from ([`Request::decode_in_place`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request<Text = String> {
     /// Opens a connection. Variant 0 for ever, so that every version can read it.
@@ -53,8 +53,8 @@ pub enum Request<Text = String> {
     Reload,
     /// Asks for a lease: a second socket that answers one profile, narrowed. When it is
     /// granted ([`Reply::Done`]), the client sends one byte with a listening Unix stream
-    /// socket (`SCM_RIGHTS`), hears [`Reply::Done`] again, and keeps the connection open for
-    /// as long as it wants the lease. A third [`Reply::Done`] says that its time is over.
+    /// socket (`SCM_RIGHTS`), receives [`Reply::Done`] again, and keeps the connection open for
+    /// as long as it needs the lease. A third [`Reply::Done`] means that the lease has expired.
     Lease {
         /// The profile's name in the daemon's configuration.
         profile: Text,
@@ -65,22 +65,22 @@ pub enum Request<Text = String> {
         /// How long the client waits for the grant, in milliseconds.
         patience_millis: u64,
     },
-    /// Asks for the URL by which a profile's credentials are had over HTTP.
+    /// Asks for the URL of a profile's credentials at the HTTP endpoint.
     Url {
         /// The profile's name in the daemon's configuration.
         profile: Text,
     },
-    /// Asks for another secret in all URLs: those given out before open nothing any more.
+    /// Replaces the secret in all URLs: the previous URLs become invalid.
     RotateUrls,
-    /// Asks who has asked for each profile last, and where the audit's events go. Many
-    /// profiles come in parts, as with [`Request::Status`].
+    /// Asks for the last caller of each profile, and for the destinations of the audit's events.
+    /// Many profiles come in parts, as with [`Request::Status`].
     Audit {
         /// Only profiles whose names sort after this one; empty for the first part.
         after: Text,
     },
 }
 
-/// What the daemon says. [`Reply::Hello`] precedes the first answer of a connection.
+/// A message of the daemon. [`Reply::Hello`] precedes the first answer of a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
     /// Answers [`Request::Hello`]. Variant 0 for ever.
@@ -88,9 +88,9 @@ pub enum Reply {
         /// The version the daemon speaks.
         version: u16,
     },
-    /// Credentials that live as long as was asked.
+    /// Credentials with the lifetime that was asked for.
     Credentials(Credentials),
-    /// The best credentials there are: still valid, but for less long than was asked.
+    /// The best credentials there are: still valid, but with less lifetime than was asked for.
     ShortCredentials(Credentials),
     /// What the daemon is doing.
     Status(Status),
@@ -98,9 +98,9 @@ pub enum Reply {
     Done,
     /// The request cannot be answered, and why.
     Failure(Failure),
-    /// Where a profile's credentials are had over HTTP.
+    /// The URL of a profile's credentials at the HTTP endpoint.
     Url(Url),
-    /// Who asked last, and where the audit's events go.
+    /// The last callers, and the destinations of the audit's events.
     Audit(Audit),
 }
 

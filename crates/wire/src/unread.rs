@@ -1,5 +1,5 @@
-//! Stands in for what a daemon tells of itself in a program that never asks for it: such an
-//! answer cannot be read, and nothing that would read it is carried along.
+//! Empty types in place of `control` for programs that never send its requests: such a reply
+//! cannot be decoded, and the code that would decode it is not linked.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Status {}
 
-/// Where a profile's credentials are had over HTTP.
+/// The URL of a profile's credentials at the HTTP endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Url {}
 
-/// Who asked last.
+/// The last callers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Audit {}
