@@ -1,4 +1,4 @@
-//! Decides which socket an address of a bus means.
+//! The address of a session bus, parsed into the Unix socket that it names.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -10,16 +10,17 @@ use percent_encoding::percent_decode;
 
 use crate::KeyringError;
 
-/// Where a session bus listens: a Unix socket, by its path or its abstract name.
+/// The Unix socket of a session bus, by its path or its abstract name.
 ///
-/// Other ways to a bus are refused: `tcp:` would send secrets over a network, and
+/// Other transports are refused: `tcp:` would send secrets over a network, and
 /// `unixexec:` and `autolaunch:` start programs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BusAddress(PathBuf);
 
 impl BusAddress {
-    /// Chooses as D-Bus's own libraries do: what `DBUS_SESSION_BUS_ADDRESS` says, or else
-    /// the socket `bus` in `XDG_RUNTIME_DIR`. The program reads both variables.
+    /// Returns the address that D-Bus's own libraries choose: the value of
+    /// `DBUS_SESSION_BUS_ADDRESS`, or else the socket `bus` in `XDG_RUNTIME_DIR`. The program reads
+    /// both variables.
     ///
     /// # Errors
     /// When neither is set, or when the address names no Unix socket.
@@ -36,11 +37,11 @@ impl BusAddress {
         Ok(Self(Path::new(directory).join("bus")))
     }
 
-    /// Reads an address as D-Bus writes it: `unix:path=/run/user/1000/bus`. Of several, it
-    /// takes the first that is a Unix socket.
+    /// Parses an address in D-Bus's notation: `unix:path=/run/user/1000/bus`. Of several
+    /// addresses, the first that is a Unix socket is used.
     ///
     /// # Errors
-    /// When none is.
+    /// [`KeyringError::NoUnixSocket`] when none is.
     pub fn parse(address: &OsStr) -> Result<Self, KeyringError> {
         let mut addresses = address.as_bytes().split(|&byte| byte == b';');
         addresses
@@ -49,7 +50,7 @@ impl BusAddress {
             .ok_or(KeyringError::NoUnixSocket)
     }
 
-    /// The socket; an abstract name begins with a zero byte, as it does for tokio.
+    /// Returns the socket's path; an abstract name begins with a zero byte, as it does for tokio.
     pub(crate) fn socket(&self) -> &Path {
         &self.0
     }

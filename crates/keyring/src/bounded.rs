@@ -1,5 +1,5 @@
-//! Decides how much a bus may say: the library would allocate what a message's head claims,
-//! up to 128 MiB.
+//! Size limits for the input from a bus. The library would allocate what a message's header
+//! claims, up to 128 MiB.
 
 use std::{
     io::{self, ErrorKind},
@@ -21,12 +21,12 @@ const MAX_LINE: usize = 256;
 const MAX_MESSAGE: usize = 64 * 1024;
 /// Everything on one connection.
 const MAX_HEARD: usize = 256 * 1024;
-/// The part of a message's head that says how long all of it is.
+/// The part of a message's header that holds the message's length.
 const HEAD: usize = 16;
 
-/// The reading half of a connection to a bus, which may not say more than it needs.
+/// The reading half of a connection to a bus, with limits on what it accepts.
 ///
-/// File descriptors are not asked for, and those that come all the same the kernel drops.
+/// Descriptors are not requested, and the kernel closes any that arrive.
 #[derive(Debug)]
 pub(crate) struct Reader {
     half: OwnedReadHalf,
@@ -72,7 +72,7 @@ impl ReadHalf for Reader {
         if count == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }
-        // Before the library sees a byte of it.
+        // The limits are applied before the library parses a byte.
         self.heard.take(&buffer[..count])?;
         Ok((count, Vec::new()))
     }
@@ -89,14 +89,14 @@ impl WriteHalf for Writer {
     }
 }
 
-/// Follows the messages that are heard.
+/// Tracks message boundaries and total size in the input.
 #[derive(Debug, Default)]
 struct Heard {
     total: usize,
     head: [u8; HEAD],
-    /// How much of the head has come.
+    /// Bytes of the header that have been received.
     of_head: usize,
-    /// How much is to come after it.
+    /// Bytes of the message that are still to come after the header.
     left: usize,
 }
 
@@ -128,9 +128,9 @@ impl Heard {
     }
 }
 
-/// Returns how much follows a head: `l` or `B` for the byte order, three bytes of other
-/// things, the body's length, a serial number, the length of the fields. The body begins at
-/// a multiple of eight. (D-Bus specification, "Message Format")
+/// Returns how many bytes follow a header: `l` or `B` for the byte order, three other bytes, the
+/// body's length, a serial number, the length of the fields. The body begins at a multiple of
+/// eight. (D-Bus specification, "Message Format")
 fn after(head: &[u8; HEAD]) -> io::Result<usize> {
     let number = |at: usize| -> io::Result<u64> {
         let bytes = [head[at], head[at + 1], head[at + 2], head[at + 3]];

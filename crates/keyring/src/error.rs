@@ -1,10 +1,10 @@
-//! What stands between a program and the text of its key.
+//! The errors of this crate, each with a hint.
 
 use std::io;
 
 use crate::MAX_TEXT;
 
-/// Why there is no text, or why it was not stored. None of it comes from an item's text.
+/// A failed lookup or store. No variant holds anything of an item's text.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyringError {
@@ -14,37 +14,37 @@ pub enum KeyringError {
     /// The address is of a kind that is not used for secrets.
     #[error("the address of the session bus names no Unix socket")]
     NoUnixSocket,
-    /// Nothing listens there, or it may not be connected to.
+    /// Nothing listens at the address, or connecting is not permitted.
     #[error("the session bus cannot be reached")]
     Unreachable(#[source] io::Error),
-    /// Whoever listens there is neither this user nor root.
+    /// The process that listens there belongs to another user than this one and root.
     #[error("the session bus belongs to another user")]
     Stranger,
     /// The connection ended in the middle.
     #[error("the session bus closed the connection")]
     Closed,
-    /// What came is not D-Bus, or not the Secret Service.
+    /// The reply is not D-Bus, or not of the Secret Service.
     #[error("the session bus or the keyring does not answer as it should")]
     Garbled,
-    /// More came than such answers can have.
+    /// The reply is larger than any valid one.
     #[error("the session bus or the keyring says too much")]
     TooMuch,
-    /// The deadline came first.
+    /// The deadline passed before the reply arrived.
     #[error("the keyring does not answer in time")]
     TooSlow,
-    /// Nobody owns the name `org.freedesktop.secrets`.
+    /// The name `org.freedesktop.secrets` has no owner on the bus.
     #[error("no keyring is running in this session")]
     NoService,
-    /// The item, or the collection that it belongs into, is locked.
+    /// The item, or the collection for it, is locked.
     #[error("the keyring is locked")]
     Locked,
-    /// There is no collection that new items go to.
+    /// The alias `default`, the collection for new items, is not set.
     #[error("the keyring has no default collection")]
     NoCollection,
     /// No item has the attributes.
     #[error("the keyring has no item for the key {0:?}")]
     NoItem(String),
-    /// Which item is meant cannot be told.
+    /// Several items have the attributes.
     #[error("the keyring has several items for the key {0:?}")]
     Several(String),
     /// The text is longer than that of any AccessKey.
@@ -53,13 +53,13 @@ pub enum KeyringError {
     /// The item holds other bytes than UTF-8.
     #[error("the item in the keyring is no text")]
     NotText,
-    /// The keyring refused by an error of its own, of which this is the name.
+    /// The keyring replied with an error of its own, which has this name.
     #[error("the keyring refused: {0}")]
     Refused(String),
 }
 
 impl KeyringError {
-    /// Says what to do about it.
+    /// Returns what fixes the error, for the user.
     #[must_use]
     pub fn hint(&self) -> String {
         match self {

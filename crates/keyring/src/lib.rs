@@ -1,14 +1,14 @@
-//! Decides how an AccessKey's text is kept in the keyring of a user's session: the Secret
-//! Service, which gnome-keyring, KWallet and KeePassXC offer on D-Bus.
+//! A client of the Secret Service, the D-Bus interface of gnome-keyring, KWallet and KeePassXC. It
+//! looks up and stores an AccessKey's text in the keyring of a user's session.
 //!
 //! ```text
 //! lookup ── GetNameOwner ─→ SearchItems ─→ OpenSession ─→ GetSecret
 //! store ─── StartServiceByName? ─→ SearchItems ─→ Locked? ─→ SetSecret, or CreateItem
 //! ```
 //!
-//! Nothing here ever asks a human: neither function calls `Unlock` or a `Prompt`; what is
-//! locked is an error that says so. A bus or a service that hangs, floods or talks nonsense
-//! costs the deadline and a few hundred KiB, and leaves neither task nor thread behind.
+//! No function prompts the user: neither calls `Unlock` or a `Prompt`; a locked item is
+//! [`KeyringError::Locked`]. A bus or a service that hangs, floods or sends garbage costs at most
+//! the deadline and a few hundred KiB, and leaves neither task nor thread behind.
 //!
 //! The interface is that of freedesktop.org's Secret Service API 0.2.
 
@@ -26,18 +26,18 @@ use service::{Service, Start};
 use stsd_secret::SecretText;
 use tokio::time::timeout;
 
-/// The longest text, in bytes; that of an AccessKey has about a hundred.
+/// The largest text, in bytes; an AccessKey's has about a hundred.
 pub const MAX_TEXT: usize = 16 * 1024;
 
 /// Returns the text that the keyring has for a key, from the one item that has the
 /// attributes `application=stsd` and `key=<key>`.
 ///
-/// It never asks a human, and it never starts a keyring: one that D-Bus starts has no
-/// password to unlock itself with, and would stand where the one of the user's login is
-/// about to be. Has to be called within a tokio runtime with I/O and time.
+/// It never prompts the user and never starts a keyring: a keyring that D-Bus starts has no
+/// password to unlock itself with, and would take the bus name that the keyring of the user's
+/// login needs. It must be called within a tokio runtime with I/O and time.
 ///
 /// # Errors
-/// Each failure has a name and a hint. None holds anything of the item's text.
+/// [`KeyringError`]: each variant has a hint, and none holds anything of the item's text.
 pub async fn lookup(
     bus: &BusAddress,
     key: &str,
@@ -52,8 +52,8 @@ pub async fn lookup(
 /// Stores a text for a key, in the item that [`lookup`] would find or else in a new one of
 /// the default collection, which then has the label. An item that is there keeps its label.
 ///
-/// A human is waiting for it, so a keyring that is not running is started. One that is locked
-/// stays so, because what unlocks it is a matter between the human and the desktop.
+/// A keyring that is not running is started, because a user waits for the result. A locked keyring
+/// stays locked, because unlocking is between the user and the desktop.
 ///
 /// # Errors
 /// As [`lookup`].

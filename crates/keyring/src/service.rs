@@ -1,4 +1,4 @@
-//! Decides what is asked of the Secret Service.
+//! The calls of the Secret Service, one method for each step of a lookup or a store.
 
 use std::collections::HashMap;
 
@@ -19,10 +19,10 @@ const SERVICE: &str = "org.freedesktop.Secret.Service";
 const COLLECTION: &str = "org.freedesktop.Secret.Collection";
 const ITEM: &str = "org.freedesktop.Secret.Item";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
-/// What stands where there is no object, such as no prompt.
+/// The object path that means "no object", for instance no prompt.
 const NONE: &str = "/";
 
-/// Whether a keyring that is not running is started.
+/// When a keyring that is not running is started.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Start {
     Never,
@@ -32,8 +32,9 @@ pub(crate) enum Start {
 /// The keyring of a session.
 pub(crate) struct Service {
     bus: Bus,
-    /// Who is asked: the process itself. Its unique name is never activated, and whoever
-    /// takes over the service's name in the middle is not handed the rest.
+    /// The unique bus name of the keyring's process, the destination of all calls. A unique name
+    /// is never activated, and a process that takes over the service's name later does not receive
+    /// the remaining calls.
     owner: OwnedUniqueName,
 }
 
@@ -44,7 +45,7 @@ impl Service {
     pub(crate) async fn find(bus: &BusAddress, start: Start) -> Result<Self, KeyringError> {
         let mut bus = Bus::connect(bus).await?;
         if start == Start::IfNeeded {
-            // One that runs already is answered with just that.
+            // For a keyring that runs already the reply is `ALREADY_RUNNING`, not an error.
             bus.ask_bus("StartServiceByName", &(NAME, 0_u32)).await?;
         }
         let reply = bus.ask_bus("GetNameOwner", &NAME).await?;
@@ -55,7 +56,7 @@ impl Service {
     /// Returns the text of the one item for a key.
     pub(crate) async fn text(&mut self, key: &str) -> Result<SecretText, KeyringError> {
         let Some(item) = self.item(key).await? else {
-            // A keyring may show nothing of what is locked (KeePassXC does not).
+            // A keyring may hide locked items (KeePassXC does).
             let locked = self.default_collection_is_locked().await;
             return Err(match locked {
                 Ok(true) => KeyringError::Locked,
@@ -65,7 +66,7 @@ impl Service {
         let session = self.session().await?;
         let reply = self.ask(&item, ITEM, "GetSecret", &(session,)).await;
         let reply = reply.map_err(|error| match error {
-            // The bus is not to blame: it is the item that does not go into a message.
+            // The cause is the item, which does not fit into a message, not the bus.
             KeyringError::TooMuch => KeyringError::TooLarge,
             other => other,
         })?;
@@ -78,7 +79,7 @@ impl Service {
         Ok(text.to_owned().into())
     }
 
-    /// Puts a text into the one item for a key, or into a new one.
+    /// Stores a text in the one item for a key, or in a new item.
     pub(crate) async fn keep(
         &mut self,
         key: &str,
@@ -111,15 +112,15 @@ impl Service {
             .ask(&collection, COLLECTION, "CreateItem", &body)
             .await?;
         let (_, prompt): (OwnedObjectPath, OwnedObjectPath) = read(&reply.body())?;
-        // It would like to ask first; nobody is asked, so nothing was stored.
+        // The keyring wants a prompt first. It gets none, so the text was not stored.
         if prompt.as_str() != NONE {
             return Err(KeyringError::Locked);
         }
         Ok(())
     }
 
-    /// Returns the item for a key, unlocked. One that is locked counts, too: otherwise it
-    /// would depend on the hour which of two is taken.
+    /// Returns the unlocked item for a key, or `None`. Locked items count as well: otherwise the
+    /// choice between two items would depend on which is unlocked at the moment.
     async fn item(&mut self, key: &str) -> Result<Option<OwnedObjectPath>, KeyringError> {
         let service = ObjectPath::from_static_str_unchecked(PATH);
         let body = (attributes(key),);
@@ -134,9 +135,9 @@ impl Service {
         }
     }
 
-    /// Opens a session in which secrets travel as they are. Whoever could listen on this
-    /// socket is the user or root, who can ask the keyring itself; and what the programs
-    /// free of it is wiped by their allocator. It ends with the connection.
+    /// Opens a session without encryption. Only the user and root can read this socket, and both
+    /// can call the keyring themselves; the programs' allocator wipes what they free of it. The
+    /// session ends with the connection.
     async fn session(&mut self) -> Result<OwnedObjectPath, KeyringError> {
         let service = ObjectPath::from_static_str_unchecked(PATH);
         let body = ("plain", Value::from(""));

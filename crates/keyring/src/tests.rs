@@ -1,4 +1,4 @@
-//! Buses that are not what they should be, and answers that no real keyring gives.
+//! Buses that violate the protocol, and replies that no real keyring sends.
 
 use std::{fs, time::Duration};
 
@@ -54,7 +54,7 @@ fn at<T>(
     })
 }
 
-/// Says something as soon as somebody comes, and keeps the line open.
+/// Looks up at a bus that writes `said` to each connection and keeps it open.
 fn says(said: Vec<u8>) -> Outcome {
     look_up(SOON, async move |stream| stream.write_all(&said).await.ok())
 }
@@ -63,7 +63,7 @@ fn says(said: Vec<u8>) -> Outcome {
 struct Script<'a>(&'a mut UnixStream);
 
 impl Script<'_> {
-    /// Authenticates, says hello, and tells who the keyring is.
+    /// Replies to the authentication, to `Hello` and to the search for the keyring's owner.
     async fn found(stream: &mut UnixStream) -> Option<Script<'_>> {
         while stream.read_u8().await.ok()? != b'\n' {}
         stream.write_all(GUID).await.ok()?;
