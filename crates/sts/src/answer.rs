@@ -1,11 +1,11 @@
-//! Decides what a good answer of STS is.
+//! The successful answers of STS, parsed from JSON.
 
 use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::{SecretText, StsError};
 
-/// A role session: what AssumeRole returned.
+/// A role session: the answer of AssumeRole.
 #[derive(Debug, Clone)]
 pub struct RoleSession {
     /// The temporary AccessKey id, `STS.…`. An identifier, not a secret.
@@ -23,7 +23,7 @@ pub struct RoleSession {
     pub request_id: String,
 }
 
-/// Who a set of credentials belongs to: what GetCallerIdentity returned.
+/// The identity behind a set of credentials: the answer of GetCallerIdentity.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct CallerIdentity {

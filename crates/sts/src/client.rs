@@ -1,4 +1,4 @@
-//! Decides how one exchange with STS goes: build, sign, send, read, classify.
+//! The client of STS. Each call is one exchange: build, sign, send, read, classify.
 
 use std::{borrow::Cow, error::Error as _, time::Duration};
 
@@ -14,10 +14,10 @@ use crate::{
     answer::parse_json, error::Circumstances, sign,
 };
 
-/// The version of the API that is spoken.
+/// The version of the API.
 const API_VERSION: &str = "2015-04-01";
 
-/// As the official SDKs have it.
+/// The official SDKs use the same value.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// From the first byte sent to the last one read.
@@ -38,19 +38,19 @@ pub struct SourceCredentials {
     pub security_token: Option<SecretText>,
 }
 
-/// What shows STS who asks.
+/// The identity of a call, as STS verifies it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Proof {
     /// Credentials, which sign the request.
     Credentials(SourceCredentials),
-    /// A token of an identity provider, which the service verifies.
+    /// A token of an OIDC provider, which the service verifies.
     Oidc {
         /// `acs:ram::<account>:oidc-provider/<name>`.
         provider_arn: String,
         /// A JSON web token. As secret as a password until it expires.
         token: SecretText,
     },
-    /// An assertion of an identity provider, which the service verifies.
+    /// An assertion of a SAML provider, which the service verifies.
     Saml {
         /// `acs:ram::<account>:saml-provider/<name>`.
         provider_arn: String,
@@ -70,9 +70,9 @@ pub struct AssumeRole<'a> {
     pub duration: Duration,
     /// A session policy of at most 2,048 characters: the effective right is role AND policy.
     pub policy: Option<&'a str>,
-    /// What a role of another account may ask for. For credentials alone.
+    /// The external id that a role of another account may require. Only with credentials.
     pub external_id: Option<&'a str>,
-    /// Who is behind the session. For credentials alone.
+    /// The source identity: the user on whose behalf the session is used. Only with credentials.
     pub source_identity: Option<&'a str>,
 }
 
@@ -108,11 +108,12 @@ impl Sts {
         Ok(Self { http, endpoint })
     }
 
-    /// Exchanges a proof of who we are for a session of a role: AssumeRole, AssumeRoleWithOIDC
-    /// or AssumeRoleWithSAML, as the proof wants. `now` is as for [`assume_role`](Self::assume_role).
+    /// Exchanges an identity for a session of a role: by AssumeRole, AssumeRoleWithOIDC or
+    /// AssumeRoleWithSAML, depending on the identity. `now` is as for
+    /// [`assume_role`](Self::assume_role).
     ///
     /// # Errors
-    /// [`StsError`]: each variant says what to do next.
+    /// [`StsError`]: each variant names the next step.
     pub async fn exchange(
         &self,
         proof: &Proof,
@@ -151,10 +152,10 @@ impl Sts {
     }
 
     /// Exchanges `source` for a session of a role. `now` is the time to sign with, by the
-    /// service's clock as far as it is known; the service takes 15 minutes either way.
+    /// service's clock as far as it is known; the service accepts 15 minutes either way.
     ///
     /// # Errors
-    /// [`StsError`]: each variant says what to do next.
+    /// [`StsError`]: each variant names the next step.
     pub async fn assume_role(
         &self,
         source: &SourceCredentials,
@@ -177,10 +178,10 @@ impl Sts {
         RoleSession::parse(&body, server_date)
     }
 
-    /// Asks who `source` is. Needs no permission.
+    /// Returns the identity behind `source`. The call needs no permission.
     ///
     /// # Errors
-    /// [`StsError`]: each variant says what to do next.
+    /// [`StsError`]: each variant names the next step.
     pub async fn caller_identity(
         &self,
         source: &SourceCredentials,
@@ -190,10 +191,10 @@ impl Sts {
         parse_json(&call.await?.0)
     }
 
-    /// Connects as every call does, and asks for nothing: any answer is one.
+    /// Connects as every call does and sends a `HEAD` request. Any answer is a success.
     ///
     /// # Errors
-    /// [`StsError::Unreachable`]: what stands in the way.
+    /// [`StsError::Unreachable`], with the reason.
     pub async fn reach(&self) -> Result<(), StsError> {
         let answer = self.http.head(self.endpoint.url()).send().await;
         answer
@@ -233,8 +234,8 @@ impl Sts {
         self.post(form.body(), &signed, &secrets).await
     }
 
-    /// Makes a call that is not signed: what proves who we are is among its parameters, in
-    /// the body, because a URL is logged in many places.
+    /// Makes a call without a signature. The token or assertion is a parameter in the body,
+    /// because a URL is logged in many places.
     async fn unsigned(
         &self,
         action: &str,
@@ -260,7 +261,7 @@ impl Sts {
         RoleSession::parse(&body, server_date)
     }
 
-    /// Sends a form. Of what the service says when it refuses, `signed` and `secrets` are cut.
+    /// Sends a form. `signed` and `secrets` are removed from the message of a refusal.
     async fn post(
         &self,
         form: Zeroizing<String>,
@@ -309,7 +310,7 @@ impl Sts {
 }
 
 impl<'a> AssumeRole<'a> {
-    /// Returns what all ways to a role have in common.
+    /// Returns the parameters that all AssumeRole calls have in common.
     fn parameters(&self) -> Vec<(&'static str, Cow<'a, str>)> {
         let duration = self.duration.as_secs().to_string();
         let mut parameters = vec![
@@ -321,15 +322,15 @@ impl<'a> AssumeRole<'a> {
     }
 }
 
-/// Makes ring the provider that rustls works with in this process. Needed before any client of
-/// HTTP is made, whatever it talks to; more than once does no harm.
+/// Makes ring the provider of rustls in this process. It must be called before any HTTP client is
+/// created; further calls have no effect.
 pub fn prepare_tls() {
     // Fails when a provider is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// Says why no answer came. `reqwest::Error` prints the whole URL unless told not to; the
-/// innermost cause is what a human can act on ("connection refused").
+/// Returns the error for a call without an answer. `reqwest::Error` prints the whole URL by
+/// default; the innermost cause is what a human can act on ("connection refused").
 fn unreachable(endpoint: &Endpoint, error: reqwest::Error) -> StsError {
     let error = error.without_url();
     let step = if error.is_timeout() {
@@ -364,7 +365,7 @@ fn server_date(headers: &HeaderMap) -> Option<Timestamp> {
 
 /// Reads the throttle hint: `x-acs-retry-after`, in milliseconds as the official Python
 /// SDK reads it (alibabacloud_tea_openapi `utils.py`; no page gives the unit), else the
-/// standard `Retry-After` in seconds. Whether to believe it is the caller's matter.
+/// standard `Retry-After` in seconds. The caller bounds the value.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
     let hint = number("x-acs-retry-after")

@@ -1,4 +1,4 @@
-//! Decides where STS is.
+//! The address of an STS endpoint.
 
 use reqwest::Url;
 
@@ -6,7 +6,7 @@ use reqwest::Url;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint(Url);
 
-/// Why an address cannot be an STS endpoint.
+/// An address that cannot be an STS endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadEndpoint {
     /// The region holds something other than lower-case letters, digits and hyphens.
@@ -49,8 +49,8 @@ impl Endpoint {
         Ok(Self::https(&format!("sts-vpc.{region}.aliyuncs.com")))
     }
 
-    /// Reads an endpoint of one's own: `https://host[:port]`, or `http://` to a literal
-    /// loopback address, which is what an emulator has.
+    /// Parses a custom endpoint: `https://host[:port]`, or `http://` with a literal loopback
+    /// address, for an emulator.
     ///
     /// # Errors
     /// [`BadEndpoint`], any variant but `Region`.
@@ -82,7 +82,7 @@ impl Endpoint {
         self.0.authority()
     }
 
-    /// Tells whether the endpoint is on this machine, by a literal address.
+    /// Returns `true` if the host is a literal loopback address.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         is_loopback(&self.0)

@@ -1,5 +1,5 @@
-//! Decides what each failure means for the caller: wait, correct something, or give up
-//! until something changes.
+//! The errors of a call, classified by the caller's next step: wait, correct something, or give
+//! up until something changes.
 //!
 //! Errors of the service are classified by their `Code` alone. The HTTP status is not
 //! reliable: the vendor's own pages give 400 or 404, and 400 or 403, for the same code.
@@ -11,13 +11,13 @@ use serde::Deserialize;
 
 use crate::{SecretText, TlsFault, sign};
 
-/// What went wrong, as what to do next.
+/// A failed call; each variant names the caller's next step.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StsError {
-    /// Refused until somebody changes a key, a policy or a parameter. Ask again slowly.
+    /// Refused until a key, a policy or a parameter is changed. Retry slowly.
     #[error("sts refused: {0}")]
     Denied(Refusal),
-    /// The source credentials are temporary and have ended. Renew them, then ask again.
+    /// The source credentials are temporary and have expired. Renew them, then retry.
     #[error("sts refused the source credentials: {0}")]
     SourceExpired(Refusal),
     /// The request's time was more than 15 minutes off. Correct by `server_date`, once.
@@ -29,10 +29,10 @@ pub enum StsError {
         server_date: Option<Timestamp>,
     },
     /// The nonce was seen before, most likely because a network replayed the request.
-    /// Ask again at once with a new one, once.
+    /// Retry at once with a new nonce, once.
     #[error("sts has seen the request's nonce: {0}")]
     NonceUsed(Refusal),
-    /// Too many calls. Wait at least the hint, if there is one, then ask again.
+    /// Too many calls. Wait for at least `retry_after`, if it is set, then retry.
     #[error("sts is throttling: {refusal}")]
     Throttled {
         /// What the service said.
@@ -40,20 +40,20 @@ pub enum StsError {
         /// How long the service asked us to wait.
         retry_after: Option<Duration>,
     },
-    /// The service failed on its own side. Ask again after a while.
+    /// The service failed on its own side. Retry with back-off.
     #[error("sts failed: {0}")]
     Unavailable(Refusal),
-    /// No answer came. Ask again after a while.
+    /// No answer came. Retry with back-off.
     #[error("sts is not reachable at {endpoint}: {reason}")]
     Unreachable {
         /// Host and port that were tried.
         endpoint: String,
         /// What failed, without any URL.
         reason: String,
-        /// What of TLS has failed, where it is that.
+        /// The TLS failure; `None` if the cause is another one.
         tls: Option<TlsFault>,
     },
-    /// An answer came and is not one of STS. Ask again after a while.
+    /// An answer came and is not one of STS. Retry with back-off.
     #[error("sts answered what cannot be used: {reason}")]
     Unreadable {
         /// What is wrong with the answer, without quoting it.
@@ -61,7 +61,7 @@ pub enum StsError {
     },
 }
 
-/// What the service said when it refused, safe to print.
+/// The service's error, safe to print.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The service's error code, such as `NoPermission`.
@@ -87,7 +87,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// What the headers of a refusal tell beside its body.
+/// The headers of a refusal that matter beside its body.
 #[derive(Default)]
 pub(crate) struct Circumstances {
     pub http_status: u16,
@@ -133,7 +133,7 @@ impl StsError {
         }
     }
 
-    /// Returns what the service said, if it said anything.
+    /// Returns the service's error; `None` if there was none.
     #[must_use]
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {
@@ -204,7 +204,7 @@ impl StsError {
     }
 }
 
-/// Codes that stay until somebody changes something, whatever HTTP status they came with.
+/// Codes that persist until something is changed, whatever their HTTP status.
 fn is_permanent(code: &str) -> bool {
     const FAMILIES: [&str; 9] = [
         "AuthenticationFail.",
@@ -224,9 +224,9 @@ fn is_permanent(code: &str) -> bool {
 /// A secret has 30 characters, a token hundreds.
 const SHORTEST: usize = 6;
 
-/// Cuts what must not be printed: the echoed string to sign with all that follows it, and
-/// any secret of the request wherever it stands, also as it is escaped in the form and, once
-/// more, in the string to sign.
+/// Returns the text without secrets: without the echoed string to sign and all that follows, and
+/// without every secret of the request, in plain form, as escaped in the form, and as escaped again
+/// in the string to sign.
 fn without_secrets(text: &str, signed: &str, secrets: &[&SecretText]) -> String {
     let lower = text.to_ascii_lowercase();
     let cut = lower.find("string to sign").unwrap_or(text.len());
@@ -234,7 +234,7 @@ fn without_secrets(text: &str, signed: &str, secrets: &[&SecretText]) -> String 
     if !signed.is_empty() {
         text = text.replace(signed, "[redacted]");
     }
-    // What is shorter than any that is issued would be found in every word.
+    // A text shorter than any issued secret would occur in ordinary words.
     for secret in secrets.iter().filter(|it| it.expose().len() >= SHORTEST) {
         let once = sign::escaped(secret.expose());
         let twice = sign::escaped(&once);
@@ -245,7 +245,7 @@ fn without_secrets(text: &str, signed: &str, secrets: &[&SecretText]) -> String 
     text
 }
 
-/// Makes foreign text safe for one line of a log or a terminal.
+/// Returns foreign text made safe for one line of a log or a terminal.
 pub(crate) fn printable(text: &str, most: usize) -> String {
     text.chars()
         .map(|c| if c.is_control() { ' ' } else { c })

@@ -1,27 +1,26 @@
-//! Decides what it means when a connection is there and TLS is not: each kind is mended by
-//! somebody else.
+//! The causes of a failed TLS handshake. They are told apart because each has another fix.
 
 use std::{error::Error, io};
 
 use rustls::CertificateError;
 
-/// Why there is no TLS.
+/// The cause of a failed TLS handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TlsFault {
-    /// Nobody whom this machine trusts has signed the certificate.
+    /// No authority that this machine trusts has signed the certificate.
     Untrusted,
     /// The certificate is for other names.
     OtherName,
-    /// By this machine's clock the certificate has ended, or has not begun.
+    /// By this machine's clock the certificate has expired, or is not valid yet.
     Time,
-    /// What answers speaks something else.
+    /// The peer does not speak TLS.
     NotTls,
-    /// Something else about it.
+    /// Any other cause.
     Other,
 }
 
 impl TlsFault {
-    /// Looks for TLS among the causes of an error.
+    /// Returns the TLS failure among the causes of an error; `None` if there is none.
     pub(crate) fn of(error: &(dyn Error + 'static)) -> Option<Self> {
         let mut next = Some(error);
         while let Some(error) = next {
@@ -29,11 +28,11 @@ impl TlsFault {
                 return Some(Self::of_tls(tls));
             }
             let io = error.downcast_ref::<io::Error>();
-            // tokio-rustls says so of a peer that hangs up before it has said anything of TLS.
+            // tokio-rustls returns this error for a peer that closes before its first TLS record.
             if io.is_some_and(|it| it.kind() == io::ErrorKind::UnexpectedEof) {
                 return Some(Self::NotTls);
             }
-            // The source of an I/O error is not what is in it, but the source of that.
+            // `source()` of an I/O error skips the error inside and returns that error's source.
             let inner = io.and_then(io::Error::get_ref);
             next = inner.map_or_else(|| error.source(), |it| Some(it));
         }
@@ -44,8 +43,8 @@ impl TlsFault {
         use rustls::Error as Tls;
         match error {
             Tls::InvalidCertificate(error) => match error {
-                // A bad signature is that of an authority which is called like one of ours, and
-                // has another key: it was made anew.
+                // A bad signature is of an authority with the name of a trusted one and another
+                // key: the authority was created again.
                 CertificateError::UnknownIssuer | CertificateError::BadSignature => Self::Untrusted,
                 CertificateError::NotValidForName
                 | CertificateError::NotValidForNameContext { .. } => Self::OtherName,
@@ -56,7 +55,7 @@ impl TlsFault {
                 _ => Self::Other,
             },
             Tls::InvalidMessage(_) => Self::NotTls,
-            // Said of a machine without any authorities.
+            // The error of a machine without any authorities.
             Tls::General(_) => Self::Untrusted,
             _ => Self::Other,
         }

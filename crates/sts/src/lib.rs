@@ -1,8 +1,8 @@
-//! Speaks with Alibaba Cloud STS (API version 2015-04-01): signs a request, sends it,
-//! and returns a parsed answer or an error that says what to do next.
+//! A client of Alibaba Cloud STS (API version 2015-04-01): it signs a request, sends it, and
+//! returns a parsed answer or an error that names the next step.
 //!
-//! The crate decides nothing about when to call: no retries, no cache, no clock. The
-//! caller passes the time to sign with and applies the server's `Date` that comes back.
+//! When to call is the caller's decision: the crate has no retries, no cache and no clock. The
+//! caller passes the time to sign with and applies the server's `Date` of the answer.
 //!
 //! Sources of the service's facts: the public API metadata of STS 2015-04-01, the vendor's
 //! page on RPC signatures, and signatures recorded from the official SDKs
@@ -23,8 +23,8 @@ pub use handshake::TlsFault;
 pub use sign::{SignedForm, string_to_sign};
 pub use stsd_secret::SecretText;
 
-/// What the fuzz targets reach and nobody else may: the readers of the service's answers,
-/// without a network before them. Built with `--cfg fuzzing` only.
+/// The parsers of the service's answers without a network, for the fuzz targets alone. Built with
+/// `--cfg fuzzing` only.
 #[cfg(fuzzing)]
 pub mod fuzzing {
     use std::time::Duration;

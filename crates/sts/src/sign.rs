@@ -1,4 +1,4 @@
-//! Decides how a request is signed: RPC signature version 1, HMAC-SHA1.
+//! The signature of a request: RPC signature version 1, HMAC-SHA1.
 //!
 //! The string to sign is built from every parameter of the query and the form together,
 //! each percent-encoded twice (vendor page "Signature mechanism" of the RPC style).
@@ -75,14 +75,14 @@ pub fn string_to_sign(
     ))
 }
 
-/// Returns a value as it stands in a form.
+/// Returns a value as a form encodes it.
 pub(crate) fn escaped(value: &str) -> Zeroizing<String> {
     let mut text = Zeroizing::new(String::with_capacity(3 * value.len()));
     text.extend(utf8_percent_encode(value, ESCAPED));
     text
 }
 
-/// Returns parameters as they stand in a form, ordered by name.
+/// Returns parameters as a form encodes them, ordered by name.
 pub(crate) fn form(parameters: &BTreeMap<String, Zeroizing<String>>) -> Zeroizing<String> {
     // An escaped byte takes three, so this never grows and leaves no copy behind.
     let capacity = parameters
