@@ -1,4 +1,4 @@
-//! Decides what was typed means.
+//! The command line, parsed into an action.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -74,7 +74,8 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Action, lexopt::Error>
     Ok(Action::Print(options))
 }
 
-/// Says what is wrong with what was typed, without a word of it: it may be a secret.
+/// Returns the message for a command line that is wrong. It quotes nothing of the command line,
+/// which may hold a secret.
 pub(crate) fn why(error: lexopt::Error) -> String {
     match error {
         lexopt::Error::MissingValue { option } => {
@@ -90,7 +91,7 @@ pub(crate) fn why(error: lexopt::Error) -> String {
     }
 }
 
-/// Reads `500ms`, `30s`, `20m` or `1h`.
+/// Parses `500ms`, `30s`, `20m` or `1h`.
 fn duration(text: &str) -> Result<Duration, &'static str> {
     const SHAPE: &str = "a time is a number with a unit: 500ms, 30s, 20m, 1h";
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();

@@ -11,7 +11,7 @@ use rustix::{fd::BorrowedFd, io, stdio};
 use stsd_client::{Client, Error};
 use stsd_document::Credentials;
 
-/// Does what was typed; returns the exit code.
+/// Runs the program with the arguments behind its name, and returns the exit code.
 pub fn run(typed: impl Iterator<Item = OsString>) -> u8 {
     panic::set_hook(Box::new(|_| {
         complain("sts-shim: this is a bug in sts-shim; please report it");
@@ -55,8 +55,8 @@ fn hand_over(options: Options) -> u8 {
                 issued_unix_seconds: held.issued_unix_seconds,
             };
             match credentials.render(options.format) {
-                // Nothing is wiped any more: the kernel gives no page of a process that has
-                // ended to anybody as it is.
+                // The process ends without wiping: the kernel clears the pages of a process
+                // before another one gets them.
                 Ok(document) => process::exit(i32::from(print(&document))),
                 Err(why) => refuse(&Error::Protocol(format!("the answer holds {why}"))),
             }
@@ -65,7 +65,8 @@ fn hand_over(options: Options) -> u8 {
     }
 }
 
-/// One line with what is wrong and what to do. Nearly every SDK quotes it to its user.
+/// Prints the error and its hint as one line, because nearly every SDK shows that line to its user.
+/// Returns the exit code.
 fn refuse(error: &Error) -> u8 {
     let hint = error.hint();
     let separator = if hint.is_empty() { "" } else { "; " };
@@ -74,8 +75,9 @@ fn refuse(error: &Error) -> u8 {
     error.exit_code()
 }
 
-/// One write, which a pipe nearly always takes whole. What a full disk or a limit has taken in
-/// part is a failure: who reads it has to look at the exit code.
+/// Writes the document to standard output, nearly always with one `write`, and returns the exit
+/// code. A document that a full disk or a limit has cut is a failure: its reader has to check the
+/// exit code.
 fn print(document: &str) -> u8 {
     match write(stdio::stdout(), document.as_bytes()) {
         Ok(()) => 0,
@@ -92,7 +94,7 @@ fn complain(line: &str) {
     let _ = write(stdio::stderr(), format!("{line}\n").as_bytes());
 }
 
-/// Straight to the kernel: what the standard library has in between is for many writes.
+/// Writes without the standard library's buffer, which is of no use for a single write.
 fn write(output: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match io::write(output, bytes) {

@@ -1,9 +1,9 @@
-//! Decides how the shim's process begins and what its memory is. Its one file with unsafe code.
+//! The shim's entry point and its allocator. It is the shim's only file with unsafe code.
 //!
 //! The standard library's own start costs twenty system calls and a tenth of the shim's time
-//! (`cargo xtask bench`, docs/performance.md). What is left out with it: `SIGPIPE` ends the
-//! process, as it does any other small program; closed standard streams are not opened, and
-//! a document that has nowhere to go is a failure; an overflow of the stack says nothing.
+//! (`cargo xtask bench`, docs/performance.md). Without that start, `SIGPIPE` ends the process, as
+//! it does with C programs; closed standard streams are not opened, so a document for a closed
+//! stream is a failure; a stack overflow prints no message.
 
 #![no_main]
 
@@ -16,15 +16,15 @@ use std::{
 
 use static_alloc::Bump;
 
-/// How much is allocated of the program's own memory, in bytes; a usual life takes 12 KB of it.
+/// The size of the bump allocator, in bytes; a usual run takes 12 KB.
 const FIRST: usize = 64 * 1024;
 
 #[global_allocator]
 static MEMORY: Memory = Memory(Bump::uninit());
 
-/// Memory of which the first part is there already and is never given back: most lives are over
-/// before it is used up. The C library's allocator is for what is long, or goes on for long; for
-/// the rest it costs a third of the shim's system calls and a quarter of its instructions.
+/// A bump allocator in the program's own data, with the C library's allocator for what does not fit.
+/// Most runs end before the first is used up; with the C library's allocator alone they cost a third
+/// more of the shim's system calls and a quarter more of its instructions.
 struct Memory(Bump<[u8; FIRST]>);
 
 impl Memory {
@@ -39,21 +39,21 @@ impl Memory {
     reason = "each allocation is passed on, as it is, to one of two allocators that keep the \
               promise; where it lies tells which of them has it back"
 )]
-// SAFETY: `Bump` gives each part of itself once, aligned and as long as was asked, and gives
-// nothing where it has no more. What it gave is never given again, so there is nothing to do
-// when that comes back; everything else is the system's.
+// SAFETY: `Bump` returns each part of itself once, with the layout that was asked for, or `None`
+// when it is full. No part is reused, so freeing it does nothing; all other memory is the system
+// allocator's.
 unsafe impl GlobalAlloc for Memory {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         match self.0.alloc(layout) {
             Some(place) => place.as_ptr(),
-            // SAFETY: what our caller promises of `layout` is what is wanted here.
+            // SAFETY: the caller's promise about `layout` is the one that `System` needs.
             None => unsafe { System.alloc(layout) },
         }
     }
 
     unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
         if !self.is_of_the_first(place) {
-            // SAFETY: it was allocated above, with this layout, and not of the first.
+            // SAFETY: `place` was allocated above by `System`, with this layout.
             unsafe { System.dealloc(place, layout) }
         }
     }
@@ -66,7 +66,7 @@ unsafe impl GlobalAlloc for Memory {
 #[unsafe(no_mangle)]
 extern "C" fn main(count: c_int, arguments: *const *const c_char) -> c_int {
     let count = usize::try_from(count).unwrap_or_default();
-    // The first one is our own name.
+    // The first argument is the program's name.
     let typed = (1..count).map(|index| argument(arguments, index));
     c_int::from(sts_shim::run(typed))
 }
