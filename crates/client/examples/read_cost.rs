@@ -1,5 +1,5 @@
-//! Measures what a read of a watched value costs: by one thread, and by several at once.
-//! A daemon of its own, which has but one session, is all it talks to.
+//! Measures the time of a read of a watched value, by one thread and by several at once. The only
+//! peer is a built-in daemon with one session.
 //!
 //! `cargo run --release -p stsd-client --features tokio --example read_cost`
 
@@ -24,11 +24,11 @@ fn main() -> io::Result<()> {
     let listener = UnixListener::bind(&path)?;
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            // Who asks something else than a watch is left without an answer.
+            // Requests other than `Watch` get no reply.
             thread::spawn(move || serve(stream));
         }
     });
-    // It is driven no further than to the first session, which lives for an hour.
+    // The runtime is driven until the first session arrives, which is valid for an hour.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

@@ -1,4 +1,4 @@
-//! Decides how a program on tokio asks: as the blocking client does, without blocking.
+//! The client for programs on tokio: the same requests as the blocking client, without blocking.
 
 use std::{
     io::{self, ErrorKind},
@@ -21,10 +21,10 @@ use crate::{
     unexpected,
 };
 
-/// A way to one daemon for programs on tokio.
+/// A client of one daemon, for programs on tokio.
 ///
 /// Its methods need a runtime whose I/O and time drivers are on, and panic without one. A
-/// future that is dropped closes its connection, and nothing is left of the question.
+/// future that is dropped closes its connection, and with that ends its request.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -41,23 +41,23 @@ use crate::{
 pub struct AsyncClient(Client);
 
 impl AsyncClient {
-    /// Finds the daemon as [`Client::from_environment`] does. Touches nothing yet.
+    /// Finds the daemon as [`Client::from_environment`] does. Does not connect yet.
     #[must_use]
     pub fn from_environment() -> Self {
         Self(Client::from_environment())
     }
 
-    /// Uses one socket and no other.
+    /// Uses this socket only.
     #[must_use]
     pub fn at(socket: impl Into<PathBuf>) -> Self {
         Self(Client::at(socket))
     }
 
-    /// Asks for credentials of `profile` that live at least `minimum_life`, and returns
-    /// within `patience`, all as [`Client::credentials`] does.
+    /// Returns credentials of `profile` with a remaining lifetime of at least `minimum_life`, within
+    /// `patience`, as [`Client::credentials`] does.
     ///
     /// # Errors
-    /// [`Error`]; [`Error::Refused`] holds what the daemon said.
+    /// [`Error`]; [`Error::Refused`] holds the daemon's failure.
     pub async fn credentials(
         &self,
         profile: &str,
@@ -110,7 +110,7 @@ impl AsyncClient {
         }
     }
 
-    /// Asks what the daemon knows of one profile; nothing when that is not for us to see.
+    /// Returns the status of one profile; `None` if this peer may not see it.
     pub(crate) async fn profile(&self, profile: &str) -> Result<Option<ProfileStatus>, Error> {
         let after = just_before(profile);
         match self.ask(&Request::Status { after }).await? {
@@ -119,7 +119,7 @@ impl AsyncClient {
         }
     }
 
-    /// Asks, and leaves the connection open for what else may come.
+    /// Sends a request, and keeps the connection open for further replies.
     pub(crate) async fn connect(&self, request: &Request) -> Result<Connection, Error> {
         let opening = opening(request)?;
         let connecting = Connection::open(&self.0.sockets, &opening);
@@ -135,27 +135,27 @@ impl AsyncClient {
     }
 }
 
-/// Asks the same daemon.
+/// Returns a client of the same daemon.
 impl From<Client> for AsyncClient {
     fn from(client: Client) -> Self {
         Self(client)
     }
 }
 
-/// A connection that has asked. Whoever waits for it bounds the time.
+/// A connection with its request sent. It has no timeout of its own; the caller bounds the time.
 pub(crate) struct Connection {
     stream: UnixStream,
     inbox: Inbox,
 }
 
 impl Connection {
-    /// Connects to the first socket that exists, and asks.
+    /// Connects to the first socket that exists, and sends the request.
     async fn open(sockets: &[PathBuf], opening: &[u8]) -> Result<Self, Error> {
         let mut last = io::Error::from(ErrorKind::NotFound);
         for path in sockets {
             match connect(path).await {
                 Ok(mut stream) => {
-                    // A daemon that refuses us closes early; its reason can still be read.
+                    // A daemon that rejects the connection closes early; its reason can still be read.
                     match stream.write_all(opening).await {
                         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
                             return Err(broken(error));
@@ -175,7 +175,7 @@ impl Connection {
         })
     }
 
-    /// Receives the next reply. What has come of it is kept when the future is dropped.
+    /// Receives the next reply. The bytes received so far are kept when the future is dropped.
     pub(crate) async fn receive(&mut self) -> Result<Reply, Error> {
         loop {
             if let Some(reply) = self.inbox.next_reply()? {
@@ -187,8 +187,8 @@ impl Connection {
     }
 }
 
-/// Connects. While the backlog of a Unix socket is full, one that does not block is turned
-/// away, and nobody tells when there is room again.
+/// Connects. While the backlog of a Unix socket is full, a non-blocking `connect` fails with
+/// `EAGAIN`, and the kernel reports no event when the backlog has space again.
 async fn connect(path: &Path) -> io::Result<UnixStream> {
     let mut pause = FIRST_PAUSE;
     loop {
@@ -202,7 +202,7 @@ async fn connect(path: &Path) -> io::Result<UnixStream> {
     }
 }
 
-/// Returns a name that sorts before `profile`, with next to nothing in between.
+/// Returns a name that sorts shortly before `profile`.
 fn just_before(profile: &str) -> String {
     let mut characters = profile.chars();
     let last = characters.next_back().map_or(0, u32::from);
@@ -236,7 +236,7 @@ mod tests {
         check("oss-upload", "oss-uploac-zzzz");
         check("a", "Z");
         check("job-10", "job-1-z");
-        // No profile is named so, and nothing goes wrong.
+        // No profile can have these names.
         assert_eq!(just_before(""), "");
         assert_eq!(just_before("\u{0}"), "");
         assert_eq!(just_before("\u{e000}"), "");
@@ -259,7 +259,7 @@ mod tests {
             let listener = UnixListener::bind(&path).unwrap();
             let client = AsyncClient::at(&path);
             let mut peer = tokio::select! {
-                _ = client.credentials("any", Duration::ZERO, LONG) => panic!("nobody answers"),
+                _ = client.credentials("any", Duration::ZERO, LONG) => panic!("a reply came from a peer that sends none"),
                 peer = async {
                     let mut peer = listener.accept().await.unwrap().0;
                     assert!(peer.read(&mut [0; 256]).await.unwrap() > 0);
@@ -267,7 +267,7 @@ mod tests {
                 } => peer,
             };
             assert!(has_left(&mut peer).await);
-            // A watch goes with its last handle.
+            // A watch ends with its last handle.
             let watched = client.watch("any");
             let (mut peer, _) = listener.accept().await.unwrap();
             assert!(peer.read(&mut [0; 256]).await.unwrap() > 0);

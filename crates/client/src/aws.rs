@@ -1,5 +1,5 @@
-//! Decides how AWS's SDKs, and all that is built on their types, take a watched profile: for
-//! S3-compatible storage, which OSS is one kind of.
+//! A watched profile as a credentials provider of AWS's SDKs and of libraries that use their types,
+//! for S3-compatible storage such as OSS.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,13 +11,13 @@ use tokio::time::timeout;
 
 use crate::{Current, Watched};
 
-/// How long an SDK waits for the first credentials. Its own patience is 5 s, after which
-/// nobody would hear the reason.
+/// How long the provider waits for the first credentials. An SDK's own timeout is 5 s, and its
+/// message would hide the reason.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// Gives AWS's SDKs the current credentials, at once where there are any, with their
-/// expiration by the wall clock of this machine, because that is what an SDK compares it
-/// with. Waits 4 s for the first ones.
+/// Provides the current credentials, at once if there are any, with their expiration by the wall
+/// clock of this machine, because an SDK compares the expiration with that clock. Waits up to 4 s
+/// for the first credentials.
 ///
 /// ```no_run
 /// use aws_credential_types::provider::SharedCredentialsProvider;

@@ -1,5 +1,5 @@
-//! Decides what the time is by which a session's life is counted: the machine's uptime,
-//! suspends included. It never jumps, and nobody can set it.
+//! The clock for remaining lifetimes: the machine's uptime, suspends included
+//! (`CLOCK_BOOTTIME`). It never jumps and cannot be set.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -19,29 +19,29 @@ static TICK: AtomicU64 = AtomicU64::new(0);
 static BOOT: AtomicU64 = AtomicU64::new(0);
 
 impl BootTime {
-    /// Before everything.
+    /// The start of the machine.
     pub(crate) const ZERO: Self = Self(0);
 
-    /// Returns the time. Costs as much as the processor's counter does, some 30 ns.
+    /// Returns the time. The call takes about 30 ns, the time of a read of the processor's counter.
     pub(crate) fn now() -> Self {
         Self(nanoseconds(clock_gettime(ClockId::Boottime)))
     }
 
     /// Returns the time as of the kernel's last tick, a few milliseconds ago at the most.
     ///
-    /// Neither clock is a system call, but only the one that stands still during suspend is
-    /// kept in memory for everybody to read. It tells whether a tick has passed since the
-    /// other one was looked at, so that is done once a tick.
+    /// Neither clock is a system call, but the vDSO has a coarse version only of the clock that
+    /// stands still during suspend. That one shows whether a tick has passed since the boot-time
+    /// clock was read, so the boot-time clock is read once a tick.
     pub(crate) fn coarse() -> Self {
         let tick = clock_gettime(ClockId::MonotonicCoarse);
-        // Only told from others, which needs no multiplication.
+        // The value is only compared for equality, which needs no multiplication.
         let tick = tick.tv_sec.cast_unsigned() << 30 | tick.tv_nsec.cast_unsigned();
         if TICK.load(Ordering::Acquire) == tick {
             return Self(BOOT.load(Ordering::Relaxed));
         }
         let Self(boot) = Self::now();
-        // The later time wins, so that whoever was held up between these two lines puts no
-        // old time beside another's tick.
+        // The later time wins, so that a thread preempted between these two lines stores no
+        // old time beside another thread's tick.
         let boot = BOOT.fetch_max(boot, Ordering::Relaxed).max(boot);
         TICK.store(tick, Ordering::Release);
         Self(boot)

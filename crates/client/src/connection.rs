@@ -1,5 +1,5 @@
-//! Decides how one connection goes: connect, write Hello and the question at once, read
-//! the answers, and never longer than the deadline.
+//! A blocking connection: it connects, writes Hello and the request together, and reads the
+//! replies until the deadline.
 
 use std::{
     io::{self, ErrorKind, Read as _, Write as _},
@@ -18,9 +18,9 @@ use crate::{
 
 pub(crate) struct Connection {
     stream: UnixStream,
-    /// When we stop waiting; none for a watch, which waits for a rotation.
+    /// The end of the patience; `None` for a watch, which waits for a rotation.
     deadline: Option<Instant>,
-    /// Our Hello goes out with the first question.
+    /// `true` once Hello is written, together with the first request.
     greeted: bool,
     inbox: Inbox,
 }
@@ -29,7 +29,7 @@ impl Connection {
     /// Connects to the first socket that exists. `patience` bounds everything that is
     /// done with the connection, connecting included.
     pub(crate) fn open(sockets: &[PathBuf], patience: Duration) -> Result<Self, Error> {
-        // To the kernel a deadline of zero is none at all.
+        // A socket timeout of zero means no timeout.
         let patience = patience.max(Duration::from_millis(1));
         let deadline = now().checked_add(patience);
         let mut last = io::Error::from(ErrorKind::NotFound);
@@ -46,7 +46,7 @@ impl Connection {
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock) => {
                     return Err(Error::TimedOut);
                 }
-                // That one is missing is less worth saying than what is wrong with another.
+                // A missing socket is reported only if no other socket has an error.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => last = error,
             }
@@ -64,7 +64,7 @@ impl Connection {
             opening(request)?
         };
         self.greeted = true;
-        // A daemon that refuses us closes early; its reason is still there to be read.
+        // A daemon that rejects the connection closes early; its reason can still be read.
         match self.stream.write_all(&bytes) {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(broken(error)),
             _ => Ok(()),
@@ -90,7 +90,7 @@ impl Connection {
         }
     }
 
-    /// Passes a descriptor to the daemon, with the byte that has to go with it.
+    /// Passes a descriptor to the daemon, with the byte that `SCM_RIGHTS` needs.
     #[cfg(feature = "lease")]
     pub(crate) fn pass(&self, descriptor: std::os::fd::BorrowedFd<'_>) -> Result<(), Error> {
         use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
@@ -104,13 +104,14 @@ impl Connection {
         sent.map(drop).map_err(|error| broken(error.into()))
     }
 
-    /// Lets a watch wait for a rotation for as long as it takes.
+    /// Removes the deadline, because a watch waits for rotations without end.
     pub(crate) fn wait_for_ever(&mut self) {
         self.deadline = None;
     }
 }
 
-/// Credentials of one profile, now and at each rotation. Blocks between them.
+/// An iterator over the credentials of one profile: the current ones, then those of each rotation.
+/// `next` blocks until the next rotation.
 pub struct Watch {
     connection: Connection,
     ended: bool,

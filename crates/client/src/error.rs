@@ -1,4 +1,4 @@
-//! Decides what can go wrong between a client and its daemon.
+//! The errors of a request, each with a hint and an exit code.
 
 use std::{
     io::{self, ErrorKind},
@@ -7,37 +7,37 @@ use std::{
 
 use stsd_wire::{Failure, FailureKind, FrameError};
 
-/// Why there is no answer, or what the daemon said instead of one.
+/// A request without a usable reply, or with a failure as its reply.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No daemon listens at any of the places tried.
+    /// No daemon listens at any of the sockets tried.
     #[error("no daemon at {}: {source}", list(tried))]
     NotReachable {
         /// The sockets tried.
         tried: Vec<PathBuf>,
-        /// Why the last one could not be used. It is said above, and therefore no cause that
-        /// whoever prints those would say again.
+        /// The error of the last one. It is part of the message and therefore not the error's
+        /// `source()`, which would print it a second time.
         r#source: io::Error,
     },
-    /// No frame is long enough for the question.
+    /// The request does not fit into a frame.
     #[error("a name or a policy is too long to be asked for")]
     TooLong,
-    /// The daemon took the question and did not answer in time.
+    /// The daemon accepted the connection and did not reply in time.
     #[error("the daemon did not answer in time")]
     TimedOut,
-    /// The connection broke before an answer was complete.
+    /// The connection broke before a reply was complete.
     #[error("the connection to the daemon broke: {0}")]
     Broken(io::Error),
-    /// The daemon said something that this client cannot understand.
+    /// The bytes from the daemon are not a reply that this client can decode.
     #[error("the daemon does not speak this protocol: {0}")]
     Protocol(String),
-    /// The daemon answered that it cannot.
+    /// The daemon replied with a failure.
     #[error("{}", .0.message)]
     Refused(Failure),
 }
 
 impl Error {
-    /// What a human can do about it, in one line; may be empty.
+    /// Returns what fixes the error, for humans, in one line; it may be empty.
     #[must_use]
     pub fn hint(&self) -> &str {
         match self {
@@ -56,8 +56,8 @@ impl Error {
         }
     }
 
-    /// Tells whether the daemon left in the middle: one that restarts is there again in a
-    /// moment, with the same sessions, and its socket never went away.
+    /// Returns `true` if the error is that of a daemon that restarts. A retry soon succeeds,
+    /// because the new process has the same sessions and the same socket.
     #[must_use]
     pub fn is_of_a_restart(&self) -> bool {
         match self {
@@ -67,8 +67,8 @@ impl Error {
         }
     }
 
-    /// Tells whether asking again will not help until somebody changes something: the
-    /// profile's name, a rule, a role, the version of one side.
+    /// Returns `true` if a retry fails until something is changed: the profile's name, a rule, a
+    /// role, the version of one side.
     #[must_use]
     pub fn is_lasting(&self) -> bool {
         match self {
@@ -86,7 +86,7 @@ impl Error {
         }
     }
 
-    /// The exit code that the project's programs end with for this error.
+    /// Returns the exit code of the project's programs for this error.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {

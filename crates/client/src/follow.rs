@@ -1,5 +1,5 @@
-//! Decides how a watched profile is kept fresh: one connection that takes each rotation, and
-//! another one when it breaks.
+//! The task behind a watched profile: it receives each rotation on one connection, and reconnects
+//! with back-off when the connection breaks.
 
 use std::{
     convert::Infallible,
@@ -15,17 +15,17 @@ use crate::{AsyncClient, Error, FIRST_PAUSE, answer, boot_time::BootTime, watche
 /// The longest pause before the daemon is tried again.
 const LONGEST_REST: Duration = Duration::from_secs(5);
 
-/// How long readers are without credentials before the daemon is asked why; each further
-/// look is twice as long after the one before.
+/// How long readers are without credentials before the status is requested for the reason; each
+/// further interval is twice as long.
 const FIRST_LOOK: Duration = Duration::from_millis(250);
 
-/// The longest time between two such looks.
+/// The longest interval between two such requests.
 const LAST_LOOK: Duration = Duration::from_secs(30);
 
-/// How long a question on the side may take.
+/// The timeout of a status request.
 const ASIDE: Duration = Duration::from_secs(1);
 
-/// Keeps a profile fresh for as long as somebody reads it.
+/// Publishes each session of a profile until the last handle is dropped.
 pub(crate) async fn follow(client: AsyncClient, profile: String, publisher: Publisher) {
     let follow = Follow {
         client,
@@ -58,7 +58,7 @@ impl Follow {
         }
     }
 
-    /// Takes what comes by one connection. A session makes the next pause short again.
+    /// Publishes the sessions of one connection until it breaks. A session resets the back-off.
     async fn listen(&self, pause: &mut Duration) -> Result<Infallible, Error> {
         let profile = self.profile.clone();
         let mut connection = self.client.connect(&Request::Watch { profile }).await?;
@@ -78,13 +78,14 @@ impl Follow {
                     self.look_why().await;
                     look = (look * 2).min(LAST_LOOK);
                 }
-                // The session has ended, and there is no other.
+                // The session has expired, and the daemon has sent no other.
                 Err(_) => {}
             }
         }
     }
 
-    /// Returns when a session ends: the daemon counts that by the clock of the service.
+    /// Returns the expiration of a session, which the daemon computes by the service's clock; `None`
+    /// if the daemon's status has another session or cannot be read.
     async fn end_of(&self, credentials: &Credentials) -> Option<BootTime> {
         let asked = BootTime::now();
         let status = self.status().await?;
@@ -94,7 +95,7 @@ impl Follow {
         Some(asked + Duration::from_secs(status.remaining_seconds?))
     }
 
-    /// Says why there are no credentials: a watch is told of those alone.
+    /// Publishes the daemon's last failure, because a watch delivers sessions only.
     async fn look_why(&self) {
         if let Some(last) = self.status().await.and_then(|it| it.last_failure) {
             self.publisher.fail(Error::Refused(last.failure));
@@ -107,8 +108,8 @@ impl Follow {
     }
 }
 
-/// Returns half of a pause to all of it, so that those who lost one daemon do not all come
-/// back at once.
+/// Returns a random duration between half of `pause` and all of it: jitter, so that the clients of a
+/// restarted daemon do not all reconnect at once.
 fn spread(pause: Duration) -> Duration {
     let random = RandomState::new().hash_one(0) >> 32;
     let half = pause / 2;

@@ -1,4 +1,4 @@
-//! Decides what the bytes from a daemon mean, however they arrive: blocking or not.
+//! The read buffer of a connection, blocking or not: it decodes the daemon's replies.
 
 use std::io::{self, ErrorKind};
 
@@ -7,7 +7,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::Error;
 
-/// Enough for Hello and credentials in one read, so that an answer is one system call.
+/// Large enough for Hello and credentials in one read, so that a reply is one system call.
 const ANSWER_SIZE: usize = 2 * 1024;
 
 /// Bytes read and not yet decoded; wiped on drop, because answers hold secrets.
@@ -15,7 +15,7 @@ pub(crate) struct Inbox {
     buffer: Vec<u8>,
     decoded: usize,
     filled: usize,
-    /// How much of the buffer was ever filled, and therefore has to be wiped.
+    /// The part of the buffer that was ever filled, and therefore has to be wiped.
     touched: usize,
 }
 
@@ -29,8 +29,8 @@ impl Inbox {
         }
     }
 
-    /// Returns the next reply after the daemon's Hello, if it has come as a whole. If it has
-    /// not, there is room for more of it.
+    /// Returns the next reply after the daemon's Hello; `None` if the reply is not complete, and
+    /// then the buffer has free space for the rest.
     pub(crate) fn next_reply(&mut self) -> Result<Option<Reply>, Error> {
         while let Some(reply) = self.next_message()? {
             match reply {
@@ -52,12 +52,12 @@ impl Inbox {
         Ok(None)
     }
 
-    /// Returns where the next bytes belong; never empty after a reply was missing.
+    /// Returns the free part of the buffer; it is never empty after a reply was incomplete.
     pub(crate) fn room(&mut self) -> &mut [u8] {
         &mut self.buffer[self.filled..]
     }
 
-    /// Notes how many bytes have come into the room; none mean that the daemon left.
+    /// Marks `count` bytes of the free part as filled; zero bytes are the end of the stream.
     pub(crate) fn came(&mut self, count: usize) -> Result<(), Error> {
         if count == 0 {
             return Err(broken(ErrorKind::UnexpectedEof.into()));
@@ -110,7 +110,7 @@ impl Drop for Inbox {
     }
 }
 
-/// Returns a connection's first bytes: Hello, and the question with it.
+/// Returns the first bytes of a connection: Hello and the request.
 pub(crate) fn opening(request: &Request) -> Result<Zeroizing<Vec<u8>>, Error> {
     let opening = request.frame_after(&Request::Hello { version: VERSION });
     opening.map_err(|_| Error::TooLong)
@@ -130,7 +130,7 @@ mod tests {
     use super::Inbox;
     use crate::Error;
 
-    /// Has as many bytes come as there is room for; returns how many.
+    /// Copies as many bytes as fit into the free part, and returns their number.
     fn feed(inbox: &mut Inbox, bytes: &[u8]) -> usize {
         let room = inbox.room();
         let count = room.len().min(bytes.len());

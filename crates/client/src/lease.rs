@@ -1,4 +1,4 @@
-//! Decides how a lease is held: asked for, given a socket, kept until it is over.
+//! A lease: it is requested, receives a socket, and lasts until it expires or is dropped.
 
 use std::{
     os::{fd::AsFd as _, unix::net::UnixListener},
@@ -9,15 +9,16 @@ use stsd_wire::Request;
 
 use crate::{Client, Error, TRAVEL, connection::Connection, done, millis};
 
-/// A grant to have a second socket answer one profile. It ends when this is dropped.
+/// A lease that the daemon has granted: it serves one profile on a second socket. The lease ends
+/// when this value is dropped.
 pub struct Lease(Connection);
 
 impl Client {
-    /// Asks for a lease of `profile` for `ttl`, narrowed by `policy`, a session policy in
-    /// JSON; none where the profile has a policy of its own. Returns within `patience`.
+    /// Requests a lease of `profile` for `ttl`, narrowed by `policy`, a session policy in JSON;
+    /// `None` if the profile has a policy of its own. Returns within `patience`.
     ///
     /// # Errors
-    /// [`Error`]; [`Error::Refused`] says why there is no lease.
+    /// [`Error`]; [`Error::Refused`] holds the reason for which the lease was not granted.
     pub fn lease(
         &self,
         profile: &str,
@@ -38,9 +39,8 @@ impl Client {
 }
 
 impl Lease {
-    /// Has the daemon answer whoever connects to `listener`. Whose file that socket is and
-    /// who may open it is the caller's to decide; the daemon answers the caller's user and
-    /// root.
+    /// Makes the daemon serve the clients that connect to `listener`. The caller chooses the
+    /// socket's owner and permissions; the daemon serves the caller's user and root only.
     ///
     /// # Errors
     /// [`Error`].
@@ -49,11 +49,11 @@ impl Lease {
         done(self.0.receive()?)
     }
 
-    /// Waits until the lease's time is over.
+    /// Waits until the lease expires.
     ///
     /// # Errors
-    /// [`Error`], when it has ended before; [`Error::is_of_a_restart`] tells whether it can be
-    /// asked for again.
+    /// [`Error`] when the lease ends earlier; it can be requested again if
+    /// [`Error::is_of_a_restart`] returns `true`.
     pub fn until_over(mut self) -> Result<(), Error> {
         self.0.wait_for_ever();
         done(self.0.receive()?)

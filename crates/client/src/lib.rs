@@ -1,9 +1,9 @@
-//! Asks the stsd daemon for credentials.
+//! A client of the stsd daemon.
 //!
-//! | a program | uses | feature |
+//! | a program | type or method | feature |
 //! |---|---|---|
 //! | that blocks | [`Client`], on the standard library alone | – |
-//! | that looks after a daemon | `Client::status`, `audit`, `url` | `control` |
+//! | that administers a daemon | `Client::status`, `audit`, `url` | `control` |
 //! | on tokio, now and then | `AsyncClient::credentials` | `tokio` |
 //! | on tokio, that signs often | `AsyncClient::watch`: a value that is always fresh | `tokio` |
 //! | with an SDK of AWS | the same value, as a `ProvideCredentials` | `aws` |
@@ -17,13 +17,13 @@
 //! # Ok::<(), stsd_client::Error>(())
 //! ```
 //!
-//! Every call opens a connection, asks, and has its answer within its patience or an
-//! [`Error`]. A connection costs about ten system calls; there is nothing to keep alive. A
+//! Every call opens a connection, sends a request, and returns its reply or an [`Error`] within
+//! its patience. A connection costs about ten system calls; none is kept alive. A
 //! watch keeps one connection and takes each rotation from it; a read costs 10 to
 //! 25 ns (`examples/read_cost.rs` measures it) and no system call.
 //!
-//! Secrets are [`SecretText`]: redacted when printed, wiped when dropped. An error has none,
-//! but says what to do ([`Error::hint`]):
+//! Secrets are [`SecretText`]: redacted when printed, wiped on drop. An error holds no secret, and
+//! has a hint ([`Error::hint`]):
 //!
 //! ```
 //! use std::time::Duration;
@@ -75,41 +75,40 @@ use stsd_wire::{Reply, Request};
 #[cfg(feature = "tokio")]
 pub use watched::{Current, Watched};
 
-/// How long a question may take that is answered from memory.
+/// The timeout of a request that the daemon answers from memory.
 const PROMPT: Duration = Duration::from_secs(5);
 
-/// The longest part of a caller's patience kept for the way there and back.
+/// The largest part of a caller's patience that is reserved for connecting, sending and receiving.
 const TRAVEL: Duration = Duration::from_millis(500);
 
-/// The first pause before a daemon that restarts is asked again; each is twice as long as
-/// the one before.
+/// The first pause before a retry at a daemon that restarts; each further pause is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 
 /// The longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
-/// Where the system daemon listens.
+/// The socket of the system daemon.
 const SYSTEM_SOCKET: &str = "/run/stsd/stsd.sock";
 
-/// A way to one daemon.
+/// A client of one daemon.
 #[derive(Debug, Clone)]
 pub struct Client {
-    /// Tried in order; the first one that exists is the daemon's.
+    /// The sockets to try in order; the first that exists is used.
     sockets: Vec<PathBuf>,
 }
 
-/// Credentials, and whether they live as long as was asked.
+/// Credentials, with a mark if they expire earlier than was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// Valid credentials.
     pub credentials: Credentials,
-    /// True when they live for less than the minimum life that was asked.
+    /// `true` if their remaining lifetime is below the minimum that was asked for.
     pub short: bool,
 }
 
 impl Client {
     /// Finds the daemon: `$STSD_SOCKET`, else `$XDG_RUNTIME_DIR/stsd/stsd.sock`, else
-    /// `/run/stsd/stsd.sock`. Touches nothing yet.
+    /// `/run/stsd/stsd.sock`. Does not connect yet.
     #[must_use]
     pub fn from_environment() -> Self {
         let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
@@ -122,7 +121,7 @@ impl Client {
         }
     }
 
-    /// Uses one socket and no other.
+    /// Uses this socket only.
     #[must_use]
     pub fn at(socket: impl Into<PathBuf>) -> Self {
         Self {
@@ -130,13 +129,13 @@ impl Client {
         }
     }
 
-    /// Asks for credentials of `profile` that live at least `minimum_life`, and returns
-    /// within `patience`. A tenth of it, at most half a second, is kept for the way there
-    /// and back; the daemon may use the rest. Both are sent in milliseconds. A daemon that
-    /// restarts meanwhile is asked again.
+    /// Returns credentials of `profile` with a remaining lifetime of at least `minimum_life`, within
+    /// `patience`. A tenth of the patience, at most half a second, is reserved for connecting,
+    /// sending and receiving; the daemon may use the rest. Both durations are sent in
+    /// milliseconds. The request is sent again to a daemon that restarts meanwhile.
     ///
     /// # Errors
-    /// [`Error`]; [`Error::Refused`] holds what the daemon said.
+    /// [`Error`]; [`Error::Refused`] holds the daemon's failure.
     pub fn credentials(
         &self,
         profile: &str,
@@ -162,11 +161,11 @@ impl Client {
         }
     }
 
-    /// Asks for credentials of `profile` now and at every rotation. The iterator ends when
-    /// the daemon does.
+    /// Returns an iterator over the credentials of `profile`, now and at every rotation. The
+    /// iterator ends when the daemon does.
     ///
     /// # Errors
-    /// [`Error`], when the question cannot be asked.
+    /// [`Error`], when the request cannot be sent.
     pub fn watch(&self, profile: &str) -> Result<Watch, Error> {
         let mut connection = Connection::open(&self.sockets, PROMPT)?;
         connection.send(&Request::Watch {
@@ -175,7 +174,7 @@ impl Client {
         Ok(Watch::new(connection))
     }
 
-    /// Asks what the daemon is doing, for all profiles.
+    /// Returns the status of the daemon and of all profiles.
     ///
     /// # Errors
     /// [`Error`].
@@ -187,7 +186,7 @@ impl Client {
             let last = status.profiles.last().map(|it| it.name.clone());
             let after = last.unwrap_or_default();
             let part = status_after(&mut connection, after.clone())?;
-            // A daemon that does not get on would be asked for ever.
+            // A daemon that repeats the same part would make this loop endless.
             if part.profiles.first().is_none_or(|it| it.name <= after) {
                 return Err(Error::Protocol("the status does not get on".to_owned()));
             }
@@ -197,8 +196,8 @@ impl Client {
         Ok(status)
     }
 
-    /// Asks who has asked for each profile last, and where the audit's events go. A daemon
-    /// that is older than this question says that it is malformed.
+    /// Returns the last caller of each profile and the destinations of the audit's events. A
+    /// daemon that is older than this request refuses it as malformed.
     ///
     /// # Errors
     /// [`Error`].
@@ -219,10 +218,10 @@ impl Client {
         Ok(audit)
     }
 
-    /// Asks for a renewal now and waits for its outcome for `patience`.
+    /// Requests a renewal now and waits for its outcome for `patience`.
     ///
     /// # Errors
-    /// [`Error`]; [`Error::Refused`] says why the renewal failed.
+    /// [`Error`]; [`Error::Refused`] holds the reason for which the renewal failed.
     pub fn refresh(&self, profile: &str, patience: Duration) -> Result<(), Error> {
         let request = Request::Refresh {
             profile: profile.to_owned(),
@@ -231,19 +230,19 @@ impl Client {
         done(self.ask(&request, patience)?)
     }
 
-    /// Asks the daemon to read its configuration again.
+    /// Makes the daemon read its configuration again.
     ///
     /// # Errors
-    /// [`Error`]; [`Error::Refused`] says what is wrong with the configuration, and then
-    /// the one in force stays in force.
+    /// [`Error`]; [`Error::Refused`] holds what is wrong with the configuration, and then the
+    /// previous one stays in force.
     pub fn reload(&self) -> Result<(), Error> {
         done(self.ask(&Request::Reload, PROMPT)?)
     }
 
-    /// Asks for the URL by which the credentials of `profile` are had over HTTP.
+    /// Returns the URL of the credentials of `profile` at the HTTP endpoint.
     ///
     /// # Errors
-    /// [`Error`]; [`Error::Refused`] when the daemon answers nobody by HTTP.
+    /// [`Error`]; [`Error::Refused`] when the daemon has no HTTP endpoint.
     #[cfg(feature = "control")]
     pub fn url(&self, profile: &str) -> Result<Url, Error> {
         let profile = profile.to_owned();
@@ -253,7 +252,7 @@ impl Client {
         }
     }
 
-    /// Has all URLs changed: those that were given out before open nothing any more.
+    /// Replaces the secret in all URLs: the previous URLs become invalid.
     ///
     /// # Errors
     /// [`Error`].
@@ -314,8 +313,8 @@ fn done(reply: Reply) -> Result<(), Error> {
     }
 }
 
-/// What is left when an answer is not the one that was asked for. The reply itself is not
-/// told: it may hold credentials.
+/// Returns the error for a reply of another kind than requested. The error does not show the reply,
+/// which may hold credentials.
 fn unexpected(reply: Reply) -> Error {
     match reply {
         Reply::Failure(failure) => Error::Refused(failure),

@@ -1,5 +1,5 @@
-//! Decides what readers of a watched profile see: a session for as long as it lives, and
-//! the last failure beside it.
+//! A watched profile: its readers see the session until it expires, and the last failure beside
+//! the session.
 
 use std::{
     fmt, io,
@@ -18,14 +18,14 @@ use crate::{Error, boot_time::BootTime};
 ///
 /// [`current`](Self::current) takes 10 to 30 ns, never waits and makes no system call; any
 /// thread may call it, on a runtime or not. [`latest`](Self::latest) takes half as long, with a
-/// handle that nobody shares. Handles are cheap to clone. The task behind them ends, and its
-/// connection with it, when the last one is dropped or its runtime stops.
+/// handle of its own (`&mut self`). Handles are cheap to clone. The task behind them ends, and its
+/// connection with it, when the last handle is dropped or its runtime stops.
 ///
-/// While the daemon is away, the session it gave last is read for as long as it lives. How
-/// long that is, the daemon says, who counts by the clock of the service; from then on it is
-/// counted on the machine's boot-time clock, so the local wall clock may be wrong or be set.
-/// Only a session whose end the daemon could not be asked for, because it left at that very
-/// moment, is measured by the wall clock, and by its own length where that makes no sense.
+/// While the daemon is away, readers get its last session until that expires. The daemon computes
+/// the remaining lifetime by the clock of the service; from then on the client counts on the
+/// machine's boot-time clock, so the local wall clock may be wrong or be set. Only if the daemon
+/// went away before it returned the remaining lifetime, the expiration is compared with the wall
+/// clock, or, where the result is impossible, the session's full lifetime is counted.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), std::sync::Arc<stsd_client::Error>> {
@@ -55,44 +55,44 @@ use crate::{Error, boot_time::BootTime};
 /// ```
 #[derive(Clone)]
 pub struct Watched {
-    /// What all handles share, and what this one has read last.
+    /// The value that all handles share, and this handle's last read of it.
     shared: Cache<Arc<Shared>, Arc<Session>>,
     news: watch::Receiver<News>,
     /// The number of the session that [`changed`](Self::changed) returned last.
     seen: u64,
 }
 
-/// Credentials that lived when they were read. Made to be used and dropped: whoever keeps
-/// many of these makes reading slower for the thread.
+/// Credentials that were valid when they were read. They should be used and dropped: a thread that
+/// holds many of these values reads more slowly.
 pub struct Current(Guard<Arc<Session>>);
 
-/// The one who keeps a [`Watched`] fresh.
+/// The writing half of a [`Watched`].
 pub(crate) struct Publisher {
     shared: Arc<Shared>,
     news: watch::Sender<News>,
 }
 
-/// What all handles share, so that a read is a pointer and a look at the time.
+/// The value that all handles share. A read loads a pointer and compares the time.
 type Shared = ArcSwap<Session>;
 
 struct Session {
     credentials: Credentials,
-    /// From when it must not be used any more.
+    /// The expiration, on the boot-time clock.
     ends: BootTime,
-    /// How many there were before.
+    /// The number of sessions before this one.
     number: u64,
 }
 
-/// What those who wait are told.
+/// The last change, for tasks that wait for one.
 #[derive(Default)]
 struct News {
     /// The number of the newest session.
     session: u64,
-    /// Why there is no news; none after a success.
+    /// The failure since the newest session; `None` after a success.
     failure: Option<Arc<Error>>,
 }
 
-/// Makes a watched profile, and what keeps it fresh.
+/// Returns the two halves of a watched profile.
 pub(crate) fn channel() -> (Publisher, Watched) {
     let shared = Arc::new(Shared::from_pointee(Session::none()));
     let (sender, receiver) = watch::channel(News::default());
@@ -109,16 +109,16 @@ pub(crate) fn channel() -> (Publisher, Watched) {
 }
 
 impl Watched {
-    /// Returns the newest credentials if they still live.
+    /// Returns the newest credentials; `None` if they have expired or none have arrived.
     #[must_use]
     pub fn current(&self) -> Option<Current> {
         let session = self.shared.arc_swap().load();
         session.lives().then_some(Current(session))
     }
 
-    /// Returns what [`current`](Self::current) does, without telling other threads that it is
-    /// being read: for a loop that has a handle of its own, which keeps the session until it is
-    /// asked again or dropped.
+    /// Returns the same as [`current`](Self::current), without the synchronisation between
+    /// threads: for a loop with a handle of its own. The handle keeps the session until the next
+    /// call or until it is dropped.
     #[must_use]
     pub fn latest(&mut self) -> Option<&Credentials> {
         let session = self.shared.load();
@@ -130,12 +130,12 @@ impl Watched {
     /// [`failure`](Self::failure) has the reason.
     ///
     /// # Errors
-    /// An [`Error`] that does not mend itself ([`Error::is_lasting`]), such as the name of a
-    /// profile that is not there. It is tried again all the same, and may be waited for again.
+    /// An [`Error`] that persists until something is changed ([`Error::is_lasting`]), such as an
+    /// unknown profile. The task retries all the same, and the caller may wait again.
     pub async fn ready(&self) -> Result<Current, Arc<Error>> {
         let mut news = self.news.clone();
         loop {
-            // In this order: what is published after the look at the news is news again.
+            // In this order: a session that is published after this read is a change again.
             let failure = news.borrow_and_update().failure.clone();
             if let Some(current) = self.current() {
                 return Ok(current);
@@ -148,10 +148,10 @@ impl Watched {
         }
     }
 
-    /// Waits until there are other credentials than this handle has had from here before:
-    /// the first call returns those that there are, each further one those of a rotation.
-    /// Returns the newest; who comes late misses those in between. Nothing when the runtime
-    /// of the watch has stopped.
+    /// Waits for other credentials than the last call on this handle returned, and returns them:
+    /// the first call returns the current ones, each further call those of a rotation. It returns
+    /// the newest ones; a late call misses those in between. Returns `None` when the runtime of
+    /// the watch has stopped.
     pub async fn changed(&mut self) -> Option<Current> {
         loop {
             let seen = self.seen;
@@ -164,8 +164,8 @@ impl Watched {
         }
     }
 
-    /// Returns why there has been no news since the last session came: that the daemon is
-    /// away, does not know the profile, or what STS told it. None while all is well.
+    /// Returns the failure since the last session: the daemon is away, does not know the profile,
+    /// or STS refused. `None` if there was no failure.
     #[must_use]
     pub fn failure(&self) -> Option<Arc<Error>> {
         self.news.borrow().failure.clone()
@@ -173,7 +173,7 @@ impl Watched {
 }
 
 impl Current {
-    /// Returns how long the credentials may still be used.
+    /// Returns the remaining lifetime of the credentials.
     #[must_use]
     pub fn remaining(&self) -> Duration {
         self.0.ends.since(BootTime::now())
@@ -203,8 +203,9 @@ impl fmt::Debug for Watched {
 }
 
 impl Publisher {
-    /// Lets the readers have a session, which ends when the daemon has told. If it could not
-    /// be asked, the end that is known holds, or else one that the wall clock gives.
+    /// Publishes a session. `told` is its expiration as the daemon computed it; if it is `None`, the
+    /// expiration that is already known for this session is kept, or else computed by the wall
+    /// clock.
     pub(crate) fn publish(&self, credentials: Credentials, told: Option<BootTime>) {
         let before = self.shared.load_full();
         let same = before.credentials == credentials;
@@ -225,18 +226,18 @@ impl Publisher {
         });
     }
 
-    /// Lets the readers know why there is no news.
+    /// Publishes a failure; the session stays readable.
     pub(crate) fn fail(&self, failure: Error) {
         let failure = Some(Arc::new(failure));
         self.news.send_modify(|news| news.failure = failure);
     }
 
-    /// Returns how long the readers still have credentials.
+    /// Returns the remaining lifetime of the published session.
     pub(crate) fn remaining(&self) -> Duration {
         self.shared.load().ends.since(BootTime::now())
     }
 
-    /// Ends when nobody reads any more.
+    /// Completes when the last reader is dropped.
     pub(crate) async fn unread(&self) {
         self.news.closed().await;
     }
@@ -247,7 +248,7 @@ impl Session {
         BootTime::coarse() < self.ends
     }
 
-    /// Stands in before the first one; it has ended when the machine started.
+    /// Returns the placeholder before the first session, which has expired already.
     fn none() -> Self {
         Self {
             credentials: Credentials {
@@ -263,8 +264,9 @@ impl Session {
     }
 }
 
-/// Returns how long a session still lives by a wall clock, if that makes sense: the daemon
-/// has just sent it, so it does live, and for no longer than when it was issued.
+/// Returns the remaining lifetime of a session by a wall clock, or its full lifetime if the clock
+/// must be wrong: the daemon has just sent the session, so it is valid, and for no longer than when
+/// it was issued.
 fn guess(credentials: &Credentials, wall_clock: i64) -> Duration {
     let until = |since| credentials.expiration_unix_seconds.saturating_sub(since);
     let life = until(credentials.issued_unix_seconds).max(0);

@@ -53,7 +53,7 @@ fn a_session_is_read_until_its_end_and_not_longer() {
     thread::sleep(Duration::from_millis(250));
     assert_eq!(key(watched.current()), None);
     assert_eq!(watched.latest(), None);
-    // Who still has it, has it; and knows.
+    // A value that was read before the expiration stays readable, with no lifetime left.
     assert_eq!(current.access_key_id, "one");
     assert_eq!(current.remaining(), Duration::ZERO);
 }
@@ -80,7 +80,7 @@ fn an_end_that_was_told_is_not_replaced_by_a_guess() {
     let (publisher, watched) = channel();
     let left = |watched: &Watched| watched.current().map_or(0, |it| it.remaining().as_secs());
     publisher.publish(session("one"), None);
-    // The wall clock says that it ended in 1970; its length is what is left to go by.
+    // By the wall clock the session expired in 1970, so its full lifetime is counted.
     assert_eq!(left(&watched), 999);
     publisher.publish(session("one"), in_long());
     assert_eq!(left(&watched), 599);
@@ -97,10 +97,10 @@ fn a_guess_is_by_the_wall_clock_where_that_makes_sense() {
     check(9_000, 1000);
     check(9_400, 600);
     check(9_999, 1);
-    // It lives, or the daemon would not have sent it.
+    // The session is valid, or the daemon would not have sent it.
     check(10_000, 1000);
     check(1_000_000, 1000);
-    // It is no younger than when it was issued.
+    // Its remaining lifetime is at most the one at its issue.
     check(8_000, 1000);
     check(i64::MIN, 1000);
     let mut odd = session("one");
@@ -143,7 +143,7 @@ fn who_waits_is_told_what_does_not_mend_itself_and_nothing_else() {
         publisher.publish(session("a"), in_long());
         assert_eq!(watched.ready().await.unwrap().access_key_id, "a");
         assert!(watched.failure().is_none());
-        // A failure takes nothing away that lives.
+        // A failure does not hide a valid session.
         publisher.fail(refused(FailureKind::UnknownProfile));
         assert_eq!(watched.ready().await.unwrap().access_key_id, "a");
     });
