@@ -480,15 +480,9 @@ type = \"access-key\"
     /// there, so this is a number to be waited for.
     #[must_use]
     pub fn connections(&self) -> usize {
-        let sockets = fs::read_to_string("/proc/thread-self/net/unix").unwrap();
-        let path = self.socket();
-        // Num RefCount Protocol Flags Type St Inode Path: what was accepted has the path of
-        // the socket that listens, and the state of a connection.
-        let accepted = |line: &&str| {
-            let mut fields = line.split_ascii_whitespace();
-            fields.nth(5) == Some("03") && fields.nth(1).map(Path::new) == Some(&path)
-        };
-        sockets.lines().filter(accepted).count()
+        // What was accepted has the path of the socket that listens, and the state of a
+        // connection.
+        unix_sockets(&self.socket(), |_, state| state == "03")
     }
 
     fn stats(&self) -> Value {
@@ -568,6 +562,27 @@ impl Drop for Kit {
             panic!("secrets got out: {leaks:?}");
         }
     }
+}
+
+/// Tells whether a program listens at a socket. It is there before that, for a moment in which
+/// connections are refused.
+#[must_use]
+pub fn is_listened_at(path: &Path) -> bool {
+    unix_sockets(path, |flags, _| flags == "00010000") > 0
+}
+
+/// Returns how many sockets with a path, in the network of this thread, have flags and a state.
+fn unix_sockets(path: &Path, have: impl Fn(&str, &str) -> bool) -> usize {
+    let sockets = fs::read_to_string("/proc/thread-self/net/unix").unwrap();
+    let is_one = |line: &str| {
+        // Num RefCount Protocol Flags Type St Inode Path
+        let fields: Vec<_> = line.split_ascii_whitespace().collect();
+        let [_, _, _, flags, _, state, _, its] = fields[..] else {
+            return false;
+        };
+        Path::new(its) == path && have(flags, state)
+    };
+    sockets.lines().filter(|it| is_one(it)).count()
 }
 
 /// Waits in a task for something that has to become true.

@@ -55,7 +55,7 @@ impl Somebody {
             .env("STSD_SOCKET", kit.socket())
             .current_dir(kit.path(""));
         kit.start_unasked(owned(command));
-        kit.wait_until("the socket", || kit.socket().exists());
+        kit.wait_until("the socket", || e2e::is_listened_at(&kit.socket()));
         Some(Self { kit })
     }
 

@@ -271,7 +271,7 @@ fn a_socket_that_was_taken_away_is_made_again() {
     let before = kit.document(&["oss-upload"]);
     fs::remove_file(kit.socket()).unwrap();
     kit.wait_within(Duration::from_secs(40), "the socket", || {
-        kit.socket().exists()
+        e2e::is_listened_at(&kit.socket())
     });
     assert_eq!(kit.document(&["oss-upload"]), before);
 }
@@ -315,7 +315,9 @@ fn sockets_that_are_lent_are_left_where_they_stand() {
     command.arg(e2e::program("stsd"));
     // The first question starts it.
     kit.start_unasked(command);
-    kit.wait_until("the socket", || kit.socket().exists() && http.exists());
+    kit.wait_until("the sockets", || {
+        e2e::is_listened_at(&kit.socket()) && e2e::is_listened_at(&http)
+    });
     for _ in 0..3 {
         let _ = kit.document(&["--patience", "60s", "oss-upload"]);
         assert!(kit.socket().exists() && http.exists());
