@@ -196,11 +196,20 @@ fn state(path: &Path) -> Option<State> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use super::*;
 
-    /// Looks twice, at times that lie far enough apart.
-    async fn noticed(aside: &Aside, seconds: &mut u32) -> bool {
-        for _ in 0..50 {
+    /// The looks for a change that must be noticed: a thread looks aside, and that takes long on
+    /// a busy machine.
+    const PLENTY: u32 = 5000;
+
+    /// The looks for a change that there is none of.
+    const SOME: u32 = 50;
+
+    /// Looks so many times, at times that lie far enough apart.
+    async fn noticed(aside: &Aside, seconds: &mut u32, looks: u32) -> bool {
+        for _ in 0..looks {
             *seconds += 1;
             if aside.changed(BootTime::from_duration(BETWEEN_LOOKS * *seconds)) {
                 return true;
@@ -217,30 +226,39 @@ mod tests {
         let (aside, mut at) = (Aside::new(path.clone()), 0);
         fs::write(&path, "one").unwrap();
         assert!(
-            !noticed(&aside, &mut at).await,
+            !noticed(&aside, &mut at, SOME).await,
             "nobody knows what was there before"
         );
         let read = || aside.read(|path| fs::read_to_string(path).ok());
         assert_eq!(read().await.unwrap().unwrap(), "one");
-        assert!(!noticed(&aside, &mut at).await);
+        assert!(!noticed(&aside, &mut at, SOME).await);
         fs::write(&path, "three").unwrap();
-        assert!(noticed(&aside, &mut at).await);
+        assert!(noticed(&aside, &mut at, PLENTY).await);
         assert_eq!(read().await.unwrap().unwrap(), "three");
-        assert!(!noticed(&aside, &mut at).await);
+        assert!(!noticed(&aside, &mut at, SOME).await);
         fs::remove_file(&path).unwrap();
-        assert!(noticed(&aside, &mut at).await, "it is not there any more");
+        assert!(
+            noticed(&aside, &mut at, PLENTY).await,
+            "it is not there any more"
+        );
         assert_eq!(read().await.unwrap(), None);
-        assert!(!noticed(&aside, &mut at).await);
+        assert!(!noticed(&aside, &mut at, SOME).await);
         fs::write(&path, "three").unwrap();
-        assert!(noticed(&aside, &mut at).await, "it is there again");
+        assert!(noticed(&aside, &mut at, PLENTY).await, "it is there again");
     }
 
     #[tokio::test]
     async fn who_comes_after_one_that_has_gone_in_the_middle_waits_for_its_thread() {
         let aside = Aside::new("/nonexistent".into());
-        let slow = aside.read(|_| thread::sleep(Duration::from_millis(100)));
+        let (go, gate) = mpsc::channel::<()>();
+        let slow = aside.read(move |_| gate.recv());
         let given_up = timeout(Duration::from_millis(10), slow).await;
         assert!(given_up.is_err());
+        let opens = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(100));
+            drop(go);
+        });
         assert_eq!(aside.read(|_| 1).await.unwrap(), 1);
+        opens.join().unwrap();
     }
 }

@@ -55,8 +55,10 @@ fn at<T>(
 }
 
 /// Looks up at a bus that writes `said` to each connection and keeps it open.
-fn says(said: Vec<u8>) -> Outcome {
-    look_up(SOON, async move |stream| stream.write_all(&said).await.ok())
+fn says(said: Vec<u8>, deadline: Duration) -> Outcome {
+    look_up(deadline, async move |stream| {
+        stream.write_all(&said).await.ok()
+    })
 }
 
 /// The messages of a bus whose keyring is scripted.
@@ -231,10 +233,10 @@ fn a_bus_that_hangs_costs_the_deadline() {
     let slow = |outcome: Outcome| {
         assert!(matches!(outcome, Err(KeyringError::TooSlow)), "{outcome:?}");
     };
-    slow(says(Vec::new()));
-    slow(says(b"OK".to_vec()));
-    slow(says(GUID.to_vec()));
-    slow(says([GUID, b"l\x02\x01\x01"].concat()));
+    slow(says(Vec::new(), SOON));
+    slow(says(b"OK".to_vec(), SOON));
+    slow(says(GUID.to_vec(), SOON));
+    slow(says([GUID, b"l\x02\x01\x01"].concat(), SOON));
     slow(look_up(SOON, async |stream| {
         Script::found(stream).await.map(drop)
     }));
@@ -259,7 +261,7 @@ fn a_bus_that_closes_is_said_to() {
 #[test]
 fn a_bus_that_talks_nonsense_or_without_end_is_not_listened_to() {
     let garbled = |said: &[u8]| {
-        let outcome = says(said.to_vec());
+        let outcome = says(said.to_vec(), PLENTY);
         assert!(matches!(outcome, Err(KeyringError::Garbled)), "{outcome:?}");
     };
     garbled(b"HTTP/1.1 400 Bad Request\r\n");
@@ -269,7 +271,7 @@ fn a_bus_that_talks_nonsense_or_without_end_is_not_listened_to() {
     garbled(&[GUID, b"l\x02\x01\x01", &[0; 12]].concat());
     garbled(&[GUID, b"l\x09\x01\x01", &[0xff, 0, 0, 0].repeat(300)].concat());
     let too_much = |said: &[u8]| {
-        let outcome = says(said.to_vec());
+        let outcome = says(said.to_vec(), PLENTY);
         assert!(matches!(outcome, Err(KeyringError::TooMuch)), "{outcome:?}");
     };
     too_much(&b"\n".repeat(4096));

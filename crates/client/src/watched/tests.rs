@@ -43,15 +43,19 @@ fn key(current: Option<Current>) -> Option<String> {
 fn a_session_is_read_until_its_end_and_not_longer() {
     let (publisher, mut watched) = channel();
     assert!(watched.current().is_none() && watched.latest().is_none());
-    publisher.publish(
-        session("one"),
-        Some(BootTime::now() + Duration::from_millis(200)),
-    );
+    // Long enough for the reads that follow, on a busy machine as well.
+    let life = Duration::from_secs(2);
+    let ends = BootTime::now() + life;
+    publisher.publish(session("one"), Some(ends));
     assert_eq!(watched.latest().unwrap().access_key_id, "one");
     let current = watched.current().unwrap();
-    assert!(current.remaining() <= Duration::from_millis(200));
-    thread::sleep(Duration::from_millis(250));
-    assert_eq!(key(watched.current()), None);
+    assert!(current.remaining() <= life);
+    while watched.current().is_some() {
+        // What is read may be behind by a tick of the kernel's.
+        assert!(BootTime::now() < ends + life, "it is read on");
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert!(BootTime::now() >= ends, "it was cut off");
     assert_eq!(watched.latest(), None);
     // A value that was read before the expiration stays readable, with no lifetime left.
     assert_eq!(current.access_key_id, "one");
@@ -81,11 +85,11 @@ fn an_end_that_was_told_is_not_replaced_by_a_guess() {
     let left = |watched: &Watched| watched.current().map_or(0, |it| it.remaining().as_secs());
     publisher.publish(session("one"), None);
     // By the wall clock the session expired in 1970, so its full lifetime is counted.
-    assert_eq!(left(&watched), 999);
+    assert!((900..1000).contains(&left(&watched)));
     publisher.publish(session("one"), in_long());
-    assert_eq!(left(&watched), 599);
+    assert!((500..600).contains(&left(&watched)));
     publisher.publish(session("one"), None);
-    assert_eq!(left(&watched), 599);
+    assert!((500..600).contains(&left(&watched)));
 }
 
 #[test]
