@@ -564,8 +564,8 @@ impl Drop for Kit {
     }
 }
 
-/// Tells whether a program listens at a socket. It is there before that, for a moment in which
-/// connections are refused.
+/// Tells whether a program listens at a socket that it has made. It is there before that, for a
+/// moment in which connections are refused. One that was taken away is listened at as before.
 #[must_use]
 pub fn is_listened_at(path: &Path) -> bool {
     unix_sockets(path, |flags, _| flags == "00010000") > 0

@@ -70,9 +70,13 @@ impl Process {
                     let _ = memory.read_exact_at(page, at);
                 }
             }
+            let used = used(&bytes);
             for text in texts {
-                let mut places = bytes.windows(text.len());
-                let Some(at) = places.position(|it| it == text.as_bytes()) else {
+                let place = |run: &Range<usize>| {
+                    let mut places = bytes[run.clone()].windows(text.len());
+                    Some(run.start + places.position(|it| it == text.as_bytes())?)
+                };
+                let Some(at) = used.iter().find_map(place) else {
                     continue;
                 };
                 let around = &bytes[at.saturating_sub(48)..bytes.len().min(at + 48)];
@@ -90,6 +94,23 @@ impl Process {
         }
         found
     }
+}
+
+/// Returns the runs of pages that hold anything: most of a program's memory holds nothing, and no
+/// text is in that.
+fn used(bytes: &[u8]) -> Vec<Range<usize>> {
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    for (page, start) in bytes.chunks(PAGE).zip((0..).step_by(PAGE)) {
+        if *page == [0; PAGE][..page.len()] {
+            continue;
+        }
+        let end = start + page.len();
+        match runs.last_mut() {
+            Some(run) if run.end == start => run.end = end,
+            _ => runs.push(start..end),
+        }
+    }
+    runs
 }
 
 /// A text in a program's memory.

@@ -79,11 +79,10 @@ fn check((verdict, told): Failing) {
         }
         // A renewal is wanted all the time, and three times it is insisted on.
         for _ in 0..3 {
-            if let Err(error) = kit
-                .client()
-                .refresh("oss-upload", Duration::from_millis(300))
-            {
-                assert_eq!(error.exit_code(), 6, "{error}");
+            let outcome = kit.client().refresh("oss-upload", Duration::from_secs(1));
+            if let Err(error) = outcome {
+                // So little patience may end before there is any answer.
+                assert!(matches!(error.exit_code(), 3 | 6), "{error}");
             }
             for _ in 0..5 {
                 // Sooner than connecting is given up: 5 s.
