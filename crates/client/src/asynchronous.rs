@@ -53,8 +53,8 @@ impl AsyncClient {
         Self(Client::at(socket))
     }
 
-    /// Returns credentials of `profile` with a remaining lifetime of at least `minimum_life`, within
-    /// `patience`, as [`Client::credentials`] does.
+    /// Returns credentials of `profile` with a remaining lifetime of at least `minimum_life`,
+    /// within `patience`, as [`Client::credentials`] does.
     ///
     /// # Errors
     /// [`Error`]; [`Error::Refused`] holds the daemon's failure.
@@ -155,7 +155,8 @@ impl Connection {
         for path in sockets {
             match connect(path).await {
                 Ok(mut stream) => {
-                    // A daemon that rejects the connection closes early; its reason can still be read.
+                    // A daemon that rejects the connection closes early; its reason can still be
+                    // read.
                     match stream.write_all(opening).await {
                         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
                             return Err(broken(error));

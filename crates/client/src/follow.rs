@@ -84,8 +84,8 @@ impl Follow {
         }
     }
 
-    /// Returns the expiration of a session, which the daemon computes by the service's clock; `None`
-    /// if the daemon's status has another session or cannot be read.
+    /// Returns the expiration of a session, which the daemon computes by the service's clock;
+    /// `None` if the daemon's status has another session or cannot be read.
     async fn end_of(&self, credentials: &Credentials) -> Option<BootTime> {
         let asked = BootTime::now();
         let status = self.status().await?;
@@ -108,8 +108,8 @@ impl Follow {
     }
 }
 
-/// Returns a random duration between half of `pause` and all of it: jitter, so that the clients of a
-/// restarted daemon do not all reconnect at once.
+/// Returns a random duration between half of `pause` and all of it: jitter, so that the clients
+/// of a restarted daemon do not all reconnect at once.
 fn spread(pause: Duration) -> Duration {
     let random = RandomState::new().hash_one(0) >> 32;
     let half = pause / 2;

@@ -129,8 +129,8 @@ impl Client {
         }
     }
 
-    /// Returns credentials of `profile` with a remaining lifetime of at least `minimum_life`, within
-    /// `patience`. A tenth of the patience, at most half a second, is reserved for connecting,
+    /// Returns credentials of `profile` with a remaining lifetime of at least `minimum_life`,
+    /// within `patience`. A tenth of the patience, at most half a second, is reserved for connecting,
     /// sending and receiving; the daemon may use the rest. Both durations are sent in
     /// milliseconds. The request is sent again to a daemon that restarts meanwhile.
     ///

@@ -203,9 +203,9 @@ impl fmt::Debug for Watched {
 }
 
 impl Publisher {
-    /// Publishes a session. `told` is its expiration as the daemon computed it; if it is `None`, the
-    /// expiration that is already known for this session is kept, or else computed by the wall
-    /// clock.
+    /// Publishes a session. `told` is its expiration as the daemon computed it; if it is `None`,
+    /// the expiration that is already known for this session is kept, or else computed by the
+    /// wall clock.
     pub(crate) fn publish(&self, credentials: Credentials, told: Option<BootTime>) {
         let before = self.shared.load_full();
         let same = before.credentials == credentials;
