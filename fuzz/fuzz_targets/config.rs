@@ -90,8 +90,8 @@ fn leaves_the_base(table: &Table) -> bool {
     })
 }
 
-/// Keys are shown, and so are the names of files, of sources and of regions: who writes a
-/// secret there is told so by its own name.
+/// Returns `true` for a table whose secret is in a place that messages show: a key, or the name of
+/// a file, of a source or of a region.
 fn is_a_name(table: &Table) -> bool {
     const SHOWN: [&str; 5] = [
         "access_key_file",

@@ -1,4 +1,4 @@
-//! Credentials that somebody else has made: what a program prints, what a URL answers.
+//! Credentials documents of other programs: the output of a command, the body of a URL's reply.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

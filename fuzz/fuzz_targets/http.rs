@@ -1,5 +1,5 @@
-//! What somebody on loopback sends who does not know the secret in the URLs: whatever it is,
-//! it gets no credentials.
+//! Requests to the HTTP endpoint from a process that does not know the secret in the URLs: none
+//! of them gets credentials.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -74,7 +74,7 @@ fn is_ours(mut plan: Plan) {
     assert!(!plan.outcomes.iter().any(taken), "{}", plan.report());
 }
 
-/// Tells whether the mark stands where only secrets do.
+/// Returns `true` if the mark occurs only in values that are secrets.
 fn secret_alone(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes);
     let text = text.trim_start_matches('\u{feff}');
