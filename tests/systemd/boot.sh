@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154 # whoever sources this has set root
+# shellcheck shell=bash disable=SC2154 # the script that sources this file sets root
 # What lab.sh and machine.sh put into what they boot, below $root. Sourced.
 
 not_run() {

@@ -48,7 +48,7 @@ again() {
 }
 check "a second init says what is there, and changes nothing" again
 
-# Of all entries of the user's journal the events alone, and who asked.
+# Only the audit's events of the user's journal, each with its caller.
 follow() {
     local log
     user stsctl log --json --lines 0 >"$scratch/log" 2>&1 &
@@ -63,6 +63,6 @@ follow() {
     [ $seen = 0 ] && grep '"decision":"ready"' "$scratch/log" |
         grep '"profile":"oss-upload"' | grep '"uid":31501' | grep -q '"unit":"stsd-lab.service"'
 }
-check "stsctl log follows the user's journal: a hand-out appears, with who asked" follow
+check "stsctl log follows the user's journal: a request that was served appears, with its caller" follow
 note "$(user stsctl log --no-follow -n 1 2>&1)"
 finish

@@ -92,12 +92,12 @@ prepare() {
 }
 prepare 2>"$work/log" || not_run "no overlay over $tree: $(tail -n 1 "$work/log")"
 
-# An ordinary user whose manager starts at boot, and another one who is nobody's friend.
+# An ordinary user whose manager starts at boot, and another one that no rule names.
 for user in stsd-lab:31500 stsd-other:31501; do
     add_user "${user%:*}" "${user#*:}"
 done
 mkdir -p "$root/opt/stsd"
-# A manager that nobody needs any more goes after a second instead of ten.
+# A manager without sessions stops after a second instead of ten.
 mkdir -p "$root/etc/systemd/logind.conf.d"
 printf '[Login]\nUserStopDelaySec=1s\n' >"$root/etc/systemd/logind.conf.d/stsd-lab.conf"
 

@@ -38,7 +38,7 @@ recovered() {
     limit MemoryMax=32M
     wait $waiting && hand_out && is "new AssumeRole calls" $(($(calls) - before)) 0
 }
-check "with MemoryMax=32M it is back with its sessions: who waited is answered, without a call" recovered
+check "with MemoryMax=32M it is back with its sessions: a waiting client is served, without a call" recovered
 note "$(show service NRestarts) restarts, sessions in the store all the time"
 
 herd() {

@@ -7,7 +7,7 @@ part() {
     echo "-- $1"
     shift
     timeout -k 2 "${STSD_LAB_PART:-60}" "$@" 2>&1 | tee "$log"
-    # For whoever has to find out why; nothing of it is judged here.
+    # For finding the cause of a failure; no check reads it.
     journalctl --quiet --no-pager --output=short-precise >/results/journal 2>&1
     passed=$((passed + $(grep -c '^ok ' "$log")))
     failed=$((failed + $(grep -c '^FAIL ' "$log")))

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Runs in the container as root: starts the emulated cloud, lets the checks run, each as who
-# it is meant for, and adds up what they say.
+# Runs in the container as root: starts the emulated cloud, runs each check as its own user, and
+# adds up the results.
 set -u
 tests=/opt/stsd/tests
 export STSD_LAB_FULL=${STSD_LAB_FULL:-} STSD_LAB_TYPE=${STSD_LAB_TYPE:-}

@@ -33,7 +33,7 @@ need() {
     done
     [ ${#missing[@]} -gt 0 ] || return 0
     echo "installing ${missing[*]}"
-    # What is still missing afterwards is named by whoever needs it.
+    # A script that needs a package reports it if it is still missing afterwards.
     {
         timeout 120 apt-get update -qq
         DEBIAN_FRONTEND=noninteractive timeout 300 \

@@ -39,7 +39,7 @@ sleep_for() {
     [ "$away" -ge $(($1 - 2)) ] || { echo "it slept for $away s only" && return 1; }
 }
 
-# The key of the profile that nobody asks for; nothing when there is none that lives.
+# Prints the AccessKey id of the profile without clients; nothing if it has no valid session.
 warm() {
     local lives='"access_key_id":"[^"]*",[^{]*"name":"warm",[^{]*"remaining_seconds":[0-9]'
     user stsctl status --json | tr -d ' \n' | grep -o "$lives" | cut -d'"' -f4
@@ -70,16 +70,16 @@ renewed() {
     took=$(($(milliseconds) - start))
     [ -n "$after" ] && [ "$after" != "$before" ] || { echo "before $before, after $after" && return 1; }
 }
-check "who comes first has another session" renewed
+check "the first client after the sleep gets another session" renewed
 note "in ${took:-?} ms"
 
-# Nobody asks for this one, so nobody notices that its turn comes with the next nap's end.
+# This profile has no clients, so its renewal may wait until the daemon's next look at the clock.
 unasked() {
     [ -n "$before_warm" ] || { echo "it was not warm before" && return 1; }
     another() { local now && now=$(warm) && [ -n "$now" ] && [ "$now" != "$before_warm" ]; }
     within 25 another && took=$(($(milliseconds) - woken))
 }
-check "what is kept warm is renewed although nobody asks" unasked
+check "a profile that is kept warm is renewed without a request" unasked
 note "${took:-?} ms after the machine woke up; the daemon looks at its clock every 20 s"
 sleep 2
 touch "$scratch/stop"
@@ -93,7 +93,7 @@ never() {
     # It was alive when it was handed out, which was not before it was asked for.
     is "answers that had ended" "$(awk '$2 <= $1' "$scratch/answers")" ""
 }
-check "who asks all through it is always answered, and never with what has ended" never
+check "a client that asks all the time is always answered, and never with an expired session" never
 note "$(wc -l <"$scratch/answers") answers"
 
 same() { is "the daemon" "$(show service MainPID)" "$daemon" && is restarts "$(show service NRestarts)" 0; }

@@ -8,7 +8,7 @@ mine=/etc/systemd/system
 show() { systemctl show -P "$2" "stsd.$1"; }
 active() { is "stsd.$1" "$(systemctl is-active "stsd.$1")" "$2"; }
 as() { setpriv --reuid "$1" --regid "$1" --clear-groups -- "${@:2}"; }
-# One hand-out to the user whom a rule allows; what the shim says when it fails is shown.
+# One request of the user that a rule allows; the shim's message is shown if it fails.
 hand_out() { as 31500 sts-shim --socket $socket oss-upload >/dev/null; }
 refused() {
     local said
@@ -34,7 +34,7 @@ first_contact() {
         is "mode of the socket" "$(stat -c %a $socket)" 666 &&
         is "mode and owner of its directory" "$(stat -c '%a %u' ${socket%/*})" "755 0"
 }
-check "the socket listens, for everybody, and the service is not started" first_contact
+check "the socket listens, for every user, and the service is not started" first_contact
 
 activation() { hand_out && within 5 active service active && is Type "$(show service Type)" notify; }
 check "the first sts-shim starts the daemon, with the key as a credential" activation

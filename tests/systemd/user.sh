@@ -101,8 +101,8 @@ kills() {
 }
 check "kill -9, $(many 5 25) times: back every time, and no call" kills
 
-# No memory for the daemon itself: an allocation that fails aborts it. Half a megabyte is room
-# for reading a large configuration, and not for understanding it.
+# No memory for the daemon itself: an allocation that fails aborts it. Half a megabyte suffices
+# for reading a large configuration, and not for parsing it.
 starve() {
     local before old size
     hand_out || return 1
@@ -163,7 +163,7 @@ hang() {
     local before old start
     before=$(calls) old=$(pid) start=$(milliseconds)
     send STOP "$old" || return 1
-    # The client comes while nobody answers, and is answered by the next daemon.
+    # The client connects while no daemon answers, and the next daemon serves it.
     hand_out || { kill -CONT "$old" && return 1; }
     took=$(($(milliseconds) - start))
     another_pid "$old" && is "new AssumeRole calls" $(($(calls) - before)) 0
@@ -218,7 +218,7 @@ url_stays() {
     before=$(calls) old=$(pid)
     ctl restart stsd.service && by_url "$url" && another_pid "$old" || return 1
     old=$(pid)
-    # Whoever comes before the next daemon is there waits for it.
+    # A client that connects before the next daemon listens waits for it.
     send KILL "$old" && by_url "$url" && back "$old" || return 1
     [ "$url" = "$(stsctl url oss-upload)" ] || { echo "the URL has changed" && return 1; }
     is "new AssumeRole calls" $(($(calls) - before)) 0
@@ -247,7 +247,7 @@ crash_loop() {
     wait $patient || { cat "$scratch/patient" && return 1; }
     serving
 }
-check "a crash loop leaves the socket alive; whoever waits is answered after the repair" crash_loop
+check "a crash loop leaves the socket alive; a waiting client is served after the repair" crash_loop
 
 # --- What an explicit stop forgets.
 forget() {
@@ -290,8 +290,8 @@ store() {
 }
 check "the manager's store shows the same user the sessions, and never the key" store
 
-# Somebody takes the socket's file away. Systemd alone can make it again; until then the daemon
-# says so, and lives.
+# The socket's file is removed. Only systemd can create it again; until then the daemon logs a
+# warning and keeps running.
 taken_away() {
     local old
     settled && hand_out && old=$(pid) && rm "$socket" || return 1
@@ -299,7 +299,7 @@ taken_away() {
     sleep 6
     is "the process" "$(pid)" "$old" || return 1
     journalctl --user --quiet --output=cat | grep 'restart stsd.socket' >/dev/null || {
-        echo "nobody says what to do" && return 1
+        echo "no message has a hint" && return 1
     }
     ctl restart stsd.socket && hand_out
 }
