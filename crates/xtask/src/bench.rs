@@ -1,5 +1,5 @@
-//! Decides which programs are measured, and how they are built: as they are given away, the
-//! shim static where this machine has what that takes.
+//! The builds of the measured programs: as they are released, with a static shim where this machine
+//! has the target for it.
 
 use std::{
     fs,

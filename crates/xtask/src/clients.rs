@@ -1,4 +1,4 @@
-//! Decides how the official SDKs get here: a Python environment with hash-pinned
+//! The installation of the official SDKs: a Python environment with hash-pinned
 //! requirements and a Node installation from a lock file, both below the target directory.
 
 use std::{fs, path::Path, process::Command};

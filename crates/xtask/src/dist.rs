@@ -1,9 +1,8 @@
-//! Decides what is given to others: a package for Debian and its kin and a static tarball, with
-//! checksums and a bill of what is in them. Both are the same tree, below `/usr` or wherever
-//! somebody unpacks it.
+//! The release files: a package for Debian and its derivatives and a static tarball, with checksums
+//! and an SBOM. Both hold the same tree, the package below `/usr`.
 //!
-//! Everything is made twice, from sources in two places, and compared: who does not trust the
-//! files can make them, and get the same bytes from the same compiler.
+//! Everything is built twice, from sources in two directories, and compared. A user can rebuild
+//! the files and get the same bytes from the same compiler.
 
 mod bill;
 pub(crate) mod build;

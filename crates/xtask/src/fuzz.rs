@@ -1,4 +1,4 @@
-//! Decides how the fuzz targets are built and how long each is run.
+//! The build and the runs of the fuzz targets.
 //!
 //! The flags are those that cargo-fuzz passes, but for AddressSanitizer: that needs a nightly
 //! compiler, and there is no `unsafe` of ours in what reads. So neither is needed here.

@@ -1,6 +1,6 @@
-//! Decides which packages of the system are installed for the stories that break a machine's
-//! network or kernel: those that are missing, where that is possible. A story that lacks
-//! something says NOT RUN by itself, so nothing here is a failure.
+//! The installation of system packages for the stories that break a machine's network or kernel.
+//! Missing packages are installed where that is possible. A failure is not an error here, because
+//! a story that lacks a program prints NOT RUN by itself.
 
 use std::process::{Command, Stdio};
 

@@ -1,6 +1,5 @@
-//! Decides what it means when the checks under a real systemd pass, fail, or could not be
-//! run. `tests/systemd/run.sh` runs them; a place that cannot boot a systemd is no failure,
-//! and no success either.
+//! The checks under a real systemd, which `tests/systemd/run.sh` runs. Their outcome is passed,
+//! failed, or NOT RUN on a machine that cannot boot a systemd.
 
 use std::process::Command;
 

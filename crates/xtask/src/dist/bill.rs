@@ -1,5 +1,5 @@
-//! Decides what is said of others' work in the programs: a bill of materials in the words of
-//! CycloneDX, and the licences themselves, which all of them ask for.
+//! The SBOM of the programs, in the CycloneDX format, and the licence texts of their dependencies,
+//! which every one of those licences requires.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

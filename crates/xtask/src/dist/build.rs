@@ -1,5 +1,5 @@
-//! Decides how the programs that are given away are built: each by itself, so that none has
-//! what only another one asks for, and without a word of where that was.
+//! The builds of the released programs: each by itself, so that no program has features that only
+//! another one enables, and without the path of the sources.
 
 use std::{
     env, fs,
@@ -117,8 +117,8 @@ fn build(
     Ok(target.join(triple).join(profile))
 }
 
-/// Looks whether a program, of 64 bits and the machine's byte order, names a loader
-/// (`PT_INTERP`): one that is static does not.
+/// Returns `true` if a program, of 64 bits and the machine's byte order, names a loader
+/// (`PT_INTERP`). A static program does not.
 fn asks_for_a_loader(program: &[u8]) -> bool {
     let number = |at: usize, length: usize| {
         let bytes = program.get(at..at + length).unwrap_or_default();

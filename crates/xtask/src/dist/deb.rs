@@ -1,15 +1,15 @@
-//! Decides what is particular to the package for Debian and its kin.
+//! The package for Debian and its derivatives.
 //!
-//! No file of it is a configuration file, and its scripts tell systemd to read its units
-//! again, nothing else: they start, stop and enable nothing, and know no directory.
+//! It has no configuration files. Its scripts run `daemon-reload` and nothing else: they start, stop
+//! and enable nothing, and name no directory.
 
 use std::{fs, path::Path, process::Command};
 
 use super::{Effort, Programs, Release, at, output, tree};
 use crate::process::{Outcome, run};
 
-/// A daemon that runs is its user's; what a package could restart is not all of them. A root
-/// that is only prepared (`DPKG_ROOT`) has no systemd to be told.
+/// The script restarts no daemon, because a package could not restart those of all users. A root
+/// that is only prepared (`DPKG_ROOT`) has no running systemd.
 const POSTINST: &str = r#"#!/bin/sh
 set -e
 if [ "$1" = configure ]; then
@@ -17,7 +17,7 @@ if [ "$1" = configure ]; then
         systemctl --system daemon-reload || true
     fi
     if [ -n "$2" ]; then
-        echo "stsd: daemons that run stay what they are until they are restarted, which costs nobody a session:"
+        echo "stsd: daemons that run stay what they are until they are restarted; no session is lost by that:"
         echo "stsd:   systemctl --user daemon-reload && systemctl --user restart stsd.service"
         echo "stsd:   systemctl restart stsd.service      (the machine's, where there is one)"
     fi
@@ -34,9 +34,9 @@ fi
 const ABOUT: &str = "\
 Description: local daemon for Alibaba Cloud role credentials
  stsd holds a long-lived AccessKey, renews role credentials in the
- background, and hands them to the programs of a user over a Unix socket,
- or to those whom a rule names. sts-shim is what SDKs run to get them,
- stsctl the human's command.
+ background, and serves them over a Unix socket to the programs of a
+ user, or to those that a rule names. sts-shim is what SDKs run to get
+ them, stsctl the human's command.
  .
  Nothing is started or enabled by this package. stsd-emulator is an
  emulated STS and OSS on loopback, for `stsctl demo` and for tests.

@@ -1,4 +1,4 @@
-//! Decides what is where below `/usr`, in the package and in the tarball.
+//! The file tree below `/usr`, of the package and of the tarball.
 
 use std::{
     fs::{self, File},
@@ -133,8 +133,8 @@ pub(crate) fn put(path: &Path, text: &str) -> Outcome {
     fs::write(path, text).map_err(at(path))
 }
 
-/// Gives a tree the modes and the moment that it is to have, whatever the umask and the clock
-/// of who makes it.
+/// Sets the modes and the modification times of a tree, so that they do not depend on the umask and
+/// the clock of the build.
 pub(crate) fn settle(path: &Path, release: &Release) -> Outcome {
     let directory = path.is_dir();
     if directory {
