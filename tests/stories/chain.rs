@@ -50,7 +50,7 @@ fn a_role_that_trusts_another_role_is_assumed_by_way_of_it() {
 
 /// The emulator's world, in which `oss-read` trusts itself and a third role.
 fn three_levels(kit: &Kit) {
-    let world = stsd_emulator::world::BUILT_IN;
+    let world = stsd_emulator::account::model::BUILT_IN;
     let from = "trusts = [\"user/uploader\", \"role/oss-upload\"]";
     assert!(world.contains(from));
     let deeper = world.replace(from, "trusts = [\"role/oss-upload\", \"role/oss-read\"]");

@@ -27,7 +27,7 @@ fn key(id: &str, secret: &str) -> String {
 fn two_keys(more: &[&str]) -> Kit {
     let scratch = Kit::without_daemon(&[]);
     let first = "[[user.key]]\nid = \"LTAIEXAMPLEUPLOADER01\"";
-    let world = stsd_emulator::world::BUILT_IN;
+    let world = stsd_emulator::account::model::BUILT_IN;
     assert!(world.contains(first));
     let second = format!(
         "[[user.key]]\nid = \"{}\"\nsecret = \"{}\"\n\n{first}",

@@ -12,13 +12,13 @@ use std::{
 use tokio::{runtime::Runtime, sync::oneshot};
 
 use crate::{
+    account::model::World,
     clock::Clock,
-    cloud::Cloud,
-    faults::Faults,
+    fault::script::Faults,
     jwt::Keys,
-    saml::Seal,
     server::{Service, router},
-    world::World,
+    state::Cloud,
+    sts::assume_role_with_saml::Seal,
 };
 
 /// How a cloud is started.

@@ -118,63 +118,27 @@
 
 pub mod clock;
 mod encoding;
-pub mod request;
 
-pub mod policy;
-pub mod world;
-mod world_file;
-mod world_tables;
-
-pub mod acs3;
-pub mod rpc;
-pub mod signed;
-pub mod sts_error;
-
-mod nonces;
-mod sessions;
-
-mod arn;
-mod issue;
-mod wish;
-
-mod assume_role;
+pub mod account;
+pub mod fault;
+pub mod http;
 mod jwt;
-mod oidc;
-mod order;
-mod saml;
+pub mod state;
+
+pub mod oss;
 pub mod sts;
-mod sts_answer;
 
-mod metadata;
-
-mod oss_v1;
-mod oss_v4;
-mod s3_v4;
-
-pub mod oss_error;
-pub mod oss_sign;
-pub mod place;
-
-mod listing;
-mod object_calls;
-pub mod objects;
-mod oss;
-
-pub mod faults;
-mod reply;
-mod stats;
-
-mod broken;
-mod cloud;
 mod control;
+mod imds;
+
 mod emulator;
 mod server;
 
-pub mod arguments;
-pub mod stop;
+pub mod cli;
+pub mod shutdown;
 
+pub use account::model::World;
 pub use clock::Clock;
 pub use emulator::{Emulator, Options, StartError};
 pub use jwt::MARKER as OIDC_TOKEN_MARKER;
-pub use saml::MARKER as SAML_ASSERTION_MARKER;
-pub use world::World;
+pub use sts::assume_role_with_saml::MARKER as SAML_ASSERTION_MARKER;

@@ -8,9 +8,10 @@ use std::{
 use anyhow::Context as _;
 use stsd_emulator::{
     Emulator,
-    arguments::{self, Command, HELP, Run},
-    stop,
-    world::BUILT_IN,
+    account::model::BUILT_IN,
+    cli as arguments,
+    cli::{Command, HELP, Run},
+    shutdown as stop,
 };
 
 fn main() -> ExitCode {

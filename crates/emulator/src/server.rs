@@ -14,21 +14,16 @@ use axum::{
 use jiff::SignedDuration;
 
 use crate::{
-    broken,
     clock::http_date,
-    cloud::{Cloud, Now, hold},
-    control,
-    faults::Fault,
-    issue::Twist,
-    metadata,
-    objects::LARGEST,
-    oss::{self, Operation},
-    oss_error::OssError,
-    reply::Reply,
-    request::HttpRequest,
-    sts,
-    sts_answer::{self, Format},
-    sts_error::StsError,
+    control::routes as control,
+    fault::script::Fault,
+    http::{reply::Reply, request::HttpRequest, truncated_body as broken},
+    imds::service as metadata,
+    oss::{error::OssError, service as oss, service::Operation},
+    state::{Cloud, Now, hold, objects::LARGEST},
+    sts::{
+        error::StsError, issue::Twist, response as sts_answer, response::Format, service as sts,
+    },
 };
 
 /// The longest that a `hang` lasts.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use kit::{Answer, Call, Cloud, Credentials, Oss, UPLOAD, cloud, cloud_of, exchange, raw};
 use serde_json::{Value, json};
-use stsd_emulator::world;
+use stsd_emulator::account::model as world;
 
 const TOKEN: &str = "/latest/api/token";
 const ROLE: &str = "/latest/meta-data/ram/security-credentials/";

@@ -11,7 +11,7 @@ use kit::{
     request_bytes,
 };
 use serde_json::{Value, json};
-use stsd_emulator::{OIDC_TOKEN_MARKER, world};
+use stsd_emulator::{OIDC_TOKEN_MARKER, account::model as world};
 
 const PROVIDER: &str = "acs:ram::100000000000001:oidc-provider/demo";
 const ACTION: &str = "AssumeRoleWithOIDC";

@@ -14,7 +14,7 @@ const ALL: &str = r#"{"Version":"1","Statement":{"Effect":"Allow","Action":"*","
 /// Which of six calls a role with one policy, and a session with another, may make.
 /// The letters: `p`ut, `g`et, `h`ead, `d`elete, `l`ist, and put into the `o`ther bucket.
 fn check(role: &str, session: Option<&str>, allowed: &str) {
-    let world = stsd_emulator::world::BUILT_IN.to_owned()
+    let world = stsd_emulator::account::model::BUILT_IN.to_owned()
         + &format!(
             "\n[[role]]\nname = \"tried\"\ntrusts = [\"user/uploader\"]\npolicy = '''{role}'''\n"
         );
@@ -526,7 +526,7 @@ fn memory_is_bounded_by_named_errors() {
     let cloud = cloud();
     let session = cloud.session(UPLOAD, None);
     let oss = Oss::new(&cloud, &session);
-    let largest = vec![b'x'; stsd_emulator::objects::LARGEST];
+    let largest = vec![b'x'; stsd_emulator::state::objects::LARGEST];
     for index in 0..12 {
         let answer = oss.send("PUT", &format!("/examplebucket/{index}"), &[], &largest);
         assert_eq!(answer.status, 200, "{}", answer.text());

@@ -8,7 +8,11 @@ use std::time::Duration;
 
 use kit::{Answer, Cloud, Credentials, UPLOAD, cloud, cloud_of, raw, request_bytes};
 use sha2::{Digest as _, Sha256};
-use stsd_emulator::{oss_sign::Claim, place::Place, request::HttpRequest, world};
+use stsd_emulator::{
+    account::model as world,
+    http::request::HttpRequest,
+    oss::{object_address::Place, signature::Claim},
+};
 
 const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
 

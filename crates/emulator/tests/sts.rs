@@ -436,7 +436,7 @@ fn a_role_may_be_assumed_from_a_role_for_as_long_as_the_world_says() {
         (true, "3600", 200),
         (true, "3601", 400),
     ] {
-        let world = stsd_emulator::world::BUILT_IN.replace(
+        let world = stsd_emulator::account::model::BUILT_IN.replace(
             "chained_session_cap = false",
             &format!("chained_session_cap = {cap}"),
         );
@@ -453,7 +453,7 @@ fn a_role_may_be_assumed_from_a_role_for_as_long_as_the_world_says() {
 #[test]
 fn a_short_session_life_is_real_and_ends_no_other_session() {
     let cloud = cloud_of(
-        stsd_emulator::world::BUILT_IN,
+        stsd_emulator::account::model::BUILT_IN,
         Some(Duration::from_secs(60)),
     );
     let mut call = Call::assume(&cloud, UPLOAD);

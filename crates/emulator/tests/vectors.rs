@@ -7,7 +7,11 @@ mod kit;
 
 use kit::{Answer, cloud_at, form, raw, request_bytes};
 use serde_json::Value;
-use stsd_emulator::{oss_sign::Claim, place::Place, request::HttpRequest, sts::read_signature};
+use stsd_emulator::{
+    http::request::HttpRequest,
+    oss::{object_address::Place, signature::Claim},
+    sts::service::read_signature,
+};
 
 /// The time at which the SDKs' clocks were held.
 const FROZEN: &str = "2024-03-05T06:07:08Z";

@@ -4,7 +4,7 @@
 
 use stsd_emulator::{
     World,
-    world::{BUILT_IN, parse_duration},
+    account::model::{BUILT_IN, parse_duration},
 };
 
 /// The built-in world with one text in it replaced by another.

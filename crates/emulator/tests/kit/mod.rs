@@ -17,13 +17,15 @@ use std::{
 use jiff::Timestamp;
 use serde_json::Value;
 use stsd_emulator::{
-    Clock, Emulator, Options, World, acs3,
-    oss_sign::Claim,
-    place::Place,
-    request::HttpRequest,
-    rpc,
-    signed::{Scheme, Signed},
-    world,
+    Clock, Emulator, Options, World,
+    account::model as world,
+    http::request::HttpRequest,
+    oss::{object_address::Place, signature::Claim},
+    sts::signature::{
+        acs3,
+        claim::{Scheme, Signed},
+        rpc_v1 as rpc,
+    },
 };
 
 pub const KEY: &str = "LTAIEXAMPLEUPLOADER01";

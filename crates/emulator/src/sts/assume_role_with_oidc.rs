@@ -7,17 +7,21 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    arn,
+    account::{
+        arn,
+        model::{Principal, Role},
+        policy::matches,
+    },
     clock::{iso_seconds, shifted},
-    cloud::{Cloud, Now},
-    issue::{Twist, issue},
+    control::request as order,
+    http::request::Parameters,
     jwt::Algorithm,
-    order,
-    policy::matches,
-    request::Parameters,
-    sts_error::StsError,
-    wish::Wish,
-    world::{Principal, Role},
+    state::{Cloud, Now},
+    sts::{
+        error::StsError,
+        issue::{Twist, issue},
+        request::Wish,
+    },
 };
 
 /// How long a token may be, in characters.

@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    metadata::Instance,
-    policy::Policy,
-    world::{
-        Bucket, LongTermKey, OidcProvider, Principal, Role, SamlProvider, User, World, WorldError,
-        parse_duration,
+    account::{
+        model::{
+            Bucket, LongTermKey, OidcProvider, Principal, Role, SamlProvider, User, World,
+            WorldError, parse_duration,
+        },
+        policy::Policy,
+        schema::{
+            File, InstanceTable, OidcProviderTable, RoleTable, SamlProviderTable, Status, UserTable,
+        },
     },
-    world_tables::{
-        File, InstanceTable, OidcProviderTable, RoleTable, SamlProviderTable, Status, UserTable,
-    },
+    imds::service::Instance,
 };
 
 pub(crate) fn read(text: &str) -> Result<World, WorldError> {

@@ -47,13 +47,15 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use crate::{
-    metadata::Instance,
-    policy::{Policy, PolicyError},
-    world_file,
+    account::{
+        load as world_file,
+        policy::{Policy, PolicyError},
+    },
+    imds::service::Instance,
 };
 
 /// The built-in world, as `--print-world` prints it.
-pub const BUILT_IN: &str = include_str!("world.toml");
+pub const BUILT_IN: &str = include_str!("default.toml");
 
 /// A world that makes sense: every name it refers to exists.
 #[derive(Debug, Clone)]

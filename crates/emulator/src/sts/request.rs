@@ -1,11 +1,13 @@
 //! What a call asks for: the parameters that every way to assume a role has.
 
 use crate::{
-    arn,
-    policy::Policy,
-    request::Parameters,
-    sts_error::StsError,
-    world::{Role, World},
+    account::{
+        arn,
+        model::{Role, World},
+        policy::Policy,
+    },
+    http::request::Parameters,
+    sts::error::StsError,
 };
 
 const DEFAULT_SECONDS: u64 = 3600;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::{encoding::md5, oss_error::OssError};
+use crate::{encoding::md5, oss::error::OssError};
 
 /// The largest object.
 pub const LARGEST: usize = 5 * 1024 * 1024;

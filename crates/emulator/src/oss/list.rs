@@ -5,9 +5,9 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use crate::{
     clock::iso_millis,
     encoding::{base64, escape_path, escape_xml},
-    objects::Objects,
-    oss_error::OssError,
-    request::HttpRequest,
+    http::request::HttpRequest,
+    oss::error::OssError,
+    state::objects::Objects,
 };
 
 const DEFAULT_KEYS: usize = 100;

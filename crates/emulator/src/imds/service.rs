@@ -12,11 +12,10 @@ use serde_json::{Value, json};
 
 use crate::{
     clock::{iso_seconds, shifted},
-    cloud::{Cloud, Now, hold},
     encoding::{LETTERS_AND_DIGITS, escape_xml, random_text},
-    issue::{Credential, Twist, Unminted},
-    reply::Reply,
-    request::HttpRequest,
+    http::{reply::Reply, request::HttpRequest},
+    state::{Cloud, Now, hold},
+    sts::issue::{Credential, Twist, Unminted},
 };
 
 const TTL: &str = "x-aliyun-ecs-metadata-token-ttl-seconds";

@@ -9,9 +9,9 @@ use std::collections::HashMap;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
+    account::policy::Policy,
     clock::shifted,
     encoding::{LETTERS_AND_DIGITS, random_text},
-    policy::Policy,
 };
 
 /// How many sessions are remembered, live and expired together.

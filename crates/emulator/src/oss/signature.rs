@@ -2,10 +2,16 @@
 //!
 //! V1 and V4, each in a header or in the query of a presigned URL, and AWS's in a header.
 
+pub(crate) mod aws_v4;
+mod v1;
+mod v4;
+
 use jiff::Timestamp;
 
 use crate::{
-    encoding, oss_error::OssError, oss_v1, oss_v4, place::Place, request::HttpRequest, s3_v4,
+    encoding,
+    http::request::HttpRequest,
+    oss::{error::OssError, object_address::Place},
 };
 
 /// A signed request's claims, not yet believed.
@@ -77,22 +83,22 @@ impl Claim {
     pub fn read(request: &HttpRequest, place: &Place) -> Result<Option<Self>, OssError> {
         match request.header("authorization") {
             Some(value) if value.starts_with("OSS4-") => {
-                oss_v4::read_header(request, place, value).map(Some)
+                v4::read_header(request, place, value).map(Some)
             }
-            Some(value) if value.starts_with(s3_v4::ALGORITHM) => {
-                s3_v4::read_header(request, value).map(Some)
+            Some(value) if value.starts_with(aws_v4::ALGORITHM) => {
+                aws_v4::read_header(request, value).map(Some)
             }
             Some(value) if value.starts_with("OSS ") => {
-                oss_v1::read_header(request, place, value).map(Some)
+                v1::read_header(request, place, value).map(Some)
             }
             Some(_) => Err(OssError::argument(
                 "The Authorization header is none of OSS, OSS4-HMAC-SHA256, AWS4-HMAC-SHA256.",
             )),
             None if request.parameter("x-oss-signature-version").is_some() => {
-                oss_v4::read_query(request, place).map(Some)
+                v4::read_query(request, place).map(Some)
             }
             None if request.parameter("OSSAccessKeyId").is_some() => {
-                oss_v1::read_query(request, place).map(Some)
+                v1::read_query(request, place).map(Some)
             }
             None => Ok(None),
         }
@@ -105,8 +111,8 @@ impl Claim {
         match &self.scope {
             None => encoding::base64(&encoding::hmac_sha1(secret.as_bytes(), text)),
             Some(scope) => match scope.family {
-                Family::Oss => oss_v4::signature(secret, scope, text),
-                Family::Aws => s3_v4::signature(secret, scope, text),
+                Family::Oss => v4::signature(secret, scope, text),
+                Family::Aws => aws_v4::signature(secret, scope, text),
             },
         }
     }

@@ -5,10 +5,12 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     clock::{parse_compact, shifted},
     encoding::{escape, escape_path, hex, hex_sha256, hmac_sha256},
-    oss_error::OssError,
-    oss_sign::{Claim, Family, Scope, Validity},
-    place::Place,
-    request::HttpRequest,
+    http::request::HttpRequest,
+    oss::{
+        error::OssError,
+        object_address::Place,
+        signature::{Claim, Family, Scope, Validity},
+    },
 };
 
 const ALGORITHM: &str = "OSS4-HMAC-SHA256";

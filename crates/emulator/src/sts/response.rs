@@ -3,11 +3,13 @@
 use serde_json::{Value, json};
 
 use crate::{
-    cloud::Cloud,
     encoding::{escape_xml, request_id},
-    reply::Reply,
-    sts::{Caller, HOST},
-    sts_error::StsError,
+    http::reply::Reply,
+    state::Cloud,
+    sts::{
+        error::StsError,
+        service::{Caller, HOST},
+    },
 };
 
 /// How an answer is written.

@@ -9,9 +9,11 @@
 use crate::{
     clock::parse_compact,
     encoding::{escape, escape_path, hex, hex_sha256, hmac_sha256, unescape},
-    oss_error::OssError,
-    oss_sign::{Claim, Family, Scope, Validity},
-    request::HttpRequest,
+    http::request::HttpRequest,
+    oss::{
+        error::OssError,
+        signature::{Claim, Family, Scope, Validity},
+    },
 };
 
 /// How an `Authorization` of this kind begins.

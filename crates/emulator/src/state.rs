@@ -1,5 +1,10 @@
 //! The emulated cloud's whole state, shared by its three services.
 
+pub(crate) mod nonces;
+pub mod objects;
+pub(crate) mod sessions;
+pub(crate) mod stats;
+
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -11,18 +16,17 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
+    account::{
+        model::{LongTermKey, World},
+        schema::Status,
+    },
     clock::{Clock, shifted},
-    faults::Faults,
+    control::request as order,
+    fault::script::Faults,
+    imds::service as metadata,
     jwt::Keys,
-    metadata,
-    nonces::Nonces,
-    objects::Objects,
-    order,
-    saml::Seal,
-    sessions::Sessions,
-    stats::Stats,
-    world::{LongTermKey, World},
-    world_tables::Status,
+    state::{nonces::Nonces, objects::Objects, sessions::Sessions, stats::Stats},
+    sts::assume_role_with_saml::Seal,
 };
 
 /// How far a request's time stamp may be from the server's clock.

@@ -5,8 +5,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use lexopt::prelude::*;
 
 use crate::{
+    account::model::{World, WorldError, parse_duration},
     emulator::Options,
-    world::{World, WorldError, parse_duration},
 };
 
 /// The help text.

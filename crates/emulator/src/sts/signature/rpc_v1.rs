@@ -5,9 +5,11 @@
 
 use crate::{
     encoding::escape,
-    request::HttpRequest,
-    signed::{Scheme, Signed},
-    sts_error::StsError,
+    http::request::HttpRequest,
+    sts::{
+        error::StsError,
+        signature::claim::{Scheme, Signed},
+    },
 };
 
 /// Reads the claims of an RPC request; `None` when it is not signed at all.

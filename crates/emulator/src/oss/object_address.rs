@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use crate::{encoding::unescape, request::HttpRequest};
+use crate::{encoding::unescape, http::request::HttpRequest};
 
 /// A bucket and a key, decoded; either may be empty.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,16 +11,17 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    arn,
+    account::{arn, model::Principal},
     clock::{iso_seconds, parse_iso_seconds, shifted},
-    cloud::{Cloud, Now},
+    control::request as order,
     encoding::{LETTERS_AND_DIGITS, escape_xml, hex, hmac_sha256, random_text},
-    issue::{Twist, issue},
-    order,
-    request::Parameters,
-    sts_error::StsError,
-    wish::{Wish, is_session_name},
-    world::Principal,
+    http::request::Parameters,
+    state::{Cloud, Now},
+    sts::{
+        error::StsError,
+        issue::{Twist, issue},
+        request::{Wish, is_session_name},
+    },
 };
 
 /// Stands at the beginning of every assertion: `EmulatedSamlAssertion` in base64, for

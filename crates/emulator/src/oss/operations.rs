@@ -2,15 +2,13 @@
 
 use crate::{
     clock::http_date,
-    cloud::{Cloud, Now, hold},
     encoding::{base64, md5},
-    listing,
-    objects::{LARGEST, Object},
-    oss::Operation,
-    oss_error::OssError,
-    place::Place,
-    reply::Reply,
-    request::HttpRequest,
+    http::{reply::Reply, request::HttpRequest},
+    oss::{error::OssError, list as listing, object_address::Place, service::Operation},
+    state::{
+        Cloud, Now, hold,
+        objects::{LARGEST, Object},
+    },
 };
 
 pub(crate) fn run(

@@ -5,13 +5,15 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::{
-    cloud::{Cloud, Now},
-    issue::{Twist, issue},
-    request::Parameters,
-    sts::Caller,
-    sts_error::StsError,
-    wish::Wish,
-    world::{Principal, Role},
+    account::model::{Principal, Role},
+    http::request::Parameters,
+    state::{Cloud, Now},
+    sts::{
+        error::StsError,
+        issue::{Twist, issue},
+        request::Wish,
+        service::Caller,
+    },
 };
 
 pub(crate) fn run(

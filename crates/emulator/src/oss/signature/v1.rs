@@ -4,10 +4,12 @@ use jiff::Timestamp;
 
 use crate::{
     clock::parse_http_date,
-    oss_error::OssError,
-    oss_sign::{Claim, Validity},
-    place::Place,
-    request::HttpRequest,
+    http::request::HttpRequest,
+    oss::{
+        error::OssError,
+        object_address::Place,
+        signature::{Claim, Validity},
+    },
 };
 
 /// The query parameters that are part of the resource and so of the signature.

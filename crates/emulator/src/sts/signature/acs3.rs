@@ -6,9 +6,11 @@
 
 use crate::{
     encoding::{escape, hex_sha256},
-    request::HttpRequest,
-    signed::{Scheme, Signed},
-    sts_error::StsError,
+    http::request::HttpRequest,
+    sts::{
+        error::StsError,
+        signature::claim::{Scheme, Signed},
+    },
 };
 
 const ALGORITHM: &str = "ACS3-HMAC-SHA256";

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, futures::Notified};
 
-use crate::{clock::shifted, cloud::hold, world::parse_duration};
+use crate::{account::model::parse_duration, clock::shifted, state::hold};
 
 /// What a script may name: every action that is counted, and three wildcards.
 const ACTIONS: &[&str] = &[

@@ -6,11 +6,13 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
+    account::model::Role,
     clock::{iso_seconds, shifted},
-    cloud::{Cloud, Now, hold},
-    sessions::{Session, new_secret, new_token},
-    wish::Wish,
-    world::Role,
+    state::{
+        Cloud, Now, hold,
+        sessions::{Session, new_secret, new_token},
+    },
+    sts::request::Wish,
 };
 
 /// How a scripted fault bends an otherwise good answer.
@@ -93,7 +95,7 @@ impl Credential {
 pub(crate) struct Unminted<'a> {
     pub(crate) role: &'a str,
     pub(crate) name: &'a str,
-    pub(crate) policy: Option<crate::policy::Policy>,
+    pub(crate) policy: Option<crate::account::policy::Policy>,
     pub(crate) source_identity: Option<String>,
 }
 

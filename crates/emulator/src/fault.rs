@@ -1,0 +1,3 @@
+//! Scripted faults.
+
+pub mod script;

@@ -1,0 +1,3 @@
+//! The emulated instance metadata service.
+
+pub(crate) mod service;
