@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
-use stsctl::imported::{Plan, Verdict, plan};
+use stsctl::aliyun_profiles::{Plan, Verdict, plan};
 use stsd_fuzz::MARKED;
 use toml::Table;
 
@@ -70,7 +70,7 @@ fn is_ours(mut plan: Plan) {
     }
     plan.beside(&written);
     assert!(plan.tables.is_empty() && plan.kept.is_empty());
-    let taken = |it: &stsctl::imported::Outcome| it.verdict == Verdict::Taken;
+    let taken = |it: &stsctl::aliyun_profiles::Outcome| it.verdict == Verdict::Taken;
     assert!(!plan.outcomes.iter().any(taken), "{}", plan.report());
 }
 

@@ -1,5 +1,5 @@
-//! What of `stsctl` reads what others wrote: apart from the program, so that it can be
-//! given any bytes, and without a disk, an environment or a daemon.
+//! The part of `stsctl` that reads the files of other tools, as a library: the fuzz target
+//! calls it with any bytes.
 
-pub mod imported;
-pub mod object;
+pub mod aliyun_profiles;
+pub mod json_object;

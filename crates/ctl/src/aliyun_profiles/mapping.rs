@@ -1,0 +1,285 @@
+//! Decides what a profile of each mode is with us, taken by itself, or why it is nothing.
+
+use std::net::IpAddr;
+
+use stsd_client::SecretText;
+use url::{Host, Url};
+
+use super::{
+    command,
+    parsed_profile::{Foreign, Refusal},
+    shown,
+    table::{Entry, Value},
+    valid,
+};
+
+/// What a profile is.
+pub(super) struct Mapped {
+    pub(super) identity: Identity,
+    /// What programs get from it; nothing where it is a key, which they never get.
+    pub(super) role: Option<Role>,
+    /// What has to be said besides.
+    pub(super) remarks: Vec<String>,
+}
+
+/// Whose right it is.
+#[derive(PartialEq, Eq)]
+pub(super) enum Identity {
+    Key {
+        id: String,
+        secret: SecretText,
+    },
+    Instance {
+        role_name: Option<String>,
+    },
+    Process(Vec<String>),
+    Uri(SecretText),
+    Oidc(Vec<Entry>),
+    /// Another profile's.
+    Chain(String),
+}
+
+/// The role that it becomes; without entries, credentials are passed on as they come.
+pub(super) struct Role(pub(super) Vec<Entry>);
+
+impl Mapped {
+    /// Tells whether nobody becomes a role by it: it is a key, or passes on what comes.
+    pub(super) fn is_no_role(&self) -> bool {
+        let oidc = matches!(self.identity, Identity::Oidc(_));
+        !oidc && self.role.as_ref().is_none_or(|it| it.0.is_empty())
+    }
+}
+
+impl Identity {
+    /// Returns the word by which its source is named.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::Key { .. } => "user",
+            Self::Instance { .. } => "instance",
+            Self::Process(_) => "process",
+            Self::Uri(_) => "uri",
+            Self::Oidc(_) => "oidc",
+            Self::Chain(_) => "chain",
+        }
+    }
+}
+
+/// Every mode, in small letters.
+pub(super) fn map(foreign: &Foreign) -> Result<Mapped, Refusal> {
+    let refuse = |problem: &str| Err(problem.to_owned());
+    if foreign.text("enable")?.is_some_and(|it| it == "false") {
+        return refuse("it is switched off there (enable = false)");
+    }
+    let mode = foreign.text("mode")?.unwrap_or_default();
+    let mut mapped = match mode.trim().to_ascii_lowercase().as_str() {
+        "ak" => Mapped {
+            identity: key(foreign)?,
+            role: None,
+            remarks: Vec::new(),
+        },
+        "ramrolearn" => with_role(key(foreign)?, role(foreign)?),
+        "ecsramrole" => with_role(instance(foreign)?, Role(Vec::new())),
+        "ramrolearnwithrolename" => with_role(instance(foreign)?, role(foreign)?),
+        "chainableramrolearn" => {
+            let other = foreign.needed("source_profile")?;
+            with_role(Identity::Chain(other), role(foreign)?)
+        }
+        "external" => {
+            let line = foreign.needed("process_command")?;
+            let words = command::words(&line)?;
+            let is_bare = words.len() == 1;
+            let mut mapped = with_role(Identity::Process(words), Role(Vec::new()));
+            if !is_bare {
+                mapped.remarks.push(
+                    "a secret among its arguments would be in the configuration, whoever keeps \
+                     the keys, and seen by all while it runs (ps): have it read from a file"
+                        .to_owned(),
+                );
+            }
+            mapped
+        }
+        "credentialsuri" => with_role(uri(foreign)?, Role(Vec::new())),
+        "oidc" => oidc(foreign)?,
+        "ststoken" => {
+            return refuse(
+                "it is a session that somebody has copied here: it ends, and nothing in the \
+                 file renews it; take the profile that it was made from",
+            );
+        }
+        "cloudsso" => {
+            return refuse(
+                "it lives from somebody's login in a browser, which a daemon cannot repeat; \
+                 keep it in aliyun-cli",
+            );
+        }
+        "oauth" => {
+            return refuse(
+                "it lives from a login in a browser, and its refresh token changes with each \
+                 use: two who hold it would lock each other out; keep it in aliyun-cli",
+            );
+        }
+        "rsakeypair" => {
+            return refuse(
+                "a key pair's sessions are not made any more: give the user an AccessKey, or \
+                 better a role by OIDC",
+            );
+        }
+        "bearertoken" => {
+            return refuse("a bearer token is no AccessKey: STS gives no role for it");
+        }
+        "anonymous" => return refuse("it is nobody, and there is nothing to keep"),
+        "" => return refuse("it has no mode"),
+        other => {
+            return Err(format!(
+                "its mode {} is none that this version knows of",
+                shown(other)
+            ));
+        }
+    };
+    if foreign.seconds("expired_seconds")? == Some(900) && mapped.role.is_some() {
+        mapped.remarks.push(
+            "it asks for sessions of 15m, which is what aliyun-cli writes when nobody has said \
+             how long: programs that look 15 minutes ahead ask again at each call, and without \
+             the line `duration` it would be 1h"
+                .to_owned(),
+        );
+    }
+    Ok(mapped)
+}
+
+fn with_role(identity: Identity, role: Role) -> Mapped {
+    Mapped {
+        identity,
+        role: Some(role),
+        remarks: Vec::new(),
+    }
+}
+
+fn key(foreign: &Foreign) -> Result<Identity, Refusal> {
+    let id = foreign.needed("access_key_id")?.trim().to_owned();
+    valid::access_key_id(&id)?;
+    let secret = foreign.secret("access_key_secret")?;
+    let secret = secret.ok_or("it has no access_key_secret, which its mode needs")?;
+    let secret = SecretText::from(secret.expose().trim().to_owned());
+    valid::access_key_secret(secret.expose())?;
+    Ok(Identity::Key { id, secret })
+}
+
+fn instance(foreign: &Foreign) -> Result<Identity, Refusal> {
+    let role_name = foreign.text("ram_role_name")?;
+    let role_name = role_name.map(|it| it.trim().to_owned());
+    role_name.as_deref().map_or(Ok(()), valid::role_name)?;
+    Ok(Identity::Instance { role_name })
+}
+
+/// Returns what a profile of ours says of the role, which the mode cannot do without.
+fn role(foreign: &Foreign) -> Result<Role, Refusal> {
+    foreign.needed("ram_role_arn")?;
+    role_entries(foreign)
+}
+
+fn role_entries(foreign: &Foreign) -> Result<Role, Refusal> {
+    let mut entries = Vec::new();
+    let plain = [
+        (
+            "ram_role_arn",
+            "role_arn",
+            valid::role_arn as fn(&str) -> Result<(), Refusal>,
+        ),
+        ("ram_session_name", "role_session_name", valid::session_name),
+    ];
+    for (theirs, ours, check) in plain {
+        if let Some(text) = foreign.text(theirs)? {
+            check(text.trim())?;
+            entries.push(Entry::new(ours, text.trim()));
+        }
+    }
+    if let Some(seconds) = foreign.seconds("expired_seconds")? {
+        entries.push(Entry::new("duration", valid::duration(seconds)?));
+    }
+    if let Some(text) = foreign.text("policy")? {
+        valid::policy(&text)?;
+        entries.push(Entry::new("policy", text.trim()));
+    }
+    if let Some(text) = foreign.text("external_id")? {
+        valid::external_id(text.trim())?;
+        let value = Value::Private(text.trim().to_owned());
+        let key = "external_id";
+        entries.push(Entry { key, value });
+    }
+    Ok(Role(entries))
+}
+
+fn oidc(foreign: &Foreign) -> Result<Mapped, Refusal> {
+    let mut entries = Vec::new();
+    let mut missing = Vec::new();
+    match foreign.text("oidc_provider_arn")? {
+        Some(arn) => {
+            valid::provider_arn(arn.trim())?;
+            entries.push(Entry::new("provider_arn", arn.trim()));
+        }
+        None => missing.push("ALIBABA_CLOUD_OIDC_PROVIDER_ARN"),
+    }
+    match foreign.text("oidc_token_file")? {
+        Some(path) => {
+            valid::path(&path, "oidc_token_file")?;
+            entries.push(Entry::new("token_file", path));
+        }
+        None => missing.push("ALIBABA_CLOUD_OIDC_TOKEN_FILE"),
+    }
+    if foreign.text("ram_role_arn")?.is_none() {
+        missing.push("ALIBABA_CLOUD_ROLE_ARN");
+    }
+    let mut role = role_entries(foreign)?;
+    // STS takes none with a token, and no tool sends one.
+    role.0.retain(|it| it.key != "external_id");
+    let mut mapped = with_role(Identity::Oidc(entries), role);
+    if !missing.is_empty() {
+        let missing = missing.join(", ");
+        mapped.remarks.push(format!(
+            "what it does not say comes from the daemon's environment: {missing}"
+        ));
+    }
+    Ok(mapped)
+}
+
+/// Returns a URI that may have a secret in it, so that no message may quote it.
+fn uri(foreign: &Foreign) -> Result<Identity, Refusal> {
+    let refuse = |problem: &str| Err(problem.to_owned());
+    let Some(text) = foreign.secret("credentials_uri")? else {
+        return refuse(
+            "its credentials_uri is not in the file (ALIBABA_CLOUD_CREDENTIALS_URI may have it)",
+        );
+    };
+    let text = SecretText::from(text.expose().trim().to_owned());
+    let uri = match Url::parse(text.expose()) {
+        Ok(uri) if !text.expose().contains(char::is_control) => uri,
+        _ => return refuse("its credentials_uri is no URL"),
+    };
+    let loopback = match uri.host() {
+        Some(Host::Ipv4(address)) => IpAddr::from(address).is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::from(address).is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    if loopback && uri.path_segments().into_iter().flatten().any(is_ours) {
+        return refuse(
+            "its credentials_uri is one of stsd's own, which would be asking itself: it is a \
+             profile that gets credentials from here, not one that gives them",
+        );
+    }
+    match uri.scheme() {
+        "https" => Ok(Identity::Uri(text)),
+        "http" if loopback => Ok(Identity::Uri(text)),
+        "http" => refuse(
+            "its credentials_uri goes over the network without TLS, so that everybody on the \
+             way could read the credentials",
+        ),
+        _ => refuse("its credentials_uri is neither http nor https"),
+    }
+}
+
+/// Tells the secret of the daemon's URLs by its shape: 256 bits in hexadecimal.
+fn is_ours(segment: &str) -> bool {
+    segment.len() == 64 && segment.bytes().all(|it| it.is_ascii_hexdigit())
+}

@@ -1,0 +1,90 @@
+//! Decides what the profiles are called with us, and the sources that they need.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    parsed_profile::{Foreign, Refusal},
+    shown,
+};
+
+/// How long a name may be.
+const LONGEST: usize = 64;
+
+/// A profile's name with us, or why it has none, in the order of the profiles.
+pub(super) fn of(profiles: &[Foreign]) -> Vec<Result<String, Refusal>> {
+    let theirs: Vec<_> = profiles.iter().map(Foreign::name).collect();
+    let mut count: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut fitted: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    for name in theirs.iter().flatten() {
+        *count.entry(name).or_default() += 1;
+        if let Some(ours) = fit(name) {
+            fitted.entry(ours).or_default().insert(name);
+        }
+    }
+    let decide = |name: &String| {
+        if count.get(name.as_str()).is_some_and(|it| *it > 1) {
+            return Err("there are several profiles of its name".to_owned());
+        }
+        let Some(ours) = fit(name) else {
+            return Err(
+                "a name with us is of A-Z a-z 0-9 . _ -, and nothing of this one is".to_owned(),
+            );
+        };
+        let others = fitted.get(&ours).into_iter().flatten();
+        let mut others = others.filter(|it| **it != name);
+        match others.next() {
+            // Whose name it is already keeps it.
+            Some(other) if ours != *name => Err(format!(
+                "its name would be {ours} with us, and so would that of {}; rename one of them",
+                shown(other)
+            )),
+            _ => Ok(ours),
+        }
+    };
+    let each = theirs.iter().map(|it| match it {
+        Ok(name) => decide(name),
+        Err(refusal) => Err(refusal.clone()),
+    });
+    each.collect()
+}
+
+/// Makes a name fit: what it may not hold becomes a hyphen.
+fn fit(name: &str) -> Option<String> {
+    let kept = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let name = name.chars().map(|c| if kept(c) { c } else { '-' });
+    let name: String = name
+        .skip_while(|it| !it.is_ascii_alphanumeric())
+        .take(LONGEST)
+        .collect();
+    let name = name.trim_end_matches('-');
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
+/// The names that are taken. A source must not have a profile's name: who chains on that
+/// profile would get the source.
+pub(super) struct Sources {
+    taken: BTreeSet<String>,
+}
+
+impl Sources {
+    pub(super) fn beside<'a>(names: impl Iterator<Item = &'a String>) -> Self {
+        Self {
+            taken: names.cloned().collect(),
+        }
+    }
+
+    /// Returns a new name for a source of a profile.
+    pub(super) fn name(&mut self, profile: &str, kind: &str) -> String {
+        let numbers = std::iter::once(String::new()).chain((2_u32..).map(|it| it.to_string()));
+        for number in numbers {
+            let end = format!("-{kind}{number}");
+            // Names of ours are ASCII.
+            let head = &profile[..profile.len().min(LONGEST - end.len())];
+            let name = format!("{head}{end}");
+            if self.taken.insert(name.clone()) {
+                return name;
+            }
+        }
+        unreachable!("there are more numbers than names")
+    }
+}

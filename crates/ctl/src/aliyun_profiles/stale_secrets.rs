@@ -1,0 +1,72 @@
+//! Decides what has to be said of secrets that stay in the file which was read.
+
+use super::{parsed_profile::Foreign, shown};
+
+/// What stays in a file where it should not, by the names of the profiles.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leftovers {
+    /// Profiles into which a session's secrets were written.
+    pub written_back: Vec<String>,
+    /// Profiles with secrets that do not end.
+    pub long_lived: Vec<String>,
+    /// Profiles whose command some versions split where they should not.
+    pub quoted: Vec<String>,
+}
+
+impl Leftovers {
+    pub(super) fn of(profiles: &[Foreign]) -> Self {
+        let labels = |is: fn(&Foreign) -> bool| {
+            let those = profiles.iter().filter(|it| is(it));
+            those.map(Foreign::label).collect()
+        };
+        Self {
+            written_back: labels(|it| !leftovers(it).is_empty()),
+            long_lived: long_lived(profiles),
+            quoted: labels(|it| {
+                let command = it.text("process_command").ok().flatten();
+                command.is_some_and(|it| it.contains(['"', '\'', '\\']))
+            }),
+        }
+    }
+}
+
+/// Points out what SDKs and aliyun-cli have written into a profile which has other ways to
+/// it: they do so after each run of an External command, after each login in a browser, and
+/// after each exchange of some others.
+pub(super) fn leftovers(foreign: &Foreign) -> Vec<String> {
+    let mode = foreign.mode().to_ascii_lowercase();
+    let session = match mode.as_str() {
+        "ststoken" => false,
+        "external" => foreign.has("access_key_secret") || foreign.has("sts_token"),
+        _ => foreign.has("sts_token"),
+    };
+    let mut keys = vec!["access_token", "oauth_access_token"];
+    if session {
+        keys.extend(["access_key_secret", "sts_token"]);
+    }
+    keys.retain(|it| foreign.has(it));
+    if keys.is_empty() {
+        return Vec::new();
+    }
+    let id = foreign.text("access_key_id").ok().flatten();
+    let id = id.filter(|it| session && it.starts_with("STS.") && it.len() <= 128);
+    let id = id.map_or_else(String::new, |it| format!(" of {}", shown(&it)));
+    let whose = if session { "session" } else { "login" };
+    vec![format!(
+        "a {whose}'s secrets{id} stand in it in clear text ({}): an SDK or aliyun-cli has \
+         written them back; they end by themselves, and the next run writes others, until \
+         programs ask stsd instead",
+        keys.join(", ")
+    )]
+}
+
+/// Returns the profiles with secrets that do not end.
+pub(super) fn long_lived(profiles: &[Foreign]) -> Vec<String> {
+    let has = |foreign: &&Foreign| {
+        let mode = foreign.mode().to_ascii_lowercase();
+        let key = foreign.has("access_key_secret") && !foreign.has("sts_token");
+        let others = ["private_key", "bearer_token", "oauth_refresh_token"];
+        (key && mode != "external") || others.iter().any(|it| foreign.has(it))
+    };
+    profiles.iter().filter(has).map(Foreign::label).collect()
+}

@@ -1,0 +1,75 @@
+//! Decides which STS the imported profiles are to ask. aliyun-cli has a choice for each
+//! profile, the daemon has one. `region_id` says where a profile's resources are and not
+//! where STS is asked; without `sts_region` and `sts_endpoint` that is the one endpoint
+//! without a region, for aliyun-cli and for us.
+
+use super::parsed_profile::{Foreign, Refusal};
+
+/// A regional endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Region {
+    /// Such as `cn-hangzhou`.
+    pub name: String,
+    /// It is asked from within a VPC.
+    pub vpc: bool,
+}
+
+impl Region {
+    /// Returns the lines of a configuration that name it.
+    #[must_use]
+    pub fn lines(&self) -> String {
+        let vpc = if self.vpc { "vpc = true\n" } else { "" };
+        format!("region = \"{}\"\n{vpc}", self.name)
+    }
+
+    /// Returns the one that a profile names.
+    pub(super) fn of(foreign: &Foreign) -> Result<Option<Self>, Refusal> {
+        if let Some(endpoint) = foreign.text("sts_endpoint")? {
+            return from_endpoint(endpoint.trim());
+        }
+        let Some(name) = foreign.text("sts_region")? else {
+            return Ok(None);
+        };
+        let name = name.trim();
+        if !is_name(name) {
+            return Err("its sts_region is none: they are such as cn-hangzhou".to_owned());
+        }
+        Ok(Some(Self {
+            name: name.to_owned(),
+            vpc: foreign.is_set("enable_vpc"),
+        }))
+    }
+}
+
+fn from_endpoint(endpoint: &str) -> Result<Option<Region>, Refusal> {
+    let host = endpoint.strip_prefix("https://").unwrap_or(endpoint);
+    let host = host.strip_suffix('/').unwrap_or(host);
+    if host == "sts.aliyuncs.com" {
+        return Ok(None);
+    }
+    let inner = host.strip_suffix(".aliyuncs.com");
+    let parts = inner.and_then(|it| it.split_once('.'));
+    match parts {
+        Some(("sts", name)) if is_name(name) => Ok(Some(Region {
+            name: name.to_owned(),
+            vpc: false,
+        })),
+        Some(("sts-vpc", name)) if is_name(name) => Ok(Some(Region {
+            name: name.to_owned(),
+            vpc: true,
+        })),
+        _ => Err(
+            "its sts_endpoint is none of Alibaba Cloud's; stsd asks one STS for all profiles, \
+             which `endpoint` at the top of its configuration names"
+                .to_owned(),
+        ),
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let plain = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-';
+    (2..=64).contains(&name.len())
+        && name.bytes().all(plain)
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && !name.ends_with('-')
+}

@@ -1,0 +1,98 @@
+//! The commands of `stsctl`, one module each.
+
+mod demo;
+mod doctor;
+mod env;
+mod exec;
+mod generate;
+mod get;
+mod import;
+mod init;
+mod lease;
+mod log;
+mod metrics;
+pub(crate) mod setup;
+mod status;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use stsd_client::Client;
+
+use crate::{
+    cli::{Arguments, Command},
+    env_vars,
+    term::stdout::say,
+};
+
+/// Runs the command of a command line.
+pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
+    let socket = arguments.socket;
+    let client = socket
+        .clone()
+        .map_or_else(Client::from_environment, Client::at);
+    match arguments.command {
+        // Some things are wrong without any command having failed.
+        Command::Doctor { json } => {
+            return Ok(doctor::examine(&client, socket.as_deref(), json)?.exit_code());
+        }
+        Command::Status(typed) => return status::run(&client, &typed),
+        Command::Log(typed) => log::run(&client, &typed),
+        Command::Metrics => say(metrics::text(&client.status()?).trim_end()),
+        Command::Get {
+            profile,
+            min_life,
+            patience,
+        } => get::show(
+            &client
+                .credentials(&profile, min_life, patience)?
+                .credentials,
+        ),
+        Command::Refresh { profile, patience } => {
+            client.refresh(&profile, patience)?;
+            say(&format!("{profile}: renewed"))
+        }
+        Command::Url { profile, .. } => match profile {
+            Some(profile) => say(client.url(&profile)?.url.expose()),
+            None => {
+                client.rotate_urls()?;
+                say("all URLs have changed; programs have to be given them anew")
+            }
+        },
+        Command::Exec { given, line } => {
+            let changes = env_vars::changes(&client, socket.as_deref(), &given)?;
+            return Ok(exec::become_program(&line, changes));
+        }
+        Command::Env { given, shell } => {
+            let changes = env_vars::changes(&client, socket.as_deref(), &given)?;
+            env::print(&changes, shell)
+        }
+        Command::Import(typed) => return import::run(&typed),
+        Command::Init(typed) => return init::run(&client, socket.as_deref(), &typed),
+        Command::Setup(typed) => return setup::run(&client, socket.as_deref(), &typed),
+        Command::Lease {
+            profile,
+            policy,
+            ttl,
+            socket,
+            patience,
+        } => lease::hold(
+            &client,
+            &lease::Wanted {
+                profile,
+                policy,
+                ttl,
+                socket,
+                patience,
+            },
+        ),
+        Command::Reload => {
+            client.reload()?;
+            say("configuration read again")
+        }
+        Command::Demo => demo::run(),
+        Command::Completions { shell } => generate::completions(shell),
+        Command::Man { directory } => generate::manual(directory.as_deref()),
+    }?;
+    Ok(ExitCode::SUCCESS)
+}

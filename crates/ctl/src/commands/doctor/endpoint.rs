@@ -1,0 +1,120 @@
+//! Decides whether STS can be reached from here: its name, a connection, TLS, and its time.
+//!
+//! There is no TLS in this program: the daemon's own connects, with the same authorities and
+//! the same opinion of a certificate as when it calls.
+
+use std::{
+    env, io,
+    net::{SocketAddr, TcpStream, ToSocketAddrs as _},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use super::{Finding, Verdict, clock, hinted};
+use crate::config_file::Judgement;
+
+/// Nobody waits longer for a name, nor for a connection.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// As many addresses of a name are tried.
+const ADDRESSES: usize = 2;
+
+const WHAT: &str = "endpoint";
+const TLS: &str = "tls";
+const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+
+/// `connect` has the daemon's program do so.
+pub(super) fn examine(
+    config: &toml::Table,
+    connect: impl FnOnce() -> Option<Judgement>,
+) -> Vec<Finding> {
+    let Some(url) = url(config) else {
+        return vec![];
+    };
+    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
+        return vec![];
+    };
+    let is_tls = url.scheme() == "https";
+    let there = |name: &&str| env::var_os(name).is_some_and(|it| !it.is_empty());
+    if let Some(proxy) = PROXIES.iter().find(|name| is_tls && there(name)) {
+        let remark = format!("{host} is asked by the proxy in {proxy}, if the daemon has it too");
+        let mut findings = vec![Finding::ok(WHAT, remark)];
+        findings.extend(
+            connect()
+                .and_then(|it| tls(host, it))
+                .map(|it| it.at_most(Verdict::Warning)),
+        );
+        return findings;
+    }
+    let addresses = match addresses(host, port) {
+        Ok(addresses) => addresses,
+        Err(error) => {
+            let remark = format!("{host} has no address: {error}");
+            let fix = "look at /etc/resolv.conf and the network (resolvectl query); correct region \
+                       or endpoint in the configuration";
+            return vec![Finding::fault(WHAT, remark, fix)];
+        }
+    };
+    let mut outcome = Err(io::Error::from(io::ErrorKind::AddrNotAvailable));
+    let mut answering = None;
+    for address in addresses.iter().take(ADDRESSES) {
+        outcome = TcpStream::connect_timeout(address, PATIENCE).map(drop);
+        if outcome.is_ok() {
+            answering = Some(*address);
+            break;
+        }
+    }
+    let Some(mut address) = answering else {
+        let error = outcome.err().map(|it| it.to_string()).unwrap_or_default();
+        let remark = format!("{host} does not answer at port {port}: {error}");
+        let fix = "look at the network, the firewall and whether a proxy is needed (HTTPS_PROXY in \
+                   the daemon's environment); correct region or endpoint in the configuration";
+        return vec![Finding::fault(WHAT, remark, fix)];
+    };
+    let mut findings = vec![Finding::ok(WHAT, format!("{host} answers at {address}"))];
+    if is_tls {
+        findings.extend(connect().and_then(|it| tls(host, it)));
+        // The service tells its time without TLS too, which is enough for a look.
+        address.set_port(80);
+    }
+    findings.extend(clock::examine(host, address));
+    findings
+}
+
+/// Says nothing where nobody could connect for us: the configuration's check has said why.
+fn tls(host: &str, judgement: Judgement) -> Option<Finding> {
+    match judgement {
+        Judgement::Good => Some(Finding::ok(TLS, format!("{host} has a certificate for it"))),
+        Judgement::Refused(reason) => {
+            let (remark, fix) = hinted(&reason);
+            Some(Finding::fault(TLS, remark, fix))
+        }
+        Judgement::Unknown(_) => None,
+    }
+}
+
+/// Returns where STS is asked, as the daemon reads it.
+fn url(config: &toml::Table) -> Option<url::Url> {
+    let text = |key| config.get(key).and_then(|it: &toml::Value| it.as_str());
+    let is_vpc = config.get("vpc").and_then(toml::Value::as_bool) == Some(true);
+    let url = match (text("endpoint"), text("region")) {
+        (Some(endpoint), _) => endpoint.to_owned(),
+        (None, Some(region)) if is_vpc => format!("https://sts-vpc.{region}.aliyuncs.com"),
+        (None, Some(region)) => format!("https://sts.{region}.aliyuncs.com"),
+        (None, None) => "https://sts.aliyuncs.com".to_owned(),
+    };
+    url::Url::parse(&url).ok()
+}
+
+/// Looks a name up on a thread of its own: nothing else ends the wait for a silent server.
+fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let (tell, told) = mpsc::channel();
+    let host = host.trim_matches(['[', ']']).to_owned();
+    thread::spawn(move || {
+        let found = (host.as_str(), port).to_socket_addrs();
+        let _ = tell.send(found.map(Iterator::collect));
+    });
+    let late = |_| io::Error::new(io::ErrorKind::TimedOut, "no name server answers in time");
+    told.recv_timeout(PATIENCE).map_err(late)?
+}

@@ -1,0 +1,94 @@
+//! Decides which variables come before us: who is started from here has them too.
+
+use std::env;
+
+use super::{Finding, Patient};
+use crate::env_vars;
+
+const WHAT: &str = "environment";
+
+/// Variables with which tools ignore profiles, the values that matter, and what they do.
+const SWITCHES: &[(&str, &[&str], &str)] = &[
+    (
+        "ALIBABA_CLOUD_DISABLE_EXTERNAL_PROCESS",
+        &["1", "true"],
+        "keeps aliyun-cli from running sts-shim and from asking URLs",
+    ),
+    (
+        "ALIBABA_CLOUD_IGNORE_PROFILE",
+        &["TRUE"],
+        "makes aliyun-cli ignore its profiles",
+    ),
+    (
+        "ALIBABACLOUD_IGNORE_PROFILE",
+        &["TRUE"],
+        "makes aliyun-cli ignore its profiles",
+    ),
+    (
+        "ALIBABA_CLOUD_CLI_PROFILE_DISABLED",
+        &["true"],
+        "makes the SDKs ignore aliyun-cli's profiles",
+    ),
+];
+
+pub(super) fn examine(patient: &Patient) -> Vec<Finding> {
+    let text = |name: &str| env::var_os(name).map(|it| it.to_string_lossy().into_owned());
+    let set = |name: &str| text(name).filter(|it| !it.is_empty());
+    let mut findings = Vec::new();
+    // `stsctl exec` and `stsctl env` set some of these, for the profile they name here; with
+    // the name alone somebody only tells sts-shim which one.
+    let ignores = set("ALIBABA_CLOUD_IGNORE_PROFILE").is_some_and(|it| it == "TRUE");
+    let is_ours = ignores && set("STSD_PROFILE").is_some();
+    let shadows: Vec<_> = env_vars::identities()
+        .filter(|name| !is_ours && set(name).is_some())
+        .collect();
+    if !shadows.is_empty() {
+        let names = shadows.join(", ");
+        let remark = format!(
+            "{names}: SDKs take what is there before any profile, command or URL (the order is \
+             variables, OIDC, files, an instance's role, the URL)"
+        );
+        let fix = format!(
+            "unset {}, and take it out of what sets it; or start programs with stsctl exec",
+            shadows.join(" ")
+        );
+        findings.push(Finding::warning(WHAT, remark, fix));
+    }
+    for (name, values, what) in SWITCHES {
+        let matters = |it: &String| values.contains(&it.as_str());
+        if !is_ours && set(name).is_some_and(|it| matters(&it)) {
+            findings.push(Finding::warning(
+                WHAT,
+                format!("{name} {what}"),
+                format!("unset {name}"),
+            ));
+        }
+    }
+    findings.extend(proxy(patient, set));
+    if findings.is_empty() {
+        findings.push(Finding::ok(WHAT, "no variable comes before us"));
+    }
+    findings
+}
+
+/// A URL of ours holds a secret, which a proxy would see.
+fn proxy(patient: &Patient, set: impl Fn(&str) -> Option<String>) -> Option<Finding> {
+    let status = patient.status.as_ref().ok()?;
+    status.http_address.as_ref()?;
+    let names = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
+    let proxy = names.into_iter().find(|name| set(name).is_some())?;
+    let list = set("NO_PROXY")
+        .or_else(|| set("no_proxy"))
+        .unwrap_or_default();
+    let mut entries = list.split(',').map(str::trim);
+    if entries.any(|it| it == "127.0.0.1" || it == "*") {
+        return None;
+    }
+    let remark = format!(
+        "{proxy} is set, and NO_PROXY does not name 127.0.0.1: URLs of stsd, with \
+                          their secret, go to the proxy"
+    );
+    let fix = "export NO_PROXY=127.0.0.1 no_proxy=127.0.0.1 beside what is in them, or start \
+               programs with stsctl exec";
+    Some(Finding::warning(WHAT, remark, fix))
+}

@@ -1,0 +1,96 @@
+//! Decides which installed libraries and tools split a command at each space, quotes or not.
+//!
+//! They are found by what they say of themselves on disk; aliyun-cli alone is asked. What is
+//! compiled into a program, or lies in a jar, nobody sees from outside.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::subprocess;
+
+/// The first versions that mind quotes: aliyun-cli's pull request 1391, and the changes of
+/// @alicloud/credentials 2.4.7. All versions of Python's library do (`shlex.split`).
+const ALIYUN: [u32; 3] = [3, 4, 9];
+const NODE: [u32; 3] = [2, 4, 7];
+
+/// Where npm puts what is for everybody.
+const GLOBAL: [&str; 2] = ["/usr/lib/node_modules", "/usr/local/lib/node_modules"];
+
+/// What was found: its name with version and place, and whether it splits at each space.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Installed {
+    pub(super) name: String,
+    pub(super) splits: bool,
+}
+
+/// Looks at what is installed for whoever asks, here.
+pub(super) fn installed() -> Vec<Installed> {
+    aliyun().into_iter().chain(node()).collect()
+}
+
+fn aliyun() -> Option<Installed> {
+    let path = subprocess::find("aliyun")?;
+    let mut command = Command::new(&path);
+    command.arg("version");
+    let said = subprocess::run(command, None).ok()?;
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    of("aliyun-cli", said.trim(), &path, ALIYUN)
+}
+
+/// As Node.js looks: beside the working directory and above it, then where all look.
+fn node() -> Vec<Installed> {
+    let here = env::current_dir().unwrap_or_default();
+    let above = here.ancestors().map(|it| it.join("node_modules"));
+    let named = env::var_os("NODE_PATH").unwrap_or_default();
+    let named: Vec<PathBuf> = env::split_paths(&named).collect();
+    let all = above
+        .chain(named)
+        .chain(GLOBAL.iter().copied().map(PathBuf::from));
+    all.filter_map(|modules| {
+        let package = modules.join("@alicloud/credentials");
+        let about = fs::read(package.join("package.json")).ok()?;
+        let about: serde_json::Value = serde_json::from_slice(&about).ok()?;
+        let version = about.get("version")?.as_str()?;
+        of("@alicloud/credentials", version, &package, NODE)
+    })
+    .collect()
+}
+
+/// Nothing if the version is none.
+fn of(name: &str, version: &str, place: &Path, minds_from: [u32; 3]) -> Option<Installed> {
+    let mut numbers = version.splitn(3, '.').map(|it| {
+        let digits = it.bytes().take_while(u8::is_ascii_digit).count();
+        it[..digits].parse().ok()
+    });
+    let mut next = || numbers.next().flatten();
+    let found: [u32; 3] = [next()?, next()?, next()?];
+    let [major, minor, patch] = found;
+    Some(Installed {
+        name: format!("{name} {major}.{minor}.{patch} in {}", place.display()),
+        splits: found < minds_from,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{NODE, of};
+
+    #[test]
+    fn a_version_is_compared_by_its_numbers() {
+        let check = |version, expected: Option<bool>| {
+            let found = of("x", version, Path::new("/p"), NODE);
+            assert_eq!(found.map(|it| it.splits), expected, "{version}");
+        };
+        check("2.4.6", Some(true));
+        check("2.4.7", Some(false));
+        check("2.10.0", Some(false));
+        check("3.0.0-beta.1", Some(false));
+        check("2.3", None);
+        check("latest", None);
+    }
+}

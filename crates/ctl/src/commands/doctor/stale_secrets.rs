@@ -1,0 +1,95 @@
+//! Decides what of the files of aliyun-cli and the SDKs is wrong: secrets that stay in them,
+//! and commands that some SDKs cannot start.
+
+use std::path::Path;
+
+use stsctl::{
+    aliyun_profiles,
+    aliyun_profiles::{Leftovers, files},
+};
+
+use super::{Finding, sdk, sdk::Installed};
+
+pub(super) fn examine() -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for path in files::files() {
+        // What is not there, or is no such file, is of no concern here.
+        let Ok(read) = files::read(&path) else {
+            continue;
+        };
+        match aliyun_profiles::leftovers(&read.bytes) {
+            Ok(left) => findings.extend(of(&path, &left, read.mode)),
+            Err(error) => {
+                let fix = "correct it, or move it away";
+                findings.push(Finding::warning(
+                    path.display().to_string(),
+                    error.to_string(),
+                    fix,
+                ));
+            }
+        }
+    }
+    findings
+}
+
+fn of(path: &Path, left: &Leftovers, mode: u32) -> Vec<Finding> {
+    let shown = path.display().to_string();
+    let mut findings = Vec::new();
+    let holds = !(left.written_back.is_empty() && left.long_lived.is_empty());
+    if holds && mode & 0o077 != 0 {
+        let remark = format!("mode {mode:04o}: others can read the secrets in it");
+        let fix = format!("chmod 0600 {shown}, and consider them seen");
+        findings.push(Finding::fault(&shown, remark, fix));
+    }
+    if !left.written_back.is_empty() {
+        let remark = format!(
+            "an SDK or aliyun-cli has written a session's secrets back into it, in clear text: {}",
+            left.written_back.join(", ")
+        );
+        let fix = "take access_key_id, access_key_secret and sts_token out of these profiles, and \
+                   have programs ask by a URL (stsctl setup), after which nothing is written";
+        findings.push(Finding::warning(&shown, remark, fix));
+    }
+    if !left.long_lived.is_empty() {
+        let remark = format!(
+            "secrets that do not end stand in it, in clear text: {}",
+            left.long_lived.join(", ")
+        );
+        let fix = "take them over with stsctl import --write, then delete these profiles, and \
+                   have a new AccessKey made";
+        findings.push(Finding::warning(&shown, remark, fix));
+    }
+    if !left.quoted.is_empty() {
+        findings.push(quoted(&shown, &left.quoted.join(", "), &sdk::installed()));
+    }
+    if findings.is_empty() {
+        findings.push(Finding::ok(&shown, "nothing secret has been left in it"));
+    }
+    findings
+}
+
+/// A command that has spaces within an argument, for what is installed here and for what is not.
+fn quoted(shown: &str, profiles: &str, installed: &[Installed]) -> Finding {
+    let named = |splits| {
+        let them = installed.iter().filter(|it| it.splits == splits);
+        let names: Vec<_> = them.map(|it| it.name.as_str()).collect();
+        names.join(", ")
+    };
+    let (bad, good) = (named(true), named(false));
+    let fix = "name sts-shim by a path without spaces and quotes";
+    if !bad.is_empty() {
+        let remark =
+            format!("process_command is split at each space, quotes or not, by {bad}: {profiles}");
+        return Finding::warning(shown, remark, format!("{fix}, or bring that up to date"));
+    }
+    let good = match good.as_str() {
+        "" => String::new(),
+        good => format!("; not by {good}"),
+    };
+    let remark = format!(
+        "process_command is split at each space, quotes or not, by older versions (aliyun-cli \
+         before 3.4.9, credentials-go to 1.4.12, credentials for Node before 2.4.7){good}: \
+         {profiles}"
+    );
+    Finding::warning(shown, remark, format!("{fix}, or bring these up to date"))
+}

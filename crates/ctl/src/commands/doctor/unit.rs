@@ -1,0 +1,96 @@
+//! Decides what of systemd keeps the daemon from being there, as far as systemd says.
+
+use std::{collections::BTreeMap, env, path::Path, process::Command};
+
+use rustix::process::geteuid;
+
+use super::{Finding, Patient};
+use crate::subprocess;
+
+const UNITS: [&str; 2] = ["stsd.socket", "stsd.service"];
+
+/// What systemd says of a unit.
+type Properties = BTreeMap<String, String>;
+
+pub(super) fn examine(patient: &Patient) -> Vec<Finding> {
+    let has_unit = patient
+        .audit
+        .as_ref()
+        .is_some_and(|it| it.unit.is_some() || it.user_unit.is_some());
+    // A socket elsewhere is of a daemon that somebody starts by hand.
+    if !(has_unit || patient.is_system || is_usual(&patient.socket)) {
+        return vec![];
+    }
+    let scope = if patient.is_system { "" } else { " --user" };
+    let units = UNITS.map(|unit| (unit, look(unit, patient.is_system)));
+    let installed = |it: &Properties| value(it, "LoadState") == "loaded";
+    let mut findings = Vec::new();
+    for (unit, said) in &units {
+        let Some(said) = said.as_ref().filter(|it| installed(it)) else {
+            continue;
+        };
+        let (state, enabled) = (value(said, "ActiveState"), value(said, "UnitFileState"));
+        let is_socket = unit.ends_with(".socket");
+        findings.push(if state == "failed" {
+            let remark = format!("it has failed ({})", value(said, "Result"));
+            let fix = format!(
+                "read why: journalctl{scope} -u {unit}; then systemctl{scope} reset-failed {unit} \
+                 and systemctl{scope} start stsd.socket"
+            );
+            Finding::fault(*unit, remark, fix)
+        } else if is_socket && enabled == "disabled" {
+            let remark = "it is disabled, so nothing listens after the next start";
+            let fix = format!("systemctl{scope} enable --now {unit}");
+            Finding::warning(*unit, remark, fix)
+        } else if is_socket && state == "inactive" && patient.status.is_err() {
+            let fix = format!("systemctl{scope} start {unit}");
+            Finding::fault(*unit, "it is not started", fix)
+        } else {
+            Finding::ok(*unit, state)
+        });
+    }
+    // Only what the user's manager starts ends with it.
+    if !patient.is_system && !findings.is_empty() && linger().is_some_and(|it| it == "no") {
+        let remark = "you do not linger: stsd ends when you log out, and programs of yours that \
+                      go on have nobody to ask";
+        let fix = "loginctl enable-linger";
+        findings.push(Finding::warning("lingering", remark, fix));
+    }
+    findings
+}
+
+fn is_usual(socket: &Path) -> bool {
+    let directory = env::var_os("XDG_RUNTIME_DIR").unwrap_or_default();
+    Path::new(&directory).join("stsd/stsd.sock") == socket
+}
+
+fn value<'a>(properties: &'a Properties, name: &str) -> &'a str {
+    properties.get(name).map_or("", String::as_str)
+}
+
+/// Asks systemd; nothing where there is none.
+fn look(unit: &str, is_system: bool) -> Option<Properties> {
+    let mut command = Command::new(subprocess::find("systemctl")?);
+    if !is_system {
+        command.arg("--user");
+    }
+    command.args(["show", unit]);
+    command.arg("--property=LoadState,ActiveState,UnitFileState,Result");
+    let text = said(command)?;
+    let lines = text.lines().filter_map(|it| it.split_once('='));
+    Some(lines.map(|(a, b)| (a.to_owned(), b.to_owned())).collect())
+}
+
+/// Tells whether this user's manager goes on without a login.
+fn linger() -> Option<String> {
+    let mut command = Command::new(subprocess::find("loginctl")?);
+    command.args(["show-user", &geteuid().as_raw().to_string()]);
+    command.args(["--property=Linger", "--value"]);
+    Some(said(command)?.trim().to_owned())
+}
+
+fn said(command: Command) -> Option<String> {
+    let said = subprocess::run(command, None).ok()?;
+    said.status.success().then_some(())?;
+    Some(String::from_utf8_lossy(&said.stdout).into_owned())
+}

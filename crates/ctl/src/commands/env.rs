@@ -1,0 +1,151 @@
+//! Decides how an environment is told to a shell. Values may hold any byte, so each is
+//! quoted by the rules of the shell that reads it.
+
+use std::{io::Write as _, os::unix::ffi::OsStrExt as _};
+
+use anyhow::{Result, bail};
+use zeroize::Zeroizing;
+
+use crate::{
+    cli::Shell,
+    env_vars::{Change, Changes},
+    term::stdout,
+};
+
+/// Prints the changes in one write: a shell evaluates all of them or nothing.
+pub(crate) fn print(changes: &Changes, shell: Shell) -> Result<()> {
+    stdout::write(&render(changes, shell)?)
+}
+
+fn render(changes: &Changes, shell: Shell) -> Result<Zeroizing<Vec<u8>>> {
+    let mut text = Zeroizing::new(Vec::with_capacity(64 * 1024));
+    for (name, change) in changes {
+        let value = match change {
+            Change::Set(value) => Some(value.as_bytes()),
+            Change::Unset => None,
+        };
+        match (shell, value) {
+            (Shell::Sh, Some(value)) => {
+                write!(text, "export {name}=")?;
+                // In single quotes a shell sees nothing but the closing one.
+                quote(&mut text, value, |byte| match byte {
+                    b'\'' => Some(b"'\\''"),
+                    _ => None,
+                });
+                text.push(b'\n');
+            }
+            (Shell::Sh, None) => writeln!(text, "unset {name}")?,
+            (Shell::Fish, Some(value)) => {
+                write!(text, "set -gx {name} ")?;
+                quote(&mut text, value, |byte| match byte {
+                    b'\'' => Some(b"\\'"),
+                    b'\\' => Some(b"\\\\"),
+                    _ => None,
+                });
+                text.push(b'\n');
+            }
+            // Global: a universal one would be gone for all of the user's shells, for good. One
+            // that is not there is no failure of the whole.
+            (Shell::Fish, None) => writeln!(text, "set -eg {name}; or true")?,
+            (Shell::Dotenv, Some(value)) => {
+                write!(text, "{name}=")?;
+                write_dotenv(&mut text, name, value)?;
+                text.push(b'\n');
+            }
+            // Such a file can only set, and empty is not the same as missing to all.
+            (Shell::Dotenv, None) => writeln!(text, "# must not be set: {name}")?,
+        }
+    }
+    Ok(text)
+}
+
+fn quote(text: &mut Vec<u8>, value: &[u8], escape: impl Fn(u8) -> Option<&'static [u8]>) {
+    text.push(b'\'');
+    for &byte in value {
+        match escape(byte) {
+            Some(escaped) => text.extend_from_slice(escaped),
+            None => text.push(byte),
+        }
+    }
+    text.push(b'\'');
+}
+
+/// There are as many dialects of these files as readers: docker takes quotes as part of the
+/// value, others need them. What all read alike is written, anything else refused.
+fn write_dotenv(text: &mut Vec<u8>, name: &str, value: &[u8]) -> Result<()> {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"%+,-./:=@_*".contains(byte);
+    let quotable = |byte: &u8| !matches!(byte, b'\'' | b'\\' | b'\n' | b'\r');
+    if value.iter().all(plain) {
+        text.extend_from_slice(value);
+    } else if value.iter().all(quotable) {
+        quote(text, value, |_| None);
+    } else {
+        bail!("{name} holds what the readers of such files read differently; use --shell sh");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{ffi::OsString, os::unix::ffi::OsStringExt as _, process::Command};
+
+    use super::render;
+    use crate::{
+        cli::Shell,
+        env_vars::{Change, Changes},
+    };
+
+    fn one(value: &[u8]) -> Changes {
+        let value = OsString::from_vec(value.to_vec());
+        vec![("A", Change::Set(value)), ("B", Change::Unset)]
+    }
+
+    #[test]
+    fn a_real_shell_reads_back_every_byte() {
+        let all: Vec<u8> = (1..=255).collect();
+        for value in [
+            &all[..],
+            b"",
+            b"'",
+            b"\\'",
+            b"$(id)`id`\"\n\n",
+            b"-n",
+            b"\xe4\xb8",
+        ] {
+            let mut script = render(&one(value), Shell::Sh).unwrap().to_vec();
+            script.extend_from_slice(b"printf '%s' \"$A\"; [ -z \"${B+x}\" ]");
+            let mut shell = Command::new("sh");
+            shell.arg("-c").arg(OsString::from_vec(script));
+            let output = shell.env("B", "old").output().unwrap();
+            assert!(output.status.success(), "{value:?}");
+            assert_eq!(output.stdout, value);
+        }
+    }
+
+    #[test]
+    fn each_shell_is_told_in_its_own_words() {
+        let check = |shell, value: &[u8], expected: &str| {
+            let text = render(&one(value), shell).unwrap();
+            assert_eq!(String::from_utf8(text.to_vec()).unwrap(), expected);
+        };
+        check(Shell::Sh, b"a'b", "export A='a'\\''b'\nunset B\n");
+        check(
+            Shell::Fish,
+            b"a'b\\c",
+            "set -gx A 'a\\'b\\\\c'\nset -eg B; or true\n",
+        );
+        check(
+            Shell::Dotenv,
+            b"CAIS+/=",
+            "A=CAIS+/=\n# must not be set: B\n",
+        );
+        check(
+            Shell::Dotenv,
+            b"a $b #c",
+            "A='a $b #c'\n# must not be set: B\n",
+        );
+        for value in [&b"a'b"[..], b"a\\b", b"a\nb"] {
+            assert!(render(&one(value), Shell::Dotenv).is_err());
+        }
+    }
+}

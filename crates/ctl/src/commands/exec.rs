@@ -1,0 +1,35 @@
+//! Decides how a program is started with a profile: in our own place, so that signals, the
+//! terminal, standard streams and the exit code are its own.
+
+use std::{
+    ffi::OsString,
+    io::{self, Write as _},
+    os::unix::process::CommandExt as _,
+    process::{Command, ExitCode},
+};
+
+use crate::env_vars::{Change, Changes};
+
+/// What a shell says of a program that it does not find, and of one that it cannot start.
+const NOT_FOUND: u8 = 127;
+const CANNOT_START: u8 = 126;
+
+/// Becomes the program. Returns only where that cannot be done, with a shell's exit code.
+pub(crate) fn become_program(line: &[OsString], changes: Changes) -> ExitCode {
+    let (program, arguments) = line.split_first().expect("clap asks for one at least");
+    let mut command = Command::new(program);
+    command.args(arguments);
+    for (name, change) in changes {
+        match change {
+            Change::Set(value) => command.env(name, value),
+            Change::Unset => command.env_remove(name),
+        };
+    }
+    let error = command.exec();
+    let shown = program.display();
+    let _ = writeln!(io::stderr(), "stsctl: {shown} cannot be started: {error}");
+    ExitCode::from(match error.kind() {
+        io::ErrorKind::NotFound => NOT_FOUND,
+        _ => CANNOT_START,
+    })
+}

@@ -1,0 +1,73 @@
+//! Decides what is made of the command line itself: completions and manual pages. Both are
+//! what clap knows, so that they cannot say anything else than `--help`.
+
+use std::{env, fs, path::Path};
+
+use anyhow::{Context as _, Result};
+use clap::CommandFactory as _;
+use clap_complete::Shell;
+use clap_mangen::Man;
+
+use crate::{
+    cli::{Arguments, Completing},
+    term::stdout,
+};
+
+pub(crate) fn completions(shell: Completing) -> Result<()> {
+    let shell = match shell {
+        Completing::Bash => Shell::Bash,
+        Completing::Zsh => Shell::Zsh,
+        Completing::Fish => Shell::Fish,
+    };
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "stsctl", &mut script);
+    stdout::write(&script)
+}
+
+/// Prints the page of the command, or writes it and one for each of its commands.
+pub(crate) fn manual(directory: Option<&Path>) -> Result<()> {
+    let mut command = Arguments::command().disable_help_subcommand(true);
+    // Commands get their full names, such as `stsctl-get`.
+    command.build();
+    let Some(directory) = directory else {
+        return stdout::write(page(command)?.as_bytes());
+    };
+    fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
+    let parts: Vec<_> = command.get_subcommands().cloned().collect();
+    for command in parts.into_iter().chain([command]) {
+        let name = command.get_display_name().unwrap_or(command.get_name());
+        let path = directory.join(format!("{name}.1"));
+        fs::write(&path, page(command)?).with_context(|| path.display().to_string())?;
+    }
+    Ok(())
+}
+
+/// Renders one page. The renderer leaves an argument out of the title where there is no date,
+/// and has line breaks where there is to be an empty line; both are mended here.
+fn page(command: clap::Command) -> Result<String> {
+    let name = command.get_display_name().unwrap_or(command.get_name());
+    let version = env!("CARGO_PKG_VERSION");
+    let title = format!(".TH \"{name}\" 1 \"{}\" \"stsd {version}\"\n", date()?);
+    let mut page = Vec::new();
+    Man::new(command).render(&mut page)?;
+    let page = String::from_utf8(page)?.replace("\n.br\n\n.br\n", "\n.sp\n");
+    let lines = page.split_inclusive('\n');
+    Ok(lines
+        .map(|line| match line.starts_with(".TH ") {
+            true => title.as_str(),
+            false => line,
+        })
+        .collect())
+}
+
+/// Who builds packages says of what day they are, so that the same sources make the same
+/// pages; otherwise a page has no date.
+fn date() -> Result<String> {
+    let Some(seconds) = env::var("SOURCE_DATE_EPOCH").ok() else {
+        return Ok(String::new());
+    };
+    let moment = seconds.parse().ok();
+    let moment = moment.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    let moment = moment.context("SOURCE_DATE_EPOCH is not a number of seconds")?;
+    Ok(moment.to_string().chars().take(10).collect())
+}

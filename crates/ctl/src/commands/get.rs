@@ -1,0 +1,18 @@
+//! The output of `stsctl get`.
+
+use anyhow::Result;
+use stsd_client::Credentials;
+
+use crate::term::stdout::say;
+
+/// A human asked for the secrets, so here they are; nobody else is told.
+pub(super) fn show(credentials: &Credentials) -> Result<()> {
+    let expiration = jiff::Timestamp::from_second(credentials.expiration_unix_seconds)?;
+    let document = serde_json::json!({
+        "access_key_id": credentials.access_key_id,
+        "access_key_secret": credentials.access_key_secret.expose(),
+        "security_token": credentials.security_token.expose(),
+        "expiration": expiration.to_string(),
+    });
+    say(&serde_json::to_string_pretty(&document)?)
+}

@@ -1,0 +1,189 @@
+//! Decides how the daemon is started for its user: by systemd, with units that are there or
+//! are put there; what runs already is only told.
+
+use std::{
+    env, fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::process::geteuid;
+use stsd_client::Client;
+
+use super::usage;
+use crate::{
+    edit::{file, file::Place},
+    secret_store::drop_in,
+    subprocess,
+    subprocess::Said,
+    term::{stdout::say, style::printable},
+};
+
+/// The units as the project has them, for who has no package.
+const UNITS: [(&str, &str); 2] = [
+    (
+        "stsd.service",
+        include_str!("../../../../../systemd/user/stsd.service"),
+    ),
+    (
+        "stsd.socket",
+        include_str!("../../../../../systemd/user/stsd.socket"),
+    ),
+];
+
+/// Where systemd looks for a program that is named without its directory.
+const ITS_PATH: [&str; 6] = [
+    "/usr/local/sbin",
+    "/usr/local/bin",
+    "/usr/sbin",
+    "/usr/bin",
+    "/sbin",
+    "/bin",
+];
+
+/// What the sandbox of the unit hides.
+const HIDDEN: [&str; 3] = ["/home/", "/root/", "/run/user/"];
+
+/// What came of it.
+pub(super) enum Started {
+    /// Something ran already.
+    Running,
+    Socket,
+    /// There is no systemd for this user, for this reason.
+    Not(String),
+}
+
+/// Starts it. `credential` is what systemd has to decrypt for it, which is in `directory`.
+pub(super) fn start(
+    client: &Client,
+    credential: Option<&str>,
+    directory: &Path,
+) -> Result<Started> {
+    let runs = client.status().is_ok();
+    if runs && credential.is_none() {
+        client.reload()?;
+        return Ok(Started::Running);
+    }
+    let Some(systemctl) = subprocess::find("systemctl") else {
+        return Ok(Started::Not("systemctl is not here".to_owned()));
+    };
+    let order = |words: &[&str]| -> Result<Said> {
+        let mut command = Command::new(&systemctl);
+        command.arg("--user").args(words);
+        subprocess::run(command, None)
+    };
+    let said = order(&["daemon-reload"])?;
+    if !said.status.success() {
+        return Ok(Started::Not(format!(
+            "this user has no systemd here ({})",
+            first_line(&said)
+        )));
+    }
+    let mut changed = false;
+    if !order(&["cat", "stsd.service", "stsd.socket"])?
+        .status
+        .success()
+    {
+        install()?;
+        changed = true;
+    }
+    if let Some(name) = credential {
+        if geteuid().is_root() {
+            return Ok(Started::Not(
+                "what root encrypts is for the machine's stsd.service (docs/systemd.md)".to_owned(),
+            ));
+        }
+        let text = drop_in(&[name], directory);
+        put(&units()?.join(format!("stsd.service.d/{name}.conf")), &text)?;
+        changed = true;
+    }
+    let mut orders: Vec<&[&str]> = Vec::new();
+    if changed {
+        orders.push(&["daemon-reload"]);
+    }
+    orders.push(&["enable", "--now", "stsd.socket"]);
+    if credential.is_some() {
+        // One that runs has not been given the new credential.
+        orders.push(&["try-restart", "stsd.service"]);
+    }
+    for words in orders {
+        let said = order(words)?;
+        ensure!(
+            said.status.success(),
+            "systemctl --user {} has failed: {}",
+            words.join(" "),
+            first_line(&said)
+        );
+    }
+    Ok(Started::Socket)
+}
+
+/// Puts the units where a user's own are.
+fn install() -> Result<()> {
+    let directory = units()?;
+    for (name, text) in UNITS {
+        let path = directory.join(name);
+        put(&path, &with_program(text)?)?;
+    }
+    Ok(())
+}
+
+/// Names the program where systemd would not find it, and shows it to the sandbox.
+fn with_program(unit: &str) -> Result<String> {
+    let stsd = subprocess::find("stsd").context("stsd is neither beside stsctl nor in PATH")?;
+    let directory = stsd.parent().unwrap_or(Path::new("/"));
+    if ITS_PATH.iter().any(|it| Path::new(it) == directory) {
+        return Ok(unit.to_owned());
+    }
+    let text = stsd.to_str().unwrap_or_default();
+    let plain = |it: u8| it.is_ascii_alphanumeric() || b"/._-+@".contains(&it);
+    if text.is_empty() || !text.bytes().all(plain) {
+        return usage(format!(
+            "{} cannot stand in a unit; put stsd into /usr/local/bin",
+            stsd.display()
+        ));
+    }
+    let shown = if HIDDEN.iter().any(|it| text.starts_with(it)) {
+        format!("\nBindReadOnlyPaths={text}")
+    } else {
+        String::new()
+    };
+    let line = format!("\nExecStart={text}{shown}\n");
+    Ok(unit.replace("\nExecStart=stsd\n", &line))
+}
+
+/// Writes a file of systemd's that is not there yet, or is this very one.
+fn put(path: &Path, text: &str) -> Result<()> {
+    let shown = path.display();
+    let _lock = file::lock(path)?;
+    let place = Place::look(path)?;
+    match place.text()? {
+        Some(there) if there == text => return Ok(()),
+        Some(_) => return usage(format!("{shown} is there already and says something else")),
+        None => {}
+    }
+    place.exchange(text)?;
+    say(&format!("{shown}: written"))
+}
+
+/// Returns where a user's units are.
+fn units() -> Result<PathBuf> {
+    let variable = |name| env::var_os(name).filter(|it| !it.is_empty());
+    let base = variable("XDG_CONFIG_HOME").map(PathBuf::from);
+    let base = base.or_else(|| Some(PathBuf::from(variable("HOME")?).join(".config")));
+    let base = base.context("HOME says nothing, so there is no place for units")?;
+    let directory = base.join("systemd/user");
+    match fs::create_dir_all(&directory) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(error).with_context(|| format!("{}", directory.display()))
+        }
+        _ => Ok(directory),
+    }
+}
+
+fn first_line(said: &Said) -> String {
+    let text = String::from_utf8_lossy(&said.stderr).into_owned();
+    printable(text.lines().next().unwrap_or("it says nothing"))
+}

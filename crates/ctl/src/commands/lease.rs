@@ -1,0 +1,202 @@
+//! Decides how a lease is held from the command line: the second socket stands for as long
+//! as the lease, and goes with it, however this command ends.
+
+use std::{
+    fs,
+    io::{self, ErrorKind},
+    os::unix::{
+        fs::{FileTypeExt as _, MetadataExt as _},
+        net::UnixListener,
+    },
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::{
+    fs::Mode,
+    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with},
+    process::umask,
+    time::{ClockId, clock_gettime},
+};
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    iterator::Signals,
+    low_level::emulate_default_handler,
+};
+use stsd_client::{Client, Error, Lease};
+
+use crate::term::stdout::say;
+
+/// A policy has at most 2,048 bytes without its white space.
+const LARGEST_POLICY: u64 = 64 * 1024;
+
+/// How long a daemon may take to be there again before the lease is given up.
+const LONGEST_RESTART: Duration = Duration::from_secs(30);
+
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What was typed.
+pub(crate) struct Wanted {
+    pub(crate) profile: String,
+    pub(crate) policy: Option<PathBuf>,
+    pub(crate) ttl: Duration,
+    pub(crate) socket: PathBuf,
+    pub(crate) patience: Duration,
+}
+
+/// A socket of ours, taken away when this is dropped.
+struct Stand {
+    listener: UnixListener,
+    file: Standing,
+}
+
+/// Where a socket stands, and which one it is.
+#[derive(Clone)]
+struct Standing {
+    path: PathBuf,
+    id: (u64, u64),
+}
+
+/// Opens a lease and stays until it is over. A daemon that restarts meanwhile is asked
+/// again for the rest; who connects to the second socket then waits.
+pub(crate) fn hold(client: &Client, wanted: &Wanted) -> Result<()> {
+    let policy = wanted.policy.as_deref().map(read).transpose()?;
+    let ends = awake_or_not() + wanted.ttl;
+    let mut stand = None;
+    let mut lost_since = None;
+    loop {
+        let left = ends.saturating_sub(awake_or_not());
+        if left.is_zero() && stand.is_some() {
+            return Ok(());
+        }
+        let policy = policy.as_deref();
+        let granted = client.lease(&wanted.profile, policy, left, wanted.patience);
+        let outcome = match granted {
+            Ok(lease) => {
+                lost_since = None;
+                serve(lease, &mut stand, wanted)?
+            }
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(()) => return Ok(()),
+            Err(error) if stand.is_some() && comes_back(&error) => {
+                let now = awake_or_not();
+                if now.saturating_sub(*lost_since.get_or_insert(now)) > LONGEST_RESTART {
+                    return Err(error.into());
+                }
+                thread::sleep(PAUSE);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Has the second socket answered until the lease ends. It stands only once there is
+/// something behind it.
+fn serve(
+    mut lease: Lease,
+    stand: &mut Option<Stand>,
+    wanted: &Wanted,
+) -> Result<Result<(), Error>> {
+    let first = stand.is_none();
+    let stand = match stand {
+        Some(stand) => stand,
+        None => stand.insert(Stand::put_up(&wanted.socket)?),
+    };
+    if let Err(error) = lease.open(&stand.listener) {
+        return Ok(Err(error));
+    }
+    if first {
+        let socket = wanted.socket.display();
+        say(&format!("{}: leased at {socket}", wanted.profile))?;
+    }
+    Ok(lease.until_over())
+}
+
+fn comes_back(error: &Error) -> bool {
+    error.is_of_a_restart() || matches!(error, Error::NotReachable { .. })
+}
+
+fn read(path: &Path) -> Result<String> {
+    let shown = path.display();
+    let metadata = fs::metadata(path).with_context(|| format!("{shown}"))?;
+    if !metadata.is_file() || metadata.len() > LARGEST_POLICY {
+        bail!("{shown} is not a policy: it is no file, or too large a one");
+    }
+    fs::read_to_string(path).with_context(|| format!("{shown}"))
+}
+
+/// Counts suspends: a lease does not become longer because the machine slept.
+fn awake_or_not() -> Duration {
+    let now = clock_gettime(ClockId::Boottime);
+    Duration::try_from(now).unwrap_or_default()
+}
+
+impl Stand {
+    /// Listens at a path of the user's choice, for this user alone (0600).
+    fn put_up(path: &Path) -> Result<Self> {
+        let shown = path.display();
+        make_way(path)?;
+        let before = umask(Mode::from_raw_mode(0o177));
+        let listener = UnixListener::bind(path);
+        umask(before);
+        let listener = listener.with_context(|| format!("cannot listen at {shown}"))?;
+        let file = Standing::at(path).with_context(|| format!("{shown} is gone already"))?;
+        let on_a_signal = file.clone();
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+        thread::spawn(move || {
+            for signal in signals.forever() {
+                on_a_signal.take_away();
+                let _ = emulate_default_handler(signal);
+            }
+        });
+        Ok(Self { listener, file })
+    }
+}
+
+impl Drop for Stand {
+    fn drop(&mut self) {
+        self.file.take_away();
+    }
+}
+
+impl Standing {
+    fn at(path: &Path) -> io::Result<Self> {
+        let metadata = fs::symlink_metadata(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            id: (metadata.dev(), metadata.ino()),
+        })
+    }
+
+    /// Removes the socket, unless somebody else's stands there by now.
+    fn take_away(&self) {
+        if Self::at(&self.path).is_ok_and(|now| now.id == self.id) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Removes a socket that nobody listens at any more, and nothing else.
+fn make_way(path: &Path) -> Result<()> {
+    let shown = path.display();
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).with_context(|| format!("{shown}")),
+        Ok(metadata) if !metadata.file_type().is_socket() => {
+            bail!("{shown} exists and is not a socket")
+        }
+        Ok(_) => {}
+    }
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let knock = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    match connect(&knock, &SocketAddrUnix::new(path)?) {
+        Err(rustix::io::Errno::CONNREFUSED) => {
+            fs::remove_file(path).with_context(|| format!("{shown}"))
+        }
+        _ => bail!("somebody listens at {shown} already"),
+    }
+}

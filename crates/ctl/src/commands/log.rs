@@ -1,0 +1,68 @@
+//! Decides where the audit's events are read from, and which of them are shown.
+
+mod event;
+mod file;
+mod journal;
+
+use std::{io::ErrorKind, path::Path};
+
+use anyhow::Result;
+use stsd_client::Client;
+
+use crate::{cli::Log, error::Complaint};
+
+/// Shows events, those that come as well.
+pub(crate) fn run(client: &Client, typed: &Log) -> Result<()> {
+    if let Some(path) = &typed.file {
+        return follow_file(path, typed);
+    }
+    let audit = client.audit()?;
+    let unit = match (audit.user_unit, audit.unit) {
+        (Some(unit), _) => Some(journal::Unit::OfUser(unit)),
+        (None, unit) => unit.map(journal::Unit::OfSystem),
+    };
+    match (audit.file, unit) {
+        (Some(path), _) => follow_file(Path::new(&path), typed),
+        (None, Some(unit)) if audit.in_journal => journal::follow(&unit, typed),
+        _ => Err(nowhere()),
+    }
+}
+
+fn nowhere() -> anyhow::Error {
+    let complaint = Complaint {
+        text: "the daemon's events go to its stderr, or you may not know where".to_owned(),
+        hint: "file = \"audit.jsonl\" below [audit] in the configuration, then stsctl reload; at a \
+               machine's daemon: sudo stsctl log",
+        exit_code: 1,
+    };
+    complaint.into()
+}
+
+fn follow_file(path: &Path, typed: &Log) -> Result<()> {
+    let failed = |error: std::io::Error| {
+        let (hint, exit_code) = match error.kind() {
+            ErrorKind::PermissionDenied => ("the file is its daemon's alone: sudo stsctl log", 5),
+            ErrorKind::NotFound => ("[audit] file in the configuration names it", 2),
+            _ => ("look at the file, and at [audit] in the configuration", 1),
+        };
+        anyhow::Error::from(Complaint {
+            text: format!("{}: {error}", path.display()),
+            hint,
+            exit_code,
+        })
+    };
+    let mut file = file::Followed::open(path).map_err(failed)?;
+    let mut shown: Vec<_> = event::wanted(&file.so_far().map_err(failed)?, typed).collect();
+    let rest = shown.split_off(shown.len().saturating_sub(typed.lines));
+    for event in &rest {
+        event.print(typed.json)?;
+    }
+    if typed.no_follow {
+        return Ok(());
+    }
+    loop {
+        for event in event::wanted(&file.news().map_err(failed)?, typed) {
+            event.print(typed.json)?;
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Decides what a line of the audit means, and how it looks to a human.
+
+use std::io;
+
+use anyhow::Result;
+use serde_json::Value;
+
+use crate::{
+    cli::Log,
+    commands::status::life,
+    term::{
+        caller_name::Who,
+        stdout::say,
+        style,
+        style::{BAD, DOUBTFUL, GOOD, Line, PLAIN, folded},
+    },
+};
+
+/// One event of the audit, with the names that its file has.
+#[derive(Debug)]
+pub(super) struct Event(pub(super) Value);
+
+/// Returns the events among lines that were asked for.
+pub(super) fn wanted<'a>(
+    lines: &'a [String],
+    typed: &'a Log,
+) -> impl Iterator<Item = Event> + use<'a> {
+    // A line that was torn when the disk was full is none.
+    let events = lines.iter().filter_map(|it| serde_json::from_str(it).ok());
+    events
+        .filter(Value::is_object)
+        .map(Event)
+        .filter(|event| event.concerns(&typed.profiles))
+}
+
+impl Event {
+    pub(super) fn concerns(&self, profiles: &[String]) -> bool {
+        let profile = self.text("profile").unwrap_or_default();
+        profiles.is_empty() || profiles.iter().any(|it| it == profile)
+    }
+
+    /// Prints the event, as JSON or for a human.
+    pub(super) fn print(&self, as_json: bool) -> Result<()> {
+        if as_json {
+            return say(&self.0.to_string());
+        }
+        let width = style::width(&io::stdout());
+        style::print(&self.lines(width), width)
+    }
+
+    fn lines(&self, width: Option<usize>) -> Vec<Line> {
+        let decision = self.text("decision").unwrap_or("?");
+        let style = match decision {
+            "ready" => GOOD,
+            "short" => DOUBTFUL,
+            _ => BAD,
+        };
+        let (time, sentence) = (self.time(), self.sentence());
+        let head = Line::of(PLAIN, &time).and(style, format!("  {decision:7}"));
+        let length = time.chars().count() + 11 + sentence.chars().count();
+        if width.is_none_or(|width| length <= width) {
+            return vec![head.and(PLAIN, format!("  {sentence}"))];
+        }
+        let mut lines = folded(PLAIN, ("    ", "    "), &sentence, width);
+        lines.insert(0, head);
+        lines
+    }
+
+    /// What happened, in words.
+    fn sentence(&self) -> String {
+        let who = Who {
+            uid: self.number("uid"),
+            pid: self.number("pid"),
+            unit: self.text("unit"),
+            user_unit: self.text("user_unit"),
+            exe: self.text("exe"),
+        };
+        let mut parts = Vec::new();
+        if let Some(count) = self.number("count") {
+            parts.push(format!("{count} events more of"));
+        }
+        parts.extend(self.text("profile").map(|it| format!("{it}:")));
+        parts.extend(
+            self.text("asked")
+                .filter(|it| *it != "several")
+                .map(str::to_owned),
+        );
+        if self.number("count").is_none() {
+            parts.push("by".to_owned());
+        }
+        parts.push(match who.name() {
+            nobody if nobody.is_empty() => "nobody known".to_owned(),
+            name => name,
+        });
+        if let Some(lease) = self.number("lease") {
+            parts.push(format!("lease {lease}"));
+        }
+        if let Some(left) = self.number("remaining_seconds") {
+            parts.push(format!("for {} more", life(left)));
+        }
+        parts.join(" ")
+    }
+
+    /// The time in UTC, to the second.
+    fn time(&self) -> String {
+        let time = self.text("time").unwrap_or("?");
+        let second: String = time.chars().take(19).collect();
+        second.replace('T', " ") + "Z"
+    }
+
+    fn text(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.as_str()
+    }
+
+    fn number(&self, key: &str) -> Option<u64> {
+        self.0.get(key)?.as_u64()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anstream::adapter::strip_str;
+    use serde_json::json;
+
+    use super::Event;
+
+    fn check(event: serde_json::Value, width: Option<usize>, expected: &[&str]) {
+        let lines = Event(event).lines(width);
+        let lines: Vec<_> = lines
+            .iter()
+            .map(|line| strip_str(&line.shown(width)).to_string())
+            .collect();
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn an_event_is_a_sentence() {
+        let ready = json!({"time": "2026-11-24T06:49:34.1Z", "decision": "ready",
+            "asked": "credentials", "profile": "oss-upload", "uid": 1000, "pid": 4711,
+            "unit": "user@1000.service", "user_unit": "backup.service", "remaining_seconds": 3204});
+        let line = "2026-11-24 06:49:34Z  ready    oss-upload: credentials by backup.service \
+                    (uid 1000 pid 4711) for 53m24s more";
+        check(ready.clone(), None, &[line]);
+        check(
+            ready,
+            Some(40),
+            &[
+                "2026-11-24 06:49:34Z  ready  ",
+                "    oss-upload: credentials by",
+                "    backup.service (uid 1000 pid 4711)",
+                "    for 53m24s more",
+            ],
+        );
+        let sum = json!({"time": "2026-11-24T06:49:44Z", "decision": "refused",
+            "asked": "several", "uid": 1000, "count": 4900});
+        let line = "2026-11-24 06:49:44Z  refused  4900 events more of uid 1000";
+        check(sum, None, &[line]);
+    }
+}

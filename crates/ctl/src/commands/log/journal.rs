@@ -1,0 +1,155 @@
+//! Decides how the audit's events are had from systemd's journal: `journalctl` reads it,
+//! whatever its format is, and we read what it prints.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result};
+use serde_json::{Map, Value, json};
+
+use super::event::Event;
+use crate::{cli::Log, error::Complaint};
+
+/// The fields of an entry, by what an event calls them. Others are not of the audit.
+const TEXTS: [(&str, &str); 9] = [
+    ("STSD_DECISION", "decision"),
+    ("STSD_ASKED", "asked"),
+    ("STSD_PROFILE", "profile"),
+    ("STSD_UNIT", "unit"),
+    ("STSD_USER_UNIT", "user_unit"),
+    ("STSD_EXE", "exe"),
+    ("STSD_BOUND_BY", "bound_by"),
+    ("STSD_ACCESS_KEY_ID", "access_key_id"),
+    ("STSD_REQUEST_ID", "request_id"),
+];
+const NUMBERS: [(&str, &str); 5] = [
+    ("STSD_UID", "uid"),
+    ("STSD_PID", "pid"),
+    ("STSD_LEASE", "lease"),
+    ("STSD_REMAINING_S", "remaining_seconds"),
+    ("STSD_COUNT", "count"),
+];
+
+/// Whose entries they are: only the journal itself can fill that in.
+#[derive(Debug)]
+pub(super) enum Unit {
+    /// Of the system's manager.
+    OfSystem(String),
+    /// Of a user's.
+    OfUser(String),
+}
+
+/// Shows the events of a unit.
+pub(super) fn follow(unit: &Unit, typed: &Log) -> Result<()> {
+    let mut child = match command(unit, typed).spawn() {
+        Ok(child) => child,
+        Err(error) => {
+            return Err(Complaint {
+                text: format!("journalctl does not start: {error}"),
+                hint: "it comes with systemd; or have the events in a file: [audit] file = \"…\"",
+                exit_code: 1,
+            }
+            .into());
+        }
+    };
+    let stdout = child.stdout.take().expect("stdout is piped");
+    let shown = show(BufReader::new(stdout), typed);
+    // It would notice by itself, at its next line.
+    let _ = child.kill();
+    let _ = child.wait();
+    shown
+}
+
+fn command(unit: &Unit, typed: &Log) -> Command {
+    let mut command = Command::new("journalctl");
+    match unit {
+        Unit::OfSystem(name) => command.arg(format!("--unit={name}")),
+        Unit::OfUser(name) => command.arg("--user").arg(format!("--user-unit={name}")),
+    };
+    command.args(["--output=json", "--all", "--quiet"]);
+    command.arg(format!("--lines={}", typed.lines));
+    if !typed.no_follow {
+        command.arg("--follow");
+    }
+    command.arg("STSD_TARGET=audit");
+    let profiles = typed.profiles.iter();
+    command.args(profiles.map(|name| format!("STSD_PROFILE={name}")));
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    command
+}
+
+fn show(lines: impl BufRead, typed: &Log) -> Result<()> {
+    for line in lines.lines() {
+        let line = line.context("journalctl cannot be read")?;
+        if let Some(event) = serde_json::from_str(&line).ok().and_then(event) {
+            event.print(typed.json)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes an event of an entry.
+fn event(entry: Map<String, Value>) -> Option<Event> {
+    let mut event = Map::new();
+    let micros: i64 = text(entry.get("__REALTIME_TIMESTAMP")?)?.parse().ok()?;
+    let time = jiff::Timestamp::from_microsecond(micros).ok()?;
+    event.insert("time".to_owned(), json!(time.to_string()));
+    for (field, key) in TEXTS {
+        if let Some(text) = entry.get(field).and_then(text) {
+            event.insert(key.to_owned(), json!(text));
+        }
+    }
+    for (field, key) in NUMBERS {
+        let number = entry.get(field).and_then(text);
+        if let Some(number) = number.and_then(|it| it.parse::<u64>().ok()) {
+            event.insert(key.to_owned(), json!(number));
+        }
+    }
+    event.contains_key("decision").then(|| Event(event.into()))
+}
+
+/// Returns a field's text. What does not print comes as a list of bytes, and a field that
+/// stands there twice as a list of both.
+fn text(field: &Value) -> Option<String> {
+    match field {
+        Value::String(text) => Some(text.clone()),
+        Value::Array(list) => {
+            let byte = |it: &Value| it.as_u64().and_then(|it| u8::try_from(it).ok());
+            let bytes: Option<Vec<u8>> = list.iter().map(byte).collect();
+            bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::event;
+
+    #[test]
+    fn an_entry_of_the_journal_is_an_event_like_a_line_of_the_file() {
+        let entry = json!({
+            "__REALTIME_TIMESTAMP": "1795504174100000", "MESSAGE": "credentials handed out",
+            "STSD_TARGET": "audit", "STSD_DECISION": "ready", "STSD_ASKED": "credentials",
+            "STSD_PROFILE": "oss-upload", "STSD_UID": "1000", "STSD_PID": "4711",
+            "STSD_EXE": [47, 120, 27], "STSD_REMAINING_S": "3204", "_PID": "1",
+        });
+        let event = event(entry.as_object().unwrap().clone()).unwrap();
+        let expected = json!({
+            "time": "2026-11-24T07:09:34.1Z", "decision": "ready", "asked": "credentials",
+            "profile": "oss-upload", "uid": 1000, "pid": 4711, "exe": "/x\u{1b}",
+            "remaining_seconds": 3204,
+        });
+        assert_eq!(event.0, expected);
+    }
+
+    #[test]
+    fn what_is_no_event_of_the_audit_is_none() {
+        let entry = json!({"__REALTIME_TIMESTAMP": "1795504174100000", "MESSAGE": "started"});
+        assert!(event(entry.as_object().unwrap().clone()).is_none());
+    }
+}

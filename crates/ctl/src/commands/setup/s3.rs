@@ -1,0 +1,360 @@
+//! Decides what those are told that speak to OSS in the words of S3.
+
+use std::{env, path::PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::{
+    Named, TheirFile, Tool, Wanted, Way, at_home,
+    document::{Needs, minutes},
+    env_overrides::{Shadow, keys},
+};
+use crate::edit::{
+    file::Place,
+    ini::{Ini, Pair, with_section},
+};
+
+pub(super) const TOOLS: &[Tool] = &[
+    Tool {
+        name: "aws",
+        about: "boto3, aws-cli and the other AWS SDKs, by a profile",
+        way: Way::File(TheirFile {
+            path: config,
+            with: with_aws,
+            names: names_aws,
+            private: false,
+        }),
+        snippet: |wanted| section(&header(&wanted.name), &pairs_aws(wanted)?),
+        note: "in ~/.aws/config:",
+        needs: BY_COMMAND,
+        shadows: KEYS,
+    },
+    Tool {
+        name: "rclone",
+        about: "rclone, by the profile of `aws`",
+        way: Way::File(TheirFile {
+            path: rclone,
+            with: with_rclone,
+            names: names_rclone,
+            private: false,
+        }),
+        snippet: |wanted| section(&wanted.name, &pairs_rclone(wanted)?),
+        note: "in ~/.config/rclone/rclone.conf, once `stsctl setup aws` has been done:",
+        needs: BY_COMMAND,
+        shadows: KEYS,
+    },
+    Tool {
+        name: "duckdb",
+        about: "DuckDB, by the profile of `aws`",
+        way: Way::FileOfAnother(TheirFile {
+            path: config,
+            with: with_aws,
+            names: names_aws,
+            private: false,
+        }),
+        snippet: |wanted| {
+            Ok(DUCKDB
+                .replace("@NAME@", &wanted.name)
+                .replace("@REGION@", wanted.region()?))
+        },
+        note: "in a session, once `stsctl setup aws` has been done:",
+        needs: Needs {
+            silent: true,
+            ..BY_COMMAND
+        },
+        shadows: &[],
+    },
+    Tool {
+        name: "polars",
+        about: "Polars, delta-rs and all on object_store, by the URL",
+        way: Way::UrlWithFile,
+        snippet: |wanted| {
+            Ok(POLARS
+                .replace("@PROFILE@", &wanted.profile)
+                .replace("@REGION@", wanted.region()?))
+        },
+        note: "in the program:",
+        needs: Needs {
+            keys: &["AccessKeyId", "SecretAccessKey", "Token", "Expiration"],
+            window: minutes(5),
+            silent: false,
+        },
+        shadows: &[],
+    },
+];
+
+/// botocore asks again with less than fifteen minutes.
+const BY_COMMAND: Needs = Needs {
+    keys: &[
+        "AccessKeyId",
+        "SecretAccessKey",
+        "SessionToken",
+        "Expiration",
+    ],
+    window: minutes(15),
+    silent: false,
+};
+
+/// What OSS minds of an AWS SDK's `s3` block.
+const STYLE: &str = "addressing_style";
+const VIRTUAL: &str = "virtual";
+
+const KEYS: &[Shadow] = &[keys("AWS_ACCESS_KEY_ID"), keys("AWS_ACCESS_KEY")];
+
+const DUCKDB: &str = "CREATE SECRET (
+    TYPE s3, PROVIDER credential_chain, CHAIN 'process', PROFILE '@NAME@', REFRESH auto,
+    REGION 'oss-@REGION@', ENDPOINT 'oss-@REGION@.aliyuncs.com', URL_STYLE 'vhost'
+);
+";
+
+const POLARS: &str = r#"# stsctl exec @PROFILE@ -- python program.py
+import polars
+
+frame = polars.scan_parquet(
+    "s3://BUCKET/*.parquet",
+    storage_options={
+        "aws_region": "oss-@REGION@",
+        "aws_endpoint_url": "https://BUCKET.oss-@REGION@.aliyuncs.com",
+        "aws_virtual_hosted_style_request": "true",
+    },
+)
+"#;
+
+fn config() -> Result<PathBuf> {
+    match variable("AWS_CONFIG_FILE") {
+        Some(path) => Ok(path),
+        None => at_home(".aws/config"),
+    }
+}
+
+fn rclone() -> Result<PathBuf> {
+    match (variable("RCLONE_CONFIG"), variable("XDG_CONFIG_HOME")) {
+        (Some(path), _) => Ok(path),
+        (None, Some(configs)) => Ok(configs.join("rclone/rclone.conf")),
+        (None, None) => at_home(".config/rclone/rclone.conf"),
+    }
+}
+
+fn variable(name: &str) -> Option<PathBuf> {
+    let value = env::var_os(name).filter(|it| !it.is_empty());
+    value.and_then(|it| std::path::absolute(it).ok())
+}
+
+/// The one profile that its file calls by its name alone.
+fn header(name: &str) -> String {
+    match name {
+        "default" => name.to_owned(),
+        _ => format!("profile {name}"),
+    }
+}
+
+fn pairs_aws(wanted: &Wanted) -> Result<Vec<Pair>> {
+    let region = wanted.region()?;
+    Ok(vec![
+        Pair::new("credential_process", &wanted.command),
+        Pair::new("region", format!("oss-{region}")).unless_there(),
+        Pair::new(
+            "endpoint_url",
+            format!("https://s3.oss-{region}.aliyuncs.com"),
+        )
+        .unless_there(),
+        // Without these, newer SDKs send uploads in a form of chunks that OSS refuses.
+        Pair::new("request_checksum_calculation", "when_required").unless_there(),
+        Pair::new("response_checksum_validation", "when_required").unless_there(),
+        // OSS takes the bucket in the host's name alone.
+        Pair::new("s3", "\n    addressing_style = virtual").unless_there(),
+    ])
+}
+
+fn pairs_rclone(wanted: &Wanted) -> Result<Vec<Pair>> {
+    let region = wanted.region()?;
+    Ok(vec![
+        Pair::new("type", "s3"),
+        Pair::new("provider", "Alibaba"),
+        Pair::new("env_auth", "true"),
+        Pair::new("profile", &wanted.name),
+        Pair::new("region", format!("oss-{region}")).unless_there(),
+        Pair::new("endpoint", format!("oss-{region}.aliyuncs.com")).unless_there(),
+    ])
+}
+
+fn section(name: &str, pairs: &[Pair]) -> Result<String> {
+    with_section("", name, pairs)
+}
+
+fn with_aws(text: Option<&str>, wanted: &Wanted) -> Result<String> {
+    let text = text.unwrap_or_default();
+    let header = header(&wanted.name);
+    let ini = Ini::read(text)?;
+    is_free(!ini.has_key(&header, is_foreign_to_aws)?, wanted)?;
+    let command = ini.value(&header, "credential_process")?;
+    is_free(command.is_none_or(|it| it.contains("sts-shim")), wanted)?;
+    // Of another server it is somebody else's; with our command its owner chose that one.
+    let endpoint = ini.value(&header, "endpoint_url")?;
+    is_free(command.is_some() || endpoint.is_none_or(is_of_oss), wanted)?;
+    let block = ini.value(&header, "s3")?;
+    let style = ini.value_below(&header, "s3", STYLE)?;
+    ensure!(
+        block.is_none_or(str::is_empty) && style.is_none_or(|it| it == VIRTUAL),
+        "OSS refuses what [{header}] says of s3; it needs the line `    {STYLE} = {VIRTUAL}` below \
+         `s3 =`"
+    );
+    with_section(text, &header, &pairs_aws(wanted)?)
+}
+
+fn with_rclone(text: Option<&str>, wanted: &Wanted) -> Result<String> {
+    let text = text.unwrap_or_default();
+    let encrypted = text.lines().any(|it| it.starts_with("RCLONE_ENCRYPT_V"));
+    ensure!(
+        !encrypted,
+        "it is encrypted; paste the snippet by `rclone config`"
+    );
+    let ini = Ini::read(text)?;
+    let name = &wanted.name;
+    // A remote of another server would send it the session.
+    let is_ours = has_our_server(&ini, name)? && !ini.has_key(name, is_foreign_to_rclone)?;
+    let is = |key, expected: &str| {
+        Ok::<_, anyhow::Error>(ini.value(name, key)?.is_none_or(|it| it == expected))
+    };
+    is_free(is_ours && is("type", "s3")? && is("profile", name)?, wanted)?;
+    is_free(
+        ini.value(name, "access_key_id")?.is_none_or(str::is_empty),
+        wanted,
+    )?;
+    with_section(text, name, &pairs_rclone(wanted)?)
+}
+
+/// Keys of a profile that say where credentials come from, or who is asked with them.
+fn is_foreign_to_aws(key: &str) -> bool {
+    const OTHERS: [&str; 9] = [
+        "aws_access_key_id",
+        "aws_secret_access_key",
+        "aws_session_token",
+        "role_arn",
+        "source_profile",
+        "credential_source",
+        "web_identity_token_file",
+        "login_session",
+        "services",
+    ];
+    key.starts_with("sso_") || OTHERS.contains(&key)
+}
+
+/// Keys of a remote that say where credentials come from, or who is asked for them.
+fn is_foreign_to_rclone(key: &str) -> bool {
+    ["shared_credentials_file", "role_arn", "sts_endpoint"].contains(&key)
+}
+
+/// Tells whether a remote speaks to OSS, as far as it says to whom.
+fn has_our_server(ini: &Ini, name: &str) -> Result<bool> {
+    let provider = ini.value(name, "provider")?.unwrap_or_default();
+    let endpoint = ini.value(name, "endpoint")?.unwrap_or_default();
+    Ok(["", "Alibaba"].contains(&provider) && (endpoint.is_empty() || is_of_oss(endpoint)))
+}
+
+/// Tells whether an endpoint is one of Alibaba Cloud's own.
+fn is_of_oss(endpoint: &str) -> bool {
+    let scheme = ["https://", "http://"]
+        .iter()
+        .find_map(|it| endpoint.strip_prefix(it));
+    let host = scheme.unwrap_or(endpoint);
+    let host = host.strip_suffix('/').unwrap_or(host);
+    // Nothing in it may make another part of it the host.
+    let plain = |it: u8| it.is_ascii_alphanumeric() || b".-".contains(&it);
+    host.bytes().all(plain) && host.ends_with(".aliyuncs.com")
+}
+
+/// What somebody else has made keeps its meaning.
+fn is_free(is: bool, wanted: &Wanted) -> Result<()> {
+    let name = &wanted.name;
+    ensure!(
+        is,
+        "its {name} is somebody else's; choose another name with --name"
+    );
+    Ok(())
+}
+
+fn names_aws(text: &str, wanted: &Wanted) -> Result<Named> {
+    ensure!(
+        !text.starts_with('\u{feff}'),
+        "it begins with a byte order mark, which botocore cannot read"
+    );
+    let header = header(&wanted.name);
+    let ini = Ini::read(text)?;
+    let command = ini.value(&header, "credential_process")?;
+    let command = command.with_context(|| {
+        format!("it has no credential_process in [{header}]; `stsctl setup aws --write` adds it")
+    })?;
+    ensure!(
+        ini.value_below(&header, "s3", STYLE)? == Some(VIRTUAL),
+        "OSS refuses it without the line `    {STYLE} = {VIRTUAL}` below `s3 =` in [{header}]"
+    );
+    ensure!(
+        !ini.has_key(&header, is_foreign_to_aws)?,
+        "its [{header}] takes credentials from elsewhere, too"
+    );
+    // Keys in the other file of the same profile come first.
+    let other = match variable("AWS_SHARED_CREDENTIALS_FILE") {
+        Some(path) => path,
+        None => at_home(".aws/credentials")?,
+    };
+    if let Some(text) = Place::look(&other)?.text()? {
+        let key = Ini::read(text)?.value(&wanted.name, "aws_access_key_id")?;
+        ensure!(
+            key.is_none(),
+            "{} has keys for {}, which win",
+            other.display(),
+            wanted.name
+        );
+    }
+    Ok(Named::Command(command.to_owned()))
+}
+
+fn names_rclone(text: &str, wanted: &Wanted) -> Result<Named> {
+    let ini = Ini::read(text)?;
+    let name = &wanted.name;
+    let is = |key, expected: &str| Ok::<_, anyhow::Error>(ini.value(name, key)? == Some(expected));
+    ensure!(
+        is("type", "s3")? && is("env_auth", "true")? && is("profile", name)?,
+        "it has no remote {name} as this command writes it; --write adds it"
+    );
+    ensure!(
+        is("provider", "Alibaba")? && has_our_server(&ini, name)?,
+        "its remote {name} is of another provider or endpoint than OSS"
+    );
+    ensure!(
+        !ini.has_key(name, is_foreign_to_rclone)?,
+        "its remote {name} takes its credentials from elsewhere"
+    );
+    let path = config()?;
+    let shown = path.display();
+    let place = Place::look(&path)?;
+    let text = place.text()?;
+    let text = text.with_context(|| format!("{shown} is missing; `stsctl setup aws --write`"))?;
+    names_aws(text, wanted).with_context(|| format!("{shown}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_of_oss;
+
+    #[test]
+    fn an_endpoint_of_oss_is_told_from_others() {
+        for endpoint in [
+            "oss-cn-hongkong.aliyuncs.com",
+            "https://s3.oss-cn-hongkong-internal.aliyuncs.com/",
+        ] {
+            assert!(is_of_oss(endpoint), "{endpoint}");
+        }
+        for endpoint in [
+            "http://minio.example:9000",
+            "oss.aliyuncs.com.example",
+            "https://oss.aliyuncs.com:80@minio.example",
+            "minio.example/.aliyuncs.com",
+            "minio.example#.aliyuncs.com",
+            "oss-aliyuncs.com",
+        ] {
+            assert!(!is_of_oss(endpoint), "{endpoint}");
+        }
+    }
+}

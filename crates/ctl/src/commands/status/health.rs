@@ -1,0 +1,119 @@
+//! Decides whether the profiles that somebody wants are as they should be.
+//!
+//! A profile is stale when it has no session that lives, or when its last renewal has
+//! failed. Wanted is what was named; where nothing was, every profile that somebody has
+//! asked for lately or that is kept warm: one that sleeps is as it should be.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use serde_json::json;
+use stsd_client::{FailureKind, ProfileStatus};
+
+use super::{Seen, table::life};
+use crate::{
+    error::Complaint,
+    term::{
+        stdout::say,
+        style,
+        style::{BAD, GOOD, Line, PLAIN, folded},
+    },
+};
+
+/// Why a profile is stale.
+struct Stale<'a> {
+    name: &'a str,
+    why: String,
+    hint: &'a str,
+    exit_code: u8,
+}
+
+/// Prints what is stale; the exit code says whether anything is.
+pub(super) fn check(seen: &Seen, names: &[String], as_json: bool) -> Result<ExitCode> {
+    let profiles = &seen.status.profiles;
+    let missing = |name: &&String| profiles.iter().all(|it| it.name != **name);
+    if let Some(name) = names.iter().find(missing) {
+        return Err(Complaint {
+            text: format!("no profile is named {name:?}, or it is not for you to see"),
+            hint: "stsctl status lists the profiles",
+            exit_code: 4,
+        }
+        .into());
+    }
+    let is_wanted = |it: &&ProfileStatus| {
+        if names.is_empty() {
+            it.next_attempt_seconds.is_some() || it.last_failure.is_some()
+        } else {
+            names.contains(&it.name)
+        }
+    };
+    let wanted: Vec<_> = profiles.iter().filter(is_wanted).collect();
+    let stale: Vec<_> = wanted.iter().filter_map(|it| stale(it)).collect();
+    if as_json {
+        let listed = |it: &Stale<'_>| json!({"name": it.name, "why": it.why, "hint": it.hint});
+        let stale: Vec<_> = stale.iter().map(listed).collect();
+        let document = json!({
+            "healthy": stale.is_empty(),
+            "wanted": wanted.len(),
+            "stale": stale,
+        });
+        say(&serde_json::to_string_pretty(&document)?)?;
+    } else {
+        print(&stale, wanted.len())?;
+    }
+    let code = stale.iter().map(|it| it.exit_code).max();
+    Ok(ExitCode::from(code.unwrap_or(0)))
+}
+
+fn print(stale: &[Stale<'_>], wanted: usize) -> Result<()> {
+    let width = style::width(&std::io::stdout());
+    if stale.is_empty() {
+        let line = Line::of(GOOD, "healthy").and(PLAIN, format!(": profiles wanted: {wanted}"));
+        return style::print(&[line], width);
+    }
+    let mut lines = Vec::new();
+    for it in stale {
+        let text = format!("stale: {}: {}", it.name, it.why);
+        lines.extend(folded(BAD, ("", "  "), &text, width));
+        if !it.hint.is_empty() {
+            let hint = format!("hint: {}", it.hint);
+            lines.extend(folded(PLAIN, ("  ", "    "), &hint, width));
+        }
+    }
+    style::print(&lines, width)
+}
+
+fn stale(profile: &ProfileStatus) -> Option<Stale<'_>> {
+    let stale = |why, hint, exit_code| {
+        let name = &profile.name;
+        Some(Stale {
+            name,
+            why,
+            hint,
+            exit_code,
+        })
+    };
+    match (&profile.last_failure, profile.remaining_seconds) {
+        (None, Some(_)) => None,
+        (Some(last), left) => {
+            let served = match left {
+                Some(left) => format!("served for {} more, but ", life(left)),
+                None => "no credentials: ".to_owned(),
+            };
+            let code = match last.failure.kind {
+                FailureKind::DeniedBySts => 7,
+                _ => 6,
+            };
+            let why = format!("{served}{}", last.failure.message);
+            stale(why, &last.failure.hint, code)
+        }
+        (None, None) => {
+            let why = format!("no credentials: {}", profile.next_attempt_reason);
+            let hint = match profile.next_attempt_seconds {
+                Some(_) => "ask again in a moment",
+                None => "keep_warm = true in the profile has it renewed though nobody asks",
+            };
+            stale(why, hint, 6)
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Decides how the daemon's state looks to a human: a table where there is room for one,
+//! else a paragraph a profile.
+
+use anstyle::Style;
+use stsd_client::{LastCaller, ProfileStatus};
+
+use super::Seen;
+use crate::term::{
+    caller_name::Who,
+    style::{BAD, DOUBTFUL, FAINT, GOOD, Line, PLAIN, STRONG, folded},
+};
+
+/// How many characters a remaining-life bar has.
+const BAR: u64 = 10;
+
+/// What a table needs besides the names.
+const COLUMNS: usize = 56;
+
+/// How what concerns a profile stands below it.
+const INDENT: (&str, &str) = ("  ", "    ");
+
+/// Returns all that is to be seen.
+pub(super) fn of(seen: &Seen, width: Option<usize>) -> Vec<Line> {
+    let status = &seen.status;
+    let (pid, up) = (status.pid, life(status.uptime_seconds));
+    let head = format!(
+        "stsd {}, pid {pid}, up {up}, configured by {}",
+        status.daemon_version, status.config_path
+    );
+    let mut lines = folded(PLAIN, ("", "  "), &head, width);
+    lines.push(Line::default());
+    let names = status.profiles.iter().map(|it| it.name.chars().count());
+    let longest = names.max().unwrap_or(0).max(7);
+    let in_columns = width.is_none_or(|width| longest + COLUMNS <= width);
+    if status.profiles.is_empty() {
+        lines.push(Line::of(FAINT, "no profiles that you may see"));
+    } else if in_columns {
+        let titles = format!(
+            "{:longest$}  {:17}  {:9}  {:>5}  {:>6}  {:>9}",
+            "PROFILE", "REMAINING", "NEXT", "CALLS", "SAVED", "HAND-OUTS"
+        );
+        lines.push(Line::of(STRONG, titles));
+    }
+    for profile in &status.profiles {
+        if in_columns {
+            lines.push(row(profile, longest));
+        } else {
+            lines.extend(paragraph(profile, width));
+        }
+        lines.extend(remarks(seen, profile, width));
+    }
+    if seen.older {
+        let remark = "this daemon is older than stsctl and does not say who asked last";
+        lines.extend(folded(FAINT, ("", "  "), remark, width));
+    }
+    lines
+}
+
+fn row(profile: &ProfileStatus, longest: usize) -> Line {
+    let (style, bar, left) = remaining(profile);
+    let next = next(profile);
+    Line::of(STRONG, format!("{:longest$}  ", profile.name))
+        .and(style, format!("{:17}", format!("{bar}{left}")))
+        .and(PLAIN, format!("  {next:9}"))
+        .and(
+            PLAIN,
+            format!(
+                "  {:>5}  {:>6}  {:>9}",
+                profile.sts_calls, profile.calls_saved, profile.hand_outs
+            ),
+        )
+}
+
+fn paragraph(profile: &ProfileStatus, width: Option<usize>) -> Vec<Line> {
+    let (style, bar, left) = remaining(profile);
+    let mut lines = folded(STRONG, ("", "  "), &profile.name, width);
+    lines.push(
+        Line::of(PLAIN, INDENT.0)
+            .and(style, format!("{bar}{left}"))
+            .and(PLAIN, format!(", next {}", next(profile))),
+    );
+    let counted = format!(
+        "calls {}, saved {}, hand-outs {}",
+        profile.sts_calls, profile.calls_saved, profile.hand_outs
+    );
+    lines.extend(folded(PLAIN, INDENT, &counted, width));
+    lines
+}
+
+/// Returns the bar and what it stands for.
+fn remaining(profile: &ProfileStatus) -> (Style, String, String) {
+    let failing = profile.last_failure.is_some();
+    match (profile.remaining_seconds, profile.lifetime_seconds) {
+        (Some(remaining), Some(length)) => {
+            let style = if failing { DOUBTFUL } else { GOOD };
+            (style, bar(remaining, length) + " ", life(remaining))
+        }
+        _ if failing => (BAD, String::new(), "none".to_owned()),
+        _ => (FAINT, String::new(), "none".to_owned()),
+    }
+}
+
+fn next(profile: &ProfileStatus) -> String {
+    match profile.next_attempt_seconds {
+        Some(seconds) => format!("in {}", life(seconds)),
+        None => "on demand".to_owned(),
+    }
+}
+
+/// Returns what is to be said of a profile in words.
+fn remarks(seen: &Seen, profile: &ProfileStatus, width: Option<usize>) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let mut say = |style, text: String| lines.extend(folded(style, INDENT, &text, width));
+    if profile.next_attempt_seconds.is_some() {
+        say(FAINT, format!("next: {}", profile.next_attempt_reason));
+    }
+    if let Some(caller) = seen.last_caller(profile) {
+        say(FAINT, asked(caller));
+    }
+    if let Some(last) = &profile.last_failure {
+        let (failure, age) = (&last.failure, life(last.age_seconds));
+        let times = match last.in_a_row {
+            0 | 1 => String::new(),
+            times => format!(", {times} times in a row"),
+        };
+        say(BAD, format!("failed {age} ago{times}: {}", failure.message));
+        say(PLAIN, format!("hint: {}", failure.hint));
+    }
+    if let Some(advice) = &profile.advice {
+        say(DOUBTFUL, format!("advice: {advice}"));
+    }
+    lines
+}
+
+fn asked(caller: &LastCaller) -> String {
+    let who = Who {
+        uid: Some(caller.uid.into()),
+        pid: caller.pid.map(Into::into),
+        unit: caller.unit.as_deref(),
+        user_unit: caller.user_unit.as_deref(),
+        exe: caller.exe.as_deref(),
+    };
+    let how = match caller.asked.as_str() {
+        "url" => ", by its URL",
+        "watch" => ", which follows it",
+        _ => "",
+    };
+    let age = life(caller.age_seconds);
+    format!("asked last: {age} ago by {}{how}", who.name())
+}
+
+/// Full blocks for what remains, dots for what is gone.
+fn bar(remaining: u64, length: u64) -> String {
+    let full = (remaining * BAR).div_ceil(length.max(1)).min(BAR) as usize;
+    "█".repeat(full) + &"·".repeat(BAR as usize - full)
+}
+
+/// The two largest units that say something: `1h02m`, `59m58s`, `12s`.
+pub(crate) fn life(seconds: u64) -> String {
+    let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);
+    let (minutes, rest) = (seconds / 60 % 60, seconds % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{rest}s"),
+        (0, 0, _) => format!("{minutes}m{rest:02}s"),
+        (0, _, _) => format!("{hours}h{minutes:02}m"),
+        _ => format!("{days}d{hours:02}h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{bar, life};
+
+    #[test]
+    fn times_read_well() {
+        let check = |seconds, expected: &str| assert_eq!(life(seconds), expected);
+        check(0, "0s");
+        check(61, "1m01s");
+        check(3599, "59m59s");
+        check(3720, "1h02m");
+        check(90_000, "1d01h");
+    }
+
+    #[test]
+    fn a_bar_is_empty_only_when_nothing_is_left() {
+        assert_eq!(bar(3600, 3600), "██████████");
+        assert_eq!(bar(1, 3600), "█·········");
+        assert_eq!(bar(0, 3600), "··········");
+    }
+}

@@ -1,0 +1,300 @@
+//! Decides by which variables a program finds a profile's credentials, and which others it
+//! must not see: one table for `exec` and for `env`.
+
+use std::{
+    env,
+    ffi::OsString,
+    io::{self, Write as _},
+    os::unix::ffi::OsStringExt as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+use rustix::time::{ClockId, clock_gettime};
+use stsd_client::{Answer, Client, Credentials, Url};
+
+use crate::{cli::Given, token_file};
+
+/// Where the URL is: no proxy may stand in between.
+const LOOPBACK: &[u8] = b"127.0.0.1";
+
+/// What becomes of one variable.
+pub(crate) enum Change {
+    Set(OsString),
+    Unset,
+}
+
+/// The variables that are touched; all others stay as they are.
+pub(crate) type Changes = Vec<(&'static str, Change)>;
+
+/// What a row of the table says.
+#[derive(Clone, Copy)]
+enum Becomes {
+    Unset,
+    Untouched,
+    Fixed(&'static str),
+    Profile,
+    /// The socket that was named for stsctl, if one was.
+    Socket,
+    Url,
+    TokenFile,
+    NoProxy,
+    KeyId,
+    Secret,
+    Token,
+}
+
+use Becomes::{
+    Fixed, KeyId, NoProxy, Profile, Secret, Socket, Token, TokenFile, Unset, Untouched,
+    Url as ByUrl,
+};
+
+/// A variable, what becomes of it where the program is given a URL, and where it is given
+/// keys. The names were read in the sources of those that look for them.
+const TABLE: &[(&str, Becomes, Becomes)] = &[
+    // Ours: sts-shim, and whatever runs it, means the same profile.
+    ("STSD_PROFILE", Profile, Profile),
+    ("STSD_SOCKET", Socket, Socket),
+    // The Alibaba Cloud SDKs ask a URL last of all, so what they ask before has to go.
+    ("ALIBABA_CLOUD_CREDENTIALS_URI", ByUrl, Unset),
+    (
+        "ALIBABA_CLOUD_CLI_PROFILE_DISABLED",
+        Fixed("true"),
+        Untouched,
+    ),
+    (
+        "ALIBABA_CLOUD_ECS_METADATA_DISABLED",
+        Fixed("true"),
+        Untouched,
+    ),
+    ("ALIBABA_CLOUD_CREDENTIALS_FILE", Fixed("/dev/null"), Unset),
+    ("ALIBABA_CLOUD_ACCESS_KEY_ID", Unset, KeyId),
+    ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", Unset, Secret),
+    ("ALIBABA_CLOUD_SECURITY_TOKEN", Unset, Token),
+    ("ALIBABA_CLOUD_ROLE_ARN", Unset, Unset),
+    ("ALIBABA_CLOUD_ROLE_SESSION_NAME", Unset, Unset),
+    ("ALIBABA_CLOUD_EXTERNAL_ID", Unset, Unset),
+    ("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", Unset, Unset),
+    ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", Unset, Unset),
+    ("ALIBABA_CLOUD_ECS_METADATA", Unset, Unset),
+    ("ALIBABA_CLOUD_PROFILE", Unset, Unset),
+    // aliyun-cli takes no URL from here. Better that it has nothing than that it takes
+    // whoever its own configuration is.
+    ("ALIBABA_CLOUD_IGNORE_PROFILE", Fixed("TRUE"), Fixed("TRUE")),
+    ("ALIBABACLOUD_IGNORE_PROFILE", Fixed("TRUE"), Fixed("TRUE")),
+    // aliyun-cli, Terraform and the tools of ACK.
+    ("ALIBABACLOUD_ACCESS_KEY_ID", Unset, KeyId),
+    ("ALIBABACLOUD_ACCESS_KEY_SECRET", Unset, Secret),
+    ("ALIBABACLOUD_SECURITY_TOKEN", Unset, Token),
+    ("ALIBABACLOUD_ROLE_ARN", Unset, Unset),
+    ("ALIBABACLOUD_EXTERNAL_ID", Unset, Unset),
+    ("ALIBABACLOUD_OIDC_PROVIDER_ARN", Unset, Unset),
+    ("ALIBABACLOUD_OIDC_TOKEN_FILE", Unset, Unset),
+    ("ALIBABACLOUD_PROFILE", Unset, Unset),
+    ("ACCESS_KEY_ID", Unset, Unset),
+    ("ACCESS_KEY_SECRET", Unset, Unset),
+    ("SECURITY_TOKEN", Unset, Unset),
+    // Terraform's older names, which it looks at first.
+    ("ALICLOUD_CREDENTIALS_URI", ByUrl, Unset),
+    ("ALICLOUD_ACCESS_KEY", Unset, KeyId),
+    ("ALICLOUD_SECRET_KEY", Unset, Secret),
+    ("ALICLOUD_SECURITY_TOKEN", Unset, Token),
+    ("ALICLOUD_ACCESS_KEY_ID", Unset, KeyId),
+    ("ALICLOUD_ACCESS_KEY_SECRET", Unset, Secret),
+    ("ALICLOUD_ECS_ROLE_NAME", Unset, Unset),
+    ("ALICLOUD_PROFILE", Unset, Unset),
+    ("ALICLOUD_SHARED_CREDENTIALS_FILE", Unset, Unset),
+    // The OSS SDKs, ossutil 2 and ossfs.
+    ("OSS_ACCESS_KEY_ID", Unset, KeyId),
+    ("OSS_ACCESS_KEY_SECRET", Unset, Secret),
+    ("OSS_SESSION_TOKEN", Unset, Token),
+    ("OSSACCESSKEYID", Unset, KeyId),
+    ("OSSSECRETACCESSKEY", Unset, Secret),
+    ("OSSSESSIONTOKEN", Unset, Token),
+    ("OSS_CREDENTIAL_FILE", Unset, Unset),
+    // aliyun-log-cli.
+    ("ALIYUN_LOG_CLI_ACCESSID", Unset, KeyId),
+    ("ALIYUN_LOG_CLI_ACCESSKEY", Unset, Secret),
+    ("ALIYUN_LOG_CLI_STS_TOKEN", Unset, Token),
+    // The oldest Python SDK takes no token, without which these are worth nothing.
+    ("ALIYUN_ACCESS_KEY_ID", Unset, Unset),
+    ("ALIYUN_ACCESS_KEY_SECRET", Unset, Unset),
+    // The AWS SDKs and the data tools on them, for OSS's S3 dialect.
+    ("AWS_CONTAINER_CREDENTIALS_FULL_URI", ByUrl, Unset),
+    ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", Unset, Unset),
+    // The URL has the secret already; but object_store looks at no URL without a file.
+    ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", TokenFile, Unset),
+    ("AWS_CONTAINER_AUTHORIZATION_TOKEN", Unset, Unset),
+    ("AWS_EC2_METADATA_DISABLED", Fixed("true"), Untouched),
+    // Keys in it come before the URL. Regions and endpoints are in the other file.
+    ("AWS_SHARED_CREDENTIALS_FILE", Fixed("/dev/null"), Untouched),
+    ("AWS_ACCESS_KEY_ID", Unset, KeyId),
+    ("AWS_SECRET_ACCESS_KEY", Unset, Secret),
+    ("AWS_SESSION_TOKEN", Unset, Token),
+    // Older names for the same, some of which come first.
+    ("AWS_ACCESS_KEY", Unset, Unset),
+    ("AWS_SECRET_KEY", Unset, Unset),
+    ("AWS_SECURITY_TOKEN", Unset, Unset),
+    // With it botocore would look here for newer keys, ten minutes before the end.
+    ("AWS_CREDENTIAL_EXPIRATION", Unset, Unset),
+    ("AWS_PROFILE", Unset, Unset),
+    ("AWS_DEFAULT_PROFILE", Unset, Unset),
+    ("AWS_ROLE_ARN", Unset, Unset),
+    ("AWS_ROLE_SESSION_NAME", Unset, Unset),
+    ("AWS_WEB_IDENTITY_TOKEN_FILE", Unset, Unset),
+    ("NO_PROXY", NoProxy, Untouched),
+    ("no_proxy", NoProxy, Untouched),
+];
+
+/// Where the values come from.
+enum Source {
+    Url {
+        url: Url,
+        token_file: Option<PathBuf>,
+    },
+    Keys(Credentials),
+}
+
+/// Asks the daemon for what was typed, and returns what the environment becomes by it.
+/// Credentials are asked for in either case: what cannot be had is said now, and not by a
+/// program that has begun its work.
+pub(crate) fn changes(client: &Client, socket: Option<&Path>, given: &Given) -> Result<Changes> {
+    let minimum_life = given.minimum_life();
+    let ask = || client.credentials(&given.profile, minimum_life, given.patience);
+    let source = if given.fixed {
+        let answer = ask()?;
+        warn_if_short(&answer);
+        Source::Keys(answer.credentials)
+    } else {
+        let url = client.url(&given.profile)?;
+        warn_if_short(&ask()?);
+        let token_file = token_file::find(socket, &url.token);
+        Source::Url { url, token_file }
+    };
+    let socket = socket.map(std::path::absolute).transpose();
+    let socket = socket.context("the socket's path")?;
+    let row = |&(name, by_url, by_keys): &(&'static str, Becomes, Becomes)| {
+        let becomes = match source {
+            Source::Url { .. } => by_url,
+            Source::Keys(_) => by_keys,
+        };
+        let change = match becomes {
+            Untouched => return None,
+            Socket => Change::Set(socket.as_ref()?.into()),
+            Profile => Change::Set(given.profile.clone().into()),
+            Fixed(value) => Change::Set(value.into()),
+            NoProxy => Change::Set(without_proxy(name, |name| env::var_os(name))),
+            other => source.value(other).map_or(Change::Unset, Change::Set),
+        };
+        Some((name, change))
+    };
+    Ok(TABLE.iter().filter_map(row).collect())
+}
+
+/// Says so where the session ends sooner than was asked: the program is started all the same.
+fn warn_if_short(answer: &Answer) {
+    if !answer.short {
+        return;
+    }
+    let ends = answer.credentials.expiration_unix_seconds;
+    let left = ends.saturating_sub(clock_gettime(ClockId::Realtime).tv_sec);
+    let left = left.max(0);
+    let _ = writeln!(
+        io::stderr(),
+        "stsctl: the keys live for only {left} s, less than was asked"
+    );
+}
+
+/// Returns the variables by which a program would be somebody else than a URL makes it.
+pub(crate) fn identities() -> impl Iterator<Item = &'static str> {
+    // A profile's name only chooses among those in a file.
+    let chooses = |name: &str| name.ends_with("PROFILE") || name.ends_with("_FILE");
+    let rows = TABLE.iter().filter(|row| matches!(row.1, Unset));
+    rows.map(|row| row.0).filter(move |name| {
+        !chooses(name) || name.ends_with("OIDC_TOKEN_FILE") || name.ends_with("IDENTITY_TOKEN_FILE")
+    })
+}
+
+impl Given {
+    /// Keys that are never renewed should live for a while; a URL gives what there is.
+    fn minimum_life(&self) -> std::time::Duration {
+        const OF_KEYS: std::time::Duration = std::time::Duration::from_secs(20 * 60);
+        let usual = if self.fixed {
+            OF_KEYS
+        } else {
+            std::time::Duration::ZERO
+        };
+        self.min_life.unwrap_or(usual)
+    }
+}
+
+impl Source {
+    fn value(&self, what: Becomes) -> Option<OsString> {
+        match (self, what) {
+            (Self::Url { url, .. }, ByUrl) => Some(url.url.expose().into()),
+            (Self::Url { token_file, .. }, TokenFile) => token_file.clone().map(Into::into),
+            (Self::Keys(it), KeyId) => Some(it.access_key_id.clone().into()),
+            (Self::Keys(it), Secret) => Some(it.access_key_secret.expose().into()),
+            (Self::Keys(it), Token) => Some(it.security_token.expose().into()),
+            _ => None,
+        }
+    }
+}
+
+/// Returns the list of those who are spoken to without a proxy, with loopback in it. It has
+/// two spellings; where there is only the other one, that is the list.
+fn without_proxy(name: &str, variable: impl Fn(&str) -> Option<OsString>) -> OsString {
+    let there = |name: &str| variable(name).filter(|it| !it.is_empty());
+    let other = if name == "NO_PROXY" {
+        "no_proxy"
+    } else {
+        "NO_PROXY"
+    };
+    let mut list = there(name)
+        .or_else(|| there(other))
+        .unwrap_or_default()
+        .into_vec();
+    let has = |it: &[u8]| it == LOOPBACK || it == b"*";
+    if !list.split(|it| *it == b',').any(|it| has(it.trim_ascii())) {
+        if !list.is_empty() {
+            list.push(b',');
+        }
+        list.extend_from_slice(LOOPBACK);
+    }
+    OsString::from_vec(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{TABLE, without_proxy};
+
+    #[test]
+    fn each_variable_stands_in_the_table_once() {
+        let names: BTreeSet<_> = TABLE.iter().map(|row| row.0).collect();
+        assert_eq!(names.len(), TABLE.len());
+    }
+
+    #[test]
+    fn loopback_is_added_once_to_either_spelling_of_the_list() {
+        let check = |upper: Option<&str>, lower: Option<&str>, expected: (&str, &str)| {
+            let variable = |name: &str| {
+                let value = if name == "NO_PROXY" { upper } else { lower };
+                value.map(Into::into)
+            };
+            assert_eq!(without_proxy("NO_PROXY", variable), expected.0);
+            assert_eq!(without_proxy("no_proxy", variable), expected.1);
+        };
+        check(None, None, ("127.0.0.1", "127.0.0.1"));
+        check(Some("a"), None, ("a,127.0.0.1", "a,127.0.0.1"));
+        check(Some(""), Some("b"), ("b,127.0.0.1", "b,127.0.0.1"));
+        check(Some("a"), Some("b"), ("a,127.0.0.1", "b,127.0.0.1"));
+        check(Some("a, 127.0.0.1 ,b"), Some("*"), ("a, 127.0.0.1 ,b", "*"));
+        check(
+            Some("127.0.0.10"),
+            None,
+            ("127.0.0.10,127.0.0.1", "127.0.0.10,127.0.0.1"),
+        );
+    }
+}

@@ -1,0 +1,32 @@
+//! Decides how a failure of our own is told: what is wrong, what to do, and with which exit
+//! code it ends.
+
+use std::fmt;
+
+/// What cannot be done, and what to do about it.
+#[derive(Debug)]
+pub(crate) struct Complaint {
+    pub(crate) text: String,
+    pub(crate) hint: &'static str,
+    pub(crate) exit_code: u8,
+}
+
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Complaint {}
+
+/// What was typed cannot be done; the exit code is that of a wrong command line.
+#[derive(Debug)]
+pub(crate) struct Usage(pub(crate) String);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}

@@ -1,0 +1,241 @@
+//! Decides what text has to look like where it is printed: how wide, with which colours,
+//! and that nothing in it moves a terminal.
+//!
+//! Without a terminal a line is as long as it is: programs read lines. Colours are left
+//! out there, and wherever `NO_COLOR` says so.
+
+use std::io::{self, IsTerminal, Write as _};
+
+use anstream::{AutoStream, ColorChoice, adapter::strip_str};
+use anstyle::{AnsiColor, Style};
+use anyhow::Result;
+use rustix::{fd::AsFd, termios::tcgetwinsize};
+
+use crate::term::stdout;
+
+/// What a terminal has that does not say.
+const USUAL_WIDTH: usize = 80;
+
+/// What stands out.
+pub(crate) const STRONG: Style = Style::new().bold();
+/// What may be overlooked.
+pub(crate) const FAINT: Style = Style::new().dimmed();
+/// What is well.
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
+/// What may need somebody.
+pub(crate) const DOUBTFUL: Style = AnsiColor::Yellow.on_default();
+/// What is wrong.
+pub(crate) const BAD: Style = AnsiColor::Red.on_default();
+/// What is only there.
+pub(crate) const PLAIN: Style = Style::new();
+
+/// One line of text with its styles.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Line(Vec<(Style, String)>);
+
+impl Line {
+    /// Begins a line.
+    pub(crate) fn of(style: Style, text: impl AsRef<str>) -> Self {
+        Self::default().and(style, text)
+    }
+
+    /// Adds to it.
+    pub(crate) fn and(mut self, style: Style, text: impl AsRef<str>) -> Self {
+        self.0.push((style, printable(text.as_ref())));
+        self
+    }
+
+    /// Adds another line's text to it.
+    pub(crate) fn followed_by(mut self, line: Self) -> Self {
+        self.0.extend(line.0);
+        self
+    }
+
+    /// Returns it as it is written, no wider than is given.
+    pub(crate) fn shown(&self, width: Option<usize>) -> String {
+        let mut left = width.unwrap_or(usize::MAX);
+        let mut shown = String::new();
+        for (style, text) in &self.0 {
+            let count = text.chars().count();
+            if count > left {
+                let cut: String = text.chars().take(left.saturating_sub(1)).collect();
+                return shown + &format!("{style}{cut}…{style:#}");
+            }
+            left -= count;
+            shown += &format!("{style}{text}{style:#}");
+        }
+        shown
+    }
+}
+
+/// Returns a text as lines of one style, folded between words where it is too wide; lines
+/// after the first are indented by `rest`.
+pub(crate) fn folded(
+    style: Style,
+    (first, rest): (&str, &str),
+    text: &str,
+    width: Option<usize>,
+) -> Vec<Line> {
+    let width = width.unwrap_or(usize::MAX).max(rest.len() + 8);
+    let mut lines = vec![first.to_owned()];
+    let mut fresh = true;
+    for word in printable(text).split_whitespace() {
+        let mut word: Vec<char> = word.chars().collect();
+        while !word.is_empty() {
+            let line = lines.last_mut().expect("one at least");
+            let used = line.chars().count() + usize::from(!fresh);
+            // A word that no line can hold is broken; any other goes to the next one.
+            let fits = used + word.len() <= width;
+            let whole = rest.len() + word.len() <= width;
+            if fits || (!whole && used < width) {
+                let taken = word.len().min(width - used);
+                if !fresh {
+                    line.push(' ');
+                }
+                line.extend(word.drain(..taken));
+                fresh = false;
+            }
+            if !word.is_empty() {
+                lines.push(rest.to_owned());
+                fresh = true;
+            }
+        }
+    }
+    lines.iter().map(|line| Line::of(style, line)).collect()
+}
+
+/// Returns a text in which nothing moves a terminal.
+pub(crate) fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => shown.push(c),
+            c if c.is_control() => shown.extend(c.escape_debug()),
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
+/// Returns how wide the terminal behind an output is; nothing if there is none.
+pub(crate) fn width(output: &(impl AsFd + IsTerminal)) -> Option<usize> {
+    size(output).map(|(_, width)| width)
+}
+
+/// Returns how many rows and columns the terminal behind an output has.
+pub(crate) fn size(output: &(impl AsFd + IsTerminal)) -> Option<(usize, usize)> {
+    if !output.is_terminal() {
+        return None;
+    }
+    let told = tcgetwinsize(output).ok();
+    let or = |told: Option<u16>, usual| match told {
+        None | Some(0) => usual,
+        Some(number) => usize::from(number),
+    };
+    Some((
+        or(told.map(|it| it.ws_row), 24),
+        or(told.map(|it| it.ws_col), USUAL_WIDTH),
+    ))
+}
+
+/// Returns a text without its styles, if the output is not to have any.
+pub(crate) fn fit(text: String, output: &impl anstream::stream::RawStream) -> String {
+    // A build machine is taken for one that shows colours whatever its terminal is.
+    let is_set = |name, value: &str| std::env::var_os(name).is_some_and(|it| it == value);
+    let is_dumb = is_set("TERM", "dumb") && !is_set("CLICOLOR_FORCE", "1");
+    match AutoStream::choice(output) {
+        _ if is_dumb => strip_str(&text).to_string(),
+        ColorChoice::Never => strip_str(&text).to_string(),
+        _ => text,
+    }
+}
+
+/// Prints lines to stdout.
+pub(crate) fn print(lines: &[Line], width: Option<usize>) -> Result<()> {
+    let text: String = lines.iter().map(|line| line.shown(width) + "\n").collect();
+    let text = fit(text, &io::stdout());
+    stdout::write(text.as_bytes())
+}
+
+/// Prints an error and its hint to stderr.
+pub(crate) fn complain(error: &str, hint: &str) {
+    let width = width(&io::stderr());
+    let mut text = String::new();
+    let mut add = |style: Style, name: &str, said: &str| {
+        for (index, part) in said.split('\n').enumerate() {
+            let first = if index == 0 { name } else { "" };
+            // Without a terminal nothing is folded, and white space means something.
+            let lines = match width {
+                Some(_) => folded(PLAIN, (first, "    "), part, width),
+                None => vec![Line::of(PLAIN, format!("{first}{part}"))],
+            };
+            for line in lines {
+                let line = line.shown(None);
+                let styled = match line.strip_prefix(first) {
+                    Some(rest) if !first.is_empty() => format!("{style}{first}{style:#}{rest}"),
+                    _ => line,
+                };
+                text += &(styled + "\n");
+            }
+        }
+    };
+    add(BAD, "stsctl: ", error);
+    if !hint.is_empty() {
+        add(STRONG, "hint: ", hint);
+    }
+    let text = fit(text, &io::stderr());
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use anstream::adapter::strip_str;
+
+    use super::{BAD, Line, PLAIN, folded};
+
+    fn check(text: &str, width: Option<usize>, expected: &[&str]) {
+        let lines = folded(BAD, ("", "  "), text, width);
+        let lines: Vec<_> = lines
+            .iter()
+            .map(|line| strip_str(&line.shown(width)).to_string())
+            .collect();
+        assert_eq!(lines, expected, "{text} at {width:?}");
+    }
+
+    #[test]
+    fn a_text_is_folded_between_words_and_nothing_of_it_is_lost() {
+        check(
+            "one two three four",
+            Some(10),
+            &["one two", "  three", "  four"],
+        );
+        check("one two three four", None, &["one two three four"]);
+        check("", Some(10), &[""]);
+        check(
+            "acs:ram::1000:role/x",
+            Some(10),
+            &["acs:ram::1", "  000:role", "  /x"],
+        );
+        check(
+            "a acs:ram::1000:role/x",
+            Some(10),
+            &["a acs:ram:", "  :1000:ro", "  le/x"],
+        );
+    }
+
+    #[test]
+    fn a_line_is_never_wider_than_the_terminal() {
+        let line = Line::of(PLAIN, "0123").and(BAD, "456789");
+        let shown = |width| strip_str(&line.shown(width)).to_string();
+        assert_eq!(shown(None), "0123456789");
+        assert_eq!(shown(Some(10)), "0123456789");
+        assert_eq!(shown(Some(9)), "01234567…");
+        assert_eq!(shown(Some(3)), "01…");
+    }
+
+    #[test]
+    fn nothing_in_a_text_moves_the_terminal() {
+        let line = Line::of(PLAIN, "a\u{1b}[2Jb\r\u{9b}c");
+        assert_eq!(line.shown(None), "a\\u{1b}[2Jb\\r\\u{9b}c");
+    }
+}
