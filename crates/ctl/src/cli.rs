@@ -2,9 +2,9 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{commands::setup, secret_store::Keeper};
+use crate::{secret_store::Keeper, tool_name::ToolName};
 
 /// Look after stsd, the local daemon for Alibaba Cloud credentials.
 #[derive(Parser)]
@@ -182,13 +182,21 @@ pub(crate) struct Given {
     pub patience: Duration,
 }
 
+impl Given {
+    /// Keys that are never renewed should live for a while; a URL gives what there is.
+    pub(crate) fn minimum_lifetime(&self) -> Duration {
+        const OF_KEYS: Duration = Duration::from_secs(20 * 60);
+        let usual = if self.fixed { OF_KEYS } else { Duration::ZERO };
+        self.min_life.unwrap_or(usual)
+    }
+}
+
 /// Which tool is told what.
 #[derive(Args)]
 pub(crate) struct Setup {
     /// The tool
-    #[arg(value_parser = PossibleValuesParser::new(setup::names()), hide_possible_values = true,
-        requires = "profile")]
-    pub tool: Option<String>,
+    #[arg(value_enum, hide_possible_values = true, requires = "profile")]
+    pub tool: Option<ToolName>,
     /// The profile
     pub profile: Option<String>,
     /// What the tool calls the profile [default: as the daemon does]

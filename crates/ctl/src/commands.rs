@@ -11,7 +11,7 @@ mod init;
 mod lease;
 mod log;
 mod metrics;
-pub(crate) mod setup;
+mod setup;
 mod status;
 
 use std::process::ExitCode;
@@ -20,8 +20,8 @@ use anyhow::Result;
 use stsd_client::Client;
 
 use crate::{
-    cli::{Arguments, Command},
-    env_vars,
+    cli::{Arguments, Command, Given},
+    env_vars::{self, Delivery, Request},
     term::stdout::say,
 };
 
@@ -60,11 +60,11 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
             }
         },
         Command::Exec { given, line } => {
-            let changes = env_vars::changes(&client, socket.as_deref(), &given)?;
+            let changes = env_vars::changes(&client, socket.as_deref(), &request(&given))?;
             return Ok(exec::become_program(&line, changes));
         }
         Command::Env { given, shell } => {
-            let changes = env_vars::changes(&client, socket.as_deref(), &given)?;
+            let changes = env_vars::changes(&client, socket.as_deref(), &request(&given))?;
             env::print(&changes, shell)
         }
         Command::Import(typed) => return import::run(&typed),
@@ -95,4 +95,18 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Man { directory } => generate::manual(directory.as_deref()),
     }?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn request(given: &Given) -> Request<'_> {
+    let delivery = if given.fixed {
+        Delivery::StaticKeys
+    } else {
+        Delivery::Url
+    };
+    Request {
+        profile: &given.profile,
+        delivery,
+        minimum_lifetime: given.minimum_lifetime(),
+        patience: given.patience,
+    }
 }

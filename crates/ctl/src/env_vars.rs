@@ -7,16 +7,34 @@ use std::{
     io::{self, Write as _},
     os::unix::ffi::OsStringExt as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
 use rustix::time::{ClockId, clock_gettime};
 use stsd_client::{Answer, Client, Credentials, Url};
 
-use crate::{cli::Given, token_file};
+use crate::token_file;
 
 /// Where the URL is: no proxy may stand in between.
 const LOOPBACK: &[u8] = b"127.0.0.1";
+
+/// The profile that a program gets, and how.
+pub(crate) struct Request<'a> {
+    pub(crate) profile: &'a str,
+    pub(crate) delivery: Delivery,
+    pub(crate) minimum_lifetime: Duration,
+    pub(crate) patience: Duration,
+}
+
+/// The form in which the environment holds the credentials.
+#[derive(Clone, Copy)]
+pub(crate) enum Delivery {
+    /// A URL, at which the program gets renewed credentials.
+    Url,
+    /// The temporary keys, which expire with the session.
+    StaticKeys,
+}
 
 /// What becomes of one variable.
 pub(crate) enum Change {
@@ -158,18 +176,24 @@ enum Source {
 /// Asks the daemon for what was typed, and returns what the environment becomes by it.
 /// Credentials are asked for in either case: what cannot be had is said now, and not by a
 /// program that has begun its work.
-pub(crate) fn changes(client: &Client, socket: Option<&Path>, given: &Given) -> Result<Changes> {
-    let minimum_life = given.minimum_life();
-    let ask = || client.credentials(&given.profile, minimum_life, given.patience);
-    let source = if given.fixed {
-        let answer = ask()?;
-        warn_if_short(&answer);
-        Source::Keys(answer.credentials)
-    } else {
-        let url = client.url(&given.profile)?;
-        warn_if_short(&ask()?);
-        let token_file = token_file::find(socket, &url.token);
-        Source::Url { url, token_file }
+pub(crate) fn changes(
+    client: &Client,
+    socket: Option<&Path>,
+    request: &Request<'_>,
+) -> Result<Changes> {
+    let ask = || client.credentials(request.profile, request.minimum_lifetime, request.patience);
+    let source = match request.delivery {
+        Delivery::StaticKeys => {
+            let answer = ask()?;
+            warn_if_short(&answer);
+            Source::Keys(answer.credentials)
+        }
+        Delivery::Url => {
+            let url = client.url(request.profile)?;
+            warn_if_short(&ask()?);
+            let token_file = token_file::find(socket, &url.token);
+            Source::Url { url, token_file }
+        }
     };
     let socket = socket.map(std::path::absolute).transpose();
     let socket = socket.context("the socket's path")?;
@@ -181,7 +205,7 @@ pub(crate) fn changes(client: &Client, socket: Option<&Path>, given: &Given) -> 
         let change = match becomes {
             Untouched => return None,
             Socket => Change::Set(socket.as_ref()?.into()),
-            Profile => Change::Set(given.profile.clone().into()),
+            Profile => Change::Set(request.profile.into()),
             Fixed(value) => Change::Set(value.into()),
             NoProxy => Change::Set(without_proxy(name, |name| env::var_os(name))),
             other => source.value(other).map_or(Change::Unset, Change::Set),
@@ -213,19 +237,6 @@ pub(crate) fn identities() -> impl Iterator<Item = &'static str> {
     rows.map(|row| row.0).filter(move |name| {
         !chooses(name) || name.ends_with("OIDC_TOKEN_FILE") || name.ends_with("IDENTITY_TOKEN_FILE")
     })
-}
-
-impl Given {
-    /// Keys that are never renewed should live for a while; a URL gives what there is.
-    fn minimum_life(&self) -> std::time::Duration {
-        const OF_KEYS: std::time::Duration = std::time::Duration::from_secs(20 * 60);
-        let usual = if self.fixed {
-            OF_KEYS
-        } else {
-            std::time::Duration::ZERO
-        };
-        self.min_life.unwrap_or(usual)
-    }
 }
 
 impl Source {

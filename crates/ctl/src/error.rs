@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use anyhow::{Result, bail};
+
 /// What cannot be done, and what to do about it.
 #[derive(Debug)]
 pub(crate) struct Complaint {
@@ -30,3 +32,8 @@ impl fmt::Display for Usage {
 }
 
 impl std::error::Error for Usage {}
+
+/// What was typed is wrong or not enough.
+pub(crate) fn usage<T>(text: impl Into<String>) -> Result<T> {
+    bail!(Usage(text.into()))
+}

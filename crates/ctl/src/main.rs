@@ -8,10 +8,12 @@ mod edit;
 mod env_vars;
 mod error;
 mod http_exchange;
+mod report;
 mod secret_store;
 mod subprocess;
 mod term;
 mod token_file;
+mod tool_name;
 
 use std::{io, process::ExitCode};
 

@@ -2,5 +2,6 @@
 
 pub(crate) mod alt_screen;
 pub(crate) mod caller_name;
+pub(crate) mod duration;
 pub(crate) mod stdout;
 pub(crate) mod style;

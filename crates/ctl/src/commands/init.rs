@@ -27,7 +27,7 @@ use crate::{
     cli::Init,
     commands::setup,
     config_file::{Configuration, Judgement},
-    error::{Complaint, Usage},
+    error::Complaint,
     secret_store::{Keeper, Put},
     term::stdout::say,
 };
@@ -222,9 +222,4 @@ fn tools(ctl: &Ctl, wish: &Wish) -> Result<()> {
         say(&format!("  {}", ctl.line(&rest)))?;
     }
     Ok(())
-}
-
-/// What was typed is wrong or not enough.
-fn usage<T>(text: impl Into<String>) -> Result<T> {
-    bail!(Usage(text.into()))
 }

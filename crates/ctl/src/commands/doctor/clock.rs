@@ -6,8 +6,7 @@ use std::{net::SocketAddr, time::Duration};
 use jiff::{Timestamp, fmt::rfc2822};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::Finding;
-use crate::http_exchange::Request;
+use crate::{http_exchange::Request, report::Finding};
 
 const WHAT: &str = "clock";
 const TIMEOUT: Duration = Duration::from_secs(2);

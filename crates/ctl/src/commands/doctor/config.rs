@@ -6,8 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Finding, Patient, hinted};
-use crate::{config_file, config_file::Judgement};
+use super::context::{Patient, hinted};
+use crate::{config_file, config_file::Judgement, report::Finding};
 
 const WHAT: &str = "config";
 

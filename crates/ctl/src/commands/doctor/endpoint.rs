@@ -11,8 +11,11 @@ use std::{
     time::Duration,
 };
 
-use super::{Finding, Verdict, clock, hinted};
-use crate::config_file::Judgement;
+use super::{clock, context::hinted};
+use crate::{
+    config_file::Judgement,
+    report::{Finding, Verdict},
+};
 
 /// Nobody waits longer for a name, nor for a connection.
 const PATIENCE: Duration = Duration::from_secs(3);

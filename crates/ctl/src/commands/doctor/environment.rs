@@ -2,8 +2,8 @@
 
 use std::env;
 
-use super::{Finding, Patient};
-use crate::env_vars;
+use super::context::Patient;
+use crate::{env_vars, report::Finding};
 
 const WHAT: &str = "environment";
 

@@ -4,7 +4,7 @@ use std::{fs, io::ErrorKind, os::unix::fs::MetadataExt as _, path::Path};
 
 use rustix::process::geteuid;
 
-use super::Finding;
+use crate::report::Finding;
 
 pub(super) fn examine(config: &toml::Table, directory: &Path) -> Vec<Finding> {
     let sources = config.get("source").and_then(|it| it.as_table());

@@ -2,7 +2,7 @@
 
 use stsd_client::{ProfileStatus, Status};
 
-use super::{Finding, Verdict};
+use crate::report::{Finding, Verdict};
 
 /// Codes of STS, as its documentation and its answers have them, and what mends each.
 const STEPS: &[(&str, &str)] = &[

@@ -12,7 +12,8 @@ use std::{
 use rustix::process::geteuid;
 use stsd_client::{Error, Status};
 
-use super::{Finding, Patient, Verdict};
+use super::context::Patient;
+use crate::report::{Finding, Verdict};
 
 /// Where the machine's daemon is.
 pub(super) const SYSTEM: &str = "/run/stsd/stsd.sock";

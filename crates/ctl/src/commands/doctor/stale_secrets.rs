@@ -8,7 +8,8 @@ use stsctl::{
     aliyun_profiles::{Leftovers, files},
 };
 
-use super::{Finding, sdk, sdk::Installed};
+use super::sdk::{self, Installed};
+use crate::report::Finding;
 
 pub(super) fn examine() -> Vec<Finding> {
     let mut findings = Vec::new();

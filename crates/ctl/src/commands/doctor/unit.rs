@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, env, path::Path, process::Command};
 
 use rustix::process::geteuid;
 
-use super::{Finding, Patient};
-use crate::subprocess;
+use super::context::Patient;
+use crate::{report::Finding, subprocess};
 
 const UNITS: [&str; 2] = ["stsd.socket", "stsd.service"];
 

@@ -9,7 +9,7 @@ use stsctl::aliyun_profiles::{files::read, quoted};
 use stsd_client::SecretText;
 use zeroize::Zeroizing;
 
-use super::usage;
+use crate::error::usage;
 
 /// Nothing that is a secret is longer than that.
 const LONGEST: u64 = 4096;

@@ -5,10 +5,11 @@ use anyhow::{Result, bail};
 use stsctl::aliyun_profiles::{access_key_id, access_key_secret, quoted};
 use stsd_client::SecretText;
 
-use super::{deferred_signals::Signals, key, key::Key, prompt::Person, usage};
+use super::{deferred_signals::Signals, key, key::Key, prompt::Person};
 use crate::{
     cli::{Identity, Init},
     config_file::{Configuration, Judgement},
+    error::usage,
     secret_store::Keeper,
 };
 

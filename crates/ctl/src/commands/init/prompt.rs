@@ -13,10 +13,8 @@ use signal_hook::{consts::SIGINT, low_level::emulate_default_handler};
 use stsd_client::SecretText;
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::{
-    deferred_signals::{Held, Signals},
-    usage,
-};
+use super::deferred_signals::{Held, Signals};
+use crate::error::usage;
 
 /// No AccessKey is longer.
 const LONGEST: usize = 1024;

@@ -12,9 +12,9 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::process::geteuid;
 use stsd_client::Client;
 
-use super::usage;
 use crate::{
     edit::{file, file::Place},
+    error::usage,
     secret_store::drop_in,
     subprocess,
     subprocess::Said,

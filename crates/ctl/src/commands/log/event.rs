@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use crate::{
     cli::Log,
-    commands::status::life,
     term::{
         caller_name::Who,
+        duration::life,
         stdout::say,
         style,
         style::{BAD, DOUBTFUL, GOOD, Line, PLAIN, folded},

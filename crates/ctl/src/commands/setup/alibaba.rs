@@ -3,15 +3,15 @@
 use anyhow::{Result, bail, ensure};
 
 use super::{
-    Named, TheirFile, Tool, Wanted, Way, at_home,
     document::{Needs, minutes},
     env_overrides::{Shadow, ignores},
+    tool::{Named, TheirFile, Tool, Wanted, Way, at_home},
 };
-use crate::edit::json::Profiles;
+use crate::{edit::json::Profiles, tool_name::ToolName};
 
 pub(super) const TOOLS: &[Tool] = &[
     Tool {
-        name: "aliyun-cli",
+        name: ToolName::AliyunCli,
         about: "aliyun, by a profile of mode External",
         way: Way::File(TheirFile {
             path: || at_home(".aliyun/config.json"),
@@ -38,7 +38,7 @@ pub(super) const TOOLS: &[Tool] = &[
         ],
     },
     Tool {
-        name: "credentials-python",
+        name: ToolName::CredentialsPython,
         about: "alibabacloud-credentials for Python",
         way: Way::Url,
         snippet: |wanted| Ok(PYTHON.replace("@PROFILE@", &wanted.profile)),
@@ -47,7 +47,7 @@ pub(super) const TOOLS: &[Tool] = &[
         shadows: &[proxy("HTTP_PROXY"), proxy("http_proxy")],
     },
     Tool {
-        name: "credentials-node",
+        name: ToolName::CredentialsNode,
         about: "@alicloud/credentials for Node.js",
         way: Way::Url,
         snippet: |wanted| Ok(NODE.replace("@PROFILE@", &wanted.profile)),
@@ -56,7 +56,7 @@ pub(super) const TOOLS: &[Tool] = &[
         shadows: &[],
     },
     Tool {
-        name: "credentials-go",
+        name: ToolName::CredentialsGo,
         about: "github.com/aliyun/credentials-go",
         way: Way::Url,
         snippet: |wanted| Ok(GO.replace("@PROFILE@", &wanted.profile)),
@@ -65,7 +65,7 @@ pub(super) const TOOLS: &[Tool] = &[
         shadows: &[],
     },
     Tool {
-        name: "credentials-java",
+        name: ToolName::CredentialsJava,
         about: "com.aliyun:credentials-java",
         way: Way::Url,
         snippet: |wanted| Ok(JAVA.replace("@PROFILE@", &wanted.profile)),
@@ -74,7 +74,7 @@ pub(super) const TOOLS: &[Tool] = &[
         shadows: &[],
     },
     Tool {
-        name: "terraform",
+        name: ToolName::Terraform,
         about: "the provider aliyun/alicloud",
         way: Way::Url,
         snippet: |wanted| Ok(TERRAFORM.replace("@PROFILE@", &wanted.profile)),

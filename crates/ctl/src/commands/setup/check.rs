@@ -14,10 +14,14 @@ use rustix::fs::{OFlags, fcntl_setfl};
 use stsd_client::{Client, Error};
 use zeroize::Zeroizing;
 
-use super::{Named, Tool, Wanted, Way, document::Needs, http_get};
+use super::{
+    document::Needs,
+    http_get,
+    tool::{Named, Tool, Wanted, Way},
+};
 use crate::{
-    commands::doctor::{Finding, Verdict},
     edit::file::Place,
+    report::{Finding, Verdict},
     subprocess, token_file,
 };
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
 
-use crate::commands::doctor::Verdict;
+use crate::report::Verdict;
 
 /// What a tool insists on.
 pub(super) struct Needs {
@@ -77,7 +77,7 @@ fn remaining(expiration: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::{Needs, minutes};
-    use crate::commands::doctor::Verdict;
+    use crate::report::Verdict;
 
     #[test]
     fn a_document_is_judged_as_the_tool_would() {

@@ -3,16 +3,18 @@
 use anyhow::{Context as _, Result, ensure};
 
 use super::{
-    Named, TheirFile, Tool, Wanted, Way,
     alibaba::BY_URL,
-    at_home,
     document::{Needs, minutes},
+    tool::{Named, TheirFile, Tool, Wanted, Way, at_home},
 };
-use crate::edit::ini::{Ini, Pair, with_section};
+use crate::{
+    edit::ini::{Ini, Pair, with_section},
+    tool_name::ToolName,
+};
 
 pub(super) const TOOLS: &[Tool] = &[
     Tool {
-        name: "ossutil1",
+        name: ToolName::Ossutil1,
         about: "ossutil 1, by the URL",
         way: Way::File(TheirFile {
             path: || at_home(".ossutilconfig"),
@@ -32,7 +34,7 @@ pub(super) const TOOLS: &[Tool] = &[
         shadows: &[],
     },
     Tool {
-        name: "ossutil2",
+        name: ToolName::Ossutil2,
         about: "ossutil 2, by keys in its environment",
         way: Way::Keys,
         snippet: |wanted| {
@@ -46,7 +48,7 @@ pub(super) const TOOLS: &[Tool] = &[
         shadows: &[],
     },
     Tool {
-        name: "ossfs",
+        name: ToolName::Ossfs,
         about: "ossfs 1.91.9 or newer",
         way: Way::Shim,
         snippet: |wanted| {
@@ -60,7 +62,7 @@ pub(super) const TOOLS: &[Tool] = &[
         shadows: &[],
     },
     Tool {
-        name: "ossfs2",
+        name: ToolName::Ossfs2,
         about: "ossfs 2",
         way: Way::Shim,
         snippet: |wanted| {
@@ -75,7 +77,7 @@ pub(super) const TOOLS: &[Tool] = &[
         shadows: &[],
     },
     Tool {
-        name: "oss2",
+        name: ToolName::Oss2,
         about: "oss2 for Python, by the URL",
         way: Way::Url,
         snippet: |wanted| {

@@ -5,18 +5,21 @@ use std::{env, path::PathBuf};
 use anyhow::{Context as _, Result, ensure};
 
 use super::{
-    Named, TheirFile, Tool, Wanted, Way, at_home,
     document::{Needs, minutes},
     env_overrides::{Shadow, keys},
+    tool::{Named, TheirFile, Tool, Wanted, Way, at_home},
 };
-use crate::edit::{
-    file::Place,
-    ini::{Ini, Pair, with_section},
+use crate::{
+    edit::{
+        file::Place,
+        ini::{Ini, Pair, with_section},
+    },
+    tool_name::ToolName,
 };
 
 pub(super) const TOOLS: &[Tool] = &[
     Tool {
-        name: "aws",
+        name: ToolName::Aws,
         about: "boto3, aws-cli and the other AWS SDKs, by a profile",
         way: Way::File(TheirFile {
             path: config,
@@ -30,7 +33,7 @@ pub(super) const TOOLS: &[Tool] = &[
         shadows: KEYS,
     },
     Tool {
-        name: "rclone",
+        name: ToolName::Rclone,
         about: "rclone, by the profile of `aws`",
         way: Way::File(TheirFile {
             path: rclone,
@@ -44,7 +47,7 @@ pub(super) const TOOLS: &[Tool] = &[
         shadows: KEYS,
     },
     Tool {
-        name: "duckdb",
+        name: ToolName::Duckdb,
         about: "DuckDB, by the profile of `aws`",
         way: Way::FileOfAnother(TheirFile {
             path: config,
@@ -65,7 +68,7 @@ pub(super) const TOOLS: &[Tool] = &[
         shadows: &[],
     },
     Tool {
-        name: "polars",
+        name: ToolName::Polars,
         about: "Polars, delta-rs and all on object_store, by the URL",
         way: Way::UrlWithFile,
         snippet: |wanted| {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use stsd_client::FailureCount;
 
-use super::Seen;
+use super::report::Seen;
 
 /// The names are those of the wire; a program may rely on them.
 pub(super) fn of(seen: &Seen) -> Value {

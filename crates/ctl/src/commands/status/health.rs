@@ -10,10 +10,11 @@ use anyhow::Result;
 use serde_json::json;
 use stsd_client::{FailureKind, ProfileStatus};
 
-use super::{Seen, table::life};
+use super::report::Seen;
 use crate::{
     error::Complaint,
     term::{
+        duration::life,
         stdout::say,
         style,
         style::{BAD, GOOD, Line, PLAIN, folded},

@@ -4,9 +4,10 @@
 use anstyle::Style;
 use stsd_client::{LastCaller, ProfileStatus};
 
-use super::Seen;
+use super::report::Seen;
 use crate::term::{
     caller_name::Who,
+    duration::life,
     style::{BAD, DOUBTFUL, FAINT, GOOD, Line, PLAIN, STRONG, folded},
 };
 
@@ -155,31 +156,9 @@ fn bar(remaining: u64, length: u64) -> String {
     "█".repeat(full) + &"·".repeat(BAR as usize - full)
 }
 
-/// The two largest units that say something: `1h02m`, `59m58s`, `12s`.
-pub(crate) fn life(seconds: u64) -> String {
-    let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);
-    let (minutes, rest) = (seconds / 60 % 60, seconds % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{rest}s"),
-        (0, 0, _) => format!("{minutes}m{rest:02}s"),
-        (0, _, _) => format!("{hours}h{minutes:02}m"),
-        _ => format!("{days}d{hours:02}h"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{bar, life};
-
-    #[test]
-    fn times_read_well() {
-        let check = |seconds, expected: &str| assert_eq!(life(seconds), expected);
-        check(0, "0s");
-        check(61, "1m01s");
-        check(3599, "59m59s");
-        check(3720, "1h02m");
-        check(90_000, "1d01h");
-    }
+    use super::bar;
 
     #[test]
     fn a_bar_is_empty_only_when_nothing_is_left() {

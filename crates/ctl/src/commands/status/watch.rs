@@ -12,7 +12,11 @@ use std::{
 use anyhow::Result;
 use stsd_client::{Client, Error};
 
-use super::{Seen, document, look, table};
+use super::{
+    document,
+    report::{Seen, look},
+    table,
+};
 use crate::term::{
     alt_screen::{Screen, Wish},
     stdout::say,
