@@ -9,7 +9,7 @@ use std::{
 };
 
 use libfuzzer_sys::{Corpus, fuzz_target};
-use stsd::{config::Mistakes, fuzzing::configuration, profile::NameParts, source::Surroundings};
+use stsd::{config::Mistakes, fuzzing::configuration, identity::Surroundings, profile::NameParts};
 use stsd_fuzz::MARKED;
 use toml::{Table, Value};
 

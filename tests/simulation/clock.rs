@@ -10,7 +10,9 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use stsd::clock::{BootTime, Clock, Nap};
+use stsd::runtime::clock::BootTime;
+use stsd::runtime::clock::Clock;
+use stsd::runtime::clock::Nap;
 use tokio::time::{Instant, sleep};
 
 /// When every simulation begins, by the true clock.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use stsd::exchange::Exchange;
+use stsd::sts::upstream::Exchange;
 use stsd_sts::{AssumeRole, Proof, Refusal, RoleSession, SecretText, StsError};
 use tokio::time::sleep;
 

@@ -4,13 +4,12 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use fastrand::Rng;
-use stsd::{
-    budget::Budget,
-    clock::Clock as _,
-    handover::Restored,
-    store::Store,
-    supervise::{Setting, Supervisor},
-};
+use stsd::sts::rate_limit::Budget;
+use stsd::runtime::clock::Clock as _;
+use stsd::session::memfd::Restored;
+use stsd::session::store::Store;
+use stsd::refresh::supervisor::Setting;
+use stsd::refresh::supervisor::Supervisor;
 use tokio::time::sleep;
 
 use crate::{

@@ -9,14 +9,13 @@ use std::{
 };
 
 use fastrand::Rng;
-use stsd::{
-    budget::Budget,
-    clock::Clock as _,
-    handover::Restored,
-    snapshot::Session,
-    store::Store,
-    supervise::{Setting, Supervisor},
-};
+use stsd::sts::rate_limit::Budget;
+use stsd::runtime::clock::Clock as _;
+use stsd::session::memfd::Restored;
+use stsd::session::snapshot::Session;
+use stsd::session::store::Store;
+use stsd::refresh::supervisor::Setting;
+use stsd::refresh::supervisor::Supervisor;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::{

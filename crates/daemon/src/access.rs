@@ -1,13 +1,13 @@
 //! Decides whether a peer may have what it asks for.
 
-mod rule;
+pub mod peer;
 
 use std::os::fd::BorrowedFd;
 
-pub use rule::{Rule, RuleError, UnitName};
 use tracing::warn;
 
-use crate::{config::Config, peer::Peer};
+use self::peer::Peer;
+use crate::{config::Config, profile::Rule};
 
 /// Whom a daemon serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,7 +103,8 @@ impl Access {
 mod tests {
     use std::os::{fd::AsFd as _, unix::net::UnixStream};
 
-    use super::{Access, Peer, Rule, UnitName};
+    use super::{Access, Peer, Rule};
+    use crate::profile::UnitName;
 
     const NIGHTLY: &str = "0::/system.slice/nightly.service\n";
     const USERS_NIGHTLY: &str =

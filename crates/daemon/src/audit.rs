@@ -3,11 +3,11 @@
 //!
 //! Events go to the log, under the target `audit`, and to a file if the configuration names
 //! one. A peer that asks in a loop floods neither: beyond a burst its events are counted and
-//! summed up, see `audit/limit.rs`. What a peer chose (names, paths, units) is cut to a length and
+//! summed up, see `audit/rate_limit.rs`. What a peer chose (names, paths, units) is cut to a length and
 //! has its control characters escaped.
 
 mod file;
-mod limit;
+mod rate_limit;
 
 use std::{
     os::fd::BorrowedFd,
@@ -16,18 +16,20 @@ use std::{
     time::Duration,
 };
 
-pub use file::{AuditFile, AuditFileError};
-pub(crate) use limit::Share;
-use limit::{Admission, Limit, Who};
 use serde::Serialize;
 use tokio::{sync::Notify, time::sleep};
 use tracing::{Level, info};
 
+pub use self::file::{AuditFile, AuditFileError};
+pub(crate) use self::rate_limit::Share;
+use self::rate_limit::{Admission, Limit, Who};
 use crate::{
-    clock::{BootTime, Clock},
-    peer::{Bond, Peer},
-    snapshot::Session,
-    sync::lock,
+    access::peer::{Bond, Peer},
+    runtime::{
+        clock::{BootTime, Clock},
+        sync::lock,
+    },
+    session::snapshot::Session,
 };
 
 /// How long events are counted before they are summed up.
@@ -345,8 +347,8 @@ mod tests {
 
     use super::{Audit, AuditFile, Event, LONGEST, Line, Who, lock, shown};
     use crate::{
-        clock::{BootTime, SystemClock},
-        peer::Peer,
+        access::peer::Peer,
+        runtime::clock::{BootTime, SystemClock},
     };
 
     #[test]

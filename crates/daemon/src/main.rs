@@ -9,19 +9,17 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use stsd::{
-    Ending, Keep, World,
-    clock::SystemClock,
-    config, handover, harden,
-    http::UrlSecret,
-    journal::Journal,
-    listen,
-    manager::Manager,
-    options,
-    options::Action,
-    presence::Presence,
-    reach,
-    stderr::Unread,
-    successor::{self, Successor},
+    Ending, Keep, World, cli,
+    cli::Action,
+    config,
+    platform::{
+        exec_upgrade, exec_upgrade::Successor, hardening, journald::Journal,
+        nonblocking_stderr::Unread, signals, socket_watch::Presence, sockets, systemd::Manager,
+    },
+    runtime::clock::SystemClock,
+    serve::http::UrlSecret,
+    session::memfd,
+    sts::connectivity,
 };
 use stsd_sts::Sts;
 use tokio::sync::mpsc;
@@ -31,17 +29,15 @@ use tracing_subscriber::{
 };
 use zeroizing_alloc::ZeroAlloc;
 
-mod signals;
-
 /// Wipes all that is freed, also by the libraries that a secret goes through.
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
     let in_journal = log();
-    let outcome = match options::parse(lexopt::Parser::from_env()) {
+    let outcome = match cli::parse(lexopt::Parser::from_env()) {
         Ok(Action::Help) => io::stdout()
-            .write_all(options::HELP.as_bytes())
+            .write_all(cli::HELP.as_bytes())
             .map_err(Into::into),
         Ok(Action::Version) => {
             writeln!(io::stdout(), "stsd {}", env!("CARGO_PKG_VERSION")).map_err(Into::into)
@@ -86,11 +82,11 @@ fn log() -> bool {
     in_journal
 }
 
-fn check(options: &options::Options) -> Result<()> {
-    let config = config::load(&options.config, &options::surroundings(options)?)?;
+fn check(options: &cli::Options) -> Result<()> {
+    let config = config::load(&options.config, &cli::surroundings(options)?)?;
     // A program that shall take the place of another is confined as that one is.
-    successor::try_files(&config)?;
-    reach::prepare(config.endpoint.clone())?;
+    exec_upgrade::try_files(&config)?;
+    connectivity::prepare(config.endpoint.clone())?;
     let count = config.profiles.len();
     Ok(writeln!(
         io::stdout(),
@@ -103,32 +99,32 @@ fn check(options: &options::Options) -> Result<()> {
 // Local: zbus asks for the scheduler of many threads, and like this nothing can need it, nor
 // the libm that it counts with.
 #[tokio::main(flavor = "local")]
-async fn connect(options: &options::Options) -> Result<()> {
-    let config = config::load(&options.config, &options::surroundings(options)?)?;
+async fn connect(options: &cli::Options) -> Result<()> {
+    let config = config::load(&options.config, &cli::surroundings(options)?)?;
     let endpoint = config.endpoint.authority().to_owned();
-    reach::reach(config.endpoint).await?;
+    connectivity::reach(config.endpoint).await?;
     Ok(writeln!(io::stdout(), "{endpoint}: answers")?)
 }
 
 #[tokio::main(flavor = "local")]
-async fn run(options: &options::Options, in_journal: bool) -> Result<()> {
-    let mut protections = harden::at_start();
+async fn run(options: &cli::Options, in_journal: bool) -> Result<()> {
+    let mut protections = hardening::at_start();
     let successor = Successor::find().context("this program cannot be found")?;
-    let surroundings = options::surroundings(options)?;
+    let surroundings = cli::surroundings(options)?;
     let config = config::load(&options.config, &surroundings)?;
     let watched = signals::watch().context("signals cannot be watched")?;
-    let mut handed = listen::open(options)?;
+    let mut handed = sockets::open(options)?;
     let audited = config.audit_file.as_ref().and_then(|it| it.path.parent());
     let kept = config.files.iter().filter_map(|it| it.path.parent());
     let writable = handed.writable().into_iter();
     let writable = writable.chain(audited.into_iter().chain(kept).map(Into::into));
     let writable: Vec<_> = writable.collect();
-    protections.push(harden::confine(&writable));
-    harden::report(&protections);
+    protections.push(hardening::confine(&writable));
+    hardening::report(&protections);
     let clock = Arc::new(SystemClock::with_beat());
     let left = std::mem::take(&mut handed.sessions);
-    let mut restored = handover::restore(left, &*clock);
-    let token = handed.own_directory().map(|it| it.join(listen::TOKEN));
+    let mut restored = memfd::restore(left, &*clock);
+    let token = handed.own_directory().map(|it| it.join(sockets::TOKEN));
     let url_secret = UrlSecret::take_over(restored.url_secret.take(), token)?;
     let (give, listeners) = mpsc::channel(4);
     let mut presence = Presence::of(handed.doors, clock.clone(), give).await?;
@@ -146,11 +142,11 @@ async fn run(options: &options::Options, in_journal: bool) -> Result<()> {
         load: Box::new(move || config::load(&path, &surroundings)),
         connect: Box::new(|endpoint| Sts::new(endpoint.clone())),
         clock,
-        machine: options::machine_id(),
+        machine: cli::machine_id(),
         access: options.access(),
         environment,
         wishes: watched.wishes.clone(),
-        open_files: harden::open_files(),
+        open_files: hardening::open_files(),
         protections,
         in_journal,
         restored,

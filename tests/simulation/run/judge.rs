@@ -3,11 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use fastrand::Rng;
-use stsd::{
-    clock::Clock as _,
-    schedule::{BACKOFF_CAP, PROBE_CAP},
-    snapshot::{Cause, Outcome, Session},
-};
+use stsd::runtime::clock::Clock as _;
+use stsd::refresh::schedule::BACKOFF_CAP;
+use stsd::refresh::schedule::PROBE_CAP;
+use stsd::session::snapshot::Cause;
+use stsd::session::snapshot::Outcome;
+use stsd::session::snapshot::Session;
 use tokio::time::sleep;
 
 use super::{Held, MARGIN, PATIENT, Simulation};

@@ -20,7 +20,7 @@ use stsd_sts::Endpoint;
 
 use self::{profile::RawProfile, source::RawSource, spanned::Spanned};
 use super::{Config, Mistake, Mistakes, Named};
-use crate::{file, profile::Invalid, source::Surroundings};
+use crate::{identity::Surroundings, profile::Invalid, runtime::file_watch};
 
 /// A configuration file is small; more than this is some other file.
 const LARGEST_FILE: usize = 1024 * 1024;
@@ -291,8 +291,8 @@ impl<'a> Reader<'a> {
 }
 
 fn read(path: &Path) -> io::Result<String> {
-    let (file, _) = file::open(path, LARGEST_FILE)?;
-    Ok(file::read(file, LARGEST_FILE)?.to_string())
+    let (file, _) = file_watch::open(path, LARGEST_FILE)?;
+    Ok(file_watch::read(file, LARGEST_FILE)?.to_string())
 }
 
 /// Returns the key on the line at a byte, if the line has the shape of one.

@@ -10,13 +10,11 @@ use super::{
     spanned::Spanned,
 };
 use crate::{
-    access::Rule,
-    config::Profile,
+    identity::{OfProfile, Source, Surroundings},
     profile::{
-        self, Invalid, ProfileName, RoleArn, RoleSessionName, SessionDuration, SessionPolicy,
+        self, Invalid, Plan, Profile, ProfileName, RoleArn, RoleSessionName, Rule, SessionDuration,
+        SessionPolicy,
     },
-    sink::Plan,
-    source::{OfProfile, Source, Surroundings},
 };
 
 /// Each profile of a chain adds a call to how long a cold caller waits.

@@ -16,7 +16,7 @@ use super::{
     profile::{DEFAULT_SESSION_NAME, ROLE_VARIABLE, SESSION_NAME_VARIABLE},
     source::{KEEPERS, KINDS, PROVIDER_VARIABLE, TOKEN_VARIABLE},
 };
-use crate::{profile::SessionDuration, source::MetadataEndpoint};
+use crate::{identity::MetadataEndpoint, profile::SessionDuration};
 
 const HEAD: &str = "# Configuration reference
 

@@ -13,11 +13,9 @@ use stsd_document::Format;
 
 use super::{Named, Reader, Spanned};
 use crate::{
-    sink::{
-        Document,
-        file::{check, parts},
-    },
-    source::Surroundings,
+    export::file::{check, parts},
+    identity::Surroundings,
+    profile::Document,
 };
 
 #[derive(Deserialize)]

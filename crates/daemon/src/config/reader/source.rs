@@ -6,11 +6,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Reader, Spanned};
 use crate::{
-    profile,
-    source::{
+    identity::{
         AccessKey, Address, EcsRole, KeyFileError, MetadataEndpoint, Oidc, Process, Program, Saml,
         Source, Surroundings, Token, Uri,
     },
+    profile,
 };
 
 type Text = Option<Spanned<String>>;

@@ -1,0 +1,323 @@
+//! The daemon: it applies configurations and runs until a signal or an upgrade ends it.
+
+use std::{io, net::TcpListener, os::fd::OwnedFd, sync::Arc, time::Duration};
+
+use stsd_sts::StsError;
+use tokio::{
+    net::UnixListener,
+    sync::{Notify, mpsc},
+    task::spawn_blocking,
+    time::sleep,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::{
+    access::Access,
+    audit::{Audit, AuditFile, AuditFileError},
+    config::{Config, Mistakes},
+    export::{self, Environment, Sinks},
+    platform::{hardening::Protection, sockets::Speaks},
+    refresh::supervisor::{Connect, Setting, Supervisor},
+    runtime::clock::Clock,
+    serve::{
+        connection_limit::{Crowd, Share},
+        context::{Order, Service},
+        http::{Http, UrlSecret},
+        socket::{self, Front},
+    },
+    session::{memfd::Restored, store::Store},
+    sts::{rate_limit::Budget, upstream::Exchange},
+};
+
+/// How long to wait for more renewals before all sessions are given into keeping.
+const COALESCE: Duration = Duration::from_millis(50);
+
+/// Where sealed sessions go.
+pub type Keep = Box<dyn FnMut(&OwnedFd) -> io::Result<()> + Send>;
+
+/// What the daemon is given.
+pub struct World<X> {
+    /// Reads the configuration again.
+    pub load: Box<dyn Fn() -> Result<Config, Mistakes> + Send>,
+    /// Makes the way to an STS endpoint.
+    pub connect: Connect<X>,
+    /// What the time is.
+    pub clock: Arc<dyn Clock>,
+    /// What tells this machine from others, such as its machine-id.
+    pub machine: Vec<u8>,
+    /// Whom to serve.
+    pub access: Access,
+    /// What the commands of the configuration get of it.
+    pub environment: Arc<Environment>,
+    /// What a human wants.
+    pub wishes: Wishes,
+    /// How many files the process may have open.
+    pub open_files: u64,
+    /// What the process has given up.
+    pub protections: Vec<Protection>,
+    /// The log goes to systemd's journal.
+    pub in_journal: bool,
+    /// Sessions that another process of ours has left.
+    pub restored: Restored,
+    /// What opens the URLs.
+    pub url_secret: UrlSecret,
+    /// A loopback socket that another process of ours has left.
+    pub tcp: Option<TcpListener>,
+    /// Where sessions wait for a process that comes after us, if anywhere.
+    pub keep: Option<Keep>,
+    /// The same for the loopback socket.
+    pub keep_http: fn(Option<&TcpListener>) -> io::Result<()>,
+    /// Tries whether a new program could take our place; may block.
+    pub check_successor: Arc<dyn Fn() -> io::Result<()> + Send + Sync>,
+}
+
+/// What a human wants of a running daemon.
+#[derive(Debug, Clone, Default)]
+pub struct Wishes {
+    /// Stop.
+    pub stop: CancellationToken,
+    /// Read the configuration again.
+    pub reload: Arc<Notify>,
+    /// Give the place to a new program.
+    pub replace: Arc<Notify>,
+}
+
+/// Why the daemon has ended.
+#[derive(Debug)]
+pub enum Ending {
+    /// It was told to stop.
+    Stopped,
+    /// A new program is to take its place, with these.
+    Replaced {
+        /// The sessions.
+        sessions: Option<OwnedFd>,
+        /// The loopback socket.
+        tcp: Option<TcpListener>,
+    },
+}
+
+/// Why the daemon cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The way to STS cannot even be set up.
+    #[error(transparent)]
+    Sts(#[from] StsError),
+    /// What the configuration asks for cannot be had.
+    #[error(transparent)]
+    Config(#[from] Mistakes),
+    /// The system has too little of something.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// What a configuration changes.
+struct Daemon<X> {
+    service: Arc<Service>,
+    supervisor: Supervisor<X>,
+    sinks: Sinks,
+    stop: CancellationToken,
+    keep: Option<Keep>,
+    keep_http: fn(Option<&TcpListener>) -> io::Result<()>,
+}
+
+/// Runs the daemon on `config` until it is told to stop, then lets its connections end.
+///
+/// # Errors
+/// [`RunError`], before anybody is served.
+pub async fn run<X: Exchange>(
+    config: Config,
+    listeners: mpsc::Receiver<(Speaks, UnixListener)>,
+    world: World<X>,
+) -> Result<Ending, RunError> {
+    let access = world.access;
+    let audit = Arc::new(Audit::new(Arc::clone(&world.clock)));
+    let store = Arc::new(Store::preparing(socket::prepare));
+    let (orders, mut ordered) = mpsc::channel(16);
+    let share = match access {
+        Access::System { .. } => Share::Half,
+        Access::User { .. } | Access::Lease { .. } => Share::All,
+    };
+    let budget = Arc::new(Budget::new(config.sts_calls_per_second, world.clock.boot()));
+    let service = Arc::new(Service {
+        store: Arc::clone(&store),
+        budget: Arc::clone(&budget),
+        clock: Arc::clone(&world.clock),
+        access,
+        audit: Arc::clone(&audit),
+        orders,
+        crowd: Arc::new(Crowd::new(world.open_files, share)),
+        front: Arc::new(Front::new()?),
+        http: Arc::new(Http::new(world.url_secret, world.tcp)?),
+        lease: None,
+        over: CancellationToken::new(),
+        protections: world.protections,
+        in_journal: world.in_journal,
+        secret_pages: Arc::default(),
+        config_path: config.path.display().to_string(),
+        started: world.clock.boot(),
+    });
+    let Wishes {
+        stop,
+        reload,
+        replace,
+    } = world.wishes;
+    let mut daemon = Daemon {
+        service: Arc::clone(&service),
+        sinks: Sinks::new(Arc::clone(&world.clock), world.environment),
+        supervisor: Supervisor::new(Setting {
+            store,
+            connect: world.connect,
+            clock: world.clock,
+            machine: world.machine,
+            budget,
+            restored: world.restored,
+        }),
+        stop: stop.clone(),
+        keep: world.keep,
+        keep_http: world.keep_http,
+    };
+    daemon.apply(config)?;
+
+    let mut replaced = false;
+    let renewed = daemon.supervisor.renewed();
+    // Ended before a new program takes our place: this returns first.
+    let _answering = service.front.begin(Arc::clone(&service.clock))?;
+    let serving = socket::serve(listeners, Arc::clone(&service), stop.clone());
+    let summing_up = audit.keep_summing_up();
+    tokio::pin!(serving, summing_up);
+    loop {
+        let answer = tokio::select! {
+            () = &mut serving => break,
+            () = &mut summing_up => continue,
+            () = renewed.notified(), if daemon.keep.is_some() => {
+                sleep(COALESCE).await;
+                daemon.keep();
+                continue;
+            }
+            () = replace.notified() => {
+                // On a thread of its own: callers are served meanwhile.
+                let check = Arc::clone(&world.check_successor);
+                let checked = spawn_blocking(move || check()).await;
+                match checked.unwrap_or_else(|bug| Err(io::Error::other(bug))) {
+                    Ok(()) => {
+                        replaced = true;
+                        stop.cancel();
+                    }
+                    Err(problem) => error!("this program goes on, the new one fails: {problem}"),
+                }
+                continue;
+            }
+            () = reload.notified() => None,
+            Some(order) = ordered.recv() => match order {
+                Order::Reload(answer) => Some(answer),
+                Order::Rotate(tell) => {
+                    match service.http.secret().rotate() {
+                        Ok(()) => info!("all URLs have changed"),
+                        Err(error) => error!("the URLs have not changed: {error}"),
+                    }
+                    renewed.notify_one();
+                    let _ = tell.send(());
+                    continue;
+                }
+                Order::Lease { profile, until, uid, tell } => {
+                    // Who has left meanwhile ends it by that.
+                    let _ = tell.send(daemon.supervisor.lease(profile, until, uid));
+                    continue;
+                }
+            },
+        };
+        let outcome = daemon.reload(&*world.load);
+        if let Some(answer) = answer {
+            let _ = answer.send(outcome);
+        }
+    }
+    daemon.keep();
+    let ending = if replaced {
+        Ending::Replaced {
+            sessions: daemon.seal(),
+            tcp: service.http.copy(),
+        }
+    } else {
+        Ending::Stopped
+    };
+    daemon.sinks.stop(replaced).await;
+    daemon.supervisor.stop().await;
+    audit.sum_up();
+    Ok(ending)
+}
+
+impl<X: Exchange> Daemon<X> {
+    /// Puts a configuration in force. All that can refuse it comes before its first effect, so
+    /// that after an error the configuration before it is still in force as a whole.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    fn apply(&mut self, config: Config) -> Result<(), RunError> {
+        // Opened anew each time: a file that was moved away is wanted anew.
+        let audit_file = open_audit(&config)?;
+        export::try_out(&config)?;
+        self.service.access.warn_of_closed(&config);
+        let http = config.http;
+        self.supervisor.apply(config)?;
+        self.sinks.follow(&self.service.store);
+        self.service.audit.write_to(audit_file);
+        self.service.listen(http, &self.stop);
+        if let Err(error) = (self.keep_http)(self.service.http.copy().as_ref()) {
+            warn!("callers by HTTP would be turned away during a restart: {error}");
+        }
+        Ok(())
+    }
+
+    /// Reads the configuration again and puts it in force; a refusal is logged.
+    ///
+    /// # Errors
+    /// [`Mistakes`]; the running configuration is then still in force.
+    fn reload(&mut self, load: &dyn Fn() -> Result<Config, Mistakes>) -> Result<(), Mistakes> {
+        let outcome = load().and_then(|config| {
+            let path = config.path.clone();
+            self.apply(config).map_err(|error| match error {
+                RunError::Config(mistakes) => mistakes,
+                error => Mistakes::whole_file(&path, "endpoint", &error.to_string()),
+            })
+        });
+        match &outcome {
+            Ok(()) => info!("configuration read again"),
+            Err(mistakes) => error!("the running configuration stays in force:\n{mistakes}"),
+        }
+        outcome
+    }
+
+    /// Gives all sessions into keeping; what was kept before stays when that fails.
+    fn keep(&mut self) {
+        if self.keep.is_none() {
+            return;
+        }
+        let sessions = self.seal();
+        if let (Some(sessions), Some(keep)) = (sessions, &mut self.keep)
+            && let Err(error) = keep(&sessions)
+        {
+            warn!("the sessions would not survive a restart now: {error}");
+        }
+    }
+
+    /// Returns the sessions and the URLs' secret in a sealed file, if there is any to hand over.
+    fn seal(&mut self) -> Option<OwnedFd> {
+        let url_secret = self.service.http.secret().text();
+        self.supervisor.seal(url_secret).unwrap_or_else(|error| {
+            warn!("the sessions cannot be handed over: {error}");
+            None
+        })
+    }
+}
+
+fn open_audit(config: &Config) -> Result<Option<AuditFile>, Mistakes> {
+    let Some(named) = &config.audit_file else {
+        return Ok(None);
+    };
+    let opened = AuditFile::open(&named.path);
+    let refused = |error: AuditFileError| config.refuse(named, &error, error.hint());
+    opened
+        .map(Some)
+        .map_err(|error| Mistakes(vec![refused(error)]))
+}

@@ -1,0 +1,200 @@
+//! Decides how a RAM user's AccessKey is kept. Each keeper holds the same text: TOML with
+//! `access_key_id` and `access_key_secret`; or, in the environment, one of them each.
+
+mod file;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use stsd_keyring::{BusAddress, KeyringError};
+use stsd_sts::{Proof, SecretText, SourceCredentials};
+
+pub use self::file::KeyFileError;
+pub(crate) use self::file::is_key;
+#[cfg(fuzzing)]
+pub(crate) use self::file::parse;
+use super::{Ask, Asking, Identity, Obtained, PrivateFileError, SourceError, Surroundings};
+use crate::{
+    runtime::{clock::BootTime, file_watch::Aside},
+    session::store::Store,
+};
+
+/// How long a keyring has for its answer. Nobody is asked for a password, so it has one at once.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A RAM user's long-lived AccessKey.
+#[derive(Debug)]
+pub struct AccessKey {
+    keeper: Keeper,
+}
+
+#[derive(Debug)]
+enum Keeper {
+    File {
+        subject: String,
+        aside: Aside,
+    },
+    Variables {
+        id: String,
+        secret: String,
+        surroundings: Surroundings,
+    },
+    Keyring {
+        key: String,
+        bus: BusAddress,
+    },
+}
+
+impl AccessKey {
+    /// Takes the key from a file, which is read again at each exchange.
+    ///
+    /// # Errors
+    /// [`KeyFileError`] says what is wrong with the file now, never what is in it.
+    pub fn in_file(path: PathBuf) -> Result<Self, KeyFileError> {
+        let subject = format!("the key file {}", path.display());
+        Self::file(path, subject)
+    }
+
+    /// Takes the key from what the service manager has put there for us under a name.
+    ///
+    /// # Errors
+    /// As [`in_file`](Self::in_file).
+    pub fn in_credential(name: &str, path: PathBuf) -> Result<Self, KeyFileError> {
+        Self::file(path, format!("the credential {name}"))
+    }
+
+    fn file(path: PathBuf, subject: String) -> Result<Self, KeyFileError> {
+        file::read(&path)?;
+        let aside = Aside::new(path);
+        Ok(Self {
+            keeper: Keeper::File { subject, aside },
+        })
+    }
+
+    /// Takes the key from two variables of the environment.
+    ///
+    /// # Errors
+    /// [`SourceError`], when they are not set.
+    pub fn in_variables(
+        id: &str,
+        secret: &str,
+        surroundings: &Surroundings,
+    ) -> Result<Self, SourceError> {
+        from_variables(id, secret, surroundings)?;
+        Ok(Self {
+            keeper: Keeper::Variables {
+                id: id.to_owned(),
+                secret: secret.to_owned(),
+                surroundings: surroundings.clone(),
+            },
+        })
+    }
+
+    /// Takes the key from the keyring of the user's session, from the item with the attributes
+    /// `application=stsd` and `key=<key>`. Whether that can be had is seen when it is needed: at
+    /// a login the daemon may be there before the keyring is unlocked.
+    ///
+    /// # Errors
+    /// [`SourceError`], when the session has no bus.
+    pub fn in_keyring(key: &str, surroundings: &Surroundings) -> Result<Self, SourceError> {
+        let address = (surroundings.variable)("DBUS_SESSION_BUS_ADDRESS");
+        let runtime = (surroundings.variable)("XDG_RUNTIME_DIR");
+        let bus = BusAddress::of_session(address.as_deref(), runtime.as_deref())
+            .map_err(|error| from_keyring(key, &error))?;
+        Ok(Self {
+            keeper: Keeper::Keyring {
+                key: key.to_owned(),
+                bus,
+            },
+        })
+    }
+
+    async fn read(&self) -> Result<SourceCredentials, SourceError> {
+        match &self.keeper {
+            Keeper::File { subject, aside } => {
+                let read = aside.read(file::read).await;
+                read.unwrap_or_else(|late| Err(PrivateFileError::from(late).into()))
+                    .map_err(|error| SourceError::new(subject, error.to_string(), error.hint()))
+            }
+            Keeper::Variables {
+                id,
+                secret,
+                surroundings,
+            } => from_variables(id, secret, surroundings),
+            Keeper::Keyring { key, bus } => {
+                let text = stsd_keyring::lookup(bus, key, PATIENCE).await;
+                let text = text.map_err(|error| from_keyring(key, &error))?;
+                file::parse(text.expose()).map_err(|error| {
+                    SourceError::new(keyring_item(key), error.to_string(), error.hint())
+                })
+            }
+        }
+    }
+}
+
+impl Identity for AccessKey {
+    fn obtain<'a>(&'a self, ask: Ask<'a>) -> Asking<'a> {
+        Box::pin(async move {
+            let asked = ask.clock.boot();
+            let credentials = self.read().await?;
+            Ok(Obtained {
+                proof: Arc::new(Proof::Credentials(credentials)),
+                asked,
+                end: None,
+            })
+        })
+    }
+
+    fn subject(&self) -> String {
+        match &self.keeper {
+            Keeper::File { subject, .. } => subject.clone(),
+            Keeper::Variables { id, secret, .. } => format!("the variables {id} and {secret}"),
+            Keeper::Keyring { key, .. } => keyring_item(key),
+        }
+    }
+
+    fn changed(&self, _: &Store, now: BootTime) -> bool {
+        match &self.keeper {
+            Keeper::File { aside, .. } => aside.changed(now),
+            Keeper::Variables { .. } | Keeper::Keyring { .. } => false,
+        }
+    }
+}
+
+fn keyring_item(key: &str) -> String {
+    format!("the keyring's item application=stsd key={key}")
+}
+
+fn from_keyring(key: &str, error: &KeyringError) -> SourceError {
+    let problem = format!("cannot be had: {error}");
+    SourceError::new(keyring_item(key), problem, error.hint())
+}
+
+fn from_variables(
+    id: &str,
+    secret: &str,
+    surroundings: &Surroundings,
+) -> Result<SourceCredentials, SourceError> {
+    let value = |name: &str| {
+        surroundings.text(name).ok_or_else(|| {
+            let hint = "set it for stsd itself, not for the shell that asks";
+            SourceError::new(
+                format!("the variable {name}"),
+                "is not set for the daemon, or is not text",
+                hint,
+            )
+        })
+    };
+    let credentials = SourceCredentials {
+        access_key_id: value(id)?,
+        access_key_secret: SecretText::from(value(secret)?),
+        security_token: None,
+    };
+    if !file::is_key(&credentials) {
+        return Err(SourceError::new(
+            format!("the variable {id}"),
+            "does not hold an access key id: letters and digits",
+            "look whether the two variables are exchanged",
+        ));
+    }
+    Ok(credentials)
+}

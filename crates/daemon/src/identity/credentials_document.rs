@@ -1,0 +1,171 @@
+//! Decides what credentials look like that somebody else has made: one reader for the shapes
+//! of aliyun-cli (`mode`, `access_key_id`), of the OSS SDKs, instance metadata and credentials
+//! URIs (`AccessKeyId`, `SecurityToken`, `Code`), of the AWS SDKs (`Version`,
+//! `SecretAccessKey`, `SessionToken`, or `Token`), and for all of them in one object, as our
+//! own shim prints it.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use stsd_sts::{Proof, SecretText, SourceCredentials};
+
+use super::{End, Obtained, SourceError, access_key::is_key};
+use crate::runtime::clock::{BootTime, Clock};
+
+/// More than any such document has; the largest token that is handed out is half of it.
+pub(super) const LARGEST: usize = 64 * 1024;
+
+const SHAPES: &str = "docs/configuration.md has the shapes that are read; stsd shows nothing of \
+                      what it was given, because that may be a secret";
+
+#[derive(Deserialize)]
+struct Raw {
+    mode: Option<String>,
+    access_key_id: Option<String>,
+    access_key_secret: Option<SecretText>,
+    sts_token: Option<SecretText>,
+    security_token: Option<SecretText>,
+    expiration: Option<String>,
+    #[serde(rename = "Code")]
+    code: Option<String>,
+    #[serde(rename = "Version")]
+    version: Option<u32>,
+    #[serde(rename = "AccessKeyId")]
+    oss_access_key_id: Option<String>,
+    #[serde(rename = "AccessKeySecret")]
+    oss_access_key_secret: Option<SecretText>,
+    #[serde(rename = "SecretAccessKey")]
+    aws_access_key_secret: Option<SecretText>,
+    #[serde(rename = "SecurityToken")]
+    oss_security_token: Option<SecretText>,
+    #[serde(rename = "SessionToken")]
+    aws_security_token: Option<SecretText>,
+    #[serde(rename = "Token")]
+    container_security_token: Option<SecretText>,
+    #[serde(rename = "Expiration")]
+    oss_expiration: Option<String>,
+}
+
+/// When a document was got, by which clocks.
+#[derive(Clone, Copy)]
+pub(super) struct Got<'a> {
+    /// From before we asked for it.
+    pub asked: BootTime,
+    /// The clock of whoever gave it, where that came along.
+    pub date: Option<Timestamp>,
+    /// What the time is.
+    pub clock: &'a dyn Clock,
+}
+
+/// Reads credentials that `subject` has given.
+///
+/// # Errors
+/// [`SourceError`], which quotes nothing of the text.
+pub(super) fn read(text: &str, subject: &str, got: Got<'_>) -> Result<Obtained, SourceError> {
+    let refuse = |problem: &str| SourceError::new(subject, problem, SHAPES);
+    if text.trim().is_empty() {
+        return Err(refuse("gave nothing, where credentials were expected"));
+    }
+    // The parser's message might quote what is there.
+    let raw: Raw = serde_json::from_str(text).map_err(|_| {
+        refuse("gave no document with credentials: one object in JSON, whole and nothing else")
+    })?;
+    if raw.code.as_deref().is_some_and(|it| it != "Success") {
+        return Err(refuse("says that it failed: its Code is not Success"));
+    }
+    if raw.version.is_some_and(|it| it != 1) {
+        return Err(refuse("gave credentials of a Version other than 1"));
+    }
+    let twice = |what: &str| refuse(&format!("says the {what} more than once, and differently"));
+    let missing = |what: &str| refuse(&format!("gave credentials without an {what}"));
+    let id = one_of([raw.access_key_id, raw.oss_access_key_id]).map_err(|_| twice("id"))?;
+    let secret = one_of([
+        raw.access_key_secret,
+        raw.oss_access_key_secret,
+        raw.aws_access_key_secret,
+    ]);
+    let secret = secret.map_err(|_| twice("secret"))?;
+    let token = one_of([
+        raw.sts_token,
+        raw.security_token,
+        raw.oss_security_token,
+        raw.aws_security_token,
+        raw.container_security_token,
+    ]);
+    let token = token.map_err(|_| twice("token"))?;
+    match (raw.mode.as_deref(), &token) {
+        (None | Some("" | "AK"), None) | (None | Some("" | "StsToken"), Some(_)) => {}
+        (Some("AK"), Some(_)) => return Err(refuse("gave a token with mode AK")),
+        (Some("StsToken"), None) => return Err(refuse("gave no token, with mode StsToken")),
+        (Some(_), _) => return Err(refuse("gave a mode other than AK and StsToken")),
+    }
+    let expiration = one_of([raw.expiration, raw.oss_expiration]);
+    let expiration = expiration.map_err(|_| twice("expiration"))?;
+    let credentials = SourceCredentials {
+        access_key_id: id.ok_or_else(|| missing("access key id"))?,
+        access_key_secret: secret.ok_or_else(|| missing("access key secret"))?,
+        security_token: token,
+    };
+    let plain = |it: &SecretText| it.expose().bytes().all(|byte| byte.is_ascii_graphic());
+    if !is_key(&credentials)
+        || !plain(&credentials.access_key_secret)
+        || !credentials.security_token.as_ref().is_none_or(plain)
+    {
+        return Err(refuse(
+            "gave credentials with characters that no credentials have",
+        ));
+    }
+    let end = match expiration {
+        None => None,
+        Some(text) => {
+            let expiration = text.parse().map_err(|_| {
+                refuse("gave an expiration that is no time, such as 2026-11-24T12:00:00Z")
+            })?;
+            Some(End::new(expiration, got.date, got.asked, got.clock))
+        }
+    };
+    if end.is_some_and(|it| it.at.since(got.clock.boot()).is_zero()) {
+        return Err(SourceError::new(
+            subject,
+            "gave credentials that have ended",
+            "look at what renews them, and at this machine's clock",
+        ));
+    }
+    Ok(Obtained {
+        proof: Arc::new(Proof::Credentials(credentials)),
+        asked: got.asked,
+        end,
+    })
+}
+
+/// Returns what one key says, or several alike; an empty text says nothing.
+fn one_of<T: Text, const N: usize>(given: [Option<T>; N]) -> Result<Option<T>, Differs> {
+    let mut all = given.into_iter().flatten().filter(|it| !it.is_none());
+    let first = all.next();
+    match all.all(|it| Some(&it) == first.as_ref()) {
+        true => Ok(first),
+        false => Err(Differs),
+    }
+}
+
+struct Differs;
+
+trait Text: PartialEq {
+    fn is_none(&self) -> bool;
+}
+
+impl Text for String {
+    fn is_none(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+impl Text for SecretText {
+    fn is_none(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests;

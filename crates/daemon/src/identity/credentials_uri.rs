@@ -1,0 +1,244 @@
+//! Who we are by a credentials URI: whoever serves it says so, as the SDKs of Alibaba Cloud take
+//! it from `ALIBABA_CLOUD_CREDENTIALS_URI`. The URI may hold a secret, and often does.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use reqwest::{Method, StatusCode, Url};
+use stsd_sts::SecretText;
+use tokio::time::timeout;
+use url::Host;
+
+use super::{
+    Ask, Asking, Identity, Obtained, PrivateFileError, SourceError,
+    credentials_document::Got,
+    http_client::{FetchError, Fetcher, Request, WHOLE, Way},
+    secret_file,
+};
+use crate::{
+    runtime::{clock::BootTime, file_watch::Aside},
+    session::store::Store,
+};
+
+/// More than any URI has; a file with more is some other file.
+const LARGEST_FILE: usize = 16 * 1024;
+
+/// A credentials URI, which may hold a secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Address {
+    text: SecretText,
+    /// The host and the port.
+    authority: String,
+    /// Where it is on this machine, by a literal address.
+    loopback: Option<SocketAddr>,
+}
+
+/// Why a text is no credentials URI. No variant holds any of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadUri {
+    /// It is not an absolute URL with a host.
+    #[error("is no absolute URL, such as https://host/path")]
+    NotAUrl,
+    /// Credentials would be shown to the network, and whoever stands in it could give others.
+    #[error("is neither https nor http to a literal loopback address")]
+    Insecure,
+    /// It has what is not a part of a request's target.
+    #[error("has a user, a password or a fragment in it")]
+    TooMuch,
+}
+
+/// Why a file with a credentials URI cannot be used. No variant holds what is in it.
+#[derive(Debug, thiserror::Error)]
+pub enum UriFileError {
+    /// The file is none that may hold a secret.
+    #[error(transparent)]
+    Unusable(#[from] PrivateFileError),
+    /// What it holds is not what it should hold.
+    #[error("holds no credentials URI and nothing else: what is there {0}")]
+    NotAUri(#[from] BadUri),
+}
+
+/// An identity that a credentials URI gives.
+#[derive(Debug)]
+pub struct Uri {
+    place: Place,
+    fetcher: Fetcher,
+}
+
+#[derive(Debug)]
+enum Place {
+    Here(Address),
+    File(Aside),
+}
+
+impl Address {
+    /// Reads a credentials URI.
+    ///
+    /// # Errors
+    /// [`BadUri`].
+    pub fn new(text: &str) -> Result<Self, BadUri> {
+        let url = Url::parse(text).map_err(|_| BadUri::NotAUrl)?;
+        let port = url.port_or_known_default();
+        let loopback = match url.host().ok_or(BadUri::NotAUrl)? {
+            Host::Ipv4(it) if it.is_loopback() => Some(it.into()),
+            Host::Ipv6(it) if it.is_loopback() => Some(it.into()),
+            _ => None,
+        };
+        match url.scheme() {
+            "https" => {}
+            "http" if loopback.is_some() => {}
+            _ => return Err(BadUri::Insecure),
+        }
+        let user = !url.username().is_empty() || url.password().is_some();
+        if user || url.fragment().is_some() {
+            return Err(BadUri::TooMuch);
+        }
+        Ok(Self {
+            text: SecretText::from(text.to_owned()),
+            authority: url.authority().to_owned(),
+            loopback: loopback.and_then(|it| Some(SocketAddr::new(it, port?))),
+        })
+    }
+
+    /// Returns all of it, secret or not.
+    pub(crate) fn expose(&self) -> &str {
+        self.text.expose()
+    }
+
+    /// Tells whether this leads to what listens at `address`.
+    #[must_use]
+    pub fn leads_to(&self, address: SocketAddr) -> bool {
+        self.loopback == Some(address)
+    }
+
+    fn subject(&self) -> String {
+        format!("the credentials URI at {}", self.authority)
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Address").field(&self.authority).finish()
+    }
+}
+
+impl UriFileError {
+    /// What a human can do about it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        const EXPECTED: &str = "one line with the URI: https, or http to 127.0.0.1";
+        match self {
+            Self::Unusable(error) => {
+                error.hint("write the credentials URI there, mode 0600", EXPECTED)
+            }
+            Self::NotAUri(_) => EXPECTED,
+        }
+    }
+}
+
+impl Uri {
+    /// Takes a URI as it is.
+    #[must_use]
+    pub fn new(address: Address) -> Self {
+        Self {
+            place: Place::Here(address),
+            fetcher: Fetcher::default(),
+        }
+    }
+
+    /// Takes the URI from a file, which is read again each time; returns what it holds now, too.
+    ///
+    /// # Errors
+    /// [`UriFileError`].
+    pub fn in_file(path: PathBuf) -> Result<(Self, Address), UriFileError> {
+        let address = read(&path)?;
+        let this = Self {
+            place: Place::File(Aside::new(path)),
+            fetcher: Fetcher::default(),
+        };
+        Ok((this, address))
+    }
+
+    async fn address(&self) -> Result<Address, SourceError> {
+        let aside = match &self.place {
+            Place::Here(address) => return Ok(address.clone()),
+            Place::File(aside) => aside,
+        };
+        let read = aside.read(read).await;
+        read.unwrap_or_else(|late| Err(PrivateFileError::from(late).into()))
+            .map_err(|error| {
+                let subject = format!("the file {}", aside.path().display());
+                SourceError::new(subject, error.to_string(), error.hint())
+            })
+    }
+
+    async fn fetch(&self, address: &Address, ask: Ask<'_>) -> Result<Obtained, SourceError> {
+        let subject = address.subject();
+        let silent = |error: FetchError| {
+            let hint = "look whether it runs, and whether this machine reaches it";
+            SourceError::new(&subject, error.to_string(), hint)
+        };
+        let url = Url::parse(address.expose());
+        let url = url.map_err(|_| SourceError::new(&subject, "is no URL", "correct it"))?;
+        let request = Request {
+            method: Method::GET,
+            url,
+            headers: &[],
+            way: match address.loopback {
+                Some(_) => Way::Direct,
+                None => Way::AsConfigured,
+            },
+        };
+        let got = Got {
+            asked: ask.clock.boot(),
+            date: None,
+            clock: ask.clock,
+        };
+        let answer = timeout(WHOLE, self.fetcher.send(request)).await;
+        let answer = answer.unwrap_or(Err(FetchError::Late)).map_err(silent)?;
+        if answer.status != StatusCode::OK {
+            let problem = format!("answers with status {}, not 200", answer.status.as_u16());
+            let hint = match answer.status.as_u16() {
+                300..=399 => "name where it leads to: redirects are not followed",
+                401 | 403 | 404 => "look whether the URI is right and still good",
+                _ => "it may pass; it is asked again",
+            };
+            return Err(SourceError::new(&subject, problem, hint));
+        }
+        answer.session(&subject, got)
+    }
+}
+
+impl Identity for Uri {
+    fn obtain<'a>(&'a self, ask: Ask<'a>) -> Asking<'a> {
+        Box::pin(async move {
+            let address = self.address().await?;
+            self.fetch(&address, ask).await
+        })
+    }
+
+    fn subject(&self) -> String {
+        match &self.place {
+            Place::Here(address) => address.subject(),
+            Place::File(aside) => format!("the credentials URI in {}", aside.path().display()),
+        }
+    }
+
+    fn changed(&self, _: &Store, now: BootTime) -> bool {
+        match &self.place {
+            Place::Here(_) => false,
+            Place::File(aside) => aside.changed(now),
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Address, UriFileError> {
+    let text = secret_file::read(path, LARGEST_FILE)?;
+    Ok(Address::new(text.trim())?)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,233 @@
+//! Who we are by the RAM role of the instance that we run on, as its metadata service says.
+//!
+//! That service is spoken to with a token (its version 2) that is asked for anew each time
+//! and lives for a minute: a dialogue comes once in hours, so a token that is kept would spare
+//! one request and be one more secret to hold. The service replaces the credentials by itself
+//! before they end; that is noticed by asking again at half of what is left of them.
+
+use reqwest::{Method, StatusCode, Url};
+use stsd_sts::SecretText;
+use tokio::time::timeout;
+use tracing::info;
+use url::Host;
+
+use super::{
+    Ask, Asking, Identity, Obtained, SourceError,
+    credentials_document::Got,
+    http_client::{Answer, FetchError, Fetcher, Request, WHOLE, Way},
+};
+use crate::profile;
+
+const TTL: &str = "x-aliyun-ecs-metadata-token-ttl-seconds";
+const TOKEN: &str = "x-aliyun-ecs-metadata-token";
+
+/// How long a token is to live, in seconds: for one dialogue.
+const TOKEN_LIFE: &str = "60";
+
+const ROLES: &str = "/latest/meta-data/ram/security-credentials/";
+
+/// Where the metadata of an instance are: a scheme, a host and a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetadataEndpoint(Url);
+
+/// Why an address cannot be that of a metadata service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a metadata endpoint is http://ADDRESS[:PORT], with nothing after it and a literal address \
+     that is loopback, link-local or 100.100.100.200"
+)]
+pub struct BadMetadataEndpoint;
+
+/// An identity that an instance has by its role.
+#[derive(Debug)]
+pub struct EcsRole {
+    endpoint: MetadataEndpoint,
+    role: Option<String>,
+    /// Whether to ask without a token where none is to be had.
+    allow_v1: bool,
+    fetcher: Fetcher,
+}
+
+impl MetadataEndpoint {
+    /// Where every instance finds it.
+    pub const DEFAULT: &str = "http://100.100.100.200";
+
+    /// Reads an address. Whoever answers there says who we are, over plain HTTP: that may be
+    /// this machine or its host, and nobody whom a name or a route leads to.
+    ///
+    /// # Errors
+    /// [`BadMetadataEndpoint`].
+    pub fn new(text: &str) -> Result<Self, BadMetadataEndpoint> {
+        let url = Url::parse(text).map_err(|_| BadMetadataEndpoint)?;
+        let near = match url.host() {
+            Some(Host::Ipv4(it)) => {
+                it.is_loopback() || it.is_link_local() || it.octets() == [100, 100, 100, 200]
+            }
+            Some(Host::Ipv6(it)) => it.is_loopback() || it.is_unicast_link_local(),
+            _ => false,
+        };
+        let bare = url.path() == "/"
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+            && url.password().is_none();
+        (url.scheme() == "http" && near && bare)
+            .then_some(Self(url))
+            .ok_or(BadMetadataEndpoint)
+    }
+
+    /// Returns the whole address; it holds no secret.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    fn at(&self, path: &str) -> Url {
+        let mut url = self.0.clone();
+        url.set_path(path);
+        url
+    }
+}
+
+impl EcsRole {
+    /// Prepares to ask for the credentials of `role`, or else of the one that the instance has.
+    #[must_use]
+    pub fn new(endpoint: MetadataEndpoint, role: Option<String>, allow_v1: bool) -> Self {
+        Self {
+            endpoint,
+            role,
+            allow_v1,
+            fetcher: Fetcher::default(),
+        }
+    }
+
+    async fn dialogue(&self, ask: Ask<'_>) -> Result<Obtained, SourceError> {
+        let token = self.token().await?;
+        let role = match &self.role {
+            Some(role) => role.clone(),
+            None => self.discover(token.as_ref()).await?,
+        };
+        let asked = ask.clock.boot();
+        let answer = self.read(&format!("{ROLES}{role}"), token.as_ref()).await?;
+        let subject = format!("the role {role} of {}", self.service());
+        match answer.status {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND => {
+                let hint = "attach that role to the instance, or leave role_name out: then the \
+                            one that it has is taken";
+                let problem = "is not there (status 404): the instance has another one, or none";
+                return Err(SourceError::new(subject, problem, hint));
+            }
+            status => return Err(self.refused(status)),
+        }
+        let got = Got {
+            asked,
+            date: None,
+            clock: ask.clock,
+        };
+        answer.session(&subject, got)
+    }
+
+    /// Asks for a token. None is for a service that speaks version 1 alone, where that is
+    /// allowed.
+    async fn token(&self) -> Result<Option<SecretText>, SourceError> {
+        let request = Request {
+            method: Method::PUT,
+            url: self.endpoint.at("/latest/api/token"),
+            headers: &[(TTL, TOKEN_LIFE)],
+            way: Way::Direct,
+        };
+        let problem = match self.fetcher.send(request).await {
+            // Who cannot be reached for one thing cannot be for another.
+            Err(error @ FetchError::Unreachable(_)) => return Err(self.silent(&error)),
+            Ok(answer) if answer.status == StatusCode::OK => {
+                let token = answer.text.trim();
+                let plain = token.bytes().all(|byte| byte.is_ascii_graphic());
+                if (1..=4096).contains(&token.len()) && plain {
+                    return Ok(Some(SecretText::from(token.to_owned())));
+                }
+                "answers with what is no token".to_owned()
+            }
+            Ok(answer) => format!("gives no token (status {})", answer.status.as_u16()),
+            // In a container the answer may be lost: it is sent to go no further than a host.
+            Err(error) if self.allow_v1 => error.to_string(),
+            Err(error) => return Err(self.silent(&error)),
+        };
+        if self.allow_v1 {
+            info!("{} {problem}: asking without one", self.service());
+            return Ok(None);
+        }
+        let hint = "look whether something else answers in its place; if it is of version 1 \
+                    alone, set allow_v1 = true";
+        Err(SourceError::new(self.service(), problem, hint))
+    }
+
+    /// Asks which role the instance has.
+    async fn discover(&self, token: Option<&SecretText>) -> Result<String, SourceError> {
+        let answer = self.read(ROLES, token).await?;
+        let role = answer.text.trim();
+        let problem = match answer.status {
+            StatusCode::OK if role.is_empty() => "has no role for this instance",
+            StatusCode::OK => match profile::role_name(role) {
+                Ok(role) => return Ok(role),
+                Err(_) => "answers with what is no name of a role",
+            },
+            StatusCode::NOT_FOUND => "has no role for this instance (status 404)",
+            status => return Err(self.refused(status)),
+        };
+        let hint = "attach a RAM role to the instance, or set role_name";
+        Err(SourceError::new(self.service(), problem, hint))
+    }
+
+    async fn read(&self, path: &str, token: Option<&SecretText>) -> Result<Answer, SourceError> {
+        let header = token.map(|token| (TOKEN, token.expose()));
+        let request = Request {
+            method: Method::GET,
+            url: self.endpoint.at(path),
+            headers: header.as_slice(),
+            way: Way::Direct,
+        };
+        let answer = self.fetcher.send(request).await;
+        answer.map_err(|error| self.silent(&error))
+    }
+
+    fn silent(&self, error: &FetchError) -> SourceError {
+        let hint = "it answers on an ECS instance alone, and in a container of one if its network \
+                    lets it; metadata_endpoint names another";
+        SourceError::new(self.service(), error.to_string(), hint)
+    }
+
+    fn refused(&self, status: StatusCode) -> SourceError {
+        let problem = format!("refuses to answer (status {})", status.as_u16());
+        let hint = match status.as_u16() {
+            401 | 403 => {
+                "let the instance's metadata be read: it wants a token, or is switched off"
+            }
+            _ => "it may pass; it is asked again",
+        };
+        SourceError::new(self.service(), problem, hint)
+    }
+
+    fn service(&self) -> String {
+        format!("the metadata service at {}", self.endpoint.0.authority())
+    }
+}
+
+impl Identity for EcsRole {
+    fn obtain<'a>(&'a self, ask: Ask<'a>) -> Asking<'a> {
+        Box::pin(async move {
+            let dialogue = timeout(WHOLE, self.dialogue(ask)).await;
+            dialogue.unwrap_or_else(|_| Err(self.silent(&FetchError::Late)))
+        })
+    }
+
+    fn subject(&self) -> String {
+        match &self.role {
+            Some(role) => format!("the role {role} of {}", self.service()),
+            None => format!("the instance's role, of {}", self.service()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,218 @@
+//! Decides how credentials are fetched by HTTP: within a time, up to a size, and without being
+//! sent elsewhere. What is said of a failure has neither the URL's path nor the answer in it:
+//! both may be secret.
+
+use std::{error::Error as _, fmt, io, sync::OnceLock, thread, time::Duration};
+
+use jiff::{Timestamp, fmt::rfc2822};
+use reqwest::{
+    Client, Method, RequestBuilder, StatusCode, Url,
+    header::{DATE, HeaderValue},
+    redirect::Policy,
+};
+use stsd_sts::Proof;
+use tokio::{
+    runtime::{self, LocalOptions},
+    sync::oneshot,
+    time::timeout,
+};
+use zeroize::Zeroizing;
+
+use super::{Obtained, SourceError, credentials_document, credentials_document::Got};
+
+/// From this machine, or its network, a connection comes at once or not at all.
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// From the first byte sent to the last one read.
+const REQUEST: Duration = Duration::from_secs(5);
+
+/// How much later than that a request is given up whose thread is kept from noticing.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How long all requests may take that one asking needs.
+pub(super) const WHOLE: Duration = Duration::from_secs(10);
+
+/// Room for what others add to a document, and small enough that a hostile answer costs nothing.
+const LARGEST: usize = 4 * credentials_document::LARGEST;
+
+/// Whether a request may go through the proxy that the environment names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Never: no proxy reaches this machine, or is to see what is asked of it.
+    Direct,
+    /// As everything else that goes to the network.
+    AsConfigured,
+}
+
+/// What is sent.
+pub(super) struct Request<'a> {
+    pub method: Method,
+    pub url: Url,
+    pub headers: &'a [(&'static str, &'a str)],
+    pub way: Way,
+}
+
+/// An answer with whatever status.
+pub(super) struct Answer {
+    pub status: StatusCode,
+    /// The clock of whoever answered, where they said so.
+    pub date: Option<Timestamp>,
+    pub text: Zeroizing<String>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FetchError {
+    #[error("is not reachable: {0}")]
+    Unreachable(String),
+    #[error("gives no answer: {0}")]
+    NoAnswer(String),
+    #[error("does not answer in time: {} s for a request, {} s in all", REQUEST.as_secs(), WHOLE.as_secs())]
+    Late,
+    #[error("breaks its answer off")]
+    Broken,
+    #[error("answers with more than {LARGEST} bytes")]
+    TooMuch,
+    #[error("answers with what is not text in UTF-8")]
+    NotText,
+}
+
+/// What makes the requests. Nothing is set up before the first one.
+#[derive(Default)]
+pub(super) struct Fetcher {
+    direct: OnceLock<Client>,
+    configured: OnceLock<Client>,
+}
+
+impl Fetcher {
+    /// Sends a request and reads the answer, on a thread of its own: whoever answers may have
+    /// much to say that is skipped before an answer begins, such as a thousand `100 Continue`
+    /// in one packet, and those who are served from memory do not wait for that.
+    pub(super) async fn send(&self, request: Request<'_>) -> Result<Answer, FetchError> {
+        let client = self.client(request.way)?;
+        let mut builder = client.request(request.method, request.url);
+        for (name, value) in request.headers {
+            let mut value = HeaderValue::from_str(value)
+                .map_err(|_| FetchError::NoAnswer("a header cannot hold this".to_owned()))?;
+            value.set_sensitive(true);
+            builder = builder.header(*name, value);
+        }
+        let apart = |error: io::Error| FetchError::NoAnswer(error.to_string());
+        let (tell, told) = oneshot::channel();
+        let fetch = move || {
+            let runtime = runtime::Builder::new_current_thread()
+                .enable_all()
+                .build_local(LocalOptions::default());
+            let runtime = match runtime {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(tell.send(Err(apart(error)))),
+            };
+            let _ = tell.send(runtime.block_on(fetch(builder)));
+            // A name that is being looked up is not waited for.
+            runtime.shutdown_background();
+        };
+        // It ends by itself: the request has its time there, too.
+        thread::Builder::new()
+            .name("fetch".into())
+            .spawn(fetch)
+            .map_err(apart)?;
+        match timeout(REQUEST + GRACE, told).await {
+            Ok(answer) => answer.unwrap_or(Err(FetchError::Broken)),
+            Err(_) => Err(FetchError::Late),
+        }
+    }
+
+    fn client(&self, way: Way) -> Result<&Client, FetchError> {
+        let place = match way {
+            Way::Direct => &self.direct,
+            Way::AsConfigured => &self.configured,
+        };
+        if let Some(client) = place.get() {
+            return Ok(client);
+        }
+        stsd_sts::prepare_tls();
+        let mut builder = Client::builder();
+        if way == Way::Direct {
+            builder = builder.no_proxy();
+        }
+        let client = builder
+            .user_agent(concat!("stsd/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT)
+            .timeout(REQUEST)
+            .redirect(Policy::none())
+            // As for STS: a kept connection would only be a timer that wakes us.
+            .pool_max_idle_per_host(0)
+            .build()
+            .map_err(no_answer)?;
+        Ok(place.get_or_init(|| client))
+    }
+}
+
+async fn fetch(request: RequestBuilder) -> Result<Answer, FetchError> {
+    let mut response = request.send().await.map_err(no_answer)?;
+    let status = response.status();
+    let date = response.headers().get(DATE);
+    let date = date.and_then(|it| rfc2822::parse(it.to_str().ok()?).ok());
+    let mut body = Zeroizing::new(Vec::with_capacity(8 * 1024));
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.len() + chunk.len() > LARGEST => {
+                return Err(FetchError::TooMuch);
+            }
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) => break,
+            Err(error) if error.is_timeout() => return Err(FetchError::Late),
+            Err(_) => return Err(FetchError::Broken),
+        }
+    }
+    let text = std::str::from_utf8(&body).map_err(|_| FetchError::NotText)?;
+    Ok(Answer {
+        status,
+        date: date.map(|it| it.timestamp()),
+        text: Zeroizing::new(text.to_owned()),
+    })
+}
+
+impl fmt::Debug for Fetcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fetcher").finish_non_exhaustive()
+    }
+}
+
+impl Answer {
+    /// Reads a session: temporary credentials with a token and an end.
+    ///
+    /// # Errors
+    /// [`SourceError`], which quotes nothing of the answer.
+    pub(super) fn session(&self, subject: &str, got: Got<'_>) -> Result<Obtained, SourceError> {
+        let date = self.date;
+        let obtained = credentials_document::read(&self.text, subject, Got { date, ..got })?;
+        let missing = match (&*obtained.proof, obtained.end) {
+            (Proof::Credentials(it), _) if it.security_token.is_none() => "a security token",
+            (_, None) => "an expiration",
+            _ => return Ok(obtained),
+        };
+        let problem = format!("gave credentials without {missing}");
+        let hint = "AccessKeyId, AccessKeySecret, SecurityToken and Expiration are all needed; a \
+                    key that does not end belongs into a source of type access-key";
+        Err(SourceError::new(subject, problem, hint))
+    }
+}
+
+/// Says why no answer came. `reqwest::Error` prints the whole URL unless told not to; the
+/// innermost cause is what a human can act on.
+fn no_answer(error: reqwest::Error) -> FetchError {
+    let error = error.without_url();
+    if error.is_timeout() {
+        return FetchError::Late;
+    }
+    let mut cause = error.source();
+    while let Some(deeper) = cause.and_then(std::error::Error::source) {
+        cause = Some(deeper);
+    }
+    let cause = cause.map_or_else(|| error.to_string(), ToString::to_string);
+    match error.is_connect() {
+        true => FetchError::Unreachable(cause),
+        false => FetchError::NoAnswer(cause),
+    }
+}

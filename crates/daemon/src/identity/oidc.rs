@@ -1,0 +1,91 @@
+//! Who we are by the token of an OIDC provider, such as the one that Kubernetes projects into
+//! a pod (RRSA). The file rotates, so it is read at every exchange.
+
+use std::sync::Arc;
+
+use stsd_sts::{Proof, SecretText};
+
+use super::{Ask, Asking, Identity, Obtained, SourceError, Token};
+use crate::{runtime::clock::BootTime, session::store::Store};
+
+/// What STS takes, in characters.
+const LENGTHS: std::ops::RangeInclusive<usize> = 4..=20_000;
+
+/// An identity by an OIDC token.
+#[derive(Debug)]
+pub struct Oidc {
+    /// `acs:ram::<account>:oidc-provider/<name>`.
+    pub provider_arn: String,
+    /// Where the token comes from.
+    pub token: Token,
+}
+
+impl Identity for Oidc {
+    fn obtain<'a>(&'a self, ask: Ask<'a>) -> Asking<'a> {
+        Box::pin(async move {
+            let asked = ask.clock.boot();
+            let token = self.token.read("a JSON web token", ask.clock).await?;
+            if !is_json_web_token(&token) {
+                return Err(SourceError::new(
+                    self.token.subject(),
+                    "holds no JSON web token: three parts of base64url with dots between them",
+                    "look at what writes it; STS takes 4 to 20000 characters",
+                ));
+            }
+            Ok(Obtained {
+                proof: Arc::new(Proof::Oidc {
+                    provider_arn: self.provider_arn.clone(),
+                    token,
+                }),
+                asked,
+                end: None,
+            })
+        })
+    }
+
+    fn subject(&self) -> String {
+        self.token.subject()
+    }
+
+    fn changed(&self, _: &Store, now: BootTime) -> bool {
+        self.token.changed(now)
+    }
+}
+
+/// Looks at the shape alone: whether it is valid, and still is, the service says.
+fn is_json_web_token(token: &SecretText) -> bool {
+    let token = token.expose();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let parts: Vec<_> = token.split('.').collect();
+    LENGTHS.contains(&token.len())
+        && parts.len() == 3
+        && parts
+            .iter()
+            .all(|part| !part.is_empty() && part.bytes().all(plain))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_known_by_its_shape() {
+        let check = |text: &str, expected| {
+            let token = SecretText::from(text.to_owned());
+            assert_eq!(is_json_web_token(&token), expected, "{text}");
+        };
+        check("eyJh.eyJp.c2ln", true);
+        check("eyJh.eyJp.c2-_", true);
+        for text in [
+            "eyJh.eyJp",
+            "eyJh.eyJp.",
+            "a.b.c.d",
+            "a b.c.d",
+            "é.b.c",
+            "{\"token\":1}",
+        ] {
+            check(text, false);
+        }
+        check(&format!("a.b.{}", "c".repeat(20_000)), false);
+    }
+}

@@ -1,0 +1,10 @@
+//! The process and its service manager: sockets, signals, hardening, upgrade and log output.
+
+pub mod exec_upgrade;
+pub mod hardening;
+pub mod journald;
+pub mod nonblocking_stderr;
+pub mod signals;
+pub mod socket_watch;
+pub mod sockets;
+pub mod systemd;

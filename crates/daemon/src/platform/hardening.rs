@@ -1,0 +1,202 @@
+//! Decides what the process gives up, or takes, at start, and looks whether it is so. What
+//! the system refuses is a warning with the fix, never a reason not to run.
+
+use std::{
+    fs::OpenOptions,
+    io,
+    path::{Path, PathBuf},
+    sync::Mutex,
+    time::Duration,
+};
+
+use landlock::{
+    ABI, AccessFs, PathBeneath, PathFd, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _,
+    RulesetError, RulesetStatus,
+};
+use nix::sys::{
+    prctl,
+    resource::{Resource, getrlimit, setrlimit},
+    stat::{Mode, umask},
+};
+use stsd_secret::Pages;
+use tracing::warn;
+
+use crate::runtime::{clock::BootTime, sync::lock};
+
+/// Three quarters of these are for callers: enough for ten thousand at once.
+const DESCRIPTORS: u64 = 14_000;
+
+const SECRET_PAGES: &str = "secret pages";
+
+/// Enough for the secrets of two thousand profiles.
+const LOCK_MORE: &str = "set LimitMEMLOCK=8M for this service";
+
+/// What the process has given up, or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Protection {
+    /// What it is.
+    pub name: &'static str,
+    /// Whether it is so, as the system says.
+    pub holds: bool,
+    /// What it means, or what to do.
+    pub remark: String,
+}
+
+/// Does what comes before anything secret is read: files are private from their first
+/// moment, core dumps are off, other processes of the user can neither trace us nor read
+/// our memory, and no program that we start gains rights. All the file descriptors that the
+/// system allows are taken, because idle peers must not keep the next one out. Secrets are
+/// kept in locked pages; see [`secret_pages`].
+#[must_use]
+pub fn at_start() -> Vec<Protection> {
+    umask(Mode::from_bits_truncate(0o077));
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    let core = getrlimit(Resource::RLIMIT_CORE).is_ok_and(|limits| limits == (0, 0));
+    let _ = prctl::set_dumpable(false);
+    let _ = prctl::set_no_new_privs();
+    // It may be refused at any later time, when more secrets have come.
+    stsd_secret::lock_pages(|refusal| {
+        warn!("not protected: {SECRET_PAGES}: some are not locked ({refusal}); {LOCK_MORE}");
+    });
+    let _ = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    let descriptors = open_files();
+    vec![
+        protection(
+            "core dumps",
+            core,
+            "off",
+            "set LimitCORE=0 for this service",
+        ),
+        protection(
+            "tracing",
+            prctl::get_dumpable().is_ok_and(|dumpable| !dumpable),
+            "no other process of the user can trace this one or read its memory",
+            "the kernel refuses PR_SET_DUMPABLE; do not run this under a debugger",
+        ),
+        protection(
+            "new privileges",
+            prctl::get_no_new_privs().unwrap_or(false),
+            "no program that is started gains rights",
+            "set NoNewPrivileges=yes for this service",
+        ),
+        protection(
+            "open files",
+            descriptors >= DESCRIPTORS,
+            &format!("{descriptors} at once"),
+            &format!("only {descriptors} at once; set LimitNOFILE=65536 for this service"),
+        ),
+    ]
+}
+
+/// Returns how many files this process may have open.
+#[must_use]
+pub fn open_files() -> u64 {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft)
+}
+
+/// How the secret pages were kept when somebody looked last. A look reads a list that is as
+/// long as the process is large, so whoever asks in a loop is told the same for a second.
+#[derive(Debug, Default)]
+pub struct SecretPages(Mutex<Option<(BootTime, Protection)>>);
+
+impl SecretPages {
+    /// Looks how the pages are kept, or remembers it.
+    pub fn look(&self, now: BootTime) -> Protection {
+        let mut looked = lock(&self.0);
+        match &*looked {
+            Some((at, protection)) if now.since(*at) < Duration::from_secs(1) => protection.clone(),
+            _ => {
+                let protection = secret_pages();
+                *looked = Some((now, protection.clone()));
+                protection
+            }
+        }
+    }
+}
+
+/// Looks how the pages are kept that the secrets live in at this moment.
+#[must_use]
+pub fn secret_pages() -> Protection {
+    let looked = stsd_secret::pages();
+    let Pages {
+        mapped,
+        locked,
+        undumped,
+    } = looked.as_ref().copied().unwrap_or_default();
+    let kib = |bytes| bytes / 1024;
+    let shown = format!("{} KiB, locked and left out of core dumps", kib(mapped));
+    let fix = match looked {
+        Err(error) => format!("nobody knows whether they are locked: /proc/self/smaps: {error}"),
+        Ok(_) if undumped < mapped => format!(
+            "{} of {} KiB would be in a core dump: the kernel refuses MADV_DONTDUMP",
+            kib(mapped - undumped),
+            kib(mapped)
+        ),
+        Ok(_) => format!(
+            "{} of {} KiB are not locked and may be swapped out; {LOCK_MORE}",
+            kib(mapped - locked),
+            kib(mapped)
+        ),
+    };
+    let holds = mapped > 0 && locked == mapped && undumped == mapped;
+    protection(SECRET_PAGES, holds, &shown, &fix)
+}
+
+/// Gives up writing to any file but below `writable`, for this thread and all that it
+/// starts; call it before there are others.
+#[must_use]
+pub fn confine(writable: &[PathBuf]) -> Protection {
+    const NAME: &str = "writing files";
+    let outcome = restrict(writable);
+    let shown = match writable {
+        [] => "nowhere".to_owned(),
+        some => {
+            let some: Vec<_> = some.iter().map(|it| it.display().to_string()).collect();
+            format!("only below {}", some.join(", "))
+        }
+    };
+    let unconfined = match outcome {
+        Ok(RulesetStatus::NotEnforced) => "this kernel has no Landlock".to_owned(),
+        Ok(_) => "Landlock does not hold".to_owned(),
+        Err(error) => format!("Landlock: {error}"),
+    };
+    let fix = format!("{unconfined}; let systemd confine it: ProtectSystem=strict");
+    // The system's word is good, a look is better: everybody else can write there.
+    protection(NAME, is_denied(Path::new("/dev/null")), &shown, &fix)
+}
+
+/// Says what does not hold, once, with the fix.
+pub fn report(protections: &[Protection]) {
+    for it in protections.iter().filter(|it| !it.holds) {
+        warn!("not protected: {}: {}", it.name, it.remark);
+    }
+}
+
+fn restrict(writable: &[PathBuf]) -> Result<RulesetStatus, RulesetError> {
+    // The newest rights known here; an older kernel enforces those it has.
+    let writing = AccessFs::from_write(ABI::V5);
+    let mut ruleset = Ruleset::default().handle_access(writing)?.create()?;
+    for directory in writable {
+        // A directory that is not there cannot be written to.
+        let Ok(directory) = PathFd::new(directory) else {
+            continue;
+        };
+        ruleset = ruleset.add_rule(PathBeneath::new(directory, writing))?;
+    }
+    Ok(ruleset.restrict_self()?.ruleset)
+}
+
+fn is_denied(path: &Path) -> bool {
+    let opened = OpenOptions::new().write(true).open(path);
+    opened.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+}
+
+fn protection(name: &'static str, holds: bool, meaning: &str, fix: &str) -> Protection {
+    let remark = if holds { meaning } else { fix };
+    Protection {
+        name,
+        holds,
+        remark: remark.to_owned(),
+    }
+}

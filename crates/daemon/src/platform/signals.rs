@@ -1,0 +1,72 @@
+//! Decides what signals mean: SIGTERM and SIGINT stop, SIGHUP reads the configuration
+//! again, SIGUSR2 gives our place to the program that stands at our path now.
+
+use std::{io, time::Duration};
+
+use nix::sys::signal::{SigSet, Signal, raise};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::sleep,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::Wishes;
+
+/// What is watched, and whether somebody wants an end: also whoever says so while a new
+/// program is already about to take our place.
+pub struct Watched {
+    /// What the signals ask for.
+    pub wishes: Wishes,
+    end: CancellationToken,
+}
+
+/// Watches signals from now on. Those that came while the program before us became this one
+/// are heard now.
+///
+/// # Errors
+/// When a handler cannot be installed.
+pub fn watch() -> io::Result<Watched> {
+    let (wishes, end) = (Wishes::default(), CancellationToken::new());
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangups = signal(SignalKind::hangup())?;
+    let mut replacements = signal(SignalKind::user_defined2())?;
+    ours().thread_unblock()?;
+    let (told, ended) = (wishes.clone(), end.clone());
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => ended.cancel(),
+                _ = interrupt.recv() => ended.cancel(),
+                _ = hangups.recv() => told.reload.notify_one(),
+                _ = replacements.recv() => told.replace.notify_one(),
+            }
+            if ended.is_cancelled() {
+                told.stop.cancel();
+            }
+        }
+    });
+    Ok(Watched { wishes, end })
+}
+
+impl Watched {
+    /// Has signals wait for the program that we become: with a new image they are without
+    /// handlers, and what they would do then is kill. What is blocked stays blocked.
+    ///
+    /// # Errors
+    /// When the signals cannot be blocked.
+    pub async fn leave_to_successor(&self) -> io::Result<()> {
+        ours().thread_block()?;
+        // What was caught before is still on its way to the task that watches.
+        sleep(Duration::from_millis(10)).await;
+        if self.end.is_cancelled() {
+            raise(Signal::SIGTERM)?;
+        }
+        Ok(())
+    }
+}
+
+fn ours() -> SigSet {
+    use Signal::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
+    [SIGTERM, SIGINT, SIGHUP, SIGUSR2].into_iter().collect()
+}

@@ -1,0 +1,325 @@
+//! Pure arithmetic: when is the next attempt due, and may this still be served.
+
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::runtime::clock::BootTime;
+
+/// Before this much remaining life every SDK is still content: the widest window known is
+/// ossfs's 20 minutes, and a renewal needs some time of its own.
+const WIDEST_WINDOW: Duration = Duration::from_secs(25 * 60);
+
+/// What a session's life loses before we count it: the second that `Date` leaves out, and
+/// the time of the call.
+const LOST: Duration = Duration::from_secs(5);
+
+/// The longest pause between two attempts that may succeed by waiting. No hint of the
+/// service stretches it: its limit is counted by the minute (6,000 calls an account).
+pub const BACKOFF_CAP: Duration = Duration::from_secs(60);
+
+/// How often it is looked whether a session was replaced that SDKs do not wait for any more.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(60);
+
+/// The pause between two attempts that can only succeed when somebody changes something.
+const SLOW_PROBE: Duration = Duration::from_secs(5 * 60);
+
+/// The longest that [`probe_pause`] returns.
+pub const PROBE_CAP: Duration = Duration::from_secs(5 * 60 + 75);
+
+/// What [`probe_pause`] comes down to while the last of a session is being served.
+const QUICKEST_PROBE: Duration = Duration::from_secs(30);
+
+/// No attempt follows another sooner than this.
+pub const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
+
+/// When a session began and ends, on the boot-time clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifetime {
+    /// When the session was asked for.
+    pub began: BootTime,
+    /// From when it must not be used any more.
+    pub ends: BootTime,
+}
+
+impl Lifetime {
+    /// Returns how long the session may still be used.
+    #[must_use]
+    pub fn remaining(&self, now: BootTime) -> Duration {
+        self.ends.since(now)
+    }
+
+    /// Returns how long the session was to live when it was obtained.
+    #[must_use]
+    pub fn length(&self) -> Duration {
+        self.ends.since(self.began)
+    }
+
+    /// Tells whether the session may be handed out to somebody who needs it for
+    /// `minimum_life`. Never true for one that has ended.
+    #[must_use]
+    pub fn serves(&self, minimum_life: Duration, now: BootTime) -> bool {
+        let remaining = self.remaining(now);
+        remaining > Duration::ZERO && remaining >= minimum_life
+    }
+
+    /// Tells whether a renewal would give a caller noticeably more life. Without this, a
+    /// caller who asks for all of a session's life would cost a call each time.
+    #[must_use]
+    pub fn worth_renewing(&self, now: BootTime) -> bool {
+        now.since(self.began) >= self.length() / 10
+    }
+}
+
+/// Returns a number from 0 to 1 that is always the same for a profile on a machine and
+/// spread over both, so that neither hosts booted together nor profiles of one host meet
+/// at STS. `machine` is hashed because machine-id(5) asks not to let it out as it is.
+#[must_use]
+pub fn jitter(machine: &[u8], profile: &str) -> f64 {
+    let hash = Sha256::new()
+        .chain_update(machine)
+        .chain_update([0])
+        .chain_update(profile)
+        .finalize();
+    let (head, _) = hash.split_at(4);
+    let number = head
+        .iter()
+        .fold(0_u32, |sum, byte| sum << 8 | u32::from(*byte));
+    f64::from(number) / f64::from(u32::MAX)
+}
+
+/// Returns when a session should be renewed: around half of its life, spread by `jitter`
+/// (0 to 1, stable for a host and profile), and never so late that an SDK's own window
+/// opens first, where the session is long enough for that.
+#[must_use]
+pub fn renewal_due(lifetime: &Lifetime, jitter: f64) -> BootTime {
+    let length = lifetime.length();
+    let spread = length.mul_f64(0.45 + 0.10 * jitter.clamp(0.0, 1.0));
+    let latest = match length.checked_sub(WIDEST_WINDOW) {
+        Some(latest) if length + LOST >= WIDEST_WINDOW * 2 => latest,
+        _ => length,
+    };
+    lifetime.began + spread.min(latest)
+}
+
+/// Returns when to look again whether a session was replaced that was `whole` long and has been
+/// found the same: at half of the `rest` that it has, but not past the moment at which the widest
+/// window opens, and within that a minute after each look. Whoever issues it may have replaced
+/// it right after the last one.
+#[must_use]
+pub fn look_due(rest: &Lifetime, whole: Duration, jitter: f64) -> BootTime {
+    let due = renewal_due(rest, jitter);
+    if whole + LOST < WIDEST_WINDOW * 2 {
+        return due;
+    }
+    let opens = rest.length().saturating_sub(WIDEST_WINDOW);
+    due.min(rest.began + opens.max(BETWEEN_LOOKS))
+}
+
+/// Says what is wrong with sessions of this length, and what mends it: nothing we do can
+/// keep an SDK's window shut when the session is no longer than two of them.
+#[must_use]
+pub fn advice(asked: Duration, given: Duration) -> Option<&'static str> {
+    if given + LOST >= WIDEST_WINDOW * 2 {
+        return None;
+    }
+    Some(if given + LOST < asked {
+        "STS issues sessions of less than 50 min, shorter than asked: an SDK that renews 15 or \
+         20 min before the end asks at every call; look at the role's maximum session duration"
+    } else {
+        "sessions of less than 50 min are short: an SDK that renews 15 or 20 min before the end \
+         asks at every call; set duration to 50m or more, within the role's maximum"
+    })
+}
+
+/// Returns the pause after the `failures`-th failure in a row that may pass by itself:
+/// exponential with full jitter (`random` from 0 to 1), shorter as the end of what is being
+/// served comes near. What the service asked for is the least, up to [`BACKOFF_CAP`], and
+/// is spread a little, so that those who were throttled together do not return together.
+#[must_use]
+pub fn retry_pause(
+    failures: u32,
+    remaining: Option<Duration>,
+    hint: Option<Duration>,
+    random: f64,
+) -> Duration {
+    let doubled = Duration::from_secs(1) * 2_u32.saturating_pow(failures.saturating_sub(1).min(16));
+    let mut ceiling = doubled.min(BACKOFF_CAP);
+    if let Some(remaining) = remaining.filter(|it| !it.is_zero()) {
+        ceiling = ceiling.min((remaining / 4).max(Duration::from_secs(1)));
+    }
+    let pause = ceiling.mul_f64(random.clamp(0.0, 1.0)).max(SHORTEST_PAUSE);
+    let hint = hint.unwrap_or_default().min(BACKOFF_CAP);
+    pause.max(hint.mul_f64(1.0 + 0.1 * random.clamp(0.0, 1.0)))
+}
+
+/// Returns the pause after a refusal that only somebody's change can lift. While a session
+/// still lives it tightens, so that a mistake mended a minute before the end harms nobody.
+#[must_use]
+pub fn probe_pause(remaining: Option<Duration>, random: f64) -> Duration {
+    let pause = SLOW_PROBE.mul_f64(0.75 + 0.5 * random.clamp(0.0, 1.0));
+    match remaining.filter(|it| !it.is_zero()) {
+        Some(remaining) => pause.min((remaining / 4).max(QUICKEST_PROBE)),
+        None => pause,
+    }
+}
+
+/// Tells whether a profile that was last asked for `idle` ago may go to sleep.
+#[must_use]
+pub fn may_sleep(idle: Duration, session_length: Duration) -> bool {
+    idle > session_length * 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn minutes(count: u64) -> Duration {
+        Duration::from_secs(count * 60)
+    }
+
+    fn session(length: Duration) -> Lifetime {
+        let began = BootTime::from_duration(minutes(1000));
+        Lifetime {
+            began,
+            ends: began + length,
+        }
+    }
+
+    #[test]
+    fn what_was_not_replaced_yet_is_looked_at_again_before_any_sdks_window_and_then_each_minute() {
+        let minutes = |count: u64| Duration::from_secs(count * 60);
+        let check = |rest: u64, whole: u64, expected: u64| {
+            let began = BootTime::from_duration(minutes(1000));
+            let ends = began + minutes(rest);
+            let due = look_due(&Lifetime { began, ends }, minutes(whole), 0.5);
+            let due = due.since(began).as_secs().div_ceil(60);
+            assert_eq!(due, expected, "{rest} of {whole} min left");
+        };
+        check(180, 360, 90);
+        check(60, 360, 30);
+        check(40, 360, 15);
+        check(30, 360, 5);
+        check(25, 360, 1);
+        check(10, 360, 1);
+        check(1, 360, 1);
+        check(0, 360, 0);
+        check(20, 40, 10);
+    }
+
+    #[test]
+    fn renewal_is_near_half_life_and_before_any_sdks_window() {
+        let check = |length: u64, jitter: f64, at_seconds: u64| {
+            let session = session(minutes(length));
+            let due = renewal_due(&session, jitter).since(session.began);
+            let expected = Duration::from_secs(at_seconds);
+            assert!(
+                due.abs_diff(expected) < Duration::from_millis(1),
+                "{length} min, jitter {jitter}: {due:?}"
+            );
+        };
+        check(60, 0.0, 27 * 60);
+        check(60, 0.5, 30 * 60);
+        check(60, 1.0, 33 * 60);
+        check(720, 1.0, 396 * 60);
+        // 50 minutes: half would be 25 to 27.5, so the window cuts the spread.
+        check(50, 1.0, 25 * 60);
+        // Too short for the window: the plain half, never a spin.
+        check(15, 0.0, 405);
+        check(15, 1.0, 495);
+        check(1, 0.5, 30);
+        // 50 minutes as they come: a second or two is lost.
+        let session = session(minutes(50) - Duration::from_secs(2));
+        let due = renewal_due(&session, 1.0);
+        assert!(session.remaining(due) >= minutes(25), "{due:?}");
+    }
+
+    #[test]
+    fn jitter_is_the_same_for_ever_and_spread_over_machines_and_profiles() {
+        // SHA-256 of "a", NUL, "b" begins with 0x59b271ae.
+        let expected = f64::from(0x59b2_71ae_u32) / f64::from(u32::MAX);
+        assert!((jitter(b"a", "b") - expected).abs() < f64::EPSILON);
+        let spread = |of: &dyn Fn(usize) -> f64| {
+            let mut bins = [0; 10];
+            for number in 0..1000 {
+                bins[((of(number) * 10.0) as usize).min(9)] += 1;
+            }
+            assert!(bins.iter().all(|bin| (60..140).contains(bin)), "{bins:?}");
+        };
+        spread(&|number| jitter(format!("machine {number}").as_bytes(), "oss-upload"));
+        spread(&|number| jitter(b"one machine", &format!("profile-{number}")));
+    }
+
+    #[test]
+    fn an_expired_session_serves_nobody() {
+        let session = session(minutes(60));
+        let at = |minute: u64| session.began + minutes(minute);
+        assert!(session.serves(Duration::ZERO, at(59)));
+        assert!(session.serves(minutes(30), at(30)));
+        assert!(!session.serves(minutes(31), at(30)));
+        assert!(!session.serves(Duration::ZERO, at(60)));
+        assert!(!session.serves(Duration::ZERO, at(6000)));
+    }
+
+    #[test]
+    fn retries_back_off_and_tighten_as_the_end_comes_near() {
+        let check = |failures, remaining, hint, random, expected_ms: u64| {
+            let pause = retry_pause(failures, remaining, hint, random);
+            assert_eq!(
+                pause.as_millis(),
+                u128::from(expected_ms),
+                "{failures} {remaining:?}"
+            );
+        };
+        check(1, None, None, 1.0, 1_000);
+        check(1, None, None, 0.0, 200);
+        check(4, None, None, 1.0, 8_000);
+        check(9, None, None, 1.0, 60_000);
+        check(u32::MAX, None, None, 1.0, 60_000);
+        check(9, Some(minutes(1)), None, 1.0, 15_000);
+        check(9, Some(Duration::from_secs(2)), None, 1.0, 1_000);
+        check(9, Some(Duration::ZERO), None, 1.0, 60_000);
+        check(1, None, Some(Duration::from_secs(45)), 0.0, 45_000);
+        // A day is no hint that can be right.
+        check(1, None, Some(minutes(1440)), 0.0, 60_000);
+    }
+
+    #[test]
+    fn a_refusal_is_looked_at_slowly_unless_a_session_is_about_to_end() {
+        let check = |remaining, random, expected_s: u64| {
+            let pause = probe_pause(remaining, random);
+            assert_eq!(pause.as_secs(), expected_s, "{remaining:?} {random}");
+            assert!(pause <= PROBE_CAP);
+        };
+        check(None, 0.0, 225);
+        check(None, 1.0, 375);
+        check(Some(Duration::ZERO), 1.0, 375);
+        check(Some(minutes(60)), 1.0, 375);
+        check(Some(minutes(8)), 1.0, 120);
+        check(Some(minutes(1)), 1.0, 30);
+    }
+
+    #[test]
+    fn asking_for_all_of_a_sessions_life_is_not_worth_a_call_each_time() {
+        let session = session(minutes(60));
+        assert!(!session.worth_renewing(session.began + minutes(5)));
+        assert!(session.worth_renewing(session.began + minutes(6)));
+    }
+
+    #[test]
+    fn a_session_too_short_for_the_sdks_is_pointed_out_with_the_fix() {
+        let check = |asked, given, expected: Option<&str>| {
+            let said = advice(asked, given - Duration::from_secs(1));
+            match (said, expected) {
+                (Some(said), Some(words)) => assert!(said.contains(words), "{said}"),
+                (said, expected) => assert_eq!(said, expected, "{asked:?} {given:?}"),
+            }
+        };
+        check(minutes(60), minutes(60), None);
+        check(minutes(50), minutes(50), None);
+        check(minutes(15), minutes(15), Some("set duration to 50m"));
+        check(minutes(60), minutes(15), Some("shorter than asked"));
+        // Shorter than asked, and still long enough for everybody.
+        check(minutes(720), minutes(60), None);
+    }
+}

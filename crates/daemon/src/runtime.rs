@@ -1,0 +1,8 @@
+//! What all other folders may use and what uses none of them: clocks, child processes, file
+//! watches and locks.
+
+pub(crate) mod async_fd;
+pub(crate) mod child_process;
+pub mod clock;
+pub(crate) mod file_watch;
+pub(crate) mod sync;

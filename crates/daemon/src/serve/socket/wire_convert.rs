@@ -1,0 +1,445 @@
+//! Decides how what we know is said on the wire, by hand, so that neither side's types
+//! follow the other's.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use stsd_secret::SecretBytes;
+use stsd_wire::{
+    Audit, Credentials, Failure, FailureCount, FailureKind, FrameError, LastCaller, LastFailure,
+    Message as _, ProfileStatus, Protection, Reply, SecretText, Status, Url, VERSION,
+};
+
+use crate::{
+    access::peer::Units,
+    audit,
+    platform::hardening,
+    profile::Profile,
+    runtime::clock::BootTime,
+    serve::context::Service,
+    session::{
+        last_access::Caller,
+        snapshot::{Cause, Failed, Outcome, Session},
+        store::Entry,
+    },
+};
+
+/// The longest message that is sent, in bytes.
+const LONGEST_MESSAGE: usize = 8 * 1024;
+
+/// How much of a status is sent in one part, in bytes of text: a frame's length less the
+/// longest message and some room for numbers.
+const PART: usize = 48 * 1024;
+
+pub(super) fn failure(kind: FailureKind, message: &str, hint: &str) -> Failure {
+    // A frame has a bound, and a human has one too.
+    let shown = &message[..message.floor_char_boundary(LONGEST_MESSAGE)];
+    let cut = if shown.len() < message.len() {
+        " … (the daemon's log has the rest)"
+    } else {
+        ""
+    };
+    Failure {
+        kind,
+        message: format!("{shown}{cut}"),
+        hint: hint.to_owned(),
+    }
+}
+
+pub(super) fn not_allowed() -> Failure {
+    failure(
+        FailureKind::NotAllowed,
+        "this daemon does not serve you",
+        "run a daemon of your own; a user's daemon serves its user alone",
+    )
+}
+
+pub(super) fn no_http() -> Failure {
+    failure(
+        FailureKind::BadConfig,
+        "nobody is answered by a URL",
+        "add [http] with listen = \"127.0.0.1:7787\" to the configuration, and reload it",
+    )
+}
+
+/// Returns the URL of a profile. The secret is in it, because most SDKs can send none by a
+/// header.
+pub(super) fn url(address: SocketAddr, secret: &SecretText, profile: &str) -> Url {
+    // Large enough from the start: a text that grows leaves copies behind.
+    let mut url = String::with_capacity(64 + secret.expose().len() + profile.len());
+    for part in [
+        "http://",
+        &address.to_string(),
+        "/",
+        secret.expose(),
+        "/",
+        profile,
+    ] {
+        url.push_str(part);
+    }
+    Url {
+        url: url.into(),
+        token: secret.clone(),
+    }
+}
+
+/// The same words for a profile that is not there and for one that the peer may not have.
+pub(super) fn no_rule() -> Failure {
+    failure(
+        FailureKind::NotAllowed,
+        "no rule allows you a profile of that name",
+        "stsctl status lists the profiles you may see; an allow rule of a profile lets you have it",
+    )
+}
+
+pub(super) fn no_reload() -> Failure {
+    failure(
+        FailureKind::NotAllowed,
+        "only root and the daemon's own user may have the configuration read again",
+        "sudo stsctl reload, or systemctl reload stsd",
+    )
+}
+
+pub(super) fn no_rotation() -> Failure {
+    failure(
+        FailureKind::NotAllowed,
+        "only root and the daemon's own user may change the URLs",
+        "sudo stsctl url --rotate",
+    )
+}
+
+pub(super) fn stopping() -> Failure {
+    failure(
+        FailureKind::Busy,
+        "the daemon is stopping",
+        "ask again; it may be restarting",
+    )
+}
+
+pub(super) fn lease_over() -> Failure {
+    failure(
+        FailureKind::NotAllowed,
+        "the lease of this socket is over",
+        "whoever opened it can open another: stsctl lease",
+    )
+}
+
+pub(super) fn no_more_by_lease() -> Failure {
+    failure(
+        FailureKind::NotAllowed,
+        "a lease gives credentials and nothing else",
+        "ask at the daemon's own socket",
+    )
+}
+
+/// What the holder of a lease is told when it has to be opened anew.
+pub(super) fn lease_changed() -> Failure {
+    failure(
+        FailureKind::Busy,
+        "the configuration under the lease has changed",
+        "open it again",
+    )
+}
+
+pub(super) fn too_many_leases() -> Failure {
+    failure(
+        FailureKind::Busy,
+        "this user holds too many leases, or has opened too many within a minute",
+        "each is a running stsctl lease: end some, or wait a minute",
+    )
+}
+
+pub(super) fn lease_without_a_socket() -> Failure {
+    failure(
+        FailureKind::Malformed,
+        "the socket of the lease does not listen any more",
+        "leave it as it was passed",
+    )
+}
+
+pub(super) fn full() -> Failure {
+    failure(
+        FailureKind::Busy,
+        "too many callers are waiting for an answer",
+        "ask again in a moment; stsctl status says what they wait for",
+    )
+}
+
+pub(super) fn silent() -> Failure {
+    failure(
+        FailureKind::Busy,
+        "this connection was silent and made room for another",
+        "ask again, on a new connection",
+    )
+}
+
+pub(super) fn unknown_profile(name: &str) -> Failure {
+    // A name comes from a peer: it goes back to that peer, short and harmless.
+    let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+    failure(
+        FailureKind::UnknownProfile,
+        &format!("no profile is named {shown:?}"),
+        "stsctl status lists the profiles; stsctl reload reads a changed configuration",
+    )
+}
+
+/// Says why there is no session to hand out; none of the outcomes that hold one.
+pub(super) fn unserved(outcome: &Outcome) -> Failure {
+    let (kind, message, hint) = match outcome {
+        Outcome::Failed(failed) => return self::failed(failed),
+        Outcome::Removed => (
+            FailureKind::Busy,
+            "the profile was changed by a reload meanwhile".to_owned(),
+            "ask again",
+        ),
+        Outcome::NotAllowed => return no_rule(),
+        Outcome::NotYet(why) => (
+            FailureKind::NotYetAvailable,
+            format!("no credentials yet: {why}"),
+            "ask again, with more patience",
+        ),
+        Outcome::Ready(_) | Outcome::Short(_) => (
+            FailureKind::NotYetAvailable,
+            "the renewal has not ended yet".to_owned(),
+            "ask again, with more patience",
+        ),
+    };
+    failure(kind, &message, hint)
+}
+
+pub(super) fn failed(failed: &Failed) -> Failure {
+    let kind = match failed.cause {
+        Cause::Denied => FailureKind::DeniedBySts,
+        Cause::Unreachable => FailureKind::Unreachable,
+        Cause::Throttled => FailureKind::Throttled,
+        Cause::Source => FailureKind::NotYetAvailable,
+    };
+    failure(kind, &failed.message, &failed.hint)
+}
+
+pub(super) fn credentials(session: &Session) -> Credentials {
+    Credentials {
+        access_key_id: session.access_key_id.clone(),
+        access_key_secret: session.access_key_secret.clone(),
+        security_token: session.security_token.clone(),
+        expiration_unix_seconds: session.expiration.as_second(),
+        issued_unix_seconds: session.issued.as_second(),
+    }
+}
+
+/// Makes the answer for a session before anybody has it; its secrets stand there and nowhere
+/// else, because it has a page of them for each profile.
+pub(crate) fn prepare(session: &mut Session) {
+    let Ok(frames) = frames(session) else {
+        return;
+    };
+    let frames = Arc::clone(frames);
+    session.access_key_secret.move_into(&frames);
+    session.security_token.move_into(&frames);
+}
+
+/// Returns the answer for a session, Hello first; made once a session. A session whose
+/// answer does not fit into a frame is a failure of whoever issued it.
+pub(super) fn prepared(session: &Session) -> Result<&[u8], FrameError> {
+    frames(session).map(|it| it.expose())
+}
+
+fn frames(session: &Session) -> Result<&Arc<SecretBytes>, FrameError> {
+    if let Some(frames) = session.answers.frames.get() {
+        return Ok(frames);
+    }
+    let reply = Reply::Credentials(credentials(session)).frame()?;
+    let hello = Reply::Hello { version: VERSION }.frame()?;
+    let mut bytes = zeroize::Zeroizing::new(Vec::with_capacity(hello.len() + reply.len()));
+    bytes.extend_from_slice(&hello);
+    bytes.extend_from_slice(&reply);
+    let frames = || Arc::new(bytes[..].into());
+    Ok(session.answers.frames.get_or_init(frames))
+}
+
+/// Returns what the daemon is doing: the profiles after a name that the peer may see, as
+/// many as fit.
+pub(super) fn status(service: &Service, after: &str, visible: impl Fn(&Profile) -> bool) -> Status {
+    let now = service.clock.boot();
+    let mut profiles = Vec::new();
+    let mut room = PART;
+    let mut more = false;
+    for entry in service.store.all() {
+        if entry.profile.name.as_str() <= after || !visible(&entry.profile) {
+            continue;
+        }
+        let profile = profile_status(&entry, now);
+        let size = size(&profile);
+        if size > room {
+            more = true;
+            break;
+        }
+        room -= size;
+        profiles.push(profile);
+    }
+    if service.lease.is_some() {
+        return of_lease(profiles);
+    }
+    Status {
+        daemon_version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        uptime_seconds: now.since(service.started).as_secs(),
+        config_path: service.config_path.clone(),
+        held_back_calls: service.budget.held_back(),
+        http_address: service.http.address().map(|it| it.to_string()),
+        http_refusals: refusals(service),
+        protections: service
+            .protections
+            .iter()
+            .chain(&[service.secret_pages.look(now)])
+            .map(protection)
+            .collect(),
+        profiles,
+        more,
+    }
+}
+
+/// What those see who come by a lease: its profile, and nothing of the daemon.
+fn of_lease(profiles: Vec<ProfileStatus>) -> Status {
+    Status {
+        daemon_version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: 0,
+        uptime_seconds: 0,
+        config_path: String::new(),
+        held_back_calls: 0,
+        http_address: None,
+        http_refusals: Vec::new(),
+        protections: Vec::new(),
+        profiles,
+        more: false,
+    }
+}
+
+/// Returns who asked last for the profiles after a name, as far as it may be `told`, and as
+/// many as fit.
+pub(super) fn callers(
+    service: &Service,
+    after: &str,
+    told: impl Fn(&Entry, &Caller) -> bool,
+) -> Audit {
+    let now = service.clock.boot();
+    let mut audit = Audit::default();
+    let mut room = PART;
+    for entry in service.store.all() {
+        if entry.profile.name.as_str() <= after {
+            continue;
+        }
+        let Some(caller) = entry.record.last_caller.who().filter(|it| told(&entry, it)) else {
+            continue;
+        };
+        let caller = last_caller(&entry, &caller, now);
+        let texts = [&caller.unit, &caller.user_unit, &caller.exe];
+        let texts = texts.into_iter().flatten().map(String::len);
+        let size = 100 + caller.profile.len() + texts.sum::<usize>();
+        if size > room {
+            audit.more = true;
+            break;
+        }
+        room -= size;
+        audit.callers.push(caller);
+    }
+    audit
+}
+
+fn last_caller(entry: &Entry, caller: &Caller, now: BootTime) -> LastCaller {
+    let process = caller.process.as_deref();
+    let text = |text: &Option<Box<str>>| text.as_deref().map(audit::shown);
+    LastCaller {
+        profile: entry.profile.name.as_str().to_owned(),
+        asked: caller.asked.name().to_owned(),
+        uid: caller.uid,
+        pid: caller.pid.map(i32::cast_unsigned),
+        unit: process.and_then(|it| text(&it.units.system)),
+        user_unit: process.and_then(|it| text(&it.units.user)),
+        exe: process.and_then(|it| text(&it.executable)),
+        age_seconds: now.since(caller.at).as_secs(),
+    }
+}
+
+/// Adds where the audit's events go.
+pub(super) fn add_places(audit: &mut Audit, service: &Service) {
+    audit.file = service.audit.file().map(|it| it.display().to_string());
+    audit.in_journal = service.in_journal;
+    let units = Units::own();
+    audit.unit = units.system.map(Into::into);
+    audit.user_unit = units.user.map(Into::into);
+}
+
+fn refusals(service: &Service) -> Vec<FailureCount> {
+    let refused = service.http.refused().into_iter();
+    let count = |(kind, count): (&str, u64)| FailureCount {
+        kind: kind.to_owned(),
+        count,
+    };
+    refused.map(count).collect()
+}
+
+fn protection(it: &hardening::Protection) -> Protection {
+    Protection {
+        name: it.name.to_owned(),
+        holds: it.holds,
+        remark: it.remark.clone(),
+    }
+}
+
+/// Returns about how many bytes a profile takes, and never too few: the texts, and room
+/// for all the numbers and names of kinds.
+fn size(profile: &ProfileStatus) -> usize {
+    const NUMBERS: usize = 400;
+    let failure = profile.last_failure.as_ref().map(|it| &it.failure);
+    NUMBERS
+        + profile.name.len()
+        + profile.role_arn.len()
+        + profile.next_attempt_reason.len()
+        + profile.access_key_id.as_ref().map_or(0, String::len)
+        + profile.advice.as_ref().map_or(0, String::len)
+        + failure.map_or(0, |it| it.message.len() + it.hint.len())
+}
+
+fn profile_status(entry: &Entry, now: BootTime) -> ProfileStatus {
+    let snapshot = entry.snapshot();
+    let living = snapshot.serving(std::time::Duration::ZERO, now);
+    let (due, reason) = match snapshot.next_attempt {
+        Some((at, reason)) => (Some(at.since(now).as_secs()), reason),
+        None => (None, "when somebody asks"),
+    };
+    let (renewals, renewal_millis_total, renewal_millis_last) = entry.record.counters.renewals();
+    let count = |(kind, count): (&str, u64)| FailureCount {
+        kind: kind.to_owned(),
+        count,
+    };
+    let role_arn = entry.profile.role_arn.as_ref();
+    ProfileStatus {
+        name: entry.profile.name.as_str().to_owned(),
+        role_arn: role_arn.map_or_else(String::new, |it| it.as_str().to_owned()),
+        access_key_id: living.map(|it| it.access_key_id.clone()),
+        expiration_unix_seconds: living.map(|it| it.expiration.as_second()),
+        remaining_seconds: living.map(|it| it.lifetime.remaining(now).as_secs()),
+        lifetime_seconds: living.map(|it| it.lifetime.length().as_secs()),
+        next_attempt_seconds: due,
+        next_attempt_reason: reason.to_owned(),
+        last_failure: snapshot.failed.as_ref().map(|it| LastFailure {
+            failure: failed(it),
+            age_seconds: now.since(it.at).as_secs(),
+            in_a_row: it.in_a_row,
+        }),
+        advice: snapshot.sink.or(snapshot.advice).map(str::to_owned),
+        hand_outs: entry.record.counters.hand_outs(),
+        calls_saved: entry.record.counters.calls_saved(),
+        sts_calls: entry.record.counters.sts_calls(),
+        sts_failures: entry
+            .record
+            .counters
+            .failures()
+            .into_iter()
+            .map(count)
+            .collect(),
+        renewals,
+        renewal_millis_total,
+        renewal_millis_last,
+    }
+}

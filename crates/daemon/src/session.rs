@@ -1,0 +1,7 @@
+//! The role sessions of all profiles, in memory.
+
+pub mod counters;
+pub mod last_access;
+pub mod memfd;
+pub mod snapshot;
+pub mod store;

@@ -1,0 +1,335 @@
+//! Decides what survives a restart, and how: the current role sessions, never the
+//! long-lived key, in a sealed memfd. Nothing touches a disk.
+//!
+//! The memfd waits in systemd's file-descriptor store, or is inherited by the program that
+//! takes our place. Who reads it trusts nothing in it: seals, digest, version, boot, end of
+//! life and the grant are all checked, and what does not fit is left behind.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Read as _, Seek as _, Write as _},
+    os::fd::{AsFd, OwnedFd},
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use nix::{
+    fcntl::{FcntlArg, SealFlag, fcntl},
+    sys::memfd::{MFdFlags, memfd_create},
+};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use stsd_secret::SecretText;
+use stsd_sts::Endpoint;
+use tracing::warn;
+use zeroize::Zeroizing;
+
+use crate::{
+    profile::{Profile, SessionDuration},
+    refresh::schedule::Lifetime,
+    runtime::clock::{BootTime, Clock},
+    session::{
+        snapshot::{Answers, Session},
+        store::Store,
+    },
+};
+
+/// The first bytes; they change when the meaning of the rest does.
+const MAGIC: &[u8; 8] = b"stsd-2\r\n";
+
+/// Bytes of the digest that follows.
+const DIGEST: usize = 32;
+
+/// What one session takes, about: a token is 1 KB.
+const USUAL_SESSION: usize = 4 * 1024;
+
+/// More than this was not written by us.
+const LARGEST: u64 = 256 * 1024 * 1024;
+
+/// Nobody can change what has been sealed, not even we.
+const SEALS: SealFlag = SealFlag::F_SEAL_SEAL
+    .union(SealFlag::F_SEAL_SHRINK)
+    .union(SealFlag::F_SEAL_GROW)
+    .union(SealFlag::F_SEAL_WRITE);
+
+/// Why a memfd is left behind.
+#[derive(Debug, thiserror::Error)]
+pub enum NotOurs {
+    /// It cannot be read.
+    #[error("cannot be read: {0}")]
+    Io(#[from] io::Error),
+    /// It could have been changed since it was written.
+    #[error("is not sealed")]
+    NotSealed,
+    /// It is not what we write, or not in this version.
+    #[error("is not of this version")]
+    Version,
+    /// It is not what was written.
+    #[error("is damaged")]
+    Damaged,
+}
+
+/// What another process of ours has left.
+#[derive(Debug, Default)]
+pub struct Restored {
+    sessions: BTreeMap<String, Kept>,
+    /// What opens the URLs.
+    pub url_secret: Option<SecretText>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Contents {
+    /// Counts up, so that the newer of two can be told.
+    generation: u64,
+    /// Boot-time clocks of different boots have nothing to do with each other.
+    boot: String,
+    sessions: Vec<Kept>,
+    url_secret: SecretText,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    profile: String,
+    grant: String,
+    access_key_id: String,
+    access_key_secret: SecretText,
+    security_token: SecretText,
+    /// Seconds since 1970-01-01 UTC, as all of these.
+    expiration: i64,
+    issued: i64,
+    request_id: String,
+    began_millis: u64,
+    ends_millis: u64,
+    asked_millis: u64,
+    handed_out: bool,
+}
+
+/// Writes the sessions of a store, those that live, and the URLs' secret into a sealed memfd.
+///
+/// # Errors
+/// When the system has no memory for it.
+pub fn seal(
+    store: &Store,
+    endpoint: &Endpoint,
+    clock: &dyn Clock,
+    generation: u64,
+    url_secret: SecretText,
+) -> io::Result<OwnedFd> {
+    let now = clock.boot();
+    let sessions: Vec<_> = store
+        .all()
+        .iter()
+        .filter_map(|entry| {
+            let snapshot = entry.snapshot();
+            let session = snapshot.serving(Duration::ZERO, now)?;
+            let grant = grant(endpoint, &entry.profile);
+            Some(keep(&entry.profile, grant, session, entry.last_asked()))
+        })
+        .collect();
+    let contents = Contents {
+        generation,
+        boot: clock.boot_id(),
+        sessions,
+        url_secret,
+    };
+    // Large enough from the start: a buffer that grows leaves copies of secrets behind.
+    let size = (contents.sessions.len() + 1) * USUAL_SESSION;
+    let mut body = Zeroizing::new(Vec::with_capacity(size));
+    serde_json::to_writer(&mut *body, &contents)?;
+
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    let mut file = File::from(memfd_create(c"stsd-sessions", flags)?);
+    file.write_all(&heading(&body))?;
+    file.write_all(&body)?;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(SEALS))?;
+    Ok(file.into())
+}
+
+/// Reads what was left, the newest of several. What cannot be used is left behind.
+#[must_use]
+pub fn restore(left: Vec<File>, clock: &dyn Clock) -> Restored {
+    let mut newest: Option<Contents> = None;
+    for file in left {
+        match open(file) {
+            Ok(contents) if contents.boot != clock.boot_id() => {}
+            Ok(contents) => {
+                let newer = |it: &Contents| it.generation < contents.generation;
+                if newest.as_ref().is_none_or(newer) {
+                    newest = Some(contents);
+                }
+            }
+            Err(problem) => warn!("what was left by another process of ours {problem}"),
+        }
+    }
+    let Some(Contents {
+        sessions,
+        url_secret,
+        ..
+    }) = newest
+    else {
+        return Restored::default();
+    };
+    let sessions = sessions.into_iter().map(|it| (it.profile.clone(), it));
+    Restored {
+        sessions: sessions.collect(),
+        url_secret: Some(url_secret),
+    }
+}
+
+fn open(mut file: File) -> Result<Contents, NotOurs> {
+    let seals = fcntl(file.as_fd(), FcntlArg::F_GET_SEALS).map_err(io::Error::from)?;
+    if seals & SEALS.bits() != SEALS.bits() {
+        return Err(NotOurs::NotSealed);
+    }
+    let size = file.metadata()?.len();
+    if size > LARGEST {
+        return Err(NotOurs::Damaged);
+    }
+    let size = usize::try_from(size).map_err(|_| NotOurs::Damaged)?;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(size));
+    file.rewind()?;
+    file.read_to_end(&mut bytes)?;
+    parse(&bytes)
+}
+
+/// Returns what stands before a body.
+fn heading(body: &[u8]) -> [u8; MAGIC.len() + DIGEST] {
+    let mut heading = [0; MAGIC.len() + DIGEST];
+    heading[..MAGIC.len()].copy_from_slice(MAGIC);
+    heading[MAGIC.len()..].copy_from_slice(&Sha256::digest(body));
+    heading
+}
+
+/// Reads bytes as a memfd, and as a body whose digest is right, as far as to the sessions;
+/// returns what is printed of them.
+#[cfg(fuzzing)]
+pub(crate) fn attempt(bytes: &[u8]) -> String {
+    let whole = parse(bytes);
+    let body = parse(&[&heading(bytes)[..], bytes].concat());
+    let mut printed = String::new();
+    for contents in [whole, body] {
+        match contents {
+            Ok(contents) => {
+                for kept in contents.sessions {
+                    let lifetime = Lifetime {
+                        began: BootTime::from_millis(kept.began_millis),
+                        ends: BootTime::from_millis(kept.ends_millis),
+                    };
+                    printed += &format!("{:?}", kept.session(lifetime));
+                }
+            }
+            Err(problem) => printed += &problem.to_string(),
+        }
+    }
+    printed
+}
+
+/// Reads the contents of a memfd.
+fn parse(bytes: &[u8]) -> Result<Contents, NotOurs> {
+    let rest = bytes.strip_prefix(MAGIC).ok_or(NotOurs::Version)?;
+    let (digest, body) = rest.split_first_chunk::<DIGEST>().ok_or(NotOurs::Damaged)?;
+    if Sha256::digest(body).as_slice() != digest {
+        return Err(NotOurs::Damaged);
+    }
+    // The parser's message could quote a secret.
+    serde_json::from_slice(body).map_err(|_| NotOurs::Version)
+}
+
+impl Restored {
+    /// Takes the session of a profile, if it still lives and was made for just this, and
+    /// when somebody asked for it last.
+    pub(crate) fn take(
+        &mut self,
+        endpoint: &Endpoint,
+        profile: &Profile,
+        now: BootTime,
+    ) -> Option<(Session, BootTime)> {
+        let kept = self.sessions.remove(profile.name.as_str())?;
+        let lifetime = Lifetime {
+            began: BootTime::from_millis(kept.began_millis),
+            ends: BootTime::from_millis(kept.ends_millis),
+        };
+        // Nobody here has asked for the length of one that is handed on.
+        let longest = match profile.role_arn {
+            Some(_) => profile.duration.get(),
+            None => SessionDuration::LONGEST,
+        };
+        let fits = kept.grant == grant(endpoint, profile)
+            && lifetime.began <= now
+            && lifetime.length() <= longest
+            && lifetime.serves(Duration::ZERO, now);
+        let asked = BootTime::from_millis(kept.asked_millis);
+        let session = kept.session(lifetime).filter(|_| fits)?;
+        Some((session, asked))
+    }
+
+    /// Returns how many sessions there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Tells whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+    }
+}
+
+impl Kept {
+    fn session(self, lifetime: Lifetime) -> Option<Session> {
+        Some(Session {
+            access_key_id: self.access_key_id,
+            access_key_secret: self.access_key_secret,
+            security_token: self.security_token,
+            expiration: Timestamp::from_second(self.expiration).ok()?,
+            issued: Timestamp::from_second(self.issued).ok()?,
+            lifetime,
+            request_id: self.request_id,
+            handed_out: AtomicBool::new(self.handed_out),
+            last: false,
+            answers: Answers::default(),
+        })
+    }
+}
+
+fn keep(profile: &Profile, grant: String, session: &Arc<Session>, asked: BootTime) -> Kept {
+    Kept {
+        profile: profile.name.as_str().to_owned(),
+        grant,
+        access_key_id: session.access_key_id.clone(),
+        access_key_secret: session.access_key_secret.clone(),
+        security_token: session.security_token.clone(),
+        expiration: session.expiration.as_second(),
+        issued: session.issued.as_second(),
+        request_id: session.request_id.clone(),
+        began_millis: session.lifetime.began.as_millis(),
+        ends_millis: session.lifetime.ends.as_millis(),
+        asked_millis: asked.as_millis(),
+        handed_out: session
+            .handed_out
+            .load(std::sync::atomic::Ordering::Relaxed),
+    }
+}
+
+/// Says what a session was made for, as a digest: the endpoint, and all that
+/// [`Profile::grants_the_same`] compares.
+fn grant(endpoint: &Endpoint, profile: &Profile) -> String {
+    let mut digest = Sha256::new();
+    for part in [Some(endpoint.as_str())].into_iter().chain(profile.grant()) {
+        // With the length before it, no two lists of parts look alike.
+        let length = part.map_or(u64::MAX, |part| part.len() as u64);
+        digest.update(length.to_be_bytes());
+        digest.update(part.unwrap_or_default());
+    }
+    digest
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

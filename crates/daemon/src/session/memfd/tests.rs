@@ -1,0 +1,147 @@
+//! What comes back, and what is left behind.
+
+use nix::sys::memfd::MFdFlags;
+
+use super::*;
+use crate::session::store::Entry;
+
+struct At(&'static str, u64);
+
+impl Clock for At {
+    fn wall(&self) -> Timestamp {
+        Timestamp::UNIX_EPOCH
+    }
+
+    fn boot(&self) -> BootTime {
+        BootTime::from_millis(self.1 * 1000)
+    }
+
+    fn boot_id(&self) -> String {
+        self.0.to_owned()
+    }
+
+    fn nap(&self, longest: Duration) -> crate::runtime::clock::Nap<'_> {
+        Box::pin(tokio::time::sleep(longest.min(Duration::from_secs(1))))
+    }
+}
+
+const NOW: At = At("this boot", 1000);
+
+fn profile(external_id: &str) -> Profile {
+    Profile {
+        external_id: Some(external_id.into()),
+        ..Profile::sample()
+    }
+}
+
+fn endpoint() -> Endpoint {
+    Endpoint::custom("http://127.0.0.1:1").unwrap()
+}
+
+/// A store with one session, from 900 to 2000 seconds after boot.
+fn store() -> Store {
+    let at = |seconds: u64| BootTime::from_millis(seconds * 1000);
+    let session = Session {
+        access_key_id: "STS.X".into(),
+        access_key_secret: SecretText::from("short-lived".to_owned()),
+        security_token: SecretText::from("token".to_owned()),
+        expiration: Timestamp::from_second(5000).unwrap(),
+        issued: Timestamp::from_second(4000).unwrap(),
+        lifetime: Lifetime {
+            began: at(900),
+            ends: at(2000),
+        },
+        request_id: "R".into(),
+        handed_out: AtomicBool::new(true),
+        last: false,
+        answers: Answers::default(),
+    };
+    let store = Store::default();
+    let entry = Entry::restored(Arc::new(profile("x")), session, at(950));
+    store.replace([Arc::new(entry)]);
+    store
+}
+
+fn url_secret() -> SecretText {
+    SecretText::from("opens URLs".to_owned())
+}
+
+fn sealed(generation: u64) -> File {
+    File::from(seal(&store(), &endpoint(), &NOW, generation, url_secret()).unwrap())
+}
+
+fn bytes(mut file: File) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    file.rewind().unwrap();
+    file.read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// How many sessions of `left` can be used at `clock` for a profile with `external_id`.
+fn check(left: Vec<File>, clock: &At, external_id: &str, expected: usize) {
+    let mut restored = restore(left, clock);
+    let taken = restored.take(&endpoint(), &profile(external_id), clock.boot());
+    assert_eq!(
+        taken.is_some() as usize,
+        expected,
+        "{external_id} {}",
+        clock.0
+    );
+}
+
+#[test]
+fn what_is_left_comes_back_and_the_long_lived_key_is_not_among_it() {
+    let left = bytes(sealed(1));
+    let holds = |text: &str| left.windows(text.len()).any(|it| it == text.as_bytes());
+    assert!(holds("short-lived") && !holds("long-lived"));
+
+    let mut restored = restore(vec![sealed(1)], &NOW);
+    let taken = restored.take(&endpoint(), &profile("x"), NOW.boot());
+    let (session, asked) = taken.unwrap();
+    assert_eq!(session.access_key_secret.expose(), "short-lived");
+    assert_eq!(session.lifetime.ends, BootTime::from_millis(2_000_000));
+    assert_eq!(asked, BootTime::from_millis(950_000));
+    assert_eq!(session.expiration.as_second(), 5000);
+}
+
+#[test]
+fn only_what_fits_comes_back() {
+    check(vec![sealed(1)], &NOW, "x", 1);
+    check(vec![sealed(1)], &NOW, "another grant", 0);
+    check(vec![sealed(1)], &At("another boot", 1000), "x", 0);
+    check(vec![sealed(1)], &At("this boot", 2000), "x", 0);
+    check(vec![sealed(1)], &At("this boot", 800), "x", 0);
+    check(vec![], &NOW, "x", 0);
+}
+
+fn memfd(bytes: &[u8], seals: SealFlag) -> File {
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    let mut file = File::from(memfd_create(c"test", flags).unwrap());
+    file.write_all(bytes).unwrap();
+    fcntl(&file, FcntlArg::F_ADD_SEALS(seals)).unwrap();
+    file
+}
+
+#[test]
+fn what_could_have_been_changed_or_was_is_left_behind() {
+    let good = bytes(sealed(1));
+    check(vec![memfd(&good, SEALS)], &NOW, "x", 1);
+    check(vec![memfd(&good, SealFlag::F_SEAL_SHRINK)], &NOW, "x", 0);
+    check(vec![tempfile::tempfile().unwrap()], &NOW, "x", 0);
+    for cut in [0, 3, MAGIC.len(), MAGIC.len() + DIGEST, good.len() - 1] {
+        check(vec![memfd(&good[..cut], SEALS)], &NOW, "x", 0);
+    }
+    for at in [0, MAGIC.len(), MAGIC.len() + DIGEST + 20, good.len() - 1] {
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        check(vec![memfd(&bad, SEALS)], &NOW, "x", 0);
+    }
+}
+
+#[test]
+fn the_newest_of_two_counts() {
+    let empty = seal(&Store::default(), &endpoint(), &NOW, 2, url_secret()).unwrap();
+    check(vec![sealed(1), File::from(empty)], &NOW, "x", 0);
+    let empty = seal(&Store::default(), &endpoint(), &NOW, 2, url_secret()).unwrap();
+    check(vec![File::from(empty), sealed(3)], &NOW, "x", 1);
+}

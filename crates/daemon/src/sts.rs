@@ -1,0 +1,8 @@
+//! STS as the daemon uses it: the exchange, the rate limit, the service's clock and the hints
+//! for its errors.
+
+pub mod connectivity;
+pub mod rate_limit;
+pub(crate) mod remediation;
+pub mod server_clock;
+pub mod upstream;

@@ -1,0 +1,151 @@
+//! Decides how one call to STS is made: within this machine's budget, and signed with the
+//! time that STS believes in. All profiles share it, so what one learns helps the others.
+
+use std::{future::Future, sync::Arc};
+
+use jiff::Timestamp;
+use stsd_sts::{AssumeRole, Proof, RoleSession, Sts, StsError};
+use tokio::sync::Notify;
+
+use crate::{
+    profile::{Profile, RoleArn, SessionDuration},
+    refresh::schedule::BACKOFF_CAP,
+    runtime::clock::{BootTime, Clock},
+    sts::{rate_limit::Budget, server_clock::ServiceTime},
+};
+
+/// The exchange of an identity for a role session.
+pub trait Exchange: Send + Sync + 'static {
+    /// Makes one call to STS, at `now` by its clock.
+    fn exchange(
+        &self,
+        proof: &Proof,
+        request: AssumeRole<'_>,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<RoleSession, StsError>> + Send;
+}
+
+impl Exchange for Sts {
+    async fn exchange(
+        &self,
+        proof: &Proof,
+        request: AssumeRole<'_>,
+        now: Timestamp,
+    ) -> Result<RoleSession, StsError> {
+        Sts::exchange(self, proof, request, now).await
+    }
+}
+
+/// A role session, and when it was issued by the service's clock.
+pub struct Issued {
+    /// What the service answered.
+    pub session: RoleSession,
+    /// The answer's `Date`; or what the service's clock must show by the answers before, if
+    /// that is later: one front end whose clock is behind cannot prolong a session's life.
+    pub at: Timestamp,
+    /// When the request was sent.
+    pub sent: BootTime,
+}
+
+/// The way to one STS endpoint.
+pub struct Upstream<X> {
+    exchange: X,
+    clock: Arc<dyn Clock>,
+    budget: Arc<Budget>,
+    time: ServiceTime,
+    renewed: Arc<Notify>,
+}
+
+impl<X: Exchange> Upstream<X> {
+    /// Prepares the way; nothing is called yet.
+    #[must_use]
+    pub fn new(
+        exchange: X,
+        clock: Arc<dyn Clock>,
+        budget: Arc<Budget>,
+        renewed: Arc<Notify>,
+    ) -> Self {
+        Self {
+            exchange,
+            clock,
+            budget,
+            time: ServiceTime::default(),
+            renewed,
+        }
+    }
+
+    /// Says that a session was renewed, to whoever keeps them.
+    pub fn renewed(&self) {
+        self.renewed.notify_one();
+    }
+
+    /// Returns what limits the calls.
+    #[must_use]
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// Makes one call, for which the budget has given its token, and learns from the answer
+    /// what the time is and whether all profiles must pause.
+    ///
+    /// # Errors
+    /// [`StsError`], as it came.
+    pub async fn call(
+        &self,
+        profile: &Profile,
+        role_arn: &RoleArn,
+        duration: SessionDuration,
+        proof: &Proof,
+    ) -> Result<Issued, StsError> {
+        let request = AssumeRole {
+            role_arn: role_arn.as_str(),
+            role_session_name: profile.role_session_name.as_str(),
+            duration: duration.get(),
+            policy: profile.policy.as_ref().map(|it| it.as_str()),
+            external_id: profile.external_id.as_deref(),
+            source_identity: profile.source_identity.as_deref(),
+        };
+        let sent = self.clock.boot();
+        let signed = self.time.at(sent);
+        let signed = signed.unwrap_or_else(|| self.clock.wall());
+        let answer = self.exchange.exchange(proof, request, signed).await;
+        match answer {
+            Ok(session) => Ok(self.issued(session, sent)),
+            Err(error) => {
+                self.heed(&error);
+                Err(error)
+            }
+        }
+    }
+
+    fn issued(&self, session: RoleSession, sent: BootTime) -> Issued {
+        let date = session.server_date.max(self.time.at(sent));
+        Issued {
+            at: date.unwrap_or_else(|| self.clock.wall()),
+            session,
+            sent,
+        }
+    }
+
+    /// Learns what the time is from an answer that was found good.
+    pub fn learn(&self, date: Option<Timestamp>, sent: BootTime) {
+        if let Some(date) = date {
+            self.time.learn(date, sent, self.clock.boot());
+        }
+    }
+
+    fn heed(&self, error: &StsError) {
+        let now = self.clock.boot();
+        match error {
+            StsError::Clock {
+                server_date: Some(date),
+                ..
+            } => self.time.correct(*date, now),
+            StsError::Throttled {
+                retry_after: Some(hint),
+                ..
+            } => self.budget.close_for((*hint).min(BACKOFF_CAP), now),
+            _ => {}
+        }
+    }
+}
