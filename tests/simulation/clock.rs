@@ -10,9 +10,7 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use stsd::runtime::clock::BootTime;
-use stsd::runtime::clock::Clock;
-use stsd::runtime::clock::Nap;
+use stsd::runtime::clock::{BootTime, Clock, Nap};
 use tokio::time::{Instant, sleep};
 
 /// When every simulation begins, by the true clock.

@@ -4,12 +4,12 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use fastrand::Rng;
-use stsd::sts::rate_limit::Budget;
-use stsd::runtime::clock::Clock as _;
-use stsd::session::memfd::Restored;
-use stsd::session::store::Store;
-use stsd::refresh::supervisor::Setting;
-use stsd::refresh::supervisor::Supervisor;
+use stsd::{
+    refresh::supervisor::{Setting, Supervisor},
+    runtime::clock::Clock as _,
+    session::{memfd::Restored, store::Store},
+    sts::rate_limit::Budget,
+};
 use tokio::time::sleep;
 
 use crate::{

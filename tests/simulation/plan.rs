@@ -3,18 +3,11 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use fastrand::Rng;
-use stsd::config::Config;
-use stsd::profile::Profile;
-use stsd::profile::NameParts;
-use stsd::profile::ProfileName;
-use stsd::profile::RoleArn;
-use stsd::profile::RoleSessionName;
-use stsd::profile::SessionDuration;
-use stsd::identity::Ask;
-use stsd::identity::Asking;
-use stsd::identity::Identity;
-use stsd::identity::Obtained;
-use stsd::identity::Source;
+use stsd::{
+    config::Config,
+    identity::{Ask, Asking, Identity, Obtained, Source},
+    profile::{NameParts, Profile, ProfileName, RoleArn, RoleSessionName, SessionDuration},
+};
 use stsd_sts::{Endpoint, Proof, SecretText, SourceCredentials};
 
 use crate::cloud::{Manners, Outage, Trouble};

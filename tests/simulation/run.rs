@@ -9,13 +9,12 @@ use std::{
 };
 
 use fastrand::Rng;
-use stsd::sts::rate_limit::Budget;
-use stsd::runtime::clock::Clock as _;
-use stsd::session::memfd::Restored;
-use stsd::session::snapshot::Session;
-use stsd::session::store::Store;
-use stsd::refresh::supervisor::Setting;
-use stsd::refresh::supervisor::Supervisor;
+use stsd::{
+    refresh::supervisor::{Setting, Supervisor},
+    runtime::clock::Clock as _,
+    session::{memfd::Restored, snapshot::Session, store::Store},
+    sts::rate_limit::Budget,
+};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::{

@@ -3,12 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use fastrand::Rng;
-use stsd::runtime::clock::Clock as _;
-use stsd::refresh::schedule::BACKOFF_CAP;
-use stsd::refresh::schedule::PROBE_CAP;
-use stsd::session::snapshot::Cause;
-use stsd::session::snapshot::Outcome;
-use stsd::session::snapshot::Session;
+use stsd::{
+    refresh::schedule::{BACKOFF_CAP, PROBE_CAP},
+    runtime::clock::Clock as _,
+    session::snapshot::{Cause, Outcome, Session},
+};
 use tokio::time::sleep;
 
 use super::{Held, MARGIN, PATIENT, Simulation};
