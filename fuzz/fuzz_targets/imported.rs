@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
-use stsctl::aliyun_profiles::{Plan, Verdict, plan};
+use stsctl::aliyun_profiles::{Plan, Disposition, plan};
 use stsd_fuzz::MARKED;
 use toml::Table;
 
@@ -21,8 +21,8 @@ const SECRET: [&str; 9] = [
 ];
 
 fuzz_target!(|bytes: &[u8]| {
-    let keeping = |name: &str| ("access_key_file", format!("{name}.key"));
-    let plan = match plan(bytes, keeping) {
+    let location = |name: &str| ("access_key_file", format!("{name}.key"));
+    let plan = match plan(bytes, location) {
         Ok(plan) => plan,
         Err(error) => {
             let said = error.to_string();
@@ -46,31 +46,31 @@ fuzz_target!(|bytes: &[u8]| {
 /// All that a human sees.
 fn shown(plan: &Plan) -> String {
     let kept = plan
-        .kept
+        .secrets
         .iter()
-        .map(|it| format!("{} {}", it.name, it.shown));
+        .map(|it| format!("{} {}", it.name, it.redacted));
     let mut parts: Vec<_> = kept.collect();
     parts.push(plan.report());
-    parts.push(plan.addition(false));
+    parts.push(plan.redacted_addition());
     parts.push(plan.long_lived.join(" "));
     parts.join("\n")
 }
 
 /// What would be written is a configuration, and the same file a second time adds nothing.
 fn is_ours(mut plan: Plan) {
-    let written: Table = toml::from_str(&plan.addition(true)).expect("it is TOML");
-    let seen: Table = toml::from_str(&plan.addition(false)).expect("it is TOML");
+    let written: Table = toml::from_str(&plan.addition()).expect("it is TOML");
+    let seen: Table = toml::from_str(&plan.redacted_addition()).expect("it is TOML");
     assert_eq!(seen.len(), written.len());
     if let Some(region) = &plan.region {
         toml::from_str::<Table>(&region.lines()).expect("it is TOML");
     }
-    for kept in plan.kept.iter().filter(|it| !it.is_uri) {
+    for kept in plan.secrets.iter().filter(|it| !it.is_uri) {
         let key: Table = toml::from_str(kept.text.expose()).expect("it is a key file");
         assert_eq!(key.len(), 2);
     }
-    plan.beside(&written);
-    assert!(plan.tables.is_empty() && plan.kept.is_empty());
-    let taken = |it: &stsctl::aliyun_profiles::Outcome| it.verdict == Verdict::Taken;
+    plan.merge_into(&written);
+    assert!(plan.tables.is_empty() && plan.secrets.is_empty());
+    let taken = |it: &stsctl::aliyun_profiles::Outcome| it.disposition == Disposition::Converted;
     assert!(!plan.outcomes.iter().any(taken), "{}", plan.report());
 }
 

@@ -22,32 +22,32 @@ mod table;
 mod tests;
 mod valid;
 
-use parsed_profile::Foreign;
-pub use plan::{Kept, Outcome, Plan, Verdict};
-pub use stale_secrets::Leftovers;
+use parsed_profile::ThirdPartyProfile;
+pub use plan::{Disposition, Outcome, Plan, SecretToStore};
+pub use stale_secrets::StaleSecrets;
 pub use sts::Region;
 pub use table::{Table, quoted};
 pub use valid::{access_key_id, access_key_secret};
 
 /// More profiles than anybody has; a file with more is some other file.
-const MOST_PROFILES: usize = 1000;
+const MAX_PROFILES: usize = 1000;
 
 /// Why a file cannot be read at all. It holds nothing of what is in it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Unreadable(String);
+pub struct FileError(String);
 
 /// What a text is, by its first character: the one begins with an object, the other with a
 /// section, a comment or a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum FileFormat {
     /// aliyun-cli's `config.json`.
     Json,
     /// The SDKs' `credentials`.
     Ini,
 }
 
-impl Form {
+impl FileFormat {
     fn of(text: &str) -> Self {
         let mut begins = text.chars().filter(|it| !it.is_whitespace());
         match (begins.next(), begins.next()) {
@@ -59,62 +59,62 @@ impl Form {
 }
 
 /// Returns what key of a `[source.NAME]` says where its AccessKey is kept, and what it says.
-pub type Keeping = fn(&str) -> (&'static str, String);
+pub type SecretLocation = fn(&str) -> (&'static str, String);
 
 /// Reads a file's text and decides what becomes of each profile in it.
 ///
 /// # Errors
-/// [`Unreadable`] where it is no such file.
-pub fn plan(bytes: &[u8], keeping: Keeping) -> Result<Plan, Unreadable> {
+/// [`FileError`] where it is no such file.
+pub fn plan(bytes: &[u8], location: SecretLocation) -> Result<Plan, FileError> {
     let (form, profiles) = profiles(bytes)?;
     if profiles.is_empty() {
-        return unreadable("there is no profile in it");
+        return file_error("there is no profile in it");
     }
-    Ok(Plan::of(form, &profiles, keeping))
+    Ok(Plan::of(form, &profiles, location))
 }
 
 /// Reads a file's text and decides what of it stays where it should not.
 ///
 /// # Errors
-/// [`Unreadable`] where it is no such file.
-pub fn leftovers(bytes: &[u8]) -> Result<Leftovers, Unreadable> {
-    Ok(Leftovers::of(&profiles(bytes)?.1))
+/// [`FileError`] where it is no such file.
+pub fn stale_secrets(bytes: &[u8]) -> Result<StaleSecrets, FileError> {
+    Ok(StaleSecrets::of(&profiles(bytes)?.1))
 }
 
-fn profiles(bytes: &[u8]) -> Result<(Form, Vec<Foreign>), Unreadable> {
+fn profiles(bytes: &[u8]) -> Result<(FileFormat, Vec<ThirdPartyProfile>), FileError> {
     let text = text(bytes)?;
-    let form = Form::of(text);
+    let form = FileFormat::of(text);
     let profiles = match form {
-        Form::Json => json::read(text)?,
-        Form::Ini => ini::read(text)?,
+        FileFormat::Json => json::read(text)?,
+        FileFormat::Ini => ini::read(text)?,
     };
     Ok((form, profiles))
 }
 
-fn text(bytes: &[u8]) -> Result<&str, Unreadable> {
+fn text(bytes: &[u8]) -> Result<&str, FileError> {
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
         Err(error) => {
             let before = &bytes[..error.valid_up_to()];
             let line = 1 + before.iter().filter(|it| **it == b'\n').count();
-            return unreadable(&format!("it is not UTF-8, at line {line}"));
+            return file_error(&format!("it is not UTF-8, at line {line}"));
         }
     };
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.trim().is_empty() {
-        return unreadable("it is empty");
+        return file_error("it is empty");
     }
     Ok(text)
 }
 
-fn unreadable<T>(problem: &str) -> Result<T, Unreadable> {
-    Err(Unreadable(problem.to_owned()))
+fn file_error<T>(problem: &str) -> Result<T, FileError> {
+    Err(FileError(problem.to_owned()))
 }
 
 /// Returns a name as it may be printed: whatever it holds, it stays one line and says no
 /// more than a line.
 #[must_use]
-pub fn shown(name: &str) -> String {
+pub fn printable(name: &str) -> String {
     let hides = |c: char| {
         c.is_control()
             || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')

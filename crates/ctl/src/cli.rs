@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{secret_store::Keeper, tool_name::ToolName};
+use crate::{secret_store::SecretBackend, tool_name::ToolName};
 
 /// Look after stsd, the local daemon for Alibaba Cloud credentials.
 #[derive(Parser)]
@@ -44,10 +44,10 @@ pub(crate) enum Command {
         /// The profile
         profile: String,
         /// They should live at least this long, such as 20m
-        #[arg(long, value_name = "TIME", default_value = "0s", value_parser = time)]
+        #[arg(long, value_name = "TIME", default_value = "0s", value_parser = parse_duration)]
         min_life: Duration,
         /// How long to wait for them
-        #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+        #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
         patience: Duration,
     },
     /// Renew a profile's credentials now
@@ -55,7 +55,7 @@ pub(crate) enum Command {
         /// The profile
         profile: String,
         /// How long to wait for the outcome
-        #[arg(long, value_name = "TIME", default_value = "15s", value_parser = time)]
+        #[arg(long, value_name = "TIME", default_value = "15s", value_parser = parse_duration)]
         patience: Duration,
     },
     /// Print the URL by which a profile's credentials are had, secret included
@@ -71,15 +71,15 @@ pub(crate) enum Command {
     /// which a program that runs for long has new ones by itself
     Exec {
         #[command(flatten)]
-        given: Given,
+        options: ExecOptions,
         /// The program and its arguments, after `--`
         #[arg(last = true, required = true, value_name = "COMMAND")]
-        line: Vec<OsString>,
+        command: Vec<OsString>,
     },
     /// Print what `exec` would set and clear, for a shell: eval "$(stsctl env PROFILE)"
     Env {
         #[command(flatten)]
-        given: Given,
+        options: ExecOptions,
         /// Who reads it
         #[arg(long, value_enum, default_value_t = Shell::Sh)]
         shell: Shell,
@@ -101,13 +101,13 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE")]
         policy: Option<PathBuf>,
         /// How long the lease lasts at the most, such as 20m
-        #[arg(long, value_name = "TIME", value_parser = time)]
+        #[arg(long, value_name = "TIME", value_parser = parse_duration)]
         ttl: Duration,
         /// Where the second socket is put
         #[arg(long, value_name = "PATH")]
         socket: PathBuf,
         /// How long to wait for the first credentials
-        #[arg(long, value_name = "TIME", default_value = "15s", value_parser = time)]
+        #[arg(long, value_name = "TIME", default_value = "15s", value_parser = parse_duration)]
         patience: Duration,
     },
     /// Make the daemon read its configuration again
@@ -117,7 +117,7 @@ pub(crate) enum Command {
     /// Print what makes a shell complete this command
     Completions {
         /// The shell
-        shell: Completing,
+        shell: CompletionShell,
     },
     /// Print the manual page of this command
     Man {
@@ -167,7 +167,7 @@ pub(crate) struct Log {
 
 /// What a program is given.
 #[derive(Args)]
-pub(crate) struct Given {
+pub(crate) struct ExecOptions {
     /// The profile
     pub profile: String,
     /// Give it the keys themselves, which end when the session does: for programs that take
@@ -175,14 +175,14 @@ pub(crate) struct Given {
     #[arg(long = "static")]
     pub fixed: bool,
     /// The credentials should live at least this long; a line says if not [default: 20m with --static, else 0s]
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub min_life: Option<Duration>,
     /// How long to wait for them
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     pub patience: Duration,
 }
 
-impl Given {
+impl ExecOptions {
     /// Keys that are never renewed should live for a while; a URL gives what there is.
     pub(crate) fn minimum_lifetime(&self) -> Duration {
         const OF_KEYS: Duration = Duration::from_secs(20 * 60);
@@ -226,8 +226,8 @@ pub(crate) struct Import {
     /// else ~/.alibabacloud/credentials]
     pub file: Option<PathBuf>,
     /// Who keeps the keys
-    #[arg(long, value_enum, default_value_t = Keeper::File)]
-    pub keeper: Keeper,
+    #[arg(long = "keeper", value_name = "KEEPER", value_enum, default_value_t = SecretBackend::File)]
+    pub secret_backend: SecretBackend,
     /// Write it; without this it is only shown
     #[arg(long)]
     pub write: bool,
@@ -240,8 +240,8 @@ pub(crate) struct Init {
     #[arg(long)]
     pub region: Option<String>,
     /// Who we are
-    #[arg(long, value_enum, default_value_t = Identity::AccessKey)]
-    pub source: Identity,
+    #[arg(long, value_enum, default_value_t = IdentityKind::AccessKey)]
+    pub source: IdentityKind,
     /// The RAM user's AccessKey id
     #[arg(long, value_name = "ID")]
     pub access_key_id: Option<String>,
@@ -259,8 +259,8 @@ pub(crate) struct Init {
     #[arg(long, default_value = "default")]
     pub profile: String,
     /// Who keeps the key [default: file]
-    #[arg(long, value_enum)]
-    pub keeper: Option<Keeper>,
+    #[arg(long = "keeper", value_name = "KEEPER", value_enum)]
+    pub secret_backend: Option<SecretBackend>,
     /// Ask this STS instead of a region's
     #[arg(long, value_name = "URL")]
     pub endpoint: Option<String>,
@@ -271,7 +271,7 @@ pub(crate) struct Init {
 
 /// Who we are to STS.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Identity {
+pub(crate) enum IdentityKind {
     /// A RAM user, by its AccessKey
     AccessKey,
     /// The role of this ECS instance: there is no key; with --role-arn it becomes that role
@@ -290,14 +290,14 @@ pub(crate) enum Shell {
 
 /// Which shell completes.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Completing {
+pub(crate) enum CompletionShell {
     Bash,
     Zsh,
     Fish,
 }
 
 /// Reads a time with its unit.
-fn time(text: &str) -> Result<Duration, String> {
+fn parse_duration(text: &str) -> Result<Duration, String> {
     const SHAPE: &str = "a time is a number with a unit: 500ms, 30s, 20m, 1h";
     let parsed: jiff::SignedDuration = text.parse().map_err(|_| SHAPE.to_owned())?;
     Duration::try_from(parsed).map_err(|_| SHAPE.to_owned())

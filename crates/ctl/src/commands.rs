@@ -20,9 +20,9 @@ use anyhow::Result;
 use stsd_client::Client;
 
 use crate::{
-    cli::{Arguments, Command, Given},
+    cli::{Arguments, Command, ExecOptions},
     env_vars::{self, Delivery, Request},
-    term::stdout::say,
+    term::stdout::print_line,
 };
 
 /// Runs the command of a command line.
@@ -34,11 +34,11 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
     match arguments.command {
         // Some things are wrong without any command having failed.
         Command::Doctor { json } => {
-            return Ok(doctor::examine(&client, socket.as_deref(), json)?.exit_code());
+            return Ok(doctor::run(&client, socket.as_deref(), json)?.exit_code());
         }
         Command::Status(typed) => return status::run(&client, &typed),
         Command::Log(typed) => log::run(&client, &typed),
-        Command::Metrics => say(metrics::text(&client.status()?).trim_end()),
+        Command::Metrics => print_line(metrics::text(&client.status()?).trim_end()),
         Command::Get {
             profile,
             min_life,
@@ -50,22 +50,22 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
         ),
         Command::Refresh { profile, patience } => {
             client.refresh(&profile, patience)?;
-            say(&format!("{profile}: renewed"))
+            print_line(&format!("{profile}: renewed"))
         }
         Command::Url { profile, .. } => match profile {
-            Some(profile) => say(client.url(&profile)?.url.expose()),
+            Some(profile) => print_line(client.url(&profile)?.url.expose()),
             None => {
                 client.rotate_urls()?;
-                say("all URLs have changed; programs have to be given them anew")
+                print_line("all URLs have changed; programs have to be given them anew")
             }
         },
-        Command::Exec { given, line } => {
-            let changes = env_vars::changes(&client, socket.as_deref(), &request(&given))?;
-            return Ok(exec::become_program(&line, changes));
+        Command::Exec { options, command } => {
+            let edits = env_vars::edits(&client, socket.as_deref(), &request(&options))?;
+            return Ok(exec::exec(&command, edits));
         }
-        Command::Env { given, shell } => {
-            let changes = env_vars::changes(&client, socket.as_deref(), &request(&given))?;
-            env::print(&changes, shell)
+        Command::Env { options, shell } => {
+            let edits = env_vars::edits(&client, socket.as_deref(), &request(&options))?;
+            env::print(&edits, shell)
         }
         Command::Import(typed) => return import::run(&typed),
         Command::Init(typed) => return init::run(&client, socket.as_deref(), &typed),
@@ -76,9 +76,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
             ttl,
             socket,
             patience,
-        } => lease::hold(
+        } => lease::run(
             &client,
-            &lease::Wanted {
+            &lease::LeaseOptions {
                 profile,
                 policy,
                 ttl,
@@ -88,7 +88,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
         ),
         Command::Reload => {
             client.reload()?;
-            say("configuration read again")
+            print_line("configuration read again")
         }
         Command::Demo => demo::run(),
         Command::Completions { shell } => generate::completions(shell),
@@ -97,16 +97,16 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn request(given: &Given) -> Request<'_> {
-    let delivery = if given.fixed {
+fn request(options: &ExecOptions) -> Request<'_> {
+    let delivery = if options.fixed {
         Delivery::StaticKeys
     } else {
         Delivery::Url
     };
     Request {
-        profile: &given.profile,
+        profile: &options.profile,
         delivery,
-        minimum_lifetime: given.minimum_lifetime(),
-        patience: given.patience,
+        minimum_lifetime: options.minimum_lifetime(),
+        patience: options.patience,
     }
 }

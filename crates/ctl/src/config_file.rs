@@ -14,16 +14,16 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use crate::{
     edit::{
         file,
-        file::{Lock, Place},
+        file::{EditableFile, Lock},
     },
     subprocess,
 };
 
 /// What stands for a key that systemd gives to the daemon alone, while it is checked.
-const STAND_IN: &str = "access_key_id = \"LTAISTANDIN\"\naccess_key_secret = \"stand-in\"\n";
+const PLACEHOLDER_KEY: &str = "access_key_id = \"LTAISTANDIN\"\naccess_key_secret = \"stand-in\"\n";
 
 /// What stands for what a pod has in its environment, while it is checked.
-const ENVIRONMENT: [(&str, &str); 3] = [
+const PLACEHOLDER_ENVIRONMENT: [(&str, &str); 3] = [
     (
         "ALIBABA_CLOUD_OIDC_PROVIDER_ARN",
         "acs:ram::100000000000001:oidc-provider/stand-in",
@@ -36,25 +36,25 @@ const ENVIRONMENT: [(&str, &str); 3] = [
 ];
 
 /// Our configuration.
-pub(crate) struct Configuration {
+pub(crate) struct ConfigFile {
     path: PathBuf,
-    place: Place,
+    file: EditableFile,
 }
 
 /// What the daemon says to a text.
-pub(crate) enum Judgement {
-    Good,
-    Refused(String),
+pub(crate) enum CheckResult {
+    Accepted,
+    Rejected(String),
     /// It could not be asked, for this reason.
-    Unknown(String),
+    NotChecked(String),
 }
 
-impl Configuration {
+impl ConfigFile {
     /// Finds it where the daemon does; it need not be there.
-    pub(crate) fn find() -> Result<Self> {
+    pub(crate) fn open() -> Result<Self> {
         let path = path()?;
-        let place = Place::look(&path)?;
-        Ok(Self { path, place })
+        let file = EditableFile::open(&path)?;
+        Ok(Self { path, file })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -74,7 +74,7 @@ impl Configuration {
 
     /// Returns what is there.
     pub(crate) fn text(&self) -> Result<Option<&str>> {
-        self.place.text()
+        self.file.text()
     }
 
     /// Returns what is there as TOML.
@@ -91,23 +91,23 @@ impl Configuration {
 
     /// Asks the daemon's program what it says to a text that would stand here. Files that it
     /// names beside itself have to be there.
-    pub(crate) fn judge(&self, text: &str) -> Result<Judgement> {
-        self.judge_in(text, self.directory())
+    pub(crate) fn check(&self, text: &str) -> Result<CheckResult> {
+        self.check_in(text, self.directory())
     }
 
     /// The same for a text that is tried in another directory.
-    pub(crate) fn judge_in(&self, text: &str, directory: &Path) -> Result<Judgement> {
+    pub(crate) fn check_in(&self, text: &str, directory: &Path) -> Result<CheckResult> {
         let mut tried = tempfile::Builder::new()
             .prefix(".tried-")
             .suffix(".toml")
             .tempfile_in(directory)
             .with_context(|| format!("{} cannot be written", self.path.display()))?;
         tried.write_all(text.as_bytes())?;
-        let judgement = check(tried.path(), text, false)?;
-        Ok(match judgement {
-            Judgement::Refused(reason) => {
+        let result = check_file(tried.path(), text, false)?;
+        Ok(match result {
+            CheckResult::Rejected(reason) => {
                 let tried = tried.path().display().to_string();
-                Judgement::Refused(reason.replace(&tried, &self.path.display().to_string()))
+                CheckResult::Rejected(reason.replace(&tried, &self.path.display().to_string()))
             }
             other => other,
         })
@@ -115,80 +115,80 @@ impl Configuration {
 
     /// Asks the daemon's program what it would say to a text, without writing anything here:
     /// somewhere else, where the files `key` and `uri` stand for all that is kept elsewhere.
-    pub(crate) fn foresee(&self, text: &str) -> Result<Judgement> {
+    pub(crate) fn dry_run(&self, text: &str) -> Result<CheckResult> {
         let elsewhere = tempfile::tempdir()?;
-        private_file(elsewhere.path(), "key", STAND_IN)?;
+        private_file(elsewhere.path(), "key", PLACEHOLDER_KEY)?;
         private_file(elsewhere.path(), "uri", "https://localhost/")?;
         private_file(elsewhere.path(), "config.toml", text)?;
         let tried = elsewhere.path().join("config.toml");
-        let judgement = check(&tried, text, false)?;
-        let Judgement::Refused(reason) = judgement else {
-            return Ok(judgement);
+        let result = check_file(&tried, text, false)?;
+        let CheckResult::Rejected(reason) = result else {
+            return Ok(result);
         };
         let tried = tried.display().to_string();
         let reason = reason.replace(&tried, &self.path.display().to_string());
         let there = elsewhere.path().display().to_string();
         let here = self.directory().display().to_string();
-        Ok(Judgement::Refused(reason.replace(&there, &here)))
+        Ok(CheckResult::Rejected(reason.replace(&there, &here)))
     }
 
     /// Puts a text in the place of what is there, whole or not at all.
-    pub(crate) fn put(&self, text: &str) -> Result<()> {
-        self.place.exchange(text)
+    pub(crate) fn write(&self, text: &str) -> Result<()> {
+        self.file.write(text)
     }
 
     /// Tells whether others may read what is there.
-    pub(crate) fn is_open(&self) -> bool {
-        self.place.is_open()
+    pub(crate) fn is_readable_by_others(&self) -> bool {
+        self.file.is_readable_by_others()
     }
 }
 
 /// Asks the daemon's program what it says to a file with a text, as it stands there. What
 /// systemd or the environment gives to the daemon alone is taken as given.
-pub(crate) fn check(path: &Path, text: &str, is_system: bool) -> Result<Judgement> {
-    ask("--check", path, text, is_system)
+pub(crate) fn check_file(path: &Path, text: &str, is_system: bool) -> Result<CheckResult> {
+    run_stsd("--check", path, text, is_system)
 }
 
 /// Has the daemon's program connect to the STS of a file with a text, as it would from here.
-pub(crate) fn connect(path: &Path, text: &str, is_system: bool) -> Result<Judgement> {
-    ask("--connect", path, text, is_system)
+pub(crate) fn connect_to_sts(path: &Path, text: &str, is_system: bool) -> Result<CheckResult> {
+    run_stsd("--connect", path, text, is_system)
 }
 
-fn ask(what: &str, path: &Path, text: &str, is_system: bool) -> Result<Judgement> {
+fn run_stsd(what: &str, path: &Path, text: &str, is_system: bool) -> Result<CheckResult> {
     let Some(stsd) = subprocess::find("stsd") else {
         let reason = "stsd is neither beside stsctl nor in PATH";
-        return Ok(Judgement::Unknown(reason.to_owned()));
+        return Ok(CheckResult::NotChecked(reason.to_owned()));
     };
     let mut command = Command::new(stsd);
     command.arg(what).env("STSD_CONFIG", path);
     if is_system {
         command.arg("--system");
     }
-    let stand_ins = stand_ins(text)?;
-    if let Some(directory) = &stand_ins {
+    let credentials = placeholder_credentials(text)?;
+    if let Some(directory) = &credentials {
         command.env("CREDENTIALS_DIRECTORY", directory.path());
     }
     // What the daemon will find in its own environment need not be in this one.
-    for (name, stand_in) in ENVIRONMENT {
+    for (name, placeholder) in PLACEHOLDER_ENVIRONMENT {
         if env::var_os(name).is_none_or(|it| it.is_empty()) {
-            command.env(name, stand_in);
+            command.env(name, placeholder);
         }
     }
-    for name in variables(text) {
+    for name in key_variables(text) {
         if env::var_os(&name).is_none() {
             command.env(name, "LTAISTANDIN");
         }
     }
-    let said = match subprocess::run(command, None) {
-        Ok(said) => said,
-        Err(error) => return Ok(Judgement::Unknown(format!("{error:#}"))),
+    let output = match subprocess::run(command, None) {
+        Ok(output) => output,
+        Err(error) => return Ok(CheckResult::NotChecked(format!("{error:#}"))),
     };
-    if said.status.success() {
-        return Ok(Judgement::Good);
+    if output.status.success() {
+        return Ok(CheckResult::Accepted);
     }
-    let reason = String::from_utf8_lossy(&said.stderr);
+    let reason = String::from_utf8_lossy(&output.stderr);
     let reason = reason.trim_end().trim_start_matches("stsd: ").to_owned();
-    Ok(Judgement::Refused(reason))
+    Ok(CheckResult::Rejected(reason))
 }
 
 /// Returns where the daemon looks for it.
@@ -210,7 +210,7 @@ pub(crate) fn path() -> Result<PathBuf> {
 }
 
 /// Returns the variables in which the daemon, and not this program, has a key.
-fn variables(text: &str) -> Vec<String> {
+fn key_variables(text: &str) -> Vec<String> {
     let table: toml::Table = toml::from_str(text).unwrap_or_default();
     let sources = table.get("source").and_then(|it| it.as_table());
     let named = sources.into_iter().flatten().filter_map(|(_, source)| {
@@ -224,7 +224,7 @@ fn variables(text: &str) -> Vec<String> {
 
 /// Makes a directory with a key for each that the daemon would get from systemd: those are
 /// encrypted, and open nowhere but in its unit.
-fn stand_ins(text: &str) -> Result<Option<tempfile::TempDir>> {
+fn placeholder_credentials(text: &str) -> Result<Option<tempfile::TempDir>> {
     let table: toml::Table = toml::from_str(text).unwrap_or_default();
     let sources = table.get("source").and_then(|it| it.as_table());
     let credentials = sources.into_iter().flatten().filter_map(|(_, source)| {
@@ -237,7 +237,7 @@ fn stand_ins(text: &str) -> Result<Option<tempfile::TempDir>> {
     }
     let directory = tempfile::tempdir()?;
     for name in credentials {
-        private_file(directory.path(), name, STAND_IN)?;
+        private_file(directory.path(), name, PLACEHOLDER_KEY)?;
     }
     Ok(Some(directory))
 }

@@ -37,17 +37,17 @@ pub(crate) enum Delivery {
 }
 
 /// What becomes of one variable.
-pub(crate) enum Change {
+pub(crate) enum EnvEdit {
     Set(OsString),
     Unset,
 }
 
 /// The variables that are touched; all others stay as they are.
-pub(crate) type Changes = Vec<(&'static str, Change)>;
+pub(crate) type EnvEdits = Vec<(&'static str, EnvEdit)>;
 
 /// What a row of the table says.
 #[derive(Clone, Copy)]
-enum Becomes {
+enum EnvRule {
     Unset,
     Untouched,
     Fixed(&'static str),
@@ -62,14 +62,14 @@ enum Becomes {
     Token,
 }
 
-use Becomes::{
+use EnvRule::{
     Fixed, KeyId, NoProxy, Profile, Secret, Socket, Token, TokenFile, Unset, Untouched,
     Url as ByUrl,
 };
 
 /// A variable, what becomes of it where the program is given a URL, and where it is given
 /// keys. The names were read in the sources of those that look for them.
-const TABLE: &[(&str, Becomes, Becomes)] = &[
+const VARIABLES: &[(&str, EnvRule, EnvRule)] = &[
     // Ours: sts-shim, and whatever runs it, means the same profile.
     ("STSD_PROFILE", Profile, Profile),
     ("STSD_SOCKET", Socket, Socket),
@@ -165,7 +165,7 @@ const TABLE: &[(&str, Becomes, Becomes)] = &[
 ];
 
 /// Where the values come from.
-enum Source {
+enum CredentialValues {
     Url {
         url: Url,
         token_file: Option<PathBuf>,
@@ -176,43 +176,43 @@ enum Source {
 /// Asks the daemon for what was typed, and returns what the environment becomes by it.
 /// Credentials are asked for in either case: what cannot be had is said now, and not by a
 /// program that has begun its work.
-pub(crate) fn changes(
+pub(crate) fn edits(
     client: &Client,
     socket: Option<&Path>,
     request: &Request<'_>,
-) -> Result<Changes> {
+) -> Result<EnvEdits> {
     let ask = || client.credentials(request.profile, request.minimum_lifetime, request.patience);
     let source = match request.delivery {
         Delivery::StaticKeys => {
             let answer = ask()?;
             warn_if_short(&answer);
-            Source::Keys(answer.credentials)
+            CredentialValues::Keys(answer.credentials)
         }
         Delivery::Url => {
             let url = client.url(request.profile)?;
             warn_if_short(&ask()?);
             let token_file = token_file::find(socket, &url.token);
-            Source::Url { url, token_file }
+            CredentialValues::Url { url, token_file }
         }
     };
     let socket = socket.map(std::path::absolute).transpose();
     let socket = socket.context("the socket's path")?;
-    let row = |&(name, by_url, by_keys): &(&'static str, Becomes, Becomes)| {
-        let becomes = match source {
-            Source::Url { .. } => by_url,
-            Source::Keys(_) => by_keys,
+    let row = |&(name, by_url, by_keys): &(&'static str, EnvRule, EnvRule)| {
+        let rule = match source {
+            CredentialValues::Url { .. } => by_url,
+            CredentialValues::Keys(_) => by_keys,
         };
-        let change = match becomes {
+        let edit = match rule {
             Untouched => return None,
-            Socket => Change::Set(socket.as_ref()?.into()),
-            Profile => Change::Set(request.profile.into()),
-            Fixed(value) => Change::Set(value.into()),
-            NoProxy => Change::Set(without_proxy(name, |name| env::var_os(name))),
-            other => source.value(other).map_or(Change::Unset, Change::Set),
+            Socket => EnvEdit::Set(socket.as_ref()?.into()),
+            Profile => EnvEdit::Set(request.profile.into()),
+            Fixed(value) => EnvEdit::Set(value.into()),
+            NoProxy => EnvEdit::Set(no_proxy_list(name, |name| env::var_os(name))),
+            other => source.value(other).map_or(EnvEdit::Unset, EnvEdit::Set),
         };
-        Some((name, change))
+        Some((name, edit))
     };
-    Ok(TABLE.iter().filter_map(row).collect())
+    Ok(VARIABLES.iter().filter_map(row).collect())
 }
 
 /// Says so where the session ends sooner than was asked: the program is started all the same.
@@ -230,17 +230,17 @@ fn warn_if_short(answer: &Answer) {
 }
 
 /// Returns the variables by which a program would be somebody else than a URL makes it.
-pub(crate) fn identities() -> impl Iterator<Item = &'static str> {
+pub(crate) fn identity_variables() -> impl Iterator<Item = &'static str> {
     // A profile's name only chooses among those in a file.
     let chooses = |name: &str| name.ends_with("PROFILE") || name.ends_with("_FILE");
-    let rows = TABLE.iter().filter(|row| matches!(row.1, Unset));
+    let rows = VARIABLES.iter().filter(|row| matches!(row.1, Unset));
     rows.map(|row| row.0).filter(move |name| {
         !chooses(name) || name.ends_with("OIDC_TOKEN_FILE") || name.ends_with("IDENTITY_TOKEN_FILE")
     })
 }
 
-impl Source {
-    fn value(&self, what: Becomes) -> Option<OsString> {
+impl CredentialValues {
+    fn value(&self, what: EnvRule) -> Option<OsString> {
         match (self, what) {
             (Self::Url { url, .. }, ByUrl) => Some(url.url.expose().into()),
             (Self::Url { token_file, .. }, TokenFile) => token_file.clone().map(Into::into),
@@ -254,7 +254,7 @@ impl Source {
 
 /// Returns the list of those who are spoken to without a proxy, with loopback in it. It has
 /// two spellings; where there is only the other one, that is the list.
-fn without_proxy(name: &str, variable: impl Fn(&str) -> Option<OsString>) -> OsString {
+fn no_proxy_list(name: &str, variable: impl Fn(&str) -> Option<OsString>) -> OsString {
     let there = |name: &str| variable(name).filter(|it| !it.is_empty());
     let other = if name == "NO_PROXY" {
         "no_proxy"
@@ -279,12 +279,12 @@ fn without_proxy(name: &str, variable: impl Fn(&str) -> Option<OsString>) -> OsS
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{TABLE, without_proxy};
+    use super::{VARIABLES, no_proxy_list};
 
     #[test]
     fn each_variable_stands_in_the_table_once() {
-        let names: BTreeSet<_> = TABLE.iter().map(|row| row.0).collect();
-        assert_eq!(names.len(), TABLE.len());
+        let names: BTreeSet<_> = VARIABLES.iter().map(|row| row.0).collect();
+        assert_eq!(names.len(), VARIABLES.len());
     }
 
     #[test]
@@ -294,8 +294,8 @@ mod tests {
                 let value = if name == "NO_PROXY" { upper } else { lower };
                 value.map(Into::into)
             };
-            assert_eq!(without_proxy("NO_PROXY", variable), expected.0);
-            assert_eq!(without_proxy("no_proxy", variable), expected.1);
+            assert_eq!(no_proxy_list("NO_PROXY", variable), expected.0);
+            assert_eq!(no_proxy_list("no_proxy", variable), expected.1);
         };
         check(None, None, ("127.0.0.1", "127.0.0.1"));
         check(Some("a"), None, ("a,127.0.0.1", "a,127.0.0.1"));

@@ -22,7 +22,7 @@ use stsd_client::Error;
 
 use crate::{
     cli::Arguments,
-    error::{Complaint, Usage},
+    error::{CliError, UsageError},
     term::{stdout, style},
 };
 
@@ -32,19 +32,19 @@ fn main() -> ExitCode {
         Err(wrong) if wrong.use_stderr() => wrong.exit(),
         // A page of help is a result like any other.
         Err(page) => {
-            let page = style::fit(page.render().ansi().to_string(), &io::stdout());
+            let page = style::strip_if_needed(page.render().ansi().to_string(), &io::stdout());
             stdout::write(page.as_bytes()).map(|()| ExitCode::SUCCESS)
         }
     };
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            stdout::end_with_its_reader(&error);
+            stdout::exit_on_broken_pipe(&error);
             let known = error.downcast_ref::<Error>();
-            let ours = error.downcast_ref::<Complaint>();
+            let ours = error.downcast_ref::<CliError>();
             let hint = known.map(Error::hint).or(ours.map(|it| it.hint));
-            style::complain(&format!("{error:#}"), hint.unwrap_or_default());
-            let usage = error.is::<Usage>().then_some(2);
+            style::print_error(&format!("{error:#}"), hint.unwrap_or_default());
+            let usage = error.is::<UsageError>().then_some(2);
             let code = usage.or(ours.map(|it| it.exit_code));
             ExitCode::from(code.or(known.map(Error::exit_code)).unwrap_or(1))
         }

@@ -6,13 +6,13 @@ use anyhow::Result;
 use serde_json::json;
 
 use crate::term::{
-    stdout::say,
-    style::{self, BAD, DOUBTFUL, GOOD, Line, PLAIN, STRONG, folded},
+    stdout::print_line,
+    style::{self, BOLD, ERROR, Line, OK, PLAIN, WARN, wrap},
 };
 
 /// How bad a finding is, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Verdict {
+pub(crate) enum Severity {
     Ok,
     Warning,
     Fault,
@@ -20,15 +20,15 @@ pub(crate) enum Verdict {
 
 /// One line of what was looked at.
 pub(crate) struct Finding {
-    pub(crate) verdict: Verdict,
-    pub(crate) what: String,
+    pub(crate) severity: Severity,
+    pub(crate) subject: String,
     pub(crate) remark: String,
     /// What to do about it; empty where nothing is to be done.
     pub(crate) fix: String,
 }
 
-impl Verdict {
-    fn word(self) -> &'static str {
+impl Severity {
+    fn label(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Warning => "warning",
@@ -47,96 +47,96 @@ impl Verdict {
 }
 
 impl Finding {
-    pub(crate) fn ok(what: impl Into<String>, remark: impl Into<String>) -> Self {
-        Self::of(Verdict::Ok, what, remark, "")
+    pub(crate) fn ok(subject: impl Into<String>, remark: impl Into<String>) -> Self {
+        Self::of(Severity::Ok, subject, remark, "")
     }
 
     pub(crate) fn warning(
-        what: impl Into<String>,
+        subject: impl Into<String>,
         remark: impl Into<String>,
         fix: impl Into<String>,
     ) -> Self {
-        Self::of(Verdict::Warning, what, remark, fix)
+        Self::of(Severity::Warning, subject, remark, fix)
     }
 
     pub(crate) fn fault(
-        what: impl Into<String>,
+        subject: impl Into<String>,
         remark: impl Into<String>,
         fix: impl Into<String>,
     ) -> Self {
-        Self::of(Verdict::Fault, what, remark, fix)
+        Self::of(Severity::Fault, subject, remark, fix)
     }
 
-    pub(crate) fn at_most(mut self, verdict: Verdict) -> Self {
-        self.verdict = self.verdict.min(verdict);
+    pub(crate) fn at_most(mut self, severity: Severity) -> Self {
+        self.severity = self.severity.min(severity);
         self
     }
 
     pub(crate) fn of(
-        verdict: Verdict,
-        what: impl Into<String>,
+        severity: Severity,
+        subject: impl Into<String>,
         remark: impl Into<String>,
         fix: impl Into<String>,
     ) -> Self {
         Self {
-            verdict,
-            what: what.into(),
+            severity,
+            subject: subject.into(),
             remark: remark.into(),
             fix: fix.into(),
         }
     }
 
     fn lines(&self, width: Option<usize>) -> Vec<Line> {
-        let style = match self.verdict {
-            Verdict::Ok => GOOD,
-            Verdict::Warning => DOUBTFUL,
-            Verdict::Fault => BAD,
+        let style = match self.severity {
+            Severity::Ok => OK,
+            Severity::Warning => WARN,
+            Severity::Fault => ERROR,
         };
-        let word = format!("{:9}", self.verdict.word());
-        let text = format!("{}: {}", self.what, self.remark);
+        let label = format!("{:9}", self.severity.label());
+        let text = format!("{}: {}", self.subject, self.remark);
         // Programs read lines, and have all of it in one.
         if width.is_none() {
             let mut text = text.replace('\n', " ");
             if !self.fix.is_empty() {
                 text += &format!("; fix: {}", self.fix);
             }
-            return vec![Line::of(style, word).and(PLAIN, text)];
+            return vec![Line::new(style, label).with(PLAIN, text)];
         }
-        let rest = " ".repeat(word.len());
-        let narrower = width.map(|it| it.saturating_sub(word.len()));
+        let rest = " ".repeat(label.len());
+        let narrower = width.map(|it| it.saturating_sub(label.len()));
         let mut lines = Vec::new();
-        for part in folded(PLAIN, ("", ""), &text, narrower) {
-            let first = if lines.is_empty() { &word } else { &rest };
-            lines.push(Line::of(style, first).followed_by(part));
+        for part in wrap(PLAIN, ("", ""), &text, narrower) {
+            let first = if lines.is_empty() { &label } else { &rest };
+            lines.push(Line::new(style, first).append(part));
         }
         if !self.fix.is_empty() {
             let first = format!("{rest}fix: ");
-            lines.extend(folded(STRONG, (&first, &rest), &self.fix, width));
+            lines.extend(wrap(BOLD, (&first, &rest), &self.fix, width));
         }
         lines
     }
 }
 
 /// Prints findings, a line each and its fix; returns the worst.
-pub(crate) fn tell(findings: &[Finding]) -> Result<Verdict> {
-    let width = style::width(&io::stdout());
+pub(crate) fn print(findings: &[Finding]) -> Result<Severity> {
+    let width = style::terminal_width(&io::stdout());
     let lines: Vec<_> = findings.iter().flat_map(|it| it.lines(width)).collect();
-    style::print(&lines, width)?;
+    style::print_lines(&lines, width)?;
     Ok(worst(findings))
 }
 
-pub(crate) fn tell_program(findings: &[Finding]) -> Result<Verdict> {
+pub(crate) fn print_json(findings: &[Finding]) -> Result<Severity> {
     let all: Vec<_> = findings
         .iter()
         .map(|it| {
-            json!({"check": it.what, "verdict": it.verdict.word(), "remark": it.remark, "fix": it.fix})
+            json!({"check": it.subject, "verdict": it.severity.label(), "remark": it.remark, "fix": it.fix})
         })
         .collect();
-    say(&serde_json::to_string_pretty(&all)?)?;
+    print_line(&serde_json::to_string_pretty(&all)?)?;
     Ok(worst(findings))
 }
 
-pub(crate) fn worst(findings: &[Finding]) -> Verdict {
-    let verdicts = findings.iter().map(|it| it.verdict);
-    verdicts.max().unwrap_or(Verdict::Ok)
+pub(crate) fn worst(findings: &[Finding]) -> Severity {
+    let severities = findings.iter().map(|it| it.severity);
+    severities.max().unwrap_or(Severity::Ok)
 }

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use clap::ValueEnum;
 use rustix::{fs::OFlags, process::geteuid};
-use stsctl::aliyun_profiles::{Keeping, shown};
+use stsctl::aliyun_profiles::{SecretLocation, printable};
 use stsd_client::SecretText;
 use stsd_keyring::{BusAddress, KeyringError};
 use zeroize::Zeroizing;
@@ -21,14 +21,14 @@ use zeroize::Zeroizing;
 use crate::subprocess;
 
 /// From this version of systemd on, a user may encrypt for services of their own.
-const USERS_CREDENTIALS: u32 = 256;
+const MIN_SYSTEMD_FOR_USER_CREDENTIALS: u32 = 256;
 
 /// How long the keyring is waited for.
-const PATIENCE: Duration = Duration::from_secs(10);
+const KEYRING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Who keeps an AccessKey.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Keeper {
+pub(crate) enum SecretBackend {
     /// A file beside the configuration, for its owner alone
     File,
     /// A credential of systemd: encrypted for this machine, opened for the daemon alone
@@ -38,18 +38,18 @@ pub(crate) enum Keeper {
 }
 
 /// What was put away.
-pub(crate) enum Put {
+pub(crate) enum StoredSecret {
     /// In a file that was not there before.
-    New(PathBuf),
+    Created(PathBuf),
     /// It was there already.
-    There(PathBuf),
+    Unchanged(PathBuf),
     /// Where no file is.
-    Elsewhere(&'static str),
+    External(&'static str),
 }
 
-impl Keeper {
+impl SecretBackend {
     /// Returns how a source names what is kept for it.
-    pub(crate) fn keeping(self) -> Keeping {
+    pub(crate) fn config_entry(self) -> SecretLocation {
         match self {
             Self::File => |name| ("access_key_file", format!("{name}.key")),
             Self::Credential => |name| ("access_key_credential", name.to_owned()),
@@ -58,14 +58,14 @@ impl Keeper {
     }
 
     /// Returns where a key would be put, for people.
-    pub(crate) fn place(self, name: &str, directory: &Path) -> String {
+    pub(crate) fn location(self, name: &str, directory: &Path) -> String {
         match self {
             Self::File => {
                 let path = directory.join(format!("{name}.key"));
                 format!("{}, mode 0600", path.display())
             }
             Self::Credential => {
-                let path = encrypted(name, directory);
+                let path = credential_path(name, directory);
                 format!("{}, encrypted by systemd-creds", path.display())
             }
             Self::Keyring => format!("the keyring, as the key {name} of stsd"),
@@ -73,11 +73,16 @@ impl Keeper {
     }
 
     /// Puts a key away under a source's name. Nothing that is there is replaced.
-    pub(crate) fn put(self, name: &str, text: &SecretText, directory: &Path) -> Result<Put> {
+    pub(crate) fn store(
+        self,
+        name: &str,
+        text: &SecretText,
+        directory: &Path,
+    ) -> Result<StoredSecret> {
         match self {
-            Self::File => put_file(&directory.join(format!("{name}.key")), text),
+            Self::File => store_file(&directory.join(format!("{name}.key")), text),
             Self::Credential => {
-                let path = encrypted(name, directory);
+                let path = credential_path(name, directory);
                 // What is in it only the daemon may know, so it cannot be compared.
                 ensure!(
                     fs::symlink_metadata(&path).is_err(),
@@ -85,18 +90,18 @@ impl Keeper {
                     path.display()
                 );
                 let bytes = encrypt(name, text)?;
-                create(&path, &bytes)?;
-                Ok(Put::New(path))
+                create_file(&path, &bytes)?;
+                Ok(StoredSecret::Created(path))
             }
             Self::Keyring => {
                 let label = format!("AccessKey of stsd's source {name}");
-                put_into_keyring(name, &label, text)
+                store_in_keyring(name, &label, text)
             }
         }
     }
 
     /// Returns what a human has to do besides, so that the daemon finds these keys.
-    pub(crate) fn rest(self, names: &[&str], directory: &Path) -> Option<String> {
+    pub(crate) fn manual_steps(self, names: &[&str], directory: &Path) -> Option<String> {
         if self != Self::Credential || names.is_empty() {
             return None;
         }
@@ -105,7 +110,7 @@ impl Keeper {
         } else {
             "systemctl --user edit stsd.service"
         };
-        let lines = drop_in(names, directory);
+        let lines = systemd_drop_in(names, directory);
         Some(format!(
             "The daemon gets them from systemd once its unit says so, which `{edit}` lets you \
              write:\n\n{lines}"
@@ -113,20 +118,20 @@ impl Keeper {
     }
 }
 
-impl Put {
+impl StoredSecret {
     /// Takes away what was put away just now.
     pub(crate) fn undo(&self) {
-        if let Self::New(path) = self {
+        if let Self::Created(path) = self {
             let _ = fs::remove_file(path);
         }
     }
 }
 
 /// Returns what makes systemd give the daemon these credentials.
-pub(crate) fn drop_in(names: &[&str], directory: &Path) -> String {
+pub(crate) fn systemd_drop_in(names: &[&str], directory: &Path) -> String {
     let lines = names.iter().map(|name| {
         // To systemd a % begins a specifier.
-        let path = encrypted(name, directory).display().to_string();
+        let path = credential_path(name, directory).display().to_string();
         format!(
             "LoadCredentialEncrypted={name}:{}\n",
             path.replace('%', "%%")
@@ -136,11 +141,11 @@ pub(crate) fn drop_in(names: &[&str], directory: &Path) -> String {
 }
 
 /// Puts a text into a file of its own, for its owner alone.
-pub(crate) fn put_file(path: &Path, text: &SecretText) -> Result<Put> {
+pub(crate) fn store_file(path: &Path, text: &SecretText) -> Result<StoredSecret> {
     let there = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            create(path, text.expose().as_bytes())?;
-            return Ok(Put::New(path.to_owned()));
+            create_file(path, text.expose().as_bytes())?;
+            return Ok(StoredSecret::Created(path.to_owned()));
         }
         Err(error) => return Err(error).with_context(|| format!("{}", path.display())),
         Ok(_) => holds(path, text.expose().as_bytes()),
@@ -151,7 +156,7 @@ pub(crate) fn put_file(path: &Path, text: &SecretText) -> Result<Put> {
          is: move it away first",
         path.display()
     );
-    Ok(Put::There(path.to_owned()))
+    Ok(StoredSecret::Unchanged(path.to_owned()))
 }
 
 /// Tells whether a file is its owner's alone and holds these bytes.
@@ -176,7 +181,7 @@ fn holds(path: &Path, bytes: &[u8]) -> bool {
 }
 
 /// Makes a file that is not there yet, whole or not at all.
-fn create(path: &Path, bytes: &[u8]) -> Result<()> {
+fn create_file(path: &Path, bytes: &[u8]) -> Result<()> {
     let shown = path.display();
     let directory = path.parent().context("a file is in a directory")?;
     let mut file = tempfile::NamedTempFile::new_in(directory)
@@ -191,7 +196,7 @@ fn create(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// Where a credential stands, encrypted.
-fn encrypted(name: &str, directory: &Path) -> PathBuf {
+fn credential_path(name: &str, directory: &Path) -> PathBuf {
     directory.join(format!("{name}.cred"))
 }
 
@@ -205,57 +210,58 @@ fn encrypt(name: &str, text: &SecretText) -> Result<Zeroizing<Vec<u8>>> {
     if !geteuid().is_root() {
         let mut version = Command::new(&tool);
         version.arg("--version");
-        let said = subprocess::run(version, None)?.stdout;
-        let said = String::from_utf8_lossy(&said).into_owned();
-        let number = said.split_whitespace().nth(1);
+        let output = subprocess::run(version, None)?.stdout;
+        let output = String::from_utf8_lossy(&output).into_owned();
+        let number = output.split_whitespace().nth(1);
         let number: u32 = number.and_then(|it| it.parse().ok()).unwrap_or_default();
-        if number < USERS_CREDENTIALS {
+        if number < MIN_SYSTEMD_FOR_USER_CREDENTIALS {
             bail!(
-                "systemd {number} encrypts for root alone, and from {USERS_CREDENTIALS} on for \
+                "systemd {number} encrypts for root alone, and from {MIN_SYSTEMD_FOR_USER_CREDENTIALS} on for \
                  a user's own services; choose another --keeper"
             );
         }
         command.arg("--user");
     }
     command.arg(format!("--name={name}")).args(["-", "-"]);
-    let said = subprocess::run(command, Some(text))?;
-    if !said.status.success() || said.stdout.is_empty() {
-        let reason = String::from_utf8_lossy(&said.stderr);
+    let output = subprocess::run(command, Some(text))?;
+    if !output.status.success() || output.stdout.is_empty() {
+        let reason = String::from_utf8_lossy(&output.stderr);
         let reason = reason.lines().next().unwrap_or("it says nothing");
-        bail!("{TOOL} has not encrypted it: {}", shown(reason));
+        bail!("{TOOL} has not encrypted it: {}", printable(reason));
     }
-    Ok(said.stdout)
+    Ok(output.stdout)
 }
 
 /// Puts a text into the desktop's keyring, where the daemon looks for it under this key. What
 /// is there for the key already stays, so that it has to be this very text.
-fn put_into_keyring(key: &str, label: &str, text: &SecretText) -> Result<Put> {
+fn store_in_keyring(key: &str, label: &str, text: &SecretText) -> Result<StoredSecret> {
     const PLACE: &str = "the keyring";
     let (address, runtime) = (
         env::var_os("DBUS_SESSION_BUS_ADDRESS"),
         env::var_os("XDG_RUNTIME_DIR"),
     );
-    let worked = |error: KeyringError| {
+    let keyring_error = |error: KeyringError| {
         let hint = error.hint();
         anyhow!(error).context(format!("the keyring has not taken the key {key} ({hint})"))
     };
-    let bus = BusAddress::of_session(address.as_deref(), runtime.as_deref()).map_err(worked)?;
+    let bus =
+        BusAddress::of_session(address.as_deref(), runtime.as_deref()).map_err(keyring_error)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        match stsd_keyring::lookup(&bus, key, PATIENCE).await {
-            Ok(there) if there == *text => return Ok(Put::Elsewhere(PLACE)),
+        match stsd_keyring::lookup(&bus, key, KEYRING_TIMEOUT).await {
+            Ok(there) if there == *text => return Ok(StoredSecret::External(PLACE)),
             Ok(_) => bail!(
                 "the keyring has something else under the key {key} of stsd already; it stays \
                  as it is: delete it there first"
             ),
             Err(KeyringError::NoItem(_)) => {}
-            Err(error) => return Err(worked(error)),
+            Err(error) => return Err(keyring_error(error)),
         }
-        stsd_keyring::store(&bus, key, label, text, PATIENCE)
+        stsd_keyring::store(&bus, key, label, text, KEYRING_TIMEOUT)
             .await
-            .map_err(worked)?;
-        Ok(Put::Elsewhere(PLACE))
+            .map_err(keyring_error)?;
+        Ok(StoredSecret::External(PLACE))
     })
 }

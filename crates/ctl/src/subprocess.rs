@@ -15,16 +15,16 @@ use stsd_client::SecretText;
 use zeroize::Zeroizing;
 
 /// The pause after each look whether a program has exited.
-const LOOK_PAUSE: Duration = Duration::from_millis(20);
+const EXIT_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// How long a program may run.
-const LONGEST_RUN: Duration = Duration::from_secs(30);
+const RUN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a program says is cut here.
-const MOST: u64 = 256 * 1024;
+const MAX_OUTPUT_BYTES: u64 = 256 * 1024;
 
 /// What came of a program.
-pub(crate) struct Said {
+pub(crate) struct Output {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: Zeroizing<Vec<u8>>,
     pub(crate) stderr: Vec<u8>,
@@ -36,17 +36,17 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let beside = own.as_deref().and_then(Path::parent).map(Path::to_owned);
     let path = env::var_os("PATH").unwrap_or_default();
     let mut places = beside.into_iter().chain(env::split_paths(&path));
-    places.find_map(|it| Some(it.join(name)).filter(|it| is_program(it)))
+    places.find_map(|it| Some(it.join(name)).filter(|it| is_executable(it)))
 }
 
-fn is_program(path: &Path) -> bool {
+fn is_executable(path: &Path) -> bool {
     let metadata = path.metadata();
     path.is_absolute()
         && metadata.is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
 }
 
 /// Runs a program to its end with a text to read; one that does not end is ended.
-pub(crate) fn run(mut command: Command, input: Option<&SecretText>) -> Result<Said> {
+pub(crate) fn run(mut command: Command, input: Option<&SecretText>) -> Result<Output> {
     let name = command.get_program().to_string_lossy().into_owned();
     let stdin = if input.is_some() {
         Stdio::piped()
@@ -60,20 +60,20 @@ pub(crate) fn run(mut command: Command, input: Option<&SecretText>) -> Result<Sa
         .with_context(|| format!("{name} does not start"))?;
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     thread::scope(|scope| {
-        let out = scope.spawn(move || all_of(stdout));
-        let err = scope.spawn(move || all_of(stderr));
+        let out = scope.spawn(move || read_to_limit(stdout));
+        let err = scope.spawn(move || read_to_limit(stderr));
         scope.spawn(move || {
             if let (Some(mut stdin), Some(text)) = (stdin, input) {
                 // It may not want to read it all; what it says tells.
                 let _ = stdin.write_all(text.expose().as_bytes());
             }
         });
-        let status = exit(&mut child, &name, LONGEST_RUN)?;
-        let said = |it: thread::ScopedJoinHandle<'_, _>| it.join().unwrap_or_default();
-        Ok(Said {
+        let status = wait_for_exit(&mut child, &name, RUN_TIMEOUT)?;
+        let joined = |it: thread::ScopedJoinHandle<'_, _>| it.join().unwrap_or_default();
+        Ok(Output {
             status,
-            stdout: said(out),
-            stderr: said(err).to_vec(),
+            stdout: joined(out),
+            stderr: joined(err).to_vec(),
         })
     })
 }
@@ -82,26 +82,30 @@ pub(crate) fn run(mut command: Command, input: Option<&SecretText>) -> Result<Sa
 /// error. `name` is what the error calls it.
 ///
 /// A pidfd would do without the pauses, but needs Linux 5.3.
-pub(crate) fn exit(child: &mut Child, name: &str, bound: Duration) -> Result<ExitStatus> {
-    let looks = bound.as_millis() / LOOK_PAUSE.as_millis();
-    for _ in 0..looks {
+pub(crate) fn wait_for_exit(
+    child: &mut Child,
+    name: &str,
+    timeout: Duration,
+) -> Result<ExitStatus> {
+    let polls = timeout.as_millis() / EXIT_POLL_INTERVAL.as_millis();
+    for _ in 0..polls {
         if let Some(status) = child.try_wait()? {
             return Ok(status);
         }
-        thread::sleep(LOOK_PAUSE);
+        thread::sleep(EXIT_POLL_INTERVAL);
     }
     let _ = child.kill();
     let _ = child.wait();
     bail!(
         "{name} did not end within {} s and was killed",
-        bound.as_secs()
+        timeout.as_secs()
     )
 }
 
-fn all_of(stream: Option<impl std::io::Read>) -> Zeroizing<Vec<u8>> {
+fn read_to_limit(stream: Option<impl std::io::Read>) -> Zeroizing<Vec<u8>> {
     let mut bytes = Zeroizing::new(Vec::new());
     if let Some(stream) = stream {
-        let _ = stream.take(MOST).read_to_end(&mut bytes);
+        let _ = stream.take(MAX_OUTPUT_BYTES).read_to_end(&mut bytes);
     }
     bytes
 }

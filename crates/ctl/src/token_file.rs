@@ -19,10 +19,10 @@ use stsd_client::SecretText;
 const TMPFS: u64 = 0x0102_1994;
 
 /// The daemon's own, beside its socket.
-const OF_THE_DAEMON: &str = "http.token";
+const DAEMON_TOKEN_FILE: &str = "http.token";
 
 /// Ours. Another name, because a daemon would take over what it finds under its own.
-const OURS: &str = "exec.token";
+const EXEC_TOKEN_FILE: &str = "exec.token";
 
 /// Returns a file that holds `token` and nothing else. There is none where only a disk could
 /// hold it, or somebody else's directory.
@@ -35,16 +35,16 @@ pub(crate) fn find(socket: Option<&Path>, token: &SecretText) -> Option<PathBuf>
         Some(socket) => socket.parent().map(Path::to_owned),
         None => runtime.as_ref().map(|it| it.join("stsd")),
     };
-    let of_the_daemon = beside.map(|it| it.join(OF_THE_DAEMON));
-    of_the_daemon
+    let daemon_file = beside.map(|it| it.join(DAEMON_TOKEN_FILE));
+    daemon_file
         .and_then(|it| std::path::absolute(it).ok())
-        .filter(|it| holds(it, token))
-        .or_else(|| keep(&runtime?, token).ok())
+        .filter(|it| contains(it, token))
+        .or_else(|| write(&runtime?, token).ok())
 }
 
 /// Tells whether a file, and not a link, has the token to the byte. Whoever could have put
 /// something else there later gains nothing by it: the URL has the secret as well.
-fn holds(file: &Path, token: &SecretText) -> bool {
+fn contains(file: &Path, token: &SecretText) -> bool {
     let token = token.expose().as_bytes();
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
     let opened = OpenOptions::new()
@@ -59,18 +59,20 @@ fn holds(file: &Path, token: &SecretText) -> bool {
 
 /// Writes the token into the user's runtime directory, whole or not at all, for the user
 /// alone. It is the same for all programs, so they share it.
-fn keep(runtime: &Path, token: &SecretText) -> io::Result<PathBuf> {
-    if !runtime.is_absolute() || !is_ours(runtime)? || !is_memory(runtime)? {
+fn write(runtime: &Path, token: &SecretText) -> io::Result<PathBuf> {
+    if !runtime.is_absolute() || !is_private_directory(runtime)? || !is_tmpfs(runtime)? {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
     let directory = runtime.join("stsd");
     match DirBuilder::new().mode(0o700).create(&directory) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ if !is_ours(&directory)? => return Err(io::ErrorKind::PermissionDenied.into()),
+        _ if !is_private_directory(&directory)? => {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         _ => {}
     }
-    let path = directory.join(OURS);
-    if holds(&path, token) {
+    let path = directory.join(EXEC_TOKEN_FILE);
+    if contains(&path, token) {
         return Ok(path);
     }
     // Mode 0600, and removed where it cannot be put in its place.
@@ -80,13 +82,13 @@ fn keep(runtime: &Path, token: &SecretText) -> io::Result<PathBuf> {
     Ok(path)
 }
 
-fn is_ours(directory: &Path) -> io::Result<bool> {
+fn is_private_directory(directory: &Path) -> io::Result<bool> {
     let metadata = fs::symlink_metadata(directory)?;
     let user = geteuid().as_raw();
     Ok(metadata.is_dir() && metadata.uid() == user && metadata.mode() & 0o077 == 0)
 }
 
-fn is_memory(directory: &Path) -> io::Result<bool> {
+fn is_tmpfs(directory: &Path) -> io::Result<bool> {
     let kind = statfs(directory)?.f_type;
     Ok(u64::try_from(kind).is_ok_and(|it| it == TMPFS))
 }

@@ -3,23 +3,27 @@
 use std::collections::BTreeMap;
 
 use super::{
-    mapping::{Identity, Mapped},
-    parsed_profile::Refusal,
-    shown,
+    mapping::{ConvertedProfile, Identity},
+    parsed_profile::SkipReason,
+    printable,
 };
 
 /// How many profiles of ours may build on each other.
-const LONGEST: usize = 8;
+const MAX_CHAIN_ROLES: usize = 8;
 
 /// What each profile is, by its place, as far as it has been decided.
-pub(super) type Decided = Vec<Result<Mapped, Refusal>>;
+pub(super) type Conversions = Vec<Result<ConvertedProfile, SkipReason>>;
 
 /// Refuses those whose source is not there, is refused, or is in the end themselves.
-pub(super) fn settle(names: &BTreeMap<String, usize>, labels: &[String], decided: &mut Decided) {
-    let refusals: Vec<_> = (0..decided.len())
-        .map(|at| refusal(at, names, labels, decided))
+pub(super) fn resolve_chains(
+    names: &BTreeMap<String, usize>,
+    labels: &[String],
+    conversions: &mut Conversions,
+) {
+    let refusals: Vec<_> = (0..conversions.len())
+        .map(|at| refusal(at, names, labels, conversions))
         .collect();
-    for (place, refusal) in decided.iter_mut().zip(refusals) {
+    for (place, refusal) in conversions.iter_mut().zip(refusals) {
         if let Some(refusal) = refusal {
             *place = Err(refusal);
         }
@@ -30,49 +34,51 @@ fn refusal(
     start: usize,
     names: &BTreeMap<String, usize>,
     labels: &[String],
-    decided: &Decided,
-) -> Option<Refusal> {
-    let mut way = vec![start];
+    conversions: &Conversions,
+) -> Option<SkipReason> {
+    let mut path = vec![start];
     let mut at = start;
-    while let Ok(Mapped {
+    while let Ok(ConvertedProfile {
         identity: Identity::Chain(name),
         ..
-    }) = &decided[at]
+    }) = &conversions[at]
     {
         let Some(next) = names.get(name) else {
-            let name = shown(name);
+            let name = printable(name);
             return Some(if at == start {
                 format!("its source_profile {name} is not in this file")
             } else {
                 format!("its source_profile leads to {name}, which is not in this file")
             });
         };
-        if let Some(begins) = way.iter().position(|it| it == next) {
-            let circle: Vec<_> = way[begins..].iter().chain([next]).collect();
+        if let Some(begins) = path.iter().position(|it| it == next) {
+            let circle: Vec<_> = path[begins..].iter().chain([next]).collect();
             let circle: Vec<_> = circle.iter().map(|it| labels[**it].as_str()).collect();
             return Some(format!("it goes in a circle: {}", shortened(&circle)));
         }
-        way.push(*next);
+        path.push(*next);
         at = *next;
     }
-    match &decided[at] {
+    match &conversions[at] {
         Err(_) if at != start => Some(format!(
             "it needs {}, which cannot be taken",
             labels[at].as_str()
         )),
         // At the end of a chain there is a role, or what gives the first one.
-        Ok(last) if way.len() - usize::from(last.is_no_role()) > LONGEST => Some(format!(
-            "it is the end of a chain of more than {LONGEST} roles, which stsd does not follow"
-        )),
+        Ok(last) if path.len() - usize::from(last.assumes_no_role()) > MAX_CHAIN_ROLES => {
+            Some(format!(
+                "it is the end of a chain of more than {MAX_CHAIN_ROLES} roles, which stsd does not follow"
+            ))
+        }
         _ => None,
     }
 }
 
 /// A circle of a thousand profiles is told by its beginning.
 fn shortened(circle: &[&str]) -> String {
-    const MOST: usize = 8;
+    const MAX_SHOWN: usize = 8;
     match circle.len() {
-        0..=MOST => circle.join(" → "),
-        _ => format!("{} → …", circle[..MOST].join(" → ")),
+        0..=MAX_SHOWN => circle.join(" → "),
+        _ => format!("{} → …", circle[..MAX_SHOWN].join(" → ")),
     }
 }

@@ -1,7 +1,7 @@
 //! Decides what words a `process_command` has, and whether they can be run as they are: by
 //! an absolute path, without a shell, as SDKs and stsd do.
 
-use super::parsed_profile::Refusal;
+use super::parsed_profile::SkipReason;
 
 /// What only a shell makes sense of. The rest that means something to one (`*`, `?`, `~`)
 /// goes to the program as it is, as it does when an SDK starts it.
@@ -11,7 +11,7 @@ const SHELL: &str = "|&;<>$`";
 const OURS: [&str; 3] = ["sts-shim", "stsctl", "stsd"];
 
 /// Splits a command as POSIX does: white space, quotes, and `\`, and nothing else.
-pub(super) fn words(command: &str) -> Result<Vec<String>, Refusal> {
+pub(super) fn words(command: &str) -> Result<Vec<String>, SkipReason> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut rest = command.chars().peekable();
@@ -58,7 +58,7 @@ pub(super) fn words(command: &str) -> Result<Vec<String>, Refusal> {
     runnable(words)
 }
 
-fn runnable(words: Vec<String>) -> Result<Vec<String>, Refusal> {
+fn runnable(words: Vec<String>) -> Result<Vec<String>, SkipReason> {
     let refuse = |problem: &str| Err(problem.to_owned());
     let name = |word: &String| word.rsplit('/').next().unwrap_or_default().to_owned();
     if words.iter().any(|it| OURS.contains(&name(it).as_str())) {
@@ -80,7 +80,7 @@ fn runnable(words: Vec<String>) -> Result<Vec<String>, Refusal> {
     }
 }
 
-fn needs_shell<T>() -> Result<T, Refusal> {
+fn needs_shell<T>() -> Result<T, SkipReason> {
     Err(
         "its process_command is written for a shell, and no shell runs it here: put it into a \
          script and name that by its absolute path, or put quotes around what is meant as it is"
@@ -88,6 +88,6 @@ fn needs_shell<T>() -> Result<T, Refusal> {
     )
 }
 
-fn unclosed<T>() -> Result<T, Refusal> {
+fn unclosed<T>() -> Result<T, SkipReason> {
     Err("its process_command ends in the middle of a quote".to_owned())
 }

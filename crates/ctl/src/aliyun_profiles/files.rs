@@ -15,10 +15,10 @@ use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
 /// No tool has a configuration that is longer.
-const LARGEST: u64 = 1024 * 1024;
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// A file of another tool.
-pub struct Read {
+pub struct ToolFile {
     /// The content of the file.
     pub bytes: Zeroizing<Vec<u8>>,
     /// The permission bits of the file.
@@ -26,7 +26,7 @@ pub struct Read {
 }
 
 /// Returns the files that aliyun-cli and the SDKs would read, whether they are there or not.
-pub fn files() -> Vec<PathBuf> {
+pub fn default_paths() -> Vec<PathBuf> {
     let variable = |name| env::var_os(name).filter(|it: &OsString| !it.is_empty());
     let home = variable("HOME").map(PathBuf::from);
     let at_home = |rest: &str| home.as_ref().map(|it| it.join(rest));
@@ -43,8 +43,8 @@ pub fn files() -> Vec<PathBuf> {
 }
 
 /// Returns the one of them that is there, and the second.
-pub fn usual() -> Result<(PathBuf, Option<PathBuf>)> {
-    let all = files();
+pub fn find_default() -> Result<(PathBuf, Option<PathBuf>)> {
+    let all = default_paths();
     let mut there = all.iter().filter(|it| it.symlink_metadata().is_ok());
     match there.next() {
         Some(first) => Ok((first.clone(), there.next().cloned())),
@@ -60,7 +60,7 @@ pub fn usual() -> Result<(PathBuf, Option<PathBuf>)> {
 
 /// Reads a file of another tool: a regular one, not longer than such a file is, without ever
 /// waiting for it.
-pub fn read(path: &Path) -> Result<Read> {
+pub fn read(path: &Path) -> Result<ToolFile> {
     let file: File = OpenOptions::new()
         .read(true)
         .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
@@ -69,12 +69,12 @@ pub fn read(path: &Path) -> Result<Read> {
     let metadata = file.metadata()?;
     ensure!(metadata.is_file(), "it is not a regular file");
     ensure!(
-        metadata.len() <= LARGEST,
+        metadata.len() <= MAX_FILE_BYTES,
         "it is larger than 1 MiB, as no such file is"
     );
     let size = usize::try_from(metadata.len())?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(size + 1));
-    file.take(LARGEST).read_to_end(&mut bytes)?;
+    file.take(MAX_FILE_BYTES).read_to_end(&mut bytes)?;
     let mode = metadata.mode() & 0o7777;
-    Ok(Read { bytes, mode })
+    Ok(ToolFile { bytes, mode })
 }

@@ -6,7 +6,7 @@ use std::collections::btree_map::{BTreeMap, Entry};
 
 use stsd_client::SecretText;
 
-use super::{Foreign, MOST_PROFILES, Unreadable, parsed_profile::Field, unreadable};
+use super::{FileError, MAX_PROFILES, ThirdPartyProfile, file_error, parsed_profile::FieldValue};
 
 /// Keys that aliyun-cli calls otherwise.
 const KEYS: [(&str, &str); 6] = [
@@ -28,19 +28,19 @@ const MODES: [(&str, &str); 6] = [
     ("rsa_key_pair", "RsaKeyPair"),
 ];
 
-pub(super) fn read(text: &str) -> Result<Vec<Foreign>, Unreadable> {
-    let mut profiles: Vec<Foreign> = Vec::new();
+pub(super) fn read(text: &str) -> Result<Vec<ThirdPartyProfile>, FileError> {
+    let mut profiles: Vec<ThirdPartyProfile> = Vec::new();
     for (line, number) in text.lines().zip(1..) {
         let line = line.trim();
         if line.is_empty() || line.starts_with(['#', ';']) {
             continue;
         }
         if let Some(name) = header(line) {
-            if profiles.len() == MOST_PROFILES {
-                return unreadable(&format!("it has more than {MOST_PROFILES} sections"));
+            if profiles.len() == MAX_PROFILES {
+                return file_error(&format!("it has more than {MAX_PROFILES} sections"));
             }
-            let name = Field::Text(SecretText::from(name.to_owned()));
-            profiles.push(Foreign {
+            let name = FieldValue::Text(SecretText::from(name.to_owned()));
+            profiles.push(ThirdPartyProfile {
                 number: profiles.len() + 1,
                 fields: BTreeMap::from([("name".to_owned(), name)]),
             });
@@ -48,10 +48,10 @@ pub(super) fn read(text: &str) -> Result<Vec<Foreign>, Unreadable> {
         }
         let Some((key, value)) = pair(line) else {
             let what = "is no section and no key with a value";
-            return unreadable(&format!("line {number} {what}"));
+            return file_error(&format!("line {number} {what}"));
         };
         let Some(profile) = profiles.last_mut() else {
-            return unreadable(&format!("line {number} is before the first section"));
+            return file_error(&format!("line {number} is before the first section"));
         };
         let key = key.to_ascii_lowercase();
         // The section's name is the profile's.
@@ -63,13 +63,13 @@ pub(super) fn read(text: &str) -> Result<Vec<Foreign>, Unreadable> {
             "mode" => renamed(&MODES, &value.to_ascii_lowercase()).unwrap_or(value),
             _ => value,
         };
-        let field = Field::Text(SecretText::from(value.to_owned()));
+        let field = FieldValue::Text(SecretText::from(value.to_owned()));
         match profile.fields.entry(key) {
             Entry::Vacant(place) => {
                 place.insert(field);
             }
             Entry::Occupied(mut place) => {
-                place.insert(Field::Twice);
+                place.insert(FieldValue::Twice);
             }
         }
     }

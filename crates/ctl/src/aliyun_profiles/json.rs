@@ -5,22 +5,22 @@ use std::collections::btree_map::{BTreeMap, Entry};
 use serde_json::value::RawValue;
 use stsd_client::SecretText;
 
-use super::{Foreign, MOST_PROFILES, Unreadable, parsed_profile::Field, unreadable};
-use crate::json_object::Object;
+use super::{FileError, MAX_PROFILES, ThirdPartyProfile, file_error, parsed_profile::FieldValue};
+use crate::json_object::RawObject;
 
-pub(super) fn read(text: &str) -> Result<Vec<Foreign>, Unreadable> {
-    let top: Object<'_> = serde_json::from_str(text).map_err(|it| broken(&it))?;
+pub(super) fn read(text: &str) -> Result<Vec<ThirdPartyProfile>, FileError> {
+    let top: RawObject<'_> = serde_json::from_str(text).map_err(|it| broken(&it))?;
     let list = match top.find("profiles") {
         Ok(Some(list)) => list,
-        Ok(None) => return unreadable("it has no \"profiles\", so it is not aliyun-cli's file"),
-        Err(_) => return unreadable("it has \"profiles\" twice"),
+        Ok(None) => return file_error("it has no \"profiles\", so it is not aliyun-cli's file"),
+        Err(_) => return file_error("it has \"profiles\" twice"),
     };
     let Ok(list) = serde_json::from_str::<Option<Vec<&RawValue>>>(list.get()) else {
-        return unreadable("its \"profiles\" is no list");
+        return file_error("its \"profiles\" is no list");
     };
     let list = list.unwrap_or_default();
-    if list.len() > MOST_PROFILES {
-        return unreadable(&format!("it has more than {MOST_PROFILES} profiles"));
+    if list.len() > MAX_PROFILES {
+        return file_error(&format!("it has more than {MAX_PROFILES} profiles"));
     }
     let read = list
         .iter()
@@ -29,9 +29,9 @@ pub(super) fn read(text: &str) -> Result<Vec<Foreign>, Unreadable> {
     read.collect()
 }
 
-fn profile(raw: &RawValue, number: usize) -> Result<Foreign, Unreadable> {
-    let Ok(object) = serde_json::from_str::<Object<'_>>(raw.get()) else {
-        return unreadable(&format!("profile number {number} in it is no object"));
+fn profile(raw: &RawValue, number: usize) -> Result<ThirdPartyProfile, FileError> {
+    let Ok(object) = serde_json::from_str::<RawObject<'_>>(raw.get()) else {
+        return file_error(&format!("profile number {number} in it is no object"));
     };
     let mut fields = BTreeMap::new();
     for (key, value) in object.0 {
@@ -41,37 +41,37 @@ fn profile(raw: &RawValue, number: usize) -> Result<Foreign, Unreadable> {
                 place.insert(field);
             }
             Entry::Occupied(mut place) => {
-                place.insert(Field::Twice);
+                place.insert(FieldValue::Twice);
             }
         }
     }
-    Ok(Foreign { number, fields })
+    Ok(ThirdPartyProfile { number, fields })
 }
 
 /// Returns a value; `null` is none.
-fn field(raw: &RawValue) -> Option<Field> {
+fn field(raw: &RawValue) -> Option<FieldValue> {
     let text = raw.get();
     Some(match text.as_bytes().first() {
         Some(b'n') => return None,
         Some(b'"') => match serde_json::from_str::<SecretText>(text) {
-            Ok(text) => Field::Text(text),
-            Err(_) => Field::Other("no Unicode"),
+            Ok(text) => FieldValue::Text(text),
+            Err(_) => FieldValue::Other("no Unicode"),
         },
-        Some(b't') => Field::Flag(true),
-        Some(b'f') => Field::Flag(false),
-        Some(b'[') => Field::Other("a list"),
-        Some(b'{') => Field::Other("an object"),
+        Some(b't') => FieldValue::Flag(true),
+        Some(b'f') => FieldValue::Flag(false),
+        Some(b'[') => FieldValue::Other("a list"),
+        Some(b'{') => FieldValue::Other("an object"),
         _ => match text.parse() {
-            Ok(number) => Field::Number(number),
-            Err(_) => Field::Other("a number"),
+            Ok(number) => FieldValue::Number(number),
+            Err(_) => FieldValue::Other("a number"),
         },
     })
 }
 
 /// What is wrong, and where, without a word of it: serde quotes values.
-fn broken(error: &serde_json::Error) -> Unreadable {
+fn broken(error: &serde_json::Error) -> FileError {
     let (line, column) = (error.line(), error.column());
-    Unreadable(if error.is_eof() {
+    FileError(if error.is_eof() {
         format!("it ends in the middle, at line {line}")
     } else {
         format!("it is not JSON as aliyun-cli writes it, at line {line}, column {column}")

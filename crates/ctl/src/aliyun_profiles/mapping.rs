@@ -7,14 +7,14 @@ use url::{Host, Url};
 
 use super::{
     command,
-    parsed_profile::{Foreign, Refusal},
-    shown,
+    parsed_profile::{SkipReason, ThirdPartyProfile},
+    printable,
     table::{Entry, Value},
     valid,
 };
 
 /// What a profile is.
-pub(super) struct Mapped {
+pub(super) struct ConvertedProfile {
     pub(super) identity: Identity,
     /// What programs get from it; nothing where it is a key, which they never get.
     pub(super) role: Option<Role>,
@@ -42,9 +42,9 @@ pub(super) enum Identity {
 /// The role that it becomes; without entries, credentials are passed on as they come.
 pub(super) struct Role(pub(super) Vec<Entry>);
 
-impl Mapped {
+impl ConvertedProfile {
     /// Tells whether nobody becomes a role by it: it is a key, or passes on what comes.
-    pub(super) fn is_no_role(&self) -> bool {
+    pub(super) fn assumes_no_role(&self) -> bool {
         let oidc = matches!(self.identity, Identity::Oidc(_));
         !oidc && self.role.as_ref().is_none_or(|it| it.0.is_empty())
     }
@@ -52,7 +52,7 @@ impl Mapped {
 
 impl Identity {
     /// Returns the word by which its source is named.
-    pub(super) fn word(&self) -> &'static str {
+    pub(super) fn name_suffix(&self) -> &'static str {
         match self {
             Self::Key { .. } => "user",
             Self::Instance { .. } => "instance",
@@ -65,41 +65,41 @@ impl Identity {
 }
 
 /// Every mode, in small letters.
-pub(super) fn map(foreign: &Foreign) -> Result<Mapped, Refusal> {
+pub(super) fn convert(profile: &ThirdPartyProfile) -> Result<ConvertedProfile, SkipReason> {
     let refuse = |problem: &str| Err(problem.to_owned());
-    if foreign.text("enable")?.is_some_and(|it| it == "false") {
+    if profile.text("enable")?.is_some_and(|it| it == "false") {
         return refuse("it is switched off there (enable = false)");
     }
-    let mode = foreign.text("mode")?.unwrap_or_default();
-    let mut mapped = match mode.trim().to_ascii_lowercase().as_str() {
-        "ak" => Mapped {
-            identity: key(foreign)?,
+    let mode = profile.text("mode")?.unwrap_or_default();
+    let mut converted = match mode.trim().to_ascii_lowercase().as_str() {
+        "ak" => ConvertedProfile {
+            identity: key(profile)?,
             role: None,
             remarks: Vec::new(),
         },
-        "ramrolearn" => with_role(key(foreign)?, role(foreign)?),
-        "ecsramrole" => with_role(instance(foreign)?, Role(Vec::new())),
-        "ramrolearnwithrolename" => with_role(instance(foreign)?, role(foreign)?),
+        "ramrolearn" => with_role(key(profile)?, role(profile)?),
+        "ecsramrole" => with_role(instance(profile)?, Role(Vec::new())),
+        "ramrolearnwithrolename" => with_role(instance(profile)?, role(profile)?),
         "chainableramrolearn" => {
-            let other = foreign.needed("source_profile")?;
-            with_role(Identity::Chain(other), role(foreign)?)
+            let other = profile.needed("source_profile")?;
+            with_role(Identity::Chain(other), role(profile)?)
         }
         "external" => {
-            let line = foreign.needed("process_command")?;
+            let line = profile.needed("process_command")?;
             let words = command::words(&line)?;
             let is_bare = words.len() == 1;
-            let mut mapped = with_role(Identity::Process(words), Role(Vec::new()));
+            let mut converted = with_role(Identity::Process(words), Role(Vec::new()));
             if !is_bare {
-                mapped.remarks.push(
+                converted.remarks.push(
                     "a secret among its arguments would be in the configuration, whoever keeps \
                      the keys, and seen by all while it runs (ps): have it read from a file"
                         .to_owned(),
                 );
             }
-            mapped
+            converted
         }
-        "credentialsuri" => with_role(uri(foreign)?, Role(Vec::new())),
-        "oidc" => oidc(foreign)?,
+        "credentialsuri" => with_role(uri(profile)?, Role(Vec::new())),
+        "oidc" => oidc(profile)?,
         "ststoken" => {
             return refuse(
                 "it is a session that somebody has copied here: it ends, and nothing in the \
@@ -132,76 +132,76 @@ pub(super) fn map(foreign: &Foreign) -> Result<Mapped, Refusal> {
         other => {
             return Err(format!(
                 "its mode {} is none that this version knows of",
-                shown(other)
+                printable(other)
             ));
         }
     };
-    if foreign.seconds("expired_seconds")? == Some(900) && mapped.role.is_some() {
-        mapped.remarks.push(
+    if profile.seconds("expired_seconds")? == Some(900) && converted.role.is_some() {
+        converted.remarks.push(
             "it asks for sessions of 15m, which is what aliyun-cli writes when nobody has said \
              how long: programs that look 15 minutes ahead ask again at each call, and without \
              the line `duration` it would be 1h"
                 .to_owned(),
         );
     }
-    Ok(mapped)
+    Ok(converted)
 }
 
-fn with_role(identity: Identity, role: Role) -> Mapped {
-    Mapped {
+fn with_role(identity: Identity, role: Role) -> ConvertedProfile {
+    ConvertedProfile {
         identity,
         role: Some(role),
         remarks: Vec::new(),
     }
 }
 
-fn key(foreign: &Foreign) -> Result<Identity, Refusal> {
-    let id = foreign.needed("access_key_id")?.trim().to_owned();
+fn key(profile: &ThirdPartyProfile) -> Result<Identity, SkipReason> {
+    let id = profile.needed("access_key_id")?.trim().to_owned();
     valid::access_key_id(&id)?;
-    let secret = foreign.secret("access_key_secret")?;
+    let secret = profile.secret("access_key_secret")?;
     let secret = secret.ok_or("it has no access_key_secret, which its mode needs")?;
     let secret = SecretText::from(secret.expose().trim().to_owned());
     valid::access_key_secret(secret.expose())?;
     Ok(Identity::Key { id, secret })
 }
 
-fn instance(foreign: &Foreign) -> Result<Identity, Refusal> {
-    let role_name = foreign.text("ram_role_name")?;
+fn instance(profile: &ThirdPartyProfile) -> Result<Identity, SkipReason> {
+    let role_name = profile.text("ram_role_name")?;
     let role_name = role_name.map(|it| it.trim().to_owned());
     role_name.as_deref().map_or(Ok(()), valid::role_name)?;
     Ok(Identity::Instance { role_name })
 }
 
 /// Returns what a profile of ours says of the role, which the mode cannot do without.
-fn role(foreign: &Foreign) -> Result<Role, Refusal> {
-    foreign.needed("ram_role_arn")?;
-    role_entries(foreign)
+fn role(profile: &ThirdPartyProfile) -> Result<Role, SkipReason> {
+    profile.needed("ram_role_arn")?;
+    role_entries(profile)
 }
 
-fn role_entries(foreign: &Foreign) -> Result<Role, Refusal> {
+fn role_entries(profile: &ThirdPartyProfile) -> Result<Role, SkipReason> {
     let mut entries = Vec::new();
     let plain = [
         (
             "ram_role_arn",
             "role_arn",
-            valid::role_arn as fn(&str) -> Result<(), Refusal>,
+            valid::role_arn as fn(&str) -> Result<(), SkipReason>,
         ),
         ("ram_session_name", "role_session_name", valid::session_name),
     ];
     for (theirs, ours, check) in plain {
-        if let Some(text) = foreign.text(theirs)? {
+        if let Some(text) = profile.text(theirs)? {
             check(text.trim())?;
             entries.push(Entry::new(ours, text.trim()));
         }
     }
-    if let Some(seconds) = foreign.seconds("expired_seconds")? {
+    if let Some(seconds) = profile.seconds("expired_seconds")? {
         entries.push(Entry::new("duration", valid::duration(seconds)?));
     }
-    if let Some(text) = foreign.text("policy")? {
+    if let Some(text) = profile.text("policy")? {
         valid::policy(&text)?;
         entries.push(Entry::new("policy", text.trim()));
     }
-    if let Some(text) = foreign.text("external_id")? {
+    if let Some(text) = profile.text("external_id")? {
         valid::external_id(text.trim())?;
         let value = Value::Private(text.trim().to_owned());
         let key = "external_id";
@@ -210,43 +210,43 @@ fn role_entries(foreign: &Foreign) -> Result<Role, Refusal> {
     Ok(Role(entries))
 }
 
-fn oidc(foreign: &Foreign) -> Result<Mapped, Refusal> {
+fn oidc(profile: &ThirdPartyProfile) -> Result<ConvertedProfile, SkipReason> {
     let mut entries = Vec::new();
     let mut missing = Vec::new();
-    match foreign.text("oidc_provider_arn")? {
+    match profile.text("oidc_provider_arn")? {
         Some(arn) => {
             valid::provider_arn(arn.trim())?;
             entries.push(Entry::new("provider_arn", arn.trim()));
         }
         None => missing.push("ALIBABA_CLOUD_OIDC_PROVIDER_ARN"),
     }
-    match foreign.text("oidc_token_file")? {
+    match profile.text("oidc_token_file")? {
         Some(path) => {
             valid::path(&path, "oidc_token_file")?;
             entries.push(Entry::new("token_file", path));
         }
         None => missing.push("ALIBABA_CLOUD_OIDC_TOKEN_FILE"),
     }
-    if foreign.text("ram_role_arn")?.is_none() {
+    if profile.text("ram_role_arn")?.is_none() {
         missing.push("ALIBABA_CLOUD_ROLE_ARN");
     }
-    let mut role = role_entries(foreign)?;
+    let mut role = role_entries(profile)?;
     // STS takes none with a token, and no tool sends one.
     role.0.retain(|it| it.key != "external_id");
-    let mut mapped = with_role(Identity::Oidc(entries), role);
+    let mut converted = with_role(Identity::Oidc(entries), role);
     if !missing.is_empty() {
         let missing = missing.join(", ");
-        mapped.remarks.push(format!(
+        converted.remarks.push(format!(
             "what it does not say comes from the daemon's environment: {missing}"
         ));
     }
-    Ok(mapped)
+    Ok(converted)
 }
 
 /// Returns a URI that may have a secret in it, so that no message may quote it.
-fn uri(foreign: &Foreign) -> Result<Identity, Refusal> {
+fn uri(profile: &ThirdPartyProfile) -> Result<Identity, SkipReason> {
     let refuse = |problem: &str| Err(problem.to_owned());
-    let Some(text) = foreign.secret("credentials_uri")? else {
+    let Some(text) = profile.secret("credentials_uri")? else {
         return refuse(
             "its credentials_uri is not in the file (ALIBABA_CLOUD_CREDENTIALS_URI may have it)",
         );

@@ -3,21 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    parsed_profile::{Foreign, Refusal},
-    shown,
+    parsed_profile::{SkipReason, ThirdPartyProfile},
+    printable,
 };
 
 /// How long a name may be.
-const LONGEST: usize = 64;
+const MAX_NAME_CHARS: usize = 64;
 
 /// A profile's name with us, or why it has none, in the order of the profiles.
-pub(super) fn of(profiles: &[Foreign]) -> Vec<Result<String, Refusal>> {
-    let theirs: Vec<_> = profiles.iter().map(Foreign::name).collect();
+pub(super) fn of(profiles: &[ThirdPartyProfile]) -> Vec<Result<String, SkipReason>> {
+    let theirs: Vec<_> = profiles.iter().map(ThirdPartyProfile::name).collect();
     let mut count: BTreeMap<&str, u32> = BTreeMap::new();
     let mut fitted: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     for name in theirs.iter().flatten() {
         *count.entry(name).or_default() += 1;
-        if let Some(ours) = fit(name) {
+        if let Some(ours) = strip_if_needed(name) {
             fitted.entry(ours).or_default().insert(name);
         }
     }
@@ -25,7 +25,7 @@ pub(super) fn of(profiles: &[Foreign]) -> Vec<Result<String, Refusal>> {
         if count.get(name.as_str()).is_some_and(|it| *it > 1) {
             return Err("there are several profiles of its name".to_owned());
         }
-        let Some(ours) = fit(name) else {
+        let Some(ours) = strip_if_needed(name) else {
             return Err(
                 "a name with us is of A-Z a-z 0-9 . _ -, and nothing of this one is".to_owned(),
             );
@@ -36,7 +36,7 @@ pub(super) fn of(profiles: &[Foreign]) -> Vec<Result<String, Refusal>> {
             // Whose name it is already keeps it.
             Some(other) if ours != *name => Err(format!(
                 "its name would be {ours} with us, and so would that of {}; rename one of them",
-                shown(other)
+                printable(other)
             )),
             _ => Ok(ours),
         }
@@ -49,12 +49,12 @@ pub(super) fn of(profiles: &[Foreign]) -> Vec<Result<String, Refusal>> {
 }
 
 /// Makes a name fit: what it may not hold becomes a hyphen.
-fn fit(name: &str) -> Option<String> {
+fn strip_if_needed(name: &str) -> Option<String> {
     let kept = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     let name = name.chars().map(|c| if kept(c) { c } else { '-' });
     let name: String = name
         .skip_while(|it| !it.is_ascii_alphanumeric())
-        .take(LONGEST)
+        .take(MAX_NAME_CHARS)
         .collect();
     let name = name.trim_end_matches('-');
     (!name.is_empty()).then(|| name.to_owned())
@@ -62,11 +62,11 @@ fn fit(name: &str) -> Option<String> {
 
 /// The names that are taken. A source must not have a profile's name: who chains on that
 /// profile would get the source.
-pub(super) struct Sources {
+pub(super) struct SourceNames {
     taken: BTreeSet<String>,
 }
 
-impl Sources {
+impl SourceNames {
     pub(super) fn beside<'a>(names: impl Iterator<Item = &'a String>) -> Self {
         Self {
             taken: names.cloned().collect(),
@@ -79,7 +79,7 @@ impl Sources {
         for number in numbers {
             let end = format!("-{kind}{number}");
             // Names of ours are ASCII.
-            let head = &profile[..profile.len().min(LONGEST - end.len())];
+            let head = &profile[..profile.len().min(MAX_NAME_CHARS - end.len())];
             let name = format!("{head}{end}");
             if self.taken.insert(name.clone()) {
                 return name;

@@ -6,10 +6,10 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use stsd_client::SecretText;
 
 use super::{
-    Form, Keeping, chain, mapping, names,
-    parsed_profile::Foreign,
-    sources::{needs, never_handed_out, sources},
-    stale_secrets::{leftovers, long_lived},
+    FileFormat, SecretLocation, chain, mapping, names,
+    parsed_profile::ThirdPartyProfile,
+    sources::{key_remark, required_tables, sources},
+    stale_secrets::{long_lived, stale_secrets},
     sts::Region,
     table::Table,
 };
@@ -18,13 +18,13 @@ use super::{
 #[derive(Debug)]
 pub struct Plan {
     /// Whose file it is.
-    pub form: Form,
+    pub form: FileFormat,
     /// What becomes of each profile, in their order.
     pub outcomes: Vec<Outcome>,
     /// What would be added to the configuration.
     pub tables: Vec<Table>,
     /// What would be put away for the tables.
-    pub kept: Vec<Kept>,
+    pub secrets: Vec<SecretToStore>,
     /// Which STS the profiles ask, if they name one.
     pub region: Option<Region>,
     /// The profiles whose long-lived secrets stay in the file that was read.
@@ -39,9 +39,9 @@ pub struct Outcome {
     /// Its mode.
     pub mode: String,
     /// What becomes of it.
-    pub verdict: Verdict,
+    pub disposition: Disposition,
     /// What has to be said of secrets that were left in it.
-    pub leftovers: Vec<String>,
+    pub stale_secrets: Vec<String>,
     /// What has to be said besides, unless it is not taken.
     pub remarks: Vec<String>,
     /// The tables without which it would not work.
@@ -50,59 +50,63 @@ pub struct Outcome {
 
 /// Whether a profile is taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Disposition {
     /// Something is added for it.
-    Taken,
+    Converted,
     /// All of it is there already.
-    There,
+    AlreadyPresent,
     /// It is not taken, for this reason.
-    Refused(String),
+    Skipped(String),
 }
 
 /// A text that is put away under a source's name.
 #[derive(Debug)]
-pub struct Kept {
+pub struct SecretToStore {
     /// The source.
     pub name: String,
     /// What is put away.
     pub text: SecretText,
     /// The same with `…` for what is secret.
-    pub shown: String,
+    pub redacted: String,
     /// It is a URI, which a file alone can keep, and not an AccessKey.
     pub is_uri: bool,
 }
 
 impl Plan {
-    pub(super) fn of(form: Form, profiles: &[Foreign], keeping: Keeping) -> Self {
-        let labels: Vec<_> = profiles.iter().map(Foreign::label).collect();
+    pub(super) fn of(
+        form: FileFormat,
+        profiles: &[ThirdPartyProfile],
+        location: SecretLocation,
+    ) -> Self {
+        let labels: Vec<_> = profiles.iter().map(ThirdPartyProfile::label).collect();
         let names = names::of(profiles);
-        let mut decided: chain::Decided = names
+        let mut conversions: chain::Conversions = names
             .iter()
             .zip(profiles)
-            .map(|(name, foreign)| name.clone().and_then(|_| mapping::map(foreign)))
+            .map(|(name, profile)| name.clone().and_then(|_| mapping::convert(profile)))
             .collect();
         let mut places = BTreeMap::new();
-        for (at, foreign) in profiles.iter().enumerate() {
-            if let Ok(name) = foreign.name() {
+        for (at, profile) in profiles.iter().enumerate() {
+            if let Ok(name) = profile.name() {
                 places.insert(name, at);
             }
         }
-        chain::settle(&places, &labels, &mut decided);
-        let regions = regions(profiles, &mut decided);
+        chain::resolve_chains(&places, &labels, &mut conversions);
+        let regions = regions(profiles, &mut conversions);
         let region = regions.iter().flatten().next().cloned();
 
-        let sources = sources(&names, &decided, keeping);
+        let sources = sources(&names, &conversions, location);
         let mut outcomes = Vec::new();
-        for (at, foreign) in profiles.iter().enumerate() {
+        for (at, profile) in profiles.iter().enumerate() {
             let mut remarks = Vec::new();
-            let (verdict, needs) = match (&decided[at], &names[at]) {
-                (Ok(mapped), Ok(name)) => {
-                    remarks.extend(mapped.remarks.iter().cloned());
-                    if names[at].as_ref().ok() != foreign.name().ok().as_ref() {
+            let (disposition, needs) = match (&conversions[at], &names[at]) {
+                (Ok(converted), Ok(name)) => {
+                    remarks.extend(converted.remarks.iter().cloned());
+                    if names[at].as_ref().ok() != profile.name().ok().as_ref() {
                         remarks.push(format!("its name is {name} with us"));
                     }
-                    if mapped.role.is_none() {
-                        remarks.push(never_handed_out(&sources, at));
+                    if converted.role.is_none() {
+                        remarks.push(key_remark(&sources, at));
                     }
                     if let (Some(ours), Some(theirs)) = (&region, &regions[at])
                         && ours != theirs
@@ -113,18 +117,18 @@ impl Plan {
                             described(ours)
                         ));
                     }
-                    let needs = needs(at, &places, &names, &decided, &sources);
-                    (Verdict::Taken, needs)
+                    let needs = required_tables(at, &places, &names, &conversions, &sources);
+                    (Disposition::Converted, needs)
                 }
                 (Err(refusal), _) | (_, Err(refusal)) => {
-                    (Verdict::Refused(refusal.clone()), Vec::new())
+                    (Disposition::Skipped(refusal.clone()), Vec::new())
                 }
             };
             outcomes.push(Outcome {
                 label: labels[at].clone(),
-                mode: foreign.mode(),
-                verdict,
-                leftovers: leftovers(foreign),
+                mode: profile.mode(),
+                disposition,
+                stale_secrets: stale_secrets(profile),
                 remarks,
                 needs,
             });
@@ -132,34 +136,38 @@ impl Plan {
         let mut plan = Self {
             form,
             tables: Vec::new(),
-            kept: sources.list.into_iter().filter_map(|it| it.kept).collect(),
+            secrets: sources
+                .list
+                .into_iter()
+                .filter_map(|it| it.secret)
+                .collect(),
             region,
             long_lived: long_lived(profiles),
             outcomes,
         };
-        plan.beside(&toml::Table::new());
+        plan.merge_into(&toml::Table::new());
         plan
     }
 
     /// Looks what a configuration has already. What it has stays; who would need it to be
     /// otherwise is not taken.
-    pub fn beside(&mut self, config: &toml::Table) {
+    pub fn merge_into(&mut self, config: &toml::Table) {
         let mut tables: Vec<Table> = Vec::new();
         for outcome in &mut self.outcomes {
-            if outcome.verdict != Verdict::Taken {
+            if outcome.disposition != Disposition::Converted {
                 continue;
             }
             let there: Vec<_> = outcome.needs.iter().map(|it| it.is_in(config)).collect();
-            let other_sense = |it: &Table| other_sense(it, &outcome.needs, config);
-            if let Some(problem) = outcome.needs.iter().find_map(other_sense) {
-                outcome.verdict = Verdict::Refused(problem);
+            let name_conflict = |it: &Table| name_conflict(it, &outcome.needs, config);
+            if let Some(problem) = outcome.needs.iter().find_map(name_conflict) {
+                outcome.disposition = Disposition::Skipped(problem);
             } else if let Some(other) = there.iter().position(|it| *it == Some(false)) {
-                outcome.verdict = Verdict::Refused(format!(
+                outcome.disposition = Disposition::Skipped(format!(
                     "{} is there already and says something else; it stays as it is",
                     outcome.needs[other].header()
                 ));
             } else if there.iter().all(|it| *it == Some(true)) {
-                outcome.verdict = Verdict::There;
+                outcome.disposition = Disposition::AlreadyPresent;
             } else {
                 let new = outcome.needs.iter().zip(there);
                 let new = new.filter(|it| it.1.is_none()).map(|it| it.0);
@@ -172,7 +180,7 @@ impl Plan {
         }
         self.tables = tables;
         let tables = &self.tables;
-        self.kept.retain(|kept| {
+        self.secrets.retain(|kept| {
             let is_it = |it: &Table| it.kind == "source" && it.name == kept.name;
             tables.iter().any(is_it)
         });
@@ -180,7 +188,7 @@ impl Plan {
 
     /// Leaves those out who need a table that the daemon has refused by a mistake in one of
     /// its keys (`profile.NAME.KEY`), with what it said. Tells whether there is such a table.
-    pub fn refuse(&mut self, key: &str, problem: &str) -> bool {
+    pub fn exclude(&mut self, key: &str, problem: &str) -> bool {
         let is_in = |it: &&Table| {
             let rest = key.strip_prefix(it.kind)?.strip_prefix('.')?;
             let rest = rest.strip_prefix(it.name.as_str())?;
@@ -192,8 +200,8 @@ impl Plan {
             return false;
         };
         for outcome in &mut self.outcomes {
-            if outcome.verdict == Verdict::Taken && outcome.needs.contains(&table) {
-                outcome.verdict = Verdict::Refused(problem.to_owned());
+            if outcome.disposition == Disposition::Converted && outcome.needs.contains(&table) {
+                outcome.disposition = Disposition::Skipped(problem.to_owned());
             }
         }
         true
@@ -203,11 +211,11 @@ impl Plan {
     /// configuration has already, with the files `key` and `uri` in the place of whatever
     /// keeps a secret: text to be judged before anything is put away.
     #[must_use]
-    pub fn rehearsal(&self) -> String {
+    pub fn dry_run_config(&self) -> String {
         let mut tables: Vec<Table> = Vec::new();
-        let taken = |it: &&Outcome| it.verdict == Verdict::Taken;
+        let taken = |it: &&Outcome| it.disposition == Disposition::Converted;
         for table in self.outcomes.iter().filter(taken).flat_map(|it| &it.needs) {
-            let table = table.with_stand_ins();
+            let table = table.with_placeholders();
             if !tables.contains(&table) {
                 tables.push(table);
             }
@@ -219,10 +227,16 @@ impl Plan {
     /// Returns what would be added to a configuration. With `whole` as it is written, else
     /// as it is shown.
     #[must_use]
-    pub fn addition(&self, whole: bool) -> String {
-        let each = self.tables.iter();
-        let each = each.map(|it| if whole { it.text() } else { it.shown() });
-        each.collect::<Vec<_>>().join("\n")
+    pub fn addition(&self) -> String {
+        let tables: Vec<_> = self.tables.iter().map(Table::text).collect();
+        tables.join("\n")
+    }
+
+    /// Returns the same tables with `"…"` for values that may be secret.
+    #[must_use]
+    pub fn redacted_addition(&self) -> String {
+        let tables: Vec<_> = self.tables.iter().map(Table::redacted).collect();
+        tables.join("\n")
     }
 
     /// Tells whether a profile is among what would be added.
@@ -237,21 +251,21 @@ impl Plan {
         let mut text = String::new();
         for outcome in &self.outcomes {
             let Outcome { label, mode, .. } = outcome;
-            let verdict = match &outcome.verdict {
-                Verdict::Taken => {
+            let disposition = match &outcome.disposition {
+                Disposition::Converted => {
                     let tables: Vec<_> = outcome.needs.iter().map(Table::header).collect();
                     format!("taken: {}", tables.join(" "))
                 }
-                Verdict::There => "there already".to_owned(),
-                Verdict::Refused(reason) => format!("not taken: {reason}"),
+                Disposition::AlreadyPresent => "there already".to_owned(),
+                Disposition::Skipped(reason) => format!("not taken: {reason}"),
             };
-            let _ = writeln!(text, "{label} ({mode}): {verdict}");
-            let remarks = match outcome.verdict {
+            let _ = writeln!(text, "{label} ({mode}): {disposition}");
+            let remarks = match outcome.disposition {
                 // They tell how to go on with it.
-                Verdict::Refused(_) => &[][..],
-                Verdict::Taken | Verdict::There => &outcome.remarks,
+                Disposition::Skipped(_) => &[][..],
+                Disposition::Converted | Disposition::AlreadyPresent => &outcome.remarks,
             };
-            for remark in outcome.leftovers.iter().chain(remarks) {
+            for remark in outcome.stale_secrets.iter().chain(remarks) {
                 let _ = writeln!(text, "    {remark}");
             }
         }
@@ -262,7 +276,7 @@ impl Plan {
 /// Says which name would mean something else: of a source and a profile that are called alike,
 /// `source = "NAME"` means the source. What is new must not come between others and the profile
 /// that they build on, nor build on what is there when it means what it brings.
-fn other_sense(table: &Table, needs: &[Table], config: &toml::Table) -> Option<String> {
+fn name_conflict(table: &Table, needs: &[Table], config: &toml::Table) -> Option<String> {
     let named = |kind: &str, name: &str| config.get(kind)?.get(name);
     let name = table.name.as_str();
     match table.kind {
@@ -296,18 +310,24 @@ fn other_sense(table: &Table, needs: &[Table], config: &toml::Table) -> Option<S
 }
 
 /// Returns which STS each profile asks that asks any. One that cannot be said is refused.
-fn regions(profiles: &[Foreign], decided: &mut chain::Decided) -> Vec<Option<Region>> {
-    let each = profiles.iter().zip(decided).map(|(foreign, decided)| {
-        if !decided.as_ref().is_ok_and(|it| !it.is_no_role()) {
-            return None;
-        }
-        Region::of(foreign).unwrap_or_else(|problem| {
-            if let Ok(mapped) = decided {
-                mapped.remarks.push(problem);
+fn regions(
+    profiles: &[ThirdPartyProfile],
+    conversions: &mut chain::Conversions,
+) -> Vec<Option<Region>> {
+    let each = profiles
+        .iter()
+        .zip(conversions)
+        .map(|(profile, conversions)| {
+            if !conversions.as_ref().is_ok_and(|it| !it.assumes_no_role()) {
+                return None;
             }
-            None
-        })
-    });
+            Region::of(profile).unwrap_or_else(|problem| {
+                if let Ok(converted) = conversions {
+                    converted.remarks.push(problem);
+                }
+                None
+            })
+        });
     each.collect()
 }
 

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Keeping, Kept, chain,
-    mapping::{Identity, Mapped},
-    names::Sources,
-    parsed_profile::Refusal,
+    SecretLocation, SecretToStore, chain,
+    mapping::{ConvertedProfile, Identity},
+    names::SourceNames,
+    parsed_profile::SkipReason,
     table::{Entry, Table, Value, quoted},
 };
 
@@ -15,37 +15,37 @@ use super::{
 pub(super) struct Source {
     name: String,
     table: Table,
-    pub(super) kept: Option<Kept>,
+    pub(super) secret: Option<SecretToStore>,
 }
 
 /// The sources of all profiles, and whose each is.
-pub(super) struct All {
+pub(super) struct SourceTable {
     pub(super) list: Vec<Source>,
     of: Vec<Option<usize>>,
 }
 
 pub(super) fn sources(
-    names: &[Result<String, Refusal>],
-    decided: &chain::Decided,
-    keeping: Keeping,
-) -> All {
-    let mut fresh = Sources::beside(names.iter().flatten());
-    let mut all = All {
+    names: &[Result<String, SkipReason>],
+    conversions: &chain::Conversions,
+    location: SecretLocation,
+) -> SourceTable {
+    let mut fresh = SourceNames::beside(names.iter().flatten());
+    let mut all = SourceTable {
         list: Vec::new(),
-        of: vec![None; decided.len()],
+        of: vec![None; conversions.len()],
     };
     // Keys that are profiles of their own give their names to those who share them.
     for own in [true, false] {
-        for (at, mapped) in decided.iter().enumerate() {
-            let (Ok(mapped), Ok(name)) = (mapped, &names[at]) else {
+        for (at, converted) in conversions.iter().enumerate() {
+            let (Ok(converted), Ok(name)) = (converted, &names[at]) else {
                 continue;
             };
-            let chained = matches!(mapped.identity, Identity::Chain(_));
-            if mapped.role.is_none() != own || chained {
+            let chained = matches!(converted.identity, Identity::Chain(_));
+            if converted.role.is_none() != own || chained {
                 continue;
             }
-            let before = decided.iter().enumerate().find(|(other, it)| {
-                let same = |it: &Mapped| it.identity == mapped.identity;
+            let before = conversions.iter().enumerate().find(|(other, it)| {
+                let same = |it: &ConvertedProfile| it.identity == converted.identity;
                 all.of[*other].is_some() && it.as_ref().is_ok_and(same)
             });
             let shared = before.and_then(|it| all.of[it.0]);
@@ -53,9 +53,9 @@ pub(super) fn sources(
                 let name = if own {
                     name.clone()
                 } else {
-                    fresh.name(name, mapped.identity.word())
+                    fresh.name(name, converted.identity.name_suffix())
                 };
-                all.list.push(source(name, &mapped.identity, keeping));
+                all.list.push(source(name, &converted.identity, location));
                 Some(all.list.len() - 1)
             });
         }
@@ -63,8 +63,8 @@ pub(super) fn sources(
     all
 }
 
-fn source(name: String, identity: &Identity, keeping: Keeping) -> Source {
-    let mut kept = None;
+fn source(name: String, identity: &Identity, location: SecretLocation) -> Source {
+    let mut stored = None;
     let (kind, mut entries) = match identity {
         Identity::Key { id, secret } => {
             let lines = |secret: &str| {
@@ -73,13 +73,13 @@ fn source(name: String, identity: &Identity, keeping: Keeping) -> Source {
                     quoted(id)
                 )
             };
-            kept = Some(Kept {
+            stored = Some(SecretToStore {
                 name: name.clone(),
                 text: lines(&quoted(secret.expose())).into(),
-                shown: lines("\"…\""),
+                redacted: lines("\"…\""),
                 is_uri: false,
             });
-            let (key, value) = keeping(&name);
+            let (key, value) = location(&name);
             ("access-key", vec![Entry::new(key, value)])
         }
         Identity::Instance { role_name } => {
@@ -97,10 +97,10 @@ fn source(name: String, identity: &Identity, keeping: Keeping) -> Source {
             )
         }
         Identity::Uri(uri) => {
-            kept = Some(Kept {
+            stored = Some(SecretToStore {
                 name: name.clone(),
                 text: format!("{}\n", uri.expose()).into(),
-                shown: "…\n".to_owned(),
+                redacted: "…\n".to_owned(),
                 is_uri: true,
             });
             ("uri", vec![Entry::new("uri_file", format!("{name}.uri"))])
@@ -114,31 +114,39 @@ fn source(name: String, identity: &Identity, keeping: Keeping) -> Source {
         name: name.clone(),
         entries,
     };
-    Source { name, table, kept }
+    Source {
+        name,
+        table,
+        secret: stored,
+    }
 }
 
 /// Returns the tables that a profile needs, its own last.
-pub(super) fn needs(
+pub(super) fn required_tables(
     at: usize,
     places: &BTreeMap<String, usize>,
-    names: &[Result<String, Refusal>],
-    decided: &chain::Decided,
-    sources: &All,
+    names: &[Result<String, SkipReason>],
+    conversions: &chain::Conversions,
+    sources: &SourceTable,
 ) -> Vec<Table> {
     let mut tables = Vec::new();
     let mut place = Some(at);
     // From the profile down to the one whose source is its own; no circles are left.
     while let Some(at) = place.take() {
-        let (Ok(mapped), Ok(name)) = (&decided[at], &names[at]) else {
+        let (Ok(converted), Ok(name)) = (&conversions[at], &names[at]) else {
             break;
         };
-        let below = match &mapped.identity {
+        let below = match &converted.identity {
             Identity::Chain(other) => places.get(other).copied(),
             _ => None,
         };
         let own = |at: usize| sources.of[at].map(|it| &sources.list[it]);
         // Who is no role is none to chain on: its source is.
-        let is_none = |at: usize| decided[at].as_ref().is_ok_and(Mapped::is_no_role);
+        let is_none = |at: usize| {
+            conversions[at]
+                .as_ref()
+                .is_ok_and(ConvertedProfile::assumes_no_role)
+        };
         let source = match below {
             Some(below) if is_none(below) => own(below),
             Some(_) => None,
@@ -149,7 +157,7 @@ pub(super) fn needs(
             (None, Some(Ok(name))) => name.clone(),
             _ => break,
         };
-        if let Some(role) = &mapped.role {
+        if let Some(role) = &converted.role {
             let mut entries = vec![Entry::new("source", from)];
             entries.extend(role.0.iter().cloned());
             tables.push(Table {
@@ -167,7 +175,7 @@ pub(super) fn needs(
     tables
 }
 
-pub(super) fn never_handed_out(sources: &All, at: usize) -> String {
+pub(super) fn key_remark(sources: &SourceTable, at: usize) -> String {
     let Some(source) = sources.of[at].map(|it| &sources.list[it]) else {
         return String::new();
     };

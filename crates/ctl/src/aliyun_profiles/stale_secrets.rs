@@ -1,10 +1,10 @@
 //! Decides what has to be said of secrets that stay in the file which was read.
 
-use super::{parsed_profile::Foreign, shown};
+use super::{parsed_profile::ThirdPartyProfile, printable};
 
 /// What stays in a file where it should not, by the names of the profiles.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Leftovers {
+pub struct StaleSecrets {
     /// Profiles into which a session's secrets were written.
     pub written_back: Vec<String>,
     /// Profiles with secrets that do not end.
@@ -13,14 +13,14 @@ pub struct Leftovers {
     pub quoted: Vec<String>,
 }
 
-impl Leftovers {
-    pub(super) fn of(profiles: &[Foreign]) -> Self {
-        let labels = |is: fn(&Foreign) -> bool| {
+impl StaleSecrets {
+    pub(super) fn of(profiles: &[ThirdPartyProfile]) -> Self {
+        let labels = |is: fn(&ThirdPartyProfile) -> bool| {
             let those = profiles.iter().filter(|it| is(it));
-            those.map(Foreign::label).collect()
+            those.map(ThirdPartyProfile::label).collect()
         };
         Self {
-            written_back: labels(|it| !leftovers(it).is_empty()),
+            written_back: labels(|it| !stale_secrets(it).is_empty()),
             long_lived: long_lived(profiles),
             quoted: labels(|it| {
                 let command = it.text("process_command").ok().flatten();
@@ -33,24 +33,24 @@ impl Leftovers {
 /// Points out what SDKs and aliyun-cli have written into a profile which has other ways to
 /// it: they do so after each run of an External command, after each login in a browser, and
 /// after each exchange of some others.
-pub(super) fn leftovers(foreign: &Foreign) -> Vec<String> {
-    let mode = foreign.mode().to_ascii_lowercase();
+pub(super) fn stale_secrets(profile: &ThirdPartyProfile) -> Vec<String> {
+    let mode = profile.mode().to_ascii_lowercase();
     let session = match mode.as_str() {
         "ststoken" => false,
-        "external" => foreign.has("access_key_secret") || foreign.has("sts_token"),
-        _ => foreign.has("sts_token"),
+        "external" => profile.has("access_key_secret") || profile.has("sts_token"),
+        _ => profile.has("sts_token"),
     };
     let mut keys = vec!["access_token", "oauth_access_token"];
     if session {
         keys.extend(["access_key_secret", "sts_token"]);
     }
-    keys.retain(|it| foreign.has(it));
+    keys.retain(|it| profile.has(it));
     if keys.is_empty() {
         return Vec::new();
     }
-    let id = foreign.text("access_key_id").ok().flatten();
+    let id = profile.text("access_key_id").ok().flatten();
     let id = id.filter(|it| session && it.starts_with("STS.") && it.len() <= 128);
-    let id = id.map_or_else(String::new, |it| format!(" of {}", shown(&it)));
+    let id = id.map_or_else(String::new, |it| format!(" of {}", printable(&it)));
     let whose = if session { "session" } else { "login" };
     vec![format!(
         "a {whose}'s secrets{id} stand in it in clear text ({}): an SDK or aliyun-cli has \
@@ -61,12 +61,16 @@ pub(super) fn leftovers(foreign: &Foreign) -> Vec<String> {
 }
 
 /// Returns the profiles with secrets that do not end.
-pub(super) fn long_lived(profiles: &[Foreign]) -> Vec<String> {
-    let has = |foreign: &&Foreign| {
-        let mode = foreign.mode().to_ascii_lowercase();
-        let key = foreign.has("access_key_secret") && !foreign.has("sts_token");
+pub(super) fn long_lived(profiles: &[ThirdPartyProfile]) -> Vec<String> {
+    let has = |profile: &&ThirdPartyProfile| {
+        let mode = profile.mode().to_ascii_lowercase();
+        let key = profile.has("access_key_secret") && !profile.has("sts_token");
         let others = ["private_key", "bearer_token", "oauth_refresh_token"];
-        (key && mode != "external") || others.iter().any(|it| foreign.has(it))
+        (key && mode != "external") || others.iter().any(|it| profile.has(it))
     };
-    profiles.iter().filter(has).map(Foreign::label).collect()
+    profiles
+        .iter()
+        .filter(has)
+        .map(ThirdPartyProfile::label)
+        .collect()
 }

@@ -3,7 +3,7 @@
 //! where STS is asked; without `sts_region` and `sts_endpoint` that is the one endpoint
 //! without a region, for aliyun-cli and for us.
 
-use super::parsed_profile::{Foreign, Refusal};
+use super::parsed_profile::{SkipReason, ThirdPartyProfile};
 
 /// A regional endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,11 +23,11 @@ impl Region {
     }
 
     /// Returns the one that a profile names.
-    pub(super) fn of(foreign: &Foreign) -> Result<Option<Self>, Refusal> {
-        if let Some(endpoint) = foreign.text("sts_endpoint")? {
+    pub(super) fn of(profile: &ThirdPartyProfile) -> Result<Option<Self>, SkipReason> {
+        if let Some(endpoint) = profile.text("sts_endpoint")? {
             return from_endpoint(endpoint.trim());
         }
-        let Some(name) = foreign.text("sts_region")? else {
+        let Some(name) = profile.text("sts_region")? else {
             return Ok(None);
         };
         let name = name.trim();
@@ -36,12 +36,12 @@ impl Region {
         }
         Ok(Some(Self {
             name: name.to_owned(),
-            vpc: foreign.is_set("enable_vpc"),
+            vpc: profile.is_set("enable_vpc"),
         }))
     }
 }
 
-fn from_endpoint(endpoint: &str) -> Result<Option<Region>, Refusal> {
+fn from_endpoint(endpoint: &str) -> Result<Option<Region>, SkipReason> {
     let host = endpoint.strip_prefix("https://").unwrap_or(endpoint);
     let host = host.strip_suffix('/').unwrap_or(host);
     if host == "sts.aliyuncs.com" {

@@ -38,7 +38,7 @@ impl Entry {
 
 impl Table {
     /// Returns it with other files in the place of what keeps a secret.
-    pub(super) fn with_stand_ins(&self) -> Self {
+    pub(super) fn with_placeholders(&self) -> Self {
         let mut table = self.clone();
         for entry in &mut table.entries {
             if entry.key.starts_with("access_key_") {
@@ -80,7 +80,7 @@ impl Table {
 
     /// Returns its text as it is shown: `"…"` for what may be secret.
     #[must_use]
-    pub fn shown(&self) -> String {
+    pub fn redacted(&self) -> String {
         self.with(|_| "\"…\"".to_owned())
     }
 

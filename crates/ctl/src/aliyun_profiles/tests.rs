@@ -1,6 +1,6 @@
 //! What becomes of each mode, name and chain: tables of cases.
 
-use super::{Plan, Verdict, plan};
+use super::{Disposition, Plan, plan};
 
 fn read(text: &str) -> Plan {
     plan(text.as_bytes(), |name| {
@@ -17,18 +17,18 @@ fn one(fields: &str) -> Plan {
 #[track_caller]
 fn check(fields: &str, added: &str) {
     let plan = one(fields);
-    assert_eq!(plan.addition(true), added, "{}", plan.report());
+    assert_eq!(plan.addition(), added, "{}", plan.report());
     toml::from_str::<toml::Table>(added).unwrap();
 }
 
 #[track_caller]
 fn refused(fields: &str, reason: &str) {
     let plan = one(fields);
-    let Verdict::Refused(said) = &plan.outcomes[0].verdict else {
-        panic!("{fields} is taken: {}", plan.addition(true));
+    let Disposition::Skipped(said) = &plan.outcomes[0].disposition else {
+        panic!("{fields} is taken: {}", plan.addition());
     };
     assert!(said.contains(reason), "{said}");
-    assert!(plan.tables.is_empty() && plan.kept.is_empty());
+    assert!(plan.tables.is_empty() && plan.secrets.is_empty());
     assert!(!plan.report().contains("SECRET"), "{}", plan.report());
 }
 
@@ -221,7 +221,7 @@ fn chains_end_at_somebody_who_is_there() {
     let key = format!(r#"{{"name":"k","mode":"AK",{KEY}}}"#);
     let role = format!(r#"{{"name":"r","mode":"RamRoleArn",{KEY},{ROLE}}}"#);
     let of = |plan: &Plan, name: &str| -> toml::Value {
-        let config: toml::Table = toml::from_str(&plan.addition(true)).unwrap();
+        let config: toml::Table = toml::from_str(&plan.addition()).unwrap();
         config["profile"][name]["source"].clone()
     };
 
@@ -243,8 +243,8 @@ fn chains_end_at_somebody_who_is_there() {
     assert_eq!(of(&plan, "c").as_str(), Some("o"));
 
     let reasons = |plan: &Plan| -> Vec<String> {
-        let each = plan.outcomes.iter().map(|it| match &it.verdict {
-            Verdict::Refused(reason) => reason.clone(),
+        let each = plan.outcomes.iter().map(|it| match &it.disposition {
+            Disposition::Skipped(reason) => reason.clone(),
             _ => String::new(),
         });
         each.collect()
@@ -288,15 +288,15 @@ fn one_key_is_one_source() {
         r#"{{"profiles":[{{"name":"r","mode":"RamRoleArn",{KEY},{ROLE}}},
         {{"name":"s","mode":"RamRoleArn",{KEY},{ROLE}}},{{"name":"k","mode":"AK",{KEY}}}]}}"#
     ));
-    assert_eq!(plan.kept.len(), 1);
-    assert_eq!(plan.kept[0].name, "k");
+    assert_eq!(plan.secrets.len(), 1);
+    assert_eq!(plan.secrets[0].name, "k");
     assert_eq!(plan.tables.len(), 3);
-    let text = plan.kept[0].text.expose();
+    let text = plan.secrets[0].text.expose();
     assert_eq!(
         text,
         "access_key_id = \"LTAIX\"\naccess_key_secret = \"SECRET\"\n"
     );
-    assert!(!plan.kept[0].shown.contains("SECRET"));
+    assert!(!plan.secrets[0].redacted.contains("SECRET"));
 }
 
 #[test]
@@ -310,7 +310,7 @@ fn names_are_made_to_fit_and_never_shared() {
             "{{\"profiles\":[{}]}}",
             each.collect::<Vec<_>>().join(",")
         ));
-        let config: toml::Table = toml::from_str(&plan.addition(true)).unwrap();
+        let config: toml::Table = toml::from_str(&plan.addition()).unwrap();
         let profiles = config.get("profile").and_then(|it| it.as_table());
         let names: Vec<_> = profiles.into_iter().flat_map(|it| it.keys()).collect();
         names
@@ -342,7 +342,7 @@ fn a_source_has_no_profiles_name() {
         r#"{{"profiles":[{{"name":"p","mode":"RamRoleArn",{KEY},{ROLE}}},
         {{"name":"p-user","mode":"EcsRamRole"}}]}}"#
     ));
-    let config: toml::Table = toml::from_str(&plan.addition(true)).unwrap();
+    let config: toml::Table = toml::from_str(&plan.addition()).unwrap();
     let sources: Vec<_> = config["source"].as_table().unwrap().keys().collect();
     assert_eq!(sources, ["p-user-instance", "p-user2"]);
 }
@@ -372,25 +372,30 @@ fn what_is_there_already_stays_and_is_not_added_again() {
         r#"{{"profiles":[{{"name":"k","mode":"AK",{KEY}}},
         {{"name":"c","mode":"ChainableRamRoleArn","source_profile":"k",{ROLE}}}]}}"#
     );
-    let config: toml::Table = toml::from_str(&read(&text).addition(true)).unwrap();
+    let config: toml::Table = toml::from_str(&read(&text).addition()).unwrap();
     let mut again = read(&text);
-    again.beside(&config);
-    assert!(again.tables.is_empty() && again.kept.is_empty());
-    assert!(again.outcomes.iter().all(|it| it.verdict == Verdict::There));
+    again.merge_into(&config);
+    assert!(again.tables.is_empty() && again.secrets.is_empty());
+    assert!(
+        again
+            .outcomes
+            .iter()
+            .all(|it| it.disposition == Disposition::AlreadyPresent)
+    );
 
     // Half of it is there.
     let mut half = read(&text);
     let source = "[source.k]\ntype = \"access-key\"\naccess_key_file = \"k.key\"\n";
-    half.beside(&toml::from_str(source).unwrap());
+    half.merge_into(&toml::from_str(source).unwrap());
     assert_eq!(half.tables.len(), 1);
-    assert!(half.kept.is_empty());
+    assert!(half.secrets.is_empty());
 
     let mut other = read(&text);
     let source = source.replace("k.key", "mine.key");
-    other.beside(&toml::from_str(&source).unwrap());
+    other.merge_into(&toml::from_str(&source).unwrap());
     assert!(other.tables.is_empty());
     for outcome in &other.outcomes {
-        let Verdict::Refused(reason) = &outcome.verdict else {
+        let Disposition::Skipped(reason) = &outcome.disposition else {
             panic!("{outcome:?}")
         };
         assert!(reason.contains("[source.k] is there already"), "{reason}");
@@ -407,9 +412,9 @@ fn what_sdks_wrote_back_and_what_stays_is_pointed_out() {
         {{"name":"o","mode":"OAuth","oauth_refresh_token":"SECRET"}},
         {{"name":"s","mode":"CloudSSO","access_token":"SECRET"}}]}}"#
     ));
-    let login = &plan.outcomes[3].leftovers[0];
+    let login = &plan.outcomes[3].stale_secrets[0];
     assert!(login.contains("a login's secrets stand in it in clear text (access_token)"));
-    assert!(plan.outcomes[0].leftovers[0].contains("of STS.Abc stand in it in clear text"));
+    assert!(plan.outcomes[0].stale_secrets[0].contains("of STS.Abc stand in it in clear text"));
     assert_eq!(plan.long_lived, ["k", "o"]);
     assert!(!plan.report().contains("SECRET"));
 }
@@ -441,7 +446,7 @@ fn the_sdks_own_file_is_read_too() {
         [t]\ntype=sts\n[p]\ntype=rsa_key_pair\nprivate_key_file=/SECRET\n\
         [off]\nenable=false\ntype=access_key\n[n]\n";
     let plan = read(ini);
-    let config: toml::Table = toml::from_str(&plan.addition(true)).unwrap();
+    let config: toml::Table = toml::from_str(&plan.addition()).unwrap();
     let names =
         |kind: &str| -> Vec<String> { config[kind].as_table().unwrap().keys().cloned().collect() };
     assert_eq!(
@@ -449,8 +454,8 @@ fn the_sdks_own_file_is_read_too() {
         ["default", "i-instance", "o-oidc", "r-user"]
     );
     assert_eq!(names("profile"), ["i", "o", "r"]);
-    assert!(plan.kept[0].text.expose().contains("\"SECRET\"\n"));
-    assert!(plan.kept[1].text.expose().contains("\"SECRET#2\"\n"));
+    assert!(plan.secrets[0].text.expose().contains("\"SECRET\"\n"));
+    assert!(plan.secrets[1].text.expose().contains("\"SECRET#2\"\n"));
     let report = plan.report();
     for line in [
         "t (StsToken): not taken",
@@ -516,11 +521,18 @@ fn what_the_daemon_refuses_takes_those_who_need_it_along_and_nobody_else() {
     };
     let check = |key: &str, left: &[bool]| {
         let mut plan = plan();
-        assert_eq!(plan.refuse(key, "it is so"), left.contains(&false), "{key}");
-        plan.beside(&toml::Table::new());
-        let taken = plan.outcomes.iter().map(|it| it.verdict == Verdict::Taken);
+        assert_eq!(
+            plan.exclude(key, "it is so"),
+            left.contains(&false),
+            "{key}"
+        );
+        plan.merge_into(&toml::Table::new());
+        let taken = plan
+            .outcomes
+            .iter()
+            .map(|it| it.disposition == Disposition::Converted);
         assert_eq!(taken.collect::<Vec<_>>(), left, "{key}");
-        assert_eq!(plan.kept.len(), usize::from(left[0]));
+        assert_eq!(plan.secrets.len(), usize::from(left[0]));
     };
     check("source.a-user.access_key_file", &[false, true, false]);
     check("profile.a.duration", &[false, true, false]);
@@ -536,10 +548,10 @@ fn what_the_daemon_refuses_takes_those_who_need_it_along_and_nobody_else() {
 fn no_name_comes_to_mean_something_else_by_what_is_added() {
     let check = |profiles: &str, config: &str, reason: &str| {
         let mut plan = read(&format!("{{\"profiles\":[{profiles}]}}"));
-        plan.beside(&toml::from_str(config).unwrap());
+        plan.merge_into(&toml::from_str(config).unwrap());
         let last = plan.outcomes.last().unwrap();
-        match &last.verdict {
-            Verdict::Refused(said) => {
+        match &last.disposition {
+            Disposition::Skipped(said) => {
                 assert!(!reason.is_empty() && said.contains(reason), "{said}")
             }
             other => assert!(reason.is_empty(), "{other:?}"),

@@ -2,7 +2,7 @@
 //! by itself and does not take the others with it. The limits are those of STS's public API
 //! metadata, as the daemon has them.
 
-use super::parsed_profile::Refusal;
+use super::parsed_profile::SkipReason;
 
 /// Checks an AccessKey id, which is shown.
 ///
@@ -33,7 +33,7 @@ pub fn access_key_secret(secret: &str) -> Result<(), String> {
     Ok(())
 }
 
-pub(super) fn role_arn(arn: &str) -> Result<(), Refusal> {
+pub(super) fn role_arn(arn: &str) -> Result<(), SkipReason> {
     let allowed = |c: char| c.is_alphanumeric() || "._-@".contains(c);
     if is_arn(arn, "role", 64, allowed) {
         return Ok(());
@@ -41,7 +41,7 @@ pub(super) fn role_arn(arn: &str) -> Result<(), Refusal> {
     refuse("its ram_role_arn is not acs:ram::<account number>:role/<role name>")
 }
 
-pub(super) fn provider_arn(arn: &str) -> Result<(), Refusal> {
+pub(super) fn provider_arn(arn: &str) -> Result<(), SkipReason> {
     let allowed = |c: char| c.is_alphanumeric() || "._-@".contains(c);
     if is_arn(arn, "oidc-provider", 128, allowed) {
         return Ok(());
@@ -61,7 +61,7 @@ fn is_arn(arn: &str, kind: &str, longest: usize, allowed: impl Fn(char) -> bool)
     })
 }
 
-pub(super) fn session_name(name: &str) -> Result<(), Refusal> {
+pub(super) fn session_name(name: &str) -> Result<(), SkipReason> {
     let allowed = |it: u8| it.is_ascii_alphanumeric() || b".@_-".contains(&it);
     if (2..=64).contains(&name.len()) && name.bytes().all(allowed) {
         return Ok(());
@@ -69,7 +69,7 @@ pub(super) fn session_name(name: &str) -> Result<(), Refusal> {
     refuse("its ram_session_name is not 2 to 64 of A-Z a-z 0-9 . @ _ -")
 }
 
-pub(super) fn external_id(id: &str) -> Result<(), Refusal> {
+pub(super) fn external_id(id: &str) -> Result<(), SkipReason> {
     let allowed = |it: u8| it.is_ascii_alphanumeric() || b"_+=,.@:/-".contains(&it);
     if (2..=1224).contains(&id.len()) && id.bytes().all(allowed) {
         return Ok(());
@@ -79,7 +79,7 @@ pub(super) fn external_id(id: &str) -> Result<(), Refusal> {
 
 /// Checks a session policy; its length counts without white space, which is close to what
 /// STS sees.
-pub(super) fn policy(text: &str) -> Result<(), Refusal> {
+pub(super) fn policy(text: &str) -> Result<(), SkipReason> {
     let Ok(document) = serde_json::from_str::<serde_json::Value>(text) else {
         return refuse("its policy is no JSON document");
     };
@@ -94,7 +94,7 @@ pub(super) fn policy(text: &str) -> Result<(), Refusal> {
 }
 
 /// Checks the name of a role that an instance has.
-pub(super) fn role_name(name: &str) -> Result<(), Refusal> {
+pub(super) fn role_name(name: &str) -> Result<(), SkipReason> {
     let allowed = |it: u8| it.is_ascii_alphanumeric() || b".-_@".contains(&it);
     if (1..=64).contains(&name.len()) && name.bytes().all(allowed) {
         return Ok(());
@@ -103,7 +103,7 @@ pub(super) fn role_name(name: &str) -> Result<(), Refusal> {
 }
 
 /// Checks a path to a file that we would name.
-pub(super) fn path(path: &str, key: &str) -> Result<(), Refusal> {
+pub(super) fn path(path: &str, key: &str) -> Result<(), SkipReason> {
     if !path.starts_with('/') {
         return refuse(&format!(
             "its {key} is no absolute path, so that it would be another file in another directory"
@@ -116,7 +116,7 @@ pub(super) fn path(path: &str, key: &str) -> Result<(), Refusal> {
 }
 
 /// Returns a number of seconds as our configuration writes it.
-pub(super) fn duration(seconds: u64) -> Result<String, Refusal> {
+pub(super) fn duration(seconds: u64) -> Result<String, SkipReason> {
     if !(900..=43_200).contains(&seconds) {
         return refuse("its expired_seconds is not 900 to 43200, which is what STS takes");
     }
@@ -127,6 +127,6 @@ pub(super) fn duration(seconds: u64) -> Result<String, Refusal> {
     })
 }
 
-fn refuse<T>(problem: &str) -> Result<T, Refusal> {
+fn refuse<T>(problem: &str) -> Result<T, SkipReason> {
     Err(problem.to_owned())
 }

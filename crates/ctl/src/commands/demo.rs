@@ -15,83 +15,85 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use stsd_client::Client;
 
-use crate::{commands::status, term::stdout::say};
+use crate::{commands::status, term::stdout::print_line};
 
 const PROFILE: &str = "oss-upload";
-const LONG: Duration = Duration::from_secs(20);
-const HERD: usize = 100;
+const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(20);
+const CLIENTS: usize = 100;
 
 /// A child process that does not outlive us.
-struct Running(Child);
+struct ChildGuard(Child);
 
 /// Where everything is.
-struct Stage {
+struct Sandbox {
     programs: PathBuf,
     directory: tempfile::TempDir,
 }
 
 pub(crate) fn run() -> Result<()> {
-    let stage = Stage::set()?;
-    say("1. An emulated cloud, and a daemon that holds a RAM user's key (all of it made up)")?;
-    let (_emulator, sts, oss) = stage.emulator()?;
-    stage.configure(&sts)?;
-    let _daemon = stage.daemon()?;
-    let client = Client::at(stage.socket());
-    stage.wait_for(&client)?;
-    say(&format!("   STS at {sts}, OSS at {oss}"))?;
+    let sandbox = Sandbox::new()?;
+    print_line(
+        "1. An emulated cloud, and a daemon that holds a RAM user's key (all of it made up)",
+    )?;
+    let (_emulator, sts, oss) = sandbox.emulator()?;
+    sandbox.configure(&sts)?;
+    let _daemon = sandbox.daemon()?;
+    let client = Client::at(sandbox.socket());
+    sandbox.wait_until_ready(&client)?;
+    print_line(&format!("   STS at {sts}, OSS at {oss}"))?;
 
-    say(&format!(
-        "\n2. {HERD} programs ask for credentials at the same moment: sts-shim {PROFILE}"
+    print_line(&format!(
+        "\n2. {CLIENTS} programs ask for credentials at the same moment: sts-shim {PROFILE}"
     ))?;
-    let document = stage.herd()?;
+    let document = sandbox.run_clients()?;
     let calls = client
         .status()?
         .profiles
         .first()
         .map_or(0, |profile| profile.sts_calls);
-    say(&format!("   {HERD} answers, {calls} AssumeRole call"))?;
+    print_line(&format!("   {CLIENTS} answers, {calls} AssumeRole call"))?;
     ensure!(
         calls == 1,
-        "{HERD} cold callers cost {calls} calls instead of 1"
+        "{CLIENTS} cold callers cost {calls} calls instead of 1"
     );
 
-    say("\n3. What each of them got: one document for every SDK (secrets shortened here)")?;
-    say(&format!("   {}", shortened(&document)?))?;
+    print_line("\n3. What each of them got: one document for every SDK (secrets shortened here)")?;
+    print_line(&format!("   {}", shortened(&document)?))?;
 
-    say("\n4. A program that holds no key uploads an object to OSS, and reads it back")?;
+    print_line("\n4. A program that holds no key uploads an object to OSS, and reads it back")?;
     let text = "written with credentials that nobody had to store\n";
-    stage.oss(&oss, &["put", "examplebucket", "demo/hello.txt"], text)?;
-    let read = stage.oss(&oss, &["get", "examplebucket", "demo/hello.txt"], "")?;
+    sandbox.oss(&oss, &["put", "examplebucket", "demo/hello.txt"], text)?;
+    let read = sandbox.oss(&oss, &["get", "examplebucket", "demo/hello.txt"], "")?;
     ensure!(read == text, "the object came back changed");
-    say(&format!(
+    print_line(&format!(
         "   oss://examplebucket/demo/hello.txt: {}",
         read.trim()
     ))?;
 
-    say("\n5. A renewal: the next caller gets new credentials, nobody waited for them")?;
+    print_line("\n5. A renewal: the next caller gets new credentials, nobody waited for them")?;
     let before = client
-        .credentials(PROFILE, Duration::ZERO, LONG)?
+        .credentials(PROFILE, Duration::ZERO, CREDENTIALS_TIMEOUT)?
         .credentials;
-    client.refresh(PROFILE, LONG)?;
+    client.refresh(PROFILE, CREDENTIALS_TIMEOUT)?;
     let after = client
-        .credentials(PROFILE, Duration::ZERO, LONG)?
+        .credentials(PROFILE, Duration::ZERO, CREDENTIALS_TIMEOUT)?
         .credentials;
     ensure!(
         before.access_key_id != after.access_key_id,
         "the credentials did not rotate"
     );
-    say(&format!(
+    print_line(&format!(
         "   {} → {}",
         before.access_key_id, after.access_key_id
     ))?;
 
-    say("\n6. What the daemon says of itself: stsctl status\n")?;
-    status::show(&status::look(&client, &[])?, false)?;
-    say("\nEverything is stopped and removed again.")
+    print_line("\n6. What the daemon says of itself: stsctl status\n")?;
+    status::show(&status::fetch(&client, &[])?, false)?;
+    print_line("\nEverything is stopped and removed again.")
 }
 
-impl Stage {
-    fn set() -> Result<Self> {
+impl Sandbox {
+    fn new() -> Result<Self> {
         let own = env::current_exe().context("this program cannot find itself")?;
         let programs = own.parent().context("this program is nowhere")?.to_owned();
         for name in ["stsd", "sts-shim", "stsd-emulator", "stsd-oss-client"] {
@@ -120,7 +122,7 @@ impl Stage {
         self.path("stsd.sock")
     }
 
-    fn emulator(&self) -> Result<(Running, String, String)> {
+    fn emulator(&self) -> Result<(ChildGuard, String, String)> {
         let mut child = Command::new(self.programs.join("stsd-emulator"))
             .arg("--exit-with-stdin")
             .stdin(Stdio::piped())
@@ -128,7 +130,7 @@ impl Stage {
             .spawn()
             .context("stsd-emulator does not start")?;
         let stdout = child.stdout.take().context("stsd-emulator has no output")?;
-        let running = Running(child);
+        let running = ChildGuard(child);
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
         let addresses: serde_json::Value = serde_json::from_str(&line)?;
@@ -148,11 +150,11 @@ impl Stage {
              [profile.{PROFILE}]\nsource = \"uploader\"\n\
              role_arn = \"acs:ram::100000000000001:role/oss-upload\"\n"
         );
-        private(&self.path("uploader.key"), key)?;
-        private(&self.path("config.toml"), &config)
+        write_private(&self.path("uploader.key"), key)?;
+        write_private(&self.path("config.toml"), &config)
     }
 
-    fn daemon(&self) -> Result<Running> {
+    fn daemon(&self) -> Result<ChildGuard> {
         let log = fs::File::create(self.path("stsd.log"))?;
         let child = Command::new(self.programs.join("stsd"))
             .env("STSD_CONFIG", self.path("config.toml"))
@@ -161,11 +163,11 @@ impl Stage {
             .stderr(log)
             .spawn()
             .context("stsd does not start")?;
-        Ok(Running(child))
+        Ok(ChildGuard(child))
     }
 
     /// Waits until the daemon answers, or says why it does not.
-    fn wait_for(&self, client: &Client) -> Result<()> {
+    fn wait_until_ready(&self, client: &Client) -> Result<()> {
         for _ in 0..250 {
             if client.status().is_ok() {
                 return Ok(());
@@ -177,7 +179,7 @@ impl Stage {
     }
 
     /// Runs many shims at once; returns what one of them printed.
-    fn herd(&self) -> Result<String> {
+    fn run_clients(&self) -> Result<String> {
         let start = || {
             Command::new(self.programs.join("sts-shim"))
                 .arg("--socket")
@@ -187,10 +189,10 @@ impl Stage {
                 .stderr(Stdio::piped())
                 .spawn()
         };
-        let shims: Vec<_> = (0..HERD).map(|_| start()).collect::<Result<_, _>>()?;
+        let shims: Vec<_> = (0..CLIENTS).map(|_| start()).collect::<Result<_, _>>()?;
         let mut document = String::new();
         for shim in shims {
-            document = succeeded("sts-shim", shim.wait_with_output()?)?;
+            document = checked_stdout("sts-shim", shim.wait_with_output()?)?;
         }
         Ok(document)
     }
@@ -211,18 +213,18 @@ impl Stage {
         if let Some(mut stdin) = child.stdin.take() {
             stdin.write_all(input.as_bytes())?;
         }
-        succeeded("stsd-oss-client", child.wait_with_output()?)
+        checked_stdout("stsd-oss-client", child.wait_with_output()?)
     }
 }
 
-impl Drop for Running {
+impl Drop for ChildGuard {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-fn private(path: &Path, text: &str) -> Result<()> {
+fn write_private(path: &Path, text: &str) -> Result<()> {
     let mut options = OpenOptions::new();
     let mut file = options
         .write(true)
@@ -232,7 +234,7 @@ fn private(path: &Path, text: &str) -> Result<()> {
     Ok(file.write_all(text.as_bytes())?)
 }
 
-fn succeeded(program: &str, output: Output) -> Result<String> {
+fn checked_stdout(program: &str, output: Output) -> Result<String> {
     let complaint = String::from_utf8_lossy(&output.stderr);
     ensure!(
         output.status.success(),

@@ -16,32 +16,32 @@ mod unit;
 use std::path::Path;
 
 use anyhow::Result;
-use context::Patient;
+use context::DiagnosticContext;
 use stsd_client::Client;
 
-use crate::report::{self, Finding, Verdict};
+use crate::report::{self, Finding, Severity};
 
 /// Prints every check; returns the worst finding.
-pub(crate) fn examine(client: &Client, socket: Option<&Path>, as_json: bool) -> Result<Verdict> {
-    let socket = socket::place(socket);
+pub(crate) fn run(client: &Client, socket: Option<&Path>, as_json: bool) -> Result<Severity> {
+    let socket = socket::socket_path(socket);
     let status = client.status();
     // By a lease nothing but credentials is had.
-    let steers = status.as_ref().is_ok_and(|it| it.pid != 0);
-    let patient = Patient {
-        is_system: socket == Path::new(socket::SYSTEM),
+    let is_daemon = status.as_ref().is_ok_and(|it| it.pid != 0);
+    let context = DiagnosticContext {
+        is_system: socket == Path::new(socket::SYSTEM_SOCKET),
         socket,
-        audit: steers.then(|| client.audit().ok()).flatten(),
+        audit: is_daemon.then(|| client.audit().ok()).flatten(),
         status,
     };
-    let mut findings = socket::examine(&patient);
-    let by_lease = patient.status.as_ref().is_ok_and(|it| it.pid == 0);
-    if !by_lease {
-        findings.extend(unit::examine(&patient));
-        let mut config = config::examine(&patient);
+    let mut findings = socket::check(&context);
+    let is_lease = context.status.as_ref().is_ok_and(|it| it.pid == 0);
+    if !is_lease {
+        findings.extend(unit::check(&context));
+        let mut config = config::check(&context);
         let keys = config.table.as_ref();
-        let keys = keys.map(|it| key::examine(it, &config.directory));
+        let keys = keys.map(|it| key::check(it, &config.directory));
         let keys = keys.unwrap_or_default();
-        if report::worst(&keys) == Verdict::Fault {
+        if report::worst(&keys) == Severity::Fault {
             // The same once more, in the daemon's words.
             let is_of_key = |it: &Finding| it.remark.contains(".access_key_file: ");
             config.findings.retain(|it| !is_of_key(it));
@@ -49,16 +49,16 @@ pub(crate) fn examine(client: &Client, socket: Option<&Path>, as_json: bool) -> 
         findings.append(&mut config.findings);
         findings.extend(keys);
         if let Some(table) = &config.table {
-            findings.extend(endpoint::examine(table, || config.connect()));
+            findings.extend(endpoint::check(table, || config.connect_to_sts()));
         }
     }
-    if let Ok(status) = &patient.status {
-        findings.extend(profiles::examine(status));
+    if let Ok(status) = &context.status {
+        findings.extend(profiles::check(status));
     }
-    findings.extend(stale_secrets::examine());
-    findings.extend(environment::examine(&patient));
+    findings.extend(stale_secrets::check());
+    findings.extend(environment::check(&context));
     if as_json {
-        return report::tell_program(&findings);
+        return report::print_json(&findings);
     }
-    report::tell(&findings)
+    report::print(&findings)
 }

@@ -8,21 +8,21 @@ use zeroize::Zeroizing;
 
 use crate::{
     cli::Shell,
-    env_vars::{Change, Changes},
+    env_vars::{EnvEdit, EnvEdits},
     term::stdout,
 };
 
 /// Prints the changes in one write: a shell evaluates all of them or nothing.
-pub(crate) fn print(changes: &Changes, shell: Shell) -> Result<()> {
-    stdout::write(&render(changes, shell)?)
+pub(crate) fn print(edits: &EnvEdits, shell: Shell) -> Result<()> {
+    stdout::write(&render(edits, shell)?)
 }
 
-fn render(changes: &Changes, shell: Shell) -> Result<Zeroizing<Vec<u8>>> {
+fn render(edits: &EnvEdits, shell: Shell) -> Result<Zeroizing<Vec<u8>>> {
     let mut text = Zeroizing::new(Vec::with_capacity(64 * 1024));
-    for (name, change) in changes {
-        let value = match change {
-            Change::Set(value) => Some(value.as_bytes()),
-            Change::Unset => None,
+    for (name, edit) in edits {
+        let value = match edit {
+            EnvEdit::Set(value) => Some(value.as_bytes()),
+            EnvEdit::Unset => None,
         };
         match (shell, value) {
             (Shell::Sh, Some(value)) => {
@@ -92,12 +92,12 @@ mod tests {
     use super::render;
     use crate::{
         cli::Shell,
-        env_vars::{Change, Changes},
+        env_vars::{EnvEdit, EnvEdits},
     };
 
-    fn one(value: &[u8]) -> Changes {
+    fn one(value: &[u8]) -> EnvEdits {
         let value = OsString::from_vec(value.to_vec());
-        vec![("A", Change::Set(value)), ("B", Change::Unset)]
+        vec![("A", EnvEdit::Set(value)), ("B", EnvEdit::Unset)]
     }
 
     #[test]

@@ -8,28 +8,30 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use crate::env_vars::{Change, Changes};
+use crate::env_vars::{EnvEdit, EnvEdits};
 
 /// What a shell says of a program that it does not find, and of one that it cannot start.
-const NOT_FOUND: u8 = 127;
-const CANNOT_START: u8 = 126;
+const EXIT_NOT_FOUND: u8 = 127;
+const EXIT_CANNOT_START: u8 = 126;
 
 /// Becomes the program. Returns only where that cannot be done, with a shell's exit code.
-pub(crate) fn become_program(line: &[OsString], changes: Changes) -> ExitCode {
-    let (program, arguments) = line.split_first().expect("clap asks for one at least");
+pub(crate) fn exec(command_line: &[OsString], edits: EnvEdits) -> ExitCode {
+    let (program, arguments) = command_line
+        .split_first()
+        .expect("clap asks for one at least");
     let mut command = Command::new(program);
     command.args(arguments);
-    for (name, change) in changes {
-        match change {
-            Change::Set(value) => command.env(name, value),
-            Change::Unset => command.env_remove(name),
+    for (name, edit) in edits {
+        match edit {
+            EnvEdit::Set(value) => command.env(name, value),
+            EnvEdit::Unset => command.env_remove(name),
         };
     }
     let error = command.exec();
     let shown = program.display();
     let _ = writeln!(io::stderr(), "stsctl: {shown} cannot be started: {error}");
     ExitCode::from(match error.kind() {
-        io::ErrorKind::NotFound => NOT_FOUND,
-        _ => CANNOT_START,
+        io::ErrorKind::NotFound => EXIT_NOT_FOUND,
+        _ => EXIT_CANNOT_START,
     })
 }

@@ -9,15 +9,15 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 
 use crate::{
-    cli::{Arguments, Completing},
+    cli::{Arguments, CompletionShell},
     term::stdout,
 };
 
-pub(crate) fn completions(shell: Completing) -> Result<()> {
+pub(crate) fn completions(shell: CompletionShell) -> Result<()> {
     let shell = match shell {
-        Completing::Bash => Shell::Bash,
-        Completing::Zsh => Shell::Zsh,
-        Completing::Fish => Shell::Fish,
+        CompletionShell::Bash => Shell::Bash,
+        CompletionShell::Zsh => Shell::Zsh,
+        CompletionShell::Fish => Shell::Fish,
     };
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), "stsctl", &mut script);

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use stsd_client::Credentials;
 
-use crate::term::stdout::say;
+use crate::term::stdout::print_line;
 
 /// A human asked for the secrets, so here they are; nobody else is told.
 pub(super) fn show(credentials: &Credentials) -> Result<()> {
@@ -14,5 +14,5 @@ pub(super) fn show(credentials: &Credentials) -> Result<()> {
         "security_token": credentials.security_token.expose(),
         "expiration": expiration.to_string(),
     });
-    say(&serde_json::to_string_pretty(&document)?)
+    print_line(&serde_json::to_string_pretty(&document)?)
 }

@@ -11,21 +11,21 @@ use anyhow::{Context as _, Result, bail, ensure};
 use stsctl::{
     aliyun_profiles,
     aliyun_profiles::{
-        Form, Plan, Verdict,
-        files::{Read, read, usual},
+        Disposition, FileFormat, Plan,
+        files::{ToolFile, find_default, read},
     },
 };
 
 use crate::{
     cli::Import,
-    config_file::{Configuration, Judgement},
+    config_file::{CheckResult, ConfigFile},
     secret_store,
-    secret_store::{Keeper, Put},
-    term::stdout::say,
+    secret_store::{SecretBackend, StoredSecret},
+    term::stdout::print_line,
 };
 
 /// What becomes of a key for which there is no role yet.
-const NO_ROLE: &str = "\
+const NO_ROLE_COMMENT: &str = "\
 # A key itself is never handed out. Name the role that programs get by it, and take the # away:
 # [profile.NAME]
 # source = \"SOURCE\"
@@ -35,100 +35,100 @@ const NO_ROLE: &str = "\
 pub(crate) fn run(typed: &Import) -> Result<ExitCode> {
     let (path, other) = match &typed.file {
         Some(path) => (path.clone(), None),
-        None => usual()?,
+        None => find_default()?,
     };
     let shown = path.display();
-    let read = read(&path).with_context(|| format!("{shown}"))?;
-    let mut plan = aliyun_profiles::plan(&read.bytes, typed.keeper.keeping())
+    let file = read(&path).with_context(|| format!("{shown}"))?;
+    let mut plan = aliyun_profiles::plan(&file.bytes, typed.secret_backend.config_entry())
         .with_context(|| format!("{shown}"))?;
-    let mut configuration = Configuration::find()?;
+    let mut config = ConfigFile::open()?;
     let _lock = if typed.write {
-        let lock = configuration.lock()?;
+        let lock = config.lock()?;
         // It may have been written by whoever had the lock before.
-        configuration = Configuration::find()?;
+        config = ConfigFile::open()?;
         Some(lock)
     } else {
         None
     };
-    plan.beside(&configuration.table()?);
-    let mut import = Importing {
+    plan.merge_into(&config.table()?);
+    let mut import = Importer {
         path: &path,
         plan,
-        configuration,
-        keeper: typed.keeper,
+        config,
+        backend: typed.secret_backend,
     };
-    import.foresee()?;
-    import.tell(&read, other.as_deref())?;
+    import.exclude_rejected()?;
+    import.print_report(&file, other.as_deref())?;
     if import.plan.tables.is_empty() {
-        return import.nothing();
+        return import.report_nothing();
     }
     if typed.write {
         return import.write();
     }
-    import.text()?;
-    import.show()?;
+    import.config_text()?;
+    import.print_preview()?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// What is being done.
-struct Importing<'a> {
+struct Importer<'a> {
     path: &'a Path,
     plan: Plan,
-    configuration: Configuration,
-    keeper: Keeper,
+    config: ConfigFile,
+    backend: SecretBackend,
 }
 
-impl Importing<'_> {
+impl Importer<'_> {
     /// Leaves out what the daemon's program would refuse, so that a human sees before what
     /// is done after.
-    fn foresee(&mut self) -> Result<()> {
+    fn exclude_rejected(&mut self) -> Result<()> {
         while self.plan.has_profile() {
-            let Judgement::Refused(reason) = self.configuration.foresee(&self.plan.rehearsal())?
+            let CheckResult::Rejected(reason) = self.config.dry_run(&self.plan.dry_run_config())?
             else {
                 return Ok(());
             };
             let mistakes = reason.lines().filter_map(mistake);
-            let refused = mistakes.filter(|(key, problem)| self.plan.refuse(key, problem));
+            let refused = mistakes.filter(|(key, problem)| self.plan.exclude(key, problem));
             if refused.count() == 0 {
                 return Ok(());
             }
-            self.plan.beside(&self.configuration.table()?);
+            self.plan.merge_into(&self.config.table()?);
         }
         Ok(())
     }
 
     /// Says what becomes of each profile, and what a human should know of the file.
-    fn tell(&self, read: &Read, other: Option<&Path>) -> Result<()> {
+    fn print_report(&self, file: &ToolFile, other: Option<&Path>) -> Result<()> {
         let shown = self.path.display();
         let whose = match self.plan.form {
-            Form::Json => "aliyun-cli's",
-            Form::Ini => "the SDKs'",
+            FileFormat::Json => "aliyun-cli's",
+            FileFormat::Ini => "the SDKs'",
         };
-        say(&format!("{shown} ({whose}), which stays as it is:\n"))?;
-        say(&self.plan.report())?;
-        if read.mode & 0o077 != 0 {
-            say(&format!(
+        print_line(&format!("{shown} ({whose}), which stays as it is:\n"))?;
+        print_line(&self.plan.report())?;
+        if file.mode & 0o077 != 0 {
+            print_line(&format!(
                 "warning: {shown} has mode {:04o}: others on this machine may read the secrets \
                  in it; run chmod 0600 on it, and consider them seen\n",
-                read.mode
+                file.mode
             ))?;
         }
         if !self.plan.long_lived.is_empty() {
-            say(&format!(
+            print_line(&format!(
                 "warning: {shown} holds secrets that do not end, in clear text, and does so \
                  after an import: of {}. Once programs get their credentials here, give the \
                  user a new AccessKey, put that in the old one's place with stsd, disable the \
                  old one, and take the profile out there{}\n",
                 self.plan.long_lived.join(", "),
                 match self.plan.form {
-                    Form::Json => " (aliyun configure delete --profile NAME)",
-                    Form::Ini => "",
+                    FileFormat::Json => " (aliyun configure delete --profile NAME)",
+                    FileFormat::Ini => "",
                 }
             ))?;
         }
         if let Some(other) = other {
             let other = other.display();
-            say(&format!(
+            print_line(&format!(
                 "There is {other} as well: stsctl import {other}\n"
             ))?;
         }
@@ -136,21 +136,21 @@ impl Importing<'_> {
     }
 
     /// Nothing is to be done; whether that is well depends on why.
-    fn nothing(&self) -> Result<ExitCode> {
-        let there = |it: &aliyun_profiles::Outcome| it.verdict == Verdict::There;
-        let config = self.configuration.path().display();
+    fn report_nothing(&self) -> Result<ExitCode> {
+        let there = |it: &aliyun_profiles::Outcome| it.disposition == Disposition::AlreadyPresent;
+        let config = self.config.path().display();
         if self.plan.outcomes.iter().any(there) {
-            say(&format!("{config} has it all already; nothing is changed"))?;
+            print_line(&format!("{config} has it all already; nothing is changed"))?;
             return Ok(ExitCode::SUCCESS);
         }
-        say("there is nothing to take; nothing is changed")?;
+        print_line("there is nothing to take; nothing is changed")?;
         Ok(ExitCode::FAILURE)
     }
 
     /// Returns what the configuration would be: what is there, to the byte, and behind it
     /// what is new.
-    fn text(&self) -> Result<String> {
-        let before = self.configuration.text()?;
+    fn config_text(&self) -> Result<String> {
+        let before = self.config.text()?;
         let mut text = before.unwrap_or_default().to_owned();
         if before.is_none() {
             text.push_str(&self.top());
@@ -158,9 +158,9 @@ impl Importing<'_> {
         if !text.is_empty() {
             text.push_str(if text.ends_with('\n') { "\n" } else { "\n\n" });
         }
-        text.push_str(&self.addition(true));
+        text.push_str(&self.with_header(&self.plan.addition()));
         let whole: Result<toml::Table, _> = toml::from_str(&text);
-        let config = self.configuration.path().display();
+        let config = self.config.path().display();
         ensure!(
             whole.is_ok(),
             "{config} is written in a way in which nothing can be added at its end (a table in \
@@ -177,188 +177,186 @@ impl Importing<'_> {
             .map_or_else(String::new, aliyun_profiles::Region::lines)
     }
 
-    fn addition(&self, whole: bool) -> String {
+    fn with_header(&self, tables: &str) -> String {
         let path = self.path.display().to_string();
         let from = if path.contains(char::is_control) {
             String::new()
         } else {
             format!("# Taken from {path} by stsctl import.\n")
         };
-        let mut text = from + &self.plan.addition(whole);
+        let mut text = from + tables;
         if !self.plan.has_profile() {
             text.push('\n');
-            text.push_str(NO_ROLE);
+            text.push_str(NO_ROLE_COMMENT);
         }
         text
     }
 
-    fn show(&self) -> Result<()> {
-        let config = self.configuration.path().display();
-        let new = self.configuration.text()?.is_none();
-        say(&if new {
+    fn print_preview(&self) -> Result<()> {
+        let config = self.config.path().display();
+        let new = self.config.text()?.is_none();
+        print_line(&if new {
             format!("This would be {config}:\n")
         } else {
             format!("This would be added to {config}:\n")
         })?;
         let top = if new { self.top() } else { String::new() };
         let top = if top.is_empty() { top } else { top + "\n" };
-        say(&(top + &self.addition(false)))?;
-        for kept in &self.plan.kept {
-            let place = if kept.is_uri {
-                let path = self.uri_file(&kept.name);
+        print_line(&(top + &self.with_header(&self.plan.redacted_addition())))?;
+        for secret in &self.plan.secrets {
+            let place = if secret.is_uri {
+                let path = self.uri_file(&secret.name);
                 format!("{}, mode 0600", path.display())
             } else {
-                self.keeper
-                    .place(&kept.name, self.configuration.directory())
+                self.backend.location(&secret.name, self.config.directory())
             };
-            say(&format!(
+            print_line(&format!(
                 "This would be put into {place}:\n\n{}",
-                kept.shown
+                secret.redacted
             ))?;
         }
-        self.region_of_others()?;
-        say("Nothing has been written: --write does it")
+        self.print_region()?;
+        print_line("Nothing has been written: --write does it")
     }
 
     /// Puts the keys away and asks the daemon's program, until what is left of the plan is
     /// good; then the configuration stands in its place.
     fn write(&mut self) -> Result<ExitCode> {
-        let (put, judgement) = loop {
-            let text = self.text()?;
+        let (put, result) = loop {
+            let text = self.config_text()?;
             let mut put = Vec::new();
-            let done = self.put_away(&mut put).and_then(|()| {
-                let judgement = self.judge(&text)?;
-                if !matches!(judgement, Judgement::Refused(_)) {
-                    self.configuration.put(&text)?;
+            let done = self.store_secrets(&mut put).and_then(|()| {
+                let result = self.check(&text)?;
+                if !matches!(result, CheckResult::Rejected(_)) {
+                    self.config.write(&text)?;
                 }
-                Ok(judgement)
+                Ok(result)
             });
             match done {
-                Ok(Judgement::Refused(reason)) => {
-                    put.iter().for_each(Put::undo);
-                    self.leave(&reason)?;
+                Ok(CheckResult::Rejected(reason)) => {
+                    put.iter().for_each(StoredSecret::undo);
+                    self.exclude(&reason)?;
                     if self.plan.tables.is_empty() {
-                        return self.nothing();
+                        return self.report_nothing();
                     }
                 }
-                Ok(judgement) => break (put, judgement),
+                Ok(result) => break (put, result),
                 Err(error) => {
-                    put.iter().for_each(Put::undo);
+                    put.iter().for_each(StoredSecret::undo);
                     return Err(error);
                 }
             }
         };
         for put in &put {
-            say(&match put {
-                Put::New(path) => format!("{}: written, mode 0600", path.display()),
-                Put::There(path) => format!("{}: is there already", path.display()),
-                Put::Elsewhere(place) => format!("{place}: has the key"),
+            print_line(&match put {
+                StoredSecret::Created(path) => format!("{}: written, mode 0600", path.display()),
+                StoredSecret::Unchanged(path) => format!("{}: is there already", path.display()),
+                StoredSecret::External(place) => format!("{place}: has the key"),
             })?;
         }
-        let config = self.configuration.path().display();
-        say(&format!("{config}: written"))?;
+        let config = self.config.path().display();
+        print_line(&format!("{config}: written"))?;
         // A machine's daemon may have to read it as another user, so its mode is not ours.
-        if self.configuration.is_open()
+        if self.config.is_readable_by_others()
             && self
                 .plan
                 .tables
                 .iter()
                 .any(aliyun_profiles::Table::has_command)
         {
-            say(
+            print_line(
                 "Others may read it, and a command in it may be given a secret: chmod 0600, if the \
                  daemon runs as its owner",
             )?;
         }
-        let no_profile =
-            !self.plan.has_profile() && !self.configuration.table()?.contains_key("profile");
-        match judgement {
-            Judgement::Unknown(_) if no_profile => {
-                say(
+        let no_profile = !self.plan.has_profile() && !self.config.table()?.contains_key("profile");
+        match result {
+            CheckResult::NotChecked(_) if no_profile => {
+                print_line(
                     "there is no profile in it yet, without which stsd does not start: name the \
                      role there, and run stsd --check",
                 )?;
             }
-            Judgement::Unknown(reason) => say(&format!(
+            CheckResult::NotChecked(reason) => print_line(&format!(
                 "it could not be checked ({reason}): run stsd --check"
             ))?,
-            Judgement::Good | Judgement::Refused(_) => {}
+            CheckResult::Accepted | CheckResult::Rejected(_) => {}
         }
-        self.region_of_others()?;
-        let keys = self.plan.kept.iter().filter(|it| !it.is_uri);
+        self.print_region()?;
+        let keys = self.plan.secrets.iter().filter(|it| !it.is_uri);
         let keys: Vec<_> = keys.map(|it| it.name.as_str()).collect();
-        if let Some(rest) = self.keeper.rest(&keys, self.configuration.directory()) {
-            say(&format!("\n{rest}"))?;
+        if let Some(rest) = self.backend.manual_steps(&keys, self.config.directory()) {
+            print_line(&format!("\n{rest}"))?;
         }
         if !no_profile {
-            say("a daemon that runs already takes it up with `stsctl reload`")?;
+            print_line("a daemon that runs already takes it up with `stsctl reload`")?;
         }
         Ok(ExitCode::SUCCESS)
     }
 
     /// Leaves out the profiles in whose tables the daemon's program finds mistakes: a file
     /// that is not there need not keep the others from being taken.
-    fn leave(&mut self, reason: &str) -> Result<()> {
+    fn exclude(&mut self, reason: &str) -> Result<()> {
         let mistakes: Vec<_> = reason.lines().filter_map(mistake).collect();
-        let count = self.plan.outcomes.iter().filter(is_taken).count();
+        let count = self.plan.outcomes.iter().filter(is_converted).count();
         for (key, problem) in mistakes {
-            self.plan.refuse(key, problem);
+            self.plan.exclude(key, problem);
         }
-        if self.plan.outcomes.iter().filter(is_taken).count() == count {
+        if self.plan.outcomes.iter().filter(is_converted).count() == count {
             bail!("stsd would refuse the configuration, so nothing is changed:\n{reason}");
         }
-        self.plan.beside(&self.configuration.table()?);
-        say(&format!(
+        self.plan.merge_into(&self.config.table()?);
+        print_line(&format!(
             "stsd --check refuses some of it, which is left:\n{reason}\n"
         ))
     }
 
-    fn put_away(&self, put: &mut Vec<Put>) -> Result<()> {
-        let directory = self.configuration.directory();
-        for kept in &self.plan.kept {
-            put.push(if kept.is_uri {
-                secret_store::put_file(&self.uri_file(&kept.name), &kept.text)?
+    fn store_secrets(&self, put: &mut Vec<StoredSecret>) -> Result<()> {
+        let directory = self.config.directory();
+        for secret in &self.plan.secrets {
+            put.push(if secret.is_uri {
+                secret_store::store_file(&self.uri_file(&secret.name), &secret.text)?
             } else {
-                self.keeper.put(&kept.name, &kept.text, directory)?
+                self.backend.store(&secret.name, &secret.text, directory)?
             });
         }
         Ok(())
     }
 
     fn uri_file(&self, name: &str) -> PathBuf {
-        self.configuration.directory().join(format!("{name}.uri"))
+        self.config.directory().join(format!("{name}.uri"))
     }
 
     /// Asks the daemon's program, where its answer is about what is added.
-    fn judge(&self, text: &str) -> Result<Judgement> {
-        let before = self.configuration.text()?;
+    fn check(&self, text: &str) -> Result<CheckResult> {
+        let before = self.config.text()?;
         let profiles: toml::Table = toml::from_str(text)?;
         if !profiles.contains_key("profile") {
             let reason = "there is no profile yet, without which stsd does not start";
-            return Ok(Judgement::Unknown(reason.to_owned()));
+            return Ok(CheckResult::NotChecked(reason.to_owned()));
         }
-        let judgement = self.configuration.judge(text)?;
+        let result = self.config.check(text)?;
         // What was refused before need not be the fault of what is new.
-        if let (Judgement::Refused(_), Some(before)) = (&judgement, before)
-            && let Judgement::Refused(reason) = self.configuration.judge(before)?
+        if let (CheckResult::Rejected(_), Some(before)) = (&result, before)
+            && let CheckResult::Rejected(reason) = self.config.check(before)?
         {
             let reason = format!("stsd refuses here what was there before:\n{reason}\n");
-            return Ok(Judgement::Unknown(reason));
+            return Ok(CheckResult::NotChecked(reason));
         }
-        Ok(judgement)
+        Ok(result)
     }
 
     /// A configuration that is there keeps its first lines, and with them its STS.
-    fn region_of_others(&self) -> Result<()> {
-        let (Some(region), Some(_)) = (&self.plan.region, self.configuration.text()?) else {
+    fn print_region(&self) -> Result<()> {
+        let (Some(region), Some(_)) = (&self.plan.region, self.config.text()?) else {
             return Ok(());
         };
-        let table = self.configuration.table()?;
+        let table = self.config.table()?;
         let same = |it: &toml::Value| it.as_str() == Some(&region.name);
         if table.get("region").is_some_and(same) {
             return Ok(());
         }
-        say(&format!(
+        print_line(&format!(
             "the profiles ask STS in {}; for that, the configuration needs at its top:\n{}",
             region.name,
             region.lines()
@@ -366,8 +364,8 @@ impl Importing<'_> {
     }
 }
 
-fn is_taken(outcome: &&aliyun_profiles::Outcome) -> bool {
-    outcome.verdict == Verdict::Taken
+fn is_converted(outcome: &&aliyun_profiles::Outcome) -> bool {
+    outcome.disposition == Disposition::Converted
 }
 
 /// Returns the key and the problem of a mistake: `FILE:LINE: KEY: PROBLEM (hint: …)`.

@@ -17,88 +17,90 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use deferred_signals::{Held, Signals};
-use plan::Wish;
+use deferred_signals::{DeferGuard, SignalMask};
+use plan::InitPlan;
 use rustix::process::geteuid;
-use start::Started;
+use start::StartOutcome;
 use stsd_client::{Client, Credentials, Error};
 
 use crate::{
     cli::Init,
     commands::setup,
-    config_file::{Configuration, Judgement},
-    error::Complaint,
-    secret_store::{Keeper, Put},
-    term::stdout::say,
+    config_file::{CheckResult, ConfigFile},
+    error::CliError,
+    secret_store::{SecretBackend, StoredSecret},
+    term::stdout::print_line,
 };
 
 /// How long the first credentials are waited for.
-const PATIENCE: Duration = Duration::from_secs(15);
+const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How often a daemon that was just started is looked for.
-const LOOK: Duration = Duration::from_millis(50);
-const LOOKS: u32 = 200;
+const CONNECT_RETRY_INTERVAL: Duration = Duration::from_millis(50);
+const MAX_CONNECT_ATTEMPTS: u32 = 200;
 
 pub(crate) fn run(client: &Client, socket: Option<&Path>, typed: &Init) -> Result<ExitCode> {
-    let configuration = Configuration::find()?;
-    let there = configuration.table()?;
-    let signals = Signals::take()?;
-    let wish = Wish::of(typed, &configuration, &there, &signals)?;
-    write(&wish, &signals)?;
-    let names = wish.keeper.filter(|_| wish.key.is_some());
-    let ctl = Ctl::at(socket);
+    let config = ConfigFile::open()?;
+    let table = config.table()?;
+    let signals = SignalMask::install()?;
+    let plan = InitPlan::resolve(typed, &config, &table, &signals)?;
+    write(&plan, &signals)?;
+    let names = plan.backend.filter(|_| plan.key.is_some());
+    let invocation = Invocation::at(socket);
     if typed.no_start {
         if let Some(rest) =
-            names.and_then(|it| it.rest(&[wish.source.as_str()], configuration.directory()))
+            names.and_then(|it| it.manual_steps(&[plan.source.as_str()], config.directory()))
         {
-            say(&format!("\n{rest}"))?;
+            print_line(&format!("\n{rest}"))?;
         }
-        say(&format!(
+        print_line(&format!(
             "nothing is started: {} does it, and `{}` is the proof",
-            ctl.daemon(),
-            ctl.line(&format!("refresh {}", wish.profile))
+            invocation.stsd(),
+            invocation.stsctl(&format!("refresh {}", plan.profile))
         ))?;
-        tools(&ctl, &wish)?;
+        print_tools(&invocation, &plan)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let credential = names.filter(|it| *it == Keeper::Credential);
-    let credential = credential.map(|_| wish.source.as_str());
+    let credential = names.filter(|it| *it == SecretBackend::Credential);
+    let credential = credential.map(|_| plan.source.as_str());
     // The machine's daemon, where there is one, is not this user's.
-    let own = own_socket().filter(|_| socket.is_none()).map(Client::at);
+    let own = user_socket().filter(|_| socket.is_none()).map(Client::at);
     let client = own.as_ref().unwrap_or(client);
-    match start::start(client, credential, configuration.directory())? {
-        Started::Running => say("the daemon that runs already has read it")?,
-        Started::Socket => say("stsd.socket: enabled and started, for this user")?,
-        Started::Not(reason) => {
-            tools(&ctl, &wish)?;
-            bail!(Complaint {
+    match start::start(client, credential, config.directory())? {
+        StartOutcome::Reloaded => print_line("the daemon that runs already has read it")?,
+        StartOutcome::SocketEnabled => {
+            print_line("stsd.socket: enabled and started, for this user")?
+        }
+        StartOutcome::NotStarted(reason) => {
+            print_tools(&invocation, &plan)?;
+            bail!(CliError {
                 text: format!(
                     "all is written and nothing is started: {reason}. Start {} in its place, and \
                  `{}` is the proof",
-                    ctl.daemon(),
-                    ctl.line(&format!("refresh {}", wish.profile))
+                    invocation.stsd(),
+                    invocation.stsctl(&format!("refresh {}", plan.profile))
                 ),
                 hint: "a script that starts it otherwise says --no-start",
                 exit_code: 3,
             })
         }
     }
-    match first(client, &wish.profile) {
-        Ok(credentials) => proven(&wish, &credentials)?,
+    match first_credentials(client, &plan.profile) {
+        Ok(credentials) => print_first_credentials(&plan, &credentials)?,
         Err(error) => {
-            say(&format!(
+            print_line(&format!(
                 "\nThe configuration stays as it is. Once what follows is mended, try again: {}\n",
-                ctl.line(&format!("refresh {}", wish.profile))
+                invocation.stsctl(&format!("refresh {}", plan.profile))
             ))?;
             return Err(error).context("there has been no hand-out");
         }
     }
-    tools(&ctl, &wish)?;
+    print_tools(&invocation, &plan)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Returns where systemd has a user's daemon listen; nothing where another place is named.
-fn own_socket() -> Option<PathBuf> {
+fn user_socket() -> Option<PathBuf> {
     let variable = |name| env::var_os(name).filter(|it| !it.is_empty());
     if variable("STSD_SOCKET").is_some() {
         return None;
@@ -109,24 +111,24 @@ fn own_socket() -> Option<PathBuf> {
 }
 
 /// How our programs are called by somebody who is to find the same daemon.
-struct Ctl {
+struct Invocation {
     socket: Option<String>,
 }
 
-impl Ctl {
+impl Invocation {
     fn at(socket: Option<&Path>) -> Self {
         let socket = socket.map(|it| it.display().to_string());
         Self { socket }
     }
 
-    fn line(&self, rest: &str) -> String {
+    fn stsctl(&self, rest: &str) -> String {
         match &self.socket {
             Some(socket) => format!("stsctl --socket {socket} {rest}"),
             None => format!("stsctl {rest}"),
         }
     }
 
-    fn daemon(&self) -> String {
+    fn stsd(&self) -> String {
         match &self.socket {
             Some(socket) => format!("`STSD_SOCKET={socket} stsd`"),
             None => "`stsd`".to_owned(),
@@ -136,90 +138,92 @@ impl Ctl {
 
 /// Puts the key away and the configuration in its place: both or neither, also for who
 /// types Ctrl-C in the middle.
-fn write(wish: &Wish, signals: &Signals) -> Result<()> {
-    let held = signals.hold();
-    let found = Configuration::find()?;
+fn write(plan: &InitPlan, signals: &SignalMask) -> Result<()> {
+    let guard = signals.defer();
+    let found = ConfigFile::open()?;
     let _lock = found.lock()?;
     // It may have been written by whoever had the lock before.
-    let configuration = Configuration::find()?;
-    let there = configuration.table()?;
+    let config = ConfigFile::open()?;
+    let table = config.table()?;
     ensure!(
-        wish.fits(&there),
+        plan.is_compatible_with(&table),
         "{} was changed meanwhile; try again",
-        configuration.path().display()
+        config.path().display()
     );
-    let put = match (&wish.key, wish.keeper) {
-        (Some(key), Some(keeper)) => {
-            Some(keeper.put(&wish.source, key, configuration.directory())?)
-        }
+    let stored = match (&plan.key, plan.backend) {
+        (Some(key), Some(backend)) => Some(backend.store(&plan.source, key, config.directory())?),
         _ => None,
     };
-    let done = put_configuration(wish, &configuration, &held);
-    if let (Err(_), Some(put)) = (&done, &put) {
-        put.undo();
+    let done = write_config(plan, &config, &guard);
+    if let (Err(_), Some(stored)) = (&done, &stored) {
+        stored.undo();
     }
-    drop(held);
+    drop(guard);
     done?;
-    match put {
-        Some(Put::New(path)) => say(&format!("{}: written, mode 0600", path.display()))?,
-        Some(Put::There(path)) => say(&format!("{}: is there already", path.display()))?,
-        Some(Put::Elsewhere(place)) => say(&format!("{place}: has the key"))?,
+    match stored {
+        Some(StoredSecret::Created(path)) => {
+            print_line(&format!("{}: written, mode 0600", path.display()))?
+        }
+        Some(StoredSecret::Unchanged(path)) => {
+            print_line(&format!("{}: is there already", path.display()))?
+        }
+        Some(StoredSecret::External(place)) => print_line(&format!("{place}: has the key"))?,
         None => {}
     }
-    say(&format!("{}: written", configuration.path().display()))
+    print_line(&format!("{}: written", config.path().display()))
 }
 
-fn put_configuration(wish: &Wish, configuration: &Configuration, held: &Held<'_>) -> Result<()> {
-    let text = wish.text(configuration.text()?);
-    match configuration.judge(&text)? {
-        Judgement::Good => {}
-        Judgement::Refused(reason) => {
+fn write_config(plan: &InitPlan, config: &ConfigFile, guard: &DeferGuard<'_>) -> Result<()> {
+    let text = plan.text(config.text()?);
+    match config.check(&text)? {
+        CheckResult::Accepted => {}
+        CheckResult::Rejected(reason) => {
             bail!("stsd would refuse the configuration, so nothing is changed:\n{reason}")
         }
-        Judgement::Unknown(reason) => bail!("it cannot be checked: {reason}"),
+        CheckResult::NotChecked(reason) => bail!("it cannot be checked: {reason}"),
     }
-    ensure!(!held.came(), "interrupted; nothing is changed");
-    configuration.put(&text)
+    ensure!(!guard.is_pending(), "interrupted; nothing is changed");
+    config.write(&text)
 }
 
 /// Asks for the first credentials; a daemon that was just started may not listen yet.
-fn first(client: &Client, profile: &str) -> Result<Credentials, Error> {
-    let mut looks = 0;
+fn first_credentials(client: &Client, profile: &str) -> Result<Credentials, Error> {
+    let mut attempts = 0;
     loop {
-        match client.credentials(profile, Duration::ZERO, PATIENCE) {
-            Err(Error::NotReachable { .. }) if looks < LOOKS => {
-                looks += 1;
-                thread::sleep(LOOK);
+        match client.credentials(profile, Duration::ZERO, CREDENTIALS_TIMEOUT) {
+            Err(Error::NotReachable { .. }) if attempts < MAX_CONNECT_ATTEMPTS => {
+                attempts += 1;
+                thread::sleep(CONNECT_RETRY_INTERVAL);
             }
             answer => return Ok(answer?.credentials),
         }
     }
 }
 
-fn proven(wish: &Wish, credentials: &Credentials) -> Result<()> {
+fn print_first_credentials(plan: &InitPlan, credentials: &Credentials) -> Result<()> {
     let expiration = jiff::Timestamp::from_second(credentials.expiration_unix_seconds)?;
-    say(&format!(
+    print_line(&format!(
         "{}: the first hand-out, {} until {expiration}",
-        wish.profile, credentials.access_key_id
+        plan.profile, credentials.access_key_id
     ))
 }
 
 /// Prints what tells the tools that are here of the profile.
-fn tools(ctl: &Ctl, wish: &Wish) -> Result<()> {
+fn print_tools(invocation: &Invocation, plan: &InitPlan) -> Result<()> {
     let installed = setup::installed();
     if installed.is_empty() {
-        let example = ctl.line("setup");
-        return say(&format!(
+        let example = invocation.stsctl("setup");
+        return print_line(&format!(
             "\n`{example}` lists the tools that can be told of it"
         ));
     }
-    say("\nThe tools that are installed here are told of it by:\n")?;
-    let region = wish.region.as_deref();
+    print_line("\nThe tools that are installed here are told of it by:\n")?;
+    let region = plan.region.as_deref();
     let region = region.map_or_else(String::new, |it| format!(" --region {it}"));
     for (tool, file) in installed {
         let write = if file { " --write" } else { "" };
-        let rest = format!("setup {tool} {}{region}{write}", wish.profile);
-        say(&format!("  {}", ctl.line(&rest)))?;
+        let rest = format!("setup {tool} {}{region}{write}", plan.profile);
+        print_line(&format!("  {}", invocation.stsctl(&rest)))?;
     }
     Ok(())
 }

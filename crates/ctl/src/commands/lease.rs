@@ -27,18 +27,18 @@ use signal_hook::{
 };
 use stsd_client::{Client, Error, Lease};
 
-use crate::term::stdout::say;
+use crate::term::stdout::print_line;
 
 /// A policy has at most 2,048 bytes without its white space.
-const LARGEST_POLICY: u64 = 64 * 1024;
+const MAX_POLICY_FILE_BYTES: u64 = 64 * 1024;
 
 /// How long a daemon may take to be there again before the lease is given up.
-const LONGEST_RESTART: Duration = Duration::from_secs(30);
+const RESTART_TIMEOUT: Duration = Duration::from_secs(30);
 
-const PAUSE: Duration = Duration::from_millis(100);
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What was typed.
-pub(crate) struct Wanted {
+pub(crate) struct LeaseOptions {
     pub(crate) profile: String,
     pub(crate) policy: Option<PathBuf>,
     pub(crate) ttl: Duration,
@@ -47,47 +47,47 @@ pub(crate) struct Wanted {
 }
 
 /// A socket of ours, taken away when this is dropped.
-struct Stand {
+struct BoundSocket {
     listener: UnixListener,
-    file: Standing,
+    file: SocketIdentity,
 }
 
 /// Where a socket stands, and which one it is.
 #[derive(Clone)]
-struct Standing {
+struct SocketIdentity {
     path: PathBuf,
     id: (u64, u64),
 }
 
 /// Opens a lease and stays until it is over. A daemon that restarts meanwhile is asked
 /// again for the rest; who connects to the second socket then waits.
-pub(crate) fn hold(client: &Client, wanted: &Wanted) -> Result<()> {
-    let policy = wanted.policy.as_deref().map(read).transpose()?;
-    let ends = awake_or_not() + wanted.ttl;
-    let mut stand = None;
+pub(crate) fn run(client: &Client, options: &LeaseOptions) -> Result<()> {
+    let policy = options.policy.as_deref().map(read_policy).transpose()?;
+    let ends = boot_time() + options.ttl;
+    let mut socket = None;
     let mut lost_since = None;
     loop {
-        let left = ends.saturating_sub(awake_or_not());
-        if left.is_zero() && stand.is_some() {
+        let left = ends.saturating_sub(boot_time());
+        if left.is_zero() && socket.is_some() {
             return Ok(());
         }
         let policy = policy.as_deref();
-        let granted = client.lease(&wanted.profile, policy, left, wanted.patience);
+        let granted = client.lease(&options.profile, policy, left, options.patience);
         let outcome = match granted {
             Ok(lease) => {
                 lost_since = None;
-                serve(lease, &mut stand, wanted)?
+                serve(lease, &mut socket, options)?
             }
             Err(error) => Err(error),
         };
         match outcome {
             Ok(()) => return Ok(()),
-            Err(error) if stand.is_some() && comes_back(&error) => {
-                let now = awake_or_not();
-                if now.saturating_sub(*lost_since.get_or_insert(now)) > LONGEST_RESTART {
+            Err(error) if socket.is_some() && is_retryable(&error) => {
+                let now = boot_time();
+                if now.saturating_sub(*lost_since.get_or_insert(now)) > RESTART_TIMEOUT {
                     return Err(error.into());
                 }
-                thread::sleep(PAUSE);
+                thread::sleep(RETRY_INTERVAL);
             }
             Err(error) => return Err(error.into()),
         }
@@ -98,58 +98,58 @@ pub(crate) fn hold(client: &Client, wanted: &Wanted) -> Result<()> {
 /// something behind it.
 fn serve(
     mut lease: Lease,
-    stand: &mut Option<Stand>,
-    wanted: &Wanted,
+    socket: &mut Option<BoundSocket>,
+    options: &LeaseOptions,
 ) -> Result<Result<(), Error>> {
-    let first = stand.is_none();
-    let stand = match stand {
-        Some(stand) => stand,
-        None => stand.insert(Stand::put_up(&wanted.socket)?),
+    let first = socket.is_none();
+    let socket = match socket {
+        Some(socket) => socket,
+        None => socket.insert(BoundSocket::bind(&options.socket)?),
     };
-    if let Err(error) = lease.open(&stand.listener) {
+    if let Err(error) = lease.open(&socket.listener) {
         return Ok(Err(error));
     }
     if first {
-        let socket = wanted.socket.display();
-        say(&format!("{}: leased at {socket}", wanted.profile))?;
+        let path = options.socket.display();
+        print_line(&format!("{}: leased at {path}", options.profile))?;
     }
     Ok(lease.until_over())
 }
 
-fn comes_back(error: &Error) -> bool {
+fn is_retryable(error: &Error) -> bool {
     error.is_of_a_restart() || matches!(error, Error::NotReachable { .. })
 }
 
-fn read(path: &Path) -> Result<String> {
+fn read_policy(path: &Path) -> Result<String> {
     let shown = path.display();
     let metadata = fs::metadata(path).with_context(|| format!("{shown}"))?;
-    if !metadata.is_file() || metadata.len() > LARGEST_POLICY {
+    if !metadata.is_file() || metadata.len() > MAX_POLICY_FILE_BYTES {
         bail!("{shown} is not a policy: it is no file, or too large a one");
     }
     fs::read_to_string(path).with_context(|| format!("{shown}"))
 }
 
 /// Counts suspends: a lease does not become longer because the machine slept.
-fn awake_or_not() -> Duration {
+fn boot_time() -> Duration {
     let now = clock_gettime(ClockId::Boottime);
     Duration::try_from(now).unwrap_or_default()
 }
 
-impl Stand {
+impl BoundSocket {
     /// Listens at a path of the user's choice, for this user alone (0600).
-    fn put_up(path: &Path) -> Result<Self> {
+    fn bind(path: &Path) -> Result<Self> {
         let shown = path.display();
-        make_way(path)?;
+        remove_stale(path)?;
         let before = umask(Mode::from_raw_mode(0o177));
         let listener = UnixListener::bind(path);
         umask(before);
         let listener = listener.with_context(|| format!("cannot listen at {shown}"))?;
-        let file = Standing::at(path).with_context(|| format!("{shown} is gone already"))?;
-        let on_a_signal = file.clone();
+        let file = SocketIdentity::at(path).with_context(|| format!("{shown} is gone already"))?;
+        let on_signal = file.clone();
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
         thread::spawn(move || {
             for signal in signals.forever() {
-                on_a_signal.take_away();
+                on_signal.unlink();
                 let _ = emulate_default_handler(signal);
             }
         });
@@ -157,13 +157,13 @@ impl Stand {
     }
 }
 
-impl Drop for Stand {
+impl Drop for BoundSocket {
     fn drop(&mut self) {
-        self.file.take_away();
+        self.file.unlink();
     }
 }
 
-impl Standing {
+impl SocketIdentity {
     fn at(path: &Path) -> io::Result<Self> {
         let metadata = fs::symlink_metadata(path)?;
         Ok(Self {
@@ -173,7 +173,7 @@ impl Standing {
     }
 
     /// Removes the socket, unless somebody else's stands there by now.
-    fn take_away(&self) {
+    fn unlink(&self) {
         if Self::at(&self.path).is_ok_and(|now| now.id == self.id) {
             let _ = fs::remove_file(&self.path);
         }
@@ -181,7 +181,7 @@ impl Standing {
 }
 
 /// Removes a socket that nobody listens at any more, and nothing else.
-fn make_way(path: &Path) -> Result<()> {
+fn remove_stale(path: &Path) -> Result<()> {
     let shown = path.display();
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -192,8 +192,8 @@ fn make_way(path: &Path) -> Result<()> {
         Ok(_) => {}
     }
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let knock = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    match connect(&knock, &SocketAddrUnix::new(path)?) {
+    let probe = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    match connect(&probe, &SocketAddrUnix::new(path)?) {
         Err(rustix::io::Errno::CONNREFUSED) => {
             fs::remove_file(path).with_context(|| format!("{shown}"))
         }

@@ -9,7 +9,7 @@ use std::{io::ErrorKind, path::Path};
 use anyhow::Result;
 use stsd_client::Client;
 
-use crate::{cli::Log, error::Complaint};
+use crate::{cli::Log, error::CliError};
 
 /// Shows events, those that come as well.
 pub(crate) fn run(client: &Client, typed: &Log) -> Result<()> {
@@ -18,18 +18,18 @@ pub(crate) fn run(client: &Client, typed: &Log) -> Result<()> {
     }
     let audit = client.audit()?;
     let unit = match (audit.user_unit, audit.unit) {
-        (Some(unit), _) => Some(journal::Unit::OfUser(unit)),
-        (None, unit) => unit.map(journal::Unit::OfSystem),
+        (Some(unit), _) => Some(journal::JournalUnit::User(unit)),
+        (None, unit) => unit.map(journal::JournalUnit::System),
     };
     match (audit.file, unit) {
         (Some(path), _) => follow_file(Path::new(&path), typed),
         (None, Some(unit)) if audit.in_journal => journal::follow(&unit, typed),
-        _ => Err(nowhere()),
+        _ => Err(no_source()),
     }
 }
 
-fn nowhere() -> anyhow::Error {
-    let complaint = Complaint {
+fn no_source() -> anyhow::Error {
+    let complaint = CliError {
         text: "the daemon's events go to its stderr, or you may not know where".to_owned(),
         hint: "file = \"audit.jsonl\" below [audit] in the configuration, then stsctl reload; at a \
                machine's daemon: sudo stsctl log",
@@ -45,14 +45,14 @@ fn follow_file(path: &Path, typed: &Log) -> Result<()> {
             ErrorKind::NotFound => ("[audit] file in the configuration names it", 2),
             _ => ("look at the file, and at [audit] in the configuration", 1),
         };
-        anyhow::Error::from(Complaint {
+        anyhow::Error::from(CliError {
             text: format!("{}: {error}", path.display()),
             hint,
             exit_code,
         })
     };
-    let mut file = file::Followed::open(path).map_err(failed)?;
-    let mut shown: Vec<_> = event::wanted(&file.so_far().map_err(failed)?, typed).collect();
+    let mut file = file::TailedFile::open(path).map_err(failed)?;
+    let mut shown: Vec<_> = event::matching(&file.last_lines().map_err(failed)?, typed).collect();
     let rest = shown.split_off(shown.len().saturating_sub(typed.lines));
     for event in &rest {
         event.print(typed.json)?;
@@ -61,7 +61,7 @@ fn follow_file(path: &Path, typed: &Log) -> Result<()> {
         return Ok(());
     }
     loop {
-        for event in event::wanted(&file.news().map_err(failed)?, typed) {
+        for event in event::matching(&file.wait_for_lines().map_err(failed)?, typed) {
             event.print(typed.json)?;
         }
     }

@@ -20,18 +20,18 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde_json::json;
 use stsd_client::Client;
-use tool::{TheirFile, Tool, Wanted, Way};
+use tool::{Delivery, SetupRequest, Tool, ToolConfigFile};
 
 use crate::{
     cli::Setup,
     edit::{
         file,
-        file::{Place, Written},
+        file::{Access, EditableFile, WriteOutcome},
     },
-    error::Usage,
-    report::{self, Verdict},
+    error::UsageError,
+    report::{self, Severity},
     subprocess,
-    term::stdout::say,
+    term::stdout::print_line,
     tool_name::ToolName,
 };
 
@@ -63,7 +63,7 @@ pub(crate) fn installed() -> Vec<(ToolName, bool)> {
         let mut programs = PROGRAMS.iter().filter(|(_, it)| *it == tool.name);
         programs.any(|(program, _)| subprocess::find(program).is_some())
     };
-    let with_file = |tool: &Tool| (tool.name, matches!(tool.way, Way::File(_)));
+    let with_file = |tool: &Tool| (tool.name, matches!(tool.delivery, Delivery::File(_)));
     tools().filter(is_there).map(with_file).collect()
 }
 
@@ -74,36 +74,36 @@ pub(crate) fn run(client: &Client, socket: Option<&Path>, typed: &Setup) -> Resu
     };
     let tool = tools().find(|it| it.name == name);
     let tool = tool.context("this tool has no entry in the tables of setup")?;
-    let mut wanted = Wanted::of(socket, typed)?;
+    let mut request = SetupRequest::of(socket, typed)?;
     if typed.check {
-        let findings = check::examine(tool, &wanted, client, socket);
-        let worst = report::tell(&findings)?;
-        return Ok(ExitCode::from(u8::from(worst == Verdict::Fault)));
+        let findings = check::findings(tool, &request, client, socket);
+        let worst = report::print(&findings)?;
+        return Ok(ExitCode::from(u8::from(worst == Severity::Fault)));
     }
-    let file = match &tool.way {
-        Way::File(file) => Some(file),
+    let file = match &tool.delivery {
+        Delivery::File(file) => Some(file),
         _ => None,
     };
     if typed.write && file.is_some() {
-        is_known(client, &wanted.profile)?;
+        check_profile(client, &request.profile)?;
     }
-    if file.is_some_and(|it| it.private) {
-        let url = client.url(&wanted.profile)?;
-        wanted.url = Some(url.url);
+    if file.is_some_and(|it| it.access == Access::OwnerOnly) {
+        let url = client.url(&request.profile)?;
+        request.url = Some(url.url);
     }
     match (typed.write, file) {
         (false, _) => {
-            let snippet = (tool.snippet)(&wanted)?;
+            let snippet = (tool.snippet)(&request)?;
             let mut stderr = io::stderr().lock();
             let _ = writeln!(stderr, "{}", tool.note);
             drop(stderr);
-            say(snippet.trim_end())?;
+            print_line(snippet.trim_end())?;
         }
-        (true, None) => bail!(Usage(format!(
+        (true, None) => bail!(UsageError(format!(
             "there is no file to write for {}; without --write the snippet is printed",
             tool.name
         ))),
-        (true, Some(file)) => write(file, &wanted)?,
+        (true, Some(file)) => write(file, &request)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -111,50 +111,52 @@ pub(crate) fn run(client: &Client, socket: Option<&Path>, typed: &Setup) -> Resu
 fn list(as_json: bool) -> Result<()> {
     if as_json {
         let all = tools().map(|tool| {
-            let writes = matches!(tool.way, Way::File(_));
+            let writes = matches!(tool.delivery, Delivery::File(_));
             json!({"tool": tool.name.as_str(), "about": tool.about, "writes": writes})
         });
-        return say(&serde_json::to_string_pretty(&all.collect::<Vec<_>>())?);
+        return print_line(&serde_json::to_string_pretty(&all.collect::<Vec<_>>())?);
     }
     for tool in tools() {
-        let file = match &tool.way {
-            Way::File(_) => " (--write)",
+        let file = match &tool.delivery {
+            Delivery::File(_) => " (--write)",
             _ => "",
         };
-        say(&format!("{:20}{}{file}", tool.name, tool.about))?;
+        print_line(&format!("{:20}{}{file}", tool.name, tool.about))?;
     }
     Ok(())
 }
 
 /// Whether there is a profile is said at once; the rest is for the way, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PROFILE_CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Asks whether there is such a profile; a daemon that says nothing to it may do so later.
-fn is_known(client: &Client, profile: &str) -> Result<()> {
+fn check_profile(client: &Client, profile: &str) -> Result<()> {
     const UNKNOWN: u8 = 4;
-    match client.credentials(profile, Duration::ZERO, PATIENCE) {
+    match client.credentials(profile, Duration::ZERO, PROFILE_CHECK_TIMEOUT) {
         Err(error) if error.exit_code() == UNKNOWN => Err(error.into()),
         _ => Ok(()),
     }
 }
 
-fn write(file: &TheirFile, wanted: &Wanted) -> Result<()> {
-    let path = (file.path)()?;
+fn write(config: &ToolConfigFile, request: &SetupRequest) -> Result<()> {
+    let path = (config.path)()?;
     let shown = path.display();
     let _lock = file::lock(&path)?;
-    let place = Place::look(&path)?;
-    let text =
-        (file.with)(place.text()?, wanted).with_context(|| format!("{shown} is left as it is"))?;
-    match place.put(&text, file.private)? {
-        Written::Unchanged => say(&format!("{shown}: is as it should be")),
-        Written::New => say(&format!("{shown}: written")),
-        Written::Changed(backup) => say(&format!(
+    let file = EditableFile::open(&path)?;
+    let text = (config.edit)(file.text()?, request)
+        .with_context(|| format!("{shown} is left as it is"))?;
+    match file.write_with_backup(&text, config.access)? {
+        WriteOutcome::Unchanged => print_line(&format!("{shown}: is as it should be")),
+        WriteOutcome::Created => print_line(&format!("{shown}: written")),
+        WriteOutcome::Replaced(backup) => print_line(&format!(
             "{shown}: changed; what was there before the first change is in {}",
             backup.display()
         )),
     }?;
-    if file.private {
-        say("it holds the secret of the URLs: mode 0600, and anew after `stsctl url --rotate`")?;
+    if config.access == Access::OwnerOnly {
+        print_line(
+            "it holds the secret of the URLs: mode 0600, and anew after `stsctl url --rotate`",
+        )?;
     }
     Ok(())
 }
@@ -163,11 +165,11 @@ fn write(file: &TheirFile, wanted: &Wanted) -> Result<()> {
 mod tests {
     use clap::ValueEnum as _;
 
-    use super::{Wanted, Way, tools};
+    use super::{Delivery, SetupRequest, tools};
     use crate::tool_name::ToolName;
 
-    fn sample() -> Wanted {
-        Wanted {
+    fn sample() -> SetupRequest {
+        SetupRequest {
             profile: "oss-upload".to_owned(),
             name: "oss-upload".to_owned(),
             region: Some("cn-hongkong".to_owned()),
@@ -201,16 +203,18 @@ mod tests {
     #[test]
     fn what_is_written_is_found_again_and_stays_as_it_is() {
         for tool in tools() {
-            let Way::File(file) = &tool.way else { continue };
-            let wanted = sample();
-            let text = (file.with)(None, &wanted).unwrap();
+            let Delivery::File(file) = &tool.delivery else {
+                continue;
+            };
+            let request = sample();
+            let text = (file.edit)(None, &request).unwrap();
             assert_eq!(
-                (file.with)(Some(&text), &wanted).unwrap(),
+                (file.edit)(Some(&text), &request).unwrap(),
                 text,
                 "{}",
                 tool.name
             );
-            let snippet = (tool.snippet)(&wanted).unwrap();
+            let snippet = (tool.snippet)(&request).unwrap();
             let bare = |text: &str| text.split_whitespace().collect::<String>();
             assert!(
                 bare(&text).contains(&bare(&snippet)),

@@ -9,31 +9,31 @@ mod watch;
 use std::{io, process::ExitCode};
 
 use anyhow::Result;
-pub(crate) use report::{Seen, look};
+pub(crate) use report::{StatusReport, fetch};
 use stsd_client::Client;
 
 use crate::{
     cli,
-    term::{stdout::say, style},
+    term::{stdout::print_line, style},
 };
 
 /// Shows what was asked for.
 pub(crate) fn run(client: &Client, typed: &cli::Status) -> Result<ExitCode> {
     if typed.health {
-        return health::check(&look(client, &[])?, &typed.profiles, typed.json);
+        return health::check(&fetch(client, &[])?, &typed.profiles, typed.json);
     }
     if typed.watch {
         return watch::watch(client, &typed.profiles, typed.json);
     }
-    show(&look(client, &typed.profiles)?, typed.json)?;
+    show(&fetch(client, &typed.profiles)?, typed.json)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Prints a table, or JSON.
-pub(crate) fn show(seen: &Seen, as_json: bool) -> Result<()> {
+pub(crate) fn show(report: &StatusReport, as_json: bool) -> Result<()> {
     if as_json {
-        return say(&serde_json::to_string_pretty(&document::of(seen))?);
+        return print_line(&serde_json::to_string_pretty(&document::json(report))?);
     }
-    let width = style::width(&io::stdout());
-    style::print(&table::of(seen, width), width)
+    let width = style::terminal_width(&io::stdout());
+    style::print_lines(&table::lines(report, width), width)
 }

@@ -21,48 +21,57 @@ use rustix::{
 use zeroize::Zeroizing;
 
 /// No tool has a configuration that is longer.
-const LARGEST: u64 = 1024 * 1024;
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// What a file's name gets at its end where its content before is kept.
-const BACKUP: &str = ".stsd-backup";
+const BACKUP_SUFFIX: &str = ".stsd-backup";
 
 /// How often a lock is tried, and for how long: nobody holds it longer than a write takes.
-const TRY: Duration = Duration::from_millis(20);
-const TRIES: u32 = 500;
+const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(20);
+const MAX_LOCK_ATTEMPTS: u32 = 500;
 
 /// A tool's file. What is in it may be secret, of others as well.
-pub(crate) struct Place {
+pub(crate) struct EditableFile {
     /// As the tool names it; it may be a link.
     path: PathBuf,
     /// What is read and replaced.
     target: PathBuf,
-    before: Option<Before>,
+    original: Option<Original>,
 }
 
-struct Before {
+struct Original {
     bytes: Zeroizing<Vec<u8>>,
     mode: u32,
 }
 
 /// What came of writing.
-pub(crate) enum Written {
+pub(crate) enum WriteOutcome {
     Unchanged,
-    New,
+    Created,
     /// With where the content before the first change is.
-    Changed(PathBuf),
+    Replaced(PathBuf),
+}
+
+/// The permission bits of a file after a write.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// As before; 0600 for a new file.
+    Unchanged,
+    /// None for the group and for others, because the file holds a secret.
+    OwnerOnly,
 }
 
 /// Keeps other runs of this program from a file, by its directory, until it is dropped.
 pub(crate) struct Lock {
     directory: Option<File>,
     /// The directories that were made for it, the deepest first.
-    made: Vec<PathBuf>,
+    created: Vec<PathBuf>,
 }
 
 impl Drop for Lock {
     /// What was made for nothing goes again; none goes that is not empty.
     fn drop(&mut self) {
-        let _ = self.made.iter().try_for_each(fs::remove_dir);
+        let _ = self.created.iter().try_for_each(fs::remove_dir);
     }
 }
 
@@ -75,18 +84,18 @@ pub(crate) fn lock(path: &Path) -> Result<Lock> {
     let missing = directory.ancestors().take_while(|it| !it.exists());
     let mut lock = Lock {
         directory: None,
-        made: missing.map(Path::to_owned).collect(),
+        created: missing.map(Path::to_owned).collect(),
     };
-    for _ in 0..TRIES {
-        let file = match File::open(directory_of(&target)?) {
+    for _ in 0..MAX_LOCK_ATTEMPTS {
+        let file = match File::open(create_parent(&target)?) {
             // It was taken away again at once.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             file => file.with_context(|| format!("{shown}"))?,
         };
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Err(Errno::WOULDBLOCK | Errno::INTR) => thread::sleep(TRY),
+            Err(Errno::WOULDBLOCK | Errno::INTR) => thread::sleep(LOCK_RETRY_INTERVAL),
             // Whoever had it before has taken it away again.
-            _ if !is_at(&file, directory)? => {}
+            _ if !is_same_inode(&file, directory)? => {}
             _ => {
                 lock.directory = Some(file);
                 return Ok(lock);
@@ -97,35 +106,35 @@ pub(crate) fn lock(path: &Path) -> Result<Lock> {
 }
 
 /// Tells whether what was opened is what stands there now.
-fn is_at(file: &File, path: &Path) -> Result<bool> {
+fn is_same_inode(file: &File, path: &Path) -> Result<bool> {
     let opened = file.metadata()?;
     let there = fs::metadata(path);
     Ok(there.is_ok_and(|it| (it.dev(), it.ino()) == (opened.dev(), opened.ino())))
 }
 
 /// Returns the directory of a file, which is made where there is none.
-fn directory_of(file: &Path) -> Result<&Path> {
+fn create_parent(file: &Path) -> Result<&Path> {
     let directory = file.parent().context("a file is in a directory")?;
-    let made = DirBuilder::new()
+    let created = DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(directory);
-    made.with_context(|| format!("{} cannot be made", directory.display()))?;
+    created.with_context(|| format!("{} cannot be made", directory.display()))?;
     Ok(directory)
 }
 
-impl Place {
+impl EditableFile {
     /// Reads what is there; nothing may be there yet.
-    pub(crate) fn look(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         let shown = path.display();
-        let place = |target, before| Self {
+        let editable = |target, original| Self {
             path: path.to_owned(),
             target,
-            before,
+            original,
         };
         let link = match fs::symlink_metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(place(path.to_owned(), None));
+                return Ok(editable(path.to_owned(), None));
             }
             Err(error) => return Err(error).with_context(|| format!("{shown}")),
             Ok(metadata) => metadata.is_symlink(),
@@ -135,81 +144,83 @@ impl Place {
             true => fs::canonicalize(path).with_context(|| format!("{shown} is a link"))?,
             false => path.to_owned(),
         };
-        let before = read(&target).with_context(|| format!("{shown}"))?;
-        Ok(place(target, Some(before)))
+        let original = read(&target).with_context(|| format!("{shown}"))?;
+        Ok(editable(target, Some(original)))
     }
 
     /// Returns what is there as text.
     pub(crate) fn text(&self) -> Result<Option<&str>> {
-        let Some(before) = &self.before else {
+        let Some(original) = &self.original else {
             return Ok(None);
         };
-        let text = std::str::from_utf8(&before.bytes);
+        let text = std::str::from_utf8(&original.bytes);
         let text = text.with_context(|| format!("{} is not text", self.path.display()))?;
         Ok(Some(text))
     }
 
     /// Puts a text in the place of what is there. It keeps its mode, unless nobody else may
     /// read what is new in it.
-    pub(crate) fn put(&self, text: &str, private: bool) -> Result<Written> {
-        let mode = self.mode(private);
-        let same = |it: &Before| *it.bytes == text.as_bytes() && it.mode == mode;
-        if self.before.as_ref().is_some_and(same) {
-            return Ok(Written::Unchanged);
+    pub(crate) fn write_with_backup(&self, text: &str, access: Access) -> Result<WriteOutcome> {
+        let mode = self.mode(access);
+        let same = |it: &Original| *it.bytes == text.as_bytes() && it.mode == mode;
+        if self.original.as_ref().is_some_and(same) {
+            return Ok(WriteOutcome::Unchanged);
         }
-        let backup = match &self.before {
-            Some(before) => Some(self.keep(before)?),
+        let backup = match &self.original {
+            Some(original) => Some(self.backup(original)?),
             None => None,
         };
         self.replace(text, mode)?;
-        Ok(backup.map_or(Written::New, Written::Changed))
+        Ok(backup.map_or(WriteOutcome::Created, WriteOutcome::Replaced))
     }
 
     /// Puts a text in the place of what is there, which keeps its mode, and keeps nothing of
     /// what was there.
-    pub(crate) fn exchange(&self, text: &str) -> Result<()> {
-        self.replace(text, self.mode(false))
+    pub(crate) fn write(&self, text: &str) -> Result<()> {
+        self.replace(text, self.mode(Access::Unchanged))
     }
 
     /// Tells whether others than its owner may read what is there.
-    pub(crate) fn is_open(&self) -> bool {
-        self.before.as_ref().is_some_and(|it| it.mode & 0o044 != 0)
+    pub(crate) fn is_readable_by_others(&self) -> bool {
+        self.original
+            .as_ref()
+            .is_some_and(|it| it.mode & 0o044 != 0)
     }
 
-    fn mode(&self, private: bool) -> u32 {
-        match &self.before {
-            Some(before) if private => before.mode & 0o600,
-            Some(before) => before.mode,
+    fn mode(&self, access: Access) -> u32 {
+        match &self.original {
+            Some(original) if access == Access::OwnerOnly => original.mode & 0o600,
+            Some(original) => original.mode,
             None => 0o600,
         }
     }
 
     fn replace(&self, text: &str, mode: u32) -> Result<()> {
         let shown = self.path.display();
-        let directory = directory_of(&self.target)?;
+        let directory = create_parent(&self.target)?;
         let mut file = tempfile::NamedTempFile::new_in(directory)
             .with_context(|| format!("{shown} cannot be written"))?;
         file.write_all(text.as_bytes())?;
         file.as_file()
             .set_permissions(Permissions::from_mode(mode))?;
         file.as_file().sync_all()?;
-        self.is_as_it_was()?;
-        let put = file.persist(&self.target);
-        put.with_context(|| format!("{shown} cannot be written"))?;
+        self.check_unmodified()?;
+        let persisted = file.persist(&self.target);
+        persisted.with_context(|| format!("{shown} cannot be written"))?;
         Ok(())
     }
 
     /// Keeps what was there before, once: a second change must not take the first one's
     /// place.
-    fn keep(&self, before: &Before) -> Result<PathBuf> {
+    fn backup(&self, original: &Original) -> Result<PathBuf> {
         let mut name = self.path.clone().into_os_string();
-        name.push(BACKUP);
+        name.push(BACKUP_SUFFIX);
         let backup = PathBuf::from(name);
         let mut options = OpenOptions::new();
         let opened = options
             .write(true)
             .create_new(true)
-            .mode(before.mode & 0o600)
+            .mode(original.mode & 0o600)
             .open(&backup);
         let shown = backup.display();
         let mut file = match opened {
@@ -223,7 +234,9 @@ impl Place {
             }
             opened => opened.with_context(|| format!("{shown} cannot be written"))?,
         };
-        let written = file.write_all(&before.bytes).and_then(|()| file.sync_all());
+        let written = file
+            .write_all(&original.bytes)
+            .and_then(|()| file.sync_all());
         if let Err(error) = written {
             let _ = fs::remove_file(&backup);
             return Err(error).with_context(|| format!("{shown} cannot be written"));
@@ -232,12 +245,12 @@ impl Place {
     }
 
     /// A tool may have written its file meanwhile; what it wrote is not lost.
-    fn is_as_it_was(&self) -> Result<()> {
+    fn check_unmodified(&self) -> Result<()> {
         let now = match fs::symlink_metadata(&self.target) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             _ => Some(read(&self.target)?.bytes),
         };
-        let same = now.as_ref() == self.before.as_ref().map(|it| &it.bytes);
+        let same = now.as_ref() == self.original.as_ref().map(|it| &it.bytes);
         ensure!(
             same,
             "{} was changed meanwhile; try again",
@@ -247,14 +260,14 @@ impl Place {
     }
 }
 
-fn read(path: &Path) -> Result<Before> {
+fn read(path: &Path) -> Result<Original> {
     let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
     let file: File = OpenOptions::new()
         .read(true)
         .custom_flags(flags)
         .open(path)?;
     let metadata = file.metadata()?;
-    if !metadata.is_file() || metadata.len() > LARGEST {
+    if !metadata.is_file() || metadata.len() > MAX_FILE_BYTES {
         bail!("this is no file, or too large a one");
     }
     ensure!(
@@ -263,7 +276,7 @@ fn read(path: &Path) -> Result<Before> {
     );
     let size = usize::try_from(metadata.len())?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(size + 1));
-    file.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
     let mode = metadata.mode() & 0o7777;
-    Ok(Before { bytes, mode })
+    Ok(Original { bytes, mode })
 }

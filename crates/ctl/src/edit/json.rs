@@ -5,13 +5,13 @@ use std::ops::Range;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use serde_json::value::RawValue;
-use stsctl::json_object::Object;
+use stsctl::json_object::RawObject;
 
 /// A file's text, and what is in it.
 pub(crate) struct Profiles<'a> {
     text: &'a str,
-    top: Object<'a>,
-    list: Vec<(&'a RawValue, Object<'a>)>,
+    top: RawObject<'a>,
+    list: Vec<(&'a RawValue, RawObject<'a>)>,
 }
 
 /// What is wrong with a text, without a word of it.
@@ -23,7 +23,7 @@ fn unreadable(error: &serde_json::Error) -> anyhow::Error {
 impl<'a> Profiles<'a> {
     pub(crate) fn read(text: &'a str) -> Result<Self> {
         let body = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let top: Object<'a> = serde_json::from_str(body).map_err(|it| unreadable(&it))?;
+        let top: RawObject<'a> = serde_json::from_str(body).map_err(|it| unreadable(&it))?;
         let list: Option<Vec<&'a RawValue>> = match top.find("profiles")? {
             Some(list) => {
                 serde_json::from_str(list.get()).map_err(|_| anyhow!("\"profiles\" is no list"))?
@@ -57,7 +57,7 @@ impl<'a> Profiles<'a> {
         Ok(self.find(name)?.is_some())
     }
 
-    fn find(&self, name: &str) -> Result<Option<&(&'a RawValue, Object<'a>)>> {
+    fn find(&self, name: &str) -> Result<Option<&(&'a RawValue, RawObject<'a>)>> {
         let mut found = Vec::new();
         for profile in &self.list {
             if profile.1.text("name")?.as_deref() == Some(name) {
@@ -139,7 +139,7 @@ impl<'a> Profiles<'a> {
     }
 
     /// Returns where an object's last value ends, and what stands before its first key.
-    fn end_of(&self, raw: &RawValue, object: &Object<'_>) -> Result<(usize, &'a str)> {
+    fn end_of(&self, raw: &RawValue, object: &RawObject<'_>) -> Result<(usize, &'a str)> {
         let Some((_, last)) = object.0.last() else {
             bail!("a profile in it is empty");
         };

@@ -23,7 +23,7 @@ use signal_hook::{
     low_level::{emulate_default_handler, pipe},
 };
 
-use crate::term::style::{Line, fit, size};
+use crate::term::style::{Line, strip_if_needed, terminal_size};
 
 /// The other screen of the terminal, without a cursor.
 const ENTER: &str = "\u{1b}[?1049h\u{1b}[?25l";
@@ -37,92 +37,92 @@ const REST_OF_LINE: &str = "\u{1b}[K";
 const REST_OF_SCREEN: &str = "\u{1b}[J";
 
 /// The terminal while it is drawn on.
-pub(crate) struct Screen {
+pub(crate) struct AltScreen {
     /// How it was set, if it is what we read from as well.
-    before: Option<Termios>,
+    saved: Option<Termios>,
     /// Becomes readable when a signal has come.
-    alarm: UnixStream,
-    rings: UnixStream,
-    came: Vec<(i32, Arc<AtomicBool>)>,
+    wake_reader: UnixStream,
+    wake_writer: UnixStream,
+    raised: Vec<(i32, Arc<AtomicBool>)>,
 }
 
 /// What somebody at the terminal, or the time, wants.
-pub(crate) enum Wish {
+pub(crate) enum UserInput {
     /// The time is over.
-    Time,
+    Timeout,
     /// The same again: the terminal is of another size, or ours again.
     Redraw,
     /// No more.
-    Leave,
+    Quit,
     /// A signal that ends us.
-    Die(i32),
+    Signal(i32),
 }
 
-impl Screen {
+impl AltScreen {
     /// Takes the terminal behind stdout, and the keys if stdin is it as well.
-    pub(crate) fn take() -> io::Result<Self> {
-        let (alarm, rings) = UnixStream::pair()?;
-        alarm.set_nonblocking(true)?;
-        let mut came = Vec::new();
+    pub(crate) fn enter() -> io::Result<Self> {
+        let (wake_reader, wake_writer) = UnixStream::pair()?;
+        wake_reader.set_nonblocking(true)?;
+        let mut raised = Vec::new();
         for signal in [SIGINT, SIGTERM, SIGHUP, SIGTSTP, SIGWINCH] {
             let flag = Arc::new(AtomicBool::new(false));
             flag::register(signal, Arc::clone(&flag))?;
-            pipe::register(signal, rings.try_clone()?)?;
-            came.push((signal, flag));
+            pipe::register(signal, wake_writer.try_clone()?)?;
+            raised.push((signal, flag));
         }
         let mut screen = Self {
-            before: None,
-            alarm,
-            rings,
-            came,
+            saved: None,
+            wake_reader,
+            wake_writer,
+            raised,
         };
-        screen.enter()?;
+        screen.set_up()?;
         Ok(screen)
     }
 
     /// Returns what ends a wait when it is written to.
-    pub(crate) fn bell(&self) -> io::Result<UnixStream> {
-        self.rings.try_clone()
+    pub(crate) fn waker(&self) -> io::Result<UnixStream> {
+        self.wake_writer.try_clone()
     }
 
     /// Draws lines over what was there, in one write so that nothing flickers.
     pub(crate) fn draw(&self, lines: impl FnOnce(usize, usize) -> Vec<Line>) -> io::Result<()> {
-        let (rows, width) = size(&io::stdout()).unwrap_or((24, 80));
+        let (rows, width) = terminal_size(&io::stdout()).unwrap_or((24, 80));
         let lines = lines(rows, width);
         let lines: Vec<_> = lines
             .iter()
             .take(rows)
-            .map(|line| fit(line.shown(Some(width)), &io::stdout()) + REST_OF_LINE)
+            .map(|line| strip_if_needed(line.render(Some(width)), &io::stdout()) + REST_OF_LINE)
             .collect();
         write(&format!("{HOME}{}{REST_OF_SCREEN}", lines.join("\r\n")))
     }
 
     /// Waits until somebody wants something, for `time` at the most.
-    pub(crate) fn wait(&mut self, time: Duration) -> io::Result<Wish> {
+    pub(crate) fn wait(&mut self, time: Duration) -> io::Result<UserInput> {
         let stdin = io::stdin();
-        let mut looked = vec![PollFd::new(&self.alarm, PollFlags::IN)];
-        if self.before.is_some() {
-            looked.push(PollFd::from_borrowed_fd(stdin.as_fd(), PollFlags::IN));
+        let mut fds = vec![PollFd::new(&self.wake_reader, PollFlags::IN)];
+        if self.saved.is_some() {
+            fds.push(PollFd::from_borrowed_fd(stdin.as_fd(), PollFlags::IN));
         }
         let time = Timespec::try_from(time).ok();
-        match poll(&mut looked, time.as_ref()) {
-            Ok(0) => return Ok(Wish::Time),
+        match poll(&mut fds, time.as_ref()) {
+            Ok(0) => return Ok(UserInput::Timeout),
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        let keys = looked.get(1).is_some_and(|it| !it.revents().is_empty());
-        let mut rung = [0; 64];
-        let _ = (&self.alarm).read(&mut rung);
-        for (signal, came) in &self.came {
-            match (came.swap(false, Ordering::Relaxed), *signal) {
+        let keys = fds.get(1).is_some_and(|it| !it.revents().is_empty());
+        let mut bytes = [0; 64];
+        let _ = (&self.wake_reader).read(&mut bytes);
+        for (signal, raised) in &self.raised {
+            match (raised.swap(false, Ordering::Relaxed), *signal) {
                 (false, _) | (true, SIGWINCH) => {}
                 (true, SIGTSTP) => {
-                    self.leave();
+                    self.restore();
                     let _ = emulate_default_handler(SIGTSTP);
-                    self.enter()?;
+                    self.set_up()?;
                     break;
                 }
-                (true, signal) => return Ok(Wish::Die(signal)),
+                (true, signal) => return Ok(UserInput::Signal(signal)),
             }
         }
         if keys {
@@ -130,36 +130,36 @@ impl Screen {
             let count = rustix::io::read(stdin.as_fd(), &mut typed)?;
             // Ctrl-D, where it is not a signal, and a terminal that has gone.
             if count == 0 || typed[..count].iter().any(|key| b"qQ\x04".contains(key)) {
-                return Ok(Wish::Leave);
+                return Ok(UserInput::Quit);
             }
         }
-        Ok(Wish::Redraw)
+        Ok(UserInput::Redraw)
     }
 
-    fn enter(&mut self) -> io::Result<()> {
+    fn set_up(&mut self) -> io::Result<()> {
         let stdin = io::stdin();
-        if stdin.is_terminal() && self.before.is_none() {
-            let before = tcgetattr(&stdin)?;
-            let mut quiet = before.clone();
+        if stdin.is_terminal() && self.saved.is_none() {
+            let saved = tcgetattr(&stdin)?;
+            let mut raw = saved.clone();
             // Keys are read as they come, and are not drawn.
-            quiet.local_modes -= LocalModes::ECHO | LocalModes::ICANON;
-            tcsetattr(&stdin, OptionalActions::Now, &quiet)?;
-            self.before = Some(before);
+            raw.local_modes -= LocalModes::ECHO | LocalModes::ICANON;
+            tcsetattr(&stdin, OptionalActions::Now, &raw)?;
+            self.saved = Some(saved);
         }
         write(ENTER)
     }
 
-    fn leave(&mut self) {
+    fn restore(&mut self) {
         let _ = write(LEAVE);
-        if let Some(before) = self.before.take() {
-            let _ = tcsetattr(io::stdin(), OptionalActions::Now, &before);
+        if let Some(saved) = self.saved.take() {
+            let _ = tcsetattr(io::stdin(), OptionalActions::Now, &saved);
         }
     }
 }
 
-impl Drop for Screen {
+impl Drop for AltScreen {
     fn drop(&mut self) {
-        self.leave();
+        self.restore();
     }
 }
 

@@ -1,11 +1,11 @@
 //! Decides how somebody who has asked is named: by what means most to a human, with the
 //! numbers that the kernel vouches for behind it.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 /// What is known of somebody who has asked.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Who<'a> {
+pub(crate) struct CallerName<'a> {
     pub(crate) uid: Option<u64>,
     pub(crate) pid: Option<u64>,
     pub(crate) unit: Option<&'a str>,
@@ -13,9 +13,8 @@ pub(crate) struct Who<'a> {
     pub(crate) exe: Option<&'a str>,
 }
 
-impl Who<'_> {
-    /// Returns its name: the service and the program, where they are known.
-    pub(crate) fn name(&self) -> String {
+impl fmt::Display for CallerName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // What a session or a user's manager is called tells nothing of the program.
         let unit = self.user_unit.or(self.unit);
         let unit = unit.filter(|unit| unit.ends_with(".service") && !unit.starts_with("user@"));
@@ -31,47 +30,47 @@ impl Who<'_> {
             (true, false) => write!(name, "{numbers}"),
             (false, false) => write!(name, " ({numbers})"),
         };
-        name
+        f.write_str(&name)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Who;
+    use super::CallerName;
 
     #[test]
     fn the_name_that_means_most_comes_first() {
-        let check = |who: Who, expected: &str| assert_eq!(who.name(), expected);
-        let numbers = Who {
+        let check = |caller: CallerName, expected: &str| assert_eq!(caller.to_string(), expected);
+        let numbers = CallerName {
             uid: Some(1000),
             pid: Some(7),
-            ..Who::default()
+            ..CallerName::default()
         };
         check(numbers, "uid 1000 pid 7");
         check(
-            Who {
+            CallerName {
                 pid: None,
                 ..numbers
             },
             "uid 1000",
         );
-        let in_session = Who {
+        let in_session = CallerName {
             unit: Some("session-3.scope"),
             exe: Some("/usr/bin/sts-shim"),
             ..numbers
         };
         check(in_session, "/usr/bin/sts-shim (uid 1000 pid 7)");
-        let of_manager = Who {
+        let of_manager = CallerName {
             unit: Some("user@1000.service"),
             user_unit: Some("backup.service"),
             ..numbers
         };
         check(of_manager, "backup.service (uid 1000 pid 7)");
-        let alone = Who {
+        let alone = CallerName {
             user_unit: None,
             ..of_manager
         };
         check(alone, "uid 1000 pid 7");
-        check(Who::default(), "");
+        check(CallerName::default(), "");
     }
 }

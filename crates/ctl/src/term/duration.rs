@@ -1,7 +1,7 @@
 //! Durations for people.
 
 /// The two largest units that say something: `1h02m`, `59m58s`, `12s`.
-pub(crate) fn life(seconds: u64) -> String {
+pub(crate) fn format_duration(seconds: u64) -> String {
     let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);
     let (minutes, rest) = (seconds / 60 % 60, seconds % 60);
     match (days, hours, minutes) {
@@ -14,11 +14,11 @@ pub(crate) fn life(seconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::life;
+    use super::format_duration;
 
     #[test]
     fn times_read_well() {
-        let check = |seconds, expected: &str| assert_eq!(life(seconds), expected);
+        let check = |seconds, expected: &str| assert_eq!(format_duration(seconds), expected);
         check(0, "0s");
         check(61, "1m01s");
         check(3599, "59m59s");

@@ -11,32 +11,32 @@ use signal_hook::{consts::SIGPIPE, low_level::emulate_default_handler};
 
 /// A result did not get out.
 #[derive(Debug)]
-struct Unwritten(io::Error);
+struct StdoutError(io::Error);
 
-impl fmt::Display for Unwritten {
+impl fmt::Display for StdoutError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the result cannot be written: {}", self.0)
     }
 }
 
-impl std::error::Error for Unwritten {}
+impl std::error::Error for StdoutError {}
 
 /// Writes to stdout, all of it and now.
 pub(crate) fn write(bytes: &[u8]) -> Result<()> {
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
-    Ok(written.map_err(Unwritten)?)
+    Ok(written.map_err(StdoutError)?)
 }
 
 /// Prints a line.
-pub(crate) fn say(line: &str) -> Result<()> {
+pub(crate) fn print_line(line: &str) -> Result<()> {
     write(format!("{line}\n").as_bytes())
 }
 
 /// Ends us as any small program ends whose reader has left: by the signal, without a word. All
 /// that is to be put back is by now.
-pub(crate) fn end_with_its_reader(error: &anyhow::Error) {
-    let unwritten = error.downcast_ref::<Unwritten>();
+pub(crate) fn exit_on_broken_pipe(error: &anyhow::Error) {
+    let unwritten = error.downcast_ref::<StdoutError>();
     if unwritten.is_some_and(|it| it.0.kind() == ErrorKind::BrokenPipe) {
         let _ = emulate_default_handler(SIGPIPE);
     }

@@ -14,18 +14,18 @@ use rustix::{fd::AsFd, termios::tcgetwinsize};
 use crate::term::stdout;
 
 /// What a terminal has that does not say.
-const USUAL_WIDTH: usize = 80;
+const DEFAULT_COLUMNS: usize = 80;
 
 /// What stands out.
-pub(crate) const STRONG: Style = Style::new().bold();
+pub(crate) const BOLD: Style = Style::new().bold();
 /// What may be overlooked.
-pub(crate) const FAINT: Style = Style::new().dimmed();
+pub(crate) const DIM: Style = Style::new().dimmed();
 /// What is well.
-pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
+pub(crate) const OK: Style = AnsiColor::Green.on_default();
 /// What may need somebody.
-pub(crate) const DOUBTFUL: Style = AnsiColor::Yellow.on_default();
+pub(crate) const WARN: Style = AnsiColor::Yellow.on_default();
 /// What is wrong.
-pub(crate) const BAD: Style = AnsiColor::Red.on_default();
+pub(crate) const ERROR: Style = AnsiColor::Red.on_default();
 /// What is only there.
 pub(crate) const PLAIN: Style = Style::new();
 
@@ -35,24 +35,24 @@ pub(crate) struct Line(Vec<(Style, String)>);
 
 impl Line {
     /// Begins a line.
-    pub(crate) fn of(style: Style, text: impl AsRef<str>) -> Self {
-        Self::default().and(style, text)
+    pub(crate) fn new(style: Style, text: impl AsRef<str>) -> Self {
+        Self::default().with(style, text)
     }
 
     /// Adds to it.
-    pub(crate) fn and(mut self, style: Style, text: impl AsRef<str>) -> Self {
-        self.0.push((style, printable(text.as_ref())));
+    pub(crate) fn with(mut self, style: Style, text: impl AsRef<str>) -> Self {
+        self.0.push((style, escape_control(text.as_ref())));
         self
     }
 
     /// Adds another line's text to it.
-    pub(crate) fn followed_by(mut self, line: Self) -> Self {
+    pub(crate) fn append(mut self, line: Self) -> Self {
         self.0.extend(line.0);
         self
     }
 
     /// Returns it as it is written, no wider than is given.
-    pub(crate) fn shown(&self, width: Option<usize>) -> String {
+    pub(crate) fn render(&self, width: Option<usize>) -> String {
         let mut left = width.unwrap_or(usize::MAX);
         let mut shown = String::new();
         for (style, text) in &self.0 {
@@ -70,7 +70,7 @@ impl Line {
 
 /// Returns a text as lines of one style, folded between words where it is too wide; lines
 /// after the first are indented by `rest`.
-pub(crate) fn folded(
+pub(crate) fn wrap(
     style: Style,
     (first, rest): (&str, &str),
     text: &str,
@@ -79,7 +79,7 @@ pub(crate) fn folded(
     let width = width.unwrap_or(usize::MAX).max(rest.len() + 8);
     let mut lines = vec![first.to_owned()];
     let mut fresh = true;
-    for word in printable(text).split_whitespace() {
+    for word in escape_control(text).split_whitespace() {
         let mut word: Vec<char> = word.chars().collect();
         while !word.is_empty() {
             let line = lines.last_mut().expect("one at least");
@@ -101,11 +101,11 @@ pub(crate) fn folded(
             }
         }
     }
-    lines.iter().map(|line| Line::of(style, line)).collect()
+    lines.iter().map(|line| Line::new(style, line)).collect()
 }
 
 /// Returns a text in which nothing moves a terminal.
-pub(crate) fn printable(text: &str) -> String {
+pub(crate) fn escape_control(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -118,28 +118,28 @@ pub(crate) fn printable(text: &str) -> String {
 }
 
 /// Returns how wide the terminal behind an output is; nothing if there is none.
-pub(crate) fn width(output: &(impl AsFd + IsTerminal)) -> Option<usize> {
-    size(output).map(|(_, width)| width)
+pub(crate) fn terminal_width(output: &(impl AsFd + IsTerminal)) -> Option<usize> {
+    terminal_size(output).map(|(_, width)| width)
 }
 
 /// Returns how many rows and columns the terminal behind an output has.
-pub(crate) fn size(output: &(impl AsFd + IsTerminal)) -> Option<(usize, usize)> {
+pub(crate) fn terminal_size(output: &(impl AsFd + IsTerminal)) -> Option<(usize, usize)> {
     if !output.is_terminal() {
         return None;
     }
-    let told = tcgetwinsize(output).ok();
-    let or = |told: Option<u16>, usual| match told {
-        None | Some(0) => usual,
+    let size = tcgetwinsize(output).ok();
+    let or = |size: Option<u16>, default| match size {
+        None | Some(0) => default,
         Some(number) => usize::from(number),
     };
     Some((
-        or(told.map(|it| it.ws_row), 24),
-        or(told.map(|it| it.ws_col), USUAL_WIDTH),
+        or(size.map(|it| it.ws_row), 24),
+        or(size.map(|it| it.ws_col), DEFAULT_COLUMNS),
     ))
 }
 
 /// Returns a text without its styles, if the output is not to have any.
-pub(crate) fn fit(text: String, output: &impl anstream::stream::RawStream) -> String {
+pub(crate) fn strip_if_needed(text: String, output: &impl anstream::stream::RawStream) -> String {
     // A build machine is taken for one that shows colours whatever its terminal is.
     let is_set = |name, value: &str| std::env::var_os(name).is_some_and(|it| it == value);
     let is_dumb = is_set("TERM", "dumb") && !is_set("CLICOLOR_FORCE", "1");
@@ -151,26 +151,26 @@ pub(crate) fn fit(text: String, output: &impl anstream::stream::RawStream) -> St
 }
 
 /// Prints lines to stdout.
-pub(crate) fn print(lines: &[Line], width: Option<usize>) -> Result<()> {
-    let text: String = lines.iter().map(|line| line.shown(width) + "\n").collect();
-    let text = fit(text, &io::stdout());
+pub(crate) fn print_lines(lines: &[Line], width: Option<usize>) -> Result<()> {
+    let text: String = lines.iter().map(|line| line.render(width) + "\n").collect();
+    let text = strip_if_needed(text, &io::stdout());
     stdout::write(text.as_bytes())
 }
 
 /// Prints an error and its hint to stderr.
-pub(crate) fn complain(error: &str, hint: &str) {
-    let width = width(&io::stderr());
+pub(crate) fn print_error(error: &str, hint: &str) {
+    let width = terminal_width(&io::stderr());
     let mut text = String::new();
     let mut add = |style: Style, name: &str, said: &str| {
         for (index, part) in said.split('\n').enumerate() {
             let first = if index == 0 { name } else { "" };
             // Without a terminal nothing is folded, and white space means something.
             let lines = match width {
-                Some(_) => folded(PLAIN, (first, "    "), part, width),
-                None => vec![Line::of(PLAIN, format!("{first}{part}"))],
+                Some(_) => wrap(PLAIN, (first, "    "), part, width),
+                None => vec![Line::new(PLAIN, format!("{first}{part}"))],
             };
             for line in lines {
-                let line = line.shown(None);
+                let line = line.render(None);
                 let styled = match line.strip_prefix(first) {
                     Some(rest) if !first.is_empty() => format!("{style}{first}{style:#}{rest}"),
                     _ => line,
@@ -179,11 +179,11 @@ pub(crate) fn complain(error: &str, hint: &str) {
             }
         }
     };
-    add(BAD, "stsctl: ", error);
+    add(ERROR, "stsctl: ", error);
     if !hint.is_empty() {
-        add(STRONG, "hint: ", hint);
+        add(BOLD, "hint: ", hint);
     }
-    let text = fit(text, &io::stderr());
+    let text = strip_if_needed(text, &io::stderr());
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
@@ -191,13 +191,13 @@ pub(crate) fn complain(error: &str, hint: &str) {
 mod tests {
     use anstream::adapter::strip_str;
 
-    use super::{BAD, Line, PLAIN, folded};
+    use super::{ERROR, Line, PLAIN, wrap};
 
     fn check(text: &str, width: Option<usize>, expected: &[&str]) {
-        let lines = folded(BAD, ("", "  "), text, width);
+        let lines = wrap(ERROR, ("", "  "), text, width);
         let lines: Vec<_> = lines
             .iter()
-            .map(|line| strip_str(&line.shown(width)).to_string())
+            .map(|line| strip_str(&line.render(width)).to_string())
             .collect();
         assert_eq!(lines, expected, "{text} at {width:?}");
     }
@@ -225,8 +225,8 @@ mod tests {
 
     #[test]
     fn a_line_is_never_wider_than_the_terminal() {
-        let line = Line::of(PLAIN, "0123").and(BAD, "456789");
-        let shown = |width| strip_str(&line.shown(width)).to_string();
+        let line = Line::new(PLAIN, "0123").with(ERROR, "456789");
+        let shown = |width| strip_str(&line.render(width)).to_string();
         assert_eq!(shown(None), "0123456789");
         assert_eq!(shown(Some(10)), "0123456789");
         assert_eq!(shown(Some(9)), "01234567…");
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn nothing_in_a_text_moves_the_terminal() {
-        let line = Line::of(PLAIN, "a\u{1b}[2Jb\r\u{9b}c");
-        assert_eq!(line.shown(None), "a\\u{1b}[2Jb\\r\\u{9b}c");
+        let line = Line::new(PLAIN, "a\u{1b}[2Jb\r\u{9b}c");
+        assert_eq!(line.render(None), "a\\u{1b}[2Jb\\r\\u{9b}c");
     }
 }

@@ -8,38 +8,41 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::{http_exchange::Request, report::Finding};
 
-const WHAT: &str = "clock";
+const SUBJECT: &str = "clock";
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// No head of an answer is longer.
 const MAX_ANSWER_BYTES: usize = 16 * 1024;
 
 /// How many seconds may be the way of the answer, and from where on SDKs are refused.
-const USUAL: i64 = 30;
-const REFUSED: i64 = 15 * 60;
+const MAX_NORMAL_SKEW_SECONDS: i64 = 30;
+const MAX_SIGNATURE_SKEW_SECONDS: i64 = 15 * 60;
 
 const FIX: &str = "set the clock: timedatectl set-ntp true, or in a virtual machine its host's";
 
 /// Compares the clocks; returns nothing where no answer has the time.
-pub(super) fn examine(host: &str, address: SocketAddr) -> Option<Finding> {
-    let theirs = date(host, address)?.as_second();
+pub(super) fn check(host: &str, address: SocketAddr) -> Option<Finding> {
+    let theirs = server_time(host, address)?.as_second();
     let ours = clock_gettime(ClockId::Realtime).tv_sec;
     let off = ours.saturating_sub(theirs);
     let side = if off < 0 { "behind" } else { "ahead of" };
     let seconds = off.saturating_abs();
     let remark = format!("{seconds} s {side} {host}");
-    Some(if seconds < USUAL {
-        Finding::ok(WHAT, format!("within {USUAL} s of {host}"))
-    } else if seconds < REFUSED {
-        Finding::warning(WHAT, remark, FIX)
+    Some(if seconds < MAX_NORMAL_SKEW_SECONDS {
+        Finding::ok(
+            SUBJECT,
+            format!("within {MAX_NORMAL_SKEW_SECONDS} s of {host}"),
+        )
+    } else if seconds < MAX_SIGNATURE_SKEW_SECONDS {
+        Finding::warning(SUBJECT, remark, FIX)
     } else {
         let remark = format!("{remark}: stsd corrects what it signs, other programs are refused");
-        Finding::fault(WHAT, remark, FIX)
+        Finding::fault(SUBJECT, remark, FIX)
     })
 }
 
 /// Returns the time of the answer to a HEAD, which asks for nothing else.
-fn date(host: &str, address: SocketAddr) -> Option<Timestamp> {
+fn server_time(host: &str, address: SocketAddr) -> Option<Timestamp> {
     let request = Request {
         method: "HEAD",
         address,

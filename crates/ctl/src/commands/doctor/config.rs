@@ -6,13 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::context::{Patient, hinted};
-use crate::{config_file, config_file::Judgement, report::Finding};
+use super::context::{DiagnosticContext, split_hint};
+use crate::{config_file, config_file::CheckResult, report::Finding};
 
-const WHAT: &str = "config";
+const SUBJECT: &str = "config";
 
 /// What was found, and what the other checks read of it.
-pub(super) struct Read {
+pub(super) struct ConfigReport {
     pub(super) findings: Vec<Finding>,
     pub(super) table: Option<toml::Table>,
     /// Where the files are that it names.
@@ -21,60 +21,60 @@ pub(super) struct Read {
     accepted: Option<(PathBuf, String, bool)>,
 }
 
-impl Read {
+impl ConfigReport {
     /// Has the daemon's program connect to STS, where it takes the configuration.
-    pub(super) fn connect(&self) -> Option<Judgement> {
+    pub(super) fn connect_to_sts(&self) -> Option<CheckResult> {
         let (path, text, is_system) = self.accepted.as_ref()?;
-        config_file::connect(path, text, *is_system).ok()
+        config_file::connect_to_sts(path, text, *is_system).ok()
     }
 }
 
-pub(super) fn examine(patient: &Patient) -> Read {
-    let in_force = patient.status.as_ref().ok();
+pub(super) fn check(context: &DiagnosticContext) -> ConfigReport {
+    let in_force = context.status.as_ref().ok();
     let in_force = in_force.map(|it| PathBuf::from(&it.config_path));
     let path = match in_force.filter(|it| !it.as_os_str().is_empty()) {
         Some(path) => path,
-        None if patient.is_system => "/etc/stsd/config.toml".into(),
+        None if context.is_system => "/etc/stsd/config.toml".into(),
         None => match config_file::path() {
             Ok(path) => path,
-            Err(error) => return only(Finding::fault(WHAT, format!("{error:#}"), "set HOME")),
+            Err(error) => return only(Finding::fault(SUBJECT, format!("{error:#}"), "set HOME")),
         },
     };
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
-        Err(error) => return only(unread(&path, &error, patient.status.is_ok())),
+        Err(error) => return only(unreadable(&path, &error, context.status.is_ok())),
     };
     let mut findings = Vec::new();
     let mut is_good = false;
-    match config_file::check(&path, &text, patient.is_system) {
-        Ok(Judgement::Good) => {
+    match config_file::check_file(&path, &text, context.is_system) {
+        Ok(CheckResult::Accepted) => {
             is_good = true;
-            findings.push(Finding::ok(WHAT, path.display().to_string()));
+            findings.push(Finding::ok(SUBJECT, path.display().to_string()));
         }
-        Ok(Judgement::Refused(reason)) => findings.extend(reason.lines().map(mistake)),
-        Ok(Judgement::Unknown(reason)) => {
+        Ok(CheckResult::Rejected(reason)) => findings.extend(reason.lines().map(mistake)),
+        Ok(CheckResult::NotChecked(reason)) => {
             let fix = "install stsd beside stsctl, or run `stsd --check`";
             findings.push(Finding::warning(
-                WHAT,
+                SUBJECT,
                 format!("not checked: {reason}"),
                 fix,
             ));
         }
         Err(error) => {
             let remark = format!("not checked: {error:#}");
-            findings.push(Finding::warning(WHAT, remark, "run `stsd --check`"));
+            findings.push(Finding::warning(SUBJECT, remark, "run `stsd --check`"));
         }
     }
-    Read {
+    ConfigReport {
         findings,
         table: toml::from_str(&text).ok(),
         directory: path.parent().map(Path::to_owned).unwrap_or_default(),
-        accepted: is_good.then_some((path, text, patient.is_system)),
+        accepted: is_good.then_some((path, text, context.is_system)),
     }
 }
 
-fn only(finding: Finding) -> Read {
-    Read {
+fn only(finding: Finding) -> ConfigReport {
+    ConfigReport {
         findings: vec![finding],
         table: None,
         directory: PathBuf::new(),
@@ -82,32 +82,32 @@ fn only(finding: Finding) -> Read {
     }
 }
 
-fn unread(path: &Path, error: &io::Error, answers: bool) -> Finding {
+fn unreadable(path: &Path, error: &io::Error, answers: bool) -> Finding {
     let shown = path.display();
     match error.kind() {
         ErrorKind::PermissionDenied if answers => {
             let remark = format!("{shown} is not for you to read; its owner can check it");
-            Finding::ok(WHAT, remark)
+            Finding::ok(SUBJECT, remark)
         }
         ErrorKind::NotFound => {
             let fix = "write one (man stsd-configuration), or take over what other tools have: \
                        stsctl import --write";
-            Finding::fault(WHAT, format!("there is no {shown}"), fix)
+            Finding::fault(SUBJECT, format!("there is no {shown}"), fix)
         }
         _ => {
             let fix = "make it a file that the daemon's user can read";
-            Finding::fault(WHAT, format!("{shown} cannot be read: {error}"), fix)
+            Finding::fault(SUBJECT, format!("{shown} cannot be read: {error}"), fix)
         }
     }
 }
 
 /// `FILE:LINE: KEY: PROBLEM (hint: HINT)`.
 fn mistake(line: &str) -> Finding {
-    let (problem, hint) = hinted(line);
+    let (problem, hint) = split_hint(line);
     let fix = if hint.is_empty() {
         "correct it, then stsctl reload".to_owned()
     } else {
         format!("{hint}; then stsctl reload")
     };
-    Finding::fault(WHAT, problem, fix)
+    Finding::fault(SUBJECT, problem, fix)
 }

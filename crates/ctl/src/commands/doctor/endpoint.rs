@@ -11,26 +11,26 @@ use std::{
     time::Duration,
 };
 
-use super::{clock, context::hinted};
+use super::{clock, context::split_hint};
 use crate::{
-    config_file::Judgement,
-    report::{Finding, Verdict},
+    config_file::CheckResult,
+    report::{Finding, Severity},
 };
 
 /// Nobody waits longer for a name, nor for a connection.
-const PATIENCE: Duration = Duration::from_secs(3);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// As many addresses of a name are tried.
-const ADDRESSES: usize = 2;
+const MAX_ADDRESSES: usize = 2;
 
-const WHAT: &str = "endpoint";
-const TLS: &str = "tls";
+const SUBJECT: &str = "endpoint";
+const TLS_SUBJECT: &str = "tls";
 const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
 /// `connect` has the daemon's program do so.
-pub(super) fn examine(
+pub(super) fn check(
     config: &toml::Table,
-    connect: impl FnOnce() -> Option<Judgement>,
+    connect: impl FnOnce() -> Option<CheckResult>,
 ) -> Vec<Finding> {
     let Some(url) = url(config) else {
         return vec![];
@@ -42,11 +42,11 @@ pub(super) fn examine(
     let there = |name: &&str| env::var_os(name).is_some_and(|it| !it.is_empty());
     if let Some(proxy) = PROXIES.iter().find(|name| is_tls && there(name)) {
         let remark = format!("{host} is asked by the proxy in {proxy}, if the daemon has it too");
-        let mut findings = vec![Finding::ok(WHAT, remark)];
+        let mut findings = vec![Finding::ok(SUBJECT, remark)];
         findings.extend(
             connect()
                 .and_then(|it| tls(host, it))
-                .map(|it| it.at_most(Verdict::Warning)),
+                .map(|it| it.at_most(Severity::Warning)),
         );
         return findings;
     }
@@ -56,44 +56,47 @@ pub(super) fn examine(
             let remark = format!("{host} has no address: {error}");
             let fix = "look at /etc/resolv.conf and the network (resolvectl query); correct region \
                        or endpoint in the configuration";
-            return vec![Finding::fault(WHAT, remark, fix)];
+            return vec![Finding::fault(SUBJECT, remark, fix)];
         }
     };
     let mut outcome = Err(io::Error::from(io::ErrorKind::AddrNotAvailable));
-    let mut answering = None;
-    for address in addresses.iter().take(ADDRESSES) {
-        outcome = TcpStream::connect_timeout(address, PATIENCE).map(drop);
+    let mut reachable = None;
+    for address in addresses.iter().take(MAX_ADDRESSES) {
+        outcome = TcpStream::connect_timeout(address, CONNECT_TIMEOUT).map(drop);
         if outcome.is_ok() {
-            answering = Some(*address);
+            reachable = Some(*address);
             break;
         }
     }
-    let Some(mut address) = answering else {
+    let Some(mut address) = reachable else {
         let error = outcome.err().map(|it| it.to_string()).unwrap_or_default();
         let remark = format!("{host} does not answer at port {port}: {error}");
         let fix = "look at the network, the firewall and whether a proxy is needed (HTTPS_PROXY in \
                    the daemon's environment); correct region or endpoint in the configuration";
-        return vec![Finding::fault(WHAT, remark, fix)];
+        return vec![Finding::fault(SUBJECT, remark, fix)];
     };
-    let mut findings = vec![Finding::ok(WHAT, format!("{host} answers at {address}"))];
+    let mut findings = vec![Finding::ok(SUBJECT, format!("{host} answers at {address}"))];
     if is_tls {
         findings.extend(connect().and_then(|it| tls(host, it)));
         // The service tells its time without TLS too, which is enough for a look.
         address.set_port(80);
     }
-    findings.extend(clock::examine(host, address));
+    findings.extend(clock::check(host, address));
     findings
 }
 
 /// Says nothing where nobody could connect for us: the configuration's check has said why.
-fn tls(host: &str, judgement: Judgement) -> Option<Finding> {
-    match judgement {
-        Judgement::Good => Some(Finding::ok(TLS, format!("{host} has a certificate for it"))),
-        Judgement::Refused(reason) => {
-            let (remark, fix) = hinted(&reason);
-            Some(Finding::fault(TLS, remark, fix))
+fn tls(host: &str, result: CheckResult) -> Option<Finding> {
+    match result {
+        CheckResult::Accepted => Some(Finding::ok(
+            TLS_SUBJECT,
+            format!("{host} has a certificate for it"),
+        )),
+        CheckResult::Rejected(reason) => {
+            let (remark, fix) = split_hint(&reason);
+            Some(Finding::fault(TLS_SUBJECT, remark, fix))
         }
-        Judgement::Unknown(_) => None,
+        CheckResult::NotChecked(_) => None,
     }
 }
 
@@ -112,12 +115,12 @@ fn url(config: &toml::Table) -> Option<url::Url> {
 
 /// Looks a name up on a thread of its own: nothing else ends the wait for a silent server.
 fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     let host = host.trim_matches(['[', ']']).to_owned();
     thread::spawn(move || {
         let found = (host.as_str(), port).to_socket_addrs();
-        let _ = tell.send(found.map(Iterator::collect));
+        let _ = sender.send(found.map(Iterator::collect));
     });
     let late = |_| io::Error::new(io::ErrorKind::TimedOut, "no name server answers in time");
-    told.recv_timeout(PATIENCE).map_err(late)?
+    receiver.recv_timeout(CONNECT_TIMEOUT).map_err(late)?
 }

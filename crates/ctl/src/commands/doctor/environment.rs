@@ -2,10 +2,10 @@
 
 use std::env;
 
-use super::context::Patient;
+use super::context::DiagnosticContext;
 use crate::{env_vars, report::Finding};
 
-const WHAT: &str = "environment";
+const SUBJECT: &str = "environment";
 
 /// Variables with which tools ignore profiles, the values that matter, and what they do.
 const SWITCHES: &[(&str, &[&str], &str)] = &[
@@ -31,7 +31,7 @@ const SWITCHES: &[(&str, &[&str], &str)] = &[
     ),
 ];
 
-pub(super) fn examine(patient: &Patient) -> Vec<Finding> {
+pub(super) fn check(context: &DiagnosticContext) -> Vec<Finding> {
     let text = |name: &str| env::var_os(name).map(|it| it.to_string_lossy().into_owned());
     let set = |name: &str| text(name).filter(|it| !it.is_empty());
     let mut findings = Vec::new();
@@ -39,41 +39,41 @@ pub(super) fn examine(patient: &Patient) -> Vec<Finding> {
     // the name alone somebody only tells sts-shim which one.
     let ignores = set("ALIBABA_CLOUD_IGNORE_PROFILE").is_some_and(|it| it == "TRUE");
     let is_ours = ignores && set("STSD_PROFILE").is_some();
-    let shadows: Vec<_> = env_vars::identities()
+    let identities: Vec<_> = env_vars::identity_variables()
         .filter(|name| !is_ours && set(name).is_some())
         .collect();
-    if !shadows.is_empty() {
-        let names = shadows.join(", ");
+    if !identities.is_empty() {
+        let names = identities.join(", ");
         let remark = format!(
             "{names}: SDKs take what is there before any profile, command or URL (the order is \
              variables, OIDC, files, an instance's role, the URL)"
         );
         let fix = format!(
             "unset {}, and take it out of what sets it; or start programs with stsctl exec",
-            shadows.join(" ")
+            identities.join(" ")
         );
-        findings.push(Finding::warning(WHAT, remark, fix));
+        findings.push(Finding::warning(SUBJECT, remark, fix));
     }
     for (name, values, what) in SWITCHES {
         let matters = |it: &String| values.contains(&it.as_str());
         if !is_ours && set(name).is_some_and(|it| matters(&it)) {
             findings.push(Finding::warning(
-                WHAT,
+                SUBJECT,
                 format!("{name} {what}"),
                 format!("unset {name}"),
             ));
         }
     }
-    findings.extend(proxy(patient, set));
+    findings.extend(proxy(context, set));
     if findings.is_empty() {
-        findings.push(Finding::ok(WHAT, "no variable comes before us"));
+        findings.push(Finding::ok(SUBJECT, "no variable comes before us"));
     }
     findings
 }
 
 /// A URL of ours holds a secret, which a proxy would see.
-fn proxy(patient: &Patient, set: impl Fn(&str) -> Option<String>) -> Option<Finding> {
-    let status = patient.status.as_ref().ok()?;
+fn proxy(context: &DiagnosticContext, set: impl Fn(&str) -> Option<String>) -> Option<Finding> {
+    let status = context.status.as_ref().ok()?;
     status.http_address.as_ref()?;
     let names = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
     let proxy = names.into_iter().find(|name| set(name).is_some())?;
@@ -90,5 +90,5 @@ fn proxy(patient: &Patient, set: impl Fn(&str) -> Option<String>) -> Option<Find
     );
     let fix = "export NO_PROXY=127.0.0.1 no_proxy=127.0.0.1 beside what is in them, or start \
                programs with stsctl exec";
-    Some(Finding::warning(WHAT, remark, fix))
+    Some(Finding::warning(SUBJECT, remark, fix))
 }

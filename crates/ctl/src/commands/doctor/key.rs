@@ -6,7 +6,7 @@ use rustix::process::geteuid;
 
 use crate::report::Finding;
 
-pub(super) fn examine(config: &toml::Table, directory: &Path) -> Vec<Finding> {
+pub(super) fn check(config: &toml::Table, directory: &Path) -> Vec<Finding> {
     let sources = config.get("source").and_then(|it| it.as_table());
     let named = sources.into_iter().flatten().filter_map(|(name, source)| {
         let file = source.get("access_key_file")?.as_str()?;

@@ -2,7 +2,7 @@
 
 use stsd_client::{ProfileStatus, Status};
 
-use crate::report::{Finding, Verdict};
+use crate::report::{Finding, Severity};
 
 /// Codes of STS, as its documentation and its answers have them, and what mends each.
 const STEPS: &[(&str, &str)] = &[
@@ -56,22 +56,22 @@ const STEPS: &[(&str, &str)] = &[
     ),
 ];
 
-pub(super) fn examine(status: &Status) -> Vec<Finding> {
+pub(super) fn check(status: &Status) -> Vec<Finding> {
     status.profiles.iter().map(of).collect()
 }
 
 fn of(profile: &ProfileStatus) -> Finding {
     let what = format!("profile {}", profile.name);
     if let Some(last) = &profile.last_failure {
-        let (verdict, remark) = match profile.remaining_seconds {
-            None => (Verdict::Fault, last.failure.message.clone()),
+        let (severity, remark) = match profile.remaining_seconds {
+            None => (Severity::Fault, last.failure.message.clone()),
             Some(left) => (
-                Verdict::Warning,
+                Severity::Warning,
                 format!("served for {left} s more, but {}", last.failure.message),
             ),
         };
         let fix = fix(&last.failure.message, &last.failure.hint);
-        return Finding::of(verdict, what, remark, fix);
+        return Finding::of(severity, what, remark, fix);
     }
     match (&profile.advice, profile.remaining_seconds) {
         (Some(advice), _) => {

@@ -13,17 +13,17 @@ use crate::subprocess;
 
 /// The first versions that mind quotes: aliyun-cli's pull request 1391, and the changes of
 /// @alicloud/credentials 2.4.7. All versions of Python's library do (`shlex.split`).
-const ALIYUN: [u32; 3] = [3, 4, 9];
-const NODE: [u32; 3] = [2, 4, 7];
+const ALIYUN_CLI_FIXED_IN: [u32; 3] = [3, 4, 9];
+const NODE_FIXED_IN: [u32; 3] = [2, 4, 7];
 
 /// Where npm puts what is for everybody.
-const GLOBAL: [&str; 2] = ["/usr/lib/node_modules", "/usr/local/lib/node_modules"];
+const GLOBAL_MODULES: [&str; 2] = ["/usr/lib/node_modules", "/usr/local/lib/node_modules"];
 
 /// What was found: its name with version and place, and whether it splits at each space.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Installed {
     pub(super) name: String,
-    pub(super) splits: bool,
+    pub(super) splits_at_spaces: bool,
 }
 
 /// Looks at what is installed for whoever asks, here.
@@ -35,9 +35,9 @@ fn aliyun() -> Option<Installed> {
     let path = subprocess::find("aliyun")?;
     let mut command = Command::new(&path);
     command.arg("version");
-    let said = subprocess::run(command, None).ok()?;
-    let said = String::from_utf8_lossy(&said.stdout).into_owned();
-    of("aliyun-cli", said.trim(), &path, ALIYUN)
+    let output = subprocess::run(command, None).ok()?;
+    let output = String::from_utf8_lossy(&output.stdout).into_owned();
+    of("aliyun-cli", output.trim(), &path, ALIYUN_CLI_FIXED_IN)
 }
 
 /// As Node.js looks: beside the working directory and above it, then where all look.
@@ -48,19 +48,19 @@ fn node() -> Vec<Installed> {
     let named: Vec<PathBuf> = env::split_paths(&named).collect();
     let all = above
         .chain(named)
-        .chain(GLOBAL.iter().copied().map(PathBuf::from));
+        .chain(GLOBAL_MODULES.iter().copied().map(PathBuf::from));
     all.filter_map(|modules| {
         let package = modules.join("@alicloud/credentials");
         let about = fs::read(package.join("package.json")).ok()?;
         let about: serde_json::Value = serde_json::from_slice(&about).ok()?;
         let version = about.get("version")?.as_str()?;
-        of("@alicloud/credentials", version, &package, NODE)
+        of("@alicloud/credentials", version, &package, NODE_FIXED_IN)
     })
     .collect()
 }
 
 /// Nothing if the version is none.
-fn of(name: &str, version: &str, place: &Path, minds_from: [u32; 3]) -> Option<Installed> {
+fn of(name: &str, version: &str, place: &Path, fixed_in: [u32; 3]) -> Option<Installed> {
     let mut numbers = version.splitn(3, '.').map(|it| {
         let digits = it.bytes().take_while(u8::is_ascii_digit).count();
         it[..digits].parse().ok()
@@ -70,7 +70,7 @@ fn of(name: &str, version: &str, place: &Path, minds_from: [u32; 3]) -> Option<I
     let [major, minor, patch] = found;
     Some(Installed {
         name: format!("{name} {major}.{minor}.{patch} in {}", place.display()),
-        splits: found < minds_from,
+        splits_at_spaces: found < fixed_in,
     })
 }
 
@@ -78,13 +78,13 @@ fn of(name: &str, version: &str, place: &Path, minds_from: [u32; 3]) -> Option<I
 mod tests {
     use std::path::Path;
 
-    use super::{NODE, of};
+    use super::{NODE_FIXED_IN, of};
 
     #[test]
     fn a_version_is_compared_by_its_numbers() {
         let check = |version, expected: Option<bool>| {
-            let found = of("x", version, Path::new("/p"), NODE);
-            assert_eq!(found.map(|it| it.splits), expected, "{version}");
+            let found = of("x", version, Path::new("/p"), NODE_FIXED_IN);
+            assert_eq!(found.map(|it| it.splits_at_spaces), expected, "{version}");
         };
         check("2.4.6", Some(true));
         check("2.4.7", Some(false));

@@ -12,14 +12,14 @@ use std::{
 use rustix::process::geteuid;
 use stsd_client::{Error, Status};
 
-use super::context::Patient;
-use crate::report::{Finding, Verdict};
+use super::context::DiagnosticContext;
+use crate::report::{Finding, Severity};
 
 /// Where the machine's daemon is.
-pub(super) const SYSTEM: &str = "/run/stsd/stsd.sock";
+pub(super) const SYSTEM_SOCKET: &str = "/run/stsd/stsd.sock";
 
 /// Returns where the daemon is looked for, as clients do: the first that is there.
-pub(super) fn place(typed: Option<&Path>) -> PathBuf {
+pub(super) fn socket_path(typed: Option<&Path>) -> PathBuf {
     let variable = |name| env::var_os(name).filter(|it: &OsString| !it.is_empty());
     if let Some(path) = typed {
         return path.to_owned();
@@ -28,25 +28,25 @@ pub(super) fn place(typed: Option<&Path>) -> PathBuf {
         return path.into();
     }
     let user = variable("XDG_RUNTIME_DIR").map(|it| Path::new(&it).join("stsd/stsd.sock"));
-    let mut all = user.into_iter().chain([SYSTEM.into()]);
-    let first = all.next().unwrap_or_else(|| SYSTEM.into());
+    let mut all = user.into_iter().chain([SYSTEM_SOCKET.into()]);
+    let first = all.next().unwrap_or_else(|| SYSTEM_SOCKET.into());
     if first.exists() {
         return first;
     }
     all.find(|it| it.exists()).unwrap_or(first)
 }
 
-pub(super) fn examine(patient: &Patient) -> Vec<Finding> {
-    let mut findings = vec![daemon(patient)];
-    let by_lease = patient.status.as_ref().is_ok_and(|it| it.pid == 0);
-    if let Some(found) = directory(&patient.socket, patient.is_system) {
+pub(super) fn check(context: &DiagnosticContext) -> Vec<Finding> {
+    let mut findings = vec![daemon(context)];
+    let is_lease = context.status.as_ref().is_ok_and(|it| it.pid == 0);
+    if let Some(found) = directory(&context.socket, context.is_system) {
         // A lease's socket stands where its owner wanted it.
-        if !by_lease || found.verdict == Verdict::Ok {
+        if !is_lease || found.severity == Severity::Ok {
             findings.push(found);
         }
     }
-    findings.extend(file(patient));
-    if let Ok(status) = &patient.status {
+    findings.extend(file(context));
+    if let Ok(status) = &context.status {
         findings.extend(version(status));
         findings.extend(status.protections.iter().map(|it| {
             // What a protection says of itself is the fix where it does not hold.
@@ -61,8 +61,8 @@ pub(super) fn examine(patient: &Patient) -> Vec<Finding> {
 }
 
 /// Tells whether it answers.
-fn daemon(patient: &Patient) -> Finding {
-    match &patient.status {
+fn daemon(context: &DiagnosticContext) -> Finding {
+    match &context.status {
         Ok(status) => {
             let remark = format!("stsd {}, pid {}", status.daemon_version, status.pid);
             Finding::ok("daemon", remark)
@@ -70,7 +70,7 @@ fn daemon(patient: &Patient) -> Finding {
         Err(Error::NotReachable { source, .. })
             if source.kind() == ErrorKind::ConnectionRefused =>
         {
-            let shown = patient.socket.display();
+            let shown = context.socket.display();
             let remark = format!("nobody listens at {shown}: a daemon that has ended left it");
             Finding::fault(
                 "daemon",
@@ -112,7 +112,7 @@ fn directory(socket: &Path, is_system: bool) -> Option<Finding> {
     let metadata = fs::metadata(path).ok()?;
     let what = "socket's directory";
     let shown = path.display();
-    if let Some(foreign) = foreign(what, path, &metadata, is_system) {
+    if let Some(foreign) = foreign_owner(what, path, &metadata, is_system) {
         return Some(foreign);
     }
     let mode = metadata.mode() & 0o7777;
@@ -139,19 +139,19 @@ fn directory(socket: &Path, is_system: bool) -> Option<Finding> {
 }
 
 /// Tells whether the socket is one, and whose.
-fn file(patient: &Patient) -> Option<Finding> {
-    let metadata = fs::metadata(&patient.socket).ok()?;
-    let (what, shown) = ("socket", patient.socket.display());
+fn file(context: &DiagnosticContext) -> Option<Finding> {
+    let metadata = fs::metadata(&context.socket).ok()?;
+    let (what, shown) = ("socket", context.socket.display());
     if !metadata.file_type().is_socket() {
         let remark = format!("{shown} is not a socket");
         let fix = "move it away and start `stsd`, or point STSD_SOCKET at the socket";
         return Some(Finding::fault(what, remark, fix));
     }
-    if let Some(foreign) = foreign(what, &patient.socket, &metadata, patient.is_system) {
+    if let Some(foreign) = foreign_owner(what, &context.socket, &metadata, context.is_system) {
         return Some(foreign);
     }
     let mode = metadata.mode() & 0o777;
-    Some(if !patient.is_system && mode & 0o077 != 0 {
+    Some(if !context.is_system && mode & 0o077 != 0 {
         let remark = format!("{shown} has mode {mode:04o}: its directory alone keeps others out");
         Finding::warning(what, remark, format!("chmod 0600 {shown}"))
     } else {
@@ -160,7 +160,7 @@ fn file(patient: &Patient) -> Option<Finding> {
 }
 
 /// The machine's daemon is whoever its unit says; a user's is the user, or root's doing.
-fn foreign(what: &str, path: &Path, metadata: &Metadata, is_system: bool) -> Option<Finding> {
+fn foreign_owner(what: &str, path: &Path, metadata: &Metadata, is_system: bool) -> Option<Finding> {
     let (owner, own) = (metadata.uid(), geteuid().as_raw());
     (!is_system && owner != own && owner != 0).then(|| {
         let shown = path.display();

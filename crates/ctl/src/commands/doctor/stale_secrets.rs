@@ -5,21 +5,21 @@ use std::path::Path;
 
 use stsctl::{
     aliyun_profiles,
-    aliyun_profiles::{Leftovers, files},
+    aliyun_profiles::{StaleSecrets, files},
 };
 
 use super::sdk::{self, Installed};
 use crate::report::Finding;
 
-pub(super) fn examine() -> Vec<Finding> {
+pub(super) fn check() -> Vec<Finding> {
     let mut findings = Vec::new();
-    for path in files::files() {
+    for path in files::default_paths() {
         // What is not there, or is no such file, is of no concern here.
         let Ok(read) = files::read(&path) else {
             continue;
         };
-        match aliyun_profiles::leftovers(&read.bytes) {
-            Ok(left) => findings.extend(of(&path, &left, read.mode)),
+        match aliyun_profiles::stale_secrets(&read.bytes) {
+            Ok(stale) => findings.extend(of(&path, &stale, read.mode)),
             Err(error) => {
                 let fix = "correct it, or move it away";
                 findings.push(Finding::warning(
@@ -33,35 +33,35 @@ pub(super) fn examine() -> Vec<Finding> {
     findings
 }
 
-fn of(path: &Path, left: &Leftovers, mode: u32) -> Vec<Finding> {
+fn of(path: &Path, stale: &StaleSecrets, mode: u32) -> Vec<Finding> {
     let shown = path.display().to_string();
     let mut findings = Vec::new();
-    let holds = !(left.written_back.is_empty() && left.long_lived.is_empty());
+    let holds = !(stale.written_back.is_empty() && stale.long_lived.is_empty());
     if holds && mode & 0o077 != 0 {
         let remark = format!("mode {mode:04o}: others can read the secrets in it");
         let fix = format!("chmod 0600 {shown}, and consider them seen");
         findings.push(Finding::fault(&shown, remark, fix));
     }
-    if !left.written_back.is_empty() {
+    if !stale.written_back.is_empty() {
         let remark = format!(
             "an SDK or aliyun-cli has written a session's secrets back into it, in clear text: {}",
-            left.written_back.join(", ")
+            stale.written_back.join(", ")
         );
         let fix = "take access_key_id, access_key_secret and sts_token out of these profiles, and \
                    have programs ask by a URL (stsctl setup), after which nothing is written";
         findings.push(Finding::warning(&shown, remark, fix));
     }
-    if !left.long_lived.is_empty() {
+    if !stale.long_lived.is_empty() {
         let remark = format!(
             "secrets that do not end stand in it, in clear text: {}",
-            left.long_lived.join(", ")
+            stale.long_lived.join(", ")
         );
         let fix = "take them over with stsctl import --write, then delete these profiles, and \
                    have a new AccessKey made";
         findings.push(Finding::warning(&shown, remark, fix));
     }
-    if !left.quoted.is_empty() {
-        findings.push(quoted(&shown, &left.quoted.join(", "), &sdk::installed()));
+    if !stale.quoted.is_empty() {
+        findings.push(quoted(&shown, &stale.quoted.join(", "), &sdk::installed()));
     }
     if findings.is_empty() {
         findings.push(Finding::ok(&shown, "nothing secret has been left in it"));
@@ -72,7 +72,7 @@ fn of(path: &Path, left: &Leftovers, mode: u32) -> Vec<Finding> {
 /// A command that has spaces within an argument, for what is installed here and for what is not.
 fn quoted(shown: &str, profiles: &str, installed: &[Installed]) -> Finding {
     let named = |splits| {
-        let them = installed.iter().filter(|it| it.splits == splits);
+        let them = installed.iter().filter(|it| it.splits_at_spaces == splits);
         let names: Vec<_> = them.map(|it| it.name.as_str()).collect();
         names.join(", ")
     };

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, env, path::Path, process::Command};
 
 use rustix::process::geteuid;
 
-use super::context::Patient;
+use super::context::DiagnosticContext;
 use crate::{report::Finding, subprocess};
 
 const UNITS: [&str; 2] = ["stsd.socket", "stsd.service"];
@@ -12,27 +12,27 @@ const UNITS: [&str; 2] = ["stsd.socket", "stsd.service"];
 /// What systemd says of a unit.
 type Properties = BTreeMap<String, String>;
 
-pub(super) fn examine(patient: &Patient) -> Vec<Finding> {
-    let has_unit = patient
+pub(super) fn check(context: &DiagnosticContext) -> Vec<Finding> {
+    let has_unit = context
         .audit
         .as_ref()
         .is_some_and(|it| it.unit.is_some() || it.user_unit.is_some());
     // A socket elsewhere is of a daemon that somebody starts by hand.
-    if !(has_unit || patient.is_system || is_usual(&patient.socket)) {
+    if !(has_unit || context.is_system || is_default_socket(&context.socket)) {
         return vec![];
     }
-    let scope = if patient.is_system { "" } else { " --user" };
-    let units = UNITS.map(|unit| (unit, look(unit, patient.is_system)));
+    let scope = if context.is_system { "" } else { " --user" };
+    let units = UNITS.map(|unit| (unit, properties(unit, context.is_system)));
     let installed = |it: &Properties| value(it, "LoadState") == "loaded";
     let mut findings = Vec::new();
-    for (unit, said) in &units {
-        let Some(said) = said.as_ref().filter(|it| installed(it)) else {
+    for (unit, output) in &units {
+        let Some(output) = output.as_ref().filter(|it| installed(it)) else {
             continue;
         };
-        let (state, enabled) = (value(said, "ActiveState"), value(said, "UnitFileState"));
+        let (state, enabled) = (value(output, "ActiveState"), value(output, "UnitFileState"));
         let is_socket = unit.ends_with(".socket");
         findings.push(if state == "failed" {
-            let remark = format!("it has failed ({})", value(said, "Result"));
+            let remark = format!("it has failed ({})", value(output, "Result"));
             let fix = format!(
                 "read why: journalctl{scope} -u {unit}; then systemctl{scope} reset-failed {unit} \
                  and systemctl{scope} start stsd.socket"
@@ -42,7 +42,7 @@ pub(super) fn examine(patient: &Patient) -> Vec<Finding> {
             let remark = "it is disabled, so nothing listens after the next start";
             let fix = format!("systemctl{scope} enable --now {unit}");
             Finding::warning(*unit, remark, fix)
-        } else if is_socket && state == "inactive" && patient.status.is_err() {
+        } else if is_socket && state == "inactive" && context.status.is_err() {
             let fix = format!("systemctl{scope} start {unit}");
             Finding::fault(*unit, "it is not started", fix)
         } else {
@@ -50,7 +50,7 @@ pub(super) fn examine(patient: &Patient) -> Vec<Finding> {
         });
     }
     // Only what the user's manager starts ends with it.
-    if !patient.is_system && !findings.is_empty() && linger().is_some_and(|it| it == "no") {
+    if !context.is_system && !findings.is_empty() && linger().is_some_and(|it| it == "no") {
         let remark = "you do not linger: stsd ends when you log out, and programs of yours that \
                       go on have nobody to ask";
         let fix = "loginctl enable-linger";
@@ -59,7 +59,7 @@ pub(super) fn examine(patient: &Patient) -> Vec<Finding> {
     findings
 }
 
-fn is_usual(socket: &Path) -> bool {
+fn is_default_socket(socket: &Path) -> bool {
     let directory = env::var_os("XDG_RUNTIME_DIR").unwrap_or_default();
     Path::new(&directory).join("stsd/stsd.sock") == socket
 }
@@ -69,14 +69,14 @@ fn value<'a>(properties: &'a Properties, name: &str) -> &'a str {
 }
 
 /// Asks systemd; nothing where there is none.
-fn look(unit: &str, is_system: bool) -> Option<Properties> {
+fn properties(unit: &str, is_system: bool) -> Option<Properties> {
     let mut command = Command::new(subprocess::find("systemctl")?);
     if !is_system {
         command.arg("--user");
     }
     command.args(["show", unit]);
     command.arg("--property=LoadState,ActiveState,UnitFileState,Result");
-    let text = said(command)?;
+    let text = run(command)?;
     let lines = text.lines().filter_map(|it| it.split_once('='));
     Some(lines.map(|(a, b)| (a.to_owned(), b.to_owned())).collect())
 }
@@ -86,11 +86,11 @@ fn linger() -> Option<String> {
     let mut command = Command::new(subprocess::find("loginctl")?);
     command.args(["show-user", &geteuid().as_raw().to_string()]);
     command.args(["--property=Linger", "--value"]);
-    Some(said(command)?.trim().to_owned())
+    Some(run(command)?.trim().to_owned())
 }
 
-fn said(command: Command) -> Option<String> {
-    let said = subprocess::run(command, None).ok()?;
-    said.status.success().then_some(())?;
-    Some(String::from_utf8_lossy(&said.stdout).into_owned())
+fn run(command: Command) -> Option<String> {
+    let output = subprocess::run(command, None).ok()?;
+    output.status.success().then_some(())?;
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
 }

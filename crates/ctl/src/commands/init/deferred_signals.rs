@@ -15,57 +15,57 @@ use signal_hook::{
 };
 
 /// The signals that end us.
-pub(super) struct Signals(Vec<Signal>);
+pub(super) struct SignalMask(Vec<Signal>);
 
 struct Signal {
     number: i32,
     /// It does what it always does.
-    free: Arc<AtomicBool>,
-    came: Arc<AtomicBool>,
+    default_action: Arc<AtomicBool>,
+    raised: Arc<AtomicBool>,
 }
 
 /// They wait for as long as this lives.
-pub(super) struct Held<'a>(&'a Signals);
+pub(super) struct DeferGuard<'a>(&'a SignalMask);
 
-impl Signals {
-    pub(super) fn take() -> io::Result<Self> {
-        let take = |number| {
+impl SignalMask {
+    pub(super) fn install() -> io::Result<Self> {
+        let install = |number| {
             let signal = Signal {
                 number,
-                free: Arc::new(AtomicBool::new(true)),
-                came: Arc::default(),
+                default_action: Arc::new(AtomicBool::new(true)),
+                raised: Arc::default(),
             };
-            flag::register_conditional_default(number, Arc::clone(&signal.free))?;
-            flag::register(number, Arc::clone(&signal.came))?;
+            flag::register_conditional_default(number, Arc::clone(&signal.default_action))?;
+            flag::register(number, Arc::clone(&signal.raised))?;
             Ok(signal)
         };
-        let all = [SIGINT, SIGTERM, SIGHUP].into_iter().map(take);
+        let all = [SIGINT, SIGTERM, SIGHUP].into_iter().map(install);
         Ok(Self(all.collect::<io::Result<_>>()?))
     }
 
     /// Has them wait.
-    pub(super) fn hold(&self) -> Held<'_> {
+    pub(super) fn defer(&self) -> DeferGuard<'_> {
         for signal in &self.0 {
-            signal.free.store(false, Ordering::SeqCst);
+            signal.default_action.store(false, Ordering::SeqCst);
         }
-        Held(self)
+        DeferGuard(self)
     }
 }
 
-impl Held<'_> {
+impl DeferGuard<'_> {
     /// Tells whether one has come.
-    pub(super) fn came(&self) -> bool {
-        self.0.0.iter().any(|it| it.came.load(Ordering::SeqCst))
+    pub(super) fn is_pending(&self) -> bool {
+        self.0.0.iter().any(|it| it.raised.load(Ordering::SeqCst))
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for DeferGuard<'_> {
     fn drop(&mut self) {
         for signal in &self.0.0 {
-            signal.free.store(true, Ordering::SeqCst);
+            signal.default_action.store(true, Ordering::SeqCst);
         }
         for signal in &self.0.0 {
-            if signal.came.load(Ordering::SeqCst) {
+            if signal.raised.load(Ordering::SeqCst) {
                 let _ = emulate_default_handler(signal.number);
             }
         }

@@ -12,18 +12,18 @@ use zeroize::Zeroizing;
 use crate::error::usage;
 
 /// Nothing that is a secret is longer than that.
-const LONGEST: u64 = 4096;
+const MAX_SECRET_BYTES: u64 = 4096;
 
 /// What a file or stdin has of a key.
 #[derive(Deserialize)]
-pub(super) struct Key {
+pub(super) struct AccessKey {
     #[serde(rename = "access_key_id")]
     pub(super) id: Option<String>,
     #[serde(rename = "access_key_secret")]
     pub(super) secret: SecretText,
 }
 
-impl Key {
+impl AccessKey {
     /// Reads a file, which stays as it is.
     pub(super) fn from_file(path: &Path) -> Result<Self> {
         let shown = path.display();
@@ -40,9 +40,11 @@ impl Key {
     /// Reads the secret from stdin.
     pub(super) fn from_stdin() -> Result<Self> {
         let mut text = Zeroizing::new(String::with_capacity(4097));
-        io::stdin().take(LONGEST + 1).read_to_string(&mut text)?;
+        io::stdin()
+            .take(MAX_SECRET_BYTES + 1)
+            .read_to_string(&mut text)?;
         let secret = text.trim();
-        if secret.is_empty() || secret.len() as u64 > LONGEST || secret.contains('\n') {
+        if secret.is_empty() || secret.len() as u64 > MAX_SECRET_BYTES || secret.contains('\n') {
             return usage("stdin has no secret: it is one line");
         }
         Ok(Self {
@@ -91,7 +93,7 @@ fn cell(text: &str) -> &str {
 }
 
 /// Returns a key as our own files have it.
-pub(super) fn document(id: &str, secret: &SecretText) -> SecretText {
+pub(super) fn key_file_text(id: &str, secret: &SecretText) -> SecretText {
     let secret = Zeroizing::new(quoted(secret.expose()));
     format!(
         "access_key_id = {}\naccess_key_secret = {}\n",
@@ -103,12 +105,12 @@ pub(super) fn document(id: &str, secret: &SecretText) -> SecretText {
 
 #[cfg(test)]
 mod tests {
-    use super::Key;
+    use super::AccessKey;
 
     #[test]
     fn a_key_is_read_as_it_is_found() {
         let check = |text: &str, expected: Option<(Option<&str>, &str)>| {
-            let key = Key::parse(text);
+            let key = AccessKey::parse(text);
             let found = key.as_ref();
             let found = found.map(|it| (it.id.as_deref(), it.secret.expose()));
             assert_eq!(found, expected, "{text}");

@@ -5,19 +5,19 @@ use anyhow::{Result, bail};
 use stsctl::aliyun_profiles::{access_key_id, access_key_secret, quoted};
 use stsd_client::SecretText;
 
-use super::{deferred_signals::Signals, key, key::Key, prompt::Person};
+use super::{deferred_signals::SignalMask, key, key::AccessKey, prompt::Prompter};
 use crate::{
-    cli::{Identity, Init},
-    config_file::{Configuration, Judgement},
+    cli::{IdentityKind, Init},
+    config_file::{CheckResult, ConfigFile},
     error::usage,
-    secret_store::Keeper,
+    secret_store::SecretBackend,
 };
 
 /// What stands for what is not known yet, where the rest is tried.
-const SOME_ROLE: &str = "acs:ram::1:role/some";
+const PLACEHOLDER_ROLE: &str = "acs:ram::1:role/some";
 
 /// What is wanted.
-pub(super) struct Wish {
+pub(super) struct InitPlan {
     pub(super) profile: String,
     /// What the source is called, and the key with its keeper.
     pub(super) source: String,
@@ -26,70 +26,70 @@ pub(super) struct Wish {
     role: Option<String>,
     /// As the daemon reads it; none for an instance.
     pub(super) key: Option<SecretText>,
-    pub(super) keeper: Option<Keeper>,
+    pub(super) backend: Option<SecretBackend>,
     /// There is no configuration yet that the lines at the top would be another's of.
     new: bool,
 }
 
 /// Where answers come from, and who judges them.
-struct Asking<'a> {
+struct InputResolver<'a> {
     typed: &'a Init,
-    person: Option<Person<'a>>,
-    configuration: &'a Configuration,
-    signals: &'a Signals,
+    prompter: Option<Prompter<'a>>,
+    config: &'a ConfigFile,
+    signals: &'a SignalMask,
 }
 
-impl Wish {
+impl InitPlan {
     /// Finds all of it out, or says all that is missing.
-    pub(super) fn of(
+    pub(super) fn resolve(
         typed: &Init,
-        configuration: &Configuration,
-        there: &toml::Table,
-        signals: &Signals,
+        config: &ConfigFile,
+        table: &toml::Table,
+        signals: &SignalMask,
     ) -> Result<Self> {
-        let asking = Asking {
+        let resolver = InputResolver {
             typed,
-            person: Person::look(signals),
-            configuration,
+            prompter: Prompter::detect(signals),
+            config,
             signals,
         };
-        let mut wish = Self {
+        let mut plan = Self {
             profile: typed.profile.clone(),
             source: String::new(),
             region: None,
             endpoint: typed.endpoint.clone(),
             role: None,
             key: None,
-            keeper: None,
-            new: there.is_empty(),
+            backend: None,
+            new: table.is_empty(),
         };
-        wish.is_possible(typed, configuration, there)?;
-        wish.source = source_beside(there, &wish.profile);
-        asking.is_enough(wish.new)?;
+        plan.check_conflicts(typed, config, table)?;
+        plan.source = free_source_name(table, &plan.profile);
+        resolver.check_complete(plan.new)?;
         // What was typed with the command is judged before anything is asked.
-        wish.region.clone_from(&typed.region);
-        wish.role.clone_from(&typed.role_arn);
-        if let Err(problem) = asking.judge(&wish)? {
+        plan.region.clone_from(&typed.region);
+        plan.role.clone_from(&typed.role_arn);
+        if let Err(problem) = resolver.check(&plan)? {
             return usage(problem);
         }
-        asking.greet(&wish)?;
-        asking.region(&mut wish)?;
-        if typed.source == Identity::AccessKey {
-            asking.key(&mut wish)?;
+        resolver.print_intro(&plan)?;
+        resolver.region(&mut plan)?;
+        if typed.source == IdentityKind::AccessKey {
+            resolver.key(&mut plan)?;
         }
-        asking.role(&mut wish)?;
-        Ok(wish)
+        resolver.role(&mut plan)?;
+        Ok(plan)
     }
 
     /// Refuses what a configuration that is there does not leave room for.
-    fn is_possible(
+    fn check_conflicts(
         &self,
         typed: &Init,
-        configuration: &Configuration,
-        there: &toml::Table,
+        config: &ConfigFile,
+        table: &toml::Table,
     ) -> Result<()> {
-        let shown = configuration.path().display();
-        if !self.fits(there) {
+        let shown = config.path().display();
+        if !self.is_compatible_with(table) {
             return usage(format!(
                 "{shown} has a profile {} already; choose another --profile",
                 self.profile
@@ -99,7 +99,7 @@ impl Wish {
             ("--region", "region", &typed.region),
             ("--endpoint", "endpoint", &typed.endpoint),
         ] {
-            let found = there.get(key).and_then(|it| it.as_str());
+            let found = table.get(key).and_then(|it| it.as_str());
             if !self.new && wanted.is_some() && wanted.as_deref() != found {
                 return usage(format!(
                     "{shown} is there already, and what it says of STS at its top is for all \
@@ -111,14 +111,14 @@ impl Wish {
     }
 
     /// Tells whether there is no such profile yet, nor one that would be taken for ours.
-    pub(super) fn fits(&self, there: &toml::Table) -> bool {
+    pub(super) fn is_compatible_with(&self, table: &toml::Table) -> bool {
         let has = |kind: &str, name: &str| {
-            let table = there.get(kind).and_then(|it| it.as_table());
+            let table = table.get(kind).and_then(|it| it.as_table());
             table.is_some_and(|it| it.contains_key(name))
         };
         !has("profile", &self.profile)
             && (self.source.is_empty() || !has("source", &self.source))
-            && self.new == there.is_empty()
+            && self.new == table.is_empty()
     }
 
     /// Returns the configuration: what is there, to the byte, and behind it what is new.
@@ -140,9 +140,9 @@ impl Wish {
 
     fn tables(&self) -> String {
         let source = quoted(&self.source);
-        let identity = match self.keeper {
-            Some(keeper) => {
-                let (key, value) = keeper.keeping()(&self.source);
+        let identity = match self.backend {
+            Some(backend) => {
+                let (key, value) = backend.config_entry()(&self.source);
                 format!("type = \"access-key\"\n{key} = {}\n", quoted(&value))
             }
             None => "type = \"ecs-role\"\n".to_owned(),
@@ -151,16 +151,16 @@ impl Wish {
         let role = role.map_or_else(String::new, |it| format!("role_arn = {}\n", quoted(it)));
         format!(
             "[source.{}]\n{identity}\n[profile.{}]\nsource = {source}\n{role}",
-            key_of(&self.source),
-            key_of(&self.profile)
+            toml_key(&self.source),
+            toml_key(&self.profile)
         )
     }
 }
 
-impl Asking<'_> {
+impl InputResolver<'_> {
     /// Says what is missing where nobody can be asked.
-    fn is_enough(&self, new: bool) -> Result<()> {
-        if self.person.is_some() {
+    fn check_complete(&self, new: bool) -> Result<()> {
+        if self.prompter.is_some() {
             return Ok(());
         }
         let typed = self.typed;
@@ -168,7 +168,7 @@ impl Asking<'_> {
         if new && typed.region.is_none() && typed.endpoint.is_none() {
             missing.push("--region");
         }
-        if typed.source == Identity::AccessKey {
+        if typed.source == IdentityKind::AccessKey {
             if typed.access_key_id.is_none() && typed.key_file.is_none() {
                 missing.push("--access-key-id");
             }
@@ -188,36 +188,36 @@ impl Asking<'_> {
         ))
     }
 
-    fn greet(&self, wish: &Wish) -> Result<()> {
-        let Some(person) = &self.person else {
+    fn print_intro(&self, plan: &InitPlan) -> Result<()> {
+        let Some(prompter) = &self.prompter else {
             return Ok(());
         };
-        let path = self.configuration.path().display();
-        person.tell(&format!(
+        let path = self.config.path().display();
+        prompter.print(&format!(
             "This makes the profile {} in {path}. Nothing is written before all is asked.\n",
-            wish.profile
+            plan.profile
         ))
     }
 
-    fn region(&self, wish: &mut Wish) -> Result<()> {
-        if wish.region.is_some() || wish.endpoint.is_some() || !wish.new {
+    fn region(&self, plan: &mut InitPlan) -> Result<()> {
+        if plan.region.is_some() || plan.endpoint.is_some() || !plan.new {
             return Ok(());
         }
-        if let Some(person) = &self.person {
-            let answer = person.ask("Region of STS, such as cn-hangzhou", None, |answer| {
-                self.judge(&wish.with(|it| it.region = Some(answer.to_owned())))
+        if let Some(prompter) = &self.prompter {
+            let answer = prompter.ask("Region of STS, such as cn-hangzhou", None, |answer| {
+                self.check(&plan.with(|it| it.region = Some(answer.to_owned())))
             })?;
-            wish.region = Some(answer);
+            plan.region = Some(answer);
         }
         Ok(())
     }
 
-    fn key(&self, wish: &mut Wish) -> Result<()> {
+    fn key(&self, plan: &mut InitPlan) -> Result<()> {
         let typed = self.typed;
         let found = match &typed.key_file {
-            Some(path) => Some(Key::from_file(path)?),
+            Some(path) => Some(AccessKey::from_file(path)?),
             // At a terminal it is asked for, where it is not shown.
-            None if typed.secret_stdin && self.person.is_none() => Some(Key::from_stdin()?),
+            None if typed.secret_stdin && self.prompter.is_none() => Some(AccessKey::from_stdin()?),
             None => None,
         };
         let in_file = found.as_ref().and_then(|it| it.id.clone());
@@ -229,39 +229,39 @@ impl Asking<'_> {
                 Ok(()) => id,
                 Err(problem) => return usage(problem),
             },
-            (None, None) => match &self.person {
-                Some(person) => person.ask("AccessKey id of the RAM user", None, |answer| {
+            (None, None) => match &self.prompter {
+                Some(prompter) => prompter.ask("AccessKey id of the RAM user", None, |answer| {
                     Ok(self.id(answer))
                 })?,
                 None => return usage("the file has the secret alone: --access-key-id is missing"),
             },
         };
-        let secret = match (found, &self.person) {
+        let secret = match (found, &self.prompter) {
             (Some(key), _) => match self.secret(key.secret.expose()) {
                 Ok(()) => key.secret,
                 Err(problem) => return usage(problem),
             },
-            (None, Some(person)) => {
-                person.ask_secret("Its AccessKey secret", |it| self.secret(it))?
+            (None, Some(prompter)) => {
+                prompter.ask_secret("Its AccessKey secret", |it| self.secret(it))?
             }
             (None, None) => return usage("--secret-stdin or --key-file is missing"),
         };
-        wish.key = Some(key::document(&id, &secret));
-        wish.keeper = Some(match (typed.keeper, &self.person) {
-            (Some(keeper), _) => keeper,
-            (None, Some(person)) => self.keeper(person)?,
-            (None, None) => Keeper::File,
+        plan.key = Some(key::key_file_text(&id, &secret));
+        plan.backend = Some(match (typed.secret_backend, &self.prompter) {
+            (Some(backend), _) => backend,
+            (None, Some(prompter)) => self.backend(prompter)?,
+            (None, None) => SecretBackend::File,
         });
         Ok(())
     }
 
-    fn keeper(&self, person: &Person<'_>) -> Result<Keeper> {
+    fn backend(&self, prompter: &Prompter<'_>) -> Result<SecretBackend> {
         use clap::ValueEnum as _;
 
-        let read = |answer: &str| Keeper::from_str(answer, true);
+        let read = |answer: &str| SecretBackend::from_str(answer, true);
         let question =
             "Who keeps the key: file (mode 0600), credential (systemd), keyring (desktop)";
-        let answer = person.ask(question, Some("file"), |answer| {
+        let answer = prompter.ask(question, Some("file"), |answer| {
             Ok(read(answer)
                 .map(|_| ())
                 .map_err(|_| "one of file, credential, keyring".to_owned()))
@@ -269,55 +269,55 @@ impl Asking<'_> {
         read(&answer).map_err(anyhow::Error::msg)
     }
 
-    fn role(&self, wish: &mut Wish) -> Result<()> {
-        let (None, Some(person)) = (&wish.role, &self.person) else {
+    fn role(&self, plan: &mut InitPlan) -> Result<()> {
+        let (None, Some(prompter)) = (&plan.role, &self.prompter) else {
             return Ok(());
         };
         // An instance's own session can be handed on as it is.
-        let usual = (self.typed.source == Identity::EcsRole).then_some("");
+        let usual = (self.typed.source == IdentityKind::EcsRole).then_some("");
         let question = "Role that programs get: acs:ram::ACCOUNT:role/ROLE";
-        let answer = person.ask(question, usual, |answer| match answer {
+        let answer = prompter.ask(question, usual, |answer| match answer {
             "" => Ok(Ok(())),
-            answer => self.judge(&wish.with(|it| it.role = Some(answer.to_owned()))),
+            answer => self.check(&plan.with(|it| it.role = Some(answer.to_owned()))),
         })?;
-        wish.role = Some(answer).filter(|it| !it.is_empty());
+        plan.role = Some(answer).filter(|it| !it.is_empty());
         Ok(())
     }
 
     fn id(&self, id: &str) -> Result<(), String> {
         match id {
             "" => Err("an AccessKey id is not empty".to_owned()),
-            id => access_key_id(id).map_err(without_its),
+            id => access_key_id(id).map_err(without_possessive),
         }
     }
 
     fn secret(&self, secret: &str) -> Result<(), String> {
         match secret {
             "" => Err("an AccessKey secret is not empty".to_owned()),
-            secret => access_key_secret(secret).map_err(without_its),
+            secret => access_key_secret(secret).map_err(without_possessive),
         }
     }
 
     /// Asks the daemon's program what it says to a wish, with stand-ins for what is not known.
-    fn judge(&self, wish: &Wish) -> Result<Result<(), String>> {
-        let _held = self.signals.hold();
-        let key = self.typed.source == Identity::AccessKey;
-        let tried = wish.with(|it| {
+    fn check(&self, plan: &InitPlan) -> Result<Result<(), String>> {
+        let _guard = self.signals.defer();
+        let key = self.typed.source == IdentityKind::AccessKey;
+        let tried = plan.with(|it| {
             it.new = true;
             it.source = "some".to_owned();
-            it.keeper = key.then_some(Keeper::Credential);
+            it.backend = key.then_some(SecretBackend::Credential);
             if key && it.role.is_none() {
-                it.role = Some(SOME_ROLE.to_owned());
+                it.role = Some(PLACEHOLDER_ROLE.to_owned());
             }
         });
         let directory = tempfile::tempdir()?;
         let text = tried.text(None);
-        match self.configuration.judge_in(&text, directory.path())? {
-            Judgement::Good => Ok(Ok(())),
-            Judgement::Unknown(reason) => bail!("nothing can be checked: {reason}"),
-            Judgement::Refused(reason) => {
+        match self.config.check_in(&text, directory.path())? {
+            CheckResult::Accepted => Ok(Ok(())),
+            CheckResult::NotChecked(reason) => bail!("nothing can be checked: {reason}"),
+            CheckResult::Rejected(reason) => {
                 let first = reason.lines().next().unwrap_or("stsd refuses it");
-                let path = self.configuration.path().display().to_string();
+                let path = self.config.path().display().to_string();
                 let told = first.strip_prefix(&format!("{path}:"));
                 let told = told.and_then(|it| it.split_once(": ")).map(|it| it.1);
                 Ok(Err(told.unwrap_or(first).to_owned()))
@@ -326,7 +326,7 @@ impl Asking<'_> {
     }
 }
 
-impl Wish {
+impl InitPlan {
     /// Returns the same without its key, and with a change, to be tried.
     fn with(&self, change: impl FnOnce(&mut Self)) -> Self {
         let mut other = Self {
@@ -336,7 +336,7 @@ impl Wish {
             endpoint: self.endpoint.clone(),
             role: self.role.clone(),
             key: None,
-            keeper: self.keeper,
+            backend: self.backend,
             new: self.new,
         };
         change(&mut other);
@@ -345,9 +345,9 @@ impl Wish {
 }
 
 /// Returns a name for the source that neither a source nor a profile has.
-fn source_beside(there: &toml::Table, profile: &str) -> String {
+fn free_source_name(table: &toml::Table, profile: &str) -> String {
     let has = |name: &str| {
-        let mut tables = there.values().filter_map(|it| it.as_table());
+        let mut tables = table.values().filter_map(|it| it.as_table());
         tables.any(|it| it.contains_key(name))
     };
     // Whatever the profile is called, this is short enough.
@@ -361,7 +361,7 @@ fn source_beside(there: &toml::Table, profile: &str) -> String {
 }
 
 /// Returns a name as a header has it; only what is plain needs no quotes.
-fn key_of(name: &str) -> String {
+fn toml_key(name: &str) -> String {
     let plain = |it: u8| it.is_ascii_alphanumeric() || b"_-".contains(&it);
     match !name.is_empty() && name.bytes().all(plain) {
         true => name.to_owned(),
@@ -370,7 +370,7 @@ fn key_of(name: &str) -> String {
 }
 
 /// The words are about a profile that is imported.
-fn without_its(problem: String) -> String {
+fn without_possessive(problem: String) -> String {
     problem
         .strip_prefix("its ")
         .map_or(problem.clone(), str::to_owned)

@@ -13,28 +13,28 @@ use signal_hook::{consts::SIGINT, low_level::emulate_default_handler};
 use stsd_client::SecretText;
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::deferred_signals::{Held, Signals};
+use super::deferred_signals::{DeferGuard, SignalMask};
 use crate::error::usage;
 
 /// No AccessKey is longer.
-const LONGEST: usize = 1024;
+const MAX_SECRET_BYTES: usize = 1024;
 
 /// Somebody who reads and types.
-pub(super) struct Person<'a>(&'a Signals);
+pub(super) struct Prompter<'a>(&'a SignalMask);
 
-impl<'a> Person<'a> {
+impl<'a> Prompter<'a> {
     /// Finds whether there is one.
-    pub(super) fn look(signals: &'a Signals) -> Option<Self> {
-        let there = io::stdin().is_terminal() && io::stderr().is_terminal();
-        there.then_some(Self(signals))
+    pub(super) fn detect(signals: &'a SignalMask) -> Option<Self> {
+        let is_terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
+        is_terminal.then_some(Self(signals))
     }
 
     /// Says something.
-    pub(super) fn tell(&self, text: &str) -> Result<()> {
+    pub(super) fn print(&self, text: &str) -> Result<()> {
         Ok(writeln!(
             io::stderr(),
             "{}",
-            crate::term::style::printable(text)
+            crate::term::style::escape_control(text)
         )?)
     }
 
@@ -42,13 +42,13 @@ impl<'a> Person<'a> {
     pub(super) fn ask(
         &self,
         question: &str,
-        usual: Option<&str>,
+        default: Option<&str>,
         check: impl Fn(&str) -> Result<Result<(), String>>,
     ) -> Result<String> {
         loop {
-            let shown = match usual {
+            let shown = match default {
                 Some("") => " [none]".to_owned(),
-                Some(usual) => format!(" [{usual}]"),
+                Some(default) => format!(" [{default}]"),
                 None => String::new(),
             };
             write!(io::stderr(), "{question}{shown}: ")?;
@@ -57,14 +57,14 @@ impl<'a> Person<'a> {
                 writeln!(io::stderr())?;
                 return usage("there is nobody who answers; nothing is changed");
             }
-            let answer = match (line.trim(), usual) {
-                ("", Some(usual)) => usual,
+            let answer = match (line.trim(), default) {
+                ("", Some(default)) => default,
                 ("", None) => continue,
                 (answer, _) => answer,
             };
             match check(answer)? {
                 Ok(()) => return Ok(answer.to_owned()),
-                Err(problem) => self.tell(&format!("  {problem}"))?,
+                Err(problem) => self.print(&format!("  {problem}"))?,
             }
         }
     }
@@ -76,46 +76,46 @@ impl<'a> Person<'a> {
         check: impl Fn(&str) -> Result<(), String>,
     ) -> Result<SecretText> {
         loop {
-            let secret = secret(question, self.0)?;
+            let secret = read_secret(question, self.0)?;
             let problem = check(secret.expose());
             match problem {
                 _ if secret.is_empty() => {}
                 Ok(()) => return Ok(secret),
-                Err(problem) => self.tell(&format!("  {problem}"))?,
+                Err(problem) => self.print(&format!("  {problem}"))?,
             }
         }
     }
 }
 
 /// The terminal while nothing that is typed is shown; it is set back on the way out.
-struct Quiet(Termios);
+struct EchoOffGuard(Termios);
 
-impl Quiet {
-    fn now() -> io::Result<Self> {
+impl EchoOffGuard {
+    fn set() -> io::Result<Self> {
         let stdin = io::stdin();
         let before = tcgetattr(&stdin)?;
-        let mut quiet = before.clone();
+        let mut echo_off = before.clone();
         // Ctrl-C is a key like another, so that the terminal is set back before it ends us.
-        quiet.local_modes -= LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG;
-        tcsetattr(&stdin, OptionalActions::Flush, &quiet)?;
+        echo_off.local_modes -= LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG;
+        tcsetattr(&stdin, OptionalActions::Flush, &echo_off)?;
         Ok(Self(before))
     }
 }
 
-impl Drop for Quiet {
+impl Drop for EchoOffGuard {
     fn drop(&mut self) {
         let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
         let _ = writeln!(io::stderr());
     }
 }
 
-fn secret(question: &str, signals: &Signals) -> Result<SecretText> {
-    let held = signals.hold();
-    let quiet = Quiet::now()?;
+fn read_secret(question: &str, signals: &SignalMask) -> Result<SecretText> {
+    let guard = signals.defer();
+    let echo_off = EchoOffGuard::set()?;
     write!(io::stderr(), "{question} (it is not shown): ")?;
-    let typed = typed(&held);
-    drop(quiet);
-    drop(held);
+    let typed = read_line(&guard);
+    drop(echo_off);
+    drop(guard);
     let Some(typed) = typed? else {
         let _ = emulate_default_handler(SIGINT);
         return usage("interrupted; nothing is changed");
@@ -125,22 +125,22 @@ fn secret(question: &str, signals: &Signals) -> Result<SecretText> {
 }
 
 /// Reads a line key by key; nothing where Ctrl-C ends it.
-fn typed(held: &Held<'_>) -> Result<Option<Zeroizing<Vec<u8>>>> {
+fn read_line(guard: &DeferGuard<'_>) -> Result<Option<Zeroizing<Vec<u8>>>> {
     // A buffer that grew would leave copies behind.
-    let mut line = Zeroizing::new(Vec::with_capacity(LONGEST + 1));
+    let mut line = Zeroizing::new(Vec::with_capacity(MAX_SECRET_BYTES + 1));
     let mut key = [0; 1];
     loop {
-        if held.came() {
+        if guard.is_pending() {
             return Ok(Some(line));
         }
         let stdin = io::stdin();
-        let mut looked = [PollFd::from_borrowed_fd(stdin.as_fd(), PollFlags::IN)];
+        let mut fds = [PollFd::from_borrowed_fd(stdin.as_fd(), PollFlags::IN)];
         // A signal may come just before we wait.
-        let nap = Timespec {
+        let timeout = Timespec {
             tv_sec: 0,
             tv_nsec: 200_000_000,
         };
-        match poll(&mut looked, Some(&nap)) {
+        match poll(&mut fds, Some(&timeout)) {
             Ok(0) | Err(Errno::INTR) => continue,
             Ok(_) => {}
             Err(error) => return Err(error.into()),
@@ -159,9 +159,9 @@ fn typed(held: &Held<'_>) -> Result<Option<Zeroizing<Vec<u8>>>> {
             // Ctrl-U begins anew.
             21 => {
                 line.zeroize();
-                line.reserve_exact(LONGEST + 1);
+                line.reserve_exact(MAX_SECRET_BYTES + 1);
             }
-            byte if line.len() <= LONGEST => line.push(byte),
+            byte if line.len() <= MAX_SECRET_BYTES => line.push(byte),
             _ => {}
         }
     }

@@ -13,12 +13,12 @@ use rustix::process::geteuid;
 use stsd_client::Client;
 
 use crate::{
-    edit::{file, file::Place},
+    edit::{file, file::EditableFile},
     error::usage,
-    secret_store::drop_in,
+    secret_store::systemd_drop_in,
     subprocess,
-    subprocess::Said,
-    term::{stdout::say, style::printable},
+    subprocess::Output,
+    term::{stdout::print_line, style::escape_control},
 };
 
 /// The units as the project has them, for who has no package.
@@ -34,7 +34,7 @@ const UNITS: [(&str, &str); 2] = [
 ];
 
 /// Where systemd looks for a program that is named without its directory.
-const ITS_PATH: [&str; 6] = [
+const SYSTEMD_PATH: [&str; 6] = [
     "/usr/local/sbin",
     "/usr/local/bin",
     "/usr/sbin",
@@ -44,15 +44,15 @@ const ITS_PATH: [&str; 6] = [
 ];
 
 /// What the sandbox of the unit hides.
-const HIDDEN: [&str; 3] = ["/home/", "/root/", "/run/user/"];
+const HIDDEN_DIRECTORIES: [&str; 3] = ["/home/", "/root/", "/run/user/"];
 
 /// What came of it.
-pub(super) enum Started {
+pub(super) enum StartOutcome {
     /// Something ran already.
-    Running,
-    Socket,
+    Reloaded,
+    SocketEnabled,
     /// There is no systemd for this user, for this reason.
-    Not(String),
+    NotStarted(String),
 }
 
 /// Starts it. `credential` is what systemd has to decrypt for it, which is in `directory`.
@@ -60,29 +60,29 @@ pub(super) fn start(
     client: &Client,
     credential: Option<&str>,
     directory: &Path,
-) -> Result<Started> {
+) -> Result<StartOutcome> {
     let runs = client.status().is_ok();
     if runs && credential.is_none() {
         client.reload()?;
-        return Ok(Started::Running);
+        return Ok(StartOutcome::Reloaded);
     }
     let Some(systemctl) = subprocess::find("systemctl") else {
-        return Ok(Started::Not("systemctl is not here".to_owned()));
+        return Ok(StartOutcome::NotStarted("systemctl is not here".to_owned()));
     };
-    let order = |words: &[&str]| -> Result<Said> {
+    let systemctl_user = |words: &[&str]| -> Result<Output> {
         let mut command = Command::new(&systemctl);
         command.arg("--user").args(words);
         subprocess::run(command, None)
     };
-    let said = order(&["daemon-reload"])?;
+    let said = systemctl_user(&["daemon-reload"])?;
     if !said.status.success() {
-        return Ok(Started::Not(format!(
+        return Ok(StartOutcome::NotStarted(format!(
             "this user has no systemd here ({})",
             first_line(&said)
         )));
     }
     let mut changed = false;
-    if !order(&["cat", "stsd.service", "stsd.socket"])?
+    if !systemctl_user(&["cat", "stsd.service", "stsd.socket"])?
         .status
         .success()
     {
@@ -91,25 +91,28 @@ pub(super) fn start(
     }
     if let Some(name) = credential {
         if geteuid().is_root() {
-            return Ok(Started::Not(
+            return Ok(StartOutcome::NotStarted(
                 "what root encrypts is for the machine's stsd.service (docs/systemd.md)".to_owned(),
             ));
         }
-        let text = drop_in(&[name], directory);
-        put(&units()?.join(format!("stsd.service.d/{name}.conf")), &text)?;
+        let text = systemd_drop_in(&[name], directory);
+        write_unit(
+            &unit_directory()?.join(format!("stsd.service.d/{name}.conf")),
+            &text,
+        )?;
         changed = true;
     }
-    let mut orders: Vec<&[&str]> = Vec::new();
+    let mut commands: Vec<&[&str]> = Vec::new();
     if changed {
-        orders.push(&["daemon-reload"]);
+        commands.push(&["daemon-reload"]);
     }
-    orders.push(&["enable", "--now", "stsd.socket"]);
+    commands.push(&["enable", "--now", "stsd.socket"]);
     if credential.is_some() {
         // One that runs has not been given the new credential.
-        orders.push(&["try-restart", "stsd.service"]);
+        commands.push(&["try-restart", "stsd.service"]);
     }
-    for words in orders {
-        let said = order(words)?;
+    for words in commands {
+        let said = systemctl_user(words)?;
         ensure!(
             said.status.success(),
             "systemctl --user {} has failed: {}",
@@ -117,24 +120,24 @@ pub(super) fn start(
             first_line(&said)
         );
     }
-    Ok(Started::Socket)
+    Ok(StartOutcome::SocketEnabled)
 }
 
 /// Puts the units where a user's own are.
 fn install() -> Result<()> {
-    let directory = units()?;
+    let directory = unit_directory()?;
     for (name, text) in UNITS {
         let path = directory.join(name);
-        put(&path, &with_program(text)?)?;
+        write_unit(&path, &with_exec_path(text)?)?;
     }
     Ok(())
 }
 
 /// Names the program where systemd would not find it, and shows it to the sandbox.
-fn with_program(unit: &str) -> Result<String> {
+fn with_exec_path(unit: &str) -> Result<String> {
     let stsd = subprocess::find("stsd").context("stsd is neither beside stsctl nor in PATH")?;
     let directory = stsd.parent().unwrap_or(Path::new("/"));
-    if ITS_PATH.iter().any(|it| Path::new(it) == directory) {
+    if SYSTEMD_PATH.iter().any(|it| Path::new(it) == directory) {
         return Ok(unit.to_owned());
     }
     let text = stsd.to_str().unwrap_or_default();
@@ -145,7 +148,7 @@ fn with_program(unit: &str) -> Result<String> {
             stsd.display()
         ));
     }
-    let shown = if HIDDEN.iter().any(|it| text.starts_with(it)) {
+    let shown = if HIDDEN_DIRECTORIES.iter().any(|it| text.starts_with(it)) {
         format!("\nBindReadOnlyPaths={text}")
     } else {
         String::new()
@@ -155,21 +158,21 @@ fn with_program(unit: &str) -> Result<String> {
 }
 
 /// Writes a file of systemd's that is not there yet, or is this very one.
-fn put(path: &Path, text: &str) -> Result<()> {
+fn write_unit(path: &Path, text: &str) -> Result<()> {
     let shown = path.display();
     let _lock = file::lock(path)?;
-    let place = Place::look(path)?;
-    match place.text()? {
+    let file = EditableFile::open(path)?;
+    match file.text()? {
         Some(there) if there == text => return Ok(()),
         Some(_) => return usage(format!("{shown} is there already and says something else")),
         None => {}
     }
-    place.exchange(text)?;
-    say(&format!("{shown}: written"))
+    file.write(text)?;
+    print_line(&format!("{shown}: written"))
 }
 
 /// Returns where a user's units are.
-fn units() -> Result<PathBuf> {
+fn unit_directory() -> Result<PathBuf> {
     let variable = |name| env::var_os(name).filter(|it| !it.is_empty());
     let base = variable("XDG_CONFIG_HOME").map(PathBuf::from);
     let base = base.or_else(|| Some(PathBuf::from(variable("HOME")?).join(".config")));
@@ -183,7 +186,7 @@ fn units() -> Result<PathBuf> {
     }
 }
 
-fn first_line(said: &Said) -> String {
+fn first_line(said: &Output) -> String {
     let text = String::from_utf8_lossy(&said.stderr).into_owned();
-    printable(text.lines().next().unwrap_or("it says nothing"))
+    escape_control(text.lines().next().unwrap_or("it says nothing"))
 }

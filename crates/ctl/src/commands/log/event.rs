@@ -8,11 +8,11 @@ use serde_json::Value;
 use crate::{
     cli::Log,
     term::{
-        caller_name::Who,
-        duration::life,
-        stdout::say,
+        caller_name::CallerName,
+        duration::format_duration,
+        stdout::print_line,
         style,
-        style::{BAD, DOUBTFUL, GOOD, Line, PLAIN, folded},
+        style::{ERROR, Line, OK, PLAIN, WARN, wrap},
     },
 };
 
@@ -21,7 +21,7 @@ use crate::{
 pub(super) struct Event(pub(super) Value);
 
 /// Returns the events among lines that were asked for.
-pub(super) fn wanted<'a>(
+pub(super) fn matching<'a>(
     lines: &'a [String],
     typed: &'a Log,
 ) -> impl Iterator<Item = Event> + use<'a> {
@@ -30,11 +30,11 @@ pub(super) fn wanted<'a>(
     events
         .filter(Value::is_object)
         .map(Event)
-        .filter(|event| event.concerns(&typed.profiles))
+        .filter(|event| event.is_of(&typed.profiles))
 }
 
 impl Event {
-    pub(super) fn concerns(&self, profiles: &[String]) -> bool {
+    pub(super) fn is_of(&self, profiles: &[String]) -> bool {
         let profile = self.text("profile").unwrap_or_default();
         profiles.is_empty() || profiles.iter().any(|it| it == profile)
     }
@@ -42,33 +42,33 @@ impl Event {
     /// Prints the event, as JSON or for a human.
     pub(super) fn print(&self, as_json: bool) -> Result<()> {
         if as_json {
-            return say(&self.0.to_string());
+            return print_line(&self.0.to_string());
         }
-        let width = style::width(&io::stdout());
-        style::print(&self.lines(width), width)
+        let width = style::terminal_width(&io::stdout());
+        style::print_lines(&self.lines(width), width)
     }
 
     fn lines(&self, width: Option<usize>) -> Vec<Line> {
         let decision = self.text("decision").unwrap_or("?");
         let style = match decision {
-            "ready" => GOOD,
-            "short" => DOUBTFUL,
-            _ => BAD,
+            "ready" => OK,
+            "short" => WARN,
+            _ => ERROR,
         };
         let (time, sentence) = (self.time(), self.sentence());
-        let head = Line::of(PLAIN, &time).and(style, format!("  {decision:7}"));
+        let head = Line::new(PLAIN, &time).with(style, format!("  {decision:7}"));
         let length = time.chars().count() + 11 + sentence.chars().count();
         if width.is_none_or(|width| length <= width) {
-            return vec![head.and(PLAIN, format!("  {sentence}"))];
+            return vec![head.with(PLAIN, format!("  {sentence}"))];
         }
-        let mut lines = folded(PLAIN, ("    ", "    "), &sentence, width);
+        let mut lines = wrap(PLAIN, ("    ", "    "), &sentence, width);
         lines.insert(0, head);
         lines
     }
 
     /// What happened, in words.
     fn sentence(&self) -> String {
-        let who = Who {
+        let caller = CallerName {
             uid: self.number("uid"),
             pid: self.number("pid"),
             unit: self.text("unit"),
@@ -88,7 +88,7 @@ impl Event {
         if self.number("count").is_none() {
             parts.push("by".to_owned());
         }
-        parts.push(match who.name() {
+        parts.push(match caller.to_string() {
             nobody if nobody.is_empty() => "nobody known".to_owned(),
             name => name,
         });
@@ -96,7 +96,7 @@ impl Event {
             parts.push(format!("lease {lease}"));
         }
         if let Some(left) = self.number("remaining_seconds") {
-            parts.push(format!("for {} more", life(left)));
+            parts.push(format!("for {} more", format_duration(left)));
         }
         parts.join(" ")
     }
@@ -128,7 +128,7 @@ mod tests {
         let lines = Event(event).lines(width);
         let lines: Vec<_> = lines
             .iter()
-            .map(|line| strip_str(&line.shown(width)).to_string())
+            .map(|line| strip_str(&line.render(width)).to_string())
             .collect();
         assert_eq!(lines, expected);
     }

@@ -13,20 +13,20 @@ use std::{
 use rustix::fs::OFlags;
 
 /// How much of a file's end is looked at for the first lines.
-const END: u64 = 1024 * 1024;
+const MAX_TAIL_BYTES: u64 = 1024 * 1024;
 
 /// How long it is waited before a file is looked at again.
-const PAUSE: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// A file that others write lines to.
-pub(super) struct Followed {
+pub(super) struct TailedFile {
     path: PathBuf,
     file: File,
     /// Read, and not yet a whole line.
     rest: Vec<u8>,
 }
 
-impl Followed {
+impl TailedFile {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         Ok(Self {
             path: path.to_owned(),
@@ -36,11 +36,11 @@ impl Followed {
     }
 
     /// Returns the lines at its end.
-    pub(super) fn so_far(&mut self) -> io::Result<Vec<String>> {
+    pub(super) fn last_lines(&mut self) -> io::Result<Vec<String>> {
         let length = self.file.metadata()?.len();
-        let begin = length.saturating_sub(END);
+        let begin = length.saturating_sub(MAX_TAIL_BYTES);
         self.file.seek(SeekFrom::Start(begin))?;
-        let mut lines = self.added()?;
+        let mut lines = self.read_lines()?;
         if begin > 0 && !lines.is_empty() {
             // It may have begun before that.
             lines.remove(0);
@@ -49,18 +49,18 @@ impl Followed {
     }
 
     /// Waits a moment; returns the lines that were added.
-    pub(super) fn news(&mut self) -> io::Result<Vec<String>> {
-        thread::sleep(PAUSE);
-        let mut lines = self.added()?;
+    pub(super) fn wait_for_lines(&mut self) -> io::Result<Vec<String>> {
+        thread::sleep(POLL_INTERVAL);
+        let mut lines = self.read_lines()?;
         if lines.is_empty() {
-            self.keep_up()?;
-            lines = self.added()?;
+            self.reopen_if_rotated()?;
+            lines = self.read_lines()?;
         }
         Ok(lines)
     }
 
     /// Goes on with the file that stands there now.
-    fn keep_up(&mut self) -> io::Result<()> {
+    fn reopen_if_rotated(&mut self) -> io::Result<()> {
         let Ok(now) = fs::metadata(&self.path) else {
             // Moved away, and not begun anew yet.
             return Ok(());
@@ -76,8 +76,10 @@ impl Followed {
         Ok(())
     }
 
-    fn added(&mut self) -> io::Result<Vec<String>> {
-        (&self.file).take(4 * END).read_to_end(&mut self.rest)?;
+    fn read_lines(&mut self) -> io::Result<Vec<String>> {
+        (&self.file)
+            .take(4 * MAX_TAIL_BYTES)
+            .read_to_end(&mut self.rest)?;
         let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') else {
             return Ok(Vec::new());
         };
@@ -105,34 +107,34 @@ mod tests {
         io::Write as _,
     };
 
-    use super::Followed;
+    use super::TailedFile;
 
     #[test]
     fn a_file_is_followed_over_a_rotation_and_a_truncation() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("audit.jsonl");
         fs::write(&path, "one\ntwo\nthr").unwrap();
-        let mut followed = Followed::open(&path).unwrap();
-        assert_eq!(followed.so_far().unwrap(), ["one", "two"]);
+        let mut followed = TailedFile::open(&path).unwrap();
+        assert_eq!(followed.last_lines().unwrap(), ["one", "two"]);
         let mut file = File::options().append(true).open(&path).unwrap();
         file.write_all(b"ee\n").unwrap();
-        assert_eq!(followed.news().unwrap(), ["three"]);
-        assert_eq!(followed.news().unwrap(), [""; 0]);
+        assert_eq!(followed.wait_for_lines().unwrap(), ["three"]);
+        assert_eq!(followed.wait_for_lines().unwrap(), [""; 0]);
 
         fs::rename(&path, directory.path().join("audit.jsonl.1")).unwrap();
         file.write_all(b"last\n").unwrap();
-        assert_eq!(followed.news().unwrap(), ["last"]);
-        assert_eq!(followed.news().unwrap(), [""; 0]);
+        assert_eq!(followed.wait_for_lines().unwrap(), ["last"]);
+        assert_eq!(followed.wait_for_lines().unwrap(), [""; 0]);
         fs::write(&path, "anew and longer\n").unwrap();
-        assert_eq!(followed.news().unwrap(), ["anew and longer"]);
+        assert_eq!(followed.wait_for_lines().unwrap(), ["anew and longer"]);
 
         fs::write(&path, "short\n").unwrap();
-        assert_eq!(followed.news().unwrap(), ["short"]);
+        assert_eq!(followed.wait_for_lines().unwrap(), ["short"]);
     }
 
     #[test]
     fn what_is_no_file_is_not_waited_for() {
         let directory = tempfile::tempdir().unwrap();
-        assert!(Followed::open(directory.path()).is_err());
+        assert!(TailedFile::open(directory.path()).is_err());
     }
 }

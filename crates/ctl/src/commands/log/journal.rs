@@ -10,10 +10,10 @@ use anyhow::{Context as _, Result};
 use serde_json::{Map, Value, json};
 
 use super::event::Event;
-use crate::{cli::Log, error::Complaint};
+use crate::{cli::Log, error::CliError};
 
 /// The fields of an entry, by what an event calls them. Others are not of the audit.
-const TEXTS: [(&str, &str); 9] = [
+const TEXT_FIELDS: [(&str, &str); 9] = [
     ("STSD_DECISION", "decision"),
     ("STSD_ASKED", "asked"),
     ("STSD_PROFILE", "profile"),
@@ -24,7 +24,7 @@ const TEXTS: [(&str, &str); 9] = [
     ("STSD_ACCESS_KEY_ID", "access_key_id"),
     ("STSD_REQUEST_ID", "request_id"),
 ];
-const NUMBERS: [(&str, &str); 5] = [
+const NUMBER_FIELDS: [(&str, &str); 5] = [
     ("STSD_UID", "uid"),
     ("STSD_PID", "pid"),
     ("STSD_LEASE", "lease"),
@@ -34,19 +34,19 @@ const NUMBERS: [(&str, &str); 5] = [
 
 /// Whose entries they are: only the journal itself can fill that in.
 #[derive(Debug)]
-pub(super) enum Unit {
+pub(super) enum JournalUnit {
     /// Of the system's manager.
-    OfSystem(String),
+    System(String),
     /// Of a user's.
-    OfUser(String),
+    User(String),
 }
 
 /// Shows the events of a unit.
-pub(super) fn follow(unit: &Unit, typed: &Log) -> Result<()> {
+pub(super) fn follow(unit: &JournalUnit, typed: &Log) -> Result<()> {
     let mut child = match command(unit, typed).spawn() {
         Ok(child) => child,
         Err(error) => {
-            return Err(Complaint {
+            return Err(CliError {
                 text: format!("journalctl does not start: {error}"),
                 hint: "it comes with systemd; or have the events in a file: [audit] file = \"…\"",
                 exit_code: 1,
@@ -62,11 +62,11 @@ pub(super) fn follow(unit: &Unit, typed: &Log) -> Result<()> {
     shown
 }
 
-fn command(unit: &Unit, typed: &Log) -> Command {
+fn command(unit: &JournalUnit, typed: &Log) -> Command {
     let mut command = Command::new("journalctl");
     match unit {
-        Unit::OfSystem(name) => command.arg(format!("--unit={name}")),
-        Unit::OfUser(name) => command.arg("--user").arg(format!("--user-unit={name}")),
+        JournalUnit::System(name) => command.arg(format!("--unit={name}")),
+        JournalUnit::User(name) => command.arg("--user").arg(format!("--user-unit={name}")),
     };
     command.args(["--output=json", "--all", "--quiet"]);
     command.arg(format!("--lines={}", typed.lines));
@@ -96,12 +96,12 @@ fn event(entry: Map<String, Value>) -> Option<Event> {
     let micros: i64 = text(entry.get("__REALTIME_TIMESTAMP")?)?.parse().ok()?;
     let time = jiff::Timestamp::from_microsecond(micros).ok()?;
     event.insert("time".to_owned(), json!(time.to_string()));
-    for (field, key) in TEXTS {
+    for (field, key) in TEXT_FIELDS {
         if let Some(text) = entry.get(field).and_then(text) {
             event.insert(key.to_owned(), json!(text));
         }
     }
-    for (field, key) in NUMBERS {
+    for (field, key) in NUMBER_FIELDS {
         let number = entry.get(field).and_then(text);
         if let Some(number) = number.and_then(|it| it.parse::<u64>().ok()) {
             event.insert(key.to_owned(), json!(number));

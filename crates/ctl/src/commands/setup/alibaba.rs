@@ -3,89 +3,92 @@
 use anyhow::{Result, bail, ensure};
 
 use super::{
-    document::{Needs, minutes},
-    env_overrides::{Shadow, ignores},
-    tool::{Named, TheirFile, Tool, Wanted, Way, at_home},
+    document::{DocumentRequirements, minutes},
+    env_overrides::{EnvOverride, ignores},
+    tool::{CredentialRef, Delivery, SetupRequest, Tool, ToolConfigFile, home_path},
 };
-use crate::{edit::json::Profiles, tool_name::ToolName};
+use crate::{
+    edit::{file::Access, json::Profiles},
+    tool_name::ToolName,
+};
 
 pub(super) const TOOLS: &[Tool] = &[
     Tool {
         name: ToolName::AliyunCli,
         about: "aliyun, by a profile of mode External",
-        way: Way::File(TheirFile {
-            path: || at_home(".aliyun/config.json"),
-            with,
-            names,
-            private: false,
+        delivery: Delivery::File(ToolConfigFile {
+            path: || home_path(".aliyun/config.json"),
+            edit,
+            find,
+            access: Access::Unchanged,
         }),
-        snippet: |wanted| profile(wanted, ""),
+        snippet: |request| profile(request, ""),
         note: "in ~/.aliyun/config.json, in the list \"profiles\":",
-        needs: Needs {
+        needs: DocumentRequirements {
             keys: &["mode", "access_key_id", "access_key_secret", "sts_token"],
-            window: minutes(0),
-            silent: false,
+            refresh_window: minutes(0),
+            rejects_stderr: false,
         },
-        shadows: &[
+        overrides: &[
             ignores("ALIBABA_CLOUD_IGNORE_PROFILE"),
             ignores("ALIBABACLOUD_IGNORE_PROFILE"),
-            Shadow {
+            EnvOverride {
                 name: "ALIBABA_CLOUD_DISABLE_EXTERNAL_PROCESS",
                 values: &["1", "true"],
                 what: "keeps it from running commands and from asking URLs",
-                fatal: true,
+                is_fatal: true,
             },
         ],
     },
     Tool {
         name: ToolName::CredentialsPython,
         about: "alibabacloud-credentials for Python",
-        way: Way::Url,
-        snippet: |wanted| Ok(PYTHON.replace("@PROFILE@", &wanted.profile)),
+        delivery: Delivery::Url,
+        snippet: |request| Ok(PYTHON.replace("@PROFILE@", &request.profile)),
         note: "in the program:",
         needs: BY_URL,
-        shadows: &[proxy("HTTP_PROXY"), proxy("http_proxy")],
+        overrides: &[proxy("HTTP_PROXY"), proxy("http_proxy")],
     },
     Tool {
         name: ToolName::CredentialsNode,
         about: "@alicloud/credentials for Node.js",
-        way: Way::Url,
-        snippet: |wanted| Ok(NODE.replace("@PROFILE@", &wanted.profile)),
+        delivery: Delivery::Url,
+        snippet: |request| Ok(NODE.replace("@PROFILE@", &request.profile)),
         note: "in the program:",
         needs: BY_URL,
-        shadows: &[],
+        overrides: &[],
     },
     Tool {
         name: ToolName::CredentialsGo,
         about: "github.com/aliyun/credentials-go",
-        way: Way::Url,
-        snippet: |wanted| Ok(GO.replace("@PROFILE@", &wanted.profile)),
+        delivery: Delivery::Url,
+        snippet: |request| Ok(GO.replace("@PROFILE@", &request.profile)),
         note: "in the program:",
         needs: BY_URL,
-        shadows: &[],
+        overrides: &[],
     },
     Tool {
         name: ToolName::CredentialsJava,
         about: "com.aliyun:credentials-java",
-        way: Way::Url,
-        snippet: |wanted| Ok(JAVA.replace("@PROFILE@", &wanted.profile)),
+        delivery: Delivery::Url,
+        snippet: |request| Ok(JAVA.replace("@PROFILE@", &request.profile)),
         note: "in the program:",
         needs: BY_URL,
-        shadows: &[],
+        overrides: &[],
     },
     Tool {
         name: ToolName::Terraform,
         about: "the provider aliyun/alicloud",
-        way: Way::Url,
-        snippet: |wanted| Ok(TERRAFORM.replace("@PROFILE@", &wanted.profile)),
+        delivery: Delivery::Url,
+        snippet: |request| Ok(TERRAFORM.replace("@PROFILE@", &request.profile)),
         note: "in a shell; it asks once, so it has to end before the session does:",
         needs: BY_URL,
-        shadows: &[],
+        overrides: &[],
     },
 ];
 
 /// What all that take a credentials URI read, between them.
-pub(super) const BY_URL: Needs = Needs {
+pub(super) const BY_URL: DocumentRequirements = DocumentRequirements {
     keys: &[
         "Code",
         "AccessKeyId",
@@ -93,8 +96,8 @@ pub(super) const BY_URL: Needs = Needs {
         "SecurityToken",
         "Expiration",
     ],
-    window: minutes(15),
-    silent: false,
+    refresh_window: minutes(15),
+    rejects_stderr: false,
 };
 
 const PYTHON: &str = r#"# stsctl exec @PROFILE@ -- python program.py
@@ -130,33 +133,33 @@ Client credentials = new Client(config);
 
 const TERRAFORM: &str = "stsctl exec @PROFILE@ --min-life 25m -- terraform apply\n";
 
-const fn proxy(name: &'static str) -> Shadow {
-    Shadow {
+const fn proxy(name: &'static str) -> EnvOverride {
+    EnvOverride {
         name,
         values: &[],
         what: "sends its question, and the URL's secret, to the proxy: this library looks at no \
                NO_PROXY; use `stsctl exec --static`, or unset it",
-        fatal: true,
+        is_fatal: true,
     }
 }
 
 /// The pairs that are ours; the name comes first.
-fn pairs(wanted: &Wanted) -> Vec<(&str, &str)> {
+fn pairs(request: &SetupRequest) -> Vec<(&str, &str)> {
     let mut pairs = vec![
-        ("name", wanted.name.as_str()),
+        ("name", request.name.as_str()),
         ("mode", "External"),
-        ("process_command", wanted.command.as_str()),
+        ("process_command", request.command.as_str()),
     ];
-    pairs.extend(wanted.region.as_deref().map(|it| ("region_id", it)));
+    pairs.extend(request.region.as_deref().map(|it| ("region_id", it)));
     pairs
 }
 
 /// What a new profile has besides.
 const MORE: &[(&str, &str)] = &[("output_format", "json"), ("language", "en")];
 
-fn profile(wanted: &Wanted, indent: &str) -> Result<String> {
-    wanted.region()?;
-    let pairs = pairs(wanted);
+fn profile(request: &SetupRequest, indent: &str) -> Result<String> {
+    request.region()?;
+    let pairs = pairs(request);
     let lines: Vec<_> = pairs
         .iter()
         .chain(MORE)
@@ -165,15 +168,15 @@ fn profile(wanted: &Wanted, indent: &str) -> Result<String> {
     Ok(format!("{{\n{}\n{indent}}}", lines.join(",\n")))
 }
 
-fn with(text: Option<&str>, wanted: &Wanted) -> Result<String> {
+fn edit(text: Option<&str>, request: &SetupRequest) -> Result<String> {
     let Some(text) = text.filter(|it| !it.is_empty()) else {
-        let (name, profile) = (&wanted.name, profile(wanted, "\t\t")?);
+        let (name, profile) = (&request.name, profile(request, "\t\t")?);
         return Ok(format!(
             "{{\n\t\"current\": \"{name}\",\n\t\"profiles\": [\n\t\t{profile}\n\t]\n}}\n"
         ));
     };
     let profiles = Profiles::read(text)?;
-    let name = &wanted.name;
+    let name = &request.name;
     if profiles.has(name)? {
         let value = |key| Ok::<_, anyhow::Error>(profiles.value(name, key)?.unwrap_or_default());
         let (mode, command) = (value("mode")?, value("process_command")?);
@@ -183,21 +186,21 @@ fn with(text: Option<&str>, wanted: &Wanted) -> Result<String> {
             "it has a profile {name} that is somebody else's; choose another name with --name"
         );
         if value("region_id")?.is_empty() {
-            wanted.region()?;
+            request.region()?;
         }
     } else {
-        wanted.region()?;
+        request.region()?;
     }
-    profiles.with(&pairs(wanted), MORE)
+    profiles.with(&pairs(request), MORE)
 }
 
-fn names(text: &str, wanted: &Wanted) -> Result<Named> {
+fn find(text: &str, request: &SetupRequest) -> Result<CredentialRef> {
     ensure!(
         !text.starts_with('\u{feff}'),
         "it begins with a byte order mark, which aliyun-cli cannot read"
     );
     let profiles = Profiles::read(text)?;
-    let name = &wanted.name;
+    let name = &request.name;
     ensure!(
         profiles.has(name)?,
         "it has no profile {name}; --write adds it"
@@ -206,7 +209,7 @@ fn names(text: &str, wanted: &Wanted) -> Result<Named> {
         profiles.value(name, "mode")?.as_deref(),
         profiles.value(name, "process_command")?,
     ) {
-        (Some("External"), Some(command)) => Ok(Named::Command(command)),
+        (Some("External"), Some(command)) => Ok(CredentialRef::Command(command)),
         _ => bail!("its profile {name} is not of mode External with a process_command"),
     }
 }

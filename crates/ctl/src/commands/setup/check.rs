@@ -15,89 +15,91 @@ use stsd_client::{Client, Error};
 use zeroize::Zeroizing;
 
 use super::{
-    document::Needs,
+    document::DocumentRequirements,
     http_get,
-    tool::{Named, Tool, Wanted, Way},
+    tool::{CredentialRef, Delivery, SetupRequest, Tool},
 };
 use crate::{
-    edit::file::Place,
-    report::{Finding, Verdict},
+    edit::file::EditableFile,
+    report::{Finding, Severity},
     subprocess, token_file,
 };
 
 /// How long a command may run: longer than the shim's own patience.
-const LONGEST_RUN: Duration = Duration::from_secs(15);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(15);
 
-pub(super) fn examine(
+pub(super) fn findings(
     tool: &Tool,
-    wanted: &Wanted,
+    request: &SetupRequest,
     client: &Client,
     socket: Option<&Path>,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let named = match &tool.way {
-        Way::File(file) | Way::FileOfAnother(file) => {
-            let path = (file.path)();
+    let found = match &tool.delivery {
+        Delivery::File(config) | Delivery::OtherToolsFile(config) => {
+            let path = (config.path)();
             let what = path
                 .as_ref()
                 .map_or("its file".to_owned(), |it| it.display().to_string());
-            let named = path.and_then(|path| {
-                let place = Place::look(&path)?;
-                let text = place
+            let found = path.and_then(|path| {
+                let file = EditableFile::open(&path)?;
+                let text = file
                     .text()?
                     .context("there is no such file; --write makes it")?;
-                (file.names)(text, wanted)
+                (config.find)(text, request)
             });
-            match named {
-                Ok(named) => {
-                    findings.push(finding(Verdict::Ok, what, format!("has {}", wanted.name)));
-                    Some(named)
+            match found {
+                Ok(found) => {
+                    findings.push(finding(Severity::Ok, what, format!("has {}", request.name)));
+                    Some(found)
                 }
                 Err(error) => {
-                    findings.push(finding(Verdict::Fault, what, format!("{error:#}")));
+                    findings.push(finding(Severity::Fault, what, format!("{error:#}")));
                     None
                 }
             }
         }
-        Way::Shim | Way::Keys => Some(Named::Command(wanted.command.clone())),
-        Way::Url | Way::UrlWithFile => match client.url(&wanted.profile) {
+        Delivery::Shim | Delivery::StaticKeys => {
+            Some(CredentialRef::Command(request.command.clone()))
+        }
+        Delivery::Url | Delivery::UrlAndTokenFile => match client.url(&request.profile) {
             Ok(url) => {
-                if matches!(tool.way, Way::UrlWithFile) {
+                if matches!(tool.delivery, Delivery::UrlAndTokenFile) {
                     findings.push(token(token_file::find(socket, &url.token).as_deref()));
                 }
-                Some(Named::Url(url.url.expose().to_owned()))
+                Some(CredentialRef::Url(url.url.expose().to_owned()))
             }
             Err(error) => {
-                findings.push(finding(Verdict::Fault, "URL", with_hint(&error)));
+                findings.push(finding(Severity::Fault, "URL", with_hint(&error)));
                 None
             }
         },
     };
-    if let Some(named) = &named
-        && !named.is_of(&wanted.profile)
+    if let Some(found) = &found
+        && !found.is_of(&request.profile)
     {
         let what = format!(
             "what is named there is not of the profile {}",
-            wanted.profile
+            request.profile
         );
-        findings.push(finding(Verdict::Fault, "profile", what));
+        findings.push(finding(Severity::Fault, "profile", what));
     }
-    findings.extend(named.map(|named| match named {
-        Named::Command(command) => of_command(&command, &tool.needs),
-        Named::Url(url) => of_url(&url, &tool.needs),
+    findings.extend(found.map(|found| match found {
+        CredentialRef::Command(command) => of_command(&command, &tool.needs),
+        CredentialRef::Url(url) => of_url(&url, &tool.needs),
     }));
-    findings.extend(tool.shadows.iter().filter(|it| it.is_there()).map(|it| {
-        let verdict = if it.fatal {
-            Verdict::Fault
+    findings.extend(tool.overrides.iter().filter(|it| it.is_set()).map(|it| {
+        let severity = if it.is_fatal {
+            Severity::Fault
         } else {
-            Verdict::Warning
+            Severity::Warning
         };
-        finding(verdict, "environment", format!("{} {}", it.name, it.what))
+        finding(severity, "environment", format!("{} {}", it.name, it.what))
     }));
     findings
 }
 
-impl Named {
+impl CredentialRef {
     fn is_of(&self, profile: &str) -> bool {
         match self {
             Self::Command(command) => command.split_whitespace().skip(1).any(|it| it == profile),
@@ -106,32 +108,32 @@ impl Named {
     }
 }
 
-fn of_command(command: &str, needs: &Needs) -> Finding {
-    let (verdict, remark) = match output(command, needs.silent) {
-        Ok(document) => needs.judge(&document),
-        Err(error) => (Verdict::Fault, format!("{error:#}")),
+fn of_command(command: &str, needs: &DocumentRequirements) -> Finding {
+    let (severity, remark) = match output(command, needs.rejects_stderr) {
+        Ok(document) => needs.check(&document),
+        Err(error) => (Severity::Fault, format!("{error:#}")),
     };
-    finding(verdict, "command", remark)
+    finding(severity, "command", remark)
 }
 
-fn of_url(url: &str, needs: &Needs) -> Finding {
-    let (verdict, remark) = match http_get::get(url) {
-        Ok(answer) if answer.status == 200 => needs.judge(answer.body()),
+fn of_url(url: &str, needs: &DocumentRequirements) -> Finding {
+    let (severity, remark) = match http_get::get(url) {
+        Ok(answer) if answer.status == 200 => needs.check(answer.body()),
         Ok(answer) => {
             let document = serde_json::from_slice::<serde_json::Value>(answer.body());
             let document = document.unwrap_or_default();
             let message = document["Message"].as_str().unwrap_or("without a message");
-            let remark = format!("answers {}: {}", answer.status, printable(message));
-            (Verdict::Fault, remark)
+            let remark = format!("answers {}: {}", answer.status, one_line(message));
+            (Severity::Fault, remark)
         }
-        Err(error) => (Verdict::Fault, format!("{error:#}")),
+        Err(error) => (Severity::Fault, format!("{error:#}")),
     };
-    finding(verdict, "URL", remark)
+    finding(severity, "URL", remark)
 }
 
 /// Runs a command as most of these tools do: split at white space, without a shell. The tool
 /// may be started where the socket is not named.
-fn output(command: &str, silent: bool) -> Result<Zeroizing<Vec<u8>>> {
+fn output(command: &str, rejects_stderr: bool) -> Result<Zeroizing<Vec<u8>>> {
     let mut words = command.split_whitespace();
     let program = words.next().context("it names no command")?;
     ensure!(program.starts_with('/'), "{program} is no absolute path");
@@ -143,18 +145,18 @@ fn output(command: &str, silent: bool) -> Result<Zeroizing<Vec<u8>>> {
         .stderr(Stdio::piped())
         .spawn()
         .with_context(|| format!("{program} cannot be started"))?;
-    let status = subprocess::exit(&mut child, program, LONGEST_RUN)?;
+    let status = subprocess::wait_for_exit(&mut child, program, COMMAND_TIMEOUT)?;
     let mut document = Zeroizing::new(vec![0; 64 * 1024]);
-    let mut complaint = vec![0; 1024];
-    let length = left_in(child.stdout.take(), &mut document);
+    let mut stderr = vec![0; 1024];
+    let length = read_available(child.stdout.take(), &mut document);
     document.truncate(length);
-    let length = left_in(child.stderr.take(), &mut complaint);
-    let complaint = String::from_utf8_lossy(&complaint[..length]);
-    let complaint = printable(complaint.trim());
-    ensure!(status.success(), "{complaint} ({status})");
-    if silent {
+    let length = read_available(child.stderr.take(), &mut stderr);
+    let stderr = String::from_utf8_lossy(&stderr[..length]);
+    let stderr = one_line(stderr.trim());
+    ensure!(status.success(), "{stderr} ({status})");
+    if rejects_stderr {
         ensure!(
-            complaint.is_empty(),
+            stderr.is_empty(),
             "it says something besides, which is read as a part of it"
         );
     }
@@ -163,7 +165,7 @@ fn output(command: &str, silent: bool) -> Result<Zeroizing<Vec<u8>>> {
 
 /// Returns how much is in a pipe now: a process that the command has left behind may hold the
 /// other end open.
-fn left_in<P: io::Read + AsFd>(pipe: Option<P>, buffer: &mut [u8]) -> usize {
+fn read_available<P: io::Read + AsFd>(pipe: Option<P>, buffer: &mut [u8]) -> usize {
     let Some(mut pipe) = pipe else { return 0 };
     if fcntl_setfl(&pipe, OFlags::NONBLOCK).is_err() {
         return 0;
@@ -173,9 +175,9 @@ fn left_in<P: io::Read + AsFd>(pipe: Option<P>, buffer: &mut [u8]) -> usize {
 
 fn token(file: Option<&Path>) -> Finding {
     match file {
-        Some(file) => finding(Verdict::Ok, "secret's file", file.display().to_string()),
+        Some(file) => finding(Severity::Ok, "secret's file", file.display().to_string()),
         None => finding(
-            Verdict::Fault,
+            Severity::Fault,
             "secret's file",
             "this tool looks at no URL without one; XDG_RUNTIME_DIR has to be a tmpfs of your own",
         ),
@@ -186,14 +188,14 @@ fn with_hint(error: &Error) -> String {
     format!("{error}; {}", error.hint())
 }
 
-fn printable(text: &str) -> String {
+fn one_line(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
 
-fn finding(verdict: Verdict, what: impl Into<String>, remark: impl Into<String>) -> Finding {
+fn finding(severity: Severity, subject: impl Into<String>, remark: impl Into<String>) -> Finding {
     Finding {
-        verdict,
-        what: what.into(),
+        severity,
+        subject: subject.into(),
         remark: remark.into(),
         fix: String::new(),
     }

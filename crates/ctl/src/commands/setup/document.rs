@@ -5,57 +5,57 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
 
-use crate::report::Verdict;
+use crate::report::Severity;
 
 /// What a tool insists on.
-pub(super) struct Needs {
+pub(super) struct DocumentRequirements {
     /// Keys that have to be there, all of them texts.
     pub(super) keys: &'static [&'static str],
     /// With less life than this it asks again at each call.
-    pub(super) window: Duration,
+    pub(super) refresh_window: Duration,
     /// It reads what is said to stderr as a part of the document.
-    pub(super) silent: bool,
+    pub(super) rejects_stderr: bool,
 }
 
 pub(super) const fn minutes(count: u64) -> Duration {
     Duration::from_secs(count * 60)
 }
 
-impl Needs {
+impl DocumentRequirements {
     /// Judges a document; nothing that it holds is told.
-    pub(super) fn judge(&self, document: &[u8]) -> (Verdict, String) {
+    pub(super) fn check(&self, document: &[u8]) -> (Severity, String) {
         let Ok(document) = serde_json::from_slice::<Value>(document) else {
-            return (Verdict::Fault, "what came is not JSON".to_owned());
+            return (Severity::Fault, "what came is not JSON".to_owned());
         };
         let text = |key: &str| document[key].as_str().filter(|it| !it.is_empty());
         if let Some(key) = self.keys.iter().find(|key| text(key).is_none()) {
-            return (Verdict::Fault, format!("what came has no \"{key}\""));
+            return (Severity::Fault, format!("what came has no \"{key}\""));
         }
         if self.keys.contains(&"SessionToken") && document["Version"] != 1 {
             return (
-                Verdict::Fault,
+                Severity::Fault,
                 "what came is of another \"Version\"".to_owned(),
             );
         }
         let expiration = text("Expiration").or_else(|| text("expiration"));
         let Some(left) = expiration.and_then(remaining) else {
             let what = "its expiration is not as in 2026-11-23T23:15:58Z";
-            return (Verdict::Fault, what.to_owned());
+            return (Severity::Fault, what.to_owned());
         };
         match left {
             0 => (
-                Verdict::Fault,
+                Severity::Fault,
                 "by this machine's clock it has expired".to_owned(),
             ),
-            _ if left < self.window.as_secs() => (
-                Verdict::Warning,
+            _ if left < self.refresh_window.as_secs() => (
+                Severity::Warning,
                 format!(
                     "it lives for {left} s more, and with less than {} s this tool asks again at \
                      each call; a longer `duration` of the profile mends that",
-                    self.window.as_secs()
+                    self.refresh_window.as_secs()
                 ),
             ),
-            _ => (Verdict::Ok, format!("it lives for {left} s more")),
+            _ => (Severity::Ok, format!("it lives for {left} s more")),
         }
     }
 }
@@ -76,18 +76,18 @@ fn remaining(expiration: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Needs, minutes};
-    use crate::report::Verdict;
+    use super::{DocumentRequirements, minutes};
+    use crate::report::Severity;
 
     #[test]
     fn a_document_is_judged_as_the_tool_would() {
-        let needs = Needs {
+        let needs = DocumentRequirements {
             keys: &["AccessKeyId", "SessionToken"],
-            window: minutes(15),
-            silent: false,
+            refresh_window: minutes(15),
+            rejects_stderr: false,
         };
         let good = r#"{"Version":1,"AccessKeyId":"a","SessionToken":"t","Expiration":"2999-01-01T00:00:00Z"}"#;
-        assert_eq!(needs.judge(good.as_bytes()).0, Verdict::Ok);
+        assert_eq!(needs.check(good.as_bytes()).0, Severity::Ok);
         for (old, new, says) in [
             ("{", "", "not JSON"),
             ("\"a\"", "\"\"", "AccessKeyId"),
@@ -99,8 +99,8 @@ mod tests {
             ("00Z", "00+00:00", "expiration"),
             ("-01-01T", "-13-01T", "expiration"),
         ] {
-            let (verdict, remark) = needs.judge(good.replacen(old, new, 1).as_bytes());
-            assert_eq!(verdict, Verdict::Fault, "{new}");
+            let (severity, remark) = needs.check(good.replacen(old, new, 1).as_bytes());
+            assert_eq!(severity, Severity::Fault, "{new}");
             assert!(remark.contains(says), "{new}: {remark}");
         }
     }

@@ -4,11 +4,14 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::{
     alibaba::BY_URL,
-    document::{Needs, minutes},
-    tool::{Named, TheirFile, Tool, Wanted, Way, at_home},
+    document::{DocumentRequirements, minutes},
+    tool::{CredentialRef, Delivery, SetupRequest, Tool, ToolConfigFile, home_path},
 };
 use crate::{
-    edit::ini::{Ini, Pair, with_section},
+    edit::{
+        file::Access,
+        ini::{Ini, Pair, with_section},
+    },
     tool_name::ToolName,
 };
 
@@ -16,57 +19,57 @@ pub(super) const TOOLS: &[Tool] = &[
     Tool {
         name: ToolName::Ossutil1,
         about: "ossutil 1, by the URL",
-        way: Way::File(TheirFile {
-            path: || at_home(".ossutilconfig"),
-            with,
-            names,
-            private: true,
+        delivery: Delivery::File(ToolConfigFile {
+            path: || home_path(".ossutilconfig"),
+            edit,
+            find,
+            access: Access::OwnerOnly,
         }),
-        snippet: |wanted| {
-            let endpoint = endpoint(wanted)?;
-            let url = url(wanted)?;
+        snippet: |request| {
+            let endpoint = endpoint(request)?;
+            let url = url(request)?;
             Ok(format!(
                 "[Credentials]\nendpoint = {endpoint}\n\n[AkService]\necsAk = {url}\n"
             ))
         },
         note: "in ~/.ossutilconfig, mode 0600; it has the secret of the URLs:",
         needs: BY_URL,
-        shadows: &[],
+        overrides: &[],
     },
     Tool {
         name: ToolName::Ossutil2,
         about: "ossutil 2, by keys in its environment",
-        way: Way::Keys,
-        snippet: |wanted| {
+        delivery: Delivery::StaticKeys,
+        snippet: |request| {
             Ok(format!(
                 "stsctl exec {} --static -- ossutil ls\n",
-                wanted.profile
+                request.profile
             ))
         },
         note: "in a shell; the keys end when the session does:",
         needs: BY_COMMAND,
-        shadows: &[],
+        overrides: &[],
     },
     Tool {
         name: ToolName::Ossfs,
         about: "ossfs 1.91.9 or newer",
-        way: Way::Shim,
-        snippet: |wanted| {
-            let (command, endpoint) = (&wanted.command, endpoint(wanted)?);
+        delivery: Delivery::Shim,
+        snippet: |request| {
+            let (command, endpoint) = (&request.command, endpoint(request)?);
             Ok(format!(
                 "ossfs BUCKET DIRECTORY -ourl=https://{endpoint} -ocredential_process='{command}'\n"
             ))
         },
         note: "in a shell, as a user whom the daemon serves:",
         needs: BY_COMMAND,
-        shadows: &[],
+        overrides: &[],
     },
     Tool {
         name: ToolName::Ossfs2,
         about: "ossfs 2",
-        way: Way::Shim,
-        snippet: |wanted| {
-            let (command, endpoint) = (&wanted.command, endpoint(wanted)?);
+        delivery: Delivery::Shim,
+        snippet: |request| {
+            let (command, endpoint) = (&request.command, endpoint(request)?);
             Ok(format!(
                 "--oss_endpoint=https://{endpoint}\n--oss_bucket=BUCKET\n\
                  --credential_process={command}\n"
@@ -74,21 +77,21 @@ pub(super) const TOOLS: &[Tool] = &[
         },
         note: "in its configuration, as a user whom the daemon serves:",
         needs: BY_COMMAND,
-        shadows: &[],
+        overrides: &[],
     },
     Tool {
         name: ToolName::Oss2,
         about: "oss2 for Python, by the URL",
-        way: Way::Url,
-        snippet: |wanted| {
-            let (endpoint, region) = (endpoint(wanted)?, wanted.region()?);
+        delivery: Delivery::Url,
+        snippet: |request| {
+            let (endpoint, region) = (endpoint(request)?, request.region()?);
             Ok(OSS2
-                .replace("@PROFILE@", &wanted.profile)
+                .replace("@PROFILE@", &request.profile)
                 .replace("@ENDPOINT@", &endpoint)
                 .replace("@REGION@", region))
         },
         note: "in the program:",
-        needs: Needs {
+        needs: DocumentRequirements {
             keys: &[
                 "Code",
                 "AccessKeyId",
@@ -97,23 +100,23 @@ pub(super) const TOOLS: &[Tool] = &[
                 "Expiration",
                 "LastUpdated",
             ],
-            window: minutes(9),
-            silent: false,
+            refresh_window: minutes(9),
+            rejects_stderr: false,
         },
-        shadows: &[],
+        overrides: &[],
     },
 ];
 
 /// Both of ossfs ask again with less than twenty minutes.
-const BY_COMMAND: Needs = Needs {
+const BY_COMMAND: DocumentRequirements = DocumentRequirements {
     keys: &[
         "AccessKeyId",
         "AccessKeySecret",
         "SecurityToken",
         "Expiration",
     ],
-    window: minutes(20),
-    silent: false,
+    refresh_window: minutes(20),
+    rejects_stderr: false,
 };
 
 const OSS2: &str = r#"# stsctl exec @PROFILE@ -- python program.py
@@ -128,16 +131,16 @@ bucket = oss2.Bucket(auth, "https://@ENDPOINT@", "BUCKET", region="@REGION@")
 "#;
 
 /// It stands in the file, for its owner alone.
-fn url(wanted: &Wanted) -> Result<&str> {
-    let url = wanted.url.as_ref().context("the daemon's URL")?;
+fn url(request: &SetupRequest) -> Result<&str> {
+    let url = request.url.as_ref().context("the daemon's URL")?;
     Ok(url.expose())
 }
 
-fn endpoint(wanted: &Wanted) -> Result<String> {
-    Ok(format!("oss-{}.aliyuncs.com", wanted.region()?))
+fn endpoint(request: &SetupRequest) -> Result<String> {
+    Ok(format!("oss-{}.aliyuncs.com", request.region()?))
 }
 
-fn with(text: Option<&str>, wanted: &Wanted) -> Result<String> {
+fn edit(text: Option<&str>, request: &SetupRequest) -> Result<String> {
     let text = text.unwrap_or_default();
     let ini = Ini::read(text)?;
     let there = ini.value("AkService", "ecsAk")?.unwrap_or_default();
@@ -155,15 +158,15 @@ fn with(text: Option<&str>, wanted: &Wanted) -> Result<String> {
         .value("Credentials", "endpoint")?
         .is_none_or(str::is_empty)
     {
-        let pair = Pair::new("endpoint", endpoint(wanted)?);
+        let pair = Pair::new("endpoint", endpoint(request)?);
         text = with_section(&text, "Credentials", &[pair])?;
     }
-    with_section(&text, "AkService", &[Pair::new("ecsAk", url(wanted)?)])
+    with_section(&text, "AkService", &[Pair::new("ecsAk", url(request)?)])
 }
 
-fn names(text: &str, _: &Wanted) -> Result<Named> {
+fn find(text: &str, _: &SetupRequest) -> Result<CredentialRef> {
     let ini = Ini::read(text)?;
     let url = ini.value("AkService", "ecsAk")?;
     let url = url.context("it has no ecsAk in [AkService]; --write adds it")?;
-    Ok(Named::Url(url.to_owned()))
+    Ok(CredentialRef::Url(url.to_owned()))
 }

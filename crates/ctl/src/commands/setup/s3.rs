@@ -5,13 +5,13 @@ use std::{env, path::PathBuf};
 use anyhow::{Context as _, Result, ensure};
 
 use super::{
-    document::{Needs, minutes},
-    env_overrides::{Shadow, keys},
-    tool::{Named, TheirFile, Tool, Wanted, Way, at_home},
+    document::{DocumentRequirements, minutes},
+    env_overrides::{EnvOverride, keys},
+    tool::{CredentialRef, Delivery, SetupRequest, Tool, ToolConfigFile, home_path},
 };
 use crate::{
     edit::{
-        file::Place,
+        file::{Access, EditableFile},
         ini::{Ini, Pair, with_section},
     },
     tool_name::ToolName,
@@ -21,88 +21,88 @@ pub(super) const TOOLS: &[Tool] = &[
     Tool {
         name: ToolName::Aws,
         about: "boto3, aws-cli and the other AWS SDKs, by a profile",
-        way: Way::File(TheirFile {
+        delivery: Delivery::File(ToolConfigFile {
             path: config,
-            with: with_aws,
-            names: names_aws,
-            private: false,
+            edit: edit_aws,
+            find: find_aws,
+            access: Access::Unchanged,
         }),
-        snippet: |wanted| section(&header(&wanted.name), &pairs_aws(wanted)?),
+        snippet: |request| section(&header(&request.name), &pairs_aws(request)?),
         note: "in ~/.aws/config:",
         needs: BY_COMMAND,
-        shadows: KEYS,
+        overrides: KEYS,
     },
     Tool {
         name: ToolName::Rclone,
         about: "rclone, by the profile of `aws`",
-        way: Way::File(TheirFile {
+        delivery: Delivery::File(ToolConfigFile {
             path: rclone,
-            with: with_rclone,
-            names: names_rclone,
-            private: false,
+            edit: edit_rclone,
+            find: find_rclone,
+            access: Access::Unchanged,
         }),
-        snippet: |wanted| section(&wanted.name, &pairs_rclone(wanted)?),
+        snippet: |request| section(&request.name, &pairs_rclone(request)?),
         note: "in ~/.config/rclone/rclone.conf, once `stsctl setup aws` has been done:",
         needs: BY_COMMAND,
-        shadows: KEYS,
+        overrides: KEYS,
     },
     Tool {
         name: ToolName::Duckdb,
         about: "DuckDB, by the profile of `aws`",
-        way: Way::FileOfAnother(TheirFile {
+        delivery: Delivery::OtherToolsFile(ToolConfigFile {
             path: config,
-            with: with_aws,
-            names: names_aws,
-            private: false,
+            edit: edit_aws,
+            find: find_aws,
+            access: Access::Unchanged,
         }),
-        snippet: |wanted| {
+        snippet: |request| {
             Ok(DUCKDB
-                .replace("@NAME@", &wanted.name)
-                .replace("@REGION@", wanted.region()?))
+                .replace("@NAME@", &request.name)
+                .replace("@REGION@", request.region()?))
         },
         note: "in a session, once `stsctl setup aws` has been done:",
-        needs: Needs {
-            silent: true,
+        needs: DocumentRequirements {
+            rejects_stderr: true,
             ..BY_COMMAND
         },
-        shadows: &[],
+        overrides: &[],
     },
     Tool {
         name: ToolName::Polars,
         about: "Polars, delta-rs and all on object_store, by the URL",
-        way: Way::UrlWithFile,
-        snippet: |wanted| {
+        delivery: Delivery::UrlAndTokenFile,
+        snippet: |request| {
             Ok(POLARS
-                .replace("@PROFILE@", &wanted.profile)
-                .replace("@REGION@", wanted.region()?))
+                .replace("@PROFILE@", &request.profile)
+                .replace("@REGION@", request.region()?))
         },
         note: "in the program:",
-        needs: Needs {
+        needs: DocumentRequirements {
             keys: &["AccessKeyId", "SecretAccessKey", "Token", "Expiration"],
-            window: minutes(5),
-            silent: false,
+            refresh_window: minutes(5),
+            rejects_stderr: false,
         },
-        shadows: &[],
+        overrides: &[],
     },
 ];
 
 /// botocore asks again with less than fifteen minutes.
-const BY_COMMAND: Needs = Needs {
+const BY_COMMAND: DocumentRequirements = DocumentRequirements {
     keys: &[
         "AccessKeyId",
         "SecretAccessKey",
         "SessionToken",
         "Expiration",
     ],
-    window: minutes(15),
-    silent: false,
+    refresh_window: minutes(15),
+    rejects_stderr: false,
 };
 
 /// What OSS minds of an AWS SDK's `s3` block.
 const STYLE: &str = "addressing_style";
 const VIRTUAL: &str = "virtual";
 
-const KEYS: &[Shadow] = &[keys("AWS_ACCESS_KEY_ID"), keys("AWS_ACCESS_KEY")];
+const KEYS: &[EnvOverride] = &[keys("AWS_ACCESS_KEY_ID"), keys("AWS_ACCESS_KEY")];
 
 const DUCKDB: &str = "CREATE SECRET (
     TYPE s3, PROVIDER credential_chain, CHAIN 'process', PROFILE '@NAME@', REFRESH auto,
@@ -126,7 +126,7 @@ frame = polars.scan_parquet(
 fn config() -> Result<PathBuf> {
     match variable("AWS_CONFIG_FILE") {
         Some(path) => Ok(path),
-        None => at_home(".aws/config"),
+        None => home_path(".aws/config"),
     }
 }
 
@@ -134,7 +134,7 @@ fn rclone() -> Result<PathBuf> {
     match (variable("RCLONE_CONFIG"), variable("XDG_CONFIG_HOME")) {
         (Some(path), _) => Ok(path),
         (None, Some(configs)) => Ok(configs.join("rclone/rclone.conf")),
-        (None, None) => at_home(".config/rclone/rclone.conf"),
+        (None, None) => home_path(".config/rclone/rclone.conf"),
     }
 }
 
@@ -151,10 +151,10 @@ fn header(name: &str) -> String {
     }
 }
 
-fn pairs_aws(wanted: &Wanted) -> Result<Vec<Pair>> {
-    let region = wanted.region()?;
+fn pairs_aws(request: &SetupRequest) -> Result<Vec<Pair>> {
+    let region = request.region()?;
     Ok(vec![
-        Pair::new("credential_process", &wanted.command),
+        Pair::new("credential_process", &request.command),
         Pair::new("region", format!("oss-{region}")).unless_there(),
         Pair::new(
             "endpoint_url",
@@ -169,13 +169,13 @@ fn pairs_aws(wanted: &Wanted) -> Result<Vec<Pair>> {
     ])
 }
 
-fn pairs_rclone(wanted: &Wanted) -> Result<Vec<Pair>> {
-    let region = wanted.region()?;
+fn pairs_rclone(request: &SetupRequest) -> Result<Vec<Pair>> {
+    let region = request.region()?;
     Ok(vec![
         Pair::new("type", "s3"),
         Pair::new("provider", "Alibaba"),
         Pair::new("env_auth", "true"),
-        Pair::new("profile", &wanted.name),
+        Pair::new("profile", &request.name),
         Pair::new("region", format!("oss-{region}")).unless_there(),
         Pair::new("endpoint", format!("oss-{region}.aliyuncs.com")).unless_there(),
     ])
@@ -185,16 +185,16 @@ fn section(name: &str, pairs: &[Pair]) -> Result<String> {
     with_section("", name, pairs)
 }
 
-fn with_aws(text: Option<&str>, wanted: &Wanted) -> Result<String> {
+fn edit_aws(text: Option<&str>, request: &SetupRequest) -> Result<String> {
     let text = text.unwrap_or_default();
-    let header = header(&wanted.name);
+    let header = header(&request.name);
     let ini = Ini::read(text)?;
-    is_free(!ini.has_key(&header, is_foreign_to_aws)?, wanted)?;
+    ensure_ours(!ini.has_key(&header, is_foreign_to_aws)?, request)?;
     let command = ini.value(&header, "credential_process")?;
-    is_free(command.is_none_or(|it| it.contains("sts-shim")), wanted)?;
+    ensure_ours(command.is_none_or(|it| it.contains("sts-shim")), request)?;
     // Of another server it is somebody else's; with our command its owner chose that one.
     let endpoint = ini.value(&header, "endpoint_url")?;
-    is_free(command.is_some() || endpoint.is_none_or(is_of_oss), wanted)?;
+    ensure_ours(command.is_some() || endpoint.is_none_or(is_of_oss), request)?;
     let block = ini.value(&header, "s3")?;
     let style = ini.value_below(&header, "s3", STYLE)?;
     ensure!(
@@ -202,10 +202,10 @@ fn with_aws(text: Option<&str>, wanted: &Wanted) -> Result<String> {
         "OSS refuses what [{header}] says of s3; it needs the line `    {STYLE} = {VIRTUAL}` below \
          `s3 =`"
     );
-    with_section(text, &header, &pairs_aws(wanted)?)
+    with_section(text, &header, &pairs_aws(request)?)
 }
 
-fn with_rclone(text: Option<&str>, wanted: &Wanted) -> Result<String> {
+fn edit_rclone(text: Option<&str>, request: &SetupRequest) -> Result<String> {
     let text = text.unwrap_or_default();
     let encrypted = text.lines().any(|it| it.starts_with("RCLONE_ENCRYPT_V"));
     ensure!(
@@ -213,18 +213,21 @@ fn with_rclone(text: Option<&str>, wanted: &Wanted) -> Result<String> {
         "it is encrypted; paste the snippet by `rclone config`"
     );
     let ini = Ini::read(text)?;
-    let name = &wanted.name;
+    let name = &request.name;
     // A remote of another server would send it the session.
     let is_ours = has_our_server(&ini, name)? && !ini.has_key(name, is_foreign_to_rclone)?;
     let is = |key, expected: &str| {
         Ok::<_, anyhow::Error>(ini.value(name, key)?.is_none_or(|it| it == expected))
     };
-    is_free(is_ours && is("type", "s3")? && is("profile", name)?, wanted)?;
-    is_free(
-        ini.value(name, "access_key_id")?.is_none_or(str::is_empty),
-        wanted,
+    ensure_ours(
+        is_ours && is("type", "s3")? && is("profile", name)?,
+        request,
     )?;
-    with_section(text, name, &pairs_rclone(wanted)?)
+    ensure_ours(
+        ini.value(name, "access_key_id")?.is_none_or(str::is_empty),
+        request,
+    )?;
+    with_section(text, name, &pairs_rclone(request)?)
 }
 
 /// Keys of a profile that say where credentials come from, or who is asked with them.
@@ -268,8 +271,8 @@ fn is_of_oss(endpoint: &str) -> bool {
 }
 
 /// What somebody else has made keeps its meaning.
-fn is_free(is: bool, wanted: &Wanted) -> Result<()> {
-    let name = &wanted.name;
+fn ensure_ours(is: bool, request: &SetupRequest) -> Result<()> {
+    let name = &request.name;
     ensure!(
         is,
         "its {name} is somebody else's; choose another name with --name"
@@ -277,12 +280,12 @@ fn is_free(is: bool, wanted: &Wanted) -> Result<()> {
     Ok(())
 }
 
-fn names_aws(text: &str, wanted: &Wanted) -> Result<Named> {
+fn find_aws(text: &str, request: &SetupRequest) -> Result<CredentialRef> {
     ensure!(
         !text.starts_with('\u{feff}'),
         "it begins with a byte order mark, which botocore cannot read"
     );
-    let header = header(&wanted.name);
+    let header = header(&request.name);
     let ini = Ini::read(text)?;
     let command = ini.value(&header, "credential_process")?;
     let command = command.with_context(|| {
@@ -299,23 +302,23 @@ fn names_aws(text: &str, wanted: &Wanted) -> Result<Named> {
     // Keys in the other file of the same profile come first.
     let other = match variable("AWS_SHARED_CREDENTIALS_FILE") {
         Some(path) => path,
-        None => at_home(".aws/credentials")?,
+        None => home_path(".aws/credentials")?,
     };
-    if let Some(text) = Place::look(&other)?.text()? {
-        let key = Ini::read(text)?.value(&wanted.name, "aws_access_key_id")?;
+    if let Some(text) = EditableFile::open(&other)?.text()? {
+        let key = Ini::read(text)?.value(&request.name, "aws_access_key_id")?;
         ensure!(
             key.is_none(),
             "{} has keys for {}, which win",
             other.display(),
-            wanted.name
+            request.name
         );
     }
-    Ok(Named::Command(command.to_owned()))
+    Ok(CredentialRef::Command(command.to_owned()))
 }
 
-fn names_rclone(text: &str, wanted: &Wanted) -> Result<Named> {
+fn find_rclone(text: &str, request: &SetupRequest) -> Result<CredentialRef> {
     let ini = Ini::read(text)?;
-    let name = &wanted.name;
+    let name = &request.name;
     let is = |key, expected: &str| Ok::<_, anyhow::Error>(ini.value(name, key)? == Some(expected));
     ensure!(
         is("type", "s3")? && is("env_auth", "true")? && is("profile", name)?,
@@ -331,10 +334,10 @@ fn names_rclone(text: &str, wanted: &Wanted) -> Result<Named> {
     );
     let path = config()?;
     let shown = path.display();
-    let place = Place::look(&path)?;
+    let place = EditableFile::open(&path)?;
     let text = place.text()?;
     let text = text.with_context(|| format!("{shown} is missing; `stsctl setup aws --write`"))?;
-    names_aws(text, wanted).with_context(|| format!("{shown}"))
+    find_aws(text, request).with_context(|| format!("{shown}"))
 }
 
 #[cfg(test)]

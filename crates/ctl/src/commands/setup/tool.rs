@@ -9,57 +9,57 @@ use anyhow::{Context as _, Result, bail};
 use rustix::process::geteuid;
 use stsd_client::SecretText;
 
-use super::{document::Needs, env_overrides::Shadow};
-use crate::{cli::Setup, error::Usage, subprocess, tool_name::ToolName};
+use super::{document::DocumentRequirements, env_overrides::EnvOverride};
+use crate::{cli::Setup, edit::file::Access, error::UsageError, subprocess, tool_name::ToolName};
 
 /// A consumer of credentials.
 pub(super) struct Tool {
     pub(super) name: ToolName,
     /// What it is, for the list.
     pub(super) about: &'static str,
-    pub(super) way: Way,
-    pub(super) snippet: fn(&Wanted) -> Result<String>,
+    pub(super) delivery: Delivery,
+    pub(super) snippet: fn(&SetupRequest) -> Result<String>,
     /// Where the snippet goes, in a sentence.
     pub(super) note: &'static str,
-    pub(super) needs: Needs,
-    pub(super) shadows: &'static [Shadow],
+    pub(super) needs: DocumentRequirements,
+    pub(super) overrides: &'static [EnvOverride],
 }
 
 /// How credentials come to a tool.
-pub(super) enum Way {
+pub(super) enum Delivery {
     /// By what an entry of its file names.
-    File(TheirFile),
+    File(ToolConfigFile),
     /// By what an entry of another tool's file names.
-    FileOfAnother(TheirFile),
+    OtherToolsFile(ToolConfigFile),
     /// By the shim's command line, which is pasted somewhere.
     Shim,
     /// By the URL in its environment, where `exec` has put it.
     Url,
     /// The same, but it looks at no URL without the secret in a file.
-    UrlWithFile,
+    UrlAndTokenFile,
     /// By keys in its environment.
-    Keys,
+    StaticKeys,
 }
 
 /// A tool's own file.
-pub(super) struct TheirFile {
+pub(super) struct ToolConfigFile {
     pub(super) path: fn() -> Result<PathBuf>,
     /// Returns its text with our entry, of what is there.
-    pub(super) with: fn(Option<&str>, &Wanted) -> Result<String>,
+    pub(super) edit: fn(Option<&str>, &SetupRequest) -> Result<String>,
     /// Returns what our entry names.
-    pub(super) names: fn(&str, &Wanted) -> Result<Named>,
+    pub(super) find: fn(&str, &SetupRequest) -> Result<CredentialRef>,
     /// It holds a secret by our entry.
-    pub(super) private: bool,
+    pub(super) access: Access,
 }
 
 /// What an entry names.
-pub(super) enum Named {
+pub(super) enum CredentialRef {
     Command(String),
     Url(String),
 }
 
 /// What was typed, and what the machine adds.
-pub(super) struct Wanted {
+pub(super) struct SetupRequest {
     pub(super) profile: String,
     /// What the tool calls it.
     pub(super) name: String,
@@ -70,13 +70,13 @@ pub(super) struct Wanted {
     pub(super) url: Option<SecretText>,
 }
 
-impl Wanted {
+impl SetupRequest {
     pub(super) fn of(socket: Option<&Path>, typed: &Setup) -> Result<Self> {
         let profile = typed.profile.clone().unwrap_or_default();
         let name = typed.name.clone().unwrap_or_else(|| profile.clone());
         for (what, text) in [("a profile", &profile), ("a tool's name for it", &name)] {
             if !is_name(text) {
-                bail!(Usage(format!(
+                bail!(UsageError(format!(
                     "{what} is 1 to 64 of A-Z a-z 0-9 . _ - and begins with a letter or digit"
                 )));
             }
@@ -88,16 +88,16 @@ impl Wanted {
                 || region.is_empty()
                 || region.starts_with("oss-"))
         {
-            bail!(Usage("a region is such as cn-hangzhou".to_owned()));
+            bail!(UsageError("a region is such as cn-hangzhou".to_owned()));
         }
         let shim = match &typed.shim {
             Some(shim) => shim.clone(),
             None => find_shim()?,
         };
-        let mut command = unquoted(&shim)?.to_owned();
-        if let Some(socket) = socket.map(Path::to_owned).or_else(own_socket) {
+        let mut command = shell_safe(&shim)?.to_owned();
+        if let Some(socket) = socket.map(Path::to_owned).or_else(environment_socket) {
             let socket = std::path::absolute(socket)?;
-            command = format!("{command} --socket {}", unquoted(&socket)?);
+            command = format!("{command} --socket {}", shell_safe(&socket)?);
         }
         Ok(Self {
             command: format!("{command} {profile}"),
@@ -110,14 +110,14 @@ impl Wanted {
 
     /// Returns the region, which this tool cannot do without.
     pub(super) fn region(&self) -> Result<&str> {
-        let missing = || Usage("say where the buckets are: --region cn-hangzhou".to_owned());
+        let missing = || UsageError("say where the buckets are: --region cn-hangzhou".to_owned());
         Ok(self.region.as_deref().ok_or_else(missing)?)
     }
 }
 
 /// Returns the socket that only this environment knows of: a tool that is started elsewhere
 /// would not find it.
-fn own_socket() -> Option<PathBuf> {
+fn environment_socket() -> Option<PathBuf> {
     let variable = |name| env::var_os(name).filter(|it| !it.is_empty());
     if let Some(path) = variable("STSD_SOCKET") {
         return Some(path.into());
@@ -140,14 +140,14 @@ pub(super) fn is_name(text: &str) -> bool {
 
 /// Some tools split a command at white space, some give it to a shell, some refuse a `$`: a
 /// path in it has to be the same to all of them.
-pub(super) fn unquoted(path: &Path) -> Result<&str> {
+pub(super) fn shell_safe(path: &Path) -> Result<&str> {
     let plain = |it: u8| it.is_ascii_alphanumeric() || b"/._-+@".contains(&it);
     let text = path
         .to_str()
         .filter(|it| it.bytes().all(plain) && it.starts_with('/'));
     let shown = path.display();
     let refusal = || {
-        Usage(format!(
+        UsageError(format!(
             "{shown} cannot stand in a command line without quotes, which half of the tools do \
              not understand: an absolute path of A-Z a-z 0-9 / . _ - + @ is needed"
         ))
@@ -162,7 +162,7 @@ fn find_shim() -> Result<PathBuf> {
 }
 
 /// Returns a path below the user's home.
-pub(super) fn at_home(rest: &str) -> Result<PathBuf> {
+pub(super) fn home_path(rest: &str) -> Result<PathBuf> {
     let home = env::var_os("HOME").map(PathBuf::from);
     let home = home.filter(|it| it.is_absolute());
     Ok(home
@@ -174,15 +174,15 @@ pub(super) fn at_home(rest: &str) -> Result<PathBuf> {
 mod tests {
     use std::path::Path;
 
-    use super::{is_name, unquoted};
+    use super::{is_name, shell_safe};
 
     #[test]
     fn what_needs_quotes_does_not_get_into_a_command_line() {
-        assert!(unquoted(Path::new("/usr/local/bin/sts-shim")).is_ok());
+        assert!(shell_safe(Path::new("/usr/local/bin/sts-shim")).is_ok());
         for path in [
             "sts-shim", "/a b/c", "/$a", "/a'b", "/a;b", "/~", "/a*", "/é", "",
         ] {
-            assert!(unquoted(Path::new(path)).is_err(), "{path}");
+            assert!(shell_safe(Path::new(path)).is_err(), "{path}");
         }
         for name in ["", "-a", "a b", "a]", "a\n", "../a", &"a".repeat(65)] {
             assert!(!is_name(name), "{name}");

@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 use stsd_client::FailureCount;
 
-use super::report::Seen;
+use super::report::StatusReport;
 
 /// The names are those of the wire; a program may rely on them.
-pub(super) fn of(seen: &Seen) -> Value {
-    let status = &seen.status;
+pub(super) fn json(report: &StatusReport) -> Value {
+    let status = &report.status;
     let profiles: Vec<_> = status
         .profiles
         .iter()
@@ -29,7 +29,7 @@ pub(super) fn of(seen: &Seen) -> Value {
                     "in_a_row": last.in_a_row,
                 })),
                 "advice": profile.advice,
-                "last_caller": seen.last_caller(profile).map(|it| json!({
+                "last_caller": report.last_caller(profile).map(|it| json!({
                     "asked": it.asked,
                     "uid": it.uid,
                     "pid": it.pid,

@@ -10,14 +10,14 @@ use anyhow::Result;
 use serde_json::json;
 use stsd_client::{FailureKind, ProfileStatus};
 
-use super::report::Seen;
+use super::report::StatusReport;
 use crate::{
-    error::Complaint,
+    error::CliError,
     term::{
-        duration::life,
-        stdout::say,
+        duration::format_duration,
+        stdout::print_line,
         style,
-        style::{BAD, GOOD, Line, PLAIN, folded},
+        style::{ERROR, Line, OK, PLAIN, wrap},
     },
 };
 
@@ -30,11 +30,11 @@ struct Stale<'a> {
 }
 
 /// Prints what is stale; the exit code says whether anything is.
-pub(super) fn check(seen: &Seen, names: &[String], as_json: bool) -> Result<ExitCode> {
-    let profiles = &seen.status.profiles;
+pub(super) fn check(report: &StatusReport, names: &[String], as_json: bool) -> Result<ExitCode> {
+    let profiles = &report.status.profiles;
     let missing = |name: &&String| profiles.iter().all(|it| it.name != **name);
     if let Some(name) = names.iter().find(missing) {
-        return Err(Complaint {
+        return Err(CliError {
             text: format!("no profile is named {name:?}, or it is not for you to see"),
             hint: "stsctl status lists the profiles",
             exit_code: 4,
@@ -58,7 +58,7 @@ pub(super) fn check(seen: &Seen, names: &[String], as_json: bool) -> Result<Exit
             "wanted": wanted.len(),
             "stale": stale,
         });
-        say(&serde_json::to_string_pretty(&document)?)?;
+        print_line(&serde_json::to_string_pretty(&document)?)?;
     } else {
         print(&stale, wanted.len())?;
     }
@@ -67,21 +67,21 @@ pub(super) fn check(seen: &Seen, names: &[String], as_json: bool) -> Result<Exit
 }
 
 fn print(stale: &[Stale<'_>], wanted: usize) -> Result<()> {
-    let width = style::width(&std::io::stdout());
+    let width = style::terminal_width(&std::io::stdout());
     if stale.is_empty() {
-        let line = Line::of(GOOD, "healthy").and(PLAIN, format!(": profiles wanted: {wanted}"));
-        return style::print(&[line], width);
+        let line = Line::new(OK, "healthy").with(PLAIN, format!(": profiles wanted: {wanted}"));
+        return style::print_lines(&[line], width);
     }
     let mut lines = Vec::new();
     for it in stale {
         let text = format!("stale: {}: {}", it.name, it.why);
-        lines.extend(folded(BAD, ("", "  "), &text, width));
+        lines.extend(wrap(ERROR, ("", "  "), &text, width));
         if !it.hint.is_empty() {
             let hint = format!("hint: {}", it.hint);
-            lines.extend(folded(PLAIN, ("  ", "    "), &hint, width));
+            lines.extend(wrap(PLAIN, ("  ", "    "), &hint, width));
         }
     }
-    style::print(&lines, width)
+    style::print_lines(&lines, width)
 }
 
 fn stale(profile: &ProfileStatus) -> Option<Stale<'_>> {
@@ -98,7 +98,7 @@ fn stale(profile: &ProfileStatus) -> Option<Stale<'_>> {
         (None, Some(_)) => None,
         (Some(last), left) => {
             let served = match left {
-                Some(left) => format!("served for {} more, but ", life(left)),
+                Some(left) => format!("served for {} more, but ", format_duration(left)),
                 None => "no credentials: ".to_owned(),
             };
             let code = match last.failure.kind {

@@ -3,17 +3,17 @@
 use anyhow::Result;
 use stsd_client::{Audit, Client, Error, FailureKind, ProfileStatus, Status};
 
-use crate::error::Complaint;
+use crate::error::CliError;
 
 /// What the daemon says of itself, and who asked last if it says that too.
-pub(crate) struct Seen {
+pub(crate) struct StatusReport {
     pub(super) status: Status,
     audit: Option<Audit>,
     /// The daemon was made before stsctl learnt to ask who asked last.
-    pub(super) older: bool,
+    pub(super) lacks_audit: bool,
 }
 
-impl Seen {
+impl StatusReport {
     /// Returns who asked for a profile last.
     pub(super) fn last_caller(&self, profile: &ProfileStatus) -> Option<&stsd_client::LastCaller> {
         let callers = &self.audit.as_ref()?.callers;
@@ -22,11 +22,11 @@ impl Seen {
 }
 
 /// Asks the daemon for the profiles that are named, or for all.
-pub(crate) fn look(client: &Client, names: &[String]) -> Result<Seen> {
+pub(crate) fn fetch(client: &Client, names: &[String]) -> Result<StatusReport> {
     let mut status = client.status()?;
     let unknown = |name: &&String| status.profiles.iter().all(|it| it.name != **name);
     if let Some(name) = names.iter().find(unknown) {
-        return Err(Complaint {
+        return Err(CliError {
             text: format!("no profile is named {name:?}, or it is not for you to see"),
             hint: "stsctl status lists the profiles; stsctl reload reads a changed configuration",
             exit_code: 4,
@@ -37,13 +37,13 @@ pub(crate) fn look(client: &Client, names: &[String]) -> Result<Seen> {
         status.profiles.retain(|it| names.contains(&it.name));
     }
     // By a lease nothing but credentials is had.
-    let by_lease = status.pid == 0;
-    let asked = (!by_lease).then(|| client.audit());
-    let older = matches!(&asked, Some(Err(Error::Refused(failure)))
+    let is_lease = status.pid == 0;
+    let audit = (!is_lease).then(|| client.audit());
+    let lacks_audit = matches!(&audit, Some(Err(Error::Refused(failure)))
         if failure.kind == FailureKind::Malformed);
-    Ok(Seen {
+    Ok(StatusReport {
         status,
-        audit: asked.and_then(Result::ok),
-        older,
+        audit: audit.and_then(Result::ok),
+        lacks_audit,
     })
 }

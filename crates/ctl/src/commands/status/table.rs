@@ -4,43 +4,43 @@
 use anstyle::Style;
 use stsd_client::{LastCaller, ProfileStatus};
 
-use super::report::Seen;
+use super::report::StatusReport;
 use crate::term::{
-    caller_name::Who,
-    duration::life,
-    style::{BAD, DOUBTFUL, FAINT, GOOD, Line, PLAIN, STRONG, folded},
+    caller_name::CallerName,
+    duration::format_duration,
+    style::{BOLD, DIM, ERROR, Line, OK, PLAIN, WARN, wrap},
 };
 
 /// How many characters a remaining-life bar has.
-const BAR: u64 = 10;
+const BAR_CHARS: u64 = 10;
 
 /// What a table needs besides the names.
-const COLUMNS: usize = 56;
+const FIXED_COLUMNS: usize = 56;
 
 /// How what concerns a profile stands below it.
 const INDENT: (&str, &str) = ("  ", "    ");
 
 /// Returns all that is to be seen.
-pub(super) fn of(seen: &Seen, width: Option<usize>) -> Vec<Line> {
-    let status = &seen.status;
-    let (pid, up) = (status.pid, life(status.uptime_seconds));
+pub(super) fn lines(report: &StatusReport, width: Option<usize>) -> Vec<Line> {
+    let status = &report.status;
+    let (pid, up) = (status.pid, format_duration(status.uptime_seconds));
     let head = format!(
         "stsd {}, pid {pid}, up {up}, configured by {}",
         status.daemon_version, status.config_path
     );
-    let mut lines = folded(PLAIN, ("", "  "), &head, width);
+    let mut lines = wrap(PLAIN, ("", "  "), &head, width);
     lines.push(Line::default());
     let names = status.profiles.iter().map(|it| it.name.chars().count());
     let longest = names.max().unwrap_or(0).max(7);
-    let in_columns = width.is_none_or(|width| longest + COLUMNS <= width);
+    let in_columns = width.is_none_or(|width| longest + FIXED_COLUMNS <= width);
     if status.profiles.is_empty() {
-        lines.push(Line::of(FAINT, "no profiles that you may see"));
+        lines.push(Line::new(DIM, "no profiles that you may see"));
     } else if in_columns {
         let titles = format!(
             "{:longest$}  {:17}  {:9}  {:>5}  {:>6}  {:>9}",
             "PROFILE", "REMAINING", "NEXT", "CALLS", "SAVED", "HAND-OUTS"
         );
-        lines.push(Line::of(STRONG, titles));
+        lines.push(Line::new(BOLD, titles));
     }
     for profile in &status.profiles {
         if in_columns {
@@ -48,11 +48,11 @@ pub(super) fn of(seen: &Seen, width: Option<usize>) -> Vec<Line> {
         } else {
             lines.extend(paragraph(profile, width));
         }
-        lines.extend(remarks(seen, profile, width));
+        lines.extend(remarks(report, profile, width));
     }
-    if seen.older {
+    if report.lacks_audit {
         let remark = "this daemon is older than stsctl and does not say who asked last";
-        lines.extend(folded(FAINT, ("", "  "), remark, width));
+        lines.extend(wrap(DIM, ("", "  "), remark, width));
     }
     lines
 }
@@ -60,10 +60,10 @@ pub(super) fn of(seen: &Seen, width: Option<usize>) -> Vec<Line> {
 fn row(profile: &ProfileStatus, longest: usize) -> Line {
     let (style, bar, left) = remaining(profile);
     let next = next(profile);
-    Line::of(STRONG, format!("{:longest$}  ", profile.name))
-        .and(style, format!("{:17}", format!("{bar}{left}")))
-        .and(PLAIN, format!("  {next:9}"))
-        .and(
+    Line::new(BOLD, format!("{:longest$}  ", profile.name))
+        .with(style, format!("{:17}", format!("{bar}{left}")))
+        .with(PLAIN, format!("  {next:9}"))
+        .with(
             PLAIN,
             format!(
                 "  {:>5}  {:>6}  {:>9}",
@@ -74,17 +74,17 @@ fn row(profile: &ProfileStatus, longest: usize) -> Line {
 
 fn paragraph(profile: &ProfileStatus, width: Option<usize>) -> Vec<Line> {
     let (style, bar, left) = remaining(profile);
-    let mut lines = folded(STRONG, ("", "  "), &profile.name, width);
+    let mut lines = wrap(BOLD, ("", "  "), &profile.name, width);
     lines.push(
-        Line::of(PLAIN, INDENT.0)
-            .and(style, format!("{bar}{left}"))
-            .and(PLAIN, format!(", next {}", next(profile))),
+        Line::new(PLAIN, INDENT.0)
+            .with(style, format!("{bar}{left}"))
+            .with(PLAIN, format!(", next {}", next(profile))),
     );
     let counted = format!(
         "calls {}, saved {}, hand-outs {}",
         profile.sts_calls, profile.calls_saved, profile.hand_outs
     );
-    lines.extend(folded(PLAIN, INDENT, &counted, width));
+    lines.extend(wrap(PLAIN, INDENT, &counted, width));
     lines
 }
 
@@ -93,48 +93,55 @@ fn remaining(profile: &ProfileStatus) -> (Style, String, String) {
     let failing = profile.last_failure.is_some();
     match (profile.remaining_seconds, profile.lifetime_seconds) {
         (Some(remaining), Some(length)) => {
-            let style = if failing { DOUBTFUL } else { GOOD };
-            (style, bar(remaining, length) + " ", life(remaining))
+            let style = if failing { WARN } else { OK };
+            (
+                style,
+                bar(remaining, length) + " ",
+                format_duration(remaining),
+            )
         }
-        _ if failing => (BAD, String::new(), "none".to_owned()),
-        _ => (FAINT, String::new(), "none".to_owned()),
+        _ if failing => (ERROR, String::new(), "none".to_owned()),
+        _ => (DIM, String::new(), "none".to_owned()),
     }
 }
 
 fn next(profile: &ProfileStatus) -> String {
     match profile.next_attempt_seconds {
-        Some(seconds) => format!("in {}", life(seconds)),
+        Some(seconds) => format!("in {}", format_duration(seconds)),
         None => "on demand".to_owned(),
     }
 }
 
 /// Returns what is to be said of a profile in words.
-fn remarks(seen: &Seen, profile: &ProfileStatus, width: Option<usize>) -> Vec<Line> {
+fn remarks(report: &StatusReport, profile: &ProfileStatus, width: Option<usize>) -> Vec<Line> {
     let mut lines = Vec::new();
-    let mut say = |style, text: String| lines.extend(folded(style, INDENT, &text, width));
+    let mut add = |style, text: String| lines.extend(wrap(style, INDENT, &text, width));
     if profile.next_attempt_seconds.is_some() {
-        say(FAINT, format!("next: {}", profile.next_attempt_reason));
+        add(DIM, format!("next: {}", profile.next_attempt_reason));
     }
-    if let Some(caller) = seen.last_caller(profile) {
-        say(FAINT, asked(caller));
+    if let Some(caller) = report.last_caller(profile) {
+        add(DIM, last_access(caller));
     }
     if let Some(last) = &profile.last_failure {
-        let (failure, age) = (&last.failure, life(last.age_seconds));
+        let (failure, age) = (&last.failure, format_duration(last.age_seconds));
         let times = match last.in_a_row {
             0 | 1 => String::new(),
             times => format!(", {times} times in a row"),
         };
-        say(BAD, format!("failed {age} ago{times}: {}", failure.message));
-        say(PLAIN, format!("hint: {}", failure.hint));
+        add(
+            ERROR,
+            format!("failed {age} ago{times}: {}", failure.message),
+        );
+        add(PLAIN, format!("hint: {}", failure.hint));
     }
     if let Some(advice) = &profile.advice {
-        say(DOUBTFUL, format!("advice: {advice}"));
+        add(WARN, format!("advice: {advice}"));
     }
     lines
 }
 
-fn asked(caller: &LastCaller) -> String {
-    let who = Who {
+fn last_access(caller: &LastCaller) -> String {
+    let name = CallerName {
         uid: Some(caller.uid.into()),
         pid: caller.pid.map(Into::into),
         unit: caller.unit.as_deref(),
@@ -146,14 +153,16 @@ fn asked(caller: &LastCaller) -> String {
         "watch" => ", which follows it",
         _ => "",
     };
-    let age = life(caller.age_seconds);
-    format!("asked last: {age} ago by {}{how}", who.name())
+    let age = format_duration(caller.age_seconds);
+    format!("asked last: {age} ago by {}{how}", name)
 }
 
 /// Full blocks for what remains, dots for what is gone.
 fn bar(remaining: u64, length: u64) -> String {
-    let full = (remaining * BAR).div_ceil(length.max(1)).min(BAR) as usize;
-    "█".repeat(full) + &"·".repeat(BAR as usize - full)
+    let full = (remaining * BAR_CHARS)
+        .div_ceil(length.max(1))
+        .min(BAR_CHARS) as usize;
+    "█".repeat(full) + &"·".repeat(BAR_CHARS as usize - full)
 }
 
 #[cfg(test)]

@@ -14,66 +14,66 @@ use stsd_client::{Client, Error};
 
 use super::{
     document,
-    report::{Seen, look},
+    report::{StatusReport, fetch},
     table,
 };
 use crate::term::{
-    alt_screen::{Screen, Wish},
-    stdout::say,
+    alt_screen::{AltScreen, UserInput},
+    stdout::print_line,
     style,
-    style::{BAD, FAINT, Line, folded},
+    style::{DIM, ERROR, Line, wrap},
 };
 
 /// How often the daemon is asked.
-const PERIOD: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) fn watch(client: &Client, names: &[String], as_json: bool) -> Result<ExitCode> {
     // What cannot be asked at all is an error and no picture.
-    let first = look(client, names)?;
+    let first = fetch(client, names)?;
     let draws = std::env::var_os("TERM").is_some_and(|it| it != "dumb");
     if as_json || !draws || !io::stdout().is_terminal() {
         return print_changes(client, names, as_json, first);
     }
-    let mut screen = Screen::take()?;
-    let asker = Asker::start(client, names, screen.bell()?);
-    let mut seen = Ok(first);
+    let mut screen = AltScreen::enter()?;
+    let poller = Poller::start(client, names, screen.waker()?);
+    let mut report = Ok(first);
     let mut asked: Option<u32> = None;
     loop {
-        if let Ok(answer) = asker.answers.try_recv() {
-            (seen, asked) = (answer, None);
+        if let Ok(answer) = poller.answers.try_recv() {
+            (report, asked) = (answer, None);
         }
-        screen.draw(|rows, width| picture(&seen, asked.unwrap_or(0), rows, width))?;
-        match screen.wait(PERIOD)? {
-            Wish::Leave => return Ok(ExitCode::SUCCESS),
-            Wish::Die(signal) => {
+        screen.draw(|rows, width| render(&report, asked.unwrap_or(0), rows, width))?;
+        match screen.wait(POLL_INTERVAL)? {
+            UserInput::Quit => return Ok(ExitCode::SUCCESS),
+            UserInput::Signal(signal) => {
                 drop(screen);
                 // The shell sees what has ended us.
                 let _ = signal_hook::low_level::emulate_default_handler(signal);
                 return Ok(ExitCode::FAILURE);
             }
-            Wish::Redraw => {}
-            Wish::Time => match &mut asked {
+            UserInput::Redraw => {}
+            UserInput::Timeout => match &mut asked {
                 Some(periods) => *periods += 1,
-                None => asked = asker.ask.send(()).is_ok().then_some(0),
+                None => asked = poller.ask.send(()).is_ok().then_some(0),
             },
         }
     }
 }
 
 /// Asks the daemon aside: one that does not answer must not keep anybody from leaving.
-struct Asker {
+struct Poller {
     ask: mpsc::Sender<()>,
-    answers: mpsc::Receiver<Result<Seen>>,
+    answers: mpsc::Receiver<Result<StatusReport>>,
 }
 
-impl Asker {
-    fn start(client: &Client, names: &[String], mut bell: impl Write + Send + 'static) -> Self {
+impl Poller {
+    fn start(client: &Client, names: &[String], mut waker: impl Write + Send + 'static) -> Self {
         let (client, names) = (client.clone(), names.to_vec());
         let (ask, asked) = mpsc::channel();
         let (answer, answers) = mpsc::channel();
         thread::spawn(move || {
             for () in asked {
-                if answer.send(look(&client, &names)).is_err() || bell.write(&[0]).is_err() {
+                if answer.send(fetch(&client, &names)).is_err() || waker.write(&[0]).is_err() {
                     return;
                 }
             }
@@ -83,25 +83,33 @@ impl Asker {
 }
 
 /// Returns what fits on the screen, with what goes on below it.
-fn picture(seen: &Result<Seen>, late: u32, rows: usize, width: usize) -> Vec<Line> {
-    let mut lines = match seen {
-        Ok(seen) => table::of(seen, Some(width)),
+fn render(
+    report: &Result<StatusReport>,
+    seconds_late: u32,
+    rows: usize,
+    width: usize,
+) -> Vec<Line> {
+    let mut lines = match report {
+        Ok(report) => table::lines(report, Some(width)),
         Err(error) => {
-            let mut lines = folded(BAD, ("", "  "), &format!("{error:#}"), Some(width));
-            lines.push(Line::of(FAINT, "asked again every second"));
+            let mut lines = wrap(ERROR, ("", "  "), &format!("{error:#}"), Some(width));
+            lines.push(Line::new(DIM, "asked again every second"));
             lines
         }
     };
-    let room = rows.saturating_sub(1).max(1);
+    let available = rows.saturating_sub(1).max(1);
     let mut last = "q leaves".to_owned();
-    if lines.len() > room {
-        let hidden = lines.len() - room;
-        lines.truncate(room);
+    if lines.len() > available {
+        let hidden = lines.len() - available;
+        lines.truncate(available);
         last = format!("{hidden} lines more; name profiles to see fewer; q leaves");
     }
-    match late {
-        0 => lines.push(Line::of(FAINT, last)),
-        _ => lines.push(Line::of(BAD, format!("no answer for {late} s; q leaves"))),
+    match seconds_late {
+        0 => lines.push(Line::new(DIM, last)),
+        _ => lines.push(Line::new(
+            ERROR,
+            format!("no answer for {seconds_late} s; q leaves"),
+        )),
     }
     lines
 }
@@ -110,18 +118,18 @@ fn print_changes(
     client: &Client,
     names: &[String],
     as_json: bool,
-    first: Seen,
+    first: StatusReport,
 ) -> Result<ExitCode> {
     let mut before = None;
-    let mut complained = None;
-    let mut seen: Result<Seen> = Ok(first);
+    let mut printed_error = None;
+    let mut report: Result<StatusReport> = Ok(first);
     loop {
-        match &seen {
-            Ok(seen) => {
-                complained = None;
-                let now = what_matters(seen);
+        match &report {
+            Ok(report) => {
+                printed_error = None;
+                let now = fingerprint(report);
                 if before.as_ref() != Some(&now) {
-                    print(seen, as_json, before.is_none())?;
+                    print(report, as_json, before.is_none())?;
                     before = Some(now);
                 }
             }
@@ -132,33 +140,33 @@ fn print_changes(
                 if lasting {
                     break;
                 }
-                if complained.as_ref() != Some(&error) {
-                    style::complain(&error, "asked again every second");
-                    complained = Some(error);
+                if printed_error.as_ref() != Some(&error) {
+                    style::print_error(&error, "asked again every second");
+                    printed_error = Some(error);
                 }
             }
         }
-        thread::sleep(PERIOD);
-        seen = look(client, names);
+        thread::sleep(POLL_INTERVAL);
+        report = fetch(client, names);
     }
-    seen.map(|_| ExitCode::SUCCESS)
+    report.map(|_| ExitCode::SUCCESS)
 }
 
-fn print(seen: &Seen, as_json: bool, is_first: bool) -> Result<()> {
+fn print(report: &StatusReport, as_json: bool, is_first: bool) -> Result<()> {
     if as_json {
-        return say(&document::of(seen).to_string());
+        return print_line(&document::json(report).to_string());
     }
     if !is_first {
-        say("")?;
+        print_line("")?;
     }
-    let width = style::width(&io::stdout());
-    style::print(&table::of(seen, width), width)
+    let width = style::terminal_width(&io::stdout());
+    style::print_lines(&table::lines(report, width), width)
 }
 
 /// Returns what is news when it changes: not what counts up or down all the time.
-fn what_matters(seen: &Seen) -> Vec<String> {
-    let daemon = seen.status.pid.to_string();
-    let profiles = seen.status.profiles.iter().map(|it| {
+fn fingerprint(report: &StatusReport) -> Vec<String> {
+    let daemon = report.status.pid.to_string();
+    let profiles = report.status.profiles.iter().map(|it| {
         let failure = it.last_failure.as_ref().map(|last| &last.failure);
         format!(
             "{:?}",
