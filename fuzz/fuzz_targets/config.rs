@@ -9,7 +9,9 @@ use std::{
 };
 
 use libfuzzer_sys::{Corpus, fuzz_target};
-use stsd::{config::Mistakes, fuzzing::configuration, identity::Surroundings, profile::NameParts};
+use stsd::{
+    config::ConfigErrors, fuzzing::configuration, identity::ProcessEnvironment, profile::NameParts,
+};
 use stsd_fuzz::MARKED;
 use toml::{Table, Value};
 
@@ -38,7 +40,7 @@ fuzz_target!(|text: &str| -> Corpus {
     if parsed.as_ref().is_some_and(leaves_the_base) {
         return Corpus::Reject;
     }
-    let surroundings = Surroundings {
+    let surroundings = ProcessEnvironment {
         parts: NameParts {
             user: "user".to_owned(),
             host: "host".to_owned(),
@@ -46,7 +48,7 @@ fuzz_target!(|text: &str| -> Corpus {
         },
         variable: |name| (name == KEY_VARIABLE).then(|| KEY_SECRET.into()),
         environment: Arc::default(),
-        own_files: Vec::new(),
+        runtime_files: Vec::new(),
     };
     let printed = match configuration(text, &BASE.join("config.toml"), &surroundings) {
         Ok(config) => {
@@ -68,7 +70,7 @@ fuzz_target!(|text: &str| -> Corpus {
 });
 
 /// Every mistake can be found and is told in one line.
-fn check(mistakes: &Mistakes, lines: usize) {
+fn check(mistakes: &ConfigErrors, lines: usize) {
     assert!(!mistakes.0.is_empty());
     for mistake in &mistakes.0 {
         assert!((1..=lines).contains(&mistake.line), "{mistake}");

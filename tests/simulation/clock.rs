@@ -10,7 +10,7 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use stsd::runtime::clock::{BootTime, Clock, Nap};
+use stsd::runtime::clock::{BootTime, Clock, SuspendAwareSleep};
 use tokio::time::{Instant, sleep};
 
 /// When every simulation begins, by the true clock.
@@ -88,7 +88,7 @@ impl Clock for SimClock {
         "simulated".to_owned()
     }
 
-    fn nap(&self, longest: Duration) -> Nap<'_> {
+    fn sleep_at_most(&self, longest: Duration) -> SuspendAwareSleep<'_> {
         Box::pin(sleep(longest.min(self.undisturbed())))
     }
 }

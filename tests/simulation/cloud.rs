@@ -8,7 +8,7 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use stsd::sts::upstream::Exchange;
+use stsd::sts::upstream::StsExchange;
 use stsd_sts::{AssumeRole, Proof, Refusal, RoleSession, SecretText, StsError};
 use tokio::time::sleep;
 
@@ -312,7 +312,7 @@ impl Cloud {
 /// What the daemon's library is given in place of its client.
 pub(crate) struct Line(pub Arc<Cloud>);
 
-impl Exchange for Line {
+impl StsExchange for Line {
     async fn exchange(
         &self,
         _: &Proof,

@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use fastrand::Rng;
 use stsd::{
-    refresh::supervisor::{Setting, Supervisor},
+    refresh::supervisor::{Supervisor, SupervisorDeps},
     runtime::clock::Clock as _,
-    session::{memfd::Restored, store::Store},
-    sts::rate_limit::Budget,
+    session::{memfd::RestoredSessions, store::Store},
+    sts::rate_limit::RateLimiter,
 };
 use tokio::time::sleep;
 
@@ -43,13 +43,13 @@ async fn ten_thousand_profiles_have_no_late_renewal_in_a_day() {
     };
     let cloud = Arc::new(Cloud::new(Arc::clone(&clock), manners, Rng::with_seed(1)));
     let (store, line) = (Arc::new(Store::default()), Arc::clone(&cloud));
-    let mut supervisor = Supervisor::new(Setting {
+    let mut supervisor = Supervisor::new(SupervisorDeps {
         store: Arc::clone(&store),
         connect: Box::new(move |_| Ok(Line(Arc::clone(&line)))),
         clock: Arc::clone(&clock) as Arc<_>,
         machine: b"one machine".to_vec(),
-        budget: Arc::new(Budget::new(CALLS_PER_SECOND, clock.boot())),
-        restored: Restored::default(),
+        rate_limiter: Arc::new(RateLimiter::new(CALLS_PER_SECOND, clock.boot())),
+        restored: RestoredSessions::default(),
     });
     let warm = |index| {
         let profile = WantedProfile {
@@ -67,7 +67,7 @@ async fn ten_thousand_profiles_have_no_late_renewal_in_a_day() {
         let now = clock.boot();
         for entry in store.all() {
             let name = &entry.profile.name;
-            let session = entry.snapshot().serving(LEAST, now).cloned();
+            let session = entry.snapshot().usable_for(LEAST, now).cloned();
             assert!(session.is_some(), "{name} is late at {:?}", clock.elapsed());
             looks += 1;
         }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use fastrand::Rng;
 use stsd::{
     config::Config,
-    identity::{Ask, Asking, Identity, Obtained, Source},
+    identity::{CachedIdentity, Identity, ResolveContext, ResolveFuture, ResolvedIdentity},
     profile::{NameParts, Profile, ProfileName, RoleArn, RoleSessionName, SessionDuration},
 };
 use stsd_sts::{Endpoint, Proof, SecretText, SourceCredentials};
@@ -118,7 +118,7 @@ impl WantedProfile {
             pid: 1,
         };
         Profile {
-            source: Source::new(&["simulated"], Simulated),
+            source: CachedIdentity::new(&["simulated"], Simulated),
             role_arn: RoleArn::new(&role(index)).ok(),
             role_session_name: RoleSessionName::expand("{profile}", &parts, &name).unwrap(),
             duration: SessionDuration::new(self.duration).unwrap(),
@@ -126,7 +126,7 @@ impl WantedProfile {
             external_id: Some(format!("grant-{}", self.grant).into()),
             source_identity: None,
             keep_warm: self.keep_warm,
-            sink: None,
+            export: None,
             allow: Box::default(),
             name,
         }
@@ -138,9 +138,9 @@ impl WantedProfile {
 struct Simulated;
 
 impl Identity for Simulated {
-    fn obtain<'a>(&'a self, ask: Ask<'a>) -> Asking<'a> {
+    fn resolve<'a>(&'a self, ask: ResolveContext<'a>) -> ResolveFuture<'a> {
         Box::pin(async move {
-            Ok(Obtained {
+            Ok(ResolvedIdentity {
                 proof: Arc::new(Proof::Credentials(SourceCredentials {
                     access_key_id: "LTAI".into(),
                     access_key_secret: SecretText::from("secret".to_owned()),
@@ -152,7 +152,7 @@ impl Identity for Simulated {
         })
     }
 
-    fn subject(&self) -> String {
+    fn describe(&self) -> String {
         "the simulated key".to_owned()
     }
 }

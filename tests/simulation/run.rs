@@ -10,10 +10,10 @@ use std::{
 
 use fastrand::Rng;
 use stsd::{
-    refresh::supervisor::{Setting, Supervisor},
+    refresh::supervisor::{Supervisor, SupervisorDeps},
     runtime::clock::Clock as _,
-    session::{memfd::Restored, snapshot::Session, store::Store},
-    sts::rate_limit::Budget,
+    session::{memfd::RestoredSessions, snapshot::Session, store::Store},
+    sts::rate_limit::RateLimiter,
 };
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -101,15 +101,15 @@ async fn live(plan: Plan) -> Result<Tally, Vec<String>> {
         random.fork(),
     ));
     let store = Arc::new(Store::default());
-    let budget = Arc::new(Budget::new(plan.calls_per_second, clock.boot()));
+    let rate_limiter = Arc::new(RateLimiter::new(plan.calls_per_second, clock.boot()));
     let line = Arc::clone(&cloud);
-    let mut supervisor = Supervisor::new(Setting {
+    let mut supervisor = Supervisor::new(SupervisorDeps {
         store: Arc::clone(&store),
         connect: Box::new(move |_| Ok(Line(Arc::clone(&line)))),
         clock: Arc::clone(&clock) as Arc<_>,
         machine: plan.seed.to_be_bytes().to_vec(),
-        budget,
-        restored: Restored::default(),
+        rate_limiter,
+        restored: RestoredSessions::default(),
     });
     let simulation = Arc::new(Simulation {
         plan: plan.clone(),
@@ -253,7 +253,7 @@ impl Simulation {
         let name = name(index);
         let answer = self
             .store
-            .hand_out(&name, minimum_life, patience, &*self.clock, |_| true);
+            .serve(&name, minimum_life, patience, &*self.clock, |_| true);
         // Some leave while they wait; that must not matter to the others.
         let stays = if random.u8(..20) == 0 {
             patience.mul_f64(random.f64())

@@ -37,7 +37,7 @@ pub enum Access {
 impl Access {
     /// Tells whether a peer may speak to us at all.
     #[must_use]
-    pub fn may_speak(&self, peer: &Peer) -> bool {
+    pub fn can_connect(&self, peer: &Peer) -> bool {
         match self {
             Self::User { uid } => peer.uid == *uid,
             Self::System { .. } => true,
@@ -48,7 +48,7 @@ impl Access {
     /// Tells whether a peer may see every profile, have each renewed, and have the
     /// configuration read again. It says nothing about credentials.
     #[must_use]
-    pub fn may_steer(&self, peer: &Peer) -> bool {
+    pub fn can_administer(&self, peer: &Peer) -> bool {
         match self {
             Self::User { uid } => peer.uid == *uid,
             Self::System { uid } => peer.uid == *uid || peer.uid == 0,
@@ -59,23 +59,23 @@ impl Access {
     /// Tells whether a peer may have a profile renewed that it may have, and lease it on: a
     /// lease gives credentials and nothing else.
     #[must_use]
-    pub fn may_do_more(&self) -> bool {
+    pub fn allows_lease_and_refresh(&self) -> bool {
         !matches!(self, Self::Lease { .. })
     }
 
     /// Tells whether a peer may have the credentials of a profile with these rules. Any
     /// rule that fits is enough.
     #[must_use]
-    pub fn may_have(&self, rules: &[Rule], peer: &Peer, socket: BorrowedFd<'_>) -> bool {
-        if !self.may_speak(peer) {
+    pub fn can_read(&self, rules: &[Rule], peer: &Peer, socket: BorrowedFd<'_>) -> bool {
+        if !self.can_connect(peer) {
             return false;
         }
         let unlimited = !matches!(self, Self::System { .. }) && rules.is_empty();
-        unlimited || rules.iter().any(|rule| self.fits(rule, peer, socket))
+        unlimited || rules.iter().any(|rule| self.matches(rule, peer, socket))
     }
 
     /// Says which profiles nobody may have.
-    pub fn warn_of_closed(&self, config: &Config) {
+    pub fn warn_unreachable_profiles(&self, config: &Config) {
         if !matches!(self, Self::System { .. }) {
             return;
         }
@@ -84,7 +84,7 @@ impl Access {
         }
     }
 
-    fn fits(&self, rule: &Rule, peer: &Peer, socket: BorrowedFd<'_>) -> bool {
+    fn matches(&self, rule: &Rule, peer: &Peer, socket: BorrowedFd<'_>) -> bool {
         match rule {
             Rule::User(uid) => peer.uid == *uid,
             Rule::Group(gid) => peer.is_in_group(*gid, socket),
@@ -113,7 +113,7 @@ mod tests {
     #[track_caller]
     fn check(access: Access, rules: &[Rule], peer: &Peer, expected: bool) {
         let (socket, _) = UnixStream::pair().unwrap();
-        assert_eq!(access.may_have(rules, peer, socket.as_fd()), expected);
+        assert_eq!(access.can_read(rules, peer, socket.as_fd()), expected);
     }
 
     fn unit(name: &str) -> Rule {
@@ -133,9 +133,9 @@ mod tests {
         check(user, &[Rule::User(0)], &root, false);
         let in_unit = Peer::known(1001, &[], NIGHTLY);
         check(user, &[unit("nightly.service")], &in_unit, false);
-        assert!(user.may_speak(&own) && user.may_steer(&own));
-        assert!(!user.may_speak(&other) && !user.may_steer(&other));
-        assert!(!user.may_speak(&root) && !user.may_steer(&root));
+        assert!(user.can_connect(&own) && user.can_administer(&own));
+        assert!(!user.can_connect(&other) && !user.can_administer(&other));
+        assert!(!user.can_connect(&root) && !user.can_administer(&root));
     }
 
     #[test]
@@ -167,8 +167,8 @@ mod tests {
             check(system, &[unit("other.service")], &peer, false);
             check(system, &[Rule::User(7), Rule::User(uid)], &peer, true);
             check(system, &[unit("nightly.service")], &peer, true);
-            assert!(system.may_speak(&peer));
-            assert_eq!(system.may_steer(&peer), uid != 1000);
+            assert!(system.can_connect(&peer));
+            assert_eq!(system.can_administer(&peer), uid != 1000);
         }
         let peer = Peer::known(1000, &[27], "");
         check(system, &[Rule::Group(27)], &peer, true);
@@ -182,10 +182,10 @@ mod tests {
         for (uid, expected) in [(1000, true), (0, true), (1001, false), (65_534, false)] {
             let peer = Peer::known(uid, &[1000], NIGHTLY);
             check(lease, &[], &peer, expected);
-            assert_eq!(lease.may_speak(&peer), expected);
-            assert!(!lease.may_steer(&peer));
+            assert_eq!(lease.can_connect(&peer), expected);
+            assert!(!lease.can_administer(&peer));
         }
-        assert!(!lease.may_do_more());
+        assert!(!lease.allows_lease_and_refresh());
     }
 
     #[test]

@@ -21,10 +21,10 @@ use tokio::{sync::Notify, time::sleep};
 use tracing::{Level, info};
 
 pub use self::file::{AuditFile, AuditFileError};
-pub(crate) use self::rate_limit::Share;
-use self::rate_limit::{Admission, Limit, Who};
+pub(crate) use self::rate_limit::Quota;
+use self::rate_limit::{Admission, AuditRateLimiter, RateKey};
 use crate::{
-    access::peer::{Bond, Peer},
+    access::peer::{Peer, PidBinding},
     runtime::{
         clock::{BootTime, Clock},
         sync::lock,
@@ -33,14 +33,14 @@ use crate::{
 };
 
 /// How long events are counted before they are summed up.
-const PERIOD: Duration = Duration::from_secs(10);
+const SUMMARY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How much is shown of what a peer chose, in characters.
-const LONGEST: usize = 200;
+const MAX_FIELD_CHARS: usize = 200;
 
 /// What a peer asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
+pub enum Operation {
     /// To speak to us at all.
     Connection,
     /// Credentials, once.
@@ -62,10 +62,10 @@ pub enum Asked {
 /// Says who got what.
 pub struct Audit {
     clock: Arc<dyn Clock>,
-    limit: Mutex<Limit>,
+    limit: Mutex<AuditRateLimiter>,
     file: Mutex<Option<AuditFile>>,
     /// Rings when an event was counted and not said.
-    kept_back: Notify,
+    suppressed: Notify,
 }
 
 /// One event, as it stands in the file: a line of JSON.
@@ -108,7 +108,7 @@ struct Line<'a> {
     event: &'a Event<'a>,
 }
 
-impl Asked {
+impl Operation {
     /// Returns its name for a log.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -133,7 +133,7 @@ impl Audit {
             clock,
             limit: Mutex::default(),
             file: Mutex::default(),
-            kept_back: Notify::new(),
+            suppressed: Notify::new(),
         }
     }
 
@@ -150,9 +150,9 @@ impl Audit {
 
     /// Says that a peer is given credentials `now`; `short` when they live for less than it
     /// asked.
-    pub fn handed_out(
+    pub fn served(
         &self,
-        asked: Asked,
+        operation: Operation,
         profile: &str,
         session: &Session,
         short: bool,
@@ -165,17 +165,17 @@ impl Audit {
         let remaining = session.lifetime.remaining(now);
         let event = Event {
             decision: if short { "short" } else { "ready" },
-            asked: asked.name(),
+            asked: operation.name(),
             remaining_seconds: Some(remaining.as_secs()),
-            access_key_id: Some(&shown(&session.access_key_id)),
-            request_id: Some(&shown(&session.request_id)),
+            access_key_id: Some(&sanitize(&session.access_key_id)),
+            request_id: Some(&sanitize(&session.request_id)),
             ..Event::default()
         };
-        self.say_of(event, Some(profile), peer, socket);
+        self.emit_for_peer(event, Some(profile), peer, socket);
     }
 
     /// Says that a peer opens a lease, whose first session this is.
-    pub fn leased(
+    pub fn lease_opened(
         &self,
         (profile, lease): (&str, u32),
         session: &Session,
@@ -188,20 +188,20 @@ impl Audit {
         let remaining = session.lifetime.remaining(now);
         let event = Event {
             decision: "ready",
-            asked: Asked::Lease.name(),
+            asked: Operation::Lease.name(),
             lease: Some(lease),
             remaining_seconds: Some(remaining.as_secs()),
-            access_key_id: Some(&shown(&session.access_key_id)),
-            request_id: Some(&shown(&session.request_id)),
+            access_key_id: Some(&sanitize(&session.access_key_id)),
+            request_id: Some(&sanitize(&session.request_id)),
             ..Event::default()
         };
-        self.say_of(event, Some(profile), peer, socket);
+        self.emit_for_peer(event, Some(profile), peer, socket);
     }
 
     /// Says that a peer is refused something, of a profile where it named one.
     pub fn refused(
         &self,
-        asked: Asked,
+        operation: Operation,
         profile: Option<&str>,
         (peer, socket): (&Peer, BorrowedFd<'_>),
     ) {
@@ -210,26 +210,26 @@ impl Audit {
         }
         let event = Event {
             decision: "refused",
-            asked: asked.name(),
+            asked: operation.name(),
             ..Event::default()
         };
-        self.say_of(event, profile, peer, socket);
+        self.emit_for_peer(event, profile, peer, socket);
     }
 
     /// Sums up what was counted and not said, from time to time; never ends.
-    pub async fn keep_summing_up(&self) {
+    pub async fn run_summaries(&self) {
         loop {
-            self.kept_back.notified().await;
-            sleep(PERIOD).await;
-            self.sum_up();
+            self.suppressed.notified().await;
+            sleep(SUMMARY_INTERVAL).await;
+            self.flush_summary();
         }
     }
 
     /// Sums up what was counted and not said.
-    pub fn sum_up(&self) {
-        let kept_back = lock(&self.limit).sum_up(self.clock.boot());
-        for (Who { uid, pid, refused }, count) in kept_back {
-            self.say(&Event {
+    pub fn flush_summary(&self) {
+        let suppressed = lock(&self.limit).take_counts(self.clock.boot());
+        for (RateKey { uid, pid, refused }, count) in suppressed {
+            self.emit(&Event {
                 decision: if refused { "refused" } else { "ready" },
                 asked: "several",
                 uid,
@@ -244,34 +244,40 @@ impl Audit {
     /// so nothing has been allocated or looked up until here.
     fn admits(&self, peer: &Peer, refused: bool, now: BootTime) -> bool {
         let known = peer.audited.get().filter(|_| !refused);
-        let first = if let Some(share) = known.filter(|it| it.is_used_up(now)) {
-            share.count()
+        let first = if let Some(quota) = known.filter(|it| it.is_used_up(now)) {
+            quota.count()
         } else {
             if !tracing::enabled!(target: "audit", Level::INFO) && lock(&self.file).is_none() {
                 return false;
             }
-            let who = Who {
+            let who = RateKey {
                 uid: Some(peer.uid),
                 pid: peer.pid,
                 refused,
             };
-            match lock(&self.limit).admit(who, now) {
-                Admission::Said => return true,
-                Admission::Counted(first, share) => {
-                    if let Some(share) = share.filter(|_| !refused) {
-                        let _ = peer.audited.set(share);
+            match lock(&self.limit).check(who, now) {
+                Admission::Emit => return true,
+                Admission::Suppress(first, quota) => {
+                    if let Some(quota) = quota.filter(|_| !refused) {
+                        let _ = peer.audited.set(quota);
                     }
                     first
                 }
             }
         };
         if first {
-            self.kept_back.notify_one();
+            self.suppressed.notify_one();
         }
         false
     }
 
-    fn say_of(&self, event: Event<'_>, profile: Option<&str>, peer: &Peer, socket: BorrowedFd<'_>) {
+    fn emit_for_peer(
+        &self,
+        event: Event<'_>,
+        profile: Option<&str>,
+        peer: &Peer,
+        socket: BorrowedFd<'_>,
+    ) {
         let process = peer.process(socket);
         let [system, user] = [&process.units.system, &process.units.user];
         let [profile, unit, user_unit, exe] = [
@@ -280,21 +286,21 @@ impl Audit {
             user.as_deref(),
             process.executable.as_deref(),
         ]
-        .map(|text| text.map(shown));
-        self.say(&Event {
+        .map(|text| text.map(sanitize));
+        self.emit(&Event {
             profile: profile.as_deref(),
             uid: Some(peer.uid),
             pid: peer.pid,
             unit: unit.as_deref(),
             user_unit: user_unit.as_deref(),
             exe: exe.as_deref(),
-            bound_by: process.bond.map(Bond::name),
+            bound_by: process.binding.map(PidBinding::name),
             lease: event.lease.or(peer.lease.map(|it| it.number)),
             ..event
         });
     }
 
-    fn say(&self, event: &Event<'_>) {
+    fn emit(&self, event: &Event<'_>) {
         info!(
             target: "audit",
             decision = event.decision,
@@ -326,10 +332,10 @@ impl Audit {
 
 /// Returns a text that a peer or the service chose so that it cannot pass for another: cut
 /// to a length, and what does not print is escaped.
-pub(crate) fn shown(text: &str) -> String {
+pub(crate) fn sanitize(text: &str) -> String {
     let mut shown = String::new();
     for (count, c) in text.chars().enumerate() {
-        if count == LONGEST {
+        if count == MAX_FIELD_CHARS {
             shown.push('…');
             break;
         }
@@ -345,7 +351,7 @@ pub(crate) fn shown(text: &str) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use super::{Audit, AuditFile, Event, LONGEST, Line, Who, lock, shown};
+    use super::{Audit, AuditFile, Event, Line, MAX_FIELD_CHARS, RateKey, lock, sanitize};
     use crate::{
         access::peer::Peer,
         runtime::clock::{BootTime, SystemClock},
@@ -367,20 +373,20 @@ mod tests {
             .count();
         assert_eq!(said, 10);
         assert!(audit.admits(&one, true, now), "its refusals are apart");
-        let its = Who {
+        let its = RateKey {
             uid: Some(1),
             pid: one.pid,
             refused: false,
         };
-        assert_eq!(lock(&audit.limit).sum_up(now), [(its, 190)]);
+        assert_eq!(lock(&audit.limit).take_counts(now), [(its, 190)]);
         // The next one begins a new sum.
-        let share = one.audited.get().unwrap();
-        assert!(!admits(&one) && !share.count());
+        let quota = one.audited.get().unwrap();
+        assert!(!admits(&one) && !quota.count());
     }
 
     #[test]
     fn what_a_peer_chose_cannot_pass_for_something_else() {
-        let check = |text: &str, expected: &str| assert_eq!(shown(text), expected);
+        let check = |text: &str, expected: &str| assert_eq!(sanitize(text), expected);
         check("/usr/bin/sts-shim", "/usr/bin/sts-shim");
         check("worker@a\\x2db.service", "worker@a\\x2db.service");
         check("/home/jo é/x \"y\"", "/home/jo é/x \"y\"");
@@ -390,7 +396,7 @@ mod tests {
             "\\u{1b}[31m\\r\\0\\u{7f}\\u{9b}",
         );
         check("a\u{202e}b\u{2028}c", "a\\u{202e}b\\u{2028}c");
-        let long = "x".repeat(LONGEST + 1);
+        let long = "x".repeat(MAX_FIELD_CHARS + 1);
         check(&long, &format!("{}…", &long[1..]));
     }
 

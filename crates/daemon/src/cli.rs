@@ -8,8 +8,8 @@ use nix::unistd::{User, geteuid, gethostname};
 
 use crate::{
     access::Access,
-    identity::Surroundings,
-    platform::{sockets, sockets::Reach},
+    identity::ProcessEnvironment,
+    platform::{sockets, sockets::SocketScope},
     profile::NameParts,
 };
 
@@ -91,11 +91,11 @@ impl Options {
 
     /// Returns who should reach the socket.
     #[must_use]
-    pub fn reach(&self) -> Reach {
+    pub fn scope(&self) -> SocketScope {
         if self.system {
-            Reach::System
+            SocketScope::System
         } else {
-            Reach::User
+            SocketScope::User
         }
     }
 }
@@ -127,14 +127,14 @@ pub fn parse(mut parser: lexopt::Parser) -> Result<Action> {
 ///
 /// # Errors
 /// When the system cannot say who we are.
-pub fn surroundings(options: &Options) -> Result<Surroundings> {
-    Ok(Surroundings {
+pub fn process_environment(options: &Options) -> Result<ProcessEnvironment> {
+    Ok(ProcessEnvironment {
         parts: name_parts()?,
         variable: |name| env::var_os(name),
         environment: Arc::new(environment()),
-        own_files: options
+        runtime_files: options
             .socket()
-            .map_or_else(|_| Vec::new(), |it| sockets::own_files(&it)),
+            .map_or_else(|_| Vec::new(), |it| sockets::runtime_files(&it)),
     })
 }
 

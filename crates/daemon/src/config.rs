@@ -11,7 +11,7 @@ use stsd_sts::Endpoint;
 #[cfg(fuzzing)]
 pub(crate) use self::reader::parse;
 pub use self::{
-    error::{Mistake, Mistakes},
+    error::{ConfigError, ConfigErrors},
     reader::load,
 };
 use crate::profile::{Profile, ProfileName};
@@ -28,16 +28,16 @@ pub struct Config {
     /// Where credentials are given by HTTP.
     pub http: Option<SocketAddr>,
     /// Where the audit is written, besides the log.
-    pub audit_file: Option<Named>,
+    pub audit_file: Option<FileRef>,
     /// Every file with credentials that a profile wants.
-    pub files: Vec<Named>,
+    pub files: Vec<FileRef>,
     /// What callers may ask for.
     pub profiles: BTreeMap<ProfileName, Arc<Profile>>,
 }
 
 /// A file that is opened later, with the line that names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Named {
+pub struct FileRef {
     /// The file.
     pub path: PathBuf,
     /// The line in the configuration, from 1.
@@ -48,8 +48,13 @@ pub struct Named {
 
 impl Config {
     /// Says that a file cannot be used for a reason that shows only when it is.
-    pub(crate) fn refuse(&self, named: &Named, problem: &impl fmt::Display, hint: &str) -> Mistake {
-        Mistake {
+    pub(crate) fn file_error(
+        &self,
+        named: &FileRef,
+        problem: &impl fmt::Display,
+        hint: &str,
+    ) -> ConfigError {
+        ConfigError {
             file: self.path.clone(),
             line: named.line,
             key: named.key.clone(),

@@ -15,10 +15,10 @@ use tracing::{error, info, warn};
 use crate::{
     access::Access,
     audit::{Audit, AuditFile, AuditFileError},
-    config::{Config, Mistakes},
-    export::{self, Environment, Sinks},
-    platform::{hardening::Protection, sockets::Speaks},
-    refresh::supervisor::{Connect, Setting, Supervisor},
+    config::{Config, ConfigErrors},
+    export::{self, Environment, Exporters},
+    platform::{hardening::Protection, sockets::Protocol},
+    refresh::supervisor::{Connect, Supervisor, SupervisorDeps},
     runtime::clock::Clock,
     serve::{
         connection_limit::{Crowd, Share},
@@ -26,20 +26,20 @@ use crate::{
         http::{Http, UrlSecret},
         socket::{self, Front},
     },
-    session::{memfd::Restored, store::Store},
-    sts::{rate_limit::Budget, upstream::Exchange},
+    session::{memfd::RestoredSessions, store::Store},
+    sts::{rate_limit::RateLimiter, upstream::StsExchange},
 };
 
 /// How long to wait for more renewals before all sessions are given into keeping.
-const COALESCE: Duration = Duration::from_millis(50);
+const PERSIST_DEBOUNCE: Duration = Duration::from_millis(50);
 
 /// Where sealed sessions go.
-pub type Keep = Box<dyn FnMut(&OwnedFd) -> io::Result<()> + Send>;
+pub type PersistSessions = Box<dyn FnMut(&OwnedFd) -> io::Result<()> + Send>;
 
 /// What the daemon is given.
-pub struct World<X> {
+pub struct Dependencies<X> {
     /// Reads the configuration again.
-    pub load: Box<dyn Fn() -> Result<Config, Mistakes> + Send>,
+    pub load: Box<dyn Fn() -> Result<Config, ConfigErrors> + Send>,
     /// Makes the way to an STS endpoint.
     pub connect: Connect<X>,
     /// What the time is.
@@ -51,7 +51,7 @@ pub struct World<X> {
     /// What the commands of the configuration get of it.
     pub environment: Arc<Environment>,
     /// What a human wants.
-    pub wishes: Wishes,
+    pub signals: ControlSignals,
     /// How many files the process may have open.
     pub open_files: u64,
     /// What the process has given up.
@@ -59,22 +59,22 @@ pub struct World<X> {
     /// The log goes to systemd's journal.
     pub in_journal: bool,
     /// Sessions that another process of ours has left.
-    pub restored: Restored,
+    pub restored: RestoredSessions,
     /// What opens the URLs.
     pub url_secret: UrlSecret,
     /// A loopback socket that another process of ours has left.
     pub tcp: Option<TcpListener>,
     /// Where sessions wait for a process that comes after us, if anywhere.
-    pub keep: Option<Keep>,
+    pub persist: Option<PersistSessions>,
     /// The same for the loopback socket.
-    pub keep_http: fn(Option<&TcpListener>) -> io::Result<()>,
+    pub store_http_socket: fn(Option<&TcpListener>) -> io::Result<()>,
     /// Tries whether a new program could take our place; may block.
     pub check_successor: Arc<dyn Fn() -> io::Result<()> + Send + Sync>,
 }
 
 /// What a human wants of a running daemon.
 #[derive(Debug, Clone, Default)]
-pub struct Wishes {
+pub struct ControlSignals {
     /// Stop.
     pub stop: CancellationToken,
     /// Read the configuration again.
@@ -85,7 +85,7 @@ pub struct Wishes {
 
 /// Why the daemon has ended.
 #[derive(Debug)]
-pub enum Ending {
+pub enum ExitReason {
     /// It was told to stop.
     Stopped,
     /// A new program is to take its place, with these.
@@ -105,7 +105,7 @@ pub enum RunError {
     Sts(#[from] StsError),
     /// What the configuration asks for cannot be had.
     #[error(transparent)]
-    Config(#[from] Mistakes),
+    Config(#[from] ConfigErrors),
     /// The system has too little of something.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -115,67 +115,70 @@ pub enum RunError {
 struct Daemon<X> {
     service: Arc<Service>,
     supervisor: Supervisor<X>,
-    sinks: Sinks,
+    exporters: Exporters,
     stop: CancellationToken,
-    keep: Option<Keep>,
-    keep_http: fn(Option<&TcpListener>) -> io::Result<()>,
+    persist: Option<PersistSessions>,
+    store_http_socket: fn(Option<&TcpListener>) -> io::Result<()>,
 }
 
 /// Runs the daemon on `config` until it is told to stop, then lets its connections end.
 ///
 /// # Errors
 /// [`RunError`], before anybody is served.
-pub async fn run<X: Exchange>(
+pub async fn run<X: StsExchange>(
     config: Config,
-    listeners: mpsc::Receiver<(Speaks, UnixListener)>,
-    world: World<X>,
-) -> Result<Ending, RunError> {
-    let access = world.access;
-    let audit = Arc::new(Audit::new(Arc::clone(&world.clock)));
-    let store = Arc::new(Store::preparing(socket::prepare));
+    listeners: mpsc::Receiver<(Protocol, UnixListener)>,
+    dependencies: Dependencies<X>,
+) -> Result<ExitReason, RunError> {
+    let access = dependencies.access;
+    let audit = Arc::new(Audit::new(Arc::clone(&dependencies.clock)));
+    let store = Arc::new(Store::with_encoder(socket::prepare));
     let (orders, mut ordered) = mpsc::channel(16);
     let share = match access {
         Access::System { .. } => Share::Half,
         Access::User { .. } | Access::Lease { .. } => Share::All,
     };
-    let budget = Arc::new(Budget::new(config.sts_calls_per_second, world.clock.boot()));
+    let rate_limiter = Arc::new(RateLimiter::new(
+        config.sts_calls_per_second,
+        dependencies.clock.boot(),
+    ));
     let service = Arc::new(Service {
         store: Arc::clone(&store),
-        budget: Arc::clone(&budget),
-        clock: Arc::clone(&world.clock),
+        rate_limiter: Arc::clone(&rate_limiter),
+        clock: Arc::clone(&dependencies.clock),
         access,
         audit: Arc::clone(&audit),
         orders,
-        crowd: Arc::new(Crowd::new(world.open_files, share)),
+        crowd: Arc::new(Crowd::new(dependencies.open_files, share)),
         front: Arc::new(Front::new()?),
-        http: Arc::new(Http::new(world.url_secret, world.tcp)?),
+        http: Arc::new(Http::new(dependencies.url_secret, dependencies.tcp)?),
         lease: None,
         over: CancellationToken::new(),
-        protections: world.protections,
-        in_journal: world.in_journal,
+        protections: dependencies.protections,
+        in_journal: dependencies.in_journal,
         secret_pages: Arc::default(),
         config_path: config.path.display().to_string(),
-        started: world.clock.boot(),
+        started: dependencies.clock.boot(),
     });
-    let Wishes {
+    let ControlSignals {
         stop,
         reload,
         replace,
-    } = world.wishes;
+    } = dependencies.signals;
     let mut daemon = Daemon {
         service: Arc::clone(&service),
-        sinks: Sinks::new(Arc::clone(&world.clock), world.environment),
-        supervisor: Supervisor::new(Setting {
+        exporters: Exporters::new(Arc::clone(&dependencies.clock), dependencies.environment),
+        supervisor: Supervisor::new(SupervisorDeps {
             store,
-            connect: world.connect,
-            clock: world.clock,
-            machine: world.machine,
-            budget,
-            restored: world.restored,
+            connect: dependencies.connect,
+            clock: dependencies.clock,
+            machine: dependencies.machine,
+            rate_limiter,
+            restored: dependencies.restored,
         }),
         stop: stop.clone(),
-        keep: world.keep,
-        keep_http: world.keep_http,
+        persist: dependencies.persist,
+        store_http_socket: dependencies.store_http_socket,
     };
     daemon.apply(config)?;
 
@@ -184,20 +187,20 @@ pub async fn run<X: Exchange>(
     // Ended before a new program takes our place: this returns first.
     let _answering = service.front.begin(Arc::clone(&service.clock))?;
     let serving = socket::serve(listeners, Arc::clone(&service), stop.clone());
-    let summing_up = audit.keep_summing_up();
-    tokio::pin!(serving, summing_up);
+    let summaries = audit.run_summaries();
+    tokio::pin!(serving, summaries);
     loop {
         let answer = tokio::select! {
             () = &mut serving => break,
-            () = &mut summing_up => continue,
-            () = renewed.notified(), if daemon.keep.is_some() => {
-                sleep(COALESCE).await;
-                daemon.keep();
+            () = &mut summaries => continue,
+            () = renewed.notified(), if daemon.persist.is_some() => {
+                sleep(PERSIST_DEBOUNCE).await;
+                daemon.persist_sessions();
                 continue;
             }
             () = replace.notified() => {
                 // On a thread of its own: callers are served meanwhile.
-                let check = Arc::clone(&world.check_successor);
+                let check = Arc::clone(&dependencies.check_successor);
                 let checked = spawn_blocking(move || check()).await;
                 match checked.unwrap_or_else(|bug| Err(io::Error::other(bug))) {
                     Ok(()) => {
@@ -227,27 +230,27 @@ pub async fn run<X: Exchange>(
                 }
             },
         };
-        let outcome = daemon.reload(&*world.load);
+        let outcome = daemon.reload(&*dependencies.load);
         if let Some(answer) = answer {
             let _ = answer.send(outcome);
         }
     }
-    daemon.keep();
-    let ending = if replaced {
-        Ending::Replaced {
-            sessions: daemon.seal(),
+    daemon.persist_sessions();
+    let exit_reason = if replaced {
+        ExitReason::Replaced {
+            sessions: daemon.seal_sessions(),
             tcp: service.http.copy(),
         }
     } else {
-        Ending::Stopped
+        ExitReason::Stopped
     };
-    daemon.sinks.stop(replaced).await;
+    daemon.exporters.stop(replaced).await;
     daemon.supervisor.stop().await;
-    audit.sum_up();
-    Ok(ending)
+    audit.flush_summary();
+    Ok(exit_reason)
 }
 
-impl<X: Exchange> Daemon<X> {
+impl<X: StsExchange> Daemon<X> {
     /// Puts a configuration in force. All that can refuse it comes before its first effect, so
     /// that after an error the configuration before it is still in force as a whole.
     ///
@@ -256,14 +259,14 @@ impl<X: Exchange> Daemon<X> {
     fn apply(&mut self, config: Config) -> Result<(), RunError> {
         // Opened anew each time: a file that was moved away is wanted anew.
         let audit_file = open_audit(&config)?;
-        export::try_out(&config)?;
-        self.service.access.warn_of_closed(&config);
+        export::check_writable(&config)?;
+        self.service.access.warn_unreachable_profiles(&config);
         let http = config.http;
         self.supervisor.apply(config)?;
-        self.sinks.follow(&self.service.store);
+        self.exporters.sync_with(&self.service.store);
         self.service.audit.write_to(audit_file);
         self.service.listen(http, &self.stop);
-        if let Err(error) = (self.keep_http)(self.service.http.copy().as_ref()) {
+        if let Err(error) = (self.store_http_socket)(self.service.http.copy().as_ref()) {
             warn!("callers by HTTP would be turned away during a restart: {error}");
         }
         Ok(())
@@ -272,13 +275,16 @@ impl<X: Exchange> Daemon<X> {
     /// Reads the configuration again and puts it in force; a refusal is logged.
     ///
     /// # Errors
-    /// [`Mistakes`]; the running configuration is then still in force.
-    fn reload(&mut self, load: &dyn Fn() -> Result<Config, Mistakes>) -> Result<(), Mistakes> {
+    /// [`ConfigErrors`]; the running configuration is then still in force.
+    fn reload(
+        &mut self,
+        load: &dyn Fn() -> Result<Config, ConfigErrors>,
+    ) -> Result<(), ConfigErrors> {
         let outcome = load().and_then(|config| {
             let path = config.path.clone();
             self.apply(config).map_err(|error| match error {
                 RunError::Config(mistakes) => mistakes,
-                error => Mistakes::whole_file(&path, "endpoint", &error.to_string()),
+                error => ConfigErrors::whole_file(&path, "endpoint", &error.to_string()),
             })
         });
         match &outcome {
@@ -289,20 +295,20 @@ impl<X: Exchange> Daemon<X> {
     }
 
     /// Gives all sessions into keeping; what was kept before stays when that fails.
-    fn keep(&mut self) {
-        if self.keep.is_none() {
+    fn persist_sessions(&mut self) {
+        if self.persist.is_none() {
             return;
         }
-        let sessions = self.seal();
-        if let (Some(sessions), Some(keep)) = (sessions, &mut self.keep)
-            && let Err(error) = keep(&sessions)
+        let sessions = self.seal_sessions();
+        if let (Some(sessions), Some(persist)) = (sessions, &mut self.persist)
+            && let Err(error) = persist(&sessions)
         {
             warn!("the sessions would not survive a restart now: {error}");
         }
     }
 
     /// Returns the sessions and the URLs' secret in a sealed file, if there is any to hand over.
-    fn seal(&mut self) -> Option<OwnedFd> {
+    fn seal_sessions(&mut self) -> Option<OwnedFd> {
         let url_secret = self.service.http.secret().text();
         self.supervisor.seal(url_secret).unwrap_or_else(|error| {
             warn!("the sessions cannot be handed over: {error}");
@@ -311,13 +317,13 @@ impl<X: Exchange> Daemon<X> {
     }
 }
 
-fn open_audit(config: &Config) -> Result<Option<AuditFile>, Mistakes> {
+fn open_audit(config: &Config) -> Result<Option<AuditFile>, ConfigErrors> {
     let Some(named) = &config.audit_file else {
         return Ok(None);
     };
     let opened = AuditFile::open(&named.path);
-    let refused = |error: AuditFileError| config.refuse(named, &error, error.hint());
+    let refused = |error: AuditFileError| config.file_error(named, &error, error.hint());
     opened
         .map(Some)
-        .map_err(|error| Mistakes(vec![refused(error)]))
+        .map_err(|error| ConfigErrors(vec![refused(error)]))
 }

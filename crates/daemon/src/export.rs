@@ -20,61 +20,61 @@ use tokio::{sync::watch, task::JoinHandle, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use self::file::Keeper;
+use self::file::CredentialsFile;
 use crate::{
-    config::{Config, Mistakes},
-    profile::{Plan, ProfileName},
+    config::{Config, ConfigErrors},
+    profile::{ExportConfig, ProfileName},
     refresh::{schedule, supervisor},
     runtime::{child_process, clock::Clock},
     session::{
         snapshot::Session,
-        store::{Entry, Store},
+        store::{ProfileEntry, Store},
     },
 };
 
 /// How long a command may take.
-const BOUND: Duration = Duration::from_secs(30);
+const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
 
-const UNWRITTEN: &str = "its file cannot be written; the daemon's log says why and what to do";
+const UNWRITTEN_HINT: &str = "its file cannot be written; the daemon's log says why and what to do";
 
 /// Variables that a command gets.
 pub type Environment = Vec<(OsString, OsString)>;
 
 /// The files and commands of all profiles.
-pub struct Sinks {
+pub struct Exporters {
     clock: Arc<dyn Clock>,
     environment: Arc<Environment>,
     /// Files stay when their tasks end.
-    leave: Arc<AtomicBool>,
+    keep_files: Arc<AtomicBool>,
     running: BTreeMap<ProfileName, Running>,
 }
 
 struct Running {
-    plan: Plan,
+    plan: ExportConfig,
     /// The profile's place, which a reload may exchange.
-    place: watch::Sender<Arc<Entry>>,
+    entry: watch::Sender<Arc<ProfileEntry>>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
 /// What the task of one profile works with.
 #[derive(Clone)]
-struct Sink {
-    plan: Plan,
-    place: watch::Receiver<Arc<Entry>>,
+struct Exporter {
+    plan: ExportConfig,
+    entry: watch::Receiver<Arc<ProfileEntry>>,
     clock: Arc<dyn Clock>,
     environment: Arc<Environment>,
-    leave: Arc<AtomicBool>,
+    keep_files: Arc<AtomicBool>,
 }
 
-impl Sinks {
+impl Exporters {
     /// Prepares for profiles that may want a file or a command.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, environment: Arc<Environment>) -> Self {
         Self {
             clock,
             environment,
-            leave: Arc::default(),
+            keep_files: Arc::default(),
             running: BTreeMap::new(),
         }
     }
@@ -82,18 +82,19 @@ impl Sinks {
     /// Has the tasks be those that the profiles in the store want. A file that is not wanted
     /// any more goes; one that is stays, whatever else of its profile has changed, if its
     /// session does.
-    pub fn follow(&mut self, store: &Store) {
+    pub fn sync_with(&mut self, store: &Store) {
         let mut old = std::mem::take(&mut self.running);
-        let planned = |entry: Arc<Entry>| Some((entry.profile.sink.as_deref()?.clone(), entry));
+        let planned =
+            |entry: Arc<ProfileEntry>| Some((entry.profile.export.as_deref()?.clone(), entry));
         let wanted: Vec<_> = store.all().into_iter().filter_map(planned).collect();
         for (plan, entry) in &wanted {
             let name = &entry.profile.name;
             if old.get(name).is_some_and(|it| it.plan == *plan)
                 && let Some(running) = old.remove(name)
             {
-                running.place.send_if_modified(|place| {
-                    let changed = !Arc::ptr_eq(place, entry);
-                    *place = Arc::clone(entry);
+                running.entry.send_if_modified(|entry_sender| {
+                    let changed = !Arc::ptr_eq(entry_sender, entry);
+                    *entry_sender = Arc::clone(entry);
                     changed
                 });
                 self.running.insert(name.clone(), running);
@@ -114,22 +115,27 @@ impl Sinks {
     }
 
     /// Ends every task; the files go, or stay for a program that takes our place.
-    pub async fn stop(self, leave: bool) {
-        self.leave.store(leave, Ordering::Relaxed);
+    pub async fn stop(self, keep_files: bool) {
+        self.keep_files.store(keep_files, Ordering::Relaxed);
         let tasks: Vec<_> = self.running.into_values().map(Running::end).collect();
         for (_, task) in tasks {
             let _ = task.await;
         }
     }
 
-    fn start(&self, plan: Plan, entry: Arc<Entry>, before: Option<JoinHandle<()>>) -> Running {
-        let (place, its_place) = watch::channel(entry);
-        let sink = Sink {
+    fn start(
+        &self,
+        plan: ExportConfig,
+        entry: Arc<ProfileEntry>,
+        before: Option<JoinHandle<()>>,
+    ) -> Running {
+        let (entry_sender, entry_watch) = watch::channel(entry);
+        let exporter = Exporter {
             plan: plan.clone(),
-            place: its_place,
+            entry: entry_watch,
             clock: Arc::clone(&self.clock),
             environment: Arc::clone(&self.environment),
-            leave: Arc::clone(&self.leave),
+            keep_files: Arc::clone(&self.keep_files),
         };
         let stop = CancellationToken::new();
         let stopped = stop.clone();
@@ -137,16 +143,16 @@ impl Sinks {
             if let Some(before) = before {
                 let _ = before.await;
             }
-            while supervisor::panics(pin!(sink.clone().run(&stopped))).await
+            while supervisor::catch_panic(pin!(exporter.clone().run(&stopped))).await
                 && !stopped.is_cancelled()
             {
-                let rest = sleep(schedule::BACKOFF_CAP);
+                let rest = sleep(schedule::MAX_BACKOFF);
                 stopped.run_until_cancelled(rest).await;
             }
         });
         Running {
             plan,
-            place,
+            entry: entry_sender,
             stop,
             task,
         }
@@ -160,41 +166,43 @@ impl Running {
     }
 }
 
-impl Sink {
+impl Exporter {
     async fn run(self, stop: &CancellationToken) {
         // Somebody was told of a session that was there before us, if anybody wanted that.
         let now = self.clock.boot();
-        let before = self.place.borrow().snapshot();
-        let before = before.serving(Duration::ZERO, now).cloned();
+        let before = self.entry.borrow().snapshot();
+        let before = before.usable_for(Duration::ZERO, now).cloned();
         let (out, news) = watch::channel(before);
-        tokio::join!(self.keep_file(&out, stop), self.keep_telling(news, stop));
+        tokio::join!(self.maintain_file(&out, stop), self.run_hooks(news, stop));
     }
 
     /// Has the file hold the newest session that lives, until `stop`; says in `out` which one
     /// is to be had now.
-    async fn keep_file(&self, out: &watch::Sender<Option<Arc<Session>>>, stop: &CancellationToken) {
-        let mut keeper = self.plan.file.clone().map(Keeper::new);
-        let mut place = self.place.clone();
-        let mut entry = Arc::clone(&place.borrow_and_update());
+    async fn maintain_file(
+        &self,
+        out: &watch::Sender<Option<Arc<Session>>>,
+        stop: &CancellationToken,
+    ) {
+        let mut file = self.plan.file.clone().map(CredentialsFile::new);
+        let mut entry_sender = self.entry.clone();
+        let mut entry = Arc::clone(&entry_sender.borrow_and_update());
         let mut changes = entry.subscribe();
         while !stop.is_cancelled() {
             let now = self.clock.boot();
-            let session = changes.look().serving(Duration::ZERO, now).cloned();
+            let session = changes.latest().usable_for(Duration::ZERO, now).cloned();
             let left = |it: &Arc<Session>| it.lifetime.remaining(now);
             let mut pause = Duration::MAX;
             let mut written = true;
-            if let Some(keeper) = &mut keeper {
-                let failures = keeper
-                    .settle(session.as_ref(), &entry.profile.name, now)
-                    .await;
+            if let Some(file) = &mut file {
+                let failures = file.sync(session.as_ref(), &entry.profile.name, now).await;
                 written = failures == 0;
                 if !written {
-                    let retry = schedule::retry_pause(failures, None, None, fastrand::f64());
+                    let retry = schedule::retry_backoff(failures, None, None, fastrand::f64());
                     pause = pause.min(retry);
                 }
                 // What is there may be older than what should be.
-                pause = keeper.held().map(left).map_or(pause, |it| it.min(pause));
-                entry.remark((!written).then_some(UNWRITTEN));
+                pause = file.current().map(left).map_or(pause, |it| it.min(pause));
+                entry.set_export_error((!written).then_some(UNWRITTEN_HINT));
             }
             pause = session.as_ref().map(left).map_or(pause, |it| it.min(pause));
             if written && let Some(session) = session {
@@ -207,25 +215,25 @@ impl Sink {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
-                Ok(()) = place.changed() => {
-                    entry = Arc::clone(&place.borrow_and_update());
+                Ok(()) = entry_sender.changed() => {
+                    entry = Arc::clone(&entry_sender.borrow_and_update());
                     changes = entry.subscribe();
                 }
                 () = changes.changed() => {}
-                () = self.clock.nap(pause) => {}
+                () = self.clock.sleep_at_most(pause) => {}
             }
         }
-        if let Some(keeper) = &mut keeper
-            && !self.leave.load(Ordering::Relaxed)
+        if let Some(file) = &mut file
+            && !self.keep_files.load(Ordering::Relaxed)
         {
             let now = self.clock.boot();
-            keeper.settle(None, &entry.profile.name, now).await;
+            file.sync(None, &entry.profile.name, now).await;
         }
     }
 
     /// Runs the command for each new session, one at a time; what comes while one runs is
     /// told once, after it.
-    async fn keep_telling(
+    async fn run_hooks(
         &self,
         mut news: watch::Receiver<Option<Arc<Session>>>,
         stop: &CancellationToken,
@@ -233,20 +241,23 @@ impl Sink {
         let Some((program, arguments)) = self.plan.command.split_first() else {
             return;
         };
-        let name = self.place.borrow().profile.name.clone();
-        let mut said = None;
+        let name = self.entry.borrow().profile.name.clone();
+        let mut last_logged = None;
         let tell = async {
             while news.changed().await.is_ok() {
                 let mut command = std::process::Command::new(program);
                 command.args(arguments).env_clear();
                 command.envs(self.environment.iter().map(|(name, value)| (name, value)));
                 command.env("STSD_PROFILE", name.as_str());
-                let failed = child_process::run(command, BOUND).await.err();
+                let failed = child_process::run(command, HOOK_TIMEOUT).await.err();
                 let failed = failed.map(|it| it.to_string());
-                if let Some(failed) = failed.as_ref().filter(|it| said.as_ref() != Some(*it)) {
+                if let Some(failed) = failed
+                    .as_ref()
+                    .filter(|it| last_logged.as_ref() != Some(*it))
+                {
                     warn!(profile = %name, "on_renewal: {failed}");
                 }
-                said = failed;
+                last_logged = failed;
             }
         };
         tokio::select! {
@@ -260,14 +271,14 @@ impl Sink {
 /// Tries whether the files of a configuration can be written by us, as we are confined.
 ///
 /// # Errors
-/// [`Mistakes`], one for each that cannot.
-pub fn try_out(config: &Config) -> Result<(), Mistakes> {
+/// [`ConfigErrors`], one for each that cannot.
+pub fn check_writable(config: &Config) -> Result<(), ConfigErrors> {
     let tried = config.files.iter().filter_map(|named| {
-        let error = file::try_out(&named.path).err()?;
-        Some(config.refuse(named, &error, error.hint()))
+        let error = file::check_writable(&named.path).err()?;
+        Some(config.file_error(named, &error, error.hint()))
     });
     match tried.collect::<Vec<_>>() {
         none if none.is_empty() => Ok(()),
-        mistakes => Err(Mistakes(mistakes)),
+        mistakes => Err(ConfigErrors(mistakes)),
     }
 }

@@ -7,9 +7,9 @@ use stsd_sts::SourceCredentials;
 
 use crate::{
     config,
-    config::{Config, Mistakes},
+    config::{Config, ConfigErrors},
     identity,
-    identity::Surroundings,
+    identity::ProcessEnvironment,
     session::memfd,
 };
 
@@ -20,15 +20,15 @@ use crate::{
 pub fn configuration(
     text: &str,
     path: &Path,
-    surroundings: &Surroundings,
-) -> Result<Config, Mistakes> {
-    config::parse(text.to_owned(), path, surroundings)
+    environment: &ProcessEnvironment,
+) -> Result<Config, ConfigErrors> {
+    config::parse(text.to_owned(), path, environment)
 }
 
 /// Reads what a restart hands over, and returns what is printed of it.
 #[must_use]
 pub fn handed_over(bytes: &[u8]) -> String {
-    memfd::attempt(bytes)
+    memfd::parse_for_fuzzing(bytes)
 }
 
 /// Answers what a caller on loopback sends, who does not know the secret; returns all
@@ -50,6 +50,6 @@ pub fn key_file(text: &str) -> Result<SourceCredentials, identity::KeyFileError>
 ///
 /// # Errors
 /// As [`identity::Process`].
-pub fn document(text: &str) -> Result<identity::Obtained, identity::SourceError> {
-    identity::attempt(text)
+pub fn document(text: &str) -> Result<identity::ResolvedIdentity, identity::SourceError> {
+    identity::parse_for_fuzzing(text)
 }

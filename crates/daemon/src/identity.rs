@@ -1,6 +1,6 @@
 //! Decides who we are: one file a kind of identity, all through one trait.
 //!
-//! An [`Identity`] says what STS is to be shown, or what is handed on as it is. A [`Source`]
+//! An [`Identity`] says what STS is to be shown, or what is handed on as it is. A [`CachedIdentity`]
 //! is an identity of the configuration, shared by all profiles that use it: many that ask at
 //! once cost one asking, and what has an end of its own is used until half of its life.
 
@@ -30,17 +30,17 @@ use tracing::warn;
 
 pub use self::{
     access_key::{AccessKey, KeyFileError},
-    chained_profile::OfProfile,
-    command::Program,
-    credentials_uri::{Address, BadUri, Uri, UriFileError},
-    ecs_role::{BadMetadataEndpoint, EcsRole, MetadataEndpoint},
-    environment::Surroundings,
+    chained_profile::ChainedProfile,
+    command::IdentityCommand,
+    credentials_uri::{CredentialsUri, InvalidUri, UriAddress, UriFileError},
+    ecs_role::{EcsRole, InvalidMetadataEndpoint, MetadataEndpoint},
+    environment::ProcessEnvironment,
     error::SourceError,
     oidc::Oidc,
     process::Process,
     saml::Saml,
     secret_file::PrivateFileError,
-    token_source::Token,
+    token_source::TokenSource,
 };
 use crate::{
     profile::SessionDuration,
@@ -49,91 +49,92 @@ use crate::{
 };
 
 /// What a `Date` leaves out.
-const ROUNDING: Duration = Duration::from_secs(1);
+const DATE_RESOLUTION: Duration = Duration::from_secs(1);
 
 /// One kind of identity.
 pub trait Identity: fmt::Debug + Send + Sync + 'static {
     /// Says who we are, by looking anew. Bounded in time by the identity itself.
-    fn obtain<'a>(&'a self, ask: Ask<'a>) -> Asking<'a>;
+    fn resolve<'a>(&'a self, context: ResolveContext<'a>) -> ResolveFuture<'a>;
 
     /// Names what stands behind it, such as `the key file /etc/stsd/uploader.key`.
-    fn subject(&self) -> String;
+    fn describe(&self) -> String;
 
     /// Tells whether what stands behind it looks different from when it was obtained last:
     /// a glance that costs next to nothing, for those who wait for somebody's change.
-    fn changed(&self, store: &Store, now: BootTime) -> bool {
+    fn has_changed(&self, store: &Store, now: BootTime) -> bool {
         let _ = (store, now);
         false
     }
 
     /// Ends when what stands behind it says by itself that it can be had again; never, where
     /// one has to look.
-    fn mended<'a>(&'a self, store: &'a Store) -> Mending<'a> {
+    fn recovered<'a>(&'a self, store: &'a Store) -> RecoveryFuture<'a> {
         let _ = store;
         Box::pin(std::future::pending())
     }
 }
 
 /// Ends when an identity can be had again.
-pub type Mending<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+pub type RecoveryFuture<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// The answer of an identity, when it is there.
-pub type Asking<'a> = Pin<Box<dyn Future<Output = Result<Obtained, SourceError>> + Send + 'a>>;
+pub type ResolveFuture<'a> =
+    Pin<Box<dyn Future<Output = Result<ResolvedIdentity, SourceError>> + Send + 'a>>;
 
 /// What an identity may look at.
 #[derive(Clone, Copy)]
-pub struct Ask<'a> {
+pub struct ResolveContext<'a> {
     /// The sessions of other profiles.
     pub store: &'a Store,
     /// What the time is.
     pub clock: &'a dyn Clock,
     /// How new it has to be.
-    pub wish: Wish<'a>,
+    pub freshness: Freshness<'a>,
 }
 
 /// What is wanted of a source that may have said something before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish<'a> {
+pub enum Freshness<'a> {
     /// What STS would take: from before, while half of its life is left.
-    Usable,
+    Cached,
     /// What is to be had now, and nothing from before: STS has refused what that led to, or it
     /// is handed on and may have been replaced.
-    Newest,
+    Fresh,
     /// Not this: the service says that it has ended.
-    Another(&'a Proof),
+    Different(&'a Proof),
 }
 
-impl Wish<'_> {
+impl Freshness<'_> {
     /// Tells whether what was said before may do when nothing else is to be had.
-    fn takes(self, before: &Obtained) -> bool {
+    fn accepts(self, before: &ResolvedIdentity) -> bool {
         match self {
-            Self::Usable => true,
-            Self::Newest => false,
+            Self::Cached => true,
+            Self::Fresh => false,
             // Somebody else may have had it renewed meanwhile.
-            Self::Another(ended) => *ended != *before.proof,
+            Self::Different(ended) => *ended != *before.proof,
         }
     }
 
     /// Tells whether what was said before will do while it is fresh.
-    fn is_patient(self) -> bool {
-        matches!(self, Self::Usable | Self::Another(_))
+    fn accepts_cached(self) -> bool {
+        matches!(self, Self::Cached | Self::Different(_))
     }
 }
 
 /// What an identity has said.
 #[derive(Debug, Clone)]
-pub struct Obtained {
+pub struct ResolvedIdentity {
     /// What STS is to be shown, or what is handed on.
     pub proof: Arc<Proof>,
     /// When we asked.
     pub asked: BootTime,
     /// When it ends; a RAM user's key does not, and a token says it to the service alone.
-    pub end: Option<End>,
+    pub end: Option<Expiry>,
 }
 
 /// When credentials end that are temporary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct End {
+pub struct Expiry {
     /// By the clock of whoever issued them.
     pub expiration: Timestamp,
     /// That clock, when we were answered.
@@ -144,54 +145,54 @@ pub struct End {
 
 /// What is known of an identity's last answer.
 #[derive(Debug, Clone)]
-struct Held {
+struct CacheEntry {
     asked: BootTime,
-    answer: Result<Obtained, SourceError>,
+    answer: Result<ResolvedIdentity, SourceError>,
     /// The last good answer.
-    good: Option<Obtained>,
+    good: Option<ResolvedIdentity>,
 }
 
 /// An identity that the configuration names.
 #[derive(Clone)]
-pub struct Source {
-    declaration: Arc<str>,
+pub struct CachedIdentity {
+    fingerprint: Arc<str>,
     identity: Arc<dyn Identity>,
-    held: Arc<Mutex<Option<Held>>>,
+    cache: Arc<Mutex<Option<CacheEntry>>>,
 }
 
-impl Source {
-    /// Makes a source. `declaration` says where the identity is to be had, so that two that
+impl CachedIdentity {
+    /// Makes a source. `fingerprint` says where the identity is to be had, so that two that
     /// are declared alike give equal rights.
     #[must_use]
-    pub fn new(declaration: &[&str], identity: impl Identity) -> Self {
+    pub fn new(fingerprint: &[&str], identity: impl Identity) -> Self {
         Self {
-            declaration: declaration.join("\0").into(),
+            fingerprint: fingerprint.join("\0").into(),
             identity: Arc::new(identity),
-            held: Arc::default(),
+            cache: Arc::default(),
         }
     }
 
     /// Returns what tells this source from others; may hold what is not to be printed.
     #[must_use]
-    pub fn declaration(&self) -> &str {
-        &self.declaration
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
     }
 
     /// Names what stands behind it, for a human.
     #[must_use]
-    pub fn subject(&self) -> String {
-        self.identity.subject()
+    pub fn describe(&self) -> String {
+        self.identity.describe()
     }
 
     /// Tells whether what stands behind the source looks different now.
     #[must_use]
-    pub fn changed(&self, store: &Store, now: BootTime) -> bool {
-        self.identity.changed(store, now)
+    pub fn has_changed(&self, store: &Store, now: BootTime) -> bool {
+        self.identity.has_changed(store, now)
     }
 
     /// Ends when the source says by itself that it was mended, which most never do.
-    pub async fn mended(&self, store: &Store) {
-        self.identity.mended(store).await;
+    pub async fn recovered(&self, store: &Store) {
+        self.identity.recovered(store).await;
     }
 
     /// Obtains who we are: from before while that is fresh, else by asking. Those who ask
@@ -199,59 +200,68 @@ impl Source {
     ///
     /// # Errors
     /// [`SourceError`], when there is no answer and the last good one cannot be used any more.
-    pub async fn obtain(&self, ask: Ask<'_>) -> Result<Obtained, SourceError> {
-        let wanted = ask.clock.boot();
+    pub async fn resolve(
+        &self,
+        context: ResolveContext<'_>,
+    ) -> Result<ResolvedIdentity, SourceError> {
+        let wanted = context.clock.boot();
         // Held while asking: it is what makes one asking of many.
-        let mut held = self.held.lock().await;
-        if let Some(held) = &*held {
+        let mut cache = self.cache.lock().await;
+        if let Some(cache) = &*cache {
             // Asked for after we began to wait, so it is an answer to us too.
-            if held.asked > wanted {
-                return held.settle(ask.wish, ask.clock.boot());
+            if cache.asked > wanted {
+                return cache.result_for(context.freshness, context.clock.boot());
             }
-            let fresh = held.usable(ask.wish).filter(|it| it.is_fresh(wanted));
-            if let Some(fresh) = fresh.filter(|_| ask.wish.is_patient()) {
+            let fresh = cache
+                .usable_for(context.freshness)
+                .filter(|it| it.is_fresh(wanted));
+            if let Some(fresh) = fresh.filter(|_| context.freshness.accepts_cached()) {
                 return Ok(fresh.clone());
             }
         }
-        let asked = ask.clock.boot();
-        let answer = self.identity.obtain(ask).await;
-        let (complaint, good) = match held.take() {
-            Some(held) => (held.answer.err(), held.good),
+        let asked = context.clock.boot();
+        let answer = self.identity.resolve(context).await;
+        let (previous_error, good) = match cache.take() {
+            Some(cache) => (cache.answer.err(), cache.good),
             None => (None, None),
         };
-        let now = Held {
+        let now = CacheEntry {
             asked,
             good: answer.as_ref().ok().cloned().or(good),
             answer,
         };
-        let settled = now.settle(ask.wish, ask.clock.boot());
+        let settled = now.result_for(context.freshness, context.clock.boot());
         if let (Err(error), Ok(_)) = (&now.answer, &settled)
-            && complaint.as_ref() != Some(error)
+            && previous_error.as_ref() != Some(error)
         {
             let hint = &error.hint;
             warn!(hint, "what was known before is used on: {error}");
         }
-        *held = Some(now);
+        *cache = Some(now);
         settled
     }
 }
 
-impl Held {
+impl CacheEntry {
     /// Returns the last good answer, if it may do for a wish.
-    fn usable(&self, wish: Wish<'_>) -> Option<&Obtained> {
-        self.good.as_ref().filter(|it| wish.takes(it))
+    fn usable_for(&self, freshness: Freshness<'_>) -> Option<&ResolvedIdentity> {
+        self.good.as_ref().filter(|it| freshness.accepts(it))
     }
 
     /// Decides what a wish gets: the answer, or what was known before where that will do.
-    fn settle(&self, wish: Wish<'_>, now: BootTime) -> Result<Obtained, SourceError> {
-        match (&self.answer, self.usable(wish)) {
-            (Err(_), Some(good)) if good.lasts(now) => Ok(good.clone()),
+    fn result_for(
+        &self,
+        freshness: Freshness<'_>,
+        now: BootTime,
+    ) -> Result<ResolvedIdentity, SourceError> {
+        match (&self.answer, self.usable_for(freshness)) {
+            (Err(_), Some(good)) if good.is_usable(now) => Ok(good.clone()),
             (answer, _) => answer.clone(),
         }
     }
 }
 
-impl fmt::Debug for Source {
+impl fmt::Debug for CachedIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Source").field(&self.identity).finish()
     }
@@ -259,13 +269,13 @@ impl fmt::Debug for Source {
 
 /// Sources that are declared alike give equal rights, so a reload may keep the sessions made
 /// from them.
-impl PartialEq for Source {
+impl PartialEq for CachedIdentity {
     fn eq(&self, other: &Self) -> bool {
-        self.declaration == other.declaration
+        self.fingerprint == other.fingerprint
     }
 }
 
-impl Obtained {
+impl ResolvedIdentity {
     /// Tells whether there is no need to ask again yet.
     fn is_fresh(&self, now: BootTime) -> bool {
         self.end
@@ -274,7 +284,7 @@ impl Obtained {
 
     /// Tells whether it is of use for another call, as far as is known.
     #[must_use]
-    pub fn lasts(&self, now: BootTime) -> bool {
+    pub fn is_usable(&self, now: BootTime) -> bool {
         match (self.end, &*self.proof) {
             (Some(end), _) => end.at.since(now) > enough(end.at.since(self.asked)),
             (None, proof) => matches!(proof, Proof::Credentials(_)),
@@ -288,7 +298,7 @@ fn enough(length: Duration) -> Duration {
     (length / 4).min(Duration::from_secs(15))
 }
 
-impl End {
+impl Expiry {
     /// Moves an end onto the clock that counts. `date` is the issuer's clock when it answered,
     /// where it said so; `asked` is from before, so nothing lives longer than it does.
     #[must_use]
@@ -300,7 +310,7 @@ impl End {
     ) -> Self {
         // Our own clocks are read side by side, however long the answer took.
         let (issued, since, lost) = match date {
-            Some(date) => (date, asked, ROUNDING),
+            Some(date) => (date, asked, DATE_RESOLUTION),
             None => (clock.wall(), clock.boot(), Duration::ZERO),
         };
         let life = expiration.duration_since(issued);
@@ -317,9 +327,9 @@ impl End {
 
 /// Reads a document as a source does, for the fuzz targets.
 #[cfg(fuzzing)]
-pub(crate) fn attempt(text: &str) -> Result<Obtained, SourceError> {
+pub(crate) fn parse_for_fuzzing(text: &str) -> Result<ResolvedIdentity, SourceError> {
     let clock = &crate::runtime::clock::SystemClock::default();
-    let got = credentials_document::Got {
+    let got = credentials_document::ReceivedAt {
         asked: clock.boot(),
         date: None,
         clock,

@@ -23,4 +23,4 @@ pub mod serve;
 pub mod session;
 pub mod sts;
 
-pub use daemon::{Ending, Keep, RunError, Wishes, World, run};
+pub use daemon::{ControlSignals, Dependencies, ExitReason, PersistSessions, RunError, run};

@@ -9,12 +9,13 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use stsd::{
-    Ending, Keep, World, cli,
+    Dependencies, ExitReason, PersistSessions, cli,
     cli::Action,
     config,
     platform::{
-        exec_upgrade, exec_upgrade::Successor, hardening, journald::Journal,
-        nonblocking_stderr::Unread, signals, socket_watch::Presence, sockets, systemd::Manager,
+        exec_upgrade, exec_upgrade::UpgradeTarget, hardening, journald::Journal,
+        nonblocking_stderr::NonBlockingWriter, signals, socket_watch::SocketWatch, sockets,
+        systemd::NotifySocket,
     },
     runtime::clock::SystemClock,
     serve::http::UrlSecret,
@@ -75,7 +76,7 @@ fn log() -> bool {
     let lines = (!in_journal).then(|| {
         tracing_subscriber::fmt::layer()
             .with_ansi(io::stderr().is_terminal())
-            .with_writer(Mutex::new(Unread::new(io::stderr())))
+            .with_writer(Mutex::new(NonBlockingWriter::new(io::stderr())))
     });
     let registry = tracing_subscriber::registry();
     registry.with(filter).with(journal).with(lines).init();
@@ -83,10 +84,10 @@ fn log() -> bool {
 }
 
 fn check(options: &cli::Options) -> Result<()> {
-    let config = config::load(&options.config, &cli::surroundings(options)?)?;
+    let config = config::load(&options.config, &cli::process_environment(options)?)?;
     // A program that shall take the place of another is confined as that one is.
-    exec_upgrade::try_files(&config)?;
-    connectivity::prepare(config.endpoint.clone())?;
+    exec_upgrade::check_runtime_files(&config)?;
+    connectivity::client(config.endpoint.clone())?;
     let count = config.profiles.len();
     Ok(writeln!(
         io::stdout(),
@@ -100,34 +101,36 @@ fn check(options: &cli::Options) -> Result<()> {
 // the libm that it counts with.
 #[tokio::main(flavor = "local")]
 async fn connect(options: &cli::Options) -> Result<()> {
-    let config = config::load(&options.config, &cli::surroundings(options)?)?;
+    let config = config::load(&options.config, &cli::process_environment(options)?)?;
     let endpoint = config.endpoint.authority().to_owned();
-    connectivity::reach(config.endpoint).await?;
+    connectivity::check(config.endpoint).await?;
     Ok(writeln!(io::stdout(), "{endpoint}: answers")?)
 }
 
 #[tokio::main(flavor = "local")]
 async fn run(options: &cli::Options, in_journal: bool) -> Result<()> {
-    let mut protections = hardening::at_start();
-    let successor = Successor::find().context("this program cannot be found")?;
-    let surroundings = cli::surroundings(options)?;
-    let config = config::load(&options.config, &surroundings)?;
-    let watched = signals::watch().context("signals cannot be watched")?;
-    let mut handed = sockets::open(options)?;
+    let mut protections = hardening::apply();
+    let upgrade_target = UpgradeTarget::find().context("this program cannot be found")?;
+    let process_environment = cli::process_environment(options)?;
+    let config = config::load(&options.config, &process_environment)?;
+    let signal_watcher = signals::watch().context("signals cannot be watched")?;
+    let mut inherited = sockets::open(options)?;
     let audited = config.audit_file.as_ref().and_then(|it| it.path.parent());
     let kept = config.files.iter().filter_map(|it| it.path.parent());
-    let writable = handed.writable().into_iter();
+    let writable = inherited.writable().into_iter();
     let writable = writable.chain(audited.into_iter().chain(kept).map(Into::into));
     let writable: Vec<_> = writable.collect();
-    protections.push(hardening::confine(&writable));
-    hardening::report(&protections);
-    let clock = Arc::new(SystemClock::with_beat());
-    let left = std::mem::take(&mut handed.sessions);
+    protections.push(hardening::restrict_filesystem(&writable));
+    hardening::warn_missing(&protections);
+    let clock = Arc::new(SystemClock::with_alarm());
+    let left = std::mem::take(&mut inherited.sessions);
     let mut restored = memfd::restore(left, &*clock);
-    let token = handed.own_directory().map(|it| it.join(sockets::TOKEN));
+    let token = inherited
+        .own_directory()
+        .map(|it| it.join(sockets::HTTP_TOKEN_FILE));
     let url_secret = UrlSecret::take_over(restored.url_secret.take(), token)?;
     let (give, listeners) = mpsc::channel(4);
-    let mut presence = Presence::of(handed.doors, clock.clone(), give).await?;
+    let mut socket_watch = SocketWatch::of(inherited.sockets, clock.clone(), give).await?;
     let status = format!("profiles: {}", config.profiles.len());
     info!(
         config = %config.path.display(),
@@ -135,38 +138,39 @@ async fn run(options: &cli::Options, in_journal: bool) -> Result<()> {
         "stsd {} is ready", env!("CARGO_PKG_VERSION")
     );
 
-    let environment = Arc::clone(&surroundings.environment);
+    let environment = Arc::clone(&process_environment.environment);
     let path = options.config.clone();
-    let tried = successor.clone();
-    let world = World {
-        load: Box::new(move || config::load(&path, &surroundings)),
+    let tried = upgrade_target.clone();
+    let dependencies = Dependencies {
+        load: Box::new(move || config::load(&path, &process_environment)),
         connect: Box::new(|endpoint| Sts::new(endpoint.clone())),
         clock,
         machine: cli::machine_id(),
         access: options.access(),
         environment,
-        wishes: watched.wishes.clone(),
+        signals: signal_watcher.signals.clone(),
         open_files: hardening::open_files(),
         protections,
         in_journal,
         restored,
         url_secret,
-        tcp: handed.tcp,
-        keep_http: Manager::keep_http,
-        keep: Manager::is_there().then(|| Box::new(Manager::default().keeper()) as Keep),
+        tcp: inherited.tcp,
+        store_http_socket: NotifySocket::store_http_socket,
+        persist: NotifySocket::is_present()
+            .then(|| Box::new(NotifySocket::default().fd_store()) as PersistSessions),
         check_successor: Arc::new(move || tried.check()),
     };
-    Manager::ready(&status);
-    let ending = tokio::select! {
-        ending = stsd::run(config, listeners, world) => ending?,
-        never = presence.keep() => match never {},
+    NotifySocket::ready(&status);
+    let exit_reason = tokio::select! {
+        exit_reason = stsd::run(config, listeners, dependencies) => exit_reason?,
+        never = socket_watch.run() => match never {},
     };
-    if let Ending::Replaced { sessions, tcp } = ending {
+    if let ExitReason::Replaced { sessions, tcp } = exit_reason {
         info!("a new program takes this place");
-        let mut sockets = presence.into_sockets();
-        sockets.extend(tcp.map(|tcp| (tcp.into(), Manager::HTTP)));
-        watched.leave_to_successor().await?;
-        return Err(successor.become_it(&sockets, sessions.as_ref()).into());
+        let mut sockets = socket_watch.into_sockets();
+        sockets.extend(tcp.map(|tcp| (tcp.into(), NotifySocket::HTTP_SOCKET)));
+        signal_watcher.block_for_exec().await?;
+        return Err(upgrade_target.exec(&sockets, sessions.as_ref()).into());
     }
     info!("stopped");
     Ok(())

@@ -5,14 +5,14 @@ mod rule;
 mod types;
 
 pub use self::{
-    export::{Document, Plan},
+    export::{ExportConfig, ExportFile},
     rule::{Rule, RuleError, UnitName},
     types::{
         Invalid, NameParts, ProfileName, RoleArn, RoleSessionName, SessionDuration, SessionPolicy,
         external_id, provider_arn, role_name, source_identity,
     },
 };
-use crate::identity::Source;
+use crate::identity::CachedIdentity;
 
 /// One thing that callers may ask for: an identity and the role it becomes.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,7 +20,7 @@ pub struct Profile {
     /// The name callers use.
     pub name: ProfileName,
     /// Who we are.
-    pub source: Source,
+    pub source: CachedIdentity,
     /// What we become. Where there is none, the session that the source gives is handed on.
     pub role_arn: Option<RoleArn>,
     /// What the audit trail shows.
@@ -36,7 +36,7 @@ pub struct Profile {
     /// Renewed from the start and for ever, whether anybody asks or not.
     pub keep_warm: bool,
     /// What becomes of its sessions besides being asked for.
-    pub sink: Option<Box<Plan>>,
+    pub export: Option<Box<ExportConfig>>,
     /// Whom it is for; what none means depends on whose daemon it is.
     pub allow: Box<[Rule]>,
 }
@@ -45,7 +45,7 @@ impl Profile {
     /// Tells whether it is renewed whether anybody asks or not: nobody asks for a file.
     #[must_use]
     pub fn is_kept_warm(&self) -> bool {
-        self.keep_warm || self.sink.is_some()
+        self.keep_warm || self.export.is_some()
     }
 
     /// Tells whether a session made for `other` is one that could have been made for this
@@ -58,7 +58,7 @@ impl Profile {
     /// Returns all that decides which right its sessions give, and in which name.
     pub(crate) fn grant(&self) -> [Option<&str>; 6] {
         [
-            Some(self.source.declaration()),
+            Some(self.source.fingerprint()),
             self.role_arn.as_ref().map(RoleArn::as_str),
             Some(self.role_session_name.as_str()),
             self.policy.as_ref().map(SessionPolicy::as_str),
@@ -79,7 +79,7 @@ impl Profile {
             pid: 1,
         };
         Self {
-            source: Source::sample(),
+            source: CachedIdentity::sample(),
             role_arn: RoleArn::new("acs:ram::1:role/oss-upload").ok(),
             role_session_name: RoleSessionName::expand("{user}", &parts, &name)
                 .expect("a valid one"),
@@ -88,7 +88,7 @@ impl Profile {
             external_id: None,
             source_identity: None,
             keep_warm: false,
-            sink: None,
+            export: None,
             allow: Box::default(),
             name,
         }

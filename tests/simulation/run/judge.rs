@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use fastrand::Rng;
 use stsd::{
-    refresh::schedule::{BACKOFF_CAP, PROBE_CAP},
+    refresh::schedule::{MAX_BACKOFF, MAX_REFUSED_BACKOFF},
     runtime::clock::Clock as _,
-    session::snapshot::{Cause, Outcome, Session},
+    session::snapshot::{Cause, Session, SessionResult},
 };
 use tokio::time::sleep;
 
@@ -21,7 +21,7 @@ impl Simulation {
     pub(super) fn judge_refresh(
         &self,
         index: usize,
-        outcome: &Result<(), Outcome>,
+        outcome: &Result<(), SessionResult>,
         before: u64,
         asked: Duration,
     ) {
@@ -30,7 +30,7 @@ impl Simulation {
             Ok(()) if self.calls(index) == before => {
                 self.fault(format!("{name}: said to be renewed, and nobody was asked"));
             }
-            Err(Outcome::NotYet(_) | Outcome::Short(_) | Outcome::Failed(_))
+            Err(SessionResult::NotYet(_) | SessionResult::Short(_) | SessionResult::Failed(_))
                 if !self.plan.is_crowd() && !self.trouble_between(asked, self.clock.elapsed()) =>
             {
                 self.fault(format!(
@@ -44,7 +44,7 @@ impl Simulation {
     pub(super) fn judge(
         &self,
         index: usize,
-        outcome: &Outcome,
+        outcome: &SessionResult,
         asked: Duration,
         minimum_life: Duration,
         patience: Duration,
@@ -53,11 +53,11 @@ impl Simulation {
         {
             let tally = &mut self.notes().tally;
             let code = match outcome {
-                Outcome::Ready(_) => {
+                SessionResult::Ready(_) => {
                     tally.ready += 1;
                     1
                 }
-                Outcome::Short(_) => {
+                SessionResult::Short(_) => {
                     tally.short += 1;
                     2
                 }
@@ -73,8 +73,8 @@ impl Simulation {
         }
         let name = name(index);
         let session = match outcome {
-            Outcome::Ready(session) | Outcome::Short(session) => session,
-            Outcome::Removed => {
+            SessionResult::Ready(session) | SessionResult::Short(session) => session,
+            SessionResult::Removed => {
                 if self.notes().grants.contains_key(&index) {
                     self.fault(format!(
                         "{name}: is there, and the caller was told it is not"
@@ -82,11 +82,11 @@ impl Simulation {
                 }
                 return;
             }
-            Outcome::NotAllowed => {
+            SessionResult::NotAllowed => {
                 self.fault(format!("{name}: refused, though everybody may have it"));
                 return;
             }
-            Outcome::Failed(_) | Outcome::NotYet(_) => {
+            SessionResult::Failed(_) | SessionResult::NotYet(_) => {
                 self.must_have_been_told_at_once(&name, outcome, asked);
                 if !self.notes().grants.contains_key(&index) {
                     self.fault(format!("{name}: was removed, and the caller was not told"));
@@ -131,12 +131,12 @@ impl Simulation {
         }
         self.must_have_been_renewed_in_time(index, session, &issued, left);
         match outcome {
-            Outcome::Ready(_) if left < minimum_life => {
+            SessionResult::Ready(_) if left < minimum_life => {
                 self.fault(format!(
                     "{name}: {left:?} left of {minimum_life:?} asked, and said to be enough"
                 ));
             }
-            Outcome::Short(_)
+            SessionResult::Short(_)
                 if self.should_have_renewed(&issued, left, minimum_life, asked, now, patience) =>
             {
                 self.fault(format!(
@@ -198,8 +198,8 @@ impl Simulation {
     }
 
     /// Who cannot be helped by waiting is told so at once: when it asks, or when STS refuses.
-    fn must_have_been_told_at_once(&self, name: &str, outcome: &Outcome, asked: Duration) {
-        let Outcome::Failed(failed) = outcome else {
+    fn must_have_been_told_at_once(&self, name: &str, outcome: &SessionResult, asked: Duration) {
+        let SessionResult::Failed(failed) = outcome else {
             return;
         };
         let waited = self.clock.boot().since(failed.at);
@@ -295,7 +295,7 @@ impl Simulation {
                     ));
                 }
             }
-            let alive = snapshot.serving(Duration::ZERO, now).is_some();
+            let alive = snapshot.usable_for(Duration::ZERO, now).is_some();
             if entry.profile.keep_warm && !alive {
                 self.fault(format!(
                     "{}: kept warm, and cold after {trouble:?}",
@@ -325,7 +325,7 @@ impl Simulation {
 /// it, and what was in flight.
 fn after(trouble: Trouble) -> Duration {
     match trouble {
-        Trouble::Denied => PROBE_CAP + MARGIN,
-        _ => BACKOFF_CAP + MARGIN,
+        Trouble::Denied => MAX_REFUSED_BACKOFF + MARGIN,
+        _ => MAX_BACKOFF + MARGIN,
     }
 }

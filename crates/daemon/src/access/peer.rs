@@ -18,9 +18,9 @@ use tracing::debug;
 
 pub use self::{
     cgroup::Units,
-    process::{Bond, Process},
+    process::{PidBinding, Process},
 };
-use crate::{audit::Share, runtime::clock::BootTime};
+use crate::{audit::Quota, runtime::clock::BootTime};
 
 /// A lease, as those are told apart who come by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,7 +50,7 @@ pub struct Peer {
     groups: OnceLock<Box<[u32]>>,
     process: OnceLock<Arc<Process>>,
     /// What the audit has said of its process, once that is all it says for now.
-    pub(crate) audited: OnceLock<Arc<Share>>,
+    pub(crate) audited: OnceLock<Arc<Quota>>,
 }
 
 impl Peer {
@@ -91,7 +91,7 @@ impl Peer {
 
     /// Looks up at once all that a rule or the audit may want: from then on its socket is not
     /// asked for anything any more.
-    pub fn settle(&self, socket: BorrowedFd<'_>) {
+    pub fn resolve(&self, socket: BorrowedFd<'_>) {
         self.process(socket);
         self.groups(socket);
     }
@@ -105,12 +105,12 @@ impl Peer {
     /// so that whoever has got its number since is never taken for it.
     pub fn process(&self, socket: BorrowedFd<'_>) -> &Process {
         self.process
-            .get_or_init(|| Arc::new(process::look(self, socket).unwrap_or_default()))
+            .get_or_init(|| Arc::new(process::inspect(self, socket).unwrap_or_default()))
     }
 
     /// Returns what is known of the process already, without a look at it.
     #[must_use]
-    pub fn known_process(&self) -> Option<&Arc<Process>> {
+    pub fn cached_process(&self) -> Option<&Arc<Process>> {
         self.process.get()
     }
 

@@ -7,7 +7,7 @@ use std::{
 
 /// One mistake, ready to be printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mistake {
+pub struct ConfigError {
     /// The configuration file.
     pub file: PathBuf,
     /// The line, from 1.
@@ -22,12 +22,12 @@ pub struct Mistake {
 
 /// Everything that is wrong with a configuration; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mistakes(pub Vec<Mistake>);
+pub struct ConfigErrors(pub Vec<ConfigError>);
 
-impl Mistakes {
+impl ConfigErrors {
     /// Says that a key cannot be used for a reason that its value does not show.
     pub(crate) fn whole_file(file: &Path, key: &str, problem: &str) -> Self {
-        Self(vec![Mistake {
+        Self(vec![ConfigError {
             file: file.to_owned(),
             line: 1,
             key: key.to_owned(),
@@ -37,7 +37,7 @@ impl Mistakes {
     }
 }
 
-impl fmt::Display for Mistake {
+impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}: ", self.file.display(), self.line)?;
         if !self.key.is_empty() {
@@ -47,14 +47,14 @@ impl fmt::Display for Mistake {
     }
 }
 
-impl fmt::Display for Mistakes {
+impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, mistake) in self.0.iter().enumerate() {
+        for (index, error) in self.0.iter().enumerate() {
             let separator = if index == 0 { "" } else { "\n" };
-            write!(f, "{separator}{mistake}")?;
+            write!(f, "{separator}{error}")?;
         }
         Ok(())
     }
 }
 
-impl std::error::Error for Mistakes {}
+impl std::error::Error for ConfigErrors {}

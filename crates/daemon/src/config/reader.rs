@@ -19,18 +19,18 @@ use serde::Deserialize;
 use stsd_sts::Endpoint;
 
 use self::{profile::RawProfile, source::RawSource, spanned::Spanned};
-use super::{Config, Mistake, Mistakes, Named};
-use crate::{identity::Surroundings, profile::Invalid, runtime::file_watch};
+use super::{Config, ConfigError, ConfigErrors, FileRef};
+use crate::{identity::ProcessEnvironment, profile::Invalid, runtime::file_watch};
 
 /// A configuration file is small; more than this is some other file.
-const LARGEST_FILE: usize = 1024 * 1024;
+const MAX_FILE_BYTES: usize = 1024 * 1024;
 
 /// What STS may get from this machine: a fifth of what it allows an account, because other
 /// machines of the account call too.
 const DEFAULT_CALLS_PER_SECOND: u32 = 20;
 
 /// What STS allows an account, users and roles together.
-const MOST_CALLS_PER_SECOND: u32 = 100;
+const MAX_CALLS_PER_SECOND: u32 = 100;
 
 /// The whole file. What is said of the keys, here and in the tables below, is what
 /// docs/configuration-reference.md says of them: a test makes the page of it.
@@ -85,15 +85,15 @@ struct RawHttp {
 /// Reads and checks a configuration with all the files it names.
 ///
 /// # Errors
-/// [`Mistakes`], as many as could be found.
-pub fn load(path: &Path, surroundings: &Surroundings) -> Result<Config, Mistakes> {
+/// [`ConfigErrors`], as many as could be found.
+pub fn load(path: &Path, environment: &ProcessEnvironment) -> Result<Config, ConfigErrors> {
     match read(path) {
-        Ok(text) => parse(text, path, surroundings),
+        Ok(text) => parse(text, path, environment),
         Err(error) => {
             let mut reader = Reader::new(path, String::new());
             let hint = "write it as docs/configuration.md shows, or set STSD_CONFIG";
-            reader.mistake(0, "", &format!("cannot be read: {error}"), hint);
-            Err(Mistakes(reader.mistakes))
+            reader.error_at(0, "", &format!("cannot be read: {error}"), hint);
+            Err(ConfigErrors(reader.errors))
         }
     }
 }
@@ -102,22 +102,22 @@ pub fn load(path: &Path, surroundings: &Surroundings) -> Result<Config, Mistakes
 pub(crate) fn parse(
     text: String,
     path: &Path,
-    surroundings: &Surroundings,
-) -> Result<Config, Mistakes> {
+    environment: &ProcessEnvironment,
+) -> Result<Config, ConfigErrors> {
     let mut reader = Reader::new(path, text);
     match toml::from_str::<Raw>(&reader.text) {
-        Ok(raw) => reader.config(raw, surroundings),
+        Ok(raw) => reader.config(raw, environment),
         Err(error) => {
             let at = error.span().map_or(0, |span| span.start);
             let message = without_values(error.message());
             let key = key_at(&reader.text, at);
-            reader.mistake(
+            reader.error_at(
                 at,
                 &key,
                 &message,
                 "docs/configuration-reference.md has every key",
             );
-            Err(Mistakes(reader.mistakes))
+            Err(ConfigErrors(reader.errors))
         }
     }
 }
@@ -125,11 +125,11 @@ pub(crate) fn parse(
 struct Reader<'a> {
     path: &'a Path,
     text: String,
-    mistakes: Vec<Mistake>,
+    errors: Vec<ConfigError>,
     /// The files that are read, or written by others than profiles.
     taken: Vec<PathBuf>,
     /// The files that profiles write.
-    files: Vec<Named>,
+    files: Vec<FileRef>,
     /// Where credentials are given by HTTP.
     http: Option<SocketAddr>,
 }
@@ -139,35 +139,39 @@ impl<'a> Reader<'a> {
         Self {
             path,
             text,
-            mistakes: Vec::new(),
+            errors: Vec::new(),
             taken: vec![path.to_owned()],
             files: Vec::new(),
             http: None,
         }
     }
 
-    fn config(mut self, raw: Raw, surroundings: &Surroundings) -> Result<Config, Mistakes> {
+    fn config(
+        mut self,
+        raw: Raw,
+        environment: &ProcessEnvironment,
+    ) -> Result<Config, ConfigErrors> {
         let endpoint = self.endpoint(&raw);
         let calls_per_second = self.calls_per_second(raw.sts_calls_per_second.as_ref());
         self.http = raw.http.as_ref().and_then(|it| self.http(&it.listen));
-        let audit_file = raw.audit.file.as_ref().map(|file| Named {
+        let audit_file = raw.audit.file.as_ref().map(|file| FileRef {
             path: self.beside(file.get_ref()),
             line: self.line(file.span().start),
             key: "audit.file".to_owned(),
         });
         let mut sources = BTreeMap::new();
         for (name, source) in &raw.source {
-            let read = self.source(name.get_ref(), source, surroundings);
+            let read = self.source(name.get_ref(), source, environment);
             sources.insert(name.get_ref().clone(), read);
         }
-        let profiles = self.profiles(&raw.profile, &sources, surroundings);
+        let profiles = self.profiles(&raw.profile, &sources, environment);
         if raw.profile.is_empty() {
             let hint = "add a [profile.NAME] table as docs/configuration.md shows";
-            self.mistake(0, "profile", "there is no profile", hint);
+            self.error_at(0, "profile", "there is no profile", hint);
         }
-        self.no_file_twice(surroundings);
+        self.reject_duplicate_files(environment);
         match endpoint {
-            Some(endpoint) if self.mistakes.is_empty() => Ok(Config {
+            Some(endpoint) if self.errors.is_empty() => Ok(Config {
                 path: self.path.to_owned(),
                 endpoint,
                 sts_calls_per_second: calls_per_second,
@@ -176,7 +180,7 @@ impl<'a> Reader<'a> {
                 files: self.files,
                 profiles,
             }),
-            _ => Err(Mistakes(self.mistakes)),
+            _ => Err(ConfigErrors(self.errors)),
         }
     }
 
@@ -192,7 +196,7 @@ impl<'a> Reader<'a> {
                 Endpoint::regional(region.get_ref()),
             ),
             (None, None) if raw.vpc => {
-                self.mistake(
+                self.error_at(
                     0,
                     "vpc",
                     "a vpc endpoint needs a region",
@@ -204,7 +208,7 @@ impl<'a> Reader<'a> {
         };
         made.map_err(|error| {
             let hint = "the regions are listed in the service's documentation of its endpoints";
-            self.mistake(span.start, key, &error.to_string(), hint);
+            self.error_at(span.start, key, &error.to_string(), hint);
         })
         .ok()
     }
@@ -217,7 +221,7 @@ impl<'a> Reader<'a> {
             _ => {
                 let problem = "it is answered on 127.0.0.1 alone, with a port; 0 picks one";
                 let hint = "listen = \"127.0.0.1:7787\"";
-                self.mistake(listen.span().start, "http.listen", problem, hint);
+                self.error_at(listen.span().start, "http.listen", problem, hint);
                 None
             }
         }
@@ -228,11 +232,11 @@ impl<'a> Reader<'a> {
             return DEFAULT_CALLS_PER_SECOND;
         };
         let number = *value.get_ref();
-        if !(1..=MOST_CALLS_PER_SECOND).contains(&number) {
-            self.mistake(
+        if !(1..=MAX_CALLS_PER_SECOND).contains(&number) {
+            self.error_at(
                 value.span().start,
                 "sts_calls_per_second",
-                &format!("a whole number from 1 to {MOST_CALLS_PER_SECOND} is allowed"),
+                &format!("a whole number from 1 to {MAX_CALLS_PER_SECOND} is allowed"),
                 "STS allows an account 100 calls a second; leave room for its other machines",
             );
         }
@@ -254,7 +258,7 @@ impl<'a> Reader<'a> {
         checked
             .map_err(|error| {
                 let hint = "docs/configuration-reference.md has what each key takes";
-                self.mistake(at, key, &error.to_string(), hint);
+                self.error_at(at, key, &error.to_string(), hint);
             })
             .ok()
     }
@@ -275,12 +279,12 @@ impl<'a> Reader<'a> {
         1 + before.matches('\n').count()
     }
 
-    fn mistake(&mut self, at: usize, key: &str, problem: &str, hint: &str) {
-        self.mistake_on(self.line(at), key, problem, hint);
+    fn error_at(&mut self, at: usize, key: &str, problem: &str, hint: &str) {
+        self.error_on_line(self.line(at), key, problem, hint);
     }
 
-    fn mistake_on(&mut self, line: usize, key: &str, problem: &str, hint: &str) {
-        self.mistakes.push(Mistake {
+    fn error_on_line(&mut self, line: usize, key: &str, problem: &str, hint: &str) {
+        self.errors.push(ConfigError {
             file: self.path.to_owned(),
             line,
             key: one_line(key),
@@ -291,8 +295,8 @@ impl<'a> Reader<'a> {
 }
 
 fn read(path: &Path) -> io::Result<String> {
-    let (file, _) = file_watch::open(path, LARGEST_FILE)?;
-    Ok(file_watch::read(file, LARGEST_FILE)?.to_string())
+    let (file, _) = file_watch::open(path, MAX_FILE_BYTES)?;
+    Ok(file_watch::read(file, MAX_FILE_BYTES)?.to_string())
 }
 
 /// Returns the key on the line at a byte, if the line has the shape of one.

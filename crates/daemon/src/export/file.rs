@@ -16,7 +16,7 @@ use tokio::task::spawn_blocking;
 use tracing::{debug, info, warn};
 
 use crate::{
-    profile::{Document, ProfileName},
+    profile::{ExportFile, ProfileName},
     runtime::clock::BootTime,
     session::snapshot::Session,
 };
@@ -88,54 +88,54 @@ impl FileError {
 }
 
 /// Keeps one file in step with what it is told.
-pub(super) struct Keeper {
-    document: Arc<Document>,
-    stands: Stands,
+pub(super) struct CredentialsFile {
+    document: Arc<ExportFile>,
+    state: FileState,
     failures: u32,
 }
 
 /// What is in the file.
-enum Stands {
+enum FileState {
     /// What somebody has left there, perhaps a process of ours that was killed.
     Unknown,
     Nothing,
-    Session(Arc<Session>, Identity),
+    Session(Arc<Session>, FileId),
 }
 
 /// What tells a file from one that takes its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Identity {
+struct FileId {
     device: u64,
     inode: u64,
 }
 
-impl Keeper {
-    pub(super) fn new(document: Document) -> Self {
+impl CredentialsFile {
+    pub(super) fn new(document: ExportFile) -> Self {
         Self {
             document: Arc::new(document),
-            stands: Stands::Unknown,
+            state: FileState::Unknown,
             failures: 0,
         }
     }
 
     /// Returns what is in the file.
-    pub(super) fn held(&self) -> Option<&Arc<Session>> {
-        match &self.stands {
-            Stands::Session(session, _) => Some(session),
-            Stands::Unknown | Stands::Nothing => None,
+    pub(super) fn current(&self) -> Option<&Arc<Session>> {
+        match &self.state {
+            FileState::Session(session, _) => Some(session),
+            FileState::Unknown | FileState::Nothing => None,
         }
     }
 
     /// Has the file hold a session, or has there be no file. Returns how often that has
     /// failed in a row. What was there before stays while it lives, and no longer.
-    pub(super) async fn settle(
+    pub(super) async fn sync(
         &mut self,
         session: Option<&Arc<Session>>,
         profile: &ProfileName,
         now: BootTime,
     ) -> u32 {
         let outcome = match session {
-            Some(session) => self.hold(session).await,
+            Some(session) => self.write(session).await,
             None => self.clear().await,
         };
         let path = self.document.path.display();
@@ -150,8 +150,8 @@ impl Keeper {
                     warn!(%profile, hint = error.hint(), "the file is not up to date: {error}");
                 }
                 self.failures = self.failures.saturating_add(1);
-                let held = self.held();
-                let lives = held.is_some_and(|it| it.lifetime.serves(Duration::ZERO, now));
+                let held = self.current();
+                let lives = held.is_some_and(|it| it.lifetime.satisfies(Duration::ZERO, now));
                 if !lives && let Err(error) = self.clear().await {
                     debug!(%profile, "the file cannot be removed: {error}");
                 }
@@ -160,40 +160,40 @@ impl Keeper {
         self.failures
     }
 
-    async fn hold(&mut self, session: &Arc<Session>) -> Result<(), FileError> {
-        let held = match &self.stands {
-            Stands::Session(held, identity) if Arc::ptr_eq(held, session) => Some(*identity),
+    async fn write(&mut self, session: &Arc<Session>) -> Result<(), FileError> {
+        let held = match &self.state {
+            FileState::Session(held, identity) if Arc::ptr_eq(held, session) => Some(*identity),
             _ => None,
         };
         let (document, wanted) = (Arc::clone(&self.document), Arc::clone(session));
         let identity = blocking(move || {
-            if let Some(identity) = held.filter(|it| *it == identity_of(&document.path)) {
+            if let Some(identity) = held.filter(|it| *it == file_id(&document.path)) {
                 return Ok(identity);
             }
             let text = wanted.document(document.format)?;
             replace(&document.path, text.as_bytes())
         })
         .await?;
-        self.stands = Stands::Session(Arc::clone(session), identity);
+        self.state = FileState::Session(Arc::clone(session), identity);
         Ok(())
     }
 
     async fn clear(&mut self) -> Result<(), FileError> {
-        if matches!(self.stands, Stands::Nothing) {
+        if matches!(self.state, FileState::Nothing) {
             return Ok(());
         }
         let document = Arc::clone(&self.document);
-        let ours = match &self.stands {
-            Stands::Session(_, identity) => Some(*identity),
+        let ours = match &self.state {
+            FileState::Session(_, identity) => Some(*identity),
             _ => None,
         };
         blocking(move || match ours {
             // Somebody else has put theirs there.
-            Some(ours) if ours != identity_of(&document.path) => Ok(()),
+            Some(ours) if ours != file_id(&document.path) => Ok(()),
             _ => remove(&document.path),
         })
         .await?;
-        self.stands = Stands::Nothing;
+        self.state = FileState::Nothing;
         Ok(())
     }
 }
@@ -233,8 +233,8 @@ pub fn check(path: &Path) -> Result<(), FileError> {
 ///
 /// # Errors
 /// [`FileError`], with its hint.
-pub fn try_out(path: &Path) -> Result<(), FileError> {
-    let trial = beside(path, "try")?;
+pub fn check_writable(path: &Path) -> Result<(), FileError> {
+    let trial = temp_path(path, "try")?;
     match put(&trial, b"") {
         Err(FileError::Io { source, .. })
             if matches!(
@@ -248,15 +248,15 @@ pub fn try_out(path: &Path) -> Result<(), FileError> {
 }
 
 /// Puts a new file at a path at once; what stood there, a link too, goes.
-fn replace(path: &Path, bytes: &[u8]) -> Result<Identity, FileError> {
+fn replace(path: &Path, bytes: &[u8]) -> Result<FileId, FileError> {
     check(path)?;
-    let new = beside(path, "new")?;
+    let new = temp_path(path, "new")?;
     let placed =
         put(&new, bytes).and_then(|()| fs::rename(&new, path).map_err(FileError::at(path)));
     if placed.is_err() {
         let _ = fs::remove_file(&new);
     }
-    placed.map(|()| identity_of(path))
+    placed.map(|()| file_id(path))
 }
 
 /// Writes a file that is not there before. Nothing waits for the disk: after a power failure
@@ -273,7 +273,7 @@ fn put(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
 }
 
 fn remove(path: &Path) -> Result<(), FileError> {
-    let _ = fs::remove_file(beside(path, "new")?);
+    let _ = fs::remove_file(temp_path(path, "new")?);
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(FileError::at(path)(error)),
         _ => Ok(()),
@@ -281,7 +281,7 @@ fn remove(path: &Path) -> Result<(), FileError> {
 }
 
 /// Names a file that stands beside another for a moment.
-fn beside(path: &Path, purpose: &str) -> Result<PathBuf, FileError> {
+fn temp_path(path: &Path, purpose: &str) -> Result<PathBuf, FileError> {
     let (directory, name) = parts(path)?;
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(name);
@@ -298,9 +298,9 @@ pub(crate) fn parts(path: &Path) -> Result<(&Path, &std::ffi::OsStr), FileError>
 }
 
 /// Of nothing if nothing is there.
-fn identity_of(path: &Path) -> Identity {
+fn file_id(path: &Path) -> FileId {
     let metadata = fs::symlink_metadata(path).ok();
-    Identity {
+    FileId {
         device: metadata.as_ref().map_or(0, MetadataExt::dev),
         inode: metadata.as_ref().map_or(0, MetadataExt::ino),
     }

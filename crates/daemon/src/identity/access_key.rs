@@ -12,31 +12,34 @@ pub use self::file::KeyFileError;
 pub(crate) use self::file::is_key;
 #[cfg(fuzzing)]
 pub(crate) use self::file::parse;
-use super::{Ask, Asking, Identity, Obtained, PrivateFileError, SourceError, Surroundings};
+use super::{
+    Identity, PrivateFileError, ProcessEnvironment, ResolveContext, ResolveFuture,
+    ResolvedIdentity, SourceError,
+};
 use crate::{
-    runtime::{clock::BootTime, file_watch::Aside},
+    runtime::{clock::BootTime, file_watch::WatchedFile},
     session::store::Store,
 };
 
 /// How long a keyring has for its answer. Nobody is asked for a password, so it has one at once.
-const PATIENCE: Duration = Duration::from_secs(5);
+const KEYRING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A RAM user's long-lived AccessKey.
 #[derive(Debug)]
 pub struct AccessKey {
-    keeper: Keeper,
+    location: KeyLocation,
 }
 
 #[derive(Debug)]
-enum Keeper {
+enum KeyLocation {
     File {
         subject: String,
-        aside: Aside,
+        watched_file: WatchedFile,
     },
     Variables {
         id: String,
         secret: String,
-        surroundings: Surroundings,
+        environment: ProcessEnvironment,
     },
     Keyring {
         key: String,
@@ -64,9 +67,12 @@ impl AccessKey {
 
     fn file(path: PathBuf, subject: String) -> Result<Self, KeyFileError> {
         file::read(&path)?;
-        let aside = Aside::new(path);
+        let watched_file = WatchedFile::new(path);
         Ok(Self {
-            keeper: Keeper::File { subject, aside },
+            location: KeyLocation::File {
+                subject,
+                watched_file,
+            },
         })
     }
 
@@ -77,14 +83,14 @@ impl AccessKey {
     pub fn in_variables(
         id: &str,
         secret: &str,
-        surroundings: &Surroundings,
+        environment: &ProcessEnvironment,
     ) -> Result<Self, SourceError> {
-        from_variables(id, secret, surroundings)?;
+        from_variables(id, secret, environment)?;
         Ok(Self {
-            keeper: Keeper::Variables {
+            location: KeyLocation::Variables {
                 id: id.to_owned(),
                 secret: secret.to_owned(),
-                surroundings: surroundings.clone(),
+                environment: environment.clone(),
             },
         })
     }
@@ -95,13 +101,13 @@ impl AccessKey {
     ///
     /// # Errors
     /// [`SourceError`], when the session has no bus.
-    pub fn in_keyring(key: &str, surroundings: &Surroundings) -> Result<Self, SourceError> {
-        let address = (surroundings.variable)("DBUS_SESSION_BUS_ADDRESS");
-        let runtime = (surroundings.variable)("XDG_RUNTIME_DIR");
+    pub fn in_keyring(key: &str, environment: &ProcessEnvironment) -> Result<Self, SourceError> {
+        let address = (environment.variable)("DBUS_SESSION_BUS_ADDRESS");
+        let runtime = (environment.variable)("XDG_RUNTIME_DIR");
         let bus = BusAddress::of_session(address.as_deref(), runtime.as_deref())
             .map_err(|error| from_keyring(key, &error))?;
         Ok(Self {
-            keeper: Keeper::Keyring {
+            location: KeyLocation::Keyring {
                 key: key.to_owned(),
                 bus,
             },
@@ -109,19 +115,22 @@ impl AccessKey {
     }
 
     async fn read(&self) -> Result<SourceCredentials, SourceError> {
-        match &self.keeper {
-            Keeper::File { subject, aside } => {
-                let read = aside.read(file::read).await;
+        match &self.location {
+            KeyLocation::File {
+                subject,
+                watched_file,
+            } => {
+                let read = watched_file.read(file::read).await;
                 read.unwrap_or_else(|late| Err(PrivateFileError::from(late).into()))
                     .map_err(|error| SourceError::new(subject, error.to_string(), error.hint()))
             }
-            Keeper::Variables {
+            KeyLocation::Variables {
                 id,
                 secret,
-                surroundings,
-            } => from_variables(id, secret, surroundings),
-            Keeper::Keyring { key, bus } => {
-                let text = stsd_keyring::lookup(bus, key, PATIENCE).await;
+                environment,
+            } => from_variables(id, secret, environment),
+            KeyLocation::Keyring { key, bus } => {
+                let text = stsd_keyring::lookup(bus, key, KEYRING_TIMEOUT).await;
                 let text = text.map_err(|error| from_keyring(key, &error))?;
                 file::parse(text.expose()).map_err(|error| {
                     SourceError::new(keyring_item(key), error.to_string(), error.hint())
@@ -132,11 +141,11 @@ impl AccessKey {
 }
 
 impl Identity for AccessKey {
-    fn obtain<'a>(&'a self, ask: Ask<'a>) -> Asking<'a> {
+    fn resolve<'a>(&'a self, context: ResolveContext<'a>) -> ResolveFuture<'a> {
         Box::pin(async move {
-            let asked = ask.clock.boot();
+            let asked = context.clock.boot();
             let credentials = self.read().await?;
-            Ok(Obtained {
+            Ok(ResolvedIdentity {
                 proof: Arc::new(Proof::Credentials(credentials)),
                 asked,
                 end: None,
@@ -144,18 +153,18 @@ impl Identity for AccessKey {
         })
     }
 
-    fn subject(&self) -> String {
-        match &self.keeper {
-            Keeper::File { subject, .. } => subject.clone(),
-            Keeper::Variables { id, secret, .. } => format!("the variables {id} and {secret}"),
-            Keeper::Keyring { key, .. } => keyring_item(key),
+    fn describe(&self) -> String {
+        match &self.location {
+            KeyLocation::File { subject, .. } => subject.clone(),
+            KeyLocation::Variables { id, secret, .. } => format!("the variables {id} and {secret}"),
+            KeyLocation::Keyring { key, .. } => keyring_item(key),
         }
     }
 
-    fn changed(&self, _: &Store, now: BootTime) -> bool {
-        match &self.keeper {
-            Keeper::File { aside, .. } => aside.changed(now),
-            Keeper::Variables { .. } | Keeper::Keyring { .. } => false,
+    fn has_changed(&self, _: &Store, now: BootTime) -> bool {
+        match &self.location {
+            KeyLocation::File { watched_file, .. } => watched_file.changed(now),
+            KeyLocation::Variables { .. } | KeyLocation::Keyring { .. } => false,
         }
     }
 }
@@ -172,10 +181,10 @@ fn from_keyring(key: &str, error: &KeyringError) -> SourceError {
 fn from_variables(
     id: &str,
     secret: &str,
-    surroundings: &Surroundings,
+    environment: &ProcessEnvironment,
 ) -> Result<SourceCredentials, SourceError> {
     let value = |name: &str| {
-        surroundings.text(name).ok_or_else(|| {
+        environment.text(name).ok_or_else(|| {
             let hint = "set it for stsd itself, not for the shell that asks";
             SourceError::new(
                 format!("the variable {name}"),

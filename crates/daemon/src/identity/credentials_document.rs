@@ -10,13 +10,13 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use stsd_sts::{Proof, SecretText, SourceCredentials};
 
-use super::{End, Obtained, SourceError, access_key::is_key};
+use super::{Expiry, ResolvedIdentity, SourceError, access_key::is_key};
 use crate::runtime::clock::{BootTime, Clock};
 
 /// More than any such document has; the largest token that is handed out is half of it.
-pub(super) const LARGEST: usize = 64 * 1024;
+pub(super) const MAX_DOCUMENT_BYTES: usize = 64 * 1024;
 
-const SHAPES: &str = "docs/configuration.md has the shapes that are read; stsd shows nothing of \
+const SHAPES_HINT: &str = "docs/configuration.md has the shapes that are read; stsd shows nothing of \
                       what it was given, because that may be a secret";
 
 #[derive(Deserialize)]
@@ -49,7 +49,7 @@ struct Raw {
 
 /// When a document was got, by which clocks.
 #[derive(Clone, Copy)]
-pub(super) struct Got<'a> {
+pub(super) struct ReceivedAt<'a> {
     /// From before we asked for it.
     pub asked: BootTime,
     /// The clock of whoever gave it, where that came along.
@@ -62,8 +62,12 @@ pub(super) struct Got<'a> {
 ///
 /// # Errors
 /// [`SourceError`], which quotes nothing of the text.
-pub(super) fn read(text: &str, subject: &str, got: Got<'_>) -> Result<Obtained, SourceError> {
-    let refuse = |problem: &str| SourceError::new(subject, problem, SHAPES);
+pub(super) fn read(
+    text: &str,
+    subject: &str,
+    received: ReceivedAt<'_>,
+) -> Result<ResolvedIdentity, SourceError> {
+    let refuse = |problem: &str| SourceError::new(subject, problem, SHAPES_HINT);
     if text.trim().is_empty() {
         return Err(refuse("gave nothing, where credentials were expected"));
     }
@@ -122,34 +126,39 @@ pub(super) fn read(text: &str, subject: &str, got: Got<'_>) -> Result<Obtained, 
             let expiration = text.parse().map_err(|_| {
                 refuse("gave an expiration that is no time, such as 2026-11-24T12:00:00Z")
             })?;
-            Some(End::new(expiration, got.date, got.asked, got.clock))
+            Some(Expiry::new(
+                expiration,
+                received.date,
+                received.asked,
+                received.clock,
+            ))
         }
     };
-    if end.is_some_and(|it| it.at.since(got.clock.boot()).is_zero()) {
+    if end.is_some_and(|it| it.at.since(received.clock.boot()).is_zero()) {
         return Err(SourceError::new(
             subject,
             "gave credentials that have ended",
             "look at what renews them, and at this machine's clock",
         ));
     }
-    Ok(Obtained {
+    Ok(ResolvedIdentity {
         proof: Arc::new(Proof::Credentials(credentials)),
-        asked: got.asked,
+        asked: received.asked,
         end,
     })
 }
 
 /// Returns what one key says, or several alike; an empty text says nothing.
-fn one_of<T: Text, const N: usize>(given: [Option<T>; N]) -> Result<Option<T>, Differs> {
+fn one_of<T: Text, const N: usize>(given: [Option<T>; N]) -> Result<Option<T>, ConflictingValues> {
     let mut all = given.into_iter().flatten().filter(|it| !it.is_none());
     let first = all.next();
     match all.all(|it| Some(&it) == first.as_ref()) {
         true => Ok(first),
-        false => Err(Differs),
+        false => Err(ConflictingValues),
     }
 }
 
-struct Differs;
+struct ConflictingValues;
 
 trait Text: PartialEq {
     fn is_none(&self) -> bool;

@@ -13,22 +13,22 @@ use tokio::time::timeout;
 use url::Host;
 
 use super::{
-    Ask, Asking, Identity, Obtained, PrivateFileError, SourceError,
-    credentials_document::Got,
-    http_client::{FetchError, Fetcher, Request, WHOLE, Way},
+    Identity, PrivateFileError, ResolveContext, ResolveFuture, ResolvedIdentity, SourceError,
+    credentials_document::ReceivedAt,
+    http_client::{FetchError, HttpFetcher, ProxyPolicy, Request, TOTAL_TIMEOUT},
     secret_file,
 };
 use crate::{
-    runtime::{clock::BootTime, file_watch::Aside},
+    runtime::{clock::BootTime, file_watch::WatchedFile},
     session::store::Store,
 };
 
 /// More than any URI has; a file with more is some other file.
-const LARGEST_FILE: usize = 16 * 1024;
+const MAX_FILE_BYTES: usize = 16 * 1024;
 
 /// A credentials URI, which may hold a secret.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Address {
+pub struct UriAddress {
     text: SecretText,
     /// The host and the port.
     authority: String,
@@ -38,7 +38,7 @@ pub struct Address {
 
 /// Why a text is no credentials URI. No variant holds any of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum BadUri {
+pub enum InvalidUri {
     /// It is not an absolute URL with a host.
     #[error("is no absolute URL, such as https://host/path")]
     NotAUrl,
@@ -58,31 +58,31 @@ pub enum UriFileError {
     Unusable(#[from] PrivateFileError),
     /// What it holds is not what it should hold.
     #[error("holds no credentials URI and nothing else: what is there {0}")]
-    NotAUri(#[from] BadUri),
+    NotAUri(#[from] InvalidUri),
 }
 
 /// An identity that a credentials URI gives.
 #[derive(Debug)]
-pub struct Uri {
-    place: Place,
-    fetcher: Fetcher,
+pub struct CredentialsUri {
+    source: UriSource,
+    fetcher: HttpFetcher,
 }
 
 #[derive(Debug)]
-enum Place {
-    Here(Address),
-    File(Aside),
+enum UriSource {
+    Here(UriAddress),
+    File(WatchedFile),
 }
 
-impl Address {
+impl UriAddress {
     /// Reads a credentials URI.
     ///
     /// # Errors
-    /// [`BadUri`].
-    pub fn new(text: &str) -> Result<Self, BadUri> {
-        let url = Url::parse(text).map_err(|_| BadUri::NotAUrl)?;
+    /// [`InvalidUri`].
+    pub fn new(text: &str) -> Result<Self, InvalidUri> {
+        let url = Url::parse(text).map_err(|_| InvalidUri::NotAUrl)?;
         let port = url.port_or_known_default();
-        let loopback = match url.host().ok_or(BadUri::NotAUrl)? {
+        let loopback = match url.host().ok_or(InvalidUri::NotAUrl)? {
             Host::Ipv4(it) if it.is_loopback() => Some(it.into()),
             Host::Ipv6(it) if it.is_loopback() => Some(it.into()),
             _ => None,
@@ -90,11 +90,11 @@ impl Address {
         match url.scheme() {
             "https" => {}
             "http" if loopback.is_some() => {}
-            _ => return Err(BadUri::Insecure),
+            _ => return Err(InvalidUri::Insecure),
         }
         let user = !url.username().is_empty() || url.password().is_some();
         if user || url.fragment().is_some() {
-            return Err(BadUri::TooMuch);
+            return Err(InvalidUri::TooMuch);
         }
         Ok(Self {
             text: SecretText::from(text.to_owned()),
@@ -114,12 +114,12 @@ impl Address {
         self.loopback == Some(address)
     }
 
-    fn subject(&self) -> String {
+    fn describe(&self) -> String {
         format!("the credentials URI at {}", self.authority)
     }
 }
 
-impl fmt::Debug for Address {
+impl fmt::Debug for UriAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Address").field(&self.authority).finish()
     }
@@ -139,13 +139,13 @@ impl UriFileError {
     }
 }
 
-impl Uri {
+impl CredentialsUri {
     /// Takes a URI as it is.
     #[must_use]
-    pub fn new(address: Address) -> Self {
+    pub fn new(address: UriAddress) -> Self {
         Self {
-            place: Place::Here(address),
-            fetcher: Fetcher::default(),
+            source: UriSource::Here(address),
+            fetcher: HttpFetcher::default(),
         }
     }
 
@@ -153,30 +153,34 @@ impl Uri {
     ///
     /// # Errors
     /// [`UriFileError`].
-    pub fn in_file(path: PathBuf) -> Result<(Self, Address), UriFileError> {
+    pub fn in_file(path: PathBuf) -> Result<(Self, UriAddress), UriFileError> {
         let address = read(&path)?;
         let this = Self {
-            place: Place::File(Aside::new(path)),
-            fetcher: Fetcher::default(),
+            source: UriSource::File(WatchedFile::new(path)),
+            fetcher: HttpFetcher::default(),
         };
         Ok((this, address))
     }
 
-    async fn address(&self) -> Result<Address, SourceError> {
-        let aside = match &self.place {
-            Place::Here(address) => return Ok(address.clone()),
-            Place::File(aside) => aside,
+    async fn address(&self) -> Result<UriAddress, SourceError> {
+        let watched_file = match &self.source {
+            UriSource::Here(address) => return Ok(address.clone()),
+            UriSource::File(watched_file) => watched_file,
         };
-        let read = aside.read(read).await;
+        let read = watched_file.read(read).await;
         read.unwrap_or_else(|late| Err(PrivateFileError::from(late).into()))
             .map_err(|error| {
-                let subject = format!("the file {}", aside.path().display());
+                let subject = format!("the file {}", watched_file.path().display());
                 SourceError::new(subject, error.to_string(), error.hint())
             })
     }
 
-    async fn fetch(&self, address: &Address, ask: Ask<'_>) -> Result<Obtained, SourceError> {
-        let subject = address.subject();
+    async fn fetch(
+        &self,
+        address: &UriAddress,
+        context: ResolveContext<'_>,
+    ) -> Result<ResolvedIdentity, SourceError> {
+        let subject = address.describe();
         let silent = |error: FetchError| {
             let hint = "look whether it runs, and whether this machine reaches it";
             SourceError::new(&subject, error.to_string(), hint)
@@ -187,18 +191,20 @@ impl Uri {
             method: Method::GET,
             url,
             headers: &[],
-            way: match address.loopback {
-                Some(_) => Way::Direct,
-                None => Way::AsConfigured,
+            proxy: match address.loopback {
+                Some(_) => ProxyPolicy::Direct,
+                None => ProxyPolicy::AsConfigured,
             },
         };
-        let got = Got {
-            asked: ask.clock.boot(),
+        let got = ReceivedAt {
+            asked: context.clock.boot(),
             date: None,
-            clock: ask.clock,
+            clock: context.clock,
         };
-        let answer = timeout(WHOLE, self.fetcher.send(request)).await;
-        let answer = answer.unwrap_or(Err(FetchError::Late)).map_err(silent)?;
+        let answer = timeout(TOTAL_TIMEOUT, self.fetcher.send(request)).await;
+        let answer = answer
+            .unwrap_or(Err(FetchError::TimedOut))
+            .map_err(silent)?;
         if answer.status != StatusCode::OK {
             let problem = format!("answers with status {}, not 200", answer.status.as_u16());
             let hint = match answer.status.as_u16() {
@@ -212,32 +218,34 @@ impl Uri {
     }
 }
 
-impl Identity for Uri {
-    fn obtain<'a>(&'a self, ask: Ask<'a>) -> Asking<'a> {
+impl Identity for CredentialsUri {
+    fn resolve<'a>(&'a self, context: ResolveContext<'a>) -> ResolveFuture<'a> {
         Box::pin(async move {
             let address = self.address().await?;
-            self.fetch(&address, ask).await
+            self.fetch(&address, context).await
         })
     }
 
-    fn subject(&self) -> String {
-        match &self.place {
-            Place::Here(address) => address.subject(),
-            Place::File(aside) => format!("the credentials URI in {}", aside.path().display()),
+    fn describe(&self) -> String {
+        match &self.source {
+            UriSource::Here(address) => address.describe(),
+            UriSource::File(watched_file) => {
+                format!("the credentials URI in {}", watched_file.path().display())
+            }
         }
     }
 
-    fn changed(&self, _: &Store, now: BootTime) -> bool {
-        match &self.place {
-            Place::Here(_) => false,
-            Place::File(aside) => aside.changed(now),
+    fn has_changed(&self, _: &Store, now: BootTime) -> bool {
+        match &self.source {
+            UriSource::Here(_) => false,
+            UriSource::File(watched_file) => watched_file.changed(now),
         }
     }
 }
 
-fn read(path: &Path) -> Result<Address, UriFileError> {
-    let text = secret_file::read(path, LARGEST_FILE)?;
-    Ok(Address::new(text.trim())?)
+fn read(path: &Path) -> Result<UriAddress, UriFileError> {
+    let text = secret_file::read(path, MAX_FILE_BYTES)?;
+    Ok(UriAddress::new(text.trim())?)
 }
 
 #[cfg(test)]

@@ -12,19 +12,19 @@ use tracing::info;
 use url::Host;
 
 use super::{
-    Ask, Asking, Identity, Obtained, SourceError,
-    credentials_document::Got,
-    http_client::{Answer, FetchError, Fetcher, Request, WHOLE, Way},
+    Identity, ResolveContext, ResolveFuture, ResolvedIdentity, SourceError,
+    credentials_document::ReceivedAt,
+    http_client::{Answer, FetchError, HttpFetcher, ProxyPolicy, Request, TOTAL_TIMEOUT},
 };
 use crate::profile;
 
-const TTL: &str = "x-aliyun-ecs-metadata-token-ttl-seconds";
-const TOKEN: &str = "x-aliyun-ecs-metadata-token";
+const TOKEN_TTL_HEADER: &str = "x-aliyun-ecs-metadata-token-ttl-seconds";
+const TOKEN_HEADER: &str = "x-aliyun-ecs-metadata-token";
 
 /// How long a token is to live, in seconds: for one dialogue.
-const TOKEN_LIFE: &str = "60";
+const TOKEN_TTL_SECONDS: &str = "60";
 
-const ROLES: &str = "/latest/meta-data/ram/security-credentials/";
+const ROLES_PATH: &str = "/latest/meta-data/ram/security-credentials/";
 
 /// Where the metadata of an instance are: a scheme, a host and a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub struct MetadataEndpoint(Url);
     "a metadata endpoint is http://ADDRESS[:PORT], with nothing after it and a literal address \
      that is loopback, link-local or 100.100.100.200"
 )]
-pub struct BadMetadataEndpoint;
+pub struct InvalidMetadataEndpoint;
 
 /// An identity that an instance has by its role.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub struct EcsRole {
     role: Option<String>,
     /// Whether to ask without a token where none is to be had.
     allow_v1: bool,
-    fetcher: Fetcher,
+    fetcher: HttpFetcher,
 }
 
 impl MetadataEndpoint {
@@ -56,9 +56,9 @@ impl MetadataEndpoint {
     /// this machine or its host, and nobody whom a name or a route leads to.
     ///
     /// # Errors
-    /// [`BadMetadataEndpoint`].
-    pub fn new(text: &str) -> Result<Self, BadMetadataEndpoint> {
-        let url = Url::parse(text).map_err(|_| BadMetadataEndpoint)?;
+    /// [`InvalidMetadataEndpoint`].
+    pub fn new(text: &str) -> Result<Self, InvalidMetadataEndpoint> {
+        let url = Url::parse(text).map_err(|_| InvalidMetadataEndpoint)?;
         let near = match url.host() {
             Some(Host::Ipv4(it)) => {
                 it.is_loopback() || it.is_link_local() || it.octets() == [100, 100, 100, 200]
@@ -73,7 +73,7 @@ impl MetadataEndpoint {
             && url.password().is_none();
         (url.scheme() == "http" && near && bare)
             .then_some(Self(url))
-            .ok_or(BadMetadataEndpoint)
+            .ok_or(InvalidMetadataEndpoint)
     }
 
     /// Returns the whole address; it holds no secret.
@@ -97,18 +97,23 @@ impl EcsRole {
             endpoint,
             role,
             allow_v1,
-            fetcher: Fetcher::default(),
+            fetcher: HttpFetcher::default(),
         }
     }
 
-    async fn dialogue(&self, ask: Ask<'_>) -> Result<Obtained, SourceError> {
+    async fn fetch_credentials(
+        &self,
+        context: ResolveContext<'_>,
+    ) -> Result<ResolvedIdentity, SourceError> {
         let token = self.token().await?;
         let role = match &self.role {
             Some(role) => role.clone(),
             None => self.discover(token.as_ref()).await?,
         };
-        let asked = ask.clock.boot();
-        let answer = self.read(&format!("{ROLES}{role}"), token.as_ref()).await?;
+        let asked = context.clock.boot();
+        let answer = self
+            .read(&format!("{ROLES_PATH}{role}"), token.as_ref())
+            .await?;
         let subject = format!("the role {role} of {}", self.service());
         match answer.status {
             StatusCode::OK => {}
@@ -118,12 +123,12 @@ impl EcsRole {
                 let problem = "is not there (status 404): the instance has another one, or none";
                 return Err(SourceError::new(subject, problem, hint));
             }
-            status => return Err(self.refused(status)),
+            status => return Err(self.unexpected_status(status)),
         }
-        let got = Got {
+        let got = ReceivedAt {
             asked,
             date: None,
-            clock: ask.clock,
+            clock: context.clock,
         };
         answer.session(&subject, got)
     }
@@ -134,12 +139,12 @@ impl EcsRole {
         let request = Request {
             method: Method::PUT,
             url: self.endpoint.at("/latest/api/token"),
-            headers: &[(TTL, TOKEN_LIFE)],
-            way: Way::Direct,
+            headers: &[(TOKEN_TTL_HEADER, TOKEN_TTL_SECONDS)],
+            proxy: ProxyPolicy::Direct,
         };
         let problem = match self.fetcher.send(request).await {
             // Who cannot be reached for one thing cannot be for another.
-            Err(error @ FetchError::Unreachable(_)) => return Err(self.silent(&error)),
+            Err(error @ FetchError::Unreachable(_)) => return Err(self.no_answer(&error)),
             Ok(answer) if answer.status == StatusCode::OK => {
                 let token = answer.text.trim();
                 let plain = token.bytes().all(|byte| byte.is_ascii_graphic());
@@ -151,7 +156,7 @@ impl EcsRole {
             Ok(answer) => format!("gives no token (status {})", answer.status.as_u16()),
             // In a container the answer may be lost: it is sent to go no further than a host.
             Err(error) if self.allow_v1 => error.to_string(),
-            Err(error) => return Err(self.silent(&error)),
+            Err(error) => return Err(self.no_answer(&error)),
         };
         if self.allow_v1 {
             info!("{} {problem}: asking without one", self.service());
@@ -164,7 +169,7 @@ impl EcsRole {
 
     /// Asks which role the instance has.
     async fn discover(&self, token: Option<&SecretText>) -> Result<String, SourceError> {
-        let answer = self.read(ROLES, token).await?;
+        let answer = self.read(ROLES_PATH, token).await?;
         let role = answer.text.trim();
         let problem = match answer.status {
             StatusCode::OK if role.is_empty() => "has no role for this instance",
@@ -173,31 +178,31 @@ impl EcsRole {
                 Err(_) => "answers with what is no name of a role",
             },
             StatusCode::NOT_FOUND => "has no role for this instance (status 404)",
-            status => return Err(self.refused(status)),
+            status => return Err(self.unexpected_status(status)),
         };
         let hint = "attach a RAM role to the instance, or set role_name";
         Err(SourceError::new(self.service(), problem, hint))
     }
 
     async fn read(&self, path: &str, token: Option<&SecretText>) -> Result<Answer, SourceError> {
-        let header = token.map(|token| (TOKEN, token.expose()));
+        let header = token.map(|token| (TOKEN_HEADER, token.expose()));
         let request = Request {
             method: Method::GET,
             url: self.endpoint.at(path),
             headers: header.as_slice(),
-            way: Way::Direct,
+            proxy: ProxyPolicy::Direct,
         };
         let answer = self.fetcher.send(request).await;
-        answer.map_err(|error| self.silent(&error))
+        answer.map_err(|error| self.no_answer(&error))
     }
 
-    fn silent(&self, error: &FetchError) -> SourceError {
+    fn no_answer(&self, error: &FetchError) -> SourceError {
         let hint = "it answers on an ECS instance alone, and in a container of one if its network \
                     lets it; metadata_endpoint names another";
         SourceError::new(self.service(), error.to_string(), hint)
     }
 
-    fn refused(&self, status: StatusCode) -> SourceError {
+    fn unexpected_status(&self, status: StatusCode) -> SourceError {
         let problem = format!("refuses to answer (status {})", status.as_u16());
         let hint = match status.as_u16() {
             401 | 403 => {
@@ -214,14 +219,14 @@ impl EcsRole {
 }
 
 impl Identity for EcsRole {
-    fn obtain<'a>(&'a self, ask: Ask<'a>) -> Asking<'a> {
+    fn resolve<'a>(&'a self, context: ResolveContext<'a>) -> ResolveFuture<'a> {
         Box::pin(async move {
-            let dialogue = timeout(WHOLE, self.dialogue(ask)).await;
-            dialogue.unwrap_or_else(|_| Err(self.silent(&FetchError::Late)))
+            let fetch_credentials = timeout(TOTAL_TIMEOUT, self.fetch_credentials(context)).await;
+            fetch_credentials.unwrap_or_else(|_| Err(self.no_answer(&FetchError::TimedOut)))
         })
     }
 
-    fn subject(&self) -> String {
+    fn describe(&self) -> String {
         match &self.role {
             Some(role) => format!("the role {role} of {}", self.service()),
             None => format!("the instance's role, of {}", self.service()),

@@ -6,7 +6,7 @@ use crate::{export::Environment, profile::NameParts};
 
 /// What the environment says, read where it is needed and nowhere kept: it may hold a secret.
 #[derive(Debug, Clone)]
-pub struct Surroundings {
+pub struct ProcessEnvironment {
     /// What `{user}`, `{host}` and `{pid}` stand for.
     pub parts: NameParts,
     /// Looks a variable of the environment up.
@@ -14,10 +14,10 @@ pub struct Surroundings {
     /// What commands get of the environment.
     pub environment: Arc<Environment>,
     /// What the daemon itself puts up where it listens.
-    pub own_files: Vec<PathBuf>,
+    pub runtime_files: Vec<PathBuf>,
 }
 
-impl Surroundings {
+impl ProcessEnvironment {
     /// Returns a variable that holds text; an empty one is none.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<String> {

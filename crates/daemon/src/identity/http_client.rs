@@ -18,26 +18,28 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
-use super::{Obtained, SourceError, credentials_document, credentials_document::Got};
+use super::{
+    ResolvedIdentity, SourceError, credentials_document, credentials_document::ReceivedAt,
+};
 
 /// From this machine, or its network, a connection comes at once or not at all.
-const CONNECT: Duration = Duration::from_secs(2);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// From the first byte sent to the last one read.
-const REQUEST: Duration = Duration::from_secs(5);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How much later than that a request is given up whose thread is kept from noticing.
-const GRACE: Duration = Duration::from_secs(1);
+const HANG_GRACE: Duration = Duration::from_secs(1);
 
 /// How long all requests may take that one asking needs.
-pub(super) const WHOLE: Duration = Duration::from_secs(10);
+pub(super) const TOTAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Room for what others add to a document, and small enough that a hostile answer costs nothing.
-const LARGEST: usize = 4 * credentials_document::LARGEST;
+const MAX_BODY_BYTES: usize = 4 * credentials_document::MAX_DOCUMENT_BYTES;
 
 /// Whether a request may go through the proxy that the environment names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum ProxyPolicy {
     /// Never: no proxy reaches this machine, or is to see what is asked of it.
     Direct,
     /// As everything else that goes to the network.
@@ -49,7 +51,7 @@ pub(super) struct Request<'a> {
     pub method: Method,
     pub url: Url,
     pub headers: &'a [(&'static str, &'a str)],
-    pub way: Way,
+    pub proxy: ProxyPolicy,
 }
 
 /// An answer with whatever status.
@@ -67,11 +69,11 @@ pub(super) enum FetchError {
     Unreachable(String),
     #[error("gives no answer: {0}")]
     NoAnswer(String),
-    #[error("does not answer in time: {} s for a request, {} s in all", REQUEST.as_secs(), WHOLE.as_secs())]
-    Late,
+    #[error("does not answer in time: {} s for a request, {} s in all", REQUEST_TIMEOUT.as_secs(), TOTAL_TIMEOUT.as_secs())]
+    TimedOut,
     #[error("breaks its answer off")]
-    Broken,
-    #[error("answers with more than {LARGEST} bytes")]
+    Truncated,
+    #[error("answers with more than {MAX_BODY_BYTES} bytes")]
     TooMuch,
     #[error("answers with what is not text in UTF-8")]
     NotText,
@@ -79,17 +81,17 @@ pub(super) enum FetchError {
 
 /// What makes the requests. Nothing is set up before the first one.
 #[derive(Default)]
-pub(super) struct Fetcher {
+pub(super) struct HttpFetcher {
     direct: OnceLock<Client>,
     configured: OnceLock<Client>,
 }
 
-impl Fetcher {
+impl HttpFetcher {
     /// Sends a request and reads the answer, on a thread of its own: whoever answers may have
     /// much to say that is skipped before an answer begins, such as a thousand `100 Continue`
     /// in one packet, and those who are served from memory do not wait for that.
     pub(super) async fn send(&self, request: Request<'_>) -> Result<Answer, FetchError> {
-        let client = self.client(request.way)?;
+        let client = self.client(request.proxy)?;
         let mut builder = client.request(request.method, request.url);
         for (name, value) in request.headers {
             let mut value = HeaderValue::from_str(value)
@@ -97,17 +99,17 @@ impl Fetcher {
             value.set_sensitive(true);
             builder = builder.header(*name, value);
         }
-        let apart = |error: io::Error| FetchError::NoAnswer(error.to_string());
-        let (tell, told) = oneshot::channel();
+        let thread_error = |error: io::Error| FetchError::NoAnswer(error.to_string());
+        let (sender, receiver) = oneshot::channel();
         let fetch = move || {
             let runtime = runtime::Builder::new_current_thread()
                 .enable_all()
                 .build_local(LocalOptions::default());
             let runtime = match runtime {
                 Ok(runtime) => runtime,
-                Err(error) => return drop(tell.send(Err(apart(error)))),
+                Err(error) => return drop(sender.send(Err(thread_error(error)))),
             };
-            let _ = tell.send(runtime.block_on(fetch(builder)));
+            let _ = sender.send(runtime.block_on(fetch(builder)));
             // A name that is being looked up is not waited for.
             runtime.shutdown_background();
         };
@@ -115,30 +117,30 @@ impl Fetcher {
         thread::Builder::new()
             .name("fetch".into())
             .spawn(fetch)
-            .map_err(apart)?;
-        match timeout(REQUEST + GRACE, told).await {
-            Ok(answer) => answer.unwrap_or(Err(FetchError::Broken)),
-            Err(_) => Err(FetchError::Late),
+            .map_err(thread_error)?;
+        match timeout(REQUEST_TIMEOUT + HANG_GRACE, receiver).await {
+            Ok(answer) => answer.unwrap_or(Err(FetchError::Truncated)),
+            Err(_) => Err(FetchError::TimedOut),
         }
     }
 
-    fn client(&self, way: Way) -> Result<&Client, FetchError> {
-        let place = match way {
-            Way::Direct => &self.direct,
-            Way::AsConfigured => &self.configured,
+    fn client(&self, proxy: ProxyPolicy) -> Result<&Client, FetchError> {
+        let place = match proxy {
+            ProxyPolicy::Direct => &self.direct,
+            ProxyPolicy::AsConfigured => &self.configured,
         };
         if let Some(client) = place.get() {
             return Ok(client);
         }
         stsd_sts::prepare_tls();
         let mut builder = Client::builder();
-        if way == Way::Direct {
+        if proxy == ProxyPolicy::Direct {
             builder = builder.no_proxy();
         }
         let client = builder
             .user_agent(concat!("stsd/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT)
-            .timeout(REQUEST)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(REQUEST_TIMEOUT)
             .redirect(Policy::none())
             // As for STS: a kept connection would only be a timer that wakes us.
             .pool_max_idle_per_host(0)
@@ -156,13 +158,13 @@ async fn fetch(request: RequestBuilder) -> Result<Answer, FetchError> {
     let mut body = Zeroizing::new(Vec::with_capacity(8 * 1024));
     loop {
         match response.chunk().await {
-            Ok(Some(chunk)) if body.len() + chunk.len() > LARGEST => {
+            Ok(Some(chunk)) if body.len() + chunk.len() > MAX_BODY_BYTES => {
                 return Err(FetchError::TooMuch);
             }
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
             Ok(None) => break,
-            Err(error) if error.is_timeout() => return Err(FetchError::Late),
-            Err(_) => return Err(FetchError::Broken),
+            Err(error) if error.is_timeout() => return Err(FetchError::TimedOut),
+            Err(_) => return Err(FetchError::Truncated),
         }
     }
     let text = std::str::from_utf8(&body).map_err(|_| FetchError::NotText)?;
@@ -173,7 +175,7 @@ async fn fetch(request: RequestBuilder) -> Result<Answer, FetchError> {
     })
 }
 
-impl fmt::Debug for Fetcher {
+impl fmt::Debug for HttpFetcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Fetcher").finish_non_exhaustive()
     }
@@ -184,9 +186,13 @@ impl Answer {
     ///
     /// # Errors
     /// [`SourceError`], which quotes nothing of the answer.
-    pub(super) fn session(&self, subject: &str, got: Got<'_>) -> Result<Obtained, SourceError> {
+    pub(super) fn session(
+        &self,
+        subject: &str,
+        got: ReceivedAt<'_>,
+    ) -> Result<ResolvedIdentity, SourceError> {
         let date = self.date;
-        let obtained = credentials_document::read(&self.text, subject, Got { date, ..got })?;
+        let obtained = credentials_document::read(&self.text, subject, ReceivedAt { date, ..got })?;
         let missing = match (&*obtained.proof, obtained.end) {
             (Proof::Credentials(it), _) if it.security_token.is_none() => "a security token",
             (_, None) => "an expiration",
@@ -204,7 +210,7 @@ impl Answer {
 fn no_answer(error: reqwest::Error) -> FetchError {
     let error = error.without_url();
     if error.is_timeout() {
-        return FetchError::Late;
+        return FetchError::TimedOut;
     }
     let mut cause = error.source();
     while let Some(deeper) = cause.and_then(std::error::Error::source) {

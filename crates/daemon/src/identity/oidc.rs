@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use stsd_sts::{Proof, SecretText};
 
-use super::{Ask, Asking, Identity, Obtained, SourceError, Token};
+use super::{Identity, ResolveContext, ResolveFuture, ResolvedIdentity, SourceError, TokenSource};
 use crate::{runtime::clock::BootTime, session::store::Store};
 
 /// What STS takes, in characters.
@@ -17,22 +17,22 @@ pub struct Oidc {
     /// `acs:ram::<account>:oidc-provider/<name>`.
     pub provider_arn: String,
     /// Where the token comes from.
-    pub token: Token,
+    pub token: TokenSource,
 }
 
 impl Identity for Oidc {
-    fn obtain<'a>(&'a self, ask: Ask<'a>) -> Asking<'a> {
+    fn resolve<'a>(&'a self, context: ResolveContext<'a>) -> ResolveFuture<'a> {
         Box::pin(async move {
-            let asked = ask.clock.boot();
-            let token = self.token.read("a JSON web token", ask.clock).await?;
+            let asked = context.clock.boot();
+            let token = self.token.read("a JSON web token", context.clock).await?;
             if !is_json_web_token(&token) {
                 return Err(SourceError::new(
-                    self.token.subject(),
+                    self.token.describe(),
                     "holds no JSON web token: three parts of base64url with dots between them",
                     "look at what writes it; STS takes 4 to 20000 characters",
                 ));
             }
-            Ok(Obtained {
+            Ok(ResolvedIdentity {
                 proof: Arc::new(Proof::Oidc {
                     provider_arn: self.provider_arn.clone(),
                     token,
@@ -43,11 +43,11 @@ impl Identity for Oidc {
         })
     }
 
-    fn subject(&self) -> String {
-        self.token.subject()
+    fn describe(&self) -> String {
+        self.token.describe()
     }
 
-    fn changed(&self, _: &Store, now: BootTime) -> bool {
+    fn has_changed(&self, _: &Store, now: BootTime) -> bool {
         self.token.changed(now)
     }
 }

@@ -1,32 +1,35 @@
 //! Who we are by a credential process: any program that prints temporary or long-lived
 //! credentials as aliyun-cli, the OSS SDKs or the AWS SDKs take them from one.
 
-use super::{Ask, Asking, Identity, Program, credentials_document, credentials_document::Got};
+use super::{
+    Identity, IdentityCommand, ResolveContext, ResolveFuture, credentials_document,
+    credentials_document::ReceivedAt,
+};
 
 /// An identity by what a program prints.
 #[derive(Debug)]
 pub struct Process {
     /// The program.
-    pub program: Program,
+    pub program: IdentityCommand,
 }
 
 impl Identity for Process {
-    fn obtain<'a>(&'a self, ask: Ask<'a>) -> Asking<'a> {
+    fn resolve<'a>(&'a self, context: ResolveContext<'a>) -> ResolveFuture<'a> {
         Box::pin(async move {
-            let got = Got {
-                asked: ask.clock.boot(),
+            let got = ReceivedAt {
+                asked: context.clock.boot(),
                 date: None,
-                clock: ask.clock,
+                clock: context.clock,
             };
             let text = self
                 .program
-                .text(credentials_document::LARGEST, ask.clock)
+                .text(credentials_document::MAX_DOCUMENT_BYTES, context.clock)
                 .await?;
-            credentials_document::read(&text, &self.program.subject(), got)
+            credentials_document::read(&text, &self.program.describe(), got)
         })
     }
 
-    fn subject(&self) -> String {
-        self.program.subject()
+    fn describe(&self) -> String {
+        self.program.describe()
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use stsd_sts::Proof;
 
-use super::{Ask, Asking, Identity, Obtained, SourceError, Token};
+use super::{Identity, ResolveContext, ResolveFuture, ResolvedIdentity, SourceError, TokenSource};
 use crate::{runtime::clock::BootTime, session::store::Store};
 
 /// What STS takes, in characters.
@@ -16,27 +16,27 @@ pub struct Saml {
     /// `acs:ram::<account>:saml-provider/<name>`.
     pub provider_arn: String,
     /// Where the assertion comes from, base64.
-    pub assertion: Token,
+    pub assertion: TokenSource,
 }
 
 impl Identity for Saml {
-    fn obtain<'a>(&'a self, ask: Ask<'a>) -> Asking<'a> {
+    fn resolve<'a>(&'a self, context: ResolveContext<'a>) -> ResolveFuture<'a> {
         Box::pin(async move {
-            let asked = ask.clock.boot();
+            let asked = context.clock.boot();
             let assertion = self
                 .assertion
-                .read("a SAML assertion in base64", ask.clock)
+                .read("a SAML assertion in base64", context.clock)
                 .await?;
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte);
             let text = assertion.expose();
             if !LENGTHS.contains(&text.len()) || !text.bytes().all(plain) {
                 return Err(SourceError::new(
-                    self.assertion.subject(),
+                    self.assertion.describe(),
                     "holds no SAML assertion: base64 in one line",
                     "give what the provider posts as SAMLResponse, unescaped; 100000 characters at most",
                 ));
             }
-            Ok(Obtained {
+            Ok(ResolvedIdentity {
                 proof: Arc::new(Proof::Saml {
                     provider_arn: self.provider_arn.clone(),
                     assertion,
@@ -47,11 +47,11 @@ impl Identity for Saml {
         })
     }
 
-    fn subject(&self) -> String {
-        self.assertion.subject()
+    fn describe(&self) -> String {
+        self.assertion.describe()
     }
 
-    fn changed(&self, _: &Store, now: BootTime) -> bool {
+    fn has_changed(&self, _: &Store, now: BootTime) -> bool {
         self.assertion.changed(now)
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use nix::unistd::geteuid;
 use zeroize::Zeroizing;
 
-use crate::{platform::systemd::Manager, runtime::file_watch};
+use crate::{platform::systemd::NotifySocket, runtime::file_watch};
 
 /// Why a file cannot be used that holds a secret.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +57,7 @@ pub(super) fn read(path: &Path, most: usize) -> Result<Zeroizing<String>, Privat
     let owner = metadata.uid();
     // From 254 on systemd gives a service its credential by an access list, which shows as
     // a right of the group's to read.
-    let lent = owner == 0 && Manager::lends(path);
+    let lent = owner == 0 && NotifySocket::is_credential(path);
     let forbidden = if lent { 0o037 } else { 0o077 };
     if mode & forbidden != 0 {
         return Err(PrivateFileError::Loose { mode });

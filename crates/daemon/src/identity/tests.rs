@@ -17,20 +17,20 @@ struct Scripted {
 }
 
 impl Identity for Scripted {
-    fn obtain<'a>(&'a self, ask: Ask<'a>) -> Asking<'a> {
+    fn resolve<'a>(&'a self, context: ResolveContext<'a>) -> ResolveFuture<'a> {
         Box::pin(async move {
             let count = self.asked.fetch_add(1, Ordering::Relaxed);
-            let asked = ask.clock.boot();
+            let asked = context.clock.boot();
             tokio::time::sleep(Duration::from_secs(1)).await;
             if self.fails.load(Ordering::Relaxed) {
                 return Err(SourceError::new("the script", "fails", "let it"));
             }
-            let wall = ask.clock.wall();
+            let wall = context.clock.wall();
             let end = self.life.map(|life| {
                 let expiration = wall + jiff::SignedDuration::try_from(life).unwrap();
-                End::new(expiration, Some(wall), asked, ask.clock)
+                Expiry::new(expiration, Some(wall), asked, context.clock)
             });
-            Ok(Obtained {
+            Ok(ResolvedIdentity {
                 proof: Arc::new(Proof::Credentials(SourceCredentials {
                     access_key_id: format!("STS.{count}"),
                     access_key_secret: SecretText::from("secret".to_owned()),
@@ -42,7 +42,7 @@ impl Identity for Scripted {
         })
     }
 
-    fn subject(&self) -> String {
+    fn describe(&self) -> String {
         "the script".to_owned()
     }
 }
@@ -63,12 +63,12 @@ impl Clock for Paused {
         String::new()
     }
 
-    fn nap(&self, longest: Duration) -> crate::runtime::clock::Nap<'_> {
+    fn sleep_at_most(&self, longest: Duration) -> crate::runtime::clock::SuspendAwareSleep<'_> {
         Box::pin(tokio::time::sleep(longest.min(Duration::from_secs(1))))
     }
 }
 
-fn key(given: Result<Obtained, SourceError>) -> String {
+fn key(given: Result<ResolvedIdentity, SourceError>) -> String {
     match &*given.unwrap().proof {
         Proof::Credentials(credentials) => credentials.access_key_id.clone(),
         other => panic!("{other:?}"),
@@ -80,33 +80,36 @@ async fn many_who_ask_at_once_cost_one_asking_and_share_its_failure() {
     let (store, clock) = (Store::default(), Paused(tokio::time::Instant::now()));
     let identity = Scripted::default();
     let (asked, fails) = (Arc::clone(&identity.asked), Arc::clone(&identity.fails));
-    let source = Source::new(&["scripted"], identity);
-    let ask = Ask {
+    let source = CachedIdentity::new(&["scripted"], identity);
+    let context = ResolveContext {
         store: &store,
         clock: &clock,
-        wish: Wish::Usable,
+        freshness: Freshness::Cached,
     };
     for round in 1..=2 {
         // Who comes while one is being asked waits for the one that follows, all together.
-        let first = source.obtain(ask);
+        let first = source.resolve(context);
         let (first, second, third, fourth) = tokio::join!(
             first,
-            later(&source, ask),
-            later(&source, ask),
-            later(&source, ask)
+            later(&source, context),
+            later(&source, context),
+            later(&source, context)
         );
         assert_eq!(asked.load(Ordering::Relaxed), 2 * round);
-        let same = |it: &Result<Obtained, SourceError>| it.is_err() == (round == 2);
+        let same = |it: &Result<ResolvedIdentity, SourceError>| it.is_err() == (round == 2);
         assert!([first, second, third, fourth].iter().all(same));
         // What was good stays so for a key; only one that was never had is an error.
         fails.store(true, Ordering::Relaxed);
-        *source.held.lock().await = None;
+        *source.cache.lock().await = None;
     }
 }
 
-async fn later(source: &Source, ask: Ask<'_>) -> Result<Obtained, SourceError> {
+async fn later(
+    source: &CachedIdentity,
+    context: ResolveContext<'_>,
+) -> Result<ResolvedIdentity, SourceError> {
     tokio::time::sleep(Duration::from_millis(100)).await;
-    source.obtain(ask).await
+    source.resolve(context).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -117,48 +120,52 @@ async fn what_has_an_end_is_used_until_half_of_its_life_and_longer_when_nothing_
         ..Scripted::default()
     };
     let fails = Arc::clone(&identity.fails);
-    let source = Source::new(&["scripted"], identity);
-    let ask = Ask {
+    let source = CachedIdentity::new(&["scripted"], identity);
+    let context = ResolveContext {
         store: &store,
         clock: &clock,
-        wish: Wish::Usable,
+        freshness: Freshness::Cached,
     };
     let advance = async |seconds| tokio::time::sleep(Duration::from_secs(seconds)).await;
-    assert_eq!(key(source.obtain(ask).await), "STS.0");
+    assert_eq!(key(source.resolve(context).await), "STS.0");
     advance(400).await;
-    assert_eq!(key(source.obtain(ask).await), "STS.0");
-    let refused = Ask {
-        wish: Wish::Newest,
-        ..ask
+    assert_eq!(key(source.resolve(context).await), "STS.0");
+    let refused = ResolveContext {
+        freshness: Freshness::Fresh,
+        ..context
     };
     assert_eq!(
-        key(source.obtain(refused).await),
+        key(source.resolve(refused).await),
         "STS.1",
         "what is refused is not used on"
     );
     advance(600).await;
     assert_eq!(
-        key(source.obtain(ask).await),
+        key(source.resolve(context).await),
         "STS.2",
         "past half of its life"
     );
     fails.store(true, Ordering::Relaxed);
     advance(600).await;
-    assert_eq!(key(source.obtain(ask).await), "STS.2", "it still lives");
-    assert!(source.obtain(refused).await.is_err());
     assert_eq!(
-        key(source.obtain(ask).await),
+        key(source.resolve(context).await),
+        "STS.2",
+        "it still lives"
+    );
+    assert!(source.resolve(refused).await.is_err());
+    assert_eq!(
+        key(source.resolve(context).await),
         "STS.2",
         "it was no use to somebody else, and is to us"
     );
-    let (both, other) = tokio::join!(source.obtain(ask), source.obtain(refused));
+    let (both, other) = tokio::join!(source.resolve(context), source.resolve(refused));
     assert!(
         key(both) == "STS.2" && other.is_err(),
         "who share an answer"
     );
     advance(380).await;
     assert!(
-        source.obtain(ask).await.is_err(),
+        source.resolve(context).await.is_err(),
         "too little of it is left"
     );
 }
@@ -168,7 +175,7 @@ fn no_end_is_believed_beyond_the_longest_session() {
     let clock = crate::runtime::clock::SystemClock::default();
     let asked = clock.boot();
     let check = |expiration, date, expected: u64| {
-        let end = End::new(expiration, Some(date), asked, &clock);
+        let end = Expiry::new(expiration, Some(date), asked, &clock);
         assert_eq!(end.at.since(asked).as_secs(), expected);
     };
     let noon = Timestamp::constant(1_795_003_200, 0);

@@ -20,37 +20,37 @@ use nix::{
 
 use crate::{
     audit::AuditFile,
-    config::{Config, Mistakes},
+    config::{Config, ConfigErrors},
     export,
-    platform::systemd::Manager,
+    platform::systemd::NotifySocket,
     runtime::child_process,
 };
 
 /// Where room for the inherited descriptors is looked for: after standard error, because few files
 /// may be open.
-const FIRST: RawFd = 3;
+const MIN_INHERITED_FD: RawFd = 3;
 
 /// How long a pause there is between two looks whether a program that is tried has ended.
-const LOOK: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// How many looks it is given: ten seconds.
-const LOOKS: u32 = 500;
+const POLL_ATTEMPTS: u32 = 500;
 
 /// How much of what it says is shown, in bytes.
-const COMPLAINT: u64 = 64 * 1024;
+const MAX_OUTPUT_BYTES: u64 = 64 * 1024;
 
 /// How often room for them is looked for.
-const TRIES: usize = 100;
+const MAX_DUP_ATTEMPTS: usize = 100;
 
 /// The program that will take our place, as it was found when we started: its path, for
 /// what stands there then.
 #[derive(Debug, Clone)]
-pub struct Successor {
+pub struct UpgradeTarget {
     program: PathBuf,
     arguments: Vec<std::ffi::OsString>,
 }
 
-impl Successor {
+impl UpgradeTarget {
     /// Finds out what we are.
     ///
     /// # Errors
@@ -77,15 +77,20 @@ impl Successor {
         let mut child = command.stderr(writer).spawn()?;
         // Our ends of the pipe.
         drop(command);
-        let mut said = Vec::new();
-        let status = child_process::exit(&mut child, LOOKS, LOOK, || {
-            // What it has started may go on and hold the pipe, which is not read to its end.
-            match reader.by_ref().take(COMPLAINT).read_to_end(&mut said) {
-                Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
-                _ => said.truncate(COMPLAINT as usize),
-            }
-            Ok(())
-        })?;
+        let mut output = Vec::new();
+        let status =
+            child_process::wait_for_exit(&mut child, POLL_ATTEMPTS, POLL_INTERVAL, || {
+                // What it has started may go on and hold the pipe, which is not read to its end.
+                match reader
+                    .by_ref()
+                    .take(MAX_OUTPUT_BYTES)
+                    .read_to_end(&mut output)
+                {
+                    Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
+                    _ => output.truncate(MAX_OUTPUT_BYTES as usize),
+                }
+                Ok(())
+            })?;
         let Some(status) = status else {
             child.kill()?;
             child.wait()?;
@@ -94,27 +99,29 @@ impl Successor {
         if status.success() {
             return Ok(());
         }
-        let complaint = String::from_utf8_lossy(&said);
-        Err(io::Error::other(complaint.trim().to_owned()))
+        let output = String::from_utf8_lossy(&output);
+        Err(io::Error::other(output.trim().to_owned()))
     }
 
     /// Becomes the program. Returns only when that fails.
-    pub fn become_it(&self, sockets: &[(OwnedFd, &str)], sessions: Option<&OwnedFd>) -> io::Error {
-        match self.try_become(sockets, sessions) {
+    pub fn exec(&self, sockets: &[(OwnedFd, &str)], sessions: Option<&OwnedFd>) -> io::Error {
+        match self.try_exec(sockets, sessions) {
             Ok(never) => match never {},
             Err(error) => error,
         }
     }
 
-    fn try_become(
+    fn try_exec(
         &self,
         sockets: &[(OwnedFd, &str)],
         sessions: Option<&OwnedFd>,
     ) -> io::Result<std::convert::Infallible> {
         let sockets = sockets.iter().map(|(fd, name)| (fd.as_fd(), *name));
-        let sessions = sessions.iter().map(|fd| (fd.as_fd(), Manager::INHERITED));
+        let sessions = sessions
+            .iter()
+            .map(|fd| (fd.as_fd(), NotifySocket::INHERITED_SESSIONS));
         let (descriptors, names): (Vec<_>, Vec<_>) = sockets.chain(sessions).unzip();
-        let first = inherit(&descriptors)?;
+        let first = dup_for_exec(&descriptors)?;
         let mut command = Command::new(&self.program);
         command
             .args(&self.arguments)
@@ -130,28 +137,30 @@ impl Successor {
 /// audit's, and those of the profiles. Leaves nothing that was not there.
 ///
 /// # Errors
-/// [`Mistakes`], those of the first kind that there are.
-pub fn try_files(config: &Config) -> Result<(), Mistakes> {
+/// [`ConfigErrors`], those of the first kind that there are.
+pub fn check_runtime_files(config: &Config) -> Result<(), ConfigErrors> {
     if let Some(named) = &config.audit_file {
         let refused = match named.path.symlink_metadata() {
-            Err(error) if error.kind() == ErrorKind::NotFound => export::file::try_out(&named.path)
-                .err()
-                .map(|error| config.refuse(named, &error, error.hint())),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                export::file::check_writable(&named.path)
+                    .err()
+                    .map(|error| config.file_error(named, &error, error.hint()))
+            }
             _ => AuditFile::open(&named.path)
                 .err()
-                .map(|error| config.refuse(named, &error, error.hint())),
+                .map(|error| config.file_error(named, &error, error.hint())),
         };
         if let Some(mistake) = refused {
-            return Err(Mistakes(vec![mistake]));
+            return Err(ConfigErrors(vec![mistake]));
         }
     }
-    export::try_out(config)
+    export::check_writable(config)
 }
 
 /// Makes copies that the next program gets, side by side; returns the first's number.
-fn inherit(descriptors: &[BorrowedFd<'_>]) -> io::Result<RawFd> {
-    let mut first = FIRST;
-    for _ in 0..TRIES {
+fn dup_for_exec(descriptors: &[BorrowedFd<'_>]) -> io::Result<RawFd> {
+    let mut first = MIN_INHERITED_FD;
+    for _ in 0..MAX_DUP_ATTEMPTS {
         let mut copies = Vec::new();
         for descriptor in descriptors {
             let wanted = first + copies.len() as RawFd;

@@ -24,12 +24,12 @@ use tracing::warn;
 use crate::runtime::{clock::BootTime, sync::lock};
 
 /// Three quarters of these are for callers: enough for ten thousand at once.
-const DESCRIPTORS: u64 = 14_000;
+const MIN_OPEN_FILES: u64 = 14_000;
 
 const SECRET_PAGES: &str = "secret pages";
 
 /// Enough for the secrets of two thousand profiles.
-const LOCK_MORE: &str = "set LimitMEMLOCK=8M for this service";
+const MEMLOCK_HINT: &str = "set LimitMEMLOCK=8M for this service";
 
 /// What the process has given up, or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub struct Protection {
 /// system allows are taken, because idle peers must not keep the next one out. Secrets are
 /// kept in locked pages; see [`secret_pages`].
 #[must_use]
-pub fn at_start() -> Vec<Protection> {
+pub fn apply() -> Vec<Protection> {
     umask(Mode::from_bits_truncate(0o077));
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
     let core = getrlimit(Resource::RLIMIT_CORE).is_ok_and(|limits| limits == (0, 0));
@@ -56,7 +56,7 @@ pub fn at_start() -> Vec<Protection> {
     let _ = prctl::set_no_new_privs();
     // It may be refused at any later time, when more secrets have come.
     stsd_secret::lock_pages(|refusal| {
-        warn!("not protected: {SECRET_PAGES}: some are not locked ({refusal}); {LOCK_MORE}");
+        warn!("not protected: {SECRET_PAGES}: some are not locked ({refusal}); {MEMLOCK_HINT}");
     });
     let _ = getrlimit(Resource::RLIMIT_NOFILE)
         .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
@@ -82,7 +82,7 @@ pub fn at_start() -> Vec<Protection> {
         ),
         protection(
             "open files",
-            descriptors >= DESCRIPTORS,
+            descriptors >= MIN_OPEN_FILES,
             &format!("{descriptors} at once"),
             &format!("only {descriptors} at once; set LimitNOFILE=65536 for this service"),
         ),
@@ -102,13 +102,13 @@ pub struct SecretPages(Mutex<Option<(BootTime, Protection)>>);
 
 impl SecretPages {
     /// Looks how the pages are kept, or remembers it.
-    pub fn look(&self, now: BootTime) -> Protection {
-        let mut looked = lock(&self.0);
-        match &*looked {
+    pub fn inspect(&self, now: BootTime) -> Protection {
+        let mut inspected = lock(&self.0);
+        match &*inspected {
             Some((at, protection)) if now.since(*at) < Duration::from_secs(1) => protection.clone(),
             _ => {
                 let protection = secret_pages();
-                *looked = Some((now, protection.clone()));
+                *inspected = Some((now, protection.clone()));
                 protection
             }
         }
@@ -118,15 +118,15 @@ impl SecretPages {
 /// Looks how the pages are kept that the secrets live in at this moment.
 #[must_use]
 pub fn secret_pages() -> Protection {
-    let looked = stsd_secret::pages();
+    let inspected = stsd_secret::pages();
     let Pages {
         mapped,
         locked,
         undumped,
-    } = looked.as_ref().copied().unwrap_or_default();
+    } = inspected.as_ref().copied().unwrap_or_default();
     let kib = |bytes| bytes / 1024;
     let shown = format!("{} KiB, locked and left out of core dumps", kib(mapped));
-    let fix = match looked {
+    let fix = match inspected {
         Err(error) => format!("nobody knows whether they are locked: /proc/self/smaps: {error}"),
         Ok(_) if undumped < mapped => format!(
             "{} of {} KiB would be in a core dump: the kernel refuses MADV_DONTDUMP",
@@ -134,7 +134,7 @@ pub fn secret_pages() -> Protection {
             kib(mapped)
         ),
         Ok(_) => format!(
-            "{} of {} KiB are not locked and may be swapped out; {LOCK_MORE}",
+            "{} of {} KiB are not locked and may be swapped out; {MEMLOCK_HINT}",
             kib(mapped - locked),
             kib(mapped)
         ),
@@ -146,7 +146,7 @@ pub fn secret_pages() -> Protection {
 /// Gives up writing to any file but below `writable`, for this thread and all that it
 /// starts; call it before there are others.
 #[must_use]
-pub fn confine(writable: &[PathBuf]) -> Protection {
+pub fn restrict_filesystem(writable: &[PathBuf]) -> Protection {
     const NAME: &str = "writing files";
     let outcome = restrict(writable);
     let shown = match writable {
@@ -167,7 +167,7 @@ pub fn confine(writable: &[PathBuf]) -> Protection {
 }
 
 /// Says what does not hold, once, with the fix.
-pub fn report(protections: &[Protection]) {
+pub fn warn_missing(protections: &[Protection]) {
     for it in protections.iter().filter(|it| !it.holds) {
         warn!("not protected: {}: {}", it.name, it.remark);
     }

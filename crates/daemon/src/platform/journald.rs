@@ -28,18 +28,18 @@ use tracing_subscriber::{
     layer::{Context, Layer},
 };
 
-use crate::{platform::nonblocking_stderr::Unread, runtime::sync::lock};
+use crate::{platform::nonblocking_stderr::NonBlockingWriter, runtime::sync::lock};
 
 /// Where the journal listens on every system that has one.
-const SOCKET: &str = "/run/systemd/journal/socket";
+const JOURNAL_SOCKET: &str = "/run/systemd/journal/socket";
 
 /// What the journal allows a name of a field, in bytes.
-const LONGEST_NAME: usize = 64;
+const MAX_FIELD_NAME_BYTES: usize = 64;
 
 /// The journal as the place where the log goes.
 pub struct Journal {
     socket: UnixDatagram,
-    place: PathBuf,
+    socket_path: PathBuf,
     /// For what the journal does not take: it reads our stderr as well, line by line.
     lines: Mutex<Box<dyn Write + Send>>,
 }
@@ -51,16 +51,21 @@ impl Journal {
         let stderr = fstat(io::stderr()).ok()?;
         let stream = env::var("JOURNAL_STREAM").ok()?;
         let is_it = stream == format!("{}:{}", stderr.st_dev, stderr.st_ino);
-        is_it.then(|| Self::at(SOCKET.into(), Box::new(Unread::new(io::stderr()))))?
+        is_it.then(|| {
+            Self::at(
+                JOURNAL_SOCKET.into(),
+                Box::new(NonBlockingWriter::new(io::stderr())),
+            )
+        })?
     }
 
-    fn at(place: PathBuf, lines: Box<dyn Write + Send>) -> Option<Self> {
+    fn at(socket_path: PathBuf, lines: Box<dyn Write + Send>) -> Option<Self> {
         let socket = UnixDatagram::unbound().ok()?;
         // A journal that has too much to do must not stop us.
         socket.set_nonblocking(true).ok()?;
         Some(Self {
             socket,
-            place,
+            socket_path,
             lines: Mutex::new(lines),
         })
     }
@@ -80,13 +85,13 @@ impl<S: Subscriber> Layer<S> for Journal {
         let mut text = String::new();
         // Control characters are escaped by this, as for stderr.
         let _ = DefaultFields::new().format_fields(Writer::new(&mut text), event);
-        let mut entry = Entry(Vec::with_capacity(512));
+        let mut entry = JournalEntry(Vec::with_capacity(512));
         entry.add("MESSAGE", &text);
         entry.add("PRIORITY", &priority.to_string());
         entry.add("SYSLOG_IDENTIFIER", "stsd");
         entry.add("STSD_TARGET", event.metadata().target());
         event.record(&mut entry);
-        if self.socket.send_to(&entry.0, &self.place).is_err() {
+        if self.socket.send_to(&entry.0, &self.socket_path).is_err() {
             self.fall_back(priority, &text);
         }
     }
@@ -103,9 +108,9 @@ fn priority(level: &Level) -> u8 {
 }
 
 /// One entry of the journal, as it is sent.
-struct Entry(Vec<u8>);
+struct JournalEntry(Vec<u8>);
 
-impl Entry {
+impl JournalEntry {
     /// Adds a field, with the length of its value before it: whatever is in it ends nothing.
     fn add(&mut self, name: &str, value: &str) {
         self.0.extend_from_slice(name.as_bytes());
@@ -117,7 +122,7 @@ impl Entry {
     }
 }
 
-impl Visit for Entry {
+impl Visit for JournalEntry {
     fn record_str(&mut self, field: &Field, value: &str) {
         if field.name() != "message" {
             self.add(&name(field.name()), value);
@@ -139,7 +144,7 @@ fn name(field: &str) -> String {
         _ => '_',
     };
     let name = "STSD_".chars().chain(field.chars().map(letter));
-    name.take(LONGEST_NAME).collect()
+    name.take(MAX_FIELD_NAME_BYTES).collect()
 }
 
 #[cfg(test)]
@@ -173,10 +178,10 @@ mod tests {
     #[test]
     fn an_event_is_one_entry_whatever_is_in_it() {
         let directory = tempfile::tempdir().unwrap();
-        let place = directory.path().join("socket");
-        let journal = UnixDatagram::bind(&place).unwrap();
+        let socket_path = directory.path().join("socket");
+        let journal = UnixDatagram::bind(&socket_path).unwrap();
         let stderr = directory.path().join("stderr");
-        let layer = Journal::at(place, Box::new(File::create(&stderr).unwrap())).unwrap();
+        let layer = Journal::at(socket_path, Box::new(File::create(&stderr).unwrap())).unwrap();
         with_default(registry().with(layer), || {
             let profile = "a\nSTSD_UID=0\n\u{1b}[31m";
             warn!(target: "audit", profile, uid = 7, none = None::<u32>, "refused");

@@ -10,43 +10,43 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// What a pipe or a socket that can be written to takes without waiting, in bytes: POSIX's
 /// smallest `PIPE_BUF` is less, Linux's is this.
-const PIECE: usize = 4096;
+const MAX_WRITE_BYTES: usize = 4096;
 
 /// A log that is written to only as far as somebody reads.
-pub struct Unread<W> {
-    log: W,
+pub struct NonBlockingWriter<W> {
+    inner: W,
     lost: u64,
 }
 
-impl<W: Write + AsFd> Unread<W> {
+impl<W: Write + AsFd> NonBlockingWriter<W> {
     /// Prepares to write to `log`.
-    pub fn new(log: W) -> Self {
-        Self { log, lost: 0 }
+    pub fn new(inner: W) -> Self {
+        Self { inner, lost: 0 }
     }
 
-    fn is_read(&self) -> bool {
-        let mut looked = [PollFd::new(self.log.as_fd(), PollFlags::POLLOUT)];
+    fn is_writable(&self) -> bool {
+        let mut polled = [PollFd::new(self.inner.as_fd(), PollFlags::POLLOUT)];
         // A log that cannot be looked at is written to, as any other.
-        !matches!(poll(&mut looked, PollTimeout::ZERO), Ok(0))
+        !matches!(poll(&mut polled, PollTimeout::ZERO), Ok(0))
     }
 }
 
-impl<W: Write + AsFd> Write for Unread<W> {
+impl<W: Write + AsFd> Write for NonBlockingWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if !self.is_read() {
+        if !self.is_writable() {
             self.lost += 1;
             return Ok(bytes.len());
         }
         if self.lost > 0 {
             let lost = std::mem::take(&mut self.lost);
-            writeln!(self.log, "{lost} log lines were lost: nobody read them")?;
+            writeln!(self.inner, "{lost} log lines were lost: nobody read them")?;
             return self.write(bytes);
         }
-        self.log.write(&bytes[..bytes.len().min(PIECE)])
+        self.inner.write(&bytes[..bytes.len().min(MAX_WRITE_BYTES)])
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.log.flush()
+        self.inner.flush()
     }
 }
 
@@ -54,12 +54,12 @@ impl<W: Write + AsFd> Write for Unread<W> {
 mod tests {
     use std::io::{BufRead as _, BufReader, Write as _, pipe};
 
-    use super::Unread;
+    use super::NonBlockingWriter;
 
     #[test]
     fn a_log_that_nobody_reads_keeps_nobody_waiting_and_says_what_was_lost() {
         let (reader, writer) = pipe().unwrap();
-        let mut log = Unread::new(writer);
+        let mut log = NonBlockingWriter::new(writer);
         let line = format!("{}\n", "x".repeat(99));
         // Far more than a pipe holds.
         for _ in 0..10_000 {

@@ -10,13 +10,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::Wishes;
+use crate::ControlSignals;
 
 /// What is watched, and whether somebody wants an end: also whoever says so while a new
 /// program is already about to take our place.
-pub struct Watched {
+pub struct SignalWatcher {
     /// What the signals ask for.
-    pub wishes: Wishes,
+    pub signals: ControlSignals,
     end: CancellationToken,
 }
 
@@ -25,38 +25,38 @@ pub struct Watched {
 ///
 /// # Errors
 /// When a handler cannot be installed.
-pub fn watch() -> io::Result<Watched> {
-    let (wishes, end) = (Wishes::default(), CancellationToken::new());
+pub fn watch() -> io::Result<SignalWatcher> {
+    let (signals, end) = (ControlSignals::default(), CancellationToken::new());
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangups = signal(SignalKind::hangup())?;
     let mut replacements = signal(SignalKind::user_defined2())?;
-    ours().thread_unblock()?;
-    let (told, ended) = (wishes.clone(), end.clone());
+    handled_signals().thread_unblock()?;
+    let (control, ended) = (signals.clone(), end.clone());
     tokio::spawn(async move {
         loop {
             tokio::select! {
                 _ = terminate.recv() => ended.cancel(),
                 _ = interrupt.recv() => ended.cancel(),
-                _ = hangups.recv() => told.reload.notify_one(),
-                _ = replacements.recv() => told.replace.notify_one(),
+                _ = hangups.recv() => control.reload.notify_one(),
+                _ = replacements.recv() => control.replace.notify_one(),
             }
             if ended.is_cancelled() {
-                told.stop.cancel();
+                control.stop.cancel();
             }
         }
     });
-    Ok(Watched { wishes, end })
+    Ok(SignalWatcher { signals, end })
 }
 
-impl Watched {
+impl SignalWatcher {
     /// Has signals wait for the program that we become: with a new image they are without
     /// handlers, and what they would do then is kill. What is blocked stays blocked.
     ///
     /// # Errors
     /// When the signals cannot be blocked.
-    pub async fn leave_to_successor(&self) -> io::Result<()> {
-        ours().thread_block()?;
+    pub async fn block_for_exec(&self) -> io::Result<()> {
+        handled_signals().thread_block()?;
         // What was caught before is still on its way to the task that watches.
         sleep(Duration::from_millis(10)).await;
         if self.end.is_cancelled() {
@@ -66,7 +66,7 @@ impl Watched {
     }
 }
 
-fn ours() -> SigSet {
+fn handled_signals() -> SigSet {
     use Signal::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
     [SIGTERM, SIGINT, SIGHUP, SIGUSR2].into_iter().collect()
 }

@@ -19,62 +19,64 @@ use tracing::{error, info, warn};
 use crate::{
     platform::{
         sockets,
-        sockets::{Door, LENT, ListenError, OWN, Place, Speaks},
-        systemd::Manager,
+        sockets::{
+            BoundPath, FDNAME_ACTIVATED, FDNAME_OWNED, ListenError, ListeningSocket, Protocol,
+        },
+        systemd::NotifySocket,
     },
     runtime::clock::Clock,
     serve::socket,
 };
 
 /// How long we wait for our own answer, however much time the watchdog grants.
-const PATIENCE: Duration = Duration::from_secs(20);
+const SELF_CHECK_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What is looked after.
-pub struct Presence {
-    doors: Vec<Kept>,
+pub struct SocketWatch {
+    sockets: Vec<WatchedSocket>,
     clock: Arc<dyn Clock>,
     /// Where a socket goes that had to be made again.
-    listeners: mpsc::Sender<(Speaks, UnixListener)>,
+    listeners: mpsc::Sender<(Protocol, UnixListener)>,
 }
 
 /// A socket that callers come by, and a copy for a program that takes our place.
-struct Kept {
-    speaks: Speaks,
+struct WatchedSocket {
+    protocol: Protocol,
     path: PathBuf,
     copy: OwnedFd,
     /// What stood at its path when we began: who else stands there is not asked.
-    stood: Option<(u64, u64)>,
+    expected_inode: Option<(u64, u64)>,
     /// Where it stands, if we have made it ourselves.
-    place: Option<Place>,
+    bound: Option<BoundPath>,
     /// Why it could not be made again, as it was said last: the same is not said at every look.
-    said: Option<String>,
+    last_logged: Option<String>,
 }
 
-impl Presence {
+impl SocketWatch {
     /// Begins to look after what was handed over; the sockets themselves go to `listeners`.
     ///
     /// # Errors
     /// When the system has no descriptor left.
     pub async fn of(
-        doors: Vec<Door>,
+        sockets: Vec<ListeningSocket>,
         clock: Arc<dyn Clock>,
-        listeners: mpsc::Sender<(Speaks, UnixListener)>,
+        listeners: mpsc::Sender<(Protocol, UnixListener)>,
     ) -> io::Result<Self> {
         let mut kept = Vec::new();
-        for door in doors {
-            let (path, copy) = copy(&door.listener)?;
-            kept.push(Kept {
-                speaks: door.speaks,
-                stood: identity(&path),
+        for socket in sockets {
+            let (path, copy) = copy(&socket.listener)?;
+            kept.push(WatchedSocket {
+                protocol: socket.protocol,
+                expected_inode: identity(&path),
                 path,
                 copy,
-                place: door.place,
-                said: None,
+                bound: socket.bound,
+                last_logged: None,
             });
-            let _ = listeners.send((door.speaks, door.listener)).await;
+            let _ = listeners.send((socket.protocol, socket.listener)).await;
         }
         Ok(Self {
-            doors: kept,
+            sockets: kept,
             clock,
             listeners,
         })
@@ -84,48 +86,56 @@ impl Presence {
     /// the name it is inherited under.
     #[must_use]
     pub fn into_sockets(self) -> Vec<(OwnedFd, &'static str)> {
-        let inherited = |door: Kept| {
-            let name = if door.place.is_some() { OWN } else { LENT };
+        let inherited = |socket: WatchedSocket| {
+            let name = if socket.bound.is_some() {
+                FDNAME_OWNED
+            } else {
+                FDNAME_ACTIVATED
+            };
             // The socket goes on standing there.
-            std::mem::forget(door.place);
-            (door.copy, name)
+            std::mem::forget(socket.bound);
+            (socket.copy, name)
         };
-        self.doors.into_iter().map(inherited).collect()
+        self.sockets.into_iter().map(inherited).collect()
     }
 
     /// Looks after our presence until it is dropped.
-    pub async fn keep(&mut self) -> Infallible {
-        let watchdog = Manager::watchdog();
+    pub async fn run(&mut self) -> Infallible {
+        let watchdog = NotifySocket::watchdog();
         // Twice in the time the watchdog grants, as sd_watchdog_enabled(3) advises.
         let pause = watchdog.map_or(Duration::MAX, |limit| limit / 2);
         loop {
-            self.clock.nap(pause).await;
-            self.mend().await;
-            if watchdog.is_some() && self.answers(pause.min(PATIENCE)).await {
-                Manager::alive();
+            self.clock.sleep_at_most(pause).await;
+            self.rebind_missing().await;
+            if watchdog.is_some() && self.self_check(pause.min(SELF_CHECK_TIMEOUT)).await {
+                NotifySocket::watchdog_ping();
             }
         }
     }
 
     /// Makes each socket of ours again that somebody has taken away.
-    async fn mend(&mut self) {
-        for door in &mut self.doors {
-            if let Some(listener) = door.mend() {
-                let _ = self.listeners.send((door.speaks, listener)).await;
+    async fn rebind_missing(&mut self) {
+        for socket in &mut self.sockets {
+            if let Some(listener) = socket.rebind_missing() {
+                let _ = self.listeners.send((socket.protocol, listener)).await;
             }
         }
     }
 
     /// Asks ourselves where frames are spoken; HTTP is the same loop's work.
-    async fn answers(&self, patience: Duration) -> bool {
-        for door in self.doors.iter().filter(|it| it.speaks == Speaks::Frames) {
+    async fn self_check(&self, patience: Duration) -> bool {
+        for socket in self
+            .sockets
+            .iter()
+            .filter(|it| it.protocol == Protocol::Frames)
+        {
             // There is no way to ask by a lent socket without its path, and a restart would
             // bring none: that this loop runs has to be enough.
-            if !door.stands() && door.place.is_none() {
+            if !socket.is_in_place() && socket.bound.is_none() {
                 continue;
             }
-            if let Err(problem) = socket::probe(&door.path, patience).await {
-                info!(socket = %door.path.display(), "no answer from ourselves: {problem}");
+            if let Err(error) = socket::probe(&socket.path, patience).await {
+                info!(socket = %socket.path.display(), "no answer from ourselves: {error}");
                 return false;
             }
         }
@@ -133,27 +143,27 @@ impl Presence {
     }
 }
 
-impl Kept {
-    fn stands(&self) -> bool {
-        self.stood.is_some() && identity(&self.path) == self.stood
+impl WatchedSocket {
+    fn is_in_place(&self) -> bool {
+        self.expected_inode.is_some() && identity(&self.path) == self.expected_inode
     }
 
-    fn mend(&mut self) -> Option<UnixListener> {
-        if self.place.is_none() {
-            self.look();
+    fn rebind_missing(&mut self) -> Option<UnixListener> {
+        if self.bound.is_none() {
+            self.log_if_missing();
             return None;
         }
-        let place = self.place.as_ref().filter(|it| !it.stands())?;
-        match sockets::bind(place.path(), place.reach(), 1) {
-            Ok((listener, place)) => {
-                warn!(socket = %place.path().display(), "the socket was taken away; listening again");
+        let bound = self.bound.as_ref().filter(|it| !it.is_in_place())?;
+        match sockets::bind(bound.path(), bound.scope(), 1) {
+            Ok((listener, bound)) => {
+                warn!(socket = %bound.path().display(), "the socket was taken away; listening again");
                 match copy(&listener) {
                     Ok((_, copy)) => self.copy = copy,
-                    Err(problem) => warn!("the new socket cannot be copied: {problem}"),
+                    Err(error) => warn!("the new socket cannot be copied: {error}"),
                 }
-                self.place = Some(place);
-                self.stood = identity(&self.path);
-                self.said = None;
+                self.bound = Some(bound);
+                self.expected_inode = identity(&self.path);
+                self.last_logged = None;
                 return Some(listener);
             }
             Err(ListenError::Live(path)) => {
@@ -162,14 +172,14 @@ impl Kept {
                     path.display()
                 );
                 // Said once; the place is theirs.
-                self.place = None;
-                self.said = Some(String::new());
+                self.bound = None;
+                self.last_logged = Some(String::new());
             }
-            Err(problem) => {
-                let problem = format!("{problem} (hint: {})", problem.hint());
-                if self.said.as_ref() != Some(&problem) {
-                    warn!("the socket was taken away: {problem}");
-                    self.said = Some(problem);
+            Err(error) => {
+                let error = format!("{error} (hint: {})", error.hint());
+                if self.last_logged.as_ref() != Some(&error) {
+                    warn!("the socket was taken away: {error}");
+                    self.last_logged = Some(error);
                 }
             }
         }
@@ -177,18 +187,18 @@ impl Kept {
     }
 }
 
-impl Kept {
+impl WatchedSocket {
     /// Says, once, that a socket that is not ours to make again does not stand any more.
-    fn look(&mut self) {
-        if self.stands() {
-            self.said = None;
-        } else if self.said.is_none() {
+    fn log_if_missing(&mut self) {
+        if self.is_in_place() {
+            self.last_logged = None;
+        } else if self.last_logged.is_none() {
             error!(
                 "the socket {} was taken away, and it is not ours to make again: nobody finds \
                  this daemon (hint: systemctl [--user] restart stsd.socket)",
                 self.path.display()
             );
-            self.said = Some(String::new());
+            self.last_logged = Some(String::new());
         }
     }
 }

@@ -34,25 +34,25 @@ use nix::{
 use tokio::net::{UnixListener, UnixSocket};
 use tracing::{info, warn};
 
-use crate::{cli::Options, platform::systemd::Manager};
+use crate::{cli::Options, platform::systemd::NotifySocket};
 
 /// As many callers as the kernel allows by default may wait to be accepted; a thousand
 /// programs that start at once must not be turned away.
-pub(crate) const BACKLOG: u32 = 4096;
+pub(crate) const LISTEN_BACKLOG: u32 = 4096;
 
 /// How often another daemon's turn is waited for at start, and for how long each time: a
 /// second in all.
-const TRIES: u32 = 50;
-const PAUSE: Duration = Duration::from_millis(20);
+const LOCK_ATTEMPTS: u32 = 50;
+const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// How often it is looked at start whether a daemon really listens there: one may be just
 /// ending, and a process that it had started when it was killed has its socket too, until that
 /// becomes its program.
-const LOOKS: u32 = 3;
+const MAX_LIVENESS_CHECKS: u32 = 3;
 
 /// Who is meant to reach the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
+pub enum SocketScope {
     /// One user: directory 0700, socket 0600.
     User,
     /// The whole machine: directory not writable by others, socket 0666; the access rules
@@ -62,16 +62,16 @@ pub enum Reach {
 
 /// Where a socket of ours stands; dropping it takes the socket away.
 #[derive(Debug)]
-pub struct Place {
+pub struct BoundPath {
     path: PathBuf,
-    reach: Reach,
+    scope: SocketScope,
     device: u64,
     inode: u64,
 }
 
 /// What is spoken at a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Speaks {
+pub enum Protocol {
     /// Frames, by `docs/protocol.md`.
     Frames,
     /// HTTP.
@@ -80,27 +80,27 @@ pub enum Speaks {
 
 /// A socket that callers come by.
 #[derive(Debug)]
-pub struct Door {
+pub struct ListeningSocket {
     /// What is spoken there.
-    pub speaks: Speaks,
+    pub protocol: Protocol,
     /// The socket.
     pub listener: UnixListener,
     /// Where it stands, if it is ours to look after and to take away.
-    pub place: Option<Place>,
+    pub bound: Option<BoundPath>,
 }
 
 /// What we begin with.
 #[derive(Default)]
-pub struct Handed {
+pub struct InheritedSockets {
     /// Sockets to serve.
-    pub doors: Vec<Door>,
+    pub sockets: Vec<ListeningSocket>,
     /// A loopback socket that another process of ours has left.
     pub tcp: Option<TcpListener>,
     /// Sessions that another process of ours has left.
     pub sessions: Vec<File>,
 }
 
-impl Handed {
+impl InheritedSockets {
     /// Returns where we have to be able to write: a socket of our own is made again when it
     /// is taken away, and taken away in the end.
     #[must_use]
@@ -111,27 +111,27 @@ impl Handed {
     /// Returns the directory of our own socket, if we have made it.
     #[must_use]
     pub fn own_directory(&self) -> Option<PathBuf> {
-        let mut places = self.doors.iter().filter_map(|it| it.place.as_ref());
-        places.find_map(|place| place.path().parent().map(Path::to_owned))
+        let mut paths = self.sockets.iter().filter_map(|it| it.bound.as_ref());
+        paths.find_map(|bound| bound.path().parent().map(Path::to_owned))
     }
 }
 
 /// The name of the socket at which HTTP is spoken, beside the other one.
-const HTTP: &str = "http.sock";
+const HTTP_SOCKET_FILE: &str = "http.sock";
 
 /// The name of the file that keeps the secret of the URLs, beside a socket of our own.
-pub const TOKEN: &str = "http.token";
+pub const HTTP_TOKEN_FILE: &str = "http.token";
 
 /// The name under which a program that takes our place inherits a socket of our own.
-pub const OWN: &str = "own";
+pub const FDNAME_OWNED: &str = "own";
 
 /// The name for a socket of systemd, which only lends it.
-pub const LENT: &str = "stsd";
+pub const FDNAME_ACTIVATED: &str = "stsd";
 
 /// Returns all that is put up where a socket of our own is.
 #[must_use]
-pub fn own_files(socket: &Path) -> Vec<PathBuf> {
-    let beside = [HTTP, TOKEN].map(|it| socket.with_file_name(it));
+pub fn runtime_files(socket: &Path) -> Vec<PathBuf> {
+    let beside = [HTTP_SOCKET_FILE, HTTP_TOKEN_FILE].map(|it| socket.with_file_name(it));
     [socket.to_owned()].into_iter().chain(beside).collect()
 }
 
@@ -189,60 +189,64 @@ impl ListenError {
 ///
 /// # Errors
 /// [`ListenError`], with its hint.
-pub fn open(options: &Options) -> anyhow::Result<Handed> {
-    let mut handed = inherited(options.reach())?;
-    if !handed.doors.is_empty() {
+pub fn open(options: &Options) -> anyhow::Result<InheritedSockets> {
+    let mut inherited = inherited(options.scope())?;
+    if !inherited.sockets.is_empty() {
         info!("listening on the socket that was handed over");
-        return Ok(handed);
+        return Ok(inherited);
     }
     let path = options.socket()?;
-    let door = Door::make(Speaks::Frames, &path, options.reach())
+    let socket = ListeningSocket::make(Protocol::Frames, &path, options.scope())
         .map_err(|error| anyhow!("{error} (hint: {})", error.hint()))?;
     info!(socket = %path.display(), "listening");
-    handed.doors.push(door);
+    inherited.sockets.push(socket);
     // Nobody who needs the other one goes without because of this one.
-    match Door::make(Speaks::Http, &path.with_file_name(HTTP), options.reach()) {
-        Ok(door) => handed.doors.push(door),
+    match ListeningSocket::make(
+        Protocol::Http,
+        &path.with_file_name(HTTP_SOCKET_FILE),
+        options.scope(),
+    ) {
+        Ok(socket) => inherited.sockets.push(socket),
         Err(error) => warn!(
             "nobody is answered by HTTP there: {error} (hint: {})",
             error.hint()
         ),
     }
-    Ok(handed)
+    Ok(inherited)
 }
 
 /// Takes what systemd, or the program before us, has handed over: each descriptor for what
 /// its name says.
-fn inherited(reach: Reach) -> anyhow::Result<Handed> {
+fn inherited(scope: SocketScope) -> anyhow::Result<InheritedSockets> {
     let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
     let mut names = names.split(':');
     let mut descriptors = ListenFd::from_env();
-    let mut handed = Handed::default();
+    let mut inherited = InheritedSockets::default();
     for index in 0..descriptors.len() {
         let name = names.next().unwrap_or_default();
-        if Manager::holds_sessions(name) {
+        if NotifySocket::is_sessions_name(name) {
             let number = descriptors.take_raw_fd(index)?;
-            handed.sessions.extend(number.and_then(memfd));
+            inherited.sessions.extend(number.and_then(memfd));
             continue;
         }
-        if name == Manager::HTTP {
-            handed.tcp = descriptors.take_tcp_listener(index)?;
+        if name == NotifySocket::HTTP_SOCKET {
+            inherited.tcp = descriptors.take_tcp_listener(index)?;
             continue;
         }
         let Some(listener) = descriptors.take_unix_listener(index)? else {
             continue;
         };
         // Not made and thrown away: a place that is dropped takes its socket away.
-        let ours = name == OWN;
-        let place = ours.then(|| Place::of(&listener, reach)).flatten();
+        let ours = name == FDNAME_OWNED;
+        let bound = ours.then(|| BoundPath::of(&listener, scope)).flatten();
         listener.set_nonblocking(true)?;
-        handed.doors.push(Door {
-            speaks: Speaks::at(&listener),
+        inherited.sockets.push(ListeningSocket {
+            protocol: Protocol::at(&listener),
             listener: UnixListener::from_std(listener)?,
-            place,
+            bound,
         });
     }
-    Ok(handed)
+    Ok(inherited)
 }
 
 /// Opens an inherited memfd anew, and closes what was inherited.
@@ -257,56 +261,60 @@ fn memfd(number: RawFd) -> Option<File> {
 ///
 /// # Errors
 /// [`ListenError`]; nothing was changed that belongs to somebody else.
-pub fn bind(path: &Path, reach: Reach, tries: u32) -> Result<(UnixListener, Place), ListenError> {
+pub fn bind(
+    path: &Path,
+    scope: SocketScope,
+    tries: u32,
+) -> Result<(UnixListener, BoundPath), ListenError> {
     let io = |source| ListenError::Io {
         path: path.to_owned(),
         source,
     };
     let directory = path.parent().filter(|it| !it.as_os_str().is_empty());
     let directory = directory.ok_or_else(|| io(ErrorKind::InvalidInput.into()))?;
-    prepare(directory, reach).map_err(io)?;
-    check(directory, reach)?;
+    create_directory(directory, scope).map_err(io)?;
+    check_directory(directory, scope)?;
 
-    let mut looks = tries.min(LOOKS);
+    let mut checks = tries.min(MAX_LIVENESS_CHECKS);
     loop {
-        looks = looks.saturating_sub(1);
+        checks = checks.saturating_sub(1);
         // Two daemons that start at once take turns here, so neither unlinks the other's socket.
-        let turn = turn(directory, reach, tries, io)?;
-        match make_way(path, io) {
-            Ok(()) => return stand(path, reach).map_err(io),
-            Err(ListenError::Live(_)) if looks > 0 => {}
+        let lock = lock_directory(directory, scope, tries, io)?;
+        match remove_stale_socket(path, io) {
+            Ok(()) => return bind_new(path, scope).map_err(io),
+            Err(ListenError::Live(_)) if checks > 0 => {}
             Err(error) => return Err(error),
         }
-        drop(turn);
-        thread::sleep(PAUSE);
+        drop(lock);
+        thread::sleep(LOCK_POLL_INTERVAL);
     }
 }
 
 /// Listens at a path where nothing is.
-fn stand(path: &Path, reach: Reach) -> io::Result<(UnixListener, Place)> {
-    let mask = match reach {
-        Reach::User => 0o177,
-        Reach::System => 0o111,
+fn bind_new(path: &Path, scope: SocketScope) -> io::Result<(UnixListener, BoundPath)> {
+    let mask = match scope {
+        SocketScope::User => 0o177,
+        SocketScope::System => 0o111,
     };
     let before = umask(Mode::from_bits_truncate(mask));
     let listener = UnixSocket::new_stream()
         .and_then(|socket| socket.bind(path).map(|()| socket))
-        .and_then(|socket| socket.listen(BACKLOG));
+        .and_then(|socket| socket.listen(LISTEN_BACKLOG));
     umask(before);
-    Ok((listener?, Place::at(path, reach)?))
+    Ok((listener?, BoundPath::at(path, scope)?))
 }
 
 /// Locks what nobody else can open: the directory, or where everybody may look into it, a
 /// file in it. Never waits longer than for `tries`.
-fn turn(
+fn lock_directory(
     directory: &Path,
-    reach: Reach,
+    scope: SocketScope,
     tries: u32,
     io: impl Fn(io::Error) -> ListenError,
 ) -> Result<Flock<File>, ListenError> {
-    let (path, opened) = match reach {
-        Reach::User => (directory.to_owned(), File::open(directory)),
-        Reach::System => {
+    let (path, opened) = match scope {
+        SocketScope::User => (directory.to_owned(), File::open(directory)),
+        SocketScope::System => {
             let path = directory.join(".lock");
             let mut options = File::options();
             let options = options.read(true).write(true).create(true).mode(0o600);
@@ -317,21 +325,21 @@ fn turn(
     let mut file = opened.map_err(&io)?;
     for left in (0..tries).rev() {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(turn) => return Ok(turn),
+            Ok(lock) => return Ok(lock),
             Err((same, Errno::EWOULDBLOCK)) => file = same,
             Err((_, error)) => return Err(io(error.into())),
         }
         if left > 0 {
-            thread::sleep(PAUSE);
+            thread::sleep(LOCK_POLL_INTERVAL);
         }
     }
     Err(ListenError::Busy(path))
 }
 
-fn prepare(directory: &Path, reach: Reach) -> io::Result<()> {
-    let mode = match reach {
-        Reach::User => 0o700,
-        Reach::System => 0o755,
+fn create_directory(directory: &Path, scope: SocketScope) -> io::Result<()> {
+    let mode = match scope {
+        SocketScope::User => 0o700,
+        SocketScope::System => 0o755,
     };
     match DirBuilder::new().mode(mode).create(directory) {
         // The mode is subject to the umask, which is there to take away, not to decide.
@@ -341,7 +349,7 @@ fn prepare(directory: &Path, reach: Reach) -> io::Result<()> {
     }
 }
 
-fn check(directory: &Path, reach: Reach) -> Result<(), ListenError> {
+fn check_directory(directory: &Path, scope: SocketScope) -> Result<(), ListenError> {
     let unsafe_because = |reason: String| ListenError::Directory {
         path: directory.to_owned(),
         reason,
@@ -358,9 +366,9 @@ fn check(directory: &Path, reach: Reach) -> Result<(), ListenError> {
             metadata.uid()
         )));
     }
-    let forbidden = match reach {
-        Reach::User => 0o077,
-        Reach::System => 0o022,
+    let forbidden = match scope {
+        SocketScope::User => 0o077,
+        SocketScope::System => 0o022,
     };
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & forbidden != 0 {
@@ -371,7 +379,10 @@ fn check(directory: &Path, reach: Reach) -> Result<(), ListenError> {
 
 /// Removes a socket that nobody listens at any more. One that is taken away meanwhile makes way
 /// by itself.
-fn make_way(path: &Path, io: impl Fn(io::Error) -> ListenError) -> Result<(), ListenError> {
+fn remove_stale_socket(
+    path: &Path,
+    io: impl Fn(io::Error) -> ListenError,
+) -> Result<(), ListenError> {
     let gone = |error: &io::Error| error.kind() == ErrorKind::NotFound;
     let metadata: Metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
@@ -381,7 +392,7 @@ fn make_way(path: &Path, io: impl Fn(io::Error) -> ListenError) -> Result<(), Li
     if !metadata.file_type().is_socket() {
         return Err(ListenError::NotASocket(path.to_owned()));
     }
-    match knock(path) {
+    match probe_connect(path) {
         // A full backlog is somebody's too, even if they do not answer.
         Ok(()) | Err(Errno::EAGAIN) => Err(ListenError::Live(path.to_owned())),
         Err(Errno::ENOENT) => Ok(()),
@@ -394,49 +405,49 @@ fn make_way(path: &Path, io: impl Fn(io::Error) -> ListenError) -> Result<(), Li
 }
 
 /// Connects without waiting.
-fn knock(path: &Path) -> nix::Result<()> {
+fn probe_connect(path: &Path) -> nix::Result<()> {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
     connect(socket.as_raw_fd(), &UnixAddr::new(path)?)
 }
 
-impl Speaks {
+impl Protocol {
     /// Tells what is spoken at a socket that was handed over, by its file's name.
     fn at(listener: &StdUnixListener) -> Self {
         let address = listener.local_addr().ok();
         let path = address.as_ref().and_then(|it| it.as_pathname());
         match path.and_then(Path::file_name) {
-            Some(name) if name == HTTP => Self::Http,
+            Some(name) if name == HTTP_SOCKET_FILE => Self::Http,
             _ => Self::Frames,
         }
     }
 }
 
-impl Door {
-    fn make(speaks: Speaks, path: &Path, reach: Reach) -> Result<Self, ListenError> {
-        let (listener, place) = bind(path, reach, TRIES)?;
+impl ListeningSocket {
+    fn make(protocol: Protocol, path: &Path, scope: SocketScope) -> Result<Self, ListenError> {
+        let (listener, bound) = bind(path, scope, LOCK_ATTEMPTS)?;
         Ok(Self {
-            speaks,
+            protocol,
             listener,
-            place: Some(place),
+            bound: Some(bound),
         })
     }
 }
 
-impl Place {
-    fn at(path: &Path, reach: Reach) -> io::Result<Self> {
+impl BoundPath {
+    fn at(path: &Path, scope: SocketScope) -> io::Result<Self> {
         let metadata = fs::symlink_metadata(path)?;
         Ok(Self {
             path: path.to_owned(),
-            reach,
+            scope,
             device: metadata.dev(),
             inode: metadata.ino(),
         })
     }
 
-    fn of(listener: &StdUnixListener, reach: Reach) -> Option<Self> {
+    fn of(listener: &StdUnixListener, scope: SocketScope) -> Option<Self> {
         let address = listener.local_addr().ok()?;
-        Self::at(address.as_pathname()?, reach).ok()
+        Self::at(address.as_pathname()?, scope).ok()
     }
 
     /// Returns the socket's path.
@@ -447,22 +458,22 @@ impl Place {
 
     /// Returns who should reach it.
     #[must_use]
-    pub fn reach(&self) -> Reach {
-        self.reach
+    pub fn scope(&self) -> SocketScope {
+        self.scope
     }
 
     /// Tells whether our socket still stands there.
     #[must_use]
-    pub fn stands(&self) -> bool {
+    pub fn is_in_place(&self) -> bool {
         fs::symlink_metadata(&self.path)
             .is_ok_and(|it| (it.dev(), it.ino()) == (self.device, self.inode))
     }
 }
 
-impl Drop for Place {
+impl Drop for BoundPath {
     /// Takes the socket away, unless it has been replaced by somebody else's since.
     fn drop(&mut self) {
-        if self.stands() {
+        if self.is_in_place() {
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -481,7 +492,7 @@ mod tests {
 
     use nix::fcntl::{Flock, FlockArg};
 
-    use super::{ListenError, PAUSE, Reach, TRIES, bind};
+    use super::{LOCK_ATTEMPTS, LOCK_POLL_INTERVAL, ListenError, SocketScope, bind};
 
     fn private() -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();
@@ -494,13 +505,13 @@ mod tests {
         let directory = private();
         let (path, link) = (directory.path().join("to"), directory.path().join("socket"));
         symlink(&path, &link).unwrap();
-        let refused = bind(&link, Reach::User, 1).unwrap_err();
+        let refused = bind(&link, SocketScope::User, 1).unwrap_err();
         assert!(matches!(refused, ListenError::NotASocket(_)), "{refused}");
         assert!(link.is_symlink() && !path.exists());
 
         fs::create_dir(&path).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
-        let refused = bind(&link.join("socket"), Reach::User, 1).unwrap_err();
+        let refused = bind(&link.join("socket"), SocketScope::User, 1).unwrap_err();
         assert!(
             matches!(refused, ListenError::Directory { .. }),
             "{refused}"
@@ -514,7 +525,7 @@ mod tests {
         let path = directory.path().join("socket");
         for takes_it_away in [false, true] {
             let dying = UnixListener::bind(&path).unwrap();
-            let refused = bind(&path, Reach::User, TRIES).unwrap_err();
+            let refused = bind(&path, SocketScope::User, LOCK_ATTEMPTS).unwrap_err();
             assert!(matches!(refused, ListenError::Live(_)), "{refused}");
             assert!(path.exists());
             drop(dying);
@@ -523,13 +534,13 @@ mod tests {
             let waited = (0..20).any(|_| {
                 let (dying, its) = (UnixListener::bind(&path).unwrap(), path.clone());
                 let died = thread::spawn(move || {
-                    thread::sleep(PAUSE / 2);
+                    thread::sleep(LOCK_POLL_INTERVAL / 2);
                     if takes_it_away {
                         fs::remove_file(its).unwrap();
                     }
                     drop(dying);
                 });
-                let bound = bind(&path, Reach::User, TRIES);
+                let bound = bind(&path, SocketScope::User, LOCK_ATTEMPTS);
                 died.join().unwrap();
                 let waited = bound.is_ok();
                 drop(bound);
@@ -546,12 +557,12 @@ mod tests {
         let lock = |path| Flock::lock(File::open(path).unwrap(), FlockArg::LockShared).unwrap();
         let held = lock(directory.path().to_owned());
         let path = directory.path().join("socket");
-        let refused = bind(&path, Reach::User, 2).unwrap_err();
+        let refused = bind(&path, SocketScope::User, 2).unwrap_err();
         assert!(matches!(refused, ListenError::Busy(_)), "{refused}");
-        let bound = bind(&path, Reach::System, 1).unwrap();
+        let bound = bind(&path, SocketScope::System, 1).unwrap();
         let file = directory.path().join(".lock");
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         drop((held, bound));
-        bind(&path, Reach::User, 1).unwrap();
+        bind(&path, SocketScope::User, 1).unwrap();
     }
 }

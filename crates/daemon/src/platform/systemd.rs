@@ -14,37 +14,37 @@ use tracing::warn;
 
 /// The names of the descriptors that the manager keeps. There are two, used in turn: the
 /// new one is there before the old one goes, whenever we are killed.
-const KEPT: [&str; 2] = ["sessions-a", "sessions-b"];
+const FDSTORE_NAMES: [&str; 2] = ["sessions-a", "sessions-b"];
 
 /// The service manager, as it is to be told of us.
 #[derive(Debug, Default)]
-pub struct Manager {
+pub struct NotifySocket {
     turn: usize,
 }
 
-impl Manager {
+impl NotifySocket {
     /// Tells whether there is one.
     #[must_use]
-    pub fn is_there() -> bool {
+    pub fn is_present() -> bool {
         env::var_os("NOTIFY_SOCKET").is_some()
     }
 
     /// The name of sessions that were inherited and not kept.
-    pub const INHERITED: &str = "sessions";
+    pub const INHERITED_SESSIONS: &str = "sessions";
 
     /// The name of the loopback socket.
-    pub const HTTP: &str = "http";
+    pub const HTTP_SOCKET: &str = "http";
 
     /// Tells whether a descriptor of this name holds sessions.
     #[must_use]
-    pub fn holds_sessions(name: &str) -> bool {
-        KEPT.contains(&name) || name == Self::INHERITED
+    pub fn is_sessions_name(name: &str) -> bool {
+        FDSTORE_NAMES.contains(&name) || name == Self::INHERITED_SESSIONS
     }
 
     /// Tells whether a file is a credential that the manager has put there for this
     /// service alone.
     #[must_use]
-    pub fn lends(file: &Path) -> bool {
+    pub fn is_credential(file: &Path) -> bool {
         let directory = env::var_os("CREDENTIALS_DIRECTORY").filter(|it| !it.is_empty());
         directory.is_some_and(|it| file.parent() == Some(Path::new(&it)))
     }
@@ -57,17 +57,17 @@ impl Manager {
 
     /// Says that we listen and serve, and what we are doing.
     pub fn ready(status: &str) {
-        tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+        send(&[NotifyState::Ready, NotifyState::Status(status)]);
     }
 
     /// Says that we have just proved to be alive.
-    pub fn alive() {
-        tell(&[NotifyState::Watchdog]);
+    pub fn watchdog_ping() {
+        send(&[NotifyState::Watchdog]);
     }
 
     /// Says that we are about to leave.
     pub fn stopping() {
-        tell(&[NotifyState::Stopping]);
+        send(&[NotifyState::Stopping]);
     }
 
     /// Gives the loopback socket into keeping, so that callers wait while we are away; or
@@ -75,27 +75,37 @@ impl Manager {
     ///
     /// # Errors
     /// When the manager cannot be told.
-    pub fn keep_http(listener: Option<&TcpListener>) -> io::Result<()> {
-        notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(Self::HTTP)])?;
+    pub fn store_http_socket(listener: Option<&TcpListener>) -> io::Result<()> {
+        notify(&[
+            NotifyState::FdStoreRemove,
+            NotifyState::FdName(Self::HTTP_SOCKET),
+        ])?;
         let Some(listener) = listener else {
             return Ok(());
         };
         let poll = NotifyState::Custom("FDPOLL=0");
-        let state = [NotifyState::FdStore, NotifyState::FdName(Self::HTTP), poll];
+        let state = [
+            NotifyState::FdStore,
+            NotifyState::FdName(Self::HTTP_SOCKET),
+            poll,
+        ];
         notify_with_fds(&state, &[listener.as_fd()])
     }
 
     /// Returns what gives sessions into keeping.
-    pub fn keeper(mut self) -> impl FnMut(&OwnedFd) -> io::Result<()> + Send {
-        move |sessions| self.keep(sessions)
+    pub fn fd_store(mut self) -> impl FnMut(&OwnedFd) -> io::Result<()> + Send {
+        move |sessions| self.store(sessions)
     }
 
     /// Gives a descriptor into keeping, in place of the one before.
     ///
     /// # Errors
     /// When the manager cannot be told; then it keeps the one before.
-    fn keep(&mut self, sessions: &OwnedFd) -> io::Result<()> {
-        let (new, old) = (KEPT[self.turn % 2], KEPT[(self.turn + 1) % 2]);
+    fn store(&mut self, sessions: &OwnedFd) -> io::Result<()> {
+        let (new, old) = (
+            FDSTORE_NAMES[self.turn % 2],
+            FDSTORE_NAMES[(self.turn + 1) % 2],
+        );
         // Without polling: a memfd is always readable.
         let poll = NotifyState::Custom("FDPOLL=0");
         // What this name may stand for since the process before us.
@@ -108,7 +118,7 @@ impl Manager {
     }
 }
 
-fn tell(state: &[NotifyState<'_>]) {
+fn send(state: &[NotifyState<'_>]) {
     if let Err(error) = notify(state) {
         warn!("the service manager cannot be told: {error}");
     }

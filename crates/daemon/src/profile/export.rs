@@ -6,23 +6,23 @@ use stsd_document::Format;
 
 /// What is to become of a profile's sessions.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Plan {
+pub struct ExportConfig {
     /// A file that holds the newest one.
-    pub file: Option<Document>,
+    pub file: Option<ExportFile>,
     /// What is run when there is a new one: a program and its arguments, or nothing.
     pub command: Vec<String>,
 }
 
 /// A file with credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Document {
+pub struct ExportFile {
     /// Where it is.
     pub path: PathBuf,
     /// What it looks like.
     pub format: Format,
 }
 
-impl Plan {
+impl ExportConfig {
     /// Tells whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -7,63 +7,65 @@ use jiff::SignedDuration;
 use stsd_sts::{Proof, StsError};
 use tracing::{info, warn};
 
-use super::task::{Failure, Refresher};
+use super::task::{AttemptError, Refresher};
 use crate::{
-    identity::{Ask, Obtained, SourceError, Wish},
+    identity::{Freshness, ResolveContext, ResolvedIdentity, SourceError},
     profile::RoleArn,
     refresh::schedule::Lifetime,
     runtime::clock::BootTime,
     session::{
         counters::SOURCE,
-        snapshot::{Answers, Session},
+        snapshot::{EncodedReplies, Session},
     },
     sts::{
-        rate_limit::Urgency,
-        upstream::{Exchange, Issued},
+        rate_limit::Priority,
+        upstream::{IssuedSession, StsExchange},
     },
 };
 
 /// How much longer than asked a session may claim to live before we call it a lie.
-const SLACK: SignedDuration = SignedDuration::from_secs(300);
+const LIFETIME_TOLERANCE: SignedDuration = SignedDuration::from_secs(300);
 
 /// More than this fits into no answer on a socket, and no service issues it.
-const LARGEST_SESSION: usize = 32 * 1024;
+const MAX_SESSION_BYTES: usize = 32 * 1024;
 
 /// How long a call that nobody waits for lets those go first that are waited for, when
 /// there is no session whose end would say so.
-const COURTESY: Duration = Duration::from_secs(60);
+const STARVATION_LIMIT: Duration = Duration::from_secs(60);
 
-impl<X: Exchange> Refresher<X> {
+impl<X: StsExchange> Refresher<X> {
     /// Obtains one session: an attempt, and one more where the first told what to correct.
-    pub(super) async fn obtain(&mut self) -> Result<Session, Failure> {
+    pub(super) async fn acquire(&mut self) -> Result<Session, AttemptError> {
         // The key may have been exchanged since it was refused: that is what the hint says.
         // And a session that is handed on may have been replaced.
-        let hands_on = self.entry.profile.role_arn.is_none();
-        let wish = if hands_on || self.entry.snapshot().refused() {
-            Wish::Newest
+        let passes_through = self.entry.profile.role_arn.is_none();
+        let freshness = if passes_through || self.entry.snapshot().refused() {
+            Freshness::Fresh
         } else {
-            Wish::Usable
+            Freshness::Cached
         };
-        let mut source = self.ask_source(wish).await?;
+        let mut source = self.resolve_identity(freshness).await?;
         let Some(role_arn) = self.entry.profile.role_arn.clone() else {
-            return self.hand_on(source);
+            return self.pass_through(source);
         };
-        self.wait_for_budget().await;
-        if source.end.is_some() && !source.lasts(self.clock.boot()) {
-            source = self.ask_source(Wish::Usable).await?;
+        self.wait_for_token().await;
+        if source.end.is_some() && !source.is_usable(self.clock.boot()) {
+            source = self.resolve_identity(Freshness::Cached).await?;
         }
         match self.call(&role_arn, &source).await {
             Err(error @ StsError::SourceExpired(_)) => {
-                let renewed = self.ask_source(Wish::Another(&source.proof)).await?;
+                let renewed = self
+                    .resolve_identity(Freshness::Different(&source.proof))
+                    .await?;
                 if renewed.proof == source.proof {
                     return Err(error.into());
                 }
                 info!(profile = %self.entry.profile.name, "the source has renewed what had ended");
-                self.wait_for_budget().await;
+                self.wait_for_token().await;
                 Ok(self.call(&role_arn, &renewed).await?)
             }
-            Err(error) if corrected(&error) => {
-                self.wait_for_budget().await;
+            Err(error) if is_retryable_now(&error) => {
+                self.wait_for_token().await;
                 Ok(self.call(&role_arn, &source).await?)
             }
             outcome => Ok(outcome?),
@@ -71,10 +73,14 @@ impl<X: Exchange> Refresher<X> {
     }
 
     /// Makes one call to STS, for which the budget has given its token.
-    async fn call(&mut self, role_arn: &RoleArn, source: &Obtained) -> Result<Session, StsError> {
+    async fn call(
+        &mut self,
+        role_arn: &RoleArn,
+        source: &ResolvedIdentity,
+    ) -> Result<Session, StsError> {
         let began = self.clock.boot();
-        self.entry.begin(began);
-        self.entry.record.counters.call();
+        self.entry.attempt_started(began);
+        self.entry.stats.counters.call();
         let duration = self.entry.duration(began);
         self.asked = duration.get();
         let call = self
@@ -82,42 +88,46 @@ impl<X: Exchange> Refresher<X> {
             .call(&self.entry.profile, role_arn, duration, &source.proof);
         let answer = call.await;
         self.call_took = self.clock.boot().since(began);
-        let session = answer.and_then(|answer| self.accept(answer, began));
+        let session = answer.and_then(|answer| self.validate(answer, began));
         if let Err(error) = &session {
-            self.entry.record.counters.failure(error.kind());
+            self.entry.stats.counters.failure(error.kind());
         }
         session
     }
 
-    async fn ask_source(&mut self, wish: Wish<'_>) -> Result<Obtained, Failure> {
+    async fn resolve_identity(
+        &mut self,
+        freshness: Freshness<'_>,
+    ) -> Result<ResolvedIdentity, AttemptError> {
         let snapshot = self.entry.snapshot();
         if snapshot.session.is_none() && snapshot.failed.is_none() {
             // What those hear whose patience ends before its answer.
             let why = "its source (a file, a command or a service) has not said yet who we are";
-            self.entry.announce(Some((self.clock.boot(), why)));
+            self.entry.set_next_attempt(Some((self.clock.boot(), why)));
         }
-        let obtained = self.entry.profile.source.obtain(Ask {
+        let obtained = self.entry.profile.source.resolve(ResolveContext {
             store: &self.store,
             clock: &*self.clock,
-            wish,
+            freshness,
         });
         let obtained = obtained.await;
         if obtained.is_err() {
             // An attempt that ends here has begun, for those who wait for its end.
-            self.entry.begin(self.clock.boot());
+            self.entry.attempt_started(self.clock.boot());
             // However long it took: it was no call that a suspend has spoiled.
             self.call_took = Duration::ZERO;
-            self.entry.record.counters.failure(SOURCE);
+            self.entry.stats.counters.failure(SOURCE);
         }
         Ok(obtained?)
     }
 
     /// Hands on what a source gives, where there is no role to exchange it for.
-    fn hand_on(&mut self, source: Obtained) -> Result<Session, Failure> {
-        self.entry.begin(self.clock.boot());
-        let subject = self.entry.profile.source.subject();
-        let refuse =
-            |problem: &str, hint: &str| Failure::Source(SourceError::new(&subject, problem, hint));
+    fn pass_through(&mut self, source: ResolvedIdentity) -> Result<Session, AttemptError> {
+        self.entry.attempt_started(self.clock.boot());
+        let subject = self.entry.profile.source.describe();
+        let refuse = |problem: &str, hint: &str| {
+            AttemptError::Source(SourceError::new(&subject, problem, hint))
+        };
         let (Proof::Credentials(credentials), Some(end)) = (&*source.proof, source.end) else {
             return Err(refuse(
                 "gives credentials without an end, and such are not handed out",
@@ -136,20 +146,20 @@ impl<X: Exchange> Refresher<X> {
             ends: end.at,
         };
         self.asked = lifetime.length();
-        if !lifetime.serves(Duration::ZERO, self.clock.boot()) {
+        if !lifetime.satisfies(Duration::ZERO, self.clock.boot()) {
             return Err(refuse(
                 "gives credentials that have ended",
                 "look at what renews them, and at this machine's clock",
             ));
         }
-        if credentials.access_key_secret.expose().len() + token.expose().len() > LARGEST_SESSION {
+        if credentials.access_key_secret.expose().len() + token.expose().len() > MAX_SESSION_BYTES {
             return Err(refuse(
                 "gives a token that is larger than any that is known",
                 "look at what it prints",
             ));
         }
         Ok(Session {
-            last: self.entry.lasts(&lifetime),
+            is_final: self.entry.covers_lease(&lifetime),
             access_key_id: credentials.access_key_id.clone(),
             access_key_secret: credentials.access_key_secret.clone(),
             security_token: token,
@@ -157,51 +167,53 @@ impl<X: Exchange> Refresher<X> {
             issued: end.issued,
             lifetime,
             request_id: String::new(),
-            handed_out: AtomicBool::new(false),
-            answers: Answers::default(),
+            served: AtomicBool::new(false),
+            answers: EncodedReplies::default(),
         })
     }
 
     /// Waits for the budget's token; who begins to wait for us meanwhile puts us into the
     /// queue of those who are waited for.
-    async fn wait_for_budget(&self) {
-        let (budget, clock) = (self.upstream.budget(), &*self.clock);
-        if budget.try_take(self.entry.urgency(), clock.boot()) {
+    async fn wait_for_token(&self) {
+        let (rate_limiter, clock) = (self.upstream.rate_limiter(), &*self.clock);
+        if rate_limiter.try_take(self.entry.urgency(), clock.boot()) {
             return;
         }
-        let held_back = "held back: many renewals at once, or STS asked us to pause";
-        let open = budget.hold_back(clock.boot());
-        self.entry.announce(Some((open, held_back)));
+        let deferred = "held back: many renewals at once, or STS asked us to pause";
+        let open = rate_limiter.defer(clock.boot());
+        self.entry.set_next_attempt(Some((open, deferred)));
         tokio::select! {
             biased;
-            () = budget.take(self.entry.urgency(), clock) => {}
-            () = self.becoming_urgent() => budget.take(Urgency::Waiting, clock).await,
-            () = self.courtesy() => budget.take(Urgency::Waiting, clock).await,
+            () = rate_limiter.take(self.entry.urgency(), clock) => {}
+            () = self.priority_raised() => rate_limiter.take(Priority::Interactive, clock).await,
+            () = self.starvation_timeout() => rate_limiter.take(Priority::Interactive, clock).await,
         }
     }
 
     /// Ends when a renewal that nobody waits for has let others go first for long enough:
     /// those who are waited for without end must not let a session die that is in use.
-    async fn courtesy(&self) {
+    async fn starvation_timeout(&self) {
         let now = self.clock.boot();
         let session = self.entry.snapshot().session;
-        let spare = session.map_or(COURTESY, |session| {
+        let spare = session.map_or(STARVATION_LIMIT, |session| {
             let lifetime = session.lifetime;
             lifetime
                 .remaining(now)
                 .saturating_sub(lifetime.length() / 4)
         });
-        let until = now + spare.min(COURTESY * 10);
+        let until = now + spare.min(STARVATION_LIMIT * 10);
         while !until.since(self.clock.boot()).is_zero() {
-            self.clock.nap(until.since(self.clock.boot())).await;
+            self.clock
+                .sleep_at_most(until.since(self.clock.boot()))
+                .await;
         }
     }
 
-    async fn becoming_urgent(&self) {
-        if self.entry.urgency() == Urgency::Waiting {
+    async fn priority_raised(&self) {
+        if self.entry.urgency() == Priority::Interactive {
             return std::future::pending().await;
         }
-        while self.entry.urgency() == Urgency::Background {
+        while self.entry.urgency() == Priority::Background {
             self.entry.wake.notified().await;
         }
     }
@@ -211,7 +223,11 @@ impl<X: Exchange> Refresher<X> {
     /// The life is counted from before the request was sent, a second is taken off because
     /// `Date` is rounded down, and no session lives longer than was asked, whatever the
     /// answer claims: the session we serve never outlives the real one.
-    pub(super) fn accept(&self, issued: Issued, began: BootTime) -> Result<Session, StsError> {
+    pub(super) fn validate(
+        &self,
+        issued: IssuedSession,
+        began: BootTime,
+    ) -> Result<Session, StsError> {
         let answer = issued.session;
         let size = answer.access_key_secret.expose().len() + answer.security_token.expose().len();
         let life = answer.expiration.duration_since(issued.at);
@@ -219,12 +235,12 @@ impl<X: Exchange> Refresher<X> {
         let unusable = |reason: &str| StsError::Unreadable {
             reason: reason.to_owned(),
         };
-        if life > SignedDuration::try_from(asked).unwrap_or_default() + SLACK {
+        if life > SignedDuration::try_from(asked).unwrap_or_default() + LIFETIME_TOLERANCE {
             return Err(unusable(
                 "the session claims to live much longer than was asked",
             ));
         }
-        if size > LARGEST_SESSION {
+        if size > MAX_SESSION_BYTES {
             return Err(unusable(
                 "the session's token is larger than any that is known",
             ));
@@ -235,10 +251,10 @@ impl<X: Exchange> Refresher<X> {
         if ends.since(self.clock.boot()).is_zero() {
             return Err(unusable("the session has ended already"));
         }
-        self.upstream.learn(answer.server_date, issued.sent);
+        self.upstream.observe_date(answer.server_date, issued.sent);
         let lifetime = Lifetime { began, ends };
         Ok(Session {
-            last: self.entry.lasts(&lifetime),
+            is_final: self.entry.covers_lease(&lifetime),
             access_key_id: answer.access_key_id,
             access_key_secret: answer.access_key_secret,
             security_token: answer.security_token,
@@ -246,14 +262,14 @@ impl<X: Exchange> Refresher<X> {
             issued: issued.at,
             lifetime,
             request_id: answer.request_id,
-            handed_out: AtomicBool::new(false),
-            answers: Answers::default(),
+            served: AtomicBool::new(false),
+            answers: EncodedReplies::default(),
         })
     }
 }
 
 /// Says what an error has told, if another call may succeed at once.
-fn corrected(error: &StsError) -> bool {
+fn is_retryable_now(error: &StsError) -> bool {
     match error {
         StsError::NonceUsed(_) => true,
         StsError::Clock {

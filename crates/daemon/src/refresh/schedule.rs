@@ -12,26 +12,26 @@ const WIDEST_WINDOW: Duration = Duration::from_secs(25 * 60);
 
 /// What a session's life loses before we count it: the second that `Date` leaves out, and
 /// the time of the call.
-const LOST: Duration = Duration::from_secs(5);
+const SAFETY_MARGIN: Duration = Duration::from_secs(5);
 
 /// The longest pause between two attempts that may succeed by waiting. No hint of the
 /// service stretches it: its limit is counted by the minute (6,000 calls an account).
-pub const BACKOFF_CAP: Duration = Duration::from_secs(60);
+pub const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
 /// How often it is looked whether a session was replaced that SDKs do not wait for any more.
-const BETWEEN_LOOKS: Duration = Duration::from_secs(60);
+const POLL_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The pause between two attempts that can only succeed when somebody changes something.
-const SLOW_PROBE: Duration = Duration::from_secs(5 * 60);
+const REFUSED_BACKOFF: Duration = Duration::from_secs(5 * 60);
 
-/// The longest that [`probe_pause`] returns.
-pub const PROBE_CAP: Duration = Duration::from_secs(5 * 60 + 75);
+/// The longest that [`refused_backoff`] returns.
+pub const MAX_REFUSED_BACKOFF: Duration = Duration::from_secs(5 * 60 + 75);
 
-/// What [`probe_pause`] comes down to while the last of a session is being served.
-const QUICKEST_PROBE: Duration = Duration::from_secs(30);
+/// What [`refused_backoff`] comes down to while the last of a session is being served.
+const MIN_REFUSED_BACKOFF: Duration = Duration::from_secs(30);
 
 /// No attempt follows another sooner than this.
-pub const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
+pub const MIN_BACKOFF: Duration = Duration::from_millis(200);
 
 /// When a session began and ends, on the boot-time clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl Lifetime {
     /// Tells whether the session may be handed out to somebody who needs it for
     /// `minimum_life`. Never true for one that has ended.
     #[must_use]
-    pub fn serves(&self, minimum_life: Duration, now: BootTime) -> bool {
+    pub fn satisfies(&self, minimum_life: Duration, now: BootTime) -> bool {
         let remaining = self.remaining(now);
         remaining > Duration::ZERO && remaining >= minimum_life
     }
@@ -66,7 +66,7 @@ impl Lifetime {
     /// Tells whether a renewal would give a caller noticeably more life. Without this, a
     /// caller who asks for all of a session's life would cost a call each time.
     #[must_use]
-    pub fn worth_renewing(&self, now: BootTime) -> bool {
+    pub fn is_worth_renewing(&self, now: BootTime) -> bool {
         now.since(self.began) >= self.length() / 10
     }
 }
@@ -96,7 +96,7 @@ pub fn renewal_due(lifetime: &Lifetime, jitter: f64) -> BootTime {
     let length = lifetime.length();
     let spread = length.mul_f64(0.45 + 0.10 * jitter.clamp(0.0, 1.0));
     let latest = match length.checked_sub(WIDEST_WINDOW) {
-        Some(latest) if length + LOST >= WIDEST_WINDOW * 2 => latest,
+        Some(latest) if length + SAFETY_MARGIN >= WIDEST_WINDOW * 2 => latest,
         _ => length,
     };
     lifetime.began + spread.min(latest)
@@ -107,23 +107,23 @@ pub fn renewal_due(lifetime: &Lifetime, jitter: f64) -> BootTime {
 /// window opens, and within that a minute after each look. Whoever issues it may have replaced
 /// it right after the last one.
 #[must_use]
-pub fn look_due(rest: &Lifetime, whole: Duration, jitter: f64) -> BootTime {
+pub fn poll_due(rest: &Lifetime, whole: Duration, jitter: f64) -> BootTime {
     let due = renewal_due(rest, jitter);
-    if whole + LOST < WIDEST_WINDOW * 2 {
+    if whole + SAFETY_MARGIN < WIDEST_WINDOW * 2 {
         return due;
     }
     let opens = rest.length().saturating_sub(WIDEST_WINDOW);
-    due.min(rest.began + opens.max(BETWEEN_LOOKS))
+    due.min(rest.began + opens.max(POLL_INTERVAL))
 }
 
 /// Says what is wrong with sessions of this length, and what mends it: nothing we do can
 /// keep an SDK's window shut when the session is no longer than two of them.
 #[must_use]
-pub fn advice(asked: Duration, given: Duration) -> Option<&'static str> {
-    if given + LOST >= WIDEST_WINDOW * 2 {
+pub fn warning(asked: Duration, given: Duration) -> Option<&'static str> {
+    if given + SAFETY_MARGIN >= WIDEST_WINDOW * 2 {
         return None;
     }
-    Some(if given + LOST < asked {
+    Some(if given + SAFETY_MARGIN < asked {
         "STS issues sessions of less than 50 min, shorter than asked: an SDK that renews 15 or \
          20 min before the end asks at every call; look at the role's maximum session duration"
     } else {
@@ -134,39 +134,39 @@ pub fn advice(asked: Duration, given: Duration) -> Option<&'static str> {
 
 /// Returns the pause after the `failures`-th failure in a row that may pass by itself:
 /// exponential with full jitter (`random` from 0 to 1), shorter as the end of what is being
-/// served comes near. What the service asked for is the least, up to [`BACKOFF_CAP`], and
+/// served comes near. What the service asked for is the least, up to [`MAX_BACKOFF`], and
 /// is spread a little, so that those who were throttled together do not return together.
 #[must_use]
-pub fn retry_pause(
+pub fn retry_backoff(
     failures: u32,
     remaining: Option<Duration>,
     hint: Option<Duration>,
     random: f64,
 ) -> Duration {
     let doubled = Duration::from_secs(1) * 2_u32.saturating_pow(failures.saturating_sub(1).min(16));
-    let mut ceiling = doubled.min(BACKOFF_CAP);
+    let mut ceiling = doubled.min(MAX_BACKOFF);
     if let Some(remaining) = remaining.filter(|it| !it.is_zero()) {
         ceiling = ceiling.min((remaining / 4).max(Duration::from_secs(1)));
     }
-    let pause = ceiling.mul_f64(random.clamp(0.0, 1.0)).max(SHORTEST_PAUSE);
-    let hint = hint.unwrap_or_default().min(BACKOFF_CAP);
+    let pause = ceiling.mul_f64(random.clamp(0.0, 1.0)).max(MIN_BACKOFF);
+    let hint = hint.unwrap_or_default().min(MAX_BACKOFF);
     pause.max(hint.mul_f64(1.0 + 0.1 * random.clamp(0.0, 1.0)))
 }
 
 /// Returns the pause after a refusal that only somebody's change can lift. While a session
 /// still lives it tightens, so that a mistake mended a minute before the end harms nobody.
 #[must_use]
-pub fn probe_pause(remaining: Option<Duration>, random: f64) -> Duration {
-    let pause = SLOW_PROBE.mul_f64(0.75 + 0.5 * random.clamp(0.0, 1.0));
+pub fn refused_backoff(remaining: Option<Duration>, random: f64) -> Duration {
+    let pause = REFUSED_BACKOFF.mul_f64(0.75 + 0.5 * random.clamp(0.0, 1.0));
     match remaining.filter(|it| !it.is_zero()) {
-        Some(remaining) => pause.min((remaining / 4).max(QUICKEST_PROBE)),
+        Some(remaining) => pause.min((remaining / 4).max(MIN_REFUSED_BACKOFF)),
         None => pause,
     }
 }
 
 /// Tells whether a profile that was last asked for `idle` ago may go to sleep.
 #[must_use]
-pub fn may_sleep(idle: Duration, session_length: Duration) -> bool {
+pub fn can_idle(idle: Duration, session_length: Duration) -> bool {
     idle > session_length * 2
 }
 
@@ -192,7 +192,7 @@ mod tests {
         let check = |rest: u64, whole: u64, expected: u64| {
             let began = BootTime::from_duration(minutes(1000));
             let ends = began + minutes(rest);
-            let due = look_due(&Lifetime { began, ends }, minutes(whole), 0.5);
+            let due = poll_due(&Lifetime { began, ends }, minutes(whole), 0.5);
             let due = due.since(began).as_secs().div_ceil(60);
             assert_eq!(due, expected, "{rest} of {whole} min left");
         };
@@ -254,17 +254,17 @@ mod tests {
     fn an_expired_session_serves_nobody() {
         let session = session(minutes(60));
         let at = |minute: u64| session.began + minutes(minute);
-        assert!(session.serves(Duration::ZERO, at(59)));
-        assert!(session.serves(minutes(30), at(30)));
-        assert!(!session.serves(minutes(31), at(30)));
-        assert!(!session.serves(Duration::ZERO, at(60)));
-        assert!(!session.serves(Duration::ZERO, at(6000)));
+        assert!(session.satisfies(Duration::ZERO, at(59)));
+        assert!(session.satisfies(minutes(30), at(30)));
+        assert!(!session.satisfies(minutes(31), at(30)));
+        assert!(!session.satisfies(Duration::ZERO, at(60)));
+        assert!(!session.satisfies(Duration::ZERO, at(6000)));
     }
 
     #[test]
     fn retries_back_off_and_tighten_as_the_end_comes_near() {
         let check = |failures, remaining, hint, random, expected_ms: u64| {
-            let pause = retry_pause(failures, remaining, hint, random);
+            let pause = retry_backoff(failures, remaining, hint, random);
             assert_eq!(
                 pause.as_millis(),
                 u128::from(expected_ms),
@@ -287,9 +287,9 @@ mod tests {
     #[test]
     fn a_refusal_is_looked_at_slowly_unless_a_session_is_about_to_end() {
         let check = |remaining, random, expected_s: u64| {
-            let pause = probe_pause(remaining, random);
+            let pause = refused_backoff(remaining, random);
             assert_eq!(pause.as_secs(), expected_s, "{remaining:?} {random}");
-            assert!(pause <= PROBE_CAP);
+            assert!(pause <= MAX_REFUSED_BACKOFF);
         };
         check(None, 0.0, 225);
         check(None, 1.0, 375);
@@ -302,14 +302,14 @@ mod tests {
     #[test]
     fn asking_for_all_of_a_sessions_life_is_not_worth_a_call_each_time() {
         let session = session(minutes(60));
-        assert!(!session.worth_renewing(session.began + minutes(5)));
-        assert!(session.worth_renewing(session.began + minutes(6)));
+        assert!(!session.is_worth_renewing(session.began + minutes(5)));
+        assert!(session.is_worth_renewing(session.began + minutes(6)));
     }
 
     #[test]
     fn a_session_too_short_for_the_sdks_is_pointed_out_with_the_fix() {
         let check = |asked, given, expected: Option<&str>| {
-            let said = advice(asked, given - Duration::from_secs(1));
+            let said = warning(asked, given - Duration::from_secs(1));
             match (said, expected) {
                 (Some(said), Some(words)) => assert!(said.contains(words), "{said}"),
                 (said, expected) => assert_eq!(said, expected, "{asked:?} {given:?}"),

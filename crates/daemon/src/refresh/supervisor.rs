@@ -28,29 +28,29 @@ use crate::{
     runtime::clock::{BootTime, Clock},
     session::{
         memfd,
-        memfd::Restored,
-        store::{Entry, Store},
+        memfd::RestoredSessions,
+        store::{ProfileEntry, Store},
     },
     sts::{
-        rate_limit::Budget,
-        upstream::{Exchange, Upstream},
+        rate_limit::RateLimiter,
+        upstream::{StsExchange, Upstream},
     },
 };
 
 /// Each lease costs calls to STS and a thread; no user holds more of them at once, or opens
 /// more of them in a minute.
-const MOST_LEASES: usize = 64;
+const MAX_LEASES_PER_USER: usize = 64;
 
 /// All users together hold no more.
-const ALL_LEASES: usize = 256;
+const MAX_LEASES: usize = 256;
 
-const MINUTE: Duration = Duration::from_secs(60);
+const LEASE_WINDOW: Duration = Duration::from_secs(60);
 
 /// Makes the way to an STS endpoint.
 pub type Connect<X> = Box<dyn Fn(&Endpoint) -> Result<X, StsError> + Send>;
 
 /// What a supervisor works with.
-pub struct Setting<X> {
+pub struct SupervisorDeps<X> {
     /// Where sessions go.
     pub store: Arc<Store>,
     /// Makes the way to an STS endpoint.
@@ -61,53 +61,53 @@ pub struct Setting<X> {
     /// not renew together.
     pub machine: Vec<u8>,
     /// What limits the calls to STS.
-    pub budget: Arc<Budget>,
+    pub rate_limiter: Arc<RateLimiter>,
     /// What another process of ours has left; used by the first configuration.
-    pub restored: Restored,
+    pub restored: RestoredSessions,
 }
 
 /// Starts and ends the profiles' tasks.
 pub struct Supervisor<X> {
-    setting: Setting<X>,
+    deps: SupervisorDeps<X>,
     upstream: Option<(Endpoint, Arc<Upstream<X>>)>,
     running: BTreeMap<ProfileName, Running>,
     leases: Vec<(u32, CancellationToken)>,
-    leases_before: u32,
+    lease_count: u32,
     /// Who has opened a lease lately, and when.
-    opened: Vec<(u32, BootTime)>,
+    recent_opens: Vec<(u32, BootTime)>,
     tasks: TaskTracker,
     renewed: Arc<Notify>,
     generation: u64,
 }
 
 /// A place of its own for a profile, with a task that keeps it fresh until this is dropped.
-pub struct Leased {
+pub struct LeaseHandle {
     /// Which one it is.
     pub id: LeaseId,
     /// The place.
-    pub entry: Arc<Entry>,
+    pub entry: Arc<ProfileEntry>,
     /// Cancelled when it cannot go on; a new endpoint does that.
-    pub over: CancellationToken,
+    pub revoked: CancellationToken,
 }
 
 struct Running {
-    entry: Arc<Entry>,
+    entry: Arc<ProfileEntry>,
     task: AbortHandle,
 }
 
-impl<X: Exchange> Supervisor<X> {
+impl<X: StsExchange> Supervisor<X> {
     /// Prepares a supervisor that has no configuration yet.
     #[must_use]
-    pub fn new(setting: Setting<X>) -> Self {
+    pub fn new(deps: SupervisorDeps<X>) -> Self {
         Self {
             // What is left by us has to be newer than what was left to us.
-            generation: setting.clock.boot().as_millis(),
-            setting,
+            generation: deps.clock.boot().as_millis(),
+            deps,
             upstream: None,
             running: BTreeMap::new(),
             leases: Vec::new(),
-            leases_before: 0,
-            opened: Vec::new(),
+            lease_count: 0,
+            recent_opens: Vec::new(),
             tasks: TaskTracker::new(),
             renewed: Arc::default(),
         }
@@ -128,11 +128,11 @@ impl<X: Exchange> Supervisor<X> {
             return Ok(None);
         };
         self.generation += 1;
-        let setting = &self.setting;
+        let deps = &self.deps;
         let sealed = memfd::seal(
-            &setting.store,
+            &deps.store,
             endpoint,
-            &*setting.clock,
+            &*deps.clock,
             self.generation,
             url_secret,
         );
@@ -148,35 +148,37 @@ impl<X: Exchange> Supervisor<X> {
     /// stays in force.
     pub fn apply(&mut self, config: Config) -> Result<(), StsError> {
         let (upstream, same_endpoint) = self.upstream(&config.endpoint)?;
-        let now = self.setting.clock.boot();
-        self.setting
-            .budget
+        let now = self.deps.clock.boot();
+        self.deps
+            .rate_limiter
             .set_rate(config.sts_calls_per_second, now);
         if !same_endpoint {
-            self.leases.drain(..).for_each(|(_, over)| over.cancel());
+            self.leases
+                .drain(..)
+                .for_each(|(_, revoked)| revoked.cancel());
         }
-        let mut restored = mem::take(&mut self.setting.restored);
+        let mut restored = mem::take(&mut self.deps.restored);
         let mut old = mem::take(&mut self.running);
-        let (mut new, mut retired) = (Vec::new(), Vec::new());
+        let (mut new, mut stopped) = (Vec::new(), Vec::new());
         for (name, profile) in config.profiles {
             let running = match old.remove(&name) {
                 Some(running) if same_endpoint && *running.entry.profile == *profile => {
-                    look_again(&running.entry);
+                    retry_refused(&running.entry);
                     running
                 }
                 Some(changed) => {
-                    let entry = Arc::new(succeed(&changed.entry, profile, same_endpoint));
-                    retired.push(changed);
+                    let entry = Arc::new(inherit_entry(&changed.entry, profile, same_endpoint));
+                    stopped.push(changed);
                     self.start(entry, &upstream)
                 }
                 None => {
                     let left = restored.take(&config.endpoint, &profile, now);
                     let entry = match left {
                         Some((session, asked)) => {
-                            let session = self.setting.store.prepare(session);
-                            Entry::restored(profile, session, asked)
+                            let session = self.deps.store.prepare(session);
+                            ProfileEntry::from_saved(profile, session, asked)
                         }
-                        None => Entry::new(profile),
+                        None => ProfileEntry::new(profile),
                     };
                     self.start(Arc::new(entry), &upstream)
                 }
@@ -184,17 +186,17 @@ impl<X: Exchange> Supervisor<X> {
             new.push((name, running));
         }
         self.running = new.into_iter().collect();
-        self.setting.store.replace(
+        self.deps.store.replace(
             self.running
                 .values()
                 .map(|running| Arc::clone(&running.entry)),
         );
         for (name, running) in old {
             info!(profile = %name, "profile removed");
-            retired.push(running);
+            stopped.push(running);
         }
         // Who waits looks its profile up again, so the new ones have to be there.
-        retired.iter().for_each(retire);
+        stopped.iter().for_each(stop_task);
         // What was removed or changed must not come back.
         self.renewed.notify_one();
         Ok(())
@@ -203,40 +205,46 @@ impl<X: Exchange> Supervisor<X> {
     /// Starts a task for a profile that is not configured, for a user who holds few of
     /// them; it ends with the lease. Nothing of it survives a restart.
     #[must_use]
-    pub fn lease(&mut self, profile: Arc<Profile>, until: BootTime, uid: u32) -> Option<Leased> {
-        self.leases.retain(|(_, over)| !over.is_cancelled());
-        let now = self.setting.clock.boot();
-        self.opened.retain(|(_, at)| now.since(*at) < MINUTE);
+    pub fn lease(
+        &mut self,
+        profile: Arc<Profile>,
+        until: BootTime,
+        uid: u32,
+    ) -> Option<LeaseHandle> {
+        self.leases.retain(|(_, revoked)| !revoked.is_cancelled());
+        let now = self.deps.clock.boot();
+        self.recent_opens
+            .retain(|(_, at)| now.since(*at) < LEASE_WINDOW);
         let held = self.leases.iter().filter(|(owner, _)| *owner == uid);
-        let opened = self.opened.iter().filter(|(owner, _)| *owner == uid);
-        if held.count() >= MOST_LEASES
-            || opened.count() >= MOST_LEASES
-            || self.leases.len() >= ALL_LEASES
+        let opened = self.recent_opens.iter().filter(|(owner, _)| *owner == uid);
+        if held.count() >= MAX_LEASES_PER_USER
+            || opened.count() >= MAX_LEASES_PER_USER
+            || self.leases.len() >= MAX_LEASES
         {
             return None;
         }
-        self.opened.push((uid, now));
+        self.recent_opens.push((uid, now));
         let (_, upstream) = self.upstream.as_ref()?;
-        let entry = Arc::new(Entry::leased(profile, until));
-        let over = CancellationToken::new();
+        let entry = Arc::new(ProfileEntry::for_lease(profile, until));
+        let revoked = CancellationToken::new();
         let refresher = self.refresher(&entry, upstream);
-        let refreshing = over.clone().run_until_cancelled_owned(refresher.run());
+        let refreshing = revoked.clone().run_until_cancelled_owned(refresher.run());
         self.tasks.spawn(refreshing);
-        self.leases.push((uid, over.clone()));
-        self.leases_before += 1;
-        Some(Leased {
+        self.leases.push((uid, revoked.clone()));
+        self.lease_count += 1;
+        Some(LeaseHandle {
             id: LeaseId {
-                number: self.leases_before,
+                number: self.lease_count,
                 owner: uid,
             },
             entry,
-            over,
+            revoked,
         })
     }
 
     /// Ends every task.
     pub async fn stop(self) {
-        self.leases.iter().for_each(|(_, over)| over.cancel());
+        self.leases.iter().for_each(|(_, revoked)| revoked.cancel());
         for running in self.running.values() {
             running.task.abort();
         }
@@ -251,28 +259,28 @@ impl<X: Exchange> Supervisor<X> {
         {
             return Ok((Arc::clone(upstream), true));
         }
-        let setting = &self.setting;
-        let exchange = (setting.connect)(endpoint)?;
+        let deps = &self.deps;
+        let exchange = (deps.connect)(endpoint)?;
         let upstream = Arc::new(Upstream::new(
             exchange,
-            Arc::clone(&setting.clock),
-            Arc::clone(&setting.budget),
+            Arc::clone(&deps.clock),
+            Arc::clone(&deps.rate_limiter),
             Arc::clone(&self.renewed),
         ));
         self.upstream = Some((endpoint.clone(), Arc::clone(&upstream)));
         Ok((upstream, false))
     }
 
-    fn start(&self, entry: Arc<Entry>, upstream: &Arc<Upstream<X>>) -> Running {
+    fn start(&self, entry: Arc<ProfileEntry>, upstream: &Arc<Upstream<X>>) -> Running {
         let refresher = self.refresher(&entry, upstream);
         let task = self.tasks.spawn(refresher.run()).abort_handle();
         Running { entry, task }
     }
 
-    fn refresher(&self, entry: &Arc<Entry>, upstream: &Arc<Upstream<X>>) -> Refresher<X> {
-        let setting = &self.setting;
-        let jitter = schedule::jitter(&setting.machine, entry.profile.name.as_str());
-        let (store, clock) = (Arc::clone(&setting.store), Arc::clone(&setting.clock));
+    fn refresher(&self, entry: &Arc<ProfileEntry>, upstream: &Arc<Upstream<X>>) -> Refresher<X> {
+        let deps = &self.deps;
+        let jitter = schedule::jitter(&deps.machine, entry.profile.name.as_str());
+        let (store, clock) = (Arc::clone(&deps.store), Arc::clone(&deps.clock));
         Refresher::new(
             Arc::clone(entry),
             Arc::clone(upstream),
@@ -283,14 +291,14 @@ impl<X: Exchange> Supervisor<X> {
     }
 }
 
-impl Drop for Leased {
+impl Drop for LeaseHandle {
     fn drop(&mut self) {
-        self.over.cancel();
+        self.revoked.cancel();
     }
 }
 
 /// Does what is to be done for a profile until it ends; tells whether a bug has ended it.
-pub(crate) fn panics<'a>(
+pub(crate) fn catch_panic<'a>(
     mut work: Pin<&'a mut (impl Future<Output = ()> + ?Sized)>,
 ) -> impl Future<Output = bool> + 'a {
     poll_fn(move |context| {
@@ -307,32 +315,32 @@ pub(crate) fn panics<'a>(
 }
 
 /// What was refused may be allowed now; whoever reloads wants to know.
-fn look_again(entry: &Entry) {
+fn retry_refused(entry: &ProfileEntry) {
     if entry.snapshot().refused() {
         entry.publish(|snapshot| snapshot.failed = None);
-        entry.force();
+        entry.force_refresh();
     }
 }
 
 /// Makes the place of a changed profile. Its session goes on being served if it grants
 /// just what the new one would: a longer duration must not make callers wait.
-fn succeed(old: &Entry, profile: Arc<Profile>, same_endpoint: bool) -> Entry {
+fn inherit_entry(old: &ProfileEntry, profile: Arc<Profile>, same_endpoint: bool) -> ProfileEntry {
     let same_grant = same_endpoint && profile.grants_the_same(&old.profile);
     let snapshot = old.snapshot();
     let session = snapshot.session.filter(|_| same_grant);
     // A sleeper is not woken by a reload, and a session that is over needs no successor.
     let awake = snapshot.next_attempt.is_some();
     let wanted = awake && session.is_some() && profile.duration != old.profile.duration;
-    let entry = Entry::succeeding(profile, old, session);
+    let entry = ProfileEntry::from_previous(profile, old, session);
     if wanted {
-        entry.force();
+        entry.force_refresh();
     }
     entry
 }
 
 /// Ends a task, and tells those who wait for its profile that it is not this one any more.
 /// A call in flight is dropped with its result.
-fn retire(running: &Running) {
+fn stop_task(running: &Running) {
     running.task.abort();
     running.entry.publish(|snapshot| snapshot.removed = true);
 }
@@ -345,12 +353,12 @@ mod tests {
     use stsd_sts::{AssumeRole, Proof, RoleSession};
 
     use super::*;
-    use crate::{runtime::clock::SystemClock, session::snapshot::Outcome};
+    use crate::{runtime::clock::SystemClock, session::snapshot::SessionResult};
 
     /// Panics at the first call, and answers from then on.
     struct Fragile(AtomicBool);
 
-    impl Exchange for Fragile {
+    impl StsExchange for Fragile {
         async fn exchange(
             &self,
             _: &Proof,
@@ -373,13 +381,13 @@ mod tests {
     async fn a_task_that_a_bug_ends_says_so_and_begins_again() {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let store = Arc::<Store>::default();
-        let mut supervisor = Supervisor::new(Setting {
+        let mut supervisor = Supervisor::new(SupervisorDeps {
             store: Arc::clone(&store),
             connect: Box::new(|_| Ok(Fragile(AtomicBool::new(false)))),
             clock: Arc::clone(&clock),
             machine: Vec::new(),
-            budget: Arc::new(Budget::new(1, clock.boot())),
-            restored: Restored::default(),
+            rate_limiter: Arc::new(RateLimiter::new(1, clock.boot())),
+            restored: RestoredSessions::default(),
         });
         let profile = Profile::sample();
         let config = Config {
@@ -397,10 +405,10 @@ mod tests {
             store.session("oss-upload", Duration::ZERO, patience, &*clock)
         };
         match ask(5).await {
-            Outcome::Failed(failed) => assert!(failed.message.contains("broke off")),
+            SessionResult::Failed(failed) => assert!(failed.message.contains("broke off")),
             other => panic!("{other:?}"),
         }
-        assert!(matches!(ask(120).await, Outcome::Ready(_)));
+        assert!(matches!(ask(120).await, SessionResult::Ready(_)));
         supervisor.stop().await;
     }
 }

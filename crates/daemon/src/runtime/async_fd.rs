@@ -8,7 +8,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 ///
 /// # Errors
 /// When the system has no memory for it, or watches it already.
-pub(crate) fn watched<T: AsRawFd>(descriptor: T, interest: Interest) -> io::Result<AsyncFd<T>> {
+pub(crate) fn async_fd<T: AsRawFd>(descriptor: T, interest: Interest) -> io::Result<AsyncFd<T>> {
     #[expect(
         deprecated,
         reason = "the successor is unsafe for types that may exchange their descriptor; \

@@ -27,14 +27,14 @@ use tokio::{
 use zeroize::Zeroizing;
 
 /// How often it is looked whether a command has ended.
-const LOOK: Duration = Duration::from_millis(50);
+const EXIT_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How many looks are taken for the exit of a command that was killed, and the pause after each.
-const LAST_LOOKS: u32 = 100;
-const LAST_PAUSE: Duration = Duration::from_millis(2);
+const KILL_POLL_ATTEMPTS: u32 = 100;
+const KILL_POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// How long to wait for the last words of one that has ended.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const FINAL_READ_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why a command has not done its work.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +47,7 @@ pub(crate) enum CommandError {
     Failed(ExitStatus),
     /// It was killed.
     #[error("the command did not end within {} s and was killed", .0.as_secs())]
-    Late(Duration),
+    TimedOut(Duration),
     /// It was killed, because it printed without end.
     #[error("the command printed more than {0} bytes and was killed")]
     TooMuch(usize),
@@ -59,58 +59,63 @@ struct Running {
     collected: bool,
 }
 
-/// Runs a command to its end, for `bound` at the most; nobody hears it.
+/// Runs a command to its end, for `limit` at the most; nobody hears it.
 ///
 /// # Errors
 /// [`CommandError`]; by then nothing of its process group runs any more.
-pub(crate) async fn run(mut command: Command, bound: Duration) -> Result<(), CommandError> {
-    let (noise, writer) = io::pipe()?;
+pub(crate) async fn run(mut command: Command, limit: Duration) -> Result<(), CommandError> {
+    let (stderr, writer) = io::pipe()?;
     // Not /dev/null for its output: nobody who is confined as we are may open that for writing.
     command.stdout(writer.try_clone()?).stderr(writer);
-    attend(command, bound, noise, std::future::pending()).await
+    run_to_exit(command, limit, stderr, std::future::pending()).await
 }
 
-/// Runs a command to its end, for `bound` at the most, and returns what it has printed, which
-/// may be `most` bytes.
+/// Runs a command to its end, for `limit` at the most, and returns what it has printed, which
+/// may be `max_bytes` bytes.
 ///
 /// # Errors
 /// [`CommandError`]; by then nothing of its process group runs any more.
 pub(crate) async fn read(
     mut command: Command,
-    bound: Duration,
-    most: usize,
+    limit: Duration,
+    max_bytes: usize,
 ) -> Result<Zeroizing<Vec<u8>>, CommandError> {
-    let (noise, writer) = io::pipe()?;
+    let (stderr, writer) = io::pipe()?;
     let (reader, output) = io::pipe()?;
     command.stdout(output).stderr(writer);
-    let words = pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?;
+    let output = pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?;
     // Large enough from the start: a buffer that grows leaves copies behind.
-    let mut text = Zeroizing::new(Vec::with_capacity(most + 1));
-    let listening = async {
-        take(&words, &mut text, most).await?;
+    let mut text = Zeroizing::new(Vec::with_capacity(max_bytes + 1));
+    let reading = async {
+        read_output(&output, &mut text, max_bytes).await?;
         std::future::pending().await
     };
-    attend(command, bound, noise, listening).await?;
+    run_to_exit(command, limit, stderr, reading).await?;
     // What it has printed last; somebody who has left its group may hold the pipe open.
-    match timeout(LAST_WORDS, take(&words, &mut text, most)).await {
+    match timeout(
+        FINAL_READ_TIMEOUT,
+        read_output(&output, &mut text, max_bytes),
+    )
+    .await
+    {
         Ok(Err(error)) => Err(error),
         Ok(Ok(())) | Err(_) => Ok(text),
     }
 }
 
-/// Waits for the exit of a child by `looks` looks with a `pause` after each; returns nothing if
-/// it still runs. Calls `after_look` after each look, the last one too. Blocks.
+/// Waits for the exit of a child by `polls` looks with a `pause` after each; returns nothing if
+/// it still runs. Calls `after_poll` after each look, the last one too. Blocks.
 ///
 /// A pidfd would do without the pauses, but needs Linux 5.3.
-pub(crate) fn exit(
+pub(crate) fn wait_for_exit(
     child: &mut Child,
-    looks: u32,
+    polls: u32,
     pause: Duration,
-    mut after_look: impl FnMut() -> io::Result<()>,
+    mut after_poll: impl FnMut() -> io::Result<()>,
 ) -> io::Result<Option<ExitStatus>> {
-    for _ in 0..looks {
+    for _ in 0..polls {
         let status = child.try_wait()?;
-        after_look()?;
+        after_poll()?;
         if status.is_some() {
             return Ok(status);
         }
@@ -119,12 +124,12 @@ pub(crate) fn exit(
     Ok(None)
 }
 
-/// Runs a command to its end, while `listening` goes on.
-async fn attend(
+/// Runs a command to its end, while `reading` goes on.
+async fn run_to_exit(
     mut command: Command,
-    bound: Duration,
-    noise: PipeReader,
-    listening: impl Future<Output = Result<Infallible, CommandError>>,
+    limit: Duration,
+    stderr: PipeReader,
+    reading: impl Future<Output = Result<Infallible, CommandError>>,
 ) -> Result<(), CommandError> {
     command.stdin(Stdio::null());
     command.process_group(0).current_dir("/");
@@ -138,9 +143,9 @@ async fn attend(
     let mut running = spawn_blocking(start).await.map_err(io::Error::other)??;
     tokio::select! {
         ended = running.ended() => ended?,
-        never = drain(noise) => match never? {},
-        never = listening => match never? {},
-        () = sleep(bound) => return Err(CommandError::Late(bound)),
+        never = discard(stderr) => match never? {},
+        never = reading => match never? {},
+        () = sleep(limit) => return Err(CommandError::TimedOut(limit)),
     }
     match running.end()? {
         status if status.success() => Ok(()),
@@ -150,7 +155,7 @@ async fn attend(
 
 /// Takes what a command prints, so that it is not kept from going on; slowly, so that it
 /// does not keep us busy.
-async fn drain(reader: PipeReader) -> io::Result<Infallible> {
+async fn discard(reader: PipeReader) -> io::Result<Infallible> {
     let receiver = pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?;
     let mut thrown_away = vec![0; 64 * 1024];
     loop {
@@ -166,20 +171,24 @@ async fn drain(reader: PipeReader) -> io::Result<Infallible> {
 }
 
 /// Adds what a command prints to `text` until it prints no more.
-async fn take(words: &pipe::Receiver, text: &mut Vec<u8>, most: usize) -> Result<(), CommandError> {
+async fn read_output(
+    output: &pipe::Receiver,
+    text: &mut Vec<u8>,
+    max_bytes: usize,
+) -> Result<(), CommandError> {
     loop {
-        words.readable().await?;
+        output.readable().await?;
         // Never more than there is room for.
         let mut part = Zeroizing::new([0; 4 * 1024]);
-        let room = part.len().min(most + 1 - text.len());
-        match words.try_read(&mut part[..room]) {
+        let room = part.len().min(max_bytes + 1 - text.len());
+        match output.try_read(&mut part[..room]) {
             Ok(0) => return Ok(()),
             Ok(count) => text.extend_from_slice(&part[..count]),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error.into()),
         }
-        if text.len() > most {
-            return Err(CommandError::TooMuch(most));
+        if text.len() > max_bytes {
+            return Err(CommandError::TooMuch(max_bytes));
         }
     }
 }
@@ -193,7 +202,7 @@ impl Running {
     async fn ended(&self) -> io::Result<()> {
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         while waitid(Id::Pid(self.pid()), flags)? == WaitStatus::StillAlive {
-            sleep(LOOK).await;
+            sleep(EXIT_POLL_INTERVAL).await;
         }
         Ok(())
     }
@@ -205,7 +214,12 @@ impl Running {
         let _ = killpg(self.pid(), Signal::SIGKILL);
         // It may have gone into another group.
         let _ = self.child.kill();
-        let status = exit(&mut self.child, LAST_LOOKS, LAST_PAUSE, || Ok(()))?;
+        let status = wait_for_exit(
+            &mut self.child,
+            KILL_POLL_ATTEMPTS,
+            KILL_POLL_INTERVAL,
+            || Ok(()),
+        )?;
         status.ok_or_else(|| io::Error::other("it cannot be killed"))
     }
 }

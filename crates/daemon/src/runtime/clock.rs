@@ -23,7 +23,7 @@ use crate::runtime::async_fd;
 
 /// How long a wait may be before the boot-time clock is looked at again: as long as a
 /// caller may have to wait after a suspend, and short enough not to be noticed.
-const NAP: Duration = Duration::from_secs(20);
+const MAX_SLEEP: Duration = Duration::from_secs(20);
 
 const NANOS_A_MILLI: u64 = 1_000_000;
 
@@ -49,22 +49,22 @@ pub trait Clock: Send + Sync + 'static {
     /// Ends after `longest` at the latest; sooner, when the boot-time clock must be looked at
     /// again: tokio's timers stand still while the machine sleeps, so a long wait is made of
     /// naps.
-    fn nap(&self, longest: Duration) -> Nap<'_>;
+    fn sleep_at_most(&self, longest: Duration) -> SuspendAwareSleep<'_>;
 }
 
 /// A wait whose end says nothing but that it is time to look at the clock.
-pub type Nap<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+pub type SuspendAwareSleep<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// The clocks of this machine.
 #[derive(Debug, Default)]
 pub struct SystemClock {
     /// Ends all long naps together, at the multiples of one length: a thousand waits wake the
     /// processor once. After a suspend it comes at once.
-    beat: Option<Arc<Notify>>,
+    alarm: Option<Arc<Notify>>,
 }
 
 /// The timer of the beat.
-struct Beat(AsyncFd<OwnedFd>);
+struct AlarmTimer(AsyncFd<OwnedFd>);
 
 impl BootTime {
     /// Makes a moment from the time since boot.
@@ -129,12 +129,12 @@ impl Clock for SystemClock {
         id.unwrap_or_default().trim().to_owned()
     }
 
-    fn nap(&self, longest: Duration) -> Nap<'_> {
+    fn sleep_at_most(&self, longest: Duration) -> SuspendAwareSleep<'_> {
         // Listens from before the look, so that no beat comes in between.
-        let beat = self.beat.as_ref().map(|it| it.notified());
-        let left = until_beat(self.boot());
-        match beat {
-            Some(beat) if longest > left => Box::pin(beat),
+        let alarm = self.alarm.as_ref().map(|it| it.notified());
+        let left = until_alarm(self.boot());
+        match alarm {
+            Some(alarm) if longest > left => Box::pin(alarm),
             _ => Box::pin(sleep(longest.min(left))),
         }
     }
@@ -144,13 +144,13 @@ impl SystemClock {
     /// Takes a timer that goes on while the machine sleeps. Without one, naps end as soon after
     /// a suspend as they would have without it. Called within a runtime.
     #[must_use]
-    pub fn with_beat() -> Self {
+    pub fn with_alarm() -> Self {
         let mut clock = Self::default();
-        match Beat::begin(until_beat(clock.boot()), NAP) {
-            Ok(beat) => {
-                let bell = clock.beat.insert(Arc::default());
+        match AlarmTimer::start(until_alarm(clock.boot()), MAX_SLEEP) {
+            Ok(timer) => {
+                let alarm = clock.alarm.insert(Arc::default());
                 // One for all who nap: a wait for a descriptor is three times as large.
-                tokio::spawn(beat.ring(Arc::clone(bell)));
+                tokio::spawn(timer.run(Arc::clone(alarm)));
             }
             Err(refusal) => warn!("no timer for the boot-time clock: {refusal}"),
         }
@@ -159,27 +159,27 @@ impl SystemClock {
 }
 
 /// Returns how long it is to the next multiple of a nap.
-fn until_beat(now: BootTime) -> Duration {
-    let length = NAP.as_millis() as u64;
+fn until_alarm(now: BootTime) -> Duration {
+    let length = MAX_SLEEP.as_millis() as u64;
     Duration::from_millis(length - now.as_millis() % length)
 }
 
-impl Beat {
-    fn begin(first: Duration, every: Duration) -> io::Result<Self> {
+impl AlarmTimer {
+    fn start(first: Duration, every: Duration) -> io::Result<Self> {
         let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
         let timer = TimerFd::new(timerfd::ClockId::CLOCK_BOOTTIME, flags)?;
         let beats = Expiration::IntervalDelayed(first.into(), every.into());
         timer.set(beats, TimerSetTimeFlags::empty())?;
-        let timer = async_fd::watched(OwnedFd::from(timer), Interest::READABLE)?;
+        let timer = async_fd::async_fd(OwnedFd::from(timer), Interest::READABLE)?;
         Ok(Self(timer))
     }
 
     /// Rings at each beat, for as long as there is a runtime.
-    async fn ring(self, bell: Arc<Notify>) {
-        while let Ok(mut beat) = self.0.readable().await {
-            beat.clear_ready();
+    async fn run(self, alarm: Arc<Notify>) {
+        while let Ok(mut ready) = self.0.readable().await {
+            ready.clear_ready();
             let _ = unistd::read(self.0.get_ref(), &mut [0; 8]);
-            bell.notify_waiters();
+            alarm.notify_waiters();
         }
     }
 }
@@ -194,19 +194,23 @@ mod tests {
 
     #[tokio::test]
     async fn one_beat_ends_every_nap_and_no_nap_that_begins_after_it() {
-        let bell = Arc::<Notify>::default();
-        let beat = Beat::begin(SOON, NAP).unwrap();
-        tokio::spawn(beat.ring(Arc::clone(&bell)));
-        tokio::join!(bell.notified(), bell.notified(), bell.notified());
-        assert!(timeout(Duration::ZERO, bell.notified()).await.is_err());
+        let alarm = Arc::<Notify>::default();
+        let timer = AlarmTimer::start(SOON, MAX_SLEEP).unwrap();
+        tokio::spawn(timer.run(Arc::clone(&alarm)));
+        tokio::join!(alarm.notified(), alarm.notified(), alarm.notified());
+        assert!(timeout(Duration::ZERO, alarm.notified()).await.is_err());
     }
 
     #[tokio::test]
     async fn a_beat_that_is_heard_is_followed_by_another() {
-        let bell = Arc::<Notify>::default();
-        tokio::spawn(Beat::begin(SOON, SOON).unwrap().ring(Arc::clone(&bell)));
+        let alarm = Arc::<Notify>::default();
+        tokio::spawn(
+            AlarmTimer::start(SOON, SOON)
+                .unwrap()
+                .run(Arc::clone(&alarm)),
+        );
         for _ in 0..3 {
-            let heard = timeout(NAP, bell.notified());
+            let heard = timeout(MAX_SLEEP, alarm.notified());
             heard.await.expect("it goes on beating");
         }
     }

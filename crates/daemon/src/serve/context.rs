@@ -8,14 +8,14 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     access::{Access, peer::LeaseId},
     audit::Audit,
-    config::Mistakes,
+    config::ConfigErrors,
     platform::hardening::{Protection, SecretPages},
     profile::Profile,
-    refresh::supervisor::Leased,
+    refresh::supervisor::LeaseHandle,
     runtime::clock::{BootTime, Clock},
     serve::{connection_limit::Crowd, http::Http, socket::Front},
     session::store::Store,
-    sts::rate_limit::Budget,
+    sts::rate_limit::RateLimiter,
 };
 
 /// What every connection works with.
@@ -23,7 +23,7 @@ pub struct Service {
     /// Where credentials are.
     pub store: Arc<Store>,
     /// What limits the calls to STS.
-    pub budget: Arc<Budget>,
+    pub rate_limiter: Arc<RateLimiter>,
     /// What the time is.
     pub clock: Arc<dyn Clock>,
     /// Whom we serve.
@@ -58,7 +58,7 @@ pub struct Service {
 /// goes.
 pub enum Order {
     /// The configuration read again.
-    Reload(oneshot::Sender<Result<(), Mistakes>>),
+    Reload(oneshot::Sender<Result<(), ConfigErrors>>),
     /// A new secret in the URLs.
     Rotate(oneshot::Sender<()>),
     /// A task for a profile that is not configured.
@@ -70,6 +70,6 @@ pub enum Order {
         /// Whose it is.
         uid: u32,
         /// Nothing is told when that user has too many, or opens too many.
-        tell: oneshot::Sender<Option<Leased>>,
+        tell: oneshot::Sender<Option<LeaseHandle>>,
     },
 }

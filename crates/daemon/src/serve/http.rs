@@ -39,8 +39,8 @@ pub use self::url_secret::UrlSecret;
 use self::{request_filter::Refusal, routes::Asker, socket_owner::Owners};
 use crate::{
     access::peer::Peer,
-    audit::Asked,
-    platform::sockets::BACKLOG,
+    audit::Operation,
+    platform::sockets::LISTEN_BACKLOG,
     runtime::sync::lock,
     serve::{accept, connection_limit::Seated, context::Service},
 };
@@ -202,7 +202,7 @@ fn bind(wanted: SocketAddr) -> io::Result<StdTcpListener> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
     socket.bind(wanted)?;
-    socket.listen(BACKLOG)?.into_std()
+    socket.listen(LISTEN_BACKLOG)?.into_std()
 }
 
 async fn listen_later(service: Arc<Service>, wanted: SocketAddr, stop: CancellationToken) {
@@ -259,7 +259,7 @@ async fn by_unix(stream: UnixStream, service: Arc<Service>, stop: CancellationTo
     let caller = match Peer::of(&stream, service.clock.boot(), service.lease) {
         Ok(peer) => {
             // The socket is hyper's from here on.
-            peer.settle(stream.as_fd());
+            peer.resolve(stream.as_fd());
             caller(&service, peer, stream.as_fd())
         }
         Err(_) => Err(Refusal::UnknownUser),
@@ -273,10 +273,10 @@ fn caller(
     peer: Peer,
     socket: BorrowedFd<'_>,
 ) -> Result<(Peer, Seated), Refusal> {
-    if !service.access.may_speak(&peer) {
+    if !service.access.can_connect(&peer) {
         service
             .audit
-            .refused(Asked::Connection, None, (&peer, socket));
+            .refused(Operation::Connection, None, (&peer, socket));
         return Err(Refusal::OtherUser);
     }
     let seated = service.crowd.admit(&peer);

@@ -25,8 +25,8 @@ use self::{connection::Connection, reactor::Guest};
 pub use self::{reactor::Front, self_check::probe};
 use crate::{
     access::peer::Peer,
-    audit::Asked,
-    platform::sockets::Speaks,
+    audit::Operation,
+    platform::sockets::Protocol,
     serve::{connection_limit::Seated, context::Service, http},
 };
 
@@ -40,7 +40,7 @@ const DRAIN: Duration = Duration::from_secs(3);
 /// Serves on all listeners that come until `stop`, then lets the connections end within a
 /// bound.
 pub async fn serve(
-    mut listeners: mpsc::Receiver<(Speaks, UnixListener)>,
+    mut listeners: mpsc::Receiver<(Protocol, UnixListener)>,
     service: Arc<Service>,
     stop: CancellationToken,
 ) {
@@ -57,11 +57,11 @@ pub async fn serve(
             else => break,
         };
         match speaks {
-            Speaks::Http => {
+            Protocol::Http => {
                 let (service, stop) = (Arc::clone(&service), stop.clone());
                 connections.spawn(http::accept_unix(listener, service, stop));
             }
-            Speaks::Frames => {
+            Protocol::Frames => {
                 let listener = listener.into_std().map(OwnedFd::from);
                 match listener {
                     Ok(listener) => front.open(listener, Arc::clone(&service)),
@@ -111,10 +111,10 @@ fn seat(stream: &UnixStream, service: &Service) -> Result<(Peer, Seated), Option
     })?;
     let refused = |failure| {
         let who = (&peer, stream.as_fd());
-        service.audit.refused(Asked::Connection, None, who);
+        service.audit.refused(Operation::Connection, None, who);
         Some(Box::new(failure))
     };
-    if !service.access.may_speak(&peer) {
+    if !service.access.can_connect(&peer) {
         return Err(refused(wire_convert::not_allowed()));
     }
     if service.lease.is_some() && service.over.is_cancelled() {

@@ -57,7 +57,7 @@ impl Counters {
     }
 
     /// Counts a hand-out, the first one of its session or another.
-    pub fn hand_out(&self, first: bool) {
+    pub fn served(&self, first: bool) {
         self.hand_outs.fetch_add(1, Ordering::Relaxed);
         if first {
             self.firsts.fetch_add(1, Ordering::Relaxed);
@@ -125,9 +125,9 @@ mod tests {
         counters.failure("of no kind");
         counters.renewal(Duration::from_millis(70));
         counters.renewal(Duration::from_millis(30));
-        counters.hand_out(true);
-        counters.hand_out(false);
-        counters.hand_out(false);
+        counters.served(true);
+        counters.served(false);
+        counters.served(false);
         assert_eq!(counters.sts_calls(), 2);
         assert_eq!(counters.failures(), [("unreadable", 1), (SOURCE, 1)]);
         assert_eq!(counters.renewals(), (2, 100, 30));

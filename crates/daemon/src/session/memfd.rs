@@ -31,7 +31,7 @@ use crate::{
     refresh::schedule::Lifetime,
     runtime::clock::{BootTime, Clock},
     session::{
-        snapshot::{Answers, Session},
+        snapshot::{EncodedReplies, Session},
         store::Store,
     },
 };
@@ -40,13 +40,13 @@ use crate::{
 const MAGIC: &[u8; 8] = b"stsd-2\r\n";
 
 /// Bytes of the digest that follows.
-const DIGEST: usize = 32;
+const DIGEST_BYTES: usize = 32;
 
 /// What one session takes, about: a token is 1 KB.
-const USUAL_SESSION: usize = 4 * 1024;
+const TYPICAL_SESSION_BYTES: usize = 4 * 1024;
 
 /// More than this was not written by us.
-const LARGEST: u64 = 256 * 1024 * 1024;
+const MAX_MEMFD_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Nobody can change what has been sealed, not even we.
 const SEALS: SealFlag = SealFlag::F_SEAL_SEAL
@@ -56,7 +56,7 @@ const SEALS: SealFlag = SealFlag::F_SEAL_SEAL
 
 /// Why a memfd is left behind.
 #[derive(Debug, thiserror::Error)]
-pub enum NotOurs {
+pub enum RejectReason {
     /// It cannot be read.
     #[error("cannot be read: {0}")]
     Io(#[from] io::Error),
@@ -73,24 +73,24 @@ pub enum NotOurs {
 
 /// What another process of ours has left.
 #[derive(Debug, Default)]
-pub struct Restored {
-    sessions: BTreeMap<String, Kept>,
+pub struct RestoredSessions {
+    sessions: BTreeMap<String, SavedSession>,
     /// What opens the URLs.
     pub url_secret: Option<SecretText>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Contents {
+struct Payload {
     /// Counts up, so that the newer of two can be told.
     generation: u64,
     /// Boot-time clocks of different boots have nothing to do with each other.
     boot: String,
-    sessions: Vec<Kept>,
+    sessions: Vec<SavedSession>,
     url_secret: SecretText,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Kept {
+struct SavedSession {
     profile: String,
     grant: String,
     access_key_id: String,
@@ -123,25 +123,25 @@ pub fn seal(
         .iter()
         .filter_map(|entry| {
             let snapshot = entry.snapshot();
-            let session = snapshot.serving(Duration::ZERO, now)?;
-            let grant = grant(endpoint, &entry.profile);
-            Some(keep(&entry.profile, grant, session, entry.last_asked()))
+            let session = snapshot.usable_for(Duration::ZERO, now)?;
+            let grant = grant_digest(endpoint, &entry.profile);
+            Some(saved(&entry.profile, grant, session, entry.last_asked()))
         })
         .collect();
-    let contents = Contents {
+    let payload = Payload {
         generation,
         boot: clock.boot_id(),
         sessions,
         url_secret,
     };
     // Large enough from the start: a buffer that grows leaves copies of secrets behind.
-    let size = (contents.sessions.len() + 1) * USUAL_SESSION;
+    let size = (payload.sessions.len() + 1) * TYPICAL_SESSION_BYTES;
     let mut body = Zeroizing::new(Vec::with_capacity(size));
-    serde_json::to_writer(&mut *body, &contents)?;
+    serde_json::to_writer(&mut *body, &payload)?;
 
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     let mut file = File::from(memfd_create(c"stsd-sessions", flags)?);
-    file.write_all(&heading(&body))?;
+    file.write_all(&header(&body))?;
     file.write_all(&body)?;
     fcntl(&file, FcntlArg::F_ADD_SEALS(SEALS))?;
     Ok(file.into())
@@ -149,45 +149,45 @@ pub fn seal(
 
 /// Reads what was left, the newest of several. What cannot be used is left behind.
 #[must_use]
-pub fn restore(left: Vec<File>, clock: &dyn Clock) -> Restored {
-    let mut newest: Option<Contents> = None;
+pub fn restore(left: Vec<File>, clock: &dyn Clock) -> RestoredSessions {
+    let mut newest: Option<Payload> = None;
     for file in left {
         match open(file) {
-            Ok(contents) if contents.boot != clock.boot_id() => {}
-            Ok(contents) => {
-                let newer = |it: &Contents| it.generation < contents.generation;
+            Ok(payload) if payload.boot != clock.boot_id() => {}
+            Ok(payload) => {
+                let newer = |it: &Payload| it.generation < payload.generation;
                 if newest.as_ref().is_none_or(newer) {
-                    newest = Some(contents);
+                    newest = Some(payload);
                 }
             }
-            Err(problem) => warn!("what was left by another process of ours {problem}"),
+            Err(reason) => warn!("what was left by another process of ours {reason}"),
         }
     }
-    let Some(Contents {
+    let Some(Payload {
         sessions,
         url_secret,
         ..
     }) = newest
     else {
-        return Restored::default();
+        return RestoredSessions::default();
     };
     let sessions = sessions.into_iter().map(|it| (it.profile.clone(), it));
-    Restored {
+    RestoredSessions {
         sessions: sessions.collect(),
         url_secret: Some(url_secret),
     }
 }
 
-fn open(mut file: File) -> Result<Contents, NotOurs> {
+fn open(mut file: File) -> Result<Payload, RejectReason> {
     let seals = fcntl(file.as_fd(), FcntlArg::F_GET_SEALS).map_err(io::Error::from)?;
     if seals & SEALS.bits() != SEALS.bits() {
-        return Err(NotOurs::NotSealed);
+        return Err(RejectReason::NotSealed);
     }
     let size = file.metadata()?.len();
-    if size > LARGEST {
-        return Err(NotOurs::Damaged);
+    if size > MAX_MEMFD_BYTES {
+        return Err(RejectReason::Damaged);
     }
-    let size = usize::try_from(size).map_err(|_| NotOurs::Damaged)?;
+    let size = usize::try_from(size).map_err(|_| RejectReason::Damaged)?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(size));
     file.rewind()?;
     file.read_to_end(&mut bytes)?;
@@ -195,49 +195,51 @@ fn open(mut file: File) -> Result<Contents, NotOurs> {
 }
 
 /// Returns what stands before a body.
-fn heading(body: &[u8]) -> [u8; MAGIC.len() + DIGEST] {
-    let mut heading = [0; MAGIC.len() + DIGEST];
-    heading[..MAGIC.len()].copy_from_slice(MAGIC);
-    heading[MAGIC.len()..].copy_from_slice(&Sha256::digest(body));
-    heading
+fn header(body: &[u8]) -> [u8; MAGIC.len() + DIGEST_BYTES] {
+    let mut header = [0; MAGIC.len() + DIGEST_BYTES];
+    header[..MAGIC.len()].copy_from_slice(MAGIC);
+    header[MAGIC.len()..].copy_from_slice(&Sha256::digest(body));
+    header
 }
 
 /// Reads bytes as a memfd, and as a body whose digest is right, as far as to the sessions;
 /// returns what is printed of them.
 #[cfg(fuzzing)]
-pub(crate) fn attempt(bytes: &[u8]) -> String {
+pub(crate) fn parse_for_fuzzing(bytes: &[u8]) -> String {
     let whole = parse(bytes);
-    let body = parse(&[&heading(bytes)[..], bytes].concat());
+    let body = parse(&[&header(bytes)[..], bytes].concat());
     let mut printed = String::new();
-    for contents in [whole, body] {
-        match contents {
-            Ok(contents) => {
-                for kept in contents.sessions {
+    for payload in [whole, body] {
+        match payload {
+            Ok(payload) => {
+                for saved_session in payload.sessions {
                     let lifetime = Lifetime {
-                        began: BootTime::from_millis(kept.began_millis),
-                        ends: BootTime::from_millis(kept.ends_millis),
+                        began: BootTime::from_millis(saved_session.began_millis),
+                        ends: BootTime::from_millis(saved_session.ends_millis),
                     };
-                    printed += &format!("{:?}", kept.session(lifetime));
+                    printed += &format!("{:?}", saved_session.session(lifetime));
                 }
             }
-            Err(problem) => printed += &problem.to_string(),
+            Err(reason) => printed += &reason.to_string(),
         }
     }
     printed
 }
 
 /// Reads the contents of a memfd.
-fn parse(bytes: &[u8]) -> Result<Contents, NotOurs> {
-    let rest = bytes.strip_prefix(MAGIC).ok_or(NotOurs::Version)?;
-    let (digest, body) = rest.split_first_chunk::<DIGEST>().ok_or(NotOurs::Damaged)?;
+fn parse(bytes: &[u8]) -> Result<Payload, RejectReason> {
+    let rest = bytes.strip_prefix(MAGIC).ok_or(RejectReason::Version)?;
+    let (digest, body) = rest
+        .split_first_chunk::<DIGEST_BYTES>()
+        .ok_or(RejectReason::Damaged)?;
     if Sha256::digest(body).as_slice() != digest {
-        return Err(NotOurs::Damaged);
+        return Err(RejectReason::Damaged);
     }
     // The parser's message could quote a secret.
-    serde_json::from_slice(body).map_err(|_| NotOurs::Version)
+    serde_json::from_slice(body).map_err(|_| RejectReason::Version)
 }
 
-impl Restored {
+impl RestoredSessions {
     /// Takes the session of a profile, if it still lives and was made for just this, and
     /// when somebody asked for it last.
     pub(crate) fn take(
@@ -246,22 +248,22 @@ impl Restored {
         profile: &Profile,
         now: BootTime,
     ) -> Option<(Session, BootTime)> {
-        let kept = self.sessions.remove(profile.name.as_str())?;
+        let saved_session = self.sessions.remove(profile.name.as_str())?;
         let lifetime = Lifetime {
-            began: BootTime::from_millis(kept.began_millis),
-            ends: BootTime::from_millis(kept.ends_millis),
+            began: BootTime::from_millis(saved_session.began_millis),
+            ends: BootTime::from_millis(saved_session.ends_millis),
         };
         // Nobody here has asked for the length of one that is handed on.
         let longest = match profile.role_arn {
             Some(_) => profile.duration.get(),
             None => SessionDuration::LONGEST,
         };
-        let fits = kept.grant == grant(endpoint, profile)
+        let fits = saved_session.grant == grant_digest(endpoint, profile)
             && lifetime.began <= now
             && lifetime.length() <= longest
-            && lifetime.serves(Duration::ZERO, now);
-        let asked = BootTime::from_millis(kept.asked_millis);
-        let session = kept.session(lifetime).filter(|_| fits)?;
+            && lifetime.satisfies(Duration::ZERO, now);
+        let asked = BootTime::from_millis(saved_session.asked_millis);
+        let session = saved_session.session(lifetime).filter(|_| fits)?;
         Some((session, asked))
     }
 
@@ -278,7 +280,7 @@ impl Restored {
     }
 }
 
-impl Kept {
+impl SavedSession {
     fn session(self, lifetime: Lifetime) -> Option<Session> {
         Some(Session {
             access_key_id: self.access_key_id,
@@ -288,15 +290,20 @@ impl Kept {
             issued: Timestamp::from_second(self.issued).ok()?,
             lifetime,
             request_id: self.request_id,
-            handed_out: AtomicBool::new(self.handed_out),
-            last: false,
-            answers: Answers::default(),
+            served: AtomicBool::new(self.handed_out),
+            is_final: false,
+            answers: EncodedReplies::default(),
         })
     }
 }
 
-fn keep(profile: &Profile, grant: String, session: &Arc<Session>, asked: BootTime) -> Kept {
-    Kept {
+fn saved(
+    profile: &Profile,
+    grant: String,
+    session: &Arc<Session>,
+    asked: BootTime,
+) -> SavedSession {
+    SavedSession {
         profile: profile.name.as_str().to_owned(),
         grant,
         access_key_id: session.access_key_id.clone(),
@@ -308,15 +315,13 @@ fn keep(profile: &Profile, grant: String, session: &Arc<Session>, asked: BootTim
         began_millis: session.lifetime.began.as_millis(),
         ends_millis: session.lifetime.ends.as_millis(),
         asked_millis: asked.as_millis(),
-        handed_out: session
-            .handed_out
-            .load(std::sync::atomic::Ordering::Relaxed),
+        handed_out: session.served.load(std::sync::atomic::Ordering::Relaxed),
     }
 }
 
 /// Says what a session was made for, as a digest: the endpoint, and all that
 /// [`Profile::grants_the_same`] compares.
-fn grant(endpoint: &Endpoint, profile: &Profile) -> String {
+fn grant_digest(endpoint: &Endpoint, profile: &Profile) -> String {
     let mut digest = Sha256::new();
     for part in [Some(endpoint.as_str())].into_iter().chain(profile.grant()) {
         // With the length before it, no two lists of parts look alike.

@@ -12,7 +12,7 @@ use stsd_secret::{SecretBytes, SecretText};
 use zeroize::Zeroizing;
 
 use crate::{
-    refresh::schedule::{BACKOFF_CAP, Lifetime},
+    refresh::schedule::{Lifetime, MAX_BACKOFF},
     runtime::clock::BootTime,
 };
 
@@ -32,18 +32,18 @@ pub struct Session {
     /// When it ends by the clock that counts.
     pub lifetime: Lifetime,
     /// No other will follow: it lasts for as long as anybody will ask.
-    pub last: bool,
+    pub is_final: bool,
     /// The service's name for the call it came from.
     pub request_id: String,
     /// Somebody has got it: all further hand-outs save a call.
-    pub handed_out: AtomicBool,
+    pub served: AtomicBool,
     /// The answers with it.
-    pub answers: Answers,
+    pub answers: EncodedReplies,
 }
 
 /// A session's answers as they are written, each made once. What they mean is not our matter.
 #[derive(Debug, Default)]
-pub struct Answers {
+pub struct EncodedReplies {
     /// The frames. What is secret of the session stands in them, when they were made before
     /// anybody had it.
     pub frames: OnceLock<Arc<SecretBytes>>,
@@ -53,7 +53,7 @@ pub struct Answers {
 
 /// What a renewal came to when it failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failed {
+pub struct RefreshError {
     /// What kind of failure it was.
     pub cause: Cause,
     /// What happened, for a human, without secrets.
@@ -85,11 +85,11 @@ pub struct Snapshot {
     /// The newest session. It may have ended since.
     pub session: Option<Arc<Session>>,
     /// Why the last attempt failed; none after a success.
-    pub failed: Option<Arc<Failed>>,
+    pub failed: Option<Arc<RefreshError>>,
     /// What a human should change though renewals succeed.
     pub advice: Option<&'static str>,
     /// What is wrong with the file that should hold the session.
-    pub sink: Option<&'static str>,
+    pub export_error: Option<&'static str>,
     /// When the next attempt is due, and why then; none while nothing is planned.
     pub next_attempt: Option<(BootTime, &'static str)>,
     /// How many attempts have begun.
@@ -104,13 +104,13 @@ pub struct Snapshot {
 
 /// What a caller gets after waiting.
 #[derive(Debug, Clone)]
-pub enum Outcome {
+pub enum SessionResult {
     /// A session that lives as long as was asked.
     Ready(Arc<Session>),
     /// The best session there is; it still lives, for less long than was asked.
     Short(Arc<Session>),
     /// No session, because the last attempt failed.
-    Failed(Arc<Failed>),
+    Failed(Arc<RefreshError>),
     /// No session, and no attempt has ended yet; what is being waited for.
     NotYet(&'static str),
     /// The profile was removed or changed by a reload; look it up again.
@@ -152,10 +152,10 @@ impl Session {
                 began,
                 ends: began + Duration::from_secs(3600),
             },
-            last: false,
+            is_final: false,
             request_id: "R".into(),
-            handed_out: AtomicBool::new(false),
-            answers: Answers::default(),
+            served: AtomicBool::new(false),
+            answers: EncodedReplies::default(),
         }
     }
 }
@@ -163,11 +163,11 @@ impl Session {
 impl Snapshot {
     /// Returns the session if it may be handed out for `minimum_life`.
     #[must_use]
-    pub fn serving(&self, minimum_life: Duration, now: BootTime) -> Option<&Arc<Session>> {
+    pub fn usable_for(&self, minimum_life: Duration, now: BootTime) -> Option<&Arc<Session>> {
         let session = self.session.as_ref()?;
         session
             .lifetime
-            .serves(minimum_life, now)
+            .satisfies(minimum_life, now)
             .then_some(session)
     }
 
@@ -191,13 +191,13 @@ impl Snapshot {
         };
         let pause = session.lifetime.length() / 10;
         let asked_lately = self.confirmed.is_some_and(|at| now.since(at) < pause);
-        session.lifetime.worth_renewing(now) && !asked_lately
+        session.lifetime.is_worth_renewing(now) && !asked_lately
     }
 
     /// Notes that an attempt has come to nothing because the program has failed, not STS.
-    pub(crate) fn broke_off(&mut self, now: BootTime) {
+    pub(crate) fn attempt_aborted(&mut self, now: BootTime) {
         let in_a_row = self.failed.as_ref().map_or(0, |it| it.in_a_row);
-        self.failed = Some(Arc::new(Failed {
+        self.failed = Some(Arc::new(RefreshError {
             cause: Cause::Unreachable,
             message: "the renewal broke off; it is tried again within a minute".to_owned(),
             hint: "the daemon's log says where; can the system still start threads?".to_owned(),
@@ -205,29 +205,35 @@ impl Snapshot {
             in_a_row: in_a_row.saturating_add(1),
         }));
         self.ended = self.begun;
-        self.next_attempt = Some((now + BACKOFF_CAP, "trying again after a failure"));
+        self.next_attempt = Some((now + MAX_BACKOFF, "trying again after a failure"));
     }
 
     /// What a caller gets who cannot wait any longer.
-    pub(crate) fn best(&self, now: BootTime) -> Outcome {
-        match (self.serving(Duration::ZERO, now), &self.failed) {
-            _ if self.removed => Outcome::Removed,
-            (Some(session), _) => Outcome::Short(Arc::clone(session)),
-            (None, Some(failed)) => Outcome::Failed(Arc::clone(failed)),
-            (None, None) => Outcome::NotYet(self.next_attempt.map_or("starting", |(_, why)| why)),
+    pub(crate) fn best_available(&self, now: BootTime) -> SessionResult {
+        match (self.usable_for(Duration::ZERO, now), &self.failed) {
+            _ if self.removed => SessionResult::Removed,
+            (Some(session), _) => SessionResult::Short(Arc::clone(session)),
+            (None, Some(failed)) => SessionResult::Failed(Arc::clone(failed)),
+            (None, None) => {
+                SessionResult::NotYet(self.next_attempt.map_or("starting", |(_, why)| why))
+            }
         }
     }
 
     /// What a caller gets at once: what was asked for, or the certainty that waiting will
     /// not help.
-    pub(crate) fn settled(&self, minimum_life: Duration, now: BootTime) -> Option<Outcome> {
-        if let Some(session) = self.serving(minimum_life, now) {
-            return Some(Outcome::Ready(Arc::clone(session)));
+    pub(crate) fn result_now(
+        &self,
+        minimum_life: Duration,
+        now: BootTime,
+    ) -> Option<SessionResult> {
+        if let Some(session) = self.usable_for(minimum_life, now) {
+            return Some(SessionResult::Ready(Arc::clone(session)));
         }
         let longest = self
-            .serving(Duration::ZERO, now)
-            .is_some_and(|session| session.last || !self.may_do_better(now));
+            .usable_for(Duration::ZERO, now)
+            .is_some_and(|session| session.is_final || !self.may_do_better(now));
         let refused = self.refused() && !self.is_overdue(now);
-        (self.removed || refused || longest).then(|| self.best(now))
+        (self.removed || refused || longest).then(|| self.best_available(now))
     }
 }

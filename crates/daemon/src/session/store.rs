@@ -1,4 +1,4 @@
-//! Decides where a profile's snapshot is found: a name leads to its [`Entry`]. The
+//! Decides where a profile's snapshot is found: a name leads to its [`ProfileEntry`]. The
 //! profile's own task publishes there; everybody else reads or waits.
 
 use std::{
@@ -24,14 +24,14 @@ use crate::{
     },
     session::{
         counters::Counters,
-        last_access::LastCaller,
-        snapshot::{Outcome, Session, Snapshot},
+        last_access::LastAccessCell,
+        snapshot::{Session, SessionResult, Snapshot},
     },
-    sts::rate_limit::Urgency,
+    sts::rate_limit::Priority,
 };
 
 /// One profile's place in the store.
-pub struct Entry {
+pub struct ProfileEntry {
     /// What the profile is.
     pub profile: Arc<Profile>,
     /// Wakes the profile's task.
@@ -41,38 +41,38 @@ pub struct Entry {
     /// Set when a human asked for a renewal whatever the schedule says.
     pub forced: AtomicBool,
     /// What goes on under this name when a reload changes what it is.
-    pub record: Arc<Record>,
+    pub stats: Arc<ProfileStats>,
     /// How many callers wait now.
-    waiting: AtomicUsize,
+    waiters: AtomicUsize,
     last_asked_millis: AtomicU64,
     snapshot: watch::Sender<Snapshot>,
 }
 
 /// A subscription to the snapshots of a profile.
-pub struct Changes {
+pub struct Subscription {
     snapshots: watch::Receiver<Snapshot>,
     /// Has the sender: without one, no receiver waits.
-    _entry: Arc<Entry>,
+    _entry: Arc<ProfileEntry>,
 }
 
 /// What is known of a name, whatever profile has it.
 #[derive(Default)]
-pub struct Record {
+pub struct ProfileStats {
     /// What has been counted.
     pub counters: Counters,
     /// Who asked last.
-    pub last_caller: LastCaller,
+    pub last_access: LastAccessCell,
 }
 
 /// All profiles, by name.
 pub struct Store {
-    entries: RwLock<BTreeMap<ProfileName, Arc<Entry>>>,
+    entries: RwLock<BTreeMap<ProfileName, Arc<ProfileEntry>>>,
     /// Rings when the entries were replaced.
     replaced: watch::Sender<()>,
-    prepare: fn(&mut Session),
+    encode: fn(&mut Session),
 }
 
-impl Entry {
+impl ProfileEntry {
     /// Makes a place for a profile that nobody has asked for yet.
     #[must_use]
     pub fn new(profile: Arc<Profile>) -> Self {
@@ -81,8 +81,8 @@ impl Entry {
             until: None,
             wake: Notify::new(),
             forced: AtomicBool::new(false),
-            record: Arc::default(),
-            waiting: AtomicUsize::new(0),
+            stats: Arc::default(),
+            waiters: AtomicUsize::new(0),
             last_asked_millis: AtomicU64::new(0),
             snapshot: watch::Sender::default(),
         }
@@ -91,10 +91,10 @@ impl Entry {
     /// Makes the place of a profile that a reload has changed. What was counted goes on;
     /// `session`, if it grants what the new profile grants, is served until its renewal.
     #[must_use]
-    pub fn succeeding(profile: Arc<Profile>, old: &Self, session: Option<Arc<Session>>) -> Self {
+    pub fn from_previous(profile: Arc<Profile>, old: &Self, session: Option<Arc<Session>>) -> Self {
         let last_asked = old.last_asked_millis.load(Ordering::Relaxed);
         Self {
-            record: Arc::clone(&old.record),
+            stats: Arc::clone(&old.stats),
             last_asked_millis: AtomicU64::new(last_asked),
             snapshot: watch::Sender::new(Snapshot {
                 session,
@@ -106,7 +106,7 @@ impl Entry {
 
     /// Makes the place of a lease.
     #[must_use]
-    pub fn leased(profile: Arc<Profile>, until: BootTime) -> Self {
+    pub fn for_lease(profile: Arc<Profile>, until: BootTime) -> Self {
         Self {
             until: Some(until),
             ..Self::new(profile)
@@ -115,7 +115,7 @@ impl Entry {
 
     /// Makes the place of a profile whose session another process of ours has left.
     #[must_use]
-    pub fn restored(profile: Arc<Profile>, session: Session, asked: BootTime) -> Self {
+    pub fn from_saved(profile: Arc<Profile>, session: Session, asked: BootTime) -> Self {
         Self {
             last_asked_millis: AtomicU64::new(asked.as_millis()),
             snapshot: watch::Sender::new(Snapshot {
@@ -138,7 +138,7 @@ impl Entry {
 
     /// Tells whether a session with this life needs no successor.
     #[must_use]
-    pub fn lasts(&self, lifetime: &Lifetime) -> bool {
+    pub fn covers_lease(&self, lifetime: &Lifetime) -> bool {
         self.until.is_some_and(|until| lifetime.ends >= until)
     }
 
@@ -146,13 +146,13 @@ impl Entry {
     /// ordinary hand-out.
     #[must_use]
     pub fn current(&self, minimum_life: Duration, now: BootTime) -> Option<Arc<Session>> {
-        self.touch(now);
+        self.mark_used(now);
         let snapshot = self.snapshot.borrow();
         // A profile that sleeps serves what it has left, and is woken for the next one.
         if snapshot.next_attempt.is_none() {
             self.wake.notify_one();
         }
-        snapshot.serving(minimum_life, now).cloned()
+        snapshot.usable_for(minimum_life, now).cloned()
     }
 
     /// Waits for a session that lives at least `minimum_life`, for `patience` at the most.
@@ -163,15 +163,15 @@ impl Entry {
         minimum_life: Duration,
         patience: Duration,
         clock: &dyn Clock,
-    ) -> Outcome {
-        let _waiting = Waiting::among(&self.waiting);
+    ) -> SessionResult {
+        let _waiter = WaiterGuard::new(&self.waiters);
         let mut snapshots = self.snapshot.subscribe();
         let settled = async {
             loop {
                 // The lock ends with the statement.
                 let settled = snapshots
                     .borrow_and_update()
-                    .settled(minimum_life, clock.boot());
+                    .result_now(minimum_life, clock.boot());
                 match settled {
                     Some(outcome) => return outcome,
                     None => self.wake.notify_one(),
@@ -181,10 +181,10 @@ impl Entry {
         };
         let settled = timeout(patience, settled).await;
         // A caller whose machine slept while it waited is in need now, not when it asked.
-        self.touch(clock.boot());
+        self.mark_used(clock.boot());
         match settled {
             Ok(outcome) => outcome,
-            Err(_) => self.snapshot.borrow().best(clock.boot()),
+            Err(_) => self.snapshot.borrow().best_available(clock.boot()),
         }
     }
 
@@ -192,32 +192,36 @@ impl Entry {
     ///
     /// # Errors
     /// What stands in its place: the failure, or that the patience ran out first.
-    pub async fn refresh(&self, patience: Duration, clock: &dyn Clock) -> Result<(), Outcome> {
-        let _waiting = Waiting::among(&self.waiting);
+    pub async fn refresh(
+        &self,
+        patience: Duration,
+        clock: &dyn Clock,
+    ) -> Result<(), SessionResult> {
+        let _waiter = WaiterGuard::new(&self.waiters);
         let mut snapshots = self.snapshot.subscribe();
         let begun = snapshots.borrow().begun;
-        self.force();
+        self.force_refresh();
         let ended = snapshots.wait_for(|it| it.ended > begun || it.removed);
         let ended = timeout(patience, ended).await.is_ok();
         let snapshot = self.snapshot.borrow();
         match &snapshot.failed {
-            _ if snapshot.removed => Err(Outcome::Removed),
-            Some(failed) if ended => Err(Outcome::Failed(Arc::clone(failed))),
+            _ if snapshot.removed => Err(SessionResult::Removed),
+            Some(failed) if ended => Err(SessionResult::Failed(Arc::clone(failed))),
             None if ended => Ok(()),
-            _ => Err(snapshot.best(clock.boot())),
+            _ => Err(snapshot.best_available(clock.boot())),
         }
     }
 
     /// Makes the profile's task attempt a renewal whatever its schedule says.
-    pub fn force(&self) {
+    pub fn force_refresh(&self) {
         self.forced.store(true, Ordering::Relaxed);
         self.wake.notify_one();
     }
 
     /// Follows the snapshots of this profile.
     #[must_use]
-    pub fn subscribe(self: &Arc<Self>) -> Changes {
-        Changes {
+    pub fn subscribe(self: &Arc<Self>) -> Subscription {
+        Subscription {
             snapshots: self.snapshot.subscribe(),
             _entry: Arc::clone(self),
         }
@@ -235,27 +239,27 @@ impl Entry {
     }
 
     /// Says what is planned, without waking those who wait for a session.
-    pub fn announce(&self, next_attempt: Option<(BootTime, &'static str)>) {
-        self.change_quietly(|snapshot| snapshot.next_attempt = next_attempt);
+    pub fn set_next_attempt(&self, next_attempt: Option<(BootTime, &'static str)>) {
+        self.update_silently(|snapshot| snapshot.next_attempt = next_attempt);
     }
 
     /// Says what is wrong with what becomes of the sessions, if anything, without waking those
     /// who wait for one.
-    pub fn remark(&self, sink: Option<&'static str>) {
-        self.change_quietly(|snapshot| snapshot.sink = sink);
+    pub fn set_export_error(&self, error: Option<&'static str>) {
+        self.update_silently(|snapshot| snapshot.export_error = error);
     }
 
     /// Notes that an attempt begins now; it is what was asked for until this moment.
-    pub fn begin(&self, now: BootTime) {
+    pub fn attempt_started(&self, now: BootTime) {
         self.forced.store(false, Ordering::Relaxed);
-        self.change_quietly(|snapshot| {
+        self.update_silently(|snapshot| {
             snapshot.begun += 1;
             snapshot.next_attempt = Some((now, "renewal under way"));
         });
     }
 
     /// Changes what no subscription waits for.
-    fn change_quietly(&self, change: impl FnOnce(&mut Snapshot)) {
+    fn update_silently(&self, change: impl FnOnce(&mut Snapshot)) {
         self.snapshot.send_if_modified(|snapshot| {
             change(snapshot);
             false
@@ -264,29 +268,29 @@ impl Entry {
 
     /// Tells whether anybody waits for the next session.
     #[must_use]
-    pub fn urgency(&self) -> Urgency {
-        match self.waiting.load(Ordering::Relaxed) {
-            0 => Urgency::Background,
-            _ => Urgency::Waiting,
+    pub fn urgency(&self) -> Priority {
+        match self.waiters.load(Ordering::Relaxed) {
+            0 => Priority::Background,
+            _ => Priority::Interactive,
         }
     }
 
     /// Is true while a caller waits for the next session, or for each: a watch is use,
     /// however rarely there is news for it.
     #[must_use]
-    pub fn is_followed(&self) -> bool {
+    pub fn has_followers(&self) -> bool {
         self.snapshot.receiver_count() > 0
     }
 
     /// Counts one hand-out of a session.
-    pub fn count_hand_out(&self, session: &Session) {
+    pub fn count_served(&self, session: &Session) {
         // A look before the write: after the first hand-out the line stays shared.
-        let first = !session.handed_out.load(Ordering::Relaxed)
-            && !session.handed_out.swap(true, Ordering::Relaxed);
-        self.record.counters.hand_out(first);
+        let first = !session.served.load(Ordering::Relaxed)
+            && !session.served.swap(true, Ordering::Relaxed);
+        self.stats.counters.served(first);
     }
 
-    fn touch(&self, now: BootTime) {
+    fn mark_used(&self, now: BootTime) {
         self.last_asked_millis
             .store(now.as_millis(), Ordering::Relaxed);
     }
@@ -304,12 +308,12 @@ impl Entry {
     }
 }
 
-impl Changes {
+impl Subscription {
     /// Returns what is known now; nothing older is news from here on.
     ///
     /// The snapshot is locked until the reference is dropped, which must be before the next
     /// `await`.
-    pub fn look(&mut self) -> watch::Ref<'_, Snapshot> {
+    pub fn latest(&mut self) -> watch::Ref<'_, Snapshot> {
         self.snapshots.borrow_and_update()
     }
 
@@ -327,16 +331,16 @@ impl Changes {
 }
 
 /// One caller more, until it has its answer or has left.
-struct Waiting<'a>(&'a AtomicUsize);
+struct WaiterGuard<'a>(&'a AtomicUsize);
 
-impl<'a> Waiting<'a> {
-    fn among(waiting: &'a AtomicUsize) -> Self {
-        waiting.fetch_add(1, Ordering::Relaxed);
-        Self(waiting)
+impl<'a> WaiterGuard<'a> {
+    fn new(waiters: &'a AtomicUsize) -> Self {
+        waiters.fetch_add(1, Ordering::Relaxed);
+        Self(waiters)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaiterGuard<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -344,7 +348,7 @@ impl Drop for Waiting<'_> {
 
 impl Default for Store {
     fn default() -> Self {
-        Self::preparing(|_| {})
+        Self::with_encoder(|_| {})
     }
 }
 
@@ -352,45 +356,46 @@ impl Store {
     /// Makes one without a profile. `prepare` is what is done to each session before anybody
     /// has it.
     #[must_use]
-    pub fn preparing(prepare: fn(&mut Session)) -> Self {
+    pub fn with_encoder(encode: fn(&mut Session)) -> Self {
         Self {
             entries: RwLock::default(),
             replaced: watch::Sender::default(),
-            prepare,
+            encode,
         }
     }
 
     /// Prepares a session that is about to be published.
     #[must_use]
     pub fn prepare(&self, mut session: Session) -> Session {
-        (self.prepare)(&mut session);
+        (self.encode)(&mut session);
         session
     }
 
     /// Hands out a session of a profile that lives at least `minimum_life`: from memory
     /// where there is one, else after waiting for `patience` at the most. A reload that
     /// changes the profile meanwhile costs the caller nothing but the wait;
-    /// [`Outcome::Removed`] means that there is no such profile. `allowed` is asked again
+    /// [`SessionResult::Removed`] means that there is no such profile. `allowed` is asked again
     /// after each reload that the caller waits through, and before anything is done for it.
     /// The profile's place comes along, unless the caller may not know of it.
-    pub async fn hand_out(
+    pub async fn serve(
         &self,
         profile: &str,
         minimum_life: Duration,
         patience: Duration,
         clock: &dyn Clock,
         allowed: impl Fn(&Profile) -> bool,
-    ) -> (Outcome, Option<Arc<Entry>>) {
-        let wish = (minimum_life, patience);
-        let (outcome, entry) = self.look_up(profile, wish, clock, allowed).await;
-        if let (Outcome::Ready(session) | Outcome::Short(session), Some(entry)) = (&outcome, &entry)
+    ) -> (SessionResult, Option<Arc<ProfileEntry>>) {
+        let request = (minimum_life, patience);
+        let (outcome, entry) = self.look_up(profile, request, clock, allowed).await;
+        if let (SessionResult::Ready(session) | SessionResult::Short(session), Some(entry)) =
+            (&outcome, &entry)
         {
-            entry.count_hand_out(session);
+            entry.count_served(session);
         }
         (outcome, entry)
     }
 
-    /// Returns a session of a profile as [`hand_out`](Self::hand_out) does, to ourselves: for
+    /// Returns a session of a profile as serve(Self::serve) does, to ourselves: for
     /// a profile whose source it is.
     pub async fn session(
         &self,
@@ -398,9 +403,9 @@ impl Store {
         minimum_life: Duration,
         patience: Duration,
         clock: &dyn Clock,
-    ) -> Outcome {
-        let wish = (minimum_life, patience);
-        self.look_up(profile, wish, clock, |_| true).await.0
+    ) -> SessionResult {
+        let request = (minimum_life, patience);
+        self.look_up(profile, request, clock, |_| true).await.0
     }
 
     async fn look_up(
@@ -409,63 +414,63 @@ impl Store {
         (minimum_life, patience): (Duration, Duration),
         clock: &dyn Clock,
         allowed: impl Fn(&Profile) -> bool,
-    ) -> (Outcome, Option<Arc<Entry>>) {
+    ) -> (SessionResult, Option<Arc<ProfileEntry>>) {
         let began = clock.boot();
         while let Some(entry) = self.find(profile) {
             if !allowed(&entry.profile) {
-                return (Outcome::NotAllowed, None);
+                return (SessionResult::NotAllowed, None);
             }
             let now = clock.boot();
             let outcome = match entry.current(minimum_life, now) {
-                Some(session) => Outcome::Ready(session),
+                Some(session) => SessionResult::Ready(session),
                 None => {
                     let left = patience.saturating_sub(now.since(began));
                     entry.wait_for(minimum_life, left, clock).await
                 }
             };
-            if !matches!(outcome, Outcome::Removed) {
+            if !matches!(outcome, SessionResult::Removed) {
                 return (outcome, Some(entry));
             }
         }
-        (Outcome::Removed, None)
+        (SessionResult::Removed, None)
     }
 
     /// Asks for a renewal of a profile now, and waits until an attempt that begins from now
     /// on has ended, whatever a reload changes meanwhile.
     ///
     /// # Errors
-    /// As [`Entry::refresh`]; [`Outcome::Removed`] means that there is no such profile.
+    /// As [`ProfileEntry::refresh`]; [`SessionResult::Removed`] means that there is no such profile.
     pub async fn refresh(
         &self,
         profile: &str,
         patience: Duration,
         clock: &dyn Clock,
-    ) -> Result<(), Outcome> {
+    ) -> Result<(), SessionResult> {
         let began = clock.boot();
         while let Some(entry) = self.find(profile) {
             let left = patience.saturating_sub(clock.boot().since(began));
             match entry.refresh(left, clock).await {
-                Err(Outcome::Removed) => {}
+                Err(SessionResult::Removed) => {}
                 outcome => return outcome,
             }
         }
-        Err(Outcome::Removed)
+        Err(SessionResult::Removed)
     }
 
     /// Returns the place of a profile.
     #[must_use]
-    pub fn find(&self, name: &str) -> Option<Arc<Entry>> {
+    pub fn find(&self, name: &str) -> Option<Arc<ProfileEntry>> {
         self.read().get(name).cloned()
     }
 
     /// Returns every place, by name.
     #[must_use]
-    pub fn all(&self) -> Vec<Arc<Entry>> {
+    pub fn all(&self) -> Vec<Arc<ProfileEntry>> {
         self.read().values().cloned().collect()
     }
 
     /// Puts the profiles of a new configuration in place of the old ones, at once.
-    pub fn replace(&self, entries: impl IntoIterator<Item = Arc<Entry>>) {
+    pub fn replace(&self, entries: impl IntoIterator<Item = Arc<ProfileEntry>>) {
         let new = entries
             .into_iter()
             .map(|entry| (entry.profile.name.clone(), entry))
@@ -480,7 +485,7 @@ impl Store {
         self.replaced.subscribe()
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<ProfileName, Arc<Entry>>> {
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<ProfileName, Arc<ProfileEntry>>> {
         sync::read(&self.entries)
     }
 }
@@ -494,32 +499,32 @@ mod tests {
         task::{Context, Poll, Waker},
     };
 
-    use super::Entry;
+    use super::ProfileEntry;
     use crate::{profile::Profile, runtime::clock::BootTime};
 
     #[test]
     fn a_subscription_hears_what_is_published_and_nothing_quiet() {
-        let entry = Arc::new(Entry::new(Arc::new(Profile::sample())));
-        assert!(!entry.is_followed());
+        let entry = Arc::new(ProfileEntry::new(Arc::new(Profile::sample())));
+        assert!(!entry.has_followers());
         let mut changes = entry.subscribe();
-        assert!(entry.is_followed());
+        assert!(entry.has_followers());
         let mut context = Context::from_waker(Waker::noop());
         {
             let mut changed = pin!(changes.changed());
-            entry.begin(BootTime::from_millis(1));
-            entry.announce(None);
-            entry.remark(Some("the file is not written"));
+            entry.attempt_started(BootTime::from_millis(1));
+            entry.set_next_attempt(None);
+            entry.set_export_error(Some("the file is not written"));
             assert_eq!(changed.as_mut().poll(&mut context), Poll::Pending);
             entry.publish(|it| it.ended += 1);
             assert_eq!(changed.poll(&mut context), Poll::Ready(()));
         }
-        let known = changes.look().clone();
+        let known = changes.latest().clone();
         assert_eq!((known.begun, known.ended), (1, 1));
-        assert_eq!(known.sink, Some("the file is not written"));
+        assert_eq!(known.export_error, Some("the file is not written"));
         // A change before the wait ends it at once.
         entry.publish(|it| it.removed = true);
         assert!(pin!(changes.changed()).poll(&mut context).is_ready());
         drop(changes);
-        assert!(!entry.is_followed());
+        assert!(!entry.has_followers());
     }
 }

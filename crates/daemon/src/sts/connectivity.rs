@@ -7,8 +7,8 @@ use crate::sts::remediation;
 
 /// What stands in the way, and what mends it.
 #[derive(Debug, thiserror::Error)]
-#[error("{error} (hint: {})", remediation::of_network(.error))]
-pub struct Unreached {
+#[error("{error} (hint: {})", remediation::for_network(.error))]
+pub struct ConnectError {
     error: StsError,
 }
 
@@ -16,15 +16,15 @@ pub struct Unreached {
 ///
 /// # Errors
 /// When this machine cannot speak TLS at all: it trusts nobody.
-pub fn prepare(endpoint: Endpoint) -> Result<Sts, Unreached> {
-    Sts::new(endpoint).map_err(|error| Unreached { error })
+pub fn client(endpoint: Endpoint) -> Result<Sts, ConnectError> {
+    Sts::new(endpoint).map_err(|error| ConnectError { error })
 }
 
 /// Connects once.
 ///
 /// # Errors
 /// What stands in the way.
-pub async fn reach(endpoint: Endpoint) -> Result<(), Unreached> {
-    let answer = prepare(endpoint)?.reach().await;
-    answer.map_err(|error| Unreached { error })
+pub async fn check(endpoint: Endpoint) -> Result<(), ConnectError> {
+    let answer = client(endpoint)?.reach().await;
+    answer.map_err(|error| ConnectError { error })
 }

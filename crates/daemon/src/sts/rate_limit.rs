@@ -19,20 +19,20 @@ use crate::runtime::{
 
 /// Who wants to call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Urgency {
+pub enum Priority {
     /// Somebody waits for the outcome.
-    Waiting,
+    Interactive,
     /// Nobody does: half of the bucket is left for those who wait.
     Background,
 }
 
 /// A token bucket that all profiles share.
-pub struct Budget {
+pub struct RateLimiter {
     bucket: Mutex<Bucket>,
     /// One place at the head of each queue; a semaphore is fair.
-    waiting: Semaphore,
+    interactive: Semaphore,
     background: Semaphore,
-    held_back: AtomicU64,
+    deferred_calls: AtomicU64,
 }
 
 /// The arithmetic of the bucket.
@@ -41,10 +41,10 @@ struct Bucket {
     per_second: u32,
     tokens: f64,
     filled_at: BootTime,
-    closed_until: BootTime,
+    paused_until: BootTime,
 }
 
-impl Budget {
+impl RateLimiter {
     /// Makes a full bucket that gains `per_second` tokens a second and holds as many, at
     /// least two.
     #[must_use]
@@ -54,45 +54,45 @@ impl Budget {
                 per_second,
                 tokens: burst(per_second),
                 filled_at: now,
-                closed_until: now,
+                paused_until: now,
             }),
-            waiting: Semaphore::new(1),
+            interactive: Semaphore::new(1),
             background: Semaphore::new(1),
-            held_back: AtomicU64::new(0),
+            deferred_calls: AtomicU64::new(0),
         }
     }
 
     /// Takes a token if there is one and nobody stands in line for it.
-    pub fn try_take(&self, urgency: Urgency, now: BootTime) -> bool {
-        let Ok(_place) = self.queue(urgency).try_acquire() else {
+    pub fn try_take(&self, priority: Priority, now: BootTime) -> bool {
+        let Ok(_permit) = self.queue(priority).try_acquire() else {
             return false;
         };
-        self.bucket().take(urgency, now).is_ok()
+        self.bucket().take(priority, now).is_ok()
     }
 
     /// Waits in line for a token, first come first served.
-    pub async fn take(&self, urgency: Urgency, clock: &dyn Clock) {
-        let _place = self.queue(urgency).acquire().await;
+    pub async fn take(&self, priority: Priority, clock: &dyn Clock) {
+        let _permit = self.queue(priority).acquire().await;
         loop {
-            let taken = self.bucket().take(urgency, clock.boot());
+            let taken = self.bucket().take(priority, clock.boot());
             match taken {
                 Ok(()) => return,
-                Err(wait) => clock.nap(wait).await,
+                Err(wait) => clock.sleep_at_most(wait).await,
             }
         }
     }
 
     /// Counts a call that has to wait; returns when the budget is open again, if the service
     /// has closed it.
-    pub fn hold_back(&self, now: BootTime) -> BootTime {
-        self.held_back.fetch_add(1, Ordering::Relaxed);
-        self.bucket().closed_until.max(now)
+    pub fn defer(&self, now: BootTime) -> BootTime {
+        self.deferred_calls.fetch_add(1, Ordering::Relaxed);
+        self.bucket().paused_until.max(now)
     }
 
     /// Lets nobody call for a while: the service limits an account, not a profile.
-    pub fn close_for(&self, pause: Duration, now: BootTime) {
+    pub fn pause_for(&self, pause: Duration, now: BootTime) {
         let mut bucket = self.bucket();
-        bucket.closed_until = bucket.closed_until.max(now + pause);
+        bucket.paused_until = bucket.paused_until.max(now + pause);
     }
 
     /// Changes the rate.
@@ -105,14 +105,14 @@ impl Budget {
 
     /// Returns how many calls had to wait in line.
     #[must_use]
-    pub fn held_back(&self) -> u64 {
-        self.held_back.load(Ordering::Relaxed)
+    pub fn deferred_calls(&self) -> u64 {
+        self.deferred_calls.load(Ordering::Relaxed)
     }
 
-    fn queue(&self, urgency: Urgency) -> &Semaphore {
-        match urgency {
-            Urgency::Waiting => &self.waiting,
-            Urgency::Background => &self.background,
+    fn queue(&self, priority: Priority) -> &Semaphore {
+        match priority {
+            Priority::Interactive => &self.interactive,
+            Priority::Background => &self.background,
         }
     }
 
@@ -123,15 +123,15 @@ impl Budget {
 
 impl Bucket {
     /// Takes a token, or says how long to wait before the next try.
-    fn take(&mut self, urgency: Urgency, now: BootTime) -> Result<(), Duration> {
+    fn take(&mut self, priority: Priority, now: BootTime) -> Result<(), Duration> {
         self.fill(now);
-        let closed = self.closed_until.since(now);
+        let closed = self.paused_until.since(now);
         if !closed.is_zero() {
             return Err(closed);
         }
-        let left_over = match urgency {
-            Urgency::Waiting => 0.0,
-            Urgency::Background => burst(self.per_second) / 2.0,
+        let left_over = match priority {
+            Priority::Interactive => 0.0,
+            Priority::Background => burst(self.per_second) / 2.0,
         };
         let missing = left_over + 1.0 - self.tokens;
         // What is missing may be a rounding error away from nothing.
@@ -164,9 +164,9 @@ mod tests {
         BootTime::from_millis(1_000_000 + millis)
     }
 
-    fn taken(bucket: &mut Bucket, urgency: Urgency, now: BootTime) -> u32 {
+    fn taken(bucket: &mut Bucket, priority: Priority, now: BootTime) -> u32 {
         let mut count = 0;
-        while bucket.take(urgency, now).is_ok() {
+        while bucket.take(priority, now).is_ok() {
             count += 1;
         }
         count
@@ -177,57 +177,57 @@ mod tests {
             per_second,
             tokens: burst(per_second),
             filled_at: at(0),
-            closed_until: at(0),
+            paused_until: at(0),
         }
     }
 
     #[test]
     fn a_burst_then_the_rate_and_never_more() {
         let mut bucket = bucket(10);
-        assert_eq!(taken(&mut bucket, Urgency::Waiting, at(0)), 10);
+        assert_eq!(taken(&mut bucket, Priority::Interactive, at(0)), 10);
         assert_eq!(
-            bucket.take(Urgency::Waiting, at(0)),
+            bucket.take(Priority::Interactive, at(0)),
             Err(Duration::from_millis(100))
         );
-        assert_eq!(taken(&mut bucket, Urgency::Waiting, at(500)), 5);
-        assert_eq!(taken(&mut bucket, Urgency::Waiting, at(3_600_000)), 10);
+        assert_eq!(taken(&mut bucket, Priority::Interactive, at(500)), 5);
+        assert_eq!(taken(&mut bucket, Priority::Interactive, at(3_600_000)), 10);
     }
 
     #[test]
     fn what_nobody_waits_for_leaves_half_to_those_who_do() {
         let mut bucket = bucket(10);
-        assert_eq!(taken(&mut bucket, Urgency::Background, at(0)), 5);
-        assert_eq!(taken(&mut bucket, Urgency::Waiting, at(0)), 5);
+        assert_eq!(taken(&mut bucket, Priority::Background, at(0)), 5);
+        assert_eq!(taken(&mut bucket, Priority::Interactive, at(0)), 5);
         // From empty, it has to wait for its own half to be there again.
         assert_eq!(
-            bucket.take(Urgency::Background, at(0)),
+            bucket.take(Priority::Background, at(0)),
             Err(Duration::from_millis(600))
         );
-        assert_eq!(taken(&mut bucket, Urgency::Background, at(600)), 1);
+        assert_eq!(taken(&mut bucket, Priority::Background, at(600)), 1);
     }
 
     #[test]
     fn the_smallest_rate_still_serves_everybody() {
         let mut bucket = bucket(1);
-        assert_eq!(taken(&mut bucket, Urgency::Background, at(0)), 1);
-        assert_eq!(taken(&mut bucket, Urgency::Waiting, at(0)), 1);
-        assert_eq!(taken(&mut bucket, Urgency::Background, at(2000)), 1);
+        assert_eq!(taken(&mut bucket, Priority::Background, at(0)), 1);
+        assert_eq!(taken(&mut bucket, Priority::Interactive, at(0)), 1);
+        assert_eq!(taken(&mut bucket, Priority::Background, at(2000)), 1);
     }
 
     #[test]
     fn a_hint_of_the_service_closes_it_for_everybody() {
-        let budget = Budget::new(10, at(0));
-        budget.close_for(Duration::from_secs(5), at(0));
-        budget.close_for(Duration::from_secs(1), at(0));
-        assert!(!budget.try_take(Urgency::Waiting, at(4_999)));
-        assert!(budget.try_take(Urgency::Waiting, at(5_000)));
+        let rate_limiter = RateLimiter::new(10, at(0));
+        rate_limiter.pause_for(Duration::from_secs(5), at(0));
+        rate_limiter.pause_for(Duration::from_secs(1), at(0));
+        assert!(!rate_limiter.try_take(Priority::Interactive, at(4_999)));
+        assert!(rate_limiter.try_take(Priority::Interactive, at(5_000)));
     }
 
     #[test]
     fn a_clock_that_stands_or_goes_back_gives_nothing_away() {
         let mut bucket = bucket(10);
-        assert_eq!(taken(&mut bucket, Urgency::Waiting, at(1000)), 10);
-        assert_eq!(taken(&mut bucket, Urgency::Waiting, at(0)), 0);
-        assert_eq!(taken(&mut bucket, Urgency::Waiting, at(1000)), 0);
+        assert_eq!(taken(&mut bucket, Priority::Interactive, at(1000)), 10);
+        assert_eq!(taken(&mut bucket, Priority::Interactive, at(0)), 0);
+        assert_eq!(taken(&mut bucket, Priority::Interactive, at(1000)), 0);
     }
 }

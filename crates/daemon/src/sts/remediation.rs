@@ -2,16 +2,16 @@
 
 use stsd_sts::{StsError, TlsFault};
 
-use crate::{identity::Source, session::snapshot::Cause};
+use crate::{identity::CachedIdentity, session::snapshot::Cause};
 
 /// Returns the kind of failure that a caller can branch on, and what mends it.
-pub(crate) fn of(error: &StsError, source: &Source) -> (Cause, String) {
+pub(crate) fn for_error(error: &StsError, source: &CachedIdentity) -> (Cause, String) {
     let (cause, hint) = match error {
-        StsError::Denied(refusal) => return (Cause::Denied, denied(&refusal.code, source)),
+        StsError::Denied(refusal) => return (Cause::Denied, for_denial(&refusal.code, source)),
         StsError::SourceExpired(_) => {
             let hint = format!(
                 "renew what {} gives; it is asked again at each attempt",
-                source.subject()
+                source.describe()
             );
             return (Cause::Denied, hint);
         }
@@ -20,17 +20,17 @@ pub(crate) fn of(error: &StsError, source: &Source) -> (Cause, String) {
             Cause::Throttled,
             "it will pass; other programs of this account call STS too often",
         ),
-        other => (Cause::Unreachable, of_network(other)),
+        other => (Cause::Unreachable, for_network(other)),
     };
     (cause, hint.to_owned())
 }
 
 /// What mends it that STS does not answer, or something else does.
-pub(crate) fn of_network(error: &StsError) -> &'static str {
+pub(crate) fn for_network(error: &StsError) -> &'static str {
     match error {
         StsError::Unreachable {
             tls: Some(fault), ..
-        } => of_tls(*fault),
+        } => for_tls(*fault),
         StsError::Unreachable { .. } => "check the network, the proxy and the endpoint",
         StsError::Unreadable { .. } => {
             "check that nothing between here and STS answers in its place"
@@ -39,7 +39,7 @@ pub(crate) fn of_network(error: &StsError) -> &'static str {
     }
 }
 
-fn of_tls(fault: TlsFault) -> &'static str {
+fn for_tls(fault: TlsFault) -> &'static str {
     match fault {
         TlsFault::Untrusted => {
             "install ca-certificates; where a proxy or the endpoint has an authority of its own, \
@@ -67,8 +67,8 @@ fn of_tls(fault: TlsFault) -> &'static str {
 }
 
 /// What mends a refusal, by its code.
-fn denied(code: &str, source: &Source) -> String {
-    let subject = source.subject();
+fn for_denial(code: &str, source: &CachedIdentity) -> String {
+    let subject = source.describe();
     let hint = match code {
         "NoPermission" => {
             "let the RAM user call AssumeRole (AliyunSTSAssumeRoleAccess) and the role trust it"

@@ -9,13 +9,13 @@ use tokio::sync::Notify;
 
 use crate::{
     profile::{Profile, RoleArn, SessionDuration},
-    refresh::schedule::BACKOFF_CAP,
+    refresh::schedule::MAX_BACKOFF,
     runtime::clock::{BootTime, Clock},
-    sts::{rate_limit::Budget, server_clock::ServiceTime},
+    sts::{rate_limit::RateLimiter, server_clock::ServerClock},
 };
 
 /// The exchange of an identity for a role session.
-pub trait Exchange: Send + Sync + 'static {
+pub trait StsExchange: Send + Sync + 'static {
     /// Makes one call to STS, at `now` by its clock.
     fn exchange(
         &self,
@@ -25,7 +25,7 @@ pub trait Exchange: Send + Sync + 'static {
     ) -> impl Future<Output = Result<RoleSession, StsError>> + Send;
 }
 
-impl Exchange for Sts {
+impl StsExchange for Sts {
     async fn exchange(
         &self,
         proof: &Proof,
@@ -37,7 +37,7 @@ impl Exchange for Sts {
 }
 
 /// A role session, and when it was issued by the service's clock.
-pub struct Issued {
+pub struct IssuedSession {
     /// What the service answered.
     pub session: RoleSession,
     /// The answer's `Date`; or what the service's clock must show by the answers before, if
@@ -51,38 +51,38 @@ pub struct Issued {
 pub struct Upstream<X> {
     exchange: X,
     clock: Arc<dyn Clock>,
-    budget: Arc<Budget>,
-    time: ServiceTime,
+    rate_limiter: Arc<RateLimiter>,
+    server_clock: ServerClock,
     renewed: Arc<Notify>,
 }
 
-impl<X: Exchange> Upstream<X> {
+impl<X: StsExchange> Upstream<X> {
     /// Prepares the way; nothing is called yet.
     #[must_use]
     pub fn new(
         exchange: X,
         clock: Arc<dyn Clock>,
-        budget: Arc<Budget>,
+        rate_limiter: Arc<RateLimiter>,
         renewed: Arc<Notify>,
     ) -> Self {
         Self {
             exchange,
             clock,
-            budget,
-            time: ServiceTime::default(),
+            rate_limiter,
+            server_clock: ServerClock::default(),
             renewed,
         }
     }
 
     /// Says that a session was renewed, to whoever keeps them.
-    pub fn renewed(&self) {
+    pub fn notify_renewed(&self) {
         self.renewed.notify_one();
     }
 
     /// Returns what limits the calls.
     #[must_use]
-    pub fn budget(&self) -> &Budget {
-        &self.budget
+    pub fn rate_limiter(&self) -> &RateLimiter {
+        &self.rate_limiter
     }
 
     /// Makes one call, for which the budget has given its token, and learns from the answer
@@ -96,7 +96,7 @@ impl<X: Exchange> Upstream<X> {
         role_arn: &RoleArn,
         duration: SessionDuration,
         proof: &Proof,
-    ) -> Result<Issued, StsError> {
+    ) -> Result<IssuedSession, StsError> {
         let request = AssumeRole {
             role_arn: role_arn.as_str(),
             role_session_name: profile.role_session_name.as_str(),
@@ -106,21 +106,21 @@ impl<X: Exchange> Upstream<X> {
             source_identity: profile.source_identity.as_deref(),
         };
         let sent = self.clock.boot();
-        let signed = self.time.at(sent);
+        let signed = self.server_clock.at(sent);
         let signed = signed.unwrap_or_else(|| self.clock.wall());
         let answer = self.exchange.exchange(proof, request, signed).await;
         match answer {
             Ok(session) => Ok(self.issued(session, sent)),
             Err(error) => {
-                self.heed(&error);
+                self.apply_hints(&error);
                 Err(error)
             }
         }
     }
 
-    fn issued(&self, session: RoleSession, sent: BootTime) -> Issued {
-        let date = session.server_date.max(self.time.at(sent));
-        Issued {
+    fn issued(&self, session: RoleSession, sent: BootTime) -> IssuedSession {
+        let date = session.server_date.max(self.server_clock.at(sent));
+        IssuedSession {
             at: date.unwrap_or_else(|| self.clock.wall()),
             session,
             sent,
@@ -128,23 +128,23 @@ impl<X: Exchange> Upstream<X> {
     }
 
     /// Learns what the time is from an answer that was found good.
-    pub fn learn(&self, date: Option<Timestamp>, sent: BootTime) {
+    pub fn observe_date(&self, date: Option<Timestamp>, sent: BootTime) {
         if let Some(date) = date {
-            self.time.learn(date, sent, self.clock.boot());
+            self.server_clock.observe(date, sent, self.clock.boot());
         }
     }
 
-    fn heed(&self, error: &StsError) {
+    fn apply_hints(&self, error: &StsError) {
         let now = self.clock.boot();
         match error {
             StsError::Clock {
                 server_date: Some(date),
                 ..
-            } => self.time.correct(*date, now),
+            } => self.server_clock.reset_to(*date, now),
             StsError::Throttled {
                 retry_after: Some(hint),
                 ..
-            } => self.budget.close_for((*hint).min(BACKOFF_CAP), now),
+            } => self.rate_limiter.pause_for((*hint).min(MAX_BACKOFF), now),
             _ => {}
         }
     }

@@ -3,7 +3,7 @@
 //! The kernel tells the number of the process that connected; when that has ended, another
 //! may have got it. A pidfd (Linux 6.5) stays with the process: if it still lives after we
 //! have looked, it was the one we looked at. Without a pidfd there is a comparison that can
-//! be won by a process of the same user alone; see [`Bond::StartTime`].
+//! be won by a process of the same user alone; see [`PidBinding::StartTime`].
 
 use std::{
     fs::File,
@@ -43,12 +43,12 @@ pub struct Process {
     /// peer chooses it.
     pub executable: Option<Box<str>>,
     /// What makes it the process that connected; nothing is known without.
-    pub bond: Option<Bond>,
+    pub binding: Option<PidBinding>,
 }
 
 /// What ties a process to a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bond {
+pub enum PidBinding {
     /// The kernel's handle of the very process.
     Pidfd,
     /// The weaker one, before Linux 6.5: the process with that number has the peer's user
@@ -57,7 +57,7 @@ pub enum Bond {
     StartTime,
 }
 
-impl Bond {
+impl PidBinding {
     /// Returns its name for a log.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -69,7 +69,7 @@ impl Bond {
 }
 
 /// Looks at the process behind a peer; none when it is not certain which that is.
-pub(super) fn look(peer: &Peer, socket: BorrowedFd<'_>) -> Option<Process> {
+pub(super) fn inspect(peer: &Peer, socket: BorrowedFd<'_>) -> Option<Process> {
     let pid = peer.pid?;
     let looked = match getsockopt(&socket, PeerPidfd) {
         Ok(pidfd) => by_pidfd(pid, &pidfd),
@@ -83,7 +83,7 @@ pub(super) fn look(peer: &Peer, socket: BorrowedFd<'_>) -> Option<Process> {
 }
 
 fn by_pidfd(pid: i32, pidfd: &OwnedFd) -> io::Result<Process> {
-    let process = read(&directory(pid)?, Bond::Pidfd)?;
+    let process = read(&directory(pid)?, PidBinding::Pidfd)?;
     // A number is not given away before its process has ended, so this has to come last.
     // Polling rather than a signal: no rule about signals can come between.
     let mut ended = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
@@ -101,16 +101,16 @@ fn by_start_time(pid: i32, uid: u32, accepted: BootTime) -> io::Result<Process> 
     if effective_uid(&status) != Some(uid) || start(&stat).is_none_or(|began| began > accepted) {
         return Err(Errno::ESRCH.into());
     }
-    read(&directory, Bond::StartTime)
+    read(&directory, PidBinding::StartTime)
 }
 
-fn read(directory: &OwnedFd, bond: Bond) -> io::Result<Process> {
+fn read(directory: &OwnedFd, binding: PidBinding) -> io::Result<Process> {
     let executable = readlinkat(directory, "exe").ok();
     let shown = executable.map(|path| String::from_utf8_lossy(path.as_bytes()).into());
     Ok(Process {
         units: Units::of(&text(directory, "cgroup")?),
         executable: shown,
-        bond: Some(bond),
+        binding: Some(binding),
     })
 }
 
@@ -168,7 +168,7 @@ mod tests {
         // The kernel would have to give us its number; ours stands for it.
         let heir = process::id().cast_signed();
         let known = by_pidfd(heir, &pidfd).unwrap();
-        assert_eq!(known.bond, Some(Bond::Pidfd), "while it lives");
+        assert_eq!(known.binding, Some(PidBinding::Pidfd), "while it lives");
         assert!(known.executable.is_some(), "{known:?}");
         peer.kill().unwrap();
         peer.wait().unwrap();
@@ -187,10 +187,10 @@ mod tests {
         let pid = peer.id().cast_signed();
         let check = |what: &str, uid, accepted, expected| {
             let known = by_start_time(pid, uid, accepted).ok();
-            assert_eq!(known.and_then(|it| it.bond), expected, "{what}");
+            assert_eq!(known.and_then(|it| it.binding), expected, "{what}");
         };
         let now = SystemClock::default().boot();
-        check("the peer", uid, now, Some(Bond::StartTime));
+        check("the peer", uid, now, Some(PidBinding::StartTime));
         check("another user", uid + 1, now, None);
         check("younger than the connection", uid, before, None);
         drop(peer.stdin.take());

@@ -6,22 +6,22 @@ use serde::Deserialize;
 
 use super::{
     Reader, read, sink,
-    source::{Declared, Kind},
+    source::{Kind, SourceSpec},
     spanned::Spanned,
 };
 use crate::{
-    identity::{OfProfile, Source, Surroundings},
+    identity::{CachedIdentity, ChainedProfile, ProcessEnvironment},
     profile::{
-        self, Invalid, Plan, Profile, ProfileName, RoleArn, RoleSessionName, Rule, SessionDuration,
-        SessionPolicy,
+        self, ExportConfig, Invalid, Profile, ProfileName, RoleArn, RoleSessionName, Rule,
+        SessionDuration, SessionPolicy,
     },
 };
 
 /// Each profile of a chain adds a call to how long a cold caller waits.
-const LONGEST_CHAIN: usize = 8;
+const MAX_CHAIN_LENGTH: usize = 8;
 
 /// What an example of `on_renewal` looks like.
-const COMMAND: &str =
+const HOOK_EXAMPLE: &str =
     "on_renewal = [\"/usr/bin/systemctl\", \"reload\", \"nginx\"]; no shell reads it";
 
 /// The name of a session of which the configuration says nothing.
@@ -74,8 +74,8 @@ pub(super) struct RawProfile {
 /// The profiles of a configuration while they are read. Those that others build on come first.
 pub(super) struct Profiles<'a> {
     raw: BTreeMap<&'a str, (&'a Spanned<String>, &'a RawProfile)>,
-    sources: &'a BTreeMap<String, Option<Declared>>,
-    surroundings: &'a Surroundings,
+    sources: &'a BTreeMap<String, Option<SourceSpec>>,
+    environment: &'a ProcessEnvironment,
     read: BTreeMap<&'a str, Option<Arc<Profile>>>,
     /// How many profiles each builds on, itself included.
     lengths: BTreeMap<&'a str, usize>,
@@ -87,8 +87,8 @@ type Check = fn(&str) -> Result<Box<str>, Invalid>;
 
 impl RawProfile {
     /// Returns the keys that are there and say what is asked of STS.
-    fn wishes(&self) -> Vec<(&'static str, usize)> {
-        let wishes = [
+    fn sts_parameters(&self) -> Vec<(&'static str, usize)> {
+        let sts_parameters = [
             ("role_session_name", &self.role_session_name),
             ("duration", &self.duration),
             ("policy", &self.policy),
@@ -96,7 +96,7 @@ impl RawProfile {
             ("external_id", &self.external_id),
             ("source_identity", &self.source_identity),
         ];
-        let there = wishes.into_iter();
+        let there = sts_parameters.into_iter();
         there
             .filter_map(|(key, value)| Some((key, value.as_ref()?.span().start)))
             .collect()
@@ -107,8 +107,8 @@ impl Reader<'_> {
     pub(super) fn profiles(
         &mut self,
         raw: &BTreeMap<Spanned<String>, RawProfile>,
-        sources: &BTreeMap<String, Option<Declared>>,
-        surroundings: &Surroundings,
+        sources: &BTreeMap<String, Option<SourceSpec>>,
+        environment: &ProcessEnvironment,
     ) -> BTreeMap<ProfileName, Arc<Profile>> {
         let by_name = raw.iter().map(|(name, raw)| {
             let text = name.get_ref().as_str();
@@ -117,7 +117,7 @@ impl Reader<'_> {
         let mut profiles = Profiles {
             raw: by_name.collect(),
             sources,
-            surroundings,
+            environment,
             read: BTreeMap::new(),
             lengths: BTreeMap::new(),
             chain: Vec::new(),
@@ -153,10 +153,10 @@ impl Reader<'_> {
         let name = self.checked(ProfileName::new(name.get_ref()), at, &table);
         let source = self.source_of(raw, &table, profiles);
         let name = name?;
-        let surroundings = profiles.surroundings;
+        let environment = profiles.environment;
 
-        let role_arn = self.role_arn(raw, &table, source.as_ref(), surroundings);
-        let session_name = self.session_name(raw, &table, &name, source.as_ref(), surroundings);
+        let role_arn = self.role_arn(raw, &table, source.as_ref(), environment);
+        let session_name = self.session_name(raw, &table, &name, source.as_ref(), environment);
         let duration = match &raw.duration {
             Some(duration) => self.value(duration, &table, "duration", SessionDuration::new),
             None => Some(SessionDuration::DEFAULT),
@@ -172,12 +172,12 @@ impl Reader<'_> {
             "source_identity",
             profile::source_identity,
         );
-        self.wishes_that_sts_does_not_take(raw, &table, source.as_ref(), role_arn.as_ref());
+        self.reject_ignored_parameters(raw, &table, source.as_ref(), role_arn.as_ref());
         let on_renewal = raw.on_renewal.as_ref().map(|words| {
             let key = format!("{table}.on_renewal");
-            self.command(words, &key, COMMAND)
+            self.command(words, &key, HOOK_EXAMPLE)
         });
-        let sink = Plan {
+        let export = ExportConfig {
             file: raw.file.as_ref().and_then(|it| self.file(it, &table)),
             command: on_renewal.unwrap_or_default(),
         };
@@ -192,7 +192,7 @@ impl Reader<'_> {
             external_id,
             source_identity,
             keep_warm: raw.keep_warm,
-            sink: (!sink.is_empty()).then(|| Box::new(sink)),
+            export: (!export.is_empty()).then(|| Box::new(export)),
             allow: allow.into(),
         })
     }
@@ -203,7 +203,7 @@ impl Reader<'_> {
         raw: &'a RawProfile,
         table: &str,
         profiles: &mut Profiles<'a>,
-    ) -> Option<Declared> {
+    ) -> Option<SourceSpec> {
         let name = raw.source.get_ref().as_str();
         let (at, key) = (raw.source.span().start, format!("{table}.source"));
         if let Some(declared) = profiles.sources.get(name) {
@@ -214,7 +214,7 @@ impl Reader<'_> {
             circle.push(name);
             let problem = format!("roles are chained in a circle: {}", circle.join(" -> "));
             let hint = "one of them has to name a [source.NAME]";
-            self.mistake(at, &key, &problem, hint);
+            self.error_at(at, &key, &problem, hint);
             return None;
         }
         if !profiles.raw.contains_key(name) {
@@ -225,23 +225,23 @@ impl Reader<'_> {
                 known.join(", ")
             );
             let hint = "name a [source.NAME] of this file, or a [profile.NAME] to chain roles";
-            self.mistake(at, &key, &problem, hint);
+            self.error_at(at, &key, &problem, hint);
             return None;
         }
         let too_long = |reader: &mut Self| {
-            let problem = format!("a chain of roles has {LONGEST_CHAIN} profiles at the most");
+            let problem = format!("a chain of roles has {MAX_CHAIN_LENGTH} profiles at the most");
             let hint = "let the last role trust one that is nearer to the source";
-            reader.mistake(at, &key, &problem, hint);
+            reader.error_at(at, &key, &problem, hint);
             None
         };
         // Before it is followed any further, whoever wrote it.
-        if profiles.chain.len() >= LONGEST_CHAIN {
+        if profiles.chain.len() >= MAX_CHAIN_LENGTH {
             return too_long(self);
         }
         let base = self.profile(name, profiles)?;
         // Those below may have been read before, each with a chain that was short enough.
         let length = 1 + profiles.lengths.get(name).copied().unwrap_or(1);
-        if length > LONGEST_CHAIN {
+        if length > MAX_CHAIN_LENGTH {
             return too_long(self);
         }
         if let Some(this) = profiles.chain.last() {
@@ -249,8 +249,8 @@ impl Reader<'_> {
         }
         let grant = base.grant().map(|it| it.unwrap_or("\u{1}"));
         let declaration: Vec<_> = ["profile", name].into_iter().chain(grant).collect();
-        Some(Declared {
-            source: Source::new(&declaration, OfProfile::new(base.name.clone())),
+        Some(SourceSpec {
+            source: CachedIdentity::new(&declaration, ChainedProfile::new(base.name.clone())),
             kind: Kind::Profile,
         })
     }
@@ -260,8 +260,8 @@ impl Reader<'_> {
         &mut self,
         raw: &RawProfile,
         table: &str,
-        source: Option<&Declared>,
-        surroundings: &Surroundings,
+        source: Option<&SourceSpec>,
+        environment: &ProcessEnvironment,
     ) -> Option<Option<RoleArn>> {
         if let Some(given) = &raw.role_arn {
             return self.value(given, table, "role_arn", RoleArn::new).map(Some);
@@ -271,14 +271,14 @@ impl Reader<'_> {
         if kind == Kind::Session {
             return Some(None);
         }
-        let given = surroundings.text(ROLE_VARIABLE);
+        let given = environment.text(ROLE_VARIABLE);
         let given = given.filter(|_| kind == Kind::Oidc);
         if let Some(given) = given {
             return self.checked(RoleArn::new(&given), at, &key).map(Some);
         }
         let hint = "set it to acs:ram::<account number>:role/<role name>; only a source of type \
                     ecs-role, process or uri gives sessions that are handed on without";
-        self.mistake(at, &key, "it is not said which role this becomes", hint);
+        self.error_at(at, &key, "it is not said which role this becomes", hint);
         None
     }
 
@@ -287,26 +287,26 @@ impl Reader<'_> {
         raw: &RawProfile,
         table: &str,
         name: &ProfileName,
-        source: Option<&Declared>,
-        surroundings: &Surroundings,
+        source: Option<&SourceSpec>,
+        environment: &ProcessEnvironment,
     ) -> Option<RoleSessionName> {
-        let expand = |text: &str| RoleSessionName::expand(text, &surroundings.parts, name);
+        let expand = |text: &str| RoleSessionName::expand(text, &environment.parts, name);
         if let Some(template) = &raw.role_session_name {
             return self.value(template, table, "role_session_name", expand);
         }
         let oidc = source.is_some_and(|it| it.kind == Kind::Oidc);
-        let given = surroundings.text(SESSION_NAME_VARIABLE).filter(|_| oidc);
+        let given = environment.text(SESSION_NAME_VARIABLE).filter(|_| oidc);
         let given = given.unwrap_or_else(|| DEFAULT_SESSION_NAME.to_owned());
         let key = format!("{table}.role_session_name");
         self.checked(expand(&given), raw.source.span().start, &key)
     }
 
     /// What would have no effect is a mistake: somebody relies on it.
-    fn wishes_that_sts_does_not_take(
+    fn reject_ignored_parameters(
         &mut self,
         raw: &RawProfile,
         table: &str,
-        source: Option<&Declared>,
+        source: Option<&SourceSpec>,
         role_arn: Option<&Option<RoleArn>>,
     ) {
         let Some(source) = source else { return };
@@ -332,10 +332,10 @@ impl Reader<'_> {
             ),
             (Kind::Credentials | Kind::Session | Kind::Profile, _) => return,
         };
-        for (key, at) in raw.wishes() {
+        for (key, at) in raw.sts_parameters() {
             if refused.contains(&key) {
                 let key = format!("{table}.{key}");
-                self.mistake(at, &key, problem, "leave it out");
+                self.error_at(at, &key, problem, "leave it out");
             }
         }
     }
@@ -347,7 +347,7 @@ impl Reader<'_> {
         let key = format!("{table}.allow");
         if rules.get_ref().is_empty() {
             let hint = "name somebody, or leave the key out";
-            self.mistake(
+            self.error_at(
                 rules.span().start,
                 &key,
                 "an empty list allows nobody",
@@ -360,7 +360,7 @@ impl Reader<'_> {
                 Ok(rule) => read.push(rule),
                 Err(error) => {
                     let at = rule.span().start;
-                    self.mistake(at, &key, &error.to_string(), error.hint());
+                    self.error_at(at, &key, &error.to_string(), error.hint());
                 }
             }
         }
@@ -372,7 +372,7 @@ impl Reader<'_> {
             let key = format!("{table}.policy_file");
             let hint = "keep the one or the other";
             let problem = "there is a policy here and one in a file";
-            self.mistake(second.span().start, &key, problem, hint);
+            self.error_at(second.span().start, &key, problem, hint);
         }
         if let Some(inline) = &raw.policy {
             return self.value(inline, table, "policy", SessionPolicy::new);
@@ -387,7 +387,7 @@ impl Reader<'_> {
             .map_err(|problem| {
                 let key = format!("{table}.policy_file");
                 let problem = format!("{}: {problem}", path.display());
-                self.mistake(file.span().start, &key, &problem, "correct that file");
+                self.error_at(file.span().start, &key, &problem, "correct that file");
             })
             .ok()
     }

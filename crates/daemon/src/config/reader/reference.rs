@@ -12,9 +12,9 @@ use stsd_document::Format;
 use stsd_sts::Endpoint;
 
 use super::{
-    DEFAULT_CALLS_PER_SECOND, MOST_CALLS_PER_SECOND, Raw,
+    DEFAULT_CALLS_PER_SECOND, MAX_CALLS_PER_SECOND, Raw,
     profile::{DEFAULT_SESSION_NAME, ROLE_VARIABLE, SESSION_NAME_VARIABLE},
-    source::{KEEPERS, KINDS, PROVIDER_VARIABLE, TOKEN_VARIABLE},
+    source::{KEY_LOCATIONS, KINDS, PROVIDER_VARIABLE, TOKEN_VARIABLE},
 };
 use crate::{identity::MetadataEndpoint, profile::SessionDuration};
 
@@ -91,7 +91,7 @@ fn defaults() -> BTreeMap<Place<'static>, String> {
         (("profile.NAME.file", "format"), quoted(format)),
     ]);
     let choices: [(&str, &[&str]); 3] = [
-        ("access-key", &KEEPERS),
+        ("access-key", &KEY_LOCATIONS),
         ("saml", &["assertion_file", "assertion_command"]),
         ("uri", &["uri", "uri_file"]),
     ];
@@ -400,10 +400,7 @@ fn the_reference_says_what_the_types_say() {
         .split(", ")
         .map(|it| format!("`{it}`"))
         .collect();
-    for words in [
-        formats.join(", "),
-        format!("1 to {MOST_CALLS_PER_SECOND}, "),
-    ] {
+    for words in [formats.join(", "), format!("1 to {MAX_CALLS_PER_SECOND}, ")] {
         assert!(page.contains(&words), "no key says {words}");
     }
     compare("docs/configuration-reference.md", &page);

@@ -11,11 +11,11 @@ use nix::unistd::geteuid;
 use serde::Deserialize;
 use stsd_document::Format;
 
-use super::{Named, Reader, Spanned};
+use super::{FileRef, Reader, Spanned};
 use crate::{
     export::file::{check, parts},
-    identity::Surroundings,
-    profile::Document,
+    identity::ProcessEnvironment,
+    profile::ExportFile,
 };
 
 #[derive(Deserialize)]
@@ -31,17 +31,17 @@ pub(super) struct RawFile {
 }
 
 impl Reader<'_> {
-    pub(super) fn file(&mut self, raw: &RawFile, table: &str) -> Option<Document> {
+    pub(super) fn file(&mut self, raw: &RawFile, table: &str) -> Option<ExportFile> {
         let (at, key) = (raw.path.span().start, format!("{table}.file.path"));
         let path = self.resolve(raw.path.get_ref());
         let path = std::path::absolute(&path).unwrap_or(path);
-        self.files.push(Named {
+        self.files.push(FileRef {
             path: path.clone(),
             line: self.line(at),
             key: key.clone(),
         });
         if let Err(error) = check(&path) {
-            self.mistake(at, &key, &error.to_string(), error.hint());
+            self.error_at(at, &key, &error.to_string(), error.hint());
         }
         let format = match &raw.format {
             None => Some(Format::default()),
@@ -49,12 +49,12 @@ impl Reader<'_> {
                 let key = format!("{table}.file.format");
                 let problem = format!("the formats are {}", Format::NAMES);
                 let hint = "leave it out for union, which most programs can read";
-                self.mistake(name.span().start, &key, &problem, hint);
+                self.error_at(name.span().start, &key, &problem, hint);
                 None
             }),
         };
         let format = format?;
-        Some(Document { path, format })
+        Some(ExportFile { path, format })
     }
 
     pub(super) fn command(
@@ -74,51 +74,55 @@ impl Reader<'_> {
             Some(_) if words.iter().any(|it| it.contains('\0')) => {
                 Some("an argument cannot hold the character 0".to_owned())
             }
-            Some(_) if others_may_write(self.path) => {
+            Some(_) if is_writable_by_others(self.path) => {
                 hint = "make it root's or the daemon's own, and chmod go-w it";
                 Some("others may write to this file, and could run what they like".to_owned())
             }
-            Some(it) => not_a_program(it),
+            Some(it) => check_executable(it),
         };
         if let Some(problem) = problem {
-            self.mistake(raw.span().start, key, &problem, hint);
+            self.error_at(raw.span().start, key, &problem, hint);
         }
         words
     }
 
     /// A file that two write, or that we read, or that is our own, would be lost.
-    pub(super) fn no_file_twice(&mut self, surroundings: &Surroundings) {
+    pub(super) fn reject_duplicate_files(&mut self, environment: &ProcessEnvironment) {
         if self.files.is_empty() {
             return;
         }
-        let mut taken: BTreeSet<_> = self.taken.iter().map(|it| real(it)).collect();
-        let own: BTreeSet<_> = surroundings.own_files.iter().map(|it| real(it)).collect();
-        for Named { path, line, key } in self.files.clone() {
-            if own.contains(&real(&path)) {
+        let mut taken: BTreeSet<_> = self.taken.iter().map(|it| canonical(it)).collect();
+        let own: BTreeSet<_> = environment
+            .runtime_files
+            .iter()
+            .map(|it| canonical(it))
+            .collect();
+        for FileRef { path, line, key } in self.files.clone() {
+            if own.contains(&canonical(&path)) {
                 let problem = format!(
                     "{} is the daemon's own: a socket, or the secret of the URLs",
                     path.display()
                 );
-                self.mistake_on(line, &key, &problem, "give the profile a file of its own");
-            } else if !taken.insert(real(&path)) {
+                self.error_on_line(line, &key, &problem, "give the profile a file of its own");
+            } else if !taken.insert(canonical(&path)) {
                 let problem = format!("{} is used for something else as well", path.display());
                 let hint = "give each profile a file of its own";
-                self.mistake_on(line, &key, &problem, hint);
+                self.error_on_line(line, &key, &problem, hint);
             }
         }
     }
 }
 
 /// Tells whether somebody else than root and the daemon's own user decides what is in a file.
-fn others_may_write(path: &Path) -> bool {
+fn is_writable_by_others(path: &Path) -> bool {
     let trusted = [0, geteuid().as_raw()];
     fs::metadata(path)
         .is_ok_and(|it| it.permissions().mode() & 0o022 != 0 || !trusted.contains(&it.uid()))
 }
 
-fn not_a_program(path: &Path) -> Option<String> {
+fn check_executable(path: &Path) -> Option<String> {
     match fs::metadata(path) {
-        Ok(_) if others_may_write(path) => Some(format!(
+        Ok(_) if is_writable_by_others(path) => Some(format!(
             "{} is not root's or the daemon's own, or others may write to it",
             path.display()
         )),
@@ -129,7 +133,7 @@ fn not_a_program(path: &Path) -> Option<String> {
 }
 
 /// One path for one file, whatever leads to its directory.
-fn real(path: &Path) -> PathBuf {
+fn canonical(path: &Path) -> PathBuf {
     let real = parts(path)
         .ok()
         .and_then(|(directory, name)| Some(fs::canonicalize(directory).ok()?.join(name)));

@@ -7,8 +7,8 @@ use sha2::{Digest as _, Sha256};
 use super::{Reader, Spanned};
 use crate::{
     identity::{
-        AccessKey, Address, EcsRole, KeyFileError, MetadataEndpoint, Oidc, Process, Program, Saml,
-        Source, Surroundings, Token, Uri,
+        AccessKey, CachedIdentity, CredentialsUri, EcsRole, IdentityCommand, KeyFileError,
+        MetadataEndpoint, Oidc, Process, ProcessEnvironment, Saml, TokenSource, UriAddress,
     },
     profile,
 };
@@ -85,8 +85,8 @@ struct RawVariables {
 
 /// A source, and what a profile may want of it.
 #[derive(Clone)]
-pub(super) struct Declared {
-    pub source: Source,
+pub(super) struct SourceSpec {
+    pub source: CachedIdentity,
     pub kind: Kind,
 }
 
@@ -106,7 +106,7 @@ pub(super) enum Kind {
 }
 
 /// Where an AccessKey may be kept.
-pub(super) const KEEPERS: [&str; 4] = [
+pub(super) const KEY_LOCATIONS: [&str; 4] = [
     "access_key_file",
     "access_key_credential",
     "access_key_keyring",
@@ -115,7 +115,7 @@ pub(super) const KEEPERS: [&str; 4] = [
 
 /// The kinds, with the keys that each takes besides `type`.
 pub(super) const KINDS: [(&str, &[&str]); 6] = [
-    ("access-key", &KEEPERS),
+    ("access-key", &KEY_LOCATIONS),
     ("oidc", &["provider_arn", "token_file", "token_command"]),
     (
         "saml",
@@ -159,8 +159,8 @@ impl Reader<'_> {
         &mut self,
         name: &str,
         raw: &RawSource,
-        surroundings: &Surroundings,
-    ) -> Option<Declared> {
+        environment: &ProcessEnvironment,
+    ) -> Option<SourceSpec> {
         let table = format!("source.{name}");
         let kind = raw.kind.get_ref().as_str();
         let Some((_, known)) = KINDS.iter().find(|(it, _)| *it == kind) else {
@@ -168,7 +168,7 @@ impl Reader<'_> {
             let problem = format!("a source's type is one of {}", kinds.join(", "));
             let at = raw.kind.span().start;
             let hint = "see docs/configuration.md for what each needs";
-            self.mistake(at, &format!("{table}.type"), &problem, hint);
+            self.error_at(at, &format!("{table}.type"), &problem, hint);
             return None;
         };
         let mut fits = true;
@@ -176,7 +176,7 @@ impl Reader<'_> {
             if !known.contains(&key) {
                 let problem = format!("a source of type {kind} has no such key");
                 let hint = format!("it takes {}", known.join(", "));
-                self.mistake(at, &format!("{table}.{key}"), &problem, &hint);
+                self.error_at(at, &format!("{table}.{key}"), &problem, &hint);
                 fits = false;
             }
         }
@@ -184,12 +184,12 @@ impl Reader<'_> {
             return None;
         }
         match kind {
-            "access-key" => self.access_key(&table, raw, surroundings),
-            "oidc" => self.oidc(&table, raw, surroundings),
+            "access-key" => self.access_key(&table, raw, environment),
+            "oidc" => self.oidc(&table, raw, environment),
             "ecs-role" => self.ecs_role(&table, raw),
             "uri" => self.uri(&table, raw),
-            "process" => self.process(&table, raw, surroundings),
-            _ => self.saml(&table, raw, surroundings),
+            "process" => self.process(&table, raw, environment),
+            _ => self.saml(&table, raw, environment),
         }
     }
 
@@ -197,50 +197,50 @@ impl Reader<'_> {
         &mut self,
         table: &str,
         raw: &RawSource,
-        surroundings: &Surroundings,
-    ) -> Option<Declared> {
-        let key = self.one_of(table, raw, &KEEPERS)?;
+        environment: &ProcessEnvironment,
+    ) -> Option<SourceSpec> {
+        let key = self.one_of(table, raw, &KEY_LOCATIONS)?;
         let (at, key) = (key.1, format!("{table}.{}", key.0));
         let source = if let Some(file) = &raw.access_key_file {
             let path = self.beside(file.get_ref());
             let shown = path.display().to_string();
             let made = AccessKey::in_file(path);
             let made = self.key_file(made, at, &key, &shown)?;
-            Source::new(&["access-key file", &shown], made)
+            CachedIdentity::new(&["access-key file", &shown], made)
         } else if let Some(name) = &raw.access_key_credential {
             let name = name.get_ref();
-            let Some(directory) = surroundings.credentials_directory() else {
+            let Some(directory) = environment.credentials_directory() else {
                 let problem = "no service manager has given this program any credential";
                 let hint = "add LoadCredential= or LoadCredentialEncrypted= to its unit; \
                             stsd --check is run outside of it";
-                self.mistake(at, &key, problem, hint);
+                self.error_at(at, &key, problem, hint);
                 return None;
             };
             if name.is_empty() || name.contains('/') || name == ".." {
                 let hint = "the part before the colon in LoadCredential=";
-                self.mistake(at, &key, "a credential has a plain name", hint);
+                self.error_at(at, &key, "a credential has a plain name", hint);
                 return None;
             }
             let made = AccessKey::in_credential(name, directory.join(name));
             let made = self.key_file(made, at, &key, &format!("the credential {name}"))?;
-            Source::new(&["access-key credential", name], made)
+            CachedIdentity::new(&["access-key credential", name], made)
         } else if let Some(name) = &raw.access_key_keyring {
             let name = name.get_ref();
-            let made = AccessKey::in_keyring(name, surroundings);
+            let made = AccessKey::in_keyring(name, environment);
             let made = made.map_err(|error| {
-                self.mistake(at, &key, &error.to_string(), &error.hint);
+                self.error_at(at, &key, &error.to_string(), &error.hint);
             });
-            Source::new(&["access-key keyring", name], made.ok()?)
+            CachedIdentity::new(&["access-key keyring", name], made.ok()?)
         } else {
             let RawVariables { id, secret } = raw.access_key_env.as_ref()?.get_ref();
             let (id, secret) = (id.get_ref(), secret.get_ref());
-            let made = AccessKey::in_variables(id, secret, surroundings);
+            let made = AccessKey::in_variables(id, secret, environment);
             let made = made.map_err(|error| {
-                self.mistake(at, &key, &error.to_string(), &error.hint);
+                self.error_at(at, &key, &error.to_string(), &error.hint);
             });
-            Source::new(&["access-key variables", id, secret], made.ok()?)
+            CachedIdentity::new(&["access-key variables", id, secret], made.ok()?)
         };
-        Some(Declared {
+        Some(SourceSpec {
             source,
             kind: Kind::Credentials,
         })
@@ -253,7 +253,7 @@ impl Reader<'_> {
         key: &str,
         shown: &str,
     ) -> Option<AccessKey> {
-        made.map_err(|error| self.mistake(at, key, &format!("{shown} {error}"), error.hint()))
+        made.map_err(|error| self.error_at(at, key, &format!("{shown} {error}"), error.hint()))
             .ok()
     }
 
@@ -261,16 +261,16 @@ impl Reader<'_> {
         &mut self,
         table: &str,
         raw: &RawSource,
-        surroundings: &Surroundings,
-    ) -> Option<Declared> {
-        let provider_arn = self.provider(table, raw, "oidc-provider", surroundings);
-        let given = surroundings.text(TOKEN_VARIABLE);
+        environment: &ProcessEnvironment,
+    ) -> Option<SourceSpec> {
+        let provider_arn = self.provider(table, raw, "oidc-provider", environment);
+        let given = environment.text(TOKEN_VARIABLE);
         let (token, place) = if raw.token_file.is_none() && raw.token_command.is_none() {
             let Some(file) = given else {
                 let hint =
                     format!("set token_file or token_command; {TOKEN_VARIABLE} is not set either");
                 let at = raw.kind.span().start;
-                self.mistake(
+                self.error_at(
                     at,
                     table,
                     "it is not said where the token comes from",
@@ -282,7 +282,7 @@ impl Reader<'_> {
         } else {
             let keys = ["token_file", "token_command"];
             let places = (&raw.token_file, &raw.token_command);
-            self.token(table, raw, keys, places, surroundings)?
+            self.token(table, raw, keys, places, environment)?
         };
         let provider_arn = provider_arn?;
         let declaration = ["oidc", &provider_arn.clone(), &place];
@@ -290,8 +290,8 @@ impl Reader<'_> {
             provider_arn,
             token,
         };
-        let source = Source::new(&declaration, identity);
-        Some(Declared {
+        let source = CachedIdentity::new(&declaration, identity);
+        Some(SourceSpec {
             source,
             kind: Kind::Oidc,
         })
@@ -301,27 +301,27 @@ impl Reader<'_> {
         &mut self,
         table: &str,
         raw: &RawSource,
-        surroundings: &Surroundings,
-    ) -> Option<Declared> {
-        let provider_arn = self.provider(table, raw, "saml-provider", surroundings);
+        environment: &ProcessEnvironment,
+    ) -> Option<SourceSpec> {
+        let provider_arn = self.provider(table, raw, "saml-provider", environment);
         let keys = ["assertion_file", "assertion_command"];
         let places = (&raw.assertion_file, &raw.assertion_command);
-        let (assertion, place) = self.token(table, raw, keys, places, surroundings)?;
+        let (assertion, place) = self.token(table, raw, keys, places, environment)?;
         let provider_arn = provider_arn?;
         let declaration = ["saml", &provider_arn.clone(), &place];
         let identity = Saml {
             provider_arn,
             assertion,
         };
-        let source = Source::new(&declaration, identity);
-        Some(Declared {
+        let source = CachedIdentity::new(&declaration, identity);
+        Some(SourceSpec {
             source,
             kind: Kind::Saml,
         })
     }
 
-    fn ecs_role(&mut self, table: &str, raw: &RawSource) -> Option<Declared> {
-        let before = self.mistakes.len();
+    fn ecs_role(&mut self, table: &str, raw: &RawSource) -> Option<SourceSpec> {
+        let before = self.errors.len();
         let role = raw.role_name.as_ref();
         let role = role.and_then(|it| self.value(it, table, "role_name", profile::role_name));
         let given = raw.metadata_endpoint.as_ref();
@@ -330,10 +330,10 @@ impl Reader<'_> {
             let at = given.map_or(0, |it| it.span().start);
             let key = format!("{table}.metadata_endpoint");
             let hint = "leave it out on an instance; what is further away is a source of type uri";
-            self.mistake(at, &key, &error.to_string(), hint);
+            self.error_at(at, &key, &error.to_string(), hint);
         });
         let endpoint = endpoint.ok()?;
-        if self.mistakes.len() > before {
+        if self.errors.len() > before {
             return None;
         }
         let allow_v1 = raw.allow_v1.as_ref().is_some_and(|it| *it.get_ref());
@@ -341,29 +341,29 @@ impl Reader<'_> {
         let which = role.as_deref().unwrap_or_default();
         let declaration = ["ecs-role", endpoint.as_str(), which, version].join("\0");
         let identity = EcsRole::new(endpoint, role, allow_v1);
-        Some(Declared {
-            source: Source::new(&[&declaration], identity),
+        Some(SourceSpec {
+            source: CachedIdentity::new(&[&declaration], identity),
             kind: Kind::Session,
         })
     }
 
-    fn uri(&mut self, table: &str, raw: &RawSource) -> Option<Declared> {
+    fn uri(&mut self, table: &str, raw: &RawSource) -> Option<SourceSpec> {
         let (key, at) = self.one_of(table, raw, &["uri", "uri_file"])?;
         let key = format!("{table}.{key}");
         let (identity, address, declaration) = if let Some(file) = &raw.uri_file {
             let path = self.beside(file.get_ref());
             let shown = path.display().to_string();
-            let made = Uri::in_file(path).map_err(|error| {
+            let made = CredentialsUri::in_file(path).map_err(|error| {
                 let problem = format!("{shown} {error}");
-                self.mistake(at, &key, &problem, error.hint());
+                self.error_at(at, &key, &problem, error.hint());
             });
             let (identity, address) = made.ok()?;
             (identity, address, ["uri file", &shown].join("\0"))
         } else {
             let text = raw.uri.as_ref()?.get_ref();
-            let address = Address::new(text).map_err(|error| {
+            let address = UriAddress::new(text).map_err(|error| {
                 let hint = "https anywhere, http to 127.0.0.1 or another literal loopback address";
-                self.mistake(at, &key, &format!("what is there {error}"), hint);
+                self.error_at(at, &key, &format!("what is there {error}"), hint);
             });
             let address = address.ok()?;
             // It may hold a secret, and is kept for comparison only.
@@ -372,16 +372,16 @@ impl Reader<'_> {
                 .map(|byte| format!("{byte:02x}"))
                 .collect();
             let declaration = ["uri", &digest].join("\0");
-            (Uri::new(address.clone()), address, declaration)
+            (CredentialsUri::new(address.clone()), address, declaration)
         };
         if self.http.is_some_and(|it| address.leads_to(it)) {
             let hint = "source = \"NAME\" of another profile chains roles, without a URI";
             let problem = "it leads back to this daemon, which listens there ([http])";
-            self.mistake(at, &key, problem, hint);
+            self.error_at(at, &key, problem, hint);
             return None;
         }
-        Some(Declared {
-            source: Source::new(&[&declaration], identity),
+        Some(SourceSpec {
+            source: CachedIdentity::new(&[&declaration], identity),
             kind: Kind::Session,
         })
     }
@@ -390,13 +390,13 @@ impl Reader<'_> {
         &mut self,
         table: &str,
         raw: &RawSource,
-        surroundings: &Surroundings,
-    ) -> Option<Declared> {
+        environment: &ProcessEnvironment,
+    ) -> Option<SourceSpec> {
         let (key, _) = self.one_of(table, raw, &["command"])?;
         let key = format!("{table}.{key}");
-        let (program, place) = self.program(raw.command.as_ref()?, &key, surroundings)?;
-        Some(Declared {
-            source: Source::new(&["process", &place], Process { program }),
+        let (program, place) = self.program(raw.command.as_ref()?, &key, environment)?;
+        Some(SourceSpec {
+            source: CachedIdentity::new(&["process", &place], Process { program }),
             kind: Kind::Session,
         })
     }
@@ -406,19 +406,19 @@ impl Reader<'_> {
         table: &str,
         raw: &RawSource,
         sort: &str,
-        surroundings: &Surroundings,
+        environment: &ProcessEnvironment,
     ) -> Option<String> {
         let key = format!("{table}.provider_arn");
         let (given, at) = match &raw.provider_arn {
             Some(given) => (given.get_ref().clone(), given.span().start),
             None => {
                 let at = raw.kind.span().start;
-                let given = surroundings.text(PROVIDER_VARIABLE);
+                let given = environment.text(PROVIDER_VARIABLE);
                 match given.filter(|_| sort == "oidc-provider") {
                     Some(given) => (given, at),
                     None => {
                         let hint = "set it to acs:ram::<account number>:…, as the console shows it";
-                        self.mistake(at, &key, "it is not said which provider", hint);
+                        self.error_at(at, &key, "it is not said which provider", hint);
                         return None;
                     }
                 }
@@ -434,41 +434,41 @@ impl Reader<'_> {
         raw: &RawSource,
         keys: [&'static str; 2],
         (file, command): (&Text, &Words),
-        surroundings: &Surroundings,
-    ) -> Option<(Token, String)> {
+        environment: &ProcessEnvironment,
+    ) -> Option<(TokenSource, String)> {
         let (key, at) = self.one_of(table, raw, &keys)?;
         let key = format!("{table}.{key}");
         if let Some(file) = file {
             return self.token_file(file.get_ref(), at, &key);
         }
-        let (program, place) = self.program(command.as_ref()?, &key, surroundings)?;
-        Some((Token::Command(program), place))
+        let (program, place) = self.program(command.as_ref()?, &key, environment)?;
+        Some((TokenSource::Command(program), place))
     }
 
-    fn token_file(&mut self, file: &str, at: usize, key: &str) -> Option<(Token, String)> {
+    fn token_file(&mut self, file: &str, at: usize, key: &str) -> Option<(TokenSource, String)> {
         let path = self.beside(file);
         if let Err(error) = std::fs::metadata(&path) {
             let problem = format!("{}: {error}", path.display());
             let hint = "name the file that is renewed by whoever issues the token";
-            self.mistake(at, key, &problem, hint);
+            self.error_at(at, key, &problem, hint);
             return None;
         }
         let place = format!("file {}", path.display());
-        Some((Token::in_file(path), place))
+        Some((TokenSource::in_file(path), place))
     }
 
     pub(super) fn program(
         &mut self,
         raw: &Spanned<Vec<Spanned<String>>>,
         key: &str,
-        surroundings: &Surroundings,
-    ) -> Option<(Program, String)> {
+        environment: &ProcessEnvironment,
+    ) -> Option<(IdentityCommand, String)> {
         const HINT: &str = "[\"/usr/local/bin/issue\", \"--flag\"]; no shell reads it";
-        let before = self.mistakes.len();
+        let before = self.errors.len();
         let words = self.command(raw, key, HINT);
         let place = format!("command {}", words.join("\0"));
-        let usable = self.mistakes.len() == before;
-        usable.then(|| (Program::new(words, surroundings), place))
+        let usable = self.errors.len() == before;
+        usable.then(|| (IdentityCommand::new(words, environment), place))
     }
 
     /// Returns the one key that is there, of those that exclude each other.
@@ -486,7 +486,7 @@ impl Reader<'_> {
         let at = there.get(1).map_or(raw.kind.span().start, |(_, at)| *at);
         let problem = format!("exactly one is needed of {}", keys.join(", "));
         let hint = "see docs/configuration.md for which suits where";
-        self.mistake(at, table, &problem, hint);
+        self.error_at(at, table, &problem, hint);
         None
     }
 }

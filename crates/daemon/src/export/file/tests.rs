@@ -8,8 +8,8 @@ use stsd_document::Format;
 
 use super::*;
 
-fn keeper(path: &Path) -> Keeper {
-    Keeper::new(Document {
+fn file(path: &Path) -> CredentialsFile {
+    CredentialsFile::new(ExportFile {
         path: path.to_owned(),
         format: Format::Oss,
     })
@@ -19,10 +19,10 @@ fn session() -> Arc<Session> {
     Arc::new(Session::sample())
 }
 
-async fn settle(keeper: &mut Keeper, session: Option<&Arc<Session>>, seconds: u64) -> u32 {
+async fn sync(file: &mut CredentialsFile, session: Option<&Arc<Session>>, seconds: u64) -> u32 {
     let name = ProfileName::new("oss-upload").unwrap();
     let now = BootTime::default() + Duration::from_secs(seconds);
-    keeper.settle(session, &name, now).await
+    file.sync(session, &name, now).await
 }
 
 fn names(directory: &Path) -> Vec<String> {
@@ -46,8 +46,8 @@ async fn a_file_is_private_and_replaced_as_a_whole() {
     let elsewhere = directory.path().join("elsewhere");
     fs::write(&elsewhere, "not ours").unwrap();
     symlink(&elsewhere, directory.path().join(".StsInfo.json.new")).unwrap();
-    let mut keeper = keeper(&path);
-    assert_eq!(settle(&mut keeper, Some(&session()), 0).await, 0);
+    let mut file = file(&path);
+    assert_eq!(sync(&mut file, Some(&session()), 0).await, 0);
     let text = fs::read_to_string(&path).unwrap();
     let document: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(document["AccessKeyId"], "STS.SAMPLE");
@@ -60,11 +60,11 @@ async fn a_file_is_private_and_replaced_as_a_whole() {
         if plant {
             symlink(&elsewhere, &path).unwrap();
         }
-        assert_eq!(settle(&mut keeper, Some(&session()), 0).await, 0);
+        assert_eq!(sync(&mut file, Some(&session()), 0).await, 0);
         assert!(fs::symlink_metadata(&path).unwrap().is_file());
     }
     assert_eq!(names(directory.path()), ["StsInfo.json", "elsewhere"]);
-    assert_eq!(settle(&mut keeper, None, 0).await, 0);
+    assert_eq!(sync(&mut file, None, 0).await, 0);
     assert_eq!(names(directory.path()), ["elsewhere"]);
 }
 
@@ -72,13 +72,13 @@ async fn a_file_is_private_and_replaced_as_a_whole() {
 async fn the_same_session_is_written_once_and_again_when_it_was_taken_away() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("StsInfo.json");
-    let (mut keeper, session) = (keeper(&path), session());
-    settle(&mut keeper, Some(&session), 0).await;
-    let before = identity_of(&path);
-    settle(&mut keeper, Some(&session), 0).await;
-    assert_eq!(identity_of(&path), before);
+    let (mut file, session) = (file(&path), session());
+    sync(&mut file, Some(&session), 0).await;
+    let before = file_id(&path);
+    sync(&mut file, Some(&session), 0).await;
+    assert_eq!(file_id(&path), before);
     fs::remove_file(&path).unwrap();
-    settle(&mut keeper, Some(&session), 0).await;
+    sync(&mut file, Some(&session), 0).await;
     assert!(path.exists());
 }
 
@@ -86,20 +86,20 @@ async fn the_same_session_is_written_once_and_again_when_it_was_taken_away() {
 async fn what_cannot_be_replaced_stays_while_it_lives_and_no_longer() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("StsInfo.json");
-    let mut keeper = keeper(&path);
-    settle(&mut keeper, Some(&session()), 0).await;
+    let mut file = file(&path);
+    sync(&mut file, Some(&session()), 0).await;
     // A directory that others may write to since: nothing is put there any more.
     let mode = |mode| {
         let permissions = fs::Permissions::from_mode(mode);
         fs::set_permissions(directory.path(), permissions).unwrap();
     };
     mode(0o777);
-    assert_eq!(settle(&mut keeper, Some(&session()), 3598).await, 1);
+    assert_eq!(sync(&mut file, Some(&session()), 3598).await, 1);
     assert!(path.exists(), "it still lives");
-    assert_eq!(settle(&mut keeper, Some(&session()), 3600).await, 2);
+    assert_eq!(sync(&mut file, Some(&session()), 3600).await, 2);
     assert!(!path.exists(), "it has ended");
     mode(0o700);
-    assert_eq!(settle(&mut keeper, Some(&session()), 3600).await, 0);
+    assert_eq!(sync(&mut file, Some(&session()), 3600).await, 0);
     assert!(path.exists());
 }
 
@@ -132,6 +132,6 @@ fn a_file_stands_where_nobody_else_can_put_another() {
     fs::write(inside("file"), "").unwrap();
     assert!(check(&inside("file/x")).is_err());
     assert!(matches!(refused(Path::new("/")), FileError::NoDirectory(_)));
-    try_out(&inside("x")).unwrap();
+    check_writable(&inside("x")).unwrap();
     assert!(!inside(".x.try").exists());
 }

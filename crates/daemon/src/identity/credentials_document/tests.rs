@@ -21,18 +21,18 @@ impl Clock for Noon {
         String::new()
     }
 
-    fn nap(&self, longest: Duration) -> crate::runtime::clock::Nap<'_> {
+    fn sleep_at_most(&self, longest: Duration) -> crate::runtime::clock::SuspendAwareSleep<'_> {
         Box::pin(tokio::time::sleep(longest.min(Duration::from_secs(1))))
     }
 }
 
-fn parsed(text: &str) -> Result<Obtained, SourceError> {
-    let got = Got {
+fn parsed(text: &str) -> Result<ResolvedIdentity, SourceError> {
+    let received = ReceivedAt {
         asked: Noon.boot(),
         date: None,
         clock: &Noon,
     };
-    read(text, "the subject", got)
+    read(text, "the subject", received)
 }
 
 /// The document gives id `STS.a`, secret `b` and, for so many seconds, token `c`.

@@ -4,8 +4,8 @@ use super::*;
 
 #[test]
 fn a_uri_is_https_or_stays_on_this_machine() {
-    let check = |text: &str, expected: Result<&str, BadUri>| {
-        let read = Address::new(text);
+    let check = |text: &str, expected: Result<&str, InvalidUri>| {
+        let read = UriAddress::new(text);
         let authority = read.as_ref().map(|it| it.authority.as_str());
         assert_eq!(authority.map_err(|it| *it), expected, "{text}");
     };
@@ -14,25 +14,25 @@ fn a_uri_is_https_or_stays_on_this_machine() {
     check("http://127.0.0.1:7787/secret/a", Ok("127.0.0.1:7787"));
     check("http://127.9.9.9/", Ok("127.9.9.9"));
     check("http://[::1]:80/a", Ok("[::1]"));
-    check("", Err(BadUri::NotAUrl));
-    check("/etc/passwd", Err(BadUri::NotAUrl));
-    check("unix:/run/it", Err(BadUri::NotAUrl));
-    check("http://localhost/a", Err(BadUri::Insecure));
-    check("http://vault.example.com/a", Err(BadUri::Insecure));
-    check("http://100.100.100.200/", Err(BadUri::Insecure));
-    check("file://127.0.0.1/a", Err(BadUri::Insecure));
-    check("https://user@vault.example.com/", Err(BadUri::TooMuch));
-    check("https://:word@vault.example.com/", Err(BadUri::TooMuch));
-    check("https://vault.example.com/#a", Err(BadUri::TooMuch));
+    check("", Err(InvalidUri::NotAUrl));
+    check("/etc/passwd", Err(InvalidUri::NotAUrl));
+    check("unix:/run/it", Err(InvalidUri::NotAUrl));
+    check("http://localhost/a", Err(InvalidUri::Insecure));
+    check("http://vault.example.com/a", Err(InvalidUri::Insecure));
+    check("http://100.100.100.200/", Err(InvalidUri::Insecure));
+    check("file://127.0.0.1/a", Err(InvalidUri::Insecure));
+    check("https://user@vault.example.com/", Err(InvalidUri::TooMuch));
+    check("https://:word@vault.example.com/", Err(InvalidUri::TooMuch));
+    check("https://vault.example.com/#a", Err(InvalidUri::TooMuch));
 }
 
 #[test]
 fn what_is_shown_of_a_uri_is_its_host_and_port() {
-    let address = Address::new("https://vault.example.com:8443/PATHSECRET?QUERYSECRET").unwrap();
-    let shown = format!("{address:?} {:?}", Uri::new(address.clone()));
+    let address = UriAddress::new("https://vault.example.com:8443/PATHSECRET?QUERYSECRET").unwrap();
+    let shown = format!("{address:?} {:?}", CredentialsUri::new(address.clone()));
     assert!(!shown.contains("SECRET"), "{shown}");
     assert_eq!(
-        Uri::new(address).subject(),
+        CredentialsUri::new(address).describe(),
         "the credentials URI at vault.example.com:8443"
     );
 }
@@ -40,7 +40,7 @@ fn what_is_shown_of_a_uri_is_its_host_and_port() {
 #[test]
 fn our_own_listener_is_known_by_address_and_port() {
     let check = |text: &str, expected: bool| {
-        let address = Address::new(text).unwrap();
+        let address = UriAddress::new(text).unwrap();
         assert_eq!(
             address.leads_to(([127, 0, 0, 1], 7787).into()),
             expected,

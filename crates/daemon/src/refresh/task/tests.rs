@@ -5,18 +5,18 @@ use stsd_sts::{AssumeRole, Proof, Refusal, RoleSession, SecretText};
 
 use super::*;
 use crate::{
-    identity::{Ask, Obtained},
+    identity::{ResolveContext, ResolvedIdentity},
     profile::Profile,
-    runtime::clock::{Nap, SystemClock},
-    session::snapshot::Outcome,
-    sts::{rate_limit::Budget, upstream::Issued},
+    runtime::clock::{SuspendAwareSleep, SystemClock},
+    session::snapshot::SessionResult,
+    sts::{rate_limit::RateLimiter, upstream::IssuedSession},
 };
 
 const NOON: Timestamp = Timestamp::constant(1_795_003_200, 0);
 
 struct Nobody;
 
-impl Exchange for Nobody {
+impl StsExchange for Nobody {
     async fn exchange(
         &self,
         _: &Proof,
@@ -29,16 +29,16 @@ impl Exchange for Nobody {
 
 fn refresher() -> Refresher<Nobody> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-    let budget = Arc::new(Budget::new(1, clock.boot()));
-    let upstream = Upstream::new(Nobody, Arc::clone(&clock), budget, Arc::default());
-    let entry = Arc::new(Entry::new(Arc::new(Profile::sample())));
+    let rate_limiter = Arc::new(RateLimiter::new(1, clock.boot()));
+    let upstream = Upstream::new(Nobody, Arc::clone(&clock), rate_limiter, Arc::default());
+    let entry = Arc::new(ProfileEntry::new(Arc::new(Profile::sample())));
     Refresher::new(entry, Arc::new(upstream), Arc::default(), clock, 0.5)
 }
 
 /// What becomes of an answer that says it was issued `at`, when an hour was asked for.
 fn check(at: Timestamp, expiration: Timestamp, expected: Result<u64, &str>) {
     let refresher = refresher();
-    let issued = Issued {
+    let issued = IssuedSession {
         session: RoleSession {
             access_key_id: "STS.X".into(),
             access_key_secret: SecretText::from("secret".to_owned()),
@@ -50,7 +50,7 @@ fn check(at: Timestamp, expiration: Timestamp, expected: Result<u64, &str>) {
         at,
         sent: refresher.clock.boot(),
     };
-    let accepted = refresher.accept(issued, refresher.clock.boot());
+    let accepted = refresher.validate(issued, refresher.clock.boot());
     let accepted = accepted.map(|it| it.lifetime.length().as_secs());
     let accepted = accepted.map_err(|error| error.to_string());
     match (&accepted, expected) {
@@ -84,7 +84,7 @@ fn no_answer_gives_a_session_more_life_than_was_asked() {
 #[derive(Default)]
 struct Willing(std::sync::atomic::AtomicU64);
 
-impl Exchange for Arc<Willing> {
+impl StsExchange for Arc<Willing> {
     async fn exchange(
         &self,
         _: &Proof,
@@ -124,7 +124,7 @@ impl Clock for ByHand {
         String::new()
     }
 
-    fn nap(&self, longest: Duration) -> Nap<'_> {
+    fn sleep_at_most(&self, longest: Duration) -> SuspendAwareSleep<'_> {
         Box::pin(sleep(longest.min(Duration::from_secs(20))))
     }
 }
@@ -140,9 +140,14 @@ async fn a_session_is_renewed_within_a_nap_when_the_clocks_come_apart_and_once()
     let clock: Arc<dyn Clock> = Arc::clone(&by_hand) as _;
     let sts = Arc::new(Willing::default());
     let calls = || sts.0.load(Ordering::Relaxed);
-    let budget = Arc::new(Budget::new(20, clock.boot()));
-    let upstream = Upstream::new(Arc::clone(&sts), Arc::clone(&clock), budget, Arc::default());
-    let entry = Arc::new(Entry::new(Arc::new(Profile::sample())));
+    let rate_limiter = Arc::new(RateLimiter::new(20, clock.boot()));
+    let upstream = Upstream::new(
+        Arc::clone(&sts),
+        Arc::clone(&clock),
+        rate_limiter,
+        Arc::default(),
+    );
+    let entry = Arc::new(ProfileEntry::new(Arc::new(Profile::sample())));
     let refresher = Refresher::new(
         Arc::clone(&entry),
         Arc::new(upstream),
@@ -174,14 +179,14 @@ struct Program {
 }
 
 impl crate::identity::Identity for Program {
-    fn obtain<'a>(&'a self, ask: Ask<'a>) -> crate::identity::Asking<'a> {
+    fn resolve<'a>(&'a self, ask: ResolveContext<'a>) -> crate::identity::ResolveFuture<'a> {
         let count = self.asked.fetch_add(1, Ordering::Relaxed);
         Box::pin(async move {
             let asked = ask.clock.boot();
             let soon = ask.clock.wall() + SignedDuration::from_millis(100);
             let (expiration, token) = self.expiration.map_or((soon, count), |it| (it, 0));
-            let end = crate::identity::End::new(expiration, None, asked, ask.clock);
-            Ok(Obtained {
+            let end = crate::identity::Expiry::new(expiration, None, asked, ask.clock);
+            Ok(ResolvedIdentity {
                 proof: Arc::new(Proof::Credentials(stsd_sts::SourceCredentials {
                     access_key_id: "STS.X".into(),
                     access_key_secret: SecretText::from("secret".to_owned()),
@@ -193,7 +198,7 @@ impl crate::identity::Identity for Program {
         })
     }
 
-    fn subject(&self) -> String {
+    fn describe(&self) -> String {
         "the program".to_owned()
     }
 }
@@ -201,7 +206,7 @@ impl crate::identity::Identity for Program {
 /// A profile without a role, its clocks, and how often its source was asked.
 struct HandedOn {
     clock: Arc<ByHand>,
-    entry: Arc<Entry>,
+    entry: Arc<ProfileEntry>,
     asked: Arc<std::sync::atomic::AtomicU64>,
 }
 
@@ -217,14 +222,19 @@ impl HandedOn {
             asked: Arc::clone(&asked),
         };
         let profile = Profile {
-            source: crate::identity::Source::new(&["program"], source),
+            source: crate::identity::CachedIdentity::new(&["program"], source),
             role_arn: None,
             keep_warm: true,
             ..Profile::sample()
         };
-        let entry = Arc::new(Entry::new(Arc::new(profile)));
-        let budget = Arc::new(Budget::new(20, clock.boot()));
-        let upstream = Upstream::new(Nobody, Arc::clone(&clock) as _, budget, Arc::default());
+        let entry = Arc::new(ProfileEntry::new(Arc::new(profile)));
+        let rate_limiter = Arc::new(RateLimiter::new(20, clock.boot()));
+        let upstream = Upstream::new(
+            Nobody,
+            Arc::clone(&clock) as _,
+            rate_limiter,
+            Arc::default(),
+        );
         let (store, task_clock) = (Arc::default(), Arc::clone(&clock) as _);
         let refresher = Refresher::new(
             Arc::clone(&entry),
@@ -243,7 +253,10 @@ impl HandedOn {
 
     fn serves(&self) -> bool {
         let now = self.clock.boot();
-        self.entry.snapshot().serving(Duration::ZERO, now).is_some()
+        self.entry
+            .snapshot()
+            .usable_for(Duration::ZERO, now)
+            .is_some()
     }
 }
 
@@ -302,9 +315,9 @@ fn who_is_told_of_a_refusal_is_answered_by_it() {
     let mut refresher = refresher();
     let wanted = |refresher: &Refresher<Nobody>| {
         let now = refresher.clock.boot();
-        refresher.entry.snapshot().settled(Duration::ZERO, now)
+        refresher.entry.snapshot().result_now(Duration::ZERO, now)
     };
-    refresher.entry.begin(BootTime::default());
+    refresher.entry.attempt_started(BootTime::default());
     assert!(wanted(&refresher).is_none());
     let refusal = Refusal {
         code: "NoPermission".to_owned(),
@@ -312,6 +325,6 @@ fn who_is_told_of_a_refusal_is_answered_by_it() {
         request_id: String::new(),
         http_status: 403,
     };
-    refresher.fail(&Failure::Sts(StsError::Denied(refusal)));
-    assert!(matches!(wanted(&refresher), Some(Outcome::Failed(_))));
+    refresher.failed(&AttemptError::Sts(StsError::Denied(refusal)));
+    assert!(matches!(wanted(&refresher), Some(SessionResult::Failed(_))));
 }

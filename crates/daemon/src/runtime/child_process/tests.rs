@@ -54,7 +54,7 @@ async fn one_that_hangs_is_killed_with_all_that_it_has_started() {
     );
     // Time for the shell to start and to write, on a busy machine as well.
     let late = run(shell(&script), Duration::from_secs(4)).await;
-    assert!(matches!(late, Err(CommandError::Late(_))), "{late:?}");
+    assert!(matches!(late, Err(CommandError::TimedOut(_))), "{late:?}");
     gone(&file).await;
 }
 

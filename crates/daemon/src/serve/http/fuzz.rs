@@ -27,9 +27,9 @@ use crate::{
     },
     session::{
         snapshot::Session,
-        store::{Entry, Store},
+        store::{ProfileEntry, Store},
     },
-    sts::rate_limit::Budget,
+    sts::rate_limit::RateLimiter,
 };
 
 /// What stands for a session's secret.
@@ -74,12 +74,12 @@ fn service() -> Service {
     session.lifetime.began = now;
     session.lifetime.ends = now + std::time::Duration::from_secs(1_000_000);
     let store = Store::default();
-    let entry = Entry::restored(Arc::new(Profile::sample()), session, now);
+    let entry = ProfileEntry::from_saved(Arc::new(Profile::sample()), session, now);
     store.replace([Arc::new(entry)]);
     let secret = UrlSecret::take_over(None, None).expect("random bytes");
     Service {
         store: Arc::new(store),
-        budget: Arc::new(Budget::new(1, now)),
+        rate_limiter: Arc::new(RateLimiter::new(1, now)),
         access: Access::User { uid: 0 },
         audit: Arc::new(Audit::new(Arc::clone(&clock))),
         orders: mpsc::channel(1).0,

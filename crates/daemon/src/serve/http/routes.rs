@@ -15,11 +15,11 @@ use hyper::{
 use super::{body, body::Complaint, request_filter, request_filter::Refusal};
 use crate::{
     access::peer::Peer,
-    audit::Asked,
+    audit::Operation,
     profile::Profile,
     runtime::clock::BootTime,
     serve::context::Service,
-    session::snapshot::{Cause, Outcome},
+    session::snapshot::{Cause, SessionResult},
 };
 
 /// How long a caller waits for credentials where there are none: as long as the SDKs' own
@@ -108,50 +108,50 @@ impl Service {
     async fn credentials(&self, asker: &Asker<'_>, profile: &str) -> Answer {
         let allowed = |profile: &Profile| {
             self.access
-                .may_have(&profile.allow, asker.peer, asker.socket)
+                .can_read(&profile.allow, asker.peer, asker.socket)
         };
         let (minimum_life, patience) = self.what_an_sdk_wants(profile);
         let (outcome, entry) = self
             .store
-            .hand_out(profile, minimum_life, patience, &*self.clock, allowed)
+            .serve(profile, minimum_life, patience, &*self.clock, allowed)
             .await;
         let who = (asker.peer, asker.socket);
         let now = self.clock.boot();
         let answer = self.answer_with(outcome, profile, now, who);
         if let Some(entry) = entry {
             // After the audit, which may have looked at the process.
-            let last_caller = &entry.record.last_caller;
-            last_caller.note(asker.peer, Asked::Url, now);
+            let last_access = &entry.stats.last_access;
+            last_access.record(asker.peer, Operation::Url, now);
         }
         answer
     }
 
     fn answer_with(
         &self,
-        outcome: Outcome,
+        outcome: SessionResult,
         profile: &str,
         now: BootTime,
         who: (&Peer, BorrowedFd<'_>),
     ) -> Answer {
         match outcome {
-            Outcome::Ready(session) => {
+            SessionResult::Ready(session) => {
                 self.audit
-                    .handed_out(Asked::Url, profile, &session, false, now, who);
+                    .served(Operation::Url, profile, &session, false, now, who);
                 json(StatusCode::OK, body::of(session))
             }
             // What it asked for was our idea; it gets the best there is.
-            Outcome::Short(session) => {
+            SessionResult::Short(session) => {
                 self.audit
-                    .handed_out(Asked::Url, profile, &session, true, now, who);
+                    .served(Operation::Url, profile, &session, true, now, who);
                 json(StatusCode::OK, body::of(session))
             }
-            Outcome::Removed if self.access.may_steer(who.0) => complain(
+            SessionResult::Removed if self.access.can_administer(who.0) => complain(
                 StatusCode::NOT_FOUND,
                 "UnknownProfile",
                 "no profile has that name (hint: stsctl status lists the profiles)",
             ),
-            Outcome::Removed | Outcome::NotAllowed => {
-                self.audit.refused(Asked::Url, Some(profile), who);
+            SessionResult::Removed | SessionResult::NotAllowed => {
+                self.audit.refused(Operation::Url, Some(profile), who);
                 complain(
                     StatusCode::FORBIDDEN,
                     "NotAllowed",
@@ -159,12 +159,12 @@ impl Service {
                      and by unit hold at the Unix sockets alone)",
                 )
             }
-            Outcome::NotYet(why) => complain(
+            SessionResult::NotYet(why) => complain(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "NotYetAvailable",
                 &format!("no credentials yet: {why} (hint: ask again)"),
             ),
-            Outcome::Failed(failed) => {
+            SessionResult::Failed(failed) => {
                 let (status, code) = match failed.cause {
                     Cause::Denied => (StatusCode::FORBIDDEN, "DeniedBySts"),
                     Cause::Unreachable => (StatusCode::SERVICE_UNAVAILABLE, "Unreachable"),
@@ -186,7 +186,7 @@ impl Service {
             return (Duration::ZERO, PATIENCE);
         };
         let snapshot = entry.snapshot();
-        let serving = snapshot.serving(Duration::ZERO, self.clock.boot());
+        let serving = snapshot.usable_for(Duration::ZERO, self.clock.boot());
         let length = serving.map_or(Duration::ZERO, |it| it.lifetime.length());
         let minimum_life = WIDEST_WINDOW.min(length / 3);
         match (serving, &snapshot.failed) {

@@ -27,11 +27,11 @@ pub(super) use self::read::{Rest, Turn, Work};
 use super::{DEADLINE, wire_convert};
 use crate::{
     access::{Access, peer::Peer},
-    audit::Asked,
+    audit::Operation,
     profile::Profile,
     runtime::{async_fd, clock::BootTime},
     serve::{context::Service, socket::handlers::credentials::Waiting},
-    session::store::Entry,
+    session::store::ProfileEntry,
 };
 
 /// No caller waits longer than this, whatever it asks for.
@@ -155,7 +155,7 @@ impl Connection {
         match request {
             Request::Watch { profile } => self.watch(&profile).await,
             Request::Status { after } => {
-                let steers = self.service.access.may_steer(&self.peer);
+                let steers = self.service.access.can_administer(&self.peer);
                 let visible = |profile: &Profile| steers || self.may_have(profile);
                 let status = wire_convert::status(&self.service, &after, visible);
                 self.reply(&Reply::Status(status)).await
@@ -233,7 +233,7 @@ impl Connection {
         interest: Interest,
         what: impl FnMut(&BorrowedFd<'_>) -> io::Result<T>,
     ) -> io::Result<T> {
-        let socket = async_fd::watched(self.stream.as_fd(), interest)?;
+        let socket = async_fd::async_fd(self.stream.as_fd(), interest)?;
         socket.async_io(interest, what).await
     }
 
@@ -245,11 +245,15 @@ impl Connection {
     }
 
     /// Returns a profile's place, if the peer may have it; who steers may renew any.
-    pub(super) fn find(&self, asked: Asked, profile: &str) -> Result<Arc<Entry>, Failure> {
+    pub(super) fn find(
+        &self,
+        asked: Operation,
+        profile: &str,
+    ) -> Result<Arc<ProfileEntry>, Failure> {
         let Some(entry) = self.service.store.find(profile) else {
             return Err(self.missing(asked, profile));
         };
-        let steers = asked == Asked::Refresh && self.service.access.may_steer(&self.peer);
+        let steers = asked == Operation::Refresh && self.service.access.can_administer(&self.peer);
         if steers || self.may_have(&entry.profile) {
             Ok(entry)
         } else {
@@ -259,20 +263,20 @@ impl Connection {
 
     pub(super) fn may_have(&self, profile: &Profile) -> bool {
         let access: &Access = &self.service.access;
-        access.may_have(&profile.allow, &self.peer, self.stream.as_fd())
+        access.can_read(&profile.allow, &self.peer, self.stream.as_fd())
     }
 
     /// Says that there is no such profile, to those who may see them all. Others are told
     /// what they are told of a profile that is not for them.
-    pub(super) fn missing(&self, asked: Asked, profile: &str) -> Failure {
-        if self.service.access.may_steer(&self.peer) {
+    pub(super) fn missing(&self, asked: Operation, profile: &str) -> Failure {
+        if self.service.access.can_administer(&self.peer) {
             wire_convert::unknown_profile(profile)
         } else {
             self.refuse(asked, profile)
         }
     }
 
-    pub(super) fn refuse(&self, asked: Asked, profile: &str) -> Failure {
+    pub(super) fn refuse(&self, asked: Operation, profile: &str) -> Failure {
         let who = (&self.peer, self.stream.as_fd());
         self.service.audit.refused(asked, Some(profile), who);
         wire_convert::no_rule()

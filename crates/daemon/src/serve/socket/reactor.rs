@@ -28,7 +28,7 @@ use tokio::{runtime::Handle, sync::mpsc};
 use tracing::error;
 
 pub(super) use self::entry::Guest;
-use self::event_loop::{Desk, Door};
+use self::event_loop::{Desk, ListeningSocket};
 use super::connection::Work;
 use crate::{
     runtime::{clock::Clock, sync::lock},
@@ -63,7 +63,7 @@ pub struct Front {
 #[derive(Default)]
 struct Inbox {
     /// Sockets that callers come by from now on.
-    doors: Vec<Door>,
+    doors: Vec<ListeningSocket>,
     /// Nobody is let in any more.
     closes: bool,
     /// Who has come by another way, or comes back to its place.
@@ -140,7 +140,7 @@ impl Front {
 
     /// Lets callers in by a socket.
     pub(super) fn open(&self, listener: OwnedFd, service: Arc<Service>) {
-        self.tell(|inbox| inbox.doors.push(Door { listener, service }));
+        self.tell(|inbox| inbox.doors.push(ListeningSocket { listener, service }));
     }
 
     /// Lets nobody in any more.

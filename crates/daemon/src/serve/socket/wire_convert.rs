@@ -17,9 +17,9 @@ use crate::{
     runtime::clock::BootTime,
     serve::context::Service,
     session::{
-        last_access::Caller,
-        snapshot::{Cause, Failed, Outcome, Session},
-        store::Entry,
+        last_access::LastAccess,
+        snapshot::{Cause, RefreshError, Session, SessionResult},
+        store::ProfileEntry,
     },
 };
 
@@ -183,21 +183,21 @@ pub(super) fn unknown_profile(name: &str) -> Failure {
 }
 
 /// Says why there is no session to hand out; none of the outcomes that hold one.
-pub(super) fn unserved(outcome: &Outcome) -> Failure {
+pub(super) fn unserved(outcome: &SessionResult) -> Failure {
     let (kind, message, hint) = match outcome {
-        Outcome::Failed(failed) => return self::failed(failed),
-        Outcome::Removed => (
+        SessionResult::Failed(failed) => return self::failed(failed),
+        SessionResult::Removed => (
             FailureKind::Busy,
             "the profile was changed by a reload meanwhile".to_owned(),
             "ask again",
         ),
-        Outcome::NotAllowed => return no_rule(),
-        Outcome::NotYet(why) => (
+        SessionResult::NotAllowed => return no_rule(),
+        SessionResult::NotYet(why) => (
             FailureKind::NotYetAvailable,
             format!("no credentials yet: {why}"),
             "ask again, with more patience",
         ),
-        Outcome::Ready(_) | Outcome::Short(_) => (
+        SessionResult::Ready(_) | SessionResult::Short(_) => (
             FailureKind::NotYetAvailable,
             "the renewal has not ended yet".to_owned(),
             "ask again, with more patience",
@@ -206,7 +206,7 @@ pub(super) fn unserved(outcome: &Outcome) -> Failure {
     failure(kind, &message, hint)
 }
 
-pub(super) fn failed(failed: &Failed) -> Failure {
+pub(super) fn failed(failed: &RefreshError) -> Failure {
     let kind = match failed.cause {
         Cause::Denied => FailureKind::DeniedBySts,
         Cause::Unreachable => FailureKind::Unreachable,
@@ -284,13 +284,13 @@ pub(super) fn status(service: &Service, after: &str, visible: impl Fn(&Profile) 
         pid: std::process::id(),
         uptime_seconds: now.since(service.started).as_secs(),
         config_path: service.config_path.clone(),
-        held_back_calls: service.budget.held_back(),
+        held_back_calls: service.rate_limiter.deferred_calls(),
         http_address: service.http.address().map(|it| it.to_string()),
         http_refusals: refusals(service),
         protections: service
             .protections
             .iter()
-            .chain(&[service.secret_pages.look(now)])
+            .chain(&[service.secret_pages.inspect(now)])
             .map(protection)
             .collect(),
         profiles,
@@ -319,7 +319,7 @@ fn of_lease(profiles: Vec<ProfileStatus>) -> Status {
 pub(super) fn callers(
     service: &Service,
     after: &str,
-    told: impl Fn(&Entry, &Caller) -> bool,
+    told: impl Fn(&ProfileEntry, &LastAccess) -> bool,
 ) -> Audit {
     let now = service.clock.boot();
     let mut audit = Audit::default();
@@ -328,7 +328,7 @@ pub(super) fn callers(
         if entry.profile.name.as_str() <= after {
             continue;
         }
-        let Some(caller) = entry.record.last_caller.who().filter(|it| told(&entry, it)) else {
+        let Some(caller) = entry.stats.last_access.get().filter(|it| told(&entry, it)) else {
             continue;
         };
         let caller = last_caller(&entry, &caller, now);
@@ -345,9 +345,9 @@ pub(super) fn callers(
     audit
 }
 
-fn last_caller(entry: &Entry, caller: &Caller, now: BootTime) -> LastCaller {
+fn last_caller(entry: &ProfileEntry, caller: &LastAccess, now: BootTime) -> LastCaller {
     let process = caller.process.as_deref();
-    let text = |text: &Option<Box<str>>| text.as_deref().map(audit::shown);
+    let text = |text: &Option<Box<str>>| text.as_deref().map(audit::sanitize);
     LastCaller {
         profile: entry.profile.name.as_str().to_owned(),
         asked: caller.asked.name().to_owned(),
@@ -400,14 +400,14 @@ fn size(profile: &ProfileStatus) -> usize {
         + failure.map_or(0, |it| it.message.len() + it.hint.len())
 }
 
-fn profile_status(entry: &Entry, now: BootTime) -> ProfileStatus {
+fn profile_status(entry: &ProfileEntry, now: BootTime) -> ProfileStatus {
     let snapshot = entry.snapshot();
-    let living = snapshot.serving(std::time::Duration::ZERO, now);
+    let living = snapshot.usable_for(std::time::Duration::ZERO, now);
     let (due, reason) = match snapshot.next_attempt {
         Some((at, reason)) => (Some(at.since(now).as_secs()), reason),
         None => (None, "when somebody asks"),
     };
-    let (renewals, renewal_millis_total, renewal_millis_last) = entry.record.counters.renewals();
+    let (renewals, renewal_millis_total, renewal_millis_last) = entry.stats.counters.renewals();
     let count = |(kind, count): (&str, u64)| FailureCount {
         kind: kind.to_owned(),
         count,
@@ -427,12 +427,12 @@ fn profile_status(entry: &Entry, now: BootTime) -> ProfileStatus {
             age_seconds: now.since(it.at).as_secs(),
             in_a_row: it.in_a_row,
         }),
-        advice: snapshot.sink.or(snapshot.advice).map(str::to_owned),
-        hand_outs: entry.record.counters.hand_outs(),
-        calls_saved: entry.record.counters.calls_saved(),
-        sts_calls: entry.record.counters.sts_calls(),
+        advice: snapshot.export_error.or(snapshot.advice).map(str::to_owned),
+        hand_outs: entry.stats.counters.hand_outs(),
+        calls_saved: entry.stats.counters.calls_saved(),
+        sts_calls: entry.stats.counters.sts_calls(),
         sts_failures: entry
-            .record
+            .stats
             .counters
             .failures()
             .into_iter()

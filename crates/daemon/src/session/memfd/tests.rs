@@ -3,7 +3,7 @@
 use nix::sys::memfd::MFdFlags;
 
 use super::*;
-use crate::session::store::Entry;
+use crate::session::store::ProfileEntry;
 
 struct At(&'static str, u64);
 
@@ -20,7 +20,7 @@ impl Clock for At {
         self.0.to_owned()
     }
 
-    fn nap(&self, longest: Duration) -> crate::runtime::clock::Nap<'_> {
+    fn sleep_at_most(&self, longest: Duration) -> crate::runtime::clock::SuspendAwareSleep<'_> {
         Box::pin(tokio::time::sleep(longest.min(Duration::from_secs(1))))
     }
 }
@@ -52,12 +52,12 @@ fn store() -> Store {
             ends: at(2000),
         },
         request_id: "R".into(),
-        handed_out: AtomicBool::new(true),
-        last: false,
-        answers: Answers::default(),
+        served: AtomicBool::new(true),
+        is_final: false,
+        answers: EncodedReplies::default(),
     };
     let store = Store::default();
-    let entry = Entry::restored(Arc::new(profile("x")), session, at(950));
+    let entry = ProfileEntry::from_saved(Arc::new(profile("x")), session, at(950));
     store.replace([Arc::new(entry)]);
     store
 }
@@ -128,10 +128,21 @@ fn what_could_have_been_changed_or_was_is_left_behind() {
     check(vec![memfd(&good, SEALS)], &NOW, "x", 1);
     check(vec![memfd(&good, SealFlag::F_SEAL_SHRINK)], &NOW, "x", 0);
     check(vec![tempfile::tempfile().unwrap()], &NOW, "x", 0);
-    for cut in [0, 3, MAGIC.len(), MAGIC.len() + DIGEST, good.len() - 1] {
+    for cut in [
+        0,
+        3,
+        MAGIC.len(),
+        MAGIC.len() + DIGEST_BYTES,
+        good.len() - 1,
+    ] {
         check(vec![memfd(&good[..cut], SEALS)], &NOW, "x", 0);
     }
-    for at in [0, MAGIC.len(), MAGIC.len() + DIGEST + 20, good.len() - 1] {
+    for at in [
+        0,
+        MAGIC.len(),
+        MAGIC.len() + DIGEST_BYTES + 20,
+        good.len() - 1,
+    ] {
         let mut bad = good.clone();
         bad[at] ^= 1;
         check(vec![memfd(&bad, SEALS)], &NOW, "x", 0);

@@ -7,7 +7,7 @@ use stsd_wire::{Failure, FailureKind, Reply};
 use tokio::sync::oneshot;
 
 use crate::{
-    audit::Asked,
+    audit::Operation,
     serve::{
         context::Order,
         socket::{
@@ -15,7 +15,7 @@ use crate::{
             wire_convert,
         },
     },
-    session::{last_access::Caller, snapshot::Outcome, store::Entry},
+    session::{last_access::LastAccess, snapshot::SessionResult, store::ProfileEntry},
 };
 
 impl Connection {
@@ -24,10 +24,10 @@ impl Connection {
         profile: &str,
         patience: Duration,
     ) -> Reply {
-        if !self.service.access.may_do_more() {
-            return Reply::Failure(self.refuse_more(Asked::Refresh));
+        if !self.service.access.allows_lease_and_refresh() {
+            return Reply::Failure(self.refuse_more(Operation::Refresh));
         }
-        if let Err(failure) = self.find(Asked::Refresh, profile) {
+        if let Err(failure) = self.find(Operation::Refresh, profile) {
             return Reply::Failure(failure);
         }
         let (store, clock) = (&self.service.store, &*self.service.clock);
@@ -39,17 +39,17 @@ impl Connection {
         };
         match outcome {
             Ok(()) => Reply::Done,
-            Err(Outcome::Removed) => Reply::Failure(wire_convert::unknown_profile(profile)),
+            Err(SessionResult::Removed) => Reply::Failure(wire_convert::unknown_profile(profile)),
             Err(instead) => Reply::Failure(wire_convert::unserved(&instead)),
         }
     }
 
     pub(in crate::serve::socket) fn audit(&self, after: &str) -> Reply {
-        if !self.service.access.may_do_more() {
-            return Reply::Failure(self.refuse_more(Asked::Audit));
+        if !self.service.access.allows_lease_and_refresh() {
+            return Reply::Failure(self.refuse_more(Operation::Audit));
         }
-        let steers = self.service.access.may_steer(&self.peer);
-        let told = |entry: &Entry, caller: &Caller| {
+        let steers = self.service.access.can_administer(&self.peer);
+        let told = |entry: &ProfileEntry, caller: &LastAccess| {
             steers || (caller.uid == self.peer.uid && self.may_have(&entry.profile))
         };
         let mut audit = wire_convert::callers(&self.service, after, told);
@@ -60,10 +60,10 @@ impl Connection {
     }
 
     pub(in crate::serve::socket) fn url(&self, profile: &str) -> Reply {
-        if !self.service.access.may_do_more() {
-            return Reply::Failure(self.refuse_more(Asked::Url));
+        if !self.service.access.allows_lease_and_refresh() {
+            return Reply::Failure(self.refuse_more(Operation::Url));
         }
-        if let Err(failure) = self.find(Asked::Url, profile) {
+        if let Err(failure) = self.find(Operation::Url, profile) {
             return Reply::Failure(failure);
         }
         let Some(address) = self.service.http.address() else {
@@ -74,7 +74,7 @@ impl Connection {
     }
 
     pub(in crate::serve::socket) async fn rotate_urls(&mut self) -> Reply {
-        if !self.service.access.may_steer(&self.peer) {
+        if !self.service.access.can_administer(&self.peer) {
             return Reply::Failure(self.refuse_steering(wire_convert::no_rotation()));
         }
         let (tell, told) = oneshot::channel();
@@ -87,16 +87,16 @@ impl Connection {
 
     /// Turns away who may not steer: who has come by a lease is told what that gives.
     fn refuse_steering(&self, reason: Failure) -> Failure {
-        if !self.service.access.may_do_more() {
-            return self.refuse_more(Asked::Reload);
+        if !self.service.access.allows_lease_and_refresh() {
+            return self.refuse_more(Operation::Reload);
         }
         let who = (&self.peer, self.stream.as_fd());
-        self.service.audit.refused(Asked::Reload, None, who);
+        self.service.audit.refused(Operation::Reload, None, who);
         reason
     }
 
     pub(in crate::serve::socket) async fn reload(&mut self) -> Reply {
-        if !self.service.access.may_steer(&self.peer) {
+        if !self.service.access.can_administer(&self.peer) {
             return Reply::Failure(self.refuse_steering(wire_convert::no_reload()));
         }
         let (tell, told) = oneshot::channel();
@@ -115,7 +115,7 @@ impl Connection {
     }
 
     /// Turns away who wants more of a lease than credentials.
-    pub(in crate::serve::socket) fn refuse_more(&self, asked: Asked) -> Failure {
+    pub(in crate::serve::socket) fn refuse_more(&self, asked: Operation) -> Failure {
         let who = (&self.peer, self.stream.as_fd());
         self.service.audit.refused(asked, None, who);
         wire_convert::no_more_by_lease()

@@ -14,15 +14,15 @@ use std::{
 use stsd_wire::Reply;
 
 use crate::{
-    audit::Asked,
+    audit::Operation,
     runtime::clock::BootTime,
     serve::socket::{
         connection::{Connection, HELLO, LONGEST_PATIENCE, Rest, Said, Turn, ended},
         wire_convert,
     },
     session::{
-        snapshot::{Outcome, Session},
-        store::Entry,
+        snapshot::{Session, SessionResult},
+        store::ProfileEntry,
     },
 };
 
@@ -41,8 +41,8 @@ pub(in crate::serve::socket) struct Waiting {
     minimum_life: Duration,
     patience: Duration,
     began: BootTime,
-    entry: Arc<Entry>,
-    outcome: Pin<Box<dyn Future<Output = Outcome> + Send + Sync>>,
+    entry: Arc<ProfileEntry>,
+    outcome: Pin<Box<dyn Future<Output = SessionResult> + Send + Sync>>,
     waker: Waker,
 }
 
@@ -54,7 +54,7 @@ impl Connection {
         wish: Wish<'_>,
         waker: impl FnOnce() -> Waker,
     ) -> io::Result<Turn> {
-        const ASKED: Asked = Asked::Credentials;
+        const ASKED: Operation = Operation::Credentials;
         let Some(entry) = self.service.store.find(wish.profile) else {
             return self.fail(self.missing(ASKED, wish.profile));
         };
@@ -81,7 +81,7 @@ impl Connection {
         let entry = &waiting.entry;
         if self.said == Said::GoodBye {
             // It has asked all the same.
-            self.note(Asked::Credentials, entry, self.now());
+            self.note(Operation::Credentials, entry, self.now());
             return Ok(Turn::Left);
         }
         let mut context = Context::from_waker(&waiting.waker);
@@ -90,10 +90,10 @@ impl Connection {
                 self.waiting = Some(waiting);
                 Ok(Turn::Waits)
             }
-            Poll::Ready(Outcome::Ready(session)) => self.hand_out(entry, session, self.now()),
-            Poll::Ready(Outcome::Short(session)) => self.hand_out_short(entry, &session),
+            Poll::Ready(SessionResult::Ready(session)) => self.hand_out(entry, session, self.now()),
+            Poll::Ready(SessionResult::Short(session)) => self.hand_out_short(entry, &session),
             // A reload costs nothing but the wait.
-            Poll::Ready(Outcome::Removed) => {
+            Poll::Ready(SessionResult::Removed) => {
                 let waited = self.now().since(waiting.began);
                 let wish = Wish {
                     profile: entry.profile.name.as_str(),
@@ -103,7 +103,7 @@ impl Connection {
                 self.credentials(wish, || waiting.waker.clone())
             }
             Poll::Ready(other) => {
-                self.note(Asked::Credentials, entry, self.now());
+                self.note(Operation::Credentials, entry, self.now());
                 self.fail(wire_convert::unserved(&other))
             }
         }
@@ -111,45 +111,52 @@ impl Connection {
 
     fn settled(
         &self,
-        entry: &Arc<Entry>,
+        entry: &Arc<ProfileEntry>,
         minimum_life: Duration,
         patience: Duration,
-    ) -> Pin<Box<dyn Future<Output = Outcome> + Send + Sync>> {
+    ) -> Pin<Box<dyn Future<Output = SessionResult> + Send + Sync>> {
         let (entry, clock) = (Arc::clone(entry), Arc::clone(&self.service.clock));
         Box::pin(async move { entry.wait_for(minimum_life, patience, &*clock).await })
     }
 
     fn hand_out(
         &mut self,
-        entry: &Entry,
+        entry: &ProfileEntry,
         session: Arc<Session>,
         now: BootTime,
     ) -> io::Result<Turn> {
-        self.count(Asked::Credentials, entry, &session, false, now);
+        self.count(Operation::Credentials, entry, &session, false, now);
         let from = self.first_unsaid();
         self.write_at_once(Rest::Prepared(session), from)
     }
 
-    fn hand_out_short(&mut self, entry: &Entry, session: &Session) -> io::Result<Turn> {
-        self.count(Asked::Credentials, entry, session, true, self.now());
+    fn hand_out_short(&mut self, entry: &ProfileEntry, session: &Session) -> io::Result<Turn> {
+        self.count(Operation::Credentials, entry, session, true, self.now());
         let reply = Reply::ShortCredentials(wire_convert::credentials(session));
         let bytes = self.bytes_of(&reply)?;
         self.write_at_once(Rest::Own(bytes), 0)
     }
 
     /// Counts a hand-out, and lets those know who are told of it.
-    fn count(&self, asked: Asked, entry: &Entry, session: &Session, short: bool, now: BootTime) {
-        entry.count_hand_out(session);
+    fn count(
+        &self,
+        asked: Operation,
+        entry: &ProfileEntry,
+        session: &Session,
+        short: bool,
+        now: BootTime,
+    ) {
+        entry.count_served(session);
         let who = (&self.peer, self.stream.as_fd());
         let name = entry.profile.name.as_str();
         let audit = &self.service.audit;
-        audit.handed_out(asked, name, session, short, now, who);
+        audit.served(asked, name, session, short, now, who);
         // After the audit, which may have looked at the process.
         self.note(asked, entry, now);
     }
 
-    fn note(&self, asked: Asked, entry: &Entry, now: BootTime) {
-        entry.record.last_caller.note(&self.peer, asked, now);
+    fn note(&self, asked: Operation, entry: &ProfileEntry, now: BootTime) {
+        entry.stats.last_access.record(&self.peer, asked, now);
     }
 
     /// Returns where what is prepared begins for this peer, who is greeted only once.
@@ -166,16 +173,16 @@ impl Connection {
             return Err(ended(MORE));
         }
         let clock = Arc::clone(&self.service.clock);
-        let mut entry = match self.find(Asked::Watch, profile) {
+        let mut entry = match self.find(Operation::Watch, profile) {
             Ok(entry) => entry,
             Err(failure) => return self.reply(&Reply::Failure(failure)).await,
         };
         let mut changes = entry.subscribe();
         let mut sent: Option<Arc<Session>> = None;
         loop {
-            let snapshot = changes.look().clone();
+            let snapshot = changes.latest().clone();
             if snapshot.removed {
-                match self.find(Asked::Watch, profile) {
+                match self.find(Operation::Watch, profile) {
                     Ok(changed) => entry = changed,
                     Err(failure) => {
                         self.reply(&Reply::Failure(failure)).await?;
@@ -190,7 +197,7 @@ impl Connection {
                 entry.wake.notify_one();
             }
             if let Some(session) = session.filter(|new| !is_same(sent.as_ref(), new)) {
-                self.count(Asked::Watch, &entry, &session, false, clock.boot());
+                self.count(Operation::Watch, &entry, &session, false, clock.boot());
                 let from = self.first_unsaid();
                 self.write(&wire_convert::prepared(&session).map_err(ended)?[from..])
                     .await?;

@@ -37,9 +37,9 @@ use tracing::debug;
 use self::accept_thread::Streams;
 use crate::{
     access::Access,
-    audit::Asked,
+    audit::Operation,
     profile::{Profile, SessionPolicy},
-    refresh::supervisor::Leased,
+    refresh::supervisor::LeaseHandle,
     runtime::clock::{BootTime, Clock},
     serve::{
         connection_limit::Crowd,
@@ -51,8 +51,8 @@ use crate::{
         },
     },
     session::{
-        snapshot::Outcome,
-        store::{Entry, Store},
+        snapshot::SessionResult,
+        store::{ProfileEntry, Store},
     },
 };
 
@@ -95,7 +95,7 @@ impl Connection {
         let clock = Arc::clone(&self.service.clock);
         let end = tokio::select! {
             biased;
-            () = leased.over.cancelled() => Reply::Failure(wire_convert::lease_changed()),
+            () = leased.revoked.cancelled() => Reply::Failure(wire_convert::lease_changed()),
             failure = self.lost(profile, &base.profile, replacements) => Reply::Failure(failure?),
             () = reached(until, &*clock) => Reply::Done,
             () = serve(streams, service) => Reply::Failure(wire_convert::lease_without_a_socket()),
@@ -114,14 +114,16 @@ impl Connection {
         policy: Option<String>,
         ttl: Duration,
         patience: Duration,
-    ) -> Result<(Arc<Entry>, Leased, BootTime), Failure> {
-        if !self.service.access.may_do_more() {
-            return Err(self.refuse_more(Asked::Lease));
+    ) -> Result<(Arc<ProfileEntry>, LeaseHandle, BootTime), Failure> {
+        if !self.service.access.allows_lease_and_refresh() {
+            return Err(self.refuse_more(Operation::Lease));
         }
-        let base = self.find(Asked::Lease, profile)?;
+        let base = self.find(Operation::Lease, profile)?;
         let refused = |failure| {
             let who = (&self.peer, self.stream.as_fd());
-            self.service.audit.refused(Asked::Lease, Some(profile), who);
+            self.service
+                .audit
+                .refused(Operation::Lease, Some(profile), who);
             failure
         };
         let narrowed = narrowed(&base.profile, policy).map_err(refused)?;
@@ -135,17 +137,17 @@ impl Connection {
         let leased = self.order(narrowed, until).await.map_err(refused)?;
         let clock = &*self.service.clock;
         match leased.entry.wait_for(Duration::ZERO, patience, clock).await {
-            Outcome::Ready(session) | Outcome::Short(session) => {
+            SessionResult::Ready(session) | SessionResult::Short(session) => {
                 let what = (profile, leased.id.number);
                 let who = (&self.peer, self.stream.as_fd());
-                self.service.audit.leased(what, &session, who);
+                self.service.audit.lease_opened(what, &session, who);
                 Ok((base, leased, until))
             }
             other => Err(wire_convert::unserved(&other)),
         }
     }
 
-    async fn order(&self, profile: Profile, until: BootTime) -> Result<Leased, Failure> {
+    async fn order(&self, profile: Profile, until: BootTime) -> Result<LeaseHandle, Failure> {
         let (tell, told) = oneshot::channel();
         let order = Order::Lease {
             profile: Arc::new(profile),
@@ -186,7 +188,7 @@ impl Connection {
                 }
                 changed = replacements.changed() => changed.map_err(ended)?,
             }
-            match self.find(Asked::Lease, profile) {
+            match self.find(Operation::Lease, profile) {
                 Ok(entry) if entry.profile.grants_the_same(base) => {}
                 Ok(_) => return Ok(wire_convert::lease_changed()),
                 Err(failure) => return Ok(failure),
@@ -196,23 +198,23 @@ impl Connection {
 }
 
 /// Ends a lease for all who came by it, however its owner left.
-struct Over<'a>(&'a Leased, &'a Crowd);
+struct Over<'a>(&'a LeaseHandle, &'a Crowd);
 
 impl Drop for Over<'_> {
     fn drop(&mut self) {
-        self.0.over.cancel();
+        self.0.revoked.cancel();
         self.1.end_lease(self.0.id.number);
     }
 }
 
 impl Service {
     /// Returns what those work with who come by a lease.
-    fn of_lease(&self, leased: &Leased) -> Self {
+    fn of_lease(&self, leased: &LeaseHandle) -> Self {
         let store = Store::default();
         store.replace([Arc::clone(&leased.entry)]);
         Self {
             store: Arc::new(store),
-            budget: Arc::clone(&self.budget),
+            rate_limiter: Arc::clone(&self.rate_limiter),
             clock: Arc::clone(&self.clock),
             access: Access::Lease {
                 uid: leased.id.owner,
@@ -223,7 +225,7 @@ impl Service {
             front: Arc::clone(&self.front),
             http: Arc::clone(&self.http),
             lease: Some(leased.id),
-            over: leased.over.clone(),
+            over: leased.revoked.clone(),
             protections: Vec::new(),
             in_journal: false,
             secret_pages: Arc::clone(&self.secret_pages),
@@ -261,7 +263,7 @@ fn narrowed(base: &Profile, policy: Option<String>) -> Result<Profile, Failure> 
     Ok(Profile {
         policy: Some(policy),
         keep_warm: false,
-        sink: None,
+        export: None,
         // Who may ask at that socket is decided by whose it is.
         allow: Box::default(),
         ..base.clone()
@@ -279,7 +281,7 @@ async fn reached(moment: BootTime, clock: &dyn Clock) {
         if left.is_zero() {
             return;
         }
-        clock.nap(left).await;
+        clock.sleep_at_most(left).await;
     }
 }
 

@@ -54,7 +54,7 @@ const DOORS: u64 = 1 << 32;
 pub(super) struct Desk {
     front: Arc<Front>,
     clock: Arc<dyn Clock>,
-    doors: Vec<Arc<Door>>,
+    doors: Vec<Arc<ListeningSocket>>,
     /// Until when the doors are shut, because the system has no room for one more.
     shut: Option<BootTime>,
     /// That has been said, and nobody was let in since.
@@ -72,7 +72,7 @@ pub(super) struct Desk {
 }
 
 /// A socket that callers come by.
-pub(super) struct Door {
+pub(super) struct ListeningSocket {
     pub(super) listener: OwnedFd,
     pub(super) service: Arc<Service>,
 }
@@ -204,7 +204,7 @@ impl Desk {
         Timespec::try_from(until.since(self.clock.boot())).ok()
     }
 
-    fn open(&mut self, door: Door) {
+    fn open(&mut self, door: ListeningSocket) {
         self.doors.push(Arc::new(door));
         if self.shut.is_none() {
             self.watch_doors();

@@ -17,7 +17,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::net::{SocketFlags, accept_with};
 use tokio::sync::mpsc;
 
-use crate::refresh::supervisor::Leased;
+use crate::refresh::supervisor::LeaseHandle;
 
 /// A thread that waits needs little.
 const STACK: usize = 128 * 1024;
@@ -47,14 +47,14 @@ impl Streams {
 ///
 /// # Errors
 /// When the system has no thread left.
-pub(super) fn accept(listener: UnixListener, leased: Arc<Leased>) -> io::Result<Streams> {
+pub(super) fn accept(listener: UnixListener, leased: Arc<LeaseHandle>) -> io::Result<Streams> {
     let (give, streams) = mpsc::channel(WAITING);
     let (wake, woken) = UnixStream::pair()?;
     let thread = thread::Builder::new()
         .stack_size(STACK)
         .name("lease".to_owned());
     thread.spawn(move || {
-        while !leased.over.is_cancelled() {
+        while !leased.revoked.is_cancelled() {
             match next(&listener, &woken) {
                 Ok(stream) => {
                     if give.blocking_send(stream).is_err() {
