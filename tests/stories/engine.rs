@@ -138,7 +138,7 @@ fn a_duration_above_the_roles_maximum_is_refused_with_the_fix_and_said_once() {
 fn a_profile_that_nobody_uses_sleeps_and_wakes_up_for_the_first_who_asks() {
     let kit = Kit::with(&["--session-life", "4s"], UPLOAD);
     let _ = kit.document(&["oss-upload"]);
-    let asleep = || status(&kit)["profiles"][0]["next_attempt_reason"] == "when somebody asks";
+    let asleep = || status(&kit)["profiles"][0]["next_attempt_reason"] == "when a caller asks";
     kit.wait_until("it sleeps", asleep);
     let calls = kit.calls("AssumeRole");
     // Its last session has half of its life left: that is served, and the next one comes.
@@ -151,7 +151,7 @@ fn a_profile_that_nobody_uses_sleeps_and_wakes_up_for_the_first_who_asks() {
 fn a_profile_that_sleeps_makes_no_calls() {
     let kit = Kit::with(&["--session-life", "4s"], UPLOAD);
     let _ = kit.document(&["oss-upload"]);
-    let asleep = || status(&kit)["profiles"][0]["next_attempt_reason"] == "when somebody asks";
+    let asleep = || status(&kit)["profiles"][0]["next_attempt_reason"] == "when a caller asks";
     kit.wait_until("it sleeps", asleep);
     let calls = kit.calls("AssumeRole");
     // More than a session's life, of which a renewal would take half.

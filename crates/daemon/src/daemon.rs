@@ -17,14 +17,18 @@ use crate::{
     audit::{Audit, AuditFile, AuditFileError},
     config::{Config, ConfigErrors},
     export::{self, Environment, Exporters},
-    platform::{hardening::Protection, sockets::Protocol},
+    platform::{
+        hardening::{Protection, SecretPages},
+        sockets::Protocol,
+    },
     refresh::supervisor::{Connect, Supervisor, SupervisorDeps},
     runtime::clock::Clock,
     serve::{
-        connection_limit::{Crowd, Share},
-        context::{Order, Service},
-        http::{Http, UrlSecret},
-        socket::{self, Front},
+        self,
+        connection_limit::{ConnectionLimiter, UserQuota},
+        context::{ServerContext, StatusContext, SupervisorCommand},
+        http::{self, HttpEndpoint, UrlSecret},
+        socket::{self, ReactorHandle},
     },
     session::{memfd::RestoredSessions, store::Store},
     sts::{rate_limit::RateLimiter, upstream::StsExchange},
@@ -113,7 +117,7 @@ pub enum RunError {
 
 /// What a configuration changes.
 struct Daemon<X> {
-    service: Arc<Service>,
+    context: Arc<ServerContext>,
     supervisor: Supervisor<X>,
     exporters: Exporters,
     stop: CancellationToken,
@@ -132,33 +136,38 @@ pub async fn run<X: StsExchange>(
 ) -> Result<ExitReason, RunError> {
     let access = dependencies.access;
     let audit = Arc::new(Audit::new(Arc::clone(&dependencies.clock)));
-    let store = Arc::new(Store::with_encoder(socket::prepare));
-    let (orders, mut ordered) = mpsc::channel(16);
-    let share = match access {
-        Access::System { .. } => Share::Half,
-        Access::User { .. } | Access::Lease { .. } => Share::All,
+    let store = Arc::new(Store::with_encoder(socket::encode_reply));
+    let (commands, mut received) = mpsc::channel(16);
+    let quota = match access {
+        Access::System { .. } => UserQuota::Half,
+        Access::User { .. } | Access::Lease { .. } => UserQuota::All,
     };
     let rate_limiter = Arc::new(RateLimiter::new(
         config.sts_calls_per_second,
         dependencies.clock.boot(),
     ));
-    let service = Arc::new(Service {
-        store: Arc::clone(&store),
+    let status = StatusContext {
         rate_limiter: Arc::clone(&rate_limiter),
+        protections: dependencies.protections,
+        in_journal: dependencies.in_journal,
+        secret_pages: SecretPages::default(),
+        config_path: config.path.display().to_string(),
+        started: dependencies.clock.boot(),
+    };
+    let context = Arc::new(ServerContext {
+        store: Arc::clone(&store),
         clock: Arc::clone(&dependencies.clock),
         access,
         audit: Arc::clone(&audit),
-        orders,
-        crowd: Arc::new(Crowd::new(dependencies.open_files, share)),
-        front: Arc::new(Front::new()?),
-        http: Arc::new(Http::new(dependencies.url_secret, dependencies.tcp)?),
+        commands,
+        limiter: Arc::new(ConnectionLimiter::new(dependencies.open_files, quota)),
+        http: Arc::new(HttpEndpoint::new(
+            dependencies.url_secret,
+            dependencies.tcp,
+        )?),
         lease: None,
-        over: CancellationToken::new(),
-        protections: dependencies.protections,
-        in_journal: dependencies.in_journal,
-        secret_pages: Arc::default(),
-        config_path: config.path.display().to_string(),
-        started: dependencies.clock.boot(),
+        revoked: CancellationToken::new(),
+        status: Some(Arc::new(status)),
     });
     let ControlSignals {
         stop,
@@ -166,7 +175,7 @@ pub async fn run<X: StsExchange>(
         replace,
     } = dependencies.signals;
     let mut daemon = Daemon {
-        service: Arc::clone(&service),
+        context: Arc::clone(&context),
         exporters: Exporters::new(Arc::clone(&dependencies.clock), dependencies.environment),
         supervisor: Supervisor::new(SupervisorDeps {
             store,
@@ -184,13 +193,14 @@ pub async fn run<X: StsExchange>(
 
     let mut replaced = false;
     let renewed = daemon.supervisor.renewed();
-    // Ended before a new program takes our place: this returns first.
-    let _answering = service.front.begin(Arc::clone(&service.clock))?;
-    let serving = socket::serve(listeners, Arc::clone(&service), stop.clone());
+    let reactor = Arc::new(ReactorHandle::new()?);
+    // Joined when this function returns, which is before an upgrade replaces the program.
+    let _event_loop = socket::start_event_loop(&reactor, Arc::clone(&context.clock))?;
+    let serving = serve::serve(listeners, Arc::clone(&context), reactor, stop.clone());
     let summaries = audit.run_summaries();
     tokio::pin!(serving, summaries);
     loop {
-        let answer = tokio::select! {
+        let reply = tokio::select! {
             () = &mut serving => break,
             () = &mut summaries => continue,
             () = renewed.notified(), if daemon.persist.is_some() => {
@@ -199,7 +209,7 @@ pub async fn run<X: StsExchange>(
                 continue;
             }
             () = replace.notified() => {
-                // On a thread of its own: callers are served meanwhile.
+                // On a blocking thread: callers are served meanwhile.
                 let check = Arc::clone(&dependencies.check_successor);
                 let checked = spawn_blocking(move || check()).await;
                 match checked.unwrap_or_else(|bug| Err(io::Error::other(bug))) {
@@ -207,39 +217,39 @@ pub async fn run<X: StsExchange>(
                         replaced = true;
                         stop.cancel();
                     }
-                    Err(problem) => error!("this program goes on, the new one fails: {problem}"),
+                    Err(problem) => error!("upgrade rejected, keeping the running program: {problem}"),
                 }
                 continue;
             }
             () = reload.notified() => None,
-            Some(order) = ordered.recv() => match order {
-                Order::Reload(answer) => Some(answer),
-                Order::Rotate(tell) => {
-                    match service.http.secret().rotate() {
+            Some(command) = received.recv() => match command {
+                SupervisorCommand::Reload(reply) => Some(reply),
+                SupervisorCommand::RotateUrls(reply) => {
+                    match context.http.secret().rotate() {
                         Ok(()) => info!("all URLs have changed"),
                         Err(error) => error!("the URLs have not changed: {error}"),
                     }
                     renewed.notify_one();
-                    let _ = tell.send(());
+                    let _ = reply.send(());
                     continue;
                 }
-                Order::Lease { profile, until, uid, tell } => {
-                    // Who has left meanwhile ends it by that.
-                    let _ = tell.send(daemon.supervisor.lease(profile, until, uid));
+                SupervisorCommand::OpenLease { profile, until, uid, reply } => {
+                    // A client that has closed drops the receiver, and with it the lease.
+                    let _ = reply.send(daemon.supervisor.lease(profile, until, uid));
                     continue;
                 }
             },
         };
         let outcome = daemon.reload(&*dependencies.load);
-        if let Some(answer) = answer {
-            let _ = answer.send(outcome);
+        if let Some(reply) = reply {
+            let _ = reply.send(outcome);
         }
     }
     daemon.persist_sessions();
     let exit_reason = if replaced {
         ExitReason::Replaced {
             sessions: daemon.seal_sessions(),
-            tcp: service.http.copy(),
+            tcp: context.http.try_clone_listener(),
         }
     } else {
         ExitReason::Stopped
@@ -251,31 +261,33 @@ pub async fn run<X: StsExchange>(
 }
 
 impl<X: StsExchange> Daemon<X> {
-    /// Puts a configuration in force. All that can refuse it comes before its first effect, so
-    /// that after an error the configuration before it is still in force as a whole.
+    /// Applies a configuration. All checks precede the first effect, so that after an error the
+    /// previous configuration is in force as a whole.
     ///
     /// # Errors
     /// [`RunError`].
     fn apply(&mut self, config: Config) -> Result<(), RunError> {
-        // Opened anew each time: a file that was moved away is wanted anew.
+        // Opened at each reload: a file that was rotated is created again.
         let audit_file = open_audit(&config)?;
         export::check_writable(&config)?;
-        self.service.access.warn_unreachable_profiles(&config);
-        let http = config.http;
+        self.context.access.warn_unreachable_profiles(&config);
+        let address = config.http;
         self.supervisor.apply(config)?;
-        self.exporters.sync_with(&self.service.store);
-        self.service.audit.write_to(audit_file);
-        self.service.listen(http, &self.stop);
-        if let Err(error) = (self.store_http_socket)(self.service.http.copy().as_ref()) {
+        self.exporters.sync_with(&self.context.store);
+        self.context.audit.write_to(audit_file);
+        http::listen(&self.context, address, &self.stop);
+        if let Err(error) =
+            (self.store_http_socket)(self.context.http.try_clone_listener().as_ref())
+        {
             warn!("callers by HTTP would be turned away during a restart: {error}");
         }
         Ok(())
     }
 
-    /// Reads the configuration again and puts it in force; a refusal is logged.
+    /// Reloads the configuration; an error is logged.
     ///
     /// # Errors
-    /// [`ConfigErrors`]; the running configuration is then still in force.
+    /// [`ConfigErrors`]; the previous configuration stays in force.
     fn reload(
         &mut self,
         load: &dyn Fn() -> Result<Config, ConfigErrors>,
@@ -283,18 +295,18 @@ impl<X: StsExchange> Daemon<X> {
         let outcome = load().and_then(|config| {
             let path = config.path.clone();
             self.apply(config).map_err(|error| match error {
-                RunError::Config(mistakes) => mistakes,
+                RunError::Config(errors) => errors,
                 error => ConfigErrors::whole_file(&path, "endpoint", &error.to_string()),
             })
         });
         match &outcome {
             Ok(()) => info!("configuration read again"),
-            Err(mistakes) => error!("the running configuration stays in force:\n{mistakes}"),
+            Err(errors) => error!("the running configuration stays in force:\n{errors}"),
         }
         outcome
     }
 
-    /// Gives all sessions into keeping; what was kept before stays when that fails.
+    /// Persists all sessions; after an error those persisted before remain.
     fn persist_sessions(&mut self) {
         if self.persist.is_none() {
             return;
@@ -307,9 +319,9 @@ impl<X: StsExchange> Daemon<X> {
         }
     }
 
-    /// Returns the sessions and the URLs' secret in a sealed file, if there is any to hand over.
+    /// Returns the sessions and the secret of the URLs in a sealed memfd; `None` on an error.
     fn seal_sessions(&mut self) -> Option<OwnedFd> {
-        let url_secret = self.service.http.secret().text();
+        let url_secret = self.context.http.secret().text();
         self.supervisor.seal(url_secret).unwrap_or_else(|error| {
             warn!("the sessions cannot be handed over: {error}");
             None

@@ -134,7 +134,7 @@ impl SocketWatch {
             if !socket.is_in_place() && socket.bound.is_none() {
                 continue;
             }
-            if let Err(error) = socket::probe(&socket.path, patience).await {
+            if let Err(error) = socket::self_check(&socket.path, patience).await {
                 info!(socket = %socket.path.display(), "no answer from ourselves: {error}");
                 return false;
             }

@@ -1,5 +1,4 @@
-//! Decides how callers are let in, and what is done when the system has no room for one
-//! more.
+//! The accept loop of the sockets that hyper serves, with a back-off for `EMFILE` and `ENOMEM`.
 
 use std::{
     future::Future,
@@ -17,17 +16,17 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use crate::serve::connection_limit::Crowd;
+use crate::serve::connection_limit::ConnectionLimiter;
 
-/// How long accepting rests when the system has no descriptor or memory for one more.
-pub(crate) const REST: Duration = Duration::from_millis(100);
+/// Pause after `accept` has failed because the system has no descriptor or memory left.
+pub(crate) const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
-/// Where callers come in.
+/// A socket that accepts connections.
 pub(crate) trait Listener {
-    /// What one of them is then spoken to by.
+    /// An accepted connection.
     type Stream;
 
-    /// Waits for the next one.
+    /// Waits for the next connection.
     fn next(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 }
 
@@ -47,15 +46,15 @@ impl Listener for TcpListener {
     }
 }
 
-/// Lets in whoever comes until `stop`.
-pub(crate) async fn all<L: Listener>(
+/// Accepts connections until `stop`.
+pub(crate) async fn accept_loop<L: Listener>(
     listener: L,
-    crowd: &Crowd,
+    limiter: &ConnectionLimiter,
     stop: &CancellationToken,
     handle: impl Fn(L::Stream),
 ) {
-    let mut resting = false;
-    // Listened to once, not anew for everybody who comes.
+    let mut backoff_logged = false;
+    // Registered once, not once for each connection.
     let mut stopped = pin!(stop.cancelled());
     loop {
         let next = tokio::select! {
@@ -65,23 +64,23 @@ pub(crate) async fn all<L: Listener>(
         };
         match next {
             Ok(stream) => {
-                resting = false;
-                // A bug that the first request of one meets must not end this for all.
+                backoff_logged = false;
+                // A panic in the first request of one connection must not end the loop.
                 if catch_unwind(AssertUnwindSafe(|| handle(stream))).is_err() {
                     error!("a bug ended a connection");
                 }
-                if crowd.is_full() {
-                    // Who has to make room does so before the next one is let in.
+                if limiter.is_full() {
+                    // An evicted connection closes before the next one is accepted.
                     yield_now().await;
                 }
             }
             Err(error) => {
-                // Said once, not at every try.
-                if !resting {
+                // Logged once, not for each attempt.
+                if !backoff_logged {
                     warn!("accepting pauses: {error}");
                 }
-                resting = true;
-                sleep(REST).await;
+                backoff_logged = true;
+                sleep(ACCEPT_BACKOFF).await;
             }
         }
     }

@@ -1,187 +1,193 @@
-//! Decides how many may be connected, and who has to go when there are too many: whoever
-//! has been silent for longest. Nobody who waits for an answer is ever sent away.
+//! Limits connections. At the limit, the connections that have been idle longest are evicted; a
+//! connection that waits for a reply never is.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, OnceLock,
     atomic::{AtomicU64, Ordering},
 };
 
+use slab::Slab;
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 use crate::{access::peer::Peer, runtime::sync};
 
-/// No daemon needs more, whatever the system would allow.
-const MOST: usize = 16 * 1024;
+/// Upper bound, whatever the system permits.
+const MAX_CONNECTIONS: usize = 16 * 1024;
 
-/// How many open files we need for ourselves at least.
-const OWN: u64 = 32;
+/// Minimum number of open files that are not for connections.
+const RESERVED_FDS: u64 = 32;
 
-/// With fewer nobody could work; then it is the system that says no.
-const FEWEST: usize = 16;
+/// Lower bound; below it, `accept` fails with EMFILE anyway.
+const MIN_CONNECTIONS: usize = 16;
 
-/// What stands in for "has asked and waits for the answer".
-const BUSY: u64 = 0;
+/// Divisor of the share of connections for one lease, and of the idle ones that one eviction
+/// closes: with a batch the scan is not repeated for each new connection.
+const SIXTEENTH: usize = 16;
 
-/// Everybody who is connected.
-pub struct Crowd {
-    most: usize,
-    /// How many of them one user may be, or those who come by one lease.
-    share: Share,
-    /// Tells who has been silent for longer; time does not matter.
+/// The value of [`Tracked::idle_since`] for a connection that waits for a reply.
+const IN_USE: u64 = 0;
+
+/// The limit on the number of connections.
+pub struct ConnectionLimiter {
+    max_connections: usize,
+    user_quota: UserQuota,
+    /// A logical clock that orders idle connections.
     ticks: AtomicU64,
     state: Mutex<State>,
-    /// Rings for those who do not listen to a bell of their own.
-    leaving: Notify,
+    /// Notified on every eviction; the event loop has no per-connection `Notify`.
+    evictions: Notify,
     tasks: TaskTracker,
 }
 
-/// How many connections one party may have.
+/// The share of all connections that one user may hold.
 #[derive(Debug, Clone, Copy)]
-pub enum Share {
-    /// A user's daemon: all, there is but one user.
+pub enum UserQuota {
+    /// All: a user's daemon has one user.
     All,
-    /// A machine's daemon: half, so that no user keeps the others out.
+    /// Half: on a machine's daemon no user keeps the others out.
     Half,
 }
 
-/// Those who share a limit.
+/// The connections that count towards one quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Party {
-    /// A user, with all who come by its leases.
+enum QuotaKey {
+    /// Those of a user, and of all its leases.
     User(u32),
-    /// Everybody who comes by one lease, by its number.
+    /// Those of one lease, by its number.
     Lease(u32),
 }
 
-/// What a peer counts towards.
+/// The quotas of one peer.
 #[derive(Debug, Clone, Copy)]
-struct Parties {
-    user: Party,
-    lease: Option<Party>,
+struct QuotaKeys {
+    user: QuotaKey,
+    lease: Option<QuotaKey>,
 }
 
-/// Why somebody has to leave.
+/// The reason for which the daemon closes a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Leave {
-    /// Others need the place, and it has been silent for longest.
-    MakesRoom,
-    /// The lease by which it came is over.
-    LeaseOver,
+pub(crate) enum CloseReason {
+    /// The limit is reached, and the connection has been idle longest.
+    Evicted,
+    /// The lease of its socket has ended.
+    LeaseEnded,
     /// The daemon stops.
-    Stops,
+    Shutdown,
 }
 
 #[derive(Default)]
 struct State {
-    /// Nobody stays any more.
-    stops: bool,
-    /// By their numbers; none where a number is free.
-    seats: Vec<Option<Arc<Seat>>>,
-    free: Vec<usize>,
-    /// How many there are of each who has somebody here: users of one machine, and leases.
-    parties: Vec<(Party, usize)>,
+    is_stopping: bool,
+    tracked: Slab<Arc<Tracked>>,
+    /// The number of connections for each key that has any.
+    counts: Vec<(QuotaKey, usize)>,
 }
 
-struct Seat {
-    number: usize,
-    parties: Parties,
-    /// The tick at which it became silent, or [`BUSY`].
-    silent_since: AtomicU64,
-    /// One bell for all reasons, because everybody listens to it at every turn.
-    leave: Notify,
-    why: OnceLock<Leave>,
+/// A connection that counts towards the limit.
+struct Tracked {
+    index: usize,
+    keys: QuotaKeys,
+    /// The tick at which the connection became idle, or [`IN_USE`].
+    idle_since: AtomicU64,
+    close_requested: Notify,
+    close_reason: OnceLock<CloseReason>,
 }
 
-/// One who is connected, until this is dropped.
-pub(crate) struct Seated {
-    crowd: Arc<Crowd>,
-    seat: Arc<Seat>,
+/// The right to hold one connection; returned when it is dropped.
+pub(crate) struct ConnectionPermit {
+    limiter: Arc<ConnectionLimiter>,
+    tracked: Arc<Tracked>,
 }
 
-impl Crowd {
-    /// Makes room for as many as this process may have open files, less what it needs for
-    /// everything else.
+impl ConnectionLimiter {
+    /// Creates a limiter for a process that may have `open_files`, of which a quarter is reserved.
     #[must_use]
-    pub fn new(open_files: u64, share: Share) -> Self {
-        let own = (open_files / 4).max(OWN);
-        let room = usize::try_from(open_files.saturating_sub(own)).unwrap_or(MOST);
+    pub fn new(open_files: u64, user_quota: UserQuota) -> Self {
+        let reserved = (open_files / 4).max(RESERVED_FDS);
+        let available = usize::try_from(open_files.saturating_sub(reserved));
+        let available = available.unwrap_or(MAX_CONNECTIONS);
         Self {
-            most: room.clamp(FEWEST, MOST),
-            share,
-            ticks: AtomicU64::new(BUSY + 1),
+            max_connections: available.clamp(MIN_CONNECTIONS, MAX_CONNECTIONS),
+            user_quota,
+            ticks: AtomicU64::new(IN_USE + 1),
             state: Mutex::default(),
-            leaving: Notify::new(),
+            evictions: Notify::new(),
             tasks: TaskTracker::new(),
         }
     }
 
-    /// Returns the tasks of all connections, for who waits until they have ended.
+    /// Returns the tasks of all connections.
     pub(crate) fn tasks(&self) -> &TaskTracker {
         &self.tasks
     }
 
-    /// Tells whether there are as many as there may be, those included who are about to leave.
+    /// Returns `true` at the limit; evicted connections count until they are closed.
     pub(crate) fn is_full(&self) -> bool {
-        self.tasks.len() >= self.most
+        self.tasks.len() >= self.max_connections
     }
 
-    /// Gives a peer its place; one who is silent leaves where there are too many. Nothing
-    /// when nobody is silent.
-    pub(crate) fn admit(self: &Arc<Self>, peer: &Peer) -> Option<Seated> {
-        let parties = Parties::of(peer);
+    /// Returns a permit for a peer, after an eviction at the limit; `None` if no connection that
+    /// could be evicted is idle.
+    pub(crate) fn admit(self: &Arc<Self>, peer: &Peer) -> Option<ConnectionPermit> {
+        let keys = QuotaKeys::of(peer);
         let mut state = self.lock();
-        let mut made = true;
-        for party in parties.all() {
-            if state.count(party) >= self.share(party) {
-                made &= state.make_room(|seat| seat.parties.all().any(|it| it == party));
-                self.leaving.notify_one();
+        let mut has_room = true;
+        for key in keys.all() {
+            if state.count(key) >= self.max_for(key) {
+                has_room &= state.evict_idle(|it| it.keys.all().any(|its| its == key));
+                self.evictions.notify_one();
             }
         }
-        if made && state.taken() >= self.most {
-            made = state.make_room(|_| true);
-            self.leaving.notify_one();
+        if has_room && state.tracked.len() >= self.max_connections {
+            has_room = state.evict_idle(|_| true);
+            self.evictions.notify_one();
         }
-        made.then(|| Seated {
-            crowd: Arc::clone(self),
-            seat: state.seat(parties, self.tick()),
+        has_room.then(|| ConnectionPermit {
+            limiter: Arc::clone(self),
+            tracked: state.track(keys, self.next_tick()),
         })
     }
 
-    /// Ends when somebody has been told to leave.
-    pub(crate) async fn somebody_leaves(&self) {
-        self.leaving.notified().await;
+    /// Waits until a connection has a close reason.
+    pub(crate) async fn next_eviction(&self) {
+        self.evictions.notified().await;
     }
 
-    /// Tells everybody to leave who is here or is still to come.
+    /// Requests that all connections close, also those that are admitted later.
     pub(crate) fn stop(&self) {
         let mut state = self.lock();
-        state.stops = true;
-        state.seated().for_each(|it| it.tell(Leave::Stops));
-        self.leaving.notify_one();
+        state.is_stopping = true;
+        for (_, tracked) in &state.tracked {
+            tracked.request_close(CloseReason::Shutdown);
+        }
+        self.evictions.notify_one();
     }
 
-    /// Tells those to leave who came by a lease, of that number.
+    /// Requests that the connections of a lease close.
     pub(crate) fn end_lease(&self, number: u32) {
         let state = self.lock();
-        let theirs = |seat: &&Arc<Seat>| seat.parties.lease == Some(Party::Lease(number));
-        let seats = state.seated().filter(theirs);
-        seats.for_each(|it| it.tell(Leave::LeaseOver));
-        self.leaving.notify_one();
+        let key = Some(QuotaKey::Lease(number));
+        for (_, tracked) in state.tracked.iter().filter(|(_, it)| it.keys.lease == key) {
+            tracked.request_close(CloseReason::LeaseEnded);
+        }
+        self.evictions.notify_one();
     }
 
-    fn share(&self, party: Party) -> usize {
-        match (party, self.share) {
-            // A sandbox must not keep its owner's other programs out.
-            (Party::Lease(_), _) => self.most / 16,
-            (Party::User(_), Share::Half) => self.most / 2,
-            (Party::User(_), Share::All) => self.most,
+    /// Returns the maximum number of connections for a key.
+    fn max_for(&self, key: QuotaKey) -> usize {
+        match (key, self.user_quota) {
+            // A sandbox must not keep the other programs of its owner out.
+            (QuotaKey::Lease(_), _) => self.max_connections / SIXTEENTH,
+            (QuotaKey::User(_), UserQuota::Half) => self.max_connections / 2,
+            (QuotaKey::User(_), UserQuota::All) => self.max_connections,
         }
         .max(1)
     }
 
-    /// Two may have the same one at once, which tells nobody that either has been silent for longer.
-    fn tick(&self) -> u64 {
+    /// Returns the next tick. Not atomic on purpose: equal ticks only make the eviction order
+    /// arbitrary.
+    fn next_tick(&self) -> u64 {
         let tick = self.ticks.load(Ordering::Relaxed);
         self.ticks.store(tick + 1, Ordering::Relaxed);
         tick
@@ -192,140 +198,128 @@ impl Crowd {
     }
 }
 
-impl Parties {
+impl QuotaKeys {
     fn of(peer: &Peer) -> Self {
         let owner = peer.lease.map_or(peer.uid, |lease| lease.owner);
         Self {
-            user: Party::User(owner),
-            lease: peer.lease.map(|lease| Party::Lease(lease.number)),
+            user: QuotaKey::User(owner),
+            lease: peer.lease.map(|lease| QuotaKey::Lease(lease.number)),
         }
     }
 
-    fn all(&self) -> impl Iterator<Item = Party> + use<> {
+    fn all(&self) -> impl Iterator<Item = QuotaKey> + use<> {
         [Some(self.user), self.lease].into_iter().flatten()
     }
 }
 
 impl State {
-    fn seated(&self) -> impl Iterator<Item = &Arc<Seat>> {
-        self.seats.iter().flatten()
+    fn count(&self, key: QuotaKey) -> usize {
+        let count = self.counts.iter().find(|(it, _)| *it == key);
+        count.map_or(0, |(_, count)| *count)
     }
 
-    fn taken(&self) -> usize {
-        self.seats.len() - self.free.len()
-    }
-
-    fn count(&self, party: Party) -> usize {
-        let theirs = self.parties.iter().find(|(it, _)| *it == party);
-        theirs.map_or(0, |(_, count)| *count)
-    }
-
-    fn seat(&mut self, parties: Parties, now: u64) -> Arc<Seat> {
-        for party in parties.all() {
-            match self.parties.iter_mut().find(|(it, _)| *it == party) {
+    fn track(&mut self, keys: QuotaKeys, now: u64) -> Arc<Tracked> {
+        for key in keys.all() {
+            match self.counts.iter_mut().find(|(it, _)| *it == key) {
                 Some((_, count)) => *count += 1,
-                None => self.parties.push((party, 1)),
+                None => self.counts.push((key, 1)),
             }
         }
-        let number = self.free.pop().unwrap_or_else(|| {
-            self.seats.push(None);
-            self.seats.len() - 1
+        let entry = self.tracked.vacant_entry();
+        let tracked = Arc::new(Tracked {
+            index: entry.key(),
+            keys,
+            idle_since: AtomicU64::new(now),
+            close_requested: Notify::new(),
+            close_reason: OnceLock::new(),
         });
-        let seat = Arc::new(Seat {
-            number,
-            parties,
-            silent_since: AtomicU64::new(now),
-            leave: Notify::new(),
-            why: OnceLock::new(),
-        });
-        if self.stops {
-            seat.tell(Leave::Stops);
+        if self.is_stopping {
+            tracked.request_close(CloseReason::Shutdown);
         }
-        self.seats[number] = Some(Arc::clone(&seat));
-        seat
+        entry.insert(Arc::clone(&tracked));
+        tracked
     }
 
-    /// Sends away a sixteenth of those who are silent, those who have been for longest, so
-    /// that the search is not repeated for each newcomer.
-    fn make_room(&mut self, concerns: impl Fn(&Seat) -> bool) -> bool {
-        let silent = |seat: &Seat| Some(seat.silent_since()).filter(|since| *since != BUSY);
+    /// Evicts a sixteenth of the idle connections that match, the longest idle first. Returns
+    /// `false` if none is idle.
+    fn evict_idle(&mut self, matches: impl Fn(&Tracked) -> bool) -> bool {
+        let idle_since = |it: &Tracked| Some(it.idle_since()).filter(|since| *since != IN_USE);
         let mut candidates: Vec<_> = self
-            .seated()
-            .filter(|seat| concerns(seat))
-            .filter_map(|seat| Some((silent(seat)?, seat.number)))
+            .tracked
+            .iter()
+            .filter(|(_, it)| matches(it))
+            .filter_map(|(index, it)| Some((idle_since(it)?, index)))
             .collect();
         candidates.sort_unstable();
-        let count = (candidates.len() / 16).max(1);
-        for (_, number) in candidates.iter().take(count) {
-            if let Some(seat) = self.remove(*number) {
-                seat.tell(Leave::MakesRoom);
+        let count = (candidates.len() / SIXTEENTH).max(1);
+        for (_, index) in candidates.iter().take(count) {
+            if let Some(tracked) = self.remove(*index) {
+                tracked.request_close(CloseReason::Evicted);
             }
         }
         !candidates.is_empty()
     }
 
-    /// Forgets who leaves. Who had to make room is forgotten already, and its number may be
-    /// another's.
-    fn forget(&mut self, seat: &Arc<Seat>) {
-        let there = self.seats[seat.number].as_ref();
-        if there.is_some_and(|it| Arc::ptr_eq(it, seat)) {
-            self.remove(seat.number);
+    /// Removes a connection that has closed. The index of an evicted one may belong to another.
+    fn untrack(&mut self, tracked: &Arc<Tracked>) {
+        let current = self.tracked.get(tracked.index);
+        if current.is_some_and(|it| Arc::ptr_eq(it, tracked)) {
+            self.remove(tracked.index);
         }
     }
 
-    fn remove(&mut self, number: usize) -> Option<Arc<Seat>> {
-        let seat = self.seats[number].take()?;
-        self.free.push(number);
-        for party in seat.parties.all() {
-            if let Some(theirs) = self.parties.iter().position(|(it, _)| *it == party) {
-                self.parties[theirs].1 -= 1;
-                if self.parties[theirs].1 == 0 {
-                    self.parties.swap_remove(theirs);
+    fn remove(&mut self, index: usize) -> Option<Arc<Tracked>> {
+        let tracked = self.tracked.try_remove(index)?;
+        for key in tracked.keys.all() {
+            if let Some(position) = self.counts.iter().position(|(it, _)| *it == key) {
+                self.counts[position].1 -= 1;
+                if self.counts[position].1 == 0 {
+                    self.counts.swap_remove(position);
                 }
             }
         }
-        Some(seat)
+        Some(tracked)
     }
 }
 
-impl Seat {
-    /// The first reason counts.
-    fn tell(&self, why: Leave) {
-        let _ = self.why.set(why);
-        self.leave.notify_one();
+impl Tracked {
+    /// Requests that the connection closes; the first reason counts.
+    fn request_close(&self, reason: CloseReason) {
+        let _ = self.close_reason.set(reason);
+        self.close_requested.notify_one();
     }
 
-    fn silent_since(&self) -> u64 {
-        self.silent_since.load(Ordering::Relaxed)
-    }
-}
-
-impl Seated {
-    /// Notes that the peer has its answer, or has said nothing yet.
-    pub(crate) fn falls_silent(&self) {
-        let now = self.crowd.tick();
-        self.seat.silent_since.store(now, Ordering::Relaxed);
-    }
-
-    /// Notes that the peer has asked something.
-    pub(crate) fn has_asked(&self) {
-        self.seat.silent_since.store(BUSY, Ordering::Relaxed);
-    }
-
-    /// Returns why the peer has to leave, if it has to.
-    pub(crate) fn why(&self) -> Option<Leave> {
-        self.seat.why.get().copied()
-    }
-
-    /// Ends when the peer has to leave.
-    pub(crate) async fn told_to_leave(&self) {
-        self.seat.leave.notified().await;
+    fn idle_since(&self) -> u64 {
+        self.idle_since.load(Ordering::Relaxed)
     }
 }
 
-impl Drop for Seated {
+impl ConnectionPermit {
+    /// Records that the connection waits for the next request.
+    pub(crate) fn mark_idle(&self) {
+        let now = self.limiter.next_tick();
+        self.tracked.idle_since.store(now, Ordering::Relaxed);
+    }
+
+    /// Records that the connection waits for a reply.
+    pub(crate) fn mark_busy(&self) {
+        self.tracked.idle_since.store(IN_USE, Ordering::Relaxed);
+    }
+
+    /// Returns the reason for which the connection must close; `None` if it goes on.
+    pub(crate) fn close_reason(&self) -> Option<CloseReason> {
+        self.tracked.close_reason.get().copied()
+    }
+
+    /// Waits until the connection must close.
+    pub(crate) async fn close_requested(&self) {
+        self.tracked.close_requested.notified().await;
+    }
+}
+
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        self.crowd.lock().forget(&self.seat);
+        self.limiter.lock().untrack(&self.tracked);
     }
 }
 
@@ -333,13 +327,13 @@ impl Drop for Seated {
 mod tests {
     use std::sync::Arc;
 
-    use super::{Crowd, Leave, Seated, Share};
+    use super::{CloseReason, ConnectionLimiter, ConnectionPermit, UserQuota};
     use crate::access::peer::{LeaseId, Peer};
 
-    fn crowd(most: usize, share: Share) -> Arc<Crowd> {
-        Arc::new(Crowd {
-            most,
-            ..Crowd::new(0, share)
+    fn limiter(max_connections: usize, user_quota: UserQuota) -> Arc<ConnectionLimiter> {
+        Arc::new(ConnectionLimiter {
+            max_connections,
+            ..ConnectionLimiter::new(0, user_quota)
         })
     }
 
@@ -347,108 +341,113 @@ mod tests {
         Peer::known(uid, &[], "")
     }
 
-    fn must_leave(seated: &Seated) -> bool {
-        seated.why() == Some(Leave::MakesRoom)
+    fn is_evicted(permit: &ConnectionPermit) -> bool {
+        permit.close_reason() == Some(CloseReason::Evicted)
     }
 
     #[test]
-    fn whoever_has_been_silent_for_longest_makes_room() {
-        let crowd = crowd(3, Share::All);
-        let admit = || crowd.admit(&user(1)).unwrap();
+    fn longest_idle_connection_is_evicted() {
+        let limiter = limiter(3, UserQuota::All);
+        let admit = || limiter.admit(&user(1)).unwrap();
         let (first, second, third) = (admit(), admit(), admit());
-        first.has_asked();
-        first.falls_silent();
+        first.mark_busy();
+        first.mark_idle();
         let _fourth = admit();
-        assert!(must_leave(&second));
-        assert!(!must_leave(&first) && !must_leave(&third));
+        assert!(is_evicted(&second));
+        assert!(!is_evicted(&first) && !is_evicted(&third));
         drop(second);
         let _fifth = admit();
-        assert!(must_leave(&third));
+        assert!(is_evicted(&third));
     }
 
     #[test]
-    fn nobody_who_waits_for_an_answer_is_sent_away() {
-        let crowd = crowd(2, Share::All);
-        let two = [(); 2].map(|()| crowd.admit(&user(1)).unwrap());
-        two.iter().for_each(Seated::has_asked);
-        assert!(crowd.admit(&user(1)).is_none());
-        assert!(!two.iter().any(must_leave));
-        two[1].falls_silent();
-        assert!(crowd.admit(&user(1)).is_some());
-        assert!(must_leave(&two[1]) && !must_leave(&two[0]));
+    fn connection_that_waits_for_a_reply_is_not_evicted() {
+        let limiter = limiter(2, UserQuota::All);
+        let two = [(); 2].map(|()| limiter.admit(&user(1)).unwrap());
+        two.iter().for_each(ConnectionPermit::mark_busy);
+        assert!(limiter.admit(&user(1)).is_none());
+        assert!(!two.iter().any(is_evicted));
+        two[1].mark_idle();
+        assert!(limiter.admit(&user(1)).is_some());
+        assert!(is_evicted(&two[1]) && !is_evicted(&two[0]));
     }
 
     #[test]
-    fn one_user_takes_no_more_than_a_half_and_makes_room_for_itself() {
-        let crowd = crowd(4, Share::Half);
-        let other = crowd.admit(&user(2)).unwrap();
-        let greedy = [(); 2].map(|()| crowd.admit(&user(1)).unwrap());
-        let _third = crowd.admit(&user(1)).unwrap();
-        assert!(must_leave(&greedy[0]) && !must_leave(&other));
-        let rest = [(); 1].map(|()| crowd.admit(&user(2)).unwrap());
-        assert!(!must_leave(&other) && !must_leave(&rest[0]));
+    fn user_at_its_half_evicts_its_own_connections() {
+        let limiter = limiter(4, UserQuota::Half);
+        let other = limiter.admit(&user(2)).unwrap();
+        let greedy = [(); 2].map(|()| limiter.admit(&user(1)).unwrap());
+        let _third = limiter.admit(&user(1)).unwrap();
+        assert!(is_evicted(&greedy[0]) && !is_evicted(&other));
+        let rest = [(); 1].map(|()| limiter.admit(&user(2)).unwrap());
+        assert!(!is_evicted(&other) && !is_evicted(&rest[0]));
     }
 
     #[test]
-    fn those_who_come_by_a_lease_have_a_share_of_their_own() {
-        let crowd = crowd(32, Share::All);
+    fn lease_has_a_quota_of_its_own() {
+        let limiter = limiter(32, UserQuota::All);
         let leased = |number| {
             let mut peer = user(1);
             peer.lease = Some(LeaseId { number, owner: 1 });
             peer
         };
-        let sandbox = [(); 2].map(|()| crowd.admit(&leased(7)).unwrap());
-        sandbox.iter().for_each(Seated::has_asked);
-        assert!(crowd.admit(&leased(7)).is_none());
-        assert!(crowd.admit(&leased(8)).is_some());
-        assert!(crowd.admit(&user(1)).is_some());
+        let sandbox = [(); 2].map(|()| limiter.admit(&leased(7)).unwrap());
+        sandbox.iter().for_each(ConnectionPermit::mark_busy);
+        assert!(limiter.admit(&leased(7)).is_none());
+        assert!(limiter.admit(&leased(8)).is_some());
+        assert!(limiter.admit(&user(1)).is_some());
     }
 
     #[test]
-    fn a_user_has_no_more_than_a_half_however_many_leases_it_holds() {
-        let crowd = crowd(32, Share::Half);
+    fn leases_count_towards_the_quota_of_their_user() {
+        let limiter = limiter(32, UserQuota::Half);
         let mut held = Vec::new();
         for number in 0..20 {
             // Root, in a container of user 1.
             let mut peer = user(0);
             peer.lease = Some(LeaseId { number, owner: 1 });
-            held.extend(crowd.admit(&peer).into_iter().inspect(Seated::has_asked));
+            held.extend(
+                limiter
+                    .admit(&peer)
+                    .into_iter()
+                    .inspect(ConnectionPermit::mark_busy),
+            );
         }
         assert_eq!(held.len(), 16);
-        assert!(crowd.admit(&user(1)).is_none());
-        assert!(crowd.admit(&user(2)).is_some() && crowd.admit(&user(0)).is_some());
+        assert!(limiter.admit(&user(1)).is_none());
+        assert!(limiter.admit(&user(2)).is_some() && limiter.admit(&user(0)).is_some());
         held.clear();
-        let state = crowd.lock();
-        assert!(state.seated().next().is_none() && state.parties.is_empty());
+        let state = limiter.lock();
+        assert!(state.tracked.is_empty() && state.counts.is_empty());
     }
 
     #[test]
-    fn everybody_leaves_when_we_stop_and_whoever_came_by_a_lease_when_it_is_over() {
-        let crowd = crowd(32, Share::All);
+    fn stop_and_lease_end_set_close_reasons() {
+        let limiter = limiter(32, UserQuota::All);
         let leased = |number| {
             let mut peer = user(1);
             peer.lease = Some(LeaseId { number, owner: 1 });
-            crowd.admit(&peer).unwrap()
+            limiter.admit(&peer).unwrap()
         };
-        let (mine, seventh, eighth) = (crowd.admit(&user(1)).unwrap(), leased(7), leased(8));
-        crowd.end_lease(7);
-        assert_eq!(seventh.why(), Some(Leave::LeaseOver));
-        assert_eq!((mine.why(), eighth.why()), (None, None));
-        crowd.stop();
-        let late = crowd.admit(&user(1)).unwrap();
-        for seated in [&mine, &eighth, &late] {
-            assert_eq!(seated.why(), Some(Leave::Stops));
+        let (mine, seventh, eighth) = (limiter.admit(&user(1)).unwrap(), leased(7), leased(8));
+        limiter.end_lease(7);
+        assert_eq!(seventh.close_reason(), Some(CloseReason::LeaseEnded));
+        assert_eq!((mine.close_reason(), eighth.close_reason()), (None, None));
+        limiter.stop();
+        let late = limiter.admit(&user(1)).unwrap();
+        for permit in [&mine, &eighth, &late] {
+            assert_eq!(permit.close_reason(), Some(CloseReason::Shutdown));
         }
     }
 
     #[test]
-    fn who_leaves_is_forgotten() {
-        let crowd = crowd(2, Share::Half);
+    fn closed_connections_do_not_count() {
+        let limiter = limiter(2, UserQuota::Half);
         for _ in 0..100 {
-            let seated = crowd.admit(&user(1)).unwrap();
-            seated.has_asked();
+            let permit = limiter.admit(&user(1)).unwrap();
+            permit.mark_busy();
         }
-        let state = crowd.lock();
-        assert!(state.seated().next().is_none() && state.parties.is_empty());
+        let state = limiter.lock();
+        assert!(state.tracked.is_empty() && state.counts.is_empty());
     }
 }

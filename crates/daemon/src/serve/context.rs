@@ -1,4 +1,4 @@
-//! Decides nothing: what every connection works with, however it came.
+//! The state that all connections share, however they arrived.
 
 use std::sync::Arc;
 
@@ -13,63 +13,88 @@ use crate::{
     profile::Profile,
     refresh::supervisor::LeaseHandle,
     runtime::clock::{BootTime, Clock},
-    serve::{connection_limit::Crowd, http::Http, socket::Front},
+    serve::{connection_limit::ConnectionLimiter, http::HttpEndpoint},
     session::store::Store,
     sts::rate_limit::RateLimiter,
 };
 
-/// What every connection works with.
-pub struct Service {
-    /// Where credentials are.
+/// The state that all connections share.
+pub struct ServerContext {
+    /// The sessions of all profiles.
     pub store: Arc<Store>,
-    /// What limits the calls to STS.
-    pub rate_limiter: Arc<RateLimiter>,
-    /// What the time is.
+    /// The clocks.
     pub clock: Arc<dyn Clock>,
-    /// Whom we serve.
+    /// The access policy.
     pub access: Access,
-    /// Who is told of it.
+    /// The record of served and refused requests.
     pub audit: Arc<Audit>,
-    /// Where orders go.
-    pub orders: mpsc::Sender<Order>,
-    /// Who is connected.
-    pub crowd: Arc<Crowd>,
-    /// Where they are answered.
-    pub front: Arc<Front>,
-    /// The way by a URL.
-    pub http: Arc<Http>,
-    /// The lease that this is the service of.
+    /// Commands to the supervisor.
+    pub commands: mpsc::Sender<SupervisorCommand>,
+    /// The limit on the number of connections.
+    pub limiter: Arc<ConnectionLimiter>,
+    /// The loopback endpoint.
+    pub http: Arc<HttpEndpoint>,
+    /// The lease whose socket this context serves; `None` for the daemon's own sockets.
     pub lease: Option<LeaseId>,
-    /// Cancelled when a lease is over.
-    pub over: CancellationToken,
-    /// What the process has given up, for status.
+    /// Cancelled when the lease ends.
+    pub revoked: CancellationToken,
+    /// The state that only `stsctl status` shows; `None` for the socket of a lease.
+    pub status: Option<Arc<StatusContext>>,
+}
+
+/// The state that only `stsctl status` and `stsctl log` show.
+pub struct StatusContext {
+    /// The rate limit of calls to STS.
+    pub rate_limiter: Arc<RateLimiter>,
+    /// The protections of the process.
     pub protections: Vec<Protection>,
     /// The log goes to systemd's journal, and the audit with it.
     pub in_journal: bool,
-    /// How the secrets are kept, for status.
-    pub secret_pages: Arc<SecretPages>,
-    /// The configuration's path, for status.
+    /// The state of the pages that hold secrets.
+    pub secret_pages: SecretPages,
+    /// The path of the configuration.
     pub config_path: String,
-    /// When the daemon started.
+    /// The start of the daemon.
     pub started: BootTime,
 }
 
-/// What a peer wants of whoever decides which profiles have a task, and where the outcome
-/// goes.
-pub enum Order {
-    /// The configuration read again.
+/// A command of a client to the supervisor, with the sender of its result.
+pub enum SupervisorCommand {
+    /// Reload the configuration.
     Reload(oneshot::Sender<Result<(), ConfigErrors>>),
-    /// A new secret in the URLs.
-    Rotate(oneshot::Sender<()>),
-    /// A task for a profile that is not configured.
-    Lease {
-        /// The profile.
+    /// Replace the secret in the URLs.
+    RotateUrls(oneshot::Sender<()>),
+    /// Start a task for the profile of a lease.
+    OpenLease {
+        /// The profile, with the narrowed policy.
         profile: Arc<Profile>,
-        /// When the lease ends.
+        /// The end of the lease.
         until: BootTime,
-        /// Whose it is.
+        /// The user that opens the lease.
         uid: u32,
-        /// Nothing is told when that user has too many, or opens too many.
-        tell: oneshot::Sender<Option<LeaseHandle>>,
+        /// Receives `None` if the user holds too many leases, or opens too many.
+        reply: oneshot::Sender<Option<LeaseHandle>>,
     },
+}
+
+impl ServerContext {
+    /// Returns the context for the socket of a lease: its profile, and nothing of the daemon.
+    pub(crate) fn for_lease(&self, lease: &LeaseHandle) -> Self {
+        let store = Store::default();
+        store.replace([Arc::clone(&lease.entry)]);
+        Self {
+            store: Arc::new(store),
+            clock: Arc::clone(&self.clock),
+            access: Access::Lease {
+                uid: lease.id.owner,
+            },
+            audit: Arc::clone(&self.audit),
+            commands: self.commands.clone(),
+            limiter: Arc::clone(&self.limiter),
+            http: Arc::clone(&self.http),
+            lease: Some(lease.id),
+            revoked: lease.revoked.clone(),
+            status: None,
+        }
+    }
 }

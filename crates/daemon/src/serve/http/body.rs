@@ -12,7 +12,7 @@ use crate::session::snapshot::Session;
 /// Why something cannot be had, in the shape that SDKs put into their exceptions.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Complaint<'a> {
+pub(super) struct ErrorBody<'a> {
     pub(super) code: &'a str,
     pub(super) message: &'a str,
 }

@@ -1,4 +1,4 @@
-//! What the fuzz target reaches: a whole connection on loopback, without the listening.
+//! The entry point of the fuzz target: a whole loopback connection, without a listener.
 
 use std::{
     cell::OnceCell,
@@ -15,58 +15,55 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Http, Service, UrlSecret, caller, converse};
+use super::{HttpEndpoint, ServerContext, UrlSecret, identify, serve_connection};
 use crate::{
     access::{Access, peer::Peer},
     audit::Audit,
     profile::Profile,
     runtime::clock::{Clock, SystemClock},
-    serve::{
-        connection_limit::{Crowd, Share},
-        socket::Front,
-    },
+    serve::connection_limit::{ConnectionLimiter, UserQuota},
     session::{
         snapshot::Session,
         store::{ProfileEntry, Store},
     },
-    sts::rate_limit::RateLimiter,
 };
 
-/// What stands for a session's secret.
+/// The secret of the sample session.
 const SECRET: &str = "secret of the sample";
 
 thread_local! {
-    static WORLD: OnceCell<(Runtime, Arc<Service>)> = const { OnceCell::new() };
+    static ENVIRONMENT: OnceCell<(Runtime, Arc<ServerContext>)> = const { OnceCell::new() };
 }
 
-/// Answers what somebody of our user sends who does not know the URL's secret.
-pub(crate) fn attempt(bytes: &[u8]) -> (Vec<u8>, &'static str) {
-    WORLD.with(|world| {
-        let (runtime, service) = world.get_or_init(|| {
+/// Returns the response to a request without the secret of the URL, and a text that it must not
+/// contain.
+pub(crate) fn respond_for_fuzzing(bytes: &[u8]) -> (Vec<u8>, &'static str) {
+    ENVIRONMENT.with(|environment| {
+        let (runtime, context) = environment.get_or_init(|| {
             let runtime = Builder::new_current_thread().enable_all().build();
-            (runtime.expect("a runtime"), Arc::new(service()))
+            (runtime.expect("a runtime"), Arc::new(server_context()))
         });
         let (mut ours, theirs) = StdUnixStream::pair().expect("a pair of sockets");
-        // More than the socket takes is sent by nobody here.
+        // Truncated to the socket buffer; the fuzz input is never longer.
         ours.set_nonblocking(true).expect("a socket");
         let _ = ours.write_all(&bytes[..bytes.len().min(64 * 1024)]);
         let _ = ours.shutdown(Shutdown::Write);
         theirs.set_nonblocking(true).expect("a socket");
         runtime.block_on(async {
             let stream = UnixStream::from_std(theirs).expect("a socket");
-            let caller = caller(service, Peer::of_user(0), std::os::fd::AsFd::as_fd(&stream));
+            let caller = identify(context, Peer::of_user(0), std::os::fd::AsFd::as_fd(&stream));
             let tcp = Some((Ipv4Addr::LOCALHOST, 7787).into());
-            let (service, stop) = (Arc::clone(service), CancellationToken::new());
-            converse(stream, service, caller, tcp, stop).await;
+            let (context, stop) = (Arc::clone(context), CancellationToken::new());
+            serve_connection(stream, context, caller, tcp, stop).await;
         });
-        let mut said = Vec::new();
+        let mut response = Vec::new();
         ours.set_nonblocking(false).expect("a socket");
-        let _ = ours.read_to_end(&mut said);
-        (said, SECRET)
+        let _ = ours.read_to_end(&mut response);
+        (response, SECRET)
     })
 }
 
-fn service() -> Service {
+fn server_context() -> ServerContext {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let now = clock.boot();
     let mut session = Session::sample();
@@ -77,22 +74,16 @@ fn service() -> Service {
     let entry = ProfileEntry::from_saved(Arc::new(Profile::sample()), session, now);
     store.replace([Arc::new(entry)]);
     let secret = UrlSecret::take_over(None, None).expect("random bytes");
-    Service {
+    ServerContext {
         store: Arc::new(store),
-        rate_limiter: Arc::new(RateLimiter::new(1, now)),
         access: Access::User { uid: 0 },
         audit: Arc::new(Audit::new(Arc::clone(&clock))),
-        orders: mpsc::channel(1).0,
-        crowd: Arc::new(Crowd::new(1024, Share::All)),
-        front: Arc::new(Front::new().expect("a descriptor")),
-        http: Arc::new(Http::new(secret, None).expect("a socket")),
+        commands: mpsc::channel(1).0,
+        limiter: Arc::new(ConnectionLimiter::new(1024, UserQuota::All)),
+        http: Arc::new(HttpEndpoint::new(secret, None).expect("a socket")),
         lease: None,
-        over: CancellationToken::new(),
-        protections: Vec::new(),
-        in_journal: false,
-        secret_pages: Arc::default(),
-        config_path: String::new(),
-        started: now,
+        revoked: CancellationToken::new(),
+        status: None,
         clock,
     }
 }

@@ -4,7 +4,7 @@ use hyper::{HeaderMap, Uri, header};
 
 /// Why a request gets nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum Rejection {
     /// The socket at the other end is of a user whom we do not serve.
     OtherUser,
     /// The kernel does not say whose it is.
@@ -29,7 +29,7 @@ pub(super) enum Refusal {
     Head,
 }
 
-impl Refusal {
+impl Rejection {
     /// Its name in metrics and logs.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -48,28 +48,28 @@ impl Refusal {
     }
 }
 
-/// Looks at all of a request but what it asks for. `by_tcp` when it came by loopback, where
+/// Looks at all of a request but what it asks for. `is_tcp` when it came by loopback, where
 /// the host has to be loopback, too.
-pub(super) fn check(uri: &Uri, headers: &HeaderMap, by_tcp: bool) -> Result<(), Refusal> {
+pub(super) fn check(uri: &Uri, headers: &HeaderMap, is_tcp: bool) -> Result<(), Rejection> {
     if uri.scheme().is_some() || uri.authority().is_some() {
-        return Err(Refusal::Proxy);
+        return Err(Rejection::Proxy);
     }
     for name in headers.keys() {
         match name.as_str() {
-            "origin" | "referer" => return Err(Refusal::Browser),
-            "forwarded" | "via" | "x-real-ip" => return Err(Refusal::Proxy),
+            "origin" | "referer" => return Err(Rejection::Browser),
+            "forwarded" | "via" | "x-real-ip" => return Err(Rejection::Proxy),
             // Node's fetch sends it, too, and of a browser's it is never the only one.
             "sec-fetch-mode" => {}
-            name if name.starts_with("sec-") => return Err(Refusal::Browser),
-            name if name.starts_with("x-forwarded-") => return Err(Refusal::Proxy),
+            name if name.starts_with("sec-") => return Err(Rejection::Browser),
+            name if name.starts_with("x-forwarded-") => return Err(Rejection::Proxy),
             _ => {}
         }
     }
     let mut hosts = headers.get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
-        _ if !by_tcp => Ok(()),
+        _ if !is_tcp => Ok(()),
         (Some(host), None) if host.to_str().is_ok_and(is_loopback) => Ok(()),
-        _ => Err(Refusal::Host),
+        _ => Err(Rejection::Host),
     }
 }
 
@@ -90,21 +90,21 @@ mod tests {
         header::{HeaderName, HeaderValue},
     };
 
-    use super::{Refusal, check};
+    use super::{Rejection, check};
 
     #[track_caller]
     fn case(
         uri: &'static str,
         headers: &[(&str, &str)],
-        by_tcp: bool,
-        expected: Result<(), Refusal>,
+        is_tcp: bool,
+        expected: Result<(), Rejection>,
     ) {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             let name: HeaderName = name.parse().unwrap();
             map.append(name, HeaderValue::from_str(value).unwrap());
         }
-        let outcome = check(&Uri::from_static(uri), &map, by_tcp);
+        let outcome = check(&Uri::from_static(uri), &map, is_tcp);
         assert_eq!(outcome, expected, "{uri} {headers:?}");
     }
 
@@ -127,11 +127,11 @@ mod tests {
             "127.0.0.1:x",
             "127.0.0.1:80:80",
         ] {
-            tcp(host, Err(Refusal::Host));
+            tcp(host, Err(Rejection::Host));
         }
-        case("/a", &[], true, Err(Refusal::Host));
+        case("/a", &[], true, Err(Rejection::Host));
         let two = [("host", "127.0.0.1"), ("host", "127.0.0.1")];
-        case("/a", &two, true, Err(Refusal::Host));
+        case("/a", &two, true, Err(Rejection::Host));
         // On a Unix socket a host means nothing.
         case("/a", &[("host", "http.sock")], false, Ok(()));
         case("/a", &[], false, Ok(()));
@@ -139,17 +139,17 @@ mod tests {
 
     #[test]
     fn browsers_and_proxies_are_turned_away() {
-        for by_tcp in [true, false] {
+        for is_tcp in [true, false] {
             let with = |name: &str, expected| {
                 case(
                     "/a",
                     &[("host", "127.0.0.1"), (name, "x")],
-                    by_tcp,
+                    is_tcp,
                     expected,
                 );
             };
             for name in ["Origin", "Referer", "Sec-Fetch-Site", "Sec-WebSocket-Key"] {
-                with(name, Err(Refusal::Browser));
+                with(name, Err(Rejection::Browser));
             }
             for name in [
                 "Via",
@@ -158,7 +158,7 @@ mod tests {
                 "X-Forwarded-Host",
                 "X-Real-IP",
             ] {
-                with(name, Err(Refusal::Proxy));
+                with(name, Err(Rejection::Proxy));
             }
             for name in [
                 "Authorization",
@@ -169,7 +169,7 @@ mod tests {
                 with(name, Ok(()));
             }
             let host = [("host", "127.0.0.1")];
-            case("http://127.0.0.1/a", &host, by_tcp, Err(Refusal::Proxy));
+            case("http://127.0.0.1/a", &host, is_tcp, Err(Rejection::Proxy));
         }
     }
 }

@@ -12,26 +12,26 @@ use hyper::{
     http::{HeaderValue, header},
 };
 
-use super::{body, body::Complaint, request_filter, request_filter::Refusal};
+use super::{body, body::ErrorBody, request_filter, request_filter::Rejection};
 use crate::{
     access::peer::Peer,
     audit::Operation,
     profile::Profile,
     runtime::clock::BootTime,
-    serve::context::Service,
+    serve::context::ServerContext,
     session::snapshot::{Cause, SessionResult},
 };
 
 /// How long a caller waits for credentials where there are none: as long as the SDKs' own
 /// patience with a credentials URI.
-const PATIENCE: Duration = Duration::from_secs(10);
+const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a caller waits for better ones than those that it could have at once: less than
 /// the shortest patience of an SDK, a second.
-const LITTLE: Duration = Duration::from_millis(700);
+const UPGRADE_WAIT: Duration = Duration::from_millis(700);
 
 /// The widest window of an SDK, ossfs's: one that is given less asks again at each call.
-const WIDEST_WINDOW: Duration = Duration::from_secs(20 * 60);
+const MAX_SDK_WINDOW: Duration = Duration::from_secs(20 * 60);
 
 /// What stands in a path instead of the secret, when that comes by a header or is not needed.
 const NO_SECRET: &str = "credentials";
@@ -42,11 +42,12 @@ const METADATA: &str = "latest/meta-data/ram/security-credentials/";
 /// Where instance metadata gives out what its version 2 has to be asked with.
 const METADATA_TOKEN: &str = "latest/api/token";
 
-/// Who asks, and by which way.
-pub(super) struct Asker<'a> {
+/// The caller of a request and the socket by which it came.
+pub(super) struct RequestContext<'a> {
+    pub(super) server: &'a ServerContext,
     pub(super) peer: &'a Peer,
     pub(super) socket: BorrowedFd<'a>,
-    /// Our end, when it came by loopback.
+    /// The local address of a loopback connection; `None` on the Unix socket.
     pub(super) tcp: Option<SocketAddr>,
 }
 
@@ -54,7 +55,7 @@ pub(super) struct Asker<'a> {
 pub(super) type Answer = Response<Full<Bytes>>;
 
 /// What is asked for.
-enum Wanted<'a> {
+enum Route<'a> {
     /// The credentials of a profile.
     Credentials(&'a str),
     /// The name of the one role that there is.
@@ -63,103 +64,105 @@ enum Wanted<'a> {
     Token,
 }
 
-impl Service {
-    /// Answers one request.
-    pub(super) async fn answer(
-        &self,
-        asker: &Asker<'_>,
-        request: &Request<Incoming>,
-    ) -> Result<Answer, Refusal> {
-        let by_tcp = asker.tcp.is_some();
-        request_filter::check(request.uri(), request.headers(), by_tcp)?;
+impl RequestContext<'_> {
+    /// Responds to a request.
+    ///
+    /// # Errors
+    /// The reason for which the request is rejected.
+    pub(super) async fn respond(&self, request: &Request<Incoming>) -> Result<Answer, Rejection> {
+        let is_tcp = self.tcp.is_some();
+        request_filter::check(request.uri(), request.headers(), is_tcp)?;
         if !request.body().is_end_stream() {
-            return Err(Refusal::Body);
+            return Err(Rejection::Body);
         }
         let path = request.uri().path();
-        let (key, rest) = split(path).ok_or(Refusal::Path)?;
-        if !self.opens(key, request.headers(), by_tcp) {
-            return Err(Refusal::Secret);
+        let (key, rest) = split(path).ok_or(Rejection::Path)?;
+        if !self.verify(key, request.headers(), is_tcp) {
+            return Err(Rejection::Secret);
         }
-        let wanted = wanted(rest).ok_or(Refusal::Path)?;
+        let wanted = wanted(rest).ok_or(Rejection::Path)?;
         let method = match wanted {
-            Wanted::Token => Method::PUT,
+            Route::Token => Method::PUT,
             _ => Method::GET,
         };
         if request.method() != method {
-            return Err(Refusal::Method);
+            return Err(Rejection::Method);
         }
         Ok(match wanted {
-            Wanted::Credentials(profile) => self.credentials(asker, profile).await,
-            // Whether there is such a profile is said to who asks for its credentials.
-            Wanted::Role(profile) => text(profile),
-            Wanted::Token => text("unused"),
+            Route::Credentials(profile) => self.credentials(profile).await,
+            // Only a request for credentials reports whether the profile exists.
+            Route::Role(profile) => text(profile),
+            Route::Token => text("unused"),
         })
     }
 
-    fn opens(&self, key: &str, headers: &HeaderMap, by_tcp: bool) -> bool {
-        let secret = self.http.secret();
+    fn verify(&self, key: &str, headers: &HeaderMap, is_tcp: bool) -> bool {
+        let secret = self.server.http.secret();
         if key != NO_SECRET {
-            return secret.opens(key);
+            return secret.verify(key);
         }
         let given = headers.get(AUTHORIZATION).and_then(|it| it.to_str().ok());
-        !by_tcp || given.is_some_and(|given| secret.opens(given))
+        !is_tcp || given.is_some_and(|given| secret.verify(given))
     }
 
-    async fn credentials(&self, asker: &Asker<'_>, profile: &str) -> Answer {
-        let allowed = |profile: &Profile| {
-            self.access
-                .can_read(&profile.allow, asker.peer, asker.socket)
-        };
-        let (minimum_life, patience) = self.what_an_sdk_wants(profile);
+    async fn credentials(&self, profile: &str) -> Answer {
+        let access = &self.server.access;
+        let allowed = |profile: &Profile| access.can_read(&profile.allow, self.peer, self.socket);
+        let (minimum_life, patience) = self.sdk_minimum_life(profile);
         let (outcome, entry) = self
+            .server
             .store
-            .serve(profile, minimum_life, patience, &*self.clock, allowed)
+            .serve(
+                profile,
+                minimum_life,
+                patience,
+                &*self.server.clock,
+                allowed,
+            )
             .await;
-        let who = (asker.peer, asker.socket);
-        let now = self.clock.boot();
-        let answer = self.answer_with(outcome, profile, now, who);
+        let now = self.server.clock.boot();
+        let answer = self.response_for(outcome, profile, now);
         if let Some(entry) = entry {
-            // After the audit, which may have looked at the process.
+            // After the audit, which may have inspected the process.
             let last_access = &entry.stats.last_access;
-            last_access.record(asker.peer, Operation::Url, now);
+            last_access.record(self.peer, Operation::Url, now);
         }
         answer
     }
 
-    fn answer_with(
-        &self,
-        outcome: SessionResult,
-        profile: &str,
-        now: BootTime,
-        who: (&Peer, BorrowedFd<'_>),
-    ) -> Answer {
+    fn response_for(&self, outcome: SessionResult, profile: &str, now: BootTime) -> Answer {
+        let (server, caller) = (self.server, (self.peer, self.socket));
         match outcome {
             SessionResult::Ready(session) => {
-                self.audit
-                    .served(Operation::Url, profile, &session, false, now, who);
+                server
+                    .audit
+                    .served(Operation::Url, profile, &session, false, now, caller);
                 json(StatusCode::OK, body::of(session))
             }
-            // What it asked for was our idea; it gets the best there is.
+            // The minimum lifetime was this module's choice: the best available session is served.
             SessionResult::Short(session) => {
-                self.audit
-                    .served(Operation::Url, profile, &session, true, now, who);
+                server
+                    .audit
+                    .served(Operation::Url, profile, &session, true, now, caller);
                 json(StatusCode::OK, body::of(session))
             }
-            SessionResult::Removed if self.access.can_administer(who.0) => complain(
-                StatusCode::NOT_FOUND,
-                "UnknownProfile",
-                "no profile has that name (hint: stsctl status lists the profiles)",
-            ),
+            SessionResult::Removed if self.server.access.can_administer(self.peer) => {
+                error_response(
+                    StatusCode::NOT_FOUND,
+                    "UnknownProfile",
+                    "no profile has that name (hint: stsctl status lists the profiles)",
+                )
+            }
             SessionResult::Removed | SessionResult::NotAllowed => {
-                self.audit.refused(Operation::Url, Some(profile), who);
-                complain(
+                server.audit.refused(Operation::Url, Some(profile), caller);
+                error_response(
                     StatusCode::FORBIDDEN,
                     "NotAllowed",
                     "no rule allows you a profile of that name by this way (hint: rules by group \
                      and by unit hold at the Unix sockets alone)",
                 )
             }
-            SessionResult::NotYet(why) => complain(
+            SessionResult::NotYet(why) => error_response(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "NotYetAvailable",
                 &format!("no credentials yet: {why} (hint: ask again)"),
@@ -172,27 +175,26 @@ impl Service {
                     Cause::Source => (StatusCode::SERVICE_UNAVAILABLE, "NotYetAvailable"),
                 };
                 let message = format!("{} (hint: {})", failed.message, failed.hint);
-                complain(status, code, &message)
+                error_response(status, code, &message)
             }
         }
     }
 
-    /// Decides what an SDK should be given: it cannot say so itself. With less than its
-    /// window it would ask at every call; more than half of a session's life is not to be
-    /// had all the time. Where a renewal has just failed there is no point in waiting for
-    /// another one while something lives.
-    fn what_an_sdk_wants(&self, profile: &str) -> (Duration, Duration) {
-        let Some(entry) = self.store.find(profile) else {
-            return (Duration::ZERO, PATIENCE);
+    /// Returns the minimum lifetime and the patience for an SDK, which cannot send them. With less
+    /// than its window an SDK asks at every call; more than half of a session's lifetime is not
+    /// available all the time. After a failed renewal a live session is served without waiting.
+    fn sdk_minimum_life(&self, profile: &str) -> (Duration, Duration) {
+        let Some(entry) = self.server.store.find(profile) else {
+            return (Duration::ZERO, SESSION_TIMEOUT);
         };
         let snapshot = entry.snapshot();
-        let serving = snapshot.usable_for(Duration::ZERO, self.clock.boot());
+        let serving = snapshot.usable_for(Duration::ZERO, self.server.clock.boot());
         let length = serving.map_or(Duration::ZERO, |it| it.lifetime.length());
-        let minimum_life = WIDEST_WINDOW.min(length / 3);
+        let minimum_life = MAX_SDK_WINDOW.min(length / 3);
         match (serving, &snapshot.failed) {
-            (None, _) => (Duration::ZERO, PATIENCE),
-            (Some(_), Some(_)) => (Duration::ZERO, LITTLE),
-            (Some(_), None) => (minimum_life, LITTLE),
+            (None, _) => (Duration::ZERO, SESSION_TIMEOUT),
+            (Some(_), Some(_)) => (Duration::ZERO, UPGRADE_WAIT),
+            (Some(_), None) => (minimum_life, UPGRADE_WAIT),
         }
     }
 }
@@ -202,70 +204,70 @@ fn split(path: &str) -> Option<(&str, &str)> {
     path.strip_prefix('/')?.split_once('/')
 }
 
-fn wanted(rest: &str) -> Option<Wanted<'_>> {
+fn wanted(rest: &str) -> Option<Route<'_>> {
     let Some((profile, below)) = rest.split_once('/') else {
-        return (!rest.is_empty()).then_some(Wanted::Credentials(rest));
+        return (!rest.is_empty()).then_some(Route::Credentials(rest));
     };
     match below.strip_prefix(METADATA) {
-        Some("") => Some(Wanted::Role(profile)),
-        Some(role) if role == profile => Some(Wanted::Credentials(profile)),
-        None if below == METADATA_TOKEN => Some(Wanted::Token),
+        Some("") => Some(Route::Role(profile)),
+        Some(role) if role == profile => Some(Route::Credentials(profile)),
+        None if below == METADATA_TOKEN => Some(Route::Token),
         _ => None,
     }
 }
 
 /// Says that a request was refused, and closes the connection.
-pub(super) fn refusal(refusal: Refusal) -> Answer {
-    let (status, message) = match refusal {
-        Refusal::OtherUser => (
+pub(super) fn rejection_response(rejection: Rejection) -> Answer {
+    let (status, message) = match rejection {
+        Rejection::OtherUser => (
             StatusCode::FORBIDDEN,
             "this daemon does not serve your user",
         ),
-        Refusal::UnknownUser => (
+        Rejection::UnknownUser => (
             StatusCode::FORBIDDEN,
             "the system does not say whose connection this is",
         ),
-        Refusal::Full => (
+        Rejection::Full => (
             StatusCode::SERVICE_UNAVAILABLE,
             "too many callers are waiting for an answer; ask again in a moment",
         ),
-        Refusal::Browser => (StatusCode::FORBIDDEN, "credentials are not for web pages"),
-        Refusal::Proxy => (
+        Rejection::Browser => (StatusCode::FORBIDDEN, "credentials are not for web pages"),
+        Rejection::Proxy => (
             StatusCode::FORBIDDEN,
             "credentials do not go through a proxy; add 127.0.0.1 to NO_PROXY",
         ),
-        Refusal::Host => (
+        Rejection::Host => (
             StatusCode::FORBIDDEN,
             "the host of the URL has to be 127.0.0.1",
         ),
-        Refusal::Secret => (
+        Rejection::Secret => (
             StatusCode::FORBIDDEN,
             "the secret in the URL or in Authorization is missing or an old one; stsctl url \
              prints a URL with the current one",
         ),
-        Refusal::Method => (
+        Rejection::Method => (
             StatusCode::METHOD_NOT_ALLOWED,
             "credentials are asked for with GET",
         ),
-        Refusal::Path => (
+        Rejection::Path => (
             StatusCode::NOT_FOUND,
             "nothing is there; stsctl url prints a URL",
         ),
-        Refusal::Body => (StatusCode::BAD_REQUEST, "a request has no body here"),
-        Refusal::Head => (
+        Rejection::Body => (StatusCode::BAD_REQUEST, "a request has no body here"),
+        Rejection::Head => (
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             "the request's head is too large",
         ),
     };
-    let mut answer = complain(status, "Refused", message);
+    let mut answer = error_response(status, "Refused", message);
     let close = HeaderValue::from_static("close");
     answer.headers_mut().insert(header::CONNECTION, close);
     answer
 }
 
-fn complain(status: StatusCode, code: &str, message: &str) -> Answer {
-    let complaint = Complaint { code, message };
-    let body = serde_json::to_vec(&complaint).unwrap_or_default();
+fn error_response(status: StatusCode, code: &str, message: &str) -> Answer {
+    let body = ErrorBody { code, message };
+    let body = serde_json::to_vec(&body).unwrap_or_default();
     json(status, body.into())
 }
 
@@ -288,16 +290,16 @@ fn answer(status: StatusCode, kind: &'static str, body: Bytes) -> Answer {
 
 #[cfg(test)]
 mod tests {
-    use super::{Wanted, split, wanted};
+    use super::{Route, split, wanted};
 
     #[test]
     fn a_path_is_a_key_a_profile_and_perhaps_what_metadata_has_below_it() {
         let check = |path: &str, expected: Option<&str>| {
             let read = split(path).and_then(|(key, rest)| {
                 Some(match wanted(rest)? {
-                    Wanted::Credentials(profile) => format!("{key}: credentials of {profile}"),
-                    Wanted::Role(profile) => format!("{key}: role {profile}"),
-                    Wanted::Token => format!("{key}: token"),
+                    Route::Credentials(profile) => format!("{key}: credentials of {profile}"),
+                    Route::Role(profile) => format!("{key}: role {profile}"),
+                    Route::Token => format!("{key}: token"),
                 })
             });
             assert_eq!(read.as_deref(), expected, "{path}");

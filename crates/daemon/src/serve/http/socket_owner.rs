@@ -5,23 +5,23 @@ mod sock_diag;
 
 use std::net::{SocketAddr, SocketAddrV4};
 
-use self::{proc_net_tcp::List, sock_diag::Diag};
+use self::{proc_net_tcp::ProcNetTcp, sock_diag::Diag};
 
 /// Both ends of a connection, the client's first.
 type Ends = (SocketAddrV4, SocketAddrV4);
 
 /// Finds the owners of connections.
-pub(super) struct Owners {
+pub(super) struct SocketOwnerLookup {
     /// None where the sandbox has no netlink.
     diag: Option<Diag>,
-    list: List,
+    list: ProcNetTcp,
 }
 
-impl Owners {
+impl SocketOwnerLookup {
     pub(super) fn new() -> Self {
         Self {
             diag: Diag::open().ok(),
-            list: List::default(),
+            list: ProcNetTcp::default(),
         }
     }
 
@@ -43,10 +43,10 @@ mod tests {
 
     use nix::unistd::geteuid;
 
-    use super::{List, Owners};
+    use super::{ProcNetTcp, SocketOwnerLookup};
 
     /// Each of many connections has its owner, and one that is not there or is over has none.
-    async fn check(owners: Owners) {
+    async fn check(owners: SocketOwnerLookup) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = listener.local_addr().unwrap();
         let mut streams: Vec<_> = (0..50)
@@ -68,16 +68,16 @@ mod tests {
 
     #[tokio::test]
     async fn the_kernel_tells_the_owner_of_a_connection() {
-        let owners = Owners::new();
+        let owners = SocketOwnerLookup::new();
         assert!(owners.diag.is_some(), "no netlink here");
         check(owners).await;
     }
 
     #[tokio::test]
     async fn the_list_tells_it_where_there_is_no_netlink() {
-        check(Owners {
+        check(SocketOwnerLookup {
             diag: None,
-            list: List::default(),
+            list: ProcNetTcp::default(),
         })
         .await;
     }

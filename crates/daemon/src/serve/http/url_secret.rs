@@ -51,7 +51,7 @@ impl UrlSecret {
 
     /// Tells whether somebody knows the secret, in a time that does not tell how much of it.
     #[must_use]
-    pub fn opens(&self, candidate: &str) -> bool {
+    pub fn verify(&self, candidate: &str) -> bool {
         let text = sync::read(&self.text);
         text.expose().as_bytes().ct_eq(candidate.as_bytes()).into()
     }
@@ -154,7 +154,7 @@ mod tests {
         let secret = open(None);
         let text = secret.text().expose().to_owned();
         assert_eq!(text.len(), LENGTH);
-        assert!(secret.opens(&text));
+        assert!(secret.verify(&text));
         for other in [
             "",
             &text[1..],
@@ -162,10 +162,10 @@ mod tests {
             &text.to_uppercase(),
             &"0".repeat(64),
         ] {
-            assert!(!secret.opens(other) || other == text, "{other}");
+            assert!(!secret.verify(other) || other == text, "{other}");
         }
         secret.rotate().unwrap();
-        assert!(!secret.opens(&text));
+        assert!(!secret.verify(&text));
         assert_ne!(open(None).text(), secret.text());
     }
 

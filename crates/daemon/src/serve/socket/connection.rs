@@ -1,8 +1,8 @@
-//! Decides how one connection goes: Hello, then requests, each with its answer.
-mod read;
+//! The bytes of one connection: an input buffer, non-blocking reads and writes, and waiting.
 
 use std::{
     io::{self, ErrorKind},
+    mem::{self, MaybeUninit},
     os::{
         fd::{AsFd, BorrowedFd},
         unix::net::UnixStream,
@@ -16,328 +16,283 @@ use rustix::{
     io::Errno,
     net::{RecvFlags, SendFlags, recv, send},
 };
-use stsd_wire::{Failure, FailureKind, FrameError, HEADER, Message as _, Reply, Request, VERSION};
+use stsd_wire::{Failure, FailureKind, FrameError, HEADER, Message as _, Reply, VERSION};
 use tokio::{
     io::Interest,
     time::{sleep, timeout},
 };
 use tracing::debug;
 
-pub(super) use self::read::{Rest, Turn, Work};
-use super::{DEADLINE, wire_convert};
-use crate::{
-    access::{Access, peer::Peer},
-    audit::Operation,
-    profile::Profile,
-    runtime::{async_fd, clock::BootTime},
-    serve::{context::Service, socket::handlers::credentials::Waiting},
-    session::store::ProfileEntry,
-};
+use super::{IO_TIMEOUT, wire_convert};
+use crate::{runtime::async_fd, session::snapshot::Session};
 
-/// No caller waits longer than this, whatever it asks for.
-pub(super) const LONGEST_PATIENCE: Duration = Duration::from_secs(600);
+/// Bytes that one `recv` reads: a few usual requests.
+pub(super) const READ_CHUNK_BYTES: usize = 512;
 
-/// How often it is looked whether a peer that says no more has left.
-const LOOK: Duration = Duration::from_millis(500);
+/// Interval between checks whether a peer that has shut down its sending side has closed.
+const CLOSE_POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Length of an encoded `Reply::Hello`: header, variant and a version below 251.
-pub(super) const HELLO: usize = HEADER + 2;
+const HELLO_BYTES: usize = HEADER + 2;
 
-/// One connection and what is known of it.
+/// One connection.
 pub(super) struct Connection {
-    pub(super) stream: UnixStream,
-    pub(super) service: Arc<Service>,
-    pub(super) peer: Peer,
-    /// What has come and is not yet a request.
-    pub(super) held: Vec<u8>,
-    /// Its Hello has come.
-    pub(super) greeted: bool,
-    /// Our Hello goes out with the first answer.
-    pub(super) hello_sent: bool,
-    /// Part of an answer may be out; nothing else can be said then.
-    pub(super) writing: bool,
-    /// Something may have come that has not been read.
-    pub(super) may_have_more: bool,
-    /// What has been said of it, the last word of all.
-    pub(super) said: Said,
-    /// The request whose answer it waits for.
-    pub(super) waiting: Option<Box<Waiting>>,
+    stream: UnixStream,
+    /// Input that is not a whole frame yet, or follows the frame in progress.
+    read_buffer: Vec<u8>,
+    /// The first reply has a Hello before it.
+    hello_sent: bool,
+    /// A reply is partly written; no other may be sent.
+    partial_write: bool,
+    /// The socket may have unread input.
+    maybe_readable: bool,
+    read_state: ReadState,
 }
 
-/// What is known of what a peer has said.
+/// The state of the peer's sending side, as epoll has reported it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Said {
-    /// There may be more to come.
-    Something,
-    /// Nothing comes after what has come; it may still listen.
-    ItsLast,
-    /// It does not listen any more.
-    GoodBye,
+pub(super) enum ReadState {
+    /// More input may follow.
+    Open,
+    /// The peer has shut down its sending side; it may still read.
+    HalfClosed,
+    /// The peer has closed.
+    Closed,
 }
 
-/// Tells a peer why it is not answered.
-pub(super) fn refuse(stream: &UnixStream, failure: &Failure) {
-    let told =
-        first_reply(&Reply::Failure(failure.clone())).and_then(|bytes| send_some(stream, &bytes));
-    if let Err(error) = told {
-        debug!("connection ended: {error}");
-    }
+/// Outgoing bytes.
+pub(super) enum OutBuf {
+    /// The encoded reply of a session, shared by all connections that send it.
+    Shared(Arc<Session>),
+    Owned(Bytes),
 }
+
+/// The rest of a reply that the socket's buffer did not take.
+pub(super) struct PartialWrite {
+    pub(super) buffer: OutBuf,
+    /// Bytes that are written already.
+    pub(super) offset: usize,
+}
+
+/// Bytes that are wiped.
+pub(super) type Bytes = zeroize::Zeroizing<Vec<u8>>;
 
 impl Connection {
-    pub(super) fn new(stream: UnixStream, service: Arc<Service>, peer: Peer) -> Self {
+    pub(super) fn new(stream: UnixStream) -> Self {
         Self {
             stream,
-            service,
-            peer,
-            held: Vec::new(),
-            greeted: false,
+            read_buffer: Vec::new(),
             hello_sent: false,
-            writing: false,
-            // It may have asked already.
-            may_have_more: true,
-            said: Said::Something,
-            waiting: None,
+            partial_write: false,
+            // A request may have arrived before the connection was accepted.
+            maybe_readable: true,
+            read_state: ReadState::Open,
         }
     }
 
-    pub(super) fn service(&self) -> &Service {
-        &self.service
+    /// Records that the socket may have input.
+    pub(super) fn note_readable(&mut self, state: ReadState) {
+        self.maybe_readable = true;
+        self.read_state = state.max(self.read_state);
     }
 
-    pub(super) fn now(&self) -> BootTime {
-        self.service.clock.boot()
+    /// Returns `true` if the socket may have unread input.
+    pub(super) fn is_maybe_readable(&self) -> bool {
+        self.maybe_readable
     }
 
-    pub(super) fn peer(&self) -> &Peer {
-        &self.peer
+    pub(super) fn has_buffered_input(&self) -> bool {
+        !self.read_buffer.is_empty()
     }
 
-    /// Notes that something has come, or may have.
-    pub(super) fn has_spoken(&mut self, said: Said) {
-        self.may_have_more = true;
-        self.said = said.max(self.said);
+    pub(super) fn is_closed(&self) -> bool {
+        self.read_state == ReadState::Closed
     }
 
-    /// Tells whether something may have come that has not been read.
-    pub(super) fn may_have_more(&self) -> bool {
-        self.may_have_more
+    /// Reads once without waiting. Returns `None` if there is no input, and an empty slice at the
+    /// end of the input.
+    pub(super) fn read<'a>(
+        &mut self,
+        chunk: &'a mut [MaybeUninit<u8>; READ_CHUNK_BYTES],
+    ) -> io::Result<Option<&'a [u8]>> {
+        let input = match recv(&self.stream, &mut chunk[..], RecvFlags::DONTWAIT) {
+            Ok(((input, _), _)) => &*input,
+            Err(Errno::INTR) => return Ok(None),
+            Err(Errno::AGAIN) => {
+                self.maybe_readable = false;
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.maybe_readable = input.len() == READ_CHUNK_BYTES || self.read_state > ReadState::Open;
+        Ok(Some(input))
     }
 
-    /// Tells whether it has begun something that has to go on in time.
-    pub(super) fn has_to_go_on(&self) -> bool {
-        !self.greeted || !self.held.is_empty()
+    /// Appends input to the buffer.
+    pub(super) fn buffer(&mut self, input: &[u8]) {
+        self.read_buffer.extend_from_slice(input);
     }
 
-    /// Tells a peer that has to leave why, if it hears that at once: who does not read must
-    /// not hold its place any longer for being told.
-    pub(super) fn say(&mut self, failure: &Failure) {
-        if self.writing {
+    /// Takes the buffer; [`restore_buffer`](Self::restore_buffer) gives its rest back.
+    pub(super) fn take_buffer(&mut self) -> Vec<u8> {
+        mem::take(&mut self.read_buffer)
+    }
+
+    /// Puts a taken buffer back, without the bytes that were `used`.
+    pub(super) fn restore_buffer(&mut self, mut buffer: Vec<u8>, used: usize) {
+        if used < buffer.len() {
+            buffer.drain(..used);
+            self.read_buffer = buffer;
+        }
+    }
+
+    /// Sends a failure without blocking, as far as the socket's buffer takes it: a peer that does
+    /// not read must not delay the end of its connection.
+    pub(super) fn try_send_failure(&mut self, failure: &Failure) {
+        if self.partial_write {
             return;
         }
-        let told = self
-            .bytes_of(&Reply::Failure(failure.clone()))
-            .and_then(|bytes| send_some(&self.stream, &bytes));
-        if let Err(error) = told {
+        let sent = self
+            .encode(&Reply::Failure(failure.clone()))
+            .and_then(|bytes| send_available(&self.stream, &bytes));
+        if let Err(error) = sent {
             debug!("connection ended: {error}");
         }
     }
 
-    /// Does what takes its time.
-    pub(super) async fn take_up(&mut self, work: Work) -> io::Result<()> {
-        match work {
-            Work::Write(rest, from) => self.write(&rest.bytes()?[from..]).await,
-            Work::Answer(request) => self.answer(*request).await,
-        }
+    /// Writes the encoded reply of a session without blocking; see [`try_write`](Self::try_write).
+    pub(super) fn try_write_session(
+        &mut self,
+        session: Arc<Session>,
+    ) -> io::Result<Option<PartialWrite>> {
+        let offset = self.skip_hello();
+        self.try_write(OutBuf::Shared(session), offset)
     }
 
-    pub(super) async fn answer(&mut self, request: Request) -> io::Result<()> {
-        match request {
-            Request::Watch { profile } => self.watch(&profile).await,
-            Request::Status { after } => {
-                let steers = self.service.access.can_administer(&self.peer);
-                let visible = |profile: &Profile| steers || self.may_have(profile);
-                let status = wire_convert::status(&self.service, &after, visible);
-                self.reply(&Reply::Status(status)).await
-            }
-            Request::Audit { after } => {
-                let reply = self.audit(&after);
-                self.reply(&reply).await
-            }
-            Request::Refresh {
-                profile,
-                patience_millis,
-            } => {
-                let patience = Duration::from_millis(patience_millis);
-                let reply = self.refresh(&profile, patience).await;
-                self.reply(&reply).await
-            }
-            Request::Reload => {
-                let reply = self.reload().await;
-                self.reply(&reply).await
-            }
-            Request::Lease {
-                profile,
-                policy,
-                ttl_millis,
-                patience_millis,
-            } => {
-                let ttl = Duration::from_millis(ttl_millis);
-                let patience = Duration::from_millis(patience_millis).min(LONGEST_PATIENCE);
-                self.lease(&profile, policy, ttl, patience).await
-            }
-            Request::Url { profile } => {
-                let reply = self.url(&profile);
-                self.reply(&reply).await
-            }
-            Request::RotateUrls => {
-                let reply = self.rotate_urls().await;
-                self.reply(&reply).await
-            }
-            // They need no task.
-            Request::Hello { .. } | Request::Credentials { .. } => Err(ended("a bug")),
-        }
+    /// Writes a reply without blocking; see [`try_write`](Self::try_write).
+    pub(super) fn try_reply(&mut self, reply: &Reply) -> io::Result<Option<PartialWrite>> {
+        let bytes = self.encode(reply)?;
+        self.try_write(OutBuf::Owned(bytes), 0)
     }
 
-    /// Ends when the peer has left; never while it may only have asked the next question
-    /// already. Who waits no longer must not count as waiting.
-    pub(super) async fn left(&self) {
-        let look = |stream: &BorrowedFd<'_>| {
+    /// Writes without blocking. Returns the rest that the socket's buffer did not take, which is
+    /// nearly always `None`.
+    fn try_write(&mut self, buffer: OutBuf, offset: usize) -> io::Result<Option<PartialWrite>> {
+        let bytes = buffer.bytes()?;
+        let end = offset + send_available(&self.stream, &bytes[offset..])?;
+        if end == bytes.len() {
+            return Ok(None);
+        }
+        self.partial_write = end > offset;
+        Ok(Some(PartialWrite {
+            buffer,
+            offset: end,
+        }))
+    }
+
+    /// Writes the rest of a reply.
+    pub(super) async fn flush(&mut self, rest: &PartialWrite) -> io::Result<()> {
+        self.write(&rest.buffer.bytes()?[rest.offset..]).await
+    }
+
+    /// Writes the encoded reply of a session.
+    pub(super) async fn write_session(&mut self, session: &Session) -> io::Result<()> {
+        let offset = self.skip_hello();
+        let bytes = wire_convert::encoded(session).map_err(connection_error)?;
+        self.write(&bytes[offset..]).await
+    }
+
+    /// Writes a reply.
+    pub(super) async fn reply(&mut self, reply: &Reply) -> io::Result<()> {
+        let bytes = self.encode(reply)?;
+        self.write(&bytes).await
+    }
+
+    async fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        self.partial_write = true;
+        // The socket's buffer nearly always takes a reply whole; only a peer that does not read
+        // needs a timer.
+        bytes = &bytes[send_available(&self.stream, bytes)?..];
+        if !bytes.is_empty() {
+            timeout(IO_TIMEOUT, self.write_when_writable(bytes)).await??;
+        }
+        self.partial_write = false;
+        Ok(())
+    }
+
+    async fn write_when_writable(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let write = |stream: &BorrowedFd<'_>| match send_available(stream, bytes)? {
+                0 => Err(ErrorKind::WouldBlock.into()),
+                count => Ok(count),
+            };
+            bytes = &bytes[self.async_io(Interest::WRITABLE, write).await?..];
+        }
+        Ok(())
+    }
+
+    /// Waits until the peer has closed. Never ends while the peer may only have sent its next
+    /// request: a caller that waits no longer must not count as waiting.
+    pub(super) async fn peer_closed(&self) {
+        let peek = |stream: &BorrowedFd<'_>| {
             let (mut byte, flags) = ([0], RecvFlags::PEEK | RecvFlags::DONTWAIT);
             Ok(recv(stream, &mut byte[..], flags)?.1)
         };
-        if let Ok(1..) = self.wait_and(Interest::READABLE, look).await {
+        if let Ok(1..) = self.async_io(Interest::READABLE, peek).await {
             return std::future::pending().await;
         }
-        // It says no more, and may still listen.
-        while !self.hung_up() {
-            sleep(LOOK).await;
+        // The peer has shut down its sending side, and may still read.
+        while !self.is_hung_up() {
+            sleep(CLOSE_POLL_INTERVAL).await;
         }
     }
 
-    /// Ends when the peer says something, or with an error when it has left.
-    pub(super) async fn speaks(&self) -> io::Result<()> {
+    /// Waits for input.
+    ///
+    /// # Errors
+    /// The end of the input is [`ErrorKind::UnexpectedEof`].
+    pub(super) async fn readable(&self) -> io::Result<()> {
         let read = |stream: &BorrowedFd<'_>| {
             let (_, length) = recv(stream, &mut [0][..], RecvFlags::DONTWAIT)?;
             Ok(length)
         };
-        match self.wait_and(Interest::READABLE, read).await? {
+        match self.async_io(Interest::READABLE, read).await? {
             0 => Err(ErrorKind::UnexpectedEof.into()),
             _ => Ok(()),
         }
     }
 
-    /// Does something with the socket as soon as that does not have to wait.
-    pub(super) async fn wait_and<T>(
+    /// Calls `operation` each time the socket is ready, until it does not return `WouldBlock`.
+    pub(super) async fn async_io<T>(
         &self,
         interest: Interest,
-        what: impl FnMut(&BorrowedFd<'_>) -> io::Result<T>,
+        operation: impl FnMut(&BorrowedFd<'_>) -> io::Result<T>,
     ) -> io::Result<T> {
         let socket = async_fd::async_fd(self.stream.as_fd(), interest)?;
-        socket.async_io(interest, what).await
+        socket.async_io(interest, operation).await
     }
 
-    pub(super) fn hung_up(&self) -> bool {
-        let mut looked = [PollFd::new(self.stream.as_fd(), PollFlags::empty())];
-        let _ = poll(&mut looked, PollTimeout::ZERO);
-        let seen = looked[0].revents();
-        seen.is_none_or(|it| it.intersects(PollFlags::POLLHUP | PollFlags::POLLERR))
+    fn is_hung_up(&self) -> bool {
+        let mut polled = [PollFd::new(self.stream.as_fd(), PollFlags::empty())];
+        let _ = poll(&mut polled, PollTimeout::ZERO);
+        let events = polled[0].revents();
+        events.is_none_or(|it| it.intersects(PollFlags::POLLHUP | PollFlags::POLLERR))
     }
 
-    /// Returns a profile's place, if the peer may have it; who steers may renew any.
-    pub(super) fn find(
-        &self,
-        asked: Operation,
-        profile: &str,
-    ) -> Result<Arc<ProfileEntry>, Failure> {
-        let Some(entry) = self.service.store.find(profile) else {
-            return Err(self.missing(asked, profile));
-        };
-        let steers = asked == Operation::Refresh && self.service.access.can_administer(&self.peer);
-        if steers || self.may_have(&entry.profile) {
-            Ok(entry)
-        } else {
-            Err(self.refuse(asked, profile))
-        }
-    }
-
-    pub(super) fn may_have(&self, profile: &Profile) -> bool {
-        let access: &Access = &self.service.access;
-        access.can_read(&profile.allow, &self.peer, self.stream.as_fd())
-    }
-
-    /// Says that there is no such profile, to those who may see them all. Others are told
-    /// what they are told of a profile that is not for them.
-    pub(super) fn missing(&self, asked: Operation, profile: &str) -> Failure {
-        if self.service.access.can_administer(&self.peer) {
-            wire_convert::unknown_profile(profile)
-        } else {
-            self.refuse(asked, profile)
-        }
-    }
-
-    pub(super) fn refuse(&self, asked: Operation, profile: &str) -> Failure {
-        let who = (&self.peer, self.stream.as_fd());
-        self.service.audit.refused(asked, Some(profile), who);
-        wire_convert::no_rule()
-    }
-
-    /// Says why there is no answer.
-    pub(super) fn fail(&mut self, failure: Failure) -> io::Result<Turn> {
-        let bytes = self.bytes_of(&Reply::Failure(failure))?;
-        self.write_at_once(Rest::Own(bytes), 0)
-    }
-
-    /// Writes an answer without waiting for the peer to read: the socket's buffer nearly
-    /// always takes it whole.
-    pub(super) fn write_at_once(&mut self, rest: Rest, from: usize) -> io::Result<Turn> {
-        let bytes = rest.bytes()?;
-        let until = from + send_some(&self.stream, &bytes[from..])?;
-        if until == bytes.len() {
-            return Ok(Turn::Answered);
-        }
-        // Nothing else may be said before the rest.
-        self.writing = until > from;
-        Ok(Turn::Busy(Work::Write(rest, until)))
-    }
-
-    pub(super) async fn reply(&mut self, reply: &Reply) -> io::Result<()> {
-        let bytes = self.bytes_of(reply)?;
-        self.write(&bytes).await
-    }
-
-    pub(super) fn bytes_of(&mut self, reply: &Reply) -> io::Result<Bytes> {
-        match self.hello_sent {
+    /// Returns the frames of a reply, the first one after the Hello.
+    fn encode(&mut self, reply: &Reply) -> io::Result<Bytes> {
+        match mem::replace(&mut self.hello_sent, true) {
             true => frame(reply),
-            false => {
-                self.hello_sent = true;
-                first_reply(reply)
-            }
+            false => first_frames(reply),
         }
     }
 
-    pub(super) async fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        self.writing = true;
-        // The socket's buffer nearly always takes an answer whole; only a peer that does not
-        // read needs a timer.
-        bytes = &bytes[send_some(&self.stream, bytes)?..];
-        if !bytes.is_empty() {
-            let rest = self.write_slowly(bytes);
-            timeout(DEADLINE, rest).await??;
+    /// Returns the offset past the Hello of an encoded reply; 0 for the first reply.
+    fn skip_hello(&mut self) -> usize {
+        match mem::replace(&mut self.hello_sent, true) {
+            true => HELLO_BYTES,
+            false => 0,
         }
-        self.writing = false;
-        Ok(())
-    }
-
-    pub(super) async fn write_slowly(&self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            let some = |stream: &BorrowedFd<'_>| match send_some(stream, bytes)? {
-                0 => Err(ErrorKind::WouldBlock.into()),
-                count => Ok(count),
-            };
-            bytes = &bytes[self.wait_and(Interest::WRITABLE, some).await?..];
-        }
-        Ok(())
     }
 }
 
@@ -347,45 +302,52 @@ impl AsFd for Connection {
     }
 }
 
-/// Bytes that are wiped.
-pub(super) type Bytes = zeroize::Zeroizing<Vec<u8>>;
-
-/// Returns the frame of a reply, or of what is said instead if it is too large for one.
-fn frame(reply: &Reply) -> io::Result<Bytes> {
-    let whole = reply.frame();
-    let bytes = whole.or_else(|error| Reply::Failure(too_large(&error)).frame());
-    bytes.map_err(ended)
+impl OutBuf {
+    fn bytes(&self) -> io::Result<&[u8]> {
+        match self {
+            Self::Shared(session) => wire_convert::encoded(session).map_err(connection_error),
+            Self::Owned(bytes) => Ok(bytes),
+        }
+    }
 }
 
-/// Returns it after our Hello.
-fn first_reply(reply: &Reply) -> io::Result<Bytes> {
+/// Sends the reason for which a connection is refused, without blocking.
+pub(super) fn refuse(stream: &UnixStream, failure: &Failure) {
+    let sent = first_frames(&Reply::Failure(failure.clone()))
+        .and_then(|bytes| send_available(stream, &bytes));
+    if let Err(error) = sent {
+        debug!("connection ended: {error}");
+    }
+}
+
+/// Returns an error that ends a connection.
+pub(super) fn connection_error(reason: impl std::fmt::Display) -> io::Error {
+    io::Error::other(reason.to_string())
+}
+
+/// Returns the frame of a reply, or of a failure if the reply is too large for a frame.
+fn frame(reply: &Reply) -> io::Result<Bytes> {
+    let frame = reply.frame();
+    let bytes = frame.or_else(|error| Reply::Failure(too_large(&error)).frame());
+    bytes.map_err(connection_error)
+}
+
+/// Returns the frames of the Hello and of a reply.
+fn first_frames(reply: &Reply) -> io::Result<Bytes> {
     let (mut bytes, reply) = (frame(&Reply::Hello { version: VERSION })?, frame(reply)?);
-    // Not more than once: what it leaves behind would have to be wiped.
+    // One allocation: a buffer that grows again leaves a copy that would have to be wiped.
     bytes.reserve_exact(reply.len());
     bytes.extend_from_slice(&reply);
     Ok(bytes)
 }
 
-/// Sends as much as the socket takes at once, which may be nothing.
-fn send_some(stream: &impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+/// Sends as many bytes as the socket's buffer takes, which may be none.
+fn send_available(stream: &impl AsFd, bytes: &[u8]) -> io::Result<usize> {
     let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
     match send(stream, bytes, flags) {
         Err(Errno::AGAIN) => Ok(0),
         sent => Ok(sent?),
     }
-}
-
-/// Turns a protocol error into the error of a connection.
-pub(super) fn ended(reason: impl std::fmt::Display) -> io::Error {
-    io::Error::other(reason.to_string())
-}
-
-pub(super) fn malformed(reason: &str) -> Failure {
-    wire_convert::failure(
-        FailureKind::Malformed,
-        reason,
-        "docs/protocol.md describes the frames; is this a client of stsd?",
-    )
 }
 
 fn too_large(error: &FrameError) -> Failure {
@@ -396,26 +358,17 @@ fn too_large(error: &FrameError) -> Failure {
     )
 }
 
-fn wrong_version(theirs: u16) -> Failure {
-    let side = if theirs > VERSION { "daemon" } else { "client" };
-    wire_convert::failure(
-        FailureKind::WrongVersion,
-        &format!("the client speaks protocol version {theirs}, the daemon {VERSION}"),
-        &format!("upgrade the {side}"),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use stsd_wire::{Message as _, Reply, VERSION};
 
-    use super::HELLO;
+    use super::HELLO_BYTES;
 
     #[test]
-    fn hello_is_as_long_as_we_say() {
+    fn hello_has_the_expected_length() {
         assert_eq!(
             Reply::Hello { version: VERSION }.frame().unwrap().len(),
-            HELLO
+            HELLO_BYTES
         );
     }
 }

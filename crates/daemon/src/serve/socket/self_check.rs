@@ -1,4 +1,4 @@
-//! Decides whether we answer: by asking ourselves, the way a client does.
+//! The daemon's own health check: a request through its socket, as a client sends it.
 
 use std::{io, path::Path, time::Duration};
 
@@ -9,28 +9,28 @@ use tokio::{
     time::timeout,
 };
 
-/// Connects to a socket of ours, asks what is answered from memory, and waits for the
-/// first of the answer for `patience`.
+/// Connects to a socket of the daemon, sends a request that is answered from memory, and waits for
+/// the header of the reply, for `limit` at most.
 ///
 /// # Errors
-/// Why there is no answer.
-pub async fn probe(socket: &Path, patience: Duration) -> io::Result<()> {
-    timeout(patience, ask(socket)).await?
+/// The daemon has not answered.
+pub async fn self_check(socket: &Path, limit: Duration) -> io::Result<()> {
+    timeout(limit, request_status(socket)).await?
 }
 
-async fn ask(socket: &Path) -> io::Result<()> {
-    // No name of a profile sorts after this one, so the answer is short.
+async fn request_status(socket: &Path) -> io::Result<()> {
+    // No profile name sorts after this one, so that the reply is short.
     let after = char::MAX.to_string();
-    let mut question = Request::Hello { version: VERSION }
+    let mut request = Request::Hello { version: VERSION }
         .frame()
         .map_err(io::Error::other)?;
-    question.extend_from_slice(
+    request.extend_from_slice(
         &Request::Status { after }
             .frame()
             .map_err(io::Error::other)?,
     );
     let mut stream = UnixStream::connect(socket).await?;
-    stream.write_all(&question).await?;
+    stream.write_all(&request).await?;
     stream.read_exact(&mut [0; HEADER]).await?;
     Ok(())
 }

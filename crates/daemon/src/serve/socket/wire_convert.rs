@@ -1,5 +1,4 @@
-//! Decides how what we know is said on the wire, by hand, so that neither side's types
-//! follow the other's.
+//! Domain types to wire types, by hand, so that neither follows the other.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -15,7 +14,7 @@ use crate::{
     platform::hardening,
     profile::Profile,
     runtime::clock::BootTime,
-    serve::context::Service,
+    serve::context::ServerContext,
     session::{
         last_access::LastAccess,
         snapshot::{Cause, RefreshError, Session, SessionResult},
@@ -23,16 +22,16 @@ use crate::{
     },
 };
 
-/// The longest message that is sent, in bytes.
-const LONGEST_MESSAGE: usize = 8 * 1024;
+/// Maximum length of a message; the rest is cut.
+const MAX_MESSAGE_BYTES: usize = 8 * 1024;
 
-/// How much of a status is sent in one part, in bytes of text: a frame's length less the
-/// longest message and some room for numbers.
-const PART: usize = 48 * 1024;
+/// Maximum text in one part of a status: the length of a frame less the longest message and the
+/// numbers.
+const MAX_PART_BYTES: usize = 48 * 1024;
 
 pub(super) fn failure(kind: FailureKind, message: &str, hint: &str) -> Failure {
     // A frame has a bound, and a human has one too.
-    let shown = &message[..message.floor_char_boundary(LONGEST_MESSAGE)];
+    let shown = &message[..message.floor_char_boundary(MAX_MESSAGE_BYTES)];
     let cut = if shown.len() < message.len() {
         " … (the daemon's log has the rest)"
     } else {
@@ -56,7 +55,7 @@ pub(super) fn not_allowed() -> Failure {
 pub(super) fn no_http() -> Failure {
     failure(
         FailureKind::BadConfig,
-        "nobody is answered by a URL",
+        "the HTTP endpoint is not configured",
         "add [http] with listen = \"127.0.0.1:7787\" to the configuration, and reload it",
     )
 }
@@ -82,7 +81,7 @@ pub(super) fn url(address: SocketAddr, secret: &SecretText, profile: &str) -> Ur
     }
 }
 
-/// The same words for a profile that is not there and for one that the peer may not have.
+/// The same text for a profile that does not exist and for one that the peer may not have.
 pub(super) fn no_rule() -> Failure {
     failure(
         FailureKind::NotAllowed,
@@ -107,7 +106,7 @@ pub(super) fn no_rotation() -> Failure {
     )
 }
 
-pub(super) fn stopping() -> Failure {
+pub(super) fn shutting_down() -> Failure {
     failure(
         FailureKind::Busy,
         "the daemon is stopping",
@@ -115,15 +114,15 @@ pub(super) fn stopping() -> Failure {
     )
 }
 
-pub(super) fn lease_over() -> Failure {
+pub(super) fn lease_ended() -> Failure {
     failure(
         FailureKind::NotAllowed,
         "the lease of this socket is over",
-        "whoever opened it can open another: stsctl lease",
+        "open another one with stsctl lease",
     )
 }
 
-pub(super) fn no_more_by_lease() -> Failure {
+pub(super) fn not_on_lease() -> Failure {
     failure(
         FailureKind::NotAllowed,
         "a lease gives credentials and nothing else",
@@ -131,7 +130,7 @@ pub(super) fn no_more_by_lease() -> Failure {
     )
 }
 
-/// What the holder of a lease is told when it has to be opened anew.
+/// The failure of a lease that must be opened again.
 pub(super) fn lease_changed() -> Failure {
     failure(
         FailureKind::Busy,
@@ -156,7 +155,7 @@ pub(super) fn lease_without_a_socket() -> Failure {
     )
 }
 
-pub(super) fn full() -> Failure {
+pub(super) fn too_many_connections() -> Failure {
     failure(
         FailureKind::Busy,
         "too many callers are waiting for an answer",
@@ -164,10 +163,10 @@ pub(super) fn full() -> Failure {
     )
 }
 
-pub(super) fn silent() -> Failure {
+pub(super) fn idle_evicted() -> Failure {
     failure(
         FailureKind::Busy,
-        "this connection was silent and made room for another",
+        "this connection was idle longest and was closed for another",
         "ask again, on a new connection",
     )
 }
@@ -182,10 +181,10 @@ pub(super) fn unknown_profile(name: &str) -> Failure {
     )
 }
 
-/// Says why there is no session to hand out; none of the outcomes that hold one.
-pub(super) fn unserved(outcome: &SessionResult) -> Failure {
+/// Returns the failure for a result without a session.
+pub(super) fn outcome_failure(outcome: &SessionResult) -> Failure {
     let (kind, message, hint) = match outcome {
-        SessionResult::Failed(failed) => return self::failed(failed),
+        SessionResult::Failed(failed) => return self::refresh_failure(failed),
         SessionResult::Removed => (
             FailureKind::Busy,
             "the profile was changed by a reload meanwhile".to_owned(),
@@ -206,7 +205,7 @@ pub(super) fn unserved(outcome: &SessionResult) -> Failure {
     failure(kind, &message, hint)
 }
 
-pub(super) fn failed(failed: &RefreshError) -> Failure {
+pub(super) fn refresh_failure(failed: &RefreshError) -> Failure {
     let kind = match failed.cause {
         Cause::Denied => FailureKind::DeniedBySts,
         Cause::Unreachable => FailureKind::Unreachable,
@@ -226,9 +225,9 @@ pub(super) fn credentials(session: &Session) -> Credentials {
     }
 }
 
-/// Makes the answer for a session before anybody has it; its secrets stand there and nowhere
-/// else, because it has a page of them for each profile.
-pub(crate) fn prepare(session: &mut Session) {
+/// Encodes the reply of a session before it is published, and moves the secrets of the session into
+/// it: a profile then has one locked page of secrets.
+pub(crate) fn encode_reply(session: &mut Session) {
     let Ok(frames) = frames(session) else {
         return;
     };
@@ -237,9 +236,11 @@ pub(crate) fn prepare(session: &mut Session) {
     session.security_token.move_into(&frames);
 }
 
-/// Returns the answer for a session, Hello first; made once a session. A session whose
-/// answer does not fit into a frame is a failure of whoever issued it.
-pub(super) fn prepared(session: &Session) -> Result<&[u8], FrameError> {
+/// Returns the encoded reply of a session, with the Hello before it; encoded once for each session.
+///
+/// # Errors
+/// The session does not fit into a frame.
+pub(super) fn encoded(session: &Session) -> Result<&[u8], FrameError> {
     frames(session).map(|it| it.expose())
 }
 
@@ -256,41 +257,44 @@ fn frames(session: &Session) -> Result<&Arc<SecretBytes>, FrameError> {
     Ok(session.answers.frames.get_or_init(frames))
 }
 
-/// Returns what the daemon is doing: the profiles after a name that the peer may see, as
-/// many as fit.
-pub(super) fn status(service: &Service, after: &str, visible: impl Fn(&Profile) -> bool) -> Status {
-    let now = service.clock.boot();
+/// Returns the status of the daemon, with the visible profiles after a name, as many as fit.
+pub(super) fn status(
+    context: &ServerContext,
+    after: &str,
+    visible: impl Fn(&Profile) -> bool,
+) -> Status {
+    let now = context.clock.boot();
     let mut profiles = Vec::new();
-    let mut room = PART;
+    let mut left = MAX_PART_BYTES;
     let mut more = false;
-    for entry in service.store.all() {
+    for entry in context.store.all() {
         if entry.profile.name.as_str() <= after || !visible(&entry.profile) {
             continue;
         }
         let profile = profile_status(&entry, now);
         let size = size(&profile);
-        if size > room {
+        if size > left {
             more = true;
             break;
         }
-        room -= size;
+        left -= size;
         profiles.push(profile);
     }
-    if service.lease.is_some() {
-        return of_lease(profiles);
-    }
+    let Some(state) = &context.status else {
+        return lease_status(profiles);
+    };
     Status {
         daemon_version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
-        uptime_seconds: now.since(service.started).as_secs(),
-        config_path: service.config_path.clone(),
-        held_back_calls: service.rate_limiter.deferred_calls(),
-        http_address: service.http.address().map(|it| it.to_string()),
-        http_refusals: refusals(service),
-        protections: service
+        uptime_seconds: now.since(state.started).as_secs(),
+        config_path: state.config_path.clone(),
+        held_back_calls: state.rate_limiter.deferred_calls(),
+        http_address: context.http.address().map(|it| it.to_string()),
+        http_refusals: rejections(context),
+        protections: state
             .protections
             .iter()
-            .chain(&[service.secret_pages.inspect(now)])
+            .chain(&[state.secret_pages.inspect(now)])
             .map(protection)
             .collect(),
         profiles,
@@ -298,8 +302,8 @@ pub(super) fn status(service: &Service, after: &str, visible: impl Fn(&Profile) 
     }
 }
 
-/// What those see who come by a lease: its profile, and nothing of the daemon.
-fn of_lease(profiles: Vec<ProfileStatus>) -> Status {
+/// Returns the status at the socket of a lease: its profile, and nothing of the daemon.
+fn lease_status(profiles: Vec<ProfileStatus>) -> Status {
     Status {
         daemon_version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: 0,
@@ -314,68 +318,72 @@ fn of_lease(profiles: Vec<ProfileStatus>) -> Status {
     }
 }
 
-/// Returns who asked last for the profiles after a name, as far as it may be `told`, and as
-/// many as fit.
-pub(super) fn callers(
-    service: &Service,
+/// Returns the visible last accesses to the profiles after a name, as many as fit.
+pub(super) fn last_callers(
+    context: &ServerContext,
     after: &str,
-    told: impl Fn(&ProfileEntry, &LastAccess) -> bool,
+    visible: impl Fn(&ProfileEntry, &LastAccess) -> bool,
 ) -> Audit {
-    let now = service.clock.boot();
+    let now = context.clock.boot();
     let mut audit = Audit::default();
-    let mut room = PART;
-    for entry in service.store.all() {
+    let mut left = MAX_PART_BYTES;
+    for entry in context.store.all() {
         if entry.profile.name.as_str() <= after {
             continue;
         }
-        let Some(caller) = entry.stats.last_access.get().filter(|it| told(&entry, it)) else {
+        let Some(access) = entry
+            .stats
+            .last_access
+            .get()
+            .filter(|it| visible(&entry, it))
+        else {
             continue;
         };
-        let caller = last_caller(&entry, &caller, now);
-        let texts = [&caller.unit, &caller.user_unit, &caller.exe];
+        let access = last_caller(&entry, &access, now);
+        let texts = [&access.unit, &access.user_unit, &access.exe];
         let texts = texts.into_iter().flatten().map(String::len);
-        let size = 100 + caller.profile.len() + texts.sum::<usize>();
-        if size > room {
+        let size = 100 + access.profile.len() + texts.sum::<usize>();
+        if size > left {
             audit.more = true;
             break;
         }
-        room -= size;
-        audit.callers.push(caller);
+        left -= size;
+        audit.callers.push(access);
     }
     audit
 }
 
-fn last_caller(entry: &ProfileEntry, caller: &LastAccess, now: BootTime) -> LastCaller {
-    let process = caller.process.as_deref();
+fn last_caller(entry: &ProfileEntry, access: &LastAccess, now: BootTime) -> LastCaller {
+    let process = access.process.as_deref();
     let text = |text: &Option<Box<str>>| text.as_deref().map(audit::sanitize);
     LastCaller {
         profile: entry.profile.name.as_str().to_owned(),
-        asked: caller.asked.name().to_owned(),
-        uid: caller.uid,
-        pid: caller.pid.map(i32::cast_unsigned),
+        asked: access.asked.name().to_owned(),
+        uid: access.uid,
+        pid: access.pid.map(i32::cast_unsigned),
         unit: process.and_then(|it| text(&it.units.system)),
         user_unit: process.and_then(|it| text(&it.units.user)),
         exe: process.and_then(|it| text(&it.executable)),
-        age_seconds: now.since(caller.at).as_secs(),
+        age_seconds: now.since(access.at).as_secs(),
     }
 }
 
-/// Adds where the audit's events go.
-pub(super) fn add_places(audit: &mut Audit, service: &Service) {
-    audit.file = service.audit.file().map(|it| it.display().to_string());
-    audit.in_journal = service.in_journal;
+/// Adds the destinations of the audit.
+pub(super) fn add_audit_destinations(audit: &mut Audit, context: &ServerContext) {
+    audit.file = context.audit.file().map(|it| it.display().to_string());
+    audit.in_journal = context.status.as_ref().is_some_and(|it| it.in_journal);
     let units = Units::own();
     audit.unit = units.system.map(Into::into);
     audit.user_unit = units.user.map(Into::into);
 }
 
-fn refusals(service: &Service) -> Vec<FailureCount> {
-    let refused = service.http.refused().into_iter();
+fn rejections(context: &ServerContext) -> Vec<FailureCount> {
+    let rejections = context.http.rejections().into_iter();
     let count = |(kind, count): (&str, u64)| FailureCount {
         kind: kind.to_owned(),
         count,
     };
-    refused.map(count).collect()
+    rejections.map(count).collect()
 }
 
 fn protection(it: &hardening::Protection) -> Protection {
@@ -386,12 +394,11 @@ fn protection(it: &hardening::Protection) -> Protection {
     }
 }
 
-/// Returns about how many bytes a profile takes, and never too few: the texts, and room
-/// for all the numbers and names of kinds.
+/// Returns an upper bound of the encoded length of a profile.
 fn size(profile: &ProfileStatus) -> usize {
-    const NUMBERS: usize = 400;
+    const FIXED_BYTES: usize = 400;
     let failure = profile.last_failure.as_ref().map(|it| &it.failure);
-    NUMBERS
+    FIXED_BYTES
         + profile.name.len()
         + profile.role_arn.len()
         + profile.next_attempt_reason.len()
@@ -402,10 +409,10 @@ fn size(profile: &ProfileStatus) -> usize {
 
 fn profile_status(entry: &ProfileEntry, now: BootTime) -> ProfileStatus {
     let snapshot = entry.snapshot();
-    let living = snapshot.usable_for(std::time::Duration::ZERO, now);
+    let usable = snapshot.usable_for(std::time::Duration::ZERO, now);
     let (due, reason) = match snapshot.next_attempt {
         Some((at, reason)) => (Some(at.since(now).as_secs()), reason),
-        None => (None, "when somebody asks"),
+        None => (None, "when a caller asks"),
     };
     let (renewals, renewal_millis_total, renewal_millis_last) = entry.stats.counters.renewals();
     let count = |(kind, count): (&str, u64)| FailureCount {
@@ -416,14 +423,14 @@ fn profile_status(entry: &ProfileEntry, now: BootTime) -> ProfileStatus {
     ProfileStatus {
         name: entry.profile.name.as_str().to_owned(),
         role_arn: role_arn.map_or_else(String::new, |it| it.as_str().to_owned()),
-        access_key_id: living.map(|it| it.access_key_id.clone()),
-        expiration_unix_seconds: living.map(|it| it.expiration.as_second()),
-        remaining_seconds: living.map(|it| it.lifetime.remaining(now).as_secs()),
-        lifetime_seconds: living.map(|it| it.lifetime.length().as_secs()),
+        access_key_id: usable.map(|it| it.access_key_id.clone()),
+        expiration_unix_seconds: usable.map(|it| it.expiration.as_second()),
+        remaining_seconds: usable.map(|it| it.lifetime.remaining(now).as_secs()),
+        lifetime_seconds: usable.map(|it| it.lifetime.length().as_secs()),
         next_attempt_seconds: due,
         next_attempt_reason: reason.to_owned(),
         last_failure: snapshot.failed.as_ref().map(|it| LastFailure {
-            failure: failed(it),
+            failure: refresh_failure(it),
             age_seconds: now.since(it.at).as_secs(),
             in_a_row: it.in_a_row,
         }),

@@ -21,7 +21,7 @@ use super::Ends;
 use crate::runtime::sync::lock;
 
 /// How long somebody waits for the answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const SESSION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A list that changes while it is read can miss an entry, so that a miss is looked at again.
 const LOOKS: usize = 3;
@@ -34,7 +34,7 @@ const ESTABLISHED: &str = "01";
 
 /// Finds the owners of connections.
 #[derive(Default)]
-pub(super) struct List(Arc<Mutex<Waiting>>);
+pub(super) struct ProcNetTcp(Arc<Mutex<Waiting>>);
 
 #[derive(Default)]
 struct Waiting {
@@ -43,11 +43,11 @@ struct Waiting {
     reader: bool,
 }
 
-impl List {
+impl ProcNetTcp {
     /// Returns the user whose socket is at the first end.
     pub(super) async fn owner(&self, ends: Ends) -> Option<u32> {
         for _ in 0..LOOKS {
-            if let Some(uid) = timeout(PATIENCE, self.ask(ends)).await.ok()? {
+            if let Some(uid) = timeout(SESSION_TIMEOUT, self.ask(ends)).await.ok()? {
                 return Some(uid);
             }
             sleep(PAUSE).await;

@@ -1,5 +1,4 @@
-//! Decides what becomes of a request that is not for credentials: it tells the daemon what to
-//! do, or asks what it has done.
+//! Requests that are not for credentials: they administer the daemon, or ask for its state.
 
 use std::{os::fd::AsFd as _, time::Duration};
 
@@ -8,116 +7,132 @@ use tokio::sync::oneshot;
 
 use crate::{
     audit::Operation,
+    profile::Profile,
     serve::{
-        context::Order,
-        socket::{
-            connection::{Connection, LONGEST_PATIENCE},
-            wire_convert,
-        },
+        context::SupervisorCommand,
+        socket::{client::Client, connection::Connection, wire_convert},
     },
     session::{last_access::LastAccess, snapshot::SessionResult, store::ProfileEntry},
 };
 
-impl Connection {
-    pub(in crate::serve::socket) async fn refresh(
-        &mut self,
-        profile: &str,
-        patience: Duration,
-    ) -> Reply {
-        if !self.service.access.allows_lease_and_refresh() {
-            return Reply::Failure(self.refuse_more(Operation::Refresh));
-        }
-        if let Err(failure) = self.find(Operation::Refresh, profile) {
-            return Reply::Failure(failure);
-        }
-        let (store, clock) = (&self.service.store, &*self.service.clock);
-        let patience = patience.min(LONGEST_PATIENCE);
-        let outcome = tokio::select! {
-            biased;
-            outcome = store.refresh(profile, patience, clock) => outcome,
-            () = self.left() => return Reply::Done,
-        };
-        match outcome {
-            Ok(()) => Reply::Done,
-            Err(SessionResult::Removed) => Reply::Failure(wire_convert::unknown_profile(profile)),
-            Err(instead) => Reply::Failure(wire_convert::unserved(&instead)),
-        }
-    }
+/// Returns the state of the profiles after a name that the client may see.
+pub(in crate::serve::socket) fn status(
+    client: &Client,
+    connection: &Connection,
+    after: &str,
+) -> Reply {
+    let administers = client.can_administer();
+    let socket = connection.as_fd();
+    let visible = |profile: &Profile| administers || client.can_read(profile, socket);
+    Reply::Status(wire_convert::status(&client.context, after, visible))
+}
 
-    pub(in crate::serve::socket) fn audit(&self, after: &str) -> Reply {
-        if !self.service.access.allows_lease_and_refresh() {
-            return Reply::Failure(self.refuse_more(Operation::Audit));
-        }
-        let steers = self.service.access.can_administer(&self.peer);
-        let told = |entry: &ProfileEntry, caller: &LastAccess| {
-            steers || (caller.uid == self.peer.uid && self.may_have(&entry.profile))
-        };
-        let mut audit = wire_convert::callers(&self.service, after, told);
-        if steers {
-            wire_convert::add_places(&mut audit, &self.service);
-        }
-        Reply::Audit(audit)
+/// Refreshes a profile now, and waits for the attempt.
+pub(in crate::serve::socket) async fn refresh(
+    client: &Client,
+    connection: &Connection,
+    profile: &str,
+    patience: Duration,
+) -> Reply {
+    let (context, socket) = (&client.context, connection.as_fd());
+    if !context.access.allows_lease_and_refresh() {
+        return Reply::Failure(client.deny_on_lease(Operation::Refresh, socket));
     }
+    if let Err(failure) = client.find(Operation::Refresh, profile, socket) {
+        return Reply::Failure(failure);
+    }
+    let result = tokio::select! {
+        biased;
+        result = context.store.refresh(profile, patience, &*context.clock) => result,
+        () = connection.peer_closed() => return Reply::Done,
+    };
+    match result {
+        Ok(()) => Reply::Done,
+        Err(SessionResult::Removed) => Reply::Failure(wire_convert::unknown_profile(profile)),
+        Err(other) => Reply::Failure(wire_convert::outcome_failure(&other)),
+    }
+}
 
-    pub(in crate::serve::socket) fn url(&self, profile: &str) -> Reply {
-        if !self.service.access.allows_lease_and_refresh() {
-            return Reply::Failure(self.refuse_more(Operation::Url));
-        }
-        if let Err(failure) = self.find(Operation::Url, profile) {
-            return Reply::Failure(failure);
-        }
-        let Some(address) = self.service.http.address() else {
-            return Reply::Failure(wire_convert::no_http());
-        };
-        let secret = self.service.http.secret().text();
-        Reply::Url(wire_convert::url(address, &secret, profile))
+/// Returns the last accesses to the profiles after a name: an administrator sees all, other
+/// clients their own user's.
+pub(in crate::serve::socket) fn audit(
+    client: &Client,
+    connection: &Connection,
+    after: &str,
+) -> Reply {
+    let (context, socket) = (&client.context, connection.as_fd());
+    if !context.access.allows_lease_and_refresh() {
+        return Reply::Failure(client.deny_on_lease(Operation::Audit, socket));
     }
+    let administers = client.can_administer();
+    let visible = |entry: &ProfileEntry, access: &LastAccess| {
+        administers || (access.uid == client.peer.uid && client.can_read(&entry.profile, socket))
+    };
+    let mut audit = wire_convert::last_callers(context, after, visible);
+    if administers {
+        wire_convert::add_audit_destinations(&mut audit, context);
+    }
+    Reply::Audit(audit)
+}
 
-    pub(in crate::serve::socket) async fn rotate_urls(&mut self) -> Reply {
-        if !self.service.access.can_administer(&self.peer) {
-            return Reply::Failure(self.refuse_steering(wire_convert::no_rotation()));
-        }
-        let (tell, told) = oneshot::channel();
-        let ordered = self.service.orders.send(Order::Rotate(tell)).await;
-        match (ordered, told.await) {
-            (Ok(()), Ok(())) => Reply::Done,
-            _ => Reply::Failure(wire_convert::stopping()),
-        }
+/// Returns the URL of a profile.
+pub(in crate::serve::socket) fn url(
+    client: &Client,
+    connection: &Connection,
+    profile: &str,
+) -> Reply {
+    let (context, socket) = (&client.context, connection.as_fd());
+    if !context.access.allows_lease_and_refresh() {
+        return Reply::Failure(client.deny_on_lease(Operation::Url, socket));
     }
+    if let Err(failure) = client.find(Operation::Url, profile, socket) {
+        return Reply::Failure(failure);
+    }
+    let Some(address) = context.http.address() else {
+        return Reply::Failure(wire_convert::no_http());
+    };
+    let secret = context.http.secret().text();
+    Reply::Url(wire_convert::url(address, &secret, profile))
+}
 
-    /// Turns away who may not steer: who has come by a lease is told what that gives.
-    fn refuse_steering(&self, reason: Failure) -> Failure {
-        if !self.service.access.allows_lease_and_refresh() {
-            return self.refuse_more(Operation::Reload);
-        }
-        let who = (&self.peer, self.stream.as_fd());
-        self.service.audit.refused(Operation::Reload, None, who);
-        reason
+/// Replaces the secret in the URLs.
+pub(in crate::serve::socket) async fn rotate_urls(
+    client: &Client,
+    connection: &Connection,
+) -> Reply {
+    if !client.can_administer() {
+        return deny_admin(client, connection, wire_convert::no_rotation());
     }
+    let (reply, result) = oneshot::channel();
+    let command = SupervisorCommand::RotateUrls(reply);
+    let sent = client.context.commands.send(command).await;
+    match (sent, result.await) {
+        (Ok(()), Ok(())) => Reply::Done,
+        _ => Reply::Failure(wire_convert::shutting_down()),
+    }
+}
 
-    pub(in crate::serve::socket) async fn reload(&mut self) -> Reply {
-        if !self.service.access.can_administer(&self.peer) {
-            return Reply::Failure(self.refuse_steering(wire_convert::no_reload()));
-        }
-        let (tell, told) = oneshot::channel();
-        if self.service.orders.send(Order::Reload(tell)).await.is_err() {
-            return Reply::Failure(wire_convert::stopping());
-        }
-        match told.await {
-            Ok(Ok(())) => Reply::Done,
-            Ok(Err(mistakes)) => Reply::Failure(wire_convert::failure(
-                FailureKind::BadConfig,
-                &mistakes.to_string(),
-                "the running configuration stays in force; correct the file and reload again",
-            )),
-            Err(_) => Reply::Failure(wire_convert::stopping()),
-        }
+/// Reloads the configuration.
+pub(in crate::serve::socket) async fn reload(client: &Client, connection: &Connection) -> Reply {
+    if !client.can_administer() {
+        return deny_admin(client, connection, wire_convert::no_reload());
     }
+    let (reply, result) = oneshot::channel();
+    let command = SupervisorCommand::Reload(reply);
+    if client.context.commands.send(command).await.is_err() {
+        return Reply::Failure(wire_convert::shutting_down());
+    }
+    match result.await {
+        Ok(Ok(())) => Reply::Done,
+        Ok(Err(errors)) => Reply::Failure(wire_convert::failure(
+            FailureKind::BadConfig,
+            &errors.to_string(),
+            "the running configuration stays in force; correct the file and reload again",
+        )),
+        Err(_) => Reply::Failure(wire_convert::shutting_down()),
+    }
+}
 
-    /// Turns away who wants more of a lease than credentials.
-    pub(in crate::serve::socket) fn refuse_more(&self, asked: Operation) -> Failure {
-        let who = (&self.peer, self.stream.as_fd());
-        self.service.audit.refused(asked, None, who);
-        wire_convert::no_more_by_lease()
-    }
+fn deny_admin(client: &Client, connection: &Connection, reason: Failure) -> Reply {
+    Reply::Failure(client.deny_admin(reason, connection.as_fd()))
 }

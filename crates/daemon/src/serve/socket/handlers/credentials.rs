@@ -1,6 +1,5 @@
-//! Decides how credentials are handed out: at once where memory has them, and else as soon as
-//! the profile has a session. Whoever waits has no task and no thread for that, only a place
-//! in what wakes it.
+//! Requests for credentials: answered at once if memory has a session, else as soon as the profile
+//! has one. A pending request holds no task and no thread, only a registered waker.
 
 use std::{
     io,
@@ -17,7 +16,9 @@ use crate::{
     audit::Operation,
     runtime::clock::BootTime,
     serve::socket::{
-        connection::{Connection, HELLO, LONGEST_PATIENCE, Rest, Said, Turn, ended},
+        client::Client,
+        connection::{Connection, connection_error},
+        handler::{MAX_PATIENCE, ReadOutcome},
         wire_convert,
     },
     session::{
@@ -26,189 +27,190 @@ use crate::{
     },
 };
 
-/// What is wished for.
+/// The parameters of a request.
 #[derive(Clone, Copy)]
-pub(in crate::serve::socket) struct Wish<'a> {
+pub(in crate::serve::socket) struct CredentialsRequest<'a> {
     pub(in crate::serve::socket) profile: &'a str,
-    /// How long the session has to live.
+    /// The minimum lifetime of the session.
     pub(in crate::serve::socket) minimum_life: Duration,
-    /// How long it may be waited for.
+    /// The caller's timeout.
     pub(in crate::serve::socket) patience: Duration,
 }
 
-/// A wish that memory could not fulfil.
-pub(in crate::serve::socket) struct Waiting {
+/// A request that memory could not answer.
+pub(in crate::serve::socket) struct PendingRequest {
     minimum_life: Duration,
     patience: Duration,
     began: BootTime,
     entry: Arc<ProfileEntry>,
-    outcome: Pin<Box<dyn Future<Output = SessionResult> + Send + Sync>>,
+    result: SessionFuture,
     waker: Waker,
 }
 
-impl Connection {
-    /// The hand-out: one lookup, and one write of bytes that are ready. Where there are none,
-    /// it waits.
-    pub(in crate::serve::socket) fn credentials(
-        &mut self,
-        wish: Wish<'_>,
-        waker: impl FnOnce() -> Waker,
-    ) -> io::Result<Turn> {
-        const ASKED: Operation = Operation::Credentials;
-        let Some(entry) = self.service.store.find(wish.profile) else {
-            return self.fail(self.missing(ASKED, wish.profile));
-        };
-        if !self.may_have(&entry.profile) {
-            return self.fail(self.refuse(ASKED, wish.profile));
+type SessionFuture = Pin<Box<dyn Future<Output = SessionResult> + Send + Sync>>;
+
+/// Answers a request: one lookup, and one write of bytes that are encoded already. Without a
+/// session the request becomes `pending`.
+pub(in crate::serve::socket) fn serve(
+    client: &Client,
+    connection: &mut Connection,
+    pending: &mut Option<Box<PendingRequest>>,
+    request: CredentialsRequest<'_>,
+    waker: impl FnOnce() -> Waker,
+) -> io::Result<ReadOutcome> {
+    const OPERATION: Operation = Operation::Credentials;
+    let Some(entry) = client.context.store.find(request.profile) else {
+        let socket = connection.as_fd();
+        let failure = client.unknown_profile_failure(OPERATION, request.profile, socket);
+        return ReadOutcome::of_reply(connection, &Reply::Failure(failure));
+    };
+    if !client.can_read(&entry.profile, connection.as_fd()) {
+        let failure = client.deny(OPERATION, request.profile, connection.as_fd());
+        return ReadOutcome::of_reply(connection, &Reply::Failure(failure));
+    }
+    let now = client.now();
+    if let Some(session) = entry.current(request.minimum_life, now) {
+        return reply_session(client, connection, &entry, session, now);
+    }
+    let patience = request.patience.min(MAX_PATIENCE);
+    let waiting = Box::new(PendingRequest {
+        minimum_life: request.minimum_life,
+        patience,
+        began: now,
+        result: session_future(client, &entry, request.minimum_life, patience),
+        entry,
+        waker: waker(),
+    });
+    poll_pending(client, connection, pending, waiting)
+}
+
+/// Polls the result of a pending request. A caller that has closed does not count as waiting any
+/// more.
+pub(in crate::serve::socket) fn poll_pending(
+    client: &Client,
+    connection: &mut Connection,
+    pending: &mut Option<Box<PendingRequest>>,
+    mut request: Box<PendingRequest>,
+) -> io::Result<ReadOutcome> {
+    let entry = &request.entry;
+    if connection.is_closed() {
+        // The request counts all the same.
+        client.record_access(Operation::Credentials, entry, client.now());
+        return Ok(ReadOutcome::Eof);
+    }
+    let mut context = Context::from_waker(&request.waker);
+    match request.result.as_mut().poll(&mut context) {
+        Poll::Pending => {
+            *pending = Some(request);
+            Ok(ReadOutcome::Pending)
         }
-        let now = self.now();
-        if let Some(session) = entry.current(wish.minimum_life, now) {
-            return self.hand_out(&entry, session, now);
+        Poll::Ready(SessionResult::Ready(session)) => {
+            reply_session(client, connection, entry, session, client.now())
         }
-        let patience = wish.patience.min(LONGEST_PATIENCE);
-        self.wait(Box::new(Waiting {
-            minimum_life: wish.minimum_life,
-            patience,
-            began: now,
-            outcome: self.settled(&entry, wish.minimum_life, patience),
-            entry,
-            waker: waker(),
-        }))
-    }
-
-    /// Looks whether what it waits for has come. Who has left must not count as waiting.
-    pub(in crate::serve::socket) fn wait(&mut self, mut waiting: Box<Waiting>) -> io::Result<Turn> {
-        let entry = &waiting.entry;
-        if self.said == Said::GoodBye {
-            // It has asked all the same.
-            self.note(Operation::Credentials, entry, self.now());
-            return Ok(Turn::Left);
+        Poll::Ready(SessionResult::Short(session)) => {
+            reply_short(client, connection, entry, &session)
         }
-        let mut context = Context::from_waker(&waiting.waker);
-        match waiting.outcome.as_mut().poll(&mut context) {
-            Poll::Pending => {
-                self.waiting = Some(waiting);
-                Ok(Turn::Waits)
-            }
-            Poll::Ready(SessionResult::Ready(session)) => self.hand_out(entry, session, self.now()),
-            Poll::Ready(SessionResult::Short(session)) => self.hand_out_short(entry, &session),
-            // A reload costs nothing but the wait.
-            Poll::Ready(SessionResult::Removed) => {
-                let waited = self.now().since(waiting.began);
-                let wish = Wish {
-                    profile: entry.profile.name.as_str(),
-                    minimum_life: waiting.minimum_life,
-                    patience: waiting.patience.saturating_sub(waited),
-                };
-                self.credentials(wish, || waiting.waker.clone())
-            }
-            Poll::Ready(other) => {
-                self.note(Operation::Credentials, entry, self.now());
-                self.fail(wire_convert::unserved(&other))
-            }
+        // The profile has changed: the request goes on with the new one.
+        Poll::Ready(SessionResult::Removed) => {
+            let waited = client.now().since(request.began);
+            let again = CredentialsRequest {
+                profile: entry.profile.name.as_str(),
+                minimum_life: request.minimum_life,
+                patience: request.patience.saturating_sub(waited),
+            };
+            serve(client, connection, pending, again, || request.waker.clone())
+        }
+        Poll::Ready(other) => {
+            client.record_access(Operation::Credentials, entry, client.now());
+            let failure = wire_convert::outcome_failure(&other);
+            ReadOutcome::of_reply(connection, &Reply::Failure(failure))
         }
     }
+}
 
-    fn settled(
-        &self,
-        entry: &Arc<ProfileEntry>,
-        minimum_life: Duration,
-        patience: Duration,
-    ) -> Pin<Box<dyn Future<Output = SessionResult> + Send + Sync>> {
-        let (entry, clock) = (Arc::clone(entry), Arc::clone(&self.service.clock));
-        Box::pin(async move { entry.wait_for(minimum_life, patience, &*clock).await })
+fn session_future(
+    client: &Client,
+    entry: &Arc<ProfileEntry>,
+    minimum_life: Duration,
+    patience: Duration,
+) -> SessionFuture {
+    let (entry, clock) = (Arc::clone(entry), Arc::clone(&client.context.clock));
+    Box::pin(async move { entry.wait_for(minimum_life, patience, &*clock).await })
+}
+
+fn reply_session(
+    client: &Client,
+    connection: &mut Connection,
+    entry: &ProfileEntry,
+    session: Arc<Session>,
+    now: BootTime,
+) -> io::Result<ReadOutcome> {
+    let socket = connection.as_fd();
+    client.record_served(Operation::Credentials, entry, &session, false, now, socket);
+    Ok(ReadOutcome::of_write(
+        connection.try_write_session(session)?,
+    ))
+}
+
+fn reply_short(
+    client: &Client,
+    connection: &mut Connection,
+    entry: &ProfileEntry,
+    session: &Session,
+) -> io::Result<ReadOutcome> {
+    let (now, socket) = (client.now(), connection.as_fd());
+    client.record_served(Operation::Credentials, entry, session, true, now, socket);
+    let reply = Reply::ShortCredentials(wire_convert::credentials(session));
+    ReadOutcome::of_reply(connection, &reply)
+}
+
+/// Sends the session now and after each renewal, until the peer closes.
+pub(in crate::serve::socket) async fn watch(
+    client: &Client,
+    connection: &mut Connection,
+    profile: &str,
+) -> io::Result<()> {
+    const UNEXPECTED_INPUT: &str = "a request on a connection that watches";
+    if connection.has_buffered_input() {
+        return Err(connection_error(UNEXPECTED_INPUT));
     }
-
-    fn hand_out(
-        &mut self,
-        entry: &ProfileEntry,
-        session: Arc<Session>,
-        now: BootTime,
-    ) -> io::Result<Turn> {
-        self.count(Operation::Credentials, entry, &session, false, now);
-        let from = self.first_unsaid();
-        self.write_at_once(Rest::Prepared(session), from)
-    }
-
-    fn hand_out_short(&mut self, entry: &ProfileEntry, session: &Session) -> io::Result<Turn> {
-        self.count(Operation::Credentials, entry, session, true, self.now());
-        let reply = Reply::ShortCredentials(wire_convert::credentials(session));
-        let bytes = self.bytes_of(&reply)?;
-        self.write_at_once(Rest::Own(bytes), 0)
-    }
-
-    /// Counts a hand-out, and lets those know who are told of it.
-    fn count(
-        &self,
-        asked: Operation,
-        entry: &ProfileEntry,
-        session: &Session,
-        short: bool,
-        now: BootTime,
-    ) {
-        entry.count_served(session);
-        let who = (&self.peer, self.stream.as_fd());
-        let name = entry.profile.name.as_str();
-        let audit = &self.service.audit;
-        audit.served(asked, name, session, short, now, who);
-        // After the audit, which may have looked at the process.
-        self.note(asked, entry, now);
-    }
-
-    fn note(&self, asked: Operation, entry: &ProfileEntry, now: BootTime) {
-        entry.stats.last_access.record(&self.peer, asked, now);
-    }
-
-    /// Returns where what is prepared begins for this peer, who is greeted only once.
-    fn first_unsaid(&mut self) -> usize {
-        let from = if self.hello_sent { HELLO } else { 0 };
-        self.hello_sent = true;
-        from
-    }
-
-    /// Sends credentials now and at each rotation, until the peer leaves.
-    pub(in crate::serve::socket) async fn watch(&mut self, profile: &str) -> io::Result<()> {
-        const MORE: &str = "a request on a connection that watches";
-        if !self.held.is_empty() {
-            return Err(ended(MORE));
-        }
-        let clock = Arc::clone(&self.service.clock);
-        let mut entry = match self.find(Operation::Watch, profile) {
-            Ok(entry) => entry,
-            Err(failure) => return self.reply(&Reply::Failure(failure)).await,
-        };
-        let mut changes = entry.subscribe();
-        let mut sent: Option<Arc<Session>> = None;
-        loop {
-            let snapshot = changes.latest().clone();
-            if snapshot.removed {
-                match self.find(Operation::Watch, profile) {
-                    Ok(changed) => entry = changed,
-                    Err(failure) => {
-                        self.reply(&Reply::Failure(failure)).await?;
-                        return Err(ended("the watched profile is gone, or not for this peer"));
-                    }
+    let clock = &client.context.clock;
+    let mut entry = match client.find(Operation::Watch, profile, connection.as_fd()) {
+        Ok(entry) => entry,
+        Err(failure) => return connection.reply(&Reply::Failure(failure)).await,
+    };
+    let mut changes = entry.subscribe();
+    let mut sent: Option<Arc<Session>> = None;
+    loop {
+        let snapshot = changes.latest().clone();
+        if snapshot.removed {
+            match client.find(Operation::Watch, profile, connection.as_fd()) {
+                Ok(changed) => entry = changed,
+                Err(failure) => {
+                    connection.reply(&Reply::Failure(failure)).await?;
+                    let reason = "the watched profile is gone, or not for this peer";
+                    return Err(connection_error(reason));
                 }
-                changes = entry.subscribe();
-                continue;
             }
-            let session = entry.current(Duration::ZERO, clock.boot());
-            if session.is_none() {
-                entry.wake.notify_one();
-            }
-            if let Some(session) = session.filter(|new| !is_same(sent.as_ref(), new)) {
-                self.count(Operation::Watch, &entry, &session, false, clock.boot());
-                let from = self.first_unsaid();
-                self.write(&wire_convert::prepared(&session).map_err(ended)?[from..])
-                    .await?;
-                sent = Some(session);
-            }
-            tokio::select! {
-                () = changes.changed() => {}
-                left = self.speaks() => {
-                    left?;
-                    return Err(ended(MORE));
-                }
+            changes = entry.subscribe();
+            continue;
+        }
+        let now = clock.boot();
+        let session = entry.current(Duration::ZERO, now);
+        if session.is_none() {
+            entry.wake.notify_one();
+        }
+        if let Some(session) = session.filter(|new| !is_same(sent.as_ref(), new)) {
+            let socket = connection.as_fd();
+            client.record_served(Operation::Watch, &entry, &session, false, now, socket);
+            connection.write_session(&session).await?;
+            sent = Some(session);
+        }
+        tokio::select! {
+            () = changes.changed() => {}
+            input = connection.readable() => {
+                input?;
+                return Err(connection_error(UNEXPECTED_INPUT));
             }
         }
     }

@@ -1,8 +1,8 @@
-//! Decides how a lease goes: its owner names a profile and what narrows it, passes a socket
-//! that listens, and stays. The socket answers that one profile until the agreed time is
-//! over or the owner has left.
+//! Requests for a lease: the client names a profile and a session policy, passes a listening
+//! socket, and keeps its connection open. The socket serves that one profile until the lease ends
+//! or the client closes.
 //!
-//! The owner makes the socket, because it may do so where the daemon may not: beside a
+//! The client creates the socket, because it may do so where the daemon may not: beside a
 //! container, in a directory of its own.
 
 mod accept_thread;
@@ -34,209 +34,210 @@ use tokio::{
 };
 use tracing::debug;
 
-use self::accept_thread::Streams;
+use self::accept_thread::AcceptedStreams;
 use crate::{
-    access::Access,
     audit::Operation,
     profile::{Profile, SessionPolicy},
     refresh::supervisor::LeaseHandle,
     runtime::clock::{BootTime, Clock},
     serve::{
-        connection_limit::Crowd,
-        context::{Order, Service},
+        connection_limit::ConnectionLimiter,
+        context::{ServerContext, SupervisorCommand},
         socket::{
-            DEADLINE, admit,
-            connection::{Connection, ended, malformed},
+            IO_TIMEOUT, accept_connection,
+            client::Client,
+            connection::{Connection, connection_error},
+            handler::malformed,
+            reactor::ReactorHandle,
             wire_convert,
         },
     },
-    session::{
-        snapshot::SessionResult,
-        store::{ProfileEntry, Store},
-    },
+    session::{snapshot::SessionResult, store::ProfileEntry},
 };
 
-/// A lease has an end that somebody can still remember.
-const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Maximum duration of a lease.
+const MAX_LEASE_DURATION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-impl Connection {
-    /// Opens a lease and holds it open; returns when it is over.
-    pub(in crate::serve::socket) async fn lease(
-        &mut self,
-        profile: &str,
-        policy: Option<String>,
-        ttl: Duration,
-        patience: Duration,
-    ) -> io::Result<()> {
-        // Followed from before the profile is looked up.
-        let replacements = self.service.store.replacements();
-        let (base, leased, until) = match self.grant(profile, policy, ttl, patience).await {
-            Ok(granted) => granted,
-            Err(failure) => return self.reply(&Reply::Failure(failure)).await,
-        };
-        self.reply(&Reply::Done).await?;
-        let listener = match timeout(DEADLINE, self.socket()).await? {
-            Err(error) if error.kind() == ErrorKind::InvalidInput => {
-                self.reply(&Reply::Failure(malformed(&error.to_string())))
-                    .await?;
-                return Err(error);
-            }
-            listener => listener?,
-        };
-        let leased = Arc::new(leased);
-        // The thread holds it as well, and must not keep it alive.
-        let crowd = Arc::clone(&self.service.crowd);
-        let over = Over(&leased, &crowd);
-        let streams = accept_thread::accept(listener, Arc::clone(&leased))?;
-        self.reply(&Reply::Done).await?;
-        debug!(profile, lease = leased.id.number, owner = %self.peer, "lease opened");
+/// The parameters of a request.
+pub(in crate::serve::socket) struct LeaseRequest<'a> {
+    pub(in crate::serve::socket) profile: &'a str,
+    /// The session policy; `None` if the profile has one.
+    pub(in crate::serve::socket) policy: Option<String>,
+    pub(in crate::serve::socket) ttl: Duration,
+    /// The caller's timeout for the first session.
+    pub(in crate::serve::socket) patience: Duration,
+}
 
-        let service = Arc::new(self.service.of_lease(&leased));
-        let clock = Arc::clone(&self.service.clock);
-        let end = tokio::select! {
-            biased;
-            () = leased.revoked.cancelled() => Reply::Failure(wire_convert::lease_changed()),
-            failure = self.lost(profile, &base.profile, replacements) => Reply::Failure(failure?),
-            () = reached(until, &*clock) => Reply::Done,
-            () = serve(streams, service) => Reply::Failure(wire_convert::lease_without_a_socket()),
-        };
-        debug!(profile, lease = leased.id.number, "lease over");
-        drop(over);
-        self.reply(&end).await?;
-        Err(ended("the lease is over"))
-    }
+/// Revokes a lease when it is dropped, and closes the connections of its socket.
+struct LeaseGuard<'a>(&'a LeaseHandle, &'a ConnectionLimiter);
 
-    /// Decides whether there is to be a lease, and waits for its first session: a policy
-    /// that STS refuses should be refused to whoever wrote it.
-    async fn grant(
-        &self,
-        profile: &str,
-        policy: Option<String>,
-        ttl: Duration,
-        patience: Duration,
-    ) -> Result<(Arc<ProfileEntry>, LeaseHandle, BootTime), Failure> {
-        if !self.service.access.allows_lease_and_refresh() {
-            return Err(self.refuse_more(Operation::Lease));
+/// Opens a lease and holds it; returns when the lease has ended.
+pub(in crate::serve::socket) async fn lease(
+    client: &Client,
+    connection: &mut Connection,
+    reactor: &Arc<ReactorHandle>,
+    request: LeaseRequest<'_>,
+) -> io::Result<()> {
+    let context = &client.context;
+    let profile = request.profile;
+    // Subscribed before the lookup, so that no replacement of the profile is missed.
+    let replacements = context.store.replacements();
+    let opened = open_lease(client, connection.as_fd(), request).await;
+    let (base, lease, until) = match opened {
+        Ok(opened) => opened,
+        Err(failure) => return connection.reply(&Reply::Failure(failure)).await,
+    };
+    connection.reply(&Reply::Done).await?;
+    let listener = match timeout(IO_TIMEOUT, recv_listener(connection)).await? {
+        Err(error) if error.kind() == ErrorKind::InvalidInput => {
+            let failure = malformed(&error.to_string());
+            connection.reply(&Reply::Failure(failure)).await?;
+            return Err(error);
         }
-        let base = self.find(Operation::Lease, profile)?;
-        let refused = |failure| {
-            let who = (&self.peer, self.stream.as_fd());
-            self.service
-                .audit
-                .refused(Operation::Lease, Some(profile), who);
-            failure
-        };
-        let narrowed = narrowed(&base.profile, policy).map_err(refused)?;
-        if ttl.is_zero() || ttl > LONGEST {
-            return Err(refused(refusal(
-                "a lease cannot last that long",
-                "give a time up to 30 days, such as 20m or 8h",
-            )));
-        }
-        let until = self.service.clock.boot() + ttl;
-        let leased = self.order(narrowed, until).await.map_err(refused)?;
-        let clock = &*self.service.clock;
-        match leased.entry.wait_for(Duration::ZERO, patience, clock).await {
-            SessionResult::Ready(session) | SessionResult::Short(session) => {
-                let what = (profile, leased.id.number);
-                let who = (&self.peer, self.stream.as_fd());
-                self.service.audit.lease_opened(what, &session, who);
-                Ok((base, leased, until))
-            }
-            other => Err(wire_convert::unserved(&other)),
-        }
-    }
+        listener => listener?,
+    };
+    let lease = Arc::new(lease);
+    // The accept thread shares the handle, and must not keep the lease alive.
+    let guard = LeaseGuard(&lease, &context.limiter);
+    let streams = accept_thread::accept(listener, Arc::clone(&lease))?;
+    connection.reply(&Reply::Done).await?;
+    debug!(profile, lease = lease.id.number, owner = %client.peer, "lease opened");
 
-    async fn order(&self, profile: Profile, until: BootTime) -> Result<LeaseHandle, Failure> {
-        let (tell, told) = oneshot::channel();
-        let order = Order::Lease {
-            profile: Arc::new(profile),
-            until,
-            uid: self.peer.uid,
-            tell,
-        };
-        let ordered = self.service.orders.send(order).await;
-        ordered.map_err(|_| wire_convert::stopping())?;
-        let leased = told.await.map_err(|_| wire_convert::stopping())?;
-        leased.ok_or_else(wire_convert::too_many_leases)
-    }
-
-    /// Receives the socket that the owner has made.
-    async fn socket(&self) -> io::Result<StdUnixListener> {
-        let receive = |stream: &BorrowedFd<'_>| receive(*stream);
-        let socket = self.wait_and(Interest::READABLE, receive).await?;
-        if !listens(&socket) {
-            let problem = "a lease needs a Unix socket that listens";
-            return Err(io::Error::new(ErrorKind::InvalidInput, problem));
+    let lease_context = Arc::new(context.for_lease(&lease));
+    let end = tokio::select! {
+        biased;
+        () = lease.revoked.cancelled() => Reply::Failure(wire_convert::lease_changed()),
+        failure = wait_revoked(client, connection, profile, &base.profile, replacements) => {
+            Reply::Failure(failure?)
         }
-        Ok(StdUnixListener::from(socket))
-    }
+        () = sleep_until(until, &*context.clock) => Reply::Done,
+        () = serve(streams, lease_context, reactor) => {
+            Reply::Failure(wire_convert::lease_without_a_socket())
+        }
+    };
+    debug!(profile, lease = lease.id.number, "lease ended");
+    drop(guard);
+    connection.reply(&end).await?;
+    Err(connection_error("the lease has ended"))
+}
 
-    /// Ends with the reason when the owner has no right to the lease any more, or with an
-    /// error when it has left.
-    async fn lost(
-        &mut self,
-        profile: &str,
-        base: &Profile,
-        mut replacements: watch::Receiver<()>,
-    ) -> io::Result<Failure> {
-        loop {
-            tokio::select! {
-                left = self.speaks() => {
-                    left?;
-                    return Err(ended("a request on a connection that holds a lease"));
-                }
-                changed = replacements.changed() => changed.map_err(ended)?,
+/// Opens a lease and waits for its first session, because the client should see a policy that STS
+/// refuses. Returns the entry of the profile itself, the lease and its end.
+///
+/// # Errors
+/// The reply that refuses the lease.
+async fn open_lease(
+    client: &Client,
+    socket: BorrowedFd<'_>,
+    request: LeaseRequest<'_>,
+) -> Result<(Arc<ProfileEntry>, LeaseHandle, BootTime), Failure> {
+    let context = &client.context;
+    if !context.access.allows_lease_and_refresh() {
+        return Err(client.deny_on_lease(Operation::Lease, socket));
+    }
+    let base = client.find(Operation::Lease, request.profile, socket)?;
+    let refused = |failure| {
+        client.record_refused(Operation::Lease, Some(request.profile), socket);
+        failure
+    };
+    let narrowed = with_policy(&base.profile, request.policy).map_err(refused)?;
+    if request.ttl.is_zero() || request.ttl > MAX_LEASE_DURATION {
+        return Err(refused(refusal(
+            "a lease cannot last that long",
+            "give a time up to 30 days, such as 20m or 8h",
+        )));
+    }
+    let until = client.now() + request.ttl;
+    let lease = spawn_refresher(client, narrowed, until)
+        .await
+        .map_err(refused)?;
+    let (entry, clock) = (&lease.entry, &*context.clock);
+    match entry
+        .wait_for(Duration::ZERO, request.patience, clock)
+        .await
+    {
+        SessionResult::Ready(session) | SessionResult::Short(session) => {
+            let opened = (request.profile, lease.id.number);
+            let caller = (&client.peer, socket);
+            context.audit.lease_opened(opened, &session, caller);
+            Ok((base, lease, until))
+        }
+        other => Err(wire_convert::outcome_failure(&other)),
+    }
+}
+
+/// Has the supervisor start a task for the profile of a lease.
+async fn spawn_refresher(
+    client: &Client,
+    profile: Profile,
+    until: BootTime,
+) -> Result<LeaseHandle, Failure> {
+    let (reply, result) = oneshot::channel();
+    let command = SupervisorCommand::OpenLease {
+        profile: Arc::new(profile),
+        until,
+        uid: client.peer.uid,
+        reply,
+    };
+    let sent = client.context.commands.send(command).await;
+    sent.map_err(|_| wire_convert::shutting_down())?;
+    let lease = result.await.map_err(|_| wire_convert::shutting_down())?;
+    lease.ok_or_else(wire_convert::too_many_leases)
+}
+
+/// Receives the listening socket of the client.
+///
+/// # Errors
+/// A descriptor of another kind is [`ErrorKind::InvalidInput`].
+async fn recv_listener(connection: &Connection) -> io::Result<StdUnixListener> {
+    let receive = |stream: &BorrowedFd<'_>| recv_fd(*stream);
+    let socket = connection.async_io(Interest::READABLE, receive).await?;
+    if !is_listening_socket(&socket) {
+        let problem = "a lease needs a Unix socket that listens";
+        return Err(io::Error::new(ErrorKind::InvalidInput, problem));
+    }
+    Ok(StdUnixListener::from(socket))
+}
+
+/// Waits until the client has no right to the lease any more, and returns the reason.
+///
+/// # Errors
+/// The client has closed, or has sent another request.
+async fn wait_revoked(
+    client: &Client,
+    connection: &Connection,
+    profile: &str,
+    base: &Profile,
+    mut replacements: watch::Receiver<()>,
+) -> io::Result<Failure> {
+    loop {
+        tokio::select! {
+            input = connection.readable() => {
+                input?;
+                return Err(connection_error("a request on a connection that holds a lease"));
             }
-            match self.find(Operation::Lease, profile) {
-                Ok(entry) if entry.profile.grants_the_same(base) => {}
-                Ok(_) => return Ok(wire_convert::lease_changed()),
-                Err(failure) => return Ok(failure),
-            }
+            changed = replacements.changed() => changed.map_err(connection_error)?,
+        }
+        match client.find(Operation::Lease, profile, connection.as_fd()) {
+            Ok(entry) if entry.profile.grants_the_same(base) => {}
+            Ok(_) => return Ok(wire_convert::lease_changed()),
+            Err(failure) => return Ok(failure),
         }
     }
 }
 
-/// Ends a lease for all who came by it, however its owner left.
-struct Over<'a>(&'a LeaseHandle, &'a Crowd);
-
-impl Drop for Over<'_> {
+impl Drop for LeaseGuard<'_> {
     fn drop(&mut self) {
         self.0.revoked.cancel();
         self.1.end_lease(self.0.id.number);
     }
 }
 
-impl Service {
-    /// Returns what those work with who come by a lease.
-    fn of_lease(&self, leased: &LeaseHandle) -> Self {
-        let store = Store::default();
-        store.replace([Arc::clone(&leased.entry)]);
-        Self {
-            store: Arc::new(store),
-            rate_limiter: Arc::clone(&self.rate_limiter),
-            clock: Arc::clone(&self.clock),
-            access: Access::Lease {
-                uid: leased.id.owner,
-            },
-            audit: Arc::clone(&self.audit),
-            orders: self.orders.clone(),
-            crowd: Arc::clone(&self.crowd),
-            front: Arc::clone(&self.front),
-            http: Arc::clone(&self.http),
-            lease: Some(leased.id),
-            over: leased.revoked.clone(),
-            protections: Vec::new(),
-            in_journal: false,
-            secret_pages: Arc::clone(&self.secret_pages),
-            config_path: String::new(),
-            started: self.started,
-        }
-    }
-}
-
-/// Makes the profile that is leased.
-fn narrowed(base: &Profile, policy: Option<String>) -> Result<Profile, Failure> {
+/// Returns the profile of a lease: `base` with a session policy.
+///
+/// # Errors
+/// The reply, if the profile cannot be narrowed.
+fn with_policy(base: &Profile, policy: Option<String>) -> Result<Profile, Failure> {
     if base.role_arn.is_none() {
         return Err(refusal(
             "the profile hands on what its source gives, and only a role can be narrowed",
@@ -264,7 +265,7 @@ fn narrowed(base: &Profile, policy: Option<String>) -> Result<Profile, Failure> 
         policy: Some(policy),
         keep_warm: false,
         export: None,
-        // Who may ask at that socket is decided by whose it is.
+        // The owner of the lease decides about the access to its socket.
         allow: Box::default(),
         ..base.clone()
     })
@@ -274,8 +275,9 @@ fn refusal(problem: &str, hint: &str) -> Failure {
     wire_convert::failure(FailureKind::BadConfig, problem, hint)
 }
 
-/// Ends at a moment; timers stand still while the machine sleeps, so it looks at times.
-async fn reached(moment: BootTime, clock: &dyn Clock) {
+/// Sleeps until a moment on the boot-time clock, in steps: tokio's timers stand still while the
+/// machine is suspended.
+async fn sleep_until(moment: BootTime, clock: &dyn Clock) {
     loop {
         let left = moment.since(clock.boot());
         if left.is_zero() {
@@ -285,8 +287,8 @@ async fn reached(moment: BootTime, clock: &dyn Clock) {
     }
 }
 
-/// Receives one byte and the one descriptor that comes with it.
-fn receive(stream: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+/// Receives one byte and the file descriptor that is passed with it.
+fn recv_fd(stream: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let mut byte = [0];
     let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -296,8 +298,8 @@ fn receive(stream: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     if received.bytes == 0 {
         return Err(ErrorKind::UnexpectedEof.into());
     }
-    // There is room for two, because the system rounds it up; it closes those that have none.
-    let cut = received.flags.contains(ReturnFlags::CTRUNC);
+    // The kernel rounds the space up to two descriptors, and closes those that do not fit.
+    let truncated = received.flags.contains(ReturnFlags::CTRUNC);
     let mut descriptors = ancillary.drain().filter_map(|message| match message {
         RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
         _ => None,
@@ -306,27 +308,31 @@ fn receive(stream: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let (first, second) = (descriptors.next(), descriptors.next());
     let wrong = |problem| Err(io::Error::new(ErrorKind::InvalidInput, problem));
     match (first, second) {
-        (Some(only), None) if !cut => Ok(only),
-        (None, _) if !cut => wrong("no socket came along"),
-        _ => wrong("a lease takes one descriptor, and more came along"),
+        (Some(only), None) if !truncated => Ok(only),
+        (None, _) if !truncated => wrong("no socket was passed"),
+        _ => wrong("a lease takes one descriptor, and more were passed"),
     }
 }
 
-/// Tells whether a descriptor is a Unix stream socket that listens; of what is no socket the
-/// system does not even say that much.
-fn listens(descriptor: &OwnedFd) -> bool {
+/// Returns `true` if a descriptor is a listening Unix stream socket. For a descriptor that is no
+/// socket all three options fail.
+fn is_listening_socket(descriptor: &OwnedFd) -> bool {
     sockopt::socket_domain(descriptor) == Ok(AddressFamily::UNIX)
         && sockopt::socket_type(descriptor) == Ok(SocketType::STREAM)
         && sockopt::socket_acceptconn(descriptor) == Ok(true)
 }
 
-/// Serves those who come by a lease, until nobody can come any more.
-async fn serve(mut streams: Streams, service: Arc<Service>) {
+/// Serves the connections of a lease's socket, until the socket does not listen any more.
+async fn serve(
+    mut streams: AcceptedStreams,
+    context: Arc<ServerContext>,
+    reactor: &Arc<ReactorHandle>,
+) {
     while let Some(stream) = streams.next().await {
-        if let Some(guest) = admit(stream, &service) {
-            service.front.take_in(guest);
+        if let Some(entry) = accept_connection(stream, &context) {
+            reactor.attach(entry);
         }
-        if service.crowd.is_full() {
+        if context.limiter.is_full() {
             yield_now().await;
         }
     }

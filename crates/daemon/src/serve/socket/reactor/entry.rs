@@ -1,136 +1,137 @@
-//! Decides what becomes of one who is connected: it rests, it is looked at again, it is given
-//! a task, or it leaves.
+//! A connection in the event loop: its handler, permit and deadline.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
     task::Waker,
 };
 
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{debug, error};
 
+use super::handle::ReactorHandle;
 use crate::{
     runtime::clock::BootTime,
     serve::{
-        connection_limit::{Leave, Seated},
+        connection_limit::{CloseReason, ConnectionPermit},
         socket::{
-            DEADLINE,
-            connection::{Connection, Turn, Work},
+            IO_TIMEOUT,
+            handler::{Handler, Offload, ReadOutcome},
             wire_convert,
         },
     },
 };
 
-/// One connection, and what it costs to have it here.
-pub(in crate::serve::socket) struct Guest {
-    pub(super) connection: Connection,
-    pub(super) seated: Seated,
-    /// When what it has begun must have come.
-    pub(super) due: Option<BootTime>,
-    /// Its place is among those that are looked at again.
-    pub(super) again: bool,
-    /// We stop only when it has gone.
-    _counted: TaskTrackerToken,
+/// A connection in the event loop.
+pub(in crate::serve::socket) struct ConnectionEntry {
+    pub(super) handler: Handler,
+    pub(super) permit: ConnectionPermit,
+    /// The time by which the frame in progress must be complete; `None` without one.
+    pub(super) deadline: Option<BootTime>,
+    /// The slot is in the ready queue.
+    pub(super) queued: bool,
+    /// The daemon waits for this token when it stops.
+    _drain_token: TaskTrackerToken,
 }
 
-/// How it goes on with somebody.
-pub(super) enum Next {
-    Rests,
-    /// There may be more already.
-    Again,
-    /// This takes its time.
-    Busy(Work),
-    Leaves,
+/// The next step of the event loop after a poll.
+pub(super) enum PollOutcome {
+    /// Wait for readiness.
+    Idle,
+    /// Poll again: there may be more input.
+    Ready,
+    /// Run work in a task.
+    Offload(Offload),
+    /// Close the connection.
+    Close,
 }
 
-impl Guest {
-    pub(in crate::serve::socket) fn new(connection: Connection, seated: Seated) -> Self {
-        let counted = connection.service().crowd.tasks().token();
+impl ConnectionEntry {
+    pub(in crate::serve::socket) fn new(handler: Handler, permit: ConnectionPermit) -> Self {
+        let limiter = &handler.client().context.limiter;
         Self {
-            connection,
-            seated,
-            due: None,
-            again: false,
-            _counted: counted,
+            _drain_token: limiter.tasks().token(),
+            handler,
+            permit,
+            deadline: None,
+            queued: false,
         }
     }
 
-    /// Looks once at what it says, without waiting for it. If it waits for something, `waker`
-    /// calls it.
-    fn look(&mut self, waker: &dyn Fn() -> Waker) -> Next {
-        if self.seated.why().is_some() {
-            self.part();
-            return Next::Leaves;
+    /// Polls the connection once. A panic closes this connection only.
+    pub(super) fn poll_catching_panic(&mut self, waker: &dyn Fn() -> Waker) -> PollOutcome {
+        catch_unwind(AssertUnwindSafe(|| self.poll(waker))).unwrap_or_else(|_| {
+            error!("a bug ended a connection");
+            PollOutcome::Close
+        })
+    }
+
+    fn poll(&mut self, waker: &dyn Fn() -> Waker) -> PollOutcome {
+        if self.permit.close_reason().is_some() {
+            self.send_close_reason();
+            return PollOutcome::Close;
         }
-        // What is held behind a request may be the next one.
-        let again = match self.connection.look(waker) {
-            Ok(Turn::Nothing) => self.connection.may_have_more(),
-            Ok(Turn::Answered) => {
-                self.seated.falls_silent();
-                self.due = None;
-                self.connection.may_have_more() || self.connection.has_to_go_on()
+        // The buffer may hold the next request behind the one in progress.
+        let ready = match self.handler.poll(waker) {
+            Ok(ReadOutcome::Incomplete) => self.handler.connection().is_maybe_readable(),
+            Ok(ReadOutcome::Replied) => {
+                self.permit.mark_idle();
+                self.deadline = None;
+                self.handler.connection().is_maybe_readable() || self.handler.has_partial_input()
             }
-            Ok(Turn::Waits) => {
-                self.seated.has_asked();
-                self.due = None;
-                return Next::Rests;
+            Ok(ReadOutcome::Pending) => {
+                self.permit.mark_busy();
+                self.deadline = None;
+                return PollOutcome::Idle;
             }
-            Ok(Turn::Busy(work)) => {
-                self.seated.has_asked();
-                // What it has begun since then has its own time.
-                self.due = None;
-                return Next::Busy(work);
+            Ok(ReadOutcome::Offload(work)) => {
+                self.permit.mark_busy();
+                // A frame behind this request has a deadline of its own.
+                self.deadline = None;
+                return PollOutcome::Offload(work);
             }
-            Ok(Turn::Refused(failure)) => {
-                self.connection.say(&failure);
-                return Next::Leaves;
+            Ok(ReadOutcome::Reject(failure)) => {
+                self.handler.try_send_failure(&failure);
+                return PollOutcome::Close;
             }
-            Ok(Turn::Left) => return Next::Leaves,
+            Ok(ReadOutcome::Eof) => return PollOutcome::Close,
             Err(error) => {
                 debug!("connection ended: {error}");
-                return Next::Leaves;
+                return PollOutcome::Close;
             }
         };
-        self.due = self
-            .connection
-            .has_to_go_on()
-            .then(|| self.due.unwrap_or_else(|| self.connection.now() + DEADLINE));
-        match again {
-            true => Next::Again,
-            false => Next::Rests,
+        self.deadline = self.handler.has_partial_input().then(|| {
+            let now = || self.handler.client().now();
+            self.deadline.unwrap_or_else(|| now() + IO_TIMEOUT)
+        });
+        match ready {
+            true => PollOutcome::Ready,
+            false => PollOutcome::Idle,
         }
     }
 
-    /// Does what takes its time; returns whether it may rest again.
-    pub(super) async fn take_up(&mut self, work: Work) -> bool {
+    /// Runs offloaded work. Returns `true` if the connection goes on.
+    pub(super) async fn run(&mut self, work: Offload, reactor: &Arc<ReactorHandle>) -> bool {
         let outcome = tokio::select! {
             biased;
-            _ = self.seated.told_to_leave() => None,
-            outcome = self.connection.take_up(work) => Some(outcome),
+            _ = self.permit.close_requested() => None,
+            outcome = self.handler.run(work, reactor) => Some(outcome),
         };
         match outcome {
             Some(Ok(())) => return true,
             Some(Err(error)) => debug!("connection ended: {error}"),
-            None => self.part(),
+            None => self.send_close_reason(),
         }
         false
     }
 
-    /// Tells it why it has to leave.
-    pub(super) fn part(&mut self) {
-        let failure = match self.seated.why() {
-            Some(Leave::Stops) => wire_convert::stopping(),
-            Some(Leave::LeaseOver) => wire_convert::lease_over(),
-            Some(Leave::MakesRoom) | None => wire_convert::silent(),
+    /// Sends the reason for which the connection is closed, without blocking.
+    pub(super) fn send_close_reason(&mut self) {
+        let failure = match self.permit.close_reason() {
+            Some(CloseReason::Shutdown) => wire_convert::shutting_down(),
+            Some(CloseReason::LeaseEnded) => wire_convert::lease_ended(),
+            Some(CloseReason::Evicted) | None => wire_convert::idle_evicted(),
         };
-        self.connection.say(&failure);
+        self.handler.try_send_failure(&failure);
     }
-}
-
-/// Looks at somebody; a bug that one meets must not end this for all.
-pub(super) fn look(guest: &mut Guest, waker: &dyn Fn() -> Waker) -> Next {
-    catch_unwind(AssertUnwindSafe(|| guest.look(waker))).unwrap_or_else(|_| {
-        error!("a bug ended a connection");
-        Next::Leaves
-    })
 }

@@ -1,15 +1,11 @@
-//! Decides who is looked at, and in which order: the thread's own work, of which nobody else
-//! sees anything. One epoll set watches everybody. Each change of a connection is told once;
-//! that somebody stands before a door, as long as that is so: an accept that finds nobody costs
-//! the kernel nearly as much as one that finds somebody.
+//! The event loop. Connections are registered edge-triggered; listeners level-triggered, because an
+//! `accept` that returns EAGAIN costs nearly as much as a successful one.
 
 use std::{
-    collections::BTreeMap,
     mem::{self, MaybeUninit},
-    os::fd::OwnedFd,
+    ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    task::Waker,
     thread,
     time::Duration,
 };
@@ -22,406 +18,439 @@ use rustix::{
     io::Errno,
     net::{SocketFlags, accept_with},
 };
+use slab::Slab;
 use tracing::{debug, error, warn};
 
 use super::{
-    BELL, Busy, Call, Front, Kept, WATCHED,
-    entry::{Guest, Next, look},
-    lock,
+    entry::{ConnectionEntry, PollOutcome},
+    handle::{CONNECTION_INTEREST, Command, Listener, ReactorHandle, WAKE_TOKEN},
 };
 use crate::{
     runtime::clock::{BootTime, Clock},
     serve::{
-        accept::REST,
-        context::Service,
-        socket::{admit, connection::Said},
+        accept::ACCEPT_BACKOFF,
+        socket::{accept_connection, connection::ReadState},
     },
 };
 
-/// How many are told of, and as many looked at again, before those who come are let in.
+/// Events, and queued connections, that are handled per iteration before accepting.
 const BATCH: usize = 128;
 
-/// How often it is looked at most who is too slow.
-const SWEEP: Duration = Duration::from_secs(1);
+/// Minimum interval between scans for timed-out connections.
+const TIMEOUT_SCAN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The peer has left.
-const LEFT: EventFlags = EventFlags::HUP.union(EventFlags::ERR);
+/// The peer has closed.
+const CLOSED_FLAGS: EventFlags = EventFlags::HUP.union(EventFlags::ERR);
 
-/// From here on the numbers are doors' and not places.
-const DOORS: u64 = 1 << 32;
+/// Tokens from here on are listeners, smaller ones are slots.
+const LISTENER_TOKEN_BASE: u64 = 1 << 32;
 
-/// What the thread works with; nobody else sees it.
-pub(super) struct Desk {
-    front: Arc<Front>,
+/// The state of the event loop.
+pub(super) struct EventLoop {
+    handle: Arc<ReactorHandle>,
     clock: Arc<dyn Clock>,
-    doors: Vec<Arc<ListeningSocket>>,
-    /// Until when the doors are shut, because the system has no room for one more.
-    shut: Option<BootTime>,
-    /// That has been said, and nobody was let in since.
-    pauses: bool,
-    /// Nobody is where a place is free, or kept for one who has a task.
-    places: Vec<Option<Box<Guest>>>,
-    /// Places that nobody has.
-    free: Vec<usize>,
-    /// Places of those who may have more to say than has been looked at.
-    again: Vec<usize>,
-    /// What was told of those who have a task.
-    missed: BTreeMap<usize, Said>,
-    /// When it is looked who is too slow.
-    sweep: Option<BootTime>,
+    listeners: Vec<Arc<Listener>>,
+    /// Accepting is paused until then, because `accept` failed with EMFILE, ENFILE or ENOMEM.
+    accept_paused_until: Option<BootTime>,
+    /// The pause has been logged and no connection has been accepted since.
+    accept_pause_logged: bool,
+    slots: Slab<Slot>,
+    /// Slots to poll in the next iteration: they may have unread input.
+    ready_queue: Vec<usize>,
+    next_timeout_scan: Option<BootTime>,
 }
 
-/// A socket that callers come by.
-pub(super) struct ListeningSocket {
-    pub(super) listener: OwnedFd,
-    pub(super) service: Arc<Service>,
+/// A slot; its index is the token of the connection in the epoll set.
+enum Slot {
+    Attached(Box<ConnectionEntry>),
+    /// A task owns the connection; holds the readiness that was reported meanwhile.
+    Offloaded(Option<ReadState>),
 }
 
-impl Desk {
-    pub(super) fn new(front: Arc<Front>, clock: Arc<dyn Clock>) -> Self {
+/// The timeout of `epoll_wait`.
+#[derive(PartialEq, Eq)]
+enum Timeout {
+    /// Return at once.
+    Poll,
+    After(Timespec),
+    Never,
+}
+
+impl EventLoop {
+    pub(super) fn new(handle: Arc<ReactorHandle>, clock: Arc<dyn Clock>) -> Self {
         Self {
-            front,
+            handle,
             clock,
-            doors: Vec::new(),
-            shut: None,
-            pauses: false,
-            places: Vec::new(),
-            free: Vec::new(),
-            again: Vec::new(),
-            missed: BTreeMap::new(),
-            sweep: None,
+            listeners: Vec::new(),
+            accept_paused_until: None,
+            accept_pause_logged: false,
+            slots: Slab::new(),
+            ready_queue: Vec::new(),
+            next_timeout_scan: None,
         }
     }
 
-    /// What the thread does until it is told to end.
-    pub(super) fn work(mut self) {
-        while catch_unwind(AssertUnwindSafe(|| self.answer())).is_err() {
-            error!("a bug met all who are connected; they are served on");
-            thread::sleep(REST);
-            self.look_at_all();
+    /// Runs the loop until it is shut down; a panic restarts it.
+    pub(super) fn run(mut self) {
+        while catch_unwind(AssertUnwindSafe(|| self.run_until_shutdown())).is_err() {
+            error!("event loop panicked; restarting it");
+            thread::sleep(ACCEPT_BACKOFF);
+            self.reschedule_all();
         }
     }
 
-    /// Returns when it is told to.
-    fn answer(&mut self) {
-        let front = Arc::clone(&self.front);
+    fn run_until_shutdown(&mut self) {
+        let handle = Arc::clone(&self.handle);
         let mut space = [MaybeUninit::<Event>::uninit(); BATCH];
-        while let Some(sleep) = self.read_inbox() {
-            let events = match epoll::wait(&front.epoll, &mut space, sleep.as_ref()) {
+        while let ControlFlow::Continue(timeout) = self.process_commands() {
+            let events = match epoll::wait(&handle.epoll, &mut space, timeout.as_timespec()) {
                 Ok((events, _)) => &*events,
                 Err(Errno::INTR) => &[],
-                Err(error) => return error!("nobody is answered any more: {error}"),
+                Err(error) => return error!("event loop stopped: {error}"),
             };
-            // Whoever sends many at once takes turns with everybody else.
-            let later = self.again.split_off(self.again.len().min(BATCH));
-            let again = mem::replace(&mut self.again, later);
-            let mut spoke = again.len();
+            // For fairness, a connection with pipelined requests is polled once per iteration.
+            let later = self
+                .ready_queue
+                .split_off(self.ready_queue.len().min(BATCH));
+            let ready = mem::replace(&mut self.ready_queue, later);
+            let mut polled = ready.len();
             for event in events {
-                // Copies, because they lie at odd addresses.
-                let (flags, number) = (event.flags, event.data.u64());
-                if number < DOORS {
-                    self.visit(number as usize, Some(said(flags)));
-                    spoke += 1;
+                // Copies, because the fields of the packed struct are unaligned.
+                let (flags, token) = (event.flags, event.data.u64());
+                if token < LISTENER_TOKEN_BASE {
+                    self.on_readiness(token as usize, read_state(flags));
+                    polled += 1;
                 }
             }
-            for place in again {
-                self.visit(place, None);
+            for slot in ready {
+                self.poll_queued(slot);
             }
-            // As many come in as were looked at, so that those who have left are noticed before
-            // as many others have come. Most are alone, and nobody is looked for behind them.
+            // At most as many connections are accepted as were polled, so that closed ones are
+            // freed first. Usually one client waits, so `accept` is not called again just to see
+            // EAGAIN.
             for event in events {
                 match event.data.u64() {
-                    BELL | ..DOORS => {}
-                    door => self.let_in((door - DOORS) as usize, spoke.max(1)),
+                    WAKE_TOKEN | ..LISTENER_TOKEN_BASE => {}
+                    token => {
+                        self.accept_batch((token - LISTENER_TOKEN_BASE) as usize, polled.max(1));
+                    }
                 }
             }
-            if self.shut.is_some() {
-                self.open_again();
+            if self.accept_paused_until.is_some() {
+                self.resume_accept();
             }
-            if self.sweep.is_some() {
-                self.send_the_slow_away();
-            }
-        }
-    }
-
-    /// Has everybody looked at again, because it is not known any more who has to be.
-    fn look_at_all(&mut self) {
-        self.again.clear();
-        for (place, guest) in self.places.iter_mut().enumerate() {
-            if let Some(guest) = guest {
-                guest.connection.has_spoken(Said::Something);
-                guest.again = true;
-                self.again.push(place);
+            if self.next_timeout_scan.is_some() {
+                self.close_timed_out();
             }
         }
     }
 
-    /// Does what the thread was told, and returns for how long to sleep, without an end if
-    /// nothing; nothing at all at the end.
-    fn read_inbox(&mut self) -> Option<Option<Timespec>> {
+    /// Queues every connection, because readiness was lost in the panic.
+    fn reschedule_all(&mut self) {
+        self.ready_queue.clear();
+        for (index, slot) in &mut self.slots {
+            if let Slot::Attached(entry) = slot {
+                entry.handler.note_readable(ReadState::Open);
+                entry.queued = true;
+                self.ready_queue.push(index);
+            }
+        }
+    }
+
+    /// Runs queued commands until there are none. Returns the timeout of `epoll_wait`, or `Break`
+    /// on shutdown.
+    fn process_commands(&mut self) -> ControlFlow<(), Timeout> {
         loop {
-            let told = {
-                let mut inbox = lock(&self.front.inbox);
-                if inbox.is_empty() {
-                    let sleep = self.sleep();
-                    inbox.asleep = sleep != Some(Timespec::default());
-                    return Some(sleep);
+            let commands = {
+                let mut queue = self.handle.lock_commands();
+                if queue.commands.is_empty() {
+                    let timeout = self.timeout();
+                    queue.blocked = timeout != Timeout::Poll;
+                    return ControlFlow::Continue(timeout);
                 }
-                mem::take(&mut *inbox)
+                mem::take(&mut queue.commands)
             };
-            if told.ends {
-                return None;
-            }
-            for door in told.doors {
-                self.open(door);
-            }
-            if told.closes {
-                self.close();
-            }
-            for place in told.left {
-                self.leave(place);
-            }
-            for place in told.called {
-                self.call(place);
-            }
-            for (place, guest) in told.guests {
-                match place {
-                    None => self.take_in(guest),
-                    Some(place) => self.take_back(place, guest),
+            // Once for all evictions that are queued: it scans every slot.
+            let mut close_evicted = false;
+            for command in commands {
+                match command {
+                    Command::AddListener(listener) => self.add_listener(listener),
+                    Command::StopAccepting => self.remove_listeners(),
+                    Command::Attach(entry) => self.register(entry),
+                    Command::Reattach(slot, entry) => self.reattach(slot, entry),
+                    Command::Free(slot) => self.deregister(slot),
+                    Command::Wake(slot) => self.schedule(slot),
+                    Command::CloseEvicted => close_evicted = true,
+                    Command::ShutDown => return ControlFlow::Break(()),
                 }
             }
-            if told.parts {
-                self.part();
+            if close_evicted {
+                self.close_evicted();
             }
         }
     }
 
-    fn sleep(&self) -> Option<Timespec> {
-        if !self.again.is_empty() {
-            return Some(Timespec::default());
+    fn timeout(&self) -> Timeout {
+        if !self.ready_queue.is_empty() {
+            return Timeout::Poll;
         }
-        let until = [self.sweep, self.shut].into_iter().flatten().min()?;
-        Timespec::try_from(until.since(self.clock.boot())).ok()
+        let times = [self.next_timeout_scan, self.accept_paused_until];
+        let Some(until) = times.into_iter().flatten().min() else {
+            return Timeout::Never;
+        };
+        let left = until.since(self.clock.boot());
+        match Timespec::try_from(left) {
+            Ok(_) if left.is_zero() => Timeout::Poll,
+            Ok(left) => Timeout::After(left),
+            Err(_) => Timeout::Never,
+        }
     }
 
-    fn open(&mut self, door: ListeningSocket) {
-        self.doors.push(Arc::new(door));
-        if self.shut.is_none() {
-            self.watch_doors();
+    fn add_listener(&mut self, listener: Listener) {
+        self.listeners.push(Arc::new(listener));
+        if self.accept_paused_until.is_none() {
+            self.arm_listeners();
         }
     }
 
-    fn watch_doors(&mut self) {
-        for (number, door) in (DOORS..).zip(&self.doors) {
-            let data = EventData::new_u64(number);
-            match epoll::add(&self.front.epoll, &door.listener, data, EventFlags::IN) {
+    fn arm_listeners(&mut self) {
+        for (token, listener) in (LISTENER_TOKEN_BASE..).zip(&self.listeners) {
+            let data = EventData::new_u64(token);
+            match epoll::add(&self.handle.epoll, &listener.socket, data, EventFlags::IN) {
                 Ok(()) | Err(Errno::EXIST) => {}
-                Err(error) => return self.shut(error),
+                Err(error) => return self.pause_accept(error),
             }
         }
     }
 
-    /// Shuts the doors for a while, because the system has no room for one more.
-    fn shut(&mut self, error: Errno) {
-        for door in &self.doors {
-            let _ = epoll::delete(&self.front.epoll, &door.listener);
+    /// Stops accepting for [`ACCEPT_BACKOFF`].
+    fn pause_accept(&mut self, error: Errno) {
+        for listener in &self.listeners {
+            let _ = epoll::delete(&self.handle.epoll, &listener.socket);
         }
-        self.shut = Some(self.clock.boot() + REST);
-        // Said once, not at every try.
-        if !mem::replace(&mut self.pauses, true) {
+        self.accept_paused_until = Some(self.clock.boot() + ACCEPT_BACKOFF);
+        // Logged once, not for each attempt.
+        if !mem::replace(&mut self.accept_pause_logged, true) {
             warn!("accepting pauses: {error}");
         }
     }
 
-    /// Opens them when that is over.
-    fn open_again(&mut self) {
+    /// Accepts again if the pause is over.
+    fn resume_accept(&mut self) {
         let now = self.clock.boot();
-        if self.shut.take_if(|until| *until <= now).is_some() {
-            self.watch_doors();
+        let paused = &mut self.accept_paused_until;
+        if paused.take_if(|until| *until <= now).is_some() {
+            self.arm_listeners();
         }
     }
 
-    fn close(&mut self) {
-        for door in mem::take(&mut self.doors) {
-            // The socket itself may live on, for a program that takes our place.
-            let _ = epoll::delete(&self.front.epoll, &door.listener);
+    fn remove_listeners(&mut self) {
+        for listener in mem::take(&mut self.listeners) {
+            // The socket itself may live on, for the program of an upgrade.
+            let _ = epoll::delete(&self.handle.epoll, &listener.socket);
         }
     }
 
-    /// Lets in some of those who stand before a door; the others are told of again.
-    fn let_in(&mut self, door: usize, most: usize) {
+    /// Accepts up to `max` connections; level triggering reports the rest.
+    fn accept_batch(&mut self, index: usize, max: usize) {
         const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
-        let Some(door) = self.doors.get(door).map(Arc::clone) else {
+        let Some(listener) = self.listeners.get(index).map(Arc::clone) else {
             return;
         };
-        for _ in 0..most {
-            match accept_with(&door.listener, FLAGS) {
+        for _ in 0..max {
+            match accept_with(&listener.socket, FLAGS) {
                 Ok(stream) => {
-                    self.pauses = false;
-                    // A bug that one meets must not end this for all.
-                    let admitted = || admit(stream.into(), &door.service);
-                    match catch_unwind(AssertUnwindSafe(admitted)) {
-                        Ok(Some(guest)) => self.take_in(Box::new(guest)),
+                    self.accept_pause_logged = false;
+                    // A panic ends this connection only.
+                    let accept = || accept_connection(stream.into(), &listener.context);
+                    match catch_unwind(AssertUnwindSafe(accept)) {
+                        Ok(Some(entry)) => self.register(Box::new(entry)),
                         Ok(None) => {}
                         Err(_) => error!("a bug ended a connection"),
                     }
-                    if door.service.crowd.is_full() {
-                        // Who has to make room does so before the next one is let in.
-                        return self.part();
+                    if listener.context.limiter.is_full() {
+                        // An evicted connection closes before the next one is accepted.
+                        return self.close_evicted();
                     }
                 }
                 Err(Errno::AGAIN) => return,
                 Err(Errno::INTR | Errno::CONNABORTED) => {}
-                Err(error) => return self.shut(error),
+                Err(error) => return self.pause_accept(error),
             }
         }
     }
 
-    /// Takes in who has just come, and answers at once if it has asked already. Most
-    /// callers ask right after they have connected.
-    fn take_in(&mut self, mut guest: Box<Guest>) {
-        let place = self.free.pop().unwrap_or(self.places.len());
-        let next = look(&mut guest, &|| waker(&self.front, place));
-        if matches!(next, Next::Leaves) {
-            return self.free.push(place);
+    /// Registers a new connection, and answers at once if its first request has arrived: most
+    /// clients send it right after they have connected.
+    fn register(&mut self, mut entry: Box<ConnectionEntry>) {
+        let slot = self.slots.vacant_key();
+        let outcome = entry.poll_catching_panic(&|| self.handle.waker(slot));
+        if matches!(outcome, PollOutcome::Close) {
+            return;
         }
-        if place == self.places.len() {
-            self.places.push(None);
+        let data = EventData::new_u64(slot as u64);
+        let connection = entry.handler.connection();
+        // Reports at once the input that has arrived since the poll.
+        if let Err(error) = epoll::add(&self.handle.epoll, connection, data, CONNECTION_INTEREST) {
+            return warn!("cannot add a connection to the epoll set: {error}");
         }
-        // What was told of who had it last.
-        self.missed.remove(&place);
-        let data = EventData::new_u64(place as u64);
-        // What has come since is told at once.
-        if let Err(error) = epoll::add(&self.front.epoll, &guest.connection, data, WATCHED) {
-            warn!("a connection cannot be watched: {error}");
-            return self.leave(place);
-        }
-        self.places[place] = Some(guest);
-        self.go_on(place, next);
+        self.slots.insert(Slot::Attached(entry));
+        self.apply(slot, outcome);
     }
 
-    /// Takes back who has had a task.
-    fn take_back(&mut self, place: usize, mut guest: Box<Guest>) {
-        if let Some(said) = self.missed.remove(&place) {
-            guest.connection.has_spoken(said);
-        }
-        self.places[place] = Some(guest);
-        // What it said before its task began was not all looked at.
-        self.go_on(place, Next::Again);
-    }
-
-    fn leave(&mut self, place: usize) {
-        if self.places[place].take().is_some_and(|guest| guest.again) {
-            self.again.retain(|it| *it != place);
-        }
-        self.free.push(place);
-    }
-
-    /// Has one looked at for whom there is news.
-    fn call(&mut self, place: usize) {
-        if let Some(guest) = self.places.get_mut(place).and_then(Option::as_mut)
-            && !mem::replace(&mut guest.again, true)
-        {
-            self.again.push(place);
-        }
-    }
-
-    fn visit(&mut self, place: usize, told: Option<Said>) {
-        let Some(guest) = self.places.get_mut(place).and_then(Option::as_mut) else {
-            if let Some(said) = told {
-                // It hears of it when it comes back.
-                let missed = self.missed.entry(place).or_insert(said);
-                *missed = said.max(*missed);
-            }
+    /// Returns a connection from its task to its slot.
+    fn reattach(&mut self, slot: usize, mut entry: Box<ConnectionEntry>) {
+        let Some(it) = self.slots.get_mut(slot) else {
             return;
         };
-        match told {
-            None => guest.again = false,
-            Some(said) => {
-                guest.connection.has_spoken(said);
-                if guest.again {
-                    // It has its turn, however much it says.
-                    return;
+        if let Slot::Offloaded(Some(state)) = it {
+            entry.handler.note_readable(*state);
+        }
+        *it = Slot::Attached(entry);
+        // Input that arrived before the task began was not all read.
+        self.apply(slot, PollOutcome::Ready);
+    }
+
+    /// Frees a slot.
+    fn deregister(&mut self, slot: usize) {
+        if let Some(Slot::Attached(entry)) = self.slots.try_remove(slot)
+            && entry.queued
+        {
+            self.ready_queue.retain(|it| *it != slot);
+        }
+    }
+
+    /// Queues the connection whose waker has fired.
+    fn schedule(&mut self, slot: usize) {
+        if let Some(Slot::Attached(entry)) = self.slots.get_mut(slot)
+            && !mem::replace(&mut entry.queued, true)
+        {
+            self.ready_queue.push(slot);
+        }
+    }
+
+    /// Polls a connection that epoll has reported.
+    fn on_readiness(&mut self, slot: usize, state: ReadState) {
+        match self.slots.get_mut(slot) {
+            Some(Slot::Attached(entry)) => {
+                entry.handler.note_readable(state);
+                // A queued connection is polled in its turn.
+                if !entry.queued {
+                    self.poll(slot);
                 }
             }
+            Some(Slot::Offloaded(deferred)) => *deferred = Some(state).max(*deferred),
+            None => {}
         }
-        let next = look(guest, &|| waker(&self.front, place));
-        self.go_on(place, next);
     }
 
-    fn go_on(&mut self, place: usize, next: Next) {
-        let Some(guest) = &mut self.places[place] else {
+    /// Polls a connection of the ready queue.
+    fn poll_queued(&mut self, slot: usize) {
+        if let Some(Slot::Attached(entry)) = self.slots.get_mut(slot) {
+            entry.queued = false;
+            self.poll(slot);
+        }
+    }
+
+    fn poll(&mut self, slot: usize) {
+        if let Some(Slot::Attached(entry)) = self.slots.get_mut(slot) {
+            let outcome = entry.poll_catching_panic(&|| self.handle.waker(slot));
+            self.apply(slot, outcome);
+        }
+    }
+
+    /// Applies the outcome of a poll.
+    fn apply(&mut self, slot: usize, outcome: PollOutcome) {
+        let Some(Slot::Attached(entry)) = self.slots.get_mut(slot) else {
             return;
         };
-        match next {
-            Next::Rests => {}
-            Next::Again => {
-                guest.again = true;
-                self.again.push(place);
+        match outcome {
+            PollOutcome::Idle => {}
+            PollOutcome::Ready => {
+                entry.queued = true;
+                self.ready_queue.push(slot);
             }
-            Next::Busy(work) => {
-                if let Some(guest) = self.places[place].take() {
-                    let kept = Kept {
-                        front: Arc::clone(&self.front),
-                        place: Some(place),
-                    };
-                    // Nobody takes it up any more only when we have stopped.
-                    let _ = self.front.busy.send(Busy { guest, work, kept });
+            PollOutcome::Offload(work) => {
+                let offloaded = mem::replace(&mut self.slots[slot], Slot::Offloaded(None));
+                if let Slot::Attached(entry) = offloaded {
+                    self.handle.offload(slot, entry, work);
                 }
                 return;
             }
-            Next::Leaves => return self.leave(place),
+            PollOutcome::Close => return self.deregister(slot),
         }
-        if self.sweep.is_none() {
-            self.sweep = guest.due;
+        if self.next_timeout_scan.is_none() {
+            self.next_timeout_scan = entry.deadline;
         }
     }
 
-    /// Tells those good-bye who have to leave.
-    fn part(&mut self) {
-        self.send_away(|guest| guest.seated.why().is_some(), Guest::part);
+    /// Closes the connections that have a close reason, after the reason was sent.
+    fn close_evicted(&mut self) {
+        let evicted = |entry: &ConnectionEntry| entry.permit.close_reason().is_some();
+        self.close_where(evicted, ConnectionEntry::send_close_reason);
     }
 
-    /// Sends away who is too slow.
-    fn send_the_slow_away(&mut self) {
+    /// Closes the connections whose deadline has passed.
+    fn close_timed_out(&mut self) {
         let now = self.clock.boot();
-        if self.sweep.is_none_or(|sweep| now < sweep) {
+        if self.next_timeout_scan.is_none_or(|scan| now < scan) {
             return;
         }
-        let slow = |guest: &Guest| guest.due.is_some_and(|due| due <= now);
-        self.send_away(slow, |guest| {
-            debug!(peer = %guest.connection.peer(), "connection ended: too slow");
+        let timed_out = |entry: &ConnectionEntry| entry.deadline.is_some_and(|it| it <= now);
+        self.close_where(timed_out, |entry| {
+            debug!(peer = %entry.handler.client().peer, "connection ended: too slow");
         });
-        let guests = self.places.iter().flatten();
-        let due = guests.filter_map(|guest| guest.due).min();
-        self.sweep = due.map(|due| due.max(now + SWEEP));
+        let deadlines = self.slots.iter().filter_map(|(_, slot)| match slot {
+            Slot::Attached(entry) => entry.deadline,
+            Slot::Offloaded(_) => None,
+        });
+        let next = deadlines.min();
+        self.next_timeout_scan = next.map(|it| it.max(now + TIMEOUT_SCAN_INTERVAL));
     }
 
-    /// Ends the connections of some, after a last word.
-    fn send_away(&mut self, whom: impl Fn(&Guest) -> bool, last_word: impl Fn(&mut Guest)) {
-        for place in 0..self.places.len() {
-            if let Some(guest) = &mut self.places[place]
-                && whom(guest)
-            {
-                last_word(guest);
-                self.leave(place);
+    /// Closes the connections that match, each after `before_close`.
+    fn close_where(
+        &mut self,
+        matches: impl Fn(&ConnectionEntry) -> bool,
+        before_close: impl Fn(&mut ConnectionEntry),
+    ) {
+        let (slots, ready_queue) = (&mut self.slots, &mut self.ready_queue);
+        slots.retain(|index, slot| {
+            let Slot::Attached(entry) = slot else {
+                return true;
+            };
+            if !matches(entry) {
+                return true;
             }
+            before_close(entry);
+            if entry.queued {
+                ready_queue.retain(|it| *it != index);
+            }
+            false
+        });
+    }
+}
+
+impl Timeout {
+    fn as_timespec(&self) -> Option<&Timespec> {
+        const ZERO: &Timespec = &Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        match self {
+            Self::Poll => Some(ZERO),
+            Self::After(left) => Some(left),
+            Self::Never => None,
         }
     }
 }
 
-fn said(told: EventFlags) -> Said {
-    if told.intersects(LEFT) {
-        Said::GoodBye
-    } else if told.contains(EventFlags::RDHUP) {
-        Said::ItsLast
+fn read_state(flags: EventFlags) -> ReadState {
+    if flags.intersects(CLOSED_FLAGS) {
+        ReadState::Closed
+    } else if flags.contains(EventFlags::RDHUP) {
+        ReadState::HalfClosed
     } else {
-        Said::Something
+        ReadState::Open
     }
-}
-
-/// Returns what calls the one at a place.
-fn waker(front: &Arc<Front>, place: usize) -> Waker {
-    let front = Arc::clone(front);
-    Waker::from(Arc::new(Call { front, place }))
 }

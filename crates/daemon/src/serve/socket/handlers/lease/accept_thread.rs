@@ -1,6 +1,5 @@
-//! Accepts at the socket of a lease on a thread of its own. The socket is its owner's as much
-//! as ours, with all its flags: an owner that makes it block, or shuts it down, must stop
-//! nobody but those who come by its lease.
+//! Accepts the connections of a lease's socket on a thread of its own. The client shares the socket
+//! with all its flags: a client that makes it block, or shuts it down, must stop only its own lease.
 
 use std::{
     io::{self, ErrorKind},
@@ -19,78 +18,81 @@ use tokio::sync::mpsc;
 
 use crate::refresh::supervisor::LeaseHandle;
 
-/// A thread that waits needs little.
-const STACK: usize = 128 * 1024;
+/// Stack of the accept thread, which calls poll(2) and accept4(2) only.
+const STACK_BYTES: usize = 128 * 1024;
 
-/// How many may have been accepted and not yet served.
-const WAITING: usize = 16;
+/// Maximum number of accepted connections that the daemon has not taken yet.
+const ACCEPT_QUEUE: usize = 16;
 
-/// How long it rests when the system has no descriptor for one more.
-const REST: Duration = Duration::from_millis(100);
+/// Pause after `accept` has failed because the system has no descriptor or memory left.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
-/// Those who come by a lease. Dropping it ends the thread.
-pub(super) struct Streams {
+/// The accepted connections. The accept thread ends when this is dropped.
+pub(super) struct AcceptedStreams {
     streams: mpsc::Receiver<UnixStream>,
-    /// The thread waits for the other end as well.
+    /// The accept thread polls the other end as well.
     _wake: UnixStream,
 }
 
-impl Streams {
-    /// Returns the next one; nothing when the socket does not listen any more.
+impl AcceptedStreams {
+    /// Returns the next connection; `None` if the socket does not listen any more.
     pub(super) async fn next(&mut self) -> Option<UnixStream> {
         self.streams.recv().await
     }
 }
 
-/// Accepts whoever connects to `listener`, until the lease is over or the socket does not
+/// Starts a thread that accepts connections until the lease is revoked or the socket does not
 /// listen any more. The lease counts as held until the thread has ended.
 ///
 /// # Errors
-/// When the system has no thread left.
-pub(super) fn accept(listener: UnixListener, leased: Arc<LeaseHandle>) -> io::Result<Streams> {
-    let (give, streams) = mpsc::channel(WAITING);
+/// The thread cannot be started.
+pub(super) fn accept(
+    listener: UnixListener,
+    lease: Arc<LeaseHandle>,
+) -> io::Result<AcceptedStreams> {
+    let (sender, streams) = mpsc::channel(ACCEPT_QUEUE);
     let (wake, woken) = UnixStream::pair()?;
     let thread = thread::Builder::new()
-        .stack_size(STACK)
+        .stack_size(STACK_BYTES)
         .name("lease".to_owned());
     thread.spawn(move || {
-        while !leased.revoked.is_cancelled() {
+        while !lease.revoked.is_cancelled() {
             match next(&listener, &woken) {
                 Ok(stream) => {
-                    if give.blocking_send(stream).is_err() {
+                    if sender.blocking_send(stream).is_err() {
                         return;
                     }
                 }
-                Err(error) if is_passing(&error) => thread::sleep(REST),
+                Err(error) if is_transient(&error) => thread::sleep(ACCEPT_BACKOFF),
                 Err(_) => return,
             }
         }
     })?;
-    Ok(Streams {
+    Ok(AcceptedStreams {
         streams,
         _wake: wake,
     })
 }
 
 fn next(listener: &UnixListener, woken: &UnixStream) -> io::Result<UnixStream> {
-    let mut looked = [
+    let mut polled = [
         PollFd::new(listener.as_fd(), PollFlags::POLLIN),
         PollFd::new(woken.as_fd(), PollFlags::POLLIN),
     ];
-    poll(&mut looked, PollTimeout::NONE)?;
-    let seen = |at: usize| looked[at].revents().unwrap_or(PollFlags::POLLERR);
-    if !seen(1).is_empty() || !(seen(0) - PollFlags::POLLIN).is_empty() {
+    poll(&mut polled, PollTimeout::NONE)?;
+    let events = |index: usize| polled[index].revents().unwrap_or(PollFlags::POLLERR);
+    if !events(1).is_empty() || !(events(0) - PollFlags::POLLIN).is_empty() {
         return Err(ErrorKind::NotConnected.into());
     }
-    // The flags are of the new socket, which is ours alone.
+    // The flags are of the accepted socket, which is not shared.
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let stream: OwnedFd = accept_with(listener, flags)?;
     Ok(stream.into())
 }
 
-/// Tells whether the next look may find what this one did not.
-fn is_passing(error: &io::Error) -> bool {
-    const PASSING: [i32; 6] = [
+/// Returns `true` if a later `accept` may succeed.
+fn is_transient(error: &io::Error) -> bool {
+    const TRANSIENT: [i32; 6] = [
         nix::libc::EAGAIN,
         nix::libc::EINTR,
         nix::libc::ECONNABORTED,
@@ -98,5 +100,7 @@ fn is_passing(error: &io::Error) -> bool {
         nix::libc::ENFILE,
         nix::libc::ENOMEM,
     ];
-    error.raw_os_error().is_some_and(|it| PASSING.contains(&it))
+    error
+        .raw_os_error()
+        .is_some_and(|it| TRANSIENT.contains(&it))
 }

@@ -1,0 +1,140 @@
+//! The client of one connection: its peer, and the access checks of its requests.
+
+use std::{os::fd::BorrowedFd, sync::Arc};
+
+use stsd_wire::Failure;
+
+use super::wire_convert;
+use crate::{
+    access::peer::Peer,
+    audit::Operation,
+    profile::Profile,
+    runtime::clock::BootTime,
+    serve::context::ServerContext,
+    session::{snapshot::Session, store::ProfileEntry},
+};
+
+/// The client of one connection. `socket` is that connection in all methods: it binds the peer to
+/// its process.
+pub(super) struct Client {
+    pub(super) context: Arc<ServerContext>,
+    pub(super) peer: Peer,
+}
+
+impl Client {
+    pub(super) fn new(context: Arc<ServerContext>, peer: Peer) -> Self {
+        Self { context, peer }
+    }
+
+    pub(super) fn now(&self) -> BootTime {
+        self.context.clock.boot()
+    }
+
+    /// Returns `true` if the client may see all profiles and reload the configuration.
+    pub(super) fn can_administer(&self) -> bool {
+        self.context.access.can_administer(&self.peer)
+    }
+
+    /// Returns `true` if the client may have the credentials of a profile.
+    pub(super) fn can_read(&self, profile: &Profile, socket: BorrowedFd<'_>) -> bool {
+        let access = &self.context.access;
+        access.can_read(&profile.allow, &self.peer, socket)
+    }
+
+    /// Returns the entry of a profile; an administrator may refresh any.
+    ///
+    /// # Errors
+    /// The reply that denies the operation.
+    pub(super) fn find(
+        &self,
+        operation: Operation,
+        profile: &str,
+        socket: BorrowedFd<'_>,
+    ) -> Result<Arc<ProfileEntry>, Failure> {
+        let Some(entry) = self.context.store.find(profile) else {
+            return Err(self.unknown_profile_failure(operation, profile, socket));
+        };
+        let administers = operation == Operation::Refresh && self.can_administer();
+        if administers || self.can_read(&entry.profile, socket) {
+            Ok(entry)
+        } else {
+            Err(self.deny(operation, profile, socket))
+        }
+    }
+
+    /// Returns the failure for a profile that does not exist. A client that may not see all
+    /// profiles receives the same reply as for a profile that it may not have.
+    pub(super) fn unknown_profile_failure(
+        &self,
+        operation: Operation,
+        profile: &str,
+        socket: BorrowedFd<'_>,
+    ) -> Failure {
+        if self.can_administer() {
+            wire_convert::unknown_profile(profile)
+        } else {
+            self.deny(operation, profile, socket)
+        }
+    }
+
+    /// Records a denied operation on a profile and returns the reply.
+    pub(super) fn deny(
+        &self,
+        operation: Operation,
+        profile: &str,
+        socket: BorrowedFd<'_>,
+    ) -> Failure {
+        self.record_refused(operation, Some(profile), socket);
+        wire_convert::no_rule()
+    }
+
+    /// Records an operation that a lease does not permit and returns the reply.
+    pub(super) fn deny_on_lease(&self, operation: Operation, socket: BorrowedFd<'_>) -> Failure {
+        self.record_refused(operation, None, socket);
+        wire_convert::not_on_lease()
+    }
+
+    /// Records a denied administrative operation and returns the reply: `reason`, or on the
+    /// socket of a lease the reply for that.
+    pub(super) fn deny_admin(&self, reason: Failure, socket: BorrowedFd<'_>) -> Failure {
+        if !self.context.access.allows_lease_and_refresh() {
+            return self.deny_on_lease(Operation::Reload, socket);
+        }
+        self.record_refused(Operation::Reload, None, socket);
+        reason
+    }
+
+    pub(super) fn record_refused(
+        &self,
+        operation: Operation,
+        profile: Option<&str>,
+        socket: BorrowedFd<'_>,
+    ) {
+        let caller = (&self.peer, socket);
+        self.context.audit.refused(operation, profile, caller);
+    }
+
+    /// Counts and audits served credentials.
+    pub(super) fn record_served(
+        &self,
+        operation: Operation,
+        entry: &ProfileEntry,
+        session: &Session,
+        short: bool,
+        now: BootTime,
+        socket: BorrowedFd<'_>,
+    ) {
+        entry.count_served(session);
+        let name = entry.profile.name.as_str();
+        let (audit, caller) = (&self.context.audit, (&self.peer, socket));
+        audit.served(operation, name, session, short, now, caller);
+        // After the audit, which may have inspected the process.
+        self.record_access(operation, entry, now);
+    }
+
+    /// Records the last access to a profile.
+    pub(super) fn record_access(&self, operation: Operation, entry: &ProfileEntry, now: BootTime) {
+        let last_access = &entry.stats.last_access;
+        last_access.record(&self.peer, operation, now);
+    }
+}
