@@ -48,12 +48,12 @@ fn a_role_that_trusts_another_role_is_assumed_by_way_of_it() {
     assert_eq!(status(&kit, "oss-upload").hand_outs, 1, "those of callers");
 }
 
-/// The emulator's world, in which `oss-read` trusts itself and a third role.
+/// The default account model, in which `oss-read` trusts itself and a third role.
 fn three_levels(kit: &Kit) {
-    let world = stsd_emulator::account::model::BUILT_IN;
+    let model = stsd_emulator::account::DEFAULT_MODEL;
     let from = "trusts = [\"user/uploader\", \"role/oss-upload\"]";
-    assert!(world.contains(from));
-    let deeper = world.replace(from, "trusts = [\"role/oss-upload\", \"role/oss-read\"]");
+    assert!(model.contains(from));
+    let deeper = model.replace(from, "trusts = [\"role/oss-upload\", \"role/oss-read\"]");
     kit.write("world.key", &deeper, 0o600);
 }
 

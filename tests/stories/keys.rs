@@ -23,17 +23,17 @@ fn key(id: &str, secret: &str) -> String {
     format!("access_key_id = \"{id}\"\naccess_key_secret = \"{secret}\"\n")
 }
 
-/// A world in which the user has two keys.
+/// An account model in which the user has two keys.
 fn two_keys(more: &[&str]) -> Kit {
     let scratch = Kit::without_daemon(&[]);
     let first = "[[user.key]]\nid = \"LTAIEXAMPLEUPLOADER01\"";
-    let world = stsd_emulator::account::model::BUILT_IN;
-    assert!(world.contains(first));
+    let model = stsd_emulator::account::DEFAULT_MODEL;
+    assert!(model.contains(first));
     let second = format!(
         "[[user.key]]\nid = \"{}\"\nsecret = \"{}\"\n\n{first}",
         SECOND.0, SECOND.1
     );
-    scratch.write("world.key", &world.replace(first, &second), 0o600);
+    scratch.write("world.key", &model.replace(first, &second), 0o600);
     let path = scratch.path("world.key");
     let arguments = [&["--world", path.to_str().unwrap()], more].concat();
     Kit::without_daemon(&arguments)

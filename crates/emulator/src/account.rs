@@ -1,8 +1,10 @@
 //! The account model: users, keys, roles, identity providers, buckets and an instance.
 
 pub(crate) mod arn;
-pub(crate) mod load;
+pub mod load;
+pub(crate) mod model;
+pub mod policy;
 pub(crate) mod schema;
 
-pub mod model;
-pub mod policy;
+pub use load::{AccountModelError, DEFAULT_MODEL, default_model, parse, read};
+pub use model::AccountModel;

@@ -1,11 +1,12 @@
-//! What `stsd-emulator` was told on its command line.
+//! The command line of `stsd-emulator`.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use lexopt::prelude::*;
 
 use crate::{
-    account::model::{World, WorldError, parse_duration},
+    account::{self, AccountModel, AccountModelError},
+    duration::parse_duration,
     emulator::Options,
 };
 
@@ -15,105 +16,105 @@ stsd-emulator: STS, OSS and instance metadata on loopback, for demos and tests
 
 Usage: stsd-emulator [OPTIONS]
 
-  --sts ADDRESS         where STS listens [default: 127.0.0.1:0, any free port]
-  --oss ADDRESS         where OSS listens [default: 127.0.0.1:0, any free port]
-  --imds ADDRESS        where instance metadata is [default: 127.0.0.1:0, any free port]
-  --world FILE          who and what exists [default: the built-in world]
-  --session-life TIME   sessions end this early, like 60s, however long they were asked for
-  --print-world         print the built-in world and exit
-  --exit-with-stdin     stop when standard input ends, too
+  --sts ADDRESS         address of STS [default: 127.0.0.1:0, any free port]
+  --oss ADDRESS         address of OSS [default: 127.0.0.1:0, any free port]
+  --imds ADDRESS        address of the instance metadata [default: 127.0.0.1:0, any free port]
+  --world FILE          account model: users, keys, roles, buckets [default: --print-world]
+  --session-life TIME   maximum lifetime of each session, like 60s
+  --print-world         print the default account model and exit
+  --exit-with-stdin     also stop at the end of standard input
   --help, --version
 
 When ready, prints one line: {\"sts\":\"http://…\",\"oss\":\"http://…\",\"imds\":\"http://…\"}
-Counters are at GET /_emulator/stats of the STS address, faults at /_emulator/faults; POST to
-/_emulator/oidc/token and /_emulator/saml/assertion mints what identity providers sign, and to
-/_emulator/imds/rotate replaces the instance's credential.
+On the STS address, GET /_emulator/stats returns the counters and POST /_emulator/faults adds a
+fault. POST /_emulator/oidc/token and /_emulator/saml/assertion return what an identity provider
+signs, and POST /_emulator/imds/rotate replaces the instance's credentials.
 ";
 
-/// What to do.
+/// The command of a command line.
 #[derive(Debug)]
 pub enum Command {
     /// Print the help text.
     Help,
     /// Print the version.
     Version,
-    /// Print the built-in world.
-    PrintWorld,
-    /// Run a cloud.
-    Run(Run),
+    /// Print the default account model.
+    PrintAccountModel,
+    /// Run an emulator.
+    Run(RunOptions),
 }
 
-/// How to run a cloud.
+/// The options of a run.
 #[derive(Debug, Default)]
-pub struct Run {
-    /// Where STS listens.
+pub struct RunOptions {
+    /// The address of STS.
     pub sts: Option<SocketAddr>,
-    /// Where OSS listens.
+    /// The address of OSS.
     pub oss: Option<SocketAddr>,
-    /// Where the instance's metadata is.
+    /// The address of the metadata service.
     pub imds: Option<SocketAddr>,
-    /// The world's file; without one, the built-in world.
-    pub world: Option<PathBuf>,
-    /// The longest life of a session.
-    pub session_life: Option<Duration>,
-    /// Whether the end of standard input is the end of it all.
+    /// The file of the account model; `None` for the default model.
+    pub account_file: Option<PathBuf>,
+    /// Maximum lifetime of each session.
+    pub max_session_lifetime: Option<Duration>,
+    /// `true` if the end of standard input stops the program.
     pub exit_with_stdin: bool,
 }
 
-impl Run {
-    /// The world to run.
+impl RunOptions {
+    /// Reads the account model.
     ///
     /// # Errors
     ///
-    /// Its file cannot be read, or makes no sense.
-    pub fn world(&self) -> Result<World, WorldError> {
-        self.world
+    /// Its file is not readable or invalid.
+    pub fn account_model(&self) -> Result<AccountModel, AccountModelError> {
+        self.account_file
             .as_deref()
-            .map_or_else(|| Ok(World::built_in()), World::read)
+            .map_or_else(|| Ok(account::default_model()), account::read)
     }
 
-    /// How to run it.
+    /// Returns the options of the emulator.
     #[must_use]
-    pub fn options(&self) -> Options {
+    pub fn emulator_options(&self) -> Options {
         let defaults = Options::default();
         Options {
             sts: self.sts.unwrap_or(defaults.sts),
             oss: self.oss.unwrap_or(defaults.oss),
             imds: self.imds.unwrap_or(defaults.imds),
-            session_life: self.session_life,
+            max_session_lifetime: self.max_session_lifetime,
             clock: defaults.clock,
         }
     }
 }
 
-/// Reads a command line.
+/// Parses a command line.
 ///
 /// # Errors
 ///
-/// An option is unknown, or its value has another form.
+/// An option is unknown, or its value is invalid.
 pub fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
-    let mut run = Run::default();
+    let mut options = RunOptions::default();
     while let Some(argument) = parser.next()? {
         match argument {
-            Long("sts") => run.sts = Some(address(&mut parser)?),
-            Long("oss") => run.oss = Some(address(&mut parser)?),
-            Long("imds") => run.imds = Some(address(&mut parser)?),
-            Long("world") => run.world = Some(parser.value()?.into()),
+            Long("sts") => options.sts = Some(address(&mut parser)?),
+            Long("oss") => options.oss = Some(address(&mut parser)?),
+            Long("imds") => options.imds = Some(address(&mut parser)?),
+            Long("world") => options.account_file = Some(parser.value()?.into()),
             Long("session-life") => {
                 let text = parser.value()?.string()?;
-                let life = parse_duration(&text)
-                    .filter(|life| life.as_secs() > 0)
-                    .ok_or_else(|| format!("{text:?} is not a time like 60s or 15m"))?;
-                run.session_life = Some(life);
+                let lifetime = parse_duration(&text)
+                    .filter(|lifetime| lifetime.as_secs() > 0)
+                    .ok_or_else(|| format!("{text:?} is not a duration like 60s or 15m"))?;
+                options.max_session_lifetime = Some(lifetime);
             }
-            Long("print-world") => return Ok(Command::PrintWorld),
-            Long("exit-with-stdin") => run.exit_with_stdin = true,
+            Long("print-world") => return Ok(Command::PrintAccountModel),
+            Long("exit-with-stdin") => options.exit_with_stdin = true,
             Long("help") | Short('h') => return Ok(Command::Help),
             Long("version") | Short('V') => return Ok(Command::Version),
             other => return Err(other.unexpected()),
         }
     }
-    Ok(Command::Run(run))
+    Ok(Command::Run(options))
 }
 
 fn address(parser: &mut lexopt::Parser) -> Result<SocketAddr, lexopt::Error> {

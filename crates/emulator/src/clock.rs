@@ -1,7 +1,7 @@
-//! The emulated cloud's clock: the only place here where time is read.
+//! The clock of the emulator, the only code here that reads the system's time.
 //!
-//! A test may hold the clock still and move it by hand, so that expirations and
-//! time windows are checked without waiting for them.
+//! A manual clock stands still until a test moves it, so that expirations and time windows are
+//! tested without waiting.
 
 use std::{
     sync::{
@@ -13,40 +13,53 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
-/// Says what time it is, by the system or by hand.
+/// Largest distance between a request's time stamp and the server's clock. STS and OSS document
+/// 15 minutes.
+const TIMESTAMP_WINDOW: SignedDuration = SignedDuration::from_mins(15);
+
+/// A source of the current time: the system's clock or a manual one.
 #[derive(Debug, Clone, Default)]
 pub struct Clock {
-    /// Milliseconds since the epoch, when the time is set by hand.
-    by_hand: Option<Arc<AtomicI64>>,
+    /// Milliseconds since the epoch; `None` for the system's clock.
+    manual: Option<Arc<AtomicI64>>,
+}
+
+/// The time of one request, as it is and as the server's clock shows it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RequestTime {
+    pub(crate) actual: Timestamp,
+    /// Differs from `actual` only under a `wrong-date` fault.
+    pub(crate) server: Timestamp,
+    pub(crate) offset: SignedDuration,
 }
 
 impl Clock {
-    /// Follows the system's clock.
+    /// Returns a clock that follows the system's clock.
     #[must_use]
     pub fn system() -> Self {
-        Self { by_hand: None }
+        Self { manual: None }
     }
 
-    /// Stands still at `time` until [`Clock::advance`] moves it.
+    /// Returns a clock that stands still at `time` until [`Clock::advance`] moves it.
     #[must_use]
-    pub fn by_hand(time: Timestamp) -> Self {
+    pub fn manual(time: Timestamp) -> Self {
         Self {
-            by_hand: Some(Arc::new(AtomicI64::new(time.as_millisecond()))),
+            manual: Some(Arc::new(AtomicI64::new(time.as_millisecond()))),
         }
     }
 
-    /// Moves a clock held by hand; the system's clock is nobody's to move.
+    /// Moves a manual clock forward. The system's clock stays as it is.
     pub fn advance(&self, by: Duration) {
-        if let Some(milliseconds) = &self.by_hand {
+        if let Some(milliseconds) = &self.manual {
             let step = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
             milliseconds.fetch_add(step, Ordering::SeqCst);
         }
     }
 
-    /// The time now.
+    /// Returns the current time.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        match &self.by_hand {
+        match &self.manual {
             Some(milliseconds) => Timestamp::from_millisecond(milliseconds.load(Ordering::SeqCst))
                 .unwrap_or(Timestamp::MAX),
             None => system_now(),
@@ -54,52 +67,68 @@ impl Clock {
     }
 }
 
+impl RequestTime {
+    /// Returns the time of a request that the server's clock, shifted by `offset`, has received.
+    pub(crate) fn new(actual: Timestamp, offset: SignedDuration) -> Self {
+        Self {
+            actual,
+            server: saturating_add(actual, offset),
+            offset,
+        }
+    }
+
+    /// Returns `true` if a request's time stamp is close enough to the server's clock.
+    pub(crate) fn is_within_window(&self, stamp: Timestamp) -> bool {
+        self.server.duration_since(stamp).abs() <= TIMESTAMP_WINDOW
+    }
+}
+
 #[expect(
     clippy::disallowed_methods,
-    reason = "the emulator's one place that reads the time"
+    reason = "the only read of the system's time in the emulator"
 )]
 fn system_now() -> Timestamp {
     Timestamp::now()
 }
 
-/// Moves a time without ever leaving the range of time stamps.
-pub(crate) fn shifted(time: Timestamp, by: SignedDuration) -> Timestamp {
+/// Returns `time + by`; `time` itself if the sum is outside the range of time stamps.
+pub(crate) fn saturating_add(time: Timestamp, by: SignedDuration) -> Timestamp {
     time.saturating_add(by).unwrap_or(time)
 }
 
-/// The form of HTTP's `Date` header.
+/// Formats a time as HTTP's `Date` header does.
 pub(crate) fn http_date(time: Timestamp) -> String {
     time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
-/// Reads the form of HTTP's `Date` header.
+/// Parses the format of HTTP's `Date` header.
 pub(crate) fn parse_http_date(text: &str) -> Option<Timestamp> {
     jiff::fmt::rfc2822::parse(text)
         .ok()
         .map(|zoned| zoned.timestamp())
 }
 
-/// The form of `Timestamp` and `Expiration`: UTC, whole seconds.
+/// Formats a time as `Timestamp` and `Expiration` do: UTC, whole seconds.
 pub(crate) fn iso_seconds(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// The form of a listing's `LastModified`: UTC, milliseconds.
+/// Formats a time as `LastModified` in a list of objects does: UTC, milliseconds.
 pub(crate) fn iso_millis(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%S.000Z").to_string()
 }
 
-/// Reads exactly `YYYY-MM-DDTHH:MM:SSZ`.
+/// Parses `YYYY-MM-DDTHH:MM:SSZ`; `None` for any other format.
 pub(crate) fn parse_iso_seconds(text: &str) -> Option<Timestamp> {
-    utc(text, "%Y-%m-%dT%H:%M:%SZ", 20)
+    parse_utc(text, "%Y-%m-%dT%H:%M:%SZ", 20)
 }
 
-/// Reads exactly `YYYYMMDDTHHMMSSZ`, the form of OSS V4.
+/// Parses `YYYYMMDDTHHMMSSZ`, the format of the V4 signatures; `None` for any other format.
 pub(crate) fn parse_compact(text: &str) -> Option<Timestamp> {
-    utc(text, "%Y%m%dT%H%M%SZ", 16)
+    parse_utc(text, "%Y%m%dT%H%M%SZ", 16)
 }
 
-fn utc(text: &str, format: &str, length: usize) -> Option<Timestamp> {
+fn parse_utc(text: &str, format: &str, length: usize) -> Option<Timestamp> {
     if text.len() != length {
         return None;
     }

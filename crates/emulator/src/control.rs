@@ -1,4 +1,6 @@
-//! The control address.
+//! The control address: counters, faults, key status, and what identity providers issue.
 
-pub(crate) mod request;
+mod oidc_token;
+mod request;
 pub(crate) mod routes;
+mod saml_assertion;

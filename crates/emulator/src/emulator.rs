@@ -1,10 +1,10 @@
-//! A running cloud: three listeners on loopback and one thread behind them.
+//! A running emulator: three listeners on loopback and one thread.
 
 use std::{
     future::IntoFuture as _,
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    sync::{Arc, Mutex},
+    sync::Arc,
     thread::JoinHandle,
     time::Duration,
 };
@@ -12,64 +12,48 @@ use std::{
 use tokio::{runtime::Runtime, sync::oneshot};
 
 use crate::{
-    account::model::World,
+    account::AccountModel,
     clock::Clock,
-    fault::script::Faults,
-    jwt::Keys,
-    server::{Service, router},
-    state::Cloud,
-    sts::assume_role_with_saml::Seal,
+    server::{call::Service, router},
+    state::EmulatorState,
 };
 
-/// How a cloud is started.
+/// The options of an emulator.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where STS listens; port 0 picks one.
+    /// The address of STS; port 0 is any free port.
     pub sts: SocketAddr,
-    /// Where OSS listens; port 0 picks one.
+    /// The address of OSS; port 0 is any free port.
     pub oss: SocketAddr,
-    /// Where the instance's metadata is; port 0 picks one.
+    /// The address of the metadata service; port 0 is any free port.
     pub imds: SocketAddr,
-    /// Sessions end this early, however long they were asked for.
-    pub session_life: Option<Duration>,
-    /// What time it is.
+    /// Maximum lifetime of each session; `None` for the lifetime that was asked for.
+    pub max_session_lifetime: Option<Duration>,
+    /// The clock.
     pub clock: Clock,
 }
 
-impl Default for Options {
-    fn default() -> Self {
-        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Self {
-            sts: any,
-            oss: any,
-            imds: any,
-            session_life: None,
-            clock: Clock::system(),
-        }
-    }
-}
-
-/// Why a cloud did not start.
+/// The reason for which an emulator did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Its secrets are printed on a page; it is not for a network.
-    #[error("{0} is not a loopback address; this cloud is only for its own host")]
+    /// The address is no loopback address. The secrets of the default account model are public.
+    #[error("{0} is not a loopback address; use one, such as 127.0.0.1:0")]
     NotLoopback(SocketAddr),
     /// The system refused the address.
     #[error("cannot listen on {address}")]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
-    /// The system refused a thread or its events.
+    /// The system refused a thread or an epoll instance.
     #[error("cannot start the server's thread")]
     Thread(#[source] io::Error),
 }
 
-/// A running cloud; it stops when it is dropped.
+/// A running emulator. It stops when it is dropped.
 #[derive(Debug)]
 pub struct Emulator {
     sts: SocketAddr,
@@ -79,30 +63,35 @@ pub struct Emulator {
     thread: Option<JoinHandle<()>>,
 }
 
+impl Default for Options {
+    fn default() -> Self {
+        let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self {
+            sts: any_port,
+            oss: any_port,
+            imds: any_port,
+            max_session_lifetime: None,
+            clock: Clock::system(),
+        }
+    }
+}
+
 impl Emulator {
-    /// Listens, and answers until dropped. When this returns, all addresses answer.
+    /// Starts an emulator. All three addresses accept connections when this returns.
     ///
     /// # Errors
     ///
-    /// An address is not loopback or not free, or the system has no thread to give.
-    pub fn start(world: World, options: Options) -> Result<Self, StartError> {
+    /// An address is no loopback address or not free, or the system has no resources for a
+    /// thread.
+    pub fn start(account: AccountModel, options: Options) -> Result<Self, StartError> {
         let (sts, sts_address) = listen(options.sts)?;
         let (oss, oss_address) = listen(options.oss)?;
         let (imds, imds_address) = listen(options.imds)?;
-        let cloud = Arc::new(Cloud {
-            world,
-            clock: options.clock,
-            session_life: options.session_life,
-            switched: Mutex::default(),
-            keys: Keys::new(),
-            seal: Seal::new(),
-            sessions: Mutex::default(),
-            metadata: Mutex::default(),
-            nonces: Mutex::default(),
-            objects: Mutex::default(),
-            stats: Mutex::default(),
-            faults: Faults::default(),
-        });
+        let state = Arc::new(EmulatorState::new(
+            account,
+            options.clock,
+            options.max_session_lifetime,
+        ));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -110,7 +99,7 @@ impl Emulator {
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("stsd-emulator".to_owned())
-            .spawn(move || serve(&runtime, cloud, [sts, oss, imds], stopped))
+            .spawn(move || serve(&runtime, state, [sts, oss, imds], stopped))
             .map_err(StartError::Thread)?;
         Ok(Self {
             sts: sts_address,
@@ -121,48 +110,50 @@ impl Emulator {
         })
     }
 
-    /// Where STS listens.
+    /// Returns the address of STS.
     #[must_use]
     pub fn sts_address(&self) -> SocketAddr {
         self.sts
     }
 
-    /// Where OSS listens.
+    /// Returns the address of OSS.
     #[must_use]
     pub fn oss_address(&self) -> SocketAddr {
         self.oss
     }
 
-    /// Where the instance's metadata is.
+    /// Returns the address of the metadata service.
     #[must_use]
     pub fn imds_address(&self) -> SocketAddr {
         self.imds
     }
 
-    /// `http://` and where STS listens.
+    /// Returns the URL of STS.
     #[must_use]
     pub fn sts_url(&self) -> String {
         format!("http://{}", self.sts)
     }
 
-    /// `http://` and where OSS listens.
+    /// Returns the URL of OSS.
     #[must_use]
     pub fn oss_url(&self) -> String {
         format!("http://{}", self.oss)
     }
 
-    /// `http://` and where the instance's metadata is.
+    /// Returns the URL of the metadata service.
     #[must_use]
     pub fn imds_url(&self) -> String {
         format!("http://{}", self.imds)
     }
 
-    /// The line that says the cloud is ready.
+    /// Returns the line that the program prints when the emulator is ready: the URLs as JSON.
     #[must_use]
     pub fn ready_line(&self) -> String {
         format!(
-            r#"{{"sts":"http://{}","oss":"http://{}","imds":"http://{}"}}"#,
-            self.sts, self.oss, self.imds
+            r#"{{"sts":"{}","oss":"{}","imds":"{}"}}"#,
+            self.sts_url(),
+            self.oss_url(),
+            self.imds_url()
         )
     }
 }
@@ -182,33 +173,33 @@ fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> 
     if !address.ip().is_loopback() {
         return Err(StartError::NotLoopback(address));
     }
-    let refused = |source| StartError::Listen { address, source };
-    let listener = TcpListener::bind(address).map_err(refused)?;
-    listener.set_nonblocking(true).map_err(refused)?;
-    let bound = listener.local_addr().map_err(refused)?;
+    let listen_error = |source| StartError::Listen { address, source };
+    let listener = TcpListener::bind(address).map_err(listen_error)?;
+    listener.set_nonblocking(true).map_err(listen_error)?;
+    let bound = listener.local_addr().map_err(listen_error)?;
     Ok((listener, bound))
 }
 
-/// Runs the services until told to stop; whatever is unanswered then is dropped.
+/// Runs the services until `stopped` completes. Calls without a response are dropped then.
 fn serve(
     runtime: &Runtime,
-    cloud: Arc<Cloud>,
+    state: Arc<EmulatorState>,
     [sts, oss, imds]: [TcpListener; 3],
     stopped: oneshot::Receiver<()>,
 ) {
     runtime.block_on(async move {
-        let running = async {
+        let services = async {
             let sts = tokio::net::TcpListener::from_std(sts)?;
             let oss = tokio::net::TcpListener::from_std(oss)?;
             let imds = tokio::net::TcpListener::from_std(imds)?;
             tokio::try_join!(
-                axum::serve(sts, router(Arc::clone(&cloud), Service::Sts)).into_future(),
-                axum::serve(oss, router(Arc::clone(&cloud), Service::Oss)).into_future(),
-                axum::serve(imds, router(cloud, Service::Imds)).into_future(),
+                axum::serve(sts, router(Arc::clone(&state), Service::Sts)).into_future(),
+                axum::serve(oss, router(Arc::clone(&state), Service::Oss)).into_future(),
+                axum::serve(imds, router(state, Service::Imds)).into_future(),
             )
         };
         tokio::select! {
-            _ = running => {}
+            _ = services => {}
             _ = stopped => {}
         }
     });

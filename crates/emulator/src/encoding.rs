@@ -1,4 +1,4 @@
-//! How text travels: percent escapes, forms, XML, digests.
+//! Text encodings, digests and random text.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
@@ -6,44 +6,48 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-/// Everything but RFC 3986's unreserved characters.
+/// All characters but the unreserved ones of RFC 3986.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
     .remove(b'.')
     .remove(b'~');
 
-/// The same, but a path keeps its slashes.
+/// The same without `/`, which separates the segments of a path.
 const RESERVED_IN_PATH: &AsciiSet = &RESERVED.remove(b'/');
 
-pub(crate) fn escape(text: &str) -> String {
+/// The alphabet of most random texts.
+pub(crate) const LETTERS_AND_DIGITS: &[u8] =
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+
+pub(crate) fn percent_encode(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }
 
-pub(crate) fn escape_path(text: &str) -> String {
+pub(crate) fn percent_encode_path(text: &str) -> String {
     utf8_percent_encode(text, RESERVED_IN_PATH).to_string()
 }
 
-/// Decodes a path; a `+` there is a plus.
-pub(crate) fn unescape(text: &str) -> String {
+/// Decodes a path. `+` stays `+`, unlike in a form.
+pub(crate) fn percent_decode(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-/// Decodes a query or a form: a `+` is a space, an empty value stays.
+/// Decodes a query or a form. `+` becomes a space; a pair with an empty value stays.
 pub(crate) fn decode_form(text: &str) -> Vec<(String, String)> {
     text.split('&')
         .filter(|pair| !pair.is_empty())
         .map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             (
-                unescape(&name.replace('+', " ")),
-                unescape(&value.replace('+', " ")),
+                percent_decode(&name.replace('+', " ")),
+                percent_decode(&value.replace('+', " ")),
             )
         })
         .collect()
 }
 
-/// Text inside an XML element. Characters XML 1.0 cannot carry become `?`.
+/// Escapes the text of an XML element. Characters that XML 1.0 excludes become `?`.
 pub(crate) fn escape_xml(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -62,8 +66,29 @@ pub(crate) fn escape_xml(text: &str) -> String {
     escaped
 }
 
+/// Reverses [`escape_xml`], but for the characters that became `?`.
+pub(crate) fn unescape_xml(text: &str) -> String {
+    // `&amp;` last, so that `&amp;lt;` becomes `&lt;`.
+    [
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("&quot;", "\""),
+        ("&#13;", "\r"),
+        ("&amp;", "&"),
+    ]
+    .iter()
+    .fold(text.to_owned(), |text, (escaped, plain)| {
+        text.replace(escaped, plain)
+    })
+}
+
 pub(crate) fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
+}
+
+/// Decodes base64 that encodes UTF-8; `None` for any other text.
+pub(crate) fn decode_base64_text(text: &str) -> Option<String> {
+    String::from_utf8(STANDARD.decode(text).ok()?).ok()
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
@@ -90,17 +115,14 @@ pub(crate) fn hmac_sha256(key: &[u8], text: &[u8]) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-/// Random letters and digits, and whatever else `alphabet` holds.
+/// Returns `length` random characters of an ASCII alphabet.
 pub(crate) fn random_text(alphabet: &[u8], length: usize) -> String {
     (0..length)
         .map(|_| char::from(alphabet[fastrand::usize(..alphabet.len())]))
         .collect()
 }
 
-pub(crate) const LETTERS_AND_DIGITS: &[u8] =
-    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-
-/// A request id in STS's form: a UUID in capitals.
+/// Returns a request id in STS's format: a UUID in upper case.
 pub(crate) fn request_id() -> String {
     let (a, b) = (fastrand::u64(..), fastrand::u64(..));
     format!(

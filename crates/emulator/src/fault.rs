@@ -1,3 +1,4 @@
-//! Scripted faults.
+//! Scripted faults: their JSON, and the queue of those that are in force.
 
-pub mod script;
+pub(crate) mod queue;
+pub(crate) mod script;

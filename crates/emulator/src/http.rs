@@ -1,4 +1,4 @@
-//! HTTP messages: a request read to its end, and a reply.
+//! HTTP messages: a request with decoded parameters, a reply, and bodies that are cut off.
 
 pub(crate) mod reply;
 pub mod request;

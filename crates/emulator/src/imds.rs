@@ -1,3 +1,5 @@
-//! The emulated instance metadata service.
+//! The emulated metadata service of an instance.
 
+pub(crate) mod credentials;
+mod route;
 pub(crate) mod service;

@@ -1,7 +1,7 @@
-//! JSON web tokens (RFC 7515, RFC 7519), signed with RS256 or ES256 and verified in earnest.
+//! JSON web tokens (RFC 7515, RFC 7519), signed and verified with RS256 or ES256.
 //!
-//! ring signs and verifies, but makes no RSA keys: the one here is fixed, printed in the
-//! source, and worth nothing outside. The one for ES256 is made at each start.
+//! ring signs and verifies, but does not generate RSA keys. The RSA key is therefore a file of
+//! the source, and of no use elsewhere. The key for ES256 is generated at each start.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::{
@@ -17,17 +17,18 @@ use serde_json::{Map, Value, json};
 
 use crate::encoding::{LETTERS_AND_DIGITS, random_text};
 
-/// Stands in every header and every payload: `EmulatedOidcToken-` in base64url, for whoever
-/// searches what a program said for tokens that should not be there.
+/// A text in the header and in the payload of every token: `EmulatedOidcToken-` in base64url.
+/// Tests search the output of programs for it.
 pub const MARKER: &str = "RW11bGF0ZWRPaWRjVG9rZW4t";
 
-/// What [`MARKER`] encodes. It survives where three bytes begin: after 24 bytes of the
-/// header, and after nine of the payload.
-const MARKED: &str = "EmulatedOidcToken-";
+/// The text that [`MARKER`] encodes. base64 encodes three bytes at a time, so that the text must
+/// begin at a multiple of three: after 24 bytes of the header, and after nine of the payload.
+const MARKER_TEXT: &str = "EmulatedOidcToken-";
 
+/// The RSA key, as PKCS #8.
 const RSA_KEY: &[u8] = include_bytes!("oidc_rsa.pk8");
 
-/// How a token is signed.
+/// The signature algorithm of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 pub(crate) enum Algorithm {
     #[default]
@@ -46,7 +47,7 @@ impl Algorithm {
     }
 
     fn key_id(self) -> String {
-        format!("k-{MARKED}{}", self.name())
+        format!("k-{MARKER_TEXT}{}", self.name())
     }
 }
 
@@ -56,38 +57,38 @@ struct Header {
     kid: String,
 }
 
-/// The token is no token, or nobody here signed it.
+/// The text is no token, or no key of the emulator has signed it.
 #[derive(Debug)]
-pub(crate) struct NotSigned;
+pub(crate) struct InvalidToken;
 
-/// The keys of the emulated providers.
+/// The signing keys of the OIDC providers.
 #[derive(Debug)]
-pub(crate) struct Keys {
+pub(crate) struct SigningKeys {
     rsa: RsaKeyPair,
     ec: EcdsaKeyPair,
     random: SystemRandom,
 }
 
-impl Keys {
-    /// Takes the fixed RSA key, and makes one for ES256.
+impl SigningKeys {
+    /// Returns the fixed RSA key and a new key for ES256.
     ///
     /// # Panics
     ///
-    /// The system has no random bytes to give.
+    /// The system has no random bytes.
     pub(crate) fn new() -> Self {
         let random = SystemRandom::new();
-        let way = &ECDSA_P256_SHA256_FIXED_SIGNING;
-        let ec = EcdsaKeyPair::generate_pkcs8(way, &random)
-            .expect("the system has random bytes to give");
+        let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
+        let ec =
+            EcdsaKeyPair::generate_pkcs8(algorithm, &random).expect("the system has random bytes");
         Self {
-            rsa: RsaKeyPair::from_pkcs8(RSA_KEY).expect("the key in the source is a good one"),
-            ec: EcdsaKeyPair::from_pkcs8(way, ec.as_ref(), &random)
-                .expect("ring reads what ring wrote"),
+            rsa: RsaKeyPair::from_pkcs8(RSA_KEY).expect("a test signs with the key in the source"),
+            ec: EcdsaKeyPair::from_pkcs8(algorithm, ec.as_ref(), &random)
+                .expect("ring reads its own PKCS #8"),
             random,
         }
     }
 
-    /// Signs claims, to which a `jti` of its own is added.
+    /// Returns a signed token with the claims and a random `jti`.
     pub(crate) fn sign(&self, algorithm: Algorithm, claims: Map<String, Value>) -> String {
         let header = format!(
             r#"{{"alg":"{}","kid":"{}","typ":"JWT"}}"#,
@@ -97,7 +98,7 @@ impl Keys {
         let random = random_text(LETTERS_AND_DIGITS, 20);
         let claims = Value::Object(claims).to_string();
         let claims = claims.strip_prefix('{').unwrap_or_default();
-        let payload = format!(r#"{{"jti":"-{MARKED}{random}",{claims}"#);
+        let payload = format!(r#"{{"jti":"-{MARKER_TEXT}{random}",{claims}"#);
         let text = format!("{}.{}", encode(header), encode(payload));
         let signature = match algorithm {
             Algorithm::Rs256 => {
@@ -109,27 +110,27 @@ impl Keys {
                         text.as_bytes(),
                         &mut signature,
                     )
-                    .expect("a buffer as long as the key takes its signature");
+                    .expect("the buffer is as long as the signature");
                 signature
             }
             Algorithm::Es256 => self
                 .ec
                 .sign(&self.random, text.as_bytes())
-                .expect("the system has random bytes to give")
+                .expect("the system has random bytes")
                 .as_ref()
                 .to_vec(),
         };
         format!("{text}.{}", encode(signature))
     }
 
-    /// Verifies a token; returns its claims, not yet believed.
-    pub(crate) fn verify(&self, token: &str) -> Result<Map<String, Value>, NotSigned> {
-        let (text, signature) = token.rsplit_once('.').ok_or(NotSigned)?;
-        let (header, payload) = text.split_once('.').ok_or(NotSigned)?;
-        // An algorithm that is not one of ours, `none` first of all, does not get through here.
-        let header: Header = serde_json::from_slice(&decode(header)?).map_err(|_| NotSigned)?;
+    /// Returns the claims of a token with a valid signature. The claims are not checked.
+    pub(crate) fn verify(&self, token: &str) -> Result<Map<String, Value>, InvalidToken> {
+        let (text, signature) = token.rsplit_once('.').ok_or(InvalidToken)?;
+        let (header, payload) = text.split_once('.').ok_or(InvalidToken)?;
+        // `none`, and any other algorithm than these two, is a parse error.
+        let header: Header = serde_json::from_slice(&decode(header)?).map_err(|_| InvalidToken)?;
         if header.kid != header.alg.key_id() {
-            return Err(NotSigned);
+            return Err(InvalidToken);
         }
         let signature = decode(signature)?;
         let signed = match header.alg {
@@ -142,14 +143,14 @@ impl Keys {
                     .verify(text.as_bytes(), &signature)
             }
         };
-        signed.map_err(|_| NotSigned)?;
-        serde_json::from_slice(&decode(payload)?).map_err(|_| NotSigned)
+        signed.map_err(|_| InvalidToken)?;
+        serde_json::from_slice(&decode(payload)?).map_err(|_| InvalidToken)
     }
 
-    /// The public keys, as providers publish them (RFC 7517).
-    pub(crate) fn published(&self) -> Value {
+    /// Returns the public keys as a JWK set (RFC 7517).
+    pub(crate) fn jwks(&self) -> Value {
         let rsa = PublicKeyComponents::<Vec<u8>>::from(self.rsa.public());
-        // An uncompressed point: one byte says so, then its coordinates.
+        // An uncompressed point: a byte for the format, then the two coordinates.
         let (x, y) = self.ec.public_key().as_ref()[1..].split_at(32);
         json!({ "keys": [
             {
@@ -168,6 +169,6 @@ fn encode(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-fn decode(text: &str) -> Result<Vec<u8>, NotSigned> {
-    URL_SAFE_NO_PAD.decode(text).map_err(|_| NotSigned)
+fn decode(text: &str) -> Result<Vec<u8>, InvalidToken> {
+    URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidToken)
 }

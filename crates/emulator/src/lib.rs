@@ -1,45 +1,46 @@
-//! A cloud small enough to carry: Alibaba Cloud's STS, OSS and the metadata of an instance on
-//! loopback, for demos and for testing programs against rotation and outages.
+//! An emulator of Alibaba Cloud's STS, OSS and instance metadata on loopback, for demos and for
+//! tests of rotation and outages.
 //!
-//! It verifies what the real services verify, with code of its own: a client that
-//! signs wrongly here signs wrongly there. It shares nothing with the daemon, so
-//! that one mistake cannot hide on both sides.
+//! The emulator verifies what the real services verify, with its own code: a request with a wrong
+//! signature fails here as it fails there. No other crate shares code with it, because a mistake in
+//! shared code would cancel itself out.
 //!
-//! # Who may assume a role
+//! # Assuming a role
 //!
-//! `AssumeRole` is signed, by a RAM user's key or a session. `AssumeRoleWithOIDC` and
-//! `AssumeRoleWithSAML` are not: a token or an assertion stands for the signature, and a key
-//! that comes along is not looked at. Their parameters come by query or form; action and
-//! version as there, or as the headers `x-acs-action` and `x-acs-version`.
+//! `AssumeRole` is signed with a RAM user's key or with a session. `AssumeRoleWithOIDC` and
+//! `AssumeRoleWithSAML` are unsigned: a token or an assertion replaces the signature, and the
+//! parameters of a signature are ignored. The parameters are in the query or in a form. Action and
+//! version are parameters, or the headers `x-acs-action` and `x-acs-version`.
 //!
-//! An OIDC token has to be a JSON web token signed with RS256 or ES256 by the emulator's own
-//! keys. In this order are checked: the signature, `iss` and `aud` by the provider, `exp` to
-//! the second, `iat` and `nbf` with a minute's leeway, then the role's trust and, with
-//! `oidc_subjects`, `sub`. The RSA key is fixed, in the source, and of no worth elsewhere; the
-//! one for ES256 is made at each start. `GET /_emulator/oidc/keys` publishes both.
+//! An OIDC token is a JSON web token, signed with RS256 or ES256 by the emulator's keys. The checks
+//! have this order: the signature; `iss` and `aud` against the provider; `exp` to the second; `iat`
+//! and `nbf` with a leeway of a minute; the trust of the role and, with `oidc_subjects`, `sub`. The
+//! RSA key is a file of the source, and of no use elsewhere; the key for ES256 is generated at each
+//! start. `GET /_emulator/oidc/keys` returns both public keys.
 //!
-//! A SAML assertion is **not** signed as XML is: the control address seals it with an HMAC
-//! whose key is made at each start, and what it did not seal is refused. Issuer, audience,
-//! recipient, `NotOnOrAfter`, the pair of role and provider in the attribute `Role`, and the
-//! role's trust count as they do in the cloud; the attribute `RoleSessionName` names the session.
+//! A SAML assertion has **no** XML signature: the control address seals the assertion with an HMAC,
+//! whose key is generated at each start, and STS refuses any other assertion. Issuer, audience,
+//! recipient, `NotOnOrAfter`, the pair of role and provider in the attribute `Role`, and the trust
+//! of the role are checked as in the cloud. The attribute `RoleSessionName` is the name of the
+//! session.
 //!
 //! # Metadata
 //!
-//! On the third address stands what an instance finds at 100.100.100.200:
-//! `PUT /latest/api/token` with `X-aliyun-ecs-metadata-token-ttl-seconds` (1 to 21600), then
-//! with `X-aliyun-ecs-metadata-token`
-//! `GET /latest/meta-data/ram/security-credentials/` and the same with the role's name; besides,
-//! `region-id`, `zone-id`, `instance-id` and `owner-account-id` under `/latest/meta-data/`.
-//! Without a token the answer is 403 unless the world says `v1 = true`, with one that is not
-//! good 401. The credential is a session of the world's `[instance]` role. It stays the same
-//! until `replaced_before_end` before its end, or half its life where `--session-life` is that
-//! short; its predecessor lives to its own end.
+//! The third address is the service that an instance has at 100.100.100.200:
+//! `PUT /latest/api/token` with `X-aliyun-ecs-metadata-token-ttl-seconds` (1 to 21600), then, with
+//! `X-aliyun-ecs-metadata-token`, `GET /latest/meta-data/ram/security-credentials/` and the same
+//! path with the name of the role. `region-id`, `zone-id`, `instance-id` and `owner-account-id` are
+//! under `/latest/meta-data/`. A request without a token has the status 403, unless the account
+//! model has `v1 = true`; an unknown or expired token has the status 401. The credentials are a
+//! session of the role in `[instance]`. They are replaced when their remaining lifetime is
+//! `replaced_before_end`, or half of the lifetime with a short `--session-life`; the previous
+//! session stays valid until its expiration.
 //!
 //! # The control address
 //!
-//! On the STS address, beside STS itself:
+//! The STS address also has the paths under `/_emulator/`.
 //!
-//! `GET /_emulator/stats` counts calls by action and outcome since the start or the
+//! `GET /_emulator/stats` returns the number of calls by action and outcome, since the start or the
 //! last `DELETE /_emulator/stats`:
 //!
 //! ```json
@@ -49,17 +50,18 @@
 //!  "sessions_live":3}
 //! ```
 //!
-//! Actions are `AssumeRole`, `AssumeRoleWithOIDC`, `AssumeRoleWithSAML`,
-//! `GetCallerIdentity`, `other`, `imds:Token`, `imds:Role`, `imds:Credentials`, `imds:other`
-//! (whose outcomes are the names of HTTP's statuses, like `Forbidden`), `oss:PutObject`,
-//! `oss:GetObject`, `oss:HeadObject`, `oss:GetObjectMeta`, `oss:DeleteObject`,
-//! `oss:ListObjects` (both versions) and `oss:other`, whichever way they were signed: OSS
-//! takes its own signatures and, as its S3-compatible endpoint does, those of AWS SDKs. An outcome is `ok`, an error's
-//! code, or `fault:` and the kind of the fault that decided the answer. `delay` and
-//! `wrong-date` decide nothing by themselves: the call's own outcome counts. So does
-//! an error that came before a credential could be bent.
+//! The actions are `AssumeRole`, `AssumeRoleWithOIDC`, `AssumeRoleWithSAML`, `GetCallerIdentity`,
+//! `other`, `imds:Token`, `imds:Role`, `imds:Credentials`, `imds:other` (with the names of HTTP
+//! statuses as outcomes, such as `Forbidden`), `oss:PutObject`, `oss:GetObject`, `oss:HeadObject`,
+//! `oss:GetObjectMeta`, `oss:DeleteObject`, `oss:ListObjects` (both versions) and `oss:other`. OSS
+//! accepts its own signatures and, as its S3-compatible endpoint does, those of AWS SDKs.
 //!
-//! `POST /_emulator/faults` queues a fault:
+//! An outcome is `ok`, the code of an error, or `fault:` and the kind of the fault that determined
+//! the reply. A `delay` and a `wrong-date` do not determine the reply, so that the outcome of the
+//! call is counted. The same holds for an error that precedes the credentials that a fault would
+//! alter.
+//!
+//! `POST /_emulator/faults` adds a fault to the queue:
 //!
 //! ```json
 //! {"action":"AssumeRole", "times":2, "fault":{"kind":"reset"}}
@@ -67,37 +69,37 @@
 //! {"action":"*", "fault":{"kind":"delay","millis":300}}
 //! ```
 //!
-//! `action` is one of the above, `oss:*`, `imds:*` or `*`. `times` ends it after that many
-//! calls, `for` after that long; with neither it stays until cleared. The first fault
-//! in the queue that fits a call strikes it, alone; one that bends a credential fits
-//! the three ways to assume a role and `imds:Credentials` only, and is refused for any other
-//! action but `*` and `imds:*`. The kinds:
+//! `action` is one of the above, `oss:*`, `imds:*` or `*`. A fault ends after `times` calls or after
+//! `for`; without both it stays until the queue is cleared. The first fault in the queue that
+//! matches a call applies to the call, alone. A fault of credentials matches only the three actions
+//! to assume a role and `imds:Credentials`; a script with such a fault for another action is
+//! refused, but for `*` and `imds:*`. The kinds:
 //!
-//! | kind | fields | what the caller sees |
+//! | kind | fields | response |
 //! |---|---|---|
-//! | `error` | `code`; optional `status`, `message` | that error, in the service's own form; metadata's is a web page, 404 unless `status` says otherwise |
-//! | `throttle` | optional `retry_after_millis` | `Throttling.User`, 400; the hint in `x-acs-retry-after` |
-//! | `delay` | `millis` (ten minutes at most) | the answer, late |
-//! | `hang` | | nothing until the faults are cleared or a minute passed, then as `reset` |
-//! | `reset` | | the connection closed without an answer |
-//! | `half-body` | | a full `Content-Length`, half the body, then closed |
+//! | `error` | `code`; optional `status`, `message` | that error, in the form of the service; for metadata an HTML page with the status 404 by default |
+//! | `throttle` | optional `retry_after_millis` | `Throttling.User`, 400, with `x-acs-retry-after` |
+//! | `delay` | `millis` (at most ten minutes) | the correct response, after the delay |
+//! | `hang` | | no response until the faults are cleared, or for a minute; then as `reset` |
+//! | `reset` | | the connection is closed without a response |
+//! | `half-body` | | a `Content-Length` of the whole body, half of the body, then as `reset` |
 //! | `html` | | a web page with status 200 |
-//! | `wrong-date` | `offset_seconds`, positive is ahead | the server's clock shifted: `Date`, the time-stamp check, `Expiration` |
-//! | `expired` | | a credential that expired a minute ago; metadata has its own again afterwards |
-//! | `empty` | | a credential of empty fields |
-//! | `beyond` | | an `Expiration` a year too late; the session ends in time |
-//! | `unsuccessful` | `code` | `imds:Credentials`: status 200, that `Code`, and no credential |
+//! | `wrong-date` | `offset_seconds`, positive is ahead | a shifted clock of the server: `Date`, the check of time stamps, `Expiration` |
+//! | `expired` | | credentials that expired a minute ago; the next metadata response has the current ones again |
+//! | `empty` | | credentials with empty fields |
+//! | `beyond` | | an `Expiration` a year too late; the session expires in time |
+//! | `unsuccessful` | `code` | for `imds:Credentials`: status 200, that `Code`, no credentials |
 //!
-//! Under `wrong-date` a session still ends at its true time; only what the server says
-//! of time is shifted, for the actions that the fault names.
+//! With `wrong-date` a session expires at its actual time. Only the times in responses and in checks
+//! are shifted, for the actions of the fault.
 //!
-//! `GET /_emulator/faults` answers `{"faults":[…]}`, as does a `POST`, in queue order:
-//! `action`, `fault`, and `times` (left) or `until` (a time stamp). `DELETE` clears the
-//! queue and lets go of hanging calls. A script that makes no sense is refused with
-//! 400 and `{"error":"…"}`.
+//! `GET /_emulator/faults` and `POST /_emulator/faults` return `{"faults":[…]}` in the order of the
+//! queue: `action`, `fault`, and the remaining `times` or the end, `until`.
+//! `DELETE /_emulator/faults` clears the queue, and ends each call that hangs or is delayed. An
+//! invalid script has the response 400 and `{"error":"…"}`.
 //!
-//! `POST /_emulator/oidc/token` answers `{"token":"…"}`, and `POST /_emulator/saml/assertion`
-//! `{"assertion":"…"}` in base64:
+//! `POST /_emulator/oidc/token` returns `{"token":"…"}`, and `POST /_emulator/saml/assertion`
+//! returns `{"assertion":"…"}` in base64:
 //!
 //! ```json
 //! {"provider":"demo", "subject":"system:serviceaccount:jobs:uploader"}
@@ -105,40 +107,44 @@
 //! {"provider":"demo", "subject":"operator", "roles":["oss-upload"]}
 //! ```
 //!
-//! For bad ones both take `life` (a token's is an hour, an assertion's five minutes; negative
-//! is over), `audience` and `issuer`; a token besides `algorithm` (`RS256` unless it says
-//! `ES256`) and `begins_in` for `iat` and `nbf`, an assertion `session_name` (the subject
-//! unless it says otherwise) and `recipient`. Every token holds [`OIDC_TOKEN_MARKER`] in header
-//! and payload, every assertion [`SAML_ASSERTION_MARKER`] in its first 64 characters.
+//! Both have the optional fields `life` (an hour for a token, five minutes for an assertion; negative
+//! for an expired one), `audience` and `issuer`. A token also has `algorithm` (`RS256` by default,
+//! or `ES256`) and `begins_in` for `iat` and `nbf`; an assertion has `session_name` (the subject by
+//! default) and `recipient`. Each token contains [`OIDC_TOKEN_MARKER`] in its header and in its
+//! payload, and each assertion contains [`SAML_ASSERTION_MARKER`] in its first 64 characters.
 //!
-//! `POST /_emulator/keys` with `{"id":"LTAI…","status":"inactive"}` switches a user's key off, or
-//! with `active` on, as the console does.
+//! `POST /_emulator/keys` with `{"id":"LTAI…","status":"inactive"}`, or with `active`, sets the
+//! status of a user's key, as the console does.
 //!
-//! `POST /_emulator/imds/rotate` replaces the instance's credential at once.
-
-pub mod clock;
-mod encoding;
-
-pub mod account;
-pub mod fault;
-pub mod http;
-mod jwt;
-pub mod state;
-
-pub mod oss;
-pub mod sts;
-
-mod control;
-mod imds;
-
-mod emulator;
-mod server;
+//! `POST /_emulator/imds/rotate` replaces the credentials of the instance at once.
 
 pub mod cli;
 pub mod shutdown;
 
-pub use account::model::World;
+mod emulator;
+mod server;
+
+mod control;
+mod imds;
+pub mod oss;
+pub mod sts;
+
+mod state;
+
+pub mod account;
+mod fault;
+pub mod http;
+mod jwt;
+mod saml;
+
+mod clock;
+pub mod duration;
+mod encoding;
+mod sync;
+
+pub use account::AccountModel;
 pub use clock::Clock;
 pub use emulator::{Emulator, Options, StartError};
 pub use jwt::MARKER as OIDC_TOKEN_MARKER;
-pub use sts::assume_role_with_saml::MARKER as SAML_ASSERTION_MARKER;
+pub use saml::MARKER as SAML_ASSERTION_MARKER;
+pub use state::objects::MAX_OBJECT_BYTES;

@@ -1,4 +1,4 @@
-//! `stsd-emulator`: read the command line, start the cloud, wait to be stopped.
+//! `stsd-emulator`: parses the command line, starts the emulator, and waits for the end.
 
 use std::{
     io::{self, Write as _},
@@ -8,22 +8,21 @@ use std::{
 use anyhow::Context as _;
 use stsd_emulator::{
     Emulator,
-    account::model::BUILT_IN,
-    cli as arguments,
-    cli::{Command, HELP, Run},
-    shutdown as stop,
+    account::DEFAULT_MODEL,
+    cli::{self, Command, HELP, RunOptions},
+    shutdown::Shutdown,
 };
 
 fn main() -> ExitCode {
-    let done = arguments::parse(lexopt::Parser::from_env())
+    let result = cli::parse(lexopt::Parser::from_env())
         .context("see stsd-emulator --help")
         .and_then(|command| match command {
             Command::Help => print(HELP),
             Command::Version => print(concat!("stsd-emulator ", env!("CARGO_PKG_VERSION"), "\n")),
-            Command::PrintWorld => print(BUILT_IN),
-            Command::Run(run) => emulate(&run),
+            Command::PrintAccountModel => print(DEFAULT_MODEL),
+            Command::Run(options) => run(&options),
         });
-    match done {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "stsd-emulator: {error:#}");
@@ -32,13 +31,15 @@ fn main() -> ExitCode {
     }
 }
 
-fn emulate(run: &Run) -> anyhow::Result<()> {
-    let file = run.world.clone().unwrap_or_default();
-    let world = run.world().with_context(|| file.display().to_string())?;
-    let stop = stop::Stop::listen(run.exit_with_stdin)?;
-    let emulator = Emulator::start(world, run.options())?;
+fn run(options: &RunOptions) -> anyhow::Result<()> {
+    let file = options.account_file.clone().unwrap_or_default();
+    let account = options
+        .account_model()
+        .with_context(|| file.display().to_string())?;
+    let shutdown = Shutdown::listen(options.exit_with_stdin)?;
+    let emulator = Emulator::start(account, options.emulator_options())?;
     print(&format!("{}\n", emulator.ready_line()))?;
-    stop.wait();
+    shutdown.wait();
     Ok(())
 }
 

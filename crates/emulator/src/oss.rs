@@ -1,9 +1,10 @@
-//! The emulated OSS.
+//! The emulated OSS: its operations on objects, its errors, and the verification of signatures.
 
+mod caller;
 pub mod error;
+mod list;
 pub mod object_address;
-pub mod signature;
-
-pub(crate) mod list;
-pub(crate) mod operations;
+pub(crate) mod operation;
+mod operations;
 pub(crate) mod service;
+pub mod signature;

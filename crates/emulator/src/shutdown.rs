@@ -1,4 +1,4 @@
-//! When the program is to stop: a signal, or the end of its standard input.
+//! The reasons for which the program stops: a signal, or the end of its standard input.
 
 use std::io;
 
@@ -8,21 +8,22 @@ use tokio::{
     sync::oneshot,
 };
 
-/// Listens from its making on, so that no signal is lost before it is waited for.
+/// SIGTERM, SIGINT and, on request, the end of standard input. The signal handlers are installed
+/// when the value is created, so that no signal before [`Shutdown::wait`] is lost.
 #[derive(Debug)]
-pub struct Stop {
+pub struct Shutdown {
     runtime: Runtime,
     terminate: Signal,
     interrupt: Signal,
     with_stdin: bool,
 }
 
-impl Stop {
-    /// Begins to listen for signals.
+impl Shutdown {
+    /// Installs the signal handlers.
     ///
     /// # Errors
     ///
-    /// The system refuses.
+    /// The system has no resources for a runtime, or refuses a handler.
     pub fn listen(with_stdin: bool) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -41,7 +42,7 @@ impl Stop {
         })
     }
 
-    /// Returns when it is time.
+    /// Blocks until the program must stop.
     pub fn wait(mut self) {
         self.runtime.block_on(async {
             tokio::select! {
@@ -53,7 +54,8 @@ impl Stop {
     }
 }
 
-/// Reads on a thread of its own: standard input has no events to wait for.
+/// Completes at the end of standard input. A thread reads it, because standard input may be a
+/// file, which epoll does not support.
 async fn end_of_stdin() {
     let (ended, end) = oneshot::channel();
     std::thread::spawn(move || {

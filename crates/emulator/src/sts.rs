@@ -1,12 +1,13 @@
-//! The emulated STS.
+//! The emulated STS: its actions, its replies, and the verification of signatures.
 
+mod assume_role;
+mod assume_role_with_oidc;
+mod assume_role_with_saml;
+mod caller;
 pub mod error;
-pub mod signature;
-
-pub(crate) mod assume_role;
-pub(crate) mod assume_role_with_oidc;
-pub(crate) mod assume_role_with_saml;
+mod get_caller_identity;
 pub(crate) mod issue;
-pub(crate) mod request;
+mod request;
 pub(crate) mod response;
-pub mod service;
+pub(crate) mod service;
+pub mod signature;

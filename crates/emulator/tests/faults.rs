@@ -1,4 +1,4 @@
-//! Each scripted fault, as a client without any cleverness sees it.
+//! Each scripted fault, in the raw bytes of the response.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -9,27 +9,27 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kit::{Answer, Call, Cloud, Credentials, Oss, UPLOAD, cloud, open, raw, rest};
+use kit::{Answer, Call, Credentials, Oss, TestEmulator, UPLOAD, open, raw, rest, start};
 use serde_json::json;
 
-/// One `AssumeRole` under one fault: every byte of the answer.
-fn struck(cloud: &Cloud, fault: &str) -> Vec<u8> {
-    cloud.script(&format!(
+/// Returns all bytes of the response to an `AssumeRole` with one fault.
+fn response_with_fault(emulator: &TestEmulator, fault: &str) -> Vec<u8> {
+    emulator.script(&format!(
         r#"{{"action":"AssumeRole","times":1,"fault":{fault}}}"#
     ));
-    raw(cloud.sts(), &Call::assume(cloud, UPLOAD).bytes())
+    raw(emulator.sts(), &Call::assume(emulator, UPLOAD).bytes())
 }
 
-/// The fault decides the answer, is counted as itself, and is then used up.
-fn check(fault: &str, see: impl FnOnce(&Cloud, &[u8])) {
-    let cloud = cloud();
-    let bytes = struck(&cloud, fault);
-    see(&cloud, &bytes);
+/// Checks the response of one fault, its counter, and that the next call has no fault.
+fn check(fault: &str, check_response: impl FnOnce(&TestEmulator, &[u8])) {
+    let emulator = start();
+    let bytes = response_with_fault(&emulator, fault);
+    check_response(&emulator, &bytes);
     let kind: serde_json::Value = serde_json::from_str(fault).unwrap();
     let kind = format!("fault:{}", kind["kind"].as_str().unwrap());
-    let calls = &cloud.stats()["calls"]["AssumeRole"];
+    let calls = &emulator.stats()["calls"]["AssumeRole"];
     assert_eq!(calls[&kind], 1, "{calls}");
-    assert_eq!(Call::assume(&cloud, UPLOAD).send().status, 200);
+    assert_eq!(Call::assume(&emulator, UPLOAD).send().status, 200);
 }
 
 fn check_error(fault: &str, status: u16, code: &str, message: &str) {
@@ -46,7 +46,7 @@ fn check_error(fault: &str, status: u16, code: &str, message: &str) {
 }
 
 #[test]
-fn an_error_is_the_scripted_one() {
+fn error_fault_returns_scripted_error() {
     check_error(
         r#"{"kind":"error","code":"NoPermission","status":403,"message":"no"}"#,
         403,
@@ -70,7 +70,7 @@ fn an_error_is_the_scripted_one() {
 }
 
 #[test]
-fn throttling_comes_with_its_hint() {
+fn throttle_fault_returns_retry_after_header() {
     let denied = "Request was denied due to user flow control.";
     check_error(r#"{"kind":"throttle"}"#, 400, "Throttling.User", denied);
     check(
@@ -85,23 +85,26 @@ fn throttling_comes_with_its_hint() {
 }
 
 #[test]
-fn a_reset_sends_nothing() {
+fn reset_fault_sends_no_byte() {
     check(r#"{"kind":"reset"}"#, |_, bytes| assert!(bytes.is_empty()));
 }
 
 #[test]
-fn half_a_body_is_half_of_what_was_promised() {
-    check(r#"{"kind":"half-body"}"#, |cloud, bytes| {
+fn half_body_fault_sends_half_of_content_length() {
+    check(r#"{"kind":"half-body"}"#, |emulator, bytes| {
         let answer = Answer::read(bytes);
-        let promised: usize = answer.header("content-length").unwrap().parse().unwrap();
-        assert_eq!((answer.status, answer.body.len()), (200, promised / 2));
-        assert!(promised > 400);
-        assert_eq!(cloud.stats()["sessions_live"], 1);
+        let content_length: usize = answer.header("content-length").unwrap().parse().unwrap();
+        assert_eq!(
+            (answer.status, answer.body.len()),
+            (200, content_length / 2)
+        );
+        assert!(content_length > 400);
+        assert_eq!(emulator.stats()["sessions_live"], 1);
     });
 }
 
 #[test]
-fn a_web_page_comes_with_status_200() {
+fn html_fault_returns_page_with_status_200() {
     check(r#"{"kind":"html"}"#, |_, bytes| {
         let answer = Answer::read(bytes);
         assert_eq!(
@@ -113,18 +116,18 @@ fn a_web_page_comes_with_status_200() {
 }
 
 #[test]
-fn an_expired_credential_is_refused_as_expired() {
-    check(r#"{"kind":"expired"}"#, |cloud, bytes| {
+fn expired_fault_returns_credentials_that_oss_refuses() {
+    check(r#"{"kind":"expired"}"#, |emulator, bytes| {
         let body = Answer::read(bytes).json();
         assert_eq!(body["Credentials"]["Expiration"], "2025-12-31T23:59:00Z");
         let credentials = Credentials::from(&body);
-        let answer = Oss::new(cloud, &credentials).send("GET", "/examplebucket/k", &[], b"");
+        let answer = Oss::new(emulator, &credentials).send("GET", "/examplebucket/k", &[], b"");
         assert_eq!(answer.element("Code"), "SecurityTokenExpired");
     });
 }
 
 #[test]
-fn an_empty_credential_has_its_fields_and_nothing_in_them() {
+fn empty_fault_returns_credentials_with_empty_fields() {
     check(r#"{"kind":"empty"}"#, |_, bytes| {
         let body = Answer::read(bytes).json();
         let empty =
@@ -134,73 +137,73 @@ fn an_empty_credential_has_its_fields_and_nothing_in_them() {
 }
 
 #[test]
-fn an_expiration_beyond_what_was_asked_is_not_the_true_one() {
-    check(r#"{"kind":"beyond"}"#, |cloud, bytes| {
+fn beyond_fault_does_not_extend_session() {
+    check(r#"{"kind":"beyond"}"#, |emulator, bytes| {
         let body = Answer::read(bytes).json();
         assert_eq!(body["Credentials"]["Expiration"], "2027-01-01T01:00:00Z");
         let credentials = Credentials::from(&body);
-        cloud.clock.advance(Duration::from_secs(3600));
-        let answer = Oss::new(cloud, &credentials).send("GET", "/examplebucket/k", &[], b"");
+        emulator.clock.advance(Duration::from_secs(3600));
+        let answer = Oss::new(emulator, &credentials).send("GET", "/examplebucket/k", &[], b"");
         assert_eq!(answer.element("Code"), "SecurityTokenExpired");
     });
 }
 
 #[test]
-fn a_delay_only_delays() {
-    let cloud = cloud();
-    cloud.script(r#"{"action":"AssumeRole","times":1,"fault":{"kind":"delay","millis":300}}"#);
+fn delay_fault_ends_after_delay_or_when_faults_are_cleared() {
+    let emulator = start();
+    emulator.script(r#"{"action":"AssumeRole","times":1,"fault":{"kind":"delay","millis":300}}"#);
     #[expect(clippy::disallowed_methods, reason = "a delay is of real time")]
     let began = Instant::now();
-    assert_eq!(Call::assume(&cloud, UPLOAD).send().status, 200);
+    assert_eq!(Call::assume(&emulator, UPLOAD).send().status, 200);
     assert!(began.elapsed() >= Duration::from_millis(300));
-    // Far longer than anything here takes, but for the end of the faults.
-    cloud.script(r#"{"action":"AssumeRole","fault":{"kind":"delay","millis":300000}}"#);
-    let mut stream = open(cloud.sts(), &Call::assume(&cloud, UPLOAD).bytes());
+    // Longer than the test: only the end of the faults ends the delay.
+    emulator.script(r#"{"action":"AssumeRole","fault":{"kind":"delay","millis":300000}}"#);
+    let mut stream = open(emulator.sts(), &Call::assume(&emulator, UPLOAD).bytes());
     stream
         .set_read_timeout(Some(Duration::from_millis(100)))
         .unwrap();
     assert!(stream.read(&mut [0]).is_err());
-    cloud.control("DELETE", "faults", "");
+    emulator.control("DELETE", "faults", "");
     stream
         .set_read_timeout(Some(Duration::from_secs(20)))
         .unwrap();
     assert_eq!(Answer::read(&rest(stream)).status, 200);
-    assert_eq!(cloud.stats()["calls"]["AssumeRole"], json!({"ok": 2}));
+    assert_eq!(emulator.stats()["calls"]["AssumeRole"], json!({"ok": 2}));
 }
 
 #[test]
-fn a_hanging_call_is_let_go_when_the_faults_are_cleared() {
-    let cloud = cloud();
-    cloud.script(r#"{"action":"AssumeRole","fault":{"kind":"hang"}}"#);
-    let mut stream = open(cloud.sts(), &Call::assume(&cloud, UPLOAD).bytes());
+fn hang_fault_ends_when_faults_are_cleared() {
+    let emulator = start();
+    emulator.script(r#"{"action":"AssumeRole","fault":{"kind":"hang"}}"#);
+    let mut stream = open(emulator.sts(), &Call::assume(&emulator, UPLOAD).bytes());
     stream
         .set_read_timeout(Some(Duration::from_millis(200)))
         .unwrap();
     assert!(stream.read(&mut [0]).is_err());
-    // Nobody else waits for it.
-    assert_eq!(Call::new(&cloud, "GetCallerIdentity").send().status, 200);
-    cloud.control("DELETE", "faults", "");
+    // Other calls are not blocked.
+    assert_eq!(Call::new(&emulator, "GetCallerIdentity").send().status, 200);
+    emulator.control("DELETE", "faults", "");
     stream
         .set_read_timeout(Some(Duration::from_secs(20)))
         .unwrap();
     assert!(rest(stream).is_empty());
-    assert_eq!(Call::assume(&cloud, UPLOAD).send().status, 200);
+    assert_eq!(Call::assume(&emulator, UPLOAD).send().status, 200);
 }
 
 #[test]
-fn a_wrong_date_shifts_everything_the_server_says_of_time() {
-    let cloud = cloud();
-    cloud.script(r#"{"action":"*","fault":{"kind":"wrong-date","offset_seconds":7200}}"#);
-    let late = Call::assume(&cloud, UPLOAD).send();
+fn wrong_date_fault_shifts_all_times_of_server() {
+    let emulator = start();
+    emulator.script(r#"{"action":"*","fault":{"kind":"wrong-date","offset_seconds":7200}}"#);
+    let late = Call::assume(&emulator, UPLOAD).send();
     assert_eq!(late.json()["Code"], "InvalidTimeStamp.Expired");
     assert_eq!(late.header("date"), Some("Thu, 01 Jan 2026 02:00:00 GMT"));
-    let mut corrected = Call::assume(&cloud, UPLOAD);
+    let mut corrected = Call::assume(&emulator, UPLOAD);
     corrected.set("Timestamp", "2026-01-01T02:00:00Z");
     let answer = corrected.send();
     let body = answer.json();
     assert_eq!(body["Credentials"]["Expiration"], "2026-01-01T03:00:00Z");
     let credentials = Credentials::from(&body);
-    let oss = Oss::new(&cloud, &credentials);
+    let oss = Oss::new(&emulator, &credentials);
     let skewed = oss.send("GET", "/examplebucket/k", &[], b"");
     assert_eq!(skewed.element("Code"), "RequestTimeTooSkewed");
     let good = oss.send(
@@ -211,20 +214,21 @@ fn a_wrong_date_shifts_everything_the_server_says_of_time() {
     );
     assert_eq!(good.element("Code"), "NoSuchKey");
     assert_eq!(
-        cloud.stats()["calls"]["AssumeRole"],
+        emulator.stats()["calls"]["AssumeRole"],
         json!({"InvalidTimeStamp.Expired": 1, "ok": 1})
     );
 }
 
 #[test]
-fn a_fault_strikes_oss_in_its_own_form() {
-    let cloud = cloud();
-    let session = cloud.session(UPLOAD, None);
-    let oss = Oss::new(&cloud, &session);
-    cloud.script(
+fn oss_fault_has_form_of_oss() {
+    let emulator = start();
+    let session = emulator.session(UPLOAD, None);
+    let oss = Oss::new(&emulator, &session);
+    emulator.script(
         r#"{"action":"oss:GetObject","times":1,"fault":{"kind":"error","code":"InternalError"}}"#,
     );
-    cloud.script(r#"{"action":"oss:*","times":1,"fault":{"kind":"error","code":"AccessDenied"}}"#);
+    emulator
+        .script(r#"{"action":"oss:*","times":1,"fault":{"kind":"error","code":"AccessDenied"}}"#);
     assert_eq!(
         oss.send("PUT", "/examplebucket/k", &[], b"x")
             .element("Code"),
@@ -239,7 +243,7 @@ fn a_fault_strikes_oss_in_its_own_form() {
         oss.send("PUT", "/examplebucket/k", &[], b"whole").status,
         200
     );
-    cloud.script(r#"{"action":"oss:GetObject","times":1,"fault":{"kind":"half-body"}}"#);
+    emulator.script(r#"{"action":"oss:GetObject","times":1,"fault":{"kind":"half-body"}}"#);
     let cut = oss.send("GET", "/examplebucket/k", &[], b"");
     assert_eq!(
         (cut.header("content-length"), cut.text().as_str()),
@@ -248,12 +252,12 @@ fn a_fault_strikes_oss_in_its_own_form() {
 }
 
 #[test]
-fn faults_wait_in_a_queue_and_end_by_count_or_by_time() {
-    let cloud = cloud();
-    cloud.script(r#"{"action":"AssumeRole","times":2,"fault":{"kind":"error","code":"First"}}"#);
-    cloud.script(r#"{"action":"*","for":"5s","fault":{"kind":"error","code":"Second"}}"#);
-    cloud.script(r#"{"action":"AssumeRole","fault":{"kind":"throttle"}}"#);
-    let listed = cloud.control("GET", "faults", "").json();
+fn queued_faults_end_by_count_and_by_time() {
+    let emulator = start();
+    emulator.script(r#"{"action":"AssumeRole","times":2,"fault":{"kind":"error","code":"First"}}"#);
+    emulator.script(r#"{"action":"*","for":"5s","fault":{"kind":"error","code":"Second"}}"#);
+    emulator.script(r#"{"action":"AssumeRole","fault":{"kind":"throttle"}}"#);
+    let listed = emulator.control("GET", "faults", "").json();
     assert_eq!(
         listed["faults"],
         json!([
@@ -263,29 +267,29 @@ fn faults_wait_in_a_queue_and_end_by_count_or_by_time() {
         ])
     );
     let ask = || {
-        let answer = Call::assume(&cloud, UPLOAD).send().json();
+        let answer = Call::assume(&emulator, UPLOAD).send().json();
         answer["Code"].as_str().unwrap_or("ok").to_owned()
     };
     assert_eq!([ask(), ask(), ask()], ["First", "First", "Second"]);
-    cloud.clock.advance(Duration::from_secs(5));
+    emulator.clock.advance(Duration::from_secs(5));
     assert_eq!([ask(), ask()], ["Throttling.User", "Throttling.User"]);
-    assert_eq!(cloud.control("DELETE", "faults", "").status, 200);
+    assert_eq!(emulator.control("DELETE", "faults", "").status, 200);
     assert_eq!(ask(), "ok");
 }
 
 #[test]
-fn a_credential_fault_for_every_action_waits_for_a_call_that_gives_one() {
-    let cloud = cloud();
-    cloud.script(r#"{"action":"*","times":1,"fault":{"kind":"empty"}}"#);
-    assert_eq!(Call::new(&cloud, "GetCallerIdentity").send().status, 200);
-    let answer = Call::assume(&cloud, UPLOAD).send().json();
+fn credential_fault_for_any_action_skips_other_calls() {
+    let emulator = start();
+    emulator.script(r#"{"action":"*","times":1,"fault":{"kind":"empty"}}"#);
+    assert_eq!(Call::new(&emulator, "GetCallerIdentity").send().status, 200);
+    let answer = Call::assume(&emulator, UPLOAD).send().json();
     assert_eq!(answer["Credentials"]["AccessKeyId"], "");
 }
 
 #[test]
-fn a_script_that_makes_no_sense_is_refused() {
-    let cloud = cloud();
-    for odd in [
+fn invalid_script_is_refused() {
+    let emulator = start();
+    for invalid in [
         "",
         "[]",
         r#"{"action":"AssumeRole"}"#,
@@ -302,22 +306,22 @@ fn a_script_that_makes_no_sense_is_refused() {
         r#"{"action":"*","often":3,"fault":{"kind":"reset"}}"#,
         r#"{"action":"oss:GetObject","fault":{"kind":"expired"}}"#,
     ] {
-        let answer = cloud.control("POST", "faults", odd);
-        assert_eq!(answer.status, 400, "{odd}");
-        assert!(answer.json()["error"].is_string(), "{odd}");
+        let answer = emulator.control("POST", "faults", invalid);
+        assert_eq!(answer.status, 400, "{invalid}");
+        assert!(answer.json()["error"].is_string(), "{invalid}");
     }
-    assert_eq!(cloud.control("PUT", "faults", "").status, 405);
-    assert_eq!(cloud.control("GET", "nothing", "").status, 404);
+    assert_eq!(emulator.control("PUT", "faults", "").status, 405);
+    assert_eq!(emulator.control("GET", "nothing", "").status, 404);
 }
 
 #[test]
-fn counters_start_again_when_deleted() {
-    let cloud = cloud();
-    Call::assume(&cloud, UPLOAD).send();
+fn deleted_counters_restart_at_zero() {
+    let emulator = start();
+    Call::assume(&emulator, UPLOAD).send();
     assert_eq!(
-        cloud.stats(),
+        emulator.stats(),
         json!({"calls":{"AssumeRole":{"ok":1}},"sessions_live":1})
     );
-    cloud.control("DELETE", "stats", "");
-    assert_eq!(cloud.stats(), json!({"calls":{},"sessions_live":1}));
+    emulator.control("DELETE", "stats", "");
+    assert_eq!(emulator.stats(), json!({"calls":{},"sessions_live":1}));
 }

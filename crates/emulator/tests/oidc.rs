@@ -1,4 +1,4 @@
-//! `AssumeRoleWithOIDC`: tokens that are good, and each way in which one is not.
+//! `AssumeRoleWithOIDC`: valid tokens, and each kind of invalid one.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -7,26 +7,26 @@ mod kit;
 use std::time::Duration;
 
 use kit::{
-    Answer, Call, Cloud, Credentials, Oss, UPLOAD, anonymous_form, cloud, cloud_of, exchange,
-    request_bytes,
+    Answer, Call, Credentials, Oss, TestEmulator, UPLOAD, anonymous_form, exchange, request_bytes,
+    start, start_with,
 };
 use serde_json::{Value, json};
-use stsd_emulator::{OIDC_TOKEN_MARKER, account::model as world};
+use stsd_emulator::{OIDC_TOKEN_MARKER, account};
 
 const PROVIDER: &str = "acs:ram::100000000000001:oidc-provider/demo";
 const ACTION: &str = "AssumeRoleWithOIDC";
 const SUBJECT: &str = "system:serviceaccount:jobs:uploader";
 
-/// A token as asked for; the order's own fields replace the good ones.
-fn token(cloud: &Cloud, order: &Value) -> String {
-    let mut whole = json!({"provider": "demo", "subject": SUBJECT});
-    for (name, value) in order.as_object().unwrap() {
-        whole[name] = value.clone();
+/// Returns a token; the fields of `overrides` replace those of a valid request.
+fn token(emulator: &TestEmulator, overrides: &Value) -> String {
+    let mut request = json!({"provider": "demo", "subject": SUBJECT});
+    for (name, value) in overrides.as_object().unwrap() {
+        request[name] = value.clone();
     }
-    cloud.mint("oidc/token", &whole)
+    emulator.mint("oidc/token", &request)
 }
 
-fn assume(cloud: &Cloud, token: &str, more: &[(&str, &str)]) -> Answer {
+fn assume(emulator: &TestEmulator, token: &str, more: &[(&str, &str)]) -> Answer {
     let good = [
         ("RoleArn", UPLOAD),
         ("RoleSessionName", "pod"),
@@ -37,7 +37,7 @@ fn assume(cloud: &Cloud, token: &str, more: &[(&str, &str)]) -> Answer {
         .into_iter()
         .filter(|(name, _)| !more.iter().any(|(own, _)| own == name));
     let all: Vec<_> = kept.chain(more.iter().copied()).collect();
-    cloud.anonymous(ACTION, &all)
+    emulator.anonymous(ACTION, &all)
 }
 
 fn expect(answer: &Answer, status: u16, code: &str) {
@@ -49,25 +49,29 @@ fn expect(answer: &Answer, status: u16, code: &str) {
     );
 }
 
-/// A token so ordered is refused with that code, and counted as that.
+/// Checks the code of a refused token, and its counter.
 fn check(order: Value, code: &str) {
-    let cloud = cloud();
-    expect(&assume(&cloud, &token(&cloud, &order), &[]), 401, code);
-    assert_eq!(cloud.stats()["calls"][ACTION], json!({ code: 1 }));
+    let emulator = start();
+    expect(
+        &assume(&emulator, &token(&emulator, &order), &[]),
+        401,
+        code,
+    );
+    assert_eq!(emulator.stats()["calls"][ACTION], json!({ code: 1 }));
 }
 
 fn check_parameter(name: &str, value: &str, status: u16, code: &str) {
-    let cloud = cloud();
-    let token = token(&cloud, &json!({}));
-    expect(&assume(&cloud, &token, &[(name, value)]), status, code);
+    let emulator = start();
+    let token = token(&emulator, &json!({}));
+    expect(&assume(&emulator, &token, &[(name, value)]), status, code);
 }
 
 #[test]
-fn a_good_token_of_either_algorithm_is_worth_a_session() {
-    let cloud = cloud();
+fn valid_token_of_each_algorithm_returns_session() {
+    let emulator = start();
     for algorithm in ["RS256", "ES256"] {
-        let token = token(&cloud, &json!({"algorithm": algorithm, "life": "10m"}));
-        let answer = assume(&cloud, &token, &[("DurationSeconds", "900")]);
+        let token = token(&emulator, &json!({"algorithm": algorithm, "life": "10m"}));
+        let answer = assume(&emulator, &token, &[("DurationSeconds", "900")]);
         assert_eq!(answer.status, 200, "{algorithm}: {}", answer.text());
         let body = answer.json();
         assert_eq!(body["Credentials"]["Expiration"], "2026-01-01T00:15:00Z");
@@ -83,16 +87,19 @@ fn a_good_token_of_either_algorithm_is_worth_a_session() {
             })
         );
         let credentials = Credentials::from(&body);
-        let oss = Oss::new(&cloud, &credentials);
+        let oss = Oss::new(&emulator, &credentials);
         assert_eq!(oss.send("PUT", "/examplebucket/k", &[], b"x").status, 200);
     }
-    assert_eq!(cloud.stats()["calls"][ACTION], json!({"ok": 2}));
+    assert_eq!(emulator.stats()["calls"][ACTION], json!({"ok": 2}));
 }
 
 #[test]
-fn it_comes_by_query_or_form_and_with_action_and_version_as_headers() {
-    let cloud = cloud();
-    let token = token(&cloud, &json!({"audience": ["other", "sts.aliyuncs.com"]}));
+fn parameters_in_query_form_or_headers_are_accepted() {
+    let emulator = start();
+    let token = token(
+        &emulator,
+        &json!({"audience": ["other", "sts.aliyuncs.com"]}),
+    );
     let parameters = [
         ("RoleArn", UPLOAD),
         ("RoleSessionName", "pod"),
@@ -102,7 +109,7 @@ fn it_comes_by_query_or_form_and_with_action_and_version_as_headers() {
     ];
     let target = format!("/?{}", anonymous_form(ACTION, &parameters));
     for method in ["GET", "POST"] {
-        let answer = exchange(cloud.sts(), method, &target, &[], b"");
+        let answer = exchange(emulator.sts(), method, &target, &[], b"");
         assert_eq!(answer.status, 200, "{method}: {}", answer.text());
     }
     let mut bare = parameters.to_vec();
@@ -114,7 +121,7 @@ fn it_comes_by_query_or_form_and_with_action_and_version_as_headers() {
         ("x-acs-action", ACTION),
         ("x-acs-version", "2015-04-01"),
     ];
-    let answer = exchange(cloud.sts(), "POST", "/", &headers, form.as_bytes());
+    let answer = exchange(emulator.sts(), "POST", "/", &headers, form.as_bytes());
     assert_eq!(
         answer.json()["OIDCTokenInfo"]["ClientIds"],
         "other,sts.aliyuncs.com"
@@ -122,7 +129,7 @@ fn it_comes_by_query_or_form_and_with_action_and_version_as_headers() {
 }
 
 #[test]
-fn a_token_that_is_over_or_of_elsewhere_is_refused_by_name() {
+fn token_with_wrong_claim_is_refused_by_name() {
     check(
         json!({"life": "-1s"}),
         "AuthenticationFail.OIDCToken.Expired",
@@ -150,34 +157,34 @@ fn a_token_that_is_over_or_of_elsewhere_is_refused_by_name() {
 }
 
 #[test]
-fn a_token_ends_to_the_second_and_may_begin_a_minute_ahead() {
-    let cloud = cloud();
-    let token = token(&cloud, &json!({"life": "10m", "begins_in": "60s"}));
-    assert_eq!(assume(&cloud, &token, &[]).status, 200);
-    cloud.clock.advance(Duration::from_secs(599));
-    assert_eq!(assume(&cloud, &token, &[]).status, 200);
-    cloud.clock.advance(Duration::from_secs(1));
+fn token_expires_to_the_second_and_starts_with_leeway() {
+    let emulator = start();
+    let token = token(&emulator, &json!({"life": "10m", "begins_in": "60s"}));
+    assert_eq!(assume(&emulator, &token, &[]).status, 200);
+    emulator.clock.advance(Duration::from_secs(599));
+    assert_eq!(assume(&emulator, &token, &[]).status, 200);
+    emulator.clock.advance(Duration::from_secs(1));
     expect(
-        &assume(&cloud, &token, &[]),
+        &assume(&emulator, &token, &[]),
         401,
         "AuthenticationFail.OIDCToken.Expired",
     );
 }
 
 #[test]
-fn what_was_changed_after_the_signature_is_refused() {
-    let cloud = cloud();
+fn altered_token_is_refused() {
+    let emulator = start();
     for algorithm in ["RS256", "ES256"] {
-        let one = token(&cloud, &json!({"algorithm": algorithm}));
+        let one = token(&emulator, &json!({"algorithm": algorithm}));
         let two = token(
-            &cloud,
+            &emulator,
             &json!({"algorithm": algorithm, "subject": "system:admin"}),
         );
         let parts = |token: &str| -> Vec<String> { token.split('.').map(str::to_owned).collect() };
         let (one, two) = (parts(&one), parts(&two));
         // {"alg":"none"}
         let none = "eyJhbGciOiJub25lIn0";
-        for spoilt in [
+        for altered in [
             format!("{}.{}.{}", one[0], two[1], one[2]),
             format!("{}.{}.{}", one[0], one[1], two[2]),
             format!("{}.{}.", one[0], one[1]),
@@ -187,47 +194,47 @@ fn what_was_changed_after_the_signature_is_refused() {
             "none".to_owned(),
         ] {
             expect(
-                &assume(&cloud, &spoilt, &[]),
+                &assume(&emulator, &altered, &[]),
                 401,
                 "AuthenticationFail.OIDCToken.Invalid",
             );
         }
     }
-    // Keys are made at each start, but for the RSA key, which is in the source.
-    let foreign = token(&self::cloud(), &json!({"algorithm": "ES256"}));
+    // The ES256 key is generated at each start, unlike the RSA key.
+    let foreign = token(&self::start(), &json!({"algorithm": "ES256"}));
     expect(
-        &assume(&cloud, &foreign, &[]),
+        &assume(&emulator, &foreign, &[]),
         401,
         "AuthenticationFail.OIDCToken.Invalid",
     );
 }
 
 #[test]
-fn a_role_trusts_the_providers_it_names_and_of_them_the_subjects() {
-    let cloud = cloud();
-    let plain = token(&cloud, &json!({}));
+fn role_trusts_listed_providers_and_subjects() {
+    let emulator = start();
+    let plain = token(&emulator, &json!({}));
     let read = [("RoleArn", kit::READ)];
     let untrusted = "AuthenticationFail.NoPermission";
-    expect(&assume(&cloud, &plain, &read), 403, untrusted);
+    expect(&assume(&emulator, &plain, &read), 403, untrusted);
 
     let trusts = "trusts = [\"user/uploader\", \"role/instance\"";
-    let world = world::BUILT_IN.replacen(
+    let world = account::DEFAULT_MODEL.replacen(
         trusts,
         &format!("oidc_subjects = [\"system:serviceaccount:jobs:*\"]\n{trusts}"),
         1,
     );
-    let cloud = cloud_of(&world, None);
-    let known = token(&cloud, &json!({}));
-    assert_eq!(assume(&cloud, &known, &[]).status, 200);
+    let emulator = start_with(&world, None);
+    let known = token(&emulator, &json!({}));
+    assert_eq!(assume(&emulator, &known, &[]).status, 200);
     let other = token(
-        &cloud,
+        &emulator,
         &json!({"subject": "system:serviceaccount:web:uploader"}),
     );
-    expect(&assume(&cloud, &other, &[]), 403, untrusted);
+    expect(&assume(&emulator, &other, &[]), 403, untrusted);
 }
 
 #[test]
-fn parameters_are_checked_as_those_of_other_actions() {
+fn invalid_parameter_is_refused_by_name() {
     for name in ["OIDCProviderArn", "OIDCToken"] {
         check_parameter(name, "", 400, &format!("Missing{name}"));
     }
@@ -281,37 +288,41 @@ fn parameters_are_checked_as_those_of_other_actions() {
             "AuthenticationFail.NoPermission",
         );
     }
-    let nobody = "acs:ram::100000000000001:role/nobody";
-    check_parameter("RoleArn", nobody, 404, "EntityNotExist.Role");
+    let absent = "acs:ram::100000000000001:role/absent";
+    check_parameter("RoleArn", absent, 404, "EntityNotExist.Role");
 }
 
 #[test]
-fn a_nonce_is_good_once_where_there_is_one() {
-    let cloud = cloud();
-    let token = token(&cloud, &json!({}));
+fn nonce_of_unsigned_call_is_accepted_once() {
+    let emulator = start();
+    let token = token(&emulator, &json!({}));
     let nonce = [("SignatureNonce", "n1")];
-    assert_eq!(assume(&cloud, &token, &nonce).status, 200);
-    expect(&assume(&cloud, &token, &nonce), 400, "SignatureNonceUsed");
+    assert_eq!(assume(&emulator, &token, &nonce).status, 200);
+    expect(
+        &assume(&emulator, &token, &nonce),
+        400,
+        "SignatureNonceUsed",
+    );
 }
 
 #[test]
-fn a_session_policy_narrows_the_session() {
-    let cloud = cloud();
+fn session_policy_narrows_session() {
+    let emulator = start();
     let policy =
         r#"{"Version":"1","Statement":{"Effect":"Allow","Action":"oss:GetObject","Resource":"*"}}"#;
-    let token = token(&cloud, &json!({}));
-    let answer = assume(&cloud, &token, &[("Policy", policy)]);
+    let token = token(&emulator, &json!({}));
+    let answer = assume(&emulator, &token, &[("Policy", policy)]);
     let credentials = Credentials::from(&answer.json());
-    let oss = Oss::new(&cloud, &credentials);
+    let oss = Oss::new(&emulator, &credentials);
     let put = oss.send("PUT", "/examplebucket/k", &[], b"x");
     assert_eq!(put.element("Code"), "AccessDenied");
 }
 
 #[test]
-fn every_part_of_a_token_but_its_signature_is_marked() {
-    let cloud = cloud();
+fn token_has_marker_in_header_and_payload() {
+    let emulator = start();
     for algorithm in ["RS256", "ES256"] {
-        let token = token(&cloud, &json!({"algorithm": algorithm}));
+        let token = token(&emulator, &json!({"algorithm": algorithm}));
         let parts: Vec<&str> = token.split('.').collect();
         for part in &parts[..2] {
             assert!(part.contains(OIDC_TOKEN_MARKER), "{part}");
@@ -320,23 +331,23 @@ fn every_part_of_a_token_but_its_signature_is_marked() {
 }
 
 #[test]
-fn the_public_keys_are_published() {
-    let cloud = cloud();
-    let keys = cloud.control("GET", "oidc/keys", "").json();
+fn public_keys_are_returned_as_jwk_set() {
+    let emulator = start();
+    let keys = emulator.control("GET", "oidc/keys", "").json();
     assert_eq!(keys["keys"][0]["kty"], "RSA");
     assert_eq!(keys["keys"][0]["n"].as_str().unwrap().len(), 342);
     assert_eq!(keys["keys"][1]["x"].as_str().unwrap().len(), 43);
 }
 
 #[test]
-fn faults_strike_it_and_bend_its_credential() {
-    let cloud = cloud();
-    let token = token(&cloud, &json!({}));
+fn faults_apply_to_action_and_alter_credentials() {
+    let emulator = start();
+    let token = token(&emulator, &json!({}));
     let strike = |fault: &str| {
-        cloud.script(&format!(
+        emulator.script(&format!(
             r#"{{"action":"AssumeRoleWithOIDC","times":1,"fault":{fault}}}"#
         ));
-        assume(&cloud, &token, &[])
+        assume(&emulator, &token, &[])
     };
     let expired = strike(r#"{"kind":"expired"}"#).json();
     assert_eq!(expired["Credentials"]["Expiration"], "2025-12-31T23:59:00Z");
@@ -346,18 +357,18 @@ fn faults_strike_it_and_bend_its_credential() {
     assert_eq!(beyond["Credentials"]["Expiration"], "2027-01-01T01:00:00Z");
     expect(&strike(r#"{"kind":"throttle"}"#), 400, "Throttling.User");
     assert_eq!(
-        cloud.stats()["calls"][ACTION],
+        emulator.stats()["calls"][ACTION],
         json!({"fault:expired": 1, "fault:empty": 1, "fault:beyond": 1, "fault:throttle": 1})
     );
-    // It is no fault of the action that another name begins with.
-    cloud.script(r#"{"action":"AssumeRoleWithOIDC","fault":{"kind":"reset"}}"#);
-    assert_eq!(Call::assume(&cloud, UPLOAD).send().status, 200);
+    // A fault of `AssumeRoleWithOIDC` does not match `AssumeRole`.
+    emulator.script(r#"{"action":"AssumeRoleWithOIDC","fault":{"kind":"reset"}}"#);
+    assert_eq!(Call::assume(&emulator, UPLOAD).send().status, 200);
 }
 
 #[test]
-fn an_order_that_makes_no_sense_is_refused() {
-    let cloud = cloud();
-    for odd in [
+fn invalid_token_request_is_refused() {
+    let emulator = start();
+    for invalid in [
         "",
         r#"{"provider":"demo"}"#,
         r#"{"provider":"other","subject":"s"}"#,
@@ -365,11 +376,11 @@ fn an_order_that_makes_no_sense_is_refused() {
         r#"{"provider":"demo","subject":"s","life":"long"}"#,
         r#"{"provider":"demo","subject":"s","lives":"10m"}"#,
     ] {
-        let answer = cloud.control("POST", "oidc/token", odd);
-        assert_eq!(answer.status, 400, "{odd}");
-        assert!(answer.json()["error"].is_string(), "{odd}");
+        let answer = emulator.control("POST", "oidc/token", invalid);
+        assert_eq!(answer.status, 400, "{invalid}");
+        assert!(answer.json()["error"].is_string(), "{invalid}");
     }
-    assert_eq!(cloud.control("GET", "oidc/token", "").status, 405);
+    assert_eq!(emulator.control("GET", "oidc/token", "").status, 405);
     let put = request_bytes("PUT", "/_emulator/oidc/keys", &[], b"");
-    assert_eq!(Answer::read(&kit::raw(cloud.sts(), &put)).status, 405);
+    assert_eq!(Answer::read(&kit::raw(emulator.sts(), &put)).status, 405);
 }

@@ -1,4 +1,4 @@
-//! The emulated OSS through raw bytes over TCP: rights, refusals, objects, listings.
+//! The emulated OSS through raw bytes over TCP: rights, errors, objects, lists.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -7,21 +7,21 @@ mod kit;
 use std::time::Duration;
 
 use base64::Engine as _;
-use kit::{Answer, Call, Credentials, KEY, Oss, READ, SECRET, UPLOAD, cloud, cloud_of, exchange};
+use kit::{Answer, Call, Credentials, KEY, Oss, READ, SECRET, UPLOAD, exchange, start, start_with};
 
 const ALL: &str = r#"{"Version":"1","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}"#;
 
-/// Which of six calls a role with one policy, and a session with another, may make.
-/// The letters: `p`ut, `g`et, `h`ead, `d`elete, `l`ist, and put into the `o`ther bucket.
+/// Checks the allowed operations of a role with one policy and a session with another. The
+/// letters are `p`ut, `g`et, `h`ead, `d`elete, `l`ist, and put into the `o`ther bucket.
 fn check(role: &str, session: Option<&str>, allowed: &str) {
-    let world = stsd_emulator::account::model::BUILT_IN.to_owned()
+    let world = stsd_emulator::account::DEFAULT_MODEL.to_owned()
         + &format!(
-            "\n[[role]]\nname = \"tried\"\ntrusts = [\"user/uploader\"]\npolicy = '''{role}'''\n"
+            "\n[[role]]\nname = \"tested\"\ntrusts = [\"user/uploader\"]\npolicy = '''{role}'''\n"
         );
-    let cloud = cloud_of(&world, None);
-    let credentials = cloud.session("acs:ram::100000000000001:role/tried", session);
-    let oss = Oss::new(&cloud, &credentials);
-    let mut seen = String::new();
+    let emulator = start_with(&world, None);
+    let credentials = emulator.session("acs:ram::100000000000001:role/tested", session);
+    let oss = Oss::new(&emulator, &credentials);
+    let mut allowed_letters = String::new();
     for (letter, method, target) in [
         ('p', "PUT", "/examplebucket/a/k"),
         ('g', "GET", "/examplebucket/a/k"),
@@ -33,11 +33,11 @@ fn check(role: &str, session: Option<&str>, allowed: &str) {
         let answer = oss.send(method, target, &[], b"");
         match answer.status {
             403 => assert_eq!(code(&answer), "AccessDenied"),
-            200 | 204 | 404 => seen.push(letter),
+            200 | 204 | 404 => allowed_letters.push(letter),
             _ => panic!("{}", answer.text()),
         }
     }
-    assert_eq!(seen, allowed, "role {role}, session {session:?}");
+    assert_eq!(allowed_letters, allowed, "role {role}, session {session:?}");
 }
 
 fn policy(effect: &str, actions: &str, resources: &str) -> String {
@@ -47,7 +47,7 @@ fn policy(effect: &str, actions: &str, resources: &str) -> String {
 }
 
 #[test]
-fn a_role_may_do_what_its_policy_says() {
+fn role_policy_allows_matching_operations() {
     let objects = r#""acs:oss:*:*:examplebucket/*""#;
     check(ALL, None, "pghdlo");
     check(&policy("Deny", r#""*""#, r#""*""#), None, "");
@@ -105,7 +105,7 @@ fn a_role_may_do_what_its_policy_says() {
 }
 
 #[test]
-fn a_session_policy_narrows_and_never_widens() {
+fn session_policy_narrows_and_never_widens() {
     let read = policy("Allow", r#""oss:GetObject""#, r#""*""#);
     check(ALL, Some(&read), "gh");
     check(&read, Some(ALL), "gh");
@@ -122,26 +122,26 @@ fn a_session_policy_narrows_and_never_widens() {
 }
 
 #[test]
-fn a_user_without_a_policy_has_no_rights_of_its_own() {
-    let cloud = cloud();
-    let uploader = lasting();
-    let answer = Oss::new(&cloud, &uploader).send("PUT", "/examplebucket/k", &[], b"x");
+fn user_without_policy_has_no_rights() {
+    let emulator = start();
+    let uploader = long_lived_key();
+    let answer = Oss::new(&emulator, &uploader).send("PUT", "/examplebucket/k", &[], b"x");
     expect(&answer, 403, "AccessDenied", "0003-00000001");
 }
 
 #[test]
-fn each_refusal_has_its_code_in_both_signatures() {
+fn each_error_has_same_code_in_v1_and_v4() {
     for version in [1, 4] {
-        let cloud = cloud();
-        let session = cloud.session(UPLOAD, None);
-        let other = cloud.session(UPLOAD, None);
+        let emulator = start();
+        let session = emulator.session(UPLOAD, None);
+        let other = emulator.session(UPLOAD, None);
         let check = |credentials: &Credentials,
                      target: &str,
                      headers: &[(&str, &str)],
                      status,
                      code: &str,
                      ec: &str| {
-            let mut oss = Oss::new(&cloud, credentials);
+            let mut oss = Oss::new(&emulator, credentials);
             oss.version = version;
             for method in ["GET", "HEAD"] {
                 expect(&oss.send(method, target, headers, b""), status, code, ec);
@@ -172,7 +172,7 @@ fn each_refusal_has_its_code_in_both_signatures() {
             "0002-00000040",
         );
         check(
-            &with("LTAINOBODY", secret, None),
+            &with("LTAIABSENT", secret, None),
             target,
             &[],
             403,
@@ -180,7 +180,7 @@ fn each_refusal_has_its_code_in_both_signatures() {
             "0002-00000902",
         );
         check(
-            &with("STS.NOBODY", secret, token),
+            &with("STS.ABSENT", secret, token),
             target,
             &[],
             403,
@@ -233,7 +233,7 @@ fn each_refusal_has_its_code_in_both_signatures() {
                 "0002-00000504",
             );
         } else {
-            // The key is made for a day, so that a stale date is another day's here.
+            // The key is derived for a day, and this date is of another day.
             check(
                 &session,
                 target,
@@ -267,8 +267,8 @@ fn each_refusal_has_its_code_in_both_signatures() {
             "NotImplemented",
             "0017-00000901",
         );
-        cloud.clock.advance(Duration::from_secs(3600));
-        let mut late = Oss::new(&cloud, &session);
+        emulator.clock.advance(Duration::from_secs(3600));
+        let mut late = Oss::new(&emulator, &session);
         late.version = version;
         let answer = late.send("GET", target, &[], b"");
         assert_eq!(code(&answer), "SecurityTokenExpired");
@@ -281,8 +281,8 @@ fn each_refusal_has_its_code_in_both_signatures() {
 }
 
 #[test]
-fn a_request_without_a_signature_or_with_a_broken_one_is_refused() {
-    let cloud = cloud();
+fn request_without_readable_signature_is_refused() {
+    let emulator = start();
     let get = |target: &str, authorization: &str| {
         let headers: &[(&str, &str)] = match authorization {
             "" => &[],
@@ -291,7 +291,7 @@ fn a_request_without_a_signature_or_with_a_broken_one_is_refused() {
                 ("date", "Thu, 01 Jan 2026 00:00:00 GMT"),
             ],
         };
-        exchange(cloud.oss(), "GET", target, headers, b"")
+        exchange(emulator.oss(), "GET", target, headers, b"")
     };
     expect(
         &get("/examplebucket/k", ""),
@@ -299,7 +299,7 @@ fn a_request_without_a_signature_or_with_a_broken_one_is_refused() {
         "AccessDenied",
         "0003-00000901",
     );
-    for odd in [
+    for invalid in [
         "Bearer x",
         "OSS x",
         "OSS :x",
@@ -308,26 +308,26 @@ fn a_request_without_a_signature_or_with_a_broken_one_is_refused() {
         "OSS4-HMAC-SHA1 Credential=x",
     ] {
         expect(
-            &get("/examplebucket/k", odd),
+            &get("/examplebucket/k", invalid),
             400,
             "InvalidArgument",
             "0017-00000201",
         );
     }
-    for odd in [
+    for invalid in [
         "?OSSAccessKeyId=x",
         "?OSSAccessKeyId=x&Expires=soon&Signature=x",
         "?x-oss-signature-version=1",
     ] {
         expect(
-            &get(&format!("/examplebucket/k{odd}"), ""),
+            &get(&format!("/examplebucket/k{invalid}"), ""),
             400,
             "InvalidArgument",
             "0017-00000201",
         );
     }
-    let session = cloud.session(UPLOAD, None);
-    let mut oss = Oss::new(&cloud, &session);
+    let session = emulator.session(UPLOAD, None);
+    let mut oss = Oss::new(&emulator, &session);
     oss.region = "cn-hangzhou";
     expect(
         &oss.send("GET", "/examplebucket/k", &[], b""),
@@ -338,11 +338,11 @@ fn a_request_without_a_signature_or_with_a_broken_one_is_refused() {
 }
 
 #[test]
-fn an_object_comes_back_as_it_was_put() {
+fn object_is_returned_as_put() {
     for version in [1, 4] {
-        let cloud = cloud();
-        let session = cloud.session(UPLOAD, None);
-        let mut oss = Oss::new(&cloud, &session);
+        let emulator = start();
+        let session = emulator.session(UPLOAD, None);
+        let mut oss = Oss::new(&emulator, &session);
         oss.version = version;
         let target = "/examplebucket/dir%2Fa%20b%2B%E4%B8%AD";
         let headers = [
@@ -403,10 +403,10 @@ fn an_object_comes_back_as_it_was_put() {
 }
 
 #[test]
-fn the_bucket_is_found_in_the_path_or_else_in_the_host() {
-    let cloud = cloud();
-    let session = cloud.session(UPLOAD, None);
-    let mut oss = Oss::new(&cloud, &session);
+fn bucket_comes_from_path_before_host() {
+    let emulator = start();
+    let session = emulator.session(UPLOAD, None);
+    let mut oss = Oss::new(&emulator, &session);
     oss.version = 1;
     let host = ("host", "otherbucket.oss-cn-hangzhou.aliyuncs.com");
     assert_eq!(
@@ -416,19 +416,19 @@ fn the_bucket_is_found_in_the_path_or_else_in_the_host() {
     );
     let get = oss.send("GET", "/examplebucket/k", &[], b"");
     assert_eq!(get.text(), "by path");
-    // The client signs for the bucket in its host, and the place is the host's.
+    // Without a bucket in the path, the bucket of the host is the one that is signed.
     let host = ("host", "examplebucket.oss-cn-hongkong.aliyuncs.com");
     let headers = [host, ("date", "Thu, 01 Jan 2026 00:00:00 GMT")];
-    let answer = exchange(cloud.oss(), "GET", "/k", &headers, b"");
+    let answer = exchange(emulator.oss(), "GET", "/k", &headers, b"");
     assert_eq!(code(&answer), "AccessDenied");
-    assert!(cloud.stats()["calls"]["oss:GetObject"]["AccessDenied"].is_number());
+    assert!(emulator.stats()["calls"]["oss:GetObject"]["AccessDenied"].is_number());
 }
 
 #[test]
-fn a_listing_is_cut_into_pages_folders_and_escapes() {
-    let cloud = cloud();
-    let session = cloud.session(UPLOAD, None);
-    let oss = Oss::new(&cloud, &session);
+fn list_has_pages_common_prefixes_and_escapes() {
+    let emulator = start();
+    let session = emulator.session(UPLOAD, None);
+    let oss = Oss::new(&emulator, &session);
     for key in ["a", "b%2F1", "b%2F2", "b%2Fc%2F3", "d%20%26e", "z"] {
         assert_eq!(
             oss.send("PUT", &format!("/examplebucket/{key}"), &[], b"x")
@@ -487,30 +487,30 @@ fn a_listing_is_cut_into_pages_folders_and_escapes() {
     let token = page.element("NextContinuationToken").replace('=', "%3D");
     let next = format!("list-type=2&max-keys=2&delimiter=%2F&continuation-token={token}");
     check(&next, &["d &amp;e", "z"], &[], "false");
-    for odd in [
+    for invalid in [
         "max-keys=0",
         "max-keys=1001",
         "max-keys=x",
         "encoding-type=gzip",
         "list-type=2&continuation-token=%21",
     ] {
-        let answer = oss.send("GET", &format!("/examplebucket/?{odd}"), &[], b"");
+        let answer = oss.send("GET", &format!("/examplebucket/?{invalid}"), &[], b"");
         expect(&answer, 400, "InvalidArgument", "0017-00000201");
     }
 }
 
 #[test]
-fn a_read_only_role_reads_and_the_token_may_travel_unsigned_with_v1() {
-    let cloud = cloud();
-    let upload = cloud.session(UPLOAD, None);
-    Oss::new(&cloud, &upload).send("PUT", "/examplebucket/k", &[], b"x");
-    let mut read = cloud.session(READ, None);
-    let oss = Oss::new(&cloud, &read);
+fn v1_accepts_token_in_unsigned_header() {
+    let emulator = start();
+    let upload = emulator.session(UPLOAD, None);
+    Oss::new(&emulator, &upload).send("PUT", "/examplebucket/k", &[], b"x");
+    let mut read = emulator.session(READ, None);
+    let oss = Oss::new(&emulator, &read);
     assert_eq!(oss.send("GET", "/examplebucket/k", &[], b"").status, 200);
     assert_eq!(oss.send("GET", "/examplebucket/", &[], b"").status, 200);
     assert_eq!(oss.send("PUT", "/examplebucket/k", &[], b"y").status, 403);
     let token = read.token.take().unwrap();
-    let mut oss = Oss::new(&cloud, &read);
+    let mut oss = Oss::new(&emulator, &read);
     oss.version = 1;
     let answer = oss.send(
         "GET",
@@ -522,18 +522,18 @@ fn a_read_only_role_reads_and_the_token_may_travel_unsigned_with_v1() {
 }
 
 #[test]
-fn memory_is_bounded_by_named_errors() {
-    let cloud = cloud();
-    let session = cloud.session(UPLOAD, None);
-    let oss = Oss::new(&cloud, &session);
-    let largest = vec![b'x'; stsd_emulator::state::objects::LARGEST];
+fn object_sizes_are_limited_by_named_errors() {
+    let emulator = start();
+    let session = emulator.session(UPLOAD, None);
+    let oss = Oss::new(&emulator, &session);
+    let largest = vec![b'x'; stsd_emulator::MAX_OBJECT_BYTES];
     for index in 0..12 {
         let answer = oss.send("PUT", &format!("/examplebucket/{index}"), &[], &largest);
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
     let full = oss.send("PUT", "/examplebucket/12", &[], &largest);
     expect(&full, 403, "QuotaExceeded", "0016-00000900");
-    // What is replaced or deleted makes room.
+    // Replaced and deleted objects free their bytes.
     assert_eq!(
         oss.send("PUT", "/examplebucket/0", &[], &largest).status,
         200
@@ -550,15 +550,15 @@ fn memory_is_bounded_by_named_errors() {
 }
 
 #[test]
-fn a_credential_from_a_call_without_signature_parts_never_reaches_oss() {
-    let cloud = cloud();
-    let mut call = Call::assume(&cloud, UPLOAD);
+fn refused_call_issues_no_session() {
+    let emulator = start();
+    let mut call = Call::assume(&emulator, UPLOAD);
     call.signature = Some("AAAA".to_owned());
     assert_eq!(call.send().status, 400);
-    assert_eq!(cloud.stats()["sessions_live"], 0);
+    assert_eq!(emulator.stats()["sessions_live"], 0);
 }
 
-fn lasting() -> Credentials {
+fn long_lived_key() -> Credentials {
     Credentials {
         id: KEY.to_owned(),
         secret: SECRET.to_owned(),
@@ -566,7 +566,7 @@ fn lasting() -> Credentials {
     }
 }
 
-/// The error's code, from the body or, for a `HEAD`, from the header.
+/// Returns the code of an error, from the body or, for `HEAD`, from the header.
 fn code(answer: &Answer) -> String {
     document(answer).element("Code")
 }

@@ -1,4 +1,4 @@
-//! The program, run as a user runs it.
+//! The program `stsd-emulator`: its command line, its ready line, and its end.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -22,18 +22,18 @@ fn emulator(arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-fn check_refused(arguments: &[&str], saying: &str) {
-    // If it were not refused, it would stop at once and not stay.
+fn check_refused(arguments: &[&str], expected: &str) {
+    // With `--exit-with-stdin` the program also stops if it does not refuse the arguments.
     let output = emulator(&[arguments, &["--exit-with-stdin"]].concat());
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains(saying), "{said}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains(expected), "{stderr}");
     assert!(output.stdout.is_empty());
 }
 
-/// Waits a minute for a clean end, many times what that takes on a quiet machine; a program
-/// that stays is killed, and fails the test.
-fn end(child: &mut Child) {
+/// Waits a minute for a successful exit. A program that runs longer is killed, and fails the
+/// test.
+fn wait_for_exit(child: &mut Child) {
     for _ in 0..600 {
         if let Some(status) = child.try_wait().unwrap() {
             assert!(status.success(), "{status}");
@@ -43,7 +43,7 @@ fn end(child: &mut Child) {
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    panic!("it did not stop");
+    panic!("the program did not stop within a minute");
 }
 
 fn ready(child: &mut Child) -> Value {
@@ -55,7 +55,7 @@ fn ready(child: &mut Child) -> Value {
 }
 
 #[test]
-fn the_emulator_runs_until_its_input_ends() {
+fn program_stops_at_end_of_stdin() {
     let mut child = Command::new(EMULATOR)
         .args(["--session-life", "60s", "--exit-with-stdin"])
         .stdin(Stdio::piped())
@@ -68,11 +68,11 @@ fn the_emulator_runs_until_its_input_ends() {
     let stats = kit::exchange(address, "GET", "/_emulator/stats", &[], b"");
     assert_eq!(stats.json()["sessions_live"], 0);
     drop(child.stdin.take());
-    end(&mut child);
+    wait_for_exit(&mut child);
 }
 
 #[test]
-fn the_emulator_stops_when_told_to() {
+fn program_stops_on_sigterm_and_sigint() {
     for signal in ["TERM", "INT"] {
         let mut child = Command::new(EMULATOR)
             .stdin(Stdio::null())
@@ -83,12 +83,12 @@ fn the_emulator_stops_when_told_to() {
         let id = child.id().to_string();
         let sent = Command::new("kill").args(["-s", signal, &id]).status();
         assert!(sent.unwrap().success());
-        end(&mut child);
+        wait_for_exit(&mut child);
     }
 }
 
 #[test]
-fn the_printed_world_can_be_read_again() {
+fn printed_account_model_is_accepted() {
     let world = emulator(&["--print-world"]).stdout;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("world.toml");
@@ -103,7 +103,7 @@ fn the_printed_world_can_be_read_again() {
 }
 
 #[test]
-fn a_command_line_that_makes_no_sense_is_refused() {
+fn invalid_command_line_is_refused() {
     check_refused(
         &["--sts", "0.0.0.0:0"],
         "0.0.0.0:0 is not a loopback address",
@@ -116,11 +116,11 @@ fn a_command_line_that_makes_no_sense_is_refused() {
         &["--oss", "localhost"],
         "is not an address like 127.0.0.1:0",
     );
-    check_refused(&["--session-life", "soon"], "is not a time like 60s");
-    check_refused(&["--session-life", "0s"], "is not a time like 60s");
+    check_refused(&["--session-life", "soon"], "is not a duration like 60s");
+    check_refused(&["--session-life", "0s"], "is not a duration like 60s");
     check_refused(
         &["--world", "/nonexistent"],
-        "/nonexistent: cannot read it: No such file",
+        "/nonexistent: cannot read the file: No such file",
     );
     check_refused(
         &["--imds", "192.0.2.1:80"],

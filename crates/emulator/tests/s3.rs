@@ -1,4 +1,4 @@
-//! The emulated OSS as AWS SDKs meet it: their signatures, and refusals in their words.
+//! The emulated OSS for AWS SDKs: AWS signatures, and the error codes of S3.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -6,33 +6,33 @@ mod kit;
 
 use std::time::Duration;
 
-use kit::{Answer, Cloud, Credentials, UPLOAD, cloud, cloud_of, raw, request_bytes};
+use kit::{Answer, Credentials, TestEmulator, UPLOAD, raw, request_bytes, start, start_with};
 use sha2::{Digest as _, Sha256};
 use stsd_emulator::{
-    account::model as world,
+    account,
     http::request::HttpRequest,
-    oss::{object_address::Place, signature::Claim},
+    oss::{object_address::ObjectAddress, signature},
 };
 
 const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
 
-/// One call, good until a test spoils it.
+/// One call, valid unless a test changes a field.
 struct S3<'a> {
-    cloud: &'a Cloud,
+    emulator: &'a TestEmulator,
     credentials: Credentials,
     region: &'a str,
-    /// `x-amz-content-sha256`; the body's own hash when it is empty.
+    /// `x-amz-content-sha256`; the hash of the body if empty.
     hash: &'a str,
     signed: &'a str,
-    /// Headers beside the signature's own.
+    /// Headers beside those of the signature.
     more: &'a [(&'a str, &'a str)],
 }
 
 impl<'a> S3<'a> {
-    fn new(cloud: &'a Cloud) -> Self {
+    fn new(emulator: &'a TestEmulator) -> Self {
         Self {
-            cloud,
-            credentials: cloud.session(UPLOAD, None),
+            emulator,
+            credentials: emulator.session(UPLOAD, None),
             region: "cn-hongkong",
             hash: "",
             signed: "host;x-amz-content-sha256;x-amz-date;x-amz-security-token",
@@ -41,7 +41,7 @@ impl<'a> S3<'a> {
     }
 
     fn send(&self, method: &str, target: &str, body: &[u8]) -> Answer {
-        let date = self.cloud.clock.now();
+        let date = self.emulator.clock.now();
         let date = date.strftime("%Y%m%dT%H%M%SZ").to_string();
         let digest: String = Sha256::digest(body)
             .iter()
@@ -70,15 +70,16 @@ impl<'a> S3<'a> {
         let mut unsigned = all.clone();
         unsigned.push(("authorization", &draft));
         let request = HttpRequest::new(method, target, unsigned, body.to_vec());
-        let signature = match Claim::read(&request, &Place::of(&request, |_| true)) {
-            Ok(claim) => claim.unwrap().signature_by(&self.credentials.secret),
-            // The server is to say what is wrong with it.
-            Err(_) => "0".to_owned(),
-        };
+        let signature =
+            match signature::parse(&request, &ObjectAddress::from_request(&request, |_| true)) {
+                Ok(claim) => claim.unwrap().expected(&self.credentials.secret),
+                // The response of the server is the subject of the test.
+                Err(_) => "0".to_owned(),
+            };
         let authorization = draft.replace("Signature=0", &format!("Signature={signature}"));
         all.push(("authorization", &authorization));
         let bytes = request_bytes(method, target, &all, body);
-        Answer::read(&raw(self.cloud.oss(), &bytes))
+        Answer::read(&raw(self.emulator.oss(), &bytes))
     }
 
     #[track_caller]
@@ -89,16 +90,16 @@ impl<'a> S3<'a> {
     }
 
     #[track_caller]
-    fn refused_after(mut self, spoil: impl FnOnce(&mut Self), status: u16, code: &str) {
-        spoil(&mut self);
+    fn refused_after(mut self, change: impl FnOnce(&mut Self), status: u16, code: &str) {
+        change(&mut self);
         self.refused(status, code);
     }
 }
 
 #[test]
-fn an_object_that_aws_sdks_put_is_the_one_that_oss_sdks_find() {
-    let cloud = cloud();
-    let mut s3 = S3::new(&cloud);
+fn object_put_by_aws_signature_is_read_by_oss_signature() {
+    let emulator = start();
+    let mut s3 = S3::new(&emulator);
     let put = s3.send("PUT", "/examplebucket/a%20b", b"hello");
     assert_eq!(put.status, 200, "{}", put.text());
     assert_eq!(
@@ -106,9 +107,9 @@ fn an_object_that_aws_sdks_put_is_the_one_that_oss_sdks_find() {
         Some("\"5D41402ABC4B2A76B9719D911017C592\"")
     );
     let found =
-        kit::Oss::new(&cloud, &s3.credentials).send("GET", "/examplebucket/a%20b", &[], b"");
+        kit::Oss::new(&emulator, &s3.credentials).send("GET", "/examplebucket/a%20b", &[], b"");
     assert_eq!(found.text(), "hello");
-    // What is not signed for may be anything; the region may have the endpoint's name.
+    // An unsigned payload may have any hash; the region may have the prefix `oss-`.
     s3.hash = UNSIGNED;
     s3.region = "oss-cn-hongkong";
     assert_eq!(s3.send("PUT", "/examplebucket/a%20b", b"again").status, 200);
@@ -129,9 +130,9 @@ fn an_object_that_aws_sdks_put_is_the_one_that_oss_sdks_find() {
 }
 
 #[test]
-fn what_is_wrong_is_refused_in_the_words_of_s3() {
-    let cloud = cloud();
-    let s3 = || S3::new(&cloud);
+fn invalid_aws_request_has_error_code_of_s3() {
+    let emulator = start();
+    let s3 = || S3::new(&emulator);
     s3().refused_after(
         |it| it.credentials.secret.push('x'),
         403,
@@ -150,7 +151,7 @@ fn what_is_wrong_is_refused_in_the_words_of_s3() {
         "NotImplemented",
     );
     s3().refused_after(|it| it.region = "cn-hangzhou", 400, "InvalidArgument");
-    // Who could add a header without a signature could add a token, or a date.
+    // An unsigned header of `x-amz-` could be a forged token or date.
     s3().refused_after(
         |it| it.signed = "host;x-amz-content-sha256;x-amz-date",
         403,
@@ -167,7 +168,7 @@ fn what_is_wrong_is_refused_in_the_words_of_s3() {
         "AccessDenied",
     );
     s3().refused_after(
-        |it| it.credentials = cloud.session(kit::READ, None),
+        |it| it.credentials = emulator.session(kit::READ, None),
         403,
         "AccessDenied",
     );
@@ -182,13 +183,13 @@ fn what_is_wrong_is_refused_in_the_words_of_s3() {
 }
 
 #[test]
-fn a_session_that_is_over_is_an_expired_token() {
-    let cloud = cloud_of(world::BUILT_IN, Some(Duration::from_secs(60)));
-    let s3 = S3::new(&cloud);
+fn expired_session_is_expired_token() {
+    let emulator = start_with(account::DEFAULT_MODEL, Some(Duration::from_secs(60)));
+    let s3 = S3::new(&emulator);
     assert_eq!(s3.send("PUT", "/examplebucket/k", b"x").status, 200);
-    cloud.clock.advance(Duration::from_secs(61));
+    emulator.clock.advance(Duration::from_secs(61));
     s3.refused(400, "ExpiredToken");
-    let stats = cloud.stats();
+    let stats = emulator.stats();
     let put = &stats["calls"]["oss:PutObject"];
     assert_eq!(put["SecurityTokenExpired"], 1, "{stats}");
 }

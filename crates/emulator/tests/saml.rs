@@ -1,4 +1,4 @@
-//! `AssumeRoleWithSAML`: assertions that are good, and each way in which one is not.
+//! `AssumeRoleWithSAML`: valid assertions, and each kind of invalid one.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -7,7 +7,7 @@ mod kit;
 use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use kit::{Answer, Cloud, Credentials, Oss, UPLOAD, cloud};
+use kit::{Answer, Credentials, Oss, TestEmulator, UPLOAD, start};
 use serde_json::{Value, json};
 use stsd_emulator::SAML_ASSERTION_MARKER;
 
@@ -15,16 +15,16 @@ const PROVIDER: &str = "acs:ram::100000000000001:saml-provider/demo";
 const ACTION: &str = "AssumeRoleWithSAML";
 const INVALID: &str = "AuthenticationFail.SAMLAssertion.Invalid";
 
-/// An assertion as asked for; the order's own fields replace the good ones.
-fn assertion(cloud: &Cloud, order: &Value) -> String {
-    let mut whole = json!({"provider": "demo", "subject": "operator", "roles": ["oss-upload"]});
-    for (name, value) in order.as_object().unwrap() {
-        whole[name] = value.clone();
+/// Returns an assertion; the fields of `overrides` replace those of a valid request.
+fn assertion(emulator: &TestEmulator, overrides: &Value) -> String {
+    let mut request = json!({"provider": "demo", "subject": "operator", "roles": ["oss-upload"]});
+    for (name, value) in overrides.as_object().unwrap() {
+        request[name] = value.clone();
     }
-    cloud.mint("saml/assertion", &whole)
+    emulator.mint("saml/assertion", &request)
 }
 
-fn assume(cloud: &Cloud, assertion: &str, more: &[(&str, &str)]) -> Answer {
+fn assume(emulator: &TestEmulator, assertion: &str, more: &[(&str, &str)]) -> Answer {
     let good = [
         ("RoleArn", UPLOAD),
         ("SAMLProviderArn", PROVIDER),
@@ -34,7 +34,7 @@ fn assume(cloud: &Cloud, assertion: &str, more: &[(&str, &str)]) -> Answer {
         .into_iter()
         .filter(|(name, _)| !more.iter().any(|(own, _)| own == name));
     let all: Vec<_> = kept.chain(more.iter().copied()).collect();
-    cloud.anonymous(ACTION, &all)
+    emulator.anonymous(ACTION, &all)
 }
 
 fn expect(answer: &Answer, status: u16, code: &str) {
@@ -47,28 +47,28 @@ fn expect(answer: &Answer, status: u16, code: &str) {
 }
 
 fn check(order: Value, status: u16, code: &str) {
-    let cloud = cloud();
+    let emulator = start();
     expect(
-        &assume(&cloud, &assertion(&cloud, &order), &[]),
+        &assume(&emulator, &assertion(&emulator, &order), &[]),
         status,
         code,
     );
-    assert_eq!(cloud.stats()["calls"][ACTION], json!({ code: 1 }));
+    assert_eq!(emulator.stats()["calls"][ACTION], json!({ code: 1 }));
 }
 
 fn check_parameter(name: &str, value: &str, status: u16, code: &str) {
-    let cloud = cloud();
-    let good = assertion(&cloud, &json!({}));
-    expect(&assume(&cloud, &good, &[(name, value)]), status, code);
+    let emulator = start();
+    let good = assertion(&emulator, &json!({}));
+    expect(&assume(&emulator, &good, &[(name, value)]), status, code);
 }
 
 #[test]
-fn a_good_assertion_is_worth_a_session() {
-    let cloud = cloud();
+fn valid_assertion_returns_session() {
+    let emulator = start();
     let order = json!({"subject": "<ops> & \"co\"", "session_name": "operator-1"});
     let answer = assume(
-        &cloud,
-        &assertion(&cloud, &order),
+        &emulator,
+        &assertion(&emulator, &order),
         &[("DurationSeconds", "900")],
     );
     assert_eq!(answer.status, 200, "{}", answer.text());
@@ -88,18 +88,21 @@ fn a_good_assertion_is_worth_a_session() {
         })
     );
     let credentials = Credentials::from(&body);
-    let oss = Oss::new(&cloud, &credentials);
+    let oss = Oss::new(&emulator, &credentials);
     assert_eq!(oss.send("PUT", "/examplebucket/k", &[], b"x").status, 200);
     let china = json!({
         "audience": "urn:alibaba:cloudcomputing",
         "recipient": "https://signin.aliyun.com/saml-role/sso",
     });
-    assert_eq!(assume(&cloud, &assertion(&cloud, &china), &[]).status, 200);
-    assert_eq!(cloud.stats()["calls"][ACTION], json!({"ok": 2}));
+    assert_eq!(
+        assume(&emulator, &assertion(&emulator, &china), &[]).status,
+        200
+    );
+    assert_eq!(emulator.stats()["calls"][ACTION], json!({"ok": 2}));
 }
 
 #[test]
-fn what_an_assertion_says_of_itself_must_be_so() {
+fn assertion_with_wrong_field_is_refused() {
     check(json!({"audience": "urn:elsewhere"}), 401, INVALID);
     check(
         json!({"recipient": "https://elsewhere.example.com"}),
@@ -117,39 +120,39 @@ fn what_an_assertion_says_of_itself_must_be_so() {
     check(json!({"roles": ["oss-read"]}), 403, "NoPermission");
     check(json!({"roles": []}), 403, "NoPermission");
 
-    let cloud = cloud();
-    let short = assertion(&cloud, &json!({"life": "60s"}));
-    cloud.clock.advance(Duration::from_secs(59));
-    assert_eq!(assume(&cloud, &short, &[]).status, 200);
-    cloud.clock.advance(Duration::from_secs(1));
-    expect(&assume(&cloud, &short, &[]), 401, expired);
+    let emulator = start();
+    let short = assertion(&emulator, &json!({"life": "60s"}));
+    emulator.clock.advance(Duration::from_secs(59));
+    assert_eq!(assume(&emulator, &short, &[]).status, 200);
+    emulator.clock.advance(Duration::from_secs(1));
+    expect(&assume(&emulator, &short, &[]), 401, expired);
 }
 
 #[test]
-fn the_role_has_to_trust_the_provider_too() {
-    let cloud = cloud();
+fn role_must_trust_saml_provider() {
+    let emulator = start();
     let order = json!({"roles": ["oss-upload", "oss-read"]});
-    let both = assertion(&cloud, &order);
-    assert_eq!(assume(&cloud, &both, &[]).status, 200);
+    let both = assertion(&emulator, &order);
+    assert_eq!(assume(&emulator, &both, &[]).status, 200);
     let read = [("RoleArn", kit::READ)];
-    expect(&assume(&cloud, &both, &read), 403, "NoPermission");
+    expect(&assume(&emulator, &both, &read), 403, "NoPermission");
 }
 
 #[test]
-fn what_was_not_sealed_by_this_run_is_refused() {
-    let cloud = cloud();
-    let good = assertion(&cloud, &json!({}));
+fn assertion_without_valid_seal_is_refused() {
+    let emulator = start();
+    let good = assertion(&emulator, &json!({}));
     let text = String::from_utf8(STANDARD.decode(&good).unwrap()).unwrap();
-    let spoilt = STANDARD.encode(text.replace("role/oss-upload", "role/oss-read"));
+    let altered = STANDARD.encode(text.replace("role/oss-upload", "role/oss-read"));
     let cut = STANDARD.encode(text.split("<emulator:Seal").next().unwrap());
-    let foreign = assertion(&self::cloud(), &json!({}));
-    for odd in [spoilt.as_str(), &cut, &foreign, "????", "bm90aGluZw=="] {
-        expect(&assume(&cloud, odd, &[]), 401, INVALID);
+    let foreign = assertion(&self::start(), &json!({}));
+    for invalid in [altered.as_str(), &cut, &foreign, "????", "bm90aGluZw=="] {
+        expect(&assume(&emulator, invalid, &[]), 401, INVALID);
     }
 }
 
 #[test]
-fn parameters_are_checked_as_those_of_other_actions() {
+fn invalid_parameter_is_refused_by_name() {
     for name in ["SAMLProviderArn", "SAMLAssertion"] {
         check_parameter(name, "", 400, &format!("Missing{name}"));
     }
@@ -188,33 +191,36 @@ fn parameters_are_checked_as_those_of_other_actions() {
     );
     check_parameter(
         "RoleArn",
-        "acs:ram::100000000000001:role/nobody",
+        "acs:ram::100000000000001:role/absent",
         404,
         "EntityNotExist.Role",
     );
 }
 
 #[test]
-fn an_assertion_is_marked_and_faults_strike() {
-    let cloud = cloud();
-    let good = assertion(&cloud, &json!({}));
+fn assertion_has_marker_and_faults_apply() {
+    let emulator = start();
+    let good = assertion(&emulator, &json!({}));
     assert!(good[..64].contains(SAML_ASSERTION_MARKER), "{good}");
-    cloud.script(r#"{"action":"AssumeRoleWithSAML","times":1,"fault":{"kind":"expired"}}"#);
-    let body = assume(&cloud, &good, &[]).json();
+    emulator.script(r#"{"action":"AssumeRoleWithSAML","times":1,"fault":{"kind":"expired"}}"#);
+    let body = assume(&emulator, &good, &[]).json();
     assert_eq!(body["Credentials"]["Expiration"], "2025-12-31T23:59:00Z");
-    assert_eq!(cloud.stats()["calls"][ACTION], json!({"fault:expired": 1}));
+    assert_eq!(
+        emulator.stats()["calls"][ACTION],
+        json!({"fault:expired": 1})
+    );
 }
 
 #[test]
-fn an_order_that_makes_no_sense_is_refused() {
-    let cloud = cloud();
-    for odd in [
+fn invalid_assertion_request_is_refused() {
+    let emulator = start();
+    for invalid in [
         "{}",
         r#"{"provider":"other","subject":"operator","roles":[]}"#,
         r#"{"provider":"demo","subject":"operator","roles":[],"life":"long"}"#,
     ] {
-        let answer = cloud.control("POST", "saml/assertion", odd);
-        assert_eq!(answer.status, 400, "{odd}");
+        let answer = emulator.control("POST", "saml/assertion", invalid);
+        assert_eq!(answer.status, 400, "{invalid}");
     }
-    assert_eq!(cloud.control("GET", "saml/assertion", "").status, 405);
+    assert_eq!(emulator.control("GET", "saml/assertion", "").status, 405);
 }

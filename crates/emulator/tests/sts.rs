@@ -1,4 +1,4 @@
-//! The emulated STS, refusal by refusal, through raw bytes over TCP.
+//! The emulated STS, error by error, through raw bytes over TCP.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -6,20 +6,22 @@ mod kit;
 
 use std::time::Duration;
 
-use kit::{Answer, Call, Cloud, Credentials, KEY, READ, UPLOAD, acs3_bytes, cloud, cloud_of, raw};
+use kit::{
+    Answer, Call, Credentials, KEY, READ, TestEmulator, UPLOAD, acs3_bytes, raw, start, start_with,
+};
 
 const NO_PERMISSION: &str =
     "You are not authorized to do this action. You should be authorized by RAM.";
 const DURATION: &str = "The Min/Max value of DurationSeconds is 15min/1hr.";
 
-/// Spoils a good call to assume `oss-upload`, and expects the refusal.
-fn check(spoil: impl FnOnce(&Cloud, &mut Call), status: u16, code: &str, message: &str) {
-    let cloud = cloud();
-    let mut call = Call::assume(&cloud, UPLOAD);
-    spoil(&cloud, &mut call);
+/// Checks the error of a valid call to assume `oss-upload` after a change.
+fn check(change: impl FnOnce(&TestEmulator, &mut Call), status: u16, code: &str, message: &str) {
+    let emulator = start();
+    let mut call = Call::assume(&emulator, UPLOAD);
+    change(&emulator, &mut call);
     let answer = call.send();
     expect(&answer, status, code, message);
-    let counted = &cloud.stats()["calls"];
+    let counted = &emulator.stats()["calls"];
     let counted: u64 = counted
         .as_object()
         .unwrap()
@@ -44,18 +46,18 @@ fn check_parameter(name: &str, value: &str, code: &str, message: &str) {
 }
 
 fn check_accepted(name: &str, value: &str) {
-    let cloud = cloud();
-    let mut call = Call::assume(&cloud, UPLOAD);
+    let emulator = start();
+    let mut call = Call::assume(&emulator, UPLOAD);
     call.set(name, value);
     let answer = call.send();
     assert_eq!(answer.status, 200, "{name}={value}: {}", answer.text());
 }
 
 #[test]
-fn a_good_call_is_answered_with_a_session() {
-    let cloud = cloud();
+fn valid_call_returns_session() {
+    let emulator = start();
     for (in_form, method) in [(true, "POST"), (false, "POST"), (false, "GET")] {
-        let mut call = Call::assume(&cloud, UPLOAD);
+        let mut call = Call::assume(&emulator, UPLOAD);
         call.in_form = in_form;
         call.method = method;
         call.set("SignatureType", "");
@@ -80,11 +82,11 @@ fn a_good_call_is_answered_with_a_session() {
             "acs:ram::100000000000001:role/oss-upload/tester"
         );
     }
-    assert_eq!(cloud.stats()["sessions_live"], 3);
+    assert_eq!(emulator.stats()["sessions_live"], 3);
 }
 
 #[test]
-fn a_signature_and_its_parts_are_checked_in_order() {
+fn parts_of_signature_are_checked_in_order() {
     for name in ["AccessKeyId", "Signature", "Timestamp", "SignatureNonce"] {
         check(
             |_, call| match name {
@@ -110,7 +112,7 @@ fn a_signature_and_its_parts_are_checked_in_order() {
     );
     let not_found = "Specified access key is not found.";
     check(
-        |_, call| call.set("AccessKeyId", "LTAINOBODY"),
+        |_, call| call.set("AccessKeyId", "LTAIABSENT"),
         404,
         "InvalidAccessKeyId.NotFound",
         not_found,
@@ -140,9 +142,9 @@ fn a_signature_and_its_parts_are_checked_in_order() {
 }
 
 #[test]
-fn a_wrong_signature_is_answered_with_the_string_to_sign_and_leaves_the_nonce_unused() {
-    let cloud = cloud();
-    let mut call = Call::assume(&cloud, UPLOAD);
+fn wrong_signature_returns_string_to_sign_and_keeps_nonce() {
+    let emulator = start();
+    let mut call = Call::assume(&emulator, UPLOAD);
     call.set("SignatureNonce", "only-once");
     call.secret = "wrong".to_owned();
     let answer = call.send();
@@ -165,28 +167,28 @@ fn a_wrong_signature_is_answered_with_the_string_to_sign_and_leaves_the_nonce_un
 }
 
 #[test]
-fn a_nonce_is_remembered_for_thirty_minutes_and_for_its_own_key() {
-    let cloud = cloud();
-    let mut call = Call::new(&cloud, "GetCallerIdentity");
+fn nonce_is_kept_thirty_minutes_for_its_key() {
+    let emulator = start();
+    let mut call = Call::new(&emulator, "GetCallerIdentity");
     call.set("SignatureNonce", "mine");
     assert_eq!(call.send().status, 200);
-    let mut other = Call::new(&cloud, "GetCallerIdentity");
+    let mut other = Call::new(&emulator, "GetCallerIdentity");
     other.set("SignatureNonce", "mine");
     other.set("AccessKeyId", "LTAIEXAMPLESTRANGER01");
     other.secret = "ExampleSecretOfStranger000001".to_owned();
     assert_eq!(other.send().status, 200);
-    cloud.clock.advance(Duration::from_secs(29 * 60));
-    let mut again = Call::new(&cloud, "GetCallerIdentity");
+    emulator.clock.advance(Duration::from_secs(29 * 60));
+    let mut again = Call::new(&emulator, "GetCallerIdentity");
     again.set("SignatureNonce", "mine");
     assert_eq!(again.send().json()["Code"], "SignatureNonceUsed");
-    cloud.clock.advance(Duration::from_secs(2 * 60));
-    let mut late = Call::new(&cloud, "GetCallerIdentity");
+    emulator.clock.advance(Duration::from_secs(2 * 60));
+    let mut late = Call::new(&emulator, "GetCallerIdentity");
     late.set("SignatureNonce", "mine");
     assert_eq!(late.send().status, 200);
 }
 
 #[test]
-fn every_parameter_has_its_rule_and_its_refusal() {
+fn invalid_parameter_is_refused_by_name() {
     let wrongly = |name: &str| {
         (
             format!("InvalidParameter.{name}"),
@@ -257,7 +259,7 @@ fn every_parameter_has_its_rule_and_its_refusal() {
 }
 
 #[test]
-fn a_session_policy_is_read_strictly() {
+fn invalid_session_policy_is_refused() {
     let grammar = "The parameter Policy has not passed grammar check.";
     let statement = r#""Effect":"Allow","Action":"oss:*","Resource":"*""#;
     for odd in [
@@ -294,8 +296,8 @@ fn a_session_policy_is_read_strictly() {
 }
 
 #[test]
-fn only_the_trusted_may_assume_a_role_that_exists() {
-    let nobody = "The specified Role not exists .";
+fn untrusted_caller_and_unknown_role_are_refused() {
+    let not_found = "The specified Role not exists .";
     for arn in [
         "acs:ram::100000000000001:role/nothing",
         "acs:ram::999:role/oss-upload",
@@ -304,10 +306,10 @@ fn only_the_trusted_may_assume_a_role_that_exists() {
             |_, call| call.set("RoleArn", arn),
             404,
             "EntityNotExist.Role",
-            nobody,
+            not_found,
         );
     }
-    let stranger = |_: &Cloud, call: &mut Call| {
+    let stranger = |_: &TestEmulator, call: &mut Call| {
         call.set("AccessKeyId", "LTAIEXAMPLESTRANGER01");
         call.secret = "ExampleSecretOfStranger000001".to_owned();
     };
@@ -319,24 +321,24 @@ fn only_the_trusted_may_assume_a_role_that_exists() {
         "NoPermission",
         NO_PERMISSION,
     );
-    let wrong_id = |_: &Cloud, call: &mut Call| {
+    let wrong_id = |_: &TestEmulator, call: &mut Call| {
         call.set("RoleArn", guarded);
         call.set("ExternalId", "partner-2");
     };
     check(wrong_id, 403, "NoPermission", NO_PERMISSION);
-    let cloud = cloud();
-    let mut call = Call::assume(&cloud, guarded);
+    let emulator = start();
+    let mut call = Call::assume(&emulator, guarded);
     call.set("ExternalId", "partner-1");
     assert_eq!(call.send().status, 200);
-    // A role's session may do what the role's trust lets it, and nothing of its maker's.
-    let session = cloud.session(UPLOAD, None);
-    let mut back = Call::assume(&cloud, UPLOAD);
+    // The trust of a role counts for its sessions, and that of the first caller does not.
+    let session = emulator.session(UPLOAD, None);
+    let mut back = Call::assume(&emulator, UPLOAD);
     back.sign_as(&session);
     expect(&back.send(), 403, "NoPermission", NO_PERMISSION);
 }
 
 #[test]
-fn an_action_a_version_and_a_format_must_be_known() {
+fn unknown_action_version_or_format_is_refused() {
     let unknown = "Specified api is not found, please check your url and method.";
     for action in ["DescribeRegions", "assumerole", "DeleteEverything"] {
         check(
@@ -370,8 +372,8 @@ fn an_action_a_version_and_a_format_must_be_known() {
         "UnsupportedHTTPMethod",
         "The HTTP method is not supported for this action.",
     );
-    let cloud = cloud();
-    let mut call = Call::assume(&cloud, UPLOAD);
+    let emulator = start();
+    let mut call = Call::assume(&emulator, UPLOAD);
     call.set("Format", "YAML");
     let answer = call.send();
     assert_eq!(
@@ -381,12 +383,12 @@ fn an_action_a_version_and_a_format_must_be_known() {
 }
 
 #[test]
-fn a_temporary_key_needs_its_own_living_token() {
-    let cloud = cloud();
-    let session = cloud.session(UPLOAD, None);
-    let other = cloud.session(UPLOAD, None);
+fn session_key_needs_its_own_live_token() {
+    let emulator = start();
+    let session = emulator.session(UPLOAD, None);
+    let other = emulator.session(UPLOAD, None);
     let ask = |credentials: &Credentials| {
-        let mut call = Call::new(&cloud, "GetCallerIdentity");
+        let mut call = Call::new(&emulator, "GetCallerIdentity");
         call.sign_as(credentials);
         call.send()
     };
@@ -422,27 +424,27 @@ fn a_temporary_key_needs_its_own_living_token() {
         token: other.token.clone(),
     };
     expect(&ask(&lasting), 400, code, mismatch);
-    cloud.clock.advance(Duration::from_secs(3600));
-    let mut late = Call::new(&cloud, "GetCallerIdentity");
+    emulator.clock.advance(Duration::from_secs(3600));
+    let mut late = Call::new(&emulator, "GetCallerIdentity");
     late.sign_as(&session);
     assert_eq!(late.send().json()["Code"], "InvalidSecurityToken.Expired");
-    assert_eq!(cloud.stats()["sessions_live"], 0);
+    assert_eq!(emulator.stats()["sessions_live"], 0);
 }
 
 #[test]
-fn a_role_may_be_assumed_from_a_role_for_as_long_as_the_world_says() {
+fn role_chain_lifetime_follows_account_model() {
     for (cap, seconds, status) in [
         (false, "43200", 200),
         (true, "3600", 200),
         (true, "3601", 400),
     ] {
-        let world = stsd_emulator::account::model::BUILT_IN.replace(
+        let world = stsd_emulator::account::DEFAULT_MODEL.replace(
             "chained_session_cap = false",
             &format!("chained_session_cap = {cap}"),
         );
-        let cloud = cloud_of(&world, None);
-        let session = cloud.session(UPLOAD, None);
-        let mut call = Call::assume(&cloud, READ);
+        let emulator = start_with(&world, None);
+        let session = emulator.session(UPLOAD, None);
+        let mut call = Call::assume(&emulator, READ);
         call.sign_as(&session);
         call.set("DurationSeconds", seconds);
         let answer = call.send();
@@ -451,31 +453,31 @@ fn a_role_may_be_assumed_from_a_role_for_as_long_as_the_world_says() {
 }
 
 #[test]
-fn a_short_session_life_is_real_and_ends_no_other_session() {
-    let cloud = cloud_of(
-        stsd_emulator::account::model::BUILT_IN,
+fn session_life_limits_each_session_separately() {
+    let emulator = start_with(
+        stsd_emulator::account::DEFAULT_MODEL,
         Some(Duration::from_secs(60)),
     );
-    let mut call = Call::assume(&cloud, UPLOAD);
+    let mut call = Call::assume(&emulator, UPLOAD);
     call.set("DurationSeconds", "900");
     let first = call.send().json();
     assert_eq!(first["Credentials"]["Expiration"], "2026-01-01T00:01:00Z");
-    cloud.clock.advance(Duration::from_secs(59));
-    let second = cloud.session(UPLOAD, None);
+    emulator.clock.advance(Duration::from_secs(59));
+    let second = emulator.session(UPLOAD, None);
     let ask = |credentials: &Credentials| {
-        let mut call = Call::new(&cloud, "GetCallerIdentity");
+        let mut call = Call::new(&emulator, "GetCallerIdentity");
         call.sign_as(credentials);
         call.send().status
     };
     assert_eq!((ask(&Credentials::from(&first)), ask(&second)), (200, 200));
-    cloud.clock.advance(Duration::from_secs(1));
+    emulator.clock.advance(Duration::from_secs(1));
     assert_eq!((ask(&Credentials::from(&first)), ask(&second)), (400, 200));
 }
 
 #[test]
-fn an_answer_is_xml_unless_json_is_asked_for() {
-    let cloud = cloud();
-    let mut call = Call::new(&cloud, "GetCallerIdentity");
+fn reply_is_xml_unless_json_is_requested() {
+    let emulator = start();
+    let mut call = Call::new(&emulator, "GetCallerIdentity");
     call.remove("Format");
     let answer = call.send();
     assert_eq!(
@@ -487,7 +489,7 @@ fn an_answer_is_xml_unless_json_is_asked_for() {
             .text()
             .contains("<GetCallerIdentityResponse><AccountId>100000000000001</AccountId>")
     );
-    let mut refused = Call::assume(&cloud, UPLOAD);
+    let mut refused = Call::assume(&emulator, UPLOAD);
     refused.set("Format", "xml");
     refused.set("DurationSeconds", "1");
     let answer = refused.send();
@@ -496,8 +498,8 @@ fn an_answer_is_xml_unless_json_is_asked_for() {
 }
 
 #[test]
-fn acs3_needs_host_and_every_header_of_its_own_signed() {
-    let cloud = cloud();
+fn acs3_must_sign_host_and_acs_headers() {
+    let emulator = start();
     let all =
         "host;x-acs-action;x-acs-content-sha256;x-acs-date;x-acs-signature-nonce;x-acs-version";
     let send = |nonce: &str, headers: &[(&str, &str)], signed: &str| {
@@ -507,8 +509,8 @@ fn acs3_needs_host_and_every_header_of_its_own_signed() {
             headers.push(("x-acs-signature-nonce", nonce));
         }
         Answer::read(&raw(
-            cloud.sts(),
-            &acs3_bytes(&cloud, &headers, "/", signed),
+            emulator.sts(),
+            &acs3_bytes(&emulator, &headers, "/", signed),
         ))
     };
     let good = send("n1", &[], all);
@@ -533,7 +535,7 @@ fn acs3_needs_host_and_every_header_of_its_own_signed() {
     let no_nonce = send("", &[], &without("x-acs-signature-nonce"));
     assert_eq!(no_nonce.json()["Code"], "IncompleteSignature");
     let mut spoiled = acs3_bytes(
-        &cloud,
+        &emulator,
         &[
             ("x-acs-action", "GetCallerIdentity"),
             ("x-acs-signature-nonce", "n5"),
@@ -541,13 +543,13 @@ fn acs3_needs_host_and_every_header_of_its_own_signed() {
         "/",
         all,
     );
-    // A body that the hash does not cover.
+    // A body with another hash.
     let at = spoiled
         .windows(17)
         .position(|w| w == b"content-length: 0")
         .unwrap();
     spoiled[at + 16] = b'1';
     spoiled.push(b'x');
-    let answer = Answer::read(&raw(cloud.sts(), &spoiled));
+    let answer = Answer::read(&raw(emulator.sts(), &spoiled));
     assert_eq!(answer.json()["Code"], "SignatureDoesNotMatch");
 }

@@ -1,23 +1,23 @@
-//! Signatures recorded from the official SDKs, and a few from the vendor's pages,
-//! go through the emulator's own parsers and verifiers.
+//! The emulator's parsers and verifiers, on signatures that were recorded from the official SDKs
+//! and on a few from the vendor's pages.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod kit;
 
-use kit::{Answer, cloud_at, form, raw, request_bytes};
+use kit::{Answer, form, raw, request_bytes, start_at};
 use serde_json::Value;
 use stsd_emulator::{
     http::request::HttpRequest,
-    oss::{object_address::Place, signature::Claim},
-    sts::service::read_signature,
+    oss::{object_address::ObjectAddress, signature},
+    sts::signature as sts_signature,
 };
 
-/// The time at which the SDKs' clocks were held.
+/// The time at which the SDKs' clocks stood still.
 const FROZEN: &str = "2024-03-05T06:07:08Z";
 
-/// The recorded requests' long-term key, where it must work and what it may do.
-const WORLD: &str = r#"
+/// The account model for the long-lived key of the recorded requests.
+const ACCOUNT: &str = r#"
 account = "1234567890123456"
 [[user]]
 name = "recorded"
@@ -31,25 +31,25 @@ region = "cn-hangzhou"
 "#;
 
 #[test]
-fn every_rpc_vector_is_verified_by_its_own_signature_and_no_other() {
+fn rpc_v1_vectors_match_their_own_signature_only() {
     let (mut good, mut bad, mut unsigned) = (0, 0, 0);
     for vector in vectors(include_str!("../../../tests/vectors/rpc_v1.json"), 30) {
         let name = text(&vector, "name");
         let request = rpc_request(&vector);
-        let Some(signed) = read_signature(&request).unwrap() else {
+        let Some(signed) = sts_signature::parse(&request).unwrap() else {
             assert!(vector["signature"].is_null(), "{name} is signed");
             unsigned += 1;
             continue;
         };
         let secret = text(&vector, "secret");
         if vector["matches_reference"] == false {
-            // An SDK that escapes spaces wrongly signs something else.
+            // An SDK that escapes spaces wrongly signs another text.
             assert_ne!(
                 signed.string_to_sign,
                 text(&vector, "string_to_sign"),
                 "{name}"
             );
-            assert!(!signed.is_signed_by(&secret), "{name}");
+            assert!(!signed.is_made_with(&secret), "{name}");
             bad += 1;
             continue;
         }
@@ -59,26 +59,26 @@ fn every_rpc_vector_is_verified_by_its_own_signature_and_no_other() {
             "{name}"
         );
         assert_eq!(
-            signed.signature_by(&secret),
+            signed.expected(&secret),
             text(&vector, "signature"),
             "{name}"
         );
-        assert!(signed.is_signed_by(&secret), "{name}");
+        assert!(signed.is_made_with(&secret), "{name}");
         let mut forged = signed;
         forged.signature = flipped(&forged.signature);
-        assert!(!forged.is_signed_by(&secret), "{name}");
+        assert!(!forged.is_made_with(&secret), "{name}");
         good += 1;
     }
     assert_eq!((good, bad, unsigned), (27, 2, 1));
 }
 
 #[test]
-fn every_acs3_vector_is_verified_by_its_own_signature_and_no_other() {
+fn acs3_vectors_match_their_own_signature_only() {
     let (mut good, mut unsigned) = (0, 0);
     for vector in vectors(include_str!("../../../tests/vectors/acs3.json"), 6) {
         let name = text(&vector, "name");
         let request = acs3_request(&vector);
-        let Some(signed) = read_signature(&request).unwrap() else {
+        let Some(signed) = sts_signature::parse(&request).unwrap() else {
             assert_eq!(vector["anonymous"], true, "{name} is signed");
             unsigned += 1;
             continue;
@@ -95,21 +95,21 @@ fn every_acs3_vector_is_verified_by_its_own_signature_and_no_other() {
             "{name}"
         );
         assert_eq!(
-            signed.signature_by(&secret),
+            signed.expected(&secret),
             text(&vector, "signature"),
             "{name}"
         );
-        assert!(signed.is_signed_by(&secret), "{name}");
+        assert!(signed.is_made_with(&secret), "{name}");
         let mut forged = signed;
         forged.signature = flipped(&forged.signature);
-        assert!(!forged.is_signed_by(&secret), "{name}");
+        assert!(!forged.is_made_with(&secret), "{name}");
         good += 1;
     }
     assert_eq!((good, unsigned), (5, 1));
 }
 
 #[test]
-fn every_oss_v1_vector_is_verified_by_its_own_signature_and_no_other() {
+fn oss_v1_vectors_match_their_own_signature_only() {
     for vector in vectors(include_str!("../../../tests/vectors/oss_v1.json"), 40) {
         check_oss(
             &vector,
@@ -119,7 +119,7 @@ fn every_oss_v1_vector_is_verified_by_its_own_signature_and_no_other() {
 }
 
 #[test]
-fn every_oss_v4_vector_is_verified_by_its_own_signature_and_no_other() {
+fn oss_v4_vectors_match_their_own_signature_only() {
     for vector in vectors(include_str!("../../../tests/vectors/oss_v4.json"), 38) {
         let request = oss_request(&vector, |ak, scope, signature| {
             format!("OSS4-HMAC-SHA256 Credential={ak}/{scope},Signature={signature}")
@@ -129,7 +129,7 @@ fn every_oss_v4_vector_is_verified_by_its_own_signature_and_no_other() {
 }
 
 #[test]
-fn every_s3_vector_is_verified_by_its_own_signature_and_no_other() {
+fn aws_v4_vectors_match_their_own_signature_only() {
     for vector in vectors(include_str!("../../../tests/vectors/s3_v4.json"), 20) {
         let request = oss_request(&vector, |_, _, _| unreachable!("all have a target"));
         check_oss(&vector, &request);
@@ -137,7 +137,7 @@ fn every_s3_vector_is_verified_by_its_own_signature_and_no_other() {
 }
 
 #[test]
-fn the_server_lets_every_recorded_request_of_a_lasting_key_past_its_signature() {
+fn replayed_requests_of_long_lived_keys_pass_verification() {
     let mut counts = Vec::new();
     for (file, count) in [
         (include_str!("../../../tests/vectors/rpc_v1.json"), 30),
@@ -159,9 +159,9 @@ fn the_server_lets_every_recorded_request_of_a_lasting_key_past_its_signature() 
                 &refs(&headers),
                 body.as_bytes(),
             );
-            // One nonce for all, so each gets a cloud that has not seen it.
-            let cloud = cloud_at(WORLD, None, FROZEN.parse().unwrap());
-            let answer = Answer::read(&raw(cloud.sts(), &bytes));
+            // All requests have the same nonce, so that each needs an emulator of its own.
+            let emulator = start_at(ACCOUNT, None, FROZEN.parse().unwrap());
+            let answer = Answer::read(&raw(emulator.sts(), &bytes));
             let code = answer.json()["Code"].as_str().unwrap_or("ok").to_owned();
             let name = text(&vector, "name");
             let past = ["ok", "EntityNotExist.Role"].contains(&code.as_str())
@@ -182,7 +182,7 @@ fn the_server_lets_every_recorded_request_of_a_lasting_key_past_its_signature() 
             if vector["target"].is_null() || vector["ak"] != "LTAI-EXAMPLE-0001" {
                 continue;
             }
-            let cloud = cloud_at(WORLD, None, FROZEN.parse().unwrap());
+            let emulator = start_at(ACCOUNT, None, FROZEN.parse().unwrap());
             let headers = pairs(&vector["headers"]);
             let body = vector["body_utf8"].as_str().unwrap_or_default();
             let bytes = request_bytes(
@@ -191,8 +191,8 @@ fn the_server_lets_every_recorded_request_of_a_lasting_key_past_its_signature() 
                 &refs(&headers),
                 body.as_bytes(),
             );
-            let answer = Answer::read(&raw(cloud.oss(), &bytes));
-            // Nothing is there to be found, and some asks for what is not emulated.
+            let answer = Answer::read(&raw(emulator.oss(), &bytes));
+            // The emulator has no objects, and some operations are not emulated.
             let expected = [200, 204, 404, 501];
             assert!(
                 expected.contains(&answer.status),
@@ -210,14 +210,14 @@ fn the_server_lets_every_recorded_request_of_a_lasting_key_past_its_signature() 
 fn check_oss(vector: &Value, request: &HttpRequest) {
     let name = text(vector, "name");
     let bucket = text(vector, "bucket");
-    let place = Place::of(request, |known| known == bucket);
-    assert_eq!(place.bucket, bucket, "{name}");
+    let address = ObjectAddress::from_request(request, |known| known == bucket);
+    assert_eq!(address.bucket, bucket, "{name}");
     assert_eq!(
-        place.key,
+        address.key,
         vector["key"].as_str().unwrap_or_default(),
         "{name}"
     );
-    let claim = Claim::read(request, &place).unwrap().expect(&name);
+    let claim = signature::parse(request, &address).unwrap().expect(&name);
     let secret = text(vector, "secret");
     assert_eq!(claim.access_key_id, text(vector, "ak"), "{name}");
     if let Some(canonical) = vector["canonical_request"].as_str() {
@@ -228,12 +228,8 @@ fn check_oss(vector: &Value, request: &HttpRequest) {
         text(vector, "string_to_sign"),
         "{name}"
     );
-    assert_eq!(
-        claim.signature_by(&secret),
-        text(vector, "signature"),
-        "{name}"
-    );
-    assert!(claim.is_signed_by(&secret), "{name}");
+    assert_eq!(claim.expected(&secret), text(vector, "signature"), "{name}");
+    assert!(claim.is_made_with(&secret), "{name}");
     if vector["token_via"].is_array() {
         assert_eq!(
             claim.token.as_deref(),
@@ -243,10 +239,10 @@ fn check_oss(vector: &Value, request: &HttpRequest) {
     }
     let mut forged = claim;
     forged.signature = flipped(&forged.signature);
-    assert!(!forged.is_signed_by(&secret), "{name}");
+    assert!(!forged.is_made_with(&secret), "{name}");
 }
 
-/// As recorded, or as the page that published only parameters would send it.
+/// Returns the recorded request, or a request with the parameters of a vendor's page.
 fn rpc_request(vector: &Value) -> HttpRequest {
     if vector["wire"].is_object() {
         return wire_request(&vector["wire"]);
@@ -292,7 +288,7 @@ fn wire_request(wire: &Value) -> HttpRequest {
     )
 }
 
-/// As recorded, as presigned, or as a published string to sign describes it.
+/// Returns the recorded request, the presigned one, or one with the values of a string to sign.
 fn oss_request(vector: &Value, authorize: impl Fn(&str, &str, &str) -> String) -> HttpRequest {
     let method = text(vector, "method");
     let mut headers = pairs(&vector["headers"]);
@@ -332,7 +328,7 @@ fn oss_request(vector: &Value, authorize: impl Fn(&str, &str, &str) -> String) -
     HttpRequest::new(&method, &target, refs(&headers), Vec::new())
 }
 
-/// The file's vectors, counted, so that none is lost unseen.
+/// Returns the vectors of a file. The expected count detects missing vectors.
 fn vectors(file: &str, count: usize) -> Vec<Value> {
     let file: Value = serde_json::from_str(file).unwrap();
     let vectors = file["vectors"].as_array().unwrap().clone();
@@ -344,7 +340,7 @@ fn text(vector: &Value, field: &str) -> String {
     vector[field].as_str().unwrap_or_default().to_owned()
 }
 
-/// A list of pairs or an object, either of which a vector may use.
+/// Returns the pairs of a JSON list or object; the vectors have both.
 fn pairs(value: &Value) -> Vec<(String, String)> {
     match value {
         Value::Object(fields) => fields
@@ -371,7 +367,7 @@ fn refs(pairs: &[(String, String)]) -> Vec<(&str, &str)> {
         .collect()
 }
 
-/// The same signature with one character changed.
+/// Returns the signature with one character changed.
 fn flipped(signature: &str) -> String {
     let last = if signature.starts_with('a') { "b" } else { "a" };
     format!("{last}{}", &signature[1..])

@@ -1,16 +1,23 @@
-//! Names of what RAM knows: `acs:ram::ACCOUNT:KIND/NAME`.
+//! The ARNs of RAM: `acs:ram::ACCOUNT:KIND/NAME`.
 
-/// The account and the name of a role.
-pub(crate) fn role(arn: &str) -> Option<(&str, &str)> {
-    named(arn, "role", 64)
+/// Maximum length of a role's name.
+const MAX_ROLE_NAME_CHARS: usize = 64;
+
+/// Returns the account and the name in the ARN of a role; `None` for any other text.
+pub(crate) fn parse_role(arn: &str) -> Option<(&str, &str)> {
+    parse(arn, "role", MAX_ROLE_NAME_CHARS)
 }
 
-/// The account and the name in an ARN of that kind.
-pub(crate) fn named<'a>(arn: &'a str, kind: &str, longest: usize) -> Option<(&'a str, &'a str)> {
+/// Returns the account and the name in an ARN of that kind; `None` for any other text.
+pub(crate) fn parse<'a>(
+    arn: &'a str,
+    kind: &str,
+    max_name_chars: usize,
+) -> Option<(&'a str, &'a str)> {
     let (account, rest) = arn.strip_prefix("acs:ram::")?.split_once(':')?;
     let name = rest.strip_prefix(kind)?.strip_prefix('/')?;
-    let good_account = !account.is_empty() && account.bytes().all(|byte| byte.is_ascii_digit());
-    let good_name = (1..=longest).contains(&name.chars().count())
+    let valid_account = !account.is_empty() && account.bytes().all(|byte| byte.is_ascii_digit());
+    let valid_name = (1..=max_name_chars).contains(&name.chars().count())
         && !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control());
-    (good_account && good_name).then_some((account, name))
+    (valid_account && valid_name).then_some((account, name))
 }

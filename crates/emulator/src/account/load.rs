@@ -1,28 +1,128 @@
-//! The checks that make a world of a world file.
+//! The file of an account model: its format, and the checks between its tables and the model.
+//!
+//! The file is TOML. [`DEFAULT_MODEL`] is such a file, read by the same parser.
+//!
+//! ```toml
+//! account = "100000000000001"      # digits
+//! chained_session_cap = false      # optional; at most one hour for a session of a role chain
+//!
+//! [[user]]
+//! name = "uploader"
+//! policy = '''…'''                 # optional: the rights of the user's own keys
+//! [[user.key]]
+//! id = "LTAI…"
+//! secret = "…"
+//! status = "active"                # optional; or "inactive"
+//!
+//! [[role]]
+//! name = "oss-upload"
+//! trusts = ["user/uploader", "role/other", "oidc-provider/demo", "saml-provider/demo", "service/ecs"]
+//! oidc_subjects = ["system:*"]     # optional: patterns with `*` and `?`; any subject without it
+//! max_session = "1h"               # optional; 1h to 12h
+//! external_id = "…"                # optional; `AssumeRole` must send it
+//! policy = '''{ "Version": "1", "Statement": […] }'''
+//!
+//! [[oidc_provider]]
+//! name = "demo"
+//! issuer = "https://oidc.example.com"
+//! client_ids = ["sts.aliyuncs.com"]
+//!
+//! [[saml_provider]]
+//! name = "demo"
+//! issuer = "https://saml.example.com/metadata"
+//!
+//! [instance]                       # optional: the instance of the metadata service
+//! role = "worker"                  # trusts service/ecs
+//! region = "cn-hongkong"           # optional
+//! v1 = false                       # optional; true also answers requests without a token
+//! credential_life = "6h"           # optional
+//! replaced_before_end = "30m"      # optional; shorter than credential_life
+//!
+//! [[bucket]]
+//! name = "examplebucket"
+//! region = "cn-hongkong"
+//! ```
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use crate::{
     account::{
         model::{
-            Bucket, LongTermKey, OidcProvider, Principal, Role, SamlProvider, User, World,
-            WorldError, parse_duration,
+            AccountModel, Bucket, Instance, LongLivedKey, OidcProvider, Principal, Role,
+            SamlProvider, User,
         },
-        policy::Policy,
+        policy::{Policy, PolicyError},
         schema::{
-            File, InstanceTable, OidcProviderTable, RoleTable, SamlProviderTable, Status, UserTable,
+            BucketTable, File, InstanceTable, KeyStatus, OidcProviderTable, RoleTable,
+            SamlProviderTable, UserTable,
         },
     },
-    imds::service::Instance,
+    duration::parse_duration,
 };
 
-pub(crate) fn read(text: &str) -> Result<World, WorldError> {
+/// The file of the default account model, as `--print-world` prints it.
+pub const DEFAULT_MODEL: &str = include_str!("default.toml");
+
+/// Maximum length of a role's name.
+const MAX_ROLE_NAME_CHARS: usize = 64;
+
+/// The range of a role's `max_session`, in seconds.
+const MAX_SESSION_SECONDS: std::ops::RangeInclusive<u64> = 3600..=43_200;
+
+/// The reason for which a file is no account model.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountModelError {
+    /// The file is missing or not readable.
+    #[error("cannot read the file")]
+    File(#[from] std::io::Error),
+    /// The text is no TOML, or a key is missing, unknown or of another type. The text has the
+    /// line.
+    #[error("{0}")]
+    Toml(#[from] toml::de::Error),
+    /// A name or an AccessKey id is defined twice.
+    #[error("{kind} {name:?} is defined twice")]
+    Duplicate {
+        /// `user`, `key`, `role`, `bucket` or the like.
+        kind: &'static str,
+        /// The name or the id.
+        name: String,
+    },
+    /// A value is outside its range.
+    #[error("{kind} {name:?}: {problem}")]
+    Value {
+        /// `account`, `user`, `key`, `role`, `bucket` or the like.
+        kind: &'static str,
+        /// The name of the table that has the value.
+        name: String,
+        /// The problem with the value.
+        problem: String,
+    },
+    /// RAM, or this emulator, would refuse the policy.
+    #[error("the policy of {kind} {name:?}")]
+    Policy {
+        /// `user` or `role`.
+        kind: &'static str,
+        /// The name of the user or role.
+        name: String,
+        /// The problem with the policy.
+        #[source]
+        problem: PolicyError,
+    },
+}
+
+/// Parses the text of an account model.
+///
+/// # Errors
+///
+/// The first value that is no TOML, unknown, defined twice, outside its range, or a name that is
+/// not defined.
+pub fn parse(text: &str) -> Result<AccountModel, AccountModelError> {
     let file: File = toml::from_str(text)?;
     if file.account.is_empty() || !file.account.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(wrong("account", &file.account, "must be digits"));
+        return Err(invalid("account", &file.account, "must be digits"));
     }
-    let mut world = World {
-        account: file.account,
+    let mut model = AccountModel {
+        id: file.account,
         chained_session_cap: file.chained_session_cap,
         users: BTreeMap::new(),
         keys: BTreeMap::new(),
@@ -33,185 +133,209 @@ pub(crate) fn read(text: &str) -> Result<World, WorldError> {
         buckets: BTreeMap::new(),
     };
     for (index, table) in file.user.into_iter().enumerate() {
-        world.add_user(index, table)?;
+        add_user(&mut model, index, table)?;
     }
     for (index, table) in file.role.into_iter().enumerate() {
-        world.add_role(index, table)?;
+        add_role(&mut model, index, table)?;
     }
     for table in file.oidc_provider {
-        world.add_oidc_provider(table)?;
+        add_oidc_provider(&mut model, table)?;
     }
     for table in file.saml_provider {
-        world.add_saml_provider(table)?;
+        add_saml_provider(&mut model, table)?;
     }
     for table in file.bucket {
-        let bucket = Bucket {
-            region: table.region,
-        };
-        if table.name.is_empty() || table.name.contains(['/', '.', '%']) {
-            return Err(wrong("bucket", &table.name, "is no bucket name"));
-        }
-        if world.buckets.insert(table.name.clone(), bucket).is_some() {
-            return Err(twice("bucket", table.name));
-        }
+        add_bucket(&mut model, table)?;
     }
-    world.check_trusts()?;
+    check_trusts(&model)?;
     if let Some(table) = file.instance {
-        world.instance = Some(world.read_instance(table)?);
+        model.instance = Some(instance(&model, table)?);
     }
-    Ok(world)
+    Ok(model)
 }
 
-impl World {
-    fn add_user(&mut self, index: usize, table: UserTable) -> Result<(), WorldError> {
-        for key in table.key {
-            if key.id.starts_with("STS.") || key.id.is_empty() || key.secret.is_empty() {
-                return Err(wrong("key", &key.id, "is no long-term key"));
-            }
-            let long_term = LongTermKey {
-                user: table.name.clone(),
-                secret: key.secret,
-                active: key.status == Status::Active,
+/// Reads the file of an account model.
+///
+/// # Errors
+///
+/// The file is not readable, or [`parse`] refuses its text.
+pub fn read(path: &Path) -> Result<AccountModel, AccountModelError> {
+    parse(&std::fs::read_to_string(path)?)
+}
+
+/// Returns the default account model.
+///
+/// # Panics
+///
+/// Never: a test parses [`DEFAULT_MODEL`].
+#[must_use]
+pub fn default_model() -> AccountModel {
+    parse(DEFAULT_MODEL).expect("a test parses the default account model")
+}
+
+fn add_user(
+    model: &mut AccountModel,
+    index: usize,
+    table: UserTable,
+) -> Result<(), AccountModelError> {
+    for key in table.key {
+        if key.id.starts_with("STS.") || key.id.is_empty() || key.secret.is_empty() {
+            let problem = "is no long-lived key: it needs an id, not one of STS, and a secret";
+            return Err(invalid("key", &key.id, problem));
+        }
+        let long_lived = LongLivedKey {
+            user: table.name.clone(),
+            secret: key.secret,
+            active: key.status == KeyStatus::Active,
+        };
+        insert(&mut model.keys, "key", key.id, long_lived)?;
+    }
+    let policy = table
+        .policy
+        .map(|text| parse_policy("user", &table.name, &text))
+        .transpose()?;
+    let user = User {
+        id: format!("2{index:017}"),
+        policy,
+    };
+    insert(&mut model.users, "user", table.name, user)
+}
+
+fn add_role(
+    model: &mut AccountModel,
+    index: usize,
+    table: RoleTable,
+) -> Result<(), AccountModelError> {
+    if table.name.is_empty()
+        || table.name.chars().count() > MAX_ROLE_NAME_CHARS
+        || table.name.contains('/')
+    {
+        let problem = "must be a role name of 1 to 64 characters without /";
+        return Err(invalid("role", &table.name, problem));
+    }
+    let max_session = parse_duration(table.max_session.as_deref().unwrap_or("1h"))
+        .filter(|max| MAX_SESSION_SECONDS.contains(&max.as_secs()))
+        .ok_or_else(|| invalid("role", &table.name, "max_session must be 1h to 12h"))?;
+    let trusts = table
+        .trusts
+        .iter()
+        .map(|text| parse_principal(&table.name, text))
+        .collect::<Result<_, _>>()?;
+    let role = Role {
+        id: format!("3{index:017}"),
+        trusts,
+        oidc_subjects: table.oidc_subjects,
+        max_session,
+        external_id: table.external_id,
+        policy: parse_policy("role", &table.name, &table.policy)?,
+    };
+    insert(&mut model.roles, "role", table.name, role)
+}
+
+fn add_oidc_provider(
+    model: &mut AccountModel,
+    table: OidcProviderTable,
+) -> Result<(), AccountModelError> {
+    const KIND: &str = "oidc_provider";
+    check_provider(KIND, &table.name, &table.issuer)?;
+    if table.client_ids.is_empty() {
+        return Err(invalid(KIND, &table.name, "has no client_ids"));
+    }
+    let provider = OidcProvider {
+        issuer: table.issuer,
+        client_ids: table.client_ids,
+    };
+    insert(&mut model.oidc_providers, KIND, table.name, provider)
+}
+
+fn add_saml_provider(
+    model: &mut AccountModel,
+    table: SamlProviderTable,
+) -> Result<(), AccountModelError> {
+    const KIND: &str = "saml_provider";
+    check_provider(KIND, &table.name, &table.issuer)?;
+    let provider = SamlProvider {
+        issuer: table.issuer,
+    };
+    insert(&mut model.saml_providers, KIND, table.name, provider)
+}
+
+fn add_bucket(model: &mut AccountModel, table: BucketTable) -> Result<(), AccountModelError> {
+    if table.name.is_empty() || table.name.contains(['/', '.', '%']) {
+        let problem = "must be a bucket name without / . and %";
+        return Err(invalid("bucket", &table.name, problem));
+    }
+    let bucket = Bucket {
+        region: table.region,
+    };
+    insert(&mut model.buckets, "bucket", table.name, bucket)
+}
+
+fn instance(model: &AccountModel, table: InstanceTable) -> Result<Instance, AccountModelError> {
+    let error = |problem: &str| invalid("instance", &table.role, problem);
+    let ecs = Principal::Service("ecs".to_owned());
+    match model.roles.get(&table.role) {
+        None => return Err(error("no role has this name")),
+        Some(role) if !role.trusts.contains(&ecs) => {
+            return Err(error("the role does not trust service/ecs"));
+        }
+        Some(_) => {}
+    }
+    let positive = |key: &str, text: Option<&str>, default: &str| -> Result<Duration, _> {
+        let text = text.unwrap_or(default);
+        parse_duration(text)
+            .filter(|duration| duration.as_secs() > 0)
+            .ok_or_else(|| error(&format!("{key} {text:?} is no positive duration like 6h")))
+    };
+    let credential_lifetime = positive("credential_life", table.credential_life.as_deref(), "6h")?;
+    let replaced_before_end = positive(
+        "replaced_before_end",
+        table.replaced_before_end.as_deref(),
+        "30m",
+    )?;
+    if replaced_before_end >= credential_lifetime {
+        return Err(error(
+            "replaced_before_end must be shorter than credential_life",
+        ));
+    }
+    Ok(Instance {
+        role: table.role,
+        region: table.region.unwrap_or_else(|| "cn-hongkong".to_owned()),
+        v1: table.v1,
+        credential_lifetime,
+        replaced_before_end,
+    })
+}
+
+fn check_trusts(model: &AccountModel) -> Result<(), AccountModelError> {
+    for (name, role) in &model.roles {
+        for principal in &role.trusts {
+            let (is_defined, trusted) = match principal {
+                Principal::User(user) => (model.users.contains_key(user), user),
+                Principal::Role(role) => (model.roles.contains_key(role), role),
+                Principal::OidcProvider(it) => (model.oidc_providers.contains_key(it), it),
+                Principal::SamlProvider(it) => (model.saml_providers.contains_key(it), it),
+                Principal::Service(service) => (service == "ecs", service),
             };
-            if self.keys.insert(key.id.clone(), long_term).is_some() {
-                return Err(twice("key", key.id));
+            if !is_defined {
+                let problem = format!("trusts {trusted:?}, which is not defined");
+                return Err(invalid("role", name, &problem));
             }
         }
-        let policy = table
-            .policy
-            .map(|text| read_policy("user", &table.name, &text))
-            .transpose()?;
-        let user = User {
-            id: format!("2{index:017}"),
-            policy,
-        };
-        match self.users.insert(table.name.clone(), user) {
-            Some(_) => Err(twice("user", table.name)),
-            None => Ok(()),
-        }
     }
-
-    fn add_role(&mut self, index: usize, table: RoleTable) -> Result<(), WorldError> {
-        if table.name.is_empty() || table.name.chars().count() > 64 || table.name.contains('/') {
-            return Err(wrong("role", &table.name, "is no role name"));
-        }
-        let max_session = parse_duration(table.max_session.as_deref().unwrap_or("1h"))
-            .filter(|max| (3600..=43200).contains(&max.as_secs()))
-            .ok_or_else(|| wrong("role", &table.name, "max_session must be 1h to 12h"))?;
-        let trusts = table
-            .trusts
-            .iter()
-            .map(|text| read_principal(&table.name, text))
-            .collect::<Result<_, _>>()?;
-        let role = Role {
-            id: format!("3{index:017}"),
-            trusts,
-            oidc_subjects: table.oidc_subjects,
-            max_session,
-            external_id: table.external_id,
-            policy: read_policy("role", &table.name, &table.policy)?,
-        };
-        match self.roles.insert(table.name.clone(), role) {
-            Some(_) => Err(twice("role", table.name)),
-            None => Ok(()),
-        }
-    }
-
-    fn add_oidc_provider(&mut self, table: OidcProviderTable) -> Result<(), WorldError> {
-        const WHAT: &str = "oidc_provider";
-        check_provider(WHAT, &table.name, &table.issuer)?;
-        if table.client_ids.is_empty() {
-            return Err(wrong(WHAT, &table.name, "has no client_ids"));
-        }
-        let provider = OidcProvider {
-            issuer: table.issuer,
-            client_ids: table.client_ids,
-        };
-        match self.oidc_providers.insert(table.name.clone(), provider) {
-            Some(_) => Err(twice(WHAT, table.name)),
-            None => Ok(()),
-        }
-    }
-
-    fn add_saml_provider(&mut self, table: SamlProviderTable) -> Result<(), WorldError> {
-        const WHAT: &str = "saml_provider";
-        check_provider(WHAT, &table.name, &table.issuer)?;
-        let provider = SamlProvider {
-            issuer: table.issuer,
-        };
-        match self.saml_providers.insert(table.name.clone(), provider) {
-            Some(_) => Err(twice(WHAT, table.name)),
-            None => Ok(()),
-        }
-    }
-
-    fn read_instance(&self, table: InstanceTable) -> Result<Instance, WorldError> {
-        const WHAT: &str = "instance";
-        let service = Principal::Service("ecs".to_owned());
-        match self.roles.get(&table.role) {
-            None => return Err(wrong(WHAT, &table.role, "there is no such role")),
-            Some(role) if !role.trusts.contains(&service) => {
-                return Err(wrong(
-                    WHAT,
-                    &table.role,
-                    "the role does not trust service/ecs",
-                ));
-            }
-            Some(_) => {}
-        }
-        let time = |text: Option<&str>, default| {
-            parse_duration(text.unwrap_or(default))
-                .filter(|time| time.as_secs() > 0)
-                .ok_or_else(|| wrong(WHAT, &table.role, "a time there is not one like 6h"))
-        };
-        let credential_life = time(table.credential_life.as_deref(), "6h")?;
-        let replaced_before_end = time(table.replaced_before_end.as_deref(), "30m")?;
-        if replaced_before_end >= credential_life {
-            let problem = "replaced_before_end must be shorter than credential_life";
-            return Err(wrong(WHAT, &table.role, problem));
-        }
-        Ok(Instance {
-            role: table.role,
-            region: table.region.unwrap_or_else(|| "cn-hongkong".to_owned()),
-            v1: table.v1,
-            credential_life,
-            replaced_before_end,
-        })
-    }
-
-    fn check_trusts(&self) -> Result<(), WorldError> {
-        for (name, role) in &self.roles {
-            for principal in &role.trusts {
-                let (exists, who) = match principal {
-                    Principal::User(user) => (self.users.contains_key(user), user),
-                    Principal::Role(role) => (self.roles.contains_key(role), role),
-                    Principal::OidcProvider(it) => (self.oidc_providers.contains_key(it), it),
-                    Principal::SamlProvider(it) => (self.saml_providers.contains_key(it), it),
-                    Principal::Service(service) => (service == "ecs", service),
-                };
-                if !exists {
-                    return Err(wrong(
-                        "role",
-                        name,
-                        &format!("trusts {who:?}, which is nobody here"),
-                    ));
-                }
-            }
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
-/// Reads whom a role trusts.
-fn read_principal(role: &str, text: &str) -> Result<Principal, WorldError> {
-    let named = text.split_once('/');
-    match named.map(|(kind, name)| (kind, name.to_owned())) {
+/// Parses an entry of a role's `trusts`.
+fn parse_principal(role: &str, text: &str) -> Result<Principal, AccountModelError> {
+    let parts = text.split_once('/');
+    match parts.map(|(kind, name)| (kind, name.to_owned())) {
         Some(("user", name)) => Ok(Principal::User(name)),
         Some(("role", name)) => Ok(Principal::Role(name)),
         Some(("oidc-provider", name)) => Ok(Principal::OidcProvider(name)),
         Some(("saml-provider", name)) => Ok(Principal::SamlProvider(name)),
         Some(("service", name)) => Ok(Principal::Service(name)),
-        _ => Err(wrong(
+        _ => Err(invalid(
             "role",
             role,
             &format!(
@@ -222,33 +346,42 @@ fn read_principal(role: &str, text: &str) -> Result<Principal, WorldError> {
     }
 }
 
-fn check_provider(what: &'static str, name: &str, issuer: &str) -> Result<(), WorldError> {
-    let odd = |c: char| c == '/' || c == ':' || c == ',' || c.is_whitespace();
-    if name.is_empty() || name.contains(odd) {
-        return Err(wrong(what, name, "is no provider name"));
+fn check_provider(kind: &'static str, name: &str, issuer: &str) -> Result<(), AccountModelError> {
+    let is_excluded = |c: char| c == '/' || c == ':' || c == ',' || c.is_whitespace();
+    if name.is_empty() || name.contains(is_excluded) {
+        let problem = "must be a provider name without / : , and spaces";
+        return Err(invalid(kind, name, problem));
     }
     if issuer.is_empty() {
-        return Err(wrong(what, name, "has no issuer"));
+        return Err(invalid(kind, name, "has no issuer"));
     }
     Ok(())
 }
 
-fn read_policy(what: &'static str, name: &str, text: &str) -> Result<Policy, WorldError> {
-    Policy::parse(text).map_err(|problem| WorldError::Policy {
-        what,
+fn parse_policy(kind: &'static str, name: &str, text: &str) -> Result<Policy, AccountModelError> {
+    Policy::parse(text).map_err(|problem| AccountModelError::Policy {
+        kind,
         name: name.to_owned(),
         problem,
     })
 }
 
-fn wrong(what: &'static str, name: &str, problem: &str) -> WorldError {
-    WorldError::Value {
-        what,
-        name: name.to_owned(),
-        problem: problem.to_owned(),
+fn insert<T>(
+    map: &mut BTreeMap<String, T>,
+    kind: &'static str,
+    name: String,
+    value: T,
+) -> Result<(), AccountModelError> {
+    match map.insert(name.clone(), value) {
+        Some(_) => Err(AccountModelError::Duplicate { kind, name }),
+        None => Ok(()),
     }
 }
 
-fn twice(what: &'static str, name: String) -> WorldError {
-    WorldError::Twice { what, name }
+fn invalid(kind: &'static str, name: &str, problem: &str) -> AccountModelError {
+    AccountModelError::Value {
+        kind,
+        name: name.to_owned(),
+        problem: problem.to_owned(),
+    }
 }

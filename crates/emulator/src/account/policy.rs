@@ -1,12 +1,12 @@
-//! RAM policies: what a role, a user or a session may do.
+//! RAM policies of roles, users and sessions.
 //!
-//! Read strictly: an element this cloud does not evaluate (`Condition`,
-//! `NotAction`, `NotResource`, `Principal`, …) is refused. A policy that is only
-//! half understood would grant or deny something its author did not write.
+//! The parser refuses each element that the emulator does not evaluate (`Condition`,
+//! `NotAction`, `NotResource`, `Principal`, …), because a policy without such an element would
+//! grant or deny something else than its text.
 
 use serde_json::{Map, Value};
 
-/// A policy in force.
+/// A policy.
 #[derive(Debug, Clone)]
 pub struct Policy {
     statements: Vec<Statement>,
@@ -25,43 +25,43 @@ enum Effect {
     Deny,
 }
 
-/// What one policy says about one request.
+/// The result of one policy for one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// A statement allows it and none denies it.
+    /// A statement allows the action and none denies it.
     Allowed,
-    /// No statement speaks of it.
+    /// No statement covers the action and the resource.
     NotMentioned,
-    /// A statement denies it, whatever the others say.
+    /// A statement denies the action. A denial overrides each `Allow`.
     Denied,
 }
 
-/// Why a policy cannot be used.
+/// The reason for which a text is no policy.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum PolicyError {
-    /// Not JSON at all.
+    /// The text is no JSON.
     #[error("the policy is not JSON: {0}")]
     NotJson(String),
-    /// An element of another shape than RAM's grammar has.
+    /// An element breaks RAM's grammar.
     #[error("{0}")]
     Grammar(String),
-    /// An element this cloud does not evaluate.
-    #[error("the policy element {0} is not supported here")]
+    /// The emulator does not evaluate this element.
+    #[error("the emulator does not evaluate the policy element {0}")]
     Unsupported(String),
 }
 
 impl Policy {
-    /// Reads a policy document.
+    /// Parses a policy document.
     ///
     /// # Errors
     ///
-    /// The text is not JSON, breaks RAM's grammar, or uses an element that is
-    /// not evaluated here.
+    /// The text is no JSON, breaks RAM's grammar, or has an element that the emulator does not
+    /// evaluate.
     pub fn parse(text: &str) -> Result<Self, PolicyError> {
         let document: Value =
             serde_json::from_str(text).map_err(|error| PolicyError::NotJson(error.to_string()))?;
-        let document = object(&document, "the policy")?;
-        only(document, &["Version", "Statement"])?;
+        let document = as_object(&document, "the policy")?;
+        check_keys(document, &["Version", "Statement"])?;
         if document.get("Version").and_then(Value::as_str) != Some("1") {
             return Err(grammar("Version must be \"1\""));
         }
@@ -76,7 +76,8 @@ impl Policy {
         Ok(Self { statements })
     }
 
-    /// Judges `action` (like `oss:GetObject`) on a resource known by any of `names`.
+    /// Returns the verdict on `action` (such as `oss:GetObject`) for a resource with `names`, the
+    /// equivalent spellings of its ARN.
     #[must_use]
     pub fn verdict(&self, action: &str, names: &[String]) -> Verdict {
         let mut verdict = Verdict::NotMentioned;
@@ -92,7 +93,7 @@ impl Policy {
         verdict
     }
 
-    /// Whether the policy allows it, which silence does not.
+    /// Returns `true` if a statement allows the action and none denies it.
     #[must_use]
     pub fn allows(&self, action: &str, names: &[String]) -> bool {
         self.verdict(action, names) == Verdict::Allowed
@@ -101,24 +102,24 @@ impl Policy {
 
 impl Statement {
     fn parse(value: &Value) -> Result<Self, PolicyError> {
-        let statement = object(value, "a statement")?;
-        only(statement, &["Effect", "Action", "Resource"])?;
+        let statement = as_object(value, "a statement")?;
+        check_keys(statement, &["Effect", "Action", "Resource"])?;
         let effect = match statement.get("Effect").and_then(Value::as_str) {
             Some("Allow") => Effect::Allow,
             Some("Deny") => Effect::Deny,
             _ => return Err(grammar("Effect must be Allow or Deny")),
         };
-        let actions = strings(statement, "Action")?;
-        if let Some(odd) = actions.iter().find(|a| *a != "*" && !a.contains(':')) {
-            return Err(grammar(&format!("the action {odd:?} names no service")));
+        let actions = string_list(statement, "Action")?;
+        if let Some(other) = actions.iter().find(|a| *a != "*" && !a.contains(':')) {
+            return Err(grammar(&format!("the action {other:?} names no service")));
         }
-        let resources = strings(statement, "Resource")?;
-        if let Some(odd) = resources
+        let resources = string_list(statement, "Resource")?;
+        if let Some(other) = resources
             .iter()
             .find(|r| *r != "*" && !r.starts_with("acs:"))
         {
             return Err(grammar(&format!(
-                "the resource {odd:?} does not begin with acs:"
+                "the resource {other:?} does not begin with acs:"
             )));
         }
         Ok(Self {
@@ -130,11 +131,11 @@ impl Statement {
 
     fn covers(&self, action: &str, names: &[String]) -> bool {
         let action = action.to_ascii_lowercase();
-        let says_action = self
+        let covers_action = self
             .actions
             .iter()
             .any(|pattern| matches(&pattern.to_ascii_lowercase(), &action));
-        says_action
+        covers_action
             && self
                 .resources
                 .iter()
@@ -146,37 +147,38 @@ fn grammar(text: &str) -> PolicyError {
     PolicyError::Grammar(text.to_owned())
 }
 
-fn object<'a>(value: &'a Value, what: &str) -> Result<&'a Map<String, Value>, PolicyError> {
+fn as_object<'a>(value: &'a Value, what: &str) -> Result<&'a Map<String, Value>, PolicyError> {
     value
         .as_object()
         .ok_or_else(|| grammar(&format!("{what} must be an object")))
 }
 
-fn only(object: &Map<String, Value>, known: &[&str]) -> Result<(), PolicyError> {
+fn check_keys(object: &Map<String, Value>, known: &[&str]) -> Result<(), PolicyError> {
     match object.keys().find(|key| !known.contains(&key.as_str())) {
-        Some(odd) => Err(PolicyError::Unsupported(odd.clone())),
+        Some(unknown) => Err(PolicyError::Unsupported(unknown.clone())),
         None => Ok(()),
     }
 }
 
-fn strings(statement: &Map<String, Value>, key: &str) -> Result<Vec<String>, PolicyError> {
-    let wrong = || grammar(&format!("{key} must be a string or a list of strings"));
+fn string_list(statement: &Map<String, Value>, key: &str) -> Result<Vec<String>, PolicyError> {
+    let error = || grammar(&format!("{key} must be a string or a list of strings"));
     match statement.get(key) {
         Some(Value::String(one)) => Ok(vec![one.clone()]),
         Some(Value::Array(list)) if !list.is_empty() => list
             .iter()
-            .map(|item| item.as_str().map(str::to_owned).ok_or_else(wrong))
+            .map(|item| item.as_str().map(str::to_owned).ok_or_else(error))
             .collect(),
-        _ => Err(wrong()),
+        _ => Err(error()),
     }
 }
 
-/// Matches `*` (any run, slashes too) and `?` (any one character).
+/// Returns `true` if the text matches the pattern, in which `*` is any text, slashes included,
+/// and `?` any character.
 pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let text: Vec<char> = text.chars().collect();
     let (mut p, mut t) = (0, 0);
-    // Where the last star stood, and how much of the text it has swallowed.
+    // The position of the last star, and the end of the text that it covers.
     let mut star: Option<(usize, usize)> = None;
     while t < text.len() {
         match pattern.get(p) {
@@ -189,10 +191,10 @@ pub(crate) fn matches(pattern: &str, text: &str) -> bool {
                 t += 1;
             }
             _ => match star {
-                Some((at, swallowed)) => {
-                    star = Some((at, swallowed + 1));
+                Some((at, covered)) => {
+                    star = Some((at, covered + 1));
                     p = at + 1;
-                    t = swallowed + 1;
+                    t = covered + 1;
                 }
                 None => return false,
             },

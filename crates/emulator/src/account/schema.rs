@@ -1,4 +1,4 @@
-//! A world file, table by table.
+//! The tables of an account model's file, as serde reads them.
 
 use serde::Deserialize;
 
@@ -36,12 +36,13 @@ pub(crate) struct KeyTable {
     pub(crate) id: String,
     pub(crate) secret: String,
     #[serde(default)]
-    pub(crate) status: Status,
+    pub(crate) status: KeyStatus,
 }
 
-#[derive(Deserialize, Default, PartialEq)]
+/// The status of an AccessKey.
+#[derive(Deserialize, Clone, Copy, Default, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Status {
+pub(crate) enum KeyStatus {
     #[default]
     Active,
     Inactive,

@@ -1,14 +1,8 @@
-//! Scripted faults: which call goes wrong, how, and how often.
+//! Fault scripts: the JSON that a test posts to the control address.
 
-use std::sync::Mutex;
-
-use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Notify, futures::Notified};
 
-use crate::{account::model::parse_duration, clock::shifted, state::hold};
-
-/// What a script may name: every action that is counted, and three wildcards.
+/// The actions of a script: each counted action, and three wildcards.
 const ACTIONS: &[&str] = &[
     "*",
     "AssumeRole",
@@ -31,75 +25,112 @@ const ACTIONS: &[&str] = &[
     "imds:other",
 ];
 
-/// The actions that give a credential, which a fault can bend.
-const CREDENTIALS: &[&str] = &[
+/// The actions whose reply contains credentials.
+const CREDENTIAL_ACTIONS: &[&str] = &[
     "AssumeRole",
     "AssumeRoleWithOIDC",
     "AssumeRoleWithSAML",
     "imds:Credentials",
 ];
 
-/// How many faults may wait in the queue.
-const LIMIT: usize = 1000;
-
-/// What goes wrong.
+/// A deviation from the correct reply.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Fault {
-    /// An error answer.
+pub(crate) enum Fault {
+    /// An error reply.
     Error {
-        /// Its code.
         code: String,
-        /// Its HTTP status; without it, 500 for `InternalError`, 503 for
-        /// `ServiceUnavailable`, 403 for `NoPermission`, 404 for what does not exist, and
-        /// otherwise 403 for OSS, 404 for metadata and 400 for STS.
+        /// The HTTP status; `None` is the one that the code has in the service.
         #[serde(skip_serializing_if = "Option::is_none")]
         status: Option<u16>,
-        /// Its message.
         #[serde(skip_serializing_if = "Option::is_none")]
         message: Option<String>,
     },
-    /// The answer comes late, or when the faults are cleared.
-    Delay {
-        /// The most by which it is late.
-        millis: u64,
-    },
-    /// No answer until the faults are cleared, or for a minute; then a reset.
+    /// The correct reply, after a delay that ends early when the faults are cleared.
+    Delay { millis: u64 },
+    /// No reply until the faults are cleared, or for a minute; then the connection is closed.
     Hang {},
-    /// The connection is closed without an answer.
+    /// The connection is closed without a reply.
     Reset {},
-    /// `Content-Length` promises the whole body; half of it comes.
+    /// A `Content-Length` of the whole body, with half of the body.
     HalfBody {},
-    /// A web page with status 200, as a captive portal sends.
+    /// A web page with status 200, as from a captive portal.
     Html {},
     /// The server's clock is wrong.
     WrongDate {
-        /// By how much; positive is ahead.
+        /// The shift; positive is ahead of the actual time.
         offset_seconds: i64,
     },
-    /// A credential that has already expired.
+    /// Credentials that have expired.
     Expired {},
-    /// A credential with empty fields.
+    /// Credentials with empty fields.
     Empty {},
-    /// An `Expiration` far beyond what was asked.
+    /// Credentials whose `Expiration` is a year too late.
     Beyond {},
-    /// A document of metadata that has a `Code` and no credential.
-    Unsuccessful {
-        /// Any but `Success`.
-        code: String,
-    },
-    /// `Throttling.User`.
+    /// A metadata document with a `Code` and without credentials.
+    Unsuccessful { code: String },
+    /// The error `Throttling.User`.
     Throttle {
-        /// Sent as `x-acs-retry-after`.
+        /// The value of the header `x-acs-retry-after`.
         #[serde(skip_serializing_if = "Option::is_none")]
         retry_after_millis: Option<u64>,
     },
 }
 
+/// A fault that alters the credentials of an otherwise correct reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CredentialFault {
+    /// The credentials have expired a minute ago, and are refused as expired.
+    Expired,
+    /// All fields are empty.
+    Empty,
+    /// The `Expiration` is a year too late. The session itself expires in time.
+    Beyond,
+}
+
+/// A fault script, as it was posted.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Script {
+    pub(crate) action: String,
+    pub(crate) times: Option<u64>,
+    #[serde(rename = "for")]
+    pub(crate) lasts: Option<String>,
+    pub(crate) fault: Fault,
+}
+
+/// The reason for which a script was refused.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ScriptError {
+    /// The text is no JSON, or a key is unknown or of another type.
+    #[error("not a fault: {0}")]
+    Json(#[from] serde_json::Error),
+    /// The script has two limits.
+    #[error("\"times\" and \"for\" exclude each other")]
+    TwoLimits,
+    /// The fault would apply to no call.
+    #[error("\"times\" must be at least 1")]
+    ZeroTimes,
+    /// `for` is no duration.
+    #[error("\"for\": {0:?} is not a duration like \"5s\"")]
+    Duration(String),
+    /// No action has that name.
+    #[error("unknown action {0:?}; the actions are {list}", list = ACTIONS.join(", "))]
+    Action(String),
+    /// The reply of the action has nothing that the fault alters.
+    #[error("the fault {kind} does not apply to the action {action}, whose reply it cannot alter")]
+    NotApplicable { kind: &'static str, action: String },
+    /// The status is outside the range of HTTP.
+    #[error("{0} is not an HTTP status between 200 and 599")]
+    Status(u16),
+    /// The queue has no capacity left.
+    #[error("the queue of faults is full; DELETE /_emulator/faults empties it")]
+    QueueFull,
+}
+
 impl Fault {
-    /// Its name in a script, and after `fault:` in the counters.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
+    /// Returns the name of the fault in a script, and in the counters after `fault:`.
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Error { .. } => "error",
             Self::Delay { .. } => "delay",
@@ -116,190 +147,48 @@ impl Fault {
         }
     }
 
-    /// Whether a call of that action can go wrong so.
-    fn fits(&self, action: &str) -> bool {
+    /// Returns `true` if the reply of that action can have this fault.
+    pub(crate) fn applies_to(&self, action: &str) -> bool {
         match self {
-            Self::Expired {} | Self::Empty {} | Self::Beyond {} => CREDENTIALS.contains(&action),
+            Self::Expired {} | Self::Empty {} | Self::Beyond {} => {
+                CREDENTIAL_ACTIONS.contains(&action)
+            }
             Self::Unsuccessful { .. } => action == "imds:Credentials",
             _ => true,
         }
     }
 }
 
-/// A script as it is posted.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Script {
-    action: String,
-    times: Option<u64>,
-    #[serde(rename = "for")]
-    lasts: Option<String>,
-    fault: Fault,
-}
-
-/// A fault in the queue.
-#[derive(Debug, Clone, Serialize)]
-struct Queued {
-    action: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    times: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text")]
-    until: Option<Timestamp>,
-    fault: Fault,
-}
-
-impl Queued {
-    fn hits(&self, action: &str) -> bool {
-        let named = match self.action.as_str() {
-            "*" => true,
-            "oss:*" => action.starts_with("oss:"),
-            "imds:*" => action.starts_with("imds:"),
-            name => name == action,
-        };
-        named && self.fault.fits(action)
-    }
-
-    fn is_over(&self, now: Timestamp) -> bool {
-        self.times == Some(0) || self.until.is_some_and(|until| until <= now)
-    }
-}
-
-/// The queue; the first fault in it that fits a call applies to that call.
-#[derive(Debug, Default)]
-pub struct Faults {
-    queue: Mutex<Vec<Queued>>,
-    cleared: Notify,
-}
-
-/// Why a script was refused.
-#[derive(Debug, thiserror::Error)]
-pub enum ScriptError {
-    /// Not JSON, an unknown key, or a value of another type.
-    #[error("not a fault: {0}")]
-    Json(#[from] serde_json::Error),
-    /// Two ends.
-    #[error("\"times\" and \"for\" exclude each other")]
-    TwoEnds,
-    /// No call at all.
-    #[error("\"times\" must be at least 1")]
-    Never,
-    /// `for` is not a duration.
-    #[error("\"for\": {0:?} is not a duration like \"5s\"")]
-    Duration(String),
-    /// Nothing has that name.
-    #[error("{0:?} is no action here; there are {list}", list = ACTIONS.join(", "))]
-    Action(String),
-    /// A fault of credentials for an action that gives none, or not in such a document.
-    #[error("{kind} cannot happen to {action}: there is nothing in its answer to bend so")]
-    Unfit {
-        /// The fault's kind.
-        kind: &'static str,
-        /// The action asked for.
-        action: String,
-    },
-    /// A status out of HTTP's range.
-    #[error("{0} is not an HTTP status between 200 and 599")]
-    Status(u16),
-    /// Too many faults.
-    #[error("the queue of faults is full")]
-    Full,
-}
-
-impl Faults {
-    /// Queues a fault from its JSON.
+impl Script {
+    /// Parses and checks a script, but for the text of `for`.
     ///
     /// # Errors
     ///
-    /// The script cannot mean anything; the text says why.
-    pub fn add(&self, json: &[u8], now: Timestamp) -> Result<(), ScriptError> {
-        let script: Script = serde_json::from_slice(json)?;
-        check(&script)?;
-        let until = match &script.lasts {
-            None => None,
-            Some(text) => {
-                let lasts = parse_duration(text)
-                    .and_then(|duration| SignedDuration::try_from(duration).ok())
-                    .ok_or_else(|| ScriptError::Duration(text.clone()))?;
-                Some(shifted(now, lasts))
-            }
-        };
-        let mut queue = hold(&self.queue);
-        queue.retain(|queued| !queued.is_over(now));
-        if queue.len() >= LIMIT {
-            return Err(ScriptError::Full);
+    /// The script is no JSON, or contradicts itself.
+    pub(crate) fn parse(json: &[u8]) -> Result<Self, ScriptError> {
+        let script: Self = serde_json::from_slice(json)?;
+        let action = script.action.as_str();
+        if !ACTIONS.contains(&action) {
+            return Err(ScriptError::Action(script.action));
         }
-        queue.push(Queued {
-            action: script.action,
-            times: script.times,
-            until,
-            fault: script.fault,
-        });
-        Ok(())
-    }
-
-    /// The fault for a call of `action`, used up by one.
-    pub fn strike(&self, action: &str, now: Timestamp) -> Option<Fault> {
-        let mut queue = hold(&self.queue);
-        queue.retain(|queued| !queued.is_over(now));
-        let queued = queue.iter_mut().find(|queued| queued.hits(action))?;
-        if let Some(times) = &mut queued.times {
-            *times -= 1;
+        if script.times.is_some() && script.lasts.is_some() {
+            return Err(ScriptError::TwoLimits);
         }
-        Some(queued.fault.clone())
-    }
-
-    /// The queue as JSON.
-    #[must_use]
-    pub fn list(&self, now: Timestamp) -> serde_json::Value {
-        let mut queue = hold(&self.queue);
-        queue.retain(|queued| !queued.is_over(now));
-        serde_json::to_value(&*queue).unwrap_or_default()
-    }
-
-    /// Empties the queue and ends what hangs and what is delayed.
-    pub fn clear(&self) {
-        hold(&self.queue).clear();
-        self.cleared.notify_waiters();
-    }
-
-    /// Returns what ends at the next [`Faults::clear`] from now on, polled by then or not.
-    pub(crate) fn cleared(&self) -> Notified<'_> {
-        self.cleared.notified()
-    }
-}
-
-fn check(script: &Script) -> Result<(), ScriptError> {
-    let action = script.action.as_str();
-    if !ACTIONS.contains(&action) {
-        return Err(ScriptError::Action(script.action.clone()));
-    }
-    if script.times.is_some() && script.lasts.is_some() {
-        return Err(ScriptError::TwoEnds);
-    }
-    if script.times == Some(0) {
-        return Err(ScriptError::Never);
-    }
-    if !matches!(action, "*" | "imds:*") && !script.fault.fits(action) {
-        return Err(ScriptError::Unfit {
-            kind: script.fault.kind(),
-            action: script.action.clone(),
-        });
-    }
-    match script.fault {
-        Fault::Error {
-            status: Some(status),
-            ..
-        } if !(200..600).contains(&status) => Err(ScriptError::Status(status)),
-        _ => Ok(()),
-    }
-}
-
-fn as_text<S: serde::Serializer>(
-    until: &Option<Timestamp>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    match until {
-        Some(until) => serializer.collect_str(until),
-        None => serializer.serialize_none(),
+        if script.times == Some(0) {
+            return Err(ScriptError::ZeroTimes);
+        }
+        if !matches!(action, "*" | "imds:*") && !script.fault.applies_to(action) {
+            return Err(ScriptError::NotApplicable {
+                kind: script.fault.kind(),
+                action: script.action,
+            });
+        }
+        match script.fault {
+            Fault::Error {
+                status: Some(status),
+                ..
+            } if !(200..600).contains(&status) => Err(ScriptError::Status(status)),
+            _ => Ok(script),
+        }
     }
 }

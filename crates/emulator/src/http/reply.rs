@@ -1,14 +1,17 @@
-//! An answer before it is HTTP: what was decided, and how it is counted.
+//! The reply of a service, before the server adds the common headers.
 
-/// One answer of one of the services.
+/// The outcome of a successful call, in the counters.
+pub(crate) const OK: &str = "ok";
+
+/// One reply of one service.
 #[derive(Debug, Clone)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(&'static str, String)>,
-    /// An object's own headers, whose names its owner chose.
-    pub(crate) meta: Vec<(String, String)>,
+    /// The user metadata of an object. The client has chosen the names of these headers.
+    pub(crate) user_metadata: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
-    /// `ok` or the error's code, for the counters.
+    /// [`OK`] or the error's code, for the counters.
     pub(crate) outcome: String,
 }
 
@@ -17,13 +20,14 @@ impl Reply {
         Self {
             status: 200,
             headers: vec![("content-type", content_type.to_owned())],
-            meta: Vec::new(),
+            user_metadata: Vec::new(),
             body: body.into(),
-            outcome: "ok".to_owned(),
+            outcome: OK.to_owned(),
         }
     }
 
-    pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    /// Returns the reply with one header more.
+    pub(crate) fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
     }

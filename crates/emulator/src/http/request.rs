@@ -1,24 +1,30 @@
-//! One HTTP request, read to its end and decoded once for every check after it.
+//! An HTTP request, read to its end and decoded once for all checks.
 
-use crate::encoding;
+use crate::encoding::decode_form;
 
-/// A request as its signature sees it: decoded parameters, lower-case header names.
+/// A request as its signature covers it: decoded parameters, header names in lower case.
 #[derive(Debug, Clone)]
 pub struct HttpRequest {
-    /// The verb, in capitals.
+    /// The method, in upper case.
     pub method: String,
-    /// The path as it was sent, still escaped.
+    /// The path as it was sent, with its percent escapes.
     pub path: String,
-    /// The query, decoded, in the order sent; an empty value stays.
+    /// The decoded parameters of the query, in the order sent, also those with an empty value.
     pub query: Vec<(String, String)>,
-    /// Headers in the order sent; names are lower case, values trimmed.
+    /// The headers in the order sent: names in lower case, values trimmed.
     pub headers: Vec<(String, String)>,
     /// The whole body.
     pub body: Vec<u8>,
 }
 
+/// The parameters of a request, from its query and its form.
+#[derive(Debug, Clone)]
+pub struct Parameters {
+    pairs: Vec<(String, String)>,
+}
+
 impl HttpRequest {
-    /// Takes a request apart; `target` is the request line's second word.
+    /// Returns a decoded request; `target` is the second word of the request line.
     #[must_use]
     pub fn new<'a>(
         method: &str,
@@ -30,7 +36,7 @@ impl HttpRequest {
         Self {
             method: method.to_ascii_uppercase(),
             path: path.to_owned(),
-            query: encoding::decode_form(query),
+            query: decode_form(query),
             headers: headers
                 .into_iter()
                 .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
@@ -39,19 +45,19 @@ impl HttpRequest {
         }
     }
 
-    /// The first header of that lower-case name.
+    /// Returns the value of the first header with that lower-case name.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         first(&self.headers, name)
     }
 
-    /// The first query parameter of that name, decoded.
+    /// Returns the value of the first query parameter with that name.
     #[must_use]
-    pub fn parameter(&self, name: &str) -> Option<&str> {
+    pub fn query_parameter(&self, name: &str) -> Option<&str> {
         first(&self.query, name)
     }
 
-    /// The query's parameters, then those of a form in the body.
+    /// Returns the parameters of the query, then those of a form in the body.
     #[must_use]
     pub fn parameters(&self) -> Parameters {
         let mut pairs = self.query.clone();
@@ -59,31 +65,25 @@ impl HttpRequest {
             .header("content-type")
             .is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
         if is_form {
-            pairs.extend(encoding::decode_form(&String::from_utf8_lossy(&self.body)));
+            pairs.extend(decode_form(&String::from_utf8_lossy(&self.body)));
         }
         Parameters { pairs }
     }
 }
 
-/// What the caller said, wherever in the request it was said.
-#[derive(Debug, Clone)]
-pub struct Parameters {
-    pairs: Vec<(String, String)>,
-}
-
 impl Parameters {
-    /// The first value under that name.
+    /// Returns the first value of that parameter.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<&str> {
         first(&self.pairs, name)
     }
 
-    /// The same, where an empty value counts as none.
-    pub(crate) fn said(&self, name: &str) -> Option<&str> {
+    /// Returns the first value of that parameter; `None` also for an empty value.
+    pub(crate) fn non_empty(&self, name: &str) -> Option<&str> {
         self.value(name).filter(|text| !text.is_empty())
     }
 
-    /// Every pair, in the order sent.
+    /// Returns all pairs, in the order sent.
     #[must_use]
     pub fn pairs(&self) -> &[(String, String)] {
         &self.pairs

@@ -1,7 +1,7 @@
-//! Bodies that break off: a reset before the first byte, or halfway.
+//! Bodies that fail, before the first byte or in the middle.
 //!
-//! hyper writes an answer's head when its first piece of body is there; a body that
-//! fails at once therefore closes the connection with nothing sent.
+//! hyper writes the head of a response together with the first frame of its body. A body that
+//! fails before its first frame therefore closes the connection without a response.
 
 use std::{
     io,
@@ -12,29 +12,13 @@ use std::{
 use axum::body::{Body, Bytes};
 use http_body::Frame;
 
-/// Sends `first`, if any, then fails.
-struct BreaksOff {
+/// A body that yields `first`, if there is one, and then an error.
+struct TruncatedBody {
     first: Option<Bytes>,
     flushed: bool,
 }
 
-/// Nothing at all is sent.
-pub(crate) fn at_once() -> Body {
-    Body::new(BreaksOff {
-        first: None,
-        flushed: true,
-    })
-}
-
-/// The first half is sent.
-pub(crate) fn halfway(whole: &[u8]) -> Body {
-    Body::new(BreaksOff {
-        first: Some(Bytes::copy_from_slice(&whole[..whole.len() / 2])),
-        flushed: false,
-    })
-}
-
-impl http_body::Body for BreaksOff {
+impl http_body::Body for TruncatedBody {
     type Data = Bytes;
     type Error = io::Error;
 
@@ -46,11 +30,27 @@ impl http_body::Body for BreaksOff {
             return Poll::Ready(Some(Ok(Frame::data(first))));
         }
         if !self.flushed {
-            // One turn for hyper to write what it has.
+            // hyper flushes its buffer while the body is pending.
             self.flushed = true;
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        Poll::Ready(Some(Err(io::Error::other("broken off by a fault"))))
+        Poll::Ready(Some(Err(io::Error::other("truncated by a fault"))))
     }
+}
+
+/// Returns a body that fails before its first byte.
+pub(crate) fn empty() -> Body {
+    Body::new(TruncatedBody {
+        first: None,
+        flushed: true,
+    })
+}
+
+/// Returns a body that fails after the first half of `whole`.
+pub(crate) fn half_of(whole: &[u8]) -> Body {
+    Body::new(TruncatedBody {
+        first: Some(Bytes::copy_from_slice(&whole[..whole.len() / 2])),
+        flushed: false,
+    })
 }

@@ -1,112 +1,36 @@
-//! The metadata service of an emulated instance, as it stands at 100.100.100.200: tokens,
-//! the instance's role, and that role's credential.
+//! The metadata service, which an instance has at 100.100.100.200: tokens, the instance's role,
+//! and the credentials of the role.
 //!
-//! The vendor documents neither what a request without a good token is answered with nor
-//! the form of errors; here it is 403 without a token, 401 with one that is not or no
-//! longer good, and a page of HTML.
+//! The vendor documents neither the reply to a request without a valid token nor the form of
+//! errors. The emulator replies with 403 without a token and with 401 to an unknown or expired
+//! one, and the body of an error is an HTML page.
 
-use std::{collections::HashMap, time::Duration};
-
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::{
-    clock::{iso_seconds, shifted},
+    account::model::Instance,
+    clock::{RequestTime, iso_seconds, saturating_add},
     encoding::{LETTERS_AND_DIGITS, escape_xml, random_text},
+    fault::script::CredentialFault,
     http::{reply::Reply, request::HttpRequest},
-    state::{Cloud, Now, hold},
-    sts::issue::{Credential, Twist, Unminted},
+    imds::{
+        credentials::{self, INSTANCE_ID},
+        route::Route,
+    },
+    state::EmulatorState,
+    sync::lock,
 };
 
-const TTL: &str = "x-aliyun-ecs-metadata-token-ttl-seconds";
-const TOKEN: &str = "x-aliyun-ecs-metadata-token";
-const TOKEN_PATH: &str = "/latest/api/token";
-const ROLE_PATH: &str = "/latest/meta-data/ram/security-credentials";
+const TOKEN_TTL_HEADER: &str = "x-aliyun-ecs-metadata-token-ttl-seconds";
+const TOKEN_HEADER: &str = "x-aliyun-ecs-metadata-token";
 
-/// How many tokens are remembered; past it all are forgotten, and asked for again.
-const LIMIT: usize = 10_000;
+/// The valid lifetimes of a token, in seconds.
+const TOKEN_TTL_SECONDS: std::ops::RangeInclusive<i64> = 1..=21_600;
 
-/// The name of the instance, and so of its sessions.
-const INSTANCE: &str = "i-emulated000000001";
-
-/// An instance, as a world describes it.
-#[derive(Debug, Clone)]
-pub(crate) struct Instance {
-    pub(crate) role: String,
-    pub(crate) region: String,
-    /// Whether metadata is there without a token, too.
-    pub(crate) v1: bool,
-    pub(crate) credential_life: Duration,
-    pub(crate) replaced_before_end: Duration,
-}
-
-/// What the service remembers.
-#[derive(Debug, Default)]
-pub(crate) struct Memory {
-    tokens: HashMap<String, Timestamp>,
-    held: Option<Held>,
-}
-
-/// The role's credential of the moment.
-#[derive(Debug, Clone)]
-struct Held {
-    credential: Credential,
-    issued: Timestamp,
-}
-
-/// What a request is for; faults and counters name it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wanted<'a> {
-    Token,
-    Role,
-    Credentials(&'a str),
-    Other(&'a str),
-}
-
-impl<'a> Wanted<'a> {
-    fn of(request: &'a HttpRequest) -> Self {
-        if request.path == TOKEN_PATH {
-            return Self::Token;
-        }
-        match request.path.strip_prefix(ROLE_PATH) {
-            Some("" | "/") => Self::Role,
-            Some(rest) => match rest.strip_prefix('/') {
-                Some(role) => Self::Credentials(role.trim_end_matches('/')),
-                None => Self::Other(&request.path),
-            },
-            None => Self::Other(&request.path),
-        }
-    }
-}
-
-/// The name a request is counted under.
-pub(crate) fn counted_name(request: &HttpRequest) -> &'static str {
-    match Wanted::of(request) {
-        Wanted::Token => "imds:Token",
-        Wanted::Role => "imds:Role",
-        Wanted::Credentials(_) => "imds:Credentials",
-        Wanted::Other(_) => "imds:other",
-    }
-}
-
-pub(crate) fn answer(cloud: &Cloud, request: &HttpRequest, now: Now, twist: Twist) -> Reply {
-    let wanted = Wanted::of(request);
-    let decided = match (request.method.as_str(), wanted) {
-        ("PUT", Wanted::Token) => token(cloud, request, now),
-        ("GET", Wanted::Token) | ("PUT", _) => Err(Refusal::MethodNotAllowed),
-        ("GET", wanted) => {
-            check_token(cloud, request, now).and_then(|()| read(cloud, wanted, now, twist))
-        }
-        _ => Err(Refusal::MethodNotAllowed),
-    };
-    decided.unwrap_or_else(|refused| {
-        let (status, name) = refused.parts();
-        refusal(name.to_owned(), status, &format!("{status} - {name}"))
-    })
-}
-
+/// An error of the service.
 #[derive(Debug, Clone, Copy)]
-enum Refusal {
+enum ImdsError {
     BadRequest,
     Unauthorized,
     Forbidden,
@@ -114,8 +38,9 @@ enum Refusal {
     MethodNotAllowed,
 }
 
-impl Refusal {
-    fn parts(self) -> (u16, &'static str) {
+impl ImdsError {
+    /// Returns the HTTP status and its name.
+    fn status(self) -> (u16, &'static str) {
         match self {
             Self::BadRequest => (400, "BadRequest"),
             Self::Unauthorized => (401, "Unauthorized"),
@@ -126,8 +51,34 @@ impl Refusal {
     }
 }
 
-/// An error: a page, as such services have.
-pub(crate) fn refusal(code: String, status: u16, message: &str) -> Reply {
+/// Returns the reply to one request.
+pub(crate) fn respond(
+    state: &EmulatorState,
+    request: &HttpRequest,
+    now: RequestTime,
+    fault: Option<CredentialFault>,
+) -> Reply {
+    let result = match (request.method.as_str(), Route::from_request(request)) {
+        ("PUT", Route::Token) => issue_token(state, request, now),
+        ("GET", Route::Token) | ("PUT", _) => Err(ImdsError::MethodNotAllowed),
+        ("GET", route) => {
+            check_token(state, request, now).and_then(|()| read_document(state, route, now, fault))
+        }
+        _ => Err(ImdsError::MethodNotAllowed),
+    };
+    result.unwrap_or_else(|error| {
+        let (status, name) = error.status();
+        error_reply(name.to_owned(), status, &format!("{status} - {name}"))
+    })
+}
+
+/// Returns the name under which a request is counted.
+pub(crate) fn counted_action(request: &HttpRequest) -> &'static str {
+    Route::from_request(request).name()
+}
+
+/// Returns an error reply, an HTML page.
+pub(crate) fn error_reply(code: String, status: u16, message: &str) -> Reply {
     let text = escape_xml(message);
     let page = format!(
         "<!DOCTYPE html><html><head><title>{text}</title></head>\
@@ -139,9 +90,9 @@ pub(crate) fn refusal(code: String, status: u16, message: &str) -> Reply {
     reply
 }
 
-/// The document of a credential that is not there: a `Code`, and status 200 all the same.
-pub(crate) fn unsuccessful(cloud: &Cloud, code: &str) -> Reply {
-    let now = iso_seconds(cloud.clock.now());
+/// Returns the document without credentials: a `Code`, with status 200.
+pub(crate) fn unsuccessful_reply(state: &EmulatorState, code: &str) -> Reply {
+    let now = iso_seconds(state.clock.now());
     document(&json!({ "Code": code, "LastUpdated": now }))
 }
 
@@ -150,111 +101,74 @@ fn document(value: &Value) -> Reply {
     Reply::ok("text/plain", text)
 }
 
-fn token(cloud: &Cloud, request: &HttpRequest, now: Now) -> Result<Reply, Refusal> {
+fn issue_token(
+    state: &EmulatorState,
+    request: &HttpRequest,
+    now: RequestTime,
+) -> Result<Reply, ImdsError> {
     let seconds = request
-        .header(TTL)
+        .header(TOKEN_TTL_HEADER)
         .and_then(|text| text.parse().ok())
-        .filter(|seconds| (1..=21_600).contains(seconds))
-        .ok_or(Refusal::BadRequest)?;
-    // Has a text that marks it as a secret, as all that is handed out here has.
-    let text = format!(
+        .filter(|seconds| TOKEN_TTL_SECONDS.contains(seconds))
+        .ok_or(ImdsError::BadRequest)?;
+    // Begins with a text that marks the token as a secret, as all secrets of the emulator do.
+    let token = format!(
         "EmulatedTokenOfMetadata{}",
         random_text(LETTERS_AND_DIGITS, 33)
     );
-    let ends = shifted(now.truly, SignedDuration::from_secs(seconds));
-    let mut memory = hold(&cloud.metadata);
-    if memory.tokens.len() >= LIMIT {
-        memory.tokens.clear();
-    }
-    memory.tokens.insert(text.clone(), ends);
-    Ok(Reply::ok("text/plain", text))
+    let expiration = saturating_add(now.actual, SignedDuration::from_secs(seconds));
+    lock(&state.imds).add_token(token.clone(), expiration);
+    Ok(Reply::ok("text/plain", token))
 }
 
-fn check_token(cloud: &Cloud, request: &HttpRequest, now: Now) -> Result<(), Refusal> {
-    let without = cloud.world.instance.as_ref().is_some_and(|it| it.v1);
-    match request.header(TOKEN) {
-        None if without => Ok(()),
-        None => Err(Refusal::Forbidden),
-        Some(token) => match hold(&cloud.metadata).tokens.get(token) {
-            Some(ends) if *ends > now.truly => Ok(()),
-            _ => Err(Refusal::Unauthorized),
-        },
+fn check_token(
+    state: &EmulatorState,
+    request: &HttpRequest,
+    now: RequestTime,
+) -> Result<(), ImdsError> {
+    let instance = state.account.instance.as_ref();
+    match request.header(TOKEN_HEADER) {
+        None if instance.is_some_and(|instance| instance.v1) => Ok(()),
+        None => Err(ImdsError::Forbidden),
+        Some(token) if lock(&state.imds).is_valid_token(token, now.actual) => Ok(()),
+        Some(_) => Err(ImdsError::Unauthorized),
     }
 }
 
-fn read(cloud: &Cloud, wanted: Wanted<'_>, now: Now, twist: Twist) -> Result<Reply, Refusal> {
-    let instance = cloud.world.instance.as_ref().ok_or(Refusal::NotFound)?;
+fn read_document(
+    state: &EmulatorState,
+    route: Route<'_>,
+    now: RequestTime,
+    fault: Option<CredentialFault>,
+) -> Result<Reply, ImdsError> {
+    let instance = state.account.instance.as_ref().ok_or(ImdsError::NotFound)?;
     let text = |text: &str| Ok(Reply::ok("text/plain", text));
-    match wanted {
-        Wanted::Role => text(&instance.role),
-        Wanted::Credentials(role) if role == instance.role => {
-            Ok(credentials(cloud, instance, now, twist))
+    match route {
+        Route::Role => text(&instance.role),
+        Route::Credentials(role) if role == instance.role => {
+            Ok(credentials_document(state, instance, now, fault))
         }
-        Wanted::Other("/latest/meta-data/region-id") => text(&instance.region),
-        Wanted::Other("/latest/meta-data/zone-id") => text(&format!("{}-b", instance.region)),
-        Wanted::Other("/latest/meta-data/instance-id") => text(INSTANCE),
-        Wanted::Other("/latest/meta-data/owner-account-id") => text(&cloud.world.account),
-        _ => Err(Refusal::NotFound),
+        Route::Other("/latest/meta-data/region-id") => text(&instance.region),
+        Route::Other("/latest/meta-data/zone-id") => text(&format!("{}-b", instance.region)),
+        Route::Other("/latest/meta-data/instance-id") => text(INSTANCE_ID),
+        Route::Other("/latest/meta-data/owner-account-id") => text(&state.account.id),
+        _ => Err(ImdsError::NotFound),
     }
 }
 
-fn credentials(cloud: &Cloud, instance: &Instance, now: Now, twist: Twist) -> Reply {
-    let held = match twist {
-        // Made for this answer alone: the instance's own is as good as before.
-        Twist::Expired => make(cloud, instance, now, twist),
-        _ => current(cloud, instance, now),
+fn credentials_document(
+    state: &EmulatorState,
+    instance: &Instance,
+    now: RequestTime,
+    fault: Option<CredentialFault>,
+) -> Reply {
+    let issued = match fault {
+        // Issued for this reply only: the current credentials stay as they are.
+        Some(CredentialFault::Expired) => credentials::issue(state, instance, now, fault),
+        _ => credentials::current(state, instance, now),
     };
-    let mut answer = held.credential.printed(now, twist);
-    answer["Code"] = json!("Success");
-    answer["LastUpdated"] = json!(iso_seconds(shifted(held.issued, now.offset)));
-    document(&answer)
-}
-
-/// The credential of the moment: the same until its end is near.
-fn current(cloud: &Cloud, instance: &Instance, now: Now) -> Held {
-    // Where `--session-life` makes lives short, at half of one.
-    let life = cloud.at_most(instance.credential_life);
-    let before = instance.replaced_before_end.min(life / 2);
-    let before = SignedDuration::try_from(before).unwrap_or(SignedDuration::ZERO);
-    let held = hold(&cloud.metadata).held.clone();
-    match held {
-        Some(held) if shifted(held.credential.expires, -before) > now.truly => held,
-        _ => replace(cloud, instance, now),
-    }
-}
-
-/// Makes another credential the one of the moment. The one before lives on to its end.
-fn replace(cloud: &Cloud, instance: &Instance, now: Now) -> Held {
-    let held = make(cloud, instance, now, Twist::None);
-    hold(&cloud.metadata).held = Some(held.clone());
-    held
-}
-
-fn make(cloud: &Cloud, instance: &Instance, now: Now, twist: Twist) -> Held {
-    let session = Unminted {
-        role: &instance.role,
-        name: INSTANCE,
-        policy: None,
-        source_identity: None,
-    };
-    Held {
-        credential: Credential::mint(cloud, session, instance.credential_life, now, twist),
-        issued: now.truly,
-    }
-}
-
-/// Replaces the credential at once, for the control address.
-///
-/// # Errors
-///
-/// The world has no instance.
-pub(crate) fn rotate(cloud: &Cloud) -> Result<Value, String> {
-    let instance = cloud.world.instance.as_ref();
-    let instance = instance.ok_or_else(|| "no [instance] in this world".to_owned())?;
-    let now = Now::new(cloud.clock.now(), SignedDuration::ZERO);
-    let held = replace(cloud, instance, now);
-    Ok(json!({
-        "AccessKeyId": held.credential.id,
-        "Expiration": iso_seconds(held.credential.expires),
-    }))
+    let mut body = issued.credentials.to_json(now, fault);
+    body["Code"] = json!("Success");
+    body["LastUpdated"] = json!(iso_seconds(saturating_add(issued.issued, now.offset)));
+    document(&body)
 }

@@ -1,8 +1,8 @@
-//! Every refusal of the emulated OSS: code, HTTP status, `EC` and message.
+//! The errors of the emulated OSS, each with its code, HTTP status, `EC` and message.
 
 use crate::encoding::{escape_xml, hex};
 
-/// Why OSS refused a request. The text is the `Message` of the answer.
+/// The reason for which OSS refused a request. The text is the `Message` of the reply.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each variant is the code it prints")]
 pub enum OssError {
@@ -38,13 +38,13 @@ pub enum OssError {
     NoSuchKey,
     #[error("The Content-MD5 you specified did not match what we received.")]
     InvalidDigest,
-    #[error("The body is not the one that x-amz-content-sha256 was made of.")]
+    #[error("The hash of the body does not match x-amz-content-sha256.")]
     ContentMismatch,
     #[error("The requested range cannot be satisfied.")]
     InvalidRange,
     #[error("Your proposed upload exceeds the maximum allowed size of 5 MiB.")]
     EntityTooLarge,
-    #[error("This emulator keeps no more than 64 MiB of objects.")]
+    #[error("This emulator stores at most 64 MiB of objects.")]
     QuotaExceeded,
     #[error("A header you provided implies functionality that is not implemented: {0}.")]
     NotImplemented(String),
@@ -82,7 +82,7 @@ impl OssError {
         Self::InvalidArgument(text.to_owned())
     }
 
-    /// Code, HTTP status and `EC` (the error's number in the vendor's catalogue).
+    /// Returns code, HTTP status and `EC`, the error's number in the vendor's catalogue.
     fn parts(&self) -> (&str, u16, &'static str) {
         match self {
             Self::InvalidAccessKeyId {
@@ -108,26 +108,26 @@ impl OssError {
         }
     }
 
-    /// The `Code` of the answer.
+    /// Returns the `Code` of the reply.
     #[must_use]
     pub fn code(&self) -> &str {
         self.parts().0
     }
 
-    /// The HTTP status of the answer.
+    /// Returns the HTTP status of the reply.
     #[must_use]
     pub fn status(&self) -> u16 {
         self.parts().1
     }
 
-    /// The `EC` of the answer.
+    /// Returns the `EC` of the reply.
     #[must_use]
     pub fn ec(&self) -> &'static str {
         self.parts().2
     }
 
-    /// What AWS SDKs are told: code and HTTP status, where S3 has others than OSS.
-    pub(crate) fn in_s3(&self) -> (&str, u16) {
+    /// Returns the code and the HTTP status for AWS SDKs, which differ from OSS's for some errors.
+    pub(crate) fn s3_code_and_status(&self) -> (&str, u16) {
         match self {
             Self::SecurityTokenExpired => ("ExpiredToken", 400),
             Self::InvalidSecurityToken => ("InvalidToken", 400),
@@ -135,7 +135,7 @@ impl OssError {
         }
     }
 
-    /// The error document, under the code that the caller knows.
+    /// Returns the error document, with that code.
     pub(crate) fn xml(&self, code: &str, request_id: &str, host: &str) -> String {
         let mut fields = vec![
             ("Code", code.to_owned()),

@@ -1,21 +1,20 @@
-//! Listings of a bucket, versions 1 and 2: pages, common prefixes, escaped names.
-
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+//! `ListObjects` in both versions: pages, common prefixes, escaped names.
 
 use crate::{
     clock::iso_millis,
-    encoding::{base64, escape_path, escape_xml},
+    encoding::{base64, decode_base64_text, escape_xml, percent_encode_path},
     http::request::HttpRequest,
     oss::error::OssError,
     state::objects::Objects,
 };
 
-const DEFAULT_KEYS: usize = 100;
-const MOST_KEYS: usize = 1000;
+const DEFAULT_MAX_KEYS: usize = 100;
+const MAX_MAX_KEYS: usize = 1000;
 
-/// What a caller asked to see.
-struct Wish<'a> {
-    second_version: bool,
+/// The parameters of a request.
+struct ListObjectsRequest<'a> {
+    /// `true` for `list-type=2`.
+    is_v2: bool,
     prefix: &'a str,
     delimiter: &'a str,
     /// `marker` or `start-after`, as sent.
@@ -25,175 +24,167 @@ struct Wish<'a> {
     /// The key or common prefix after which the page begins.
     after: String,
     max_keys: usize,
-    escaped: bool,
+    /// `true` for `encoding-type=url`.
+    is_url_encoded: bool,
 }
 
-impl<'a> Wish<'a> {
-    fn read(request: &'a HttpRequest) -> Result<Self, OssError> {
-        let said = |name| request.parameter(name).unwrap_or_default();
-        let second_version = said("list-type") == "2";
-        let max_keys = match said("max-keys") {
-            "" => DEFAULT_KEYS,
+/// One page of the list.
+#[derive(Default)]
+struct Page {
+    /// The XML of the objects.
+    contents: String,
+    common_prefixes: Vec<String>,
+    count: usize,
+    /// The last key or common prefix; `None` on the last page.
+    next: Option<String>,
+}
+
+impl<'a> ListObjectsRequest<'a> {
+    fn parse(request: &'a HttpRequest) -> Result<Self, OssError> {
+        let parameter = |name| request.query_parameter(name).unwrap_or_default();
+        let is_v2 = parameter("list-type") == "2";
+        let max_keys = match parameter("max-keys") {
+            "" => DEFAULT_MAX_KEYS,
             text => text
                 .parse()
                 .ok()
-                .filter(|count| (1..=MOST_KEYS).contains(count))
+                .filter(|count| (1..=MAX_MAX_KEYS).contains(count))
                 .ok_or_else(|| OssError::argument("max-keys must be 1 to 1000."))?,
         };
-        let escaped = match said("encoding-type") {
+        let is_url_encoded = match parameter("encoding-type") {
             "" => false,
             "url" => true,
             _ => return Err(OssError::argument("encoding-type must be url.")),
         };
-        let start = said(if second_version {
-            "start-after"
+        let (start, token) = if is_v2 {
+            (parameter("start-after"), parameter("continuation-token"))
         } else {
-            "marker"
-        });
-        let token = if second_version {
-            said("continuation-token")
-        } else {
-            ""
+            (parameter("marker"), "")
         };
         let after = match token {
             "" => start.to_owned(),
-            token => STANDARD
-                .decode(token)
-                .ok()
-                .and_then(|bytes| String::from_utf8(bytes).ok())
+            token => decode_base64_text(token)
                 .ok_or_else(|| OssError::argument("The continuation token is invalid."))?,
         };
         Ok(Self {
-            second_version,
-            prefix: said("prefix"),
-            delimiter: said("delimiter"),
+            is_v2,
+            prefix: parameter("prefix"),
+            delimiter: parameter("delimiter"),
             start,
             token,
             after,
             max_keys,
-            escaped,
+            is_url_encoded,
         })
+    }
+
+    /// Returns the part of a key up to the first delimiter after the prefix; `None` for a key
+    /// without such a delimiter.
+    fn common_prefix<'k>(&self, key: &'k str) -> Option<&'k str> {
+        if self.delimiter.is_empty() {
+            return None;
+        }
+        let rest = &key[self.prefix.len()..];
+        let end = rest.find(self.delimiter)? + self.prefix.len() + self.delimiter.len();
+        Some(&key[..end])
+    }
+
+    /// Returns a key or prefix in the encoding that the request asks for.
+    fn encode(&self, name: &str) -> String {
+        if self.is_url_encoded {
+            percent_encode_path(name)
+        } else {
+            escape_xml(name)
+        }
     }
 }
 
-/// One page.
-#[derive(Default)]
-struct Page {
-    contents: String,
-    prefixes: Vec<String>,
-    count: usize,
-    /// The last key or prefix, when there is more.
-    next: Option<String>,
-}
-
-/// The listing's XML.
-pub(crate) fn list(
+/// Returns the XML of one page.
+pub(crate) fn run(
     objects: &Objects,
     bucket: &str,
     account: &str,
     request: &HttpRequest,
 ) -> Result<String, OssError> {
-    let wish = Wish::read(request)?;
-    let page = turn_page(objects, bucket, account, &wish);
-    Ok(write(bucket, &wish, page))
+    let request = ListObjectsRequest::parse(request)?;
+    let page = collect_page(objects, bucket, account, &request);
+    Ok(to_xml(bucket, &request, &page))
 }
 
-fn turn_page(objects: &Objects, bucket: &str, account: &str, wish: &Wish<'_>) -> Page {
+fn collect_page(
+    objects: &Objects,
+    bucket: &str,
+    account: &str,
+    request: &ListObjectsRequest<'_>,
+) -> Page {
     let mut page = Page::default();
     let mut last = String::new();
-    for (key, object) in objects.after(bucket, wish.prefix, &wish.after) {
-        let folder = common_prefix(key, wish);
-        // A folder is one entry, however many keys are under it.
-        if folder.is_some_and(|folder| page.prefixes.last().is_some_and(|seen| seen == folder)) {
+    for (key, object) in objects.list_after(bucket, request.prefix, &request.after) {
+        let common_prefix = request.common_prefix(key);
+        // A common prefix is one entry, and the last one of a page is not repeated on the next.
+        if common_prefix.is_some_and(|prefix| {
+            prefix == request.after || page.common_prefixes.last().is_some_and(|p| p == prefix)
+        }) {
             continue;
         }
-        // A page that ended with a folder is followed by what comes after that folder.
-        if folder.is_some_and(|folder| folder == wish.after) {
-            continue;
-        }
-        if page.count == wish.max_keys {
+        if page.count == request.max_keys {
             page.next = Some(last);
             break;
         }
         page.count += 1;
-        match folder {
-            Some(folder) => {
-                page.prefixes.push(folder.to_owned());
-                folder.clone_into(&mut last);
-            }
-            None => {
-                page.contents.push_str(&format!(
-                    "  <Contents>\n    <Key>{}</Key>\n    <LastModified>{}</LastModified>\n    \
-                     <ETag>{}</ETag>\n    <Type>Normal</Type>\n    <Size>{}</Size>\n    \
-                     <StorageClass>Standard</StorageClass>\n    <Owner><ID>{account}</ID>\
-                     <DisplayName>{account}</DisplayName></Owner>\n  </Contents>\n",
-                    name(wish, key),
-                    iso_millis(object.modified),
-                    escape_xml(&object.etag),
-                    object.bytes.len(),
-                ));
-                key.clone_into(&mut last);
-            }
+        if let Some(prefix) = common_prefix {
+            page.common_prefixes.push(prefix.to_owned());
+            prefix.clone_into(&mut last);
+            continue;
         }
+        page.contents.push_str(&format!(
+            "  <Contents>\n    <Key>{}</Key>\n    <LastModified>{}</LastModified>\n    \
+             <ETag>{}</ETag>\n    <Type>Normal</Type>\n    <Size>{}</Size>\n    \
+             <StorageClass>Standard</StorageClass>\n    <Owner><ID>{account}</ID>\
+             <DisplayName>{account}</DisplayName></Owner>\n  </Contents>\n",
+            request.encode(key),
+            iso_millis(object.modified),
+            escape_xml(&object.etag),
+            object.content.len(),
+        ));
+        key.clone_into(&mut last);
     }
     page
 }
 
-/// The part of a key up to the first delimiter after the prefix.
-fn common_prefix<'k>(key: &'k str, wish: &Wish<'_>) -> Option<&'k str> {
-    if wish.delimiter.is_empty() {
-        return None;
-    }
-    let rest = &key[wish.prefix.len()..];
-    let end = rest.find(wish.delimiter)? + wish.prefix.len() + wish.delimiter.len();
-    Some(&key[..end])
-}
-
-fn write(bucket: &str, wish: &Wish<'_>, page: Page) -> String {
+fn to_xml(bucket: &str, request: &ListObjectsRequest<'_>, page: &Page) -> String {
     let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListBucketResult>\n");
     let mut field = |tag: &str, value: &str| xml.push_str(&format!("  <{tag}>{value}</{tag}>\n"));
     field("Name", &escape_xml(bucket));
-    field("Prefix", &name(wish, wish.prefix));
-    field("MaxKeys", &wish.max_keys.to_string());
-    field("Delimiter", &name(wish, wish.delimiter));
-    if wish.escaped {
+    field("Prefix", &request.encode(request.prefix));
+    field("MaxKeys", &request.max_keys.to_string());
+    field("Delimiter", &request.encode(request.delimiter));
+    if request.is_url_encoded {
         field("EncodingType", "url");
     }
-    field(
-        "IsTruncated",
-        if page.next.is_some() { "true" } else { "false" },
-    );
-    if wish.second_version {
-        field("StartAfter", &name(wish, wish.start));
-        if !wish.token.is_empty() {
-            field("ContinuationToken", &escape_xml(wish.token));
+    field("IsTruncated", &page.next.is_some().to_string());
+    if request.is_v2 {
+        field("StartAfter", &request.encode(request.start));
+        if !request.token.is_empty() {
+            field("ContinuationToken", &escape_xml(request.token));
         }
         field("KeyCount", &page.count.to_string());
         if let Some(next) = &page.next {
             field("NextContinuationToken", &base64(next.as_bytes()));
         }
     } else {
-        field("Marker", &name(wish, wish.start));
+        field("Marker", &request.encode(request.start));
         if let Some(next) = &page.next {
-            field("NextMarker", &name(wish, next));
+            field("NextMarker", &request.encode(next));
         }
     }
     xml.push_str(&page.contents);
-    for folder in &page.prefixes {
+    for prefix in &page.common_prefixes {
         xml.push_str(&format!(
             "  <CommonPrefixes><Prefix>{}</Prefix></CommonPrefixes>\n",
-            name(wish, folder)
+            request.encode(prefix)
         ));
     }
     xml.push_str("</ListBucketResult>\n");
     xml
-}
-
-/// A name as this listing writes names.
-fn name(wish: &Wish<'_>, text: &str) -> String {
-    if wish.escaped {
-        escape_path(text)
-    } else {
-        escape_xml(text)
-    }
 }

@@ -1,30 +1,30 @@
-//! Which bucket and key a request means.
+//! The bucket and the key of a request.
 //!
-//! Path style wins when the path's first segment is a bucket that exists: ali-oss
-//! names the bucket in `Host` even then. Otherwise the first label of `Host` counts.
+//! The first segment of the path is the bucket if such a bucket exists: ali-oss also names the
+//! bucket in `Host` then. Otherwise the first label of `Host` is the bucket.
 
 use std::net::IpAddr;
 
-use crate::{encoding::unescape, http::request::HttpRequest};
+use crate::{encoding::percent_decode, http::request::HttpRequest};
 
-/// A bucket and a key, decoded; either may be empty.
+/// A decoded bucket and key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// Empty for the service itself.
+pub struct ObjectAddress {
+    /// The bucket; empty for a request to the service.
     pub bucket: String,
-    /// Empty for the bucket itself.
+    /// The key; empty for a request to the bucket.
     pub key: String,
 }
 
-impl Place {
-    /// Finds the place; `exists` knows the buckets.
+impl ObjectAddress {
+    /// Returns the address in a request; `exists` returns `true` for an existing bucket.
     #[must_use]
-    pub fn of(request: &HttpRequest, exists: impl Fn(&str) -> bool) -> Self {
+    pub fn from_request(request: &HttpRequest, exists: impl Fn(&str) -> bool) -> Self {
         let path = request.path.strip_prefix('/').unwrap_or(&request.path);
         let (first, rest) = path.split_once('/').unwrap_or((path, ""));
         let by_path = Self {
-            bucket: unescape(first),
-            key: unescape(rest),
+            bucket: percent_decode(first),
+            key: percent_decode(rest),
         };
         if exists(&by_path.bucket) {
             return by_path;
@@ -32,19 +32,27 @@ impl Place {
         match bucket_of_host(request.header("host").unwrap_or_default()) {
             Some(bucket) => Self {
                 bucket: bucket.to_owned(),
-                key: unescape(path),
+                key: percent_decode(path),
             },
             None => by_path,
         }
     }
+
+    /// Returns the resource that V1 and V4 sign: bucket and key, also if the bucket is in `Host`.
+    pub(crate) fn signed_path(&self) -> String {
+        match self.bucket.as_str() {
+            "" => "/".to_owned(),
+            bucket => format!("/{bucket}/{}", self.key),
+        }
+    }
 }
 
-/// The first label of a name; an address and a bare name carry no bucket, nor does
-/// the service's own name.
+/// Returns the first label of a host name; `None` for an IP address, a name with one label, and
+/// the name of the service.
 fn bucket_of_host(host: &str) -> Option<&str> {
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
-    if bare.parse::<IpAddr>().is_ok() {
+    let without_brackets = name.trim_start_matches('[').trim_end_matches(']');
+    if without_brackets.parse::<IpAddr>().is_ok() {
         return None;
     }
     let (first, _) = name.split_once('.')?;

@@ -1,63 +1,73 @@
-//! The operations on objects, once a caller may call them.
+//! The operations on objects, for a caller that is allowed to run them.
 
 use crate::{
-    clock::http_date,
+    clock::{RequestTime, http_date},
     encoding::{base64, md5},
     http::{reply::Reply, request::HttpRequest},
-    oss::{error::OssError, list as listing, object_address::Place, service::Operation},
+    oss::{error::OssError, list, object_address::ObjectAddress, operation::Operation},
     state::{
-        Cloud, Now, hold,
-        objects::{LARGEST, Object},
+        EmulatorState,
+        objects::{MAX_OBJECT_BYTES, Object},
     },
+    sync::lock,
 };
 
+/// Maximum length of a key.
+const MAX_KEY_BYTES: usize = 1023;
+
+/// Returns the reply to an operation.
 pub(crate) fn run(
-    cloud: &Cloud,
+    state: &EmulatorState,
     operation: Operation,
     request: &HttpRequest,
-    place: &Place,
-    now: Now,
+    address: &ObjectAddress,
+    now: RequestTime,
 ) -> Result<Reply, OssError> {
     match operation {
-        Operation::PutObject => put(cloud, request, place, now),
+        Operation::PutObject => put(state, request, address, now),
         Operation::GetObject => {
-            let object = find(cloud, place)?;
+            let object = find(state, address)?;
             get(object, request)
         }
         Operation::HeadObject | Operation::GetObjectMeta => {
-            let object = find(cloud, place)?;
-            let length = object.bytes.len().to_string();
-            let mut reply = describe(&object).with("content-length", length);
+            let object = find(state, address)?;
+            let length = object.content.len().to_string();
+            let mut reply = object_headers(&object).with_header("content-length", length);
             reply.body = Vec::new();
             Ok(reply)
         }
         Operation::DeleteObject => {
-            hold(&cloud.objects).delete(&place.bucket, &place.key);
+            lock(&state.objects).delete(&address.bucket, &address.key);
             let mut reply = Reply::ok("application/xml", Vec::new());
             reply.status = 204;
             Ok(reply)
         }
         Operation::ListObjects => {
-            let objects = hold(&cloud.objects);
-            let xml = listing::list(&objects, &place.bucket, &cloud.world.account, request)?;
+            let objects = lock(&state.objects);
+            let xml = list::run(&objects, &address.bucket, &state.account.id, request)?;
             Ok(Reply::ok("application/xml", xml))
         }
         Operation::Other => Err(OssError::NotImplemented(request.method.clone())),
     }
 }
 
-fn find(cloud: &Cloud, place: &Place) -> Result<Object, OssError> {
-    hold(&cloud.objects)
-        .find(&place.bucket, &place.key)
+fn find(state: &EmulatorState, address: &ObjectAddress) -> Result<Object, OssError> {
+    lock(&state.objects)
+        .get(&address.bucket, &address.key)
         .cloned()
         .ok_or(OssError::NoSuchKey)
 }
 
-fn put(cloud: &Cloud, request: &HttpRequest, place: &Place, now: Now) -> Result<Reply, OssError> {
-    if request.body.len() > LARGEST {
+fn put(
+    state: &EmulatorState,
+    request: &HttpRequest,
+    address: &ObjectAddress,
+    now: RequestTime,
+) -> Result<Reply, OssError> {
+    if request.body.len() > MAX_OBJECT_BYTES {
         return Err(OssError::EntityTooLarge);
     }
-    if place.key.len() > 1023 {
+    if address.key.len() > MAX_KEY_BYTES {
         return Err(OssError::argument("The object's name is too long."));
     }
     let expected = request.header("content-md5");
@@ -67,73 +77,80 @@ fn put(cloud: &Cloud, request: &HttpRequest, place: &Place, now: Now) -> Result<
     let content_type = request
         .header("content-type")
         .unwrap_or("application/octet-stream");
-    let meta = request
+    let user_metadata = request
         .headers
         .iter()
         .filter(|(name, _)| name.starts_with("x-oss-meta-") || name.starts_with("x-amz-meta-"))
         .cloned()
         .collect();
-    let object = Object::new(request.body.clone(), content_type, meta, now.by_server);
+    let object = Object::new(
+        request.body.clone(),
+        content_type,
+        user_metadata,
+        now.server,
+    );
     let reply = Reply::ok("application/xml", Vec::new())
-        .with("etag", object.etag.clone())
-        .with("x-oss-hash-crc64ecma", object.crc64.to_string())
-        .with("content-md5", base64(&md5(&object.bytes)));
-    hold(&cloud.objects).put(&place.bucket, &place.key, object)?;
+        .with_header("etag", object.etag.clone())
+        .with_header("x-oss-hash-crc64ecma", object.crc64.to_string())
+        .with_header("content-md5", base64(&md5(&object.content)));
+    lock(&state.objects)
+        .put(&address.bucket, &address.key, object)
+        .map_err(|_| OssError::QuotaExceeded)?;
     Ok(reply)
 }
 
 fn get(object: Object, request: &HttpRequest) -> Result<Reply, OssError> {
-    let whole = object.bytes.len();
-    let mut reply = describe(&object);
-    if let Some(kind) = request.parameter("response-content-type") {
+    let length = object.content.len();
+    let mut reply = object_headers(&object);
+    if let Some(kind) = request.query_parameter("response-content-type") {
         reply.headers.retain(|(name, _)| *name != "content-type");
-        reply = reply.with("content-type", kind);
+        reply = reply.with_header("content-type", kind);
     }
-    let wanted = request
+    let range = request
         .header("range")
-        .and_then(|text| Range::read(text, whole));
-    match wanted {
-        None => reply.body = object.bytes,
-        Some(Range::Outside) => return Err(OssError::InvalidRange),
-        Some(Range::Part(first, last)) => {
+        .and_then(|text| ByteRange::parse(text, length));
+    match range {
+        None => reply.body = object.content,
+        Some(ByteRange::Outside) => return Err(OssError::InvalidRange),
+        Some(ByteRange::Part(first, last)) => {
             reply.status = 206;
-            reply = reply.with("content-range", format!("bytes {first}-{last}/{whole}"));
-            reply.body = object.bytes[first..=last].to_vec();
+            reply = reply.with_header("content-range", format!("bytes {first}-{last}/{length}"));
+            reply.body = object.content[first..=last].to_vec();
         }
     }
     Ok(reply)
 }
 
-fn describe(object: &Object) -> Reply {
+fn object_headers(object: &Object) -> Reply {
     let mut reply = Reply::ok(&object.content_type, Vec::new())
-        .with("etag", object.etag.clone())
-        .with("last-modified", http_date(object.modified))
-        .with("accept-ranges", "bytes")
-        .with("x-oss-object-type", "Normal")
-        .with("x-oss-storage-class", "Standard")
-        .with("x-oss-hash-crc64ecma", object.crc64.to_string());
-    reply.meta.clone_from(&object.meta);
+        .with_header("etag", object.etag.clone())
+        .with_header("last-modified", http_date(object.modified))
+        .with_header("accept-ranges", "bytes")
+        .with_header("x-oss-object-type", "Normal")
+        .with_header("x-oss-storage-class", "Standard")
+        .with_header("x-oss-hash-crc64ecma", object.crc64.to_string());
+    reply.user_metadata.clone_from(&object.user_metadata);
     reply
 }
 
-/// What a `Range` header means for an object of a given length.
+/// The range of a `Range` header, for an object of a given length.
 #[derive(Debug, PartialEq, Eq)]
-enum Range {
-    /// First and last byte.
+enum ByteRange {
+    /// The positions of the first and the last byte.
     Part(usize, usize),
-    /// Nothing of it is there.
+    /// The range begins after the object's end.
     Outside,
 }
 
-impl Range {
-    /// `None` for a header that is no single range: then the whole object is sent.
-    fn read(text: &str, whole: usize) -> Option<Self> {
+impl ByteRange {
+    /// Parses a header; `None` if it is not a single range, so that the whole object is sent.
+    fn parse(text: &str, length: usize) -> Option<Self> {
         let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
         if first.is_empty() {
-            let tail: usize = last.parse().ok()?;
-            return match (tail, whole) {
+            let suffix: usize = last.parse().ok()?;
+            return match (suffix, length) {
                 (0, _) | (_, 0) => Some(Self::Outside),
-                _ => Some(Self::Part(whole.saturating_sub(tail), whole - 1)),
+                _ => Some(Self::Part(length.saturating_sub(suffix), length - 1)),
             };
         }
         let first: usize = first.parse().ok()?;
@@ -144,9 +161,9 @@ impl Range {
         if last < first {
             return None;
         }
-        if first >= whole {
+        if first >= length {
             return Some(Self::Outside);
         }
-        Some(Self::Part(first, last.min(whole - 1)))
+        Some(Self::Part(first, last.min(length - 1)))
     }
 }

@@ -1,19 +1,20 @@
-//! Nonces already used: a request is good once.
-//!
-//! Remembered for thirty minutes, which is the whole width of the time window, so
-//! that a request cannot be played again while its time stamp is still good.
+//! The nonces of signed requests, so that no request is accepted twice.
 
 use std::collections::{HashSet, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::clock::shifted;
+use crate::clock::saturating_add;
 
-const MEMORY: SignedDuration = SignedDuration::from_mins(30);
+/// How long a nonce is kept: the whole width of the time-stamp window, so that a request cannot
+/// be repeated while its time stamp is valid.
+const RETENTION: SignedDuration = SignedDuration::from_mins(30);
 
-/// Past this many the oldest is forgotten early; memory is worth more here.
-const LIMIT: usize = 100_000;
+/// Maximum number of nonces. At the limit the oldest one is dropped early, which bounds the
+/// memory.
+const MAX_NONCES: usize = 100_000;
 
+/// The nonces that were used, each with the AccessKey id of its request.
 #[derive(Debug, Default)]
 pub(crate) struct Nonces {
     used: HashSet<(String, String)>,
@@ -21,11 +22,11 @@ pub(crate) struct Nonces {
 }
 
 impl Nonces {
-    /// Uses a nonce of a key up; false when it was used before.
-    pub(crate) fn spend(&mut self, access_key_id: &str, nonce: &str, now: Timestamp) -> bool {
-        let horizon = shifted(now, -MEMORY);
-        while let Some((when, _)) = self.order.front() {
-            if *when > horizon && self.order.len() < LIMIT {
+    /// Adds a nonce; `false` if the key has used it already.
+    pub(crate) fn insert(&mut self, access_key_id: &str, nonce: &str, now: Timestamp) -> bool {
+        let oldest_kept = saturating_add(now, -RETENTION);
+        while let Some((used_at, _)) = self.order.front() {
+            if *used_at > oldest_kept && self.order.len() < MAX_NONCES {
                 break;
             }
             if let Some((_, old)) = self.order.pop_front() {

@@ -1,73 +1,93 @@
-//! The objects, in memory and within bounds.
+//! The objects of all buckets, in memory, with an upper bound on their size.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::{encoding::md5, oss::error::OssError};
+use crate::encoding::md5;
 
-/// The largest object.
-pub const LARGEST: usize = 5 * 1024 * 1024;
+/// Maximum size of one object.
+pub const MAX_OBJECT_BYTES: usize = 5 * 1024 * 1024;
 
-/// All objects together, names and headers included.
-pub const CAPACITY: usize = 64 * 1024 * 1024;
+/// Maximum size of all objects, names and headers included.
+const MAX_TOTAL_BYTES: usize = 64 * 1024 * 1024;
 
-/// What an object costs beside its bytes and its name; an empty one is not free.
-const OVERHEAD: usize = 512;
+/// Size of an object beside its content, name and headers, so that empty objects count too.
+const OBJECT_OVERHEAD_BYTES: usize = 512;
 
 /// The checksum that OSS and its clients call crc64ecma.
-const CRC: crc::Crc<u64> = crc::Crc::<u64>::new(&crc::CRC_64_XZ);
+const CRC64: crc::Crc<u64> = crc::Crc::<u64>::new(&crc::CRC_64_XZ);
 
+/// An object.
 #[derive(Debug, Clone)]
 pub(crate) struct Object {
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) content: Vec<u8>,
     pub(crate) etag: String,
     pub(crate) crc64: u64,
     pub(crate) content_type: String,
-    /// `x-oss-meta-*` and `x-amz-meta-*`, as sent.
-    pub(crate) meta: Vec<(String, String)>,
+    /// The headers `x-oss-meta-*` and `x-amz-meta-*`, as sent.
+    pub(crate) user_metadata: Vec<(String, String)>,
     pub(crate) modified: Timestamp,
 }
 
+/// The objects of all buckets. The keys are in byte order, which is the order of OSS's lists.
+#[derive(Debug, Default)]
+pub(crate) struct Objects {
+    buckets: BTreeMap<String, BTreeMap<String, Object>>,
+    total_bytes: usize,
+}
+
+/// The objects would exceed [`MAX_TOTAL_BYTES`].
+#[derive(Debug)]
+pub(crate) struct CapacityExceeded;
+
 impl Object {
     pub(crate) fn new(
-        bytes: Vec<u8>,
+        content: Vec<u8>,
         content_type: &str,
-        meta: Vec<(String, String)>,
+        user_metadata: Vec<(String, String)>,
         modified: Timestamp,
     ) -> Self {
-        let digest: String = md5(&bytes).iter().map(|b| format!("{b:02X}")).collect();
+        let digest: String = md5(&content)
+            .iter()
+            .map(|byte| format!("{byte:02X}"))
+            .collect();
         Self {
             etag: format!("\"{digest}\""),
-            crc64: CRC.checksum(&bytes),
-            bytes,
+            crc64: CRC64.checksum(&content),
+            content,
             content_type: content_type.to_owned(),
-            meta,
+            user_metadata,
             modified,
         }
     }
 
-    fn cost(&self, key: &str) -> usize {
-        let meta: usize = self.meta.iter().map(|(n, v)| n.len() + v.len()).sum();
-        self.bytes.len() + key.len() + self.content_type.len() + meta + OVERHEAD
+    fn size_bytes(&self, key: &str) -> usize {
+        let metadata: usize = self
+            .user_metadata
+            .iter()
+            .map(|(name, value)| name.len() + value.len())
+            .sum();
+        self.content.len() + key.len() + self.content_type.len() + metadata + OBJECT_OVERHEAD_BYTES
     }
 }
 
-/// Every bucket's objects, by key in byte order, which is the order of a listing.
-#[derive(Debug, Default)]
-pub(crate) struct Objects {
-    buckets: BTreeMap<String, BTreeMap<String, Object>>,
-    cost: usize,
-}
-
 impl Objects {
-    pub(crate) fn put(&mut self, bucket: &str, key: &str, object: Object) -> Result<(), OssError> {
-        let new = object.cost(key);
-        let old = self.find(bucket, key).map_or(0, |known| known.cost(key));
-        if self.cost - old + new > CAPACITY {
-            return Err(OssError::QuotaExceeded);
+    pub(crate) fn put(
+        &mut self,
+        bucket: &str,
+        key: &str,
+        object: Object,
+    ) -> Result<(), CapacityExceeded> {
+        let new = object.size_bytes(key);
+        let old = self
+            .get(bucket, key)
+            .map_or(0, |replaced| replaced.size_bytes(key));
+        let total_bytes = self.total_bytes - old + new;
+        if total_bytes > MAX_TOTAL_BYTES {
+            return Err(CapacityExceeded);
         }
-        self.cost = self.cost - old + new;
+        self.total_bytes = total_bytes;
         self.buckets
             .entry(bucket.to_owned())
             .or_default()
@@ -75,7 +95,7 @@ impl Objects {
         Ok(())
     }
 
-    pub(crate) fn find(&self, bucket: &str, key: &str) -> Option<&Object> {
+    pub(crate) fn get(&self, bucket: &str, key: &str) -> Option<&Object> {
         self.buckets.get(bucket)?.get(key)
     }
 
@@ -84,12 +104,12 @@ impl Objects {
             return;
         };
         if let Some(object) = objects.remove(key) {
-            self.cost -= object.cost(key);
+            self.total_bytes -= object.size_bytes(key);
         }
     }
 
-    /// The objects whose keys begin with `prefix` and come after `after`.
-    pub(crate) fn after<'a>(
+    /// Returns the objects whose keys begin with `prefix` and sort after `after`.
+    pub(crate) fn list_after<'a>(
         &'a self,
         bucket: &str,
         prefix: &'a str,

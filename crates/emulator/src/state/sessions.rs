@@ -1,28 +1,30 @@
-//! The sessions that `AssumeRole` has handed out.
+//! The role sessions that STS and the metadata service have issued.
 //!
-//! A new session never ends an older one. An expired one is remembered for a day,
-//! so that its holder hears "expired" and not "unknown"; past [`LIMIT`] the session
-//! that expires first is forgotten.
+//! A new session leaves the older ones valid. An expired session is kept for a day, so that a
+//! request with it is refused as expired and not as unknown.
 
 use std::collections::HashMap;
 
 use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
 
 use crate::{
     account::policy::Policy,
-    clock::shifted,
+    clock::{RequestTime, iso_seconds, saturating_add},
     encoding::{LETTERS_AND_DIGITS, random_text},
+    fault::script::CredentialFault,
 };
 
-/// How many sessions are remembered, live and expired together.
-const LIMIT: usize = 10_000;
+/// Maximum number of sessions, live and expired. Above it, those that expire first are dropped.
+const MAX_SESSIONS: usize = 10_000;
 
-/// How long an expired session is remembered.
-const MEMORY: SignedDuration = SignedDuration::from_hours(24);
+/// How long an expired session is kept.
+const EXPIRED_RETENTION: SignedDuration = SignedDuration::from_hours(24);
 
-/// How long a token is; the service promises no bound, and real ones are long.
-const TOKEN_LENGTH: usize = 900;
+/// Length of a security token. STS documents no bound, and its tokens are long.
+const SECURITY_TOKEN_CHARS: usize = 900;
 
+/// A role session.
 #[derive(Debug, Clone)]
 pub(crate) struct Session {
     pub(crate) secret: String,
@@ -31,67 +33,135 @@ pub(crate) struct Session {
     pub(crate) name: String,
     pub(crate) policy: Option<Policy>,
     pub(crate) source_identity: Option<String>,
-    /// True time, whatever a fault makes the server's clock say.
-    pub(crate) expires: Timestamp,
+    /// The actual expiration, which a `wrong-date` fault does not shift.
+    pub(crate) expiration: Timestamp,
 }
 
+/// The sessions, by AccessKey id.
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
-    by_key: HashMap<String, Session>,
+    by_access_key_id: HashMap<String, Session>,
+}
+
+/// The role, the name and the limits of a session to be issued.
+pub(crate) struct NewSession<'a> {
+    pub(crate) role: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) policy: Option<Policy>,
+    pub(crate) source_identity: Option<String>,
+}
+
+/// The credentials of a session, as a client receives them.
+#[derive(Debug, Clone)]
+pub(crate) struct Credentials {
+    pub(crate) access_key_id: String,
+    pub(crate) secret: String,
+    pub(crate) token: String,
+    pub(crate) expiration: Timestamp,
 }
 
 impl Sessions {
-    pub(crate) fn find(&self, access_key_id: &str) -> Option<&Session> {
-        self.by_key.get(access_key_id)
+    pub(crate) fn get(&self, access_key_id: &str) -> Option<&Session> {
+        self.by_access_key_id.get(access_key_id)
     }
 
-    /// Keeps a session under a new key, and returns that key's id.
-    pub(crate) fn keep(&mut self, session: Session, now: Timestamp) -> String {
-        self.forget(now);
-        let id = format!("STS.{}", random_text(LETTERS_AND_DIGITS, 25));
-        self.by_key.insert(id.clone(), session);
-        id
+    /// Issues a session with random credentials.
+    pub(crate) fn issue(
+        &mut self,
+        session: NewSession<'_>,
+        expiration: Timestamp,
+        now: Timestamp,
+    ) -> Credentials {
+        self.evict(now);
+        let credentials = Credentials {
+            access_key_id: format!("STS.{}", random_text(LETTERS_AND_DIGITS, 25)),
+            secret: random_secret(),
+            token: random_token(),
+            expiration,
+        };
+        let session = Session {
+            secret: credentials.secret.clone(),
+            token: credentials.token.clone(),
+            role: session.role.to_owned(),
+            name: session.name.to_owned(),
+            policy: session.policy,
+            source_identity: session.source_identity,
+            expiration,
+        };
+        self.by_access_key_id
+            .insert(credentials.access_key_id.clone(), session);
+        credentials
     }
 
-    pub(crate) fn live(&self, now: Timestamp) -> usize {
-        self.by_key.values().filter(|s| s.expires > now).count()
+    /// Returns the number of sessions that have not expired.
+    pub(crate) fn live_count(&self, now: Timestamp) -> usize {
+        self.by_access_key_id
+            .values()
+            .filter(|session| session.expiration > now)
+            .count()
     }
 
-    fn forget(&mut self, now: Timestamp) {
-        if self.by_key.len() < LIMIT {
+    fn evict(&mut self, now: Timestamp) {
+        if self.by_access_key_id.len() < MAX_SESSIONS {
             return;
         }
-        let horizon = shifted(now, -MEMORY);
-        self.by_key.retain(|_, session| session.expires > horizon);
-        if self.by_key.len() < LIMIT {
+        let oldest_kept = saturating_add(now, -EXPIRED_RETENTION);
+        self.by_access_key_id
+            .retain(|_, session| session.expiration > oldest_kept);
+        if self.by_access_key_id.len() < MAX_SESSIONS {
             return;
         }
-        // A tenth at once, so that a full store does not search itself on every call.
-        let mut ends: Vec<(Timestamp, String)> = self
-            .by_key
+        // A tenth at once, because the sort takes time in proportion to all sessions.
+        let mut expirations: Vec<(Timestamp, String)> = self
+            .by_access_key_id
             .iter()
-            .map(|(id, session)| (session.expires, id.clone()))
+            .map(|(id, session)| (session.expiration, id.clone()))
             .collect();
-        ends.sort();
-        for (_, id) in ends.iter().take(LIMIT / 10) {
-            self.by_key.remove(id);
+        expirations.sort();
+        for (_, id) in expirations.iter().take(MAX_SESSIONS / 10) {
+            self.by_access_key_id.remove(id);
         }
     }
 }
 
-pub(crate) fn new_secret() -> String {
+impl Credentials {
+    /// Returns the four fields of a reply, altered by the fault, if there is one.
+    pub(crate) fn to_json(&self, now: RequestTime, fault: Option<CredentialFault>) -> Value {
+        if fault == Some(CredentialFault::Empty) {
+            return json!({
+                "AccessKeyId": "", "AccessKeySecret": "", "SecurityToken": "", "Expiration": "",
+            });
+        }
+        let expiration = match fault {
+            Some(CredentialFault::Beyond) => {
+                saturating_add(self.expiration, SignedDuration::from_hours(24 * 365))
+            }
+            _ => self.expiration,
+        };
+        json!({
+            "AccessKeyId": self.access_key_id,
+            "AccessKeySecret": self.secret,
+            "SecurityToken": self.token,
+            // On the server's clock, which a `wrong-date` fault shifts.
+            "Expiration": iso_seconds(saturating_add(expiration, now.offset)),
+        })
+    }
+}
+
+/// Returns `true` if a text has the form of the tokens issued here.
+pub(crate) fn has_token_form(text: &str) -> bool {
+    text.len() == SECURITY_TOKEN_CHARS && text.starts_with("EmulatedToken")
+}
+
+fn random_secret() -> String {
     format!("EmulatedSecret{}", random_text(LETTERS_AND_DIGITS, 30))
 }
 
-/// A token with the characters that real ones have and clients mistreat: `+ / =`.
-pub(crate) fn new_token() -> String {
+/// Returns a token that contains `+`, `/` and `=`, as those of STS do, because clients tend to
+/// escape these characters wrongly.
+fn random_token() -> String {
     let mut alphabet = LETTERS_AND_DIGITS.to_vec();
     alphabet.extend_from_slice(b"+/");
-    let random = random_text(&alphabet, TOKEN_LENGTH - "EmulatedToken+/==".len());
+    let random = random_text(&alphabet, SECURITY_TOKEN_CHARS - "EmulatedToken+/==".len());
     format!("EmulatedToken+/{random}==")
-}
-
-/// Whether a text could be one of our tokens at all.
-pub(crate) fn looks_like_token(text: &str) -> bool {
-    text.len() == TOKEN_LENGTH && text.starts_with("EmulatedToken")
 }

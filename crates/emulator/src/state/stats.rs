@@ -1,13 +1,14 @@
-//! Counts calls by action and outcome, which is how a test or a demo sees what a
-//! client really asked of the cloud.
+//! The counters of calls by action and outcome.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-/// Outcomes are codes of ours, but a scripted error's code is the script's.
-const LIMIT: usize = 1000;
+/// Maximum number of outcomes of one action. A fault script may name any code, so that the
+/// outcomes need a bound; further ones are counted as `other`.
+const MAX_OUTCOMES: usize = 1000;
 
+/// The number of calls, by action and outcome.
 #[derive(Debug, Default, Serialize)]
 #[serde(transparent)]
 pub(crate) struct Stats {
@@ -17,8 +18,8 @@ pub(crate) struct Stats {
 impl Stats {
     pub(crate) fn count(&mut self, action: &str, outcome: &str) {
         let outcomes = self.calls.entry(action.to_owned()).or_default();
-        let known = outcomes.contains_key(outcome) || outcomes.len() < LIMIT;
-        let outcome = if known { outcome } else { "other" };
+        let fits = outcomes.contains_key(outcome) || outcomes.len() < MAX_OUTCOMES;
+        let outcome = if fits { outcome } else { "other" };
         *outcomes.entry(outcome.to_owned()).or_default() += 1;
     }
 

@@ -1,4 +1,4 @@
-//! `AssumeRole`: may this caller assume that role, for that long?
+//! `AssumeRole`, for the key of a RAM user or for a session.
 
 use std::time::Duration;
 
@@ -6,50 +6,57 @@ use serde_json::Value;
 
 use crate::{
     account::model::{Principal, Role},
+    clock::RequestTime,
+    fault::script::CredentialFault,
     http::request::Parameters,
-    state::{Cloud, Now},
-    sts::{
-        error::StsError,
-        issue::{Twist, issue},
-        request::Wish,
-        service::Caller,
-    },
+    state::EmulatorState,
+    sts::{caller::Caller, error::StsError, issue::issue_role_session, request::AssumeRoleRequest},
 };
 
+/// Maximum lifetime of a session of a role chain, with `chained_session_cap`.
+const MAX_CHAINED_SESSION: Duration = Duration::from_secs(3600);
+
+/// Returns the reply for a caller.
 pub(crate) fn run(
-    cloud: &Cloud,
+    state: &EmulatorState,
     caller: &Caller,
     parameters: &Parameters,
-    now: Now,
-    twist: Twist,
+    now: RequestTime,
+    fault: Option<CredentialFault>,
 ) -> Result<Value, StsError> {
-    let wish = Wish::read(parameters)?;
-    let role = wish.role(&cloud.world)?;
-    check_length(cloud, caller, role, wish.seconds)?;
-    check_trust(caller, role, wish.external_id.as_deref())?;
-    Ok(issue(cloud, role, wish, now, twist))
+    let request = AssumeRoleRequest::parse(parameters)?;
+    let role = request.find_role(&state.account)?;
+    check_duration(state, caller, role, request.duration_seconds)?;
+    check_trust(caller, role, request.external_id.as_deref())?;
+    Ok(issue_role_session(state, role, request, now, fault))
 }
 
-fn check_length(cloud: &Cloud, caller: &Caller, role: &Role, seconds: u64) -> Result<(), StsError> {
-    let chained = matches!(caller, Caller::Session(_));
-    let longest = if chained && cloud.world.chained_session_cap {
-        role.max_session.min(Duration::from_secs(3600))
+fn check_duration(
+    state: &EmulatorState,
+    caller: &Caller,
+    role: &Role,
+    duration_seconds: u64,
+) -> Result<(), StsError> {
+    let is_chained = matches!(caller, Caller::Session(_));
+    let max_duration = if is_chained && state.account.chained_session_cap {
+        role.max_session.min(MAX_CHAINED_SESSION)
     } else {
         role.max_session
     };
-    if Duration::from_secs(seconds) > longest {
+    if Duration::from_secs(duration_seconds) > max_duration {
         return Err(StsError::DurationSeconds);
     }
     Ok(())
 }
 
 fn check_trust(caller: &Caller, role: &Role, external_id: Option<&str>) -> Result<(), StsError> {
-    let caller = match caller {
+    let principal = match caller {
         Caller::User(name) => Principal::User(name.clone()),
         Caller::Session(session) => Principal::Role(session.role.clone()),
     };
-    let known_outside = role.external_id.is_none() || role.external_id.as_deref() == external_id;
-    if role.trusts.contains(&caller) && known_outside {
+    let is_external_id_valid =
+        role.external_id.is_none() || role.external_id.as_deref() == external_id;
+    if role.trusts.contains(&principal) && is_external_id_valid {
         Ok(())
     } else {
         Err(StsError::NoPermission)

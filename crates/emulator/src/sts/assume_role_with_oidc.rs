@@ -1,9 +1,10 @@
-//! `AssumeRoleWithOIDC`: a token of a provider instead of a signature, and where to get one.
+//! `AssumeRoleWithOIDC`, which is authenticated by a token of an OIDC provider.
 //!
-//! Anonymous: a key and a signature are not asked for and, if they come, not looked at.
+//! The action is unsigned. Parameters of a signature are ignored.
+
+use std::ops::RangeInclusive;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -12,105 +13,35 @@ use crate::{
         model::{Principal, Role},
         policy::matches,
     },
-    clock::{iso_seconds, shifted},
-    control::request as order,
+    clock::{RequestTime, iso_seconds, saturating_add},
+    fault::script::CredentialFault,
     http::request::Parameters,
-    jwt::Algorithm,
-    state::{Cloud, Now},
-    sts::{
-        error::StsError,
-        issue::{Twist, issue},
-        request::Wish,
-    },
+    state::EmulatorState,
+    sts::{error::StsError, issue::issue_role_session, request::AssumeRoleRequest},
 };
 
-/// How long a token may be, in characters.
-const TOKEN_LENGTH: std::ops::RangeInclusive<usize> = 4..=20_000;
+/// The valid lengths of a token.
+const TOKEN_CHARS: RangeInclusive<usize> = 4..=20_000;
 
-/// How far a provider's clock may be ahead.
-const LEEWAY: SignedDuration = SignedDuration::from_secs(60);
+/// Maximum length of a provider's name.
+const MAX_PROVIDER_NAME_CHARS: usize = 128;
 
-/// How long a token lives that was asked for without a life.
-const LIFE: SignedDuration = SignedDuration::from_hours(1);
+/// How far the provider's clock may be ahead.
+const CLOCK_LEEWAY: SignedDuration = SignedDuration::from_secs(60);
 
-/// What a token says, once its signature was found good.
+/// The claims of a token with a valid signature.
 struct Claims {
     issuer: String,
     subject: String,
     audience: Vec<String>,
-    expires: Timestamp,
+    expiration: Timestamp,
     issued: Timestamp,
     not_before: Option<Timestamp>,
 }
 
-pub(crate) fn run(
-    cloud: &Cloud,
-    parameters: &Parameters,
-    now: Now,
-    twist: Twist,
-) -> Result<Value, StsError> {
-    let said = |name| parameters.said(name).ok_or(StsError::Missing(name));
-    let provider_arn = said("OIDCProviderArn")?;
-    let token = said("OIDCToken")?;
-    if !TOKEN_LENGTH.contains(&token.chars().count()) {
-        return Err(StsError::WronglyFormed("OIDCToken"));
-    }
-    let wish = Wish::read(parameters)?;
-    let (account, name) = arn::named(provider_arn, "oidc-provider", 128).ok_or(
-        StsError::Untrusted("Parameter OIDCProviderArn is not valid"),
-    )?;
-    let provider = cloud
-        .world
-        .oidc_providers
-        .get(name)
-        .filter(|_| account == cloud.world.account)
-        .ok_or(StsError::Untrusted("No such OIDC Provider registered."))?;
-    let claims = cloud.keys.verify(token).ok();
-    let claims = claims.and_then(|claims| Claims::read(&claims));
-    let claims = claims.ok_or(StsError::OidcTokenInvalid)?;
-    if claims.issuer != provider.issuer {
-        return Err(StsError::OidcTokenIssuer);
-    }
-    if !claims
-        .audience
-        .iter()
-        .any(|it| provider.client_ids.contains(it))
-    {
-        return Err(StsError::OidcTokenAudience);
-    }
-    claims.check_time(now)?;
-    let role = wish.role(&cloud.world)?;
-    if wish.seconds > role.max_session.as_secs() {
-        return Err(StsError::DurationSeconds);
-    }
-    check_trust(role, name, &claims.subject)?;
-    let mut answer = issue(cloud, role, wish, now, twist);
-    answer["OIDCTokenInfo"] = json!({
-        "Subject": claims.subject,
-        "Issuer": claims.issuer,
-        "ClientIds": claims.audience.join(","),
-        "ExpirationTime": iso_seconds(claims.expires),
-        "IssuanceTime": iso_seconds(claims.issued),
-        "VerificationInfo": "Success",
-    });
-    Ok(answer)
-}
-
-fn check_trust(role: &Role, provider: &str, subject: &str) -> Result<(), StsError> {
-    let trusted = role
-        .trusts
-        .contains(&Principal::OidcProvider(provider.to_owned()));
-    let subjects = &role.oidc_subjects;
-    let known = subjects.is_empty() || subjects.iter().any(|it| matches(it, subject));
-    if trusted && known {
-        Ok(())
-    } else {
-        Err(StsError::Untrusted("There is no permission"))
-    }
-}
-
 impl Claims {
-    fn read(claims: &Map<String, Value>) -> Option<Self> {
+    /// Returns the claims that STS needs; `None` if one is missing or of another type.
+    fn parse(claims: &Map<String, Value>) -> Option<Self> {
         let text = |name: &str| claims.get(name)?.as_str().map(str::to_owned);
         let time = |name: &str| Timestamp::from_second(claims.get(name)?.as_i64()?).ok();
         Some(Self {
@@ -124,7 +55,7 @@ impl Claims {
                     .collect::<Option<_>>()?,
                 _ => return None,
             },
-            expires: time("exp")?,
+            expiration: time("exp")?,
             issued: time("iat")?,
             not_before: match claims.get("nbf") {
                 None => None,
@@ -133,64 +64,89 @@ impl Claims {
         })
     }
 
-    fn check_time(&self, now: Now) -> Result<(), StsError> {
-        if self.expires <= now.by_server {
+    fn check_time(&self, now: RequestTime) -> Result<(), StsError> {
+        if self.expiration <= now.server {
             return Err(StsError::OidcTokenExpired);
         }
-        let latest = shifted(now.by_server, LEEWAY);
-        let begins = self
+        let latest_start = saturating_add(now.server, CLOCK_LEEWAY);
+        let start = self
             .not_before
-            .map_or(self.issued, |it| it.max(self.issued));
-        if begins > latest {
+            .map_or(self.issued, |not_before| not_before.max(self.issued));
+        if start > latest_start {
             return Err(StsError::OidcTokenInvalid);
         }
         Ok(())
     }
 }
 
-/// What a token is asked for with, on the control address.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Order {
-    provider: String,
-    subject: String,
-    audience: Option<Value>,
-    issuer: Option<String>,
-    #[serde(default)]
-    algorithm: Algorithm,
-    life: Option<String>,
-    begins_in: Option<String>,
+/// Returns the reply for the parameters of an unsigned request.
+pub(crate) fn run(
+    state: &EmulatorState,
+    parameters: &Parameters,
+    now: RequestTime,
+    fault: Option<CredentialFault>,
+) -> Result<Value, StsError> {
+    let required = |name| parameters.non_empty(name).ok_or(StsError::Missing(name));
+    let provider_arn = required("OIDCProviderArn")?;
+    let token = required("OIDCToken")?;
+    if !TOKEN_CHARS.contains(&token.chars().count()) {
+        return Err(StsError::InvalidParameter("OIDCToken"));
+    }
+    let request = AssumeRoleRequest::parse(parameters)?;
+    let (account, name) = arn::parse(provider_arn, "oidc-provider", MAX_PROVIDER_NAME_CHARS)
+        .ok_or(StsError::Untrusted(
+            "Parameter OIDCProviderArn is not valid",
+        ))?;
+    let provider = state
+        .account
+        .oidc_providers
+        .get(name)
+        .filter(|_| account == state.account.id)
+        .ok_or(StsError::Untrusted("No such OIDC Provider registered."))?;
+    let claims = state
+        .oidc_keys
+        .verify(token)
+        .ok()
+        .and_then(|claims| Claims::parse(&claims))
+        .ok_or(StsError::OidcTokenInvalid)?;
+    if claims.issuer != provider.issuer {
+        return Err(StsError::OidcTokenIssuer);
+    }
+    if !claims
+        .audience
+        .iter()
+        .any(|audience| provider.client_ids.contains(audience))
+    {
+        return Err(StsError::OidcTokenAudience);
+    }
+    claims.check_time(now)?;
+    let role = request.find_role(&state.account)?;
+    if request.duration_seconds > role.max_session.as_secs() {
+        return Err(StsError::DurationSeconds);
+    }
+    check_trust(role, name, &claims.subject)?;
+    let mut reply = issue_role_session(state, role, request, now, fault);
+    reply["OIDCTokenInfo"] = json!({
+        "Subject": claims.subject,
+        "Issuer": claims.issuer,
+        "ClientIds": claims.audience.join(","),
+        "ExpirationTime": iso_seconds(claims.expiration),
+        "IssuanceTime": iso_seconds(claims.issued),
+        "VerificationInfo": "Success",
+    });
+    Ok(reply)
 }
 
-/// Mints a token, as good or as bad as it was asked for.
-///
-/// # Errors
-///
-/// The order makes no sense; the text says why.
-pub(crate) fn mint(cloud: &Cloud, json: &[u8]) -> Result<Value, String> {
-    let order: Order = order::read(json)?;
-    let provider = order::provider(&cloud.world.oidc_providers, "OIDC", &order.provider)?;
-    let now = cloud.clock.now();
-    let life = order::span(order.life.as_deref())?.unwrap_or(LIFE);
-    let expires = shifted(now, life);
-    // One that has expired was good once.
-    let issued = match order::span(order.begins_in.as_deref())? {
-        Some(wait) => shifted(now, wait),
-        None => now.min(shifted(expires, -LIFE)),
-    };
-    let audience = order
-        .audience
-        .unwrap_or_else(|| json!(provider.client_ids.first()));
-    let claims = json!({
-        "iss": order.issuer.as_deref().unwrap_or(&provider.issuer),
-        "sub": order.subject,
-        "aud": audience,
-        "exp": expires.as_second(),
-        "iat": issued.as_second(),
-        "nbf": issued.as_second(),
-    });
-    let Value::Object(claims) = claims else {
-        return Err("claims are an object".to_owned());
-    };
-    Ok(json!({ "token": cloud.keys.sign(order.algorithm, claims) }))
+fn check_trust(role: &Role, provider: &str, subject: &str) -> Result<(), StsError> {
+    let is_provider_trusted = role
+        .trusts
+        .contains(&Principal::OidcProvider(provider.to_owned()));
+    let patterns = &role.oidc_subjects;
+    let is_subject_trusted =
+        patterns.is_empty() || patterns.iter().any(|pattern| matches(pattern, subject));
+    if is_provider_trusted && is_subject_trusted {
+        Ok(())
+    } else {
+        Err(StsError::Untrusted("There is no permission"))
+    }
 }

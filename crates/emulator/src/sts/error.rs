@@ -1,9 +1,9 @@
-//! Every refusal of the emulated STS: its code, HTTP status and message.
+//! The errors of the emulated STS, each with its code, HTTP status and message.
 //!
-//! Codes and messages are those of the STS API's published error table; where its
-//! pages disagree on a status, the more frequent one is used.
+//! Codes and messages are those of the STS API's published error table. Its pages disagree on
+//! some statuses; the emulator has the more frequent one.
 
-/// Why STS refused a request. The text is the `Message` of the answer.
+/// The reason for which STS refused a request. The text is the `Message` of the reply.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each variant is the code it prints")]
 pub enum StsError {
@@ -44,8 +44,8 @@ pub enum StsError {
     #[error("Specified SecurityToken is expired.")]
     TokenExpired,
     #[error("The parameter {0} is wrongly formed.")]
-    WronglyFormed(&'static str),
-    // The service says 1hr whatever the role's own limit is.
+    InvalidParameter(&'static str),
+    // The service has the same text for roles with a longer `max_session`.
     #[error("The Min/Max value of DurationSeconds is 15min/1hr.")]
     DurationSeconds,
     #[error("The parameter Policy has not passed grammar check.")]
@@ -83,13 +83,13 @@ pub enum StsError {
 }
 
 impl StsError {
-    /// The `Code` of the answer.
+    /// Returns the `Code` of the reply.
     #[must_use]
     pub fn code(&self) -> String {
         match self {
             Self::Missing(name) => format!("Missing{name}"),
             Self::MissingParameter(name) => format!("MissingParameter.{name}"),
-            Self::WronglyFormed(name) => format!("InvalidParameter.{name}"),
+            Self::InvalidParameter(name) => format!("InvalidParameter.{name}"),
             Self::Scripted { code, .. } => code.clone(),
             other => other.fixed_code().to_owned(),
         }
@@ -128,12 +128,12 @@ impl StsError {
             Self::RequestTooLarge => "RequestTooLarge",
             Self::Missing(_)
             | Self::MissingParameter(_)
-            | Self::WronglyFormed(_)
+            | Self::InvalidParameter(_)
             | Self::Scripted { .. } => "InternalError",
         }
     }
 
-    /// The HTTP status of the answer.
+    /// Returns the HTTP status of the reply.
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {

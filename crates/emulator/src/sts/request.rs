@@ -1,121 +1,123 @@
-//! What a call asks for: the parameters that every way to assume a role has.
+//! The parameters that the three actions to assume a role have in common.
+
+use std::ops::RangeInclusive;
 
 use crate::{
     account::{
         arn,
-        model::{Role, World},
+        model::{AccountModel, Role},
         policy::Policy,
     },
     http::request::Parameters,
     sts::error::StsError,
 };
 
-const DEFAULT_SECONDS: u64 = 3600;
-const MIN_SECONDS: u64 = 900;
-const MAX_SECONDS: u64 = 43_200;
-const POLICY_BYTES: usize = 2048;
+const DEFAULT_DURATION_SECONDS: u64 = 3600;
+const DURATION_SECONDS: RangeInclusive<u64> = 900..=43_200;
+const MAX_POLICY_BYTES: usize = 2048;
 
-/// A request whose every parameter has its form.
-pub(crate) struct Wish {
+/// The valid parameters of a request to assume a role.
+pub(crate) struct AssumeRoleRequest {
     pub(crate) account: String,
     pub(crate) role: String,
     pub(crate) session_name: String,
-    pub(crate) seconds: u64,
+    pub(crate) duration_seconds: u64,
     pub(crate) policy: Option<Policy>,
     pub(crate) external_id: Option<String>,
     pub(crate) source_identity: Option<String>,
 }
 
-impl Wish {
-    pub(crate) fn read(parameters: &Parameters) -> Result<Self, StsError> {
-        let session_name = parameters.said("RoleSessionName");
-        if parameters.said("RoleArn").is_some() && session_name.is_none() {
+impl AssumeRoleRequest {
+    /// Parses the parameters, among them the session's name.
+    pub(crate) fn parse(parameters: &Parameters) -> Result<Self, StsError> {
+        let session_name = parameters.non_empty("RoleSessionName");
+        if parameters.non_empty("RoleArn").is_some() && session_name.is_none() {
             return Err(StsError::MissingParameter("RoleSessionName"));
         }
-        Self::read_named(parameters, session_name.unwrap_or_default())
+        Self::parse_with_session_name(parameters, session_name.unwrap_or_default())
     }
 
-    /// The same for an action in which something else names the session.
-    pub(crate) fn read_named(
+    /// Parses the parameters of an action that has the session's name from elsewhere.
+    pub(crate) fn parse_with_session_name(
         parameters: &Parameters,
         session_name: &str,
     ) -> Result<Self, StsError> {
         let arn = parameters
-            .said("RoleArn")
+            .non_empty("RoleArn")
             .ok_or(StsError::MissingParameter("RoleArn"))?;
-        let (account, role) = arn::role(arn).ok_or(StsError::WronglyFormed("RoleArn"))?;
+        let (account, role) = arn::parse_role(arn).ok_or(StsError::InvalidParameter("RoleArn"))?;
         if !is_session_name(session_name) {
-            return Err(StsError::WronglyFormed("RoleSessionName"));
+            return Err(StsError::InvalidParameter("RoleSessionName"));
         }
         Ok(Self {
             account: account.to_owned(),
             role: role.to_owned(),
             session_name: session_name.to_owned(),
-            seconds: read_seconds(parameters.value("DurationSeconds"))?,
-            policy: parameters.value("Policy").map(read_policy).transpose()?,
-            external_id: read_external_id(parameters.value("ExternalId"))?,
-            source_identity: read_source_identity(parameters.value("SourceIdentity"))?,
+            duration_seconds: parse_duration_seconds(parameters.value("DurationSeconds"))?,
+            policy: parameters.value("Policy").map(parse_policy).transpose()?,
+            external_id: parse_external_id(parameters.value("ExternalId"))?,
+            source_identity: parse_source_identity(parameters.value("SourceIdentity"))?,
         })
     }
 
-    /// The role that is asked for.
-    pub(crate) fn role<'a>(&self, world: &'a World) -> Result<&'a Role, StsError> {
-        world
+    /// Returns the requested role.
+    pub(crate) fn find_role<'a>(&self, account: &'a AccountModel) -> Result<&'a Role, StsError> {
+        account
             .roles
             .get(&self.role)
-            .filter(|_| self.account == world.account)
+            .filter(|_| self.account == account.id)
             .ok_or(StsError::RoleNotFound)
     }
 }
 
-/// Whether a text may name a session.
+/// Returns `true` if a text is a valid session name.
 pub(crate) fn is_session_name(text: &str) -> bool {
-    has_form(text, 2..=64, |c| ".@-_".contains(c))
+    has_form(text, 2..=64, ".@-_")
 }
 
-fn read_seconds(text: Option<&str>) -> Result<u64, StsError> {
+fn parse_duration_seconds(text: Option<&str>) -> Result<u64, StsError> {
     let Some(text) = text.filter(|text| !text.is_empty()) else {
-        return Ok(DEFAULT_SECONDS);
+        return Ok(DEFAULT_DURATION_SECONDS);
     };
     text.parse()
         .ok()
-        .filter(|seconds| (MIN_SECONDS..=MAX_SECONDS).contains(seconds))
+        .filter(|seconds| DURATION_SECONDS.contains(seconds))
         .ok_or(StsError::DurationSeconds)
 }
 
-fn read_policy(text: &str) -> Result<Policy, StsError> {
-    if text.len() > POLICY_BYTES {
+fn parse_policy(text: &str) -> Result<Policy, StsError> {
+    if text.len() > MAX_POLICY_BYTES {
         return Err(StsError::PolicySize);
     }
     Policy::parse(text).map_err(|_| StsError::PolicyGrammar)
 }
 
-fn read_external_id(text: Option<&str>) -> Result<Option<String>, StsError> {
+fn parse_external_id(text: Option<&str>) -> Result<Option<String>, StsError> {
     match text {
         None => Ok(None),
-        Some(text) if has_form(text, 2..=1224, |c| "_+=,.@:/-".contains(c)) => {
-            Ok(Some(text.to_owned()))
-        }
-        Some(_) => Err(StsError::WronglyFormed("ExternalId")),
+        Some(text) if has_form(text, 2..=1224, "_+=,.@:/-") => Ok(Some(text.to_owned())),
+        Some(_) => Err(StsError::InvalidParameter("ExternalId")),
     }
 }
 
-fn read_source_identity(text: Option<&str>) -> Result<Option<String>, StsError> {
+fn parse_source_identity(text: Option<&str>) -> Result<Option<String>, StsError> {
     let Some(text) = text else { return Ok(None) };
-    let reserved = ["acs:", "aliyun:", "alibabacloud:"];
-    if !has_form(text, 2..=64, |c| "_+=,.@-".contains(c))
-        || reserved.iter().any(|prefix| text.starts_with(prefix))
+    let reserved_prefixes = ["acs:", "aliyun:", "alibabacloud:"];
+    if !has_form(text, 2..=64, "_+=,.@-")
+        || reserved_prefixes
+            .iter()
+            .any(|prefix| text.starts_with(prefix))
     {
-        return Err(StsError::WronglyFormed("SourceIdentity"));
+        return Err(StsError::InvalidParameter("SourceIdentity"));
     }
     Ok(Some(text.to_owned()))
 }
 
-fn has_form(
-    text: &str,
-    length: std::ops::RangeInclusive<usize>,
-    also: impl Fn(char) -> bool,
-) -> bool {
-    length.contains(&text.chars().count())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || also(c))
+/// Returns `true` if a text has a valid length and consists of ASCII letters, digits and the
+/// characters of `punctuation`.
+fn has_form(text: &str, chars: RangeInclusive<usize>, punctuation: &str) -> bool {
+    chars.contains(&text.chars().count())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || punctuation.contains(c))
 }

@@ -1,4 +1,4 @@
-//! The tests' own small client: raw bytes to a real server in this process.
+//! The HTTP client of the tests: raw bytes to an emulator in this process.
 
 #![allow(
     dead_code,
@@ -17,14 +17,13 @@ use std::{
 use jiff::Timestamp;
 use serde_json::Value;
 use stsd_emulator::{
-    Clock, Emulator, Options, World,
-    account::model as world,
+    Clock, Emulator, Options, account,
     http::request::HttpRequest,
-    oss::{object_address::Place, signature::Claim},
+    oss::{object_address::ObjectAddress, signature},
     sts::signature::{
         acs3,
-        claim::{Scheme, Signed},
-        rpc_v1 as rpc,
+        claim::{ClaimedSignature, Scheme},
+        rpc_v1,
     },
 };
 
@@ -33,8 +32,8 @@ pub const SECRET: &str = "ExampleSecretOfUploader000001";
 pub const UPLOAD: &str = "acs:ram::100000000000001:role/oss-upload";
 pub const READ: &str = "acs:ram::100000000000001:role/oss-read";
 
-/// What the built-in world lacks and the tests need.
-const MORE: &str = r#"
+/// Tables beside those of the default account model.
+const MORE_TABLES: &str = r#"
 [[user]]
 name = "stranger"
 [[user.key]]
@@ -52,41 +51,49 @@ external_id = "partner-1"
 policy = '{"Version":"1","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}'
 "#;
 
-/// A cloud whose clock stands still.
-pub struct Cloud {
-    pub emulator: Emulator,
+/// An emulator whose clock stands still.
+pub struct TestEmulator {
+    pub server: Emulator,
     pub clock: Clock,
 }
 
-pub fn cloud() -> Cloud {
-    cloud_of(&format!("{}{MORE}", world::BUILT_IN), None)
+pub fn start() -> TestEmulator {
+    start_with(&format!("{}{MORE_TABLES}", account::DEFAULT_MODEL), None)
 }
 
-pub fn cloud_of(world: &str, session_life: Option<Duration>) -> Cloud {
-    cloud_at(world, session_life, "2026-01-01T00:00:00Z".parse().unwrap())
+pub fn start_with(account: &str, max_session_lifetime: Option<Duration>) -> TestEmulator {
+    start_at(
+        account,
+        max_session_lifetime,
+        "2026-01-01T00:00:00Z".parse().unwrap(),
+    )
 }
 
-pub fn cloud_at(world: &str, session_life: Option<Duration>, now: Timestamp) -> Cloud {
-    let clock = Clock::by_hand(now);
+pub fn start_at(
+    account: &str,
+    max_session_lifetime: Option<Duration>,
+    now: Timestamp,
+) -> TestEmulator {
+    let clock = Clock::manual(now);
     let options = Options {
         clock: clock.clone(),
-        session_life,
+        max_session_lifetime,
         ..Options::default()
     };
-    let emulator = Emulator::start(World::parse(world).unwrap(), options).unwrap();
-    Cloud { emulator, clock }
+    let server = Emulator::start(account::parse(account).unwrap(), options).unwrap();
+    TestEmulator { server, clock }
 }
 
-impl Cloud {
+impl TestEmulator {
     pub fn sts(&self) -> SocketAddr {
-        self.emulator.sts_address()
+        self.server.sts_address()
     }
 
     pub fn oss(&self) -> SocketAddr {
-        self.emulator.oss_address()
+        self.server.oss_address()
     }
 
-    /// Queues a fault, which must be a good one.
+    /// Adds a valid fault.
     pub fn script(&self, json: &str) {
         let answer = self.control("POST", "faults", json);
         assert_eq!(answer.status, 200, "{json}: {}", answer.text());
@@ -103,19 +110,19 @@ impl Cloud {
     }
 
     pub fn imds(&self) -> SocketAddr {
-        self.emulator.imds_address()
+        self.server.imds_address()
     }
 
-    /// What the control address made of an order that makes sense.
-    pub fn mint(&self, name: &str, order: &Value) -> String {
-        let answer = self.control("POST", name, &order.to_string());
-        assert_eq!(answer.status, 200, "{order}: {}", answer.text());
+    /// Returns the token or assertion of a valid request.
+    pub fn mint(&self, name: &str, request: &Value) -> String {
+        let answer = self.control("POST", name, &request.to_string());
+        assert_eq!(answer.status, 200, "{request}: {}", answer.text());
         let made = answer.json();
         let (_, made) = made.as_object().unwrap().iter().next().unwrap();
         made.as_str().unwrap().to_owned()
     }
 
-    /// A call that nothing signs, as a form.
+    /// Returns the response to an unsigned call with a form.
     pub fn anonymous(&self, action: &str, parameters: &[(&str, &str)]) -> Answer {
         let form = anonymous_form(action, parameters);
         let kind = ("content-type", "application/x-www-form-urlencoded");
@@ -126,7 +133,7 @@ impl Cloud {
         self.control("GET", "stats", "").json()
     }
 
-    /// Assumes a role as the world's uploader.
+    /// Assumes a role as the user `uploader`.
     pub fn session(&self, role: &str, policy: Option<&str>) -> Credentials {
         let mut call = Call::assume(self, role);
         if let Some(policy) = policy {
@@ -156,7 +163,7 @@ impl From<&Value> for Credentials {
     }
 }
 
-/// One STS call, good until a test spoils it.
+/// One STS call, valid unless a test changes a field.
 pub struct Call {
     address: SocketAddr,
     pub method: &'static str,
@@ -167,18 +174,22 @@ pub struct Call {
 }
 
 impl Call {
-    pub fn new(cloud: &Cloud, action: &str) -> Self {
+    pub fn new(emulator: &TestEmulator, action: &str) -> Self {
         static NONCES: AtomicU64 = AtomicU64::new(0);
         let nonce = NONCES.fetch_add(1, Ordering::SeqCst).to_string();
         let mut call = Self {
-            address: cloud.sts(),
+            address: emulator.sts(),
             method: "POST",
             in_form: true,
             parameters: Vec::new(),
             secret: SECRET.to_owned(),
             signature: None,
         };
-        let now = cloud.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let now = emulator
+            .clock
+            .now()
+            .strftime("%Y-%m-%dT%H:%M:%SZ")
+            .to_string();
         for (name, value) in [
             ("Action", action),
             ("Version", "2015-04-01"),
@@ -194,8 +205,8 @@ impl Call {
         call
     }
 
-    pub fn assume(cloud: &Cloud, role: &str) -> Self {
-        let mut call = Self::new(cloud, "AssumeRole");
+    pub fn assume(emulator: &TestEmulator, role: &str) -> Self {
+        let mut call = Self::new(emulator, "AssumeRole");
         call.set("RoleArn", role);
         call.set("RoleSessionName", "tester");
         call
@@ -223,21 +234,21 @@ impl Call {
         Answer::read(&raw(self.address, &self.bytes()))
     }
 
-    /// The whole request as it goes over the wire.
+    /// Returns the bytes of the whole request.
     pub fn bytes(&self) -> Vec<u8> {
-        let signed = Signed {
+        let signed = ClaimedSignature {
             scheme: Scheme::RpcV1,
             access_key_id: String::new(),
             timestamp: String::new(),
             nonce: String::new(),
             security_token: None,
-            string_to_sign: rpc::string_to_sign(self.method, &self.parameters),
+            string_to_sign: rpc_v1::string_to_sign(self.method, &self.parameters),
             canonical_request: String::new(),
             signature: String::new(),
         };
         let mut pairs = self.parameters.clone();
         let signature = self.signature.clone();
-        let signature = signature.unwrap_or_else(|| signed.signature_by(&self.secret));
+        let signature = signature.unwrap_or_else(|| signed.expected(&self.secret));
         pairs.push(("Signature".to_owned(), signature));
         let form = form(&pairs);
         let (target, body) = match self.in_form {
@@ -249,10 +260,19 @@ impl Call {
     }
 }
 
-/// An ACS3 request with these headers beside the signature's own, signed well.
-pub fn acs3_bytes(cloud: &Cloud, headers: &[(&str, &str)], target: &str, signed: &str) -> Vec<u8> {
+/// Returns a correctly signed ACS3 request with these headers beside those of the signature.
+pub fn acs3_bytes(
+    emulator: &TestEmulator,
+    headers: &[(&str, &str)],
+    target: &str,
+    signed: &str,
+) -> Vec<u8> {
     let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-    let now = cloud.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let now = emulator
+        .clock
+        .now()
+        .strftime("%Y-%m-%dT%H:%M:%SZ")
+        .to_string();
     let mut all = vec![
         ("host", "127.0.0.1"),
         ("x-acs-version", "2015-04-01"),
@@ -264,9 +284,9 @@ pub fn acs3_bytes(cloud: &Cloud, headers: &[(&str, &str)], target: &str, signed:
     let mut unsigned = all.clone();
     unsigned.push(("authorization", &draft));
     let request = HttpRequest::new("POST", target, unsigned, Vec::new());
-    let signature = match acs3::read(&request) {
-        Ok(claims) => claims.unwrap().signature_by(SECRET),
-        // The server is to say what is wrong with it.
+    let signature = match acs3::parse(&request) {
+        Ok(claims) => claims.unwrap().expected(SECRET),
+        // The response of the server is the subject of the test.
         Err(_) => "0".to_owned(),
     };
     let authorization = draft.replace("Signature=0", &format!("Signature={signature}"));
@@ -274,18 +294,18 @@ pub fn acs3_bytes(cloud: &Cloud, headers: &[(&str, &str)], target: &str, signed:
     request_bytes("POST", target, &all, b"")
 }
 
-/// One OSS call, V4, signed well for `region`.
+/// One OSS call, signed correctly for `region`.
 pub struct Oss<'a> {
-    pub cloud: &'a Cloud,
+    pub emulator: &'a TestEmulator,
     pub credentials: &'a Credentials,
     pub region: &'a str,
     pub version: u8,
 }
 
 impl<'a> Oss<'a> {
-    pub fn new(cloud: &'a Cloud, credentials: &'a Credentials) -> Self {
+    pub fn new(emulator: &'a TestEmulator, credentials: &'a Credentials) -> Self {
         Self {
-            cloud,
+            emulator,
             credentials,
             region: "cn-hongkong",
             version: 4,
@@ -300,7 +320,7 @@ impl<'a> Oss<'a> {
         body: &[u8],
     ) -> Answer {
         Answer::read(&raw(
-            self.cloud.oss(),
+            self.emulator.oss(),
             &self.bytes(method, target, headers, body),
         ))
     }
@@ -312,7 +332,7 @@ impl<'a> Oss<'a> {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Vec<u8> {
-        let now = self.cloud.clock.now();
+        let now = self.emulator.clock.now();
         let date = match self.version {
             4 => now.strftime("%Y%m%dT%H%M%SZ").to_string(),
             _ => now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string(),
@@ -333,16 +353,16 @@ impl<'a> Oss<'a> {
         if let Some(token) = &self.credentials.token {
             all.push(("x-oss-security-token", token));
         }
-        // A test's own header replaces the good one.
+        // A header of the test replaces the default one.
         all.retain(|(name, _)| !headers.iter().any(|(own, _)| own == name));
         all.extend_from_slice(headers);
         all.retain(|(_, value)| !value.is_empty());
         let mut unsigned = all.clone();
         unsigned.push(("authorization", &draft));
         let request = HttpRequest::new(method, target, unsigned, Vec::new());
-        let place = Place::of(&request, |_| true);
-        let signature = match Claim::read(&request, &place) {
-            Ok(claim) => claim.unwrap().signature_by(&self.credentials.secret),
+        let address = ObjectAddress::from_request(&request, |_| true);
+        let signature = match signature::parse(&request, &address) {
+            Ok(claim) => claim.unwrap().expected(&self.credentials.secret),
             Err(_) => "0".to_owned(),
         };
         let authorization = match self.version {
@@ -354,14 +374,14 @@ impl<'a> Oss<'a> {
     }
 }
 
-/// The parameters of a call that nothing signs.
+/// Returns the form of an unsigned call.
 pub fn anonymous_form(action: &str, parameters: &[(&str, &str)]) -> String {
     let common = [
         ("Action", action),
         ("Version", "2015-04-01"),
         ("Format", "JSON"),
     ];
-    // A test's own parameter replaces the good one.
+    // A parameter of the test replaces the default one.
     let common = common
         .iter()
         .filter(|(name, _)| !parameters.iter().any(|(own, _)| own == name));
@@ -372,7 +392,7 @@ pub fn anonymous_form(action: &str, parameters: &[(&str, &str)]) -> String {
     form(&pairs)
 }
 
-/// A head that was read, and as much of the body as came.
+/// A response, with the received part of its body.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -385,7 +405,7 @@ impl Answer {
         let end = bytes
             .windows(4)
             .position(|window| window == b"\r\n\r\n")
-            .unwrap_or_else(|| panic!("no answer: {:?}", String::from_utf8_lossy(bytes)));
+            .unwrap_or_else(|| panic!("no response: {:?}", String::from_utf8_lossy(bytes)));
         let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
         let mut lines = head.split("\r\n");
         let status = lines.next().unwrap().split(' ').nth(1).unwrap();
@@ -402,7 +422,7 @@ impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut found = self.headers.iter().filter(|(known, _)| known == name);
         let value = found.next().map(|(_, value)| value.as_str());
-        assert!(found.next().is_none(), "{name} is there twice");
+        assert!(found.next().is_none(), "the header {name} occurs twice");
         value
     }
 
@@ -414,7 +434,7 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {}", self.text()))
     }
 
-    /// The text of the first XML element of that name.
+    /// Returns the text of the first XML element of that name.
     pub fn element(&self, name: &str) -> String {
         self.elements(name).into_iter().next().unwrap_or_default()
     }
@@ -461,7 +481,7 @@ pub fn request_bytes(method: &str, target: &str, headers: &[(&str, &str)], body:
     bytes
 }
 
-/// Sends bytes and reads to the connection's end, however it ends.
+/// Sends bytes, and returns all bytes until the connection is closed or reset.
 pub fn raw(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     rest(open(address, bytes))
 }

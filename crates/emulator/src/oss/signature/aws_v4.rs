@@ -1,26 +1,30 @@
-//! AWS Signature Version 4 for the service `s3`, in the `Authorization` header: what AWS
-//! SDKs send to OSS's S3-compatible endpoint.
+//! AWS Signature Version 4 for the service `s3`, in the `Authorization` header. AWS SDKs send it
+//! to OSS's S3-compatible endpoint.
 //!
-//! The rules are those of AWS's own page, "Create a signed AWS API request": the path is
-//! escaped once and never normalized, `host` and every `x-amz-*` header have to be signed,
-//! and the body's hash is what `x-amz-content-sha256` says, or `UNSIGNED-PAYLOAD`. Bodies
-//! signed in pieces (`STREAMING-…`) and presigned URLs are not emulated.
+//! The rules are those of AWS's page "Create a signed AWS API request": the path is escaped once
+//! and never normalized, `host` and each `x-amz-*` header must be signed, and
+//! `x-amz-content-sha256` is the body's hash or `UNSIGNED-PAYLOAD`. Bodies that are signed in
+//! chunks (`STREAMING-…`) and presigned URLs are not emulated.
 
 use crate::{
     clock::parse_compact,
-    encoding::{escape, escape_path, hex, hex_sha256, hmac_sha256, unescape},
+    encoding::{hex_sha256, percent_decode, percent_encode, percent_encode_path},
     http::request::HttpRequest,
     oss::{
         error::OssError,
-        signature::{Claim, Family, Scope, Validity},
+        signature::claim::{ClaimedSignature, Family, Scope, Validity},
     },
 };
 
-/// How an `Authorization` of this kind begins.
+/// The beginning of the `Authorization` header.
 pub(crate) const ALGORITHM: &str = "AWS4-HMAC-SHA256";
-const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
+const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 
-pub(crate) fn read_header(request: &HttpRequest, authorization: &str) -> Result<Claim, OssError> {
+/// Parses the `Authorization` header.
+pub(crate) fn parse_header(
+    request: &HttpRequest,
+    authorization: &str,
+) -> Result<ClaimedSignature, OssError> {
     let fields = authorization
         .strip_prefix(ALGORITHM)
         .ok_or_else(|| OssError::argument("Authorization header is invalid."))?;
@@ -47,15 +51,15 @@ pub(crate) fn read_header(request: &HttpRequest, authorization: &str) -> Result<
             "The credential's day is not that of x-amz-date.",
         ));
     }
-    let payload = payload(request)?;
+    let payload_hash = checked_payload_hash(request)?;
     let signed: Vec<&str> = required("SignedHeaders")?.split(';').collect();
-    let forgotten =
+    let is_unsigned =
         |name: &str| (name == "host" || name.starts_with("x-amz-")) && !signed.contains(&name);
-    if request.headers.iter().any(|(name, _)| forgotten(name)) {
+    if request.headers.iter().any(|(name, _)| is_unsigned(name)) {
         return Err(OssError::UNSIGNED_HEADERS);
     }
-    let canonical_request = canonical_request(request, &signed, payload);
-    Ok(Claim {
+    let canonical_request = canonical_request(request, &signed, payload_hash);
+    Ok(ClaimedSignature {
         access_key_id: id.to_owned(),
         token: request.header("x-amz-security-token").map(str::to_owned),
         string_to_sign: format!(
@@ -73,26 +77,26 @@ pub(crate) fn read_header(request: &HttpRequest, authorization: &str) -> Result<
     })
 }
 
-/// What the caller says of its body, which has to be true.
-fn payload(request: &HttpRequest) -> Result<&str, OssError> {
-    let said = request
+/// Returns the hash in `x-amz-content-sha256`, checked against the body.
+fn checked_payload_hash(request: &HttpRequest) -> Result<&str, OssError> {
+    let sent = request
         .header("x-amz-content-sha256")
         .ok_or_else(|| OssError::argument("The header x-amz-content-sha256 is missing."))?;
-    match said {
-        UNSIGNED => Ok(said),
-        pieces if pieces.starts_with("STREAMING-") => {
-            Err(OssError::NotImplemented(pieces.to_owned()))
+    match sent {
+        UNSIGNED_PAYLOAD => Ok(sent),
+        chunked if chunked.starts_with("STREAMING-") => {
+            Err(OssError::NotImplemented(chunked.to_owned()))
         }
-        hash if hash == hex_sha256(&request.body) => Ok(said),
+        hash if hash == hex_sha256(&request.body) => Ok(sent),
         _ => Err(OssError::ContentMismatch),
     }
 }
 
-fn canonical_request(request: &HttpRequest, signed: &[&str], payload: &str) -> String {
+fn canonical_request(request: &HttpRequest, signed: &[&str], payload_hash: &str) -> String {
     let mut query: Vec<(String, String)> = request
         .query
         .iter()
-        .map(|(name, value)| (escape(name), escape(value)))
+        .map(|(name, value)| (percent_encode(name), percent_encode(value)))
         .collect();
     query.sort();
     let query: Vec<String> = query
@@ -106,31 +110,18 @@ fn canonical_request(request: &HttpRequest, signed: &[&str], payload: &str) -> S
                 .headers
                 .iter()
                 .filter(|(known, _)| known == name)
-                // Spaces in a row count as one.
+                // Consecutive spaces become one.
                 .map(|(_, value)| value.split_whitespace().collect::<Vec<_>>().join(" "))
                 .collect();
             format!("{name}:{}\n", values.join(","))
         })
         .collect();
     format!(
-        "{}\n{}\n{}\n{}\n{}\n{payload}",
+        "{}\n{}\n{}\n{}\n{}\n{payload_hash}",
         request.method,
-        escape_path(&unescape(&request.path)),
+        percent_encode_path(&percent_decode(&request.path)),
         query.join("&"),
         headers,
         signed.join(";"),
     )
-}
-
-pub(crate) fn signature(secret: &str, scope: &Scope, text: &[u8]) -> String {
-    let mut key = format!("AWS4{secret}").into_bytes();
-    for part in [
-        scope.day.as_str(),
-        scope.region.as_str(),
-        "s3",
-        "aws4_request",
-    ] {
-        key = hmac_sha256(&key, part.as_bytes());
-    }
-    hex(&hmac_sha256(&key, text))
 }

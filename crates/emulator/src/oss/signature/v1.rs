@@ -7,13 +7,13 @@ use crate::{
     http::request::HttpRequest,
     oss::{
         error::OssError,
-        object_address::Place,
-        signature::{Claim, Validity},
+        object_address::ObjectAddress,
+        signature::claim::{ClaimedSignature, Validity},
     },
 };
 
-/// The query parameters that are part of the resource and so of the signature.
-/// `prefix`, `marker`, `max-keys` and their like are not.
+/// The query parameters that are part of the signed resource. `prefix`, `marker`, `max-keys` and
+/// similar ones are not.
 const SUB_RESOURCES: &[&str] = &[
     "accessPoint",
     "accessPointPolicy",
@@ -120,31 +120,32 @@ const SUB_RESOURCES: &[&str] = &[
     "x-oss-write-get-object-response",
 ];
 
-pub(crate) fn read_header(
+/// Parses the `Authorization` header.
+pub(crate) fn parse_header(
     request: &HttpRequest,
-    place: &Place,
+    address: &ObjectAddress,
     authorization: &str,
-) -> Result<Claim, OssError> {
+) -> Result<ClaimedSignature, OssError> {
     let (id, signature) = authorization
         .strip_prefix("OSS ")
         .and_then(|rest| rest.trim().split_once(':'))
         .filter(|(id, signature)| !id.is_empty() && !signature.is_empty())
         .ok_or_else(|| OssError::argument("Authorization header is invalid."))?;
-    // With x-oss-date, Date does not count; ali-oss sends no other.
+    // x-oss-date overrides Date; ali-oss sends x-oss-date only.
     let date = request
         .header("x-oss-date")
         .or_else(|| request.header("date"))
         .ok_or(OssError::NO_DATE)?;
     let made = parse_http_date(date).ok_or(OssError::NO_DATE)?;
-    // alibabacloud-oss-v2 sends the token under a name that no signature covers.
+    // alibabacloud-oss-v2 sends the token in `security-token`, which no signature covers.
     let token = request
         .header("x-oss-security-token")
-        .or_else(|| request.parameter("security-token"))
+        .or_else(|| request.query_parameter("security-token"))
         .or_else(|| request.header("security-token"));
-    Ok(Claim {
+    Ok(ClaimedSignature {
         access_key_id: id.to_owned(),
         token: token.map(str::to_owned),
-        string_to_sign: string_to_sign(request, place, date),
+        string_to_sign: string_to_sign(request, address, date),
         canonical_request: String::new(),
         signature: signature.to_owned(),
         validity: Validity::Around(made),
@@ -152,10 +153,14 @@ pub(crate) fn read_header(
     })
 }
 
-pub(crate) fn read_query(request: &HttpRequest, place: &Place) -> Result<Claim, OssError> {
+/// Parses the query of a presigned URL.
+pub(crate) fn parse_query(
+    request: &HttpRequest,
+    address: &ObjectAddress,
+) -> Result<ClaimedSignature, OssError> {
     let parameter = |name: &str| {
         request
-            .parameter(name)
+            .query_parameter(name)
             .filter(|value| !value.is_empty())
             .ok_or_else(|| OssError::InvalidArgument(format!("{name} is missing.")))
     };
@@ -165,10 +170,10 @@ pub(crate) fn read_query(request: &HttpRequest, place: &Place) -> Result<Claim, 
         .ok()
         .and_then(|seconds| Timestamp::from_second(seconds).ok())
         .ok_or_else(|| OssError::argument("Expires is not a time."))?;
-    Ok(Claim {
+    Ok(ClaimedSignature {
         access_key_id: parameter("OSSAccessKeyId")?.to_owned(),
-        token: request.parameter("security-token").map(str::to_owned),
-        string_to_sign: string_to_sign(request, place, expires),
+        token: request.query_parameter("security-token").map(str::to_owned),
+        string_to_sign: string_to_sign(request, address, expires),
         canonical_request: String::new(),
         signature: parameter("Signature")?.to_owned(),
         validity: Validity::Between(Timestamp::MIN, end),
@@ -176,7 +181,7 @@ pub(crate) fn read_query(request: &HttpRequest, place: &Place) -> Result<Claim, 
     })
 }
 
-fn string_to_sign(request: &HttpRequest, place: &Place, date: &str) -> String {
+fn string_to_sign(request: &HttpRequest, address: &ObjectAddress, date: &str) -> String {
     let header = |name| request.header(name).unwrap_or_default();
     let mut oss_headers: Vec<&(String, String)> = request
         .headers
@@ -194,15 +199,12 @@ fn string_to_sign(request: &HttpRequest, place: &Place, date: &str) -> String {
         header("content-md5"),
         header("content-type"),
         oss_headers,
-        resource(request, place),
+        resource(request, address),
     )
 }
 
-fn resource(request: &HttpRequest, place: &Place) -> String {
-    let path = match place.bucket.as_str() {
-        "" => "/".to_owned(),
-        bucket => format!("/{bucket}/{}", place.key),
-    };
+fn resource(request: &HttpRequest, address: &ObjectAddress) -> String {
+    let path = address.signed_path();
     let mut signed: Vec<&(String, String)> = request
         .query
         .iter()
@@ -216,8 +218,9 @@ fn resource(request: &HttpRequest, place: &Place) -> String {
             value => format!("{name}={value}"),
         })
         .collect();
-    match signed.is_empty() {
-        true => path,
-        false => format!("{path}?{}", signed.join("&")),
+    if signed.is_empty() {
+        path
+    } else {
+        format!("{path}?{}", signed.join("&"))
     }
 }

@@ -1,31 +1,34 @@
-//! OSS signature V4: HMAC-SHA256 with a key made for one day and one region.
+//! OSS signature V4: HMAC-SHA256 with a key that is derived for one day and one region.
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    clock::{parse_compact, shifted},
-    encoding::{escape, escape_path, hex, hex_sha256, hmac_sha256},
+    clock::{parse_compact, saturating_add},
+    encoding::{hex_sha256, percent_encode, percent_encode_path},
     http::request::HttpRequest,
     oss::{
         error::OssError,
-        object_address::Place,
-        signature::{Claim, Family, Scope, Validity},
+        object_address::ObjectAddress,
+        signature::claim::{ClaimedSignature, Family, Scope, Validity},
     },
 };
 
 const ALGORITHM: &str = "OSS4-HMAC-SHA256";
-const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
-const WEEK_SECONDS: i64 = 7 * 24 * 3600;
+const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 
-pub(crate) fn read_header(
+/// Maximum lifetime of a presigned URL: a week.
+const MAX_EXPIRES_SECONDS: i64 = 7 * 24 * 3600;
+
+/// Parses the `Authorization` header.
+pub(crate) fn parse_header(
     request: &HttpRequest,
-    place: &Place,
+    address: &ObjectAddress,
     authorization: &str,
-) -> Result<Claim, OssError> {
+) -> Result<ClaimedSignature, OssError> {
     let fields = authorization
         .strip_prefix(ALGORITHM)
         .ok_or_else(|| OssError::argument("Authorization header is invalid."))?;
-    // oss2 separates by ", " and puts AdditionalHeaders last; the others do not.
+    // oss2 separates the fields by ", " and sends AdditionalHeaders last, unlike other SDKs.
     let field = |name: &str| {
         fields
             .split(',')
@@ -41,14 +44,14 @@ pub(crate) fn read_header(
     let payload = request
         .header("x-oss-content-sha256")
         .ok_or_else(|| OssError::argument("The header x-oss-content-sha256 is missing."))?;
-    if payload != UNSIGNED {
+    if payload != UNSIGNED_PAYLOAD {
         return Err(OssError::argument(
             "The header x-oss-content-sha256 must be UNSIGNED-PAYLOAD.",
         ));
     }
     let date = request.header("x-oss-date").ok_or(OssError::NO_DATE)?;
     let made = parse_compact(date).ok_or(OssError::NO_DATE)?;
-    let draft = Draft {
+    let parsed = Fields {
         credential: required("Credential")?,
         additional: field("AdditionalHeaders").unwrap_or_default(),
         signature: required("Signature")?,
@@ -56,13 +59,17 @@ pub(crate) fn read_header(
         date,
         validity: Validity::Around(made),
     };
-    draft.finish(request, place)
+    parsed.into_claim(request, address)
 }
 
-pub(crate) fn read_query(request: &HttpRequest, place: &Place) -> Result<Claim, OssError> {
+/// Parses the query of a presigned URL.
+pub(crate) fn parse_query(
+    request: &HttpRequest,
+    address: &ObjectAddress,
+) -> Result<ClaimedSignature, OssError> {
     let parameter = |name: &str| {
         request
-            .parameter(name)
+            .query_parameter(name)
             .filter(|value| !value.is_empty())
             .ok_or_else(|| OssError::InvalidArgument(format!("{name} is missing.")))
     };
@@ -74,24 +81,24 @@ pub(crate) fn read_query(request: &HttpRequest, place: &Place) -> Result<Claim, 
     let seconds = parameter("x-oss-expires")?
         .parse()
         .ok()
-        .filter(|seconds| (1..=WEEK_SECONDS).contains(seconds))
+        .filter(|seconds| (1..=MAX_EXPIRES_SECONDS).contains(seconds))
         .ok_or_else(|| OssError::argument("x-oss-expires must be 1 to 604800 seconds."))?;
-    let end: Timestamp = shifted(made, SignedDuration::from_secs(seconds));
-    let draft = Draft {
+    let end: Timestamp = saturating_add(made, SignedDuration::from_secs(seconds));
+    let parsed = Fields {
         credential: parameter("x-oss-credential")?,
         additional: request
-            .parameter("x-oss-additional-headers")
+            .query_parameter("x-oss-additional-headers")
             .unwrap_or_default(),
         signature: parameter("x-oss-signature")?,
-        token: request.parameter("x-oss-security-token"),
+        token: request.query_parameter("x-oss-security-token"),
         date,
         validity: Validity::Between(made, end),
     };
-    draft.finish(request, place)
+    parsed.into_claim(request, address)
 }
 
-/// The parts of a claim, wherever they were found.
-struct Draft<'a> {
+/// The fields of a signature, from the header or from the query.
+struct Fields<'a> {
     credential: &'a str,
     additional: &'a str,
     signature: &'a str,
@@ -100,9 +107,13 @@ struct Draft<'a> {
     validity: Validity,
 }
 
-impl Draft<'_> {
-    fn finish(self, request: &HttpRequest, place: &Place) -> Result<Claim, OssError> {
-        // A key id holds no slash, so the scope is what follows the first one.
+impl Fields<'_> {
+    fn into_claim(
+        self,
+        request: &HttpRequest,
+        address: &ObjectAddress,
+    ) -> Result<ClaimedSignature, OssError> {
+        // An AccessKey id has no slash, so that the scope begins after the first one.
         let (id, scope_text) = self
             .credential
             .split_once('/')
@@ -116,13 +127,13 @@ impl Draft<'_> {
                 "The credential's day is not that of x-oss-date.",
             ));
         }
-        let canonical_request = canonical_request(request, place, self.additional);
+        let canonical_request = canonical_request(request, address, self.additional);
         let string_to_sign = format!(
             "{ALGORITHM}\n{}\n{scope_text}\n{}",
             self.date,
             hex_sha256(canonical_request.as_bytes())
         );
-        Ok(Claim {
+        Ok(ClaimedSignature {
             access_key_id: id.to_owned(),
             token: self.token.map(str::to_owned),
             string_to_sign,
@@ -138,17 +149,12 @@ impl Draft<'_> {
     }
 }
 
-fn canonical_request(request: &HttpRequest, place: &Place, additional: &str) -> String {
-    // The bucket is in it even when it travelled in Host.
-    let path = match place.bucket.as_str() {
-        "" => "/".to_owned(),
-        bucket => format!("/{bucket}/{}", place.key),
-    };
+fn canonical_request(request: &HttpRequest, address: &ObjectAddress, additional: &str) -> String {
     let mut query: Vec<(String, String)> = request
         .query
         .iter()
         .filter(|(name, _)| name != "x-oss-signature")
-        .map(|(name, value)| (escape(name), escape(value)))
+        .map(|(name, value)| (percent_encode(name), percent_encode(value)))
         .collect();
     query.sort();
     let query: Vec<String> = query
@@ -180,24 +186,11 @@ fn canonical_request(request: &HttpRequest, place: &Place, additional: &str) -> 
         .map(|(name, value)| format!("{name}:{value}\n"))
         .collect();
     format!(
-        "{}\n{}\n{}\n{}\n{}\n{UNSIGNED}",
+        "{}\n{}\n{}\n{}\n{}\n{UNSIGNED_PAYLOAD}",
         request.method,
-        escape_path(&path),
+        percent_encode_path(&address.signed_path()),
         query.join("&"),
         headers,
         additional.join(";"),
     )
-}
-
-pub(crate) fn signature(secret: &str, scope: &Scope, text: &[u8]) -> String {
-    let mut key = format!("aliyun_v4{secret}").into_bytes();
-    for part in [
-        scope.day.as_str(),
-        scope.region.as_str(),
-        "oss",
-        "aliyun_v4_request",
-    ] {
-        key = hmac_sha256(&key, part.as_bytes());
-    }
-    hex(&hmac_sha256(&key, text))
 }

@@ -1,34 +1,33 @@
-//! ACS3-HMAC-SHA256: reads the claims and rebuilds the canonical request.
+//! ACS3-HMAC-SHA256: the signature in the `Authorization` header, and the canonical request.
 //!
-//! The list of signed headers is the caller's, so it is checked first: `host` and
-//! every `x-acs-*` header present must be in it, or a header could be swapped
-//! under a good signature.
+//! The client chooses the signed headers. `host` and each `x-acs-*` header must be among them,
+//! because a valid signature would otherwise also fit other values of these headers.
 
 use crate::{
-    encoding::{escape, hex_sha256},
+    encoding::{hex_sha256, percent_encode},
     http::request::HttpRequest,
     sts::{
         error::StsError,
-        signature::claim::{Scheme, Signed},
+        signature::claim::{ClaimedSignature, Scheme},
     },
 };
 
 const ALGORITHM: &str = "ACS3-HMAC-SHA256";
 
-/// Whether the request is signed this way, well or badly.
+/// Returns `true` if the request has an ACS3 signature, valid or not.
 #[must_use]
-pub fn is_used_by(request: &HttpRequest) -> bool {
+pub fn is_present(request: &HttpRequest) -> bool {
     request
         .header("authorization")
         .is_some_and(|value| value.starts_with("ACS3-"))
 }
 
-/// Reads the claims of an ACS3 request; `None` when it is not signed this way.
+/// Parses the ACS3 signature of a request; `None` for a request without one.
 ///
 /// # Errors
 ///
-/// A part of the signature is missing, or a header that must be signed is not.
-pub fn read(request: &HttpRequest) -> Result<Option<Signed>, StsError> {
+/// A part of the signature is missing, or a header that must be signed is not signed.
+pub fn parse(request: &HttpRequest) -> Result<Option<ClaimedSignature>, StsError> {
     let Some(authorization) = request
         .header("authorization")
         .filter(|value| value.starts_with("ACS3-"))
@@ -55,12 +54,12 @@ pub fn read(request: &HttpRequest) -> Result<Option<Signed>, StsError> {
             .ok_or_else(|| incomplete(&format!("the header {name} is missing.")))
     };
     let signed_headers: Vec<&str> = field("SignedHeaders")?.split(';').collect();
-    check_coverage(request, &signed_headers)?;
-    for needed in ["x-acs-action", "x-acs-version", "x-acs-content-sha256"] {
-        header(needed)?;
+    check_signed_headers(request, &signed_headers)?;
+    for required in ["x-acs-action", "x-acs-version", "x-acs-content-sha256"] {
+        header(required)?;
     }
     let canonical_request = canonical_request(request, &signed_headers)?;
-    Ok(Some(Signed {
+    Ok(Some(ClaimedSignature {
         scheme: Scheme::Acs3,
         access_key_id: field("Credential")?.to_owned(),
         timestamp: header("x-acs-date")?.to_owned(),
@@ -75,7 +74,7 @@ pub fn read(request: &HttpRequest) -> Result<Option<Signed>, StsError> {
     }))
 }
 
-fn check_coverage(request: &HttpRequest, signed_headers: &[&str]) -> Result<(), StsError> {
+fn check_signed_headers(request: &HttpRequest, signed_headers: &[&str]) -> Result<(), StsError> {
     let must_be_signed = request
         .headers
         .iter()
@@ -89,13 +88,14 @@ fn check_coverage(request: &HttpRequest, signed_headers: &[&str]) -> Result<(), 
     Ok(())
 }
 
-/// The hash is taken of the body as it came, not of what the header says of it.
+/// Returns the canonical request, with the hash of the received body: the hash in the header may
+/// be wrong.
 fn canonical_request(request: &HttpRequest, signed_headers: &[&str]) -> Result<String, StsError> {
     let mut query: Vec<&(String, String)> = request.query.iter().collect();
     query.sort();
     let query: Vec<String> = query
         .iter()
-        .map(|(name, value)| format!("{}={}", escape(name), escape(value)))
+        .map(|(name, value)| format!("{}={}", percent_encode(name), percent_encode(value)))
         .collect();
     let mut headers = String::new();
     for name in signed_headers {

@@ -1,53 +1,51 @@
-//! What a signed STS request claims, whichever of the two ways it was signed.
+//! The fields of a signed STS request, before the signature is verified.
 
-use crate::encoding;
+use crate::encoding::{base64, hex, hmac_sha1, hmac_sha256};
 
-/// How an STS request was signed.
+/// The way in which an STS request is signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
-    /// Signature parameters among the others; HMAC-SHA1.
+    /// Parameters of the request, HMAC-SHA1.
     RpcV1,
-    /// An `Authorization` header; HMAC-SHA256.
+    /// An `Authorization` header, HMAC-SHA256.
     Acs3,
 }
 
-/// A signed request's claims, not yet believed.
+/// The signature of a request and the values that it covers, not yet verified.
 #[derive(Debug, Clone)]
-pub struct Signed {
-    /// How it was signed.
+pub struct ClaimedSignature {
+    /// The way in which the request is signed.
     pub scheme: Scheme,
-    /// Whose key signed it.
+    /// The AccessKey id of the signer.
     pub access_key_id: String,
-    /// When, as sent.
+    /// The time stamp, as sent.
     pub timestamp: String,
-    /// Once only.
+    /// The nonce, which a key may use once.
     pub nonce: String,
-    /// The token of a temporary key.
+    /// The token of a session; `None` for a long-lived key.
     pub security_token: Option<String>,
-    /// What was to be signed, as this side computes it.
+    /// The string to sign, as the emulator computes it.
     pub string_to_sign: String,
-    /// ACS3's canonical request; empty for RPC.
+    /// The canonical request of ACS3; empty for RPC V1.
     pub canonical_request: String,
-    /// The signature as sent.
+    /// The signature, as sent.
     pub signature: String,
 }
 
-impl Signed {
-    /// The signature that the holder of `secret` would have sent.
+impl ClaimedSignature {
+    /// Returns the correct signature of the request with that secret.
     #[must_use]
-    pub fn signature_by(&self, secret: &str) -> String {
+    pub fn expected(&self, secret: &str) -> String {
         let text = self.string_to_sign.as_bytes();
         match self.scheme {
-            Scheme::RpcV1 => {
-                encoding::base64(&encoding::hmac_sha1(format!("{secret}&").as_bytes(), text))
-            }
-            Scheme::Acs3 => encoding::hex(&encoding::hmac_sha256(secret.as_bytes(), text)),
+            Scheme::RpcV1 => base64(&hmac_sha1(format!("{secret}&").as_bytes(), text)),
+            Scheme::Acs3 => hex(&hmac_sha256(secret.as_bytes(), text)),
         }
     }
 
-    /// Whether the holder of `secret` signed this.
+    /// Returns `true` if the signature was made with that secret.
     #[must_use]
-    pub fn is_signed_by(&self, secret: &str) -> bool {
-        self.signature_by(secret) == self.signature
+    pub fn is_made_with(&self, secret: &str) -> bool {
+        self.expected(secret) == self.signature
     }
 }

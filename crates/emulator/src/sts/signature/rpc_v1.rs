@@ -1,30 +1,33 @@
-//! RPC signature V1: reads the claims and rebuilds the string to sign.
+//! RPC signature V1: the signature among the parameters, and the string to sign.
 //!
-//! Clients escape the wire differently (a space comes as `+` or `%20`), so nothing
-//! of the wire's own spelling is used: parameters are decoded, then escaped anew.
+//! Clients escape parameters in different ways: a space as `+` or as `%20`. The string to sign is
+//! therefore built from decoded parameters, which are escaped again.
 
 use crate::{
-    encoding::escape,
+    encoding::percent_encode,
     http::request::HttpRequest,
     sts::{
         error::StsError,
-        signature::claim::{Scheme, Signed},
+        signature::claim::{ClaimedSignature, Scheme},
     },
 };
 
-/// Reads the claims of an RPC request; `None` when it is not signed at all.
+/// Parses the RPC signature of a request; `None` for an unsigned request.
 ///
 /// # Errors
 ///
-/// A part of the signature is missing, or made by another method.
-pub fn read(request: &HttpRequest) -> Result<Option<Signed>, StsError> {
+/// A part of the signature is missing, or the signature method is another one.
+pub fn parse(request: &HttpRequest) -> Result<Option<ClaimedSignature>, StsError> {
     let parameters = request.parameters();
-    let said = |name| parameters.said(name);
-    if said("Signature").is_none() && said("AccessKeyId").is_none() {
+    let value = |name| parameters.non_empty(name);
+    if value("Signature").is_none() && value("AccessKeyId").is_none() {
         return Ok(None);
     }
-    let required =
-        |name: &'static str| said(name).map(str::to_owned).ok_or(StsError::Missing(name));
+    let required = |name: &'static str| {
+        value(name)
+            .map(str::to_owned)
+            .ok_or(StsError::Missing(name))
+    };
     let access_key_id = required("AccessKeyId")?;
     if required("SignatureMethod")? != "HMAC-SHA1" {
         return Err(StsError::InvalidSignatureMethod);
@@ -34,19 +37,19 @@ pub fn read(request: &HttpRequest) -> Result<Option<Signed>, StsError> {
             "SignatureVersion must be 1.0.".to_owned(),
         ));
     }
-    Ok(Some(Signed {
+    Ok(Some(ClaimedSignature {
         scheme: Scheme::RpcV1,
         access_key_id,
         timestamp: required("Timestamp")?,
         nonce: required("SignatureNonce")?,
-        security_token: said("SecurityToken").map(str::to_owned),
+        security_token: value("SecurityToken").map(str::to_owned),
         string_to_sign: string_to_sign(&request.method, parameters.pairs()),
         canonical_request: String::new(),
         signature: required("Signature")?,
     }))
 }
 
-/// The string that an RPC client signs: every parameter but `Signature`, by name.
+/// Returns the string to sign: all parameters but `Signature`, sorted by name.
 #[must_use]
 pub fn string_to_sign(method: &str, pairs: &[(String, String)]) -> String {
     let mut signed: Vec<&(String, String)> = pairs
@@ -56,7 +59,7 @@ pub fn string_to_sign(method: &str, pairs: &[(String, String)]) -> String {
     signed.sort();
     let canonical: Vec<String> = signed
         .iter()
-        .map(|(name, value)| format!("{}={}", escape(name), escape(value)))
+        .map(|(name, value)| format!("{}={}", percent_encode(name), percent_encode(value)))
         .collect();
-    format!("{method}&%2F&{}", escape(&canonical.join("&")))
+    format!("{method}&%2F&{}", percent_encode(&canonical.join("&")))
 }

@@ -1,28 +1,28 @@
-//! What a world file may say, and how a mistake in one is named.
+//! The file of an account model, and the errors of an invalid one.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use stsd_emulator::{
-    World,
-    account::model::{BUILT_IN, parse_duration},
+    account::{self, DEFAULT_MODEL},
+    duration::parse_duration,
 };
 
-/// The built-in world with one text in it replaced by another.
-fn check(old: &str, new: &str, saying: &str) {
-    assert!(BUILT_IN.contains(old), "{old}");
-    let error = World::parse(&BUILT_IN.replacen(old, new, 1)).unwrap_err();
+/// Checks the error of the default account model with one text replaced.
+fn check(old: &str, new: &str, expected: &str) {
+    assert!(DEFAULT_MODEL.contains(old), "{old}");
+    let error = account::parse(&DEFAULT_MODEL.replacen(old, new, 1)).unwrap_err();
     let chain = format!("{:#}", anyhow::Error::from(error));
-    assert!(chain.contains(saying), "{chain}");
+    assert!(chain.contains(expected), "{chain}");
 }
 
 #[test]
-fn the_built_in_world_is_a_good_one() {
-    World::parse(BUILT_IN).unwrap();
-    let _ = World::built_in();
+fn default_account_model_is_valid() {
+    account::parse(DEFAULT_MODEL).unwrap();
+    let _ = account::default_model();
 }
 
 #[test]
-fn a_mistake_in_a_world_is_named() {
+fn invalid_account_model_names_table_and_value() {
     check("max_session", "maximum", "unknown field `maximum`");
     check("account =", "acount =", "unknown field `acount`");
     check(
@@ -47,29 +47,29 @@ fn a_mistake_in_a_world_is_named() {
     );
     check(
         "user/uploader",
-        "user/nobody",
-        "role \"oss-upload\": trusts \"nobody\", which is nobody here",
+        "user/absent",
+        "role \"oss-upload\": trusts \"absent\", which is not defined",
     );
     check(
         "role/oss-upload",
         "role/nothing",
-        "trusts \"nothing\", which is nobody here",
+        "trusts \"nothing\", which is not defined",
     );
     check("\"active\"", "\"asleep\"", "unknown variant `asleep`");
     check(
         "\"oss-read\"",
         "\"oss-upload\"",
-        "role \"oss-upload\" is there twice",
+        "role \"oss-upload\" is defined twice",
     );
     check(
         "\"oidc-provider/demo\"",
         "\"oidc-provider/other\"",
-        "trusts \"other\", which is nobody here",
+        "trusts \"other\", which is not defined",
     );
     check(
         "service/ecs",
         "service/other",
-        "trusts \"other\", which is nobody here",
+        "trusts \"other\", which is not defined",
     );
     check(
         "role = \"instance\"",
@@ -78,8 +78,8 @@ fn a_mistake_in_a_world_is_named() {
     );
     check(
         "role = \"instance\"",
-        "role = \"nobody\"",
-        "instance \"nobody\": there is no such role",
+        "role = \"absent\"",
+        "instance \"absent\": no role has this name",
     );
     check(
         "replaced_before_end = \"30m\"",
@@ -89,7 +89,7 @@ fn a_mistake_in_a_world_is_named() {
     check(
         "credential_life = \"6h\"",
         "credential_life = \"long\"",
-        "is not one like 6h",
+        "credential_life \"long\" is no positive duration like 6h",
     );
     check(
         "client_ids = [\"sts.aliyuncs.com\"]",
@@ -104,32 +104,32 @@ fn a_mistake_in_a_world_is_named() {
     check(
         "\"otherbucket\"",
         "\"examplebucket\"",
-        "bucket \"examplebucket\" is there twice",
+        "bucket \"examplebucket\" is defined twice",
     );
     check(
         "\"otherbucket\"",
         "\"a/b\"",
-        "bucket \"a/b\": is no bucket name",
+        "bucket \"a/b\": must be a bucket name without",
     );
     check(
         "LTAIEXAMPLEUPLOADER01",
         "STS.X",
-        "key \"STS.X\": is no long-term key",
+        "key \"STS.X\": is no long-lived key",
     );
     check(
         "\"Effect\": \"Allow\",",
         "\"Effect\": \"Allow\", \"Condition\": {},",
-        "the policy of role \"oss-upload\": the policy element Condition is not supported here",
+        "the policy of role \"oss-upload\": the emulator does not evaluate the policy element Condition",
     );
     check("\"Version\": \"1\",", "", "Version must be \"1\"");
 }
 
 #[test]
-fn a_duration_is_positive_and_has_a_unit() {
+fn duration_is_positive_and_has_unit() {
     for (text, seconds) in [("60s", 60), ("15m", 900), ("1h", 3600), ("1h30m", 5400)] {
         assert_eq!(parse_duration(text).unwrap().as_secs(), seconds, "{text}");
     }
-    for odd in ["", "60", "-60s", "soon", "1 fortnight"] {
-        assert!(parse_duration(odd).is_none(), "{odd}");
+    for invalid in ["", "60", "-60s", "soon", "1 fortnight"] {
+        assert!(parse_duration(invalid).is_none(), "{invalid}");
     }
 }
