@@ -1,47 +1,51 @@
-//! Decides whether what is counted is within what `budget.toml` allows.
+//! The check of the counts against `budget.toml`.
 
 use std::{collections::BTreeMap, env};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{counts::Counted, page::say, table::Row};
+use crate::{instruction_counts::BudgetedRow, report::print_line, table::Row};
 
 const BUDGET: &str = include_str!("../budget.toml");
 
-/// Fails when something costs more than it may. Says what could not be counted.
-pub(crate) fn check(counted: &[Counted]) -> Result<()> {
+/// Prints each count with its limit.
+///
+/// # Errors
+///
+/// A count exceeds its limit.
+pub(crate) fn check(counted: &[BudgetedRow]) -> Result<()> {
     if env::consts::ARCH != "x86_64" {
-        say("NOT RUN: the budget is for x86_64");
+        print_line("NOT RUN: the budget is for x86_64");
         return Ok(());
     }
     let budget: BTreeMap<String, f64> = toml::from_str(BUDGET).context("budget.toml")?;
-    let mut dearer = Vec::new();
+    let mut exceeded = Vec::new();
     for it in counted.iter().filter(|it| it.in_budget) {
         let limit = *budget
             .get(it.key)
             .with_context(|| format!("budget.toml lacks {}", it.key))?;
         match verdict(&it.row, limit) {
-            Verdict::Within(value) => say(&format!("{}: {value} of {limit}", it.key)),
-            Verdict::Unknown => say(&format!("NOT RUN: {}: {}", it.key, it.row.remark)),
-            Verdict::Dearer(value) => {
-                say(&format!("{}: {value}, allowed are {limit}", it.key));
-                dearer.push(it.key);
+            Verdict::Within(value) => print_line(&format!("{}: {value} of {limit}", it.key)),
+            Verdict::Unknown => print_line(&format!("NOT RUN: {}: {}", it.key, it.row.remark)),
+            Verdict::Exceeded(value) => {
+                print_line(&format!("{}: {value} exceeds {limit}", it.key));
+                exceeded.push(it.key);
             }
         }
     }
-    match dearer.is_empty() {
+    match exceeded.is_empty() {
         true => Ok(()),
         false => bail!(
-            "{} cost more than crates/bench/budget.toml allows; change what has become dearer, or \
-             the budget with the reason",
-            dearer.join(", ")
+            "{} cost more than crates/bench/budget.toml allows; make them cheaper, or change the \
+             budget and give the reason",
+            exceeded.join(", ")
         ),
     }
 }
 
 enum Verdict {
     Within(f64),
-    Dearer(f64),
+    Exceeded(f64),
     Unknown,
 }
 
@@ -49,7 +53,7 @@ fn verdict(row: &Row, limit: f64) -> Verdict {
     match row.figure {
         None => Verdict::Unknown,
         Some(it) if it.median <= limit => Verdict::Within(it.median),
-        Some(it) => Verdict::Dearer(it.median),
+        Some(it) => Verdict::Exceeded(it.median),
     }
 }
 
@@ -57,13 +61,13 @@ fn verdict(row: &Row, limit: f64) -> Verdict {
 mod tests {
     use super::check;
     use crate::{
-        counts::Counted,
+        instruction_counts::BudgetedRow,
         table::{Figure, Row, Unit},
     };
 
-    fn counted(value: f64) -> [Counted; 1] {
+    fn row_with(value: f64) -> [BudgetedRow; 1] {
         let row = Row::new("", "", Figure::exactly(value, Unit::Count), None);
-        [Counted {
+        [BudgetedRow {
             key: "hit-allocations",
             in_budget: true,
             row,
@@ -71,9 +75,9 @@ mod tests {
     }
 
     #[test]
-    fn what_costs_more_than_it_may_is_a_failure() {
-        check(&counted(0.0)).unwrap();
-        let error = check(&counted(1e9)).unwrap_err().to_string();
+    fn count_above_limit_is_an_error() {
+        check(&row_with(0.0)).unwrap();
+        let error = check(&row_with(1e9)).unwrap_err().to_string();
         assert!(error.starts_with("hit-allocations cost more"), "{error}");
     }
 }

@@ -1,5 +1,4 @@
-//! Decides what we are measured beside: two small C programs that do the least that can be
-//! done, and servers that others rely on.
+//! The programs of comparison: two C programs that do the minimum, and widely used servers.
 
 use std::{
     fs,
@@ -13,22 +12,22 @@ use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
 use crate::{
-    load::{Address, Service},
-    machine::{SERVER, pin},
-    process::{Process, find, wait_until},
+    load::{Address, Target},
+    machine::{SERVER_CPU, pin_to_cpu},
+    process::{Process, find_program, wait_until},
 };
 
 const CLIENT: &str = include_str!("../comparators/client.c");
 const SERVER_SOURCE: &str = include_str!("../comparators/server.c");
 
-/// The C programs, or why there are none.
-pub(crate) struct Built {
+/// The compiled C programs, or the reason for which they are missing.
+pub(crate) struct CPrograms {
     pub(crate) client: Result<PathBuf, String>,
     pub(crate) server: Result<PathBuf, String>,
     _directory: TempDir,
 }
 
-impl Built {
+impl CPrograms {
     pub(crate) fn compile() -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("stsd-bench-c-").tempdir()?;
         let bare = ["-nostdlib", "-ffreestanding", "-fno-stack-protector"];
@@ -40,8 +39,8 @@ impl Built {
     }
 }
 
-fn compile(place: &Path, name: &str, source: &str, flags: &[&str]) -> Result<PathBuf, String> {
-    let (file, program) = (place.join(format!("{name}.c")), place.join(name));
+fn compile(directory: &Path, name: &str, source: &str, flags: &[&str]) -> Result<PathBuf, String> {
+    let (file, program) = (directory.join(format!("{name}.c")), directory.join(name));
     fs::write(&file, source).map_err(|error| error.to_string())?;
     let mut cc = Command::new("cc");
     cc.args(["-O2", "-static", "-s", "-fno-asynchronous-unwind-tables"]);
@@ -53,17 +52,17 @@ fn compile(place: &Path, name: &str, source: &str, flags: &[&str]) -> Result<Pat
     }
 }
 
-/// A server beside us, and how it is asked.
+/// A server of comparison, and its target.
 pub(crate) struct Server {
     pub(crate) process: Process,
-    pub(crate) service: Service,
+    pub(crate) target: Target,
     _directory: TempDir,
 }
 
-/// Where a server is, while it is being started.
-struct Place(TempDir);
+/// The temporary directory of a server that is being started.
+struct ServerDirectory(TempDir);
 
-impl Place {
+impl ServerDirectory {
     fn new() -> Result<Self> {
         Ok(Self(
             tempfile::Builder::new().prefix("stsd-bench-s-").tempdir()?,
@@ -86,40 +85,43 @@ impl Place {
 
     fn start(&self, command: &mut Command) -> Result<Process> {
         let process = Process::start(command.stdout(Stdio::null()).stderr(Stdio::null()))?;
-        pin(Some(process.id()), SERVER)?;
+        pin_to_cpu(Some(process.id()), SERVER_CPU)?;
         let address = Address::Unix(self.socket());
-        wait_until("a server beside us", || Ok(address.answers()))?;
+        wait_until("the server of comparison", || {
+            Ok(address.accepts_connections())
+        })?;
         Ok(process)
     }
 
-    fn server(self, process: Process, service: Service) -> Server {
+    fn server(self, process: Process, target: Target) -> Server {
         Server {
             process,
-            service,
+            target,
             _directory: self.0,
         }
     }
 }
 
-/// The C server, with the bytes that somebody else answers.
-pub(crate) fn floor(built: &Built, like: &Service) -> Result<Server, String> {
-    let program = built.server.clone()?;
-    said(|| {
-        let place = Place::new()?;
-        let file = place.write("answer", like.answer())?;
+/// Starts the C server, which sends the replies of another target.
+pub(crate) fn c_server(c_programs: &CPrograms, like: &Target) -> Result<Server, String> {
+    let program = c_programs.server.clone()?;
+    error_text(|| {
+        let directory = ServerDirectory::new()?;
+        let file = directory.write("answer", like.answer())?;
         let mut command = Command::new(program);
-        command.arg(place.socket()).arg(file);
-        let process = place.start(command.arg(like.greeting().to_string()))?;
-        let service = like.at(Address::Unix(place.socket()));
-        Ok(place.server(process, service))
+        command.arg(directory.socket()).arg(file);
+        let process = directory.start(command.arg(like.greeting_bytes().to_string()))?;
+        let target = like.at(Address::Unix(directory.socket()));
+        Ok(directory.server(process, target))
     })
 }
 
 pub(crate) fn ssh_agent() -> Result<Server, String> {
-    let program = find("ssh-agent").ok_or("no ssh-agent: apt-get install openssh-client")?;
-    said(|| {
-        let place = Place::new()?;
-        let key = place.path("key");
+    let program =
+        find_program("ssh-agent").ok_or("no ssh-agent: apt-get install openssh-client")?;
+    error_text(|| {
+        let directory = ServerDirectory::new()?;
+        let key = directory.path("key");
         let quiet = |command: &mut Command| -> Result<()> {
             let status = command
                 .stdout(Stdio::null())
@@ -135,43 +137,43 @@ pub(crate) fn ssh_agent() -> Result<Server, String> {
                 .arg(&key),
         )?;
         let mut command = Command::new(program);
-        let process = place.start(command.arg("-D").arg("-a").arg(place.socket()))?;
+        let process = directory.start(command.arg("-D").arg("-a").arg(directory.socket()))?;
         let mut add = Command::new("ssh-add");
-        quiet(add.arg(&key).env("SSH_AUTH_SOCK", place.socket()))?;
+        quiet(add.arg(&key).env("SSH_AUTH_SOCK", directory.socket()))?;
         // SSH_AGENTC_REQUEST_IDENTITIES of draft-ietf-sshm-ssh-agent.
         let request = vec![0, 0, 0, 1, 11];
-        let address = Address::Unix(place.socket());
-        let service = Service::learn(address, request.clone(), request)?;
-        Ok(place.server(process, service))
+        let address = Address::Unix(directory.socket());
+        let target = Target::probe(address, request.clone(), request)?;
+        Ok(directory.server(process, target))
     })
 }
 
 pub(crate) fn memcached(answer: &[u8]) -> Result<Server, String> {
-    let program = find("memcached").ok_or("no memcached: apt-get install memcached")?;
-    said(|| {
-        let place = Place::new()?;
+    let program = find_program("memcached").ok_or("no memcached: apt-get install memcached")?;
+    error_text(|| {
+        let directory = ServerDirectory::new()?;
         let mut command = Command::new(program);
         command
             .args(["-t", "1", "-c", "4096", "-u", "root", "-s"])
-            .arg(place.socket());
-        let process = place.start(&mut command)?;
+            .arg(directory.socket());
+        let process = directory.start(&mut command)?;
         let set = format!("set k 0 0 {}\r\n", answer.len());
-        tell(
-            &place.socket(),
+        exchange(
+            &directory.socket(),
             &[set.as_bytes(), answer, b"\r\n"].concat(),
             b"STORED\r\n",
         )?;
         let request = b"get k\r\n".to_vec();
-        let address = Address::Unix(place.socket());
-        let service = Service::learn(address, request.clone(), request)?;
-        Ok(place.server(process, service))
+        let address = Address::Unix(directory.socket());
+        let target = Target::probe(address, request.clone(), request)?;
+        Ok(directory.server(process, target))
     })
 }
 
 pub(crate) fn redis(answer: &[u8]) -> Result<Server, String> {
-    let program = find("redis-server").ok_or("no redis: apt-get install redis-server")?;
-    said(|| {
-        let place = Place::new()?;
+    let program = find_program("redis-server").ok_or("no redis: apt-get install redis-server")?;
+    error_text(|| {
+        let directory = ServerDirectory::new()?;
         let mut command = Command::new(program);
         let options = [
             "--port",
@@ -182,30 +184,30 @@ pub(crate) fn redis(answer: &[u8]) -> Result<Server, String> {
             "no",
             "--unixsocket",
         ];
-        command.args(options).arg(place.socket());
-        let process = place.start(&mut command)?;
+        command.args(options).arg(directory.socket());
+        let process = directory.start(&mut command)?;
         let set = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${}\r\n", answer.len());
-        tell(
-            &place.socket(),
+        exchange(
+            &directory.socket(),
             &[set.as_bytes(), answer, b"\r\n"].concat(),
             b"+OK\r\n",
         )?;
         let request = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n".to_vec();
-        let address = Address::Unix(place.socket());
-        let service = Service::learn(address, request.clone(), request)?;
-        Ok(place.server(process, service))
+        let address = Address::Unix(directory.socket());
+        let target = Target::probe(address, request.clone(), request)?;
+        Ok(directory.server(process, target))
     })
 }
 
-/// nginx on loopback, with a body as a file.
+/// Starts nginx on loopback, with a file of that content.
 pub(crate) fn nginx(body: &[u8]) -> Result<Server, String> {
-    let program = find("nginx").ok_or("no nginx: apt-get install nginx-light")?;
-    said(|| {
-        let place = Place::new()?;
-        // It cannot pick a port and say which: one that was free a moment ago has to do.
+    let program = find_program("nginx").ok_or("no nginx: apt-get install nginx-light")?;
+    error_text(|| {
+        let directory = ServerDirectory::new()?;
+        // nginx cannot report a port of its choice, so that it uses one that was just free.
         let free = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        place.write("session.json", body)?;
-        let root = place.0.path().display().to_string();
+        directory.write("session.json", body)?;
+        let root = directory.0.path().display().to_string();
         let configuration = format!(
             "daemon off;\nmaster_process off;\nworker_processes 1;\npid {root}/pid;\n\
              error_log {root}/error.log;\nevents {{ worker_connections 4096; }}\n\
@@ -214,25 +216,25 @@ pub(crate) fn nginx(body: &[u8]) -> Result<Server, String> {
              uwsgi_temp_path {root}/u; scgi_temp_path {root}/s; default_type application/json;\n\
              open_file_cache max=16; server {{ listen {free}; listen unix:{root}/socket; root {root}; }} }}\n"
         );
-        let file = place.write("nginx.conf", configuration.as_bytes())?;
+        let file = directory.write("nginx.conf", configuration.as_bytes())?;
         let mut command = Command::new(program);
-        let process = place.start(command.arg("-p").arg(&root).arg("-c").arg(file))?;
+        let process = directory.start(command.arg("-p").arg(&root).arg("-c").arg(file))?;
         let request = format!("GET /session.json HTTP/1.1\r\nHost: {free}\r\n\r\n").into_bytes();
-        let service = Service::learn(Address::Tcp(free), request.clone(), request)?;
-        Ok(place.server(process, service))
+        let target = Target::probe(Address::Tcp(free), request.clone(), request)?;
+        Ok(directory.server(process, target))
     })
 }
 
-fn said(start: impl FnOnce() -> Result<Server>) -> Result<Server, String> {
+fn error_text(start: impl FnOnce() -> Result<Server>) -> Result<Server, String> {
     start().map_err(|error| format!("{error:#}"))
 }
 
-/// Says something to a server that has to be answered so.
-fn tell(socket: &Path, request: &[u8], answer: &[u8]) -> Result<()> {
+/// Sends a request to a server, and checks its reply.
+fn exchange(socket: &Path, request: &[u8], answer: &[u8]) -> Result<()> {
     let mut stream = UnixStream::connect(socket)?;
     stream.write_all(request)?;
-    let mut said = vec![0; answer.len()];
-    stream.read_exact(&mut said).context("no answer")?;
-    ensure!(said == answer, "{}", String::from_utf8_lossy(&said));
+    let mut reply = vec![0; answer.len()];
+    stream.read_exact(&mut reply).context("no reply")?;
+    ensure!(reply == answer, "{}", String::from_utf8_lossy(&reply));
     Ok(())
 }

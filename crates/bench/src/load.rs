@@ -1,5 +1,5 @@
-//! Decides how a server is asked: over connections that stay or one a request, and what is
-//! an answer. One thread around epoll, so that it keeps up with any server on one processor.
+//! The load generator: requests over persistent connections, or over a connection for each request.
+//! One thread with epoll, which is faster than any of the measured servers on one processor.
 
 use std::{
     fs::File,
@@ -22,65 +22,65 @@ use nix::{
     },
 };
 
-use crate::machine::Began;
+use crate::machine::Stopwatch;
 
-/// How much of each answer is compared with the one that was learnt.
-const HEAD: usize = 12;
+/// The bytes of each reply that are compared with those of the first reply.
+const COMPARED_BYTES: usize = 12;
 
-/// How long a server that is learnt from has to be silent before its answer is whole.
-const SILENCE: u16 = 200;
+/// The silence after which the first reply of a server counts as complete.
+const REPLY_END_TIMEOUT_MILLIS: u16 = 200;
 
-/// Where a server listens.
+/// The address of a server.
 #[derive(Clone)]
 pub(crate) enum Address {
     Unix(PathBuf),
     Tcp(SocketAddr),
 }
 
-/// A server, a question, and how long its answer is.
+/// A server with a request and its reply.
 #[derive(Clone)]
-pub(crate) struct Service {
+pub(crate) struct Target {
     address: Address,
-    /// What the first request of a connection is, and every other.
+    /// The first request of a connection, and all others.
     requests: [Vec<u8>; 2],
     answers: [Vec<u8>; 2],
 }
 
-/// How connections are used.
+/// The use of a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
     Persistent,
     OnePerRequest,
 }
 
-/// What came of a while of asking.
+/// The result of a measurement.
 pub(crate) struct Load {
     pub(crate) requests: u64,
     pub(crate) seconds: f64,
-    /// Nanoseconds, sorted.
+    /// The latencies in nanoseconds, sorted.
     latencies: Vec<u32>,
 }
 
-/// A connection with a request under way.
+/// A connection with a pending request.
 pub(crate) struct Connection {
     stream: File,
     greeted: bool,
     filled: usize,
-    began: Began,
+    stopwatch: Stopwatch,
 }
 
-impl Service {
-    /// Asks twice, to know the answers.
-    pub(crate) fn learn(address: Address, first: Vec<u8>, next: Vec<u8>) -> Result<Self> {
+impl Target {
+    /// Sends both requests once, and keeps their replies.
+    pub(crate) fn probe(address: Address, first: Vec<u8>, next: Vec<u8>) -> Result<Self> {
         let mut stream = address.connect()?;
         let mut ask = |request: &[u8]| -> Result<Vec<u8>> {
             stream.write_all(request)?;
             let (mut answer, mut part) = (Vec::new(), vec![0; 16 * 1024]);
-            // A first answer may take as long as it likes.
-            let mut patience = PollTimeout::from(10_000_u16);
+            // The first bytes of a reply have ten seconds.
+            let mut timeout = PollTimeout::from(10_000_u16);
             while poll(
                 &mut [PollFd::new(stream.as_fd(), PollFlags::POLLIN)],
-                patience,
+                timeout,
             )? > 0
             {
                 let count = stream.read(&mut part)?;
@@ -88,9 +88,9 @@ impl Service {
                     break;
                 }
                 answer.extend_from_slice(&part[..count]);
-                patience = PollTimeout::from(SILENCE);
+                timeout = PollTimeout::from(REPLY_END_TIMEOUT_MILLIS);
             }
-            ensure!(answer.len() >= HEAD, "it does not answer");
+            ensure!(answer.len() >= COMPARED_BYTES, "the server does not reply");
             Ok(answer)
         };
         let answers = [ask(&first)?, ask(&next)?];
@@ -101,7 +101,7 @@ impl Service {
         })
     }
 
-    /// Returns a server at another place that is asked the same and answers the same.
+    /// Returns a target with another address and the same requests and replies.
     pub(crate) fn at(&self, address: Address) -> Self {
         Self {
             address,
@@ -113,17 +113,17 @@ impl Service {
         &self.answers[0]
     }
 
-    /// How many bytes a later answer of a connection lacks.
-    pub(crate) fn greeting(&self) -> usize {
+    /// Returns the bytes that only the first reply of a connection has.
+    pub(crate) fn greeting_bytes(&self) -> usize {
         self.answers[0].len() - self.answers[1].len()
     }
 
-    /// Opens connections, each with a request under way.
-    pub(crate) fn asking(&self, count: usize) -> Result<Vec<Connection>> {
+    /// Opens connections, and sends a request on each of them.
+    pub(crate) fn send_on_new_connections(&self, count: usize) -> Result<Vec<Connection>> {
         (0..count).map(|_| Connection::open(self)).collect()
     }
 
-    /// Opens connections, one after the other, and has each of them served once.
+    /// Opens connections one after the other, and waits for one reply on each of them.
     pub(crate) fn connections(&self, count: usize) -> Result<Vec<Connection>> {
         let open = || {
             let mut connection = Connection::open(self)?;
@@ -133,8 +133,8 @@ impl Service {
         (0..count).map(|_| open()).collect()
     }
 
-    /// Asks for a while, over so many connections at a time.
-    pub(crate) fn load(&self, mode: Mode, connections: usize, length: Duration) -> Result<Load> {
+    /// Sends requests over that many connections for that duration.
+    pub(crate) fn load(&self, mode: Mode, connections: usize, duration: Duration) -> Result<Load> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let watch = |connection: &Connection, index: usize| {
             let event = EpollEvent::new(EpollFlags::EPOLLIN, index as u64);
@@ -155,22 +155,22 @@ impl Service {
         }
         let mut latencies = Vec::with_capacity(1 << 20);
         let mut events = [EpollEvent::empty(); 256];
-        let began = Began::now();
-        while began.elapsed() < length {
+        let stopwatch = Stopwatch::start();
+        while stopwatch.elapsed() < duration {
             let ready = epoll.wait(&mut events, EpollTimeout::from(1000_u16))?;
-            ensure!(ready > 0, "no answer within a second");
+            ensure!(ready > 0, "no reply within a second");
             for event in &events[..ready] {
                 let index = usize::try_from(event.data())?;
                 let connection = &mut all[index];
                 if !connection.take(self)? {
                     continue;
                 }
-                let nanoseconds = connection.began.elapsed().as_nanos();
+                let nanoseconds = connection.stopwatch.elapsed().as_nanos();
                 latencies.push(u32::try_from(nanoseconds).unwrap_or(u32::MAX));
                 match mode {
                     Mode::Persistent => connection.send(self)?,
                     Mode::OnePerRequest => {
-                        // The old one is closed first, as a program would.
+                        // The old connection is closed first, as a program would do.
                         epoll.delete(&connection.stream)?;
                         *connection = Connection::open(self)?;
                         watch(connection, index)?;
@@ -178,7 +178,7 @@ impl Service {
                 }
             }
         }
-        let seconds = began.elapsed().as_secs_f64();
+        let seconds = stopwatch.elapsed().as_secs_f64();
         let requests = latencies.len() as u64;
         latencies.sort_unstable();
         Ok(Load {
@@ -190,50 +190,58 @@ impl Service {
 }
 
 impl Connection {
-    /// Connects and asks.
-    fn open(service: &Service) -> Result<Self> {
-        // The time to connect is part of what a request takes.
-        let began = Began::now();
+    /// Connects, and sends a request.
+    fn open(target: &Target) -> Result<Self> {
+        // The time to connect is a part of the latency.
+        let stopwatch = Stopwatch::start();
         let mut connection = Self {
-            stream: service.address.connect()?,
+            stream: target.address.connect()?,
             greeted: false,
             filled: 0,
-            began,
+            stopwatch,
         };
-        connection.send(service)?;
-        connection.began = began;
+        connection.send(target)?;
+        connection.stopwatch = stopwatch;
         Ok(connection)
     }
 
-    pub(crate) fn send(&mut self, service: &Service) -> Result<()> {
-        self.began = Began::now();
+    pub(crate) fn send(&mut self, target: &Target) -> Result<()> {
+        self.stopwatch = Stopwatch::start();
         self.filled = 0;
-        let request = &service.requests[usize::from(self.greeted)];
-        self.stream.write_all(request).context("a request")
+        let request = &target.requests[usize::from(self.greeted)];
+        self.stream
+            .write_all(request)
+            .context("cannot send a request")
     }
 
-    /// Takes what has come; tells whether the answer is whole.
-    fn take(&mut self, service: &Service) -> Result<bool> {
+    /// Reads the received bytes; returns `true` if the reply is complete.
+    fn take(&mut self, target: &Target) -> Result<bool> {
         let mut buffer = [0; 16 * 1024];
-        let count = self.stream.read(&mut buffer).context("an answer")?;
-        let expected = &service.answers[usize::from(self.greeted)];
-        let from = self.filled.min(HEAD);
-        let to = (self.filled + count).min(HEAD);
+        let count = self
+            .stream
+            .read(&mut buffer)
+            .context("cannot read a reply")?;
+        let expected = &target.answers[usize::from(self.greeted)];
+        let from = self.filled.min(COMPARED_BYTES);
+        let to = (self.filled + count).min(COMPARED_BYTES);
         ensure!(count > 0, "the server has closed the connection");
         ensure!(
             buffer[..to - from] == expected[from..to],
-            "another answer than before"
+            "the reply differs from the first one"
         );
         self.filled += count;
-        ensure!(self.filled <= expected.len(), "a longer answer than before");
+        ensure!(
+            self.filled <= expected.len(),
+            "the reply is longer than the first one"
+        );
         let whole = self.filled == expected.len();
         self.greeted |= whole;
         Ok(whole)
     }
 
-    /// Waits until the answer is whole.
-    pub(crate) fn finish(&mut self, service: &Service) -> Result<()> {
-        while !self.take(service)? {}
+    /// Waits until the reply is complete.
+    pub(crate) fn finish(&mut self, target: &Target) -> Result<()> {
+        while !self.take(target)? {}
         Ok(())
     }
 }
@@ -243,7 +251,7 @@ impl Load {
         self.requests as f64 / self.seconds
     }
 
-    /// The latency that so many of a thousand requests are under, in microseconds.
+    /// Returns the latency in microseconds that a part of the requests, in thousandths, does not exceed.
     pub(crate) fn percentile(&self, of_a_thousand: usize) -> f64 {
         let index = self.latencies.len() * of_a_thousand / 1000;
         let latency = self.latencies.get(index).or(self.latencies.last());
@@ -260,21 +268,21 @@ impl Address {
             Self::Tcp(address) => {
                 let stream = TcpStream::connect(address).context("connect")?;
                 stream.set_nodelay(true)?;
-                // Closed without a trace. A port stays taken for a minute otherwise, and once
-                // all are, it is the search for one that is measured.
-                let at_once = nix::libc::linger {
+                // Closed by RST. A port is otherwise in TIME_WAIT for a minute, and when all ports are,
+                // the search for a free one is measured.
+                let reset = nix::libc::linger {
                     l_onoff: 1,
                     l_linger: 0,
                 };
-                setsockopt(&stream, sockopt::Linger, &at_once)?;
+                setsockopt(&stream, sockopt::Linger, &reset)?;
                 OwnedFd::from(stream)
             }
         };
         Ok(File::from(stream))
     }
 
-    /// Tells whether somebody listens.
-    pub(crate) fn answers(&self) -> bool {
+    /// Returns `true` if a server accepts connections there.
+    pub(crate) fn accepts_connections(&self) -> bool {
         self.connect().is_ok()
     }
 }

@@ -1,5 +1,4 @@
-//! Decides what is asked of the system: processors, limits, time, and what a process has
-//! used so far.
+//! The operating system: processors, limits, time, and the resources that a process has used.
 
 use std::{
     fs,
@@ -13,22 +12,22 @@ use nix::{
     unistd::Pid,
 };
 
-/// Where servers run.
-pub(crate) const SERVER: usize = 0;
+/// The processor of the measured servers.
+pub(crate) const SERVER_CPU: usize = 0;
 
-/// Where those run who ask them.
-pub(crate) const CALLER: usize = 1;
+/// The processor of the load generator.
+pub(crate) const CLIENT_CPU: usize = 1;
 
-/// When something began.
+/// The start of a measurement.
 #[derive(Clone, Copy)]
-pub(crate) struct Began(Instant);
+pub(crate) struct Stopwatch(Instant);
 
-impl Began {
+impl Stopwatch {
     #[expect(
         clippy::disallowed_methods,
-        reason = "what is measured is time awake, and no schedule depends on it"
+        reason = "measures durations without suspend; no schedule depends on it"
     )]
-    pub(crate) fn now() -> Self {
+    pub(crate) fn start() -> Self {
         Self(Instant::now())
     }
 
@@ -36,35 +35,35 @@ impl Began {
         self.0.elapsed()
     }
 
-    pub(crate) fn micros(self) -> f64 {
+    pub(crate) fn elapsed_micros(self) -> f64 {
         self.elapsed().as_secs_f64() * 1e6
     }
 }
 
-/// Keeps a process, and what it starts from now on, on one processor. A machine with a
-/// single one has no choice.
-pub(crate) fn pin(pid: Option<u32>, processor: usize) -> Result<()> {
+/// Pins a process and its future children to one processor; on a machine with a single processor, to
+/// that one. `None` is this process.
+pub(crate) fn pin_to_cpu(pid: Option<u32>, processor: usize) -> Result<()> {
     let mut set = CpuSet::new();
     set.set(processor.min(processors() - 1))?;
     let pid = pid.map_or(Pid::from_raw(0), |it| Pid::from_raw(it.cast_signed()));
     sched_setaffinity(pid, &set).context("sched_setaffinity")
 }
 
-/// Allows as many descriptors as there may be; returns how many that is.
-pub(crate) fn raise_descriptors() -> Result<u64> {
+/// Raises the limit of open files to the hard limit, and returns the limit.
+pub(crate) fn raise_open_file_limit() -> Result<u64> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     Ok(hard)
 }
 
-/// How many processors there are, whichever of them we keep to.
+/// Returns the number of processors, also of those to which this process is not pinned.
 fn processors() -> usize {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let lines = text.lines().filter(|line| line.starts_with("processor"));
     lines.count().max(1)
 }
 
-/// What kind of machine this is, without its name.
+/// Returns the kind of the machine, its processor and its kernel, without its name.
 pub(crate) fn description() -> String {
     let processor = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let field = |name: &str| {
@@ -79,23 +78,23 @@ pub(crate) fn description() -> String {
         "machine with "
     };
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    // What comes after the version names a build, or a house.
+    // The text after the version is the name of a build.
     let release = release.split('-').next().unwrap_or_default().trim();
     let model = field("model name").unwrap_or(std::env::consts::ARCH);
     format!("{kind}{count} × {model}, Linux {release}")
 }
 
-/// The average number of processes that wanted a processor in the last minute.
+/// Returns the load average of the last minute.
 pub(crate) fn load_average() -> String {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split(' ').next().unwrap_or_default().to_owned()
 }
 
-/// Processor time of all threads of a process so far.
-pub(crate) fn processor_time(pid: u32) -> Result<Duration> {
+/// Returns the processor time of all threads of a process.
+pub(crate) fn cpu_time(pid: u32) -> Result<Duration> {
     let mut nanoseconds = 0;
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
-        // One that has just ended has nothing more to say.
+        // A thread that has just exited has no such file.
         let text = fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
         let first = text.split(' ').next().and_then(|it| it.parse::<u64>().ok());
         nanoseconds += first.unwrap_or_default();
@@ -103,18 +102,18 @@ pub(crate) fn processor_time(pid: u32) -> Result<Duration> {
     Ok(Duration::from_nanos(nanoseconds))
 }
 
-/// Resident memory of a process, in KiB.
-pub(crate) fn resident(pid: u32) -> Result<f64> {
+/// Returns the resident memory of a process, in KiB.
+pub(crate) fn resident_kib(pid: u32) -> Result<f64> {
     status_field(&format!("/proc/{pid}/status"), "VmRSS:")
 }
 
-/// Resident memory of a process that is not pages of files, in KiB.
-pub(crate) fn anonymous(pid: u32) -> Result<f64> {
+/// Returns the resident memory of a process without pages of files, in KiB.
+pub(crate) fn anonymous_kib(pid: u32) -> Result<f64> {
     status_field(&format!("/proc/{pid}/status"), "RssAnon:")
 }
 
-/// How often the threads of a process went to sleep so far, which is how often they woke.
-pub(crate) fn wake_ups(pid: u32) -> Result<f64> {
+/// Returns the voluntary context switches of a process, each of which precedes a wake-up.
+pub(crate) fn voluntary_switches(pid: u32) -> Result<f64> {
     let mut sum = 0.0;
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
         let status = thread?.path().join("status");

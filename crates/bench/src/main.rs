@@ -1,44 +1,46 @@
-//! `stsd-bench`: what the programs cost, beside others that do the same, as ratios within one
-//! run. `cargo xtask bench` builds the programs and runs it.
+//! `stsd-bench`: the costs of the programs, as ratios to other programs that do the same, measured
+//! within one run. `cargo xtask bench` builds the programs and runs it.
 
 mod budget;
+mod callgrind;
 mod comparators;
-mod counts;
-mod herd;
+mod counting_tool;
+mod idle_memory;
+mod instruction_counts;
 mod load;
 mod machine;
-mod page;
 mod process;
-mod reader;
-mod rest;
-mod serve;
-mod spawn;
+mod report;
+mod sandbox;
+mod startup;
+mod strace;
 mod table;
-mod tools;
-mod world;
+mod throughput;
+mod thundering_herd;
+mod watch_read;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use comparators::Built;
+use comparators::CPrograms;
+use idle_memory::IdlePlan;
 use lexopt::prelude::*;
 use process::Programs;
-use rest::Extent;
-use serve::Effort;
+use sandbox::{DaemonOptions, Sandbox};
 use table::Row;
-use world::{Setting, World};
+use throughput::RunPlan;
 
-/// What was asked for. Not for humans: `cargo xtask bench` says it.
+/// The command line, which `cargo xtask bench` composes.
 #[derive(Default)]
 struct Options {
     folder: Option<PathBuf>,
     python: Option<PathBuf>,
-    /// The shim is not the one that is given away.
+    /// `true` if the shim is not the released, static one.
     dynamic_shim: bool,
     out: Option<PathBuf>,
     docs: Option<PathBuf>,
     quick: bool,
-    /// Count, and hold it against the budget; nothing else.
+    /// `true` to only check the counts against the budget.
     budget: bool,
 }
 
@@ -46,7 +48,7 @@ fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            page::say(&format!("stsd-bench: {error:#}"));
+            report::print_line(&format!("stsd-bench: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -60,14 +62,14 @@ fn run() -> Result<()> {
         python: options.python,
         shim_is_static: !options.dynamic_shim,
     };
-    let descriptors = machine::raise_descriptors()?;
+    let open_file_limit = machine::raise_open_file_limit()?;
     if options.budget {
-        return budget::check(&counts::all(&programs)?);
+        return budget::check(&instruction_counts::all(&programs)?);
     }
-    let rows = measure(&programs, options.quick, descriptors)?;
-    page::show(&rows)?;
+    let rows = measure(&programs, options.quick, open_file_limit)?;
+    report::print(&rows)?;
     if let Some(out) = options.out {
-        page::files(&out, &rows)?;
+        report::write_files(&out, &rows)?;
     }
     let failed: Vec<_> = rows.iter().filter(|row| row.failed).collect();
     ensure!(
@@ -77,7 +79,7 @@ fn run() -> Result<()> {
     );
     options
         .docs
-        .map_or(Ok(()), |docs| page::documentation(&docs, &rows))
+        .map_or(Ok(()), |docs| report::write_documentation(&docs, &rows))
 }
 
 fn parse() -> Result<Options> {
@@ -97,73 +99,85 @@ fn parse() -> Result<Options> {
     }
     ensure!(
         !options.quick || options.docs.is_none(),
-        "a quick run is not for the documentation"
+        "--quick and --docs exclude each other: the documentation needs a full run"
     );
     Ok(options)
 }
 
-fn measure(programs: &Programs, quick: bool, descriptors: u64) -> Result<Vec<Row>> {
-    let (rounds, length) = if quick { (3, 200) } else { (7, 500) };
-    let effort = Effort {
+fn measure(programs: &Programs, quick: bool, open_file_limit: u64) -> Result<Vec<Row>> {
+    let (rounds, millis) = if quick { (3, 200) } else { (7, 500) };
+    let plan = RunPlan {
         rounds,
-        length: Duration::from_millis(length),
+        duration: Duration::from_millis(millis),
     };
-    let extent = match quick {
-        true => Extent {
-            rest: Duration::from_secs(10),
+    let idle_plan = match quick {
+        true => IdlePlan {
+            duration: Duration::from_secs(10),
             connections: 2_000,
             profiles: 500,
         },
-        false => Extent {
-            rest: Duration::from_secs(30),
+        false => IdlePlan {
+            duration: Duration::from_secs(30),
             connections: 10_000,
             profiles: 10_000,
         },
     };
-    let (herds, spawns) = if quick { (2, 200) } else { (7, 1000) };
-    let built = Built::compile()?;
+    let (herds, starts) = if quick { (2, 200) } else { (7, 1000) };
+    let c_programs = CPrograms::compile()?;
     let mut rows = Vec::new();
-    // What fails is a line of the result, and the end of the run a failure.
-    let mut part = |name: &'static str, measured: &dyn Fn() -> Result<Vec<Row>>| {
-        page::say(name);
-        rows.extend(measured().unwrap_or_else(|error| vec![Row::failed(name, &error)]));
+    // A part that fails is a line of the result, and the run fails at its end.
+    let mut part = |name: &'static str, measure: &dyn Fn() -> Result<Vec<Row>>| {
+        report::print_line(name);
+        rows.extend(measure().unwrap_or_else(|error| vec![Row::failed(name, &error)]));
     };
     let counts = || {
-        Ok(counts::all(programs)?
+        Ok(instruction_counts::all(programs)?
             .into_iter()
             .map(|it| it.row)
             .collect())
     };
-    part("Counting", &counts);
-    // The thousand may use all of the machine, and so may who starts them.
+    part("Counts", &counts);
+    // Before this process is pinned: the thousand processes and their parent use all processors.
     part("A thousand processes at once", &|| {
-        herd::measure(programs, herds)
+        thundering_herd::measure(programs, herds)
     });
-    machine::pin(None, machine::CALLER)?;
-    let world = World::hot(programs, &Setting::usual(programs))?;
-    part("Starting programs", &|| {
-        spawn::compare(programs, &built, &world, spawns)
+    machine::pin_to_cpu(None, machine::CLIENT_CPU)?;
+    let sandbox = Sandbox::with_session(programs, &DaemonOptions::new(programs))?;
+    part("Starts of programs", &|| {
+        startup::compare(programs, &c_programs, &sandbox, starts)
     });
-    part("Asking, beside C", &|| {
-        serve::beside_the_floor(programs, &built, effort)
+    part("Throughput, beside C", &|| {
+        throughput::vs_baseline(programs, &c_programs, plan)
     });
-    part("Asking, beside others", &|| {
-        serve::beside_others(programs, effort)
+    part("Throughput, beside other servers", &|| {
+        throughput::vs_servers(programs, plan)
     });
-    part("Asking by HTTP", &|| serve::loopback(programs, effort));
-    part("Wake-ups", &|| rest::idle(programs, extent.rest));
-    part("Memory", &|| rest::memory(programs));
+    part("Throughput by HTTP", &|| {
+        throughput::vs_nginx(programs, plan)
+    });
+    part("Wake-ups", &|| {
+        idle_memory::idle(programs, idle_plan.duration)
+    });
+    part("Memory", &|| idle_memory::memory(programs));
     part("Idle connections", &|| {
-        rest::connections(programs, &built, extent.connections, descriptors, effort)
+        idle_memory::connections(
+            programs,
+            &c_programs,
+            idle_plan.connections,
+            open_file_limit,
+            plan,
+        )
     });
     part("Many profiles", &|| {
-        rest::profiles(programs, extent.profiles)
+        idle_memory::profiles(programs, idle_plan.profiles)
     });
-    part("Reading", &|| reader::measure(programs, rounds));
+    part("Reads of a watched profile", &|| {
+        watch_read::measure(programs, rounds)
+    });
     Ok(grouped(rows))
 }
 
-/// Brings together what belongs together, in the order in which it came first.
+/// Returns the rows by group, with the groups in the order of their first rows.
 fn grouped(rows: Vec<Row>) -> Vec<Row> {
     let mut order: Vec<&str> = Vec::new();
     for row in &rows {

@@ -1,4 +1,4 @@
-//! A program that does not outlive the run, and where programs are found.
+//! Child processes that do not outlive the run, and the paths of programs.
 
 use std::{
     env,
@@ -10,7 +10,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-/// A running program.
+
+/// A running program, which is killed when it is dropped.
 pub(crate) struct Process(Child);
 
 impl Process {
@@ -20,8 +21,8 @@ impl Process {
         child.map(Self).with_context(|| shown)
     }
 
-    /// Starts a program that says in its first line that it is ready, and ends with its stdin.
-    pub(crate) fn start_talking(command: &mut Command) -> Result<(Self, String)> {
+    /// Starts a program that prints a line when it is ready, and exits at the end of its stdin.
+    pub(crate) fn start_with_ready_line(command: &mut Command) -> Result<(Self, String)> {
         let shown = command.get_program().to_string_lossy().into_owned();
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().with_context(|| shown.clone())?;
@@ -31,7 +32,7 @@ impl Process {
         }
         let process = Self(child);
         match line.is_empty() {
-            true => bail!("{shown} said nothing"),
+            true => bail!("{shown} printed no line"),
             false => Ok((process, line)),
         }
     }
@@ -40,7 +41,7 @@ impl Process {
         self.0.id()
     }
 
-    pub(crate) fn has_ended(&mut self) -> Result<bool> {
+    pub(crate) fn has_exited(&mut self) -> Result<bool> {
         Ok(self.0.try_wait()?.is_some())
     }
 }
@@ -52,10 +53,10 @@ impl Drop for Process {
     }
 }
 
-/// Waits for something that takes a moment, a minute at the most.
-pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
+/// Waits for a condition, for at most a minute.
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> Result<bool>) -> Result<()> {
     for _ in 0..12_000 {
-        if is_so()? {
+        if condition()? {
             return Ok(());
         }
         thread::sleep(Duration::from_millis(5));
@@ -63,32 +64,32 @@ pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> Result<bool>) ->
     bail!("waited too long for {what}")
 }
 
-/// Finds a program where a shell would, and where Debian has those of administrators.
-pub(crate) fn find(name: &str) -> Option<PathBuf> {
+/// Returns the path of a program in `PATH` or in `/usr/sbin`.
+pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let places = env::split_paths(&path).chain(["/usr/sbin".into()]);
-    let mut candidates = places.map(|it| it.join(name));
+    let folders = env::split_paths(&path).chain(["/usr/sbin".into()]);
+    let mut candidates = folders.map(|it| it.join(name));
     candidates.find(|it| it.is_file())
 }
 
-/// Where our own programs are.
+/// The paths of the measured programs.
 pub(crate) struct Programs {
-    /// One folder, filled by `cargo xtask bench`.
+    /// The folder that `cargo xtask bench` fills.
     pub(crate) folder: PathBuf,
-    /// A Python that has oss2.
+    /// A Python interpreter with oss2.
     pub(crate) python: Option<PathBuf>,
-    /// The shim is built as it is given away.
+    /// `true` if the shim is the released, static one.
     pub(crate) shim_is_static: bool,
 }
 
 impl Programs {
-    /// Returns a program that has to be there.
-    pub(crate) fn own(&self, name: &str) -> PathBuf {
+    /// Returns the path of a program that must exist.
+    pub(crate) fn required(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// Returns a program that need not be there.
-    pub(crate) fn perhaps(&self, name: &str) -> Option<PathBuf> {
-        Some(self.own(name)).filter(|it| it.is_file())
+    /// Returns the path of a program; `None` if the program is missing.
+    pub(crate) fn optional(&self, name: &str) -> Option<PathBuf> {
+        Some(self.required(name)).filter(|it| it.is_file())
     }
 }

@@ -1,25 +1,25 @@
-//! Decides what a figure is: a median with its quartiles, a goal, and whether it was met.
+//! The rows of the result: a median with its quartiles, and a goal.
 
 use serde::Serialize;
 
 /// One line of the result.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Row {
-    /// What it belongs to.
+    /// The table of the row.
     pub(crate) group: &'static str,
-    /// What was measured, and beside what.
+    /// The measured quantity, and the program of comparison.
     pub(crate) what: String,
     pub(crate) figure: Option<Figure>,
     pub(crate) goal: Option<Goal>,
-    /// Whether the goal was met; none where there is no figure, or no goal.
+    /// `true` if the goal was met; `None` without a figure or without a goal.
     pub(crate) met: Option<bool>,
-    /// It was to be measured, and something broke.
+    /// `true` if the measurement failed.
     pub(crate) failed: bool,
-    /// What else there is to say, or why there is no figure.
+    /// A remark, or the reason for a missing figure.
     pub(crate) remark: String,
 }
 
-/// A median, and between which values the middle half of the measurements lay.
+/// A median and the two quartiles of the measurements.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Figure {
     pub(crate) median: f64,
@@ -32,15 +32,15 @@ pub(crate) struct Figure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Unit {
-    /// Ours divided by the other's.
+    /// Our value divided by that of the other program.
     Ratio,
-    /// Something that is counted.
+    /// A count.
     Count,
     Kilobytes,
     Nanoseconds,
 }
 
-/// What is aimed at.
+/// A bound for the median.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Goal {
@@ -66,7 +66,7 @@ impl Row {
         }
     }
 
-    /// A line without a figure, with the reason.
+    /// Returns a row without a figure, with the reason.
     pub(crate) fn missing(
         group: &'static str,
         what: impl Into<String>,
@@ -84,7 +84,7 @@ impl Row {
         }
     }
 
-    /// A part of the run that broke.
+    /// Returns a row for a part of the run that failed.
     pub(crate) fn failed(group: &'static str, error: &anyhow::Error) -> Self {
         Self {
             failed: true,
@@ -102,7 +102,7 @@ impl Row {
         self
     }
 
-    /// Returns it as cells of a table.
+    /// Returns the cells of the row.
     pub(crate) fn cells(&self) -> [String; 5] {
         let (figure, spread) = match &self.figure {
             Some(it) if it.count > 1 => {
@@ -133,7 +133,7 @@ impl Row {
 }
 
 impl Figure {
-    /// Sums measurements up.
+    /// Returns the figure of some measurements.
     pub(crate) fn of(mut all: Vec<f64>, unit: Unit) -> Self {
         all.sort_unstable_by(f64::total_cmp);
         Self {
@@ -145,12 +145,13 @@ impl Figure {
         }
     }
 
-    /// A count needs no second one.
+    /// Returns the figure of a single measurement.
     pub(crate) fn exactly(value: f64, unit: Unit) -> Self {
         Self::of(vec![value], unit)
     }
 
-    /// Divides round by round, so that what disturbs a round disturbs both.
+    /// Returns the figure of the ratios of each round, because a disturbance affects both values of a
+    /// round.
     pub(crate) fn ratio(ours: &[f64], theirs: &[f64]) -> Self {
         let ratios = ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs);
         Self::of(ratios.collect(), Unit::Ratio)
@@ -180,7 +181,7 @@ impl Unit {
     }
 }
 
-/// Returns the value below which such a part of the sorted values lies.
+/// Returns the value below which that part of the sorted values lies.
 pub(crate) fn quantile(sorted: &[f64], part: f64) -> f64 {
     let last = sorted.len().saturating_sub(1) as f64;
     let at = last * part;
@@ -194,20 +195,20 @@ mod tests {
     use super::{Figure, Goal, Row, Unit};
 
     #[test]
-    fn a_median_lies_between_its_quartiles() {
+    fn figure_has_median_and_quartiles() {
         let figure = Figure::of(vec![9.0, 1.0, 3.0, 2.0], Unit::Count);
         assert_eq!((figure.low, figure.median, figure.high), (1.75, 2.5, 4.5));
     }
 
     #[test]
-    fn a_ratio_is_taken_round_by_round() {
+    fn ratio_is_computed_for_each_round() {
         // The second round was ten times slower for both.
         let figure = Figure::ratio(&[2.0, 20.0, 2.0], &[4.0, 40.0, 4.0]);
         assert_eq!((figure.low, figure.median, figure.high), (0.5, 0.5, 0.5));
     }
 
     #[test]
-    fn a_missed_goal_is_said() {
+    fn cells_name_met_and_missed_goals() {
         let figure = Figure::exactly(3.0, Unit::Count);
         let verdict = |goal| Row::new("", "", figure, Some(goal)).cells()[4].clone();
         assert_eq!(verdict(Goal::AtMost(3.0)), "met");

@@ -1,20 +1,20 @@
-//! Decides how a read of a watched profile is measured: by the client's own example, once
-//! for the time and twice under strace for the system calls.
+//! The cost of a read of a watched profile, measured with the client's example `read_cost`: once
+//! for the time, and twice under strace for the system calls.
 
 use std::{path::Path, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
+    counting_tool::Tool,
     process::Programs,
     table::{Figure, Goal, Row, Unit},
-    tools::Tool,
 };
 
 const GROUP: &str = "The client crate";
 
 pub(crate) fn measure(programs: &Programs, rounds: usize) -> Result<Vec<Row>> {
-    let program = programs.own("read_cost");
+    let program = programs.required("read_cost");
     let times = (0..rounds).map(|_| nanoseconds(&program));
     let (own, shared) = times.collect::<Result<Vec<_>>>()?.into_iter().unzip();
     let what = "a read of a watched profile";
@@ -51,8 +51,8 @@ pub(crate) fn measure(programs: &Programs, rounds: usize) -> Result<Vec<Row>> {
     };
     rows.push(match (run(1_000_000)?, run(2_000_000)?) {
         (Ok(few), Ok(many)) => {
-            // One, two and four threads have read a million times more each, both ways. That they wait
-            // for each other at the end is a call more or less in all.
+            // One, two and four threads have made a million reads more each, with both kinds of
+            // handle. Their join at the end is one system call more or less.
             let each = (many - few) / 14_000_000.0;
             let figure = Figure::exactly((each * 1000.0).round().abs() / 1000.0, Unit::Count);
             Row::new(GROUP, what, figure, goal)
@@ -62,17 +62,17 @@ pub(crate) fn measure(programs: &Programs, rounds: usize) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Returns what a read costs one thread, by a handle of its own and by a shared one.
+/// Returns the nanoseconds of a read in one thread, with its own handle and with a shared one.
 fn nanoseconds(program: &Path) -> Result<(f64, f64)> {
     let output = Command::new(program)
         .arg("5000000")
         .output()
         .context("read_cost")?;
-    let said = String::from_utf8(output.stdout)?;
+    let stdout = String::from_utf8(output.stdout)?;
     let of = |suffix: &str| {
-        let line = said.lines().find_map(|line| line.strip_suffix(suffix));
+        let line = stdout.lines().find_map(|line| line.strip_suffix(suffix));
         line.and_then(|it| it.parse().ok())
-            .context("read_cost said nothing")
+            .context("read_cost printed no time")
     };
     Ok((of(" ns a read")?, of(" ns a shared read")?))
 }

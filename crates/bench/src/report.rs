@@ -1,4 +1,4 @@
-//! Decides where a result goes: to the terminal, to files, and into `docs/performance.md`.
+//! The output of the results: the terminal, files, and `docs/performance.md`.
 
 use std::{
     fmt::Write as _,
@@ -16,7 +16,7 @@ const BEGIN: &str = "<!-- Written by `cargo xtask bench --write-docs` from here 
 const END: &str = "<!-- to here -->";
 
 /// Writes `bench.json` and `bench.md` into a folder.
-pub(crate) fn files(folder: &Path, rows: &[Row]) -> Result<()> {
+pub(crate) fn write_files(folder: &Path, rows: &[Row]) -> Result<()> {
     fs::create_dir_all(folder)?;
     let all = json!({
         "machine": machine::description(),
@@ -29,31 +29,33 @@ pub(crate) fn files(folder: &Path, rows: &[Row]) -> Result<()> {
 }
 
 /// Replaces the tables in the documentation.
-pub(crate) fn documentation(docs: &Path, rows: &[Row]) -> Result<()> {
+pub(crate) fn write_documentation(docs: &Path, rows: &[Row]) -> Result<()> {
     let path = docs.join("performance.md");
     let page = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    let (before, rest) = page.split_once(BEGIN).context("the page has no mark")?;
+    let (before, rest) = page
+        .split_once(BEGIN)
+        .context("the page has no line that begins the tables")?;
     let (_, after) = rest
         .split_once(END)
-        .context("the page has one mark alone")?;
+        .context("the page has no line that ends the tables")?;
     let part = format!("{BEGIN}\n\n{}\n{}\n{END}", summary(rows), tables(rows));
     fs::write(path, format!("{before}{part}{after}"))?;
     Ok(())
 }
 
-/// Shows the tables with a summary.
-pub(crate) fn show(rows: &[Row]) -> Result<()> {
+/// Prints the tables and the summary.
+pub(crate) fn print(rows: &[Row]) -> Result<()> {
     let mut out = io::stdout().lock();
     write!(out, "{}\n{}", tables(rows), summary(rows))?;
     Ok(out.flush()?)
 }
 
-/// Says something at once.
-pub(crate) fn say(text: &str) {
+/// Prints a line. An error of stdout is ignored.
+pub(crate) fn print_line(text: &str) {
     let _ = writeln!(io::stdout(), "{text}");
 }
 
-/// Which goals were met, and on what.
+/// Returns the number of goals met and missed, and the machine.
 fn summary(rows: &[Row]) -> String {
     let count = |met| {
         rows.iter()

@@ -1,5 +1,5 @@
-//! Decides how the start of programs is compared: one after the other, round by round, from
-//! posix_spawn to their end.
+//! The time from the start of a program to its exit, for programs that are started one after the
+//! other.
 
 use std::{
     path::{Path, PathBuf},
@@ -9,50 +9,50 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
-    comparators::Built,
-    machine::Began,
-    process::{Programs, find},
+    comparators::CPrograms,
+    machine::Stopwatch,
+    process::{Programs, find_program},
+    sandbox::{PROFILE, Sandbox},
     table::{Figure, Goal, Row, Unit},
-    world::{PROFILE, World},
 };
 
 const GROUP: &str = "sts-shim, from start to exit";
 
-/// What is run, and why it may not be there.
-struct Contestant {
+/// A measured program, or the reason for which it is missing.
+struct Subject {
     name: &'static str,
     command: Result<Command, String>,
-    /// What is aimed at for the shim's time divided by this one's.
+    /// The goal for the shim's time divided by that of this program.
     goal: Option<Goal>,
-    /// How much faster the shim is to be instead.
+    /// The goal for this program's time divided by that of the shim.
     faster: Option<Goal>,
-    /// Microseconds, by round.
+    /// The times in microseconds, by round.
     times: Vec<f64>,
 }
 
-/// How long it takes to have credentials, by program.
+/// Compares the times in which programs supply credentials.
 pub(crate) fn compare(
     programs: &Programs,
-    built: &Built,
-    world: &World,
+    c_programs: &CPrograms,
+    sandbox: &Sandbox,
     rounds: usize,
 ) -> Result<Vec<Row>> {
-    let file = world.path("session.json");
-    let mut shim = shim(programs, world);
+    let file = sandbox.path("session.json");
+    let mut shim = shim(programs, sandbox);
     let output = shim.output().context("sts-shim")?;
     ensure!(output.status.success(), "sts-shim: {output:?}");
     std::fs::write(&file, &output.stdout)?;
-    let with = |name: &'static str, command, goal, faster| Contestant {
+    let with = |name: &'static str, command, goal, faster| Subject {
         name,
         command,
         goal,
         faster,
         times: Vec::new(),
     };
-    let ours = || with("sts-shim", Ok(self::shim(programs, world)), None, None);
-    let floor = built.client.clone().map(|program| {
+    let ours = || with("sts-shim", Ok(self::shim(programs, sandbox)), None, None);
+    let floor = c_programs.client.clone().map(|program| {
         let mut command = Command::new(program);
-        command.arg(world.socket()).arg(PROFILE);
+        command.arg(sandbox.socket()).arg(PROFILE);
         command
     });
     let quick = vec![
@@ -82,7 +82,7 @@ pub(crate) fn compare(
         ours(),
         with(
             "git credential-cache get",
-            credential_cache(world),
+            credential_cache(sandbox),
             None,
             Some(Goal::AtLeast(1.0)),
         ),
@@ -101,23 +101,23 @@ pub(crate) fn compare(
     ];
     let mut rows = run(quick, rounds)?;
     let compared = run(slow, (rounds / 40).max(3));
-    // Its daemon would stay for a quarter of an hour.
-    let _ = git(world, "exit").stderr(Stdio::null()).status();
+    // The daemon of the credential cache would run for 15 minutes more.
+    let _ = git(sandbox, "exit").stderr(Stdio::null()).status();
     rows.extend(compared?);
     Ok(rows)
 }
 
-/// The shim with a hot profile, as an SDK would start it.
-pub(crate) fn shim(programs: &Programs, world: &World) -> Command {
-    let mut command = Command::new(programs.own("sts-shim"));
-    command.arg("--socket").arg(world.socket()).arg(PROFILE);
+/// Returns the command with which an SDK starts the shim.
+pub(crate) fn shim(programs: &Programs, sandbox: &Sandbox) -> Command {
+    let mut command = Command::new(programs.required("sts-shim"));
+    command.arg("--socket").arg(sandbox.socket()).arg(PROFILE);
     command.env_clear();
     command
 }
 
-/// The same, begun by what a command begins with.
-pub(crate) fn shim_under(prefix: &[String], programs: &Programs, world: &World) -> Command {
-    let shim = shim(programs, world);
+/// Returns the same command under a tool, whose command line is `prefix`.
+pub(crate) fn shim_under(prefix: &[String], programs: &Programs, sandbox: &Sandbox) -> Command {
+    let shim = shim(programs, sandbox);
     let mut command = Command::new(&prefix[0]);
     command.args(&prefix[1..]).arg(shim.get_program());
     command.args(shim.get_args()).env_clear();
@@ -130,34 +130,34 @@ fn with_file(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str], file: &Pa
     command
 }
 
-/// git's own cache of credentials, with one in it.
-fn credential_cache(world: &World) -> Result<Command, String> {
-    find("git").ok_or("no git: apt-get install git")?;
-    let stored = git(world, "store").stderr(Stdio::null()).status();
-    let got = git(world, "get").stdout(Stdio::piped()).output();
-    let got = got.map_err(|error| error.to_string())?;
-    let there = got.stdout.windows(10).any(|it| it == b"password=p");
-    match stored.is_ok_and(|it| it.success()) && there {
-        true => Ok(git(world, "get")),
+/// Returns the command that reads a credential from git's credential cache.
+fn credential_cache(sandbox: &Sandbox) -> Result<Command, String> {
+    find_program("git").ok_or("no git: apt-get install git")?;
+    let stored = git(sandbox, "store").stderr(Stdio::null()).status();
+    let output = git(sandbox, "get").stdout(Stdio::piped()).output();
+    let output = output.map_err(|error| error.to_string())?;
+    let is_cached = output.stdout.windows(10).any(|it| it == b"password=p");
+    match stored.is_ok_and(|it| it.success()) && is_cached {
+        true => Ok(git(sandbox, "get")),
         false => Err("git has no credential-cache here".to_owned()),
     }
 }
 
-/// What git is told by a shell, as it tells its helpers itself.
-fn git(world: &World, verb: &str) -> Command {
+/// Returns the command that runs an action of the credential cache, with the input of a helper.
+fn git(sandbox: &Sandbox, verb: &str) -> Command {
     let script = format!(
         "printf 'protocol=https\\nhost=example.com\\nusername=u\\npassword=p\\n\\n' | \
          exec git credential-cache --socket {} {verb}",
-        world.path("run/git.sock").display()
+        sandbox.path("run/git.sock").display()
     );
     let mut command = Command::new("sh");
     command.args(["-c", &script]).stdout(Stdio::null());
     command
 }
 
-/// The interpreter itself: what stands in the path may be a script that looks for one.
+/// Returns the path of the interpreter; `python3` in `PATH` may be a script that searches for it.
 fn python() -> Option<PathBuf> {
-    let mut command = Command::new(find("python3")?);
+    let mut command = Command::new(find_program("python3")?);
     command.args([
         "-c",
         "import os,sys;print(os.path.realpath(sys.executable),end='')",
@@ -166,7 +166,7 @@ fn python() -> Option<PathBuf> {
     Some(PathBuf::from(String::from_utf8(output.stdout).ok()?))
 }
 
-/// A Python that has the official SDK.
+/// Returns the command that imports the official SDK.
 fn oss2(programs: &Programs) -> Result<Command, String> {
     let python = programs.python.as_ref();
     let python = python.ok_or("no Python with oss2: cargo xtask compare installs one")?;
@@ -175,31 +175,31 @@ fn oss2(programs: &Programs) -> Result<Command, String> {
     Ok(command)
 }
 
-fn run(mut all: Vec<Contestant>, rounds: usize) -> Result<Vec<Row>> {
-    // Whoever always came after the same one would be measured with that one's caches.
+fn run(mut all: Vec<Subject>, rounds: usize) -> Result<Vec<Row>> {
+    // In a random order, because a program finds the processor caches that its predecessor left.
     let mut random = fastrand::Rng::with_seed(0);
     let mut order: Vec<_> = (0..all.len()).collect();
     for round in 0..rounds + 1 {
         random.shuffle(&mut order);
         for index in &order {
-            let contestant = &mut all[*index];
-            let Ok(command) = &mut contestant.command else {
+            let subject = &mut all[*index];
+            let Ok(command) = &mut subject.command else {
                 continue;
             };
             command.stdin(Stdio::null()).stdout(Stdio::null());
             command.stderr(Stdio::null());
             let mut time = f64::NAN;
-            // Whoever comes after a large program finds the caches full of it; after two runs
-            // it has them to itself again, like everybody else.
+            // A large predecessor leaves its data in the caches. The third run is measured, when
+            // the first two have replaced that data.
             for _ in 0..3 {
-                let began = Began::now();
-                let status = command.status().with_context(|| contestant.name)?;
-                time = began.micros();
-                ensure!(status.success(), "{}: {status}", contestant.name);
+                let stopwatch = Stopwatch::start();
+                let status = command.status().with_context(|| subject.name)?;
+                time = stopwatch.elapsed_micros();
+                ensure!(status.success(), "{}: {status}", subject.name);
             }
             // The first round reads the programs from the disk.
             if round > 0 {
-                contestant.times.push(time);
+                subject.times.push(time);
             }
         }
     }
@@ -207,8 +207,8 @@ fn run(mut all: Vec<Contestant>, rounds: usize) -> Result<Vec<Row>> {
         let figure = Figure::of(times.to_vec(), Unit::Count);
         format!("{:.2} ms", figure.median / 1000.0)
     };
-    let (ours, others) = all.split_first().context("nobody to compare")?;
-    let row = |it: &Contestant| {
+    let (ours, others) = all.split_first().context("no programs to compare")?;
+    let row = |it: &Subject| {
         let what = match it.faster {
             Some(_) => format!("how many times faster than {}", it.name),
             None => format!("time beside {}", it.name),

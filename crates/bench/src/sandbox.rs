@@ -1,5 +1,5 @@
-//! Decides what the daemon is measured with: an emulated cloud, a session in memory, a rule
-//! for every profile, and the audit in a file. Everything the product does is switched on.
+//! The environment of a measured daemon: the emulator, a session in memory, a rule for each
+//! profile, and the audit in a file. All features of the daemon are switched on.
 
 use std::{
     fmt::Write as _,
@@ -21,99 +21,102 @@ use stsd_client::Client;
 use tempfile::TempDir;
 
 use crate::{
-    load::{Address, Service},
-    machine::{SERVER, pin},
+    load::{Address, Target},
+    machine::{SERVER_CPU, pin_to_cpu},
     process::{Process, Programs, wait_until},
 };
 
-/// The profile that is asked for.
+/// The profile of the measured requests.
 pub(crate) const PROFILE: &str = "oss-upload";
 
-/// How patient those are who wait for a first session.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Timeout of the first request of a profile, which waits for STS.
+const FIRST_SESSION_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The emulator answers from memory; one that does not is a fault of the run.
+/// Timeout of a request to the control address, which the emulator answers from memory.
 const CONTROL_TIMEOUT_SECONDS: u64 = 30;
 
-/// One daemon with its cloud.
-pub(crate) struct World {
+/// A daemon and its emulator, in a temporary directory.
+pub(crate) struct Sandbox {
     directory: TempDir,
     sts: String,
     _emulator: Process,
     daemon: Option<Process>,
-    /// The daemon itself, where something watches it.
-    watched: Option<Pid>,
+    /// The process id of the daemon, if the daemon was started by a tool.
+    wrapped_pid: Option<Pid>,
 }
 
-/// What differs from one daemon to the next.
+/// The options of a daemon.
 #[derive(Clone)]
-pub(crate) struct Setting<'a> {
-    /// Its program.
+pub(crate) struct DaemonOptions<'a> {
+    /// The program.
     pub(crate) daemon: PathBuf,
-    /// What it is started by, if not by itself.
-    pub(crate) under: &'a [&'a str],
-    /// How many profiles there are; the first is [`PROFILE`].
+    /// The command line of the tool that starts the daemon; empty without a tool.
+    pub(crate) wrapper: &'a [&'a str],
+    /// The number of profiles. The first one is [`PROFILE`].
     pub(crate) profiles: usize,
-    /// Whether it answers on loopback.
+    /// `true` to switch the HTTP endpoint on.
     pub(crate) http: bool,
 }
 
-impl<'a> Setting<'a> {
-    pub(crate) fn usual(programs: &Programs) -> Self {
+impl<'a> DaemonOptions<'a> {
+    pub(crate) fn new(programs: &Programs) -> Self {
         Self {
-            daemon: programs.own("stsd"),
-            under: &[],
+            daemon: programs.required("stsd"),
+            wrapper: &[],
             profiles: 1,
             http: false,
         }
     }
 
-    pub(crate) fn under(programs: &Programs, under: &'a [&'a str]) -> Self {
+    pub(crate) fn with_wrapper(programs: &Programs, wrapper: &'a [&'a str]) -> Self {
         Self {
-            under,
-            ..Self::usual(programs)
+            wrapper,
+            ..Self::new(programs)
         }
     }
 }
 
-impl World {
-    /// Starts a daemon and has its first session fetched.
-    pub(crate) fn hot(programs: &Programs, setting: &Setting<'_>) -> Result<Self> {
-        let world = Self::cold(programs, setting)?;
-        world
+impl Sandbox {
+    /// Starts a daemon, and waits for the session of [`PROFILE`].
+    pub(crate) fn with_session(programs: &Programs, options: &DaemonOptions<'_>) -> Result<Self> {
+        let sandbox = Self::without_session(programs, options)?;
+        sandbox
             .client()
-            .credentials(PROFILE, Duration::ZERO, PATIENCE)?;
-        Ok(world)
+            .credentials(PROFILE, Duration::ZERO, FIRST_SESSION_TIMEOUT)?;
+        Ok(sandbox)
     }
 
-    /// Starts a daemon that has no session yet.
-    pub(crate) fn cold(programs: &Programs, setting: &Setting<'_>) -> Result<Self> {
+    /// Starts a daemon without sessions.
+    pub(crate) fn without_session(
+        programs: &Programs,
+        options: &DaemonOptions<'_>,
+    ) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("stsd-bench-").tempdir()?;
-        let mut emulator = Command::new(programs.own("stsd-emulator"));
-        let (emulator, line) = Process::start_talking(emulator.arg("--exit-with-stdin"))?;
+        let mut emulator = Command::new(programs.required("stsd-emulator"));
+        let (emulator, line) = Process::start_with_ready_line(emulator.arg("--exit-with-stdin"))?;
         let addresses: Value = serde_json::from_str(&line)?;
         let sts = addresses["sts"].as_str().context("no address of STS")?;
-        let mut world = Self {
+        let mut sandbox = Self {
             sts: sts.to_owned(),
             directory,
             _emulator: emulator,
             daemon: None,
-            watched: None,
+            wrapped_pid: None,
         };
-        DirBuilder::new().mode(0o700).create(world.path("run"))?;
+        DirBuilder::new().mode(0o700).create(sandbox.path("run"))?;
         let key = "access_key_id = \"LTAIEXAMPLEUPLOADER01\"\n\
             access_key_secret = \"ExampleSecretOfUploader000001\"\n";
-        write_private(&world.path("uploader.key"), key)?;
-        write_private(&world.path("config.toml"), &world.config(setting)?)?;
-        world.start(setting)?;
-        if !setting.under.is_empty() {
-            let pid = world.client().status()?.pid;
-            world.watched = Some(Pid::from_raw(pid.cast_signed()));
+        write_private(&sandbox.path("uploader.key"), key)?;
+        write_private(&sandbox.path("config.toml"), &sandbox.config(options)?)?;
+        sandbox.start(options)?;
+        if !options.wrapper.is_empty() {
+            let pid = sandbox.client().status()?.pid;
+            sandbox.wrapped_pid = Some(Pid::from_raw(pid.cast_signed()));
         }
-        Ok(world)
+        Ok(sandbox)
     }
 
-    fn config(&self, setting: &Setting<'_>) -> Result<String> {
+    fn config(&self, options: &DaemonOptions<'_>) -> Result<String> {
         let mut config = format!(
             "endpoint = \"{}\"\nsts_calls_per_second = 100\n\n\
              [source.uploader]\ntype = \"access-key\"\naccess_key_file = \"uploader.key\"\n\n\
@@ -121,7 +124,7 @@ impl World {
             self.sts,
             self.path("audit.jsonl").display()
         );
-        if setting.http {
+        if options.http {
             config.push_str("[http]\nlisten = \"127.0.0.1:0\"\n\n");
         }
         let role = "role_arn=\"acs:ram::100000000000001:role/oss-upload\"\n";
@@ -130,8 +133,8 @@ impl World {
             "[profile.{PROFILE}]\nsource = \"uploader\"\nallow = [\"user:{}\"]\n{role}",
             geteuid()
         )?;
-        // As short as can be: a configuration is a megabyte at the most.
-        for index in 1..setting.profiles {
+        // With short names and no rule: the maximum size of a configuration is a megabyte.
+        for index in 1..options.profiles {
             write!(
                 config,
                 "[profile.{}]\nsource=\"uploader\"\n{role}",
@@ -141,9 +144,9 @@ impl World {
         Ok(config)
     }
 
-    fn start(&mut self, setting: &Setting<'_>) -> Result<()> {
-        let mut words = setting.under.iter().map(|it| (*it).into());
-        let program = setting.daemon.clone().into_os_string();
+    fn start(&mut self, options: &DaemonOptions<'_>) -> Result<()> {
+        let mut words = options.wrapper.iter().map(|it| (*it).into());
+        let program = options.daemon.clone().into_os_string();
         let mut command = match words.next() {
             Some::<std::ffi::OsString>(first) => {
                 let mut command = Command::new(first);
@@ -160,12 +163,12 @@ impl World {
             .stdout(log.try_clone()?)
             .stderr(log);
         let daemon = Process::start(&mut command)?;
-        pin(Some(daemon.id()), SERVER)?;
+        pin_to_cpu(Some(daemon.id()), SERVER_CPU)?;
         let daemon = self.daemon.insert(daemon);
         let client = Client::at(self.directory.path().join("run/stsd.sock"));
         let log = self.directory.path().join("daemon.log");
         wait_until("the daemon", || {
-            if daemon.has_ended()? {
+            if daemon.has_exited()? {
                 bail!("the daemon ended: {}", fs::read_to_string(&log)?);
             }
             Ok(client.status().is_ok())
@@ -185,32 +188,32 @@ impl World {
     }
 
     pub(crate) fn daemon(&self) -> Result<&Process> {
-        self.daemon.as_ref().context("there is no daemon")
+        self.daemon.as_ref().context("the daemon is not running")
     }
 
-    /// Returns the daemon itself, where something watches it.
-    pub(crate) fn watched(&self) -> Result<Pid> {
-        self.watched.context("nothing watches the daemon")
+    /// Returns the process id of a daemon that was started by a tool.
+    pub(crate) fn wrapped_pid(&self) -> Result<Pid> {
+        self.wrapped_pid.context("no tool has started the daemon")
     }
 
-    /// Has the daemon stop, and waits until what watches it has ended as well.
-    pub(crate) fn stop_watched(&mut self) -> Result<()> {
-        kill(self.watched()?, Signal::SIGTERM)?;
-        let daemon = self.daemon.as_mut().context("there is no daemon")?;
-        wait_until("the daemon to end", || daemon.has_ended())?;
-        self.watched = None;
+    /// Stops the daemon, and waits until the tool that started it has exited.
+    pub(crate) fn stop_wrapped(&mut self) -> Result<()> {
+        kill(self.wrapped_pid()?, Signal::SIGTERM)?;
+        let daemon = self.daemon.as_mut().context("the daemon is not running")?;
+        wait_until("the daemon to end", || daemon.has_exited())?;
+        self.wrapped_pid = None;
         Ok(())
     }
 
-    /// Returns how a hand-out is asked for.
-    pub(crate) fn service(&self) -> Result<Service> {
-        let request = hand_out()?;
+    /// Returns the daemon's socket as a target, with a request for credentials.
+    pub(crate) fn target(&self) -> Result<Target> {
+        let request = credentials_request()?;
         let first = [&stsd_wire::Message::frame(&hello())?[..], &request].concat();
-        Service::learn(Address::Unix(self.socket()), first, request)
+        Target::probe(Address::Unix(self.socket()), first, request)
     }
 
-    /// Has STS take so long for its next calls.
-    pub(crate) fn slow_sts(&self, delay: Duration) -> Result<()> {
+    /// Delays each further call to STS.
+    pub(crate) fn delay_sts(&self, delay: Duration) -> Result<()> {
         let fault = format!(
             r#"{{"action":"AssumeRole","fault":{{"kind":"delay","millis":{}}}}}"#,
             delay.as_millis()
@@ -219,7 +222,7 @@ impl World {
             .map(drop)
     }
 
-    /// Returns how many calls STS has had.
+    /// Returns the number of calls to STS.
     pub(crate) fn sts_calls(&self) -> Result<u64> {
         let stats = self.control(minreq::Method::Get, "stats", "")?;
         let stats: Value = serde_json::from_slice(&stats)?;
@@ -228,32 +231,32 @@ impl World {
         Ok(outcomes.values().filter_map(Value::as_u64).sum())
     }
 
-    /// Makes a request at the emulator's control address; returns the answer's body.
+    /// Returns the body of the reply to a request to the emulator's control address.
     fn control(&self, method: minreq::Method, name: &str, body: &str) -> Result<Vec<u8>> {
         let url = format!("{}/_emulator/{name}", self.sts);
-        let answer = minreq::Request::new(method, &url)
+        let reply = minreq::Request::new(method, &url)
             .with_header("content-type", "application/json")
             .with_body(body)
             .with_timeout(CONTROL_TIMEOUT_SECONDS)
             .send()
-            .with_context(|| format!("no answer from {url}"))?;
-        match answer.status_code {
-            200..300 => Ok(answer.into_bytes()),
-            status => bail!("{url} answers {status}: {}", answer.as_str()?),
+            .with_context(|| format!("no reply from {url}"))?;
+        match reply.status_code {
+            200..300 => Ok(reply.into_bytes()),
+            status => bail!("{url} replied with status {status}: {}", reply.as_str()?),
         }
     }
 }
 
-impl Drop for World {
+impl Drop for Sandbox {
     fn drop(&mut self) {
-        // It outlives one who watches it and is killed.
-        if let Some(pid) = self.watched {
+        // The daemon outlives a tool that is killed.
+        if let Some(pid) = self.wrapped_pid {
             let _ = kill(pid, Signal::SIGKILL);
         }
     }
 }
 
-/// The name of a profile by its number.
+/// Returns the name of a profile by its number.
 pub(crate) fn profile(index: usize) -> String {
     match index {
         0 => PROFILE.to_owned(),
@@ -267,7 +270,7 @@ fn hello() -> stsd_wire::Request {
     }
 }
 
-fn hand_out() -> Result<Vec<u8>> {
+fn credentials_request() -> Result<Vec<u8>> {
     let request = stsd_wire::Request::Credentials {
         profile: PROFILE.to_owned(),
         minimum_life_millis: 0,

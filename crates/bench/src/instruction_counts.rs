@@ -1,6 +1,6 @@
-//! Decides what is counted of one hand-out: of the shim from its start to its exit, and of
-//! the daemon by asking it many times more. None of it depends on the machine's load, so it
-//! has a budget that the gate checks.
+//! Counts of system calls, instructions and allocations for one request: of the shim from its start
+//! to its exit, and of the daemon as the difference between two runs. The counts do not depend on
+//! the machine's load, so that the gate checks them against a budget.
 
 use std::{fs, process::Stdio, time::Duration};
 
@@ -11,129 +11,120 @@ use nix::{
 };
 
 use crate::{
-    load::Service,
-    machine::resident,
+    counting_tool::{Counts, Tool},
+    load::{Mode, Target},
+    machine::resident_kib,
     process::{Programs, wait_until},
-    spawn,
+    sandbox::{DaemonOptions, Sandbox},
+    startup,
     table::{Figure, Goal, Row, Unit},
-    tools::{Counts, Tool},
-    world::{Setting, World},
 };
 
 const SHIM: &str = "sts-shim, from start to exit";
 const DAEMON: &str = "The daemon, a hand-out";
 
-/// A figure with its name in the budget.
-pub(crate) struct Counted {
+/// A row with its key in the budget.
+pub(crate) struct BudgetedRow {
     pub(crate) key: &'static str,
-    /// The gate's daemon is not optimised as a release is: its instructions say nothing.
+    /// `false` for the daemon's instructions, because the gate's daemon is not optimised.
     pub(crate) in_budget: bool,
     pub(crate) row: Row,
 }
 
-/// So many ask before the daemon looks. It is made to wait for them, because how much it
-/// finds to do at a time decides how often it asks the system for more.
-const AT_ONCE: usize = 64;
+/// Requests that are sent while the daemon is stopped. The number of pending requests determines
+/// the number of the daemon's system calls, so that it must be the same in each run.
+const BATCH_REQUESTS: usize = 64;
 
-/// How the daemon is asked while it is counted.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    /// Over connections that stay.
-    Persistent,
-    /// Over a connection for each request.
-    New,
-}
-
-/// Counts everything.
-pub(crate) fn all(programs: &Programs) -> Result<Vec<Counted>> {
+/// Returns all counts.
+pub(crate) fn all(programs: &Programs) -> Result<Vec<BudgetedRow>> {
     let mut all = shim(programs)?;
     all.extend(daemon(programs)?);
     all.push(connection(programs)?);
     Ok(all)
 }
 
-fn counted(
+fn budgeted_row(
     key: &'static str,
     group: &'static str,
     what: &str,
     value: Result<f64, &String>,
     unit: Unit,
     goal: Option<Goal>,
-) -> Counted {
+) -> BudgetedRow {
     let row = match value {
         Ok(value) => Row::new(group, what, Figure::exactly(value, unit), goal),
         Err(why) => Row::missing(group, what, goal, why),
     };
-    Counted {
+    BudgetedRow {
         key,
         in_budget: group == SHIM || !key.ends_with("instructions"),
         row,
     }
 }
 
-fn shim(programs: &Programs) -> Result<Vec<Counted>> {
+fn shim(programs: &Programs) -> Result<Vec<BudgetedRow>> {
     let dynamic = "the static shim cannot be built here".to_owned();
-    let world = World::hot(programs, &Setting::usual(programs))?;
+    let sandbox = Sandbox::with_session(programs, &DaemonOptions::new(programs))?;
     let count = |tool: Tool| -> Result<Result<Counts, String>> {
         if !programs.shim_is_static {
             return Ok(Err(dynamic.clone()));
         }
-        let output = tool.file(&world.path(""), 0);
+        let output = tool.file(&sandbox.path(""), 0);
         let prefix = match tool.prefix(&output) {
             Ok(prefix) => prefix,
             Err(why) => return Ok(Err(why)),
         };
-        let mut command = spawn::shim_under(&prefix, programs, &world);
+        let mut command = startup::shim_under(&prefix, programs, &sandbox);
         let status = command.stdout(Stdio::null()).status()?;
         ensure!(status.success(), "sts-shim while it is counted: {status}");
         tool.read(&output).map(Ok)
     };
     let (strace, callgrind) = (count(Tool::Strace)?, count(Tool::Callgrind)?);
-    let size = fs::metadata(programs.own("sts-shim"))?.len() as f64 / 1000.0;
+    let size = fs::metadata(programs.required("sts-shim"))?.len() as f64 / 1000.0;
     let size = programs.shim_is_static.then_some(size).ok_or(&dynamic);
     let calls = strace.as_ref().map(|it| it.system_calls);
     let instructions = callgrind.as_ref().map(|it| it.instructions);
-    let most = |limit| Some(Goal::AtMost(limit));
+    let at_most = |limit| Some(Goal::AtMost(limit));
     Ok(vec![
-        counted(
+        budgeted_row(
             "shim-system-calls",
             SHIM,
             "system calls",
             calls,
             Unit::Count,
-            most(32.0),
+            at_most(32.0),
         ),
-        counted(
+        budgeted_row(
             "shim-user-instructions",
             SHIM,
             "user instructions",
             instructions,
             Unit::Count,
-            most(20_000.0),
+            at_most(20_000.0),
         ),
-        counted(
+        budgeted_row(
             "shim-kilobytes",
             SHIM,
             "size on disk",
             size,
             Unit::Kilobytes,
-            most(450.0),
+            at_most(450.0),
         ),
     ])
 }
 
-fn daemon(programs: &Programs) -> Result<Vec<Counted>> {
-    let count = |way| -> Result<_> {
+fn daemon(programs: &Programs) -> Result<Vec<BudgetedRow>> {
+    let count = |mode| -> Result<_> {
         Ok((
-            each(programs, Tool::Strace, way)?,
-            each(programs, Tool::Callgrind, way)?,
+            counts_per_request(programs, Tool::Strace, mode)?,
+            counts_per_request(programs, Tool::Callgrind, mode)?,
         ))
     };
-    let (mut hit, new) = (count(Way::Persistent)?, count(Way::New)?);
-    // Once a second the audit says a hand-out, and that allocates; a run without is what counts.
+    let (mut hit, new) = (count(Mode::Persistent)?, count(Mode::OnePerRequest)?);
+    // Once a second an audit event allocates. A run without such an event is the one to count.
     for _ in 0..2 {
         if hit.1.as_ref().is_ok_and(|it| it.allocations >= 0.005) {
-            let again = each(programs, Tool::Callgrind, Way::Persistent)?;
+            let again = counts_per_request(programs, Tool::Callgrind, Mode::Persistent)?;
             let least = |it: &Result<Counts, String>| it.as_ref().map_or(0.0, |it| it.allocations);
             if least(&again) < least(&hit.1) {
                 hit.1 = again;
@@ -143,11 +134,11 @@ fn daemon(programs: &Programs) -> Result<Vec<Counted>> {
     let calls = |it: &(Result<Counts, String>, _)| it.0.clone().map(|it| it.system_calls);
     let instructions = |it: &(_, Result<Counts, String>)| it.1.clone().map(|it| it.instructions);
     let allocations = |it: &(_, Result<Counts, String>)| it.1.clone().map(|it| it.allocations);
-    let most = |limit| Some(Goal::AtMost(limit));
+    let at_most = |limit| Some(Goal::AtMost(limit));
     let row = |key, what: &str, value: Result<f64, String>, goal| {
-        // A run has a timer or an audited event more or less than another one.
+        // Two runs differ by a timer or an audit event.
         let value = value.map(|it| (it * 100.0).round() / 100.0);
-        counted(
+        budgeted_row(
             key,
             DAEMON,
             what,
@@ -157,12 +148,17 @@ fn daemon(programs: &Programs) -> Result<Vec<Counted>> {
         )
     };
     Ok(vec![
-        row("hit-system-calls", "system calls", calls(&hit), most(2.2)),
+        row(
+            "hit-system-calls",
+            "system calls",
+            calls(&hit),
+            at_most(2.2),
+        ),
         row(
             "hit-allocations",
             "allocations on the heap",
             allocations(&hit),
-            most(0.0),
+            at_most(0.0),
         ),
         row(
             "hit-user-instructions",
@@ -191,8 +187,12 @@ fn daemon(programs: &Programs) -> Result<Vec<Counted>> {
     ])
 }
 
-/// What one more request costs the daemon.
-fn each(programs: &Programs, tool: Tool, way: Way) -> Result<Result<Counts, String>> {
+/// Returns the counts of one request to the daemon.
+fn counts_per_request(
+    programs: &Programs,
+    tool: Tool,
+    mode: Mode,
+) -> Result<Result<Counts, String>> {
     const FEW: usize = 128;
     const MANY: usize = 2048 + FEW;
     let run = |requests| -> Result<Result<Counts, String>> {
@@ -203,40 +203,41 @@ fn each(programs: &Programs, tool: Tool, way: Way) -> Result<Result<Counts, Stri
             Err(why) => return Ok(Err(why)),
         };
         let prefix: Vec<_> = prefix.iter().map(String::as_str).collect();
-        let mut world = World::hot(programs, &Setting::under(programs, &prefix))?;
-        ask(&world.service()?, world.watched()?, way, requests)?;
-        // Who comes last is answered when all have been seen to leave: nobody has to be told
-        // that we stop, which costs something as well.
-        drop(world.service()?.connections(1)?);
-        world.stop_watched()?;
+        let mut sandbox =
+            Sandbox::with_session(programs, &DaemonOptions::with_wrapper(programs, &prefix))?;
+        send_batches(&sandbox.target()?, sandbox.wrapped_pid()?, mode, requests)?;
+        // The daemon serves this last connection after it has closed the others. It would otherwise
+        // send them a message when it stops.
+        drop(sandbox.target()?.connections(1)?);
+        sandbox.stop_wrapped()?;
         tool.read(&output).map(Ok)
     };
     let few = run(FEW)?;
     Ok(match (few, run(MANY)?) {
-        (Ok(few), Ok(many)) => Ok(many.each(few, MANY - FEW)),
+        (Ok(few), Ok(many)) => Ok(many.per_request(few, MANY - FEW)),
         (Err(why), _) | (_, Err(why)) => Err(why),
     })
 }
 
-fn ask(service: &Service, daemon: Pid, way: Way, requests: usize) -> Result<()> {
-    let mut connections = match way {
-        Way::Persistent => service.connections(AT_ONCE)?,
-        Way::New => Vec::new(),
+fn send_batches(target: &Target, daemon: Pid, mode: Mode, requests: usize) -> Result<()> {
+    let mut connections = match mode {
+        Mode::Persistent => target.connections(BATCH_REQUESTS)?,
+        Mode::OnePerRequest => Vec::new(),
     };
-    for _ in 0..requests / AT_ONCE {
+    for _ in 0..requests / BATCH_REQUESTS {
         kill(daemon, Signal::SIGSTOP)?;
         wait_until("the daemon to stop", || is_stopped(daemon))?;
-        match way {
-            Way::Persistent => {
+        match mode {
+            Mode::Persistent => {
                 for connection in &mut connections {
-                    connection.send(service)?;
+                    connection.send(target)?;
                 }
             }
-            Way::New => connections = service.asking(AT_ONCE)?,
+            Mode::OnePerRequest => connections = target.send_on_new_connections(BATCH_REQUESTS)?,
         }
         kill(daemon, Signal::SIGCONT)?;
         for connection in &mut connections {
-            connection.finish(service)?;
+            connection.finish(target)?;
         }
     }
     Ok(())
@@ -245,25 +246,25 @@ fn ask(service: &Service, daemon: Pid, way: Way, requests: usize) -> Result<()> 
 fn is_stopped(process: Pid) -> Result<bool> {
     let text = fs::read_to_string(format!("/proc/{process}/stat"))?;
     let state = text.rsplit_once(") ").context("no state")?.1;
-    // One that is watched is stopped by whoever watches.
+    // `t` is a process that a tracer has stopped.
     Ok(state.starts_with('T') || state.starts_with('t'))
 }
 
-/// What an idle connection holds.
-fn connection(programs: &Programs) -> Result<Counted> {
+/// Measures the memory of an idle connection.
+fn connection(programs: &Programs) -> Result<BudgetedRow> {
     const COUNT: usize = 4000;
-    let world = World::hot(programs, &Setting::usual(programs))?;
-    let service = world.service()?;
-    let pid = world.daemon()?.id();
-    // What the first ones of their kind need once is not counted.
-    let mut held = service.connections(COUNT / 4)?;
+    let sandbox = Sandbox::with_session(programs, &DaemonOptions::new(programs))?;
+    let target = sandbox.target()?;
+    let pid = sandbox.daemon()?.id();
+    // The first connections cause one-time allocations, which are not counted.
+    let mut held = target.connections(COUNT / 4)?;
     std::thread::sleep(Duration::from_millis(100));
-    let before = resident(pid)?;
-    held.extend(service.connections(COUNT)?);
+    let before = resident_kib(pid)?;
+    held.extend(target.connections(COUNT)?);
     std::thread::sleep(Duration::from_millis(100));
-    let bytes = (resident(pid)? - before) * 1024.0 / COUNT as f64;
+    let bytes = (resident_kib(pid)? - before) * 1024.0 / COUNT as f64;
     drop(held);
-    Ok(counted(
+    Ok(budgeted_row(
         "connection-bytes",
         "The daemon at rest",
         "bytes of memory an idle connection",
