@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
-use stsctl::aliyun_profiles::{Plan, Disposition, plan};
+use stsctl::aliyun_profiles::{Disposition, Plan, plan};
 use stsd_fuzz::MARKED;
 use toml::Table;
 

@@ -246,7 +246,10 @@ mod tests {
         assert_eq!(read().await.unwrap(), None);
         assert!(!noticed(&watched_file, &mut at, QUIET_LOOKS).await);
         fs::write(&path, "three").unwrap();
-        assert!(noticed(&watched_file, &mut at, CHANGE_LOOKS).await, "it is there again");
+        assert!(
+            noticed(&watched_file, &mut at, CHANGE_LOOKS).await,
+            "it is there again"
+        );
     }
 
     #[tokio::test]
