@@ -490,7 +490,7 @@ fn what_systemd_does_not_do_is_found() {
     };
     let listening = ("active", "enabled");
     says("active", listening, "yes").finds_nothing();
-    says("active", listening, "no").finds("warning", "do not linger", "loginctl enable-linger");
+    says("active", listening, "no").finds("warning", "lingering is off", "loginctl enable-linger");
     says("failed", listening, "yes").finds("fault", "start-limit-hit", "reset-failed & journalctl");
     let disabled = ("active", "disabled");
     says("active", disabled, "yes").finds("warning", "it is disabled", "enable --now stsd.socket");

@@ -1,6 +1,6 @@
-//! Decides what becomes of the profiles that aliyun-cli and the SDKs keep in their files:
-//! text in, a plan out. No message quotes what may be a secret, and nothing is read or
-//! written here.
+//! Converts the profiles of aliyun-cli and the SDKs to stsd's configuration: text in, a plan
+//! out. No message quotes a value that may be a secret; only [`files`] reads a file, and
+//! nothing here writes one.
 //!
 //! The keys and modes are those of aliyun-cli (`config/profile.go`) and of the SDKs' own
 //! readers of both files (credentials-go `providers/profile.go`, `providers/cli_profile.go`).
@@ -29,16 +29,16 @@ pub use sts::Region;
 pub use table::{Table, quoted};
 pub use valid::{access_key_id, access_key_secret};
 
-/// More profiles than anybody has; a file with more is some other file.
+/// Maximum number of profiles in a file; a file with more has another purpose.
 const MAX_PROFILES: usize = 1000;
 
-/// Why a file cannot be read at all. It holds nothing of what is in it.
+/// The reason why a file cannot be parsed, without any of its content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct FileError(String);
 
-/// What a text is, by its first character: the one begins with an object, the other with a
-/// section, a comment or a key.
+/// The format of a file, recognized by its first character: JSON starts with an object, INI
+/// with a section, a comment or a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileFormat {
     /// aliyun-cli's `config.json`.
@@ -51,20 +51,21 @@ impl FileFormat {
     fn of(text: &str) -> Self {
         let mut begins = text.chars().filter(|it| !it.is_whitespace());
         match (begins.next(), begins.next()) {
-            // A list is no such file either, but no section by the name of all it holds.
+            // A JSON list is not a valid file either, but must not be read as an INI section.
             (Some('{'), _) | (Some('['), Some('{' | '[' | '"')) => Self::Json,
             _ => Self::Ini,
         }
     }
 }
 
-/// Returns what key of a `[source.NAME]` says where its AccessKey is kept, and what it says.
+/// Maps a source's name to the key of `[source.NAME]` that locates its AccessKey, and the
+/// value of that key.
 pub type SecretLocation = fn(&str) -> (&'static str, String);
 
-/// Reads a file's text and decides what becomes of each profile in it.
+/// Returns the conversion of all profiles in a file's content.
 ///
 /// # Errors
-/// [`FileError`] where it is no such file.
+/// [`FileError`] if the content has another format.
 pub fn plan(bytes: &[u8], location: SecretLocation) -> Result<Plan, FileError> {
     let (form, profiles) = profiles(bytes)?;
     if profiles.is_empty() {
@@ -73,10 +74,10 @@ pub fn plan(bytes: &[u8], location: SecretLocation) -> Result<Plan, FileError> {
     Ok(Plan::of(form, &profiles, location))
 }
 
-/// Reads a file's text and decides what of it stays where it should not.
+/// Returns the secrets that remain in a file.
 ///
 /// # Errors
-/// [`FileError`] where it is no such file.
+/// [`FileError`] if the content has another format.
 pub fn stale_secrets(bytes: &[u8]) -> Result<StaleSecrets, FileError> {
     Ok(StaleSecrets::of(&profiles(bytes)?.1))
 }
@@ -111,8 +112,8 @@ fn file_error<T>(problem: &str) -> Result<T, FileError> {
     Err(FileError(problem.to_owned()))
 }
 
-/// Returns a name as it may be printed: whatever it holds, it stays one line and says no
-/// more than a line.
+/// Returns a name on one line of limited length, with control and bidirectional characters
+/// escaped.
 #[must_use]
 pub fn printable(name: &str) -> String {
     let hides = |c: char| {

@@ -1,4 +1,4 @@
-//! Decides what can be typed.
+//! The command line: commands, options and help texts.
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{secret_store::SecretBackend, tool_name::ToolName};
 
-/// Look after stsd, the local daemon for Alibaba Cloud credentials.
+/// Manage stsd, the local daemon for Alibaba Cloud credentials.
 #[derive(Parser)]
 #[command(
     version,
@@ -16,7 +16,7 @@ bad configuration, 3 daemon not reachable, 4 unknown profile, 5 not allowed, 6 n
 credentials yet, 7 refused by STS, 8 protocol version; doctor: 1 a warning, 9 a fault."
 )]
 pub(crate) struct Arguments {
-    /// The daemon's socket [default: $STSD_SOCKET, else the usual places]
+    /// The daemon's socket [default: $STSD_SOCKET, else the user's, else the system's]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
 
@@ -26,31 +26,32 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Show every profile: remaining life, next renewal and why then, who asked last, last error
+    /// Show every profile: remaining lifetime, next refresh with its reason, last caller, last
+    /// error
     Status(Status),
-    /// Follow who got what: the events of the audit
+    /// Show the events of the audit: which caller got which credentials
     Log(Log),
-    /// Look for what is wrong, and say how to mend it. Exit codes: 0 all is well, 1 something
-    /// is to be warned of, 9 something is at fault
+    /// Diagnose problems and show how to fix them. Exit codes: 0 no problem, 1 a warning, 9 a
+    /// fault
     Doctor {
         /// Print JSON: a list of check, verdict (ok, warning, fault), remark and fix
         #[arg(long)]
         json: bool,
     },
-    /// Print what is counted, in the text format of Prometheus
+    /// Print the counters in the text format of Prometheus
     Metrics,
     /// Print a profile's credentials, secrets included, as JSON
     Get {
         /// The profile
         profile: String,
-        /// They should live at least this long, such as 20m
+        /// Minimum lifetime of the credentials, such as 20m
         #[arg(long, value_name = "TIME", default_value = "0s", value_parser = parse_duration)]
         min_life: Duration,
-        /// How long to wait for them
+        /// How long to wait for the credentials
         #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
         patience: Duration,
     },
-    /// Renew a profile's credentials now
+    /// Refresh a profile's credentials now
     Refresh {
         /// The profile
         profile: String,
@@ -58,17 +59,17 @@ pub(crate) enum Command {
         #[arg(long, value_name = "TIME", default_value = "15s", value_parser = parse_duration)]
         patience: Duration,
     },
-    /// Print the URL by which a profile's credentials are had, secret included
+    /// Print the URL of a profile's credentials, secret included
     Url {
         /// The profile
         #[arg(required_unless_present = "rotate")]
         profile: Option<String>,
-        /// Change the secret in all URLs instead: those printed before open nothing any more
+        /// Change the secret in all URLs instead: URLs printed before stop working
         #[arg(long, conflicts_with = "profile")]
         rotate: bool,
     },
-    /// Run a program that finds a profile's credentials in its environment: as a URL, by
-    /// which a program that runs for long has new ones by itself
+    /// Run a program with a profile's credentials in its environment: as a URL, from which a
+    /// long-running program gets renewed credentials
     Exec {
         #[command(flatten)]
         options: ExecOptions,
@@ -76,114 +77,115 @@ pub(crate) enum Command {
         #[arg(last = true, required = true, value_name = "COMMAND")]
         command: Vec<OsString>,
     },
-    /// Print what `exec` would set and clear, for a shell: eval "$(stsctl env PROFILE)"
+    /// Print the variables that `exec` sets and clears, for a shell: eval "$(stsctl env PROFILE)"
     Env {
         #[command(flatten)]
         options: ExecOptions,
-        /// Who reads it
+        /// The syntax of the output
         #[arg(long, value_enum, default_value_t = Shell::Sh)]
         shell: Shell,
     },
-    /// Set it all up for one user: ask for region, key and role, or take them by options; put
-    /// the key away, write the configuration, start the daemon, and prove it by a hand-out
+    /// Set up stsd for one user: ask for region, key and role, or take them from options; store
+    /// the key, write the configuration, start the daemon, and fetch the first credentials
     Init(Init),
-    /// Show what the profiles of aliyun-cli and the SDKs come to here, and with --write take
-    /// them over: keys to a keeper, the rest to the configuration. Their file stays as it is
+    /// Show the profiles of aliyun-cli and the SDKs as stsd's configuration, and import them with
+    /// --write: keys to a secret store, the rest to the configuration. Their file stays as it is
     Import(Import),
-    /// Print what a tool has to be told of a profile; without a tool, list the tools
+    /// Print the configuration of a tool for a profile; without a tool, list the tools
     Setup(Setup),
-    /// Open a second socket that answers one profile, narrowed by a policy, for as long as
-    /// this command runs: for a container, another host or an agent
+    /// Open a second socket that serves one profile, narrowed by a policy, while this command
+    /// runs: for a container, another host or an agent
     Lease {
         /// The profile
         profile: String,
-        /// The session policy that narrows it; not where the profile has its own
+        /// The session policy that narrows the profile; not for a profile with its own policy
         #[arg(long, value_name = "FILE")]
         policy: Option<PathBuf>,
-        /// How long the lease lasts at the most, such as 20m
+        /// Maximum duration of the lease, such as 20m
         #[arg(long, value_name = "TIME", value_parser = parse_duration)]
         ttl: Duration,
-        /// Where the second socket is put
+        /// The path of the second socket
         #[arg(long, value_name = "PATH")]
         socket: PathBuf,
         /// How long to wait for the first credentials
         #[arg(long, value_name = "TIME", default_value = "15s", value_parser = parse_duration)]
         patience: Duration,
     },
-    /// Make the daemon read its configuration again
+    /// Make the daemon reload its configuration
     Reload,
-    /// Show it all against an emulated cloud, in a private directory, and clean up
+    /// Run a demonstration against an emulated cloud, in a private directory, and clean up
     Demo,
-    /// Print what makes a shell complete this command
+    /// Print the completion script of a shell
     Completions {
         /// The shell
         shell: CompletionShell,
     },
     /// Print the manual page of this command
     Man {
-        /// Write it there instead, and those of all commands
+        /// Write the pages of this command and of all its subcommands to this directory
         #[arg(long, value_name = "PATH")]
         directory: Option<PathBuf>,
     },
 }
 
-/// Which profiles are shown how.
+/// The options of `stsctl status`.
 #[derive(Args)]
 pub(crate) struct Status {
     /// Only these profiles
     #[arg(value_name = "PROFILE")]
     pub profiles: Vec<String>,
-    /// Print JSON; with --watch a line whenever something has changed
+    /// Print JSON; with --watch one line for each change
     #[arg(long)]
     pub json: bool,
-    /// Go on: drawn over itself on a terminal, else printed whenever something has changed
+    /// Keep running: redraw on a terminal, otherwise print on change
     #[arg(long)]
     pub watch: bool,
-    /// Print only what is stale, and end with 6 or 7 if anything is: for health checks.
-    /// Without a PROFILE those are looked at that somebody has asked for lately
+    /// Print only stale profiles, and exit with 6 or 7 if there is one: for health checks.
+    /// Without a PROFILE, the profiles in recent use are checked
     #[arg(long, conflicts_with = "watch")]
     pub health: bool,
 }
 
-/// Which events are shown, and from where.
+/// The options of `stsctl log`.
 #[derive(Args)]
 pub(crate) struct Log {
     /// Only events of these profiles
     #[arg(value_name = "PROFILE")]
     pub profiles: Vec<String>,
-    /// Print a line of JSON an event
+    /// Print one line of JSON for each event
     #[arg(long)]
     pub json: bool,
-    /// Read this file of events [default: as the daemon says: its file, or systemd's journal]
+    /// Read the events from this file [default: the daemon's audit file, or systemd's journal]
     #[arg(long, value_name = "PATH")]
     pub file: Option<PathBuf>,
-    /// Begin with so many events that are there already
+    /// Number of past events to show first
     #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 10)]
     pub lines: usize,
-    /// End after those
+    /// Exit after the past events
     #[arg(long)]
     pub no_follow: bool,
 }
 
-/// What a program is given.
+/// The options of `stsctl exec` and `stsctl env`.
 #[derive(Args)]
 pub(crate) struct ExecOptions {
     /// The profile
     pub profile: String,
-    /// Give it the keys themselves, which end when the session does: for programs that take
-    /// nothing else
+    /// Pass the temporary keys instead of a URL; they expire with the session: for programs that
+    /// support nothing else
     #[arg(long = "static")]
     pub fixed: bool,
-    /// The credentials should live at least this long; a line says if not [default: 20m with --static, else 0s]
+    /// Minimum lifetime of the credentials, with a warning if it is shorter [default: 20m with
+    /// --static, else 0s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub min_life: Option<Duration>,
-    /// How long to wait for them
+    /// How long to wait for the credentials
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     pub patience: Duration,
 }
 
 impl ExecOptions {
-    /// Keys that are never renewed should live for a while; a URL gives what there is.
+    /// Returns the minimum lifetime: longer for keys, because they are never renewed.
     pub(crate) fn minimum_lifetime(&self) -> Duration {
         const OF_KEYS: Duration = Duration::from_secs(20 * 60);
         let usual = if self.fixed { OF_KEYS } else { Duration::ZERO };
@@ -191,7 +193,7 @@ impl ExecOptions {
     }
 }
 
-/// Which tool is told what.
+/// The options of `stsctl setup`.
 #[derive(Args)]
 pub(crate) struct Setup {
     /// The tool
@@ -199,96 +201,97 @@ pub(crate) struct Setup {
     pub tool: Option<ToolName>,
     /// The profile
     pub profile: Option<String>,
-    /// What the tool calls the profile [default: as the daemon does]
+    /// The name of the profile in the tool [default: the same name]
     #[arg(long)]
     pub name: Option<String>,
-    /// Where the buckets are, such as cn-hangzhou
+    /// The region of the buckets, such as cn-hangzhou
     #[arg(long)]
     pub region: Option<String>,
-    /// The program sts-shim [default: the one beside stsctl, else in PATH]
+    /// The path of sts-shim [default: beside stsctl, else in PATH]
     #[arg(long, value_name = "PATH")]
     pub shim: Option<PathBuf>,
-    /// Change the tool's own file: only by this, and with the file before kept beside it
+    /// Edit the tool's own file, after a backup beside it
     #[arg(long, conflicts_with = "check", requires = "tool")]
     pub write: bool,
-    /// Look whether the tool would have the credentials now; exit code 1 if not
+    /// Check that the tool would get the credentials now; exit code 1 if not
     #[arg(long, requires = "tool")]
     pub check: bool,
-    /// Print the list of tools as JSON: tool, about, and whether --write has a file to change
+    /// Print the list of tools as JSON: tool, about, and whether --write edits a file
     #[arg(long, conflicts_with = "tool")]
     pub json: bool,
 }
 
-/// Which profiles are taken over.
+/// The options of `stsctl import`.
 #[derive(Args)]
 pub(crate) struct Import {
-    /// The file, as aliyun-cli (JSON) or the SDKs (INI) have it [default: ~/.aliyun/config.json,
+    /// A file of aliyun-cli (JSON) or of the SDKs (INI) [default: ~/.aliyun/config.json,
     /// else ~/.alibabacloud/credentials]
     pub file: Option<PathBuf>,
-    /// Who keeps the keys
+    /// Where to store the AccessKeys
     #[arg(long = "keeper", value_name = "KEEPER", value_enum, default_value_t = SecretBackend::File)]
     pub secret_backend: SecretBackend,
-    /// Write it; without this it is only shown
+    /// Write the configuration and store the keys; without this option they are only shown
     #[arg(long)]
     pub write: bool,
 }
 
-/// What is set up. The secret is no option: lists of arguments are public.
+/// The options of `stsctl init`. The secret is no option, because other users can read the
+/// arguments of a process.
 #[derive(Args)]
 pub(crate) struct Init {
-    /// Where STS is asked, such as cn-hangzhou
+    /// Region of STS, such as cn-hangzhou
     #[arg(long)]
     pub region: Option<String>,
-    /// Who we are
+    /// Identity used to call STS
     #[arg(long, value_enum, default_value_t = IdentityKind::AccessKey)]
     pub source: IdentityKind,
-    /// The RAM user's AccessKey id
+    /// The AccessKey ID of the RAM user
     #[arg(long, value_name = "ID")]
     pub access_key_id: Option<String>,
-    /// Read its secret from stdin
+    /// Read the AccessKey secret from stdin
     #[arg(long, conflicts_with = "key_file")]
     pub secret_stdin: bool,
-    /// Read the key from a file: access_key_id and access_key_secret as stsd's own files have
-    /// them, the CSV of the console, or the secret alone. It stays as it is
+    /// Read the key from a file, which is not changed: a key file of stsd (access_key_id and
+    /// access_key_secret), the CSV file of the console, or the secret alone
     #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
-    /// The role that programs get: acs:ram::ACCOUNT:role/ROLE
+    /// The role whose credentials programs get: acs:ram::ACCOUNT:role/ROLE
     #[arg(long, value_name = "ARN")]
     pub role_arn: Option<String>,
-    /// What programs call it
+    /// The name of the profile
     #[arg(long, default_value = "default")]
     pub profile: String,
-    /// Who keeps the key [default: file]
+    /// Where to store the AccessKey [default: file]
     #[arg(long = "keeper", value_name = "KEEPER", value_enum)]
     pub secret_backend: Option<SecretBackend>,
-    /// Ask this STS instead of a region's
+    /// URL of STS, instead of a region's endpoint
     #[arg(long, value_name = "URL")]
     pub endpoint: Option<String>,
-    /// Write it and start nothing
+    /// Write the configuration without starting the daemon
     #[arg(long)]
     pub no_start: bool,
 }
 
-/// Who we are to STS.
+/// The identity that signs calls to STS.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum IdentityKind {
-    /// A RAM user, by its AccessKey
+    /// A RAM user with its AccessKey
     AccessKey,
-    /// The role of this ECS instance: there is no key; with --role-arn it becomes that role
+    /// The role of this ECS instance, without a key; with --role-arn it assumes that role
     EcsRole,
 }
 
-/// Who reads an environment.
+/// The syntax in which the environment is printed.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Shell {
     /// sh, bash, zsh and the like
     Sh,
     Fish,
-    /// A file of NAME=VALUE; it can clear nothing
+    /// Lines of NAME=VALUE; they cannot clear a variable
     Dotenv,
 }
 
-/// Which shell completes.
+/// A shell with a completion script.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum CompletionShell {
     Bash,
@@ -296,7 +299,7 @@ pub(crate) enum CompletionShell {
     Fish,
 }
 
-/// Reads a time with its unit.
+/// Parses a number with its unit.
 fn parse_duration(text: &str) -> Result<Duration, String> {
     const SHAPE: &str = "a time is a number with a unit: 500ms, 30s, 20m, 1h";
     let parsed: jiff::SignedDuration = text.parse().map_err(|_| SHAPE.to_owned())?;

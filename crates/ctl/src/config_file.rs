@@ -1,5 +1,5 @@
-//! Decides where our own configuration is, and that no command makes it one that the daemon
-//! refuses: what shall be written is shown to `stsd --check` before it stands there.
+//! stsd's configuration file. Every new content is checked by `stsd --check` before it is
+//! written.
 
 use std::{
     env,
@@ -19,10 +19,10 @@ use crate::{
     subprocess,
 };
 
-/// What stands for a key that systemd gives to the daemon alone, while it is checked.
+/// Placeholder for a key that only the daemon gets from systemd.
 const PLACEHOLDER_KEY: &str = "access_key_id = \"LTAISTANDIN\"\naccess_key_secret = \"stand-in\"\n";
 
-/// What stands for what a pod has in its environment, while it is checked.
+/// Placeholders for variables that only a pod has.
 const PLACEHOLDER_ENVIRONMENT: [(&str, &str); 3] = [
     (
         "ALIBABA_CLOUD_OIDC_PROVIDER_ARN",
@@ -35,22 +35,22 @@ const PLACEHOLDER_ENVIRONMENT: [(&str, &str); 3] = [
     ),
 ];
 
-/// Our configuration.
+/// The configuration file, and its content when it was opened.
 pub(crate) struct ConfigFile {
     path: PathBuf,
     file: EditableFile,
 }
 
-/// What the daemon says to a text.
+/// The result of `stsd --check`.
 pub(crate) enum CheckResult {
     Accepted,
     Rejected(String),
-    /// It could not be asked, for this reason.
+    /// The check could not run, for this reason.
     NotChecked(String),
 }
 
 impl ConfigFile {
-    /// Finds it where the daemon does; it need not be there.
+    /// Opens the file that the daemon reads; the file may be missing.
     pub(crate) fn open() -> Result<Self> {
         let path = path()?;
         let file = EditableFile::open(&path)?;
@@ -61,23 +61,23 @@ impl ConfigFile {
         &self.path
     }
 
-    /// Returns the directory beside which its files are named.
+    /// Returns the directory to which its relative paths refer.
     pub(crate) fn directory(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new("."))
     }
 
-    /// Keeps other runs of this program from it; its directory is made, and
-    /// goes again if nothing comes into it.
+    /// Locks the file against other runs of stsctl. A missing directory is created, and
+    /// removed again if it stays empty.
     pub(crate) fn lock(&self) -> Result<Lock> {
         file::lock(&self.path)
     }
 
-    /// Returns what is there.
+    /// Returns the content; `None` for a missing file.
     pub(crate) fn text(&self) -> Result<Option<&str>> {
         self.file.text()
     }
 
-    /// Returns what is there as TOML.
+    /// Returns the content as TOML.
     pub(crate) fn table(&self) -> Result<toml::Table> {
         let text = self.text()?.unwrap_or_default();
         // The parser's own message would quote the text.
@@ -89,13 +89,12 @@ impl ConfigFile {
         })
     }
 
-    /// Asks the daemon's program what it says to a text that would stand here. Files that it
-    /// names beside itself have to be there.
+    /// Checks a new content. Files to which it refers by relative paths must exist.
     pub(crate) fn check(&self, text: &str) -> Result<CheckResult> {
         self.check_in(text, self.directory())
     }
 
-    /// The same for a text that is tried in another directory.
+    /// Checks a new content in another directory.
     pub(crate) fn check_in(&self, text: &str, directory: &Path) -> Result<CheckResult> {
         let mut tried = tempfile::Builder::new()
             .prefix(".tried-")
@@ -113,8 +112,8 @@ impl ConfigFile {
         })
     }
 
-    /// Asks the daemon's program what it would say to a text, without writing anything here:
-    /// somewhere else, where the files `key` and `uri` stand for all that is kept elsewhere.
+    /// Checks a new content in a temporary directory, where the files `key` and `uri` stand for
+    /// all secrets.
     pub(crate) fn dry_run(&self, text: &str) -> Result<CheckResult> {
         let elsewhere = tempfile::tempdir()?;
         private_file(elsewhere.path(), "key", PLACEHOLDER_KEY)?;
@@ -132,24 +131,24 @@ impl ConfigFile {
         Ok(CheckResult::Rejected(reason.replace(&there, &here)))
     }
 
-    /// Puts a text in the place of what is there, whole or not at all.
+    /// Replaces the content atomically.
     pub(crate) fn write(&self, text: &str) -> Result<()> {
         self.file.write(text)
     }
 
-    /// Tells whether others may read what is there.
+    /// Returns `true` if the group or others can read the file.
     pub(crate) fn is_readable_by_others(&self) -> bool {
         self.file.is_readable_by_others()
     }
 }
 
-/// Asks the daemon's program what it says to a file with a text, as it stands there. What
-/// systemd or the environment gives to the daemon alone is taken as given.
+/// Checks a file with this content. Placeholders stand for what only the daemon gets from
+/// systemd or from its environment.
 pub(crate) fn check_file(path: &Path, text: &str, is_system: bool) -> Result<CheckResult> {
     run_stsd("--check", path, text, is_system)
 }
 
-/// Has the daemon's program connect to the STS of a file with a text, as it would from here.
+/// Makes stsd connect to the STS endpoint of a file with this content.
 pub(crate) fn connect_to_sts(path: &Path, text: &str, is_system: bool) -> Result<CheckResult> {
     run_stsd("--connect", path, text, is_system)
 }
@@ -168,7 +167,7 @@ fn run_stsd(what: &str, path: &Path, text: &str, is_system: bool) -> Result<Chec
     if let Some(directory) = &credentials {
         command.env("CREDENTIALS_DIRECTORY", directory.path());
     }
-    // What the daemon will find in its own environment need not be in this one.
+    // The daemon's environment may have variables that this one lacks.
     for (name, placeholder) in PLACEHOLDER_ENVIRONMENT {
         if env::var_os(name).is_none_or(|it| it.is_empty()) {
             command.env(name, placeholder);
@@ -191,7 +190,7 @@ fn run_stsd(what: &str, path: &Path, text: &str, is_system: bool) -> Result<Chec
     Ok(CheckResult::Rejected(reason))
 }
 
-/// Returns where the daemon looks for it.
+/// Returns the path of the configuration, as the daemon resolves it.
 pub(crate) fn path() -> Result<PathBuf> {
     let variable = |name| env::var_os(name).filter(|it: &OsString| !it.is_empty());
     let path = if let Some(path) = variable("STSD_CONFIG") {
@@ -209,7 +208,7 @@ pub(crate) fn path() -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Returns the variables in which the daemon, and not this program, has a key.
+/// Returns the variables from which the daemon reads an AccessKey.
 fn key_variables(text: &str) -> Vec<String> {
     let table: toml::Table = toml::from_str(text).unwrap_or_default();
     let sources = table.get("source").and_then(|it| it.as_table());
@@ -217,13 +216,13 @@ fn key_variables(text: &str) -> Vec<String> {
         let names = source.get("access_key_env")?.as_table()?;
         Some(names.values().filter_map(|it| it.as_str()))
     });
-    // What no variable is called, the daemon says.
+    // The daemon reports invalid names.
     let is_name = |it: &&str| !it.is_empty() && !it.contains(['=', '\0']);
     named.flatten().filter(is_name).map(str::to_owned).collect()
 }
 
-/// Makes a directory with a key for each that the daemon would get from systemd: those are
-/// encrypted, and open nowhere but in its unit.
+/// Creates a directory with a placeholder for each systemd credential: the real ones are
+/// encrypted, and only the daemon's unit can decrypt them.
 fn placeholder_credentials(text: &str) -> Result<Option<tempfile::TempDir>> {
     let table: toml::Table = toml::from_str(text).unwrap_or_default();
     let sources = table.get("source").and_then(|it| it.as_table());

@@ -1,5 +1,5 @@
-//! Decides by which variables a program finds a profile's credentials, and which others it
-//! must not see: one table for `exec` and for `env`.
+//! The environment variables that give a program a profile's credentials, and those that must be
+//! cleared: one table for `exec` and `env`.
 
 use std::{
     env,
@@ -16,7 +16,7 @@ use stsd_client::{Answer, Client, Credentials, Url};
 
 use crate::token_file;
 
-/// Where the URL is: no proxy may stand in between.
+/// The address of the URLs, which must bypass a proxy.
 const LOOPBACK: &[u8] = b"127.0.0.1";
 
 /// The profile that a program gets, and how.
@@ -36,23 +36,23 @@ pub(crate) enum Delivery {
     StaticKeys,
 }
 
-/// What becomes of one variable.
+/// The edit of one variable.
 pub(crate) enum EnvEdit {
     Set(OsString),
     Unset,
 }
 
-/// The variables that are touched; all others stay as they are.
+/// The edited variables; all others stay.
 pub(crate) type EnvEdits = Vec<(&'static str, EnvEdit)>;
 
-/// What a row of the table says.
+/// The rule for a variable.
 #[derive(Clone, Copy)]
 enum EnvRule {
     Unset,
     Untouched,
     Fixed(&'static str),
     Profile,
-    /// The socket that was named for stsctl, if one was.
+    /// The socket of `--socket`; untouched without that option.
     Socket,
     Url,
     TokenFile,
@@ -67,13 +67,13 @@ use EnvRule::{
     Url as ByUrl,
 };
 
-/// A variable, what becomes of it where the program is given a URL, and where it is given
-/// keys. The names were read in the sources of those that look for them.
+/// A variable, its rule for a URL, and its rule for static keys. The names are from the source
+/// code of the SDKs and tools that read them.
 const VARIABLES: &[(&str, EnvRule, EnvRule)] = &[
-    // Ours: sts-shim, and whatever runs it, means the same profile.
+    // For sts-shim: it then uses the same profile.
     ("STSD_PROFILE", Profile, Profile),
     ("STSD_SOCKET", Socket, Socket),
-    // The Alibaba Cloud SDKs ask a URL last of all, so what they ask before has to go.
+    // The Alibaba Cloud SDKs try a URL last, so everything before it has to be cleared.
     ("ALIBABA_CLOUD_CREDENTIALS_URI", ByUrl, Unset),
     (
         "ALIBABA_CLOUD_CLI_PROFILE_DISABLED",
@@ -96,8 +96,8 @@ const VARIABLES: &[(&str, EnvRule, EnvRule)] = &[
     ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", Unset, Unset),
     ("ALIBABA_CLOUD_ECS_METADATA", Unset, Unset),
     ("ALIBABA_CLOUD_PROFILE", Unset, Unset),
-    // aliyun-cli takes no URL from here. Better that it has nothing than that it takes
-    // whoever its own configuration is.
+    // aliyun-cli reads no URL from the environment. Without credentials it fails, instead of
+    // using the identity of its own configuration.
     ("ALIBABA_CLOUD_IGNORE_PROFILE", Fixed("TRUE"), Fixed("TRUE")),
     ("ALIBABACLOUD_IGNORE_PROFILE", Fixed("TRUE"), Fixed("TRUE")),
     // aliyun-cli, Terraform and the tools of ACK.
@@ -112,7 +112,7 @@ const VARIABLES: &[(&str, EnvRule, EnvRule)] = &[
     ("ACCESS_KEY_ID", Unset, Unset),
     ("ACCESS_KEY_SECRET", Unset, Unset),
     ("SECURITY_TOKEN", Unset, Unset),
-    // Terraform's older names, which it looks at first.
+    // Terraform's older names, which it reads first.
     ("ALICLOUD_CREDENTIALS_URI", ByUrl, Unset),
     ("ALICLOUD_ACCESS_KEY", Unset, KeyId),
     ("ALICLOUD_SECRET_KEY", Unset, Secret),
@@ -134,13 +134,13 @@ const VARIABLES: &[(&str, EnvRule, EnvRule)] = &[
     ("ALIYUN_LOG_CLI_ACCESSID", Unset, KeyId),
     ("ALIYUN_LOG_CLI_ACCESSKEY", Unset, Secret),
     ("ALIYUN_LOG_CLI_STS_TOKEN", Unset, Token),
-    // The oldest Python SDK takes no token, without which these are worth nothing.
+    // The oldest Python SDK reads no token, without which these keys are invalid.
     ("ALIYUN_ACCESS_KEY_ID", Unset, Unset),
     ("ALIYUN_ACCESS_KEY_SECRET", Unset, Unset),
     // The AWS SDKs and the data tools on them, for OSS's S3 dialect.
     ("AWS_CONTAINER_CREDENTIALS_FULL_URI", ByUrl, Unset),
     ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", Unset, Unset),
-    // The URL has the secret already; but object_store looks at no URL without a file.
+    // The URL has the secret already, but object_store uses no URL without a token file.
     ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", TokenFile, Unset),
     ("AWS_CONTAINER_AUTHORIZATION_TOKEN", Unset, Unset),
     ("AWS_EC2_METADATA_DISABLED", Fixed("true"), Untouched),
@@ -153,7 +153,7 @@ const VARIABLES: &[(&str, EnvRule, EnvRule)] = &[
     ("AWS_ACCESS_KEY", Unset, Unset),
     ("AWS_SECRET_KEY", Unset, Unset),
     ("AWS_SECURITY_TOKEN", Unset, Unset),
-    // With it botocore would look here for newer keys, ten minutes before the end.
+    // With this variable, botocore rereads the environment ten minutes before the expiration.
     ("AWS_CREDENTIAL_EXPIRATION", Unset, Unset),
     ("AWS_PROFILE", Unset, Unset),
     ("AWS_DEFAULT_PROFILE", Unset, Unset),
@@ -164,7 +164,7 @@ const VARIABLES: &[(&str, EnvRule, EnvRule)] = &[
     ("no_proxy", NoProxy, Untouched),
 ];
 
-/// Where the values come from.
+/// The credentials that become values.
 enum CredentialValues {
     Url {
         url: Url,
@@ -173,9 +173,8 @@ enum CredentialValues {
     Keys(Credentials),
 }
 
-/// Asks the daemon for what was typed, and returns what the environment becomes by it.
-/// Credentials are asked for in either case: what cannot be had is said now, and not by a
-/// program that has begun its work.
+/// Fetches a profile's URL or keys, and returns the edits of the environment. Credentials are
+/// fetched in either case, so that a failure is reported before the program starts.
 pub(crate) fn edits(
     client: &Client,
     socket: Option<&Path>,
@@ -215,7 +214,7 @@ pub(crate) fn edits(
     Ok(VARIABLES.iter().filter_map(row).collect())
 }
 
-/// Says so where the session ends sooner than was asked: the program is started all the same.
+/// Warns of a session that is shorter than requested; the program is started nevertheless.
 fn warn_if_short(answer: &Answer) {
     if !answer.short {
         return;
@@ -229,9 +228,9 @@ fn warn_if_short(answer: &Answer) {
     );
 }
 
-/// Returns the variables by which a program would be somebody else than a URL makes it.
+/// Returns the variables that would give a program another identity than the URL.
 pub(crate) fn identity_variables() -> impl Iterator<Item = &'static str> {
-    // A profile's name only chooses among those in a file.
+    // A profile's name only selects an entry of a file.
     let chooses = |name: &str| name.ends_with("PROFILE") || name.ends_with("_FILE");
     let rows = VARIABLES.iter().filter(|row| matches!(row.1, Unset));
     rows.map(|row| row.0).filter(move |name| {
@@ -252,8 +251,8 @@ impl CredentialValues {
     }
 }
 
-/// Returns the list of those who are spoken to without a proxy, with loopback in it. It has
-/// two spellings; where there is only the other one, that is the list.
+/// Returns the list of hosts without a proxy, with loopback added. The variable has two
+/// spellings; if only the other one is set, its value is used.
 fn no_proxy_list(name: &str, variable: impl Fn(&str) -> Option<OsString>) -> OsString {
     let there = |name: &str| variable(name).filter(|it| !it.is_empty());
     let other = if name == "NO_PROXY" {

@@ -1,11 +1,10 @@
-//! Decides how a failure of our own is told: what is wrong, what to do, and with which exit
-//! code it ends.
+//! Errors of the command itself, with a hint and an exit code.
 
 use std::fmt;
 
 use anyhow::{Result, bail};
 
-/// What cannot be done, and what to do about it.
+/// An error with a hint.
 #[derive(Debug)]
 pub(crate) struct CliError {
     pub(crate) text: String,
@@ -21,7 +20,7 @@ impl fmt::Display for CliError {
 
 impl std::error::Error for CliError {}
 
-/// What was typed cannot be done; the exit code is that of a wrong command line.
+/// A wrong or incomplete command line, with exit code 2.
 #[derive(Debug)]
 pub(crate) struct UsageError(pub(crate) String);
 
@@ -33,7 +32,7 @@ impl fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
-/// What was typed is wrong or not enough.
+/// Returns a [`UsageError`].
 pub(crate) fn usage<T>(text: impl Into<String>) -> Result<T> {
     bail!(UsageError(text.into()))
 }

@@ -1,4 +1,4 @@
-//! Decides what a JSON object is before anybody says what should be in it.
+//! A JSON object with its original order, duplicate keys and number texts.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-/// An object as it was written: its order, keys that come twice, numbers of any length.
+/// The entries of an object, in the order of the text, with raw values.
 pub struct RawObject<'a>(pub Vec<(String, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for RawObject<'de> {
@@ -35,10 +35,10 @@ impl<'de> Deserialize<'de> for RawObject<'de> {
 }
 
 impl<'a> RawObject<'a> {
-    /// Returns a key's value.
+    /// Returns the value of a key.
     ///
     /// # Errors
-    /// When the key is there twice.
+    /// When the key occurs twice.
     pub fn find(&self, key: &str) -> Result<Option<&'a RawValue>> {
         let mut found = self.0.iter().filter(|it| it.0 == key).map(|it| it.1);
         let first = found.next();
@@ -46,10 +46,10 @@ impl<'a> RawObject<'a> {
         Ok(first)
     }
 
-    /// Returns a key's value where that is a text.
+    /// Returns the value of a key if it is a string.
     ///
     /// # Errors
-    /// When the key is there twice.
+    /// When the key occurs twice.
     pub fn text(&self, key: &str) -> Result<Option<String>> {
         let found = self.find(key)?;
         Ok(found.and_then(|it| serde_json::from_str(it.get()).ok()))

@@ -10,7 +10,7 @@ use crate::term::{
     style::{self, BOLD, ERROR, Line, OK, PLAIN, WARN, wrap},
 };
 
-/// How bad a finding is, best first.
+/// The severity of a finding, in ascending order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Severity {
     Ok,
@@ -18,12 +18,12 @@ pub(crate) enum Severity {
     Fault,
 }
 
-/// One line of what was looked at.
+/// The result of one check.
 pub(crate) struct Finding {
     pub(crate) severity: Severity,
     pub(crate) subject: String,
     pub(crate) remark: String,
-    /// What to do about it; empty where nothing is to be done.
+    /// What fixes the problem; empty without a problem.
     pub(crate) fix: String,
 }
 
@@ -36,7 +36,7 @@ impl Severity {
         }
     }
 
-    /// The exit code of what ends with this as its worst.
+    /// Returns the exit code of a report with this as its maximum.
     pub(crate) fn exit_code(self) -> ExitCode {
         ExitCode::from(match self {
             Self::Ok => 0,
@@ -94,7 +94,7 @@ impl Finding {
         };
         let label = format!("{:9}", self.severity.label());
         let text = format!("{}: {}", self.subject, self.remark);
-        // Programs read lines, and have all of it in one.
+        // Without a terminal, a finding is one line, because programs read lines.
         if width.is_none() {
             let mut text = text.replace('\n', " ");
             if !self.fix.is_empty() {
@@ -117,7 +117,7 @@ impl Finding {
     }
 }
 
-/// Prints findings, a line each and its fix; returns the worst.
+/// Prints findings and their fixes; returns the maximum severity.
 pub(crate) fn print(findings: &[Finding]) -> Result<Severity> {
     let width = style::terminal_width(&io::stdout());
     let lines: Vec<_> = findings.iter().flat_map(|it| it.lines(width)).collect();

@@ -1,4 +1,4 @@
-//! Decides where an AccessKey is put away, and that nobody else's is lost for it.
+//! The secret stores of AccessKeys. An existing secret is never replaced.
 
 use std::{
     env,
@@ -20,35 +20,35 @@ use zeroize::Zeroizing;
 
 use crate::subprocess;
 
-/// From this version of systemd on, a user may encrypt for services of their own.
+/// The first version of systemd in which `systemd-creds encrypt --user` exists.
 const MIN_SYSTEMD_FOR_USER_CREDENTIALS: u32 = 256;
 
-/// How long the keyring is waited for.
+/// Timeout of the keyring, which may ask the user to unlock it.
 const KEYRING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Who keeps an AccessKey.
+/// The secret store of an AccessKey.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SecretBackend {
-    /// A file beside the configuration, for its owner alone
+    /// A file beside the configuration with mode 0600
     File,
-    /// A credential of systemd: encrypted for this machine, opened for the daemon alone
+    /// A systemd credential: encrypted for this machine, decrypted for the daemon only
     Credential,
     /// The desktop's keyring (Secret Service)
     Keyring,
 }
 
-/// What was put away.
+/// A stored secret.
 pub(crate) enum StoredSecret {
-    /// In a file that was not there before.
+    /// In a new file.
     Created(PathBuf),
-    /// It was there already.
+    /// The file existed with the same content.
     Unchanged(PathBuf),
-    /// Where no file is.
+    /// Outside the file system.
     External(&'static str),
 }
 
 impl SecretBackend {
-    /// Returns how a source names what is kept for it.
+    /// Returns the mapping from a source's name to the entry of its configuration.
     pub(crate) fn config_entry(self) -> SecretLocation {
         match self {
             Self::File => |name| ("access_key_file", format!("{name}.key")),
@@ -57,7 +57,7 @@ impl SecretBackend {
         }
     }
 
-    /// Returns where a key would be put, for people.
+    /// Returns a description of the place of a key.
     pub(crate) fn location(self, name: &str, directory: &Path) -> String {
         match self {
             Self::File => {
@@ -72,7 +72,7 @@ impl SecretBackend {
         }
     }
 
-    /// Puts a key away under a source's name. Nothing that is there is replaced.
+    /// Stores a key under a source's name. An existing secret is not replaced.
     pub(crate) fn store(
         self,
         name: &str,
@@ -83,7 +83,7 @@ impl SecretBackend {
             Self::File => store_file(&directory.join(format!("{name}.key")), text),
             Self::Credential => {
                 let path = credential_path(name, directory);
-                // What is in it only the daemon may know, so it cannot be compared.
+                // Only the daemon can decrypt an existing file, so it cannot be compared.
                 ensure!(
                     fs::symlink_metadata(&path).is_err(),
                     "{} is there already; move it away first",
@@ -100,7 +100,7 @@ impl SecretBackend {
         }
     }
 
-    /// Returns what a human has to do besides, so that the daemon finds these keys.
+    /// Returns the manual steps after which the daemon finds these keys.
     pub(crate) fn manual_steps(self, names: &[&str], directory: &Path) -> Option<String> {
         if self != Self::Credential || names.is_empty() {
             return None;
@@ -119,7 +119,7 @@ impl SecretBackend {
 }
 
 impl StoredSecret {
-    /// Takes away what was put away just now.
+    /// Removes the secret if this run has created its file.
     pub(crate) fn undo(&self) {
         if let Self::Created(path) = self {
             let _ = fs::remove_file(path);
@@ -127,10 +127,10 @@ impl StoredSecret {
     }
 }
 
-/// Returns what makes systemd give the daemon these credentials.
+/// Returns the drop-in with which systemd passes these credentials to the daemon.
 pub(crate) fn systemd_drop_in(names: &[&str], directory: &Path) -> String {
     let lines = names.iter().map(|name| {
-        // To systemd a % begins a specifier.
+        // In a unit file, % starts a specifier.
         let path = credential_path(name, directory).display().to_string();
         format!(
             "LoadCredentialEncrypted={name}:{}\n",
@@ -140,7 +140,7 @@ pub(crate) fn systemd_drop_in(names: &[&str], directory: &Path) -> String {
     "[Service]\n".to_owned() + &lines.collect::<String>()
 }
 
-/// Puts a text into a file of its own, for its owner alone.
+/// Stores a text in a new file with mode 0600.
 pub(crate) fn store_file(path: &Path, text: &SecretText) -> Result<StoredSecret> {
     let there = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -159,7 +159,7 @@ pub(crate) fn store_file(path: &Path, text: &SecretText) -> Result<StoredSecret>
     Ok(StoredSecret::Unchanged(path.to_owned()))
 }
 
-/// Tells whether a file is its owner's alone and holds these bytes.
+/// Returns `true` if only the owner can read a file and it holds these bytes.
 fn holds(path: &Path, bytes: &[u8]) -> bool {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
     let opened = OpenOptions::new()
@@ -180,7 +180,7 @@ fn holds(path: &Path, bytes: &[u8]) -> bool {
     read.is_ok() && *found == bytes
 }
 
-/// Makes a file that is not there yet, whole or not at all.
+/// Creates a new file atomically.
 fn create_file(path: &Path, bytes: &[u8]) -> Result<()> {
     let shown = path.display();
     let directory = path.parent().context("a file is in a directory")?;
@@ -195,12 +195,12 @@ fn create_file(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Where a credential stands, encrypted.
+/// Returns the path of an encrypted credential.
 fn credential_path(name: &str, directory: &Path) -> PathBuf {
     directory.join(format!("{name}.cred"))
 }
 
-/// Encrypts a text for a service: of this machine where root does so, else of this user.
+/// Encrypts a text for a service: a system service for root, otherwise a user service.
 fn encrypt(name: &str, text: &SecretText) -> Result<Zeroizing<Vec<u8>>> {
     const TOOL: &str = "systemd-creds";
     let tool = subprocess::find(TOOL);
@@ -232,8 +232,8 @@ fn encrypt(name: &str, text: &SecretText) -> Result<Zeroizing<Vec<u8>>> {
     Ok(output.stdout)
 }
 
-/// Puts a text into the desktop's keyring, where the daemon looks for it under this key. What
-/// is there for the key already stays, so that it has to be this very text.
+/// Stores a text in the desktop's keyring under a key. An existing item with another text is an
+/// error.
 fn store_in_keyring(key: &str, label: &str, text: &SecretText) -> Result<StoredSecret> {
     const PLACE: &str = "the keyring";
     let (address, runtime) = (

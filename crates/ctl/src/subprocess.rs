@@ -1,4 +1,4 @@
-//! Decides where other programs are, and how long they are waited for.
+//! Child processes: their paths, and a timeout for their exit.
 
 use std::{
     env,
@@ -14,23 +14,23 @@ use anyhow::{Context as _, Result, bail};
 use stsd_client::SecretText;
 use zeroize::Zeroizing;
 
-/// The pause after each look whether a program has exited.
+/// Interval between calls of `waitpid`.
 const EXIT_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How long a program may run.
+/// Maximum run time of a program.
 const RUN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What a program says is cut here.
+/// Size at which the output of a program is cut.
 const MAX_OUTPUT_BYTES: u64 = 256 * 1024;
 
-/// What came of a program.
+/// The exit status and the output of a program.
 pub(crate) struct Output {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: Zeroizing<Vec<u8>>,
     pub(crate) stderr: Vec<u8>,
 }
 
-/// Finds a program beside this one, else where a shell would.
+/// Returns the path of a program: beside this one, otherwise in `PATH`.
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let own = env::current_exe().ok();
     let beside = own.as_deref().and_then(Path::parent).map(Path::to_owned);
@@ -45,7 +45,7 @@ fn is_executable(path: &Path) -> bool {
         && metadata.is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
 }
 
-/// Runs a program to its end with a text to read; one that does not end is ended.
+/// Runs a program with a text on stdin, and kills it after [`RUN_TIMEOUT`].
 pub(crate) fn run(mut command: Command, input: Option<&SecretText>) -> Result<Output> {
     let name = command.get_program().to_string_lossy().into_owned();
     let stdin = if input.is_some() {
@@ -64,7 +64,7 @@ pub(crate) fn run(mut command: Command, input: Option<&SecretText>) -> Result<Ou
         let err = scope.spawn(move || read_to_limit(stderr));
         scope.spawn(move || {
             if let (Some(mut stdin), Some(text)) = (stdin, input) {
-                // It may not want to read it all; what it says tells.
+                // A program that does not read stdin reports its own error.
                 let _ = stdin.write_all(text.expose().as_bytes());
             }
         });

@@ -1,5 +1,5 @@
-//! Decides where the secret of the URLs is to be read as a file, for those that look at no
-//! URL without one: where the daemon keeps it, else in memory of the user's own.
+//! The file with the secret of the URLs, for libraries that use no URL without a token file:
+//! the daemon's own file, otherwise one in the user's runtime directory.
 
 use std::{
     env,
@@ -15,17 +15,17 @@ use rustix::{
 };
 use stsd_client::SecretText;
 
-/// What `statfs` calls a file system that is in memory.
+/// `TMPFS_MAGIC` of statfs(2).
 const TMPFS: u64 = 0x0102_1994;
 
-/// The daemon's own, beside its socket.
+/// The daemon's file, beside its socket.
 const DAEMON_TOKEN_FILE: &str = "http.token";
 
-/// Ours. Another name, because a daemon would take over what it finds under its own.
+/// The file of stsctl. The name differs, because a daemon takes over a file with its own name.
 const EXEC_TOKEN_FILE: &str = "exec.token";
 
-/// Returns a file that holds `token` and nothing else. There is none where only a disk could
-/// hold it, or somebody else's directory.
+/// Returns a file that holds exactly `token`; `None` if only a disk, or a directory of another
+/// user, could hold it.
 pub(crate) fn find(socket: Option<&Path>, token: &SecretText) -> Option<PathBuf> {
     let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
     let runtime = variable("XDG_RUNTIME_DIR").map(PathBuf::from);
@@ -42,8 +42,8 @@ pub(crate) fn find(socket: Option<&Path>, token: &SecretText) -> Option<PathBuf>
         .or_else(|| write(&runtime?, token).ok())
 }
 
-/// Tells whether a file, and not a link, has the token to the byte. Whoever could have put
-/// something else there later gains nothing by it: the URL has the secret as well.
+/// Returns `true` if a regular file holds exactly the token. A process that could replace the
+/// file later gains nothing, because the URL holds the secret as well.
 fn contains(file: &Path, token: &SecretText) -> bool {
     let token = token.expose().as_bytes();
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
@@ -57,8 +57,8 @@ fn contains(file: &Path, token: &SecretText) -> bool {
     read.is_ok() && *found == token
 }
 
-/// Writes the token into the user's runtime directory, whole or not at all, for the user
-/// alone. It is the same for all programs, so they share it.
+/// Writes the token atomically into the user's runtime directory, with mode 0600. All programs
+/// share the file.
 fn write(runtime: &Path, token: &SecretText) -> io::Result<PathBuf> {
     if !runtime.is_absolute() || !is_private_directory(runtime)? || !is_tmpfs(runtime)? {
         return Err(io::ErrorKind::PermissionDenied.into());
@@ -75,7 +75,7 @@ fn write(runtime: &Path, token: &SecretText) -> io::Result<PathBuf> {
     if contains(&path, token) {
         return Ok(path);
     }
-    // Mode 0600, and removed where it cannot be put in its place.
+    // Mode 0600, and removed if it cannot be renamed.
     let mut file = tempfile::NamedTempFile::new_in(&directory)?;
     file.write_all(token.expose().as_bytes())?;
     file.persist(&path)?;

@@ -1,4 +1,4 @@
-//! Decides on whose right a profile goes that names another one as its source.
+//! Role chains: profiles whose `source_profile` is another profile.
 
 use std::collections::BTreeMap;
 
@@ -8,13 +8,13 @@ use super::{
     printable,
 };
 
-/// How many profiles of ours may build on each other.
+/// Maximum number of roles in a chain, as in the daemon.
 const MAX_CHAIN_ROLES: usize = 8;
 
-/// What each profile is, by its place, as far as it has been decided.
+/// The conversion of each profile, by its index in the file.
 pub(super) type Conversions = Vec<Result<ConvertedProfile, SkipReason>>;
 
-/// Refuses those whose source is not there, is refused, or is in the end themselves.
+/// Skips profiles whose source is missing, skipped, or part of a cycle.
 pub(super) fn resolve_chains(
     names: &BTreeMap<String, usize>,
     labels: &[String],
@@ -64,7 +64,7 @@ fn refusal(
             "it needs {}, which cannot be taken",
             labels[at].as_str()
         )),
-        // At the end of a chain there is a role, or what gives the first one.
+        // The last element may be a role or the identity of the first role.
         Ok(last) if path.len() - usize::from(last.assumes_no_role()) > MAX_CHAIN_ROLES => {
             Some(format!(
                 "it is the end of a chain of more than {MAX_CHAIN_ROLES} roles, which stsd does not follow"
@@ -74,7 +74,7 @@ fn refusal(
     }
 }
 
-/// A circle of a thousand profiles is told by its beginning.
+/// Returns a cycle as text; a long one is cut.
 fn shortened(circle: &[&str]) -> String {
     const MAX_SHOWN: usize = 8;
     match circle.len() {

@@ -1,16 +1,16 @@
-//! Decides what words a `process_command` has, and whether they can be run as they are: by
-//! an absolute path, without a shell, as SDKs and stsd do.
+//! Splits a `process_command` into words and checks that they run without a shell and by an
+//! absolute path, as SDKs and stsd run them.
 
 use super::parsed_profile::SkipReason;
 
-/// What only a shell makes sense of. The rest that means something to one (`*`, `?`, `~`)
-/// goes to the program as it is, as it does when an SDK starts it.
+/// Characters that require a shell. Globs (`*`, `?`, `~`) are passed to the program
+/// literally, as SDKs pass them.
 const SHELL: &str = "|&;<>$`";
 
-/// Programs of ours: they would ask the daemon that asks them.
+/// Programs of this project, which would request credentials from the daemon that runs them.
 const OURS: [&str; 3] = ["sts-shim", "stsctl", "stsd"];
 
-/// Splits a command as POSIX does: white space, quotes, and `\`, and nothing else.
+/// Splits a command by the POSIX rules for white space, quotes and `\`.
 pub(super) fn words(command: &str) -> Result<Vec<String>, SkipReason> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;

@@ -1,4 +1,5 @@
-//! Decides which file of another tool is read, and how: as it is, and never waited for.
+//! The files of aliyun-cli and the SDKs: their default paths, and a bounded read that never
+//! blocks.
 
 use std::{
     env,
@@ -14,7 +15,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
-/// No tool has a configuration that is longer.
+/// Larger than the configuration of any tool.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// A file of another tool.
@@ -25,7 +26,7 @@ pub struct ToolFile {
     pub mode: u32,
 }
 
-/// Returns the files that aliyun-cli and the SDKs would read, whether they are there or not.
+/// Returns the paths that aliyun-cli and the SDKs read; the files may be missing.
 pub fn default_paths() -> Vec<PathBuf> {
     let variable = |name| env::var_os(name).filter(|it: &OsString| !it.is_empty());
     let home = variable("HOME").map(PathBuf::from);
@@ -42,7 +43,10 @@ pub fn default_paths() -> Vec<PathBuf> {
     config.into_iter().chain(credentials).collect()
 }
 
-/// Returns the one of them that is there, and the second.
+/// Returns the first existing default file, and the second if there are two.
+///
+/// # Errors
+/// When none of the default files exists.
 pub fn find_default() -> Result<(PathBuf, Option<PathBuf>)> {
     let all = default_paths();
     let mut there = all.iter().filter(|it| it.symlink_metadata().is_ok());
@@ -58,8 +62,10 @@ pub fn find_default() -> Result<(PathBuf, Option<PathBuf>)> {
     }
 }
 
-/// Reads a file of another tool: a regular one, not longer than such a file is, without ever
-/// waiting for it.
+/// Reads a regular file of limited size without blocking on a FIFO.
+///
+/// # Errors
+/// When the file cannot be read, is not regular, or is larger than 1 MiB.
 pub fn read(path: &Path) -> Result<ToolFile> {
     let file: File = OpenOptions::new()
         .read(true)

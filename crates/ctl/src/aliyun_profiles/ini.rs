@@ -1,6 +1,6 @@
-//! Decides how the SDKs' file is read: `[NAME]`, `type = …`, and keys that are turned into
-//! aliyun-cli's words. Where the SDKs' readers differ (case of keys, quotes, comments behind
-//! a value), what any of them takes is taken.
+//! Parses the SDKs' file: `[NAME]`, `type = …`, with keys mapped to aliyun-cli's names. Where
+//! the SDKs' parsers differ (case of keys, quotes, comments after a value), the union of
+//! their syntaxes is accepted.
 
 use std::collections::btree_map::{BTreeMap, Entry};
 
@@ -8,7 +8,7 @@ use stsd_client::SecretText;
 
 use super::{FileError, MAX_PROFILES, ThirdPartyProfile, file_error, parsed_profile::FieldValue};
 
-/// Keys that aliyun-cli calls otherwise.
+/// Keys of the SDKs and their names in aliyun-cli.
 const KEYS: [(&str, &str); 6] = [
     ("type", "mode"),
     ("role_name", "ram_role_name"),
@@ -18,7 +18,7 @@ const KEYS: [(&str, &str); 6] = [
     ("private_key_file", "private_key"),
 ];
 
-/// Types that aliyun-cli calls otherwise.
+/// Types of the SDKs and the corresponding modes of aliyun-cli.
 const MODES: [(&str, &str); 6] = [
     ("access_key", "AK"),
     ("sts", "StsToken"),
@@ -54,7 +54,7 @@ pub(super) fn read(text: &str) -> Result<Vec<ThirdPartyProfile>, FileError> {
             return file_error(&format!("line {number} is before the first section"));
         };
         let key = key.to_ascii_lowercase();
-        // The section's name is the profile's.
+        // The section's header names the profile.
         if key == "name" {
             continue;
         }
@@ -78,7 +78,7 @@ pub(super) fn read(text: &str) -> Result<Vec<ThirdPartyProfile>, FileError> {
 
 fn header(line: &str) -> Option<&str> {
     let rest = without_comment(line).strip_prefix('[')?;
-    // What has these in it is something else than a name, and must not be shown as one.
+    // Other content may hold a secret, and must not be shown as a name.
     let name = rest.strip_suffix(']')?.trim();
     Some(name).filter(|it| !it.contains(['"', '=', '{', '[']))
 }
@@ -95,7 +95,7 @@ fn pair(line: &str) -> Option<(&str, &str)> {
         .filter(|it| !it.0.is_empty())
 }
 
-/// A comment behind a value has white space before it.
+/// Returns a value without its trailing comment, which white space precedes.
 fn without_comment(value: &str) -> &str {
     let mut before = ' ';
     for (at, c) in value.char_indices() {

@@ -1,4 +1,4 @@
-//! Decides how aliyun-cli's file is read: `{"current": …, "profiles": [{…}, …]}`.
+//! Parses aliyun-cli's file: `{"current": …, "profiles": [{…}, …]}`.
 
 use std::collections::btree_map::{BTreeMap, Entry};
 
@@ -48,7 +48,7 @@ fn profile(raw: &RawValue, number: usize) -> Result<ThirdPartyProfile, FileError
     Ok(ThirdPartyProfile { number, fields })
 }
 
-/// Returns a value; `null` is none.
+/// Returns a value; `None` for `null`.
 fn field(raw: &RawValue) -> Option<FieldValue> {
     let text = raw.get();
     Some(match text.as_bytes().first() {
@@ -68,7 +68,7 @@ fn field(raw: &RawValue) -> Option<FieldValue> {
     })
 }
 
-/// What is wrong, and where, without a word of it: serde quotes values.
+/// Returns an error with the position only, because serde's message quotes values.
 fn broken(error: &serde_json::Error) -> FileError {
     let (line, column) = (error.line(), error.column());
     FileError(if error.is_eof() {

@@ -1,4 +1,4 @@
-//! Decides what a profile of each mode is with us, taken by itself, or why it is nothing.
+//! Converts one profile by its mode, or gives the reason why it is skipped.
 
 use std::net::IpAddr;
 
@@ -13,16 +13,16 @@ use super::{
     valid,
 };
 
-/// What a profile is.
+/// A converted profile.
 pub(super) struct ConvertedProfile {
     pub(super) identity: Identity,
-    /// What programs get from it; nothing where it is a key, which they never get.
+    /// The role that programs get; `None` for an AccessKey, which stsd never serves.
     pub(super) role: Option<Role>,
-    /// What has to be said besides.
+    /// Remarks for the report.
     pub(super) remarks: Vec<String>,
 }
 
-/// Whose right it is.
+/// The identity that signs the call to STS.
 #[derive(PartialEq, Eq)]
 pub(super) enum Identity {
     Key {
@@ -35,15 +35,16 @@ pub(super) enum Identity {
     Process(Vec<String>),
     Uri(SecretText),
     Oidc(Vec<Entry>),
-    /// Another profile's.
+    /// The name of another profile.
     Chain(String),
 }
 
-/// The role that it becomes; without entries, credentials are passed on as they come.
+/// The entries of the role; without entries, credentials are passed through.
 pub(super) struct Role(pub(super) Vec<Entry>);
 
 impl ConvertedProfile {
-    /// Tells whether nobody becomes a role by it: it is a key, or passes on what comes.
+    /// Returns `true` if the profile assumes no role: an AccessKey, or credentials that are
+    /// passed through.
     pub(super) fn assumes_no_role(&self) -> bool {
         let oidc = matches!(self.identity, Identity::Oidc(_));
         !oidc && self.role.as_ref().is_none_or(|it| it.0.is_empty())
@@ -51,7 +52,7 @@ impl ConvertedProfile {
 }
 
 impl Identity {
-    /// Returns the word by which its source is named.
+    /// Returns the suffix of the name of its source.
     pub(super) fn name_suffix(&self) -> &'static str {
         match self {
             Self::Key { .. } => "user",
@@ -64,7 +65,7 @@ impl Identity {
     }
 }
 
-/// Every mode, in small letters.
+/// Converts a profile of any mode; modes are compared in lower case.
 pub(super) fn convert(profile: &ThirdPartyProfile) -> Result<ConvertedProfile, SkipReason> {
     let refuse = |problem: &str| Err(problem.to_owned());
     if profile.text("enable")?.is_some_and(|it| it == "false") {
@@ -91,8 +92,9 @@ pub(super) fn convert(profile: &ThirdPartyProfile) -> Result<ConvertedProfile, S
             let mut converted = with_role(Identity::Process(words), Role(Vec::new()));
             if !is_bare {
                 converted.remarks.push(
-                    "a secret among its arguments would be in the configuration, whoever keeps \
-                     the keys, and seen by all while it runs (ps): have it read from a file"
+                    "a secret among its arguments would stand in the configuration, whatever \
+                     --keeper says, and be visible to all users while it runs (ps): have the \
+                     command read it from a file"
                         .to_owned(),
                 );
             }
@@ -102,20 +104,21 @@ pub(super) fn convert(profile: &ThirdPartyProfile) -> Result<ConvertedProfile, S
         "oidc" => oidc(profile)?,
         "ststoken" => {
             return refuse(
-                "it is a session that somebody has copied here: it ends, and nothing in the \
-                 file renews it; take the profile that it was made from",
+                "it is a copied session: it ends, and nothing in the file renews it; import the \
+                 profile that issued it",
             );
         }
         "cloudsso" => {
             return refuse(
-                "it lives from somebody's login in a browser, which a daemon cannot repeat; \
-                 keep it in aliyun-cli",
+                "it depends on a login in a browser, which a daemon cannot repeat; keep it in \
+                 aliyun-cli",
             );
         }
         "oauth" => {
             return refuse(
-                "it lives from a login in a browser, and its refresh token changes with each \
-                 use: two who hold it would lock each other out; keep it in aliyun-cli",
+                "it depends on a login in a browser, and its refresh token changes with each \
+                 use: two programs with one token would lock each other out; keep it in \
+                 aliyun-cli",
             );
         }
         "rsakeypair" => {
@@ -127,7 +130,7 @@ pub(super) fn convert(profile: &ThirdPartyProfile) -> Result<ConvertedProfile, S
         "bearertoken" => {
             return refuse("a bearer token is no AccessKey: STS gives no role for it");
         }
-        "anonymous" => return refuse("it is nobody, and there is nothing to keep"),
+        "anonymous" => return refuse("it has no identity, so there is nothing to import"),
         "" => return refuse("it has no mode"),
         other => {
             return Err(format!(
@@ -138,9 +141,9 @@ pub(super) fn convert(profile: &ThirdPartyProfile) -> Result<ConvertedProfile, S
     };
     if profile.seconds("expired_seconds")? == Some(900) && converted.role.is_some() {
         converted.remarks.push(
-            "it asks for sessions of 15m, which is what aliyun-cli writes when nobody has said \
-             how long: programs that look 15 minutes ahead ask again at each call, and without \
-             the line `duration` it would be 1h"
+            "it asks for sessions of 15m, the default that aliyun-cli writes: programs that \
+             refresh 15 minutes ahead ask again at each call; without the line `duration` a \
+             session lasts 1h"
                 .to_owned(),
         );
     }
@@ -172,7 +175,7 @@ fn instance(profile: &ThirdPartyProfile) -> Result<Identity, SkipReason> {
     Ok(Identity::Instance { role_name })
 }
 
-/// Returns what a profile of ours says of the role, which the mode cannot do without.
+/// Returns the entries of the role, which this mode requires.
 fn role(profile: &ThirdPartyProfile) -> Result<Role, SkipReason> {
     profile.needed("ram_role_arn")?;
     role_entries(profile)
@@ -231,7 +234,7 @@ fn oidc(profile: &ThirdPartyProfile) -> Result<ConvertedProfile, SkipReason> {
         missing.push("ALIBABA_CLOUD_ROLE_ARN");
     }
     let mut role = role_entries(profile)?;
-    // STS takes none with a token, and no tool sends one.
+    // AssumeRoleWithOIDC has no external ID, and no tool sends one.
     role.0.retain(|it| it.key != "external_id");
     let mut converted = with_role(Identity::Oidc(entries), role);
     if !missing.is_empty() {
@@ -243,7 +246,7 @@ fn oidc(profile: &ThirdPartyProfile) -> Result<ConvertedProfile, SkipReason> {
     Ok(converted)
 }
 
-/// Returns a URI that may have a secret in it, so that no message may quote it.
+/// Returns the URI, which no message quotes because it may hold a secret.
 fn uri(profile: &ThirdPartyProfile) -> Result<Identity, SkipReason> {
     let refuse = |problem: &str| Err(problem.to_owned());
     let Some(text) = profile.secret("credentials_uri")? else {
@@ -272,14 +275,14 @@ fn uri(profile: &ThirdPartyProfile) -> Result<Identity, SkipReason> {
         "https" => Ok(Identity::Uri(text)),
         "http" if loopback => Ok(Identity::Uri(text)),
         "http" => refuse(
-            "its credentials_uri goes over the network without TLS, so that everybody on the \
-             way could read the credentials",
+            "its credentials_uri goes over the network without TLS, so that the credentials \
+             could be read in transit",
         ),
         _ => refuse("its credentials_uri is neither http nor https"),
     }
 }
 
-/// Tells the secret of the daemon's URLs by its shape: 256 bits in hexadecimal.
+/// Returns `true` if a path segment has the form of the URL secret: 256 bits in hexadecimal.
 fn is_ours(segment: &str) -> bool {
     segment.len() == 64 && segment.bytes().all(|it| it.is_ascii_hexdigit())
 }

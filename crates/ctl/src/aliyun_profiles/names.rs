@@ -1,4 +1,4 @@
-//! Decides what the profiles are called with us, and the sources that they need.
+//! Valid and unique names for the profiles and their sources.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,10 +7,10 @@ use super::{
     printable,
 };
 
-/// How long a name may be.
+/// Maximum length of a name, as in the daemon.
 const MAX_NAME_CHARS: usize = 64;
 
-/// A profile's name with us, or why it has none, in the order of the profiles.
+/// Returns the name of each profile in stsd's configuration, or the reason why it is skipped.
 pub(super) fn of(profiles: &[ThirdPartyProfile]) -> Vec<Result<String, SkipReason>> {
     let theirs: Vec<_> = profiles.iter().map(ThirdPartyProfile::name).collect();
     let mut count: BTreeMap<&str, u32> = BTreeMap::new();
@@ -33,7 +33,7 @@ pub(super) fn of(profiles: &[ThirdPartyProfile]) -> Vec<Result<String, SkipReaso
         let others = fitted.get(&ours).into_iter().flatten();
         let mut others = others.filter(|it| **it != name);
         match others.next() {
-            // Whose name it is already keeps it.
+            // The profile whose name needs no change keeps it.
             Some(other) if ours != *name => Err(format!(
                 "its name would be {ours} with us, and so would that of {}; rename one of them",
                 printable(other)
@@ -48,7 +48,7 @@ pub(super) fn of(profiles: &[ThirdPartyProfile]) -> Vec<Result<String, SkipReaso
     each.collect()
 }
 
-/// Makes a name fit: what it may not hold becomes a hyphen.
+/// Returns a valid name, with hyphens for other characters.
 fn strip_if_needed(name: &str) -> Option<String> {
     let kept = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     let name = name.chars().map(|c| if kept(c) { c } else { '-' });
@@ -60,8 +60,8 @@ fn strip_if_needed(name: &str) -> Option<String> {
     (!name.is_empty()).then(|| name.to_owned())
 }
 
-/// The names that are taken. A source must not have a profile's name: who chains on that
-/// profile would get the source.
+/// The names in use. A source must not have a profile's name, because `source = "NAME"` then
+/// means the source and not the profile.
 pub(super) struct SourceNames {
     taken: BTreeSet<String>,
 }
@@ -73,12 +73,12 @@ impl SourceNames {
         }
     }
 
-    /// Returns a new name for a source of a profile.
+    /// Returns an unused name for the source of a profile.
     pub(super) fn name(&mut self, profile: &str, kind: &str) -> String {
         let numbers = std::iter::once(String::new()).chain((2_u32..).map(|it| it.to_string()));
         for number in numbers {
             let end = format!("-{kind}{number}");
-            // Names of ours are ASCII.
+            // Valid names are ASCII.
             let head = &profile[..profile.len().min(MAX_NAME_CHARS - end.len())];
             let name = format!("{head}{end}");
             if self.taken.insert(name.clone()) {

@@ -1,4 +1,4 @@
-//! Decides how a profile of another tool is asked for its values, whichever file it is from.
+//! A parsed profile of another tool, independent of the file's format.
 
 use std::collections::BTreeMap;
 
@@ -6,29 +6,29 @@ use stsd_client::SecretText;
 
 use super::printable;
 
-/// A profile as its file has it, in aliyun-cli's words.
+/// A profile as it stands in the file, with aliyun-cli's names of keys.
 pub(super) struct ThirdPartyProfile {
-    /// Where it stands among the others, from 1.
+    /// Position in the file, from 1.
     pub(super) number: usize,
     pub(super) fields: BTreeMap<String, FieldValue>,
 }
 
-/// A value. Which ones are secret shows only later, so all texts are.
+/// A value. The secret ones are known only later, so every text is a [`SecretText`].
 pub(super) enum FieldValue {
     Text(SecretText),
     Number(u64),
     Flag(bool),
-    /// Something that is none of these, by its kind.
+    /// A value of another kind, described.
     Other(&'static str),
-    /// The key is there twice.
+    /// The key occurs twice.
     Twice,
 }
 
-/// Why a profile is not taken.
+/// The reason why a profile is skipped, as a sentence about the profile.
 pub(super) type SkipReason = String;
 
 impl ThirdPartyProfile {
-    /// Returns a text; an empty one says as much as none.
+    /// Returns a text; `None` for an empty one.
     pub(super) fn text(&self, key: &str) -> Result<Option<String>, SkipReason> {
         Ok(self.secret(key)?.map(|it| it.expose().to_owned()))
     }
@@ -47,13 +47,13 @@ impl ThirdPartyProfile {
         Err(format!("its {key} is {other} where a text should stand"))
     }
 
-    /// Returns a text that the mode cannot do without.
+    /// Returns a text that the mode requires.
     pub(super) fn needed(&self, key: &str) -> Result<String, SkipReason> {
         self.text(key)?
             .ok_or_else(|| format!("it has no {key}, which its mode needs"))
     }
 
-    /// Returns a number of seconds; none and zero say that nobody asked for any.
+    /// Returns a number of seconds; `None` for zero, which means the default.
     pub(super) fn seconds(&self, key: &str) -> Result<Option<u64>, SkipReason> {
         let number = match self.fields.get(key) {
             None => return Ok(None),
@@ -70,7 +70,7 @@ impl ThirdPartyProfile {
         }
     }
 
-    /// Tells whether something is said yes to.
+    /// Returns `true` if a flag is set.
     pub(super) fn is_set(&self, key: &str) -> bool {
         match self.fields.get(key) {
             Some(FieldValue::Flag(flag)) => *flag,
@@ -79,7 +79,7 @@ impl ThirdPartyProfile {
         }
     }
 
-    /// Tells whether there is anything under a key.
+    /// Returns `true` if a key has a value that is not empty.
     pub(super) fn has(&self, key: &str) -> bool {
         match self.fields.get(key) {
             Some(FieldValue::Text(text)) => !text.expose().trim().is_empty(),
@@ -87,13 +87,13 @@ impl ThirdPartyProfile {
         }
     }
 
-    /// Returns its name.
+    /// Returns the name of the profile.
     pub(super) fn name(&self) -> Result<String, SkipReason> {
         self.text("name")?
             .ok_or_else(|| "it has no name".to_owned())
     }
 
-    /// Returns what it is called in a message.
+    /// Returns the name for messages.
     pub(super) fn label(&self) -> String {
         match self.name() {
             Ok(name) => printable(&name),
@@ -101,7 +101,7 @@ impl ThirdPartyProfile {
         }
     }
 
-    /// Returns its mode, for a message.
+    /// Returns the mode for messages.
     pub(super) fn mode(&self) -> String {
         let mode = self.text("mode").ok().flatten();
         mode.map_or_else(|| "no mode".to_owned(), |it| printable(it.trim()))

@@ -1,5 +1,5 @@
-//! Decides which tables and which secrets the profiles of a file come to, together and
-//! beside what a configuration has already.
+//! The plan of an import: the tables and the secrets of all profiles of a file, merged into
+//! an existing configuration.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -14,61 +14,61 @@ use super::{
     table::Table,
 };
 
-/// What would come of a file.
+/// The result of converting a file.
 #[derive(Debug)]
 pub struct Plan {
-    /// Whose file it is.
+    /// The format of the file.
     pub form: FileFormat,
-    /// What becomes of each profile, in their order.
+    /// The outcome of each profile, in the order of the file.
     pub outcomes: Vec<Outcome>,
-    /// What would be added to the configuration.
+    /// The tables to add to the configuration.
     pub tables: Vec<Table>,
-    /// What would be put away for the tables.
+    /// The secrets to store for these tables.
     pub secrets: Vec<SecretToStore>,
-    /// Which STS the profiles ask, if they name one.
+    /// The region of STS, if the profiles name one.
     pub region: Option<Region>,
-    /// The profiles whose long-lived secrets stay in the file that was read.
+    /// The profiles whose long-lived secrets stay in the imported file.
     pub long_lived: Vec<String>,
 }
 
-/// What becomes of one profile. All texts may be printed.
+/// The outcome of one profile. All texts may be printed.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The profile, by its name.
+    /// The name of the profile.
     pub label: String,
-    /// Its mode.
+    /// The mode of the profile.
     pub mode: String,
-    /// What becomes of it.
+    /// Whether the profile is converted.
     pub disposition: Disposition,
-    /// What has to be said of secrets that were left in it.
+    /// Remarks on secrets that remain in the profile.
     pub stale_secrets: Vec<String>,
-    /// What has to be said besides, unless it is not taken.
+    /// Other remarks; shown unless the profile is skipped.
     pub remarks: Vec<String>,
-    /// The tables without which it would not work.
+    /// The tables that the profile requires.
     needs: Vec<Table>,
 }
 
-/// Whether a profile is taken.
+/// Whether a profile is converted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Disposition {
-    /// Something is added for it.
+    /// Tables are added for it.
     Converted,
-    /// All of it is there already.
+    /// The configuration has all its tables already.
     AlreadyPresent,
-    /// It is not taken, for this reason.
+    /// It is skipped for this reason.
     Skipped(String),
 }
 
-/// A text that is put away under a source's name.
+/// A text that is stored under a source's name.
 #[derive(Debug)]
 pub struct SecretToStore {
-    /// The source.
+    /// The name of the source.
     pub name: String,
-    /// What is put away.
+    /// The text to store.
     pub text: SecretText,
-    /// The same with `…` for what is secret.
+    /// The text with `…` for secret values.
     pub redacted: String,
-    /// It is a URI, which a file alone can keep, and not an AccessKey.
+    /// `true` for a URI, which only a file can store; `false` for an AccessKey.
     pub is_uri: bool,
 }
 
@@ -149,8 +149,8 @@ impl Plan {
         plan
     }
 
-    /// Looks what a configuration has already. What it has stays; who would need it to be
-    /// otherwise is not taken.
+    /// Compares the plan with a configuration. Existing tables stay; a profile that needs a
+    /// different table of the same name is skipped.
     pub fn merge_into(&mut self, config: &toml::Table) {
         let mut tables: Vec<Table> = Vec::new();
         for outcome in &mut self.outcomes {
@@ -186,8 +186,8 @@ impl Plan {
         });
     }
 
-    /// Leaves those out who need a table that the daemon has refused by a mistake in one of
-    /// its keys (`profile.NAME.KEY`), with what it said. Tells whether there is such a table.
+    /// Skips the profiles that require a table which the daemon rejects because of a key
+    /// (`profile.NAME.KEY`). Returns `true` if the plan has such a table.
     pub fn exclude(&mut self, key: &str, problem: &str) -> bool {
         let is_in = |it: &&Table| {
             let rest = key.strip_prefix(it.kind)?.strip_prefix('.')?;
@@ -207,9 +207,9 @@ impl Plan {
         true
     }
 
-    /// Returns every table that the profiles need which are taken, those included that a
-    /// configuration has already, with the files `key` and `uri` in the place of whatever
-    /// keeps a secret: text to be judged before anything is put away.
+    /// Returns all tables of the converted profiles, existing ones included, with the files
+    /// `key` and `uri` in place of every secret: the text for a check before secrets are
+    /// stored.
     #[must_use]
     pub fn dry_run_config(&self) -> String {
         let mut tables: Vec<Table> = Vec::new();
@@ -224,8 +224,7 @@ impl Plan {
         each.join("\n")
     }
 
-    /// Returns what would be added to a configuration. With `whole` as it is written, else
-    /// as it is shown.
+    /// Returns the tables to add to a configuration, as they are written.
     #[must_use]
     pub fn addition(&self) -> String {
         let tables: Vec<_> = self.tables.iter().map(Table::text).collect();
@@ -239,13 +238,13 @@ impl Plan {
         tables.join("\n")
     }
 
-    /// Tells whether a profile is among what would be added.
+    /// Returns `true` if the tables to add include a profile.
     #[must_use]
     pub fn has_profile(&self) -> bool {
         self.tables.iter().any(|it| it.kind == "profile")
     }
 
-    /// Returns what becomes of each profile, in lines.
+    /// Returns the outcome of each profile as lines of text.
     #[must_use]
     pub fn report(&self) -> String {
         let mut text = String::new();
@@ -261,7 +260,7 @@ impl Plan {
             };
             let _ = writeln!(text, "{label} ({mode}): {disposition}");
             let remarks = match outcome.disposition {
-                // They tell how to go on with it.
+                // The remarks are about the use of the profile.
                 Disposition::Skipped(_) => &[][..],
                 Disposition::Converted | Disposition::AlreadyPresent => &outcome.remarks,
             };
@@ -273,9 +272,9 @@ impl Plan {
     }
 }
 
-/// Says which name would mean something else: of a source and a profile that are called alike,
-/// `source = "NAME"` means the source. What is new must not come between others and the profile
-/// that they build on, nor build on what is there when it means what it brings.
+/// Returns an error text if a name would change its meaning: for a source and a profile with one
+/// name, `source = "NAME"` refers to the source. A new source must not hide the profile that other
+/// profiles build on, and a new profile must not build on an existing source by mistake.
 fn name_conflict(table: &Table, needs: &[Table], config: &toml::Table) -> Option<String> {
     let named = |kind: &str, name: &str| config.get(kind)?.get(name);
     let name = table.name.as_str();
@@ -309,7 +308,7 @@ fn name_conflict(table: &Table, needs: &[Table], config: &toml::Table) -> Option
     }
 }
 
-/// Returns which STS each profile asks that asks any. One that cannot be said is refused.
+/// Returns the region of STS of each profile that assumes a role. An invalid one is a remark.
 fn regions(
     profiles: &[ThirdPartyProfile],
     conversions: &mut chain::Conversions,

@@ -1,5 +1,5 @@
-//! Decides which sources the profiles come to, who shares one, and which tables a profile
-//! needs to work.
+//! The sources of the profiles, shared where the identity is the same, and the tables that each
+//! profile requires.
 
 use std::collections::BTreeMap;
 
@@ -11,14 +11,14 @@ use super::{
     table::{Entry, Table, Value, quoted},
 };
 
-/// A source that profiles share.
+/// A source, which several profiles may share.
 pub(super) struct Source {
     name: String,
     table: Table,
     pub(super) secret: Option<SecretToStore>,
 }
 
-/// The sources of all profiles, and whose each is.
+/// The sources of all profiles, and the index of each profile's source.
 pub(super) struct SourceTable {
     pub(super) list: Vec<Source>,
     of: Vec<Option<usize>>,
@@ -34,7 +34,7 @@ pub(super) fn sources(
         list: Vec::new(),
         of: vec![None; conversions.len()],
     };
-    // Keys that are profiles of their own give their names to those who share them.
+    // A source that is also a profile of the file keeps that name for all its users.
     for own in [true, false] {
         for (at, converted) in conversions.iter().enumerate() {
             let (Ok(converted), Ok(name)) = (converted, &names[at]) else {
@@ -121,7 +121,7 @@ fn source(name: String, identity: &Identity, location: SecretLocation) -> Source
     }
 }
 
-/// Returns the tables that a profile needs, its own last.
+/// Returns the tables that a profile requires, its own last.
 pub(super) fn required_tables(
     at: usize,
     places: &BTreeMap<String, usize>,
@@ -131,7 +131,7 @@ pub(super) fn required_tables(
 ) -> Vec<Table> {
     let mut tables = Vec::new();
     let mut place = Some(at);
-    // From the profile down to the one whose source is its own; no circles are left.
+    // Follows the chain to the profile with a source of its own; cycles are excluded by now.
     while let Some(at) = place.take() {
         let (Ok(converted), Ok(name)) = (&conversions[at], &names[at]) else {
             break;
@@ -141,7 +141,7 @@ pub(super) fn required_tables(
             _ => None,
         };
         let own = |at: usize| sources.of[at].map(|it| &sources.list[it]);
-        // Who is no role is none to chain on: its source is.
+        // Only role profiles can be chained; otherwise chain on the source.
         let is_none = |at: usize| {
             conversions[at]
                 .as_ref()

@@ -1,15 +1,15 @@
-//! Decides what has to be said of secrets that stay in the file which was read.
+//! Secrets that remain in the files of aliyun-cli and the SDKs.
 
 use super::{parsed_profile::ThirdPartyProfile, printable};
 
-/// What stays in a file where it should not, by the names of the profiles.
+/// The findings about a file, as names of profiles.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StaleSecrets {
-    /// Profiles into which a session's secrets were written.
+    /// Profiles into which an SDK wrote the secrets of a session.
     pub written_back: Vec<String>,
-    /// Profiles with secrets that do not end.
+    /// Profiles with secrets that do not expire.
     pub long_lived: Vec<String>,
-    /// Profiles whose command some versions split where they should not.
+    /// Profiles whose quoted command some versions split at each space.
     pub quoted: Vec<String>,
 }
 
@@ -30,9 +30,9 @@ impl StaleSecrets {
     }
 }
 
-/// Points out what SDKs and aliyun-cli have written into a profile which has other ways to
-/// it: they do so after each run of an External command, after each login in a browser, and
-/// after each exchange of some others.
+/// Returns a remark on session secrets that an SDK or aliyun-cli wrote into a profile. They do
+/// so after each run of an External command, each login in a browser, and each exchange of some
+/// other modes.
 pub(super) fn stale_secrets(profile: &ThirdPartyProfile) -> Vec<String> {
     let mode = profile.mode().to_ascii_lowercase();
     let session = match mode.as_str() {
@@ -60,7 +60,7 @@ pub(super) fn stale_secrets(profile: &ThirdPartyProfile) -> Vec<String> {
     )]
 }
 
-/// Returns the profiles with secrets that do not end.
+/// Returns the profiles with secrets that do not expire.
 pub(super) fn long_lived(profiles: &[ThirdPartyProfile]) -> Vec<String> {
     let has = |profile: &&ThirdPartyProfile| {
         let mode = profile.mode().to_ascii_lowercase();

@@ -1,7 +1,6 @@
-//! Decides which STS the imported profiles are to ask. aliyun-cli has a choice for each
-//! profile, the daemon has one. `region_id` says where a profile's resources are and not
-//! where STS is asked; without `sts_region` and `sts_endpoint` that is the one endpoint
-//! without a region, for aliyun-cli and for us.
+//! The STS endpoint of the imported profiles. aliyun-cli has one for each profile, the daemon one
+//! for all. `region_id` is the region of the resources; without `sts_region` and `sts_endpoint`,
+//! both aliyun-cli and stsd use the endpoint without a region.
 
 use super::parsed_profile::{SkipReason, ThirdPartyProfile};
 
@@ -10,19 +9,19 @@ use super::parsed_profile::{SkipReason, ThirdPartyProfile};
 pub struct Region {
     /// Such as `cn-hangzhou`.
     pub name: String,
-    /// It is asked from within a VPC.
+    /// `true` for the endpoint within a VPC.
     pub vpc: bool,
 }
 
 impl Region {
-    /// Returns the lines of a configuration that name it.
+    /// Returns the lines of a configuration that select this endpoint.
     #[must_use]
     pub fn lines(&self) -> String {
         let vpc = if self.vpc { "vpc = true\n" } else { "" };
         format!("region = \"{}\"\n{vpc}", self.name)
     }
 
-    /// Returns the one that a profile names.
+    /// Returns the endpoint that a profile names.
     pub(super) fn of(profile: &ThirdPartyProfile) -> Result<Option<Self>, SkipReason> {
         if let Some(endpoint) = profile.text("sts_endpoint")? {
             return from_endpoint(endpoint.trim());

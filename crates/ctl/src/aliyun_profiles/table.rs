@@ -1,8 +1,8 @@
-//! Decides how a table of our configuration looks: as it is written, and as it is shown.
+//! A table of stsd's configuration, rendered with and without its secrets.
 
 use std::fmt::{self, Write as _};
 
-/// A table that would be added.
+/// A table to add.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
     /// `source` or `profile`.
@@ -21,9 +21,9 @@ pub(super) struct Entry {
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Value {
     Text(String),
-    /// What need not be on a screen to be judged.
+    /// A text that is not shown.
     Private(String),
-    /// A program and what it is given, which may be a secret.
+    /// A program and its arguments, which may hold a secret.
     Command(Vec<String>),
 }
 
@@ -37,7 +37,7 @@ impl Entry {
 }
 
 impl Table {
-    /// Returns it with other files in the place of what keeps a secret.
+    /// Returns the table with placeholder files in place of its secrets.
     pub(super) fn with_placeholders(&self) -> Self {
         let mut table = self.clone();
         for entry in &mut table.entries {
@@ -50,20 +50,20 @@ impl Table {
         table
     }
 
-    /// Returns its header: `[profile.NAME]`.
+    /// Returns the header: `[profile.NAME]`.
     #[must_use]
     pub fn header(&self) -> String {
         format!("[{}.{}]", self.kind, key(&self.name))
     }
 
-    /// Tells whether it names a command: what that is given may be secret.
+    /// Returns `true` if the table has a command, whose arguments may hold a secret.
     #[must_use]
     pub fn has_command(&self) -> bool {
         let mut values = self.entries.iter().map(|it| &it.value);
         values.any(|it| matches!(it, Value::Command(_)))
     }
 
-    /// Returns on what it builds: a source, or another profile.
+    /// Returns the name of the source or profile that the table refers to.
     pub(super) fn source(&self) -> Option<&str> {
         let entry = self.entries.iter().find(|it| it.key == "source")?;
         match &entry.value {
@@ -72,13 +72,13 @@ impl Table {
         }
     }
 
-    /// Returns its text as it is written.
+    /// Returns the text to write.
     #[must_use]
     pub fn text(&self) -> String {
         self.with(quoted)
     }
 
-    /// Returns its text as it is shown: `"…"` for what may be secret.
+    /// Returns the text to show, with `"…"` for values that may be secret.
     #[must_use]
     pub fn redacted(&self) -> String {
         self.with(|_| "\"…\"".to_owned())
@@ -103,8 +103,8 @@ impl Table {
         text
     }
 
-    /// Tells whether a configuration has this very table; with anything else under its name
-    /// it has another.
+    /// Returns `Some(true)` if a configuration has the same table, `Some(false)` if it has
+    /// another one of this name, and `None` if it has none.
     pub(super) fn is_in(&self, config: &toml::Table) -> Option<bool> {
         let there = config.get(self.kind)?.get(&self.name)?;
         let ours: toml::Table = toml::from_str(&self.text()).ok()?;
@@ -122,7 +122,7 @@ impl fmt::Debug for Value {
     }
 }
 
-/// A name in a header; only what is plain needs no quotes.
+/// Returns a name for a header, quoted where TOML requires it.
 fn key(name: &str) -> String {
     let plain = |it: u8| it.is_ascii_alphanumeric() || b"_-".contains(&it);
     if name.bytes().all(plain) && !name.is_empty() {
@@ -132,7 +132,7 @@ fn key(name: &str) -> String {
     }
 }
 
-/// Returns a text in quotes: in those that leave all as it is, where that is easier to read.
+/// Returns a text as a TOML string: literal where that avoids escapes, otherwise basic.
 #[must_use]
 pub fn quoted(text: &str) -> String {
     let literal = text.contains(['"', '\\']) && !text.contains('\'');

@@ -1,4 +1,4 @@
-//! What becomes of each mode, name and chain: tables of cases.
+//! Tables of cases: modes, names and chains.
 
 use super::{Disposition, Plan, plan};
 
@@ -33,7 +33,7 @@ fn refused(fields: &str, reason: &str) {
 }
 
 const KEY: &str = r#""access_key_id":"LTAIX","access_key_secret":"SECRET""#;
-const ROLE: &str = r#""ram_role_arn":"acs:ram::1:role/r","ram_session_name":"who""#;
+const ROLE: &str = r#""ram_role_arn":"acs:ram::1:role/r","ram_session_name":"app""#;
 
 #[test]
 fn every_mode_that_renews_itself_is_taken() {
@@ -47,7 +47,7 @@ fn every_mode_that_renews_itself_is_taken() {
         ),
         "[source.p-user]\ntype = \"access-key\"\naccess_key_file = \"p-user.key\"\n\n\
          [profile.p]\nsource = \"p-user\"\nrole_arn = \"acs:ram::1:role/r\"\n\
-         role_session_name = \"who\"\nduration = \"90m\"\n\
+         role_session_name = \"app\"\nduration = \"90m\"\n\
          policy = '{\"Version\":\"1\",\"Statement\":[]}'\nexternal_id = \"ext\"\n",
     );
     check(
@@ -58,7 +58,7 @@ fn every_mode_that_renews_itself_is_taken() {
         &format!(r#""mode":"RamRoleArnWithRoleName","ram_role_name":"worker",{ROLE}"#),
         "[source.p-instance]\ntype = \"ecs-role\"\nrole_name = \"worker\"\n\n\
          [profile.p]\nsource = \"p-instance\"\nrole_arn = \"acs:ram::1:role/r\"\n\
-         role_session_name = \"who\"\n",
+         role_session_name = \"app\"\n",
     );
     check(
         r#""mode":"External","process_command":"/opt/issue --as 'a b' \"c\" d\\ e""#,
@@ -77,7 +77,7 @@ fn every_mode_that_renews_itself_is_taken() {
         ),
         "[source.p-oidc]\ntype = \"oidc\"\nprovider_arn = \"acs:ram::1:oidc-provider/demo\"\n\
          token_file = \"/run/t\"\n\n[profile.p]\nsource = \"p-oidc\"\n\
-         role_arn = \"acs:ram::1:role/r\"\nrole_session_name = \"who\"\n",
+         role_arn = \"acs:ram::1:role/r\"\nrole_session_name = \"app\"\n",
     );
     // What OIDC does not say, the environment does.
     check(
@@ -116,13 +116,13 @@ fn what_cannot_be_renewed_says_why() {
         r#""mode":"BearerToken","bearer_token":"SECRET""#,
         "no AccessKey",
     );
-    refused(r#""mode":"Anonymous""#, "nobody");
+    refused(r#""mode":"Anonymous""#, "no identity");
 }
 
 #[test]
 fn a_value_that_stsd_would_refuse_refuses_its_profile_alone() {
     let role = |fields: &str| format!(r#""mode":"RamRoleArn",{KEY},{fields}"#);
-    refused(&role(r#""ram_session_name":"who""#), "no ram_role_arn");
+    refused(&role(r#""ram_session_name":"app""#), "no ram_role_arn");
     refused(&role(r#""ram_role_arn":"arn:aws:x""#), "ram_role_arn");
     let with = |more: &str| role(&format!("{ROLE},{more}"));
     refused(&with(r#""expired_seconds":899"#), "900 to 43200");
@@ -211,7 +211,7 @@ fn a_uri_is_asked_safely_or_not_at_all() {
 }
 
 #[test]
-fn chains_end_at_somebody_who_is_there() {
+fn chain_ends_at_existing_profile() {
     let chain = |name: &str, source: &str| {
         format!(
             r#"{{"name":"{name}","mode":"ChainableRamRoleArn","source_profile":"{source}",{ROLE}}}"#
@@ -348,7 +348,7 @@ fn a_source_has_no_profiles_name() {
 }
 
 #[test]
-fn one_sts_is_asked_and_who_would_ask_another_is_told() {
+fn profiles_of_another_sts_get_a_remark() {
     let role = |name: &str, more: &str| {
         format!(r#"{{"name":"{name}","mode":"RamRoleArn",{KEY},{ROLE},"region_id":"cn-x"{more}}}"#)
     };
@@ -438,7 +438,7 @@ fn the_sdks_own_file_is_read_too() {
     let ini = "\u{feff}# mine\r\n[ default ]\r\nType = access_key ; a comment\r\n\
         access_key_id=LTAIX\r\naccess_key_secret = \"SECRET\" # one more\r\n\r\n\
         [r]\ntype=ram_role_arn\naccess_key_id=LTAIY\naccess_key_secret='SECRET#2'\n\
-        role_arn=acs:ram::1:role/r\nrole_session_name=who\n\
+        role_arn=acs:ram::1:role/r\nrole_session_name=app\n\
         policy={\"Version\": \"1\", \"Statement\": []}\n\
         [i]\ntype: ecs_ram_role\nrole_name: worker\n\
         [o]\ntype=oidc_role_arn\nrole_arn=acs:ram::1:role/r\n\
@@ -511,7 +511,7 @@ fn what_is_no_such_file_is_named_without_a_word_of_it() {
 }
 
 #[test]
-fn what_the_daemon_refuses_takes_those_who_need_it_along_and_nobody_else() {
+fn excluded_table_excludes_only_its_dependents() {
     let plan = || {
         read(&format!(
             r#"{{"profiles":[{{"name":"a","mode":"RamRoleArn",{KEY},{ROLE}}},
@@ -545,7 +545,7 @@ fn what_the_daemon_refuses_takes_those_who_need_it_along_and_nobody_else() {
 
 /// `source = "ops"` means a source before it means a profile.
 #[test]
-fn no_name_comes_to_mean_something_else_by_what_is_added() {
+fn import_never_changes_what_a_source_name_refers_to() {
     let check = |profiles: &str, config: &str, reason: &str| {
         let mut plan = read(&format!("{{\"profiles\":[{profiles}]}}"));
         plan.merge_into(&toml::from_str(config).unwrap());
@@ -565,7 +565,7 @@ fn no_name_comes_to_mean_something_else_by_what_is_added() {
         &format!("{chain}{deep}"),
         "[profile.deep] there builds on the profile ops",
     );
-    // Nobody builds on it.
+    // No profile builds on it.
     check(&key, chain, "");
 
     let chained = format!(

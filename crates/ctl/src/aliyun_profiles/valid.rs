@@ -1,13 +1,12 @@
-//! Decides what our configuration takes, so that a profile which it would refuse is refused
-//! by itself and does not take the others with it. The limits are those of STS's public API
-//! metadata, as the daemon has them.
+//! The daemon's limits for values, so that an invalid profile is skipped alone. The numbers are
+//! from the public API metadata of STS.
 
 use super::parsed_profile::SkipReason;
 
-/// Checks an AccessKey id, which is shown.
+/// Checks an AccessKey id.
 ///
 /// # Errors
-/// What is wrong, as a sentence about a profile.
+/// The problem, as a sentence about a profile.
 pub fn access_key_id(id: &str) -> Result<(), String> {
     let plain = |it: u8| it.is_ascii_alphanumeric() || b".-_".contains(&it);
     if id.len() > 128 || !id.bytes().all(plain) {
@@ -22,10 +21,10 @@ pub fn access_key_id(id: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks an AccessKey's secret, without a word of it.
+/// Checks an AccessKey secret; the error does not quote it.
 ///
 /// # Errors
-/// What is wrong, as a sentence about a profile.
+/// The problem, as a sentence about a profile.
 pub fn access_key_secret(secret: &str) -> Result<(), String> {
     if secret.len() > 1024 || !secret.bytes().all(|it| it.is_ascii_graphic()) {
         return refuse("its access_key_secret is none: they are letters and digits");
@@ -77,8 +76,8 @@ pub(super) fn external_id(id: &str) -> Result<(), SkipReason> {
     refuse("its external_id is not 2 to 1224 of A-Z a-z 0-9 _ + = , . @ : / -")
 }
 
-/// Checks a session policy; its length counts without white space, which is close to what
-/// STS sees.
+/// Checks a session policy. Its length counts without white space, which approximates the size
+/// that STS measures.
 pub(super) fn policy(text: &str) -> Result<(), SkipReason> {
     let Ok(document) = serde_json::from_str::<serde_json::Value>(text) else {
         return refuse("its policy is no JSON document");
@@ -93,7 +92,7 @@ pub(super) fn policy(text: &str) -> Result<(), SkipReason> {
     Ok(())
 }
 
-/// Checks the name of a role that an instance has.
+/// Checks the role name of an instance.
 pub(super) fn role_name(name: &str) -> Result<(), SkipReason> {
     let allowed = |it: u8| it.is_ascii_alphanumeric() || b".-_@".contains(&it);
     if (1..=64).contains(&name.len()) && name.bytes().all(allowed) {
@@ -102,7 +101,7 @@ pub(super) fn role_name(name: &str) -> Result<(), SkipReason> {
     refuse("its ram_role_name is not 1 to 64 of A-Z a-z 0-9 . - _ @")
 }
 
-/// Checks a path to a file that we would name.
+/// Checks the path of a file.
 pub(super) fn path(path: &str, key: &str) -> Result<(), SkipReason> {
     if !path.starts_with('/') {
         return refuse(&format!(
@@ -115,7 +114,7 @@ pub(super) fn path(path: &str, key: &str) -> Result<(), SkipReason> {
     Ok(())
 }
 
-/// Returns a number of seconds as our configuration writes it.
+/// Returns a number of seconds in the form of stsd's configuration.
 pub(super) fn duration(seconds: u64) -> Result<String, SkipReason> {
     if !(900..=43_200).contains(&seconds) {
         return refuse("its expired_seconds is not 900 to 43200, which is what STS takes");

@@ -1,5 +1,4 @@
-//! Decides what the demonstration shows: the real programs against an emulated cloud, in a
-//! directory of its own, and nothing left behind.
+//! The demonstration: the real programs against an emulated cloud, in a temporary directory.
 
 use std::{
     env,
@@ -21,10 +20,10 @@ const PROFILE: &str = "oss-upload";
 const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(20);
 const CLIENTS: usize = 100;
 
-/// A child process that does not outlive us.
+/// A child process, killed when it is dropped.
 struct ChildGuard(Child);
 
-/// Where everything is.
+/// The programs and the temporary directory.
 struct Sandbox {
     programs: PathBuf,
     directory: tempfile::TempDir,
@@ -61,7 +60,7 @@ pub(crate) fn run() -> Result<()> {
     print_line(&format!("   {}", shortened(&document)?))?;
 
     print_line("\n4. A program that holds no key uploads an object to OSS, and reads it back")?;
-    let text = "written with credentials that nobody had to store\n";
+    let text = "written with credentials that no program had to store\n";
     sandbox.oss(&oss, &["put", "examplebucket", "demo/hello.txt"], text)?;
     let read = sandbox.oss(&oss, &["get", "examplebucket", "demo/hello.txt"], "")?;
     ensure!(read == text, "the object came back changed");
@@ -70,7 +69,7 @@ pub(crate) fn run() -> Result<()> {
         read.trim()
     ))?;
 
-    print_line("\n5. A renewal: the next caller gets new credentials, nobody waited for them")?;
+    print_line("\n5. A renewal: the next caller gets new credentials without waiting")?;
     let before = client
         .credentials(PROFILE, Duration::ZERO, CREDENTIALS_TIMEOUT)?
         .credentials;
@@ -103,7 +102,7 @@ impl Sandbox {
                 programs.display()
             );
         }
-        // A private directory: the socket's directory has to be ours alone.
+        // Mode 0700: clients require a socket directory that only its owner can write.
         let directory = tempfile::Builder::new()
             .prefix("stsd-demo-")
             .permissions(fs::Permissions::from_mode(0o700))
@@ -166,7 +165,7 @@ impl Sandbox {
         Ok(ChildGuard(child))
     }
 
-    /// Waits until the daemon answers, or says why it does not.
+    /// Waits until the daemon answers; the error has the daemon's log.
     fn wait_until_ready(&self, client: &Client) -> Result<()> {
         for _ in 0..250 {
             if client.status().is_ok() {
@@ -178,7 +177,7 @@ impl Sandbox {
         bail!("the daemon does not answer; its log: {log}")
     }
 
-    /// Runs many shims at once; returns what one of them printed.
+    /// Runs many shims at once; returns the output of the last one.
     fn run_clients(&self) -> Result<String> {
         let start = || {
             Command::new(self.programs.join("sts-shim"))

@@ -1,5 +1,5 @@
-//! Decides what is wrong, and how to mend it: each check is a line with ok, warning or
-//! fault, and the fix. Nothing is changed, and nothing is waited for longer than seconds.
+//! The diagnosis: each check is a finding of severity ok, warning or fault, with its fix. No check
+//! changes anything, and each has a timeout of seconds.
 
 mod clock;
 mod config;
@@ -21,11 +21,11 @@ use stsd_client::Client;
 
 use crate::report::{self, Finding, Severity};
 
-/// Prints every check; returns the worst finding.
+/// Runs and prints all checks; returns the maximum severity.
 pub(crate) fn run(client: &Client, socket: Option<&Path>, as_json: bool) -> Result<Severity> {
     let socket = socket::socket_path(socket);
     let status = client.status();
-    // By a lease nothing but credentials is had.
+    // The socket of a lease serves only credentials.
     let is_daemon = status.as_ref().is_ok_and(|it| it.pid != 0);
     let context = DiagnosticContext {
         is_system: socket == Path::new(socket::SYSTEM_SOCKET),
@@ -42,7 +42,7 @@ pub(crate) fn run(client: &Client, socket: Option<&Path>, as_json: bool) -> Resu
         let keys = keys.map(|it| key::check(it, &config.directory));
         let keys = keys.unwrap_or_default();
         if report::worst(&keys) == Severity::Fault {
-            // The same once more, in the daemon's words.
+            // stsd --check reports the same problem once more.
             let is_of_key = |it: &Finding| it.remark.contains(".access_key_file: ");
             config.findings.retain(|it| !is_of_key(it));
         }

@@ -1,5 +1,5 @@
-//! Decides how an environment is told to a shell. Values may hold any byte, so each is
-//! quoted by the rules of the shell that reads it.
+//! The edits of an environment in the syntax of a shell. Values may hold any byte, so each is
+//! quoted by the rules of that shell.
 
 use std::{io::Write as _, os::unix::ffi::OsStrExt as _};
 
@@ -12,7 +12,7 @@ use crate::{
     term::stdout,
 };
 
-/// Prints the changes in one write: a shell evaluates all of them or nothing.
+/// Prints the edits in one write, so that a shell evaluates all of them or none.
 pub(crate) fn print(edits: &EnvEdits, shell: Shell) -> Result<()> {
     stdout::write(&render(edits, shell)?)
 }
@@ -27,7 +27,7 @@ fn render(edits: &EnvEdits, shell: Shell) -> Result<Zeroizing<Vec<u8>>> {
         match (shell, value) {
             (Shell::Sh, Some(value)) => {
                 write!(text, "export {name}=")?;
-                // In single quotes a shell sees nothing but the closing one.
+                // Within single quotes, only a single quote is special.
                 quote(&mut text, value, |byte| match byte {
                     b'\'' => Some(b"'\\''"),
                     _ => None,
@@ -44,15 +44,15 @@ fn render(edits: &EnvEdits, shell: Shell) -> Result<Zeroizing<Vec<u8>>> {
                 });
                 text.push(b'\n');
             }
-            // Global: a universal one would be gone for all of the user's shells, for good. One
-            // that is not there is no failure of the whole.
+            // -g, because erasing a universal variable would affect all shells of the user;
+            // `or true`, because erasing a missing variable fails.
             (Shell::Fish, None) => writeln!(text, "set -eg {name}; or true")?,
             (Shell::Dotenv, Some(value)) => {
                 write!(text, "{name}=")?;
                 write_dotenv(&mut text, name, value)?;
                 text.push(b'\n');
             }
-            // Such a file can only set, and empty is not the same as missing to all.
+            // A dotenv file can only set variables, and some readers distinguish empty from unset.
             (Shell::Dotenv, None) => writeln!(text, "# must not be set: {name}")?,
         }
     }
@@ -70,8 +70,8 @@ fn quote(text: &mut Vec<u8>, value: &[u8], escape: impl Fn(u8) -> Option<&'stati
     text.push(b'\'');
 }
 
-/// There are as many dialects of these files as readers: docker takes quotes as part of the
-/// value, others need them. What all read alike is written, anything else refused.
+/// Writes a value that all readers parse alike, and rejects any other: docker takes quotes as part
+/// of the value, other readers need them.
 fn write_dotenv(text: &mut Vec<u8>, name: &str, value: &[u8]) -> Result<()> {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"%+,-./:=@_*".contains(byte);
     let quotable = |byte: &u8| !matches!(byte, b'\'' | b'\\' | b'\n' | b'\r');

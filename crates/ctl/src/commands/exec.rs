@@ -1,5 +1,5 @@
-//! Decides how a program is started with a profile: in our own place, so that signals, the
-//! terminal, standard streams and the exit code are its own.
+//! `execve` of a program with a profile's variables, so that signals, the terminal, the standard
+//! streams and the exit code are the program's own.
 
 use std::{
     ffi::OsString,
@@ -10,11 +10,11 @@ use std::{
 
 use crate::env_vars::{EnvEdit, EnvEdits};
 
-/// What a shell says of a program that it does not find, and of one that it cannot start.
+/// Exit codes of POSIX shells for a program that is missing, or cannot be executed.
 const EXIT_NOT_FOUND: u8 = 127;
 const EXIT_CANNOT_START: u8 = 126;
 
-/// Becomes the program. Returns only where that cannot be done, with a shell's exit code.
+/// Replaces this process by the program. Returns an exit code only after a failure.
 pub(crate) fn exec(command_line: &[OsString], edits: EnvEdits) -> ExitCode {
     let (program, arguments) = command_line
         .split_first()

@@ -1,5 +1,5 @@
-//! Decides what is made of the command line itself: completions and manual pages. Both are
-//! what clap knows, so that they cannot say anything else than `--help`.
+//! Completion scripts and manual pages, generated from clap's description so that they match
+//! `--help`.
 
 use std::{env, fs, path::Path};
 
@@ -24,7 +24,7 @@ pub(crate) fn completions(shell: CompletionShell) -> Result<()> {
     stdout::write(&script)
 }
 
-/// Prints the page of the command, or writes it and one for each of its commands.
+/// Prints the page of stsctl, or writes the pages of stsctl and of each subcommand.
 pub(crate) fn manual(directory: Option<&Path>) -> Result<()> {
     let mut command = Arguments::command().disable_help_subcommand(true);
     // Commands get their full names, such as `stsctl-get`.
@@ -42,8 +42,8 @@ pub(crate) fn manual(directory: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
-/// Renders one page. The renderer leaves an argument out of the title where there is no date,
-/// and has line breaks where there is to be an empty line; both are mended here.
+/// Renders one page, with two corrections of clap_mangen's output: the title's arguments without a
+/// date, and empty lines between paragraphs.
 fn page(command: clap::Command) -> Result<String> {
     let name = command.get_display_name().unwrap_or(command.get_name());
     let version = env!("CARGO_PKG_VERSION");
@@ -60,8 +60,7 @@ fn page(command: clap::Command) -> Result<String> {
         .collect())
 }
 
-/// Who builds packages says of what day they are, so that the same sources make the same
-/// pages; otherwise a page has no date.
+/// Returns the date in `SOURCE_DATE_EPOCH`, for reproducible packages; otherwise an empty text.
 fn date() -> Result<String> {
     let Some(seconds) = env::var("SOURCE_DATE_EPOCH").ok() else {
         return Ok(String::new());

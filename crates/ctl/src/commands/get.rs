@@ -5,7 +5,7 @@ use stsd_client::Credentials;
 
 use crate::term::stdout::print_line;
 
-/// A human asked for the secrets, so here they are; nobody else is told.
+/// Prints credentials as JSON, secrets included.
 pub(super) fn show(credentials: &Credentials) -> Result<()> {
     let expiration = jiff::Timestamp::from_second(credentials.expiration_unix_seconds)?;
     let document = serde_json::json!({

@@ -1,6 +1,5 @@
-//! Decides what a human sees of an import, and in which order it is done: keys first, then
-//! the configuration that names them, and nothing at all where either goes wrong. The file
-//! that is read is never written.
+//! `stsctl import`: stores the keys first, then writes the configuration that refers to them, and
+//! undoes the former if the latter fails. The imported file is never written.
 
 use std::{
     path::{Path, PathBuf},
@@ -24,7 +23,7 @@ use crate::{
     term::stdout::print_line,
 };
 
-/// What becomes of a key for which there is no role yet.
+/// Comment for a key without a role.
 const NO_ROLE_COMMENT: &str = "\
 # A key itself is never handed out. Name the role that programs get by it, and take the # away:
 # [profile.NAME]
@@ -44,7 +43,7 @@ pub(crate) fn run(typed: &Import) -> Result<ExitCode> {
     let mut config = ConfigFile::open()?;
     let _lock = if typed.write {
         let lock = config.lock()?;
-        // It may have been written by whoever had the lock before.
+        // The previous holder of the lock may have written it.
         config = ConfigFile::open()?;
         Some(lock)
     } else {
@@ -70,7 +69,7 @@ pub(crate) fn run(typed: &Import) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is being done.
+/// A running import.
 struct Importer<'a> {
     path: &'a Path,
     plan: Plan,
@@ -79,8 +78,7 @@ struct Importer<'a> {
 }
 
 impl Importer<'_> {
-    /// Leaves out what the daemon's program would refuse, so that a human sees before what
-    /// is done after.
+    /// Excludes profiles that `stsd --check` rejects, so that the preview matches the result.
     fn exclude_rejected(&mut self) -> Result<()> {
         while self.plan.has_profile() {
             let CheckResult::Rejected(reason) = self.config.dry_run(&self.plan.dry_run_config())?
@@ -97,7 +95,7 @@ impl Importer<'_> {
         Ok(())
     }
 
-    /// Says what becomes of each profile, and what a human should know of the file.
+    /// Prints the outcome of each profile, and warnings about the file.
     fn print_report(&self, file: &ToolFile, other: Option<&Path>) -> Result<()> {
         let shown = self.path.display();
         let whose = match self.plan.form {
@@ -135,7 +133,7 @@ impl Importer<'_> {
         Ok(())
     }
 
-    /// Nothing is to be done; whether that is well depends on why.
+    /// Reports that there is nothing to add: a success only if all of it exists already.
     fn report_nothing(&self) -> Result<ExitCode> {
         let there = |it: &aliyun_profiles::Outcome| it.disposition == Disposition::AlreadyPresent;
         let config = self.config.path().display();
@@ -147,8 +145,7 @@ impl Importer<'_> {
         Ok(ExitCode::FAILURE)
     }
 
-    /// Returns what the configuration would be: what is there, to the byte, and behind it
-    /// what is new.
+    /// Returns the new configuration: the existing text, followed by the new tables.
     fn config_text(&self) -> Result<String> {
         let before = self.config.text()?;
         let mut text = before.unwrap_or_default().to_owned();
@@ -169,7 +166,7 @@ impl Importer<'_> {
         Ok(text)
     }
 
-    /// The lines at the top of a new configuration.
+    /// Returns the first lines of a new configuration.
     fn top(&self) -> String {
         self.plan
             .region
@@ -219,8 +216,8 @@ impl Importer<'_> {
         print_line("Nothing has been written: --write does it")
     }
 
-    /// Puts the keys away and asks the daemon's program, until what is left of the plan is
-    /// good; then the configuration stands in its place.
+    /// Stores the keys and checks the configuration, excluding rejected profiles until stsd
+    /// accepts the rest; then writes the configuration.
     fn write(&mut self) -> Result<ExitCode> {
         let (put, result) = loop {
             let text = self.config_text()?;
@@ -256,7 +253,7 @@ impl Importer<'_> {
         }
         let config = self.config.path().display();
         print_line(&format!("{config}: written"))?;
-        // A machine's daemon may have to read it as another user, so its mode is not ours.
+        // The system's daemon may read the file as another user, so the mode is not changed.
         if self.config.is_readable_by_others()
             && self
                 .plan
@@ -327,7 +324,7 @@ impl Importer<'_> {
         self.config.directory().join(format!("{name}.uri"))
     }
 
-    /// Asks the daemon's program, where its answer is about what is added.
+    /// Checks the new configuration, unless the existing one is rejected already.
     fn check(&self, text: &str) -> Result<CheckResult> {
         let before = self.config.text()?;
         let profiles: toml::Table = toml::from_str(text)?;
@@ -336,7 +333,7 @@ impl Importer<'_> {
             return Ok(CheckResult::NotChecked(reason.to_owned()));
         }
         let result = self.config.check(text)?;
-        // What was refused before need not be the fault of what is new.
+        // A problem of the existing text is not caused by the new tables.
         if let (CheckResult::Rejected(_), Some(before)) = (&result, before)
             && let CheckResult::Rejected(reason) = self.config.check(before)?
         {
@@ -346,7 +343,7 @@ impl Importer<'_> {
         Ok(result)
     }
 
-    /// A configuration that is there keeps its first lines, and with them its STS.
+    /// Prints the region that the profiles need, if an existing configuration has another one.
     fn print_region(&self) -> Result<()> {
         let (Some(region), Some(_)) = (&self.plan.region, self.config.text()?) else {
             return Ok(());

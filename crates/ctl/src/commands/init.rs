@@ -1,6 +1,5 @@
-//! Decides in which order a user is set up, and what a human sees of it: all is asked and
-//! checked before anything is written, the key is put away before the configuration names
-//! it, and a hand-out is the proof.
+//! `stsctl init`: asks for and checks everything before the first write, stores the key before the
+//! configuration refers to it, and fetches the first credentials as the proof.
 
 mod deferred_signals;
 mod key;
@@ -32,10 +31,10 @@ use crate::{
     term::stdout::print_line,
 };
 
-/// How long the first credentials are waited for.
+/// Timeout of the first credentials.
 const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How often a daemon that was just started is looked for.
+/// Interval and number of attempts to connect to a starting daemon, 10 s in all.
 const CONNECT_RETRY_INTERVAL: Duration = Duration::from_millis(50);
 const MAX_CONNECT_ATTEMPTS: u32 = 200;
 
@@ -63,7 +62,7 @@ pub(crate) fn run(client: &Client, socket: Option<&Path>, typed: &Init) -> Resul
     }
     let credential = names.filter(|it| *it == SecretBackend::Credential);
     let credential = credential.map(|_| plan.source.as_str());
-    // The machine's daemon, where there is one, is not this user's.
+    // Without --socket, the system's daemon must not be used instead of the user's.
     let own = user_socket().filter(|_| socket.is_none()).map(Client::at);
     let client = own.as_ref().unwrap_or(client);
     match start::start(client, credential, config.directory())? {
@@ -89,7 +88,7 @@ pub(crate) fn run(client: &Client, socket: Option<&Path>, typed: &Init) -> Resul
         Ok(credentials) => print_first_credentials(&plan, &credentials)?,
         Err(error) => {
             print_line(&format!(
-                "\nThe configuration stays as it is. Once what follows is mended, try again: {}\n",
+                "\nThe configuration stays as it is. Once the error below is fixed, try again: {}\n",
                 invocation.stsctl(&format!("refresh {}", plan.profile))
             ))?;
             return Err(error).context("there has been no hand-out");
@@ -99,7 +98,7 @@ pub(crate) fn run(client: &Client, socket: Option<&Path>, typed: &Init) -> Resul
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns where systemd has a user's daemon listen; nothing where another place is named.
+/// Returns the socket of the user's daemon under systemd; `None` if `STSD_SOCKET` is set.
 fn user_socket() -> Option<PathBuf> {
     let variable = |name| env::var_os(name).filter(|it| !it.is_empty());
     if variable("STSD_SOCKET").is_some() {
@@ -110,7 +109,7 @@ fn user_socket() -> Option<PathBuf> {
     Some(runtime.join("stsd/stsd.sock"))
 }
 
-/// How our programs are called by somebody who is to find the same daemon.
+/// The command lines that reach the same daemon, for messages.
 struct Invocation {
     socket: Option<String>,
 }
@@ -136,13 +135,12 @@ impl Invocation {
     }
 }
 
-/// Puts the key away and the configuration in its place: both or neither, also for who
-/// types Ctrl-C in the middle.
+/// Stores the key and writes the configuration: both or neither, also after Ctrl-C.
 fn write(plan: &InitPlan, signals: &SignalMask) -> Result<()> {
     let guard = signals.defer();
     let found = ConfigFile::open()?;
     let _lock = found.lock()?;
-    // It may have been written by whoever had the lock before.
+    // The previous holder of the lock may have written it.
     let config = ConfigFile::open()?;
     let table = config.table()?;
     ensure!(
@@ -186,7 +184,7 @@ fn write_config(plan: &InitPlan, config: &ConfigFile, guard: &DeferGuard<'_>) ->
     config.write(&text)
 }
 
-/// Asks for the first credentials; a daemon that was just started may not listen yet.
+/// Fetches the first credentials, with retries while a starting daemon does not listen yet.
 fn first_credentials(client: &Client, profile: &str) -> Result<Credentials, Error> {
     let mut attempts = 0;
     loop {
@@ -208,7 +206,7 @@ fn print_first_credentials(plan: &InitPlan, credentials: &Credentials) -> Result
     ))
 }
 
-/// Prints what tells the tools that are here of the profile.
+/// Prints the commands that configure the installed tools.
 fn print_tools(invocation: &Invocation, plan: &InitPlan) -> Result<()> {
     let installed = setup::installed();
     if installed.is_empty() {

@@ -1,5 +1,5 @@
-//! Decides how a lease is held from the command line: the second socket stands for as long
-//! as the lease, and goes with it, however this command ends.
+//! `stsctl lease`: the second socket exists as long as the lease and is removed on every exit
+//! except SIGKILL.
 
 use std::{
     fs,
@@ -29,15 +29,15 @@ use stsd_client::{Client, Error, Lease};
 
 use crate::term::stdout::print_line;
 
-/// A policy has at most 2,048 bytes without its white space.
+/// Larger than any policy: STS accepts 2,048 bytes without white space.
 const MAX_POLICY_FILE_BYTES: u64 = 64 * 1024;
 
-/// How long a daemon may take to be there again before the lease is given up.
+/// Time for a restart of the daemon, after which the lease is given up.
 const RESTART_TIMEOUT: Duration = Duration::from_secs(30);
 
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What was typed.
+/// The options of the command.
 pub(crate) struct LeaseOptions {
     pub(crate) profile: String,
     pub(crate) policy: Option<PathBuf>,
@@ -46,21 +46,21 @@ pub(crate) struct LeaseOptions {
     pub(crate) patience: Duration,
 }
 
-/// A socket of ours, taken away when this is dropped.
+/// A bound socket, unlinked when it is dropped.
 struct BoundSocket {
     listener: UnixListener,
     file: SocketIdentity,
 }
 
-/// Where a socket stands, and which one it is.
+/// The path of a socket, with its device and inode.
 #[derive(Clone)]
 struct SocketIdentity {
     path: PathBuf,
     id: (u64, u64),
 }
 
-/// Opens a lease and stays until it is over. A daemon that restarts meanwhile is asked
-/// again for the rest; who connects to the second socket then waits.
+/// Opens a lease and returns when the lease is over. After a restart of the daemon, the lease is
+/// requested again for the remaining time; clients of the second socket wait meanwhile.
 pub(crate) fn run(client: &Client, options: &LeaseOptions) -> Result<()> {
     let policy = options.policy.as_deref().map(read_policy).transpose()?;
     let ends = boot_time() + options.ttl;
@@ -94,8 +94,8 @@ pub(crate) fn run(client: &Client, options: &LeaseOptions) -> Result<()> {
     }
 }
 
-/// Has the second socket answered until the lease ends. It stands only once there is
-/// something behind it.
+/// Passes the second socket to the daemon and waits for the end of the lease. The socket is bound
+/// only after the lease is granted.
 fn serve(
     mut lease: Lease,
     socket: &mut Option<BoundSocket>,
@@ -129,14 +129,14 @@ fn read_policy(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("{shown}"))
 }
 
-/// Counts suspends: a lease does not become longer because the machine slept.
+/// Returns the time of a clock that includes suspends, so that a suspend does not prolong a lease.
 fn boot_time() -> Duration {
     let now = clock_gettime(ClockId::Boottime);
     Duration::try_from(now).unwrap_or_default()
 }
 
 impl BoundSocket {
-    /// Listens at a path of the user's choice, for this user alone (0600).
+    /// Binds a socket with mode 0600 and unlinks it on SIGINT, SIGTERM and SIGHUP.
     fn bind(path: &Path) -> Result<Self> {
         let shown = path.display();
         remove_stale(path)?;
@@ -172,7 +172,7 @@ impl SocketIdentity {
         })
     }
 
-    /// Removes the socket, unless somebody else's stands there by now.
+    /// Removes the socket, unless the path has another socket by now.
     fn unlink(&self) {
         if Self::at(&self.path).is_ok_and(|now| now.id == self.id) {
             let _ = fs::remove_file(&self.path);
@@ -180,7 +180,7 @@ impl SocketIdentity {
     }
 }
 
-/// Removes a socket that nobody listens at any more, and nothing else.
+/// Removes a socket that refuses connections; any other file is an error.
 fn remove_stale(path: &Path) -> Result<()> {
     let shown = path.display();
     match fs::symlink_metadata(path) {
@@ -197,6 +197,6 @@ fn remove_stale(path: &Path) -> Result<()> {
         Err(rustix::io::Errno::CONNREFUSED) => {
             fs::remove_file(path).with_context(|| format!("{shown}"))
         }
-        _ => bail!("somebody listens at {shown} already"),
+        _ => bail!("another process listens at {shown} already"),
     }
 }

@@ -1,4 +1,4 @@
-//! Decides where the audit's events are read from, and which of them are shown.
+//! `stsctl log`: the events of the audit, from a file or systemd's journal.
 
 mod event;
 mod file;
@@ -11,7 +11,7 @@ use stsd_client::Client;
 
 use crate::{cli::Log, error::CliError};
 
-/// Shows events, those that come as well.
+/// Prints past events and, unless told otherwise, new ones.
 pub(crate) fn run(client: &Client, typed: &Log) -> Result<()> {
     if let Some(path) = &typed.file {
         return follow_file(path, typed);

@@ -1,11 +1,11 @@
-//! Decides how the counters look to Prometheus: its text format, version 0.0.4, as
+//! The counters in the text format of Prometheus, version 0.0.4, as
 //! <https://prometheus.io/docs/instrumenting/exposition_formats/> describes it.
 
 use std::fmt::{Display, Write as _};
 
 use stsd_client::{ProfileStatus, Status};
 
-/// Returns everything that is counted.
+/// Returns all metrics.
 pub(crate) fn text(status: &Status) -> String {
     let mut text = Text(String::new());
     text.family("stsd_build_info", "gauge", "The daemon's version.");
@@ -50,7 +50,7 @@ type Family = (
     fn(&ProfileStatus) -> u64,
 );
 
-/// What is one number for each profile.
+/// Metrics with one number for each profile.
 const FAMILIES: [Family; 5] = [
     (
         "stsd_remaining_life_seconds",

@@ -1,5 +1,5 @@
-//! Decides what each tool is told of a profile: a snippet to paste, or its own file changed
-//! by that much, or a look whether it works to the end.
+//! `stsctl setup`: prints the configuration of a tool, edits the tool's file, or checks that the
+//! tool would get credentials.
 
 mod alibaba;
 mod check;
@@ -35,14 +35,14 @@ use crate::{
     tool_name::ToolName,
 };
 
-/// All of them, in the order of the list.
+/// Returns all tools in the order of the list.
 fn tools() -> impl Iterator<Item = &'static Tool> {
     [alibaba::TOOLS, oss::TOOLS, s3::TOOLS]
         .into_iter()
         .flatten()
 }
 
-/// Which program is a tool, where the tool is one.
+/// The program of each tool that has one.
 const PROGRAMS: &[(&str, ToolName)] = &[
     ("aliyun", ToolName::AliyunCli),
     ("terraform", ToolName::Terraform),
@@ -56,8 +56,8 @@ const PROGRAMS: &[(&str, ToolName)] = &[
     ("duckdb", ToolName::Duckdb),
 ];
 
-/// Returns the tools that are installed here, with whether they have a file of their own to
-/// write. Both versions of ossutil are called the same.
+/// Returns the installed tools, and whether `--write` edits a file of each. Both versions of
+/// ossutil have the same program name.
 pub(crate) fn installed() -> Vec<(ToolName, bool)> {
     let is_there = |tool: &&Tool| {
         let mut programs = PROGRAMS.iter().filter(|(_, it)| *it == tool.name);
@@ -126,10 +126,11 @@ fn list(as_json: bool) -> Result<()> {
     Ok(())
 }
 
-/// Whether there is a profile is said at once; the rest is for the way, on a busy machine.
+/// Timeout of the check; the daemon rejects an unknown profile at once.
 const PROFILE_CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Asks whether there is such a profile; a daemon that says nothing to it may do so later.
+/// Fails if the daemon does not know the profile. Other errors are ignored: the tool's file may be
+/// written before the daemon runs.
 fn check_profile(client: &Client, profile: &str) -> Result<()> {
     const UNKNOWN: u8 = 4;
     match client.credentials(profile, Duration::ZERO, PROFILE_CHECK_TIMEOUT) {

@@ -1,4 +1,4 @@
-//! Decides what of the daemon's state is shown, once or for as long as somebody looks.
+//! `stsctl status`: the daemon's state, once or continuously.
 
 mod document;
 mod health;
@@ -17,7 +17,7 @@ use crate::{
     term::{stdout::print_line, style},
 };
 
-/// Shows what was asked for.
+/// Runs the command.
 pub(crate) fn run(client: &Client, typed: &cli::Status) -> Result<ExitCode> {
     if typed.health {
         return health::check(&fetch(client, &[])?, &typed.profiles, typed.json);

@@ -1,5 +1,5 @@
-//! Decides how a file of somebody's, or our configuration, is read and changed: whole or not
-//! at all, by its owner alone; of a tool's, what stood there before is kept beside it.
+//! A file that is replaced atomically: the configuration, or the file of another tool, of which
+//! a backup is kept. Only the owner's files are edited.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
@@ -20,21 +20,21 @@ use rustix::{
 };
 use zeroize::Zeroizing;
 
-/// No tool has a configuration that is longer.
+/// Larger than the configuration of any tool.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
-/// What a file's name gets at its end where its content before is kept.
+/// Suffix of a backup's name.
 const BACKUP_SUFFIX: &str = ".stsd-backup";
 
-/// How often a lock is tried, and for how long: nobody holds it longer than a write takes.
+/// Interval and number of attempts to lock, 10 s in all; a write holds the lock for milliseconds.
 const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(20);
 const MAX_LOCK_ATTEMPTS: u32 = 500;
 
-/// A tool's file. What is in it may be secret, of others as well.
+/// A file and its original content, which may hold secrets.
 pub(crate) struct EditableFile {
-    /// As the tool names it; it may be a link.
+    /// The path as given; it may be a symbolic link.
     path: PathBuf,
-    /// What is read and replaced.
+    /// The path that is read and replaced.
     target: PathBuf,
     original: Option<Original>,
 }
@@ -44,7 +44,7 @@ struct Original {
     mode: u32,
 }
 
-/// What came of writing.
+/// The result of a write.
 pub(crate) enum WriteOutcome {
     Unchanged,
     Created,
@@ -61,22 +61,22 @@ pub(crate) enum Access {
     OwnerOnly,
 }
 
-/// Keeps other runs of this program from a file, by its directory, until it is dropped.
+/// A lock on a file's directory against other runs of stsctl, released when it is dropped.
 pub(crate) struct Lock {
     directory: Option<File>,
-    /// The directories that were made for it, the deepest first.
+    /// The directories created for the lock, the deepest first.
     created: Vec<PathBuf>,
 }
 
 impl Drop for Lock {
-    /// What was made for nothing goes again; none goes that is not empty.
+    /// Removes the directories created for the lock; `remove_dir` keeps non-empty ones.
     fn drop(&mut self) {
         let _ = self.created.iter().try_for_each(fs::remove_dir);
     }
 }
 
-/// Locks a file's directory, which is made where there is none. A file system that locks no
-/// directories goes without.
+/// Locks a file's directory, which is created if it is missing. On a file system without
+/// `flock` there is no lock.
 pub(crate) fn lock(path: &Path) -> Result<Lock> {
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let directory = target.parent().unwrap_or(&target);
@@ -88,13 +88,13 @@ pub(crate) fn lock(path: &Path) -> Result<Lock> {
     };
     for _ in 0..MAX_LOCK_ATTEMPTS {
         let file = match File::open(create_parent(&target)?) {
-            // It was taken away again at once.
+            // Another run has removed the directory.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             file => file.with_context(|| format!("{shown}"))?,
         };
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK | Errno::INTR) => thread::sleep(LOCK_RETRY_INTERVAL),
-            // Whoever had it before has taken it away again.
+            // The previous holder has removed the directory.
             _ if !is_same_inode(&file, directory)? => {}
             _ => {
                 lock.directory = Some(file);
@@ -105,14 +105,14 @@ pub(crate) fn lock(path: &Path) -> Result<Lock> {
     bail!("{shown} is locked by another program; try again")
 }
 
-/// Tells whether what was opened is what stands there now.
+/// Returns `true` if the path still refers to the opened file.
 fn is_same_inode(file: &File, path: &Path) -> Result<bool> {
     let opened = file.metadata()?;
     let there = fs::metadata(path);
     Ok(there.is_ok_and(|it| (it.dev(), it.ino()) == (opened.dev(), opened.ino())))
 }
 
-/// Returns the directory of a file, which is made where there is none.
+/// Returns the directory of a file, created with mode 0700 if it is missing.
 fn create_parent(file: &Path) -> Result<&Path> {
     let directory = file.parent().context("a file is in a directory")?;
     let created = DirBuilder::new()
@@ -124,7 +124,7 @@ fn create_parent(file: &Path) -> Result<&Path> {
 }
 
 impl EditableFile {
-    /// Reads what is there; nothing may be there yet.
+    /// Opens and reads the file; the file may be missing.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let shown = path.display();
         let editable = |target, original| Self {
@@ -140,7 +140,7 @@ impl EditableFile {
             Ok(metadata) => metadata.is_symlink(),
         };
         let target = match link {
-            // A link stays a link; what it points at is changed.
+            // A symbolic link stays; its target is replaced.
             true => fs::canonicalize(path).with_context(|| format!("{shown} is a link"))?,
             false => path.to_owned(),
         };
@@ -148,7 +148,7 @@ impl EditableFile {
         Ok(editable(target, Some(original)))
     }
 
-    /// Returns what is there as text.
+    /// Returns the original content as text; `None` for a missing file.
     pub(crate) fn text(&self) -> Result<Option<&str>> {
         let Some(original) = &self.original else {
             return Ok(None);
@@ -158,8 +158,8 @@ impl EditableFile {
         Ok(Some(text))
     }
 
-    /// Puts a text in the place of what is there. It keeps its mode, unless nobody else may
-    /// read what is new in it.
+    /// Replaces the content, after a backup of the original. The mode stays, unless
+    /// [`Access::OwnerOnly`] restricts it.
     pub(crate) fn write_with_backup(&self, text: &str, access: Access) -> Result<WriteOutcome> {
         let mode = self.mode(access);
         let same = |it: &Original| *it.bytes == text.as_bytes() && it.mode == mode;
@@ -174,13 +174,12 @@ impl EditableFile {
         Ok(backup.map_or(WriteOutcome::Created, WriteOutcome::Replaced))
     }
 
-    /// Puts a text in the place of what is there, which keeps its mode, and keeps nothing of
-    /// what was there.
+    /// Replaces the content without a backup. The mode stays.
     pub(crate) fn write(&self, text: &str) -> Result<()> {
         self.replace(text, self.mode(Access::Unchanged))
     }
 
-    /// Tells whether others than its owner may read what is there.
+    /// Returns `true` if the group or others can read the file.
     pub(crate) fn is_readable_by_others(&self) -> bool {
         self.original
             .as_ref()
@@ -210,8 +209,7 @@ impl EditableFile {
         Ok(())
     }
 
-    /// Keeps what was there before, once: a second change must not take the first one's
-    /// place.
+    /// Writes the backup unless one exists: it keeps the content before the first change.
     fn backup(&self, original: &Original) -> Result<PathBuf> {
         let mut name = self.path.clone().into_os_string();
         name.push(BACKUP_SUFFIX);
@@ -244,7 +242,7 @@ impl EditableFile {
         Ok(backup)
     }
 
-    /// A tool may have written its file meanwhile; what it wrote is not lost.
+    /// Fails if a tool has written its file meanwhile, so that its change is not lost.
     fn check_unmodified(&self) -> Result<()> {
         let now = match fs::symlink_metadata(&self.target) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,

@@ -1,21 +1,20 @@
-//! Decides how one section of an INI file is read and changed: line by line, so that every
-//! other line, comment, order and line's end stays to the byte.
+//! An editor for one section of an INI file. It works on lines: every other line, comment and
+//! line ending stays to the byte.
 
 use std::ops::Range;
 
 use anyhow::{Result, bail, ensure};
 
-/// A file in lines, each with its end.
+/// The lines of a file, each with its line ending.
 pub(crate) struct Ini<'a> {
     lines: Vec<&'a str>,
 }
 
-/// A key that a section should have.
+/// A key and a value for a section.
 pub(crate) struct Pair {
     pub(crate) key: &'static str,
     pub(crate) value: String,
-    /// What stands there already may stay. Of a value in lines of its own, what is missing
-    /// there is added.
+    /// An existing value stays. A missing line of a multi-line value is added.
     pub(crate) unless_there: bool,
 }
 
@@ -35,13 +34,13 @@ impl Pair {
         }
     }
 
-    /// Returns the key in the line below, and that line, where the value is there.
+    /// Returns the key and the text of the second line of a multi-line value.
     fn below(&self) -> Option<(&str, &str)> {
         let line = self.value.strip_prefix('\n')?.trim();
         Some((line.split_once('=')?.0.trim(), line))
     }
 
-    /// A value may have lines below it; their ends are the file's.
+    /// Returns the pair as lines with the file's line ending.
     fn line(&self, end: &str) -> String {
         let value = self.value.replace('\n', end);
         let line = format!("{} = {value}", self.key);
@@ -50,8 +49,7 @@ impl Pair {
 }
 
 impl<'a> Ini<'a> {
-    /// Looks whether the file is what it should be; what is wrong is said without a word of
-    /// what it holds.
+    /// Parses a text. The errors do not quote it, because it may hold secrets.
     pub(crate) fn read(text: &'a str) -> Result<Self> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let lines: Vec<_> = text.split_inclusive('\n').collect();
@@ -70,7 +68,7 @@ impl<'a> Ini<'a> {
         Ok(Self { lines })
     }
 
-    /// Returns the lines of a section below its header.
+    /// Returns the range of the lines below a section's header.
     pub(crate) fn section(&self, name: &str) -> Result<Option<Range<usize>>> {
         let header = |line: &str| matches!(kind(line), Kind::Header(_));
         let is_it = |it: &(usize, &&str)| match kind(it.1) {
@@ -88,7 +86,7 @@ impl<'a> Ini<'a> {
         Ok(Some(begins..ends))
     }
 
-    /// Returns a section's value of a key.
+    /// Returns the value of a key in a section.
     pub(crate) fn value(&self, section: &str, key: &str) -> Result<Option<&'a str>> {
         let Some(range) = self.section(section)? else {
             return Ok(None);
@@ -100,7 +98,7 @@ impl<'a> Ini<'a> {
         }))
     }
 
-    /// Tells whether a section has a key of a kind, which is given in small letters.
+    /// Returns `true` if `is_it` accepts a key of the section, given in lower case.
     pub(crate) fn has_key(&self, section: &str, is_it: fn(&str) -> bool) -> Result<bool> {
         let range = self.section(section)?.unwrap_or_default();
         Ok(self.lines[range].iter().any(|line| match kind(line) {
@@ -109,7 +107,7 @@ impl<'a> Ini<'a> {
         }))
     }
 
-    /// Returns what the lines below a section's key say of another key.
+    /// Returns the value of a key nested below another key of a section.
     pub(crate) fn value_below(
         &self,
         section: &str,
@@ -121,7 +119,7 @@ impl<'a> Ini<'a> {
         Ok(found.and_then(|at| self.below(at..range.end, inner)))
     }
 
-    /// Looks for a key in the lines below a line, which is the first of these.
+    /// Returns the value of a key in the lines below the first line of a range.
     fn below(&self, range: Range<usize>, inner: &str) -> Option<&'a str> {
         self.lines[range]
             .iter()
@@ -148,7 +146,7 @@ impl<'a> Ini<'a> {
     }
 }
 
-/// Returns the text with a section that has these pairs.
+/// Returns the text with these pairs in a section.
 pub(crate) fn with_section(text: &str, name: &str, pairs: &[Pair]) -> Result<String> {
     let ini = Ini::read(text)?;
     let end = match ini.lines.first() {
@@ -210,7 +208,7 @@ fn replace(line: &mut String, pair: &Pair, end: &str) {
     }
 }
 
-/// Adds a line below a key, as far to the right as the one that is there.
+/// Adds a line below a key, with the indentation of the existing lines.
 fn add_below(lines: &mut [String], at: usize, line: &str, end: &str) {
     let next = lines.get(at + 1).map_or("", String::as_str);
     let indent = match kind(next) {
@@ -222,7 +220,7 @@ fn add_below(lines: &mut [String], at: usize, line: &str, end: &str) {
     lines[at].push_str(&added);
 }
 
-/// The last line of a file may have no end.
+/// Adds a missing line ending.
 fn finish(line: &mut String, end: &str) {
     if !line.ends_with('\n') {
         line.push_str(end);
@@ -234,7 +232,7 @@ enum Kind<'a> {
     Pair(&'a str, &'a str),
     /// Part of the value above it.
     Below,
-    /// Empty, or a comment.
+    /// An empty line or a comment.
     Nothing,
     Unreadable,
 }
@@ -258,7 +256,7 @@ fn kind(line: &str) -> Kind<'_> {
     }
 }
 
-/// `[profile x]`, `[ profile  "x" ]`: the same section to those who read them.
+/// Returns the words of a header: parsers treat `[profile x]` and `[ profile  "x" ]` alike.
 fn words(header: &str) -> impl Iterator<Item = &str> {
     header
         .split_whitespace()

@@ -1,5 +1,5 @@
-//! Decides how one profile of aliyun-cli's file is read and changed: values are put into the
-//! text where they belong, and every other byte stays.
+//! An editor for one profile of aliyun-cli's file. It replaces values within the text: every
+//! other byte stays.
 
 use std::ops::Range;
 
@@ -7,14 +7,14 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use serde_json::value::RawValue;
 use stsctl::json_object::RawObject;
 
-/// A file's text, and what is in it.
+/// The text of a file and its parsed profiles.
 pub(crate) struct Profiles<'a> {
     text: &'a str,
     top: RawObject<'a>,
     list: Vec<(&'a RawValue, RawObject<'a>)>,
 }
 
-/// What is wrong with a text, without a word of it.
+/// Returns an error with the position only, because the text may hold secrets.
 fn unreadable(error: &serde_json::Error) -> anyhow::Error {
     let (line, column) = (error.line(), error.column());
     anyhow!("this is not what aliyun-cli writes, at line {line}, column {column}")
@@ -45,7 +45,7 @@ impl<'a> Profiles<'a> {
         })
     }
 
-    /// Returns a profile's value of a key.
+    /// Returns the value of a key in a profile.
     pub(crate) fn value(&self, name: &str, key: &str) -> Result<Option<String>> {
         match self.find(name)? {
             Some((_, profile)) => profile.text(key),
@@ -68,8 +68,7 @@ impl<'a> Profiles<'a> {
         Ok(found.pop())
     }
 
-    /// Returns the text with a profile that has these values. A new one is made with `more`
-    /// as well.
+    /// Returns the text with these values in a profile. A new profile gets `more` as well.
     pub(crate) fn with(&self, pairs: &[(&str, &str)], more: &[(&str, &str)]) -> Result<String> {
         let name = pairs.first().context("a profile has a name")?.1;
         let mut edits: Vec<(Range<usize>, String)> = Vec::new();
@@ -101,7 +100,7 @@ impl<'a> Profiles<'a> {
         Ok(text)
     }
 
-    /// A new profile at the end of the list, indented as its neighbours are.
+    /// Returns the edit that appends a profile, indented like the existing ones.
     fn added(&self, pairs: &[String]) -> Result<(Range<usize>, String)> {
         let object = |space: &str| {
             let unit = match space.trim_start_matches(['\r', '\n']) {
@@ -138,7 +137,7 @@ impl<'a> Profiles<'a> {
         }
     }
 
-    /// Returns where an object's last value ends, and what stands before its first key.
+    /// Returns the end of an object's last value, and the white space before its first key.
     fn end_of(&self, raw: &RawValue, object: &RawObject<'_>) -> Result<(usize, &'a str)> {
         let Some((_, last)) = object.0.last() else {
             bail!("a profile in it is empty");
@@ -154,7 +153,7 @@ impl<'a> Profiles<'a> {
         &before[before.trim_end().len()..]
     }
 
-    /// Where a part of the text is in it.
+    /// Returns the range of a part of the text.
     fn span(&self, part: &str) -> Range<usize> {
         let start = part.as_ptr() as usize - self.text.as_ptr() as usize;
         start..start + part.len()

@@ -1,5 +1,5 @@
-//! Decides how a terminal is drawn on in place, and that it is as before afterwards,
-//! whatever ends us but a SIGKILL.
+//! The alternate screen of the terminal. The terminal's state is restored on every exit except
+//! SIGKILL.
 
 use std::{
     io::{self, IsTerminal as _, Read as _, Write as _},
@@ -25,41 +25,41 @@ use signal_hook::{
 
 use crate::term::style::{Line, strip_if_needed, terminal_size};
 
-/// The other screen of the terminal, without a cursor.
+/// Switches to the alternate screen and hides the cursor.
 const ENTER: &str = "\u{1b}[?1049h\u{1b}[?25l";
 
-/// Back again.
+/// Shows the cursor and switches back.
 const LEAVE: &str = "\u{1b}[?25h\u{1b}[?1049l";
 
-/// The upper left corner; the rest of a line, and of the screen, made empty.
+/// Moves the cursor home; erases the rest of a line, and of the screen.
 const HOME: &str = "\u{1b}[H";
 const REST_OF_LINE: &str = "\u{1b}[K";
 const REST_OF_SCREEN: &str = "\u{1b}[J";
 
-/// The terminal while it is drawn on.
+/// The terminal while the alternate screen is shown.
 pub(crate) struct AltScreen {
-    /// How it was set, if it is what we read from as well.
+    /// The original settings, if stdin is the terminal as well.
     saved: Option<Termios>,
-    /// Becomes readable when a signal has come.
+    /// Becomes readable after a signal.
     wake_reader: UnixStream,
     wake_writer: UnixStream,
     raised: Vec<(i32, Arc<AtomicBool>)>,
 }
 
-/// What somebody at the terminal, or the time, wants.
+/// The reason why a wait has ended.
 pub(crate) enum UserInput {
-    /// The time is over.
+    /// The timeout has passed.
     Timeout,
-    /// The same again: the terminal is of another size, or ours again.
+    /// The size of the terminal has changed, or the process was continued.
     Redraw,
-    /// No more.
+    /// A key that quits.
     Quit,
-    /// A signal that ends us.
+    /// A signal that terminates the process.
     Signal(i32),
 }
 
 impl AltScreen {
-    /// Takes the terminal behind stdout, and the keys if stdin is it as well.
+    /// Enters the alternate screen, and reads keys if stdin is a terminal.
     pub(crate) fn enter() -> io::Result<Self> {
         let (wake_reader, wake_writer) = UnixStream::pair()?;
         wake_reader.set_nonblocking(true)?;
@@ -80,12 +80,12 @@ impl AltScreen {
         Ok(screen)
     }
 
-    /// Returns what ends a wait when it is written to.
+    /// Returns a socket that ends a wait when it is written to.
     pub(crate) fn waker(&self) -> io::Result<UnixStream> {
         self.wake_writer.try_clone()
     }
 
-    /// Draws lines over what was there, in one write so that nothing flickers.
+    /// Draws lines over the previous ones, in one write to avoid flicker.
     pub(crate) fn draw(&self, lines: impl FnOnce(usize, usize) -> Vec<Line>) -> io::Result<()> {
         let (rows, width) = terminal_size(&io::stdout()).unwrap_or((24, 80));
         let lines = lines(rows, width);
@@ -97,7 +97,7 @@ impl AltScreen {
         write(&format!("{HOME}{}{REST_OF_SCREEN}", lines.join("\r\n")))
     }
 
-    /// Waits until somebody wants something, for `time` at the most.
+    /// Waits for a key, a signal or the waker, at most for `time`.
     pub(crate) fn wait(&mut self, time: Duration) -> io::Result<UserInput> {
         let stdin = io::stdin();
         let mut fds = vec![PollFd::new(&self.wake_reader, PollFlags::IN)];
@@ -128,7 +128,7 @@ impl AltScreen {
         if keys {
             let mut typed = [0; 64];
             let count = rustix::io::read(stdin.as_fd(), &mut typed)?;
-            // Ctrl-D, where it is not a signal, and a terminal that has gone.
+            // Ctrl-D is a byte in this mode; a count of 0 is a closed terminal.
             if count == 0 || typed[..count].iter().any(|key| b"qQ\x04".contains(key)) {
                 return Ok(UserInput::Quit);
             }
@@ -141,7 +141,7 @@ impl AltScreen {
         if stdin.is_terminal() && self.saved.is_none() {
             let saved = tcgetattr(&stdin)?;
             let mut raw = saved.clone();
-            // Keys are read as they come, and are not drawn.
+            // Keys are read one by one and not echoed.
             raw.local_modes -= LocalModes::ECHO | LocalModes::ICANON;
             tcsetattr(&stdin, OptionalActions::Now, &raw)?;
             self.saved = Some(saved);

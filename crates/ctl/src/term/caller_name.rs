@@ -1,9 +1,9 @@
-//! Decides how somebody who has asked is named: by what means most to a human, with the
-//! numbers that the kernel vouches for behind it.
+//! The display name of a caller: the service and the program first, then the numbers from the
+//! kernel.
 
 use std::fmt::{self, Write as _};
 
-/// What is known of somebody who has asked.
+/// The known attributes of a caller. The text has the service and the program, if known.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct CallerName<'a> {
     pub(crate) uid: Option<u64>,
@@ -15,7 +15,7 @@ pub(crate) struct CallerName<'a> {
 
 impl fmt::Display for CallerName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // What a session or a user's manager is called tells nothing of the program.
+        // The unit of a session or of a user's manager does not identify the program.
         let unit = self.user_unit.or(self.unit);
         let unit = unit.filter(|unit| unit.ends_with(".service") && !unit.starts_with("user@"));
         let names: Vec<_> = unit.into_iter().chain(self.exe).collect();

@@ -1,6 +1,6 @@
-//! Durations for people.
+//! Durations as text.
 
-/// The two largest units that say something: `1h02m`, `59m58s`, `12s`.
+/// Returns a duration in its two largest units: `1h02m`, `59m58s`, `12s`.
 pub(crate) fn format_duration(seconds: u64) -> String {
     let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);
     let (minutes, rest) = (seconds / 60 % 60, seconds % 60);

@@ -1,5 +1,5 @@
-//! Decides how a result gets out: it is there, or the command has failed. A stdout that is closed
-//! is none of our matter: the standard library has put `/dev/null` there before `main`.
+//! Output to stdout. A failed write is an error of the command. For a closed stdout, the standard
+//! library opens `/dev/null` before `main`.
 
 use std::{
     fmt,
@@ -9,7 +9,7 @@ use std::{
 use anyhow::Result;
 use signal_hook::{consts::SIGPIPE, low_level::emulate_default_handler};
 
-/// A result did not get out.
+/// A failed write to stdout.
 #[derive(Debug)]
 struct StdoutError(io::Error);
 
@@ -21,7 +21,7 @@ impl fmt::Display for StdoutError {
 
 impl std::error::Error for StdoutError {}
 
-/// Writes to stdout, all of it and now.
+/// Writes bytes to stdout and flushes them.
 pub(crate) fn write(bytes: &[u8]) -> Result<()> {
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
@@ -33,8 +33,8 @@ pub(crate) fn print_line(line: &str) -> Result<()> {
     write(format!("{line}\n").as_bytes())
 }
 
-/// Ends us as any small program ends whose reader has left: by the signal, without a word. All
-/// that is to be put back is by now.
+/// Terminates the process by SIGPIPE if the error is a broken pipe on stdout, as filters do. All
+/// terminal settings are restored by now.
 pub(crate) fn exit_on_broken_pipe(error: &anyhow::Error) {
     let unwritten = error.downcast_ref::<StdoutError>();
     if unwritten.is_some_and(|it| it.0.kind() == ErrorKind::BrokenPipe) {

@@ -1,8 +1,7 @@
-//! Decides what text has to look like where it is printed: how wide, with which colours,
-//! and that nothing in it moves a terminal.
+//! Styled lines: width, colours, and escaped control characters.
 //!
-//! Without a terminal a line is as long as it is: programs read lines. Colours are left
-//! out there, and wherever `NO_COLOR` says so.
+//! Without a terminal, lines are not wrapped, because programs read lines. Colour is used on
+//! terminals unless `NO_COLOR` is set or `TERM=dumb`.
 
 use std::io::{self, IsTerminal, Write as _};
 
@@ -13,20 +12,20 @@ use rustix::{fd::AsFd, termios::tcgetwinsize};
 
 use crate::term::stdout;
 
-/// What a terminal has that does not say.
+/// Width of a terminal that reports none.
 const DEFAULT_COLUMNS: usize = 80;
 
-/// What stands out.
+/// Headings and names.
 pub(crate) const BOLD: Style = Style::new().bold();
-/// What may be overlooked.
+/// Details.
 pub(crate) const DIM: Style = Style::new().dimmed();
-/// What is well.
+/// A good state.
 pub(crate) const OK: Style = AnsiColor::Green.on_default();
-/// What may need somebody.
+/// A warning.
 pub(crate) const WARN: Style = AnsiColor::Yellow.on_default();
-/// What is wrong.
+/// A fault.
 pub(crate) const ERROR: Style = AnsiColor::Red.on_default();
-/// What is only there.
+/// Text without a style.
 pub(crate) const PLAIN: Style = Style::new();
 
 /// One line of text with its styles.
@@ -34,24 +33,24 @@ pub(crate) const PLAIN: Style = Style::new();
 pub(crate) struct Line(Vec<(Style, String)>);
 
 impl Line {
-    /// Begins a line.
+    /// Creates a line with one span.
     pub(crate) fn new(style: Style, text: impl AsRef<str>) -> Self {
         Self::default().with(style, text)
     }
 
-    /// Adds to it.
+    /// Adds a span.
     pub(crate) fn with(mut self, style: Style, text: impl AsRef<str>) -> Self {
         self.0.push((style, escape_control(text.as_ref())));
         self
     }
 
-    /// Adds another line's text to it.
+    /// Adds the spans of another line.
     pub(crate) fn append(mut self, line: Self) -> Self {
         self.0.extend(line.0);
         self
     }
 
-    /// Returns it as it is written, no wider than is given.
+    /// Returns the text with escape sequences, cut to a width.
     pub(crate) fn render(&self, width: Option<usize>) -> String {
         let mut left = width.unwrap_or(usize::MAX);
         let mut shown = String::new();
@@ -68,8 +67,8 @@ impl Line {
     }
 }
 
-/// Returns a text as lines of one style, folded between words where it is too wide; lines
-/// after the first are indented by `rest`.
+/// Returns a text as lines of one style, wrapped between words; lines after the first start
+/// with `rest`.
 pub(crate) fn wrap(
     style: Style,
     (first, rest): (&str, &str),
@@ -84,7 +83,7 @@ pub(crate) fn wrap(
         while !word.is_empty() {
             let line = lines.last_mut().expect("one at least");
             let used = line.chars().count() + usize::from(!fresh);
-            // A word that no line can hold is broken; any other goes to the next one.
+            // Only a word that is longer than a line is broken.
             let fits = used + word.len() <= width;
             let whole = rest.len() + word.len() <= width;
             if fits || (!whole && used < width) {
@@ -104,7 +103,7 @@ pub(crate) fn wrap(
     lines.iter().map(|line| Line::new(style, line)).collect()
 }
 
-/// Returns a text in which nothing moves a terminal.
+/// Returns a text with its control characters escaped, except line feeds.
 pub(crate) fn escape_control(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
@@ -117,12 +116,12 @@ pub(crate) fn escape_control(text: &str) -> String {
     shown
 }
 
-/// Returns how wide the terminal behind an output is; nothing if there is none.
+/// Returns the width of an output's terminal; `None` without a terminal.
 pub(crate) fn terminal_width(output: &(impl AsFd + IsTerminal)) -> Option<usize> {
     terminal_size(output).map(|(_, width)| width)
 }
 
-/// Returns how many rows and columns the terminal behind an output has.
+/// Returns the rows and columns of an output's terminal; `None` without a terminal.
 pub(crate) fn terminal_size(output: &(impl AsFd + IsTerminal)) -> Option<(usize, usize)> {
     if !output.is_terminal() {
         return None;
@@ -138,9 +137,9 @@ pub(crate) fn terminal_size(output: &(impl AsFd + IsTerminal)) -> Option<(usize,
     ))
 }
 
-/// Returns a text without its styles, if the output is not to have any.
+/// Returns a text, without its styles if the output shows none.
 pub(crate) fn strip_if_needed(text: String, output: &impl anstream::stream::RawStream) -> String {
-    // A build machine is taken for one that shows colours whatever its terminal is.
+    // anstream detects CI machines as coloured even with TERM=dumb.
     let is_set = |name, value: &str| std::env::var_os(name).is_some_and(|it| it == value);
     let is_dumb = is_set("TERM", "dumb") && !is_set("CLICOLOR_FORCE", "1");
     match AutoStream::choice(output) {
@@ -164,7 +163,7 @@ pub(crate) fn print_error(error: &str, hint: &str) {
     let mut add = |style: Style, name: &str, said: &str| {
         for (index, part) in said.split('\n').enumerate() {
             let first = if index == 0 { name } else { "" };
-            // Without a terminal nothing is folded, and white space means something.
+            // Without a terminal nothing is wrapped, and white space is significant.
             let lines = match width {
                 Some(_) => wrap(PLAIN, (first, "    "), part, width),
                 None => vec![Line::new(PLAIN, format!("{first}{part}"))],

@@ -1,5 +1,5 @@
-//! Whether this machine's clock is the service's: requests that are signed 15 minutes off are
-//! refused.
+//! The difference between this machine's clock and the service's: STS rejects requests that are
+//! signed 15 minutes off.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -11,16 +11,16 @@ use crate::{http_exchange::Request, report::Finding};
 const SUBJECT: &str = "clock";
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// No head of an answer is longer.
+/// Maximum size of the head of a response.
 const MAX_ANSWER_BYTES: usize = 16 * 1024;
 
-/// How many seconds may be the way of the answer, and from where on SDKs are refused.
+/// Difference that the network may cause, and difference from which STS rejects requests.
 const MAX_NORMAL_SKEW_SECONDS: i64 = 30;
 const MAX_SIGNATURE_SKEW_SECONDS: i64 = 15 * 60;
 
 const FIX: &str = "set the clock: timedatectl set-ntp true, or in a virtual machine its host's";
 
-/// Compares the clocks; returns nothing where no answer has the time.
+/// Compares the clocks; returns `None` if no response has a date.
 pub(super) fn check(host: &str, address: SocketAddr) -> Option<Finding> {
     let theirs = server_time(host, address)?.as_second();
     let ours = clock_gettime(ClockId::Realtime).tv_sec;
@@ -41,7 +41,7 @@ pub(super) fn check(host: &str, address: SocketAddr) -> Option<Finding> {
     })
 }
 
-/// Returns the time of the answer to a HEAD, which asks for nothing else.
+/// Returns the date header of the response to a HEAD request.
 fn server_time(host: &str, address: SocketAddr) -> Option<Timestamp> {
     let request = Request {
         method: "HEAD",

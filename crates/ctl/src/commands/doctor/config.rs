@@ -1,4 +1,4 @@
-//! Decides what is wrong with the configuration, as the daemon's own program says it.
+//! The configuration, checked by `stsd --check`.
 
 use std::{
     fs,
@@ -11,18 +11,18 @@ use crate::{config_file, config_file::CheckResult, report::Finding};
 
 const SUBJECT: &str = "config";
 
-/// What was found, and what the other checks read of it.
+/// The findings, and the parsed configuration for the other checks.
 pub(super) struct ConfigReport {
     pub(super) findings: Vec<Finding>,
     pub(super) table: Option<toml::Table>,
-    /// Where the files are that it names.
+    /// The directory to which its relative paths refer.
     pub(super) directory: PathBuf,
-    /// What the daemon's program has accepted: its path, its text, and whether it is the machine's.
+    /// The path and the text that stsd accepts, and whether it is the system's configuration.
     accepted: Option<(PathBuf, String, bool)>,
 }
 
 impl ConfigReport {
-    /// Has the daemon's program connect to STS, where it takes the configuration.
+    /// Makes stsd connect to STS; `None` if stsd rejects the configuration.
     pub(super) fn connect_to_sts(&self) -> Option<CheckResult> {
         let (path, text, is_system) = self.accepted.as_ref()?;
         config_file::connect_to_sts(path, text, *is_system).ok()

@@ -1,20 +1,20 @@
-//! The input of every check.
+//! The context of the checks.
 
 use std::path::PathBuf;
 
 use stsd_client::{Audit, Error, Status};
 
-/// What all checks know.
+/// The input of every check.
 pub(super) struct DiagnosticContext {
-    /// Where the daemon is looked for.
+    /// The socket of the daemon.
     pub(super) socket: PathBuf,
-    /// The machine's daemon is meant, and not a user's.
+    /// `true` for the system's daemon, `false` for a user's.
     pub(super) is_system: bool,
     pub(super) status: Result<Status, Error>,
     pub(super) audit: Option<Audit>,
 }
 
-/// Takes `PROBLEM (hint: HINT)` apart, as the daemon's program says it.
+/// Splits `PROBLEM (hint: HINT)`, the form of stsd's messages.
 pub(super) fn split_hint(line: &str) -> (&str, &str) {
     let (problem, hint) = line.rsplit_once(" (hint: ").unwrap_or((line, ""));
     (problem, hint.strip_suffix(')').unwrap_or(hint))

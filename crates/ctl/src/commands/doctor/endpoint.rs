@@ -1,7 +1,7 @@
-//! Decides whether STS can be reached from here: its name, a connection, TLS, and its time.
+//! The connection to STS: name resolution, TCP, TLS and the clock.
 //!
-//! There is no TLS in this program: the daemon's own connects, with the same authorities and
-//! the same opinion of a certificate as when it calls.
+//! This program has no TLS library: `stsd --connect` connects, with the same certificate
+//! authorities as the daemon.
 
 use std::{
     env, io,
@@ -17,17 +17,17 @@ use crate::{
     report::{Finding, Severity},
 };
 
-/// Nobody waits longer for a name, nor for a connection.
+/// Timeout of a name lookup, and of a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// As many addresses of a name are tried.
+/// Maximum number of addresses that are tried.
 const MAX_ADDRESSES: usize = 2;
 
 const SUBJECT: &str = "endpoint";
 const TLS_SUBJECT: &str = "tls";
 const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
-/// `connect` has the daemon's program do so.
+/// Checks the endpoint of a configuration; `connect` runs `stsd --connect`.
 pub(super) fn check(
     config: &toml::Table,
     connect: impl FnOnce() -> Option<CheckResult>,
@@ -78,14 +78,14 @@ pub(super) fn check(
     let mut findings = vec![Finding::ok(SUBJECT, format!("{host} answers at {address}"))];
     if is_tls {
         findings.extend(connect().and_then(|it| tls(host, it)));
-        // The service tells its time without TLS too, which is enough for a look.
+        // Port 80 serves the date header without TLS.
         address.set_port(80);
     }
     findings.extend(clock::check(host, address));
     findings
 }
 
-/// Says nothing where nobody could connect for us: the configuration's check has said why.
+/// Returns `None` if stsd could not run, which the check of the configuration reports.
 fn tls(host: &str, result: CheckResult) -> Option<Finding> {
     match result {
         CheckResult::Accepted => Some(Finding::ok(
@@ -100,7 +100,7 @@ fn tls(host: &str, result: CheckResult) -> Option<Finding> {
     }
 }
 
-/// Returns where STS is asked, as the daemon reads it.
+/// Returns the URL of STS, as the daemon derives it.
 fn url(config: &toml::Table) -> Option<url::Url> {
     let text = |key| config.get(key).and_then(|it: &toml::Value| it.as_str());
     let is_vpc = config.get("vpc").and_then(toml::Value::as_bool) == Some(true);
@@ -113,7 +113,7 @@ fn url(config: &toml::Table) -> Option<url::Url> {
     url::Url::parse(&url).ok()
 }
 
-/// Looks a name up on a thread of its own: nothing else ends the wait for a silent server.
+/// Resolves a name on a thread of its own, because getaddrinfo(3) has no timeout.
 fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let (sender, receiver) = mpsc::channel();
     let host = host.trim_matches(['[', ']']).to_owned();

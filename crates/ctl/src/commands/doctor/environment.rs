@@ -1,4 +1,4 @@
-//! Decides which variables come before us: who is started from here has them too.
+//! Variables that take precedence over stsd. A program started from this shell inherits them.
 
 use std::env;
 
@@ -7,7 +7,7 @@ use crate::{env_vars, report::Finding};
 
 const SUBJECT: &str = "environment";
 
-/// Variables with which tools ignore profiles, the values that matter, and what they do.
+/// Variables that make tools ignore profiles: the name, the values, and the effect.
 const SWITCHES: &[(&str, &[&str], &str)] = &[
     (
         "ALIBABA_CLOUD_DISABLE_EXTERNAL_PROCESS",
@@ -35,8 +35,8 @@ pub(super) fn check(context: &DiagnosticContext) -> Vec<Finding> {
     let text = |name: &str| env::var_os(name).map(|it| it.to_string_lossy().into_owned());
     let set = |name: &str| text(name).filter(|it| !it.is_empty());
     let mut findings = Vec::new();
-    // `stsctl exec` and `stsctl env` set some of these, for the profile they name here; with
-    // the name alone somebody only tells sts-shim which one.
+    // `stsctl exec` and `stsctl env` set some of these together with STSD_PROFILE; STSD_PROFILE
+    // alone only selects the profile of sts-shim.
     let ignores = set("ALIBABA_CLOUD_IGNORE_PROFILE").is_some_and(|it| it == "TRUE");
     let is_ours = ignores && set("STSD_PROFILE").is_some();
     let identities: Vec<_> = env_vars::identity_variables()
@@ -66,12 +66,15 @@ pub(super) fn check(context: &DiagnosticContext) -> Vec<Finding> {
     }
     findings.extend(proxy(context, set));
     if findings.is_empty() {
-        findings.push(Finding::ok(SUBJECT, "no variable comes before us"));
+        findings.push(Finding::ok(
+            SUBJECT,
+            "no variable takes precedence over stsd",
+        ));
     }
     findings
 }
 
-/// A URL of ours holds a secret, which a proxy would see.
+/// Warns of a proxy for loopback URLs, because it would see the secret in them.
 fn proxy(context: &DiagnosticContext, set: impl Fn(&str) -> Option<String>) -> Option<Finding> {
     let status = context.status.as_ref().ok()?;
     status.http_address.as_ref()?;

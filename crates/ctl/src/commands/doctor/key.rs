@@ -1,4 +1,4 @@
-//! Decides whether the files with AccessKeys are there, and for nobody else to read.
+//! The files with AccessKeys: existence, mode and owner.
 
 use std::{fs, io::ErrorKind, os::unix::fs::MetadataExt as _, path::Path};
 
@@ -19,7 +19,7 @@ fn of(what: &str, path: &Path) -> Finding {
     let shown = path.display();
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
-        // The machine's daemon has keys that its users cannot even see.
+        // Users have no access to the directory of the system daemon's keys.
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             return Finding::ok(what, format!("{shown} is not for you to see"));
         }
@@ -37,7 +37,8 @@ fn of(what: &str, path: &Path) -> Finding {
     }
     let (owner, own) = (metadata.uid(), geteuid().as_raw());
     if own != 0 && owner != own && owner != 0 {
-        let remark = format!("{shown} belongs to the user {owner}, who can read the secret");
+        let remark =
+            format!("{shown} belongs to the user {owner}, so that user can read the secret");
         return Finding::fault(what, remark, format!("chown {own} {shown}"));
     }
     Finding::ok(what, format!("{shown} has mode {mode:04o}"))

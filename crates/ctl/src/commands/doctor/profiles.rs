@@ -1,10 +1,10 @@
-//! Decides what mends a profile: by what STS said last, the step in the console.
+//! The state of each profile, and the step in the console that fixes the last error of STS.
 
 use stsd_client::{ProfileStatus, Status};
 
 use crate::report::{Finding, Severity};
 
-/// Codes of STS, as its documentation and its answers have them, and what mends each.
+/// Error codes of STS, from its documentation and its responses, and the fix of each.
 const STEPS: &[(&str, &str)] = &[
     (
         "EntityNotExist.Role",
@@ -75,7 +75,7 @@ fn of(profile: &ProfileStatus) -> Finding {
     }
     match (&profile.advice, profile.remaining_seconds) {
         (Some(advice), _) => {
-            // The fix is what it ends with.
+            // The fix is the last part of an advice.
             let (remark, fix) = advice.rsplit_once("; ").unwrap_or((advice, ""));
             Finding::warning(what, remark, fix)
         }
@@ -91,7 +91,7 @@ fn fix(message: &str, hint: &str) -> String {
     }
 }
 
-/// Returns the step for the code in a message, which stands there as a word.
+/// Returns the fix for the error code that a message contains as a word.
 fn step(message: &str) -> Option<&'static str> {
     let words = || {
         message

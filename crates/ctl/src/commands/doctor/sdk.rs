@@ -1,7 +1,7 @@
-//! Decides which installed libraries and tools split a command at each space, quotes or not.
+//! Installed libraries and tools that split a command at each space, even within quotes.
 //!
-//! They are found by what they say of themselves on disk; aliyun-cli alone is asked. What is
-//! compiled into a program, or lies in a jar, nobody sees from outside.
+//! A library's version is read from its files; only aliyun-cli is run. Libraries compiled into a
+//! program, or packed into a jar, are not detected.
 
 use std::{
     env, fs,
@@ -11,22 +11,23 @@ use std::{
 
 use crate::subprocess;
 
-/// The first versions that mind quotes: aliyun-cli's pull request 1391, and the changes of
+/// The first versions that respect quotes: aliyun-cli's pull request 1391, and the changes of
 /// @alicloud/credentials 2.4.7. All versions of Python's library do (`shlex.split`).
 const ALIYUN_CLI_FIXED_IN: [u32; 3] = [3, 4, 9];
 const NODE_FIXED_IN: [u32; 3] = [2, 4, 7];
 
-/// Where npm puts what is for everybody.
+/// The global module directories of npm.
 const GLOBAL_MODULES: [&str; 2] = ["/usr/lib/node_modules", "/usr/local/lib/node_modules"];
 
-/// What was found: its name with version and place, and whether it splits at each space.
+/// An installed library or tool: its name with version and path, and whether it splits at each
+/// space.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Installed {
     pub(super) name: String,
     pub(super) splits_at_spaces: bool,
 }
 
-/// Looks at what is installed for whoever asks, here.
+/// Returns the libraries and tools that this user's programs find from this directory.
 pub(super) fn installed() -> Vec<Installed> {
     aliyun().into_iter().chain(node()).collect()
 }
@@ -40,7 +41,8 @@ fn aliyun() -> Option<Installed> {
     of("aliyun-cli", output.trim(), &path, ALIYUN_CLI_FIXED_IN)
 }
 
-/// As Node.js looks: beside the working directory and above it, then where all look.
+/// Returns the packages in the order of Node.js: the working directory and its parents, then
+/// `NODE_PATH` and the global directories.
 fn node() -> Vec<Installed> {
     let here = env::current_dir().unwrap_or_default();
     let above = here.ancestors().map(|it| it.join("node_modules"));
@@ -59,7 +61,7 @@ fn node() -> Vec<Installed> {
     .collect()
 }
 
-/// Nothing if the version is none.
+/// Returns `None` for an invalid version.
 fn of(name: &str, version: &str, place: &Path, fixed_in: [u32; 3]) -> Option<Installed> {
     let mut numbers = version.splitn(3, '.').map(|it| {
         let digits = it.bytes().take_while(u8::is_ascii_digit).count();

@@ -1,4 +1,4 @@
-//! Decides whether the daemon can be asked, and whether somebody else could stand where it is.
+//! The socket: whether the daemon answers, and whether another user could replace the socket.
 
 use std::{
     env,
@@ -15,10 +15,10 @@ use stsd_client::{Error, Status};
 use super::context::DiagnosticContext;
 use crate::report::{Finding, Severity};
 
-/// Where the machine's daemon is.
+/// The socket of the system's daemon.
 pub(super) const SYSTEM_SOCKET: &str = "/run/stsd/stsd.sock";
 
-/// Returns where the daemon is looked for, as clients do: the first that is there.
+/// Returns the first existing socket, in the order of the clients.
 pub(super) fn socket_path(typed: Option<&Path>) -> PathBuf {
     let variable = |name| env::var_os(name).filter(|it: &OsString| !it.is_empty());
     if let Some(path) = typed {
@@ -40,7 +40,7 @@ pub(super) fn check(context: &DiagnosticContext) -> Vec<Finding> {
     let mut findings = vec![daemon(context)];
     let is_lease = context.status.as_ref().is_ok_and(|it| it.pid == 0);
     if let Some(found) = directory(&context.socket, context.is_system) {
-        // A lease's socket stands where its owner wanted it.
+        // The socket of a lease is at a path of its owner's choice.
         if !is_lease || found.severity == Severity::Ok {
             findings.push(found);
         }
@@ -49,7 +49,7 @@ pub(super) fn check(context: &DiagnosticContext) -> Vec<Finding> {
     if let Ok(status) = &context.status {
         findings.extend(version(status));
         findings.extend(status.protections.iter().map(|it| {
-            // What a protection says of itself is the fix where it does not hold.
+            // For a protection that is not in force, the remark is the fix.
             if it.holds {
                 Finding::ok(&it.name, &it.remark)
             } else {
@@ -60,7 +60,7 @@ pub(super) fn check(context: &DiagnosticContext) -> Vec<Finding> {
     findings
 }
 
-/// Tells whether it answers.
+/// Returns whether the daemon answers.
 fn daemon(context: &DiagnosticContext) -> Finding {
     match &context.status {
         Ok(status) => {
@@ -71,7 +71,7 @@ fn daemon(context: &DiagnosticContext) -> Finding {
             if source.kind() == ErrorKind::ConnectionRefused =>
         {
             let shown = context.socket.display();
-            let remark = format!("nobody listens at {shown}: a daemon that has ended left it");
+            let remark = format!("no process listens at {shown}: a daemon that has exited left it");
             Finding::fault(
                 "daemon",
                 remark,
@@ -80,7 +80,7 @@ fn daemon(context: &DiagnosticContext) -> Finding {
         }
         Err(error) => {
             let (said, hint) = (error.to_string(), error.hint());
-            // Of two versions it says which side is to be upgraded.
+            // The message has the side to upgrade after the semicolon.
             match said.rsplit_once("; ") {
                 Some((said, fix)) if matches!(error, Error::Protocol(_)) => {
                     Finding::fault("daemon", said, format!("{fix}; {hint}"))
@@ -91,10 +91,10 @@ fn daemon(context: &DiagnosticContext) -> Finding {
     }
 }
 
-/// Tells whether its program is as old as this one.
+/// Returns a warning if the versions of the daemon and stsctl differ.
 fn version(status: &Status) -> Option<Finding> {
     let (theirs, ours) = (&status.daemon_version, env!("CARGO_PKG_VERSION"));
-    // By a lease it says nothing of itself.
+    // A lease does not report the daemon's version.
     (theirs != ours && status.pid != 0).then(|| {
         let remark = format!("the daemon is {theirs}, stsctl is {ours}");
         let fix = "install both from one package, and start the daemon again: \
@@ -103,7 +103,7 @@ fn version(status: &Status) -> Option<Finding> {
     })
 }
 
-/// Tells whether nobody but its owner can put another socket there.
+/// Returns whether only the owner can create a socket in the directory.
 fn directory(socket: &Path, is_system: bool) -> Option<Finding> {
     let path = match socket.parent() {
         Some(path) if !path.as_os_str().is_empty() => path,
@@ -116,7 +116,7 @@ fn directory(socket: &Path, is_system: bool) -> Option<Finding> {
         return Some(foreign);
     }
     let mode = metadata.mode() & 0o7777;
-    // Whose directory it is not, or where others work as well, is not to be closed to them.
+    // chmod is no fix for a directory of another user, or for a shared one such as /tmp.
     let is_shared = mode & 0o1000 != 0 || metadata.uid() != geteuid().as_raw();
     let is_root = path.parent().is_none();
     if !is_system && (is_shared || is_root) && mode & 0o077 != 0 {
@@ -138,7 +138,7 @@ fn directory(socket: &Path, is_system: bool) -> Option<Finding> {
     })
 }
 
-/// Tells whether the socket is one, and whose.
+/// Returns the state of the socket file: type, owner and mode.
 fn file(context: &DiagnosticContext) -> Option<Finding> {
     let metadata = fs::metadata(&context.socket).ok()?;
     let (what, shown) = ("socket", context.socket.display());
@@ -159,13 +159,16 @@ fn file(context: &DiagnosticContext) -> Option<Finding> {
     })
 }
 
-/// The machine's daemon is whoever its unit says; a user's is the user, or root's doing.
+/// Returns a fault if a file of a user's daemon belongs to another user than this one or root.
 fn foreign_owner(what: &str, path: &Path, metadata: &Metadata, is_system: bool) -> Option<Finding> {
     let (owner, own) = (metadata.uid(), geteuid().as_raw());
     (!is_system && owner != own && owner != 0).then(|| {
         let shown = path.display();
         let remark = format!("{shown} belongs to the user {owner}, and you are {own}");
-        let fix = "point STSD_SOCKET at a socket of your own, and ask who has put this one there";
+        let fix = format!(
+            "point STSD_SOCKET at a socket of your own, and find out why the user {owner} created \
+             this one"
+        );
         Finding::fault(what, remark, fix)
     })
 }

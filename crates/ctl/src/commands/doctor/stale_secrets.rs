@@ -1,5 +1,5 @@
-//! Decides what of the files of aliyun-cli and the SDKs is wrong: secrets that stay in them,
-//! and commands that some SDKs cannot start.
+//! The files of aliyun-cli and the SDKs: secrets that remain in them, and commands that some SDKs
+//! cannot start.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::report::Finding;
 pub(super) fn check() -> Vec<Finding> {
     let mut findings = Vec::new();
     for path in files::default_paths() {
-        // What is not there, or is no such file, is of no concern here.
+        // Missing and unreadable files are no problem of stsd.
         let Ok(read) = files::read(&path) else {
             continue;
         };
@@ -69,7 +69,7 @@ fn of(path: &Path, stale: &StaleSecrets, mode: u32) -> Vec<Finding> {
     findings
 }
 
-/// A command that has spaces within an argument, for what is installed here and for what is not.
+/// Returns the finding for commands with quotes: by installed versions, else by known ones.
 fn quoted(shown: &str, profiles: &str, installed: &[Installed]) -> Finding {
     let named = |splits| {
         let them = installed.iter().filter(|it| it.splits_at_spaces == splits);

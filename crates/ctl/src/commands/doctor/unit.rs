@@ -1,4 +1,4 @@
-//! Decides what of systemd keeps the daemon from being there, as far as systemd says.
+//! The systemd units of the daemon.
 
 use std::{collections::BTreeMap, env, path::Path, process::Command};
 
@@ -9,7 +9,7 @@ use crate::{report::Finding, subprocess};
 
 const UNITS: [&str; 2] = ["stsd.socket", "stsd.service"];
 
-/// What systemd says of a unit.
+/// The properties of a unit.
 type Properties = BTreeMap<String, String>;
 
 pub(super) fn check(context: &DiagnosticContext) -> Vec<Finding> {
@@ -17,7 +17,7 @@ pub(super) fn check(context: &DiagnosticContext) -> Vec<Finding> {
         .audit
         .as_ref()
         .is_some_and(|it| it.unit.is_some() || it.user_unit.is_some());
-    // A socket elsewhere is of a daemon that somebody starts by hand.
+    // A socket at another path belongs to a daemon that was started manually.
     if !(has_unit || context.is_system || is_default_socket(&context.socket)) {
         return vec![];
     }
@@ -49,10 +49,10 @@ pub(super) fn check(context: &DiagnosticContext) -> Vec<Finding> {
             Finding::ok(*unit, state)
         });
     }
-    // Only what the user's manager starts ends with it.
+    // Only units of the user's manager stop at logout.
     if !context.is_system && !findings.is_empty() && linger().is_some_and(|it| it == "no") {
-        let remark = "you do not linger: stsd ends when you log out, and programs of yours that \
-                      go on have nobody to ask";
+        let remark = "lingering is off: stsd stops when you log out, and programs that keep running \
+                      can get no credentials";
         let fix = "loginctl enable-linger";
         findings.push(Finding::warning("lingering", remark, fix));
     }
@@ -68,7 +68,7 @@ fn value<'a>(properties: &'a Properties, name: &str) -> &'a str {
     properties.get(name).map_or("", String::as_str)
 }
 
-/// Asks systemd; nothing where there is none.
+/// Returns the properties of a unit; `None` without systemd.
 fn properties(unit: &str, is_system: bool) -> Option<Properties> {
     let mut command = Command::new(subprocess::find("systemctl")?);
     if !is_system {
@@ -81,7 +81,7 @@ fn properties(unit: &str, is_system: bool) -> Option<Properties> {
     Some(lines.map(|(a, b)| (a.to_owned(), b.to_owned())).collect())
 }
 
-/// Tells whether this user's manager goes on without a login.
+/// Returns the property `Linger` of this user.
 fn linger() -> Option<String> {
     let mut command = Command::new(subprocess::find("loginctl")?);
     command.args(["show-user", &geteuid().as_raw().to_string()]);

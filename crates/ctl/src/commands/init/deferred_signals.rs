@@ -1,4 +1,4 @@
-//! Decides what becomes of a signal that would end us at a bad moment: it does so later.
+//! Defers SIGINT, SIGTERM and SIGHUP while files are written or the terminal does not echo.
 
 use std::{
     io,
@@ -14,17 +14,17 @@ use signal_hook::{
     low_level::emulate_default_handler,
 };
 
-/// The signals that end us.
+/// The handlers of the terminating signals.
 pub(super) struct SignalMask(Vec<Signal>);
 
 struct Signal {
     number: i32,
-    /// It does what it always does.
+    /// The signal has its default action.
     default_action: Arc<AtomicBool>,
     raised: Arc<AtomicBool>,
 }
 
-/// They wait for as long as this lives.
+/// Defers the signals until it is dropped.
 pub(super) struct DeferGuard<'a>(&'a SignalMask);
 
 impl SignalMask {
@@ -43,7 +43,7 @@ impl SignalMask {
         Ok(Self(all.collect::<io::Result<_>>()?))
     }
 
-    /// Has them wait.
+    /// Starts to defer the signals.
     pub(super) fn defer(&self) -> DeferGuard<'_> {
         for signal in &self.0 {
             signal.default_action.store(false, Ordering::SeqCst);
@@ -53,7 +53,7 @@ impl SignalMask {
 }
 
 impl DeferGuard<'_> {
-    /// Tells whether one has come.
+    /// Returns `true` if a signal was received.
     pub(super) fn is_pending(&self) -> bool {
         self.0.0.iter().any(|it| it.raised.load(Ordering::SeqCst))
     }

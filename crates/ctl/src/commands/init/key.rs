@@ -1,5 +1,5 @@
-//! Decides where an AccessKey is read for who does not type it: as our own files have it, as
-//! the console's CSV has it, or its secret alone.
+//! An AccessKey from a file or stdin: a key file of stsd, the console's CSV file, or the secret
+//! alone.
 
 use std::{io, io::Read as _, path::Path};
 
@@ -11,10 +11,10 @@ use zeroize::Zeroizing;
 
 use crate::error::usage;
 
-/// Nothing that is a secret is longer than that.
+/// Larger than any AccessKey secret.
 const MAX_SECRET_BYTES: u64 = 4096;
 
-/// What a file or stdin has of a key.
+/// The part of an AccessKey that a file or stdin holds.
 #[derive(Deserialize)]
 pub(super) struct AccessKey {
     #[serde(rename = "access_key_id")]
@@ -24,7 +24,7 @@ pub(super) struct AccessKey {
 }
 
 impl AccessKey {
-    /// Reads a file, which stays as it is.
+    /// Reads a file.
     pub(super) fn from_file(path: &Path) -> Result<Self> {
         let shown = path.display();
         let read = read(path).with_context(|| format!("{shown}"))?;
@@ -75,8 +75,8 @@ impl AccessKey {
     }
 }
 
-/// Returns where a CSV's head has the key's id and its secret: the console gives it alone and
-/// with the rest of a new user, such as a password.
+/// Returns the columns of the ID and the secret: the console's CSV file has the key alone, or with
+/// other values of a new user, such as a password.
 fn columns(head: &str) -> Option<[usize; 2]> {
     let column = |name: &str| {
         head.split(',')
@@ -87,12 +87,12 @@ fn columns(head: &str) -> Option<[usize; 2]> {
     Some([id, secret])
 }
 
-/// A key has nothing for which a cell would need its quotes.
+/// Returns a cell without its quotes; a key has no character that needs them.
 fn cell(text: &str) -> &str {
     text.trim().trim_matches('"')
 }
 
-/// Returns a key as our own files have it.
+/// Returns the text of a key file.
 pub(super) fn key_file_text(id: &str, secret: &SecretText) -> SecretText {
     let secret = Zeroizing::new(quoted(secret.expose()));
     format!(

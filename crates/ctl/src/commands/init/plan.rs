@@ -1,5 +1,5 @@
-//! Decides what is wanted: by options, else by asking, and nothing that the daemon's program
-//! would refuse. What it says of an answer is what somebody at a terminal reads.
+//! The answers for `stsctl init`, from options or prompts, each checked by `stsd --check`, whose
+//! messages are shown at the prompt.
 
 use anyhow::{Result, bail};
 use stsctl::aliyun_profiles::{access_key_id, access_key_secret, quoted};
@@ -13,25 +13,25 @@ use crate::{
     secret_store::SecretBackend,
 };
 
-/// What stands for what is not known yet, where the rest is tried.
+/// Placeholder for the role while the other answers are checked.
 const PLACEHOLDER_ROLE: &str = "acs:ram::1:role/some";
 
-/// What is wanted.
+/// The answers.
 pub(super) struct InitPlan {
     pub(super) profile: String,
-    /// What the source is called, and the key with its keeper.
+    /// The name of the source.
     pub(super) source: String,
     pub(super) region: Option<String>,
     endpoint: Option<String>,
     role: Option<String>,
-    /// As the daemon reads it; none for an instance.
+    /// The text of the key file; `None` for an instance role.
     pub(super) key: Option<SecretText>,
     pub(super) backend: Option<SecretBackend>,
-    /// There is no configuration yet that the lines at the top would be another's of.
+    /// There is no configuration yet, so its first lines are written as well.
     new: bool,
 }
 
-/// Where answers come from, and who judges them.
+/// The sources of answers, and the configuration that checks them.
 struct InputResolver<'a> {
     typed: &'a Init,
     prompter: Option<Prompter<'a>>,
@@ -40,7 +40,7 @@ struct InputResolver<'a> {
 }
 
 impl InitPlan {
-    /// Finds all of it out, or says all that is missing.
+    /// Collects all answers; the error lists all missing options.
     pub(super) fn resolve(
         typed: &Init,
         config: &ConfigFile,
@@ -66,7 +66,7 @@ impl InitPlan {
         plan.check_conflicts(typed, config, table)?;
         plan.source = free_source_name(table, &plan.profile);
         resolver.check_complete(plan.new)?;
-        // What was typed with the command is judged before anything is asked.
+        // The options are checked before the first prompt.
         plan.region.clone_from(&typed.region);
         plan.role.clone_from(&typed.role_arn);
         if let Err(problem) = resolver.check(&plan)? {
@@ -81,7 +81,7 @@ impl InitPlan {
         Ok(plan)
     }
 
-    /// Refuses what a configuration that is there does not leave room for.
+    /// Fails if an existing configuration conflicts with the options.
     fn check_conflicts(
         &self,
         typed: &Init,
@@ -110,7 +110,7 @@ impl InitPlan {
         Ok(())
     }
 
-    /// Tells whether there is no such profile yet, nor one that would be taken for ours.
+    /// Returns `true` if the profile and the source can be added to a configuration.
     pub(super) fn is_compatible_with(&self, table: &toml::Table) -> bool {
         let has = |kind: &str, name: &str| {
             let table = table.get(kind).and_then(|it| it.as_table());
@@ -121,7 +121,7 @@ impl InitPlan {
             && self.new == table.is_empty()
     }
 
-    /// Returns the configuration: what is there, to the byte, and behind it what is new.
+    /// Returns the new configuration: the existing text, followed by the new tables.
     pub(super) fn text(&self, before: Option<&str>) -> String {
         let mut text = before.unwrap_or_default().to_owned();
         if !text.is_empty() {
@@ -158,7 +158,7 @@ impl InitPlan {
 }
 
 impl InputResolver<'_> {
-    /// Says what is missing where nobody can be asked.
+    /// Fails with the missing options if there is no terminal.
     fn check_complete(&self, new: bool) -> Result<()> {
         if self.prompter.is_some() {
             return Ok(());
@@ -216,7 +216,7 @@ impl InputResolver<'_> {
         let typed = self.typed;
         let found = match &typed.key_file {
             Some(path) => Some(AccessKey::from_file(path)?),
-            // At a terminal it is asked for, where it is not shown.
+            // At a terminal, a prompt without echo reads the secret.
             None if typed.secret_stdin && self.prompter.is_none() => Some(AccessKey::from_stdin()?),
             None => None,
         };
@@ -260,7 +260,7 @@ impl InputResolver<'_> {
 
         let read = |answer: &str| SecretBackend::from_str(answer, true);
         let question =
-            "Who keeps the key: file (mode 0600), credential (systemd), keyring (desktop)";
+            "Where to store the key: file (mode 0600), credential (systemd), keyring (desktop)";
         let answer = prompter.ask(question, Some("file"), |answer| {
             Ok(read(answer)
                 .map(|_| ())
@@ -273,7 +273,7 @@ impl InputResolver<'_> {
         let (None, Some(prompter)) = (&plan.role, &self.prompter) else {
             return Ok(());
         };
-        // An instance's own session can be handed on as it is.
+        // The instance's own session can be served as it is.
         let usual = (self.typed.source == IdentityKind::EcsRole).then_some("");
         let question = "Role that programs get: acs:ram::ACCOUNT:role/ROLE";
         let answer = prompter.ask(question, usual, |answer| match answer {
@@ -298,7 +298,7 @@ impl InputResolver<'_> {
         }
     }
 
-    /// Asks the daemon's program what it says to a wish, with stand-ins for what is not known.
+    /// Checks the answers so far, with placeholders for missing ones.
     fn check(&self, plan: &InitPlan) -> Result<Result<(), String>> {
         let _guard = self.signals.defer();
         let key = self.typed.source == IdentityKind::AccessKey;
@@ -327,7 +327,7 @@ impl InputResolver<'_> {
 }
 
 impl InitPlan {
-    /// Returns the same without its key, and with a change, to be tried.
+    /// Returns a copy without the key and with a change, for a check.
     fn with(&self, change: impl FnOnce(&mut Self)) -> Self {
         let mut other = Self {
             profile: self.profile.clone(),
@@ -344,13 +344,13 @@ impl InitPlan {
     }
 }
 
-/// Returns a name for the source that neither a source nor a profile has.
+/// Returns a source name that no source and no profile has.
 fn free_source_name(table: &toml::Table, profile: &str) -> String {
     let has = |name: &str| {
         let mut tables = table.values().filter_map(|it| it.as_table());
         tables.any(|it| it.contains_key(name))
     };
-    // Whatever the profile is called, this is short enough.
+    // Leaves space for the suffix within the 64 characters of a name.
     let head: String = profile.chars().take(48).collect();
     let name = format!("{head}-user");
     let mut numbered = (2_u32..).map(|it| format!("{name}{it}"));
@@ -360,7 +360,7 @@ fn free_source_name(table: &toml::Table, profile: &str) -> String {
     name
 }
 
-/// Returns a name as a header has it; only what is plain needs no quotes.
+/// Returns a name for a header, quoted where TOML requires it.
 fn toml_key(name: &str) -> String {
     let plain = |it: u8| it.is_ascii_alphanumeric() || b"_-".contains(&it);
     match !name.is_empty() && name.bytes().all(plain) {
@@ -369,7 +369,7 @@ fn toml_key(name: &str) -> String {
     }
 }
 
-/// The words are about a profile that is imported.
+/// Returns a message about an imported profile without its leading "its".
 fn without_possessive(problem: String) -> String {
     problem
         .strip_prefix("its ")

@@ -1,4 +1,4 @@
-//! Decides how somebody at a terminal is asked, and that a secret is not shown there.
+//! Prompts at a terminal, without echo for secrets.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -16,20 +16,20 @@ use zeroize::{Zeroize as _, Zeroizing};
 use super::deferred_signals::{DeferGuard, SignalMask};
 use crate::error::usage;
 
-/// No AccessKey is longer.
+/// Larger than any AccessKey secret.
 const MAX_SECRET_BYTES: usize = 1024;
 
-/// Somebody who reads and types.
+/// A terminal for prompts.
 pub(super) struct Prompter<'a>(&'a SignalMask);
 
 impl<'a> Prompter<'a> {
-    /// Finds whether there is one.
+    /// Returns a prompter if stdin and stderr are terminals.
     pub(super) fn detect(signals: &'a SignalMask) -> Option<Self> {
         let is_terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
         is_terminal.then_some(Self(signals))
     }
 
-    /// Says something.
+    /// Prints a line to stderr.
     pub(super) fn print(&self, text: &str) -> Result<()> {
         Ok(writeln!(
             io::stderr(),
@@ -38,7 +38,7 @@ impl<'a> Prompter<'a> {
         )?)
     }
 
-    /// Asks until an answer is good; an empty one is the usual one, where there is one.
+    /// Asks until an answer passes the check; an empty answer selects the default.
     pub(super) fn ask(
         &self,
         question: &str,
@@ -55,7 +55,7 @@ impl<'a> Prompter<'a> {
             let mut line = String::new();
             if io::stdin().read_line(&mut line)? == 0 {
                 writeln!(io::stderr())?;
-                return usage("there is nobody who answers; nothing is changed");
+                return usage("the input ended before an answer; nothing is changed");
             }
             let answer = match (line.trim(), default) {
                 ("", Some(default)) => default,
@@ -69,7 +69,7 @@ impl<'a> Prompter<'a> {
         }
     }
 
-    /// Asks for what nobody may see, until it is good.
+    /// Asks for a secret, without echo, until it passes the check.
     pub(super) fn ask_secret(
         &self,
         question: &str,
@@ -87,7 +87,7 @@ impl<'a> Prompter<'a> {
     }
 }
 
-/// The terminal while nothing that is typed is shown; it is set back on the way out.
+/// Turns off the echo; restores the terminal when it is dropped.
 struct EchoOffGuard(Termios);
 
 impl EchoOffGuard {
@@ -95,7 +95,7 @@ impl EchoOffGuard {
         let stdin = io::stdin();
         let before = tcgetattr(&stdin)?;
         let mut echo_off = before.clone();
-        // Ctrl-C is a key like another, so that the terminal is set back before it ends us.
+        // Without ISIG, Ctrl-C is a byte, so that the terminal is restored before the process ends.
         echo_off.local_modes -= LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG;
         tcsetattr(&stdin, OptionalActions::Flush, &echo_off)?;
         Ok(Self(before))
@@ -124,9 +124,9 @@ fn read_secret(question: &str, signals: &SignalMask) -> Result<SecretText> {
     Ok(text.trim().to_owned().into())
 }
 
-/// Reads a line key by key; nothing where Ctrl-C ends it.
+/// Reads a line byte by byte; `None` after Ctrl-C.
 fn read_line(guard: &DeferGuard<'_>) -> Result<Option<Zeroizing<Vec<u8>>>> {
-    // A buffer that grew would leave copies behind.
+    // A reallocation would leave copies in memory.
     let mut line = Zeroizing::new(Vec::with_capacity(MAX_SECRET_BYTES + 1));
     let mut key = [0; 1];
     loop {
@@ -135,7 +135,7 @@ fn read_line(guard: &DeferGuard<'_>) -> Result<Option<Zeroizing<Vec<u8>>>> {
         }
         let stdin = io::stdin();
         let mut fds = [PollFd::from_borrowed_fd(stdin.as_fd(), PollFlags::IN)];
-        // A signal may come just before we wait.
+        // The timeout bounds the delay of a signal that arrives just before poll.
         let timeout = Timespec {
             tv_sec: 0,
             tv_nsec: 200_000_000,
@@ -150,13 +150,13 @@ fn read_line(guard: &DeferGuard<'_>) -> Result<Option<Zeroizing<Vec<u8>>>> {
             _ if count == 0 => bail!("the terminal has gone"),
             b'\r' | b'\n' => break,
             3 => return Ok(None),
-            // Ctrl-D where nothing was typed is the end.
+            // Ctrl-D on an empty line ends the input.
             4 if line.is_empty() => return Ok(None),
             4 => break,
             8 | 127 => {
                 line.pop();
             }
-            // Ctrl-U begins anew.
+            // Ctrl-U clears the line.
             21 => {
                 line.zeroize();
                 line.reserve_exact(MAX_SECRET_BYTES + 1);

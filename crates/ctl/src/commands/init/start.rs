@@ -1,5 +1,5 @@
-//! Decides how the daemon is started for its user: by systemd, with units that are there or
-//! are put there; what runs already is only told.
+//! Starts the user's daemon by systemd, with installed units or with units written here; a running
+//! daemon is reloaded.
 
 use std::{
     env, fs,
@@ -21,7 +21,7 @@ use crate::{
     term::{stdout::print_line, style::escape_control},
 };
 
-/// The units as the project has them, for who has no package.
+/// The units, for an installation without a package.
 const UNITS: [(&str, &str); 2] = [
     (
         "stsd.service",
@@ -33,7 +33,7 @@ const UNITS: [(&str, &str); 2] = [
     ),
 ];
 
-/// Where systemd looks for a program that is named without its directory.
+/// The directories in which systemd finds a program without a path.
 const SYSTEMD_PATH: [&str; 6] = [
     "/usr/local/sbin",
     "/usr/local/bin",
@@ -43,19 +43,19 @@ const SYSTEMD_PATH: [&str; 6] = [
     "/bin",
 ];
 
-/// What the sandbox of the unit hides.
+/// Directories that the unit's sandbox hides.
 const HIDDEN_DIRECTORIES: [&str; 3] = ["/home/", "/root/", "/run/user/"];
 
-/// What came of it.
+/// The result of the start.
 pub(super) enum StartOutcome {
-    /// Something ran already.
+    /// A daemon was running and has reloaded its configuration.
     Reloaded,
     SocketEnabled,
-    /// There is no systemd for this user, for this reason.
+    /// systemd cannot start the daemon, for this reason.
     NotStarted(String),
 }
 
-/// Starts it. `credential` is what systemd has to decrypt for it, which is in `directory`.
+/// Starts the daemon. `credential` is the name of a systemd credential in `directory`.
 pub(super) fn start(
     client: &Client,
     credential: Option<&str>,
@@ -108,7 +108,7 @@ pub(super) fn start(
     }
     commands.push(&["enable", "--now", "stsd.socket"]);
     if credential.is_some() {
-        // One that runs has not been given the new credential.
+        // A running service gets a new credential only after a restart.
         commands.push(&["try-restart", "stsd.service"]);
     }
     for words in commands {
@@ -123,7 +123,7 @@ pub(super) fn start(
     Ok(StartOutcome::SocketEnabled)
 }
 
-/// Puts the units where a user's own are.
+/// Writes the units to the user's unit directory.
 fn install() -> Result<()> {
     let directory = unit_directory()?;
     for (name, text) in UNITS {
@@ -133,7 +133,7 @@ fn install() -> Result<()> {
     Ok(())
 }
 
-/// Names the program where systemd would not find it, and shows it to the sandbox.
+/// Returns a unit with the path of stsd, bound into the sandbox where that is required.
 fn with_exec_path(unit: &str) -> Result<String> {
     let stsd = subprocess::find("stsd").context("stsd is neither beside stsctl nor in PATH")?;
     let directory = stsd.parent().unwrap_or(Path::new("/"));
@@ -157,7 +157,7 @@ fn with_exec_path(unit: &str) -> Result<String> {
     Ok(unit.replace("\nExecStart=stsd\n", &line))
 }
 
-/// Writes a file of systemd's that is not there yet, or is this very one.
+/// Writes a unit file, unless it exists with the same content; other content is an error.
 fn write_unit(path: &Path, text: &str) -> Result<()> {
     let shown = path.display();
     let _lock = file::lock(path)?;
@@ -171,7 +171,7 @@ fn write_unit(path: &Path, text: &str) -> Result<()> {
     print_line(&format!("{shown}: written"))
 }
 
-/// Returns where a user's units are.
+/// Returns the user's unit directory.
 fn unit_directory() -> Result<PathBuf> {
     let variable = |name| env::var_os(name).filter(|it| !it.is_empty());
     let base = variable("XDG_CONFIG_HOME").map(PathBuf::from);

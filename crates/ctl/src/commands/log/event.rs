@@ -1,4 +1,4 @@
-//! Decides what a line of the audit means, and how it looks to a human.
+//! An event of the audit, as JSON or as a sentence.
 
 use std::io;
 
@@ -16,16 +16,16 @@ use crate::{
     },
 };
 
-/// One event of the audit, with the names that its file has.
+/// One event of the audit, with the keys of the audit file.
 #[derive(Debug)]
 pub(super) struct Event(pub(super) Value);
 
-/// Returns the events among lines that were asked for.
+/// Returns the events of the requested profiles among lines.
 pub(super) fn matching<'a>(
     lines: &'a [String],
     typed: &'a Log,
 ) -> impl Iterator<Item = Event> + use<'a> {
-    // A line that was torn when the disk was full is none.
+    // A line that a full disk has truncated is skipped.
     let events = lines.iter().filter_map(|it| serde_json::from_str(it).ok());
     events
         .filter(Value::is_object)
@@ -39,7 +39,7 @@ impl Event {
         profiles.is_empty() || profiles.iter().any(|it| it == profile)
     }
 
-    /// Prints the event, as JSON or for a human.
+    /// Prints the event as JSON or as a sentence.
     pub(super) fn print(&self, as_json: bool) -> Result<()> {
         if as_json {
             return print_line(&self.0.to_string());
@@ -66,7 +66,7 @@ impl Event {
         lines
     }
 
-    /// What happened, in words.
+    /// Returns the event as a sentence.
     fn sentence(&self) -> String {
         let caller = CallerName {
             uid: self.number("uid"),
@@ -89,7 +89,7 @@ impl Event {
             parts.push("by".to_owned());
         }
         parts.push(match caller.to_string() {
-            nobody if nobody.is_empty() => "nobody known".to_owned(),
+            unknown if unknown.is_empty() => "an unknown caller".to_owned(),
             name => name,
         });
         if let Some(lease) = self.number("lease") {
@@ -101,7 +101,7 @@ impl Event {
         parts.join(" ")
     }
 
-    /// The time in UTC, to the second.
+    /// Returns the time in UTC, to the second.
     fn time(&self) -> String {
         let time = self.text("time").unwrap_or("?");
         let second: String = time.chars().take(19).collect();

@@ -1,5 +1,4 @@
-//! Decides how a file of lines is followed: its end, what is added, and the new file when
-//! it was moved away.
+//! Follows a file of lines across rotation and truncation.
 
 use std::{
     fs::{self, File},
@@ -12,17 +11,17 @@ use std::{
 
 use rustix::fs::OFlags;
 
-/// How much of a file's end is looked at for the first lines.
+/// Number of bytes at the end of a file that are searched for past lines.
 const MAX_TAIL_BYTES: u64 = 1024 * 1024;
 
-/// How long it is waited before a file is looked at again.
+/// Interval between reads.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// A file that others write lines to.
+/// A file to which another process appends lines.
 pub(super) struct TailedFile {
     path: PathBuf,
     file: File,
-    /// Read, and not yet a whole line.
+    /// The incomplete last line.
     rest: Vec<u8>,
 }
 
@@ -35,20 +34,20 @@ impl TailedFile {
         })
     }
 
-    /// Returns the lines at its end.
+    /// Returns the lines at the end of the file.
     pub(super) fn last_lines(&mut self) -> io::Result<Vec<String>> {
         let length = self.file.metadata()?.len();
         let begin = length.saturating_sub(MAX_TAIL_BYTES);
         self.file.seek(SeekFrom::Start(begin))?;
         let mut lines = self.read_lines()?;
         if begin > 0 && !lines.is_empty() {
-            // It may have begun before that.
+            // The first line may be incomplete.
             lines.remove(0);
         }
         Ok(lines)
     }
 
-    /// Waits a moment; returns the lines that were added.
+    /// Sleeps for one interval; returns the lines that were added.
     pub(super) fn wait_for_lines(&mut self) -> io::Result<Vec<String>> {
         thread::sleep(POLL_INTERVAL);
         let mut lines = self.read_lines()?;
@@ -59,10 +58,10 @@ impl TailedFile {
         Ok(lines)
     }
 
-    /// Goes on with the file that stands there now.
+    /// Continues with the file that the path refers to now.
     fn reopen_if_rotated(&mut self) -> io::Result<()> {
         let Ok(now) = fs::metadata(&self.path) else {
-            // Moved away, and not begun anew yet.
+            // Rotated, and the new file does not exist yet.
             return Ok(());
         };
         let ours = self.file.metadata()?;
@@ -89,7 +88,7 @@ impl TailedFile {
     }
 }
 
-/// Opens a regular file; a FIFO would have us wait for ever.
+/// Opens a regular file, without blocking on a FIFO.
 fn open(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     let flags = OFlags::NONBLOCK.bits().cast_signed();

@@ -1,5 +1,4 @@
-//! Decides how the audit's events are had from systemd's journal: `journalctl` reads it,
-//! whatever its format is, and we read what it prints.
+//! The events of the audit in systemd's journal, as `journalctl --output=json` prints them.
 
 use std::{
     io::{BufRead, BufReader},
@@ -12,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::event::Event;
 use crate::{cli::Log, error::CliError};
 
-/// The fields of an entry, by what an event calls them. Others are not of the audit.
+/// The fields of an entry and the keys of an event. Other fields are not of the audit.
 const TEXT_FIELDS: [(&str, &str); 9] = [
     ("STSD_DECISION", "decision"),
     ("STSD_ASKED", "asked"),
@@ -32,16 +31,16 @@ const NUMBER_FIELDS: [(&str, &str); 5] = [
     ("STSD_COUNT", "count"),
 ];
 
-/// Whose entries they are: only the journal itself can fill that in.
+/// The unit of the entries, a field that only the journal can set.
 #[derive(Debug)]
 pub(super) enum JournalUnit {
-    /// Of the system's manager.
+    /// A unit of the system's manager.
     System(String),
-    /// Of a user's.
+    /// A unit of a user's manager.
     User(String),
 }
 
-/// Shows the events of a unit.
+/// Prints the events of a unit.
 pub(super) fn follow(unit: &JournalUnit, typed: &Log) -> Result<()> {
     let mut child = match command(unit, typed).spawn() {
         Ok(child) => child,
@@ -56,7 +55,7 @@ pub(super) fn follow(unit: &JournalUnit, typed: &Log) -> Result<()> {
     };
     let stdout = child.stdout.take().expect("stdout is piped");
     let shown = show(BufReader::new(stdout), typed);
-    // It would notice by itself, at its next line.
+    // Otherwise journalctl would run until its next write fails.
     let _ = child.kill();
     let _ = child.wait();
     shown
@@ -90,7 +89,7 @@ fn show(lines: impl BufRead, typed: &Log) -> Result<()> {
     Ok(())
 }
 
-/// Makes an event of an entry.
+/// Returns the event of an entry; `None` for other entries.
 fn event(entry: Map<String, Value>) -> Option<Event> {
     let mut event = Map::new();
     let micros: i64 = text(entry.get("__REALTIME_TIMESTAMP")?)?.parse().ok()?;
@@ -110,8 +109,8 @@ fn event(entry: Map<String, Value>) -> Option<Event> {
     event.contains_key("decision").then(|| Event(event.into()))
 }
 
-/// Returns a field's text. What does not print comes as a list of bytes, and a field that
-/// stands there twice as a list of both.
+/// Returns the text of a field. journalctl prints a binary value as a list of bytes, and a repeated
+/// field as a list of its values.
 fn text(field: &Value) -> Option<String> {
     match field {
         Value::String(text) => Some(text.clone()),

@@ -1,4 +1,4 @@
-//! Decides what aliyun-cli, the credentials libraries and Terraform are told.
+//! The setup of aliyun-cli, the credentials libraries and Terraform.
 
 use anyhow::{Result, bail, ensure};
 
@@ -87,7 +87,7 @@ pub(super) const TOOLS: &[Tool] = &[
     },
 ];
 
-/// What all that take a credentials URI read, between them.
+/// The union of the keys that consumers of a credentials URI read.
 pub(super) const BY_URL: DocumentRequirements = DocumentRequirements {
     keys: &[
         "Code",
@@ -143,7 +143,7 @@ const fn proxy(name: &'static str) -> EnvOverride {
     }
 }
 
-/// The pairs that are ours; the name comes first.
+/// Returns the keys that stsctl sets; the name comes first.
 fn pairs(request: &SetupRequest) -> Vec<(&str, &str)> {
     let mut pairs = vec![
         ("name", request.name.as_str()),
@@ -154,7 +154,7 @@ fn pairs(request: &SetupRequest) -> Vec<(&str, &str)> {
     pairs
 }
 
-/// What a new profile has besides.
+/// Other keys of a new profile.
 const MORE: &[(&str, &str)] = &[("output_format", "json"), ("language", "en")];
 
 fn profile(request: &SetupRequest, indent: &str) -> Result<String> {
@@ -183,7 +183,7 @@ fn edit(text: Option<&str>, request: &SetupRequest) -> Result<String> {
         let ours = command.is_empty() || command.contains("sts-shim");
         ensure!(
             ["", "External"].contains(&mode.as_str()) && ours,
-            "it has a profile {name} that is somebody else's; choose another name with --name"
+            "its profile {name} was not written by stsctl; choose another name with --name"
         );
         if value("region_id")?.is_empty() {
             request.region()?;

@@ -1,5 +1,5 @@
-//! Decides whether a tool would have the profile's credentials now: what its file says, what
-//! the command or the URL named there gives, and what shadows it.
+//! The check of a tool: the entry in its file, the output of the command or the URL in that entry,
+//! and the variables that take precedence.
 
 use std::{
     io,
@@ -25,7 +25,7 @@ use crate::{
     subprocess, token_file,
 };
 
-/// How long a command may run: longer than the shim's own patience.
+/// Timeout of a command; longer than the shim's own timeout.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(15);
 
 pub(super) fn findings(
@@ -131,8 +131,8 @@ fn of_url(url: &str, needs: &DocumentRequirements) -> Finding {
     finding(severity, "URL", remark)
 }
 
-/// Runs a command as most of these tools do: split at white space, without a shell. The tool
-/// may be started where the socket is not named.
+/// Runs a command as most of these tools do: split at white space, without a shell, and without
+/// `STSD_SOCKET`, which a tool may not have.
 fn output(command: &str, rejects_stderr: bool) -> Result<Zeroizing<Vec<u8>>> {
     let mut words = command.split_whitespace();
     let program = words.next().context("it names no command")?;
@@ -163,8 +163,8 @@ fn output(command: &str, rejects_stderr: bool) -> Result<Zeroizing<Vec<u8>>> {
     Ok(document)
 }
 
-/// Returns how much is in a pipe now: a process that the command has left behind may hold the
-/// other end open.
+/// Reads the available bytes of a pipe without waiting for its end, which a background process of
+/// the command may hold open; returns their number.
 fn read_available<P: io::Read + AsFd>(pipe: Option<P>, buffer: &mut [u8]) -> usize {
     let Some(mut pipe) = pipe else { return 0 };
     if fcntl_setfl(&pipe, OFlags::NONBLOCK).is_err() {

@@ -1,4 +1,4 @@
-//! Decides whether a document is one that a tool takes, and for how long.
+//! The requirements of a tool on a credentials document.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use serde_json::Value;
 
 use crate::report::Severity;
 
-/// What a tool insists on.
+/// The requirements of a tool.
 pub(super) struct DocumentRequirements {
-    /// Keys that have to be there, all of them texts.
+    /// Required keys with a text.
     pub(super) keys: &'static [&'static str],
-    /// With less life than this it asks again at each call.
+    /// The remaining lifetime below which the tool refreshes at each call.
     pub(super) refresh_window: Duration,
-    /// It reads what is said to stderr as a part of the document.
+    /// The tool reads stderr as a part of the document.
     pub(super) rejects_stderr: bool,
 }
 
@@ -22,7 +22,7 @@ pub(super) const fn minutes(count: u64) -> Duration {
 }
 
 impl DocumentRequirements {
-    /// Judges a document; nothing that it holds is told.
+    /// Checks a document; the remark does not quote it.
     pub(super) fn check(&self, document: &[u8]) -> (Severity, String) {
         let Ok(document) = serde_json::from_slice::<Value>(document) else {
             return (Severity::Fault, "what came is not JSON".to_owned());
@@ -60,8 +60,7 @@ impl DocumentRequirements {
     }
 }
 
-/// Returns how many seconds are left, by the clock that the tools look at. One that is wrong
-/// is wrong for them as well.
+/// Returns the remaining lifetime in seconds by the system clock, which the tools use as well.
 fn remaining(expiration: &str) -> Option<u64> {
     const SHAPE: &[u8] = b"0000-00-00T00:00:00Z";
     let fits = |(found, shape): (u8, &u8)| match shape {

@@ -1,18 +1,18 @@
-//! Decides what of an environment keeps a tool from a profile that it was set up for.
+//! Variables that keep a tool from using a profile in its file.
 
 use std::{env, ffi::OsString};
 
-/// A variable that wins, or stands in the way.
+/// A variable that overrides the profile or prevents its use.
 pub(super) struct EnvOverride {
     pub(super) name: &'static str,
-    /// The values that matter; any that is not empty, where there are none.
+    /// The values with an effect; an empty list means any value that is not empty.
     pub(super) values: &'static [&'static str],
     pub(super) what: &'static str,
-    /// Nothing works with it; else it depends on how the tool is called.
+    /// `true` if the tool never works with the variable; otherwise it depends on options.
     pub(super) is_fatal: bool,
 }
 
-/// A tool ignores the profiles in its file.
+/// Returns a variable that makes a tool ignore the profiles in its file.
 pub(super) const fn ignores(name: &'static str) -> EnvOverride {
     EnvOverride {
         name,
@@ -22,7 +22,7 @@ pub(super) const fn ignores(name: &'static str) -> EnvOverride {
     }
 }
 
-/// Keys come first, unless the tool is told the profile's name by an option.
+/// Returns a variable with a key, which takes precedence unless an option selects the profile.
 pub(super) const fn keys(name: &'static str) -> EnvOverride {
     EnvOverride {
         name,
@@ -33,7 +33,7 @@ pub(super) const fn keys(name: &'static str) -> EnvOverride {
 }
 
 impl EnvOverride {
-    /// Tells whether this one is there, in this process's environment.
+    /// Returns `true` if this process's environment has the variable with an effective value.
     pub(super) fn is_set(&self) -> bool {
         self.applies_to(env::var_os(self.name))
     }

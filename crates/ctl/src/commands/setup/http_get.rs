@@ -7,13 +7,13 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::http_exchange::{Answer, Request};
 
-/// The daemon lets a caller wait for ten seconds where it has no session yet.
+/// Longer than the 10 s for which the daemon delays a response without a session.
 const TIMEOUT: Duration = Duration::from_secs(12);
 
-/// No document is longer.
+/// Larger than any credentials document.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
-/// Asks `http://127.0.0.1:PORT/…`; returns the answer.
+/// Requests `http://127.0.0.1:PORT/…` and returns the response.
 pub(super) fn get(url: &str) -> Result<Answer> {
     const SHAPE: &str = "it is not as in http://127.0.0.1:7787/…";
     let rest = url.strip_prefix("http://").context(SHAPE)?;

@@ -1,4 +1,4 @@
-//! Decides what the tools and the older library of OSS are told.
+//! The setup of the OSS tools and of the older OSS library.
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -60,7 +60,7 @@ pub(super) const TOOLS: &[Tool] = &[
                 "ossfs BUCKET DIRECTORY -ourl=https://{endpoint} -ocredential_process='{command}'\n"
             ))
         },
-        note: "in a shell, as a user whom the daemon serves:",
+        note: "in a shell, as a user that the daemon serves:",
         needs: BY_COMMAND,
         overrides: &[],
     },
@@ -75,7 +75,7 @@ pub(super) const TOOLS: &[Tool] = &[
                  --credential_process={command}\n"
             ))
         },
-        note: "in its configuration, as a user whom the daemon serves:",
+        note: "in its configuration, as a user that the daemon serves:",
         needs: BY_COMMAND,
         overrides: &[],
     },
@@ -107,7 +107,7 @@ pub(super) const TOOLS: &[Tool] = &[
     },
 ];
 
-/// Both of ossfs ask again with less than twenty minutes.
+/// Both versions of ossfs refresh at less than twenty minutes.
 const BY_COMMAND: DocumentRequirements = DocumentRequirements {
     keys: &[
         "AccessKeyId",
@@ -130,7 +130,7 @@ auth = oss2.ProviderAuthV4(EcsRamRoleCredentialsProvider(uri))
 bucket = oss2.Bucket(auth, "https://@ENDPOINT@", "BUCKET", region="@REGION@")
 "#;
 
-/// It stands in the file, for its owner alone.
+/// Returns the URL, which the file holds with mode 0600.
 fn url(request: &SetupRequest) -> Result<&str> {
     let url = request.url.as_ref().context("the daemon's URL")?;
     Ok(url.expose())
@@ -146,7 +146,7 @@ fn edit(text: Option<&str>, request: &SetupRequest) -> Result<String> {
     let there = ini.value("AkService", "ecsAk")?.unwrap_or_default();
     ensure!(
         there.is_empty() || there.starts_with("http://127.0.0.1:"),
-        "its ecsAk is somebody else's"
+        "its ecsAk was not written by stsctl; remove it first"
     );
     ensure!(
         ini.value("Credentials", "accessKeyID")?

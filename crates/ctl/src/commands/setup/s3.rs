@@ -1,4 +1,4 @@
-//! Decides what those are told that speak to OSS in the words of S3.
+//! The setup of tools that use the S3 protocol with OSS.
 
 use std::{env, path::PathBuf};
 
@@ -86,7 +86,7 @@ pub(super) const TOOLS: &[Tool] = &[
     },
 ];
 
-/// botocore asks again with less than fifteen minutes.
+/// botocore refreshes at less than fifteen minutes.
 const BY_COMMAND: DocumentRequirements = DocumentRequirements {
     keys: &[
         "AccessKeyId",
@@ -98,7 +98,7 @@ const BY_COMMAND: DocumentRequirements = DocumentRequirements {
     rejects_stderr: false,
 };
 
-/// What OSS minds of an AWS SDK's `s3` block.
+/// The key of an AWS SDK's `s3` block that OSS requires.
 const STYLE: &str = "addressing_style";
 const VIRTUAL: &str = "virtual";
 
@@ -143,7 +143,7 @@ fn variable(name: &str) -> Option<PathBuf> {
     value.and_then(|it| std::path::absolute(it).ok())
 }
 
-/// The one profile that its file calls by its name alone.
+/// Returns the header of a profile; only `default` has no prefix.
 fn header(name: &str) -> String {
     match name {
         "default" => name.to_owned(),
@@ -161,10 +161,10 @@ fn pairs_aws(request: &SetupRequest) -> Result<Vec<Pair>> {
             format!("https://s3.oss-{region}.aliyuncs.com"),
         )
         .unless_there(),
-        // Without these, newer SDKs send uploads in a form of chunks that OSS refuses.
+        // Without these, newer SDKs upload with aws-chunked encoding, which OSS rejects.
         Pair::new("request_checksum_calculation", "when_required").unless_there(),
         Pair::new("response_checksum_validation", "when_required").unless_there(),
-        // OSS takes the bucket in the host's name alone.
+        // OSS accepts only virtual-hosted addressing.
         Pair::new("s3", "\n    addressing_style = virtual").unless_there(),
     ])
 }
@@ -192,7 +192,7 @@ fn edit_aws(text: Option<&str>, request: &SetupRequest) -> Result<String> {
     ensure_ours(!ini.has_key(&header, is_foreign_to_aws)?, request)?;
     let command = ini.value(&header, "credential_process")?;
     ensure_ours(command.is_none_or(|it| it.contains("sts-shim")), request)?;
-    // Of another server it is somebody else's; with our command its owner chose that one.
+    // An endpoint of another server without the shim's command was not written by stsctl.
     let endpoint = ini.value(&header, "endpoint_url")?;
     ensure_ours(command.is_some() || endpoint.is_none_or(is_of_oss), request)?;
     let block = ini.value(&header, "s3")?;
@@ -214,7 +214,7 @@ fn edit_rclone(text: Option<&str>, request: &SetupRequest) -> Result<String> {
     );
     let ini = Ini::read(text)?;
     let name = &request.name;
-    // A remote of another server would send it the session.
+    // A remote of another server would get the session.
     let is_ours = has_our_server(&ini, name)? && !ini.has_key(name, is_foreign_to_rclone)?;
     let is = |key, expected: &str| {
         Ok::<_, anyhow::Error>(ini.value(name, key)?.is_none_or(|it| it == expected))
@@ -230,7 +230,7 @@ fn edit_rclone(text: Option<&str>, request: &SetupRequest) -> Result<String> {
     with_section(text, name, &pairs_rclone(request)?)
 }
 
-/// Keys of a profile that say where credentials come from, or who is asked with them.
+/// Returns `true` for a key of a profile that selects other credentials or another server.
 fn is_foreign_to_aws(key: &str) -> bool {
     const OTHERS: [&str; 9] = [
         "aws_access_key_id",
@@ -246,36 +246,36 @@ fn is_foreign_to_aws(key: &str) -> bool {
     key.starts_with("sso_") || OTHERS.contains(&key)
 }
 
-/// Keys of a remote that say where credentials come from, or who is asked for them.
+/// Returns `true` for a key of a remote that selects other credentials or another server.
 fn is_foreign_to_rclone(key: &str) -> bool {
     ["shared_credentials_file", "role_arn", "sts_endpoint"].contains(&key)
 }
 
-/// Tells whether a remote speaks to OSS, as far as it says to whom.
+/// Returns `true` if a remote's provider and endpoint, if set, are those of OSS.
 fn has_our_server(ini: &Ini, name: &str) -> Result<bool> {
     let provider = ini.value(name, "provider")?.unwrap_or_default();
     let endpoint = ini.value(name, "endpoint")?.unwrap_or_default();
     Ok(["", "Alibaba"].contains(&provider) && (endpoint.is_empty() || is_of_oss(endpoint)))
 }
 
-/// Tells whether an endpoint is one of Alibaba Cloud's own.
+/// Returns `true` for an endpoint of Alibaba Cloud.
 fn is_of_oss(endpoint: &str) -> bool {
     let scheme = ["https://", "http://"]
         .iter()
         .find_map(|it| endpoint.strip_prefix(it));
     let host = scheme.unwrap_or(endpoint);
     let host = host.strip_suffix('/').unwrap_or(host);
-    // Nothing in it may make another part of it the host.
+    // A user name, port or path could make another part the host.
     let plain = |it: u8| it.is_ascii_alphanumeric() || b".-".contains(&it);
     host.bytes().all(plain) && host.ends_with(".aliyuncs.com")
 }
 
-/// What somebody else has made keeps its meaning.
+/// Fails for an entry that stsctl has not written.
 fn ensure_ours(is: bool, request: &SetupRequest) -> Result<()> {
     let name = &request.name;
     ensure!(
         is,
-        "its {name} is somebody else's; choose another name with --name"
+        "its {name} was not written by stsctl; choose another name with --name"
     );
     Ok(())
 }
@@ -299,7 +299,7 @@ fn find_aws(text: &str, request: &SetupRequest) -> Result<CredentialRef> {
         !ini.has_key(&header, is_foreign_to_aws)?,
         "its [{header}] takes credentials from elsewhere, too"
     );
-    // Keys in the other file of the same profile come first.
+    // Keys in the credentials file take precedence.
     let other = match variable("AWS_SHARED_CREDENTIALS_FILE") {
         Some(path) => path,
         None => home_path(".aws/credentials")?,

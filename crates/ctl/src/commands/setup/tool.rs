@@ -12,61 +12,61 @@ use stsd_client::SecretText;
 use super::{document::DocumentRequirements, env_overrides::EnvOverride};
 use crate::{cli::Setup, edit::file::Access, error::UsageError, subprocess, tool_name::ToolName};
 
-/// A consumer of credentials.
+/// A tool that consumes credentials.
 pub(super) struct Tool {
     pub(super) name: ToolName,
-    /// What it is, for the list.
+    /// The description for the list.
     pub(super) about: &'static str,
     pub(super) delivery: Delivery,
     pub(super) snippet: fn(&SetupRequest) -> Result<String>,
-    /// Where the snippet goes, in a sentence.
+    /// The place for the snippet, as a sentence.
     pub(super) note: &'static str,
     pub(super) needs: DocumentRequirements,
     pub(super) overrides: &'static [EnvOverride],
 }
 
-/// How credentials come to a tool.
+/// The way in which a tool gets credentials.
 pub(super) enum Delivery {
-    /// By what an entry of its file names.
+    /// By an entry of its own file.
     File(ToolConfigFile),
-    /// By what an entry of another tool's file names.
+    /// By an entry of another tool's file.
     OtherToolsFile(ToolConfigFile),
-    /// By the shim's command line, which is pasted somewhere.
+    /// By the shim's command line in the tool's options.
     Shim,
-    /// By the URL in its environment, where `exec` has put it.
+    /// By the URL in its environment, which `stsctl exec` sets.
     Url,
-    /// The same, but it looks at no URL without the secret in a file.
+    /// By the URL, together with a file that holds the secret.
     UrlAndTokenFile,
-    /// By keys in its environment.
+    /// By temporary keys in its environment.
     StaticKeys,
 }
 
-/// A tool's own file.
+/// The configuration file of a tool.
 pub(super) struct ToolConfigFile {
     pub(super) path: fn() -> Result<PathBuf>,
-    /// Returns its text with our entry, of what is there.
+    /// Returns the text with the entry added or changed.
     pub(super) edit: fn(Option<&str>, &SetupRequest) -> Result<String>,
-    /// Returns what our entry names.
+    /// Returns the command or the URL of the entry.
     pub(super) find: fn(&str, &SetupRequest) -> Result<CredentialRef>,
-    /// It holds a secret by our entry.
+    /// [`Access::OwnerOnly`] if the entry holds a secret.
     pub(super) access: Access,
 }
 
-/// What an entry names.
+/// The command or the URL in an entry.
 pub(super) enum CredentialRef {
     Command(String),
     Url(String),
 }
 
-/// What was typed, and what the machine adds.
+/// The options of the command, with defaults from the environment.
 pub(super) struct SetupRequest {
     pub(super) profile: String,
-    /// What the tool calls it.
+    /// The name of the profile in the tool.
     pub(super) name: String,
     pub(super) region: Option<String>,
     /// The shim's command line.
     pub(super) command: String,
-    /// Only where the tool's file has to hold it.
+    /// `Some` only if the tool's file holds the URL.
     pub(super) url: Option<SecretText>,
 }
 
@@ -108,14 +108,14 @@ impl SetupRequest {
         })
     }
 
-    /// Returns the region, which this tool cannot do without.
+    /// Returns the region, which this tool requires.
     pub(super) fn region(&self) -> Result<&str> {
         let missing = || UsageError("say where the buckets are: --region cn-hangzhou".to_owned());
         Ok(self.region.as_deref().ok_or_else(missing)?)
     }
 }
 
-/// Returns the socket that only this environment knows of: a tool that is started elsewhere
+/// Returns a socket that only this environment names, because a tool that is started elsewhere
 /// would not find it.
 fn environment_socket() -> Option<PathBuf> {
     let variable = |name| env::var_os(name).filter(|it| !it.is_empty());
@@ -128,7 +128,7 @@ fn environment_socket() -> Option<PathBuf> {
     Some(socket).filter(|it| runtime != Path::new(&usual) && it.exists())
 }
 
-/// What the daemon takes for a profile's name, and no file's syntax minds.
+/// Returns `true` for a valid profile name, which needs no quotes in any tool's file.
 pub(super) fn is_name(text: &str) -> bool {
     let inner = |it: u8| it.is_ascii_alphanumeric() || b"._-".contains(&it);
     let begins = text
@@ -138,8 +138,8 @@ pub(super) fn is_name(text: &str) -> bool {
     begins && text.len() <= 64 && text.bytes().all(inner)
 }
 
-/// Some tools split a command at white space, some give it to a shell, some refuse a `$`: a
-/// path in it has to be the same to all of them.
+/// Returns a path that needs no quotes: some tools split a command at white space, some pass it
+/// to a shell, some reject a `$`.
 pub(super) fn shell_safe(path: &Path) -> Result<&str> {
     let plain = |it: u8| it.is_ascii_alphanumeric() || b"/._-+@".contains(&it);
     let text = path
@@ -155,13 +155,13 @@ pub(super) fn shell_safe(path: &Path) -> Result<&str> {
     Ok(text.ok_or_else(refusal)?)
 }
 
-/// Finds the shim beside this program, else where a shell would.
+/// Returns the path of sts-shim: beside stsctl, otherwise in `PATH`.
 fn find_shim() -> Result<PathBuf> {
     subprocess::find("sts-shim")
         .context("sts-shim is neither beside stsctl nor in PATH; name it with --shim")
 }
 
-/// Returns a path below the user's home.
+/// Returns a path below the user's home directory.
 pub(super) fn home_path(rest: &str) -> Result<PathBuf> {
     let home = env::var_os("HOME").map(PathBuf::from);
     let home = home.filter(|it| it.is_absolute());

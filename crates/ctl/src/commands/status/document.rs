@@ -1,11 +1,11 @@
-//! Decides how the daemon's state looks to a program.
+//! The status as JSON.
 
 use serde_json::{Value, json};
 use stsd_client::FailureCount;
 
 use super::report::StatusReport;
 
-/// The names are those of the wire; a program may rely on them.
+/// Returns the status as JSON, with the names of the protocol, which stay stable.
 pub(super) fn json(report: &StatusReport) -> Value {
     let status = &report.status;
     let profiles: Vec<_> = status

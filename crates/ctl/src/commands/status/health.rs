@@ -1,8 +1,8 @@
-//! Decides whether the profiles that somebody wants are as they should be.
+//! The health check of the wanted profiles.
 //!
-//! A profile is stale when it has no session that lives, or when its last renewal has
-//! failed. Wanted is what was named; where nothing was, every profile that somebody has
-//! asked for lately or that is kept warm: one that sleeps is as it should be.
+//! A profile is stale if it has no valid session, or if its last refresh has failed. The wanted
+//! profiles are the named ones; without names, every profile that is in recent use or kept warm.
+//! An idle profile is healthy.
 
 use std::process::ExitCode;
 
@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// Why a profile is stale.
+/// A stale profile, with the reason.
 struct Stale<'a> {
     name: &'a str,
     why: String,
@@ -29,7 +29,7 @@ struct Stale<'a> {
     exit_code: u8,
 }
 
-/// Prints what is stale; the exit code says whether anything is.
+/// Prints the stale profiles; the exit code is 6 or 7 if there is one.
 pub(super) fn check(report: &StatusReport, names: &[String], as_json: bool) -> Result<ExitCode> {
     let profiles = &report.status.profiles;
     let missing = |name: &&String| profiles.iter().all(|it| it.name != **name);
@@ -112,7 +112,7 @@ fn stale(profile: &ProfileStatus) -> Option<Stale<'_>> {
             let why = format!("no credentials: {}", profile.next_attempt_reason);
             let hint = match profile.next_attempt_seconds {
                 Some(_) => "ask again in a moment",
-                None => "keep_warm = true in the profile has it renewed though nobody asks",
+                None => "keep_warm = true in the profile has it renewed without requests",
             };
             stale(why, hint, 6)
         }

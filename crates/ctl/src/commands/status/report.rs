@@ -5,23 +5,23 @@ use stsd_client::{Audit, Client, Error, FailureKind, ProfileStatus, Status};
 
 use crate::error::CliError;
 
-/// What the daemon says of itself, and who asked last if it says that too.
+/// The status of the daemon and, if the daemon reports it, the last caller of each profile.
 pub(crate) struct StatusReport {
     pub(super) status: Status,
     audit: Option<Audit>,
-    /// The daemon was made before stsctl learnt to ask who asked last.
+    /// The daemon predates the `Audit` request.
     pub(super) lacks_audit: bool,
 }
 
 impl StatusReport {
-    /// Returns who asked for a profile last.
+    /// Returns the last caller of a profile.
     pub(super) fn last_caller(&self, profile: &ProfileStatus) -> Option<&stsd_client::LastCaller> {
         let callers = &self.audit.as_ref()?.callers;
         callers.iter().find(|it| it.profile == profile.name)
     }
 }
 
-/// Asks the daemon for the profiles that are named, or for all.
+/// Fetches the status of the named profiles, or of all.
 pub(crate) fn fetch(client: &Client, names: &[String]) -> Result<StatusReport> {
     let mut status = client.status()?;
     let unknown = |name: &&String| status.profiles.iter().all(|it| it.name != **name);
@@ -36,7 +36,7 @@ pub(crate) fn fetch(client: &Client, names: &[String]) -> Result<StatusReport> {
     if !names.is_empty() {
         status.profiles.retain(|it| names.contains(&it.name));
     }
-    // By a lease nothing but credentials is had.
+    // The socket of a lease serves only credentials.
     let is_lease = status.pid == 0;
     let audit = (!is_lease).then(|| client.audit());
     let lacks_audit = matches!(&audit, Some(Err(Error::Refused(failure)))

@@ -1,5 +1,4 @@
-//! Decides how the daemon's state looks to a human: a table where there is room for one,
-//! else a paragraph a profile.
+//! The status as text: a table if it fits, otherwise one paragraph for each profile.
 
 use anstyle::Style;
 use stsd_client::{LastCaller, ProfileStatus};
@@ -11,16 +10,16 @@ use crate::term::{
     style::{BOLD, DIM, ERROR, Line, OK, PLAIN, WARN, wrap},
 };
 
-/// How many characters a remaining-life bar has.
+/// Length of the bar of the remaining lifetime, in characters.
 const BAR_CHARS: u64 = 10;
 
-/// What a table needs besides the names.
+/// Width of a table without the names.
 const FIXED_COLUMNS: usize = 56;
 
-/// How what concerns a profile stands below it.
+/// Indentation of the remarks below a profile.
 const INDENT: (&str, &str) = ("  ", "    ");
 
-/// Returns all that is to be seen.
+/// Returns the lines of the status.
 pub(super) fn lines(report: &StatusReport, width: Option<usize>) -> Vec<Line> {
     let status = &report.status;
     let (pid, up) = (status.pid, format_duration(status.uptime_seconds));
@@ -51,7 +50,7 @@ pub(super) fn lines(report: &StatusReport, width: Option<usize>) -> Vec<Line> {
         lines.extend(remarks(report, profile, width));
     }
     if report.lacks_audit {
-        let remark = "this daemon is older than stsctl and does not say who asked last";
+        let remark = "this daemon is older than stsctl and does not report the last callers";
         lines.extend(wrap(DIM, ("", "  "), remark, width));
     }
     lines
@@ -88,7 +87,7 @@ fn paragraph(profile: &ProfileStatus, width: Option<usize>) -> Vec<Line> {
     lines
 }
 
-/// Returns the bar and what it stands for.
+/// Returns the bar of the remaining lifetime, its style, and the time as text.
 fn remaining(profile: &ProfileStatus) -> (Style, String, String) {
     let failing = profile.last_failure.is_some();
     match (profile.remaining_seconds, profile.lifetime_seconds) {
@@ -112,7 +111,7 @@ fn next(profile: &ProfileStatus) -> String {
     }
 }
 
-/// Returns what is to be said of a profile in words.
+/// Returns the remarks on a profile.
 fn remarks(report: &StatusReport, profile: &ProfileStatus, width: Option<usize>) -> Vec<Line> {
     let mut lines = Vec::new();
     let mut add = |style, text: String| lines.extend(wrap(style, INDENT, &text, width));
@@ -157,7 +156,7 @@ fn last_access(caller: &LastCaller) -> String {
     format!("asked last: {age} ago by {}{how}", name)
 }
 
-/// Full blocks for what remains, dots for what is gone.
+/// Returns a bar with blocks for the remaining time, and dots for the rest.
 fn bar(remaining: u64, length: u64) -> String {
     let full = (remaining * BAR_CHARS)
         .div_ceil(length.max(1))

@@ -1,5 +1,4 @@
-//! Decides how the daemon's state is followed: drawn over itself on a terminal, else
-//! printed again whenever something has changed.
+//! The status, continuously: redrawn on a terminal, otherwise printed on change.
 
 use std::{
     io::{self, IsTerminal as _, Write},
@@ -24,11 +23,11 @@ use crate::term::{
     style::{DIM, ERROR, Line, wrap},
 };
 
-/// How often the daemon is asked.
+/// Interval between status requests.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) fn watch(client: &Client, names: &[String], as_json: bool) -> Result<ExitCode> {
-    // What cannot be asked at all is an error and no picture.
+    // A failure of the first request is an error of the command.
     let first = fetch(client, names)?;
     let draws = std::env::var_os("TERM").is_some_and(|it| it != "dumb");
     if as_json || !draws || !io::stdout().is_terminal() {
@@ -47,7 +46,7 @@ pub(super) fn watch(client: &Client, names: &[String], as_json: bool) -> Result<
             UserInput::Quit => return Ok(ExitCode::SUCCESS),
             UserInput::Signal(signal) => {
                 drop(screen);
-                // The shell sees what has ended us.
+                // The default action lets the shell see the signal.
                 let _ = signal_hook::low_level::emulate_default_handler(signal);
                 return Ok(ExitCode::FAILURE);
             }
@@ -60,7 +59,7 @@ pub(super) fn watch(client: &Client, names: &[String], as_json: bool) -> Result<
     }
 }
 
-/// Asks the daemon aside: one that does not answer must not keep anybody from leaving.
+/// Requests the status on a thread of its own, so that keys work while the daemon does not answer.
 struct Poller {
     ask: mpsc::Sender<()>,
     answers: mpsc::Receiver<Result<StatusReport>>,
@@ -82,7 +81,7 @@ impl Poller {
     }
 }
 
-/// Returns what fits on the screen, with what goes on below it.
+/// Returns the lines that fit on the screen, and a line of help.
 fn render(
     report: &Result<StatusReport>,
     seconds_late: u32,
@@ -133,7 +132,7 @@ fn print_changes(
                     before = Some(now);
                 }
             }
-            // Whether it is there again is what somebody waits for.
+            // An unreachable daemon may come back; other errors end the command.
             Err(error) => {
                 let lasting = error.downcast_ref::<Error>().is_none_or(Error::is_lasting);
                 let error = format!("{error:#}");
@@ -163,7 +162,7 @@ fn print(report: &StatusReport, as_json: bool, is_first: bool) -> Result<()> {
     style::print_lines(&table::lines(report, width), width)
 }
 
-/// Returns what is news when it changes: not what counts up or down all the time.
+/// Returns the values whose change is printed; counters and times are left out.
 fn fingerprint(report: &StatusReport) -> Vec<String> {
     let daemon = report.status.pid.to_string();
     let profiles = report.status.profiles.iter().map(|it| {
