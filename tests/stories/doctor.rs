@@ -156,7 +156,7 @@ fn a_daemon_that_is_not_there_or_is_another_is_found() {
     fs::remove_file(kit.socket()).unwrap();
     // What is left of a daemon that was killed.
     drop(UnixListener::bind(kit.socket()).unwrap());
-    visit(&kit, &[]).finds("fault", "has ended left it", "replaces the socket");
+    visit(&kit, &[]).finds("fault", "has exited left it", "replaces the socket");
     let answers = |answer: fn(UnixStream)| {
         let _ = fs::remove_file(kit.socket());
         let listener = UnixListener::bind(kit.socket()).unwrap();
