@@ -1,5 +1,5 @@
-//! The builds of the measured programs: as they are released, with a static shim where this machine
-//! has the target for it.
+//! The build of the measured programs: as they are released, with a static shim if the toolchain for
+//! it is installed.
 
 use std::{
     fs,
@@ -8,47 +8,47 @@ use std::{
 };
 
 use crate::{
-    dist::build::{SHIM, command, ready, triple},
+    dist::build::{SHIM, check_toolchain, command, triple},
     process::{Outcome, cargo_command, root, run, say, target},
 };
 
-/// How much is measured.
+/// The extent of the measurements.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Depth {
-    /// Everything.
+pub(crate) enum Scope {
+    /// All measurements.
     Full,
-    /// Everything, into the documentation as well.
+    /// All measurements, and an update of the documentation.
     Documentation,
-    /// Everything, in less than two minutes.
+    /// All measurements, in less than two minutes.
     Quick,
-    /// What does not depend on the machine's load, against its budget.
+    /// The counts, which do not depend on the machine's load, against their budget.
     Budget,
 }
 
-/// Measures what the programs cost.
-pub(crate) fn measure(depth: Depth) -> Outcome {
-    if let Some(reason) = bench(depth)? {
+/// Measures the costs of the programs.
+pub(crate) fn measure(scope: Scope) -> Outcome {
+    if let Some(reason) = bench(scope)? {
         say(&format!("NOT RUN: the static shim: {reason}"));
     }
     Ok(())
 }
 
-/// Returns why the shim is not the one that is given away, if it is not.
-pub(crate) fn bench(depth: Depth) -> Result<Option<String>, String> {
-    let obstacle = ready().err();
+/// Builds and measures; returns the reason for which the shim is not the static one, or `None`.
+pub(crate) fn bench(scope: Scope) -> Result<Option<String>, String> {
+    let obstacle = check_toolchain().err();
     let musl = obstacle.is_none().then(|| triple("musl"));
-    let place = Place::new(if depth == Depth::Budget {
+    let folder = ProgramsFolder::new(if scope == Scope::Budget {
         "counted"
     } else {
         "programs"
     })?;
-    place.build("sts-shim", SHIM, musl.as_deref(), "sts-shim")?;
-    let bench = match depth {
-        Depth::Budget => budget(&place)?,
-        _ => everything(&place, musl.as_deref())?,
+    folder.build("sts-shim", SHIM, musl.as_deref(), "sts-shim")?;
+    let bench = match scope {
+        Scope::Budget => build_for_budget(&folder)?,
+        _ => build_all(&folder, musl.as_deref())?,
     };
     let mut command = Command::new(bench);
-    command.arg("--programs").arg(&place.0);
+    command.arg("--programs").arg(&folder.0);
     if obstacle.is_some() {
         command.arg("--dynamic-shim");
     }
@@ -56,14 +56,14 @@ pub(crate) fn bench(depth: Depth) -> Result<Option<String>, String> {
     if python().exists() {
         command.arg("--python").arg(python());
     }
-    match depth {
-        Depth::Full => command.arg("--out").arg(&out),
-        Depth::Documentation => command.arg("--docs").arg(root().join("docs")),
-        Depth::Quick => command.arg("--out").arg(&out).arg("--quick"),
-        Depth::Budget => command.arg("--budget"),
+    match scope {
+        Scope::Full => command.arg("--out").arg(&out),
+        Scope::Documentation => command.arg("--docs").arg(root().join("docs")),
+        Scope::Quick => command.arg("--out").arg(&out).arg("--quick"),
+        Scope::Budget => command.arg("--budget"),
     };
     run(&mut command)?;
-    if matches!(depth, Depth::Full | Depth::Quick) {
+    if matches!(scope, Scope::Full | Scope::Quick) {
         say(&format!("written: {}/bench.{{json,md}}", out.display()));
     }
     Ok(obstacle)
@@ -73,35 +73,35 @@ fn python() -> PathBuf {
     target().join("clients/python/bin/python")
 }
 
-/// Builds what the budget counts as it is released, and what asks as a debug build.
-fn budget(place: &Place) -> Result<PathBuf, String> {
-    place.build("stsd", "release", Some(&triple("gnu")), "stsd")?;
-    place.build("stsd-emulator", "dev", None, "stsd-emulator")?;
-    place.build("stsd-bench", "dev", None, "stsd-bench")?;
-    Ok(place.0.join("stsd-bench"))
+/// Builds the counted programs as they are released, and the others as debug builds.
+fn build_for_budget(folder: &ProgramsFolder) -> Result<PathBuf, String> {
+    folder.build("stsd", "release", Some(&triple("gnu")), "stsd")?;
+    folder.build("stsd-emulator", "dev", None, "stsd-emulator")?;
+    folder.build("stsd-bench", "dev", None, "stsd-bench")?;
+    Ok(folder.0.join("stsd-bench"))
 }
 
-fn everything(place: &Place, musl: Option<&str>) -> Result<PathBuf, String> {
-    place.build("stsd", "release", Some(&triple("gnu")), "stsd")?;
-    place.build("stsd-emulator", "release", None, "stsd-emulator")?;
+fn build_all(folder: &ProgramsFolder, musl: Option<&str>) -> Result<PathBuf, String> {
+    folder.build("stsd", "release", Some(&triple("gnu")), "stsd")?;
+    folder.build("stsd-emulator", "release", None, "stsd-emulator")?;
     match musl {
-        Some(_) => place.build("stsd", "release", musl, "stsd-musl")?,
-        // One from another day would be measured.
-        None => drop(fs::remove_file(place.0.join("stsd-musl"))),
+        Some(_) => folder.build("stsd", "release", musl, "stsd-musl")?,
+        // A program of an earlier run would otherwise be measured.
+        None => drop(fs::remove_file(folder.0.join("stsd-musl"))),
     }
     let mut example = cargo_command(&["build", "--locked", "--release"]);
     example.args(["--package", "stsd-client", "--features", "tokio"]);
     run(example.args(["--example", "read_cost"]))?;
     let example = target().join("release/examples/read_cost");
-    copy(&example, &place.0.join("read_cost"))?;
-    place.build("stsd-bench", "release", None, "stsd-bench")?;
-    Ok(place.0.join("stsd-bench"))
+    copy(&example, &folder.0.join("read_cost"))?;
+    folder.build("stsd-bench", "release", None, "stsd-bench")?;
+    Ok(folder.0.join("stsd-bench"))
 }
 
-/// Where the programs are brought together.
-struct Place(PathBuf);
+/// The folder of the measured programs.
+struct ProgramsFolder(PathBuf);
 
-impl Place {
+impl ProgramsFolder {
     fn new(name: &str) -> Result<Self, String> {
         let folder = target().join("bench").join(name);
         let made = fs::create_dir_all(&folder);
@@ -109,7 +109,7 @@ impl Place {
         Ok(Self(folder))
     }
 
-    /// Builds a package and puts its program there under a name.
+    /// Builds a package, and copies its program under a name.
     fn build(&self, package: &str, profile: &str, triple: Option<&str>, name: &str) -> Outcome {
         let mut built = target();
         let mut cargo = match triple {
@@ -130,7 +130,7 @@ impl Place {
 }
 
 fn copy(from: &Path, to: &Path) -> Outcome {
-    // A program that still runs cannot be written over.
+    // The file of a running program cannot be overwritten.
     let _ = fs::remove_file(to);
     let copied = fs::copy(from, to).map(drop);
     copied.map_err(|error| format!("{}: {error}", from.display()))

@@ -1,17 +1,20 @@
-//! The installation of the official SDKs: a Python environment with hash-pinned
-//! requirements and a Node installation from a lock file, both below the target directory.
+//! The installation of the official SDKs in the target directory: a Python environment with
+//! hash-pinned requirements, and Node modules from a lock file.
 
 use std::{fs, path::Path, process::Command};
 
 use crate::process::{Outcome, run, say};
 
-/// Fails with what to install when an interpreter is missing: a story that cannot be run
-/// is a failure, not a skip.
+/// Checks that the interpreters are installed.
+///
+/// # Errors
+///
+/// The name of a missing interpreter. A story that cannot run is a failure, not a skip.
 pub(crate) fn interpreters() -> Outcome {
     let needed: [(&str, &[&str], &str); 3] = [
         (
             "python3",
-            // Older ones have no wheel of opendal.
+            // Older versions have no wheel of opendal.
             &[
                 "-c",
                 "import sys, venv; sys.exit(sys.version_info < (3, 11))",
@@ -46,15 +49,15 @@ pub(crate) fn install(root: &Path, target: &Path) -> Outcome {
     )
 }
 
-fn python(source: &Path, place: &Path) -> Outcome {
+fn python(source: &Path, folder: &Path) -> Outcome {
     let requirements = source.join("requirements.txt");
-    if installed(&requirements, place) {
+    if is_installed(&requirements, folder) {
         return Ok(());
     }
-    let _ = fs::remove_dir_all(place);
-    run(Command::new("python3").args(["-m", "venv"]).arg(place))?;
+    let _ = fs::remove_dir_all(folder);
+    run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
     let pip = || {
-        let mut pip = Command::new(place.join("bin/python"));
+        let mut pip = Command::new(folder.join("bin/python"));
         pip.args([
             "-m",
             "pip",
@@ -65,18 +68,18 @@ fn python(source: &Path, place: &Path) -> Outcome {
         pip.args(["--require-hashes", "--requirement"]);
         pip
     };
-    // The old SDKs ship as sources; what builds them is pinned by hash as well.
+    // The old SDKs are source packages. Their build tools are pinned by hash too.
     run(pip().arg(source.join("requirements-build.txt")))?;
     run(pip().arg(&requirements).arg("--no-build-isolation"))?;
-    remember(&requirements, place)
+    record_installation(&requirements, folder)
 }
 
-fn node(source: &Path, place: &Path) -> Outcome {
+fn node(source: &Path, folder: &Path) -> Outcome {
     let lock = source.join("package-lock.json");
-    if !installed(&lock, place) {
-        let _ = fs::remove_dir_all(place);
-        fs::create_dir_all(place).map_err(|error| error.to_string())?;
-        copy(source, place)?;
+    if !is_installed(&lock, folder) {
+        let _ = fs::remove_dir_all(folder);
+        fs::create_dir_all(folder).map_err(|error| error.to_string())?;
+        copy(source, folder)?;
         let mut npm = Command::new("npm");
         npm.args([
             "ci",
@@ -85,31 +88,32 @@ fn node(source: &Path, place: &Path) -> Outcome {
             "--no-fund",
             "--loglevel=error",
         ]);
-        run(npm.current_dir(place))?;
-        remember(&lock, place)?;
+        run(npm.current_dir(folder))?;
+        record_installation(&lock, folder)?;
     }
-    // Modules are looked up beside the script, so the script goes beside the modules.
-    copy(source, place)
+    // Node searches for modules beside the script.
+    copy(source, folder)
 }
 
-/// An installation is kept while its lock file stays as it was.
-fn installed(lock: &Path, place: &Path) -> bool {
-    match (fs::read(lock), fs::read(place.join("installed-from"))) {
-        (Ok(wanted), Ok(there)) => wanted == there,
+/// Returns `true` if the folder was installed from the same lock file.
+fn is_installed(lock: &Path, folder: &Path) -> bool {
+    match (fs::read(lock), fs::read(folder.join("installed-from"))) {
+        (Ok(current), Ok(installed)) => current == installed,
         _ => false,
     }
 }
 
-fn remember(lock: &Path, place: &Path) -> Outcome {
-    fs::copy(lock, place.join("installed-from"))
+fn record_installation(lock: &Path, folder: &Path) -> Outcome {
+    fs::copy(lock, folder.join("installed-from"))
         .map(|_| ())
         .map_err(|error| error.to_string())
 }
 
-fn copy(source: &Path, place: &Path) -> Outcome {
+fn copy(source: &Path, folder: &Path) -> Outcome {
     let entries = fs::read_dir(source).map_err(|error| format!("{}: {error}", source.display()))?;
     for entry in entries.flatten().filter(|entry| entry.path().is_file()) {
-        fs::copy(entry.path(), place.join(entry.file_name())).map_err(|error| error.to_string())?;
+        fs::copy(entry.path(), folder.join(entry.file_name()))
+            .map_err(|error| error.to_string())?;
     }
     Ok(())
 }

@@ -1,14 +1,14 @@
-//! The release files: a package for Debian and its derivatives and a static tarball, with checksums
-//! and an SBOM. Both hold the same tree, the package below `/usr`.
+//! The release: a Debian package and a static tarball, with checksums and a bill of materials. Both
+//! have the same tree, in `/usr` or in the folder where the tarball is unpacked.
 //!
-//! Everything is built twice, from sources in two directories, and compared. A user can rebuild
-//! the files and get the same bytes from the same compiler.
+//! The release is built twice, from sources in two folders, and compared. A user can thus verify a
+//! release with a build of the same sources: the same compiler produces the same bytes.
 
-mod bill;
 pub(crate) mod build;
 mod deb;
+mod file_tree;
 mod manual;
-mod tree;
+mod sbom;
 
 use std::{
     env, fs,
@@ -18,67 +18,68 @@ use std::{
 
 use crate::process::{self, Outcome, output, root, run, say, target};
 
-/// What a release is, besides its files.
+/// The version, the time and the architecture of a release.
 #[derive(Debug)]
 pub(crate) struct Release {
     pub version: String,
-    /// Seconds since 1970: when its sources are from. Every file is of that moment.
+    /// The time of the sources, in seconds since 1970. All files have this modification time.
     pub epoch: String,
-    /// The same as a day.
+    /// The same as a date.
     pub date: String,
-    /// Debian's name of the architecture, and the kernel's.
+    /// Debian's name of the architecture.
     pub debian: &'static str,
+    /// The kernel's name of the architecture.
     pub machine: &'static str,
 }
 
-/// Programs, ready to be packed.
+/// The programs of a release.
 #[derive(Debug)]
 pub(crate) struct Programs {
-    /// Where all of them are, linked statically.
+    /// The folder of all programs, statically linked.
     pub all: PathBuf,
-    /// The daemon of the package: linked to the system's C library, which knows users and
-    /// groups that are not in files.
+    /// The daemon of the package, linked to the system's C library, whose NSS finds users and groups
+    /// that are not in `/etc`.
     pub daemon: PathBuf,
 }
 
-/// How much time the packing may take.
+/// The compression of the archives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Effort {
-    /// As small as it gets.
+pub(crate) enum Compression {
+    /// The best compression, for a release.
     Release,
-    /// As large as it comes.
+    /// The fastest compression, for tests.
     Quick,
 }
 
-/// Builds and packs; twice, unless told otherwise.
+/// Builds and packs, twice unless `once`.
 pub(crate) fn dist(once: bool) -> Outcome {
     tools()?;
-    build::ready()?;
+    build::check_toolchain()?;
     let release = Release::of(None)?;
     let work = target().join("dist");
     let out = work.join("out");
     process::heading("programs");
     let programs = build::programs(&root(), &work.join("first"))?;
     process::heading("packages");
-    pack(&release, &root(), &programs, &out, Effort::Release)?;
+    pack(&release, &root(), &programs, &out, Compression::Release)?;
     if once {
         say("NOT RUN: the comparison with a second build");
     } else {
-        again(&release, &work, &out)?;
+        rebuild_and_compare(&release, &work, &out)?;
     }
     say("");
     run(Command::new("ls").args(["-l", "--"]).arg(&out))
 }
 
-/// Packs programs that are there already: how the stories come to a package.
+/// Packs programs that are built already, for the stories.
 pub(crate) fn from(programs: &str, into: &str, version: &str) -> Outcome {
     tools()?;
     let out = Path::new(into);
     let all = out.with_extension("programs");
     fs::create_dir_all(&all).map_err(at(&all))?;
-    for name in tree::PROGRAMS {
+    for name in file_tree::PROGRAMS {
         let (program, copy) = (Path::new(programs).join(name), all.join(name));
-        // What debuggers want is most of it.
+        // Debug information is most of the size.
         let mut strip = Command::new("strip");
         if output(strip.arg("-o").arg(&copy).arg(&program)).is_err() {
             fs::copy(&program, &copy).map_err(at(&program))?;
@@ -89,15 +90,15 @@ pub(crate) fn from(programs: &str, into: &str, version: &str) -> Outcome {
         all,
     };
     let release = Release::of(Some(version))?;
-    pack(&release, &root(), &programs, out, Effort::Quick)?;
+    pack(&release, &root(), &programs, out, Compression::Quick)?;
     fs::remove_dir_all(&programs.all).map_err(at(&programs.all))
 }
 
-/// Does all of it once more, from a copy of the sources in another place.
-fn again(release: &Release, work: &Path, out: &Path) -> Outcome {
-    process::heading("the same again, elsewhere");
-    let place = work.join("second, of another name");
-    let (source, archive) = (place.join("source"), place.join("source.tar"));
+/// Builds and packs again, from a copy of the sources in another folder, and compares the results.
+fn rebuild_and_compare(release: &Release, work: &Path, out: &Path) -> Outcome {
+    process::heading("second build");
+    let second_work = work.join("second, of another name");
+    let (source, archive) = (second_work.join("source"), second_work.join("source.tar"));
     let _ = fs::remove_dir_all(&source);
     fs::create_dir_all(&source).map_err(at(&source))?;
     let mut tar = Command::new("tar");
@@ -108,9 +109,9 @@ fn again(release: &Release, work: &Path, out: &Path) -> Outcome {
         .arg(&archive)
         .arg("-C")
         .arg(&source))?;
-    let programs = build::programs(&source, &place.join("target"))?;
-    let second = place.join("out");
-    pack(release, &source, &programs, &second, Effort::Release)?;
+    let programs = build::programs(&source, &second_work.join("target"))?;
+    let second = second_work.join("out");
+    pack(release, &source, &programs, &second, Compression::Release)?;
     process::heading("comparison");
     for entry in fs::read_dir(out).map_err(at(out))? {
         let name = entry.map_err(at(out))?.file_name();
@@ -118,7 +119,9 @@ fn again(release: &Release, work: &Path, out: &Path) -> Outcome {
         let same = fs::read(&one).map_err(at(&one))? == fs::read(&other).map_err(at(&other))?;
         if !same {
             let (one, other) = (one.display(), other.display());
-            return Err(format!("{one} and {other} differ, and should not"));
+            return Err(format!(
+                "{one} and {other} differ; the build is not reproducible"
+            ));
         }
         say(&format!("{}: the same bytes", name.display()));
     }
@@ -130,18 +133,25 @@ fn pack(
     source: &Path,
     programs: &Programs,
     out: &Path,
-    effort: Effort,
+    compression_level: Compression,
 ) -> Outcome {
     let _ = fs::remove_dir_all(out);
     fs::create_dir_all(out).map_err(at(out))?;
-    let bill = bill::Bill::read(source)?;
+    let sbom = sbom::Sbom::read(source)?;
     let stage = out.with_extension("stage");
     let _ = fs::remove_dir_all(&stage);
-    let shared = tree::Shared::make(release, source, programs, &bill)?;
-    deb::pack(release, &shared, programs, &stage.join("deb"), out, effort)?;
-    tarball(release, &shared, &stage, out, effort)?;
-    let sbom = out.join(format!("stsd-{}.cdx.json", release.version));
-    fs::write(&sbom, bill.cyclone_dx(release)).map_err(at(&sbom))?;
+    let shared = file_tree::SharedFiles::make(release, source, programs, &sbom)?;
+    deb::pack(
+        release,
+        &shared,
+        programs,
+        &stage.join("deb"),
+        out,
+        compression_level,
+    )?;
+    tarball(release, &shared, &stage, out, compression_level)?;
+    let path = out.join(format!("stsd-{}.cdx.json", release.version));
+    fs::write(&path, sbom.cyclone_dx(release)).map_err(at(&path))?;
     let _ = fs::remove_dir_all(&stage);
     let sums = output(
         Command::new("sh")
@@ -154,22 +164,22 @@ fn pack(
 
 fn tarball(
     release: &Release,
-    shared: &tree::Shared,
+    shared: &file_tree::SharedFiles,
     stage: &Path,
     out: &Path,
-    effort: Effort,
+    compression_level: Compression,
 ) -> Outcome {
     let name = format!("stsd-{}-linux-{}", release.version, release.machine);
     let tree = stage.join(&name);
     shared.write(&tree)?;
     shared.write_zsh(&tree.join("share/zsh/site-functions"))?;
-    tree::settle(&tree, release)?;
+    file_tree::normalize_metadata(&tree, release)?;
     let archive = out.join(format!("{name}.tar"));
     let mut tar = Command::new("tar");
     tar.args(["--sort=name", "--format=gnu", "--owner=0", "--group=0"]);
     tar.args(["--numeric-owner", "--mode=u+rwX,go=rX", "-cf"]);
     run(tar.arg(&archive).arg("-C").arg(stage).arg(&name))?;
-    let level = if effort == Effort::Release {
+    let level = if compression_level == Compression::Release {
         "-9"
     } else {
         "-1"
@@ -197,17 +207,18 @@ impl Release {
     }
 }
 
-/// When the sources are from: what we are told, else their newest commit, else no time at all
-/// that means something.
+/// Returns the time of the sources: `SOURCE_DATE_EPOCH`, or that of the newest commit, or without
+/// either the first day of 1980.
 fn epoch() -> String {
-    let told = env::var("SOURCE_DATE_EPOCH").ok();
+    let variable = env::var("SOURCE_DATE_EPOCH").ok();
     let commit = || {
         let mut git = Command::new("git");
         git.args(["log", "-1", "--format=%ct"]).current_dir(root());
         let seconds = output(&mut git).ok()?.trim().to_owned();
         (!seconds.is_empty()).then_some(seconds)
     };
-    told.or_else(commit)
+    variable
+        .or_else(commit)
         .unwrap_or_else(|| "315532800".to_owned())
 }
 
@@ -225,7 +236,7 @@ fn tools() -> Outcome {
     Ok(())
 }
 
-/// Names the file an error is about.
+/// Returns a function that adds a path to an error.
 fn at(path: &Path) -> impl Fn(std::io::Error) -> String {
     move |error| format!("{}: {error}", path.display())
 }

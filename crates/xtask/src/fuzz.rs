@@ -1,7 +1,7 @@
 //! The build and the runs of the fuzz targets.
 //!
-//! The flags are those that cargo-fuzz passes, but for AddressSanitizer: that needs a nightly
-//! compiler, and there is no `unsafe` of ours in what reads. So neither is needed here.
+//! The flags are those of cargo-fuzz without AddressSanitizer, which needs a nightly compiler. The
+//! fuzzed parsers contain no `unsafe`.
 
 use std::{
     env,
@@ -12,7 +12,7 @@ use std::{
 
 use crate::process::{Outcome, cargo_command, root, run, say, target};
 
-/// The targets, each with seeds in `fuzz/corpus`, and what else there is to begin with.
+/// The targets. Each has seeds in `fuzz/corpus`, and some have a second folder of seeds.
 const TARGETS: [(&str, Option<&str>); 10] = [
     ("frames", Some("crates/wire/tests/golden")),
     ("config", None),
@@ -36,7 +36,7 @@ const FLAGS: [&str; 7] = [
     "-Cllvm-args=-sanitizer-coverage-trace-compares",
 ];
 
-/// How long each target is run.
+/// The bound of one run.
 #[derive(Clone, Copy)]
 pub(crate) enum Bound {
     Seconds(u64),
@@ -53,7 +53,7 @@ impl Bound {
     }
 }
 
-/// Says why the targets cannot be built here, if they cannot.
+/// Returns the reason for which the targets cannot be built; `None` if they can.
 pub(crate) fn obstacle() -> Option<String> {
     let compiler = env::var_os("CXX").unwrap_or_else(|| "c++".into());
     let works = Command::new(&compiler).arg("--version").output();
@@ -62,13 +62,13 @@ pub(crate) fn obstacle() -> Option<String> {
     (!works).then(|| format!("libFuzzer needs a C++ compiler: `{shown}` does not work here"))
 }
 
-/// Runs every target for what the command line says.
+/// Runs each target within the bound of the command line.
 pub(crate) fn run_all(bound: Result<Bound, String>) -> Outcome {
     obstacle().map_or(Ok(()), Err)?;
     fuzz(bound?)
 }
 
-/// Builds all targets and runs one after the other; the first crash ends it.
+/// Builds all targets, and runs one after the other until the first crash.
 pub(crate) fn fuzz(bound: Bound) -> Outcome {
     let programs = build()?;
     let mut total = 0;
@@ -81,16 +81,16 @@ pub(crate) fn fuzz(bound: Bound) -> Outcome {
     Ok(())
 }
 
-/// Returns where the programs are. The target's triple is named, because without it the flags
-/// would go into procedural macros too.
+/// Builds the targets, and returns the folder of the programs. With an explicit triple the flags do
+/// not apply to procedural macros.
 fn build() -> Result<PathBuf, String> {
     let triple = triple()?;
-    let place = target().join("fuzz");
+    let folder = target().join("fuzz");
     let mut build = cargo_command(&["build", "--locked", "--release", "--quiet"]);
     build.args(["--manifest-path", "fuzz/Cargo.toml", "--target", &triple]);
-    build.arg("--target-dir").arg(&place);
+    build.arg("--target-dir").arg(&folder);
     run(build.env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\u{1f}")))?;
-    Ok(place.join(triple).join("release"))
+    Ok(folder.join(triple).join("release"))
 }
 
 fn triple() -> Result<String, String> {
@@ -100,11 +100,11 @@ fn triple() -> Result<String, String> {
     String::from_utf8_lossy(&output.stdout)
         .lines()
         .find_map(|line| line.strip_prefix("host: ").map(str::to_owned))
-        .ok_or_else(|| "rustc does not say what it builds for".to_owned())
+        .ok_or_else(|| "rustc -vV printed no host".to_owned())
 }
 
-/// Returns how often the target ran. What it finds worth keeping goes below the target
-/// directory, so that the seeds stay few and readable.
+/// Runs a target, and returns the number of executions. New inputs are kept in the target directory,
+/// so that the seeds stay few and readable.
 fn run_target(
     programs: &Path,
     name: &str,
@@ -124,7 +124,7 @@ fn run_target(
         Bound::Seconds(seconds) => format!("-max_total_time={seconds}"),
         Bound::Runs(runs) => format!("-runs={runs}"),
     });
-    // An input that hangs does so for ever; a crowded machine may starve us for ten seconds.
+    // Under load the fuzzer may get no processor for ten seconds; an endless loop has no end.
     fuzz.args(["-timeout=60", "-rss_limit_mb=1024", "-print_final_stats=1"]);
     fuzz.arg(format!("-artifact_prefix={}/", artifacts.display()));
     fuzz.arg(found).arg(root().join("fuzz/corpus").join(name));
@@ -141,7 +141,7 @@ fn run_target(
             let lines: Vec<_> = log_text.lines().collect();
             say(&lines[lines.len().saturating_sub(40)..].join("\n"));
             Err(format!(
-                "the fuzz target {name} failed, {status}: the whole of it is in {}, and \
+                "the fuzz target {name} failed, {status}: the log is {}, and \
                  `{} FILE` repeats it",
                 log.display(),
                 programs.join(name).display()

@@ -1,6 +1,7 @@
 //! The project's own commands, each of them `cargo xtask COMMAND`. Standard library only, so
 //! that it compiles in a moment on a fresh machine.
 
+mod apt;
 mod bench;
 mod clients;
 mod dist;
@@ -8,16 +9,15 @@ mod format;
 mod fuzz;
 mod gate;
 mod guards;
-mod packages;
 mod process;
 mod prose;
-mod supply;
+mod supply_chain;
 mod systemd;
 mod tests;
 
 use std::{env, process::ExitCode};
 
-use bench::Depth;
+use bench::Scope;
 use gate::Tier;
 use process::say;
 
@@ -25,25 +25,26 @@ const HELP: &str = "\
 Usage: cargo xtask COMMAND
 
   check         while you work: format, lints, unit tests, golden frames, dependency guards
-  e2e           the programs, and the stories whose names contain one of the arguments, or all
-  test          what the gate runs: check, documentation, stories with the official SDKs, this
-                machine's systemd; --full runs everything else as well, --from STEP begins there
+  e2e           builds the programs, and runs the stories whose names contain one of the
+                arguments, or all
+  test          the gate: check, documentation, stories with the official SDKs, this machine's
+                systemd; --full runs all other steps too, --from STEP begins there
   stress        stories beside one busy loop for each core; --rounds N, then names as for e2e
-  fmt           formats everything
+  fmt           formats the workspace
   prose         finds words that docs/contributing/style.md excludes, in comments and string
                 literals; with arguments, only in files whose paths begin with one of them
-  demo          builds the programs and shows them against an emulated cloud
-  simulate      the refresh engine in simulated months; --seeds N runs more of them than the
+  demo          builds the programs, and runs stsctl demo with the emulator
+  simulate      the refresh engine over simulated months; --seeds N runs more seeds than the
                 gate does, --seed S repeats one
-  fuzz          every fuzz target, a minute each; --seconds N or --runs N for each instead
+  fuzz          each fuzz target for a minute, or for --seconds N or --runs N
   soak          ten minutes of uploads with sessions of a minute, in Python and Node
-  systemd       the checks under this machine's systemd; --full under 252, 254 and 257 and in an
-                emulated machine as well
-  dist          packages, with checksums and a bill of materials, below target/dist/out; built
-                twice and compared, or with --once not
-  bench         what the programs cost beside others that do the same, as ratios, below
-                target/bench; --write-docs into docs/performance.md as well, --quick in less than
-                two minutes, --budget only what the gate checks of it
+  systemd       the checks under this machine's systemd; --full also under 252, 254 and 257,
+                and in an emulated machine
+  dist          packages, with checksums and a bill of materials, in target/dist/out; built
+                twice and compared, or once with --once
+  bench         the costs of the programs as ratios to other programs, in target/bench;
+                --write-docs also updates docs/performance.md, --quick takes less than two
+                minutes, --budget only runs the check of the gate
   compare       the official libraries beside stsd; writes the table of docs/comparison.md
 ";
 
@@ -72,16 +73,16 @@ fn main() -> ExitCode {
         ["fuzz"] => fuzz::run_all(Ok(fuzz::Bound::Seconds(60))),
         ["fuzz", option, number] => fuzz::run_all(fuzz::Bound::parse(option, number)),
         ["soak"] => tests::soak(),
-        ["systemd"] => systemd::command(systemd::Depth::Gate),
-        ["systemd", "--full"] => systemd::command(systemd::Depth::Full),
+        ["systemd"] => systemd::command(systemd::Scope::Gate),
+        ["systemd", "--full"] => systemd::command(systemd::Scope::Full),
         ["compare"] => tests::compare(),
-        ["bench"] => bench::measure(Depth::Full),
-        ["bench", "--quick"] => bench::measure(Depth::Quick),
-        ["bench", "--budget"] => bench::measure(Depth::Budget),
-        ["bench", "--write-docs"] => bench::measure(Depth::Documentation),
+        ["bench"] => bench::measure(Scope::Full),
+        ["bench", "--quick"] => bench::measure(Scope::Quick),
+        ["bench", "--budget"] => bench::measure(Scope::Budget),
+        ["bench", "--write-docs"] => bench::measure(Scope::Documentation),
         ["dist"] => dist::dist(false),
         ["dist", "--once"] => dist::dist(true),
-        // Not for people: the stories pack programs that are built already.
+        // For the stories, which pack programs that are built already.
         [
             "dist",
             "--from",

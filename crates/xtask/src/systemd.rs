@@ -1,5 +1,5 @@
-//! The checks under a real systemd, which `tests/systemd/run.sh` runs. Their outcome is passed,
-//! failed, or NOT RUN on a machine that cannot boot a systemd.
+//! The checks under a real systemd, run by `tests/systemd/run.sh`. Checks that cannot run, because
+//! systemd cannot be booted, are reported as NOT RUN: no failure and no success.
 
 use std::process::Command;
 
@@ -8,66 +8,66 @@ use crate::{
     process::{Outcome, cargo, root, say, target},
 };
 
-/// How far to go.
+/// The extent of the checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Depth {
-    /// This machine's systemd, in less than two minutes.
+pub(crate) enum Scope {
+    /// The systemd of this machine, in less than two minutes.
     Gate,
-    /// Every version that can be had, longer stories, and a machine that sleeps.
+    /// All available versions, longer stories, and a suspended machine.
     Full,
 }
 
-/// What came of it.
+/// The part of the checks that were run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Told {
-    /// Everything was run, and passed.
-    All,
-    /// Nothing failed, and something was not run; it has been said what and why.
-    NotAll,
+pub(crate) enum Coverage {
+    /// All checks were run, and passed.
+    Full,
+    /// No check failed, and some were not run. The script has printed them with their reasons.
+    Partial,
 }
 
-/// The exit code for "not run", as test harnesses have it.
-const NOT_RUN: i32 = 77;
+/// The exit code of skipped tests, as in automake.
+const NOT_RUN_EXIT_CODE: i32 = 77;
 
-/// Runs the checks as a step of the gate, with the programs that are built.
-pub(crate) fn step(notes: &mut Notes, depth: Depth) -> Outcome {
-    if run(depth)? == Told::NotAll {
+/// Runs the checks as a step of the gate, with the built programs.
+pub(crate) fn step(notes: &mut Notes, scope: Scope) -> Outcome {
+    if run(scope)? == Coverage::Partial {
         notes.not_run("systemd: see the lines above that begin with NOT RUN");
     }
     Ok(())
 }
 
 /// Builds the programs and runs the checks.
-pub(crate) fn command(depth: Depth) -> Outcome {
+pub(crate) fn command(scope: Scope) -> Outcome {
     cargo(&["build", "--workspace", "--bins", "--locked"])?;
-    match run(depth)? {
-        Told::All => say("\nxtask: everything passed"),
-        Told::NotAll => say("\nxtask: everything that was run passed; see NOT RUN above"),
+    match run(scope)? {
+        Coverage::Full => say("\nxtask: everything passed"),
+        Coverage::Partial => say("\nxtask: everything that was run passed; see NOT RUN above"),
     }
     Ok(())
 }
 
-fn run(depth: Depth) -> Result<Told, String> {
+fn run(scope: Scope) -> Result<Coverage, String> {
     let work = target().join("systemd");
     let mut command = Command::new("bash");
     command.arg(root().join("tests/systemd/run.sh"));
     command.arg("--programs").arg(target().join("debug"));
     command.arg("--work").arg(&work);
-    if depth == Depth::Full {
+    if scope == Scope::Full {
         command.arg("--full");
     }
     let status = match command.status() {
         Ok(status) => status,
         Err(error) => {
             say(&format!("NOT RUN: systemd: bash does not start: {error}"));
-            return Ok(Told::NotAll);
+            return Ok(Coverage::Partial);
         }
     };
     match status.code() {
-        Some(0) => Ok(Told::All),
-        Some(NOT_RUN) => Ok(Told::NotAll),
+        Some(0) => Ok(Coverage::Full),
+        Some(NOT_RUN_EXIT_CODE) => Ok(Coverage::Partial),
         _ => Err(format!(
-            "the checks under systemd failed ({status}); what it logged is in {}",
+            "the checks under systemd failed ({status}); their logs are in {}",
             work.display()
         )),
     }

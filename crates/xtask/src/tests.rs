@@ -13,9 +13,8 @@ use std::{
 };
 
 use crate::{
-    clients,
+    apt, clients,
     gate::{Notes, Tier},
-    packages,
     process::{
         Outcome, cargo, cargo_command, heading, path_with, root, run, say, succeeds, target,
     },
@@ -218,7 +217,7 @@ fn prepare(names: &[&str]) -> Outcome {
         clients::interpreters()?;
         clients::install(&root(), &target())?;
     }
-    packages::need(&STORY_PACKAGES);
+    apt::ensure(&STORY_PACKAGES);
     Ok(())
 }
 

@@ -1,5 +1,5 @@
-//! The builds of the released programs: each by itself, so that no program has features that only
-//! another one enables, and without the path of the sources.
+//! The build of the released programs: each with a cargo command of its own, so that no program has
+//! the features of another one, and without paths of the machine.
 
 use std::{
     env, fs,
@@ -9,11 +9,11 @@ use std::{
 
 use super::{Programs, at, output};
 use crate::{
-    packages,
+    apt,
     process::{Outcome, cargo_command, run, say},
 };
 
-/// A package, its profile, and the programs that come of it.
+/// A package, its profile, and its programs.
 const BUILDS: [(&str, &str, &[&str]); 5] = [
     ("stsd", "release", &["stsd"]),
     ("stsctl", "release", &["stsctl"]),
@@ -22,11 +22,10 @@ const BUILDS: [(&str, &str, &[&str]); 5] = [
     ("stsd-oss-client", "release", &["stsd-oss-client"]),
 ];
 
-/// The shim's profile. It is also the one program whose own code has a fixed address: placing
-/// it anywhere costs a third of its instructions and a thirtieth of its time, and it lives
-/// for less than a millisecond. And its code, its constants and its head are one segment:
-/// what a process has to be given, and what is taken back at its end, are two pieces less,
-/// which is a twentieth of its time; that its constants could be executed is the price.
+/// The profile of the shim. Two linker options apply to the shim alone, because it runs for less
+/// than a millisecond: a fixed address, because relocations cost a third of its instructions and a
+/// thirtieth of its time; and one segment for headers, constants and code, because the kernel then
+/// maps two segments less, a twentieth of its time. The constants are executable in return.
 pub(crate) const SHIM: &str = "shim";
 
 /// Returns the command that builds a package of a source as it is released.
@@ -49,7 +48,7 @@ fn flags(source: &Path, profile: &str, triple: &str) -> String {
             "-Crelocation-model=static",
             "-Clink-arg=-Wl,-z,noseparate-code",
         ],
-        // Relocations take a twentieth of the bytes. glibc reads this form only since 2.36.
+        // Packed relocations take a twentieth of the bytes. glibc supports them since 2.36.
         _ if triple.ends_with("musl") => &["-Clink-arg=-Wl,-z,pack-relative-relocs"],
         _ => &[],
     };
@@ -57,8 +56,12 @@ fn flags(source: &Path, profile: &str, triple: &str) -> String {
     flags.join("\x1f")
 }
 
-/// Sees to a compiler for the static programs, or says what is missing.
-pub(crate) fn ready() -> Outcome {
+/// Installs the compiler of the static programs.
+///
+/// # Errors
+///
+/// A part is missing and could not be installed.
+pub(crate) fn check_toolchain() -> Outcome {
     let triple = triple("musl");
     let libraries = ["--print", "target-libdir", "--target", &triple];
     let libraries = output(Command::new("rustc").args(libraries))?;
@@ -66,12 +69,12 @@ pub(crate) fn ready() -> Outcome {
         say(&format!("installing Rust's library for {triple}"));
         run(Command::new("rustup").args(["target", "add", &triple]))?;
     }
-    // ring is C and assembler in part.
-    let there = || Command::new("musl-gcc").arg("--version").output().is_ok();
-    if !there() {
-        packages::need(&["musl-tools"]);
+    // ring contains C and assembler.
+    let is_installed = || Command::new("musl-gcc").arg("--version").output().is_ok();
+    if !is_installed() {
+        apt::ensure(&["musl-tools"]);
     }
-    match there() {
+    match is_installed() {
         true => Ok(()),
         false => Err("musl-gcc does not start; the package musl-tools has it".to_owned()),
     }
@@ -85,7 +88,7 @@ pub(crate) fn programs(source: &Path, target: &Path) -> Result<Programs, String>
         for name in names {
             let program = built.join(name);
             let bytes = fs::read(&program).map_err(at(&program))?;
-            if asks_for_a_loader(&bytes) {
+            if has_interpreter(&bytes) {
                 return Err(format!("{} is not static", program.display()));
             }
             fs::copy(&program, all.join(name)).map_err(at(&program))?;
@@ -98,12 +101,12 @@ pub(crate) fn programs(source: &Path, target: &Path) -> Result<Programs, String>
     })
 }
 
-/// The name of this machine with a C library.
+/// Returns the target triple of this machine with a C library.
 pub(crate) fn triple(library: &str) -> String {
     format!("{}-unknown-linux-{library}", env::consts::ARCH)
 }
 
-/// Returns where the programs are.
+/// Builds a package, and returns the folder of its programs.
 fn build(
     source: &Path,
     target: &Path,
@@ -117,9 +120,9 @@ fn build(
     Ok(target.join(triple).join(profile))
 }
 
-/// Returns `true` if a program, of 64 bits and the machine's byte order, names a loader
-/// (`PT_INTERP`). A static program does not.
-fn asks_for_a_loader(program: &[u8]) -> bool {
+/// Returns `true` if an ELF file has an interpreter (`PT_INTERP`), which a static program has not.
+/// The file must be of 64 bits and of the machine's byte order.
+fn has_interpreter(program: &[u8]) -> bool {
     let number = |at: usize, length: usize| {
         let bytes = program.get(at..at + length).unwrap_or_default();
         let digits = bytes.iter().rev();

@@ -1,15 +1,15 @@
-//! The package for Debian and its derivatives.
+//! The Debian package.
 //!
-//! It has no configuration files. Its scripts run `daemon-reload` and nothing else: they start, stop
-//! and enable nothing, and name no directory.
+//! The package has no configuration files. Its scripts only make systemd reload its units: they
+//! neither start, stop nor enable a unit.
 
 use std::{fs, path::Path, process::Command};
 
-use super::{Effort, Programs, Release, at, output, tree};
+use super::{Compression, Programs, Release, at, file_tree, output};
 use crate::process::{Outcome, run};
 
-/// The script restarts no daemon, because a package could not restart those of all users. A root
-/// that is only prepared (`DPKG_ROOT`) has no running systemd.
+/// The script restarts no daemon, because it could not restart those of all users. With `DPKG_ROOT`
+/// no systemd runs in the root file system.
 const POSTINST: &str = r#"#!/bin/sh
 set -e
 if [ "$1" = configure ]; then
@@ -17,9 +17,9 @@ if [ "$1" = configure ]; then
         systemctl --system daemon-reload || true
     fi
     if [ -n "$2" ]; then
-        echo "stsd: daemons that run stay what they are until they are restarted; no session is lost by that:"
+        echo "stsd: running daemons keep the old version until a restart, which keeps their sessions:"
         echo "stsd:   systemctl --user daemon-reload && systemctl --user restart stsd.service"
-        echo "stsd:   systemctl restart stsd.service      (the machine's, where there is one)"
+        echo "stsd:   systemctl restart stsd.service      (a system service)"
     fi
 fi
 "#;
@@ -34,40 +34,40 @@ fi
 const ABOUT: &str = "\
 Description: local daemon for Alibaba Cloud role credentials
  stsd holds a long-lived AccessKey, renews role credentials in the
- background, and serves them over a Unix socket to the programs of a
- user, or to those that a rule names. sts-shim is what SDKs run to get
- them, stsctl the human's command.
+ background, and serves them over a Unix socket to the programs of a user,
+ or to the users and programs that a rule allows. SDKs run sts-shim to get
+ the credentials; stsctl is the command for people.
  .
- Nothing is started or enabled by this package. stsd-emulator is an
+ This package starts and enables no service. stsd-emulator is an
  emulated STS and OSS on loopback, for `stsctl demo` and for tests.
 ";
 
 pub(crate) fn pack(
     release: &Release,
-    shared: &tree::Shared,
+    shared: &file_tree::SharedFiles,
     programs: &Programs,
     root: &Path,
     out: &Path,
-    effort: Effort,
+    compression_level: Compression,
 ) -> Outcome {
     let usr = root.join("usr");
     shared.write(&usr)?;
-    tree::copy(&programs.daemon, &usr.join("bin/stsd"))?;
+    file_tree::copy(&programs.daemon, &usr.join("bin/stsd"))?;
     shared.write_zsh(&usr.join("share/zsh/vendor-completions"))?;
-    tree::compress(&usr.join("share/man"))?;
+    file_tree::compress(&usr.join("share/man"))?;
     let doc = usr.join("share/doc/stsd");
     let changes = doc.join("changelog");
     fs::rename(doc.join("CHANGELOG.md"), &changes).map_err(at(&changes))?;
-    tree::compress(&changes)?;
-    // The licence that Debian has a copy of need not be there twice.
+    file_tree::compress(&changes)?;
+    // The file `copyright` has the licences, in the form of Debian.
     for name in ["LICENSE-APACHE", "LICENSE-MIT"] {
         fs::remove_file(doc.join(name)).map_err(at(&doc))?;
     }
-    tree::put(
+    file_tree::write(
         &doc.join("copyright"),
         &copyright(shared.licence()?.as_str()),
     )?;
-    tree::compress(&doc.join("THIRD-PARTY.txt"))?;
+    file_tree::compress(&doc.join("THIRD-PARTY.txt"))?;
     let size = output(
         Command::new("du")
             .args(["-sk", "--apparent-size"])
@@ -77,7 +77,7 @@ pub(crate) fn pack(
     let control = root.join("DEBIAN");
     let sums = "find usr -type f -print0 | LC_ALL=C sort -z | xargs -0 md5sum --";
     let sums = output(Command::new("sh").args(["-c", sums]).current_dir(root))?;
-    tree::put(&control.join("md5sums"), &sums)?;
+    file_tree::write(&control.join("md5sums"), &sums)?;
     let (version, architecture) = (&release.version, release.debian);
     let text = format!(
         "Package: stsd\nVersion: {version}\nArchitecture: {architecture}\n\
@@ -85,27 +85,27 @@ pub(crate) fn pack(
          Priority: optional\n{}{ABOUT}",
         depends(&programs.daemon)?
     );
-    tree::put(&control.join("control"), &text)?;
-    tree::put(&control.join("postinst"), POSTINST)?;
-    tree::put(&control.join("postrm"), POSTRM)?;
-    tree::settle(root, release)?;
-    let compression: &[&str] = match effort {
-        Effort::Release => &["-Zxz"],
-        Effort::Quick => &["-Znone"],
+    file_tree::write(&control.join("control"), &text)?;
+    file_tree::write(&control.join("postinst"), POSTINST)?;
+    file_tree::write(&control.join("postrm"), POSTRM)?;
+    file_tree::normalize_metadata(root, release)?;
+    let compression: &[&str] = match compression_level {
+        Compression::Release => &["-Zxz"],
+        Compression::Quick => &["-Znone"],
     };
     let mut dpkg = Command::new("dpkg-deb");
     dpkg.args(["--root-owner-group", "--build"])
         .args(compression);
     dpkg.env("SOURCE_DATE_EPOCH", &release.epoch);
-    // What comes of several threads depends on how many there are.
+    // The output of several threads depends on their number.
     dpkg.env("DPKG_DEB_THREADS_MAX", "1");
     run(dpkg
         .arg(root)
         .arg(out.join(format!("stsd_{version}_{architecture}.deb"))))
 }
 
-/// What the daemon is linked to: the newest version of the C library that it names, and the
-/// unwinder. A program that is static names neither.
+/// Returns the dependencies of the daemon: the newest version of the C library whose symbols it has,
+/// and the unwinder. A static program has neither.
 fn depends(daemon: &Path) -> Result<String, String> {
     let program = fs::read(daemon).map_err(at(daemon))?;
     let text = String::from_utf8_lossy(&program);

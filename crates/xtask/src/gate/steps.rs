@@ -4,9 +4,9 @@ use std::process::Command;
 
 use super::{Notes, Step, Tier};
 use crate::{
-    bench, clients, dist, format, fuzz, guards, packages,
+    apt, bench, clients, dist, format, fuzz, guards,
     process::{Outcome, cargo, cargo_command, output, root, run, say, succeeds, target},
-    supply, systemd, tests,
+    supply_chain, systemd, tests,
 };
 
 /// Every step. Names are arguments of `--from`.
@@ -59,7 +59,7 @@ pub(super) const STEPS: [Step; 20] = [
         tier: Tier::Test,
         replaced_by: None,
         run: |notes| {
-            notes.not_run(supply::check()?);
+            notes.not_run(supply_chain::check()?);
             Ok(())
         },
     },
@@ -103,7 +103,7 @@ pub(super) const STEPS: [Step; 20] = [
         about: "this machine's systemd in a container",
         tier: Tier::Test,
         replaced_by: Some("systemd-all"),
-        run: |notes| systemd::step(notes, systemd::Depth::Gate),
+        run: |notes| systemd::step(notes, systemd::Scope::Gate),
     },
     Step {
         name: "simulation-all",
@@ -152,7 +152,7 @@ pub(super) const STEPS: [Step; 20] = [
         about: "systemd 252, 254 and 257, longer checks, an emulated machine that sleeps",
         tier: Tier::Full,
         replaced_by: None,
-        run: |notes| systemd::step(notes, systemd::Depth::Full),
+        run: |notes| systemd::step(notes, systemd::Scope::Full),
     },
 ];
 
@@ -199,13 +199,13 @@ fn programs(_: &mut Notes) -> Outcome {
 fn set_up(_: &mut Notes) -> Outcome {
     clients::interpreters()?;
     clients::install(&root(), &target())?;
-    packages::need(&tests::STORY_PACKAGES);
+    apt::ensure(&tests::STORY_PACKAGES);
     Ok(())
 }
 
 fn budget(notes: &mut Notes) -> Outcome {
-    packages::need(&["strace", "valgrind"]);
-    if let Some(reason) = bench::bench(bench::Depth::Budget)? {
+    apt::ensure(&["strace", "valgrind"]);
+    if let Some(reason) = bench::bench(bench::Scope::Budget)? {
         notes.not_run(format!("the shim's budget: {reason}"));
     }
     Ok(())

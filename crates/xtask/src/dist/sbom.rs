@@ -1,5 +1,5 @@
-//! The SBOM of the programs, in the CycloneDX format, and the licence texts of their dependencies,
-//! which every one of those licences requires.
+//! The libraries in the programs: a bill of materials in the format of CycloneDX, and the texts of
+//! the licences, all of which require a copy.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +11,7 @@ use std::{
 use super::{Release, at, build, output};
 use crate::process::cargo_command;
 
-/// The packages of which programs ship.
+/// The packages whose programs are released.
 const SHIPPED: [&str; 5] = [
     "stsd",
     "stsctl",
@@ -20,13 +20,13 @@ const SHIPPED: [&str; 5] = [
     "stsd-oss-client",
 ];
 
-/// What static programs have of the C library (its file COPYRIGHT).
+/// The notice of the C library in static programs, from its file COPYRIGHT.
 const MUSL: &str = "musl, the C library of the static programs: MIT\n\n\
     Copyright \u{a9} 2005-2020 Rich Felker, et al.\n";
 
-/// What is in the programs and comes from elsewhere.
+/// The libraries in the programs.
 #[derive(Debug)]
-pub(crate) struct Bill {
+pub(crate) struct Sbom {
     components: Vec<Component>,
     compiler: String,
 }
@@ -36,14 +36,14 @@ struct Component {
     name: String,
     version: String,
     licence: String,
-    /// SHA-256 of what the registry gave.
+    /// The SHA-256 of the archive from the registry.
     hash: String,
-    /// Where its sources are.
+    /// The folder of the sources.
     source: PathBuf,
 }
 
-impl Bill {
-    /// Asks cargo; what only runs while something is compiled does not ship.
+impl Sbom {
+    /// Reads the dependencies from cargo, without those that only run during the build.
     pub(crate) fn read(source: &Path) -> Result<Self, String> {
         let lock = source.join("Cargo.lock");
         let lock = fs::read_to_string(&lock).map_err(at(&lock))?;
@@ -61,7 +61,7 @@ impl Bill {
                 let name = words.next().unwrap_or_default().to_owned();
                 let version = words.next().unwrap_or_default().trim_start_matches('v');
                 let key = (name, version.to_owned());
-                // Our own crates have no hash.
+                // The crates of the workspace have no hash.
                 if let Some(hash) = hashes.get(&key) {
                     components.insert(key, (licence.replace('/', " OR "), hash.clone()));
                 }
@@ -70,7 +70,8 @@ impl Bill {
         let components = components.into_iter().map(|((name, version), rest)| {
             let folder = format!("{name}-{version}");
             let source = sources.get(&folder).cloned();
-            let source = source.ok_or_else(|| format!("where is {folder}?"))?;
+            let source =
+                source.ok_or_else(|| format!("cargo metadata has no sources of {folder}"))?;
             let (licence, hash) = rest;
             Ok(Component {
                 name,
@@ -122,7 +123,7 @@ impl Bill {
         )
     }
 
-    /// Every licence once, with whose it is.
+    /// Returns each text of a licence once, with the libraries that have it.
     pub(crate) fn notices(&self) -> Result<String, String> {
         let mut texts = BTreeMap::<String, BTreeSet<String>>::new();
         let mut out = String::from("What is in the programs and comes from others.\n\n");
@@ -130,8 +131,8 @@ impl Bill {
             let (name, version) = (&component.name, &component.version);
             out.push_str(&format!("{name} {version}: {}\n", component.licence));
             for text in component.texts()? {
-                let whose = texts.entry(text).or_default();
-                whose.insert(format!("{name} {version}"));
+                let libraries = texts.entry(text).or_default();
+                libraries.insert(format!("{name} {version}"));
             }
         }
         let rust = format!(
@@ -142,17 +143,17 @@ impl Bill {
         out.push_str(MUSL);
         let mut texts: Vec<_> = texts.into_iter().collect();
         texts.sort_by(|(_, one), (_, other)| one.cmp(other));
-        for (text, whose) in texts {
-            let whose: Vec<_> = whose.into_iter().collect();
+        for (text, libraries) in texts {
+            let libraries: Vec<_> = libraries.into_iter().collect();
             let line = "-".repeat(72);
-            out.push_str(&format!("\n{line}\n{}\n\n{text}\n", whose.join(", ")));
+            out.push_str(&format!("\n{line}\n{}\n\n{text}\n", libraries.join(", ")));
         }
         Ok(out)
     }
 }
 
 impl Component {
-    /// The licences as they come with it: MIT's where there is a choice, because it is short.
+    /// Returns the texts of the licences; of several alternatives the MIT licence, the shortest one.
     fn texts(&self) -> Result<Vec<String>, String> {
         let entries = fs::read_dir(&self.source).map_err(at(&self.source))?;
         let mut files = Vec::new();
@@ -193,10 +194,10 @@ fn hashes(lock: &str) -> BTreeMap<(String, String), String> {
     packages.collect()
 }
 
-/// Where cargo keeps the sources of each package: `NAME-VERSION` → its folder.
+/// Returns the folder of the sources of each package, by `NAME-VERSION`.
 fn sources(source: &Path) -> Result<BTreeMap<String, PathBuf>, String> {
     let mut metadata = cargo_command(&["metadata", "--locked", "--format-version", "1"]);
-    // What other systems need does not have to be here.
+    // Without the dependencies of other systems, which may not be downloaded.
     let platform = build::triple("gnu");
     metadata.args(["--filter-platform", &platform]);
     let text = output(metadata.current_dir(source))?;

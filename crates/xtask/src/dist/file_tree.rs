@@ -1,4 +1,4 @@
-//! The file tree below `/usr`, of the package and of the tarball.
+//! The file tree of the package and of the tarball, below `/usr`.
 
 use std::{
     fs::{self, File},
@@ -8,10 +8,10 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use super::{Programs, Release, at, bill::Bill, manual, output};
+use super::{Programs, Release, at, manual, output, sbom::Sbom};
 use crate::process::{Outcome, run};
 
-/// The emulator and the OSS client are there for `stsctl demo`.
+/// The released programs. `stsctl demo` runs the emulator and the OSS client.
 pub(crate) const PROGRAMS: [&str; 5] = [
     "stsd",
     "stsctl",
@@ -32,31 +32,31 @@ const SHELLS: [(&str, &str); 2] = [
     ("fish", "share/fish/vendor_completions.d/stsctl.fish"),
 ];
 
-/// What the package and the tarball have in common.
+/// The files that the package and the tarball have in common.
 #[derive(Debug)]
-pub(crate) struct Shared<'a> {
+pub(crate) struct SharedFiles<'a> {
     release: &'a Release,
     source: &'a Path,
     programs: &'a Path,
     notices: String,
 }
 
-impl<'a> Shared<'a> {
+impl<'a> SharedFiles<'a> {
     pub(crate) fn make(
         release: &'a Release,
         source: &'a Path,
         programs: &'a Programs,
-        bill: &Bill,
+        sbom: &Sbom,
     ) -> Result<Self, String> {
         Ok(Self {
             release,
             source,
             programs: &programs.all,
-            notices: bill.notices()?,
+            notices: sbom.notices()?,
         })
     }
 
-    /// Writes the tree below a prefix.
+    /// Writes the files below a prefix.
     pub(crate) fn write(&self, prefix: &Path) -> Outcome {
         for name in PROGRAMS {
             copy(&self.programs.join(name), &prefix.join("bin").join(name))?;
@@ -84,24 +84,24 @@ impl<'a> Shared<'a> {
         let drop_in = "no-user-namespaces.conf";
         let from = self.source.join("systemd/user").join(drop_in);
         copy(&from, &doc.join("examples").join(drop_in))?;
-        put(&doc.join("THIRD-PARTY.txt"), &self.notices)?;
+        write(&doc.join("THIRD-PARTY.txt"), &self.notices)?;
         self.manual(prefix)
     }
 
-    /// The shorter one of our licences.
+    /// Returns the text of the MIT licence.
     pub(crate) fn licence(&self) -> Result<String, String> {
         let path = self.source.join("LICENSE-MIT");
         fs::read_to_string(&path).map_err(at(&path))
     }
 
-    /// zsh looks in different places for what packages bring.
+    /// Writes the completions of zsh, whose folder differs between the package and the tarball.
     pub(crate) fn write_zsh(&self, directory: &Path) -> Outcome {
         self.complete("zsh", &directory.join("_stsctl"))
     }
 
     fn complete(&self, shell: &str, path: &Path) -> Outcome {
         let mut stsctl = Command::new(self.programs.join("stsctl"));
-        put(path, &output(stsctl.args(["completions", shell]))?)
+        write(path, &output(stsctl.args(["completions", shell]))?)
     }
 
     fn manual(&self, prefix: &Path) -> Outcome {
@@ -111,23 +111,23 @@ impl<'a> Shared<'a> {
         for entry in fs::read_dir(&all).map_err(at(&all))? {
             let page = entry.map_err(at(&all))?.path();
             let section = page.extension().unwrap_or_default().to_string_lossy();
-            let place = prefix.join(format!("share/man/man{section}"));
-            fs::create_dir_all(&place).map_err(at(&place))?;
+            let folder = prefix.join(format!("share/man/man{section}"));
+            fs::create_dir_all(&folder).map_err(at(&folder))?;
             let name = page.file_name().unwrap_or_default();
-            fs::rename(&page, place.join(name)).map_err(at(&page))?;
+            fs::rename(&page, folder.join(name)).map_err(at(&page))?;
         }
         fs::remove_dir(&all).map_err(at(&all))
     }
 }
 
-/// Compresses a file, or every file below a directory, as packages have their pages.
+/// Compresses a file, or each file below a directory, reproducibly.
 pub(crate) fn compress(path: &Path) -> Outcome {
     let mut gzip = Command::new("gzip");
     run(gzip.args(["-r", "-9", "-n"]).arg(path))
 }
 
-/// Writes a file, and the directories to it.
-pub(crate) fn put(path: &Path, text: &str) -> Outcome {
+/// Writes a file, and creates its parent directories.
+pub(crate) fn write(path: &Path, text: &str) -> Outcome {
     let parent = path.parent().unwrap_or(path);
     fs::create_dir_all(parent).map_err(at(parent))?;
     fs::write(path, text).map_err(at(path))
@@ -135,23 +135,24 @@ pub(crate) fn put(path: &Path, text: &str) -> Outcome {
 
 /// Sets the modes and the modification times of a tree, so that they do not depend on the umask and
 /// the clock of the build.
-pub(crate) fn settle(path: &Path, release: &Release) -> Outcome {
+pub(crate) fn normalize_metadata(path: &Path, release: &Release) -> Outcome {
     let directory = path.is_dir();
     if directory {
         for entry in fs::read_dir(path).map_err(at(path))? {
-            settle(&entry.map_err(at(path))?.path(), release)?;
+            normalize_metadata(&entry.map_err(at(path))?.path(), release)?;
         }
     }
-    let runs = |directory: &Path| ["bin", "DEBIAN"].iter().any(|it| directory.ends_with(it));
+    let has_programs =
+        |directory: &Path| ["bin", "DEBIAN"].iter().any(|it| directory.ends_with(it));
     let data = ["control", "md5sums"].iter().any(|it| path.ends_with(it));
-    let program = path.parent().is_some_and(runs) && !data;
+    let program = path.parent().is_some_and(has_programs) && !data;
     let mode = if directory || program { 0o755 } else { 0o644 };
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(at(path))?;
     let seconds = release.epoch.parse();
     let seconds = seconds.map_err(|_| "SOURCE_DATE_EPOCH is not a number of seconds")?;
-    let moment = UNIX_EPOCH + Duration::from_secs(seconds);
+    let time = UNIX_EPOCH + Duration::from_secs(seconds);
     let file = File::open(path).map_err(at(path))?;
-    file.set_modified(moment).map_err(at(path))
+    file.set_modified(time).map_err(at(path))
 }
 
 pub(crate) fn copy(from: &Path, to: &Path) -> Outcome {
@@ -160,15 +161,15 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Outcome {
     fs::copy(from, to).map(|_| ()).map_err(at(from))
 }
 
-/// Copies a folder with what is below it.
+/// Copies a folder with all of its files.
 fn copy_all(from: &Path, to: &Path) -> Outcome {
     for entry in fs::read_dir(from).map_err(at(from))? {
         let path = entry.map_err(at(from))?.path();
-        let place = to.join(path.file_name().unwrap_or_default());
+        let copied = to.join(path.file_name().unwrap_or_default());
         if path.is_dir() {
-            copy_all(&path, &place)?;
+            copy_all(&path, &copied)?;
         } else {
-            copy(&path, &place)?;
+            copy(&path, &copied)?;
         }
     }
     Ok(())
