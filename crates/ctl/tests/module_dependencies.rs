@@ -1,5 +1,7 @@
 //! The dependencies between the modules of `stsctl`, as ARCHITECTURE.md describes them.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     collections::BTreeSet,
     fs,
