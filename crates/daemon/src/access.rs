@@ -1,13 +1,15 @@
 //! Decides whether a peer may have what it asks for.
 
+mod operation;
 pub mod peer;
 
 use std::os::fd::BorrowedFd;
 
 use tracing::warn;
 
+pub use self::operation::Operation;
 use self::peer::Peer;
-use crate::{config::Config, profile::Rule};
+use crate::profile::{ProfileName, Rule};
 
 /// Whom a daemon serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,13 +76,16 @@ impl Access {
         unlimited || rules.iter().any(|rule| self.matches(rule, peer, socket))
     }
 
-    /// Says which profiles nobody may have.
-    pub fn warn_unreachable_profiles(&self, config: &Config) {
+    /// Logs the profiles that no caller may have.
+    pub fn warn_unreachable_profiles<'a>(
+        &self,
+        profiles: impl Iterator<Item = (&'a ProfileName, &'a [Rule])>,
+    ) {
         if !matches!(self, Self::System { .. }) {
             return;
         }
-        for profile in config.profiles.values().filter(|it| it.allow.is_empty()) {
-            warn!(profile = %profile.name, "nobody may have this profile: it has no allow rule");
+        for (profile, _) in profiles.filter(|(_, rules)| rules.is_empty()) {
+            warn!(%profile, "no caller may have this profile: it has no allow rule");
         }
     }
 

@@ -12,7 +12,7 @@ mod rate_limit;
 use std::{
     os::fd::BorrowedFd,
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
@@ -21,10 +21,12 @@ use tokio::{sync::Notify, time::sleep};
 use tracing::{Level, info};
 
 pub use self::file::{AuditFile, AuditFileError};
-pub(crate) use self::rate_limit::Quota;
-use self::rate_limit::{Admission, AuditRateLimiter, RateKey};
+use self::rate_limit::{Admission, AuditRateLimiter, Quota, RateKey};
 use crate::{
-    access::peer::{Peer, PidBinding},
+    access::{
+        Operation,
+        peer::{Peer, PidBinding},
+    },
     runtime::{
         clock::{BootTime, Clock},
         sync::lock,
@@ -38,28 +40,23 @@ const SUMMARY_INTERVAL: Duration = Duration::from_secs(10);
 /// How much is shown of what a peer chose, in characters.
 const MAX_FIELD_CHARS: usize = 200;
 
-/// What a peer asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operation {
-    /// To speak to us at all.
-    Connection,
-    /// Credentials, once.
-    Credentials,
-    /// Credentials at each rotation; each of them is an event.
-    Watch,
-    /// A renewal now.
-    Refresh,
-    /// The configuration read again.
-    Reload,
-    /// A second socket for a profile, narrowed.
-    Lease,
-    /// Credentials, once, by a URL; or a URL.
-    Url,
-    /// Who asked last.
-    Audit,
+/// The caller of an operation, as the audit records it.
+#[derive(Clone, Copy)]
+pub struct AuditCaller<'a> {
+    /// The peer.
+    pub peer: &'a Peer,
+    /// The connection of the peer, which binds the peer to its process.
+    pub socket: BorrowedFd<'a>,
+    /// The quota of the connection.
+    pub quota: &'a QuotaCell,
 }
 
-/// Says who got what.
+/// The quota of the process of a connection, once the quota is used up: the events of a loop are then
+/// counted without a lookup.
+#[derive(Debug, Default)]
+pub struct QuotaCell(OnceLock<Arc<Quota>>);
+
+/// The record of served and refused operations.
 pub struct Audit {
     clock: Arc<dyn Clock>,
     limit: Mutex<AuditRateLimiter>,
@@ -108,23 +105,6 @@ struct Line<'a> {
     event: &'a Event<'a>,
 }
 
-impl Operation {
-    /// Returns its name for a log.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Connection => "connection",
-            Self::Credentials => "credentials",
-            Self::Watch => "watch",
-            Self::Refresh => "refresh",
-            Self::Reload => "reload",
-            Self::Lease => "lease",
-            Self::Url => "url",
-            Self::Audit => "audit",
-        }
-    }
-}
-
 impl Audit {
     /// Prepares an audit that goes to the log alone.
     #[must_use]
@@ -157,9 +137,9 @@ impl Audit {
         session: &Session,
         short: bool,
         now: BootTime,
-        (peer, socket): (&Peer, BorrowedFd<'_>),
+        caller: AuditCaller<'_>,
     ) {
-        if !self.admits(peer, false, now) {
+        if !self.admits(caller, false, now) {
             return;
         }
         let remaining = session.lifetime.remaining(now);
@@ -171,7 +151,7 @@ impl Audit {
             request_id: Some(&sanitize(&session.request_id)),
             ..Event::default()
         };
-        self.emit_for_peer(event, Some(profile), peer, socket);
+        self.emit_for_peer(event, Some(profile), caller);
     }
 
     /// Says that a peer opens a lease, whose first session this is.
@@ -179,10 +159,10 @@ impl Audit {
         &self,
         (profile, lease): (&str, u32),
         session: &Session,
-        (peer, socket): (&Peer, BorrowedFd<'_>),
+        caller: AuditCaller<'_>,
     ) {
         let now = self.clock.boot();
-        if !self.admits(peer, false, now) {
+        if !self.admits(caller, false, now) {
             return;
         }
         let remaining = session.lifetime.remaining(now);
@@ -195,17 +175,12 @@ impl Audit {
             request_id: Some(&sanitize(&session.request_id)),
             ..Event::default()
         };
-        self.emit_for_peer(event, Some(profile), peer, socket);
+        self.emit_for_peer(event, Some(profile), caller);
     }
 
     /// Says that a peer is refused something, of a profile where it named one.
-    pub fn refused(
-        &self,
-        operation: Operation,
-        profile: Option<&str>,
-        (peer, socket): (&Peer, BorrowedFd<'_>),
-    ) {
-        if !self.admits(peer, true, self.clock.boot()) {
+    pub fn refused(&self, operation: Operation, profile: Option<&str>, caller: AuditCaller<'_>) {
+        if !self.admits(caller, true, self.clock.boot()) {
             return;
         }
         let event = Event {
@@ -213,7 +188,7 @@ impl Audit {
             asked: operation.name(),
             ..Event::default()
         };
-        self.emit_for_peer(event, profile, peer, socket);
+        self.emit_for_peer(event, profile, caller);
     }
 
     /// Sums up what was counted and not said, from time to time; never ends.
@@ -242,8 +217,8 @@ impl Audit {
 
     /// Tells whether an event is to be said; most of the time of a busy daemon it is not,
     /// so nothing has been allocated or looked up until here.
-    fn admits(&self, peer: &Peer, refused: bool, now: BootTime) -> bool {
-        let known = peer.audited.get().filter(|_| !refused);
+    fn admits(&self, caller: AuditCaller<'_>, refused: bool, now: BootTime) -> bool {
+        let known = caller.quota.0.get().filter(|_| !refused);
         let first = if let Some(quota) = known.filter(|it| it.is_used_up(now)) {
             quota.count()
         } else {
@@ -251,15 +226,15 @@ impl Audit {
                 return false;
             }
             let who = RateKey {
-                uid: Some(peer.uid),
-                pid: peer.pid,
+                uid: Some(caller.peer.uid),
+                pid: caller.peer.pid,
                 refused,
             };
             match lock(&self.limit).check(who, now) {
                 Admission::Emit => return true,
                 Admission::Suppress(first, quota) => {
                     if let Some(quota) = quota.filter(|_| !refused) {
-                        let _ = peer.audited.set(quota);
+                        let _ = caller.quota.0.set(quota);
                     }
                     first
                 }
@@ -271,13 +246,8 @@ impl Audit {
         false
     }
 
-    fn emit_for_peer(
-        &self,
-        event: Event<'_>,
-        profile: Option<&str>,
-        peer: &Peer,
-        socket: BorrowedFd<'_>,
-    ) {
+    fn emit_for_peer(&self, event: Event<'_>, profile: Option<&str>, caller: AuditCaller<'_>) {
+        let AuditCaller { peer, socket, .. } = caller;
         let process = peer.process(socket);
         let [system, user] = [&process.units.system, &process.units.user];
         let [profile, unit, user_unit, exe] = [
@@ -349,30 +319,44 @@ pub(crate) fn sanitize(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{
+        os::{fd::AsFd as _, unix::net::UnixStream},
+        sync::Arc,
+    };
 
-    use super::{Audit, AuditFile, Event, Line, MAX_FIELD_CHARS, RateKey, lock, sanitize};
+    use super::{
+        Audit, AuditCaller, AuditFile, Event, Line, MAX_FIELD_CHARS, QuotaCell, RateKey, lock,
+        sanitize,
+    };
     use crate::{
         access::peer::Peer,
         runtime::clock::{BootTime, SystemClock},
     };
 
     #[test]
-    fn over_one_connection_as_over_many_every_hand_out_is_said_or_counted() {
+    fn each_served_request_is_emitted_or_counted() {
         let directory = tempfile::tempdir().unwrap();
         let audit = Audit::new(Arc::new(SystemClock::default()));
         audit.write_to(Some(
             AuditFile::open(&directory.path().join("log")).unwrap(),
         ));
         let (one, now) = (Peer::known(1, &[], ""), BootTime::from_millis(1_000_000));
-        let admits = |peer: &Peer| audit.admits(peer, false, now);
-        let mut said = (0..100).filter(|_| admits(&one)).count();
-        assert!(one.audited.get().is_some(), "it is known without a search");
-        said += (0..100)
-            .filter(|_| admits(&Peer::known(1, &[], "")))
-            .count();
-        assert_eq!(said, 10);
-        assert!(audit.admits(&one, true, now), "its refusals are apart");
+        let (socket, quota) = (UnixStream::pair().unwrap().0, QuotaCell::default());
+        let admits_as = |quota: &QuotaCell, refused| {
+            let (peer, socket) = (&one, socket.as_fd());
+            let caller = AuditCaller {
+                peer,
+                socket,
+                quota,
+            };
+            audit.admits(caller, refused, now)
+        };
+        let admits = |quota: &QuotaCell| admits_as(quota, false);
+        let mut emitted = (0..100).filter(|_| admits(&quota)).count();
+        assert!(quota.0.get().is_some(), "it is known without a search");
+        emitted += (0..100).filter(|_| admits(&QuotaCell::default())).count();
+        assert_eq!(emitted, 10);
+        assert!(admits_as(&quota, true), "its refusals are apart");
         let its = RateKey {
             uid: Some(1),
             pid: one.pid,
@@ -380,8 +364,8 @@ mod tests {
         };
         assert_eq!(lock(&audit.limit).take_counts(now), [(its, 190)]);
         // The next one begins a new sum.
-        let quota = one.audited.get().unwrap();
-        assert!(!admits(&one) && !quota.count());
+        let used_up = quota.0.get().unwrap();
+        assert!(!admits(&quota) && !used_up.count());
     }
 
     #[test]

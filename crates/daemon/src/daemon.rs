@@ -1,6 +1,12 @@
 //! The daemon: it applies configurations and runs until a signal or an upgrade ends it.
 
-use std::{io, net::TcpListener, os::fd::OwnedFd, sync::Arc, time::Duration};
+use std::{
+    io::{self, ErrorKind},
+    net::TcpListener,
+    os::fd::OwnedFd,
+    sync::Arc,
+    time::Duration,
+};
 
 use stsd_sts::StsError;
 use tokio::{
@@ -16,19 +22,23 @@ use crate::{
     access::Access,
     audit::{Audit, AuditFile, AuditFileError},
     config::{Config, ConfigErrors},
-    export::{self, Environment, Exporters},
-    platform::{
-        hardening::{Protection, SecretPages},
-        sockets::Protocol,
-    },
+    export,
+    export::Exporters,
     refresh::supervisor::{Connect, Supervisor, SupervisorDeps},
-    runtime::clock::Clock,
+    runtime::{
+        child_process::Environment,
+        clock::Clock,
+        listener::Protocol,
+        protection::{Protection, SecretPages},
+    },
+    serve,
     serve::{
-        self,
         connection_limit::{ConnectionLimiter, UserQuota},
         context::{ServerContext, StatusContext, SupervisorCommand},
-        http::{self, HttpEndpoint, UrlSecret},
-        socket::{self, ReactorHandle},
+        http,
+        http::{HttpEndpoint, UrlSecret},
+        socket,
+        socket::ReactorHandle,
     },
     session::{memfd::RestoredSessions, store::Store},
     sts::{rate_limit::RateLimiter, upstream::StsExchange},
@@ -146,8 +156,9 @@ pub async fn run<X: StsExchange>(
         config.sts_calls_per_second,
         dependencies.clock.boot(),
     ));
+    let limiter = Arc::clone(&rate_limiter);
     let status = StatusContext {
-        rate_limiter: Arc::clone(&rate_limiter),
+        deferred_calls: Box::new(move || limiter.deferred_calls()),
         protections: dependencies.protections,
         in_journal: dependencies.in_journal,
         secret_pages: SecretPages::default(),
@@ -242,7 +253,7 @@ pub async fn run<X: StsExchange>(
         };
         let outcome = daemon.reload(&*dependencies.load);
         if let Some(reply) = reply {
-            let _ = reply.send(outcome);
+            let _ = reply.send(outcome.map_err(|errors| errors.to_string()));
         }
     }
     daemon.persist_sessions();
@@ -269,8 +280,10 @@ impl<X: StsExchange> Daemon<X> {
     fn apply(&mut self, config: Config) -> Result<(), RunError> {
         // Opened at each reload: a file that was rotated is created again.
         let audit_file = open_audit(&config)?;
-        export::check_writable(&config)?;
-        self.context.access.warn_unreachable_profiles(&config);
+        check_exports(&config)?;
+        let rules = config.profiles.values();
+        let rules = rules.map(|it| (&it.name, &*it.allow));
+        self.context.access.warn_unreachable_profiles(rules);
         let address = config.http;
         self.supervisor.apply(config)?;
         self.exporters.sync_with(&self.context.store);
@@ -338,4 +351,43 @@ fn open_audit(config: &Config) -> Result<Option<AuditFile>, ConfigErrors> {
     opened
         .map(Some)
         .map_err(|error| ConfigErrors(vec![refused(error)]))
+}
+
+/// Checks that the files besides the configuration can be written under this confinement: those of
+/// the audit and of the exports. Leaves no new file behind.
+///
+/// # Errors
+/// [`ConfigErrors`], of the audit or else of the exports.
+pub fn check_runtime_files(config: &Config) -> Result<(), ConfigErrors> {
+    if let Some(named) = &config.audit_file {
+        let refused = match named.path.symlink_metadata() {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                export::file::check_writable(&named.path)
+                    .err()
+                    .map(|error| config.file_error(named, &error, error.hint()))
+            }
+            _ => AuditFile::open(&named.path)
+                .err()
+                .map(|error| config.file_error(named, &error, error.hint())),
+        };
+        if let Some(mistake) = refused {
+            return Err(ConfigErrors(vec![mistake]));
+        }
+    }
+    check_exports(config)
+}
+
+/// Checks that the files of the exports can be written under this confinement.
+///
+/// # Errors
+/// [`ConfigErrors`], one for each file that cannot.
+fn check_exports(config: &Config) -> Result<(), ConfigErrors> {
+    let errors = config.files.iter().filter_map(|file| {
+        let error = export::file::check_writable(&file.path).err()?;
+        Some(config.file_error(file, &error, error.hint()))
+    });
+    match errors.collect::<Vec<_>>() {
+        errors if errors.is_empty() => Ok(()),
+        errors => Err(ConfigErrors(errors)),
+    }
 }

@@ -7,7 +7,6 @@ pub mod file;
 
 use std::{
     collections::BTreeMap,
-    ffi::OsString,
     pin::pin,
     sync::{
         Arc,
@@ -22,23 +21,20 @@ use tracing::warn;
 
 use self::file::CredentialsFile;
 use crate::{
-    config::{Config, ConfigErrors},
     profile::{ExportConfig, ProfileName},
-    refresh::{schedule, supervisor},
-    runtime::{child_process, clock::Clock},
+    refresh::schedule,
+    runtime::{child_process, child_process::Environment, clock::Clock, panic::catch_panic},
     session::{
         snapshot::Session,
         store::{ProfileEntry, Store},
     },
+    sts::rate_limit::MAX_BACKOFF,
 };
 
 /// How long a command may take.
 const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
 
 const UNWRITTEN_HINT: &str = "its file cannot be written; the daemon's log says why and what to do";
-
-/// Variables that a command gets.
-pub type Environment = Vec<(OsString, OsString)>;
 
 /// The files and commands of all profiles.
 pub struct Exporters {
@@ -143,10 +139,9 @@ impl Exporters {
             if let Some(before) = before {
                 let _ = before.await;
             }
-            while supervisor::catch_panic(pin!(exporter.clone().run(&stopped))).await
-                && !stopped.is_cancelled()
+            while catch_panic(pin!(exporter.clone().run(&stopped))).await && !stopped.is_cancelled()
             {
-                let rest = sleep(schedule::MAX_BACKOFF);
+                let rest = sleep(MAX_BACKOFF);
                 stopped.run_until_cancelled(rest).await;
             }
         });
@@ -265,20 +260,5 @@ impl Exporter {
             () = stop.cancelled() => {}
             () = tell => {}
         }
-    }
-}
-
-/// Tries whether the files of a configuration can be written by us, as we are confined.
-///
-/// # Errors
-/// [`ConfigErrors`], one for each that cannot.
-pub fn check_writable(config: &Config) -> Result<(), ConfigErrors> {
-    let tried = config.files.iter().filter_map(|named| {
-        let error = file::check_writable(&named.path).err()?;
-        Some(config.file_error(named, &error, error.hint()))
-    });
-    match tried.collect::<Vec<_>>() {
-        none if none.is_empty() => Ok(()),
-        mistakes => Err(ConfigErrors(mistakes)),
     }
 }

@@ -23,4 +23,6 @@ pub mod serve;
 pub mod session;
 pub mod sts;
 
-pub use daemon::{ControlSignals, Dependencies, ExitReason, PersistSessions, RunError, run};
+pub use daemon::{
+    ControlSignals, Dependencies, ExitReason, PersistSessions, RunError, check_runtime_files, run,
+};

@@ -13,7 +13,7 @@ use stsd::{
     cli::Action,
     config,
     platform::{
-        exec_upgrade, exec_upgrade::UpgradeTarget, hardening, journald::Journal,
+        exec_upgrade::UpgradeTarget, hardening, journald::Journal,
         nonblocking_stderr::NonBlockingWriter, signals, socket_watch::SocketWatch, sockets,
         systemd::NotifySocket,
     },
@@ -86,7 +86,7 @@ fn log() -> bool {
 fn check(options: &cli::Options) -> Result<()> {
     let config = config::load(&options.config, &cli::process_environment(options)?)?;
     // A program that shall take the place of another is confined as that one is.
-    exec_upgrade::check_runtime_files(&config)?;
+    stsd::check_runtime_files(&config)?;
     connectivity::client(config.endpoint.clone())?;
     let count = config.profiles.len();
     Ok(writeln!(

@@ -1,10 +1,12 @@
 //! Profiles, as values without I/O: their names and limits, the rules for callers, the exports.
 
+mod cause;
 mod export;
 mod rule;
 mod types;
 
 pub use self::{
+    cause::Cause,
     export::{ExportConfig, ExportFile},
     rule::{Rule, RuleError, UnitName},
     types::{

@@ -2,7 +2,10 @@
 //! watches and locks.
 
 pub(crate) mod async_fd;
-pub(crate) mod child_process;
+pub mod child_process;
 pub mod clock;
 pub(crate) mod file_watch;
+pub mod listener;
+pub(crate) mod panic;
+pub mod protection;
 pub(crate) mod sync;

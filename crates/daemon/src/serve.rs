@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use self::{context::ServerContext, socket::ReactorHandle};
-use crate::platform::sockets::Protocol;
+use crate::runtime::listener::Protocol;
 
 /// Bound on the time that connections may take to end after a stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);

@@ -2,6 +2,8 @@
 
 pub mod counters;
 pub mod last_access;
+pub mod lease;
+pub mod lifetime;
 pub mod memfd;
 pub mod snapshot;
 pub mod store;

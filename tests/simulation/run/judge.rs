@@ -3,11 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use fastrand::Rng;
-use stsd::{
-    refresh::schedule::{MAX_BACKOFF, MAX_REFUSED_BACKOFF},
-    runtime::clock::Clock as _,
-    session::snapshot::{Cause, Session, SessionResult},
-};
+use stsd::sts::rate_limit::MAX_BACKOFF;
+use stsd::refresh::schedule::MAX_REFUSED_BACKOFF;
+use stsd::runtime::clock::Clock as _;
+use stsd::profile::Cause;
+use stsd::session::snapshot::Session;
+use stsd::session::snapshot::SessionResult;
 use tokio::time::sleep;
 
 use super::{Held, MARGIN, PATIENT, Simulation};

@@ -20,7 +20,7 @@ pub use self::{
     cgroup::Units,
     process::{PidBinding, Process},
 };
-use crate::{audit::Quota, runtime::clock::BootTime};
+use crate::runtime::clock::BootTime;
 
 /// A lease, as those are told apart who come by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,8 +49,6 @@ pub struct Peer {
     accepted: BootTime,
     groups: OnceLock<Box<[u32]>>,
     process: OnceLock<Arc<Process>>,
-    /// What the audit has said of its process, once that is all it says for now.
-    pub(crate) audited: OnceLock<Arc<Quota>>,
 }
 
 impl Peer {
@@ -70,7 +68,6 @@ impl Peer {
             accepted: now,
             groups: OnceLock::new(),
             process: OnceLock::new(),
-            audited: OnceLock::new(),
         })
     }
 
@@ -85,7 +82,6 @@ impl Peer {
             accepted: BootTime::default(),
             groups: OnceLock::from(Box::default()),
             process: OnceLock::from(Arc::default()),
-            audited: OnceLock::new(),
         }
     }
 
@@ -139,7 +135,6 @@ impl Peer {
             accepted: BootTime::default(),
             groups: OnceLock::from(Box::from(groups)),
             process: OnceLock::from(Arc::new(process)),
-            audited: OnceLock::new(),
         }
     }
 }

@@ -16,9 +16,9 @@ use super::{
     SourceError, enough,
 };
 use crate::{
-    profile::ProfileName,
+    profile::{Cause, ProfileName},
     session::{
-        snapshot::{Cause, RefreshError, Session, SessionResult, Snapshot},
+        snapshot::{RefreshError, Session, SessionResult, Snapshot},
         store::Store,
     },
 };

@@ -10,14 +10,11 @@ use std::{
 use zeroize::Zeroizing;
 
 use super::{ProcessEnvironment, SourceError};
-use crate::{
-    export::Environment,
-    runtime::{
-        child_process,
-        child_process::CommandError,
-        clock::{BootTime, Clock},
-        sync::lock,
-    },
+use crate::runtime::{
+    child_process,
+    child_process::{CommandError, Environment},
+    clock::{BootTime, Clock},
+    sync::lock,
 };
 
 /// How long it may take. Programs that ask another service retry, too.

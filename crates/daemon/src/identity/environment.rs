@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf, sync::Arc};
 
-use crate::{export::Environment, profile::NameParts};
+use crate::{profile::NameParts, runtime::child_process::Environment};
 
 /// What the environment says, read where it is needed and nowhere kept: it may hold a secret.
 #[derive(Debug, Clone)]

@@ -1,6 +1,6 @@
 //! What is said when an identity is not to be had.
 
-use crate::session::snapshot::Cause;
+use crate::profile::Cause;
 
 /// Why we cannot say who we are. No field holds a secret: not what a file held, not what a
 /// command printed, not the path of a URL.

@@ -18,13 +18,7 @@ use nix::{
     unistd::close,
 };
 
-use crate::{
-    audit::AuditFile,
-    config::{Config, ConfigErrors},
-    export,
-    platform::systemd::NotifySocket,
-    runtime::child_process,
-};
+use crate::{platform::systemd::NotifySocket, runtime::child_process};
 
 /// Where room for the inherited descriptors is looked for: after standard error, because few files
 /// may be open.
@@ -131,30 +125,6 @@ impl UpgradeTarget {
             .env("LISTEN_PID", std::process::id().to_string());
         Err(command.exec())
     }
-}
-
-/// Tries what a start needs of files besides the configuration, confined as we are: the
-/// audit's, and those of the profiles. Leaves nothing that was not there.
-///
-/// # Errors
-/// [`ConfigErrors`], those of the first kind that there are.
-pub fn check_runtime_files(config: &Config) -> Result<(), ConfigErrors> {
-    if let Some(named) = &config.audit_file {
-        let refused = match named.path.symlink_metadata() {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                export::file::check_writable(&named.path)
-                    .err()
-                    .map(|error| config.file_error(named, &error, error.hint()))
-            }
-            _ => AuditFile::open(&named.path)
-                .err()
-                .map(|error| config.file_error(named, &error, error.hint())),
-        };
-        if let Some(mistake) = refused {
-            return Err(ConfigErrors(vec![mistake]));
-        }
-    }
-    export::check_writable(config)
 }
 
 /// Makes copies that the next program gets, side by side; returns the first's number.

@@ -5,8 +5,6 @@ use std::{
     fs::OpenOptions,
     io,
     path::{Path, PathBuf},
-    sync::Mutex,
-    time::Duration,
 };
 
 use landlock::{
@@ -18,35 +16,18 @@ use nix::sys::{
     resource::{Resource, getrlimit, setrlimit},
     stat::{Mode, umask},
 };
-use stsd_secret::Pages;
 use tracing::warn;
 
-use crate::runtime::{clock::BootTime, sync::lock};
+use crate::runtime::protection::{MEMLOCK_HINT, Protection, SECRET_PAGES, protection};
 
 /// Three quarters of these are for callers: enough for ten thousand at once.
 const MIN_OPEN_FILES: u64 = 14_000;
-
-const SECRET_PAGES: &str = "secret pages";
-
-/// Enough for the secrets of two thousand profiles.
-const MEMLOCK_HINT: &str = "set LimitMEMLOCK=8M for this service";
-
-/// What the process has given up, or not.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Protection {
-    /// What it is.
-    pub name: &'static str,
-    /// Whether it is so, as the system says.
-    pub holds: bool,
-    /// What it means, or what to do.
-    pub remark: String,
-}
 
 /// Does what comes before anything secret is read: files are private from their first
 /// moment, core dumps are off, other processes of the user can neither trace us nor read
 /// our memory, and no program that we start gains rights. All the file descriptors that the
 /// system allows are taken, because idle peers must not keep the next one out. Secrets are
-/// kept in locked pages; see [`secret_pages`].
+/// kept in locked pages; see [`SecretPages`](crate::runtime::protection::SecretPages).
 #[must_use]
 pub fn apply() -> Vec<Protection> {
     umask(Mode::from_bits_truncate(0o077));
@@ -93,54 +74,6 @@ pub fn apply() -> Vec<Protection> {
 #[must_use]
 pub fn open_files() -> u64 {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft)
-}
-
-/// How the secret pages were kept when somebody looked last. A look reads a list that is as
-/// long as the process is large, so whoever asks in a loop is told the same for a second.
-#[derive(Debug, Default)]
-pub struct SecretPages(Mutex<Option<(BootTime, Protection)>>);
-
-impl SecretPages {
-    /// Looks how the pages are kept, or remembers it.
-    pub fn inspect(&self, now: BootTime) -> Protection {
-        let mut inspected = lock(&self.0);
-        match &*inspected {
-            Some((at, protection)) if now.since(*at) < Duration::from_secs(1) => protection.clone(),
-            _ => {
-                let protection = secret_pages();
-                *inspected = Some((now, protection.clone()));
-                protection
-            }
-        }
-    }
-}
-
-/// Looks how the pages are kept that the secrets live in at this moment.
-#[must_use]
-pub fn secret_pages() -> Protection {
-    let inspected = stsd_secret::pages();
-    let Pages {
-        mapped,
-        locked,
-        undumped,
-    } = inspected.as_ref().copied().unwrap_or_default();
-    let kib = |bytes| bytes / 1024;
-    let shown = format!("{} KiB, locked and left out of core dumps", kib(mapped));
-    let fix = match inspected {
-        Err(error) => format!("nobody knows whether they are locked: /proc/self/smaps: {error}"),
-        Ok(_) if undumped < mapped => format!(
-            "{} of {} KiB would be in a core dump: the kernel refuses MADV_DONTDUMP",
-            kib(mapped - undumped),
-            kib(mapped)
-        ),
-        Ok(_) => format!(
-            "{} of {} KiB are not locked and may be swapped out; {MEMLOCK_HINT}",
-            kib(mapped - locked),
-            kib(mapped)
-        ),
-    };
-    let holds = mapped > 0 && locked == mapped && undumped == mapped;
-    protection(SECRET_PAGES, holds, &shown, &fix)
 }
 
 /// Gives up writing to any file but below `writable`, for this thread and all that it
@@ -190,13 +123,4 @@ fn restrict(writable: &[PathBuf]) -> Result<RulesetStatus, RulesetError> {
 fn is_denied(path: &Path) -> bool {
     let opened = OpenOptions::new().write(true).open(path);
     opened.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
-}
-
-fn protection(name: &'static str, holds: bool, meaning: &str, fix: &str) -> Protection {
-    let remark = if holds { meaning } else { fix };
-    Protection {
-        name,
-        holds,
-        remark: remark.to_owned(),
-    }
 }

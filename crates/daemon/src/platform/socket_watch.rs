@@ -19,12 +19,10 @@ use tracing::{error, info, warn};
 use crate::{
     platform::{
         sockets,
-        sockets::{
-            BoundPath, FDNAME_ACTIVATED, FDNAME_OWNED, ListenError, ListeningSocket, Protocol,
-        },
+        sockets::{BoundPath, FDNAME_ACTIVATED, FDNAME_OWNED, ListenError, ListeningSocket},
         systemd::NotifySocket,
     },
-    runtime::clock::Clock,
+    runtime::{clock::Clock, listener::Protocol},
     serve::socket,
 };
 

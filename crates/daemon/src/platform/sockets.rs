@@ -34,11 +34,11 @@ use nix::{
 use tokio::net::{UnixListener, UnixSocket};
 use tracing::{info, warn};
 
-use crate::{cli::Options, platform::systemd::NotifySocket};
-
-/// As many callers as the kernel allows by default may wait to be accepted; a thousand
-/// programs that start at once must not be turned away.
-pub(crate) const LISTEN_BACKLOG: u32 = 4096;
+use crate::{
+    cli::Options,
+    platform::systemd::NotifySocket,
+    runtime::listener::{LISTEN_BACKLOG, Protocol},
+};
 
 /// How often another daemon's turn is waited for at start, and for how long each time: a
 /// second in all.
@@ -67,15 +67,6 @@ pub struct BoundPath {
     scope: SocketScope,
     device: u64,
     inode: u64,
-}
-
-/// What is spoken at a socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
-    /// Frames, by `docs/protocol.md`.
-    Frames,
-    /// HTTP.
-    Http,
 }
 
 /// A socket that callers come by.
@@ -241,7 +232,7 @@ fn inherited(scope: SocketScope) -> anyhow::Result<InheritedSockets> {
         let bound = ours.then(|| BoundPath::of(&listener, scope)).flatten();
         listener.set_nonblocking(true)?;
         inherited.sockets.push(ListeningSocket {
-            protocol: Protocol::at(&listener),
+            protocol: protocol_of(&listener),
             listener: UnixListener::from_std(listener)?,
             bound,
         });
@@ -411,15 +402,13 @@ fn probe_connect(path: &Path) -> nix::Result<()> {
     connect(socket.as_raw_fd(), &UnixAddr::new(path)?)
 }
 
-impl Protocol {
-    /// Tells what is spoken at a socket that was handed over, by its file's name.
-    fn at(listener: &StdUnixListener) -> Self {
-        let address = listener.local_addr().ok();
-        let path = address.as_ref().and_then(|it| it.as_pathname());
-        match path.and_then(Path::file_name) {
-            Some(name) if name == HTTP_SOCKET_FILE => Self::Http,
-            _ => Self::Frames,
-        }
+/// Returns the protocol of an inherited socket, by its file name.
+fn protocol_of(listener: &StdUnixListener) -> Protocol {
+    let address = listener.local_addr().ok();
+    let path = address.as_ref().and_then(|it| it.as_pathname());
+    match path.and_then(Path::file_name) {
+        Some(name) if name == HTTP_SOCKET_FILE => Protocol::Http,
+        _ => Protocol::Frames,
     }
 }
 

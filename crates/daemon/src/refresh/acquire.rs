@@ -11,10 +11,10 @@ use super::task::{AttemptError, Refresher};
 use crate::{
     identity::{Freshness, ResolveContext, ResolvedIdentity, SourceError},
     profile::RoleArn,
-    refresh::schedule::Lifetime,
     runtime::clock::BootTime,
     session::{
         counters::SOURCE,
+        lifetime::Lifetime,
         snapshot::{EncodedReplies, Session},
     },
     sts::{
@@ -176,7 +176,7 @@ impl<X: StsExchange> Refresher<X> {
     /// queue of those who are waited for.
     async fn wait_for_token(&self) {
         let (rate_limiter, clock) = (self.upstream.rate_limiter(), &*self.clock);
-        if rate_limiter.try_take(self.entry.urgency(), clock.boot()) {
+        if rate_limiter.try_take(self.priority(), clock.boot()) {
             return;
         }
         let deferred = "held back: many renewals at once, or STS asked us to pause";
@@ -184,7 +184,7 @@ impl<X: StsExchange> Refresher<X> {
         self.entry.set_next_attempt(Some((open, deferred)));
         tokio::select! {
             biased;
-            () = rate_limiter.take(self.entry.urgency(), clock) => {}
+            () = rate_limiter.take(self.priority(), clock) => {}
             () = self.priority_raised() => rate_limiter.take(Priority::Interactive, clock).await,
             () = self.starvation_timeout() => rate_limiter.take(Priority::Interactive, clock).await,
         }
@@ -209,11 +209,18 @@ impl<X: StsExchange> Refresher<X> {
         }
     }
 
+    fn priority(&self) -> Priority {
+        match self.entry.has_waiters() {
+            true => Priority::Interactive,
+            false => Priority::Background,
+        }
+    }
+
     async fn priority_raised(&self) {
-        if self.entry.urgency() == Priority::Interactive {
+        if self.priority() == Priority::Interactive {
             return std::future::pending().await;
         }
-        while self.entry.urgency() == Priority::Background {
+        while self.priority() == Priority::Background {
             self.entry.wake.notified().await;
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::runtime::clock::BootTime;
+use crate::{runtime::clock::BootTime, session::lifetime::Lifetime, sts::rate_limit::MAX_BACKOFF};
 
 /// Before this much remaining life every SDK is still content: the widest window known is
 /// ossfs's 20 minutes, and a renewal needs some time of its own.
@@ -13,10 +13,6 @@ const WIDEST_WINDOW: Duration = Duration::from_secs(25 * 60);
 /// What a session's life loses before we count it: the second that `Date` leaves out, and
 /// the time of the call.
 const SAFETY_MARGIN: Duration = Duration::from_secs(5);
-
-/// The longest pause between two attempts that may succeed by waiting. No hint of the
-/// service stretches it: its limit is counted by the minute (6,000 calls an account).
-pub const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
 /// How often it is looked whether a session was replaced that SDKs do not wait for any more.
 const POLL_INTERVAL: Duration = Duration::from_secs(60);
@@ -32,44 +28,6 @@ const MIN_REFUSED_BACKOFF: Duration = Duration::from_secs(30);
 
 /// No attempt follows another sooner than this.
 pub const MIN_BACKOFF: Duration = Duration::from_millis(200);
-
-/// When a session began and ends, on the boot-time clock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lifetime {
-    /// When the session was asked for.
-    pub began: BootTime,
-    /// From when it must not be used any more.
-    pub ends: BootTime,
-}
-
-impl Lifetime {
-    /// Returns how long the session may still be used.
-    #[must_use]
-    pub fn remaining(&self, now: BootTime) -> Duration {
-        self.ends.since(now)
-    }
-
-    /// Returns how long the session was to live when it was obtained.
-    #[must_use]
-    pub fn length(&self) -> Duration {
-        self.ends.since(self.began)
-    }
-
-    /// Tells whether the session may be handed out to somebody who needs it for
-    /// `minimum_life`. Never true for one that has ended.
-    #[must_use]
-    pub fn satisfies(&self, minimum_life: Duration, now: BootTime) -> bool {
-        let remaining = self.remaining(now);
-        remaining > Duration::ZERO && remaining >= minimum_life
-    }
-
-    /// Tells whether a renewal would give a caller noticeably more life. Without this, a
-    /// caller who asks for all of a session's life would cost a call each time.
-    #[must_use]
-    pub fn is_worth_renewing(&self, now: BootTime) -> bool {
-        now.since(self.began) >= self.length() / 10
-    }
-}
 
 /// Returns a number from 0 to 1 that is always the same for a profile on a machine and
 /// spread over both, so that neither hosts booted together nor profiles of one host meet

@@ -2,23 +2,13 @@
 //! says. A profile that a new configuration leaves as it was keeps its task with all it
 //! knows.
 
-use std::{
-    collections::BTreeMap,
-    future::{Future, poll_fn},
-    io, mem,
-    os::fd::OwnedFd,
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
-    sync::Arc,
-    task::Poll,
-    time::Duration,
-};
+use std::{collections::BTreeMap, io, mem, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use stsd_secret::SecretText;
 use stsd_sts::{Endpoint, StsError};
 use tokio::{sync::Notify, task::AbortHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{error, info};
+use tracing::info;
 
 use crate::{
     access::peer::LeaseId,
@@ -27,6 +17,7 @@ use crate::{
     refresh::{schedule, task::Refresher},
     runtime::clock::{BootTime, Clock},
     session::{
+        lease::LeaseHandle,
         memfd,
         memfd::RestoredSessions,
         store::{ProfileEntry, Store},
@@ -78,16 +69,6 @@ pub struct Supervisor<X> {
     tasks: TaskTracker,
     renewed: Arc<Notify>,
     generation: u64,
-}
-
-/// A place of its own for a profile, with a task that keeps it fresh until this is dropped.
-pub struct LeaseHandle {
-    /// Which one it is.
-    pub id: LeaseId,
-    /// The place.
-    pub entry: Arc<ProfileEntry>,
-    /// Cancelled when it cannot go on; a new endpoint does that.
-    pub revoked: CancellationToken,
 }
 
 struct Running {
@@ -289,29 +270,6 @@ impl<X: StsExchange> Supervisor<X> {
             jitter,
         )
     }
-}
-
-impl Drop for LeaseHandle {
-    fn drop(&mut self) {
-        self.revoked.cancel();
-    }
-}
-
-/// Does what is to be done for a profile until it ends; tells whether a bug has ended it.
-pub(crate) fn catch_panic<'a>(
-    mut work: Pin<&'a mut (impl Future<Output = ()> + ?Sized)>,
-) -> impl Future<Output = bool> + 'a {
-    poll_fn(move |context| {
-        // What is left behind is only dropped.
-        let step = AssertUnwindSafe(|| work.as_mut().poll(context));
-        match catch_unwind(step) {
-            Ok(step) => step.map(|()| false),
-            Err(_) => {
-                error!("a bug ended a profile's task; it begins again");
-                Poll::Ready(true)
-            }
-        }
-    })
 }
 
 /// What was refused may be allowed now; whoever reloads wants to know.

@@ -15,17 +15,19 @@ use tracing::{debug, info, warn};
 
 use crate::{
     identity::SourceError,
-    refresh::{
-        schedule,
-        schedule::{Lifetime, MAX_BACKOFF},
-        supervisor,
+    profile::Cause,
+    refresh::schedule,
+    runtime::{
+        clock::{BootTime, Clock},
+        panic::catch_panic,
     },
-    runtime::clock::{BootTime, Clock},
     session::{
-        snapshot::{Cause, RefreshError, Session, Snapshot},
+        lifetime::Lifetime,
+        snapshot::{RefreshError, Session, Snapshot},
         store::{ProfileEntry, Store},
     },
     sts::{
+        rate_limit::MAX_BACKOFF,
         remediation,
         server_clock::MAX_CALL_DURATION,
         upstream::{StsExchange, Upstream},
@@ -136,9 +138,10 @@ impl<X: StsExchange> Refresher<X> {
     )]
     pub fn run(mut self) -> impl Future<Output = ()> + Send {
         async move {
-            while supervisor::catch_panic(pin!(self.run_forever())).await {
+            while catch_panic(pin!(self.run_forever())).await {
                 let now = self.clock.boot();
-                self.entry.publish(|snapshot| snapshot.attempt_aborted(now));
+                self.entry
+                    .publish(|snapshot| snapshot.attempt_aborted(now, MAX_BACKOFF));
                 sleep(MAX_BACKOFF).await;
                 self.failures = 0;
                 self.last_logged = None;
@@ -393,7 +396,9 @@ impl<X: StsExchange> Refresher<X> {
         }
         self.failures = self.failures.saturating_add(1);
         let (cause, hint) = match error {
-            AttemptError::Sts(error) => remediation::for_error(error, &self.entry.profile.source),
+            AttemptError::Sts(error) => {
+                remediation::for_error(error, &self.entry.profile.source.describe())
+            }
             AttemptError::Source(error) => (error.cause, error.hint.clone()),
         };
         let random = fastrand::f64();

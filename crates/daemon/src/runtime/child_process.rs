@@ -4,6 +4,7 @@
 
 use std::{
     convert::Infallible,
+    ffi::OsString,
     future::Future,
     io::{self, PipeReader},
     os::{fd::OwnedFd, unix::process::CommandExt as _},
@@ -35,6 +36,9 @@ const KILL_POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// How long to wait for the last words of one that has ended.
 const FINAL_READ_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The environment of a command.
+pub type Environment = Vec<(OsString, OsString)>;
 
 /// Why a command has not done its work.
 #[derive(Debug, thiserror::Error)]

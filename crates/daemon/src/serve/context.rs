@@ -8,14 +8,13 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     access::{Access, peer::LeaseId},
     audit::Audit,
-    config::ConfigErrors,
-    platform::hardening::{Protection, SecretPages},
     profile::Profile,
-    refresh::supervisor::LeaseHandle,
-    runtime::clock::{BootTime, Clock},
+    runtime::{
+        clock::{BootTime, Clock},
+        protection::{Protection, SecretPages},
+    },
     serve::{connection_limit::ConnectionLimiter, http::HttpEndpoint},
-    session::store::Store,
-    sts::rate_limit::RateLimiter,
+    session::{lease::LeaseHandle, store::Store},
 };
 
 /// The state that all connections share.
@@ -44,8 +43,8 @@ pub struct ServerContext {
 
 /// The state that only `stsctl status` and `stsctl log` show.
 pub struct StatusContext {
-    /// The rate limit of calls to STS.
-    pub rate_limiter: Arc<RateLimiter>,
+    /// Returns the number of calls that the rate limit has delayed.
+    pub deferred_calls: Box<dyn Fn() -> u64 + Send + Sync>,
     /// The protections of the process.
     pub protections: Vec<Protection>,
     /// The log goes to systemd's journal, and the audit with it.
@@ -60,8 +59,8 @@ pub struct StatusContext {
 
 /// A command of a client to the supervisor, with the sender of its result.
 pub enum SupervisorCommand {
-    /// Reload the configuration.
-    Reload(oneshot::Sender<Result<(), ConfigErrors>>),
+    /// Reload the configuration; receives the errors as text.
+    Reload(oneshot::Sender<Result<(), String>>),
     /// Replace the secret in the URLs.
     RotateUrls(oneshot::Sender<()>),
     /// Start a task for the profile of a lease.

@@ -38,10 +38,9 @@ pub(crate) use self::fuzz::respond_for_fuzzing;
 pub use self::{endpoint::HttpEndpoint, url_secret::UrlSecret};
 use self::{endpoint::ListenerState, request_filter::Rejection, routes::RequestContext};
 use crate::{
-    access::peer::Peer,
-    audit::Operation,
-    platform::sockets::LISTEN_BACKLOG,
-    runtime::sync::lock,
+    access::{Operation, peer::Peer},
+    audit::{AuditCaller, QuotaCell},
+    runtime::{listener::LISTEN_BACKLOG, sync::lock},
     serve::{accept, connection_limit::ConnectionPermit, context::ServerContext},
 };
 
@@ -186,9 +185,12 @@ fn identify(
     socket: BorrowedFd<'_>,
 ) -> Result<(Peer, ConnectionPermit), Rejection> {
     if !context.access.can_connect(&peer) {
-        context
-            .audit
-            .refused(Operation::Connection, None, (&peer, socket));
+        let caller = AuditCaller {
+            peer: &peer,
+            socket,
+            quota: &QuotaCell::default(),
+        };
+        context.audit.refused(Operation::Connection, None, caller);
         return Err(Rejection::OtherUser);
     }
     let permit = context.limiter.admit(&peer);
@@ -214,6 +216,7 @@ async fn serve_connection<S>(
         server: &context,
         peer,
         socket: context.http.placeholder.as_fd(),
+        quota: QuotaCell::default(),
         tcp,
     });
     let permit = caller.as_ref().ok().map(|(_, permit)| permit);

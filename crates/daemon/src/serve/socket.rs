@@ -21,8 +21,8 @@ use self::{client::Client, handler::Handler, reactor::ConnectionEntry};
 pub use self::{reactor::ReactorHandle, self_check::self_check};
 pub(crate) use self::{reactor::start_event_loop, wire_convert::encode_reply};
 use crate::{
-    access::peer::Peer,
-    audit::Operation,
+    access::{Operation, peer::Peer},
+    audit::{AuditCaller, QuotaCell},
     serve::{connection_limit::ConnectionPermit, context::ServerContext},
 };
 
@@ -60,7 +60,11 @@ fn identify_and_admit(
         None
     })?;
     let refused = |failure| {
-        let caller = (&peer, stream.as_fd());
+        let caller = AuditCaller {
+            peer: &peer,
+            socket: stream.as_fd(),
+            quota: &QuotaCell::default(),
+        };
         context.audit.refused(Operation::Connection, None, caller);
         Some(Box::new(failure))
     };

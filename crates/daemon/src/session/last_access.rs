@@ -6,8 +6,10 @@
 use std::sync::{Arc, Mutex};
 
 use crate::{
-    access::peer::{Peer, Process},
-    audit::Operation,
+    access::{
+        Operation,
+        peer::{Peer, Process},
+    },
     runtime::{clock::BootTime, sync::lock},
 };
 

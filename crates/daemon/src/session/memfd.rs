@@ -28,9 +28,9 @@ use zeroize::Zeroizing;
 
 use crate::{
     profile::{Profile, SessionDuration},
-    refresh::schedule::Lifetime,
     runtime::clock::{BootTime, Clock},
     session::{
+        lifetime::Lifetime,
         snapshot::{EncodedReplies, Session},
         store::Store,
     },

@@ -11,10 +11,7 @@ use stsd_document::{Credentials, Format, Unwritable};
 use stsd_secret::{SecretBytes, SecretText};
 use zeroize::Zeroizing;
 
-use crate::{
-    refresh::schedule::{Lifetime, MAX_BACKOFF},
-    runtime::clock::BootTime,
-};
+use crate::{profile::Cause, runtime::clock::BootTime, session::lifetime::Lifetime};
 
 /// One role session, ready to be handed out.
 #[derive(Debug)]
@@ -64,19 +61,6 @@ pub struct RefreshError {
     pub at: BootTime,
     /// How many failures there have been since the last success.
     pub in_a_row: u32,
-}
-
-/// The kinds of failure that callers can branch on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
-    /// Refused, and will be refused again until something changes.
-    Denied,
-    /// No answer, or one that cannot be used.
-    Unreachable,
-    /// Our calls are being limited.
-    Throttled,
-    /// STS was not asked: we cannot say who we are.
-    Source,
 }
 
 /// What is known about a profile now.
@@ -195,7 +179,7 @@ impl Snapshot {
     }
 
     /// Notes that an attempt has come to nothing because the program has failed, not STS.
-    pub(crate) fn attempt_aborted(&mut self, now: BootTime) {
+    pub(crate) fn attempt_aborted(&mut self, now: BootTime, pause: Duration) {
         let in_a_row = self.failed.as_ref().map_or(0, |it| it.in_a_row);
         self.failed = Some(Arc::new(RefreshError {
             cause: Cause::Unreachable,
@@ -205,7 +189,7 @@ impl Snapshot {
             in_a_row: in_a_row.saturating_add(1),
         }));
         self.ended = self.begun;
-        self.next_attempt = Some((now + MAX_BACKOFF, "trying again after a failure"));
+        self.next_attempt = Some((now + pause, "trying again after a failure"));
     }
 
     /// What a caller gets who cannot wait any longer.

@@ -17,7 +17,6 @@ use tokio::{
 
 use crate::{
     profile::{Profile, ProfileName, SessionDuration},
-    refresh::schedule::Lifetime,
     runtime::{
         clock::{BootTime, Clock},
         sync,
@@ -25,9 +24,9 @@ use crate::{
     session::{
         counters::Counters,
         last_access::LastAccessCell,
+        lifetime::Lifetime,
         snapshot::{Session, SessionResult, Snapshot},
     },
-    sts::rate_limit::Priority,
 };
 
 /// One profile's place in the store.
@@ -266,13 +265,10 @@ impl ProfileEntry {
         });
     }
 
-    /// Tells whether anybody waits for the next session.
+    /// Returns `true` if a caller waits for the next session.
     #[must_use]
-    pub fn urgency(&self) -> Priority {
-        match self.waiters.load(Ordering::Relaxed) {
-            0 => Priority::Background,
-            _ => Priority::Interactive,
-        }
+    pub fn has_waiters(&self) -> bool {
+        self.waiters.load(Ordering::Relaxed) > 0
     }
 
     /// Is true while a caller waits for the next session, or for each: a watch is use,

@@ -1,17 +1,17 @@
-//! Decides what a failure of STS means to a caller, and what a human can do about it.
+//! The kind and the hint of each error of STS.
 
 use stsd_sts::{StsError, TlsFault};
 
-use crate::{identity::CachedIdentity, session::snapshot::Cause};
+use crate::profile::Cause;
 
-/// Returns the kind of failure that a caller can branch on, and what mends it.
-pub(crate) fn for_error(error: &StsError, source: &CachedIdentity) -> (Cause, String) {
+/// Returns the kind of an error and its hint. `subject` describes the identity.
+pub(crate) fn for_error(error: &StsError, subject: &str) -> (Cause, String) {
     let (cause, hint) = match error {
-        StsError::Denied(refusal) => return (Cause::Denied, for_denial(&refusal.code, source)),
+        StsError::Denied(refusal) => return (Cause::Denied, for_denial(&refusal.code, subject)),
         StsError::SourceExpired(_) => {
             let hint = format!(
                 "renew what {} gives; it is asked again at each attempt",
-                source.describe()
+                subject
             );
             return (Cause::Denied, hint);
         }
@@ -25,7 +25,7 @@ pub(crate) fn for_error(error: &StsError, source: &CachedIdentity) -> (Cause, St
     (cause, hint.to_owned())
 }
 
-/// What mends it that STS does not answer, or something else does.
+/// Returns the hint for a connection that fails, or that something else than STS answers.
 pub(crate) fn for_network(error: &StsError) -> &'static str {
     match error {
         StsError::Unreachable {
@@ -51,7 +51,7 @@ fn for_tls(fault: TlsFault) -> &'static str {
              in its place"
         }
         TlsFault::Time => {
-            "set this machine's clock (timedatectl set-ntp true); if it is right, whoever runs the \
+            "set this machine's clock (timedatectl set-ntp true); if it is right, the operator of the \
              endpoint or the proxy has to renew the certificate"
         }
         TlsFault::NotTls => {
@@ -66,9 +66,8 @@ fn for_tls(fault: TlsFault) -> &'static str {
     }
 }
 
-/// What mends a refusal, by its code.
-fn for_denial(code: &str, source: &CachedIdentity) -> String {
-    let subject = source.describe();
+/// Returns the hint for a refusal, by its code.
+fn for_denial(code: &str, subject: &str) -> String {
     let hint = match code {
         "NoPermission" => {
             "let the RAM user call AssumeRole (AliyunSTSAssumeRoleAccess) and the role trust it"

@@ -14,12 +14,12 @@ use hyper::{
 
 use super::{body, body::ErrorBody, request_filter, request_filter::Rejection};
 use crate::{
-    access::peer::Peer,
-    audit::Operation,
-    profile::Profile,
+    access::{Operation, peer::Peer},
+    audit::{AuditCaller, QuotaCell},
+    profile::{Cause, Profile},
     runtime::clock::BootTime,
     serve::context::ServerContext,
-    session::snapshot::{Cause, SessionResult},
+    session::snapshot::SessionResult,
 };
 
 /// How long a caller waits for credentials where there are none: as long as the SDKs' own
@@ -47,6 +47,7 @@ pub(super) struct RequestContext<'a> {
     pub(super) server: &'a ServerContext,
     pub(super) peer: &'a Peer,
     pub(super) socket: BorrowedFd<'a>,
+    pub(super) quota: QuotaCell,
     /// The local address of a loopback connection; `None` on the Unix socket.
     pub(super) tcp: Option<SocketAddr>,
 }
@@ -131,7 +132,12 @@ impl RequestContext<'_> {
     }
 
     fn response_for(&self, outcome: SessionResult, profile: &str, now: BootTime) -> Answer {
-        let (server, caller) = (self.server, (self.peer, self.socket));
+        let server = self.server;
+        let caller = AuditCaller {
+            peer: self.peer,
+            socket: self.socket,
+            quota: &self.quota,
+        };
         match outcome {
             SessionResult::Ready(session) => {
                 server

@@ -6,8 +6,8 @@ use stsd_wire::Failure;
 
 use super::wire_convert;
 use crate::{
-    access::peer::Peer,
-    audit::Operation,
+    access::{Operation, peer::Peer},
+    audit::{AuditCaller, QuotaCell},
     profile::Profile,
     runtime::clock::BootTime,
     serve::context::ServerContext,
@@ -19,11 +19,25 @@ use crate::{
 pub(super) struct Client {
     pub(super) context: Arc<ServerContext>,
     pub(super) peer: Peer,
+    quota: QuotaCell,
 }
 
 impl Client {
     pub(super) fn new(context: Arc<ServerContext>, peer: Peer) -> Self {
-        Self { context, peer }
+        Self {
+            context,
+            peer,
+            quota: QuotaCell::default(),
+        }
+    }
+
+    /// Returns the client as the audit records it.
+    pub(super) fn audit_caller<'a>(&'a self, socket: BorrowedFd<'a>) -> AuditCaller<'a> {
+        AuditCaller {
+            peer: &self.peer,
+            socket,
+            quota: &self.quota,
+        }
     }
 
     pub(super) fn now(&self) -> BootTime {
@@ -110,7 +124,7 @@ impl Client {
         profile: Option<&str>,
         socket: BorrowedFd<'_>,
     ) {
-        let caller = (&self.peer, socket);
+        let caller = self.audit_caller(socket);
         self.context.audit.refused(operation, profile, caller);
     }
 
@@ -126,7 +140,7 @@ impl Client {
     ) {
         entry.count_served(session);
         let name = entry.profile.name.as_str();
-        let (audit, caller) = (&self.context.audit, (&self.peer, socket));
+        let (audit, caller) = (&self.context.audit, self.audit_caller(socket));
         audit.served(operation, name, session, short, now, caller);
         // After the audit, which may have inspected the process.
         self.record_access(operation, entry, now);

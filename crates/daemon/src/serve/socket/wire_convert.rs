@@ -11,13 +11,12 @@ use stsd_wire::{
 use crate::{
     access::peer::Units,
     audit,
-    platform::hardening,
-    profile::Profile,
-    runtime::clock::BootTime,
+    profile::{Cause, Profile},
+    runtime::{clock::BootTime, protection},
     serve::context::ServerContext,
     session::{
         last_access::LastAccess,
-        snapshot::{Cause, RefreshError, Session, SessionResult},
+        snapshot::{RefreshError, Session, SessionResult},
         store::ProfileEntry,
     },
 };
@@ -288,7 +287,7 @@ pub(super) fn status(
         pid: std::process::id(),
         uptime_seconds: now.since(state.started).as_secs(),
         config_path: state.config_path.clone(),
-        held_back_calls: state.rate_limiter.deferred_calls(),
+        held_back_calls: (state.deferred_calls)(),
         http_address: context.http.address().map(|it| it.to_string()),
         http_refusals: rejections(context),
         protections: state
@@ -386,7 +385,7 @@ fn rejections(context: &ServerContext) -> Vec<FailureCount> {
     rejections.map(count).collect()
 }
 
-fn protection(it: &hardening::Protection) -> Protection {
+fn protection(it: &protection::Protection) -> Protection {
     Protection {
         name: it.name.to_owned(),
         holds: it.holds,

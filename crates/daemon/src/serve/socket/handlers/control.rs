@@ -6,7 +6,7 @@ use stsd_wire::{Failure, FailureKind, Reply};
 use tokio::sync::oneshot;
 
 use crate::{
-    audit::Operation,
+    access::Operation,
     profile::Profile,
     serve::{
         context::SupervisorCommand,
@@ -126,7 +126,7 @@ pub(in crate::serve::socket) async fn reload(client: &Client, connection: &Conne
         Ok(Ok(())) => Reply::Done,
         Ok(Err(errors)) => Reply::Failure(wire_convert::failure(
             FailureKind::BadConfig,
-            &errors.to_string(),
+            &errors,
             "the running configuration stays in force; correct the file and reload again",
         )),
         Err(_) => Reply::Failure(wire_convert::shutting_down()),

@@ -13,7 +13,7 @@ use std::{
 use stsd_wire::Reply;
 
 use crate::{
-    audit::Operation,
+    access::Operation,
     runtime::clock::BootTime,
     serve::socket::{
         client::Client,

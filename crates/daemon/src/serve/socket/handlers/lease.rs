@@ -36,9 +36,8 @@ use tracing::debug;
 
 use self::accept_thread::AcceptedStreams;
 use crate::{
-    audit::Operation,
+    access::Operation,
     profile::{Profile, SessionPolicy},
-    refresh::supervisor::LeaseHandle,
     runtime::clock::{BootTime, Clock},
     serve::{
         connection_limit::ConnectionLimiter,
@@ -52,7 +51,7 @@ use crate::{
             wire_convert,
         },
     },
-    session::{snapshot::SessionResult, store::ProfileEntry},
+    session::{lease::LeaseHandle, snapshot::SessionResult, store::ProfileEntry},
 };
 
 /// Maximum duration of a lease.
@@ -158,7 +157,7 @@ async fn open_lease(
     {
         SessionResult::Ready(session) | SessionResult::Short(session) => {
             let opened = (request.profile, lease.id.number);
-            let caller = (&client.peer, socket);
+            let caller = client.audit_caller(socket);
             context.audit.lease_opened(opened, &session, caller);
             Ok((base, lease, until))
         }

@@ -16,7 +16,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::net::{SocketFlags, accept_with};
 use tokio::sync::mpsc;
 
-use crate::refresh::supervisor::LeaseHandle;
+use crate::session::lease::LeaseHandle;
 
 /// Stack of the accept thread, which calls poll(2) and accept4(2) only.
 const STACK_BYTES: usize = 128 * 1024;

@@ -1,0 +1,39 @@
+//! The operations that a client asks for, as the access policy and the audit name them.
+
+/// An operation that a client asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// A connection.
+    Connection,
+    /// Credentials, once.
+    Credentials,
+    /// Credentials after each renewal; each of them is an event.
+    Watch,
+    /// A refresh now.
+    Refresh,
+    /// An administrative operation, such as a reload.
+    Reload,
+    /// A lease.
+    Lease,
+    /// Credentials by a URL, or the URL.
+    Url,
+    /// The last accesses.
+    Audit,
+}
+
+impl Operation {
+    /// Returns its name for a log.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connection => "connection",
+            Self::Credentials => "credentials",
+            Self::Watch => "watch",
+            Self::Refresh => "refresh",
+            Self::Reload => "reload",
+            Self::Lease => "lease",
+            Self::Url => "url",
+            Self::Audit => "audit",
+        }
+    }
+}

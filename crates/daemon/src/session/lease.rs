@@ -1,0 +1,23 @@
+//! The handle of a lease.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{access::peer::LeaseId, session::store::ProfileEntry};
+
+/// A lease: a profile with a task of its own, which ends when this is dropped.
+pub struct LeaseHandle {
+    /// The number and the owner of the lease.
+    pub id: LeaseId,
+    /// The profile of the lease.
+    pub entry: Arc<ProfileEntry>,
+    /// Cancelled at the end of the lease; a reload with another endpoint cancels it, too.
+    pub revoked: CancellationToken,
+}
+
+impl Drop for LeaseHandle {
+    fn drop(&mut self) {
+        self.revoked.cancel();
+    }
+}
