@@ -3,12 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use fastrand::Rng;
-use stsd::sts::rate_limit::MAX_BACKOFF;
-use stsd::refresh::schedule::MAX_REFUSED_BACKOFF;
-use stsd::runtime::clock::Clock as _;
-use stsd::profile::Cause;
-use stsd::session::snapshot::Session;
-use stsd::session::snapshot::SessionResult;
+use stsd::{
+    profile::Cause,
+    refresh::schedule::MAX_REFUSED_BACKOFF,
+    runtime::clock::Clock as _,
+    session::snapshot::{Session, SessionResult},
+    sts::rate_limit::MAX_BACKOFF,
+};
 use tokio::time::sleep;
 
 use super::{Held, MARGIN, PATIENT, Simulation};
