@@ -81,7 +81,7 @@ fn a_new_program_that_would_fail_does_not_take_the_place() {
     kit.daemon().signal(Signal::SIGUSR2);
     kit.wait_until("a complaint", || {
         let log = fs::read_to_string(kit.path("daemon.log")).unwrap();
-        log.contains("this program goes on") && log.contains("colour")
+        log.contains("upgrade rejected") && log.contains("colour")
     });
     assert_eq!(kit.document(&["oss-upload"]), before);
 }
@@ -215,7 +215,7 @@ fn what_a_new_program_leaves_running_keeps_nobody_waiting() {
     replace(&kit, "sleep 30 & echo no more >&2; exit 1", "");
     kit.daemon().signal(Signal::SIGUSR2);
     kit.wait_until("a complaint", || {
-        log(&kit).contains("the new one fails: no more")
+        log(&kit).contains("upgrade rejected, keeping the running program: no more")
     });
     assert_eq!(kit.document(&["oss-upload"]), before);
 }
@@ -233,7 +233,7 @@ fn a_new_program_that_hangs_keeps_nobody_waiting() {
     let gate = fs::File::options().write(true).open(&gate).unwrap();
     let complained = || {
         let log = fs::read_to_string(kit.path("daemon.log")).unwrap();
-        log.contains("this program goes on")
+        log.contains("upgrade rejected")
     };
     assert_eq!(kit.document(&["oss-upload"]), before);
     assert!(!complained(), "it was served while the new one was tried");
