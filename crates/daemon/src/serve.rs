@@ -19,7 +19,7 @@ use crate::runtime::listener::Protocol;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Serves on each listener that arrives until `stop`, then waits for the connections to end, for
-/// [`DRAIN_TIMEOUT`] at most.
+/// `DRAIN_TIMEOUT` at most.
 pub async fn serve(
     mut listeners: mpsc::Receiver<(Protocol, UnixListener)>,
     context: Arc<ServerContext>,
