@@ -187,7 +187,7 @@ fn a_system_daemon_serves_those_its_rules_name_and_nobody_else() {
     let mode = fs::metadata(machine.kit.socket()).unwrap().permissions();
     assert_eq!(mode.mode() & 0o777, 0o666);
     let log = fs::read_to_string(machine.kit.path("daemon.log")).unwrap();
-    let warned = log.lines().filter(|it| it.contains("nobody may have"));
+    let warned = log.lines().filter(|it| it.contains("no caller may have"));
     assert_eq!(warned.count(), 1, "the closed profile");
 }
 
