@@ -1,12 +1,14 @@
 //! What happens in one simulation, drawn from its seed before it begins.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use fastrand::Rng;
 use stsd::{
-    config::Config,
-    identity::{CachedIdentity, Identity, ResolveContext, ResolveFuture, ResolvedIdentity},
-    profile::{NameParts, Profile, ProfileName, RoleArn, RoleSessionName, SessionDuration},
+    profile::{
+        CachedIdentity, IdentityProvider, NameParts, Profile, ProfileName, ResolveContext,
+        ResolveFuture, ResolvedIdentity, RoleArn, RoleSessionName, SessionDuration,
+    },
+    refresh::supervisor::RefreshConfig,
 };
 use stsd_sts::{Endpoint, Proof, SecretText, SourceCredentials};
 
@@ -92,18 +94,14 @@ impl Plan {
 
 impl Wanted {
     /// Makes the configuration that a file would make.
-    pub(crate) fn config(&self, calls_per_second: u32) -> Config {
+    pub(crate) fn config(&self, calls_per_second: u32) -> RefreshConfig {
         let make = |(index, it): (&usize, &WantedProfile)| {
             let profile = it.profile(*index);
             (profile.name.clone(), Arc::new(profile))
         };
-        Config {
-            http: None,
-            path: PathBuf::from("simulated.toml"),
+        RefreshConfig {
             endpoint: Endpoint::custom("http://127.0.0.1:1").unwrap(),
             sts_calls_per_second: calls_per_second,
-            audit_file: None,
-            files: Vec::new(),
             profiles: self.0.iter().map(make).collect(),
         }
     }
@@ -137,7 +135,7 @@ impl WantedProfile {
 #[derive(Debug)]
 struct Simulated;
 
-impl Identity for Simulated {
+impl IdentityProvider for Simulated {
     fn resolve<'a>(&'a self, ask: ResolveContext<'a>) -> ResolveFuture<'a> {
         Box::pin(async move {
             Ok(ResolvedIdentity {

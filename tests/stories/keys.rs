@@ -123,7 +123,7 @@ fn a_key_that_becomes_unreadable_is_used_on_and_that_is_said_once() {
     let good = fs::read_to_string(&path).unwrap();
     let warned = || {
         log(&kit)
-            .matches("what was known before is used on")
+            .matches("using the cached one")
             .count()
     };
     let mut before = 0;

@@ -265,7 +265,7 @@ fn a_full_directory_costs_the_file_and_nobody_who_asks() {
         let complaints = || log(&kit).matches("the file is not up to date").count();
         fill(&kit.path("small"));
         kit.wait_until("it is said", || complaints() == 1);
-        assert!(log(&kit).contains("make room"));
+        assert!(log(&kit).contains("free space"));
         // What it held is there until its end, and then leaves room for the next one.
         kit.wait_until("a successor", || {
             read(&path).is_some_and(|it| key(&it) != first)

@@ -9,12 +9,7 @@ use std::{
 };
 
 use stsd_sts::StsError;
-use tokio::{
-    net::UnixListener,
-    sync::{Notify, mpsc},
-    task::spawn_blocking,
-    time::sleep,
-};
+use tokio::{net::UnixListener, sync::mpsc, task::spawn_blocking, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -22,10 +17,11 @@ use crate::{
     access::Access,
     audit::{Audit, AuditFile, AuditFileError},
     config::{Config, ConfigErrors},
-    export,
     export::Exporters,
-    refresh::supervisor::{Connect, Supervisor, SupervisorDeps},
+    platform::signals::ControlSignals,
+    refresh::supervisor::{Connect, RefreshConfig, Supervisor, SupervisorDeps},
     runtime::{
+        atomic_file,
         child_process::Environment,
         clock::Clock,
         listener::Protocol,
@@ -84,17 +80,6 @@ pub struct Dependencies<X> {
     pub store_http_socket: fn(Option<&TcpListener>) -> io::Result<()>,
     /// Tries whether a new program could take our place; may block.
     pub check_successor: Arc<dyn Fn() -> io::Result<()> + Send + Sync>,
-}
-
-/// What a human wants of a running daemon.
-#[derive(Debug, Clone, Default)]
-pub struct ControlSignals {
-    /// Stop.
-    pub stop: CancellationToken,
-    /// Read the configuration again.
-    pub reload: Arc<Notify>,
-    /// Give the place to a new program.
-    pub replace: Arc<Notify>,
 }
 
 /// Why the daemon has ended.
@@ -285,7 +270,11 @@ impl<X: StsExchange> Daemon<X> {
         let rules = rules.map(|it| (&it.name, &*it.allow));
         self.context.access.warn_unreachable_profiles(rules);
         let address = config.http;
-        self.supervisor.apply(config)?;
+        self.supervisor.apply(RefreshConfig {
+            endpoint: config.endpoint,
+            sts_calls_per_second: config.sts_calls_per_second,
+            profiles: config.profiles,
+        })?;
         self.exporters.sync_with(&self.context.store);
         self.context.audit.write_to(audit_file);
         http::listen(&self.context, address, &self.stop);
@@ -362,7 +351,7 @@ pub fn check_runtime_files(config: &Config) -> Result<(), ConfigErrors> {
     if let Some(named) = &config.audit_file {
         let refused = match named.path.symlink_metadata() {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                export::file::check_writable(&named.path)
+                atomic_file::check_writable(&named.path)
                     .err()
                     .map(|error| config.file_error(named, &error, error.hint()))
             }
@@ -383,7 +372,7 @@ pub fn check_runtime_files(config: &Config) -> Result<(), ConfigErrors> {
 /// [`ConfigErrors`], one for each file that cannot.
 fn check_exports(config: &Config) -> Result<(), ConfigErrors> {
     let errors = config.files.iter().filter_map(|file| {
-        let error = export::file::check_writable(&file.path).err()?;
+        let error = atomic_file::check_writable(&file.path).err()?;
         Some(config.file_error(file, &error, error.hint()))
     });
     match errors.collect::<Vec<_>>() {

@@ -3,7 +3,7 @@
 //! renewal. One task a profile, beside the one that renews; what it runs into costs the file
 //! and nobody who asks.
 
-pub mod file;
+mod file;
 
 use std::{
     collections::BTreeMap,
@@ -22,13 +22,17 @@ use tracing::warn;
 use self::file::CredentialsFile;
 use crate::{
     profile::{ExportConfig, ProfileName},
-    refresh::schedule,
-    runtime::{child_process, child_process::Environment, clock::Clock, panic::catch_panic},
+    runtime::{
+        backoff::{MAX_BACKOFF, retry_backoff},
+        child_process,
+        child_process::Environment,
+        clock::Clock,
+        panic::catch_panic,
+    },
     session::{
         snapshot::Session,
         store::{ProfileEntry, Store},
     },
-    sts::rate_limit::MAX_BACKOFF,
 };
 
 /// How long a command may take.
@@ -192,7 +196,7 @@ impl Exporter {
                 let failures = file.sync(session.as_ref(), &entry.profile.name, now).await;
                 written = failures == 0;
                 if !written {
-                    let retry = schedule::retry_backoff(failures, None, None, fastrand::f64());
+                    let retry = retry_backoff(failures, None, None, fastrand::f64());
                     pause = pause.min(retry);
                 }
                 // What is there may be older than what should be.

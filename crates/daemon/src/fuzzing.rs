@@ -10,6 +10,7 @@ use crate::{
     config::{Config, ConfigErrors},
     identity,
     identity::ProcessEnvironment,
+    profile::{ResolvedIdentity, SourceError},
     session::memfd,
 };
 
@@ -50,6 +51,6 @@ pub fn key_file(text: &str) -> Result<SourceCredentials, identity::KeyFileError>
 ///
 /// # Errors
 /// As [`identity::Process`].
-pub fn document(text: &str) -> Result<identity::ResolvedIdentity, identity::SourceError> {
+pub fn document(text: &str) -> Result<ResolvedIdentity, SourceError> {
     identity::parse_for_fuzzing(text)
 }

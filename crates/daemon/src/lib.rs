@@ -23,6 +23,5 @@ pub mod serve;
 pub mod session;
 pub mod sts;
 
-pub use daemon::{
-    ControlSignals, Dependencies, ExitReason, PersistSessions, RunError, check_runtime_files, run,
-};
+pub use daemon::{Dependencies, ExitReason, PersistSessions, RunError, check_runtime_files, run};
+pub use platform::signals::ControlSignals;

@@ -18,7 +18,7 @@ use stsd::{
         systemd::NotifySocket,
     },
     runtime::clock::SystemClock,
-    serve::http::UrlSecret,
+    serve::{http::UrlSecret, socket::self_check},
     session::memfd,
     sts::connectivity,
 };
@@ -114,7 +114,7 @@ async fn run(options: &cli::Options, in_journal: bool) -> Result<()> {
     let process_environment = cli::process_environment(options)?;
     let config = config::load(&options.config, &process_environment)?;
     let signal_watcher = signals::watch().context("signals cannot be watched")?;
-    let mut inherited = sockets::open(options)?;
+    let mut inherited = sockets::open(options.scope(), || options.socket())?;
     let audited = config.audit_file.as_ref().and_then(|it| it.path.parent());
     let kept = config.files.iter().filter_map(|it| it.path.parent());
     let writable = inherited.writable().into_iter();
@@ -130,7 +130,11 @@ async fn run(options: &cli::Options, in_journal: bool) -> Result<()> {
         .map(|it| it.join(sockets::HTTP_TOKEN_FILE));
     let url_secret = UrlSecret::take_over(restored.url_secret.take(), token)?;
     let (give, listeners) = mpsc::channel(4);
-    let mut socket_watch = SocketWatch::of(inherited.sockets, clock.clone(), give).await?;
+    let mut socket_watch =
+        SocketWatch::of(inherited.sockets, clock.clone(), give, |socket, limit| {
+            Box::pin(self_check(socket, limit))
+        })
+        .await?;
     let status = format!("profiles: {}", config.profiles.len());
     info!(
         config = %config.path.display(),

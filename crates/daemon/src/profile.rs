@@ -1,20 +1,33 @@
 //! Profiles, as values without I/O: their names and limits, the rules for callers, the exports.
 
+mod cached_identity;
 mod cause;
 mod export;
+mod identity_provider;
+mod resolved_identity;
 mod rule;
+mod source_error;
+#[cfg(any(test, fuzzing))]
+mod testing;
 mod types;
 
+pub(crate) use self::resolved_identity::signing_margin;
 pub use self::{
+    cached_identity::CachedIdentity,
     cause::Cause,
     export::{ExportConfig, ExportFile},
+    identity_provider::{
+        Freshness, IdentityProvider, NoSession, RecoveryFuture, ResolveContext, ResolveFuture,
+        SessionFuture, Sessions,
+    },
+    resolved_identity::{Expiry, ResolvedIdentity},
     rule::{Rule, RuleError, UnitName},
+    source_error::SourceError,
     types::{
         Invalid, NameParts, ProfileName, RoleArn, RoleSessionName, SessionDuration, SessionPolicy,
         external_id, provider_arn, role_name, source_identity,
     },
 };
-use crate::identity::CachedIdentity;
 
 /// One thing that callers may ask for: an identity and the role it becomes.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,6 +2,8 @@
 //! watches and locks.
 
 pub(crate) mod async_fd;
+pub mod atomic_file;
+pub mod backoff;
 pub mod child_process;
 pub mod clock;
 pub(crate) mod file_watch;

@@ -1,5 +1,6 @@
 //! The role sessions of all profiles, in memory.
 
+mod chained_sessions;
 pub mod counters;
 pub mod last_access;
 pub mod lease;

@@ -6,9 +6,8 @@ use fastrand::Rng;
 use stsd::{
     profile::Cause,
     refresh::schedule::MAX_REFUSED_BACKOFF,
-    runtime::clock::Clock as _,
+    runtime::{backoff::MAX_BACKOFF, clock::Clock as _},
     session::snapshot::{Session, SessionResult},
-    sts::rate_limit::MAX_BACKOFF,
 };
 use tokio::time::sleep;
 

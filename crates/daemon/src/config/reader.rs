@@ -1,10 +1,10 @@
 //! How a configuration is read: TOML in, types that cannot hold what is wrong out, with
 //! every mistake on the way.
 
+mod export;
 mod profile;
 #[cfg(test)]
 mod reference;
-mod sink;
 mod source;
 mod spanned;
 

@@ -12,13 +12,10 @@ pub use self::file::KeyFileError;
 pub(crate) use self::file::is_key;
 #[cfg(fuzzing)]
 pub(crate) use self::file::parse;
-use super::{
-    Identity, PrivateFileError, ProcessEnvironment, ResolveContext, ResolveFuture,
-    ResolvedIdentity, SourceError,
-};
+use super::{PrivateFileError, ProcessEnvironment};
 use crate::{
+    profile::{IdentityProvider, ResolveContext, ResolveFuture, ResolvedIdentity, SourceError},
     runtime::{clock::BootTime, file_watch::WatchedFile},
-    session::store::Store,
 };
 
 /// How long a keyring has for its answer. Nobody is asked for a password, so it has one at once.
@@ -140,7 +137,7 @@ impl AccessKey {
     }
 }
 
-impl Identity for AccessKey {
+impl IdentityProvider for AccessKey {
     fn resolve<'a>(&'a self, context: ResolveContext<'a>) -> ResolveFuture<'a> {
         Box::pin(async move {
             let asked = context.clock.boot();
@@ -161,7 +158,7 @@ impl Identity for AccessKey {
         }
     }
 
-    fn has_changed(&self, _: &Store, now: BootTime) -> bool {
+    fn has_changed(&self, now: BootTime) -> bool {
         match &self.location {
             KeyLocation::File { watched_file, .. } => watched_file.changed(now),
             KeyLocation::Variables { .. } | KeyLocation::Keyring { .. } => false,

@@ -1,103 +1,28 @@
-//! Who we are by another of our profiles: role chaining. This profile's task waits for a
-//! session of that one, as any caller would.
+//! The identity of a role chain: the session of another profile.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
-use stsd_sts::{Proof, SourceCredentials};
-
-use super::{
-    Expiry, Freshness, Identity, RecoveryFuture, ResolveContext, ResolveFuture, ResolvedIdentity,
-    SourceError, enough,
-};
-use crate::{
-    profile::{Cause, ProfileName},
-    session::{
-        snapshot::{RefreshError, Session, SessionResult, Snapshot},
-        store::Store,
-    },
+use crate::profile::{
+    Cause, Freshness, IdentityProvider, NoSession, ProfileName, RecoveryFuture, ResolveContext,
+    ResolveFuture, ResolvedIdentity, Sessions, SourceError, signing_margin,
 };
 
-/// How long that profile has for its session, which may be the end of a chain itself.
+/// Timeout for the session of the other profile, which may be the end of a chain itself.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// An identity that is another profile's session.
 #[derive(Debug)]
 pub struct ChainedProfile {
     name: ProfileName,
-    /// The last time, it had none.
+    /// The last resolution has failed.
     last_failed: AtomicBool,
 }
 
-impl Identity for ChainedProfile {
-    fn resolve<'a>(&'a self, context: ResolveContext<'a>) -> ResolveFuture<'a> {
-        Box::pin(async move {
-            let name = self.name.as_str();
-            let session = context
-                .store
-                .find(name)
-                .and_then(|it| it.snapshot().session);
-            // A role that is refused to this profile is no reason to renew that one's session.
-            if session.is_some_and(|it| {
-                context.freshness == Freshness::Different(&identity_from(&it).proof)
-            }) {
-                // What becomes of it shows in the session that follows.
-                let _ = context
-                    .store
-                    .refresh(name, SESSION_TIMEOUT, context.clock)
-                    .await;
-            }
-            // A renewal of that profile comes at half of its session's life at the latest; who
-            // signs with less than a quarter has missed one.
-            let session = context
-                .store
-                .find(name)
-                .and_then(|it| it.snapshot().session);
-            let need = session.map_or(Duration::ZERO, |it| enough(it.lifetime.length()));
-            let outcome = tokio::select! {
-                biased;
-                outcome = context.store.session(name, need, SESSION_TIMEOUT, context.clock) => outcome,
-                // It tries again by itself, which is noticed; who waits for us hears why.
-                failed = last_failure(context.store, name) => SessionResult::Failed(failed),
-            };
-            let ready = matches!(outcome, SessionResult::Ready(_));
-            self.last_failed.store(!ready, Ordering::Relaxed);
-            match outcome {
-                SessionResult::Ready(session) => Ok(identity_from(&session)),
-                outcome => Err(self.error_for(&outcome)),
-            }
-        })
-    }
-
-    fn describe(&self) -> String {
-        format!("profile {}", self.name.as_str())
-    }
-
-    /// What was mended there is mended here.
-    fn recovered<'a>(&'a self, store: &'a Store) -> RecoveryFuture<'a> {
-        Box::pin(async move {
-            if self.last_failed.load(Ordering::Relaxed)
-                && let Some(entry) = store.find(self.name.as_str())
-            {
-                entry
-                    .subscribe()
-                    .wait_for(|it| it.failed.is_none() || it.removed)
-                    .await;
-                return;
-            }
-            // Gone; and what is not there any more is not mended.
-            std::future::pending().await
-        })
-    }
-}
-
 impl ChainedProfile {
-    /// Makes the identity that is a profile's session.
+    /// Returns the identity that is a profile's session.
     #[must_use]
     pub fn new(name: ProfileName) -> Self {
         Self {
@@ -106,27 +31,30 @@ impl ChainedProfile {
         }
     }
 
-    fn error_for(&self, outcome: &SessionResult) -> SourceError {
+    fn error(&self, reason: NoSession) -> SourceError {
         let hint = format!(
-            "mend profile {} first: stsctl status shows it",
+            "correct profile {} first: stsctl status shows its error",
             self.name.as_str()
         );
-        let (cause, problem, hint) = match outcome {
-            SessionResult::Failed(failed) => {
-                let problem = format!("has no session to sign with: {}", failed.message);
-                (failed.cause, problem, failed.hint.clone())
+        let (cause, problem, hint) = match reason {
+            NoSession::Failed {
+                cause,
+                message,
+                hint,
+            } => (
+                cause,
+                format!("has no session to sign with: {message}"),
+                hint,
+            ),
+            NoSession::Expiring => {
+                let problem = "has a session that is about to expire, and no renewal of it";
+                (Cause::Source, problem.to_owned(), hint)
             }
-            SessionResult::Short(_) => {
-                let problem = "has a session that is about to end, and no renewal of it".to_owned();
+            NoSession::NotYet(state) => {
+                let problem = format!("has no session to sign with yet: {state}");
                 (Cause::Source, problem, hint)
             }
-            SessionResult::NotYet(waited_for) => {
-                let problem = format!("has no session to sign with yet: {waited_for}");
-                (Cause::Source, problem, hint)
-            }
-            SessionResult::Ready(_) | SessionResult::Removed | SessionResult::NotAllowed => {
-                (Cause::Source, "is not configured any more".to_owned(), hint)
-            }
+            NoSession::Removed => (Cause::Source, "is not configured any more".to_owned(), hint),
         };
         SourceError {
             cause,
@@ -135,32 +63,39 @@ impl ChainedProfile {
     }
 }
 
-/// Waits until it is known of a profile that its last attempt has failed.
-async fn last_failure(store: &Store, name: &str) -> Arc<RefreshError> {
-    while let Some(entry) = store.find(name) {
-        let told = |it: &Snapshot| it.failed.is_some() || it.removed;
-        let snapshot = entry.subscribe().wait_for(told).await;
-        if let Some(failed) = snapshot.failed {
-            return failed;
-        }
-        // A reload has changed it; its successor is there by now.
-        tokio::task::yield_now().await;
+impl IdentityProvider for ChainedProfile {
+    fn resolve<'a>(&'a self, context: ResolveContext<'a>) -> ResolveFuture<'a> {
+        Box::pin(async move {
+            let (name, sessions, clock) = (self.name.as_str(), context.sessions, context.clock);
+            // Only an expired session is refreshed. A role that this profile may not assume is no
+            // reason to renew the other profile's session.
+            let is_expired =
+                |it: ResolvedIdentity| context.freshness == Freshness::Different(&it.proof);
+            if sessions.current(name).is_some_and(is_expired) {
+                sessions.refresh(name, SESSION_TIMEOUT, clock).await;
+            }
+            // The other profile renews its session at half of the lifetime, so that a session with
+            // less than a quarter has missed a renewal.
+            let end = |it: ResolvedIdentity| Some(it.end?.at.since(it.asked));
+            let lifetime = sessions.current(name).and_then(end);
+            let minimum = lifetime.map_or(Duration::ZERO, signing_margin);
+            let outcome = sessions.session(name, minimum, SESSION_TIMEOUT, clock);
+            let outcome = outcome.await;
+            self.last_failed.store(outcome.is_err(), Ordering::Relaxed);
+            outcome.map_err(|reason| self.error(reason))
+        })
     }
-    std::future::pending().await
-}
 
-fn identity_from(session: &Session) -> ResolvedIdentity {
-    ResolvedIdentity {
-        proof: Arc::new(Proof::Credentials(SourceCredentials {
-            access_key_id: session.access_key_id.clone(),
-            access_key_secret: session.access_key_secret.clone(),
-            security_token: Some(session.security_token.clone()),
-        })),
-        asked: session.lifetime.began,
-        end: Some(Expiry {
-            expiration: session.expiration,
-            issued: session.issued,
-            at: session.lifetime.ends,
-        }),
+    fn describe(&self) -> String {
+        format!("profile {}", self.name.as_str())
+    }
+
+    /// Completes with the recovery of the other profile.
+    fn recovered<'a>(&'a self, sessions: &'a dyn Sessions) -> RecoveryFuture<'a> {
+        if self.last_failed.load(Ordering::Relaxed) {
+            sessions.recovered(self.name.as_str())
+        } else {
+            Box::pin(std::future::pending())
+        }
     }
 }

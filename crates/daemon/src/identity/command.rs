@@ -9,12 +9,15 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::{ProcessEnvironment, SourceError};
-use crate::runtime::{
-    child_process,
-    child_process::{CommandError, Environment},
-    clock::{BootTime, Clock},
-    sync::lock,
+use super::ProcessEnvironment;
+use crate::{
+    profile::SourceError,
+    runtime::{
+        child_process,
+        child_process::{CommandError, Environment},
+        clock::{BootTime, Clock},
+        sync::lock,
+    },
 };
 
 /// How long it may take. Programs that ask another service retry, too.

@@ -10,8 +10,11 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use stsd_sts::{Proof, SecretText, SourceCredentials};
 
-use super::{Expiry, ResolvedIdentity, SourceError, access_key::is_key};
-use crate::runtime::clock::{BootTime, Clock};
+use super::access_key::is_key;
+use crate::{
+    profile::{Expiry, ResolvedIdentity, SourceError},
+    runtime::clock::{BootTime, Clock},
+};
 
 /// More than any such document has; the largest token that is handed out is half of it.
 pub(super) const MAX_DOCUMENT_BYTES: usize = 64 * 1024;

@@ -13,14 +13,14 @@ use tokio::time::timeout;
 use url::Host;
 
 use super::{
-    Identity, PrivateFileError, ResolveContext, ResolveFuture, ResolvedIdentity, SourceError,
+    PrivateFileError,
     credentials_document::ReceivedAt,
     http_client::{FetchError, HttpFetcher, ProxyPolicy, Request, TOTAL_TIMEOUT},
     secret_file,
 };
 use crate::{
+    profile::{IdentityProvider, ResolveContext, ResolveFuture, ResolvedIdentity, SourceError},
     runtime::{clock::BootTime, file_watch::WatchedFile},
-    session::store::Store,
 };
 
 /// More than any URI has; a file with more is some other file.
@@ -218,7 +218,7 @@ impl CredentialsUri {
     }
 }
 
-impl Identity for CredentialsUri {
+impl IdentityProvider for CredentialsUri {
     fn resolve<'a>(&'a self, context: ResolveContext<'a>) -> ResolveFuture<'a> {
         Box::pin(async move {
             let address = self.address().await?;
@@ -235,7 +235,7 @@ impl Identity for CredentialsUri {
         }
     }
 
-    fn has_changed(&self, _: &Store, now: BootTime) -> bool {
+    fn has_changed(&self, now: BootTime) -> bool {
         match &self.source {
             UriSource::Here(_) => false,
             UriSource::File(watched_file) => watched_file.changed(now),

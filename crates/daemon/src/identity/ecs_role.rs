@@ -12,11 +12,13 @@ use tracing::info;
 use url::Host;
 
 use super::{
-    Identity, ResolveContext, ResolveFuture, ResolvedIdentity, SourceError,
     credentials_document::ReceivedAt,
     http_client::{Answer, FetchError, HttpFetcher, ProxyPolicy, Request, TOTAL_TIMEOUT},
 };
-use crate::profile;
+use crate::{
+    profile,
+    profile::{IdentityProvider, ResolveContext, ResolveFuture, ResolvedIdentity, SourceError},
+};
 
 const TOKEN_TTL_HEADER: &str = "x-aliyun-ecs-metadata-token-ttl-seconds";
 const TOKEN_HEADER: &str = "x-aliyun-ecs-metadata-token";
@@ -218,7 +220,7 @@ impl EcsRole {
     }
 }
 
-impl Identity for EcsRole {
+impl IdentityProvider for EcsRole {
     fn resolve<'a>(&'a self, context: ResolveContext<'a>) -> ResolveFuture<'a> {
         Box::pin(async move {
             let fetch_credentials = timeout(TOTAL_TIMEOUT, self.fetch_credentials(context)).await;

@@ -18,9 +18,8 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
-use super::{
-    ResolvedIdentity, SourceError, credentials_document, credentials_document::ReceivedAt,
-};
+use super::{credentials_document, credentials_document::ReceivedAt};
+use crate::profile::{ResolvedIdentity, SourceError};
 
 /// From this machine, or its network, a connection comes at once or not at all.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);

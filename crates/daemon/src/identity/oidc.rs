@@ -5,8 +5,11 @@ use std::sync::Arc;
 
 use stsd_sts::{Proof, SecretText};
 
-use super::{Identity, ResolveContext, ResolveFuture, ResolvedIdentity, SourceError, TokenSource};
-use crate::{runtime::clock::BootTime, session::store::Store};
+use super::TokenSource;
+use crate::{
+    profile::{IdentityProvider, ResolveContext, ResolveFuture, ResolvedIdentity, SourceError},
+    runtime::clock::BootTime,
+};
 
 /// What STS takes, in characters.
 const LENGTHS: std::ops::RangeInclusive<usize> = 4..=20_000;
@@ -20,7 +23,7 @@ pub struct Oidc {
     pub token: TokenSource,
 }
 
-impl Identity for Oidc {
+impl IdentityProvider for Oidc {
     fn resolve<'a>(&'a self, context: ResolveContext<'a>) -> ResolveFuture<'a> {
         Box::pin(async move {
             let asked = context.clock.boot();
@@ -47,7 +50,7 @@ impl Identity for Oidc {
         self.token.describe()
     }
 
-    fn has_changed(&self, _: &Store, now: BootTime) -> bool {
+    fn has_changed(&self, now: BootTime) -> bool {
         self.token.changed(now)
     }
 }

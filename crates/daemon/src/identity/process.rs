@@ -1,10 +1,8 @@
 //! Who we are by a credential process: any program that prints temporary or long-lived
 //! credentials as aliyun-cli, the OSS SDKs or the AWS SDKs take them from one.
 
-use super::{
-    Identity, IdentityCommand, ResolveContext, ResolveFuture, credentials_document,
-    credentials_document::ReceivedAt,
-};
+use super::{IdentityCommand, credentials_document, credentials_document::ReceivedAt};
+use crate::profile::{IdentityProvider, ResolveContext, ResolveFuture};
 
 /// An identity by what a program prints.
 #[derive(Debug)]
@@ -13,7 +11,7 @@ pub struct Process {
     pub program: IdentityCommand,
 }
 
-impl Identity for Process {
+impl IdentityProvider for Process {
     fn resolve<'a>(&'a self, context: ResolveContext<'a>) -> ResolveFuture<'a> {
         Box::pin(async move {
             let got = ReceivedAt {

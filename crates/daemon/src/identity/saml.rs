@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use stsd_sts::Proof;
 
-use super::{Identity, ResolveContext, ResolveFuture, ResolvedIdentity, SourceError, TokenSource};
-use crate::{runtime::clock::BootTime, session::store::Store};
+use super::TokenSource;
+use crate::{
+    profile::{IdentityProvider, ResolveContext, ResolveFuture, ResolvedIdentity, SourceError},
+    runtime::clock::BootTime,
+};
 
 /// What STS takes, in characters.
 const LENGTHS: std::ops::RangeInclusive<usize> = 4..=100_000;
@@ -19,7 +22,7 @@ pub struct Saml {
     pub assertion: TokenSource,
 }
 
-impl Identity for Saml {
+impl IdentityProvider for Saml {
     fn resolve<'a>(&'a self, context: ResolveContext<'a>) -> ResolveFuture<'a> {
         Box::pin(async move {
             let asked = context.clock.boot();
@@ -51,7 +54,7 @@ impl Identity for Saml {
         self.assertion.describe()
     }
 
-    fn has_changed(&self, _: &Store, now: BootTime) -> bool {
+    fn has_changed(&self, now: BootTime) -> bool {
         self.assertion.changed(now)
     }
 }

@@ -1,7 +1,7 @@
 //! Decides which file may hold a secret: one that its owner alone may read, who is root or us.
 
 use std::{
-    io,
+    env, io,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::Path,
 };
@@ -9,7 +9,7 @@ use std::{
 use nix::unistd::geteuid;
 use zeroize::Zeroizing;
 
-use crate::{platform::systemd::NotifySocket, runtime::file_watch};
+use crate::runtime::file_watch;
 
 /// Why a file cannot be used that holds a secret.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +57,7 @@ pub(super) fn read(path: &Path, most: usize) -> Result<Zeroizing<String>, Privat
     let owner = metadata.uid();
     // From 254 on systemd gives a service its credential by an access list, which shows as
     // a right of the group's to read.
-    let lent = owner == 0 && NotifySocket::is_credential(path);
+    let lent = owner == 0 && is_systemd_credential(path);
     let forbidden = if lent { 0o037 } else { 0o077 };
     if mode & forbidden != 0 {
         return Err(PrivateFileError::Loose { mode });
@@ -66,4 +66,11 @@ pub(super) fn read(path: &Path, most: usize) -> Result<Zeroizing<String>, Privat
         return Err(PrivateFileError::Foreign { owner });
     }
     Ok(file_watch::read(file, most)?)
+}
+
+/// Returns `true` if the file is in the directory of the credentials that the service manager has
+/// given to this service (`CREDENTIALS_DIRECTORY`, systemd.exec(5)).
+fn is_systemd_credential(path: &Path) -> bool {
+    let directory = env::var_os("CREDENTIALS_DIRECTORY").filter(|it| !it.is_empty());
+    directory.is_some_and(|it| path.parent() == Some(Path::new(&it)))
 }

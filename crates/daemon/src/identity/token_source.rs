@@ -6,11 +6,14 @@ use std::{io, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
 use stsd_sts::SecretText;
 
-use super::{IdentityCommand, SourceError};
-use crate::runtime::{
-    clock::{BootTime, Clock},
-    file_watch,
-    file_watch::WatchedFile,
+use super::IdentityCommand;
+use crate::{
+    profile::SourceError,
+    runtime::{
+        clock::{BootTime, Clock},
+        file_watch,
+        file_watch::WatchedFile,
+    },
 };
 
 /// More than STS takes: an assertion has 100,000 characters at most, a token 20,000.

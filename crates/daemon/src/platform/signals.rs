@@ -1,16 +1,26 @@
 //! Decides what signals mean: SIGTERM and SIGINT stop, SIGHUP reads the configuration
 //! again, SIGUSR2 gives our place to the program that stands at our path now.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use nix::sys::signal::{SigSet, Signal, raise};
 use tokio::{
     signal::unix::{SignalKind, signal},
+    sync::Notify,
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::ControlSignals;
+/// The requests of signals to a running daemon.
+#[derive(Debug, Clone, Default)]
+pub struct ControlSignals {
+    /// Stop.
+    pub stop: CancellationToken,
+    /// Reload the configuration.
+    pub reload: Arc<Notify>,
+    /// Replace the program (an upgrade).
+    pub replace: Arc<Notify>,
+}
 
 /// What is watched, and whether somebody wants an end: also whoever says so while a new
 /// program is already about to take our place.

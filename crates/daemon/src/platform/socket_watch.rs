@@ -3,12 +3,15 @@
 
 use std::{
     convert::Infallible,
-    fs, io,
+    fs,
+    future::Future,
+    io,
     os::{
         fd::{AsFd as _, OwnedFd},
         unix::fs::MetadataExt as _,
     },
     path::{Path, PathBuf},
+    pin::Pin,
     sync::Arc,
     time::Duration,
 };
@@ -23,16 +26,22 @@ use crate::{
         systemd::NotifySocket,
     },
     runtime::{clock::Clock, listener::Protocol},
-    serve::socket,
 };
 
 /// How long we wait for our own answer, however much time the watchdog grants.
 const SELF_CHECK_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Sends a request to a socket of the daemon and waits for the reply, for a limited time.
+pub type SelfCheck = for<'a> fn(&'a Path, Duration) -> SelfCheckFuture<'a>;
+
+/// The result of a [`SelfCheck`].
+pub type SelfCheckFuture<'a> = Pin<Box<dyn Future<Output = io::Result<()>> + Send + 'a>>;
+
 /// What is looked after.
 pub struct SocketWatch {
     sockets: Vec<WatchedSocket>,
     clock: Arc<dyn Clock>,
+    self_check: SelfCheck,
     /// Where a socket goes that had to be made again.
     listeners: mpsc::Sender<(Protocol, UnixListener)>,
 }
@@ -59,6 +68,7 @@ impl SocketWatch {
         sockets: Vec<ListeningSocket>,
         clock: Arc<dyn Clock>,
         listeners: mpsc::Sender<(Protocol, UnixListener)>,
+        self_check: SelfCheck,
     ) -> io::Result<Self> {
         let mut kept = Vec::new();
         for socket in sockets {
@@ -76,6 +86,7 @@ impl SocketWatch {
         Ok(Self {
             sockets: kept,
             clock,
+            self_check,
             listeners,
         })
     }
@@ -132,7 +143,7 @@ impl SocketWatch {
             if !socket.is_in_place() && socket.bound.is_none() {
                 continue;
             }
-            if let Err(error) = socket::self_check(&socket.path, patience).await {
+            if let Err(error) = (self.self_check)(&socket.path, patience).await {
                 info!(socket = %socket.path.display(), "no answer from ourselves: {error}");
                 return false;
             }

@@ -35,7 +35,6 @@ use tokio::net::{UnixListener, UnixSocket};
 use tracing::{info, warn};
 
 use crate::{
-    cli::Options,
     platform::systemd::NotifySocket,
     runtime::listener::{LISTEN_BACKLOG, Protocol},
 };
@@ -180,14 +179,17 @@ impl ListenError {
 ///
 /// # Errors
 /// [`ListenError`], with its hint.
-pub fn open(options: &Options) -> anyhow::Result<InheritedSockets> {
-    let mut inherited = inherited(options.scope())?;
+pub fn open(
+    scope: SocketScope,
+    path: impl FnOnce() -> anyhow::Result<PathBuf>,
+) -> anyhow::Result<InheritedSockets> {
+    let mut inherited = inherited(scope)?;
     if !inherited.sockets.is_empty() {
         info!("listening on the socket that was handed over");
         return Ok(inherited);
     }
-    let path = options.socket()?;
-    let socket = ListeningSocket::make(Protocol::Frames, &path, options.scope())
+    let path = path()?;
+    let socket = ListeningSocket::make(Protocol::Frames, &path, scope)
         .map_err(|error| anyhow!("{error} (hint: {})", error.hint()))?;
     info!(socket = %path.display(), "listening");
     inherited.sockets.push(socket);
@@ -195,7 +197,7 @@ pub fn open(options: &Options) -> anyhow::Result<InheritedSockets> {
     match ListeningSocket::make(
         Protocol::Http,
         &path.with_file_name(HTTP_SOCKET_FILE),
-        options.scope(),
+        scope,
     ) {
         Ok(socket) => inherited.sockets.push(socket),
         Err(error) => warn!(

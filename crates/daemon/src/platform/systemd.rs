@@ -5,7 +5,6 @@ use std::{
     env, io,
     net::TcpListener,
     os::fd::{AsFd as _, OwnedFd},
-    path::Path,
     time::Duration,
 };
 
@@ -39,14 +38,6 @@ impl NotifySocket {
     #[must_use]
     pub fn is_sessions_name(name: &str) -> bool {
         FDSTORE_NAMES.contains(&name) || name == Self::INHERITED_SESSIONS
-    }
-
-    /// Tells whether a file is a credential that the manager has put there for this
-    /// service alone.
-    #[must_use]
-    pub fn is_credential(file: &Path) -> bool {
-        let directory = env::var_os("CREDENTIALS_DIRECTORY").filter(|it| !it.is_empty());
-        directory.is_some_and(|it| file.parent() == Some(Path::new(&it)))
     }
 
     /// Returns how often it wants to hear that we are alive, if it does.

@@ -9,8 +9,7 @@ use tracing::{info, warn};
 
 use super::task::{AttemptError, Refresher};
 use crate::{
-    identity::{Freshness, ResolveContext, ResolvedIdentity, SourceError},
-    profile::RoleArn,
+    profile::{Freshness, ResolveContext, ResolvedIdentity, RoleArn, SourceError},
     runtime::clock::BootTime,
     session::{
         counters::SOURCE,
@@ -106,7 +105,7 @@ impl<X: StsExchange> Refresher<X> {
             self.entry.set_next_attempt(Some((self.clock.boot(), why)));
         }
         let obtained = self.entry.profile.source.resolve(ResolveContext {
-            store: &self.store,
+            sessions: &*self.store,
             clock: &*self.clock,
             freshness,
         });

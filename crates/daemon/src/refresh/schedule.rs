@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::{runtime::clock::BootTime, session::lifetime::Lifetime, sts::rate_limit::MAX_BACKOFF};
+use crate::{runtime::clock::BootTime, session::lifetime::Lifetime};
 
 /// Before this much remaining life every SDK is still content: the widest window known is
 /// ossfs's 20 minutes, and a renewal needs some time of its own.
@@ -25,9 +25,6 @@ pub const MAX_REFUSED_BACKOFF: Duration = Duration::from_secs(5 * 60 + 75);
 
 /// What [`refused_backoff`] comes down to while the last of a session is being served.
 const MIN_REFUSED_BACKOFF: Duration = Duration::from_secs(30);
-
-/// No attempt follows another sooner than this.
-pub const MIN_BACKOFF: Duration = Duration::from_millis(200);
 
 /// Returns a number from 0 to 1 that is always the same for a profile on a machine and
 /// spread over both, so that neither hosts booted together nor profiles of one host meet
@@ -88,27 +85,6 @@ pub fn warning(asked: Duration, given: Duration) -> Option<&'static str> {
         "sessions of less than 50 min are short: an SDK that renews 15 or 20 min before the end \
          asks at every call; set duration to 50m or more, within the role's maximum"
     })
-}
-
-/// Returns the pause after the `failures`-th failure in a row that may pass by itself:
-/// exponential with full jitter (`random` from 0 to 1), shorter as the end of what is being
-/// served comes near. What the service asked for is the least, up to [`MAX_BACKOFF`], and
-/// is spread a little, so that those who were throttled together do not return together.
-#[must_use]
-pub fn retry_backoff(
-    failures: u32,
-    remaining: Option<Duration>,
-    hint: Option<Duration>,
-    random: f64,
-) -> Duration {
-    let doubled = Duration::from_secs(1) * 2_u32.saturating_pow(failures.saturating_sub(1).min(16));
-    let mut ceiling = doubled.min(MAX_BACKOFF);
-    if let Some(remaining) = remaining.filter(|it| !it.is_zero()) {
-        ceiling = ceiling.min((remaining / 4).max(Duration::from_secs(1)));
-    }
-    let pause = ceiling.mul_f64(random.clamp(0.0, 1.0)).max(MIN_BACKOFF);
-    let hint = hint.unwrap_or_default().min(MAX_BACKOFF);
-    pause.max(hint.mul_f64(1.0 + 0.1 * random.clamp(0.0, 1.0)))
 }
 
 /// Returns the pause after a refusal that only somebody's change can lift. While a session
@@ -217,29 +193,6 @@ mod tests {
         assert!(!session.satisfies(minutes(31), at(30)));
         assert!(!session.satisfies(Duration::ZERO, at(60)));
         assert!(!session.satisfies(Duration::ZERO, at(6000)));
-    }
-
-    #[test]
-    fn retries_back_off_and_tighten_as_the_end_comes_near() {
-        let check = |failures, remaining, hint, random, expected_ms: u64| {
-            let pause = retry_backoff(failures, remaining, hint, random);
-            assert_eq!(
-                pause.as_millis(),
-                u128::from(expected_ms),
-                "{failures} {remaining:?}"
-            );
-        };
-        check(1, None, None, 1.0, 1_000);
-        check(1, None, None, 0.0, 200);
-        check(4, None, None, 1.0, 8_000);
-        check(9, None, None, 1.0, 60_000);
-        check(u32::MAX, None, None, 1.0, 60_000);
-        check(9, Some(minutes(1)), None, 1.0, 15_000);
-        check(9, Some(Duration::from_secs(2)), None, 1.0, 1_000);
-        check(9, Some(Duration::ZERO), None, 1.0, 60_000);
-        check(1, None, Some(Duration::from_secs(45)), 0.0, 45_000);
-        // A day is no hint that can be right.
-        check(1, None, Some(minutes(1440)), 0.0, 60_000);
     }
 
     #[test]

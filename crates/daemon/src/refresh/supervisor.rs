@@ -12,7 +12,6 @@ use tracing::info;
 
 use crate::{
     access::peer::LeaseId,
-    config::Config,
     profile::{Profile, ProfileName},
     refresh::{schedule, task::Refresher},
     runtime::clock::{BootTime, Clock},
@@ -55,6 +54,17 @@ pub struct SupervisorDeps<X> {
     pub rate_limiter: Arc<RateLimiter>,
     /// What another process of ours has left; used by the first configuration.
     pub restored: RestoredSessions,
+}
+
+/// The part of a configuration that the supervisor applies.
+#[derive(Debug, Clone)]
+pub struct RefreshConfig {
+    /// The endpoint of STS.
+    pub endpoint: Endpoint,
+    /// The rate limit of the calls to STS.
+    pub sts_calls_per_second: u32,
+    /// The profiles.
+    pub profiles: BTreeMap<ProfileName, Arc<Profile>>,
 }
 
 /// Starts and ends the profiles' tasks.
@@ -127,7 +137,7 @@ impl<X: StsExchange> Supervisor<X> {
     /// # Errors
     /// [`StsError`] when the way to a new endpoint cannot be set up; then what was in force
     /// stays in force.
-    pub fn apply(&mut self, config: Config) -> Result<(), StsError> {
+    pub fn apply(&mut self, config: RefreshConfig) -> Result<(), StsError> {
         let (upstream, same_endpoint) = self.upstream(&config.endpoint)?;
         let now = self.deps.clock.boot();
         self.deps
@@ -348,13 +358,9 @@ mod tests {
             restored: RestoredSessions::default(),
         });
         let profile = Profile::sample();
-        let config = Config {
-            path: Default::default(),
+        let config = RefreshConfig {
             endpoint: Endpoint::custom("http://127.0.0.1:1").unwrap(),
             sts_calls_per_second: 1,
-            http: None,
-            audit_file: None,
-            files: Default::default(),
             profiles: [(profile.name.clone(), Arc::new(profile))].into(),
         };
         supervisor.apply(config).unwrap();

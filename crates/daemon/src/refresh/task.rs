@@ -14,10 +14,10 @@ use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
 use crate::{
-    identity::SourceError,
-    profile::Cause,
+    profile::{Cause, SourceError},
     refresh::schedule,
     runtime::{
+        backoff::{MAX_BACKOFF, retry_backoff},
         clock::{BootTime, Clock},
         panic::catch_panic,
     },
@@ -27,7 +27,6 @@ use crate::{
         store::{ProfileEntry, Store},
     },
     sts::{
-        rate_limit::MAX_BACKOFF,
         remediation,
         server_clock::MAX_CALL_DURATION,
         upstream::{StsExchange, Upstream},
@@ -241,7 +240,7 @@ impl<X: StsExchange> Refresher<X> {
         let now = self.clock.boot();
         let source = &self.entry.profile.source;
         let rested = self.backoff_started().is_some_and(|it| now >= it);
-        rested && source.has_changed(&self.store, now)
+        rested && source.has_changed(now)
     }
 
     /// Returns from when on it is looked for the mending of what has failed, if anything has.
@@ -260,7 +259,7 @@ impl<X: StsExchange> Refresher<X> {
         };
         let recovered = async {
             sleep(since.since(self.clock.boot())).await;
-            self.entry.profile.source.recovered(&self.store).await;
+            self.entry.profile.source.recovered(&*self.store).await;
         };
         Box::pin(recovered).await;
     }
@@ -269,7 +268,7 @@ impl<X: StsExchange> Refresher<X> {
     async fn poll_source(&self) {
         let now = self.clock.boot();
         if self.backoff_started().is_some_and(|it| now >= it)
-            && !self.entry.profile.source.has_changed(&self.store, now)
+            && !self.entry.profile.source.has_changed(now)
         {
             Box::pin(sleep(SOURCE_POLL_WAIT)).await;
         }
@@ -405,13 +404,13 @@ impl<X: StsExchange> Refresher<X> {
         let pause = match error {
             // What has ended is renewed by whoever issues it, and somewhere else than here.
             AttemptError::Sts(StsError::SourceExpired(_)) => {
-                schedule::retry_backoff(self.failures, remaining, None, random)
+                retry_backoff(self.failures, remaining, None, random)
             }
             _ if cause == Cause::Denied => schedule::refused_backoff(remaining, random),
             AttemptError::Sts(StsError::Throttled { retry_after, .. }) => {
-                schedule::retry_backoff(self.failures, remaining, *retry_after, random)
+                retry_backoff(self.failures, remaining, *retry_after, random)
             }
-            _ => schedule::retry_backoff(self.failures, remaining, None, random),
+            _ => retry_backoff(self.failures, remaining, None, random),
         };
         self.schedule = Schedule::BackoffUntil(now + pause);
         self.log_failure(error, remaining.unwrap_or_default(), pause, &hint);

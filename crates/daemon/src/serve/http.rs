@@ -7,11 +7,11 @@
 
 mod body;
 mod endpoint;
-#[cfg(fuzzing)]
-mod fuzz;
 mod request_filter;
 mod routes;
 mod socket_owner;
+#[cfg(fuzzing)]
+mod socketpair_exchange;
 mod url_secret;
 
 use std::{
@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 #[cfg(fuzzing)]
-pub(crate) use self::fuzz::respond_for_fuzzing;
+pub(crate) use self::socketpair_exchange::respond_for_fuzzing;
 pub use self::{endpoint::HttpEndpoint, url_secret::UrlSecret};
 use self::{endpoint::ListenerState, request_filter::Rejection, routes::RequestContext};
 use crate::{

@@ -38,26 +38,33 @@ fn accept_connection(stream: UnixStream, context: &Arc<ServerContext>) -> Option
             let client = Client::new(Arc::clone(context), peer);
             Some(ConnectionEntry::new(Handler::new(stream, client), permit))
         }
-        Err(failure) => {
-            if let Some(failure) = failure {
-                connection::refuse(&stream, &failure);
-            }
+        Err(Refusal::Reply(failure)) => {
+            connection::refuse(&stream, &failure);
             None
         }
+        Err(Refusal::UnknownPeer) => None,
     }
+}
+
+/// Why a connection is refused.
+enum Refusal {
+    /// The kernel does not know the peer; the connection is closed without a reply.
+    UnknownPeer,
+    /// The reply that refuses the connection.
+    Reply(Box<Failure>),
 }
 
 /// Returns the peer of a connection and its permit.
 ///
 /// # Errors
-/// The reply that refuses the connection; `None` if the kernel does not know the peer.
+/// [`Refusal`].
 fn identify_and_admit(
     stream: &UnixStream,
     context: &ServerContext,
-) -> Result<(Peer, ConnectionPermit), Option<Box<Failure>>> {
+) -> Result<(Peer, ConnectionPermit), Refusal> {
     let peer = Peer::of(stream, context.clock.boot(), context.lease).map_err(|error| {
         debug!("connection ended: {error}");
-        None
+        Refusal::UnknownPeer
     })?;
     let refused = |failure| {
         let caller = AuditCaller {
@@ -66,13 +73,13 @@ fn identify_and_admit(
             quota: &QuotaCell::default(),
         };
         context.audit.refused(Operation::Connection, None, caller);
-        Some(Box::new(failure))
+        Refusal::Reply(Box::new(failure))
     };
     if !context.access.can_connect(&peer) {
         return Err(refused(wire_convert::not_allowed()));
     }
     if context.lease.is_some() && context.revoked.is_cancelled() {
-        return Err(Some(Box::new(wire_convert::lease_ended())));
+        return Err(Refusal::Reply(Box::new(wire_convert::lease_ended())));
     }
     match context.limiter.admit(&peer) {
         Some(permit) => Ok((peer, permit)),

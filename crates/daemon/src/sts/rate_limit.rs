@@ -17,10 +17,6 @@ use crate::runtime::{
     sync::lock,
 };
 
-/// Maximum pause between two attempts that may succeed by waiting. No hint of the service prolongs
-/// it: the limit of the service is counted by the minute (6,000 calls an account).
-pub const MAX_BACKOFF: Duration = Duration::from_secs(60);
-
 /// Who wants to call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Priority {

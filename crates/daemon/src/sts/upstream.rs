@@ -9,11 +9,11 @@ use tokio::sync::Notify;
 
 use crate::{
     profile::{Profile, RoleArn, SessionDuration},
-    runtime::clock::{BootTime, Clock},
-    sts::{
-        rate_limit::{MAX_BACKOFF, RateLimiter},
-        server_clock::ServerClock,
+    runtime::{
+        backoff::MAX_BACKOFF,
+        clock::{BootTime, Clock},
     },
+    sts::{rate_limit::RateLimiter, server_clock::ServerClock},
 };
 
 /// The exchange of an identity for a role session.

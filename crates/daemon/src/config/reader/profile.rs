@@ -5,15 +5,15 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::Deserialize;
 
 use super::{
-    Reader, read, sink,
+    Reader, export, read,
     source::{Kind, SourceSpec},
     spanned::Spanned,
 };
 use crate::{
-    identity::{CachedIdentity, ChainedProfile, ProcessEnvironment},
+    identity::{ChainedProfile, ProcessEnvironment},
     profile::{
-        self, ExportConfig, Invalid, Profile, ProfileName, RoleArn, RoleSessionName, Rule,
-        SessionDuration, SessionPolicy,
+        self, CachedIdentity, ExportConfig, Invalid, Profile, ProfileName, RoleArn,
+        RoleSessionName, Rule, SessionDuration, SessionPolicy,
     },
 };
 
@@ -62,7 +62,7 @@ pub(super) struct RawProfile {
     keep_warm: bool,
     /// A file that holds the newest credentials, for
     /// [programs that can only read one](configuration.md#file-for-programs-that-can-only-read-one).
-    file: Option<sink::RawFile>,
+    file: Option<export::RawFile>,
     /// What is [run after each renewal](configuration.md#on_renewal-a-command-after-each): a
     /// program by its full path, and its arguments.
     on_renewal: Option<Spanned<Vec<Spanned<String>>>>,

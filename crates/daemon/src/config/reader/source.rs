@@ -7,10 +7,11 @@ use sha2::{Digest as _, Sha256};
 use super::{Reader, Spanned};
 use crate::{
     identity::{
-        AccessKey, CachedIdentity, CredentialsUri, EcsRole, IdentityCommand, KeyFileError,
-        MetadataEndpoint, Oidc, Process, ProcessEnvironment, Saml, TokenSource, UriAddress,
+        AccessKey, CredentialsUri, EcsRole, IdentityCommand, KeyFileError, MetadataEndpoint, Oidc,
+        Process, ProcessEnvironment, Saml, TokenSource, UriAddress,
     },
     profile,
+    profile::CachedIdentity,
 };
 
 type Text = Option<Spanned<String>>;

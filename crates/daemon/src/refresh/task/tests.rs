@@ -5,8 +5,10 @@ use stsd_sts::{AssumeRole, Proof, Refusal, RoleSession, SecretText};
 
 use super::*;
 use crate::{
-    identity::{ResolveContext, ResolvedIdentity},
-    profile::Profile,
+    profile::{
+        CachedIdentity, Expiry, IdentityProvider, Profile, ResolveContext, ResolveFuture,
+        ResolvedIdentity,
+    },
     runtime::clock::{SuspendAwareSleep, SystemClock},
     session::snapshot::SessionResult,
     sts::{rate_limit::RateLimiter, upstream::IssuedSession},
@@ -178,14 +180,14 @@ struct Program {
     asked: Arc<std::sync::atomic::AtomicU64>,
 }
 
-impl crate::identity::Identity for Program {
-    fn resolve<'a>(&'a self, ask: ResolveContext<'a>) -> crate::identity::ResolveFuture<'a> {
+impl IdentityProvider for Program {
+    fn resolve<'a>(&'a self, ask: ResolveContext<'a>) -> ResolveFuture<'a> {
         let count = self.asked.fetch_add(1, Ordering::Relaxed);
         Box::pin(async move {
             let asked = ask.clock.boot();
             let soon = ask.clock.wall() + SignedDuration::from_millis(100);
             let (expiration, token) = self.expiration.map_or((soon, count), |it| (it, 0));
-            let end = crate::identity::Expiry::new(expiration, None, asked, ask.clock);
+            let end = Expiry::new(expiration, None, asked, ask.clock);
             Ok(ResolvedIdentity {
                 proof: Arc::new(Proof::Credentials(stsd_sts::SourceCredentials {
                     access_key_id: "STS.X".into(),
@@ -222,7 +224,7 @@ impl HandedOn {
             asked: Arc::clone(&asked),
         };
         let profile = Profile {
-            source: crate::identity::CachedIdentity::new(&["program"], source),
+            source: CachedIdentity::new(&["program"], source),
             role_arn: None,
             keep_warm: true,
             ..Profile::sample()

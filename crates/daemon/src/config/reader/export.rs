@@ -12,11 +12,7 @@ use serde::Deserialize;
 use stsd_document::Format;
 
 use super::{FileRef, Reader, Spanned};
-use crate::{
-    export::file::{check, parts},
-    identity::ProcessEnvironment,
-    profile::ExportFile,
-};
+use crate::{identity::ProcessEnvironment, profile::ExportFile, runtime::atomic_file};
 
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -40,7 +36,7 @@ impl Reader<'_> {
             line: self.line(at),
             key: key.clone(),
         });
-        if let Err(error) = check(&path) {
+        if let Err(error) = atomic_file::check(&path) {
             self.error_at(at, &key, &error.to_string(), error.hint());
         }
         let format = match &raw.format {
@@ -134,7 +130,7 @@ fn check_executable(path: &Path) -> Option<String> {
 
 /// One path for one file, whatever leads to its directory.
 fn canonical(path: &Path) -> PathBuf {
-    let real = parts(path)
+    let real = atomic_file::split(path)
         .ok()
         .and_then(|(directory, name)| Some(fs::canonicalize(directory).ok()?.join(name)));
     real.unwrap_or_else(|| path.to_owned())

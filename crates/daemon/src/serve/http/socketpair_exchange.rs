@@ -1,4 +1,4 @@
-//! The entry point of the fuzz target: a whole loopback connection, without a listener.
+//! One HTTP connection over a socket pair, for the fuzz target: no listener, no network.
 
 use std::{
     cell::OnceCell,

@@ -1,24 +1,24 @@
-//! What is said when an identity is not to be had.
+//! The error of an identity provider.
 
-use crate::profile::Cause;
+use super::Cause;
 
-/// Why we cannot say who we are. No field holds a secret: not what a file held, not what a
-/// command printed, not the path of a URL.
+/// Why an identity could not be resolved. No field holds a secret: not the content of a file, not
+/// the output of a command, not the path of a URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{subject} {problem}")]
 pub struct SourceError {
-    /// Which file, command, URL or profile.
+    /// The file, command, URL or profile.
     pub subject: String,
-    /// What is wrong with it, and what was expected.
+    /// What is wrong with the subject, and what was expected.
     pub problem: String,
     /// What to do.
     pub hint: String,
-    /// What that means to a caller.
+    /// The kind of the failed refresh.
     pub cause: Cause,
 }
 
 impl SourceError {
-    /// Says what is wrong with something of this machine.
+    /// Returns the error of something on this machine, with [`Cause::Source`].
     #[must_use]
     pub fn new(
         subject: impl Into<String>,
@@ -34,7 +34,7 @@ impl SourceError {
     }
 }
 
-/// A name may hold anything, and this goes to logs and terminals.
+/// Replaces control characters: a file name may hold any, and errors reach logs and terminals.
 fn printable(text: &str) -> String {
     text.replace(char::is_control, " ")
 }

@@ -1,16 +1,16 @@
-//! A source for the tests of other rooms.
+//! An identity provider for tests.
 
 use std::sync::Arc;
 
 use stsd_sts::{Proof, SecretText, SourceCredentials};
 
-use super::{CachedIdentity, Identity, ResolveContext, ResolveFuture, ResolvedIdentity};
+use super::{IdentityProvider, ResolveContext, ResolveFuture, ResolvedIdentity};
 
-/// A key that is always there.
+/// A provider whose key never changes.
 #[derive(Debug)]
-struct Fixed;
+pub(super) struct FixedKey;
 
-impl Identity for Fixed {
+impl IdentityProvider for FixedKey {
     fn resolve<'a>(&'a self, context: ResolveContext<'a>) -> ResolveFuture<'a> {
         Box::pin(async move {
             Ok(ResolvedIdentity {
@@ -27,12 +27,5 @@ impl Identity for Fixed {
 
     fn describe(&self) -> String {
         "the sample".to_owned()
-    }
-}
-
-impl CachedIdentity {
-    /// Makes a source that gives a key, always.
-    pub(crate) fn sample() -> Self {
-        Self::new(&["sample"], Fixed)
     }
 }
