@@ -249,9 +249,7 @@ fn a_base_that_sleeps_is_woken_and_one_that_is_kept_warm_upon_it_lives() {
     assert!(kit.ctl(&["reload"]).status.success());
     let asleep = |name: &str| {
         log(&kit)
-            .matches(&format!(
-                "nobody asks any more, renewals pause profile={name}"
-            ))
+            .matches(&format!("profile idle, renewals paused profile={name}"))
             .count()
     };
     kit.wait_within(Duration::from_secs(60), "both sleep", || {

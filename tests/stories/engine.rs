@@ -206,6 +206,6 @@ fn a_throttle_hint_holds_back_every_profile() {
     let throttle = json!({"kind": "throttle", "retry_after_millis": 60_000});
     kit.fault(&json!({"action": "AssumeRole", "times": 1, "fault": throttle}));
     kit.refuses("oss-upload", 6, &["Throttling"]);
-    kit.refuses("other", 6, &["held back"]);
+    kit.refuses("other", 6, &["delayed by the rate limit"]);
     assert_eq!(kit.calls("AssumeRole"), 1);
 }

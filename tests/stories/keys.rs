@@ -121,11 +121,7 @@ fn a_key_that_becomes_unreadable_is_used_on_and_that_is_said_once() {
     let _ = kit.document(&["oss-upload"]);
     let path = kit.path("uploader.key");
     let good = fs::read_to_string(&path).unwrap();
-    let warned = || {
-        log(&kit)
-            .matches("using the cached one")
-            .count()
-    };
+    let warned = || log(&kit).matches("using the cached one").count();
     let mut before = 0;
     let mut check = |what: &str, spoil: &dyn Fn()| {
         spoil();

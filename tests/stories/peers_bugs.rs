@@ -34,9 +34,9 @@ fn outages() -> [(Value, &'static str); 8] {
 /// Answers that hold no session anybody could use, and the word for each.
 fn worthless() -> [(Value, &'static str); 3] {
     [
-        (json!({"kind": "expired"}), "ended already"),
+        (json!({"kind": "expired"}), "expired already"),
         (json!({"kind": "empty"}), "empty credentials"),
-        (json!({"kind": "beyond"}), "much longer than was asked"),
+        (json!({"kind": "beyond"}), "much longer than requested"),
     ]
 }
 

@@ -158,7 +158,7 @@ fn bad_programs_are_named_and_nothing_of_what_they_say_is() {
         &printing(&format!(
             "{{\"AccessKeyId\":\"STS.X\",\"AccessKeySecret\":\"{secret}\",\"SecurityToken\":\"t\"}}"
         )),
-        "without an end",
+        "without an expiration",
     );
 }
 

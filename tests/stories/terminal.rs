@@ -76,7 +76,7 @@ fn a_status_tells_what_lives_what_comes_next_and_who_asked_last() {
         "HAND-OUTS",
     ]);
     is(&["oss-upload", "██████████ 59m", "in "]);
-    is(&["next: renewal near half of the session's life"]);
+    is(&["next: renewal near half of the session's lifetime"]);
     let uid = geteuid().as_raw();
     is(&["asked last: ", "s ago by ", &format!("uid {uid} pid ")]);
     assert_eq!(colours(&terminal), [vt100::Color::Idx(2)], "all is well");

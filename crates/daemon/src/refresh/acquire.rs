@@ -1,92 +1,135 @@
-//! Decides how one session is obtained: who we are, the budget's token, a call, and whether
-//! the answer can be believed. Publishes nothing.
+//! One attempt to obtain a session: identity, rate limit, call, and the checks of the response.
+//! The attempt publishes nothing.
 
 use std::{sync::atomic::AtomicBool, time::Duration};
 
 use jiff::SignedDuration;
-use stsd_sts::{Proof, StsError};
+use stsd_sts::{Proof, SecretText, StsError};
 use tracing::{info, warn};
 
-use super::task::{AttemptError, Refresher};
 use crate::{
-    profile::{Freshness, ResolveContext, ResolvedIdentity, RoleArn, SourceError},
-    runtime::clock::BootTime,
+    profile::{Freshness, ResolveContext, ResolvedIdentity, RoleArn, Sessions, SourceError},
+    runtime::clock::{BootTime, Clock},
     session::{
         counters::SOURCE,
         lifetime::Lifetime,
         snapshot::{EncodedReplies, Session},
+        store::ProfileEntry,
     },
     sts::{
         rate_limit::Priority,
-        upstream::{IssuedSession, StsExchange},
+        upstream::{IssuedSession, StsExchange, Upstream},
     },
 };
 
-/// How much longer than asked a session may claim to live before we call it a lie.
+/// Maximum lifetime of a session beyond the requested one; a longer session is an invalid response.
 const LIFETIME_TOLERANCE: SignedDuration = SignedDuration::from_secs(300);
 
-/// More than this fits into no answer on a socket, and no service issues it.
+/// Maximum size of a session's secrets. A larger session fits into no reply, and no known service
+/// issues one.
 const MAX_SESSION_BYTES: usize = 32 * 1024;
 
-/// How long a call that nobody waits for lets those go first that are waited for, when
-/// there is no session whose end would say so.
+/// Maximum time for which a background refresh yields to interactive ones, if the profile has no
+/// session.
 const STARVATION_LIMIT: Duration = Duration::from_secs(60);
 
-impl<X: StsExchange> Refresher<X> {
-    /// Obtains one session: an attempt, and one more where the first told what to correct.
-    pub(super) async fn acquire(&mut self) -> Result<Session, AttemptError> {
-        // The key may have been exchanged since it was refused: that is what the hint says.
-        // And a session that is handed on may have been replaced.
-        let passes_through = self.entry.profile.role_arn.is_none();
-        let freshness = if passes_through || self.entry.snapshot().refused() {
+/// Why an attempt has failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AttemptError {
+    /// The call to STS has failed.
+    #[error(transparent)]
+    Sts(#[from] StsError),
+    /// The identity could not be resolved, so that STS was not called.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+}
+
+/// An attempt to obtain a session.
+pub(super) struct Attempt<'a, X> {
+    pub entry: &'a ProfileEntry,
+    pub upstream: &'a Upstream<X>,
+    pub sessions: &'a dyn Sessions,
+    pub clock: &'a dyn Clock,
+    /// The requested lifetime of the session.
+    pub requested: Duration,
+    /// The duration of the last call, suspends included.
+    pub call_duration: Duration,
+}
+
+/// The result of an attempt.
+pub(super) struct Outcome {
+    /// The session.
+    pub session: Result<Session, AttemptError>,
+    /// The requested lifetime of the session.
+    pub requested: Duration,
+    /// The duration of the last call, suspends included.
+    pub call_duration: Duration,
+}
+
+impl<X: StsExchange> Attempt<'_, X> {
+    /// Makes the attempt.
+    pub(super) async fn run(mut self) -> Outcome {
+        let session = self.acquire().await;
+        Outcome {
+            session,
+            requested: self.requested,
+            call_duration: self.call_duration,
+        }
+    }
+
+    /// Obtains a session, with a second call if the first error says what to correct.
+    async fn acquire(&mut self) -> Result<Session, AttemptError> {
+        let Some(role_arn) = self.entry.profile.role_arn.clone() else {
+            // The issuer may have replaced the session.
+            let identity = self.resolve_identity(Freshness::Fresh).await?;
+            return self.pass_through(&identity);
+        };
+        // After a refusal the key may have been replaced, as the hint of the error asks.
+        let freshness = if self.entry.snapshot().refused() {
             Freshness::Fresh
         } else {
             Freshness::Cached
         };
-        let mut source = self.resolve_identity(freshness).await?;
-        let Some(role_arn) = self.entry.profile.role_arn.clone() else {
-            return self.pass_through(source);
-        };
+        let mut identity = self.resolve_identity(freshness).await?;
         self.wait_for_token().await;
-        if source.end.is_some() && !source.is_usable(self.clock.boot()) {
-            source = self.resolve_identity(Freshness::Cached).await?;
+        if identity.end.is_some() && !identity.is_usable(self.clock.boot()) {
+            identity = self.resolve_identity(Freshness::Cached).await?;
         }
-        match self.call(&role_arn, &source).await {
+        match self.call(&role_arn, &identity).await {
             Err(error @ StsError::SourceExpired(_)) => {
-                let renewed = self
-                    .resolve_identity(Freshness::Different(&source.proof))
-                    .await?;
-                if renewed.proof == source.proof {
+                let expired = Freshness::Different(&identity.proof);
+                let renewed = self.resolve_identity(expired).await?;
+                if renewed.proof == identity.proof {
                     return Err(error.into());
                 }
-                info!(profile = %self.entry.profile.name, "the source has renewed what had ended");
+                info!(profile = %self.entry.profile.name, "expired source credentials were renewed");
                 self.wait_for_token().await;
                 Ok(self.call(&role_arn, &renewed).await?)
             }
             Err(error) if is_retryable_now(&error) => {
                 self.wait_for_token().await;
-                Ok(self.call(&role_arn, &source).await?)
+                Ok(self.call(&role_arn, &identity).await?)
             }
             outcome => Ok(outcome?),
         }
     }
 
-    /// Makes one call to STS, for which the budget has given its token.
+    /// Makes one call to STS, for which the rate limit has given a token.
     async fn call(
         &mut self,
         role_arn: &RoleArn,
-        source: &ResolvedIdentity,
+        identity: &ResolvedIdentity,
     ) -> Result<Session, StsError> {
         let began = self.clock.boot();
         self.entry.attempt_started(began);
         self.entry.stats.counters.call();
         let duration = self.entry.duration(began);
-        self.asked = duration.get();
+        self.requested = duration.get();
         let call = self
             .upstream
-            .call(&self.entry.profile, role_arn, duration, &source.proof);
+            .call(&self.entry.profile, role_arn, duration, &identity.proof);
         let answer = call.await;
-        self.call_took = self.clock.boot().since(began);
+        self.call_duration = self.clock.boot().since(began);
         let session = answer.and_then(|answer| self.validate(answer, began));
         if let Err(error) = &session {
             self.entry.stats.counters.failure(error.kind());
@@ -100,68 +143,68 @@ impl<X: StsExchange> Refresher<X> {
     ) -> Result<ResolvedIdentity, AttemptError> {
         let snapshot = self.entry.snapshot();
         if snapshot.session.is_none() && snapshot.failed.is_none() {
-            // What those hear whose patience ends before its answer.
-            let why = "its source (a file, a command or a service) has not said yet who we are";
+            // The reply to callers whose patience ends during the resolution.
+            let why = "waiting for its source (a file, a command or a service)";
             self.entry.set_next_attempt(Some((self.clock.boot(), why)));
         }
-        let obtained = self.entry.profile.source.resolve(ResolveContext {
-            sessions: &*self.store,
-            clock: &*self.clock,
+        let resolved = self.entry.profile.source.resolve(ResolveContext {
+            sessions: self.sessions,
+            clock: self.clock,
             freshness,
         });
-        let obtained = obtained.await;
-        if obtained.is_err() {
-            // An attempt that ends here has begun, for those who wait for its end.
+        let resolved = resolved.await;
+        if resolved.is_err() {
+            // The attempt ends here, and callers wait for the end of one that has begun.
             self.entry.attempt_started(self.clock.boot());
-            // However long it took: it was no call that a suspend has spoiled.
-            self.call_took = Duration::ZERO;
+            // No call was made, so that a suspend has not spoiled one.
+            self.call_duration = Duration::ZERO;
             self.entry.stats.counters.failure(SOURCE);
         }
-        Ok(obtained?)
+        Ok(resolved?)
     }
 
-    /// Hands on what a source gives, where there is no role to exchange it for.
-    fn pass_through(&mut self, source: ResolvedIdentity) -> Result<Session, AttemptError> {
+    /// Returns the credentials of the identity as a session, for a profile without a role.
+    fn pass_through(&mut self, identity: &ResolvedIdentity) -> Result<Session, AttemptError> {
         self.entry.attempt_started(self.clock.boot());
         let subject = self.entry.profile.source.describe();
         let refuse = |problem: &str, hint: &str| {
             AttemptError::Source(SourceError::new(&subject, problem, hint))
         };
-        let (Proof::Credentials(credentials), Some(end)) = (&*source.proof, source.end) else {
+        let (Proof::Credentials(credentials), Some(end)) = (&*identity.proof, identity.end) else {
             return Err(refuse(
-                "gives credentials without an end, and such are not handed out",
+                "gives credentials without an expiration, which stsd does not serve",
                 "set role_arn, so that they are exchanged for a session of a role",
             ));
         };
-        let Some(token) = credentials.security_token.clone() else {
+        let Some(security_token) = credentials.security_token.clone() else {
             return Err(refuse(
-                "gives a long-lived key, and such are not handed out",
-                "set role_arn, so that it is exchanged for a session of a role",
+                "gives a long-lived key, which stsd does not serve",
+                "set role_arn, so that the key is exchanged for a session of a role",
             ));
         };
-        self.call_took = self.clock.boot().since(source.asked);
+        self.call_duration = self.clock.boot().since(identity.asked);
         let lifetime = Lifetime {
-            began: source.asked,
+            began: identity.asked,
             ends: end.at,
         };
-        self.asked = lifetime.length();
+        self.requested = lifetime.length();
         if !lifetime.satisfies(Duration::ZERO, self.clock.boot()) {
             return Err(refuse(
-                "gives credentials that have ended",
-                "look at what renews them, and at this machine's clock",
+                "gives expired credentials",
+                "check the program that renews them, and the clock of this machine",
             ));
         }
-        if credentials.access_key_secret.expose().len() + token.expose().len() > MAX_SESSION_BYTES {
+        if secret_bytes(&credentials.access_key_secret, &security_token) > MAX_SESSION_BYTES {
             return Err(refuse(
-                "gives a token that is larger than any that is known",
-                "look at what it prints",
+                "gives a token of more than 32 KiB, larger than any known one",
+                "check its output",
             ));
         }
         Ok(Session {
             is_final: self.entry.covers_lease(&lifetime),
             access_key_id: credentials.access_key_id.clone(),
             access_key_secret: credentials.access_key_secret.clone(),
-            security_token: token,
+            security_token,
             expiration: end.expiration,
             issued: end.issued,
             lifetime,
@@ -171,14 +214,15 @@ impl<X: StsExchange> Refresher<X> {
         })
     }
 
-    /// Waits for the budget's token; who begins to wait for us meanwhile puts us into the
-    /// queue of those who are waited for.
+    /// Waits for a token of the rate limit. The first caller that begins to wait for the session
+    /// moves the attempt to the queue of interactive refreshes.
     async fn wait_for_token(&self) {
-        let (rate_limiter, clock) = (self.upstream.rate_limiter(), &*self.clock);
+        let (rate_limiter, clock) = (self.upstream.rate_limiter(), self.clock);
         if rate_limiter.try_take(self.priority(), clock.boot()) {
             return;
         }
-        let deferred = "held back: many renewals at once, or STS asked us to pause";
+        let deferred =
+            "delayed by the rate limit: many renewals at once, or a pause that STS asked for";
         let open = rate_limiter.defer(clock.boot());
         self.entry.set_next_attempt(Some((open, deferred)));
         tokio::select! {
@@ -189,8 +233,8 @@ impl<X: StsExchange> Refresher<X> {
         }
     }
 
-    /// Ends when a renewal that nobody waits for has let others go first for long enough:
-    /// those who are waited for without end must not let a session die that is in use.
+    /// Completes when a background refresh has yielded long enough: an endless queue of
+    /// interactive ones must not let a session expire that is in use.
     async fn starvation_timeout(&self) {
         let now = self.clock.boot();
         let session = self.entry.snapshot().session;
@@ -224,38 +268,38 @@ impl<X: StsExchange> Refresher<X> {
         }
     }
 
-    /// Checks an answer before anybody sees it, and moves its end onto the boot-time clock.
+    /// Checks a response, and converts the expiration to the boot-time clock.
     ///
-    /// The life is counted from before the request was sent, a second is taken off because
-    /// `Date` is rounded down, and no session lives longer than was asked, whatever the
-    /// answer claims: the session we serve never outlives the real one.
+    /// The lifetime counts from before the request, is shorter by a second because `Date` is
+    /// rounded down, and is at most the requested one, whatever the response claims: the session
+    /// that the daemon serves never outlives the real one.
     pub(super) fn validate(
         &self,
         issued: IssuedSession,
         began: BootTime,
     ) -> Result<Session, StsError> {
         let answer = issued.session;
-        let size = answer.access_key_secret.expose().len() + answer.security_token.expose().len();
-        let life = answer.expiration.duration_since(issued.at);
-        let asked = self.asked;
-        let unusable = |reason: &str| StsError::Unreadable {
+        let lifetime = answer.expiration.duration_since(issued.at);
+        let requested = self.requested;
+        let invalid = |reason: &str| StsError::Unreadable {
             reason: reason.to_owned(),
         };
-        if life > SignedDuration::try_from(asked).unwrap_or_default() + LIFETIME_TOLERANCE {
-            return Err(unusable(
-                "the session claims to live much longer than was asked",
+        let longest = SignedDuration::try_from(requested).unwrap_or_default() + LIFETIME_TOLERANCE;
+        if lifetime > longest {
+            return Err(invalid(
+                "the session's lifetime is much longer than requested",
             ));
         }
-        if size > MAX_SESSION_BYTES {
-            return Err(unusable(
-                "the session's token is larger than any that is known",
-            ));
+        if secret_bytes(&answer.access_key_secret, &answer.security_token) > MAX_SESSION_BYTES {
+            return Err(invalid("the session's token is larger than any known one"));
         }
-        let life = Duration::try_from(life).unwrap_or_default().min(asked);
-        let usable = life.saturating_sub(Duration::from_secs(1));
+        let lifetime = Duration::try_from(lifetime).unwrap_or_default();
+        let usable = lifetime
+            .min(requested)
+            .saturating_sub(Duration::from_secs(1));
         let ends = began + usable;
         if ends.since(self.clock.boot()).is_zero() {
-            return Err(unusable("the session has ended already"));
+            return Err(invalid("the session has expired already"));
         }
         self.upstream.observe_date(answer.server_date, issued.sent);
         let lifetime = Lifetime { began, ends };
@@ -274,7 +318,11 @@ impl<X: StsExchange> Refresher<X> {
     }
 }
 
-/// Says what an error has told, if another call may succeed at once.
+fn secret_bytes(secret: &SecretText, token: &SecretText) -> usize {
+    secret.expose().len() + token.expose().len()
+}
+
+/// Returns `true` if a second call may succeed at once.
 fn is_retryable_now(error: &StsError) -> bool {
     match error {
         StsError::NonceUsed(_) => true,
@@ -282,7 +330,7 @@ fn is_retryable_now(error: &StsError) -> bool {
             server_date: Some(_),
             ..
         } => {
-            warn!("this machine's clock is wrong; signing by the clock of STS");
+            warn!("the clock of this machine is wrong, signing with the time of STS");
             true
         }
         _ => false,

@@ -1,5 +1,5 @@
-//! Decides how one profile stays fresh: obtain, publish, wait, be nudged. One task owns
-//! one profile, so there is never a second call for the same thing in flight.
+//! The task of one profile: it waits until a refresh is due, makes an attempt, and publishes the
+//! result. One task owns one profile, so that two calls for the same session are never in flight.
 
 use std::{
     future::Future,
@@ -14,8 +14,11 @@ use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
 use crate::{
-    profile::{Cause, SourceError},
-    refresh::schedule,
+    profile::Cause,
+    refresh::{
+        acquire::{Attempt, AttemptError},
+        schedule,
+    },
     runtime::{
         backoff::{MAX_BACKOFF, retry_backoff},
         clock::{BootTime, Clock},
@@ -33,79 +36,68 @@ use crate::{
     },
 };
 
-/// By how much the two clocks may come apart before a session is renewed to be sure. Less
-/// than the shortest window of any SDK (180 s), more than what daily corrections amount to.
+/// Maximum drift between the two clocks before a session is renewed. The value is less than the
+/// shortest renewal window of an SDK (180 s) and more than a daily correction of the clock.
 const MAX_CLOCK_DRIFT: SignedDuration = SignedDuration::from_secs(60);
 
-/// Sooner than this a source is not asked whether it has a newer session to hand on, nor one
-/// that has failed whether it was mended.
+/// Minimum interval between two resolutions of a passed-through session, and between a failure and
+/// the first poll for a change of the identity.
 const MIN_POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How much later than we thought a session that is handed on may end and still be taken for the
-/// one that is known. Not sooner by more than what a `Date` leaves out and an answer takes.
-const MAX_END_LATER: Duration = Duration::from_secs(60);
-const MAX_END_EARLIER: Duration = Duration::from_secs(5);
+/// Maximum difference between two expirations of the same passed-through session. An earlier
+/// expiration differs by the resolution of `Date` and the duration of the response.
+const MAX_EXPIRATION_DELAY: Duration = Duration::from_secs(60);
+const MAX_EXPIRATION_ADVANCE: Duration = Duration::from_secs(5);
 
-/// How long a glance at a source takes that a thread makes.
+/// Time for a thread to poll the file of an identity.
 const SOURCE_POLL_WAIT: Duration = Duration::from_millis(50);
 
-/// What one profile's task works with.
+/// The task of one profile.
 pub struct Refresher<X> {
-    pub(super) entry: Arc<ProfileEntry>,
-    pub(super) upstream: Arc<Upstream<X>>,
-    pub(super) store: Arc<Store>,
-    pub(super) clock: Arc<dyn Clock>,
+    entry: Arc<ProfileEntry>,
+    upstream: Arc<Upstream<X>>,
+    store: Arc<Store>,
+    clock: Arc<dyn Clock>,
     /// From 0 to 1, stable for this host and profile.
-    pub(super) jitter: f64,
-    /// How long the last session was asked to live.
-    pub(super) asked: Duration,
-    /// Failures in a row.
-    pub(super) failures: u32,
-    /// How long the last call took, suspends included.
-    pub(super) call_took: Duration,
-    /// The kind of failure that was said last, so that it is said once.
-    pub(super) last_logged: Option<String>,
-    /// The wall clock less the boot-time clock, when an attempt was last made.
-    pub(super) clock_offset: SignedDuration,
+    jitter: f64,
+    /// The requested lifetime of the last session.
+    requested: Duration,
+    /// The number of failures in a row.
+    failures: u32,
+    /// The duration of the last call, suspends included.
+    call_duration: Duration,
+    /// The kind of the last logged failure, so that a failure is logged once.
+    last_logged: Option<String>,
+    /// The wall clock minus the boot-time clock at the last attempt.
+    clock_offset: SignedDuration,
     schedule: Schedule,
 }
 
-/// Why an attempt has failed.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum AttemptError {
-    /// STS was asked.
-    #[error(transparent)]
-    Sts(#[from] StsError),
-    /// STS could not be asked, because we cannot say who we are.
-    #[error(transparent)]
-    Source(#[from] SourceError),
-}
-
-/// What the task is waiting for.
+/// The condition of the next attempt.
 #[derive(Debug, Clone, Copy)]
 enum Schedule {
-    /// Until somebody asks.
+    /// A request.
     OnDemand,
-    /// Until a moment, or until somebody asks for more than there is.
+    /// A time, or an earlier request for a longer remaining lifetime.
     At(BootTime),
-    /// Until a moment, whoever asks: only a human's explicit wish comes before it.
+    /// A time. Requests do not end a back-off; only `stsctl refresh` does.
     BackoffUntil(BootTime),
 }
 
 impl Schedule {
-    /// Returns when the next attempt is due, and why then.
+    /// Returns the time of the next attempt and its reason, as `stsctl status` shows them.
     fn plan(self, refused: bool) -> Option<(BootTime, &'static str)> {
         match self {
             Self::OnDemand => None,
-            Self::At(at) => Some((at, "renewal near half of the session's life")),
-            Self::BackoffUntil(at) if refused => Some((at, "looking whether STS still refuses")),
-            Self::BackoffUntil(at) => Some((at, "trying again after a failure")),
+            Self::At(at) => Some((at, "renewal near half of the session's lifetime")),
+            Self::BackoffUntil(at) if refused => Some((at, "retry after a refusal by STS")),
+            Self::BackoffUntil(at) => Some((at, "retry after a failure")),
         }
     }
 }
 
 impl<X: StsExchange> Refresher<X> {
-    /// Prepares the task of one profile; it starts where the entry's snapshot stands.
+    /// Returns the task of a profile. The first attempt depends on the session of the entry.
     pub fn new(
         entry: Arc<ProfileEntry>,
         upstream: Arc<Upstream<X>>,
@@ -115,9 +107,9 @@ impl<X: StsExchange> Refresher<X> {
     ) -> Self {
         Self {
             jitter,
-            asked: entry.profile.duration.get(),
+            requested: entry.profile.duration.get(),
             failures: 0,
-            call_took: Duration::ZERO,
+            call_duration: Duration::ZERO,
             last_logged: None,
             clock_offset: clock_offset(&*clock),
             schedule: initial_schedule(&entry, &*clock, jitter),
@@ -128,9 +120,9 @@ impl<X: StsExchange> Refresher<X> {
         }
     }
 
-    /// Keeps the profile fresh for ever. A call in flight is dropped with the task, and its
-    /// result with it. Should it ever panic, it begins again: a bug must not leave one profile
-    /// without renewals while all others go on.
+    /// Refreshes the profile until the task is aborted, which drops a call in flight and its
+    /// result. After a panic the loop starts again: a bug must not leave one profile without
+    /// renewals while the others continue.
     #[expect(
         clippy::manual_async_fn,
         reason = "an async function holds its arguments twice"
@@ -159,17 +151,30 @@ impl<X: StsExchange> Refresher<X> {
                 continue;
             }
             self.clock_offset = clock_offset(&*self.clock);
-            // In a box: it is large and rare, and a thousand tasks wait without it.
-            match Box::pin(self.acquire()).await {
+            // Boxed: the future is large and short-lived, and a thousand tasks wait without one.
+            let outcome = Box::pin(self.attempt().run()).await;
+            self.requested = outcome.requested;
+            self.call_duration = outcome.call_duration;
+            match outcome.session {
                 Ok(session) => self.succeeded(session),
                 Err(error) => self.failed(&error),
             }
         }
     }
 
-    /// Lets everybody know what has become of an attempt, and in the same moment what comes
-    /// next: who waits looks from another thread, and takes a plan that lies behind for a sign
-    /// that more is to come.
+    fn attempt(&self) -> Attempt<'_, X> {
+        Attempt {
+            entry: &self.entry,
+            upstream: &self.upstream,
+            sessions: &*self.store,
+            clock: &*self.clock,
+            requested: self.requested,
+            call_duration: Duration::ZERO,
+        }
+    }
+
+    /// Publishes the result of an attempt together with the time of the next one. A waiting caller
+    /// on another thread that saw an old time, in the past, would go on waiting.
     fn publish(&self, change: impl FnOnce(&mut Snapshot)) {
         let schedule = self.schedule;
         self.entry.publish(|snapshot| {
@@ -206,11 +211,11 @@ impl<X: StsExchange> Refresher<X> {
         }
     }
 
-    /// Ends after `left`, or sooner, when it is time to look at the clocks again.
+    /// Waits for `left` at most; shorter waits are for the comparison of the clocks.
     async fn sleep_boot_time(&self, left: Option<Duration>) {
         match left {
             Some(left) => self.clock.sleep_at_most(left).await,
-            // Asleep, with something that may still be handed out.
+            // Without a planned attempt, but with a session that may be served.
             None if self.has_live_session() => self.clock.sleep_at_most(Duration::MAX).await,
             None => std::future::pending().await,
         }
@@ -224,8 +229,8 @@ impl<X: StsExchange> Refresher<X> {
             .is_some()
     }
 
-    /// A nudge that came while the session it asked for was being obtained is answered
-    /// already.
+    /// Returns `true` if the session does not satisfy the request that has woken the task. A
+    /// request during an attempt is satisfied by the session of that attempt.
     fn demand_unmet(&self) -> bool {
         let now = self.clock.boot();
         let session = self.entry.snapshot().session;
@@ -235,26 +240,27 @@ impl<X: StsExchange> Refresher<X> {
         })
     }
 
-    /// Whoever has exchanged a key that was refused need not wait until it is tried again.
+    /// Returns `true` if the identity has changed after a failure, so that a replaced key is tried
+    /// at once.
     fn source_changed(&self) -> bool {
         let now = self.clock.boot();
         let source = &self.entry.profile.source;
-        let rested = self.backoff_started().is_some_and(|it| now >= it);
-        rested && source.has_changed(now)
+        let may_poll = self.poll_start().is_some_and(|it| now >= it);
+        may_poll && source.has_changed(now)
     }
 
-    /// Returns from when on it is looked for the mending of what has failed, if anything has.
-    /// Not at once, or what changes all the time would be asked all the time.
-    fn backoff_started(&self) -> Option<BootTime> {
+    /// Returns the time from which the identity is polled for a change; `None` without a failure.
+    /// An identity that changes all the time would otherwise be resolved all the time.
+    fn poll_start(&self) -> Option<BootTime> {
         let held = matches!(self.schedule, Schedule::BackoffUntil(_)) && self.failures > 0;
         let failed = self.entry.snapshot().failed.filter(|_| held);
         failed.map(|it| it.at + MIN_POLL_INTERVAL)
     }
 
-    /// Ends when the source says by itself that it was mended. In a box, like all that few
-    /// profiles wait for.
+    /// Completes when the identity provider is notified of a recovery. Boxed, because few profiles
+    /// wait for one.
     async fn source_recovered(&self) {
-        let Some(since) = self.backoff_started() else {
+        let Some(since) = self.poll_start() else {
             return std::future::pending().await;
         };
         let recovered = async {
@@ -264,20 +270,19 @@ impl<X: StsExchange> Refresher<X> {
         Box::pin(recovered).await;
     }
 
-    /// Has the source looked at, so that what has come of it is known when this ends.
+    /// Polls the identity for a change, and waits until the thread that polls has a result.
     async fn poll_source(&self) {
         let now = self.clock.boot();
-        if self.backoff_started().is_some_and(|it| now >= it)
+        if self.poll_start().is_some_and(|it| now >= it)
             && !self.entry.profile.source.has_changed(now)
         {
             Box::pin(sleep(SOURCE_POLL_WAIT)).await;
         }
     }
 
-    /// Either somebody has set the wall clock, or a hypervisor has stood the whole machine
-    /// still, boot-time clock included, while the service's time went on. The second would
-    /// leave us with a session that ends before we think, so it is renewed, once for each
-    /// time that they come apart.
+    /// Returns `true` after a drift between the two clocks: the wall clock was set, or a
+    /// hypervisor has paused the machine with its boot-time clock. After a pause the session
+    /// expires earlier than calculated, so that each drift causes one renewal.
     fn clock_drifted(&self) -> bool {
         (clock_offset(&*self.clock) - self.clock_offset).abs() > MAX_CLOCK_DRIFT
             && self.has_live_session()
@@ -289,7 +294,7 @@ impl<X: StsExchange> Refresher<X> {
         let due =
             matches!(self.schedule, Schedule::At(at) | Schedule::BackoffUntil(at) if at <= now);
         let session = self.entry.snapshot().session;
-        let length = session.map_or(self.asked, |it| it.lifetime.length());
+        let length = session.map_or(self.requested, |it| it.lifetime.length());
         due && !profile.is_kept_warm()
             && !self.entry.forced.load(Ordering::Relaxed)
             && !self.entry.has_followers()
@@ -297,11 +302,11 @@ impl<X: StsExchange> Refresher<X> {
     }
 
     fn go_idle(&mut self) {
-        info!(profile = %self.entry.profile.name, "nobody asks any more, renewals pause");
+        info!(profile = %self.entry.profile.name, "profile idle, renewals paused");
         self.schedule = Schedule::OnDemand;
         self.failures = 0;
         self.last_logged = None;
-        // A remembered refusal must not answer the caller who wakes us up.
+        // An old refusal must not be the reply to the request that wakes the task.
         self.publish(|snapshot| snapshot.failed = None);
     }
 
@@ -321,12 +326,12 @@ impl<X: StsExchange> Refresher<X> {
             failures_before = self.failures,
             "credentials renewed"
         );
-        // A lease is as short as its owner wants it.
+        // The owner of a lease chooses its duration.
         let advice = match self.entry.until {
             Some(_) => None,
-            // Nor do we decide how long a session is that is handed on.
+            // The issuer of a passed-through session chooses its lifetime.
             None if self.entry.profile.role_arn.is_none() => None,
-            None => schedule::warning(self.asked, session.lifetime.length()),
+            None => schedule::warning(self.requested, session.lifetime.length()),
         };
         let before = self.entry.snapshot().advice;
         if let Some(advice) = advice.filter(|new| Some(*new) != before) {
@@ -338,7 +343,7 @@ impl<X: StsExchange> Refresher<X> {
         self.schedule = match &self.entry.profile.role_arn {
             _ if session.is_final => Schedule::OnDemand,
             Some(_) => Schedule::At(due),
-            // No budget slows down who hands on what ends at once.
+            // The rate limit does not apply to passed-through sessions, which may expire at once.
             None => Schedule::At(due.max(now + MIN_POLL_INTERVAL)),
         };
         self.entry.stats.counters.renewal(took);
@@ -353,9 +358,9 @@ impl<X: StsExchange> Refresher<X> {
         self.upstream.notify_renewed();
     }
 
-    /// Tells whether this is the session that callers have: one that is handed on stays the
-    /// same until whoever issues it replaces it. With another end it is not: the clock by which
-    /// that was told was wrong, or it was further away than we look.
+    /// Returns `true` if a passed-through session is the one that callers have: the identity
+    /// returns the same one until the issuer replaces it. A session with another expiration is a
+    /// new one, because a clock was wrong or the expiration was beyond the longest lifetime.
     fn is_known(&self, session: &Session) -> bool {
         let known = self.entry.snapshot().session;
         self.entry.profile.role_arn.is_none()
@@ -363,13 +368,13 @@ impl<X: StsExchange> Refresher<X> {
                 let (before, now) = (it.lifetime.ends, session.lifetime.ends);
                 it.access_key_id == session.access_key_id
                     && it.security_token == session.security_token
-                    && before.since(now) <= MAX_END_EARLIER
-                    && now.since(before) <= MAX_END_LATER
+                    && before.since(now) <= MAX_EXPIRATION_ADVANCE
+                    && now.since(before) <= MAX_EXPIRATION_DELAY
             })
     }
 
-    /// Keeps the session that callers have, and looks again at half of what is left of it, or
-    /// sooner.
+    /// Keeps the session that callers have. The next attempt is at half of its remaining lifetime
+    /// at the latest.
     fn extend(&mut self, rest: &Lifetime) {
         let now = self.clock.boot();
         self.failures = 0;
@@ -389,8 +394,9 @@ impl<X: StsExchange> Refresher<X> {
         let now = self.clock.boot();
         let session = self.entry.snapshot().session;
         let remaining = session.map(|session| session.lifetime.remaining(now));
-        if self.call_took > MAX_CALL_DURATION {
-            // It failed in a world that was left behind; this one has not been tried yet.
+        if self.call_duration > MAX_CALL_DURATION {
+            // The machine was suspended during the call, so that the failure says nothing about
+            // the network now.
             self.failures = 0;
         }
         self.failures = self.failures.saturating_add(1);
@@ -402,7 +408,7 @@ impl<X: StsExchange> Refresher<X> {
         };
         let random = fastrand::f64();
         let pause = match error {
-            // What has ended is renewed by whoever issues it, and somewhere else than here.
+            // The issuer renews expired source credentials without a change on this machine.
             AttemptError::Sts(StsError::SourceExpired(_)) => {
                 retry_backoff(self.failures, remaining, None, random)
             }
@@ -427,7 +433,7 @@ impl<X: StsExchange> Refresher<X> {
         });
     }
 
-    /// Says a failure when it is news; a repetition is for those who look for it.
+    /// Logs a failure: a warning for a new kind, a debug line for a repetition.
     fn log_failure(
         &mut self,
         error: &AttemptError,
@@ -453,7 +459,7 @@ impl<X: StsExchange> Refresher<X> {
     }
 }
 
-/// What a task waits for that begins with what its profile has.
+/// Returns the first schedule of a task.
 fn initial_schedule(entry: &ProfileEntry, clock: &dyn Clock, jitter: f64) -> Schedule {
     match entry.snapshot().session {
         Some(session) if session.is_final => Schedule::OnDemand,

@@ -189,7 +189,7 @@ impl Snapshot {
             in_a_row: in_a_row.saturating_add(1),
         }));
         self.ended = self.begun;
-        self.next_attempt = Some((now + pause, "trying again after a failure"));
+        self.next_attempt = Some((now + pause, "retry after a failure"));
     }
 
     /// What a caller gets who cannot wait any longer.

@@ -52,7 +52,7 @@ fn check(at: Timestamp, expiration: Timestamp, expected: Result<u64, &str>) {
         at,
         sent: refresher.clock.boot(),
     };
-    let accepted = refresher.validate(issued, refresher.clock.boot());
+    let accepted = refresher.attempt().validate(issued, refresher.clock.boot());
     let accepted = accepted.map(|it| it.lifetime.length().as_secs());
     let accepted = accepted.map_err(|error| error.to_string());
     match (&accepted, expected) {
@@ -69,17 +69,17 @@ fn no_answer_gives_a_session_more_life_than_was_asked() {
     check(NOON, NOON + minutes(15), Ok(899));
     // A `Date` that is behind by four minutes.
     check(NOON - minutes(4), NOON + minutes(60), Ok(3599));
-    check(NOON, NOON + minutes(66), Err("much longer than was asked"));
-    check(NOON, NOON, Err("ended already"));
+    check(NOON, NOON + minutes(66), Err("much longer than requested"));
+    check(NOON, NOON, Err("expired already"));
     check(
         NOON,
         NOON + SignedDuration::from_secs(1),
-        Err("ended already"),
+        Err("expired already"),
     );
-    check(NOON, Timestamp::MAX, Err("much longer than was asked"));
-    check(NOON, Timestamp::MIN, Err("ended already"));
-    check(Timestamp::MAX, NOON, Err("ended already"));
-    check(Timestamp::MIN, NOON, Err("much longer than was asked"));
+    check(NOON, Timestamp::MAX, Err("much longer than requested"));
+    check(NOON, Timestamp::MIN, Err("expired already"));
+    check(Timestamp::MAX, NOON, Err("expired already"));
+    check(Timestamp::MIN, NOON, Err("much longer than requested"));
 }
 
 /// A service that always answers, and counts.
