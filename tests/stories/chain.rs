@@ -116,7 +116,7 @@ fn a_chain_that_leads_nowhere_is_refused_at_load() {
     check(&beside, "in a circle: b -> c -> b");
     check(&reads("a", "nobody"), "no source or profile of that name");
     let no_role = format!("{UPLOAD}[profile.read]\nsource = \"oss-upload\"\n");
-    check(&no_role, "it is not said which role");
+    check(&no_role, "the role is missing");
     // Whichever end of it comes first by name.
     let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
     let chain = |names: &[&str]| {

@@ -267,7 +267,10 @@ fn what_has_no_effect_with_a_token_is_refused_at_load() {
         &["source.pod.provider_arn", "oidc-provider"],
     );
     let file = |by: &str| by_file().replace("token_file = \"token.key\"", by);
-    check(&file(""), &["source.pod", "where the token comes from"]);
+    check(
+        &file(""),
+        &["source.pod", "the token's file or command is missing"],
+    );
     check(
         &file("token_file = \"none\""),
         &["token_file", "No such file"],
@@ -282,7 +285,7 @@ fn what_has_no_effect_with_a_token_is_refused_at_load() {
     );
     check(
         &by_file().replace("\"oidc\"", "\"oauth\""),
-        &["access-key, oidc", "docs/configuration.md"],
+        &["access-key, oidc", "man stsd-config"],
     );
 }
 

@@ -1,5 +1,5 @@
-//! Decides what the configuration means: TOML in, [`Config`] out, once. Every mistake is
-//! named with file, line, key, what is allowed and what to do.
+//! The configuration: TOML in, [`Config`] or all errors out. Each error has the file, the line, the
+//! key, the allowed values and a hint.
 
 mod error;
 mod reader;
@@ -16,26 +16,26 @@ pub use self::{
 };
 use crate::profile::{Profile, ProfileName};
 
-/// What the daemon is to do.
+/// A valid configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The file it was read from.
+    /// The configuration file.
     pub path: PathBuf,
-    /// Where STS is.
+    /// The endpoint of STS.
     pub endpoint: Endpoint,
-    /// How many calls a second STS may get from this machine.
+    /// The rate limit of the calls to STS.
     pub sts_calls_per_second: u32,
-    /// Where credentials are given by HTTP.
+    /// The address of the HTTP endpoint.
     pub http: Option<SocketAddr>,
-    /// Where the audit is written, besides the log.
+    /// The file of the audit, besides the log.
     pub audit_file: Option<FileRef>,
-    /// Every file with credentials that a profile wants.
+    /// The files of the exports.
     pub files: Vec<FileRef>,
-    /// What callers may ask for.
+    /// The profiles, by name.
     pub profiles: BTreeMap<ProfileName, Arc<Profile>>,
 }
 
-/// A file that is opened later, with the line that names it.
+/// A file that is opened later, with its line in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileRef {
     /// The file.
@@ -47,7 +47,7 @@ pub struct FileRef {
 }
 
 impl Config {
-    /// Says that a file cannot be used for a reason that shows only when it is.
+    /// Returns the error of a file that failed when the daemon opened the file.
     pub(crate) fn file_error(
         &self,
         named: &FileRef,

@@ -1,11 +1,11 @@
-//! What is said of a configuration that cannot be used.
+//! The errors of a configuration.
 
 use std::{
     fmt,
     path::{Path, PathBuf},
 };
 
-/// One mistake, ready to be printed.
+/// One error of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     /// The configuration file.
@@ -14,25 +14,25 @@ pub struct ConfigError {
     pub line: usize,
     /// The key, with its table.
     pub key: String,
-    /// What is wrong, or what is allowed.
+    /// What is wrong, and the allowed values.
     pub problem: String,
     /// What to do.
     pub hint: String,
 }
 
-/// Everything that is wrong with a configuration; never empty.
+/// All errors of a configuration; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
 
 impl ConfigErrors {
-    /// Says that a key cannot be used for a reason that its value does not show.
+    /// Returns the error of a key whose value is valid and cannot be applied.
     pub(crate) fn whole_file(file: &Path, key: &str, problem: &str) -> Self {
         Self(vec![ConfigError {
             file: file.to_owned(),
             line: 1,
             key: key.to_owned(),
             problem: problem.to_owned(),
-            hint: "look at the daemon's log".to_owned(),
+            hint: "see the log of the daemon".to_owned(),
         }])
     }
 }

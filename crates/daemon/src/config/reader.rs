@@ -1,6 +1,7 @@
-//! How a configuration is read: TOML in, types that cannot hold what is wrong out, with
-//! every mistake on the way.
+//! The reader of a configuration: TOML in, validated types and all errors out.
 
+mod command;
+mod context;
 mod export;
 mod profile;
 #[cfg(test)]
@@ -10,57 +11,54 @@ mod spanned;
 
 use std::{
     collections::BTreeMap,
-    io,
     net::{Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use serde::Deserialize;
 use stsd_sts::Endpoint;
 
-use self::{profile::RawProfile, source::RawSource, spanned::Spanned};
-use super::{Config, ConfigError, ConfigErrors, FileRef};
-use crate::{identity::ProcessEnvironment, profile::Invalid, runtime::file_watch};
+use self::{context::ReadContext, profile::RawProfile, source::RawSource, spanned::Spanned};
+use super::{Config, ConfigErrors, FileRef};
+use crate::identity::ProcessEnvironment;
 
-/// A configuration file is small; more than this is some other file.
-const MAX_FILE_BYTES: usize = 1024 * 1024;
-
-/// What STS may get from this machine: a fifth of what it allows an account, because other
-/// machines of the account call too.
+/// Default rate limit of the calls to STS: a fifth of the limit of an account, because other
+/// machines of the account call STS too.
 const DEFAULT_CALLS_PER_SECOND: u32 = 20;
 
-/// What STS allows an account, users and roles together.
+/// The limit of STS for an account, all users and roles together.
 const MAX_CALLS_PER_SECOND: u32 = 100;
 
-/// The whole file. What is said of the keys, here and in the tables below, is what
-/// docs/configuration-reference.md says of them: a test makes the page of it.
+/// The file. The doc comments of the keys, here and in the tables below, are the text of
+/// docs/configuration-reference.md and of the list in stsd-config(5), which a test compares.
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct Raw {
-    /// STS of this region is asked, `sts.<region>.aliyuncs.com`.
+    /// The region of STS: the endpoint is `sts.<region>.aliyuncs.com`.
     region: Option<Spanned<String>>,
-    /// The region's address inside its private network, `sts-vpc.<region>.aliyuncs.com`; not
+    /// Use the region's endpoint inside its private network, `sts-vpc.<region>.aliyuncs.com`; not
     /// every region has one.
     #[serde(default)]
     vpc: bool,
-    /// An address of your own, `https://host[:port]`; `http://` only to a literal loopback
-    /// address. It comes before `region` and `vpc`.
+    /// Another endpoint, `https://host[:port]`; `http://` only to a literal loopback address. It
+    /// takes precedence over `region` and `vpc`.
     endpoint: Option<Spanned<String>>,
-    /// How many calls a second STS may get from this daemon, 1 to 100, with a burst of a
-    /// second's worth and of two at least. STS allows an account 100, shared by all its machines.
+    /// The rate limit of this daemon's calls to STS, 1 to 100, with a burst of one second and of two
+    /// calls at least. STS allows an account 100, shared by all its machines.
     sts_calls_per_second: Option<Spanned<u32>>,
-    /// Who got what, [in a file](operations.md#who-got-what) besides the log.
+    /// The [audit](operations.md), in a file besides the log.
     #[serde(default)]
     audit: RawAudit,
     /// Credentials [by a URL](configuration.md#http-credentials-by-a-url), on loopback.
     http: Option<RawHttp>,
-    /// [Who we are](configuration.md#sourcename-who-we-are). Which keys there are besides `type`
-    /// depends on it.
+    /// The identity that [signs the calls to STS](configuration.md). The keys besides `type` depend
+    /// on the type.
     #[serde(default)]
     source: BTreeMap<Spanned<String>, RawSource>,
-    /// [What we become](configuration.md#profilename-what-we-become). A name is 1 to 64 of
-    /// `A-Z a-z 0-9 . _ -` and begins with a letter or digit; there is one profile at least.
+    /// The [role](configuration.md#profilename-what-we-become) that programs ask for. A name is 1 to
+    /// 64 of `A-Z a-z 0-9 . _ -` and begins with a letter or digit; at least one profile is
+    /// required.
     #[serde(default)]
     profile: BTreeMap<Spanned<String>, RawProfile>,
 }
@@ -69,8 +67,9 @@ struct Raw {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct RawAudit {
-    /// Each hand-out and each refusal is a line of JSON in this file. Made with mode 0600;
-    /// anything looser, a link or something that is not a file is refused. Opened anew by a reload.
+    /// A file with a line of JSON for each served and each refused request. The daemon creates the
+    /// file with mode 0600, and refuses a looser mode, a link, and anything but a regular file. A
+    /// reload opens the file again.
     file: Option<Spanned<String>>,
 }
 
@@ -82,224 +81,130 @@ struct RawHttp {
     listen: Spanned<String>,
 }
 
-/// Reads and checks a configuration with all the files it names.
+/// Reads and checks a configuration with all the files that the configuration names.
 ///
 /// # Errors
-/// [`ConfigErrors`], as many as could be found.
+/// [`ConfigErrors`], as many as one reading finds.
 pub fn load(path: &Path, environment: &ProcessEnvironment) -> Result<Config, ConfigErrors> {
-    match read(path) {
+    match context::read(path) {
         Ok(text) => parse(text, path, environment),
         Err(error) => {
-            let mut reader = Reader::new(path, String::new());
-            let hint = "write it as docs/configuration.md shows, or set STSD_CONFIG";
-            reader.error_at(0, "", &format!("cannot be read: {error}"), hint);
-            Err(ConfigErrors(reader.errors))
+            let mut context = ReadContext::new(path, String::new(), environment);
+            let hint = "create it with stsctl init or as man stsd-config shows, or set STSD_CONFIG";
+            context.error_at(0, "", &format!("cannot be read: {error}"), hint);
+            Err(ConfigErrors(context.errors))
         }
     }
 }
 
-/// Checks the text of a configuration that stands at `path`, with all the files it names.
+/// Checks the text of a configuration as if it were at `path`, with all the files that the
+/// configuration names.
 pub(crate) fn parse(
     text: String,
     path: &Path,
     environment: &ProcessEnvironment,
 ) -> Result<Config, ConfigErrors> {
-    let mut reader = Reader::new(path, text);
-    match toml::from_str::<Raw>(&reader.text) {
-        Ok(raw) => reader.config(raw, environment),
+    let mut context = ReadContext::new(path, text, environment);
+    match toml::from_str::<Raw>(&context.text) {
+        Ok(raw) => config(raw, context),
         Err(error) => {
             let at = error.span().map_or(0, |span| span.start);
             let message = without_values(error.message());
-            let key = key_at(&reader.text, at);
-            reader.error_at(
-                at,
-                &key,
-                &message,
-                "docs/configuration-reference.md has every key",
-            );
-            Err(ConfigErrors(reader.errors))
+            let key = key_at(&context.text, at);
+            context.error_at(at, &key, &message, "man stsd-config has every key");
+            Err(ConfigErrors(context.errors))
         }
     }
 }
 
-struct Reader<'a> {
-    path: &'a Path,
-    text: String,
-    errors: Vec<ConfigError>,
-    /// The files that are read, or written by others than profiles.
-    taken: Vec<PathBuf>,
-    /// The files that profiles write.
-    files: Vec<FileRef>,
-    /// Where credentials are given by HTTP.
-    http: Option<SocketAddr>,
-}
-
-impl<'a> Reader<'a> {
-    fn new(path: &'a Path, text: String) -> Self {
-        Self {
-            path,
-            text,
-            errors: Vec::new(),
-            taken: vec![path.to_owned()],
-            files: Vec::new(),
-            http: None,
-        }
+fn config(raw: Raw, mut context: ReadContext<'_>) -> Result<Config, ConfigErrors> {
+    let endpoint = endpoint(&mut context, &raw);
+    let sts_calls_per_second = calls_per_second(&mut context, raw.sts_calls_per_second.as_ref());
+    let http = raw.http.as_ref();
+    context.http = http.and_then(|it| http_address(&mut context, &it.listen));
+    let audit_file = raw.audit.file.as_ref().map(|file| FileRef {
+        path: context.use_file(file.get_ref()),
+        line: context.line(file.span().start),
+        key: "audit.file".to_owned(),
+    });
+    let mut sources = BTreeMap::new();
+    for (name, raw) in &raw.source {
+        let name = name.get_ref();
+        sources.insert(name.clone(), source::read_source(&mut context, name, raw));
     }
-
-    fn config(
-        mut self,
-        raw: Raw,
-        environment: &ProcessEnvironment,
-    ) -> Result<Config, ConfigErrors> {
-        let endpoint = self.endpoint(&raw);
-        let calls_per_second = self.calls_per_second(raw.sts_calls_per_second.as_ref());
-        self.http = raw.http.as_ref().and_then(|it| self.http(&it.listen));
-        let audit_file = raw.audit.file.as_ref().map(|file| FileRef {
-            path: self.beside(file.get_ref()),
-            line: self.line(file.span().start),
-            key: "audit.file".to_owned(),
-        });
-        let mut sources = BTreeMap::new();
-        for (name, source) in &raw.source {
-            let read = self.source(name.get_ref(), source, environment);
-            sources.insert(name.get_ref().clone(), read);
-        }
-        let profiles = self.profiles(&raw.profile, &sources, environment);
-        if raw.profile.is_empty() {
-            let hint = "add a [profile.NAME] table as docs/configuration.md shows";
-            self.error_at(0, "profile", "there is no profile", hint);
-        }
-        self.reject_duplicate_files(environment);
-        match endpoint {
-            Some(endpoint) if self.errors.is_empty() => Ok(Config {
-                path: self.path.to_owned(),
-                endpoint,
-                sts_calls_per_second: calls_per_second,
-                http: self.http,
-                audit_file,
-                files: self.files,
-                profiles,
-            }),
-            _ => Err(ConfigErrors(self.errors)),
-        }
+    let profiles = profile::read_profiles(&mut context, &raw.profile, &sources);
+    if raw.profile.is_empty() {
+        let hint = "add a [profile.NAME] table as man stsd-config shows";
+        context.error_at(0, "profile", "there is no profile", hint);
     }
-
-    fn endpoint(&mut self, raw: &Raw) -> Option<Endpoint> {
-        let (key, span, made) = match (&raw.endpoint, &raw.region) {
-            (Some(url), _) => ("endpoint", url.span(), Endpoint::custom(url.get_ref())),
-            (None, Some(region)) if raw.vpc => {
-                ("region", region.span(), Endpoint::vpc(region.get_ref()))
-            }
-            (None, Some(region)) => (
-                "region",
-                region.span(),
-                Endpoint::regional(region.get_ref()),
-            ),
-            (None, None) if raw.vpc => {
-                self.error_at(
-                    0,
-                    "vpc",
-                    "a vpc endpoint needs a region",
-                    "add region = \"…\"",
-                );
-                return None;
-            }
-            (None, None) => return Some(Endpoint::global()),
-        };
-        made.map_err(|error| {
-            let hint = "the regions are listed in the service's documentation of its endpoints";
-            self.error_at(span.start, key, &error.to_string(), hint);
-        })
-        .ok()
-    }
-
-    fn http(&mut self, listen: &Spanned<String>) -> Option<SocketAddr> {
-        match listen.get_ref().parse() {
-            Ok(SocketAddr::V4(address)) if *address.ip() == Ipv4Addr::LOCALHOST => {
-                Some(address.into())
-            }
-            _ => {
-                let problem = "it is answered on 127.0.0.1 alone, with a port; 0 picks one";
-                let hint = "listen = \"127.0.0.1:7787\"";
-                self.error_at(listen.span().start, "http.listen", problem, hint);
-                None
-            }
-        }
-    }
-
-    fn calls_per_second(&mut self, value: Option<&Spanned<u32>>) -> u32 {
-        let Some(value) = value else {
-            return DEFAULT_CALLS_PER_SECOND;
-        };
-        let number = *value.get_ref();
-        if !(1..=MAX_CALLS_PER_SECOND).contains(&number) {
-            self.error_at(
-                value.span().start,
-                "sts_calls_per_second",
-                &format!("a whole number from 1 to {MAX_CALLS_PER_SECOND} is allowed"),
-                "STS allows an account 100 calls a second; leave room for its other machines",
-            );
-        }
-        number
-    }
-
-    fn value<T>(
-        &mut self,
-        value: &Spanned<String>,
-        table: &str,
-        key: &str,
-        check: impl Fn(&str) -> Result<T, Invalid>,
-    ) -> Option<T> {
-        let checked = check(value.get_ref());
-        self.checked(checked, value.span().start, &format!("{table}.{key}"))
-    }
-
-    fn checked<T>(&mut self, checked: Result<T, Invalid>, at: usize, key: &str) -> Option<T> {
-        checked
-            .map_err(|error| {
-                let hint = "docs/configuration-reference.md has what each key takes";
-                self.error_at(at, key, &error.to_string(), hint);
-            })
-            .ok()
-    }
-
-    /// Paths are relative to the configuration file.
-    fn beside(&mut self, file: &str) -> PathBuf {
-        let path = self.resolve(file);
-        self.taken.push(path.clone());
-        path
-    }
-
-    fn resolve(&self, file: &str) -> PathBuf {
-        self.path.parent().unwrap_or(Path::new(".")).join(file)
-    }
-
-    fn line(&self, at: usize) -> usize {
-        let before = self.text.get(..at).unwrap_or_default();
-        1 + before.matches('\n').count()
-    }
-
-    fn error_at(&mut self, at: usize, key: &str, problem: &str, hint: &str) {
-        self.error_on_line(self.line(at), key, problem, hint);
-    }
-
-    fn error_on_line(&mut self, line: usize, key: &str, problem: &str, hint: &str) {
-        self.errors.push(ConfigError {
-            file: self.path.to_owned(),
-            line,
-            key: one_line(key),
-            problem: one_line(problem),
-            hint: hint.to_owned(),
-        });
+    export::reject_duplicate_files(&mut context);
+    match endpoint {
+        Some(endpoint) if context.errors.is_empty() => Ok(Config {
+            path: context.path.to_owned(),
+            endpoint,
+            sts_calls_per_second,
+            http: context.http,
+            audit_file,
+            files: context.export_files,
+            profiles,
+        }),
+        _ => Err(ConfigErrors(context.errors)),
     }
 }
 
-fn read(path: &Path) -> io::Result<String> {
-    let (file, _) = file_watch::open(path, MAX_FILE_BYTES)?;
-    Ok(file_watch::read(file, MAX_FILE_BYTES)?.to_string())
+fn endpoint(context: &mut ReadContext<'_>, raw: &Raw) -> Option<Endpoint> {
+    let (key, span, made) = match (&raw.endpoint, &raw.region) {
+        (Some(url), _) => ("endpoint", url.span(), Endpoint::custom(url.get_ref())),
+        (None, Some(region)) if raw.vpc => {
+            ("region", region.span(), Endpoint::vpc(region.get_ref()))
+        }
+        (None, Some(region)) => {
+            let endpoint = Endpoint::regional(region.get_ref());
+            ("region", region.span(), endpoint)
+        }
+        (None, None) if raw.vpc => {
+            let hint = "add region = \"…\"";
+            context.error_at(0, "vpc", "a vpc endpoint needs a region", hint);
+            return None;
+        }
+        (None, None) => return Some(Endpoint::global()),
+    };
+    made.map_err(|error| {
+        let hint = "the regions are listed in the service's documentation of its endpoints";
+        context.error_at(span.start, key, &error.to_string(), hint);
+    })
+    .ok()
 }
 
-/// Returns the key on the line at a byte, if the line has the shape of one.
+fn http_address(context: &mut ReadContext<'_>, listen: &Spanned<String>) -> Option<SocketAddr> {
+    match listen.get_ref().parse() {
+        Ok(SocketAddr::V4(address)) if *address.ip() == Ipv4Addr::LOCALHOST => Some(address.into()),
+        _ => {
+            let problem = "the address is 127.0.0.1 with a port; 0 picks a port";
+            let hint = "listen = \"127.0.0.1:7787\"";
+            context.error_at(listen.span().start, "http.listen", problem, hint);
+            None
+        }
+    }
+}
+
+fn calls_per_second(context: &mut ReadContext<'_>, value: Option<&Spanned<u32>>) -> u32 {
+    let Some(value) = value else {
+        return DEFAULT_CALLS_PER_SECOND;
+    };
+    let number = *value.get_ref();
+    if !(1..=MAX_CALLS_PER_SECOND).contains(&number) {
+        context.error_at(
+            value.span().start,
+            "sts_calls_per_second",
+            &format!("a whole number from 1 to {MAX_CALLS_PER_SECOND} is allowed"),
+            "STS allows an account 100 calls a second, shared by all its machines",
+        );
+    }
+    number
+}
+
+/// Returns the key on the line of a byte offset; an empty text for a line without a key.
 fn key_at(text: &str, at: usize) -> String {
     let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
     let line = text[start..].lines().next().unwrap_or_default();
@@ -313,16 +218,11 @@ fn key_at(text: &str, at: usize) -> String {
     }
 }
 
-/// The parser quotes values that have the wrong type, and a misplaced value may be a secret.
+/// Removes the value that the parser quotes after a type error: a misplaced value may be a secret.
 fn without_values(message: &str) -> String {
     let wrong = message.starts_with("invalid type") || message.starts_with("invalid value");
     match message.rsplit_once(", expected") {
         Some((_, expected)) if wrong => format!("a value of the wrong type, expected{expected}"),
         _ => message.to_owned(),
     }
-}
-
-/// A quoted name may hold anything, and a mistake goes to logs and terminals.
-fn one_line(text: &str) -> String {
-    text.replace(char::is_control, " ")
 }

@@ -78,34 +78,17 @@ struct Shared {
 struct Observed {
     /// How often it was read.
     readings: u64,
-    /// The file when it was last read.
-    at_read: FileState,
+    /// How the file looked when it was read last. None if it never was; the inner none is a
+    /// file that is not there.
+    at_read: Option<Option<FileStat>>,
     /// When a thread was sent to look.
     polled_at: BootTime,
-    /// The file when it was last polled since it was read.
-    latest: FileState,
+    /// How it looked since it was read.
+    latest: Option<Option<FileStat>>,
 }
 
-/// The state of a file that has been observed, or not.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum FileState {
-    /// The file has not been observed.
-    #[default]
-    Unknown,
-    /// stat(2) has failed.
-    Absent,
-    /// The file exists.
-    Present(FileStat),
-}
-
-/// The fields of stat(2) that change with a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct FileStat {
-    device: u64,
-    inode: u64,
-    length: u64,
-    modified: (i64, i64),
-}
+/// What changes when a file does: its place, its length and its times.
+type FileStat = (u64, u64, u64, i64, i64);
 
 impl WatchedFile {
     /// Prepares to read a file.
@@ -140,7 +123,7 @@ impl WatchedFile {
         let (path, shared) = (self.path.clone(), Arc::clone(&self.shared));
         // From before the reading: a change during it is one that was not seen.
         let look = move || {
-            let state = FileState::of(&path);
+            let state = state(&path);
             let outcome = reader(&path);
             shared.observed().record_read(state);
             shared.reading.store(false, Ordering::Release);
@@ -170,7 +153,7 @@ impl WatchedFile {
             let (path, theirs) = (self.path.clone(), Arc::clone(shared));
             let readings = observed.readings;
             let look = move || {
-                let state = FileState::of(&path);
+                let state = state(&path);
                 theirs.observed().record_poll(state, readings);
                 theirs.polling.store(false, Ordering::Release);
             };
@@ -190,38 +173,27 @@ impl Shared {
 }
 
 impl Observed {
-    fn record_read(&mut self, state: FileState) {
+    fn record_read(&mut self, state: Option<FileStat>) {
         self.readings += 1;
-        self.at_read = state;
-        self.latest = FileState::Unknown;
+        self.at_read = Some(state);
+        self.latest = None;
     }
 
     /// A look that began before the last reading says nothing of what came after it.
-    fn record_poll(&mut self, state: FileState, readings: u64) {
+    fn record_poll(&mut self, state: Option<FileStat>, readings: u64) {
         if self.readings == readings {
-            self.latest = state;
+            self.latest = Some(state);
         }
     }
 
     fn changed(&self) -> bool {
-        let known = [self.at_read, self.latest]
-            .iter()
-            .all(|it| *it != FileState::Unknown);
-        known && self.at_read != self.latest
+        self.at_read.is_some() && self.latest.is_some() && self.at_read != self.latest
     }
 }
 
-impl FileState {
-    fn of(path: &Path) -> Self {
-        fs::metadata(path).map_or(Self::Absent, |it| {
-            Self::Present(FileStat {
-                device: it.dev(),
-                inode: it.ino(),
-                length: it.len(),
-                modified: (it.mtime(), it.mtime_nsec()),
-            })
-        })
-    }
+fn state(path: &Path) -> Option<FileStat> {
+    let it = fs::metadata(path).ok()?;
+    Some((it.dev(), it.ino(), it.len(), it.mtime(), it.mtime_nsec()))
 }
 
 #[cfg(test)]

@@ -1,33 +1,35 @@
-//! Decides what a profile's table means, and in which order profiles build on each other.
+//! The `[profile.NAME]` tables, and the order in which profiles build on each other.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Deserialize;
 
 use super::{
-    Reader, export, read,
+    command::command,
+    context::{ReadContext, read},
+    export::{RawFile, export_file},
     source::{Kind, SourceSpec},
     spanned::Spanned,
 };
 use crate::{
-    identity::{ChainedProfile, ProcessEnvironment},
+    identity::ChainedProfile,
     profile::{
         self, CachedIdentity, ExportConfig, Invalid, Profile, ProfileName, RoleArn,
         RoleSessionName, Rule, SessionDuration, SessionPolicy,
     },
 };
 
-/// Each profile of a chain adds a call to how long a cold caller waits.
+/// Maximum number of profiles in a role chain. Each adds a call to the wait of a first caller.
 const MAX_CHAIN_LENGTH: usize = 8;
 
-/// What an example of `on_renewal` looks like.
+/// The hint of an invalid `on_renewal`.
 const HOOK_EXAMPLE: &str =
     "on_renewal = [\"/usr/bin/systemctl\", \"reload\", \"nginx\"]; no shell reads it";
 
-/// The name of a session of which the configuration says nothing.
+/// The default of `role_session_name`.
 pub(super) const DEFAULT_SESSION_NAME: &str = "{user}-{host}";
 
-/// By these a pod with RRSA is told its role and its session's name.
+/// The variables with the role and the session name that RRSA sets in a pod.
 pub(super) const ROLE_VARIABLE: &str = "ALIBABA_CLOUD_ROLE_ARN";
 pub(super) const SESSION_NAME_VARIABLE: &str = "ALIBABA_CLOUD_ROLE_SESSION_NAME";
 
@@ -38,55 +40,63 @@ pub(super) struct RawProfile {
     /// The name of a source, or else of another profile: a
     /// [chain](configuration.md#chains-a-profile-on-a-profile).
     source: Spanned<String>,
-    /// The role, `acs:ram::<account>:role/<name>`. Without one, the session of a source of type
+    /// The role, `acs:ram::<account>:role/<name>`. Without a role, the session of a source of type
     /// `ecs-role`, `process` or `uri` is
-    /// [handed on](configuration.md#sessions-that-are-handed-on); other sources need it.
+    /// [passed through](configuration.md#sessions-that-are-handed-on); other sources need a role.
     role_arn: Option<Spanned<String>>,
-    /// What ActionTrail shows: 2 to 64 of `A-Z a-z 0-9 . @ _ -`; `{user}`, `{host}`,
-    /// `{profile}`, `{pid}` stand for themselves, made to fit. With `{pid}` each restart costs one
-    /// call a profile, because sessions of another name are not taken over.
+    /// The session name in ActionTrail: 2 to 64 of `A-Z a-z 0-9 . @ _ -`. `{user}`, `{host}`,
+    /// `{profile}` and `{pid}` are replaced, and other characters in them become hyphens. With
+    /// `{pid}` each restart costs one call a profile, because the name of the session changes.
     role_session_name: Option<Spanned<String>>,
-    /// How long each session is asked to live, `"15m"` to `"12h"`; the role's own maximum applies.
+    /// The requested lifetime of each session, `"15m"` to `"12h"`; the role's own maximum applies.
     duration: Option<Spanned<String>>,
     /// A session policy, as JSON in a text: the effective right is role AND policy. At most 2,048
     /// bytes without white space.
     policy: Option<Spanned<String>>,
-    /// In place of `policy`: a file that holds it.
+    /// A file that holds the policy, in place of `policy`.
     policy_file: Option<Spanned<String>>,
-    /// What a role of another account asks for.
+    /// The external id that a role of another account requires.
     external_id: Option<Spanned<String>>,
-    /// Who is behind the session, for ActionTrail: 2 to 64 of `A-Z a-z 0-9 _ + = , . @ -`.
+    /// The source identity in ActionTrail: 2 to 64 of `A-Z a-z 0-9 _ + = , . @ -`.
     source_identity: Option<Spanned<String>>,
-    /// Renewed from the start and for ever, whether anybody asks or not.
+    /// Renew the session from the start of the daemon on, also without requests.
     #[serde(default)]
     keep_warm: bool,
     /// A file that holds the newest credentials, for
     /// [programs that can only read one](configuration.md#file-for-programs-that-can-only-read-one).
-    file: Option<export::RawFile>,
-    /// What is [run after each renewal](configuration.md#on_renewal-a-command-after-each): a
-    /// program by its full path, and its arguments.
+    file: Option<RawFile>,
+    /// A command that is [run after each renewal](configuration.md#on_renewal-a-command-after-each):
+    /// a program by its full path, and its arguments.
     on_renewal: Option<Spanned<Vec<Spanned<String>>>>,
-    /// [Whom it is for](configuration.md#allow-whom-it-is-for): `user:NAME`, `group:NAME`,
-    /// `unit:NAME.service`, `unit:NAME.scope`; any that fits is enough.
+    /// The [callers](configuration.md) that may have the credentials: `user:NAME`, `group:NAME`,
+    /// `unit:NAME.service`, `unit:NAME.scope`; one rule that matches is enough.
     allow: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
-/// The profiles of a configuration while they are read. Those that others build on come first.
-pub(super) struct Profiles<'a> {
+/// The reader of all profiles. A profile that is the source of another one is read first.
+struct ProfileReader<'a, 'c, 'p> {
+    context: &'c mut ReadContext<'p>,
     raw: BTreeMap<&'a str, (&'a Spanned<String>, &'a RawProfile)>,
     sources: &'a BTreeMap<String, Option<SourceSpec>>,
-    environment: &'a ProcessEnvironment,
     read: BTreeMap<&'a str, Option<Arc<Profile>>>,
-    /// How many profiles each builds on, itself included.
+    /// The number of profiles in the chain of each profile, itself included.
     lengths: BTreeMap<&'a str, usize>,
-    /// Those that are being read, each because the one before builds on it.
+    /// The profiles that are being read, each the source of the one before.
     chain: Vec<&'a str>,
+}
+
+/// The role of a profile.
+enum Role {
+    /// STS is asked for a session of this role.
+    Assumed(RoleArn),
+    /// The session of the source is passed through.
+    PassThrough,
 }
 
 type Check = fn(&str) -> Result<Box<str>, Invalid>;
 
 impl RawProfile {
-    /// Returns the keys that are there and say what is asked of STS.
+    /// Returns the keys with parameters of the call to STS, and their positions.
     fn sts_parameters(&self) -> Vec<(&'static str, usize)> {
         let sts_parameters = [
             ("role_session_name", &self.role_session_name),
@@ -96,75 +106,71 @@ impl RawProfile {
             ("external_id", &self.external_id),
             ("source_identity", &self.source_identity),
         ];
-        let there = sts_parameters.into_iter();
-        there
+        let present = sts_parameters.into_iter();
+        present
             .filter_map(|(key, value)| Some((key, value.as_ref()?.span().start)))
             .collect()
     }
 }
 
-impl Reader<'_> {
-    pub(super) fn profiles(
-        &mut self,
-        raw: &BTreeMap<Spanned<String>, RawProfile>,
-        sources: &BTreeMap<String, Option<SourceSpec>>,
-        environment: &ProcessEnvironment,
-    ) -> BTreeMap<ProfileName, Arc<Profile>> {
-        let by_name = raw.iter().map(|(name, raw)| {
-            let text = name.get_ref().as_str();
-            (text, (name, raw))
-        });
-        let mut profiles = Profiles {
-            raw: by_name.collect(),
-            sources,
-            environment,
-            read: BTreeMap::new(),
-            lengths: BTreeMap::new(),
-            chain: Vec::new(),
-        };
-        for name in raw.keys() {
-            self.profile(name.get_ref(), &mut profiles);
-        }
-        let read = profiles.read.into_values().flatten();
-        read.map(|it| (it.name.clone(), it)).collect()
+/// Reads all profiles.
+pub(super) fn read_profiles(
+    context: &mut ReadContext<'_>,
+    raw: &BTreeMap<Spanned<String>, RawProfile>,
+    sources: &BTreeMap<String, Option<SourceSpec>>,
+) -> BTreeMap<ProfileName, Arc<Profile>> {
+    let by_name = raw.iter().map(|(name, raw)| {
+        let text = name.get_ref().as_str();
+        (text, (name, raw))
+    });
+    let mut reader = ProfileReader {
+        context,
+        raw: by_name.collect(),
+        sources,
+        read: BTreeMap::new(),
+        lengths: BTreeMap::new(),
+        chain: Vec::new(),
+    };
+    for name in raw.keys() {
+        reader.profile(name.get_ref());
     }
+    let read = reader.read.into_values().flatten();
+    read.map(|it| (it.name.clone(), it)).collect()
+}
 
-    /// Reads a profile, after those that it builds on.
-    fn profile<'a>(&mut self, name: &'a str, profiles: &mut Profiles<'a>) -> Option<Arc<Profile>> {
-        if let Some(read) = profiles.read.get(name) {
+impl<'a> ProfileReader<'a, '_, '_> {
+    /// Reads a profile, after the profile that is its source.
+    fn profile(&mut self, name: &'a str) -> Option<Arc<Profile>> {
+        if let Some(read) = self.read.get(name) {
             return read.clone();
         }
-        let (spanned, raw) = *profiles.raw.get(name)?;
-        profiles.chain.push(name);
-        let profile = self.profile_itself(spanned, raw, profiles).map(Arc::new);
-        profiles.chain.pop();
-        profiles.read.insert(name, profile.clone());
+        let (spanned, raw) = *self.raw.get(name)?;
+        self.chain.push(name);
+        let profile = self.table(spanned, raw).map(Arc::new);
+        self.chain.pop();
+        self.read.insert(name, profile.clone());
         profile
     }
 
-    fn profile_itself<'a>(
-        &mut self,
-        name: &'a Spanned<String>,
-        raw: &'a RawProfile,
-        profiles: &mut Profiles<'a>,
-    ) -> Option<Profile> {
+    /// Reads the table of a profile.
+    fn table(&mut self, name: &'a Spanned<String>, raw: &'a RawProfile) -> Option<Profile> {
         let table = format!("profile.{}", name.get_ref());
         let at = name.span().start;
-        let name = self.checked(ProfileName::new(name.get_ref()), at, &table);
-        let source = self.source_of(raw, &table, profiles);
+        let name = ProfileName::new(name.get_ref());
+        let name = self.context.checked(name, at, &table);
+        let source = self.source(raw, &table);
         let name = name?;
-        let environment = profiles.environment;
 
-        let role_arn = self.role_arn(raw, &table, source.as_ref(), environment);
-        let session_name = self.session_name(raw, &table, &name, source.as_ref(), environment);
+        let context = &mut *self.context;
+        let role = role(context, raw, &table, source.as_ref());
+        let session_name = session_name(context, raw, &table, &name, source.as_ref());
         let duration = match &raw.duration {
-            Some(duration) => self.value(duration, &table, "duration", SessionDuration::new),
+            Some(duration) => context.value(duration, &table, "duration", SessionDuration::new),
             None => Some(SessionDuration::DEFAULT),
         };
-        let policy = self.policy(raw, &table);
+        let policy = policy(context, raw, &table);
         let mut optional = |value: &Option<Spanned<String>>, key, check: Check| {
-            let value = value.as_ref()?;
-            self.value(value, &table, key, check)
+            context.value(value.as_ref()?, &table, key, check)
         };
         let external_id = optional(&raw.external_id, "external_id", profile::external_id);
         let source_identity = optional(
@@ -172,20 +178,16 @@ impl Reader<'_> {
             "source_identity",
             profile::source_identity,
         );
-        self.reject_ignored_parameters(raw, &table, source.as_ref(), role_arn.as_ref());
-        let on_renewal = raw.on_renewal.as_ref().map(|words| {
-            let key = format!("{table}.on_renewal");
-            self.command(words, &key, HOOK_EXAMPLE)
-        });
-        let export = ExportConfig {
-            file: raw.file.as_ref().and_then(|it| self.file(it, &table)),
-            command: on_renewal.unwrap_or_default(),
-        };
-        let allow = self.rules(raw.allow.as_ref(), &table);
+        reject_ignored_parameters(context, raw, &table, source.as_ref(), role.as_ref());
+        let export = export(context, raw, &table);
+        let allow = rules(context, raw.allow.as_ref(), &table);
         Some(Profile {
             name,
             source: source?.source,
-            role_arn: role_arn?,
+            role_arn: match role? {
+                Role::Assumed(role_arn) => Some(role_arn),
+                Role::PassThrough => None,
+            },
             role_session_name: session_name?,
             duration: duration?,
             policy,
@@ -197,55 +199,49 @@ impl Reader<'_> {
         })
     }
 
-    /// Finds who a profile is: a source of that name, or else the profile of that name.
-    fn source_of<'a>(
-        &mut self,
-        raw: &'a RawProfile,
-        table: &str,
-        profiles: &mut Profiles<'a>,
-    ) -> Option<SourceSpec> {
+    /// Returns the source of a profile: the `[source.*]` table of that name, or else the profile.
+    fn source(&mut self, raw: &'a RawProfile, table: &str) -> Option<SourceSpec> {
         let name = raw.source.get_ref().as_str();
         let (at, key) = (raw.source.span().start, format!("{table}.source"));
-        if let Some(declared) = profiles.sources.get(name) {
+        if let Some(declared) = self.sources.get(name) {
             return declared.clone();
         }
-        if let Some(first) = profiles.chain.iter().position(|it| *it == name) {
-            let mut circle = profiles.chain[first..].to_vec();
+        if let Some(first) = self.chain.iter().position(|it| *it == name) {
+            let mut circle = self.chain[first..].to_vec();
             circle.push(name);
             let problem = format!("roles are chained in a circle: {}", circle.join(" -> "));
             let hint = "one of them has to name a [source.NAME]";
-            self.error_at(at, &key, &problem, hint);
+            self.context.error_at(at, &key, &problem, hint);
             return None;
         }
-        if !profiles.raw.contains_key(name) {
-            let sources = profiles.sources.keys().map(String::as_str);
-            let known: Vec<_> = sources.chain(profiles.raw.keys().copied()).collect();
+        if !self.raw.contains_key(name) {
+            let sources = self.sources.keys().map(String::as_str);
+            let known: Vec<_> = sources.chain(self.raw.keys().copied()).collect();
             let problem = format!(
                 "no source or profile of that name; there are: {}",
                 known.join(", ")
             );
             let hint = "name a [source.NAME] of this file, or a [profile.NAME] to chain roles";
-            self.error_at(at, &key, &problem, hint);
+            self.context.error_at(at, &key, &problem, hint);
             return None;
         }
-        let too_long = |reader: &mut Self| {
-            let problem = format!("a chain of roles has {MAX_CHAIN_LENGTH} profiles at the most");
-            let hint = "let the last role trust one that is nearer to the source";
-            reader.error_at(at, &key, &problem, hint);
-            None
-        };
-        // Before it is followed any further, whoever wrote it.
-        if profiles.chain.len() >= MAX_CHAIN_LENGTH {
-            return too_long(self);
+        self.chained_profile(name, at, &key)
+    }
+
+    /// Returns the session of a profile as a source.
+    fn chained_profile(&mut self, name: &'a str, at: usize, key: &str) -> Option<SourceSpec> {
+        // Checked before the recursion, whose depth the file would otherwise choose.
+        if self.chain.len() >= MAX_CHAIN_LENGTH {
+            return self.chain_too_long(at, key);
         }
-        let base = self.profile(name, profiles)?;
-        // Those below may have been read before, each with a chain that was short enough.
-        let length = 1 + profiles.lengths.get(name).copied().unwrap_or(1);
+        let base = self.profile(name)?;
+        // The base may have been read before, with a chain that was short enough by itself.
+        let length = 1 + self.lengths.get(name).copied().unwrap_or(1);
         if length > MAX_CHAIN_LENGTH {
-            return too_long(self);
+            return self.chain_too_long(at, key);
         }
-        if let Some(this) = profiles.chain.last() {
-            profiles.lengths.insert(this, length);
+        if let Some(this) = self.chain.last() {
+            self.lengths.insert(this, length);
         }
         let grant = base.grant().map(|it| it.unwrap_or("\u{1}"));
         let declaration: Vec<_> = ["profile", name].into_iter().chain(grant).collect();
@@ -255,140 +251,164 @@ impl Reader<'_> {
         })
     }
 
-    /// Returns the role; the inner none says that there is to be none.
-    fn role_arn(
-        &mut self,
-        raw: &RawProfile,
-        table: &str,
-        source: Option<&SourceSpec>,
-        environment: &ProcessEnvironment,
-    ) -> Option<Option<RoleArn>> {
-        if let Some(given) = &raw.role_arn {
-            return self.value(given, table, "role_arn", RoleArn::new).map(Some);
-        }
-        let (at, key) = (raw.source.span().start, format!("{table}.role_arn"));
-        let kind = source?.kind;
-        if kind == Kind::Session {
-            return Some(None);
-        }
-        let given = environment.text(ROLE_VARIABLE);
-        let given = given.filter(|_| kind == Kind::Oidc);
-        if let Some(given) = given {
-            return self.checked(RoleArn::new(&given), at, &key).map(Some);
-        }
-        let hint = "set it to acs:ram::<account number>:role/<role name>; only a source of type \
-                    ecs-role, process or uri gives sessions that are handed on without";
-        self.error_at(at, &key, "it is not said which role this becomes", hint);
+    fn chain_too_long(&mut self, at: usize, key: &str) -> Option<SourceSpec> {
+        let problem = format!("a chain of roles has {MAX_CHAIN_LENGTH} profiles at the most");
+        let hint = "let the last role trust one that is nearer to the source";
+        self.context.error_at(at, key, &problem, hint);
         None
     }
+}
 
-    fn session_name(
-        &mut self,
-        raw: &RawProfile,
-        table: &str,
-        name: &ProfileName,
-        source: Option<&SourceSpec>,
-        environment: &ProcessEnvironment,
-    ) -> Option<RoleSessionName> {
-        let expand = |text: &str| RoleSessionName::expand(text, &environment.parts, name);
-        if let Some(template) = &raw.role_session_name {
-            return self.value(template, table, "role_session_name", expand);
-        }
-        let oidc = source.is_some_and(|it| it.kind == Kind::Oidc);
-        let given = environment.text(SESSION_NAME_VARIABLE).filter(|_| oidc);
-        let given = given.unwrap_or_else(|| DEFAULT_SESSION_NAME.to_owned());
-        let key = format!("{table}.role_session_name");
-        self.checked(expand(&given), raw.source.span().start, &key)
+/// Returns the role of a profile; `None` after an error.
+fn role(
+    context: &mut ReadContext<'_>,
+    raw: &RawProfile,
+    table: &str,
+    source: Option<&SourceSpec>,
+) -> Option<Role> {
+    if let Some(given) = &raw.role_arn {
+        let role_arn = context.value(given, table, "role_arn", RoleArn::new);
+        return role_arn.map(Role::Assumed);
     }
+    let (at, key) = (raw.source.span().start, format!("{table}.role_arn"));
+    let kind = source?.kind;
+    if kind == Kind::Session {
+        return Some(Role::PassThrough);
+    }
+    let given = context.environment.text(ROLE_VARIABLE);
+    let given = given.filter(|_| kind == Kind::Oidc);
+    if let Some(given) = given {
+        let role_arn = context.checked(RoleArn::new(&given), at, &key);
+        return role_arn.map(Role::Assumed);
+    }
+    let hint = "set role_arn to acs:ram::<account number>:role/<role name>; only a source of type \
+                ecs-role, process or uri gives sessions that need no role";
+    context.error_at(at, &key, "the role is missing", hint);
+    None
+}
 
-    /// What would have no effect is a mistake: somebody relies on it.
-    fn reject_ignored_parameters(
-        &mut self,
-        raw: &RawProfile,
-        table: &str,
-        source: Option<&SourceSpec>,
-        role_arn: Option<&Option<RoleArn>>,
-    ) {
-        let Some(source) = source else { return };
-        let (refused, problem): (&[&str], _) = match (source.kind, role_arn) {
-            (_, Some(None)) => (
-                &[
-                    "role_session_name",
-                    "duration",
-                    "policy",
-                    "policy_file",
-                    "external_id",
-                    "source_identity",
-                ],
-                "without a role_arn, nothing is asked of STS",
-            ),
-            (Kind::Oidc, _) => (
-                &["external_id", "source_identity"],
-                "STS takes none with an OIDC token",
-            ),
-            (Kind::Saml, _) => (
-                &["role_session_name", "external_id", "source_identity"],
-                "STS takes none with a SAML assertion, which may hold it",
-            ),
-            (Kind::Credentials | Kind::Session | Kind::Profile, _) => return,
-        };
-        for (key, at) in raw.sts_parameters() {
-            if refused.contains(&key) {
-                let key = format!("{table}.{key}");
-                self.error_at(at, &key, problem, "leave it out");
+fn session_name(
+    context: &mut ReadContext<'_>,
+    raw: &RawProfile,
+    table: &str,
+    name: &ProfileName,
+    source: Option<&SourceSpec>,
+) -> Option<RoleSessionName> {
+    let environment = context.environment;
+    let expand = |text: &str| RoleSessionName::expand(text, &environment.parts, name);
+    if let Some(template) = &raw.role_session_name {
+        return context.value(template, table, "role_session_name", expand);
+    }
+    let oidc = source.is_some_and(|it| it.kind == Kind::Oidc);
+    let given = environment.text(SESSION_NAME_VARIABLE).filter(|_| oidc);
+    let given = given.unwrap_or_else(|| DEFAULT_SESSION_NAME.to_owned());
+    let key = format!("{table}.role_session_name");
+    context.checked(expand(&given), raw.source.span().start, &key)
+}
+
+/// Rejects parameters without an effect: the user relies on them.
+fn reject_ignored_parameters(
+    context: &mut ReadContext<'_>,
+    raw: &RawProfile,
+    table: &str,
+    source: Option<&SourceSpec>,
+    role: Option<&Role>,
+) {
+    let Some(source) = source else { return };
+    let (refused, problem): (&[&str], _) = match (source.kind, role) {
+        (_, Some(Role::PassThrough)) => (
+            &[
+                "role_session_name",
+                "duration",
+                "policy",
+                "policy_file",
+                "external_id",
+                "source_identity",
+            ],
+            "without a role_arn, nothing is asked of STS",
+        ),
+        (Kind::Oidc, _) => (
+            &["external_id", "source_identity"],
+            "STS takes none with an OIDC token",
+        ),
+        (Kind::Saml, _) => (
+            &["role_session_name", "external_id", "source_identity"],
+            "STS takes none with a SAML assertion, which may hold it",
+        ),
+        (Kind::Credentials | Kind::Session | Kind::Profile, _) => return,
+    };
+    for (key, at) in raw.sts_parameters() {
+        if refused.contains(&key) {
+            let key = format!("{table}.{key}");
+            context.error_at(at, &key, problem, "leave it out");
+        }
+    }
+}
+
+fn export(context: &mut ReadContext<'_>, raw: &RawProfile, table: &str) -> ExportConfig {
+    let on_renewal = raw.on_renewal.as_ref().map(|words| {
+        let key = format!("{table}.on_renewal");
+        command(context, words, &key, HOOK_EXAMPLE)
+    });
+    let file = raw.file.as_ref();
+    ExportConfig {
+        file: file.and_then(|it| export_file(context, it, table)),
+        command: on_renewal.unwrap_or_default(),
+    }
+}
+
+fn rules(
+    context: &mut ReadContext<'_>,
+    rules: Option<&Spanned<Vec<Spanned<String>>>>,
+    table: &str,
+) -> Vec<Rule> {
+    let Some(rules) = rules else {
+        return Vec::new();
+    };
+    let key = format!("{table}.allow");
+    if rules.get_ref().is_empty() {
+        let hint = "add a rule such as user:NAME, or leave the key out";
+        context.error_at(
+            rules.span().start,
+            &key,
+            "an empty list allows no caller",
+            hint,
+        );
+    }
+    let mut read = Vec::new();
+    for rule in rules.get_ref() {
+        match Rule::new(rule.get_ref()) {
+            Ok(rule) => read.push(rule),
+            Err(error) => {
+                let at = rule.span().start;
+                context.error_at(at, &key, &error.to_string(), error.hint());
             }
         }
     }
+    read
+}
 
-    fn rules(&mut self, rules: Option<&Spanned<Vec<Spanned<String>>>>, table: &str) -> Vec<Rule> {
-        let Some(rules) = rules else {
-            return Vec::new();
-        };
-        let key = format!("{table}.allow");
-        if rules.get_ref().is_empty() {
-            let hint = "name somebody, or leave the key out";
-            self.error_at(
-                rules.span().start,
-                &key,
-                "an empty list allows nobody",
-                hint,
-            );
-        }
-        let mut read = Vec::new();
-        for rule in rules.get_ref() {
-            match Rule::new(rule.get_ref()) {
-                Ok(rule) => read.push(rule),
-                Err(error) => {
-                    let at = rule.span().start;
-                    self.error_at(at, &key, &error.to_string(), error.hint());
-                }
-            }
-        }
-        read
+fn policy(context: &mut ReadContext<'_>, raw: &RawProfile, table: &str) -> Option<SessionPolicy> {
+    if let (Some(_), Some(second)) = (&raw.policy, &raw.policy_file) {
+        let key = format!("{table}.policy_file");
+        let hint = "keep the one or the other";
+        let problem = "there is a policy here and one in a file";
+        context.error_at(second.span().start, &key, problem, hint);
     }
-
-    fn policy(&mut self, raw: &RawProfile, table: &str) -> Option<SessionPolicy> {
-        if let (Some(_), Some(second)) = (&raw.policy, &raw.policy_file) {
+    if let Some(inline) = &raw.policy {
+        return context.value(inline, table, "policy", SessionPolicy::new);
+    }
+    let file = raw.policy_file.as_ref()?;
+    let path = context.use_file(file.get_ref());
+    let policy = match read(&path) {
+        Ok(text) => SessionPolicy::new(&text).map_err(|error| error.to_string()),
+        Err(error) => Err(format!("cannot be read: {error}")),
+    };
+    policy
+        .map_err(|problem| {
             let key = format!("{table}.policy_file");
-            let hint = "keep the one or the other";
-            let problem = "there is a policy here and one in a file";
-            self.error_at(second.span().start, &key, problem, hint);
-        }
-        if let Some(inline) = &raw.policy {
-            return self.value(inline, table, "policy", SessionPolicy::new);
-        }
-        let file = raw.policy_file.as_ref()?;
-        let path = self.beside(file.get_ref());
-        let policy = match read(&path) {
-            Ok(text) => SessionPolicy::new(&text).map_err(|error| error.to_string()),
-            Err(error) => Err(format!("cannot be read: {error}")),
-        };
-        policy
-            .map_err(|problem| {
-                let key = format!("{table}.policy_file");
-                let problem = format!("{}: {problem}", path.display());
-                self.error_at(file.span().start, &key, &problem, "correct that file");
-            })
-            .ok()
-    }
+            let problem = format!("{}: {problem}", path.display());
+            context.error_at(file.span().start, &key, &problem, "correct that file");
+        })
+        .ok()
 }

@@ -2,7 +2,7 @@
 //! that a configuration is read into: their keys, their doc comments, and the defaults that the
 //! code itself uses.
 //!
-//! `UPDATE_GOLDEN=1 cargo test -p stsd reference` writes both anew.
+//! `UPDATE_GOLDEN=1 cargo test -p stsd reference` writes both again.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -20,22 +20,23 @@ use crate::{identity::MetadataEndpoint, profile::SessionDuration};
 
 const HEAD: &str = "# Configuration reference
 
-Every table and every key, with what is so without it. This page is made of the types that the
-daemon reads its configuration into, and a test compares the two; [configuration.md](configuration.md)
-has what they are for, with examples.
+Every table and every key, with its default. A test compares this page with the types that the
+daemon reads its configuration into; [configuration.md](configuration.md) has the purpose of each,
+with examples.
 
-Files are named relative to the configuration file. A key that is not here is refused.
+A relative path is relative to the configuration file. Any other key is refused.
 ";
 
-/// The comments of the manual page between which the list of keys stands.
+/// The comments of the manual page before and after the list of keys.
 const MANUAL_BEGIN: &str =
     ".\\\" Written by `UPDATE_GOLDEN=1 cargo test -p stsd reference` from here\n";
 const MANUAL_END: &str = ".\\\" to here\n";
 
-/// Where a table stands, as a header in the file; sources have a page's part for each type.
+/// The header of a table in the file, and the section of its defaults: sources have a section for
+/// each type.
 type Place<'a> = (&'a str, &'a str);
 
-/// What is so without a key, where its type does not say it.
+/// Returns the defaults that the types do not have.
 fn defaults() -> BTreeMap<Place<'static>, String> {
     let literal = |text: &str| format!("`{text}`");
     let quoted = |text: &str| format!("`\"{text}\"`");
@@ -47,7 +48,7 @@ fn defaults() -> BTreeMap<Place<'static>, String> {
         SessionDuration::DEFAULT
     );
     let name = quoted(DEFAULT_SESSION_NAME);
-    // The one whose name is read as the default.
+    // The name that is read as the default format.
     let format = Format::NAMES
         .split(", ")
         .find(|it| Format::from_name(it) == Some(Format::default()))
@@ -66,7 +67,7 @@ fn defaults() -> BTreeMap<Place<'static>, String> {
         (("saml", "provider_arn"), "required".to_owned()),
         (
             ("ecs-role", "role_name"),
-            "the one that its metadata name, asked for each time".to_owned(),
+            "the role in the metadata, read each time".to_owned(),
         ),
         (("ecs-role", "allow_v1"), literal(&false.to_string())),
         (
@@ -83,10 +84,10 @@ fn defaults() -> BTreeMap<Place<'static>, String> {
             format!("{name}; with `oidc`, `${SESSION_NAME_VARIABLE}` before it"),
         ),
         (("profile.NAME", "duration"), quoted(&duration)),
-        (("profile.NAME", "on_renewal"), "nothing is run".to_owned()),
+        (("profile.NAME", "on_renewal"), "no command".to_owned()),
         (
             ("profile.NAME", "allow"),
-            "a user's daemon: its user; with `--system`: nobody".to_owned(),
+            "a user's daemon: its user; with `--system`: no caller".to_owned(),
         ),
         (("profile.NAME.file", "format"), quoted(format)),
     ]);
@@ -107,9 +108,9 @@ fn defaults() -> BTreeMap<Place<'static>, String> {
 /// One table of the file, or the keys of one type of source.
 struct Section {
     title: String,
-    /// 2 for a table, 3 for a part of one.
+    /// 2 for a table, 3 for a part of a table.
     level: usize,
-    /// The sentence about the table; empty where there is none.
+    /// The sentence about the table; empty if there is none.
     about: String,
     keys: Vec<Key>,
 }
@@ -129,7 +130,7 @@ struct Reference {
 }
 
 impl Reference {
-    /// Collects a table of the file, and those in it.
+    /// Collects a table of the file and its inner tables.
     fn table(&mut self, name: &str, schema: &Value) {
         let (title, about) = match name {
             "" => ("Top level".to_owned(), String::new()),
@@ -170,7 +171,7 @@ impl Reference {
         }
     }
 
-    /// Collects one section. `place` is the table's name, and the place of its defaults.
+    /// Collects one section. `place` is the table's name and the section of its defaults.
     fn section(
         &mut self,
         title: String,
@@ -226,7 +227,7 @@ fn properties(schema: &Value) -> impl Iterator<Item = (&str, &Value)> {
     properties.map(|(key, value)| (key.as_str(), value))
 }
 
-/// What a table has to have comes first.
+/// Returns the keys, the required ones first.
 fn sorted(schema: &Value) -> Vec<&str> {
     let required = schema["required"].as_array().into_iter().flatten();
     let required: Vec<_> = required.filter_map(Value::as_str).collect();
@@ -239,28 +240,28 @@ fn is_table(schema: &Value) -> bool {
     schema["properties"].is_object()
 }
 
-/// The schema of the tables whose names are up to who writes them.
+/// Returns the schema of tables whose names the user chooses.
 fn of_any_name(schema: &Value) -> Option<&Value> {
     Some(&schema["additionalProperties"]).filter(|it| is_table(it))
 }
 
-/// Those have a part of the page for themselves.
+/// Returns `true` for a table with a section of its own.
 fn holds_tables(name: &str, schema: &Value) -> bool {
     of_any_name(schema).is_some() || (is_table(schema) && name != "source.NAME")
 }
 
-/// What is said of a key, in one line.
+/// Returns the doc comment of a key, in one line.
 fn sentence(key: &str, schema: &Value) -> String {
     let said = schema["description"].as_str().unwrap_or_default();
+    assert!(!said.is_empty(), "{key} has no doc comment");
     assert!(
-        !said.is_empty(),
-        "nothing is said of {key}: give it a doc comment"
+        !said.contains('|'),
+        "{key}: a | ends a cell of a Markdown table"
     );
-    assert!(!said.contains('|'), "{key}: a cell of a table ends at |");
     said.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The type, in TOML's words.
+/// Returns the type, in the words of TOML.
 fn shape(schema: &Value) -> String {
     if is_table(schema) {
         return "table".to_owned();
@@ -339,8 +340,8 @@ fn manual(sections: &[Section]) -> String {
     text
 }
 
-/// Returns a line of Markdown for man(7): code in bold, links as their text, and nothing that
-/// troff would take for a request or an escape.
+/// Returns a line of Markdown for man(7): code in bold, links as their text, without requests and
+/// escapes of troff.
 fn roff(line: &str) -> String {
     let mut plain = line.to_owned();
     while let Some(middle) = plain.find("](") {
@@ -376,7 +377,7 @@ fn roff(line: &str) -> String {
     }
 }
 
-/// Compares a file with what the types say, or writes it.
+/// Compares a file with a text; with `UPDATE_GOLDEN` set, writes the file.
 fn compare(name: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../..")
@@ -387,15 +388,15 @@ fn compare(name: &str, text: &str) {
     let golden = fs::read_to_string(&path).unwrap_or_default();
     for (number, (is, should)) in golden.lines().zip(text.lines()).enumerate() {
         let at = format!("{name}:{}", number + 1);
-        assert_eq!(is, should, "{at}: UPDATE_GOLDEN=1 writes it anew");
+        assert_eq!(is, should, "{at}: UPDATE_GOLDEN=1 writes the file again");
     }
     assert_eq!(golden, text);
 }
 
 #[test]
-fn the_reference_says_what_the_types_say() {
+fn reference_page_agrees_with_the_types() {
     let page = markdown(&reference());
-    // What a sentence has of a constant.
+    // Texts of doc comments that repeat a constant.
     let formats: Vec<_> = Format::NAMES
         .split(", ")
         .map(|it| format!("`{it}`"))
@@ -407,7 +408,7 @@ fn the_reference_says_what_the_types_say() {
 }
 
 #[test]
-fn the_manual_page_lists_the_keys_of_the_reference() {
+fn manual_page_agrees_with_the_types() {
     let name = "man/stsd-config.5";
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../..")
@@ -423,7 +424,7 @@ fn the_manual_page_lists_the_keys_of_the_reference() {
 }
 
 #[test]
-fn a_line_for_the_manual_page_has_no_links_and_no_requests() {
+fn roff_line_has_no_links_and_no_requests() {
     let line = ".a [`b`](c.md#d) `[e-f]` g\u{2026}";
     assert_eq!(roff(line), "\\&.a \\fBb\\fR \\fB[e\\-f]\\fR g\\[u2026]");
 }

@@ -1,73 +1,76 @@
-//! Decides what a source's table means: which keys each kind takes, and what can be seen of
-//! its files and programs before it is asked.
+//! The `[source.NAME]` tables: the keys of each type, and the checks of files and programs that are
+//! possible before the first resolution.
 
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use super::{Reader, Spanned};
+use super::{command::command, context::ReadContext, spanned::Spanned};
 use crate::{
     identity::{
         AccessKey, CredentialsUri, EcsRole, IdentityCommand, KeyFileError, MetadataEndpoint, Oidc,
-        Process, ProcessEnvironment, Saml, TokenSource, UriAddress,
+        Process, Saml, TokenSource, UriAddress,
     },
     profile,
-    profile::CachedIdentity,
+    profile::{CachedIdentity, SourceError},
 };
 
 type Text = Option<Spanned<String>>;
 type Words = Option<Spanned<Vec<Spanned<String>>>>;
 
-/// By these a pod with RRSA is told its provider and its token.
+/// The variables with the provider and the token file that RRSA sets in a pod.
 pub(super) const PROVIDER_VARIABLE: &str = "ALIBABA_CLOUD_OIDC_PROVIDER_ARN";
 pub(super) const TOKEN_VARIABLE: &str = "ALIBABA_CLOUD_OIDC_TOKEN_FILE";
+
+/// The hint of an invalid identity command.
+const COMMAND_EXAMPLE: &str = "[\"/usr/local/bin/issue\", \"--flag\"]; no shell reads it";
 
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawSource {
-    /// Which kind of identity it is, and with that which other keys there are.
+    /// The type of the identity, on which the other keys depend.
     #[serde(rename = "type")]
     kind: Spanned<String>,
-    /// The key is in this file. Mode 0600 or stricter, owned by root or by the user who runs stsd;
-    /// anything else is refused.
+    /// A file with the key. Mode 0600 or stricter, owned by root or by the daemon's user; any other
+    /// file is refused.
     access_key_file: Text,
-    /// The key is a credential of this name that systemd gives the service with `LoadCredential=`
-    /// or `LoadCredentialEncrypted=`: `$CREDENTIALS_DIRECTORY/NAME`.
+    /// The name of a credential with the key, which systemd gives the service with
+    /// `LoadCredential=` or `LoadCredentialEncrypted=`: `$CREDENTIALS_DIRECTORY/NAME`.
     access_key_credential: Text,
-    /// The key is in the keyring of the user's session, in the item with the attributes
+    /// The key in the keyring of the user's session: the item with the attributes
     /// `application=stsd` and `key=NAME`.
     access_key_keyring: Text,
-    /// The key is in two variables of the daemon's own environment. For where a secret comes in no
+    /// Two variables of the daemon's own environment with the key. For a secret that comes in no
     /// other way: an environment is easily seen and inherited.
     access_key_env: Option<Spanned<RawVariables>>,
     /// The provider in RAM: `acs:ram::<account>:oidc-provider/<name>`, or `saml-provider` for an
     /// assertion.
     provider_arn: Text,
-    /// A file with a JSON web token and nothing else, white space around it aside; one that
-    /// everybody may write to is refused.
+    /// A file with a JSON web token, and white space around it at most. A file that every user can
+    /// write to is refused.
     token_file: Text,
     /// In place of `token_file`: a program that prints the token, by its full path, and its
     /// arguments, under the terms of [`process`](configuration.md#process-what-a-program-prints).
     token_command: Words,
-    /// A file with the assertion: what the provider posts as `SAMLResponse`, base64 in one line.
+    /// A file with the assertion that the provider posts as `SAMLResponse`, base64 in one line.
     assertion_file: Text,
-    /// In place of `assertion_file`: a program that prints it, by its full path, and its arguments,
-    /// under the terms of [`process`](configuration.md#process-what-a-program-prints).
+    /// In place of `assertion_file`: a program that prints the assertion, by its full path, and its
+    /// arguments, under the terms of [`process`](configuration.md#process-what-a-program-prints).
     assertion_command: Words,
     /// The RAM role that is attached to the instance.
     role_name: Text,
-    /// Ask without a token where none is to be had (version 1 of the service). That is how a
-    /// program of this machine that can be talked into one request gives the credentials away.
+    /// Ask without a token if the service has none (version 1). A program of this machine that
+    /// follows one foreign URL then gives the credentials away.
     allow_v1: Option<Spanned<bool>>,
-    /// Where the metadata are: `http://ADDRESS[:PORT]`, with a literal address that is loopback,
-    /// link-local or 100.100.100.200. Whoever answers there says who we are, without TLS, so it may
-    /// be this machine or its host and nothing further away.
+    /// The metadata service: `http://ADDRESS[:PORT]`, with a literal address that is loopback,
+    /// link-local or 100.100.100.200. The service supplies the identity without TLS, and therefore
+    /// must be on this machine or its host.
     metadata_endpoint: Text,
     /// A credentials URI: `https://…`, or `http://` to a literal loopback address. Without a user,
     /// a password or a fragment.
     uri: Text,
-    /// A file that holds a credentials URI, when there is a secret in it, as in the URLs that
-    /// `stsctl url` prints. Mode 0600, as for a key file; read again each time.
+    /// A file with a credentials URI that holds a secret, such as the URLs of `stsctl url`. Mode
+    /// 0600, as for a key file; the daemon reads the file each time.
     uri_file: Text,
     /// A program by its full path, and its arguments one by one; no shell reads it. It prints one
     /// [document](configuration.md#process-what-a-program-prints).
@@ -84,29 +87,29 @@ struct RawVariables {
     secret: Spanned<String>,
 }
 
-/// A source, and what a profile may want of it.
+/// A source, as a profile uses it.
 #[derive(Clone)]
 pub(super) struct SourceSpec {
     pub source: CachedIdentity,
     pub kind: Kind,
 }
 
-/// What differs between sources for those who use them.
+/// The kinds of sources that differ for a profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Signs AssumeRole.
     Credentials,
-    /// Goes with AssumeRoleWithOIDC.
+    /// A token for AssumeRoleWithOIDC.
     Oidc,
-    /// Goes with AssumeRoleWithSAML.
+    /// An assertion for AssumeRoleWithSAML.
     Saml,
-    /// Signs AssumeRole, or is handed on as it is.
+    /// A session that signs AssumeRole or is passed through.
     Session,
     /// Another profile's session, which signs AssumeRole.
     Profile,
 }
 
-/// Where an AccessKey may be kept.
+/// The keys for the secret store of an AccessKey.
 pub(super) const KEY_LOCATIONS: [&str; 4] = [
     "access_key_file",
     "access_key_credential",
@@ -114,7 +117,7 @@ pub(super) const KEY_LOCATIONS: [&str; 4] = [
     "access_key_env",
 ];
 
-/// The kinds, with the keys that each takes besides `type`.
+/// The types, with the keys of each besides `type`.
 pub(super) const KINDS: [(&str, &[&str]); 6] = [
     ("access-key", &KEY_LOCATIONS),
     ("oidc", &["provider_arn", "token_file", "token_command"]),
@@ -127,8 +130,15 @@ pub(super) const KINDS: [(&str, &[&str]); 6] = [
     ("process", &["command"]),
 ];
 
+/// The reader of one table.
+struct SourceReader<'r, 'c, 'p> {
+    context: &'c mut ReadContext<'p>,
+    table: String,
+    raw: &'r RawSource,
+}
+
 impl RawSource {
-    /// Returns the keys that are there, and where.
+    /// Returns the keys of the table, and their positions.
     fn keys(&self) -> Vec<(&'static str, usize)> {
         fn at<T>(value: &Option<Spanned<T>>) -> Option<usize> {
             value.as_ref().map(|it| it.span().start)
@@ -150,224 +160,193 @@ impl RawSource {
             ("uri_file", at(&self.uri_file)),
             ("command", at(&self.command)),
         ];
-        let there = keys.into_iter();
-        there.filter_map(|(key, at)| Some((key, at?))).collect()
+        let present = keys.into_iter();
+        present.filter_map(|(key, at)| Some((key, at?))).collect()
     }
 }
 
-impl Reader<'_> {
-    pub(super) fn source(
-        &mut self,
-        name: &str,
-        raw: &RawSource,
-        environment: &ProcessEnvironment,
-    ) -> Option<SourceSpec> {
-        let table = format!("source.{name}");
-        let kind = raw.kind.get_ref().as_str();
+/// Returns the source of a table; `None` after an error.
+pub(super) fn read_source(
+    context: &mut ReadContext<'_>,
+    name: &str,
+    raw: &RawSource,
+) -> Option<SourceSpec> {
+    let mut reader = SourceReader {
+        context,
+        table: format!("source.{name}"),
+        raw,
+    };
+    reader.check_keys()?;
+    let (source, kind) = match raw.kind.get_ref().as_str() {
+        "access-key" => (reader.access_key()?, Kind::Credentials),
+        "oidc" => (reader.oidc()?, Kind::Oidc),
+        "ecs-role" => (reader.ecs_role()?, Kind::Session),
+        "uri" => (reader.uri()?, Kind::Session),
+        "process" => (reader.process()?, Kind::Session),
+        _ => (reader.saml()?, Kind::Saml),
+    };
+    Some(SourceSpec { source, kind })
+}
+
+impl SourceReader<'_, '_, '_> {
+    /// Checks the type, and that the table has no key of another type.
+    fn check_keys(&mut self) -> Option<()> {
+        let kind = self.raw.kind.get_ref().as_str();
         let Some((_, known)) = KINDS.iter().find(|(it, _)| *it == kind) else {
             let kinds: Vec<_> = KINDS.iter().map(|(it, _)| *it).collect();
             let problem = format!("a source's type is one of {}", kinds.join(", "));
-            let at = raw.kind.span().start;
-            let hint = "see docs/configuration.md for what each needs";
-            self.error_at(at, &format!("{table}.type"), &problem, hint);
+            let hint = "see man stsd-config for the keys of each";
+            self.error(self.kind_position(), "type", &problem, hint);
             return None;
         };
-        let mut fits = true;
-        for (key, at) in raw.keys() {
+        let mut valid = Some(());
+        for (key, at) in self.raw.keys() {
             if !known.contains(&key) {
                 let problem = format!("a source of type {kind} has no such key");
                 let hint = format!("it takes {}", known.join(", "));
-                self.error_at(at, &format!("{table}.{key}"), &problem, &hint);
-                fits = false;
+                self.error(at, key, &problem, &hint);
+                valid = None;
             }
         }
-        if !fits {
+        valid
+    }
+
+    fn access_key(&mut self) -> Option<CachedIdentity> {
+        let (key, at) = self.one_of(&KEY_LOCATIONS)?;
+        if let Some(file) = &self.raw.access_key_file {
+            let path = self.context.use_file(file.get_ref());
+            let shown = path.display().to_string();
+            let provider = self.key_file(AccessKey::in_file(path), at, key, &shown)?;
+            return Some(CachedIdentity::new(&["access-key file", &shown], provider));
+        }
+        if let Some(name) = &self.raw.access_key_credential {
+            return self.credential(name.get_ref(), at, key);
+        }
+        let environment = self.context.environment;
+        if let Some(name) = &self.raw.access_key_keyring {
+            let name = name.get_ref();
+            let provider = AccessKey::in_keyring(name, environment);
+            let provider = self.available(provider, at, key)?;
+            return Some(CachedIdentity::new(&["access-key keyring", name], provider));
+        }
+        let RawVariables { id, secret } = self.raw.access_key_env.as_ref()?.get_ref();
+        let (id, secret) = (id.get_ref(), secret.get_ref());
+        let provider = AccessKey::in_variables(id, secret, environment);
+        let provider = self.available(provider, at, key)?;
+        Some(CachedIdentity::new(
+            &["access-key variables", id, secret],
+            provider,
+        ))
+    }
+
+    /// Returns the key in a systemd credential.
+    fn credential(&mut self, name: &str, at: usize, key: &str) -> Option<CachedIdentity> {
+        let Some(directory) = self.context.environment.credentials_directory() else {
+            let problem = "no service manager has given this program any credential";
+            let hint = "add LoadCredential= or LoadCredentialEncrypted= to its unit; \
+                        stsd --check is run outside of it";
+            self.error(at, key, problem, hint);
+            return None;
+        };
+        if name.is_empty() || name.contains('/') || name == ".." {
+            let hint = "the part before the colon in LoadCredential=";
+            self.error(at, key, "a credential has a plain name", hint);
             return None;
         }
-        match kind {
-            "access-key" => self.access_key(&table, raw, environment),
-            "oidc" => self.oidc(&table, raw, environment),
-            "ecs-role" => self.ecs_role(&table, raw),
-            "uri" => self.uri(&table, raw),
-            "process" => self.process(&table, raw, environment),
-            _ => self.saml(&table, raw, environment),
-        }
+        let provider = AccessKey::in_credential(name, directory.join(name));
+        let provider = self.key_file(provider, at, key, &format!("the credential {name}"))?;
+        Some(CachedIdentity::new(
+            &["access-key credential", name],
+            provider,
+        ))
     }
 
-    fn access_key(
-        &mut self,
-        table: &str,
-        raw: &RawSource,
-        environment: &ProcessEnvironment,
-    ) -> Option<SourceSpec> {
-        let key = self.one_of(table, raw, &KEY_LOCATIONS)?;
-        let (at, key) = (key.1, format!("{table}.{}", key.0));
-        let source = if let Some(file) = &raw.access_key_file {
-            let path = self.beside(file.get_ref());
-            let shown = path.display().to_string();
-            let made = AccessKey::in_file(path);
-            let made = self.key_file(made, at, &key, &shown)?;
-            CachedIdentity::new(&["access-key file", &shown], made)
-        } else if let Some(name) = &raw.access_key_credential {
-            let name = name.get_ref();
-            let Some(directory) = environment.credentials_directory() else {
-                let problem = "no service manager has given this program any credential";
-                let hint = "add LoadCredential= or LoadCredentialEncrypted= to its unit; \
-                            stsd --check is run outside of it";
-                self.error_at(at, &key, problem, hint);
-                return None;
-            };
-            if name.is_empty() || name.contains('/') || name == ".." {
-                let hint = "the part before the colon in LoadCredential=";
-                self.error_at(at, &key, "a credential has a plain name", hint);
-                return None;
-            }
-            let made = AccessKey::in_credential(name, directory.join(name));
-            let made = self.key_file(made, at, &key, &format!("the credential {name}"))?;
-            CachedIdentity::new(&["access-key credential", name], made)
-        } else if let Some(name) = &raw.access_key_keyring {
-            let name = name.get_ref();
-            let made = AccessKey::in_keyring(name, environment);
-            let made = made.map_err(|error| {
-                self.error_at(at, &key, &error.to_string(), &error.hint);
-            });
-            CachedIdentity::new(&["access-key keyring", name], made.ok()?)
-        } else {
-            let RawVariables { id, secret } = raw.access_key_env.as_ref()?.get_ref();
-            let (id, secret) = (id.get_ref(), secret.get_ref());
-            let made = AccessKey::in_variables(id, secret, environment);
-            let made = made.map_err(|error| {
-                self.error_at(at, &key, &error.to_string(), &error.hint);
-            });
-            CachedIdentity::new(&["access-key variables", id, secret], made.ok()?)
-        };
-        Some(SourceSpec {
-            source,
-            kind: Kind::Credentials,
-        })
-    }
-
-    fn key_file(
-        &mut self,
-        made: Result<AccessKey, KeyFileError>,
-        at: usize,
-        key: &str,
-        shown: &str,
-    ) -> Option<AccessKey> {
-        made.map_err(|error| self.error_at(at, key, &format!("{shown} {error}"), error.hint()))
-            .ok()
-    }
-
-    fn oidc(
-        &mut self,
-        table: &str,
-        raw: &RawSource,
-        environment: &ProcessEnvironment,
-    ) -> Option<SourceSpec> {
-        let provider_arn = self.provider(table, raw, "oidc-provider", environment);
-        let given = environment.text(TOKEN_VARIABLE);
-        let (token, place) = if raw.token_file.is_none() && raw.token_command.is_none() {
-            let Some(file) = given else {
+    fn oidc(&mut self) -> Option<CachedIdentity> {
+        let provider_arn = self.provider_arn("oidc-provider");
+        let raw = self.raw;
+        let (token, declared) = if raw.token_file.is_none() && raw.token_command.is_none() {
+            let table = self.table.clone();
+            let Some(file) = self.context.environment.text(TOKEN_VARIABLE) else {
                 let hint =
                     format!("set token_file or token_command; {TOKEN_VARIABLE} is not set either");
-                let at = raw.kind.span().start;
-                self.error_at(
-                    at,
-                    table,
-                    "it is not said where the token comes from",
-                    &hint,
-                );
+                let at = self.kind_position();
+                self.context
+                    .error_at(at, &table, "the token's file or command is missing", &hint);
                 return None;
             };
-            self.token_file(&file, raw.kind.span().start, table)?
+            self.token_file(&file, self.kind_position(), &table)?
         } else {
             let keys = ["token_file", "token_command"];
-            let places = (&raw.token_file, &raw.token_command);
-            self.token(table, raw, keys, places, environment)?
+            self.token(keys, &raw.token_file, &raw.token_command)?
         };
         let provider_arn = provider_arn?;
-        let declaration = ["oidc", &provider_arn.clone(), &place];
-        let identity = Oidc {
+        let declaration = ["oidc", &provider_arn.clone(), &declared];
+        let provider = Oidc {
             provider_arn,
             token,
         };
-        let source = CachedIdentity::new(&declaration, identity);
-        Some(SourceSpec {
-            source,
-            kind: Kind::Oidc,
-        })
+        Some(CachedIdentity::new(&declaration, provider))
     }
 
-    fn saml(
-        &mut self,
-        table: &str,
-        raw: &RawSource,
-        environment: &ProcessEnvironment,
-    ) -> Option<SourceSpec> {
-        let provider_arn = self.provider(table, raw, "saml-provider", environment);
+    fn saml(&mut self) -> Option<CachedIdentity> {
+        let provider_arn = self.provider_arn("saml-provider");
         let keys = ["assertion_file", "assertion_command"];
-        let places = (&raw.assertion_file, &raw.assertion_command);
-        let (assertion, place) = self.token(table, raw, keys, places, environment)?;
+        let raw = self.raw;
+        let (assertion, declared) =
+            self.token(keys, &raw.assertion_file, &raw.assertion_command)?;
         let provider_arn = provider_arn?;
-        let declaration = ["saml", &provider_arn.clone(), &place];
-        let identity = Saml {
+        let declaration = ["saml", &provider_arn.clone(), &declared];
+        let provider = Saml {
             provider_arn,
             assertion,
         };
-        let source = CachedIdentity::new(&declaration, identity);
-        Some(SourceSpec {
-            source,
-            kind: Kind::Saml,
-        })
+        Some(CachedIdentity::new(&declaration, provider))
     }
 
-    fn ecs_role(&mut self, table: &str, raw: &RawSource) -> Option<SourceSpec> {
-        let before = self.errors.len();
-        let role = raw.role_name.as_ref();
-        let role = role.and_then(|it| self.value(it, table, "role_name", profile::role_name));
-        let given = raw.metadata_endpoint.as_ref();
+    fn ecs_role(&mut self) -> Option<CachedIdentity> {
+        let errors_before = self.context.errors.len();
+        let role = self.raw.role_name.as_ref().and_then(|it| {
+            let check = profile::role_name;
+            self.context.value(it, &self.table, "role_name", check)
+        });
+        let given = self.raw.metadata_endpoint.as_ref();
         let address = given.map_or(MetadataEndpoint::DEFAULT, |it| it.get_ref());
         let endpoint = MetadataEndpoint::new(address).map_err(|error| {
             let at = given.map_or(0, |it| it.span().start);
-            let key = format!("{table}.metadata_endpoint");
-            let hint = "leave it out on an instance; what is further away is a source of type uri";
-            self.error_at(at, &key, &error.to_string(), hint);
+            let hint = "leave it out on an instance; for another machine use a source of type uri";
+            self.error(at, "metadata_endpoint", &error.to_string(), hint);
         });
         let endpoint = endpoint.ok()?;
-        if self.errors.len() > before {
+        if self.context.errors.len() > errors_before {
             return None;
         }
-        let allow_v1 = raw.allow_v1.as_ref().is_some_and(|it| *it.get_ref());
+        let allow_v1 = self.raw.allow_v1.as_ref().is_some_and(|it| *it.get_ref());
         let version = if allow_v1 { "v1" } else { "v2" };
-        let which = role.as_deref().unwrap_or_default();
-        let declaration = ["ecs-role", endpoint.as_str(), which, version].join("\0");
-        let identity = EcsRole::new(endpoint, role, allow_v1);
-        Some(SourceSpec {
-            source: CachedIdentity::new(&[&declaration], identity),
-            kind: Kind::Session,
-        })
+        let role_name = role.as_deref().unwrap_or_default();
+        let declaration = ["ecs-role", endpoint.as_str(), role_name, version].join("\0");
+        let provider = EcsRole::new(endpoint, role, allow_v1);
+        Some(CachedIdentity::new(&[&declaration], provider))
     }
 
-    fn uri(&mut self, table: &str, raw: &RawSource) -> Option<SourceSpec> {
-        let (key, at) = self.one_of(table, raw, &["uri", "uri_file"])?;
-        let key = format!("{table}.{key}");
-        let (identity, address, declaration) = if let Some(file) = &raw.uri_file {
-            let path = self.beside(file.get_ref());
+    fn uri(&mut self) -> Option<CachedIdentity> {
+        let (key, at) = self.one_of(&["uri", "uri_file"])?;
+        let (provider, address, declaration) = if let Some(file) = &self.raw.uri_file {
+            let path = self.context.use_file(file.get_ref());
             let shown = path.display().to_string();
-            let made = CredentialsUri::in_file(path).map_err(|error| {
+            let read = CredentialsUri::in_file(path).map_err(|error| {
                 let problem = format!("{shown} {error}");
-                self.error_at(at, &key, &problem, error.hint());
+                self.error(at, key, &problem, error.hint());
             });
-            let (identity, address) = made.ok()?;
-            (identity, address, ["uri file", &shown].join("\0"))
+            let (provider, address) = read.ok()?;
+            (provider, address, ["uri file", &shown].join("\0"))
         } else {
-            let text = raw.uri.as_ref()?.get_ref();
+            let text = self.raw.uri.as_ref()?.get_ref();
             let address = UriAddress::new(text).map_err(|error| {
                 let hint = "https anywhere, http to 127.0.0.1 or another literal loopback address";
-                self.error_at(at, &key, &format!("what is there {error}"), hint);
+                self.error(at, key, &format!("the URI {error}"), hint);
             });
             let address = address.ok()?;
-            // It may hold a secret, and is kept for comparison only.
+            // A digest: the URI may hold a secret, and the fingerprint is only compared.
             let digest: String = Sha256::digest(text.as_bytes())
                 .iter()
                 .map(|byte| format!("{byte:02x}"))
@@ -375,119 +354,128 @@ impl Reader<'_> {
             let declaration = ["uri", &digest].join("\0");
             (CredentialsUri::new(address.clone()), address, declaration)
         };
-        if self.http.is_some_and(|it| address.leads_to(it)) {
+        if self.context.http.is_some_and(|it| address.leads_to(it)) {
             let hint = "source = \"NAME\" of another profile chains roles, without a URI";
             let problem = "it leads back to this daemon, which listens there ([http])";
-            self.error_at(at, &key, problem, hint);
+            self.error(at, key, problem, hint);
             return None;
         }
-        Some(SourceSpec {
-            source: CachedIdentity::new(&[&declaration], identity),
-            kind: Kind::Session,
-        })
+        Some(CachedIdentity::new(&[&declaration], provider))
     }
 
-    fn process(
-        &mut self,
-        table: &str,
-        raw: &RawSource,
-        environment: &ProcessEnvironment,
-    ) -> Option<SourceSpec> {
-        let (key, _) = self.one_of(table, raw, &["command"])?;
-        let key = format!("{table}.{key}");
-        let (program, place) = self.program(raw.command.as_ref()?, &key, environment)?;
-        Some(SourceSpec {
-            source: CachedIdentity::new(&["process", &place], Process { program }),
-            kind: Kind::Session,
-        })
+    fn process(&mut self) -> Option<CachedIdentity> {
+        let (key, _) = self.one_of(&["command"])?;
+        let (program, declared) = self.program(self.raw.command.as_ref()?, key)?;
+        let declaration = ["process", &declared];
+        Some(CachedIdentity::new(&declaration, Process { program }))
     }
 
-    fn provider(
-        &mut self,
-        table: &str,
-        raw: &RawSource,
-        sort: &str,
-        environment: &ProcessEnvironment,
-    ) -> Option<String> {
-        let key = format!("{table}.provider_arn");
-        let (given, at) = match &raw.provider_arn {
+    fn provider_arn(&mut self, kind: &str) -> Option<String> {
+        let (given, at) = match &self.raw.provider_arn {
             Some(given) => (given.get_ref().clone(), given.span().start),
             None => {
-                let at = raw.kind.span().start;
-                let given = environment.text(PROVIDER_VARIABLE);
-                match given.filter(|_| sort == "oidc-provider") {
-                    Some(given) => (given, at),
-                    None => {
-                        let hint = "set it to acs:ram::<account number>:…, as the console shows it";
-                        self.error_at(at, &key, "it is not said which provider", hint);
-                        return None;
-                    }
-                }
+                let at = self.kind_position();
+                let given = self.context.environment.text(PROVIDER_VARIABLE);
+                let Some(given) = given.filter(|_| kind == "oidc-provider") else {
+                    let hint = "set it to acs:ram::<account number>:…, as the console shows it";
+                    self.error(at, "provider_arn", "the provider is missing", hint);
+                    return None;
+                };
+                (given, at)
             }
         };
-        self.checked(profile::provider_arn(&given, sort), at, &key)
+        let key = format!("{}.provider_arn", self.table);
+        self.context
+            .checked(profile::provider_arn(&given, kind), at, &key)
     }
 
-    /// Reads where a token comes from, and returns it with what tells it from others.
+    /// Returns the source of a token, and the part of the fingerprint that identifies the source.
     fn token(
         &mut self,
-        table: &str,
-        raw: &RawSource,
         keys: [&'static str; 2],
-        (file, command): (&Text, &Words),
-        environment: &ProcessEnvironment,
+        file: &Text,
+        command: &Words,
     ) -> Option<(TokenSource, String)> {
-        let (key, at) = self.one_of(table, raw, &keys)?;
-        let key = format!("{table}.{key}");
+        let (key, at) = self.one_of(&keys)?;
         if let Some(file) = file {
+            let key = format!("{}.{key}", self.table);
             return self.token_file(file.get_ref(), at, &key);
         }
-        let (program, place) = self.program(command.as_ref()?, &key, environment)?;
-        Some((TokenSource::Command(program), place))
+        let (program, declared) = self.program(command.as_ref()?, key)?;
+        Some((TokenSource::Command(program), declared))
     }
 
     fn token_file(&mut self, file: &str, at: usize, key: &str) -> Option<(TokenSource, String)> {
-        let path = self.beside(file);
+        let path = self.context.use_file(file);
         if let Err(error) = std::fs::metadata(&path) {
             let problem = format!("{}: {error}", path.display());
-            let hint = "name the file that is renewed by whoever issues the token";
-            self.error_at(at, key, &problem, hint);
+            let hint = "name the file that the token's issuer renews";
+            self.context.error_at(at, key, &problem, hint);
             return None;
         }
-        let place = format!("file {}", path.display());
-        Some((TokenSource::in_file(path), place))
+        let declared = format!("file {}", path.display());
+        Some((TokenSource::in_file(path), declared))
     }
 
-    pub(super) fn program(
+    /// Returns a command, and the part of the fingerprint that identifies the command.
+    fn program(
         &mut self,
         raw: &Spanned<Vec<Spanned<String>>>,
         key: &str,
-        environment: &ProcessEnvironment,
     ) -> Option<(IdentityCommand, String)> {
-        const HINT: &str = "[\"/usr/local/bin/issue\", \"--flag\"]; no shell reads it";
-        let before = self.errors.len();
-        let words = self.command(raw, key, HINT);
-        let place = format!("command {}", words.join("\0"));
-        let usable = self.errors.len() == before;
-        usable.then(|| (IdentityCommand::new(words, environment), place))
+        let errors_before = self.context.errors.len();
+        let key = format!("{}.{key}", self.table);
+        let words = command(self.context, raw, &key, COMMAND_EXAMPLE);
+        let declared = format!("command {}", words.join("\0"));
+        let environment = self.context.environment;
+        let usable = self.context.errors.len() == errors_before;
+        usable.then(|| (IdentityCommand::new(words, environment), declared))
     }
 
-    /// Returns the one key that is there, of those that exclude each other.
-    fn one_of(
-        &mut self,
-        table: &str,
-        raw: &RawSource,
-        keys: &[&'static str],
-    ) -> Option<(&'static str, usize)> {
-        let there = raw.keys().into_iter();
-        let there: Vec<_> = there.filter(|(key, _)| keys.contains(key)).collect();
-        if let [one] = there[..] {
+    /// Returns the one key of the table among keys that exclude each other.
+    fn one_of(&mut self, keys: &[&'static str]) -> Option<(&'static str, usize)> {
+        let present = self.raw.keys().into_iter();
+        let present: Vec<_> = present.filter(|(key, _)| keys.contains(key)).collect();
+        if let [one] = present[..] {
             return Some(one);
         }
-        let at = there.get(1).map_or(raw.kind.span().start, |(_, at)| *at);
+        let at = present.get(1).map_or(self.kind_position(), |(_, at)| *at);
         let problem = format!("exactly one is needed of {}", keys.join(", "));
-        let hint = "see docs/configuration.md for which suits where";
-        self.error_at(at, table, &problem, hint);
+        let hint = "see man stsd-config for the keys of each type";
+        self.context.error_at(at, &self.table, &problem, hint);
         None
+    }
+
+    /// Returns the provider of a key file; an error is one of the key.
+    fn key_file(
+        &mut self,
+        read: Result<AccessKey, KeyFileError>,
+        at: usize,
+        key: &str,
+        shown: &str,
+    ) -> Option<AccessKey> {
+        read.map_err(|error| self.error(at, key, &format!("{shown} {error}"), error.hint()))
+            .ok()
+    }
+
+    /// Returns the provider of a key that is not in a file; an error is one of the key.
+    fn available(
+        &mut self,
+        read: Result<AccessKey, SourceError>,
+        at: usize,
+        key: &str,
+    ) -> Option<AccessKey> {
+        read.map_err(|error| self.error(at, key, &error.to_string(), &error.hint))
+            .ok()
+    }
+
+    fn kind_position(&self) -> usize {
+        self.raw.kind.span().start
+    }
+
+    /// Adds an error of a key of the table.
+    fn error(&mut self, at: usize, key: &str, problem: &str, hint: &str) {
+        let key = format!("{}.{key}", self.table);
+        self.context.error_at(at, &key, problem, hint);
     }
 }

@@ -1,11 +1,11 @@
-//! Decides how a value is kept together with its place in the file: as toml does it, in a type
-//! of our own, which can be told how it looks in the reference.
+//! A value with its position in the file. The type wraps that of the toml crate, so that the
+//! reference of the keys can implement a schema for the type.
 
 use std::ops::Deref;
 
 use serde::Deserialize;
 
-/// A value and where it stands.
+/// A value and its byte range in the file.
 #[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(transparent)]
 pub(super) struct Spanned<T>(toml::Spanned<T>);
@@ -18,7 +18,7 @@ impl<T> Deref for Spanned<T> {
     }
 }
 
-/// To who writes a configuration it is the value.
+/// The schema is that of the value.
 #[cfg(test)]
 impl<T: schemars::JsonSchema> schemars::JsonSchema for Spanned<T> {
     fn inline_schema() -> bool {

@@ -1,0 +1,119 @@
+//! The state that all tables share while a configuration is read: the text, the errors, and the
+//! files that the configuration names.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use super::spanned::Spanned;
+use crate::{
+    config::{ConfigError, FileRef},
+    identity::ProcessEnvironment,
+    profile::Invalid,
+    runtime::file_watch,
+};
+
+/// Maximum size of a configuration file. A larger file is some other file.
+const MAX_FILE_BYTES: usize = 1024 * 1024;
+
+/// The state of a configuration that is being read.
+pub(super) struct ReadContext<'a> {
+    pub path: &'a Path,
+    pub text: String,
+    pub environment: &'a ProcessEnvironment,
+    pub errors: Vec<ConfigError>,
+    /// The files that the daemon reads or writes besides the exports.
+    pub used_files: Vec<PathBuf>,
+    /// The files of the exports.
+    pub export_files: Vec<FileRef>,
+    /// The address of the HTTP endpoint.
+    pub http: Option<SocketAddr>,
+}
+
+impl<'a> ReadContext<'a> {
+    pub(super) fn new(path: &'a Path, text: String, environment: &'a ProcessEnvironment) -> Self {
+        Self {
+            path,
+            text,
+            environment,
+            errors: Vec::new(),
+            used_files: vec![path.to_owned()],
+            export_files: Vec::new(),
+            http: None,
+        }
+    }
+
+    /// Returns the value of a key; `None` if the value is invalid, which is an error of the key.
+    pub(super) fn value<T>(
+        &mut self,
+        value: &Spanned<String>,
+        table: &str,
+        key: &str,
+        check: impl Fn(&str) -> Result<T, Invalid>,
+    ) -> Option<T> {
+        let checked = check(value.get_ref());
+        self.checked(checked, value.span().start, &format!("{table}.{key}"))
+    }
+
+    /// Returns a valid value; an invalid one is an error of the key.
+    pub(super) fn checked<T>(
+        &mut self,
+        checked: Result<T, Invalid>,
+        at: usize,
+        key: &str,
+    ) -> Option<T> {
+        checked
+            .map_err(|error| {
+                let hint = "see man stsd-config for the values of each key";
+                self.error_at(at, key, &error.to_string(), hint);
+            })
+            .ok()
+    }
+
+    /// Returns the path of a file that the daemon uses, relative to the configuration file.
+    pub(super) fn use_file(&mut self, file: &str) -> PathBuf {
+        let path = self.resolve(file);
+        self.used_files.push(path.clone());
+        path
+    }
+
+    /// Returns a path relative to the configuration file.
+    pub(super) fn resolve(&self, file: &str) -> PathBuf {
+        self.path.parent().unwrap_or(Path::new(".")).join(file)
+    }
+
+    /// Returns the line of a byte offset, from 1.
+    pub(super) fn line(&self, at: usize) -> usize {
+        let before = self.text.get(..at).unwrap_or_default();
+        1 + before.matches('\n').count()
+    }
+
+    /// Adds an error at a byte offset.
+    pub(super) fn error_at(&mut self, at: usize, key: &str, problem: &str, hint: &str) {
+        self.error_on_line(self.line(at), key, problem, hint);
+    }
+
+    /// Adds an error on a line.
+    pub(super) fn error_on_line(&mut self, line: usize, key: &str, problem: &str, hint: &str) {
+        self.errors.push(ConfigError {
+            file: self.path.to_owned(),
+            line,
+            key: one_line(key),
+            problem: one_line(problem),
+            hint: hint.to_owned(),
+        });
+    }
+}
+
+/// Reads a file that the configuration names, or the configuration.
+pub(super) fn read(path: &Path) -> io::Result<String> {
+    let (file, _) = file_watch::open(path, MAX_FILE_BYTES)?;
+    Ok(file_watch::read(file, MAX_FILE_BYTES)?.to_string())
+}
+
+/// Replaces control characters: a quoted name may hold any, and errors reach logs and terminals.
+fn one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
