@@ -242,7 +242,7 @@ fn each_way_in_which_metadata_fail_has_a_name() {
         (
             "imds:Token",
             json!({"kind": "html"}),
-            [service, "what is no token", "allow_v1"],
+            [service, "without a valid token", "allow_v1"],
         ),
         (
             "imds:Token",
@@ -252,7 +252,7 @@ fn each_way_in_which_metadata_fail_has_a_name() {
         (
             "imds:Token",
             json!({"kind": "half-body"}),
-            [service, "breaks its answer off", "ECS"],
+            [service, "ends its answer early", "ECS"],
         ),
         (
             "imds:Token",
@@ -267,17 +267,21 @@ fn each_way_in_which_metadata_fail_has_a_name() {
         (
             "imds:Role",
             error(500),
-            [service, "refuses to answer (status 500)", "it may pass"],
+            [
+                service,
+                "refuses to answer (status 500)",
+                "may be temporary",
+            ],
         ),
         (
             "imds:Role",
             json!({"kind": "html"}),
-            [service, "no name of a role", "role_name"],
+            [service, "without a valid role name", "role_name"],
         ),
         (
             "imds:Credentials",
             error(404),
-            [role, "is not there (status 404)", "attach"],
+            [role, "does not exist (status 404)", "attach"],
         ),
         (
             "imds:Credentials",
@@ -287,27 +291,27 @@ fn each_way_in_which_metadata_fail_has_a_name() {
         (
             "imds:Credentials",
             json!({"kind": "html"}),
-            [role, "no document with credentials", "docs"],
+            [role, "no document with credentials", "man stsd-config"],
         ),
         (
             "imds:Credentials",
             json!({"kind": "half-body"}),
-            [service, "breaks its answer off", "ECS"],
+            [service, "ends its answer early", "ECS"],
         ),
         (
             "imds:Credentials",
             json!({"kind": "unsuccessful", "code": "RoleNotFound"}),
-            [role, "Code is not Success", "docs"],
+            [role, "Code is not Success", "man stsd-config"],
         ),
         (
             "imds:Credentials",
             json!({"kind": "empty"}),
-            [role, "without an access key id", "docs"],
+            [role, "without an access key id", "man stsd-config"],
         ),
         (
             "imds:Credentials",
             json!({"kind": "expired"}),
-            [role, "that have ended", "renews"],
+            [role, "expired credentials", "renews"],
         ),
     ];
     for (action, fault, expected) in table {
@@ -393,13 +397,13 @@ fn metadata_of_version_1_are_for_those_who_allow_it_and_have_no_better() {
     assert!(kit.ctl(&["reload"]).status.success());
     let put = kit.oss_with("instance", &["put", "examplebucket", "v1"], "x");
     assert!(put.is_ok(), "{put:?}");
-    assert!(log(&kit).contains("asking without one"));
+    assert!(log(&kit).contains("continuing without a token"));
     kit.heal();
     assert!(kit.ctl(&["refresh", "instance"]).status.success());
-    let without = log(&kit).matches("asking without one").count();
+    let without = log(&kit).matches("continuing without a token").count();
     assert!(kit.ctl(&["refresh", "instance"]).status.success());
     assert_eq!(
-        log(&kit).matches("asking without one").count(),
+        log(&kit).matches("continuing without a token").count(),
         without,
         "a token is better"
     );

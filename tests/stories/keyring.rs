@@ -216,7 +216,7 @@ fn a_bus_that_hangs_costs_its_own_profile_a_bounded_wait_and_nobody_else_anythin
     assert!(hung.ctl(&["reload"]).status.success());
     std::thread::scope(|scope| {
         let hung = &hung;
-        let words = ["key=uploader cannot be had", "restart the keyring"];
+        let words = ["key=uploader cannot be read", "restart the keyring"];
         let waiting = scope.spawn(move || hung.refuses("oss-upload", 6, &words));
         // Somebody has to take the connection for it to hang there.
         let _connection = bus.accept().unwrap();

@@ -135,7 +135,7 @@ fn bad_programs_are_named_and_nothing_of_what_they_say_is() {
         &format!("yes {secret} | head -c 100000000"),
         "printed more than 65536 bytes",
     );
-    check("printf '\\377\\376'", "not text");
+    check("printf '\\377\\376'", "not UTF-8");
     check(&format!("kill -9 $$; echo {secret}"), "failed: signal: 9");
     check(
         &printing(&format!("{{\"Code\":\"{secret}\"}}")),
@@ -146,7 +146,7 @@ fn bad_programs_are_named_and_nothing_of_what_they_say_is() {
             "{{\"AccessKeyId\":\"STS.X\",\"AccessKeySecret\":\"{secret}\",\"SecurityToken\":\"t\",\
              \"Expiration\":\"2020-01-01T00:00:00Z\"}}"
         )),
-        "have ended",
+        "expired credentials",
     );
     fs::remove_file(kit.path("issue.key")).unwrap();
     let gone = || {

@@ -219,7 +219,7 @@ fn what_a_uri_gives_is_checked_and_each_fault_has_a_name_without_the_uri() {
         &|| ok(&whole.as_bytes()[..40]),
         &["no document with credentials"],
     );
-    check(&|| ok(b"\xff\xfe{}"), &["not text in UTF-8"]);
+    check(&|| ok(b"\xff\xfe{}"), &["not UTF-8"]);
     check(&|| ok(&[b' '; 300 * 1024]), &["more than 262144 bytes"]);
     check(
         &|| ok(&with(json!({"Code": "Failed"}))),
@@ -247,10 +247,10 @@ fn what_a_uri_gives_is_checked_and_each_fault_has_a_name_without_the_uri() {
     );
     check(
         &|| ok(&with(json!({"Expiration": "2020-01-01T00:00:00Z"}))),
-        &["have ended"],
+        &["expired credentials"],
     );
     let broken = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{\"AccessKeyId\"";
-    check(&|| giver.says_exactly(broken), &["breaks its answer off"]);
+    check(&|| giver.says_exactly(broken), &["ends its answer early"]);
     check(
         &|| giver.says_exactly(b"EmulatedSecret\r\n\r\n"),
         &["gives no answer"],
@@ -283,7 +283,7 @@ fn a_redirect_is_not_followed_and_who_is_not_there_is_said() {
     );
     let said = complaint(&kit, "link");
     assert!(
-        said.contains("status 302") && said.contains("redirects are not followed"),
+        said.contains("status 302") && said.contains("does not follow redirects"),
         "{said}"
     );
     assert_eq!(other.asked(), 0);

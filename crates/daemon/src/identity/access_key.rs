@@ -1,5 +1,5 @@
-//! Decides how a RAM user's AccessKey is kept. Each keeper holds the same text: TOML with
-//! `access_key_id` and `access_key_secret`; or, in the environment, one of them each.
+//! The AccessKey of a RAM user. A file, a systemd credential and the keyring hold the same text, TOML
+//! with `access_key_id` and `access_key_secret`; in the environment each has a variable.
 
 mod file;
 
@@ -18,7 +18,7 @@ use crate::{
     runtime::{clock::BootTime, file_watch::WatchedFile},
 };
 
-/// How long a keyring has for its answer. Nobody is asked for a password, so it has one at once.
+/// Timeout for the keyring. The request never opens a password prompt, so that a reply is immediate.
 const KEYRING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A RAM user's long-lived AccessKey.
@@ -45,16 +45,16 @@ enum KeyLocation {
 }
 
 impl AccessKey {
-    /// Takes the key from a file, which is read again at each exchange.
+    /// Returns the provider of a key in a file, which each resolution reads again.
     ///
     /// # Errors
-    /// [`KeyFileError`] says what is wrong with the file now, never what is in it.
+    /// [`KeyFileError`], which never quotes the file.
     pub fn in_file(path: PathBuf) -> Result<Self, KeyFileError> {
         let subject = format!("the key file {}", path.display());
         Self::file(path, subject)
     }
 
-    /// Takes the key from what the service manager has put there for us under a name.
+    /// Returns the provider of a key in a systemd credential.
     ///
     /// # Errors
     /// As [`in_file`](Self::in_file).
@@ -73,10 +73,10 @@ impl AccessKey {
         })
     }
 
-    /// Takes the key from two variables of the environment.
+    /// Returns the provider of a key in two variables of the environment.
     ///
     /// # Errors
-    /// [`SourceError`], when they are not set.
+    /// [`SourceError`], if a variable is not set or holds no key.
     pub fn in_variables(
         id: &str,
         secret: &str,
@@ -92,12 +92,12 @@ impl AccessKey {
         })
     }
 
-    /// Takes the key from the keyring of the user's session, from the item with the attributes
-    /// `application=stsd` and `key=<key>`. Whether that can be had is seen when it is needed: at
-    /// a login the daemon may be there before the keyring is unlocked.
+    /// Returns the provider of a key in the keyring of the user's session: the item with the
+    /// attributes `application=stsd` and `key=<key>`. Only a resolution reads the item, because at
+    /// a login the daemon may start before the keyring is unlocked.
     ///
     /// # Errors
-    /// [`SourceError`], when the session has no bus.
+    /// [`SourceError`], if the session has no bus.
     pub fn in_keyring(key: &str, environment: &ProcessEnvironment) -> Result<Self, SourceError> {
         let address = (environment.variable)("DBUS_SESSION_BUS_ADDRESS");
         let runtime = (environment.variable)("XDG_RUNTIME_DIR");
@@ -171,7 +171,7 @@ fn keyring_item(key: &str) -> String {
 }
 
 fn from_keyring(key: &str, error: &KeyringError) -> SourceError {
-    let problem = format!("cannot be had: {error}");
+    let problem = format!("cannot be read: {error}");
     SourceError::new(keyring_item(key), problem, error.hint())
 }
 
@@ -182,7 +182,7 @@ fn from_variables(
 ) -> Result<SourceCredentials, SourceError> {
     let value = |name: &str| {
         environment.text(name).ok_or_else(|| {
-            let hint = "set it for stsd itself, not for the shell that asks";
+            let hint = "set the variable for stsd itself, not for the shell of a client";
             SourceError::new(
                 format!("the variable {name}"),
                 "is not set for the daemon, or is not text",
@@ -199,7 +199,7 @@ fn from_variables(
         return Err(SourceError::new(
             format!("the variable {id}"),
             "does not hold an access key id: letters and digits",
-            "look whether the two variables are exchanged",
+            "check that the two variables are not exchanged",
         ));
     }
     Ok(credentials)

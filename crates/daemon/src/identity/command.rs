@@ -1,5 +1,5 @@
-//! How a program is asked that knows who we are: its arguments one by one, no shell, a bounded
-//! time and output, and nothing of what it says quoted.
+//! A program that prints an identity. The program runs without a shell, for a limited time and with
+//! a limited output, and no error quotes the output.
 
 use std::{
     process::Command,
@@ -20,24 +20,24 @@ use crate::{
     },
 };
 
-/// How long it may take. Programs that ask another service retry, too.
+/// Timeout for the program, which may itself retry requests to a service.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// For how long a failure answers those who come after it: a thousand profiles that try again,
-/// each when it is due, do not start a program that fails a thousand times.
+/// TTL of a cached failure: a thousand profiles with a back-off each do not start a failing program
+/// a thousand times.
 const FAILURE_CACHE_TTL: Duration = Duration::from_secs(1);
 
-/// A program of the configuration that prints who we are.
+/// A program of the configuration that prints an identity or a token.
 #[derive(Debug)]
 pub struct IdentityCommand {
     words: Vec<String>,
     environment: Arc<Environment>,
-    /// When it failed last, and how.
+    /// The time and the error of the last failure.
     last_failure: Mutex<Option<(BootTime, SourceError)>>,
 }
 
 impl IdentityCommand {
-    /// Prepares to run a program, with its arguments; the first word is its full path.
+    /// Returns a command; the first word is the full path of the program.
     #[must_use]
     pub fn new(words: Vec<String>, environment: &ProcessEnvironment) -> Self {
         Self {
@@ -47,10 +47,10 @@ impl IdentityCommand {
         }
     }
 
-    /// Runs it and returns what it prints, of `max_bytes` bytes at the most.
+    /// Runs the program and returns its output, `max_bytes` at most.
     ///
     /// # Errors
-    /// [`SourceError`], which quotes nothing of what it printed.
+    /// [`SourceError`], which never quotes the output.
     pub(super) async fn text(
         &self,
         max_bytes: usize,
@@ -74,8 +74,8 @@ impl IdentityCommand {
         let mut command = Command::new(program);
         command.args(arguments).env_clear();
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        let hint = "run it by hand as the daemon's user to see what it says; what it says to the \
-                    daemon is not shown, because it may be a secret";
+        let hint = "run the command by hand as the daemon's user to see its output; stsd does not show \
+                    the output, because it may hold a secret";
         let printed = child_process::read(command, COMMAND_TIMEOUT, max_bytes).await;
         let printed = printed.map_err(|error| {
             let problem = match error {
@@ -94,7 +94,7 @@ impl IdentityCommand {
             Ok(text) => Ok(Zeroizing::new(text.to_owned())),
             Err(_) => Err(SourceError::new(
                 self.describe(),
-                "printed what is not text",
+                "printed bytes that are not UTF-8",
                 hint,
             )),
         }
@@ -104,7 +104,7 @@ impl IdentityCommand {
         lock(&self.last_failure)
     }
 
-    /// Names it, for a human; its arguments may hold a secret.
+    /// Returns the name of the program for messages, without its arguments: they may hold a secret.
     pub(super) fn describe(&self) -> String {
         let program = self.words.first().map_or("", String::as_str);
         format!("the command {program}")

@@ -1,8 +1,7 @@
-//! Decides what credentials look like that somebody else has made: one reader for the shapes
-//! of aliyun-cli (`mode`, `access_key_id`), of the OSS SDKs, instance metadata and credentials
-//! URIs (`AccessKeyId`, `SecurityToken`, `Code`), of the AWS SDKs (`Version`,
-//! `SecretAccessKey`, `SessionToken`, or `Token`), and for all of them in one object, as our
-//! own shim prints it.
+//! The credentials documents of other programs: one parser for the shapes of aliyun-cli (`mode`,
+//! `access_key_id`), of the OSS SDKs, instance metadata and credentials URIs (`AccessKeyId`,
+//! `SecurityToken`, `Code`), of the AWS SDKs (`Version`, `SecretAccessKey`, `SessionToken` or
+//! `Token`), and for all of them in one object, as sts-shim prints it.
 
 use std::sync::Arc;
 
@@ -16,11 +15,11 @@ use crate::{
     runtime::clock::{BootTime, Clock},
 };
 
-/// More than any such document has; the largest token that is handed out is half of it.
+/// Maximum size of a document: twice the largest token that the daemon serves.
 pub(super) const MAX_DOCUMENT_BYTES: usize = 64 * 1024;
 
-const SHAPES_HINT: &str = "docs/configuration.md has the shapes that are read; stsd shows nothing of \
-                      what it was given, because that may be a secret";
+const SHAPES_HINT: &str = "see man stsd-config for the accepted documents; stsd does not show this one, \
+                      because it may hold a secret";
 
 #[derive(Deserialize)]
 struct Raw {
@@ -50,21 +49,21 @@ struct Raw {
     oss_expiration: Option<String>,
 }
 
-/// When a document was got, by which clocks.
+/// The time at which a document was received.
 #[derive(Clone, Copy)]
 pub(super) struct ReceivedAt<'a> {
-    /// From before we asked for it.
+    /// The time before the request.
     pub asked: BootTime,
-    /// The clock of whoever gave it, where that came along.
+    /// The issuer's clock in the response; `None` if the response has no date.
     pub date: Option<Timestamp>,
-    /// What the time is.
+    /// The local clocks.
     pub clock: &'a dyn Clock,
 }
 
-/// Reads credentials that `subject` has given.
+/// Parses the document of `subject`.
 ///
 /// # Errors
-/// [`SourceError`], which quotes nothing of the text.
+/// [`SourceError`], which never quotes the text.
 pub(super) fn read(
     text: &str,
     subject: &str,
@@ -74,7 +73,7 @@ pub(super) fn read(
     if text.trim().is_empty() {
         return Err(refuse("gave nothing, where credentials were expected"));
     }
-    // The parser's message might quote what is there.
+    // The parser's message may quote the text.
     let raw: Raw = serde_json::from_str(text).map_err(|_| {
         refuse("gave no document with credentials: one object in JSON, whole and nothing else")
     })?;
@@ -127,7 +126,7 @@ pub(super) fn read(
         None => None,
         Some(text) => {
             let expiration = text.parse().map_err(|_| {
-                refuse("gave an expiration that is no time, such as 2026-11-24T12:00:00Z")
+                refuse("gave an expiration that is no time; an example is 2026-11-24T12:00:00Z")
             })?;
             Some(Expiry::new(
                 expiration,
@@ -140,8 +139,8 @@ pub(super) fn read(
     if end.is_some_and(|it| it.at.since(received.clock.boot()).is_zero()) {
         return Err(SourceError::new(
             subject,
-            "gave credentials that have ended",
-            "look at what renews them, and at this machine's clock",
+            "gave expired credentials",
+            "check the program that renews them, and the clock of this machine",
         ));
     }
     Ok(ResolvedIdentity {
@@ -151,7 +150,7 @@ pub(super) fn read(
     })
 }
 
-/// Returns what one key says, or several alike; an empty text says nothing.
+/// Returns the value of one key, or of several keys with equal values; an empty text is no value.
 fn one_of<T: Text, const N: usize>(given: [Option<T>; N]) -> Result<Option<T>, ConflictingValues> {
     let mut all = given.into_iter().flatten().filter(|it| !it.is_none());
     let first = all.next();

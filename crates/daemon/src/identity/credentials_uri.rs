@@ -1,5 +1,5 @@
-//! Who we are by a credentials URI: whoever serves it says so, as the SDKs of Alibaba Cloud take
-//! it from `ALIBABA_CLOUD_CREDENTIALS_URI`. The URI may hold a secret, and often does.
+//! The identity that a credentials URI supplies, the `ALIBABA_CLOUD_CREDENTIALS_URI` of the SDKs of
+//! Alibaba Cloud. The URI often holds a secret.
 
 use std::{
     fmt,
@@ -23,7 +23,7 @@ use crate::{
     runtime::{clock::BootTime, file_watch::WatchedFile},
 };
 
-/// More than any URI has; a file with more is some other file.
+/// Maximum size of a file with a URI. A larger file is some other file.
 const MAX_FILE_BYTES: usize = 16 * 1024;
 
 /// A credentials URI, which may hold a secret.
@@ -32,36 +32,36 @@ pub struct UriAddress {
     text: SecretText,
     /// The host and the port.
     authority: String,
-    /// Where it is on this machine, by a literal address.
+    /// The address on this machine; `None` if the URI has another host.
     loopback: Option<SocketAddr>,
 }
 
-/// Why a text is no credentials URI. No variant holds any of it.
+/// Why a text is no credentials URI. No variant holds the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidUri {
-    /// It is not an absolute URL with a host.
+    /// The text is no absolute URL with a host.
     #[error("is no absolute URL, such as https://host/path")]
     NotAUrl,
-    /// Credentials would be shown to the network, and whoever stands in it could give others.
+    /// The network could read the credentials, and replace them.
     #[error("is neither https nor http to a literal loopback address")]
     Insecure,
-    /// It has what is not a part of a request's target.
+    /// The URL has parts that no request has.
     #[error("has a user, a password or a fragment in it")]
     TooMuch,
 }
 
-/// Why a file with a credentials URI cannot be used. No variant holds what is in it.
+/// Why a file with a credentials URI cannot be used. No variant holds its content.
 #[derive(Debug, thiserror::Error)]
 pub enum UriFileError {
-    /// The file is none that may hold a secret.
+    /// The file cannot be read, or is no private file.
     #[error(transparent)]
     Unusable(#[from] PrivateFileError),
-    /// What it holds is not what it should hold.
-    #[error("holds no credentials URI and nothing else: what is there {0}")]
+    /// The content is no credentials URI.
+    #[error("holds no credentials URI: its content {0}")]
     NotAUri(#[from] InvalidUri),
 }
 
-/// An identity that a credentials URI gives.
+/// An identity that a credentials URI supplies.
 #[derive(Debug)]
 pub struct CredentialsUri {
     source: UriSource,
@@ -75,7 +75,7 @@ enum UriSource {
 }
 
 impl UriAddress {
-    /// Reads a credentials URI.
+    /// Parses a credentials URI.
     ///
     /// # Errors
     /// [`InvalidUri`].
@@ -103,12 +103,12 @@ impl UriAddress {
         })
     }
 
-    /// Returns all of it, secret or not.
+    /// Returns the URI, which may hold a secret.
     pub(crate) fn expose(&self) -> &str {
         self.text.expose()
     }
 
-    /// Tells whether this leads to what listens at `address`.
+    /// Returns `true` if the URI leads to a listener at `address`.
     #[must_use]
     pub fn leads_to(&self, address: SocketAddr) -> bool {
         self.loopback == Some(address)
@@ -126,7 +126,7 @@ impl fmt::Debug for UriAddress {
 }
 
 impl UriFileError {
-    /// What a human can do about it.
+    /// Returns what to do about the error.
     #[must_use]
     pub fn hint(&self) -> &'static str {
         const EXPECTED: &str = "one line with the URI: https, or http to 127.0.0.1";
@@ -140,7 +140,7 @@ impl UriFileError {
 }
 
 impl CredentialsUri {
-    /// Takes a URI as it is.
+    /// Returns the provider of a URI.
     #[must_use]
     pub fn new(address: UriAddress) -> Self {
         Self {
@@ -149,7 +149,8 @@ impl CredentialsUri {
         }
     }
 
-    /// Takes the URI from a file, which is read again each time; returns what it holds now, too.
+    /// Returns the provider of a URI in a file, which each resolution reads again, and the URI that
+    /// the file holds now.
     ///
     /// # Errors
     /// [`UriFileError`].
@@ -182,11 +183,11 @@ impl CredentialsUri {
     ) -> Result<ResolvedIdentity, SourceError> {
         let subject = address.describe();
         let silent = |error: FetchError| {
-            let hint = "look whether it runs, and whether this machine reaches it";
+            let hint = "check that its server runs and that this machine reaches the server";
             SourceError::new(&subject, error.to_string(), hint)
         };
         let url = Url::parse(address.expose());
-        let url = url.map_err(|_| SourceError::new(&subject, "is no URL", "correct it"))?;
+        let url = url.map_err(|_| SourceError::new(&subject, "is no URL", "correct the URI"))?;
         let request = Request {
             method: Method::GET,
             url,
@@ -208,9 +209,9 @@ impl CredentialsUri {
         if answer.status != StatusCode::OK {
             let problem = format!("answers with status {}, not 200", answer.status.as_u16());
             let hint = match answer.status.as_u16() {
-                300..=399 => "name where it leads to: redirects are not followed",
-                401 | 403 | 404 => "look whether the URI is right and still good",
-                _ => "it may pass; it is asked again",
+                300..=399 => "name the target of the redirect: stsd does not follow redirects",
+                401 | 403 | 404 => "check that the URI is correct and still valid",
+                _ => "the error may be temporary; stsd retries",
             };
             return Err(SourceError::new(&subject, problem, hint));
         }

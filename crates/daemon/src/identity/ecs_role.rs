@@ -1,9 +1,9 @@
-//! Who we are by the RAM role of the instance that we run on, as its metadata service says.
+//! The identity of an ECS instance: the session of its RAM role, from the metadata service.
 //!
-//! That service is spoken to with a token (its version 2) that is asked for anew each time
-//! and lives for a minute: a dialogue comes once in hours, so a token that is kept would spare
-//! one request and be one more secret to hold. The service replaces the credentials by itself
-//! before they end; that is noticed by asking again at half of what is left of them.
+//! Version 2 of the service requires a token. Each resolution requests a token with a TTL of a
+//! minute: a resolution comes once in hours, so that a kept token would save one request and be one
+//! more secret in memory. The service replaces the credentials before they expire, so that a
+//! resolution at half of the remaining lifetime returns the next ones.
 
 use reqwest::{Method, StatusCode, Url};
 use stsd_sts::SecretText;
@@ -23,16 +23,16 @@ use crate::{
 const TOKEN_TTL_HEADER: &str = "x-aliyun-ecs-metadata-token-ttl-seconds";
 const TOKEN_HEADER: &str = "x-aliyun-ecs-metadata-token";
 
-/// How long a token is to live, in seconds: for one dialogue.
+/// The TTL of a token: long enough for one resolution.
 const TOKEN_TTL_SECONDS: &str = "60";
 
 const ROLES_PATH: &str = "/latest/meta-data/ram/security-credentials/";
 
-/// Where the metadata of an instance are: a scheme, a host and a port.
+/// The address of a metadata service: a scheme, a host and a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MetadataEndpoint(Url);
 
-/// Why an address cannot be that of a metadata service.
+/// The address is not that of a metadata service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a metadata endpoint is http://ADDRESS[:PORT], with nothing after it and a literal address \
@@ -40,22 +40,22 @@ pub struct MetadataEndpoint(Url);
 )]
 pub struct InvalidMetadataEndpoint;
 
-/// An identity that an instance has by its role.
+/// The identity of an instance by its role.
 #[derive(Debug)]
 pub struct EcsRole {
     endpoint: MetadataEndpoint,
     role: Option<String>,
-    /// Whether to ask without a token where none is to be had.
+    /// Without a token, send requests of version 1.
     allow_v1: bool,
     fetcher: HttpFetcher,
 }
 
 impl MetadataEndpoint {
-    /// Where every instance finds it.
+    /// The address on each instance.
     pub const DEFAULT: &str = "http://100.100.100.200";
 
-    /// Reads an address. Whoever answers there says who we are, over plain HTTP: that may be
-    /// this machine or its host, and nobody whom a name or a route leads to.
+    /// Parses an address. The service supplies the identity over plain HTTP, and therefore must be on
+    /// this machine or its host, without name resolution and routing.
     ///
     /// # Errors
     /// [`InvalidMetadataEndpoint`].
@@ -78,7 +78,7 @@ impl MetadataEndpoint {
             .ok_or(InvalidMetadataEndpoint)
     }
 
-    /// Returns the whole address; it holds no secret.
+    /// Returns the address, which holds no secret.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
@@ -92,7 +92,7 @@ impl MetadataEndpoint {
 }
 
 impl EcsRole {
-    /// Prepares to ask for the credentials of `role`, or else of the one that the instance has.
+    /// Returns the provider of `role`; of the role that the metadata name for `None`.
     #[must_use]
     pub fn new(endpoint: MetadataEndpoint, role: Option<String>, allow_v1: bool) -> Self {
         Self {
@@ -120,9 +120,9 @@ impl EcsRole {
         match answer.status {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND => {
-                let hint = "attach that role to the instance, or leave role_name out: then the \
-                            one that it has is taken";
-                let problem = "is not there (status 404): the instance has another one, or none";
+                let hint = "attach that role to the instance, or leave role_name out to use the \
+                            role that the instance has";
+                let problem = "does not exist (status 404): the instance has another role, or none";
                 return Err(SourceError::new(subject, problem, hint));
             }
             status => return Err(self.unexpected_status(status)),
@@ -135,8 +135,7 @@ impl EcsRole {
         answer.session(&subject, got)
     }
 
-    /// Asks for a token. None is for a service that speaks version 1 alone, where that is
-    /// allowed.
+    /// Returns a token; `None` for a service of version 1, if `allow_v1` is set.
     async fn token(&self) -> Result<Option<SecretText>, SourceError> {
         let request = Request {
             method: Method::PUT,
@@ -145,7 +144,7 @@ impl EcsRole {
             proxy: ProxyPolicy::Direct,
         };
         let problem = match self.fetcher.send(request).await {
-            // Who cannot be reached for one thing cannot be for another.
+            // A request of version 1 would fail in the same way.
             Err(error @ FetchError::Unreachable(_)) => return Err(self.no_answer(&error)),
             Ok(answer) if answer.status == StatusCode::OK => {
                 let token = answer.text.trim();
@@ -153,23 +152,23 @@ impl EcsRole {
                 if (1..=4096).contains(&token.len()) && plain {
                     return Ok(Some(SecretText::from(token.to_owned())));
                 }
-                "answers with what is no token".to_owned()
+                "answers without a valid token".to_owned()
             }
             Ok(answer) => format!("gives no token (status {})", answer.status.as_u16()),
-            // In a container the answer may be lost: it is sent to go no further than a host.
+            // In a container the reply may be lost: its hop limit is 1.
             Err(error) if self.allow_v1 => error.to_string(),
             Err(error) => return Err(self.no_answer(&error)),
         };
         if self.allow_v1 {
-            info!("{} {problem}: asking without one", self.service());
+            info!("{} {problem}: continuing without a token", self.service());
             return Ok(None);
         }
-        let hint = "look whether something else answers in its place; if it is of version 1 \
-                    alone, set allow_v1 = true";
+        let hint = "check that no other program answers at this address; if the service has only version \
+                    1, set allow_v1 = true";
         Err(SourceError::new(self.service(), problem, hint))
     }
 
-    /// Asks which role the instance has.
+    /// Requests the name of the instance's role.
     async fn discover(&self, token: Option<&SecretText>) -> Result<String, SourceError> {
         let answer = self.read(ROLES_PATH, token).await?;
         let role = answer.text.trim();
@@ -177,7 +176,7 @@ impl EcsRole {
             StatusCode::OK if role.is_empty() => "has no role for this instance",
             StatusCode::OK => match profile::role_name(role) {
                 Ok(role) => return Ok(role),
-                Err(_) => "answers with what is no name of a role",
+                Err(_) => "answers without a valid role name",
             },
             StatusCode::NOT_FOUND => "has no role for this instance (status 404)",
             status => return Err(self.unexpected_status(status)),
@@ -199,8 +198,8 @@ impl EcsRole {
     }
 
     fn no_answer(&self, error: &FetchError) -> SourceError {
-        let hint = "it answers on an ECS instance alone, and in a container of one if its network \
-                    lets it; metadata_endpoint names another";
+        let hint = "the service answers only on an ECS instance, and in a container if the container's \
+                    network allows; metadata_endpoint sets another address";
         SourceError::new(self.service(), error.to_string(), hint)
     }
 
@@ -208,9 +207,9 @@ impl EcsRole {
         let problem = format!("refuses to answer (status {})", status.as_u16());
         let hint = match status.as_u16() {
             401 | 403 => {
-                "let the instance's metadata be read: it wants a token, or is switched off"
+                "allow access to the instance's metadata: they require a token, or are switched off"
             }
-            _ => "it may pass; it is asked again",
+            _ => "the error may be temporary; stsd retries",
         };
         SourceError::new(self.service(), problem, hint)
     }

@@ -1,31 +1,32 @@
-//! What of the daemon's surroundings an identity may be made of.
+//! The environment of the daemon, as far as identities depend on it.
 
 use std::{ffi::OsString, path::PathBuf, sync::Arc};
 
 use crate::{profile::NameParts, runtime::child_process::Environment};
 
-/// What the environment says, read where it is needed and nowhere kept: it may hold a secret.
+/// The environment of the process. Values are read when they are needed and not kept: they may hold
+/// a secret.
 #[derive(Debug, Clone)]
 pub struct ProcessEnvironment {
-    /// What `{user}`, `{host}` and `{pid}` stand for.
+    /// The values of `{user}`, `{host}` and `{pid}`.
     pub parts: NameParts,
-    /// Looks a variable of the environment up.
+    /// Returns the value of a variable.
     pub variable: fn(&str) -> Option<OsString>,
-    /// What commands get of the environment.
+    /// The environment of commands.
     pub environment: Arc<Environment>,
-    /// What the daemon itself puts up where it listens.
+    /// The files that the daemon creates in the directory of its socket.
     pub runtime_files: Vec<PathBuf>,
 }
 
 impl ProcessEnvironment {
-    /// Returns a variable that holds text; an empty one is none.
+    /// Returns the value of a variable; `None` if the value is empty or not UTF-8.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<String> {
         let value = (self.variable)(name)?.into_string().ok()?;
         (!value.is_empty()).then_some(value)
     }
 
-    /// Returns where the service manager puts credentials for us.
+    /// Returns the directory of the credentials that the service manager gives to this service.
     #[must_use]
     pub fn credentials_directory(&self) -> Option<PathBuf> {
         self.text("CREDENTIALS_DIRECTORY").map(Into::into)

@@ -1,6 +1,5 @@
-//! Decides how credentials are fetched by HTTP: within a time, up to a size, and without being
-//! sent elsewhere. What is said of a failure has neither the URL's path nor the answer in it:
-//! both may be secret.
+//! The HTTP client of identity providers: with a timeout and a maximum size, without redirects. An
+//! error holds neither the URL's path nor the response: both may be secret.
 
 use std::{error::Error as _, fmt, io, sync::OnceLock, thread, time::Duration};
 
@@ -21,31 +20,32 @@ use zeroize::Zeroizing;
 use super::{credentials_document, credentials_document::ReceivedAt};
 use crate::profile::{ResolvedIdentity, SourceError};
 
-/// From this machine, or its network, a connection comes at once or not at all.
+/// Timeout for a connection. A host on this machine or its network accepts at once.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// From the first byte sent to the last one read.
+/// Timeout for one request and its response.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How much later than that a request is given up whose thread is kept from noticing.
+/// Extra time for a thread that is kept from noticing its own timeout.
 const HANG_GRACE: Duration = Duration::from_secs(1);
 
-/// How long all requests may take that one asking needs.
+/// Timeout for all requests of one resolution.
 pub(super) const TOTAL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Room for what others add to a document, and small enough that a hostile answer costs nothing.
+/// Maximum size of a response: larger than a document, because other programs add fields, and small
+/// enough that a hostile response costs little memory.
 const MAX_BODY_BYTES: usize = 4 * credentials_document::MAX_DOCUMENT_BYTES;
 
-/// Whether a request may go through the proxy that the environment names.
+/// The use of the proxy that the environment names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ProxyPolicy {
-    /// Never: no proxy reaches this machine, or is to see what is asked of it.
+    /// No proxy: a proxy cannot reach this machine and must not see its requests.
     Direct,
-    /// As everything else that goes to the network.
+    /// The proxy of the environment.
     AsConfigured,
 }
 
-/// What is sent.
+/// A request.
 pub(super) struct Request<'a> {
     pub method: Method,
     pub url: Url,
@@ -53,15 +53,15 @@ pub(super) struct Request<'a> {
     pub proxy: ProxyPolicy,
 }
 
-/// An answer with whatever status.
+/// A response with any status.
 pub(super) struct Answer {
     pub status: StatusCode,
-    /// The clock of whoever answered, where they said so.
+    /// The server's clock; `None` if the response has no `Date`.
     pub date: Option<Timestamp>,
     pub text: Zeroizing<String>,
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchError {
     #[error("is not reachable: {0}")]
@@ -70,15 +70,15 @@ pub(super) enum FetchError {
     NoAnswer(String),
     #[error("does not answer in time: {} s for a request, {} s in all", REQUEST_TIMEOUT.as_secs(), TOTAL_TIMEOUT.as_secs())]
     TimedOut,
-    #[error("breaks its answer off")]
+    #[error("ends its answer early")]
     Truncated,
     #[error("answers with more than {MAX_BODY_BYTES} bytes")]
     TooMuch,
-    #[error("answers with what is not text in UTF-8")]
+    #[error("answers with bytes that are not UTF-8")]
     NotText,
 }
 
-/// What makes the requests. Nothing is set up before the first one.
+/// An HTTP client. TLS is set up by the first request.
 #[derive(Default)]
 pub(super) struct HttpFetcher {
     direct: OnceLock<Client>,
@@ -86,9 +86,9 @@ pub(super) struct HttpFetcher {
 }
 
 impl HttpFetcher {
-    /// Sends a request and reads the answer, on a thread of its own: whoever answers may have
-    /// much to say that is skipped before an answer begins, such as a thousand `100 Continue`
-    /// in one packet, and those who are served from memory do not wait for that.
+    /// Sends a request and reads the response, on a thread of its own: a server may send many
+    /// informational responses that the client skips, such as a thousand `100 Continue` in one
+    /// packet, and callers that are served from memory must not wait for them.
     pub(super) async fn send(&self, request: Request<'_>) -> Result<Answer, FetchError> {
         let client = self.client(request.proxy)?;
         let mut builder = client.request(request.method, request.url);
@@ -109,10 +109,10 @@ impl HttpFetcher {
                 Err(error) => return drop(sender.send(Err(thread_error(error)))),
             };
             let _ = sender.send(runtime.block_on(fetch(builder)));
-            // A name that is being looked up is not waited for.
+            // Without waiting for a name resolution that is still running.
             runtime.shutdown_background();
         };
-        // It ends by itself: the request has its time there, too.
+        // The thread ends by itself: the request has its timeout there too.
         thread::Builder::new()
             .name("fetch".into())
             .spawn(fetch)
@@ -141,7 +141,7 @@ impl HttpFetcher {
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT)
             .redirect(Policy::none())
-            // As for STS: a kept connection would only be a timer that wakes us.
+            // As for STS: a kept connection would only be a timer that wakes the daemon.
             .pool_max_idle_per_host(0)
             .build()
             .map_err(no_answer)?;
@@ -181,10 +181,10 @@ impl fmt::Debug for HttpFetcher {
 }
 
 impl Answer {
-    /// Reads a session: temporary credentials with a token and an end.
+    /// Returns the session of the response: credentials with a token and an expiration.
     ///
     /// # Errors
-    /// [`SourceError`], which quotes nothing of the answer.
+    /// [`SourceError`], which never quotes the response.
     pub(super) fn session(
         &self,
         subject: &str,
@@ -199,13 +199,13 @@ impl Answer {
         };
         let problem = format!("gave credentials without {missing}");
         let hint = "AccessKeyId, AccessKeySecret, SecurityToken and Expiration are all needed; a \
-                    key that does not end belongs into a source of type access-key";
+                    long-lived key belongs into a source of type access-key";
         Err(SourceError::new(subject, problem, hint))
     }
 }
 
-/// Says why no answer came. `reqwest::Error` prints the whole URL unless told not to; the
-/// innermost cause is what a human can act on.
+/// Returns the innermost cause of an error, on which a user can act. `reqwest::Error` prints the
+/// whole URL without `without_url`.
 fn no_answer(error: reqwest::Error) -> FetchError {
     let error = error.without_url();
     if error.is_timeout() {

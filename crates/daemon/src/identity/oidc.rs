@@ -1,5 +1,5 @@
-//! Who we are by the token of an OIDC provider, such as the one that Kubernetes projects into
-//! a pod (RRSA). The file rotates, so it is read at every exchange.
+//! The identity of an OIDC token, such as the one that Kubernetes projects into a pod (RRSA). The
+//! token rotates, so that each resolution reads the file again.
 
 use std::sync::Arc;
 
@@ -11,15 +11,15 @@ use crate::{
     runtime::clock::BootTime,
 };
 
-/// What STS takes, in characters.
-const LENGTHS: std::ops::RangeInclusive<usize> = 4..=20_000;
+/// The length of a token that STS accepts, in characters.
+const TOKEN_LENGTHS: std::ops::RangeInclusive<usize> = 4..=20_000;
 
-/// An identity by an OIDC token.
+/// The identity of an OIDC token.
 #[derive(Debug)]
 pub struct Oidc {
     /// `acs:ram::<account>:oidc-provider/<name>`.
     pub provider_arn: String,
-    /// Where the token comes from.
+    /// The source of the token.
     pub token: TokenSource,
 }
 
@@ -32,7 +32,7 @@ impl IdentityProvider for Oidc {
                 return Err(SourceError::new(
                     self.token.describe(),
                     "holds no JSON web token: three parts of base64url with dots between them",
-                    "look at what writes it; STS takes 4 to 20000 characters",
+                    "check the program that writes it; STS accepts 4 to 20000 characters",
                 ));
             }
             Ok(ResolvedIdentity {
@@ -55,12 +55,13 @@ impl IdentityProvider for Oidc {
     }
 }
 
-/// Looks at the shape alone: whether it is valid, and still is, the service says.
+/// Returns `true` if the token has the shape of a JSON web token. STS checks its signature and its
+/// expiration.
 fn is_json_web_token(token: &SecretText) -> bool {
     let token = token.expose();
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     let parts: Vec<_> = token.split('.').collect();
-    LENGTHS.contains(&token.len())
+    TOKEN_LENGTHS.contains(&token.len())
         && parts.len() == 3
         && parts
             .iter()
@@ -72,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_known_by_its_shape() {
+    fn token_has_three_parts_of_base64url() {
         let check = |text: &str, expected| {
             let token = SecretText::from(text.to_owned());
             assert_eq!(is_json_web_token(&token), expected, "{text}");

@@ -1,10 +1,10 @@
-//! Who we are by a credential process: any program that prints temporary or long-lived
-//! credentials as aliyun-cli, the OSS SDKs or the AWS SDKs take them from one.
+//! The identity of a credential process: a program that prints temporary or long-lived credentials
+//! in a document of aliyun-cli, the OSS SDKs or the AWS SDKs.
 
 use super::{IdentityCommand, credentials_document, credentials_document::ReceivedAt};
 use crate::profile::{IdentityProvider, ResolveContext, ResolveFuture};
 
-/// An identity by what a program prints.
+/// The identity that a program prints.
 #[derive(Debug)]
 pub struct Process {
     /// The program.

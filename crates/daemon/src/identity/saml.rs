@@ -1,4 +1,4 @@
-//! Who we are by the assertion of a SAML provider.
+//! The identity of a SAML assertion.
 
 use std::sync::Arc;
 
@@ -10,15 +10,15 @@ use crate::{
     runtime::clock::BootTime,
 };
 
-/// What STS takes, in characters.
-const LENGTHS: std::ops::RangeInclusive<usize> = 4..=100_000;
+/// The length of an assertion that STS accepts, in characters.
+const ASSERTION_LENGTHS: std::ops::RangeInclusive<usize> = 4..=100_000;
 
-/// An identity by a SAML assertion.
+/// The identity of a SAML assertion.
 #[derive(Debug)]
 pub struct Saml {
     /// `acs:ram::<account>:saml-provider/<name>`.
     pub provider_arn: String,
-    /// Where the assertion comes from, base64.
+    /// The source of the assertion, in base64.
     pub assertion: TokenSource,
 }
 
@@ -32,11 +32,11 @@ impl IdentityProvider for Saml {
                 .await?;
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte);
             let text = assertion.expose();
-            if !LENGTHS.contains(&text.len()) || !text.bytes().all(plain) {
+            if !ASSERTION_LENGTHS.contains(&text.len()) || !text.bytes().all(plain) {
                 return Err(SourceError::new(
                     self.assertion.describe(),
                     "holds no SAML assertion: base64 in one line",
-                    "give what the provider posts as SAMLResponse, unescaped; 100000 characters at most",
+                    "use the SAMLResponse that the provider posts, unescaped; 100000 characters at most",
                 ));
             }
             Ok(ResolvedIdentity {

@@ -1,6 +1,5 @@
-//! Decides where the word of an identity provider comes from: a file that somebody renews, or
-//! a command that is asked for it. Both are asked anew for each exchange, because such words
-//! are short-lived.
+//! The token or assertion of an identity provider: from a file that another program renews, or from
+//! a command. Each resolution reads it again, because tokens are short-lived.
 
 use std::{io, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
@@ -16,30 +15,30 @@ use crate::{
     },
 };
 
-/// More than STS takes: an assertion has 100,000 characters at most, a token 20,000.
+/// Maximum size of a token, above the limits of STS: 100,000 characters for an assertion, 20,000 for
+/// a token.
 const MAX_TOKEN_BYTES: usize = 128 * 1024;
 
-/// Where the word of an identity provider comes from.
+/// The source of a token.
 #[derive(Debug)]
 pub enum TokenSource {
-    /// A file that holds it and nothing else. Others may read it or not: that is the matter of
-    /// who writes it.
+    /// A file with the token. The program that writes the file chooses its read permissions.
     File(WatchedFile),
-    /// A command that prints it.
+    /// A command that prints the token.
     Command(IdentityCommand),
 }
 
 impl TokenSource {
-    /// Takes it from a file.
+    /// Returns the source of a token in a file.
     #[must_use]
     pub fn in_file(path: PathBuf) -> Self {
         Self::File(WatchedFile::new(path))
     }
 
-    /// Returns it as it is now, without white space around it.
+    /// Returns the current token, without white space around it.
     ///
     /// # Errors
-    /// [`SourceError`], which never quotes it.
+    /// [`SourceError`], which never quotes the token.
     pub(super) async fn read(
         &self,
         expected: &str,
@@ -49,18 +48,18 @@ impl TokenSource {
             Self::File(watched_file) => {
                 let read = watched_file.read(|path| {
                     let (file, metadata) = file_watch::open(path, MAX_TOKEN_BYTES)?;
-                    // Everybody may read it in a pod; who writes it decides who we are.
+                    // In a pod every user may read the file; only a writer can replace the
+                    // identity.
                     if metadata.permissions().mode() & 0o002 != 0 {
                         return Err(io::Error::other(
-                            "everybody may write to it, and could say who we are (chmod o-w)",
+                            "every user may write to it, and could replace the identity (chmod o-w)",
                         ));
                     }
                     file_watch::read(file, MAX_TOKEN_BYTES)
                 });
                 let text = read.await.and_then(|it| it);
                 text.map_err(|error| {
-                    let hint =
-                        format!("have {expected} written there, by the program that renews it");
+                    let hint = format!("let the program that renews it write {expected} there");
                     SourceError::new(self.describe(), format!("cannot be read: {error}"), hint)
                 })?
             }
@@ -68,13 +67,13 @@ impl TokenSource {
         };
         let text = text.trim();
         if text.is_empty() {
-            let hint = format!("it should hold {expected} and nothing else");
+            let hint = format!("the output or file must hold {expected} and nothing else");
             return Err(SourceError::new(self.describe(), "gave nothing", hint));
         }
         Ok(SecretText::from(text.to_owned()))
     }
 
-    /// Names it, for a human.
+    /// Returns the name of the source, for messages.
     pub(super) fn describe(&self) -> String {
         match self {
             Self::File(watched_file) => format!("the file {}", watched_file.path().display()),

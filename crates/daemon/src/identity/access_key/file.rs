@@ -1,5 +1,5 @@
-//! How a RAM user's AccessKey is read from a file: TOML with `access_key_id` and
-//! `access_key_secret`, readable by its owner alone.
+//! The key file of a RAM user: TOML with `access_key_id` and `access_key_secret`, readable only for
+//! its owner.
 
 use std::path::Path;
 
@@ -8,16 +8,16 @@ use stsd_sts::{SecretText, SourceCredentials};
 
 use crate::identity::{secret_file, secret_file::PrivateFileError};
 
-/// A key file is three lines; more than this is some other file.
-const LARGEST_FILE: usize = 16 * 1024;
+/// Maximum size of a key file, which has three lines. A larger file is some other file.
+const MAX_FILE_BYTES: usize = 16 * 1024;
 
-/// Why a key file cannot be used. No variant holds what is in it.
+/// Why a key file cannot be used. No variant holds its content.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
-    /// The file is none that may hold a secret.
+    /// The file cannot be read, or is no private file.
     #[error(transparent)]
     Unusable(#[from] PrivateFileError),
-    /// The file is not what a key file is.
+    /// The content is not that of a key file.
     #[error(
         "is not a key file: it holds access_key_id = \"…\" and access_key_secret = \"…\", and nothing else"
     )]
@@ -25,7 +25,7 @@ pub enum KeyFileError {
 }
 
 impl KeyFileError {
-    /// What a human can do about it.
+    /// Returns what to do about the error.
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
@@ -34,7 +34,7 @@ impl KeyFileError {
                 "a key file is a small text file with access_key_id = \"…\" and \
                  access_key_secret = \"…\"",
             ),
-            Self::NotAKey => "compare it with the example in docs/configuration.md",
+            Self::NotAKey => "compare the file with the example in man stsd-config",
         }
     }
 }
@@ -48,10 +48,10 @@ struct KeyFile {
 
 /// Reads a key file.
 pub(crate) fn read(path: &Path) -> Result<SourceCredentials, KeyFileError> {
-    parse(&secret_file::read(path, LARGEST_FILE)?)
+    parse(&secret_file::read(path, MAX_FILE_BYTES)?)
 }
 
-/// Checks the text of a key file.
+/// Parses the text of a key file.
 pub(crate) fn parse(text: &str) -> Result<SourceCredentials, KeyFileError> {
     // The parser's message would quote the line, secret included.
     let key: KeyFile = toml::from_str(text).map_err(|_| KeyFileError::NotAKey)?;
@@ -67,7 +67,8 @@ pub(crate) fn parse(text: &str) -> Result<SourceCredentials, KeyFileError> {
     }
 }
 
-/// Tells whether this has the shape of a key. An id is printed, so it must be harmless.
+/// Returns `true` if the credentials have the shape of a key. The id is printed, and therefore must
+/// not hold control characters.
 pub(crate) fn is_key(credentials: &SourceCredentials) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
     let id = &credentials.access_key_id;

@@ -1,4 +1,4 @@
-//! What is read as credentials, and what is said of everything else.
+//! The accepted documents, and the errors of all others.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ fn parsed(text: &str) -> Result<ResolvedIdentity, SourceError> {
     read(text, "the subject", received)
 }
 
-/// The document gives id `STS.a`, secret `b` and, for so many seconds, token `c`.
+/// Checks that the document has the id `STS.a`, the secret `b`, and this token and lifetime.
 #[track_caller]
 fn check(text: &str, token: Option<&str>, life: Option<u64>) {
     let obtained = parsed(text).unwrap();
@@ -51,7 +51,7 @@ fn check(text: &str, token: Option<&str>, life: Option<u64>) {
 }
 
 #[test]
-fn every_shape_that_programs_print_is_read() {
+fn documents_of_all_programs_are_parsed() {
     let hour = Some(3600);
     check(
         r#"{"mode":"StsToken","access_key_id":"STS.a","access_key_secret":"b","sts_token":"c",
@@ -89,7 +89,7 @@ fn every_shape_that_programs_print_is_read() {
 }
 
 #[test]
-fn what_our_own_shim_prints_is_read() {
+fn documents_of_sts_shim_are_parsed() {
     let credentials = stsd_document::Credentials {
         access_key_id: "STS.a",
         access_key_secret: &SecretText::from("b".to_owned()),
@@ -112,7 +112,7 @@ fn what_our_own_shim_prints_is_read() {
 }
 
 #[test]
-fn times_are_read_in_every_form_that_names_a_moment() {
+fn expirations_with_an_offset_are_parsed() {
     for time in [
         "2026-11-18T13:00:00Z",
         "2026-11-18T13:00:00.5Z",
@@ -128,7 +128,7 @@ fn times_are_read_in_every_form_that_names_a_moment() {
 }
 
 #[test]
-fn everything_else_is_named_and_nothing_of_it_quoted() {
+fn invalid_document_is_refused_and_not_quoted() {
     let check = |text: &str, expected: &str| {
         let error = parsed(text).unwrap_err();
         let said = format!("{error} {} {error:?}", error.hint);
@@ -195,6 +195,6 @@ fn everything_else_is_named_and_nothing_of_it_quoted() {
     };
     check(&ends("planted"), "is no time");
     check(&ends("2026-11-18T13:00:00"), "is no time");
-    check(&ends("2026-11-18T12:00:00Z"), "have ended");
-    check(&ends("1970-01-01T00:00:00Z"), "have ended");
+    check(&ends("2026-11-18T12:00:00Z"), "expired credentials");
+    check(&ends("1970-01-01T00:00:00Z"), "expired credentials");
 }

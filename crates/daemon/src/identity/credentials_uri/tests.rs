@@ -1,9 +1,9 @@
-//! Which URIs are asked, and that nothing of one is shown but where it leads.
+//! The accepted URIs, and the parts of a URI that messages show.
 
 use super::*;
 
 #[test]
-fn a_uri_is_https_or_stays_on_this_machine() {
+fn uri_is_https_or_loopback() {
     let check = |text: &str, expected: Result<&str, InvalidUri>| {
         let read = UriAddress::new(text);
         let authority = read.as_ref().map(|it| it.authority.as_str());
@@ -27,7 +27,7 @@ fn a_uri_is_https_or_stays_on_this_machine() {
 }
 
 #[test]
-fn what_is_shown_of_a_uri_is_its_host_and_port() {
+fn message_shows_only_host_and_port_of_a_uri() {
     let address = UriAddress::new("https://vault.example.com:8443/PATHSECRET?QUERYSECRET").unwrap();
     let shown = format!("{address:?} {:?}", CredentialsUri::new(address.clone()));
     assert!(!shown.contains("SECRET"), "{shown}");
@@ -38,7 +38,7 @@ fn what_is_shown_of_a_uri_is_its_host_and_port() {
 }
 
 #[test]
-fn our_own_listener_is_known_by_address_and_port() {
+fn uri_of_the_own_listener_is_recognized() {
     let check = |text: &str, expected: bool| {
         let address = UriAddress::new(text).unwrap();
         assert_eq!(

@@ -1,9 +1,9 @@
-//! Which addresses are near enough to be believed over plain HTTP.
+//! The addresses that are accepted over plain HTTP.
 
 use super::MetadataEndpoint;
 
 #[test]
-fn only_this_machine_and_its_host_are_asked_for_metadata() {
+fn metadata_address_is_this_machine_or_its_host() {
     let check = |text: &str, fits: bool| {
         assert_eq!(MetadataEndpoint::new(text).is_ok(), fits, "{text}");
     };
