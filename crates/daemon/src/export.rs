@@ -1,7 +1,6 @@
-//! Decides what becomes of a profile's sessions besides being asked for, where the
-//! configuration wants that: a file holds the newest one, a command is run after each
-//! renewal. One task a profile, beside the one that renews; what it runs into costs the file
-//! and nobody who asks.
+//! The exports of a profile: a file that holds the newest session, and a command that runs after each
+//! renewal. Each exported profile has a task of its own, so that a failure delays no renewal and no
+//! caller.
 
 mod file;
 
@@ -35,29 +34,31 @@ use crate::{
     },
 };
 
-/// How long a command may take.
+/// Timeout for a command.
 const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
 
-const UNWRITTEN_HINT: &str = "its file cannot be written; the daemon's log says why and what to do";
+/// The export error of a profile whose file is not up to date.
+const UNWRITTEN_HINT: &str =
+    "its file cannot be written; the daemon's log has the error and a hint";
 
-/// The files and commands of all profiles.
+/// The exports of all profiles.
 pub struct Exporters {
     clock: Arc<dyn Clock>,
     environment: Arc<Environment>,
-    /// Files stay when their tasks end.
+    /// Keep the files when their tasks end.
     keep_files: Arc<AtomicBool>,
     running: BTreeMap<ProfileName, Running>,
 }
 
 struct Running {
     plan: ExportConfig,
-    /// The profile's place, which a reload may exchange.
+    /// The profile's entry, which a reload may replace.
     entry: watch::Sender<Arc<ProfileEntry>>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
-/// What the task of one profile works with.
+/// The exports of one profile.
 #[derive(Clone)]
 struct Exporter {
     plan: ExportConfig,
@@ -68,7 +69,7 @@ struct Exporter {
 }
 
 impl Exporters {
-    /// Prepares for profiles that may want a file or a command.
+    /// Returns exports without a profile.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, environment: Arc<Environment>) -> Self {
         Self {
@@ -79,9 +80,9 @@ impl Exporters {
         }
     }
 
-    /// Has the tasks be those that the profiles in the store want. A file that is not wanted
-    /// any more goes; one that is stays, whatever else of its profile has changed, if its
-    /// session does.
+    /// Starts and stops tasks according to the profiles in the store. The task of an export that is
+    /// no longer configured removes its file. An unchanged export keeps its task, whatever else of
+    /// its profile has changed.
     pub fn sync_with(&mut self, store: &Store) {
         let mut old = std::mem::take(&mut self.running);
         let planned =
@@ -103,7 +104,7 @@ impl Exporters {
         let mut ending: Vec<_> = old.into_values().map(Running::end).collect();
         for (plan, entry) in wanted {
             if !self.running.contains_key(&entry.profile.name) {
-                // Whoever had the file before takes it away first.
+                // The previous task with the same file removes the file first.
                 let path = plan.file.as_ref().map(|it| &it.path);
                 let before = ending.iter().position(|(its, _)| its.as_ref() == path);
                 let before = before.map(|index| ending.swap_remove(index).1);
@@ -114,7 +115,7 @@ impl Exporters {
         }
     }
 
-    /// Ends every task; the files go, or stay for a program that takes our place.
+    /// Stops all tasks, which remove their files; `keep_files` keeps them for the next program.
     pub async fn stop(self, keep_files: bool) {
         self.keep_files.store(keep_files, Ordering::Relaxed);
         let tasks: Vec<_> = self.running.into_values().map(Running::end).collect();
@@ -167,7 +168,7 @@ impl Running {
 
 impl Exporter {
     async fn run(self, stop: &CancellationToken) {
-        // Somebody was told of a session that was there before us, if anybody wanted that.
+        // The previous process has run the command for a session that was there before this task.
         let now = self.clock.boot();
         let before = self.entry.borrow().snapshot();
         let before = before.usable_for(Duration::ZERO, now).cloned();
@@ -175,8 +176,8 @@ impl Exporter {
         tokio::join!(self.maintain_file(&out, stop), self.run_hooks(news, stop));
     }
 
-    /// Has the file hold the newest session that lives, until `stop`; says in `out` which one
-    /// is to be had now.
+    /// Keeps the newest valid session in the file until `stop`, and sends each exported session to
+    /// `out`.
     async fn maintain_file(
         &self,
         out: &watch::Sender<Option<Arc<Session>>>,
@@ -199,7 +200,7 @@ impl Exporter {
                     let retry = retry_backoff(failures, None, None, fastrand::f64());
                     pause = pause.min(retry);
                 }
-                // What is there may be older than what should be.
+                // After a failure, the session in the file may be older than the newest one.
                 pause = file.current().map(left).map_or(pause, |it| it.min(pause));
                 entry.set_export_error((!written).then_some(UNWRITTEN_HINT));
             }
@@ -230,8 +231,8 @@ impl Exporter {
         }
     }
 
-    /// Runs the command for each new session, one at a time; what comes while one runs is
-    /// told once, after it.
+    /// Runs the command for each new session, one run at a time. All sessions that arrive during a run
+    /// cause one further run.
     async fn run_hooks(
         &self,
         mut news: watch::Receiver<Option<Arc<Session>>>,

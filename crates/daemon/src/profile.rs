@@ -1,4 +1,5 @@
-//! Profiles, as values without I/O: their names and limits, the rules for callers, the exports.
+//! Profiles without I/O: their names and limits, the rules for callers, the exports, and the interface
+//! of identity providers with its cache.
 
 mod cached_identity;
 mod cause;
@@ -29,48 +30,49 @@ pub use self::{
     },
 };
 
-/// One thing that callers may ask for: an identity and the role it becomes.
+/// A named role that programs ask for: an identity, the role, and the rules for callers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Profile {
-    /// The name callers use.
+    /// The name.
     pub name: ProfileName,
-    /// Who we are.
+    /// The identity that signs the calls to STS.
     pub source: CachedIdentity,
-    /// What we become. Where there is none, the session that the source gives is handed on.
+    /// The role; `None` passes the session of the identity through.
     pub role_arn: Option<RoleArn>,
-    /// What the audit trail shows.
+    /// The session name in ActionTrail.
     pub role_session_name: RoleSessionName,
-    /// How long each session is asked to live.
+    /// The requested lifetime of each session.
     pub duration: SessionDuration,
-    /// What narrows the role.
+    /// The session policy, which narrows the role.
     pub policy: Option<SessionPolicy>,
-    /// What a role of another account may ask for.
+    /// The external id that a role of another account may require.
     pub external_id: Option<Box<str>>,
-    /// Who is behind the session.
+    /// The source identity in ActionTrail.
     pub source_identity: Option<Box<str>>,
-    /// Renewed from the start and for ever, whether anybody asks or not.
+    /// Renew the session from the start on, also without requests.
     pub keep_warm: bool,
-    /// What becomes of its sessions besides being asked for.
+    /// The file and the command that receive the sessions.
     pub export: Option<Box<ExportConfig>>,
-    /// Whom it is for; what none means depends on whose daemon it is.
+    /// The rules for callers. Without a rule, a user's daemon allows its user, and the system's
+    /// daemon no caller.
     pub allow: Box<[Rule]>,
 }
 
 impl Profile {
-    /// Tells whether it is renewed whether anybody asks or not: nobody asks for a file.
+    /// Returns `true` if the session is renewed without requests; an export sends none.
     #[must_use]
     pub fn is_kept_warm(&self) -> bool {
         self.keep_warm || self.export.is_some()
     }
 
-    /// Tells whether a session made for `other` is one that could have been made for this
-    /// profile: the same right in the same name, whatever its length.
+    /// Returns `true` if the sessions of both profiles grant the same rights under the same name;
+    /// their durations may differ.
     #[must_use]
     pub fn grants_the_same(&self, other: &Self) -> bool {
         self.grant() == other.grant()
     }
 
-    /// Returns all that decides which right its sessions give, and in which name.
+    /// Returns all fields that determine the rights and the name of a session.
     pub(crate) fn grant(&self) -> [Option<&str>; 6] {
         [
             Some(self.source.fingerprint()),
@@ -85,7 +87,7 @@ impl Profile {
 
 #[cfg(any(test, fuzzing))]
 impl Profile {
-    /// Makes a profile for the tests of other rooms.
+    /// Returns a profile for tests.
     pub(crate) fn sample() -> Self {
         let name = ProfileName::new("oss-upload").expect("a valid one");
         let parts = crate::profile::NameParts {

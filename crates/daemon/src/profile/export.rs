@@ -4,26 +4,26 @@ use std::path::PathBuf;
 
 use stsd_document::Format;
 
-/// What is to become of a profile's sessions.
+/// The exports of a profile.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ExportConfig {
-    /// A file that holds the newest one.
+    /// A file that holds the newest session.
     pub file: Option<ExportFile>,
-    /// What is run when there is a new one: a program and its arguments, or nothing.
+    /// A program and its arguments, run after each renewal; empty for none.
     pub command: Vec<String>,
 }
 
 /// A file with credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExportFile {
-    /// Where it is.
+    /// The path of the file.
     pub path: PathBuf,
-    /// What it looks like.
+    /// The format of the document.
     pub format: Format,
 }
 
 impl ExportConfig {
-    /// Tells whether there is nothing to do.
+    /// Returns `true` without a file and a command.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.file.is_none() && self.command.is_empty()

@@ -1,22 +1,22 @@
-//! Decides what a rule of the configuration means: `user:NAME`, `group:NAME` or
-//! `unit:NAME`, with names turned into numbers once.
+//! The rules of the configuration, `user:NAME`, `group:NAME` or `unit:NAME`. The names of users and
+//! groups are resolved once.
 
 use nix::{
     errno::Errno,
     unistd::{Group, User},
 };
 
-/// What the kernel shows for every user and group that it cannot name in our namespace.
-const NOBODY: u32 = 65_534;
+/// The overflow id: the kernel shows it for each user and group outside the daemon's user namespace.
+const OVERFLOW_ID: u32 = 65_534;
 
-/// Whom a profile is for. One condition; a peer that fulfils it fits.
+/// A condition on a peer. A peer that meets one rule of a profile may have its credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rule {
-    /// Every process of a user.
+    /// All processes of a user.
     User(u32),
-    /// Every process that had a group, its own or a supplementary one.
+    /// All processes with a primary or supplementary group.
     Group(u32),
-    /// Every process of a systemd unit.
+    /// All processes of a systemd unit.
     Unit(UnitName),
 }
 
@@ -24,65 +24,67 @@ pub enum Rule {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitName(Box<str>);
 
-/// Why a text is not a rule. The text is not quoted: it may be a misplaced secret.
+/// Why a text is no rule. No variant holds the text: it may be a misplaced secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RuleError {
-    /// Not a rule at all.
+    /// The text has not the shape of a rule.
     #[error("a rule is \"user:NAME\", \"group:NAME\" or \"unit:NAME.service\"")]
     Shape,
-    /// A kind of rule that could not hold.
-    #[error("a rule by executable would not hold")]
+    /// A rule by executable, which cannot be enforced.
+    #[error("a rule by executable cannot be enforced")]
     Executable,
-    /// Nobody has that name.
+    /// There is no user or group of that name.
     #[error("there is no {kind} of that name on this machine")]
     Unknown {
         /// `user` or `group`.
         kind: &'static str,
     },
-    /// The machine could not be asked.
+    /// getpwnam(3) or getgrnam(3) has failed.
     #[error("the {kind}s of this machine cannot be looked up: {error}")]
     Lookup {
         /// `user` or `group`.
         kind: &'static str,
-        /// What the system said.
+        /// The error of the lookup.
         error: Errno,
     },
-    /// The one number that does not stand for one user or group.
-    #[error("{NOBODY} stands for every {kind} that a name space hides")]
-    Nobody {
+    /// The overflow id, or the id that means "unchanged" to the kernel.
+    #[error("{OVERFLOW_ID} stands for each {kind} outside of the user namespace")]
+    Overflow {
         /// `user` or `group`.
         kind: &'static str,
     },
-    /// Not the name of a unit that programs run in.
+    /// The name is not that of a unit that has processes.
     #[error("a unit is NAME.service or NAME.scope, of A-Z a-z 0-9 : _ . @ \\ -")]
     Unit,
-    /// A template is nothing that runs.
-    #[error("a unit with an @ needs the instance behind it")]
+    /// A template unit has no processes.
+    #[error("a unit with an @ needs an instance name after the @")]
     Template,
 }
 
 impl RuleError {
-    /// What a human can do about it.
+    /// Returns what to do about the error.
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Shape => "write one condition a rule; a profile may have several rules",
+            Self::Shape => "write one condition per rule; a profile may have several rules",
             Self::Executable => {
-                "use unit:NAME.service. The daemon's sandbox cannot see which program a peer \
-                 runs, and an interpreter runs anybody's script"
+                "use unit:NAME.service. The daemon's sandbox hides the program of a peer, and an \
+                 interpreter runs any script"
             }
-            Self::Unknown { kind: "user" } => "getent passwd shows the users; a number will do",
-            Self::Unknown { .. } => "getent group shows the groups; a number will do",
-            Self::Lookup { .. } => "look whether getent passwd works; a number will do",
-            Self::Nobody { .. } => "run the program as a user of its own, and allow that one",
+            Self::Unknown { kind: "user" } => {
+                "getent passwd lists the users; a number is accepted too"
+            }
+            Self::Unknown { .. } => "getent group lists the groups; a number is accepted too",
+            Self::Lookup { .. } => "check that getent passwd works; a number is accepted too",
+            Self::Overflow { .. } => "run the program as a user of its own, and allow that user",
             Self::Unit => "systemctl status PID shows the unit of a program",
-            Self::Template => "write unit:NAME@INSTANCE.service, one rule an instance",
+            Self::Template => "write unit:NAME@INSTANCE.service, one rule per instance",
         }
     }
 }
 
 impl Rule {
-    /// Reads a rule and looks its name up.
+    /// Parses a rule and resolves its name.
     ///
     /// # Errors
     /// [`RuleError`], with its hint.
@@ -105,10 +107,10 @@ impl Rule {
 }
 
 impl UnitName {
-    /// Reads the name of a unit.
+    /// Parses the name of a unit.
     ///
     /// # Errors
-    /// [`RuleError`] says what is allowed.
+    /// [`RuleError`], with its hint.
     pub fn new(text: &str) -> Result<Self, RuleError> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || ":_.@\\-".contains(c);
         let stem = text
@@ -131,7 +133,7 @@ impl UnitName {
     }
 }
 
-/// Returns the number of a user or group, given as such or by a name.
+/// Returns the id of a user or group, from a number or a name.
 fn id(
     kind: &'static str,
     name: &str,
@@ -147,8 +149,8 @@ fn id(
             .map_err(|error| RuleError::Lookup { kind, error })?
             .ok_or(RuleError::Unknown { kind })?
     };
-    if id == NOBODY || id == u32::MAX {
-        return Err(RuleError::Nobody { kind });
+    if id == OVERFLOW_ID || id == u32::MAX {
+        return Err(RuleError::Overflow { kind });
     }
     Ok(id)
 }
@@ -158,7 +160,7 @@ mod tests {
     use super::{Rule, RuleError, UnitName};
 
     #[test]
-    fn a_rule_is_one_condition_with_its_name_looked_up() {
+    fn rule_is_one_condition_with_its_name_resolved() {
         let check = |text: &str, expected: Result<Rule, RuleError>| {
             assert_eq!(Rule::new(text), expected, "{text}");
         };
@@ -181,8 +183,11 @@ mod tests {
             "group:nosuch-group",
             Err(RuleError::Unknown { kind: "group" }),
         );
-        check("user:65534", Err(RuleError::Nobody { kind: "user" }));
-        check("group:4294967295", Err(RuleError::Nobody { kind: "group" }));
+        check("user:65534", Err(RuleError::Overflow { kind: "user" }));
+        check(
+            "group:4294967295",
+            Err(RuleError::Overflow { kind: "group" }),
+        );
         for text in [
             "",
             "root",
@@ -215,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_rule_is_not_quoted_and_says_what_to_do() {
+    fn refused_rule_is_not_quoted_and_has_a_hint() {
         for text in [
             "s3cret",
             "user:s3cret",

@@ -1,4 +1,4 @@
-//! Decides what a profile is made of: types that cannot hold what STS would refuse.
+//! The parameters of a profile, as types that hold only values that STS accepts.
 //!
 //! The limits are those of the public API metadata of STS 2015-04-01.
 
@@ -6,27 +6,27 @@ use std::{borrow::Borrow, fmt, sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
 
-/// STS issues no session that is shorter.
+/// Minimum lifetime of a session of STS.
 const SHORTEST: Duration = Duration::from_secs(15 * 60);
 
-/// Why a text is not what it should be; the message says what is allowed.
+/// The allowed values, as the error of another value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Invalid(pub(crate) String);
 
-/// The name callers use: 1 to 64 of `[A-Za-z0-9._-]`, beginning with a letter or digit.
+/// The name of a profile: 1 to 64 of `[A-Za-z0-9._-]`, beginning with a letter or digit.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProfileName(Arc<str>);
 
-/// The role a profile becomes: `acs:ram::<account>:role/<name>`.
+/// The ARN of a role: `acs:ram::<account>:role/<name>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoleArn(Box<str>);
 
-/// What the audit trail shows: 2 to 64 of `[A-Za-z0-9.@_-]`.
+/// The session name in ActionTrail: 2 to 64 of `[A-Za-z0-9.@_-]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoleSessionName(Box<str>);
 
-/// How long a session is asked to live: 15 minutes to 12 hours.
+/// The requested lifetime of a session: 15 minutes to 12 hours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionDuration(Duration);
 
@@ -34,22 +34,22 @@ pub struct SessionDuration(Duration);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionPolicy(Box<str>);
 
-/// What `{…}` in a session name template stands for.
+/// The values of the placeholders in a session name.
 #[derive(Debug, Clone)]
 pub struct NameParts {
-    /// The name of the user the daemon runs as.
+    /// The name of the daemon's user.
     pub user: String,
     /// The host's name, without its domain.
     pub host: String,
-    /// The daemon's process number.
+    /// The process id of the daemon.
     pub pid: u32,
 }
 
 impl ProfileName {
-    /// Reads a profile name.
+    /// Parses a profile name.
     ///
     /// # Errors
-    /// [`Invalid`] says what is allowed.
+    /// [`Invalid`], with the allowed values.
     pub fn new(text: &str) -> Result<Self, Invalid> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         let head = text.starts_with(|c: char| c.is_ascii_alphanumeric());
@@ -69,10 +69,10 @@ impl ProfileName {
 }
 
 impl RoleArn {
-    /// Reads a role's name.
+    /// Parses the ARN of a role.
     ///
     /// # Errors
-    /// [`Invalid`] says what is allowed.
+    /// [`Invalid`], with the allowed values.
     pub fn new(text: &str) -> Result<Self, Invalid> {
         let parts = text
             .strip_prefix("acs:ram::")
@@ -90,7 +90,7 @@ impl RoleArn {
         Ok(Self(text.into()))
     }
 
-    /// Returns the role's name in the service's form.
+    /// Returns the ARN.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -98,12 +98,11 @@ impl RoleArn {
 }
 
 impl RoleSessionName {
-    /// Expands a template in which `{user}`, `{host}`, `{profile}` and `{pid}` stand for
-    /// what they say. What they stand for is made to fit: characters that STS refuses
-    /// become hyphens, and the whole is cut at 64.
+    /// Expands the placeholders `{user}`, `{host}`, `{profile}` and `{pid}` of a template. In their
+    /// values, characters that STS refuses become hyphens. The name is cut at 64 characters.
     ///
     /// # Errors
-    /// [`Invalid`] when the template itself holds what STS refuses.
+    /// [`Invalid`], if the text outside of the placeholders holds characters that STS refuses.
     pub fn expand(
         template: &str,
         parts: &NameParts,
@@ -113,7 +112,7 @@ impl RoleSessionName {
         let mut rest = template;
         while let Some((literal, tail)) = rest.split_once('{') {
             let Some((placeholder, tail)) = tail.split_once('}') else {
-                return invalid("a { has no } behind it");
+                return invalid("a { has no } after it");
             };
             push_literal(&mut name, literal)?;
             let value = match placeholder {
@@ -146,16 +145,16 @@ impl RoleSessionName {
 }
 
 impl SessionDuration {
-    /// No session lives longer.
+    /// The maximum lifetime of a session.
     pub const LONGEST: Duration = Duration::from_secs(12 * 60 * 60);
 
-    /// What STS gives when it is not asked for anything else.
+    /// The default of STS.
     pub const DEFAULT: Self = Self(Duration::from_secs(3600));
 
-    /// Reads a duration with its unit: `15m`, `1h`, `1h30m`.
+    /// Parses a duration with its unit: `15m`, `1h`, `1h30m`.
     ///
     /// # Errors
-    /// [`Invalid`] says what is allowed.
+    /// [`Invalid`], with the allowed values.
     pub fn new(text: &str) -> Result<Self, Invalid> {
         const SHAPE: &str = "a duration is 15m to 12h, with its unit: 15m, 1h, 1h30m";
         let parsed: Option<SignedDuration> = text.parse().ok();
@@ -166,11 +165,10 @@ impl SessionDuration {
         }
     }
 
-    /// Returns a duration for somebody who needs a session for `rest` and no longer: that
-    /// and a minute, for what a session loses on its way; within what STS allows, and no
-    /// longer than this one.
+    /// Returns the duration of a session that is needed for `rest`: a minute more, for the time that
+    /// a call loses; at least the minimum of STS, and at most this duration.
     #[must_use]
-    pub fn for_the_rest(self, rest: Duration) -> Self {
+    pub fn for_remaining(self, rest: Duration) -> Self {
         let wanted = Duration::from_secs(rest.as_secs().saturating_add(60));
         Self(wanted.max(SHORTEST).min(self.0))
     }
@@ -183,11 +181,11 @@ impl SessionDuration {
 }
 
 impl SessionPolicy {
-    /// Reads a policy document and removes its white space. All else is sent as it was
-    /// written, to the digit: a right that is narrowed must not be reworded on the way.
+    /// Parses a policy document and removes its white space. The rest stays byte for byte, because a
+    /// rewritten document could grant other rights.
     ///
     /// # Errors
-    /// [`Invalid`] says what is wrong; the document is not quoted.
+    /// [`Invalid`], which never quotes the document.
     pub fn new(text: &str) -> Result<Self, Invalid> {
         let Ok(policy) = serde_json::from_str::<serde_json::Value>(text) else {
             return invalid("a policy is a JSON document");
@@ -217,7 +215,7 @@ impl SessionPolicy {
         Ok(Self(minified.into()))
     }
 
-    /// Returns the policy as it is sent.
+    /// Returns the policy as the daemon sends the policy to STS.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -239,7 +237,7 @@ impl fmt::Display for ProfileName {
 /// Checks an external id: 2 to 1,224 of `[A-Za-z0-9_+=,.@:/-]`.
 ///
 /// # Errors
-/// [`Invalid`] says what is allowed.
+/// [`Invalid`], with the allowed values.
 pub fn external_id(text: &str) -> Result<Box<str>, Invalid> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "_+=,.@:/-".contains(c);
     if !(2..=1224).contains(&text.len()) || !text.chars().all(allowed) {
@@ -251,7 +249,7 @@ pub fn external_id(text: &str) -> Result<Box<str>, Invalid> {
 /// Checks the name of an identity provider: `acs:ram::<account>:<sort>/<name>`.
 ///
 /// # Errors
-/// [`Invalid`] says what is allowed.
+/// [`Invalid`], with the allowed values.
 pub fn provider_arn(text: &str, sort: &str) -> Result<String, Invalid> {
     let parts = text
         .strip_prefix("acs:ram::")
@@ -271,11 +269,11 @@ pub fn provider_arn(text: &str, sort: &str) -> Result<String, Invalid> {
     Ok(text.into())
 }
 
-/// Checks the name of a role, without the account: 1 to 64 of `[A-Za-z0-9._-]`. It becomes a part
-/// of a path.
+/// Checks the name of a role, without the account: 1 to 64 of `[A-Za-z0-9._-]`. The name becomes a
+/// part of a URL's path.
 ///
 /// # Errors
-/// [`Invalid`] says what is allowed.
+/// [`Invalid`], with the allowed values.
 pub fn role_name(text: &str) -> Result<String, Invalid> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     let dots = text.bytes().all(|byte| byte == b'.');
@@ -288,7 +286,7 @@ pub fn role_name(text: &str) -> Result<String, Invalid> {
 /// Checks a source identity: 2 to 64 of `[A-Za-z0-9_+=,.@-]`, without a reserved beginning.
 ///
 /// # Errors
-/// [`Invalid`] says what is allowed.
+/// [`Invalid`], with the allowed values.
 pub fn source_identity(text: &str) -> Result<Box<str>, Invalid> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
     let reserved = ["acs:", "aliyun:", "alibabacloud:"];
@@ -311,7 +309,7 @@ fn push_literal(name: &mut String, literal: &str) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// Looks at the grammar of one statement, as far as it is the same for all services.
+/// Returns `true` if a statement has the grammar that all services share.
 fn is_statement(statement: &serde_json::Value) -> bool {
     let texts = |it: &serde_json::Value| match it {
         serde_json::Value::String(text) => !text.is_empty(),
@@ -328,7 +326,7 @@ fn is_statement(statement: &serde_json::Value) -> bool {
         && one_of(["Resource", "NotResource"])
 }
 
-/// Removes the white space between the words of a valid JSON document.
+/// Removes the white space between the tokens of a valid JSON document.
 fn without_white_space(document: &str) -> String {
     let (mut quoted, mut escaped) = (false, false);
     let kept = |c: &char| {
@@ -349,7 +347,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn role_names_are_checked_before_the_service_sees_them() {
+    fn role_arn_has_account_and_role_name() {
         let check = |text: &str, valid| assert_eq!(RoleArn::new(text).is_ok(), valid, "{text}");
         check("acs:ram::123456789012:role/oss-upload", true);
         check("acs:ram::123456789012:role/", false);
@@ -363,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_carry_units_and_stay_within_the_services_limits() {
+    fn duration_has_a_unit_and_is_within_the_limits() {
         let check = |text: &str, seconds: Option<u64>| {
             let duration = SessionDuration::new(text).ok().map(|it| it.get().as_secs());
             assert_eq!(duration, seconds, "{text}");
@@ -378,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn session_names_are_always_what_sts_takes() {
+    fn expanded_session_name_is_valid_for_sts() {
         let parts = NameParts {
             user: "jo é/x".into(),
             host: "h".repeat(80),
@@ -396,13 +394,13 @@ mod tests {
         check("{user}-{profile}.{pid}", Some("jo---x-oss.7"));
         check("a@b", Some("a@b"));
         check("{host}", Some(&"h".repeat(64)));
-        for template in ["", "x", "a b", "{nobody}", "{user", "a/b"] {
+        for template in ["", "x", "a b", "{unknown}", "{user", "a/b"] {
             check(template, None);
         }
     }
 
     #[test]
-    fn the_grammar_of_a_policy_is_looked_at_before_the_service_sees_it() {
+    fn policy_statement_has_effect_action_and_resource() {
         let check = |statement: &str, valid| {
             let policy = format!(r#"{{"Version":"1","Statement":{statement}}}"#);
             assert_eq!(SessionPolicy::new(&policy).is_ok(), valid, "{statement}");
@@ -431,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn policies_are_minified_and_bounded() {
+    fn policy_is_minified_and_bounded() {
         let policy = SessionPolicy::new("{ \"Version\": \"1\",\n \"Statement\": [ ] }").unwrap();
         assert!(!policy.as_str().contains([' ', '\n']));
         let exact = r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"oss:*","Resource":"*","x":"\" a\\","x":[0.10,1E+2, 1e-400]}],"y":12345678901234567890123}"#;

@@ -1,4 +1,4 @@
-//! Pure arithmetic: when is the next attempt due, and may this still be served.
+//! The times of the next attempts, as pure functions of sessions and times.
 
 use std::time::Duration;
 
@@ -6,29 +6,29 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{runtime::clock::BootTime, session::lifetime::Lifetime};
 
-/// Before this much remaining life every SDK is still content: the widest window known is
-/// ossfs's 20 minutes, and a renewal needs some time of its own.
+/// The remaining lifetime at which a renewal is due for all SDKs: the widest known renewal window is
+/// the 20 minutes of ossfs, and a renewal takes time itself.
 const WIDEST_WINDOW: Duration = Duration::from_secs(25 * 60);
 
-/// What a session's life loses before we count it: the second that `Date` leaves out, and
-/// the time of the call.
+/// The part of a lifetime that is lost before it counts: the resolution of `Date`, and the duration
+/// of the call.
 const SAFETY_MARGIN: Duration = Duration::from_secs(5);
 
-/// How often it is looked whether a session was replaced that SDKs do not wait for any more.
+/// Interval between two polls for the next passed-through session, inside the renewal window of SDKs.
 const POLL_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The pause between two attempts that can only succeed when somebody changes something.
+/// Pause after a refusal, which only a change of the configuration or the account can lift.
 const REFUSED_BACKOFF: Duration = Duration::from_secs(5 * 60);
 
-/// The longest that [`refused_backoff`] returns.
+/// The maximum of [`refused_backoff`].
 pub const MAX_REFUSED_BACKOFF: Duration = Duration::from_secs(5 * 60 + 75);
 
-/// What [`refused_backoff`] comes down to while the last of a session is being served.
+/// The minimum of [`refused_backoff`] near the expiration of a session that is served.
 const MIN_REFUSED_BACKOFF: Duration = Duration::from_secs(30);
 
-/// Returns a number from 0 to 1 that is always the same for a profile on a machine and
-/// spread over both, so that neither hosts booted together nor profiles of one host meet
-/// at STS. `machine` is hashed because machine-id(5) asks not to let it out as it is.
+/// Returns a number from 0 to 1 that is stable for a profile on a machine, so that neither hosts that
+/// were booted together nor the profiles of one host call STS at the same time. `machine` is
+/// hashed, because machine-id(5) must not be exposed.
 #[must_use]
 pub fn jitter(machine: &[u8], profile: &str) -> f64 {
     let hash = Sha256::new()
@@ -43,9 +43,9 @@ pub fn jitter(machine: &[u8], profile: &str) -> f64 {
     f64::from(number) / f64::from(u32::MAX)
 }
 
-/// Returns when a session should be renewed: around half of its life, spread by `jitter`
-/// (0 to 1, stable for a host and profile), and never so late that an SDK's own window
-/// opens first, where the session is long enough for that.
+/// Returns the time of a renewal: near half of the session's lifetime, with `jitter` (0 to 1, stable
+/// for a host and profile), and before the renewal window of the SDKs if the session is long
+/// enough.
 #[must_use]
 pub fn renewal_due(lifetime: &Lifetime, jitter: f64) -> BootTime {
     let length = lifetime.length();
@@ -57,10 +57,10 @@ pub fn renewal_due(lifetime: &Lifetime, jitter: f64) -> BootTime {
     lifetime.began + spread.min(latest)
 }
 
-/// Returns when to look again whether a session was replaced that was `whole` long and has been
-/// found the same: at half of the `rest` that it has, but not past the moment at which the widest
-/// window opens, and within that a minute after each look. Whoever issues it may have replaced
-/// it right after the last one.
+/// Returns the time of the next poll after a resolution has returned the same session: at half of
+/// the remaining lifetime `rest`, but no later than the start of the widest renewal window, and
+/// inside the window after a minute. The issuer may have replaced the session right after the last
+/// poll. `whole` is the whole lifetime of the session.
 #[must_use]
 pub fn poll_due(rest: &Lifetime, whole: Duration, jitter: f64) -> BootTime {
     let due = renewal_due(rest, jitter);
@@ -71,8 +71,8 @@ pub fn poll_due(rest: &Lifetime, whole: Duration, jitter: f64) -> BootTime {
     due.min(rest.began + opens.max(POLL_INTERVAL))
 }
 
-/// Says what is wrong with sessions of this length, and what mends it: nothing we do can
-/// keep an SDK's window shut when the session is no longer than two of them.
+/// Returns the warning about sessions of this lifetime, with the fix. A session that is shorter than
+/// two renewal windows reaches the window of an SDK in any schedule.
 #[must_use]
 pub fn warning(asked: Duration, given: Duration) -> Option<&'static str> {
     if given + SAFETY_MARGIN >= WIDEST_WINDOW * 2 {
@@ -80,15 +80,17 @@ pub fn warning(asked: Duration, given: Duration) -> Option<&'static str> {
     }
     Some(if given + SAFETY_MARGIN < asked {
         "STS issues sessions of less than 50 min, shorter than asked: an SDK that renews 15 or \
-         20 min before the end asks at every call; look at the role's maximum session duration"
+         20 min before the expiration sends a request at each call; check the role's maximum \
+         session duration"
     } else {
-        "sessions of less than 50 min are short: an SDK that renews 15 or 20 min before the end \
-         asks at every call; set duration to 50m or more, within the role's maximum"
+        "sessions of less than 50 min are short: an SDK that renews 15 or 20 min before the \
+         expiration sends a request at each call; set duration to 50m or more, within the role's \
+         maximum"
     })
 }
 
-/// Returns the pause after a refusal that only somebody's change can lift. While a session
-/// still lives it tightens, so that a mistake mended a minute before the end harms nobody.
+/// Returns the pause after a refusal. The pause shrinks near the expiration of the session, so that
+/// a correction a minute before the expiration is in time.
 #[must_use]
 pub fn refused_backoff(remaining: Option<Duration>, random: f64) -> Duration {
     let pause = REFUSED_BACKOFF.mul_f64(0.75 + 0.5 * random.clamp(0.0, 1.0));
@@ -98,7 +100,7 @@ pub fn refused_backoff(remaining: Option<Duration>, random: f64) -> Duration {
     }
 }
 
-/// Tells whether a profile that was last asked for `idle` ago may go to sleep.
+/// Returns `true` if renewals of a profile may pause whose last request was `idle` ago.
 #[must_use]
 pub fn can_idle(idle: Duration, session_length: Duration) -> bool {
     idle > session_length * 2
@@ -121,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_replaced_yet_is_looked_at_again_before_any_sdks_window_and_then_each_minute() {
+    fn unreplaced_session_is_polled_before_the_window_then_each_minute() {
         let minutes = |count: u64| Duration::from_secs(count * 60);
         let check = |rest: u64, whole: u64, expected: u64| {
             let began = BootTime::from_duration(minutes(1000));
@@ -142,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn renewal_is_near_half_life_and_before_any_sdks_window() {
+    fn renewal_is_near_half_lifetime_and_before_any_sdk_window() {
         let check = |length: u64, jitter: f64, at_seconds: u64| {
             let session = session(minutes(length));
             let due = renewal_due(&session, jitter).since(session.began);
@@ -158,18 +160,18 @@ mod tests {
         check(720, 1.0, 396 * 60);
         // 50 minutes: half would be 25 to 27.5, so the window cuts the spread.
         check(50, 1.0, 25 * 60);
-        // Too short for the window: the plain half, never a spin.
+        // Too short for the window: half of the lifetime, without a busy loop.
         check(15, 0.0, 405);
         check(15, 1.0, 495);
         check(1, 0.5, 30);
-        // 50 minutes as they come: a second or two is lost.
+        // 50 minutes less the two seconds that a call loses.
         let session = session(minutes(50) - Duration::from_secs(2));
         let due = renewal_due(&session, 1.0);
         assert!(session.remaining(due) >= minutes(25), "{due:?}");
     }
 
     #[test]
-    fn jitter_is_the_same_for_ever_and_spread_over_machines_and_profiles() {
+    fn jitter_is_stable_and_spread_over_machines_and_profiles() {
         // SHA-256 of "a", NUL, "b" begins with 0x59b271ae.
         let expected = f64::from(0x59b2_71ae_u32) / f64::from(u32::MAX);
         assert!((jitter(b"a", "b") - expected).abs() < f64::EPSILON);
@@ -185,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expired_session_serves_nobody() {
+    fn expired_session_satisfies_no_request() {
         let session = session(minutes(60));
         let at = |minute: u64| session.began + minutes(minute);
         assert!(session.satisfies(Duration::ZERO, at(59)));
@@ -196,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_looked_at_slowly_unless_a_session_is_about_to_end() {
+    fn refused_backoff_shrinks_near_the_expiration() {
         let check = |remaining, random, expected_s: u64| {
             let pause = refused_backoff(remaining, random);
             assert_eq!(pause.as_secs(), expected_s, "{remaining:?} {random}");
@@ -211,14 +213,14 @@ mod tests {
     }
 
     #[test]
-    fn asking_for_all_of_a_sessions_life_is_not_worth_a_call_each_time() {
+    fn request_for_the_whole_lifetime_is_not_worth_a_call_each_time() {
         let session = session(minutes(60));
         assert!(!session.is_worth_renewing(session.began + minutes(5)));
         assert!(session.is_worth_renewing(session.began + minutes(6)));
     }
 
     #[test]
-    fn a_session_too_short_for_the_sdks_is_pointed_out_with_the_fix() {
+    fn session_too_short_for_sdks_causes_a_warning_with_the_fix() {
         let check = |asked, given, expected: Option<&str>| {
             let said = warning(asked, given - Duration::from_secs(1));
             match (said, expected) {
@@ -230,7 +232,7 @@ mod tests {
         check(minutes(50), minutes(50), None);
         check(minutes(15), minutes(15), Some("set duration to 50m"));
         check(minutes(60), minutes(15), Some("shorter than asked"));
-        // Shorter than asked, and still long enough for everybody.
+        // Shorter than asked, and long enough for all SDKs.
         check(minutes(720), minutes(60), None);
     }
 }

@@ -1,6 +1,5 @@
-//! Decides which profiles have a task: one each, started and ended as the configuration
-//! says. A profile that a new configuration leaves as it was keeps its task with all it
-//! knows.
+//! The tasks of all profiles, one for each profile of the configuration. A profile that a reload does
+//! not change keeps its task and its state.
 
 use std::{collections::BTreeMap, io, mem, os::fd::OwnedFd, sync::Arc, time::Duration};
 
@@ -27,32 +26,32 @@ use crate::{
     },
 };
 
-/// Each lease costs calls to STS and a thread; no user holds more of them at once, or opens
-/// more of them in a minute.
+/// Maximum number of a user's leases, and of leases that a user opens in a `LEASE_WINDOW`. Each
+/// lease costs calls to STS and a thread.
 const MAX_LEASES_PER_USER: usize = 64;
 
-/// All users together hold no more.
+/// Maximum number of all leases.
 const MAX_LEASES: usize = 256;
 
+/// The period in which opened leases are counted.
 const LEASE_WINDOW: Duration = Duration::from_secs(60);
 
-/// Makes the way to an STS endpoint.
+/// Returns a client of an STS endpoint.
 pub type Connect<X> = Box<dyn Fn(&Endpoint) -> Result<X, StsError> + Send>;
 
-/// What a supervisor works with.
+/// The dependencies of a supervisor.
 pub struct SupervisorDeps<X> {
-    /// Where sessions go.
+    /// The store of the sessions.
     pub store: Arc<Store>,
-    /// Makes the way to an STS endpoint.
+    /// Returns a client of an STS endpoint.
     pub connect: Connect<X>,
-    /// What the time is.
+    /// The clocks.
     pub clock: Arc<dyn Clock>,
-    /// What tells this machine from others, so that machines that were started together do
-    /// not renew together.
+    /// The identity of the machine: machines that were booted together must not renew together.
     pub machine: Vec<u8>,
-    /// What limits the calls to STS.
+    /// The rate limit of the calls to STS.
     pub rate_limiter: Arc<RateLimiter>,
-    /// What another process of ours has left; used by the first configuration.
+    /// The sessions of the previous process, for the first configuration.
     pub restored: RestoredSessions,
 }
 
@@ -74,7 +73,7 @@ pub struct Supervisor<X> {
     running: BTreeMap<ProfileName, Running>,
     leases: Vec<(u32, CancellationToken)>,
     lease_count: u32,
-    /// Who has opened a lease lately, and when.
+    /// The users that have opened a lease within a `LEASE_WINDOW`, and the times.
     recent_opens: Vec<(u32, BootTime)>,
     tasks: TaskTracker,
     renewed: Arc<Notify>,
@@ -87,11 +86,11 @@ struct Running {
 }
 
 impl<X: StsExchange> Supervisor<X> {
-    /// Prepares a supervisor that has no configuration yet.
+    /// Returns a supervisor without a configuration.
     #[must_use]
     pub fn new(deps: SupervisorDeps<X>) -> Self {
         Self {
-            // What is left by us has to be newer than what was left to us.
+            // Larger than the generation of the previous process.
             generation: deps.clock.boot().as_millis(),
             deps,
             upstream: None,
@@ -104,16 +103,17 @@ impl<X: StsExchange> Supervisor<X> {
         }
     }
 
-    /// Rings when a session was renewed.
+    /// Returns the notification of renewed sessions.
     #[must_use]
     pub fn renewed(&self) -> Arc<Notify> {
         Arc::clone(&self.renewed)
     }
 
-    /// Writes all sessions that live, and what opens the URLs, for another process of ours.
+    /// Returns a sealed memfd with all valid sessions and the secret of the URLs, for the next
+    /// process; `None` before the first configuration.
     ///
     /// # Errors
-    /// When the system has no memory for it.
+    /// memfd_create(2) or a write has failed.
     pub fn seal(&mut self, url_secret: SecretText) -> io::Result<Option<OwnedFd>> {
         let Some((endpoint, _)) = &self.upstream else {
             return Ok(None);
@@ -130,12 +130,11 @@ impl<X: StsExchange> Supervisor<X> {
         sealed.map(Some)
     }
 
-    /// Puts a configuration in force. A profile that stayed the same, at the same endpoint,
-    /// keeps its task; the others start anew, without a session that was made for
-    /// something else.
+    /// Applies a configuration. An unchanged profile at the same endpoint keeps its task. The other
+    /// profiles get new tasks, and no session that grants other rights.
     ///
     /// # Errors
-    /// [`StsError`] when the way to a new endpoint cannot be set up; then what was in force
+    /// [`StsError`], if the client of a new endpoint cannot be created; the previous configuration
     /// stays in force.
     pub fn apply(&mut self, config: RefreshConfig) -> Result<(), StsError> {
         let (upstream, same_endpoint) = self.upstream(&config.endpoint)?;
@@ -186,15 +185,15 @@ impl<X: StsExchange> Supervisor<X> {
             info!(profile = %name, "profile removed");
             stopped.push(running);
         }
-        // Who waits looks its profile up again, so the new ones have to be there.
+        // A pending request looks its profile up again, so that the store must have the new ones.
         stopped.iter().for_each(stop_task);
-        // What was removed or changed must not come back.
+        // The persisted sessions must not hold those of removed and changed profiles.
         self.renewed.notify_one();
         Ok(())
     }
 
-    /// Starts a task for a profile that is not configured, for a user who holds few of
-    /// them; it ends with the lease. Nothing of it survives a restart.
+    /// Starts the task of a lease, which ends with the lease and does not survive a restart; `None`
+    /// beyond the limits of a user or of all leases.
     #[must_use]
     pub fn lease(
         &mut self,
@@ -233,7 +232,7 @@ impl<X: StsExchange> Supervisor<X> {
         })
     }
 
-    /// Ends every task.
+    /// Ends all tasks.
     pub async fn stop(self) {
         self.leases.iter().for_each(|(_, revoked)| revoked.cancel());
         for running in self.running.values() {
@@ -243,7 +242,7 @@ impl<X: StsExchange> Supervisor<X> {
         self.tasks.wait().await;
     }
 
-    /// Returns the way to an endpoint, and whether it is the one that was used so far.
+    /// Returns the client of an endpoint, and `true` if the endpoint is unchanged.
     fn upstream(&mut self, endpoint: &Endpoint) -> Result<(Arc<Upstream<X>>, bool), StsError> {
         if let Some((known, upstream)) = &self.upstream
             && known == endpoint
@@ -282,7 +281,7 @@ impl<X: StsExchange> Supervisor<X> {
     }
 }
 
-/// What was refused may be allowed now; whoever reloads wants to know.
+/// Retries a refused profile at a reload: the account may have been corrected.
 fn retry_refused(entry: &ProfileEntry) {
     if entry.snapshot().refused() {
         entry.publish(|snapshot| snapshot.failed = None);
@@ -290,13 +289,13 @@ fn retry_refused(entry: &ProfileEntry) {
     }
 }
 
-/// Makes the place of a changed profile. Its session goes on being served if it grants
-/// just what the new one would: a longer duration must not make callers wait.
+/// Returns the entry of a changed profile. The entry keeps the session if both profiles grant the
+/// same rights: a longer duration must not make callers wait.
 fn inherit_entry(old: &ProfileEntry, profile: Arc<Profile>, same_endpoint: bool) -> ProfileEntry {
     let same_grant = same_endpoint && profile.grants_the_same(&old.profile);
     let snapshot = old.snapshot();
     let session = snapshot.session.filter(|_| same_grant);
-    // A sleeper is not woken by a reload, and a session that is over needs no successor.
+    // A reload wakes no idle profile, and an expired session needs no successor.
     let awake = snapshot.next_attempt.is_some();
     let wanted = awake && session.is_some() && profile.duration != old.profile.duration;
     let entry = ProfileEntry::from_previous(profile, old, session);
@@ -306,8 +305,8 @@ fn inherit_entry(old: &ProfileEntry, profile: Arc<Profile>, same_endpoint: bool)
     entry
 }
 
-/// Ends a task, and tells those who wait for its profile that it is not this one any more.
-/// A call in flight is dropped with its result.
+/// Aborts a task, which drops a call in flight with its result, and notifies pending requests of the
+/// removal.
 fn stop_task(running: &Running) {
     running.task.abort();
     running.entry.publish(|snapshot| snapshot.removed = true);
@@ -323,17 +322,20 @@ mod tests {
     use super::*;
     use crate::{runtime::clock::SystemClock, session::snapshot::SessionResult};
 
-    /// Panics at the first call, and answers from then on.
-    struct Fragile(AtomicBool);
+    /// An exchange whose first call panics.
+    struct PanickingOnce(AtomicBool);
 
-    impl StsExchange for Fragile {
+    impl StsExchange for PanickingOnce {
         async fn exchange(
             &self,
             _: &Proof,
             _: AssumeRole<'_>,
             now: Timestamp,
         ) -> Result<RoleSession, StsError> {
-            assert!(self.0.swap(true, Ordering::Relaxed), "the planted bug");
+            assert!(
+                self.0.swap(true, Ordering::Relaxed),
+                "the panic of the test"
+            );
             Ok(RoleSession {
                 access_key_id: "STS.X".into(),
                 access_key_secret: "secret".to_owned().into(),
@@ -346,12 +348,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_task_that_a_bug_ends_says_so_and_begins_again() {
+    async fn panicking_task_publishes_an_error_and_restarts() {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let store = Arc::<Store>::default();
         let mut supervisor = Supervisor::new(SupervisorDeps {
             store: Arc::clone(&store),
-            connect: Box::new(|_| Ok(Fragile(AtomicBool::new(false)))),
+            connect: Box::new(|_| Ok(PanickingOnce(AtomicBool::new(false)))),
             clock: Arc::clone(&clock),
             machine: Vec::new(),
             rate_limiter: Arc::new(RateLimiter::new(1, clock.boot())),

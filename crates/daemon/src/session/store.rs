@@ -130,7 +130,7 @@ impl ProfileEntry {
     pub fn duration(&self, now: BootTime) -> SessionDuration {
         let duration = self.profile.duration;
         match self.until {
-            Some(until) => duration.for_the_rest(until.since(now)),
+            Some(until) => duration.for_remaining(until.since(now)),
             None => duration,
         }
     }

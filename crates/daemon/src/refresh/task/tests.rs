@@ -1,4 +1,4 @@
-//! What the task of one profile does with answers and clocks, without a network.
+//! The task of one profile with responses and clocks of the tests, without a network.
 
 use jiff::Timestamp;
 use stsd_sts::{AssumeRole, Proof, Refusal, RoleSession, SecretText};
@@ -16,9 +16,10 @@ use crate::{
 
 const NOON: Timestamp = Timestamp::constant(1_795_003_200, 0);
 
-struct Nobody;
+/// An exchange that never completes.
+struct NoReply;
 
-impl StsExchange for Nobody {
+impl StsExchange for NoReply {
     async fn exchange(
         &self,
         _: &Proof,
@@ -29,15 +30,15 @@ impl StsExchange for Nobody {
     }
 }
 
-fn refresher() -> Refresher<Nobody> {
+fn refresher() -> Refresher<NoReply> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let rate_limiter = Arc::new(RateLimiter::new(1, clock.boot()));
-    let upstream = Upstream::new(Nobody, Arc::clone(&clock), rate_limiter, Arc::default());
+    let upstream = Upstream::new(NoReply, Arc::clone(&clock), rate_limiter, Arc::default());
     let entry = Arc::new(ProfileEntry::new(Arc::new(Profile::sample())));
     Refresher::new(entry, Arc::new(upstream), Arc::default(), clock, 0.5)
 }
 
-/// What becomes of an answer that says it was issued `at`, when an hour was asked for.
+/// Checks the lifetime of a session that STS issued `at`, for a requested lifetime of an hour.
 fn check(at: Timestamp, expiration: Timestamp, expected: Result<u64, &str>) {
     let refresher = refresher();
     let issued = IssuedSession {
@@ -63,7 +64,7 @@ fn check(at: Timestamp, expiration: Timestamp, expected: Result<u64, &str>) {
 }
 
 #[test]
-fn no_answer_gives_a_session_more_life_than_was_asked() {
+fn session_never_outlives_the_requested_lifetime() {
     let minutes = SignedDuration::from_mins;
     check(NOON, NOON + minutes(60), Ok(3599));
     check(NOON, NOON + minutes(15), Ok(899));
@@ -82,11 +83,11 @@ fn no_answer_gives_a_session_more_life_than_was_asked() {
     check(Timestamp::MIN, NOON, Err("much longer than requested"));
 }
 
-/// A service that always answers, and counts.
+/// An exchange that succeeds and counts its calls.
 #[derive(Default)]
-struct Willing(std::sync::atomic::AtomicU64);
+struct CountingExchange(std::sync::atomic::AtomicU64);
 
-impl StsExchange for Arc<Willing> {
+impl StsExchange for Arc<CountingExchange> {
     async fn exchange(
         &self,
         _: &Proof,
@@ -105,13 +106,13 @@ impl StsExchange for Arc<Willing> {
     }
 }
 
-/// Clocks that are set by hand; timers go on with tokio's paused time.
-struct ByHand {
+/// Clocks that a test sets; timers follow tokio's paused time.
+struct ManualClock {
     began: tokio::time::Instant,
     wall_ahead_seconds: std::sync::atomic::AtomicI64,
 }
 
-impl Clock for ByHand {
+impl Clock for ManualClock {
     fn wall(&self) -> Timestamp {
         let ahead = self.wall_ahead_seconds.load(Ordering::Relaxed);
         let elapsed = SignedDuration::try_from(self.began.elapsed()).unwrap();
@@ -131,16 +132,16 @@ impl Clock for ByHand {
     }
 }
 
-/// A hypervisor stands the machine still for two hours: the boot-time clock knows nothing
-/// of it, the wall clock is set right afterwards, and the session is dead.
+/// A hypervisor pauses the machine for two hours. The boot-time clock does not count them, the wall
+/// clock is set afterwards, and the session has expired.
 #[tokio::test(start_paused = true)]
-async fn a_session_is_renewed_within_a_nap_when_the_clocks_come_apart_and_once() {
-    let by_hand = Arc::new(ByHand {
+async fn clock_drift_causes_one_renewal_within_20_seconds() {
+    let manual_clock = Arc::new(ManualClock {
         began: tokio::time::Instant::now(),
         wall_ahead_seconds: 0.into(),
     });
-    let clock: Arc<dyn Clock> = Arc::clone(&by_hand) as _;
-    let sts = Arc::new(Willing::default());
+    let clock: Arc<dyn Clock> = Arc::clone(&manual_clock) as _;
+    let sts = Arc::new(CountingExchange::default());
     let calls = || sts.0.load(Ordering::Relaxed);
     let rate_limiter = Arc::new(RateLimiter::new(20, clock.boot()));
     let upstream = Upstream::new(
@@ -159,28 +160,34 @@ async fn a_session_is_renewed_within_a_nap_when_the_clocks_come_apart_and_once()
     );
     let task = tokio::spawn(refresher.run());
 
-    assert!(entry.current(Duration::ZERO, by_hand.boot()).is_none());
+    assert!(entry.current(Duration::ZERO, manual_clock.boot()).is_none());
     sleep(Duration::from_secs(1)).await;
     assert_eq!(calls(), 1, "the first caller's session");
     sleep(Duration::from_secs(60)).await;
     assert_eq!(calls(), 1, "nothing is due");
-    by_hand.wall_ahead_seconds.store(7200, Ordering::Relaxed);
+    manual_clock
+        .wall_ahead_seconds
+        .store(7200, Ordering::Relaxed);
     sleep(Duration::from_secs(21)).await;
-    assert_eq!(calls(), 2, "within a nap, young as the session is");
+    assert_eq!(
+        calls(),
+        2,
+        "within one sleep, though half of the lifetime is left"
+    );
     sleep(Duration::from_secs(600)).await;
-    assert_eq!(calls(), 2, "once for each time");
+    assert_eq!(calls(), 2, "one renewal for one drift");
     task.abort();
 }
 
-/// Always says the same, as a program does that reads a file which nobody renews; or, without
-/// an end, something else each time that lives for a moment.
+/// A provider that returns the same session each time, as a program that prints a file; without an
+/// expiration, a new session each time with a lifetime of 100 ms.
 #[derive(Debug)]
-struct Program {
+struct PrintedSession {
     expiration: Option<Timestamp>,
     asked: Arc<std::sync::atomic::AtomicU64>,
 }
 
-impl IdentityProvider for Program {
+impl IdentityProvider for PrintedSession {
     fn resolve<'a>(&'a self, ask: ResolveContext<'a>) -> ResolveFuture<'a> {
         let count = self.asked.fetch_add(1, Ordering::Relaxed);
         Box::pin(async move {
@@ -205,21 +212,21 @@ impl IdentityProvider for Program {
     }
 }
 
-/// A profile without a role, its clocks, and how often its source was asked.
-struct HandedOn {
-    clock: Arc<ByHand>,
+/// A profile without a role, its clocks, and the number of resolutions of its identity.
+struct PassThrough {
+    clock: Arc<ManualClock>,
     entry: Arc<ProfileEntry>,
     asked: Arc<std::sync::atomic::AtomicU64>,
 }
 
-impl HandedOn {
+impl PassThrough {
     fn start(expiration: Option<Timestamp>, wall_ahead_seconds: i64) -> Self {
         let asked: Arc<std::sync::atomic::AtomicU64> = Arc::default();
-        let clock = Arc::new(ByHand {
+        let clock = Arc::new(ManualClock {
             began: tokio::time::Instant::now(),
             wall_ahead_seconds: wall_ahead_seconds.into(),
         });
-        let source = Program {
+        let source = PrintedSession {
             expiration,
             asked: Arc::clone(&asked),
         };
@@ -232,7 +239,7 @@ impl HandedOn {
         let entry = Arc::new(ProfileEntry::new(Arc::new(profile)));
         let rate_limiter = Arc::new(RateLimiter::new(20, clock.boot()));
         let upstream = Upstream::new(
-            Nobody,
+            NoReply,
             Arc::clone(&clock) as _,
             rate_limiter,
             Arc::default(),
@@ -262,60 +269,54 @@ impl HandedOn {
     }
 }
 
-/// The wall clock is six hours behind until the network is there. What is handed on by then ends
-/// sooner than it seemed to.
+/// The wall clock is six hours behind until the network is up. A session that was passed through
+/// before expires earlier than calculated.
 #[tokio::test(start_paused = true)]
-async fn what_is_handed_on_ends_when_it_does_though_the_wall_clock_was_behind_at_first() {
+async fn passed_through_session_expires_in_time_after_a_late_clock() {
     let hours = SignedDuration::from_hours;
-    let handed_on = HandedOn::start(Some(NOON + hours(1)), -6 * 3600);
+    let profile = PassThrough::start(Some(NOON + hours(1)), -6 * 3600);
     sleep(Duration::from_secs(60)).await;
-    assert!(handed_on.serves());
-    handed_on
-        .clock
-        .wall_ahead_seconds
-        .store(0, Ordering::Relaxed);
+    assert!(profile.serves());
+    profile.clock.wall_ahead_seconds.store(0, Ordering::Relaxed);
     sleep(Duration::from_secs(3500)).await;
-    assert!(handed_on.serves(), "for as long as it lives");
+    assert!(profile.serves(), "until the expiration");
     sleep(Duration::from_secs(60)).await;
-    assert!(!handed_on.serves(), "and no longer");
+    assert!(!profile.serves(), "after the expiration");
 }
 
-/// The other way round, and it lives longer than it seemed to.
+/// The wall clock is ahead, and the session expires later than calculated.
 #[tokio::test(start_paused = true)]
-async fn what_is_handed_on_lives_as_long_as_it_does_though_the_wall_clock_was_ahead_at_first() {
+async fn passed_through_session_is_served_in_full_after_an_early_clock() {
     let hours = SignedDuration::from_hours;
-    let handed_on = HandedOn::start(Some(NOON + hours(8)), 6 * 3600);
+    let profile = PassThrough::start(Some(NOON + hours(8)), 6 * 3600);
     sleep(Duration::from_secs(60)).await;
-    handed_on
-        .clock
-        .wall_ahead_seconds
-        .store(0, Ordering::Relaxed);
+    profile.clock.wall_ahead_seconds.store(0, Ordering::Relaxed);
     sleep(Duration::from_secs(3 * 3600)).await;
-    assert!(handed_on.serves());
+    assert!(profile.serves());
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_handed_on_and_ends_in_a_far_future_is_served_for_days() {
-    let handed_on = HandedOn::start(Some(NOON + SignedDuration::from_hours(24 * 365)), 0);
+async fn passed_through_session_of_a_year_is_served_for_days() {
+    let profile = PassThrough::start(Some(NOON + SignedDuration::from_hours(24 * 365)), 0);
     for hour in 0..72 {
         sleep(Duration::from_secs(3600)).await;
-        assert!(handed_on.serves(), "after {hour} hours and one");
+        assert!(profile.serves(), "{} h after the start", hour + 1);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_source_whose_sessions_end_at_once_is_asked_once_a_second_at_most() {
-    let handed_on = HandedOn::start(None, 0);
+async fn source_of_short_sessions_is_resolved_at_most_once_a_second() {
+    let profile = PassThrough::start(None, 0);
     sleep(Duration::from_secs(60)).await;
-    let asked = handed_on.asked.load(Ordering::Relaxed);
+    let asked = profile.asked.load(Ordering::Relaxed);
     assert!((50..=61).contains(&asked), "{asked}");
 }
 
-/// Those who wait look from another thread, as soon as they are told and only then.
+/// A pending request reads the snapshot from another thread, right after a notification.
 #[test]
-fn who_is_told_of_a_refusal_is_answered_by_it() {
+fn refusal_is_published_with_the_next_attempt() {
     let mut refresher = refresher();
-    let wanted = |refresher: &Refresher<Nobody>| {
+    let wanted = |refresher: &Refresher<NoReply>| {
         let now = refresher.clock.boot();
         refresher.entry.snapshot().result_now(Duration::ZERO, now)
     };
