@@ -96,7 +96,7 @@ fn each_mistake_is_named_with_its_place() {
         8,
         &["profile.oss-upload.allow", "sandbox", "unit:"],
     );
-    check(&kit, &with("allow = []"), 8, &["allow", "nobody"]);
+    check(&kit, &with("allow = []"), 8, &["allow", "no caller"]);
     check(
         &kit,
         &with("allow = \"user:root\""),

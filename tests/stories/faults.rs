@@ -80,16 +80,16 @@ fn a_full_runtime_directory_keeps_nobody_from_being_served() {
         let before = kit.document(&["oss-upload"]);
         // Somebody takes the socket away. The daemon still has it open, so that leaves no room.
         fs::remove_file(kit.socket()).unwrap();
-        let complaint = "the socket was taken away: cannot listen at";
+        let complaint = "the socket was removed: cannot listen at";
         kit.wait_until("it cannot be made", || log(&kit).contains(complaint));
-        let looks = log(&kit).matches("no answer from ourselves").count();
+        let looks = log(&kit).matches("self-check failed").count();
         kit.wait_until("two more looks", || {
-            log(&kit).matches("no answer from ourselves").count() > looks + 1
+            log(&kit).matches("self-check failed").count() > looks + 1
         });
         let said = log(&kit);
         let said: Vec<_> = said.lines().filter(|it| it.contains(complaint)).collect();
         assert_eq!(said.len(), 1, "it is said once: {said:?}");
-        let (what, hint) = ("No space left", "make room");
+        let (what, hint) = ("No space left", "free space");
         assert!(said[0].contains(what) && said[0].contains(hint), "{said:?}");
         make_room(&directory);
         kit.wait_until("the socket", || UnixStream::connect(kit.socket()).is_ok());
@@ -117,7 +117,7 @@ fn a_daemon_that_starts_in_a_full_directory_says_so() {
         assert!(complaint.contains("cannot listen at"), "{complaint}");
         assert!(complaint.contains("No space left"), "{complaint}");
         assert!(
-            complaint.contains("hint: its file system is full"),
+            complaint.contains("hint: free space and inodes"),
             "{complaint}"
         );
     });

@@ -250,7 +250,7 @@ fn a_new_program_takes_the_place_where_few_files_may_be_open() {
     let kit = with_few_files(64, e2e::UPLOAD);
     let before = kit.document(&["oss-upload"]);
     kit.daemon().signal(Signal::SIGUSR2);
-    kit.wait_until("the new program", || log(&kit).contains("handed over"));
+    kit.wait_until("the new program", || log(&kit).contains("inherited socket"));
     assert_eq!(kit.document(&["oss-upload"]), before);
 }
 
@@ -291,7 +291,7 @@ fn a_dead_socket_in_its_place_is_replaced_and_a_live_one_is_not() {
     let _foreign = UnixListener::bind(kit.socket()).unwrap();
     kit.wait_within(Duration::from_secs(40), "a complaint", || {
         let log = fs::read_to_string(kit.path("daemon.log")).unwrap();
-        log.contains("another daemon has taken")
+        log.contains("another daemon now owns")
     });
 }
 

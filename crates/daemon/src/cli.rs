@@ -1,4 +1,4 @@
-//! Decides what was typed and what the environment says mean.
+//! The command line and the environment of the daemon.
 
 use std::{env, ffi::OsString, fs, path::PathBuf, sync::Arc};
 
@@ -13,56 +13,57 @@ use crate::{
     profile::NameParts,
 };
 
-/// What `--help` prints.
+/// The output of `--help`.
 pub const HELP: &str = "\
-Holds an identity, renews Alibaba Cloud role credentials in the background and hands them
-to the programs of this user over a Unix socket.
+Renews Alibaba Cloud role credentials in the background, and serves them to the programs of
+this user over a Unix socket.
 
 Usage: stsd [OPTIONS]
 
 Options:
-  --system    serve the machine: /etc/stsd/config.toml, /run/stsd/stsd.sock; nobody gets
-              credentials without a rule
-  --check     read the configuration, say what is wrong with it, and exit
-  --connect   connect to its STS once, ask for nothing, say what stands in the way, and exit
+  --system    serve all users of the machine that a rule allows, with the files
+              /etc/stsd/config.toml and /run/stsd/stsd.sock
+  --check     read the configuration, print its mistakes, and exit
+  --connect   connect to the configured STS once, without a request, print the error if there
+              is one, and exit
   --help, --version
 
 Environment: STSD_CONFIG (else ~/.config/stsd/config.toml), STSD_SOCKET (else
-$XDG_RUNTIME_DIR/stsd/stsd.sock), RUST_LOG (what to log; default info).
-The log goes to stderr; where that is the journal, with its fields.
-SIGHUP reads the configuration again, SIGUSR2 gives the place to the program that stands at
-the same path now, SIGTERM stops.
+$XDG_RUNTIME_DIR/stsd/stsd.sock), RUST_LOG (the log level; default info).
+The log goes to stderr; in the journal each entry has fields.
+SIGHUP reloads the configuration, SIGUSR2 executes the program that is at the same path now,
+SIGTERM stops the daemon.
 ";
 
-/// What to do.
+/// The requested action.
 #[derive(Debug)]
 pub enum Action {
-    /// Print the help and leave.
+    /// Print the help and exit.
     Help,
-    /// Print the version and leave.
+    /// Print the version and exit.
     Version,
-    /// Check the configuration and leave.
+    /// Check the configuration and exit.
     Check(Options),
-    /// Connect to STS and leave.
+    /// Connect to STS and exit.
     Connect(Options),
-    /// Run.
+    /// Run the daemon.
     Run(Options),
 }
 
-/// Where things are and whom to serve.
+/// The options of the daemon.
 #[derive(Debug)]
 pub struct Options {
     /// The configuration file.
     pub config: PathBuf,
-    /// The machine's daemon instead of a user's.
+    /// Serve the users of the machine instead of one user.
     pub system: bool,
 }
 
 impl Options {
-    /// Returns where to listen, unless systemd hands over a socket.
+    /// Returns the path of the socket, for a daemon without an inherited one.
     ///
     /// # Errors
-    /// When a user has no runtime directory.
+    /// Neither `STSD_SOCKET` nor `XDG_RUNTIME_DIR` is set.
     pub fn socket(&self) -> Result<PathBuf> {
         if let Some(path) = variable("STSD_SOCKET") {
             return Ok(path.into());
@@ -78,7 +79,7 @@ impl Options {
         Ok(PathBuf::from(runtime).join("stsd/stsd.sock"))
     }
 
-    /// Returns whom to serve.
+    /// Returns the access policy.
     #[must_use]
     pub fn access(&self) -> Access {
         let uid = geteuid().as_raw();
@@ -89,7 +90,7 @@ impl Options {
         }
     }
 
-    /// Returns who should reach the socket.
+    /// Returns the users that can connect to the socket.
     #[must_use]
     pub fn scope(&self) -> SocketScope {
         if self.system {
@@ -100,10 +101,10 @@ impl Options {
     }
 }
 
-/// Reads the arguments.
+/// Parses the arguments.
 ///
 /// # Errors
-/// What cannot be understood.
+/// An unknown argument, or a missing directory of the configuration.
 pub fn parse(mut parser: lexopt::Parser) -> Result<Action> {
     let (mut system, mut action): (_, fn(_) -> _) = (false, Action::Run);
     while let Some(argument) = parser.next()? {
@@ -123,10 +124,10 @@ pub fn parse(mut parser: lexopt::Parser) -> Result<Action> {
     Ok(action(options))
 }
 
-/// Returns what of our surroundings the configuration may be about.
+/// Returns the environment that the configuration depends on.
 ///
 /// # Errors
-/// When the system cannot say who we are.
+/// The host name cannot be read.
 pub fn process_environment(options: &Options) -> Result<ProcessEnvironment> {
     Ok(ProcessEnvironment {
         parts: name_parts()?,
@@ -138,12 +139,12 @@ pub fn process_environment(options: &Options) -> Result<ProcessEnvironment> {
     })
 }
 
-/// Returns what `{user}`, `{host}` and `{pid}` stand for.
+/// Returns the values of `{user}`, `{host}` and `{pid}`.
 fn name_parts() -> Result<NameParts> {
     let uid = geteuid();
-    // A container's user may have a number and no name.
+    // A user of a container may have no name.
     let user = User::from_uid(uid).ok().flatten().map(|user| user.name);
-    let host = gethostname().context("the host has no name")?;
+    let host = gethostname().context("the host name cannot be read")?;
     let host = host.to_string_lossy();
     Ok(NameParts {
         user: user.unwrap_or_else(|| format!("uid{uid}")),
@@ -152,7 +153,7 @@ fn name_parts() -> Result<NameParts> {
     })
 }
 
-/// Returns what tells this machine from others: its machine-id, or else its name.
+/// Returns the identity of this machine: the machine-id, or else the host name.
 #[must_use]
 pub fn machine_id() -> Vec<u8> {
     fs::read("/etc/machine-id")
@@ -160,11 +161,11 @@ pub fn machine_id() -> Vec<u8> {
         .unwrap_or_default()
 }
 
-/// Returns what the commands of a configuration get of our environment: nothing but what they
-/// need to find programs, their user's manager and us. There may be a proxy's password in it,
-/// and what systemd says to us alone.
+/// Returns the environment of the commands in the configuration: the variables to find programs, the
+/// user's service manager and this daemon. Other variables may hold the password of a proxy, or are
+/// systemd's for this process alone.
 fn environment() -> Vec<(OsString, OsString)> {
-    const PASSED_ON: [&str; 8] = [
+    const PASSED_VARIABLES: [&str; 8] = [
         "PATH",
         "HOME",
         "USER",
@@ -174,9 +175,9 @@ fn environment() -> Vec<(OsString, OsString)> {
         "DBUS_SESSION_BUS_ADDRESS",
         "STSD_SOCKET",
     ];
-    let passed_on = PASSED_ON.iter();
-    let passed_on = passed_on.filter_map(|name| Some(((*name).into(), env::var_os(name)?)));
-    passed_on.collect()
+    let passed = PASSED_VARIABLES.iter();
+    let passed = passed.filter_map(|name| Some(((*name).into(), env::var_os(name)?)));
+    passed.collect()
 }
 
 fn config_path(system: bool) -> Result<PathBuf> {

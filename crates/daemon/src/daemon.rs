@@ -40,54 +40,54 @@ use crate::{
     sts::{rate_limit::RateLimiter, upstream::StsExchange},
 };
 
-/// How long to wait for more renewals before all sessions are given into keeping.
+/// Pause for further renewals before all sessions are persisted.
 const PERSIST_DEBOUNCE: Duration = Duration::from_millis(50);
 
-/// Where sealed sessions go.
+/// Persists sealed sessions for the next process.
 pub type PersistSessions = Box<dyn FnMut(&OwnedFd) -> io::Result<()> + Send>;
 
-/// What the daemon is given.
+/// The dependencies of the daemon.
 pub struct Dependencies<X> {
-    /// Reads the configuration again.
+    /// Loads the configuration.
     pub load: Box<dyn Fn() -> Result<Config, ConfigErrors> + Send>,
-    /// Makes the way to an STS endpoint.
+    /// Returns a client of an STS endpoint.
     pub connect: Connect<X>,
-    /// What the time is.
+    /// The clocks.
     pub clock: Arc<dyn Clock>,
-    /// What tells this machine from others, such as its machine-id.
+    /// The identity of the machine, such as its machine-id.
     pub machine: Vec<u8>,
-    /// Whom to serve.
+    /// The access policy.
     pub access: Access,
-    /// What the commands of the configuration get of it.
+    /// The environment of the commands in the configuration.
     pub environment: Arc<Environment>,
-    /// What a human wants.
+    /// The requests of signals.
     pub signals: ControlSignals,
-    /// How many files the process may have open.
+    /// The limit of open files.
     pub open_files: u64,
-    /// What the process has given up.
+    /// The protections of the process.
     pub protections: Vec<Protection>,
     /// The log goes to systemd's journal.
     pub in_journal: bool,
-    /// Sessions that another process of ours has left.
+    /// The sessions of the previous process.
     pub restored: RestoredSessions,
-    /// What opens the URLs.
+    /// The secret of the URLs.
     pub url_secret: UrlSecret,
-    /// A loopback socket that another process of ours has left.
+    /// The loopback socket of the previous process.
     pub tcp: Option<TcpListener>,
-    /// Where sessions wait for a process that comes after us, if anywhere.
+    /// Persists sessions for the next process; `None` without a file descriptor store.
     pub persist: Option<PersistSessions>,
-    /// The same for the loopback socket.
+    /// Stores the loopback socket for the next process.
     pub store_http_socket: fn(Option<&TcpListener>) -> io::Result<()>,
-    /// Tries whether a new program could take our place; may block.
+    /// Checks the program that is to replace this one; may block.
     pub check_successor: Arc<dyn Fn() -> io::Result<()> + Send + Sync>,
 }
 
 /// Why the daemon has ended.
 #[derive(Debug)]
 pub enum ExitReason {
-    /// It was told to stop.
+    /// A signal has stopped the daemon.
     Stopped,
-    /// A new program is to take its place, with these.
+    /// A new program replaces the daemon, with these descriptors.
     Replaced {
         /// The sessions.
         sessions: Option<OwnedFd>,
@@ -99,18 +99,18 @@ pub enum ExitReason {
 /// Why the daemon cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The way to STS cannot even be set up.
+    /// The client of STS cannot be created.
     #[error(transparent)]
     Sts(#[from] StsError),
-    /// What the configuration asks for cannot be had.
+    /// A file of the configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
-    /// The system has too little of something.
+    /// A system call has failed.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
-/// What a configuration changes.
+/// The parts of the daemon that a configuration changes.
 struct Daemon<X> {
     context: Arc<ServerContext>,
     supervisor: Supervisor<X>,
@@ -120,10 +120,10 @@ struct Daemon<X> {
     store_http_socket: fn(Option<&TcpListener>) -> io::Result<()>,
 }
 
-/// Runs the daemon on `config` until it is told to stop, then lets its connections end.
+/// Runs the daemon with `config` until a stop or an upgrade, then waits for its connections to end.
 ///
 /// # Errors
-/// [`RunError`], before anybody is served.
+/// [`RunError`], before the first connection is accepted.
 pub async fn run<X: StsExchange>(
     config: Config,
     listeners: mpsc::Receiver<(Protocol, UnixListener)>,
@@ -281,7 +281,7 @@ impl<X: StsExchange> Daemon<X> {
         if let Err(error) =
             (self.store_http_socket)(self.context.http.try_clone_listener().as_ref())
         {
-            warn!("callers by HTTP would be turned away during a restart: {error}");
+            warn!("HTTP clients will be refused during a restart: {error}");
         }
         Ok(())
     }
@@ -302,13 +302,13 @@ impl<X: StsExchange> Daemon<X> {
             })
         });
         match &outcome {
-            Ok(()) => info!("configuration read again"),
+            Ok(()) => info!("configuration reloaded"),
             Err(errors) => error!("the running configuration stays in force:\n{errors}"),
         }
         outcome
     }
 
-    /// Persists all sessions; after an error those persisted before remain.
+    /// Persists all sessions; after an error the previously persisted ones remain.
     fn persist_sessions(&mut self) {
         if self.persist.is_none() {
             return;
@@ -317,7 +317,7 @@ impl<X: StsExchange> Daemon<X> {
         if let (Some(sessions), Some(persist)) = (sessions, &mut self.persist)
             && let Err(error) = persist(&sessions)
         {
-            warn!("the sessions would not survive a restart now: {error}");
+            warn!("the sessions will not survive a restart: {error}");
         }
     }
 
@@ -342,8 +342,8 @@ fn open_audit(config: &Config) -> Result<Option<AuditFile>, ConfigErrors> {
         .map_err(|error| ConfigErrors(vec![refused(error)]))
 }
 
-/// Checks that the files besides the configuration can be written under this confinement: those of
-/// the audit and of the exports. Leaves no new file behind.
+/// Checks that the files of the audit and of the exports can be written under the confinement of the
+/// process. Leaves no new file behind.
 ///
 /// # Errors
 /// [`ConfigErrors`], of the audit or else of the exports.
@@ -366,7 +366,7 @@ pub fn check_runtime_files(config: &Config) -> Result<(), ConfigErrors> {
     check_exports(config)
 }
 
-/// Checks that the files of the exports can be written under this confinement.
+/// Checks that the files of the exports can be written under the confinement of the process.
 ///
 /// # Errors
 /// [`ConfigErrors`], one for each file that cannot.

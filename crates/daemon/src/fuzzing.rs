@@ -1,5 +1,4 @@
-//! The parsers of foreign text, for the fuzz targets: without the files around them. Built with
-//! `--cfg fuzzing` only.
+//! The parsers of foreign text, for the fuzz targets. Built only with `--cfg fuzzing`.
 
 use std::path::Path;
 
@@ -14,7 +13,7 @@ use crate::{
     session::memfd,
 };
 
-/// Checks the text of a configuration that stands at `path`.
+/// Checks the text of a configuration as if it were at `path`.
 ///
 /// # Errors
 /// As [`config::load`].
@@ -26,20 +25,20 @@ pub fn configuration(
     config::parse(text.to_owned(), path, environment)
 }
 
-/// Reads what a restart hands over, and returns what is printed of it.
+/// Parses the sessions of a handover, and returns their debug text.
 #[must_use]
 pub fn handed_over(bytes: &[u8]) -> String {
     memfd::parse_for_fuzzing(bytes)
 }
 
-/// Answers what a caller on loopback sends, who does not know the secret; returns all
-/// that it is answered, and what it must not hold.
+/// Returns the response to a loopback client without the secret of the URLs, and a text that the
+/// response must not hold.
 #[must_use]
 pub fn http(bytes: &[u8]) -> (Vec<u8>, &'static str) {
     crate::serve::http::respond_for_fuzzing(bytes)
 }
 
-/// Checks the text of a key file.
+/// Parses the text of a key file.
 ///
 /// # Errors
 /// As [`identity::AccessKey::in_file`].
@@ -47,7 +46,7 @@ pub fn key_file(text: &str) -> Result<SourceCredentials, identity::KeyFileError>
     identity::access_key::parse(text)
 }
 
-/// Reads credentials that somebody else has made.
+/// Parses a credentials document of another program.
 ///
 /// # Errors
 /// As [`identity::Process`].

@@ -1,5 +1,4 @@
-//! The daemon of stsd: it holds an identity, renews role sessions in the background and
-//! serves them.
+//! The daemon of stsd: it resolves identities, renews role sessions in the background and serves them.
 //!
 //! Two flows, which meet only in [`session`]: **refresh** (rare, slow, may fail) obtains
 //! sessions and publishes them; **serve** (frequent, fast, never calls the cloud) answers

@@ -30,7 +30,7 @@ use tracing_subscriber::{
 };
 use zeroizing_alloc::ZeroAlloc;
 
-/// Wipes all that is freed, also by the libraries that a secret goes through.
+/// Wipes all freed memory, also that of libraries that handle a secret.
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
@@ -54,21 +54,20 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Not a log line: no filter may hide why there is no daemon.
+            // Not a log line: no filter may hide the reason of a failed start.
             let _ = writeln!(io::stderr(), "stsd: {error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-/// Has the log go to the journal as entries if it reads our stderr, else there as lines;
-/// returns whether it does.
+/// Sets up the log: entries for the journal if the journal reads stderr, else lines on stderr. Returns
+/// `true` for the journal.
 fn log() -> bool {
-    // By level and target. What can look for fields as well carries an engine for regular
-    // expressions with it.
-    let wished = std::env::var("RUST_LOG").unwrap_or_default();
-    let filter = match wished.parse::<Targets>() {
-        Ok(filter) if !wished.is_empty() => filter,
+    // By level and target: a filter by fields would add an engine for regular expressions.
+    let level = std::env::var("RUST_LOG").unwrap_or_default();
+    let filter = match level.parse::<Targets>() {
+        Ok(filter) if !level.is_empty() => filter,
         _ => Targets::new().with_default(LevelFilter::INFO),
     };
     let journal = Journal::behind_stderr();
@@ -85,7 +84,7 @@ fn log() -> bool {
 
 fn check(options: &cli::Options) -> Result<()> {
     let config = config::load(&options.config, &cli::process_environment(options)?)?;
-    // A program that shall take the place of another is confined as that one is.
+    // An upgrade runs the check under the confinement of the running daemon.
     stsd::check_runtime_files(&config)?;
     connectivity::client(config.endpoint.clone())?;
     let count = config.profiles.len();
@@ -97,8 +96,7 @@ fn check(options: &cli::Options) -> Result<()> {
     )?)
 }
 
-// Local: zbus asks for the scheduler of many threads, and like this nothing can need it, nor
-// the libm that it counts with.
+// Local: the multi-thread scheduler that zbus enables, and libm with it, are then not linked.
 #[tokio::main(flavor = "local")]
 async fn connect(options: &cli::Options) -> Result<()> {
     let config = config::load(&options.config, &cli::process_environment(options)?)?;
@@ -110,10 +108,11 @@ async fn connect(options: &cli::Options) -> Result<()> {
 #[tokio::main(flavor = "local")]
 async fn run(options: &cli::Options, in_journal: bool) -> Result<()> {
     let mut protections = hardening::apply();
-    let upgrade_target = UpgradeTarget::find().context("this program cannot be found")?;
+    let upgrade_target =
+        UpgradeTarget::find().context("the path of this program cannot be read")?;
     let process_environment = cli::process_environment(options)?;
     let config = config::load(&options.config, &process_environment)?;
-    let signal_watcher = signals::watch().context("signals cannot be watched")?;
+    let signal_watcher = signals::watch().context("signal handlers cannot be installed")?;
     let mut inherited = sockets::open(options.scope(), || options.socket())?;
     let audited = config.audit_file.as_ref().and_then(|it| it.path.parent());
     let kept = config.files.iter().filter_map(|it| it.path.parent());
@@ -129,9 +128,9 @@ async fn run(options: &cli::Options, in_journal: bool) -> Result<()> {
         .own_directory()
         .map(|it| it.join(sockets::HTTP_TOKEN_FILE));
     let url_secret = UrlSecret::take_over(restored.url_secret.take(), token)?;
-    let (give, listeners) = mpsc::channel(4);
+    let (sender, listeners) = mpsc::channel(4);
     let mut socket_watch =
-        SocketWatch::of(inherited.sockets, clock.clone(), give, |socket, limit| {
+        SocketWatch::new(inherited.sockets, clock.clone(), sender, |socket, limit| {
             Box::pin(self_check(socket, limit))
         })
         .await?;
@@ -144,7 +143,7 @@ async fn run(options: &cli::Options, in_journal: bool) -> Result<()> {
 
     let environment = Arc::clone(&process_environment.environment);
     let path = options.config.clone();
-    let tried = upgrade_target.clone();
+    let successor = upgrade_target.clone();
     let dependencies = Dependencies {
         load: Box::new(move || config::load(&path, &process_environment)),
         connect: Box::new(|endpoint| Sts::new(endpoint.clone())),
@@ -162,7 +161,7 @@ async fn run(options: &cli::Options, in_journal: bool) -> Result<()> {
         store_http_socket: NotifySocket::store_http_socket,
         persist: NotifySocket::is_present()
             .then(|| Box::new(NotifySocket::default().fd_store()) as PersistSessions),
-        check_successor: Arc::new(move || tried.check()),
+        check_successor: Arc::new(move || successor.check()),
     };
     NotifySocket::ready(&status);
     let exit_reason = tokio::select! {
@@ -170,7 +169,7 @@ async fn run(options: &cli::Options, in_journal: bool) -> Result<()> {
         never = socket_watch.run() => match never {},
     };
     if let ExitReason::Replaced { sessions, tcp } = exit_reason {
-        info!("a new program takes this place");
+        info!("executing the new program");
         let mut sockets = socket_watch.into_sockets();
         sockets.extend(tcp.map(|tcp| (tcp.into(), NotifySocket::HTTP_SOCKET)));
         signal_watcher.block_for_exec().await?;

@@ -1,5 +1,5 @@
-//! Decides how a new program takes our place without systemd: the same process, its
-//! listening sockets and its sessions, in a new image (SIGUSR2).
+//! The upgrade without systemd (SIGUSR2): the process executes the new program and keeps its process
+//! id, its listening sockets and its sessions.
 
 use std::{
     env,
@@ -20,24 +20,24 @@ use nix::{
 
 use crate::{platform::systemd::NotifySocket, runtime::child_process};
 
-/// Where room for the inherited descriptors is looked for: after standard error, because few files
-/// may be open.
+/// The first number of an inherited descriptor: the one after standard error, because the limit of
+/// open files may be low.
 const MIN_INHERITED_FD: RawFd = 3;
 
-/// How long a pause there is between two looks whether a program that is tried has ended.
+/// Interval between two checks for the exit of the new program.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How many looks it is given: ten seconds.
+/// Maximum number of checks: 10 s in all.
 const POLL_ATTEMPTS: u32 = 500;
 
-/// How much of what it says is shown, in bytes.
+/// Maximum length of the program's output in an error.
 const MAX_OUTPUT_BYTES: u64 = 64 * 1024;
 
-/// How often room for them is looked for.
+/// Maximum number of attempts to duplicate descriptors side by side.
 const MAX_DUP_ATTEMPTS: usize = 100;
 
-/// The program that will take our place, as it was found when we started: its path, for
-/// what stands there then.
+/// The path and the arguments of this program, as they were at start. An upgrade executes the file
+/// that is at the path then.
 #[derive(Debug, Clone)]
 pub struct UpgradeTarget {
     program: PathBuf,
@@ -45,10 +45,10 @@ pub struct UpgradeTarget {
 }
 
 impl UpgradeTarget {
-    /// Finds out what we are.
+    /// Returns the path and the arguments of this process.
     ///
     /// # Errors
-    /// When the system does not tell.
+    /// The kernel does not return the path.
     pub fn find() -> io::Result<Self> {
         Ok(Self {
             program: env::current_exe()?,
@@ -56,25 +56,26 @@ impl UpgradeTarget {
         })
     }
 
-    /// Tries whether the program runs and accepts the configuration, within ten seconds:
-    /// nobody is served by one that does not. Blocks.
+    /// Runs the program with `--check`, for 10 s at most: a program that does not start or refuses the
+    /// configuration would serve no caller. Blocks the thread.
     ///
     /// # Errors
-    /// What it said.
+    /// The output of the program, or a failed system call.
     pub fn check(&self) -> io::Result<()> {
         let (mut reader, writer) = io::pipe()?;
         fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).arg("--check");
-        // Not to /dev/null: Landlock has us write nowhere.
+        // Not to /dev/null: Landlock forbids the write.
         command.stdin(Stdio::null()).stdout(writer.try_clone()?);
         let mut child = command.stderr(writer).spawn()?;
-        // Our ends of the pipe.
+        // Closes this process's write ends of the pipe.
         drop(command);
         let mut output = Vec::new();
         let status =
             child_process::wait_for_exit(&mut child, POLL_ATTEMPTS, POLL_INTERVAL, || {
-                // What it has started may go on and hold the pipe, which is not read to its end.
+                // A child of the program may outlive it with the pipe open, so that the pipe is not
+                // read to its end.
                 match reader
                     .by_ref()
                     .take(MAX_OUTPUT_BYTES)
@@ -88,7 +89,9 @@ impl UpgradeTarget {
         let Some(status) = status else {
             child.kill()?;
             child.wait()?;
-            return Err(io::Error::other("it does not end"));
+            return Err(io::Error::other(
+                "the new program with --check did not end within 10 s",
+            ));
         };
         if status.success() {
             return Ok(());
@@ -97,7 +100,7 @@ impl UpgradeTarget {
         Err(io::Error::other(output.trim().to_owned()))
     }
 
-    /// Becomes the program. Returns only when that fails.
+    /// Executes the program. Returns only on failure.
     pub fn exec(&self, sockets: &[(OwnedFd, &str)], sessions: Option<&OwnedFd>) -> io::Error {
         match self.try_exec(sockets, sessions) {
             Ok(never) => match never {},
@@ -127,7 +130,7 @@ impl UpgradeTarget {
     }
 }
 
-/// Makes copies that the next program gets, side by side; returns the first's number.
+/// Duplicates descriptors to consecutive numbers without `FD_CLOEXEC`; returns the first number.
 fn dup_for_exec(descriptors: &[BorrowedFd<'_>]) -> io::Result<RawFd> {
     let mut first = MIN_INHERITED_FD;
     for _ in 0..MAX_DUP_ATTEMPTS {
@@ -139,13 +142,13 @@ fn dup_for_exec(descriptors: &[BorrowedFd<'_>]) -> io::Result<RawFd> {
         if (first..).zip(&copies).all(|(wanted, copy)| wanted == *copy) {
             return Ok(first);
         }
-        // One of the numbers was taken; beyond the last copy there is room.
+        // A number was in use; the numbers after the last copy are free.
         first = copies.iter().copied().max().unwrap_or(first) + 1;
         for copy in copies {
             let _ = close(copy);
         }
     }
     Err(io::Error::other(
-        "no room for descriptors to inherit side by side",
+        "no consecutive free numbers for the descriptors of the new program",
     ))
 }

@@ -1,5 +1,5 @@
-//! Decides what the process gives up, or takes, at start, and looks whether it is so. What
-//! the system refuses is a warning with the fix, never a reason not to run.
+//! The protections of the process at start, and their checks. A protection that the system refuses
+//! causes a warning with the fix; the daemon starts nevertheless.
 
 use std::{
     fs::OpenOptions,
@@ -20,14 +20,13 @@ use tracing::warn;
 
 use crate::runtime::protection::{MEMLOCK_HINT, Protection, SECRET_PAGES, protection};
 
-/// Three quarters of these are for callers: enough for ten thousand at once.
+/// Minimum number of open files. Three quarters are for connections: enough for ten thousand.
 const MIN_OPEN_FILES: u64 = 14_000;
 
-/// Does what comes before anything secret is read: files are private from their first
-/// moment, core dumps are off, other processes of the user can neither trace us nor read
-/// our memory, and no program that we start gains rights. All the file descriptors that the
-/// system allows are taken, because idle peers must not keep the next one out. Secrets are
-/// kept in locked pages; see [`SecretPages`](crate::runtime::protection::SecretPages).
+/// Applies the protections that must precede the first secret: private modes of new files, no core
+/// dumps, no tracing by other processes of the user, and no new privileges for child processes.
+/// Raises the limit of open files to its maximum, because idle peers must not exhaust the limit.
+/// Locks the pages of secrets; see [`SecretPages`](crate::runtime::protection::SecretPages).
 #[must_use]
 pub fn apply() -> Vec<Protection> {
     umask(Mode::from_bits_truncate(0o077));
@@ -35,7 +34,7 @@ pub fn apply() -> Vec<Protection> {
     let core = getrlimit(Resource::RLIMIT_CORE).is_ok_and(|limits| limits == (0, 0));
     let _ = prctl::set_dumpable(false);
     let _ = prctl::set_no_new_privs();
-    // It may be refused at any later time, when more secrets have come.
+    // mlock(2) may be refused at any later time, with more secrets.
     stsd_secret::lock_pages(|refusal| {
         warn!("not protected: {SECRET_PAGES}: some are not locked ({refusal}); {MEMLOCK_HINT}");
     });
@@ -70,14 +69,14 @@ pub fn apply() -> Vec<Protection> {
     ]
 }
 
-/// Returns how many files this process may have open.
+/// Returns the limit of open files.
 #[must_use]
 pub fn open_files() -> u64 {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft)
 }
 
-/// Gives up writing to any file but below `writable`, for this thread and all that it
-/// starts; call it before there are others.
+/// Restricts writes to files below `writable`, for this thread and its children. The caller must not
+/// have started other threads.
 #[must_use]
 pub fn restrict_filesystem(writable: &[PathBuf]) -> Protection {
     const NAME: &str = "writing files";
@@ -95,11 +94,11 @@ pub fn restrict_filesystem(writable: &[PathBuf]) -> Protection {
         Err(error) => format!("Landlock: {error}"),
     };
     let fix = format!("{unconfined}; let systemd confine it: ProtectSystem=strict");
-    // The system's word is good, a look is better: everybody else can write there.
+    // The check is independent of the reported status: without Landlock any process can write there.
     protection(NAME, is_denied(Path::new("/dev/null")), &shown, &fix)
 }
 
-/// Says what does not hold, once, with the fix.
+/// Logs a warning for each protection that is not in force.
 pub fn warn_missing(protections: &[Protection]) {
     for it in protections.iter().filter(|it| !it.holds) {
         warn!("not protected: {}: {}", it.name, it.remark);
@@ -107,11 +106,11 @@ pub fn warn_missing(protections: &[Protection]) {
 }
 
 fn restrict(writable: &[PathBuf]) -> Result<RulesetStatus, RulesetError> {
-    // The newest rights known here; an older kernel enforces those it has.
+    // The newest access rights of the crate; an older kernel enforces those that the kernel has.
     let writing = AccessFs::from_write(ABI::V5);
     let mut ruleset = Ruleset::default().handle_access(writing)?.create()?;
     for directory in writable {
-        // A directory that is not there cannot be written to.
+        // A missing directory needs no rule.
         let Ok(directory) = PathFd::new(directory) else {
             continue;
         };

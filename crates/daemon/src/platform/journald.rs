@@ -1,10 +1,9 @@
-//! Decides how the log reaches systemd's journal: each event with its fields as fields, so
-//! that `journalctl STSD_PROFILE=oss-upload` finds what concerns a profile, and with one
-//! readable line of all of them, as it would stand on stderr.
+//! The log layer for systemd's journal: each event is an entry with its fields, for queries such as
+//! `journalctl STSD_PROFILE=oss-upload`, and with the line that stderr would get.
 //!
 //! The protocol is systemd's "native" one, a datagram of fields; see
-//! <https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>. `tracing-journald` speaks it, too, but
-//! shows people the message without its fields ("credentials renewed": whose?).
+//! <https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>. The crate tracing-journald has the same protocol,
+//! but its messages do not show the fields ("credentials renewed", without the profile).
 
 use std::{
     env,
@@ -30,22 +29,22 @@ use tracing_subscriber::{
 
 use crate::{platform::nonblocking_stderr::NonBlockingWriter, runtime::sync::lock};
 
-/// Where the journal listens on every system that has one.
+/// The socket of the journal.
 const JOURNAL_SOCKET: &str = "/run/systemd/journal/socket";
 
-/// What the journal allows a name of a field, in bytes.
+/// Maximum length of a field name in the journal.
 const MAX_FIELD_NAME_BYTES: usize = 64;
 
-/// The journal as the place where the log goes.
+/// The log layer for the journal.
 pub struct Journal {
     socket: UnixDatagram,
     socket_path: PathBuf,
-    /// For what the journal does not take: it reads our stderr as well, line by line.
+    /// The fallback: the journal reads stderr as well, line by line.
     lines: Mutex<Box<dyn Write + Send>>,
 }
 
 impl Journal {
-    /// Returns the journal, if it is what reads our stderr.
+    /// Returns the journal; `None` if the journal does not read stderr.
     #[must_use]
     pub fn behind_stderr() -> Option<Self> {
         let stderr = fstat(io::stderr()).ok()?;
@@ -61,7 +60,7 @@ impl Journal {
 
     fn at(socket_path: PathBuf, lines: Box<dyn Write + Send>) -> Option<Self> {
         let socket = UnixDatagram::unbound().ok()?;
-        // A journal that has too much to do must not stop us.
+        // A busy journal must not block the daemon.
         socket.set_nonblocking(true).ok()?;
         Some(Self {
             socket,
@@ -70,7 +69,7 @@ impl Journal {
         })
     }
 
-    /// Writes an event as lines with their priority, for what reads stderr.
+    /// Writes an event to stderr, as lines with their priority.
     fn fall_back(&self, priority: u8, text: &str) {
         let lines = text.lines().map(|line| format!("<{priority}>{line}\n"));
         let lines: String = lines.collect();
@@ -83,7 +82,7 @@ impl<S: Subscriber> Layer<S> for Journal {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let priority = priority(event.metadata().level());
         let mut text = String::new();
-        // Control characters are escaped by this, as for stderr.
+        // Escapes control characters, as for stderr.
         let _ = DefaultFields::new().format_fields(Writer::new(&mut text), event);
         let mut entry = JournalEntry(Vec::with_capacity(512));
         entry.add("MESSAGE", &text);
@@ -97,7 +96,7 @@ impl<S: Subscriber> Layer<S> for Journal {
     }
 }
 
-/// Returns syslog's number for a level.
+/// Returns the syslog priority of a level.
 fn priority(level: &Level) -> u8 {
     match *level {
         Level::ERROR => 3,
@@ -107,11 +106,11 @@ fn priority(level: &Level) -> u8 {
     }
 }
 
-/// One entry of the journal, as it is sent.
+/// One entry in the native protocol.
 struct JournalEntry(Vec<u8>);
 
 impl JournalEntry {
-    /// Adds a field, with the length of its value before it: whatever is in it ends nothing.
+    /// Adds a field, with the length before the value, so that no byte of the value ends the field.
     fn add(&mut self, name: &str, value: &str) {
         self.0.extend_from_slice(name.as_bytes());
         self.0.push(b'\n');
@@ -137,7 +136,7 @@ impl Visit for JournalEntry {
     }
 }
 
-/// Returns a field's name in the journal: capitals, digits and underscores.
+/// Returns the name of a field in the journal: capital letters, digits and underscores.
 fn name(field: &str) -> String {
     let letter = |c: char| match c {
         c if c.is_ascii_alphanumeric() => c.to_ascii_uppercase(),
@@ -160,7 +159,7 @@ mod tests {
 
     use super::Journal;
 
-    /// Reads an entry as the journal does.
+    /// Parses an entry as the journal does.
     fn fields(mut entry: &[u8]) -> BTreeMap<String, String> {
         let mut fields = BTreeMap::new();
         while let Some(end) = entry.iter().position(|byte| *byte == b'\n') {
@@ -176,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_one_entry_whatever_is_in_it() {
+    fn event_with_newlines_is_one_entry() {
         let directory = tempfile::tempdir().unwrap();
         let socket_path = directory.path().join("socket");
         let journal = UnixDatagram::bind(&socket_path).unwrap();
@@ -195,7 +194,7 @@ mod tests {
         check("STSD_TARGET", "audit");
         check("PRIORITY", "4");
         check("SYSLOG_IDENTIFIER", "stsd");
-        // One line, in which nothing moves a terminal.
+        // One line, without control characters.
         let message = "refused profile=\"a\\nSTSD_UID=0\\n\\u{1b}[31m\" uid=7";
         check("MESSAGE", message);
         assert_eq!(fields.len(), 6, "{fields:?}");
@@ -203,11 +202,11 @@ mod tests {
     }
 
     #[test]
-    fn what_the_journal_does_not_take_goes_to_stderr_with_its_priority() {
+    fn unsent_entry_goes_to_stderr_with_its_priority() {
         let directory = tempfile::tempdir().unwrap();
         let stderr = directory.path().join("stderr");
         let lines = Box::new(File::create(&stderr).unwrap());
-        let layer = Journal::at(directory.path().join("nobody"), lines).unwrap();
+        let layer = Journal::at(directory.path().join("missing"), lines).unwrap();
         with_default(registry().with(layer), || {
             warn!(left = 3, "first\nsecond\u{1b}[31m");
         });

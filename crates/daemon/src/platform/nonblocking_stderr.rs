@@ -1,5 +1,5 @@
-//! Decides what becomes of log lines that nobody reads: they are lost and counted. Whoever
-//! stops reading our log must not stop us.
+//! A writer for stderr that never blocks. Lines are lost and counted while the pipe is full: a reader
+//! that stops must not stop the daemon.
 
 use std::{
     io::{self, Write},
@@ -8,25 +8,25 @@ use std::{
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// What a pipe or a socket that can be written to takes without waiting, in bytes: POSIX's
-/// smallest `PIPE_BUF` is less, Linux's is this.
+/// Maximum length of a write that a writable pipe accepts without blocking: `PIPE_BUF` of Linux,
+/// pipe(7).
 const MAX_WRITE_BYTES: usize = 4096;
 
-/// A log that is written to only as far as somebody reads.
+/// A writer that drops lines instead of blocking.
 pub struct NonBlockingWriter<W> {
     inner: W,
     lost: u64,
 }
 
 impl<W: Write + AsFd> NonBlockingWriter<W> {
-    /// Prepares to write to `log`.
+    /// Returns a writer to a pipe, a socket or a file.
     pub fn new(inner: W) -> Self {
         Self { inner, lost: 0 }
     }
 
     fn is_writable(&self) -> bool {
         let mut polled = [PollFd::new(self.inner.as_fd(), PollFlags::POLLOUT)];
-        // A log that cannot be looked at is written to, as any other.
+        // After a failed poll(2) the line is written, as without this type.
         !matches!(poll(&mut polled, PollTimeout::ZERO), Ok(0))
     }
 }
@@ -39,7 +39,10 @@ impl<W: Write + AsFd> Write for NonBlockingWriter<W> {
         }
         if self.lost > 0 {
             let lost = std::mem::take(&mut self.lost);
-            writeln!(self.inner, "{lost} log lines were lost: nobody read them")?;
+            writeln!(
+                self.inner,
+                "{lost} log lines were lost: the log was not read"
+            )?;
             return self.write(bytes);
         }
         self.inner.write(&bytes[..bytes.len().min(MAX_WRITE_BYTES)])
@@ -57,11 +60,11 @@ mod tests {
     use super::NonBlockingWriter;
 
     #[test]
-    fn a_log_that_nobody_reads_keeps_nobody_waiting_and_says_what_was_lost() {
+    fn unread_log_does_not_block_and_counts_lost_lines() {
         let (reader, writer) = pipe().unwrap();
         let mut log = NonBlockingWriter::new(writer);
         let line = format!("{}\n", "x".repeat(99));
-        // Far more than a pipe holds.
+        // Far more than the capacity of a pipe.
         for _ in 0..10_000 {
             log.write_all(line.as_bytes()).unwrap();
         }
@@ -76,7 +79,7 @@ mod tests {
         assert_eq!(log.lost, 0);
         drop(log);
         let rest: Vec<_> = reader.lines().map(Result::unwrap).collect();
-        let said = format!("{lost} log lines were lost: nobody read them");
+        let said = format!("{lost} log lines were lost: the log was not read");
         assert_eq!(rest[rest.len() - 2..], [said, "again".to_owned()]);
     }
 }

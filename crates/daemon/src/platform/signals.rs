@@ -1,5 +1,5 @@
-//! Decides what signals mean: SIGTERM and SIGINT stop, SIGHUP reads the configuration
-//! again, SIGUSR2 gives our place to the program that stands at our path now.
+//! The signals: SIGTERM and SIGINT stop the daemon, SIGHUP reloads the configuration, SIGUSR2 executes
+//! the program that is at the daemon's path now.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -22,19 +22,18 @@ pub struct ControlSignals {
     pub replace: Arc<Notify>,
 }
 
-/// What is watched, and whether somebody wants an end: also whoever says so while a new
-/// program is already about to take our place.
+/// The requests of signals, and a stop signal that arrives during an upgrade.
 pub struct SignalWatcher {
-    /// What the signals ask for.
+    /// The requests of signals.
     pub signals: ControlSignals,
     end: CancellationToken,
 }
 
-/// Watches signals from now on. Those that came while the program before us became this one
-/// are heard now.
+/// Installs the signal handlers. Signals that arrived during the upgrade to this program are pending,
+/// and are handled now.
 ///
 /// # Errors
-/// When a handler cannot be installed.
+/// A handler cannot be installed.
 pub fn watch() -> io::Result<SignalWatcher> {
     let (signals, end) = (ControlSignals::default(), CancellationToken::new());
     let mut terminate = signal(SignalKind::terminate())?;
@@ -60,14 +59,14 @@ pub fn watch() -> io::Result<SignalWatcher> {
 }
 
 impl SignalWatcher {
-    /// Has signals wait for the program that we become: with a new image they are without
-    /// handlers, and what they would do then is kill. What is blocked stays blocked.
+    /// Blocks the signals, so that they stay pending for the next program: execve(2) removes the
+    /// handlers, and the default action would end the process. The signal mask survives execve(2).
     ///
     /// # Errors
-    /// When the signals cannot be blocked.
+    /// The signals cannot be blocked.
     pub async fn block_for_exec(&self) -> io::Result<()> {
         handled_signals().thread_block()?;
-        // What was caught before is still on its way to the task that watches.
+        // The task may not have received a signal that was caught before.
         sleep(Duration::from_millis(10)).await;
         if self.end.is_cancelled() {
             raise(Signal::SIGTERM)?;

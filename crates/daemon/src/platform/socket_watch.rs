@@ -1,5 +1,5 @@
-//! Decides whether we are where callers look for us: the socket still stands in its place,
-//! and who connects is answered. The service manager's watchdog hears of nothing else.
+//! The watch of the listening sockets: a removed socket is bound again, and the service manager's
+//! watchdog is notified after a successful self-check.
 
 use std::{
     convert::Infallible,
@@ -28,7 +28,7 @@ use crate::{
     runtime::{clock::Clock, listener::Protocol},
 };
 
-/// How long we wait for our own answer, however much time the watchdog grants.
+/// Timeout for a self-check, also for a longer watchdog interval.
 const SELF_CHECK_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Sends a request to a socket of the daemon and waits for the reply, for a limited time.
@@ -37,34 +37,34 @@ pub type SelfCheck = for<'a> fn(&'a Path, Duration) -> SelfCheckFuture<'a>;
 /// The result of a [`SelfCheck`].
 pub type SelfCheckFuture<'a> = Pin<Box<dyn Future<Output = io::Result<()>> + Send + 'a>>;
 
-/// What is looked after.
+/// The watched sockets.
 pub struct SocketWatch {
     sockets: Vec<WatchedSocket>,
     clock: Arc<dyn Clock>,
     self_check: SelfCheck,
-    /// Where a socket goes that had to be made again.
+    /// The receiver of sockets that were bound again.
     listeners: mpsc::Sender<(Protocol, UnixListener)>,
 }
 
-/// A socket that callers come by, and a copy for a program that takes our place.
+/// A listening socket, with a duplicate for the next program.
 struct WatchedSocket {
     protocol: Protocol,
     path: PathBuf,
     copy: OwnedFd,
-    /// What stood at its path when we began: who else stands there is not asked.
+    /// The inode at the path at start: another socket at the path is not checked.
     expected_inode: Option<(u64, u64)>,
-    /// Where it stands, if we have made it ourselves.
+    /// The path, if this process has bound the socket.
     bound: Option<BoundPath>,
-    /// Why it could not be made again, as it was said last: the same is not said at every look.
+    /// The last logged error, so that a repetition is not logged.
     last_logged: Option<String>,
 }
 
 impl SocketWatch {
-    /// Begins to look after what was handed over; the sockets themselves go to `listeners`.
+    /// Returns a watch of the sockets, and sends the sockets to `listeners`.
     ///
     /// # Errors
-    /// When the system has no descriptor left.
-    pub async fn of(
+    /// A socket cannot be duplicated.
+    pub async fn new(
         sockets: Vec<ListeningSocket>,
         clock: Arc<dyn Clock>,
         listeners: mpsc::Sender<(Protocol, UnixListener)>,
@@ -91,8 +91,7 @@ impl SocketWatch {
         })
     }
 
-    /// Gives up what was looked after, for a program that takes our place: each socket and
-    /// the name it is inherited under.
+    /// Ends the watch and returns the sockets for the next program, with their descriptor names.
     #[must_use]
     pub fn into_sockets(self) -> Vec<(OwnedFd, &'static str)> {
         let inherited = |socket: WatchedSocket| {
@@ -101,17 +100,17 @@ impl SocketWatch {
             } else {
                 FDNAME_ACTIVATED
             };
-            // The socket goes on standing there.
+            // The drop would remove the socket from the file system.
             std::mem::forget(socket.bound);
             (socket.copy, name)
         };
         self.sockets.into_iter().map(inherited).collect()
     }
 
-    /// Looks after our presence until it is dropped.
+    /// Watches the sockets until the future is dropped.
     pub async fn run(&mut self) -> Infallible {
         let watchdog = NotifySocket::watchdog();
-        // Twice in the time the watchdog grants, as sd_watchdog_enabled(3) advises.
+        // At half of the watchdog interval, as sd_watchdog_enabled(3) advises.
         let pause = watchdog.map_or(Duration::MAX, |limit| limit / 2);
         loop {
             self.clock.sleep_at_most(pause).await;
@@ -122,7 +121,7 @@ impl SocketWatch {
         }
     }
 
-    /// Makes each socket of ours again that somebody has taken away.
+    /// Binds each socket again that was removed, if this process has bound the socket.
     async fn rebind_missing(&mut self) {
         for socket in &mut self.sockets {
             if let Some(listener) = socket.rebind_missing() {
@@ -131,20 +130,20 @@ impl SocketWatch {
         }
     }
 
-    /// Asks ourselves where frames are spoken; HTTP is the same loop's work.
+    /// Returns `true` if each socket of the frame protocol answers. HTTP runs in the same process.
     async fn self_check(&self, patience: Duration) -> bool {
         for socket in self
             .sockets
             .iter()
             .filter(|it| it.protocol == Protocol::Frames)
         {
-            // There is no way to ask by a lent socket without its path, and a restart would
-            // bring none: that this loop runs has to be enough.
+            // A systemd socket without its path cannot be checked, and a restart would not restore
+            // the path: the running loop has to be enough.
             if !socket.is_in_place() && socket.bound.is_none() {
                 continue;
             }
             if let Err(error) = (self.self_check)(&socket.path, patience).await {
-                info!(socket = %socket.path.display(), "no answer from ourselves: {error}");
+                info!(socket = %socket.path.display(), "self-check failed: {error}");
                 return false;
             }
         }
@@ -165,10 +164,10 @@ impl WatchedSocket {
         let bound = self.bound.as_ref().filter(|it| !it.is_in_place())?;
         match sockets::bind(bound.path(), bound.scope(), 1) {
             Ok((listener, bound)) => {
-                warn!(socket = %bound.path().display(), "the socket was taken away; listening again");
+                warn!(socket = %bound.path().display(), "the socket was removed; listening again");
                 match copy(&listener) {
                     Ok((_, copy)) => self.copy = copy,
-                    Err(error) => warn!("the new socket cannot be copied: {error}"),
+                    Err(error) => warn!("the new socket cannot be duplicated: {error}"),
                 }
                 self.bound = Some(bound);
                 self.expected_inode = identity(&self.path);
@@ -177,34 +176,32 @@ impl WatchedSocket {
             }
             Err(ListenError::Live(path)) => {
                 error!(
-                    "another daemon has taken {}; nobody finds this one",
+                    "another daemon now owns {}; this daemon is unreachable",
                     path.display()
                 );
-                // Said once; the place is theirs.
+                // Logged once; the path belongs to the other daemon.
                 self.bound = None;
                 self.last_logged = Some(String::new());
             }
             Err(error) => {
                 let error = format!("{error} (hint: {})", error.hint());
                 if self.last_logged.as_ref() != Some(&error) {
-                    warn!("the socket was taken away: {error}");
+                    warn!("the socket was removed: {error}");
                     self.last_logged = Some(error);
                 }
             }
         }
         None
     }
-}
 
-impl WatchedSocket {
-    /// Says, once, that a socket that is not ours to make again does not stand any more.
+    /// Logs, once, the removal of a socket that this process has not bound.
     fn log_if_missing(&mut self) {
         if self.is_in_place() {
             self.last_logged = None;
         } else if self.last_logged.is_none() {
             error!(
-                "the socket {} was taken away, and it is not ours to make again: nobody finds \
-                 this daemon (hint: systemctl [--user] restart stsd.socket)",
+                "the socket {} of systemd was removed: this daemon is unreachable (hint: systemctl \
+                 [--user] restart stsd.socket)",
                 self.path.display()
             );
             self.last_logged = Some(String::new());

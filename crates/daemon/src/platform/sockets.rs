@@ -1,4 +1,4 @@
-//! Decides where we listen, and that nobody else can stand there.
+//! The listening sockets: inherited ones, or a socket in a directory that no other user can write to.
 
 use std::{
     env,
@@ -39,27 +39,24 @@ use crate::{
     runtime::listener::{LISTEN_BACKLOG, Protocol},
 };
 
-/// How often another daemon's turn is waited for at start, and for how long each time: a
-/// second in all.
+/// Maximum number of attempts to lock the directory, and the pause between them: 1 s in all.
 const LOCK_ATTEMPTS: u32 = 50;
 const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How often it is looked at start whether a daemon really listens there: one may be just
-/// ending, and a process that it had started when it was killed has its socket too, until that
-/// becomes its program.
+/// Maximum number of checks for a live daemon at start. A daemon may be about to end, and a child of a
+/// killed daemon holds its socket until the child calls execve(2).
 const MAX_LIVENESS_CHECKS: u32 = 3;
 
-/// Who is meant to reach the socket.
+/// The users that can connect to the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SocketScope {
-    /// One user: directory 0700, socket 0600.
+    /// The daemon's user: directory 0700, socket 0600.
     User,
-    /// The whole machine: directory not writable by others, socket 0666; the access rules
-    /// decide.
+    /// All users, subject to the access rules: directory not writable for others, socket 0666.
     System,
 }
 
-/// Where a socket of ours stands; dropping it takes the socket away.
+/// The path of a socket that this process has bound. The drop removes the socket.
 #[derive(Debug)]
 pub struct BoundPath {
     path: PathBuf,
@@ -68,37 +65,37 @@ pub struct BoundPath {
     inode: u64,
 }
 
-/// A socket that callers come by.
+/// A listening socket.
 #[derive(Debug)]
 pub struct ListeningSocket {
-    /// What is spoken there.
+    /// The protocol of the socket.
     pub protocol: Protocol,
     /// The socket.
     pub listener: UnixListener,
-    /// Where it stands, if it is ours to look after and to take away.
+    /// The path, if this process has bound the socket.
     pub bound: Option<BoundPath>,
 }
 
-/// What we begin with.
+/// The descriptors at start.
 #[derive(Default)]
 pub struct InheritedSockets {
-    /// Sockets to serve.
+    /// The listening sockets.
     pub sockets: Vec<ListeningSocket>,
-    /// A loopback socket that another process of ours has left.
+    /// The loopback socket of the previous process.
     pub tcp: Option<TcpListener>,
-    /// Sessions that another process of ours has left.
+    /// The sessions of the previous process.
     pub sessions: Vec<File>,
 }
 
 impl InheritedSockets {
-    /// Returns where we have to be able to write: a socket of our own is made again when it
-    /// is taken away, and taken away in the end.
+    /// Returns the directories that must stay writable: a socket is bound again after its removal, and
+    /// removed at the end.
     #[must_use]
     pub fn writable(&self) -> Vec<PathBuf> {
         self.own_directory().into_iter().collect()
     }
 
-    /// Returns the directory of our own socket, if we have made it.
+    /// Returns the directory of a socket that this process has bound.
     #[must_use]
     pub fn own_directory(&self) -> Option<PathBuf> {
         let mut paths = self.sockets.iter().filter_map(|it| it.bound.as_ref());
@@ -106,76 +103,76 @@ impl InheritedSockets {
     }
 }
 
-/// The name of the socket at which HTTP is spoken, beside the other one.
+/// The file name of the HTTP socket, in the directory of the frame socket.
 const HTTP_SOCKET_FILE: &str = "http.sock";
 
-/// The name of the file that keeps the secret of the URLs, beside a socket of our own.
+/// The file name of the URLs' secret, in the same directory.
 pub const HTTP_TOKEN_FILE: &str = "http.token";
 
-/// The name under which a program that takes our place inherits a socket of our own.
+/// The descriptor name of a socket that the previous program has bound.
 pub const FDNAME_OWNED: &str = "own";
 
-/// The name for a socket of systemd, which only lends it.
+/// The descriptor name of a socket of systemd.
 pub const FDNAME_ACTIVATED: &str = "stsd";
 
-/// Returns all that is put up where a socket of our own is.
+/// Returns all files that the daemon creates in the directory of its socket.
 #[must_use]
 pub fn runtime_files(socket: &Path) -> Vec<PathBuf> {
     let beside = [HTTP_SOCKET_FILE, HTTP_TOKEN_FILE].map(|it| socket.with_file_name(it));
     [socket.to_owned()].into_iter().chain(beside).collect()
 }
 
-/// Why we cannot listen there.
+/// Why the daemon cannot listen at a path.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// Another daemon answers there.
+    /// Another daemon listens at the path.
     #[error("another daemon is listening at {0} already")]
     Live(PathBuf),
-    /// Somebody does not let us take our turn.
+    /// Another program holds the lock of the directory.
     #[error("another program keeps a lock on {0}")]
     Busy(PathBuf),
-    /// Something that is not a socket stands there.
+    /// The path leads to a file that is no socket.
     #[error("{0} exists and is not a socket")]
     NotASocket(PathBuf),
-    /// Somebody else could put their own socket there.
+    /// Another user could replace the socket.
     #[error("the directory {path} is not safe for a socket: {reason}")]
     Directory {
         /// The directory.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with the directory.
         reason: String,
     },
-    /// The system refused.
+    /// A system call has failed.
     #[error("cannot listen at {path}: {source}")]
     Io {
         /// The socket.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system call.
         source: io::Error,
     },
 }
 
 impl ListenError {
-    /// What a human can do about it.
+    /// Returns what to do about the error.
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Live(_) => "use that one, or stop it, or set STSD_SOCKET to another path",
-            Self::Busy(_) => "see which one with lslocks, and stop it",
-            Self::NotASocket(_) => "move it away, or set STSD_SOCKET to another path",
+            Self::Live(_) => "use or stop that daemon, or set STSD_SOCKET to another path",
+            Self::Busy(_) => "find the program with lslocks, and stop it",
+            Self::NotASocket(_) => "move the file away, or set STSD_SOCKET to another path",
             Self::Directory { .. } => {
-                "make it yours with mode 0700, or set STSD_SOCKET to a path in such a directory"
+                "make the directory yours with mode 0700, or set STSD_SOCKET to a path in such a directory"
             }
             Self::Io { source, .. } if source.kind() == ErrorKind::StorageFull => {
-                "its file system is full: make room there, for bytes and for one more file"
+                "free space and inodes on its file system"
             }
             Self::Io { .. } => "check the path and its permissions",
         }
     }
 }
 
-/// Listens on the sockets that are handed over, else on a socket of our own. Those of
-/// systemd are used as they are and never unlinked.
+/// Returns the inherited sockets, or else binds new ones at `path` and beside it. Sockets of systemd
+/// are never unlinked.
 ///
 /// # Errors
 /// [`ListenError`], with its hint.
@@ -185,31 +182,27 @@ pub fn open(
 ) -> anyhow::Result<InheritedSockets> {
     let mut inherited = inherited(scope)?;
     if !inherited.sockets.is_empty() {
-        info!("listening on the socket that was handed over");
+        info!("listening on an inherited socket");
         return Ok(inherited);
     }
     let path = path()?;
-    let socket = ListeningSocket::make(Protocol::Frames, &path, scope)
+    let socket = ListeningSocket::bind(Protocol::Frames, &path, scope)
         .map_err(|error| anyhow!("{error} (hint: {})", error.hint()))?;
     info!(socket = %path.display(), "listening");
     inherited.sockets.push(socket);
-    // Nobody who needs the other one goes without because of this one.
-    match ListeningSocket::make(
+    // A failure of the HTTP socket must not stop the frame socket.
+    match ListeningSocket::bind(
         Protocol::Http,
         &path.with_file_name(HTTP_SOCKET_FILE),
         scope,
     ) {
         Ok(socket) => inherited.sockets.push(socket),
-        Err(error) => warn!(
-            "nobody is answered by HTTP there: {error} (hint: {})",
-            error.hint()
-        ),
+        Err(error) => warn!("no HTTP socket: {error} (hint: {})", error.hint()),
     }
     Ok(inherited)
 }
 
-/// Takes what systemd, or the program before us, has handed over: each descriptor for what
-/// its name says.
+/// Returns the descriptors of systemd or of the previous program, by their names.
 fn inherited(scope: SocketScope) -> anyhow::Result<InheritedSockets> {
     let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
     let mut names = names.split(':');
@@ -229,7 +222,7 @@ fn inherited(scope: SocketScope) -> anyhow::Result<InheritedSockets> {
         let Some(listener) = descriptors.take_unix_listener(index)? else {
             continue;
         };
-        // Not made and thrown away: a place that is dropped takes its socket away.
+        // Created only for an own socket: the drop of a `BoundPath` removes the socket.
         let ours = name == FDNAME_OWNED;
         let bound = ours.then(|| BoundPath::of(&listener, scope)).flatten();
         listener.set_nonblocking(true)?;
@@ -242,18 +235,17 @@ fn inherited(scope: SocketScope) -> anyhow::Result<InheritedSockets> {
     Ok(inherited)
 }
 
-/// Opens an inherited memfd anew, and closes what was inherited.
+/// Opens an inherited memfd again, and closes the inherited descriptor.
 fn memfd(number: RawFd) -> Option<File> {
     let file = File::open(format!("/proc/self/fd/{number}")).ok();
     let _ = close(number);
     file
 }
 
-/// Makes the socket: checks the directory, replaces what a dead daemon left, refuses what
-/// a live one holds.
+/// Binds a socket: checks the directory, and replaces the socket of a daemon that has ended.
 ///
 /// # Errors
-/// [`ListenError`]; nothing was changed that belongs to somebody else.
+/// [`ListenError`]; files of other programs are unchanged.
 pub fn bind(
     path: &Path,
     scope: SocketScope,
@@ -271,7 +263,7 @@ pub fn bind(
     let mut checks = tries.min(MAX_LIVENESS_CHECKS);
     loop {
         checks = checks.saturating_sub(1);
-        // Two daemons that start at once take turns here, so neither unlinks the other's socket.
+        // The lock keeps two daemons that start at once from unlinking each other's socket.
         let lock = lock_directory(directory, scope, tries, io)?;
         match remove_stale_socket(path, io) {
             Ok(()) => return bind_new(path, scope).map_err(io),
@@ -283,7 +275,7 @@ pub fn bind(
     }
 }
 
-/// Listens at a path where nothing is.
+/// Binds a socket at a path without a file.
 fn bind_new(path: &Path, scope: SocketScope) -> io::Result<(UnixListener, BoundPath)> {
     let mask = match scope {
         SocketScope::User => 0o177,
@@ -297,8 +289,8 @@ fn bind_new(path: &Path, scope: SocketScope) -> io::Result<(UnixListener, BoundP
     Ok((listener?, BoundPath::at(path, scope)?))
 }
 
-/// Locks what nobody else can open: the directory, or where everybody may look into it, a
-/// file in it. Never waits longer than for `tries`.
+/// Locks a file that no other user can open: the directory, or in a directory that is readable for
+/// others a file in it. Makes `tries` attempts at most.
 fn lock_directory(
     directory: &Path,
     scope: SocketScope,
@@ -335,7 +327,7 @@ fn create_directory(directory: &Path, scope: SocketScope) -> io::Result<()> {
         SocketScope::System => 0o755,
     };
     match DirBuilder::new().mode(mode).create(directory) {
-        // The mode is subject to the umask, which is there to take away, not to decide.
+        // mkdir(2) applies the umask to the mode.
         Ok(()) => fs::set_permissions(directory, fs::Permissions::from_mode(mode)),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
@@ -370,8 +362,7 @@ fn check_directory(directory: &Path, scope: SocketScope) -> Result<(), ListenErr
     Ok(())
 }
 
-/// Removes a socket that nobody listens at any more. One that is taken away meanwhile makes way
-/// by itself.
+/// Removes a socket without a listener. A socket that another process removes meanwhile is no error.
 fn remove_stale_socket(
     path: &Path,
     io: impl Fn(io::Error) -> ListenError,
@@ -386,7 +377,7 @@ fn remove_stale_socket(
         return Err(ListenError::NotASocket(path.to_owned()));
     }
     match probe_connect(path) {
-        // A full backlog is somebody's too, even if they do not answer.
+        // A full backlog belongs to a live daemon too.
         Ok(()) | Err(Errno::EAGAIN) => Err(ListenError::Live(path.to_owned())),
         Err(Errno::ENOENT) => Ok(()),
         Err(Errno::ECONNREFUSED) => match fs::remove_file(path) {
@@ -397,7 +388,7 @@ fn remove_stale_socket(
     }
 }
 
-/// Connects without waiting.
+/// Connects without blocking.
 fn probe_connect(path: &Path) -> nix::Result<()> {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
@@ -415,7 +406,7 @@ fn protocol_of(listener: &StdUnixListener) -> Protocol {
 }
 
 impl ListeningSocket {
-    fn make(protocol: Protocol, path: &Path, scope: SocketScope) -> Result<Self, ListenError> {
+    fn bind(protocol: Protocol, path: &Path, scope: SocketScope) -> Result<Self, ListenError> {
         let (listener, bound) = bind(path, scope, LOCK_ATTEMPTS)?;
         Ok(Self {
             protocol,
@@ -447,13 +438,13 @@ impl BoundPath {
         &self.path
     }
 
-    /// Returns who should reach it.
+    /// Returns the users that can connect to the socket.
     #[must_use]
     pub fn scope(&self) -> SocketScope {
         self.scope
     }
 
-    /// Tells whether our socket still stands there.
+    /// Returns `true` if the path leads to the bound socket.
     #[must_use]
     pub fn is_in_place(&self) -> bool {
         fs::symlink_metadata(&self.path)
@@ -462,7 +453,7 @@ impl BoundPath {
 }
 
 impl Drop for BoundPath {
-    /// Takes the socket away, unless it has been replaced by somebody else's since.
+    /// Removes the socket, unless another process has replaced it.
     fn drop(&mut self) {
         if self.is_in_place() {
             let _ = fs::remove_file(&self.path);
@@ -492,7 +483,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_link_is_no_place_for_a_socket_and_stays() {
+    async fn symlink_at_the_socket_path_is_refused_and_stays() {
         let directory = private();
         let (path, link) = (directory.path().join("to"), directory.path().join("socket"));
         symlink(&path, &link).unwrap();
@@ -511,39 +502,39 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_socket_that_a_dying_daemon_still_has_is_waited_for_and_a_live_one_is_not_taken() {
+    async fn socket_of_an_ending_daemon_is_awaited_and_a_live_one_is_refused() {
         let directory = private();
         let path = directory.path().join("socket");
-        for takes_it_away in [false, true] {
-            let dying = UnixListener::bind(&path).unwrap();
+        for removes_socket in [false, true] {
+            let ending = UnixListener::bind(&path).unwrap();
             let refused = bind(&path, SocketScope::User, LOCK_ATTEMPTS).unwrap_err();
             assert!(matches!(refused, ListenError::Live(_)), "{refused}");
             assert!(path.exists());
-            drop(dying);
+            drop(ending);
             fs::remove_file(&path).unwrap();
-            // On a busy machine it may die too late for one of them.
+            // On a busy machine the daemon may end too late for one attempt.
             let waited = (0..20).any(|_| {
-                let (dying, its) = (UnixListener::bind(&path).unwrap(), path.clone());
-                let died = thread::spawn(move || {
+                let (ending, its) = (UnixListener::bind(&path).unwrap(), path.clone());
+                let ended = thread::spawn(move || {
                     thread::sleep(LOCK_POLL_INTERVAL / 2);
-                    if takes_it_away {
+                    if removes_socket {
                         fs::remove_file(its).unwrap();
                     }
-                    drop(dying);
+                    drop(ending);
                 });
                 let bound = bind(&path, SocketScope::User, LOCK_ATTEMPTS);
-                died.join().unwrap();
+                ended.join().unwrap();
                 let waited = bound.is_ok();
                 drop(bound);
                 let _ = fs::remove_file(&path);
                 waited
             });
-            assert!(waited, "{takes_it_away}");
+            assert!(waited, "{removes_socket}");
         }
     }
 
     #[tokio::test]
-    async fn who_can_only_look_into_the_directory_keeps_nobody_out() {
+    async fn lock_on_a_readable_directory_does_not_block_the_system_daemon() {
         let directory = private();
         let lock = |path| Flock::lock(File::open(path).unwrap(), FlockArg::LockShared).unwrap();
         let held = lock(directory.path().to_owned());

@@ -1,5 +1,5 @@
-//! Decides what the service manager is told, and what it keeps for us. Without a manager
-//! all of it does nothing.
+//! The notifications to the service manager, sd_notify(3), and its file descriptor store. Without a
+//! service manager all functions do nothing.
 
 use std::{
     env, io,
@@ -11,61 +11,61 @@ use std::{
 use sd_notify::{NotifyState, notify, notify_with_fds, watchdog_enabled};
 use tracing::warn;
 
-/// The names of the descriptors that the manager keeps. There are two, used in turn: the
-/// new one is there before the old one goes, whenever we are killed.
+/// The names of the stored sessions. The two alternate: the new descriptor is stored before the old
+/// one is removed, so that a killed daemon leaves one of them.
 const FDSTORE_NAMES: [&str; 2] = ["sessions-a", "sessions-b"];
 
-/// The service manager, as it is to be told of us.
+/// The notification socket of the service manager.
 #[derive(Debug, Default)]
 pub struct NotifySocket {
     turn: usize,
 }
 
 impl NotifySocket {
-    /// Tells whether there is one.
+    /// Returns `true` if the process has a notification socket.
     #[must_use]
     pub fn is_present() -> bool {
         env::var_os("NOTIFY_SOCKET").is_some()
     }
 
-    /// The name of sessions that were inherited and not kept.
+    /// The descriptor name of sessions that an upgrade hands over.
     pub const INHERITED_SESSIONS: &str = "sessions";
 
-    /// The name of the loopback socket.
+    /// The descriptor name of the loopback socket.
     pub const HTTP_SOCKET: &str = "http";
 
-    /// Tells whether a descriptor of this name holds sessions.
+    /// Returns `true` if a descriptor of this name holds sessions.
     #[must_use]
     pub fn is_sessions_name(name: &str) -> bool {
         FDSTORE_NAMES.contains(&name) || name == Self::INHERITED_SESSIONS
     }
 
-    /// Returns how often it wants to hear that we are alive, if it does.
+    /// Returns the watchdog interval; `None` without a watchdog.
     #[must_use]
     pub fn watchdog() -> Option<Duration> {
         watchdog_enabled()
     }
 
-    /// Says that we listen and serve, and what we are doing.
+    /// Notifies the service manager that the daemon is ready, with a status text.
     pub fn ready(status: &str) {
         send(&[NotifyState::Ready, NotifyState::Status(status)]);
     }
 
-    /// Says that we have just proved to be alive.
+    /// Resets the watchdog timer.
     pub fn watchdog_ping() {
         send(&[NotifyState::Watchdog]);
     }
 
-    /// Says that we are about to leave.
+    /// Notifies the service manager that the daemon stops.
     pub fn stopping() {
         send(&[NotifyState::Stopping]);
     }
 
-    /// Gives the loopback socket into keeping, so that callers wait while we are away; or
-    /// takes back the one that was kept.
+    /// Stores the loopback socket, so that callers wait during a restart; `None` removes the stored
+    /// one.
     ///
     /// # Errors
-    /// When the manager cannot be told.
+    /// The notification cannot be sent.
     pub fn store_http_socket(listener: Option<&TcpListener>) -> io::Result<()> {
         notify(&[
             NotifyState::FdStoreRemove,
@@ -83,15 +83,15 @@ impl NotifySocket {
         notify_with_fds(&state, &[listener.as_fd()])
     }
 
-    /// Returns what gives sessions into keeping.
+    /// Returns a function that stores sessions.
     pub fn fd_store(mut self) -> impl FnMut(&OwnedFd) -> io::Result<()> + Send {
         move |sessions| self.store(sessions)
     }
 
-    /// Gives a descriptor into keeping, in place of the one before.
+    /// Stores a descriptor and removes the previous one.
     ///
     /// # Errors
-    /// When the manager cannot be told; then it keeps the one before.
+    /// The notification cannot be sent; the previous descriptor stays stored.
     fn store(&mut self, sessions: &OwnedFd) -> io::Result<()> {
         let (new, old) = (
             FDSTORE_NAMES[self.turn % 2],
@@ -99,7 +99,7 @@ impl NotifySocket {
         );
         // Without polling: a memfd is always readable.
         let poll = NotifyState::Custom("FDPOLL=0");
-        // What this name may stand for since the process before us.
+        // The previous process may have stored a descriptor under this name.
         notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(new)])?;
         let state = [NotifyState::FdStore, NotifyState::FdName(new), poll];
         notify_with_fds(&state, &[sessions.as_fd()])?;
@@ -111,6 +111,6 @@ impl NotifySocket {
 
 fn send(state: &[NotifyState<'_>]) {
     if let Err(error) = notify(state) {
-        warn!("the service manager cannot be told: {error}");
+        warn!("the service manager cannot be notified: {error}");
     }
 }
