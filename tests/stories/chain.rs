@@ -223,7 +223,7 @@ fn a_session_that_was_revoked_below_is_replaced_and_nobody_notices() {
     assert_ne!(kit.document(&["oss-upload"]), before, "it has a new one");
     assert_eq!(kit.outcomes("AssumeRole", "ok"), 3);
     assert!(!log(&kit).contains("renewal failed"), "{}", log(&kit));
-    assert!(log(&kit).contains("has renewed what had ended"));
+    assert!(log(&kit).contains("expired source credentials were renewed"));
     // A role that does not trust is no reason to renew what is below.
     kit.sts_fails(&json!({"kind": "error", "code": "NoPermission"}));
     let own = status(&kit, "oss-upload").sts_calls;

@@ -132,7 +132,10 @@ fn a_key_that_becomes_unreadable_is_used_on_and_that_is_said_once() {
         assert_eq!(warned(), before + 1, "{what}: it is said once");
         before += 1;
         let line = log(&kit);
-        let line = line.lines().rfind(|it| it.contains("is used on")).unwrap();
+        let line = line
+            .lines()
+            .rfind(|it| it.contains("using the cached one"))
+            .unwrap();
         assert!(
             line.contains("uploader.key") && line.contains(what),
             "{what}: {line}"

@@ -175,7 +175,7 @@ fn tokens_that_are_none_are_named_before_anybody_is_asked() {
     kit.replace("token.key", &good, 0o666);
     fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
     let loose = kit.ctl(&["refresh", "pod"]);
-    assert!(String::from_utf8_lossy(&loose.stderr).contains("everybody may write to it"));
+    assert!(String::from_utf8_lossy(&loose.stderr).contains("every user may write to it"));
     assert_eq!(kit.calls("AssumeRoleWithOIDC"), 0, "STS was not asked");
     // As a text editor on another system leaves it, with white space around it.
     kit.replace("token.key", &format!(" {good}\r\n"), 0o644);
@@ -260,7 +260,7 @@ fn what_has_no_effect_with_a_token_is_refused_at_load() {
     let replaced = |by: &str| by_file().replace(&provider, by);
     check(
         &replaced(""),
-        &["source.pod.provider_arn", "which provider"],
+        &["source.pod.provider_arn", "the provider is missing"],
     );
     check(
         &replaced("provider_arn = \"acs:ram::1:saml-provider/demo\""),

@@ -118,7 +118,7 @@ fn what_has_no_effect_with_an_assertion_is_refused_at_load() {
     }
     check(
         &by_file().replace(&format!("provider_arn = \"{PROVIDER}\"\n"), ""),
-        &["which provider"],
+        &["the provider is missing"],
     );
     check(
         &by_file().replace("assertion_file = \"assertion.key\"\n", ""),

@@ -428,7 +428,11 @@ fn mistakes_with_files_and_commands_are_named_with_their_place() {
         check_written(line, words);
     };
     let file = "profile.oss-upload.file.path";
-    check(&with_file("none/x", "oss"), 9, &[file, "must exist"]);
+    check(
+        &with_file("none/x", "oss"),
+        9,
+        &[file, "create its directory"],
+    );
     check(&with_file("run", "oss"), 9, &[file, "not a regular file"]);
     check(
         &with_file("x", "ini"),

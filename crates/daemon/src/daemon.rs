@@ -205,15 +205,9 @@ pub async fn run<X: StsExchange>(
                 continue;
             }
             () = replace.notified() => {
-                // On a blocking thread: callers are served meanwhile.
-                let check = Arc::clone(&dependencies.check_successor);
-                let checked = spawn_blocking(move || check()).await;
-                match checked.unwrap_or_else(|bug| Err(io::Error::other(bug))) {
-                    Ok(()) => {
-                        replaced = true;
-                        stop.cancel();
-                    }
-                    Err(problem) => error!("upgrade rejected, keeping the running program: {problem}"),
+                if can_be_replaced(&dependencies.check_successor).await {
+                    replaced = true;
+                    stop.cancel();
                 }
                 continue;
             }
@@ -221,11 +215,7 @@ pub async fn run<X: StsExchange>(
             Some(command) = received.recv() => match command {
                 SupervisorCommand::Reload(reply) => Some(reply),
                 SupervisorCommand::RotateUrls(reply) => {
-                    match context.http.secret().rotate() {
-                        Ok(()) => info!("all URLs have changed"),
-                        Err(error) => error!("the URLs have not changed: {error}"),
-                    }
-                    renewed.notify_one();
+                    daemon.rotate_urls();
                     let _ = reply.send(());
                     continue;
                 }
@@ -308,6 +298,15 @@ impl<X: StsExchange> Daemon<X> {
         outcome
     }
 
+    /// Replaces the secret of all URLs, and has the new one persisted.
+    fn rotate_urls(&self) {
+        match self.context.http.secret().rotate() {
+            Ok(()) => info!("all URLs have changed"),
+            Err(error) => error!("the URLs have not changed: {error}"),
+        }
+        self.supervisor.renewed().notify_one();
+    }
+
     /// Persists all sessions; after an error the previously persisted ones remain.
     fn persist_sessions(&mut self) {
         if self.persist.is_none() {
@@ -331,6 +330,21 @@ impl<X: StsExchange> Daemon<X> {
     }
 }
 
+/// Returns `true` if the check of the next program succeeds; an error is logged.
+async fn can_be_replaced(check: &Arc<dyn Fn() -> io::Result<()> + Send + Sync>) -> bool {
+    // On a blocking thread: callers are served meanwhile.
+    let check = Arc::clone(check);
+    let checked = spawn_blocking(move || check()).await;
+    match checked.unwrap_or_else(|bug| Err(io::Error::other(bug))) {
+        Ok(()) => true,
+        Err(problem) => {
+            error!("upgrade rejected, keeping the running program: {problem}");
+            false
+        }
+    }
+}
+
+/// Opens the file of the audit; `None` if the configuration has none.
 fn open_audit(config: &Config) -> Result<Option<AuditFile>, ConfigErrors> {
     let Some(named) = &config.audit_file else {
         return Ok(None);
