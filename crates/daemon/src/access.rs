@@ -1,4 +1,4 @@
-//! Decides whether a peer may have what it asks for.
+//! The access policy: which peers may connect, read credentials and administer the daemon.
 
 mod operation;
 pub mod peer;
@@ -11,33 +11,32 @@ pub use self::operation::Operation;
 use self::peer::Peer;
 use crate::profile::{ProfileName, Rule};
 
-/// Whom a daemon serves.
+/// The policy of one socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// A user's daemon: that user, and nobody else, root included. (Root can read our
-    /// memory anyway; refusing it here keeps mistakes apart, not root out.) Rules may
-    /// narrow that; they open nothing.
+    /// A user's daemon serves that user only; it refuses root as well. Root can read the memory
+    /// of the daemon anyway: the refusal guards against mistakes, not against root. Rules
+    /// narrow the access further; they never widen it.
     User {
         /// The user the daemon runs as.
         uid: u32,
     },
-    /// A machine's daemon: everybody may ask, and nobody gets credentials without a rule,
-    /// root included.
+    /// A machine's daemon accepts any user; credentials need a rule, for root as well.
     System {
         /// The user the daemon runs as.
         uid: u32,
     },
-    /// The socket of a lease: its owner's user, in whatever container, and root, which is
-    /// what most containers run as and what nobody can keep out. They may have the one
-    /// profile and steer nothing.
+    /// The socket of a lease serves its owner's user, in any container, and root: most
+    /// containers run as root, and no socket can keep root out. Both may read the one profile
+    /// of the lease and administer nothing.
     Lease {
-        /// The user of whoever holds the lease.
+        /// The user that holds the lease.
         uid: u32,
     },
 }
 
 impl Access {
-    /// Tells whether a peer may speak to us at all.
+    /// Returns `true` if a peer may connect.
     #[must_use]
     pub fn can_connect(&self, peer: &Peer) -> bool {
         match self {
@@ -47,8 +46,8 @@ impl Access {
         }
     }
 
-    /// Tells whether a peer may see every profile, have each renewed, and have the
-    /// configuration read again. It says nothing about credentials.
+    /// Returns `true` if a peer may see and refresh every profile and reload the configuration.
+    /// The right to read credentials is separate.
     #[must_use]
     pub fn can_administer(&self, peer: &Peer) -> bool {
         match self {
@@ -58,15 +57,15 @@ impl Access {
         }
     }
 
-    /// Tells whether a peer may have a profile renewed that it may have, and lease it on: a
-    /// lease gives credentials and nothing else.
+    /// Returns `true` if a peer may refresh or lease a profile whose credentials it may read. A
+    /// lease permits neither: it grants credentials only.
     #[must_use]
     pub fn allows_lease_and_refresh(&self) -> bool {
         !matches!(self, Self::Lease { .. })
     }
 
-    /// Tells whether a peer may have the credentials of a profile with these rules. Any
-    /// rule that fits is enough.
+    /// Returns `true` if a peer may read the credentials of a profile with these rules: one
+    /// matching rule is enough.
     #[must_use]
     pub fn can_read(&self, rules: &[Rule], peer: &Peer, socket: BorrowedFd<'_>) -> bool {
         if !self.can_connect(peer) {
@@ -76,7 +75,7 @@ impl Access {
         unlimited || rules.iter().any(|rule| self.matches(rule, peer, socket))
     }
 
-    /// Logs the profiles that no caller may have.
+    /// Logs the profiles that no caller may read.
     pub fn warn_unreachable_profiles<'a>(
         &self,
         profiles: impl Iterator<Item = (&'a ProfileName, &'a [Rule])>,
@@ -96,9 +95,9 @@ impl Access {
             Rule::Unit(name) => {
                 let units = &peer.process(socket).units;
                 let named = |unit: &Option<Box<str>>| unit.as_deref() == Some(name.as_str());
-                // Any user can start a unit of any name in a manager of his own.
-                let users_own = matches!(self, Self::User { .. }) && named(&units.user);
-                users_own || named(&units.system)
+                // Any user can start a unit of any name in the user's own manager.
+                let in_user_manager = matches!(self, Self::User { .. }) && named(&units.user);
+                in_user_manager || named(&units.system)
             }
         }
     }
@@ -112,7 +111,7 @@ mod tests {
     use crate::profile::UnitName;
 
     const NIGHTLY: &str = "0::/system.slice/nightly.service\n";
-    const USERS_NIGHTLY: &str =
+    const NIGHTLY_IN_USER_MANAGER: &str =
         "0::/user.slice/user-1000.slice/user@1000.service/app.slice/nightly.service\n";
 
     #[track_caller]
@@ -126,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_daemon_serves_its_user_alone_whatever_the_rules_say() {
+    fn user_daemon_with_any_rules_serves_only_its_user() {
         let user = Access::User { uid: 1000 };
         let (own, other) = (Peer::known(1000, &[], ""), Peer::known(1001, &[27], ""));
         let root = Peer::known(0, &[], "");
@@ -144,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn in_a_user_daemon_rules_narrow() {
+    fn user_daemon_with_rules_serves_only_matching_callers() {
         let user = Access::User { uid: 1000 };
         let own = Peer::known(
             1000,
@@ -156,14 +155,14 @@ mod tests {
         check(user, &[Rule::Group(28)], &own, false);
         check(user, &[Rule::Group(27)], &own, true);
         check(user, &[unit("nightly.service")], &own, false);
-        for cgroup in [NIGHTLY, USERS_NIGHTLY] {
+        for cgroup in [NIGHTLY, NIGHTLY_IN_USER_MANAGER] {
             let in_unit = Peer::known(1000, &[], cgroup);
             check(user, &[unit("nightly.service")], &in_unit, true);
         }
     }
 
     #[test]
-    fn a_system_daemon_serves_nobody_without_a_rule() {
+    fn system_daemon_without_matching_rule_serves_no_caller() {
         let system = Access::System { uid: 990 };
         for uid in [0, 990, 1000] {
             let peer = Peer::known(uid, &[0, 990, 1000], NIGHTLY);
@@ -182,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_serves_its_owners_user_and_root_and_is_steered_by_nobody() {
+    fn lease_serves_owner_and_root_and_no_administration() {
         let lease = Access::Lease { uid: 1000 };
         for (uid, expected) in [(1000, true), (0, true), (1001, false), (65_534, false)] {
             let peer = Peer::known(uid, &[1000], NIGHTLY);
@@ -194,9 +193,9 @@ mod tests {
     }
 
     #[test]
-    fn a_unit_of_a_users_own_manager_is_nobody_to_a_system_daemon() {
+    fn system_daemon_does_not_match_units_of_a_user_manager() {
         let system = Access::System { uid: 0 };
-        let peer = Peer::known(1000, &[], USERS_NIGHTLY);
+        let peer = Peer::known(1000, &[], NIGHTLY_IN_USER_MANAGER);
         check(system, &[unit("nightly.service")], &peer, false);
         check(system, &[unit("user@1000.service")], &peer, true);
         let ended = Peer::known(1000, &[], "");

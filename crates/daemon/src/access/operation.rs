@@ -7,7 +7,7 @@ pub enum Operation {
     Connection,
     /// Credentials, once.
     Credentials,
-    /// Credentials after each renewal; each of them is an event.
+    /// Credentials after each renewal; each session sent is an event of its own.
     Watch,
     /// A refresh now.
     Refresh,
@@ -15,14 +15,14 @@ pub enum Operation {
     Reload,
     /// A lease.
     Lease,
-    /// Credentials by a URL, or the URL.
+    /// Credentials from the HTTP endpoint, or the URL itself.
     Url,
     /// The last accesses.
     Audit,
 }
 
 impl Operation {
-    /// Returns its name for a log.
+    /// Returns the name of the operation for the log.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

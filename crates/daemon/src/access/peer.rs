@@ -1,7 +1,7 @@
-//! Decides who is asking: what the kernel says of the process at the other end.
+//! The peer of a connection, as the kernel describes it.
 //!
-//! User, group and process number are those of the moment it connected. All else is looked
-//! up when a rule or the audit wants it, once a connection.
+//! User, group and process number are those of the moment at which the peer connected. Groups
+//! and process are inspected once a connection, when a rule or the audit needs them.
 
 mod cgroup;
 mod groups;
@@ -22,48 +22,49 @@ pub use self::{
 };
 use crate::runtime::clock::BootTime;
 
-/// A lease, as those are told apart who come by it.
+/// The identifier of a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LeaseId {
-    /// Tells it from all others of this process.
+    /// The number of the lease, unique within this process.
     pub number: u32,
-    /// The user of whoever holds it.
+    /// The user that holds the lease.
     pub owner: u32,
 }
 
-/// What the kernel says where there is no group.
+/// The group of a peer whose group is unknown, as `SO_PEERCRED` reports it.
 const NO_GROUP: u32 = u32::MAX;
 
-/// The process that connected, as the kernel knew it at that moment.
+/// The process that connected, as the kernel described it at that moment.
 #[derive(Debug)]
 pub struct Peer {
-    /// Its effective user.
+    /// The effective user.
     pub uid: u32,
-    /// Its effective group.
+    /// The effective group.
     pub gid: u32,
-    /// Its process number, where the kernel tells; it may be another process by now.
+    /// The process number; `None` if the kernel does not report it. The number may belong to
+    /// another process by now.
     pub pid: Option<i32>,
-    /// The lease by whose socket it came.
+    /// The lease on whose socket the peer connected.
     pub lease: Option<LeaseId>,
-    /// When it had connected already.
+    /// The time at which the connection was accepted; the peer connected before it.
     accepted: BootTime,
     groups: OnceLock<Box<[u32]>>,
     process: OnceLock<Arc<Process>>,
 }
 
 impl Peer {
-    /// Asks the kernel who connected; `now` is when the connection was accepted, by the
-    /// socket of `lease` if it is one's.
+    /// Returns the peer of a connection that was accepted at `now`, on the socket of `lease` if
+    /// there is one.
     ///
     /// # Errors
-    /// When the kernel does not tell; then nobody is asking.
+    /// `getsockopt` with `SO_PEERCRED` has failed.
     pub fn of(stream: &impl AsFd, now: BootTime, lease: Option<LeaseId>) -> io::Result<Self> {
         let credentials = getsockopt(stream, PeerCredentials)?;
         Ok(Self {
             lease,
             uid: credentials.uid(),
             gid: credentials.gid(),
-            // The kernel says 0 of a process that our namespace cannot see.
+            // The kernel reports 0 for a process outside of the daemon's PID namespace.
             pid: Some(credentials.pid()).filter(|pid| *pid > 0),
             accepted: now,
             groups: OnceLock::new(),
@@ -71,7 +72,7 @@ impl Peer {
         })
     }
 
-    /// Makes the peer of a connection of which only the user is known.
+    /// Returns the peer of a connection of which only the user is known.
     #[must_use]
     pub fn of_user(uid: u32) -> Self {
         Self {
@@ -85,42 +86,41 @@ impl Peer {
         }
     }
 
-    /// Looks up at once all that a rule or the audit may want: from then on its socket is not
-    /// asked for anything any more.
+    /// Inspects the groups and the process now. Later calls do not use the socket any more.
     pub fn resolve(&self, socket: BorrowedFd<'_>) {
         self.process(socket);
         self.groups(socket);
     }
 
-    /// Tells whether it belonged to a group when it connected.
+    /// Returns `true` if the peer belonged to a group when it connected.
     pub fn is_in_group(&self, gid: u32, socket: BorrowedFd<'_>) -> bool {
         self.gid == gid || self.groups(socket).contains(&gid)
     }
 
-    /// Returns what is known of the process behind the number; nothing when it has ended,
-    /// so that whoever has got its number since is never taken for it.
+    /// Returns the process of the peer; an empty [`Process`] if the process has ended. Another
+    /// process that has received its number is never reported.
     pub fn process(&self, socket: BorrowedFd<'_>) -> &Process {
         self.process
             .get_or_init(|| Arc::new(process::inspect(self, socket).unwrap_or_default()))
     }
 
-    /// Returns what is known of the process already, without a look at it.
+    /// Returns the process if it has been inspected already.
     #[must_use]
     pub fn cached_process(&self) -> Option<&Arc<Process>> {
         self.process.get()
     }
 
-    /// Its supplementary groups.
+    /// Returns the supplementary groups; none if the kernel does not report them.
     fn groups(&self, socket: BorrowedFd<'_>) -> &[u32] {
         self.groups.get_or_init(|| {
             groups::of(socket).unwrap_or_else(|error| {
-                debug!(peer = %self, "its groups cannot be read: {error}");
+                debug!(peer = %self, "cannot read the groups of the peer: {error}");
                 Box::default()
             })
         })
     }
 
-    /// A peer of which all is known that a rule can ask.
+    /// Returns a peer with groups and units, for tests of rules.
     #[cfg(test)]
     pub(crate) fn known(uid: u32, groups: &[u32], cgroup: &str) -> Self {
         let process = Process {

@@ -1,29 +1,28 @@
-//! Decides which systemd unit a control group belongs to: text of `/proc/PID/cgroup` in,
-//! [`Units`] out.
+//! The systemd unit of a control group: text of `/proc/PID/cgroup` in, [`Units`] out.
 //!
-//! A path is trusted from its root on, and only as far as the system's manager made it:
-//! slices, then one unit. What lies below a unit is that unit's own business. A user's
-//! manager (`user@UID.service`) is such a unit: its user names what lies below as he likes,
-//! so those names are kept apart.
+//! A path is trusted from its root on, and only as far as the system's manager created it:
+//! slices, then one unit. A unit manages the groups below it by itself. A user's manager
+//! (`user@UID.service`) is such a unit: its user chooses the names below it, therefore those
+//! names are kept in a field of their own.
 
-/// The units a process belongs to.
+/// The units that a process belongs to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Units {
-    /// The unit of the system's manager: only root makes these.
+    /// The unit of the system's manager: only root creates such units.
     pub system: Option<Box<str>>,
-    /// The unit of a user's manager: that user makes these, with any name.
+    /// The unit of a user's manager: that user creates such units, with any name.
     pub user: Option<Box<str>>,
 }
 
 impl Units {
-    /// Returns those of this very process.
+    /// Returns the units of the daemon itself.
     pub(crate) fn own() -> Self {
         let text = std::fs::read_to_string("/proc/self/cgroup");
         text.map(|text| Self::of(&text)).unwrap_or_default()
     }
 
-    /// Reads `/proc/PID/cgroup`. The path of cgroup v2 counts; where nobody uses that (it
-    /// is missing, or everybody is at its root), the one that systemd keeps in v1.
+    /// Parses `/proc/PID/cgroup`. The path of cgroup v2 counts; if v2 is unused (the line is
+    /// missing, or the path is the root), systemd's path of v1 counts.
     pub(crate) fn of(text: &str) -> Self {
         let path = |controllers: &str| {
             text.lines().find_map(|line| {
@@ -35,17 +34,20 @@ impl Units {
         let unified = path("").filter(|path| *path != "/");
         unified
             .or_else(|| path("name=systemd"))
-            .map(Self::at)
+            .map(Self::of_path)
             .unwrap_or_default()
     }
 
-    fn at(path: &str) -> Self {
-        let slice = |name: &&str| name.ends_with(".slice");
-        let mut names = path.split('/').filter(|name| !name.is_empty()).map(shown);
-        let system = names.find(|name| !slice(name)).filter(|it| is_unit(it));
-        let manager = system.is_some_and(|it| it.starts_with("user@"));
-        let user = if manager {
-            names.find(|name| !slice(name)).filter(|it| is_unit(it))
+    fn of_path(path: &str) -> Self {
+        let is_slice = |name: &&str| name.ends_with(".slice");
+        let mut names = path
+            .split('/')
+            .filter(|name| !name.is_empty())
+            .map(unescape);
+        let system = names.find(|name| !is_slice(name)).filter(|it| is_unit(it));
+        let is_user_manager = system.is_some_and(|it| it.starts_with("user@"));
+        let user = if is_user_manager {
+            names.find(|name| !is_slice(name)).filter(|it| is_unit(it))
         } else {
             None
         };
@@ -56,13 +58,14 @@ impl Units {
     }
 }
 
-/// Tells whether a name is that of a unit in which programs run.
+/// Returns `true` if a name is that of a unit in which programs run.
 pub(crate) fn is_unit(name: &str) -> bool {
     name.ends_with(".service") || name.ends_with(".scope")
 }
 
-/// systemd puts a `_` before a name that the kernel would take for one of its own files.
-fn shown(name: &str) -> &str {
+/// Returns the name of a unit without the `_` that systemd puts before a name that the kernel
+/// reserves for its own files.
+fn unescape(name: &str) -> &str {
     name.strip_prefix('_').unwrap_or(name)
 }
 
@@ -76,9 +79,9 @@ mod tests {
         assert_eq!(units.user.as_deref(), user, "{text}");
     }
 
-    /// Lines as they were seen on Debian 12 (systemd 252), on a hybrid and on a v1 machine.
+    /// Lines from Debian 12 (systemd 252), from a hybrid and from a v1 machine.
     #[test]
-    fn a_path_leads_to_the_unit_that_a_manager_made() {
+    fn cgroup_path_of_a_unit_names_its_units() {
         check(
             "0::/system.slice/nightly.service\n",
             Some("nightly.service"),
@@ -121,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_the_peer_could_have_chosen_is_not_a_unit_of_the_system() {
+    fn cgroup_name_that_a_peer_can_choose_is_no_system_unit() {
         let manager = "0::/user.slice/user-1000.slice/user@1000.service";
         check(
             &format!("{manager}/system.slice/nightly.service\n"),
@@ -133,7 +136,7 @@ mod tests {
             Some("user@1000.service"),
             Some("run-1.scope"),
         );
-        // A container, and a service that was given its part of the tree.
+        // A container, and a service to which a part of the tree is delegated.
         check(
             "0::/machine.slice/box.scope/payload/system.slice/nightly.service\n",
             Some("box.scope"),
@@ -144,15 +147,15 @@ mod tests {
             Some("docker.service"),
             None,
         );
-        // No unit, so nothing below it is one.
+        // `mine` is no unit, therefore no name below it counts.
         check("0::/mine/nightly.service\n", None, None);
-        // Outside of our namespace, or on its way out.
+        // Outside of the daemon's namespace, or already removed.
         check("0::/../nightly.service\n", None, None);
         check("0::/system.slice/nightly.service (deleted)\n", None, None);
     }
 
     #[test]
-    fn what_says_nothing_of_a_unit_gives_none() {
+    fn cgroup_without_a_unit_gives_no_units() {
         for text in [
             "",
             "\n",

@@ -1,4 +1,4 @@
-//! Asks the kernel for a peer's supplementary groups. The one file of the daemon with an
+//! The supplementary groups of a peer, by `SO_PEERGROUPS`. No other file of the daemon has an
 //! unsafe call.
 
 use std::{
@@ -8,30 +8,34 @@ use std::{
 
 use nix::{errno::Errno, libc};
 
-/// What nearly every process has room in.
-const USUAL: usize = 32;
+/// Number of groups that nearly every process stays below.
+const TYPICAL_GROUPS: usize = 32;
 
-/// What the kernel lets a process have (`NGROUPS_MAX`).
-const MOST: usize = 65_536;
+/// Maximum number of groups of a process (`NGROUPS_MAX`).
+const MAX_GROUPS: usize = 65_536;
 
-/// Returns the groups the peer of a Unix socket had when it connected. `/proc` would tell
-/// those it has now, and a peer may connect, then start a set-group-id program.
+/// Returns the groups that the peer of a Unix socket had when it connected. `/proc` has the
+/// present ones, and a peer may start a set-group-id program after it has connected.
 pub(super) fn of(socket: BorrowedFd<'_>) -> io::Result<Box<[u32]>> {
-    match read(socket, USUAL) {
-        Err(Errno::ERANGE) => read(socket, MOST),
+    match peer_groups(socket, TYPICAL_GROUPS) {
+        Err(Errno::ERANGE) => peer_groups(socket, MAX_GROUPS),
         groups => groups,
     }
     .map_err(io::Error::from)
 }
 
-fn read(socket: BorrowedFd<'_>, room: usize) -> Result<Box<[u32]>, Errno> {
-    let mut groups: Vec<libc::gid_t> = vec![0; room];
+/// Calls `getsockopt` with space for `max_groups` groups.
+///
+/// # Errors
+/// `ERANGE` if the peer has more groups.
+fn peer_groups(socket: BorrowedFd<'_>, max_groups: usize) -> Result<Box<[u32]>, Errno> {
+    let mut groups: Vec<libc::gid_t> = vec![0; max_groups];
     let size = size_of::<libc::gid_t>();
-    let mut length = libc::socklen_t::try_from(room * size).map_err(|_| Errno::EINVAL)?;
+    let mut length = libc::socklen_t::try_from(max_groups * size).map_err(|_| Errno::EINVAL)?;
     #[expect(
         unsafe_code,
         reason = "no library names SO_PEERGROUPS. The kernel writes at most `length` bytes \
-                  to `groups`, which is that long, and says in `length` how many they are"
+                  to `groups`, which has that length, and stores their number in `length`"
     )]
     let result = unsafe {
         libc::getsockopt(
@@ -53,18 +57,18 @@ mod tests {
 
     use nix::unistd::getgroups;
 
-    use super::{MOST, of, read};
+    use super::{MAX_GROUPS, of, peer_groups};
 
     #[test]
-    fn a_peers_groups_are_those_of_its_process() {
+    fn peer_groups_are_the_groups_of_its_process() {
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let own: Vec<u32> = getgroups().unwrap().iter().map(|it| it.as_raw()).collect();
         assert_eq!(*of(ours.as_fd()).unwrap(), own);
-        assert_eq!(*read(ours.as_fd(), MOST).unwrap(), own);
+        assert_eq!(*peer_groups(ours.as_fd(), MAX_GROUPS).unwrap(), own);
     }
 
     #[test]
-    fn what_is_no_unix_socket_has_no_groups() {
+    fn peer_groups_of_a_descriptor_that_is_no_socket_fail() {
         let file = std::fs::File::open("/dev/null").unwrap();
         assert!(of(file.as_fd()).is_err());
     }
