@@ -72,7 +72,7 @@ audited() {
         grep -qF "$wanted" "$entry" || { echo "$wanted is not in" && cat "$entry" && return 1; }
     done
     # One line with all of it, for people.
-    grep -qE '"MESSAGE":"(credentials handed out|refused) .*profile=.*uid=' "$entry" || {
+    grep -qE '"MESSAGE":"(credentials served|refused) .*profile=.*uid=' "$entry" || {
         cat "$entry" && return 1
     }
 }

@@ -1,10 +1,10 @@
-//! Decides what is said of each hand-out and each refusal: one event, with who asked and
-//! which renewal the credentials came from, so that it can be matched to ActionTrail.
+//! The audit: one event for each served or refused request, with the caller and the request ID
+//! of the session, by which an entry of ActionTrail can be found.
 //!
 //! Events go to the log, under the target `audit`, and to a file if the configuration names
-//! one. A peer that asks in a loop floods neither: beyond a burst its events are counted and
-//! summed up, see `audit/rate_limit.rs`. What a peer chose (names, paths, units) is cut to a length and
-//! has its control characters escaped.
+//! one. A peer in a loop floods neither: beyond a burst its events are counted and summarized,
+//! see `audit/rate_limit.rs`. Texts that a peer chose (names, paths, units) are cut to a length
+//! and have their control characters escaped.
 
 mod file;
 mod rate_limit;
@@ -34,10 +34,10 @@ use crate::{
     session::snapshot::Session,
 };
 
-/// How long events are counted before they are summed up.
+/// Time between the first suppressed event and the summary.
 const SUMMARY_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How much is shown of what a peer chose, in characters.
+/// Maximum number of characters of a text that a peer chose.
 const MAX_FIELD_CHARS: usize = 200;
 
 /// The caller of an operation, as the audit records it.
@@ -51,8 +51,8 @@ pub struct AuditCaller<'a> {
     pub quota: &'a QuotaCell,
 }
 
-/// The quota of the process of a connection, once the quota is used up: the events of a loop are then
-/// counted without a lookup.
+/// The quota of the process of a connection, set once the quota is used up. The events of a loop
+/// are then counted without a lookup.
 #[derive(Debug, Default)]
 pub struct QuotaCell(OnceLock<Arc<Quota>>);
 
@@ -61,11 +61,27 @@ pub struct Audit {
     clock: Arc<dyn Clock>,
     limit: Mutex<AuditRateLimiter>,
     file: Mutex<Option<AuditFile>>,
-    /// Rings when an event was counted and not said.
+    /// Notified when the first event of a summary is suppressed.
     suppressed: Notify,
 }
 
-/// One event, as it stands in the file: a line of JSON.
+/// The remaining lifetime of a served session, compared with the requested minimum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServedLifetime {
+    /// At least the requested minimum.
+    Sufficient,
+    /// Less than the requested minimum.
+    Short,
+}
+
+/// The decision on an operation, for the rate limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Decision {
+    Served,
+    Refused,
+}
+
+/// One event, in the form of the file: a line of JSON.
 #[derive(Default, Serialize)]
 struct Event<'a> {
     decision: &'static str,
@@ -84,7 +100,7 @@ struct Event<'a> {
     exe: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bound_by: Option<&'static str>,
-    /// The number of the lease by whose socket the peer came.
+    /// The number of the lease on whose socket the peer connected.
     #[serde(skip_serializing_if = "Option::is_none")]
     lease: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,7 +109,7 @@ struct Event<'a> {
     access_key_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
-    /// So many events are summed up in this one.
+    /// The number of events that a summary stands for; `None` for a single event.
     #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<u64>,
 }
@@ -106,7 +122,7 @@ struct Line<'a> {
 }
 
 impl Audit {
-    /// Prepares an audit that goes to the log alone.
+    /// Creates an audit that goes to the log only.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
@@ -117,34 +133,36 @@ impl Audit {
         }
     }
 
-    /// Writes to this file from now on, or to none.
+    /// Sets the file of later events; `None` for the log only.
     pub fn write_to(&self, file: Option<AuditFile>) {
         *lock(&self.file) = file;
     }
 
-    /// Returns where the file is, if there is one.
+    /// Returns the path of the file; `None` without a file.
     #[must_use]
     pub fn file(&self) -> Option<PathBuf> {
         lock(&self.file).as_ref().map(|it| it.path().to_owned())
     }
 
-    /// Says that a peer is given credentials `now`; `short` when they live for less than it
-    /// asked.
+    /// Records that a caller receives credentials at `now`.
     pub fn served(
         &self,
         operation: Operation,
         profile: &str,
         session: &Session,
-        short: bool,
+        lifetime: ServedLifetime,
         now: BootTime,
         caller: AuditCaller<'_>,
     ) {
-        if !self.admits(caller, false, now) {
+        if !self.admits(caller, Decision::Served, now) {
             return;
         }
         let remaining = session.lifetime.remaining(now);
         let event = Event {
-            decision: if short { "short" } else { "ready" },
+            decision: match lifetime {
+                ServedLifetime::Sufficient => "ready",
+                ServedLifetime::Short => "short",
+            },
             asked: operation.name(),
             remaining_seconds: Some(remaining.as_secs()),
             access_key_id: Some(&sanitize(&session.access_key_id)),
@@ -154,7 +172,7 @@ impl Audit {
         self.emit_for_peer(event, Some(profile), caller);
     }
 
-    /// Says that a peer opens a lease, whose first session this is.
+    /// Records that a caller opens a lease, with the first session of the lease.
     pub fn lease_opened(
         &self,
         (profile, lease): (&str, u32),
@@ -162,7 +180,7 @@ impl Audit {
         caller: AuditCaller<'_>,
     ) {
         let now = self.clock.boot();
-        if !self.admits(caller, false, now) {
+        if !self.admits(caller, Decision::Served, now) {
             return;
         }
         let remaining = session.lifetime.remaining(now);
@@ -178,9 +196,9 @@ impl Audit {
         self.emit_for_peer(event, Some(profile), caller);
     }
 
-    /// Says that a peer is refused something, of a profile where it named one.
+    /// Records that an operation is refused, on a profile if the caller named one.
     pub fn refused(&self, operation: Operation, profile: Option<&str>, caller: AuditCaller<'_>) {
-        if !self.admits(caller, true, self.clock.boot()) {
+        if !self.admits(caller, Decision::Refused, self.clock.boot()) {
             return;
         }
         let event = Event {
@@ -191,7 +209,7 @@ impl Audit {
         self.emit_for_peer(event, profile, caller);
     }
 
-    /// Sums up what was counted and not said, from time to time; never ends.
+    /// Emits a summary of the suppressed events every [`SUMMARY_INTERVAL`]; never ends.
     pub async fn run_summaries(&self) {
         loop {
             self.suppressed.notified().await;
@@ -200,12 +218,15 @@ impl Audit {
         }
     }
 
-    /// Sums up what was counted and not said.
+    /// Emits a summary of the suppressed events.
     pub fn flush_summary(&self) {
         let suppressed = lock(&self.limit).take_counts(self.clock.boot());
-        for (RateKey { uid, pid, refused }, count) in suppressed {
+        for (RateKey { uid, pid, decision }, count) in suppressed {
             self.emit(&Event {
-                decision: if refused { "refused" } else { "ready" },
+                decision: match decision {
+                    Decision::Served => "ready",
+                    Decision::Refused => "refused",
+                },
                 asked: "several",
                 uid,
                 pid,
@@ -215,32 +236,33 @@ impl Audit {
         }
     }
 
-    /// Tells whether an event is to be said; most of the time of a busy daemon it is not,
-    /// so nothing has been allocated or looked up until here.
-    fn admits(&self, caller: AuditCaller<'_>, refused: bool, now: BootTime) -> bool {
-        let known = caller.quota.0.get().filter(|_| !refused);
-        let first = if let Some(quota) = known.filter(|it| it.is_used_up(now)) {
-            quota.count()
+    /// Returns `true` if an event must be emitted; a suppressed event is counted. A busy daemon
+    /// suppresses most events, therefore nothing is allocated or inspected before this check.
+    fn admits(&self, caller: AuditCaller<'_>, decision: Decision, now: BootTime) -> bool {
+        let is_served = decision == Decision::Served;
+        let known = caller.quota.0.get().filter(|_| is_served);
+        let is_first = if let Some(quota) = known.filter(|it| it.is_used_up(now)) {
+            quota.suppress()
         } else {
             if !tracing::enabled!(target: "audit", Level::INFO) && lock(&self.file).is_none() {
                 return false;
             }
-            let who = RateKey {
+            let key = RateKey {
                 uid: Some(caller.peer.uid),
                 pid: caller.peer.pid,
-                refused,
+                decision,
             };
-            match lock(&self.limit).check(who, now) {
+            match lock(&self.limit).check(key, now) {
                 Admission::Emit => return true,
-                Admission::Suppress(first, quota) => {
-                    if let Some(quota) = quota.filter(|_| !refused) {
+                Admission::Suppress { is_first, used_up } => {
+                    if let Some(quota) = used_up.filter(|_| is_served) {
                         let _ = caller.quota.0.set(quota);
                     }
-                    first
+                    is_first
                 }
             }
         };
-        if first {
+        if is_first {
             self.suppressed.notify_one();
         }
         false
@@ -290,7 +312,7 @@ impl Audit {
             "{}",
             match event.decision {
                 "refused" => "refused",
-                _ => "credentials handed out",
+                _ => "credentials served",
             }
         );
         if let Some(file) = &mut *lock(&self.file) {
@@ -300,21 +322,21 @@ impl Audit {
     }
 }
 
-/// Returns a text that a peer or the service chose so that it cannot pass for another: cut
-/// to a length, and what does not print is escaped.
+/// Returns a text that a peer or the service chose, cut to a length and with unprintable
+/// characters escaped, so that it cannot forge other fields or lines.
 pub(crate) fn sanitize(text: &str) -> String {
-    let mut shown = String::new();
+    let mut sanitized = String::new();
     for (count, c) in text.chars().enumerate() {
         if count == MAX_FIELD_CHARS {
-            shown.push('…');
+            sanitized.push('…');
             break;
         }
         match c {
-            '\\' | '"' | '\'' => shown.push(c),
-            _ => shown.extend(c.escape_debug()),
+            '\\' | '"' | '\'' => sanitized.push(c),
+            _ => sanitized.extend(c.escape_debug()),
         }
     }
-    shown
+    sanitized
 }
 
 #[cfg(test)]
@@ -325,8 +347,8 @@ mod tests {
     };
 
     use super::{
-        Audit, AuditCaller, AuditFile, Event, Line, MAX_FIELD_CHARS, QuotaCell, RateKey, lock,
-        sanitize,
+        Audit, AuditCaller, AuditFile, Decision, Event, Line, MAX_FIELD_CHARS, QuotaCell, RateKey,
+        lock, sanitize,
     };
     use crate::{
         access::peer::Peer,
@@ -340,36 +362,37 @@ mod tests {
         audit.write_to(Some(
             AuditFile::open(&directory.path().join("log")).unwrap(),
         ));
-        let (one, now) = (Peer::known(1, &[], ""), BootTime::from_millis(1_000_000));
+        let (peer, now) = (Peer::known(1, &[], ""), BootTime::from_millis(1_000_000));
         let (socket, quota) = (UnixStream::pair().unwrap().0, QuotaCell::default());
-        let admits_as = |quota: &QuotaCell, refused| {
-            let (peer, socket) = (&one, socket.as_fd());
+        let admits_as = |quota: &QuotaCell, decision| {
+            let (peer, socket) = (&peer, socket.as_fd());
             let caller = AuditCaller {
                 peer,
                 socket,
                 quota,
             };
-            audit.admits(caller, refused, now)
+            audit.admits(caller, decision, now)
         };
-        let admits = |quota: &QuotaCell| admits_as(quota, false);
+        let admits = |quota: &QuotaCell| admits_as(quota, Decision::Served);
         let mut emitted = (0..100).filter(|_| admits(&quota)).count();
-        assert!(quota.0.get().is_some(), "it is known without a search");
+        assert!(quota.0.get().is_some(), "the connection has the quota");
         emitted += (0..100).filter(|_| admits(&QuotaCell::default())).count();
         assert_eq!(emitted, 10);
-        assert!(admits_as(&quota, true), "its refusals are apart");
-        let its = RateKey {
+        let refusal = admits_as(&quota, Decision::Refused);
+        assert!(refusal, "refusals have a quota of their own");
+        let key = RateKey {
             uid: Some(1),
-            pid: one.pid,
-            refused: false,
+            pid: peer.pid,
+            decision: Decision::Served,
         };
-        assert_eq!(lock(&audit.limit).take_counts(now), [(its, 190)]);
-        // The next one begins a new sum.
+        assert_eq!(lock(&audit.limit).take_counts(now), [(key, 190)]);
+        // The next suppressed event is the first of a new summary.
         let used_up = quota.0.get().unwrap();
-        assert!(!admits(&quota) && !used_up.count());
+        assert!(!admits(&quota) && !used_up.suppress());
     }
 
     #[test]
-    fn what_a_peer_chose_cannot_pass_for_something_else() {
+    fn sanitize_escapes_and_cuts_text_chosen_by_a_peer() {
         let check = |text: &str, expected: &str| assert_eq!(sanitize(text), expected);
         check("/usr/bin/sts-shim", "/usr/bin/sts-shim");
         check("worker@a\\x2db.service", "worker@a\\x2db.service");
@@ -385,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_one_line_of_json_whatever_is_in_it() {
+    fn event_with_a_newline_is_one_line_of_json() {
         let event = Event {
             decision: "ready",
             exe: Some("x\n{\"decision\":\"refused\"}"),
@@ -401,6 +424,6 @@ mod tests {
         assert!(line.starts_with("{\"time\":\"2026"), "{line}");
         let read: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(read["decision"], "ready");
-        assert!(read.get("uid").is_none(), "what is not known is left out");
+        assert!(read.get("uid").is_none(), "unknown fields are omitted");
     }
 }

@@ -1,5 +1,4 @@
-//! Decides how the audit's file is opened and written: lines are appended, and a file that
-//! cannot be written costs lines and nothing else.
+//! The file of the audit. Lines are appended; a failed write loses lines and has no other effect.
 
 use std::{
     fs::{File, OpenOptions},
@@ -12,45 +11,45 @@ use nix::{fcntl::OFlag, unistd::geteuid};
 use serde::Serialize;
 use tracing::warn;
 
-/// A file of lines, one an event.
+/// A file with one line for each event.
 #[derive(Debug)]
 pub struct AuditFile {
     path: PathBuf,
     file: File,
-    /// Lines that could not be written since the last that could.
-    lost: u64,
-    /// The last line may stand there in part.
-    torn: bool,
+    /// The number of lines lost since the last successful write.
+    lost_lines: u64,
+    /// The last line may be incomplete.
+    has_partial_line: bool,
 }
 
-/// Why a file cannot hold the audit.
+/// The reason for which a file cannot hold the audit.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditFileError {
-    /// The system refused.
-    #[error("{path} cannot be opened: {source}")]
+    /// `open` or `fstat` has failed.
+    #[error("cannot open {path}: {source}")]
     Open {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// Something else stands there.
+    /// The path is no regular file.
     #[error("{0} is not a regular file")]
     NotAFile(PathBuf),
-    /// Others could read who asks for what, or change it.
+    /// Another user owns the file, or may read or write it.
     #[error("{path} belongs to uid {uid} and has mode {mode:04o}")]
-    Loose {
+    NotPrivate {
         /// The file.
         path: PathBuf,
-        /// Its owner.
+        /// The owner of the file.
         uid: u32,
-        /// Its mode.
+        /// The mode of the file.
         mode: u32,
     },
 }
 
 impl AuditFileError {
-    /// What a human can do about it.
+    /// Returns the hint: the correction by a person.
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
@@ -58,16 +57,17 @@ impl AuditFileError {
                 "its directory must exist, and be writable for stsd in its sandbox too \
                  (LogsDirectory= or ReadWritePaths= of the unit)"
             }
-            Self::NotAFile(_) => "name a file; nothing is written to pipes and devices",
-            Self::Loose { .. } => {
-                "make it the daemon's own, mode 0600; in logrotate: create 0600 USER GROUP"
+            Self::NotAFile(_) => "name a file; stsd does not write to pipes and devices",
+            Self::NotPrivate { .. } => {
+                "make the daemon's user its owner, with mode 0600; in logrotate: \
+                 create 0600 USER GROUP"
             }
         }
     }
 }
 
 impl AuditFile {
-    /// Opens a file for appending, mode 0600, and makes it if there is none.
+    /// Opens a file for appending; creates a missing file with mode 0600.
     ///
     /// # Errors
     /// [`AuditFileError`], with its hint.
@@ -77,7 +77,7 @@ impl AuditFile {
             source,
         };
         let mut options = OpenOptions::new();
-        // No waiting for the reader of a FIFO, and no following of a link somebody planted.
+        // `open` must not wait for the reader of a FIFO, nor follow a planted link.
         let flags = OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW;
         let file = options
             .append(true)
@@ -93,25 +93,26 @@ impl AuditFile {
         let (uid, mode) = (metadata.uid(), metadata.mode() & 0o7777);
         if uid != geteuid().as_raw() || mode & 0o077 != 0 {
             let path = path.to_owned();
-            return Err(AuditFileError::Loose { path, uid, mode });
+            return Err(AuditFileError::NotPrivate { path, uid, mode });
         }
         Ok(Self {
             path: path.to_owned(),
             file,
-            lost: 0,
-            torn: false,
+            lost_lines: 0,
+            has_partial_line: false,
         })
     }
 
-    /// Returns where it is.
+    /// Returns the path of the file.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Appends a line. A failure is said once, and how much was lost when it is over.
+    /// Appends a line. The first of several failures is logged, and after the last one the number
+    /// of lost lines.
     pub(super) fn append(&mut self, line: &impl Serialize) {
         let mut bytes = Vec::with_capacity(512);
-        if self.torn {
+        if self.has_partial_line {
             bytes.push(b'\n');
         }
         let written = serde_json::to_writer(&mut bytes, line)
@@ -122,29 +123,30 @@ impl AuditFile {
             });
         let path = self.path.display();
         match written {
-            Ok(()) if self.lost > 0 => {
+            Ok(()) if self.lost_lines > 0 => {
                 warn!(
-                    "{path} is written again; {} audit lines were lost",
-                    self.lost
+                    "writing to {path} works again; {} audit lines were lost",
+                    self.lost_lines
                 );
-                self.lost = 0;
+                self.lost_lines = 0;
             }
             Ok(()) => {}
             Err(error) => {
-                if self.lost == 0 {
-                    warn!("audit lines are lost: {path} cannot be written: {error}");
+                if self.lost_lines == 0 {
+                    warn!("audit lines are lost: cannot write to {path}: {error}");
                 }
-                self.lost += 1;
+                self.lost_lines += 1;
             }
         }
     }
 
-    /// One write, so that a line is whole even if another process appends.
+    /// Calls `write` once, so that a line is contiguous even if another process appends.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let count = self.file.write(bytes)?;
-        self.torn = count < bytes.len() && (count > 0 || self.torn);
+        self.has_partial_line = count < bytes.len() && (count > 0 || self.has_partial_line);
         if count < bytes.len() {
-            return Err(io::Error::other("there was room for a part of a line only"));
+            let problem = format!("only {count} of {} bytes were written", bytes.len());
+            return Err(io::Error::other(problem));
         }
         Ok(())
     }
@@ -166,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_appended_to_a_private_file() {
+    fn audit_file_is_private_and_lines_are_appended() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("audit.jsonl");
         for line in ["one", "two"] {
@@ -177,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_private_file_of_ours_is_refused() {
+    fn audit_file_that_is_not_private_or_not_regular_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("audit.jsonl");
         let refused = |path: &Path| AuditFile::open(path).unwrap_err();
@@ -185,7 +187,7 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         assert!(matches!(
             refused(&path),
-            AuditFileError::Loose { mode: 0o640, .. }
+            AuditFileError::NotPrivate { mode: 0o640, .. }
         ));
 
         let link = directory.path().join("link");
@@ -205,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_cannot_be_written_are_counted_and_forgiven() {
+    fn audit_file_counts_lost_lines_until_a_write_succeeds() {
         let directory = tempfile::tempdir().unwrap();
         let mut file = AuditFile::open(&directory.path().join("audit.jsonl")).unwrap();
         let good = file.file;
@@ -215,10 +217,10 @@ mod tests {
             .unwrap();
         file.append(&"one");
         file.append(&"two");
-        assert_eq!(file.lost, 2);
+        assert_eq!(file.lost_lines, 2);
         file.file = good;
         file.append(&"three");
-        assert_eq!((file.lost, file.torn), (0, false));
+        assert_eq!((file.lost_lines, file.has_partial_line), (0, false));
         let text = fs::read_to_string(&file.path).unwrap();
         assert_eq!(text, "\"three\"\n");
     }

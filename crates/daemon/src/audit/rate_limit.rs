@@ -1,8 +1,9 @@
-//! Decides which events are said and which are only counted. Pure arithmetic.
+//! The rate limit of the audit: events beyond it are suppressed and counted. Pure arithmetic.
 //!
-//! Each process has a burst of 10 and then one a second; all of a user's processes together
-//! have a burst of 100 and then ten a second, because a loop in a shell is a new process
-//! each time. Refusals are counted apart: a crowd of hand-outs must not hide one.
+//! Each process has a burst of 10 events and then 1 event a second. All processes of one user
+//! together have a burst of 100 events and then 10 events a second, because a loop in a shell
+//! starts a new process each time. Refusals have quotas of their own: many served requests must
+//! not hide a refusal.
 
 use std::{
     collections::BTreeMap,
@@ -13,12 +14,13 @@ use std::{
     time::Duration,
 };
 
+use super::Decision;
 use crate::runtime::clock::BootTime;
 
-/// How many peers are remembered at the most; the rest share one place.
+/// Maximum number of keys; further peers share one key.
 const MAX_KEYS: usize = 4096;
 
-/// From so many on, those who have been quiet are forgotten, once a second.
+/// Number of keys from which on unused ones are removed, once a second.
 const PRUNE_ABOVE: usize = 1024;
 
 const PROCESS_RATE: Rate = Rate {
@@ -31,57 +33,66 @@ const USER_RATE: Rate = Rate {
     burst: 100,
 };
 
-/// Whose events are counted together.
+/// The events that share one quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct RateKey {
-    /// A user; none stands for all that there is no room for.
+    /// The user; `None` for all users beyond [`MAX_KEYS`].
     pub(super) uid: Option<u32>,
-    /// A process of that user; none for all of them.
+    /// A process of that user; `None` for all of its processes.
     pub(super) pid: Option<i32>,
-    /// Refusals, or hand-outs.
-    pub(super) refused: bool,
+    /// The decision of the events.
+    pub(super) decision: Decision,
 }
 
-/// Remembers how much each peer has had said.
+/// The quotas of all peers.
 #[derive(Default)]
 pub(super) struct AuditRateLimiter {
-    /// By comparison: a hash that nobody can provoke collisions of costs more.
+    /// A `BTreeMap`, because a hash that resists provoked collisions costs more.
     quotas: BTreeMap<RateKey, Arc<Quota>>,
     pruned_at: BootTime,
 }
 
+/// A token bucket: one event each interval, after a burst.
 struct Rate {
     interval: Duration,
     burst: u32,
 }
 
-/// What becomes of an event.
+/// The outcome of a check.
 #[derive(Debug)]
 pub(super) enum Admission {
-    /// It is said.
+    /// The event is emitted.
     Emit,
-    /// It is counted, as the first one to be summed up or not. If its process has had all of its
-    /// share, this is it.
-    Suppress(bool, Option<Arc<Quota>>),
+    /// The event is counted for the next summary.
+    Suppress {
+        /// The event is the first of its key since the last summary.
+        is_first: bool,
+        /// The quota of the process, if the quota of the process is used up.
+        used_up: Option<Arc<Quota>>,
+    },
 }
 
-/// What a user or a process has had said. A connection whose process has had all of it keeps
-/// this, so that nothing has to be looked up for whoever asks in a loop.
+/// The state of the token bucket of one key. A connection keeps the used-up quota of its process,
+/// so that the events of a loop need no lookup.
 #[derive(Debug, Default)]
 pub(crate) struct Quota {
-    /// When it has its whole burst again.
+    /// The time at which the whole burst is available again.
     full_at_millis: AtomicU64,
     suppressed: AtomicU64,
 }
 
 impl AuditRateLimiter {
-    /// Decides what becomes of an event.
+    /// Takes an event from the quotas of its process and its user, or counts the event as
+    /// suppressed.
     pub(super) fn check(&mut self, key: RateKey, now: BootTime) -> Admission {
-        // The process first: one that loops uses up its own share, and not its user's.
+        // The process first: a process in a loop must not use up the quota of its user.
         if let Some(quota) = self.quotas.get(&key).filter(|_| key.pid.is_some())
             && quota.is_used_up(now)
         {
-            return Admission::Suppress(quota.count(), Some(Arc::clone(quota)));
+            return Admission::Suppress {
+                is_first: quota.suppress(),
+                used_up: Some(Arc::clone(quota)),
+            };
         }
         if self.quotas.len() >= PRUNE_ABOVE && now.since(self.pruned_at) >= Duration::from_secs(1) {
             self.prune(now);
@@ -89,7 +100,10 @@ impl AuditRateLimiter {
         let user = self.key_for(RateKey { pid: None, ..key });
         let quota = self.quotas.entry(user).or_default();
         if !USER_RATE.is_within(quota, now) {
-            return Admission::Suppress(quota.count(), None);
+            return Admission::Suppress {
+                is_first: quota.suppress(),
+                used_up: None,
+            };
         }
         USER_RATE.take(quota, now);
         if key.pid.is_some() && self.key_for(key) == key {
@@ -98,7 +112,8 @@ impl AuditRateLimiter {
         Admission::Emit
     }
 
-    /// Returns what was counted since the last time, and forgets who has been quiet.
+    /// Returns the number of suppressed events of each key since the last call, and removes unused
+    /// keys.
     pub(super) fn take_counts(&mut self, now: BootTime) -> Vec<(RateKey, u64)> {
         let counted = self
             .quotas
@@ -114,12 +129,12 @@ impl AuditRateLimiter {
         self.pruned_at = now;
         self.quotas.retain(|_, quota| {
             let counted = quota.suppressed.load(Ordering::Relaxed) > 0;
-            // What a connection counts in must be summed up.
+            // A connection counts in a quota that it holds, and its counts need a summary.
             counted || quota.full_at() > now || Arc::strong_count(quota) > 1
         });
     }
 
-    /// Where somebody is counted.
+    /// Returns the key itself, or the shared key if the map is full.
     fn key_for(&self, key: RateKey) -> RateKey {
         if self.quotas.len() < MAX_KEYS || self.quotas.contains_key(&key) {
             return key;
@@ -133,13 +148,13 @@ impl AuditRateLimiter {
 }
 
 impl Quota {
-    /// Tells whether a process that has had this much has had all of it for now.
+    /// Returns `true` if the quota of a process has no event left at `now`.
     pub(super) fn is_used_up(&self, now: BootTime) -> bool {
         !PROCESS_RATE.is_within(self, now)
     }
 
-    /// Counts an event that is not said; tells whether it is the first one to be summed up.
-    pub(super) fn count(&self) -> bool {
+    /// Counts a suppressed event; returns `true` for the first event since the last summary.
+    pub(super) fn suppress(&self) -> bool {
         self.suppressed.fetch_add(1, Ordering::Relaxed) == 0
     }
 
@@ -154,10 +169,10 @@ impl Rate {
     }
 
     fn take(&self, quota: &Quota, now: BootTime) {
-        let whole = quota.full_at().max(now) + self.interval;
+        let full_at = quota.full_at().max(now) + self.interval;
         quota
             .full_at_millis
-            .store(whole.as_millis(), Ordering::Relaxed);
+            .store(full_at.as_millis(), Ordering::Relaxed);
     }
 }
 
@@ -169,67 +184,83 @@ mod tests {
         BootTime::from_millis(1_000_000 + millis)
     }
 
-    fn key(uid: u32, pid: i32, refused: bool) -> RateKey {
+    fn served(uid: u32, pid: i32) -> RateKey {
         RateKey {
             uid: Some(uid),
             pid: Some(pid),
-            refused,
+            decision: Decision::Served,
         }
     }
 
-    fn said(
+    fn refused(uid: u32, pid: i32) -> RateKey {
+        RateKey {
+            decision: Decision::Refused,
+            ..served(uid, pid)
+        }
+    }
+
+    /// Returns the number of emitted events.
+    fn emitted(
         limit: &mut AuditRateLimiter,
         events: impl IntoIterator<Item = (RateKey, u64)>,
     ) -> usize {
-        let said = |(key, millis)| matches!(limit.check(key, at(millis)), Admission::Emit);
-        events.into_iter().map(said).filter(|said| *said).count()
+        let is_emitted = |(key, millis)| matches!(limit.check(key, at(millis)), Admission::Emit);
+        events.into_iter().map(is_emitted).filter(|it| *it).count()
     }
 
     #[test]
-    fn a_process_in_a_loop_gets_a_burst_and_then_one_a_second() {
+    fn process_in_a_loop_has_a_burst_and_then_one_event_a_second() {
         let mut limit = AuditRateLimiter::default();
-        let looping = |from: u64, count: u64| (from..from + count).map(|it| (key(1, 7, false), it));
-        assert_eq!(said(&mut limit, looping(0, 900)), 10);
-        assert_eq!(said(&mut limit, looping(900, 10_000)), 10);
-        let others = (0..10).map(|it| (key(1, 8, false), 10_900 + it));
-        assert_eq!(said(&mut limit, others), 10, "another process of that user");
-        let refusals = (0..10).map(|it| (key(1, 7, true), 10_900 + it));
-        assert_eq!(said(&mut limit, refusals), 10, "its refusals");
+        let looping = |from: u64, count: u64| (from..from + count).map(|it| (served(1, 7), it));
+        assert_eq!(emitted(&mut limit, looping(0, 900)), 10);
+        assert_eq!(emitted(&mut limit, looping(900, 10_000)), 10);
+        let others = (0..10).map(|it| (served(1, 8), 10_900 + it));
+        assert_eq!(
+            emitted(&mut limit, others),
+            10,
+            "another process of that user"
+        );
+        let refusals = (0..10).map(|it| (refused(1, 7), 10_900 + it));
+        assert_eq!(emitted(&mut limit, refusals), 10, "its refusals");
         let counted = limit.take_counts(at(11_000));
-        assert_eq!(counted, [(key(1, 7, false), 10_900 - 20)]);
+        assert_eq!(counted, [(served(1, 7), 10_900 - 20)]);
         assert_eq!(limit.take_counts(at(11_000)), []);
     }
 
     #[test]
-    fn a_process_each_time_is_a_loop_too() {
+    fn new_process_for_each_event_is_limited_by_its_user() {
         let mut limit = AuditRateLimiter::default();
-        let fresh = |uid, count: i32| (0..count).map(move |pid| (key(uid, pid, false), 0));
-        assert_eq!(said(&mut limit, fresh(1, 5000)), 100);
-        assert_eq!(said(&mut limit, fresh(2, 20)), 20, "another user");
-        let all = RateKey {
+        let fresh = |uid, count: i32| (0..count).map(move |pid| (served(uid, pid), 0));
+        assert_eq!(emitted(&mut limit, fresh(1, 5000)), 100);
+        assert_eq!(emitted(&mut limit, fresh(2, 20)), 20, "another user");
+        let user = RateKey {
             pid: None,
-            ..key(1, 0, false)
+            ..served(1, 0)
         };
-        assert_eq!(limit.take_counts(at(1)), [(all, 4900)]);
+        assert_eq!(limit.take_counts(at(1)), [(user, 4900)]);
         // A second later ten more.
-        let later = (0..100).map(|pid| (key(1, 9000 + pid, false), 1000));
-        assert_eq!(said(&mut limit, later), 10);
+        let later = (0..100).map(|pid| (served(1, 9000 + pid), 1000));
+        assert_eq!(emitted(&mut limit, later), 10);
     }
 
     #[test]
-    fn what_a_connection_counts_in_is_summed_up_for_as_long_as_it_lasts() {
-        let (mut limit, looping) = (AuditRateLimiter::default(), key(1, 7, false));
-        assert_eq!(said(&mut limit, [(looping, 0); 10]), 10);
-        let Admission::Suppress(true, Some(held)) = limit.check(looping, at(0)) else {
-            panic!("its first one to be summed up");
+    fn quota_held_by_a_connection_is_summarized_and_not_pruned() {
+        let (mut limit, looping) = (AuditRateLimiter::default(), served(1, 7));
+        assert_eq!(emitted(&mut limit, [(looping, 0); 10]), 10);
+        let Admission::Suppress {
+            is_first: true,
+            used_up: Some(held),
+        } = limit.check(looping, at(0))
+        else {
+            panic!("the first suppressed event");
         };
         assert_eq!(limit.take_counts(at(0)), [(looping, 1)]);
-        // It has its whole burst again, and would be forgotten.
+        // The burst is available again; a quota that no connection holds would be removed.
         assert_eq!(limit.take_counts(at(60_000)), []);
         assert!(!held.is_used_up(at(60_000)));
-        assert_eq!(said(&mut limit, [(looping, 60_000); 10]), 10);
+        assert_eq!(emitted(&mut limit, [(looping, 60_000); 10]), 10);
         assert!(held.is_used_up(at(60_000)));
-        assert!(held.count() && !held.count());
+        assert!(held.suppress() && !held.suppress());
         assert_eq!(limit.take_counts(at(60_000)), [(looping, 2)]);
         drop(held);
         let _ = limit.take_counts(at(120_000));
@@ -237,16 +268,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_has_a_bound_and_is_forgotten() {
+    fn keys_of_many_users_are_bounded_and_pruned() {
         let mut limit = AuditRateLimiter::default();
-        let crowd = (0..100_000).map(|uid| (key(uid, 1, false), 0));
-        let count = said(&mut limit, crowd);
+        let users = (0..100_000).map(|uid| (served(uid, 1), 0));
+        let count = emitted(&mut limit, users);
         assert!(limit.quotas.len() <= MAX_KEYS + 1, "{}", limit.quotas.len());
         assert!((MAX_KEYS / 2..=MAX_KEYS).contains(&count), "{count}");
         let counted = limit.take_counts(at(0));
-        let nobody = counted.iter().find(|(key, _)| key.uid.is_none());
+        let shared = counted.iter().find(|(key, _)| key.uid.is_none());
         assert_eq!(
-            nobody.map(|(_, count)| *count),
+            shared.map(|(_, count)| *count),
             Some(100_000 - count as u64)
         );
         let _ = limit.take_counts(at(60_000));

@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn an_entry_of_the_journal_is_an_event_like_a_line_of_the_file() {
         let entry = json!({
-            "__REALTIME_TIMESTAMP": "1795504174100000", "MESSAGE": "credentials handed out",
+            "__REALTIME_TIMESTAMP": "1795504174100000", "MESSAGE": "credentials served",
             "STSD_TARGET": "audit", "STSD_DECISION": "ready", "STSD_ASKED": "credentials",
             "STSD_PROFILE": "oss-upload", "STSD_UID": "1000", "STSD_PID": "4711",
             "STSD_EXE": [47, 120, 27], "STSD_REMAINING_S": "3204", "_PID": "1",

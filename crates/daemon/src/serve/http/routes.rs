@@ -15,7 +15,7 @@ use hyper::{
 use super::{body, body::ErrorBody, request_filter, request_filter::Rejection};
 use crate::{
     access::{Operation, peer::Peer},
-    audit::{AuditCaller, QuotaCell},
+    audit::{AuditCaller, QuotaCell, ServedLifetime},
     profile::{Cause, Profile},
     runtime::clock::BootTime,
     serve::context::ServerContext,
@@ -132,6 +132,8 @@ impl RequestContext<'_> {
     }
 
     fn response_for(&self, outcome: SessionResult, profile: &str, now: BootTime) -> Answer {
+        const SUFFICIENT: ServedLifetime = ServedLifetime::Sufficient;
+        const SHORT: ServedLifetime = ServedLifetime::Short;
         let server = self.server;
         let caller = AuditCaller {
             peer: self.peer,
@@ -142,14 +144,14 @@ impl RequestContext<'_> {
             SessionResult::Ready(session) => {
                 server
                     .audit
-                    .served(Operation::Url, profile, &session, false, now, caller);
+                    .served(Operation::Url, profile, &session, SUFFICIENT, now, caller);
                 json(StatusCode::OK, body::of(session))
             }
             // The minimum lifetime was this module's choice: the best available session is served.
             SessionResult::Short(session) => {
                 server
                     .audit
-                    .served(Operation::Url, profile, &session, true, now, caller);
+                    .served(Operation::Url, profile, &session, SHORT, now, caller);
                 json(StatusCode::OK, body::of(session))
             }
             SessionResult::Removed if self.server.access.can_administer(self.peer) => {

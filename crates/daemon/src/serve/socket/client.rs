@@ -7,7 +7,7 @@ use stsd_wire::Failure;
 use super::wire_convert;
 use crate::{
     access::{Operation, peer::Peer},
-    audit::{AuditCaller, QuotaCell},
+    audit::{AuditCaller, QuotaCell, ServedLifetime},
     profile::Profile,
     runtime::clock::BootTime,
     serve::context::ServerContext,
@@ -134,14 +134,14 @@ impl Client {
         operation: Operation,
         entry: &ProfileEntry,
         session: &Session,
-        short: bool,
+        lifetime: ServedLifetime,
         now: BootTime,
         socket: BorrowedFd<'_>,
     ) {
         entry.count_served(session);
         let name = entry.profile.name.as_str();
         let (audit, caller) = (&self.context.audit, self.audit_caller(socket));
-        audit.served(operation, name, session, short, now, caller);
+        audit.served(operation, name, session, lifetime, now, caller);
         // After the audit, which may have inspected the process.
         self.record_access(operation, entry, now);
     }

@@ -14,6 +14,7 @@ use stsd_wire::Reply;
 
 use crate::{
     access::Operation,
+    audit::ServedLifetime,
     runtime::clock::BootTime,
     serve::socket::{
         client::Client,
@@ -145,8 +146,16 @@ fn reply_session(
     session: Arc<Session>,
     now: BootTime,
 ) -> io::Result<ReadOutcome> {
-    let socket = connection.as_fd();
-    client.record_served(Operation::Credentials, entry, &session, false, now, socket);
+    const OPERATION: Operation = Operation::Credentials;
+    const LIFETIME: ServedLifetime = ServedLifetime::Sufficient;
+    client.record_served(
+        OPERATION,
+        entry,
+        &session,
+        LIFETIME,
+        now,
+        connection.as_fd(),
+    );
     Ok(ReadOutcome::of_write(
         connection.try_write_session(session)?,
     ))
@@ -158,8 +167,10 @@ fn reply_short(
     entry: &ProfileEntry,
     session: &Session,
 ) -> io::Result<ReadOutcome> {
+    const OPERATION: Operation = Operation::Credentials;
+    const LIFETIME: ServedLifetime = ServedLifetime::Short;
     let (now, socket) = (client.now(), connection.as_fd());
-    client.record_served(Operation::Credentials, entry, session, true, now, socket);
+    client.record_served(OPERATION, entry, session, LIFETIME, now, socket);
     let reply = Reply::ShortCredentials(wire_convert::credentials(session));
     ReadOutcome::of_reply(connection, &reply)
 }
@@ -170,12 +181,14 @@ pub(in crate::serve::socket) async fn watch(
     connection: &mut Connection,
     profile: &str,
 ) -> io::Result<()> {
+    const OPERATION: Operation = Operation::Watch;
+    const LIFETIME: ServedLifetime = ServedLifetime::Sufficient;
     const UNEXPECTED_INPUT: &str = "a request on a connection that watches";
     if connection.has_buffered_input() {
         return Err(connection_error(UNEXPECTED_INPUT));
     }
     let clock = &client.context.clock;
-    let mut entry = match client.find(Operation::Watch, profile, connection.as_fd()) {
+    let mut entry = match client.find(OPERATION, profile, connection.as_fd()) {
         Ok(entry) => entry,
         Err(failure) => return connection.reply(&Reply::Failure(failure)).await,
     };
@@ -184,7 +197,7 @@ pub(in crate::serve::socket) async fn watch(
     loop {
         let snapshot = changes.latest().clone();
         if snapshot.removed {
-            match client.find(Operation::Watch, profile, connection.as_fd()) {
+            match client.find(OPERATION, profile, connection.as_fd()) {
                 Ok(changed) => entry = changed,
                 Err(failure) => {
                     connection.reply(&Reply::Failure(failure)).await?;
@@ -202,7 +215,7 @@ pub(in crate::serve::socket) async fn watch(
         }
         if let Some(session) = session.filter(|new| !is_same(sent.as_ref(), new)) {
             let socket = connection.as_fd();
-            client.record_served(Operation::Watch, &entry, &session, false, now, socket);
+            client.record_served(OPERATION, &entry, &session, LIFETIME, now, socket);
             connection.write_session(&session).await?;
             sent = Some(session);
         }
