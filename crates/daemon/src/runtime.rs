@@ -1,5 +1,5 @@
-//! What all other folders may use and what uses none of them: clocks, child processes, file
-//! watches and locks.
+//! Clocks, child processes, file watches and locks. Every other folder may use this one; this
+//! folder uses no other.
 
 pub(crate) mod async_fd;
 pub mod atomic_file;

@@ -160,7 +160,7 @@ impl IdentityProvider for AccessKey {
 
     fn has_changed(&self, now: BootTime) -> bool {
         match &self.location {
-            KeyLocation::File { watched_file, .. } => watched_file.changed(now),
+            KeyLocation::File { watched_file, .. } => watched_file.has_changed(now),
             KeyLocation::Variables { .. } | KeyLocation::Keyring { .. } => false,
         }
     }

@@ -239,7 +239,7 @@ impl IdentityProvider for CredentialsUri {
     fn has_changed(&self, now: BootTime) -> bool {
         match &self.source {
             UriSource::Here(_) => false,
-            UriSource::File(watched_file) => watched_file.changed(now),
+            UriSource::File(watched_file) => watched_file.has_changed(now),
         }
     }
 }

@@ -83,7 +83,7 @@ impl TokenSource {
 
     pub(super) fn changed(&self, now: BootTime) -> bool {
         match self {
-            Self::File(watched_file) => watched_file.changed(now),
+            Self::File(watched_file) => watched_file.has_changed(now),
             Self::Command(_) => false,
         }
     }

@@ -1,18 +1,18 @@
-//! Decides nothing: how the runtime watches a descriptor that is not of one of its own types.
+//! `AsyncFd` for descriptors of the standard library.
 
 use std::{io, os::fd::AsRawFd};
 
 use tokio::io::{Interest, unix::AsyncFd};
 
-/// Has a descriptor watched until what is returned is dropped.
+/// Returns an `AsyncFd`, which the runtime watches until it is dropped.
 ///
 /// # Errors
-/// When the system has no memory for it, or watches it already.
+/// `epoll_ctl` has failed: no memory is left, or the descriptor is registered already.
 pub(crate) fn async_fd<T: AsRawFd>(descriptor: T, interest: Interest) -> io::Result<AsyncFd<T>> {
     #[expect(
         deprecated,
-        reason = "the successor is unsafe for types that may exchange their descriptor; \
-                  descriptors of std, all that comes here, cannot"
+        reason = "the successor is unsafe for types that may exchange their descriptor; all \
+                  callers pass types of std, which cannot"
     )]
     AsyncFd::with_interest(descriptor, interest)
 }

@@ -1,6 +1,5 @@
-//! Decides how a command is run that is not ours: within a time, alone with its process
-//! group. What it says on stderr is thrown away, and what it prints too unless it was asked
-//! for that: it may have read secrets.
+//! Commands of the configuration, each in a process group of its own and with a time limit. Their
+//! stderr is discarded, and so is the stdout of [`run`]: a command may print secrets.
 
 use std::{
     convert::Infallible,
@@ -27,58 +26,60 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
-/// How often it is looked whether a command has ended.
+/// Interval between checks whether a command has exited.
 const EXIT_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How many looks are taken for the exit of a command that was killed, and the pause after each.
+/// Number of checks whether a killed command has exited.
 const KILL_POLL_ATTEMPTS: u32 = 100;
+
+/// Interval between checks whether a killed command has exited.
 const KILL_POLL_INTERVAL: Duration = Duration::from_millis(2);
 
-/// How long to wait for the last words of one that has ended.
+/// Timeout for the rest of the output of a command that has exited.
 const FINAL_READ_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The environment of a command.
 pub type Environment = Vec<(OsString, OsString)>;
 
-/// Why a command has not done its work.
+/// The failure of a command.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CommandError {
-    /// It could not be started, or not be watched.
+    /// The command could not be started or watched.
     #[error("the command does not start: {0}")]
     Start(#[from] io::Error),
-    /// It says so itself.
+    /// The command has exited with another status than 0.
     #[error("the command failed: {0}")]
     Failed(ExitStatus),
-    /// It was killed.
+    /// The command was killed after its time limit.
     #[error("the command did not end within {} s and was killed", .0.as_secs())]
     TimedOut(Duration),
-    /// It was killed, because it printed without end.
+    /// The command was killed because its output was too long.
     #[error("the command printed more than {0} bytes and was killed")]
     TooMuch(usize),
 }
 
-/// A command that runs; whatever happens, it and its process group do not outlive this.
+/// A running command. The command and its process group are killed when this is dropped.
 struct Running {
     child: Child,
-    collected: bool,
+    /// The process group was killed and the command was waited for.
+    is_reaped: bool,
 }
 
-/// Runs a command to its end, for `limit` at the most; nobody hears it.
+/// Runs a command for `limit` at most, and discards its output.
 ///
 /// # Errors
-/// [`CommandError`]; by then nothing of its process group runs any more.
+/// [`CommandError`]; no process of the process group runs any more.
 pub(crate) async fn run(mut command: Command, limit: Duration) -> Result<(), CommandError> {
     let (stderr, writer) = io::pipe()?;
-    // Not /dev/null for its output: nobody who is confined as we are may open that for writing.
+    // A pipe, not /dev/null: the daemon's filesystem sandbox forbids to open that for writing.
     command.stdout(writer.try_clone()?).stderr(writer);
     run_to_exit(command, limit, stderr, std::future::pending()).await
 }
 
-/// Runs a command to its end, for `limit` at the most, and returns what it has printed, which
-/// may be `max_bytes` bytes.
+/// Runs a command for `limit` at most, and returns its output of at most `max_bytes` bytes.
 ///
 /// # Errors
-/// [`CommandError`]; by then nothing of its process group runs any more.
+/// [`CommandError`]; no process of the process group runs any more.
 pub(crate) async fn read(
     mut command: Command,
     limit: Duration,
@@ -95,7 +96,7 @@ pub(crate) async fn read(
         std::future::pending().await
     };
     run_to_exit(command, limit, stderr, reading).await?;
-    // What it has printed last; somebody who has left its group may hold the pipe open.
+    // The rest of the output. A process that has left the group may hold the pipe open.
     match timeout(
         FINAL_READ_TIMEOUT,
         read_output(&output, &mut text, max_bytes),
@@ -107,10 +108,10 @@ pub(crate) async fn read(
     }
 }
 
-/// Waits for the exit of a child by `polls` looks with a `pause` after each; returns nothing if
-/// it still runs. Calls `after_poll` after each look, the last one too. Blocks.
+/// Polls for the exit of a child, `polls` times with a `pause` after each; returns `None` if the
+/// child still runs. Calls `after_poll` after each poll, the last one included. Blocks.
 ///
-/// A pidfd would do without the pauses, but needs Linux 5.3.
+/// A pidfd would need no pauses, but Linux 5.3.
 pub(crate) fn wait_for_exit(
     child: &mut Child,
     polls: u32,
@@ -128,7 +129,7 @@ pub(crate) fn wait_for_exit(
     Ok(None)
 }
 
-/// Runs a command to its end, while `reading` goes on.
+/// Runs a command to its end, and polls `reading` meanwhile.
 async fn run_to_exit(
     mut command: Command,
     limit: Duration,
@@ -137,35 +138,35 @@ async fn run_to_exit(
 ) -> Result<(), CommandError> {
     command.stdin(Stdio::null());
     command.process_group(0).current_dir("/");
-    // On a thread of its own, because the program may be on a slow disk; and by value, so
-    // that our ends of the pipe are closed.
+    // On a thread of its own, because the program may be on a slow disk. The command is moved,
+    // so that the daemon's copies of the write ends are closed.
     let start = move || {
         let child = command.spawn()?;
-        let collected = false;
-        io::Result::Ok(Running { child, collected })
+        let is_reaped = false;
+        io::Result::Ok(Running { child, is_reaped })
     };
     let mut running = spawn_blocking(start).await.map_err(io::Error::other)??;
     tokio::select! {
-        ended = running.ended() => ended?,
+        exited = running.exited() => exited?,
         never = discard(stderr) => match never? {},
         never = reading => match never? {},
         () = sleep(limit) => return Err(CommandError::TimedOut(limit)),
     }
-    match running.end()? {
+    match running.kill_and_reap()? {
         status if status.success() => Ok(()),
         status => Err(CommandError::Failed(status)),
     }
 }
 
-/// Takes what a command prints, so that it is not kept from going on; slowly, so that it
-/// does not keep us busy.
+/// Reads and discards the output of a command, which would block on a full pipe. A pause after
+/// each read bounds the processor time.
 async fn discard(reader: PipeReader) -> io::Result<Infallible> {
     let receiver = pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?;
-    let mut thrown_away = vec![0; 64 * 1024];
+    let mut buffer = vec![0; 64 * 1024];
     loop {
         receiver.readable().await?;
-        match receiver.try_read(&mut thrown_away) {
-            // Nobody has the other end any more.
+        match receiver.try_read(&mut buffer) {
+            // All write ends are closed.
             Ok(0) => std::future::pending().await,
             Ok(_) => sleep(Duration::from_millis(1)).await,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -174,7 +175,7 @@ async fn discard(reader: PipeReader) -> io::Result<Infallible> {
     }
 }
 
-/// Adds what a command prints to `text` until it prints no more.
+/// Appends the output of a command to `text`, until the end of the output.
 async fn read_output(
     output: &pipe::Receiver,
     text: &mut Vec<u8>,
@@ -182,12 +183,12 @@ async fn read_output(
 ) -> Result<(), CommandError> {
     loop {
         output.readable().await?;
-        // Never more than there is room for.
-        let mut part = Zeroizing::new([0; 4 * 1024]);
-        let room = part.len().min(max_bytes + 1 - text.len());
-        match output.try_read(&mut part[..room]) {
+        // Never more than the capacity of `text`, which must not be reallocated.
+        let mut chunk = Zeroizing::new([0; 4 * 1024]);
+        let max_read = chunk.len().min(max_bytes + 1 - text.len());
+        match output.try_read(&mut chunk[..max_read]) {
             Ok(0) => return Ok(()),
-            Ok(count) => text.extend_from_slice(&part[..count]),
+            Ok(count) => text.extend_from_slice(&chunk[..count]),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error.into()),
         }
@@ -202,8 +203,8 @@ impl Running {
         Pid::from_raw(self.child.id().cast_signed())
     }
 
-    /// Waits for its end without collecting it.
-    async fn ended(&self) -> io::Result<()> {
+    /// Waits for the exit of the command without reaping it.
+    async fn exited(&self) -> io::Result<()> {
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         while waitid(Id::Pid(self.pid()), flags)? == WaitStatus::StillAlive {
             sleep(EXIT_POLL_INTERVAL).await;
@@ -211,12 +212,12 @@ impl Running {
         Ok(())
     }
 
-    /// Ends all that is left of the group, and collects what has become of its leader. Until
-    /// then the leader's number, which is the group's, is nobody else's.
-    fn end(&mut self) -> io::Result<ExitStatus> {
-        self.collected = true;
+    /// Kills the rest of the process group, and reaps its leader. The kernel does not reuse the
+    /// number of the group before that.
+    fn kill_and_reap(&mut self) -> io::Result<ExitStatus> {
+        self.is_reaped = true;
         let _ = killpg(self.pid(), Signal::SIGKILL);
-        // It may have gone into another group.
+        // The command may have moved to another group.
         let _ = self.child.kill();
         let status = wait_for_exit(
             &mut self.child,
@@ -224,14 +225,14 @@ impl Running {
             KILL_POLL_INTERVAL,
             || Ok(()),
         )?;
-        status.ok_or_else(|| io::Error::other("it cannot be killed"))
+        status.ok_or_else(|| io::Error::other("the command was killed and has not exited"))
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if !self.collected {
-            let _ = self.end();
+        if !self.is_reaped {
+            let _ = self.kill_and_reap();
         }
     }
 }

@@ -1,8 +1,8 @@
-//! The only room that reads time.
+//! The clocks. No other module reads the time.
 //!
-//! Two clocks, for two questions. The wall clock signs requests; it may be wrong. The
-//! boot-time clock measures how long something lives; it never jumps and, unlike the
-//! clock behind `Instant` and tokio's timers, it goes on while the machine sleeps.
+//! The wall clock dates the requests to STS; it may be wrong. The boot-time clock
+//! (`CLOCK_BOOTTIME`) measures lifetimes; it never jumps, and it advances while the machine is
+//! suspended, unlike the clock of `Instant` and of tokio's timers.
 
 use std::{io, ops::Add, os::fd::OwnedFd, pin::Pin, sync::Arc, time::Duration};
 
@@ -21,8 +21,8 @@ use tracing::warn;
 
 use crate::runtime::async_fd;
 
-/// How long a wait may be before the boot-time clock is looked at again: as long as a
-/// caller may have to wait after a suspend, and short enough not to be noticed.
+/// Maximum length of a sleep before the boot-time clock is read again, and therefore the maximum
+/// delay of a due event after a suspend.
 const MAX_SLEEP: Duration = Duration::from_secs(20);
 
 const NANOS_A_MILLI: u64 = 1_000_000;
@@ -30,44 +30,44 @@ const NANOS_A_MILLI: u64 = 1_000_000;
 /// A moment on the boot-time clock: the time since the machine started, suspends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct BootTime {
-    /// Enough for 584 years.
+    /// A `u64` of nanoseconds lasts 584 years.
     nanos: u64,
 }
 
-/// What the time is.
+/// The clocks that the daemon reads; tests replace them.
 pub trait Clock: Send + Sync + 'static {
-    /// Returns the machine's opinion of the date and time.
+    /// Returns the date and time of the wall clock.
     fn wall(&self) -> Timestamp;
 
-    /// Returns how long the machine has been up.
+    /// Returns the time of the boot-time clock.
     fn boot(&self) -> BootTime;
 
-    /// Returns what tells this boot of the machine from others: a moment on the boot-time
-    /// clock means nothing in another one.
+    /// Returns the identifier of this boot: a moment on the boot-time clock has no meaning in
+    /// another boot.
     fn boot_id(&self) -> String;
 
-    /// Ends after `longest` at the latest; sooner, when the boot-time clock must be looked at
-    /// again: tokio's timers stand still while the machine sleeps, so a long wait is made of
-    /// naps.
+    /// Sleeps for `longest` at most; the sleep ends sooner when the boot-time clock must be read
+    /// again. tokio's timers stand still during a suspend, therefore a long wait is a series of
+    /// short sleeps.
     fn sleep_at_most(&self, longest: Duration) -> SuspendAwareSleep<'_>;
 }
 
-/// A wait whose end says nothing but that it is time to look at the clock.
+/// A sleep that may end early; the caller reads the clock afterwards.
 pub type SuspendAwareSleep<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// The clocks of this machine.
 #[derive(Debug, Default)]
 pub struct SystemClock {
-    /// Ends all long naps together, at the multiples of one length: a thousand waits wake the
-    /// processor once. After a suspend it comes at once.
+    /// Notified at each multiple of [`MAX_SLEEP`], and at once after a suspend. All long sleeps
+    /// end together, so that a thousand of them wake the processor once.
     alarm: Option<Arc<Notify>>,
 }
 
-/// The timer of the beat.
+/// A timerfd of the boot-time clock that expires at each multiple of [`MAX_SLEEP`].
 struct AlarmTimer(AsyncFd<OwnedFd>);
 
 impl BootTime {
-    /// Makes a moment from the time since boot.
+    /// Returns the moment at a time since boot.
     #[must_use]
     pub const fn from_duration(since_boot: Duration) -> Self {
         let nanos = since_boot.as_nanos();
@@ -80,19 +80,20 @@ impl BootTime {
         }
     }
 
-    /// Returns how long after `earlier` this moment is, or zero.
+    /// Returns the time from `earlier` to this moment; zero if this moment is before `earlier`.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.nanos.saturating_sub(earlier.nanos))
     }
 
-    /// Returns whole milliseconds since boot, for an atomic.
+    /// Returns the whole milliseconds since boot, for an atomic.
     #[must_use]
     pub fn as_millis(self) -> u64 {
         self.nanos / NANOS_A_MILLI
     }
 
-    /// Undoes [`as_millis`](Self::as_millis).
+    /// Returns the moment at a number of milliseconds since boot; the inverse of
+    /// [`as_millis`](Self::as_millis).
     #[must_use]
     pub const fn from_millis(millis: u64) -> Self {
         Self {
@@ -113,7 +114,7 @@ impl Add<Duration> for BootTime {
 }
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the room that reads it")]
+    #[expect(clippy::disallowed_methods, reason = "this module reads the time")]
     fn wall(&self) -> Timestamp {
         Timestamp::now()
     }
@@ -130,7 +131,7 @@ impl Clock for SystemClock {
     }
 
     fn sleep_at_most(&self, longest: Duration) -> SuspendAwareSleep<'_> {
-        // Listens from before the look, so that no beat comes in between.
+        // Registered before the clock is read, so that no expiration is missed.
         let alarm = self.alarm.as_ref().map(|it| it.notified());
         let left = until_alarm(self.boot());
         match alarm {
@@ -141,40 +142,41 @@ impl Clock for SystemClock {
 }
 
 impl SystemClock {
-    /// Takes a timer that goes on while the machine sleeps. Without one, naps end as soon after
-    /// a suspend as they would have without it. Called within a runtime.
+    /// Returns the clocks with an alarm that expires after a suspend. Without the alarm a sleep is
+    /// longer by the time of the suspend. Called within a runtime.
     #[must_use]
     pub fn with_alarm() -> Self {
         let mut clock = Self::default();
         match AlarmTimer::start(until_alarm(clock.boot()), MAX_SLEEP) {
             Ok(timer) => {
                 let alarm = clock.alarm.insert(Arc::default());
-                // One for all who nap: a wait for a descriptor is three times as large.
+                // One task waits for the timerfd, and a `Notify` for each sleep: a wait for a
+                // descriptor takes three times the memory.
                 tokio::spawn(timer.run(Arc::clone(alarm)));
             }
-            Err(refusal) => warn!("no timer for the boot-time clock: {refusal}"),
+            Err(error) => warn!("cannot create a timer of the boot-time clock: {error}"),
         }
         clock
     }
 }
 
-/// Returns how long it is to the next multiple of a nap.
+/// Returns the time to the next multiple of [`MAX_SLEEP`].
 fn until_alarm(now: BootTime) -> Duration {
     let length = MAX_SLEEP.as_millis() as u64;
     Duration::from_millis(length - now.as_millis() % length)
 }
 
 impl AlarmTimer {
-    fn start(first: Duration, every: Duration) -> io::Result<Self> {
+    fn start(first: Duration, interval: Duration) -> io::Result<Self> {
         let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
         let timer = TimerFd::new(timerfd::ClockId::CLOCK_BOOTTIME, flags)?;
-        let beats = Expiration::IntervalDelayed(first.into(), every.into());
-        timer.set(beats, TimerSetTimeFlags::empty())?;
+        let expiration = Expiration::IntervalDelayed(first.into(), interval.into());
+        timer.set(expiration, TimerSetTimeFlags::empty())?;
         let timer = async_fd::async_fd(OwnedFd::from(timer), Interest::READABLE)?;
         Ok(Self(timer))
     }
 
-    /// Rings at each beat, for as long as there is a runtime.
+    /// Notifies `alarm` at each expiration, until the runtime ends.
     async fn run(self, alarm: Arc<Notify>) {
         while let Ok(mut ready) = self.0.readable().await {
             ready.clear_ready();
@@ -193,7 +195,7 @@ mod tests {
     const SOON: Duration = Duration::from_millis(1);
 
     #[tokio::test]
-    async fn one_beat_ends_every_nap_and_no_nap_that_begins_after_it() {
+    async fn alarm_ends_all_sleeps_that_began_before_it() {
         let alarm = Arc::<Notify>::default();
         let timer = AlarmTimer::start(SOON, MAX_SLEEP).unwrap();
         tokio::spawn(timer.run(Arc::clone(&alarm)));
@@ -202,7 +204,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_beat_that_is_heard_is_followed_by_another() {
+    async fn alarm_expires_again_after_each_interval() {
         let alarm = Arc::<Notify>::default();
         tokio::spawn(
             AlarmTimer::start(SOON, SOON)
@@ -210,8 +212,8 @@ mod tests {
                 .run(Arc::clone(&alarm)),
         );
         for _ in 0..3 {
-            let heard = timeout(MAX_SLEEP, alarm.notified());
-            heard.await.expect("it goes on beating");
+            let expired = timeout(MAX_SLEEP, alarm.notified());
+            expired.await.expect("another expiration");
         }
     }
 }

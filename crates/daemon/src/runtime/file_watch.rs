@@ -1,5 +1,5 @@
-//! Decides how a file that somebody named is read: a regular file, up to a size, and
-//! without ever waiting for it. A FIFO in its place must not stop the daemon.
+//! Files that the configuration names: regular files up to a size, opened without blocking. A FIFO
+//! at such a path must not stop the daemon.
 
 use std::{
     fs::{self, File, Metadata, OpenOptions},
@@ -23,16 +23,19 @@ use zeroize::Zeroizing;
 
 use crate::runtime::{clock::BootTime, sync::lock};
 
-/// How long a file may take to be read.
+/// Timeout for the read of a file.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a pause there is between two looks at a file: many may want to know.
+/// Minimum interval between two polls of a file, whose state many profiles may ask for.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often it is looked whether somebody else has ended reading it.
+/// Interval between checks whether the read of another task has ended.
 const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Opens a regular file of at most `max_bytes` bytes.
+///
+/// # Errors
+/// `open` has failed, or the file is not regular or too large.
 pub(crate) fn open(path: &Path, max_bytes: usize) -> io::Result<(File, Metadata)> {
     let mut options = OpenOptions::new();
     let file = options
@@ -44,54 +47,61 @@ pub(crate) fn open(path: &Path, max_bytes: usize) -> io::Result<(File, Metadata)
         return Err(io::Error::other("it is not a regular file"));
     }
     if metadata.len() > max_bytes as u64 {
-        return Err(io::Error::other(format!(
-            "it is larger than {max_bytes} bytes"
-        )));
+        let problem = format!("it is larger than {max_bytes} bytes");
+        return Err(io::Error::other(problem));
     }
     Ok((file, metadata))
 }
 
-/// Reads an opened file as text; the memory is wiped, because it may be a key file.
+/// Returns the text of an open file, in memory that is wiped: the file may hold a key.
 pub(crate) fn read(file: File, max_bytes: usize) -> io::Result<Zeroizing<String>> {
     let mut text = Zeroizing::new(String::with_capacity(max_bytes.min(16 * 1024)));
     file.take(max_bytes as u64).read_to_string(&mut text)?;
     Ok(text)
 }
 
-/// A file that is read again and again, on threads of its own: a file system that hangs
-/// must not stop the daemon, nor keep it from leaving.
+/// A file that is read repeatedly, on threads of its own: a file system that hangs must neither
+/// block the daemon nor delay its exit.
 #[derive(Debug)]
 pub struct WatchedFile {
     path: PathBuf,
     shared: Arc<Shared>,
 }
 
-/// What the threads tell.
+/// The state that the threads share.
 #[derive(Debug, Default)]
 struct Shared {
-    reading: AtomicBool,
-    polling: AtomicBool,
+    is_reading: AtomicBool,
+    is_polling: AtomicBool,
     observed: Mutex<Observed>,
 }
 
 #[derive(Debug, Default)]
 struct Observed {
-    /// How often it was read.
-    readings: u64,
-    /// How the file looked when it was read last. None if it never was; the inner none is a
-    /// file that is not there.
-    at_read: Option<Option<FileStat>>,
-    /// When a thread was sent to look.
+    /// The number of reads.
+    reads: u64,
+    /// The state of the file at the last read; `None` before the first read.
+    at_read: Option<FileState>,
+    /// The time of the last poll.
     polled_at: BootTime,
-    /// How it looked since it was read.
-    latest: Option<Option<FileStat>>,
+    /// The state of the file at the last poll; `None` if there was none since the last read.
+    at_poll: Option<FileState>,
 }
 
-/// What changes when a file does: its place, its length and its times.
-type FileStat = (u64, u64, u64, i64, i64);
+/// The state of a file, which differs after a change.
+#[derive(Debug, PartialEq, Eq)]
+enum FileState {
+    Missing,
+    Present {
+        device: u64,
+        inode: u64,
+        length: u64,
+        modified: (i64, i64),
+    },
+}
 
 impl WatchedFile {
-    /// Prepares to read a file.
+    /// Returns the watch of a file; nothing is read yet.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
         Self {
@@ -100,69 +110,72 @@ impl WatchedFile {
         }
     }
 
-    /// Returns which file it is.
+    /// Returns the path of the file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Has a thread read the file, for a bounded time.
+    /// Calls `reader` on a thread, and waits for its result for [`READ_TIMEOUT`].
+    ///
+    /// # Errors
+    /// `TimedOut` if the file system does not answer; another error if no thread can be started.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
         reader: impl FnOnce(&Path) -> T + Send + 'static,
     ) -> io::Result<T> {
         let hangs = || io::Error::new(io::ErrorKind::TimedOut, "the file system does not answer");
-        // Whoever began to read may have gone since, and its thread is about to end; or it hangs.
-        let free = async {
-            while self.shared.reading.swap(true, Ordering::AcqRel) {
+        // The task of an earlier read may have been dropped while its thread still reads.
+        let acquire = async {
+            while self.shared.is_reading.swap(true, Ordering::AcqRel) {
                 sleep(LOCK_POLL_INTERVAL).await;
             }
         };
-        timeout(READ_TIMEOUT, free).await.map_err(|_| hangs())?;
-        let (tell, told) = oneshot::channel();
+        timeout(READ_TIMEOUT, acquire).await.map_err(|_| hangs())?;
+        let (sender, result) = oneshot::channel();
         let (path, shared) = (self.path.clone(), Arc::clone(&self.shared));
-        // From before the reading: a change during it is one that was not seen.
-        let look = move || {
-            let state = state(&path);
+        // The state is taken before the read, so that a change during the read is reported.
+        let read = move || {
+            let state = FileState::of(&path);
             let outcome = reader(&path);
             shared.observed().record_read(state);
-            shared.reading.store(false, Ordering::Release);
-            let _ = tell.send(outcome);
+            shared.is_reading.store(false, Ordering::Release);
+            let _ = sender.send(outcome);
         };
-        let started = thread::Builder::new().name("read".into()).spawn(look);
+        let started = thread::Builder::new().name("read".into()).spawn(read);
         if let Err(error) = started {
-            self.shared.reading.store(false, Ordering::Release);
+            self.shared.is_reading.store(false, Ordering::Release);
             return Err(error);
         }
-        let answer = timeout(READ_TIMEOUT, told).await.map_err(|_| hangs())?;
-        answer.map_err(io::Error::other)
+        let result = timeout(READ_TIMEOUT, result).await.map_err(|_| hangs())?;
+        result.map_err(io::Error::other)
     }
 
-    /// Tells whether the file looks different from when it was read last, as a thread has seen
-    /// it that the call before this one has sent out.
-    pub(crate) fn changed(&self, now: BootTime) -> bool {
-        // Who reads now has not seen anything yet; and one that hangs hangs for this look, too.
+    /// Returns `true` if the file had changed since the last read at the last poll, and starts
+    /// the next poll on a thread.
+    pub(crate) fn has_changed(&self, now: BootTime) -> bool {
+        // A read in progress has no result yet; if the read hangs, a poll would hang as well.
         let shared = &self.shared;
-        if shared.reading.load(Ordering::Acquire) {
+        if shared.is_reading.load(Ordering::Acquire) {
             return false;
         }
         let mut observed = shared.observed();
-        let rested = now.since(observed.polled_at) >= POLL_INTERVAL;
-        if rested && !shared.polling.swap(true, Ordering::AcqRel) {
+        let is_due = now.since(observed.polled_at) >= POLL_INTERVAL;
+        if is_due && !shared.is_polling.swap(true, Ordering::AcqRel) {
             observed.polled_at = now;
-            let (path, theirs) = (self.path.clone(), Arc::clone(shared));
-            let readings = observed.readings;
-            let look = move || {
-                let state = state(&path);
-                theirs.observed().record_poll(state, readings);
-                theirs.polling.store(false, Ordering::Release);
+            let (path, thread_shared) = (self.path.clone(), Arc::clone(shared));
+            let reads = observed.reads;
+            let poll = move || {
+                let state = FileState::of(&path);
+                thread_shared.observed().record_poll(state, reads);
+                thread_shared.is_polling.store(false, Ordering::Release);
             };
-            let started = thread::Builder::new().name("look".into()).spawn(look);
+            let started = thread::Builder::new().name("poll".into()).spawn(poll);
             if started.is_err() {
-                shared.polling.store(false, Ordering::Release);
+                shared.is_polling.store(false, Ordering::Release);
             }
         }
-        observed.changed()
+        observed.has_changed()
     }
 }
 
@@ -173,27 +186,37 @@ impl Shared {
 }
 
 impl Observed {
-    fn record_read(&mut self, state: Option<FileStat>) {
-        self.readings += 1;
+    fn record_read(&mut self, state: FileState) {
+        self.reads += 1;
         self.at_read = Some(state);
-        self.latest = None;
+        self.at_poll = None;
     }
 
-    /// A look that began before the last reading says nothing of what came after it.
-    fn record_poll(&mut self, state: Option<FileStat>, readings: u64) {
-        if self.readings == readings {
-            self.latest = Some(state);
+    /// Records a poll that began after `reads` reads. The poll is discarded if a read has ended
+    /// since: the file may have changed between the poll and that read.
+    fn record_poll(&mut self, state: FileState, reads: u64) {
+        if self.reads == reads {
+            self.at_poll = Some(state);
         }
     }
 
-    fn changed(&self) -> bool {
-        self.at_read.is_some() && self.latest.is_some() && self.at_read != self.latest
+    fn has_changed(&self) -> bool {
+        self.at_read.is_some() && self.at_poll.is_some() && self.at_read != self.at_poll
     }
 }
 
-fn state(path: &Path) -> Option<FileStat> {
-    let it = fs::metadata(path).ok()?;
-    Some((it.dev(), it.ino(), it.len(), it.mtime(), it.mtime_nsec()))
+impl FileState {
+    fn of(path: &Path) -> Self {
+        match fs::metadata(path) {
+            Ok(metadata) => Self::Present {
+                device: metadata.dev(),
+                inode: metadata.ino(),
+                length: metadata.len(),
+                modified: (metadata.mtime(), metadata.mtime_nsec()),
+            },
+            Err(_) => Self::Missing,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -202,18 +225,18 @@ mod tests {
 
     use super::*;
 
-    /// The looks for a change that must be noticed: a thread looks aside, and that takes long on
-    /// a busy machine.
-    const CHANGE_LOOKS: u32 = 5000;
+    /// Maximum number of polls until a change is reported; the polling thread may be slow on a
+    /// busy machine.
+    const CHANGE_POLLS: u32 = 5000;
 
-    /// The looks for a change that there is none of.
-    const QUIET_LOOKS: u32 = 50;
+    /// Number of polls without a change.
+    const UNCHANGED_POLLS: u32 = 50;
 
-    /// Looks so many times, at times that lie far enough apart.
-    async fn noticed(watched_file: &WatchedFile, seconds: &mut u32, looks: u32) -> bool {
-        for _ in 0..looks {
+    /// Polls up to `polls` times, each one [`POLL_INTERVAL`] later; returns `true` at a change.
+    async fn reports_change(watched_file: &WatchedFile, seconds: &mut u32, polls: u32) -> bool {
+        for _ in 0..polls {
             *seconds += 1;
-            if watched_file.changed(BootTime::from_duration(POLL_INTERVAL * *seconds)) {
+            if watched_file.has_changed(BootTime::from_duration(POLL_INTERVAL * *seconds)) {
                 return true;
             }
             sleep(Duration::from_millis(2)).await;
@@ -222,48 +245,48 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_change_is_noticed_once_the_file_was_read_and_until_it_is_read_again() {
+    async fn change_is_reported_from_one_read_until_the_next() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file");
         let (watched_file, mut at) = (WatchedFile::new(path.clone()), 0);
         fs::write(&path, "one").unwrap();
         assert!(
-            !noticed(&watched_file, &mut at, QUIET_LOOKS).await,
-            "nobody knows what was there before"
+            !reports_change(&watched_file, &mut at, UNCHANGED_POLLS).await,
+            "no read yet"
         );
         let read = || watched_file.read(|path| fs::read_to_string(path).ok());
         assert_eq!(read().await.unwrap().unwrap(), "one");
-        assert!(!noticed(&watched_file, &mut at, QUIET_LOOKS).await);
+        assert!(!reports_change(&watched_file, &mut at, UNCHANGED_POLLS).await);
         fs::write(&path, "three").unwrap();
-        assert!(noticed(&watched_file, &mut at, CHANGE_LOOKS).await);
+        assert!(reports_change(&watched_file, &mut at, CHANGE_POLLS).await);
         assert_eq!(read().await.unwrap().unwrap(), "three");
-        assert!(!noticed(&watched_file, &mut at, QUIET_LOOKS).await);
+        assert!(!reports_change(&watched_file, &mut at, UNCHANGED_POLLS).await);
         fs::remove_file(&path).unwrap();
         assert!(
-            noticed(&watched_file, &mut at, CHANGE_LOOKS).await,
-            "it is not there any more"
+            reports_change(&watched_file, &mut at, CHANGE_POLLS).await,
+            "file removed"
         );
         assert_eq!(read().await.unwrap(), None);
-        assert!(!noticed(&watched_file, &mut at, QUIET_LOOKS).await);
+        assert!(!reports_change(&watched_file, &mut at, UNCHANGED_POLLS).await);
         fs::write(&path, "three").unwrap();
         assert!(
-            noticed(&watched_file, &mut at, CHANGE_LOOKS).await,
-            "it is there again"
+            reports_change(&watched_file, &mut at, CHANGE_POLLS).await,
+            "file created again"
         );
     }
 
     #[tokio::test]
-    async fn who_comes_after_one_that_has_gone_in_the_middle_waits_for_its_thread() {
+    async fn read_after_a_dropped_read_waits_for_its_thread() {
         let watched_file = WatchedFile::new("/nonexistent".into());
-        let (go, gate) = mpsc::channel::<()>();
-        let slow = watched_file.read(move |_| gate.recv());
-        let given_up = timeout(Duration::from_millis(10), slow).await;
-        assert!(given_up.is_err());
-        let opens = thread::spawn(move || {
+        let (sender, blocked) = mpsc::channel::<()>();
+        let slow = watched_file.read(move |_| blocked.recv());
+        let dropped = timeout(Duration::from_millis(10), slow).await;
+        assert!(dropped.is_err());
+        let unblock = thread::spawn(move || {
             thread::sleep(Duration::from_millis(100));
-            drop(go);
+            drop(sender);
         });
         assert_eq!(watched_file.read(|_| 1).await.unwrap(), 1);
-        opens.join().unwrap();
+        unblock.join().unwrap();
     }
 }

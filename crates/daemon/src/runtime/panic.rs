@@ -1,4 +1,4 @@
-//! A future whose panic ends nothing but itself.
+//! Panics of a future, caught so that the task that polls the future goes on.
 
 use std::{
     future::{Future, poll_fn},
@@ -9,7 +9,7 @@ use std::{
 
 use tracing::error;
 
-/// Polls a task to its end; returns `true` if it has panicked.
+/// Returns a future that polls `work` to its end; its output is `true` if `work` has panicked.
 pub(crate) fn catch_panic<'a>(
     mut work: Pin<&'a mut (impl Future<Output = ()> + ?Sized)>,
 ) -> impl Future<Output = bool> + 'a {
@@ -19,7 +19,7 @@ pub(crate) fn catch_panic<'a>(
         match catch_unwind(step) {
             Ok(step) => step.map(|()| false),
             Err(_) => {
-                error!("a bug ended a profile's task; it begins again");
+                error!("a bug ended the task of a profile; the task is restarted");
                 Poll::Ready(true)
             }
         }

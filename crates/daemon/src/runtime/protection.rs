@@ -6,9 +6,10 @@ use stsd_secret::Pages;
 
 use crate::runtime::{clock::BootTime, sync::lock};
 
+/// The name of the protection of the pages that hold secrets.
 pub(crate) const SECRET_PAGES: &str = "secret pages";
 
-/// Enough for the secrets of two thousand profiles.
+/// The hint for a memory limit that is too low; 8 MiB hold the secrets of 2,000 profiles.
 pub(crate) const MEMLOCK_HINT: &str = "set LimitMEMLOCK=8M for this service";
 
 /// One protection of the process.
@@ -22,8 +23,8 @@ pub struct Protection {
     pub remark: String,
 }
 
-/// The last report about the pages that hold secrets. A report reads `/proc/self/smaps`, whose length
-/// grows with the process, so that it is cached for a second.
+/// The last report about the pages that hold secrets. The report is cached for a second, because
+/// `/proc/self/smaps` grows with the process.
 #[derive(Debug, Default)]
 pub struct SecretPages(Mutex<Option<(BootTime, Protection)>>);
 
@@ -52,7 +53,7 @@ pub fn secret_pages() -> Protection {
         undumped,
     } = inspected.as_ref().copied().unwrap_or_default();
     let kib = |bytes| bytes / 1024;
-    let shown = format!("{} KiB, locked and left out of core dumps", kib(mapped));
+    let effect = format!("{} KiB, locked and left out of core dumps", kib(mapped));
     let fix = match inspected {
         Err(error) => format!("unknown whether they are locked: /proc/self/smaps: {error}"),
         Ok(_) if undumped < mapped => format!(
@@ -67,12 +68,13 @@ pub fn secret_pages() -> Protection {
         ),
     };
     let holds = mapped > 0 && locked == mapped && undumped == mapped;
-    protection(SECRET_PAGES, holds, &shown, &fix)
+    protection(SECRET_PAGES, holds, &effect, &fix)
 }
 
-/// Returns a report with the effect of a protection, or with the fix if it is not in force.
-pub(crate) fn protection(name: &'static str, holds: bool, meaning: &str, fix: &str) -> Protection {
-    let remark = if holds { meaning } else { fix };
+/// Returns a report with the effect of a protection, or with the fix if the protection is not in
+/// force.
+pub(crate) fn protection(name: &'static str, holds: bool, effect: &str, fix: &str) -> Protection {
+    let remark = if holds { effect } else { fix };
     Protection {
         name,
         holds,

@@ -8,44 +8,45 @@ fn shell(script: &str) -> Command {
     command
 }
 
-/// Tells whether a process runs whose number somebody has written.
-fn runs(file: &Path) -> bool {
-    let pid = fs::read_to_string(file).unwrap();
+/// Returns `true` if the process whose number a file has runs.
+fn is_running(pid_file: &Path) -> bool {
+    let pid = fs::read_to_string(pid_file).unwrap();
     let status = fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
-    // A zombie whose parent has gone is nobody's work any more.
+    // A zombie has ended; init reaps it.
     status.is_ok_and(|it| !it.contains(") Z "))
 }
 
-async fn gone(file: &Path) {
+async fn wait_until_ended(pid_file: &Path) {
     for _ in 0..3000 {
-        if !runs(file) {
+        if !is_running(pid_file) {
             return;
         }
         sleep(Duration::from_millis(10)).await;
     }
-    panic!("it still runs");
+    panic!("the process still runs");
 }
 
-const LONG: Duration = Duration::from_secs(60);
+/// A time limit that no test reaches.
+const NO_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[tokio::test]
-async fn it_is_told_how_a_command_ended() {
-    run(shell("exit 0"), LONG).await.unwrap();
-    let failed = run(shell("echo ExampleSecret; exit 3"), LONG).await;
-    let said = failed.unwrap_err().to_string();
-    assert_eq!(said, "the command failed: exit status: 3");
-    let none = run(Command::new("/nonexistent"), LONG).await;
-    assert!(matches!(none, Err(CommandError::Start(_))));
+async fn command_that_fails_returns_its_exit_status() {
+    run(shell("exit 0"), NO_TIMEOUT).await.unwrap();
+    let failed = run(shell("echo ExampleSecret; exit 3"), NO_TIMEOUT).await;
+    let error = failed.unwrap_err().to_string();
+    assert_eq!(error, "the command failed: exit status: 3");
+    let missing = run(Command::new("/nonexistent"), NO_TIMEOUT).await;
+    assert!(matches!(missing, Err(CommandError::Start(_))));
 }
 
 #[tokio::test]
-async fn a_command_that_prints_much_is_not_kept_from_ending() {
+async fn command_with_long_output_does_not_block() {
     let script = "head -c 1000000 /dev/zero; head -c 1000000 /dev/zero >&2";
-    run(shell(script), LONG).await.unwrap();
+    run(shell(script), NO_TIMEOUT).await.unwrap();
 }
 
 #[tokio::test]
-async fn one_that_hangs_is_killed_with_all_that_it_has_started() {
+async fn command_that_hangs_is_killed_with_its_process_group() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("pid");
     let script = format!(
@@ -55,26 +56,26 @@ async fn one_that_hangs_is_killed_with_all_that_it_has_started() {
     // Time for the shell to start and to write, on a busy machine as well.
     let late = run(shell(&script), Duration::from_secs(4)).await;
     assert!(matches!(late, Err(CommandError::TimedOut(_))), "{late:?}");
-    gone(&file).await;
+    wait_until_ended(&file).await;
 }
 
 #[tokio::test]
-async fn nothing_is_left_of_one_that_has_ended_or_that_nobody_waits_for_any_more() {
+async fn process_group_is_killed_after_exit_and_after_abort() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("pid");
     let background = format!("sleep 600 & echo $! > {}", file.display());
-    run(shell(&background), LONG).await.unwrap();
-    gone(&file).await;
+    run(shell(&background), NO_TIMEOUT).await.unwrap();
+    wait_until_ended(&file).await;
     fs::remove_file(&file).unwrap();
     let hanging = format!(
         "echo $$ > {0}.new; mv {0}.new {0}; sleep 600",
         file.display()
     );
-    let running = tokio::spawn(run(shell(&hanging), LONG));
+    let running = tokio::spawn(run(shell(&hanging), NO_TIMEOUT));
     while !file.exists() {
         sleep(Duration::from_millis(10)).await;
     }
     running.abort();
     let _ = running.await;
-    gone(&file).await;
+    wait_until_ended(&file).await;
 }
