@@ -1,5 +1,5 @@
-//! Decides what is counted. Counters only grow, and a reload that keeps a profile's name
-//! keeps them; how they are shown is a matter of `stsctl`.
+//! The counters of a profile. They only grow, and a reload keeps them for a profile of the same
+//! name. `stsctl` formats them.
 
 use std::{
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
@@ -8,7 +8,7 @@ use std::{
 
 use stsd_sts::StsError;
 
-/// The kind of a failure that was not one of STS: we could not say who we are.
+/// The kind of a failure of the identity provider; all other kinds are failures of STS.
 pub const SOURCE: &str = "source";
 
 /// Every kind of failure.
@@ -22,13 +22,13 @@ const KINDS: [&str; StsError::KINDS.len() + 1] = {
     kinds
 };
 
-/// What is counted for one profile.
+/// The counters of one profile.
 #[derive(Default)]
 pub struct Counters {
     sts_calls: AtomicU64,
     hand_outs: AtomicU64,
-    /// How many of them were the first of a session.
-    firsts: AtomicU64,
+    /// The number of sessions that were served at least once.
+    served_sessions: AtomicU64,
     renewals: AtomicU64,
     renewal_millis: AtomicU64,
     last_renewal_millis: AtomicU64,
@@ -41,51 +41,53 @@ impl Counters {
         self.sts_calls.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts an attempt that failed, or whose answer could not be used.
+    /// Counts a failed attempt, also one whose answer could not be used.
     pub fn failure(&self, kind: &str) {
         if let Some(index) = KINDS.iter().position(|known| *known == kind) {
             self.failures[index].fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Counts a renewal, and how long the call took that succeeded.
-    pub fn renewal(&self, took: Duration) {
-        let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    /// Counts a renewal, and the duration of its successful call.
+    pub fn renewal(&self, call_duration: Duration) {
+        let millis = u64::try_from(call_duration.as_millis()).unwrap_or(u64::MAX);
         self.renewals.fetch_add(1, Ordering::Relaxed);
         self.renewal_millis.fetch_add(millis, Ordering::Relaxed);
         self.last_renewal_millis.store(millis, Ordering::Relaxed);
     }
 
-    /// Counts a hand-out, the first one of its session or another.
-    pub fn served(&self, first: bool) {
+    /// Counts served credentials.
+    pub fn served(&self) {
         self.hand_outs.fetch_add(1, Ordering::Relaxed);
-        if first {
-            self.firsts.fetch_add(1, Ordering::Relaxed);
-        }
     }
 
-    /// Returns the calls made to STS.
+    /// Counts a session that is served for the first time.
+    pub fn session_served(&self) {
+        self.served_sessions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns the number of calls to STS.
     #[must_use]
     pub fn sts_calls(&self) -> u64 {
         self.sts_calls.load(Ordering::Relaxed)
     }
 
-    /// Returns the calls that sharing saved: all but the first hand-out of a session, because a
-    /// program that asks STS by itself makes one for each.
+    /// Returns the number of calls that sharing has saved: one for each time that a session was
+    /// served again. A program without stsd calls STS each time.
     #[must_use]
     pub fn calls_saved(&self) -> u64 {
-        let firsts = self.firsts.load(Ordering::Relaxed);
-        self.hand_outs().saturating_sub(firsts)
+        let served_sessions = self.served_sessions.load(Ordering::Relaxed);
+        self.hand_outs().saturating_sub(served_sessions)
     }
 
-    /// Returns the answers given with credentials.
+    /// Returns the number of times that credentials were served.
     #[must_use]
     pub fn hand_outs(&self) -> u64 {
         self.hand_outs.load(Ordering::Relaxed)
     }
 
-    /// Returns the renewals that succeeded, and how many milliseconds they took in all and
-    /// the last one took.
+    /// Returns the number of renewals, the milliseconds of all their calls, and the milliseconds
+    /// of the last call.
     #[must_use]
     pub fn renewals(&self) -> (u64, u64, u64) {
         (
@@ -95,8 +97,7 @@ impl Counters {
         )
     }
 
-    /// Returns the attempts that failed, by the kind of failure, without those that never
-    /// happened.
+    /// Returns the number of failed attempts by kind, without the kinds that never occurred.
     #[must_use]
     pub fn failures(&self) -> Vec<(&'static str, u64)> {
         let counts = self
@@ -116,18 +117,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_counted_can_be_read() {
+    fn counters_return_the_counted_numbers() {
         let counters = Counters::default();
         counters.call();
         counters.call();
         counters.failure("unreadable");
         counters.failure(SOURCE);
-        counters.failure("of no kind");
+        counters.failure("unknown kind");
         counters.renewal(Duration::from_millis(70));
         counters.renewal(Duration::from_millis(30));
-        counters.served(true);
-        counters.served(false);
-        counters.served(false);
+        counters.session_served();
+        for _ in 0..3 {
+            counters.served();
+        }
         assert_eq!(counters.sts_calls(), 2);
         assert_eq!(counters.failures(), [("unreadable", 1), (SOURCE, 1)]);
         assert_eq!(counters.renewals(), (2, 100, 30));

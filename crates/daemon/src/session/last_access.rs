@@ -1,7 +1,7 @@
-//! Decides who is said to have asked for a profile last.
+//! The last access to a profile.
 //!
-//! Noting it belongs to each hand-out, so nothing is looked up or allocated for it: of the
-//! process there is what the audit or a rule has read while it lived, or nothing.
+//! Each served request records an access, therefore the record inspects and allocates nothing. The
+//! process is the one that the audit or a rule has inspected already, if any.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,23 +13,23 @@ use crate::{
     runtime::{clock::BootTime, sync::lock},
 };
 
-/// Somebody who has asked for credentials.
+/// One access to a profile.
 #[derive(Debug, Clone)]
 pub struct LastAccess {
-    /// Its user.
+    /// The user of the caller.
     pub uid: u32,
-    /// Its process number, where the kernel told.
+    /// The process number of the caller; `None` if the kernel does not report it.
     pub pid: Option<i32>,
-    /// How it asked.
+    /// The operation.
     pub asked: Operation,
-    /// When.
+    /// The time of the access.
     pub at: BootTime,
-    /// What was known of its process then.
+    /// The process of the caller; `None` if it was not inspected.
     pub process: Option<Arc<Process>>,
 }
 
-/// The last one who asked. All are noted on the thread that serves, so nobody ever waits
-/// for the lock.
+/// The last access, if there was one. The lock is nearly always free: the thread that serves the
+/// socket writes, and a status request reads.
 #[derive(Debug, Default)]
 pub struct LastAccessCell(Mutex<Option<LastAccess>>);
 
@@ -44,8 +44,8 @@ impl LastAccess {
         }
     }
 
-    /// Tells whether it is this peer, of which no more is known by now, and it asks as before.
-    fn is(&self, peer: &Peer, asked: Operation) -> bool {
+    /// Returns `true` if an access by `peer` would differ in its time only.
+    fn is_repeated_by(&self, peer: &Peer, asked: Operation) -> bool {
         let known = self.process.as_ref().map(Arc::as_ptr);
         (self.uid, self.pid, self.asked) == (peer.uid, peer.pid, asked)
             && known == peer.cached_process().map(Arc::as_ptr)
@@ -53,16 +53,16 @@ impl LastAccess {
 }
 
 impl LastAccessCell {
-    /// Notes that a peer asks now.
+    /// Records an access.
     pub fn record(&self, peer: &Peer, asked: Operation, at: BootTime) {
         let mut access = lock(&self.0);
         match &mut *access {
-            Some(access) if access.is(peer, asked) => access.at = at,
+            Some(access) if access.is_repeated_by(peer, asked) => access.at = at,
             other => *other = Some(LastAccess::of(peer, asked, at)),
         }
     }
 
-    /// Returns who asked last, if anybody has.
+    /// Returns the last access; `None` if there was none.
     #[must_use]
     pub fn get(&self) -> Option<LastAccess> {
         let access = lock(&self.0);
@@ -75,30 +75,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_asked_last_is_known_with_the_moment_and_all_that_is_known_by_then() {
+    fn last_access_has_user_operation_time_and_inspected_process() {
         let last = LastAccessCell::default();
-        let who = |peer: &Peer, asked, millis| {
+        let record = |peer: &Peer, asked, millis| {
             last.record(peer, asked, BootTime::from_millis(millis));
-            let who = last.get().unwrap();
+            let access = last.get().unwrap();
             (
-                who.uid,
-                who.asked,
-                who.at.as_millis(),
-                who.process.is_some(),
+                access.uid,
+                access.asked,
+                access.at.as_millis(),
+                access.process.is_some(),
             )
         };
-        let [known, other] = [1, 2].map(|uid| Peer::known(uid, &[], "/"));
-        let unknown = Peer::of_user(1);
-        let credentials = Operation::Credentials;
-        assert_eq!(who(&known, credentials, 5), (1, credentials, 5, true));
-        assert_eq!(who(&known, credentials, 6), (1, credentials, 6, true));
-        assert_eq!(who(&known, Operation::Url, 7), (1, Operation::Url, 7, true));
-        assert_eq!(who(&other, Operation::Url, 8), (2, Operation::Url, 8, true));
+        let [first, other] = [1, 2].map(|uid| Peer::known(uid, &[], "/"));
+        let same_user = Peer::of_user(1);
+        let (credentials, url) = (Operation::Credentials, Operation::Url);
+        assert_eq!(record(&first, credentials, 5), (1, credentials, 5, true));
+        assert_eq!(record(&first, credentials, 6), (1, credentials, 6, true));
+        assert_eq!(record(&first, url, 7), (1, url, 7, true));
+        assert_eq!(record(&other, url, 8), (2, url, 8, true));
         let process = |peer: &Peer| {
             last.record(peer, credentials, BootTime::default());
             last.get().and_then(|it| it.process)
         };
-        let [first, second] = [&known, &unknown].map(process);
+        let [first, second] = [&first, &same_user].map(process);
         assert!(!Arc::ptr_eq(&first.unwrap(), &second.unwrap()));
     }
 }

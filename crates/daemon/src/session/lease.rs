@@ -12,7 +12,7 @@ pub struct LeaseHandle {
     pub id: LeaseId,
     /// The profile of the lease.
     pub entry: Arc<ProfileEntry>,
-    /// Cancelled at the end of the lease; a reload with another endpoint cancels it, too.
+    /// Cancelled at the end of the lease, and by a reload with another endpoint.
     pub revoked: CancellationToken,
 }
 

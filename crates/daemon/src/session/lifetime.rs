@@ -26,7 +26,7 @@ impl Lifetime {
         self.ends.since(self.began)
     }
 
-    /// Returns `true` if the session has not ended and lives for `minimum_life` at least.
+    /// Returns `true` if the session has not ended and is valid for at least `minimum_life`.
     #[must_use]
     pub fn satisfies(&self, minimum_life: Duration, now: BootTime) -> bool {
         let remaining = self.remaining(now);
@@ -34,7 +34,7 @@ impl Lifetime {
     }
 
     /// Returns `true` if a renewal would noticeably prolong the remaining lifetime. Without this
-    /// check, a caller that asks for the whole lifetime would cost a call each time.
+    /// check, each caller with the whole lifetime as its minimum would cost a call.
     #[must_use]
     pub fn is_worth_renewing(&self, now: BootTime) -> bool {
         now.since(self.began) >= self.length() / 10

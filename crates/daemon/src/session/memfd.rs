@@ -1,16 +1,19 @@
-//! Decides what survives a restart, and how: the current role sessions, never the
-//! long-lived key, in a sealed memfd. Nothing touches a disk.
+//! The handover of the live role sessions to the next process, in a sealed memfd. The memfd never
+//! holds a long-lived key, and nothing is written to a disk.
 //!
-//! The memfd waits in systemd's file-descriptor store, or is inherited by the program that
-//! takes our place. Who reads it trusts nothing in it: seals, digest, version, boot, end of
-//! life and the grant are all checked, and what does not fit is left behind.
+//! systemd's file-descriptor store keeps the memfd, or the next program inherits it by `exec`. The
+//! reader trusts nothing in it: seals, digest, version, boot, lifetime and grant are all checked,
+//! and sessions that fail a check are ignored.
 
 use std::{
     collections::BTreeMap,
     fs::File,
     io::{self, Read as _, Seek as _, Write as _},
     os::fd::{AsFd, OwnedFd},
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -36,54 +39,54 @@ use crate::{
     },
 };
 
-/// The first bytes; they change when the meaning of the rest does.
+/// The first bytes; they change with the format.
 const MAGIC: &[u8; 8] = b"stsd-2\r\n";
 
-/// Bytes of the digest that follows.
+/// Length of the digest that follows the magic.
 const DIGEST_BYTES: usize = 32;
 
-/// What one session takes, about: a token is 1 KB.
+/// Upper estimate of one session; a token has 1 KB.
 const TYPICAL_SESSION_BYTES: usize = 4 * 1024;
 
-/// More than this was not written by us.
+/// Maximum length of a memfd; stsd never writes a longer one.
 const MAX_MEMFD_BYTES: u64 = 256 * 1024 * 1024;
 
-/// Nobody can change what has been sealed, not even we.
+/// The seals, after which no process can change the memfd.
 const SEALS: SealFlag = SealFlag::F_SEAL_SEAL
     .union(SealFlag::F_SEAL_SHRINK)
     .union(SealFlag::F_SEAL_GROW)
     .union(SealFlag::F_SEAL_WRITE);
 
-/// Why a memfd is left behind.
+/// The reason for which a memfd is ignored.
 #[derive(Debug, thiserror::Error)]
 pub enum RejectReason {
-    /// It cannot be read.
-    #[error("cannot be read: {0}")]
+    /// A read has failed.
+    #[error("cannot read the memfd: {0}")]
     Io(#[from] io::Error),
-    /// It could have been changed since it was written.
-    #[error("is not sealed")]
+    /// Another process may have changed the memfd.
+    #[error("the memfd is not sealed")]
     NotSealed,
-    /// It is not what we write, or not in this version.
-    #[error("is not of this version")]
+    /// The format is another one.
+    #[error("the memfd has the format of another version")]
     Version,
-    /// It is not what was written.
-    #[error("is damaged")]
+    /// Length or digest is wrong.
+    #[error("the memfd is damaged")]
     Damaged,
 }
 
-/// What another process of ours has left.
+/// The sessions of the previous process.
 #[derive(Debug, Default)]
 pub struct RestoredSessions {
     sessions: BTreeMap<String, SavedSession>,
-    /// What opens the URLs.
+    /// The secret of the URLs.
     pub url_secret: Option<SecretText>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Payload {
-    /// Counts up, so that the newer of two can be told.
+    /// Increases with each memfd; the highest one is used.
     generation: u64,
-    /// Boot-time clocks of different boots have nothing to do with each other.
+    /// The boot ID: times of the boot-time clock have no meaning in another boot.
     boot: String,
     sessions: Vec<SavedSession>,
     url_secret: SecretText,
@@ -96,8 +99,9 @@ struct SavedSession {
     access_key_id: String,
     access_key_secret: SecretText,
     security_token: SecretText,
-    /// Seconds since 1970-01-01 UTC, as all of these.
+    /// Seconds since 1970-01-01 UTC.
     expiration: i64,
+    /// Seconds since 1970-01-01 UTC.
     issued: i64,
     request_id: String,
     began_millis: u64,
@@ -106,10 +110,10 @@ struct SavedSession {
     handed_out: bool,
 }
 
-/// Writes the sessions of a store, those that live, and the URLs' secret into a sealed memfd.
+/// Writes the live sessions of a store and the secret of the URLs into a sealed memfd.
 ///
 /// # Errors
-/// When the system has no memory for it.
+/// The memfd could not be created, written or sealed.
 pub fn seal(
     store: &Store,
     endpoint: &Endpoint,
@@ -125,7 +129,8 @@ pub fn seal(
             let snapshot = entry.snapshot();
             let session = snapshot.usable_for(Duration::ZERO, now)?;
             let grant = grant_digest(endpoint, &entry.profile);
-            Some(saved(&entry.profile, grant, session, entry.last_asked()))
+            let asked = entry.last_asked();
+            Some(SavedSession::new(&entry.profile, grant, session, asked))
         })
         .collect();
     let payload = Payload {
@@ -147,11 +152,11 @@ pub fn seal(
     Ok(file.into())
 }
 
-/// Reads what was left, the newest of several. What cannot be used is left behind.
+/// Returns the sessions of the newest memfd of this boot; invalid ones are logged and ignored.
 #[must_use]
-pub fn restore(left: Vec<File>, clock: &dyn Clock) -> RestoredSessions {
+pub fn restore(memfds: Vec<File>, clock: &dyn Clock) -> RestoredSessions {
     let mut newest: Option<Payload> = None;
-    for file in left {
+    for file in memfds {
         match open(file) {
             Ok(payload) if payload.boot != clock.boot_id() => {}
             Ok(payload) => {
@@ -160,7 +165,7 @@ pub fn restore(left: Vec<File>, clock: &dyn Clock) -> RestoredSessions {
                     newest = Some(payload);
                 }
             }
-            Err(reason) => warn!("what was left by another process of ours {reason}"),
+            Err(reason) => warn!("ignoring saved sessions: {reason}"),
         }
     }
     let Some(Payload {
@@ -194,7 +199,7 @@ fn open(mut file: File) -> Result<Payload, RejectReason> {
     parse(&bytes)
 }
 
-/// Returns what stands before a body.
+/// Returns the header of a body: magic and digest.
 fn header(body: &[u8]) -> [u8; MAGIC.len() + DIGEST_BYTES] {
     let mut header = [0; MAGIC.len() + DIGEST_BYTES];
     header[..MAGIC.len()].copy_from_slice(MAGIC);
@@ -202,8 +207,8 @@ fn header(body: &[u8]) -> [u8; MAGIC.len() + DIGEST_BYTES] {
     header
 }
 
-/// Reads bytes as a memfd, and as a body whose digest is right, as far as to the sessions;
-/// returns what is printed of them.
+/// Parses bytes as a memfd, and as a body with a correct digest; returns the `Debug` output of
+/// the sessions.
 #[cfg(fuzzing)]
 pub(crate) fn parse_for_fuzzing(bytes: &[u8]) -> String {
     let whole = parse(bytes);
@@ -226,7 +231,7 @@ pub(crate) fn parse_for_fuzzing(bytes: &[u8]) -> String {
     printed
 }
 
-/// Reads the contents of a memfd.
+/// Parses the contents of a memfd.
 fn parse(bytes: &[u8]) -> Result<Payload, RejectReason> {
     let rest = bytes.strip_prefix(MAGIC).ok_or(RejectReason::Version)?;
     let (digest, body) = rest
@@ -240,8 +245,8 @@ fn parse(bytes: &[u8]) -> Result<Payload, RejectReason> {
 }
 
 impl RestoredSessions {
-    /// Takes the session of a profile, if it still lives and was made for just this, and
-    /// when somebody asked for it last.
+    /// Takes the session of a profile, with the time of the last request. `None` if the session
+    /// has ended, or was issued for another grant.
     pub(crate) fn take(
         &mut self,
         endpoint: &Endpoint,
@@ -253,27 +258,27 @@ impl RestoredSessions {
             began: BootTime::from_millis(saved_session.began_millis),
             ends: BootTime::from_millis(saved_session.ends_millis),
         };
-        // Nobody here has asked for the length of one that is handed on.
-        let longest = match profile.role_arn {
+        // A session that is passed on has the length that its issuer chose.
+        let max_length = match profile.role_arn {
             Some(_) => profile.duration.get(),
             None => SessionDuration::LONGEST,
         };
-        let fits = saved_session.grant == grant_digest(endpoint, profile)
+        let is_valid = saved_session.grant == grant_digest(endpoint, profile)
             && lifetime.began <= now
-            && lifetime.length() <= longest
+            && lifetime.length() <= max_length
             && lifetime.satisfies(Duration::ZERO, now);
         let asked = BootTime::from_millis(saved_session.asked_millis);
-        let session = saved_session.session(lifetime).filter(|_| fits)?;
+        let session = saved_session.session(lifetime).filter(|_| is_valid)?;
         Some((session, asked))
     }
 
-    /// Returns how many sessions there are.
+    /// Returns the number of sessions.
     #[must_use]
     pub fn len(&self) -> usize {
         self.sessions.len()
     }
 
-    /// Tells whether there is none.
+    /// Returns `true` if there is no session.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.sessions.is_empty()
@@ -281,6 +286,24 @@ impl RestoredSessions {
 }
 
 impl SavedSession {
+    fn new(profile: &Profile, grant: String, session: &Arc<Session>, asked: BootTime) -> Self {
+        Self {
+            profile: profile.name.as_str().to_owned(),
+            grant,
+            access_key_id: session.access_key_id.clone(),
+            access_key_secret: session.access_key_secret.clone(),
+            security_token: session.security_token.clone(),
+            expiration: session.expiration.as_second(),
+            issued: session.issued.as_second(),
+            request_id: session.request_id.clone(),
+            began_millis: session.lifetime.began.as_millis(),
+            ends_millis: session.lifetime.ends.as_millis(),
+            asked_millis: asked.as_millis(),
+            handed_out: session.served.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Returns the session; `None` if a time is out of range.
     fn session(self, lifetime: Lifetime) -> Option<Session> {
         Some(Session {
             access_key_id: self.access_key_id,
@@ -297,34 +320,12 @@ impl SavedSession {
     }
 }
 
-fn saved(
-    profile: &Profile,
-    grant: String,
-    session: &Arc<Session>,
-    asked: BootTime,
-) -> SavedSession {
-    SavedSession {
-        profile: profile.name.as_str().to_owned(),
-        grant,
-        access_key_id: session.access_key_id.clone(),
-        access_key_secret: session.access_key_secret.clone(),
-        security_token: session.security_token.clone(),
-        expiration: session.expiration.as_second(),
-        issued: session.issued.as_second(),
-        request_id: session.request_id.clone(),
-        began_millis: session.lifetime.began.as_millis(),
-        ends_millis: session.lifetime.ends.as_millis(),
-        asked_millis: asked.as_millis(),
-        handed_out: session.served.load(std::sync::atomic::Ordering::Relaxed),
-    }
-}
-
-/// Says what a session was made for, as a digest: the endpoint, and all that
-/// [`Profile::grants_the_same`] compares.
+/// Returns the digest of a grant: the endpoint, and all that [`Profile::grants_the_same`]
+/// compares.
 fn grant_digest(endpoint: &Endpoint, profile: &Profile) -> String {
     let mut digest = Sha256::new();
     for part in [Some(endpoint.as_str())].into_iter().chain(profile.grant()) {
-        // With the length before it, no two lists of parts look alike.
+        // The length before each part makes the digest input unambiguous.
         let length = part.map_or(u64::MAX, |part| part.len() as u64);
         digest.update(length.to_be_bytes());
         digest.update(part.unwrap_or_default());

@@ -1,5 +1,5 @@
-//! Decides what readers see of a profile. Both facts stand side by side in a [`Snapshot`]:
-//! a failed renewal never hides credentials that still live.
+//! The state of a profile as readers see it. A [`Snapshot`] has the session and the last failure
+//! side by side: a failed renewal never hides credentials that are still valid.
 
 use std::{
     sync::{Arc, OnceLock, atomic::AtomicBool},
@@ -13,101 +13,103 @@ use zeroize::Zeroizing;
 
 use crate::{profile::Cause, runtime::clock::BootTime, session::lifetime::Lifetime};
 
-/// One role session, ready to be handed out.
+/// One role session.
 #[derive(Debug)]
 pub struct Session {
     /// The temporary AccessKey id.
     pub access_key_id: String,
     /// The temporary AccessKey secret.
     pub access_key_secret: SecretText,
-    /// The token that goes with the key.
+    /// The security token of the session.
     pub security_token: SecretText,
-    /// When the session ends, by the service's clock.
+    /// The expiration, by the service's clock.
     pub expiration: Timestamp,
-    /// When it was obtained, by the service's clock.
+    /// The time of issue, by the service's clock.
     pub issued: Timestamp,
-    /// When it ends by the clock that counts.
+    /// The beginning and the end on the boot-time clock, which decides about validity.
     pub lifetime: Lifetime,
-    /// No other will follow: it lasts for as long as anybody will ask.
+    /// No renewal follows: the session lasts until the end of its lease.
     pub is_final: bool,
-    /// The service's name for the call it came from.
+    /// The request ID of the call to STS.
     pub request_id: String,
-    /// Somebody has got it: all further hand-outs save a call.
+    /// The session was served at least once: each further answer saves a call.
     pub served: AtomicBool,
-    /// The answers with it.
+    /// The encoded replies.
     pub answers: EncodedReplies,
 }
 
-/// A session's answers as they are written, each made once. What they mean is not our matter.
+/// The replies with a session, each encoded once. This module does not know their formats.
 #[derive(Debug, Default)]
 pub struct EncodedReplies {
-    /// The frames. What is secret of the session stands in them, when they were made before
-    /// anybody had it.
+    /// The frames. If they were encoded before the session was published, they own the secrets of
+    /// the session.
     pub frames: OnceLock<Arc<SecretBytes>>,
-    /// The document that is had by a URL.
+    /// The document of the HTTP endpoint.
     pub document: OnceLock<Box<SecretBytes>>,
 }
 
-/// What a renewal came to when it failed.
+/// A failed renewal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefreshError {
-    /// What kind of failure it was.
+    /// The kind of the failure.
     pub cause: Cause,
-    /// What happened, for a human, without secrets.
+    /// The message for a person, without secrets.
     pub message: String,
-    /// What to do about it.
+    /// The hint: the correction by a person.
     pub hint: String,
-    /// When it happened.
+    /// The time of the failure.
     pub at: BootTime,
-    /// How many failures there have been since the last success.
+    /// The number of failures since the last success.
     pub in_a_row: u32,
 }
 
-/// What is known about a profile now.
+/// The state of a profile at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
-    /// The newest session. It may have ended since.
+    /// The newest session, which may have ended.
     pub session: Option<Arc<Session>>,
-    /// Why the last attempt failed; none after a success.
+    /// The failure of the last attempt; `None` after a success.
     pub failed: Option<Arc<RefreshError>>,
-    /// What a human should change though renewals succeed.
+    /// The advice for a person although renewals succeed.
     pub advice: Option<&'static str>,
-    /// What is wrong with the file that should hold the session.
+    /// The problem with the export of the session.
     pub export_error: Option<&'static str>,
-    /// When the next attempt is due, and why then; none while nothing is planned.
+    /// The time of the next attempt, and the reason for that time; `None` while no attempt is
+    /// planned.
     pub next_attempt: Option<(BootTime, &'static str)>,
-    /// How many attempts have begun.
+    /// The number of attempts that have begun.
     pub begun: u64,
-    /// How many attempts have ended.
+    /// The number of attempts that have ended.
     pub ended: u64,
-    /// When its source last said that it has no newer session; for one that is handed on.
+    /// The time at which the identity provider last had no newer session; for a profile that
+    /// passes on a session.
     pub confirmed: Option<BootTime>,
-    /// The profile is no longer configured like this.
+    /// A reload has removed or changed the profile.
     pub removed: bool,
 }
 
-/// What a caller gets after waiting.
+/// The result of a wait for a session.
 #[derive(Debug, Clone)]
 pub enum SessionResult {
-    /// A session that lives as long as was asked.
+    /// A session with the requested minimum lifetime.
     Ready(Arc<Session>),
-    /// The best session there is; it still lives, for less long than was asked.
+    /// The best available session, which is valid for less than the requested minimum.
     Short(Arc<Session>),
     /// No session, because the last attempt failed.
     Failed(Arc<RefreshError>),
-    /// No session, and no attempt has ended yet; what is being waited for.
+    /// No session, and no attempt has ended yet; has the reason for the wait.
     NotYet(&'static str),
-    /// The profile was removed or changed by a reload; look it up again.
+    /// A reload has removed or changed the profile, which must be looked up again.
     Removed,
-    /// This caller may not have the profile, or not any more.
+    /// The caller may not read the profile.
     NotAllowed,
 }
 
 impl Session {
-    /// Renders the session as a document.
+    /// Returns the session as a document.
     ///
     /// # Errors
-    /// [`Unwritable`], when it cannot be written in that format.
+    /// [`Unwritable`] if the format cannot express the session.
     pub fn document(&self, format: Format) -> Result<Zeroizing<String>, Unwritable> {
         let credentials = Credentials {
             access_key_id: &self.access_key_id,
@@ -122,7 +124,7 @@ impl Session {
 
 #[cfg(any(test, fuzzing))]
 impl Session {
-    /// Makes a session for the tests of other rooms: an hour from noon on.
+    /// Returns a session for tests, which lasts an hour from noon on.
     pub(crate) fn sample() -> Self {
         let issued = Timestamp::constant(1_795_003_200, 0);
         let began = BootTime::default();
@@ -145,7 +147,7 @@ impl Session {
 }
 
 impl Snapshot {
-    /// Returns the session if it may be handed out for `minimum_life`.
+    /// Returns the session if it is valid for at least `minimum_life`.
     #[must_use]
     pub fn usable_for(&self, minimum_life: Duration, now: BootTime) -> Option<&Arc<Session>> {
         let session = self.session.as_ref()?;
@@ -155,36 +157,37 @@ impl Snapshot {
             .then_some(session)
     }
 
-    /// Tells whether STS refuses the profile until somebody changes something.
+    /// Returns `true` if STS has denied the last attempt: a retry fails until a person changes
+    /// something.
     #[must_use]
     pub fn refused(&self) -> bool {
         let failed = self.failed.as_ref();
         failed.is_some_and(|failed| failed.cause == Cause::Denied)
     }
 
-    /// Tells whether an attempt should have begun: the machine has slept since it was planned,
-    /// and what was known before is no answer any more.
+    /// Returns `true` if the time of the next attempt has passed and the attempt has not begun. The
+    /// machine was suspended meanwhile, and the last failure is no answer any more.
     fn is_overdue(&self, now: BootTime) -> bool {
         self.begun == self.ended && self.next_attempt.is_some_and(|(at, _)| at < now)
     }
 
-    /// Tells whether a renewal would give a caller noticeably more life.
+    /// Returns `true` if a renewal would noticeably prolong the remaining lifetime.
     pub(crate) fn may_do_better(&self, now: BootTime) -> bool {
         let Some(session) = &self.session else {
             return true;
         };
         let pause = session.lifetime.length() / 10;
-        let asked_lately = self.confirmed.is_some_and(|at| now.since(at) < pause);
-        session.lifetime.is_worth_renewing(now) && !asked_lately
+        let is_confirmed = self.confirmed.is_some_and(|at| now.since(at) < pause);
+        session.lifetime.is_worth_renewing(now) && !is_confirmed
     }
 
-    /// Notes that an attempt has come to nothing because the program has failed, not STS.
+    /// Records an attempt that ended by a panic of the daemon's own code.
     pub(crate) fn attempt_aborted(&mut self, now: BootTime, pause: Duration) {
         let in_a_row = self.failed.as_ref().map_or(0, |it| it.in_a_row);
         self.failed = Some(Arc::new(RefreshError {
             cause: Cause::Unreachable,
-            message: "the renewal broke off; it is tried again within a minute".to_owned(),
-            hint: "the daemon's log says where; can the system still start threads?".to_owned(),
+            message: "the renewal broke off; the next attempt is within a minute".to_owned(),
+            hint: "see the daemon's log; check that the system can still start threads".to_owned(),
             at: now,
             in_a_row: in_a_row.saturating_add(1),
         }));
@@ -192,20 +195,20 @@ impl Snapshot {
         self.next_attempt = Some((now + pause, "retry after a failure"));
     }
 
-    /// What a caller gets who cannot wait any longer.
+    /// Returns the result for a caller that cannot wait any longer.
     pub(crate) fn best_available(&self, now: BootTime) -> SessionResult {
         match (self.usable_for(Duration::ZERO, now), &self.failed) {
             _ if self.removed => SessionResult::Removed,
             (Some(session), _) => SessionResult::Short(Arc::clone(session)),
             (None, Some(failed)) => SessionResult::Failed(Arc::clone(failed)),
             (None, None) => {
-                SessionResult::NotYet(self.next_attempt.map_or("starting", |(_, why)| why))
+                SessionResult::NotYet(self.next_attempt.map_or("starting", |(_, reason)| reason))
             }
         }
     }
 
-    /// What a caller gets at once: what was asked for, or the certainty that waiting will
-    /// not help.
+    /// Returns the result that is final without a wait: the requested session, or the best
+    /// available result if a wait cannot improve it. `None` if the caller must wait.
     pub(crate) fn result_now(
         &self,
         minimum_life: Duration,
@@ -214,10 +217,10 @@ impl Snapshot {
         if let Some(session) = self.usable_for(minimum_life, now) {
             return Some(SessionResult::Ready(Arc::clone(session)));
         }
-        let longest = self
+        let is_best = self
             .usable_for(Duration::ZERO, now)
             .is_some_and(|session| session.is_final || !self.may_do_better(now));
-        let refused = self.refused() && !self.is_overdue(now);
-        (self.removed || refused || longest).then(|| self.best_available(now))
+        let is_refused = self.refused() && !self.is_overdue(now);
+        (self.removed || is_refused || is_best).then(|| self.best_available(now))
     }
 }

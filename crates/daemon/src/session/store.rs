@@ -1,5 +1,5 @@
-//! Decides where a profile's snapshot is found: a name leads to its [`ProfileEntry`]. The
-//! profile's own task publishes there; everybody else reads or waits.
+//! The store: a [`ProfileEntry`] for each profile, by name. The task of the profile publishes its
+//! snapshots there; all other tasks read or wait.
 
 use std::{
     collections::BTreeMap,
@@ -29,19 +29,19 @@ use crate::{
     },
 };
 
-/// One profile's place in the store.
+/// The state of one profile.
 pub struct ProfileEntry {
-    /// What the profile is.
+    /// The profile.
     pub profile: Arc<Profile>,
-    /// Wakes the profile's task.
+    /// Wakes the task of the profile.
     pub wake: Notify,
-    /// When nobody asks any more, for a lease. No session needs to outlive it.
+    /// The end of the lease; `None` for a configured profile. No session needs to outlive it.
     pub until: Option<BootTime>,
-    /// Set when a human asked for a renewal whatever the schedule says.
+    /// A refresh was requested that does not wait for the schedule.
     pub forced: AtomicBool,
-    /// What goes on under this name when a reload changes what it is.
+    /// The statistics of the name, which a reload keeps.
     pub stats: Arc<ProfileStats>,
-    /// How many callers wait now.
+    /// The number of waiting callers.
     waiters: AtomicUsize,
     last_asked_millis: AtomicU64,
     snapshot: watch::Sender<Snapshot>,
@@ -50,29 +50,30 @@ pub struct ProfileEntry {
 /// A subscription to the snapshots of a profile.
 pub struct Subscription {
     snapshots: watch::Receiver<Snapshot>,
-    /// Has the sender: without one, no receiver waits.
+    /// Keeps the sender alive: a receiver without a sender does not wait.
     _entry: Arc<ProfileEntry>,
 }
 
-/// What is known of a name, whatever profile has it.
+/// The statistics of a profile name, which outlive a change of the profile.
 #[derive(Default)]
 pub struct ProfileStats {
-    /// What has been counted.
+    /// The counters.
     pub counters: Counters,
-    /// Who asked last.
+    /// The last access.
     pub last_access: LastAccessCell,
 }
 
 /// All profiles, by name.
 pub struct Store {
     entries: RwLock<BTreeMap<ProfileName, Arc<ProfileEntry>>>,
-    /// Rings when the entries were replaced.
+    /// Notified when the entries were replaced.
     replaced: watch::Sender<()>,
+    /// Encodes the replies of a session before the session is published.
     encode: fn(&mut Session),
 }
 
 impl ProfileEntry {
-    /// Makes a place for a profile that nobody has asked for yet.
+    /// Returns the entry of a profile without a session.
     #[must_use]
     pub fn new(profile: Arc<Profile>) -> Self {
         Self {
@@ -87,8 +88,8 @@ impl ProfileEntry {
         }
     }
 
-    /// Makes the place of a profile that a reload has changed. What was counted goes on;
-    /// `session`, if it grants what the new profile grants, is served until its renewal.
+    /// Returns the entry of a profile that a reload has changed. The statistics are kept;
+    /// `session`, which must grant the rights of the new profile, is served until its renewal.
     #[must_use]
     pub fn from_previous(profile: Arc<Profile>, old: &Self, session: Option<Arc<Session>>) -> Self {
         let last_asked = old.last_asked_millis.load(Ordering::Relaxed);
@@ -103,7 +104,7 @@ impl ProfileEntry {
         }
     }
 
-    /// Makes the place of a lease.
+    /// Returns the entry of a lease.
     #[must_use]
     pub fn for_lease(profile: Arc<Profile>, until: BootTime) -> Self {
         Self {
@@ -112,7 +113,8 @@ impl ProfileEntry {
         }
     }
 
-    /// Makes the place of a profile whose session another process of ours has left.
+    /// Returns the entry of a profile with a session of the previous process; `asked` is the time
+    /// of the last access.
     #[must_use]
     pub fn from_saved(profile: Arc<Profile>, session: Session, asked: BootTime) -> Self {
         Self {
@@ -125,7 +127,8 @@ impl ProfileEntry {
         }
     }
 
-    /// Returns how long the next session is asked to live: no longer than it is of use.
+    /// Returns the duration of the next session: for a lease not much longer than the rest of the
+    /// lease.
     #[must_use]
     pub fn duration(&self, now: BootTime) -> SessionDuration {
         let duration = self.profile.duration;
@@ -135,28 +138,27 @@ impl ProfileEntry {
         }
     }
 
-    /// Tells whether a session with this life needs no successor.
+    /// Returns `true` if a session lasts until the end of the lease, and needs no renewal.
     #[must_use]
     pub fn covers_lease(&self, lifetime: &Lifetime) -> bool {
         self.until.is_some_and(|until| lifetime.ends >= until)
     }
 
-    /// Returns a session that lives at least `minimum_life`, from memory: the whole of an
-    /// ordinary hand-out.
+    /// Returns the session in memory if it is valid for at least `minimum_life`. Nearly every
+    /// request needs no more.
     #[must_use]
     pub fn current(&self, minimum_life: Duration, now: BootTime) -> Option<Arc<Session>> {
         self.mark_used(now);
         let snapshot = self.snapshot.borrow();
-        // A profile that sleeps serves what it has left, and is woken for the next one.
+        // An idle profile serves its present session, and its task plans the next renewal.
         if snapshot.next_attempt.is_none() {
             self.wake.notify_one();
         }
         snapshot.usable_for(minimum_life, now).cloned()
     }
 
-    /// Waits for a session that lives at least `minimum_life`, for `patience` at the most.
-    /// Wakes the profile's task; never calls the cloud itself, and cancels nothing when
-    /// it is dropped.
+    /// Waits for a session that is valid for at least `minimum_life`, for `patience` at most. Wakes
+    /// the task of the profile, which calls STS; a dropped wait cancels no call.
     pub async fn wait_for(
         &self,
         minimum_life: Duration,
@@ -165,32 +167,32 @@ impl ProfileEntry {
     ) -> SessionResult {
         let _waiter = WaiterGuard::new(&self.waiters);
         let mut snapshots = self.snapshot.subscribe();
-        let settled = async {
+        let final_result = async {
             loop {
                 // The lock ends with the statement.
-                let settled = snapshots
+                let result = snapshots
                     .borrow_and_update()
                     .result_now(minimum_life, clock.boot());
-                match settled {
-                    Some(outcome) => return outcome,
+                match result {
+                    Some(result) => return result,
                     None => self.wake.notify_one(),
                 }
                 snapshots.changed().await.expect("self has the sender");
             }
         };
-        let settled = timeout(patience, settled).await;
-        // A caller whose machine slept while it waited is in need now, not when it asked.
+        let result = timeout(patience, final_result).await;
+        // The machine may have been suspended: the access counts at the end of the wait as well.
         self.mark_used(clock.boot());
-        match settled {
-            Ok(outcome) => outcome,
+        match result {
+            Ok(result) => result,
             Err(_) => self.snapshot.borrow().best_available(clock.boot()),
         }
     }
 
-    /// Asks for a renewal now and waits until an attempt that begins from now on has ended.
+    /// Requests a refresh, and waits until an attempt that begins after the call has ended.
     ///
     /// # Errors
-    /// What stands in its place: the failure, or that the patience ran out first.
+    /// The failure of the attempt, or the best available result after `patience`.
     pub async fn refresh(
         &self,
         patience: Duration,
@@ -211,13 +213,13 @@ impl ProfileEntry {
         }
     }
 
-    /// Makes the profile's task attempt a renewal whatever its schedule says.
+    /// Requests a refresh that does not wait for the schedule.
     pub fn force_refresh(&self) {
         self.forced.store(true, Ordering::Relaxed);
         self.wake.notify_one();
     }
 
-    /// Follows the snapshots of this profile.
+    /// Subscribes to the snapshots of this profile.
     #[must_use]
     pub fn subscribe(self: &Arc<Self>) -> Subscription {
         Subscription {
@@ -226,29 +228,29 @@ impl ProfileEntry {
         }
     }
 
-    /// Returns what is known now.
+    /// Returns the latest snapshot.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         self.snapshot.borrow().clone()
     }
 
-    /// Changes what is known; only the profile's own task and a reload do.
+    /// Changes the snapshot and notifies all waiters. Called by the task of the profile and by a
+    /// reload only.
     pub fn publish(&self, change: impl FnOnce(&mut Snapshot)) {
         self.snapshot.send_modify(change);
     }
 
-    /// Says what is planned, without waking those who wait for a session.
+    /// Sets the next attempt without notifying waiters.
     pub fn set_next_attempt(&self, next_attempt: Option<(BootTime, &'static str)>) {
         self.update_silently(|snapshot| snapshot.next_attempt = next_attempt);
     }
 
-    /// Says what is wrong with what becomes of the sessions, if anything, without waking those
-    /// who wait for one.
+    /// Sets or clears the export error without notifying waiters.
     pub fn set_export_error(&self, error: Option<&'static str>) {
         self.update_silently(|snapshot| snapshot.export_error = error);
     }
 
-    /// Notes that an attempt begins now; it is what was asked for until this moment.
+    /// Records the beginning of an attempt, which answers all refresh requests until then.
     pub fn attempt_started(&self, now: BootTime) {
         self.forced.store(false, Ordering::Relaxed);
         self.update_silently(|snapshot| {
@@ -257,7 +259,7 @@ impl ProfileEntry {
         });
     }
 
-    /// Changes what no subscription waits for.
+    /// Changes the snapshot without notifying waiters.
     fn update_silently(&self, change: impl FnOnce(&mut Snapshot)) {
         self.snapshot.send_if_modified(|snapshot| {
             change(snapshot);
@@ -271,19 +273,22 @@ impl ProfileEntry {
         self.waiters.load(Ordering::Relaxed) > 0
     }
 
-    /// Is true while a caller waits for the next session, or for each: a watch is use,
-    /// however rarely there is news for it.
+    /// Returns `true` if a caller waits for the next session or watches the profile: a watch keeps
+    /// a profile from idling.
     #[must_use]
     pub fn has_followers(&self) -> bool {
         self.snapshot.receiver_count() > 0
     }
 
-    /// Counts one hand-out of a session.
+    /// Counts served credentials.
     pub fn count_served(&self, session: &Session) {
-        // A look before the write: after the first hand-out the line stays shared.
-        let first = !session.served.load(Ordering::Relaxed)
-            && !session.served.swap(true, Ordering::Relaxed);
-        self.stats.counters.served(first);
+        let counters = &self.stats.counters;
+        counters.served();
+        // Read before the write, so that the cache line stays shared after the first time.
+        if !session.served.load(Ordering::Relaxed) && !session.served.swap(true, Ordering::Relaxed)
+        {
+            counters.session_served();
+        }
     }
 
     fn mark_used(&self, now: BootTime) {
@@ -291,13 +296,13 @@ impl ProfileEntry {
             .store(now.as_millis(), Ordering::Relaxed);
     }
 
-    /// Returns when somebody asked last.
+    /// Returns the time of the last request.
     #[must_use]
     pub fn last_asked(&self) -> BootTime {
         BootTime::from_millis(self.last_asked_millis.load(Ordering::Relaxed))
     }
 
-    /// Returns how long ago somebody asked.
+    /// Returns the time since the last request.
     #[must_use]
     pub fn idle(&self, now: BootTime) -> Duration {
         now.since(self.last_asked())
@@ -305,7 +310,7 @@ impl ProfileEntry {
 }
 
 impl Subscription {
-    /// Returns what is known now; nothing older is news from here on.
+    /// Returns the latest snapshot, and marks it as seen.
     ///
     /// The snapshot is locked until the reference is dropped, which must be before the next
     /// `await`.
@@ -313,20 +318,20 @@ impl Subscription {
         self.snapshots.borrow_and_update()
     }
 
-    /// Ends when there is news.
+    /// Waits for a change since the snapshot that was seen last.
     pub async fn changed(&mut self) {
         let changed = self.snapshots.changed().await;
         changed.expect("the entry has the sender");
     }
 
-    /// Waits for a snapshot of which something is true.
-    pub async fn wait_for(&mut self, wanted: impl Fn(&Snapshot) -> bool) -> Snapshot {
-        let snapshot = self.snapshots.wait_for(wanted).await;
+    /// Waits for a snapshot that matches.
+    pub async fn wait_for(&mut self, matches: impl Fn(&Snapshot) -> bool) -> Snapshot {
+        let snapshot = self.snapshots.wait_for(matches).await;
         snapshot.expect("the entry has the sender").clone()
     }
 }
 
-/// One caller more, until it has its answer or has left.
+/// Counts a waiting caller until it is dropped.
 struct WaiterGuard<'a>(&'a AtomicUsize);
 
 impl<'a> WaiterGuard<'a> {
@@ -349,8 +354,8 @@ impl Default for Store {
 }
 
 impl Store {
-    /// Makes one without a profile. `prepare` is what is done to each session before anybody
-    /// has it.
+    /// Returns an empty store. `encode` encodes the replies of each session before the session is
+    /// published.
     #[must_use]
     pub fn with_encoder(encode: fn(&mut Session)) -> Self {
         Self {
@@ -360,39 +365,38 @@ impl Store {
         }
     }
 
-    /// Prepares a session that is about to be published.
+    /// Returns a session with encoded replies, ready for publication.
     #[must_use]
     pub fn prepare(&self, mut session: Session) -> Session {
         (self.encode)(&mut session);
         session
     }
 
-    /// Hands out a session of a profile that lives at least `minimum_life`: from memory
-    /// where there is one, else after waiting for `patience` at the most. A reload that
-    /// changes the profile meanwhile costs the caller nothing but the wait;
-    /// [`SessionResult::Removed`] means that there is no such profile. `allowed` is asked again
-    /// after each reload that the caller waits through, and before anything is done for it.
-    /// The profile's place comes along, unless the caller may not know of it.
+    /// Returns a session of a profile that is valid for at least `minimum_life`, and counts it as
+    /// served: from memory, or after a wait of `patience` at most. The wait goes on if a reload
+    /// changes the profile; [`SessionResult::Removed`] is a profile that does not exist.
+    /// `can_read` is called before any work, and again after each such reload. The entry of the
+    /// profile is `None` if the caller may not read the profile.
     pub async fn serve(
         &self,
         profile: &str,
         minimum_life: Duration,
         patience: Duration,
         clock: &dyn Clock,
-        allowed: impl Fn(&Profile) -> bool,
+        can_read: impl Fn(&Profile) -> bool,
     ) -> (SessionResult, Option<Arc<ProfileEntry>>) {
         let request = (minimum_life, patience);
-        let (outcome, entry) = self.look_up(profile, request, clock, allowed).await;
+        let (result, entry) = self.find_session(profile, request, clock, can_read).await;
         if let (SessionResult::Ready(session) | SessionResult::Short(session), Some(entry)) =
-            (&outcome, &entry)
+            (&result, &entry)
         {
             entry.count_served(session);
         }
-        (outcome, entry)
+        (result, entry)
     }
 
-    /// Returns a session of a profile as serve(Self::serve) does, to ourselves: for
-    /// a profile whose source it is.
+    /// Returns a session of a profile as [`serve`](Self::serve) does, without a check and without
+    /// counting: for the identity of another profile.
     pub async fn session(
         &self,
         profile: &str,
@@ -401,41 +405,41 @@ impl Store {
         clock: &dyn Clock,
     ) -> SessionResult {
         let request = (minimum_life, patience);
-        self.look_up(profile, request, clock, |_| true).await.0
+        self.find_session(profile, request, clock, |_| true).await.0
     }
 
-    async fn look_up(
+    async fn find_session(
         &self,
         profile: &str,
         (minimum_life, patience): (Duration, Duration),
         clock: &dyn Clock,
-        allowed: impl Fn(&Profile) -> bool,
+        can_read: impl Fn(&Profile) -> bool,
     ) -> (SessionResult, Option<Arc<ProfileEntry>>) {
         let began = clock.boot();
         while let Some(entry) = self.find(profile) {
-            if !allowed(&entry.profile) {
+            if !can_read(&entry.profile) {
                 return (SessionResult::NotAllowed, None);
             }
             let now = clock.boot();
-            let outcome = match entry.current(minimum_life, now) {
+            let result = match entry.current(minimum_life, now) {
                 Some(session) => SessionResult::Ready(session),
                 None => {
                     let left = patience.saturating_sub(now.since(began));
                     entry.wait_for(minimum_life, left, clock).await
                 }
             };
-            if !matches!(outcome, SessionResult::Removed) {
-                return (outcome, Some(entry));
+            if !matches!(result, SessionResult::Removed) {
+                return (result, Some(entry));
             }
         }
         (SessionResult::Removed, None)
     }
 
-    /// Asks for a renewal of a profile now, and waits until an attempt that begins from now
-    /// on has ended, whatever a reload changes meanwhile.
+    /// Requests a refresh of a profile, and waits until an attempt that begins after the call has
+    /// ended. The wait goes on if a reload changes the profile.
     ///
     /// # Errors
-    /// As [`ProfileEntry::refresh`]; [`SessionResult::Removed`] means that there is no such profile.
+    /// As [`ProfileEntry::refresh`]; [`SessionResult::Removed`] is a profile that does not exist.
     pub async fn refresh(
         &self,
         profile: &str,
@@ -447,25 +451,25 @@ impl Store {
             let left = patience.saturating_sub(clock.boot().since(began));
             match entry.refresh(left, clock).await {
                 Err(SessionResult::Removed) => {}
-                outcome => return outcome,
+                result => return result,
             }
         }
         Err(SessionResult::Removed)
     }
 
-    /// Returns the place of a profile.
+    /// Returns the entry of a profile.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<Arc<ProfileEntry>> {
         self.read().get(name).cloned()
     }
 
-    /// Returns every place, by name.
+    /// Returns all entries, sorted by name.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<ProfileEntry>> {
         self.read().values().cloned().collect()
     }
 
-    /// Puts the profiles of a new configuration in place of the old ones, at once.
+    /// Replaces all entries at once.
     pub fn replace(&self, entries: impl IntoIterator<Item = Arc<ProfileEntry>>) {
         let new = entries
             .into_iter()
@@ -475,7 +479,7 @@ impl Store {
         self.replaced.send_replace(());
     }
 
-    /// Follows the replacements.
+    /// Subscribes to replacements of the entries.
     #[must_use]
     pub fn replacements(&self) -> watch::Receiver<()> {
         self.replaced.subscribe()
@@ -499,7 +503,7 @@ mod tests {
     use crate::{profile::Profile, runtime::clock::BootTime};
 
     #[test]
-    fn a_subscription_hears_what_is_published_and_nothing_quiet() {
+    fn subscription_is_notified_of_published_changes_only() {
         let entry = Arc::new(ProfileEntry::new(Arc::new(Profile::sample())));
         assert!(!entry.has_followers());
         let mut changes = entry.subscribe();
@@ -514,10 +518,10 @@ mod tests {
             entry.publish(|it| it.ended += 1);
             assert_eq!(changed.poll(&mut context), Poll::Ready(()));
         }
-        let known = changes.latest().clone();
-        assert_eq!((known.begun, known.ended), (1, 1));
-        assert_eq!(known.export_error, Some("the file is not written"));
-        // A change before the wait ends it at once.
+        let latest = changes.latest().clone();
+        assert_eq!((latest.begun, latest.ended), (1, 1));
+        assert_eq!(latest.export_error, Some("the file is not written"));
+        // A change before the wait ends the wait at once.
         entry.publish(|it| it.removed = true);
         assert!(pin!(changes.changed()).poll(&mut context).is_ready());
         drop(changes);

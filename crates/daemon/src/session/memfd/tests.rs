@@ -1,13 +1,14 @@
-//! What comes back, and what is left behind.
+//! Sessions that are restored, and memfds that are ignored.
 
 use nix::sys::memfd::MFdFlags;
 
 use super::*;
 use crate::session::store::ProfileEntry;
 
-struct At(&'static str, u64);
+/// A clock with a boot ID and the seconds since boot.
+struct FixedClock(&'static str, u64);
 
-impl Clock for At {
+impl Clock for FixedClock {
     fn wall(&self) -> Timestamp {
         Timestamp::UNIX_EPOCH
     }
@@ -25,7 +26,7 @@ impl Clock for At {
     }
 }
 
-const NOW: At = At("this boot", 1000);
+const NOW: FixedClock = FixedClock("this boot", 1000);
 
 fn profile(external_id: &str) -> Profile {
     Profile {
@@ -38,7 +39,7 @@ fn endpoint() -> Endpoint {
     Endpoint::custom("http://127.0.0.1:1").unwrap()
 }
 
-/// A store with one session, from 900 to 2000 seconds after boot.
+/// Returns a store with one session, from 900 to 2000 seconds after boot.
 fn store() -> Store {
     let at = |seconds: u64| BootTime::from_millis(seconds * 1000);
     let session = Session {
@@ -63,7 +64,7 @@ fn store() -> Store {
 }
 
 fn url_secret() -> SecretText {
-    SecretText::from("opens URLs".to_owned())
+    SecretText::from("secret of the URLs".to_owned())
 }
 
 fn sealed(generation: u64) -> File {
@@ -77,9 +78,9 @@ fn bytes(mut file: File) -> Vec<u8> {
     bytes
 }
 
-/// How many sessions of `left` can be used at `clock` for a profile with `external_id`.
-fn check(left: Vec<File>, clock: &At, external_id: &str, expected: usize) {
-    let mut restored = restore(left, clock);
+/// Checks the number of sessions that are restored at `clock` for a profile with `external_id`.
+fn check(memfds: Vec<File>, clock: &FixedClock, external_id: &str, expected: usize) {
+    let mut restored = restore(memfds, clock);
     let taken = restored.take(&endpoint(), &profile(external_id), clock.boot());
     assert_eq!(
         taken.is_some() as usize,
@@ -90,10 +91,13 @@ fn check(left: Vec<File>, clock: &At, external_id: &str, expected: usize) {
 }
 
 #[test]
-fn what_is_left_comes_back_and_the_long_lived_key_is_not_among_it() {
-    let left = bytes(sealed(1));
-    let holds = |text: &str| left.windows(text.len()).any(|it| it == text.as_bytes());
-    assert!(holds("short-lived") && !holds("long-lived"));
+fn memfd_restores_sessions_and_holds_no_long_lived_key() {
+    let contents = bytes(sealed(1));
+    let contains = |text: &str| {
+        let text = text.as_bytes();
+        contents.windows(text.len()).any(|it| it == text)
+    };
+    assert!(contains("short-lived") && !contains("long-lived"));
 
     let mut restored = restore(vec![sealed(1)], &NOW);
     let taken = restored.take(&endpoint(), &profile("x"), NOW.boot());
@@ -105,12 +109,12 @@ fn what_is_left_comes_back_and_the_long_lived_key_is_not_among_it() {
 }
 
 #[test]
-fn only_what_fits_comes_back() {
+fn session_of_another_grant_boot_or_time_is_not_restored() {
     check(vec![sealed(1)], &NOW, "x", 1);
     check(vec![sealed(1)], &NOW, "another grant", 0);
-    check(vec![sealed(1)], &At("another boot", 1000), "x", 0);
-    check(vec![sealed(1)], &At("this boot", 2000), "x", 0);
-    check(vec![sealed(1)], &At("this boot", 800), "x", 0);
+    check(vec![sealed(1)], &FixedClock("another boot", 1000), "x", 0);
+    check(vec![sealed(1)], &FixedClock("this boot", 2000), "x", 0);
+    check(vec![sealed(1)], &FixedClock("this boot", 800), "x", 0);
     check(vec![], &NOW, "x", 0);
 }
 
@@ -123,7 +127,7 @@ fn memfd(bytes: &[u8], seals: SealFlag) -> File {
 }
 
 #[test]
-fn what_could_have_been_changed_or_was_is_left_behind() {
+fn memfd_that_is_unsealed_or_damaged_is_ignored() {
     let good = bytes(sealed(1));
     check(vec![memfd(&good, SEALS)], &NOW, "x", 1);
     check(vec![memfd(&good, SealFlag::F_SEAL_SHRINK)], &NOW, "x", 0);
@@ -150,7 +154,7 @@ fn what_could_have_been_changed_or_was_is_left_behind() {
 }
 
 #[test]
-fn the_newest_of_two_counts() {
+fn memfd_of_the_highest_generation_is_restored() {
     let empty = seal(&Store::default(), &endpoint(), &NOW, 2, url_secret()).unwrap();
     check(vec![sealed(1), File::from(empty)], &NOW, "x", 0);
     let empty = seal(&Store::default(), &endpoint(), &NOW, 2, url_secret()).unwrap();
