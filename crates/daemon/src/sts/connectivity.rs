@@ -1,30 +1,30 @@
-//! Decides whether STS can be reached from here, as the daemon reaches it: by its proxy and
-//! with its authorities. Nothing is asked for.
+//! The connectivity check: a connection to STS as the daemon makes it, through its proxy and with
+//! its certificate authorities. No request is sent.
 
 use stsd_sts::{Endpoint, Sts, StsError};
 
 use crate::sts::remediation;
 
-/// What stands in the way, and what mends it.
+/// The error of a connection to STS, with its hint.
 #[derive(Debug, thiserror::Error)]
 #[error("{error} (hint: {})", remediation::for_network(.error))]
 pub struct ConnectError {
     error: StsError,
 }
 
-/// Makes ready to connect.
+/// Returns a client of STS; nothing is connected yet.
 ///
 /// # Errors
-/// When this machine cannot speak TLS at all: it trusts nobody.
+/// TLS cannot be used, because the system has no certificate authority.
 pub fn client(endpoint: Endpoint) -> Result<Sts, ConnectError> {
     Sts::new(endpoint).map_err(|error| ConnectError { error })
 }
 
-/// Connects once.
+/// Connects to STS once.
 ///
 /// # Errors
-/// What stands in the way.
+/// The connection or the TLS handshake has failed.
 pub async fn check(endpoint: Endpoint) -> Result<(), ConnectError> {
-    let answer = client(endpoint)?.reach().await;
-    answer.map_err(|error| ConnectError { error })
+    let result = client(endpoint)?.reach().await;
+    result.map_err(|error| ConnectError { error })
 }

@@ -1,6 +1,6 @@
-//! Decides how many calls STS gets from this machine. The service allows an account 100 a
-//! second, shared by all its users; a thousand profiles that wake up at once must stay far
-//! below, and a caller who waits must not stand behind those that nobody waits for.
+//! The rate limit of the calls to STS. The service allows an account 100 calls a second, shared by
+//! all its users; a thousand profiles that are due at once must stay far below that. A call for
+//! which a caller waits must not queue behind background refreshes.
 
 use std::{
     sync::{
@@ -17,20 +17,21 @@ use crate::runtime::{
     sync::lock,
 };
 
-/// Who wants to call.
+/// The priority of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Priority {
-    /// Somebody waits for the outcome.
+    /// A caller waits for the result.
     Interactive,
-    /// Nobody does: half of the bucket is left for those who wait.
+    /// No caller waits: half of the bucket is reserved for interactive calls.
     Background,
 }
 
 /// A token bucket that all profiles share.
 pub struct RateLimiter {
     bucket: Mutex<Bucket>,
-    /// One place at the head of each queue; a semaphore is fair.
+    /// The head of the queue of interactive calls; a semaphore is fair.
     interactive: Semaphore,
+    /// The head of the queue of background calls.
     background: Semaphore,
     deferred_calls: AtomicU64,
 }
@@ -45,8 +46,8 @@ struct Bucket {
 }
 
 impl RateLimiter {
-    /// Makes a full bucket that gains `per_second` tokens a second and holds as many, at
-    /// least two.
+    /// Returns a full bucket that gains `per_second` tokens a second and holds as many, at least
+    /// two.
     #[must_use]
     pub fn new(per_second: u32, now: BootTime) -> Self {
         Self {
@@ -62,7 +63,7 @@ impl RateLimiter {
         }
     }
 
-    /// Takes a token if there is one and nobody stands in line for it.
+    /// Takes a token if one is available and no call is queued; returns `true` on success.
     pub fn try_take(&self, priority: Priority, now: BootTime) -> bool {
         let Ok(_permit) = self.queue(priority).try_acquire() else {
             return false;
@@ -70,7 +71,7 @@ impl RateLimiter {
         self.bucket().take(priority, now).is_ok()
     }
 
-    /// Waits in line for a token, first come first served.
+    /// Waits for a token; calls of one priority receive theirs in order.
     pub async fn take(&self, priority: Priority, clock: &dyn Clock) {
         let _permit = self.queue(priority).acquire().await;
         loop {
@@ -82,14 +83,14 @@ impl RateLimiter {
         }
     }
 
-    /// Counts a call that has to wait; returns when the budget is open again, if the service
-    /// has closed it.
+    /// Counts a delayed call; returns the end of the pause that the service has requested, or
+    /// `now` without a pause.
     pub fn defer(&self, now: BootTime) -> BootTime {
         self.deferred_calls.fetch_add(1, Ordering::Relaxed);
         self.bucket().paused_until.max(now)
     }
 
-    /// Lets nobody call for a while: the service limits an account, not a profile.
+    /// Pauses the calls of all profiles: the service limits an account, not a profile.
     pub fn pause_for(&self, pause: Duration, now: BootTime) {
         let mut bucket = self.bucket();
         bucket.paused_until = bucket.paused_until.max(now + pause);
@@ -103,7 +104,7 @@ impl RateLimiter {
         bucket.tokens = bucket.tokens.min(burst(per_second));
     }
 
-    /// Returns how many calls had to wait in line.
+    /// Returns the number of delayed calls.
     #[must_use]
     pub fn deferred_calls(&self) -> u64 {
         self.deferred_calls.load(Ordering::Relaxed)
@@ -122,20 +123,24 @@ impl RateLimiter {
 }
 
 impl Bucket {
-    /// Takes a token, or says how long to wait before the next try.
+    /// Takes a token.
+    ///
+    /// # Errors
+    /// The time after which a token may be available.
     fn take(&mut self, priority: Priority, now: BootTime) -> Result<(), Duration> {
+        // Tokens are fractions, and sums of fractions have rounding errors.
+        const TOLERANCE: f64 = 1e-9;
         self.fill(now);
-        let closed = self.paused_until.since(now);
-        if !closed.is_zero() {
-            return Err(closed);
+        let pause = self.paused_until.since(now);
+        if !pause.is_zero() {
+            return Err(pause);
         }
-        let left_over = match priority {
+        let reserved = match priority {
             Priority::Interactive => 0.0,
             Priority::Background => burst(self.per_second) / 2.0,
         };
-        let missing = left_over + 1.0 - self.tokens;
-        // What is missing may be a rounding error away from nothing.
-        if missing > 1e-9 {
+        let missing = reserved + 1.0 - self.tokens;
+        if missing > TOLERANCE {
             let wait = Duration::from_secs_f64(missing / f64::from(self.per_second));
             return Err(wait.max(Duration::from_millis(1)));
         }
@@ -150,8 +155,8 @@ impl Bucket {
     }
 }
 
-/// How many tokens a bucket holds: a second's worth, and at least two, so that there is a
-/// half to leave over.
+/// Returns the capacity of a bucket: the tokens of one second, and at least two, so that half of
+/// them can be reserved.
 fn burst(per_second: u32) -> f64 {
     f64::from(per_second.max(2))
 }
@@ -164,6 +169,7 @@ mod tests {
         BootTime::from_millis(1_000_000 + millis)
     }
 
+    /// Takes all available tokens, and returns their number.
     fn taken(bucket: &mut Bucket, priority: Priority, now: BootTime) -> u32 {
         let mut count = 0;
         while bucket.take(priority, now).is_ok() {
@@ -182,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_then_the_rate_and_never_more() {
+    fn bucket_gives_a_burst_and_then_the_rate() {
         let mut bucket = bucket(10);
         assert_eq!(taken(&mut bucket, Priority::Interactive, at(0)), 10);
         assert_eq!(
@@ -194,11 +200,11 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_waits_for_leaves_half_to_those_who_do() {
+    fn background_calls_leave_half_of_the_bucket_to_interactive_ones() {
         let mut bucket = bucket(10);
         assert_eq!(taken(&mut bucket, Priority::Background, at(0)), 5);
         assert_eq!(taken(&mut bucket, Priority::Interactive, at(0)), 5);
-        // From empty, it has to wait for its own half to be there again.
+        // From empty, a background call waits until the bucket is half full and has one more.
         assert_eq!(
             bucket.take(Priority::Background, at(0)),
             Err(Duration::from_millis(600))
@@ -207,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn the_smallest_rate_still_serves_everybody() {
+    fn rate_of_one_a_second_serves_both_priorities() {
         let mut bucket = bucket(1);
         assert_eq!(taken(&mut bucket, Priority::Background, at(0)), 1);
         assert_eq!(taken(&mut bucket, Priority::Interactive, at(0)), 1);
@@ -215,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hint_of_the_service_closes_it_for_everybody() {
+    fn longest_requested_pause_delays_all_calls() {
         let rate_limiter = RateLimiter::new(10, at(0));
         rate_limiter.pause_for(Duration::from_secs(5), at(0));
         rate_limiter.pause_for(Duration::from_secs(1), at(0));
@@ -224,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_stands_or_goes_back_gives_nothing_away() {
+    fn clock_that_goes_back_adds_no_tokens() {
         let mut bucket = bucket(10);
         assert_eq!(taken(&mut bucket, Priority::Interactive, at(1000)), 10);
         assert_eq!(taken(&mut bucket, Priority::Interactive, at(0)), 0);

@@ -9,23 +9,20 @@ pub(crate) fn for_error(error: &StsError, subject: &str) -> (Cause, String) {
     let (cause, hint) = match error {
         StsError::Denied(refusal) => return (Cause::Denied, for_denial(&refusal.code, subject)),
         StsError::SourceExpired(_) => {
-            let hint = format!(
-                "renew what {} gives; it is asked again at each attempt",
-                subject
-            );
+            let hint = format!("renew what {subject} gives; each attempt reads it again");
             return (Cause::Denied, hint);
         }
         StsError::Clock { .. } => (Cause::Denied, "set this machine's clock"),
         StsError::Throttled { .. } => (
             Cause::Throttled,
-            "it will pass; other programs of this account call STS too often",
+            "wait; other programs of this account call STS too often",
         ),
         other => (Cause::Unreachable, for_network(other)),
     };
     (cause, hint.to_owned())
 }
 
-/// Returns the hint for a connection that fails, or that something else than STS answers.
+/// Returns the hint for a connection that has failed, or to which another server than STS answers.
 pub(crate) fn for_network(error: &StsError) -> &'static str {
     match error {
         StsError::Unreachable {
@@ -33,35 +30,35 @@ pub(crate) fn for_network(error: &StsError) -> &'static str {
         } => for_tls(*fault),
         StsError::Unreachable { .. } => "check the network, the proxy and the endpoint",
         StsError::Unreadable { .. } => {
-            "check that nothing between here and STS answers in its place"
+            "check that no proxy between this machine and STS answers in its place"
         }
-        _ => "it will pass; nothing to do here",
+        _ => "wait; the next attempt needs no change",
     }
 }
 
 fn for_tls(fault: TlsFault) -> &'static str {
     match fault {
         TlsFault::Untrusted => {
-            "install ca-certificates; where a proxy or the endpoint has an authority of its own, \
-             add that by update-ca-certificates, or name its file in SSL_CERT_FILE in the \
+            "install ca-certificates; if a proxy or the endpoint has an authority of its own, \
+             add the authority by update-ca-certificates, or name its file in SSL_CERT_FILE in the \
              daemon's environment; then start stsd again"
         }
         TlsFault::OtherName => {
-            "correct endpoint or region; if they are right, something between here and STS answers \
-             in its place"
+            "correct endpoint or region; if both are right, a proxy between this machine and STS \
+             answers in its place"
         }
         TlsFault::Time => {
-            "set this machine's clock (timedatectl set-ntp true); if it is right, the operator of the \
-             endpoint or the proxy has to renew the certificate"
+            "set this machine's clock (timedatectl set-ntp true); if the clock is right, the operator \
+             of the endpoint or the proxy has to renew the certificate"
         }
         TlsFault::NotTls => {
-            "correct endpoint, which speaks no TLS at this port; if it is right, something between \
-             here and STS cuts the connection: set HTTPS_PROXY in the daemon's environment where \
-             there is a proxy"
+            "correct endpoint, which speaks no TLS at this port; if the endpoint is right, a proxy \
+             or firewall between this machine and STS cuts the connection: set HTTPS_PROXY in the \
+             daemon's environment if there is a proxy"
         }
         TlsFault::Other => {
-            "look at what stands between here and STS: it takes TLS 1.2 or 1.3, and a certificate \
-             that is valid for it"
+            "check the proxies between this machine and STS: the connection needs TLS 1.2 or 1.3 and \
+             a certificate that is valid for the endpoint"
         }
     }
 }
@@ -96,7 +93,7 @@ fn for_denial(code: &str, subject: &str) -> String {
             return format!("check provider_arn: {subject} has a token of another issuer");
         }
         code if code.starts_with("AuthenticationFail.") => {
-            return format!("look at what writes {subject}: the service does not take it");
+            return format!("look at what writes {subject}: STS does not accept it");
         }
         "InvalidParameter.PolicyGrammar" | "InvalidParameter.PolicySize" => {
             "correct the policy: policy_file, or what stsctl lease was given"

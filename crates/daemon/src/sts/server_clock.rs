@@ -1,8 +1,9 @@
-//! Decides what time STS believes it is: its `Date`, carried on by the boot-time clock, so
-//! that setting the wall clock changes nothing.
+//! An estimate of the clock of STS: the `Date` of its answers, advanced by the boot-time clock. A
+//! change of the wall clock has no effect.
 //!
-//! What is kept is never behind the service's clock: `Date` is rounded down to a second,
-//! and was written after the request was sent. A life counted from it is never too long.
+//! The estimate is never behind the clock of STS: `Date` is rounded down to a second, and STS
+//! writes `Date` after the request was sent. A lifetime computed from the estimate is never too
+//! long.
 
 use std::{
     sync::{Mutex, MutexGuard},
@@ -13,38 +14,38 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::runtime::{clock::BootTime, sync::lock};
 
-/// How far two answers may differ and still come from clocks that agree.
+/// Maximum difference between two answers whose clocks agree.
 const MAX_DISAGREEMENT: SignedDuration = SignedDuration::from_secs(60);
 
-/// No call to STS takes longer while the machine is awake; a longer one slept on the way.
+/// Maximum duration of a call to STS; during a longer one the machine was suspended.
 pub const MAX_CALL_DURATION: Duration = Duration::from_secs(60);
 
-/// What `Date` leaves out.
+/// The resolution of `Date`.
 const DATE_RESOLUTION: SignedDuration = SignedDuration::from_secs(1);
 
-/// The service's clock, as far as its answers tell.
+/// The clock of STS, estimated from its answers.
 #[derive(Default)]
 pub struct ServerClock(Mutex<Estimate>);
 
-/// What the service's clock shows when the boot-time clock shows zero.
+/// The estimate: the time of STS at which the boot-time clock was zero.
 #[derive(Debug, Clone, Copy, Default)]
 struct Estimate {
-    /// None before the first answer.
+    /// `None` before the first answer.
     epoch: Option<Timestamp>,
-    /// What one answer said that disagreed; the next one decides. One front end of the
-    /// service with a wrong clock must not lead all our calls astray.
-    doubt: Option<Timestamp>,
+    /// The epoch of the last answer that disagreed; the next answer confirms or clears it. One
+    /// front end of the service with a wrong clock must not change the dates of all calls.
+    disputed_epoch: Option<Timestamp>,
 }
 
 impl ServerClock {
-    /// Returns the time by the service's clock; none before the first answer.
+    /// Returns the time by the clock of STS; `None` before the first answer.
     #[must_use]
     pub fn at(&self, now: BootTime) -> Option<Timestamp> {
         self.estimate().epoch?.checked_add(since_boot(now)).ok()
     }
 
-    /// Learns from the `Date` of an answer that came `now` to a request that was sent
-    /// before. Nothing, when the machine slept between the two.
+    /// Updates the estimate from the `Date` of an answer that arrived at `now`. The answer is
+    /// ignored if the machine was suspended since the request was `sent`.
     pub fn observe(&self, date: Timestamp, sent: BootTime, now: BootTime) {
         if now.since(sent) > MAX_CALL_DURATION {
             return;
@@ -54,22 +55,22 @@ impl ServerClock {
         let agrees = |with: Option<Timestamp>| {
             with.is_some_and(|with| new.duration_since(with).abs() <= MAX_DISAGREEMENT)
         };
-        if known.epoch.is_none() || agrees(known.epoch) || agrees(known.doubt) {
+        if known.epoch.is_none() || agrees(known.epoch) || agrees(known.disputed_epoch) {
             *known = Estimate {
                 epoch: Some(new),
-                doubt: None,
+                disputed_epoch: None,
             };
         } else {
-            known.doubt = Some(new);
+            known.disputed_epoch = Some(new);
         }
     }
 
-    /// Takes over the `Date` of an answer that came `now` and refused our time: that clock
-    /// judges us.
+    /// Replaces the estimate by the `Date` of an answer that arrived at `now` and rejected the
+    /// date of the request: that clock checks the next request as well.
     pub fn reset_to(&self, date: Timestamp, now: BootTime) {
         *self.estimate() = Estimate {
             epoch: epoch(date, now),
-            doubt: None,
+            disputed_epoch: None,
         };
     }
 
@@ -78,9 +79,10 @@ impl ServerClock {
     }
 }
 
-fn epoch(date: Timestamp, when: BootTime) -> Option<Timestamp> {
+/// Returns the time of STS at boot, if `date` was its time at `at`.
+fn epoch(date: Timestamp, at: BootTime) -> Option<Timestamp> {
     let latest = date.checked_add(DATE_RESOLUTION).ok()?;
-    latest.checked_sub(since_boot(when)).ok()
+    latest.checked_sub(since_boot(at)).ok()
 }
 
 fn since_boot(now: BootTime) -> SignedDuration {
@@ -100,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn it_goes_on_with_the_boot_time_clock() {
+    fn server_clock_advances_with_the_boot_time_clock() {
         let time = ServerClock::default();
         assert_eq!(time.at(boot(10)), None);
         time.observe(NOON, boot(10), boot(11));
@@ -108,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn one_answer_that_disagrees_changes_nothing_and_a_second_one_does() {
+    fn server_clock_changes_after_two_answers_that_disagree() {
         let time = ServerClock::default();
         time.observe(NOON, boot(0), boot(0));
         time.observe(NOON - HOUR, boot(0), boot(0));
@@ -116,20 +118,20 @@ mod tests {
         time.observe(NOON, boot(0), boot(0));
         time.observe(NOON - HOUR, boot(0), boot(0));
         let cleared = time.at(boot(0));
-        assert_eq!(cleared, Some(NOON + SECOND), "a doubt that was cleared");
+        assert_eq!(cleared, Some(NOON + SECOND), "the dispute was cleared");
         time.observe(NOON - HOUR, boot(0), boot(0));
         assert_eq!(time.at(boot(0)), Some(NOON - HOUR + SECOND));
     }
 
     #[test]
-    fn an_answer_that_slept_on_the_way_tells_nothing() {
+    fn answer_that_spans_a_suspend_is_ignored() {
         let time = ServerClock::default();
         time.observe(NOON, boot(0), boot(3600));
         assert_eq!(time.at(boot(3600)), None);
     }
 
     #[test]
-    fn who_refuses_our_time_is_believed_at_once() {
+    fn date_of_an_answer_that_rejects_the_time_is_adopted() {
         let time = ServerClock::default();
         time.observe(NOON, boot(0), boot(0));
         time.reset_to(NOON + HOUR, boot(0));

@@ -1,5 +1,5 @@
-//! Decides how one call to STS is made: within this machine's budget, and signed with the
-//! time that STS believes in. All profiles share it, so what one learns helps the others.
+//! The calls to STS, shared by all profiles: one rate limit, one server clock and one pause after
+//! throttling.
 
 use std::{future::Future, sync::Arc};
 
@@ -18,7 +18,7 @@ use crate::{
 
 /// The exchange of an identity for a role session.
 pub trait StsExchange: Send + Sync + 'static {
-    /// Makes one call to STS, at `now` by its clock.
+    /// Makes one call to STS, dated `now` by the clock of STS.
     fn exchange(
         &self,
         proof: &Proof,
@@ -38,18 +38,18 @@ impl StsExchange for Sts {
     }
 }
 
-/// A role session, and when it was issued by the service's clock.
+/// A role session with its time of issue.
 pub struct IssuedSession {
-    /// What the service answered.
+    /// The answer of STS.
     pub session: RoleSession,
-    /// The answer's `Date`; or what the service's clock must show by the answers before, if
-    /// that is later: one front end whose clock is behind cannot prolong a session's life.
+    /// The `Date` of the answer, or the estimate of the server clock if that is later: a front end
+    /// whose clock is behind must not prolong the lifetime of a session.
     pub at: Timestamp,
-    /// When the request was sent.
+    /// The time at which the request was sent.
     pub sent: BootTime,
 }
 
-/// The way to one STS endpoint.
+/// The client of one STS endpoint, with rate limit and server clock.
 pub struct Upstream<X> {
     exchange: X,
     clock: Arc<dyn Clock>,
@@ -59,7 +59,8 @@ pub struct Upstream<X> {
 }
 
 impl<X: StsExchange> Upstream<X> {
-    /// Prepares the way; nothing is called yet.
+    /// Returns the client of an endpoint; nothing is called yet. `renewed` is notified after each
+    /// renewal.
     #[must_use]
     pub fn new(
         exchange: X,
@@ -76,22 +77,22 @@ impl<X: StsExchange> Upstream<X> {
         }
     }
 
-    /// Says that a session was renewed, to whoever keeps them.
+    /// Notifies the task that saves the sessions of a renewal.
     pub fn notify_renewed(&self) {
         self.renewed.notify_one();
     }
 
-    /// Returns what limits the calls.
+    /// Returns the rate limiter of the calls.
     #[must_use]
     pub fn rate_limiter(&self) -> &RateLimiter {
         &self.rate_limiter
     }
 
-    /// Makes one call, for which the budget has given its token, and learns from the answer
-    /// what the time is and whether all profiles must pause.
+    /// Makes one call, for which the caller has taken a token of the rate limit. An error updates
+    /// the server clock or pauses all calls, if it says so.
     ///
     /// # Errors
-    /// [`StsError`], as it came.
+    /// The [`StsError`] of the exchange.
     pub async fn call(
         &self,
         profile: &Profile,
@@ -108,10 +109,10 @@ impl<X: StsExchange> Upstream<X> {
             source_identity: profile.source_identity.as_deref(),
         };
         let sent = self.clock.boot();
-        let signed = self.server_clock.at(sent);
-        let signed = signed.unwrap_or_else(|| self.clock.wall());
-        let answer = self.exchange.exchange(proof, request, signed).await;
-        match answer {
+        let now = self.server_clock.at(sent);
+        let now = now.unwrap_or_else(|| self.clock.wall());
+        let result = self.exchange.exchange(proof, request, now).await;
+        match result {
             Ok(session) => Ok(self.issued(session, sent)),
             Err(error) => {
                 self.apply_hints(&error);
@@ -129,13 +130,14 @@ impl<X: StsExchange> Upstream<X> {
         }
     }
 
-    /// Learns what the time is from an answer that was found good.
+    /// Updates the server clock from the `Date` of a valid answer.
     pub fn observe_date(&self, date: Option<Timestamp>, sent: BootTime) {
         if let Some(date) = date {
             self.server_clock.observe(date, sent, self.clock.boot());
         }
     }
 
+    /// Applies the time and the pause that an error of STS contains.
     fn apply_hints(&self, error: &StsError) {
         let now = self.clock.boot();
         match error {
