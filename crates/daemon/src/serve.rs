@@ -1,4 +1,4 @@
-//! Serve: the sockets, and the answers from memory.
+//! The sockets, and the answers from memory.
 
 mod accept;
 pub mod connection_limit;
@@ -48,7 +48,7 @@ pub async fn serve(
             }
             Protocol::Frames => match listener.into_std().map(OwnedFd::from) {
                 Ok(listener) => reactor.add_listener(listener, Arc::clone(&context)),
-                Err(error) => error!("cannot use a listener: {error}"),
+                Err(error) => error!("cannot use a listening socket: {error}"),
             },
         }
     }
@@ -57,7 +57,11 @@ pub async fn serve(
     context.limiter.stop();
     connections.close();
     if timeout(DRAIN_TIMEOUT, connections.wait()).await.is_err() {
-        warn!(left = connections.len(), "connections did not end in time");
+        warn!(
+            left = connections.len(),
+            "connections did not end within {} s",
+            DRAIN_TIMEOUT.as_secs()
+        );
     }
 }
 

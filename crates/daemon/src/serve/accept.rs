@@ -65,7 +65,7 @@ pub(crate) async fn accept_loop<L: Listener>(
         match next {
             Ok(stream) => {
                 backoff_logged = false;
-                // A panic in the first request of one connection must not end the loop.
+                // A panic of one connection must not end the loop.
                 if catch_unwind(AssertUnwindSafe(|| handle(stream))).is_err() {
                     error!("a bug ended a connection");
                 }

@@ -36,7 +36,11 @@ use tracing::{debug, warn};
 #[cfg(fuzzing)]
 pub(crate) use self::socketpair_exchange::respond_for_fuzzing;
 pub use self::{endpoint::HttpEndpoint, url_secret::UrlSecret};
-use self::{endpoint::ListenerState, request_filter::Rejection, routes::RequestContext};
+use self::{
+    endpoint::ListenerState,
+    request_filter::{Rejection, Transport},
+    routes::RequestContext,
+};
 use crate::{
     access::{Operation, peer::Peer},
     audit::{AuditCaller, QuotaCell},
@@ -47,10 +51,11 @@ use crate::{
 /// Timeout for the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// More than the largest head that any SDK sends; beyond it hyper answers 431 by itself.
+/// Maximum length of the head of a request, above that of any SDK. hyper answers 431 to a longer
+/// head.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
-/// More headers than any SDK sends.
+/// Maximum number of headers of a request, above that of any SDK.
 const MAX_HEADERS: usize = 64;
 
 /// Timeout for a rejected connection.
@@ -81,8 +86,9 @@ pub fn listen(
         (inherited, state.stop.clone())
     };
     let Some(configured) = configured else { return };
-    let fits = |it: &StdTcpListener| it.local_addr().is_ok_and(|it| matches(it, configured));
-    let opened = match inherited.filter(fits) {
+    let is_configured =
+        |it: &StdTcpListener| it.local_addr().is_ok_and(|it| matches(it, configured));
+    let opened = match inherited.filter(is_configured) {
         Some(inherited) => context.http.open(inherited),
         None => bind(configured).and_then(|it| context.http.open(it)),
     };
@@ -91,8 +97,8 @@ pub fn listen(
     match opened {
         Ok(listener) => tasks.spawn(accept_tcp(listener, Arc::clone(&context), stop)),
         Err(error) => {
-            warn!("HTTP at {configured} is not answered yet: {error}; it is tried again");
-            tasks.spawn(listen_later(Arc::clone(&context), configured, stop))
+            warn!("cannot listen for HTTP at {configured}: {error}; the daemon tries again");
+            tasks.spawn(retry_listen(Arc::clone(&context), configured, stop))
         }
     };
 }
@@ -112,7 +118,8 @@ fn bind(configured: SocketAddr) -> io::Result<StdTcpListener> {
     socket.listen(LISTEN_BACKLOG)?.into_std()
 }
 
-async fn listen_later(
+/// Tries to bind every [`BIND_RETRY_INTERVAL`], then serves the listener.
+async fn retry_listen(
     context: Arc<ServerContext>,
     configured: SocketAddr,
     stop: CancellationToken,
@@ -163,7 +170,7 @@ async fn serve_tcp(stream: TcpStream, context: Arc<ServerContext>, stop: Cancell
         Some(uid) => identify(&context, Peer::of_user(uid), stream.as_fd()),
         None => Err(Rejection::UnknownUser),
     };
-    serve_connection(stream, context, caller, Some(server), stop).await;
+    serve_connection(stream, context, caller, Transport::Tcp, stop).await;
 }
 
 async fn serve_unix(stream: UnixStream, context: Arc<ServerContext>, stop: CancellationToken) {
@@ -175,10 +182,13 @@ async fn serve_unix(stream: UnixStream, context: Arc<ServerContext>, stop: Cance
         }
         Err(_) => Err(Rejection::UnknownUser),
     };
-    serve_connection(stream, context, caller, None, stop).await;
+    serve_connection(stream, context, caller, Transport::Unix, stop).await;
 }
 
-/// Returns the peer with its permit if it may connect.
+/// Returns the peer with its permit.
+///
+/// # Errors
+/// The reason for which the connection is rejected.
 fn identify(
     context: &ServerContext,
     peer: Peer,
@@ -202,7 +212,7 @@ async fn serve_connection<S>(
     stream: S,
     context: Arc<ServerContext>,
     caller: Result<(Peer, ConnectionPermit), Rejection>,
-    tcp: Option<SocketAddr>,
+    transport: Transport,
     stop: CancellationToken,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -217,12 +227,12 @@ async fn serve_connection<S>(
         peer,
         socket: context.http.placeholder.as_fd(),
         quota: QuotaCell::default(),
-        tcp,
+        transport,
     });
     let permit = caller.as_ref().ok().map(|(_, permit)| permit);
     let (context, request_context) = (&*context, &request_context);
-    let answer = |request: Request<Incoming>| async move {
-        let answer = match (rejection, request_context) {
+    let respond = |request: Request<Incoming>| async move {
+        let response = match (rejection, request_context) {
             (Some(rejection), _) => Err(rejection),
             (None, Some(request_context)) => {
                 if let Some(permit) = permit {
@@ -235,7 +245,7 @@ async fn serve_connection<S>(
         if let Some(permit) = permit {
             permit.mark_idle();
         }
-        let response = answer.unwrap_or_else(|rejection| {
+        let response = response.unwrap_or_else(|rejection| {
             context.http.count(rejection);
             routes::rejection_response(rejection)
         });
@@ -246,7 +256,7 @@ async fn serve_connection<S>(
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(MAX_HEAD_BYTES)
         .max_headers(MAX_HEADERS)
-        .serve_connection(TokioIo::new(stream), service_fn(answer));
+        .serve_connection(TokioIo::new(stream), service_fn(respond));
     let close_requested = async {
         match permit {
             Some(permit) => permit.close_requested().await,
@@ -265,6 +275,6 @@ async fn serve_connection<S>(
             context.http.count(Rejection::Head);
         }
         // hyper's error names the part that is malformed, and quotes nothing of it.
-        debug!("connection by HTTP ended: {error}");
+        debug!("HTTP connection ended: {error}");
     }
 }

@@ -1,4 +1,4 @@
-//! Decides what a document looks like: one body for all who take credentials by a URL.
+//! The bodies of the HTTP endpoint: one document of credentials for all SDKs, and errors.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use stsd_secret::SecretBytes;
 
 use crate::session::snapshot::Session;
 
-/// Why something cannot be had, in the shape that SDKs put into their exceptions.
+/// An error, in the form that SDKs copy into their exceptions.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct ErrorBody<'a> {
@@ -17,7 +17,7 @@ pub(super) struct ErrorBody<'a> {
     pub(super) message: &'a str,
 }
 
-/// The document of a session, made once for it; the bytes stay where secrets are kept.
+/// The document of a session, encoded once; the bytes stay in the memory for secrets.
 struct Body(Arc<Session>);
 
 impl AsRef<[u8]> for Body {
@@ -26,7 +26,7 @@ impl AsRef<[u8]> for Body {
             .0
             .answers
             .document
-            .get_or_init(|| Box::new(prepare(&self.0)));
+            .get_or_init(|| Box::new(encode(&self.0)));
         document.expose()
     }
 }
@@ -36,11 +36,11 @@ pub(super) fn of(session: Arc<Session>) -> Bytes {
     Bytes::from_owner(Body(session))
 }
 
-/// What each SDK insists on was read in its source and tried: `Code` (Python, Java, C#, oss2,
-/// aliyun-cli), times without fractions and with a plain `Z` (Python), all values as strings
-/// (Java).
-fn prepare(session: &Session) -> SecretBytes {
-    // The times of a session were read as such, so there is nothing that cannot be written.
+/// Returns the document. The requirements of the SDKs were read in their sources and tested:
+/// `Code` (Python, Java, C#, oss2, aliyun-cli), times without fractions and with a plain `Z`
+/// (Python), all values as strings (Java).
+fn encode(session: &Session) -> SecretBytes {
+    // The rendering fails only for times out of range, and the times of a session were parsed.
     let document = session.document(Format::Uri).unwrap_or_default();
     document.trim_end().as_bytes().into()
 }
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_document_is_what_sdks_read() {
+    fn document_has_the_fields_of_all_sdks() {
         let session = Arc::new(Session::sample());
         let bytes = of(Arc::clone(&session));
         let expected = "{\"Code\":\"Success\",\"AccessKeyId\":\"STS.SAMPLE\",\

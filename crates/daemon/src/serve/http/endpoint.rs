@@ -1,4 +1,4 @@
-//! The loopback endpoint as a value: its address, its secret and its counters.
+//! The state of the loopback endpoint: its address, its secret and its counters.
 
 use std::{
     collections::BTreeMap,
@@ -15,8 +15,9 @@ use tracing::{info, warn};
 use super::{request_filter::Rejection, socket_owner::SocketOwnerLookup, url_secret::UrlSecret};
 use crate::runtime::sync::lock;
 
-/// Maximum number of rejected connections that are told the reason at the same time; others are
-/// closed. They hold no permit, and must not use up descriptors of connections that do.
+/// Maximum number of rejected connections that receive the reason at the same time; others are
+/// closed at once. Rejected connections hold no permit, and must not use up the descriptors of
+/// connections with a permit.
 const MAX_REJECTED: usize = 64;
 
 /// The loopback endpoint: its address, its secret and its counters.
@@ -25,9 +26,9 @@ pub struct HttpEndpoint {
     pub(super) owners: SocketOwnerLookup,
     pub(super) listener: Mutex<ListenerState>,
     rejections: Mutex<BTreeMap<&'static str, u64>>,
-    /// A socket for the access rules of a peer that is resolved already.
+    /// A socket for the access rules, which do not use it for a resolved peer.
     pub(super) placeholder: OwnedFd,
-    /// One permit for each rejected connection that is told the reason.
+    /// One permit for each rejected connection that receives the reason.
     pub(super) rejected_slots: Semaphore,
 }
 
@@ -97,7 +98,7 @@ impl HttpEndpoint {
         let mut state = lock(&self.listener);
         state.inheritable = Some(listener.try_clone()?);
         state.address = Some(address);
-        info!(%address, "answering by HTTP");
+        info!(%address, "serving HTTP");
         self.secret.save();
         TcpListener::from_std(listener)
     }
@@ -108,7 +109,7 @@ impl HttpEndpoint {
         let count = rejections.entry(rejection.name()).or_default();
         *count += 1;
         if *count == 1 {
-            warn!(reason = rejection.name(), "a request by HTTP was refused");
+            warn!(reason = rejection.name(), "an HTTP request was rejected");
         }
     }
 }

@@ -1,36 +1,46 @@
-//! Decides which requests are refused whatever they ask for, and how a refusal is called.
+//! The filter of HTTP requests: requests of browsers, through proxies and for other hosts are
+//! rejected before their path is read.
 
 use hyper::{HeaderMap, Uri, header};
 
-/// Why a request gets nothing.
+/// The reason for which a request is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rejection {
-    /// The socket at the other end is of a user whom we do not serve.
+    /// Another user owns the socket of the client.
     OtherUser,
-    /// The kernel does not say whose it is.
+    /// The kernel does not report the owner of the client's socket.
     UnknownUser,
-    /// Too many are waiting for an answer.
+    /// The limit of connections is reached, and none is idle.
     Full,
-    /// A browser sent it, whatever page made it do so.
+    /// A browser has sent the request, for a web page.
     Browser,
-    /// It came through a proxy, or believes that we are one.
+    /// The request came through a proxy, or is meant for one.
     Proxy,
-    /// It was meant for another host: a name that leads here for an attack.
+    /// The `Host` is another one: DNS rebinding sends such requests.
     Host,
-    /// The secret is missing, or is another.
+    /// The secret is missing or wrong.
     Secret,
-    /// Nothing is changed by HTTP.
+    /// The path does not support the method.
     Method,
-    /// Nothing is there.
+    /// No such path.
     Path,
-    /// A body, where there is none to be.
+    /// The request has a body.
     Body,
-    /// Too many headers, or too long ones.
+    /// The headers are too many or too long.
     Head,
 }
 
+/// The transport of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Transport {
+    /// Loopback TCP, which any process and any web page can reach.
+    Tcp,
+    /// The Unix socket.
+    Unix,
+}
+
 impl Rejection {
-    /// Its name in metrics and logs.
+    /// Returns the name of the reason in metrics and logs.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::OtherUser => "other_user",
@@ -48,9 +58,11 @@ impl Rejection {
     }
 }
 
-/// Looks at all of a request but what it asks for. `is_tcp` when it came by loopback, where
-/// the host has to be loopback, too.
-pub(super) fn check(uri: &Uri, headers: &HeaderMap, is_tcp: bool) -> Result<(), Rejection> {
+/// Checks the form of the URI and the headers. On loopback TCP the `Host` must be loopback.
+///
+/// # Errors
+/// The reason for which the request is rejected.
+pub(super) fn check(uri: &Uri, headers: &HeaderMap, transport: Transport) -> Result<(), Rejection> {
     if uri.scheme().is_some() || uri.authority().is_some() {
         return Err(Rejection::Proxy);
     }
@@ -58,7 +70,7 @@ pub(super) fn check(uri: &Uri, headers: &HeaderMap, is_tcp: bool) -> Result<(), 
         match name.as_str() {
             "origin" | "referer" => return Err(Rejection::Browser),
             "forwarded" | "via" | "x-real-ip" => return Err(Rejection::Proxy),
-            // Node's fetch sends it, too, and of a browser's it is never the only one.
+            // Node's fetch sends this header; browsers send others of `sec-` as well.
             "sec-fetch-mode" => {}
             name if name.starts_with("sec-") => return Err(Rejection::Browser),
             name if name.starts_with("x-forwarded-") => return Err(Rejection::Proxy),
@@ -67,14 +79,13 @@ pub(super) fn check(uri: &Uri, headers: &HeaderMap, is_tcp: bool) -> Result<(), 
     }
     let mut hosts = headers.get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
-        _ if !is_tcp => Ok(()),
+        _ if transport == Transport::Unix => Ok(()),
         (Some(host), None) if host.to_str().is_ok_and(is_loopback) => Ok(()),
         _ => Err(Rejection::Host),
     }
 }
 
-/// Tells whether `HOST` or `HOST:PORT` is this machine for itself. Any port: Python leaves
-/// it out.
+/// Returns `true` if `HOST` or `HOST:PORT` is loopback, with any port: Python omits the port.
 fn is_loopback(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|it| it.is_ascii_digit()) => name,
@@ -90,13 +101,13 @@ mod tests {
         header::{HeaderName, HeaderValue},
     };
 
-    use super::{Rejection, check};
+    use super::{Rejection, Transport, check};
 
     #[track_caller]
     fn case(
         uri: &'static str,
         headers: &[(&str, &str)],
-        is_tcp: bool,
+        transport: Transport,
         expected: Result<(), Rejection>,
     ) {
         let mut map = HeaderMap::new();
@@ -104,13 +115,13 @@ mod tests {
             let name: HeaderName = name.parse().unwrap();
             map.append(name, HeaderValue::from_str(value).unwrap());
         }
-        let outcome = check(&Uri::from_static(uri), &map, is_tcp);
+        let outcome = check(&Uri::from_static(uri), &map, transport);
         assert_eq!(outcome, expected, "{uri} {headers:?}");
     }
 
     #[test]
-    fn only_who_means_this_machine_gets_through() {
-        let tcp = |host: &str, expected| case("/a", &[("host", host)], true, expected);
+    fn tcp_request_for_another_host_is_rejected() {
+        let tcp = |host: &str, expected| case("/a", &[("host", host)], Transport::Tcp, expected);
         for host in ["127.0.0.1", "127.0.0.1:7787", "localhost:7787", "LOCALHOST"] {
             tcp(host, Ok(()));
         }
@@ -129,22 +140,22 @@ mod tests {
         ] {
             tcp(host, Err(Rejection::Host));
         }
-        case("/a", &[], true, Err(Rejection::Host));
+        case("/a", &[], Transport::Tcp, Err(Rejection::Host));
         let two = [("host", "127.0.0.1"), ("host", "127.0.0.1")];
-        case("/a", &two, true, Err(Rejection::Host));
-        // On a Unix socket a host means nothing.
-        case("/a", &[("host", "http.sock")], false, Ok(()));
-        case("/a", &[], false, Ok(()));
+        case("/a", &two, Transport::Tcp, Err(Rejection::Host));
+        // A Unix socket accepts any host.
+        case("/a", &[("host", "http.sock")], Transport::Unix, Ok(()));
+        case("/a", &[], Transport::Unix, Ok(()));
     }
 
     #[test]
-    fn browsers_and_proxies_are_turned_away() {
-        for is_tcp in [true, false] {
+    fn requests_of_browsers_and_proxies_are_rejected() {
+        for transport in [Transport::Tcp, Transport::Unix] {
             let with = |name: &str, expected| {
                 case(
                     "/a",
                     &[("host", "127.0.0.1"), (name, "x")],
-                    is_tcp,
+                    transport,
                     expected,
                 );
             };
@@ -169,7 +180,12 @@ mod tests {
                 with(name, Ok(()));
             }
             let host = [("host", "127.0.0.1")];
-            case("http://127.0.0.1/a", &host, is_tcp, Err(Rejection::Proxy));
+            case(
+                "http://127.0.0.1/a",
+                &host,
+                transport,
+                Err(Rejection::Proxy),
+            );
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Decides what a request gets: which path means what, and how an outcome is said in HTTP.
+//! The routes of the HTTP endpoint, and its responses.
 
-use std::{net::SocketAddr, os::fd::BorrowedFd, time::Duration};
+use std::{os::fd::BorrowedFd, time::Duration};
 
 use bytes::Bytes;
 use http_body::Body as _;
@@ -12,7 +12,12 @@ use hyper::{
     http::{HeaderValue, header},
 };
 
-use super::{body, body::ErrorBody, request_filter, request_filter::Rejection};
+use super::{
+    body,
+    body::ErrorBody,
+    request_filter,
+    request_filter::{Rejection, Transport},
+};
 use crate::{
     access::{Operation, peer::Peer},
     audit::{AuditCaller, QuotaCell, ServedLifetime},
@@ -22,46 +27,45 @@ use crate::{
     session::snapshot::SessionResult,
 };
 
-/// How long a caller waits for credentials where there are none: as long as the SDKs' own
-/// patience with a credentials URI.
+/// Maximum wait for a profile without a session: the timeout of the SDKs for a credentials URI.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a caller waits for better ones than those that it could have at once: less than
-/// the shortest patience of an SDK, a second.
+/// Maximum wait for a longer session than the available one: less than the shortest timeout of an
+/// SDK, one second.
 const UPGRADE_WAIT: Duration = Duration::from_millis(700);
 
-/// The widest window of an SDK, ossfs's: one that is given less asks again at each call.
+/// Largest refresh window of an SDK, that of ossfs. An SDK whose session has less left sends a
+/// request at each call.
 const MAX_SDK_WINDOW: Duration = Duration::from_secs(20 * 60);
 
-/// What stands in a path instead of the secret, when that comes by a header or is not needed.
+/// The first segment of a path without the secret: the secret is in a header, or is not needed.
 const NO_SECRET: &str = "credentials";
 
-/// Where instance metadata has its role, below a profile's path.
+/// The path of the role in the instance metadata, below the path of a profile.
 const METADATA: &str = "latest/meta-data/ram/security-credentials/";
 
-/// Where instance metadata gives out what its version 2 has to be asked with.
+/// The path of the token of instance metadata version 2, below the path of a profile.
 const METADATA_TOKEN: &str = "latest/api/token";
 
-/// The caller of a request and the socket by which it came.
+/// The caller and the connection of a request.
 pub(super) struct RequestContext<'a> {
     pub(super) server: &'a ServerContext,
     pub(super) peer: &'a Peer,
     pub(super) socket: BorrowedFd<'a>,
     pub(super) quota: QuotaCell,
-    /// The local address of a loopback connection; `None` on the Unix socket.
-    pub(super) tcp: Option<SocketAddr>,
+    pub(super) transport: Transport,
 }
 
-/// An answer.
-pub(super) type Answer = Response<Full<Bytes>>;
+/// A response with a whole body.
+pub(super) type FullResponse = Response<Full<Bytes>>;
 
-/// What is asked for.
+/// The resource of a path.
 enum Route<'a> {
     /// The credentials of a profile.
     Credentials(&'a str),
-    /// The name of the one role that there is.
+    /// The list of role names of the instance metadata: the name of the profile.
     Role(&'a str),
-    /// The token of metadata's version 2.
+    /// The token of instance metadata version 2.
     Token,
 }
 
@@ -70,26 +74,28 @@ impl RequestContext<'_> {
     ///
     /// # Errors
     /// The reason for which the request is rejected.
-    pub(super) async fn respond(&self, request: &Request<Incoming>) -> Result<Answer, Rejection> {
-        let is_tcp = self.tcp.is_some();
-        request_filter::check(request.uri(), request.headers(), is_tcp)?;
+    pub(super) async fn respond(
+        &self,
+        request: &Request<Incoming>,
+    ) -> Result<FullResponse, Rejection> {
+        request_filter::check(request.uri(), request.headers(), self.transport)?;
         if !request.body().is_end_stream() {
             return Err(Rejection::Body);
         }
         let path = request.uri().path();
         let (key, rest) = split(path).ok_or(Rejection::Path)?;
-        if !self.verify(key, request.headers(), is_tcp) {
+        if !self.verify(key, request.headers()) {
             return Err(Rejection::Secret);
         }
-        let wanted = wanted(rest).ok_or(Rejection::Path)?;
-        let method = match wanted {
+        let route = route(rest).ok_or(Rejection::Path)?;
+        let method = match route {
             Route::Token => Method::PUT,
             _ => Method::GET,
         };
         if request.method() != method {
             return Err(Rejection::Method);
         }
-        Ok(match wanted {
+        Ok(match route {
             Route::Credentials(profile) => self.credentials(profile).await,
             // Only a request for credentials reports whether the profile exists.
             Route::Role(profile) => text(profile),
@@ -97,20 +103,22 @@ impl RequestContext<'_> {
         })
     }
 
-    fn verify(&self, key: &str, headers: &HeaderMap, is_tcp: bool) -> bool {
+    /// Returns `true` if the path or the `Authorization` header has the secret. A path without the
+    /// secret needs none on the Unix socket.
+    fn verify(&self, key: &str, headers: &HeaderMap) -> bool {
         let secret = self.server.http.secret();
         if key != NO_SECRET {
             return secret.verify(key);
         }
-        let given = headers.get(AUTHORIZATION).and_then(|it| it.to_str().ok());
-        !is_tcp || given.is_some_and(|given| secret.verify(given))
+        let header = headers.get(AUTHORIZATION).and_then(|it| it.to_str().ok());
+        self.transport == Transport::Unix || header.is_some_and(|it| secret.verify(it))
     }
 
-    async fn credentials(&self, profile: &str) -> Answer {
+    async fn credentials(&self, profile: &str) -> FullResponse {
         let access = &self.server.access;
-        let allowed = |profile: &Profile| access.can_read(&profile.allow, self.peer, self.socket);
+        let can_read = |profile: &Profile| access.can_read(&profile.allow, self.peer, self.socket);
         let (minimum_life, patience) = self.sdk_minimum_life(profile);
-        let (outcome, entry) = self
+        let (result, entry) = self
             .server
             .store
             .serve(
@@ -118,20 +126,21 @@ impl RequestContext<'_> {
                 minimum_life,
                 patience,
                 &*self.server.clock,
-                allowed,
+                can_read,
             )
             .await;
         let now = self.server.clock.boot();
-        let answer = self.response_for(outcome, profile, now);
+        let response = self.response_for(result, profile, now);
         if let Some(entry) = entry {
             // After the audit, which may have inspected the process.
             let last_access = &entry.stats.last_access;
             last_access.record(self.peer, Operation::Url, now);
         }
-        answer
+        response
     }
 
-    fn response_for(&self, outcome: SessionResult, profile: &str, now: BootTime) -> Answer {
+    /// Returns the response to a result, and audits it.
+    fn response_for(&self, result: SessionResult, profile: &str, now: BootTime) -> FullResponse {
         const SUFFICIENT: ServedLifetime = ServedLifetime::Sufficient;
         const SHORT: ServedLifetime = ServedLifetime::Short;
         let server = self.server;
@@ -140,7 +149,7 @@ impl RequestContext<'_> {
             socket: self.socket,
             quota: &self.quota,
         };
-        match outcome {
+        match result {
             SessionResult::Ready(session) => {
                 server
                     .audit
@@ -166,14 +175,14 @@ impl RequestContext<'_> {
                 error_response(
                     StatusCode::FORBIDDEN,
                     "NotAllowed",
-                    "no rule allows you a profile of that name by this way (hint: rules by group \
-                     and by unit hold at the Unix sockets alone)",
+                    "no rule allows you a profile of that name by HTTP (hint: rules by group and by \
+                     unit apply at the Unix sockets only)",
                 )
             }
-            SessionResult::NotYet(why) => error_response(
+            SessionResult::NotYet(reason) => error_response(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "NotYetAvailable",
-                &format!("no credentials yet: {why} (hint: ask again)"),
+                &format!("no credentials yet: {reason} (hint: try again)"),
             ),
             SessionResult::Failed(failed) => {
                 let (status, code) = match failed.cause {
@@ -188,18 +197,19 @@ impl RequestContext<'_> {
         }
     }
 
-    /// Returns the minimum lifetime and the patience for an SDK, which cannot send them. With less
-    /// than its window an SDK asks at every call; more than half of a session's lifetime is not
-    /// available all the time. After a failed renewal a live session is served without waiting.
+    /// Returns the minimum lifetime and the timeout for an SDK, which cannot send them. An SDK
+    /// whose session has less left than its window sends a request at every call; more than half
+    /// of a session's lifetime is not available all the time. After a failed renewal a live session
+    /// is served without a wait for a longer one.
     fn sdk_minimum_life(&self, profile: &str) -> (Duration, Duration) {
         let Some(entry) = self.server.store.find(profile) else {
             return (Duration::ZERO, SESSION_TIMEOUT);
         };
         let snapshot = entry.snapshot();
-        let serving = snapshot.usable_for(Duration::ZERO, self.server.clock.boot());
-        let length = serving.map_or(Duration::ZERO, |it| it.lifetime.length());
+        let usable = snapshot.usable_for(Duration::ZERO, self.server.clock.boot());
+        let length = usable.map_or(Duration::ZERO, |it| it.lifetime.length());
         let minimum_life = MAX_SDK_WINDOW.min(length / 3);
-        match (serving, &snapshot.failed) {
+        match (usable, &snapshot.failed) {
             (None, _) => (Duration::ZERO, SESSION_TIMEOUT),
             (Some(_), Some(_)) => (Duration::ZERO, UPGRADE_WAIT),
             (Some(_), None) => (minimum_life, UPGRADE_WAIT),
@@ -207,12 +217,13 @@ impl RequestContext<'_> {
     }
 }
 
-/// Splits `/KEY/REST`.
+/// Splits `/KEY/REST`, where `KEY` is the secret or [`NO_SECRET`].
 fn split(path: &str) -> Option<(&str, &str)> {
     path.strip_prefix('/')?.split_once('/')
 }
 
-fn wanted(rest: &str) -> Option<Route<'_>> {
+/// Returns the route of the path behind the key; `None` for an unknown path.
+fn route(rest: &str) -> Option<Route<'_>> {
     let Some((profile, below)) = rest.split_once('/') else {
         return (!rest.is_empty()).then_some(Route::Credentials(rest));
     };
@@ -224,8 +235,8 @@ fn wanted(rest: &str) -> Option<Route<'_>> {
     }
 }
 
-/// Says that a request was refused, and closes the connection.
-pub(super) fn rejection_response(rejection: Rejection) -> Answer {
+/// Returns the response to a rejected request, which closes the connection.
+pub(super) fn rejection_response(rejection: Rejection) -> FullResponse {
     let (status, message) = match rejection {
         Rejection::OtherUser => (
             StatusCode::FORBIDDEN,
@@ -233,11 +244,11 @@ pub(super) fn rejection_response(rejection: Rejection) -> Answer {
         ),
         Rejection::UnknownUser => (
             StatusCode::FORBIDDEN,
-            "the system does not say whose connection this is",
+            "the kernel does not report the owner of this connection",
         ),
         Rejection::Full => (
             StatusCode::SERVICE_UNAVAILABLE,
-            "too many callers are waiting for an answer; ask again in a moment",
+            "too many callers wait for an answer; try again in a moment",
         ),
         Rejection::Browser => (StatusCode::FORBIDDEN, "credentials are not for web pages"),
         Rejection::Proxy => (
@@ -250,67 +261,68 @@ pub(super) fn rejection_response(rejection: Rejection) -> Answer {
         ),
         Rejection::Secret => (
             StatusCode::FORBIDDEN,
-            "the secret in the URL or in Authorization is missing or an old one; stsctl url \
-             prints a URL with the current one",
+            "the secret in the URL or in Authorization is missing or out of date; stsctl url \
+             prints a URL with the current secret",
         ),
         Rejection::Method => (
             StatusCode::METHOD_NOT_ALLOWED,
-            "credentials are asked for with GET",
+            "this path does not support the method; request credentials with GET",
         ),
         Rejection::Path => (
             StatusCode::NOT_FOUND,
-            "nothing is there; stsctl url prints a URL",
+            "no such path; stsctl url prints a URL",
         ),
-        Rejection::Body => (StatusCode::BAD_REQUEST, "a request has no body here"),
+        Rejection::Body => (StatusCode::BAD_REQUEST, "the request must not have a body"),
         Rejection::Head => (
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            "the request's head is too large",
+            "the head of the request is too large",
         ),
     };
-    let mut answer = error_response(status, "Refused", message);
+    let mut response = error_response(status, "Refused", message);
     let close = HeaderValue::from_static("close");
-    answer.headers_mut().insert(header::CONNECTION, close);
-    answer
+    response.headers_mut().insert(header::CONNECTION, close);
+    response
 }
 
-fn error_response(status: StatusCode, code: &str, message: &str) -> Answer {
+fn error_response(status: StatusCode, code: &str, message: &str) -> FullResponse {
     let body = ErrorBody { code, message };
     let body = serde_json::to_vec(&body).unwrap_or_default();
     json(status, body.into())
 }
 
-fn json(status: StatusCode, body: Bytes) -> Answer {
-    answer(status, "application/json", body)
+fn json(status: StatusCode, body: Bytes) -> FullResponse {
+    response(status, "application/json", body)
 }
 
-fn text(body: &str) -> Answer {
-    answer(StatusCode::OK, "text/plain", body.to_owned().into())
+fn text(body: &str) -> FullResponse {
+    response(StatusCode::OK, "text/plain", body.to_owned().into())
 }
 
-fn answer(status: StatusCode, kind: &'static str, body: Bytes) -> Answer {
-    let mut answer = Response::new(Full::new(body));
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+fn response(status: StatusCode, content_type: &'static str, body: Bytes) -> FullResponse {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    let content_type = HeaderValue::from_static(content_type);
+    headers.insert(header::CONTENT_TYPE, content_type);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    answer
+    response
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Route, split, wanted};
+    use super::{Route, route, split};
 
     #[test]
-    fn a_path_is_a_key_a_profile_and_perhaps_what_metadata_has_below_it() {
+    fn path_of_key_profile_and_metadata_is_routed() {
         let check = |path: &str, expected: Option<&str>| {
-            let read = split(path).and_then(|(key, rest)| {
-                Some(match wanted(rest)? {
+            let routed = split(path).and_then(|(key, rest)| {
+                Some(match route(rest)? {
                     Route::Credentials(profile) => format!("{key}: credentials of {profile}"),
                     Route::Role(profile) => format!("{key}: role {profile}"),
                     Route::Token => format!("{key}: token"),
                 })
             });
-            assert_eq!(read.as_deref(), expected, "{path}");
+            assert_eq!(routed.as_deref(), expected, "{path}");
         };
         let metadata = "latest/meta-data/ram/security-credentials";
         check("/k/oss", Some("k: credentials of oss"));

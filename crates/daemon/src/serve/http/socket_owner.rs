@@ -1,38 +1,39 @@
-//! Decides whose socket is at the other end of a loopback connection.
+//! The user that owns the client's socket of a loopback connection.
 
 mod proc_net_tcp;
 mod sock_diag;
 
 use std::net::{SocketAddr, SocketAddrV4};
 
-use self::{proc_net_tcp::ProcNetTcp, sock_diag::Diag};
+use self::{proc_net_tcp::ProcNetTcp, sock_diag::SockDiag};
 
-/// Both ends of a connection, the client's first.
-type Ends = (SocketAddrV4, SocketAddrV4);
+/// The addresses of a connection, the client's first.
+type Endpoints = (SocketAddrV4, SocketAddrV4);
 
-/// Finds the owners of connections.
+/// The lookup of socket owners.
 pub(super) struct SocketOwnerLookup {
-    /// None where the sandbox has no netlink.
-    diag: Option<Diag>,
-    list: ProcNetTcp,
+    /// `None` if the sandbox has no netlink.
+    sock_diag: Option<SockDiag>,
+    proc_net_tcp: ProcNetTcp,
 }
 
 impl SocketOwnerLookup {
     pub(super) fn new() -> Self {
         Self {
-            diag: Diag::open().ok(),
-            list: ProcNetTcp::default(),
+            sock_diag: SockDiag::open().ok(),
+            proc_net_tcp: ProcNetTcp::default(),
         }
     }
 
-    /// Returns the user whose socket is at the client's end.
+    /// Returns the user that owns the client's socket; `None` if the kernel lists no open
+    /// connection between these addresses.
     pub(super) async fn of(&self, client: SocketAddr, server: SocketAddr) -> Option<u32> {
         let (SocketAddr::V4(client), SocketAddr::V4(server)) = (client, server) else {
             return None;
         };
-        match &self.diag {
-            Some(diag) => diag.owner((client, server)),
-            None => self.list.owner((client, server)).await,
+        match &self.sock_diag {
+            Some(sock_diag) => sock_diag.owner((client, server)),
+            None => self.proc_net_tcp.owner((client, server)).await,
         }
     }
 }
@@ -45,7 +46,7 @@ mod tests {
 
     use super::{ProcNetTcp, SocketOwnerLookup};
 
-    /// Each of many connections has its owner, and one that is not there or is over has none.
+    /// Checks that each of many connections has its owner, and a closed or unknown one none.
     async fn check(owners: SocketOwnerLookup) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = listener.local_addr().unwrap();
@@ -56,28 +57,28 @@ mod tests {
             let client = stream.local_addr().unwrap();
             assert_eq!(owners.of(client, server).await, Some(geteuid().as_raw()));
         }
-        let nobody: SocketAddr = "127.0.0.1:1".parse().unwrap();
-        assert_eq!(owners.of(nobody, server).await, None);
-        // Somebody who only listens at a number is not the owner of what came from it.
-        assert_eq!(owners.of(server, nobody).await, None);
-        let left = streams.pop().unwrap();
-        let client = left.local_addr().unwrap();
-        drop(left);
+        let unused: SocketAddr = "127.0.0.1:1".parse().unwrap();
+        assert_eq!(owners.of(unused, server).await, None);
+        // A listener at the client's address does not own the client's socket.
+        assert_eq!(owners.of(server, unused).await, None);
+        let closed = streams.pop().unwrap();
+        let client = closed.local_addr().unwrap();
+        drop(closed);
         assert_eq!(owners.of(client, server).await, None);
     }
 
     #[tokio::test]
-    async fn the_kernel_tells_the_owner_of_a_connection() {
+    async fn sock_diag_returns_the_owner_of_an_open_connection() {
         let owners = SocketOwnerLookup::new();
-        assert!(owners.diag.is_some(), "no netlink here");
+        assert!(owners.sock_diag.is_some(), "no netlink here");
         check(owners).await;
     }
 
     #[tokio::test]
-    async fn the_list_tells_it_where_there_is_no_netlink() {
+    async fn proc_net_tcp_returns_the_owner_of_an_open_connection() {
         check(SocketOwnerLookup {
-            diag: None,
-            list: ProcNetTcp::default(),
+            sock_diag: None,
+            proc_net_tcp: ProcNetTcp::default(),
         })
         .await;
     }

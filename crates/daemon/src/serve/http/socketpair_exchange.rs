@@ -3,7 +3,7 @@
 use std::{
     cell::OnceCell,
     io::{Read as _, Write as _},
-    net::{Ipv4Addr, Shutdown},
+    net::Shutdown,
     os::unix::net::UnixStream as StdUnixStream,
     sync::Arc,
 };
@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{HttpEndpoint, ServerContext, UrlSecret, identify, serve_connection};
+use super::{HttpEndpoint, ServerContext, Transport, UrlSecret, identify, serve_connection};
 use crate::{
     access::{Access, peer::Peer},
     audit::Audit,
@@ -44,7 +44,7 @@ pub(crate) fn respond_for_fuzzing(bytes: &[u8]) -> (Vec<u8>, &'static str) {
             (runtime.expect("a runtime"), Arc::new(server_context()))
         });
         let (mut ours, theirs) = StdUnixStream::pair().expect("a pair of sockets");
-        // Truncated to the socket buffer; the fuzz input is never longer.
+        // Cut to less than the buffer of a socket, so that the write does not block.
         ours.set_nonblocking(true).expect("a socket");
         let _ = ours.write_all(&bytes[..bytes.len().min(64 * 1024)]);
         let _ = ours.shutdown(Shutdown::Write);
@@ -52,9 +52,8 @@ pub(crate) fn respond_for_fuzzing(bytes: &[u8]) -> (Vec<u8>, &'static str) {
         runtime.block_on(async {
             let stream = UnixStream::from_std(theirs).expect("a socket");
             let caller = identify(context, Peer::of_user(0), std::os::fd::AsFd::as_fd(&stream));
-            let tcp = Some((Ipv4Addr::LOCALHOST, 7787).into());
             let (context, stop) = (Arc::clone(context), CancellationToken::new());
-            serve_connection(stream, context, caller, tcp, stop).await;
+            serve_connection(stream, context, caller, Transport::Tcp, stop).await;
         });
         let mut response = Vec::new();
         ours.set_nonblocking(false).expect("a socket");

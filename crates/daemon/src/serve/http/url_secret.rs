@@ -1,4 +1,4 @@
-//! Decides what opens the URLs: a secret of 256 bits, the same over restarts.
+//! The secret of the URLs: 256 random bits, kept over restarts.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -15,27 +15,27 @@ use tracing::warn;
 
 use crate::runtime::sync;
 
-/// Characters of a secret: two for each of 32 bytes.
-const LENGTH: usize = 64;
+/// Number of characters of a secret: two hexadecimal digits for each of 32 bytes.
+const SECRET_CHARS: usize = 64;
 
-/// The secret, and where it waits for a process that comes after us.
+/// The secret, and the file that keeps it for the next process.
 pub struct UrlSecret {
     text: RwLock<SecretText>,
     file: Option<PathBuf>,
 }
 
 impl UrlSecret {
-    /// Takes over the secret of a process before us: `handed_over`, else the one in `file`,
-    /// else there is a new one. Nothing is written yet.
+    /// Returns the secret of the previous process: `handed_over`, or the contents of `file`. A new
+    /// secret is created if there is none. Nothing is written yet.
     ///
     /// # Errors
-    /// When the system has no random bytes.
+    /// The system has no random bytes.
     pub fn take_over(handed_over: Option<SecretText>, file: Option<PathBuf>) -> io::Result<Self> {
-        let left = handed_over.filter(is_whole);
-        let left = left.or_else(|| file.as_deref().and_then(read));
-        let text = match left {
+        let previous = handed_over.filter(is_well_formed);
+        let previous = previous.or_else(|| file.as_deref().and_then(read));
+        let text = match previous {
             Some(text) => text,
-            None => fresh()?,
+            None => generate()?,
         };
         Ok(Self {
             text: RwLock::new(text),
@@ -43,30 +43,31 @@ impl UrlSecret {
         })
     }
 
-    /// Returns the secret itself, for a URL.
+    /// Returns the secret, for a URL.
     #[must_use]
     pub fn text(&self) -> SecretText {
         sync::read(&self.text).clone()
     }
 
-    /// Tells whether somebody knows the secret, in a time that does not tell how much of it.
+    /// Returns `true` if `candidate` is the secret. The comparison takes constant time, so that
+    /// its duration reveals no part of the secret.
     #[must_use]
     pub fn verify(&self, candidate: &str) -> bool {
         let text = sync::read(&self.text);
         text.expose().as_bytes().ct_eq(candidate.as_bytes()).into()
     }
 
-    /// Puts another secret in its place: no URL that was given out opens anything.
+    /// Replaces the secret: all earlier URLs become invalid.
     ///
     /// # Errors
-    /// When the system has no random bytes.
+    /// The system has no random bytes.
     pub fn rotate(&self) -> io::Result<()> {
-        *sync::write(&self.text) = fresh()?;
+        *sync::write(&self.text) = generate()?;
         self.save();
         Ok(())
     }
 
-    /// Writes it where a process that comes after us looks.
+    /// Writes the secret to its file, for the next process.
     pub fn save(&self) {
         let Some(file) = &self.file else { return };
         let text = self.text();
@@ -75,18 +76,18 @@ impl UrlSecret {
         }
         if let Err(error) = write(file, &text) {
             warn!(
-                "the URLs would change with a restart: {}: {error}",
+                "cannot save the secret of the URLs, which change with a restart: {}: {error}",
                 file.display()
             );
         }
     }
 }
 
-fn fresh() -> io::Result<SecretText> {
-    let mut bytes = zeroize::Zeroizing::new([0; LENGTH / 2]);
+fn generate() -> io::Result<SecretText> {
+    let mut bytes = zeroize::Zeroizing::new([0; SECRET_CHARS / 2]);
     getrandom::fill(&mut *bytes).map_err(io::Error::other)?;
     // Large enough from the start: a text that grows leaves copies behind.
-    let mut text = String::with_capacity(LENGTH);
+    let mut text = String::with_capacity(SECRET_CHARS);
     for byte in *bytes {
         for half in [byte >> 4, byte & 15] {
             text.push(char::from_digit(half.into(), 16).unwrap_or_default());
@@ -95,12 +96,12 @@ fn fresh() -> io::Result<SecretText> {
     Ok(text.into())
 }
 
-fn is_whole(text: &SecretText) -> bool {
+fn is_well_formed(text: &SecretText) -> bool {
     let text = text.expose();
-    text.len() == LENGTH && text.bytes().all(|it| it.is_ascii_hexdigit())
+    text.len() == SECRET_CHARS && text.bytes().all(|it| it.is_ascii_hexdigit())
 }
 
-/// Reads a secret that one of ours has left: its file, and nobody else's to read.
+/// Returns the secret in a file; `None` if the file is not private to the daemon's user.
 fn read(file: &Path) -> Option<SecretText> {
     let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
     let mut file = OpenOptions::new()
@@ -109,23 +110,23 @@ fn read(file: &Path) -> Option<SecretText> {
         .open(file)
         .ok()?;
     let metadata = file.metadata().ok()?;
-    let ours = metadata.is_file()
+    let is_private = metadata.is_file()
         && metadata.uid() == geteuid().as_raw()
         && metadata.mode() & 0o077 == 0
-        && metadata.len() == LENGTH as u64;
-    let mut text = String::with_capacity(LENGTH + 1);
-    if !ours {
+        && metadata.len() == SECRET_CHARS as u64;
+    let mut text = String::with_capacity(SECRET_CHARS + 1);
+    if !is_private {
         return None;
     }
     (&mut file)
-        .take(LENGTH as u64 + 1)
+        .take(SECRET_CHARS as u64 + 1)
         .read_to_string(&mut text)
         .ok()?;
-    Some(SecretText::from(text)).filter(is_whole)
+    Some(SecretText::from(text)).filter(is_well_formed)
 }
 
-/// Puts a whole file in the place of the one before. Without a line's end: AWS SDKs send
-/// what is in such a file to the byte.
+/// Replaces the file by `rename`. The file has no newline: AWS SDKs send all bytes of such a
+/// file.
 fn write(path: &Path, text: &SecretText) -> io::Result<()> {
     let new = path.with_extension("new");
     let _ = fs::remove_file(&new);
@@ -143,17 +144,17 @@ fn write(path: &Path, text: &SecretText) -> io::Result<()> {
 mod tests {
     use std::{fs, os::unix::fs::PermissionsExt as _};
 
-    use super::{LENGTH, UrlSecret};
+    use super::{SECRET_CHARS, UrlSecret};
 
     fn open(file: Option<std::path::PathBuf>) -> UrlSecret {
         UrlSecret::take_over(None, file).unwrap()
     }
 
     #[test]
-    fn only_the_whole_secret_opens() {
+    fn verify_accepts_only_the_whole_current_secret() {
         let secret = open(None);
         let text = secret.text().expose().to_owned();
-        assert_eq!(text.len(), LENGTH);
+        assert_eq!(text.len(), SECRET_CHARS);
         assert!(secret.verify(&text));
         for other in [
             "",
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_the_same_after_a_restart_unless_somebody_else_could_have_put_it_there() {
+    fn secret_is_restored_only_from_a_private_regular_file() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("http.token");
         let first = open(Some(file.clone()));
@@ -184,15 +185,16 @@ mod tests {
         assert_eq!(open(Some(file.clone())).text(), first.text());
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
         assert_ne!(open(Some(file.clone())).text(), first.text());
-        for wrong in ["", "short", &"x".repeat(LENGTH), &"0".repeat(LENGTH + 1)] {
+        let malformed = ["x".repeat(SECRET_CHARS), "0".repeat(SECRET_CHARS + 1)];
+        for wrong in ["", "short", &malformed[0], &malformed[1]] {
             fs::write(&file, wrong).unwrap();
             fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
             assert_ne!(open(Some(file.clone())).text().expose(), wrong);
         }
         let elsewhere = directory.path().join("elsewhere");
         fs::rename(&file, &elsewhere).unwrap();
-        fs::write(&elsewhere, "0".repeat(LENGTH)).unwrap();
+        fs::write(&elsewhere, "0".repeat(SECRET_CHARS)).unwrap();
         std::os::unix::fs::symlink(&elsewhere, &file).unwrap();
-        assert_ne!(open(Some(file)).text().expose(), "0".repeat(LENGTH));
+        assert_ne!(open(Some(file)).text().expose(), "0".repeat(SECRET_CHARS));
     }
 }

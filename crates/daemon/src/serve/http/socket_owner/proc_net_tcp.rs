@@ -1,6 +1,6 @@
-//! The kernel's list of all connections, `/proc/net/tcp`, for a sandbox without netlink. It
-//! costs the kernel a walk over its whole table, 10 ms and more, so it is read for all who
-//! wait at once, on a thread of its own: who connects in a loop keeps nobody else waiting.
+//! Socket owners from `/proc/net/tcp`, for a sandbox without netlink. A read takes 10 ms and more,
+//! because the kernel walks its whole table. Therefore one read, on a thread of its own, answers
+//! all lookups that wait: a client that connects in a loop does not delay others.
 
 use std::{
     collections::HashMap,
@@ -17,110 +17,118 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::Ends;
+use super::Endpoints;
 use crate::runtime::sync::lock;
 
-/// How long somebody waits for the answer.
-const SESSION_TIMEOUT: Duration = Duration::from_secs(5);
+/// Timeout for the answer to one lookup.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A list that changes while it is read can miss an entry, so that a miss is looked at again.
-const LOOKS: usize = 3;
+/// Number of lookups of one connection: a table that changes during a read can lack an entry.
+const LOOKUP_ATTEMPTS: usize = 3;
 
-const PAUSE: Duration = Duration::from_millis(5);
+/// Pause between two lookups of one connection.
+const LOOKUP_INTERVAL: Duration = Duration::from_millis(5);
 
-/// How the kernel names the state of a connection that is open on both sides. One that its
-/// client has closed has no owner any more, and the list says 0 there, which is root.
+/// The state of a connection that is open on both sides. The owner of a connection that its client
+/// has closed is printed as 0, which is root.
 const ESTABLISHED: &str = "01";
 
-/// Finds the owners of connections.
+/// The lookup of socket owners in `/proc/net/tcp`.
 #[derive(Default)]
-pub(super) struct ProcNetTcp(Arc<Mutex<Waiting>>);
+pub(super) struct ProcNetTcp(Arc<Mutex<PendingLookups>>);
+
+/// The lookups of the next read, each with the sender of its answer.
+type Lookups = HashMap<Endpoints, oneshot::Sender<Option<u32>>>;
 
 #[derive(Default)]
-struct Waiting {
-    questions: HashMap<Ends, oneshot::Sender<Option<u32>>>,
-    /// A task reads the list for them.
-    reader: bool,
+struct PendingLookups {
+    lookups: Lookups,
+    /// A task reads the table for them.
+    has_reader: bool,
 }
 
 impl ProcNetTcp {
-    /// Returns the user whose socket is at the first end.
-    pub(super) async fn owner(&self, ends: Ends) -> Option<u32> {
-        for _ in 0..LOOKS {
-            if let Some(uid) = timeout(SESSION_TIMEOUT, self.ask(ends)).await.ok()? {
+    /// Returns the user that owns the socket at the first address.
+    pub(super) async fn owner(&self, endpoints: Endpoints) -> Option<u32> {
+        for _ in 0..LOOKUP_ATTEMPTS {
+            if let Some(uid) = timeout(LOOKUP_TIMEOUT, self.look_up(endpoints))
+                .await
+                .ok()?
+            {
                 return Some(uid);
             }
-            sleep(PAUSE).await;
+            sleep(LOOKUP_INTERVAL).await;
         }
         None
     }
 
-    async fn ask(&self, ends: Ends) -> Option<u32> {
-        let (tell, told) = oneshot::channel();
-        let first = {
-            let mut waiting = lock(&self.0);
-            waiting.questions.insert(ends, tell);
-            !mem::replace(&mut waiting.reader, true)
+    async fn look_up(&self, endpoints: Endpoints) -> Option<u32> {
+        let (sender, owner) = oneshot::channel();
+        let needs_reader = {
+            let mut pending = lock(&self.0);
+            pending.lookups.insert(endpoints, sender);
+            !mem::replace(&mut pending.has_reader, true)
         };
-        if first {
-            tokio::spawn(read(Arc::clone(&self.0)));
+        if needs_reader {
+            tokio::spawn(read_while_pending(Arc::clone(&self.0)));
         }
-        told.await.ok()?
+        owner.await.ok()?
     }
 }
 
-/// Reads the list until nobody waits for it.
-async fn read(waiting: Arc<Mutex<Waiting>>) {
+/// Reads the table until no lookup is pending.
+async fn read_while_pending(pending: Arc<Mutex<PendingLookups>>) {
     loop {
-        let questions = {
-            let mut waiting = lock(&waiting);
-            waiting.reader = !waiting.questions.is_empty();
-            mem::take(&mut waiting.questions)
+        let lookups = {
+            let mut pending = lock(&pending);
+            pending.has_reader = !pending.lookups.is_empty();
+            mem::take(&mut pending.lookups)
         };
-        if questions.is_empty() {
+        if lookups.is_empty() {
             return;
         }
-        if let Err(bug) = spawn_blocking(move || answer(questions)).await {
-            debug!("the list of connections was not read: {bug}");
+        if let Err(panic) = spawn_blocking(move || answer(lookups)).await {
+            debug!("cannot read /proc/net/tcp: {panic}");
         }
     }
 }
 
-fn answer(mut questions: HashMap<Ends, oneshot::Sender<Option<u32>>>) {
+/// Reads the tables and answers the lookups.
+fn answer(mut lookups: Lookups) {
     // A client may use an IPv6 socket for an IPv4 address: Java does.
-    for list in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        let Ok(text) = fs::read_to_string(list) else {
+    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        let Ok(text) = fs::read_to_string(table) else {
             continue;
         };
-        for (ends, uid) in text.lines().filter_map(connection) {
-            if let Some(tell) = questions.remove(&ends) {
-                let _ = tell.send(Some(uid));
+        for (endpoints, uid) in text.lines().filter_map(parse_line) {
+            if let Some(sender) = lookups.remove(&endpoints) {
+                let _ = sender.send(Some(uid));
             }
         }
     }
-    for tell in questions.into_values() {
-        let _ = tell.send(None);
+    for sender in lookups.into_values() {
+        let _ = sender.send(None);
     }
 }
 
-/// Reads one line of the list: an open connection between two IPv4 addresses, and the user
-/// whose socket is its first end.
-fn connection(line: &str) -> Option<(Ends, u32)> {
+/// Parses one line of a table: an open connection between two IPv4 addresses, and the owner of the
+/// socket at the first address.
+fn parse_line(line: &str) -> Option<(Endpoints, u32)> {
     let mut fields = line.split_ascii_whitespace();
-    let ends = (fields.nth(1)?, fields.next()?);
+    let (local, remote) = (fields.nth(1)?, fields.next()?);
     if fields.next()? != ESTABLISHED {
         return None;
     }
     let uid = fields.nth(3)?.parse().ok()?;
-    Some(((end(ends.0)?, end(ends.1)?), uid))
+    Some(((parse_address(local)?, parse_address(remote)?), uid))
 }
 
-/// Reads an address as the kernel prints it: words in the machine's byte order, in hex.
-fn end(text: &str) -> Option<SocketAddrV4> {
+/// Parses an address as the kernel prints it: words in the machine's byte order, in hex.
+fn parse_address(text: &str) -> Option<SocketAddrV4> {
     let (address, port) = text.split_once(':')?;
     let word = match address.len() {
         8 => address,
-        32 => address.strip_prefix(mapped())?,
+        32 => address.strip_prefix(ipv4_mapped_prefix())?,
         _ => return None,
     };
     let address = u32::from_str_radix(word, 16).ok()?.to_ne_bytes();
@@ -128,8 +136,8 @@ fn end(text: &str) -> Option<SocketAddrV4> {
     Some(SocketAddrV4::new(Ipv4Addr::from(address), port))
 }
 
-/// The first twelve bytes of an IPv4 address in an IPv6 socket, `::ffff:0:0/96`.
-fn mapped() -> &'static str {
+/// Returns the first twelve bytes of an IPv4 address in an IPv6 socket, `::ffff:0:0/96`.
+fn ipv4_mapped_prefix() -> &'static str {
     if cfg!(target_endian = "little") {
         "0000000000000000FFFF0000"
     } else {
@@ -139,19 +147,19 @@ fn mapped() -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::connection;
+    use super::parse_line;
 
     #[test]
-    fn a_line_of_the_kernels_list_is_read_as_it_is_meant() {
+    fn line_of_an_open_ipv4_connection_is_parsed() {
         let check = |line: &str, expected: Option<(&str, &str, u32)>| {
-            let read = connection(line);
-            let read = read.map(|((a, b), uid)| (a.to_string(), b.to_string(), uid));
+            let parsed = parse_line(line);
+            let parsed = parsed.map(|((a, b), uid)| (a.to_string(), b.to_string(), uid));
             let expected = expected.map(|(a, b, uid)| (a.to_owned(), b.to_owned(), uid));
-            assert_eq!(read, expected, "{line}");
+            assert_eq!(parsed, expected, "{line}");
         };
-        let line = |ends: &str, state: &str| {
+        let line = |addresses: &str, state: &str| {
             format!(
-                "   3: {ends} {state} 00000000:00000000 00:00000000 00000000  1000        0 31337 1 0 20 4 30 10 -1"
+                "   3: {addresses} {state} 00000000:00000000 00:00000000 00000000  1000        0 31337 1 0 20 4 30 10 -1"
             )
         };
         let open = ("127.0.0.1:50000", "127.0.0.1:7787", 1000);
@@ -160,7 +168,7 @@ mod tests {
             let six = "0000000000000000FFFF00000100007F:C350 0000000000000000FFFF00000100007F:1E6B";
             check(&line(six, "01"), Some(open));
         }
-        // Closed by its client, and not of anybody any more.
+        // Closed by its client, and without an owner.
         check(&line("0100007F:C350 0100007F:1E6B", "06"), None);
         check(
             &line("00000000000000000000000001000000:C350 0100007F:1E6B", "01"),

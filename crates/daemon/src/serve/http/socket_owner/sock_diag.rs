@@ -1,4 +1,4 @@
-//! One question to the kernel about one connection, by netlink: sock_diag(7).
+//! Socket owners by netlink, with one request for one connection: sock_diag(7).
 
 use std::{io, os::fd::OwnedFd, sync::Mutex};
 
@@ -8,30 +8,32 @@ use rustix::net::{
     recv, sendto, socket_with,
 };
 
-use super::Ends;
+use super::Endpoints;
 
-/// `SOCK_DIAG_BY_FAMILY`, of questions and answers.
-const BY_FAMILY: u16 = 20;
+/// `SOCK_DIAG_BY_FAMILY`, the message type of requests and responses.
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
 
-/// `NLM_F_REQUEST`: one answer, not the whole table.
-const REQUEST: u16 = 1;
+/// `NLM_F_REQUEST` without `NLM_F_DUMP`: one response, not the whole table.
+const NLM_F_REQUEST: u16 = 1;
 
-const TCP: u8 = 6;
+/// `IPPROTO_TCP`.
+const IPPROTO_TCP: u8 = 6;
 
-/// The state of a connection that is open on both sides. The kernel has no owner for one that
-/// its client has closed; and a socket that only listens at the client's address is another.
-const ESTABLISHED: u8 = 1;
+/// `TCP_ESTABLISHED`, the state of a connection that is open on both sides. The kernel has no owner
+/// for a connection that its client has closed; a listening socket at the client's address is
+/// another socket.
+const TCP_ESTABLISHED: u8 = 1;
 
-/// A `struct nlmsghdr` and a `struct inet_diag_req_v2`.
-const QUESTION: usize = 16 + 56;
+/// Length of a `struct nlmsghdr` and a `struct inet_diag_req_v2`.
+const REQUEST_BYTES: usize = 16 + 56;
 
-/// A `struct nlmsghdr` and a `struct inet_diag_msg`.
-const ANSWER: usize = 16 + 72;
+/// Length of a `struct nlmsghdr` and a `struct inet_diag_msg`.
+const RESPONSE_BYTES: usize = 16 + 72;
 
-/// A netlink socket, for one question at a time.
-pub(super) struct Diag(Mutex<(OwnedFd, u32)>);
+/// A netlink socket, for one request at a time, and the last sequence number.
+pub(super) struct SockDiag(Mutex<(OwnedFd, u32)>);
 
-impl Diag {
+impl SockDiag {
     /// Opens the socket.
     pub(super) fn open() -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -40,53 +42,55 @@ impl Diag {
         Ok(Self(Mutex::new((socket, 0))))
     }
 
-    /// Returns the user whose socket is at the first end. The kernel answers before it
-    /// returns from the question, so nothing is waited for.
-    pub(super) fn owner(&self, ends: Ends) -> Option<u32> {
+    /// Returns the user that owns the socket at the first address. The kernel queues the response
+    /// before `sendto` returns, therefore `recv` does not block.
+    pub(super) fn owner(&self, endpoints: Endpoints) -> Option<u32> {
         let mut socket = self.0.lock().ok()?;
         socket.1 = socket.1.wrapping_add(1);
-        let (socket, number) = (&socket.0, socket.1);
+        let (socket, sequence) = (&socket.0, socket.1);
         let kernel = SocketAddrNetlink::new(0, 0);
-        let question = question(ends, number);
-        sendto(socket, &question, SendFlags::empty(), &kernel).ok()?;
-        let mut answer = [0; 256];
+        let request = request(endpoints, sequence);
+        sendto(socket, &request, SendFlags::empty(), &kernel).ok()?;
+        let mut buffer = [0; 256];
         loop {
-            let (length, _) = recv(socket, &mut answer[..], RecvFlags::empty()).ok()?;
-            let answer = &answer[..length];
-            // One that somebody did not wait for is left lying there.
-            if answer.get(8..12)? == number.to_ne_bytes() {
-                return owner(answer, ends);
+            let (length, _) = recv(socket, &mut buffer[..], RecvFlags::empty()).ok()?;
+            let response = &buffer[..length];
+            // The socket may still hold the response to an earlier request that failed.
+            if response.get(8..12)? == sequence.to_ne_bytes() {
+                return parse_owner(response, endpoints);
             }
         }
     }
 }
 
-fn question((client, server): Ends, number: u32) -> [u8; QUESTION] {
-    let mut question = [0; QUESTION];
-    let mut put = |at: usize, bytes: &[u8]| question[at..at + bytes.len()].copy_from_slice(bytes);
-    put(0, &(QUESTION as u32).to_ne_bytes());
-    put(4, &BY_FAMILY.to_ne_bytes());
-    put(6, &REQUEST.to_ne_bytes());
-    put(8, &number.to_ne_bytes());
-    put(16, &[AddressFamily::INET.as_raw() as u8, TCP]);
+fn request((client, server): Endpoints, sequence: u32) -> [u8; REQUEST_BYTES] {
+    let mut request = [0; REQUEST_BYTES];
+    let mut put = |at: usize, bytes: &[u8]| request[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, &(REQUEST_BYTES as u32).to_ne_bytes());
+    put(4, &SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+    put(6, &NLM_F_REQUEST.to_ne_bytes());
+    put(8, &sequence.to_ne_bytes());
+    put(16, &[AddressFamily::INET.as_raw() as u8, IPPROTO_TCP]);
     put(20, &u32::MAX.to_ne_bytes());
     put(24, &client.port().to_be_bytes());
     put(26, &server.port().to_be_bytes());
     put(28, &client.ip().octets());
     put(44, &server.ip().octets());
-    // No cookie: whichever socket it is.
+    // INET_DIAG_NOCOOKIE: any socket with these addresses.
     put(64, &[0xff; 8]);
-    question
+    request
 }
 
-/// Reads an answer: the owner, if it is of a connection between these two ends.
-fn owner(answer: &[u8], (client, server): Ends) -> Option<u32> {
-    let answer: &[u8; ANSWER] = answer.first_chunk()?;
-    let is = |at: usize, bytes: &[u8]| answer[at..at + bytes.len()] == *bytes;
-    let fits = is(4, &BY_FAMILY.to_ne_bytes())
-        && is(17, &[ESTABLISHED])
+/// Returns the owner in a response; `None` if the response is of no open connection between these
+/// addresses.
+fn parse_owner(response: &[u8], (client, server): Endpoints) -> Option<u32> {
+    let response: &[u8; RESPONSE_BYTES] = response.first_chunk()?;
+    let is = |at: usize, bytes: &[u8]| response[at..at + bytes.len()] == *bytes;
+    let is_expected = is(4, &SOCK_DIAG_BY_FAMILY.to_ne_bytes())
+        && is(17, &[TCP_ESTABLISHED])
         && is(20, &client.port().to_be_bytes())
         && is(22, &server.port().to_be_bytes());
-    let uid = answer[80..].first_chunk().map(|it| u32::from_ne_bytes(*it));
-    uid.filter(|_| fits)
+    let uid = response[80..].first_chunk();
+    uid.map(|it| u32::from_ne_bytes(*it))
+        .filter(|_| is_expected)
 }
