@@ -9,6 +9,7 @@ mod self_check;
 mod wire_convert;
 
 use std::{
+    io,
     os::{fd::AsFd as _, unix::net::UnixStream},
     sync::Arc,
     time::Duration,
@@ -26,8 +27,8 @@ use crate::{
     serve::{connection_limit::ConnectionPermit, context::ServerContext},
 };
 
-/// Timeout for a Hello, for the rest of a frame, and for a client that does not read its reply.
-/// Between requests a connection may be idle without a bound.
+/// Timeout for a Hello, for the rest of a frame, and for a client that does not read its reply. A
+/// connection without a request in progress has no timeout.
 const IO_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Returns the entry of an accepted connection; `None` if it was refused. A refused client
@@ -38,34 +39,32 @@ fn accept_connection(stream: UnixStream, context: &Arc<ServerContext>) -> Option
             let client = Client::new(Arc::clone(context), peer);
             Some(ConnectionEntry::new(Handler::new(stream, client), permit))
         }
-        Err(Refusal::Reply(failure)) => {
+        Err(AdmitError::UnknownPeer(error)) => {
+            debug!("connection ended: cannot identify the peer: {error}");
+            None
+        }
+        Err(AdmitError::Refused(failure)) => {
             connection::refuse(&stream, &failure);
             None
         }
-        Err(Refusal::UnknownPeer) => None,
     }
 }
 
-/// Why a connection is refused.
-enum Refusal {
-    /// The kernel does not know the peer; the connection is closed without a reply.
-    UnknownPeer,
-    /// The reply that refuses the connection.
-    Reply(Box<Failure>),
+/// The reason for which a connection is not admitted.
+enum AdmitError {
+    /// The kernel does not report the peer.
+    UnknownPeer(io::Error),
+    /// The connection is refused with this reply.
+    Refused(Box<Failure>),
 }
 
 /// Returns the peer of a connection and its permit.
-///
-/// # Errors
-/// [`Refusal`].
 fn identify_and_admit(
     stream: &UnixStream,
     context: &ServerContext,
-) -> Result<(Peer, ConnectionPermit), Refusal> {
-    let peer = Peer::of(stream, context.clock.boot(), context.lease).map_err(|error| {
-        debug!("connection ended: {error}");
-        Refusal::UnknownPeer
-    })?;
+) -> Result<(Peer, ConnectionPermit), AdmitError> {
+    let peer =
+        Peer::of(stream, context.clock.boot(), context.lease).map_err(AdmitError::UnknownPeer)?;
     let refused = |failure| {
         let caller = AuditCaller {
             peer: &peer,
@@ -73,13 +72,13 @@ fn identify_and_admit(
             quota: &QuotaCell::default(),
         };
         context.audit.refused(Operation::Connection, None, caller);
-        Refusal::Reply(Box::new(failure))
+        AdmitError::Refused(Box::new(failure))
     };
     if !context.access.can_connect(&peer) {
         return Err(refused(wire_convert::not_allowed()));
     }
     if context.lease.is_some() && context.revoked.is_cancelled() {
-        return Err(Refusal::Reply(Box::new(wire_convert::lease_ended())));
+        return Err(AdmitError::Refused(Box::new(wire_convert::lease_ended())));
     }
     match context.limiter.admit(&peer) {
         Some(permit) => Ok((peer, permit)),

@@ -68,8 +68,8 @@ impl Client {
         let Some(entry) = self.context.store.find(profile) else {
             return Err(self.unknown_profile_failure(operation, profile, socket));
         };
-        let administers = operation == Operation::Refresh && self.can_administer();
-        if administers || self.can_read(&entry.profile, socket) {
+        let is_administrator = operation == Operation::Refresh && self.can_administer();
+        if is_administrator || self.can_read(&entry.profile, socket) {
             Ok(entry)
         } else {
             Err(self.deny(operation, profile, socket))
@@ -108,8 +108,8 @@ impl Client {
         wire_convert::not_on_lease()
     }
 
-    /// Records a denied administrative operation and returns the reply: `reason`, or on the
-    /// socket of a lease the reply for that.
+    /// Records a denied administrative operation and returns the reply: `reason`, or on the socket
+    /// of a lease [`not_on_lease`](wire_convert::not_on_lease).
     pub(super) fn deny_admin(&self, reason: Failure, socket: BorrowedFd<'_>) -> Failure {
         if !self.context.access.allows_lease_and_refresh() {
             return self.deny_on_lease(Operation::Reload, socket);
@@ -118,6 +118,7 @@ impl Client {
         reason
     }
 
+    /// Audits a refused operation.
     pub(super) fn record_refused(
         &self,
         operation: Operation,

@@ -1,4 +1,5 @@
-//! The bytes of one connection: an input buffer, non-blocking reads and writes, and waiting.
+//! The bytes of one connection: an input buffer, non-blocking reads and writes, and waits for
+//! readiness.
 
 use std::{
     io::{self, ErrorKind},
@@ -26,7 +27,7 @@ use tracing::debug;
 use super::{IO_TIMEOUT, wire_convert};
 use crate::{runtime::async_fd, session::snapshot::Session};
 
-/// Bytes that one `recv` reads: a few usual requests.
+/// Maximum number of bytes that one `recv` reads: a few usual requests.
 pub(super) const READ_CHUNK_BYTES: usize = 512;
 
 /// Interval between checks whether a peer that has shut down its sending side has closed.
@@ -40,7 +41,7 @@ pub(super) struct Connection {
     stream: UnixStream,
     /// Input that is not a whole frame yet, or follows the frame in progress.
     read_buffer: Vec<u8>,
-    /// The first reply has a Hello before it.
+    /// The Hello was sent, which precedes the first reply.
     hello_sent: bool,
     /// A reply is partly written; no other may be sent.
     partial_write: bool,
@@ -74,7 +75,7 @@ pub(super) struct PartialWrite {
     pub(super) offset: usize,
 }
 
-/// Bytes that are wiped.
+/// Bytes that are wiped when they are dropped.
 pub(super) type Bytes = zeroize::Zeroizing<Vec<u8>>;
 
 impl Connection {
@@ -175,8 +176,8 @@ impl Connection {
         self.try_write(OutBuf::Owned(bytes), 0)
     }
 
-    /// Writes without blocking. Returns the rest that the socket's buffer did not take, which is
-    /// nearly always `None`.
+    /// Writes without blocking. Returns the rest that the socket's buffer did not take, nearly
+    /// always `None`.
     fn try_write(&mut self, buffer: OutBuf, offset: usize) -> io::Result<Option<PartialWrite>> {
         let bytes = buffer.bytes()?;
         let end = offset + send_available(&self.stream, &bytes[offset..])?;
@@ -231,8 +232,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Waits until the peer has closed. Never ends while the peer may only have sent its next
-    /// request: a caller that waits no longer must not count as waiting.
+    /// Waits until the peer has closed; never ends after more input. A caller that has closed must
+    /// not count as waiting; more input is its next request.
     pub(super) async fn peer_closed(&self) {
         let peek = |stream: &BorrowedFd<'_>| {
             let (mut byte, flags) = ([0], RecvFlags::PEEK | RecvFlags::DONTWAIT);
@@ -305,7 +306,11 @@ impl AsFd for Connection {
 impl OutBuf {
     fn bytes(&self) -> io::Result<&[u8]> {
         match self {
-            Self::Shared(session) => wire_convert::encoded(session).map_err(connection_error),
+            Self::Shared(session) => match session.answers.frames.get() {
+                // Encoded before the session was published.
+                Some(frames) => Ok(frames.expose()),
+                None => wire_convert::encoded(session).map_err(connection_error),
+            },
             Self::Owned(bytes) => Ok(bytes),
         }
     }
@@ -353,8 +358,8 @@ fn send_available(stream: &impl AsFd, bytes: &[u8]) -> io::Result<usize> {
 fn too_large(error: &FrameError) -> Failure {
     wire_convert::failure(
         FailureKind::Unreachable,
-        &format!("the answer does not fit: {error}"),
-        "the daemon's log has all of it",
+        &format!("the answer does not fit into a frame: {error}"),
+        "see the daemon's log",
     )
 }
 

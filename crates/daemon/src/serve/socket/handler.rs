@@ -164,9 +164,9 @@ impl Handler {
             Request::Reload => control::reload(client, connection).await,
             Request::Url { profile } => control::url(client, connection, &profile),
             Request::RotateUrls => control::rotate_urls(client, connection).await,
-            // Answered without a task.
+            // `dispatch_frame` answers these without a task.
             Request::Hello { .. } | Request::Credentials { .. } => {
-                return Err(connection_error("a bug"));
+                return Err(connection_error("a bug: this request needs no task"));
             }
         };
         connection.reply(&reply).await
@@ -265,16 +265,20 @@ pub(super) fn malformed(reason: &str) -> Failure {
     wire_convert::failure(
         FailureKind::Malformed,
         reason,
-        "docs/protocol.md describes the frames; is this a client of stsd?",
+        "check that the program is a client of stsd; stsd-protocol(7) describes the frames",
     )
 }
 
-fn wrong_version(theirs: u16) -> Failure {
-    let side = if theirs > VERSION { "daemon" } else { "client" };
+fn wrong_version(client_version: u16) -> Failure {
+    let older = if client_version > VERSION {
+        "daemon"
+    } else {
+        "client"
+    };
     wire_convert::failure(
         FailureKind::WrongVersion,
-        &format!("the client speaks protocol version {theirs}, the daemon {VERSION}"),
-        &format!("upgrade the {side}"),
+        &format!("the client speaks protocol version {client_version}, the daemon {VERSION}"),
+        &format!("upgrade the {older}"),
     )
 }
 

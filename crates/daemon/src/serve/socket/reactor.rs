@@ -1,6 +1,6 @@
 //! The event loop of the socket: a thread that accepts connections and answers requests, with one
-//! epoll set. A request that takes longer runs in a task of the runtime, so that no other
-//! connection waits for it.
+//! epoll set. A request that memory cannot answer runs in a task of the runtime, so that it delays
+//! no other connection.
 //!
 //! Between its requests a connection is one small entry of a slab, without a task and without a
 //! timer.
@@ -26,7 +26,7 @@ use crate::runtime::clock::Clock;
 /// Stack of the thread: enough to read `/proc/PID` and to format one log line.
 const STACK_BYTES: usize = 512 * 1024;
 
-/// The thread of the event loop; it is shut down and joined when this is dropped.
+/// The thread of the event loop, which is shut down and joined when this is dropped.
 pub(crate) struct ReactorThread {
     handle: Arc<ReactorHandle>,
     thread: Option<JoinHandle<()>>,

@@ -1,4 +1,5 @@
-//! Domain types to wire types, by hand, so that neither follows the other.
+//! Conversions of domain types to wire types, written by hand: a change of a domain type must not
+//! change the wire format.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -28,17 +29,17 @@ const MAX_MESSAGE_BYTES: usize = 8 * 1024;
 /// numbers.
 const MAX_PART_BYTES: usize = 48 * 1024;
 
+/// Returns a failure with a message that fits into a frame.
 pub(super) fn failure(kind: FailureKind, message: &str, hint: &str) -> Failure {
-    // A frame has a bound, and a human has one too.
-    let shown = &message[..message.floor_char_boundary(MAX_MESSAGE_BYTES)];
-    let cut = if shown.len() < message.len() {
+    let start = &message[..message.floor_char_boundary(MAX_MESSAGE_BYTES)];
+    let ellipsis = if start.len() < message.len() {
         " … (the daemon's log has the rest)"
     } else {
         ""
     };
     Failure {
         kind,
-        message: format!("{shown}{cut}"),
+        message: format!("{start}{ellipsis}"),
         hint: hint.to_owned(),
     }
 }
@@ -47,7 +48,7 @@ pub(super) fn not_allowed() -> Failure {
     failure(
         FailureKind::NotAllowed,
         "this daemon does not serve you",
-        "run a daemon of your own; a user's daemon serves its user alone",
+        "run a daemon of your own; a user's daemon serves only its user",
     )
 }
 
@@ -55,11 +56,11 @@ pub(super) fn no_http() -> Failure {
     failure(
         FailureKind::BadConfig,
         "the HTTP endpoint is not configured",
-        "add [http] with listen = \"127.0.0.1:7787\" to the configuration, and reload it",
+        "add [http] with listen = \"127.0.0.1:7787\" to the configuration, then stsctl reload",
     )
 }
 
-/// Returns the URL of a profile. The secret is in it, because most SDKs can send none by a
+/// Returns the URL of a profile. The URL contains the secret, because most SDKs cannot send a
 /// header.
 pub(super) fn url(address: SocketAddr, secret: &SecretText, profile: &str) -> Url {
     // Large enough from the start: a text that grows leaves copies behind.
@@ -80,7 +81,8 @@ pub(super) fn url(address: SocketAddr, secret: &SecretText, profile: &str) -> Ur
     }
 }
 
-/// The same text for a profile that does not exist and for one that the peer may not have.
+/// Returns the failure for a profile that does not exist or that the caller may not read. The text
+/// does not differ, so that it reveals no profile.
 pub(super) fn no_rule() -> Failure {
     failure(
         FailureKind::NotAllowed,
@@ -92,7 +94,7 @@ pub(super) fn no_rule() -> Failure {
 pub(super) fn no_reload() -> Failure {
     failure(
         FailureKind::NotAllowed,
-        "only root and the daemon's own user may have the configuration read again",
+        "only root and the daemon's own user may reload the configuration",
         "sudo stsctl reload, or systemctl reload stsd",
     )
 }
@@ -109,32 +111,32 @@ pub(super) fn shutting_down() -> Failure {
     failure(
         FailureKind::Busy,
         "the daemon is stopping",
-        "ask again; it may be restarting",
+        "try again in a moment; the daemon may be restarting",
     )
 }
 
 pub(super) fn lease_ended() -> Failure {
     failure(
         FailureKind::NotAllowed,
-        "the lease of this socket is over",
-        "open another one with stsctl lease",
+        "the lease of this socket has ended",
+        "open another lease with stsctl lease",
     )
 }
 
 pub(super) fn not_on_lease() -> Failure {
     failure(
         FailureKind::NotAllowed,
-        "a lease gives credentials and nothing else",
-        "ask at the daemon's own socket",
+        "the socket of a lease serves only credentials",
+        "use the daemon's own socket",
     )
 }
 
-/// The failure of a lease that must be opened again.
+/// Returns the failure of a lease that must be opened again.
 pub(super) fn lease_changed() -> Failure {
     failure(
         FailureKind::Busy,
-        "the configuration under the lease has changed",
-        "open it again",
+        "the configuration of the leased profile has changed",
+        "open the lease again",
     )
 }
 
@@ -142,7 +144,7 @@ pub(super) fn too_many_leases() -> Failure {
     failure(
         FailureKind::Busy,
         "this user holds too many leases, or has opened too many within a minute",
-        "each is a running stsctl lease: end some, or wait a minute",
+        "end some of the running stsctl lease commands, or wait a minute",
     )
 }
 
@@ -150,60 +152,61 @@ pub(super) fn lease_without_a_socket() -> Failure {
     failure(
         FailureKind::Malformed,
         "the socket of the lease does not listen any more",
-        "leave it as it was passed",
+        "do not shut down or change the socket after it was passed",
     )
 }
 
 pub(super) fn too_many_connections() -> Failure {
     failure(
         FailureKind::Busy,
-        "too many callers are waiting for an answer",
-        "ask again in a moment; stsctl status says what they wait for",
+        "too many callers wait for an answer",
+        "try again in a moment; stsctl status shows the profiles that have no session",
     )
 }
 
 pub(super) fn idle_evicted() -> Failure {
     failure(
         FailureKind::Busy,
-        "this connection was idle longest and was closed for another",
-        "ask again, on a new connection",
+        "this connection was idle longest, and the limit of connections was reached",
+        "try again on a new connection",
     )
 }
 
 pub(super) fn unknown_profile(name: &str) -> Failure {
-    // A name comes from a peer: it goes back to that peer, short and harmless.
-    let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+    // The peer chose the name: the message has at most 64 characters of it, no control characters.
+    let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
     failure(
         FailureKind::UnknownProfile,
-        &format!("no profile is named {shown:?}"),
+        &format!("no profile is named {name:?}"),
         "stsctl status lists the profiles; stsctl reload reads a changed configuration",
     )
 }
 
 /// Returns the failure for a result without a session.
-pub(super) fn outcome_failure(outcome: &SessionResult) -> Failure {
-    let (kind, message, hint) = match outcome {
+pub(super) fn result_failure(result: &SessionResult) -> Failure {
+    let (kind, message, hint) = match result {
         SessionResult::Failed(failed) => return self::refresh_failure(failed),
         SessionResult::Removed => (
             FailureKind::Busy,
-            "the profile was changed by a reload meanwhile".to_owned(),
-            "ask again",
+            "a reload has changed the profile meanwhile".to_owned(),
+            "try again",
         ),
         SessionResult::NotAllowed => return no_rule(),
-        SessionResult::NotYet(why) => (
+        SessionResult::NotYet(reason) => (
             FailureKind::NotYetAvailable,
-            format!("no credentials yet: {why}"),
-            "ask again, with more patience",
+            format!("no credentials yet: {reason}"),
+            "try again, with more --patience",
         ),
         SessionResult::Ready(_) | SessionResult::Short(_) => (
             FailureKind::NotYetAvailable,
             "the renewal has not ended yet".to_owned(),
-            "ask again, with more patience",
+            "try again, with more --patience",
         ),
     };
     failure(kind, &message, hint)
 }
 
+/// Returns the failure for a failed renewal.
 pub(super) fn refresh_failure(failed: &RefreshError) -> Failure {
     let kind = match failed.cause {
         Cause::Denied => FailureKind::DeniedBySts,
@@ -260,18 +263,18 @@ fn frames(session: &Session) -> Result<&Arc<SecretBytes>, FrameError> {
 pub(super) fn status(
     context: &ServerContext,
     after: &str,
-    visible: impl Fn(&Profile) -> bool,
+    is_visible: impl Fn(&Profile) -> bool,
 ) -> Status {
     let now = context.clock.boot();
     let mut profiles = Vec::new();
     let mut left = MAX_PART_BYTES;
     let mut more = false;
     for entry in context.store.all() {
-        if entry.profile.name.as_str() <= after || !visible(&entry.profile) {
+        if entry.profile.name.as_str() <= after || !is_visible(&entry.profile) {
             continue;
         }
         let profile = profile_status(&entry, now);
-        let size = size(&profile);
+        let size = max_encoded_bytes(&profile);
         if size > left {
             more = true;
             break;
@@ -321,7 +324,7 @@ fn lease_status(profiles: Vec<ProfileStatus>) -> Status {
 pub(super) fn last_callers(
     context: &ServerContext,
     after: &str,
-    visible: impl Fn(&ProfileEntry, &LastAccess) -> bool,
+    is_visible: impl Fn(&ProfileEntry, &LastAccess) -> bool,
 ) -> Audit {
     let now = context.clock.boot();
     let mut audit = Audit::default();
@@ -334,7 +337,7 @@ pub(super) fn last_callers(
             .stats
             .last_access
             .get()
-            .filter(|it| visible(&entry, it))
+            .filter(|it| is_visible(&entry, it))
         else {
             continue;
         };
@@ -367,7 +370,7 @@ fn last_caller(entry: &ProfileEntry, access: &LastAccess, now: BootTime) -> Last
     }
 }
 
-/// Adds the destinations of the audit.
+/// Adds the destinations of the audit: file, journal and units.
 pub(super) fn add_audit_destinations(audit: &mut Audit, context: &ServerContext) {
     audit.file = context.audit.file().map(|it| it.display().to_string());
     audit.in_journal = context.status.as_ref().is_some_and(|it| it.in_journal);
@@ -394,7 +397,7 @@ fn protection(it: &protection::Protection) -> Protection {
 }
 
 /// Returns an upper bound of the encoded length of a profile.
-fn size(profile: &ProfileStatus) -> usize {
+fn max_encoded_bytes(profile: &ProfileStatus) -> usize {
     const FIXED_BYTES: usize = 400;
     let failure = profile.last_failure.as_ref().map(|it| &it.failure);
     FIXED_BYTES

@@ -21,10 +21,10 @@ pub(in crate::serve::socket) fn status(
     connection: &Connection,
     after: &str,
 ) -> Reply {
-    let administers = client.can_administer();
+    let is_administrator = client.can_administer();
     let socket = connection.as_fd();
-    let visible = |profile: &Profile| administers || client.can_read(profile, socket);
-    Reply::Status(wire_convert::status(&client.context, after, visible))
+    let is_visible = |profile: &Profile| is_administrator || client.can_read(profile, socket);
+    Reply::Status(wire_convert::status(&client.context, after, is_visible))
 }
 
 /// Refreshes a profile now, and waits for the attempt.
@@ -49,7 +49,7 @@ pub(in crate::serve::socket) async fn refresh(
     match result {
         Ok(()) => Reply::Done,
         Err(SessionResult::Removed) => Reply::Failure(wire_convert::unknown_profile(profile)),
-        Err(other) => Reply::Failure(wire_convert::outcome_failure(&other)),
+        Err(other) => Reply::Failure(wire_convert::result_failure(&other)),
     }
 }
 
@@ -64,12 +64,13 @@ pub(in crate::serve::socket) fn audit(
     if !context.access.allows_lease_and_refresh() {
         return Reply::Failure(client.deny_on_lease(Operation::Audit, socket));
     }
-    let administers = client.can_administer();
-    let visible = |entry: &ProfileEntry, access: &LastAccess| {
-        administers || (access.uid == client.peer.uid && client.can_read(&entry.profile, socket))
+    let is_administrator = client.can_administer();
+    let is_visible = |entry: &ProfileEntry, access: &LastAccess| {
+        let is_own = access.uid == client.peer.uid;
+        is_administrator || (is_own && client.can_read(&entry.profile, socket))
     };
-    let mut audit = wire_convert::last_callers(context, after, visible);
-    if administers {
+    let mut audit = wire_convert::last_callers(context, after, is_visible);
+    if is_administrator {
         wire_convert::add_audit_destinations(&mut audit, context);
     }
     Reply::Audit(audit)

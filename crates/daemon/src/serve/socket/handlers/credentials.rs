@@ -95,7 +95,7 @@ pub(in crate::serve::socket) fn poll_pending(
 ) -> io::Result<ReadOutcome> {
     let entry = &request.entry;
     if connection.is_closed() {
-        // The request counts all the same.
+        // An access counts even if the caller has closed before the reply.
         client.record_access(Operation::Credentials, entry, client.now());
         return Ok(ReadOutcome::Eof);
     }
@@ -114,16 +114,18 @@ pub(in crate::serve::socket) fn poll_pending(
         // The profile has changed: the request goes on with the new one.
         Poll::Ready(SessionResult::Removed) => {
             let waited = client.now().since(request.began);
-            let again = CredentialsRequest {
+            let request_again = CredentialsRequest {
                 profile: entry.profile.name.as_str(),
                 minimum_life: request.minimum_life,
                 patience: request.patience.saturating_sub(waited),
             };
-            serve(client, connection, pending, again, || request.waker.clone())
+            serve(client, connection, pending, request_again, || {
+                request.waker.clone()
+            })
         }
         Poll::Ready(other) => {
             client.record_access(Operation::Credentials, entry, client.now());
-            let failure = wire_convert::outcome_failure(&other);
+            let failure = wire_convert::result_failure(&other);
             ReadOutcome::of_reply(connection, &Reply::Failure(failure))
         }
     }
@@ -183,7 +185,7 @@ pub(in crate::serve::socket) async fn watch(
 ) -> io::Result<()> {
     const OPERATION: Operation = Operation::Watch;
     const LIFETIME: ServedLifetime = ServedLifetime::Sufficient;
-    const UNEXPECTED_INPUT: &str = "a request on a connection that watches";
+    const UNEXPECTED_INPUT: &str = "the client has sent a request on a connection that watches";
     if connection.has_buffered_input() {
         return Err(connection_error(UNEXPECTED_INPUT));
     }
@@ -201,7 +203,7 @@ pub(in crate::serve::socket) async fn watch(
                 Ok(changed) => entry = changed,
                 Err(failure) => {
                     connection.reply(&Reply::Failure(failure)).await?;
-                    let reason = "the watched profile is gone, or not for this peer";
+                    let reason = "the watched profile was removed, or the client may not read it";
                     return Err(connection_error(reason));
                 }
             }
@@ -229,6 +231,7 @@ pub(in crate::serve::socket) async fn watch(
     }
 }
 
+/// Returns `true` if the session was sent already.
 fn is_same(sent: Option<&Arc<Session>>, new: &Arc<Session>) -> bool {
     sent.is_some_and(|sent| Arc::ptr_eq(sent, new))
 }

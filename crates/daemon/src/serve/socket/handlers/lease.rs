@@ -142,8 +142,8 @@ async fn open_lease(
     let narrowed = with_policy(&base.profile, request.policy).map_err(refused)?;
     if request.ttl.is_zero() || request.ttl > MAX_LEASE_DURATION {
         return Err(refused(refusal(
-            "a lease cannot last that long",
-            "give a time up to 30 days, such as 20m or 8h",
+            "the duration of the lease is zero or above 30 days",
+            "give a duration up to 30 days, such as 20m or 8h",
         )));
     }
     let until = client.now() + request.ttl;
@@ -161,7 +161,7 @@ async fn open_lease(
             context.audit.lease_opened(opened, &session, caller);
             Ok((base, lease, until))
         }
-        other => Err(wire_convert::outcome_failure(&other)),
+        other => Err(wire_convert::result_failure(&other)),
     }
 }
 
@@ -192,7 +192,7 @@ async fn recv_listener(connection: &Connection) -> io::Result<StdUnixListener> {
     let receive = |stream: &BorrowedFd<'_>| recv_fd(*stream);
     let socket = connection.async_io(Interest::READABLE, receive).await?;
     if !is_listening_socket(&socket) {
-        let problem = "a lease needs a Unix socket that listens";
+        let problem = "a lease needs a listening Unix stream socket";
         return Err(io::Error::new(ErrorKind::InvalidInput, problem));
     }
     Ok(StdUnixListener::from(socket))
@@ -213,7 +213,8 @@ async fn wait_revoked(
         tokio::select! {
             input = connection.readable() => {
                 input?;
-                return Err(connection_error("a request on a connection that holds a lease"));
+                let reason = "the client has sent a request on a connection that holds a lease";
+                return Err(connection_error(reason));
             }
             changed = replacements.changed() => changed.map_err(connection_error)?,
         }
@@ -239,32 +240,32 @@ impl Drop for LeaseGuard<'_> {
 fn with_policy(base: &Profile, policy: Option<String>) -> Result<Profile, Failure> {
     if base.role_arn.is_none() {
         return Err(refusal(
-            "the profile hands on what its source gives, and only a role can be narrowed",
+            "the profile has no role_arn, and a session policy narrows only the session of a role",
             "lease a profile with a role_arn",
         ));
     }
     let policy = match (policy, &base.policy) {
         (Some(_), Some(_)) => {
             return Err(refusal(
-                "the profile has a policy of its own, and STS takes one a session",
-                "lease it without a policy, or lease a profile that has none",
+                "the profile has a policy of its own, and STS takes one policy for a session",
+                "lease the profile without a policy, or lease a profile that has none",
             ));
         }
         (None, None) => {
             return Err(refusal(
-                "a lease is narrowed by a policy, and there is none",
+                "a lease needs a session policy, and neither the request nor the profile has one",
                 "stsctl lease PROFILE --policy FILE",
             ));
         }
         (None, Some(own)) => own.clone(),
         (Some(text), None) => SessionPolicy::new(&text)
-            .map_err(|invalid| refusal(&invalid.to_string(), "correct the policy's file"))?,
+            .map_err(|invalid| refusal(&invalid.to_string(), "correct the file of the policy"))?,
     };
     Ok(Profile {
         policy: Some(policy),
         keep_warm: false,
         export: None,
-        // The owner of the lease decides about the access to its socket.
+        // `Access::Lease` is the whole access policy of the socket.
         allow: Box::default(),
         ..base.clone()
     })
@@ -305,11 +306,11 @@ fn recv_fd(stream: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     });
     let mut descriptors = descriptors.by_ref().flatten();
     let (first, second) = (descriptors.next(), descriptors.next());
-    let wrong = |problem| Err(io::Error::new(ErrorKind::InvalidInput, problem));
+    let invalid = |problem| Err(io::Error::new(ErrorKind::InvalidInput, problem));
     match (first, second) {
         (Some(only), None) if !truncated => Ok(only),
-        (None, _) if !truncated => wrong("no socket was passed"),
-        _ => wrong("a lease takes one descriptor, and more were passed"),
+        (None, _) if !truncated => invalid("no socket was passed"),
+        _ => invalid("a lease takes one descriptor, and more were passed"),
     }
 }
 

@@ -33,16 +33,16 @@ use crate::{
     },
 };
 
-/// Events, and queued connections, that are handled per iteration before accepting.
-const BATCH: usize = 128;
+/// Maximum number of events, and of queued connections, in one iteration.
+const MAX_BATCH: usize = 128;
 
 /// Minimum interval between scans for timed-out connections.
 const TIMEOUT_SCAN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The peer has closed.
+/// The flags of a connection that the peer has closed.
 const CLOSED_FLAGS: EventFlags = EventFlags::HUP.union(EventFlags::ERR);
 
-/// Tokens from here on are listeners, smaller ones are slots.
+/// First token of a listener; smaller tokens are slots.
 const LISTENER_TOKEN_BASE: u64 = 1 << 32;
 
 /// The state of the event loop.
@@ -50,7 +50,8 @@ pub(super) struct EventLoop {
     handle: Arc<ReactorHandle>,
     clock: Arc<dyn Clock>,
     listeners: Vec<Arc<Listener>>,
-    /// Accepting is paused until then, because `accept` failed with EMFILE, ENFILE or ENOMEM.
+    /// The end of the pause after `accept` failed with EMFILE, ENFILE or ENOMEM; `None` without a
+    /// pause.
     accept_paused_until: Option<BootTime>,
     /// The pause has been logged and no connection has been accepted since.
     accept_pause_logged: bool,
@@ -101,7 +102,7 @@ impl EventLoop {
 
     fn run_until_shutdown(&mut self) {
         let handle = Arc::clone(&self.handle);
-        let mut space = [MaybeUninit::<Event>::uninit(); BATCH];
+        let mut space = [MaybeUninit::<Event>::uninit(); MAX_BATCH];
         while let ControlFlow::Continue(timeout) = self.process_commands() {
             let events = match epoll::wait(&handle.epoll, &mut space, timeout.as_timespec()) {
                 Ok((events, _)) => &*events,
@@ -111,7 +112,7 @@ impl EventLoop {
             // For fairness, a connection with pipelined requests is polled once per iteration.
             let later = self
                 .ready_queue
-                .split_off(self.ready_queue.len().min(BATCH));
+                .split_off(self.ready_queue.len().min(MAX_BATCH));
             let ready = mem::replace(&mut self.ready_queue, later);
             let mut polled = ready.len();
             for event in events {
@@ -126,8 +127,7 @@ impl EventLoop {
                 self.poll_queued(slot);
             }
             // At most as many connections are accepted as were polled, so that closed ones are
-            // freed first. Usually one client waits, so `accept` is not called again just to see
-            // EAGAIN.
+            // freed first. Usually one client waits, and a second `accept` would return EAGAIN.
             for event in events {
                 match event.data.u64() {
                     WAKE_TOKEN | ..LISTENER_TOKEN_BASE => {}
@@ -170,7 +170,7 @@ impl EventLoop {
                 }
                 mem::take(&mut queue.commands)
             };
-            // Once for all evictions that are queued: it scans every slot.
+            // Once for all queued evictions, because each call scans all slots.
             let mut close_evicted = false;
             for command in commands {
                 match command {
@@ -246,7 +246,7 @@ impl EventLoop {
 
     fn remove_listeners(&mut self) {
         for listener in mem::take(&mut self.listeners) {
-            // The socket itself may live on, for the program of an upgrade.
+            // The socket itself may stay open, for the program of an upgrade.
             let _ = epoll::delete(&self.handle.epoll, &listener.socket);
         }
     }
@@ -300,13 +300,13 @@ impl EventLoop {
 
     /// Returns a connection from its task to its slot.
     fn reattach(&mut self, slot: usize, mut entry: Box<ConnectionEntry>) {
-        let Some(it) = self.slots.get_mut(slot) else {
+        let Some(current) = self.slots.get_mut(slot) else {
             return;
         };
-        if let Slot::Offloaded(Some(state)) = it {
+        if let Slot::Offloaded(Some(state)) = current {
             entry.handler.note_readable(*state);
         }
-        *it = Slot::Attached(entry);
+        *current = Slot::Attached(entry);
         // Input that arrived before the task began was not all read.
         self.apply(slot, PollOutcome::Ready);
     }
@@ -386,8 +386,8 @@ impl EventLoop {
 
     /// Closes the connections that have a close reason, after the reason was sent.
     fn close_evicted(&mut self) {
-        let evicted = |entry: &ConnectionEntry| entry.permit.close_reason().is_some();
-        self.close_where(evicted, ConnectionEntry::send_close_reason);
+        let is_evicted = |entry: &ConnectionEntry| entry.permit.close_reason().is_some();
+        self.close_where(is_evicted, ConnectionEntry::send_close_reason);
     }
 
     /// Closes the connections whose deadline has passed.
@@ -396,9 +396,9 @@ impl EventLoop {
         if self.next_timeout_scan.is_none_or(|scan| now < scan) {
             return;
         }
-        let timed_out = |entry: &ConnectionEntry| entry.deadline.is_some_and(|it| it <= now);
-        self.close_where(timed_out, |entry| {
-            debug!(peer = %entry.handler.client().peer, "connection ended: too slow");
+        let is_timed_out = |entry: &ConnectionEntry| entry.deadline.is_some_and(|it| it <= now);
+        self.close_where(is_timed_out, |entry| {
+            debug!(peer = %entry.handler.client().peer, "connection ended: timed out");
         });
         let deadlines = self.slots.iter().filter_map(|(_, slot)| match slot {
             Slot::Attached(entry) => entry.deadline,
@@ -445,6 +445,7 @@ impl Timeout {
     }
 }
 
+/// Returns the state of the peer's sending side that epoll has reported.
 fn read_state(flags: EventFlags) -> ReadState {
     if flags.intersects(CLOSED_FLAGS) {
         ReadState::Closed
