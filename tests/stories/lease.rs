@@ -276,7 +276,7 @@ fn a_lease_that_cannot_be_is_refused_before_there_is_a_socket() {
         check(&kit, &arguments, code, complaint);
     };
     let owned = |arguments: &[&str]| arguments.iter().map(|it| (*it).to_owned()).collect();
-    check(owned(&ttl), 2, "there is none");
+    check(owned(&ttl), 2, "needs a session policy");
     check(with(&broken), 2, "JSON document");
     check(with(&refused), 7, "PolicyGrammar");
     check(with("/nonexistent"), 1, "/nonexistent");

@@ -14,9 +14,9 @@ use crate::profile::{ProfileName, Rule};
 /// The policy of one socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// A user's daemon serves that user only; it refuses root as well. Root can read the memory
-    /// of the daemon anyway: the refusal guards against mistakes, not against root. Rules
-    /// narrow the access further; they never widen it.
+    /// A user's daemon serves that user only, and refuses root as well. Root can read the memory
+    /// of the daemon anyway: the refusal guards against mistakes, not against root. Rules narrow
+    /// the access and never widen the access.
     User {
         /// The user the daemon runs as.
         uid: u32,
@@ -57,8 +57,8 @@ impl Access {
         }
     }
 
-    /// Returns `true` if a peer may refresh or lease a profile whose credentials it may read. A
-    /// lease permits neither: it grants credentials only.
+    /// Returns `true` if a peer may refresh and lease the profiles that the peer may read. The
+    /// socket of a lease permits neither.
     #[must_use]
     pub fn allows_lease_and_refresh(&self) -> bool {
         !matches!(self, Self::Lease { .. })

@@ -209,7 +209,7 @@ impl Audit {
         self.emit_for_peer(event, profile, caller);
     }
 
-    /// Emits a summary of the suppressed events every [`SUMMARY_INTERVAL`]; never ends.
+    /// Emits a summary of the suppressed events every `SUMMARY_INTERVAL`; never ends.
     pub async fn run_summaries(&self) {
         loop {
             self.suppressed.notified().await;

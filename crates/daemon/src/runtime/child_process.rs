@@ -1,5 +1,5 @@
 //! Commands of the configuration, each in a process group of its own and with a time limit. Their
-//! stderr is discarded, and so is the stdout of [`run`]: a command may print secrets.
+//! stderr is discarded, and so is the stdout of `run`: a command may print secrets.
 
 use std::{
     convert::Infallible,

@@ -47,7 +47,7 @@ pub trait Clock: Send + Sync + 'static {
     fn boot_id(&self) -> String;
 
     /// Sleeps for `longest` at most; the sleep ends sooner when the boot-time clock must be read
-    /// again. tokio's timers stand still during a suspend, therefore a long wait is a series of
+    /// again. tokio's timers do not advance during a suspend, therefore a long wait is a series of
     /// short sleeps.
     fn sleep_at_most(&self, longest: Duration) -> SuspendAwareSleep<'_>;
 }

@@ -12,18 +12,21 @@ use tokio_util::task::TaskTracker;
 
 use crate::{access::peer::Peer, runtime::sync};
 
-/// Upper bound, whatever the system permits.
+/// Upper bound of the number of connections.
 const MAX_CONNECTIONS: usize = 16 * 1024;
 
 /// Minimum number of open files that are not for connections.
 const RESERVED_FDS: u64 = 32;
 
-/// Lower bound; below it, `accept` fails with EMFILE anyway.
+/// Lower bound of the number of connections; `accept` fails with EMFILE if the system permits fewer.
 const MIN_CONNECTIONS: usize = 16;
 
-/// Divisor of the share of connections for one lease, and of the idle ones that one eviction
-/// closes: with a batch the scan is not repeated for each new connection.
-const SIXTEENTH: usize = 16;
+/// Divisor of all connections for the quota of one lease.
+const LEASE_QUOTA_DIVISOR: usize = 16;
+
+/// Divisor of the idle connections for the batch that one eviction closes: with a batch the scan
+/// is not repeated for each new connection.
+const EVICTION_DIVISOR: usize = 16;
 
 /// The value of [`Tracked::idle_since`] for a connection that waits for a reply.
 const IN_USE: u64 = 0;
@@ -43,18 +46,18 @@ pub struct ConnectionLimiter {
 /// The share of all connections that one user may hold.
 #[derive(Debug, Clone, Copy)]
 pub enum UserQuota {
-    /// All: a user's daemon has one user.
+    /// All connections: a user's daemon has one user.
     All,
-    /// Half: on a machine's daemon no user keeps the others out.
+    /// Half of the connections: no user of a machine's daemon may exclude the other users.
     Half,
 }
 
 /// The connections that count towards one quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum QuotaKey {
-    /// Those of a user, and of all its leases.
+    /// The connections of a user, and of all leases of that user.
     User(u32),
-    /// Those of one lease, by its number.
+    /// The connections of one lease, by its number.
     Lease(u32),
 }
 
@@ -132,18 +135,18 @@ impl ConnectionLimiter {
     pub(crate) fn admit(self: &Arc<Self>, peer: &Peer) -> Option<ConnectionPermit> {
         let keys = QuotaKeys::of(peer);
         let mut state = self.lock();
-        let mut has_room = true;
+        let mut is_below_limits = true;
         for key in keys.all() {
             if state.count(key) >= self.max_for(key) {
-                has_room &= state.evict_idle(|it| it.keys.all().any(|its| its == key));
+                is_below_limits &= state.evict_idle(|it| it.keys.all().any(|its| its == key));
                 self.evictions.notify_one();
             }
         }
-        if has_room && state.tracked.len() >= self.max_connections {
-            has_room = state.evict_idle(|_| true);
+        if is_below_limits && state.tracked.len() >= self.max_connections {
+            is_below_limits = state.evict_idle(|_| true);
             self.evictions.notify_one();
         }
-        has_room.then(|| ConnectionPermit {
+        is_below_limits.then(|| ConnectionPermit {
             limiter: Arc::clone(self),
             tracked: state.track(keys, self.next_tick()),
         })
@@ -177,8 +180,8 @@ impl ConnectionLimiter {
     /// Returns the maximum number of connections for a key.
     fn max_for(&self, key: QuotaKey) -> usize {
         match (key, self.user_quota) {
-            // A sandbox must not keep the other programs of its owner out.
-            (QuotaKey::Lease(_), _) => self.max_connections / SIXTEENTH,
+            // A sandbox must not exclude the other programs of its owner.
+            (QuotaKey::Lease(_), _) => self.max_connections / LEASE_QUOTA_DIVISOR,
             (QuotaKey::User(_), UserQuota::Half) => self.max_connections / 2,
             (QuotaKey::User(_), UserQuota::All) => self.max_connections,
         }
@@ -251,7 +254,7 @@ impl State {
             .filter_map(|(index, it)| Some((idle_since(it)?, index)))
             .collect();
         candidates.sort_unstable();
-        let count = (candidates.len() / SIXTEENTH).max(1);
+        let count = (candidates.len() / EVICTION_DIVISOR).max(1);
         for (_, index) in candidates.iter().take(count) {
             if let Some(tracked) = self.remove(*index) {
                 tracked.request_close(CloseReason::Evicted);

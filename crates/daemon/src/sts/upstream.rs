@@ -88,8 +88,8 @@ impl<X: StsExchange> Upstream<X> {
         &self.rate_limiter
     }
 
-    /// Makes one call, for which the caller has taken a token of the rate limit. An error updates
-    /// the server clock or pauses all calls, if it says so.
+    /// Makes one call, for which the caller has taken a token of the rate limit. `Clock` resets the
+    /// server clock, and `Throttled` pauses all calls.
     ///
     /// # Errors
     /// The [`StsError`] of the exchange.

@@ -147,7 +147,7 @@ impl Connection {
         }
     }
 
-    /// Sends a failure without blocking, as far as the socket's buffer takes it: a peer that does
+    /// Sends as much of a failure as the socket's buffer takes, without blocking: a peer that does
     /// not read must not delay the end of its connection.
     pub(super) fn try_send_failure(&mut self, failure: &Failure) {
         if self.partial_write {
@@ -263,7 +263,7 @@ impl Connection {
         }
     }
 
-    /// Calls `operation` each time the socket is ready, until it does not return `WouldBlock`.
+    /// Calls `operation` each time the socket is ready, until the result is not `WouldBlock`.
     pub(super) async fn async_io<T>(
         &self,
         interest: Interest,

@@ -22,7 +22,7 @@ use super::{
     wire_convert,
 };
 
-/// Maximum patience of a caller, whatever it asks for.
+/// Maximum patience of a caller.
 pub(super) const MAX_PATIENCE: Duration = Duration::from_secs(600);
 
 /// The requests of one connection.
@@ -172,7 +172,7 @@ impl Handler {
         connection.reply(&reply).await
     }
 
-    /// Dispatches new input; buffers what remains of it.
+    /// Dispatches new input, and buffers its rest.
     fn feed(&mut self, input: &[u8], waker: &dyn Fn() -> Waker) -> io::Result<Option<ReadOutcome>> {
         if self.connection.has_buffered_input() {
             self.connection.buffer(input);

@@ -2,8 +2,8 @@
 //! socket, and keeps its connection open. The socket serves that one profile until the lease ends
 //! or the client closes.
 //!
-//! The client creates the socket, because it may do so where the daemon may not: beside a
-//! container, in a directory of its own.
+//! The client creates the socket, because the client has access to directories that the daemon's
+//! sandbox excludes, such as the directory of a container.
 
 mod accept_thread;
 
@@ -275,7 +275,7 @@ fn refusal(problem: &str, hint: &str) -> Failure {
     wire_convert::failure(FailureKind::BadConfig, problem, hint)
 }
 
-/// Sleeps until a moment on the boot-time clock, in steps: tokio's timers stand still while the
+/// Sleeps until a moment on the boot-time clock, in steps: tokio's timers do not advance while the
 /// machine is suspended.
 async fn sleep_until(moment: BootTime, clock: &dyn Clock) {
     loop {

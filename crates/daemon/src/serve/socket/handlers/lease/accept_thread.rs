@@ -1,5 +1,6 @@
 //! Accepts the connections of a lease's socket on a thread of its own. The client shares the socket
-//! with all its flags: a client that makes it block, or shuts it down, must stop only its own lease.
+//! with all its flags: a client that clears `O_NONBLOCK`, or calls `shutdown`, must stop only its
+//! own lease.
 
 use std::{
     io::{self, ErrorKind},
@@ -57,7 +58,7 @@ pub(super) fn accept(
         .name("lease".to_owned());
     thread.spawn(move || {
         while !lease.revoked.is_cancelled() {
-            match next(&listener, &woken) {
+            match accept_next(&listener, &woken) {
                 Ok(stream) => {
                     if sender.blocking_send(stream).is_err() {
                         return;
@@ -74,7 +75,11 @@ pub(super) fn accept(
     })
 }
 
-fn next(listener: &UnixListener, woken: &UnixStream) -> io::Result<UnixStream> {
+/// Waits for a connection and accepts it.
+///
+/// # Errors
+/// `NotConnected` if the socket does not listen any more, or the other end of `woken` is closed.
+fn accept_next(listener: &UnixListener, woken: &UnixStream) -> io::Result<UnixStream> {
     let mut polled = [
         PollFd::new(listener.as_fd(), PollFlags::POLLIN),
         PollFd::new(woken.as_fd(), PollFlags::POLLIN),
