@@ -218,7 +218,7 @@ fn nothing_narrows_what_is_handed_on_so_it_is_not_leased() {
     let complaint = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success());
     assert!(
-        complaint.contains("only a role can be narrowed"),
+        complaint.contains("narrows only the session of a role"),
         "{complaint}"
     );
 }

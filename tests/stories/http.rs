@@ -238,7 +238,7 @@ fn what_should_not_have_credentials_is_turned_away_and_counted() {
     assert_eq!(url.get(path, "").status, 200);
 
     let log = fs::read_to_string(kit.path("daemon.log")).unwrap();
-    let said = log.lines().filter(|it| it.contains("was refused"));
+    let said = log.lines().filter(|it| it.contains("was rejected"));
     assert_eq!(
         said.filter(|it| it.contains("secret")).count(),
         1,
