@@ -8,7 +8,7 @@ use std::{
     process::{ChildStdin, ChildStdout, Command, Stdio},
 };
 
-use e2e::{Kit, Process, clients};
+use e2e::{Process, TestEnv, clients};
 use serde_json::Value;
 
 use crate::program::{Got, Refusal};
@@ -30,34 +30,34 @@ pub(crate) struct Driver {
 
 impl Driver {
     /// `alibabacloud_credentials`, which takes an endpoint with a scheme.
-    pub(crate) fn python(kit: &Kit, duration_seconds: u32) -> Self {
+    pub(crate) fn python(env: &TestEnv, duration_seconds: u32) -> Self {
         Self::start(
-            kit,
+            env,
             python("compared.py"),
-            kit.sts(),
+            env.emulator().sts_url(),
             duration_seconds,
             None,
         )
     }
 
     /// `@alicloud/credentials`, which speaks https to every endpoint.
-    pub(crate) fn node(kit: &Kit, duration_seconds: u32) -> Self {
-        let certificate = kit.path("front.pem");
+    pub(crate) fn node(env: &TestEnv, duration_seconds: u32) -> Self {
+        let certificate = env.path("front.pem");
         let mut command = python("tls_front.py");
-        let (_, address) = kit.sts().split_once("://").unwrap();
+        let (_, address) = env.emulator().sts_url().split_once("://").unwrap();
         command.args(["--to", address]);
         command.arg("--certificate").arg(&certificate);
-        let mut front = Process::start(command, &kit.path("front.log"));
-        let said = read(kit, &front.first_line(), "front.log");
+        let mut front = Process::start(command, &env.path("front.log"));
+        let said = read(env, &front.first_line(), "front.log");
         let mut command = bare(Command::new("node"));
         command.arg(clients().join("node/compared.mjs"));
         command.env("NODE_EXTRA_CA_CERTS", certificate);
         let endpoint = said["address"].as_str().unwrap();
-        Self::start(kit, command, endpoint, duration_seconds, Some(front))
+        Self::start(env, command, endpoint, duration_seconds, Some(front))
     }
 
     fn start(
-        kit: &Kit,
+        env: &TestEnv,
         mut command: Command,
         endpoint: &str,
         duration_seconds: u32,
@@ -67,8 +67,8 @@ impl Driver {
         command.args(["--access-key-id", "LTAIEXAMPLEUPLOADER01"]);
         command.args(["--duration", &duration_seconds.to_string()]);
         command.env("STORY_ACCESS_KEY_SECRET", "ExampleSecretOfUploader000001");
-        let mut process = Process::start(command, &kit.path("driver.log"));
-        let (input, output) = process.conversation();
+        let mut process = Process::start(command, &env.path("driver.log"));
+        let (input, output) = process.take_stdio();
         let mut driver = Self {
             input,
             output,
@@ -77,7 +77,7 @@ impl Driver {
             _process: process,
             _front: front,
         };
-        let said = driver.line(kit);
+        let said = driver.line(env);
         let text = |name: &str| said[name].as_str().unwrap().to_owned();
         driver.library = format!("`{}`, {}", text("library"), text("language"));
         driver.runs_on = text("runs_on");
@@ -85,24 +85,24 @@ impl Driver {
     }
 
     /// Has it get credentials, `in-a-row` or `at-once`.
-    pub(crate) fn get(&mut self, kit: &Kit, order: &str, gets: usize) -> Vec<Got> {
+    pub(crate) fn get(&mut self, env: &TestEnv, order: &str, gets: usize) -> Vec<Got> {
         writeln!(self.input, "{order} {gets}").unwrap();
-        let said = self.line(kit);
+        let said = self.line(env);
         said.as_array().unwrap().iter().map(got).collect()
     }
 
-    fn line(&mut self, kit: &Kit) -> Value {
+    fn line(&mut self, env: &TestEnv) -> Value {
         let mut line = String::new();
         self.output.read_line(&mut line).unwrap();
-        kit.must_be_clean("a library", line.as_bytes());
-        read(kit, &line, "driver.log")
+        e2e::assert_no_secrets("a library", line.as_bytes());
+        read(env, &line, "driver.log")
     }
 }
 
 /// Reads a line of JSON; when it is none, the program's log tells why.
-fn read(kit: &Kit, line: &str, log: &str) -> Value {
+fn read(env: &TestEnv, line: &str, log: &str) -> Value {
     serde_json::from_str(line).unwrap_or_else(|error| {
-        let log = fs::read_to_string(kit.path(log)).unwrap_or_default();
+        let log = fs::read_to_string(env.path(log)).unwrap_or_default();
         panic!("{line:?}: {error}\n{log}")
     })
 }

@@ -1,7 +1,9 @@
 //! The four measurements. What is counted is what the emulated STS saw and what the
 //! program got; no clock of the test's decides anything.
 
-use serde_json::json;
+use std::time::Duration;
+
+use e2e::{Action, Fault};
 
 use crate::program::{Got, Program, Refusal, Subject};
 
@@ -68,37 +70,42 @@ impl Gets {
 /// Sessions as short as they come, so that no fixed margin before the end fits into them.
 fn in_a_row(mut program: Program) -> u64 {
     must_succeed(program.in_a_row(GETS));
-    program.kit.calls("AssumeRole")
+    program.env.emulator().calls(Action::AssumeRole)
 }
 
 /// Sessions long enough for every margin; STS as far away as another region, so that
 /// everybody has asked before anybody is answered.
 fn at_once(subject: Subject) -> u64 {
     let mut program = Program::start(subject, USUAL, &[]);
-    let far = json!({"kind": "delay", "millis": 300});
-    program
-        .kit
-        .fault(&json!({"action": "AssumeRole", "fault": far}));
+    let far = Fault::Delay(Duration::from_millis(300));
+    program.env.emulator().inject_fault(Action::AssumeRole, far);
     must_succeed(program.at_once(GETS));
-    program.kit.calls("AssumeRole")
+    program.env.emulator().calls(Action::AssumeRole)
 }
 
 /// STS goes down when just under fifteen minutes are left, and a program gets credentials
 /// again and again.
 fn outage(subject: Subject) -> (Gets, u64) {
     let mut program = in_outage(subject, "898s");
-    let before = program.kit.calls("AssumeRole");
+    let before = program.env.emulator().calls(Action::AssumeRole);
     let got = program.in_a_row(GETS_IN_OUTAGE);
-    assert_ne!(program.kit.live_sessions(), 0, "they were to outlive this");
-    (Gets(got), program.kit.calls("AssumeRole") - before)
+    assert_ne!(
+        program.env.emulator().live_sessions(),
+        0,
+        "they were to outlive this"
+    );
+    (
+        Gets(got),
+        program.env.emulator().calls(Action::AssumeRole) - before,
+    )
 }
 
 /// STS stays down for longer than the session lives. Once the cloud itself says that no
 /// session of its lives any more, whatever is served has expired.
 fn expired(subject: Subject) -> Gets {
     let mut program = in_outage(subject, "5s");
-    let kit = &program.kit;
-    kit.wait_until("the session's end", || kit.live_sessions() == 0);
+    let env = &program.env;
+    env.wait_until("the session's end", || env.emulator().live_sessions() == 0);
     // At once, because some of them wait for STS to come back.
     Gets(program.at_once(GETS_IN_OUTAGE))
 }
@@ -107,9 +114,11 @@ fn expired(subject: Subject) -> Gets {
 fn in_outage(subject: Subject, life: &str) -> Program {
     let mut program = Program::start(subject, SHORTEST, &["--session-life", life]);
     must_succeed(program.in_a_row(1));
-    let down = json!({"kind": "error", "code": OUTAGE});
-    let down = json!({"action": "AssumeRole", "fault": down});
-    program.kit.fault(&down);
+    let outage = Fault::error(OUTAGE);
+    program
+        .env
+        .emulator()
+        .inject_fault(Action::AssumeRole, outage);
     program
 }
 

@@ -2,7 +2,7 @@
 
 use std::process::{Child, Output, Stdio};
 
-use e2e::{Kit, UPLOAD};
+use e2e::{TestEnv, UPLOAD};
 use serde_json::Value;
 
 use crate::driver::Driver;
@@ -41,29 +41,29 @@ impl Refusal {
 pub(crate) struct Program {
     /// None for stsd, where every get is a process of its own. Ends before its cloud.
     driver: Option<Driver>,
-    pub(crate) kit: Kit,
+    pub(crate) env: TestEnv,
 }
 
 impl Program {
     /// Starts it, to ask for sessions of a duration in a cloud started with arguments.
     pub(crate) fn start(subject: Subject, duration_seconds: u32, emulator: &[&str]) -> Self {
-        let (kit, driver) = match subject {
+        let (env, driver) = match subject {
             Subject::Stsd => {
                 let profile = format!("{UPLOAD}duration = \"{duration_seconds}s\"\n");
-                (Kit::with(emulator, &profile), None)
+                (TestEnv::with(emulator, &profile), None)
             }
             Subject::Python => {
-                let kit = Kit::without_daemon(emulator);
-                let driver = Driver::python(&kit, duration_seconds);
-                (kit, Some(driver))
+                let env = TestEnv::without_daemon(emulator);
+                let driver = Driver::python(&env, duration_seconds);
+                (env, Some(driver))
             }
             Subject::Node => {
-                let kit = Kit::without_daemon(emulator);
-                let driver = Driver::node(&kit, duration_seconds);
-                (kit, Some(driver))
+                let env = TestEnv::without_daemon(emulator);
+                let driver = Driver::node(&env, duration_seconds);
+                (env, Some(driver))
             }
         };
-        Self { driver, kit }
+        Self { driver, env }
     }
 
     /// Returns what the table calls it.
@@ -80,7 +80,7 @@ impl Program {
     /// Gets credentials again and again.
     pub(crate) fn in_a_row(&mut self, gets: usize) -> Vec<Got> {
         if let Some(driver) = &mut self.driver {
-            return driver.get(&self.kit, "in-a-row", gets);
+            return driver.get(&self.env, "in-a-row", gets);
         }
         let get = |_| self.finish(self.shim());
         (0..gets).map(get).collect()
@@ -89,7 +89,7 @@ impl Program {
     /// Gets credentials in threads, promises or processes that start together.
     pub(crate) fn at_once(&mut self, gets: usize) -> Vec<Got> {
         if let Some(driver) = &mut self.driver {
-            return driver.get(&self.kit, "at-once", gets);
+            return driver.get(&self.env, "at-once", gets);
         }
         let shims: Vec<_> = (0..gets).map(|_| self.shim()).collect();
         shims.into_iter().map(|shim| self.finish(shim)).collect()
@@ -97,14 +97,14 @@ impl Program {
 
     fn shim(&self) -> Child {
         let arguments = ["--patience", PATIENCE, "oss-upload"];
-        let mut command = self.kit.shim_command(&arguments);
+        let mut command = self.env.shim_command(&arguments);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().unwrap()
     }
 
     fn finish(&self, shim: Child) -> Got {
         let output = shim.wait_with_output().unwrap();
-        self.kit.must_be_clean("sts-shim's stderr", &output.stderr);
+        e2e::assert_no_secrets("sts-shim's stderr", &output.stderr);
         read(&output)
     }
 }

@@ -1,4 +1,4 @@
-//! A private session bus with a gnome-keyring that no desktop has anything to do with.
+//! A private session bus with a gnome-keyring, apart from the desktop of the machine.
 
 use std::{
     fs,
@@ -11,9 +11,10 @@ use std::{
 
 use crate::{Process, not_run};
 
-/// What the keyring is unlocked with. It is made anew for each story.
+/// The password of the keyring, which is new for each story.
 const PASSWORD: &str = "a made-up password";
 
+/// The programs of other packages.
 const PROGRAMS: [&str; 4] = [
     "dbus-daemon",
     "dbus-send",
@@ -21,33 +22,37 @@ const PROGRAMS: [&str; 4] = [
     "secret-tool",
 ];
 
-/// A bus and a keyring of one's own, with directories of their own.
+/// A session bus and a keyring with private directories.
 pub struct Keyring {
     directory: tempfile::TempDir,
-    // Ended before the bus is.
+    // Dropped before the bus.
     keyring: Option<Process>,
     _bus: Process,
 }
 
 impl Keyring {
-    /// Starts both; the keyring is empty and unlocked. Says so where that cannot be.
+    /// Starts both; the keyring is empty and unlocked. Returns `None`, and reports it, where a program
+    /// is not installed.
     #[must_use]
     pub fn start() -> Option<Self> {
-        let mut keyring = Self::bus_alone()?;
-        keyring.begin();
+        let mut keyring = Self::without_keyring()?;
+        keyring.start_keyring();
         Some(keyring)
     }
 
-    /// Starts the bus alone. Whoever has it start a keyring gets a file `activated` in the
+    /// Starts the bus alone. A request to start a keyring creates the file `activated` in the
     /// directory instead.
+    ///
+    /// # Panics
+    /// When the bus does not start.
     #[must_use]
-    pub fn bus_alone() -> Option<Self> {
-        let is_there = |name: &str| {
+    pub fn without_keyring() -> Option<Self> {
+        let is_installed = |name: &str| {
             let mut command = Command::new("sh");
             command.args(["-c", &format!("command -v {name}")]);
             command.output().is_ok_and(|it| it.status.success())
         };
-        if let Some(name) = PROGRAMS.into_iter().find(|name| !is_there(name)) {
+        if let Some(name) = PROGRAMS.into_iter().find(|name| !is_installed(name)) {
             not_run(&format!("{name} is not installed"));
             return None;
         }
@@ -78,7 +83,10 @@ impl Keyring {
         command.args([&config, "--nofork", "--nopidfile", "--print-address=1"]);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut bus = Process::start(command, &directory.path().join("bus.log"));
-        assert!(bus.first_line().starts_with("unix:"), "the bus listens");
+        assert!(
+            bus.first_line().starts_with("unix:"),
+            "the bus printed no address"
+        );
         Some(Self {
             directory,
             keyring: None,
@@ -87,29 +95,32 @@ impl Keyring {
     }
 
     /// Starts the keyring, unlocked.
-    pub fn begin(&mut self) {
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub fn start_keyring(&mut self) {
         let mut command = self.command("gnome-keyring-daemon");
         command.args(["--foreground", "--unlock", "--components=secrets"]);
         command.arg("--control-directory").arg(self.path("control"));
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut keyring = Process::start(command, &self.path("keyring.log"));
-        let (mut stdin, _) = keyring.conversation();
+        let (mut stdin, _) = keyring.take_stdio();
         stdin.write_all(PASSWORD.as_bytes()).unwrap();
         drop(stdin);
         self.keyring = Some(keyring);
         for _ in 0..500 {
-            // The name is there before the collection that was unlocked.
-            let asked = self.call("ReadAlias", &["string:default"]);
-            if asked.contains("/org/freedesktop/secrets/collection/login") {
+            // The bus name exists before the unlocked collection.
+            let answer = self.call("ReadAlias", &["string:default"]);
+            if answer.contains("/org/freedesktop/secrets/collection/login") {
                 return;
             }
             thread::sleep(Duration::from_millis(20));
         }
         let log = fs::read_to_string(self.path("keyring.log")).unwrap_or_default();
-        panic!("the keyring never came up\n{log}");
+        panic!("the keyring did not start\n{log}");
     }
 
-    /// Returns the bus's address, as `DBUS_SESSION_BUS_ADDRESS` has it.
+    /// Returns the address of the bus, for `DBUS_SESSION_BUS_ADDRESS`.
     #[must_use]
     pub fn address(&self) -> String {
         format!("unix:path={}", self.path("bus").display())
@@ -121,7 +132,10 @@ impl Keyring {
         self.directory.path().join(name)
     }
 
-    /// Locks the keyring, as a desktop does when its user leaves.
+    /// Locks the keyring, as a desktop does at logout.
+    ///
+    /// # Panics
+    /// When the keyring refuses.
     pub fn lock(&self) {
         let collection = "array:objpath:/org/freedesktop/secrets/collection/login";
         assert!(
@@ -130,21 +144,27 @@ impl Keyring {
         );
     }
 
-    /// Stores a text for a key of ours, as a human would.
+    /// Stores a text for a key of stsd with `secret-tool`, as a user does.
     pub fn store(&self, key: &str, text: &str) {
         self.store_with(&["application", "stsd", "key", key], text.as_bytes());
     }
 
     /// Stores bytes in an item with attributes.
+    ///
+    /// # Panics
+    /// When `secret-tool` fails.
     pub fn store_with(&self, attributes: &[&str], bytes: &[u8]) {
         let mut command = self.command("secret-tool");
         command.args(["store", "--label=an item"]).args(attributes);
         let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(bytes).unwrap();
-        assert!(child.wait().unwrap().success(), "secret-tool stored it");
+        assert!(child.wait().unwrap().success(), "secret-tool failed");
     }
 
-    /// Returns the text for a key of ours, as another program sees it.
+    /// Returns the text for a key of stsd, read with `secret-tool`.
+    ///
+    /// # Panics
+    /// When `secret-tool` does not start.
     #[must_use]
     pub fn text(&self, key: &str) -> Option<String> {
         let mut command = self.command("secret-tool");
@@ -154,7 +174,7 @@ impl Keyring {
         output.status.success().then_some(text)
     }
 
-    /// Calls a method of the service, and returns what is printed of the answer.
+    /// Calls a method of the secret service; returns the printed answer.
     fn call(&self, method: &str, arguments: &[&str]) -> String {
         let mut command = self.command("dbus-send");
         command.args([
@@ -168,7 +188,7 @@ impl Keyring {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Returns a command whose home and bus are the private ones.
+    /// Returns a command with the private home and bus.
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.env("DBUS_SESSION_BUS_ADDRESS", self.address());

@@ -1,4 +1,4 @@
-//! A program that does not outlive its test, with its log in a file.
+//! A program that is killed at the end of its test, with its stderr in a file.
 
 use std::{
     collections::BTreeSet,
@@ -17,9 +17,9 @@ use nix::{
 };
 use rustix::process::{Pid as ChildPid, PidfdFlags, pidfd_open};
 
-/// The longest wait for the end of a program that was told to end: many times what any of them
-/// needs on a quiet machine.
-const END_BOUND: Duration = Duration::from_secs(60);
+/// The longest wait for the exit of a program after its signal: many times the time that it takes on
+/// an idle machine.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A running program.
 pub struct Process(Child);
@@ -32,24 +32,30 @@ impl Process {
         Self(command.stderr(log).spawn().unwrap())
     }
 
-    /// Returns the process number.
+    /// Returns the process id.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.0.id()
     }
 
-    /// Reads the first line of its stdout.
+    /// Reads the first line of stdout.
+    ///
+    /// # Panics
+    /// When stdout is not piped.
     pub fn first_line(&mut self) -> String {
         let mut line = String::new();
-        let stdout = self.0.stdout.as_mut().expect("stdout was piped");
+        let stdout = self.0.stdout.as_mut().expect("stdout is not piped");
         BufReader::new(stdout).read_line(&mut line).unwrap();
         line
     }
 
-    /// Returns its stdin and stdout, which must be piped and untouched so far.
-    pub fn conversation(&mut self) -> (ChildStdin, BufReader<ChildStdout>) {
-        let stdin = self.0.stdin.take().expect("stdin was piped");
-        let stdout = self.0.stdout.take().expect("stdout was piped");
+    /// Takes stdin and stdout.
+    ///
+    /// # Panics
+    /// When one of them is not piped, or was taken before.
+    pub fn take_stdio(&mut self) -> (ChildStdin, BufReader<ChildStdout>) {
+        let stdin = self.0.stdin.take().expect("stdin is not piped");
+        let stdout = self.0.stdout.take().expect("stdout is not piped");
         (stdin, BufReader::new(stdout))
     }
 
@@ -58,28 +64,30 @@ impl Process {
         kill(Pid::from_raw(self.0.id().cast_signed()), signal).unwrap();
     }
 
-    /// Waits for its end, for a minute at the most; returns the exit code.
+    /// Waits up to a minute for the exit; returns the exit code, or `None` after a signal.
+    ///
+    /// # Panics
+    /// When the program does not end.
     pub fn wait(&mut self) -> Option<i32> {
-        let status = exit(&mut self.0, END_BOUND);
+        let status = wait_for_exit(&mut self.0, EXIT_TIMEOUT);
         let status = status.unwrap_or_else(|| panic!("process {} did not end", self.0.id()));
         status.code()
     }
 
-    /// Returns what it has open, as the kernel names it: `socket:[INODE]`, a path.
+    /// Returns the names of the open descriptors, as the kernel has them: `socket:[INODE]`, a path.
     ///
     /// # Panics
-    /// When that may not be seen: the daemon shows it to root alone.
+    /// When `/proc` refuses them: those of the daemon are visible to root alone.
     #[must_use]
     pub fn descriptors(&self) -> Vec<PathBuf> {
         let open = fs::read_dir(format!("/proc/{}/fd", self.id())).unwrap();
-        // One that was closed since has no name any more.
+        // A descriptor that was closed in between has no name any more.
         open.flatten()
             .filter_map(|it| fs::read_link(it.path()).ok())
             .collect()
     }
 
-    /// Returns how many connections to a port of another program it has open, in whatever
-    /// state.
+    /// Returns the number of open TCP connections to a port, in any state.
     ///
     /// # Panics
     /// As [`descriptors`](Self::descriptors).
@@ -89,37 +97,40 @@ impl Process {
         let sockets = fs::read_to_string(format!("/proc/{}/net/tcp", self.id())).unwrap();
         let port = format!(":{port:04X}");
         // sl local_address rem_address st queues timer retransmits uid timeout inode
-        let its = |line: &&str| {
+        let is_counted = |line: &&str| {
             let mut fields = line.split_ascii_whitespace();
-            let is_to_it = fields.nth(2).is_some_and(|it| it.ends_with(&port));
+            let is_to_port = fields.nth(2).is_some_and(|it| it.ends_with(&port));
             let inode = fields.nth(6).unwrap_or_default();
-            is_to_it && open.contains(Path::new(&format!("socket:[{inode}]")))
+            is_to_port && open.contains(Path::new(&format!("socket:[{inode}]")))
         };
-        sockets.lines().filter(its).count()
+        sockets.lines().filter(is_counted).count()
     }
 
-    /// Tells whether it is still running.
-    pub fn runs(&mut self) -> bool {
+    /// Returns `true` if the program has not ended.
+    ///
+    /// # Panics
+    /// When the system refuses the status.
+    pub fn is_running(&mut self) -> bool {
         self.0.try_wait().unwrap().is_none()
     }
 }
 
-/// Returns what a descriptor of this program is, as [`Process::descriptors`] names it.
+/// Returns the name of one of this test's descriptors, in the form of [`Process::descriptors`].
 ///
 /// # Panics
-/// When the system cannot tell.
+/// When `/proc` cannot be read.
 #[must_use]
 pub fn descriptor(of: BorrowedFd<'_>) -> PathBuf {
     fs::read_link(format!("/proc/self/fd/{}", of.as_raw_fd())).unwrap()
 }
 
-/// Waits for the exit of a child, for `bound` at the most; returns nothing if it still runs.
+/// Waits for the exit of a child; returns `None` if it still runs after `bound`.
 ///
 /// # Panics
-/// When the system cannot tell.
+/// When the system refuses the status.
 #[must_use]
-pub fn exit(child: &mut Child, bound: Duration) -> Option<ExitStatus> {
-    // One that was collected before has no pidfd any more.
+pub fn wait_for_exit(child: &mut Child, bound: Duration) -> Option<ExitStatus> {
+    // A child that was reaped before has no pidfd any more.
     if let Some(status) = child.try_wait().unwrap() {
         return Some(status);
     }

@@ -2,32 +2,27 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
-use e2e::{Kit, UPLOAD, program};
+use e2e::{STRANGER, SystemDaemon, TestEnv, UPLOAD, UnixUser, program, unix_time, upload_profile};
 use nix::unistd::{geteuid, getpid};
 use serde_json::Value;
 
-use crate::{
-    access::{Machine, STRANGER, profile, user},
-    rotation::now,
-};
-
 /// Starts a daemon that writes its audit to a file.
-fn start(profiles: &str) -> Kit {
-    let mut kit = Kit::without_daemon(&[]);
-    kit.write_config(&format!("{profiles}[audit]\nfile = \"audit.jsonl\"\n"));
-    kit.start_daemon();
-    kit
+fn start(profiles: &str) -> TestEnv {
+    let mut env = TestEnv::without_daemon(&[]);
+    env.write_config(&format!("{profiles}[audit]\nfile = \"audit.jsonl\"\n"));
+    env.start_daemon();
+    env
 }
 
-fn lines(kit: &Kit, file: &str) -> Vec<Value> {
-    let text = fs::read_to_string(kit.path(file)).unwrap();
+fn lines(env: &TestEnv, file: &str) -> Vec<Value> {
+    let text = fs::read_to_string(env.path(file)).unwrap();
     let line = |line: &str| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"));
     text.lines().map(line).collect()
 }
 
 /// The lines of the log that tell of the audit.
-fn said(kit: &Kit) -> Vec<String> {
-    let log = fs::read_to_string(kit.path("daemon.log")).unwrap();
+fn said(env: &TestEnv) -> Vec<String> {
+    let log = env.daemon_log();
     let told = log.lines().filter(|line| line.contains(" audit: "));
     told.map(str::to_owned).collect()
 }
@@ -35,13 +30,13 @@ fn said(kit: &Kit) -> Vec<String> {
 #[test]
 fn each_hand_out_and_each_refusal_is_one_event() {
     let others = [format!("user:{STRANGER}")];
-    let kit = start(&(UPLOAD.to_owned() + &profile("closed", &others)));
-    let document = kit.document(&["oss-upload"]);
-    assert_eq!(kit.shim(&["closed"]).status.code(), Some(5));
-    let mut watch = kit.client().watch("oss-upload").unwrap();
+    let env = start(&(UPLOAD.to_owned() + &upload_profile("closed", &others)));
+    let document = env.document(&["oss-upload"]);
+    assert_eq!(env.shim(&["closed"]).status.code(), Some(5));
+    let mut watch = env.client().watch("oss-upload").unwrap();
     let _ = watch.next().unwrap().unwrap();
 
-    let lines = lines(&kit, "audit.jsonl");
+    let lines = lines(&env, "audit.jsonl");
     let [ready, refused, watched] = &lines[..] else {
         panic!("{lines:?}");
     };
@@ -68,50 +63,50 @@ fn each_hand_out_and_each_refusal_is_one_event() {
         let this = std::env::current_exe().unwrap();
         assert_eq!(*exe, this.to_str().unwrap());
     }
-    let said = said(&kit);
+    let said = said(&env);
     assert_eq!(said.len(), 3, "{said:#?}");
     let key = document["access_key_id"].as_str().unwrap();
     assert!(said[0].contains(key) && said[2].contains(key));
-    let mode = fs::metadata(kit.path("audit.jsonl")).unwrap().permissions();
+    let mode = fs::metadata(env.path("audit.jsonl")).unwrap().permissions();
     assert_eq!(mode.mode() & 0o777, 0o600);
 }
 
 #[test]
 fn a_file_that_was_moved_away_is_begun_anew_by_a_reload() {
-    let kit = start(UPLOAD);
-    let _ = kit.document(&["oss-upload"]);
-    fs::rename(kit.path("audit.jsonl"), kit.path("audit.jsonl.1")).unwrap();
-    let _ = kit.document(&["oss-upload"]);
-    kit.client().reload().unwrap();
-    let _ = kit.document(&["oss-upload"]);
-    assert_eq!(lines(&kit, "audit.jsonl.1").len(), 2);
-    assert_eq!(lines(&kit, "audit.jsonl").len(), 1);
+    let env = start(UPLOAD);
+    let _ = env.document(&["oss-upload"]);
+    fs::rename(env.path("audit.jsonl"), env.path("audit.jsonl.1")).unwrap();
+    let _ = env.document(&["oss-upload"]);
+    env.client().reload().unwrap();
+    let _ = env.document(&["oss-upload"]);
+    assert_eq!(lines(&env, "audit.jsonl.1").len(), 2);
+    assert_eq!(lines(&env, "audit.jsonl").len(), 1);
     // One that cannot be had changes nothing, and says why.
-    fs::set_permissions(kit.path("audit.jsonl"), fs::Permissions::from_mode(0o644)).unwrap();
-    let output = kit.ctl(&["reload"]);
+    fs::set_permissions(env.path("audit.jsonl"), fs::Permissions::from_mode(0o644)).unwrap();
+    let output = env.ctl(&["reload"]);
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{complaint}");
     for words in ["config.toml:9:", "audit.file", "mode 0644", "logrotate"] {
         assert!(complaint.contains(words), "{words}: {complaint}");
     }
-    let _ = kit.document(&["oss-upload"]);
-    assert_eq!(lines(&kit, "audit.jsonl").len(), 2);
+    let _ = env.document(&["oss-upload"]);
+    assert_eq!(lines(&env, "audit.jsonl").len(), 2);
 }
 
 #[test]
 fn a_loop_is_summed_up_and_loses_nobody_elses_events() {
-    let kit = start(UPLOAD);
-    let _ = kit.document(&["oss-upload"]);
-    let began = now();
+    let env = start(UPLOAD);
+    let _ = env.document(&["oss-upload"]);
+    let began = unix_time();
     for _ in 0..300 {
         let answer =
-            kit.client()
+            env.client()
                 .credentials("oss-upload", Duration::ZERO, Duration::from_secs(60));
         answer.unwrap();
     }
-    let seconds = now() - began;
-    let _ = kit.document(&["oss-upload"]);
-    let (ours, others): (Vec<_>, Vec<_>) = lines(&kit, "audit.jsonl")
+    let seconds = unix_time() - began;
+    let _ = env.document(&["oss-upload"]);
+    let (ours, others): (Vec<_>, Vec<_>) = lines(&env, "audit.jsonl")
         .into_iter()
         .partition(|line| line["pid"] == getpid().as_raw());
     assert_eq!(others.len(), 2, "the shim's are there: {others:?}");
@@ -121,13 +116,13 @@ fn a_loop_is_summed_up_and_loses_nobody_elses_events() {
     assert!((10..=most).contains(&told), "{told} of 300 in {seconds} s");
     // One sum for a loop that is over before it is due, more for one that takes longer.
     let sums = || {
-        let mut lines = lines(&kit, "audit.jsonl");
+        let mut lines = lines(&env, "audit.jsonl");
         lines.retain(|it| it["count"].is_u64());
         lines
     };
     let counted = || sums().iter().map(|it| it["count"].as_u64().unwrap()).sum();
     let rest = 300 - u64::try_from(told).unwrap();
-    kit.wait_until("all of it is summed up", || {
+    env.wait_until("all of it is summed up", || {
         let counted: u64 = counted();
         assert!(counted <= rest, "{counted} of {rest}");
         counted == rest
@@ -137,7 +132,7 @@ fn a_loop_is_summed_up_and_loses_nobody_elses_events() {
         assert_eq!(sum["decision"], "ready");
     }
     let events = told + 2 + sums().len();
-    kit.wait_until("the log has them", || said(&kit).len() == events);
+    env.wait_until("the log has them", || said(&env).len() == events);
 }
 
 #[test]
@@ -147,9 +142,9 @@ fn a_name_cannot_forge_an_event() {
         return;
     }
     // Under Landlock no executable is seen at all, so for once the kernel has none.
-    let mut kit = Kit::without_daemon(&[]);
-    kit.write_config(&format!("{UPLOAD}[audit]\nfile = \"audit.jsonl\"\n"));
-    let daemon = kit.daemon_command();
+    let mut env = TestEnv::without_daemon(&[]);
+    env.write_config(&format!("{UPLOAD}[audit]\nfile = \"audit.jsonl\"\n"));
+    let daemon = env.daemon_command();
     let mut strace = std::process::Command::new("strace");
     strace.args([
         "-qq",
@@ -172,14 +167,14 @@ fn a_name_cannot_forge_an_event() {
         e2e::not_run("strace does not start; its package is strace");
         return;
     }
-    kit.adopt_daemon(strace);
-    let pid = kit.client().status().unwrap().pid.cast_signed();
+    env.start_daemon_with(strace);
+    let pid = env.client().status().unwrap().pid.cast_signed();
     let forged = "x\n2026-11-24T00:00:00Z  INFO audit: forged decision=\"ready\"\u{1b}[2K";
-    let shim = kit.path(&forged.replace('/', ""));
+    let shim = env.path(&forged.replace('/', ""));
     fs::copy(program("sts-shim"), &shim).unwrap();
     let output = std::process::Command::new(&shim)
         .arg("--socket")
-        .arg(kit.socket())
+        .arg(env.socket())
         .arg("oss-upload")
         .output()
         .unwrap();
@@ -187,36 +182,36 @@ fn a_name_cannot_forge_an_event() {
     // It would outlive who traces it.
     let daemon = nix::unistd::Pid::from_raw(pid);
     nix::sys::signal::kill(daemon, nix::sys::signal::Signal::SIGKILL).unwrap();
-    let lines = lines(&kit, "audit.jsonl");
+    let lines = lines(&env, "audit.jsonl");
     assert_eq!(lines.len(), 1);
     let exe = lines[0]["exe"].as_str().expect("it is seen");
     assert!(exe.contains("x\\n2026-11-24"), "{exe}");
     assert!(!exe.contains('\u{1b}'));
-    let log = fs::read_to_string(kit.path("daemon.log")).unwrap();
+    let log = env.daemon_log();
     assert!(
         log.lines()
             .all(|line| !line.starts_with("2026-11-24T00:00:00Z"))
     );
     assert!(!log.contains('\u{1b}'));
-    assert_eq!(said(&kit).len(), 1);
+    assert_eq!(said(&env).len(), 1);
 }
 
 #[test]
 fn a_profiles_name_cannot_forge_an_event_either() {
-    let Some(machine) = Machine::with(&profile("closed", &[])) else {
+    let Some(machine) = SystemDaemon::start(&upload_profile("closed", &[])) else {
         return;
     };
-    let kit = &machine.kit;
+    let env = &machine.env;
     let forged = format!(
         "x\n2026-11-24T00:00:00Z  INFO audit: forged {}",
         "y".repeat(9000)
     );
-    machine.check(user(STRANGER), &forged, 5);
-    let said = said(kit);
+    machine.assert_shim(UnixUser::new(STRANGER), &forged, 5);
+    let said = said(env);
     assert_eq!(said.len(), 1, "{said:#?}");
     assert!(said[0].contains("refused") && said[0].contains(&STRANGER.to_string()));
     assert!(said[0].len() < 1000, "{}", said[0].len());
-    let log = fs::read_to_string(kit.path("daemon.log")).unwrap();
+    let log = env.daemon_log();
     assert!(
         log.lines()
             .all(|line| !line.starts_with("2026-11-24T00:00:00Z"))

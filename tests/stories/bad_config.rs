@@ -2,19 +2,19 @@
 
 use std::process::Command;
 
-use e2e::{Kit, UPLOAD, program};
+use e2e::{TestEnv, UPLOAD, program};
 use nix::sys::signal::Signal;
 
 /// `stsd --check` refuses a configuration and says all of `words`, on `line`.
-fn check(kit: &Kit, profiles: &str, line: usize, words: &[&str]) {
-    kit.write_config(profiles);
-    check_written(kit, line, words);
+fn check(env: &TestEnv, profiles: &str, line: usize, words: &[&str]) {
+    env.write_config(profiles);
+    check_written(env, line, words);
 }
 
-fn check_written(kit: &Kit, line: usize, words: &[&str]) {
-    let output = kit.daemon_command().arg("--check").output().unwrap();
+fn check_written(env: &TestEnv, line: usize, words: &[&str]) {
+    let output = env.daemon_command().arg("--check").output().unwrap();
     let complaint = String::from_utf8(output.stderr).unwrap();
-    kit.must_be_clean("stsd --check", complaint.as_bytes());
+    e2e::assert_no_secrets("stsd --check", complaint.as_bytes());
     assert_eq!(output.status.code(), Some(1), "{words:?}: {complaint}");
     let place = format!("config.toml:{line}:");
     for word in [place.as_str(), "hint"].iter().chain(words) {
@@ -24,102 +24,102 @@ fn check_written(kit: &Kit, line: usize, words: &[&str]) {
 
 #[test]
 fn each_mistake_is_named_with_its_place() {
-    let kit = Kit::without_daemon(&[]);
+    let env = TestEnv::without_daemon(&[]);
     let with = |line: &str| format!("{UPLOAD}{line}\n");
     // Lines 1 to 4 are the endpoint and the source; the profile begins at 5.
     check(
-        &kit,
+        &env,
         &with("colour = 1"),
         8,
         &["colour", "role_session_name"],
     );
     check(
-        &kit,
+        &env,
         &with("duration = \"14m\""),
         8,
         &["profile.oss-upload.duration", "15m to 12h"],
     );
-    check(&kit, &with("duration = 3600"), 8, &["duration", "string"]);
+    check(&env, &with("duration = 3600"), 8, &["duration", "string"]);
     check(
-        &kit,
+        &env,
         &with("role_session_name = \"a b\""),
         8,
         &["role_session_name", "A-Z"],
     );
-    check(&kit, &with("role_session_name = \"{who}\""), 8, &["{user}"]);
-    check(&kit, &with("external_id = \"?\""), 8, &["external_id"]);
+    check(&env, &with("role_session_name = \"{who}\""), 8, &["{user}"]);
+    check(&env, &with("external_id = \"?\""), 8, &["external_id"]);
     check(
-        &kit,
+        &env,
         &with("source_identity = \"acs:me\""),
         8,
         &["source_identity"],
     );
     check(
-        &kit,
+        &env,
         &with("policy_file = \"none.json\""),
         8,
         &["none.json", "cannot be read"],
     );
     check(
-        &kit,
+        &env,
         &UPLOAD.replace("acs:ram", "arn:aws"),
         7,
         &["role_arn", "acs:ram::"],
     );
     check(
-        &kit,
+        &env,
         &UPLOAD.replace("\"uploader\"", "\"nobody\""),
         6,
         &["no source", "uploader"],
     );
     check(
-        &kit,
+        &env,
         &UPLOAD.replace("oss-upload]", "\"a b\"]"),
         5,
         &["a name is"],
     );
     check(
-        &kit,
+        &env,
         &UPLOAD.replace("oss-upload]", "\"a\\nb\\u001b[2J\"]"),
         5,
         &["profile.a b [2J: a name is"],
     );
     check(
-        &kit,
+        &env,
         &with("allow = [\"user:root\",\n  \"user:nosuch-user\"]"),
         9,
         &["profile.oss-upload.allow", "no user of that name", "getent"],
     );
     check(
-        &kit,
+        &env,
         &with("allow = [\"exe:/usr/bin/aliyun\"]"),
         8,
         &["profile.oss-upload.allow", "sandbox", "unit:"],
     );
-    check(&kit, &with("allow = []"), 8, &["allow", "no caller"]);
+    check(&env, &with("allow = []"), 8, &["allow", "nobody"]);
     check(
-        &kit,
+        &env,
         &with("allow = \"user:root\""),
         8,
         &["allow", "wrong type"],
     );
-    check(&kit, "", 1, &["no profile"]);
-    check(&kit, "[profile", 5, &["hint"]);
+    check(&env, "", 1, &["no profile"]);
+    check(&env, "[profile", 5, &["hint"]);
 
     let long = format!(
         "{{\"Version\":\"1\",\"Statement\":[],\"x\":\"{}\"}}",
         "y".repeat(2048)
     );
-    kit.write("long.json", &long, 0o600);
+    env.write("long.json", &long, 0o600);
     check(
-        &kit,
+        &env,
         &with("policy_file = \"long.json\""),
         8,
         &["2048", "long.json"],
     );
-    kit.write("broken.json", "{", 0o600);
+    env.write("broken.json", "{", 0o600);
     check(
-        &kit,
+        &env,
         &with("policy_file = \"broken.json\""),
         8,
         &["broken.json", "JSON"],
@@ -128,68 +128,68 @@ fn each_mistake_is_named_with_its_place() {
 
 #[test]
 fn a_budget_of_nothing_or_of_more_than_there_is_is_refused() {
-    let kit = Kit::without_daemon(&[]);
+    let env = TestEnv::without_daemon(&[]);
     for value in ["0", "101", "-1", "\"20\"", "1.5"] {
-        let top = format!("{}sts_calls_per_second = {value}\n", kit.endpoint());
-        kit.write_config_with(&top, UPLOAD);
-        check_written(&kit, 2, &["sts_calls_per_second"]);
+        let top = format!("{}sts_calls_per_second = {value}\n", env.endpoint());
+        env.write_config_with(&top, UPLOAD);
+        check_written(&env, 2, &["sts_calls_per_second"]);
     }
 }
 
 #[test]
 fn a_key_file_that_others_may_read_is_refused() {
-    let kit = Kit::without_daemon(&[]);
+    let env = TestEnv::without_daemon(&[]);
     let key = "access_key_id = \"LTAIx\"\naccess_key_secret = \"ExampleSecretOfNobody\"\n";
-    kit.write("uploader.key", key, 0o644);
+    env.write("uploader.key", key, 0o644);
     check(
-        &kit,
+        &env,
         UPLOAD,
         4,
         &["source.uploader.access_key_file", "0644", "chmod 0600"],
     );
-    kit.write("uploader.key", key, 0o640);
-    check(&kit, UPLOAD, 4, &["0640"]);
-    kit.write("uploader.key", "access_key_id = \"LTAIx\"\n", 0o600);
-    check(&kit, UPLOAD, 4, &["is not a key file"]);
-    kit.write(
+    env.write("uploader.key", key, 0o640);
+    check(&env, UPLOAD, 4, &["0640"]);
+    env.write("uploader.key", "access_key_id = \"LTAIx\"\n", 0o600);
+    check(&env, UPLOAD, 4, &["is not a key file"]);
+    env.write(
         "uploader.key",
         "access_key_secret = ExampleSecretOfNobody\n",
         0o600,
     );
-    check(&kit, UPLOAD, 4, &["is not a key file"]);
-    std::fs::remove_file(kit.path("uploader.key")).unwrap();
-    check(&kit, UPLOAD, 4, &["uploader.key", "cannot be read"]);
+    check(&env, UPLOAD, 4, &["is not a key file"]);
+    std::fs::remove_file(env.path("uploader.key")).unwrap();
+    check(&env, UPLOAD, 4, &["uploader.key", "cannot be read"]);
 }
 
 #[test]
 fn what_is_no_key_file_at_all_is_told_what_one_is() {
-    let kit = Kit::without_daemon(&[]);
+    let env = TestEnv::without_daemon(&[]);
     let expected = "hint: a key file is a small text file with access_key_id = ";
-    kit.write("uploader.key", &"#".repeat(20_000), 0o600);
-    check(&kit, UPLOAD, 4, &["larger than 16384 bytes", expected]);
-    kit.write("uploader.key", "", 0o600);
-    std::fs::write(kit.path("uploader.key"), b"\xff\xfe\x00").unwrap();
-    check(&kit, UPLOAD, 4, &["UTF-8", expected]);
-    std::fs::remove_file(kit.path("uploader.key")).unwrap();
-    nix::unistd::mkfifo(&kit.path("uploader.key"), nix::sys::stat::Mode::S_IRUSR).unwrap();
-    check(&kit, UPLOAD, 4, &["regular file", expected]);
+    env.write("uploader.key", &"#".repeat(20_000), 0o600);
+    check(&env, UPLOAD, 4, &["larger than 16384 bytes", expected]);
+    env.write("uploader.key", "", 0o600);
+    std::fs::write(env.path("uploader.key"), b"\xff\xfe\x00").unwrap();
+    check(&env, UPLOAD, 4, &["UTF-8", expected]);
+    std::fs::remove_file(env.path("uploader.key")).unwrap();
+    nix::unistd::mkfifo(&env.path("uploader.key"), nix::sys::stat::Mode::S_IRUSR).unwrap();
+    check(&env, UPLOAD, 4, &["regular file", expected]);
 }
 
 #[test]
 fn a_profiles_file_is_none_of_the_daemons_own() {
-    let kit = Kit::without_daemon(&[]);
+    let env = TestEnv::without_daemon(&[]);
     for name in ["http.token", "stsd.sock", "http.sock"] {
-        let path = kit.path("run").join(name);
+        let path = env.path("run").join(name);
         let file = format!("[profile.oss-upload.file]\npath = {path:?}\n");
         let words = ["profile.oss-upload.file.path", "daemon's own"];
-        check(&kit, &format!("{UPLOAD}{file}"), 9, &words);
+        check(&env, &format!("{UPLOAD}{file}"), 9, &words);
     }
 }
 
 #[test]
 fn a_missing_configuration_says_where_it_was_looked_for() {
-    let kit = Kit::without_daemon(&[]);
-    let output = kit.daemon_command().output().unwrap();
+    let env = TestEnv::without_daemon(&[]);
+    let output = env.daemon_command().output().unwrap();
     let complaint = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(
@@ -200,106 +200,106 @@ fn a_missing_configuration_says_where_it_was_looked_for() {
 
 #[test]
 fn a_bad_reload_leaves_the_running_configuration_in_force() {
-    let kit = Kit::start();
-    let before = kit.document(&["oss-upload"]);
-    kit.write_config(&UPLOAD.replace("acs:ram", "arn:aws"));
-    let output = kit.ctl(&["reload"]);
+    let env = TestEnv::start();
+    let before = env.document(&["oss-upload"]);
+    env.write_config(&UPLOAD.replace("acs:ram", "arn:aws"));
+    let output = env.ctl(&["reload"]);
     assert_eq!(output.status.code(), Some(2));
     let complaint = String::from_utf8(output.stderr).unwrap();
     assert!(
         complaint.contains("config.toml:7: profile.oss-upload.role_arn"),
         "{complaint}"
     );
-    assert_eq!(kit.document(&["oss-upload"]), before);
-    kit.daemon().signal(Signal::SIGHUP);
-    kit.wait_until("the mistake is logged", || {
-        let log = std::fs::read_to_string(kit.path("daemon.log")).unwrap();
+    assert_eq!(env.document(&["oss-upload"]), before);
+    env.daemon().signal(Signal::SIGHUP);
+    env.wait_until("the mistake is logged", || {
+        let log = env.daemon_log();
         log.matches("stays in force").count() == 2
     });
-    assert_eq!(kit.document(&["oss-upload"]), before);
+    assert_eq!(env.document(&["oss-upload"]), before);
 }
 
 #[test]
 fn a_socket_is_never_put_where_others_could_put_theirs() {
     use std::os::unix::fs::PermissionsExt as _;
-    let kit = Kit::without_daemon(&[]);
-    kit.write_config(UPLOAD);
+    let env = TestEnv::without_daemon(&[]);
+    env.write_config(UPLOAD);
     let refused = |word: &str| {
-        let output = kit.daemon_command().output().unwrap();
+        let output = env.daemon_command().output().unwrap();
         let complaint = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{complaint}");
         assert!(complaint.contains(word), "{complaint}");
     };
     let mode = |mode| {
         let permissions = std::fs::Permissions::from_mode(mode);
-        std::fs::set_permissions(kit.path("run"), permissions).unwrap();
+        std::fs::set_permissions(env.path("run"), permissions).unwrap();
     };
     mode(0o777);
     refused("0777");
     mode(0o700);
-    kit.write("run/stsd.sock", "a file", 0o600);
+    env.write("run/stsd.sock", "a file", 0o600);
     refused("not a socket");
     let mut elsewhere = Command::new(program("stsd"));
     elsewhere
         .env_clear()
-        .env("STSD_CONFIG", kit.path("config.toml"));
+        .env("STSD_CONFIG", env.path("config.toml"));
     let output = elsewhere.output().unwrap();
     assert!(String::from_utf8_lossy(&output.stderr).contains("XDG_RUNTIME_DIR"));
 }
 
 #[test]
 fn what_is_no_file_never_stops_the_daemon() {
-    let kit = Kit::start();
-    let before = kit.document(&["oss-upload"]);
+    let env = TestEnv::start();
+    let before = env.document(&["oss-upload"]);
     for name in ["fifo.json", "uploader.key"] {
-        let _ = std::fs::remove_file(kit.path(name));
-        nix::unistd::mkfifo(&kit.path(name), nix::sys::stat::Mode::S_IRUSR).unwrap();
-        kit.write_config(&format!("{UPLOAD}policy_file = \"fifo.json\"\n"));
-        let output = kit.ctl(&["reload"]);
+        let _ = std::fs::remove_file(env.path(name));
+        nix::unistd::mkfifo(&env.path(name), nix::sys::stat::Mode::S_IRUSR).unwrap();
+        env.write_config(&format!("{UPLOAD}policy_file = \"fifo.json\"\n"));
+        let output = env.ctl(&["reload"]);
         assert_eq!(output.status.code(), Some(2));
         let complaint = String::from_utf8(output.stderr).unwrap();
         assert!(complaint.contains("regular file"), "{complaint}");
-        assert_eq!(kit.document(&["oss-upload"]), before);
+        assert_eq!(env.document(&["oss-upload"]), before);
     }
 }
 
 #[test]
 fn a_thousand_mistakes_still_fit_into_an_answer() {
-    let kit = Kit::start();
+    let env = TestEnv::start();
     let bad = |index| {
         UPLOAD
             .replace("oss-upload]", &format!("p{index}]"))
             .replace("acs:", "x:")
     };
     let profiles: String = (0..1000).map(bad).collect();
-    kit.write_config(&profiles);
-    let output = kit.ctl(&["reload"]);
+    env.write_config(&profiles);
+    let output = env.ctl(&["reload"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("the daemon's log has the rest"));
 }
 
 #[test]
 fn no_log_filter_hides_a_mistake_and_no_mistake_shows_a_value() {
-    let kit = Kit::without_daemon(&[]);
-    kit.write_config(&format!(
+    let env = TestEnv::without_daemon(&[]);
+    env.write_config(&format!(
         "keep = 'a\"ExampleSecretOfNobody\"b'\n{UPLOAD}keep_warm = 'a\"ExampleSecretOfNobody\"b'\n"
     ));
-    std::fs::rename(kit.path("config.toml"), kit.path("config.secret")).unwrap();
-    let mut check = kit.daemon_command();
+    std::fs::rename(env.path("config.toml"), env.path("config.secret")).unwrap();
+    let mut check = env.daemon_command();
     check
-        .env("STSD_CONFIG", kit.path("config.secret"))
+        .env("STSD_CONFIG", env.path("config.secret"))
         .env("RUST_LOG", "off");
     let output = check.arg("--check").output().unwrap();
-    kit.must_be_clean("stsd --check", &output.stderr);
+    e2e::assert_no_secrets("stsd --check", &output.stderr);
     assert!(String::from_utf8_lossy(&output.stderr).contains("config.secret:"));
 }
 
 #[test]
 fn what_has_no_mistakes_is_counted_as_it_is_spoken() {
-    let kit = Kit::without_daemon(&[]);
+    let env = TestEnv::without_daemon(&[]);
     let said = |profiles: &str| {
-        kit.write_config(profiles);
-        let output = kit.daemon_command().arg("--check").output().unwrap();
+        env.write_config(profiles);
+        let output = env.daemon_command().arg("--check").output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
     assert!(said(UPLOAD).ends_with(": 1 profile, no mistakes\n"));

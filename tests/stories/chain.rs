@@ -6,12 +6,10 @@ use std::{
     time::Duration,
 };
 
-use e2e::{Kit, UPLOAD};
+use e2e::{Action, Fault, TestEnv, UPLOAD, unix_time};
 use nix::sys::signal::Signal;
-use serde_json::{Value, json};
+use serde_json::Value;
 use stsd_client::ProfileStatus;
-
-use crate::{faults::log, rotation::now};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -26,52 +24,52 @@ fn chained() -> String {
     format!("{UPLOAD}{}", reads("read", "oss-upload"))
 }
 
-fn status(kit: &Kit, name: &str) -> ProfileStatus {
-    let profiles = kit.client().status().unwrap().profiles;
+fn status(env: &TestEnv, name: &str) -> ProfileStatus {
+    let profiles = env.client().status().unwrap().profiles;
     profiles.into_iter().find(|it| it.name == name).unwrap()
 }
 
 #[test]
 fn a_role_that_trusts_another_role_is_assumed_by_way_of_it() {
-    let kit = Kit::with(&[], &chained());
-    let list = kit.oss_with("read", &["list", "examplebucket"], "");
+    let env = TestEnv::with(&[], &chained());
+    let list = env.oss_with_profile("read", &["list", "examplebucket"], "");
     assert!(list.is_ok(), "{list:?}");
-    let put = kit.oss_with("read", &["put", "examplebucket", "a"], "x");
+    let put = env.oss_with_profile("read", &["put", "examplebucket", "a"], "x");
     assert!(put.unwrap_err().contains("AccessDenied"));
-    assert_eq!(kit.calls("AssumeRole"), 2);
+    assert_eq!(env.emulator().calls(Action::AssumeRole), 2);
     // The profile below serves its own callers from the same session.
-    let put = kit.oss_with("oss-upload", &["put", "examplebucket", "a"], "x");
+    let put = env.oss_with_profile("oss-upload", &["put", "examplebucket", "a"], "x");
     assert!(put.is_ok(), "{put:?}");
-    let got = kit.oss_with("read", &["get", "examplebucket", "a"], "");
+    let got = env.oss_with_profile("read", &["get", "examplebucket", "a"], "");
     assert_eq!(got, Ok("x".into()));
-    assert_eq!(kit.calls("AssumeRole"), 2);
-    assert_eq!(status(&kit, "oss-upload").hand_outs, 1, "those of callers");
+    assert_eq!(env.emulator().calls(Action::AssumeRole), 2);
+    assert_eq!(status(&env, "oss-upload").hand_outs, 1, "those of callers");
 }
 
 /// The default account model, in which `oss-read` trusts itself and a third role.
-fn three_levels(kit: &Kit) {
+fn three_levels(env: &TestEnv) {
     let model = stsd_emulator::account::DEFAULT_MODEL;
     let from = "trusts = [\"user/uploader\", \"role/oss-upload\"]";
     assert!(model.contains(from));
     let deeper = model.replace(from, "trusts = [\"role/oss-upload\", \"role/oss-read\"]");
-    kit.write("world.key", &deeper, 0o600);
+    env.write("world.key", &deeper, 0o600);
 }
 
 #[test]
 fn three_levels_rotate_under_load_without_a_failed_hand_out_or_a_call_by_an_ended_token() {
-    let scratch = Kit::without_daemon(&[]);
+    let scratch = TestEnv::without_daemon(&[]);
     three_levels(&scratch);
     let world = scratch.path("world.key");
     let emulator = ["--world", world.to_str().unwrap(), "--session-life", "12s"];
     let config = format!("{}{}", chained(), reads("deep", "read"));
-    let kit = Kit::with(&emulator, &config);
+    let env = TestEnv::with(&emulator, &config);
     let (over, answers) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
         for profile in ["oss-upload", "read", "deep", "deep"] {
-            let (client, over, answers) = (kit.client(), &over, &answers);
+            let (client, over, answers) = (env.client(), &over, &answers);
             scope.spawn(move || {
                 while !over.load(Ordering::Relaxed) {
-                    let asked = now();
+                    let asked = unix_time();
                     let answer = client.credentials(profile, Duration::ZERO, PATIENCE);
                     let answer = answer.unwrap_or_else(|error| panic!("{profile}: {error}"));
                     let ends = answer.credentials.expiration_unix_seconds;
@@ -81,29 +79,33 @@ fn three_levels_rotate_under_load_without_a_failed_hand_out_or_a_call_by_an_ende
                 }
             });
         }
-        let rotations = |name| status(&kit, name).renewals;
-        kit.wait_within(Duration::from_secs(120), "four sessions of each", || {
+        let rotations = |name| status(&env, name).renewals;
+        env.wait_within(Duration::from_secs(120), "four sessions of each", || {
             let enough = ["oss-upload", "read", "deep"].map(rotations);
             enough.iter().all(|it| *it >= 4)
         });
         over.store(true, Ordering::Relaxed);
     });
     e2e::measured(&format!("{} answers", answers.into_inner()));
-    let calls = kit.calls("AssumeRole");
+    let calls = env.emulator().calls(Action::AssumeRole);
     assert_eq!(
-        kit.outcomes("AssumeRole", "ok"),
+        env.emulator().outcomes(Action::AssumeRole, "ok"),
         calls,
         "nothing was refused"
     );
-    assert!(!log(&kit).contains("renewal failed"), "{}", log(&kit));
+    assert!(
+        !env.daemon_log().contains("renewal failed"),
+        "{}",
+        env.daemon_log()
+    );
 }
 
 #[test]
 fn a_chain_that_leads_nowhere_is_refused_at_load() {
-    let kit = Kit::without_daemon(&[]);
+    let env = TestEnv::without_daemon(&[]);
     let check = |profiles: &str, words: &str| {
-        kit.write_config(profiles);
-        let output = kit.daemon_command().arg("--check").output().unwrap();
+        env.write_config(profiles);
+        let output = env.daemon_command().arg("--check").output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains(words), "{words}: {said}");
@@ -135,8 +137,8 @@ fn a_chain_that_leads_nowhere_is_refused_at_load() {
     let mixed = ["e", "a", "i", "b", "h", "c", "g", "d", "f"];
     check(&chain(&mixed), too_long);
     for names in [&names[..8], &backwards[..8], &mixed[..8]] {
-        kit.write_config(&chain(names));
-        let output = kit.daemon_command().arg("--check").output().unwrap();
+        env.write_config(&chain(names));
+        let output = env.daemon_command().arg("--check").output().unwrap();
         assert!(output.status.success(), "{output:?}");
     }
 }
@@ -144,42 +146,49 @@ fn a_chain_that_leads_nowhere_is_refused_at_load() {
 #[test]
 fn a_source_comes_before_a_profile_of_the_same_name() {
     let same = UPLOAD.replace("[profile.oss-upload]", "[profile.uploader]");
-    let kit = Kit::with(&[], &format!("{same}{}", reads("read", "uploader")));
-    let _ = kit.document(&["read"]);
-    assert_eq!(kit.calls("AssumeRole"), 1, "by the key, not by the profile");
-    assert_eq!(status(&kit, "uploader").sts_calls, 0);
+    let env = TestEnv::with(&[], &format!("{same}{}", reads("read", "uploader")));
+    let _ = env.document(&["read"]);
+    assert_eq!(
+        env.emulator().calls(Action::AssumeRole),
+        1,
+        "by the key, not by the profile"
+    );
+    assert_eq!(status(&env, "uploader").sts_calls, 0);
 }
 
 #[test]
 fn who_asks_hears_why_the_profile_below_fails_and_is_served_soon_after_it_is_mended() {
-    let mut kit = Kit::without_daemon(&[]);
+    let mut env = TestEnv::without_daemon(&[]);
     let wrong = "access_key_id = \"LTAIEXAMPLEUPLOADER01\"\naccess_key_secret = \"ExampleSecretOfNobody\"\n";
-    let right = std::fs::read_to_string(kit.path("uploader.key")).unwrap();
-    kit.write("uploader.key", wrong, 0o600);
-    kit.write_config(&format!("{}{}", chained(), reads("deep", "read")));
-    kit.start_daemon();
+    let right = std::fs::read_to_string(env.path("uploader.key")).unwrap();
+    env.write("uploader.key", wrong, 0o600);
+    env.write_config(&format!("{}{}", chained(), reads("deep", "read")));
+    env.start_daemon();
     let words = ["profile oss-upload", "does not belong to the access key id"];
     for profile in ["read", "deep"] {
-        kit.refuses(profile, 7, &words);
+        env.assert_refused(profile, 7, &words);
     }
     // That was found out once for all three.
-    assert_eq!(kit.calls("AssumeRole"), 1);
-    kit.replace("uploader.key", &right, 0o600);
+    assert_eq!(env.emulator().calls(Action::AssumeRole), 1);
+    env.replace("uploader.key", &right, 0o600);
     // A file is looked at every 20 seconds; those above hear of it at once.
-    let served = || kit.shim(&["--patience", "1s", "read"]).status.success();
-    kit.wait_within(Duration::from_secs(40), "it is mended", served);
+    let served = || env.shim(&["--patience", "1s", "read"]).status.success();
+    env.wait_within(Duration::from_secs(40), "it is mended", served);
     // oss-read does not trust itself, which is now what is wrong with the last one.
-    kit.refuses("deep", 7, &["NoPermission"]);
+    env.assert_refused("deep", 7, &["NoPermission"]);
 }
 
 #[test]
 fn a_service_that_does_not_answer_is_named_through_the_chain_and_waited_for() {
-    let kit = Kit::with(&[], &chained());
-    kit.sts_fails(&json!({"kind": "error", "code": "ServiceUnavailable", "status": 503}));
-    kit.refuses("read", 6, &["profile oss-upload", "ServiceUnavailable"]);
-    kit.heal();
-    let served = || kit.shim(&["--patience", "1s", "read"]).status.success();
-    kit.wait_within(Duration::from_secs(40), "it is there again", served);
+    let env = TestEnv::with(&[], &chained());
+    env.emulator().inject_fault(
+        Action::AssumeRole,
+        Fault::error_with_status("ServiceUnavailable", 503),
+    );
+    env.assert_refused("read", 6, &["profile oss-upload", "ServiceUnavailable"]);
+    env.emulator().clear_faults();
+    let served = || env.shim(&["--patience", "1s", "read"]).status.success();
+    env.wait_within(Duration::from_secs(40), "it is there again", served);
 }
 
 #[test]
@@ -189,116 +198,126 @@ fn many_profiles_on_one_that_is_refused_ask_no_more_than_it_does() {
         config += &reads(&format!("p{number}"), "oss-upload");
         config += "keep_warm = true\n";
     }
-    let mut kit = Kit::without_daemon(&[]);
-    kit.sts_fails(&json!({"kind": "error", "code": "NoPermission"}));
-    kit.write_config(&config);
-    kit.start_daemon();
+    let mut env = TestEnv::without_daemon(&[]);
+    env.emulator()
+        .inject_fault(Action::AssumeRole, Fault::error("NoPermission"));
+    env.write_config(&config);
+    env.start_daemon();
     let failed = || {
-        let profiles = kit.client().status().unwrap().profiles;
+        let profiles = env.client().status().unwrap().profiles;
         profiles
             .iter()
             .filter(|it| it.last_failure.is_some())
             .count()
     };
-    kit.wait_until("all have heard", || failed() == 201);
+    env.wait_until("all have heard", || failed() == 201);
     thread::sleep(Duration::from_secs(3));
-    assert_eq!(kit.calls("AssumeRole"), 1);
+    assert_eq!(env.emulator().calls(Action::AssumeRole), 1);
     // All are served once it is mended and looked at again.
-    kit.heal();
-    assert!(kit.ctl(&["refresh", "oss-upload"]).status.success());
-    kit.wait_within(Duration::from_secs(40), "all are warm", || {
-        let profiles = kit.client().status().unwrap().profiles;
+    env.emulator().clear_faults();
+    assert!(env.ctl(&["refresh", "oss-upload"]).status.success());
+    env.wait_within(Duration::from_secs(40), "all are warm", || {
+        let profiles = env.client().status().unwrap().profiles;
         profiles.iter().all(|it| it.access_key_id.is_some())
     });
-    assert_eq!(kit.calls("AssumeRole"), 202);
+    assert_eq!(env.emulator().calls(Action::AssumeRole), 202);
 }
 
 #[test]
 fn a_session_that_was_revoked_below_is_replaced_and_nobody_notices() {
-    let kit = Kit::with(&[], &chained());
-    let before = kit.document(&["oss-upload"]);
-    let ended = json!({"kind": "error", "code": "InvalidSecurityToken.Expired"});
-    kit.fault(&json!({"action": "AssumeRole", "times": 1, "fault": ended}));
-    let _ = kit.document(&["read"]);
-    assert_ne!(kit.document(&["oss-upload"]), before, "it has a new one");
-    assert_eq!(kit.outcomes("AssumeRole", "ok"), 3);
-    assert!(!log(&kit).contains("renewal failed"), "{}", log(&kit));
-    assert!(log(&kit).contains("expired source credentials were renewed"));
+    let env = TestEnv::with(&[], &chained());
+    let before = env.document(&["oss-upload"]);
+    let ended = Fault::error("InvalidSecurityToken.Expired");
+    env.emulator().inject_fault_once(Action::AssumeRole, ended);
+    let _ = env.document(&["read"]);
+    assert_ne!(env.document(&["oss-upload"]), before, "it has a new one");
+    assert_eq!(env.emulator().outcomes(Action::AssumeRole, "ok"), 3);
+    assert!(
+        !env.daemon_log().contains("renewal failed"),
+        "{}",
+        env.daemon_log()
+    );
+    assert!(env.daemon_log().contains("has renewed what had ended"));
     // A role that does not trust is no reason to renew what is below.
-    kit.sts_fails(&json!({"kind": "error", "code": "NoPermission"}));
-    let own = status(&kit, "oss-upload").sts_calls;
-    assert_eq!(kit.ctl(&["refresh", "read"]).status.code(), Some(7));
-    assert_eq!(kit.ctl(&["refresh", "read"]).status.code(), Some(7));
-    assert_eq!(status(&kit, "oss-upload").sts_calls, own);
+    env.emulator()
+        .inject_fault(Action::AssumeRole, Fault::error("NoPermission"));
+    let own = status(&env, "oss-upload").sts_calls;
+    assert_eq!(env.ctl(&["refresh", "read"]).status.code(), Some(7));
+    assert_eq!(env.ctl(&["refresh", "read"]).status.code(), Some(7));
+    assert_eq!(status(&env, "oss-upload").sts_calls, own);
 }
 
 #[test]
 fn a_base_that_sleeps_is_woken_and_one_that_is_kept_warm_upon_it_lives() {
     let warm = format!("{}keep_warm = true\n", chained());
-    let kit = Kit::with(&["--session-life", "6s"], &warm);
+    let env = TestEnv::with(&["--session-life", "6s"], &warm);
     let mut keys = std::collections::BTreeSet::new();
-    kit.wait_within(Duration::from_secs(40), "five sessions", || {
-        keys.extend(status(&kit, "read").access_key_id);
+    env.wait_within(Duration::from_secs(40), "five sessions", || {
+        keys.extend(status(&env, "read").access_key_id);
         keys.len() >= 5
     });
-    assert_eq!(status(&kit, "read").last_failure, None);
-    let calls = kit.calls("AssumeRole");
-    assert_eq!(kit.outcomes("AssumeRole", "ok"), calls);
+    assert_eq!(status(&env, "read").last_failure, None);
+    let calls = env.emulator().calls(Action::AssumeRole);
+    assert_eq!(env.emulator().outcomes(Action::AssumeRole, "ok"), calls);
     // What nobody keeps warm sleeps, chain and all, and is there again for who asks.
-    kit.write_config(&chained());
-    assert!(kit.ctl(&["reload"]).status.success());
+    env.write_config(&chained());
+    assert!(env.ctl(&["reload"]).status.success());
     let asleep = |name: &str| {
-        log(&kit)
-            .matches(&format!("profile idle, renewals paused profile={name}"))
+        env.daemon_log()
+            .matches(&format!(
+                "nobody asks any more, renewals pause profile={name}"
+            ))
             .count()
     };
-    kit.wait_within(Duration::from_secs(60), "both sleep", || {
+    env.wait_within(Duration::from_secs(60), "both sleep", || {
         asleep("read") >= 1 && asleep("oss-upload") >= 1
     });
     // As long as one of them were renewed there would be one that lives.
-    kit.wait_until("no session lives", || kit.live_sessions() == 0);
-    let list = kit.oss_with("read", &["list", "examplebucket"], "");
+    env.wait_until("no session lives", || env.emulator().live_sessions() == 0);
+    let list = env.oss_with_profile("read", &["list", "examplebucket"], "");
     assert!(list.is_ok(), "{list:?}");
 }
 
 #[test]
 fn a_reload_that_changes_the_base_takes_what_was_made_from_it() {
-    let kit = Kit::with(&[], &chained());
-    let before = kit.document(&["read"]);
+    let env = TestEnv::with(&[], &chained());
+    let before = env.document(&["read"]);
     // The same right for a shorter time: nothing that was made from it is worth less.
-    kit.write_config(&chained().replacen("\nrole_arn", "\nduration = \"30m\"\nrole_arn", 1));
-    assert!(kit.ctl(&["reload"]).status.success());
-    assert_eq!(kit.document(&["read"]), before);
-    kit.wait_until("it has one of that length", || kit.calls("AssumeRole") == 3);
+    env.write_config(&chained().replacen("\nrole_arn", "\nduration = \"30m\"\nrole_arn", 1));
+    assert!(env.ctl(&["reload"]).status.success());
+    assert_eq!(env.document(&["read"]), before);
+    env.wait_until("it has one of that length", || {
+        env.emulator().calls(Action::AssumeRole) == 3
+    });
     // Another name in the audit trail is another right.
     let renamed = chained().replacen("\nrole_arn", "\nrole_session_name = \"other\"\nrole_arn", 1);
-    kit.write_config(&renamed);
-    assert!(kit.ctl(&["reload"]).status.success());
-    assert_ne!(kit.document(&["read"]), before);
-    assert_eq!(kit.calls("AssumeRole"), 5);
+    env.write_config(&renamed);
+    assert!(env.ctl(&["reload"]).status.success());
+    assert_ne!(env.document(&["read"]), before);
+    assert_eq!(env.emulator().calls(Action::AssumeRole), 5);
     // The base goes, and the one above stands on the key.
-    kit.write_config(&reads("read", "uploader"));
-    assert!(kit.ctl(&["reload"]).status.success());
-    let _ = kit.document(&["read"]);
-    assert_eq!(kit.client().status().unwrap().profiles.len(), 1);
+    env.write_config(&reads("read", "uploader"));
+    assert!(env.ctl(&["reload"]).status.success());
+    let _ = env.document(&["read"]);
+    assert_eq!(env.client().status().unwrap().profiles.len(), 1);
 }
 
 #[test]
 fn a_reload_while_the_base_is_being_asked_leaves_nobody_behind() {
-    let kit = Kit::with(&[], &chained());
-    kit.sts_fails(&json!({"kind": "hang"}));
-    let mut waiting = kit.shim_command(&["--patience", "60s", "read"]);
+    let env = TestEnv::with(&[], &chained());
+    env.emulator().inject_fault(Action::AssumeRole, Fault::Hang);
+    let mut waiting = env.shim_command(&["--patience", "60s", "read"]);
     let waiting = waiting
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    kit.wait_until("the base is asked", || {
-        status(&kit, "oss-upload").sts_calls == 1
+    env.wait_until("the base is asked", || {
+        status(&env, "oss-upload").sts_calls == 1
     });
     let renamed = chained().replacen("\nrole_arn", "\nrole_session_name = \"other\"\nrole_arn", 1);
-    kit.write_config(&renamed);
-    assert!(kit.ctl(&["reload"]).status.success());
-    kit.heal();
+    env.write_config(&renamed);
+    assert!(env.ctl(&["reload"]).status.success());
+    env.emulator().clear_faults();
     let output = waiting.wait_with_output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -307,14 +326,16 @@ fn a_reload_while_the_base_is_being_asked_leaves_nobody_behind() {
 
 #[test]
 fn a_restart_takes_the_whole_chain_along() {
-    let kit = Kit::with(&[], &format!("{}{}", chained(), reads("deep", "read")));
+    let env = TestEnv::with(&[], &format!("{}{}", chained(), reads("deep", "read")));
     // oss-read does not trust itself here, so the deep one is refused, before and after.
-    kit.refuses("deep", 7, &[]);
-    let (base, before) = (kit.document(&["oss-upload"]), kit.document(&["read"]));
-    let calls = kit.calls("AssumeRole");
-    kit.daemon().signal(Signal::SIGUSR2);
-    kit.wait_until("the new program", || log(&kit).contains("restored=2"));
-    assert_eq!(kit.document(&["read"]), before);
-    assert_eq!(kit.document(&["oss-upload"]), base);
-    assert_eq!(kit.calls("AssumeRole"), calls);
+    env.assert_refused("deep", 7, &[]);
+    let (base, before) = (env.document(&["oss-upload"]), env.document(&["read"]));
+    let calls = env.emulator().calls(Action::AssumeRole);
+    env.daemon().signal(Signal::SIGUSR2);
+    env.wait_until("the new program", || {
+        env.daemon_log().contains("restored=2")
+    });
+    assert_eq!(env.document(&["read"]), before);
+    assert_eq!(env.document(&["oss-upload"]), base);
+    assert_eq!(env.emulator().calls(Action::AssumeRole), calls);
 }

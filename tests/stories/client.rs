@@ -2,7 +2,6 @@
 //! watches is in `watched.rs`.
 
 use std::{
-    fs,
     io::{Read as _, Write as _},
     os::{fd::AsRawFd as _, unix::net::UnixListener},
     process::Command,
@@ -10,34 +9,24 @@ use std::{
     time::Duration,
 };
 
-use e2e::{Kit, UPLOAD, until};
+use e2e::{Action, Fault, TestEnv, UPLOAD, block_on, wait_in_task};
 use nix::sys::{
     signal::Signal,
     socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket},
 };
-use serde_json::json;
 use stsd_client::{AsyncClient, Client, Error};
 use stsd_wire::{Failure, FailureKind, Message as _, Reply};
-use tokio::{runtime, task::JoinSet};
+use tokio::task::JoinSet;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub(crate) fn run<T>(story: impl Future<Output = T>) -> T {
-    let runtime = runtime::Builder::new_current_thread().enable_all().build();
-    runtime.unwrap().block_on(story)
-}
-
-pub(crate) fn client(kit: &Kit) -> AsyncClient {
-    AsyncClient::at(kit.socket())
-}
-
 #[test]
 fn an_answer_is_the_one_that_a_blocking_program_gets() {
-    let kit = Kit::start();
+    let env = TestEnv::start();
     let ask = |profile: &'static str, life, patience| {
-        let blocking = kit.client().credentials(profile, life, patience);
+        let blocking = env.client().credentials(profile, life, patience);
         (
-            run(client(&kit).credentials(profile, life, patience)),
+            block_on(env.async_client().credentials(profile, life, patience)),
             blocking,
         )
     };
@@ -45,7 +34,7 @@ fn an_answer_is_the_one_that_a_blocking_program_gets() {
     let (answer, blocking) = (answer.unwrap(), blocking.unwrap());
     assert_eq!(answer, blocking);
     assert!(!answer.short);
-    kit.must_be_clean("an answer's Debug", format!("{answer:?}").as_bytes());
+    e2e::assert_no_secrets("an answer's Debug", format!("{answer:?}").as_bytes());
     let day = Duration::from_secs(24 * 3600);
     // There will never be so much: what there is comes at once, and not after the patience.
     let (answer, blocking) = ask("oss-upload", day, PATIENCE);
@@ -54,25 +43,25 @@ fn an_answer_is_the_one_that_a_blocking_program_gets() {
     let (error, expected) = (answer.unwrap_err(), blocking.unwrap_err());
     assert_eq!(error.exit_code(), 4);
     assert_eq!(error.to_string(), expected.to_string());
-    let nobody = AsyncClient::at(kit.path("nobody.sock"));
-    let error = run(nobody.credentials("oss-upload", Duration::ZERO, PATIENCE)).unwrap_err();
+    let nobody = AsyncClient::at(env.path("nobody.sock"));
+    let error = block_on(nobody.credentials("oss-upload", Duration::ZERO, PATIENCE)).unwrap_err();
     assert!(matches!(error, Error::NotReachable { .. }), "{error}");
     // Without patience it is what is there, or an error, and not a moment more.
-    let at_once = client(&kit);
-    let answer = run(at_once.credentials("oss-upload", Duration::ZERO, Duration::ZERO));
+    let at_once = env.async_client();
+    let answer = block_on(at_once.credentials("oss-upload", Duration::ZERO, Duration::ZERO));
     assert!(!matches!(answer, Err(Error::Broken(_))), "{answer:?}");
 }
 
 #[test]
 fn a_thousand_tasks_at_once_cost_one_call() {
-    let kit = Kit::start();
-    let fault = json!({"kind": "delay", "millis": 2000});
-    kit.fault(&json!({"action": "AssumeRole", "times": 1, "fault": fault}));
-    let _ = e2e::many_files();
-    let keys = run(async {
+    let env = TestEnv::start();
+    let fault = Fault::Delay(Duration::from_millis(2000));
+    env.emulator().inject_fault_once(Action::AssumeRole, fault);
+    let _ = e2e::raise_file_limit();
+    let keys = block_on(async {
         let mut tasks = JoinSet::new();
         for _ in 0..1000 {
-            let client = client(&kit);
+            let client = env.async_client();
             tasks.spawn(async move {
                 let patience = Duration::from_secs(60);
                 let answer = client.credentials("oss-upload", Duration::ZERO, patience);
@@ -83,21 +72,21 @@ fn a_thousand_tasks_at_once_cost_one_call() {
     });
     assert_eq!(keys.len(), 1000);
     assert!(keys.iter().all(|key| *key == keys[0]));
-    assert_eq!(kit.calls("AssumeRole"), 1);
+    assert_eq!(env.emulator().calls(Action::AssumeRole), 1);
 }
 
 #[test]
 fn who_waits_while_another_program_takes_the_place_waits_on() {
-    let kit = Kit::start();
-    kit.sts_fails(&json!({"kind": "hang"}));
+    let env = TestEnv::start();
+    env.emulator().inject_fault(Action::AssumeRole, Fault::Hang);
     let ready = || {
-        let log = fs::read_to_string(kit.path("daemon.log")).unwrap();
+        let log = env.daemon_log();
         log.matches("is ready").count()
     };
-    let keys = run(async {
+    let keys = block_on(async {
         let mut tasks = JoinSet::new();
         for _ in 0..50 {
-            let client = client(&kit);
+            let client = env.async_client();
             tasks.spawn(async move {
                 let answer = client.credentials("oss-upload", Duration::ZERO, PATIENCE * 3);
                 let answer = answer.await.expect("nobody is turned away");
@@ -106,12 +95,12 @@ fn who_waits_while_another_program_takes_the_place_waits_on() {
         }
         for round in 1..=3 {
             // All of them have asked when a program has as many connections.
-            until("they wait", || kit.connections() >= 50).await;
+            wait_in_task("they wait", || env.daemon().connections() >= 50).await;
             assert!(tasks.try_join_next().is_none(), "there is no session yet");
-            kit.daemon().signal(Signal::SIGUSR2);
-            until("the new program", || ready() == round + 1).await;
+            env.daemon().signal(Signal::SIGUSR2);
+            wait_in_task("the new program", || ready() == round + 1).await;
         }
-        kit.heal();
+        env.emulator().clear_faults();
         tasks.join_all().await
     });
     assert_eq!(keys.len(), 50);
@@ -138,7 +127,7 @@ fn a_full_backlog_is_waited_for_within_the_patience() {
     }
     let client = AsyncClient::at(&path);
     let ask = |patience| client.credentials("any", Duration::ZERO, patience);
-    let error = run(ask(Duration::from_millis(300))).unwrap_err();
+    let error = block_on(ask(Duration::from_millis(300))).unwrap_err();
     assert!(matches!(error, Error::TimedOut), "{error}");
     // Somebody answers, and those before us have gone.
     drop(crowd);
@@ -159,7 +148,7 @@ fn a_full_backlog_is_waited_for_within_the_patience() {
             return;
         }
     });
-    let error = run(ask(PATIENCE)).unwrap_err();
+    let error = block_on(ask(PATIENCE)).unwrap_err();
     assert_eq!(error.to_string(), "told by hand");
     answering.join().unwrap();
 }
@@ -192,7 +181,7 @@ fn both_clients_report_busy_when_retry_has_no_answer_in_time() {
     let patience = Duration::from_secs(3);
     let blocking = Client::at(&path).credentials("any", Duration::ZERO, patience);
     assert_eq!(blocking.unwrap_err().to_string(), "too many connections");
-    let asking = run(AsyncClient::at(&path).credentials("any", Duration::ZERO, patience));
+    let asking = block_on(AsyncClient::at(&path).credentials("any", Duration::ZERO, patience));
     assert_eq!(asking.unwrap_err().to_string(), "too many connections");
 }
 
@@ -201,12 +190,12 @@ fn both_clients_report_busy_when_retry_has_no_answer_in_time() {
 fn an_sdk_of_aws_gets_what_is_watched_or_the_reason() {
     use aws_credential_types::provider::ProvideCredentials as _;
 
-    let kit = Kit::with(&[], UPLOAD);
-    run(async {
-        let watched = client(&kit).watch("oss-upload");
+    let env = TestEnv::with(&[], UPLOAD);
+    block_on(async {
+        let watched = env.async_client().watch("oss-upload");
         assert!(watched.fallback_on_interrupt().is_none());
         let given = watched.provide_credentials().await.unwrap();
-        let client = client(&kit);
+        let client = env.async_client();
         let answer = client.credentials("oss-upload", Duration::ZERO, PATIENCE);
         let credentials = answer.await.unwrap().credentials;
         assert_eq!(given.access_key_id(), credentials.access_key_id);
@@ -226,7 +215,7 @@ fn an_sdk_of_aws_gets_what_is_watched_or_the_reason() {
         let off = credentials.expiration_unix_seconds - expires;
         assert!((0..30).contains(&off), "{off}");
         assert!(watched.fallback_on_interrupt().is_some());
-        kit.must_be_clean(
+        e2e::assert_no_secrets(
             "what AWS prints",
             format!("{given:?} {watched:?}").as_bytes(),
         );
@@ -240,15 +229,21 @@ fn an_sdk_of_aws_gets_what_is_watched_or_the_reason() {
 /// What OpenDAL signs with, and others.
 #[test]
 fn reqsign_signs_with_what_is_watched() {
-    let kit = Kit::start();
-    let put = kit.oss_with("oss-upload", &["put", "examplebucket", "signed"], "by us");
+    let env = TestEnv::start();
+    let put = env.oss_with_profile("oss-upload", &["put", "examplebucket", "signed"], "by us");
     put.unwrap();
     let read = |profile: &str| {
         let mut command = Command::new(e2e::rust_example("reqsign"));
-        command.args([profile, "cn-hongkong", "examplebucket", "signed", kit.oss()]);
-        let output = command.env("STSD_SOCKET", kit.socket()).output().unwrap();
-        kit.must_be_clean("the example", &output.stdout);
-        kit.must_be_clean("the example's stderr", &output.stderr);
+        command.args([
+            profile,
+            "cn-hongkong",
+            "examplebucket",
+            "signed",
+            env.emulator().oss_url(),
+        ]);
+        let output = command.env("STSD_SOCKET", env.socket()).output().unwrap();
+        e2e::assert_no_secrets("the example", &output.stdout);
+        e2e::assert_no_secrets("the example's stderr", &output.stderr);
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
         output.status.success().then_some(said).ok_or(complaint)

@@ -16,12 +16,10 @@ use std::{
     time::Duration,
 };
 
-use e2e::{KEY_SECRET, Kit, UPLOAD, program};
+use e2e::{Action, Fault, KEY_SECRET, STRANGER, TestEnv, UPLOAD, program};
 use nix::unistd::geteuid;
 use serde_json::{Value, json};
 use stsd_wire::{Message as _, Reply, Request, VERSION, message_length};
-
-use crate::access::STRANGER;
 
 /// What the doctor says of one machine.
 struct Visit {
@@ -31,25 +29,25 @@ struct Visit {
 }
 
 /// Returns the doctor's command, with nothing of this machine's environment that it judges.
-fn command(kit: &Kit, variables: &[(&str, &str)]) -> Command {
-    let home = kit.path("home");
+fn command(env: &TestEnv, variables: &[(&str, &str)]) -> Command {
+    let home = env.path("home");
     fs::create_dir_all(&home).unwrap();
     // It bounds each look by some seconds; a machine that is busy adds to that.
     let mut command = Command::new("timeout");
     command.arg("100").arg(program("stsctl"));
     command.env_clear().env("HOME", home);
-    command.env("STSD_CONFIG", kit.path("config.toml"));
-    command.env("STSD_SOCKET", kit.socket());
+    command.env("STSD_CONFIG", env.path("config.toml"));
+    command.env("STSD_SOCKET", env.socket());
     command.env("PATH", "/usr/bin:/bin");
     command.envs(variables.iter().copied());
     command.arg("doctor").stdin(Stdio::null());
     command
 }
 
-fn visit(kit: &Kit, variables: &[(&str, &str)]) -> Visit {
-    let output = command(kit, variables).arg("--json").output().unwrap();
-    kit.must_be_clean("stsctl's stderr", &output.stderr);
-    kit.must_be_clean("stsctl's stdout", &output.stdout);
+fn visit(env: &TestEnv, variables: &[(&str, &str)]) -> Visit {
+    let output = command(env, variables).arg("--json").output().unwrap();
+    e2e::assert_no_secrets("stsctl's stderr", &output.stderr);
+    e2e::assert_no_secrets("stsctl's stdout", &output.stdout);
     let said = String::from_utf8(output.stdout).unwrap();
     let complaint = String::from_utf8_lossy(&output.stderr);
     let findings = serde_json::from_str(&said).unwrap_or_else(|it| panic!("{it}: {complaint}"));
@@ -95,9 +93,9 @@ fn set_mode(path: &std::path::Path, mode: u32) {
 
 #[test]
 fn a_healthy_install_has_nothing_that_is_not_ok() {
-    let kit = Kit::start();
-    let _ = kit.document(&["oss-upload"]);
-    let healthy = visit(&kit, &[]);
+    let env = TestEnv::start();
+    let _ = env.document(&["oss-upload"]);
+    let healthy = visit(&env, &[]);
     healthy.finds_nothing();
     for what in [
         "daemon",
@@ -115,7 +113,7 @@ fn a_healthy_install_has_nothing_that_is_not_ok() {
         assert!(healthy.findings.iter().any(is), "{what}: {}", healthy.said);
     }
     // Programs read lines.
-    let output = command(&kit, &[]).output().unwrap();
+    let output = command(&env, &[]).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(said.lines().count(), healthy.findings.len());
@@ -124,42 +122,42 @@ fn a_healthy_install_has_nothing_that_is_not_ok() {
 
 #[test]
 fn a_socket_where_others_can_stand_is_found() {
-    let kit = Kit::start();
-    let (directory, socket) = (kit.path("run"), kit.socket());
+    let env = TestEnv::start();
+    let (directory, socket) = (env.path("run"), env.socket());
     set_mode(&directory, 0o755);
-    visit(&kit, &[]).finds("fault", "mode 0755", "chmod 0700");
+    visit(&env, &[]).finds("fault", "mode 0755", "chmod 0700");
     // Nobody is told to close a directory where others work.
     set_mode(&directory, 0o1777);
-    let found = visit(&kit, &[]);
+    let found = visit(&env, &[]);
     found.finds("fault", "mode 1777", "yours alone");
     assert!(!found.said.contains("chmod"), "{}", found.said);
     set_mode(&directory, 0o700);
     set_mode(&socket, 0o666);
-    visit(&kit, &[]).finds("warning", "mode 0666", "chmod 0600");
+    visit(&env, &[]).finds("warning", "mode 0666", "chmod 0600");
     set_mode(&socket, 0o600);
-    visit(&kit, &[]).finds_nothing();
+    visit(&env, &[]).finds_nothing();
     if !geteuid().is_root() {
         e2e::not_run("only root can give a directory to another user");
         return;
     }
     chown(&directory, Some(STRANGER), None).unwrap();
-    visit(&kit, &[]).finds("fault", "belongs to the user 64001", "STSD_SOCKET");
+    visit(&env, &[]).finds("fault", "belongs to the user 64001", "STSD_SOCKET");
 }
 
 #[test]
 fn a_daemon_that_is_not_there_or_is_another_is_found() {
-    let kit = Kit::without_daemon(&[]);
-    kit.write_config(UPLOAD);
-    visit(&kit, &[]).finds("fault", "no daemon at", "start it with `stsd`");
-    fs::write(kit.socket(), "").unwrap();
-    visit(&kit, &[]).finds("fault", "is not a socket", "move it away");
-    fs::remove_file(kit.socket()).unwrap();
+    let env = TestEnv::without_daemon(&[]);
+    env.write_config(UPLOAD);
+    visit(&env, &[]).finds("fault", "no daemon at", "start it with `stsd`");
+    fs::write(env.socket(), "").unwrap();
+    visit(&env, &[]).finds("fault", "is not a socket", "move it away");
+    fs::remove_file(env.socket()).unwrap();
     // What is left of a daemon that was killed.
-    drop(UnixListener::bind(kit.socket()).unwrap());
-    visit(&kit, &[]).finds("fault", "has exited left it", "replaces the socket");
+    drop(UnixListener::bind(env.socket()).unwrap());
+    visit(&env, &[]).finds("fault", "has exited left it", "replaces the socket");
     let answers = |answer: fn(UnixStream)| {
-        let _ = fs::remove_file(kit.socket());
-        let listener = UnixListener::bind(kit.socket()).unwrap();
+        let _ = fs::remove_file(env.socket());
+        let listener = UnixListener::bind(env.socket()).unwrap();
         thread::spawn(move || {
             for stream in listener.incoming() {
                 thread::spawn(move || answer(stream.unwrap()));
@@ -170,21 +168,21 @@ fn a_daemon_that_is_not_there_or_is_another_is_found() {
         thread::sleep(Duration::from_secs(600));
         drop(stream);
     });
-    visit(&kit, &[]).finds("fault", "did not answer in time", "stopped or hung");
+    visit(&env, &[]).finds("fault", "did not answer in time", "stopped or hung");
     answers(|mut stream| {
         let version = VERSION + 1;
         let _ = stream.write_all(&Reply::Hello { version }.frame().unwrap());
         let _ = stream.read_to_end(&mut Vec::new());
     });
-    visit(&kit, &[]).finds("fault", "daemon", "upgrade the client");
+    visit(&env, &[]).finds("fault", "daemon", "upgrade the client");
 }
 
 #[test]
 fn a_daemon_of_another_release_is_found() {
-    let kit = Kit::start();
-    let mut status = kit.client().status().unwrap();
+    let env = TestEnv::start();
+    let mut status = env.client().status().unwrap();
     status.daemon_version = "0.0.0".to_owned();
-    let socket = kit.path("run/older.sock");
+    let socket = env.path("run/older.sock");
     let listener = UnixListener::bind(&socket).unwrap();
     set_mode(&socket, 0o600);
     let answer = move |mut stream: UnixStream| {
@@ -210,31 +208,31 @@ fn a_daemon_of_another_release_is_found() {
             answer(stream.unwrap());
         }
     });
-    let found = visit(&kit, &[("STSD_SOCKET", socket.to_str().unwrap())]);
+    let found = visit(&env, &[("STSD_SOCKET", socket.to_str().unwrap())]);
     found.finds("warning", "the daemon is 0.0.0", "start the daemon again");
 }
 
 #[test]
 fn mistakes_in_the_configuration_and_keys_for_all_to_read_are_found() {
-    let kit = Kit::start();
-    let _ = kit.document(&["oss-upload"]);
-    kit.write_config(&format!("{UPLOAD}duration = \"5m\"\n"));
-    let found = visit(&kit, &[]);
+    let env = TestEnv::start();
+    let _ = env.document(&["oss-upload"]);
+    env.write_config(&format!("{UPLOAD}duration = \"5m\"\n"));
+    let found = visit(&env, &[]);
     found.finds("fault", "config.toml: & duration", "stsctl reload");
-    kit.write_config(UPLOAD);
-    set_mode(&kit.path("uploader.key"), 0o644);
-    visit(&kit, &[]).finds("fault", "has mode 0644", "chmod 0600");
-    fs::remove_file(kit.path("uploader.key")).unwrap();
-    visit(&kit, &[]).finds("fault", "uploader.key is not there", "access_key_file");
-    fs::remove_file(kit.path("config.toml")).unwrap();
-    visit(&kit, &[]).finds("fault", "there is no", "stsctl import");
+    env.write_config(UPLOAD);
+    set_mode(&env.path("uploader.key"), 0o644);
+    visit(&env, &[]).finds("fault", "has mode 0644", "chmod 0600");
+    fs::remove_file(env.path("uploader.key")).unwrap();
+    visit(&env, &[]).finds("fault", "uploader.key is not there", "access_key_file");
+    fs::remove_file(env.path("config.toml")).unwrap();
+    visit(&env, &[]).finds("fault", "there is no", "stsctl import");
 }
 
 /// Has a profile's only call refused, and looks what the doctor says of it.
 #[track_caller]
-fn refused(kit: &Kit, words: &str, fix: &str) {
-    let _ = kit.ctl(&["refresh", "oss-upload"]);
-    visit(kit, &[]).finds("fault", words, fix);
+fn refused(env: &TestEnv, words: &str, fix: &str) {
+    let _ = env.ctl(&["refresh", "oss-upload"]);
+    visit(env, &[]).finds("fault", words, fix);
 }
 
 #[test]
@@ -250,15 +248,16 @@ fn what_sts_refuses_is_mended_by_a_step_in_the_console() {
         ),
         ("InvalidAccessKeyId.NotFound", "the id is not there"),
     ] {
-        let kit = Kit::start();
-        kit.sts_fails(&json!({"kind": "error", "code": code}));
-        refused(&kit, code, fix);
+        let env = TestEnv::start();
+        env.emulator()
+            .inject_fault(Action::AssumeRole, Fault::error(code));
+        refused(&env, code, fix);
     }
-    let kit = Kit::with(&[], &UPLOAD.replace("role/oss-upload", "role/nosuch"));
-    refused(&kit, "EntityNotExist.Role", "Identities > Roles & create");
-    let kit = Kit::with(&[], &format!("{UPLOAD}duration = \"12h\"\n"));
+    let env = TestEnv::with(&[], &UPLOAD.replace("role/oss-upload", "role/nosuch"));
+    refused(&env, "EntityNotExist.Role", "Identities > Roles & create");
+    let env = TestEnv::with(&[], &format!("{UPLOAD}duration = \"12h\"\n"));
     refused(
-        &kit,
+        &env,
         "InvalidParameter.DurationSeconds",
         "Maximum Session Duration",
     );
@@ -266,33 +265,32 @@ fn what_sts_refuses_is_mended_by_a_step_in_the_console() {
 
 #[test]
 fn a_key_that_is_disabled_or_wrong_is_mended_by_a_step_in_the_console() {
-    let kit = Kit::start();
-    let order = json!({"id": "LTAIEXAMPLEUPLOADER01", "status": "inactive"});
-    let _ = kit.order("keys", &order);
-    refused(&kit, "Inactive", "AccessKey: enable it");
-    let kit = Kit::start();
+    let env = TestEnv::start();
+    env.emulator().disable_key("LTAIEXAMPLEUPLOADER01");
+    refused(&env, "Inactive", "AccessKey: enable it");
+    let env = TestEnv::start();
     let wrong = format!(
         "access_key_id = \"LTAIEXAMPLEUPLOADER01\"\naccess_key_secret = \"{KEY_SECRET}9\"\n"
     );
-    kit.write("uploader.key", &wrong, 0o600);
-    refused(&kit, "SignatureDoesNotMatch", "is not that of its id");
+    env.write("uploader.key", &wrong, 0o600);
+    refused(&env, "SignatureDoesNotMatch", "is not that of its id");
 }
 
 #[test]
 fn short_sessions_are_found() {
-    let kit = Kit::with(&["--session-life", "120s"], UPLOAD);
-    let _ = kit.document(&["oss-upload"]);
-    visit(&kit, &[]).finds("warning", "less than 50 min", "maximum session duration");
+    let env = TestEnv::with(&["--session-life", "120s"], UPLOAD);
+    let _ = env.document(&["oss-upload"]);
+    visit(&env, &[]).finds("warning", "less than 50 min", "maximum session duration");
 }
 
 #[test]
 fn an_sts_that_cannot_be_reached_is_found() {
-    let kit = Kit::without_daemon(&[]);
-    kit.write_config_with("endpoint = \"http://127.0.0.1:1\"\n", UPLOAD);
-    visit(&kit, &[]).finds("fault", "does not answer at port 1", "firewall");
-    kit.write_config_with("endpoint = \"https://sts.invalid\"\n", UPLOAD);
-    visit(&kit, &[]).finds("fault", "sts.invalid has no address", "resolv.conf");
-    visit(&kit, &[("HTTPS_PROXY", "http://proxy.invalid")])
+    let env = TestEnv::without_daemon(&[]);
+    env.write_config_with("endpoint = \"http://127.0.0.1:1\"\n", UPLOAD);
+    visit(&env, &[]).finds("fault", "does not answer at port 1", "firewall");
+    env.write_config_with("endpoint = \"https://sts.invalid\"\n", UPLOAD);
+    visit(&env, &[]).finds("fault", "sts.invalid has no address", "resolv.conf");
+    visit(&env, &[("HTTPS_PROXY", "http://proxy.invalid")])
         .findings
         .iter()
         .find(|it| it["check"] == "endpoint" && it["verdict"] == "ok")
@@ -301,7 +299,7 @@ fn an_sts_that_cannot_be_reached_is_found() {
 
 #[test]
 fn a_clock_that_is_not_the_services_is_found() {
-    let kit = Kit::without_daemon(&[]);
+    let env = TestEnv::without_daemon(&[]);
     for (date, verdict) in [("+600 seconds", "warning"), ("-2 hours", "fault")] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -320,19 +318,19 @@ fn a_clock_that_is_not_the_services_is_found() {
                 let _ = stream.write_all(answer.as_bytes());
             }
         });
-        kit.write_config_with(&format!("endpoint = \"http://{address}\"\n"), UPLOAD);
-        visit(&kit, &[]).finds(verdict, "clock", "timedatectl");
+        env.write_config_with(&format!("endpoint = \"http://{address}\"\n"), UPLOAD);
+        visit(&env, &[]).finds(verdict, "clock", "timedatectl");
     }
 }
 
 #[test]
 fn what_other_tools_have_left_in_their_files_is_found() {
-    let kit = Kit::start();
-    fs::create_dir_all(kit.path("home/.aliyun")).unwrap();
+    let env = TestEnv::start();
+    fs::create_dir_all(env.path("home/.aliyun")).unwrap();
     let plant = |profiles: &Value, mode| {
         let text = json!({"current": "a", "profiles": profiles}).to_string();
-        kit.write("home/.aliyun/config.json", &text, mode);
-        let found = visit(&kit, &[]);
+        env.write("home/.aliyun/config.json", &text, mode);
+        let found = visit(&env, &[]);
         assert!(!found.said.contains("never-to-be-shown"), "{}", found.said);
         found
     };
@@ -367,21 +365,21 @@ fn what_other_tools_have_left_in_their_files_is_found() {
         "without spaces",
     );
     // What is installed is named, and what is not to blame as well.
-    let modules = kit.path("home/modules");
+    let modules = env.path("home/modules");
     let module = "home/modules/@alicloud/credentials/package.json";
     fs::create_dir_all(modules.join("@alicloud/credentials")).unwrap();
     let aliyun = |version: &str| {
-        kit.write(
+        env.write(
             "home/bin/aliyun",
             &format!("#!/bin/sh\necho {version}\n"),
             0o755,
         );
-        kit.write(module, r#"{"name": "x", "version": "2.4.7"}"#, 0o644);
-        let path = format!("{}:/usr/bin:/bin", kit.path("home/bin").display());
+        env.write(module, r#"{"name": "x", "version": "2.4.7"}"#, 0o644);
+        let path = format!("{}:/usr/bin:/bin", env.path("home/bin").display());
         let modules = modules.display().to_string();
-        visit(&kit, &[("PATH", &path), ("NODE_PATH", &modules)])
+        visit(&env, &[("PATH", &path), ("NODE_PATH", &modules)])
     };
-    fs::create_dir_all(kit.path("home/bin")).unwrap();
+    fs::create_dir_all(env.path("home/bin")).unwrap();
     aliyun("3.4.8").finds(
         "warning",
         "split at each space & by aliyun-cli 3.4.8 in",
@@ -396,7 +394,7 @@ fn what_other_tools_have_left_in_their_files_is_found() {
 
 #[test]
 fn variables_that_come_before_us_are_found() {
-    let kit = Kit::with(&[], &format!("{UPLOAD}[http]\nlisten = \"127.0.0.1:0\"\n"));
+    let env = TestEnv::with(&[], &format!("{UPLOAD}[http]\nlisten = \"127.0.0.1:0\"\n"));
     for (name, value, words, fix) in [
         (
             "ALIBABA_CLOUD_ACCESS_KEY_ID",
@@ -435,12 +433,12 @@ fn variables_that_come_before_us_are_found() {
             "NO_PROXY=127.0.0.1",
         ),
     ] {
-        let found = visit(&kit, &[(name, value)]);
+        let found = visit(&env, &[(name, value)]);
         found.finds("warning", words, fix);
         assert!(!found.said.contains("never-to-be-shown"), "{}", found.said);
     }
     let named = ("STSD_PROFILE", "oss-upload");
-    let found = visit(&kit, &[named, ("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAI")]);
+    let found = visit(&env, &[named, ("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAI")]);
     found.finds("warning", "before any profile", "unset");
     for variables in [
         [("HTTP_PROXY", "http://proxy"), ("NO_PROXY", "a, 127.0.0.1")],
@@ -454,19 +452,19 @@ fn variables_that_come_before_us_are_found() {
             ("ALIBABA_CLOUD_DISABLE_EXTERNAL_PROCESS", "0"),
         ],
     ] {
-        visit(&kit, &variables).finds_nothing();
+        visit(&env, &variables).finds_nothing();
     }
 }
 
 #[test]
 fn what_systemd_does_not_do_is_found() {
-    let kit = Kit::start();
-    let _ = kit.document(&["oss-upload"]);
+    let env = TestEnv::start();
+    let _ = env.document(&["oss-upload"]);
     // Where a user's socket is: the units are looked at there alone.
-    fs::create_dir(kit.path("xdg")).unwrap();
-    std::os::unix::fs::symlink(kit.path("run"), kit.path("xdg/stsd")).unwrap();
-    fs::create_dir(kit.path("bin")).unwrap();
-    let (bin, xdg) = (kit.path("bin"), kit.path("xdg"));
+    fs::create_dir(env.path("xdg")).unwrap();
+    std::os::unix::fs::symlink(env.path("run"), env.path("xdg/stsd")).unwrap();
+    fs::create_dir(env.path("bin")).unwrap();
+    let (bin, xdg) = (env.path("bin"), env.path("xdg"));
     let path = format!("{}:/usr/bin:/bin", bin.display());
     let variables = [
         ("PATH", path.as_str()),
@@ -480,13 +478,13 @@ fn what_systemd_does_not_do_is_found() {
              *stsd.socket*) echo ActiveState={state}; echo UnitFileState={enabled};;\n\
              *) echo ActiveState={service}; echo Result=start-limit-hit;;\nesac\n"
         );
-        kit.write("bin/systemctl", &text, 0o700);
-        kit.write(
+        env.write("bin/systemctl", &text, 0o700);
+        env.write(
             "bin/loginctl",
             &format!("#!/bin/sh\necho {linger}\n"),
             0o700,
         );
-        visit(&kit, &variables)
+        visit(&env, &variables)
     };
     let listening = ("active", "enabled");
     says("active", listening, "yes").finds_nothing();
@@ -494,7 +492,7 @@ fn what_systemd_does_not_do_is_found() {
     says("failed", listening, "yes").finds("fault", "start-limit-hit", "reset-failed & journalctl");
     let disabled = ("active", "disabled");
     says("active", disabled, "yes").finds("warning", "it is disabled", "enable --now stsd.socket");
-    fs::remove_file(kit.socket()).unwrap();
+    fs::remove_file(env.socket()).unwrap();
     let found = says("inactive", ("inactive", "enabled"), "yes");
     found.finds(
         "fault",

@@ -1,23 +1,17 @@
 //! What the refresh engine promises, told with real programs.
 
-use std::{fmt::Write as _, fs, thread, time::Duration};
+use std::{fmt::Write as _, thread, time::Duration};
 
-use e2e::{Kit, UPLOAD};
-use serde_json::{Value, json};
+use e2e::{Action, Fault, TestEnv, UPLOAD, unix_time};
+use serde_json::Value;
 
-use crate::rotation::now;
-
-fn down(kit: &Kit, fault: &Value) {
-    kit.fault(&json!({"action": "AssumeRole", "fault": fault}));
-}
-
-fn status(kit: &Kit) -> Value {
-    let output = kit.ctl(&["status", "--json"]);
+fn status(env: &TestEnv) -> Value {
+    let output = env.ctl(&["status", "--json"]);
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-fn log_has(kit: &Kit, level: &str, words: &str) -> usize {
-    let log = fs::read_to_string(kit.path("daemon.log")).unwrap();
+fn log_has(env: &TestEnv, level: &str, words: &str) -> usize {
+    let log = env.daemon_log();
     let said = |line: &&str| line.contains(level) && line.contains(words);
     log.lines().filter(said).count()
 }
@@ -33,32 +27,32 @@ fn crowd(count: usize, more: &str) -> String {
 
 #[test]
 fn a_crowd_keeps_to_the_budget_and_a_caller_does_not_stand_behind_it() {
-    let mut kit = Kit::without_daemon(&[]);
+    let mut env = TestEnv::without_daemon(&[]);
     // The budget's key stands before the tables.
     let warm = crowd(60, "keep_warm = true\n");
-    let top = format!("{}sts_calls_per_second = 4\n", kit.endpoint());
-    kit.write_config_with(&top, &format!("{UPLOAD}{warm}"));
-    kit.start_daemon();
-    let _ = kit.document(&["--patience", "60s", "oss-upload"]);
-    let began = now();
-    let calls = kit.calls("AssumeRole");
+    let top = format!("{}sts_calls_per_second = 4\n", env.endpoint());
+    env.write_config_with(&top, &format!("{UPLOAD}{warm}"));
+    env.start_daemon();
+    let _ = env.document(&["--patience", "60s", "oss-upload"]);
+    let began = unix_time();
+    let calls = env.emulator().calls(Action::AssumeRole);
     assert!(calls < 61, "the caller was served after {calls} calls");
-    let held_back = &status(&kit)["held_back_calls"];
+    let held_back = &status(&env)["held_back_calls"];
     assert!(held_back.as_u64().unwrap() > 20, "{held_back}");
-    kit.wait_within(Duration::from_secs(60), "everybody is warm", || {
-        kit.calls("AssumeRole") == 61
+    env.wait_within(Duration::from_secs(60), "everybody is warm", || {
+        env.emulator().calls(Action::AssumeRole) == 61
     });
     // The budget of one second may have been there at once.
     let least = (61 - calls - 4) / 4;
-    let seconds = now() - began + 1;
+    let seconds = unix_time() - began + 1;
     assert!(seconds >= least, "{calls} and the others in {seconds} s");
 }
 
 #[test]
 fn a_thousand_profiles_have_a_status() {
-    let kit = Kit::with(&[], &crowd(1000, ""));
-    let _ = kit.document(&["p0999"]);
-    let status = status(&kit);
+    let env = TestEnv::with(&[], &crowd(1000, ""));
+    let _ = env.document(&["p0999"]);
+    let status = status(&env);
     let profiles = status["profiles"].as_array().unwrap();
     assert_eq!(profiles.len(), 1000);
     assert_eq!(profiles[0]["name"], "p0000");
@@ -67,19 +61,19 @@ fn a_thousand_profiles_have_a_status() {
 
 #[test]
 fn what_is_counted_can_be_seen() {
-    let kit = Kit::start();
-    let fault = json!({"kind": "error", "code": "SignatureNonceUsed"});
-    kit.fault(&json!({"action": "AssumeRole", "times": 1, "fault": fault}));
+    let env = TestEnv::start();
+    let fault = Fault::error("SignatureNonceUsed");
+    env.emulator().inject_fault_once(Action::AssumeRole, fault);
     for _ in 0..5 {
-        let _ = kit.document(&["oss-upload"]);
+        let _ = env.document(&["oss-upload"]);
     }
     // The next attempt would be counted as well, at any moment, so it is put off.
-    down(
-        &kit,
-        &json!({"kind": "throttle", "retry_after_millis": 60_000}),
+    env.emulator().inject_fault(
+        Action::AssumeRole,
+        Fault::Throttle(Some(Duration::from_millis(60_000))),
     );
-    assert_eq!(kit.ctl(&["refresh", "oss-upload"]).status.code(), Some(6));
-    let profile = &status(&kit)["profiles"][0];
+    assert_eq!(env.ctl(&["refresh", "oss-upload"]).status.code(), Some(6));
+    let profile = &status(&env)["profiles"][0];
     assert_eq!(profile["hand_outs"], 5);
     assert_eq!(profile["calls_saved"], 4);
     assert_eq!(profile["renewals"], 1);
@@ -87,7 +81,7 @@ fn what_is_counted_can_be_seen() {
     assert_eq!(profile["sts_failures"]["throttled"], 1, "{profile}");
     assert_eq!(profile["sts_calls"], 3, "{profile}");
 
-    let text = String::from_utf8(kit.ctl(&["metrics"]).stdout).unwrap();
+    let text = String::from_utf8(env.ctl(&["metrics"]).stdout).unwrap();
     for line in [
         "# TYPE stsd_sts_calls_total counter",
         "stsd_sts_calls_saved_total{profile=\"oss-upload\"} 4",
@@ -105,71 +99,73 @@ fn what_is_counted_can_be_seen() {
 
 #[test]
 fn sessions_too_short_for_the_sdks_are_pointed_out_once() {
-    let kit = Kit::with(&[], &format!("{UPLOAD}duration = \"15m\"\n"));
+    let env = TestEnv::with(&[], &format!("{UPLOAD}duration = \"15m\"\n"));
     for _ in 0..3 {
-        assert!(kit.ctl(&["refresh", "oss-upload"]).status.success());
+        assert!(env.ctl(&["refresh", "oss-upload"]).status.success());
     }
-    let advice = status(&kit)["profiles"][0]["advice"].clone();
+    let advice = status(&env)["profiles"][0]["advice"].clone();
     assert!(
         advice.as_str().unwrap().contains("set duration to 50m"),
         "{advice}"
     );
-    assert_eq!(log_has(&kit, "WARN", "set duration to 50m"), 1);
+    assert_eq!(log_has(&env, "WARN", "set duration to 50m"), 1);
 }
 
 #[test]
 fn a_duration_above_the_roles_maximum_is_refused_with_the_fix_and_said_once() {
-    let kit = Kit::with(&[], &format!("{UPLOAD}duration = \"2h\"\n"));
-    let output = kit.shim(&["oss-upload"]);
+    let env = TestEnv::with(&[], &format!("{UPLOAD}duration = \"2h\"\n"));
+    let output = env.shim(&["oss-upload"]);
     assert_eq!(output.status.code(), Some(7));
     let complaint = String::from_utf8(output.stderr).unwrap();
     assert!(complaint.contains("lower duration"), "{complaint}");
     for _ in 0..3 {
-        assert_eq!(kit.ctl(&["refresh", "oss-upload"]).status.code(), Some(7));
+        assert_eq!(env.ctl(&["refresh", "oss-upload"]).status.code(), Some(7));
     }
-    let failure = &status(&kit)["profiles"][0]["last_failure"];
+    let failure = &status(&env)["profiles"][0]["last_failure"];
     assert_eq!(failure["in_a_row"], 4);
     assert!(failure["hint"].as_str().unwrap().contains("lower duration"));
-    assert_eq!(log_has(&kit, "WARN", "InvalidParameter.DurationSeconds"), 1);
-    assert_eq!(log_has(&kit, "WARN", "lower duration"), 1);
+    assert_eq!(log_has(&env, "WARN", "InvalidParameter.DurationSeconds"), 1);
+    assert_eq!(log_has(&env, "WARN", "lower duration"), 1);
 }
 
 #[test]
 fn a_profile_that_nobody_uses_sleeps_and_wakes_up_for_the_first_who_asks() {
-    let kit = Kit::with(&["--session-life", "4s"], UPLOAD);
-    let _ = kit.document(&["oss-upload"]);
-    let asleep = || status(&kit)["profiles"][0]["next_attempt_reason"] == "when a caller asks";
-    kit.wait_until("it sleeps", asleep);
-    let calls = kit.calls("AssumeRole");
+    let env = TestEnv::with(&["--session-life", "4s"], UPLOAD);
+    let _ = env.document(&["oss-upload"]);
+    let asleep = || status(&env)["profiles"][0]["next_attempt_reason"] == "when a caller asks";
+    env.wait_until("it sleeps", asleep);
+    let calls = env.emulator().calls(Action::AssumeRole);
     // Its last session has half of its life left: that is served, and the next one comes.
-    let _ = kit.document(&["oss-upload"]);
-    kit.wait_until("a renewal", || kit.calls("AssumeRole") > calls);
+    let _ = env.document(&["oss-upload"]);
+    env.wait_until("a renewal", || {
+        env.emulator().calls(Action::AssumeRole) > calls
+    });
     assert!(!asleep(), "it is awake");
 }
 
 #[test]
 fn a_profile_that_sleeps_makes_no_calls() {
-    let kit = Kit::with(&["--session-life", "4s"], UPLOAD);
-    let _ = kit.document(&["oss-upload"]);
-    let asleep = || status(&kit)["profiles"][0]["next_attempt_reason"] == "when a caller asks";
-    kit.wait_until("it sleeps", asleep);
-    let calls = kit.calls("AssumeRole");
+    let env = TestEnv::with(&["--session-life", "4s"], UPLOAD);
+    let _ = env.document(&["oss-upload"]);
+    let asleep = || status(&env)["profiles"][0]["next_attempt_reason"] == "when a caller asks";
+    env.wait_until("it sleeps", asleep);
+    let calls = env.emulator().calls(Action::AssumeRole);
     // More than a session's life, of which a renewal would take half.
     thread::sleep(Duration::from_secs(5));
-    assert_eq!(kit.calls("AssumeRole"), calls);
+    assert_eq!(env.emulator().calls(Action::AssumeRole), calls);
 }
 
 #[test]
 fn a_source_that_has_ended_for_good_is_a_refusal_with_its_fix() {
-    let kit = Kit::start();
-    let ended = json!({"kind": "error", "code": "InvalidSecurityToken.Expired"});
-    down(&kit, &ended);
-    let output = kit.shim(&["oss-upload"]);
+    let env = TestEnv::start();
+    let ended = Fault::error("InvalidSecurityToken.Expired");
+    env.emulator().inject_fault(Action::AssumeRole, ended);
+    let output = env.shim(&["oss-upload"]);
     assert_eq!(output.status.code(), Some(7));
     let complaint = String::from_utf8(output.stderr).unwrap();
     assert!(complaint.contains("renew what the key file"), "{complaint}");
     assert_eq!(
-        kit.calls("AssumeRole"),
+        env.emulator().calls(Action::AssumeRole),
         1,
         "the same key is not tried again"
     );
@@ -177,35 +173,38 @@ fn a_source_that_has_ended_for_good_is_a_refusal_with_its_fix() {
 
 #[test]
 fn a_longer_duration_never_takes_the_session_away() {
-    let kit = Kit::with(&[], &format!("{UPLOAD}duration = \"30m\"\n"));
-    let before = kit.document(&["oss-upload"]);
-    down(&kit, &json!({"kind": "reset"}));
-    kit.write_config(UPLOAD);
-    assert!(kit.ctl(&["reload"]).status.success());
-    assert_eq!(kit.document(&["oss-upload"]), before);
-    kit.heal();
-    kit.wait_until("a session of the new duration", || {
-        kit.document(&["oss-upload"]) != before
+    let env = TestEnv::with(&[], &format!("{UPLOAD}duration = \"30m\"\n"));
+    let before = env.document(&["oss-upload"]);
+    env.emulator()
+        .inject_fault(Action::AssumeRole, Fault::Reset);
+    env.write_config(UPLOAD);
+    assert!(env.ctl(&["reload"]).status.success());
+    assert_eq!(env.document(&["oss-upload"]), before);
+    env.emulator().clear_faults();
+    env.wait_until("a session of the new duration", || {
+        env.document(&["oss-upload"]) != before
     });
 }
 
 #[test]
 fn narrower_rights_take_the_session_away_at_once() {
-    let kit = Kit::start();
-    let _ = kit.document(&["oss-upload"]);
-    down(&kit, &json!({"kind": "reset"}));
-    kit.write_config(&format!("{UPLOAD}source_identity = \"somebody\"\n"));
-    assert!(kit.ctl(&["reload"]).status.success());
-    kit.refuses("oss-upload", 6, &[]);
+    let env = TestEnv::start();
+    let _ = env.document(&["oss-upload"]);
+    env.emulator()
+        .inject_fault(Action::AssumeRole, Fault::Reset);
+    env.write_config(&format!("{UPLOAD}source_identity = \"somebody\"\n"));
+    assert!(env.ctl(&["reload"]).status.success());
+    env.assert_refused("oss-upload", 6, &[]);
 }
 
 #[test]
 fn a_throttle_hint_holds_back_every_profile() {
     let other = UPLOAD.replace("oss-upload]", "other]");
-    let kit = Kit::with(&[], &format!("{UPLOAD}{other}"));
-    let throttle = json!({"kind": "throttle", "retry_after_millis": 60_000});
-    kit.fault(&json!({"action": "AssumeRole", "times": 1, "fault": throttle}));
-    kit.refuses("oss-upload", 6, &["Throttling"]);
-    kit.refuses("other", 6, &["delayed by the rate limit"]);
-    assert_eq!(kit.calls("AssumeRole"), 1);
+    let env = TestEnv::with(&[], &format!("{UPLOAD}{other}"));
+    let throttle = Fault::Throttle(Some(Duration::from_millis(60_000)));
+    env.emulator()
+        .inject_fault_once(Action::AssumeRole, throttle);
+    env.assert_refused("oss-upload", 6, &["Throttling"]);
+    env.assert_refused("other", 6, &["held back"]);
+    assert_eq!(env.emulator().calls(Action::AssumeRole), 1);
 }

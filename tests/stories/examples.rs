@@ -7,9 +7,7 @@ use std::{
     process::Command,
 };
 
-use e2e::clients;
-
-use crate::sdk_kit::{uploads_lines, world};
+use e2e::{clients, sdk_env, upload_lines};
 
 fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -19,9 +17,9 @@ fn example(name: &str) -> PathBuf {
 
 /// Gives an example lines, through three rotations, and finds each of them in the bucket.
 fn keeps_lines(command: Command) {
-    let kit = world(&["--session-life", "12s"]);
-    for (key, line) in uploads_lines(&kit, command, "lines") {
-        let found = kit.oss_with("oss-upload", &["get", "examplebucket", &key], "");
+    let env = sdk_env(&["--session-life", "12s"]);
+    for (key, line) in upload_lines(&env, command, "lines") {
+        let found = env.oss_with_profile("oss-upload", &["get", "examplebucket", &key], "");
         assert_eq!(found, Ok(line));
     }
 }

@@ -13,7 +13,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use e2e::{Kit, clients, program};
+use e2e::{Action, Fault, TestEnv, UPLOAD, clients, program};
 use nix::{
     sys::{
         signal::{Signal, kill, killpg},
@@ -21,8 +21,6 @@ use nix::{
     },
     unistd::Pid,
 };
-
-use crate::http;
 
 /// What a user may have in the environment, each of which would win over the profile for
 /// some program. Written down here a second time, from the documentation of those programs.
@@ -91,26 +89,26 @@ const KEYS: &[[&str; 3]] = &[
 type Variables = BTreeMap<String, String>;
 
 /// Returns `stsctl` with the kit's socket, not yet started.
-fn ctl(kit: &Kit, arguments: &[&str]) -> Command {
+fn ctl(env: &TestEnv, arguments: &[&str]) -> Command {
     let mut command = Command::new(program("stsctl"));
-    command.arg("--socket").arg(kit.socket()).args(arguments);
+    command.arg("--socket").arg(env.socket()).args(arguments);
     command.stdin(Stdio::null());
     command
 }
 
-fn output(kit: &Kit, command: &mut Command) -> Output {
+fn output(command: &mut Command) -> Output {
     let output = command.output().unwrap();
-    kit.must_be_clean("a program's stderr", &output.stderr);
+    e2e::assert_no_secrets("a program's stderr", &output.stderr);
     output
 }
 
 /// Returns what a program finds whose parent has all that shadows, and little else.
-fn variables(kit: &Kit, command: &mut Command) -> Variables {
+fn variables(command: &mut Command) -> Variables {
     let shadows = SHADOWS.iter().map(|name| (*name, "of-the-parent"));
     command.env_clear().envs(shadows);
     command.env("PATH", std::env::var_os("PATH").unwrap());
     command.env("KEPT", "as it was\n'\"$(id)");
-    let output = output(kit, command);
+    let output = output(command);
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{complaint}");
     assert_eq!(complaint, "", "on success there is nothing to say");
@@ -131,10 +129,10 @@ fn is(found: &Variables, name: &str, expected: Option<&str>) {
 
 #[test]
 fn a_program_is_given_the_url_and_sees_no_other_identity() {
-    let kit = http::kit();
-    let url = kit.client().url("oss-upload").unwrap();
+    let env = TestEnv::with_http(&[], UPLOAD);
+    let url = env.client().url("oss-upload").unwrap();
     let line = ["exec", "oss-upload", "--", "env", "-0"];
-    let mut found = variables(&kit, &mut ctl(&kit, &line));
+    let mut found = variables(&mut ctl(&env, &line));
     for name in [
         "ALIBABA_CLOUD_CREDENTIALS_URI",
         "ALICLOUD_CREDENTIALS_URI",
@@ -142,7 +140,7 @@ fn a_program_is_given_the_url_and_sees_no_other_identity() {
     ] {
         is(&found, name, Some(url.url.expose()));
     }
-    let token_file = kit.path("run/http.token");
+    let token_file = env.path("run/http.token");
     let token = fs::read_to_string(&token_file).unwrap();
     assert_eq!(token, url.token.expose());
     for (name, value) in [
@@ -155,7 +153,7 @@ fn a_program_is_given_the_url_and_sees_no_other_identity() {
         ("NO_PROXY", "127.0.0.1"),
         ("no_proxy", "127.0.0.1"),
         ("STSD_PROFILE", "oss-upload"),
-        ("STSD_SOCKET", kit.socket().to_str().unwrap()),
+        ("STSD_SOCKET", env.socket().to_str().unwrap()),
         ("KEPT", "as it was\n'\"$(id)"),
         (
             "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
@@ -174,12 +172,12 @@ fn a_program_is_given_the_url_and_sees_no_other_identity() {
 #[test]
 fn a_program_that_reads_keys_alone_is_given_keys_and_no_url() {
     // No [http] is needed for it.
-    let kit = Kit::start();
-    let document = kit.document(&["oss-upload"]);
+    let env = TestEnv::start();
+    let document = env.document(&["oss-upload"]);
     let line = ["exec", "oss-upload", "--static", "--", "env", "-0"];
-    let mut command = ctl(&kit, &line);
+    let mut command = ctl(&env, &line);
     command.env("AWS_CONTAINER_CREDENTIALS_FULL_URI", "of-the-parent");
-    let found = variables(&kit, &mut command);
+    let found = variables(&mut command);
     for [id, secret, token] in KEYS {
         is(&found, id, document["AccessKeyId"].as_str());
         is(&found, secret, document["AccessKeySecret"].as_str());
@@ -198,7 +196,7 @@ fn a_program_that_reads_keys_alone_is_given_keys_and_no_url() {
 
 #[test]
 fn a_session_that_is_shorter_than_was_asked_is_said_and_given() {
-    let kit = http::kit_with(&["--session-life", "900s"], e2e::UPLOAD);
+    let env = TestEnv::with_http(&["--session-life", "900s"], UPLOAD);
     for (line, says) in [
         (&["env", "oss-upload", "--static"][..], true),
         (&["exec", "oss-upload", "--static", "--", "true"], true),
@@ -209,7 +207,7 @@ fn a_session_that_is_shorter_than_was_asked_is_said_and_given() {
         ),
         (&["env", "oss-upload"], false),
     ] {
-        let output = kit.ctl(line);
+        let output = env.ctl(line);
         let complaint = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.success(), "{line:?}: {complaint}");
         let lines = complaint.matches("the keys live for only").count();
@@ -220,23 +218,23 @@ fn a_session_that_is_shorter_than_was_asked_is_said_and_given() {
 
 #[test]
 fn a_shell_that_evaluates_env_has_what_exec_gives() {
-    let kit = http::kit();
+    let env = TestEnv::with_http(&[], UPLOAD);
     for flavour in [&[][..], &["--static"][..]] {
-        let mut exec = ctl(&kit, &["exec", "oss-upload"]);
+        let mut exec = ctl(&env, &["exec", "oss-upload"]);
         exec.args(flavour).args(["--", "sh", "-c", "exec env -0"]);
         let mut shell = Command::new("sh");
         let script = "set -e; script=$(\"$@\"); eval \"$script\"; unset script; exec env -0";
         shell.args(["-c", script, "sh"]).arg(program("stsctl"));
-        shell.arg("--socket").arg(kit.socket());
+        shell.arg("--socket").arg(env.socket());
         shell.args(["env", "oss-upload"]).args(flavour);
-        let by_exec = variables(&kit, &mut exec);
-        let by_shell = variables(&kit, &mut shell);
+        let by_exec = variables(&mut exec);
+        let by_shell = variables(&mut shell);
         assert!(by_exec.contains_key("STSD_PROFILE"));
         assert_eq!(by_exec, by_shell);
     }
-    let dotenv = kit.ctl(&["env", "oss-upload", "--shell", "dotenv", "--static"]);
+    let dotenv = env.ctl(&["env", "oss-upload", "--shell", "dotenv", "--static"]);
     let dotenv = String::from_utf8(dotenv.stdout).unwrap();
-    let document = kit.document(&["oss-upload"]);
+    let document = env.document(&["oss-upload"]);
     let token = document["SecurityToken"].as_str().unwrap();
     let line = format!("ALIBABA_CLOUD_SECURITY_TOKEN={token}");
     assert!(dotenv.lines().any(|it| it == line));
@@ -249,10 +247,10 @@ fn a_shell_that_evaluates_env_has_what_exec_gives() {
 
 #[test]
 fn the_program_takes_our_place() {
-    let kit = http::kit();
+    let env = TestEnv::with_http(&[], UPLOAD);
     let script = "echo $$; tr '\\0' ' ' </proc/$$/cmdline; echo; cat; \
                   grep SigIgn /proc/$$/status; exit 7";
-    let mut command = ctl(&kit, &["exec", "oss-upload", "--", "sh", "-c", script]);
+    let mut command = ctl(&env, &["exec", "oss-upload", "--", "sh", "-c", script]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let id = child.id();
@@ -262,7 +260,7 @@ fn the_program_takes_our_place() {
     let said = String::from_utf8(output.stdout).unwrap();
     let lines: Vec<_> = said.lines().collect();
     assert_eq!(lines[0], id.to_string(), "the same process");
-    let secret = kit.client().url("oss-upload").unwrap().token;
+    let secret = env.client().url("oss-upload").unwrap().token;
     assert!(lines[1].starts_with("sh -c ") && !lines[1].contains(secret.expose()));
     assert_eq!(lines[2], "typed");
     // A pipe whose reader has left ends it, as it would without us.
@@ -277,21 +275,21 @@ fn the_program_takes_our_place() {
         ("kill -SEGV $$", None, Some(11)),
     ] {
         let line = ["exec", "oss-upload", "--", "sh", "-c", script];
-        let status = output_of(&kit, &line).status;
+        let status = output_of(&env, &line).status;
         assert_eq!((status.code(), status.signal()), (code, signal), "{script}");
     }
 }
 
-fn output_of(kit: &Kit, line: &[&str]) -> Output {
-    output(kit, &mut ctl(kit, line))
+fn output_of(env: &TestEnv, line: &[&str]) -> Output {
+    output(&mut ctl(env, line))
 }
 
 #[test]
 fn a_signal_reaches_the_program_and_leaves_nobody_behind() {
-    let kit = http::kit();
+    let env = TestEnv::with_http(&[], UPLOAD);
     let script = "trap 'exit 42' USR1 TERM; echo ready; while :; do sleep 0.05; done";
     for whole_group in [true, false] {
-        let mut command = ctl(&kit, &["exec", "oss-upload", "--", "sh", "-c", script]);
+        let mut command = ctl(&env, &["exec", "oss-upload", "--", "sh", "-c", script]);
         command.stdout(Stdio::piped()).process_group(0);
         let mut child = command.spawn().unwrap();
         let mut line = String::new();
@@ -314,54 +312,57 @@ fn a_signal_reaches_the_program_and_leaves_nobody_behind() {
 
 #[test]
 fn what_goes_wrong_before_the_program_begins_has_its_own_code() {
-    let mut kit = http::kit();
-    kit.sts_fails(&serde_json::json!({"kind": "error", "code": "NoPermission", "status": 403}));
+    let mut env = TestEnv::with_http(&[], UPLOAD);
+    env.emulator().inject_fault(
+        Action::AssumeRole,
+        Fault::error_with_status("NoPermission", 403),
+    );
     let refused: &[&[&str]] = &[&[], &["--static"]];
-    kit.write("not-executable", "#!/bin/sh\n", 0o644);
-    let not_executable = kit.path("not-executable");
+    env.write("not-executable", "#!/bin/sh\n", 0o644);
+    let not_executable = env.path("not-executable");
     let not_executable = not_executable.to_str().unwrap();
-    let check = |kit: &Kit, line: &[&str], code: i32, says: &str| {
-        let output = output_of(kit, line);
+    let check = |env: &TestEnv, line: &[&str], code: i32, says: &str| {
+        let output = output_of(env, line);
         let complaint = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(code), "{line:?}: {complaint}");
         assert!(complaint.contains(says), "{line:?}: {complaint}");
         assert_eq!(output.stdout, b"", "{line:?}");
     };
-    let marker = kit.path("touched");
+    let marker = env.path("touched");
     let marker = marker.to_str().unwrap();
     for flavour in refused {
         let line = [&["exec", "oss-upload"], *flavour, &["--", "touch", marker]].concat();
-        check(&kit, &line, 7, "NoPermission");
+        check(&env, &line, 7, "NoPermission");
     }
-    kit.heal();
-    kit.client()
+    env.emulator().clear_faults();
+    env.client()
         .refresh("oss-upload", std::time::Duration::from_secs(60))
         .unwrap();
     let nosuch = "no-such-program-anywhere";
-    check(&kit, &["exec", "oss-upload", "--", nosuch], 127, nosuch);
+    check(&env, &["exec", "oss-upload", "--", nosuch], 127, nosuch);
     check(
-        &kit,
+        &env,
         &["exec", "oss-upload", "--", not_executable],
         126,
         "cannot be started",
     );
-    check(&kit, &["exec", "oss-upload", "true"], 2, "--");
-    check(&kit, &["exec", "oss-upload"], 2, "COMMAND");
-    check(&kit, &["env", "oss-upload", "--shell", "csh"], 2, "csh");
-    check(&kit, &["exec", "nosuch", "--", "touch", marker], 4, "hint");
-    check(&kit, &["env", "nosuch"], 4, "hint");
-    kit.write_config(e2e::UPLOAD);
-    kit.client().reload().unwrap();
+    check(&env, &["exec", "oss-upload", "true"], 2, "--");
+    check(&env, &["exec", "oss-upload"], 2, "COMMAND");
+    check(&env, &["env", "oss-upload", "--shell", "csh"], 2, "csh");
+    check(&env, &["exec", "nosuch", "--", "touch", marker], 4, "hint");
+    check(&env, &["env", "nosuch"], 4, "hint");
+    env.write_config(UPLOAD);
+    env.client().reload().unwrap();
     check(
-        &kit,
+        &env,
         &["exec", "oss-upload", "--", "touch", marker],
         2,
         "[http]",
     );
-    kit.daemon().signal(Signal::SIGTERM);
-    kit.daemon_ends();
+    env.daemon().signal(Signal::SIGTERM);
+    env.wait_for_daemon_exit();
     check(
-        &kit,
+        &env,
         &["exec", "oss-upload", "--", "touch", marker],
         3,
         "no daemon",
@@ -371,14 +372,14 @@ fn what_goes_wrong_before_the_program_begins_has_its_own_code() {
 
 #[test]
 fn the_secret_is_kept_as_a_file_only_in_memory_of_the_user() {
-    let kit = http::kit();
-    let token = kit.client().url("oss-upload").unwrap().token;
+    let env = TestEnv::with_http(&[], UPLOAD);
+    let token = env.client().url("oss-upload").unwrap().token;
     // As under systemd, where the daemon keeps none.
-    fs::remove_file(kit.path("run/http.token")).unwrap();
+    fs::remove_file(env.path("run/http.token")).unwrap();
     let file = |runtime: &Path| {
         let script = "printf %s \"$AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE\"";
-        let mut command = ctl(&kit, &["exec", "oss-upload", "--", "sh", "-c", script]);
-        let output = output(&kit, command.env("XDG_RUNTIME_DIR", runtime));
+        let mut command = ctl(&env, &["exec", "oss-upload", "--", "sh", "-c", script]);
+        let output = output(command.env("XDG_RUNTIME_DIR", runtime));
         assert!(output.status.success());
         String::from_utf8(output.stdout).unwrap()
     };
@@ -404,7 +405,7 @@ fn the_secret_is_kept_as_a_file_only_in_memory_of_the_user() {
     fs::write(&kept, "of another daemon").unwrap();
     assert_eq!(file(runtime.path()), kept.to_str().unwrap());
     assert_eq!(fs::read_to_string(&kept).unwrap(), token.expose());
-    let elsewhere = kit.path("elsewhere");
+    let elsewhere = env.path("elsewhere");
     fs::write(&elsewhere, "untouched").unwrap();
     fs::remove_file(&kept).unwrap();
     symlink(&elsewhere, &kept).unwrap();
@@ -423,7 +424,7 @@ fn the_secret_is_kept_as_a_file_only_in_memory_of_the_user() {
     fs::set_permissions(runtime.path(), fs::Permissions::from_mode(0o755)).unwrap();
     assert_eq!(file(runtime.path()), "", "others can look into it");
     assert!(!kept.exists());
-    let on_disk = kit.path("runtime");
+    let on_disk = env.path("runtime");
     fs::create_dir(&on_disk).unwrap();
     fs::set_permissions(&on_disk, fs::Permissions::from_mode(0o700)).unwrap();
     if in_memory(&on_disk) {
@@ -435,8 +436,8 @@ fn the_secret_is_kept_as_a_file_only_in_memory_of_the_user() {
 }
 
 /// A home whose owner has a key for everything, in each place where SDKs look.
-fn home_with_keys(kit: &Kit) -> std::path::PathBuf {
-    let home = kit.path("home");
+fn home_with_keys(env: &TestEnv) -> std::path::PathBuf {
+    let home = env.path("home");
     for (name, text) in [
         (
             ".aliyun/config.json",
@@ -460,17 +461,17 @@ fn home_with_keys(kit: &Kit) -> std::path::PathBuf {
 }
 
 /// Runs a program of an SDK by `exec` with all that shadows; returns what it said.
-fn sdk(kit: &Kit, flavour: &[&str], interpreter: &Path, arguments: &[&str]) -> String {
-    let mut command = ctl(kit, &["exec", "oss-upload"]);
+fn sdk(env: &TestEnv, flavour: &[&str], interpreter: &Path, arguments: &[&str]) -> String {
+    let mut command = ctl(env, &["exec", "oss-upload"]);
     command
         .args(flavour)
         .arg("--")
         .arg(interpreter)
         .args(arguments);
     command.envs(SHADOWS.iter().map(|name| (*name, "LTAIOWN")));
-    command.env("HOME", home_with_keys(kit));
+    command.env("HOME", home_with_keys(env));
     command.current_dir(clients().join("node"));
-    let output = output(kit, &mut command);
+    let output = output(&mut command);
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{complaint}");
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
@@ -478,13 +479,13 @@ fn sdk(kit: &Kit, flavour: &[&str], interpreter: &Path, arguments: &[&str]) -> S
 
 #[test]
 fn the_default_chain_of_the_python_sdk_ends_at_the_profile() {
-    let kit = http::kit();
+    let env = TestEnv::with_http(&[], UPLOAD);
     let script = "from alibabacloud_credentials.client import Client\n\
         print(Client().get_credential().access_key_id)";
     let python = clients().join("python/bin/python");
-    let document = kit.document(&["oss-upload"]);
+    let document = env.document(&["oss-upload"]);
     for flavour in [&[][..], &["--static"][..]] {
-        let found = sdk(&kit, flavour, &python, &["-c", script]);
+        let found = sdk(&env, flavour, &python, &["-c", script]);
         assert_eq!(
             found,
             document["AccessKeyId"].as_str().unwrap(),
@@ -495,14 +496,14 @@ fn the_default_chain_of_the_python_sdk_ends_at_the_profile() {
 
 #[test]
 fn the_default_chain_of_the_node_sdk_ends_at_the_profile() {
-    let kit = http::kit();
+    let env = TestEnv::with_http(&[], UPLOAD);
     let script = "import credentials from '@alicloud/credentials';\n\
         const found = await new credentials.default().getCredential();\n\
         console.log(found.accessKeyId);";
     let arguments = ["--input-type=module", "--eval", script];
-    let document = kit.document(&["oss-upload"]);
+    let document = env.document(&["oss-upload"]);
     for flavour in [&[][..], &["--static"][..]] {
-        let found = sdk(&kit, flavour, Path::new("node"), &arguments);
+        let found = sdk(&env, flavour, Path::new("node"), &arguments);
         assert_eq!(
             found,
             document["AccessKeyId"].as_str().unwrap(),

@@ -4,8 +4,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File},
-    io::{self, Write as _},
+    fs::{self},
     os::unix::{ffi::OsStrExt as _, net::UnixStream},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -14,89 +13,55 @@ use std::{
     time::Duration,
 };
 
-use e2e::{Kit, Process, UPLOAD};
+use e2e::{Action, Fault, Process, TestEnv, UPLOAD, fill_filesystem, free_filesystem, unix_time};
 use nix::{sys::signal::Signal, unistd::geteuid};
-use serde_json::json;
 use stsd_client::{Client, Error};
-
-use crate::rotation::now;
-
-pub(crate) fn log(kit: &Kit) -> String {
-    fs::read_to_string(kit.path("daemon.log")).unwrap()
-}
-
-/// Takes all the room that a small file system has left: its files, then its bytes.
-pub(crate) fn fill(directory: &Path) {
-    let mut last = None;
-    for number in 0..1000 {
-        match File::create_new(directory.join(format!("filler{number}"))) {
-            Ok(file) => last = Some(file),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(_) => break,
-        }
-    }
-    while last
-        .as_mut()
-        .is_some_and(|it| it.write_all(&[0; 64]).is_ok())
-    {}
-    let one_more = File::create_new(directory.join("one-more"));
-    assert!(one_more.is_err(), "the directory is full");
-}
-
-/// Leaves room again.
-pub(crate) fn make_room(directory: &Path) {
-    for entry in fs::read_dir(directory).unwrap().flatten() {
-        if entry.file_name().as_bytes().starts_with(b"filler") {
-            fs::remove_file(entry.path()).unwrap();
-        }
-    }
-}
 
 /// A daemon whose socket, and whose audit, are in a directory that is soon full. It looks
 /// after its socket every second, as with a watchdog of two.
-fn cramped() -> (Kit, PathBuf) {
-    let mut kit = Kit::without_daemon(&[]);
-    kit.write_config(&format!("{UPLOAD}[audit]\nfile = \"run/audit.jsonl\"\n"));
-    let directory = kit.path("run");
+fn cramped() -> (TestEnv, PathBuf) {
+    let mut env = TestEnv::without_daemon(&[]);
+    env.write_config(&format!("{UPLOAD}[audit]\nfile = \"run/audit.jsonl\"\n"));
+    let directory = env.path("run");
     e2e::mount_small(&directory, 64 * 1024, 8);
-    let mut command = kit.daemon_command();
+    let mut command = env.daemon_command();
     command.env("WATCHDOG_USEC", "2000000");
-    kit.adopt_daemon(command);
-    (kit, directory)
+    env.start_daemon_with(command);
+    (env, directory)
 }
 
 #[test]
 fn a_full_runtime_directory_keeps_nobody_from_being_served() {
     e2e::in_own_mounts(|| {
-        let (kit, directory) = cramped();
-        let before = kit.document(&["oss-upload"]);
-        fill(&directory);
+        let (env, directory) = cramped();
+        let before = env.document(&["oss-upload"]);
+        fill_filesystem(&directory);
         // The last page of the audit's file still has some room.
-        kit.wait_until("lines of the audit are lost", || {
-            assert_eq!(kit.document(&["oss-upload"]), before);
-            log(&kit).contains("audit lines are lost")
+        env.wait_until("lines of the audit are lost", || {
+            assert_eq!(env.document(&["oss-upload"]), before);
+            env.daemon_log().contains("audit lines are lost")
         });
-        assert!(kit.ctl(&["refresh", "oss-upload"]).status.success());
-        let before = kit.document(&["oss-upload"]);
+        assert!(env.ctl(&["refresh", "oss-upload"]).status.success());
+        let before = env.document(&["oss-upload"]);
         // Somebody takes the socket away. The daemon still has it open, so that leaves no room.
-        fs::remove_file(kit.socket()).unwrap();
-        let complaint = "the socket was removed: cannot listen at";
-        kit.wait_until("it cannot be made", || log(&kit).contains(complaint));
-        let looks = log(&kit).matches("self-check failed").count();
-        kit.wait_until("two more looks", || {
-            log(&kit).matches("self-check failed").count() > looks + 1
+        fs::remove_file(env.socket()).unwrap();
+        let complaint = "the socket was taken away: cannot listen at";
+        env.wait_until("it cannot be made", || env.daemon_log().contains(complaint));
+        let looks = env.daemon_log().matches("no answer from ourselves").count();
+        env.wait_until("two more looks", || {
+            env.daemon_log().matches("no answer from ourselves").count() > looks + 1
         });
-        let said = log(&kit);
+        let said = env.daemon_log();
         let said: Vec<_> = said.lines().filter(|it| it.contains(complaint)).collect();
         assert_eq!(said.len(), 1, "it is said once: {said:?}");
         let (what, hint) = ("No space left", "free space");
         assert!(said[0].contains(what) && said[0].contains(hint), "{said:?}");
-        make_room(&directory);
-        kit.wait_until("the socket", || UnixStream::connect(kit.socket()).is_ok());
-        assert_eq!(kit.document(&["oss-upload"]), before, "nothing was lost");
-        assert_eq!(kit.calls("AssumeRole"), 2);
-        kit.wait_until("and it is said", || {
-            log(&kit).contains("audit lines were lost")
+        free_filesystem(&directory);
+        env.wait_until("the socket", || UnixStream::connect(env.socket()).is_ok());
+        assert_eq!(env.document(&["oss-upload"]), before, "nothing was lost");
+        assert_eq!(env.emulator().calls(Action::AssumeRole), 2);
+        env.wait_until("and it is said", || {
+            env.daemon_log().contains("audit lines were lost")
         });
         let audited = fs::read_to_string(directory.join("audit.jsonl")).unwrap();
         assert!(audited.ends_with("}\n"), "{audited}");
@@ -106,13 +71,13 @@ fn a_full_runtime_directory_keeps_nobody_from_being_served() {
 #[test]
 fn a_daemon_that_starts_in_a_full_directory_says_so() {
     e2e::in_own_mounts(|| {
-        let kit = Kit::without_daemon(&[]);
-        kit.write_config(UPLOAD);
-        e2e::mount_small(&kit.path("run"), 64 * 1024, 4);
-        fill(&kit.path("run"));
-        let output = kit.daemon_command().output().unwrap();
+        let env = TestEnv::without_daemon(&[]);
+        env.write_config(UPLOAD);
+        e2e::mount_small(&env.path("run"), 64 * 1024, 4);
+        fill_filesystem(&env.path("run"));
+        let output = env.daemon_command().output().unwrap();
         let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
-        kit.must_be_clean("stsd's stderr", &output.stderr);
+        e2e::assert_no_secrets("stsd's stderr", &output.stderr);
         assert_eq!(output.status.code(), Some(1), "{complaint}");
         assert!(complaint.contains("cannot listen at"), "{complaint}");
         assert!(complaint.contains("No space left"), "{complaint}");
@@ -125,8 +90,8 @@ fn a_daemon_that_starts_in_a_full_directory_says_so() {
 
 /// Has the kernel refuse connections to the daemon, as long as what is returned exists. Returns
 /// when each thread is traced; one that was accepting just then may still accept once.
-fn refuse_connections(kit: &Kit, error: &str) -> Result<Process, String> {
-    let pid = kit.daemon().id().to_string();
+fn refuse_connections(env: &TestEnv, error: &str) -> Result<Process, String> {
+    let pid = env.daemon().id().to_string();
     let mut strace = Command::new("strace");
     strace.args(["-qq", "-f", "-o", "/dev/null", "-p", &pid]);
     strace.args(["-e", "trace=accept4"]);
@@ -134,7 +99,7 @@ fn refuse_connections(kit: &Kit, error: &str) -> Result<Process, String> {
     if Command::new("strace").arg("-V").output().is_err() {
         return Err("strace does not start; its package is strace".to_owned());
     }
-    let mut strace = Process::start(strace, &kit.path("strace.log"));
+    let mut strace = Process::start(strace, &env.path("strace.log"));
     let threads = format!("/proc/{pid}/task");
     let traced = |thread: &Path| {
         // A thread that has ended since does nothing any more.
@@ -145,8 +110,8 @@ fn refuse_connections(kit: &Kit, error: &str) -> Result<Process, String> {
         if threads.all(|it| traced(&it.path())) {
             return Ok(strace);
         }
-        if !strace.runs() {
-            let complaint = fs::read_to_string(kit.path("strace.log")).unwrap();
+        if !strace.is_running() {
+            let complaint = fs::read_to_string(env.path("strace.log")).unwrap();
             return Err(complaint.trim().to_owned());
         }
         thread::sleep(Duration::from_millis(20));
@@ -158,24 +123,24 @@ fn refuse_connections(kit: &Kit, error: &str) -> Result<Process, String> {
 /// aborted and started again: that story is told under systemd.
 #[test]
 fn no_memory_for_a_connection_pauses_accepting_and_recovers() {
-    let kit = Kit::start();
-    let before = kit.document(&["oss-upload"]);
+    let env = TestEnv::start();
+    let before = env.document(&["oss-upload"]);
     for (round, error) in ["ENOMEM", "ENOBUFS", "ENFILE"].iter().enumerate() {
-        let mut strace = match refuse_connections(&kit, error) {
+        let mut strace = match refuse_connections(&env, error) {
             Ok(strace) => strace,
             Err(reason) => {
                 e2e::not_run(&reason);
                 return;
             }
         };
-        kit.wait_until("accepting pauses", || {
-            drop(UnixStream::connect(kit.socket()));
-            log(&kit).matches("accepting pauses").count() > round
+        env.wait_until("accepting pauses", || {
+            drop(UnixStream::connect(env.socket()));
+            env.daemon_log().matches("accepting pauses").count() > round
         });
-        let mut command = kit.shim_command(&["--patience", "60s", "oss-upload"]);
+        let mut command = env.shim_command(&["--patience", "60s", "oss-upload"]);
         let mut waiting = command.stdout(Stdio::piped()).spawn().unwrap();
         // Who has less patience is told that nobody answered.
-        let output = kit.shim(&["--patience", "300ms", "oss-upload"]);
+        let output = env.shim(&["--patience", "300ms", "oss-upload"]);
         assert_eq!(output.status.code(), Some(3), "{error}");
         assert!(waiting.try_wait().unwrap().is_none(), "{error}");
         strace.signal(Signal::SIGTERM);
@@ -183,9 +148,9 @@ fn no_memory_for_a_connection_pauses_accepting_and_recovers() {
         let output = waiting.wait_with_output().unwrap();
         let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(answer, before, "{error}: who waited is answered");
-        assert_eq!(kit.document(&["oss-upload"]), before, "{error}");
+        assert_eq!(env.document(&["oss-upload"]), before, "{error}");
     }
-    let said = log(&kit).matches("accepting pauses").count();
+    let said = env.daemon_log().matches("accepting pauses").count();
     assert_eq!(said, 3, "it is said once, not at every try");
 }
 
@@ -202,8 +167,8 @@ fn files(directory: &Path) -> BTreeSet<PathBuf> {
 }
 
 /// How many processes know the socket of a kit by their environment, as its daemons do.
-fn daemons(kit: &Kit) -> usize {
-    let wanted = [b"STSD_SOCKET=", kit.socket().as_os_str().as_bytes()].concat();
+fn daemons(env: &TestEnv) -> usize {
+    let wanted = [b"STSD_SOCKET=", env.socket().as_os_str().as_bytes()].concat();
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let environments = processes.filter_map(|it| fs::read(it.path().join("environ")).ok());
     let knows = |it: &Vec<u8>| it.split(|byte| *byte == 0).any(|it| it == wanted);
@@ -213,7 +178,7 @@ fn daemons(kit: &Kit) -> usize {
 /// Asks until it is answered; returns how many times there was nobody to ask.
 fn ask(client: &Client) -> u64 {
     for unanswered in 0..3000 {
-        let asked = now();
+        let asked = unix_time();
         match client.credentials("oss-upload", Duration::ZERO, Duration::from_secs(60)) {
             Ok(answer) => {
                 let ends = answer.credentials.expiration_unix_seconds;
@@ -231,19 +196,20 @@ fn ask(client: &Client) -> u64 {
 
 #[test]
 fn thirty_kills_during_renewals_and_hand_overs_leave_nothing_behind() {
-    let mut kit = Kit::without_daemon(&["--session-life", "6s"]);
+    let mut env = TestEnv::without_daemon(&["--session-life", "6s"]);
     // So that a kill meets a call more often than not.
-    kit.sts_fails(&json!({"kind": "delay", "millis": 50}));
-    kit.write_config(&format!("{UPLOAD}keep_warm = true\n"));
-    kit.start_daemon();
-    let _ = kit.document(&["oss-upload"]);
-    let before = files(&kit.path(""));
+    env.emulator()
+        .inject_fault(Action::AssumeRole, Fault::Delay(Duration::from_millis(50)));
+    env.write_config(&format!("{UPLOAD}keep_warm = true\n"));
+    env.start_daemon();
+    let _ = env.document(&["oss-upload"]);
+    let before = files(&env.path(""));
     let mut random = fastrand::Rng::with_seed(fastrand::u64(..));
     let seed = random.get_seed();
     let (over, answers) = (AtomicBool::new(false), AtomicU64::new(0));
     let longest = AtomicU64::new(0);
     thread::scope(|scope| {
-        for client in [kit.client(), kit.client()] {
+        for client in [env.client(), env.client()] {
             let (over, answers, longest) = (&over, &answers, &longest);
             scope.spawn(move || {
                 while !over.load(Ordering::Relaxed) {
@@ -255,21 +221,21 @@ fn thirty_kills_during_renewals_and_hand_overs_leave_nothing_behind() {
         for round in 0..30 {
             let pause = Duration::from_millis(random.u64(0..120));
             if round % 2 == 0 {
-                kit.daemon().signal(Signal::SIGUSR2);
+                env.daemon().signal(Signal::SIGUSR2);
             }
             thread::sleep(pause);
             if round % 4 == 0 {
                 // Who asks twice meets a program that has only just begun.
-                kit.daemon().signal(Signal::SIGUSR2);
+                env.daemon().signal(Signal::SIGUSR2);
                 thread::sleep(Duration::from_millis(random.u64(0..20)));
             }
-            let pid = kit.daemon().id();
+            let pid = env.daemon().id();
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
             assert!(!stat.contains(") Z "), "it has died by itself, seed {seed}");
-            kit.daemon().signal(Signal::SIGKILL);
-            assert_eq!(kit.daemon_ends(), None, "seed {seed}");
-            assert!(kit.socket().exists(), "the socket is left behind");
-            kit.start_daemon();
+            env.daemon().signal(Signal::SIGKILL);
+            assert_eq!(env.wait_for_daemon_exit(), None, "seed {seed}");
+            assert!(env.socket().exists(), "the socket is left behind");
+            env.start_daemon();
         }
         over.store(true, Ordering::Relaxed);
     });
@@ -279,19 +245,19 @@ fn thirty_kills_during_renewals_and_hand_overs_leave_nothing_behind() {
         longest.into_inner() * 20
     ));
     // What the last one puts there for a moment goes again.
-    kit.wait_until("nothing is on the disk that was not", || {
-        files(&kit.path("")) == before
+    env.wait_until("nothing is on the disk that was not", || {
+        files(&env.path("")) == before
     });
     if geteuid().is_root() {
         // What a killed one was just trying ends by itself.
-        kit.wait_until("one daemon is left", || daemons(&kit) == 1);
+        env.wait_until("one daemon is left", || daemons(&env) == 1);
     } else {
         e2e::not_run("whether a process is left, which only root can see");
     }
-    kit.daemon().signal(Signal::SIGTERM);
-    assert_eq!(kit.daemon_ends(), Some(0));
+    env.daemon().signal(Signal::SIGTERM);
+    assert_eq!(env.wait_for_daemon_exit(), Some(0));
     assert!(
-        !kit.socket().exists(),
+        !env.socket().exists(),
         "the last one takes its socket with it"
     );
 }

@@ -2,25 +2,25 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
-use e2e::{Kit, UPLOAD};
+use e2e::{Action, TestEnv, UPLOAD};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 #[test]
 fn a_thousand_gets_of_a_fifteen_minute_session_cost_one_call() {
-    let kit = Kit::with(&[], &format!("{UPLOAD}duration = \"15m\"\n"));
-    let client = kit.client();
+    let env = TestEnv::with(&[], &format!("{UPLOAD}duration = \"15m\"\n"));
+    let client = env.client();
     for _ in 0..1000 {
         let answer = client.credentials("oss-upload", Duration::ZERO, Duration::from_secs(60));
         assert!(!answer.unwrap().short);
     }
-    assert_eq!(kit.calls("AssumeRole"), 1);
+    assert_eq!(env.emulator().calls(Action::AssumeRole), 1);
 }
 
 #[test]
 fn each_format_is_one_document_and_the_default_is_all_of_them() {
-    let kit = Kit::start();
-    let union = kit.document(&["oss-upload"]);
+    let env = TestEnv::start();
+    let union = env.document(&["oss-upload"]);
     for (format, key) in [
         ("aliyun", "sts_token"),
         ("oss", "SecurityToken"),
@@ -28,7 +28,7 @@ fn each_format_is_one_document_and_the_default_is_all_of_them() {
         ("uri", "SecurityToken"),
         ("json", "access_key_secret"),
     ] {
-        let document = kit.document(&["--format", format, "oss-upload"]);
+        let document = env.document(&["--format", format, "oss-upload"]);
         assert_eq!(document[key], union[key], "{format}");
         for (name, value) in document.as_object().unwrap() {
             let same = match name.as_str() {
@@ -40,7 +40,7 @@ fn each_format_is_one_document_and_the_default_is_all_of_them() {
             assert_eq!(value, same, "{format} {name}");
         }
     }
-    let script = kit.shim(&["--format", "env", "oss-upload"]);
+    let script = env.shim(&["--format", "env", "oss-upload"]);
     assert!(
         script
             .stdout
@@ -50,12 +50,12 @@ fn each_format_is_one_document_and_the_default_is_all_of_them() {
 
 #[test]
 fn what_nobody_needs_the_daemon_for_is_said_without_it() {
-    let kit = Kit::without_daemon(&[]);
+    let env = TestEnv::without_daemon(&[]);
     for arguments in [&["--help"], &["--version"]] {
-        assert!(kit.shim(arguments).status.success());
-        assert!(kit.ctl(arguments).status.success());
+        assert!(env.shim(arguments).status.success());
+        assert!(env.ctl(arguments).status.success());
     }
-    let code = |arguments: &[&str]| kit.shim(arguments).status.code();
+    let code = |arguments: &[&str]| env.shim(arguments).status.code();
     assert_eq!(code(&["--colour"]), Some(2));
     assert_eq!(code(&["--min-life", "30", "x"]), Some(2));
     assert_eq!(code(&["oss-upload"]), Some(3), "no daemon");
@@ -63,8 +63,8 @@ fn what_nobody_needs_the_daemon_for_is_said_without_it() {
 
 #[test]
 fn an_unknown_profile_is_named_and_has_its_exit_code() {
-    let kit = Kit::start();
-    let output = kit.shim(&["nobody"]);
+    let env = TestEnv::start();
+    let output = env.shim(&["nobody"]);
     assert_eq!(output.status.code(), Some(4));
     assert!(output.stdout.is_empty());
     let complaint = String::from_utf8(output.stderr).unwrap();
@@ -72,27 +72,27 @@ fn an_unknown_profile_is_named_and_has_its_exit_code() {
         complaint.contains("\"nobody\"") && complaint.lines().count() == 1,
         "{complaint}"
     );
-    assert_eq!(kit.ctl(&["get", "nobody"]).status.code(), Some(4));
+    assert_eq!(env.ctl(&["get", "nobody"]).status.code(), Some(4));
 }
 
 #[test]
 fn the_socket_is_its_users_alone_and_goes_with_the_daemon() {
-    let mut kit = Kit::start();
+    let mut env = TestEnv::start();
     let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
-    assert_eq!(mode(kit.socket()), 0o600);
-    assert_eq!(mode(kit.path("run")), 0o700);
-    kit.daemon().signal(Signal::SIGTERM);
-    assert_eq!(kit.daemon_ends(), Some(0));
-    assert!(!kit.socket().exists());
+    assert_eq!(mode(env.socket()), 0o600);
+    assert_eq!(mode(env.path("run")), 0o700);
+    env.daemon().signal(Signal::SIGTERM);
+    assert_eq!(env.wait_for_daemon_exit(), Some(0));
+    assert!(!env.socket().exists());
 }
 
 #[test]
 fn status_says_what_the_daemon_is_doing() {
-    let kit = Kit::start();
+    let env = TestEnv::start();
     let read =
-        || -> Value { serde_json::from_slice(&kit.ctl(&["status", "--json"]).stdout).unwrap() };
+        || -> Value { serde_json::from_slice(&env.ctl(&["status", "--json"]).stdout).unwrap() };
     assert_eq!(read()["profiles"][0]["remaining_seconds"], Value::Null);
-    let document = kit.document(&["oss-upload"]);
+    let document = env.document(&["oss-upload"]);
     let profile = &read()["profiles"][0];
     assert_eq!(profile["access_key_id"], document["AccessKeyId"]);
     assert_eq!(profile["sts_calls"], 1);
@@ -106,7 +106,7 @@ fn status_says_what_the_daemon_is_doing() {
         "{remaining}"
     );
     assert!((1500..2000).contains(&next.as_u64().unwrap()), "{next}");
-    let table = String::from_utf8(kit.ctl(&["status"]).stdout).unwrap();
+    let table = String::from_utf8(env.ctl(&["status"]).stdout).unwrap();
     assert!(
         table.contains("oss-upload") && table.contains("███"),
         "{table}"
@@ -115,37 +115,39 @@ fn status_says_what_the_daemon_is_doing() {
 
 #[test]
 fn a_human_gets_renews_and_reloads() {
-    let kit = Kit::start();
+    let env = TestEnv::start();
     let get =
-        || -> Value { serde_json::from_slice(&kit.ctl(&["get", "oss-upload"]).stdout).unwrap() };
+        || -> Value { serde_json::from_slice(&env.ctl(&["get", "oss-upload"]).stdout).unwrap() };
     let before = get();
-    assert!(kit.ctl(&["refresh", "oss-upload"]).status.success());
+    assert!(env.ctl(&["refresh", "oss-upload"]).status.success());
     let after = get();
     assert_ne!(before["access_key_id"], after["access_key_id"]);
-    assert!(kit.ctl(&["reload"]).status.success());
+    assert!(env.ctl(&["reload"]).status.success());
     assert_eq!(
         get(),
         after,
         "a reload that changes nothing keeps the session"
     );
-    assert_eq!(kit.calls("AssumeRole"), 2);
+    assert_eq!(env.emulator().calls(Action::AssumeRole), 2);
 }
 
 #[test]
 fn a_profile_that_keeps_warm_has_its_credentials_before_anybody_asks() {
-    let kit = Kit::with(&[], &format!("{UPLOAD}keep_warm = true\n"));
-    kit.wait_until("the first renewal", || kit.calls("AssumeRole") == 1);
+    let env = TestEnv::with(&[], &format!("{UPLOAD}keep_warm = true\n"));
+    env.wait_until("the first renewal", || {
+        env.emulator().calls(Action::AssumeRole) == 1
+    });
 }
 
 #[test]
 fn a_proxy_in_the_environment_is_not_asked_for_an_endpoint_on_this_machine() {
-    let mut kit = Kit::without_daemon(&[]);
-    kit.write_config(UPLOAD);
-    let mut command = kit.daemon_command();
+    let mut env = TestEnv::without_daemon(&[]);
+    env.write_config(UPLOAD);
+    let mut command = env.daemon_command();
     // Nobody listens there, so a call through it fails.
     command
         .env("HTTP_PROXY", "http://127.0.0.1:9")
         .env("http_proxy", "http://127.0.0.1:9");
-    kit.adopt_daemon(command);
-    let _ = kit.document(&["oss-upload"]);
+    env.start_daemon_with(command);
+    let _ = env.document(&["oss-upload"]);
 }

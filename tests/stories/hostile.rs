@@ -3,7 +3,6 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
-    iter,
     net::Shutdown,
     os::unix::{fs::PermissionsExt as _, net::UnixStream, process::CommandExt as _},
     process::Command,
@@ -11,52 +10,22 @@ use std::{
     time::Duration,
 };
 
-use e2e::{Kit, UPLOAD};
+use e2e::{
+    Action, Fault, TestEnv, UPLOAD, connect, credentials_request, decode_replies, hello_request,
+};
 use nix::unistd::geteuid;
-use stsd_wire::{FailureKind, HEADER, Message as _, Reply, Request, message_length};
-
-pub(crate) fn connect(kit: &Kit) -> UnixStream {
-    let stream = UnixStream::connect(kit.socket()).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(60)))
-        .unwrap();
-    stream
-}
+use stsd_wire::{FailureKind, Message as _, Reply, Request};
 
 /// Reads replies until the daemon closes.
 fn replies(stream: &mut UnixStream) -> Vec<Reply> {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).unwrap();
-    decoded(&bytes)
-}
-
-pub(crate) fn decoded(bytes: &[u8]) -> Vec<Reply> {
-    let mut rest = bytes;
-    let mut replies = Vec::new();
-    while let Some((reply, tail)) = first(rest) {
-        replies.push(reply);
-        rest = tail;
-    }
-    assert!(rest.is_empty(), "half a reply: {rest:?}");
-    replies
-}
-
-/// Returns the replies that have come as a whole, of a connection that goes on.
-pub(crate) fn whole(bytes: &[u8]) -> Vec<Reply> {
-    iter::successors(first(bytes), |(_, tail)| first(tail))
-        .map(|(reply, _)| reply)
-        .collect()
-}
-
-fn first(bytes: &[u8]) -> Option<(Reply, &[u8])> {
-    let (header, body) = bytes.split_first_chunk::<HEADER>()?;
-    let (message, tail) = body.split_at_checked(message_length(*header).unwrap())?;
-    Some((Reply::decode(message).unwrap(), tail))
+    decode_replies(&bytes)
 }
 
 /// The daemon answers `bytes` with a failure of `kind` and closes; others are served.
-fn check(kit: &Kit, what: &str, bytes: &[u8], kind: FailureKind) {
-    let mut stream = connect(kit);
+fn check(env: &TestEnv, what: &str, bytes: &[u8], kind: FailureKind) {
+    let mut stream = connect(env);
     stream.write_all(bytes).unwrap();
     let replies = replies(&mut stream);
     assert!(
@@ -67,63 +36,49 @@ fn check(kit: &Kit, what: &str, bytes: &[u8], kind: FailureKind) {
         Some(Reply::Failure(failure)) => assert_eq!(failure.kind, kind, "{what}"),
         other => panic!("{what}: {other:?}"),
     }
-    let _ = kit.document(&["oss-upload"]);
-}
-
-pub(crate) fn hello() -> Vec<u8> {
-    Request::Hello { version: 1 }.frame().unwrap().to_vec()
-}
-
-/// A request for credentials of `oss-upload`, by somebody with this patience.
-pub(crate) fn asks_within(patience_millis: u64) -> Vec<u8> {
-    let request = Request::Credentials {
-        profile: "oss-upload".into(),
-        minimum_life_millis: 0,
-        patience_millis,
-    };
-    request.frame().unwrap().to_vec()
+    let _ = env.document(&["oss-upload"]);
 }
 
 #[test]
 fn what_is_no_frame_closes_its_connection_alone() {
-    let kit = Kit::start();
-    let after_hello = |bytes: &[u8]| [&hello(), bytes].concat();
+    let env = TestEnv::start();
+    let after_hello = |bytes: &[u8]| [&hello_request(), bytes].concat();
     let status = Request::Status {
         after: String::new(),
     }
     .frame()
     .unwrap();
     check(
-        &kit,
+        &env,
         "HTTP",
         b"GET / HTTP/1.1\r\n\r\n",
         FailureKind::Malformed,
     );
     check(
-        &kit,
+        &env,
         "an oversized frame",
         &[0, 1, 0, 1],
         FailureKind::Malformed,
     );
-    check(&kit, "four gigabytes", &[0xff; 64], FailureKind::Malformed);
-    check(&kit, "an empty frame", &[0; 4], FailureKind::Malformed);
+    check(&env, "four gigabytes", &[0xff; 64], FailureKind::Malformed);
+    check(&env, "an empty frame", &[0; 4], FailureKind::Malformed);
     check(
-        &kit,
+        &env,
         "an unknown request",
         &after_hello(&[0, 0, 0, 1, 99]),
         FailureKind::Malformed,
     );
-    check(&kit, "no Hello", &status, FailureKind::Malformed);
+    check(&env, "no Hello", &status, FailureKind::Malformed);
     let padded = after_hello(&[0, 0, 0, 3, 3, 0, 0]);
-    check(&kit, "a byte too many", &padded, FailureKind::Malformed);
+    check(&env, "a byte too many", &padded, FailureKind::Malformed);
     check(
-        &kit,
+        &env,
         "a second Hello",
-        &after_hello(&hello()),
+        &after_hello(&hello_request()),
         FailureKind::Malformed,
     );
     let newer = Request::Hello { version: 200 }.frame().unwrap();
-    check(&kit, "a newer client", &newer, FailureKind::WrongVersion);
+    check(&env, "a newer client", &newer, FailureKind::WrongVersion);
     let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
     for round in 0..200 {
         let mut noise = Vec::new();
@@ -131,22 +86,22 @@ fn what_is_no_frame_closes_its_connection_alone() {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             noise.push((seed >> 56) as u8);
         }
-        let mut stream = connect(&kit);
+        let mut stream = connect(&env);
         // The daemon may have closed before all of it was written.
         let _ = stream.write_all(&after_hello(&noise));
         let _ = stream.shutdown(Shutdown::Write);
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
     }
-    let _ = kit.document(&["oss-upload"]);
+    let _ = env.document(&["oss-upload"]);
 }
 
 #[test]
 fn a_frame_of_the_largest_size_is_still_understood() {
-    let kit = Kit::start();
-    let mut stream = connect(&kit);
+    let env = TestEnv::start();
+    let mut stream = connect(&env);
     let profile = "x".repeat(65_500);
-    let mut bytes = hello();
+    let mut bytes = hello_request();
     bytes.extend_from_slice(&Request::Watch { profile }.frame().unwrap());
     stream.write_all(&bytes).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
@@ -163,15 +118,15 @@ fn a_frame_of_the_largest_size_is_still_understood() {
 
 #[test]
 fn silent_and_slow_peers_do_not_keep_others_waiting() {
-    let kit = Kit::start();
-    let _ = kit.document(&["oss-upload"]);
-    let silent: Vec<_> = (0..50).map(|_| connect(&kit)).collect();
-    let mut slow: Vec<_> = (0..50).map(|_| connect(&kit)).collect();
+    let env = TestEnv::start();
+    let _ = env.document(&["oss-upload"]);
+    let silent: Vec<_> = (0..50).map(|_| connect(&env)).collect();
+    let mut slow: Vec<_> = (0..50).map(|_| connect(&env)).collect();
     for stream in &mut slow {
-        stream.write_all(&hello()[..3]).unwrap();
+        stream.write_all(&hello_request()[..3]).unwrap();
     }
     // Sooner than the deadline of those: 10 s.
-    let _ = kit.document(&["--patience", "8s", "oss-upload"]);
+    let _ = env.document(&["--patience", "8s", "oss-upload"]);
     // Half a frame has a deadline; so has a connection that never says Hello.
     for mut stream in silent.into_iter().take(1).chain(slow.into_iter().take(1)) {
         let mut rest = Vec::new();
@@ -182,8 +137,8 @@ fn silent_and_slow_peers_do_not_keep_others_waiting() {
 
 #[test]
 fn a_byte_now_and_then_does_not_hold_a_connection_open() {
-    let kit = Kit::start();
-    let mut stream = connect(&kit);
+    let env = TestEnv::start();
+    let mut stream = connect(&env);
     let mut written = 0;
     // Bytes each of which is within the deadline of the one before, for five times as long.
     for _ in 0..50 {
@@ -201,19 +156,22 @@ fn a_byte_now_and_then_does_not_hold_a_connection_open() {
 
 #[test]
 fn half_a_frame_that_came_with_a_whole_one_has_a_deadline_too() {
-    let kit = Kit::start();
-    let _ = kit.document(&["oss-upload"]);
-    let request = asks_within(1000);
-    for whole in [&hello()[..], &[&hello()[..], &request[..]].concat()] {
-        let mut stream = connect(&kit);
+    let env = TestEnv::start();
+    let _ = env.document(&["oss-upload"]);
+    let request = credentials_request(1000);
+    for whole in [
+        &hello_request()[..],
+        &[&hello_request()[..], &request[..]].concat(),
+    ] {
+        let mut stream = connect(&env);
         stream.write_all(&[whole, &request[..7]].concat()).unwrap();
         let mut said = Vec::new();
         // Ends when the daemon has had enough.
         stream.read_to_end(&mut said).unwrap();
     }
     // Who has said nothing by halves may rest.
-    let mut stream = connect(&kit);
-    stream.write_all(&hello()).unwrap();
+    let mut stream = connect(&env);
+    stream.write_all(&hello_request()).unwrap();
     thread::sleep(Duration::from_secs(12));
     stream.write_all(&request).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
@@ -224,8 +182,8 @@ fn half_a_frame_that_came_with_a_whole_one_has_a_deadline_too() {
 }
 
 /// How long the daemon has worked, in hundredths of a second.
-fn worked(kit: &Kit) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", kit.daemon().id())).unwrap();
+fn worked(env: &TestEnv) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", env.daemon().id())).unwrap();
     let fields = stat.rsplit_once(") ").unwrap().1.split(' ');
     fields
         .skip(11)
@@ -236,18 +194,22 @@ fn worked(kit: &Kit) -> u64 {
 
 #[test]
 fn half_a_frame_keeps_nobody_busy() {
-    let kit = Kit::start();
-    let _ = kit.document(&["oss-upload"]);
-    let request = asks_within(1000);
+    let env = TestEnv::start();
+    let _ = env.document(&["oss-upload"]);
+    let request = credentials_request(1000);
     let mut streams = Vec::new();
-    for whole in [&[][..], &hello(), &[&hello()[..], &request[..]].concat()] {
-        let mut stream = connect(&kit);
+    for whole in [
+        &[][..],
+        &hello_request(),
+        &[&hello_request()[..], &request[..]].concat(),
+    ] {
+        let mut stream = connect(&env);
         stream.write_all(&[whole, &request[..7]].concat()).unwrap();
         streams.push(stream);
     }
-    let before = worked(&kit);
+    let before = worked(&env);
     thread::sleep(Duration::from_secs(2));
-    let busy = worked(&kit) - before;
+    let busy = worked(&env) - before;
     assert!(
         busy < 50,
         "it worked for {busy} of 200 hundredths of a second"
@@ -256,79 +218,67 @@ fn half_a_frame_keeps_nobody_busy() {
 
 #[test]
 fn a_second_daemon_does_not_wait_for_a_full_backlog() {
-    let kit = Kit::without_daemon(&[]);
-    kit.write_config(UPLOAD);
-    let busy = std::os::unix::net::UnixListener::bind(kit.socket()).unwrap();
+    let env = TestEnv::without_daemon(&[]);
+    env.write_config(UPLOAD);
+    let busy = std::os::unix::net::UnixListener::bind(env.socket()).unwrap();
     nix::sys::socket::listen(&busy, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
-    let _one = connect(&kit);
-    let output = kit.daemon_command().output().unwrap();
+    let _one = connect(&env);
+    let output = env.daemon_command().output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("another daemon"));
 }
 
 #[test]
 fn a_peer_that_leaves_in_the_middle_of_an_answer_harms_nobody() {
-    let kit = Kit::start();
-    let _ = kit.document(&["oss-upload"]);
-    let request = asks_within(1000);
+    let env = TestEnv::start();
+    let _ = env.document(&["oss-upload"]);
+    let request = credentials_request(1000);
     for _ in 0..100 {
-        let mut stream = connect(&kit);
-        let mut bytes = hello();
+        let mut stream = connect(&env);
+        let mut bytes = hello_request();
         for _ in 0..50 {
             bytes.extend_from_slice(&request);
         }
         stream.write_all(&bytes).unwrap();
     }
-    let _ = kit.document(&["oss-upload"]);
-}
-
-/// A kit whose daemon may have so many files open. It takes all it may have, so it is the hard
-/// limit that counts.
-pub(crate) fn with_few_files(most: u32, config: &str) -> Kit {
-    let mut kit = Kit::without_daemon(&[]);
-    kit.write_config(config);
-    let mut limited = Command::new("sh");
-    limited
-        .args(["-c", &format!("ulimit -n {most} && exec \"$0\"")])
-        .arg(e2e::program("stsd"));
-    limited
-        .env("STSD_CONFIG", kit.path("config.toml"))
-        .env("STSD_SOCKET", kit.socket());
-    kit.adopt_daemon(limited);
-    kit
+    let _ = env.document(&["oss-upload"]);
 }
 
 #[test]
 fn running_out_of_descriptors_pauses_accepting_and_recovers() {
-    let kit = with_few_files(64, UPLOAD);
+    let env = TestEnv::with_file_limit(64, UPLOAD);
     // Somebody lowers the limit of the running daemon below what it has counted on.
     let lowered = Command::new("prlimit")
-        .args(["--nofile=24:24", "--pid", &kit.daemon().id().to_string()])
+        .args(["--nofile=24:24", "--pid", &env.daemon().id().to_string()])
         .status();
     assert!(lowered.unwrap().success());
-    let crowd: Vec<_> = (0..100).map(|_| connect(&kit)).collect();
-    kit.wait_until("accepting pauses", || {
-        fs::read_to_string(kit.path("daemon.log"))
-            .unwrap()
-            .contains("accepting pauses")
+    let crowd: Vec<_> = (0..100).map(|_| connect(&env)).collect();
+    env.wait_until("accepting pauses", || {
+        env.daemon_log().contains("accepting pauses")
     });
     drop(crowd);
-    let _ = kit.document(&["--patience", "30s", "oss-upload"]);
+    let _ = env.document(&["--patience", "30s", "oss-upload"]);
 }
 
 /// What comes behind a request has its own time, however long that one took.
 #[test]
 fn a_long_frame_behind_a_slow_answer_is_not_too_late() {
-    let mut kit = Kit::without_daemon(&[]);
-    kit.write_config(UPLOAD);
-    kit.start_daemon();
-    kit.sts_fails(&serde_json::json!({"kind": "hang"}));
+    let mut env = TestEnv::without_daemon(&[]);
+    env.write_config(UPLOAD);
+    env.start_daemon();
+    env.emulator().inject_fault(Action::AssumeRole, Fault::Hang);
     let profile = "z".repeat(2000);
     let long = Request::Url { profile }.frame().unwrap();
-    let mut stream = connect(&kit);
+    let mut stream = connect(&env);
     // So that the deadline of its Hello has begun.
     thread::sleep(Duration::from_millis(200));
-    let asks = [&hello()[..], &asks_within(11_000), &long, &asks_within(0)].concat();
+    let asks = [
+        &hello_request()[..],
+        &credentials_request(11_000),
+        &long,
+        &credentials_request(0),
+    ]
+    .concat();
     stream.write_all(&asks).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
     let replies = replies(&mut stream);
@@ -338,32 +288,32 @@ fn a_long_frame_behind_a_slow_answer_is_not_too_late() {
 
 #[test]
 fn who_is_silent_makes_room_where_few_files_may_be_open() {
-    let kit = with_few_files(64, UPLOAD);
-    let _ = kit.document(&["oss-upload"]);
-    let _crowd: Vec<_> = (0..80).map(|_| connect(&kit)).collect();
+    let env = TestEnv::with_file_limit(64, UPLOAD);
+    let _ = env.document(&["oss-upload"]);
+    let _crowd: Vec<_> = (0..80).map(|_| connect(&env)).collect();
     // Sooner than the silent ones have to say Hello: 10 s.
-    let _ = kit.document(&["--patience", "8s", "oss-upload"]);
+    let _ = env.document(&["--patience", "8s", "oss-upload"]);
 }
 
 #[test]
 fn silent_peers_make_room_and_those_who_wait_stay() {
     let slow = UPLOAD.replace("oss-upload]", "slow]");
-    let kit = with_few_files(128, &format!("{UPLOAD}{slow}"));
-    let _ = kit.document(&["oss-upload"]);
-    kit.sts_fails(&serde_json::json!({"kind": "hang"}));
-    let mut waiting = kit.shim_command(&["--patience", "600s", "slow"]);
+    let env = TestEnv::with_file_limit(128, &format!("{UPLOAD}{slow}"));
+    let _ = env.document(&["oss-upload"]);
+    env.emulator().inject_fault(Action::AssumeRole, Fault::Hang);
+    let mut waiting = env.shim_command(&["--patience", "600s", "slow"]);
     let waiting = waiting
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    kit.wait_until("it waits", || kit.calls("AssumeRole") >= 2);
+    env.wait_until("it waits", || env.emulator().calls(Action::AssumeRole) >= 2);
     let mut crowd = Vec::new();
     for _ in 0..400 {
-        let mut stream = connect(&kit);
-        stream.write_all(&hello()).unwrap();
+        let mut stream = connect(&env);
+        stream.write_all(&hello_request()).unwrap();
         crowd.push(stream);
         if crowd.len() % 40 == 0 {
-            let _ = kit.document(&["--patience", "60s", "oss-upload"]);
+            let _ = env.document(&["--patience", "60s", "oss-upload"]);
         }
     }
     // The first of them was told why.
@@ -371,32 +321,31 @@ fn silent_peers_make_room_and_those_who_wait_stay() {
         Some(Reply::Failure(failure)) => assert_eq!(failure.kind, FailureKind::Busy),
         other => panic!("{other:?}"),
     }
-    let log = fs::read_to_string(kit.path("daemon.log")).unwrap();
+    let log = env.daemon_log();
     assert!(!log.contains("accepting pauses"), "{log}");
-    kit.heal();
+    env.emulator().clear_faults();
     let output = waiting.wait_with_output().unwrap();
     assert!(output.status.success());
 }
 
 #[test]
 fn who_has_left_does_not_count_as_waiting_and_who_only_says_no_more_does() {
-    let kit = Kit::without_daemon(&[]);
-    kit.write_config(UPLOAD);
-    let mut kit = kit;
-    kit.start_daemon();
-    kit.sts_fails(&serde_json::json!({"kind": "hang"}));
-    let request = asks_within(600_000);
+    let mut env = TestEnv::without_daemon(&[]);
+    env.write_config(UPLOAD);
+    env.start_daemon();
+    env.emulator().inject_fault(Action::AssumeRole, Fault::Hang);
+    let request = credentials_request(600_000);
     let ask = || {
-        let mut stream = connect(&kit);
-        let bytes = [hello(), request.clone()].concat();
+        let mut stream = connect(&env);
+        let bytes = [hello_request(), request.clone()].concat();
         stream.write_all(&bytes).unwrap();
         stream
     };
     let mut half = ask();
     half.shutdown(Shutdown::Write).unwrap();
-    kit.wait_until("it waits", || kit.calls("AssumeRole") >= 1);
+    env.wait_until("it waits", || env.emulator().calls(Action::AssumeRole) >= 1);
     let mut crowd: Vec<_> = (0..50).map(|_| ask()).collect();
-    kit.wait_until("they wait", || kit.connections() >= 51);
+    env.wait_until("they wait", || env.daemon().connections() >= 51);
     for stream in &mut crowd[25..] {
         // Nobody reads that before it leaves.
         stream.write_all(&request).unwrap();
@@ -405,8 +354,8 @@ fn who_has_left_does_not_count_as_waiting_and_who_only_says_no_more_does() {
     // Some leave before they wait.
     (0..50).for_each(|_| drop(ask()));
     // Long before their patience is at its end.
-    kit.wait_until("they are forgotten", || kit.connections() == 1);
-    kit.heal();
+    env.wait_until("they are forgotten", || env.daemon().connections() == 1);
+    env.emulator().clear_faults();
     assert!(matches!(
         replies(&mut half).last(),
         Some(Reply::Credentials(_))
@@ -415,19 +364,19 @@ fn who_has_left_does_not_count_as_waiting_and_who_only_says_no_more_does() {
 
 #[test]
 fn ten_thousand_idle_peers_do_not_delay_the_next() {
-    let kit = Kit::start();
-    let hard = e2e::many_files();
+    let env = TestEnv::start();
+    let hard = e2e::raise_file_limit();
     assert!(
         hard > 11_000,
         "this story needs 11,000 descriptors, the limit is {hard}"
     );
     let mut crowd = Vec::new();
     for _ in 0..10_000 {
-        let mut stream = connect(&kit);
-        stream.write_all(&hello()).unwrap();
+        let mut stream = connect(&env);
+        stream.write_all(&hello_request()).unwrap();
         crowd.push(stream);
     }
-    let _ = kit.document(&["--patience", "60s", "oss-upload"]);
+    let _ = env.document(&["--patience", "60s", "oss-upload"]);
     assert_eq!(crowd.len(), 10_000);
 }
 
@@ -437,21 +386,21 @@ fn another_user_is_refused_even_when_the_door_is_left_open() {
         e2e::not_run("only root can become another user for this story");
         return;
     }
-    let kit = Kit::start();
+    let env = TestEnv::start();
     let open = |path: &std::path::Path| {
         fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
     };
-    open(&kit.path(""));
-    open(&kit.path("run"));
-    open(&kit.socket());
+    open(&env.path(""));
+    open(&env.path("run"));
+    open(&env.socket());
     // The program must be where that user can start it.
-    let shim = kit.path("run/sts-shim");
+    let shim = env.path("run/sts-shim");
     fs::copy(e2e::program("sts-shim"), &shim).unwrap();
     open(&shim);
     let mut command = Command::new(shim);
     command
         .arg("--socket")
-        .arg(kit.socket())
+        .arg(env.socket())
         .arg("oss-upload")
         .uid(65_534)
         .gid(65_534);
@@ -460,22 +409,22 @@ fn another_user_is_refused_even_when_the_door_is_left_open() {
     assert_eq!(output.status.code(), Some(5), "{complaint}");
     assert!(output.stdout.is_empty());
     assert!(complaint.contains("does not serve you"), "{complaint}");
-    let _ = kit.document(&["oss-upload"]);
+    let _ = env.document(&["oss-upload"]);
 }
 
 #[test]
 fn a_daemon_told_to_stop_lets_nobody_hang() {
-    let mut kit = Kit::start();
-    kit.fault(&serde_json::json!({"action": "AssumeRole", "fault": {"kind": "hang"}}));
-    let mut waiting = kit.shim_command(&["--patience", "60s", "oss-upload"]);
+    let mut env = TestEnv::start();
+    env.emulator().inject_fault(Action::AssumeRole, Fault::Hang);
+    let mut waiting = env.shim_command(&["--patience", "60s", "oss-upload"]);
     let mut waiting = waiting
         .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    kit.wait_until("it waits", || kit.calls("AssumeRole") >= 1);
-    let idle = connect(&kit);
-    kit.daemon().signal(nix::sys::signal::Signal::SIGTERM);
-    assert_eq!(kit.daemon_ends(), Some(0));
+    env.wait_until("it waits", || env.emulator().calls(Action::AssumeRole) >= 1);
+    let idle = connect(&env);
+    env.daemon().signal(nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(env.wait_for_daemon_exit(), Some(0));
     // It looks whether the daemon is only restarting, and it is not.
     assert_eq!(waiting.wait().unwrap().code(), Some(3));
     drop(idle);

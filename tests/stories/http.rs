@@ -10,39 +10,19 @@ use std::{
     time::Duration,
 };
 
-use e2e::{Kit, UPLOAD};
+use e2e::{
+    Action, DAEMON_READY, Fault, GROUP, SystemDaemon, TestEnv, UPLOAD, UnixUser, upload_profile,
+};
 use nix::{sys::signal::Signal, unistd::geteuid};
-use serde_json::{Value, json};
+use serde_json::Value;
 use stsd_client::{Error, FailureKind};
-
-use crate::access::{Machine, profile, user};
-
-/// What a daemon says when it serves.
-pub(crate) const READY: &str = concat!("stsd ", env!("CARGO_PKG_VERSION"), " is ready");
-
-/// A configuration with the way by a URL.
-fn with_http(kit: &Kit, profiles: &str) {
-    let top = format!("{}[http]\nlisten = \"127.0.0.1:0\"\n", kit.endpoint());
-    kit.write_config_with(&top, profiles);
-}
-
-pub(crate) fn kit_with(emulator: &[&str], profiles: &str) -> Kit {
-    let mut kit = Kit::without_daemon(emulator);
-    with_http(&kit, profiles);
-    kit.start_daemon();
-    kit
-}
-
-pub(crate) fn kit() -> Kit {
-    kit_with(&[], UPLOAD)
-}
 
 /// A URL in its parts: `127.0.0.1:PORT`, the secret, the profile.
 struct Url(String);
 
 impl Url {
-    fn of(kit: &Kit, profile: &str) -> Self {
-        let url = kit.client().url(profile).unwrap();
+    fn of(env: &TestEnv, profile: &str) -> Self {
+        let url = env.client().url(profile).unwrap();
         Self(url.url.expose().to_owned())
     }
 
@@ -112,24 +92,24 @@ impl Answer {
     }
 }
 
-fn by_socket(kit: &Kit, request: &str) -> Answer {
-    let mut stream = UnixStream::connect(kit.path("run/http.sock")).unwrap();
+fn by_socket(env: &TestEnv, request: &str) -> Answer {
+    let mut stream = UnixStream::connect(env.path("run/http.sock")).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
     Answer::read(&mut stream)
 }
 
-fn refusals(kit: &Kit, reason: &str) -> u64 {
-    let refusals = kit.client().status().unwrap().http_refusals;
+fn refusals(env: &TestEnv, reason: &str) -> u64 {
+    let refusals = env.client().status().unwrap().http_refusals;
     let found = refusals.iter().find(|it| it.kind == reason);
     found.map_or(0, |it| it.count)
 }
 
 #[test]
 fn a_url_gives_what_the_shim_gives() {
-    let kit = kit();
-    let url = Url::of(&kit, "oss-upload");
+    let env = TestEnv::with_http(&[], UPLOAD);
+    let url = Url::of(&env, "oss-upload");
     let given = url.get(url.path(), "").credentials();
-    let union = kit.document(&["oss-upload"]);
+    let union = env.document(&["oss-upload"]);
     for key in [
         "Code",
         "AccessKeyId",
@@ -142,7 +122,7 @@ fn a_url_gives_what_the_shim_gives() {
     }
     assert_eq!(given["Token"], union["SecurityToken"]);
     assert!(given["LastUpdated"].as_str().unwrap() < given["Expiration"].as_str().unwrap());
-    let printed = kit.ctl(&["url", "oss-upload"]).stdout;
+    let printed = env.ctl(&["url", "oss-upload"]).stdout;
     assert_eq!(String::from_utf8(printed).unwrap().trim_end(), url.0);
     // The secret by a header, as the AWS SDKs send it.
     let authorized = format!("Authorization: {}\r\n", url.secret());
@@ -156,13 +136,13 @@ fn a_url_gives_what_the_shim_gives() {
     let mut answers = String::new();
     stream.read_to_string(&mut answers).unwrap();
     assert_eq!(answers.matches("HTTP/1.1 200").count(), 3);
-    assert_eq!(kit.calls("AssumeRole"), 1);
+    assert_eq!(env.emulator().calls(Action::AssumeRole), 1);
 }
 
 #[test]
 fn instance_metadata_has_its_three_paths() {
-    let kit = kit();
-    let url = Url::of(&kit, "oss-upload");
+    let env = TestEnv::with_http(&[], UPLOAD);
+    let url = Url::of(&env, "oss-upload");
     let (authority, below) = (url.authority(), url.path());
     let token = url.send(&format!(
         "PUT {below}/latest/api/token HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\
@@ -181,12 +161,12 @@ fn instance_metadata_has_its_three_paths() {
 
 #[test]
 fn what_should_not_have_credentials_is_turned_away_and_counted() {
-    let kit = kit();
-    let url = Url::of(&kit, "oss-upload");
+    let env = TestEnv::with_http(&[], UPLOAD);
+    let url = Url::of(&env, "oss-upload");
     let (path, secret) = (url.path(), url.secret());
     let check = |reason: &str, status: u16, answer: Answer| {
         answer.refused(status, "Refused");
-        assert_eq!(refusals(&kit, reason), 1, "{reason}");
+        assert_eq!(refusals(&env, reason), 1, "{reason}");
         let good = url.get(path, "");
         assert_eq!(good.status, 200);
     };
@@ -207,7 +187,7 @@ fn what_should_not_have_credentials_is_turned_away_and_counted() {
     check("path", 404, url.get("/", ""));
     let bomb = format!("X-Bomb: {}\r\n", "x".repeat(100_000));
     assert_eq!(url.get(path, &bomb).status, 431);
-    assert_eq!(refusals(&kit, "head"), 1);
+    assert_eq!(refusals(&env, "head"), 1);
     let many: String = (0..1000).map(|it| format!("X-{it}: x\r\n")).collect();
     assert_ne!(url.get(path, &many).status, 200);
 
@@ -234,18 +214,18 @@ fn what_should_not_have_credentials_is_turned_away_and_counted() {
     ] {
         assert_ne!(url.send(noise).status, 200, "{noise:?}");
     }
-    assert!(refusals(&kit, "secret") >= 5);
+    assert!(refusals(&env, "secret") >= 5);
     assert_eq!(url.get(path, "").status, 200);
 
-    let log = fs::read_to_string(kit.path("daemon.log")).unwrap();
-    let said = log.lines().filter(|it| it.contains("was rejected"));
+    let log = env.daemon_log();
+    let said = log.lines().filter(|it| it.contains("was refused"));
     assert_eq!(
         said.filter(|it| it.contains("secret")).count(),
         1,
         "said once"
     );
     assert!(!log.contains(secret), "the URL's secret is in the log");
-    let metrics = kit.ctl(&["metrics"]).stdout;
+    let metrics = env.ctl(&["metrics"]).stdout;
     let metrics = String::from_utf8(metrics).unwrap();
     assert!(
         metrics.contains("stsd_http_refusals_total{reason=\"browser\"} 1"),
@@ -255,10 +235,10 @@ fn what_should_not_have_credentials_is_turned_away_and_counted() {
 
 #[test]
 fn the_unix_socket_needs_no_secret_and_has_the_same_guards() {
-    let kit = Kit::start();
+    let env = TestEnv::start();
     let get = |headers: &str| {
         by_socket(
-            &kit,
+            &env,
             &format!(
                 "GET /credentials/oss-upload HTTP/1.1\r\nHost: localhost\r\n\
                  Connection: close\r\n{headers}\r\n"
@@ -268,25 +248,25 @@ fn the_unix_socket_needs_no_secret_and_has_the_same_guards() {
     let given = get("").credentials();
     assert_eq!(
         given["AccessKeyId"],
-        kit.document(&["oss-upload"])["AccessKeyId"]
+        env.document(&["oss-upload"])["AccessKeyId"]
     );
     get("Origin: http://localhost\r\n").refused(403, "Refused");
     get("Via: 1.1 proxy\r\n").refused(403, "Refused");
     let missing = by_socket(
-        &kit,
+        &env,
         "GET /credentials/nosuch HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
     );
     missing.refused(404, "UnknownProfile");
     // Without the configuration's word there is nothing on loopback.
-    match kit.client().url("oss-upload") {
+    match env.client().url("oss-upload") {
         Err(Error::Refused(failure)) => assert_eq!(failure.kind, FailureKind::BadConfig),
         other => panic!("{other:?}"),
     }
-    let mode = fs::metadata(kit.path("run/http.sock"))
+    let mode = fs::metadata(env.path("run/http.sock"))
         .unwrap()
         .permissions();
     assert_eq!(mode.mode() & 0o777, 0o600);
-    assert!(!kit.path("run/http.token").exists());
+    assert!(!env.path("run/http.token").exists());
 }
 
 /// Sends a request as another user; returns what came back.
@@ -308,8 +288,8 @@ fn another_user_gets_nothing_even_with_the_secret() {
         e2e::not_run("only root can become another user for this story");
         return;
     }
-    let kit = kit();
-    let url = Url::of(&kit, "oss-upload");
+    let env = TestEnv::with_http(&[], UPLOAD);
+    let url = Url::of(&env, "oss-upload");
     let request = format!(
         "GET {} HTTP/1.1\\r\\nHost: 127.0.0.1\\r\\nConnection: close\\r\\n\\r\\n",
         url.path()
@@ -319,17 +299,17 @@ fn another_user_gets_nothing_even_with_the_secret() {
     let other = as_user(65_534, url.authority(), &request);
     assert!(other.starts_with("HTTP/1.1 403"), "{other}");
     assert!(other.contains("does not serve your user"), "{other}");
-    assert_eq!(refusals(&kit, "other_user"), 1);
+    assert_eq!(refusals(&env, "other_user"), 1);
     // The socket is closed to it as well, by its mode.
     for path in ["", "run", "run/http.sock"] {
-        fs::set_permissions(kit.path(path), fs::Permissions::from_mode(0o777)).unwrap();
+        fs::set_permissions(env.path(path), fs::Permissions::from_mode(0o777)).unwrap();
     }
     let python = "import socket,sys\ns=socket.socket(socket.AF_UNIX)\ns.connect(sys.argv[1])\n\
         s.sendall(b'GET /credentials/oss-upload HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n')\n\
         print(s.recv(99999).decode())";
     let output = Command::new("python3")
         .args(["-c", python])
-        .arg(kit.path("run/http.sock"))
+        .arg(env.path("run/http.sock"))
         .uid(65_534)
         .gid(65_534)
         .output()
@@ -340,16 +320,17 @@ fn another_user_gets_nothing_even_with_the_secret() {
 
 #[test]
 fn on_a_machine_rules_by_user_hold_by_url_and_others_do_not() {
-    let group = [format!("group:{}", crate::access::GROUP)];
-    let rules = profile("for-user", &["user:64002".to_owned()]) + &profile("for-group", &group);
-    let Some(mut machine) = Machine::with(&rules) else {
+    let group = [format!("group:{}", GROUP)];
+    let rules = upload_profile("for-user", &["user:64002".to_owned()])
+        + &upload_profile("for-group", &group);
+    let Some(mut machine) = SystemDaemon::start(&rules) else {
         return;
     };
-    with_http(&machine.kit, &rules);
-    machine.kit.client().reload().unwrap();
+    machine.env.write_config_with_http(&rules);
+    machine.env.client().reload().unwrap();
     let get = |uid: u32, profile: &str| {
         // Whoever may have it is told the URL; here it is told to all.
-        let printed = machine.output(user(64_002), "stsctl", &["url", "for-user"]);
+        let printed = machine.output(UnixUser::new(64_002), "stsctl", &["url", "for-user"]);
         let url = Url(String::from_utf8(printed.stdout)
             .unwrap()
             .trim_end()
@@ -375,91 +356,91 @@ fn on_a_machine_rules_by_user_hold_by_url_and_others_do_not() {
         );
         assert!(refused.contains("no rule allows you"), "{refused}");
     }
-    let no_url = machine.output(user(64_001), "stsctl", &["url", "for-user"]);
+    let no_url = machine.output(UnixUser::new(64_001), "stsctl", &["url", "for-user"]);
     assert_eq!(no_url.status.code(), Some(5));
-    machine.kit.daemon().signal(Signal::SIGTERM);
-    assert_eq!(machine.kit.daemon_ends(), Some(0));
+    machine.env.daemon().signal(Signal::SIGTERM);
+    assert_eq!(machine.env.wait_for_daemon_exit(), Some(0));
 }
 
 #[test]
 fn a_url_outlives_restarts_and_not_a_rotation() {
-    let mut kit = Kit::without_daemon(&[]);
+    let mut env = TestEnv::without_daemon(&[]);
     // A port of its own choice cannot be had twice without systemd, so one is named.
-    let port = e2e::port_of_ones_own();
-    let top = format!("{}[http]\nlisten = \"127.0.0.1:{port}\"\n", kit.endpoint());
-    kit.write_config_with(&top, UPLOAD);
-    kit.start_daemon();
-    let url = Url::of(&kit, "oss-upload");
+    let port = e2e::free_port();
+    let top = format!("{}[http]\nlisten = \"127.0.0.1:{port}\"\n", env.endpoint());
+    env.write_config_with(&top, UPLOAD);
+    env.start_daemon();
+    let url = Url::of(&env, "oss-upload");
     for signal in [Signal::SIGTERM, Signal::SIGKILL] {
-        kit.daemon().signal(signal);
-        kit.daemon_ends();
-        kit.start_daemon();
-        assert_eq!(Url::of(&kit, "oss-upload").0, url.0);
+        env.daemon().signal(signal);
+        env.wait_for_daemon_exit();
+        env.start_daemon();
+        assert_eq!(Url::of(&env, "oss-upload").0, url.0);
         assert_eq!(url.get(url.path(), "").status, 200);
     }
-    kit.daemon().signal(Signal::SIGUSR2);
-    kit.wait_until("the next program has taken the place", || {
-        let log = fs::read_to_string(kit.path("daemon.log")).unwrap();
-        log.matches(READY).count() == 4
+    env.daemon().signal(Signal::SIGUSR2);
+    env.wait_until("the next program has taken the place", || {
+        let log = env.daemon_log();
+        log.matches(DAEMON_READY).count() == 4
     });
     assert_eq!(url.get(url.path(), "").status, 200);
-    let token = fs::read_to_string(kit.path("run/http.token")).unwrap();
+    let token = fs::read_to_string(env.path("run/http.token")).unwrap();
     assert_eq!(token, url.secret(), "no line's end either");
 
-    assert!(kit.ctl(&["url", "--rotate"]).status.success());
+    assert!(env.ctl(&["url", "--rotate"]).status.success());
     assert_eq!(url.get(url.path(), "").status, 403);
-    let new = Url::of(&kit, "oss-upload");
+    let new = Url::of(&env, "oss-upload");
     assert_ne!(new.secret(), url.secret());
     assert_eq!(new.get(new.path(), "").status, 200);
-    kit.daemon().signal(Signal::SIGKILL);
-    kit.daemon_ends();
-    kit.start_daemon();
+    env.daemon().signal(Signal::SIGKILL);
+    env.wait_for_daemon_exit();
+    env.start_daemon();
     assert_eq!(url.get(url.path(), "").status, 403);
     assert_eq!(new.get(new.path(), "").status, 200);
 }
 
 #[test]
 fn a_successor_keeps_a_port_that_was_picked() {
-    let kit = kit();
-    let url = Url::of(&kit, "oss-upload");
+    let env = TestEnv::with_http(&[], UPLOAD);
+    let url = Url::of(&env, "oss-upload");
     for count in 2..4 {
-        kit.daemon().signal(Signal::SIGUSR2);
-        kit.wait_until("the next program has taken the place", || {
-            let log = fs::read_to_string(kit.path("daemon.log")).unwrap();
-            log.matches(READY).count() == count
+        env.daemon().signal(Signal::SIGUSR2);
+        env.wait_until("the next program has taken the place", || {
+            let log = env.daemon_log();
+            log.matches(DAEMON_READY).count() == count
         });
         assert_eq!(url.get(url.path(), "").status, 200);
-        assert_eq!(Url::of(&kit, "oss-upload").0, url.0);
+        assert_eq!(Url::of(&env, "oss-upload").0, url.0);
     }
-    assert_eq!(kit.calls("AssumeRole"), 1);
+    assert_eq!(env.emulator().calls(Action::AssumeRole), 1);
 }
 
 #[test]
 fn a_port_that_is_taken_costs_the_way_by_it_and_nothing_else() {
-    let mut kit = Kit::without_daemon(&[]);
-    let port = e2e::port_of_ones_own();
+    let mut env = TestEnv::without_daemon(&[]);
+    let port = e2e::free_port();
     let other = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
-    let top = format!("{}[http]\nlisten = \"127.0.0.1:{port}\"\n", kit.endpoint());
-    kit.write_config_with(&top, UPLOAD);
-    kit.start_daemon();
-    let _ = kit.document(&["oss-upload"]);
-    assert!(kit.client().url("oss-upload").is_err());
+    let top = format!("{}[http]\nlisten = \"127.0.0.1:{port}\"\n", env.endpoint());
+    env.write_config_with(&top, UPLOAD);
+    env.start_daemon();
+    let _ = env.document(&["oss-upload"]);
+    assert!(env.client().url("oss-upload").is_err());
     drop(other);
-    kit.wait_until("it has the port", || kit.client().url("oss-upload").is_ok());
-    let url = Url::of(&kit, "oss-upload");
+    env.wait_until("it has the port", || env.client().url("oss-upload").is_ok());
+    let url = Url::of(&env, "oss-upload");
     assert_eq!(url.get(url.path(), "").status, 200);
     // A reload that takes it away ends the listening, and the next one begins it again.
-    kit.write_config(UPLOAD);
-    kit.client().reload().unwrap();
+    env.write_config(UPLOAD);
+    env.client().reload().unwrap();
     assert!(TcpStream::connect(url.authority()).is_err());
-    kit.write_config_with(&top, UPLOAD);
-    kit.client().reload().unwrap();
+    env.write_config_with(&top, UPLOAD);
+    env.client().reload().unwrap();
     assert_eq!(url.get(url.path(), "").status, 200);
 }
 
 #[test]
 fn only_loopback_is_listened_at() {
-    let kit = Kit::without_daemon(&[]);
+    let env = TestEnv::without_daemon(&[]);
     for listen in [
         "0.0.0.0:7787",
         "[::1]:7787",
@@ -468,9 +449,9 @@ fn only_loopback_is_listened_at() {
         "7787",
         "",
     ] {
-        let top = format!("{}[http]\nlisten = \"{listen}\"\n", kit.endpoint());
-        kit.write_config_with(&top, UPLOAD);
-        let output = kit.daemon_command().arg("--check").output().unwrap();
+        let top = format!("{}[http]\nlisten = \"{listen}\"\n", env.endpoint());
+        env.write_config_with(&top, UPLOAD);
+        let output = env.daemon_command().arg("--check").output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success(), "{listen}");
         assert!(said.contains("http.listen"), "{listen}: {said}");
@@ -479,9 +460,12 @@ fn only_loopback_is_listened_at() {
 
 #[test]
 fn a_failure_is_said_with_its_reason_and_without_secrets() {
-    let kit = kit();
-    kit.sts_fails(&json!({"kind": "error", "code": "NoPermission", "status": 403}));
-    let url = Url::of(&kit, "oss-upload");
+    let env = TestEnv::with_http(&[], UPLOAD);
+    env.emulator().inject_fault(
+        Action::AssumeRole,
+        Fault::error_with_status("NoPermission", 403),
+    );
+    let url = Url::of(&env, "oss-upload");
     let refused = url.get(url.path(), "");
     refused.refused(403, "DeniedBySts");
     let message = refused.json()["Message"].as_str().unwrap().to_owned();
@@ -495,22 +479,22 @@ fn a_failure_is_said_with_its_reason_and_without_secrets() {
 
 #[test]
 fn ten_thousand_idle_connections_delay_nobody() {
-    let kit = kit();
-    let _ = e2e::many_files();
-    let url = Url::of(&kit, "oss-upload");
+    let env = TestEnv::with_http(&[], UPLOAD);
+    let _ = e2e::raise_file_limit();
+    let url = Url::of(&env, "oss-upload");
     let mut crowd = Vec::new();
     for _ in 0..10_000 {
         crowd.push(TcpStream::connect(url.authority()).unwrap());
     }
     assert_eq!(url.get(url.path(), "").status, 200);
-    let _ = kit.document(&["--patience", "60s", "oss-upload"]);
+    let _ = env.document(&["--patience", "60s", "oss-upload"]);
     assert_eq!(crowd.len(), 10_000);
 }
 
 #[test]
 fn who_is_given_credentials_by_url_never_gets_an_expired_one() {
-    let kit = kit_with(&["--session-life", "4s"], UPLOAD);
-    let url = Url::of(&kit, "oss-upload");
+    let env = TestEnv::with_http(&["--session-life", "4s"], UPLOAD);
+    let url = Url::of(&env, "oss-upload");
     let mut keys = std::collections::BTreeSet::new();
     for _ in 0..300 {
         #[expect(clippy::disallowed_methods, reason = "a client looks at its clock")]

@@ -7,11 +7,10 @@ mod profiles;
 
 use std::{fs, path::PathBuf};
 
-use e2e::{KEY_SECRET, Kit, MARKERS};
+use e2e::{FileState, Home, KEY_SECRET, MARKERS, TestEnv, run};
 use serde_json::{Value, json};
 
 use self::profiles::{every_mode, key, profile, role};
-use crate::home::{Home, Said, State, run};
 
 /// aliyun-cli's file, below the home.
 const CLI: &str = ".aliyun/config.json";
@@ -19,36 +18,33 @@ const CLI: &str = ".aliyun/config.json";
 /// Our configuration, below the home.
 const OURS: &str = ".config/stsd/config.toml";
 
-impl Home {
-    /// A home with a file of aliyun-cli.
-    fn with(profiles: &Value) -> Self {
-        let home = Self::new();
-        let text = json!({"current": "default", "profiles": profiles, "meta_path": ""});
-        home.put(CLI, format!("{text:#}\n"), 0o600);
-        home
-    }
+/// Returns a home with a file of aliyun-cli.
+fn home_with(profiles: &Value) -> Home {
+    let home = Home::new();
+    let text = json!({"current": "default", "profiles": profiles, "meta_path": ""});
+    home.put(CLI, format!("{text:#}\n"), 0o600);
+    home
+}
 
-    fn import(&self, arguments: &[&str]) -> Said {
-        run(self.command(&[&["import"], arguments].concat()))
-    }
-
-    /// Secrets are where they were and where they were put, and nowhere else.
-    fn is_tidy(&self) {
-        for (path, State { bytes, .. }) in self.all() {
-            let kept = path
-                .extension()
-                .is_some_and(|it| it == "key" || it == "uri");
-            let text = String::from_utf8_lossy(&bytes);
-            // What a command is given is known to nobody but who has written it; it is in the
-            // configuration because that is where it is run from.
-            let text: String = text
-                .lines()
-                .filter(|it| !it.starts_with("command = "))
-                .collect();
-            let secret = MARKERS.iter().any(|it| text.contains(it));
-            let theirs = path == self.file(CLI);
-            assert!(!secret || kept || theirs, "{} has a secret", path.display());
-        }
+/// Asserts that secrets are in aliyun-cli's file and in the files for keys only.
+fn assert_tidy(home: &Home) {
+    for (path, FileState { bytes, .. }) in home.files() {
+        let is_key_file = path
+            .extension()
+            .is_some_and(|it| it == "key" || it == "uri");
+        let text = String::from_utf8_lossy(&bytes);
+        // stsctl cannot tell which arguments of a command are secrets; the configuration needs them.
+        let text: String = text
+            .lines()
+            .filter(|it| !it.starts_with("command = "))
+            .collect();
+        let has_secret = MARKERS.iter().any(|it| text.contains(it));
+        let is_theirs = path == home.file(CLI);
+        assert!(
+            !has_secret || is_key_file || is_theirs,
+            "{} has a secret",
+            path.display()
+        );
     }
 }
 
@@ -62,9 +58,9 @@ fn home_of_all_modes() -> Home {
 #[test]
 fn an_import_is_shown_and_nothing_is_touched_until_it_is_asked_for() {
     let home = home_of_all_modes();
-    let before = home.all();
-    let said = home.import(&[]).worked();
-    assert_eq!(home.all(), before);
+    let before = home.files();
+    let said = home.import(&[]).assert_success();
+    assert_eq!(home.files(), before);
     assert!(!home.file(".config").exists());
     for line in [
         "ak (AK): taken: [source.ak]\n",
@@ -94,14 +90,14 @@ fn an_import_is_shown_and_nothing_is_touched_until_it_is_asked_for() {
 #[test]
 fn an_import_is_written_once_and_their_file_stays_as_it_is() {
     let home = home_of_all_modes();
-    let theirs = home.all();
-    let said = home.import(&["--write"]).worked();
+    let theirs = home.files();
+    let said = home.import(&["--write"]).assert_success();
     assert!(said.contains("config.toml: written\n"), "{said}");
-    let after = home.all();
+    let after = home.files();
     for (path, state) in &theirs {
         assert_eq!(after.get(path), Some(state), "{}", path.display());
     }
-    home.is_tidy();
+    assert_tidy(&home);
     let names = |it: &PathBuf| {
         let name = it.strip_prefix(home.file(".config/stsd")).ok()?;
         Some(name.to_str()?.to_owned())
@@ -122,32 +118,32 @@ fn an_import_is_written_once_and_their_file_stays_as_it_is() {
     let uri = home.text(".config/stsd/uri-uri.uri");
     assert_eq!(uri, "https://issuer.example/ExampleSecretOfUri\n");
 
-    let said = home.import(&["--write"]).worked();
+    let said = home.import(&["--write"]).assert_success();
     assert!(
         said.contains("has it all already; nothing is changed"),
         "{said}"
     );
-    assert_eq!(home.all(), after);
+    assert_eq!(home.files(), after);
 }
 
 #[test]
 fn programs_get_credentials_by_an_imported_profile() {
-    let mut kit = Kit::without_daemon(&[]);
+    let mut env = TestEnv::without_daemon(&[]);
     let key = json!({"access_key_id": "LTAIEXAMPLEUPLOADER01", "access_key_secret": KEY_SECRET});
-    let home = Home::with(&json!([profile("up load", "RamRoleArn", &[key, role()])]));
-    kit.write("config.toml", &kit.endpoint(), 0o600);
+    let home = home_with(&json!([profile("up load", "RamRoleArn", &[key, role()])]));
+    env.write("config.toml", &env.endpoint(), 0o600);
     let mut command = home.command(&["import", "--write"]);
-    command.env("STSD_CONFIG", kit.path("config.toml"));
-    let said = run(command).worked();
+    command.env("STSD_CONFIG", env.path("config.toml"));
+    let said = run(command).assert_success();
     assert!(said.contains("its name is up-load with us"), "{said}");
-    assert!(kit.path("up-load-user.key").exists());
-    kit.start_daemon();
-    assert!(kit.document(&["up-load"])["access_key_id"].is_string());
+    assert!(env.path("up-load-user.key").exists());
+    env.start_daemon();
+    assert!(env.document(&["up-load"])["access_key_id"].is_string());
 }
 
 #[test]
 fn what_a_configuration_has_stays_to_the_byte() {
-    let home = Home::with(&json!([
+    let home = home_with(&json!([
         profile("prod", "RamRoleArn", &[key("LTAIPROD"), role()]),
         profile("mine", "RamRoleArn", &[key("LTAIMINE"), role()]),
     ]));
@@ -160,7 +156,7 @@ fn what_a_configuration_has_stays_to_the_byte() {
         "access_key_id = \"LTAIX\"\naccess_key_secret = \"x\"\n",
         0o600,
     );
-    let said = home.import(&["--write"]).worked();
+    let said = home.import(&["--write"]).assert_success();
     let refused = "mine (RamRoleArn): not taken: [profile.mine] is there already and says \
         something else; it stays as it is";
     assert!(said.contains(refused), "{said}");
@@ -176,7 +172,7 @@ fn what_a_configuration_has_stays_to_the_byte() {
 
 #[test]
 fn what_stsd_would_refuse_is_not_written_and_nothing_of_it_is_left() {
-    let home = Home::with(&json!([profile(
+    let home = home_with(&json!([profile(
         "prod",
         "RamRoleArn",
         &[key("LTAIPROD"), role()]
@@ -191,45 +187,46 @@ fn what_stsd_would_refuse_is_not_written_and_nothing_of_it_is_left() {
         "access_key_id = \"LTAIX\"\naccess_key_secret = \"x\"\n",
         0o600,
     );
-    let before = home.all();
+    let before = home.files();
     let said = home
         .import(&["--write"])
-        .failed("stsd would refuse the configuration");
+        .assert_failure("stsd would refuse the configuration");
     assert!(said.contains("/config.toml:"), "{said}");
     assert!(!said.contains(".tried-"), "{said}");
-    assert_eq!(home.all(), before);
+    assert_eq!(home.files(), before);
 }
 
 #[test]
 fn where_nothing_can_be_written_nothing_is() {
-    let home = Home::with(&json!([profile(
+    let home = home_with(&json!([profile(
         "a",
         "RamRoleArn",
         &[key("LTAIA"), role()]
     )]));
     home.put(".config", "a file where a directory should be", 0o600);
-    let before = home.all();
+    let before = home.files();
     home.import(&["--write"])
-        .failed("config.toml: Not a directory");
-    home.import(&[]).failed("config.toml: Not a directory");
+        .assert_failure("config.toml: Not a directory");
+    home.import(&[])
+        .assert_failure("config.toml: Not a directory");
     let mut command = home.command(&["import", "--write"]);
     command.env("STSD_CONFIG", "/proc/stsd/config.toml");
-    run(command).failed("/proc/stsd cannot be made");
+    run(command).assert_failure("/proc/stsd cannot be made");
     let mut command = home.command(&["import", "--write"]);
     command.env("STSD_CONFIG", home.path());
-    run(command).failed("this is no file");
-    assert_eq!(home.all(), before);
+    run(command).assert_failure("this is no file");
+    assert_eq!(home.files(), before);
 
     let broken = "[source]\n=ExampleSecretOfOurs\n";
     home.put("broken.toml", broken, 0o600);
     let mut command = home.command(&["import", "--write"]);
     command.env("STSD_CONFIG", home.file("broken.toml"));
-    run(command).failed("broken.toml:2 is not TOML");
+    run(command).assert_failure("broken.toml:2 is not TOML");
     let inline = "profile = {}\n";
     home.put("inline.toml", inline, 0o600);
     let mut command = home.command(&["import", "--write"]);
     command.env("STSD_CONFIG", home.file("inline.toml"));
-    run(command).failed("nothing can be added at its end");
+    run(command).assert_failure("nothing can be added at its end");
     assert_eq!(home.text("inline.toml"), inline);
 }
 
@@ -241,11 +238,11 @@ fn a_profile_that_stsd_refuses_does_not_keep_the_others_out() {
     });
     let oidc = profile("pod", "OIDC", &[oidc, role()]);
     let other = profile("prod", "RamRoleArn", &[key("LTAIPROD"), role()]);
-    let home = Home::with(&json!([oidc, other]));
+    let home = home_with(&json!([oidc, other]));
     // It is shown as it is done.
-    let shown = home.import(&[]).worked();
+    let shown = home.import(&[]).assert_success();
     assert!(!home.file(".config").exists());
-    let said = home.import(&["--write"]).worked();
+    let said = home.import(&["--write"]).assert_success();
     for said in [shown, said] {
         assert!(said.contains("pod (OIDC): not taken: "), "{said}");
         assert!(said.contains("/nowhere/token.jwt"), "{said}");
@@ -256,28 +253,29 @@ fn a_profile_that_stsd_refuses_does_not_keep_the_others_out() {
     assert!(there && left, "{text}");
     assert!(home.file(".config/stsd/prod-user.key").exists());
 
-    let home = Home::with(&json!([oidc]));
-    home.import(&["--write"]).failed("there is nothing to take");
+    let home = home_with(&json!([oidc]));
+    home.import(&["--write"])
+        .assert_failure("there is nothing to take");
     assert!(!home.file(OURS).exists());
 }
 
 /// A pod has it; whoever imports there need not.
 #[test]
 fn what_is_left_to_the_environment_is_left_to_the_daemons() {
-    let home = Home::with(&json!([profile("pod", "OIDC", &[])]));
-    let said = home.import(&["--write"]).worked();
+    let home = home_with(&json!([profile("pod", "OIDC", &[])]));
+    let said = home.import(&["--write"]).assert_success();
     assert!(said.contains("pod (OIDC): taken: "), "{said}");
     assert!(home.text(OURS).contains("[profile.pod]"));
 }
 
 #[test]
 fn an_import_that_fails_leaves_no_directory_behind() {
-    let home = Home::with(&json!([profile("a", "ChainableRamRoleArn", &[])]));
-    home.import(&["--write"]).failed("nothing to take");
+    let home = home_with(&json!([profile("a", "ChainableRamRoleArn", &[])]));
+    home.import(&["--write"]).assert_failure("nothing to take");
     assert!(!home.file(".config").exists());
     // What was there stays, empty or not.
     fs::create_dir(home.file(".config")).unwrap();
-    home.import(&["--write"]).failed("nothing to take");
+    home.import(&["--write"]).assert_failure("nothing to take");
     assert!(home.file(".config").exists() && !home.file(".config/stsd").exists());
 }
 
@@ -285,16 +283,16 @@ fn an_import_that_fails_leaves_no_directory_behind() {
 fn a_configuration_keeps_its_mode_and_it_is_said_when_others_may_read_a_command() {
     let before = "region = \"cn-hangzhou\"\n";
     let keyed = profile("a", "RamRoleArn", &[key("LTAIA"), role()]);
-    let home = Home::with(&json!([keyed]));
+    let home = home_with(&json!([keyed]));
     home.put(OURS, before, 0o644);
-    let said = home.import(&["--write"]).worked();
+    let said = home.import(&["--write"]).assert_success();
     assert_eq!(home.mode(OURS), 0o644);
     assert!(!said.contains("Others may read it"), "{said}");
 
     let command = json!({"process_command": "/usr/bin/env --flag"});
-    let home = Home::with(&json!([keyed, profile("b", "External", &[command])]));
+    let home = home_with(&json!([keyed, profile("b", "External", &[command])]));
     home.put(OURS, before, 0o644);
-    let said = home.import(&["--write"]).worked();
+    let said = home.import(&["--write"]).assert_success();
     // A machine's daemon reads it as another user.
     assert_eq!(home.mode(OURS), 0o644);
     assert!(said.contains("Others may read it"), "{said}");

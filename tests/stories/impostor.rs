@@ -12,17 +12,15 @@ use std::{
     time::Duration,
 };
 
-use e2e::Kit;
+use e2e::{
+    GROUP, STRANGER, SystemDaemon, TestEnv, UPLOAD, complete_replies, credentials_request,
+    hello_request, upload_profile,
+};
 use nix::{
     sys::statvfs::{FsFlags, statvfs},
     unistd::{Gid, Uid, setgroups, setresgid, setresuid},
 };
 use stsd_wire::{FailureKind, Reply};
-
-use crate::{
-    access::{GROUP, Machine, STRANGER, profile},
-    hostile::{asks_within, hello, whole},
-};
 
 /// Tells the program below what to do; it is this test program, started once more.
 const PART: &str = "STSD_STORY_PART";
@@ -78,36 +76,36 @@ fn name(what: &str) -> String {
     format!("stsd-story-{}-{what}.service", process::id())
 }
 
-fn machine_for(rule: String) -> Option<Machine> {
-    Machine::with(&profile("oss-upload", &[rule]))
+fn machine_for(rule: String) -> Option<SystemDaemon> {
+    SystemDaemon::start(&upload_profile("oss-upload", &[rule]))
 }
 
 /// A process that connected once, and the child it has left its connection to.
 struct Impostor<'a> {
-    kit: &'a Kit,
+    env: &'a TestEnv,
     process: Child,
 }
 
 impl<'a> Impostor<'a> {
     /// Starts a process that connects as `uid`, leaves the connection to a child that asks
     /// when it is told to, and then ends, or becomes the program `then`.
-    fn connect(kit: &'a Kit, uid: u32, then: &str) -> Self {
+    fn connect(env: &'a TestEnv, uid: u32, then: &str) -> Self {
         // Everybody may write here: the impostor is another user by then.
-        let told = kit.path("told");
+        let told = env.path("told");
         fs::create_dir(&told).unwrap();
         fs::set_permissions(&told, fs::Permissions::from_mode(0o777)).unwrap();
-        let bytes = [hello(), asks_within(60_000)].concat();
+        let bytes = [hello_request(), credentials_request(60_000)].concat();
         fs::write(told.join("ask"), bytes).unwrap();
         let mut command = Command::new(env::current_exe().unwrap());
         command.args(["--exact", "impostor::a_part_that_other_stories_play"]);
         command
             .arg("--include-ignored")
             .env(PART, format!("{then} {uid}"));
-        command.env(SOCKET, kit.socket()).current_dir(&told);
+        command.env(SOCKET, env.socket()).current_dir(&told);
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let process = command.spawn().unwrap();
-        kit.wait_until("it has connected", || told.join("connected").exists());
-        Self { kit, process }
+        env.wait_until("it has connected", || told.join("connected").exists());
+        Self { env, process }
     }
 
     /// Moves it into a unit. Its child stays outside.
@@ -123,12 +121,12 @@ impl<'a> Impostor<'a> {
 
     /// Has the child ask; returns what came back.
     fn answer(&self) -> Reply {
-        let told = self.kit.path("told");
+        let told = self.env.path("told");
         fs::write(told.join("go"), "").unwrap();
         // Hello comes first, and may come alone.
         let mut said = Vec::new();
-        self.kit.wait_within(PATIENCE, "an answer comes", || {
-            said = whole(&fs::read(told.join("answer.secret")).unwrap_or_default());
+        self.env.wait_within(PATIENCE, "an answer comes", || {
+            said = complete_replies(&fs::read(told.join("answer.secret")).unwrap_or_default());
             said.len() >= 2
         });
         said.pop().unwrap()
@@ -200,19 +198,19 @@ fn a_directory_of_somebody_else_is_no_place_for_the_socket() {
         e2e::not_run("only root can give a directory away");
         return;
     }
-    let kit = Kit::without_daemon(&[]);
-    kit.write_config(e2e::UPLOAD);
-    std::os::unix::fs::chown(kit.path("run"), Some(64_001), None).unwrap();
-    let output = kit.daemon_command().output().unwrap();
+    let env = TestEnv::without_daemon(&[]);
+    env.write_config(UPLOAD);
+    std::os::unix::fs::chown(env.path("run"), Some(64_001), None).unwrap();
+    let output = env.daemon_command().output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("belongs to uid 64001"), "{said}");
-    assert!(!kit.socket().exists());
+    assert!(!env.socket().exists());
     // Nor is a way there that somebody has laid.
-    std::fs::remove_dir(kit.path("run")).unwrap();
-    std::os::unix::fs::symlink(kit.path("elsewhere"), kit.path("run")).unwrap();
-    std::fs::create_dir(kit.path("elsewhere")).unwrap();
-    let output = kit.daemon_command().output().unwrap();
+    std::fs::remove_dir(env.path("run")).unwrap();
+    std::os::unix::fs::symlink(env.path("elsewhere"), env.path("run")).unwrap();
+    std::fs::create_dir(env.path("elsewhere")).unwrap();
+    let output = env.daemon_command().output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("not a directory"), "{said}");
@@ -224,7 +222,7 @@ fn a_unit_gets_what_its_rule_says_and_a_name_of_ones_own_gets_nothing() {
     let Some(machine) = machine_for(format!("unit:{name}")) else {
         return;
     };
-    let kit = &machine.kit;
+    let env = &machine.env;
     let paths = [
         (name.clone(), 0),
         (format!("user@{STRANGER}.service/{name}"), 5),
@@ -233,13 +231,13 @@ fn a_unit_gets_what_its_rule_says_and_a_name_of_ones_own_gets_nothing() {
     ];
     for (path, code) in paths {
         let Some(unit) = Unit::new(&path) else { return };
-        let (shim, socket) = (machine.program("sts-shim"), kit.socket());
+        let (shim, socket) = (machine.program("sts-shim"), env.socket());
         let arguments = ["--socket", socket.to_str().unwrap(), "oss-upload"];
         let output = unit.inside(&shim, &arguments).output().unwrap();
         let complaint = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{path}: {complaint}");
     }
-    assert_eq!(kit.shim(&["oss-upload"]).status.code(), Some(5));
+    assert_eq!(env.shim(&["oss-upload"]).status.code(), Some(5));
 }
 
 #[test]
@@ -255,7 +253,7 @@ fn a_peer_that_has_ended_belongs_to_no_unit_and_still_to_its_user() {
             return;
         };
         let Some(unit) = Unit::new(&name) else { return };
-        let mut impostor = Impostor::connect(&machine.kit, STRANGER, "stay");
+        let mut impostor = Impostor::connect(&machine.env, STRANGER, "stay");
         impostor.enter(&unit);
         if !while_it_lives {
             impostor.ends();
@@ -275,7 +273,7 @@ fn a_number_that_was_used_again_does_not_lend_its_unit() {
         return;
     };
     let Some(unit) = Unit::new(&name) else { return };
-    let mut impostor = Impostor::connect(&machine.kit, STRANGER, "stay");
+    let mut impostor = Impostor::connect(&machine.env, STRANGER, "stay");
     let number = impostor.process.id();
     impostor.ends();
     let Some(_victim) = with_number(number, || {
@@ -286,7 +284,7 @@ fn a_number_that_was_used_again_does_not_lend_its_unit() {
     };
     let cgroup = || fs::read_to_string(format!("/proc/{number}/cgroup")).unwrap();
     machine
-        .kit
+        .env
         .wait_until("the victim is in its unit", || cgroup().contains(&name));
     impostor.is_refused();
 }
@@ -305,11 +303,11 @@ fn a_program_that_a_peer_becomes_does_not_lend_its_group() {
     fs::copy("/bin/sleep", &program).unwrap();
     std::os::unix::fs::chown(&program, None, Some(GROUP)).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o2755)).unwrap();
-    let impostor = Impostor::connect(&machine.kit, STRANGER, program.to_str().unwrap());
+    let impostor = Impostor::connect(&machine.env, STRANGER, program.to_str().unwrap());
     let status = || fs::read_to_string(format!("/proc/{}/status", impostor.process.id())).unwrap();
     let line = format!("Gid:\t{STRANGER}\t{GROUP}\t");
     machine
-        .kit
+        .env
         .wait_until("it has the group now", || status().contains(&line));
     impostor.is_refused();
 }

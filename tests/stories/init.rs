@@ -9,8 +9,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
-use e2e::{KEY_SECRET, Keyring, Kit, Terminal, program};
-use serde_json::json;
+use e2e::{Action, Fault, KEY_SECRET, Keyring, Terminal, TestEnv, program};
 
 const ID: &str = "LTAIEXAMPLEUPLOADER01";
 const ROLE: &str = "acs:ram::100000000000001:role/oss-upload";
@@ -22,25 +21,25 @@ const SYSTEMCTL: &str = "#!/bin/sh\necho \"$@\" >> \"$HOME/told\"\n\
 
 /// A user who has nothing of ours yet, with an emulated cloud.
 struct Home {
-    kit: Kit,
+    env: TestEnv,
 }
 
 impl Home {
     fn new() -> Self {
-        let kit = Kit::without_daemon(&[]);
+        let env = TestEnv::without_daemon(&[]);
         for name in ["home", "bin"] {
             fs::DirBuilder::new()
                 .mode(0o700)
-                .create(kit.path(name))
+                .create(env.path(name))
                 .unwrap();
         }
-        kit.write("bin/systemctl", SYSTEMCTL, 0o700);
-        kit.write("bin/rclone", "#!/bin/sh\n", 0o700);
-        Self { kit }
+        env.write("bin/systemctl", SYSTEMCTL, 0o700);
+        env.write("bin/rclone", "#!/bin/sh\n", 0o700);
+        Self { env }
     }
 
     fn file(&self, name: &str) -> PathBuf {
-        self.kit.path(name)
+        self.env.path(name)
     }
 
     fn told(&self) -> Vec<String> {
@@ -50,7 +49,7 @@ impl Home {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program("stsctl"));
-        command.arg("--socket").arg(self.kit.socket());
+        command.arg("--socket").arg(self.env.socket());
         command.arg("init").args(arguments);
         command.env("HOME", self.file("home"));
         command.env("STSD_CONFIG", self.file("config.toml"));
@@ -62,7 +61,12 @@ impl Home {
 
     /// The options of who is asked nothing.
     fn options<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
-        let mut options = vec!["--endpoint", self.kit.sts(), "--access-key-id", ID];
+        let mut options = vec![
+            "--endpoint",
+            self.env.emulator().sts_url(),
+            "--access-key-id",
+            ID,
+        ];
         options.extend(["--role-arn", ROLE, "--secret-stdin"]);
         options.extend(more);
         options
@@ -85,7 +89,7 @@ impl Home {
 
     fn said(&self, output: &Output) -> (Option<i32>, String) {
         let all = [&output.stdout[..], &output.stderr].concat();
-        self.kit.must_be_clean("stsctl", &all);
+        e2e::assert_no_secrets("stsctl", &all);
         let text = String::from_utf8(all).unwrap();
         (output.status.code(), text)
     }
@@ -94,11 +98,11 @@ impl Home {
     fn systemd(&mut self) {
         let config = self.file("config.toml");
         let told = self.file("home/told");
-        self.kit.wait_until("systemd is told to start", || {
+        self.env.wait_until("systemd is told to start", || {
             let told = fs::read_to_string(&told).unwrap_or_default();
             config.exists() && told.contains("enable --now stsd.socket")
         });
-        self.kit.start_daemon();
+        self.env.start_daemon();
     }
 
     /// Names of what is beside the configuration, but for what was there before.
@@ -114,7 +118,7 @@ impl Home {
 #[test]
 fn who_answers_at_a_terminal_has_a_first_hand_out_and_the_secret_is_never_on_the_screen() {
     let mut home = Home::new();
-    let command = home.command(&["--endpoint", home.kit.sts()]);
+    let command = home.command(&["--endpoint", home.env.emulator().sts_url()]);
     let mut terminal = Terminal::start(&command, SIZE);
     terminal.wait_for("AccessKey id of the RAM user: ");
     terminal.type_keys("STS.session\n");
@@ -130,12 +134,17 @@ fn who_answers_at_a_terminal_has_a_first_hand_out_and_the_secret_is_never_on_the
     assert_eq!(home.left(), Vec::<String>::new(), "nothing is written yet");
     terminal.type_keys(&format!("{ROLE}\n"));
     home.systemd();
-    assert_eq!(terminal.ends(), 0, "{}", terminal.screen().contents());
-    assert!(terminal.is_as_before());
+    assert_eq!(
+        terminal.wait_for_exit(),
+        0,
+        "{}",
+        terminal.screen().contents()
+    );
+    assert!(terminal.is_restored());
     terminal.wait_for("default: the first hand-out, STS.");
     let screen = terminal.screen().contents();
     assert!(screen.contains("setup rclone default --write"), "{screen}");
-    home.kit.must_be_clean("a terminal", &terminal.bytes());
+    e2e::assert_no_secrets("a terminal", &terminal.bytes());
 
     let mode = |name: &str| home.file(name).metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!(mode("default-user.key"), 0o600);
@@ -186,7 +195,10 @@ fn without_a_terminal_what_is_missing_is_named_at_once() {
         ("--endpoint", "nowhere", "endpoint: "),
     ] {
         let mut command = home.command(&["--access-key-id", ID, "--secret-stdin"]);
-        for (name, good) in [("--role-arn", ROLE), ("--endpoint", home.kit.sts())] {
+        for (name, good) in [
+            ("--role-arn", ROLE),
+            ("--endpoint", home.env.emulator().sts_url()),
+        ] {
             if name != option {
                 command.args([name, good]);
             }
@@ -202,14 +214,14 @@ fn without_a_terminal_what_is_missing_is_named_at_once() {
 #[test]
 fn options_do_without_a_terminal_and_packaged_units_are_left_as_they_are() {
     let mut home = Home::new();
-    home.kit.write("home/packaged", "", 0o600);
+    home.env.write("home/packaged", "", 0o600);
     let child = home.starts(home.command(&home.options(&[])), KEY_SECRET);
     home.systemd();
     let (code, said) = home.ends(child);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("default: the first hand-out, STS."), "{said}");
     assert!(!home.file("home/.config/systemd").exists());
-    assert_eq!(home.kit.calls("AssumeRole"), 1);
+    assert_eq!(home.env.emulator().calls(Action::AssumeRole), 1);
 
     // Another profile goes behind the first, and the daemon that runs is told.
     let before = fs::read_to_string(home.file("config.toml")).unwrap();
@@ -238,8 +250,10 @@ fn options_do_without_a_terminal_and_packaged_units_are_left_as_they_are() {
 #[test]
 fn what_sts_refuses_is_told_with_its_cure_and_can_be_tried_again() {
     let mut home = Home::new();
-    let refused = json!({"kind": "error", "code": "NoPermission", "status": 403});
-    home.kit.sts_fails(&refused);
+    let refused = Fault::error_with_status("NoPermission", 403);
+    home.env
+        .emulator()
+        .inject_fault(Action::AssumeRole, refused);
     let child = home.starts(home.command(&home.options(&[])), KEY_SECRET);
     home.systemd();
     let (code, said) = home.ends(child);
@@ -249,8 +263,8 @@ fn what_sts_refuses_is_told_with_its_cure_and_can_be_tried_again() {
         "{said}"
     );
     assert!(said.contains("refresh default"), "{said}");
-    home.kit.heal();
-    let output = home.kit.ctl(&["refresh", "default"]);
+    home.env.emulator().clear_faults();
+    let output = home.env.ctl(&["refresh", "default"]);
     assert!(output.status.success(), "{output:?}");
 }
 
@@ -258,7 +272,7 @@ fn what_sts_refuses_is_told_with_its_cure_and_can_be_tried_again() {
 fn ctrl_c_leaves_nothing_behind_and_the_terminal_as_it_was() {
     let home = Home::new();
     for at in ["AccessKey id of the RAM user: ", "(it is not shown): "] {
-        let command = home.command(&["--endpoint", home.kit.sts()]);
+        let command = home.command(&["--endpoint", home.env.emulator().sts_url()]);
         let mut terminal = Terminal::start(&command, SIZE);
         terminal.wait_for("AccessKey id of the RAM user: ");
         if !at.starts_with("AccessKey") {
@@ -267,8 +281,8 @@ fn ctrl_c_leaves_nothing_behind_and_the_terminal_as_it_was() {
             terminal.type_keys("half");
         }
         terminal.type_keys("\u{3}");
-        assert_eq!(terminal.ends(), -2);
-        assert!(terminal.is_as_before());
+        assert_eq!(terminal.wait_for_exit(), -2);
+        assert!(terminal.is_restored());
         assert!(!terminal.screen().contents().contains("half"));
         assert_eq!(home.left(), Vec::<String>::new());
     }
@@ -278,7 +292,7 @@ fn ctrl_c_leaves_nothing_behind_and_the_terminal_as_it_was() {
 fn where_no_systemd_is_the_rest_is_done_and_told() {
     let home = Home::new();
     let refuses = "#!/bin/sh\necho 'Failed to connect to bus' >&2\nexit 1\n";
-    home.kit.write("bin/systemctl", refuses, 0o700);
+    home.env.write("bin/systemctl", refuses, 0o700);
     let (code, said) = home.ends(home.starts(home.command(&home.options(&[])), KEY_SECRET));
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("Failed to connect to bus"), "{said}");
@@ -307,7 +321,7 @@ fn the_keyring_and_systemd_keep_the_key_where_they_are_chosen() {
     // It encrypts as far as can be seen.
     let creds = "#!/bin/sh\ncase \"$*\" in *--version*) echo 'systemd 257';; \
         *) cat > /dev/null; echo encrypted;; esac\n";
-    home.kit.write("bin/systemd-creds", creds, 0o700);
+    home.env.write("bin/systemd-creds", creds, 0o700);
     let options = home.options(&["--keeper", "credential", "--no-start"]);
     let (code, said) = home.ends(home.starts(home.command(&options), KEY_SECRET));
     assert_eq!(code, Some(0), "{said}");

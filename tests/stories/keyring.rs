@@ -3,7 +3,7 @@
 
 use std::{os::unix::net::UnixListener, time::Duration};
 
-use e2e::{Keyring, Kit, UPLOAD};
+use e2e::{Action, Keyring, TestEnv, UPLOAD};
 use nix::sys::signal::Signal;
 use stsd_keyring::{BusAddress, KeyringError, lookup, store};
 use stsd_wire::SecretText;
@@ -108,7 +108,7 @@ fn an_empty_keyring_that_is_locked_takes_nothing() {
 
 #[test]
 fn a_keyring_that_does_not_run_is_started_for_a_human_alone() {
-    let Some(mut keyring) = Keyring::bus_alone() else {
+    let Some(mut keyring) = Keyring::without_keyring() else {
         return;
     };
     let outcome = found(&keyring, KEY);
@@ -120,29 +120,29 @@ fn a_keyring_that_does_not_run_is_started_for_a_human_alone() {
     assert!(stored(&keyring, TEXT).is_err());
     assert!(keyring.path("activated").exists(), "a store did not try to");
     // Once it runs, both find it.
-    keyring.begin();
+    keyring.start_keyring();
     stored(&keyring, TEXT).unwrap();
     assert_eq!(found(&keyring, KEY).unwrap().expose(), TEXT);
 }
 
 /// Starts a daemon whose key is in the keyring at a bus.
-fn daemon_at(bus: &str) -> Kit {
-    let mut kit = Kit::without_daemon(&[]);
+fn daemon_at(bus: &str) -> TestEnv {
+    let mut env = TestEnv::without_daemon(&[]);
     let config = format!(
         "{}[source.keyring]\ntype = \"access-key\"\naccess_key_keyring = \"{KEY}\"\n{}",
-        kit.endpoint(),
+        env.endpoint(),
         UPLOAD.replace("\"uploader\"", "\"keyring\"")
     );
-    kit.write("config.toml", &config, 0o600);
-    let mut command = kit.daemon_command();
+    env.write("config.toml", &config, 0o600);
+    let mut command = env.daemon_command();
     command.env("DBUS_SESSION_BUS_ADDRESS", bus);
-    kit.adopt_daemon(command);
-    kit
+    env.start_daemon_with(command);
+    env
 }
 
 /// What a human hears who has it tried now.
-fn tried(kit: &Kit) -> String {
-    let output = kit.ctl(&["refresh", "oss-upload"]);
+fn tried(env: &TestEnv) -> String {
+    let output = env.ctl(&["refresh", "oss-upload"]);
     assert_eq!(output.status.code(), Some(6), "{output:?}");
     String::from_utf8(output.stderr).unwrap()
 }
@@ -153,14 +153,14 @@ fn a_daemon_with_its_key_in_the_keyring_serves_an_upload() {
         return;
     };
     keyring.store(KEY, TEXT);
-    let kit = daemon_at(&keyring.address());
-    let put = kit.oss_with("oss-upload", &["put", "examplebucket", "a"], "content");
+    let env = daemon_at(&keyring.address());
+    let put = env.oss_with_profile("oss-upload", &["put", "examplebucket", "a"], "content");
     put.unwrap();
-    assert_eq!(kit.calls("AssumeRole"), 1);
+    assert_eq!(env.emulator().calls(Action::AssumeRole), 1);
     // The session goes on; only a renewal needs the key.
     keyring.lock();
-    let _ = kit.document(&["oss-upload"]);
-    let refreshed = kit.ctl(&["refresh", "oss-upload"]);
+    let _ = env.document(&["oss-upload"]);
+    let refreshed = env.ctl(&["refresh", "oss-upload"]);
     assert!(
         refreshed.status.success(),
         "the last good key is used on: {refreshed:?}"
@@ -169,26 +169,26 @@ fn a_daemon_with_its_key_in_the_keyring_serves_an_upload() {
 
 #[test]
 fn a_keyring_that_is_locked_empty_or_absent_is_a_named_reason_and_never_a_prompt() {
-    let Some(mut keyring) = Keyring::bus_alone() else {
+    let Some(mut keyring) = Keyring::without_keyring() else {
         return;
     };
-    let kit = daemon_at(&keyring.address());
-    kit.refuses("oss-upload", 6, &["key=uploader", "log in to the desktop"]);
+    let env = daemon_at(&keyring.address());
+    env.assert_refused("oss-upload", 6, &["key=uploader", "log in to the desktop"]);
     assert!(
         !keyring.path("activated").exists(),
         "the daemon starts no keyring"
     );
-    keyring.begin();
-    let said = tried(&kit);
+    keyring.start_keyring();
+    let said = tried(&env);
     assert!(said.contains("secret-tool store"), "{said}");
     keyring.store(KEY, TEXT);
     keyring.lock();
-    let said = tried(&kit);
+    let said = tried(&env);
     assert!(
         said.contains("locked") && said.contains("unlock it"),
         "{said}"
     );
-    assert_eq!(kit.calls("AssumeRole"), 0);
+    assert_eq!(env.emulator().calls(Action::AssumeRole), 0);
 }
 
 #[test]
@@ -197,14 +197,14 @@ fn what_is_no_key_in_the_keyring_is_named_and_not_shown() {
         return;
     };
     keyring.store(KEY, "ExampleSecretOfUploader000001");
-    let kit = daemon_at(&keyring.address());
-    kit.refuses("oss-upload", 6, &["key=uploader is not a key file"]);
+    let env = daemon_at(&keyring.address());
+    env.assert_refused("oss-upload", 6, &["key=uploader is not a key file"]);
 }
 
 #[test]
 fn a_bus_that_hangs_costs_its_own_profile_a_bounded_wait_and_nobody_else_anything() {
-    let kit = Kit::without_daemon(&[]);
-    let path = kit.path("bus");
+    let env = TestEnv::without_daemon(&[]);
+    let path = env.path("bus");
     let bus = UnixListener::bind(&path).unwrap();
     let mut hung = daemon_at(&format!("unix:path={}", path.display()));
     let config = std::fs::read_to_string(hung.path("config.toml")).unwrap();
@@ -216,13 +216,17 @@ fn a_bus_that_hangs_costs_its_own_profile_a_bounded_wait_and_nobody_else_anythin
     assert!(hung.ctl(&["reload"]).status.success());
     std::thread::scope(|scope| {
         let hung = &hung;
-        let words = ["key=uploader cannot be read", "restart the keyring"];
-        let waiting = scope.spawn(move || hung.refuses("oss-upload", 6, &words));
+        let words = ["key=uploader cannot be had", "restart the keyring"];
+        let waiting = scope.spawn(move || hung.assert_refused("oss-upload", 6, &words));
         // Somebody has to take the connection for it to hang there.
         let _connection = bus.accept().unwrap();
         let _ = hung.document(&["other"]);
         waiting.join().unwrap();
     });
     hung.daemon().signal(Signal::SIGTERM);
-    assert_eq!(hung.daemon_ends(), Some(0), "it leaves while the bus hangs");
+    assert_eq!(
+        hung.wait_for_daemon_exit(),
+        Some(0),
+        "it leaves while the bus hangs"
+    );
 }

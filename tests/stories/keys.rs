@@ -8,11 +8,8 @@ use std::{
     time::Duration,
 };
 
-use e2e::{KEY_SECRET, Kit, UPLOAD};
+use e2e::{Action, KEY_SECRET, TestEnv, UPLOAD, unix_time};
 use nix::{sys::stat::Mode, unistd::mkfifo};
-use serde_json::json;
-
-use crate::{faults::log, rotation::now};
 
 const FIRST: &str = "LTAIEXAMPLEUPLOADER01";
 
@@ -24,8 +21,8 @@ fn key(id: &str, secret: &str) -> String {
 }
 
 /// An account model in which the user has two keys.
-fn two_keys(more: &[&str]) -> Kit {
-    let scratch = Kit::without_daemon(&[]);
+fn two_keys(more: &[&str]) -> TestEnv {
+    let scratch = TestEnv::without_daemon(&[]);
     let first = "[[user.key]]\nid = \"LTAIEXAMPLEUPLOADER01\"";
     let model = stsd_emulator::account::DEFAULT_MODEL;
     assert!(model.contains(first));
@@ -36,30 +33,26 @@ fn two_keys(more: &[&str]) -> Kit {
     scratch.write("world.key", &model.replace(first, &second), 0o600);
     let path = scratch.path("world.key");
     let arguments = [&["--world", path.to_str().unwrap()], more].concat();
-    Kit::without_daemon(&arguments)
-}
-
-fn switch(kit: &Kit, id: &str, status: &str) {
-    let _ = kit.order("keys", &json!({"id": id, "status": status}));
+    TestEnv::without_daemon(&arguments)
 }
 
 #[test]
 fn keys_are_exchanged_under_load_and_nobody_notices() {
-    let mut kit = two_keys(&["--session-life", "6s"]);
-    kit.write_config(UPLOAD);
-    kit.start_daemon();
+    let mut env = two_keys(&["--session-life", "6s"]);
+    env.write_config(UPLOAD);
+    env.start_daemon();
     let over = AtomicBool::new(false);
-    let renewals = || kit.client().status().unwrap().profiles[0].renewals;
+    let renewals = || env.client().status().unwrap().profiles[0].renewals;
     let more = |what: &str| {
         let before = renewals();
-        kit.wait_within(Duration::from_secs(40), what, || renewals() >= before + 2);
+        env.wait_within(Duration::from_secs(40), what, || renewals() >= before + 2);
     };
     thread::scope(|scope| {
         for _ in 0..2 {
-            let (client, over) = (kit.client(), &over);
+            let (client, over) = (env.client(), &over);
             scope.spawn(move || {
                 while !over.load(Ordering::Relaxed) {
-                    let asked = now();
+                    let asked = unix_time();
                     let answer =
                         client.credentials("oss-upload", Duration::ZERO, Duration::from_secs(60));
                     let ends = answer.unwrap().credentials.expiration_unix_seconds;
@@ -70,15 +63,15 @@ fn keys_are_exchanged_under_load_and_nobody_notices() {
         }
         more("with the first key");
         // As it is done: the new one is put there, then the old one is switched off.
-        kit.replace("uploader.key", &key(SECOND.0, SECOND.1), 0o600);
+        env.replace("uploader.key", &key(SECOND.0, SECOND.1), 0o600);
         more("with the second key");
-        switch(&kit, FIRST, "inactive");
+        env.emulator().disable_key(FIRST);
         more("with the second key alone");
         over.store(true, Ordering::Relaxed);
     });
-    let calls = kit.calls("AssumeRole");
+    let calls = env.emulator().calls(Action::AssumeRole);
     assert_eq!(
-        kit.outcomes("AssumeRole", "ok"),
+        env.emulator().outcomes(Action::AssumeRole, "ok"),
         calls,
         "nothing was refused"
     );
@@ -86,62 +79,64 @@ fn keys_are_exchanged_under_load_and_nobody_notices() {
 
 #[test]
 fn a_key_that_was_refused_and_is_exchanged_in_place_is_noticed_soon() {
-    let mut kit = two_keys(&[]);
-    switch(&kit, FIRST, "inactive");
-    kit.write_config(UPLOAD);
-    kit.start_daemon();
-    let output = kit.shim(&["oss-upload"]);
+    let mut env = two_keys(&[]);
+    env.emulator().disable_key(FIRST);
+    env.write_config(UPLOAD);
+    env.start_daemon();
+    let output = env.shim(&["oss-upload"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(7), "{said}");
     assert!(said.contains("Inactive"), "{said}");
     assert!(said.contains("uploader.key"), "{said}");
     // Written over in place, by half and then by the other half.
-    let path = kit.path("uploader.key");
+    let path = env.path("uploader.key");
     let new = key(SECOND.0, SECOND.1);
     fs::write(&path, &new[..30]).unwrap();
     thread::sleep(Duration::from_millis(1200));
     fs::write(&path, &new).unwrap();
     let served = || {
-        kit.shim(&["--patience", "1s", "oss-upload"])
+        env.shim(&["--patience", "1s", "oss-upload"])
             .status
             .success()
     };
     // A file is looked at every 20 seconds, and half a key is looked at once more.
-    kit.wait_within(Duration::from_secs(60), "it is noticed", served);
+    env.wait_within(Duration::from_secs(60), "it is noticed", served);
     // The refused one was not shown to STS again and again meanwhile.
-    let refused = kit.calls("AssumeRole") - kit.outcomes("AssumeRole", "ok");
+    let refused = env.emulator().calls(Action::AssumeRole)
+        - env.emulator().outcomes(Action::AssumeRole, "ok");
     assert_eq!(refused, 1);
 }
 
 #[test]
 fn a_key_that_becomes_unreadable_is_used_on_and_that_is_said_once() {
-    let mut kit = Kit::without_daemon(&[]);
-    kit.write_config(UPLOAD);
-    kit.start_daemon();
-    let _ = kit.document(&["oss-upload"]);
-    let path = kit.path("uploader.key");
+    let mut env = TestEnv::without_daemon(&[]);
+    env.write_config(UPLOAD);
+    env.start_daemon();
+    let _ = env.document(&["oss-upload"]);
+    let path = env.path("uploader.key");
     let good = fs::read_to_string(&path).unwrap();
-    let warned = || log(&kit).matches("using the cached one").count();
+    let warned = || {
+        env.daemon_log()
+            .matches("what was known before is used on")
+            .count()
+    };
     let mut before = 0;
     let mut check = |what: &str, spoil: &dyn Fn()| {
         spoil();
         for _ in 0..3 {
-            let output = kit.ctl(&["refresh", "oss-upload"]);
+            let output = env.ctl(&["refresh", "oss-upload"]);
             assert!(output.status.success(), "{what}: {output:?}");
         }
         assert_eq!(warned(), before + 1, "{what}: it is said once");
         before += 1;
-        let line = log(&kit);
-        let line = line
-            .lines()
-            .rfind(|it| it.contains("using the cached one"))
-            .unwrap();
+        let line = env.daemon_log();
+        let line = line.lines().rfind(|it| it.contains("is used on")).unwrap();
         assert!(
             line.contains("uploader.key") && line.contains(what),
             "{what}: {line}"
         );
-        kit.replace("uploader.key", &good, 0o600);
-        assert!(kit.ctl(&["refresh", "oss-upload"]).status.success());
+        env.replace("uploader.key", &good, 0o600);
+        assert!(env.ctl(&["refresh", "oss-upload"]).status.success());
     };
     let mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
     check("0644", &|| mode(0o644));
@@ -153,23 +148,26 @@ fn a_key_that_becomes_unreadable_is_used_on_and_that_is_said_once() {
         fs::remove_file(&path).unwrap();
         mkfifo(&path, Mode::S_IRUSR).unwrap();
     });
-    assert_eq!(kit.outcomes("AssumeRole", "ok"), kit.calls("AssumeRole"));
+    assert_eq!(
+        env.emulator().outcomes(Action::AssumeRole, "ok"),
+        env.emulator().calls(Action::AssumeRole)
+    );
 }
 
 #[test]
 fn a_key_that_was_refused_is_not_used_on() {
-    let mut kit = two_keys(&[]);
-    kit.write_config(UPLOAD);
-    kit.start_daemon();
-    let _ = kit.document(&["oss-upload"]);
-    switch(&kit, FIRST, "inactive");
-    assert_eq!(kit.ctl(&["refresh", "oss-upload"]).status.code(), Some(7));
-    fs::write(kit.path("uploader.key"), "").unwrap();
-    let output = kit.ctl(&["refresh", "oss-upload"]);
+    let mut env = two_keys(&[]);
+    env.write_config(UPLOAD);
+    env.start_daemon();
+    let _ = env.document(&["oss-upload"]);
+    env.emulator().disable_key(FIRST);
+    assert_eq!(env.ctl(&["refresh", "oss-upload"]).status.code(), Some(7));
+    fs::write(env.path("uploader.key"), "").unwrap();
+    let output = env.ctl(&["refresh", "oss-upload"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("is not a key file"), "{said}");
     // The session lives, whatever became of the key.
-    let _ = kit.document(&["oss-upload"]);
+    let _ = env.document(&["oss-upload"]);
 }
 
 fn with_key(line: &str) -> String {
@@ -181,52 +179,52 @@ fn with_key(line: &str) -> String {
 
 #[test]
 fn a_credential_of_the_service_manager_is_a_key() {
-    let mut kit = Kit::without_daemon(&[]);
-    kit.write_config(&with_key("access_key_credential = \"uploader\""));
-    let check = |kit: &Kit, directory: Option<&str>, words: &str| {
-        let mut command = kit.daemon_command();
+    let mut env = TestEnv::without_daemon(&[]);
+    env.write_config(&with_key("access_key_credential = \"uploader\""));
+    let check = |env: &TestEnv, directory: Option<&str>, words: &str| {
+        let mut command = env.daemon_command();
         command.env_remove("CREDENTIALS_DIRECTORY");
         if let Some(directory) = directory {
-            command.env("CREDENTIALS_DIRECTORY", kit.path(directory));
+            command.env("CREDENTIALS_DIRECTORY", env.path(directory));
         }
         let output = command.arg("--check").output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        kit.must_be_clean("stsd --check", &output.stderr);
+        e2e::assert_no_secrets("stsd --check", &output.stderr);
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains(words), "{words}: {said}");
     };
-    check(&kit, None, "LoadCredential=");
+    check(&env, None, "LoadCredential=");
     check(
-        &kit,
+        &env,
         Some("credentials"),
         "the credential uploader cannot be read",
     );
-    fs::create_dir(kit.path("credentials")).unwrap();
+    fs::create_dir(env.path("credentials")).unwrap();
     let right = key(FIRST, KEY_SECRET);
     fs::write(
-        kit.path("credentials/uploader"),
+        env.path("credentials/uploader"),
         "ExampleSecretOfUploader000001",
     )
     .unwrap();
     fs::set_permissions(
-        kit.path("credentials/uploader"),
+        env.path("credentials/uploader"),
         fs::Permissions::from_mode(0o400),
     )
     .unwrap();
-    check(&kit, Some("credentials"), "is not a key file");
-    fs::remove_file(kit.path("credentials/uploader")).unwrap();
-    let place = kit.path("credentials");
-    kit.write("there.key", &right, 0o400);
-    fs::rename(kit.path("there.key"), place.join("uploader")).unwrap();
+    check(&env, Some("credentials"), "is not a key file");
+    fs::remove_file(env.path("credentials/uploader")).unwrap();
+    let place = env.path("credentials");
+    env.write("there.key", &right, 0o400);
+    fs::rename(env.path("there.key"), place.join("uploader")).unwrap();
     for name in ["", "..", "a/b", "../uploader.key"] {
-        kit.write_config(&with_key(&format!("access_key_credential = \"{name}\"")));
-        check(&kit, Some("credentials"), "a credential has a plain name");
+        env.write_config(&with_key(&format!("access_key_credential = \"{name}\"")));
+        check(&env, Some("credentials"), "a credential has a plain name");
     }
-    kit.write_config(&with_key("access_key_credential = \"uploader\""));
-    let mut command = kit.daemon_command();
+    env.write_config(&with_key("access_key_credential = \"uploader\""));
+    let mut command = env.daemon_command();
     command.env("CREDENTIALS_DIRECTORY", &place);
-    kit.adopt_daemon(command);
-    let put = kit.oss_with("oss-upload", &["put", "examplebucket", "a"], "x");
+    env.start_daemon_with(command);
+    let put = env.oss_with_profile("oss-upload", &["put", "examplebucket", "a"], "x");
     assert!(put.is_ok(), "{put:?}");
     // The kit's watch over secrets is for files that nobody asked for.
     fs::remove_file(place.join("uploader")).unwrap();
@@ -234,17 +232,17 @@ fn a_credential_of_the_service_manager_is_a_key() {
 
 #[test]
 fn two_variables_of_the_environment_are_a_key() {
-    let mut kit = Kit::without_daemon(&[]);
-    kit.write_config(&with_key(
+    let mut env = TestEnv::without_daemon(&[]);
+    env.write_config(&with_key(
         "access_key_env = { id = \"THE_ID\", secret = \"THE_SECRET\" }",
     ));
     let check = |id: Option<&str>, secret: Option<&str>, words: &str| {
-        let mut command = kit.daemon_command();
+        let mut command = env.daemon_command();
         command.envs(id.map(|it| ("THE_ID", it)));
         command.envs(secret.map(|it| ("THE_SECRET", it)));
         let output = command.arg("--check").output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        kit.must_be_clean("stsd --check", &output.stderr);
+        e2e::assert_no_secrets("stsd --check", &output.stderr);
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains(words), "{words}: {said}");
         assert!(said.contains("source.other.access_key_env"), "{said}");
@@ -253,21 +251,21 @@ fn two_variables_of_the_environment_are_a_key() {
     check(Some(FIRST), None, "the variable THE_SECRET is not set");
     check(Some(FIRST), Some(""), "the variable THE_SECRET is not set");
     check(Some("EmulatedSecret/+="), Some(FIRST), "exchanged");
-    let mut command = kit.daemon_command();
+    let mut command = env.daemon_command();
     command.env("THE_ID", FIRST).env("THE_SECRET", KEY_SECRET);
-    kit.adopt_daemon(command);
-    let put = kit.oss_with("oss-upload", &["put", "examplebucket", "a"], "x");
+    env.start_daemon_with(command);
+    let put = env.oss_with_profile("oss-upload", &["put", "examplebucket", "a"], "x");
     assert!(put.is_ok(), "{put:?}");
 }
 
 #[test]
 fn key_files_that_are_none_are_named_at_load() {
-    let kit = Kit::without_daemon(&[]);
-    let path = kit.path("other.key");
+    let env = TestEnv::without_daemon(&[]);
+    let path = env.path("other.key");
     let said = |config: &str| {
-        kit.write_config(config);
-        let output = kit.daemon_command().arg("--check").output().unwrap();
-        kit.must_be_clean("stsd --check", &output.stderr);
+        env.write_config(config);
+        let output = env.daemon_command().arg("--check").output().unwrap();
+        e2e::assert_no_secrets("stsd --check", &output.stderr);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         (output.status.success(), said)
     };
@@ -290,15 +288,15 @@ fn key_files_that_are_none_are_named_at_load() {
         &format!("[default]\n{good}"),
         "access_key_id = 7\naccess_key_secret = \"ExampleSecretOfNobody\"\n",
     ] {
-        kit.write("other.key", text, 0o600);
+        env.write("other.key", text, 0o600);
         check("is not a key file");
     }
     fs::write(&path, [0xff, 0xfe, 0]).unwrap();
     check("valid UTF-8");
-    kit.write("other.key", &"#".repeat(20_000), 0o600);
+    env.write("other.key", &"#".repeat(20_000), 0o600);
     check("larger than");
     for mode in [0o644, 0o640, 0o602, 0o620] {
-        kit.write("other.key", &good, 0o600);
+        env.write("other.key", &good, 0o600);
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         check(&format!("{mode:04o}"));
     }
@@ -310,7 +308,7 @@ fn key_files_that_are_none_are_named_at_load() {
     check("not a regular file");
     fs::remove_dir(&path).unwrap();
     // Lines end as they do elsewhere.
-    kit.write("other.key", &good.replace('\n', "\r\n"), 0o400);
+    env.write("other.key", &good.replace('\n', "\r\n"), 0o400);
     assert!(said(&file).0);
     let both = "access_key_file = \"other.key\"\naccess_key_env = { id = \"A\", secret = \"B\" }";
     for (line, words) in [

@@ -21,16 +21,14 @@ use std::{
     time::Duration,
 };
 
-use e2e::{Kit, Process, UPLOAD, descriptor, program};
+use e2e::{
+    Action, Process, SystemDaemon, TestEnv, UPLOAD, UnixUser, connect, decode_replies, descriptor,
+    hello_request, program, upload_profile,
+};
 use nix::{sys::signal::Signal, unistd::geteuid};
 use serde_json::json;
 use stsd_client::{Client, Error, FailureKind};
 use stsd_wire::{Message as _, Reply, Request};
-
-use crate::{
-    access::{Machine, Person, profile, user},
-    hostile::{connect, decoded, hello},
-};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -41,46 +39,46 @@ const NARROW: &str = r#"{
                  "Resource": "acs:oss:*:*:examplebucket/public/*"}]
 }"#;
 
-fn kit_with(emulator: &[&str], profiles: &str) -> Kit {
-    let kit = Kit::with(emulator, profiles);
-    kit.write("narrow.json", NARROW, 0o600);
-    kit
+fn env_with(emulator: &[&str], profiles: &str) -> TestEnv {
+    let env = TestEnv::with(emulator, profiles);
+    env.write("narrow.json", NARROW, 0o600);
+    env
 }
 
-fn socket(kit: &Kit) -> PathBuf {
-    kit.path("lease.sock")
+fn socket(env: &TestEnv) -> PathBuf {
+    env.path("lease.sock")
 }
 
 /// Returns the command that holds a lease.
-fn command(kit: &Kit, arguments: &[&str]) -> Command {
+fn command(env: &TestEnv, arguments: &[&str]) -> Command {
     let mut command = Command::new(program("stsctl"));
-    command.arg("--socket").arg(kit.socket()).arg("lease");
-    command.args(arguments).arg("--socket").arg(socket(kit));
+    command.arg("--socket").arg(env.socket()).arg("lease");
+    command.args(arguments).arg("--socket").arg(socket(env));
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     command
 }
 
 /// Opens a lease and waits until it stands.
-fn lease(kit: &Kit, arguments: &[&str]) -> Process {
-    let narrow = kit.path("narrow.json");
+fn lease(env: &TestEnv, arguments: &[&str]) -> Process {
+    let narrow = env.path("narrow.json");
     let policy = ["--policy", narrow.to_str().unwrap()];
-    let command = command(kit, &[arguments, &policy].concat());
-    let mut lease = Process::start(command, &kit.path("lease.log"));
+    let command = command(env, &[arguments, &policy].concat());
+    let mut lease = Process::start(command, &env.path("lease.log"));
     let line = lease.first_line();
-    assert!(line.contains("leased at"), "{line}{}", said(kit));
+    assert!(line.contains("leased at"), "{line}{}", said(env));
     lease
 }
 
-fn said(kit: &Kit) -> String {
-    fs::read_to_string(kit.path("lease.log")).unwrap_or_default()
+fn said(env: &TestEnv) -> String {
+    fs::read_to_string(env.path("lease.log")).unwrap_or_default()
 }
 
-fn by_lease(kit: &Kit) -> Client {
-    Client::at(socket(kit))
+fn by_lease(env: &TestEnv) -> Client {
+    Client::at(socket(env))
 }
 
-fn shim_line(kit: &Kit) -> String {
-    let (shim, socket) = (program("sts-shim"), socket(kit));
+fn shim_line(env: &TestEnv) -> String {
+    let (shim, socket) = (program("sts-shim"), socket(env));
     let (shim, socket) = (shim.display(), socket.display());
     format!("{shim} --socket {socket} oss-upload")
 }
@@ -96,19 +94,21 @@ fn refused<T: std::fmt::Debug>(outcome: Result<T, Error>, kind: FailureKind) {
 #[test]
 fn a_lease_gives_one_profile_narrowed_and_nothing_else() {
     let other = UPLOAD.replace("oss-upload]", "other]");
-    let kit = kit_with(&[], &format!("{UPLOAD}{other}"));
-    let _lease = lease(&kit, &["oss-upload", "--ttl", "20m"]);
+    let env = env_with(&[], &format!("{UPLOAD}{other}"));
+    let _lease = lease(&env, &["oss-upload", "--ttl", "20m"]);
     for key in ["public/a", "private/a"] {
         let put = ["put", "examplebucket", key];
-        kit.oss_with("oss-upload", &put, "text").unwrap();
-        let error = kit.oss_as(&shim_line(&kit), &put, "x").unwrap_err();
+        env.oss_with_profile("oss-upload", &put, "text").unwrap();
+        let error = env
+            .oss_with_process(&shim_line(&env), &put, "x")
+            .unwrap_err();
         assert!(error.contains("AccessDenied"), "{error}");
     }
-    let get = |key| kit.oss_as(&shim_line(&kit), &["get", "examplebucket", key], "");
+    let get = |key| env.oss_with_process(&shim_line(&env), &["get", "examplebucket", key], "");
     assert_eq!(get("public/a"), Ok("text".into()));
     assert!(get("private/a").unwrap_err().contains("AccessDenied"));
 
-    let client = by_lease(&kit);
+    let client = by_lease(&env);
     let zero = Duration::ZERO;
     let not_allowed = FailureKind::NotAllowed;
     refused(client.credentials("other", zero, PATIENCE), not_allowed);
@@ -135,115 +135,115 @@ fn a_lease_gives_one_profile_narrowed_and_nothing_else() {
         let answer = client.credentials("oss-upload", zero, PATIENCE).unwrap();
         answer.credentials.access_key_id
     };
-    assert_ne!(id(&client), id(&kit.client()));
-    assert_eq!(kit.calls("AssumeRole"), 2, "one each");
+    assert_ne!(id(&client), id(&env.client()));
+    assert_eq!(env.emulator().calls(Action::AssumeRole), 2, "one each");
 }
 
 #[test]
 fn the_session_of_a_lease_lasts_no_longer_than_the_lease_needs() {
-    let kit = kit_with(&[], UPLOAD);
-    let _lease = lease(&kit, &["oss-upload", "--ttl", "20m"]);
-    let client = by_lease(&kit);
+    let env = env_with(&[], UPLOAD);
+    let _lease = lease(&env, &["oss-upload", "--ttl", "20m"]);
+    let client = by_lease(&env);
     let status = client.status().unwrap();
     let life = status.profiles[0].lifetime_seconds.unwrap();
     assert!((20 * 60 - 5..=21 * 60).contains(&life), "{life}");
     // Who wants more than there will ever be has at once what there is.
     let answer = client.credentials("oss-upload", Duration::from_secs(3000), PATIENCE);
     assert!(answer.unwrap().short);
-    assert_eq!(kit.calls("AssumeRole"), 1);
+    assert_eq!(env.emulator().calls(Action::AssumeRole), 1);
 }
 
 #[test]
 fn a_lease_ends_when_its_time_is_over() {
-    let kit = kit_with(&["--session-life", "30s"], UPLOAD);
-    let mut lease = lease(&kit, &["oss-upload", "--ttl", "10s"]);
-    let client = by_lease(&kit);
+    let env = env_with(&["--session-life", "30s"], UPLOAD);
+    let mut lease = lease(&env, &["oss-upload", "--ttl", "10s"]);
+    let client = by_lease(&env);
     // The first session lasts as long as the lease: another one would be of no use, though by
     // now a tenth of its life has passed.
     thread::sleep(Duration::from_secs(3));
     let answer = client.credentials("oss-upload", Duration::from_secs(100), PATIENCE);
     assert!(answer.unwrap().short);
-    assert_eq!(kit.calls("AssumeRole"), 1);
+    assert_eq!(env.emulator().calls(Action::AssumeRole), 1);
     let watched = client.watch("oss-upload").unwrap();
-    assert_eq!(lease.wait(), Some(0), "{}", said(&kit));
+    assert_eq!(lease.wait(), Some(0), "{}", said(&env));
     let end = watched.last().unwrap();
     refused(end, FailureKind::NotAllowed);
-    assert!(!socket(&kit).exists());
+    assert!(!socket(&env).exists());
     let outcome = client.credentials("oss-upload", Duration::ZERO, PATIENCE);
     assert!(matches!(outcome, Err(Error::NotReachable { .. })));
-    let _ = kit.document(&["oss-upload"]);
+    let _ = env.document(&["oss-upload"]);
 }
 
 #[test]
 fn a_lease_ends_when_its_owner_leaves_however_it_does() {
-    let kit = kit_with(&[], UPLOAD);
+    let env = env_with(&[], UPLOAD);
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGKILL] {
-        let mut lease = lease(&kit, &["oss-upload", "--ttl", "20m"]);
-        let client = by_lease(&kit);
+        let mut lease = lease(&env, &["oss-upload", "--ttl", "20m"]);
+        let client = by_lease(&env);
         let watched = client.watch("oss-upload").unwrap();
         lease.signal(signal);
         assert_eq!(lease.wait(), None, "ended by the signal");
         let end = watched.last().unwrap();
         assert!(end.is_err(), "{signal}");
-        kit.wait_until("nobody answers there", || {
+        env.wait_until("nobody answers there", || {
             let outcome = client.credentials("oss-upload", Duration::ZERO, PATIENCE);
             matches!(outcome, Err(Error::NotReachable { .. }))
         });
         // What a killed owner left behind is in nobody's way.
-        assert_eq!(socket(&kit).exists(), signal == Signal::SIGKILL);
+        assert_eq!(socket(&env).exists(), signal == Signal::SIGKILL);
     }
 }
 
 #[test]
 fn a_lease_outlives_a_restart_of_the_daemon() {
-    let mut kit = kit_with(&[], UPLOAD);
-    let mut lease = lease(&kit, &["oss-upload", "--ttl", "20m"]);
+    let mut env = env_with(&[], UPLOAD);
+    let mut lease = lease(&env, &["oss-upload", "--ttl", "20m"]);
     for signal in [Signal::SIGKILL, Signal::SIGTERM] {
-        kit.daemon().signal(signal);
-        kit.daemon_ends();
-        let client = by_lease(&kit);
+        env.daemon().signal(signal);
+        env.wait_for_daemon_exit();
+        let client = by_lease(&env);
         let asking =
             thread::spawn(move || client.credentials("oss-upload", Duration::ZERO, PATIENCE));
-        kit.start_daemon();
+        env.start_daemon();
         asking.join().unwrap().unwrap();
     }
-    assert!(lease.runs());
+    assert!(lease.is_running());
 }
 
 #[test]
 fn a_reload_ends_a_lease_of_what_is_gone_and_renews_one_of_what_has_changed() {
-    let kit = kit_with(&[], UPLOAD);
-    let mut lease = lease(&kit, &["oss-upload", "--ttl", "20m"]);
-    let client = by_lease(&kit);
+    let env = env_with(&[], UPLOAD);
+    let mut lease = lease(&env, &["oss-upload", "--ttl", "20m"]);
+    let client = by_lease(&env);
     let id = || {
         let answer = client.credentials("oss-upload", Duration::ZERO, PATIENCE);
         answer.unwrap().credentials.access_key_id
     };
     let before = id();
-    kit.client().reload().unwrap();
-    kit.write_config(&format!("{UPLOAD}duration = \"30m\"\n"));
-    kit.client().reload().unwrap();
+    env.client().reload().unwrap();
+    env.write_config(&format!("{UPLOAD}duration = \"30m\"\n"));
+    env.client().reload().unwrap();
     assert_eq!(id(), before, "it grants the same");
     let other = "role_session_name = \"other\"\n";
-    kit.write_config(&format!("{UPLOAD}{other}"));
-    kit.client().reload().unwrap();
-    kit.wait_until("the lease is of the changed profile", || id() != before);
-    kit.write_config(&UPLOAD.replace("oss-upload]", "other]"));
-    kit.client().reload().unwrap();
-    assert_eq!(lease.wait(), Some(4), "{}", said(&kit));
-    assert!(said(&kit).contains("no profile is named"), "{}", said(&kit));
+    env.write_config(&format!("{UPLOAD}{other}"));
+    env.client().reload().unwrap();
+    env.wait_until("the lease is of the changed profile", || id() != before);
+    env.write_config(&UPLOAD.replace("oss-upload]", "other]"));
+    env.client().reload().unwrap();
+    assert_eq!(lease.wait(), Some(4), "{}", said(&env));
+    assert!(said(&env).contains("no profile is named"), "{}", said(&env));
 }
 
 /// A lease that cannot be is refused with an exit code, and leaves nothing behind.
 #[track_caller]
-fn check(kit: &Kit, arguments: &[&str], code: i32, complaint: &str) {
-    let mut command = command(kit, arguments);
+fn check(env: &TestEnv, arguments: &[&str], code: i32, complaint: &str) {
+    let mut command = command(env, arguments);
     let Output { status, stderr, .. } = command.output().unwrap();
     let said = String::from_utf8_lossy(&stderr);
-    kit.must_be_clean("stsctl's stderr", &stderr);
+    e2e::assert_no_secrets("stsctl's stderr", &stderr);
     assert_eq!(status.code(), Some(code), "{arguments:?}: {said}");
     assert!(said.contains(complaint), "{arguments:?}: {said}");
-    let left = fs::symlink_metadata(socket(kit));
+    let left = fs::symlink_metadata(socket(env));
     let left = left.is_ok_and(|it| it.file_type().is_socket());
     assert!(!left, "{arguments:?}");
 }
@@ -251,16 +251,15 @@ fn check(kit: &Kit, arguments: &[&str], code: i32, complaint: &str) {
 #[test]
 fn a_lease_that_cannot_be_is_refused_before_there_is_a_socket() {
     let own_policy = UPLOAD.replace("oss-upload]", "own]") + "policy_file = \"narrow.json\"\n";
-    let kit = Kit::without_daemon(&[]);
-    kit.write("narrow.json", NARROW, 0o600);
-    kit.write("broken.json", "{", 0o600);
+    let mut env = TestEnv::without_daemon(&[]);
+    env.write("narrow.json", NARROW, 0o600);
+    env.write("broken.json", "{", 0o600);
     // Valid to us, and not to STS.
     let refused = NARROW.replace("oss:GetObject\"", "oss:GetObject\", \"Colour\": \"red\"");
-    kit.write("refused.json", &refused, 0o600);
-    kit.write_config(&format!("{UPLOAD}{own_policy}"));
-    let mut kit = kit;
-    kit.start_daemon();
-    let path = |name: &str| kit.path(name).to_str().unwrap().to_owned();
+    env.write("refused.json", &refused, 0o600);
+    env.write_config(&format!("{UPLOAD}{own_policy}"));
+    env.start_daemon();
+    let path = |name: &str| env.path(name).to_str().unwrap().to_owned();
     let (narrow, broken, refused) = (
         path("narrow.json"),
         path("broken.json"),
@@ -273,7 +272,7 @@ fn a_lease_that_cannot_be_is_refused_before_there_is_a_socket() {
     };
     let check = |arguments: Vec<String>, code, complaint| {
         let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-        check(&kit, &arguments, code, complaint);
+        check(&env, &arguments, code, complaint);
     };
     let owned = |arguments: &[&str]| arguments.iter().map(|it| (*it).to_owned()).collect();
     check(owned(&ttl), 2, "needs a session policy");
@@ -301,41 +300,41 @@ fn a_lease_that_cannot_be_is_refused_before_there_is_a_socket() {
         4,
         "no profile",
     );
-    kit.write("lease.sock", "somebody's file", 0o600);
+    env.write("lease.sock", "somebody's file", 0o600);
     check(with(&narrow), 1, "not a socket");
-    fs::remove_file(socket(&kit)).unwrap();
+    fs::remove_file(socket(&env)).unwrap();
     // The profile's own policy is enough.
-    let command = command(&kit, &["own", "--ttl", "20m"]);
-    let mut lease = Process::start(command, &kit.path("lease.log"));
+    let command = command(&env, &["own", "--ttl", "20m"]);
+    let mut lease = Process::start(command, &env.path("lease.log"));
     assert!(lease.first_line().contains("leased at"));
-    let mut second = super::lease::command(&kit, &["own", "--ttl", "20m"]);
+    let mut second = super::lease::command(&env, &["own", "--ttl", "20m"]);
     let second = second.output().unwrap();
     let complaint = String::from_utf8_lossy(&second.stderr);
     assert!(complaint.contains("listens at"), "{complaint}");
-    assert!(lease.runs());
+    assert!(lease.is_running());
 }
 
 /// Asks for a lease by hand and passes a descriptor; returns what the daemon says.
-fn by_hand(kit: &Kit, pass: impl FnOnce(&mut UnixStream)) -> Vec<Reply> {
-    let mut stream = connect(kit);
+fn by_hand(env: &TestEnv, pass: impl FnOnce(&mut UnixStream)) -> Vec<Reply> {
+    let mut stream = connect(env);
     let request = Request::Lease {
         profile: "oss-upload".into(),
         policy: Some(NARROW.into()),
         ttl_millis: 60_000,
         patience_millis: 10_000,
     };
-    let bytes = [&hello()[..], &request.frame().unwrap()].concat();
+    let bytes = [&hello_request()[..], &request.frame().unwrap()].concat();
     stream.write_all(&bytes).unwrap();
     // Hello and Done.
     let granted = [Reply::Hello { version: 1 }, Reply::Done];
     let frames = granted.each_ref().map(|it| it.frame().unwrap().to_vec());
     let mut said = vec![0; frames.concat().len()];
     stream.read_exact(&mut said).unwrap();
-    assert_eq!(decoded(&said), granted);
+    assert_eq!(decode_replies(&said), granted);
     pass(&mut stream);
     let mut rest = Vec::new();
     let _ = stream.read_to_end(&mut rest);
-    decoded(&rest)
+    decode_replies(&rest)
 }
 
 #[test]
@@ -344,15 +343,15 @@ fn what_is_no_listening_socket_is_refused_and_nothing_is_left_open() {
 
     use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
-    let kit = kit_with(&[], UPLOAD);
+    let env = env_with(&[], UPLOAD);
     let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let (pair, _other) = UnixStream::pair().unwrap();
-    let file = fs::File::open(kit.path("narrow.json")).unwrap();
+    let file = fs::File::open(env.path("narrow.json")).unwrap();
     let datagram = std::os::unix::net::UnixDatagram::unbound().unwrap();
     let wrong: [OwnedFd; 4] = [tcp.into(), pair.into(), file.into(), datagram.into()];
     let mut passed: Vec<_> = wrong.iter().map(|it| descriptor(it.as_fd())).collect();
     for descriptor in &wrong {
-        let replies = by_hand(&kit, |stream| {
+        let replies = by_hand(&env, |stream| {
             let fds = [descriptor.as_raw_fd()];
             let message = [ControlMessage::ScmRights(&fds)];
             let flags = MsgFlags::empty();
@@ -364,10 +363,10 @@ fn what_is_no_listening_socket_is_refused_and_nothing_is_left_open() {
             other => panic!("{other:?}"),
         }
     }
-    let listener = UnixListener::bind(kit.path("listens.sock")).unwrap();
+    let listener = UnixListener::bind(env.path("listens.sock")).unwrap();
     passed.push(descriptor(listener.as_fd()));
     for count in [2, 3, 20] {
-        let replies = by_hand(&kit, |stream| {
+        let replies = by_hand(&env, |stream| {
             let fds = vec![listener.as_raw_fd(); count];
             let message = [ControlMessage::ScmRights(&fds)];
             let flags = MsgFlags::empty();
@@ -381,18 +380,18 @@ fn what_is_no_listening_socket_is_refused_and_nothing_is_left_open() {
             other => panic!("{count}: {other:?}"),
         }
     }
-    let replies = by_hand(&kit, |stream| stream.write_all(&[0]).unwrap());
+    let replies = by_hand(&env, |stream| stream.write_all(&[0]).unwrap());
     assert!(matches!(replies[..], [Reply::Failure(_)]), "{replies:?}");
-    let replies = by_hand(&kit, |stream| {
+    let replies = by_hand(&env, |stream| {
         stream.shutdown(std::net::Shutdown::Write).unwrap();
     });
     assert_eq!(replies, []);
     // Where the daemon would have one of them open, it would have the same name there.
-    kit.wait_until("all is closed again", || {
-        let open = kit.daemon().descriptors();
-        kit.connections() == 0 && !open.iter().any(|it| passed.contains(it))
+    env.wait_until("all is closed again", || {
+        let open = env.daemon().descriptors();
+        env.daemon().connections() == 0 && !open.iter().any(|it| passed.contains(it))
     });
-    let _ = kit.document(&["oss-upload"]);
+    let _ = env.document(&["oss-upload"]);
 }
 
 #[test]
@@ -401,18 +400,18 @@ fn another_user_has_nothing_of_a_lease_even_when_its_door_is_open() {
         e2e::not_run("only root can become another user for this story");
         return;
     }
-    let kit = kit_with(&[], UPLOAD);
-    let _lease = lease(&kit, &["oss-upload", "--ttl", "20m"]);
-    let mode = fs::metadata(socket(&kit)).unwrap().permissions().mode();
+    let env = env_with(&[], UPLOAD);
+    let _lease = lease(&env, &["oss-upload", "--ttl", "20m"]);
+    let mode = fs::metadata(socket(&env)).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    for path in [kit.path(""), socket(&kit)] {
+    for path in [env.path(""), socket(&env)] {
         fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
     }
-    let shim = kit.path("sts-shim");
+    let shim = env.path("sts-shim");
     fs::copy(program("sts-shim"), &shim).unwrap();
     fs::set_permissions(&shim, fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = Command::new(shim);
-    command.arg("--socket").arg(socket(&kit)).arg("oss-upload");
+    command.arg("--socket").arg(socket(&env)).arg("oss-upload");
     let output = command.uid(65_534).gid(65_534).output().unwrap();
     assert_eq!(output.status.code(), Some(5), "{output:?}");
     assert!(output.stdout.is_empty());
@@ -420,53 +419,53 @@ fn another_user_has_nothing_of_a_lease_even_when_its_door_is_open() {
 
 #[test]
 fn on_a_machine_whoever_may_have_a_profile_may_lease_it_to_a_container() {
-    let holder = user(64_002);
-    let rules = profile("oss-upload", &["user:64002".to_owned()]);
-    let Some(machine) = Machine::with(&rules) else {
+    let holder = UnixUser::new(64_002);
+    let rules = upload_profile("oss-upload", &["user:64002".to_owned()]);
+    let Some(machine) = SystemDaemon::start(&rules) else {
         return;
     };
-    let kit = &machine.kit;
-    kit.write("narrow.json", NARROW, 0o644);
+    let env = &machine.env;
+    env.write("narrow.json", NARROW, 0o644);
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
     let at = directory.path().join("lease.sock");
-    let holds = |person: Person| {
+    let holds = |person: UnixUser| {
         let mut command = person.command(machine.program("stsctl"));
-        command.arg("--socket").arg(kit.socket());
+        command.arg("--socket").arg(env.socket());
         command.args(["lease", "oss-upload", "--ttl", "20m", "--policy"]);
         command
-            .arg(kit.path("narrow.json"))
+            .arg(env.path("narrow.json"))
             .arg("--socket")
             .arg(&at);
         command.stdout(Stdio::piped());
         command
     };
-    let stranger = holds(user(64_001)).output().unwrap();
+    let stranger = holds(UnixUser::new(64_001)).output().unwrap();
     assert_eq!(stranger.status.code(), Some(5), "{stranger:?}");
-    let mut lease = Process::start(holds(holder), &kit.path("lease.log"));
-    assert!(lease.first_line().contains("leased at"), "{}", said(kit));
-    let get = |person: Person| {
+    let mut lease = Process::start(holds(holder), &env.path("lease.log"));
+    assert!(lease.first_line().contains("leased at"), "{}", said(env));
+    let get = |person: UnixUser| {
         let mut command = person.command(machine.program("sts-shim"));
         let command = command.arg("--socket").arg(&at).arg("oss-upload");
         command.output().unwrap().status.code()
     };
     assert_eq!(get(holder), Some(0));
     // Root has no rule of its own; in a container it is who the lease is for.
-    assert_eq!(get(user(0)), Some(0));
-    machine.check(user(0), "oss-upload", 5);
+    assert_eq!(get(UnixUser::new(0)), Some(0));
+    machine.assert_shim(UnixUser::new(0), "oss-upload", 5);
     // Not by the mode of the file alone.
     fs::set_permissions(&at, fs::Permissions::from_mode(0o777)).unwrap();
-    assert_eq!(get(user(64_001)), Some(5));
+    assert_eq!(get(UnixUser::new(64_001)), Some(5));
 }
 
 #[test]
 fn a_crowd_at_a_lease_keeps_nobody_out_elsewhere() {
-    let kit = kit_with(&[], UPLOAD);
-    let _lease = lease(&kit, &["oss-upload", "--ttl", "20m"]);
-    let _ = e2e::many_files();
+    let env = env_with(&[], UPLOAD);
+    let _lease = lease(&env, &["oss-upload", "--ttl", "20m"]);
+    let _ = e2e::raise_file_limit();
     // A watch is never silent, so none of these makes room.
     let watches: Vec<_> = (0..2000)
-        .map(|_| by_lease(&kit).watch("oss-upload").unwrap())
+        .map(|_| by_lease(&env).watch("oss-upload").unwrap())
         .collect();
     let mut turned_away = 0;
     for mut watch in watches.into_iter().rev().take(500) {
@@ -478,24 +477,23 @@ fn a_crowd_at_a_lease_keeps_nobody_out_elsewhere() {
         }
     }
     assert_eq!(turned_away, 500, "the last of them were too many");
-    let _ = kit.document(&["--patience", "60s", "oss-upload"]);
+    let _ = env.document(&["--patience", "60s", "oss-upload"]);
 }
 
 #[test]
 fn a_lease_is_in_the_audit_with_who_came_by_it() {
-    let kit = Kit::without_daemon(&[]);
-    kit.write("narrow.json", NARROW, 0o600);
-    let audit = format!("{}[audit]\nfile = \"audit.log\"\n", kit.endpoint());
-    kit.write_config_with(&audit, UPLOAD);
-    let mut kit = kit;
-    kit.start_daemon();
-    let held = lease(&kit, &["oss-upload", "--ttl", "20m"]);
-    let client = by_lease(&kit);
+    let mut env = TestEnv::without_daemon(&[]);
+    env.write("narrow.json", NARROW, 0o600);
+    let audit = format!("{}[audit]\nfile = \"audit.log\"\n", env.endpoint());
+    env.write_config_with(&audit, UPLOAD);
+    env.start_daemon();
+    let held = lease(&env, &["oss-upload", "--ttl", "20m"]);
+    let client = by_lease(&env);
     let answer = client.credentials("oss-upload", Duration::ZERO, PATIENCE);
     let id = answer.unwrap().credentials.access_key_id;
     let _ = client.reload();
-    let _ = kit.document(&["oss-upload"]);
-    let text = fs::read_to_string(kit.path("audit.log")).unwrap();
+    let _ = env.document(&["oss-upload"]);
+    let text = fs::read_to_string(env.path("audit.log")).unwrap();
     let events: Vec<serde_json::Value> = text
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
@@ -522,10 +520,10 @@ fn a_lease_is_in_the_audit_with_who_came_by_it() {
 
 #[test]
 fn an_owner_who_tampers_with_the_socket_harms_nobody_else() {
-    let kit = kit_with(&[], UPLOAD);
+    let mut env = env_with(&[], UPLOAD);
     let open = |listener: &UnixListener| {
         let ask = || {
-            kit.client()
+            env.client()
                 .lease("oss-upload", Some(NARROW), PATIENCE, PATIENCE)
         };
         let mut lease = ask().unwrap();
@@ -533,18 +531,18 @@ fn an_owner_who_tampers_with_the_socket_harms_nobody_else() {
         lease
     };
     // It listens no more: the lease is over, and nothing spins.
-    let listener = UnixListener::bind(socket(&kit)).unwrap();
+    let listener = UnixListener::bind(socket(&env)).unwrap();
     let lease = open(&listener);
     nix::sys::socket::shutdown(listener.as_raw_fd(), nix::sys::socket::Shutdown::Both).unwrap();
     refused(lease.until_over(), FailureKind::Malformed);
-    let _ = kit.document(&["--patience", "60s", "oss-upload"]);
+    let _ = env.document(&["--patience", "60s", "oss-upload"]);
 
     // It blocks, and its owner takes what comes before the daemon does.
-    fs::remove_file(socket(&kit)).unwrap();
-    let listener = UnixListener::bind(socket(&kit)).unwrap();
+    fs::remove_file(socket(&env)).unwrap();
+    let listener = UnixListener::bind(socket(&env)).unwrap();
     let lease = open(&listener);
     listener.set_nonblocking(false).unwrap();
-    let (path, enough) = (socket(&kit), Arc::new(AtomicBool::new(false)));
+    let (path, enough) = (socket(&env), Arc::new(AtomicBool::new(false)));
     let knocking = {
         let enough = Arc::clone(&enough);
         thread::spawn(move || {
@@ -557,38 +555,37 @@ fn an_owner_who_tampers_with_the_socket_harms_nobody_else() {
     for _ in 0..50 {
         drop(listener.accept());
     }
-    let _ = kit.document(&["--patience", "60s", "oss-upload"]);
+    let _ = env.document(&["--patience", "60s", "oss-upload"]);
     drop(lease);
-    let _ = kit.document(&["--patience", "60s", "oss-upload"]);
+    let _ = env.document(&["--patience", "60s", "oss-upload"]);
     enough.store(true, Ordering::Relaxed);
     knocking.join().unwrap();
     drop(listener);
-    kit.daemon().signal(Signal::SIGTERM);
-    let mut kit = kit;
-    assert_eq!(kit.daemon_ends(), Some(0));
+    env.daemon().signal(Signal::SIGTERM);
+    assert_eq!(env.wait_for_daemon_exit(), Some(0));
 }
 
 #[test]
 fn a_loop_of_leases_is_stopped_before_it_costs_the_others_their_calls() {
-    let kit = kit_with(&[], UPLOAD);
-    let client = kit.client();
+    let env = env_with(&[], UPLOAD);
+    let client = env.client();
     let ask = || client.lease("oss-upload", Some(NARROW), PATIENCE, PATIENCE);
     let granted = (0..100).take_while(|_| ask().is_ok()).count();
     assert_eq!(granted, 64);
     refused(ask().map(drop), FailureKind::Busy);
-    assert_eq!(kit.calls("AssumeRole"), 64);
-    let _ = kit.document(&["oss-upload"]);
+    assert_eq!(env.emulator().calls(Action::AssumeRole), 64);
+    let _ = env.document(&["oss-upload"]);
 }
 
 #[test]
 fn a_listener_that_its_owner_also_serves_is_its_own_affair() {
     // Both have the same socket; whoever accepts first answers, and nothing breaks.
-    let kit = kit_with(&[], UPLOAD);
-    let mut lease = kit
+    let env = env_with(&[], UPLOAD);
+    let mut lease = env
         .client()
         .lease("oss-upload", Some(NARROW), PATIENCE, PATIENCE)
         .unwrap();
-    let listener = UnixListener::bind(socket(&kit)).unwrap();
+    let listener = UnixListener::bind(socket(&env)).unwrap();
     lease.open(&listener).unwrap();
     let accepting = thread::spawn(move || {
         listener.set_nonblocking(true).unwrap();
@@ -599,10 +596,10 @@ fn a_listener_that_its_owner_also_serves_is_its_own_affair() {
     });
     let mut served = 0;
     for _ in 0..100 {
-        let answer = by_lease(&kit).credentials("oss-upload", Duration::ZERO, PATIENCE);
+        let answer = by_lease(&env).credentials("oss-upload", Duration::ZERO, PATIENCE);
         served += usize::from(answer.is_ok());
     }
     assert!(served > 0);
     accepting.join().unwrap();
-    let _ = kit.document(&["oss-upload"]);
+    let _ = env.document(&["oss-upload"]);
 }

@@ -9,12 +9,11 @@ use std::{
     time::Duration,
 };
 
-use e2e::{Found, KEY_SECRET, Kit, MARKERS, Process, UPLOAD, program};
+use e2e::{
+    Action, Fault, Found, KEY_SECRET, MARKERS, MEMORY_SCANS, Process, TestEnv, UPLOAD, program,
+};
 use nix::{sys::signal::Signal, unistd::geteuid};
 use stsd_emulator::{OIDC_TOKEN_MARKER, SAML_ASSERTION_MARKER};
-
-/// The looks for a secret that is about to be wiped, of 20 ms and the search each.
-pub(crate) const LOOKS: u32 = 250;
 
 /// A user that nobody is, root's privileges least of all.
 const SOMEBODY: u32 = 61_234;
@@ -30,7 +29,7 @@ libc.ptrace(17, pid, None, None)
 
 /// An ordinary user with a daemon.
 struct Somebody {
-    kit: Kit,
+    env: TestEnv,
 }
 
 impl Somebody {
@@ -41,38 +40,38 @@ impl Somebody {
             e2e::not_run("only root can become another user");
             return None;
         }
-        let mut kit = Kit::without_daemon(&[]);
-        kit.write_config(UPLOAD);
+        let mut env = TestEnv::without_daemon(&[]);
+        env.write_config(UPLOAD);
         for path in ["", "run", "config.toml", "uploader.key"] {
-            chown(kit.path(path), Some(SOMEBODY), Some(SOMEBODY)).unwrap();
+            chown(env.path(path), Some(SOMEBODY), Some(SOMEBODY)).unwrap();
         }
         let stsd = program("stsd");
         let mut line = through.iter().map(AsRef::as_ref).chain([stsd.as_os_str()]);
         let mut command = Command::new(line.next().unwrap());
         command
             .args(line)
-            .env("STSD_CONFIG", kit.path("config.toml"))
-            .env("STSD_SOCKET", kit.socket())
-            .current_dir(kit.path(""));
-        kit.start_unasked(owned(command));
-        kit.wait_until("the socket", || e2e::is_listened_at(&kit.socket()));
-        Some(Self { kit })
+            .env("STSD_CONFIG", env.path("config.toml"))
+            .env("STSD_SOCKET", env.socket())
+            .current_dir(env.path(""));
+        env.spawn_daemon(owned(command));
+        env.wait_until("the socket", || e2e::has_listener(&env.socket()));
+        Some(Self { env })
     }
 
     fn daemon(&self) -> &Process {
-        self.kit.daemon()
+        self.env.daemon()
     }
 
     /// Runs one of the user's programs.
     fn runs(&self, program: &str, arguments: &[&str]) -> Output {
         let mut command = Command::new(program);
-        command.args(arguments).current_dir(self.kit.path(""));
+        command.args(arguments).current_dir(self.env.path(""));
         owned(command).output().unwrap()
     }
 
     /// Runs a program of ours.
     fn asks(&self, name: &str, arguments: &[&str]) -> Output {
-        let (program, socket) = (program(name), self.kit.socket());
+        let (program, socket) = (program(name), self.env.socket());
         let socket = ["--socket", socket.to_str().unwrap()];
         self.runs(program.to_str().unwrap(), &[&socket, arguments].concat())
     }
@@ -87,10 +86,10 @@ impl Somebody {
     fn another_program(&self) -> Process {
         let mut command = Command::new("prlimit");
         command.args(["--core=unlimited:unlimited", "sleep", "600"]);
-        command.current_dir(self.kit.path(""));
-        let sleeper = Process::start(owned(command), &self.kit.path("sleep.log"));
+        command.current_dir(self.env.path(""));
+        let sleeper = Process::start(owned(command), &self.env.path("sleep.log"));
         let name = format!("/proc/{}/comm", sleeper.id());
-        self.kit.wait_until("the other program", || {
+        self.env.wait_until("the other program", || {
             fs::read_to_string(&name).is_ok_and(|it| it == "sleep\n")
         });
         sleeper
@@ -106,7 +105,7 @@ impl Somebody {
 
     /// Returns how often the daemon has warned of the pages with secrets.
     fn warnings(&self) -> usize {
-        let log = fs::read_to_string(self.kit.path("daemon.log")).unwrap();
+        let log = self.env.daemon_log();
         let warned = |it: &&str| it.contains("WARN") && it.contains("secret pages");
         let warned: Vec<_> = log.lines().filter(warned).collect();
         assert!(warned.iter().all(|it| it.contains("LimitMEMLOCK=")));
@@ -115,7 +114,7 @@ impl Somebody {
 
     /// Returns how many core dumps there are where the user's programs run.
     fn cores(&self) -> usize {
-        let left = fs::read_dir(self.kit.path("")).unwrap().flatten();
+        let left = fs::read_dir(self.env.path("")).unwrap().flatten();
         let cores = left.filter(|it| it.file_name().to_string_lossy().starts_with("core"));
         cores.count()
     }
@@ -211,7 +210,7 @@ fn a_daemon_that_is_aborted_leaves_no_core_behind() {
     assert_eq!(fields[4..6], ["0", "0"], "{core:?}");
     let aborted = user.runs("kill", &["-ABRT", &user.daemon().id().to_string()]);
     assert!(aborted.status.success(), "{aborted:?}");
-    assert_eq!(user.kit.daemon_ends(), None);
+    assert_eq!(user.env.wait_for_daemon_exit(), None);
     assert_eq!(user.cores(), control);
     if control == 0 {
         e2e::not_run("core dumps go elsewhere here: another program has left none either");
@@ -244,8 +243,8 @@ fn a_limit_that_is_reached_later_is_said_then_and_forgotten_when_the_secrets_are
     assert_eq!(user.warnings(), 0);
 
     let reload = |config: &str| {
-        user.kit.write_config(config);
-        chown(user.kit.path("config.toml"), Some(SOMEBODY), Some(SOMEBODY)).unwrap();
+        user.env.write_config(config);
+        chown(user.env.path("config.toml"), Some(SOMEBODY), Some(SOMEBODY)).unwrap();
         let reloaded = user.asks("stsctl", &["reload"]);
         assert!(reloaded.status.success(), "{reloaded:?}");
     };
@@ -253,8 +252,8 @@ fn a_limit_that_is_reached_later_is_said_then_and_forgotten_when_the_secrets_are
         "access_key_id = \"LTAIEXAMPLELONG\"\naccess_key_secret = \"{}\"\n",
         "x".repeat(12_000)
     );
-    user.kit.write("long.key", &long, 0o600);
-    chown(user.kit.path("long.key"), Some(SOMEBODY), Some(SOMEBODY)).unwrap();
+    user.env.write("long.key", &long, 0o600);
+    chown(user.env.path("long.key"), Some(SOMEBODY), Some(SOMEBODY)).unwrap();
     let mut config = UPLOAD.to_owned();
     // A key is held from when it is needed: each profile that is renewed has this one copied.
     for number in 0..8 {
@@ -268,11 +267,11 @@ fn a_limit_that_is_reached_later_is_said_then_and_forgotten_when_the_secrets_are
     reload(&config);
     // A look is remembered for a second.
     let says = |what: &str| user.pages().starts_with(what);
-    user.kit.wait_until("doctor warns", || says("warning"));
+    user.env.wait_until("doctor warns", || says("warning"));
     user.is_served();
     assert_eq!(user.warnings(), 1);
     reload(UPLOAD);
-    user.kit.wait_until("doctor is content", || says("ok"));
+    user.env.wait_until("doctor is content", || says("ok"));
 }
 
 /// Every secret that the daemon has, wherever it went through, after each step.
@@ -282,10 +281,10 @@ fn secrets_are_in_locked_pages_and_nowhere_else_in_the_daemons_memory() {
         e2e::not_run("only root can read the memory of another process");
         return;
     }
-    let kit = Kit::start();
+    let env = TestEnv::start();
     // Whoever has asked STS holds the long-lived key as well.
     let look_for = |arguments: &[&str], asked_sts: bool| {
-        let document = kit.document(arguments);
+        let document = env.document(arguments);
         // The ends of the secrets as well: what was overwritten in part is a leftover, too.
         let ends =
             ["AccessKeySecret", "SecurityToken"].map(|it| end(document[it].as_str().unwrap()));
@@ -293,8 +292,8 @@ fn secrets_are_in_locked_pages_and_nowhere_else_in_the_daemons_memory() {
         let texts = [&MARKERS[..], &ends, &of_the_key].concat();
         let mut elsewhere = Vec::new();
         // The buffer of an answer may not be wiped yet when the answer is there.
-        for _ in 0..LOOKS {
-            let found = kit.daemon().search(&texts);
+        for _ in 0..MEMORY_SCANS {
+            let found = env.daemon().search(&texts);
             // This daemon's identity is a key: nothing of an identity provider's is expected.
             let signed = [OIDC_TOKEN_MARKER, SAML_ASSERTION_MARKER];
             for text in texts.iter().filter(|text| !signed.contains(text)) {
@@ -315,14 +314,15 @@ fn secrets_are_in_locked_pages_and_nowhere_else_in_the_daemons_memory() {
     // More life than a session has: the answer is not the one that is ready.
     look(&["--min-life", "11h", "oss-upload"]);
     for arguments in [&["refresh", "oss-upload"][..], &["reload"], &["status"]] {
-        assert!(kit.ctl(arguments).status.success(), "{arguments:?}");
+        assert!(env.ctl(arguments).status.success(), "{arguments:?}");
         look(&["oss-upload"]);
     }
-    kit.sts_fails(&serde_json::json!({"kind": "error", "code": "NoPermission"}));
-    assert_eq!(kit.ctl(&["refresh", "oss-upload"]).status.code(), Some(7));
+    env.emulator()
+        .inject_fault(Action::AssumeRole, Fault::error("NoPermission"));
+    assert_eq!(env.ctl(&["refresh", "oss-upload"]).status.code(), Some(7));
     look(&["oss-upload"]);
     // By HTTP, on a connection that stays open and on one that does not.
-    let mut stream = UnixStream::connect(kit.path("run/http.sock")).unwrap();
+    let mut stream = UnixStream::connect(env.path("run/http.sock")).unwrap();
     let get = b"GET /credentials/oss-upload HTTP/1.1\r\nHost: x\r\n\r\n";
     for _ in 0..3 {
         stream.write_all(get).unwrap();
@@ -334,9 +334,9 @@ fn secrets_are_in_locked_pages_and_nowhere_else_in_the_daemons_memory() {
     drop(stream);
     look(&["oss-upload"]);
     // What comes over to the program that takes the place.
-    kit.daemon().signal(Signal::SIGUSR2);
-    kit.wait_until("the new program", || {
-        let log = fs::read_to_string(kit.path("daemon.log")).unwrap();
+    env.daemon().signal(Signal::SIGUSR2);
+    env.wait_until("the new program", || {
+        let log = env.daemon_log();
         log.contains("restored=1")
     });
     look_for(&["oss-upload"], false);

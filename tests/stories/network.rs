@@ -7,11 +7,9 @@ use std::{
     time::Duration,
 };
 
-use e2e::{Kit, UPLOAD};
+use e2e::{TestEnv, UPLOAD, unix_time};
 use jiff::Timestamp;
 use stsd_client::ProfileStatus;
-
-use crate::rotation::now;
 
 /// What happens to packets for STS, in the words of nft(8), and what a caller is told of it.
 type Failing = (&'static str, &'static str);
@@ -40,12 +38,18 @@ fn nft(rules: &str) -> Result<(), String> {
     Err(complaint.lines().next().unwrap_or_default().to_owned())
 }
 
-fn port(kit: &Kit) -> u16 {
-    kit.sts().rsplit_once(':').unwrap().1.parse().unwrap()
+fn port(env: &TestEnv) -> u16 {
+    env.emulator()
+        .sts_url()
+        .rsplit_once(':')
+        .unwrap()
+        .1
+        .parse()
+        .unwrap()
 }
 
-fn break_it(kit: &Kit, verdict: &str) -> Result<(), String> {
-    let port = port(kit);
+fn break_it(env: &TestEnv, verdict: &str) -> Result<(), String> {
+    let port = port(env);
     nft(&format!(
         "table inet story {{
            chain input {{
@@ -60,8 +64,8 @@ fn mend_it() {
     nft("delete table inet story").unwrap();
 }
 
-fn profile(kit: &Kit, name: &str) -> ProfileStatus {
-    let mut profiles = kit.client().status().unwrap().profiles;
+fn profile(env: &TestEnv, name: &str) -> ProfileStatus {
+    let mut profiles = env.client().status().unwrap().profiles;
     profiles.retain(|it| it.name == name);
     profiles.remove(0)
 }
@@ -71,39 +75,39 @@ fn profile(kit: &Kit, name: &str) -> ProfileStatus {
 fn check((verdict, told): Failing) {
     e2e::in_own_network(|| {
         let cold = UPLOAD.replace("oss-upload]", "cold]");
-        let kit = Kit::with(&[], &format!("{UPLOAD}{cold}"));
-        let before = kit.document(&["oss-upload"]);
-        if let Err(reason) = break_it(&kit, verdict) {
+        let env = TestEnv::with(&[], &format!("{UPLOAD}{cold}"));
+        let before = env.document(&["oss-upload"]);
+        if let Err(reason) = break_it(&env, verdict) {
             e2e::not_run(&reason);
             return;
         }
         // A renewal is wanted all the time, and three times it is insisted on.
         for _ in 0..3 {
-            let outcome = kit.client().refresh("oss-upload", Duration::from_secs(1));
+            let outcome = env.client().refresh("oss-upload", Duration::from_secs(1));
             if let Err(error) = outcome {
                 // So little patience may end before there is any answer.
                 assert!(matches!(error.exit_code(), 3 | 6), "{error}");
             }
             for _ in 0..5 {
                 // Sooner than connecting is given up: 5 s.
-                let now = kit.document(&["--patience", "4s", "oss-upload"]);
+                let now = env.document(&["--patience", "4s", "oss-upload"]);
                 assert!(now == before || verdict == HALF_LOST.0, "{now}");
             }
         }
         if verdict == HALF_LOST.0 {
-            let output = kit.shim(&["--patience", "5s", "cold"]);
+            let output = env.shim(&["--patience", "5s", "cold"]);
             assert_eq!(output.status.success(), !output.stdout.is_empty());
         } else {
-            kit.refuses("cold", 6, &[told]);
+            env.assert_refused("cold", 6, &[told]);
         }
         mend_it();
-        let calls = |name| profile(&kit, name).sts_calls;
+        let calls = |name| profile(&env, name).sts_calls;
         let attempts = calls("oss-upload") + calls("cold");
         let mut looks = 0;
-        kit.wait_within(Duration::from_secs(60), "both are well again", || {
+        env.wait_within(Duration::from_secs(60), "both are well again", || {
             looks += 1;
             ["oss-upload", "cold"]
-                .map(|name| profile(&kit, name))
+                .map(|name| profile(&env, name))
                 .iter()
                 .all(|it| it.last_failure.is_none() && it.access_key_id.is_some())
         });
@@ -112,11 +116,11 @@ fn check((verdict, told): Failing) {
             "both profiles were well {} ms after the network was, by {attempts} new calls",
             looks * 20
         ));
-        let _ = kit.document(&["cold"]);
+        let _ = env.document(&["cold"]);
         // A connection to STS is kept for the next call, and there was one call at a time for each
         // profile. Each of those that failed would be one more.
-        kit.wait_until("nothing is left open", || {
-            kit.connections() == 0 && kit.daemon().connections_to(port(&kit)) <= 2
+        env.wait_until("nothing is left open", || {
+            env.daemon().connections() == 0 && env.daemon().connections_to(port(&env)) <= 2
         });
     });
 }
@@ -141,18 +145,18 @@ fn half_of_the_packets_are_enough() {
 #[test]
 fn an_outage_that_is_longer_than_a_session_ends_with_the_network() {
     e2e::in_own_network(|| {
-        let kit = Kit::with(&["--session-life", "12s"], UPLOAD);
-        let before = kit.document(&["oss-upload"]);
-        if let Err(reason) = break_it(&kit, DROPPED.0) {
+        let env = TestEnv::with(&["--session-life", "12s"], UPLOAD);
+        let before = env.document(&["oss-upload"]);
+        if let Err(reason) = break_it(&env, DROPPED.0) {
             e2e::not_run(&reason);
             return;
         }
         let ends: Timestamp = before["Expiration"].as_str().unwrap().parse().unwrap();
         let ends = ends.as_second().cast_unsigned();
         let mut last_served = 0;
-        kit.wait_until("the session's end", || {
-            let asked = now();
-            let output = kit.shim(&["--patience", "1s", "oss-upload"]);
+        env.wait_until("the session's end", || {
+            let asked = unix_time();
+            let output = env.shim(&["--patience", "1s", "oss-upload"]);
             let code = output.status.code();
             if code == Some(0) {
                 let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -169,14 +173,14 @@ fn an_outage_that_is_longer_than_a_session_ends_with_the_network() {
         );
         for _ in 0..5 {
             // Whoever has little patience may hear nothing at all on a busy machine.
-            let output = kit.shim(&["--patience", "1s", "oss-upload"]);
+            let output = env.shim(&["--patience", "1s", "oss-upload"]);
             assert!(matches!(output.status.code(), Some(3 | 6)), "{output:?}");
             assert!(output.stdout.is_empty());
         }
         // Somebody comes while it is still broken, and waits.
-        let mut waiting = kit.shim_command(&["--patience", "60s", "oss-upload"]);
+        let mut waiting = env.shim_command(&["--patience", "60s", "oss-upload"]);
         let mut waiting = waiting.stdout(Stdio::piped()).spawn().unwrap();
-        kit.wait_until("it is there", || kit.connections() >= 1);
+        env.wait_until("it is there", || env.daemon().connections() >= 1);
         assert!(waiting.try_wait().unwrap().is_none(), "it waits");
         mend_it();
         let output = waiting.wait_with_output().unwrap();

@@ -10,17 +10,16 @@ use std::{
     time::Duration,
 };
 
-use e2e::{Found, Kit, MARKERS, Process, clients};
+use e2e::{
+    Action, Fault, MARKERS, OTHER_CREDENTIAL_VARIABLES, Process, TestEnv, UPLOAD_ROLE_LINE,
+    clients, unix_time,
+};
 use nix::{
     sys::stat::Mode,
     unistd::{geteuid, mkfifo},
 };
 use serde_json::{Value, json};
 use stsd_emulator::OIDC_TOKEN_MARKER;
-
-use crate::{faults::log, memory::LOOKS, rotation::now, sdk_kit::OTHER_WAYS};
-
-pub(crate) const ROLE: &str = "role_arn = \"acs:ram::100000000000001:role/oss-upload\"\n";
 
 const PROVIDER: &str = "acs:ram::100000000000001:oidc-provider/demo";
 
@@ -33,93 +32,97 @@ const TOKEN_LIFE: &str = "10s";
 fn by_file() -> String {
     format!(
         "[source.pod]\ntype = \"oidc\"\nprovider_arn = \"{PROVIDER}\"\ntoken_file = \"token.key\"\n\
-         [profile.pod]\nsource = \"pod\"\n{ROLE}"
+         [profile.pod]\nsource = \"pod\"\n{UPLOAD_ROLE_LINE}"
     )
 }
 
 /// A world with a token and a daemon that finds it.
-fn world(emulator: &[&str]) -> Kit {
-    let mut kit = Kit::without_daemon(emulator);
-    kit.write("token.key", &kit.token(&json!({})), 0o600);
-    kit.write_config(&by_file());
-    kit.start_daemon();
-    kit
+fn world(emulator: &[&str]) -> TestEnv {
+    let mut env = TestEnv::without_daemon(emulator);
+    env.write("token.key", &env.emulator().oidc_token(&json!({})), 0o600);
+    env.write_config(&by_file());
+    env.start_daemon();
+    env
 }
 
-fn uploads(kit: &Kit, profile: &str) {
-    let put = kit.oss_with(profile, &["put", "examplebucket", profile], "text");
+fn uploads(env: &TestEnv, profile: &str) {
+    let put = env.oss_with_profile(profile, &["put", "examplebucket", profile], "text");
     assert!(put.is_ok(), "{put:?}");
 }
 
 #[test]
 fn a_token_in_a_file_and_one_that_a_command_prints_become_sessions_that_upload() {
-    let kit = world(&[]);
-    uploads(&kit, "pod");
-    let token = kit.token(&json!({"algorithm": "ES256"}));
-    kit.write("issue.key", &format!("#!/bin/sh\necho '{token}'\n"), 0o700);
-    let command = format!("token_command = [\"{}\"]", kit.path("issue.key").display());
+    let env = world(&[]);
+    uploads(&env, "pod");
+    let token = env.emulator().oidc_token(&json!({"algorithm": "ES256"}));
+    env.write("issue.key", &format!("#!/bin/sh\necho '{token}'\n"), 0o700);
+    let command = format!("token_command = [\"{}\"]", env.path("issue.key").display());
     let by_command = by_file()
         .replace("token_file = \"token.key\"", &command)
         .replace("pod", "asked");
-    kit.write_config(&format!("{}{by_command}", by_file()));
-    assert!(kit.ctl(&["reload"]).status.success());
-    uploads(&kit, "asked");
-    assert_eq!(kit.outcomes("AssumeRoleWithOIDC", "ok"), 2);
-    assert_eq!(kit.calls("AssumeRole"), 0, "no key was needed");
+    env.write_config(&format!("{}{by_command}", by_file()));
+    assert!(env.ctl(&["reload"]).status.success());
+    uploads(&env, "asked");
+    assert_eq!(env.emulator().outcomes(Action::AssumeRoleWithOidc, "ok"), 2);
+    assert_eq!(
+        env.emulator().calls(Action::AssumeRole),
+        0,
+        "no key was needed"
+    );
 }
 
 #[test]
 fn the_variables_of_a_pod_are_enough() {
-    let mut kit = Kit::without_daemon(&[]);
-    kit.write("token.key", &kit.token(&json!({})), 0o600);
-    kit.write_config("[source.pod]\ntype = \"oidc\"\n[profile.pod]\nsource = \"pod\"\n");
-    let output = kit.daemon_command().arg("--check").output().unwrap();
+    let mut env = TestEnv::without_daemon(&[]);
+    env.write("token.key", &env.emulator().oidc_token(&json!({})), 0o600);
+    env.write_config("[source.pod]\ntype = \"oidc\"\n[profile.pod]\nsource = \"pod\"\n");
+    let output = env.daemon_command().arg("--check").output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("ALIBABA_CLOUD_OIDC_TOKEN_FILE"), "{said}");
-    let mut command = kit.daemon_command();
+    let mut command = env.daemon_command();
     command
         .env(
             "ALIBABA_CLOUD_ROLE_ARN",
             "acs:ram::100000000000001:role/oss-upload",
         )
         .env("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", PROVIDER)
-        .env("ALIBABA_CLOUD_OIDC_TOKEN_FILE", kit.path("token.key"))
+        .env("ALIBABA_CLOUD_OIDC_TOKEN_FILE", env.path("token.key"))
         .env("ALIBABA_CLOUD_ROLE_SESSION_NAME", "from-the-pod");
-    kit.adopt_daemon(command);
-    uploads(&kit, "pod");
-    let role = &kit.client().status().unwrap().profiles[0].role_arn;
+    env.start_daemon_with(command);
+    uploads(&env, "pod");
+    let role = &env.client().status().unwrap().profiles[0].role_arn;
     assert_eq!(role, "acs:ram::100000000000001:role/oss-upload");
     // Who wrote it down is believed before the environment.
     let session = "[source.pod]\ntype = \"oidc\"\n[profile.pod]\nsource = \"pod\"\n\
                    role_arn = \"acs:ram::100000000000001:role/oss-read\"\n";
-    kit.write_config(session);
-    assert!(kit.ctl(&["reload"]).status.success());
+    env.write_config(session);
+    assert!(env.ctl(&["reload"]).status.success());
     // That role trusts no provider.
-    kit.refuses("pod", 7, &[]);
+    env.assert_refused("pod", 7, &[]);
 }
 
 #[test]
 fn a_token_that_is_replaced_all_the_time_costs_no_failed_hand_out() {
-    let mut kit = Kit::without_daemon(&["--session-life", "6s"]);
-    let token = kit.token(&json!({"life": TOKEN_LIFE}));
-    kit.write("token.key", &token, 0o600);
-    kit.write_config(&by_file());
-    kit.start_daemon();
+    let mut env = TestEnv::without_daemon(&["--session-life", "6s"]);
+    let token = env.emulator().oidc_token(&json!({"life": TOKEN_LIFE}));
+    env.write("token.key", &token, 0o600);
+    env.write_config(&by_file());
+    env.start_daemon();
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
-                let token = kit.token(&json!({"life": TOKEN_LIFE}));
-                kit.replace("token.key", &token, 0o600);
+                let token = env.emulator().oidc_token(&json!({"life": TOKEN_LIFE}));
+                env.replace("token.key", &token, 0o600);
                 thread::sleep(Duration::from_secs(1));
             }
         });
         for _ in 0..2 {
-            let (client, over) = (kit.client(), &over);
+            let (client, over) = (env.client(), &over);
             scope.spawn(move || {
                 while !over.load(Ordering::Relaxed) {
-                    let asked = now();
+                    let asked = unix_time();
                     let answer = client.credentials("pod", Duration::ZERO, PATIENCE);
                     let ends = answer.unwrap().credentials.expiration_unix_seconds;
                     assert!(ends.cast_unsigned() > asked, "it had ended");
@@ -127,23 +130,26 @@ fn a_token_that_is_replaced_all_the_time_costs_no_failed_hand_out() {
                 }
             });
         }
-        kit.wait_within(Duration::from_secs(120), "eight sessions", || {
-            kit.client().status().unwrap().profiles[0].renewals >= 8
+        env.wait_within(Duration::from_secs(120), "eight sessions", || {
+            env.client().status().unwrap().profiles[0].renewals >= 8
         });
         over.store(true, Ordering::Relaxed);
     });
-    let calls = kit.calls("AssumeRoleWithOIDC");
-    assert_eq!(kit.outcomes("AssumeRoleWithOIDC", "ok"), calls);
+    let calls = env.emulator().calls(Action::AssumeRoleWithOidc);
+    assert_eq!(
+        env.emulator().outcomes(Action::AssumeRoleWithOidc, "ok"),
+        calls
+    );
 }
 
 #[test]
 fn tokens_that_are_none_are_named_before_anybody_is_asked() {
-    let kit = world(&[]);
-    let file = kit.path("token.key");
-    let good = kit.token(&json!({}));
+    let env = world(&[]);
+    let file = env.path("token.key");
+    let good = env.emulator().oidc_token(&json!({}));
     let check = |text: &[u8], words: &str| {
         fs::write(&file, text).unwrap();
-        let output = kit.ctl(&["refresh", "pod"]);
+        let output = env.ctl(&["refresh", "pod"]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(6), "{words}: {said}");
         assert!(said.contains(words), "{words}: {said}");
@@ -161,35 +167,39 @@ fn tokens_that_are_none_are_named_before_anybody_is_asked() {
         "larger than",
     );
     fs::remove_file(&file).unwrap();
-    let gone = kit.ctl(&["refresh", "pod"]);
+    let gone = env.ctl(&["refresh", "pod"]);
     assert!(String::from_utf8_lossy(&gone.stderr).contains("No such file"));
     fs::create_dir(&file).unwrap();
-    let directory = kit.ctl(&["refresh", "pod"]);
+    let directory = env.ctl(&["refresh", "pod"]);
     assert!(String::from_utf8_lossy(&directory.stderr).contains("not a regular file"));
     fs::remove_dir(&file).unwrap();
     mkfifo(&file, Mode::S_IRWXU).unwrap();
-    let fifo = kit.ctl(&["refresh", "pod"]);
+    let fifo = env.ctl(&["refresh", "pod"]);
     assert!(String::from_utf8_lossy(&fifo.stderr).contains("not a regular file"));
     fs::remove_file(&file).unwrap();
     // In a pod everybody may read it; who writes it says who we are.
-    kit.replace("token.key", &good, 0o666);
+    env.replace("token.key", &good, 0o666);
     fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
-    let loose = kit.ctl(&["refresh", "pod"]);
-    assert!(String::from_utf8_lossy(&loose.stderr).contains("every user may write to it"));
-    assert_eq!(kit.calls("AssumeRoleWithOIDC"), 0, "STS was not asked");
+    let loose = env.ctl(&["refresh", "pod"]);
+    assert!(String::from_utf8_lossy(&loose.stderr).contains("everybody may write to it"));
+    assert_eq!(
+        env.emulator().calls(Action::AssumeRoleWithOidc),
+        0,
+        "STS was not asked"
+    );
     // As a text editor on another system leaves it, with white space around it.
-    kit.replace("token.key", &format!(" {good}\r\n"), 0o644);
-    kit.wait_within(Duration::from_secs(40), "it is served by itself", || {
-        kit.shim(&["--patience", "1s", "pod"]).status.success()
+    env.replace("token.key", &format!(" {good}\r\n"), 0o644);
+    env.wait_within(Duration::from_secs(40), "it is served by itself", || {
+        env.shim(&["--patience", "1s", "pod"]).status.success()
     });
 }
 
 #[test]
 fn tokens_that_sts_refuses_are_named_with_what_mends_them() {
-    let kit = world(&[]);
+    let env = world(&[]);
     let check = |token: &Value, code: &str, words: &str| {
-        kit.replace("token.key", &kit.token(token), 0o600);
-        let output = kit.ctl(&["refresh", "pod"]);
+        env.replace("token.key", &env.emulator().oidc_token(token), 0o600);
+        let output = env.ctl(&["refresh", "pod"]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(7), "{said}");
         assert!(said.contains(code), "{code}: {said}");
@@ -215,35 +225,35 @@ fn tokens_that_sts_refuses_are_named_with_what_mends_them() {
         "AuthenticationFail.OIDCToken.Invalid",
         "look at what writes",
     );
-    let spoilt = kit.token(&json!({}));
+    let spoilt = env.emulator().oidc_token(&json!({}));
     let (head, _) = spoilt.rsplit_once('.').unwrap();
-    kit.replace("token.key", &format!("{head}.AAAA"), 0o600);
-    let output = kit.ctl(&["refresh", "pod"]);
+    env.replace("token.key", &format!("{head}.AAAA"), 0o600);
+    let output = env.ctl(&["refresh", "pod"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
         said.contains("AuthenticationFail.OIDCToken.Invalid"),
         "{said}"
     );
     // A good one is found without being told of, though STS has refused the one before.
-    kit.replace("token.key", &kit.token(&json!({})), 0o600);
-    kit.wait_within(Duration::from_secs(40), "it is served by itself", || {
-        kit.shim(&["--patience", "1s", "pod"]).status.success()
+    env.replace("token.key", &env.emulator().oidc_token(&json!({})), 0o600);
+    env.wait_within(Duration::from_secs(40), "it is served by itself", || {
+        env.shim(&["--patience", "1s", "pod"]).status.success()
     });
     let other = by_file().replace("oidc-provider/demo", "oidc-provider/nobody");
-    kit.write_config(&other);
-    assert!(kit.ctl(&["reload"]).status.success());
-    kit.refuses("pod", 7, &["provider_arn"]);
+    env.write_config(&other);
+    assert!(env.ctl(&["reload"]).status.success());
+    env.assert_refused("pod", 7, &["provider_arn"]);
 }
 
 #[test]
 fn what_has_no_effect_with_a_token_is_refused_at_load() {
-    let kit = Kit::without_daemon(&[]);
-    kit.write("token.key", &kit.token(&json!({})), 0o600);
+    let env = TestEnv::without_daemon(&[]);
+    env.write("token.key", &env.emulator().oidc_token(&json!({})), 0o600);
     let check = |config: &str, words: &[&str]| {
-        kit.write_config(config);
-        let output = kit.daemon_command().arg("--check").output().unwrap();
+        env.write_config(config);
+        let output = env.daemon_command().arg("--check").output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        kit.must_be_clean("stsd --check", &output.stderr);
+        e2e::assert_no_secrets("stsd --check", &output.stderr);
         assert_eq!(output.status.code(), Some(1), "{said}");
         for word in words {
             assert!(said.contains(word), "{word}: {said}");
@@ -296,74 +306,72 @@ fn a_token_is_in_locked_pages_and_nowhere_else_in_the_daemons_memory() {
         e2e::not_run("only root can read the memory of another process");
         return;
     }
-    let kit = world(&[]);
-    let token = fs::read_to_string(kit.path("token.key")).unwrap();
+    let env = world(&[]);
+    let token = fs::read_to_string(env.path("token.key")).unwrap();
     let end = &token[token.len() - 24..];
     let texts = [&MARKERS[..], &[OIDC_TOKEN_MARKER, end]].concat();
     let look = |what: &str| {
-        let mut elsewhere = Vec::new();
-        // The buffer of an answer may not be wiped yet when the answer is there.
-        for _ in 0..LOOKS {
-            let found = kit.daemon().search(&texts);
-            elsewhere = found
-                .into_iter()
-                .filter(|it: &Found| !it.protected)
-                .collect();
-            if elsewhere.is_empty() {
-                return;
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        panic!("{what}: {elsewhere:#?}");
+        let unprotected = env.daemon().unprotected(&texts);
+        assert!(unprotected.is_empty(), "{what}: {unprotected:#?}");
     };
-    let _ = kit.document(&["pod"]);
+    let _ = env.document(&["pod"]);
     look("after the first session");
-    assert!(kit.ctl(&["refresh", "pod"]).status.success());
+    assert!(env.ctl(&["refresh", "pod"]).status.success());
     look("after a renewal");
-    kit.fault(&json!({"action": "*", "fault": {"kind": "error", "code": "AuthenticationFail.OIDCToken.Expired"}}));
-    assert_eq!(kit.ctl(&["refresh", "pod"]).status.code(), Some(7));
+    env.emulator().inject_fault(
+        Action::Any,
+        Fault::error("AuthenticationFail.OIDCToken.Expired"),
+    );
+    assert_eq!(env.ctl(&["refresh", "pod"]).status.code(), Some(7));
     look("after a refusal");
-    kit.heal();
-    kit.write("issue.key", &format!("#!/bin/sh\necho '{token}'\n"), 0o700);
-    let command = format!("token_command = [\"{}\"]", kit.path("issue.key").display());
-    kit.write_config(&by_file().replace("token_file = \"token.key\"", &command));
-    assert!(kit.ctl(&["reload"]).status.success());
-    let _ = kit.document(&["pod"]);
+    env.emulator().clear_faults();
+    env.write("issue.key", &format!("#!/bin/sh\necho '{token}'\n"), 0o700);
+    let command = format!("token_command = [\"{}\"]", env.path("issue.key").display());
+    env.write_config(&by_file().replace("token_file = \"token.key\"", &command));
+    assert!(env.ctl(&["reload"]).status.success());
+    let _ = env.document(&["pod"]);
     look("after a command has printed it");
-    assert!(!log(&kit).contains(end));
+    assert!(!env.daemon_log().contains(end));
 }
 
 #[test]
 fn the_official_sdk_takes_the_same_token_to_the_same_service() {
-    let kit = Kit::without_daemon(&[]);
-    kit.write("token.key", &kit.token(&json!({})), 0o600);
+    let env = TestEnv::without_daemon(&[]);
+    env.write("token.key", &env.emulator().oidc_token(&json!({})), 0o600);
     let python = clients().join("python/bin/python");
     let scripts = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("clients/python");
-    let certificate = kit.path("front.pem");
+    let certificate = env.path("front.pem");
     let mut front = Command::new(&python);
     front.arg(scripts.join("tls_front.py"));
-    front.args(["--to", kit.sts().strip_prefix("http://").unwrap()]);
+    front.args([
+        "--to",
+        env.emulator().sts_url().strip_prefix("http://").unwrap(),
+    ]);
     front.arg("--certificate").arg(&certificate);
     front.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut front = Process::start(front, &kit.path("front.log"));
+    let mut front = Process::start(front, &env.path("front.log"));
     let line: Value = serde_json::from_str(&front.first_line()).unwrap();
     let mut command = Command::new(&python);
     command
         .arg(scripts.join("oidc_story.py"))
         .args(["--front", line["address"].as_str().unwrap()])
-        .args(["--oss", kit.oss(), "--provider-arn", PROVIDER])
+        .args([
+            "--oss",
+            env.emulator().oss_url(),
+            "--provider-arn",
+            PROVIDER,
+        ])
         .args(["--role-arn", "acs:ram::100000000000001:role/oss-upload"])
         .arg("--token-file")
-        .arg(kit.path("token.key"))
+        .arg(env.path("token.key"))
         .env("SSL_CERT_FILE", &certificate)
         .env("REQUESTS_CA_BUNDLE", &certificate);
-    for name in OTHER_WAYS {
+    for name in OTHER_CREDENTIAL_VARIABLES {
         command.env_remove(name);
     }
     let run = |command: &mut Command| {
         let output = command.output().unwrap();
-        // Its stderr is its own: in its errors the library quotes the URL, token included.
-        kit.must_be_clean("the SDK's stdout", &output.stdout);
+        // Its stderr is its own: in its errors the library quotes the URL, token e2e::assert_no_secrets("the SDK's stdout", &output.stdout);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         (output.status.success(), output.stdout, said)
     };
@@ -371,14 +379,21 @@ fn the_official_sdk_takes_the_same_token_to_the_same_service() {
     assert!(ended_well, "{said}");
     let told: Value = serde_json::from_slice(&told).unwrap();
     assert!(told["AccessKeyId"].as_str().unwrap().starts_with("STS."));
-    assert_eq!(kit.outcomes("AssumeRoleWithOIDC", "ok"), 1);
-    assert_eq!(kit.outcomes("oss:PutObject", "ok"), 1);
+    assert_eq!(env.emulator().outcomes(Action::AssumeRoleWithOidc, "ok"), 1);
+    assert_eq!(env.emulator().outcomes(Action::OssPutObject, "ok"), 1);
     // And what is wrong for us is wrong for it.
-    kit.replace("token.key", &kit.token(&json!({"life": "-1m"})), 0o600);
+    env.replace(
+        "token.key",
+        &env.emulator().oidc_token(&json!({"life": "-1m"})),
+        0o600,
+    );
     let (ended_well, _, said) = run(&mut command);
     assert!(!ended_well, "{said}");
     assert_eq!(
-        kit.outcomes("AssumeRoleWithOIDC", "AuthenticationFail.OIDCToken.Expired"),
+        env.emulator().outcomes(
+            Action::AssumeRoleWithOidc,
+            "AuthenticationFail.OIDCToken.Expired"
+        ),
         1,
         "{said}"
     );

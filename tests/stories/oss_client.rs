@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use e2e::{Kit, MARKERS, program};
+use e2e::{Action, Fault, MARKERS, TestEnv, program};
 use serde_json::json;
 
 /// A key with characters that have to be escaped.
@@ -14,8 +14,8 @@ fn refused(code: &str, message: &str) -> Result<String, String> {
 
 #[test]
 fn the_oss_client_puts_gets_heads_lists_and_deletes() {
-    let kit = Kit::start();
-    let run = |words: &[&str], input: &str| kit.oss_with("oss-upload", words, input);
+    let env = TestEnv::start();
+    let run = |words: &[&str], input: &str| env.oss_with_profile("oss-upload", words, input);
     let nothing = Ok(String::new());
     assert_eq!(run(&["put", "examplebucket", KEY], "hello"), nothing);
     assert_eq!(
@@ -35,24 +35,24 @@ fn the_oss_client_puts_gets_heads_lists_and_deletes() {
 
 #[test]
 fn an_answer_that_does_not_come_whole_is_an_error_of_the_oss_client() {
-    let kit = Kit::start();
-    let run = |words: &[&str], input: &str| kit.oss_with("oss-upload", words, input);
+    let env = TestEnv::start();
+    let run = |words: &[&str], input: &str| env.oss_with_profile("oss-upload", words, input);
     assert!(run(&["put", "examplebucket", KEY], "hello").is_ok());
-    for (kind, says) in [
-        ("half-body", "broke off"),
-        ("reset", "did not provide a status line"),
+    for (fault, says) in [
+        (Fault::HalfBody, "broke off"),
+        (Fault::Reset, "did not provide a status line"),
     ] {
-        kit.fault(&json!({"action": "oss:GetObject", "fault": {"kind": kind}}));
+        env.emulator().inject_fault(Action::OssGetObject, fault);
         let said = run(&["get", "examplebucket", KEY], "").unwrap_err();
-        assert!(said.contains(says), "{kind}: {said}");
-        kit.heal();
+        assert!(said.contains(says), "{fault:?}: {said}");
+        env.emulator().clear_faults();
     }
 }
 
 #[test]
 fn no_error_of_the_oss_client_holds_a_secret() {
-    let kit = Kit::start();
-    let mut wrong = kit.document(&["oss-upload"]);
+    let env = TestEnv::start();
+    let mut wrong = env.document(&["oss-upload"]);
     wrong["AccessKeySecret"] = json!("EmulatedSecretOfAnother");
     let no_document = "printed no JSON with AccessKeyId";
     for (document, says) in [
@@ -60,9 +60,9 @@ fn no_error_of_the_oss_client_holds_a_secret() {
         (json!("EmulatedSecret"), no_document),
         (json!({"AccessKeyId": "EmulatedSecret"}), no_document),
     ] {
-        kit.write("document.secret", &document.to_string(), 0o600);
-        let process = format!("cat {}", kit.path("document.secret").display());
-        let outcome = kit.oss_as(&process, &["get", "examplebucket", "k"], "");
+        env.write("document.secret", &document.to_string(), 0o600);
+        let process = format!("cat {}", env.path("document.secret").display());
+        let outcome = env.oss_with_process(&process, &["get", "examplebucket", "k"], "");
         let said = outcome.unwrap_err();
         assert!(said.contains(says), "{said}");
         assert!(!MARKERS.iter().any(|it| said.contains(it)), "{said}");

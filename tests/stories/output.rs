@@ -10,7 +10,7 @@ use std::{
     thread,
 };
 
-use e2e::{Kit, UPLOAD, program};
+use e2e::{TestEnv, UPLOAD, program};
 use nix::{sys::signal::Signal, unistd::pipe};
 use stsd_wire::{Credentials, Failure, FailureKind, MAX_MESSAGE, Message as _, Reply, SecretText};
 
@@ -32,23 +32,22 @@ const PRINTS: [&[&str]; 14] = [
     &["sts-shim", "--help"],
 ];
 
-fn kit() -> Kit {
-    let kit = Kit::without_daemon(&[]);
+fn start_env() -> TestEnv {
+    let mut env = TestEnv::without_daemon(&[]);
     let listen = "[http]\nlisten = \"127.0.0.1:0\"\n";
-    kit.write_config(&format!("{UPLOAD}{listen}"));
-    let mut kit = kit;
-    kit.start_daemon();
-    let _ = kit.document(&["oss-upload"]);
-    kit
+    env.write_config(&format!("{UPLOAD}{listen}"));
+    env.start_daemon();
+    let _ = env.document(&["oss-upload"]);
+    env
 }
 
 /// Returns a command that finds the daemon, behind the words that `before` has.
-fn command(kit: &Kit, before: &[&str], line: &[&str]) -> Command {
+fn command(env: &TestEnv, before: &[&str], line: &[&str]) -> Command {
     let program = program(line[0]).into_os_string();
     let mut words = before.iter().map(Into::into).chain([program]);
     let mut command = Command::new(words.next().unwrap());
     command.args(words).args(&line[1..]);
-    command.env("STSD_SOCKET", kit.socket());
+    command.env("STSD_SOCKET", env.socket());
     command.stdin(Stdio::null()).stderr(Stdio::piped());
     command
 }
@@ -67,19 +66,19 @@ fn answer_always(socket: &Path, answer: Reply) {
     });
 }
 
-fn said(kit: &Kit, output: &Output) -> String {
-    kit.must_be_clean("stderr", &output.stderr);
+fn said(output: &Output) -> String {
+    e2e::assert_no_secrets("stderr", &output.stderr);
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
 #[test]
 fn what_cannot_be_printed_is_no_success() {
-    let kit = kit();
+    let env = start_env();
     let check = |line: &[&str], to: &str| {
         let redirected = format!("exec \"$0\" \"$@\" {to}");
-        let output = command(&kit, &["sh", "-c", &redirected], line).output();
+        let output = command(&env, &["sh", "-c", &redirected], line).output();
         let output = output.unwrap();
-        let said = said(&kit, &output);
+        let said = said(&output);
         assert_eq!(output.status.code(), Some(1), "{line:?} {to}: {said}");
         assert!(said.contains("cannot be written"), "{line:?}: {said}");
     };
@@ -89,19 +88,19 @@ fn what_cannot_be_printed_is_no_success() {
     // Whoever runs it as an SDK does must not take nothing for a document.
     check(&["sts-shim", "oss-upload"], ">&-");
     // Nowhere is where somebody wants it.
-    let output = command(&kit, &[], PRINTS[0]).stdout(Stdio::null()).output();
+    let output = command(&env, &[], PRINTS[0]).stdout(Stdio::null()).output();
     assert!(output.unwrap().status.success());
 }
 
 #[test]
 fn a_reader_that_has_left_ends_it_without_a_word() {
-    let kit = kit();
+    let env = start_env();
     for line in PRINTS {
         let (reader, writer) = pipe().unwrap();
         drop(reader);
-        let mut command = command(&kit, &[], line);
+        let mut command = command(&env, &[], line);
         let output = command.stdout(Stdio::from(writer)).output().unwrap();
-        let said = said(&kit, &output);
+        let said = said(&output);
         // As it would have ended any other small program.
         let signal = output.status.signal();
         assert_eq!(signal, Some(Signal::SIGPIPE as i32), "{line:?}: {said}");
@@ -111,15 +110,15 @@ fn a_reader_that_has_left_ends_it_without_a_word() {
 
 #[test]
 fn a_document_that_was_written_in_part_is_no_success() {
-    let kit = kit();
-    let file = kit.path("document.secret");
+    let env = start_env();
+    let file = env.path("document.secret");
     // A block of 1,024 bytes is all that a file may have.
     let append = format!("ulimit -f 1; exec \"$0\" \"$@\" >> {}", file.display());
     for line in [PRINTS[0], &["sts-shim", "oss-upload"]] {
         fs::write(&file, [b' '; 1000]).unwrap();
-        let output = command(&kit, &["bash", "-c", &append], line).output();
+        let output = command(&env, &["bash", "-c", &append], line).output();
         let output = output.unwrap();
-        let said = said(&kit, &output);
+        let said = said(&output);
         assert!(!output.status.success(), "{line:?}: {said}");
         assert_eq!(file.metadata().unwrap().len(), 1024, "{line:?}");
     }
@@ -176,7 +175,7 @@ fn however_often_it_asks_again_the_shim_ends_with_the_reason() {
 
 #[test]
 fn a_name_that_no_question_can_hold_is_a_mistake_of_the_command_line() {
-    let kit = Kit::start();
+    let env = TestEnv::start();
     let name = "a".repeat(70_000);
     for line in [
         &["stsctl", "get", &name][..],
@@ -184,8 +183,8 @@ fn a_name_that_no_question_can_hold_is_a_mistake_of_the_command_line() {
         &["stsctl", "env", &name],
         &["sts-shim", &name],
     ] {
-        let output = command(&kit, &[], line).output().unwrap();
-        let said = said(&kit, &output);
+        let output = command(&env, &[], line).output().unwrap();
+        let said = said(&output);
         assert_eq!(output.status.code(), Some(2), "{}: {said}", line[0]);
         assert!(said.contains("too long"), "{}: {said}", line[0]);
         assert!(said.len() < 500, "{}: {}", line[0], said.len());

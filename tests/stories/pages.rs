@@ -3,10 +3,8 @@
 
 use std::{fs, path::Path, process::Command};
 
-use e2e::{Kit, clients};
+use e2e::{TestEnv, clients, upload_lines};
 use serde_json::Value;
-
-use crate::sdk_kit::uploads_lines;
 
 /// A block of code, and the language that it says it has.
 #[derive(Debug, PartialEq)]
@@ -101,14 +99,14 @@ fn world(policies: &[String]) -> String {
 }
 
 /// Starts an emulated cloud and a daemon as the tutorial has them, with short sessions.
-fn followed(tutorial: &Page) -> (tempfile::TempDir, Kit) {
+fn followed(tutorial: &Page) -> (tempfile::TempDir, TestEnv) {
     let policies = tutorial.of("json");
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("world.toml");
     fs::write(&file, world(&policies)).unwrap();
     let file = file.to_str().unwrap();
-    let mut kit = Kit::without_daemon(&["--world", file, "--session-life", "12s"]);
-    kit.write("web.json", &policies[3], 0o600);
+    let mut env = TestEnv::without_daemon(&["--world", file, "--session-life", "12s"]);
+    env.write("web.json", &policies[3], 0o600);
     let profile = |name: &str| {
         let role = format!("{ACCOUNT}role/oss-upload");
         format!("[profile.{name}]\nsource = \"uploader\"\nrole_arn = \"{role}\"\n")
@@ -119,24 +117,24 @@ fn followed(tutorial: &Page) -> (tempfile::TempDir, Kit) {
     };
     let http = http.replace(":7787", ":0");
     let (all, web) = (profile("oss-upload"), profile("web"));
-    kit.write_config(&format!("{all}{web}policy_file = \"web.json\"\n{http}\n"));
-    kit.start_daemon();
-    fs::create_dir(kit.path("home")).unwrap();
-    (place, kit)
+    env.write_config(&format!("{all}{web}policy_file = \"web.json\"\n{http}\n"));
+    env.start_daemon();
+    fs::create_dir(env.path("home")).unwrap();
+    (place, env)
 }
 
 #[test]
 fn the_tutorials_policies_allow_what_it_says_and_no_more() {
-    let (_place, kit) = followed(&Page::read("docs/tutorial.md"));
+    let (_place, env) = followed(&Page::read("docs/tutorial.md"));
     let put = |profile: &str, key: &str| {
-        let outcome = kit.oss_with(profile, &["put", "examplebucket", key], "text");
+        let outcome = env.oss_with_profile(profile, &["put", "examplebucket", key], "text");
         outcome.map_err(|said| assert!(said.contains("AccessDenied"), "{profile} {key}: {said}"))
     };
     assert!(put("oss-upload", "backups/0").is_ok());
     assert!(put("oss-upload", "elsewhere/0").is_err());
     assert!(put("web", "backups/web/0").is_ok());
     assert!(put("web", "backups/0").is_err());
-    let read = kit.oss_with("oss-upload", &["get", "examplebucket", "backups/0"], "");
+    let read = env.oss_with_profile("oss-upload", &["get", "examplebucket", "backups/0"], "");
     assert!(
         read.as_ref().is_err_and(|it| it.contains("AccessDenied")),
         "{read:?}"
@@ -146,12 +144,12 @@ fn the_tutorials_policies_allow_what_it_says_and_no_more() {
 #[test]
 fn the_tutorials_program_uploads_through_renewals() {
     let tutorial = Page::read("docs/tutorial.md");
-    let (_place, kit) = followed(&tutorial);
+    let (_place, env) = followed(&tutorial);
     let [program] = &tutorial.of("python")[..] else {
         panic!("one program");
     };
-    kit.write("upload.py", program, 0o600);
+    env.write("upload.py", program, 0o600);
     let mut command = Command::new(clients().join("python/bin/python"));
-    command.arg(kit.path("upload.py"));
-    uploads_lines(&kit, command, "backups");
+    command.arg(env.path("upload.py"));
+    upload_lines(&env, command, "backups");
 }

@@ -1,84 +1,88 @@
 //! Bugs that users of our peers met, as they would look here. Each names where it comes
 //! from; those of crowds are in `stampede.rs`, those of suspends in `suspend.rs`.
 
-use std::{fs, process::Stdio, time::Duration};
+use std::{process::Stdio, time::Duration};
 
-use e2e::{Kit, UPLOAD};
+use e2e::{Action, Fault, TestEnv, UPLOAD};
 use nix::sys::signal::Signal;
-use serde_json::{Value, json};
 use stsd_client::ProfileStatus;
 
-fn error(code: &str, status: u16) -> Value {
-    json!({"kind": "error", "code": code, "status": status})
-}
-
-fn profile(kit: &Kit) -> ProfileStatus {
-    kit.client().status().unwrap().profiles[0].clone()
+fn profile(env: &TestEnv) -> ProfileStatus {
+    env.client().status().unwrap().profiles[0].clone()
 }
 
 /// What STS does instead of answering, and the word for it in the complaint.
-fn outages() -> [(Value, &'static str); 8] {
+fn outages() -> [(Fault, &'static str); 8] {
     [
-        (error("Throttling.User", 429), "Throttling.User"),
-        (json!({"kind": "throttle"}), "Throttling.User"),
-        (error("ServiceUnavailable", 503), "ServiceUnavailable"),
-        (error("InternalError", 500), "InternalError"),
-        (json!({"kind": "hang"}), "timed out"),
-        (json!({"kind": "reset"}), "not reachable"),
-        (json!({"kind": "half-body"}), "too early"),
+        (
+            Fault::error_with_status("Throttling.User", 429),
+            "Throttling.User",
+        ),
+        (Fault::Throttle(None), "Throttling.User"),
+        (
+            Fault::error_with_status("ServiceUnavailable", 503),
+            "ServiceUnavailable",
+        ),
+        (
+            Fault::error_with_status("InternalError", 500),
+            "InternalError",
+        ),
+        (Fault::Hang, "timed out"),
+        (Fault::Reset, "not reachable"),
+        (Fault::HalfBody, "too early"),
         // A captive portal.
-        (json!({"kind": "html"}), "HTML"),
+        (Fault::Html, "HTML"),
     ]
 }
 
 /// Answers that hold no session anybody could use, and the word for each.
-fn worthless() -> [(Value, &'static str); 3] {
+fn worthless() -> [(Fault, &'static str); 3] {
     [
-        (json!({"kind": "expired"}), "expired already"),
-        (json!({"kind": "empty"}), "empty credentials"),
-        (json!({"kind": "beyond"}), "much longer than requested"),
+        (Fault::Expired, "ended already"),
+        (Fault::Empty, "empty credentials"),
+        (Fault::Beyond, "much longer than was asked"),
     ]
 }
 
 /// With nothing to hand out, the caller gets code 6 and a word; with STS well again, the
 /// next one gets credentials, without a restart.
-fn check_cold(fault: &Value, word: &str) {
-    let kit = Kit::start();
-    kit.sts_fails(fault);
+fn check_cold(fault: Fault, word: &str) {
+    let env = TestEnv::start();
+    env.emulator().inject_fault(Action::AssumeRole, fault);
     // A call that hangs has not failed yet when the caller's patience ends.
     let expected = if word == "timed out" {
         "under way"
     } else {
         word
     };
-    kit.refuses("oss-upload", 6, &[expected]);
-    kit.heal();
-    let document = kit.document(&["--patience", "60s", "oss-upload"]);
+    env.assert_refused("oss-upload", 6, &[expected]);
+    env.emulator().clear_faults();
+    let document = env.document(&["--patience", "60s", "oss-upload"]);
     assert_eq!(document["Code"], "Success");
 }
 
 /// With a session that lives, everybody gets that one; the status tells what is wrong; and
 /// with STS well again, it is renewed.
-fn check_live(fault: &Value, word: &str) {
-    let kit = Kit::start();
-    let before = kit.document(&["oss-upload"]);
-    kit.sts_fails(fault);
+fn check_live(fault: Fault, word: &str) {
+    let env = TestEnv::start();
+    let before = env.document(&["oss-upload"]);
+    env.emulator().inject_fault(Action::AssumeRole, fault);
     // A call that hangs is given up after 10 s.
-    let renewed = kit.client().refresh("oss-upload", Duration::from_secs(5));
-    assert_eq!(renewed.unwrap_err().exit_code(), 6, "{fault}");
+    let renewed = env.client().refresh("oss-upload", Duration::from_secs(5));
+    assert_eq!(renewed.unwrap_err().exit_code(), 6, "{fault:?}");
     for _ in 0..5 {
-        assert_eq!(kit.document(&["--patience", "5s", "oss-upload"]), before);
+        assert_eq!(env.document(&["--patience", "5s", "oss-upload"]), before);
     }
-    kit.wait_until("the failure is told", || {
-        profile(&kit).last_failure.is_some()
+    env.wait_until("the failure is told", || {
+        profile(&env).last_failure.is_some()
     });
-    let told = profile(&kit).last_failure.unwrap().failure.message;
-    assert!(told.contains(word), "{fault}: {told}");
-    assert_eq!(kit.document(&["oss-upload"]), before, "{fault}");
-    assert!(profile(&kit).remaining_seconds > Some(3500), "{fault}");
-    kit.heal();
-    kit.wait_until("a renewal after the outage", || {
-        kit.document(&["oss-upload"]) != before
+    let told = profile(&env).last_failure.unwrap().failure.message;
+    assert!(told.contains(word), "{fault:?}: {told}");
+    assert_eq!(env.document(&["oss-upload"]), before, "{fault:?}");
+    assert!(profile(&env).remaining_seconds > Some(3500), "{fault:?}");
+    env.emulator().clear_faults();
+    env.wait_until("a renewal after the outage", || {
+        env.document(&["oss-upload"]) != before
     });
 }
 
@@ -87,7 +91,7 @@ fn check_live(fault: &Value, word: &str) {
 #[test]
 fn a_failed_renewal_keeps_the_last_good_session() {
     for (fault, word) in worthless() {
-        check_live(&fault, word);
+        check_live(fault, word);
     }
 }
 
@@ -95,32 +99,38 @@ fn a_failed_renewal_keeps_the_last_good_session() {
 /// still lives.
 #[test]
 fn the_status_tells_how_long_ago_a_renewal_failed() {
-    let kit = Kit::start();
-    let before = kit.document(&["oss-upload"]);
+    let env = TestEnv::start();
+    let before = env.document(&["oss-upload"]);
     // No further attempt makes the failure younger.
-    kit.sts_fails(&json!({"kind": "throttle", "retry_after_millis": 60_000}));
-    assert_eq!(kit.ctl(&["refresh", "oss-upload"]).status.code(), Some(6));
-    kit.wait_until("the failure's age", || {
-        profile(&kit).last_failure.unwrap().age_seconds >= 2
+    env.emulator().inject_fault(
+        Action::AssumeRole,
+        Fault::Throttle(Some(Duration::from_millis(60_000))),
+    );
+    assert_eq!(env.ctl(&["refresh", "oss-upload"]).status.code(), Some(6));
+    env.wait_until("the failure's age", || {
+        profile(&env).last_failure.unwrap().age_seconds >= 2
     });
-    assert_eq!(kit.document(&["oss-upload"]), before);
+    assert_eq!(env.document(&["oss-upload"]), before);
 }
 
 /// rolesanywhere-credential-helper PR #200: an error at the start was ignored; its `update`
 /// ends the program at the first one instead.
 #[test]
 fn a_service_whose_first_call_fails_starts_and_mends_itself() {
-    let mut kit = Kit::without_daemon(&[]);
-    kit.sts_fails(&error("ServiceUnavailable", 503));
-    kit.write_config(&format!("{UPLOAD}keep_warm = true\n"));
-    kit.start_daemon();
-    kit.wait_until("a failure", || profile(&kit).sts_calls > 2);
-    kit.refuses("oss-upload", 6, &["ServiceUnavailable"]);
-    kit.heal();
-    kit.wait_until("a session that nobody asked for again", || {
-        profile(&kit).remaining_seconds.is_some()
+    let mut env = TestEnv::without_daemon(&[]);
+    env.emulator().inject_fault(
+        Action::AssumeRole,
+        Fault::error_with_status("ServiceUnavailable", 503),
+    );
+    env.write_config(&format!("{UPLOAD}keep_warm = true\n"));
+    env.start_daemon();
+    env.wait_until("a failure", || profile(&env).sts_calls > 2);
+    env.assert_refused("oss-upload", 6, &["ServiceUnavailable"]);
+    env.emulator().clear_faults();
+    env.wait_until("a session that nobody asked for again", || {
+        profile(&env).remaining_seconds.is_some()
     });
-    assert_eq!(profile(&kit).last_failure, None);
+    assert_eq!(profile(&env).last_failure, None);
 }
 
 /// aws-vault #331: a refresh yields what has expired. vault #20011: a lease of no duration.
@@ -128,7 +138,7 @@ fn a_service_whose_first_call_fails_starts_and_mends_itself() {
 #[test]
 fn a_session_that_is_none_is_never_handed_out() {
     for (fault, word) in worthless() {
-        check_cold(&fault, word);
+        check_cold(fault, word);
     }
 }
 
@@ -137,12 +147,17 @@ fn a_session_that_is_none_is_never_handed_out() {
 #[test]
 fn a_clock_that_is_hours_off_does_no_harm() {
     for offset in [-7200, 7200] {
-        let kit = Kit::start();
-        kit.sts_fails(&json!({"kind": "wrong-date", "offset_seconds": offset}));
-        let _ = kit.document(&["oss-upload"]);
-        let remaining = profile(&kit).remaining_seconds.unwrap();
+        let env = TestEnv::start();
+        env.emulator()
+            .inject_fault(Action::AssumeRole, Fault::WrongDate(offset));
+        let _ = env.document(&["oss-upload"]);
+        let remaining = profile(&env).remaining_seconds.unwrap();
         assert!((3500..=3600).contains(&remaining), "{offset}: {remaining}");
-        assert_eq!(kit.calls("AssumeRole"), 2, "one refusal, one correction");
+        assert_eq!(
+            env.emulator().calls(Action::AssumeRole),
+            2,
+            "one refusal, one correction"
+        );
     }
 }
 
@@ -151,7 +166,7 @@ fn a_clock_that_is_hours_off_does_no_harm() {
 #[test]
 fn an_outage_from_the_start_is_named_and_recovered_from() {
     for (fault, word) in outages() {
-        check_cold(&fault, word);
+        check_cold(fault, word);
     }
 }
 
@@ -160,7 +175,7 @@ fn an_outage_from_the_start_is_named_and_recovered_from() {
 #[test]
 fn an_outage_is_not_felt_while_a_session_lives() {
     for (fault, word) in outages() {
-        check_live(&fault, word);
+        check_live(fault, word);
     }
 }
 
@@ -168,34 +183,35 @@ fn an_outage_is_not_felt_while_a_session_lives() {
 /// network has no DNS either.
 #[test]
 fn a_name_that_does_not_resolve_is_told_in_time_and_recovered_from() {
-    let mut kit = Kit::without_daemon(&[]);
-    kit.write_config_with("endpoint = \"https://sts.invalid\"\n", UPLOAD);
-    let mut command = kit.daemon_command();
+    let mut env = TestEnv::without_daemon(&[]);
+    env.write_config_with("endpoint = \"https://sts.invalid\"\n", UPLOAD);
+    let mut command = env.daemon_command();
     // A proxy would resolve the name in our place.
     for proxy in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
         command.env_remove(proxy);
     }
-    kit.adopt_daemon(command);
-    kit.refuses("oss-upload", 6, &["sts.invalid", "not reachable"]);
-    kit.write_config(UPLOAD);
-    assert!(kit.ctl(&["reload"]).status.success());
-    let _ = kit.document(&["oss-upload"]);
+    env.start_daemon_with(command);
+    env.assert_refused("oss-upload", 6, &["sts.invalid", "not reachable"]);
+    env.write_config(UPLOAD);
+    assert!(env.ctl(&["reload"]).status.success());
+    let _ = env.document(&["oss-upload"]);
 }
 
 /// vault #25712: a refusal is asked for again in a loop. eks-pod-identity-agent #73: a
 /// refusal is remembered, and there is no way to say that it has been mended.
 #[test]
 fn a_refusal_is_remembered_until_somebody_says_that_it_is_mended() {
-    let ways: [(&str, &[&str]); 2] = [
+    let ways: [(&'static str, &[&str]); 2] = [
         ("NoPermission", &["reload"]),
         ("AccessDenied", &["refresh", "oss-upload"]),
     ];
     for (code, mended) in ways {
-        let kit = Kit::start();
-        kit.sts_fails(&error(code, 403));
+        let env = TestEnv::start();
+        env.emulator()
+            .inject_fault(Action::AssumeRole, Fault::error_with_status(code, 403));
         let refused = || {
             for _ in 0..20 {
-                let output = kit.shim(&["oss-upload"]);
+                let output = env.shim(&["oss-upload"]);
                 let complaint = String::from_utf8_lossy(&output.stderr);
                 assert_eq!(output.status.code(), Some(7), "{complaint}");
                 assert!(output.stdout.is_empty());
@@ -203,15 +219,23 @@ fn a_refusal_is_remembered_until_somebody_says_that_it_is_mended() {
             }
         };
         refused();
-        assert_eq!(kit.calls("AssumeRole"), 1, "twenty callers cost one call");
-        assert!(kit.ctl(&["reload"]).status.success());
+        assert_eq!(
+            env.emulator().calls(Action::AssumeRole),
+            1,
+            "twenty callers cost one call"
+        );
+        assert!(env.ctl(&["reload"]).status.success());
         refused();
-        assert_eq!(kit.calls("AssumeRole"), 2, "a reload costs one");
-        kit.heal();
+        assert_eq!(
+            env.emulator().calls(Action::AssumeRole),
+            2,
+            "a reload costs one"
+        );
+        env.emulator().clear_faults();
         refused();
-        assert!(kit.ctl(mended).status.success());
-        let _ = kit.document(&["oss-upload"]);
-        assert_eq!(kit.calls("AssumeRole"), 3);
+        assert!(env.ctl(mended).status.success());
+        let _ = env.document(&["oss-upload"]);
+        assert_eq!(env.emulator().calls(Action::AssumeRole), 3);
     }
 }
 
@@ -219,18 +243,18 @@ fn a_refusal_is_remembered_until_somebody_says_that_it_is_mended() {
 /// waits for it has to be told, or hangs as in aws-sso-cli #1083.
 #[test]
 fn a_reload_that_removes_a_profile_tells_those_who_wait_for_it() {
-    let kit = Kit::start();
-    kit.sts_fails(&json!({"kind": "hang"}));
-    let mut waiting = kit.shim_command(&["--patience", "600s", "oss-upload"]);
+    let env = TestEnv::start();
+    env.emulator().inject_fault(Action::AssumeRole, Fault::Hang);
+    let mut waiting = env.shim_command(&["--patience", "600s", "oss-upload"]);
     let mut waiting = waiting.stderr(Stdio::piped()).spawn().unwrap();
-    kit.wait_until("the call is made", || profile(&kit).sts_calls >= 1);
-    kit.write_config(&UPLOAD.replace("oss-upload]", "another]"));
-    kit.daemon().signal(Signal::SIGHUP);
+    env.wait_until("the call is made", || profile(&env).sts_calls >= 1);
+    env.write_config(&UPLOAD.replace("oss-upload]", "another]"));
+    env.daemon().signal(Signal::SIGHUP);
     // Before its patience and the call, which is given up after 10 s, are over.
-    let status = e2e::exit(&mut waiting, Duration::from_secs(8));
+    let status = e2e::wait_for_exit(&mut waiting, Duration::from_secs(8));
     assert_eq!(status.expect("it was told at once").code(), Some(4));
-    kit.heal();
-    let _ = kit.document(&["another"]);
-    let log = fs::read_to_string(kit.path("daemon.log")).unwrap();
+    env.emulator().clear_faults();
+    let _ = env.document(&["another"]);
+    let log = env.daemon_log();
     assert!(log.contains("profile removed"), "{log}");
 }

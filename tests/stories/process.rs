@@ -3,12 +3,10 @@
 
 use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt as _, thread, time::Duration};
 
-use e2e::{Found, KEY_SECRET, Kit, MARKERS, UPLOAD, program};
+use e2e::{KEY_SECRET, MARKERS, TestEnv, UPLOAD, program, unix_time};
 use jiff::Timestamp;
 use nix::{sys::signal::Signal, unistd::geteuid};
 use serde_json::{Value, json};
-
-use crate::{faults::log, memory::LOOKS, rotation::now};
 
 const KEY: &str = "LTAIEXAMPLEUPLOADER01";
 
@@ -22,22 +20,22 @@ fn profiles(program: &str) -> String {
 }
 
 /// Writes a program, which is nobody else's. It may hold secrets of its own.
-fn write(kit: &Kit, script: &str) {
-    kit.write("issue.key", &format!("#!/bin/sh\n{script}\n"), 0o700);
+fn write(env: &TestEnv, script: &str) {
+    env.write("issue.key", &format!("#!/bin/sh\n{script}\n"), 0o700);
 }
 
 /// A world with a profile that obtains sessions by itself, and two whose program prints
 /// `document`.
-fn world(script: &str) -> Kit {
-    let mut kit = Kit::without_daemon(&[]);
-    write(&kit, script);
-    kit.write_config(&with_program(&kit));
-    kit.start_daemon();
-    kit
+fn world(script: &str) -> TestEnv {
+    let mut env = TestEnv::without_daemon(&[]);
+    write(&env, script);
+    env.write_config(&with_program(&env));
+    env.start_daemon();
+    env
 }
 
-fn with_program(kit: &Kit) -> String {
-    let program = kit.path("issue.key");
+fn with_program(env: &TestEnv) -> String {
+    let program = env.path("issue.key");
     format!("{}{}", UPLOAD, profiles(program.to_str().unwrap()))
 }
 
@@ -47,83 +45,83 @@ fn printing(text: &str) -> String {
 }
 
 /// A session of the emulated cloud, in one of the shim's formats.
-fn session(kit: &Kit, format: &str) -> String {
-    let output = kit.shim(&["--format", format, "oss-upload"]);
+fn session(env: &TestEnv, format: &str) -> String {
+    let output = env.shim(&["--format", format, "oss-upload"]);
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
 
 #[test]
 fn each_shape_becomes_credentials_that_upload_and_that_assume_a_role() {
-    let kit = world("exit 1");
+    let env = world("exit 1");
     for format in ["aliyun", "oss", "aws", "uri", "json", "union"] {
-        write(&kit, &printing(&session(&kit, format)));
+        write(&env, &printing(&session(&env, format)));
         // Whoever has failed lately is not started again at once.
-        kit.wait_until(format, || kit.ctl(&["refresh", "plain"]).status.success());
+        env.wait_until(format, || env.ctl(&["refresh", "plain"]).status.success());
         assert_eq!(
-            kit.document(&["plain"])["AccessKeyId"],
-            kit.document(&["oss-upload"])["AccessKeyId"],
+            env.document(&["plain"])["AccessKeyId"],
+            env.document(&["oss-upload"])["AccessKeyId"],
             "{format}: it is handed on"
         );
-        let put = kit.oss_with("plain", &["put", "examplebucket", format], "text");
+        let put = env.oss_with_profile("plain", &["put", "examplebucket", format], "text");
         assert!(put.is_ok(), "{format}: {put:?}");
-        kit.wait_until(format, || kit.ctl(&["refresh", "role"]).status.success());
-        let got = kit.oss_with("role", &["get", "examplebucket", format], "");
+        env.wait_until(format, || env.ctl(&["refresh", "role"]).status.success());
+        let got = env.oss_with_profile("role", &["get", "examplebucket", format], "");
         assert_eq!(got, Ok("text".into()), "{format}");
-        let put = kit.oss_with("role", &["put", "examplebucket", format], "x");
+        let put = env.oss_with_profile("role", &["put", "examplebucket", format], "x");
         assert!(put.unwrap_err().contains("AccessDenied"), "{format}");
-        assert!(kit.ctl(&["refresh", "oss-upload"]).status.success());
+        assert!(env.ctl(&["refresh", "oss-upload"]).status.success());
     }
 }
 
 #[test]
 fn expirations_are_read_with_fractions_and_offsets() {
-    let kit = world("exit 1");
-    let document: Value = serde_json::from_str(&session(&kit, "oss")).unwrap();
+    let env = world("exit 1");
+    let document: Value = serde_json::from_str(&session(&env, "oss")).unwrap();
     let ends = document["Expiration"].as_str().unwrap().to_owned();
     let bare = ends.strip_suffix('Z').unwrap();
     for time in [format!("{bare}.123Z"), format!("{bare}+00:00")] {
         let mut document = document.clone();
         document["Expiration"] = json!(time);
-        write(&kit, &printing(&document.to_string()));
-        kit.wait_until(&time, || kit.ctl(&["refresh", "plain"]).status.success());
-        assert_eq!(kit.document(&["plain"])["Expiration"], json!(ends));
+        write(&env, &printing(&document.to_string()));
+        env.wait_until(&time, || env.ctl(&["refresh", "plain"]).status.success());
+        assert_eq!(env.document(&["plain"])["Expiration"], json!(ends));
     }
 }
 
 #[test]
 fn a_long_lived_key_signs_and_is_handed_to_nobody() {
     let key = json!({"mode": "AK", "access_key_id": KEY, "access_key_secret": KEY_SECRET});
-    let kit = world(&printing(&key.to_string()));
-    let got = kit.oss_with("role", &["list", "examplebucket"], "");
+    let env = world(&printing(&key.to_string()));
+    let got = env.oss_with_profile("role", &["list", "examplebucket"], "");
     assert!(got.is_ok(), "{got:?}");
-    kit.refuses("plain", 6, &["not handed out"]);
+    env.assert_refused("plain", 6, &["not handed out"]);
     // Nor is it one that claims to end.
     let mut key = key;
     key["expiration"] = json!("2099-01-01T00:00:00Z");
-    write(&kit, &printing(&key.to_string()));
-    let _ = kit.ctl(&["refresh", "plain"]);
-    kit.refuses("plain", 6, &["long-lived key"]);
+    write(&env, &printing(&key.to_string()));
+    let _ = env.ctl(&["refresh", "plain"]);
+    env.assert_refused("plain", 6, &["long-lived key"]);
 }
 
 #[test]
 fn bad_programs_are_named_and_nothing_of_what_they_say_is() {
-    let kit = world("exit 1");
+    let env = world("exit 1");
     let secret = "EmulatedSecretOfNobody";
     let half = json!({"AccessKeyId": "STS.X", "AccessKeySecret": secret, "SecurityToken": "t"});
     let half = half.to_string();
     let half = &half[..half.len() - 9];
     let check = |script: &str, words: &str| {
-        write(&kit, script);
+        write(&env, script);
         let told = || {
-            let output = kit.ctl(&["refresh", "plain"]);
+            let output = env.ctl(&["refresh", "plain"]);
             String::from_utf8_lossy(&output.stderr).contains(words)
         };
-        kit.wait_until(words, told);
-        kit.refuses("plain", 6, &[words]);
-        let failure = &kit.client().status().unwrap().profiles[1].last_failure;
+        env.wait_until(words, told);
+        env.assert_refused("plain", 6, &[words]);
+        let failure = &env.client().status().unwrap().profiles[1].last_failure;
         let failure = format!("{failure:?}");
-        kit.must_be_clean("the status", failure.as_bytes());
+        e2e::assert_no_secrets("the status", failure.as_bytes());
     };
     check(
         &format!("echo {secret}; echo {secret} >&2; exit 3"),
@@ -148,12 +146,12 @@ fn bad_programs_are_named_and_nothing_of_what_they_say_is() {
         )),
         "expired credentials",
     );
-    fs::remove_file(kit.path("issue.key")).unwrap();
+    fs::remove_file(env.path("issue.key")).unwrap();
     let gone = || {
-        let output = kit.ctl(&["refresh", "plain"]);
+        let output = env.ctl(&["refresh", "plain"]);
         String::from_utf8_lossy(&output.stderr).contains("does not start: No such file")
     };
-    kit.wait_until("it has gone", gone);
+    env.wait_until("it has gone", gone);
     check(
         &printing(&format!(
             "{{\"AccessKeyId\":\"STS.X\",\"AccessKeySecret\":\"{secret}\",\"SecurityToken\":\"t\"}}"
@@ -164,54 +162,54 @@ fn bad_programs_are_named_and_nothing_of_what_they_say_is() {
 
 #[test]
 fn programs_that_anybody_could_have_written_are_refused_at_load() {
-    let kit = Kit::without_daemon(&[]);
+    let env = TestEnv::without_daemon(&[]);
     let refused = |program: &str, words: &str| {
-        kit.write_config(&profiles(program));
-        let output = kit.daemon_command().arg("--check").output().unwrap();
+        env.write_config(&profiles(program));
+        let output = env.daemon_command().arg("--check").output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        kit.must_be_clean("stsd --check", &output.stderr);
+        e2e::assert_no_secrets("stsd --check", &output.stderr);
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains(words), "{words}: {said}");
         assert!(said.contains("source.vault.command"), "{said}");
         assert_eq!(said.matches("config.toml:").count(), 1, "said once: {said}");
     };
-    let path = kit.path("issue.key");
+    let path = env.path("issue.key");
     let program = path.to_str().unwrap();
     refused(program, "No such file");
-    write(&kit, "exit 0");
+    write(&env, "exit 0");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     refused(program, "is not a program");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o722)).unwrap();
     refused(program, "others may write to it");
-    refused(kit.path("run").to_str().unwrap(), "is not a program");
+    refused(env.path("run").to_str().unwrap(), "is not a program");
     refused("issue.key", "by its full path");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
-    let config = kit.path("config.toml");
-    kit.write_config(&profiles(program));
+    let config = env.path("config.toml");
+    env.write_config(&profiles(program));
     fs::set_permissions(&config, fs::Permissions::from_mode(0o666)).unwrap();
-    let output = kit.daemon_command().arg("--check").output().unwrap();
+    let output = env.daemon_command().arg("--check").output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("others may write to this file"), "{said}");
 }
 
 #[test]
 fn a_program_that_hangs_is_no_reason_to_wait_and_ends_with_the_daemon() {
-    let mut kit = world("exit 1");
+    let mut env = world("exit 1");
     // The daemon writes nowhere, nor do its programs: this one is seen by its argument.
     let marker = &seconds(600, 1);
-    write(&kit, &format!("exec sleep {marker}"));
+    write(&env, &format!("exec sleep {marker}"));
     // What failed before the program was exchanged answers for a moment.
-    kit.wait_until("it is asked", || {
-        let _ = kit.shim(&["--patience", "1s", "plain"]);
+    env.wait_until("it is asked", || {
+        let _ = env.shim(&["--patience", "1s", "plain"]);
         !sleepers(marker).is_empty()
     });
-    kit.refuses("plain", 6, &[]);
+    env.assert_refused("plain", 6, &[]);
     // Sooner than a program is given up: 30 s.
-    let other = kit.document(&["--patience", "20s", "oss-upload"]);
+    let other = env.document(&["--patience", "20s", "oss-upload"]);
     assert!(other["AccessKeyId"].is_string(), "nobody else waits for it");
-    kit.daemon().signal(Signal::SIGTERM);
-    assert_eq!(kit.daemon_ends(), Some(0));
-    kit.wait_until("it has gone too", || sleepers(marker).is_empty());
+    env.daemon().signal(Signal::SIGTERM);
+    assert_eq!(env.wait_for_daemon_exit(), Some(0));
+    env.wait_until("it has gone too", || sleepers(marker).is_empty());
 }
 
 /// Returns a time to sleep that no other story's processes are told, nor those of this story
@@ -234,48 +232,48 @@ fn sleepers(marker: &str) -> Vec<u32> {
 
 #[test]
 fn what_a_program_leaves_behind_holds_nobody_up_and_is_ended() {
-    let kit = world("exit 1");
-    let document = printing(&session(&kit, "union"));
+    let env = world("exit 1");
+    let document = printing(&session(&env, "union"));
     // One in its group, and one that has left it; both hold its output open.
     let (inside, outside) = (&seconds(600, 2), &seconds(3, 3));
     let left = format!("sleep {inside} &\nsetsid sleep {outside} &");
-    write(&kit, &format!("{left}\n{document}"));
-    kit.wait_until("an answer", || {
-        kit.ctl(&["refresh", "plain"]).status.success()
+    write(&env, &format!("{left}\n{document}"));
+    env.wait_until("an answer", || {
+        env.ctl(&["refresh", "plain"]).status.success()
     });
-    assert!(kit.document(&["plain"])["AccessKeyId"].is_string());
-    kit.wait_until("nothing of its group is left", || {
+    assert!(env.document(&["plain"])["AccessKeyId"].is_string());
+    env.wait_until("nothing of its group is left", || {
         sleepers(inside).is_empty()
     });
     // Who leaves the group is let go.
-    kit.wait_until("the other one ends by itself", || {
+    env.wait_until("the other one ends by itself", || {
         sleepers(outside).is_empty()
     });
 }
 
 #[test]
 fn many_profiles_of_a_failing_program_do_not_start_it_many_times() {
-    let mut kit = Kit::without_daemon(&[]);
+    let mut env = TestEnv::without_daemon(&[]);
     // It cannot write, so what it started is counted by those whom it has told.
-    write(&kit, "exit 1");
-    let program = kit.path("issue.key");
+    write(&env, "exit 1");
+    let program = env.path("issue.key");
     let mut config = profiles(program.to_str().unwrap());
     for number in 0..300 {
         config += &format!("[profile.p{number}]\nsource = \"vault\"\nkeep_warm = true\n");
     }
-    kit.write_config(&config);
-    kit.start_daemon();
-    kit.wait_until("all have failed", || {
-        let profiles = kit.client().status().unwrap().profiles;
+    env.write_config(&config);
+    env.start_daemon();
+    env.wait_until("all have failed", || {
+        let profiles = env.client().status().unwrap().profiles;
         let failed = profiles.iter().filter(|it| it.last_failure.is_some());
         failed.count() >= 300
     });
     // Mended, it serves all of them from one asking.
-    kit.write_config(&format!("{}{}", UPLOAD, &config));
-    assert!(kit.ctl(&["reload"]).status.success());
-    write(&kit, &printing(&session(&kit, "union")));
-    kit.wait_within(Duration::from_secs(90), "all have a session", || {
-        let profiles = kit.client().status().unwrap().profiles;
+    env.write_config(&format!("{}{}", UPLOAD, &config));
+    assert!(env.ctl(&["reload"]).status.success());
+    write(&env, &printing(&session(&env, "union")));
+    env.wait_within(Duration::from_secs(90), "all have a session", || {
+        let profiles = env.client().status().unwrap().profiles;
         profiles
             .iter()
             .filter(|it| it.access_key_id.is_some())
@@ -286,18 +284,18 @@ fn many_profiles_of_a_failing_program_do_not_start_it_many_times() {
 
 #[test]
 fn a_program_gets_its_arguments_as_they_are_and_little_of_the_environment() {
-    let mut kit = world("exit 1");
-    kit.daemon().signal(Signal::SIGTERM);
-    assert_eq!(kit.daemon_ends(), Some(0));
-    let mut command = kit.daemon_command();
+    let mut env = world("exit 1");
+    env.daemon().signal(Signal::SIGTERM);
+    assert_eq!(env.wait_for_daemon_exit(), Some(0));
+    let mut command = env.daemon_command();
     command.env("PLANTED", "1").env("HOME", "/home/nobody");
-    kit.adopt_daemon(command);
-    let document = printing(&session(&kit, "union"));
+    env.start_daemon_with(command);
+    let document = printing(&session(&env, "union"));
     let check = "[ $# = 1 ] && [ \"$1\" = 'with an argument' ] && [ -z \"$PLANTED\" ] && \
                  [ \"$HOME\" = /home/nobody ] && [ \"$PWD\" = / ] && [ -n \"$PATH\" ] || exit 9";
-    write(&kit, &format!("{check}\n{document}"));
-    kit.wait_until("it is content", || {
-        kit.ctl(&["refresh", "plain"]).status.success()
+    write(&env, &format!("{check}\n{document}"));
+    env.wait_until("it is content", || {
+        env.ctl(&["refresh", "plain"]).status.success()
     });
 }
 
@@ -307,52 +305,42 @@ fn what_a_program_prints_is_in_locked_pages_and_nowhere_else_in_the_daemons_memo
         e2e::not_run("only root can read the memory of another process");
         return;
     }
-    let kit = world("exit 1");
+    let env = world("exit 1");
     // With escapes, which a parser has to take out somewhere.
-    let document = session(&kit, "union").replace("Emulated", "Em\\u0075lated");
+    let document = session(&env, "union").replace("Emulated", "Em\\u0075lated");
     assert!(document.contains("\\u0075"));
-    write(&kit, &printing(&document));
+    write(&env, &printing(&document));
     for profile in ["plain", "role"] {
-        kit.wait_until(profile, || kit.ctl(&["refresh", profile]).status.success());
-        let _ = kit.document(&[profile]);
+        env.wait_until(profile, || env.ctl(&["refresh", profile]).status.success());
+        let _ = env.document(&[profile]);
         let texts = [&MARKERS[..], &["Em\\u0075lated"]].concat();
-        let mut elsewhere = Vec::new();
-        // The buffer of an answer may not be wiped yet when the answer is there.
-        for _ in 0..LOOKS {
-            let found = kit.daemon().search(&texts);
-            let outside = found.into_iter().filter(|it: &Found| !it.protected);
-            elsewhere = outside.collect();
-            if elsewhere.is_empty() {
-                break;
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        assert!(elsewhere.is_empty(), "{profile}: {elsewhere:#?}");
+        let unprotected = env.daemon().unprotected(&texts);
+        assert!(unprotected.is_empty(), "{profile}: {unprotected:#?}");
     }
 }
 
 #[test]
 fn a_session_that_is_handed_on_is_replaced_when_the_program_has_a_newer_one() {
-    let mut kit = Kit::without_daemon(&["--session-life", "12s"]);
+    let mut env = TestEnv::without_daemon(&["--session-life", "12s"]);
     // The other daemon's shim is such a program, too.
     let shim = program("sts-shim");
     let script = format!(
         "exec {} --socket {} oss-upload",
         shim.display(),
-        kit.socket().display()
+        env.socket().display()
     );
-    write(&kit, &script);
-    kit.write_config(&with_program(&kit));
-    kit.start_daemon();
+    write(&env, &script);
+    env.write_config(&with_program(&env));
+    env.start_daemon();
     let mut keys = BTreeSet::new();
-    let began = now();
+    let began = unix_time();
     while keys.len() < 4 {
-        let asked = now();
-        let document = kit.document(&["plain"]);
+        let asked = unix_time();
+        let document = env.document(&["plain"]);
         let ends: Timestamp = document["Expiration"].as_str().unwrap().parse().unwrap();
         assert!(ends.as_second() > asked.cast_signed(), "it had ended");
         keys.insert(document["AccessKeyId"].as_str().unwrap().to_owned());
-        assert!(asked - began < 150, "no rotation\n{}", log(&kit));
+        assert!(asked - began < 150, "no rotation\n{}", env.daemon_log());
         thread::sleep(Duration::from_millis(50));
     }
 }

@@ -1,13 +1,13 @@
 //! What the daemon's process has given up, as `stsctl doctor` sees it.
 
-use e2e::Kit;
+use e2e::{Action, Fault, TestEnv};
 
 #[test]
 fn the_doctor_finds_nothing_wrong_with_a_healthy_daemon_and_names_what_is_wrong_with_another() {
-    let kit = Kit::start();
-    let _ = kit.document(&["oss-upload"]);
+    let env = TestEnv::start();
+    let _ = env.document(&["oss-upload"]);
     let doctor = || {
-        let output = kit.ctl(&["doctor"]);
+        let output = env.ctl(&["doctor"]);
         (
             output.status.code(),
             String::from_utf8(output.stdout).unwrap(),
@@ -30,8 +30,9 @@ fn the_doctor_finds_nothing_wrong_with_a_healthy_daemon_and_names_what_is_wrong_
     let healthy = said.lines().all(|line| line.starts_with("ok "));
     assert_eq!(code == Some(0), healthy, "{said}");
 
-    kit.sts_fails(&serde_json::json!({"kind": "error", "code": "NoPermission"}));
-    assert_eq!(kit.ctl(&["refresh", "oss-upload"]).status.code(), Some(7));
+    env.emulator()
+        .inject_fault(Action::AssumeRole, Fault::error("NoPermission"));
+    assert_eq!(env.ctl(&["refresh", "oss-upload"]).status.code(), Some(7));
     let (code, said) = doctor();
     assert_eq!(code, Some(1));
     let line = said
@@ -45,8 +46,8 @@ fn the_doctor_finds_nothing_wrong_with_a_healthy_daemon_and_names_what_is_wrong_
 
 #[test]
 fn the_doctor_says_that_there_is_no_daemon() {
-    let kit = Kit::without_daemon(&[]);
-    let output = kit.ctl(&["doctor"]);
+    let env = TestEnv::without_daemon(&[]);
+    let output = env.ctl(&["doctor"]);
     assert_eq!(output.status.code(), Some(9));
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(

@@ -1,29 +1,14 @@
 //! Credentials rotate under the hands of those who use them.
 
-use std::{
-    collections::BTreeSet,
-    thread,
-    time::{Duration, SystemTime},
-};
+use std::{collections::BTreeSet, thread, time::Duration};
 
-use e2e::{Kit, UPLOAD};
+use e2e::{Action, TestEnv, UPLOAD, unix_time};
 use stsd_client::Credentials;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a client outside looks at the real clock"
-)]
-pub(crate) fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap()
-        .as_secs()
-}
-
-fn get(kit: &Kit) -> Credentials {
-    let answer = kit
+fn get(env: &TestEnv) -> Credentials {
+    let answer = env
         .client()
         .credentials("oss-upload", Duration::ZERO, PATIENCE);
     answer.unwrap().credentials
@@ -31,25 +16,25 @@ fn get(kit: &Kit) -> Credentials {
 
 #[test]
 fn a_client_that_keeps_asking_never_sees_an_expired_session() {
-    let kit = Kit::with(&["--session-life", "6s"], UPLOAD);
+    let env = TestEnv::with(&["--session-life", "6s"], UPLOAD);
     let mut keys = BTreeSet::new();
     let mut asked: u64 = 0;
-    let began = now();
+    let began = unix_time();
     while keys.len() < 4 {
-        let before = now();
-        let credentials = get(&kit);
+        let before = unix_time();
+        let credentials = get(&env);
         assert!(
             credentials.expiration_unix_seconds.cast_unsigned() > before,
             "expired"
         );
         keys.insert(credentials.access_key_id);
         asked += 1;
-        assert!(now() - began < 120, "no rotation after {asked} asks");
+        assert!(unix_time() - began < 120, "no rotation after {asked} asks");
         thread::sleep(Duration::from_millis(5));
     }
     // Renewals come at 45 % of 5 to 6 seconds at the earliest; only they cost calls.
-    let calls = kit.calls("AssumeRole");
-    let most = (now() - began).div_ceil(2) + 1;
+    let calls = env.emulator().calls(Action::AssumeRole);
+    let most = (unix_time() - began).div_ceil(2) + 1;
     assert!(
         calls <= most,
         "{asked} asks cost {calls} calls, renewals were at most {most}"
@@ -58,51 +43,51 @@ fn a_client_that_keeps_asking_never_sees_an_expired_session() {
 
 #[test]
 fn a_thousand_gets_over_a_sessions_life_cost_no_more_than_its_renewals() {
-    let kit = Kit::with(&["--session-life", "10s"], UPLOAD);
-    let began = now();
+    let env = TestEnv::with(&["--session-life", "10s"], UPLOAD);
+    let began = unix_time();
     for _ in 0..1000 {
-        let _ = get(&kit);
+        let _ = get(&env);
         thread::sleep(Duration::from_millis(10));
     }
-    let profile = || kit.client().status().unwrap().profiles.remove(0);
-    let seconds = now() - began;
+    let profile = || env.client().status().unwrap().profiles.remove(0);
+    let seconds = unix_time() - began;
     let renewals = profile().renewals;
     // 10 s of asking at the least, and a renewal every 4.0 to 5.5 s.
     assert!(renewals >= 2, "{renewals}");
     assert!(renewals <= seconds / 4 + 2, "{renewals} in {seconds} s");
     // One may be on its way.
-    kit.wait_until("every call was a renewal", || {
-        kit.calls("AssumeRole") == profile().renewals
+    env.wait_until("every call was a renewal", || {
+        env.emulator().calls(Action::AssumeRole) == profile().renewals
     });
 }
 
 #[test]
 fn an_old_session_keeps_working_until_its_own_end_and_not_longer() {
-    let kit = Kit::with(&["--session-life", "12s"], UPLOAD);
-    let old = kit.shim(&["oss-upload"]).stdout;
-    kit.write("old.secret", std::str::from_utf8(&old).unwrap(), 0o600);
-    let process = format!("cat {}", kit.path("old.secret").display());
-    let first = get(&kit).access_key_id;
-    kit.wait_until("a rotation", || get(&kit).access_key_id != first);
-    let put = kit.oss_as(&process, &["put", "examplebucket", "old"], "x");
+    let env = TestEnv::with(&["--session-life", "12s"], UPLOAD);
+    let old = env.shim(&["oss-upload"]).stdout;
+    env.write("old.secret", std::str::from_utf8(&old).unwrap(), 0o600);
+    let process = format!("cat {}", env.path("old.secret").display());
+    let first = get(&env).access_key_id;
+    env.wait_until("a rotation", || get(&env).access_key_id != first);
+    let put = env.oss_with_process(&process, &["put", "examplebucket", "old"], "x");
     assert!(put.is_ok(), "the old session was cut off: {put:?}");
     let ends = || {
-        kit.oss_as(&process, &["get", "examplebucket", "old"], "")
+        env.oss_with_process(&process, &["get", "examplebucket", "old"], "")
             .err()
     };
-    kit.wait_until("the old session's end", || {
+    env.wait_until("the old session's end", || {
         ends().is_some_and(|error| error.contains("SecurityTokenExpired"))
     });
     assert_eq!(
-        kit.oss_with("oss-upload", &["get", "examplebucket", "old"], ""),
+        env.oss_with_profile("oss-upload", &["get", "examplebucket", "old"], ""),
         Ok("x".into())
     );
 }
 
 #[test]
 fn a_watcher_is_told_of_each_rotation() {
-    let kit = Kit::with(&["--session-life", "5s"], UPLOAD);
-    let mut watch = kit.client().watch("oss-upload").unwrap();
+    let env = TestEnv::with(&["--session-life", "5s"], UPLOAD);
+    let mut watch = env.client().watch("oss-upload").unwrap();
     let mut keys = BTreeSet::new();
     for _ in 0..3 {
         keys.insert(watch.next().unwrap().unwrap().credentials.access_key_id);
@@ -112,15 +97,15 @@ fn a_watcher_is_told_of_each_rotation() {
 
 #[test]
 fn a_watcher_stays_with_a_profile_that_a_reload_changes() {
-    let kit = Kit::start();
-    let mut watch = kit.client().watch("oss-upload").unwrap();
+    let env = TestEnv::start();
+    let mut watch = env.client().watch("oss-upload").unwrap();
     let before = watch.next().unwrap().unwrap().credentials;
-    kit.write_config(&format!("{UPLOAD}duration = \"30m\"\n"));
-    assert!(kit.ctl(&["reload"]).status.success());
+    env.write_config(&format!("{UPLOAD}duration = \"30m\"\n"));
+    assert!(env.ctl(&["reload"]).status.success());
     let after = watch.next().unwrap().unwrap().credentials;
     assert!(after.expiration_unix_seconds < before.expiration_unix_seconds);
-    kit.write_config(&UPLOAD.replace("oss-upload]", "another]"));
-    assert!(kit.ctl(&["reload"]).status.success());
+    env.write_config(&UPLOAD.replace("oss-upload]", "another]"));
+    assert!(env.ctl(&["reload"]).status.success());
     let told = watch.next().unwrap().unwrap_err();
     assert_eq!(told.exit_code(), 4, "{told}");
     assert!(watch.next().is_none());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use e2e::Kit;
+use e2e::{Action, TestEnv, UPLOAD_ROLE_LINE};
 use serde_json::{Value, json};
 
 const PROVIDER: &str = "acs:ram::100000000000001:saml-provider/demo";
@@ -11,67 +11,75 @@ fn by_file() -> String {
     format!(
         "[source.sso]\ntype = \"saml\"\nprovider_arn = \"{PROVIDER}\"\n\
          assertion_file = \"assertion.key\"\n[profile.sso]\nsource = \"sso\"\n{}",
-        crate::oidc::ROLE
+        UPLOAD_ROLE_LINE
     )
 }
 
-fn world() -> Kit {
-    let mut kit = Kit::without_daemon(&[]);
-    kit.write("assertion.key", &kit.assertion(&json!({})), 0o600);
-    kit.write_config(&by_file());
-    kit.start_daemon();
-    kit
+fn world() -> TestEnv {
+    let mut env = TestEnv::without_daemon(&[]);
+    env.write(
+        "assertion.key",
+        &env.emulator().saml_assertion(&json!({})),
+        0o600,
+    );
+    env.write_config(&by_file());
+    env.start_daemon();
+    env
 }
 
 #[test]
 fn an_assertion_in_a_file_and_one_that_a_command_prints_become_sessions_that_upload() {
-    let kit = world();
+    let env = world();
     let uploads = |profile: &str| {
-        let put = kit.oss_with(profile, &["put", "examplebucket", profile], "text");
+        let put = env.oss_with_profile(profile, &["put", "examplebucket", profile], "text");
         assert!(put.is_ok(), "{put:?}");
     };
     uploads("sso");
-    let assertion = kit.assertion(&json!({}));
-    kit.write(
+    let assertion = env.emulator().saml_assertion(&json!({}));
+    env.write(
         "issue.key",
         &format!("#!/bin/sh\necho '{assertion}'\n"),
         0o700,
     );
     let command = format!(
         "assertion_command = [\"{}\"]",
-        kit.path("issue.key").display()
+        env.path("issue.key").display()
     );
     let by_command = by_file()
         .replace("assertion_file = \"assertion.key\"", &command)
         .replace("sso]", "asked]")
         .replace("\"sso\"", "\"asked\"");
-    kit.write_config(&format!("{}{by_command}", by_file()));
-    assert!(kit.ctl(&["reload"]).status.success());
+    env.write_config(&format!("{}{by_command}", by_file()));
+    assert!(env.ctl(&["reload"]).status.success());
     uploads("asked");
-    assert_eq!(kit.outcomes("AssumeRoleWithSAML", "ok"), 2);
+    assert_eq!(env.emulator().outcomes(Action::AssumeRoleWithSaml, "ok"), 2);
 }
 
 #[test]
 fn bad_assertions_are_named_and_a_good_one_is_found() {
-    let kit = world();
+    let env = world();
     let check = |text: &str, code: i32, words: &str| {
-        kit.replace("assertion.key", text, 0o600);
-        let output = kit.ctl(&["refresh", "sso"]);
+        env.replace("assertion.key", text, 0o600);
+        let output = env.ctl(&["refresh", "sso"]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(code), "{words}: {said}");
         assert!(said.contains(words), "{words}: {said}");
     };
     check("", 6, "gave nothing");
     check("<samlp:Response>", 6, "base64 in one line");
-    let good = kit.assertion(&json!({}));
+    let good = env.emulator().saml_assertion(&json!({}));
     check(
         &format!("{}\n{}", &good[..76], &good[76..]),
         6,
         "in one line",
     );
     check(&"A".repeat(100_001), 6, "no SAML assertion");
-    assert_eq!(kit.calls("AssumeRoleWithSAML"), 0, "STS was not asked");
-    let made = |order: Value| kit.assertion(&order);
+    assert_eq!(
+        env.emulator().calls(Action::AssumeRoleWithSaml),
+        0,
+        "STS was not asked"
+    );
+    let made = |order: Value| env.emulator().saml_assertion(&order);
     let expired = "AuthenticationFail.SAMLAssertion.Expired";
     check(&made(json!({"life": "-1m"})), 7, expired);
     check(
@@ -89,19 +97,23 @@ fn bad_assertions_are_named_and_a_good_one_is_found() {
         7,
         "AuthenticationFail.SAMLAssertion",
     );
-    kit.replace("assertion.key", &format!("{good}\r\n"), 0o600);
-    kit.wait_within(Duration::from_secs(40), "it is served by itself", || {
-        kit.shim(&["--patience", "1s", "sso"]).status.success()
+    env.replace("assertion.key", &format!("{good}\r\n"), 0o600);
+    env.wait_within(Duration::from_secs(40), "it is served by itself", || {
+        env.shim(&["--patience", "1s", "sso"]).status.success()
     });
 }
 
 #[test]
 fn what_has_no_effect_with_an_assertion_is_refused_at_load() {
-    let kit = Kit::without_daemon(&[]);
-    kit.write("assertion.key", &kit.assertion(&json!({})), 0o600);
+    let env = TestEnv::without_daemon(&[]);
+    env.write(
+        "assertion.key",
+        &env.emulator().saml_assertion(&json!({})),
+        0o600,
+    );
     let check = |config: &str, words: &[&str]| {
-        kit.write_config(config);
-        let output = kit.daemon_command().arg("--check").output().unwrap();
+        env.write_config(config);
+        let output = env.daemon_command().arg("--check").output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{said}");
         for word in words {
@@ -125,7 +137,7 @@ fn what_has_no_effect_with_an_assertion_is_refused_at_load() {
         &["exactly one is needed of assertion_file, assertion_command"],
     );
     check(
-        &by_file().replace(crate::oidc::ROLE, ""),
+        &by_file().replace(UPLOAD_ROLE_LINE, ""),
         &["which role this becomes"],
     );
 }

@@ -2,11 +2,11 @@
 
 use std::process::Command;
 
-use e2e::{Kit, clients};
+use e2e::{Action, TestEnv, clients};
 use serde_json::Value;
 
 /// Runs a story of an SDK; it must end well and say so in one line of JSON.
-fn check(kit: &Kit, command: &mut Command) -> Value {
+fn check(command: &mut Command) -> Value {
     for name in [
         "ALIBABA_CLOUD_ACCESS_KEY_ID",
         "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
@@ -16,8 +16,8 @@ fn check(kit: &Kit, command: &mut Command) -> Value {
     }
     let output = command.output().unwrap();
     let complaint = String::from_utf8_lossy(&output.stderr);
-    kit.must_be_clean("an SDK's stderr", &output.stderr);
-    kit.must_be_clean("an SDK's stdout", &output.stdout);
+    e2e::assert_no_secrets("an SDK's stderr", &output.stderr);
+    e2e::assert_no_secrets("an SDK's stdout", &output.stdout);
     assert!(output.status.success(), "{command:?}: {complaint}");
     let text = String::from_utf8(output.stdout).unwrap();
     serde_json::from_str(text.trim()).unwrap_or_else(|error| panic!("{error}: {text}"))
@@ -32,14 +32,19 @@ fn python(script: &str) -> Command {
 
 /// One client puts, gets, heads, lists and deletes with credentials of the shim.
 fn oss_story(command: &mut Command) {
-    let kit = Kit::start();
-    command.args(["--endpoint", kit.oss(), "--bucket", "examplebucket"]);
-    command.arg("--shim").arg(kit.shim_line("oss-upload"));
-    let told = check(&kit, command);
+    let env = TestEnv::start();
+    command.args([
+        "--endpoint",
+        env.emulator().oss_url(),
+        "--bucket",
+        "examplebucket",
+    ]);
+    command.arg("--shim").arg(env.shim_line("oss-upload"));
+    let told = check(command);
     assert_eq!(told["ok"], true, "{told}");
-    assert_eq!(kit.calls("AssumeRole"), 1);
+    assert_eq!(env.emulator().calls(Action::AssumeRole), 1);
     assert_eq!(
-        kit.calls("oss:DeleteObject"),
+        env.emulator().calls(Action::OssDeleteObject),
         1,
         "the story was told to the end"
     );
@@ -90,16 +95,24 @@ fn ali_oss_with_signature_version_4() {
 
 #[test]
 fn the_official_sts_sdk_assumes_the_same_role() {
-    let kit = Kit::without_daemon(&[]);
+    let env = TestEnv::without_daemon(&[]);
     let mut command = python("sts_story.py");
-    command.args(["--sts", kit.sts(), "--oss", kit.oss()]);
+    command.args([
+        "--sts",
+        env.emulator().sts_url(),
+        "--oss",
+        env.emulator().oss_url(),
+    ]);
     command.args(["--access-key-id", "LTAIEXAMPLEUPLOADER01"]);
     command.args(["--role-arn", "acs:ram::100000000000001:role/oss-upload"]);
     command.env("STORY_ACCESS_KEY_SECRET", "ExampleSecretOfUploader000001");
-    let told = check(&kit, &mut command);
+    let told = check(&mut command);
     assert!(
         told["AccessKeyId"].as_str().unwrap().starts_with("STS."),
         "{told}"
     );
-    assert!(kit.calls("AssumeRole") >= 1 && kit.calls("oss:PutObject") >= 1);
+    assert!(
+        env.emulator().calls(Action::AssumeRole) >= 1
+            && env.emulator().calls(Action::OssPutObject) >= 1
+    );
 }

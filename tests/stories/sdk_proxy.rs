@@ -9,25 +9,26 @@ use std::{
     thread,
 };
 
-use e2e::{Kit, Unheard};
+use e2e::{
+    ClosedPort, SdkProgram, SetUp, TestEnv, in_exec, node_program, python_program, sdk_env, served,
+    url, without_variables,
+};
 use serde_json::json;
 
-use crate::sdk_kit::{Consumer, SetUp, as_told, asks, by_exec, node, python, url, world};
+type Program = fn(&TestEnv) -> Command;
 
-type Program = fn(&Kit) -> Command;
-
-const OSS2: Program = |kit| python(kit, "consumers.py", "oss2");
-const STS_BY_URI: Program = |kit| python(kit, "consumers.py", "sts-by-uri");
-const STS_BY_CHAIN: Program = |kit| python(kit, "consumers.py", "sts-by-chain");
-const OSS_V2: Program = |kit| python(kit, "consumers.py", "oss-v2");
-const BOTO3: Program = |kit| python(kit, "consumers.py", "boto3");
-const OBSTORE: Program = |kit| python(kit, "consumers.py", "obstore");
-const ALI_OSS: Program = |kit| node(kit, "uri", "1");
+const OSS2: Program = |env| python_program(env, "consumers.py", "oss2");
+const STS_BY_URI: Program = |env| python_program(env, "consumers.py", "sts-by-uri");
+const STS_BY_CHAIN: Program = |env| python_program(env, "consumers.py", "sts-by-chain");
+const OSS_V2: Program = |env| python_program(env, "consumers.py", "oss-v2");
+const BOTO3: Program = |env| python_program(env, "consumers.py", "boto3");
+const OBSTORE: Program = |env| python_program(env, "consumers.py", "obstore");
+const ALI_OSS: Program = |env| node_program(env, "uri", "1");
 
 /// A container's endpoint, and nothing said of proxies.
-fn as_container(kit: &Kit, command: &mut Command) -> u64 {
-    command.env("AWS_CONTAINER_CREDENTIALS_FULL_URI", url(kit));
-    let file = kit.path("run/http.token");
+fn as_container(env: &TestEnv, command: &mut Command) -> u64 {
+    command.env("AWS_CONTAINER_CREDENTIALS_FULL_URI", url(env));
+    let file = env.path("run/http.token");
     command.env("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", file);
     command.env("AWS_EC2_METADATA_DISABLED", "true");
     0
@@ -36,12 +37,12 @@ fn as_container(kit: &Kit, command: &mut Command) -> u64 {
 /// A proxy that is not there.
 struct Dead {
     url: String,
-    _address: Unheard,
+    _address: ClosedPort,
 }
 
 impl Dead {
     fn new() -> Self {
-        let address = Unheard::new();
+        let address = ClosedPort::new();
         Self {
             url: format!("http://{}", address.address()),
             _address: address,
@@ -55,30 +56,30 @@ impl Dead {
 
 #[test]
 fn without_no_proxy_some_sdks_ask_the_proxy_and_not_us() {
-    let kit = world(&[]);
+    let env = sdk_env(&[]);
     let proxy = Dead::new();
     let cases: [(Program, SetUp, bool); 5] = [
-        (STS_BY_URI, as_told, false),
-        (OSS2, as_told, false),
+        (STS_BY_URI, without_variables, false),
+        (OSS2, without_variables, false),
         (OBSTORE, as_container, false),
         (BOTO3, as_container, true),
-        (ALI_OSS, as_told, true),
+        (ALI_OSS, without_variables, true),
     ];
     for (program, set_up, asks_us) in cases {
-        let before = asks(&kit);
-        let command = program(&kit);
+        let before = served(&env);
+        let command = program(&env);
         let shown = format!("{command:?}");
-        let mut consumer = Consumer::start_with(&kit, command, set_up, &proxy.variables());
+        let mut consumer = SdkProgram::start_with(&env, command, set_up, &proxy.variables());
         // Where their own uploads go is their affair.
-        let _ = consumer.tries(1);
-        assert_eq!(asks(&kit) > before, asks_us, "{shown}");
-        let _ = kit.document(&["oss-upload"]);
+        let _ = consumer.try_call(1);
+        assert_eq!(served(&env) > before, asks_us, "{shown}");
+        let _ = env.document(&["oss-upload"]);
     }
 }
 
 #[test]
 fn in_exec_a_proxy_stands_in_the_way_of_one_library_alone() {
-    let kit = world(&[]);
+    let env = sdk_env(&[]);
     let proxy = Dead::new();
     let cases: [(Program, bool); 6] = [
         (OSS2, true),
@@ -90,12 +91,12 @@ fn in_exec_a_proxy_stands_in_the_way_of_one_library_alone() {
         (OSS_V2, false),
     ];
     for (program, works) in cases {
-        let command = program(&kit);
+        let command = program(&env);
         let shown = format!("{command:?}");
-        let mut consumer = Consumer::start_with(&kit, command, by_exec, &proxy.variables());
-        let said = consumer.tries(3);
+        let mut consumer = SdkProgram::start_with(&env, command, in_exec, &proxy.variables());
+        let said = consumer.try_call(3);
         assert_eq!(said == json!({"calls": 3}), works, "{shown}: {said}");
-        let _ = kit.document(&["oss-upload"]);
+        let _ = env.document(&["oss-upload"]);
     }
 }
 
@@ -150,20 +151,20 @@ fn pass_on(head: &str, header: &str) -> Vec<u8> {
 
 #[test]
 fn a_proxy_hears_the_secret_of_a_url_and_gets_nothing_for_it() {
-    let kit = world(&[]);
+    let env = sdk_env(&[]);
     let proxy = Proxy::start();
     let name = format!("http://{}", proxy.address);
     let variables = [("HTTP_PROXY", name.as_str()), ("NO_PROXY", "127.0.0.1")];
-    let command = STS_BY_URI(&kit);
-    let mut consumer = Consumer::start_with(&kit, command, as_told, &variables);
-    let said = consumer.tries(1).to_string();
+    let command = STS_BY_URI(&env);
+    let mut consumer = SdkProgram::start_with(&env, command, without_variables, &variables);
+    let said = consumer.try_call(1).to_string();
     // The daemon's own words reach whoever reads the error.
     assert!(
         said.contains("credentials do not go through a proxy"),
         "{said}"
     );
     let heads = proxy.heads.lock().unwrap().clone();
-    let secret = url(&kit).split('/').nth(3).unwrap().to_owned();
+    let secret = url(&env).split('/').nth(3).unwrap().to_owned();
     assert!(heads[0].contains(&secret), "{heads:?}");
     for header in [
         "X-Forwarded-For: 10.0.0.1\r\n",
@@ -173,11 +174,11 @@ fn a_proxy_hears_the_secret_of_a_url_and_gets_nothing_for_it() {
         let answer = String::from_utf8(pass_on(&heads[0], header)).unwrap();
         assert!(answer.starts_with("HTTP/1.1 403"), "{header}: {answer}");
     }
-    assert_eq!(asks(&kit), 0);
+    assert_eq!(served(&env), 0);
     // What it has heard is worth nothing any more when the secret has changed.
-    assert!(kit.ctl(&["url", "--rotate"]).status.success());
+    assert!(env.ctl(&["url", "--rotate"]).status.success());
     let answer = String::from_utf8(pass_on(&heads[0], "")).unwrap();
     assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
-    let _ = kit.document(&["oss-upload"]);
-    assert_eq!(asks(&kit), 1);
+    let _ = env.document(&["oss-upload"]);
+    assert_eq!(served(&env), 1);
 }

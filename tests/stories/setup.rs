@@ -6,35 +6,8 @@ mod write;
 
 use std::{path::Path, process::Command};
 
-use e2e::{Kit, clients, program};
+use e2e::{Action, Home, TestEnv, UPLOAD, clients, program, run};
 use serde_json::Value;
-
-use crate::{
-    home::{Home, Said, run},
-    http,
-};
-
-impl Home {
-    fn setup(&self, arguments: &[&str]) -> Said {
-        run(self.command(&[&["setup"], arguments].concat()))
-    }
-
-    /// Writes a tool's file, which has to go well; returns what was said.
-    #[track_caller]
-    fn write(&self, tool: &str) -> String {
-        self.setup(&[tool, "oss-upload", "--region", "cn-hongkong", "--write"])
-            .worked()
-    }
-
-    /// Looks whether a tool works; returns the exit code and what was said.
-    fn check(&self, tool: &str) -> (Option<i32>, String) {
-        told(self.setup(&[tool, "oss-upload", "--check"]))
-    }
-}
-
-fn told(said: Said) -> (Option<i32>, String) {
-    (said.code, said.stdout)
-}
 
 /// A tool with a file, where that is, and one that its owner has filled.
 const FILES: [(&str, &str, &str); 4] = [
@@ -66,9 +39,9 @@ const FILES: [(&str, &str, &str); 4] = [
 
 #[test]
 fn the_list_of_tools_is_one_for_programs_too() {
-    let kit = Kit::without_daemon(&[]);
-    let lines = String::from_utf8(kit.ctl(&["setup"]).stdout).unwrap();
-    let output = kit.ctl(&["setup", "--json"]);
+    let env = TestEnv::without_daemon(&[]);
+    let lines = String::from_utf8(env.ctl(&["setup"]).stdout).unwrap();
+    let output = env.ctl(&["setup", "--json"]);
     let list: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(lines.lines().count(), list.len());
     for (line, tool) in lines.lines().zip(list) {
@@ -80,8 +53,8 @@ fn the_list_of_tools_is_one_for_programs_too() {
 
 #[test]
 fn what_cannot_be_done_is_a_wrong_command_line() {
-    let kit = http::kit();
-    let home = Home::of(&kit);
+    let env = TestEnv::with_http(&[], UPLOAD);
+    let home = Home::in_env(&env);
     for (arguments, says) in [
         (&["aws", "oss-upload"][..], "--region"),
         (
@@ -112,18 +85,18 @@ fn what_cannot_be_done_is_a_wrong_command_line() {
         assert_eq!(output.code, Some(2), "{arguments:?}: {complaint}");
         assert!(complaint.contains(says), "{arguments:?}: {complaint}");
     }
-    assert!(home.all().is_empty());
-    let list = home.setup(&[]).worked();
+    assert!(home.files().is_empty());
+    let list = home.setup(&[]).assert_success();
     assert!(list.lines().any(|it| it.starts_with("rclone ")), "{list}");
 }
 
 /// Runs what `setup` prints for a program, with more lines below, by the command that stands
 /// in its first line.
-fn snippet(kit: &Kit, tool: &str, interpreter: &Path, flag: &str, more: &str) -> String {
-    let home = Home::of(kit);
+fn snippet(env: &TestEnv, tool: &str, interpreter: &Path, flag: &str, more: &str) -> String {
+    let home = Home::in_env(env);
     let printed = home
         .setup(&[tool, "oss-upload", "--region", "cn-hongkong"])
-        .worked();
+        .assert_success();
     assert!(
         printed
             .lines()
@@ -132,32 +105,35 @@ fn snippet(kit: &Kit, tool: &str, interpreter: &Path, flag: &str, more: &str) ->
             .contains("stsctl exec oss-upload -- ")
     );
     let script = printed
-        .replace("https://oss-cn-hongkong.aliyuncs.com", kit.oss())
+        .replace(
+            "https://oss-cn-hongkong.aliyuncs.com",
+            env.emulator().oss_url(),
+        )
         .replace("BUCKET", "examplebucket");
     let mut command = Command::new(program("stsctl"));
-    command.arg("--socket").arg(kit.socket());
+    command.arg("--socket").arg(env.socket());
     command.args(["exec", "oss-upload", "--"]).arg(interpreter);
     command
         .arg(flag)
         .arg(script + more)
         .env("HOME", home.path());
     command.current_dir(clients().join("node"));
-    run(command).worked().trim().to_owned()
+    run(command).assert_success().trim().to_owned()
 }
 
 #[test]
 fn the_printed_programs_run() {
-    let kit = http::kit();
-    let expected = kit.document(&["oss-upload"])["AccessKeyId"].clone();
+    let env = TestEnv::with_http(&[], UPLOAD);
+    let expected = env.document(&["oss-upload"])["AccessKeyId"].clone();
     let python = clients().join("python/bin/python");
     let more = "print(credentials.get_credential().access_key_id)";
-    let found = snippet(&kit, "credentials-python", &python, "-c", more);
+    let found = snippet(&env, "credentials-python", &python, "-c", more);
     assert_eq!(expected, *found);
     let more = "credentials.getCredential().then((it) => console.log(it.accessKeyId));";
-    let found = snippet(&kit, "credentials-node", Path::new("node"), "--eval", more);
+    let found = snippet(&env, "credentials-node", Path::new("node"), "--eval", more);
     assert_eq!(expected, *found);
     let more = "bucket.put_object('k', b'v')\nprint(bucket.get_object('k').read().decode())";
-    let found = snippet(&kit, "oss2", &python, "-c", more);
+    let found = snippet(&env, "oss2", &python, "-c", more);
     assert_eq!(found, "v");
-    assert_eq!(kit.calls("AssumeRole"), 1);
+    assert_eq!(env.emulator().calls(Action::AssumeRole), 1);
 }

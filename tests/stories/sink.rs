@@ -12,14 +12,9 @@ use std::{
     time::Duration,
 };
 
-use e2e::{Kit, MARKERS, UPLOAD};
+use e2e::{Action, Fault, MARKERS, TestEnv, UPLOAD, fill_filesystem, free_filesystem, unix_time};
 use nix::sys::signal::Signal;
-use serde_json::{Value, json};
-
-use crate::{
-    faults::{fill, log, make_room},
-    rotation::now,
-};
+use serde_json::Value;
 
 /// Named so that the kit lets it hold a secret.
 const FILE: &str = "StsInfo.secret";
@@ -31,7 +26,7 @@ fn with_file(path: &str, format: &str) -> String {
 /// Reads the file as a program does that reads it now and then; whatever is there is whole
 /// and lives.
 fn read(path: &Path) -> Option<Value> {
-    let before = now();
+    let before = unix_time();
     let text = fs::read_to_string(path).ok()?;
     let document: Value = serde_json::from_str(&text).expect("a whole document");
     let ends: jiff::Timestamp = document["Expiration"].as_str()?.parse().unwrap();
@@ -53,10 +48,10 @@ fn names(directory: &Path) -> BTreeSet<String> {
 
 #[test]
 fn a_file_is_there_unasked_and_changes_as_a_whole_until_the_daemon_stops() {
-    let mut kit = Kit::with(&["--session-life", "8s"], &with_file(FILE, "oss"));
-    let path = kit.path(FILE);
-    kit.wait_until("the file", || path.exists());
-    let profile = kit.client().status().unwrap().profiles.remove(0);
+    let mut env = TestEnv::with(&["--session-life", "8s"], &with_file(FILE, "oss"));
+    let path = env.path(FILE);
+    env.wait_until("the file", || path.exists());
+    let profile = env.client().status().unwrap().profiles.remove(0);
     assert_eq!(profile.hand_outs, 0, "nobody has asked");
     let metadata = fs::metadata(&path).unwrap();
     assert_eq!(metadata.permissions().mode() & 0o7777, 0o600);
@@ -74,7 +69,7 @@ fn a_file_is_there_unasked_and_changes_as_a_whole_until_the_daemon_stops() {
     );
     // They are good for something.
     let process = format!("cat {}", path.display());
-    let put = kit.oss_as(&process, &["put", "examplebucket", "by-file"], "x");
+    let put = env.oss_with_process(&process, &["put", "examplebucket", "by-file"], "x");
     assert!(put.is_ok(), "{put:?}");
 
     let (over, reads) = (AtomicBool::new(false), AtomicU64::new(0));
@@ -107,112 +102,118 @@ fn a_file_is_there_unasked_and_changes_as_a_whole_until_the_daemon_stops() {
         reads.into_inner(),
         keys.len()
     ));
-    kit.daemon().signal(Signal::SIGTERM);
-    assert_eq!(kit.daemon_ends(), Some(0));
-    let left = names(&kit.path(""));
+    env.daemon().signal(Signal::SIGTERM);
+    assert_eq!(env.wait_for_daemon_exit(), Some(0));
+    let left = names(&env.path(""));
     assert!(!left.iter().any(|it| it.contains("StsInfo")), "{left:?}");
 }
 
 #[test]
 fn every_format_of_the_shim_is_a_format_of_a_file() {
-    let kit = Kit::with(&[], &with_file(FILE, "union"));
+    let env = TestEnv::with(&[], &with_file(FILE, "union"));
     for format in stsd_document::Format::NAMES.split(", ") {
-        kit.write_config(&with_file(FILE, format));
-        assert!(kit.ctl(&["reload"]).status.success(), "{format}");
-        let by_shim = || kit.shim(&["--format", format, "oss-upload"]).stdout;
-        kit.wait_until(format, || {
-            fs::read(kit.path(FILE)).is_ok_and(|it| it == by_shim())
+        env.write_config(&with_file(FILE, format));
+        assert!(env.ctl(&["reload"]).status.success(), "{format}");
+        let by_shim = || env.shim(&["--format", format, "oss-upload"]).stdout;
+        env.wait_until(format, || {
+            fs::read(env.path(FILE)).is_ok_and(|it| it == by_shim())
         });
     }
-    assert_eq!(kit.calls("AssumeRole"), 1, "a format costs no call");
+    assert_eq!(
+        env.emulator().calls(Action::AssumeRole),
+        1,
+        "a format costs no call"
+    );
 }
 
 #[test]
 fn a_session_that_dies_takes_its_file_along_and_the_next_one_brings_it_back() {
-    let kit = Kit::with(&["--session-life", "4s"], &with_file(FILE, "oss"));
-    let path = kit.path(FILE);
-    kit.wait_until("the file", || path.exists());
-    kit.sts_fails(&json!({"kind": "error", "code": "ServiceUnavailable"}));
-    kit.wait_until("the file goes", || read(&path).is_none());
+    let env = TestEnv::with(&["--session-life", "4s"], &with_file(FILE, "oss"));
+    let path = env.path(FILE);
+    env.wait_until("the file", || path.exists());
+    env.emulator()
+        .inject_fault(Action::AssumeRole, Fault::error("ServiceUnavailable"));
+    env.wait_until("the file goes", || read(&path).is_none());
     for _ in 0..20 {
         assert!(!path.exists());
         thread::sleep(Duration::from_millis(10));
     }
-    kit.heal();
-    kit.wait_until("the file is back", || read(&path).is_some());
+    env.emulator().clear_faults();
+    env.wait_until("the file is back", || read(&path).is_some());
 }
 
 #[test]
 fn who_was_killed_leaves_a_file_that_the_next_one_replaces_or_removes() {
-    let mut kit = Kit::with(&["--session-life", "20s"], &with_file(FILE, "oss"));
-    let path = kit.path(FILE);
-    let kill = |kit: &mut Kit| {
-        kit.daemon().signal(Signal::SIGKILL);
-        assert_eq!(kit.daemon_ends(), None);
+    let mut env = TestEnv::with(&["--session-life", "20s"], &with_file(FILE, "oss"));
+    let path = env.path(FILE);
+    let kill = |env: &mut TestEnv| {
+        env.daemon().signal(Signal::SIGKILL);
+        assert_eq!(env.wait_for_daemon_exit(), None);
         assert!(path.exists(), "it is left behind");
     };
-    kit.wait_until("the file", || path.exists());
+    env.wait_until("the file", || path.exists());
     let before = key(&read(&path).unwrap());
-    kill(&mut kit);
-    kit.start_daemon();
-    kit.wait_until("it is replaced", || {
+    kill(&mut env);
+    env.start_daemon();
+    env.wait_until("it is replaced", || {
         read(&path).is_some_and(|it| key(&it) != before)
     });
-    kill(&mut kit);
-    kit.sts_fails(&json!({"kind": "error", "code": "ServiceUnavailable"}));
-    kit.start_daemon();
-    kit.wait_until("it is removed", || !path.exists());
+    kill(&mut env);
+    env.emulator()
+        .inject_fault(Action::AssumeRole, Fault::error("ServiceUnavailable"));
+    env.start_daemon();
+    env.wait_until("it is removed", || !path.exists());
 }
 
 #[test]
 fn a_program_that_takes_the_place_finds_the_file_where_it_was() {
-    let kit = Kit::with(&[], &with_file(FILE, "oss"));
-    let path = kit.path(FILE);
-    kit.wait_until("the file", || path.exists());
+    let env = TestEnv::with(&[], &with_file(FILE, "oss"));
+    let path = env.path(FILE);
+    env.wait_until("the file", || path.exists());
     let (before, inode) = (read(&path).unwrap(), fs::metadata(&path).unwrap().ino());
-    kit.daemon().signal(Signal::SIGUSR2);
+    env.daemon().signal(Signal::SIGUSR2);
     // Without a pause: it would be absent for some milliseconds.
     let replaced = || fs::metadata(&path).expect("it is never absent").ino() != inode;
     assert!((0..20_000_000).any(|_| replaced()), "by the next one");
     assert_eq!(read(&path).unwrap(), before);
-    assert_eq!(kit.calls("AssumeRole"), 1);
+    assert_eq!(env.emulator().calls(Action::AssumeRole), 1);
 }
 
 #[test]
 fn a_reload_decides_where_there_are_files() {
-    let kit = Kit::start();
-    let before = kit.document(&["oss-upload"]);
+    let env = TestEnv::start();
+    let before = env.document(&["oss-upload"]);
     let reload = |profiles: &str| {
-        kit.write_config(profiles);
-        assert!(kit.ctl(&["reload"]).status.success(), "{profiles}");
+        env.write_config(profiles);
+        assert!(env.ctl(&["reload"]).status.success(), "{profiles}");
     };
-    let holds = |name: &str| read(&kit.path(name)).is_some_and(|it| key(&it) == key(&before));
+    let holds = |name: &str| read(&env.path(name)).is_some_and(|it| key(&it) == key(&before));
     // What the daemon writes already is beside the socket; nothing else was there at start.
     reload(&with_file("run/a.secret", "oss"));
-    kit.wait_until("a", || holds("run/a.secret"));
+    env.wait_until("a", || holds("run/a.secret"));
     reload(&with_file("run/b.secret", "oss"));
-    kit.wait_until("b instead", || {
-        holds("run/b.secret") && !kit.path("run/a.secret").exists()
+    env.wait_until("b instead", || {
+        holds("run/b.secret") && !env.path("run/a.secret").exists()
     });
     // Another profile takes the path over, in the same moment.
     let other = with_file("run/b.secret", "aws").replace("oss-upload", "other");
     let other = other.replace("role/other", "role/oss-upload");
     reload(&format!("{UPLOAD}{other}"));
-    kit.wait_until("the other one's", || {
-        read(&kit.path("run/b.secret")).is_some_and(|it| it["SessionToken"].is_string())
+    env.wait_until("the other one's", || {
+        read(&env.path("run/b.secret")).is_some_and(|it| it["SessionToken"].is_string())
     });
     reload(UPLOAD);
-    kit.wait_until("none", || {
-        names(&kit.path("run"))
+    env.wait_until("none", || {
+        names(&env.path("run"))
             .iter()
             .all(|it| !it.contains("secret"))
     });
-    assert_eq!(kit.document(&["oss-upload"]), before);
+    assert_eq!(env.document(&["oss-upload"]), before);
 
-    kit.write_config(&with_file(FILE, "oss"));
-    let output = kit.ctl(&["reload"]);
+    env.write_config(&with_file(FILE, "oss"));
+    let output = env.ctl(&["reload"]);
     let complaint = String::from_utf8(output.stderr).unwrap();
-    if e2e_confined(&kit) {
+    if e2e_confined(&env) {
         assert_eq!(output.status.code(), Some(2), "{complaint}");
         for word in ["config.toml:9: profile.oss-upload.file.path", "restart"] {
             assert!(complaint.contains(word), "{word:?} is not in: {complaint}");
@@ -223,8 +224,8 @@ fn a_reload_decides_where_there_are_files() {
 }
 
 /// Tells whether the daemon could confine itself.
-fn e2e_confined(kit: &Kit) -> bool {
-    let protections = kit.client().status().unwrap().protections;
+fn e2e_confined(env: &TestEnv) -> bool {
+    let protections = env.client().status().unwrap().protections;
     protections
         .iter()
         .any(|it| it.name == "writing files" && it.holds)
@@ -232,42 +233,46 @@ fn e2e_confined(kit: &Kit) -> bool {
 
 #[test]
 fn links_are_replaced_and_what_they_lead_to_is_not_touched() {
-    let mut kit = Kit::without_daemon(&["--session-life", "4s"]);
-    kit.write_config(&with_file("run/x.secret", "oss"));
+    let mut env = TestEnv::without_daemon(&["--session-life", "4s"]);
+    env.write_config(&with_file("run/x.secret", "oss"));
     // Where the daemon may write, so that it is not Landlock alone that keeps it whole.
-    kit.write("run/elsewhere", "not ours", 0o600);
-    let plant = |name: &str| symlink(kit.path("run/elsewhere"), kit.path(name)).unwrap();
+    env.write("run/elsewhere", "not ours", 0o600);
+    let plant = |name: &str| symlink(env.path("run/elsewhere"), env.path(name)).unwrap();
     plant("run/x.secret");
     plant("run/.x.secret.new");
-    kit.start_daemon();
-    let path = kit.path("run/x.secret");
+    env.start_daemon();
+    let path = env.path("run/x.secret");
     let ours = || fs::symlink_metadata(&path).is_ok_and(|it| it.is_file());
-    kit.wait_until("a file", ours);
+    env.wait_until("a file", ours);
     fs::remove_file(&path).unwrap();
-    symlink(kit.path("run/elsewhere"), &path).unwrap();
-    symlink(kit.path("run/elsewhere"), kit.path("run/.x.secret.new")).unwrap();
-    kit.wait_until("a file again", ours);
-    let elsewhere = fs::read_to_string(kit.path("run/elsewhere")).unwrap();
+    symlink(env.path("run/elsewhere"), &path).unwrap();
+    symlink(env.path("run/elsewhere"), env.path("run/.x.secret.new")).unwrap();
+    env.wait_until("a file again", ours);
+    let elsewhere = fs::read_to_string(env.path("run/elsewhere")).unwrap();
     assert_eq!(elsewhere, "not ours");
 }
 
 #[test]
 fn a_full_directory_costs_the_file_and_nobody_who_asks() {
     e2e::in_own_mounts(|| {
-        let mut kit = Kit::without_daemon(&["--session-life", "5s"]);
-        fs::create_dir(kit.path("small")).unwrap();
-        e2e::mount_small(&kit.path("small"), 64 * 1024, 4);
-        kit.write_config(&with_file("small/x.secret", "oss"));
-        kit.start_daemon();
-        let path = kit.path("small/x.secret");
-        kit.wait_until("the file", || path.exists());
+        let mut env = TestEnv::without_daemon(&["--session-life", "5s"]);
+        fs::create_dir(env.path("small")).unwrap();
+        e2e::mount_small(&env.path("small"), 64 * 1024, 4);
+        env.write_config(&with_file("small/x.secret", "oss"));
+        env.start_daemon();
+        let path = env.path("small/x.secret");
+        env.wait_until("the file", || path.exists());
         let first = key(&read(&path).unwrap());
-        let complaints = || log(&kit).matches("the file is not up to date").count();
-        fill(&kit.path("small"));
-        kit.wait_until("it is said", || complaints() == 1);
-        assert!(log(&kit).contains("free space"));
+        let complaints = || {
+            env.daemon_log()
+                .matches("the file is not up to date")
+                .count()
+        };
+        fill_filesystem(&env.path("small"));
+        env.wait_until("it is said", || complaints() == 1);
+        assert!(env.daemon_log().contains("make room"));
         // What it held is there until its end, and then leaves room for the next one.
-        kit.wait_until("a successor", || {
+        env.wait_until("a successor", || {
             read(&path).is_some_and(|it| key(&it) != first)
         });
         for _ in 0..100 {
@@ -276,122 +281,123 @@ fn a_full_directory_costs_the_file_and_nobody_who_asks() {
             }
             // Whoever takes the file away takes its room as well, or tries again.
             fs::remove_file(&path).unwrap();
-            fill(&kit.path("small"));
+            fill_filesystem(&env.path("small"));
         }
-        kit.wait_until("it is said again", || complaints() == 2);
-        let advice = || kit.client().status().unwrap().profiles[0].advice.clone();
-        kit.wait_until("it is advised", || {
+        env.wait_until("it is said again", || complaints() == 2);
+        let advice = || env.client().status().unwrap().profiles[0].advice.clone();
+        env.wait_until("it is advised", || {
             advice().is_some_and(|it| it.contains("file cannot be written"))
         });
         let mut keys = BTreeSet::new();
-        kit.wait_until("renewals go on", || {
-            keys.insert(key(&kit.document(&["oss-upload"])));
+        env.wait_until("renewals go on", || {
+            keys.insert(key(&env.document(&["oss-upload"])));
             keys.len() > 2
         });
         assert!(!path.exists());
         assert_eq!(complaints(), 2, "it is said once");
-        make_room(&kit.path("small"));
-        kit.wait_until("the file is back", || read(&path).is_some());
-        kit.wait_until("and all is well", || {
+        free_filesystem(&env.path("small"));
+        env.wait_until("the file is back", || read(&path).is_some());
+        env.wait_until("and all is well", || {
             advice().is_none_or(|it| !it.contains("file"))
         });
     });
 }
 
 /// Has each renewal append to a file when it has written what a command sees of itself.
-fn script(kit: &Kit, then: &str) -> String {
+fn script(env: &TestEnv, then: &str) -> String {
     let script = format!(
         "#!/bin/sh\ncd {0}\ntr '\\0' '\\n' < /proc/$$/cmdline > argv\n\
          tr '\\0' '\\n' < /proc/$$/environ > environ\nls -l /proc/$$/fd > fds\n\
          echo \"$STSD_PROFILE $#\" >> told\n{then}\n",
-        kit.path("run").display()
+        env.path("run").display()
     );
-    kit.write("told.sh", &script, 0o700);
+    env.write("told.sh", &script, 0o700);
     format!(
         "{UPLOAD}on_renewal = [\"{}\", \"an argument\", \"$HOME\"]\n",
-        kit.path("told.sh").display()
+        env.path("told.sh").display()
     )
 }
 
-fn told(kit: &Kit) -> usize {
-    let told = fs::read_to_string(kit.path("run/told")).unwrap_or_default();
+fn told(env: &TestEnv) -> usize {
+    let told = fs::read_to_string(env.path("run/told")).unwrap_or_default();
     assert!(told.lines().all(|it| it == "oss-upload 2"), "{told}");
     told.lines().count()
 }
 
 #[test]
 fn a_command_is_told_of_each_renewal_once_and_of_no_secret() {
-    let mut kit = Kit::without_daemon(&["--session-life", "4s"]);
-    let profiles = script(&kit, "cat x.secret; exit 0");
-    kit.write_config(&format!(
+    let mut env = TestEnv::without_daemon(&["--session-life", "4s"]);
+    let profiles = script(&env, "cat x.secret; exit 0");
+    env.write_config(&format!(
         "{profiles}[profile.oss-upload.file]\npath = \"run/x.secret\"\n"
     ));
-    let mut command = kit.daemon_command();
+    let mut command = env.daemon_command();
     command.env("HTTPS_PROXY", "http://user:ExampleSecretOf@127.0.0.1:1");
     command.env("NOTIFY_SOCKET_OF_NOBODY", "x");
-    kit.adopt_daemon(command);
-    kit.wait_until("three renewals", || told(&kit) >= 3);
+    env.start_daemon_with(command);
+    env.wait_until("three renewals", || told(&env) >= 3);
     // In a moment without one, before the next.
-    kit.sts_fails(&json!({"kind": "error", "code": "ServiceUnavailable"}));
-    let renewals = || kit.client().status().unwrap().profiles[0].renewals;
-    kit.wait_until("it was told of all", || told(&kit) as u64 == renewals());
+    env.emulator()
+        .inject_fault(Action::AssumeRole, Fault::error("ServiceUnavailable"));
+    let renewals = || env.client().status().unwrap().profiles[0].renewals;
+    env.wait_until("it was told of all", || told(&env) as u64 == renewals());
     let failures = || {
-        let status = kit.client().status().unwrap();
+        let status = env.client().status().unwrap();
         status.profiles[0]
             .sts_failures
             .iter()
             .map(|it| it.count)
             .sum::<u64>()
     };
-    kit.wait_until("failures", || failures() > 1);
-    assert_eq!(told(&kit) as u64, renewals(), "of no failure");
+    env.wait_until("failures", || failures() > 1);
+    assert_eq!(told(&env) as u64, renewals(), "of no failure");
     for name in ["argv", "environ"] {
-        let seen = fs::read_to_string(kit.path("run").join(name)).unwrap();
+        let seen = fs::read_to_string(env.path("run").join(name)).unwrap();
         assert!(
             !MARKERS.iter().any(|it| seen.contains(it)),
             "{name}: {seen}"
         );
     }
-    let seen = fs::read_to_string(kit.path("run/argv")).unwrap();
+    let seen = fs::read_to_string(env.path("run/argv")).unwrap();
     assert!(
         seen.contains("an argument\n$HOME\n"),
         "no shell has read it: {seen}"
     );
-    let seen = fs::read_to_string(kit.path("run/environ")).unwrap();
+    let seen = fs::read_to_string(env.path("run/environ")).unwrap();
     assert!(
         !seen.contains("PROXY") && !seen.contains("NOTIFY"),
         "{seen}"
     );
     assert!(seen.contains("STSD_PROFILE=oss-upload\n"), "{seen}");
-    let seen = fs::read_to_string(kit.path("run/fds")).unwrap();
+    let seen = fs::read_to_string(env.path("run/fds")).unwrap();
     assert!(
         !seen.contains("socket") && !seen.contains("memfd"),
         "{seen}"
     );
-    assert!(!log(&kit).contains("on_renewal"), "it never failed");
+    assert!(!env.daemon_log().contains("on_renewal"), "it never failed");
 }
 
 #[test]
 fn a_command_that_hangs_or_fails_is_in_nobodys_way() {
-    let mut kit = Kit::without_daemon(&["--session-life", "4s"]);
-    kit.write_config(&script(&kit, "exit 7"));
-    kit.start_daemon();
-    kit.wait_until("two renewals", || told(&kit) >= 2);
+    let mut env = TestEnv::without_daemon(&["--session-life", "4s"]);
+    env.write_config(&script(&env, "exit 7"));
+    env.start_daemon();
+    env.wait_until("two renewals", || told(&env) >= 2);
     let said = || {
-        log(&kit)
+        env.daemon_log()
             .matches("on_renewal: the command failed: exit status: 7")
             .count()
     };
-    kit.wait_until("it is said", || said() > 0);
+    env.wait_until("it is said", || said() > 0);
     assert_eq!(said(), 1, "once");
 
-    let hangs = script(&kit, "sleep 600 & echo $! > sleeper; wait");
-    kit.write_config(&format!(
+    let hangs = script(&env, "sleep 600 & echo $! > sleeper; wait");
+    env.write_config(&format!(
         "{hangs}[profile.oss-upload.file]\npath = \"run/x.secret\"\n"
     ));
-    assert!(kit.ctl(&["reload"]).status.success());
-    let sleeper = || fs::read_to_string(kit.path("run/sleeper")).ok();
-    kit.wait_until("it hangs", || {
+    assert!(env.ctl(&["reload"]).status.success());
+    let sleeper = || fs::read_to_string(env.path("run/sleeper")).ok();
+    env.wait_until("it hangs", || {
         sleeper().is_some_and(|it| it.ends_with('\n'))
     });
     let sleeper = sleeper().unwrap();
@@ -400,21 +406,21 @@ fn a_command_that_hangs_or_fails_is_in_nobodys_way() {
         stat.is_ok_and(|it| !it.contains(") Z "))
     };
     assert!(sleeps());
-    let before = (told(&kit), key(&kit.document(&["oss-upload"])));
-    kit.wait_until("the file goes on", || {
-        read(&kit.path("run/x.secret")).is_some_and(|it| key(&it) != before.1)
+    let before = (told(&env), key(&env.document(&["oss-upload"])));
+    env.wait_until("the file goes on", || {
+        read(&env.path("run/x.secret")).is_some_and(|it| key(&it) != before.1)
     });
-    assert_eq!(told(&kit), before.0, "one at a time");
-    kit.daemon().signal(Signal::SIGTERM);
-    assert_eq!(kit.daemon_ends(), Some(0));
-    kit.wait_until("it has ended with the daemon", || !sleeps());
+    assert_eq!(told(&env), before.0, "one at a time");
+    env.daemon().signal(Signal::SIGTERM);
+    assert_eq!(env.wait_for_daemon_exit(), Some(0));
+    env.wait_until("it has ended with the daemon", || !sleeps());
 }
 
 #[test]
 fn mistakes_with_files_and_commands_are_named_with_their_place() {
-    let kit = Kit::without_daemon(&[]);
+    let env = TestEnv::without_daemon(&[]);
     let check_written = |line: usize, words: &[&str]| {
-        let mut command: Command = kit.daemon_command();
+        let mut command: Command = env.daemon_command();
         let output = command.arg("--check").output().unwrap();
         let complaint = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{words:?}: {complaint}");
@@ -424,7 +430,7 @@ fn mistakes_with_files_and_commands_are_named_with_their_place() {
         }
     };
     let check = |profiles: &str, line: usize, words: &[&str]| {
-        kit.write_config(profiles);
+        env.write_config(profiles);
         check_written(line, words);
     };
     let file = "profile.oss-upload.file.path";
@@ -452,8 +458,8 @@ fn mistakes_with_files_and_commands_are_named_with_their_place() {
     let other = with_file("run/../x", "oss").replace("profile.oss-upload", "profile.other");
     let twice = format!("{}{other}", with_file("x", "oss"));
     check(&twice, 15, &["profile.other.file.path", "something else"]);
-    fs::create_dir(kit.path("open")).unwrap();
-    fs::set_permissions(kit.path("open"), fs::Permissions::from_mode(0o777)).unwrap();
+    fs::create_dir(env.path("open")).unwrap();
+    fs::set_permissions(env.path("open"), fs::Permissions::from_mode(0o777)).unwrap();
     check(
         &with_file("open/x", "oss"),
         9,
@@ -471,8 +477,8 @@ fn mistakes_with_files_and_commands_are_named_with_their_place() {
         &[key, "character 0"],
     );
     check(&command("\"/bin/sh\""), 8, &["wrong type"]);
-    kit.write_config(&command("[\"/bin/sh\"]"));
+    env.write_config(&command("[\"/bin/sh\"]"));
     let open = fs::Permissions::from_mode(0o620);
-    fs::set_permissions(kit.path("config.toml"), open).unwrap();
+    fs::set_permissions(env.path("config.toml"), open).unwrap();
     check_written(8, &[key, "others may write"]);
 }

@@ -8,28 +8,26 @@ use std::{
     time::Duration,
 };
 
-use e2e::Kit;
-use serde_json::{Value, json};
+use e2e::{Action, Fault, TestEnv, connect, credentials_request, hello_request};
+use serde_json::Value;
 use stsd_wire::{HEADER, Message as _, Reply, message_length};
-
-use crate::hostile::{asks_within, connect, hello};
 
 const CROWD: usize = 500;
 
 /// Asks without waiting for the answer.
-fn ask(kit: &Kit) -> UnixStream {
-    let mut stream = connect(kit);
+fn ask(env: &TestEnv) -> UnixStream {
+    let mut stream = connect(env);
     stream
-        .write_all(&[hello(), asks_within(60_000)].concat())
+        .write_all(&[hello_request(), credentials_request(60_000)].concat())
         .unwrap();
     stream
 }
 
 /// Has a crowd ask before anybody can have been answered.
-fn crowd(kit: &Kit) -> Vec<UnixStream> {
-    let _ = e2e::many_files();
-    let crowd = (0..CROWD).map(|_| ask(kit)).collect();
-    let status = kit.client().status().unwrap();
+fn crowd(env: &TestEnv) -> Vec<UnixStream> {
+    let _ = e2e::raise_file_limit();
+    let crowd = (0..CROWD).map(|_| ask(env)).collect();
+    let status = env.client().status().unwrap();
     assert_eq!(status.profiles[0].hand_outs, 0, "the call ended too early");
     crowd
 }
@@ -56,23 +54,23 @@ fn all_get_it(crowd: Vec<UnixStream>) {
     assert_eq!(keys.len(), 1);
 }
 
-fn it_cost(kit: &Kit, calls: u64) {
+fn it_cost(env: &TestEnv, calls: u64) {
     // A nudge that was left over would be a call now.
     thread::sleep(Duration::from_millis(300));
-    assert_eq!(kit.calls("AssumeRole"), calls);
+    assert_eq!(env.emulator().calls(Action::AssumeRole), calls);
 }
 
-fn the_first_call_is_made(kit: &Kit) {
-    kit.wait_until("the first call", || {
-        kit.client().status().unwrap().profiles[0].sts_calls >= 1
+fn the_first_call_is_made(env: &TestEnv) {
+    env.wait_until("the first call", || {
+        env.client().status().unwrap().profiles[0].sts_calls >= 1
     });
 }
 
 /// Has the first call answered when the faults are cleared, or a second before STS would be given
 /// up.
-fn slow_once(kit: &Kit) {
-    let fault = json!({"kind": "delay", "millis": 9000});
-    kit.fault(&json!({"action": "AssumeRole", "times": 1, "fault": fault}));
+fn slow_once(env: &TestEnv) {
+    let fault = Fault::Delay(Duration::from_millis(9000));
+    env.emulator().inject_fault_once(Action::AssumeRole, fault);
 }
 
 /// aws_secretsmanager_agent (now the Workload Credentials Provider): 50 cold requests made
@@ -80,18 +78,18 @@ fn slow_once(kit: &Kit) {
 /// at once, and throttling.
 #[test]
 fn five_hundred_cold_programs_cost_one_call() {
-    let kit = Kit::start();
-    slow_once(&kit);
-    let _ = e2e::many_files();
+    let env = TestEnv::start();
+    slow_once(&env);
+    let _ = e2e::raise_file_limit();
     let start = || {
-        let mut shim = kit.shim_command(&["--patience", "120s", "oss-upload"]);
+        let mut shim = env.shim_command(&["--patience", "120s", "oss-upload"]);
         shim.stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap()
     };
     let shims: Vec<_> = (0..CROWD).map(|_| start()).collect();
-    kit.heal();
+    env.emulator().clear_faults();
     let mut keys = Vec::new();
     for shim in shims {
         let output = shim.wait_with_output().unwrap();
@@ -103,53 +101,53 @@ fn five_hundred_cold_programs_cost_one_call() {
     }
     keys.dedup();
     assert_eq!(keys.len(), 1, "everybody got the same session");
-    it_cost(&kit, 1);
+    it_cost(&env, 1);
 }
 
 /// Vault Agent: whoever waits for the first request makes one of its own when that ends
 /// with its client. rolesanywhere-credential-helper PR #200: no single flight at all.
 #[test]
 fn a_crowd_behind_a_killed_first_caller_costs_no_call_more() {
-    let kit = Kit::start();
-    slow_once(&kit);
-    let mut first = kit.shim_command(&["oss-upload"]).spawn().unwrap();
-    the_first_call_is_made(&kit);
-    let crowd = crowd(&kit);
+    let env = TestEnv::start();
+    slow_once(&env);
+    let mut first = env.shim_command(&["oss-upload"]).spawn().unwrap();
+    the_first_call_is_made(&env);
+    let crowd = crowd(&env);
     first.kill().unwrap();
     first.wait().unwrap();
-    kit.heal();
+    env.emulator().clear_faults();
     all_get_it(crowd);
-    it_cost(&kit, 1);
+    it_cost(&env, 1);
 }
 
 /// Vault Agent: a failed first request is repeated by each of those who waited for it.
 /// steampipe-plugin-alicloud #483: what that does to a throttled account.
 #[test]
 fn a_crowd_behind_a_failed_first_call_shares_the_second() {
-    let kit = Kit::start();
-    kit.sts_fails(&json!({"kind": "hang"}));
-    let first = ask(&kit);
-    the_first_call_is_made(&kit);
-    let mut crowd = crowd(&kit);
+    let env = TestEnv::start();
+    env.emulator().inject_fault(Action::AssumeRole, Fault::Hang);
+    let first = ask(&env);
+    the_first_call_is_made(&env);
+    let mut crowd = crowd(&env);
     crowd.push(first);
     // The call that hung fails now, and the next one is well.
-    kit.heal();
+    env.emulator().clear_faults();
     all_get_it(crowd);
-    it_cost(&kit, 2);
+    it_cost(&env, 2);
 }
 
 /// git-credential-cache dies of a client that leaves before it reads its answer, and every
 /// cached secret with it.
 #[test]
 fn waiters_that_leave_take_nothing_from_the_others() {
-    let kit = Kit::start();
-    slow_once(&kit);
-    let first = ask(&kit);
-    the_first_call_is_made(&kit);
-    let mut crowd = crowd(&kit);
+    let env = TestEnv::start();
+    slow_once(&env);
+    let first = ask(&env);
+    the_first_call_is_made(&env);
+    let mut crowd = crowd(&env);
     let stay = crowd.split_off(CROWD / 2);
     drop((first, crowd));
-    kit.heal();
+    env.emulator().clear_faults();
     all_get_it(stay);
-    it_cost(&kit, 1);
+    it_cost(&env, 1);
 }

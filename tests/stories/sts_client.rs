@@ -3,9 +3,8 @@
 
 use std::{future::Future, time::Duration};
 
-use e2e::{Kit, Unheard};
+use e2e::{Action, ClosedPort, Fault, TestEnv};
 use jiff::Timestamp;
-use serde_json::json;
 use stsd_sts::{AssumeRole, Endpoint, RoleSession, SecretText, SourceCredentials, Sts, StsError};
 
 const UPLOAD: &str = "acs:ram::100000000000001:role/oss-upload";
@@ -24,8 +23,8 @@ fn wait_for<T>(work: impl Future<Output = T>) -> T {
     runtime.enable_all().build().unwrap().block_on(work)
 }
 
-fn client(kit: &Kit) -> Sts {
-    Sts::new(Endpoint::custom(kit.sts()).unwrap()).unwrap()
+fn client(env: &TestEnv) -> Sts {
+    Sts::new(Endpoint::custom(env.emulator().sts_url()).unwrap()).unwrap()
 }
 
 fn uploader(secret: &str) -> SourceCredentials {
@@ -61,8 +60,8 @@ fn plain(role_arn: &str) -> AssumeRole<'_> {
 
 #[test]
 fn every_parameter_arrives() {
-    let kit = Kit::without_daemon(&[]);
-    let sts = client(&kit);
+    let env = TestEnv::without_daemon(&[]);
+    let sts = client(&env);
     let policy = r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}"#;
     let request = AssumeRole {
         duration: Duration::from_secs(900),
@@ -82,8 +81,8 @@ fn every_parameter_arrives() {
 
 #[test]
 fn a_session_becomes_another_and_says_who_it_is() {
-    let kit = Kit::without_daemon(&[]);
-    let sts = client(&kit);
+    let env = TestEnv::without_daemon(&[]);
+    let sts = client(&env);
     let user = wait_for(sts.caller_identity(&key(), now())).unwrap();
     assert_eq!(user.account_id, "100000000000001");
     assert!(user.arn.ends_with("user/uploader"), "{user:?}");
@@ -103,40 +102,42 @@ fn a_session_becomes_another_and_says_who_it_is() {
 }
 
 /// A call fails as `expected` and says none of its secrets.
-fn check(kit: &Kit, source: &SourceCredentials, at: Timestamp, expected: &str) {
-    let error = wait_for(client(kit).assume_role(source, plain(UPLOAD), at)).unwrap_err();
+fn check(env: &TestEnv, source: &SourceCredentials, at: Timestamp, expected: &str) {
+    let error = wait_for(client(env).assume_role(source, plain(UPLOAD), at)).unwrap_err();
     let said = format!("{error} {error:?}");
     assert!(said.contains(expected), "{said}");
-    kit.must_be_clean("an error of STS", said.as_bytes());
+    e2e::assert_no_secrets("an error of STS", said.as_bytes());
 }
 
 #[test]
 fn errors_say_what_to_do_and_never_a_secret() {
-    let kit = Kit::without_daemon(&[]);
+    let env = TestEnv::without_daemon(&[]);
     check(
-        &kit,
+        &env,
         &uploader("ExampleSecretOfSomebody"),
         now(),
         "does not belong to",
     );
     let early = now() - jiff::SignedDuration::from_hours(1);
-    check(&kit, &key(), early, "Clock");
-    let session = wait_for(client(&kit).assume_role(&key(), plain(UPLOAD), now())).unwrap();
+    check(&env, &key(), early, "Clock");
+    let session = wait_for(client(&env).assume_role(&key(), plain(UPLOAD), now())).unwrap();
     let mut forged = of_session(&session);
     forged.access_key_secret = SecretText::from("ExampleSecretOfSomebody".to_owned());
-    check(&kit, &forged, now(), "does not belong to");
-    check(&kit, &of_session(&session), now(), "NoPermission");
+    check(&env, &forged, now(), "does not belong to");
+    check(&env, &of_session(&session), now(), "NoPermission");
 
-    let throttle = json!({"kind": "throttle", "retry_after_millis": 1500});
-    kit.fault(&json!({"action": "AssumeRole", "times": 1, "fault": throttle}));
-    check(&kit, &key(), now(), "retry_after: Some(1.5s)");
-    kit.fault(&json!({"action": "AssumeRole", "times": 1, "fault": {"kind": "reset"}}));
-    check(&kit, &key(), now(), "not reachable at 127.0.0.1");
+    let throttle = Fault::Throttle(Some(Duration::from_millis(1500)));
+    env.emulator()
+        .inject_fault_once(Action::AssumeRole, throttle);
+    check(&env, &key(), now(), "retry_after: Some(1.5s)");
+    env.emulator()
+        .inject_fault_once(Action::AssumeRole, Fault::Reset);
+    check(&env, &key(), now(), "not reachable at 127.0.0.1");
 }
 
 #[test]
 fn nobody_listening_is_said_with_the_address_alone() {
-    let nowhere = Unheard::new();
+    let nowhere = ClosedPort::new();
     let endpoint = Endpoint::custom(&format!("http://{}", nowhere.address()));
     let sts = Sts::new(endpoint.unwrap()).unwrap();
     let error = wait_for(sts.assume_role(&key(), plain(UPLOAD), now())).unwrap_err();

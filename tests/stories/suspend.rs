@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use e2e::{Clocks, Kit, UPLOAD};
+use e2e::{Action, Fault, ShiftedClocks, TestEnv, UPLOAD};
 use serde_json::{Value, json};
 use stsd_client::{Credentials, ProfileStatus};
 
@@ -24,25 +24,25 @@ const TWO_NAPS: Duration = Duration::from_secs(40);
 
 /// A world whose daemon can be suspended.
 struct Laptop {
-    kit: Kit,
-    clocks: Clocks,
+    env: TestEnv,
+    clocks: ShiftedClocks,
 }
 
 impl Laptop {
     fn start(profile: &str) -> Self {
-        let mut kit = Kit::without_daemon(&[]);
-        kit.write_config(profile);
-        let clocks = Clocks::new(&kit.path(""));
-        let mut command = kit.daemon_command();
-        clocks.give(&mut command);
-        kit.adopt_daemon(command);
-        Self { kit, clocks }
+        let mut env = TestEnv::without_daemon(&[]);
+        env.write_config(profile);
+        let clocks = ShiftedClocks::new(&env.path(""));
+        let mut command = env.daemon_command();
+        clocks.preload_into(&mut command);
+        env.start_daemon_with(command);
+        Self { env, clocks }
     }
 
     fn suspend(&self, length: Duration) {
-        let before = uptime(&self.kit);
+        let before = uptime(&self.env);
         self.clocks.suspend(length);
-        let moved = uptime(&self.kit) - before;
+        let moved = uptime(&self.env) - before;
         let length = length.as_secs();
         assert!((length..length + 60).contains(&moved), "{length}: {moved}");
     }
@@ -52,20 +52,16 @@ const fn minutes(count: u64) -> Duration {
     Duration::from_secs(count * 60)
 }
 
-fn uptime(kit: &Kit) -> u64 {
-    kit.client().status().unwrap().uptime_seconds
+fn uptime(env: &TestEnv) -> u64 {
+    env.client().status().unwrap().uptime_seconds
 }
 
-fn profile(kit: &Kit) -> ProfileStatus {
-    kit.client().status().unwrap().profiles[0].clone()
+fn profile(env: &TestEnv) -> ProfileStatus {
+    env.client().status().unwrap().profiles[0].clone()
 }
 
-fn unavailable() -> Value {
-    json!({"kind": "error", "code": "ServiceUnavailable"})
-}
-
-fn key(kit: &Kit) -> String {
-    let document = kit.document(&["oss-upload"]);
+fn key(env: &TestEnv) -> String {
+    let document = env.document(&["oss-upload"]);
     document["AccessKeyId"].as_str().unwrap().to_owned()
 }
 
@@ -74,10 +70,10 @@ fn who_comes_first_after_a_night_gets_a_session_that_lives() {
     // Just past the session's end; long enough for the profile to have gone to sleep; days.
     let nights = [minutes(61), minutes(8 * 60), minutes(5 * 24 * 60)];
     let laptop = Laptop::start(UPLOAD);
-    let mut seen = vec![key(&laptop.kit)];
+    let mut seen = vec![key(&laptop.env)];
     for night in nights {
         laptop.suspend(night);
-        let next = key(&laptop.kit);
+        let next = key(&laptop.env);
         assert!(!seen.contains(&next), "a dead session was handed out");
         seen.push(next);
     }
@@ -86,16 +82,19 @@ fn who_comes_first_after_a_night_gets_a_session_that_lives() {
 #[test]
 fn what_died_overnight_is_not_handed_out_while_sts_is_down() {
     let laptop = Laptop::start(UPLOAD);
-    let before = key(&laptop.kit);
-    laptop.kit.sts_fails(&unavailable());
+    let before = key(&laptop.env);
+    laptop
+        .env
+        .emulator()
+        .inject_fault(Action::AssumeRole, Fault::error("ServiceUnavailable"));
     laptop.suspend(minutes(90));
-    let kit = &laptop.kit;
+    let env = &laptop.env;
     for _ in 0..5 {
-        kit.refuses("oss-upload", 6, &["ServiceUnavailable"]);
+        env.assert_refused("oss-upload", 6, &["ServiceUnavailable"]);
     }
-    assert_eq!(profile(kit).remaining_seconds, None);
-    kit.heal();
-    let after = kit.document(&["--patience", "60s", "oss-upload"]);
+    assert_eq!(profile(env).remaining_seconds, None);
+    env.emulator().clear_faults();
+    let after = env.document(&["--patience", "60s", "oss-upload"]);
     assert_ne!(after["AccessKeyId"], json!(before));
 }
 
@@ -103,89 +102,94 @@ fn what_died_overnight_is_not_handed_out_while_sts_is_down() {
 fn a_session_that_outlived_the_suspend_is_served_at_once_and_renewed_by_itself() {
     // A renewal is due between 27 and 33 minutes of 60.
     let laptop = Laptop::start(UPLOAD);
-    let before = key(&laptop.kit);
+    let before = key(&laptop.env);
     // The renewal must not be what makes the first caller wait: it is answered after that one.
-    laptop
-        .kit
-        .sts_fails(&json!({"kind": "delay", "millis": 9000}));
+    laptop.env.emulator().inject_fault(
+        Action::AssumeRole,
+        Fault::Delay(Duration::from_millis(9000)),
+    );
     laptop.suspend(minutes(40));
-    let kit = &laptop.kit;
-    assert_eq!(key(kit), before);
-    kit.heal();
-    kit.wait_within(TWO_NAPS, "a renewal that nobody asks for", || {
-        profile(kit).access_key_id.as_deref() != Some(&before)
+    let env = &laptop.env;
+    assert_eq!(key(env), before);
+    env.emulator().clear_faults();
+    env.wait_within(TWO_NAPS, "a renewal that nobody asks for", || {
+        profile(env).access_key_id.as_deref() != Some(&before)
     });
     // Not the calls: the emulator has not slept, so its clock refuses the daemon's once.
-    assert_eq!(profile(kit).renewals, 2);
+    assert_eq!(profile(env).renewals, 2);
 }
 
 #[test]
 fn a_back_off_pause_is_over_when_the_suspend_was_longer() {
     let warm = format!("{UPLOAD}keep_warm = true\n");
     let laptop = Laptop::start(&warm);
-    let _ = key(&laptop.kit);
-    laptop
-        .kit
-        .sts_fails(&json!({"kind": "throttle", "retry_after_millis": 300_000}));
+    let _ = key(&laptop.env);
+    laptop.env.emulator().inject_fault(
+        Action::AssumeRole,
+        Fault::Throttle(Some(Duration::from_millis(300_000))),
+    );
     assert_eq!(
-        laptop.kit.ctl(&["refresh", "oss-upload"]).status.code(),
+        laptop.env.ctl(&["refresh", "oss-upload"]).status.code(),
         Some(6)
     );
-    laptop.kit.heal();
-    let before = profile(&laptop.kit).sts_calls;
+    laptop.env.emulator().clear_faults();
+    let before = profile(&laptop.env).sts_calls;
     laptop.suspend(minutes(10));
-    let kit = &laptop.kit;
-    kit.wait_within(TWO_NAPS, "an attempt after the pause", || {
-        profile(kit).sts_calls > before
+    let env = &laptop.env;
+    env.wait_within(TWO_NAPS, "an attempt after the pause", || {
+        profile(env).sts_calls > before
     });
-    kit.wait_until("its success", || profile(kit).last_failure.is_none());
+    env.wait_until("its success", || profile(env).last_failure.is_none());
 }
 
 #[test]
 fn who_comes_in_what_was_a_back_off_pause_is_served() {
     let laptop = Laptop::start(UPLOAD);
-    laptop
-        .kit
-        .sts_fails(&json!({"kind": "throttle", "retry_after_millis": 300_000}));
-    laptop.kit.refuses("oss-upload", 6, &["Throttling"]);
-    laptop.kit.heal();
+    laptop.env.emulator().inject_fault(
+        Action::AssumeRole,
+        Fault::Throttle(Some(Duration::from_millis(300_000))),
+    );
+    laptop.env.assert_refused("oss-upload", 6, &["Throttling"]);
+    laptop.env.emulator().clear_faults();
     laptop.suspend(minutes(10));
-    let _ = key(&laptop.kit);
-    assert_eq!(laptop.kit.calls("AssumeRole"), 2);
+    let _ = key(&laptop.env);
+    assert_eq!(laptop.env.emulator().calls(Action::AssumeRole), 2);
 }
 
 /// Longer than the session, and so long that the profile counts as one that nobody uses.
 const AWAY: [Duration; 2] = [minutes(90), minutes(3 * 60)];
 
 /// Has a program wait for the first call, while the machine sleeps for `away`.
-fn wait_through(away: Duration, fault: &Value) -> (Laptop, Child) {
+fn wait_through(away: Duration, fault: Fault) -> (Laptop, Child) {
     let laptop = Laptop::start(UPLOAD);
-    let kit = &laptop.kit;
-    kit.fault(&json!({"action": "AssumeRole", "times": 1, "fault": fault}));
-    let mut waiting = kit.shim_command(&["--patience", "120s", "oss-upload"]);
+    let env = &laptop.env;
+    env.emulator().inject_fault_once(Action::AssumeRole, fault);
+    let mut waiting = env.shim_command(&["--patience", "120s", "oss-upload"]);
     let waiting = waiting.stdout(Stdio::piped()).spawn().unwrap();
-    kit.wait_until("the call is there", || kit.faults_left() == 0);
+    env.wait_until("the call is there", || env.emulator().pending_faults() == 0);
     laptop.suspend(away);
-    kit.heal();
+    env.emulator().clear_faults();
     (laptop, waiting)
 }
 
 /// The program that waited gets what the daemon serves after the second call.
-fn check(kit: &Kit, waiting: Child) {
+fn check(env: &TestEnv, waiting: Child) {
     let output = waiting.wait_with_output().unwrap();
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
-    kit.wait_until("another call", || kit.calls("AssumeRole") == 2);
-    kit.wait_until("its session", || {
-        profile(kit).remaining_seconds > Some(3500)
+    env.wait_until("another call", || {
+        env.emulator().calls(Action::AssumeRole) == 2
     });
-    assert_eq!(json!(profile(kit).access_key_id), document["AccessKeyId"]);
+    env.wait_until("its session", || {
+        profile(env).remaining_seconds > Some(3500)
+    });
+    assert_eq!(json!(profile(env).access_key_id), document["AccessKeyId"]);
 }
 
 #[test]
 fn a_call_that_hung_through_the_suspend_is_made_again() {
     for away in AWAY {
-        let (laptop, waiting) = wait_through(away, &json!({"kind": "hang"}));
-        check(&laptop.kit, waiting);
+        let (laptop, waiting) = wait_through(away, Fault::Hang);
+        check(&laptop.env, waiting);
     }
 }
 
@@ -193,9 +197,9 @@ fn a_call_that_hung_through_the_suspend_is_made_again() {
 fn an_answer_that_was_on_its_way_through_the_suspend_is_not_trusted() {
     for away in AWAY {
         // Nobody knows whether it was issued before the suspend or after it.
-        let slow = json!({"kind": "delay", "millis": 9000});
-        let (laptop, waiting) = wait_through(away, &slow);
-        check(&laptop.kit, waiting);
+        let slow = Fault::Delay(Duration::from_millis(9000));
+        let (laptop, waiting) = wait_through(away, slow);
+        check(&laptop.env, waiting);
     }
 }
 
@@ -203,7 +207,7 @@ fn an_answer_that_was_on_its_way_through_the_suspend_is_not_trusted() {
 fn a_watcher_has_a_session_that_lives_soon_after_a_night() {
     let nights = [minutes(90), minutes(8 * 60)];
     let laptop = Laptop::start(UPLOAD);
-    let mut watch = laptop.kit.client().watch("oss-upload").unwrap();
+    let mut watch = laptop.env.client().watch("oss-upload").unwrap();
     let (told, news) = mpsc::channel();
     thread::spawn(move || {
         while let Some(Ok(answer)) = watch.next() {
@@ -219,7 +223,7 @@ fn a_watcher_has_a_session_that_lives_soon_after_a_night() {
             Ok(after) => assert_ne!(after, before),
             Err(error) => panic!("after {night:?} no news: {error}"),
         }
-        before = key(&laptop.kit);
+        before = key(&laptop.env);
     }
 }
 
@@ -244,7 +248,7 @@ fn a_client_that_keeps_asking_through_many_suspends_never_sees_a_dead_session() 
         minutes(58),
     ];
     let laptop = Laptop::start(UPLOAD);
-    let client = laptop.kit.client();
+    let client = laptop.env.client();
     let (over, rounds) = (AtomicBool::new(false), AtomicU64::new(0));
     let asks = || {
         let mut seen: Vec<Seen> = Vec::new();
@@ -272,7 +276,7 @@ fn a_client_that_keeps_asking_through_many_suspends_never_sees_a_dead_session() 
     // The round that is on its way and two whole ones.
     let asked_again = || {
         let before = rounds.load(Ordering::Relaxed);
-        laptop.kit.wait_until("it has asked again", || {
+        laptop.env.wait_until("it has asked again", || {
             rounds.load(Ordering::Relaxed) >= before + 3 || over.load(Ordering::Relaxed)
         });
     };

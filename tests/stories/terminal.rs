@@ -10,22 +10,20 @@ use std::{
     time::Duration,
 };
 
-use e2e::{Kit, Terminal, UPLOAD, program};
-use nix::unistd::geteuid;
-use serde_json::{Value, json};
-use stsd_wire::{Message as _, Request};
-
-use crate::{
-    access::{Machine, STRANGER, profile, user},
-    hostile::{connect, hello},
+use e2e::{
+    Action, Fault, STRANGER, SystemDaemon, Terminal, TestEnv, UPLOAD, UnixUser, connect,
+    hello_request, program, upload_profile,
 };
+use nix::unistd::geteuid;
+use serde_json::Value;
+use stsd_wire::{Message as _, Request};
 
 const WIDE: (u16, u16) = (24, 100);
 const NARROW: (u16, u16) = (40, 40);
 
 /// What STS says to who may not.
-fn refused() -> Value {
-    json!({"kind": "error", "code": "NoPermission", "status": 403})
+fn refused() -> Fault {
+    Fault::error_with_status("NoPermission", 403)
 }
 
 fn stdout(output: &Output) -> String {
@@ -58,10 +56,10 @@ fn colours(terminal: &Terminal) -> Vec<vt100::Color> {
 
 #[test]
 fn a_status_tells_what_lives_what_comes_next_and_who_asked_last() {
-    let kit = Kit::start();
-    let _ = kit.document(&["oss-upload"]);
-    let mut terminal = kit.ctl_at_terminal(WIDE, &["status"]);
-    assert_eq!(terminal.ends(), 0);
+    let env = TestEnv::start();
+    let _ = env.document(&["oss-upload"]);
+    let mut terminal = env.ctl_at_terminal(WIDE, &["status"]);
+    assert_eq!(terminal.wait_for_exit(), 0);
     let lines = terminal.lines();
     let is = |words: &[&str]| {
         let has = |line: &&String| words.iter().all(|word| line.contains(word));
@@ -81,30 +79,30 @@ fn a_status_tells_what_lives_what_comes_next_and_who_asked_last() {
     is(&["asked last: ", "s ago by ", &format!("uid {uid} pid ")]);
     assert_eq!(colours(&terminal), [vt100::Color::Idx(2)], "all is well");
     fits(&terminal);
-    assert!(terminal.is_as_before());
+    assert!(terminal.is_restored());
 
     // The same for programs.
-    let status: Value = serde_json::from_slice(&kit.ctl(&["status", "--json"]).stdout).unwrap();
+    let status: Value = serde_json::from_slice(&env.ctl(&["status", "--json"]).stdout).unwrap();
     let caller = &status["profiles"][0]["last_caller"];
     assert_eq!(caller["uid"], uid);
     assert_eq!(caller["asked"], "credentials");
     assert!(caller["pid"].as_u64().unwrap() > 1, "{caller}");
     assert!(caller["age_seconds"].as_u64().unwrap() < 60, "{caller}");
     // Who asks for the status has asked for no profile.
-    let watch = kit.client().watch("oss-upload").unwrap();
+    let watch = env.client().watch("oss-upload").unwrap();
     let _ = watch.into_iter().next().unwrap().unwrap();
-    let audit = kit.client().audit().unwrap();
+    let audit = env.client().audit().unwrap();
     assert_eq!(audit.callers[0].asked, "watch");
     assert_eq!(audit.callers[0].pid, Some(std::process::id()));
 }
 
 #[test]
 fn who_asked_last_survives_a_reload_and_is_noted_of_those_who_got_nothing() {
-    let kit = Kit::with(&[], UPLOAD);
-    kit.sts_fails(&refused());
-    assert_eq!(kit.shim(&["oss-upload"]).status.code(), Some(7));
+    let env = TestEnv::with(&[], UPLOAD);
+    env.emulator().inject_fault(Action::AssumeRole, refused());
+    assert_eq!(env.shim(&["oss-upload"]).status.code(), Some(7));
     let pid = || {
-        kit.client()
+        env.client()
             .audit()
             .unwrap()
             .callers
@@ -112,10 +110,10 @@ fn who_asked_last_survives_a_reload_and_is_noted_of_those_who_got_nothing() {
             .map(|it| it.pid)
     };
     let before = pid().expect("it has asked");
-    kit.write_config(&format!("{UPLOAD}duration = \"30m\"\n"));
-    kit.client().reload().unwrap();
+    env.write_config(&format!("{UPLOAD}duration = \"30m\"\n"));
+    env.client().reload().unwrap();
     assert_eq!(pid(), Some(before));
-    assert_eq!(kit.shim(&["nosuch"]).status.code(), Some(4));
+    assert_eq!(env.shim(&["nosuch"]).status.code(), Some(4));
     assert_eq!(pid(), Some(before));
 }
 
@@ -124,9 +122,9 @@ fn each_of_a_thousand_profiles_has_who_asked_last() {
     let profiles: String = (0..1000)
         .map(|index| UPLOAD.replace("oss-upload]", &format!("p{index:04}]")))
         .collect();
-    let kit = Kit::with(&[], &profiles);
-    kit.sts_fails(&json!({"kind": "hang"}));
-    let _ = e2e::many_files();
+    let env = TestEnv::with(&[], &profiles);
+    env.emulator().inject_fault(Action::AssumeRole, Fault::Hang);
+    let _ = e2e::raise_file_limit();
     // What each has asked is there to be read when it leaves, unanswered.
     let ask = |index| {
         let request = Request::Credentials {
@@ -134,19 +132,19 @@ fn each_of_a_thousand_profiles_has_who_asked_last() {
             minimum_life_millis: 0,
             patience_millis: 600_000,
         };
-        let mut stream = connect(&kit);
-        let bytes = [hello(), request.frame().unwrap().to_vec()].concat();
+        let mut stream = connect(&env);
+        let bytes = [hello_request(), request.frame().unwrap().to_vec()].concat();
         stream.write_all(&bytes).unwrap();
         stream
     };
     let asking: Vec<_> = (0..1000).map(ask).collect();
     drop(asking);
     let names = || {
-        let callers = kit.client().audit().unwrap().callers;
+        let callers = env.client().audit().unwrap().callers;
         callers.into_iter().map(|it| it.profile).collect::<Vec<_>>()
     };
     let expected: Vec<_> = (0..1000).map(|index| format!("p{index:04}")).collect();
-    kit.wait_within(Duration::from_secs(60), "all have been noted", || {
+    env.wait_within(Duration::from_secs(60), "all have been noted", || {
         names().len() == 1000
     });
     assert_eq!(names(), expected);
@@ -155,13 +153,13 @@ fn each_of_a_thousand_profiles_has_who_asked_last() {
 #[test]
 fn others_at_a_machines_daemon_are_told_of_themselves_alone() {
     let both = [format!("user:{STRANGER}"), "user:1".to_owned()];
-    let profiles = profile("shared", &both) + "[audit]\nfile = \"audit.jsonl\"\n";
-    let Some(machine) = Machine::with(&profiles) else {
+    let profiles = upload_profile("shared", &both) + "[audit]\nfile = \"audit.jsonl\"\n";
+    let Some(machine) = SystemDaemon::start(&profiles) else {
         return;
     };
-    machine.check(user(STRANGER), "shared", 0);
+    machine.assert_shim(UnixUser::new(STRANGER), "shared", 0);
     let caller = |uid: u32| {
-        let output = machine.output(user(uid), "stsctl", &["status", "--json"]);
+        let output = machine.output(UnixUser::new(uid), "stsctl", &["status", "--json"]);
         let status: Value = serde_json::from_slice(&output.stdout).unwrap();
         status["profiles"][0]["last_caller"]["uid"].clone()
     };
@@ -169,25 +167,25 @@ fn others_at_a_machines_daemon_are_told_of_themselves_alone() {
     assert_eq!(caller(1), Value::Null, "somebody else asked");
     assert_eq!(caller(0), STRANGER, "root sees all");
     // Nor where the events stand.
-    let output = machine.output(user(1), "stsctl", &["log", "--no-follow"]);
+    let output = machine.output(UnixUser::new(1), "stsctl", &["log", "--no-follow"]);
     assert_eq!(output.status.code(), Some(1));
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(complaint.contains("sudo stsctl log"), "{complaint}");
-    let output = machine.output(user(0), "stsctl", &["log", "--no-follow"]);
+    let output = machine.output(UnixUser::new(0), "stsctl", &["log", "--no-follow"]);
     assert!(stdout(&output).contains("shared: credentials by"));
 }
 
 #[test]
 fn forty_columns_are_enough() {
-    let kit = Kit::with(
+    let env = TestEnv::with(
         &[],
-        &(UPLOAD.to_owned() + &profile("a-second-one-with-a-longer-name", &[])),
+        &(UPLOAD.to_owned() + &upload_profile("a-second-one-with-a-longer-name", &[])),
     );
-    let _ = kit.document(&["oss-upload"]);
-    kit.sts_fails(&refused());
-    assert_eq!(kit.ctl(&["refresh", "oss-upload"]).status.code(), Some(7));
-    let mut terminal = kit.ctl_at_terminal(NARROW, &["status"]);
-    assert_eq!(terminal.ends(), 0);
+    let _ = env.document(&["oss-upload"]);
+    env.emulator().inject_fault(Action::AssumeRole, refused());
+    assert_eq!(env.ctl(&["refresh", "oss-upload"]).status.code(), Some(7));
+    let mut terminal = env.ctl_at_terminal(NARROW, &["status"]);
+    assert_eq!(terminal.wait_for_exit(), 0);
     fits(&terminal);
     let text = terminal.screen().contents();
     for words in [
@@ -213,29 +211,29 @@ fn forty_columns_are_enough() {
         "status",
     ]);
     let mut terminal = Terminal::start(&command, NARROW);
-    assert_eq!(terminal.ends(), 3);
+    assert_eq!(terminal.wait_for_exit(), 3);
     fits(&terminal);
     terminal.wait_for("hint: start it with");
 }
 
 #[test]
 fn colours_are_for_terminals_and_for_those_who_want_them() {
-    let kit = Kit::start();
-    let _ = kit.document(&["oss-upload"]);
+    let env = TestEnv::start();
+    let _ = env.document(&["oss-upload"]);
     let without_escapes = |who: &str, said: &[u8]| {
         let text = String::from_utf8_lossy(said);
         assert!(!said.contains(&0x1b), "{who}: {text:?}");
         assert!(text.contains("██"), "{who}: {text}");
     };
     let mut command = Command::new(program("stsctl"));
-    command.arg("--socket").arg(kit.socket()).arg("status");
+    command.arg("--socket").arg(env.socket()).arg("status");
     without_escapes("no terminal", &command.output().unwrap().stdout);
     let at_terminal = |name: &str, value: &str| {
         let mut command = Command::new(program("stsctl"));
-        command.arg("--socket").arg(kit.socket()).arg("status");
+        command.arg("--socket").arg(env.socket()).arg("status");
         command.env("CI", "true").env(name, value);
         let mut terminal = Terminal::start(&command, WIDE);
-        assert_eq!(terminal.ends(), 0);
+        assert_eq!(terminal.wait_for_exit(), 0);
         terminal
     };
     without_escapes("NO_COLOR", &at_terminal("NO_COLOR", "1").bytes());
@@ -243,23 +241,23 @@ fn colours_are_for_terminals_and_for_those_who_want_them() {
     assert!(at_terminal("TERM", "xterm").bytes().contains(&0x1b));
     // What is drawn in place is so without colours as well.
     let mut command = Command::new(program("stsctl"));
-    command.arg("--socket").arg(kit.socket());
+    command.arg("--socket").arg(env.socket());
     command.args(["status", "--watch"]).env("NO_COLOR", "1");
     let mut terminal = Terminal::start(&command, WIDE);
     terminal.wait_for("q leaves");
     assert_eq!(colours(&terminal), []);
     terminal.type_keys("q");
-    assert_eq!(terminal.ends(), 0);
-    assert!(terminal.is_as_before());
+    assert_eq!(terminal.wait_for_exit(), 0);
+    assert!(terminal.is_restored());
 }
 
 #[test]
 fn a_health_check_fails_when_a_wanted_profile_is_stale() {
-    let kit = Kit::with(&[], &(UPLOAD.to_owned() + &profile("sleeper", &[])));
+    let env = TestEnv::with(&[], &(UPLOAD.to_owned() + &upload_profile("sleeper", &[])));
     let check = |arguments: &[&str], code: i32, words: &str| {
         let mut all = vec!["status", "--health"];
         all.extend(arguments);
-        let output = kit.ctl(&all);
+        let output = env.ctl(&all);
         let said = stdout(&output) + &String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
         assert!(said.contains(words), "{words}: {said}");
@@ -267,22 +265,25 @@ fn a_health_check_fails_when_a_wanted_profile_is_stale() {
     check(&[], 0, "wanted: 0");
     check(&["sleeper"], 6, "keep_warm = true");
     check(&["nosuch"], 4, "hint: ");
-    let _ = kit.document(&["oss-upload"]);
+    let _ = env.document(&["oss-upload"]);
     check(&[], 0, "healthy: profiles wanted: 1");
     check(&["oss-upload"], 0, "healthy");
     check(&["oss-upload", "sleeper"], 6, "stale: sleeper");
-    kit.sts_fails(&json!({"kind": "error", "code": "ServiceUnavailable", "status": 503}));
-    assert_eq!(kit.ctl(&["refresh", "oss-upload"]).status.code(), Some(6));
+    env.emulator().inject_fault(
+        Action::AssumeRole,
+        Fault::error_with_status("ServiceUnavailable", 503),
+    );
+    assert_eq!(env.ctl(&["refresh", "oss-upload"]).status.code(), Some(6));
     check(&[], 6, "stale: oss-upload: served for 59m");
-    kit.heal();
-    kit.sts_fails(&refused());
-    assert_eq!(kit.ctl(&["refresh", "oss-upload"]).status.code(), Some(7));
+    env.emulator().clear_faults();
+    env.emulator().inject_fault(Action::AssumeRole, refused());
+    assert_eq!(env.ctl(&["refresh", "oss-upload"]).status.code(), Some(7));
     check(&["oss-upload"], 7, "hint: ");
-    let output = kit.ctl(&["status", "--health", "--json"]);
+    let output = env.ctl(&["status", "--health", "--json"]);
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(document["healthy"], false);
     assert_eq!(document["stale"][0]["name"], "oss-upload");
-    kit.heal();
-    assert!(kit.ctl(&["refresh", "oss-upload"]).status.success());
+    env.emulator().clear_faults();
+    assert!(env.ctl(&["refresh", "oss-upload"]).status.success());
     check(&[], 0, "healthy");
 }

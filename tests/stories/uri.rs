@@ -13,11 +13,9 @@ use std::{
     time::Duration,
 };
 
-use e2e::{Kit, UPLOAD};
+use e2e::{Action, DAEMON_READY, TestEnv, UPLOAD, unix_time};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-
-use crate::{faults::log, http, rotation::now};
 
 /// What is handed on, and what the session of it may become.
 const PROFILES: &str = "[profile.link]\nsource = \"link\"\n\
@@ -115,43 +113,47 @@ fn source(key: &str, value: &str) -> String {
 }
 
 /// A daemon that is who a giver says.
-fn kit_of(giver: &Giver) -> Kit {
-    let mut kit = Kit::without_daemon(&[]);
+fn env_of(giver: &Giver) -> TestEnv {
+    let mut env = TestEnv::without_daemon(&[]);
     let uri = format!("http://{}/{PATH}", giver.address);
-    kit.write("link.secret", &uri, 0o600);
-    kit.write_config(&format!("{}{PROFILES}", source("uri_file", "link.secret")));
-    kit.start_daemon();
-    kit
+    env.write("link.secret", &uri, 0o600);
+    env.write_config(&format!("{}{PROFILES}", source("uri_file", "link.secret")));
+    env.start_daemon();
+    env
 }
 
-fn complaint(kit: &Kit, profile: &str) -> String {
-    let output = kit.ctl(&["refresh", profile]);
+fn complaint(env: &TestEnv, profile: &str) -> String {
+    let output = env.ctl(&["refresh", profile]);
     assert!(!output.status.success(), "{output:?}");
     String::from_utf8(output.stderr).unwrap()
 }
 
 #[test]
 fn a_daemon_that_is_linked_to_another_one_uploads_with_what_that_one_keeps_fresh() {
-    let first = http::kit_with(&["--session-life", "10s"], UPLOAD);
+    let first = TestEnv::with_http(&["--session-life", "10s"], UPLOAD);
     let url = first.client().url("oss-upload").unwrap();
     let url = url.url.expose().to_owned();
     let secret = url.split('/').nth(3).unwrap().to_owned();
-    let mut second = Kit::without_daemon(&[]);
+    let mut second = TestEnv::without_daemon(&[]);
     second.write("link.secret", &format!("{url}\n"), 0o600);
     let config = format!("{}{PROFILES}", source("uri_file", "link.secret"));
     second.write_config_with(&first.endpoint(), &config);
     second.start_daemon();
     for (profile, operation) in [("link", "put"), ("oss-read", "get")] {
         let process = second.shim_line(profile);
-        let done = first.oss_as(&process, &[operation, "examplebucket", "linked"], "x");
+        let done = first.oss_with_process(&process, &[operation, "examplebucket", "linked"], "x");
         assert!(done.is_ok(), "{profile}: {done:?}");
     }
-    assert_eq!(second.calls("AssumeRole"), 0, "its own cloud is not asked");
+    assert_eq!(
+        second.emulator().calls(Action::AssumeRole),
+        0,
+        "its own cloud is not asked"
+    );
 
     // Both rotate, and whoever asks the second one always gets what lives.
     let mut keys = std::collections::BTreeSet::new();
     for _ in 0..9000 {
-        let asked = now();
+        let asked = unix_time();
         let answer = second
             .client()
             .credentials("link", Duration::ZERO, Duration::from_secs(60));
@@ -167,15 +169,15 @@ fn a_daemon_that_is_linked_to_another_one_uploads_with_what_that_one_keeps_fresh
 
     second.daemon().signal(Signal::SIGUSR2);
     second.wait_until("the new program", || {
-        log(&second).matches(crate::http::READY).count() == 2
+        second.daemon_log().matches(DAEMON_READY).count() == 2
     });
-    let put = first.oss_as(
+    let put = first.oss_with_process(
         &second.shim_line("link"),
         &["put", "examplebucket", "after"],
         "x",
     );
     assert!(put.is_ok(), "{put:?}");
-    let said = log(&second);
+    let said = second.daemon_log();
     assert!(
         said.contains("restored=2"),
         "a restart costs no renewals of its own"
@@ -186,15 +188,15 @@ fn a_daemon_that_is_linked_to_another_one_uploads_with_what_that_one_keeps_fresh
 #[test]
 fn what_a_uri_gives_is_checked_and_each_fault_has_a_name_without_the_uri() {
     let giver = Giver::start();
-    let kit = kit_of(&giver);
+    let env = env_of(&giver);
     let host = format!("the credentials URI at {}", giver.address);
     let whole = document().to_string();
     let check = |say: &dyn Fn(), expected: &[&str]| {
         say();
         for profile in ["link", "oss-read"] {
             // The profiles share what is asked for one of them, and that may have begun before.
-            kit.wait_until(&format!("{profile}: {expected:?}"), || {
-                let complaint = complaint(&kit, profile);
+            env.wait_until(&format!("{profile}: {expected:?}"), || {
+                let complaint = complaint(&env, profile);
                 let words = [&[host.as_str()], expected].concat();
                 words.iter().all(|it| complaint.contains(it))
             });
@@ -261,12 +263,12 @@ fn what_a_uri_gives_is_checked_and_each_fault_has_a_name_without_the_uri() {
     ok(&with(
         json!({"Code": null, "Note": "more than is asked for"}),
     ));
-    kit.wait_until("it is given", || kit.shim(&["link"]).status.success());
-    assert_eq!(kit.document(&["link"])["AccessKeyId"], "STS.given");
+    env.wait_until("it is given", || env.shim(&["link"]).status.success());
+    assert_eq!(env.document(&["link"])["AccessKeyId"], "STS.given");
     let dated = with(json!({"Expiration": "2020-01-01T01:00:00Z", "AccessKeyId": "STS.dated"}));
     giver.says("200 OK\r\nDate: Wed, 01 Jan 2020 00:00:00 GMT", &dated);
-    assert!(kit.ctl(&["refresh", "link"]).status.success());
-    let status = kit.client().status().unwrap();
+    assert!(env.ctl(&["refresh", "link"]).status.success());
+    let status = env.client().status().unwrap();
     let link = status.profiles.iter().find(|it| it.name == "link").unwrap();
     let left = link.remaining_seconds.unwrap();
     assert!((3500..=3600).contains(&left), "{left}");
@@ -275,58 +277,58 @@ fn what_a_uri_gives_is_checked_and_each_fault_has_a_name_without_the_uri() {
 #[test]
 fn a_redirect_is_not_followed_and_who_is_not_there_is_said() {
     let (giver, other) = (Giver::start(), Giver::start());
-    let kit = kit_of(&giver);
+    let env = env_of(&giver);
     other.says("200 OK", document().to_string().as_bytes());
     giver.says(
         &format!("302 Found\r\nLocation: http://{}/", other.address),
         b"",
     );
-    let said = complaint(&kit, "link");
+    let said = complaint(&env, "link");
     assert!(
         said.contains("status 302") && said.contains("does not follow redirects"),
         "{said}"
     );
     assert_eq!(other.asked(), 0);
-    kit.write("link.secret", &format!("http://127.0.0.1:1/{PATH}"), 0o600);
-    let said = complaint(&kit, "link");
+    env.write("link.secret", &format!("http://127.0.0.1:1/{PATH}"), 0o600);
+    let said = complaint(&env, "link");
     assert!(
         said.contains("URI at 127.0.0.1:1 is not reachable"),
         "{said}"
     );
     // Another URI in the file needs no restart, nor does one that nobody else may read.
-    kit.write(
+    env.write(
         "link.secret",
         &format!("http://{}/{PATH}", other.address),
         0o644,
     );
-    let said = complaint(&kit, "link");
+    let said = complaint(&env, "link");
     assert!(
         said.contains("mode 0644") && said.contains("chmod 0600"),
         "{said}"
     );
-    kit.write(
+    env.write(
         "link.secret",
         &format!("http://{}/{PATH}", other.address),
         0o600,
     );
-    kit.wait_until("it is noticed", || kit.shim(&["link"]).status.success());
+    env.wait_until("it is noticed", || env.shim(&["link"]).status.success());
 }
 
 #[test]
 fn a_uri_that_cannot_be_used_is_refused_at_load_and_not_shown() {
     let giver = Giver::start();
     giver.says("200 OK", document().to_string().as_bytes());
-    let kit = kit_of(&giver);
+    let env = env_of(&giver);
     let check = |top: &str, source: &str, expected: &[&str]| {
-        let top = format!("{}{top}", kit.endpoint());
-        kit.write_config_with(&top, &format!("{source}{PROFILES}"));
-        let output = kit.ctl(&["reload"]);
+        let top = format!("{}{top}", env.endpoint());
+        env.write_config_with(&top, &format!("{source}{PROFILES}"));
+        let output = env.ctl(&["reload"]);
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success(), "{source}");
         for words in expected {
             assert!(said.contains(words), "{words}: {said}");
         }
-        fs::remove_file(kit.path("config.toml")).unwrap();
+        fs::remove_file(env.path("config.toml")).unwrap();
     };
     let uri = |text: &str| source("uri", &format!("{text}/{PATH}"));
     check(
@@ -347,13 +349,13 @@ fn a_uri_that_cannot_be_used_is_refused_at_load_and_not_shown() {
         &source("uri_file", "nosuch"),
         &["cannot be read", "mode 0600"],
     );
-    kit.write("loose.secret", "https://vault.example.com", 0o640);
+    env.write("loose.secret", "https://vault.example.com", 0o640);
     check(
         "",
         &source("uri_file", "loose.secret"),
         &["mode 0640", "chmod 0600"],
     );
-    kit.write("none.secret", PATH, 0o600);
+    env.write("none.secret", PATH, 0o600);
     check(
         "",
         &source("uri_file", "none.secret"),
@@ -366,7 +368,7 @@ fn a_uri_that_cannot_be_used_is_refused_at_load_and_not_shown() {
         &uri("http://127.0.0.1:7799"),
         &["leads back to this daemon", "chains roles"],
     );
-    kit.write(
+    env.write(
         "self.secret",
         &format!("http://127.0.0.1:7799/{PATH}"),
         0o600,
@@ -377,7 +379,7 @@ fn a_uri_that_cannot_be_used_is_refused_at_load_and_not_shown() {
         &["source.link.uri_file", "leads back"],
     );
     assert_eq!(
-        kit.document(&["link"])["AccessKeyId"],
+        env.document(&["link"])["AccessKeyId"],
         "STS.given",
         "it goes on"
     );
@@ -387,15 +389,15 @@ fn a_uri_that_cannot_be_used_is_refused_at_load_and_not_shown() {
 fn a_giver_who_says_without_end_that_an_answer_will_come_keeps_nobody_else_waiting() {
     let giver = Giver::start();
     giver.says_exactly(&CONTINUE.repeat(1000));
-    let mut kit = Kit::without_daemon(&[]);
+    let mut env = TestEnv::without_daemon(&[]);
     let uri = format!("http://{}/{PATH}", giver.address);
-    kit.write("link.secret", &uri, 0o600);
+    env.write("link.secret", &uri, 0o600);
     let source = source("uri_file", "link.secret");
     let warm = "[profile.warm]\nsource = \"link\"\nkeep_warm = true\n";
-    kit.write_config(&format!("{source}{warm}{UPLOAD}"));
-    kit.start_daemon();
-    kit.wait_until("the giver is asked", || giver.asked() > 0);
+    env.write_config(&format!("{source}{warm}{UPLOAD}"));
+    env.start_daemon();
+    env.wait_until("the giver is asked", || giver.asked() > 0);
     for _ in 0..50 {
-        let _ = kit.document(&["--patience", "60s", "oss-upload"]);
+        let _ = env.document(&["--patience", "60s", "oss-upload"]);
     }
 }

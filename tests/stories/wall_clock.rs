@@ -3,10 +3,8 @@
 
 use std::{collections::BTreeSet, thread, time::Duration};
 
-use e2e::{Clocks, Kit, UPLOAD};
+use e2e::{ShiftedClocks, TestEnv, UPLOAD, unix_time};
 use stsd_client::ProfileStatus;
-
-use crate::rotation::now;
 
 const HOUR: i64 = 3600;
 const YEAR: i64 = 365 * 24 * HOUR;
@@ -15,18 +13,18 @@ const STEPS: [i64; 4] = [3 * HOUR, -3 * HOUR, 10 * YEAR, -10 * YEAR];
 /// The daemon looks at its clocks after 20 seconds at the latest.
 const TWO_NAPS: Duration = Duration::from_secs(40);
 
-fn start(emulator: &[&str], profiles: &str) -> (Kit, Clocks) {
-    let mut kit = Kit::without_daemon(emulator);
-    kit.write_config(profiles);
-    let clock = Clocks::new(&kit.path(""));
-    let mut command = kit.daemon_command();
-    clock.give(&mut command);
-    kit.adopt_daemon(command);
-    (kit, clock)
+fn start(emulator: &[&str], profiles: &str) -> (TestEnv, ShiftedClocks) {
+    let mut env = TestEnv::without_daemon(emulator);
+    env.write_config(profiles);
+    let clock = ShiftedClocks::new(&env.path(""));
+    let mut command = env.daemon_command();
+    clock.preload_into(&mut command);
+    env.start_daemon_with(command);
+    (env, clock)
 }
 
-fn profile(kit: &Kit) -> ProfileStatus {
-    kit.client().status().unwrap().profiles[0].clone()
+fn profile(env: &TestEnv) -> ProfileStatus {
+    env.client().status().unwrap().profiles[0].clone()
 }
 
 /// The session is as good as before, so it is served at once; nobody can know that, so it is
@@ -35,25 +33,25 @@ fn profile(kit: &Kit) -> ProfileStatus {
 fn a_step_of_the_clock_costs_a_session_that_lives_one_renewal_and_no_outage() {
     let worlds = STEPS.map(|step| (step, start(&[], UPLOAD)));
     let mut before = Vec::new();
-    for (step, (kit, clock)) in &worlds {
-        before.push(kit.document(&["oss-upload"]));
-        clock.set(*step);
+    for (step, (env, clock)) in &worlds {
+        before.push(env.document(&["oss-upload"]));
+        clock.set_wall_clock(*step);
     }
-    for ((step, (kit, _)), before) in worlds.iter().zip(&before) {
+    for ((step, (env, _)), before) in worlds.iter().zip(&before) {
         for _ in 0..20 {
-            let now = kit.document(&["--patience", "20s", "oss-upload"]);
-            assert!(now == *before || profile(kit).renewals == 2, "{step}");
+            let now = env.document(&["--patience", "20s", "oss-upload"]);
+            assert!(now == *before || profile(env).renewals == 2, "{step}");
         }
-        kit.wait_within(TWO_NAPS, "a renewal", || {
-            let _ = kit.document(&["--patience", "20s", "oss-upload"]);
-            profile(kit).renewals == 2
+        env.wait_within(TWO_NAPS, "a renewal", || {
+            let _ = env.document(&["--patience", "20s", "oss-upload"]);
+            profile(env).renewals == 2
         });
-        let after = profile(kit);
+        let after = profile(env);
         // Neither the new time nor the old one was asked about: the service's is known.
         assert_eq!(after.sts_calls, 2, "{step}: {after:?}");
         let remaining = after.remaining_seconds.unwrap();
         assert!((3500..=3600).contains(&remaining), "{step}: {remaining}");
-        assert_ne!(kit.document(&["oss-upload"]), *before, "{step}");
+        assert_ne!(env.document(&["oss-upload"]), *before, "{step}");
     }
 }
 
@@ -63,16 +61,16 @@ fn a_step_of_the_clock_costs_a_session_that_lives_one_renewal_and_no_outage() {
 fn a_clock_that_is_set_while_no_session_lives_costs_one_correction_at_most() {
     for step in STEPS {
         let other = UPLOAD.replace("oss-upload]", "z-other]");
-        let (kit, clock) = start(&[], &format!("{UPLOAD}{other}"));
-        clock.set(step);
-        let _ = kit.document(&["--patience", "60s", "oss-upload"]);
-        assert_eq!(profile(&kit).sts_calls, 2, "{step}: one refusal, one call");
-        let remaining = profile(&kit).remaining_seconds.unwrap();
+        let (env, clock) = start(&[], &format!("{UPLOAD}{other}"));
+        clock.set_wall_clock(step);
+        let _ = env.document(&["--patience", "60s", "oss-upload"]);
+        assert_eq!(profile(&env).sts_calls, 2, "{step}: one refusal, one call");
+        let remaining = profile(&env).remaining_seconds.unwrap();
         assert!((3500..=3600).contains(&remaining), "{step}: {remaining}");
-        clock.set(-step);
-        let _ = kit.document(&["--patience", "60s", "z-other"]);
+        clock.set_wall_clock(-step);
+        let _ = env.document(&["--patience", "60s", "z-other"]);
         assert_eq!(
-            kit.client().status().unwrap().profiles[1].sts_calls,
+            env.client().status().unwrap().profiles[1].sts_calls,
             1,
             "{step}"
         );
@@ -83,19 +81,19 @@ fn a_clock_that_is_set_while_no_session_lives_costs_one_correction_at_most() {
 /// caller waits, and what is handed out is never older than it may be.
 #[test]
 fn a_clock_that_never_stands_still_neither_stops_rotation_nor_multiplies_calls() {
-    let (kit, clock) = start(&["--session-life", "6s"], UPLOAD);
+    let (env, clock) = start(&["--session-life", "6s"], UPLOAD);
     let mut sessions = BTreeSet::new();
-    let began = now();
+    let began = unix_time();
     for step in STEPS.iter().cycle().take(40) {
-        clock.set(*step);
-        let document = kit.document(&["--patience", "20s", "oss-upload"]);
+        clock.set_wall_clock(*step);
+        let document = env.document(&["--patience", "20s", "oss-upload"]);
         sessions.insert(document["AccessKeyId"].as_str().unwrap().to_owned());
         thread::sleep(Duration::from_millis(200));
     }
     assert!(sessions.len() >= 3, "{sessions:?}");
     // One correction in the beginning; a renewal for each rotation, of which there is none within
     // two seconds of another, and for each nap's look at the clocks.
-    let calls = profile(&kit).sts_calls;
-    let seconds = now() - began;
+    let calls = profile(&env).sts_calls;
+    let seconds = unix_time() - began;
     assert!(calls <= seconds / 2 + 8, "{calls} calls in {seconds} s");
 }

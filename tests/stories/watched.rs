@@ -10,17 +10,14 @@ use std::{
     time::Duration,
 };
 
-use e2e::{Clocks, Kit, Process, UPLOAD, program, until};
+use e2e::{
+    Action, Fault, Process, ShiftedClocks, TestEnv, UPLOAD, block_on, program, unix_time,
+    wait_in_task,
+};
 use jiff::Timestamp;
 use nix::sys::signal::Signal;
-use serde_json::json;
 use stsd_client::{Current, Error, Watched};
 use tokio::time::{sleep, timeout};
-
-use crate::{
-    client::{client, run},
-    rotation::now,
-};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -40,9 +37,9 @@ async fn changed(watched: &mut Watched) -> String {
 
 #[test]
 fn rotations_are_read_as_they_come_and_nobody_is_ever_without() {
-    let kit = Kit::with(&["--session-life", "6s"], UPLOAD);
-    run(async {
-        let mut watched = client(&kit).watch("oss-upload");
+    let env = TestEnv::with(&["--session-life", "6s"], UPLOAD);
+    block_on(async {
+        let mut watched = env.async_client().watch("oss-upload");
         assert!(watched.current().is_none());
         let mut keys = vec![changed(&mut watched).await];
         let reader = watched.clone();
@@ -51,7 +48,7 @@ fn rotations_are_read_as_they_come_and_nobody_is_ever_without() {
                 key = changed(&mut watched) => keys.push(key),
                 () = sleep(Duration::from_millis(5)) => {}
             }
-            let before = now();
+            let before = unix_time();
             let current = reader.current().expect("one lives at any time");
             let ends = current.expiration_unix_seconds.cast_unsigned();
             assert!(ends > before, "an ended session was read");
@@ -60,29 +57,29 @@ fn rotations_are_read_as_they_come_and_nobody_is_ever_without() {
         keys.dedup();
         assert_eq!(keys.len(), 4, "each is news once");
         assert!(watched.failure().is_none());
-        kit.must_be_clean("a watch's Debug", format!("{watched:?}").as_bytes());
+        e2e::assert_no_secrets("a watch's Debug", format!("{watched:?}").as_bytes());
     });
     // A question on the side after each of them is all it cost.
-    let profile = kit.client().status().unwrap().profiles.remove(0);
+    let profile = env.client().status().unwrap().profiles.remove(0);
     assert!(profile.hand_outs <= profile.renewals, "{profile:?}");
 }
 
 #[test]
 fn a_killed_daemon_is_come_back_to_and_no_read_fails_meanwhile() {
-    let mut kit = Kit::start();
-    run(async {
-        let mut watched = client(&kit).watch("oss-upload");
+    let mut env = TestEnv::start();
+    block_on(async {
+        let mut watched = env.async_client().watch("oss-upload");
         let mut first = changed(&mut watched).await;
         for _ in 0..2 {
-            kit.daemon().signal(Signal::SIGKILL);
-            assert_eq!(kit.daemon_ends(), None);
-            until("the reason", || {
+            env.daemon().signal(Signal::SIGKILL);
+            assert_eq!(env.wait_for_daemon_exit(), None);
+            wait_in_task("the reason", || {
                 let failure = watched.failure();
                 assert!(watched.current().is_some());
                 matches!(failure.as_deref(), Some(Error::NotReachable { .. }))
             })
             .await;
-            kit.start_daemon();
+            env.start_daemon();
             // What it knew died with it, so its first session is another one.
             let second = changed(&mut watched).await;
             assert_ne!(second, first);
@@ -94,39 +91,39 @@ fn a_killed_daemon_is_come_back_to_and_no_read_fails_meanwhile() {
 
 #[test]
 fn a_program_that_takes_the_place_is_followed_with_the_same_session() {
-    let kit = Kit::start();
-    run(async {
-        let mut watched = client(&kit).watch("oss-upload");
+    let env = TestEnv::start();
+    block_on(async {
+        let mut watched = env.async_client().watch("oss-upload");
         let first = changed(&mut watched).await;
-        let log = || fs::read_to_string(kit.path("daemon.log")).unwrap();
-        kit.daemon().signal(Signal::SIGUSR2);
-        until("the new program", || {
+        let log = || env.daemon_log();
+        env.daemon().signal(Signal::SIGUSR2);
+        wait_in_task("the new program", || {
             assert!(watched.current().is_some());
             log().matches("is ready").count() == 2
         })
         .await;
         // It has connected again, to a daemon that has handed nothing out before.
-        let handed_out = || kit.client().status().map(|it| it.profiles[0].hand_outs);
-        until("a hand-out", || handed_out().is_ok_and(|it| it > 0)).await;
+        let handed_out = || env.client().status().map(|it| it.profiles[0].hand_outs);
+        wait_in_task("a hand-out", || handed_out().is_ok_and(|it| it > 0)).await;
         let again = timeout(Duration::from_millis(500), watched.changed()).await;
         assert!(again.is_err(), "the same session is no news");
         assert_eq!(key(&watched.current().unwrap()), first);
-        until("all is well", || watched.failure().is_none()).await;
+        wait_in_task("all is well", || watched.failure().is_none()).await;
     });
-    assert_eq!(kit.calls("AssumeRole"), 1);
+    assert_eq!(env.emulator().calls(Action::AssumeRole), 1);
 }
 
 #[test]
 fn a_session_is_read_to_its_end_and_not_longer_when_the_daemon_stays_away() {
-    let mut kit = Kit::with(&["--session-life", "8s"], UPLOAD);
-    run(async {
-        let watched = client(&kit).watch("oss-upload");
+    let mut env = TestEnv::with(&["--session-life", "8s"], UPLOAD);
+    block_on(async {
+        let watched = env.async_client().watch("oss-upload");
         ready(&watched).await;
-        kit.daemon().signal(Signal::SIGKILL);
-        let _ = kit.daemon_ends();
+        env.daemon().signal(Signal::SIGKILL);
+        let _ = env.wait_for_daemon_exit();
         let ends = watched.current().unwrap().expiration_unix_seconds;
         loop {
-            let before = now();
+            let before = unix_time();
             if watched.current().is_none() {
                 break;
             }
@@ -134,52 +131,53 @@ fn a_session_is_read_to_its_end_and_not_longer_when_the_daemon_stays_away() {
             sleep(Duration::from_millis(5)).await;
         }
         // What is whole seconds is lost of it, and the time of a call.
-        assert!(ends.cast_unsigned() <= now() + 3, "cut off early");
+        assert!(ends.cast_unsigned() <= unix_time() + 3, "cut off early");
         let waiting = timeout(Duration::from_millis(100), watched.ready()).await;
         assert!(waiting.is_err(), "the daemon may come back");
         assert_eq!(watched.failure().unwrap().exit_code(), 3);
-        kit.start_daemon();
+        env.start_daemon();
         ready(&watched).await;
     });
 }
 
 #[test]
 fn an_unknown_profile_is_a_named_error_and_mends_itself_with_the_configuration() {
-    let kit = Kit::start();
-    run(async {
-        let watched = client(&kit).watch("later");
+    let env = TestEnv::start();
+    block_on(async {
+        let watched = env.async_client().watch("later");
         let error = timeout(PATIENCE, watched.ready()).await.unwrap();
         let error = error.unwrap_err();
         assert_eq!(error.exit_code(), 4, "{error}");
         assert!(error.to_string().contains("later"), "{error}");
-        kit.write_config(&UPLOAD.replace("oss-upload]", "later]"));
-        assert!(kit.ctl(&["reload"]).status.success());
-        until("credentials", || watched.current().is_some()).await;
+        env.write_config(&UPLOAD.replace("oss-upload]", "later]"));
+        assert!(env.ctl(&["reload"]).status.success());
+        wait_in_task("credentials", || watched.current().is_some()).await;
         assert!(watched.failure().is_none());
     });
 }
 
 #[test]
 fn what_sts_says_reaches_those_who_wait_for_the_first_session() {
-    let kit = Kit::without_daemon(&[]);
-    kit.write_config(UPLOAD);
-    let mut kit = kit;
-    kit.sts_fails(&json!({"kind": "error", "code": "ServiceUnavailable"}));
-    kit.start_daemon();
-    run(async {
-        let watched = client(&kit).watch("oss-upload");
-        until("a reason", || watched.failure().is_some()).await;
+    let mut env = TestEnv::without_daemon(&[]);
+    env.write_config(UPLOAD);
+    env.emulator()
+        .inject_fault(Action::AssumeRole, Fault::error("ServiceUnavailable"));
+    env.start_daemon();
+    block_on(async {
+        let watched = env.async_client().watch("oss-upload");
+        wait_in_task("a reason", || watched.failure().is_some()).await;
         let waiting = timeout(Duration::from_millis(100), watched.ready()).await;
         assert!(waiting.is_err(), "STS may come back");
         assert_eq!(watched.failure().unwrap().exit_code(), 6);
-        kit.heal();
+        env.emulator().clear_faults();
         ready(&watched).await;
         assert!(watched.failure().is_none());
     });
-    let kit = Kit::start();
-    kit.sts_fails(&json!({"kind": "error", "code": "NoPermission"}));
-    run(async {
-        let watched = client(&kit).watch("oss-upload");
+    let env = TestEnv::start();
+    env.emulator()
+        .inject_fault(Action::AssumeRole, Fault::error("NoPermission"));
+    block_on(async {
+        let watched = env.async_client().watch("oss-upload");
         let told = timeout(PATIENCE, watched.ready()).await.unwrap();
         assert_eq!(told.unwrap_err().exit_code(), 7);
     });
@@ -187,37 +185,39 @@ fn what_sts_says_reaches_those_who_wait_for_the_first_session() {
 
 #[test]
 fn the_last_handle_that_goes_takes_the_connection_along() {
-    let kit = Kit::start();
-    run(async {
-        let watched: Vec<_> = (0..50).map(|_| client(&kit).watch("oss-upload")).collect();
+    let env = TestEnv::start();
+    block_on(async {
+        let watched: Vec<_> = (0..50)
+            .map(|_| env.async_client().watch("oss-upload"))
+            .collect();
         for it in &watched {
             ready(it).await;
         }
-        assert!(kit.connections() >= 50, "each has its own");
+        assert!(env.daemon().connections() >= 50, "each has its own");
         let last = watched[0].clone();
         drop(watched);
-        until("one is left", || kit.connections() == 1).await;
+        wait_in_task("one is left", || env.daemon().connections() == 1).await;
         assert!(last.current().is_some());
         drop(last);
-        until("none is left", || kit.connections() == 0).await;
+        wait_in_task("none is left", || env.daemon().connections() == 0).await;
         // One that cannot connect is no different.
-        let nowhere = stsd_client::AsyncClient::at(kit.path("nowhere")).watch("x");
-        until("the reason", || nowhere.failure().is_some()).await;
+        let nowhere = stsd_client::AsyncClient::at(env.path("nowhere")).watch("x");
+        wait_in_task("the reason", || nowhere.failure().is_some()).await;
         let metrics = tokio::runtime::Handle::current().metrics();
         assert_eq!(metrics.num_alive_tasks(), 1);
         drop(nowhere);
-        until("no task is left", || metrics.num_alive_tasks() == 0).await;
+        wait_in_task("no task is left", || metrics.num_alive_tasks() == 0).await;
     });
 }
 
 /// Starts the example that prints what it watches; returns its lines as they come.
-fn example(kit: &Kit, clock: &Clocks) -> (Process, Receiver<String>) {
+fn example(env: &TestEnv, clock: &ShiftedClocks) -> (Process, Receiver<String>) {
     let mut command = Command::new(program("client-watch"));
-    command.arg("oss-upload").env("STSD_SOCKET", kit.socket());
-    clock.give(&mut command);
+    command.arg("oss-upload").env("STSD_SOCKET", env.socket());
+    clock.preload_into(&mut command);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut example = Process::start(command, &kit.path("example.log"));
-    let (_, stdout) = example.conversation();
+    let mut example = Process::start(command, &env.path("example.log"));
+    let (_, stdout) = example.take_stdio();
     let (sender, lines) = channel();
     thread::spawn(move || {
         BufReader::new(stdout)
@@ -241,29 +241,30 @@ fn life(lines: &Receiver<String>) -> u64 {
 
 #[test]
 fn a_wrong_wall_clock_makes_a_session_neither_longer_nor_shorter() {
-    let mut kit = Kit::without_daemon(&["--session-life", "20s"]);
-    kit.write_config(UPLOAD);
+    let mut env = TestEnv::without_daemon(&["--session-life", "20s"]);
+    env.write_config(UPLOAD);
     let clocks = [0, 3 * 3600, -3 * 3600, -315_360_000].map(|wrong_by| {
-        let directory = kit.path(&format!("clock{wrong_by}"));
+        let directory = env.path(&format!("clock{wrong_by}"));
         fs::create_dir(&directory).unwrap();
-        let clock = Clocks::new(&directory);
-        clock.set(wrong_by);
+        let clock = ShiftedClocks::new(&directory);
+        clock.set_wall_clock(wrong_by);
         clock
     });
-    kit.start_daemon();
-    let document = kit.document(&["oss-upload"]);
+    env.start_daemon();
+    let document = env.document(&["oss-upload"]);
     // It stays the only one.
-    kit.sts_fails(&json!({"kind": "error", "code": "ServiceUnavailable"}));
+    env.emulator()
+        .inject_fault(Action::AssumeRole, Fault::error("ServiceUnavailable"));
     let ends: Timestamp = document["Expiration"].as_str().unwrap().parse().unwrap();
-    let left = || ends.as_second().cast_unsigned().saturating_sub(now());
-    kit.wait_until("a quarter of its life has passed", || left() <= 15);
+    let left = || ends.as_second().cast_unsigned().saturating_sub(unix_time());
+    env.wait_until("a quarter of its life has passed", || left() <= 15);
     let before = left();
-    let examples = clocks.each_ref().map(|clock| example(&kit, clock));
+    let examples = clocks.each_ref().map(|clock| example(&env, clock));
     for (_, lines) in &examples {
         is_left(life(lines), left(), before);
     }
-    kit.daemon().signal(Signal::SIGKILL);
-    let _ = kit.daemon_ends();
+    env.daemon().signal(Signal::SIGKILL);
+    let _ = env.wait_for_daemon_exit();
     for (_, lines) in &examples {
         let line = lines.recv_timeout(PATIENCE).unwrap();
         assert!(line.starts_with("nothing: no daemon"), "{line}");
@@ -281,20 +282,21 @@ fn is_left(life: u64, after: u64, before: u64) {
 /// A program that was stopped reads of a rotation long after it was.
 #[test]
 fn a_session_that_was_left_unread_for_long_is_no_younger_for_that() {
-    let kit = Kit::with(&["--session-life", "20s"], UPLOAD);
+    let env = TestEnv::with(&["--session-life", "20s"], UPLOAD);
     // By this clock it would have all of its life before it.
-    let clock = Clocks::new(&kit.path(""));
-    clock.set(-315_360_000);
-    let (example, lines) = example(&kit, &clock);
-    let profile = || kit.client().status().unwrap().profiles.remove(0);
+    let clock = ShiftedClocks::new(&env.path(""));
+    clock.set_wall_clock(-315_360_000);
+    let (example, lines) = example(&env, &clock);
+    let profile = || env.client().status().unwrap().profiles.remove(0);
     assert!(life(&lines) <= 20);
     let first = profile().access_key_id;
     example.signal(Signal::SIGSTOP);
-    kit.wait_until("a rotation", || profile().access_key_id != first);
+    env.wait_until("a rotation", || profile().access_key_id != first);
     // The second one stays.
-    kit.sts_fails(&json!({"kind": "error", "code": "ServiceUnavailable"}));
+    env.emulator()
+        .inject_fault(Action::AssumeRole, Fault::error("ServiceUnavailable"));
     let left = || profile().remaining_seconds.unwrap_or(0);
-    kit.wait_until("a quarter of its life has passed", || left() <= 15);
+    env.wait_until("a quarter of its life has passed", || left() <= 15);
     let before = left();
     example.signal(Signal::SIGCONT);
     is_left(life(&lines), left(), before + 1);

@@ -33,7 +33,7 @@ pub(crate) fn check(block: &Block) -> Result<(), String> {
     let mistake = |error: &dyn std::fmt::Display| format!("{}: {error}", block.place());
     let text = names_of_this_machine(&world.here(&block.text));
     let table: Table = toml::from_str(&text).map_err(|error| mistake(&error))?;
-    let place = world.kit.path("home/.config/stsd");
+    let place = world.env.path("home/.config/stsd");
     fs::create_dir(&place).unwrap();
     let (config, key) = match table.contains_key("access_key_id") {
         true => (whole("", &Table::new()), text.clone()),

@@ -44,8 +44,8 @@ pub(crate) fn put(world: &World, page: &Page, block: &Block) -> Option<PathBuf> 
     let paragraph = page.above(block);
     let name = name(&paragraph, block)?;
     let path = match name.strip_prefix("~/") {
-        Some(name) => world.kit.path("home").join(name),
-        None => world.kit.path("work").join(name),
+        Some(name) => world.env.path("home").join(name),
+        None => world.env.path("work").join(name),
     };
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let added = ADDED.iter().any(|it| paragraph.contains(it));

@@ -12,7 +12,7 @@ use std::{
     time::Instant,
 };
 
-use e2e::{measured, program};
+use e2e::{Action, measured, program};
 
 use super::{
     file,
@@ -73,9 +73,7 @@ impl Reader {
 
     fn said(&self, output: &Output) -> String {
         let said = [&output.stdout[..], &output.stderr].concat();
-        self.world
-            .kit
-            .must_be_clean("what the README has typed", &said);
+        e2e::assert_no_secrets("what the README has typed", &said);
         String::from_utf8(said).unwrap()
     }
 }
@@ -140,12 +138,12 @@ fn who_follows_the_readme_has_an_object_in_the_bucket() {
 
     let exec = reader.block("stsctl exec");
     let upload = root().join("examples/python/upload_oss2.py");
-    fs::copy(upload, reader.world.kit.path("work/backup.py")).unwrap();
-    fs::write(reader.world.kit.path("input"), "the first line\n").unwrap();
-    let calls = |reader: &Reader| reader.world.kit.calls("oss:PutObject");
+    fs::copy(upload, reader.world.env.path("work/backup.py")).unwrap();
+    fs::write(reader.world.env.path("input"), "the first line\n").unwrap();
+    let calls = |reader: &Reader| reader.world.env.emulator().calls(Action::OssPutObject);
     assert_eq!(calls(&reader), 0);
     for command in shell::commands(&exec) {
-        let input = File::open(reader.world.kit.path("input")).unwrap();
+        let input = File::open(reader.world.env.path("input")).unwrap();
         let output = timed(&command, || {
             let mut typed = reader.typed(&command);
             typed.stdin(Stdio::from(input)).output().unwrap()
@@ -157,7 +155,7 @@ fn who_follows_the_readme_has_an_object_in_the_bucket() {
         );
     }
     assert_eq!(calls(&reader), 1);
-    let socket = reader.world.kit.path("runtime/stsd/stsd.sock");
+    let socket = reader.world.env.path("runtime/stsd/stsd.sock");
     let shim = format!(
         "{} --socket {} oss-upload",
         program("sts-shim").display(),
@@ -165,10 +163,14 @@ fn who_follows_the_readme_has_an_object_in_the_bucket() {
     );
     let found = reader
         .world
-        .kit
-        .oss_as(&shim, &["get", "examplebucket", "lines/0"], "");
+        .env
+        .oss_with_process(&shim, &["get", "examplebucket", "lines/0"], "");
     assert_eq!(found.as_deref(), Ok("the first line\n"));
-    assert_eq!(reader.world.kit.calls("AssumeRole"), 1, "for all of it");
+    assert_eq!(
+        reader.world.env.emulator().calls(Action::AssumeRole),
+        1,
+        "for all of it"
+    );
 }
 
 /// The built-in world, in the README's account.

@@ -62,8 +62,8 @@ pub(crate) fn run(world: &World, block: &Block) -> Result<(), String> {
         .unwrap_or("program");
     // So that it counts lines as the document does, and finds its modules beside it.
     let text = format!("{}{}", "\n".repeat(block.line), world.here(&block.text));
-    fs::write(world.kit.path("work").join(name), text).unwrap();
-    let modules = world.kit.path("work/node_modules");
+    fs::write(world.env.path("work").join(name), text).unwrap();
+    let modules = world.env.path("work/node_modules");
     if !modules.exists() {
         std::os::unix::fs::symlink(clients().join("node/node_modules"), modules).unwrap();
     }

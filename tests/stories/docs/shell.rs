@@ -110,7 +110,7 @@ pub(crate) fn run(world: &World, block: &Block) -> Result<(), String> {
     let text = world.here(&typed(block));
     // So that the shell counts lines as the document does.
     let above = "\n".repeat(block.line);
-    let script = world.kit.path("script");
+    let script = world.env.path("script");
     let stop = match shell {
         "bash" => "set -eEu -o pipefail; trap 'echo \"stopped at line $LINENO\" >&2' ERR",
         _ => "",
@@ -124,8 +124,8 @@ pub(crate) fn run(world: &World, block: &Block) -> Result<(), String> {
         not_run(&format!("{}: there is no fish here", block.place()));
         return Ok(());
     }
-    world.kit.must_be_clean(&block.place(), &output.stdout);
-    world.kit.must_be_clean(&block.place(), &output.stderr);
+    e2e::assert_no_secrets(&block.place(), &output.stdout);
+    e2e::assert_no_secrets(&block.place(), &output.stderr);
     let said = String::from_utf8_lossy(&output.stderr);
     if output.status.success() {
         return Ok(());

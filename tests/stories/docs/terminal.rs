@@ -35,12 +35,12 @@ pub(crate) fn run(world: &mut World, block: &Block) -> Result<(), String> {
         terminal.wait_for(question);
         terminal.type_keys(&format!("{answer}\n"));
     }
-    let socket = world.kit.path("home/.config/systemd/user/stsd.socket");
+    let socket = world.env.path("home/.config/systemd/user/stsd.socket");
     let here = || socket.exists();
-    world.kit.wait_until("systemd could start it", here);
+    world.env.wait_until("systemd could start it", here);
     world.start();
-    let code = terminal.ends();
-    world.kit.must_be_clean(&block.place(), &terminal.bytes());
+    let code = terminal.wait_for_exit();
+    e2e::assert_no_secrets(&block.place(), &terminal.bytes());
     match code {
         0 => Ok(()),
         code => {

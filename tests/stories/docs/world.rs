@@ -9,7 +9,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use e2e::{Kit, clients, program};
+use e2e::{TestEnv, clients, program};
 use nix::sys::signal::Signal;
 use stsd_client::Client;
 
@@ -84,7 +84,7 @@ const ASKED_FOR: [&str; 5] = [
 ];
 
 pub(crate) struct World {
-    pub(crate) kit: Kit,
+    pub(crate) env: TestEnv,
     /// What the text of a document is replaced by.
     replaced: Vec<(String, String)>,
 }
@@ -92,24 +92,24 @@ pub(crate) struct World {
 impl World {
     /// Makes a world in which the daemon has not been started.
     pub(crate) fn without_daemon(emulator: &[&str]) -> Self {
-        let kit = Kit::without_daemon(emulator);
+        let env = TestEnv::without_daemon(emulator);
         for name in ["home", "home/.config", "bin", "runtime", "outside", "work"] {
             let mut directory = fs::DirBuilder::new();
-            directory.mode(0o700).create(kit.path(name)).unwrap();
+            directory.mode(0o700).create(env.path(name)).unwrap();
         }
         for (name, script) in STAND_INS {
             let script = format!("#!/bin/sh\n{script}\n");
-            kit.write(&format!("bin/{name}"), &script, 0o755);
+            env.write(&format!("bin/{name}"), &script, 0o755);
         }
         for name in ["systemd", "examples", "docs"] {
-            symlink(root().join(name), kit.path("work").join(name)).unwrap();
+            symlink(root().join(name), env.path("work").join(name)).unwrap();
         }
         let programs = program("stsd").parent().unwrap().display().to_string();
         let mut replaced = vec![
-            ("region = \"cn-hongkong\"\n".to_owned(), kit.endpoint()),
+            ("region = \"cn-hongkong\"\n".to_owned(), env.endpoint()),
             (
                 "https://oss-cn-hongkong.aliyuncs.com".to_owned(),
-                kit.oss().to_owned(),
+                env.emulator().oss_url().to_owned(),
             ),
             ("\"BUCKET\"".to_owned(), "\"examplebucket\"".to_owned()),
             (
@@ -129,30 +129,30 @@ impl World {
             ("/usr/local/bin/sts".to_owned(), format!("{programs}/sts")),
             (
                 "/run/user/1000/".to_owned(),
-                format!("{}/", kit.path("runtime").display()),
+                format!("{}/", env.path("runtime").display()),
             ),
         ];
         for path in OUTSIDE {
-            let inside = format!("{}{path}", kit.path("outside").display());
-            fs::create_dir(kit.path("outside").join(&path[1..])).unwrap();
+            let inside = format!("{}{path}", env.path("outside").display());
+            fs::create_dir(env.path("outside").join(&path[1..])).unwrap();
             for before in [" ", "\"", "=", "'", ":"] {
                 replaced.push((format!("{before}{path}"), format!("{before}{inside}")));
             }
         }
-        Self { kit, replaced }
+        Self { env, replaced }
     }
 
     /// Makes a world with everything that commands need.
     pub(crate) fn whole() -> Self {
         let mut world = Self::of_a_beginner();
-        fs::create_dir(world.kit.path("home/.config/stsd")).unwrap();
-        let key = fs::read_to_string(world.kit.path("uploader.key")).unwrap();
+        fs::create_dir(world.env.path("home/.config/stsd")).unwrap();
+        let key = fs::read_to_string(world.env.path("uploader.key")).unwrap();
         world
-            .kit
+            .env
             .write("home/.config/stsd/uploader.key", &key, 0o600);
-        world.kit.write("work/uploader.key", &key, 0o600);
+        world.env.write("work/uploader.key", &key, 0o600);
         world
-            .kit
+            .env
             .write("home/.config/stsd/config.toml", &world.config(), 0o600);
         world.tools();
         world.start();
@@ -172,14 +172,14 @@ impl World {
             let mut directory = fs::DirBuilder::new();
             directory.recursive(true).mode(0o700);
             directory
-                .create(world.kit.path("outside").join(name))
+                .create(world.env.path("outside").join(name))
                 .unwrap();
         }
         // The built-in world is of one account.
         let account = "acs:ram::123456789012:".to_owned();
         let its = "acs:ram::100000000000001:".to_owned();
         world.replaced.push((account, its));
-        let endpoint = format!("stsctl init --endpoint {} ", world.kit.sts());
+        let endpoint = format!("stsctl init --endpoint {} ", world.env.emulator().sts_url());
         let region = "stsctl init --region cn-hongkong ".to_owned();
         world.replaced.push((region, endpoint));
         // What it warns of may be this machine's own.
@@ -204,39 +204,39 @@ impl World {
         let mut command = Command::new(name.into());
         let programs = program("stsd").parent().unwrap().to_owned();
         let path = env::var_os("PATH").unwrap_or_default();
-        let mut places = vec![self.kit.path("bin"), programs];
+        let mut places = vec![self.env.path("bin"), programs];
         places.push(clients().join("python/bin"));
         places.extend(env::split_paths(&path));
         command.env_clear();
         command.env("PATH", env::join_paths(places).unwrap());
-        command.env("HOME", self.kit.path("home"));
-        command.env("OSS_ENDPOINT", self.kit.oss());
+        command.env("HOME", self.env.path("home"));
+        command.env("OSS_ENDPOINT", self.env.emulator().oss_url());
         command.env("OSS_REGION", "cn-hongkong");
         command.env("OSS_BUCKET", "examplebucket");
         command.env("USER", "jo").env("LANG", "C.UTF-8");
-        command.env("XDG_RUNTIME_DIR", self.kit.path("runtime"));
-        command.current_dir(self.kit.path("work"));
+        command.env("XDG_RUNTIME_DIR", self.env.path("runtime"));
+        command.current_dir(self.env.path("work"));
         command.stdin(Stdio::null());
         command
     }
 
     pub(crate) fn client(&self) -> Client {
-        Client::at(self.kit.path("runtime/stsd/stsd.sock"))
+        Client::at(self.env.path("runtime/stsd/stsd.sock"))
     }
 
     /// Starts the daemon as somebody does who types its name.
     pub(crate) fn start(&mut self) {
         let command = self.command(program("stsd"));
-        self.kit.start_unasked(command);
+        self.env.spawn_daemon(command);
         let client = self.client();
-        self.kit
+        self.env
             .wait_until("the daemon answers", || client.status().is_ok());
     }
 
     /// Ends the daemon and starts it again.
     pub(crate) fn restart(&mut self) {
-        self.kit.daemon().signal(Signal::SIGTERM);
-        self.kit.daemon_ends();
+        self.env.daemon().signal(Signal::SIGTERM);
+        self.env.wait_for_daemon_exit();
         self.start();
     }
 
@@ -256,7 +256,7 @@ impl World {
         format!(
             "{}[http]\nlisten = \"127.0.0.1:0\"\n[source.uploader]\ntype = \"access-key\"\n\
              access_key_file = \"uploader.key\"\n{}",
-            self.kit.endpoint(),
+            self.env.endpoint(),
             profiles.concat()
         )
     }
@@ -264,17 +264,17 @@ impl World {
     /// What a reader has of their own: programs to be run, a policy.
     fn programs(&self) {
         let upload = root().join("examples/python/upload_oss2.py");
-        fs::copy(upload, self.kit.path("work/backup.py")).unwrap();
-        symlink(self.kit.path("bin/backup"), self.kit.path("work/backup")).unwrap();
+        fs::copy(upload, self.env.path("work/backup.py")).unwrap();
+        symlink(self.env.path("bin/backup"), self.env.path("work/backup")).unwrap();
         let policy = r#"{"Version": "1", "Statement": [{"Effect": "Allow",
             "Action": "oss:GetObject", "Resource": "*"}]}"#;
-        self.kit.write("work/read-only.json", policy, 0o600);
+        self.env.write("work/read-only.json", policy, 0o600);
     }
 
     /// The files of other tools, as somebody has them who comes to us.
     fn tools(&self) {
-        fs::create_dir(self.kit.path("home/.aliyun")).unwrap();
-        fs::create_dir(self.kit.path("home/.alibabacloud")).unwrap();
+        fs::create_dir(self.env.path("home/.aliyun")).unwrap();
+        fs::create_dir(self.env.path("home/.alibabacloud")).unwrap();
         let key = |id: &str| format!("{id}\",\"access_key_secret\":\"{}", e2e::KEY_SECRET);
         let aliyun = format!(
             "{{\"current\":\"prod\",\"profiles\":[{{\"name\":\"prod\",\"mode\":\"RamRoleArn\",\
@@ -282,14 +282,14 @@ impl World {
              \"ram_session_name\":\"prod\",\"expired_seconds\":3600}}]}}",
             key("LTAIEXAMPLEUPLOADER01")
         );
-        self.kit.write("home/.aliyun/config.json", &aliyun, 0o600);
+        self.env.write("home/.aliyun/config.json", &aliyun, 0o600);
         let alibaba = format!(
             "[nightly]\ntype = ram_role_arn\naccess_key_id = LTAIEXAMPLEUPLOADER02\n\
              access_key_secret = {}\nrole_arn = acs:ram::100000000000001:role/oss-read\n\
              role_session_name = nightly\n",
             e2e::KEY_SECRET
         );
-        self.kit
+        self.env
             .write("home/.alibabacloud/credentials", &alibaba, 0o600);
     }
 }
@@ -297,7 +297,7 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         for name in ASKED_FOR {
-            let path = self.kit.path(name);
+            let path = self.env.path(name);
             let _ = fs::remove_file(&path);
             let _ = fs::remove_dir_all(&path);
         }

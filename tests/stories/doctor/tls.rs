@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use e2e::{Kit, Process, UPLOAD, clients};
+use e2e::{Process, TestEnv, UPLOAD, clients};
 use serde_json::Value;
 
 use super::visit;
@@ -19,15 +19,18 @@ struct Front {
 }
 
 impl Front {
-    fn start(kit: &Kit, name: &str, arguments: &[&str]) -> Self {
-        let authority = kit.path(&format!("{name}.pem"));
+    fn start(env: &TestEnv, name: &str, arguments: &[&str]) -> Self {
+        let authority = env.path(&format!("{name}.pem"));
         let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("clients/python/tls_front.py");
         let mut command = Command::new(clients().join("python/bin/python"));
         command.arg(script).args(arguments);
-        command.args(["--to", kit.sts().strip_prefix("http://").unwrap()]);
+        command.args([
+            "--to",
+            env.emulator().sts_url().strip_prefix("http://").unwrap(),
+        ]);
         command.arg("--certificate").arg(&authority);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut process = Process::start(command, &kit.path(&format!("{name}.log")));
+        let mut process = Process::start(command, &env.path(&format!("{name}.log")));
         let line: Value = serde_json::from_str(&process.first_line()).unwrap();
         Self {
             endpoint: format!(
@@ -46,55 +49,55 @@ impl Front {
 
 #[test]
 fn a_certificate_that_is_good_is_nothing_to_speak_of() {
-    let kit = Kit::without_daemon(&[]);
-    let front = Front::start(&kit, "front", &[]);
-    kit.write_config_with(&front.endpoint, UPLOAD);
-    let found = visit(&kit, &front.trusted());
+    let env = TestEnv::without_daemon(&[]);
+    let front = Front::start(&env, "front", &[]);
+    env.write_config_with(&front.endpoint, UPLOAD);
+    let found = visit(&env, &front.trusted());
     let tls = found.findings.iter().find(|it| it["check"] == "tls");
     assert_eq!(tls.unwrap()["verdict"], "ok", "{}", found.said);
 }
 
 #[test]
 fn what_is_wrong_with_tls_is_found_with_what_mends_it() {
-    let kit = Kit::without_daemon(&[]);
-    let front = Front::start(&kit, "front", &[]);
-    kit.write_config_with(&front.endpoint, UPLOAD);
-    let nobody = Front::start(&kit, "nobody", &[]);
+    let env = TestEnv::without_daemon(&[]);
+    let front = Front::start(&env, "front", &[]);
+    env.write_config_with(&front.endpoint, UPLOAD);
+    let nobody = Front::start(&env, "nobody", &[]);
     for stranger in [&[][..], &nobody.trusted()] {
         let fix = "ca-certificates & update-ca-certificates & SSL_CERT_FILE";
-        visit(&kit, stranger).finds("fault", "invalid peer certificate", fix);
+        visit(&env, stranger).finds("fault", "invalid peer certificate", fix);
     }
     // A machine without any authorities.
     let none = [
         ("SSL_CERT_FILE", "/dev/null"),
         ("SSL_CERT_DIR", "/nonexistent"),
     ];
-    visit(&kit, &none).finds("fault", "No CA certificates", "install ca-certificates");
+    visit(&env, &none).finds("fault", "No CA certificates", "install ca-certificates");
 
-    let other = Front::start(&kit, "other", &["--address", "127.0.0.2"]);
-    kit.write_config_with(&other.endpoint, UPLOAD);
-    visit(&kit, &other.trusted()).finds(
+    let other = Front::start(&env, "other", &["--address", "127.0.0.2"]);
+    env.write_config_with(&other.endpoint, UPLOAD);
+    visit(&env, &other.trusted()).finds(
         "fault",
         "not valid for name",
         "correct endpoint or region",
     );
 
-    let ended = Front::start(&kit, "ended", &["--until", "-60"]);
-    kit.write_config_with(&ended.endpoint, UPLOAD);
-    visit(&kit, &ended.trusted()).finds("fault", "certificate expired", "timedatectl & renew");
+    let ended = Front::start(&env, "ended", &["--until", "-60"]);
+    env.write_config_with(&ended.endpoint, UPLOAD);
+    visit(&env, &ended.trusted()).finds("fault", "certificate expired", "timedatectl & renew");
 
-    let plain = kit.sts().replace("http://", "https://");
-    kit.write_config_with(&format!("endpoint = \"{plain}\"\n"), UPLOAD);
-    visit(&kit, &[]).finds("fault", "InvalidContentType", "speaks no TLS & HTTPS_PROXY");
+    let plain = env.emulator().sts_url().replace("http://", "https://");
+    env.write_config_with(&format!("endpoint = \"{plain}\"\n"), UPLOAD);
+    visit(&env, &[]).finds("fault", "InvalidContentType", "speaks no TLS & HTTPS_PROXY");
 }
 
 #[test]
 fn a_daemon_that_meets_it_says_the_same() {
-    let mut kit = Kit::without_daemon(&[]);
-    let front = Front::start(&kit, "front", &[]);
-    kit.write_config_with(&front.endpoint, UPLOAD);
-    kit.start_daemon();
-    let _ = kit.ctl(&["refresh", "oss-upload"]);
-    let found = visit(&kit, &[]);
+    let mut env = TestEnv::without_daemon(&[]);
+    let front = Front::start(&env, "front", &[]);
+    env.write_config_with(&front.endpoint, UPLOAD);
+    env.start_daemon();
+    let _ = env.ctl(&["refresh", "oss-upload"]);
+    let found = visit(&env, &[]);
     found.finds("fault", "not reachable & UnknownIssuer", "SSL_CERT_FILE");
 }

@@ -2,22 +2,22 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
+use e2e::Home;
 use nix::{sys::stat::Mode, unistd::mkfifo};
 use serde_json::json;
 
 use super::{
-    CLI, OURS,
+    CLI, OURS, home_with,
     profiles::{key, profile, role},
 };
-use crate::home::Home;
 
 #[test]
 fn a_file_that_is_none_is_named_and_never_waited_for() {
     let home = Home::new();
     home.import(&[])
-        .failed("there is no file to import; looked for: ");
+        .assert_failure("there is no file to import; looked for: ");
     home.import(&["nowhere.json"])
-        .failed("nowhere.json: cannot be read");
+        .assert_failure("nowhere.json: cannot be read");
     mkfifo(&home.file("fifo"), Mode::S_IRWXU).unwrap();
     fs::create_dir(home.file("directory")).unwrap();
     home.put("large", vec![b' '; 1024 * 1024 + 1], 0o600);
@@ -50,23 +50,23 @@ fn a_file_that_is_none_is_named_and_never_waited_for() {
     ] {
         let path = home.file(name);
         let said = home.import(&[path.to_str().unwrap(), "--write"]);
-        let all = said.failed(problem);
+        let all = said.assert_failure(problem);
         assert!(all.contains(path.to_str().unwrap()), "{all}");
     }
 }
 
 #[test]
 fn a_file_that_others_may_read_is_pointed_out() {
-    let home = Home::with(&json!([profile(
+    let home = home_with(&json!([profile(
         "a",
         "RamRoleArn",
         &[key("LTAIA"), role()]
     )]));
     let warning = "others on this machine may read the secrets";
-    assert!(!home.import(&[]).worked().contains(warning));
+    assert!(!home.import(&[]).assert_success().contains(warning));
     for mode in [0o640, 0o604, 0o644] {
         fs::set_permissions(home.file(CLI), fs::Permissions::from_mode(mode)).unwrap();
-        let said = home.import(&[]).worked();
+        let said = home.import(&[]).assert_success();
         assert!(
             said.contains(&format!("has mode {mode:04o}: {warning}")),
             "{said}"
@@ -80,7 +80,7 @@ fn the_sdks_file_is_taken_where_there_is_no_other() {
     let ini = "[default]\r\ntype = access_key\r\naccess_key_id = LTAIINI\r\n\
         access_key_secret = ExampleSecretOfIni\r\n";
     home.put(".alibabacloud/credentials", ini, 0o600);
-    let said = home.import(&["--write"]).worked();
+    let said = home.import(&["--write"]).assert_success();
     assert!(
         said.contains("default (AK): taken: [source.default]"),
         "{said}"
@@ -93,5 +93,5 @@ fn the_sdks_file_is_taken_where_there_is_no_other() {
     assert!(home.file(".config/stsd/default.key").exists());
     home.put(CLI, "{}", 0o600);
     home.import(&[])
-        .failed("config.json: it has no \"profiles\"");
+        .assert_failure("config.json: it has no \"profiles\"");
 }

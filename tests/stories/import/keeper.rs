@@ -3,14 +3,13 @@
 
 use std::{fs, path::Path};
 
-use e2e::Keyring;
+use e2e::{Keyring, run};
 use serde_json::json;
 
 use super::{
-    OURS,
+    OURS, assert_tidy, home_with,
     profiles::{key, profile, role},
 };
-use crate::home::{Home, run};
 
 #[test]
 fn nobody_elses_key_is_replaced() {
@@ -19,16 +18,16 @@ fn nobody_elses_key_is_replaced() {
         profile("b", "RamRoleArn", &[key("LTAIB"), role()]),
     ]);
     let check = |text: &str, mode: u32, taken: bool| {
-        let home = Home::with(&two);
+        let home = home_with(&two);
         home.put(".config/stsd/b-user.key", text, mode);
-        let before = home.all();
+        let before = home.files();
         let said = home.import(&["--write"]);
         if taken {
-            said.worked();
+            said.assert_success();
             return;
         }
-        said.failed("b-user.key is there already and holds something else");
-        assert_eq!(home.all(), before);
+        said.assert_failure("b-user.key is there already and holds something else");
+        assert_eq!(home.files(), before);
     };
     check("another's", 0o600, false);
     let ours = "access_key_id = \"LTAIB\"\naccess_key_secret = \"ExampleSecretOfLTAIB\"\n";
@@ -46,7 +45,7 @@ tr 'a-z' 'n-za-m'
 
 #[test]
 fn a_key_goes_to_systemd_encrypted_and_the_rest_is_said() {
-    let home = Home::with(&json!([profile(
+    let home = home_with(&json!([profile(
         "a",
         "RamRoleArn",
         &[key("LTAIA"), role()]
@@ -60,7 +59,7 @@ fn a_key_goes_to_systemd_encrypted_and_the_rest_is_said() {
             command
         })
     };
-    let said = run().worked();
+    let said = run().assert_success();
     let path = home.file(".config/stsd/a-user.cred");
     let line = format!(
         "[Service]\nLoadCredentialEncrypted=a-user:{}\n",
@@ -76,27 +75,27 @@ fn a_key_goes_to_systemd_encrypted_and_the_rest_is_said() {
         home.text(OURS)
             .contains("access_key_credential = \"a-user\"\n")
     );
-    home.is_tidy();
+    assert_tidy(&home);
     // What is encrypted cannot be compared, so it is never replaced.
     fs::remove_file(home.file(OURS)).unwrap();
-    run().failed("a-user.cred is there already; move it away first");
+    run().assert_failure("a-user.cred is there already; move it away first");
 }
 
 #[test]
 fn a_systemd_that_encrypts_nothing_leaves_nothing() {
-    let home = Home::with(&json!([profile(
+    let home = home_with(&json!([profile(
         "a",
         "RamRoleArn",
         &[key("LTAIA"), role()]
     )]));
     let failing = "#!/bin/sh\necho 'no key of this machine' >&2\nexit 1\n";
     home.put("bin/systemd-creds", failing, 0o755);
-    let before = home.all();
+    let before = home.files();
     let mut command = home.command(&["import", "--keeper", "credential", "--write"]);
     let path = format!("{}:/usr/bin:/bin", home.file("bin").display());
     command.env("PATH", path);
-    run(command).failed("systemd");
-    assert_eq!(home.all(), before);
+    run(command).assert_failure("systemd");
+    assert_eq!(home.files(), before);
     assert!(!Path::new(&home.file(OURS)).exists());
 }
 
@@ -105,7 +104,7 @@ fn a_key_goes_to_the_keyring_and_replaces_nobodys() {
     let Some(keyring) = Keyring::start() else {
         return;
     };
-    let home = Home::with(&json!([profile(
+    let home = home_with(&json!([profile(
         "a",
         "RamRoleArn",
         &[key("LTAIA"), role()]
@@ -115,35 +114,35 @@ fn a_key_goes_to_the_keyring_and_replaces_nobodys() {
         command.env("DBUS_SESSION_BUS_ADDRESS", keyring.address());
         run(command)
     };
-    let theirs = home.all();
+    let theirs = home.files();
     keyring.store("a-user", "another's");
-    run().failed("the keyring has something else under the key a-user of stsd already");
+    run().assert_failure("the keyring has something else under the key a-user of stsd already");
     assert_eq!(keyring.text("a-user").as_deref(), Some("another's"));
-    assert_eq!(home.all(), theirs);
+    assert_eq!(home.files(), theirs);
 
     // An import that was ended in the middle had got so far.
     let ours = "access_key_id = \"LTAIA\"\naccess_key_secret = \"ExampleSecretOfLTAIA\"\n";
     keyring.store("a-user", ours);
-    run().worked();
+    run().assert_success();
     fs::remove_file(home.file(OURS)).unwrap();
-    run().worked();
+    run().assert_success();
     assert_eq!(keyring.text("a-user").as_deref(), Some(ours));
     assert!(
         home.text(OURS)
             .contains("access_key_keyring = \"a-user\"\n")
     );
-    home.is_tidy();
+    assert_tidy(&home);
 }
 
 #[test]
 fn a_keyring_that_is_not_there_is_said_and_nothing_is_written() {
-    let home = Home::with(&json!([profile(
+    let home = home_with(&json!([profile(
         "a",
         "RamRoleArn",
         &[key("LTAIA"), role()]
     )]));
-    let before = home.all();
+    let before = home.files();
     home.import(&["--keeper", "keyring", "--write"])
-        .failed("the keyring has not taken the key a-user (run it in a user's session");
-    assert_eq!(home.all(), before);
+        .assert_failure("the keyring has not taken the key a-user (run it in a user's session");
+    assert_eq!(home.files(), before);
 }

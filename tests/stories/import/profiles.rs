@@ -1,8 +1,7 @@
 //! Profiles as aliyun-cli writes them.
 
+use e2e::Home;
 use serde_json::{Value, json};
-
-use crate::home::Home;
 
 pub(super) fn key(id: &str) -> Value {
     json!({"access_key_id": id, "access_key_secret": format!("ExampleSecretOf{id}")})

@@ -2,26 +2,24 @@
 
 use std::fs;
 
-use e2e::{UPLOAD, program};
+use e2e::{Home, RunOutput, TestEnv, UPLOAD, program, run};
 use nix::sys::signal::Signal;
-
-use super::told;
-use crate::{
-    home::{Home, run},
-    http,
-};
 
 #[test]
 fn a_check_says_what_is_wrong_and_where() {
-    let mut kit = http::kit();
-    let home = Home::of(&kit);
+    let mut env = TestEnv::with_http(&[], UPLOAD);
+    let home = Home::in_env(&env);
     for tool in ["aliyun-cli", "aws", "rclone", "ossutil1"] {
-        home.write(tool);
+        home.setup_write(tool);
     }
     let check = |tool: &str, variable: (&str, &str), code: i32, says: &str| {
         let mut command = home.command(&["setup", tool, "oss-upload", "--check"]);
         command.env(variable.0, variable.1);
-        let (found, said) = told(run(command));
+        let RunOutput {
+            code: found,
+            stdout: said,
+            ..
+        } = run(command);
         assert_eq!(found, Some(code), "{tool} {variable:?}: {said}");
         assert!(said.contains(says), "{tool} {variable:?}: {said}");
     };
@@ -83,7 +81,7 @@ fn a_check_says_what_is_wrong_and_where() {
         check("aws", none, 1, "addressing_style");
     }
     home.put(".aws/config", text.replace(style, "    a = b\n"), 0o600);
-    home.write("aws");
+    home.setup_write("aws");
     check("aws", none, 0, "ok       command");
     home.put(".aws/config", &text, 0o600);
     let text = home.text(".config/rclone/rclone.conf");
@@ -102,14 +100,14 @@ fn a_check_says_what_is_wrong_and_where() {
 
     // What is named there is run, as it stands there.
     let text = home.text(".aws/config");
-    let mine = kit.path("mine");
+    let mine = env.path("mine");
     for (script, says) in [
         ("echo oops >&2; exit 3", "oops"),
         ("echo '{}'", "no \"AccessKeyId\""),
         ("echo not JSON", "not JSON"),
         ("exit 0", "not JSON"),
     ] {
-        kit.write("mine", &format!("#!/bin/sh\n{script}\n"), 0o700);
+        env.write("mine", &format!("#!/bin/sh\n{script}\n"), 0o700);
         let shim = program("sts-shim");
         let mine = text.replace(shim.to_str().unwrap(), mine.to_str().unwrap());
         home.put(".aws/config", &mine, 0o600);
@@ -118,9 +116,9 @@ fn a_check_says_what_is_wrong_and_where() {
     }
     let noisy = format!(
         "#!/bin/sh\necho note >&2\nexec {}\n",
-        kit.shim_line("oss-upload")
+        env.shim_line("oss-upload")
     );
-    kit.write("mine", &noisy, 0o700);
+    env.write("mine", &noisy, 0o700);
     check("aws", none, 0, "ok       command");
     check("duckdb", none, 1, "besides");
     home.put(
@@ -131,20 +129,20 @@ fn a_check_says_what_is_wrong_and_where() {
     check("aws", none, 1, "not of the profile");
     home.put(".aws/config", &text, 0o600);
 
-    assert!(kit.ctl(&["url", "--rotate"]).status.success());
+    assert!(env.ctl(&["url", "--rotate"]).status.success());
     check("ossutil1", none, 1, "answers 403");
-    home.write("ossutil1");
+    home.setup_write("ossutil1");
     check("ossutil1", none, 0, "ok       URL");
 
-    kit.daemon().signal(Signal::SIGTERM);
-    kit.daemon_ends();
+    env.daemon().signal(Signal::SIGTERM);
+    env.wait_for_daemon_exit();
     for (tool, says) in [
         ("aws", "no daemon"),
         ("aliyun-cli", "no daemon"),
         ("ossutil1", "cannot connect to"),
         ("oss2", "no daemon"),
     ] {
-        let (code, said) = home.check(tool);
+        let (code, said) = home.setup_check(tool);
         assert_eq!(code, Some(1), "{tool}");
         assert!(
             said.contains("fault") && said.contains(says),
@@ -155,11 +153,11 @@ fn a_check_says_what_is_wrong_and_where() {
 
 #[test]
 fn a_session_that_is_too_short_for_a_tool_is_a_warning() {
-    let kit = http::kit_with(&["--session-life", "300s"], UPLOAD);
-    let home = Home::of(&kit);
-    home.write("aws");
+    let env = TestEnv::with_http(&["--session-life", "300s"], UPLOAD);
+    let home = Home::in_env(&env);
+    home.setup_write("aws");
     for (tool, says) in [("aws", "less than 900 s"), ("ossfs", "less than 1200 s")] {
-        let (code, said) = home.check(tool);
+        let (code, said) = home.setup_check(tool);
         assert_eq!(code, Some(0), "{said}");
         assert!(said.contains("warning") && said.contains(says), "{said}");
     }

@@ -7,19 +7,15 @@ use std::{
     process::{Command, Stdio},
 };
 
-use e2e::program;
+use e2e::{Home, TestEnv, UPLOAD, program, run};
 use nix::unistd::geteuid;
 
 use super::FILES;
-use crate::{
-    home::{Home, run},
-    http,
-};
 
 #[test]
 fn a_file_that_cannot_be_understood_is_left_as_it_is() {
-    let kit = http::kit();
-    let home = Home::of(&kit);
+    let env = TestEnv::with_http(&[], UPLOAD);
+    let home = Home::in_env(&env);
     for (tool, name, text, says) in [
         (
             "aliyun-cli",
@@ -150,7 +146,7 @@ fn a_file_that_cannot_be_understood_is_left_as_it_is() {
         ),
     ] {
         home.put(name, text, 0o600);
-        let before = home.all();
+        let before = home.files();
         let output = home.setup(&[tool, "oss-upload", "--region", "cn-hongkong", "--write"]);
         let complaint = output.stderr;
         assert_eq!(output.code, Some(1), "{text}: {complaint}");
@@ -162,7 +158,7 @@ fn a_file_that_cannot_be_understood_is_left_as_it_is() {
             !complaint.contains("MINE"),
             "nothing of it is told: {complaint}"
         );
-        assert_eq!(home.all(), before, "{text}");
+        assert_eq!(home.files(), before, "{text}");
     }
     // With a name of its own it finds its place beside what is there.
     let name = ["--name", "by-stsd", "--write"];
@@ -170,30 +166,30 @@ fn a_file_that_cannot_be_understood_is_left_as_it_is() {
     home.put(".aliyun/config.json", FILES[0].2, 0o600);
     let taken = home.setup(&[&line[..], &["--name", "mine", "--write"]].concat());
     assert_eq!(taken.code, Some(1));
-    home.setup(&[&line[..], &name].concat()).worked();
+    home.setup(&[&line[..], &name].concat()).assert_success();
     home.setup(&["aliyun-cli", "oss-upload", "--name", "by-stsd", "--check"])
-        .worked();
+        .assert_success();
 }
 
 #[test]
 fn a_link_stays_a_link_and_another_user_s_file_is_not_touched() {
-    let kit = http::kit();
-    let home = Home::of(&kit);
+    let env = TestEnv::with_http(&[], UPLOAD);
+    let home = Home::in_env(&env);
     home.put("dotfiles/aws", "[default]\n", 0o600);
     fs::create_dir(home.file(".aws")).unwrap();
     symlink("../dotfiles/aws", home.file(".aws/config")).unwrap();
-    home.write("aws");
+    home.setup_write("aws");
     assert!(home.file(".aws/config").is_symlink());
     assert!(home.text("dotfiles/aws").contains("sts-shim"));
     assert_eq!(home.text(".aws/config.stsd-backup"), "[default]\n");
 
     let refused = |says: &str| {
-        let before = home.all();
+        let before = home.files();
         let output = home.setup(&["rclone", "oss-upload", "--region", "cn-hongkong", "--write"]);
         let complaint = output.stderr;
         assert_eq!(output.code, Some(1), "{complaint}");
         assert!(complaint.contains(says), "{complaint}");
-        assert_eq!(home.all(), before);
+        assert_eq!(home.files(), before);
     };
     let path = home.file(".config/rclone/rclone.conf");
     // What there was has to be kept somewhere.
@@ -221,8 +217,8 @@ fn a_link_stays_a_link_and_another_user_s_file_is_not_touched() {
 
 #[test]
 fn a_directory_that_cannot_be_written_costs_nothing() {
-    let kit = http::kit();
-    let home = Home::of(&kit);
+    let env = TestEnv::with_http(&[], UPLOAD);
+    let home = Home::in_env(&env);
     home.put(".aws/config", "[default]\n", 0o600);
     let closed =
         |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o555)).unwrap();
@@ -237,7 +233,7 @@ fn a_directory_that_cannot_be_written_costs_nothing() {
     let programs = tempfile::tempdir().unwrap();
     let command = if geteuid().is_root() {
         // Root writes where it likes, so somebody else tries.
-        for path in [programs.path(), &kit.path("")] {
+        for path in [programs.path(), &env.path("")] {
             fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
         }
         for name in ["stsctl", "sts-shim"] {
@@ -255,11 +251,11 @@ fn a_directory_that_cannot_be_written_costs_nothing() {
         home.command(&arguments)
     };
     closed(&home.file(".aws"));
-    let before = home.all();
+    let before = home.files();
     let output = run(command);
     let complaint = output.stderr;
     fs::set_permissions(home.file(".aws"), fs::Permissions::from_mode(0o755)).unwrap();
     assert_eq!(output.code, Some(1), "{complaint}");
     assert!(complaint.contains("cannot be written"), "{complaint}");
-    assert_eq!(home.all(), before);
+    assert_eq!(home.files(), before);
 }

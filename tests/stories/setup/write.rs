@@ -7,23 +7,19 @@ use std::{
     process::{Command, Stdio},
 };
 
-use e2e::program;
+use e2e::{FileState, Home, TestEnv, UPLOAD, program, run};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use super::{FILES, told};
-use crate::{
-    home::{Home, State, run},
-    http,
-};
+use super::FILES;
 
 #[test]
 fn a_tool_s_file_is_changed_by_one_entry_and_kept_as_it_was() {
-    let kit = http::kit();
-    let home = Home::of(&kit);
+    let env = TestEnv::with_http(&[], UPLOAD);
+    let home = Home::in_env(&env);
     for (tool, name, before) in FILES {
         home.put(name, before, 0o640);
-        let said = home.write(tool);
+        let said = home.setup_write(tool);
         let after = home.text(name);
         assert!(said.contains("changed"), "{said}");
         // Without what is new, it is what it was.
@@ -49,18 +45,18 @@ fn a_tool_s_file_is_changed_by_one_entry_and_kept_as_it_was() {
         let backup = format!("{name}.stsd-backup");
         assert_eq!(home.text(&backup), before);
         assert_eq!(home.mode(&backup), 0o600);
-        let everything = home.all();
-        assert!(home.write(tool).contains("is as it should be"));
+        let everything = home.files();
+        assert!(home.setup_write(tool).contains("is as it should be"));
         assert_eq!(
-            home.all(),
+            home.files(),
             everything,
             "{tool}: a second time nothing happens"
         );
         let broken = after.replace("oss-upload", "oss-uplaod");
         fs::write(home.file(name), broken).unwrap();
-        assert!(home.write(tool).contains("before the first change"));
+        assert!(home.setup_write(tool).contains("before the first change"));
         assert_eq!(home.text(&backup), before);
-        let (code, said) = home.check(tool);
+        let (code, said) = home.setup_check(tool);
         match tool {
             // What botocore would not read is said, and is not ours to take away.
             "aws" | "rclone" => assert!(said.contains("byte order mark"), "{said}"),
@@ -68,7 +64,7 @@ fn a_tool_s_file_is_changed_by_one_entry_and_kept_as_it_was() {
         }
     }
     assert_eq!(
-        home.all().len(),
+        home.files().len(),
         2 * FILES.len(),
         "nothing is left beside them"
     );
@@ -76,17 +72,21 @@ fn a_tool_s_file_is_changed_by_one_entry_and_kept_as_it_was() {
 
 #[test]
 fn a_file_that_is_not_there_is_made_for_its_owner_alone_and_works() {
-    let kit = http::kit();
-    let home = Home::of(&kit);
+    let env = TestEnv::with_http(&[], UPLOAD);
+    let home = Home::in_env(&env);
     for (tool, name, _) in FILES {
-        assert_eq!(home.check(tool).0, Some(1), "{tool} is not set up yet");
-        assert!(home.write(tool).contains("written"));
+        assert_eq!(
+            home.setup_check(tool).0,
+            Some(1),
+            "{tool} is not set up yet"
+        );
+        assert!(home.setup_write(tool).contains("written"));
         assert_eq!(home.mode(name), 0o600);
         if let Some((folder, _)) = name.rsplit_once('/') {
             assert_eq!(home.mode(folder), 0o700);
         }
         assert!(!home.file(&format!("{name}.stsd-backup")).exists());
-        let (code, said) = home.check(tool);
+        let (code, said) = home.setup_check(tool);
         assert_eq!(code, Some(0), "{tool}: {said}");
         assert_eq!(
             said.lines().filter(|it| it.starts_with("ok")).count(),
@@ -97,10 +97,10 @@ fn a_file_that_is_not_there_is_made_for_its_owner_alone_and_works() {
     let config: Value = serde_json::from_str(&home.text(".aliyun/config.json")).unwrap();
     assert_eq!(config["current"], "oss-upload");
     assert_eq!(config["profiles"][0]["mode"], "External");
-    let secret = kit.client().url("oss-upload").unwrap().token;
-    let holds = |it: &&State| String::from_utf8_lossy(&it.bytes).contains(secret.expose());
+    let secret = env.client().url("oss-upload").unwrap().token;
+    let holds = |it: &&FileState| String::from_utf8_lossy(&it.bytes).contains(secret.expose());
     assert_eq!(
-        home.all().values().filter(holds).count(),
+        home.files().values().filter(holds).count(),
         1,
         "ossutil's alone"
     );
@@ -108,22 +108,23 @@ fn a_file_that_is_not_there_is_made_for_its_owner_alone_and_works() {
 
 #[test]
 fn a_socket_that_only_the_environment_names_is_written_down() {
-    let kit = http::kit();
-    let home = Home::of(&kit);
-    let directory = kit.path("runtime");
+    let env = TestEnv::with_http(&[], UPLOAD);
+    let home = Home::in_env(&env);
+    let directory = env.path("runtime");
     fs::create_dir_all(directory.join("stsd")).unwrap();
     let elsewhere = directory.join("stsd/stsd.sock");
-    symlink(kit.socket(), &elsewhere).unwrap();
+    symlink(env.socket(), &elsewhere).unwrap();
     let run = |variable: (&str, &Path), arguments: &[&str]| {
         let mut command = Command::new(program("stsctl"));
         command.env_clear().env("HOME", home.path());
         command.env(variable.0, variable.1);
         command.args(["setup", "aws", "oss-upload", "--region", "cn-hongkong"]);
         command.args(arguments).stdin(Stdio::null());
-        told(run(command))
+        let output = run(command);
+        (output.code, output.stdout)
     };
     for (variable, socket) in [
-        (("STSD_SOCKET", &*kit.socket()), &*kit.socket()),
+        (("STSD_SOCKET", &*env.socket()), &*env.socket()),
         (("XDG_RUNTIME_DIR", &*directory), &*elsewhere),
     ] {
         assert_eq!(run(variable, &["--write"]).0, Some(0));
@@ -143,25 +144,25 @@ fn a_socket_that_only_the_environment_names_is_written_down() {
 
 #[test]
 fn a_profile_that_the_daemon_does_not_know_is_not_written() {
-    let mut kit = http::kit();
+    let mut env = TestEnv::with_http(&[], UPLOAD);
     let line = ["aws", "nosuch", "--region", "cn-hongkong", "--write"];
-    let home = Home::of(&kit);
+    let home = Home::in_env(&env);
     for tool in ["aliyun-cli", "aws", "rclone", "ossutil1"] {
         let output = home.setup(&[&[tool], &line[1..]].concat());
         let complaint = output.stderr;
         assert_eq!(output.code, Some(4), "{tool}: {complaint}");
     }
-    assert!(home.all().is_empty());
+    assert!(home.files().is_empty());
     // Without a daemon nobody knows.
-    kit.daemon().signal(Signal::SIGTERM);
-    kit.daemon_ends();
-    home.setup(&line).worked();
+    env.daemon().signal(Signal::SIGTERM);
+    env.wait_for_daemon_exit();
+    home.setup(&line).assert_success();
 }
 
 #[test]
 fn many_at_once_lose_nothing_of_each_other_s() {
-    let kit = http::kit();
-    let home = Home::of(&kit);
+    let env = TestEnv::with_http(&[], UPLOAD);
+    let home = Home::in_env(&env);
     let names: Vec<_> = (0..12).map(|it| format!("by-stsd-{it}")).collect();
     let start = |name: &String| {
         let line = [

@@ -11,12 +11,11 @@ use std::{
     time::Duration,
 };
 
-use e2e::{Kit, UPLOAD, program};
+use e2e::{STRANGER, TestEnv, UPLOAD, UnixUser, program};
 use nix::unistd::geteuid;
 use stsd_wire::{Failure, FailureKind, Message, Reply, Request, VERSION, message_length};
 
 use super::stdout;
-use crate::access::{STRANGER, user};
 
 /// Every command that asks the daemon and ends by itself.
 const COMMANDS: [&[&str]; 16] = [
@@ -138,20 +137,20 @@ fn with_somebody_elses_daemon_every_command_says_so() {
         e2e::not_run("only root can become another user for this story");
         return;
     }
-    let kit = Kit::start();
+    let env = TestEnv::start();
     // Where its user's directory can be entered, the daemon itself says it.
     let mut codes = Vec::new();
     for mode in [0o700, 0o711] {
         for (place, mode) in [("", 0o711), ("run", mode)] {
             let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
-            fs::set_permissions(kit.path(place), mode).unwrap();
+            fs::set_permissions(env.path(place), mode).unwrap();
         }
         let programs = tempfile::tempdir().unwrap();
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs::set_permissions(programs.path(), open).unwrap();
         fs::copy(program("stsctl"), programs.path().join("stsctl")).unwrap();
-        let mut command = user(STRANGER).command(programs.path().join("stsctl"));
-        command.arg("--socket").arg(kit.socket()).arg("status");
+        let mut command = UnixUser::new(STRANGER).command(programs.path().join("stsctl"));
+        command.arg("--socket").arg(env.socket()).arg("status");
         let output = command.output().unwrap();
         let complaint = String::from_utf8_lossy(&output.stderr);
         assert!(complaint.contains("another user's"), "{complaint}");
@@ -162,9 +161,9 @@ fn with_somebody_elses_daemon_every_command_says_so() {
 
 #[test]
 fn a_daemon_that_is_older_than_the_question_has_a_status_all_the_same() {
-    let kit = Kit::start();
-    let status = kit.client().status().unwrap();
-    let socket = kit.path("older.sock");
+    let env = TestEnv::start();
+    let status = env.client().status().unwrap();
+    let socket = env.path("older.sock");
     impostor(&socket, move |mut stream| {
         let mut said = Reply::Hello { version: VERSION }.frame().unwrap().to_vec();
         loop {
@@ -206,8 +205,8 @@ fn a_daemon_that_is_older_than_the_question_has_a_status_all_the_same() {
 
 #[test]
 fn without_a_terminal_and_without_stdin_no_command_hangs() {
-    let kit = Kit::with(&[], &format!("{UPLOAD}[http]\nlisten = \"127.0.0.1:0\"\n"));
-    let _ = kit.document(&["oss-upload"]);
+    let env = TestEnv::with(&[], &format!("{UPLOAD}[http]\nlisten = \"127.0.0.1:0\"\n"));
+    let _ = env.document(&["oss-upload"]);
     let for_ever = |it: &&&[&str]| it.contains(&"--watch") || it[0] == "lease";
     for arguments in COMMANDS.iter().filter(|it| !for_ever(it)) {
         for stdin in ["<&-", "</dev/null"] {
@@ -216,7 +215,7 @@ fn without_a_terminal_and_without_stdin_no_command_hangs() {
             command
                 .arg(program("stsctl"))
                 .arg("--socket")
-                .arg(kit.socket());
+                .arg(env.socket());
             let output = command
                 .args(*arguments)
                 .stdin(Stdio::null())

@@ -2,44 +2,44 @@
 
 use std::fs;
 
-use e2e::{Kit, UPLOAD};
+use e2e::{TestEnv, UPLOAD, upload_profile};
 use serde_json::Value;
 
 use super::{NARROW, colours, fits, stdout};
-use crate::access::profile;
 
 #[test]
 fn the_log_shows_who_got_what_as_it_happens() {
-    let profiles = UPLOAD.to_owned() + &profile("other", &[]) + "[audit]\nfile = \"audit.jsonl\"\n";
-    let kit = Kit::with(&[], &profiles);
-    let _ = kit.document(&["other"]);
-    let _ = kit.document(&["oss-upload"]);
-    let mut terminal = kit.ctl_at_terminal((24, 120), &["log", "oss-upload"]);
+    let profiles =
+        UPLOAD.to_owned() + &upload_profile("other", &[]) + "[audit]\nfile = \"audit.jsonl\"\n";
+    let env = TestEnv::with(&[], &profiles);
+    let _ = env.document(&["other"]);
+    let _ = env.document(&["oss-upload"]);
+    let mut terminal = env.ctl_at_terminal((24, 120), &["log", "oss-upload"]);
     terminal.wait_for("ready");
     let events =
         |screen: &vt100::Screen| screen.contents().matches("oss-upload: credentials").count();
     assert_eq!(events(&terminal.screen()), 1);
-    let _ = kit.document(&["other"]);
-    let _ = kit.document(&["oss-upload"]);
+    let _ = env.document(&["other"]);
+    let _ = env.document(&["oss-upload"]);
     terminal.wait_until("the next one", |screen| events(screen) == 2);
-    fs::rename(kit.path("audit.jsonl"), kit.path("audit.jsonl.1")).unwrap();
-    kit.client().reload().unwrap();
-    let _ = kit.document(&["oss-upload"]);
+    fs::rename(env.path("audit.jsonl"), env.path("audit.jsonl.1")).unwrap();
+    env.client().reload().unwrap();
+    let _ = env.document(&["oss-upload"]);
     terminal.wait_until("one in the new file", |screen| events(screen) == 3);
     assert!(!terminal.screen().contents().contains("other"));
     assert!(colours(&terminal).contains(&vt100::Color::Idx(2)));
     terminal.type_keys("\u{3}");
-    assert_eq!(terminal.ends(), -2);
-    assert!(terminal.is_as_before());
+    assert_eq!(terminal.wait_for_exit(), -2);
+    assert!(terminal.is_restored());
 
     // A narrow one folds, a program gets lines.
-    let old = kit.path("audit.jsonl.1");
+    let old = env.path("audit.jsonl.1");
     let old = ["log", "--no-follow", "--file", old.to_str().unwrap()];
-    let mut terminal = kit.ctl_at_terminal(NARROW, &old);
-    assert_eq!(terminal.ends(), 0);
+    let mut terminal = env.ctl_at_terminal(NARROW, &old);
+    assert_eq!(terminal.wait_for_exit(), 0);
     fits(&terminal);
     terminal.wait_for("    other: credentials by");
-    let output = kit.ctl(&[&old[..], &["--json", "-n", "2"]].concat());
+    let output = env.ctl(&[&old[..], &["--json", "-n", "2"]].concat());
     let events: Vec<Value> = stdout(&output)
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
@@ -49,14 +49,14 @@ fn the_log_shows_who_got_what_as_it_happens() {
         .map(|it| it["profile"].as_str().unwrap())
         .collect();
     assert_eq!(profiles, ["other", "oss-upload"]);
-    let output = kit.ctl(&["log", "--file", "/nonexistent"]);
+    let output = env.ctl(&["log", "--file", "/nonexistent"]);
     assert_eq!(output.status.code(), Some(2));
 }
 
 #[test]
 fn a_log_that_stands_nowhere_is_said_with_the_fix() {
-    let kit = Kit::start();
-    let output = kit.ctl(&["log"]);
+    let env = TestEnv::start();
+    let output = env.ctl(&["log"]);
     assert_eq!(output.status.code(), Some(1));
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(

@@ -9,21 +9,20 @@ use std::{
     time::Duration,
 };
 
-use e2e::{Kit, Process, Terminal, program};
+use e2e::{Action, Process, Terminal, TestEnv, program, upload_profile};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::{NARROW, WIDE, fits, refused};
-use crate::access::profile;
 
 #[test]
 fn a_renewal_is_seen_while_one_watches() {
-    let kit = Kit::start();
-    let mut terminal = kit.ctl_at_terminal(WIDE, &["status", "--watch"]);
+    let env = TestEnv::start();
+    let mut terminal = env.ctl_at_terminal(WIDE, &["status", "--watch"]);
     terminal.wait_for("none");
-    let _ = kit.document(&["oss-upload"]);
+    let _ = env.document(&["oss-upload"]);
     terminal.wait_for("██████████ 59m");
-    assert!(kit.ctl(&["refresh", "oss-upload"]).status.success());
+    assert!(env.ctl(&["refresh", "oss-upload"]).status.success());
     terminal.wait_until("two calls", |screen| {
         let row = |it: &String| it.starts_with("oss-upload") && it.contains("    2  ");
         screen.rows(0, WIDE.1).any(|it| row(&it))
@@ -46,97 +45,97 @@ fn a_renewal_is_seen_while_one_watches() {
     check(&terminal);
     assert!(!terminal.screen().contents().contains("xyz"));
 
-    kit.sts_fails(&refused());
-    assert_eq!(kit.ctl(&["refresh", "oss-upload"]).status.code(), Some(7));
+    env.emulator().inject_fault(Action::AssumeRole, refused());
+    assert_eq!(env.ctl(&["refresh", "oss-upload"]).status.code(), Some(7));
     terminal.wait_for("hint: ");
     check(&terminal);
 
     // Ctrl-C is a key like others until the terminal makes a signal of it.
     terminal.type_keys("\u{3}");
-    assert_eq!(terminal.ends(), -2, "SIGINT");
-    assert!(terminal.is_as_before());
-    kit.must_be_clean("the terminal", &terminal.bytes());
+    assert_eq!(terminal.wait_for_exit(), -2, "SIGINT");
+    assert!(terminal.is_restored());
+    e2e::assert_no_secrets("the terminal", &terminal.bytes());
 }
 
 #[test]
 fn a_watch_that_is_stopped_gives_the_terminal_back_meanwhile() {
-    let kit = Kit::start();
-    let mut terminal = kit.ctl_at_terminal(WIDE, &["status", "--watch"]);
+    let env = TestEnv::start();
+    let mut terminal = env.ctl_at_terminal(WIDE, &["status", "--watch"]);
     terminal.wait_for("q leaves");
     terminal.signal(Signal::SIGTSTP);
     let stat = format!("/proc/{}/stat", terminal.id());
     let stopped = || fs::read_to_string(&stat).unwrap().contains(") T ");
-    kit.wait_until("it is stopped", stopped);
-    kit.wait_until("the terminal is free", || terminal.is_as_before());
+    env.wait_until("it is stopped", stopped);
+    env.wait_until("the terminal is free", || terminal.is_restored());
     terminal.signal(Signal::SIGCONT);
     terminal.wait_until("it is drawn again", vt100::Screen::alternate_screen);
     terminal.wait_for("oss-upload");
     terminal.signal(Signal::SIGTERM);
-    assert_eq!(terminal.ends(), -15);
-    assert!(terminal.is_as_before());
+    assert_eq!(terminal.wait_for_exit(), -15);
+    assert!(terminal.is_restored());
 }
 
 #[test]
 fn a_watch_outlives_the_daemon_and_does_not_hang_with_it() {
-    let mut kit = Kit::start();
-    let mut terminal = kit.ctl_at_terminal(WIDE, &["status", "--watch"]);
+    let mut env = TestEnv::start();
+    let mut terminal = env.ctl_at_terminal(WIDE, &["status", "--watch"]);
     terminal.wait_for("oss-upload");
-    kit.daemon().signal(Signal::SIGTERM);
-    assert_eq!(kit.daemon_ends(), Some(0));
+    env.daemon().signal(Signal::SIGTERM);
+    assert_eq!(env.wait_for_daemon_exit(), Some(0));
     terminal.wait_for("no daemon at");
-    kit.start_daemon();
+    env.start_daemon();
     terminal.wait_for("oss-upload");
-    kit.daemon().signal(Signal::SIGSTOP);
+    env.daemon().signal(Signal::SIGSTOP);
     terminal.wait_for("no answer for ");
     terminal.type_keys("q");
-    assert_eq!(terminal.ends(), 0);
-    assert!(terminal.is_as_before());
-    kit.daemon().signal(Signal::SIGCONT);
+    assert_eq!(terminal.wait_for_exit(), 0);
+    assert!(terminal.is_restored());
+    env.daemon().signal(Signal::SIGCONT);
 }
 
 #[test]
 fn more_than_fits_on_a_screen_is_counted() {
     let profiles: String = (0..300)
-        .map(|it| profile(&format!("p{it:03}"), &[]))
+        .map(|it| upload_profile(&format!("p{it:03}"), &[]))
         .collect();
-    let kit = Kit::with(&[], &profiles);
-    let mut terminal = kit.ctl_at_terminal(WIDE, &["status", "--watch"]);
+    let env = TestEnv::with(&[], &profiles);
+    let mut terminal = env.ctl_at_terminal(WIDE, &["status", "--watch"]);
     terminal.wait_for("280 lines more; name profiles to see fewer");
     fits(&terminal);
     terminal.type_keys("q");
-    assert_eq!(terminal.ends(), 0);
-    let mut terminal = kit.ctl_at_terminal(WIDE, &["status", "--watch", "p299", "p007"]);
+    assert_eq!(terminal.wait_for_exit(), 0);
+    let mut terminal = env.ctl_at_terminal(WIDE, &["status", "--watch", "p299", "p007"]);
     terminal.wait_for("p299");
     terminal.wait_for("p007");
     assert!(!terminal.screen().contents().contains("p008"));
     terminal.type_keys("q");
-    assert_eq!(terminal.ends(), 0);
-    let output = kit.ctl(&["status", "p007", "nosuch"]);
+    assert_eq!(terminal.wait_for_exit(), 0);
+    let output = env.ctl(&["status", "p007", "nosuch"]);
     assert_eq!(output.status.code(), Some(4));
 }
 
 #[test]
 fn without_a_terminal_a_watch_prints_what_changes() {
-    let kit = Kit::start();
+    let env = TestEnv::start();
     let watching = |arguments: &[&str]| {
         let mut command = Command::new(program("stsctl"));
-        command.arg("--socket").arg(kit.socket()).args(arguments);
+        command.arg("--socket").arg(env.socket()).args(arguments);
         command.stdin(Stdio::null());
-        let file = kit.path(&arguments.join(""));
+        let file = env.path(&arguments.join(""));
         command.stdout(fs::File::create(&file).unwrap());
-        (Process::start(command, &kit.path("watching.log")), file)
+        (Process::start(command, &env.path("watching.log")), file)
     };
     let (text, text_file) = watching(&["status", "--watch"]);
     let (lines, lines_file) = watching(&["status", "--watch", "--json"]);
     let read = |file: &Path| fs::read_to_string(file).unwrap();
-    kit.wait_until("the first", || {
+    env.wait_until("the first", || {
         read(&text_file).contains("none") && read(&lines_file).contains("none")
             || read(&lines_file).contains("null")
     });
-    let _ = kit.document(&["oss-upload"]);
+    let _ = env.document(&["oss-upload"]);
     let tables = || read(&text_file).matches("PROFILE").count();
     let documents = || read(&lines_file).lines().count();
-    kit.wait_until("the last change", || {
+    env.wait_until("the last change", || {
         read(&text_file).contains("██")
             && tables() >= 2
             && read(&lines_file).contains("\"hand_outs\":1")

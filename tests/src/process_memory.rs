@@ -1,15 +1,24 @@
-//! Searches the memory of a running program, as root can.
+//! The search for texts in the memory of a running program, which only root can read.
 
 use std::{
     fs::{self, File},
     ops::Range,
     os::unix::fs::FileExt as _,
+    thread,
+    time::Duration,
 };
 
 use crate::Process;
 
-/// The smallest part of a program's memory that can go by itself.
+/// The bytes of a page: the smallest part of a mapping that can be unmapped.
 const PAGE: usize = 4096;
+
+/// Maximum number of searches for secrets that the program is about to wipe, with
+/// [`SCAN_INTERVAL`] between them.
+pub const MEMORY_SCANS: u32 = 250;
+
+/// The pause between two searches.
+const SCAN_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A part of a program's memory, as the kernel describes it.
 pub struct Mapping {
@@ -20,7 +29,7 @@ pub struct Mapping {
 }
 
 impl Mapping {
-    /// Tells whether it is locked, left out of core dumps, and not given to children.
+    /// Returns `true` if the pages are locked, left out of core dumps, and not copied to children.
     #[must_use]
     pub fn is_for_secrets(&self) -> bool {
         let has = |flag: &str| self.flags.iter().any(|it| it == flag);
@@ -29,7 +38,10 @@ impl Mapping {
 }
 
 impl Process {
-    /// Returns what is mapped in the program.
+    /// Returns the mappings of the program.
+    ///
+    /// # Panics
+    /// When `/proc` refuses them.
     #[must_use]
     pub fn mappings(&self) -> Vec<Mapping> {
         let smaps = fs::read_to_string(format!("/proc/{}/smaps", self.id())).unwrap();
@@ -52,8 +64,26 @@ impl Process {
         mappings
     }
 
-    /// Searches all that the program can write to; returns the first place of each text in
-    /// each mapping, and whether secrets should be there.
+    /// Returns the texts outside of the pages for secrets, after the program has had time to wipe
+    /// them.
+    #[must_use]
+    pub fn unprotected(&self, texts: &[&str]) -> Vec<Found> {
+        let mut unprotected = Vec::new();
+        for _ in 0..MEMORY_SCANS {
+            let found = self.search(texts);
+            unprotected = found.into_iter().filter(|it| !it.protected).collect();
+            if unprotected.is_empty() {
+                break;
+            }
+            thread::sleep(SCAN_INTERVAL);
+        }
+        unprotected
+    }
+
+    /// Searches the writable mappings; returns the first place of each text in each mapping.
+    ///
+    /// # Panics
+    /// When the memory cannot be read.
     #[must_use]
     pub fn search(&self, texts: &[&str]) -> Vec<Found> {
         let memory = File::open(format!("/proc/{}/mem", self.id())).unwrap();
@@ -65,7 +95,7 @@ impl Process {
             let Range { start, end } = mapping.addresses;
             let mut bytes = vec![0; usize::try_from(end - start).unwrap()];
             if memory.read_exact_at(&mut bytes, start).is_err() {
-                // Some allocators give pages back at any moment; what is gone holds nothing.
+                // Allocators unmap pages at any moment; an unmapped page contains no text.
                 for (page, at) in bytes.chunks_mut(PAGE).zip((start..).step_by(PAGE)) {
                     let _ = memory.read_exact_at(page, at);
                 }
@@ -96,8 +126,7 @@ impl Process {
     }
 }
 
-/// Returns the runs of pages that hold anything: most of a program's memory holds nothing, and no
-/// text is in that.
+/// Returns the runs of pages that are not all zero: most pages are, and are not searched.
 fn used(bytes: &[u8]) -> Vec<Range<usize>> {
     let mut runs: Vec<Range<usize>> = Vec::new();
     for (page, start) in bytes.chunks(PAGE).zip((0..).step_by(PAGE)) {
@@ -116,10 +145,10 @@ fn used(bytes: &[u8]) -> Vec<Range<usize>> {
 /// A text in a program's memory.
 #[derive(Debug)]
 pub struct Found {
-    /// Which text.
+    /// The text.
     pub text: String,
-    /// Where it is, for humans.
+    /// The place, for the message of a failed story.
     pub place: String,
-    /// Whether it is where secrets should be.
+    /// `true` in the pages for secrets.
     pub protected: bool,
 }

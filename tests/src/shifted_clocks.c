@@ -1,6 +1,5 @@
-/* Clocks that are ahead by as many seconds as a file says, for a program that has this loaded
-   before its libraries: the wall clock by the first number, the boot-time clock by the second
-   one. No other clock is touched. */
+/* clock_gettime with offsets from a file, for LD_PRELOAD: the first number is the seconds by which
+   the wall clock is ahead, the second one those of the boot-time clock. Other clocks are exact. */
 
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -9,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static long long ahead_by(clockid_t clock) {
+static long long seconds_ahead(clockid_t clock) {
     char text[64] = "", *boot;
     const char *path = getenv("STSD_STORY_CLOCKS");
     int file = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
@@ -23,6 +22,6 @@ static long long ahead_by(clockid_t clock) {
 int clock_gettime(clockid_t clock, struct timespec *time) {
     long result = syscall(SYS_clock_gettime, clock, time);
     if (result == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_BOOTTIME))
-        time->tv_sec += ahead_by(clock);
+        time->tv_sec += seconds_ahead(clock);
     return (int)result;
 }

@@ -1,0 +1,54 @@
+//! The programs that stories run: those of the project, the examples, the official SDKs.
+
+use std::{env, path::PathBuf};
+
+/// Returns the path of a program of the project, built beside the stories.
+///
+/// # Panics
+/// When it has not been built.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
+    let program = beside_the_test(2).join(name);
+    assert!(
+        program.exists(),
+        "{} is missing: run `cargo build --workspace --bins` first, or `cargo xtask test`",
+        program.display()
+    );
+    program
+}
+
+/// Returns the path of an example of `examples/rust`, which `cargo xtask test` builds.
+///
+/// # Panics
+/// When it has not been built.
+#[must_use]
+pub fn rust_example(name: &str) -> PathBuf {
+    let program = beside_the_test(3).join("examples-rust/debug").join(name);
+    assert!(
+        program.exists(),
+        "{} is missing: run `cargo xtask test`, which builds it",
+        program.display()
+    );
+    program
+}
+
+/// Returns the directory in which `cargo xtask test` installs the official SDKs.
+///
+/// # Panics
+/// When it does not exist.
+#[must_use]
+pub fn clients() -> PathBuf {
+    let clients = beside_the_test(3).join("clients");
+    assert!(
+        clients.exists(),
+        "the official SDKs are not in {}: run `cargo xtask test`, which installs them",
+        clients.display()
+    );
+    clients
+}
+
+/// Returns the directory that many levels above this test program.
+fn beside_the_test(levels: usize) -> PathBuf {
+    let test = env::current_exe().unwrap();
+    test.ancestors().nth(levels).unwrap().to_owned()
+}

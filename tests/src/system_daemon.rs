@@ -1,0 +1,132 @@
+//! A daemon with `--system`, and callers with other users and groups.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use nix::unistd::geteuid;
+
+use crate::{TestEnv, assert_no_secrets, not_run, program};
+
+/// The user and the groups of a process.
+#[derive(Debug, Clone, Copy)]
+pub struct UnixUser {
+    /// The user.
+    pub uid: u32,
+    /// The primary group.
+    pub gid: u32,
+    /// The supplementary group, if there is one.
+    pub group: Option<u32>,
+}
+
+impl UnixUser {
+    /// Returns a user whose only group has the same number.
+    #[must_use]
+    pub const fn new(uid: u32) -> Self {
+        Self {
+            uid,
+            gid: uid,
+            group: None,
+        }
+    }
+
+    /// Returns a command that runs with this user and these groups.
+    #[must_use]
+    pub fn command(self, program: PathBuf) -> Command {
+        let mut command = Command::new("setpriv");
+        command.arg(format!("--reuid={}", self.uid));
+        command.arg(format!("--regid={}", self.gid));
+        match self.group {
+            Some(group) => command.arg(format!("--groups={group}")),
+            None => command.arg("--clear-groups"),
+        };
+        command.arg("--").arg(program).stdin(Stdio::null());
+        command
+    }
+}
+
+/// A daemon for the whole machine, and copies of the programs that every user can start.
+pub struct SystemDaemon {
+    /// The environment of the daemon.
+    pub env: TestEnv,
+    /// Not in the directory of `env`: the demonstration in stsctl contains markers of secrets.
+    programs: tempfile::TempDir,
+}
+
+impl SystemDaemon {
+    /// Starts the daemon; returns `None`, and reports it, where the test is not run by root.
+    #[must_use]
+    pub fn start(profiles: &str) -> Option<Self> {
+        if !geteuid().is_root() {
+            not_run("only root can become other users for this story");
+            return None;
+        }
+        let mut env = TestEnv::without_daemon(&[]);
+        env.write_config(profiles);
+        for directory in ["", "run"] {
+            set_mode(&env.path(directory), 0o755);
+        }
+        let mut command = env.daemon_command();
+        command.arg("--system");
+        env.start_daemon_with(command);
+        Some(Self::new(env))
+    }
+
+    /// Returns the handle for an environment whose daemon is running.
+    ///
+    /// # Panics
+    /// When the programs cannot be copied.
+    #[must_use]
+    pub fn new(env: TestEnv) -> Self {
+        let programs = tempfile::tempdir().unwrap();
+        set_mode(programs.path(), 0o755);
+        for name in ["sts-shim", "stsctl"] {
+            fs::copy(program(name), programs.path().join(name)).unwrap();
+        }
+        Self { env, programs }
+    }
+
+    /// Returns the path of a copied program.
+    #[must_use]
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.programs.path().join(name)
+    }
+
+    /// Runs a program as a user, to its end.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn output(&self, user: UnixUser, name: &str, arguments: &[&str]) -> Output {
+        let mut command = user.command(self.program(name));
+        let output = command
+            .arg("--socket")
+            .arg(self.env.socket())
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert_no_secrets(name, &output.stderr);
+        output
+    }
+
+    /// Runs the shim as a user and asserts its exit code; returns its stderr.
+    ///
+    /// # Panics
+    /// When the shim ends with another code.
+    #[track_caller]
+    pub fn assert_shim(&self, user: UnixUser, profile: &str, code: i32) -> String {
+        let output = self.output(user, "sts-shim", &[profile]);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        let exit_code = output.status.code();
+        assert_eq!(exit_code, Some(code), "{user:?} {profile}: {stderr}");
+        assert_eq!(output.stdout.is_empty(), code != 0);
+        stderr
+    }
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
