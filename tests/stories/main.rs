@@ -1,53 +1,106 @@
-//! Stories over the real programs: each is what somebody relies on, told from outside.
+//! The stories: end-to-end tests of the real programs. The documentation of the crate `e2e`, which
+//! is the test kit, shows how a story is written.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod access;
-mod audit;
-mod bad_config;
-mod chain;
-mod client;
-mod docs;
-mod doctor;
-mod ecs_role;
-mod engine;
-mod examples;
-mod exec;
-mod faults;
-mod hand_out;
-mod hostile;
-mod http;
-mod import;
-mod impostor;
-mod init;
-mod keyring;
-mod keys;
-mod lease;
-mod memory;
-mod network;
-mod oidc;
-mod oss_client;
-mod outage;
-mod output;
-mod packages;
-mod pages;
-mod peers_bugs;
-mod policy;
-mod process;
-mod protection;
-mod restart;
-mod rotation;
-mod saml;
-mod sdk;
-mod sdk_consumers;
-mod sdk_long;
-mod sdk_proxy;
-mod setup;
-mod sink;
-mod stampede;
-mod sts_client;
-mod suspend;
-mod terminal;
-mod uri;
-mod wall_clock;
-mod watched;
+/// Callers, rules, leases and the audit.
+mod access {
+    mod audit;
+    mod lease;
+    mod peer_identity;
+    mod rules;
+    mod session_policy;
+}
+
+/// The client library, and the example of OSS.
+mod client {
+    mod async_client;
+    mod oss_client;
+    mod watch;
+}
+
+/// The configuration of the daemon.
+mod config {
+    mod errors;
+}
+
+/// The commands of stsctl, and what the programs print.
+mod ctl {
+    mod doctor;
+    mod doctor_protections;
+    mod exec;
+    mod import;
+    mod init;
+    mod output;
+    mod setup;
+    mod terminal;
+}
+
+/// The documents and the examples.
+mod docs {
+    mod configuration;
+    mod examples;
+    mod file;
+    mod first_upload;
+    mod options;
+    mod page;
+    mod pages;
+    mod program;
+    mod shell;
+    mod terminal;
+    mod translations;
+    mod world;
+}
+
+/// The HTTP endpoint.
+mod http {
+    mod endpoint;
+}
+
+/// The machine: memory, limits, packages, restarts.
+mod platform {
+    mod exhaustion;
+    mod memory;
+    mod packages;
+    mod restart;
+}
+
+/// Calls to STS: when they are made, and their failures.
+mod refresh {
+    mod engine;
+    mod known_bugs;
+    mod network;
+    mod outage;
+    mod rotation;
+    mod sts_client;
+    mod suspend;
+    mod wall_clock;
+}
+
+/// The official SDKs.
+mod sdk {
+    mod consumers;
+    mod oss_operations;
+    mod proxy;
+    mod uploads;
+}
+
+/// Credentials by the socket and in exported files.
+mod serve {
+    mod credentials;
+    mod export;
+    mod hostile_peers;
+    mod thundering_herd;
+}
+
+/// The identity providers of the configuration.
+mod sources {
+    mod access_key;
+    mod ecs_role;
+    mod keyring;
+    mod oidc;
+    mod process;
+    mod role_chain;
+    mod saml;
+    mod uri;
+}

@@ -40,12 +40,14 @@ const FAST_TESTS: [&str; 3] = ["golden", "hostile", "vectors"];
 
 /// Stories that only the full gate runs: a part of the name, and why it takes long.
 pub(crate) const FULL_ONLY: [(&str, &str); 1] = [(
-    "sdk_long::a_minute",
-    "uploads for a minute, by design; sdk_consumers:: rotates under each SDK as well",
+    "sdk::uploads::one_minute",
+    "uploads for a minute, by design; sdk::consumers:: rotates under each SDK as well",
 )];
 
-/// Parts of the names of stories that run the official SDKs.
-const WITH_SDKS: [&str; 6] = ["sdk", "docs", "examples", "pages", "oidc", "client"];
+/// Parts of the names of stories that run the official SDKs: groups, and the files in them.
+const WITH_SDKS: [&str; 9] = [
+    "sdk", "docs", "client", "ctl", "doctor", "exec", "setup", "sources", "oidc",
+];
 
 /// A workspace of its own: its libraries are needed by nothing else here.
 const EXAMPLES: &str = "examples/rust/Cargo.toml";
@@ -107,7 +109,7 @@ fn print_groups() {
     }
 }
 
-/// Returns the seconds of each group in a JUnit report; a group is the first module of a name.
+/// Returns the seconds of each group in a JUnit report; a group is the module of the tests.
 fn group_seconds(junit: &str) -> BTreeMap<String, f64> {
     let mut groups = BTreeMap::new();
     for case in junit.split("<testcase ").skip(1) {
@@ -117,8 +119,8 @@ fn group_seconds(junit: &str) -> BTreeMap<String, f64> {
         };
         let seconds = attribute("time").and_then(|it| it.parse::<f64>().ok());
         if let (Some(name), Some(seconds)) = (attribute("name"), seconds) {
-            let group = name.split("::").next().unwrap_or(name).to_owned();
-            *groups.entry(group).or_default() += seconds;
+            let group = name.rsplit_once("::").map_or(name, |(module, _)| module);
+            *groups.entry(group.to_owned()).or_default() += seconds;
         }
     }
     groups
@@ -345,12 +347,12 @@ mod unit_tests {
     use super::{failed_test, group_seconds};
 
     #[test]
-    fn seconds_are_added_up_by_the_first_module() {
-        let junit = "<testcase name=\"chain::a\" classname=\"e2e\" time=\"1.5\">\
-             <testcase name=\"chain::b\" classname=\"e2e\" time=\"2.000\">\
+    fn seconds_are_added_up_by_the_module() {
+        let junit = "<testcase name=\"sources::role_chain::a\" classname=\"e2e\" time=\"1.5\">\
+             <testcase name=\"sources::role_chain::b\" classname=\"e2e\" time=\"2.000\">\
              <testcase name=\"alone\" classname=\"e2e\" time=\"0.25\">";
         let groups = group_seconds(junit);
-        assert_eq!(groups["chain"], 3.5);
+        assert_eq!(groups["sources::role_chain"], 3.5);
         assert_eq!(groups["alone"], 0.25);
     }
 
@@ -360,8 +362,8 @@ mod unit_tests {
             assert_eq!(failed_test(line).as_deref(), expected, "{line}");
         };
         check(
-            "        FAIL [   0.012s] ( 3/420) e2e::stories chain::it_is_renewed",
-            Some("chain::it_is_renewed"),
+            "        FAIL [   0.012s] ( 3/420) e2e::stories sources::role_chain::it_is_renewed",
+            Some("sources::role_chain::it_is_renewed"),
         );
         check(
             "     TIMEOUT [ 180.004s] (12/420) e2e::stories hangs",

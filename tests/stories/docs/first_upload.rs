@@ -91,7 +91,7 @@ fn timed<T>(what: &str, step: impl FnOnce() -> T) -> T {
 }
 
 #[test]
-fn who_follows_the_readme_has_an_object_in_the_bucket() {
+fn readme_steps_put_an_object_into_the_bucket() {
     let directory = tempfile::tempdir().unwrap();
     let cloud = world_file(directory.path().join("world.toml"));
     let world = timed("the emulated cloud starts", || {

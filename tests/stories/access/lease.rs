@@ -1,0 +1,605 @@
+//! A lease: a second socket that gives less than its owner has, for a while.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    os::{
+        fd::{AsFd as _, AsRawFd as _},
+        unix::{
+            fs::{FileTypeExt as _, PermissionsExt as _},
+            net::{UnixListener, UnixStream},
+            process::CommandExt as _,
+        },
+    },
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use e2e::{
+    Action, Process, SystemDaemon, TestEnv, UPLOAD, UnixUser, connect, decode_replies, descriptor,
+    hello_request, program, upload_profile,
+};
+use nix::{sys::signal::Signal, unistd::geteuid};
+use serde_json::json;
+use stsd_client::{Client, Error, FailureKind};
+use stsd_wire::{Message as _, Reply, Request};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What leaves nothing but reading below `public/`.
+const NARROW: &str = r#"{
+  "Version": "1",
+  "Statement": [{"Effect": "Allow", "Action": "oss:GetObject",
+                 "Resource": "acs:oss:*:*:examplebucket/public/*"}]
+}"#;
+
+fn env_with(emulator: &[&str], profiles: &str) -> TestEnv {
+    let env = TestEnv::with(emulator, profiles);
+    env.write("narrow.json", NARROW, 0o600);
+    env
+}
+
+fn socket(env: &TestEnv) -> PathBuf {
+    env.path("lease.sock")
+}
+
+/// Returns the command that holds a lease.
+fn command(env: &TestEnv, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program("stsctl"));
+    command.arg("--socket").arg(env.socket()).arg("lease");
+    command.args(arguments).arg("--socket").arg(socket(env));
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    command
+}
+
+/// Opens a lease and waits until it stands.
+fn lease(env: &TestEnv, arguments: &[&str]) -> Process {
+    let narrow = env.path("narrow.json");
+    let policy = ["--policy", narrow.to_str().unwrap()];
+    let command = command(env, &[arguments, &policy].concat());
+    let mut lease = Process::start(command, &env.path("lease.log"));
+    let line = lease.first_line();
+    assert!(line.contains("leased at"), "{line}{}", said(env));
+    lease
+}
+
+fn said(env: &TestEnv) -> String {
+    fs::read_to_string(env.path("lease.log")).unwrap_or_default()
+}
+
+fn by_lease(env: &TestEnv) -> Client {
+    Client::at(socket(env))
+}
+
+fn shim_line(env: &TestEnv) -> String {
+    let (shim, socket) = (program("sts-shim"), socket(env));
+    let (shim, socket) = (shim.display(), socket.display());
+    format!("{shim} --socket {socket} oss-upload")
+}
+
+#[track_caller]
+fn refused<T: std::fmt::Debug>(outcome: Result<T, Error>, kind: FailureKind) {
+    match outcome {
+        Err(Error::Refused(failure)) => assert_eq!(failure.kind, kind, "{failure:?}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn lease_serves_one_narrowed_profile_and_nothing_else() {
+    let other = UPLOAD.replace("oss-upload]", "other]");
+    let env = env_with(&[], &format!("{UPLOAD}{other}"));
+    let _lease = lease(&env, &["oss-upload", "--ttl", "20m"]);
+    for key in ["public/a", "private/a"] {
+        let put = ["put", "examplebucket", key];
+        env.oss_with_profile("oss-upload", &put, "text").unwrap();
+        let error = env
+            .oss_with_process(&shim_line(&env), &put, "x")
+            .unwrap_err();
+        assert!(error.contains("AccessDenied"), "{error}");
+    }
+    let get = |key| env.oss_with_process(&shim_line(&env), &["get", "examplebucket", key], "");
+    assert_eq!(get("public/a"), Ok("text".into()));
+    assert!(get("private/a").unwrap_err().contains("AccessDenied"));
+
+    let client = by_lease(&env);
+    let zero = Duration::ZERO;
+    let not_allowed = FailureKind::NotAllowed;
+    refused(client.credentials("other", zero, PATIENCE), not_allowed);
+    refused(client.credentials("nosuch", zero, PATIENCE), not_allowed);
+    refused(client.refresh("oss-upload", PATIENCE), not_allowed);
+    for steered in [client.reload(), client.rotate_urls()] {
+        let Err(Error::Refused(failure)) = steered else {
+            panic!("{steered:?}");
+        };
+        assert_eq!(failure.kind, not_allowed);
+        assert!(failure.message.contains("lease"), "{failure:?}");
+        assert!(!failure.hint.contains("sudo"), "{failure:?}");
+    }
+    let again = client.lease("oss-upload", Some(NARROW), PATIENCE, PATIENCE);
+    refused(again.map(drop), not_allowed);
+    let seen = client.status().unwrap().profiles;
+    let names: Vec<_> = seen.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(names, ["oss-upload"]);
+    let status = client.status().unwrap();
+    assert_eq!((status.pid, status.config_path.as_str()), (0, ""));
+    assert!(status.protections.is_empty());
+    // The owner's own profile is not narrowed by it.
+    let id = |client: &Client| {
+        let answer = client.credentials("oss-upload", zero, PATIENCE).unwrap();
+        answer.credentials.access_key_id
+    };
+    assert_ne!(id(&client), id(&env.client()));
+    assert_eq!(env.emulator().calls(Action::AssumeRole), 2, "one each");
+}
+
+#[test]
+fn session_of_a_lease_lasts_as_long_as_the_lease() {
+    let env = env_with(&[], UPLOAD);
+    let _lease = lease(&env, &["oss-upload", "--ttl", "20m"]);
+    let client = by_lease(&env);
+    let status = client.status().unwrap();
+    let life = status.profiles[0].lifetime_seconds.unwrap();
+    assert!((20 * 60 - 5..=21 * 60).contains(&life), "{life}");
+    // Who wants more than there will ever be has at once what there is.
+    let answer = client.credentials("oss-upload", Duration::from_secs(3000), PATIENCE);
+    assert!(answer.unwrap().short);
+    assert_eq!(env.emulator().calls(Action::AssumeRole), 1);
+}
+
+#[test]
+fn lease_ends_at_its_ttl() {
+    let env = env_with(&["--session-life", "30s"], UPLOAD);
+    let mut lease = lease(&env, &["oss-upload", "--ttl", "10s"]);
+    let client = by_lease(&env);
+    // The first session lasts as long as the lease: another one would be of no use, though by
+    // now a tenth of its life has passed.
+    thread::sleep(Duration::from_secs(3));
+    let answer = client.credentials("oss-upload", Duration::from_secs(100), PATIENCE);
+    assert!(answer.unwrap().short);
+    assert_eq!(env.emulator().calls(Action::AssumeRole), 1);
+    let watched = client.watch("oss-upload").unwrap();
+    assert_eq!(lease.wait(), Some(0), "{}", said(&env));
+    let end = watched.last().unwrap();
+    refused(end, FailureKind::NotAllowed);
+    assert!(!socket(&env).exists());
+    let outcome = client.credentials("oss-upload", Duration::ZERO, PATIENCE);
+    assert!(matches!(outcome, Err(Error::NotReachable { .. })));
+    let _ = env.document(&["oss-upload"]);
+}
+
+#[test]
+fn lease_ends_with_its_owner_after_any_signal() {
+    let env = env_with(&[], UPLOAD);
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGKILL] {
+        let mut lease = lease(&env, &["oss-upload", "--ttl", "20m"]);
+        let client = by_lease(&env);
+        let watched = client.watch("oss-upload").unwrap();
+        lease.signal(signal);
+        assert_eq!(lease.wait(), None, "ended by the signal");
+        let end = watched.last().unwrap();
+        assert!(end.is_err(), "{signal}");
+        env.wait_until("nobody answers there", || {
+            let outcome = client.credentials("oss-upload", Duration::ZERO, PATIENCE);
+            matches!(outcome, Err(Error::NotReachable { .. }))
+        });
+        // What a killed owner left behind is in nobody's way.
+        assert_eq!(socket(&env).exists(), signal == Signal::SIGKILL);
+    }
+}
+
+#[test]
+fn lease_survives_a_restart_of_the_daemon() {
+    let mut env = env_with(&[], UPLOAD);
+    let mut lease = lease(&env, &["oss-upload", "--ttl", "20m"]);
+    for signal in [Signal::SIGKILL, Signal::SIGTERM] {
+        env.daemon().signal(signal);
+        env.wait_for_daemon_exit();
+        let client = by_lease(&env);
+        let asking =
+            thread::spawn(move || client.credentials("oss-upload", Duration::ZERO, PATIENCE));
+        env.start_daemon();
+        asking.join().unwrap().unwrap();
+    }
+    assert!(lease.is_running());
+}
+
+#[test]
+fn reload_ends_or_renews_a_lease_with_its_profile() {
+    let env = env_with(&[], UPLOAD);
+    let mut lease = lease(&env, &["oss-upload", "--ttl", "20m"]);
+    let client = by_lease(&env);
+    let id = || {
+        let answer = client.credentials("oss-upload", Duration::ZERO, PATIENCE);
+        answer.unwrap().credentials.access_key_id
+    };
+    let before = id();
+    env.client().reload().unwrap();
+    env.write_config(&format!("{UPLOAD}duration = \"30m\"\n"));
+    env.client().reload().unwrap();
+    assert_eq!(id(), before, "it grants the same");
+    let other = "role_session_name = \"other\"\n";
+    env.write_config(&format!("{UPLOAD}{other}"));
+    env.client().reload().unwrap();
+    env.wait_until("the lease is of the changed profile", || id() != before);
+    env.write_config(&UPLOAD.replace("oss-upload]", "other]"));
+    env.client().reload().unwrap();
+    assert_eq!(lease.wait(), Some(4), "{}", said(&env));
+    assert!(said(&env).contains("no profile is named"), "{}", said(&env));
+}
+
+/// A lease that cannot be is refused with an exit code, and leaves nothing behind.
+#[track_caller]
+fn check(env: &TestEnv, arguments: &[&str], code: i32, complaint: &str) {
+    let mut command = command(env, arguments);
+    let Output { status, stderr, .. } = command.output().unwrap();
+    let said = String::from_utf8_lossy(&stderr);
+    e2e::assert_no_secrets("stsctl's stderr", &stderr);
+    assert_eq!(status.code(), Some(code), "{arguments:?}: {said}");
+    assert!(said.contains(complaint), "{arguments:?}: {said}");
+    let left = fs::symlink_metadata(socket(env));
+    let left = left.is_ok_and(|it| it.file_type().is_socket());
+    assert!(!left, "{arguments:?}");
+}
+
+#[test]
+fn invalid_lease_is_refused_before_a_socket_exists() {
+    let own_policy = UPLOAD.replace("oss-upload]", "own]") + "policy_file = \"narrow.json\"\n";
+    let mut env = TestEnv::without_daemon(&[]);
+    env.write("narrow.json", NARROW, 0o600);
+    env.write("broken.json", "{", 0o600);
+    // Valid to us, and not to STS.
+    let refused = NARROW.replace("oss:GetObject\"", "oss:GetObject\", \"Colour\": \"red\"");
+    env.write("refused.json", &refused, 0o600);
+    env.write_config(&format!("{UPLOAD}{own_policy}"));
+    env.start_daemon();
+    let path = |name: &str| env.path(name).to_str().unwrap().to_owned();
+    let (narrow, broken, refused) = (
+        path("narrow.json"),
+        path("broken.json"),
+        path("refused.json"),
+    );
+    let ttl = ["oss-upload", "--ttl", "20m"];
+    let with = |policy: &str| -> Vec<String> {
+        let all = [&ttl[..], &["--policy", policy]].concat();
+        all.iter().map(|it| (*it).to_owned()).collect()
+    };
+    let check = |arguments: Vec<String>, code, complaint| {
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        check(&env, &arguments, code, complaint);
+    };
+    let owned = |arguments: &[&str]| arguments.iter().map(|it| (*it).to_owned()).collect();
+    check(owned(&ttl), 2, "needs a session policy");
+    check(with(&broken), 2, "JSON document");
+    check(with(&refused), 7, "PolicyGrammar");
+    check(with("/nonexistent"), 1, "/nonexistent");
+    check(with("/dev/zero"), 1, "not a policy");
+    check(
+        owned(&["own", "--ttl", "20m", "--policy", &narrow]),
+        2,
+        "takes one",
+    );
+    check(
+        owned(&["oss-upload", "--ttl", "0s", "--policy", &narrow]),
+        2,
+        "30 days",
+    );
+    check(
+        owned(&["oss-upload", "--ttl", "31d", "--policy", &narrow]),
+        2,
+        "",
+    );
+    check(
+        owned(&["nosuch", "--ttl", "20m", "--policy", &narrow]),
+        4,
+        "no profile",
+    );
+    env.write("lease.sock", "somebody's file", 0o600);
+    check(with(&narrow), 1, "not a socket");
+    fs::remove_file(socket(&env)).unwrap();
+    // The profile's own policy is enough.
+    let command = command(&env, &["own", "--ttl", "20m"]);
+    let mut lease = Process::start(command, &env.path("lease.log"));
+    assert!(lease.first_line().contains("leased at"));
+    let mut second = super::lease::command(&env, &["own", "--ttl", "20m"]);
+    let second = second.output().unwrap();
+    let complaint = String::from_utf8_lossy(&second.stderr);
+    assert!(complaint.contains("listens at"), "{complaint}");
+    assert!(lease.is_running());
+}
+
+/// Asks for a lease by hand and passes a descriptor; returns what the daemon says.
+fn by_hand(env: &TestEnv, pass: impl FnOnce(&mut UnixStream)) -> Vec<Reply> {
+    let mut stream = connect(env);
+    let request = Request::Lease {
+        profile: "oss-upload".into(),
+        policy: Some(NARROW.into()),
+        ttl_millis: 60_000,
+        patience_millis: 10_000,
+    };
+    let bytes = [&hello_request()[..], &request.frame().unwrap()].concat();
+    stream.write_all(&bytes).unwrap();
+    // Hello and Done.
+    let granted = [Reply::Hello { version: 1 }, Reply::Done];
+    let frames = granted.each_ref().map(|it| it.frame().unwrap().to_vec());
+    let mut said = vec![0; frames.concat().len()];
+    stream.read_exact(&mut said).unwrap();
+    assert_eq!(decode_replies(&said), granted);
+    pass(&mut stream);
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest);
+    decode_replies(&rest)
+}
+
+#[test]
+fn lease_rejects_non_listening_fd() {
+    use std::{io::IoSlice, os::fd::OwnedFd};
+
+    use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+
+    let env = env_with(&[], UPLOAD);
+    let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (pair, _other) = UnixStream::pair().unwrap();
+    let file = fs::File::open(env.path("narrow.json")).unwrap();
+    let datagram = std::os::unix::net::UnixDatagram::unbound().unwrap();
+    let wrong: [OwnedFd; 4] = [tcp.into(), pair.into(), file.into(), datagram.into()];
+    let mut passed: Vec<_> = wrong.iter().map(|it| descriptor(it.as_fd())).collect();
+    for descriptor in &wrong {
+        let replies = by_hand(&env, |stream| {
+            let fds = [descriptor.as_raw_fd()];
+            let message = [ControlMessage::ScmRights(&fds)];
+            let flags = MsgFlags::empty();
+            let byte = [IoSlice::new(&[0])];
+            sendmsg::<()>(stream.as_raw_fd(), &byte, &message, flags, None).unwrap();
+        });
+        match &replies[..] {
+            [Reply::Failure(failure)] => assert_eq!(failure.kind, FailureKind::Malformed),
+            other => panic!("{other:?}"),
+        }
+    }
+    let listener = UnixListener::bind(env.path("listens.sock")).unwrap();
+    passed.push(descriptor(listener.as_fd()));
+    for count in [2, 3, 20] {
+        let replies = by_hand(&env, |stream| {
+            let fds = vec![listener.as_raw_fd(); count];
+            let message = [ControlMessage::ScmRights(&fds)];
+            let flags = MsgFlags::empty();
+            let byte = [IoSlice::new(&[0])];
+            sendmsg::<()>(stream.as_raw_fd(), &byte, &message, flags, None).unwrap();
+            // Who is not refused holds a lease, and would wait for its end.
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+        });
+        match &replies[..] {
+            [Reply::Failure(failure)] => assert!(failure.message.contains("one"), "{failure:?}"),
+            other => panic!("{count}: {other:?}"),
+        }
+    }
+    let replies = by_hand(&env, |stream| stream.write_all(&[0]).unwrap());
+    assert!(matches!(replies[..], [Reply::Failure(_)]), "{replies:?}");
+    let replies = by_hand(&env, |stream| {
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+    });
+    assert_eq!(replies, []);
+    // Where the daemon would have one of them open, it would have the same name there.
+    env.wait_until("all is closed again", || {
+        let open = env.daemon().descriptors();
+        env.daemon().connections() == 0 && !open.iter().any(|it| passed.contains(it))
+    });
+    let _ = env.document(&["oss-upload"]);
+}
+
+#[test]
+fn other_user_is_refused_at_an_open_lease_socket() {
+    if !geteuid().is_root() {
+        e2e::not_run("only root can become another user for this story");
+        return;
+    }
+    let env = env_with(&[], UPLOAD);
+    let _lease = lease(&env, &["oss-upload", "--ttl", "20m"]);
+    let mode = fs::metadata(socket(&env)).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    for path in [env.path(""), socket(&env)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    let shim = env.path("sts-shim");
+    fs::copy(program("sts-shim"), &shim).unwrap();
+    fs::set_permissions(&shim, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new(shim);
+    command.arg("--socket").arg(socket(&env)).arg("oss-upload");
+    let output = command.uid(65_534).gid(65_534).output().unwrap();
+    assert_eq!(output.status.code(), Some(5), "{output:?}");
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn system_daemon_leases_a_profile_to_an_allowed_user() {
+    let holder = UnixUser::new(64_002);
+    let rules = upload_profile("oss-upload", &["user:64002".to_owned()]);
+    let Some(machine) = SystemDaemon::start(&rules) else {
+        return;
+    };
+    let env = &machine.env;
+    env.write("narrow.json", NARROW, 0o644);
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let at = directory.path().join("lease.sock");
+    let holds = |person: UnixUser| {
+        let mut command = person.command(machine.program("stsctl"));
+        command.arg("--socket").arg(env.socket());
+        command.args(["lease", "oss-upload", "--ttl", "20m", "--policy"]);
+        command
+            .arg(env.path("narrow.json"))
+            .arg("--socket")
+            .arg(&at);
+        command.stdout(Stdio::piped());
+        command
+    };
+    let stranger = holds(UnixUser::new(64_001)).output().unwrap();
+    assert_eq!(stranger.status.code(), Some(5), "{stranger:?}");
+    let mut lease = Process::start(holds(holder), &env.path("lease.log"));
+    assert!(lease.first_line().contains("leased at"), "{}", said(env));
+    let get = |person: UnixUser| {
+        let mut command = person.command(machine.program("sts-shim"));
+        let command = command.arg("--socket").arg(&at).arg("oss-upload");
+        command.output().unwrap().status.code()
+    };
+    assert_eq!(get(holder), Some(0));
+    // Root has no rule of its own; in a container it is who the lease is for.
+    assert_eq!(get(UnixUser::new(0)), Some(0));
+    machine.assert_shim(UnixUser::new(0), "oss-upload", 5);
+    // Not by the mode of the file alone.
+    fs::set_permissions(&at, fs::Permissions::from_mode(0o777)).unwrap();
+    assert_eq!(get(UnixUser::new(64_001)), Some(5));
+}
+
+#[test]
+fn herd_of_watches_at_a_lease_does_not_block_other_clients() {
+    let env = env_with(&[], UPLOAD);
+    let _lease = lease(&env, &["oss-upload", "--ttl", "20m"]);
+    let _ = e2e::raise_file_limit();
+    // A watch is never silent, so none of these makes room.
+    let watches: Vec<_> = (0..2000)
+        .map(|_| by_lease(&env).watch("oss-upload").unwrap())
+        .collect();
+    let mut turned_away = 0;
+    for mut watch in watches.into_iter().rev().take(500) {
+        match watch.next() {
+            Some(Err(Error::Refused(failure))) if failure.kind == FailureKind::Busy => {
+                turned_away += 1;
+            }
+            _ => break,
+        }
+    }
+    assert_eq!(turned_away, 500, "the last of them were too many");
+    let _ = env.document(&["--patience", "60s", "oss-upload"]);
+}
+
+#[test]
+fn lease_and_its_callers_are_in_the_audit() {
+    let mut env = TestEnv::without_daemon(&[]);
+    env.write("narrow.json", NARROW, 0o600);
+    let audit = format!("{}[audit]\nfile = \"audit.log\"\n", env.endpoint());
+    env.write_config_with(&audit, UPLOAD);
+    env.start_daemon();
+    let held = lease(&env, &["oss-upload", "--ttl", "20m"]);
+    let client = by_lease(&env);
+    let answer = client.credentials("oss-upload", Duration::ZERO, PATIENCE);
+    let id = answer.unwrap().credentials.access_key_id;
+    let _ = client.reload();
+    let _ = env.document(&["oss-upload"]);
+    let text = fs::read_to_string(env.path("audit.log")).unwrap();
+    let events: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let one = |asked: &str, decision: &str, lease: Option<u64>| {
+        let lease = lease.map_or(serde_json::Value::Null, |it| json!(it));
+        events
+            .iter()
+            .find(|it| it["asked"] == asked && it["decision"] == decision && it["lease"] == lease)
+            .unwrap_or_else(|| panic!("{asked} {decision} {lease}: {text}"))
+    };
+    let opened = one("lease", "ready", Some(1));
+    assert_eq!(opened["pid"], held.id());
+    assert_eq!(opened["access_key_id"], id.as_str());
+    let given = one("credentials", "ready", Some(1));
+    assert_eq!(given["pid"], std::process::id());
+    assert_eq!(given["access_key_id"], id.as_str());
+    one("reload", "refused", Some(1));
+    assert_ne!(
+        one("credentials", "ready", None)["access_key_id"],
+        id.as_str()
+    );
+}
+
+#[test]
+fn misused_lease_listener_affects_no_other_client() {
+    let mut env = env_with(&[], UPLOAD);
+    let open = |listener: &UnixListener| {
+        let ask = || {
+            env.client()
+                .lease("oss-upload", Some(NARROW), PATIENCE, PATIENCE)
+        };
+        let mut lease = ask().unwrap();
+        lease.open(listener).unwrap();
+        lease
+    };
+    // It listens no more: the lease is over, and nothing spins.
+    let listener = UnixListener::bind(socket(&env)).unwrap();
+    let lease = open(&listener);
+    nix::sys::socket::shutdown(listener.as_raw_fd(), nix::sys::socket::Shutdown::Both).unwrap();
+    refused(lease.until_over(), FailureKind::Malformed);
+    let _ = env.document(&["--patience", "60s", "oss-upload"]);
+
+    // It blocks, and its owner takes what comes before the daemon does.
+    fs::remove_file(socket(&env)).unwrap();
+    let listener = UnixListener::bind(socket(&env)).unwrap();
+    let lease = open(&listener);
+    listener.set_nonblocking(false).unwrap();
+    let (path, enough) = (socket(&env), Arc::new(AtomicBool::new(false)));
+    let knocking = {
+        let enough = Arc::clone(&enough);
+        thread::spawn(move || {
+            while !enough.load(Ordering::Relaxed) {
+                drop(UnixStream::connect(&path));
+                thread::sleep(Duration::from_millis(1));
+            }
+        })
+    };
+    for _ in 0..50 {
+        drop(listener.accept());
+    }
+    let _ = env.document(&["--patience", "60s", "oss-upload"]);
+    drop(lease);
+    let _ = env.document(&["--patience", "60s", "oss-upload"]);
+    enough.store(true, Ordering::Relaxed);
+    knocking.join().unwrap();
+    drop(listener);
+    env.daemon().signal(Signal::SIGTERM);
+    assert_eq!(env.wait_for_daemon_exit(), Some(0));
+}
+
+#[test]
+fn lease_loop_is_refused_after_64_leases() {
+    let env = env_with(&[], UPLOAD);
+    let client = env.client();
+    let ask = || client.lease("oss-upload", Some(NARROW), PATIENCE, PATIENCE);
+    let granted = (0..100).take_while(|_| ask().is_ok()).count();
+    assert_eq!(granted, 64);
+    refused(ask().map(drop), FailureKind::Busy);
+    assert_eq!(env.emulator().calls(Action::AssumeRole), 64);
+    let _ = env.document(&["oss-upload"]);
+}
+
+#[test]
+fn listener_that_its_owner_also_accepts_on_still_serves() {
+    // Both have the same socket; whoever accepts first answers, and nothing breaks.
+    let env = env_with(&[], UPLOAD);
+    let mut lease = env
+        .client()
+        .lease("oss-upload", Some(NARROW), PATIENCE, PATIENCE)
+        .unwrap();
+    let listener = UnixListener::bind(socket(&env)).unwrap();
+    lease.open(&listener).unwrap();
+    let accepting = thread::spawn(move || {
+        listener.set_nonblocking(true).unwrap();
+        for _ in 0..200 {
+            drop(listener.accept());
+            thread::sleep(Duration::from_millis(5));
+        }
+    });
+    let mut served = 0;
+    for _ in 0..100 {
+        let answer = by_lease(&env).credentials("oss-upload", Duration::ZERO, PATIENCE);
+        served += usize::from(answer.is_ok());
+    }
+    assert!(served > 0);
+    accepting.join().unwrap();
+    let _ = env.document(&["oss-upload"]);
+}

@@ -1,0 +1,502 @@
+//! `stsctl doctor` at planted faults: it finds each, and names what mends it; where nothing is
+//! wrong it has nothing to say.
+
+mod tls;
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpListener,
+    os::unix::{
+        fs::{PermissionsExt as _, chown},
+        net::{UnixListener, UnixStream},
+    },
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use e2e::{Action, Fault, KEY_SECRET, STRANGER, TestEnv, UPLOAD, program};
+use nix::unistd::geteuid;
+use serde_json::{Value, json};
+use stsd_wire::{Message as _, Reply, Request, VERSION, message_length};
+
+/// What the doctor says of one machine.
+struct Visit {
+    code: Option<i32>,
+    findings: Vec<Value>,
+    said: String,
+}
+
+/// Returns the doctor's command, with nothing of this machine's environment that it judges.
+fn command(env: &TestEnv, variables: &[(&str, &str)]) -> Command {
+    let home = env.path("home");
+    fs::create_dir_all(&home).unwrap();
+    // It bounds each look by some seconds; a machine that is busy adds to that.
+    let mut command = Command::new("timeout");
+    command.arg("100").arg(program("stsctl"));
+    command.env_clear().env("HOME", home);
+    command.env("STSD_CONFIG", env.path("config.toml"));
+    command.env("STSD_SOCKET", env.socket());
+    command.env("PATH", "/usr/bin:/bin");
+    command.envs(variables.iter().copied());
+    command.arg("doctor").stdin(Stdio::null());
+    command
+}
+
+fn visit(env: &TestEnv, variables: &[(&str, &str)]) -> Visit {
+    let output = command(env, variables).arg("--json").output().unwrap();
+    e2e::assert_no_secrets("stsctl's stderr", &output.stderr);
+    e2e::assert_no_secrets("stsctl's stdout", &output.stdout);
+    let said = String::from_utf8(output.stdout).unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    let findings = serde_json::from_str(&said).unwrap_or_else(|it| panic!("{it}: {complaint}"));
+    Visit {
+        code: output.status.code(),
+        findings,
+        said,
+    }
+}
+
+impl Visit {
+    /// Expects a finding with these words, and these in its fix.
+    #[track_caller]
+    fn finds(&self, verdict: &str, words: &str, fix: &str) {
+        let has = |it: &&Value, key: &str, words: &str| {
+            let text = it[key].as_str().unwrap();
+            words.split(" & ").all(|word| text.contains(word))
+        };
+        let found = self.findings.iter().find(|it| {
+            it["verdict"] == verdict
+                && (has(it, "remark", words) || has(it, "check", words))
+                && has(it, "fix", fix)
+        });
+        assert!(found.is_some(), "{verdict}: {words}: {fix}: {}", self.said);
+        let codes: &[i32] = if verdict == "fault" { &[9] } else { &[1, 9] };
+        assert!(codes.contains(&self.code.unwrap()), "{:?}", self.code);
+    }
+
+    /// Expects that nothing is wrong.
+    #[track_caller]
+    fn finds_nothing(&self) {
+        for finding in &self.findings {
+            assert_eq!(finding["verdict"], "ok", "{}", self.said);
+            assert_eq!(finding["fix"], "", "{}", self.said);
+        }
+        assert_eq!(self.code, Some(0));
+    }
+}
+
+fn set_mode(path: &std::path::Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn doctor_reports_only_ok_for_a_healthy_daemon() {
+    let env = TestEnv::start();
+    let _ = env.document(&["oss-upload"]);
+    let healthy = visit(&env, &[]);
+    healthy.finds_nothing();
+    for what in [
+        "daemon",
+        "socket",
+        "socket's directory",
+        "secret pages",
+        "config",
+        "key of uploader",
+        "endpoint",
+        "clock",
+        "profile oss-upload",
+        "environment",
+    ] {
+        let is = |it: &Value| it["check"] == what;
+        assert!(healthy.findings.iter().any(is), "{what}: {}", healthy.said);
+    }
+    // Programs read lines.
+    let output = command(&env, &[]).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(said.lines().count(), healthy.findings.len());
+    assert!(said.lines().all(|it| it.starts_with("ok ")), "{said}");
+}
+
+#[test]
+fn doctor_finds_an_unsafe_socket_or_directory() {
+    let env = TestEnv::start();
+    let (directory, socket) = (env.path("run"), env.socket());
+    set_mode(&directory, 0o755);
+    visit(&env, &[]).finds("fault", "mode 0755", "chmod 0700");
+    // Nobody is told to close a directory where others work.
+    set_mode(&directory, 0o1777);
+    let found = visit(&env, &[]);
+    found.finds("fault", "mode 1777", "yours alone");
+    assert!(!found.said.contains("chmod"), "{}", found.said);
+    set_mode(&directory, 0o700);
+    set_mode(&socket, 0o666);
+    visit(&env, &[]).finds("warning", "mode 0666", "chmod 0600");
+    set_mode(&socket, 0o600);
+    visit(&env, &[]).finds_nothing();
+    if !geteuid().is_root() {
+        e2e::not_run("only root can give a directory to another user");
+        return;
+    }
+    chown(&directory, Some(STRANGER), None).unwrap();
+    visit(&env, &[]).finds("fault", "belongs to the user 64001", "STSD_SOCKET");
+}
+
+#[test]
+fn doctor_finds_an_absent_stale_hung_or_newer_daemon() {
+    let env = TestEnv::without_daemon(&[]);
+    env.write_config(UPLOAD);
+    visit(&env, &[]).finds("fault", "no daemon at", "start it with `stsd`");
+    fs::write(env.socket(), "").unwrap();
+    visit(&env, &[]).finds("fault", "is not a socket", "move it away");
+    fs::remove_file(env.socket()).unwrap();
+    // What is left of a daemon that was killed.
+    drop(UnixListener::bind(env.socket()).unwrap());
+    visit(&env, &[]).finds("fault", "has exited left it", "replaces the socket");
+    let answers = |answer: fn(UnixStream)| {
+        let _ = fs::remove_file(env.socket());
+        let listener = UnixListener::bind(env.socket()).unwrap();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                thread::spawn(move || answer(stream.unwrap()));
+            }
+        });
+    };
+    answers(|stream| {
+        thread::sleep(Duration::from_secs(600));
+        drop(stream);
+    });
+    visit(&env, &[]).finds("fault", "did not answer in time", "stopped or hung");
+    answers(|mut stream| {
+        let version = VERSION + 1;
+        let _ = stream.write_all(&Reply::Hello { version }.frame().unwrap());
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    visit(&env, &[]).finds("fault", "daemon", "upgrade the client");
+}
+
+#[test]
+fn doctor_finds_a_daemon_of_another_release() {
+    let env = TestEnv::start();
+    let mut status = env.client().status().unwrap();
+    status.daemon_version = "0.0.0".to_owned();
+    let socket = env.path("run/older.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    set_mode(&socket, 0o600);
+    let answer = move |mut stream: UnixStream| {
+        let mut said = Reply::Hello { version: VERSION }.frame().unwrap().to_vec();
+        let mut header = [0; 4];
+        while stream.read_exact(&mut header).is_ok() {
+            let mut message = vec![0; message_length(header).unwrap()];
+            stream.read_exact(&mut message).unwrap();
+            match Request::decode(&message).unwrap() {
+                Request::Hello { .. } => continue,
+                Request::Status { .. } => {
+                    let status = Reply::Status(status.clone());
+                    said.extend_from_slice(&status.frame().unwrap());
+                    let _ = stream.write_all(&said);
+                }
+                _ => {}
+            }
+            return;
+        }
+    };
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            answer(stream.unwrap());
+        }
+    });
+    let found = visit(&env, &[("STSD_SOCKET", socket.to_str().unwrap())]);
+    found.finds("warning", "the daemon is 0.0.0", "start the daemon again");
+}
+
+#[test]
+fn doctor_finds_config_errors_and_readable_keys() {
+    let env = TestEnv::start();
+    let _ = env.document(&["oss-upload"]);
+    env.write_config(&format!("{UPLOAD}duration = \"5m\"\n"));
+    let found = visit(&env, &[]);
+    found.finds("fault", "config.toml: & duration", "stsctl reload");
+    env.write_config(UPLOAD);
+    set_mode(&env.path("uploader.key"), 0o644);
+    visit(&env, &[]).finds("fault", "has mode 0644", "chmod 0600");
+    fs::remove_file(env.path("uploader.key")).unwrap();
+    visit(&env, &[]).finds("fault", "uploader.key is not there", "access_key_file");
+    fs::remove_file(env.path("config.toml")).unwrap();
+    visit(&env, &[]).finds("fault", "there is no", "stsctl import");
+}
+
+/// Has a profile's only call refused, and looks what the doctor says of it.
+#[track_caller]
+fn refused(env: &TestEnv, words: &str, fix: &str) {
+    let _ = env.ctl(&["refresh", "oss-upload"]);
+    visit(env, &[]).finds("fault", words, fix);
+}
+
+#[test]
+fn doctor_names_the_console_step_for_an_sts_refusal() {
+    for (code, fix) in [
+        (
+            "NoPermission",
+            "attach AliyunSTSAssumeRoleAccess & Trust Policy",
+        ),
+        (
+            "AuthenticationFail.NoPermission",
+            "name the identity provider",
+        ),
+        ("InvalidAccessKeyId.NotFound", "the id is not there"),
+    ] {
+        let env = TestEnv::start();
+        env.emulator()
+            .inject_fault(Action::AssumeRole, Fault::error(code));
+        refused(&env, code, fix);
+    }
+    let env = TestEnv::with(&[], &UPLOAD.replace("role/oss-upload", "role/nosuch"));
+    refused(&env, "EntityNotExist.Role", "Identities > Roles & create");
+    let env = TestEnv::with(&[], &format!("{UPLOAD}duration = \"12h\"\n"));
+    refused(
+        &env,
+        "InvalidParameter.DurationSeconds",
+        "Maximum Session Duration",
+    );
+}
+
+#[test]
+fn doctor_names_the_console_step_for_a_disabled_or_wrong_key() {
+    let env = TestEnv::start();
+    env.emulator().disable_key("LTAIEXAMPLEUPLOADER01");
+    refused(&env, "Inactive", "AccessKey: enable it");
+    let env = TestEnv::start();
+    let wrong = format!(
+        "access_key_id = \"LTAIEXAMPLEUPLOADER01\"\naccess_key_secret = \"{KEY_SECRET}9\"\n"
+    );
+    env.write("uploader.key", &wrong, 0o600);
+    refused(&env, "SignatureDoesNotMatch", "is not that of its id");
+}
+
+#[test]
+fn doctor_finds_sessions_below_50_minutes() {
+    let env = TestEnv::with(&["--session-life", "120s"], UPLOAD);
+    let _ = env.document(&["oss-upload"]);
+    visit(&env, &[]).finds("warning", "less than 50 min", "maximum session duration");
+}
+
+#[test]
+fn doctor_finds_an_unreachable_sts() {
+    let env = TestEnv::without_daemon(&[]);
+    env.write_config_with("endpoint = \"http://127.0.0.1:1\"\n", UPLOAD);
+    visit(&env, &[]).finds("fault", "does not answer at port 1", "firewall");
+    env.write_config_with("endpoint = \"https://sts.invalid\"\n", UPLOAD);
+    visit(&env, &[]).finds("fault", "sts.invalid has no address", "resolv.conf");
+    visit(&env, &[("HTTPS_PROXY", "http://proxy.invalid")])
+        .findings
+        .iter()
+        .find(|it| it["check"] == "endpoint" && it["verdict"] == "ok")
+        .unwrap();
+}
+
+#[test]
+fn doctor_finds_a_clock_that_differs_from_sts() {
+    let env = TestEnv::without_daemon(&[]);
+    for (date, verdict) in [("+600 seconds", "warning"), ("-2 hours", "fault")] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut command = Command::new("date");
+        let output = command
+            .args(["-u", "+%a, %d %b %Y %H:%M:%S GMT", "-d", date])
+            .env("LC_ALL", "C")
+            .output()
+            .unwrap();
+        let date = String::from_utf8(output.stdout).unwrap();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let _ = stream.read(&mut [0; 1024]);
+                let answer = format!("HTTP/1.1 404 Not Found\r\nDate: {}\r\n\r\n", date.trim());
+                let _ = stream.write_all(answer.as_bytes());
+            }
+        });
+        env.write_config_with(&format!("endpoint = \"http://{address}\"\n"), UPLOAD);
+        visit(&env, &[]).finds(verdict, "clock", "timedatectl");
+    }
+}
+
+#[test]
+fn doctor_finds_secrets_and_faults_in_aliyun_config() {
+    let env = TestEnv::start();
+    fs::create_dir_all(env.path("home/.aliyun")).unwrap();
+    let plant = |profiles: &Value, mode| {
+        let text = json!({"current": "a", "profiles": profiles}).to_string();
+        env.write("home/.aliyun/config.json", &text, mode);
+        let found = visit(&env, &[]);
+        assert!(!found.said.contains("never-to-be-shown"), "{}", found.said);
+        found
+    };
+    let process =
+        |command: &str| json!({"name": "a", "mode": "External", "process_command": command});
+    let clean = process("/usr/bin/sts-shim oss-upload");
+    plant(&json!([clean]), 0o644).finds_nothing();
+    let mut written = clean.clone();
+    written["access_key_id"] = "STS.Example".into();
+    written["access_key_secret"] = "never-to-be-shown".into();
+    written["sts_token"] = "never-to-be-shown".into();
+    let found = plant(&json!([written]), 0o600);
+    found.finds(
+        "warning",
+        "written a session's secrets back & clear text: a",
+        "sts_token",
+    );
+    plant(&json!([written]), 0o644).finds("fault", "mode 0644", "chmod 0600");
+    let key = json!({"name": "b", "mode": "AK", "access_key_id": "LTAIEXAMPLE",
+        "access_key_secret": "never-to-be-shown"});
+    let found = plant(&json!([clean, key]), 0o600);
+    found.finds(
+        "warning",
+        "do not end & clear text: b",
+        "stsctl import --write",
+    );
+    let quoted = process("\"/opt/my tools/sts-shim\" oss-upload");
+    let found = plant(&json!([quoted]), 0o600);
+    found.finds(
+        "warning",
+        "split at each space & aliyun-cli before 3.4.9",
+        "without spaces",
+    );
+    // What is installed is named, and what is not to blame as well.
+    let modules = env.path("home/modules");
+    let module = "home/modules/@alicloud/credentials/package.json";
+    fs::create_dir_all(modules.join("@alicloud/credentials")).unwrap();
+    let aliyun = |version: &str| {
+        env.write(
+            "home/bin/aliyun",
+            &format!("#!/bin/sh\necho {version}\n"),
+            0o755,
+        );
+        env.write(module, r#"{"name": "x", "version": "2.4.7"}"#, 0o644);
+        let path = format!("{}:/usr/bin:/bin", env.path("home/bin").display());
+        let modules = modules.display().to_string();
+        visit(&env, &[("PATH", &path), ("NODE_PATH", &modules)])
+    };
+    fs::create_dir_all(env.path("home/bin")).unwrap();
+    aliyun("3.4.8").finds(
+        "warning",
+        "split at each space & by aliyun-cli 3.4.8 in",
+        "bring that up to date",
+    );
+    aliyun("3.4.10").finds(
+        "warning",
+        "not by aliyun-cli 3.4.10 in & @alicloud/credentials 2.4.7 in",
+        "bring these up to date",
+    );
+}
+
+#[test]
+fn doctor_finds_variables_that_override_a_profile() {
+    let env = TestEnv::with(&[], &format!("{UPLOAD}[http]\nlisten = \"127.0.0.1:0\"\n"));
+    for (name, value, words, fix) in [
+        (
+            "ALIBABA_CLOUD_ACCESS_KEY_ID",
+            "LTAI",
+            "before any profile",
+            "unset ALIBABA_CLOUD_ACCESS",
+        ),
+        (
+            "ALIBABA_CLOUD_OIDC_TOKEN_FILE",
+            "/x",
+            "before any profile",
+            "unset ALIBABA_CLOUD_OIDC",
+        ),
+        (
+            "OSS_ACCESS_KEY_SECRET",
+            "never-to-be-shown",
+            "OSS_ACCESS",
+            "stsctl exec",
+        ),
+        (
+            "ALIBABA_CLOUD_DISABLE_EXTERNAL_PROCESS",
+            "true",
+            "running sts-shim",
+            "unset ALI",
+        ),
+        (
+            "ALIBABA_CLOUD_IGNORE_PROFILE",
+            "TRUE",
+            "ignore its profiles",
+            "unset ALI",
+        ),
+        (
+            "HTTP_PROXY",
+            "http://never-to-be-shown",
+            "go to the proxy",
+            "NO_PROXY=127.0.0.1",
+        ),
+    ] {
+        let found = visit(&env, &[(name, value)]);
+        found.finds("warning", words, fix);
+        assert!(!found.said.contains("never-to-be-shown"), "{}", found.said);
+    }
+    let named = ("STSD_PROFILE", "oss-upload");
+    let found = visit(&env, &[named, ("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAI")]);
+    found.finds("warning", "before any profile", "unset");
+    for variables in [
+        [("HTTP_PROXY", "http://proxy"), ("NO_PROXY", "a, 127.0.0.1")],
+        // What `stsctl exec` sets is no fault.
+        [
+            ("STSD_PROFILE", "oss-upload"),
+            ("ALIBABA_CLOUD_IGNORE_PROFILE", "TRUE"),
+        ],
+        [
+            ("AWS_PROFILE", "stsd"),
+            ("ALIBABA_CLOUD_DISABLE_EXTERNAL_PROCESS", "0"),
+        ],
+    ] {
+        visit(&env, &variables).finds_nothing();
+    }
+}
+
+#[test]
+fn doctor_finds_faults_of_the_systemd_units() {
+    let env = TestEnv::start();
+    let _ = env.document(&["oss-upload"]);
+    // Where a user's socket is: the units are looked at there alone.
+    fs::create_dir(env.path("xdg")).unwrap();
+    std::os::unix::fs::symlink(env.path("run"), env.path("xdg/stsd")).unwrap();
+    fs::create_dir(env.path("bin")).unwrap();
+    let (bin, xdg) = (env.path("bin"), env.path("xdg"));
+    let path = format!("{}:/usr/bin:/bin", bin.display());
+    let variables = [
+        ("PATH", path.as_str()),
+        ("XDG_RUNTIME_DIR", xdg.to_str().unwrap()),
+        ("STSD_SOCKET", ""),
+    ];
+    let says = |service: &str, socket: (&str, &str), linger: &str| {
+        let (state, enabled) = socket;
+        let text = format!(
+            "#!/bin/sh\necho LoadState=loaded\ncase $* in\n\
+             *stsd.socket*) echo ActiveState={state}; echo UnitFileState={enabled};;\n\
+             *) echo ActiveState={service}; echo Result=start-limit-hit;;\nesac\n"
+        );
+        env.write("bin/systemctl", &text, 0o700);
+        env.write(
+            "bin/loginctl",
+            &format!("#!/bin/sh\necho {linger}\n"),
+            0o700,
+        );
+        visit(&env, &variables)
+    };
+    let listening = ("active", "enabled");
+    says("active", listening, "yes").finds_nothing();
+    says("active", listening, "no").finds("warning", "lingering is off", "loginctl enable-linger");
+    says("failed", listening, "yes").finds("fault", "start-limit-hit", "reset-failed & journalctl");
+    let disabled = ("active", "disabled");
+    says("active", disabled, "yes").finds("warning", "it is disabled", "enable --now stsd.socket");
+    fs::remove_file(env.socket()).unwrap();
+    let found = says("inactive", ("inactive", "enabled"), "yes");
+    found.finds(
+        "fault",
+        "it is not started",
+        "systemctl --user start stsd.socket",
+    );
+}

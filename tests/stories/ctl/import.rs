@@ -1,0 +1,299 @@
+//! `stsctl import`: what aliyun-cli and the SDKs have is taken over or said to be left, no
+//! secret is shown on the way, and their file stays as it is.
+
+mod file;
+mod profiles;
+mod secret_store;
+
+use std::{fs, path::PathBuf};
+
+use e2e::{FileState, Home, KEY_SECRET, MARKERS, TestEnv, run};
+use serde_json::{Value, json};
+
+use self::profiles::{every_mode, key, profile, role};
+
+/// aliyun-cli's file, below the home.
+const CLI: &str = ".aliyun/config.json";
+
+/// Our configuration, below the home.
+const OURS: &str = ".config/stsd/config.toml";
+
+/// Returns a home with a file of aliyun-cli.
+fn home_with(profiles: &Value) -> Home {
+    let home = Home::new();
+    let text = json!({"current": "default", "profiles": profiles, "meta_path": ""});
+    home.put(CLI, format!("{text:#}\n"), 0o600);
+    home
+}
+
+/// Asserts that secrets are in aliyun-cli's file and in the files for keys only.
+fn assert_tidy(home: &Home) {
+    for (path, FileState { bytes, .. }) in home.files() {
+        let is_key_file = path
+            .extension()
+            .is_some_and(|it| it == "key" || it == "uri");
+        let text = String::from_utf8_lossy(&bytes);
+        // stsctl cannot tell which arguments of a command are secrets; the configuration needs them.
+        let text: String = text
+            .lines()
+            .filter(|it| !it.starts_with("command = "))
+            .collect();
+        let has_secret = MARKERS.iter().any(|it| text.contains(it));
+        let is_theirs = path == home.file(CLI);
+        assert!(
+            !has_secret || is_key_file || is_theirs,
+            "{} has a secret",
+            path.display()
+        );
+    }
+}
+
+fn home_of_all_modes() -> Home {
+    let home = Home::new();
+    let text = json!({"current": "ak", "profiles": every_mode(&home)});
+    home.put(CLI, text.to_string(), 0o600);
+    home
+}
+
+#[test]
+fn import_without_write_shows_the_plan_and_changes_nothing() {
+    let home = home_of_all_modes();
+    let before = home.files();
+    let said = home.import(&[]).assert_success();
+    assert_eq!(home.files(), before);
+    assert!(!home.file(".config").exists());
+    for line in [
+        "ak (AK): taken: [source.ak]\n",
+        "token (StsToken): not taken: ",
+        "role (RamRoleArn): taken: [source.role-user] [profile.role]\n",
+        "ecs (EcsRamRole): taken: [source.ecs-instance] [profile.ecs]\n",
+        "ecs-role (RamRoleArnWithRoleName): taken: [source.ecs-instance] [profile.ecs-role]\n",
+        "chain (ChainableRamRoleArn): taken: [source.ak] [profile.chain]\n",
+        "pair (RsaKeyPair): not taken: ",
+        "external (External): taken: [source.external-process] [profile.external]\n",
+        "uri (CredentialsURI): taken: [source.uri-uri] [profile.uri]\n",
+        "oidc (OIDC): taken: [source.oidc-oidc] [profile.oidc]\n",
+        "sso (CloudSSO): not taken: ",
+        "oauth (OAuth): not taken: ",
+        "bearer (BearerToken): not taken: ",
+        "nobody (Anonymous): not taken: ",
+        "a session's secrets of STS.Written stand in it in clear text",
+        "secrets that do not end, in clear text, and does so after an import: of ak, role, pair, oauth, bearer.",
+        "access_key_id = \"LTAIROLE\"\naccess_key_secret = \"…\"\n",
+        "issue\", \"…\", \"…\"]\n",
+        "Nothing has been written: --write does it\n",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+}
+
+#[test]
+fn import_write_is_idempotent_and_keeps_the_source_file() {
+    let home = home_of_all_modes();
+    let theirs = home.files();
+    let said = home.import(&["--write"]).assert_success();
+    assert!(said.contains("config.toml: written\n"), "{said}");
+    let after = home.files();
+    for (path, state) in &theirs {
+        assert_eq!(after.get(path), Some(state), "{}", path.display());
+    }
+    assert_tidy(&home);
+    let names = |it: &PathBuf| {
+        let name = it.strip_prefix(home.file(".config/stsd")).ok()?;
+        Some(name.to_str()?.to_owned())
+    };
+    let new: Vec<_> = after.keys().filter_map(names).collect();
+    assert_eq!(
+        new,
+        ["ak.key", "config.toml", "role-user.key", "uri-uri.uri"]
+    );
+    for name in &new {
+        assert_eq!(home.mode(&format!(".config/stsd/{name}")), 0o600, "{name}");
+    }
+    assert_eq!(home.mode(".config/stsd"), 0o700);
+    assert_eq!(
+        home.text(".config/stsd/role-user.key"),
+        "access_key_id = \"LTAIROLE\"\naccess_key_secret = \"ExampleSecretOfLTAIROLE\"\n"
+    );
+    let uri = home.text(".config/stsd/uri-uri.uri");
+    assert_eq!(uri, "https://issuer.example/ExampleSecretOfUri\n");
+
+    let said = home.import(&["--write"]).assert_success();
+    assert!(
+        said.contains("has it all already; nothing is changed"),
+        "{said}"
+    );
+    assert_eq!(home.files(), after);
+}
+
+#[test]
+fn imported_profile_serves_credentials() {
+    let mut env = TestEnv::without_daemon(&[]);
+    let key = json!({"access_key_id": "LTAIEXAMPLEUPLOADER01", "access_key_secret": KEY_SECRET});
+    let home = home_with(&json!([profile("up load", "RamRoleArn", &[key, role()])]));
+    env.write("config.toml", &env.endpoint(), 0o600);
+    let mut command = home.command(&["import", "--write"]);
+    command.env("STSD_CONFIG", env.path("config.toml"));
+    let said = run(command).assert_success();
+    assert!(said.contains("its name is up-load with us"), "{said}");
+    assert!(env.path("up-load-user.key").exists());
+    env.start_daemon();
+    assert!(env.document(&["up-load"])["access_key_id"].is_string());
+}
+
+#[test]
+fn import_keeps_the_existing_configuration_byte_for_byte() {
+    let home = home_with(&json!([
+        profile("prod", "RamRoleArn", &[key("LTAIPROD"), role()]),
+        profile("mine", "RamRoleArn", &[key("LTAIMINE"), role()]),
+    ]));
+    let mine = "# mine\nregion = \"cn-shanghai\"   # so\n\n[source.mine]\ntype = \"access-key\"\n\
+        access_key_file = \"mine.key\"\n[profile.mine]\nsource = \"mine\"\n\
+        role_arn = \"acs:ram::1:role/r\" # no end of a line";
+    home.put(OURS, mine, 0o640);
+    home.put(
+        ".config/stsd/mine.key",
+        "access_key_id = \"LTAIX\"\naccess_key_secret = \"x\"\n",
+        0o600,
+    );
+    let said = home.import(&["--write"]).assert_success();
+    let refused = "mine (RamRoleArn): not taken: [profile.mine] is there already and says \
+        something else; it stays as it is";
+    assert!(said.contains(refused), "{said}");
+    let text = home.text(OURS);
+    assert!(
+        text.starts_with(&format!("{mine}\n\n# Taken from ")),
+        "{text}"
+    );
+    assert!(text.contains("\n[profile.prod]\n"), "{text}");
+    assert_eq!(home.mode(OURS), 0o640);
+    assert!(!home.file(".config/stsd/mine-user.key").exists());
+}
+
+#[test]
+fn import_writes_nothing_that_stsd_would_refuse() {
+    let home = home_with(&json!([profile(
+        "prod",
+        "RamRoleArn",
+        &[key("LTAIPROD"), role()]
+    )]));
+    // Good by itself; but the key would stand where a profile's credentials go.
+    let mine = "[source.a]\ntype = \"access-key\"\naccess_key_file = \"a.key\"\n\
+        [profile.a]\nsource = \"a\"\nrole_arn = \"acs:ram::1:role/r\"\n\
+        file = { path = \"prod-user.key\", format = \"env\" }\n";
+    home.put(OURS, mine, 0o600);
+    home.put(
+        ".config/stsd/a.key",
+        "access_key_id = \"LTAIX\"\naccess_key_secret = \"x\"\n",
+        0o600,
+    );
+    let before = home.files();
+    let said = home
+        .import(&["--write"])
+        .assert_failure("stsd would refuse the configuration");
+    assert!(said.contains("/config.toml:"), "{said}");
+    assert!(!said.contains(".tried-"), "{said}");
+    assert_eq!(home.files(), before);
+}
+
+#[test]
+fn import_into_an_unwritable_place_writes_nothing() {
+    let home = home_with(&json!([profile(
+        "a",
+        "RamRoleArn",
+        &[key("LTAIA"), role()]
+    )]));
+    home.put(".config", "a file where a directory should be", 0o600);
+    let before = home.files();
+    home.import(&["--write"])
+        .assert_failure("config.toml: Not a directory");
+    home.import(&[])
+        .assert_failure("config.toml: Not a directory");
+    let mut command = home.command(&["import", "--write"]);
+    command.env("STSD_CONFIG", "/proc/stsd/config.toml");
+    run(command).assert_failure("/proc/stsd cannot be made");
+    let mut command = home.command(&["import", "--write"]);
+    command.env("STSD_CONFIG", home.path());
+    run(command).assert_failure("this is no file");
+    assert_eq!(home.files(), before);
+
+    let broken = "[source]\n=ExampleSecretOfOurs\n";
+    home.put("broken.toml", broken, 0o600);
+    let mut command = home.command(&["import", "--write"]);
+    command.env("STSD_CONFIG", home.file("broken.toml"));
+    run(command).assert_failure("broken.toml:2 is not TOML");
+    let inline = "profile = {}\n";
+    home.put("inline.toml", inline, 0o600);
+    let mut command = home.command(&["import", "--write"]);
+    command.env("STSD_CONFIG", home.file("inline.toml"));
+    run(command).assert_failure("nothing can be added at its end");
+    assert_eq!(home.text("inline.toml"), inline);
+}
+
+#[test]
+fn import_skips_a_refused_profile_and_takes_the_others() {
+    let oidc = json!({
+        "oidc_provider_arn": "acs:ram::100000000000001:oidc-provider/demo",
+        "oidc_token_file": "/nowhere/token.jwt"
+    });
+    let oidc = profile("pod", "OIDC", &[oidc, role()]);
+    let other = profile("prod", "RamRoleArn", &[key("LTAIPROD"), role()]);
+    let home = home_with(&json!([oidc, other]));
+    // It is shown as it is done.
+    let shown = home.import(&[]).assert_success();
+    assert!(!home.file(".config").exists());
+    let said = home.import(&["--write"]).assert_success();
+    for said in [shown, said] {
+        assert!(said.contains("pod (OIDC): not taken: "), "{said}");
+        assert!(said.contains("/nowhere/token.jwt"), "{said}");
+        assert!(!said.contains("[profile.pod]"), "{said}");
+    }
+    let text = home.text(OURS);
+    let (there, left) = (text.contains("[profile.prod]"), !text.contains("pod"));
+    assert!(there && left, "{text}");
+    assert!(home.file(".config/stsd/prod-user.key").exists());
+
+    let home = home_with(&json!([oidc]));
+    home.import(&["--write"])
+        .assert_failure("there is nothing to take");
+    assert!(!home.file(OURS).exists());
+}
+
+/// A pod has it; whoever imports there need not.
+#[test]
+fn import_leaves_oidc_variables_to_the_daemons_environment() {
+    let home = home_with(&json!([profile("pod", "OIDC", &[])]));
+    let said = home.import(&["--write"]).assert_success();
+    assert!(said.contains("pod (OIDC): taken: "), "{said}");
+    assert!(home.text(OURS).contains("[profile.pod]"));
+}
+
+#[test]
+fn failed_import_leaves_no_directory() {
+    let home = home_with(&json!([profile("a", "ChainableRamRoleArn", &[])]));
+    home.import(&["--write"]).assert_failure("nothing to take");
+    assert!(!home.file(".config").exists());
+    // What was there stays, empty or not.
+    fs::create_dir(home.file(".config")).unwrap();
+    home.import(&["--write"]).assert_failure("nothing to take");
+    assert!(home.file(".config").exists() && !home.file(".config/stsd").exists());
+}
+
+#[test]
+fn import_keeps_the_mode_and_warns_about_a_readable_command() {
+    let before = "region = \"cn-hangzhou\"\n";
+    let keyed = profile("a", "RamRoleArn", &[key("LTAIA"), role()]);
+    let home = home_with(&json!([keyed]));
+    home.put(OURS, before, 0o644);
+    let said = home.import(&["--write"]).assert_success();
+    assert_eq!(home.mode(OURS), 0o644);
+    assert!(!said.contains("Others may read it"), "{said}");
+
+    let command = json!({"process_command": "/usr/bin/env --flag"});
+    let home = home_with(&json!([keyed, profile("b", "External", &[command])]));
+    home.put(OURS, before, 0o644);
+    let said = home.import(&["--write"]).assert_success();
+    // A machine's daemon reads it as another user.
+    assert_eq!(home.mode(OURS), 0o644);
+    assert!(said.contains("Others may read it"), "{said}");
+}

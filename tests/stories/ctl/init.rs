@@ -1,0 +1,346 @@
+//! `stsctl init`: a user is set up by answers or by options, the secret is shown nowhere, and
+//! what goes wrong leaves nothing half done.
+
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+};
+
+use e2e::{Action, Fault, KEY_SECRET, Keyring, Terminal, TestEnv, program};
+
+const ID: &str = "LTAIEXAMPLEUPLOADER01";
+const ROLE: &str = "acs:ram::100000000000001:role/oss-upload";
+const SIZE: (u16, u16) = (40, 120);
+
+/// A systemctl that writes down what it is told, and has no unit of ours yet.
+const SYSTEMCTL: &str = "#!/bin/sh\necho \"$@\" >> \"$HOME/told\"\n\
+    case \"$*\" in *cat*) test -e \"$HOME/packaged\";; esac\n";
+
+/// A user who has nothing of ours yet, with an emulated cloud.
+struct Home {
+    env: TestEnv,
+}
+
+impl Home {
+    fn new() -> Self {
+        let env = TestEnv::without_daemon(&[]);
+        for name in ["home", "bin"] {
+            fs::DirBuilder::new()
+                .mode(0o700)
+                .create(env.path(name))
+                .unwrap();
+        }
+        env.write("bin/systemctl", SYSTEMCTL, 0o700);
+        env.write("bin/rclone", "#!/bin/sh\n", 0o700);
+        Self { env }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.env.path(name)
+    }
+
+    fn told(&self) -> Vec<String> {
+        let told = fs::read_to_string(self.file("home/told")).unwrap_or_default();
+        told.lines().map(str::to_owned).collect()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program("stsctl"));
+        command.arg("--socket").arg(self.env.socket());
+        command.arg("init").args(arguments);
+        command.env("HOME", self.file("home"));
+        command.env("STSD_CONFIG", self.file("config.toml"));
+        command.env("XDG_CONFIG_HOME", self.file("home/.config"));
+        let path = format!("{}:/usr/bin:/bin", self.file("bin").display());
+        command.env("PATH", path).stdin(Stdio::null());
+        command
+    }
+
+    /// The options of who is asked nothing.
+    fn options<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
+        let mut options = vec![
+            "--endpoint",
+            self.env.emulator().sts_url(),
+            "--access-key-id",
+            ID,
+        ];
+        options.extend(["--role-arn", ROLE, "--secret-stdin"]);
+        options.extend(more);
+        options
+    }
+
+    /// Starts the program with a secret on its stdin.
+    fn starts(&self, mut command: Command, secret: &str) -> Child {
+        command.stdin(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let _ = writeln!(stdin, "{secret}");
+        child
+    }
+
+    /// Waits for its end; returns the exit code and all that was said.
+    fn ends(&self, child: Child) -> (Option<i32>, String) {
+        self.said(&child.wait_with_output().unwrap())
+    }
+
+    fn said(&self, output: &Output) -> (Option<i32>, String) {
+        let all = [&output.stdout[..], &output.stderr].concat();
+        e2e::assert_no_secrets("stsctl", &all);
+        let text = String::from_utf8(all).unwrap();
+        (output.status.code(), text)
+    }
+
+    /// Does what systemd would have done.
+    fn systemd(&mut self) {
+        let config = self.file("config.toml");
+        let told = self.file("home/told");
+        self.env.wait_until("systemd is told to start", || {
+            let told = fs::read_to_string(&told).unwrap_or_default();
+            config.exists() && told.contains("enable --now stsd.socket")
+        });
+        self.env.start_daemon();
+    }
+
+    /// Names of what is beside the configuration, but for what was there before.
+    fn left(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.file("")).unwrap();
+        let names = entries.map(|it| it.unwrap().file_name().into_string().unwrap());
+        let ours =
+            |it: &String| it.contains("config") || it.contains("-user") || it.starts_with('.');
+        names.filter(ours).collect()
+    }
+}
+
+#[test]
+fn init_dialog_serves_credentials_and_shows_no_secret() {
+    let mut home = Home::new();
+    let command = home.command(&["--endpoint", home.env.emulator().sts_url()]);
+    let mut terminal = Terminal::start(&command, SIZE);
+    terminal.wait_for("AccessKey id of the RAM user: ");
+    terminal.type_keys("STS.session\n");
+    terminal.wait_for("is that of a session");
+    terminal.type_keys(&format!("{ID}\n"));
+    terminal.wait_for("(it is not shown): ");
+    terminal.type_keys(&format!("wrong\u{15}{KEY_SECRET}x\u{7f}\n"));
+    terminal.wait_for("[file]: ");
+    terminal.type_keys("\n");
+    terminal.wait_for("Role that programs get");
+    terminal.type_keys("acs:ram::100000000000001:user/oss-upload\n");
+    terminal.wait_for("a role is acs:ram::<account number>:role/<role name>");
+    assert_eq!(home.left(), Vec::<String>::new(), "nothing is written yet");
+    terminal.type_keys(&format!("{ROLE}\n"));
+    home.systemd();
+    assert_eq!(
+        terminal.wait_for_exit(),
+        0,
+        "{}",
+        terminal.screen().contents()
+    );
+    assert!(terminal.is_restored());
+    terminal.wait_for("default: the first hand-out, STS.");
+    let screen = terminal.screen().contents();
+    assert!(screen.contains("setup rclone default --write"), "{screen}");
+    e2e::assert_no_secrets("a terminal", &terminal.bytes());
+
+    let mode = |name: &str| home.file(name).metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode("default-user.key"), 0o600);
+    let told = home.told();
+    assert_eq!(
+        told,
+        [
+            "--user daemon-reload",
+            "--user cat stsd.service stsd.socket",
+            "--user daemon-reload",
+            "--user enable --now stsd.socket",
+        ]
+    );
+    let unit = home.file("home/.config/systemd/user/stsd.service");
+    let unit = fs::read_to_string(unit).unwrap();
+    let line = format!("\nExecStart={}\n", program("stsd").display());
+    assert!(
+        unit.contains(&line) || unit.contains(line.trim_end()),
+        "{unit}"
+    );
+}
+
+#[test]
+fn init_without_a_terminal_names_the_missing_options() {
+    let home = Home::new();
+    for (arguments, missing) in [
+        (
+            vec![],
+            "--region, --access-key-id, --secret-stdin or --key-file, --role-arn",
+        ),
+        (
+            vec!["--region", "cn-hangzhou", "--secret-stdin"],
+            "missing: --access-key-id, --role-arn",
+        ),
+        (vec!["--source", "ecs-role"], "missing: --region"),
+    ] {
+        let (code, said) = home.said(&home.command(&arguments).output().unwrap());
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains(missing), "{said}");
+    }
+    for (option, wrong, problem) in [
+        (
+            "--role-arn",
+            "acs:ram::1:user/me",
+            "role_arn: a role is acs:ram::",
+        ),
+        ("--profile", "a b", "a name is 1 to 64 of"),
+        ("--endpoint", "nowhere", "endpoint: "),
+    ] {
+        let mut command = home.command(&["--access-key-id", ID, "--secret-stdin"]);
+        for (name, good) in [
+            ("--role-arn", ROLE),
+            ("--endpoint", home.env.emulator().sts_url()),
+        ] {
+            if name != option {
+                command.args([name, good]);
+            }
+        }
+        command.args([option, wrong]);
+        let (code, said) = home.ends(home.starts(command, KEY_SECRET));
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains(problem), "{said}");
+    }
+    assert_eq!(home.left(), Vec::<String>::new());
+}
+
+#[test]
+fn init_with_options_keeps_packaged_units() {
+    let mut home = Home::new();
+    home.env.write("home/packaged", "", 0o600);
+    let child = home.starts(home.command(&home.options(&[])), KEY_SECRET);
+    home.systemd();
+    let (code, said) = home.ends(child);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("default: the first hand-out, STS."), "{said}");
+    assert!(!home.file("home/.config/systemd").exists());
+    assert_eq!(home.env.emulator().calls(Action::AssumeRole), 1);
+
+    // Another profile goes behind the first, and the daemon that runs is told.
+    let before = fs::read_to_string(home.file("config.toml")).unwrap();
+    let key = home.file("csv.secret");
+    fs::write(
+        &key,
+        format!("AccessKey ID,AccessKey Secret\r\n{ID},{KEY_SECRET}\r\n"),
+    )
+    .unwrap();
+    let more = ["--key-file", key.to_str().unwrap(), "--role-arn", ROLE];
+    let again = |name: &str| {
+        let mut command = home.command(&more);
+        home.said(&command.args(["--profile", name]).output().unwrap())
+    };
+    let (code, said) = again("other");
+    assert_eq!(code, Some(0), "{said}");
+    let after = fs::read_to_string(home.file("config.toml")).unwrap();
+    assert!(after.starts_with(&before), "{after}");
+    assert!(said.contains("other: the first hand-out"), "{said}");
+    let (code, said) = again("default");
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("has a profile default already"), "{said}");
+    assert_eq!(fs::read_to_string(home.file("config.toml")).unwrap(), after);
+}
+
+#[test]
+fn init_reports_an_sts_refusal_and_can_be_repeated() {
+    let mut home = Home::new();
+    let refused = Fault::error_with_status("NoPermission", 403);
+    home.env
+        .emulator()
+        .inject_fault(Action::AssumeRole, refused);
+    let child = home.starts(home.command(&home.options(&[])), KEY_SECRET);
+    home.systemd();
+    let (code, said) = home.ends(child);
+    assert_eq!(code, Some(7), "{said}");
+    assert!(
+        said.contains("NoPermission") && said.contains("hint: "),
+        "{said}"
+    );
+    assert!(said.contains("refresh default"), "{said}");
+    home.env.emulator().clear_faults();
+    let output = home.env.ctl(&["refresh", "default"]);
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn ctrl_c_in_init_leaves_no_file_and_restores_the_terminal() {
+    let home = Home::new();
+    for at in ["AccessKey id of the RAM user: ", "(it is not shown): "] {
+        let command = home.command(&["--endpoint", home.env.emulator().sts_url()]);
+        let mut terminal = Terminal::start(&command, SIZE);
+        terminal.wait_for("AccessKey id of the RAM user: ");
+        if !at.starts_with("AccessKey") {
+            terminal.type_keys(&format!("{ID}\n"));
+            terminal.wait_for(at);
+            terminal.type_keys("half");
+        }
+        terminal.type_keys("\u{3}");
+        assert_eq!(terminal.wait_for_exit(), -2);
+        assert!(terminal.is_restored());
+        assert!(!terminal.screen().contents().contains("half"));
+        assert_eq!(home.left(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn init_without_systemd_writes_the_files_and_says_the_rest() {
+    let home = Home::new();
+    let refuses = "#!/bin/sh\necho 'Failed to connect to bus' >&2\nexit 1\n";
+    home.env.write("bin/systemctl", refuses, 0o700);
+    let (code, said) = home.ends(home.starts(home.command(&home.options(&[])), KEY_SECRET));
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("Failed to connect to bus"), "{said}");
+    assert!(said.contains("stsd` in its place"), "{said}");
+    assert!(said.contains("setup rclone default --write\n"), "{said}");
+    assert!(home.file("config.toml").exists());
+
+    let home = Home::new();
+    let mut command = home.command(&["--source", "ecs-role", "--no-start"]);
+    command.args(["--region", "cn-hangzhou"]);
+    let (code, said) = home.said(&command.output().unwrap());
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(home.told(), Vec::<String>::new());
+    let config = fs::read_to_string(home.file("config.toml")).unwrap();
+    assert!(config.contains("type = \"ecs-role\"\n"), "{config}");
+    assert!(!config.contains("role_arn"), "{config}");
+    assert!(
+        said.contains("setup rclone default --region cn-hangzhou"),
+        "{said}"
+    );
+}
+
+#[test]
+fn init_stores_the_key_in_the_chosen_secret_store() {
+    let home = Home::new();
+    // It encrypts as far as can be seen.
+    let creds = "#!/bin/sh\ncase \"$*\" in *--version*) echo 'systemd 257';; \
+        *) cat > /dev/null; echo encrypted;; esac\n";
+    home.env.write("bin/systemd-creds", creds, 0o700);
+    let options = home.options(&["--keeper", "credential", "--no-start"]);
+    let (code, said) = home.ends(home.starts(home.command(&options), KEY_SECRET));
+    assert_eq!(code, Some(0), "{said}");
+    let line = format!(
+        "LoadCredentialEncrypted=default-user:{}",
+        home.file("default-user.cred").display()
+    );
+    assert!(said.contains(&line), "{said}");
+
+    let Some(keyring) = Keyring::start() else {
+        return;
+    };
+    let home = Home::new();
+    let options = home.options(&["--keeper", "keyring", "--no-start"]);
+    let mut command = home.command(&options);
+    command.env("DBUS_SESSION_BUS_ADDRESS", keyring.address());
+    let (code, said) = home.ends(home.starts(command, KEY_SECRET));
+    assert_eq!(code, Some(0), "{said}");
+    assert!(keyring.text("default-user").unwrap().contains(KEY_SECRET));
+    let left = home.left();
+    assert_eq!(left, ["config.toml"], "the key is in no file");
+}

@@ -1,0 +1,164 @@
+//! `--check`: what is wrong with a tool, and where.
+
+use std::fs;
+
+use e2e::{Home, RunOutput, TestEnv, UPLOAD, program, run};
+use nix::sys::signal::Signal;
+
+#[test]
+fn setup_check_names_the_fault_and_its_place() {
+    let mut env = TestEnv::with_http(&[], UPLOAD);
+    let home = Home::in_env(&env);
+    for tool in ["aliyun-cli", "aws", "rclone", "ossutil1"] {
+        home.setup_write(tool);
+    }
+    let check = |tool: &str, variable: (&str, &str), code: i32, says: &str| {
+        let mut command = home.command(&["setup", tool, "oss-upload", "--check"]);
+        command.env(variable.0, variable.1);
+        let RunOutput {
+            code: found,
+            stdout: said,
+            ..
+        } = run(command);
+        assert_eq!(found, Some(code), "{tool} {variable:?}: {said}");
+        assert!(said.contains(says), "{tool} {variable:?}: {said}");
+    };
+    let none = ("NOTHING", "");
+    for tool in [
+        "duckdb",
+        "oss2",
+        "polars",
+        "terraform",
+        "ossfs",
+        "ossfs2",
+        "ossutil2",
+    ] {
+        check(tool, none, 0, "ok ");
+    }
+    check(
+        "aliyun-cli",
+        ("ALIBABA_CLOUD_IGNORE_PROFILE", "TRUE"),
+        1,
+        "fault    environment",
+    );
+    check(
+        "aliyun-cli",
+        ("ALIBABA_CLOUD_IGNORE_PROFILE", "true"),
+        0,
+        "ok ",
+    );
+    check(
+        "aliyun-cli",
+        ("ALIBABA_CLOUD_DISABLE_EXTERNAL_PROCESS", "1"),
+        1,
+        "DISABLE_EXTERNAL",
+    );
+    check(
+        "aws",
+        ("AWS_ACCESS_KEY_ID", "AKIAMINE"),
+        0,
+        "warning  environment",
+    );
+    check(
+        "credentials-python",
+        ("HTTP_PROXY", "http://127.0.0.1:9"),
+        1,
+        "NO_PROXY",
+    );
+    home.put(
+        ".aws/credentials",
+        "[oss-upload]\naws_access_key_id = AKIAMINE\n",
+        0o600,
+    );
+    check("aws", none, 1, "which win");
+    fs::remove_file(home.file(".aws/credentials")).unwrap();
+
+    let text = home.text(".aws/config");
+    let style = "    addressing_style = virtual\n";
+    assert!(text.contains(style));
+    for to in ["    a = b\n", "    addressing_style = path\n"] {
+        home.put(".aws/config", text.replace(style, to), 0o600);
+        check("aws", none, 1, "addressing_style");
+    }
+    home.put(".aws/config", text.replace(style, "    a = b\n"), 0o600);
+    home.setup_write("aws");
+    check("aws", none, 0, "ok       command");
+    home.put(".aws/config", &text, 0o600);
+    let text = home.text(".config/rclone/rclone.conf");
+    for (from, to) in [
+        ("Alibaba", "Minio"),
+        (
+            "endpoint = oss-cn-hongkong.aliyuncs.com",
+            "endpoint = minio.example",
+        ),
+    ] {
+        assert!(text.contains(from));
+        home.put(".config/rclone/rclone.conf", text.replace(from, to), 0o600);
+        check("rclone", none, 1, "another provider or endpoint");
+    }
+    home.put(".config/rclone/rclone.conf", &text, 0o600);
+
+    // What is named there is run, as it stands there.
+    let text = home.text(".aws/config");
+    let mine = env.path("mine");
+    for (script, says) in [
+        ("echo oops >&2; exit 3", "oops"),
+        ("echo '{}'", "no \"AccessKeyId\""),
+        ("echo not JSON", "not JSON"),
+        ("exit 0", "not JSON"),
+    ] {
+        env.write("mine", &format!("#!/bin/sh\n{script}\n"), 0o700);
+        let shim = program("sts-shim");
+        let mine = text.replace(shim.to_str().unwrap(), mine.to_str().unwrap());
+        home.put(".aws/config", &mine, 0o600);
+        check("aws", none, 1, says);
+        check("rclone", none, 1, says);
+    }
+    let noisy = format!(
+        "#!/bin/sh\necho note >&2\nexec {}\n",
+        env.shim_line("oss-upload")
+    );
+    env.write("mine", &noisy, 0o700);
+    check("aws", none, 0, "ok       command");
+    check("duckdb", none, 1, "besides");
+    home.put(
+        ".aws/config",
+        text.replace(" oss-upload\n", " other\n"),
+        0o600,
+    );
+    check("aws", none, 1, "not of the profile");
+    home.put(".aws/config", &text, 0o600);
+
+    assert!(env.ctl(&["url", "--rotate"]).status.success());
+    check("ossutil1", none, 1, "answers 403");
+    home.setup_write("ossutil1");
+    check("ossutil1", none, 0, "ok       URL");
+
+    env.daemon().signal(Signal::SIGTERM);
+    env.wait_for_daemon_exit();
+    for (tool, says) in [
+        ("aws", "no daemon"),
+        ("aliyun-cli", "no daemon"),
+        ("ossutil1", "cannot connect to"),
+        ("oss2", "no daemon"),
+    ] {
+        let (code, said) = home.setup_check(tool);
+        assert_eq!(code, Some(1), "{tool}");
+        assert!(
+            said.contains("fault") && said.contains(says),
+            "{tool}: {said}"
+        );
+    }
+}
+
+#[test]
+fn setup_check_warns_about_a_short_session() {
+    let env = TestEnv::with_http(&["--session-life", "300s"], UPLOAD);
+    let home = Home::in_env(&env);
+    home.setup_write("aws");
+    for (tool, says) in [("aws", "less than 900 s"), ("ossfs", "less than 1200 s")] {
+        let (code, said) = home.setup_check(tool);
+        assert_eq!(code, Some(0), "{said}");
+        assert!(said.contains("warning") && said.contains(says), "{said}");
+    }
+}

@@ -1,0 +1,260 @@
+//! Bugs that users of our peers met, as they would look here. Each names where it comes
+//! from; those of crowds are in `stampede.rs`, those of suspends in `suspend.rs`.
+
+use std::{process::Stdio, time::Duration};
+
+use e2e::{Action, Fault, TestEnv, UPLOAD};
+use nix::sys::signal::Signal;
+use stsd_client::ProfileStatus;
+
+fn profile(env: &TestEnv) -> ProfileStatus {
+    env.client().status().unwrap().profiles[0].clone()
+}
+
+/// What STS does instead of answering, and the word for it in the complaint.
+fn outages() -> [(Fault, &'static str); 8] {
+    [
+        (
+            Fault::error_with_status("Throttling.User", 429),
+            "Throttling.User",
+        ),
+        (Fault::Throttle(None), "Throttling.User"),
+        (
+            Fault::error_with_status("ServiceUnavailable", 503),
+            "ServiceUnavailable",
+        ),
+        (
+            Fault::error_with_status("InternalError", 500),
+            "InternalError",
+        ),
+        (Fault::Hang, "timed out"),
+        (Fault::Reset, "not reachable"),
+        (Fault::HalfBody, "too early"),
+        // A captive portal.
+        (Fault::Html, "HTML"),
+    ]
+}
+
+/// Answers that hold no session anybody could use, and the word for each.
+fn worthless() -> [(Fault, &'static str); 3] {
+    [
+        (Fault::Expired, "ended already"),
+        (Fault::Empty, "empty credentials"),
+        (Fault::Beyond, "much longer than was asked"),
+    ]
+}
+
+/// With nothing to hand out, the caller gets code 6 and a word; with STS well again, the
+/// next one gets credentials, without a restart.
+fn check_cold(fault: Fault, word: &str) {
+    let env = TestEnv::start();
+    env.emulator().inject_fault(Action::AssumeRole, fault);
+    // A call that hangs has not failed yet when the caller's patience ends.
+    let expected = if word == "timed out" {
+        "under way"
+    } else {
+        word
+    };
+    env.assert_refused("oss-upload", 6, &[expected]);
+    env.emulator().clear_faults();
+    let document = env.document(&["--patience", "60s", "oss-upload"]);
+    assert_eq!(document["Code"], "Success");
+}
+
+/// With a session that lives, everybody gets that one; the status tells what is wrong; and
+/// with STS well again, it is renewed.
+fn check_live(fault: Fault, word: &str) {
+    let env = TestEnv::start();
+    let before = env.document(&["oss-upload"]);
+    env.emulator().inject_fault(Action::AssumeRole, fault);
+    // A call that hangs is given up after 10 s.
+    let renewed = env.client().refresh("oss-upload", Duration::from_secs(5));
+    assert_eq!(renewed.unwrap_err().exit_code(), 6, "{fault:?}");
+    for _ in 0..5 {
+        assert_eq!(env.document(&["--patience", "5s", "oss-upload"]), before);
+    }
+    env.wait_until("the failure is told", || {
+        profile(&env).last_failure.is_some()
+    });
+    let told = profile(&env).last_failure.unwrap().failure.message;
+    assert!(told.contains(word), "{fault:?}: {told}");
+    assert_eq!(env.document(&["oss-upload"]), before, "{fault:?}");
+    assert!(profile(&env).remaining_seconds > Some(3500), "{fault:?}");
+    env.emulator().clear_faults();
+    env.wait_until("a renewal after the outage", || {
+        env.document(&["oss-upload"]) != before
+    });
+}
+
+/// rolesanywhere-credential-helper PR #200: a failed refresh put an empty credential in the
+/// place of the good one, and the answer still was 200 with "Success".
+#[test]
+fn failed_renewal_keeps_the_last_good_session() {
+    for (fault, word) in worthless() {
+        check_live(fault, word);
+    }
+}
+
+/// vault #20813 and spire #1562: nothing tells that renewals fail while what is served
+/// still lives.
+#[test]
+fn status_shows_the_age_of_a_failed_renewal() {
+    let env = TestEnv::start();
+    let before = env.document(&["oss-upload"]);
+    // No further attempt makes the failure younger.
+    env.emulator().inject_fault(
+        Action::AssumeRole,
+        Fault::Throttle(Some(Duration::from_millis(60_000))),
+    );
+    assert_eq!(env.ctl(&["refresh", "oss-upload"]).status.code(), Some(6));
+    env.wait_until("the failure's age", || {
+        profile(&env).last_failure.unwrap().age_seconds >= 2
+    });
+    assert_eq!(env.document(&["oss-upload"]), before);
+}
+
+/// rolesanywhere-credential-helper PR #200: an error at the start was ignored; its `update`
+/// ends the program at the first one instead.
+#[test]
+fn failed_first_call_is_retried_until_it_succeeds() {
+    let mut env = TestEnv::without_daemon(&[]);
+    env.emulator().inject_fault(
+        Action::AssumeRole,
+        Fault::error_with_status("ServiceUnavailable", 503),
+    );
+    env.write_config(&format!("{UPLOAD}keep_warm = true\n"));
+    env.start_daemon();
+    env.wait_until("a failure", || profile(&env).sts_calls > 2);
+    env.assert_refused("oss-upload", 6, &["ServiceUnavailable"]);
+    env.emulator().clear_faults();
+    env.wait_until("a session that nobody asked for again", || {
+        profile(&env).remaining_seconds.is_some()
+    });
+    assert_eq!(profile(&env).last_failure, None);
+}
+
+/// aws-vault #331: a refresh yields what has expired. vault #20011: a lease of no duration.
+/// aliyun-openapi-python-sdk #411: a session believed to live for 356,852 hours.
+#[test]
+fn unusable_session_is_never_served() {
+    for (fault, word) in worthless() {
+        check_cold(fault, word);
+    }
+}
+
+/// aws-vault #394: everything is refused in the morning, by a clock that is off. Nobody
+/// among our peers learns the time from the service.
+#[test]
+fn clock_two_hours_off_costs_one_correction() {
+    for offset in [-7200, 7200] {
+        let env = TestEnv::start();
+        env.emulator()
+            .inject_fault(Action::AssumeRole, Fault::WrongDate(offset));
+        let _ = env.document(&["oss-upload"]);
+        let remaining = profile(&env).remaining_seconds.unwrap();
+        assert!((3500..=3600).contains(&remaining), "{offset}: {remaining}");
+        assert_eq!(
+            env.emulator().calls(Action::AssumeRole),
+            2,
+            "one refusal, one correction"
+        );
+    }
+}
+
+/// oidc-agent #577 and #641: clients hang for ever. spire #2065: broken until restarted.
+/// steampipe-plugin-alicloud #483: Throttling.User of STS.
+#[test]
+fn outage_at_the_start_is_named_and_recovered_from() {
+    for (fault, word) in outages() {
+        check_cold(fault, word);
+    }
+}
+
+/// SPIRE #5954 and eks-pod-identity-agent #143: an outage should not be felt before what
+/// is cached has ended. vault #10918: an outage of a minute made the agent give it up.
+#[test]
+fn outage_does_not_affect_a_valid_session() {
+    for (fault, word) in outages() {
+        check_live(fault, word);
+    }
+}
+
+/// oidc-agent #507 and spire #5869: nobody knows why it takes so long. A machine without a
+/// network has no DNS either.
+#[test]
+fn unresolvable_endpoint_is_named_and_recovered_from() {
+    let mut env = TestEnv::without_daemon(&[]);
+    env.write_config_with("endpoint = \"https://sts.invalid\"\n", UPLOAD);
+    let mut command = env.daemon_command();
+    // A proxy would resolve the name in our place.
+    for proxy in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+        command.env_remove(proxy);
+    }
+    env.start_daemon_with(command);
+    env.assert_refused("oss-upload", 6, &["sts.invalid", "not reachable"]);
+    env.write_config(UPLOAD);
+    assert!(env.ctl(&["reload"]).status.success());
+    let _ = env.document(&["oss-upload"]);
+}
+
+/// vault #25712: a refusal is asked for again in a loop. eks-pod-identity-agent #73: a
+/// refusal is remembered, and there is no way to say that it has been mended.
+#[test]
+fn refusal_is_cached_until_reload_or_refresh() {
+    let ways: [(&'static str, &[&str]); 2] = [
+        ("NoPermission", &["reload"]),
+        ("AccessDenied", &["refresh", "oss-upload"]),
+    ];
+    for (code, mended) in ways {
+        let env = TestEnv::start();
+        env.emulator()
+            .inject_fault(Action::AssumeRole, Fault::error_with_status(code, 403));
+        let refused = || {
+            for _ in 0..20 {
+                let output = env.shim(&["oss-upload"]);
+                let complaint = String::from_utf8_lossy(&output.stderr);
+                assert_eq!(output.status.code(), Some(7), "{complaint}");
+                assert!(output.stdout.is_empty());
+                assert!(complaint.contains(code), "{complaint}");
+            }
+        };
+        refused();
+        assert_eq!(
+            env.emulator().calls(Action::AssumeRole),
+            1,
+            "twenty callers cost one call"
+        );
+        assert!(env.ctl(&["reload"]).status.success());
+        refused();
+        assert_eq!(
+            env.emulator().calls(Action::AssumeRole),
+            2,
+            "a reload costs one"
+        );
+        env.emulator().clear_faults();
+        refused();
+        assert!(env.ctl(mended).status.success());
+        let _ = env.document(&["oss-upload"]);
+        assert_eq!(env.emulator().calls(Action::AssumeRole), 3);
+    }
+}
+
+/// pizauth drops what it obtained for a configuration that is no longer in force; whoever
+/// waits for it has to be told, or hangs as in aws-sso-cli #1083.
+#[test]
+fn reload_that_removes_a_profile_answers_its_waiters() {
+    let env = TestEnv::start();
+    env.emulator().inject_fault(Action::AssumeRole, Fault::Hang);
+    let mut waiting = env.shim_command(&["--patience", "600s", "oss-upload"]);
+    let mut waiting = waiting.stderr(Stdio::piped()).spawn().unwrap();
+    env.wait_until("the call is made", || profile(&env).sts_calls >= 1);
+    env.write_config(&UPLOAD.replace("oss-upload]", "another]"));
+    env.daemon().signal(Signal::SIGHUP);
+    // Before its patience and the call, which is given up after 10 s, are over.
+    let status = e2e::wait_for_exit(&mut waiting, Duration::from_secs(8));
+    assert_eq!(status.expect("it was told at once").code(), Some(4));
+    env.emulator().clear_faults();
+    let _ = env.document(&["another"]);
+    let log = env.daemon_log();
+    assert!(log.contains("profile removed"), "{log}");
+}

@@ -1,0 +1,272 @@
+//! The official SDKs, each with the way that suits it: what N calls cost in asks, and what a
+//! rotation in the middle does to them.
+//!
+//! A session of an hour is what stsd is for: it costs one ask, and a rotation nothing, because
+//! the one that is held stays good. A session of seconds is what tests have; nearly every SDK
+//! has a window of minutes before the end (3 for a process of Alibaba's, 5 in obstore, 15 in
+//! boto3 and for a URL) and asks at every call. That is the number to expect then, and each
+//! call succeeds. opendal refuses what has less than two minutes left, so it is only told of
+//! hours; oss2 has a window of 15 % and asks once a session.
+
+use std::{fs, process::Command, thread, time::Duration};
+
+use e2e::{
+    Action, SdkProgram, SetUp, TestEnv, aliyun_config, held_key, in_exec, node_program,
+    python_program, sdk_env, with_aws_profile, with_external_profile, with_metadata,
+    without_variables,
+};
+use serde_json::Value;
+
+/// What a number of calls costs in asks.
+#[derive(Clone, Copy, PartialEq)]
+enum Cost {
+    /// One each.
+    Each,
+    /// One each, and one more at the start.
+    EachAndOne,
+    /// One for all of them, until the session that is held comes to its end.
+    Once,
+    /// Fewer than calls and at least one a session: it rests between two asks.
+    Fewer,
+}
+
+/// Counts what calls cost.
+struct Bill {
+    cost: Cost,
+    calls: u64,
+    asks: u64,
+}
+
+impl Bill {
+    #[track_caller]
+    fn add(&mut self, consumer: &mut SdkProgram<'_>, calls: u64) {
+        self.asks += consumer.call(calls);
+        self.calls += calls;
+        match self.cost {
+            Cost::Each => assert_eq!(self.asks, self.calls),
+            Cost::EachAndOne => assert_eq!(self.asks, self.calls + 1),
+            Cost::Once | Cost::Fewer => {
+                assert!((1..=self.calls).contains(&self.asks), "{}", self.asks);
+            }
+        }
+    }
+}
+
+/// With sessions of an hour, and a renewal in the middle. Whoever asks only when it has to
+/// has asked once when all is over.
+#[track_caller]
+fn of_an_hour(command: fn(&TestEnv) -> Command, set_up: SetUp, cost: Cost) {
+    let env = sdk_env(&[]);
+    let config = aliyun_config(&env);
+    let mut consumer = SdkProgram::start(&env, command(&env), set_up);
+    let (mut calls, mut asks) = (0, consumer.served_at_start);
+    let first = held_key(&env);
+    for _ in 0..2 {
+        asks += consumer.call(10);
+        calls += 10;
+        assert!(env.ctl(&["refresh", "oss-upload"]).status.success());
+    }
+    assert_ne!(held_key(&env), first, "a rotation");
+    match cost {
+        Cost::Once => assert_eq!(asks, 1),
+        Cost::Each => assert_eq!(asks, calls),
+        Cost::EachAndOne | Cost::Fewer => panic!("no SDK does so with an hour"),
+    }
+    assert!(aliyun_config(&env) == config, "config.json was written");
+}
+
+/// With sessions of a few seconds, through three rotations.
+#[track_caller]
+fn of_seconds(command: fn(&TestEnv) -> Command, set_up: SetUp, cost: Cost) {
+    // Between an ask and the end of the call there is half of it at the least. oss2 counts whole
+    // seconds, and begins to look for a new one when 15 % are left.
+    let life = if cost == Cost::Once { "12s" } else { "8s" };
+    let env = sdk_env(&["--session-life", life]);
+    let config = aliyun_config(&env);
+    let mut consumer = SdkProgram::start(&env, command(&env), set_up);
+    let mut bill = Bill {
+        cost,
+        calls: 0,
+        asks: consumer.served_at_start,
+    };
+    bill.add(&mut consumer, 1);
+    let mut keys = vec![held_key(&env)];
+    for _ in 0..900 {
+        bill.add(&mut consumer, 5);
+        let now = held_key(&env);
+        if keys.last() != Some(&now) {
+            keys.push(now);
+        }
+        if keys.len() == 4 {
+            break;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(keys.len(), 4, "rotations");
+    match cost {
+        // Each time it asks there is a new one for it.
+        Cost::Once => assert!(
+            (2..=env.emulator().calls(Action::AssumeRole)).contains(&bill.asks),
+            "{}",
+            bill.asks
+        ),
+        Cost::Fewer => assert!((3..bill.calls).contains(&bill.asks), "{}", bill.asks),
+        Cost::Each | Cost::EachAndOne => {}
+    }
+    assert!(aliyun_config(&env) == config, "config.json was written");
+}
+
+fn sts_by_uri(env: &TestEnv) -> Command {
+    python_program(env, "consumers.py", "sts-by-uri")
+}
+
+fn sts_by_chain(env: &TestEnv) -> Command {
+    python_program(env, "consumers.py", "sts-by-chain")
+}
+
+#[test]
+fn alibabacloud_sts_by_uri() {
+    of_an_hour(sts_by_uri, without_variables, Cost::Once);
+    of_seconds(sts_by_uri, without_variables, Cost::Each);
+}
+
+#[test]
+fn alibabacloud_sts_by_the_default_chain() {
+    of_an_hour(sts_by_chain, in_exec, Cost::Once);
+    of_seconds(sts_by_chain, in_exec, Cost::Each);
+}
+
+#[test]
+fn aliyun_python_sdk_sts() {
+    let command = |env: &TestEnv| python_program(env, "consumers.py", "old-sts");
+    of_an_hour(command, without_variables, Cost::Each);
+    of_seconds(command, without_variables, Cost::Each);
+}
+
+#[test]
+fn oss2_by_its_url_provider() {
+    let command = |env: &TestEnv| python_program(env, "consumers.py", "oss2");
+    of_an_hour(command, without_variables, Cost::Once);
+    of_seconds(command, without_variables, Cost::Once);
+}
+
+#[test]
+fn alibabacloud_oss_v2_by_uri() {
+    let command = |env: &TestEnv| python_program(env, "consumers.py", "oss-v2");
+    of_an_hour(command, without_variables, Cost::Once);
+    of_seconds(command, without_variables, Cost::Each);
+}
+
+fn boto3(env: &TestEnv) -> Command {
+    python_program(env, "consumers.py", "boto3")
+}
+
+#[test]
+fn boto3_by_a_process() {
+    of_an_hour(boto3, with_aws_profile, Cost::Once);
+    of_seconds(boto3, with_aws_profile, Cost::EachAndOne);
+}
+
+#[test]
+fn boto3_by_a_container() {
+    of_an_hour(boto3, in_exec, Cost::Once);
+    of_seconds(boto3, in_exec, Cost::EachAndOne);
+}
+
+#[test]
+fn obstore_by_a_container() {
+    let command = |env: &TestEnv| python_program(env, "consumers.py", "obstore");
+    of_an_hour(command, in_exec, Cost::Once);
+    // It rests for a tenth of a second after an ask.
+    of_seconds(command, in_exec, Cost::Fewer);
+}
+
+#[test]
+fn opendal_by_metadata() {
+    let command = |env: &TestEnv| python_program(env, "consumers.py", "opendal");
+    of_an_hour(command, with_metadata, Cost::Once);
+}
+
+/// Who judges the emulator's metadata is not the one that was written beside it.
+#[test]
+fn opendal_accepts_the_emulated_instance_metadata() {
+    fn of_the_instance(env: &TestEnv, command: &mut Command) -> u64 {
+        command.env(
+            "ALIBABA_CLOUD_ECS_METADATA_SERVICE_ENDPOINT",
+            env.emulator().imds_url(),
+        );
+        0
+    }
+    let env = sdk_env(&[]);
+    let command = python_program(&env, "consumers.py", "opendal");
+    let mut consumer = SdkProgram::start(&env, command, of_the_instance);
+    assert_eq!(consumer.call(3), 0, "it asks the instance, not the daemon");
+    assert_eq!(
+        env.emulator().outcomes(Action::ImdsToken, "ok"),
+        env.emulator().calls(Action::ImdsToken)
+    );
+    assert!(env.emulator().outcomes(Action::ImdsCredentials, "ok") > 0);
+}
+
+#[test]
+fn ali_oss_by_alicloud_credentials_and_a_uri() {
+    of_an_hour(
+        |env| node_program(env, "uri", "1"),
+        without_variables,
+        Cost::Once,
+    );
+    of_seconds(
+        |env| node_program(env, "uri", "1"),
+        without_variables,
+        Cost::EachAndOne,
+    );
+}
+
+#[test]
+fn ali_oss_by_alicloud_credentials_and_its_default_chain() {
+    of_an_hour(|env| node_program(env, "chain", "1"), in_exec, Cost::Once);
+    of_seconds(
+        |env| node_program(env, "chain", "1"),
+        in_exec,
+        Cost::EachAndOne,
+    );
+}
+
+#[test]
+fn external_profile_serves_sdks_through_rotations() {
+    for command in [sts_by_chain, |env: &TestEnv| {
+        node_program(env, "chain", "1")
+    }] {
+        let env = sdk_env(&["--session-life", "8s"]);
+        let mut consumer = SdkProgram::start(&env, command(&env), with_external_profile);
+        consumer.call(1);
+        for _ in 0..2 {
+            let before = held_key(&env);
+            env.wait_until("a rotation", || held_key(&env) != before);
+            assert_eq!(consumer.call(5), 5);
+        }
+        fs::remove_file(env.path("home/.aliyun/config.json")).unwrap();
+    }
+}
+
+/// Why External is for aliyun-cli, and SDKs are better off with a URL.
+#[test]
+fn sdk_writes_the_session_into_an_external_profile() {
+    let env = sdk_env(&[]);
+    let config = aliyun_config(&env);
+    let mut consumer = SdkProgram::start(&env, sts_by_chain(&env), with_external_profile);
+    assert_eq!(consumer.call(10), 1);
+    let written = aliyun_config(&env);
+    // Removed before the watch over secrets finds it.
+    fs::remove_file(env.path("home/.aliyun/config.json")).unwrap();
+    assert!(
+        written != config,
+        "it was left alone: the advice can be another one"
+    );
+    let written: Value = serde_json::from_slice(&written).unwrap();
+    let secret = written["profiles"][0]["access_key_secret"]
+        .as_str()
+        .unwrap();
+    assert!(secret.starts_with("EmulatedSecret"), "it is in clear text");
+    assert_eq!(written["profiles"][0]["mode"], "External");
+}

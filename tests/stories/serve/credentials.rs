@@ -1,0 +1,153 @@
+//! The main job: programs get credentials, and STS hardly notices.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
+
+use e2e::{Action, TestEnv, UPLOAD};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+#[test]
+fn thousand_requests_in_one_session_cost_one_sts_call() {
+    let env = TestEnv::with(&[], &format!("{UPLOAD}duration = \"15m\"\n"));
+    let client = env.client();
+    for _ in 0..1000 {
+        let answer = client.credentials("oss-upload", Duration::ZERO, Duration::from_secs(60));
+        assert!(!answer.unwrap().short);
+    }
+    assert_eq!(env.emulator().calls(Action::AssumeRole), 1);
+}
+
+#[test]
+fn each_format_is_one_document_and_the_default_is_the_union() {
+    let env = TestEnv::start();
+    let union = env.document(&["oss-upload"]);
+    for (format, key) in [
+        ("aliyun", "sts_token"),
+        ("oss", "SecurityToken"),
+        ("aws", "SessionToken"),
+        ("uri", "SecurityToken"),
+        ("json", "access_key_secret"),
+    ] {
+        let document = env.document(&["--format", format, "oss-upload"]);
+        assert_eq!(document[key], union[key], "{format}");
+        for (name, value) in document.as_object().unwrap() {
+            let same = match name.as_str() {
+                "LastUpdated" => continue,
+                // Those of the container endpoint and of `stsctl get` are not in the union.
+                "Token" | "security_token" => &union["SecurityToken"],
+                name => &union[name],
+            };
+            assert_eq!(value, same, "{format} {name}");
+        }
+    }
+    let script = env.shim(&["--format", "env", "oss-upload"]);
+    assert!(
+        script
+            .stdout
+            .starts_with(b"export ALIBABA_CLOUD_ACCESS_KEY_ID='STS.")
+    );
+}
+
+#[test]
+fn help_version_and_usage_errors_need_no_daemon() {
+    let env = TestEnv::without_daemon(&[]);
+    for arguments in [&["--help"], &["--version"]] {
+        assert!(env.shim(arguments).status.success());
+        assert!(env.ctl(arguments).status.success());
+    }
+    let code = |arguments: &[&str]| env.shim(arguments).status.code();
+    assert_eq!(code(&["--colour"]), Some(2));
+    assert_eq!(code(&["--min-life", "30", "x"]), Some(2));
+    assert_eq!(code(&["oss-upload"]), Some(3), "no daemon");
+}
+
+#[test]
+fn unknown_profile_error_names_it_with_code_4() {
+    let env = TestEnv::start();
+    let output = env.shim(&["nobody"]);
+    assert_eq!(output.status.code(), Some(4));
+    assert!(output.stdout.is_empty());
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        complaint.contains("\"nobody\"") && complaint.lines().count() == 1,
+        "{complaint}"
+    );
+    assert_eq!(env.ctl(&["get", "nobody"]).status.code(), Some(4));
+}
+
+#[test]
+fn socket_is_private_and_removed_on_exit() {
+    let mut env = TestEnv::start();
+    let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode(env.socket()), 0o600);
+    assert_eq!(mode(env.path("run")), 0o700);
+    env.daemon().signal(Signal::SIGTERM);
+    assert_eq!(env.wait_for_daemon_exit(), Some(0));
+    assert!(!env.socket().exists());
+}
+
+#[test]
+fn status_shows_session_counters_and_next_renewal() {
+    let env = TestEnv::start();
+    let read =
+        || -> Value { serde_json::from_slice(&env.ctl(&["status", "--json"]).stdout).unwrap() };
+    assert_eq!(read()["profiles"][0]["remaining_seconds"], Value::Null);
+    let document = env.document(&["oss-upload"]);
+    let profile = &read()["profiles"][0];
+    assert_eq!(profile["access_key_id"], document["AccessKeyId"]);
+    assert_eq!(profile["sts_calls"], 1);
+    assert_eq!(profile["hand_outs"], 1);
+    let (remaining, next) = (
+        &profile["remaining_seconds"],
+        &profile["next_attempt_seconds"],
+    );
+    assert!(
+        (3500..=3600).contains(&remaining.as_u64().unwrap()),
+        "{remaining}"
+    );
+    assert!((1500..2000).contains(&next.as_u64().unwrap()), "{next}");
+    let table = String::from_utf8(env.ctl(&["status"]).stdout).unwrap();
+    assert!(
+        table.contains("oss-upload") && table.contains("███"),
+        "{table}"
+    );
+}
+
+#[test]
+fn get_refresh_and_reload_work_from_stsctl() {
+    let env = TestEnv::start();
+    let get =
+        || -> Value { serde_json::from_slice(&env.ctl(&["get", "oss-upload"]).stdout).unwrap() };
+    let before = get();
+    assert!(env.ctl(&["refresh", "oss-upload"]).status.success());
+    let after = get();
+    assert_ne!(before["access_key_id"], after["access_key_id"]);
+    assert!(env.ctl(&["reload"]).status.success());
+    assert_eq!(
+        get(),
+        after,
+        "a reload that changes nothing keeps the session"
+    );
+    assert_eq!(env.emulator().calls(Action::AssumeRole), 2);
+}
+
+#[test]
+fn keep_warm_profile_is_renewed_before_the_first_request() {
+    let env = TestEnv::with(&[], &format!("{UPLOAD}keep_warm = true\n"));
+    env.wait_until("the first renewal", || {
+        env.emulator().calls(Action::AssumeRole) == 1
+    });
+}
+
+#[test]
+fn proxy_variables_do_not_apply_to_a_loopback_endpoint() {
+    let mut env = TestEnv::without_daemon(&[]);
+    env.write_config(UPLOAD);
+    let mut command = env.daemon_command();
+    // Nobody listens there, so a call through it fails.
+    command
+        .env("HTTP_PROXY", "http://127.0.0.1:9")
+        .env("http_proxy", "http://127.0.0.1:9");
+    env.start_daemon_with(command);
+    let _ = env.document(&["oss-upload"]);
+}
