@@ -1,5 +1,5 @@
-//! The four measurements. What is counted is what the emulated STS saw and what the
-//! program got; no clock of the test's decides anything.
+//! The four measurements. They count the calls that the emulated STS received and the answers that
+//! the program got; no clock of the test has an influence.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use e2e::{Action, Fault};
 
 use crate::program::{Got, Program, Refusal, Subject};
 
-/// How many gets there are while STS is well.
+/// Number of gets while STS works.
 pub(crate) const GETS: usize = 50;
 
-/// How many gets there are while it is not.
+/// Number of gets while STS is down.
 pub(crate) const GETS_IN_OUTAGE: usize = 10;
 
-/// What STS answers in an outage.
+/// The error code of STS in an outage.
 pub(crate) const OUTAGE: &str = "ServiceUnavailable";
 
 /// The shortest session that STS issues.
@@ -22,7 +22,7 @@ const SHORTEST: u32 = 900;
 /// The session that most programs ask for.
 const USUAL: u32 = 3600;
 
-/// What one subject did.
+/// The results of one subject.
 pub(crate) struct Row {
     pub subject: Subject,
     pub library: String,
@@ -31,12 +31,12 @@ pub(crate) struct Row {
     pub in_a_row: u64,
     /// Calls to STS.
     pub at_once: u64,
-    /// What came of it, and the calls to STS that it cost.
+    /// The answers, and the number of calls to STS.
     pub outage: (Gets, u64),
     pub expired: Gets,
 }
 
-/// What came of gets while STS was down.
+/// The answers to gets while STS was down.
 pub(crate) struct Gets(Vec<Got>);
 
 impl Row {
@@ -74,7 +74,7 @@ fn in_a_row(mut program: Program) -> u64 {
 }
 
 /// Sessions long enough for every margin; STS as far away as another region, so that
-/// everybody has asked before anybody is answered.
+/// all requests arrive before the first answer.
 fn at_once(subject: Subject) -> u64 {
     let mut program = Program::start(subject, USUAL, &[]);
     let far = Fault::Delay(Duration::from_millis(300));
@@ -83,8 +83,7 @@ fn at_once(subject: Subject) -> u64 {
     program.env.emulator().calls(Action::AssumeRole)
 }
 
-/// STS goes down when just under fifteen minutes are left, and a program gets credentials
-/// again and again.
+/// The gets of a program whose session has just under 15 minutes left when STS goes down.
 fn outage(subject: Subject) -> (Gets, u64) {
     let mut program = in_outage(subject, "898s");
     let before = program.env.emulator().calls(Action::AssumeRole);
@@ -92,7 +91,7 @@ fn outage(subject: Subject) -> (Gets, u64) {
     assert_ne!(
         program.env.emulator().live_sessions(),
         0,
-        "they were to outlive this"
+        "the sessions expired too early"
     );
     (
         Gets(got),
@@ -100,17 +99,17 @@ fn outage(subject: Subject) -> (Gets, u64) {
     )
 }
 
-/// STS stays down for longer than the session lives. Once the cloud itself says that no
-/// session of its lives any more, whatever is served has expired.
+/// The gets of a program whose session has expired while STS is down. The emulator counts its valid
+/// sessions: at zero, every served credential has expired.
 fn expired(subject: Subject) -> Gets {
     let mut program = in_outage(subject, "5s");
     let env = &program.env;
     env.wait_until("the session's end", || env.emulator().live_sessions() == 0);
-    // At once, because some of them wait for STS to come back.
+    // In parallel, because some subjects wait for the end of the outage.
     Gets(program.at_once(GETS_IN_OUTAGE))
 }
 
-/// A program that has a session with so much life in it when STS goes down.
+/// Starts a program that has a session with that lifetime when STS goes down.
 fn in_outage(subject: Subject, life: &str) -> Program {
     let mut program = Program::start(subject, SHORTEST, &["--session-life", life]);
     must_succeed(program.in_a_row(1));
@@ -122,7 +121,7 @@ fn in_outage(subject: Subject, life: &str) -> Program {
     program
 }
 
-/// A get that fails while STS is well is a mistake of the measurement.
+/// Asserts that all gets have succeeded: a failure without an outage is a mistake of the measurement.
 fn must_succeed(got: Vec<Got>) {
     for get in got {
         get.unwrap();

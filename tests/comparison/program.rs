@@ -1,4 +1,4 @@
-//! One program that gets credentials, with a cloud of its own, whatever it gets them by.
+//! One program that gets credentials, with an emulator of its own.
 
 use std::process::{Child, Output, Stdio};
 
@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use crate::driver::Driver;
 
-/// How long `sts-shim` waits for STS before it refuses: less than its usual ten seconds, so
-/// that the gate does not wait for long, and enough for a busy machine.
+/// The patience of `sts-shim`: less than the default of ten seconds, which shortens the gate, and
+/// enough on a busy machine.
 const PATIENCE: &str = "5s";
 
-/// What is compared.
+/// A subject of the comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Subject {
     Python,
@@ -19,10 +19,10 @@ pub(crate) enum Subject {
     Stsd,
 }
 
-/// The AccessKey id that came, or why none came.
+/// The AccessKey id, or the reason of a refusal.
 pub(crate) type Got = Result<String, Refusal>;
 
-/// What a caller gets instead of credentials.
+/// The answer to a caller without credentials.
 #[derive(Debug, Clone)]
 pub(crate) struct Refusal {
     /// The error's class, or the program's exit code.
@@ -31,7 +31,7 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    /// Tells whether a reader learns what STS had answered.
+    /// Returns `true` if the message has the error code of STS.
     pub(crate) fn names_the_cause(&self) -> bool {
         self.message.contains(crate::measure::OUTAGE)
     }

@@ -68,7 +68,7 @@ impl SimClock {
         self.suspended_millis.fetch_add(millis, Ordering::Relaxed);
     }
 
-    /// Somebody has set the wall clock.
+    /// Sets the wall clock.
     pub(crate) fn set_wall_error(&self, seconds: i64) {
         self.wall_error_seconds.store(seconds, Ordering::Relaxed);
     }

@@ -90,7 +90,7 @@ pub(crate) struct State {
     pub newest: BTreeMap<String, String>,
     /// Calls that no schedule can have asked for.
     pub needless: Vec<String>,
-    /// When somebody last changed what is to be renewed, or asked for a renewal outright.
+    /// The time of the last change of a profile, or of the last request for a renewal.
     pub disturbed: Duration,
     /// The calls of each role within a minute.
     busy: BTreeMap<String, VecDeque<Duration>>,
@@ -185,7 +185,7 @@ impl Cloud {
         let (way_there, way_back, bad_date, used_nonce) = {
             let mut state = self.state();
             // A session shorter than asked, and a lie about the time before the truth is
-            // known: nobody could tell.
+            // known: the caller cannot know.
             let known = state.issued.len() > 20 || self.manners.longest_session >= 12 * HOUR;
             let random = &mut state.random;
             let bad_date = random.u32(..1000) < self.manners.bad_dates;

@@ -3,9 +3,9 @@
 //!
 //! - no expired credential is handed out, and none that a reload has taken away;
 //! - while an outage is shorter than the remaining life at its start less the longest
-//!   back-off, nobody is refused;
+//!   back-off, no caller is refused;
 //! - STS gets no more calls than renewals and the retries that the budget allows;
-//! - one capped back-off after an outage everybody is fresh;
+//! - one capped back-off after an outage every profile is fresh;
 //! - every caller has an answer within its patience;
 //! - ten thousand profiles do not make one of them late.
 //!

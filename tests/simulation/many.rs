@@ -1,4 +1,4 @@
-//! Ten thousand profiles for a day: one machine's budget of calls carries them, and nobody's
+//! Ten thousand profiles for a day: one machine's budget of calls carries them, and no profile's
 //! session grows old.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};

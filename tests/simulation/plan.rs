@@ -23,7 +23,7 @@ pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 pub(crate) enum Event {
     /// The machine sleeps.
     Suspend(Duration),
-    /// Somebody sets the wall clock, this many seconds off.
+    /// The wall clock is set, with this error in seconds.
     WallClock(i64),
     /// A new configuration.
     Reload(Wanted),
@@ -48,7 +48,7 @@ pub(crate) struct WantedProfile {
 pub(crate) struct Habit {
     pub mean_pause: Duration,
     pub longest_minimum_life: Duration,
-    /// Nobody asks in these days.
+    /// The days without requests.
     pub holidays: std::ops::Range<u64>,
 }
 
@@ -66,7 +66,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// Draws a plan. Most have a handful of profiles over thirty days; one in forty has a
-    /// crowd over one day, and one in fifty lives through every nap.
+    /// herd over one day, and one in fifty lives through every nap.
     pub(crate) fn draw(seed: u64) -> Self {
         let mut random = Rng::with_seed(seed);
         let crowd = seed % 40 == 19;

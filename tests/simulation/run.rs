@@ -39,8 +39,8 @@ pub(crate) struct Tally {
     pub calls: u64,
     pub failures: u64,
     pub recoveries: u64,
-    /// Sums up every answer and its time. A sum, because callers who are answered in the
-    /// same moment come in any order.
+    /// The sum of every answer and its time. A sum, because callers that are answered at the same time
+    /// come in any order.
     pub trace: u64,
 }
 
@@ -64,7 +64,7 @@ struct Notes {
     reloads: Vec<Duration>,
 }
 
-/// A session that somebody got.
+/// A session that a caller received.
 struct Held {
     session: Arc<Session>,
     issued: Issued,
@@ -215,7 +215,7 @@ impl Simulation {
             .unwrap_or(0)
     }
 
-    /// A reload is worth more when somebody waits for what it changes.
+    /// A reload tests more while a caller waits for the changed profile.
     async fn crowd_before_a_reload(self: &Arc<Self>, random: &mut Rng) {
         for (index, habit) in self.plan.habits.iter().enumerate().take(6) {
             tokio::spawn(Arc::clone(self).ask(index, habit.clone(), random.fork()));

@@ -18,7 +18,7 @@ use crate::{
 };
 
 impl Simulation {
-    /// Who asks for a renewal gets one, or hears why not.
+    /// A request for a renewal causes one, or is answered with the reason.
     pub(super) fn judge_refresh(
         &self,
         index: usize,
@@ -29,7 +29,7 @@ impl Simulation {
         let name = name(index);
         match outcome {
             Ok(()) if self.calls(index) == before => {
-                self.fault(format!("{name}: said to be renewed, and nobody was asked"));
+                self.fault(format!("{name}: reported as renewed without a call"));
             }
             Err(SessionResult::NotYet(_) | SessionResult::Short(_) | SessionResult::Failed(_))
                 if !self.plan.is_crowd() && !self.trouble_between(asked, self.clock.elapsed()) =>
@@ -84,7 +84,9 @@ impl Simulation {
                 return;
             }
             SessionResult::NotAllowed => {
-                self.fault(format!("{name}: refused, though everybody may have it"));
+                self.fault(format!(
+                    "{name}: refused, though no rule excludes the caller"
+                ));
                 return;
             }
             SessionResult::Failed(_) | SessionResult::NotYet(_) => {
@@ -158,8 +160,8 @@ impl Simulation {
         (session.access_key_id == newest && !left.is_zero()).then_some(left)
     }
 
-    /// A profile that is used is renewed long before its session ends: who asks again gets
-    /// the old session late in its life only when something stood in the way.
+    /// A used profile is renewed long before its session expires: a later request gets the old session
+    /// near its expiration only after a failure.
     fn must_have_been_renewed_in_time(
         &self,
         index: usize,
@@ -183,7 +185,7 @@ impl Simulation {
             return;
         };
         let (since, awake_since) = held.since;
-        // Renewal is due at 55 % at the latest, and comes with the first ask if nobody has
+        // Renewal is due at 55 % at the latest, and comes with the first request if no caller has
         // asked for long; a suspend costs a nap.
         let due = (issued.ends - issued.length.mul_f64(0.45)).max(since);
         let slept = (now - since) - (awake - awake_since);
@@ -198,7 +200,7 @@ impl Simulation {
         }
     }
 
-    /// Who cannot be helped by waiting is told so at once: when it asks, or when STS refuses.
+    /// A refusal that waiting cannot change is answered at once: at the request, or when STS refuses.
     fn must_have_been_told_at_once(&self, name: &str, outcome: &SessionResult, asked: Duration) {
         let SessionResult::Failed(failed) = outcome else {
             return;
@@ -210,10 +212,9 @@ impl Simulation {
         }
     }
 
-    /// A refusal needs an outage, or a caller who could not wait for a first call. An
-    /// outage that ended more than a capped back-off ago is none, nor is one that a living
-    /// session should have outlasted: that session is served until its end by itself, and
-    /// its renewal must have come before.
+    /// A refusal needs an outage, or a caller that could not wait for a first call. An
+    /// outage does not count if it ended more than a capped back-off ago, or if a valid session should
+    /// have lasted through it.
     fn may_refuse(&self, asked: Duration, now: Duration, patience: Duration) -> Result<(), String> {
         if patience < PATIENT || self.plan.is_crowd() && patience < 6 * PATIENT {
             return Ok(());
@@ -241,7 +242,7 @@ impl Simulation {
             && !self.trouble_between(asked, now)
     }
 
-    /// Tells whether an outage, or one spoilt answer, is still excusing failures between
+    /// Returns `true` if an outage, or one broken answer, excuses failures between
     /// two moments.
     fn trouble_between(&self, from: Duration, to: Duration) -> bool {
         let spoilt = self.cloud.state().last_spoilt;
@@ -254,7 +255,7 @@ impl Simulation {
         recent.any(|it| from <= it.ends + after(it.trouble))
     }
 
-    /// After each outage, looks whether everybody is fresh again in time.
+    /// Checks after each outage that every profile is fresh again in time.
     pub(super) async fn inspect(self: Arc<Self>) {
         for outage in self.cloud.manners.outages.clone() {
             let due = outage.ends + after(outage.trouble);

@@ -1,4 +1,4 @@
-//! What is said of each hand-out and each refusal, and what nobody can make it say.
+//! The audit: its events, its rate limit, and names that try to forge an event.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
@@ -20,7 +20,7 @@ fn lines(env: &TestEnv, file: &str) -> Vec<Value> {
     text.lines().map(line).collect()
 }
 
-/// The lines of the log that tell of the audit.
+/// Returns the audit lines of the log.
 fn said(env: &TestEnv) -> Vec<String> {
     let log = env.daemon_log();
     let told = log.lines().filter(|line| line.contains(" audit: "));
@@ -58,7 +58,7 @@ fn each_served_and_each_refused_request_is_one_event() {
     assert_eq!(watched["asked"], "watch");
     assert_eq!(watched["pid"], getpid().as_raw());
     assert_eq!(watched["request_id"], ready["request_id"]);
-    // Where Landlock confines the daemon, it sees no executable of others.
+    // Under Landlock the daemon cannot read the executable of other processes.
     if let Some(exe) = watched.get("exe") {
         let this = std::env::current_exe().unwrap();
         assert_eq!(*exe, this.to_str().unwrap());
@@ -81,7 +81,7 @@ fn reload_reopens_an_audit_file_that_was_moved_away() {
     let _ = env.document(&["oss-upload"]);
     assert_eq!(lines(&env, "audit.jsonl.1").len(), 2);
     assert_eq!(lines(&env, "audit.jsonl").len(), 1);
-    // One that cannot be had changes nothing, and says why.
+    // A file that is refused changes nothing, and the error says why.
     fs::set_permissions(env.path("audit.jsonl"), fs::Permissions::from_mode(0o644)).unwrap();
     let output = env.ctl(&["reload"]);
     let complaint = String::from_utf8_lossy(&output.stderr);
@@ -109,12 +109,12 @@ fn audit_aggregates_a_loop_and_keeps_events_of_other_callers() {
     let (ours, others): (Vec<_>, Vec<_>) = lines(&env, "audit.jsonl")
         .into_iter()
         .partition(|line| line["pid"] == getpid().as_raw());
-    assert_eq!(others.len(), 2, "the shim's are there: {others:?}");
+    assert_eq!(others.len(), 2, "events of the shim: {others:?}");
     let told = ours.iter().filter(|it| it.get("count").is_none()).count();
-    // A burst, and one more in each second that the loop has taken.
+    // The burst of the rate limit, and one event for each second of the loop.
     let most = 10 + 2 + usize::try_from(seconds).unwrap();
     assert!((10..=most).contains(&told), "{told} of 300 in {seconds} s");
-    // One sum for a loop that is over before it is due, more for one that takes longer.
+    // A loop that ends before the first sum is due has one sum, a longer one has more.
     let sums = || {
         let mut lines = lines(&env, "audit.jsonl");
         lines.retain(|it| it["count"].is_u64());
@@ -141,7 +141,7 @@ fn executable_name_with_line_breaks_forges_no_audit_event() {
         e2e::not_run("only root sees a peer's executable, and only without Landlock");
         return;
     }
-    // Under Landlock no executable is seen at all, so for once the kernel has none.
+    // Under Landlock the daemon reads no executable, so the kernel is made to refuse Landlock.
     let mut env = TestEnv::without_daemon(&[]);
     env.write_config(&format!("{UPLOAD}[audit]\nfile = \"audit.jsonl\"\n"));
     let daemon = env.daemon_command();
@@ -179,12 +179,12 @@ fn executable_name_with_line_breaks_forges_no_audit_event() {
         .output()
         .unwrap();
     assert!(output.status.success());
-    // It would outlive who traces it.
+    // The daemon would survive the end of strace.
     let daemon = nix::unistd::Pid::from_raw(pid);
     nix::sys::signal::kill(daemon, nix::sys::signal::Signal::SIGKILL).unwrap();
     let lines = lines(&env, "audit.jsonl");
     assert_eq!(lines.len(), 1);
-    let exe = lines[0]["exe"].as_str().expect("it is seen");
+    let exe = lines[0]["exe"].as_str().expect("the executable");
     assert!(exe.contains("x\\n2026-11-24"), "{exe}");
     assert!(!exe.contains('\u{1b}'));
     let log = env.daemon_log();

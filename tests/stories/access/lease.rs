@@ -1,4 +1,4 @@
-//! A lease: a second socket that gives less than its owner has, for a while.
+//! Leases: a second socket with narrowed rights, for a limited time.
 
 use std::{
     fs,
@@ -32,7 +32,7 @@ use stsd_wire::{Message as _, Reply, Request};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What leaves nothing but reading below `public/`.
+/// A policy that allows reading below `public/` alone.
 const NARROW: &str = r#"{
   "Version": "1",
   "Statement": [{"Effect": "Allow", "Action": "oss:GetObject",
@@ -58,7 +58,7 @@ fn command(env: &TestEnv, arguments: &[&str]) -> Command {
     command
 }
 
-/// Opens a lease and waits until it stands.
+/// Opens a lease and waits for its socket.
 fn lease(env: &TestEnv, arguments: &[&str]) -> Process {
     let narrow = env.path("narrow.json");
     let policy = ["--policy", narrow.to_str().unwrap()];
@@ -130,7 +130,7 @@ fn lease_serves_one_narrowed_profile_and_nothing_else() {
     let status = client.status().unwrap();
     assert_eq!((status.pid, status.config_path.as_str()), (0, ""));
     assert!(status.protections.is_empty());
-    // The owner's own profile is not narrowed by it.
+    // The owner's own session is not narrowed.
     let id = |client: &Client| {
         let answer = client.credentials("oss-upload", zero, PATIENCE).unwrap();
         answer.credentials.access_key_id
@@ -147,7 +147,7 @@ fn session_of_a_lease_lasts_as_long_as_the_lease() {
     let status = client.status().unwrap();
     let life = status.profiles[0].lifetime_seconds.unwrap();
     assert!((20 * 60 - 5..=21 * 60).contains(&life), "{life}");
-    // Who wants more than there will ever be has at once what there is.
+    // A minimum lifetime above that of the lease is answered at once with the session.
     let answer = client.credentials("oss-upload", Duration::from_secs(3000), PATIENCE);
     assert!(answer.unwrap().short);
     assert_eq!(env.emulator().calls(Action::AssumeRole), 1);
@@ -158,8 +158,8 @@ fn lease_ends_at_its_ttl() {
     let env = env_with(&["--session-life", "30s"], UPLOAD);
     let mut lease = lease(&env, &["oss-upload", "--ttl", "10s"]);
     let client = by_lease(&env);
-    // The first session lasts as long as the lease: another one would be of no use, though by
-    // now a tenth of its life has passed.
+    // The first session lasts as long as the lease, so that no renewal follows after a tenth of its
+    // lifetime.
     thread::sleep(Duration::from_secs(3));
     let answer = client.credentials("oss-upload", Duration::from_secs(100), PATIENCE);
     assert!(answer.unwrap().short);
@@ -185,11 +185,11 @@ fn lease_ends_with_its_owner_after_any_signal() {
         assert_eq!(lease.wait(), None, "ended by the signal");
         let end = watched.last().unwrap();
         assert!(end.is_err(), "{signal}");
-        env.wait_until("nobody answers there", || {
+        env.wait_until("the lease refuses connections", || {
             let outcome = client.credentials("oss-upload", Duration::ZERO, PATIENCE);
             matches!(outcome, Err(Error::NotReachable { .. }))
         });
-        // What a killed owner left behind is in nobody's way.
+        // The socket of a killed owner does not prevent the next lease.
         assert_eq!(socket(&env).exists(), signal == Signal::SIGKILL);
     }
 }
@@ -234,7 +234,7 @@ fn reload_ends_or_renews_a_lease_with_its_profile() {
     assert!(said(&env).contains("no profile is named"), "{}", said(&env));
 }
 
-/// A lease that cannot be is refused with an exit code, and leaves nothing behind.
+/// Asserts that a lease is refused with an exit code and leaves no socket.
 #[track_caller]
 fn check(env: &TestEnv, arguments: &[&str], code: i32, complaint: &str) {
     let mut command = command(env, arguments);
@@ -254,7 +254,7 @@ fn invalid_lease_is_refused_before_a_socket_exists() {
     let mut env = TestEnv::without_daemon(&[]);
     env.write("narrow.json", NARROW, 0o600);
     env.write("broken.json", "{", 0o600);
-    // Valid to us, and not to STS.
+    // Valid JSON that STS refuses.
     let refused = NARROW.replace("oss:GetObject\"", "oss:GetObject\", \"Colour\": \"red\"");
     env.write("refused.json", &refused, 0o600);
     env.write_config(&format!("{UPLOAD}{own_policy}"));
@@ -300,10 +300,10 @@ fn invalid_lease_is_refused_before_a_socket_exists() {
         4,
         "no profile",
     );
-    env.write("lease.sock", "somebody's file", 0o600);
+    env.write("lease.sock", "another file", 0o600);
     check(with(&narrow), 1, "not a socket");
     fs::remove_file(socket(&env)).unwrap();
-    // The profile's own policy is enough.
+    // The profile's own policy is sufficient.
     let command = command(&env, &["own", "--ttl", "20m"]);
     let mut lease = Process::start(command, &env.path("lease.log"));
     assert!(lease.first_line().contains("leased at"));
@@ -314,7 +314,7 @@ fn invalid_lease_is_refused_before_a_socket_exists() {
     assert!(lease.is_running());
 }
 
-/// Asks for a lease by hand and passes a descriptor; returns what the daemon says.
+/// Requests a lease by hand and passes a descriptor; returns the replies.
 fn by_hand(env: &TestEnv, pass: impl FnOnce(&mut UnixStream)) -> Vec<Reply> {
     let mut stream = connect(env);
     let request = Request::Lease {
@@ -372,7 +372,7 @@ fn lease_rejects_non_listening_fd() {
             let flags = MsgFlags::empty();
             let byte = [IoSlice::new(&[0])];
             sendmsg::<()>(stream.as_raw_fd(), &byte, &message, flags, None).unwrap();
-            // Who is not refused holds a lease, and would wait for its end.
+            // A granted lease would wait for its end.
             stream.shutdown(std::net::Shutdown::Write).unwrap();
         });
         match &replies[..] {
@@ -386,7 +386,7 @@ fn lease_rejects_non_listening_fd() {
         stream.shutdown(std::net::Shutdown::Write).unwrap();
     });
     assert_eq!(replies, []);
-    // Where the daemon would have one of them open, it would have the same name there.
+    // An open descriptor of the daemon would have the same name.
     env.wait_until("all is closed again", || {
         let open = env.daemon().descriptors();
         env.daemon().connections() == 0 && !open.iter().any(|it| passed.contains(it))
@@ -450,10 +450,10 @@ fn system_daemon_leases_a_profile_to_an_allowed_user() {
         command.output().unwrap().status.code()
     };
     assert_eq!(get(holder), Some(0));
-    // Root has no rule of its own; in a container it is who the lease is for.
+    // Root has no rule; a container runs as root, so the lease admits root.
     assert_eq!(get(UnixUser::new(0)), Some(0));
     machine.assert_shim(UnixUser::new(0), "oss-upload", 5);
-    // Not by the mode of the file alone.
+    // The mode of the file alone does not admit a user.
     fs::set_permissions(&at, fs::Permissions::from_mode(0o777)).unwrap();
     assert_eq!(get(UnixUser::new(64_001)), Some(5));
 }
@@ -463,7 +463,7 @@ fn herd_of_watches_at_a_lease_does_not_block_other_clients() {
     let env = env_with(&[], UPLOAD);
     let _lease = lease(&env, &["oss-upload", "--ttl", "20m"]);
     let _ = e2e::raise_file_limit();
-    // A watch is never silent, so none of these makes room.
+    // A watch is never idle, so none of these is closed for another connection.
     let watches: Vec<_> = (0..2000)
         .map(|_| by_lease(&env).watch("oss-upload").unwrap())
         .collect();
@@ -530,14 +530,14 @@ fn misused_lease_listener_affects_no_other_client() {
         lease.open(listener).unwrap();
         lease
     };
-    // It listens no more: the lease is over, and nothing spins.
+    // The socket stops listening: the lease ends, and the daemon does not spin.
     let listener = UnixListener::bind(socket(&env)).unwrap();
     let lease = open(&listener);
     nix::sys::socket::shutdown(listener.as_raw_fd(), nix::sys::socket::Shutdown::Both).unwrap();
     refused(lease.until_over(), FailureKind::Malformed);
     let _ = env.document(&["--patience", "60s", "oss-upload"]);
 
-    // It blocks, and its owner takes what comes before the daemon does.
+    // The socket blocks, and its owner accepts connections before the daemon does.
     fs::remove_file(socket(&env)).unwrap();
     let listener = UnixListener::bind(socket(&env)).unwrap();
     let lease = open(&listener);
@@ -579,7 +579,7 @@ fn lease_loop_is_refused_after_64_leases() {
 
 #[test]
 fn listener_that_its_owner_also_accepts_on_still_serves() {
-    // Both have the same socket; whoever accepts first answers, and nothing breaks.
+    // Owner and daemon accept on the same socket; the first to accept answers.
     let env = env_with(&[], UPLOAD);
     let mut lease = env
         .client()

@@ -1,5 +1,5 @@
-//! Peers that are not what they were when they connected, and units that are not what they
-//! are called.
+//! The identity of a peer: processes that exit or change after they have connected, and control groups
+//! that are named like a unit.
 
 use std::{
     env, fs, io,
@@ -22,17 +22,17 @@ use nix::{
 };
 use stsd_wire::{FailureKind, Reply};
 
-/// Tells the program below what to do; it is this test program, started once more.
+/// The variables of the helper process, which is this test program, started once more.
 const PART: &str = "STSD_STORY_PART";
 const SOCKET: &str = "STSD_STORY_SOCKET";
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A control group of ours, named like a unit, while it exists.
+/// A control group that is named like a unit. It is removed when it is dropped.
 struct Unit(PathBuf);
 
 impl Unit {
-    /// Makes one below the root of cgroup v2, unless this is no place for it.
+    /// Makes the group below the root of cgroup v2; returns `None`, and reports it, without the right.
     fn new(path: &str) -> Option<Self> {
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
         let fields = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
@@ -48,7 +48,7 @@ impl Unit {
         }
     }
 
-    /// Returns a shell command line that is run inside, with its arguments.
+    /// Returns the command of a program that runs in the group.
     fn inside(&self, program: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new("sh");
         command.args(["-c", "echo $$ > \"$0/cgroup.procs\" && exec \"$@\""]);
@@ -60,7 +60,7 @@ impl Unit {
 
 impl Drop for Unit {
     fn drop(&mut self) {
-        // Its processes need a moment to leave; the parent is ours too if it is empty.
+        // Its processes need a moment to exit; the story has made the parent as well if it is empty.
         for _ in 0..100 {
             if fs::remove_dir(&self.0).is_ok() {
                 break;
@@ -71,7 +71,7 @@ impl Drop for Unit {
     }
 }
 
-/// The name of a unit that no other test uses.
+/// Returns the name of a unit that no other test uses.
 fn name(what: &str) -> String {
     format!("stsd-story-{}-{what}.service", process::id())
 }
@@ -80,17 +80,17 @@ fn machine_for(rule: String) -> Option<SystemDaemon> {
     SystemDaemon::start(&upload_profile("oss-upload", &[rule]))
 }
 
-/// A process that connected once, and the child it has left its connection to.
+/// A process that has connected, and passed its connection on to a child.
 struct Impostor<'a> {
     env: &'a TestEnv,
     process: Child,
 }
 
 impl<'a> Impostor<'a> {
-    /// Starts a process that connects as `uid`, leaves the connection to a child that asks
-    /// when it is told to, and then ends, or becomes the program `then`.
+    /// Starts a process that connects as `uid` and passes the connection on to a child, which sends the
+    /// request later. The process then sleeps, or executes the program `then`.
     fn connect(env: &'a TestEnv, uid: u32, then: &str) -> Self {
-        // Everybody may write here: the impostor is another user by then.
+        // Writable for all: the impostor has another user by then.
         let told = env.path("told");
         fs::create_dir(&told).unwrap();
         fs::set_permissions(&told, fs::Permissions::from_mode(0o777)).unwrap();
@@ -111,7 +111,7 @@ impl<'a> Impostor<'a> {
         Self { env, process }
     }
 
-    /// Moves it into a unit. Its child stays outside.
+    /// Moves the process into a unit. The child stays outside.
     fn enter(&self, unit: &Unit) {
         let procs = unit.0.join("cgroup.procs");
         fs::write(procs, self.process.id().to_string()).unwrap();
@@ -122,11 +122,11 @@ impl<'a> Impostor<'a> {
         self.process.wait().unwrap();
     }
 
-    /// Has the child ask; returns what came back.
+    /// Makes the child send the request; returns the last reply.
     fn answer(&self) -> Reply {
         let told = self.env.path("told");
         fs::write(told.join("go"), "").unwrap();
-        // Hello comes first, and may come alone.
+        // Hello comes first, possibly alone.
         let mut said = Vec::new();
         self.env.wait_within(PATIENCE, "an answer comes", || {
             said = complete_replies(&fs::read(told.join("answer.secret")).unwrap_or_default());
@@ -157,7 +157,7 @@ impl Drop for Impostor<'_> {
     }
 }
 
-/// A process that does not outlive its story.
+/// A process that is killed when it is dropped.
 struct Victim(Child);
 
 impl Drop for Victim {
@@ -168,10 +168,10 @@ impl Drop for Victim {
 }
 
 #[test]
-#[ignore = "a part that other stories play"]
+#[ignore = "a helper process of other stories"]
 #[expect(
     clippy::zombie_processes,
-    reason = "the child outlives its parent: that is the part"
+    reason = "the child has to survive its parent"
 )]
 fn helper_process_of_other_stories() {
     let Ok(part) = env::var(PART) else { return };
@@ -209,7 +209,7 @@ fn socket_directory_of_another_user_or_a_link_is_refused() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("belongs to uid 64001"), "{said}");
     assert!(!env.socket().exists());
-    // Nor is a way there that somebody has laid.
+    // A symbolic link is refused as well.
     std::fs::remove_dir(env.path("run")).unwrap();
     std::os::unix::fs::symlink(env.path("elsewhere"), env.path("run")).unwrap();
     std::fs::create_dir(env.path("elsewhere")).unwrap();
@@ -282,7 +282,7 @@ fn reused_pid_does_not_pass_on_its_unit() {
     let Some(_victim) = with_number(number, || {
         unit.inside(Path::new("/bin/sleep"), &["600"]).spawn()
     }) else {
-        e2e::not_run("the kernel does not give a number away a second time on request here");
+        e2e::not_run("the kernel does not reuse a process id on request here");
         return;
     };
     let cgroup = || fs::read_to_string(format!("/proc/{number}/cgroup")).unwrap();
@@ -315,7 +315,7 @@ fn setgid_program_does_not_pass_on_its_group() {
     impostor.is_refused();
 }
 
-/// Starts a process that gets a number, if that can be had.
+/// Starts a process that gets a process id, if the kernel reuses it.
 fn with_number(number: u32, start: impl Fn() -> io::Result<Child>) -> Option<Victim> {
     for _ in 0..500 {
         fs::write("/proc/sys/kernel/ns_last_pid", (number - 1).to_string()).ok()?;

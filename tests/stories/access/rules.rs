@@ -1,4 +1,4 @@
-//! Who may have what: rules by user, group and unit, and what a refusal gives away.
+//! Access rules by user and group, and the content of a refusal.
 
 use std::{
     fs, os::unix::fs::PermissionsExt as _, path::Path, process::Stdio, thread, time::Duration,
@@ -34,7 +34,7 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Three profiles: for a user by name and another by number, for a group, and for nobody.
+/// Three profiles: for a user by name and another by number, for a group, and without a rule.
 fn three_profiles() -> String {
     let users = ["user:daemon".to_owned(), format!("user:{FRIEND}")];
     upload_profile("for-users", &users)
@@ -99,7 +99,7 @@ fn refusal_text_does_not_reveal_which_profiles_exist() {
         ["for-users"]
     );
     machine.assert_shim(UnixUser::new(FRIEND), "nosuch", 5);
-    // Who runs the daemon may know.
+    // The user of the daemon sees every profile.
     let everything = ["closed", "for-group", "for-users"];
     assert_eq!(visible_profiles(&machine, UnixUser::new(0)), everything);
     machine.assert_shim(UnixUser::new(0), "nosuch", 4);
@@ -178,7 +178,7 @@ fn reload_that_removes_a_rule_refuses_a_waiting_request() {
     env.wait_until("it waits", || env.emulator().calls(Action::AssumeRole) > 0);
     env.write_config(&rules(false));
     env.client().reload().unwrap();
-    // If the right were looked at once only, there would be credentials from here on.
+    // A daemon that checked the rules only once would serve credentials from here on.
     env.emulator().clear_faults();
     let output = waiting.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(5));
@@ -197,7 +197,7 @@ fn reload_that_removes_a_rule_ends_a_watch() {
         other => panic!("{other:?}"),
     }
     assert!(watch.next().is_none_or(|it| it.is_err()));
-    // Back again, with the session that was there all the time.
+    // The rule is back, and the session has stayed.
     env.write_config(&rules(true));
     env.client().reload().unwrap();
     let document = env.document(&["oss-upload"]);
@@ -206,6 +206,6 @@ fn reload_that_removes_a_rule_ends_a_watch() {
     assert_eq!(
         env.emulator().calls(Action::AssumeRole),
         1,
-        "a rule is no reason for a call"
+        "calls after a change of a rule"
     );
 }

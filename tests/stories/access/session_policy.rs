@@ -1,8 +1,8 @@
-//! A session policy takes away and never gives.
+//! Session policies: they remove rights and never add any.
 
 use e2e::TestEnv;
 
-/// Profiles with session policies beside the plain one.
+/// Starts a daemon with a profile without a policy and two with one.
 fn start_env() -> TestEnv {
     let role = "source = \"uploader\"\nrole_arn = \"acs:ram::100000000000001:role/";
     let profiles = format!(

@@ -1,5 +1,5 @@
-//! A program on tokio asks: as blocking ones do, and thousands of its tasks at once. What it
-//! watches is in `watched.rs`.
+//! The client library in tasks of tokio, compared with the blocking one, and with thousands of tasks.
+//! Watches are in `watch.rs`.
 
 use std::{
     io::{Read as _, Write as _},
@@ -36,17 +36,17 @@ fn async_client_returns_the_answers_of_the_blocking_client() {
     assert!(!answer.short);
     e2e::assert_no_secrets("an answer's Debug", format!("{answer:?}").as_bytes());
     let day = Duration::from_secs(24 * 3600);
-    // There will never be so much: what there is comes at once, and not after the patience.
+    // No session has that lifetime, so the answer comes at once and not after the patience.
     let (answer, blocking) = ask("oss-upload", day, PATIENCE);
     assert!(answer.unwrap().short && blocking.unwrap().short);
     let (answer, blocking) = ask("nosuch", Duration::ZERO, PATIENCE);
     let (error, expected) = (answer.unwrap_err(), blocking.unwrap_err());
     assert_eq!(error.exit_code(), 4);
     assert_eq!(error.to_string(), expected.to_string());
-    let nobody = AsyncClient::at(env.path("nobody.sock"));
-    let error = block_on(nobody.credentials("oss-upload", Duration::ZERO, PATIENCE)).unwrap_err();
+    let unbound = AsyncClient::at(env.path("unbound.sock"));
+    let error = block_on(unbound.credentials("oss-upload", Duration::ZERO, PATIENCE)).unwrap_err();
     assert!(matches!(error, Error::NotReachable { .. }), "{error}");
-    // Without patience it is what is there, or an error, and not a moment more.
+    // Without patience the answer is the session in memory, or an error.
     let at_once = env.async_client();
     let answer = block_on(at_once.credentials("oss-upload", Duration::ZERO, Duration::ZERO));
     assert!(!matches!(answer, Err(Error::Broken(_))), "{answer:?}");
@@ -89,12 +89,12 @@ fn waiting_tasks_keep_waiting_through_upgrades() {
             let client = env.async_client();
             tasks.spawn(async move {
                 let answer = client.credentials("oss-upload", Duration::ZERO, PATIENCE * 3);
-                let answer = answer.await.expect("nobody is turned away");
+                let answer = answer.await.expect("a task was refused");
                 answer.credentials.access_key_id
             });
         }
         for round in 1..=3 {
-            // All of them have asked when a program has as many connections.
+            // All tasks have sent their request when there are as many connections.
             wait_in_task("they wait", || env.daemon().connections() >= 50).await;
             assert!(tasks.try_join_next().is_none(), "there is no session yet");
             env.daemon().signal(Signal::SIGUSR2);
@@ -107,7 +107,7 @@ fn waiting_tasks_keep_waiting_through_upgrades() {
     assert!(keys.iter().all(|key| *key == keys[0]));
 }
 
-/// A Unix socket whose backlog is full turns away those who do not block.
+/// A Unix socket with a full backlog refuses a non-blocking connect.
 #[test]
 fn full_backlog_is_retried_within_the_patience() {
     let directory = tempfile::tempdir().unwrap();
@@ -117,20 +117,20 @@ fn full_backlog_is_retried_within_the_patience() {
     let listener = stream(SockFlag::SOCK_CLOEXEC);
     bind(listener.as_raw_fd(), &address).unwrap();
     listen(&listener, Backlog::new(1).unwrap()).unwrap();
-    let mut crowd = Vec::new();
+    let mut waiting = Vec::new();
     loop {
         let one = stream(SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK);
         if connect(one.as_raw_fd(), &address).is_err() {
             break;
         }
-        crowd.push(one);
+        waiting.push(one);
     }
     let client = AsyncClient::at(&path);
     let ask = |patience| client.credentials("any", Duration::ZERO, patience);
     let error = block_on(ask(Duration::from_millis(300))).unwrap_err();
     assert!(matches!(error, Error::TimedOut), "{error}");
-    // Somebody answers, and those before us have gone.
-    drop(crowd);
+    // The queue is empty again, and a server answers.
+    drop(waiting);
     let answering = thread::spawn(move || {
         for connection in UnixListener::from(listener).incoming() {
             let mut connection = connection.unwrap();
@@ -185,7 +185,7 @@ fn both_clients_report_busy_when_retry_has_no_answer_in_time() {
     assert_eq!(asking.unwrap_err().to_string(), "too many connections");
 }
 
-/// AWS's SDKs ask by this trait, and compare the expiration with the wall clock.
+/// AWS's SDKs take credentials by this trait, and compare the expiration with the wall clock.
 #[test]
 fn aws_credentials_provider_returns_the_watched_session() {
     use aws_credential_types::provider::ProvideCredentials as _;
@@ -226,7 +226,7 @@ fn aws_credentials_provider_returns_the_watched_session() {
     });
 }
 
-/// What OpenDAL signs with, and others.
+/// The signing library of OpenDAL.
 #[test]
 fn reqsign_signs_with_the_watched_session() {
     let env = TestEnv::start();

@@ -1,11 +1,11 @@
-//! The program of `examples/oss-client`: its operations, and what its errors hold.
+//! The program of `examples/oss-client`: its operations and its errors.
 
 use std::process::{Command, Stdio};
 
 use e2e::{Action, Fault, MARKERS, TestEnv, program};
 use serde_json::json;
 
-/// A key with characters that have to be escaped.
+/// A key with characters that need escapes.
 const KEY: &str = "a b+c/é&?.txt";
 
 fn refused(code: &str, message: &str) -> Result<String, String> {

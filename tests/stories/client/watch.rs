@@ -1,5 +1,5 @@
-//! A program on tokio watches a profile: what it reads is fresh, whatever happens to the
-//! daemon, and never a session that has ended.
+//! Watches of the client library: the current session is valid at any time, also through restarts of
+//! the daemon.
 
 use std::{
     fs,
@@ -49,17 +49,17 @@ fn watch_reads_each_rotation_and_is_never_empty() {
                 () = sleep(Duration::from_millis(5)) => {}
             }
             let before = unix_time();
-            let current = reader.current().expect("one lives at any time");
+            let current = reader.current().expect("no session");
             let ends = current.expiration_unix_seconds.cast_unsigned();
-            assert!(ends > before, "an ended session was read");
+            assert!(ends > before, "an expired session was read");
             assert!(current.remaining() <= Duration::from_secs(6));
         }
         keys.dedup();
-        assert_eq!(keys.len(), 4, "each is news once");
+        assert_eq!(keys.len(), 4, "rotations");
         assert!(watched.failure().is_none());
         e2e::assert_no_secrets("a watch's Debug", format!("{watched:?}").as_bytes());
     });
-    // A question on the side after each of them is all it cost.
+    // At most one served session for each renewal.
     let profile = env.client().status().unwrap().profiles.remove(0);
     assert!(profile.hand_outs <= profile.renewals, "{profile:?}");
 }
@@ -80,7 +80,7 @@ fn watch_reconnects_after_a_killed_daemon() {
             })
             .await;
             env.start_daemon();
-            // What it knew died with it, so its first session is another one.
+            // A new daemon has no session of the killed one.
             let second = changed(&mut watched).await;
             assert_ne!(second, first);
             first = second;
@@ -102,11 +102,11 @@ fn watch_follows_an_upgrade_with_the_same_session() {
             log().matches("is ready").count() == 2
         })
         .await;
-        // It has connected again, to a daemon that has handed nothing out before.
+        // The watch has reconnected to the new program, which starts its counters at zero.
         let handed_out = || env.client().status().map(|it| it.profiles[0].hand_outs);
         wait_in_task("a hand-out", || handed_out().is_ok_and(|it| it > 0)).await;
         let again = timeout(Duration::from_millis(500), watched.changed()).await;
-        assert!(again.is_err(), "the same session is no news");
+        assert!(again.is_err(), "a change without a new session");
         assert_eq!(key(&watched.current().unwrap()), first);
         wait_in_task("all is well", || watched.failure().is_none()).await;
     });
@@ -127,11 +127,11 @@ fn watch_ends_at_the_expiration_without_a_daemon() {
             if watched.current().is_none() {
                 break;
             }
-            assert!(ends.cast_unsigned() > before, "read after its end");
+            assert!(ends.cast_unsigned() > before, "read after the expiration");
             sleep(Duration::from_millis(5)).await;
         }
-        // What is whole seconds is lost of it, and the time of a call.
-        assert!(ends.cast_unsigned() <= unix_time() + 3, "cut off early");
+        // The rounding to seconds and the time of a call are lost.
+        assert!(ends.cast_unsigned() <= unix_time() + 3, "ended early");
         let waiting = timeout(Duration::from_millis(100), watched.ready()).await;
         assert!(waiting.is_err(), "the daemon may come back");
         assert_eq!(watched.failure().unwrap().exit_code(), 3);
@@ -200,7 +200,7 @@ fn last_watch_handle_closes_the_connection() {
         assert!(last.current().is_some());
         drop(last);
         wait_in_task("none is left", || env.daemon().connections() == 0).await;
-        // One that cannot connect is no different.
+        // The same holds for a watch that cannot connect.
         let nowhere = stsd_client::AsyncClient::at(env.path("nowhere")).watch("x");
         wait_in_task("the reason", || nowhere.failure().is_some()).await;
         let metrics = tokio::runtime::Handle::current().metrics();
@@ -210,7 +210,7 @@ fn last_watch_handle_closes_the_connection() {
     });
 }
 
-/// Starts the example that prints what it watches; returns its lines as they come.
+/// Starts the example that prints the watched sessions; returns its lines as they come.
 fn example(env: &TestEnv, clock: &ShiftedClocks) -> (Process, Receiver<String>) {
     let mut command = Command::new(program("client-watch"));
     command.arg("oss-upload").env("STSD_SOCKET", env.socket());
@@ -228,7 +228,7 @@ fn example(env: &TestEnv, clock: &ShiftedClocks) -> (Process, Receiver<String>) 
     (example, lines)
 }
 
-/// Reads a line of the form `KEY for SECONDS s`.
+/// Returns the seconds of a line of the form `KEY for SECONDS s`.
 fn life(lines: &Receiver<String>) -> u64 {
     let line = lines.recv_timeout(PATIENCE).unwrap();
     let seconds = line
@@ -252,7 +252,7 @@ fn wrong_wall_clock_does_not_change_the_remaining_lifetime() {
     });
     env.start_daemon();
     let document = env.document(&["oss-upload"]);
-    // It stays the only one.
+    // No other session follows.
     env.emulator()
         .inject_fault(Action::AssumeRole, Fault::error("ServiceUnavailable"));
     let ends: Timestamp = document["Expiration"].as_str().unwrap().parse().unwrap();
@@ -271,19 +271,19 @@ fn wrong_wall_clock_does_not_change_the_remaining_lifetime() {
     }
 }
 
-/// A program has said so much life of a session between two moments, at which so much was left.
-/// Of that it may lose what is whole seconds, the daemon's caution and its own.
+/// Asserts the lifetime that a program has printed between two moments with known remaining lifetimes.
+/// Rounding and the margins of daemon and client may reduce it by up to 4 s.
 #[track_caller]
 fn is_left(life: u64, after: u64, before: u64) {
     let possible = after.saturating_sub(4)..=before;
     assert!(possible.contains(&life), "{life} is not in {possible:?}");
 }
 
-/// A program that was stopped reads of a rotation long after it was.
+/// A stopped program reads a rotation late.
 #[test]
 fn late_read_does_not_extend_the_remaining_lifetime() {
     let env = TestEnv::with(&["--session-life", "20s"], UPLOAD);
-    // By this clock it would have all of its life before it.
+    // By this clock the session would have its full lifetime.
     let clock = ShiftedClocks::new(&env.path(""));
     clock.set_wall_clock(-315_360_000);
     let (example, lines) = example(&env, &clock);
@@ -292,7 +292,7 @@ fn late_read_does_not_extend_the_remaining_lifetime() {
     let first = profile().access_key_id;
     example.signal(Signal::SIGSTOP);
     env.wait_until("a rotation", || profile().access_key_id != first);
-    // The second one stays.
+    // The second session stays.
     env.emulator()
         .inject_fault(Action::AssumeRole, Fault::error("ServiceUnavailable"));
     let left = || profile().remaining_seconds.unwrap_or(0);
@@ -318,10 +318,14 @@ fn read_of_a_watch_makes_no_system_call() {
     }
     assert!(output.status.success(), "{complaint}");
     let trace = fs::read_to_string(trace).unwrap();
-    // Each line begins with its thread, and there are others.
+    // Each line begins with the id of its thread.
     let mut lines = trace.lines().skip_while(|it| !it.contains("1 at once"));
-    let thread = lines.next().expect("it says so").split(' ').next();
-    // The same call's end, if that of another thread came in between, is no other call.
+    let thread = lines
+        .next()
+        .expect("the start of the reads")
+        .split(' ')
+        .next();
+    // A resumed line is the end of a call that another thread interrupted.
     let mut lines = lines.filter(|it| !it.contains("<... write resumed>"));
     let next = lines.find(|it| it.split(' ').next() == thread).unwrap();
     assert!(next.contains("ns a read"), "100000 reads began with {next}");

@@ -1,11 +1,11 @@
-//! Every mistake in a configuration is named with its file, line and key, and what to do.
+//! Errors of the configuration: file, line, key, and hint.
 
 use std::process::Command;
 
 use e2e::{TestEnv, UPLOAD, program};
 use nix::sys::signal::Signal;
 
-/// `stsd --check` refuses a configuration and says all of `words`, on `line`.
+/// Asserts that `stsd --check` refuses a configuration with all of `words`, at `line`.
 fn check(env: &TestEnv, profiles: &str, line: usize, words: &[&str]) {
     env.write_config(profiles);
     check_written(env, line, words);
@@ -26,7 +26,7 @@ fn check_written(env: &TestEnv, line: usize, words: &[&str]) {
 fn config_error_names_file_line_and_key() {
     let env = TestEnv::without_daemon(&[]);
     let with = |line: &str| format!("{UPLOAD}{line}\n");
-    // Lines 1 to 4 are the endpoint and the source; the profile begins at 5.
+    // Lines 1 to 4 are the endpoint and the source; the profile begins at line 5.
     check(
         &env,
         &with("colour = 1"),
@@ -68,7 +68,7 @@ fn config_error_names_file_line_and_key() {
     );
     check(
         &env,
-        &UPLOAD.replace("\"uploader\"", "\"nobody\""),
+        &UPLOAD.replace("\"uploader\"", "\"nosuch\""),
         6,
         &["no source", "uploader"],
     );
@@ -96,7 +96,12 @@ fn config_error_names_file_line_and_key() {
         8,
         &["profile.oss-upload.allow", "sandbox", "unit:"],
     );
-    check(&env, &with("allow = []"), 8, &["allow", "nobody"]);
+    check(
+        &env,
+        &with("allow = []"),
+        8,
+        &["allow", "an empty list allows"],
+    );
     check(
         &env,
         &with("allow = \"user:root\""),

@@ -1,5 +1,4 @@
-//! `stsctl doctor` at planted faults: it finds each, and names what mends it; where nothing is
-//! wrong it has nothing to say.
+//! `stsctl doctor`: it finds each planted fault and names the fix, and reports only `ok` otherwise.
 
 mod tls;
 
@@ -21,18 +20,18 @@ use nix::unistd::geteuid;
 use serde_json::{Value, json};
 use stsd_wire::{Message as _, Reply, Request, VERSION, message_length};
 
-/// What the doctor says of one machine.
+/// The findings of one run.
 struct Visit {
     code: Option<i32>,
     findings: Vec<Value>,
     said: String,
 }
 
-/// Returns the doctor's command, with nothing of this machine's environment that it judges.
+/// Returns the doctor's command without this machine's variables, which it would judge.
 fn command(env: &TestEnv, variables: &[(&str, &str)]) -> Command {
     let home = env.path("home");
     fs::create_dir_all(&home).unwrap();
-    // It bounds each look by some seconds; a machine that is busy adds to that.
+    // The doctor bounds each check by some seconds; a busy machine adds to that.
     let mut command = Command::new("timeout");
     command.arg("100").arg(program("stsctl"));
     command.env_clear().env("HOME", home);
@@ -59,7 +58,7 @@ fn visit(env: &TestEnv, variables: &[(&str, &str)]) -> Visit {
 }
 
 impl Visit {
-    /// Expects a finding with these words, and these in its fix.
+    /// Asserts a finding with these words, and with these in its fix.
     #[track_caller]
     fn finds(&self, verdict: &str, words: &str, fix: &str) {
         let has = |it: &&Value, key: &str, words: &str| {
@@ -76,7 +75,7 @@ impl Visit {
         assert!(codes.contains(&self.code.unwrap()), "{:?}", self.code);
     }
 
-    /// Expects that nothing is wrong.
+    /// Asserts that every finding is `ok`.
     #[track_caller]
     fn finds_nothing(&self) {
         for finding in &self.findings {
@@ -112,7 +111,7 @@ fn doctor_reports_only_ok_for_a_healthy_daemon() {
         let is = |it: &Value| it["check"] == what;
         assert!(healthy.findings.iter().any(is), "{what}: {}", healthy.said);
     }
-    // Programs read lines.
+    // The text has one line for each finding.
     let output = command(&env, &[]).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0));
@@ -126,7 +125,7 @@ fn doctor_finds_an_unsafe_socket_or_directory() {
     let (directory, socket) = (env.path("run"), env.socket());
     set_mode(&directory, 0o755);
     visit(&env, &[]).finds("fault", "mode 0755", "chmod 0700");
-    // Nobody is told to close a directory where others work.
+    // A shared directory gets no advice to close it.
     set_mode(&directory, 0o1777);
     let found = visit(&env, &[]);
     found.finds("fault", "mode 1777", "yours alone");
@@ -152,7 +151,7 @@ fn doctor_finds_an_absent_stale_hung_or_newer_daemon() {
     fs::write(env.socket(), "").unwrap();
     visit(&env, &[]).finds("fault", "is not a socket", "move it away");
     fs::remove_file(env.socket()).unwrap();
-    // What is left of a daemon that was killed.
+    // The socket of a killed daemon.
     drop(UnixListener::bind(env.socket()).unwrap());
     visit(&env, &[]).finds("fault", "has exited left it", "replaces the socket");
     let answers = |answer: fn(UnixStream)| {
@@ -228,7 +227,7 @@ fn doctor_finds_config_errors_and_readable_keys() {
     visit(&env, &[]).finds("fault", "there is no", "stsctl import");
 }
 
-/// Has a profile's only call refused, and looks what the doctor says of it.
+/// Refreshes a profile whose call is refused, and asserts the finding.
 #[track_caller]
 fn refused(env: &TestEnv, words: &str, fix: &str) {
     let _ = env.ctl(&["refresh", "oss-upload"]);
@@ -364,7 +363,7 @@ fn doctor_finds_secrets_and_faults_in_aliyun_config() {
         "split at each space & aliyun-cli before 3.4.9",
         "without spaces",
     );
-    // What is installed is named, and what is not to blame as well.
+    // The installed versions are named, the affected and the unaffected ones.
     let modules = env.path("home/modules");
     let module = "home/modules/@alicloud/credentials/package.json";
     fs::create_dir_all(modules.join("@alicloud/credentials")).unwrap();
@@ -442,7 +441,7 @@ fn doctor_finds_variables_that_override_a_profile() {
     found.finds("warning", "before any profile", "unset");
     for variables in [
         [("HTTP_PROXY", "http://proxy"), ("NO_PROXY", "a, 127.0.0.1")],
-        // What `stsctl exec` sets is no fault.
+        // The variables of `stsctl exec` are no fault.
         [
             ("STSD_PROFILE", "oss-upload"),
             ("ALIBABA_CLOUD_IGNORE_PROFILE", "TRUE"),
@@ -460,7 +459,7 @@ fn doctor_finds_variables_that_override_a_profile() {
 fn doctor_finds_faults_of_the_systemd_units() {
     let env = TestEnv::start();
     let _ = env.document(&["oss-upload"]);
-    // Where a user's socket is: the units are looked at there alone.
+    // The doctor checks the units only for a socket in the runtime directory.
     fs::create_dir(env.path("xdg")).unwrap();
     std::os::unix::fs::symlink(env.path("run"), env.path("xdg/stsd")).unwrap();
     fs::create_dir(env.path("bin")).unwrap();

@@ -1,4 +1,4 @@
-//! What the daemon's process has given up, as `stsctl doctor` sees it.
+//! `stsctl doctor`: the protections of the daemon's process, and a missing daemon.
 
 use e2e::{Action, Fault, TestEnv};
 

@@ -1,5 +1,5 @@
-//! `stsctl exec` and `stsctl env`: a program finds the profile's credentials and nothing
-//! else, and is itself in everything besides.
+//! `stsctl exec` and `stsctl env`: a program finds the profile's credentials and no others, and is
+//! unaffected in every other way.
 
 use std::{
     collections::BTreeMap,
@@ -22,8 +22,8 @@ use nix::{
     unistd::Pid,
 };
 
-/// What a user may have in the environment, each of which would win over the profile for
-/// some program. Written down here a second time, from the documentation of those programs.
+/// Variables that override the profile in some program. The list is written a second time here, from
+/// the documentation of those programs.
 const SHADOWS: &[&str] = &[
     "ALIBABA_CLOUD_ACCESS_KEY_ID",
     "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
@@ -57,7 +57,7 @@ const SHADOWS: &[&str] = &[
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
 ];
 
-/// Three spellings of one key.
+/// The three variables of each family.
 const KEYS: &[[&str; 3]] = &[
     [
         "ALIBABA_CLOUD_ACCESS_KEY_ID",
@@ -88,7 +88,7 @@ const KEYS: &[[&str; 3]] = &[
 
 type Variables = BTreeMap<String, String>;
 
-/// Returns `stsctl` with the kit's socket, not yet started.
+/// Returns the command of stsctl without stdin, not yet started.
 fn ctl(env: &TestEnv, arguments: &[&str]) -> Command {
     let mut command = Command::new(program("stsctl"));
     command.arg("--socket").arg(env.socket()).args(arguments);
@@ -102,7 +102,7 @@ fn output(command: &mut Command) -> Output {
     output
 }
 
-/// Returns what a program finds whose parent has all that shadows, and little else.
+/// Runs `env -0` with all of [`SHADOWS`] in its parent; returns the variables that it finds.
 fn variables(command: &mut Command) -> Variables {
     let shadows = SHADOWS.iter().map(|name| (*name, "of-the-parent"));
     command.env_clear().envs(shadows);
@@ -171,7 +171,7 @@ fn exec_sets_the_url_and_clears_other_identities() {
 
 #[test]
 fn exec_static_sets_keys_and_no_url() {
-    // No [http] is needed for it.
+    // The HTTP endpoint is not configured.
     let env = TestEnv::start();
     let document = env.document(&["oss-upload"]);
     let line = ["exec", "oss-upload", "--static", "--", "env", "-0"];
@@ -263,7 +263,7 @@ fn exec_replaces_its_process_with_the_program() {
     let secret = env.client().url("oss-upload").unwrap().token;
     assert!(lines[1].starts_with("sh -c ") && !lines[1].contains(secret.expose()));
     assert_eq!(lines[2], "typed");
-    // A pipe whose reader has left ends it, as it would without us.
+    // SIGPIPE ends the program, as without stsctl.
     let ignored = lines[3].split_whitespace().last().unwrap();
     let ignored = u64::from_str_radix(ignored, 16).unwrap();
     assert_eq!(ignored & (1 << (Signal::SIGPIPE as u32 - 1)), 0);
@@ -298,13 +298,13 @@ fn signal_to_exec_reaches_the_program() {
         assert_eq!(line, "ready\n");
         let id = Pid::from_raw(child.id().cast_signed());
         match whole_group {
-            // Not SIGINT: who runs this in the background has it ignored, and a shell cannot
-            // trap what was ignored when it began.
+            // Not SIGINT: a test in the background has it ignored, and a shell cannot trap a signal
+            // that was ignored at its start.
             true => killpg(id, Signal::SIGUSR1).unwrap(),
             false => kill(id, Signal::SIGTERM).unwrap(),
         }
         assert_eq!(child.wait().unwrap().code(), Some(42));
-        // The last of them has closed its output: nobody goes on.
+        // The end of the output shows that no process of the program runs on.
         line.clear();
         assert_eq!(lines.read_line(&mut line).unwrap(), 0);
     }
@@ -374,7 +374,7 @@ fn failure_before_the_program_starts_has_its_own_exit_code() {
 fn exec_stores_the_url_secret_only_in_private_memory() {
     let env = TestEnv::with_http(&[], UPLOAD);
     let token = env.client().url("oss-upload").unwrap().token;
-    // As under systemd, where the daemon keeps none.
+    // Under systemd the daemon keeps no such file.
     fs::remove_file(env.path("run/http.token")).unwrap();
     let file = |runtime: &Path| {
         let script = "printf %s \"$AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE\"";
@@ -401,7 +401,7 @@ fn exec_stores_the_url_secret_only_in_private_memory() {
         let beside = fs::read_dir(runtime.path().join("stsd")).unwrap();
         assert_eq!(beside.count(), 1, "nothing is left beside it");
     }
-    // An old one is replaced, and a link is, not followed.
+    // An old file is replaced, and so is a link, which is not followed.
     fs::write(&kept, "of another daemon").unwrap();
     assert_eq!(file(runtime.path()), kept.to_str().unwrap());
     assert_eq!(fs::read_to_string(&kept).unwrap(), token.expose());
@@ -417,7 +417,7 @@ fn exec_stores_the_url_secret_only_in_private_memory() {
     assert_eq!(file(runtime.path()), kept.to_str().unwrap());
     assert!(
         !kept.is_symlink(),
-        "whoever owns the other end could change it"
+        "the owner of the target could change the file"
     );
     fs::remove_file(&kept).unwrap();
 
@@ -435,7 +435,7 @@ fn exec_stores_the_url_secret_only_in_private_memory() {
     assert_eq!(fs::read_dir(&on_disk).unwrap().count(), 0);
 }
 
-/// A home whose owner has a key for everything, in each place where SDKs look.
+/// Returns a home with a key in each place where SDKs look.
 fn home_with_keys(env: &TestEnv) -> std::path::PathBuf {
     let home = env.path("home");
     for (name, text) in [
@@ -460,7 +460,7 @@ fn home_with_keys(env: &TestEnv) -> std::path::PathBuf {
     home
 }
 
-/// Runs a program of an SDK by `exec` with all that shadows; returns what it said.
+/// Runs a program of an SDK in `exec` with all of [`SHADOWS`]; returns its stdout.
 fn sdk(env: &TestEnv, flavour: &[&str], interpreter: &Path, arguments: &[&str]) -> String {
     let mut command = ctl(env, &["exec", "oss-upload"]);
     command

@@ -1,5 +1,5 @@
-//! `stsctl import`: what aliyun-cli and the SDKs have is taken over or said to be left, no
-//! secret is shown on the way, and their file stays as it is.
+//! `stsctl import`: each profile of aliyun-cli and the SDKs is imported or named with a reason, no
+//! secret is shown, and the source file is unchanged.
 
 mod file;
 mod profiles;
@@ -15,7 +15,7 @@ use self::profiles::{every_mode, key, profile, role};
 /// aliyun-cli's file, below the home.
 const CLI: &str = ".aliyun/config.json";
 
-/// Our configuration, below the home.
+/// The configuration of stsd, below the home.
 const OURS: &str = ".config/stsd/config.toml";
 
 /// Returns a home with a file of aliyun-cli.
@@ -76,7 +76,7 @@ fn import_without_write_shows_the_plan_and_changes_nothing() {
         "sso (CloudSSO): not taken: ",
         "oauth (OAuth): not taken: ",
         "bearer (BearerToken): not taken: ",
-        "nobody (Anonymous): not taken: ",
+        "anonymous (Anonymous): not taken: ",
         "a session's secrets of STS.Written stand in it in clear text",
         "secrets that do not end, in clear text, and does so after an import: of ak, role, pair, oauth, bearer.",
         "access_key_id = \"LTAIROLE\"\naccess_key_secret = \"…\"\n",
@@ -177,7 +177,7 @@ fn import_writes_nothing_that_stsd_would_refuse() {
         "RamRoleArn",
         &[key("LTAIPROD"), role()]
     )]));
-    // Good by itself; but the key would stand where a profile's credentials go.
+    // The file is valid; but the imported key would have the path of a profile's export.
     let mine = "[source.a]\ntype = \"access-key\"\naccess_key_file = \"a.key\"\n\
         [profile.a]\nsource = \"a\"\nrole_arn = \"acs:ram::1:role/r\"\n\
         file = { path = \"prod-user.key\", format = \"env\" }\n";
@@ -239,7 +239,7 @@ fn import_skips_a_refused_profile_and_takes_the_others() {
     let oidc = profile("pod", "OIDC", &[oidc, role()]);
     let other = profile("prod", "RamRoleArn", &[key("LTAIPROD"), role()]);
     let home = home_with(&json!([oidc, other]));
-    // It is shown as it is done.
+    // The plan and the import print the same.
     let shown = home.import(&[]).assert_success();
     assert!(!home.file(".config").exists());
     let said = home.import(&["--write"]).assert_success();
@@ -259,7 +259,7 @@ fn import_skips_a_refused_profile_and_takes_the_others() {
     assert!(!home.file(OURS).exists());
 }
 
-/// A pod has it; whoever imports there need not.
+/// A pod sets the variables; the user of the import need not have them.
 #[test]
 fn import_leaves_oidc_variables_to_the_daemons_environment() {
     let home = home_with(&json!([profile("pod", "OIDC", &[])]));
@@ -273,7 +273,7 @@ fn failed_import_leaves_no_directory() {
     let home = home_with(&json!([profile("a", "ChainableRamRoleArn", &[])]));
     home.import(&["--write"]).assert_failure("nothing to take");
     assert!(!home.file(".config").exists());
-    // What was there stays, empty or not.
+    // A directory that existed before stays.
     fs::create_dir(home.file(".config")).unwrap();
     home.import(&["--write"]).assert_failure("nothing to take");
     assert!(home.file(".config").exists() && !home.file(".config/stsd").exists());
@@ -293,7 +293,7 @@ fn import_keeps_the_mode_and_warns_about_a_readable_command() {
     let home = home_with(&json!([keyed, profile("b", "External", &[command])]));
     home.put(OURS, before, 0o644);
     let said = home.import(&["--write"]).assert_success();
-    // A machine's daemon reads it as another user.
+    // A system daemon reads the file as another user.
     assert_eq!(home.mode(OURS), 0o644);
     assert!(said.contains("Others may read it"), "{said}");
 }

@@ -1,5 +1,5 @@
-//! `stsctl init`: a user is set up by answers or by options, the secret is shown nowhere, and
-//! what goes wrong leaves nothing half done.
+//! `stsctl init`: the setup of a user by a dialog or by options. The secret is not shown, and a failure
+//! leaves no partial setup.
 
 use std::{
     fs,
@@ -15,11 +15,11 @@ const ID: &str = "LTAIEXAMPLEUPLOADER01";
 const ROLE: &str = "acs:ram::100000000000001:role/oss-upload";
 const SIZE: (u16, u16) = (40, 120);
 
-/// A systemctl that writes down what it is told, and has no unit of ours yet.
+/// A systemctl that records its arguments and has no unit of stsd yet.
 const SYSTEMCTL: &str = "#!/bin/sh\necho \"$@\" >> \"$HOME/told\"\n\
     case \"$*\" in *cat*) test -e \"$HOME/packaged\";; esac\n";
 
-/// A user who has nothing of ours yet, with an emulated cloud.
+/// The home of a new user, with an emulator.
 struct Home {
     env: TestEnv,
 }
@@ -59,7 +59,7 @@ impl Home {
         command
     }
 
-    /// The options of who is asked nothing.
+    /// Returns the options with which no question is asked.
     fn options<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
         let mut options = vec![
             "--endpoint",
@@ -82,7 +82,7 @@ impl Home {
         child
     }
 
-    /// Waits for its end; returns the exit code and all that was said.
+    /// Waits for the exit; returns the code and the whole output.
     fn ends(&self, child: Child) -> (Option<i32>, String) {
         self.said(&child.wait_with_output().unwrap())
     }
@@ -94,7 +94,7 @@ impl Home {
         (output.status.code(), text)
     }
 
-    /// Does what systemd would have done.
+    /// Starts the daemon in place of systemd.
     fn systemd(&mut self) {
         let config = self.file("config.toml");
         let told = self.file("home/told");
@@ -105,7 +105,7 @@ impl Home {
         self.env.start_daemon();
     }
 
-    /// Names of what is beside the configuration, but for what was there before.
+    /// Returns the names of new files beside the configuration.
     fn left(&self) -> Vec<String> {
         let entries = fs::read_dir(self.file("")).unwrap();
         let names = entries.map(|it| it.unwrap().file_name().into_string().unwrap());
@@ -223,7 +223,7 @@ fn init_with_options_keeps_packaged_units() {
     assert!(!home.file("home/.config/systemd").exists());
     assert_eq!(home.env.emulator().calls(Action::AssumeRole), 1);
 
-    // Another profile goes behind the first, and the daemon that runs is told.
+    // Another profile is appended, and the running daemon reloads.
     let before = fs::read_to_string(home.file("config.toml")).unwrap();
     let key = home.file("csv.secret");
     fs::write(
@@ -318,7 +318,7 @@ fn init_without_systemd_writes_the_files_and_says_the_rest() {
 #[test]
 fn init_stores_the_key_in_the_chosen_secret_store() {
     let home = Home::new();
-    // It encrypts as far as can be seen.
+    // A stand-in for the encryption of systemd.
     let creds = "#!/bin/sh\ncase \"$*\" in *--version*) echo 'systemd 257';; \
         *) cat > /dev/null; echo encrypted;; esac\n";
     home.env.write("bin/systemd-creds", creds, 0o700);

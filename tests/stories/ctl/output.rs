@@ -1,5 +1,5 @@
-//! What is printed arrives, or the program fails; a reader that has had enough is no reason to
-//! complain; a question that cannot be asked is its asker's mistake.
+//! Output of the programs: a failed write is a failure, a closed pipe ends the program silently, and an
+//! oversized request is a usage error.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use e2e::{TestEnv, UPLOAD, program};
 use nix::{sys::signal::Signal, unistd::pipe};
 use stsd_wire::{Credentials, Failure, FailureKind, MAX_MESSAGE, Message as _, Reply, SecretText};
 
-/// What prints something, each by another way.
+/// Commands that print, each by other code.
 const PRINTS: [&[&str]; 14] = [
     &["stsctl", "get", "oss-upload"],
     &["stsctl", "url", "oss-upload"],
@@ -41,7 +41,7 @@ fn start_env() -> TestEnv {
     env
 }
 
-/// Returns a command that finds the daemon, behind the words that `before` has.
+/// Returns a command with the socket in its environment, behind the words of `before`.
 fn command(env: &TestEnv, before: &[&str], line: &[&str]) -> Command {
     let program = program(line[0]).into_os_string();
     let mut words = before.iter().map(Into::into).chain([program]);
@@ -52,7 +52,7 @@ fn command(env: &TestEnv, before: &[&str], line: &[&str]) -> Command {
     command
 }
 
-/// Answers everybody at a socket alike, until the story ends.
+/// Answers every connection at a socket with one reply, until the story ends.
 fn answer_always(socket: &Path, answer: Reply) {
     let listener = UnixListener::bind(socket).unwrap();
     thread::spawn(move || {
@@ -85,9 +85,9 @@ fn unwritable_stdout_is_a_failure() {
     for line in PRINTS {
         check(line, "> /dev/full");
     }
-    // Whoever runs it as an SDK does must not take nothing for a document.
+    // An SDK must not take an empty output for a document.
     check(&["sts-shim", "oss-upload"], ">&-");
-    // Nowhere is where somebody wants it.
+    // /dev/null accepts the output.
     let output = command(&env, &[], PRINTS[0]).stdout(Stdio::null()).output();
     assert!(output.unwrap().status.success());
 }
@@ -101,7 +101,7 @@ fn closed_stdout_pipe_ends_the_program_silently() {
         let mut command = command(&env, &[], line);
         let output = command.stdout(Stdio::from(writer)).output().unwrap();
         let said = said(&output);
-        // As it would have ended any other small program.
+        // The default action of the signal.
         let signal = output.status.signal();
         assert_eq!(signal, Some(Signal::SIGPIPE as i32), "{line:?}: {said}");
         assert_eq!(said, "", "{line:?}");
@@ -112,7 +112,7 @@ fn closed_stdout_pipe_ends_the_program_silently() {
 fn partly_written_document_is_a_failure() {
     let env = start_env();
     let file = env.path("document.secret");
-    // A block of 1,024 bytes is all that a file may have.
+    // The limit is one block of 1,024 bytes.
     let append = format!("ulimit -f 1; exec \"$0\" \"$@\" >> {}", file.display());
     for line in [PRINTS[0], &["sts-shim", "oss-upload"]] {
         fs::write(&file, [b' '; 1000]).unwrap();
@@ -124,7 +124,7 @@ fn partly_written_document_is_a_failure() {
     }
 }
 
-/// What is long goes beyond the memory that is a piece of the shim's program.
+/// A long answer exceeds the static memory of the shim.
 #[test]
 fn largest_answer_is_printed_in_every_format() {
     let directory = tempfile::tempdir().unwrap();
@@ -132,7 +132,7 @@ fn largest_answer_is_printed_in_every_format() {
     let answer = Reply::Credentials(Credentials {
         access_key_id: "STS.EXAMPLE".to_owned(),
         access_key_secret: SecretText::from("ExampleSecret".to_owned()),
-        // What JSON makes twice as long, with room for six times as much; dotenv refuses it.
+        // JSON doubles each quote; the buffer is for six bytes a character. dotenv refuses the token.
         security_token: SecretText::from("\"".repeat(MAX_MESSAGE - 100)),
         expiration_unix_seconds: 4_000_000_000,
         issued_unix_seconds: 3_999_996_400,
@@ -149,7 +149,7 @@ fn largest_answer_is_printed_in_every_format() {
     }
 }
 
-/// Each try needs memory, and none may be missing in the end.
+/// Each attempt needs memory, which the last one must still have.
 #[test]
 fn shim_reports_the_reason_after_many_busy_answers() {
     let directory = tempfile::tempdir().unwrap();

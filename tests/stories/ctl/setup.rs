@@ -1,4 +1,4 @@
-//! `stsctl setup`: what a tool is told works, and nothing of its owner's is lost for it.
+//! `stsctl setup`: the configuration of a tool works, and the rest of the tool's file stays.
 
 mod check;
 mod refused;
@@ -9,7 +9,7 @@ use std::{path::Path, process::Command};
 use e2e::{Action, Home, TestEnv, UPLOAD, clients, program, run};
 use serde_json::Value;
 
-/// A tool with a file, where that is, and one that its owner has filled.
+/// Each tool with a file: its name, the path, and a content of the user.
 const FILES: [(&str, &str, &str); 4] = [
     (
         "aliyun-cli",
@@ -90,8 +90,7 @@ fn unsupported_setup_is_a_usage_error() {
     assert!(list.lines().any(|it| it.starts_with("rclone ")), "{list}");
 }
 
-/// Runs what `setup` prints for a program, with more lines below, by the command that stands
-/// in its first line.
+/// Runs the program that `setup` prints, with more lines, by the command in its first line.
 fn snippet(env: &TestEnv, tool: &str, interpreter: &Path, flag: &str, more: &str) -> String {
     let home = Home::in_env(env);
     let printed = home

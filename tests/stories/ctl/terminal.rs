@@ -1,4 +1,4 @@
-//! `stsctl` as a person meets it: at a terminal of any width, without one, and without colours.
+//! The status of stsctl: at a terminal of any width, without a terminal, and without colours.
 
 mod commands;
 mod log;
@@ -21,7 +21,7 @@ use stsd_wire::{Message as _, Request};
 const WIDE: (u16, u16) = (24, 100);
 const NARROW: (u16, u16) = (40, 40);
 
-/// What STS says to who may not.
+/// The refusal of STS for a missing permission.
 fn refused() -> Fault {
     Fault::error_with_status("NoPermission", 403)
 }
@@ -30,7 +30,7 @@ fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// Nothing on the screen was longer than a line of it.
+/// Asserts that no line was wrapped by the terminal.
 #[track_caller]
 fn fits(terminal: &Terminal) {
     let screen = terminal.screen();
@@ -41,7 +41,7 @@ fn fits(terminal: &Terminal) {
     }
 }
 
-/// The colours of what the screen shows.
+/// Returns the colours on the screen.
 fn colours(terminal: &Terminal) -> Vec<vt100::Color> {
     let screen = terminal.screen();
     let (rows, columns) = screen.size();
@@ -77,18 +77,22 @@ fn status_shows_remaining_lifetime_next_renewal_and_last_caller() {
     is(&["next: renewal near half of the session's lifetime"]);
     let uid = geteuid().as_raw();
     is(&["asked last: ", "s ago by ", &format!("uid {uid} pid ")]);
-    assert_eq!(colours(&terminal), [vt100::Color::Idx(2)], "all is well");
+    assert_eq!(
+        colours(&terminal),
+        [vt100::Color::Idx(2)],
+        "colours of a healthy status"
+    );
     fits(&terminal);
     assert!(terminal.is_restored());
 
-    // The same for programs.
+    // The same as JSON.
     let status: Value = serde_json::from_slice(&env.ctl(&["status", "--json"]).stdout).unwrap();
     let caller = &status["profiles"][0]["last_caller"];
     assert_eq!(caller["uid"], uid);
     assert_eq!(caller["asked"], "credentials");
     assert!(caller["pid"].as_u64().unwrap() > 1, "{caller}");
     assert!(caller["age_seconds"].as_u64().unwrap() < 60, "{caller}");
-    // Who asks for the status has asked for no profile.
+    // A status request is not recorded as a caller of the profile.
     let watch = env.client().watch("oss-upload").unwrap();
     let _ = watch.into_iter().next().unwrap().unwrap();
     let audit = env.client().audit().unwrap();
@@ -125,7 +129,7 @@ fn last_caller_is_recorded_for_a_thousand_profiles() {
     let env = TestEnv::with(&[], &profiles);
     env.emulator().inject_fault(Action::AssumeRole, Fault::Hang);
     let _ = e2e::raise_file_limit();
-    // What each has asked is there to be read when it leaves, unanswered.
+    // The daemon reads each request after the connection is closed.
     let ask = |index| {
         let request = Request::Credentials {
             profile: format!("p{index:04}"),
@@ -164,9 +168,9 @@ fn other_users_see_only_their_own_requests() {
         status["profiles"][0]["last_caller"]["uid"].clone()
     };
     assert_eq!(caller(STRANGER), STRANGER);
-    assert_eq!(caller(1), Value::Null, "somebody else asked");
-    assert_eq!(caller(0), STRANGER, "root sees all");
-    // Nor where the events stand.
+    assert_eq!(caller(1), Value::Null, "the caller of another user");
+    assert_eq!(caller(0), STRANGER, "the caller for root");
+    // The path of the audit file is not shown either.
     let output = machine.output(UnixUser::new(1), "stsctl", &["log", "--no-follow"]);
     assert_eq!(output.status.code(), Some(1));
     let complaint = String::from_utf8_lossy(&output.stderr);
@@ -203,7 +207,7 @@ fn forty_columns_are_sufficient() {
         "a failure"
     );
 
-    // An error, too.
+    // An error fits as well.
     let mut command = Command::new(program("stsctl"));
     command.args([
         "--socket",
@@ -239,7 +243,7 @@ fn colours_need_a_terminal_and_respect_no_color() {
     without_escapes("NO_COLOR", &at_terminal("NO_COLOR", "1").bytes());
     without_escapes("TERM=dumb", &at_terminal("TERM", "dumb").bytes());
     assert!(at_terminal("TERM", "xterm").bytes().contains(&0x1b));
-    // What is drawn in place is so without colours as well.
+    // The watch is drawn in place without colours as well.
     let mut command = Command::new(program("stsctl"));
     command.arg("--socket").arg(env.socket());
     command.args(["status", "--watch"]).env("NO_COLOR", "1");

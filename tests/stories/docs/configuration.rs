@@ -1,5 +1,5 @@
-//! Decides how a piece of configuration becomes a whole one that `stsd --check` can judge: what
-//! it leaves out is added, and what it names is put where it says.
+//! The configurations in the documents: a fragment is completed, its files are created, and
+//! `stsd --check` reads it.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
@@ -7,7 +7,7 @@ use toml::{Table, Value};
 
 use super::{page::Block, world::World};
 
-/// The keys of a whole file; a piece with others at its top is a part of a profile.
+/// The top-level keys of a configuration; a fragment with other keys is a part of a profile.
 const TOP: [&str; 8] = [
     "region",
     "vpc",
@@ -24,10 +24,10 @@ const PROFILE: &str =
 
 const KEY: &str = "access_key_id = \"LTAIEXAMPLEUPLOADER01\"\naccess_key_secret = \"ExampleSecretOfUploader000001\"\n";
 
-/// Has a block judged.
+/// Checks a block.
 ///
 /// # Errors
-/// Says where it is, and what the daemon has against it.
+/// The place of the block, and the error of the daemon.
 pub(crate) fn check(block: &Block) -> Result<(), String> {
     let world = World::without_daemon(&[]);
     let mistake = |error: &dyn std::fmt::Display| format!("{}: {error}", block.place());
@@ -55,7 +55,7 @@ pub(crate) fn check(block: &Block) -> Result<(), String> {
     }
 }
 
-/// Users and groups of the documents are not those of this machine.
+/// Replaces users and groups of the documents by root, which every machine has.
 fn names_of_this_machine(text: &str) -> String {
     let mut text = text.to_owned();
     for kind in ["\"user:", "\"group:"] {
@@ -71,7 +71,7 @@ fn names_of_this_machine(text: &str) -> String {
     text
 }
 
-/// Adds what a piece leaves out.
+/// Returns a fragment as a complete configuration.
 fn whole(text: &str, table: &Table) -> String {
     let part_of_profile = table.keys().any(|it| !TOP.contains(&it.as_str()));
     if part_of_profile {
@@ -121,7 +121,7 @@ fn source(name: &str) -> String {
     format!("[source.{name}]\ntype = \"access-key\"\naccess_key_file = \"uploader.key\"\n")
 }
 
-/// Puts what a value names where it says.
+/// Creates the files that a value names.
 fn plant(place: &Path, key: &str, value: &Value) {
     match value {
         Value::Table(table) => {
@@ -141,7 +141,7 @@ fn plant(place: &Path, key: &str, value: &Value) {
                 "token_file" | "assertion_file" => put(&path, "a.b.c\n", 0o600),
                 "policy_file" => put(&path, "{\"Version\":\"1\",\"Statement\":[]}", 0o600),
                 "path" | "file" => {
-                    // Whatever the umask, for nobody else to write to.
+                    // With any umask, other users cannot write here.
                     let parent = path.parent().unwrap();
                     fs::create_dir_all(parent).unwrap();
                     fs::set_permissions(parent, fs::Permissions::from_mode(0o700)).unwrap();

@@ -1,4 +1,4 @@
-//! The programs in `examples/`, exactly as they stand: they outlive their credentials.
+//! The programs in `examples/`, unchanged, through rotations.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ fn example(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// Gives an example lines, through three rotations, and finds each of them in the bucket.
+/// Writes lines to an example through three rotations, and asserts that each is in the bucket.
 fn keeps_lines(command: Command) {
     let env = sdk_env(&["--session-life", "12s"]);
     for (key, line) in upload_lines(&env, command, "lines") {
@@ -42,7 +42,7 @@ fn alibabacloud_oss_v2_example_uploads_through_rotations() {
 
 #[test]
 fn ali_oss_example_uploads_through_rotations() {
-    // Modules are looked up beside the script.
+    // Node searches modules beside the script.
     let place = tempfile::tempdir().unwrap();
     let script = place.path().join("upload_ali_oss.mjs");
     fs::copy(example("node/upload_ali_oss.mjs"), &script).unwrap();

@@ -1,5 +1,5 @@
-//! Decides which blocks of the documents are files, which their commands then find: those whose
-//! paragraph names one, in the folder of the configuration or beside the reader.
+//! Blocks of the documents that are files: the paragraph above such a block names the file, in the
+//! folder of the configuration or in the working directory.
 
 use std::{
     fs::{self, OpenOptions},
@@ -13,16 +13,16 @@ use super::{
     world::World,
 };
 
-/// What may be a file, and what its name ends in then.
+/// The languages of blocks that can be files, and the extensions of their names.
 const LANGUAGES: [&str; 3] = ["json", "python", "toml"];
 const ENDINGS: [&str; 4] = [".json", ".key", ".py", ".toml"];
 
 const CONFIGURATION: &str = "~/.config/stsd/";
 
-/// What a paragraph says of a block that is added to what the file has.
+/// The words of a paragraph whose block is appended to the file.
 const ADDED: [&str; 2] = ["to the end of `", "` 末尾"];
 
-/// The file that a block is, as its paragraph has it: the first one that is named.
+/// Returns the file name of a block: the first name in its paragraph.
 pub(crate) fn name<'a>(paragraph: &'a str, block: &Block) -> Option<&'a str> {
     let plain = |it: &&str| {
         let name = it.strip_prefix(CONFIGURATION).unwrap_or(it);
@@ -34,12 +34,12 @@ pub(crate) fn name<'a>(paragraph: &'a str, block: &Block) -> Option<&'a str> {
     name.filter(|_| LANGUAGES.contains(&block.language.as_str()))
 }
 
-/// Tells whether the daemon is to write where it has not: its sandbox then needs a restart.
+/// Returns `true` if the block exports to a new directory, for which the sandbox needs a restart.
 pub(crate) fn is_a_new_place(block: &Block) -> bool {
     block.text.contains(".file]\npath = ")
 }
 
-/// Writes a block that is a file; returns where.
+/// Writes a block that is a file; returns its path.
 pub(crate) fn put(world: &World, page: &Page, block: &Block) -> Option<PathBuf> {
     let paragraph = page.above(block);
     let name = name(&paragraph, block)?;
@@ -53,7 +53,7 @@ pub(crate) fn put(world: &World, page: &Page, block: &Block) -> Option<PathBuf> 
     options.create(true).append(added);
     options.write(true).truncate(!added);
     let mut file = options.open(&path).unwrap();
-    // One that an editor has ended with a line is added to with the next.
+    // An editor ends a file with a newline; the block begins on the next line.
     let before = if added { "\n" } else { "" };
     write!(file, "{before}{}", world.here(&block.text)).unwrap();
     let secret = paragraph.contains("0600");

@@ -1,8 +1,8 @@
-//! Follows README.md as somebody does who has never seen it: its own blocks and commands, in
-//! their order, word for word, until an object is in the bucket.
+//! README.md from the start to the first object in the bucket: its blocks and commands, in their
+//! order, word for word.
 //!
-//! Replaced are the cloud's addresses by those of the emulated one, the AccessKey by one that it
-//! knows, and the port by a free one; `backup.py`, which is the reader's own, is
+//! The story replaces the addresses of the cloud by those of the emulator, the AccessKey by one of
+//! the emulator, and the port by a free one. `backup.py`, which is the reader's own program, is
 //! examples/python/upload_oss2.py.
 
 use std::{
@@ -21,13 +21,13 @@ use super::{
     world::World,
 };
 
-/// The account of the README's role, which the emulated cloud is given, too.
+/// The account of the README's role, which the emulator has as well.
 const ACCOUNT: &str = "123456789012";
 
 struct Reader {
     readme: Page,
     world: World,
-    /// How far it has been read.
+    /// The line of the last block.
     line: usize,
 }
 
@@ -53,7 +53,7 @@ impl Reader {
         commands.next().map(|it| it.1).unwrap()
     }
 
-    /// Writes a file where the paragraph above it says.
+    /// Writes the file that the paragraph above a block names.
     fn write(&self, block: &Block) {
         assert_ne!(
             self.world.here(&block.text),
@@ -73,15 +73,15 @@ impl Reader {
 
     fn said(&self, output: &Output) -> String {
         let said = [&output.stdout[..], &output.stderr].concat();
-        e2e::assert_no_secrets("what the README has typed", &said);
+        e2e::assert_no_secrets("the output of a README command", &said);
         String::from_utf8(said).unwrap()
     }
 }
 
-/// Says how long a step took.
+/// Runs a step and reports its time.
 #[expect(
     clippy::disallowed_methods,
-    reason = "it is said, and nothing is judged by it"
+    reason = "the time is reported and not judged"
 )]
 fn timed<T>(what: &str, step: impl FnOnce() -> T) -> T {
     let start = Instant::now();
@@ -173,7 +173,7 @@ fn readme_steps_put_an_object_into_the_bucket() {
     );
 }
 
-/// The built-in world, in the README's account.
+/// Writes the built-in account model with the README's account; returns its path.
 fn world_file(path: PathBuf) -> PathBuf {
     let mut command = Command::new(program("stsd-emulator"));
     let output = command.arg("--print-world").output().unwrap();

@@ -1,5 +1,4 @@
-//! Decides whether a command of ours is one: its subcommand and its options are what the
-//! program itself says of them.
+//! Commands of the documents: their subcommands and options are those of the program's `--help`.
 
 use std::{collections::BTreeMap, fs, path::Path, process::Command, sync::Mutex};
 
@@ -7,14 +6,14 @@ use e2e::program;
 
 use super::page::root;
 
-/// What each `--help` said, so that it is asked for once.
+/// The output of each `--help`, which is run once.
 static HELP: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
 
-/// Says what is wrong with a command line, if it is one of ours or of systemd's about us.
+/// Returns the mistake in a command line of the project, or of systemd about its units.
 pub(crate) fn wrong(line: &str) -> Option<String> {
     let words: Vec<_> = line.split_whitespace().collect();
     let mut words = &words[..];
-    // Variables that are set for it alone.
+    // Variables of the command alone.
     while let [first, rest @ ..] = words
         && (*first == "sudo" || is_variable(first))
     {
@@ -49,7 +48,7 @@ fn stsctl(words: &[&str]) -> Option<String> {
     }
 }
 
-/// Looks for each option in the help of who has to know it.
+/// Returns the first option that the program's help does not have.
 fn options(program: &[&str], words: &[&str]) -> Option<String> {
     let shown = program.join(" ");
     let Some(help) = help(program) else {
@@ -82,7 +81,7 @@ fn help(names: &[&str]) -> Option<String> {
 }
 
 fn xtask(words: &[&str]) -> Option<String> {
-    // It has one text of help, and says it to who asks for nothing.
+    // xtask has one help text for all its commands.
     let main = fs::read_to_string(root().join("crates/xtask/src/main.rs")).unwrap();
     let help = main.split("const HELP").nth(1)?.split("\";").next()?;
     let name = words.first().copied().unwrap_or_default();
@@ -98,7 +97,7 @@ fn xtask(words: &[&str]) -> Option<String> {
     }
 }
 
-/// Each unit of ours that is named has to be in `systemd`, for whom it is named.
+/// Returns the first unit of the project that is not in `systemd/user` or `systemd/system`.
 fn units(words: &[&str]) -> Option<String> {
     let folder = if words.contains(&"--user") {
         "user"

@@ -1,12 +1,12 @@
-//! Decides what the documents are, and what a page of Markdown consists of: blocks with their
-//! language, code in a line, links and headings, each with its place.
+//! The documents, and the parts of a Markdown page: blocks with their language, inline code, links
+//! and headings, each with its line.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-/// What may stand behind the fence of a block. One that says nothing could hold commands.
+/// The languages of blocks. A block without a language could contain commands.
 const LANGUAGES: [&str; 16] = [
     "bash",
     "console",
@@ -35,7 +35,7 @@ pub(crate) struct Page {
     pub(crate) prose: Vec<String>,
 }
 
-/// What stands between two fences.
+/// The text between two fences.
 #[derive(Clone)]
 pub(crate) struct Block {
     /// The document.
@@ -47,7 +47,7 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// Where it is, for people.
+    /// Returns the place of the block, for messages.
     pub(crate) fn place(&self) -> String {
         format!("{}:{}", self.page, self.line + 1)
     }

@@ -1,5 +1,5 @@
-//! The documents: every command in them runs, every configuration is accepted, every link leads
-//! somewhere. What is not run is named, with the reason.
+//! The documents: every command in them runs, every configuration is accepted, every link has a
+//! target. Commands that are not run are listed with the reason.
 
 use std::fs;
 
@@ -76,13 +76,13 @@ fn programs_of_the_documents_run_as_their_first_line_says() {
 
 #[test]
 fn failed_command_is_reported_with_document_and_line() {
-    let page = "# A page\n\n```sh\ntrue\nstsctl status\nstsctl get nobody\ntrue\n```\n\n\
+    let page = "# A page\n\n```sh\ntrue\nstsctl status\nstsctl get nosuch\ntrue\n```\n\n\
         ```sh\nstsctl exec oss-upload --statically -- true\n```\n";
     let page = Page::read("docs/planted.md", page);
     let world = World::whole();
     let error = shell::run(&world, &page.blocks[0]).unwrap_err();
     assert!(error.starts_with("docs/planted.md:6: "), "{error}");
-    assert!(error.contains("nobody"), "{error}");
+    assert!(error.contains("nosuch"), "{error}");
     let error = shell::look(&page.blocks[1]).unwrap_err();
     assert!(
         error.starts_with("docs/planted.md:11: ") && error.contains("no option --statically"),
@@ -135,7 +135,7 @@ fn links_of_the_documents_lead_to_a_file_and_heading() {
     no(&mistakes);
 }
 
-/// Says what is missing at the end of a link.
+/// Returns the reason why a link leads to nothing, or `None`.
 fn lost(page: &Page, target: &str) -> Option<String> {
     let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
     let here = root().join(&page.name);

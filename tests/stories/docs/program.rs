@@ -1,5 +1,5 @@
-//! Decides which programs of the documents are run: those whose first line says by which command,
-//! by that; and those that are a file which their page runs, by its commands.
+//! Programs in the documents. A program whose first line names a command is run by that command; a
+//! program that is a file is run by the commands of its page.
 
 use std::fs;
 
@@ -14,7 +14,7 @@ use super::{
 
 pub(crate) const LANGUAGES: [&str; 2] = ["python", "js"];
 
-/// What is not run here, and why: what of its text tells it, and the reason.
+/// Programs that are not run: a part of their text, and the reason.
 pub(crate) const NOT_RUN: [(&str, &str); 1] = [(
     "import polars",
     "the SDKs that are installed here have no polars",
@@ -24,7 +24,7 @@ pub(crate) fn is_one(block: &Block) -> bool {
     LANGUAGES.contains(&block.language.as_str())
 }
 
-/// Tells whether it is a file that the page's own commands run.
+/// Returns `true` if the program is a file that a command of its page runs.
 pub(crate) fn is_run_by_a_command(page: &Page, block: &Block) -> bool {
     let paragraph = page.above(block);
     let Some(name) = file::name(&paragraph, block) else {
@@ -35,7 +35,7 @@ pub(crate) fn is_run_by_a_command(page: &Page, block: &Block) -> bool {
     commands.any(|it| it.split(' ').any(|word| word == name))
 }
 
-/// Says why a program is not run, if that is known.
+/// Returns the reason for which a program is not run, or `None`.
 pub(crate) fn reason(block: &Block) -> Option<&'static str> {
     let known = NOT_RUN.iter().find(|(text, _)| block.text.contains(text));
     known.map(|(_, reason)| *reason)
@@ -44,7 +44,7 @@ pub(crate) fn reason(block: &Block) -> Option<&'static str> {
 /// Runs a program as its first line says.
 ///
 /// # Errors
-/// Says where it is, and what was said.
+/// The place of the program, and its output.
 pub(crate) fn run(world: &World, block: &Block) -> Result<(), String> {
     let first = block.text.lines().next().unwrap_or_default();
     let Some(typed) = first
@@ -60,7 +60,7 @@ pub(crate) fn run(world: &World, block: &Block) -> Result<(), String> {
         .split(' ')
         .find(|it| it.starts_with("program."))
         .unwrap_or("program");
-    // So that it counts lines as the document does, and finds its modules beside it.
+    // Empty lines keep the line numbers of the document; the modules are in the same directory.
     let text = format!("{}{}", "\n".repeat(block.line), world.here(&block.text));
     fs::write(world.env.path("work").join(name), text).unwrap();
     let modules = world.env.path("work/node_modules");

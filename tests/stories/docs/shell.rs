@@ -1,5 +1,5 @@
-//! Decides which commands of the documents are run, and how: each block as it stands, by a
-//! shell that stops at the first that fails, and says on which line of the document it is.
+//! Commands in the documents. A shell runs each block as it stands, stops at the first command that
+//! fails, and reports its line in the document.
 
 use std::{collections::BTreeSet, fs};
 
@@ -9,8 +9,8 @@ use super::{options, page::Block, world::World};
 
 pub(crate) const LANGUAGES: [&str; 4] = ["sh", "bash", "console", "fish"];
 
-/// What is not run here, and why. A block that has one of these is not run as a whole; what of it
-/// is ours, or is said to systemd about us, is looked at all the same.
+/// Commands that are not run, and the reason. A block with such a command is not run at all; the
+/// options of its commands are checked all the same.
 pub(crate) const NOT_RUN: [(&str, &str); 8] = [
     ("cargo xtask check", "it is a part of the gate, as this is"),
     ("cargo xtask test", "it is the gate that this is a part of"),
@@ -39,7 +39,7 @@ pub(crate) const NOT_RUN: [(&str, &str); 8] = [
     ),
 ];
 
-/// How many seconds a block has, and what `timeout` ends with where there is no such program.
+/// The seconds of a block, and the exit code of `timeout` for a missing program.
 const BOUND: &str = "60";
 const NO_PROGRAM: i32 = 127;
 
@@ -56,7 +56,7 @@ pub(crate) fn commands(block: &Block) -> Vec<String> {
         .collect()
 }
 
-/// Of a console, what somebody types; all else is what is answered.
+/// Returns the commands of a console block, without the output.
 fn typed(block: &Block) -> String {
     if block.language != "console" {
         return block.text.clone();
@@ -65,7 +65,7 @@ fn typed(block: &Block) -> String {
     block.text.lines().map(line).collect()
 }
 
-/// Says why a block is not run, if that is known.
+/// Returns the command and the reason for which a block is not run, or `None`.
 pub(crate) fn reason(block: &Block) -> Option<(&'static str, &'static str)> {
     let commands = commands(block);
     let known = |(command, _): &&(&str, &str)| commands.iter().any(|it| it.ends_with(command));
@@ -76,7 +76,7 @@ pub(crate) fn is_run(block: &Block) -> bool {
     LANGUAGES.contains(&block.language.as_str()) && reason(block).is_none()
 }
 
-/// Looks at each command of a block that is ours.
+/// Checks the options of the commands of a block.
 pub(crate) fn look(block: &Block) -> Result<(), String> {
     for command in commands(block) {
         if let Some(wrong) = options::wrong(&command).or_else(|| of_another_version(&command)) {
@@ -86,7 +86,7 @@ pub(crate) fn look(block: &Block) -> Result<(), String> {
     Ok(())
 }
 
-/// The packages' names hold our version.
+/// Returns the mistake in a package name with another version.
 fn of_another_version(command: &str) -> Option<String> {
     let version = env!("CARGO_PKG_VERSION");
     let packages = command.split(' ').filter(|it| it.contains("dist/out/stsd"));
@@ -97,18 +97,18 @@ fn of_another_version(command: &str) -> Option<String> {
 /// Runs a block.
 ///
 /// # Errors
-/// Says on which line of the document it failed, and what was said.
+/// The line of the document that failed, and the output.
 pub(crate) fn run(world: &World, block: &Block) -> Result<(), String> {
     let shell = if block.language == "fish" {
         "fish"
     } else {
         "bash"
     };
-    // One that waits for ever is told like one that fails.
+    // A command that does not end fails.
     let mut command = world.command("timeout");
     command.args([BOUND, shell]);
     let text = world.here(&typed(block));
-    // So that the shell counts lines as the document does.
+    // Empty lines keep the line numbers of the document.
     let above = "\n".repeat(block.line);
     let script = world.env.path("script");
     let stop = match shell {
@@ -141,7 +141,7 @@ pub(crate) fn run(world: &World, block: &Block) -> Result<(), String> {
     ))
 }
 
-/// What is named and no longer there.
+/// Returns the commands of [`NOT_RUN`] that no document has.
 pub(crate) fn leftovers(blocks: &[Block]) -> impl Iterator<Item = &'static str> {
     let used: BTreeSet<_> = blocks.iter().filter_map(|it| Some(reason(it)?.0)).collect();
     let named = NOT_RUN.iter().map(|(command, _)| *command);

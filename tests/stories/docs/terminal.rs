@@ -1,5 +1,5 @@
-//! Decides what is answered where a command of the documents asks at a terminal, and who starts
-//! the daemon there that systemd would start.
+//! Commands of the documents that ask at a terminal: the answers, and the start of the daemon in
+//! place of systemd.
 
 use e2e::{KEY_SECRET, Terminal};
 
@@ -7,26 +7,26 @@ use super::{page::Block, shell, world::World};
 
 const SIZE: (u16, u16) = (60, 200);
 
-/// What is asked, and the answer: the key that is typed, and that a file is to keep it.
+/// The questions and their answers: the key, and a file as its secret store.
 const ANSWERS: [(&str, &str); 3] = [
     ("AccessKey id of the RAM user: ", "LTAIEXAMPLEUPLOADER01"),
     ("Its AccessKey secret (it is not shown): ", KEY_SECRET),
     ("keyring (desktop) [file]: ", ""),
 ];
 
-/// What has a user who has nothing of ours yet set up.
+/// The command that sets up a new user.
 const SETS_UP: &str = "stsctl init --region ";
 
-/// Tells whether a block asks. A page that has one begins with nothing of ours.
+/// Returns `true` if a block asks. A page with such a block starts without a configuration.
 pub(crate) fn asks(block: &Block) -> bool {
     let commands = shell::commands(block);
     commands.iter().any(|it| it.starts_with(SETS_UP))
 }
 
-/// Runs a block that asks.
+/// Runs a block and answers its questions.
 ///
 /// # Errors
-/// Says where it is, and what the terminal has shown.
+/// The place of the block, and the screen.
 pub(crate) fn run(world: &mut World, block: &Block) -> Result<(), String> {
     let mut command = world.command("bash");
     command.args(["-eu", "-c", &world.here(&block.text)]);
@@ -37,7 +37,7 @@ pub(crate) fn run(world: &mut World, block: &Block) -> Result<(), String> {
     }
     let socket = world.env.path("home/.config/systemd/user/stsd.socket");
     let here = || socket.exists();
-    world.env.wait_until("systemd could start it", here);
+    world.env.wait_until("the unit of the socket", here);
     world.start();
     let code = terminal.wait_for_exit();
     e2e::assert_no_secrets(&block.place(), &terminal.bytes());

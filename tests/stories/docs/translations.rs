@@ -1,23 +1,23 @@
-//! The pages for users: what the tutorial has in full works as it stands, and the Chinese pages
-//! have kept up with the English ones.
+//! The tutorial, whose policies and program are run unchanged, and the Chinese pages, which have the
+//! code and headings of the English ones.
 
 use std::{fs, path::Path, process::Command};
 
 use e2e::{TestEnv, clients, upload_lines};
 use serde_json::Value;
 
-/// A block of code, and the language that it says it has.
+/// A block of code with its language.
 #[derive(Debug, PartialEq)]
 struct Block {
     language: String,
     lines: Vec<String>,
 }
 
-/// What of a page is the same in every language.
+/// The parts of a page that are the same in every language.
 #[derive(Default)]
 struct Page {
     blocks: Vec<Block>,
-    /// How deep each heading is, in their order.
+    /// The level of each heading, in their order.
     headings: Vec<usize>,
 }
 
@@ -42,14 +42,14 @@ impl Page {
         page
     }
 
-    /// The texts of the blocks in a language.
+    /// Returns the texts of the blocks in a language.
     fn of(&self, language: &str) -> Vec<String> {
         let blocks = self.blocks.iter().filter(|it| it.language == language);
         blocks.map(|it| it.lines.join("\n")).collect()
     }
 }
 
-/// A line without its comment, which is for readers and in their language.
+/// Returns a line without its comment, which is translated.
 fn without_comment(line: &str) -> &str {
     let comment = line.starts_with("# ").then_some(0);
     let comment = comment.or_else(|| line.find(" # "));
@@ -77,10 +77,10 @@ fn chinese_pages_have_the_code_and_headings_of_the_english() {
     }
 }
 
-/// The account and the user that the tutorial has.
+/// The account of the tutorial.
 const ACCOUNT: &str = "acs:ram::123456789012:";
 
-/// The world that somebody has who has followed the tutorial, of the policies that it shows.
+/// Returns the account model of a reader of the tutorial, with the policies that it shows.
 fn world(policies: &[String]) -> String {
     let [user, role, trust, _] = policies else {
         panic!("a policy of the user, two of the role, one of a session: {policies:?}");
@@ -98,7 +98,7 @@ fn world(policies: &[String]) -> String {
     )
 }
 
-/// Starts an emulated cloud and a daemon as the tutorial has them, with short sessions.
+/// Starts an emulator and a daemon as the tutorial has them, with short sessions.
 fn followed(tutorial: &Page) -> (tempfile::TempDir, TestEnv) {
     let policies = tutorial.of("json");
     let place = tempfile::tempdir().unwrap();
@@ -111,7 +111,7 @@ fn followed(tutorial: &Page) -> (tempfile::TempDir, TestEnv) {
         let role = format!("{ACCOUNT}role/oss-upload");
         format!("[profile.{name}]\nsource = \"uploader\"\nrole_arn = \"{role}\"\n")
     };
-    // The tutorial's port may be somebody else's here.
+    // The tutorial's port may be in use on this machine.
     let [http] = &tutorial.of("toml")[..] else {
         panic!("one block of configuration");
     };

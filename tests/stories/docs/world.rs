@@ -1,6 +1,6 @@
-//! Decides in which world the documents' commands are run: a home of its own, our programs and
-//! stand-ins for those of others in `PATH`, the emulated cloud, and a daemon with the profiles
-//! that the documents name. Nothing outside of a private directory is written.
+//! The environment of the documents' commands: a private home, the programs of the project and
+//! stand-ins for other programs in `PATH`, the emulator, and a daemon with the profiles of the
+//! documents. The commands write below a private directory only.
 
 use std::{
     env, fs,
@@ -15,11 +15,11 @@ use stsd_client::Client;
 
 use super::page::root;
 
-/// Where a path of the documents would lead out of the private directory.
+/// Absolute paths of the documents, which are moved into the private directory.
 const OUTSIDE: [&str; 6] = ["/etc/", "/home/", "/opt/", "/run/", "/usr/", "/var/"];
 
-/// Programs of others, as far as a command of ours needs them: each looks for what it would take
-/// from us, and fails without.
+/// Stand-ins for programs of other projects: each checks the input that the documents give it, and
+/// fails without.
 const STAND_INS: [(&str, &str); 15] = [
     // A unit that is enabled has to be where systemd looks.
     (
@@ -73,8 +73,8 @@ const STAND_INS: [(&str, &str); 15] = [
     ("aliyun", "test -n \"$1\""),
 ];
 
-/// Which files hold a secret because the documents ask for one; gone before it is searched for
-/// others.
+/// Files with a secret by the instructions of the documents. They are removed before the search for
+/// secrets.
 const ASKED_FOR: [&str; 5] = [
     "work/.env",
     "home/.aliyun",
@@ -85,7 +85,7 @@ const ASKED_FOR: [&str; 5] = [
 
 pub(crate) struct World {
     pub(crate) env: TestEnv,
-    /// What the text of a document is replaced by.
+    /// Texts of the documents, and their replacements.
     replaced: Vec<(String, String)>,
 }
 
@@ -168,7 +168,7 @@ impl World {
             "var/lib/node_exporter",
             "home/jo/sts",
         ] {
-            // Whatever the umask, for nobody else to write to.
+            // With any umask, other users cannot write here.
             let mut directory = fs::DirBuilder::new();
             directory.recursive(true).mode(0o700);
             directory
@@ -224,7 +224,7 @@ impl World {
         Client::at(self.env.path("runtime/stsd/stsd.sock"))
     }
 
-    /// Starts the daemon as somebody does who types its name.
+    /// Starts the daemon by its name, with the environment of a login.
     pub(crate) fn start(&mut self) {
         let command = self.command(program("stsd"));
         self.env.spawn_daemon(command);
@@ -271,7 +271,7 @@ impl World {
         self.env.write("work/read-only.json", policy, 0o600);
     }
 
-    /// The files of other tools, as somebody has them who comes to us.
+    /// Writes the files of other tools, as a new user has them.
     fn tools(&self) {
         fs::create_dir(self.env.path("home/.aliyun")).unwrap();
         fs::create_dir(self.env.path("home/.alibabacloud")).unwrap();

@@ -1,4 +1,4 @@
-//! The way by a URL: whom it serves, and whom it turns away.
+//! The HTTP endpoint: the requests that it serves and refuses.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use nix::{sys::signal::Signal, unistd::geteuid};
 use serde_json::Value;
 use stsd_client::{Error, FailureKind};
 
-/// A URL in its parts: `127.0.0.1:PORT`, the secret, the profile.
+/// A URL of the endpoint: `http://127.0.0.1:PORT/SECRET/PROFILE`.
 struct Url(String);
 
 impl Url {
@@ -38,7 +38,7 @@ impl Url {
         &self.0[self.0.match_indices('/').nth(2).unwrap().0..]
     }
 
-    /// Sends a request as it stands, and reads the answer.
+    /// Sends a request unchanged, and returns the answer.
     fn send(&self, request: &str) -> Answer {
         let mut stream = TcpStream::connect(self.authority()).unwrap();
         let _ = stream.write_all(request.as_bytes());
@@ -62,7 +62,7 @@ struct Answer {
 impl Answer {
     fn read(stream: &mut impl std::io::Read) -> Self {
         let mut text = Vec::new();
-        // Whoever is turned away may find the connection reset.
+        // A refused request may find the connection reset.
         let _ = stream.read_to_end(&mut text);
         let text = String::from_utf8(text).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
@@ -124,11 +124,11 @@ fn url_returns_the_document_of_the_shim() {
     assert!(given["LastUpdated"].as_str().unwrap() < given["Expiration"].as_str().unwrap());
     let printed = env.ctl(&["url", "oss-upload"]).stdout;
     assert_eq!(String::from_utf8(printed).unwrap().trim_end(), url.0);
-    // The secret by a header, as the AWS SDKs send it.
+    // The AWS SDKs send the secret in a header.
     let authorized = format!("Authorization: {}\r\n", url.secret());
     let by_header = url.get("/credentials/oss-upload", &authorized);
     assert_eq!(by_header.credentials(), given);
-    // Many on one connection.
+    // Several requests on one connection.
     let mut stream = TcpStream::connect(url.authority()).unwrap();
     let one = format!("GET {} HTTP/1.1\r\nHost: 127.0.0.1\r\n", url.path());
     let requests = format!("{one}\r\n{one}\r\n{one}Connection: close\r\n\r\n");
@@ -191,7 +191,7 @@ fn rejected_http_requests_are_counted_by_reason() {
     let many: String = (0..1000).map(|it| format!("X-{it}: x\r\n")).collect();
     assert_ne!(url.get(path, &many).status, 200);
 
-    // More of the same, and what counts among them.
+    // More requests with a wrong secret, method or form.
     for (name, path) in [("a short one", "/x/oss-upload"), ("none", "//oss-upload")] {
         assert_eq!(url.get(path, "").status, 403, "{name}");
     }
@@ -222,7 +222,7 @@ fn rejected_http_requests_are_counted_by_reason() {
     assert_eq!(
         said.filter(|it| it.contains("secret")).count(),
         1,
-        "said once"
+        "log lines for a wrong secret"
     );
     assert!(!log.contains(secret), "the URL's secret is in the log");
     let metrics = env.ctl(&["metrics"]).stdout;
@@ -257,7 +257,7 @@ fn unix_http_socket_needs_no_secret_and_has_the_same_checks() {
         "GET /credentials/nosuch HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
     );
     missing.refused(404, "UnknownProfile");
-    // Without the configuration's word there is nothing on loopback.
+    // Without `[http]` in the configuration there is no loopback port.
     match env.client().url("oss-upload") {
         Err(Error::Refused(failure)) => assert_eq!(failure.kind, FailureKind::BadConfig),
         other => panic!("{other:?}"),
@@ -269,7 +269,7 @@ fn unix_http_socket_needs_no_secret_and_has_the_same_checks() {
     assert!(!env.path("run/http.token").exists());
 }
 
-/// Sends a request as another user; returns what came back.
+/// Sends a request as another user; returns the answer.
 fn as_user(uid: u32, authority: &str, request: &str) -> String {
     let (host, port) = authority.split_once(':').unwrap();
     let script = format!("exec 3<>/dev/tcp/{host}/{port} && printf '%b' \"$0\" >&3 && cat <&3");
@@ -300,7 +300,7 @@ fn other_user_with_the_secret_is_refused_over_http() {
     assert!(other.starts_with("HTTP/1.1 403"), "{other}");
     assert!(other.contains("does not serve your user"), "{other}");
     assert_eq!(refusals(&env, "other_user"), 1);
-    // The socket is closed to it as well, by its mode.
+    // The Unix socket refuses the user as well, also with an open mode.
     for path in ["", "run", "run/http.sock"] {
         fs::set_permissions(env.path(path), fs::Permissions::from_mode(0o777)).unwrap();
     }
@@ -329,7 +329,7 @@ fn system_daemon_applies_only_user_rules_over_http() {
     machine.env.write_config_with_http(&rules);
     machine.env.client().reload().unwrap();
     let get = |uid: u32, profile: &str| {
-        // Whoever may have it is told the URL; here it is told to all.
+        // Only an allowed user can print the URL; the story passes it on.
         let printed = machine.output(UnixUser::new(64_002), "stsctl", &["url", "for-user"]);
         let url = Url(String::from_utf8(printed.stdout)
             .unwrap()
@@ -365,7 +365,7 @@ fn system_daemon_applies_only_user_rules_over_http() {
 #[test]
 fn url_secret_survives_restarts_and_ends_with_rotation() {
     let mut env = TestEnv::without_daemon(&[]);
-    // A port of its own choice cannot be had twice without systemd, so one is named.
+    // Without systemd, the daemon keeps a port across restarts only if the configuration names it.
     let port = e2e::free_port();
     let top = format!("{}[http]\nlisten = \"127.0.0.1:{port}\"\n", env.endpoint());
     env.write_config_with(&top, UPLOAD);
@@ -385,7 +385,7 @@ fn url_secret_survives_restarts_and_ends_with_rotation() {
     });
     assert_eq!(url.get(url.path(), "").status, 200);
     let token = fs::read_to_string(env.path("run/http.token")).unwrap();
-    assert_eq!(token, url.secret(), "no line's end either");
+    assert_eq!(token, url.secret(), "the token file");
 
     assert!(env.ctl(&["url", "--rotate"]).status.success());
     assert_eq!(url.get(url.path(), "").status, 403);
@@ -429,7 +429,7 @@ fn port_in_use_disables_only_the_http_endpoint() {
     env.wait_until("it has the port", || env.client().url("oss-upload").is_ok());
     let url = Url::of(&env, "oss-upload");
     assert_eq!(url.get(url.path(), "").status, 200);
-    // A reload that takes it away ends the listening, and the next one begins it again.
+    // A reload closes the port, and the next one opens it again.
     env.write_config(UPLOAD);
     env.client().reload().unwrap();
     assert!(TcpStream::connect(url.authority()).is_err());

@@ -1,6 +1,6 @@
-//! What a machine may run out of, and a daemon that dies at any moment: nobody is told more
-//! than a reason, nothing is lost for longer, nothing is left behind. Descriptors are in
-//! `hostile.rs`, the network in `network.rs`.
+//! Resources that run out, and SIGKILL at any moment: requests get a reason, service resumes, no file
+//! and no process is left. Descriptors are in `serve/hostile_peers.rs`, the network in
+//! `refresh/network.rs`.
 
 use std::{
     collections::BTreeSet,
@@ -17,9 +17,9 @@ use e2e::{Action, Fault, Process, TestEnv, UPLOAD, fill_filesystem, free_filesys
 use nix::{sys::signal::Signal, unistd::geteuid};
 use stsd_client::{Client, Error};
 
-/// A daemon whose socket, and whose audit, are in a directory that is soon full. It looks
-/// after its socket every second, as with a watchdog of two.
-fn cramped() -> (TestEnv, PathBuf) {
+/// Starts a daemon whose socket and audit file are on a small file system. A watchdog of two seconds
+/// makes the daemon check its socket every second.
+fn env_on_small_filesystem() -> (TestEnv, PathBuf) {
     let mut env = TestEnv::without_daemon(&[]);
     env.write_config(&format!("{UPLOAD}[audit]\nfile = \"run/audit.jsonl\"\n"));
     let directory = env.path("run");
@@ -33,17 +33,17 @@ fn cramped() -> (TestEnv, PathBuf) {
 #[test]
 fn full_runtime_directory_does_not_stop_serving() {
     e2e::in_own_mounts(|| {
-        let (env, directory) = cramped();
+        let (env, directory) = env_on_small_filesystem();
         let before = env.document(&["oss-upload"]);
         fill_filesystem(&directory);
-        // The last page of the audit's file still has some room.
+        // The last page of the audit file has free bytes.
         env.wait_until("lines of the audit are lost", || {
             assert_eq!(env.document(&["oss-upload"]), before);
             env.daemon_log().contains("audit lines are lost")
         });
         assert!(env.ctl(&["refresh", "oss-upload"]).status.success());
         let before = env.document(&["oss-upload"]);
-        // Somebody takes the socket away. The daemon still has it open, so that leaves no room.
+        // The daemon keeps the removed socket open, so that its inode stays in use.
         fs::remove_file(env.socket()).unwrap();
         let complaint = "the socket was taken away: cannot listen at";
         env.wait_until("it cannot be made", || env.daemon_log().contains(complaint));
@@ -53,12 +53,15 @@ fn full_runtime_directory_does_not_stop_serving() {
         });
         let said = env.daemon_log();
         let said: Vec<_> = said.lines().filter(|it| it.contains(complaint)).collect();
-        assert_eq!(said.len(), 1, "it is said once: {said:?}");
-        let (what, hint) = ("No space left", "free space");
-        assert!(said[0].contains(what) && said[0].contains(hint), "{said:?}");
+        assert_eq!(said.len(), 1, "warnings: {said:?}");
+        let (cause, hint) = ("No space left", "its file system is full");
+        assert!(
+            said[0].contains(cause) && said[0].contains(hint),
+            "{said:?}"
+        );
         free_filesystem(&directory);
         env.wait_until("the socket", || UnixStream::connect(env.socket()).is_ok());
-        assert_eq!(env.document(&["oss-upload"]), before, "nothing was lost");
+        assert_eq!(env.document(&["oss-upload"]), before, "the session");
         assert_eq!(env.emulator().calls(Action::AssumeRole), 2);
         env.wait_until("and it is said", || {
             env.daemon_log().contains("audit lines were lost")
@@ -88,8 +91,8 @@ fn start_in_a_full_directory_names_the_cause() {
     });
 }
 
-/// Has the kernel refuse connections to the daemon, as long as what is returned exists. Returns
-/// when each thread is traced; one that was accepting just then may still accept once.
+/// Makes `accept4` of the daemon fail while the returned process runs. Every thread is traced then;
+/// a call that began earlier may still succeed once.
 fn refuse_connections(env: &TestEnv, error: &str) -> Result<Process, String> {
     let pid = env.daemon().id().to_string();
     let mut strace = Command::new("strace");
@@ -102,7 +105,7 @@ fn refuse_connections(env: &TestEnv, error: &str) -> Result<Process, String> {
     let mut strace = Process::start(strace, &env.path("strace.log"));
     let threads = format!("/proc/{pid}/task");
     let traced = |thread: &Path| {
-        // A thread that has ended since does nothing any more.
+        // A thread that has ended in between makes no calls.
         fs::read_to_string(thread.join("status")).map_or(true, |it| !it.contains("TracerPid:\t0\n"))
     };
     for _ in 0..3000 {
@@ -119,8 +122,8 @@ fn refuse_connections(env: &TestEnv, error: &str) -> Result<Process, String> {
     panic!("strace does not begin");
 }
 
-/// The kernel has none left for one more connection. When the daemon itself gets none, it is
-/// aborted and started again: that story is told under systemd.
+/// The kernel has no memory for a connection. A daemon without memory of its own is aborted and
+/// started again, which tests/systemd checks.
 #[test]
 fn no_memory_for_a_connection_pauses_accepting_and_recovers() {
     let env = TestEnv::start();
@@ -139,7 +142,7 @@ fn no_memory_for_a_connection_pauses_accepting_and_recovers() {
         });
         let mut command = env.shim_command(&["--patience", "60s", "oss-upload"]);
         let mut waiting = command.stdout(Stdio::piped()).spawn().unwrap();
-        // Who has less patience is told that nobody answered.
+        // A shorter patience ends with the error for a missing daemon.
         let output = env.shim(&["--patience", "300ms", "oss-upload"]);
         assert_eq!(output.status.code(), Some(3), "{error}");
         assert!(waiting.try_wait().unwrap().is_none(), "{error}");
@@ -147,14 +150,14 @@ fn no_memory_for_a_connection_pauses_accepting_and_recovers() {
         let _ = strace.wait();
         let output = waiting.wait_with_output().unwrap();
         let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        assert_eq!(answer, before, "{error}: who waited is answered");
+        assert_eq!(answer, before, "{error}: the waiting request");
         assert_eq!(env.document(&["oss-upload"]), before, "{error}");
     }
     let said = env.daemon_log().matches("accepting pauses").count();
-    assert_eq!(said, 3, "it is said once, not at every try");
+    assert_eq!(said, 3, "one warning for each pause");
 }
 
-/// Everything below a directory, by name.
+/// Returns the paths of all files below a directory.
 fn files(directory: &Path) -> BTreeSet<PathBuf> {
     let mut all = BTreeSet::new();
     for entry in fs::read_dir(directory).unwrap().flatten() {
@@ -166,7 +169,7 @@ fn files(directory: &Path) -> BTreeSet<PathBuf> {
     all
 }
 
-/// How many processes know the socket of a kit by their environment, as its daemons do.
+/// Returns the number of processes with the socket of `env` in their environment.
 fn daemons(env: &TestEnv) -> usize {
     let wanted = [b"STSD_SOCKET=", env.socket().as_os_str().as_bytes()].concat();
     let processes = fs::read_dir("/proc").unwrap().flatten();
@@ -175,7 +178,7 @@ fn daemons(env: &TestEnv) -> usize {
     environments.filter(knows).count()
 }
 
-/// Asks until it is answered; returns how many times there was nobody to ask.
+/// Requests credentials until they come; returns the number of attempts without a daemon.
 fn ask(client: &Client) -> u64 {
     for unanswered in 0..3000 {
         let asked = unix_time();
@@ -185,19 +188,19 @@ fn ask(client: &Client) -> u64 {
                 assert!(ends.cast_unsigned() > asked, "it had ended");
                 return unanswered;
             }
-            // It was killed, or its place is taken only now.
+            // The daemon was killed, or the next one is about to start.
             Err(Error::NotReachable { .. } | Error::Broken(_)) => {}
             Err(error) => panic!("{error}"),
         }
         thread::sleep(Duration::from_millis(20));
     }
-    panic!("nobody answers");
+    panic!("no daemon answers");
 }
 
 #[test]
 fn thirty_kills_leave_no_file_and_no_process() {
     let mut env = TestEnv::without_daemon(&["--session-life", "6s"]);
-    // So that a kill meets a call more often than not.
+    // With this delay, most kills happen during a call.
     env.emulator()
         .inject_fault(Action::AssumeRole, Fault::Delay(Duration::from_millis(50)));
     env.write_config(&format!("{UPLOAD}keep_warm = true\n"));
@@ -225,13 +228,16 @@ fn thirty_kills_leave_no_file_and_no_process() {
             }
             thread::sleep(pause);
             if round % 4 == 0 {
-                // Who asks twice meets a program that has only just begun.
+                // The second SIGUSR2 arrives while the new program starts.
                 env.daemon().signal(Signal::SIGUSR2);
                 thread::sleep(Duration::from_millis(random.u64(0..20)));
             }
             let pid = env.daemon().id();
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-            assert!(!stat.contains(") Z "), "it has died by itself, seed {seed}");
+            assert!(
+                !stat.contains(") Z "),
+                "the daemon exited before the kill, seed {seed}"
+            );
             env.daemon().signal(Signal::SIGKILL);
             assert_eq!(env.wait_for_daemon_exit(), None, "seed {seed}");
             assert!(env.socket().exists(), "the socket is left behind");
@@ -244,12 +250,12 @@ fn thirty_kills_leave_no_file_and_no_process() {
         answers.into_inner(),
         longest.into_inner() * 20
     ));
-    // What the last one puts there for a moment goes again.
+    // The last daemon removes its temporary files.
     env.wait_until("nothing is on the disk that was not", || {
         files(&env.path("")) == before
     });
     if geteuid().is_root() {
-        // What a killed one was just trying ends by itself.
+        // The upgrade check of a killed daemon ends by itself.
         env.wait_until("one daemon is left", || daemons(&env) == 1);
     } else {
         e2e::not_run("whether a process is left, which only root can see");

@@ -1,4 +1,4 @@
-//! The daemon's memory, where the secrets are: who can look into it, and where in it they are.
+//! The daemon's memory: its protection from other processes, and the pages of the secrets.
 
 use std::{
     fs,
@@ -15,10 +15,10 @@ use e2e::{
 use nix::{sys::signal::Signal, unistd::geteuid};
 use stsd_emulator::{OIDC_TOKEN_MARKER, SAML_ASSERTION_MARKER};
 
-/// A user that nobody is, root's privileges least of all.
-const SOMEBODY: u32 = 61_234;
+/// A user without a name on this machine, and without privileges.
+const ORDINARY_USER: u32 = 61_234;
 
-/// Attaches to a process as a debugger does, and lets go of it.
+/// A Python script that attaches to a process as a debugger does, and detaches.
 const ATTACH: &str = "import ctypes, os, sys
 libc, pid = ctypes.CDLL(None, use_errno=True), int(sys.argv[1])
 if libc.ptrace(16, pid, None, None) != 0:
@@ -28,13 +28,13 @@ libc.ptrace(17, pid, None, None)
 ";
 
 /// An ordinary user with a daemon.
-struct Somebody {
+struct OrdinaryUser {
     env: TestEnv,
 }
 
-impl Somebody {
-    /// Starts the daemon, by way of a program if there is one, unless this is no place for
-    /// other users; then it says so.
+impl OrdinaryUser {
+    /// Starts the daemon, by the command `through` if that is not empty. Returns `None`, and reports it,
+    /// where the test is not run by root.
     fn start(through: &[&str]) -> Option<Self> {
         if !geteuid().is_root() {
             e2e::not_run("only root can become another user");
@@ -43,7 +43,7 @@ impl Somebody {
         let mut env = TestEnv::without_daemon(&[]);
         env.write_config(UPLOAD);
         for path in ["", "run", "config.toml", "uploader.key"] {
-            chown(env.path(path), Some(SOMEBODY), Some(SOMEBODY)).unwrap();
+            chown(env.path(path), Some(ORDINARY_USER), Some(ORDINARY_USER)).unwrap();
         }
         let stsd = program("stsd");
         let mut line = through.iter().map(AsRef::as_ref).chain([stsd.as_os_str()]);
@@ -62,14 +62,14 @@ impl Somebody {
         self.env.daemon()
     }
 
-    /// Runs one of the user's programs.
+    /// Runs a program as the user.
     fn runs(&self, program: &str, arguments: &[&str]) -> Output {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(self.env.path(""));
         owned(command).output().unwrap()
     }
 
-    /// Runs a program of ours.
+    /// Runs a program of the project as the user.
     fn asks(&self, name: &str, arguments: &[&str]) -> Output {
         let (program, socket) = (program(name), self.env.socket());
         let socket = ["--socket", socket.to_str().unwrap()];
@@ -82,7 +82,7 @@ impl Somebody {
         assert!(served.status.success(), "{served:?}");
     }
 
-    /// Starts another program of the user, which protects itself from nothing.
+    /// Starts another program of the user, without any protection.
     fn another_program(&self) -> Process {
         let mut command = Command::new("prlimit");
         command.args(["--core=unlimited:unlimited", "sleep", "600"]);
@@ -95,7 +95,7 @@ impl Somebody {
         sleeper
     }
 
-    /// Returns what the doctor says of the pages with secrets.
+    /// Returns the doctor's line about the pages with secrets.
     fn pages(&self) -> String {
         let output = self.asks("stsctl", &["doctor"]);
         let said = String::from_utf8(output.stdout).unwrap();
@@ -103,7 +103,7 @@ impl Somebody {
         line.unwrap_or_else(|| panic!("{said}")).to_owned()
     }
 
-    /// Returns how often the daemon has warned of the pages with secrets.
+    /// Returns the number of warnings about the pages with secrets.
     fn warnings(&self) -> usize {
         let log = self.env.daemon_log();
         let warned = |it: &&str| it.contains("WARN") && it.contains("secret pages");
@@ -112,7 +112,7 @@ impl Somebody {
         warned.len()
     }
 
-    /// Returns how many core dumps there are where the user's programs run.
+    /// Returns the number of core dumps in the working directory.
     fn cores(&self) -> usize {
         let left = fs::read_dir(self.env.path("")).unwrap().flatten();
         let cores = left.filter(|it| it.file_name().to_string_lossy().starts_with("core"));
@@ -121,19 +121,19 @@ impl Somebody {
 }
 
 fn owned(mut command: Command) -> Command {
-    // Root's own programs, which come first in root's path, are not for everybody.
+    // Other users cannot run root's own programs, which come first in root's path.
     command
-        .uid(SOMEBODY)
-        .gid(SOMEBODY)
+        .uid(ORDINARY_USER)
+        .gid(ORDINARY_USER)
         .env("PATH", "/usr/bin:/bin");
     command
 }
 
-/// The user's own other processes: what they can ask the socket they may have, the memory
-/// with the long-lived key they may not.
+/// Other processes of the user may request credentials at the socket, but may not read the memory with
+/// the long-lived key.
 #[test]
 fn other_process_of_the_user_cannot_read_the_daemons_memory() {
-    let Some(user) = Somebody::start(&[]) else {
+    let Some(user) = OrdinaryUser::start(&[]) else {
         return;
     };
     user.is_served();
@@ -148,7 +148,7 @@ fn other_process_of_the_user_cannot_read_the_daemons_memory() {
             "{path}: {complaint}"
         );
     }
-    // Without the protection the very same attempt succeeds.
+    // Without the protection the same attempt succeeds.
     let other = user.another_program();
     let own = format!("/proc/{}/environ", other.id());
     let control = user.runs("cat", &[&own]);
@@ -157,7 +157,7 @@ fn other_process_of_the_user_cannot_read_the_daemons_memory() {
 
 #[test]
 fn debugger_of_the_same_user_cannot_attach() {
-    let Some(user) = Somebody::start(&[]) else {
+    let Some(user) = OrdinaryUser::start(&[]) else {
         return;
     };
     let other = user.another_program();
@@ -193,7 +193,7 @@ fn debugger_of_the_same_user_cannot_attach() {
 
 #[test]
 fn aborted_daemon_leaves_no_core_dump() {
-    let Some(mut user) = Somebody::start(&["prlimit", "--core=unlimited:unlimited"]) else {
+    let Some(mut user) = OrdinaryUser::start(&["prlimit", "--core=unlimited:unlimited"]) else {
         return;
     };
     user.is_served();
@@ -219,7 +219,7 @@ fn aborted_daemon_leaves_no_core_dump() {
 
 #[test]
 fn unlocked_secrets_are_served_and_named_by_log_and_doctor() {
-    let Some(user) = Somebody::start(&["prlimit", "--memlock=0:0"]) else {
+    let Some(user) = OrdinaryUser::start(&["prlimit", "--memlock=0:0"]) else {
         return;
     };
     user.is_served();
@@ -234,8 +234,8 @@ fn unlocked_secrets_are_served_and_named_by_log_and_doctor() {
 
 #[test]
 fn memlock_limit_reached_later_is_reported_until_secrets_go() {
-    // What a process might lock by default before Linux 5.16.
-    let Some(user) = Somebody::start(&["prlimit", "--memlock=65536:65536"]) else {
+    // The default limit of locked memory before Linux 5.16.
+    let Some(user) = OrdinaryUser::start(&["prlimit", "--memlock=65536:65536"]) else {
         return;
     };
     user.is_served();
@@ -244,7 +244,12 @@ fn memlock_limit_reached_later_is_reported_until_secrets_go() {
 
     let reload = |config: &str| {
         user.env.write_config(config);
-        chown(user.env.path("config.toml"), Some(SOMEBODY), Some(SOMEBODY)).unwrap();
+        chown(
+            user.env.path("config.toml"),
+            Some(ORDINARY_USER),
+            Some(ORDINARY_USER),
+        )
+        .unwrap();
         let reloaded = user.asks("stsctl", &["reload"]);
         assert!(reloaded.status.success(), "{reloaded:?}");
     };
@@ -253,9 +258,14 @@ fn memlock_limit_reached_later_is_reported_until_secrets_go() {
         "x".repeat(12_000)
     );
     user.env.write("long.key", &long, 0o600);
-    chown(user.env.path("long.key"), Some(SOMEBODY), Some(SOMEBODY)).unwrap();
+    chown(
+        user.env.path("long.key"),
+        Some(ORDINARY_USER),
+        Some(ORDINARY_USER),
+    )
+    .unwrap();
     let mut config = UPLOAD.to_owned();
-    // A key is held from when it is needed: each profile that is renewed has this one copied.
+    // Each renewed profile holds a copy of its key.
     for number in 0..8 {
         let source = format!("long-{number}");
         config +=
@@ -265,7 +275,7 @@ fn memlock_limit_reached_later_is_reported_until_secrets_go() {
         config += "keep_warm = true\n";
     }
     reload(&config);
-    // A look is remembered for a second.
+    // The daemon caches the state for a second.
     let says = |what: &str| user.pages().starts_with(what);
     user.env.wait_until("doctor warns", || says("warning"));
     user.is_served();
@@ -274,7 +284,7 @@ fn memlock_limit_reached_later_is_reported_until_secrets_go() {
     user.env.wait_until("doctor is content", || says("ok"));
 }
 
-/// Every secret that the daemon has, wherever it went through, after each step.
+/// All secrets of the daemon, after each step.
 #[test]
 fn secrets_are_in_locked_pages_only() {
     if !geteuid().is_root() {
@@ -282,19 +292,19 @@ fn secrets_are_in_locked_pages_only() {
         return;
     }
     let env = TestEnv::start();
-    // Whoever has asked STS holds the long-lived key as well.
+    // A daemon that has called STS holds the long-lived key as well.
     let look_for = |arguments: &[&str], asked_sts: bool| {
         let document = env.document(arguments);
-        // The ends of the secrets as well: what was overwritten in part is a leftover, too.
+        // The ends of the secrets as well, which a partial overwrite would leave.
         let ends =
             ["AccessKeySecret", "SecurityToken"].map(|it| end(document[it].as_str().unwrap()));
         let of_the_key = [MARKERS[0], end(KEY_SECRET)];
         let texts = [&MARKERS[..], &ends, &of_the_key].concat();
         let mut elsewhere = Vec::new();
-        // The buffer of an answer may not be wiped yet when the answer is there.
+        // The daemon may wipe the buffer of an answer after the answer has arrived.
         for _ in 0..MEMORY_SCANS {
             let found = env.daemon().search(&texts);
-            // This daemon's identity is a key: nothing of an identity provider's is expected.
+            // The identity of this daemon is a key: markers of identity providers are not expected.
             let signed = [OIDC_TOKEN_MARKER, SAML_ASSERTION_MARKER];
             for text in texts.iter().filter(|text| !signed.contains(text)) {
                 let protected = |it: &Found| it.text == *text && it.protected;
@@ -311,7 +321,7 @@ fn secrets_are_in_locked_pages_only() {
     };
     let look = |arguments: &[&str]| look_for(arguments, true);
     look(&["oss-upload"]);
-    // More life than a session has: the answer is not the one that is ready.
+    // A minimum lifetime above the session: the answer is not the prepared one.
     look(&["--min-life", "11h", "oss-upload"]);
     for arguments in [&["refresh", "oss-upload"][..], &["reload"], &["status"]] {
         assert!(env.ctl(arguments).status.success(), "{arguments:?}");
@@ -321,7 +331,7 @@ fn secrets_are_in_locked_pages_only() {
         .inject_fault(Action::AssumeRole, Fault::error("NoPermission"));
     assert_eq!(env.ctl(&["refresh", "oss-upload"]).status.code(), Some(7));
     look(&["oss-upload"]);
-    // By HTTP, on a connection that stays open and on one that does not.
+    // By HTTP, on an open connection and on a closed one.
     let mut stream = UnixStream::connect(env.path("run/http.sock")).unwrap();
     let get = b"GET /credentials/oss-upload HTTP/1.1\r\nHost: x\r\n\r\n";
     for _ in 0..3 {
@@ -333,7 +343,7 @@ fn secrets_are_in_locked_pages_only() {
     }
     drop(stream);
     look(&["oss-upload"]);
-    // What comes over to the program that takes the place.
+    // After an upgrade.
     env.daemon().signal(Signal::SIGUSR2);
     env.wait_until("the new program", || {
         let log = env.daemon_log();
@@ -342,7 +352,7 @@ fn secrets_are_in_locked_pages_only() {
     look_for(&["oss-upload"], false);
 }
 
-/// Returns the last characters of a secret, enough to know it by.
+/// Returns the last 12 characters of a secret.
 fn end(secret: &str) -> &str {
     &secret[secret.len() - 12..]
 }

@@ -1,5 +1,5 @@
-//! What is given away installs, is replaced and goes, and touches nothing of anybody's. The
-//! programs in these packages are those of the gate; `cargo xtask dist` builds others.
+//! The packages: installation, upgrade, removal, and their content. They contain the programs of the
+//! gate; `cargo xtask dist` builds others.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,7 +15,7 @@ use std::{
 use e2e::{not_run, program};
 use nix::unistd::geteuid;
 
-/// What the users of a machine have, and the package must not.
+/// Files of the users of a machine, which the package must not touch.
 const THEIRS: [&str; 5] = [
     "home/jo/.config/stsd/config.toml",
     "home/jo/.config/systemd/user/stsd.service.d/override.conf",
@@ -24,10 +24,10 @@ const THEIRS: [&str; 5] = [
     "etc/systemd/system/stsd.service.d/override.conf",
 ];
 
-/// Sockets that somebody listens at.
+/// Sockets with a listener.
 const SOCKETS: [&str; 2] = ["run/stsd/stsd.sock", "run/user/1000/stsd/stsd.sock"];
 
-/// Packs the gate's programs, or says what is missing.
+/// Packs the gate's programs; returns `None`, and reports it, where a tool is missing.
 fn pack(into: &Path, version: &str) -> Option<PathBuf> {
     for tool in ["dpkg-deb", "tar", "gzip"] {
         if Command::new(tool).arg("--version").output().is_err() {
@@ -61,8 +61,7 @@ fn the_one(directory: &Path, extension: &str) -> PathBuf {
     found.unwrap_or_else(|| panic!("no {extension} in {}", directory.display()))
 }
 
-/// A machine as far as dpkg needs one: a shell, and a systemctl that writes down what it is
-/// told.
+/// A root directory for dpkg, with a shell and a systemctl that records its arguments.
 struct Machine {
     root: tempfile::TempDir,
     _listeners: Vec<UnixListener>,
@@ -113,19 +112,19 @@ impl Machine {
     fn dpkg(&self, arguments: &[&str]) -> String {
         let mut dpkg = Command::new("dpkg");
         dpkg.arg(format!("--root={}", self.root.path().display()));
-        // There is no C library's package there.
+        // The root has no package of a C library.
         dpkg.arg("--force-depends").args(arguments);
         run(dpkg.env("LC_ALL", "C"))
     }
 
-    /// What systemd was told.
+    /// Returns the recorded arguments of systemctl.
     fn told(&self) -> Vec<String> {
         let told = fs::read_to_string(self.path("told")).unwrap_or_default();
         told.lines().map(str::to_owned).collect()
     }
 
-    /// Everything but dpkg's own, with what tells whether it was touched. Of a directory,
-    /// which may have been written into and be as it was, only what it is.
+    /// Returns the metadata of every file but those of dpkg. The size and time of a directory are left
+    /// out, which may change and change back.
     fn everything(&self) -> BTreeMap<String, String> {
         let mut found = BTreeMap::new();
         let mut directories = vec![self.root.path().to_owned()];
@@ -197,7 +196,7 @@ fn package_install_upgrade_and_removal_touch_no_user_file() {
     assert_eq!(machine.everything(), before, "something is left, or gone");
     assert_eq!(machine.told(), ["--system daemon-reload"; 3]);
 
-    // Once more, and all at once; where no systemd runs, there is nobody to be told.
+    // Without a running systemd, no reload is requested.
     fs::remove_dir(machine.path("run/systemd/system")).unwrap();
     let before = machine.everything();
     machine.dpkg(&["--install", new]);
@@ -208,8 +207,8 @@ fn package_install_upgrade_and_removal_touch_no_user_file() {
     assert!(!list.contains("stsd"), "{list}");
 }
 
-/// systemd itself reads what was installed for the machine. Of a user's units it only reads
-/// those of the machine it runs on; `tests/systemd` starts them.
+/// Verifies the installed system units with systemd-analyze. It reads user units of the running machine
+/// only; `tests/systemd` starts those.
 fn units(machine: &Machine) {
     let systemd = Path::new("/lib/systemd/system");
     let analyze = Command::new("systemd-analyze").arg("--version").output();
@@ -218,16 +217,16 @@ fn units(machine: &Machine) {
     }
     let place = machine.path("usr/lib/systemd/system");
     let others = fs::read_dir(systemd).unwrap().map(|it| it.unwrap().path());
-    let mut guests: Vec<_> = others
+    let mut copies: Vec<_> = others
         .filter(|path| {
             path.extension()
                 .is_some_and(|it| it == "target" || it == "slice")
         })
         .map(|path| (path.clone(), place.join(path.file_name().unwrap())))
         .collect();
-    // What the units run besides.
-    guests.push(("/bin/sh".into(), machine.path("usr/bin/kill")));
-    for (from, to) in &guests {
+    // The other programs of the units.
+    copies.push(("/bin/sh".into(), machine.path("usr/bin/kill")));
+    for (from, to) in &copies {
         fs::copy(from, to).unwrap();
     }
     let mut verify = Command::new("systemd-analyze");
@@ -237,14 +236,14 @@ fn units(machine: &Machine) {
         .args(["stsd.service", "stsd.socket"])
         .output()
         .unwrap();
-    // It is content with much that it only warns of.
+    // A warning leaves the exit code 0.
     assert!(
         output.status.success() && all(&output).is_empty(),
         "{}",
         all(&output)
     );
-    for (_, guest) in guests {
-        fs::remove_file(guest).unwrap();
+    for (_, copy) in copies {
+        fs::remove_file(copy).unwrap();
     }
 }
 
@@ -279,7 +278,7 @@ fn packages_are_reproducible_and_complete() {
     manual(&one, place.path());
 }
 
-/// Whoever ships others' work ships their licences.
+/// Asserts that the archive contains the licence of each component.
 fn notices(out: &Path, components: &[serde_json::Value]) {
     let mut tar = Command::new("tar");
     tar.args(["--wildcards", "--to-stdout", "-xzf"]);
@@ -291,7 +290,7 @@ fn notices(out: &Path, components: &[serde_json::Value]) {
     assert!(text.contains("Permission is hereby granted"));
 }
 
-/// Manual pages that readers of manuals have nothing to say against.
+/// Asserts that mandoc and man read the manual pages without a warning.
 fn manual(out: &Path, place: &Path) {
     let mut tar = Command::new("tar");
     tar.args(["--strip-components=1", "-C"]).arg(place);
@@ -322,7 +321,7 @@ fn manual(out: &Path, place: &Path) {
         ("man", &["--warnings", "-Tutf8", "-Z", "-l"]),
     ];
     for (reader, arguments) in readers {
-        // man-db also where its programs are there and its package is cut down.
+        // A machine may have the program and a reduced package of man-db.
         if Command::new(reader)
             .args(arguments)
             .arg(&pages[0])
@@ -378,7 +377,7 @@ fn protocol_manual_page_names_every_message() {
         let mut cells = line.strip_prefix("| ")?.split(" | ");
         Some((cells.next()?, cells.next()?))
     });
-    // The kinds of failures are sentences, and the heads of tables have no number.
+    // The kinds of failures are sentences, and table headings have no number.
     let messages = cells.filter(|(number, name)| {
         number.parse::<u8>().is_ok() && name.starts_with(|it: char| it.is_ascii_uppercase())
     });

@@ -1,4 +1,4 @@
-//! The daemon is replaced, loses its socket, or is killed: callers do not notice.
+//! Upgrades and restarts of the daemon, and the loss of its socket.
 
 use std::{
     fs,
@@ -19,7 +19,7 @@ use nix::{
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Clients ask for as long as `disturb` takes; returns how often they were answered.
+/// Sends requests in four threads while `disturb` runs; returns the number of answers.
 fn under_load(env: &TestEnv, disturb: impl FnOnce()) -> u64 {
     let (over, answers) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
@@ -29,7 +29,7 @@ fn under_load(env: &TestEnv, disturb: impl FnOnce()) -> u64 {
                     let answer = env
                         .client()
                         .credentials("oss-upload", Duration::ZERO, PATIENCE);
-                    assert!(!answer.expect("nobody is turned away").short);
+                    assert!(!answer.expect("a request was refused").short);
                     answers.fetch_add(1, Ordering::Relaxed);
                 }
             });
@@ -54,19 +54,19 @@ fn upgrade_under_load_causes_no_failure() {
             env.wait_until("its answer", || env.client().status().is_ok());
         }
     });
-    assert!(answers > 10, "there was some load: {answers}");
+    assert!(answers > 10, "answers: {answers}");
     assert_eq!(env.document(&["oss-upload"]), before);
     assert_eq!(
         env.emulator().calls(Action::AssumeRole),
         1,
-        "the session came along"
+        "calls: the upgrade keeps the session"
     );
     assert_eq!(
         env.client().status().unwrap().pid,
         pid,
-        "it is the same process"
+        "the process id after upgrades"
     );
-    // The socket is still its own, and goes with it.
+    // The daemon still removes its socket at the end.
     env.daemon().signal(Signal::SIGTERM);
     assert_eq!(env.wait_for_daemon_exit(), Some(0));
     assert!(!env.socket().exists());
@@ -89,7 +89,7 @@ fn upgrade_with_an_invalid_config_is_rejected() {
 fn upgrade_without_a_usable_audit_file_is_rejected() {
     let mut env = TestEnv::start();
     let before = env.document(&["oss-upload"]);
-    // Not there yet, not writable in the sandbox, or not private: the daemon would not start.
+    // Missing directory, not writable in the sandbox, not private: the daemon would not start.
     fs::create_dir(env.path("audit")).unwrap();
     env.write("audit/loose.jsonl", "", 0o644);
     for (round, file) in ["none/a.jsonl", "audit/new.jsonl", "audit/loose.jsonl"]
@@ -108,7 +108,7 @@ fn upgrade_without_a_usable_audit_file_is_rejected() {
         assert_eq!(env.document(&["oss-upload"]), before, "{file}");
     }
     assert!(!env.path("audit/new.jsonl").exists());
-    // By hand it may be tried without a trace.
+    // `--check` leaves no file.
     env.write_config(&format!("{}[audit]\nfile = \"audit/new.jsonl\"\n", UPLOAD));
     let tried = env.daemon_command().arg("--check").output().unwrap();
     assert!(tried.status.success(), "{tried:?}");
@@ -117,7 +117,7 @@ fn upgrade_without_a_usable_audit_file_is_rejected() {
     assert_eq!(env.wait_for_daemon_exit(), Some(0));
 }
 
-/// A daemon whose program is a copy, because another one is to stand at its path.
+/// Starts a daemon from a copy of the program, which a story replaces.
 fn replaceable() -> TestEnv {
     let mut env = TestEnv::without_daemon(&[]);
     env.write_config(UPLOAD);
@@ -130,7 +130,7 @@ fn replaceable() -> TestEnv {
     env
 }
 
-/// Puts a script there that is the real program in the end, when `rest` has been run.
+/// Replaces the program by a script that runs `rest` and then executes the real program.
 fn replace(env: &TestEnv, check: &str, rest: &str) {
     let _ = fs::remove_file(env.path("stsd"));
     let real = e2e::program("stsd");
@@ -141,10 +141,10 @@ fn replace(env: &TestEnv, check: &str, rest: &str) {
     env.write("stsd", &script, 0o700);
 }
 
-/// Puts a program there that begins slowly: it waits until the gate is opened. The shell
-/// starts nothing meanwhile, because some would unblock signals then.
+/// Replaces the program by a script that first waits for a line in a FIFO. The shell starts no process
+/// meanwhile: some shells unblock signals then.
 fn replace_by_a_slow_one(env: &TestEnv) -> (tempfile::TempDir, PathBuf) {
-    // Not among the kit's own files: those are read in the end.
+    // Not in the directory of the environment, whose files are read at the end.
     let directory = tempfile::tempdir().unwrap();
     let gate = directory.path().join("gate");
     mkfifo(&gate, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
@@ -163,13 +163,12 @@ fn signals_are_pending_until_a_slow_upgrade_starts() {
     env.daemon().signal(Signal::SIGUSR2);
     env.daemon().signal(Signal::SIGHUP);
     fs::write(&gate, "go\n").unwrap();
-    // Both are heard when there is somebody to hear them.
+    // Both signals are handled once the new program handles signals.
     env.wait_until("the third program", || {
         env.daemon_log().matches("is ready").count() == 3
     });
     assert_eq!(env.document(&["oss-upload"]), before);
-    // Nothing stays blocked, for it and what it starts; all is for the moment in which the C
-    // library starts a thread.
+    // No signal stays blocked. The C library blocks all signals while it starts a thread.
     let status = format!("/proc/{}/status", env.daemon().id());
     env.wait_until("nothing is blocked", || {
         let status = fs::read_to_string(&status).unwrap();
@@ -185,7 +184,7 @@ fn sigterm_is_pending_until_a_slow_upgrade_starts() {
     env.wait_until("it begins", || env.daemon_log().contains("begun"));
     env.daemon().signal(Signal::SIGTERM);
     fs::write(&gate, "go\n").unwrap();
-    assert_eq!(env.wait_for_daemon_exit(), Some(0), "it ends as it should");
+    assert_eq!(env.wait_for_daemon_exit(), Some(0), "the exit code");
     assert!(!env.socket().exists());
 }
 
@@ -196,11 +195,11 @@ fn sigterm_during_an_upgrade_ends_the_daemon() {
     replace(&env, "exit 0", "");
     let mut idle = UnixStream::connect(env.socket()).unwrap();
     idle.write_all(&hello_request()).unwrap();
-    // A connection that has begun a frame holds up the end of the old program.
+    // A connection with a half frame delays the end of the old program.
     let mut begun = UnixStream::connect(env.socket()).unwrap();
     begun.write_all(&[0]).unwrap();
     env.daemon().signal(Signal::SIGUSR2);
-    // The others end at once.
+    // Other connections are closed at once.
     let mut rest = Vec::new();
     idle.read_to_end(&mut rest).unwrap();
     env.daemon().signal(Signal::SIGTERM);
@@ -229,14 +228,14 @@ fn hung_upgrade_is_rejected_and_serving_continues() {
     mkfifo(&gate, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
     replace(&env, &format!("read line <{}", gate.display()), "");
     env.daemon().signal(Signal::SIGUSR2);
-    // It is being tried from when it has the gate open, which stays shut.
+    // The check has begun once the FIFO is open; the line never comes.
     let gate = fs::File::options().write(true).open(&gate).unwrap();
     let complained = || {
         let log = env.daemon_log();
         log.contains("upgrade rejected")
     };
     assert_eq!(env.document(&["oss-upload"]), before);
-    assert!(!complained(), "it was served while the new one was tried");
+    assert!(!complained(), "the check ended before the request");
     env.wait_within(Duration::from_secs(60), "a complaint", || {
         assert_eq!(env.document(&["oss-upload"]), before);
         complained()
@@ -315,7 +314,7 @@ fn sockets_of_systemd_are_not_removed() {
         env.path("config.toml").display()
     ));
     command.arg(e2e::program("stsd"));
-    // The first question starts it.
+    // The first request starts the daemon.
     env.spawn_daemon(command);
     env.wait_until("the sockets", || {
         e2e::has_listener(&env.socket()) && e2e::has_listener(&http)

@@ -1,4 +1,4 @@
-//! What the refresh engine promises, told with real programs.
+//! The refresh engine: the rate limit, the counters, idle profiles, and reloads.
 
 use std::{fmt::Write as _, thread, time::Duration};
 
@@ -16,7 +16,7 @@ fn log_has(env: &TestEnv, level: &str, words: &str) -> usize {
     log.lines().filter(said).count()
 }
 
-/// Many profiles of one role.
+/// Returns profiles of one role.
 fn crowd(count: usize, more: &str) -> String {
     (0..count).fold(String::new(), |mut text, number| {
         let profile = UPLOAD.replace("oss-upload]", &format!("p{number:04}]"));
@@ -28,7 +28,7 @@ fn crowd(count: usize, more: &str) -> String {
 #[test]
 fn rate_limit_holds_for_60_profiles_and_favours_a_caller() {
     let mut env = TestEnv::without_daemon(&[]);
-    // The budget's key stands before the tables.
+    // The key of the rate limit comes before the tables.
     let warm = crowd(60, "keep_warm = true\n");
     let top = format!("{}sts_calls_per_second = 4\n", env.endpoint());
     env.write_config_with(&top, &format!("{UPLOAD}{warm}"));
@@ -39,10 +39,12 @@ fn rate_limit_holds_for_60_profiles_and_favours_a_caller() {
     assert!(calls < 61, "the caller was served after {calls} calls");
     let held_back = &status(&env)["held_back_calls"];
     assert!(held_back.as_u64().unwrap() > 20, "{held_back}");
-    env.wait_within(Duration::from_secs(60), "everybody is warm", || {
-        env.emulator().calls(Action::AssumeRole) == 61
-    });
-    // The budget of one second may have been there at once.
+    env.wait_within(
+        Duration::from_secs(60),
+        "every profile has a session",
+        || env.emulator().calls(Action::AssumeRole) == 61,
+    );
+    // The rate limit may grant one second of calls at once.
     let least = (61 - calls - 4) / 4;
     let seconds = unix_time() - began + 1;
     assert!(seconds >= least, "{calls} and the others in {seconds} s");
@@ -67,7 +69,7 @@ fn status_and_metrics_show_the_counters() {
     for _ in 0..5 {
         let _ = env.document(&["oss-upload"]);
     }
-    // The next attempt would be counted as well, at any moment, so it is put off.
+    // The throttling delays the next attempt, which would be counted as well.
     env.emulator().inject_fault(
         Action::AssumeRole,
         Fault::Throttle(Some(Duration::from_millis(60_000))),
@@ -135,12 +137,12 @@ fn idle_profile_resumes_renewals_on_request() {
     let asleep = || status(&env)["profiles"][0]["next_attempt_reason"] == "when a caller asks";
     env.wait_until("it sleeps", asleep);
     let calls = env.emulator().calls(Action::AssumeRole);
-    // Its last session has half of its life left: that is served, and the next one comes.
+    // The last session is still valid: it is served, and a renewal follows.
     let _ = env.document(&["oss-upload"]);
     env.wait_until("a renewal", || {
         env.emulator().calls(Action::AssumeRole) > calls
     });
-    assert!(!asleep(), "it is awake");
+    assert!(!asleep(), "the profile is idle");
 }
 
 #[test]
@@ -150,7 +152,7 @@ fn idle_profile_makes_no_sts_calls() {
     let asleep = || status(&env)["profiles"][0]["next_attempt_reason"] == "when a caller asks";
     env.wait_until("it sleeps", asleep);
     let calls = env.emulator().calls(Action::AssumeRole);
-    // More than a session's life, of which a renewal would take half.
+    // Longer than a session, of which a renewal would be due at half.
     thread::sleep(Duration::from_secs(5));
     assert_eq!(env.emulator().calls(Action::AssumeRole), calls);
 }
@@ -192,7 +194,7 @@ fn reload_with_narrower_rights_discards_the_session() {
     let _ = env.document(&["oss-upload"]);
     env.emulator()
         .inject_fault(Action::AssumeRole, Fault::Reset);
-    env.write_config(&format!("{UPLOAD}source_identity = \"somebody\"\n"));
+    env.write_config(&format!("{UPLOAD}source_identity = \"other\"\n"));
     assert!(env.ctl(&["reload"]).status.success());
     env.assert_refused("oss-upload", 6, &[]);
 }

@@ -1,5 +1,5 @@
-//! Bugs that users of our peers met, as they would look here. Each names where it comes
-//! from; those of crowds are in `stampede.rs`, those of suspends in `suspend.rs`.
+//! Bugs of similar projects, as they would appear in stsd. Each story names the public report; those of
+//! many clients at once are in `serve/thundering_herd.rs`, those of suspends in `suspend.rs`.
 
 use std::{process::Stdio, time::Duration};
 
@@ -11,7 +11,7 @@ fn profile(env: &TestEnv) -> ProfileStatus {
     env.client().status().unwrap().profiles[0].clone()
 }
 
-/// What STS does instead of answering, and the word for it in the complaint.
+/// Faults of STS, and the words of the error.
 fn outages() -> [(Fault, &'static str); 8] {
     [
         (
@@ -35,7 +35,7 @@ fn outages() -> [(Fault, &'static str); 8] {
     ]
 }
 
-/// Answers that hold no session anybody could use, and the word for each.
+/// Replies without a usable session, and the words of the error.
 fn worthless() -> [(Fault, &'static str); 3] {
     [
         (Fault::Expired, "ended already"),
@@ -44,8 +44,8 @@ fn worthless() -> [(Fault, &'static str); 3] {
     ]
 }
 
-/// With nothing to hand out, the caller gets code 6 and a word; with STS well again, the
-/// next one gets credentials, without a restart.
+/// Asserts that a request without a session fails with code 6 and the word, and that the next one
+/// succeeds after the fault, without a restart.
 fn check_cold(fault: Fault, word: &str) {
     let env = TestEnv::start();
     env.emulator().inject_fault(Action::AssumeRole, fault);
@@ -61,8 +61,8 @@ fn check_cold(fault: Fault, word: &str) {
     assert_eq!(document["Code"], "Success");
 }
 
-/// With a session that lives, everybody gets that one; the status tells what is wrong; and
-/// with STS well again, it is renewed.
+/// Asserts that a valid session is served during the fault, that the status has the error, and that the
+/// session is renewed afterwards.
 fn check_live(fault: Fault, word: &str) {
     let env = TestEnv::start();
     let before = env.document(&["oss-upload"]);
@@ -101,7 +101,7 @@ fn failed_renewal_keeps_the_last_good_session() {
 fn status_shows_the_age_of_a_failed_renewal() {
     let env = TestEnv::start();
     let before = env.document(&["oss-upload"]);
-    // No further attempt makes the failure younger.
+    // The throttling prevents another attempt, which would reset the age.
     env.emulator().inject_fault(
         Action::AssumeRole,
         Fault::Throttle(Some(Duration::from_millis(60_000))),
@@ -127,7 +127,7 @@ fn failed_first_call_is_retried_until_it_succeeds() {
     env.wait_until("a failure", || profile(&env).sts_calls > 2);
     env.assert_refused("oss-upload", 6, &["ServiceUnavailable"]);
     env.emulator().clear_faults();
-    env.wait_until("a session that nobody asked for again", || {
+    env.wait_until("a session without another request", || {
         profile(&env).remaining_seconds.is_some()
     });
     assert_eq!(profile(&env).last_failure, None);
@@ -142,8 +142,8 @@ fn unusable_session_is_never_served() {
     }
 }
 
-/// aws-vault #394: everything is refused in the morning, by a clock that is off. Nobody
-/// among our peers learns the time from the service.
+/// aws-vault #394: with a wrong clock, every call is refused. None of the similar projects corrects its
+/// time by the reply of the service.
 #[test]
 fn clock_two_hours_off_costs_one_correction() {
     for offset in [-7200, 7200] {
@@ -179,14 +179,14 @@ fn outage_does_not_affect_a_valid_session() {
     }
 }
 
-/// oidc-agent #507 and spire #5869: nobody knows why it takes so long. A machine without a
-/// network has no DNS either.
+/// oidc-agent #507 and spire #5869: the reason of a long delay is not shown. A machine without a network
+/// has no DNS either.
 #[test]
 fn unresolvable_endpoint_is_named_and_recovered_from() {
     let mut env = TestEnv::without_daemon(&[]);
     env.write_config_with("endpoint = \"https://sts.invalid\"\n", UPLOAD);
     let mut command = env.daemon_command();
-    // A proxy would resolve the name in our place.
+    // A proxy would resolve the name.
     for proxy in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
         command.env_remove(proxy);
     }
@@ -222,14 +222,14 @@ fn refusal_is_cached_until_reload_or_refresh() {
         assert_eq!(
             env.emulator().calls(Action::AssumeRole),
             1,
-            "twenty callers cost one call"
+            "calls for twenty requests"
         );
         assert!(env.ctl(&["reload"]).status.success());
         refused();
         assert_eq!(
             env.emulator().calls(Action::AssumeRole),
             2,
-            "a reload costs one"
+            "calls after a reload"
         );
         env.emulator().clear_faults();
         refused();
@@ -239,8 +239,8 @@ fn refusal_is_cached_until_reload_or_refresh() {
     }
 }
 
-/// pizauth drops what it obtained for a configuration that is no longer in force; whoever
-/// waits for it has to be told, or hangs as in aws-sso-cli #1083.
+/// pizauth discards results for a configuration that is no longer in force; a waiting request needs an
+/// answer then, or hangs as in aws-sso-cli #1083.
 #[test]
 fn reload_that_removes_a_profile_answers_its_waiters() {
     let env = TestEnv::start();
@@ -250,9 +250,12 @@ fn reload_that_removes_a_profile_answers_its_waiters() {
     env.wait_until("the call is made", || profile(&env).sts_calls >= 1);
     env.write_config(&UPLOAD.replace("oss-upload]", "another]"));
     env.daemon().signal(Signal::SIGHUP);
-    // Before its patience and the call, which is given up after 10 s, are over.
+    // Shorter than the patience, and than the timeout of the call: 10 s.
     let status = e2e::wait_for_exit(&mut waiting, Duration::from_secs(8));
-    assert_eq!(status.expect("it was told at once").code(), Some(4));
+    assert_eq!(
+        status.expect("the waiting request was not answered").code(),
+        Some(4)
+    );
     env.emulator().clear_faults();
     let _ = env.document(&["another"]);
     let log = env.daemon_log();

@@ -1,5 +1,5 @@
-//! The network between the daemon and STS fails, really: packets are dropped or refused on
-//! their way. In a network namespace, by nftables.
+//! Failures of the network between the daemon and STS: nftables drops or rejects packets in a network
+//! namespace.
 
 use std::{
     io::Write as _,
@@ -11,13 +11,13 @@ use e2e::{TestEnv, UPLOAD, unix_time};
 use jiff::Timestamp;
 use stsd_client::ProfileStatus;
 
-/// What happens to packets for STS, in the words of nft(8), and what a caller is told of it.
+/// The verdict of nft(8) on packets for STS, and the words of the error.
 type Failing = (&'static str, &'static str);
 const DROPPED: Failing = ("drop", "timed out");
 const RESET: Failing = ("reject with tcp reset", "not reachable");
 const HALF_LOST: Failing = ("numgen random mod 10 < 5 drop", "");
 
-/// Gives rules to nftables; what it has against them, if it does.
+/// Loads rules into nftables; the error is its message.
 fn nft(rules: &str) -> Result<(), String> {
     let mut nft = Command::new("nft");
     let nft = nft.args(["-f", "-"]).stdin(Stdio::piped());
@@ -70,8 +70,8 @@ fn profile(env: &TestEnv, name: &str) -> ProfileStatus {
     profiles.remove(0)
 }
 
-/// What is the same however the network fails: who has a session is served from memory, who
-/// has none is told why, and with the network back both are renewed, with nothing left open.
+/// Asserts that a valid session is served from memory, that a request without one is refused with the
+/// reason, and that both profiles are renewed after the failure, without an open connection.
 fn check((verdict, told): Failing) {
     e2e::in_own_network(|| {
         let cold = UPLOAD.replace("oss-upload]", "cold]");
@@ -81,15 +81,15 @@ fn check((verdict, told): Failing) {
             e2e::not_run(&reason);
             return;
         }
-        // A renewal is wanted all the time, and three times it is insisted on.
+        // Each round requests a renewal.
         for _ in 0..3 {
             let outcome = env.client().refresh("oss-upload", Duration::from_secs(1));
             if let Err(error) = outcome {
-                // So little patience may end before there is any answer.
+                // The patience may end before any answer.
                 assert!(matches!(error.exit_code(), 3 | 6), "{error}");
             }
             for _ in 0..5 {
-                // Sooner than connecting is given up: 5 s.
+                // Shorter than the connect timeout: 5 s.
                 let now = env.document(&["--patience", "4s", "oss-upload"]);
                 assert!(now == before || verdict == HALF_LOST.0, "{now}");
             }
@@ -117,8 +117,7 @@ fn check((verdict, told): Failing) {
             looks * 20
         ));
         let _ = env.document(&["cold"]);
-        // A connection to STS is kept for the next call, and there was one call at a time for each
-        // profile. Each of those that failed would be one more.
+        // One connection to STS stays open for each profile. A leak would leave one for each failed call.
         env.wait_until("nothing is left open", || {
             env.daemon().connections() == 0 && env.daemon().connections_to(port(&env)) <= 2
         });
@@ -140,8 +139,8 @@ fn half_of_the_packets_lost_does_not_stop_renewals() {
     check(HALF_LOST);
 }
 
-/// A session's whole life passes while nothing gets through: it is served to its end, never
-/// beyond, and the first caller after the outage is served again.
+/// The outage is longer than the session, which is served until its expiration and not later. The first
+/// request after the outage succeeds.
 #[test]
 fn outage_longer_than_a_session_ends_with_the_network() {
     e2e::in_own_network(|| {
@@ -165,19 +164,19 @@ fn outage_longer_than_a_session_ends_with_the_network() {
             }
             code == Some(6)
         });
-        // Its renewal was due before so little was left.
+        // The renewal was due before this lifetime was left.
         let rest = ends.saturating_sub(last_served);
         assert!(
             rest <= 5,
             "it was not served any more for the last {rest} s"
         );
         for _ in 0..5 {
-            // Whoever has little patience may hear nothing at all on a busy machine.
+            // A short patience may end without any answer on a busy machine.
             let output = env.shim(&["--patience", "1s", "oss-upload"]);
             assert!(matches!(output.status.code(), Some(3 | 6)), "{output:?}");
             assert!(output.stdout.is_empty());
         }
-        // Somebody comes while it is still broken, and waits.
+        // A request waits through the rest of the outage.
         let mut waiting = env.shim_command(&["--patience", "60s", "oss-upload"]);
         let mut waiting = waiting.stdout(Stdio::piped()).spawn().unwrap();
         env.wait_until("it is there", || env.daemon().connections() >= 1);

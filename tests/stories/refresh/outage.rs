@@ -1,4 +1,4 @@
-//! STS fails; callers are served as long as that is honest, and told why when it is not.
+//! Outages of STS: valid sessions are served, expired ones never, and errors have the reason.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn expired_session_is_never_served_during_an_outage() {
     let asks = || env.shim(&["--patience", "300ms", "oss-upload"]);
     env.wait_until("the session's end", || asks().status.code() == Some(6));
     for _ in 0..20 {
-        // On a busy machine so little patience may end before there is any answer.
+        // On a busy machine the patience may end before any answer.
         let output = asks();
         let code = output.status.code();
         assert!(

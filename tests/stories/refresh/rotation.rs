@@ -1,4 +1,4 @@
-//! Credentials rotate under the hands of those who use them.
+//! Rotation of sessions while clients use them.
 
 use std::{collections::BTreeSet, thread, time::Duration};
 
@@ -32,7 +32,7 @@ fn polling_client_never_receives_an_expired_session() {
         assert!(unix_time() - began < 120, "no rotation after {asked} asks");
         thread::sleep(Duration::from_millis(5));
     }
-    // Renewals come at 45 % of 5 to 6 seconds at the earliest; only they cost calls.
+    // Renewals are due at 45 % of 5 to 6 seconds or later; only renewals cost calls.
     let calls = env.emulator().calls(Action::AssumeRole);
     let most = (unix_time() - began).div_ceil(2) + 1;
     assert!(
@@ -52,10 +52,10 @@ fn thousand_requests_over_a_session_cost_only_renewals() {
     let profile = || env.client().status().unwrap().profiles.remove(0);
     let seconds = unix_time() - began;
     let renewals = profile().renewals;
-    // 10 s of asking at the least, and a renewal every 4.0 to 5.5 s.
+    // 10 s of requests or more, and a renewal every 4.0 to 5.5 s.
     assert!(renewals >= 2, "{renewals}");
     assert!(renewals <= seconds / 4 + 2, "{renewals} in {seconds} s");
-    // One may be on its way.
+    // One call may be under way.
     env.wait_until("every call was a renewal", || {
         env.emulator().calls(Action::AssumeRole) == profile().renewals
     });
@@ -70,7 +70,7 @@ fn replaced_session_stays_valid_until_its_expiration() {
     let first = get(&env).access_key_id;
     env.wait_until("a rotation", || get(&env).access_key_id != first);
     let put = env.oss_with_process(&process, &["put", "examplebucket", "old"], "x");
-    assert!(put.is_ok(), "the old session was cut off: {put:?}");
+    assert!(put.is_ok(), "the old session failed: {put:?}");
     let ends = || {
         env.oss_with_process(&process, &["get", "examplebucket", "old"], "")
             .err()

@@ -1,5 +1,4 @@
-//! Our own STS client against the emulated service: every parameter, and what it says when
-//! things go wrong.
+//! The STS client against the emulated service: every parameter, and its errors.
 
 use std::{future::Future, time::Duration};
 
@@ -101,7 +100,7 @@ fn session_assumes_another_role_and_names_its_identity() {
     assert!(matches!(error, StsError::Denied(ref it) if it.code == "MissingSecurityToken"));
 }
 
-/// A call fails as `expected` and says none of its secrets.
+/// Asserts that a call fails with `expected` and that the error has no secret.
 fn check(env: &TestEnv, source: &SourceCredentials, at: Timestamp, expected: &str) {
     let error = wait_for(client(env).assume_role(source, plain(UPLOAD), at)).unwrap_err();
     let said = format!("{error} {error:?}");

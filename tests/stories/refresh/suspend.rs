@@ -1,8 +1,8 @@
-//! The machine sleeps and wakes up, with real clocks: timers stood still, sessions did not.
+//! Suspends of the machine, with shifted clocks: a suspend stops timers, but not the sessions.
 //!
-//! Peers broken by a suspend: aws-vault #222, rossoctl #1899, Leapp #285, win-gpg-agent #14.
-//! The daemon's boot-time clock moves and nobody else's does, so the emulated STS would
-//! still honour what the daemon has to call dead.
+//! Similar projects with bugs after a suspend: aws-vault #222, rossoctl #1899, Leapp #285, win-gpg-agent #14.
+//! Only the daemon's boot-time clock moves, so the emulated STS still accepts sessions that the daemon
+//! has to treat as expired.
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -19,10 +19,10 @@ use e2e::{Action, Fault, ShiftedClocks, TestEnv, UPLOAD};
 use serde_json::{Value, json};
 use stsd_client::{Credentials, ProfileStatus};
 
-/// The daemon looks at its clock after 20 seconds at the latest.
+/// Twice the longest sleep of the daemon: 20 seconds.
 const TWO_NAPS: Duration = Duration::from_secs(40);
 
-/// A world whose daemon can be suspended.
+/// An environment whose daemon can be suspended.
 struct Laptop {
     env: TestEnv,
     clocks: ShiftedClocks,
@@ -67,14 +67,14 @@ fn key(env: &TestEnv) -> String {
 
 #[test]
 fn first_request_after_a_suspend_gets_a_valid_session() {
-    // Just past the session's end; long enough for the profile to have gone to sleep; days.
+    // Just past the expiration; long enough for an idle profile; days.
     let nights = [minutes(61), minutes(8 * 60), minutes(5 * 24 * 60)];
     let laptop = Laptop::start(UPLOAD);
     let mut seen = vec![key(&laptop.env)];
     for night in nights {
         laptop.suspend(night);
         let next = key(&laptop.env);
-        assert!(!seen.contains(&next), "a dead session was handed out");
+        assert!(!seen.contains(&next), "an expired session was served");
         seen.push(next);
     }
 }
@@ -103,7 +103,7 @@ fn session_valid_after_suspend_is_served_and_renewed() {
     // A renewal is due between 27 and 33 minutes of 60.
     let laptop = Laptop::start(UPLOAD);
     let before = key(&laptop.env);
-    // The renewal must not be what makes the first caller wait: it is answered after that one.
+    // The delay shows that the first request does not wait for the renewal.
     laptop.env.emulator().inject_fault(
         Action::AssumeRole,
         Fault::Delay(Duration::from_millis(9000)),
@@ -112,10 +112,10 @@ fn session_valid_after_suspend_is_served_and_renewed() {
     let env = &laptop.env;
     assert_eq!(key(env), before);
     env.emulator().clear_faults();
-    env.wait_within(TWO_NAPS, "a renewal that nobody asks for", || {
+    env.wait_within(TWO_NAPS, "a renewal without a request", || {
         profile(env).access_key_id.as_deref() != Some(&before)
     });
-    // Not the calls: the emulator has not slept, so its clock refuses the daemon's once.
+    // Renewals and not calls: the emulator's clock has not moved, so it refuses the daemon's time once.
     assert_eq!(profile(env).renewals, 2);
 }
 
@@ -156,10 +156,10 @@ fn request_after_suspend_ignores_the_old_back_off() {
     assert_eq!(laptop.env.emulator().calls(Action::AssumeRole), 2);
 }
 
-/// Longer than the session, and so long that the profile counts as one that nobody uses.
+/// Longer than the session, and long enough for the profile to become idle.
 const AWAY: [Duration; 2] = [minutes(90), minutes(3 * 60)];
 
-/// Has a program wait for the first call, while the machine sleeps for `away`.
+/// Starts a program that waits for the first call, and suspends the machine for `away`.
 fn wait_through(away: Duration, fault: Fault) -> (Laptop, Child) {
     let laptop = Laptop::start(UPLOAD);
     let env = &laptop.env;
@@ -172,7 +172,7 @@ fn wait_through(away: Duration, fault: Fault) -> (Laptop, Child) {
     (laptop, waiting)
 }
 
-/// The program that waited gets what the daemon serves after the second call.
+/// Asserts that the waiting program gets the session of the second call.
 fn check(env: &TestEnv, waiting: Child) {
     let output = waiting.wait_with_output().unwrap();
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -196,7 +196,7 @@ fn sts_call_that_hung_through_a_suspend_is_repeated() {
 #[test]
 fn reply_delayed_through_a_suspend_is_not_trusted() {
     for away in AWAY {
-        // Nobody knows whether it was issued before the suspend or after it.
+        // The session may have been issued before the suspend or after it.
         let slow = Fault::Delay(Duration::from_millis(9000));
         let (laptop, waiting) = wait_through(away, slow);
         check(&laptop.env, waiting);
@@ -227,7 +227,7 @@ fn watch_reports_a_valid_session_after_a_suspend() {
     }
 }
 
-/// What a client that keeps asking has seen of one session.
+/// A session as a polling client has seen it.
 struct Seen {
     key: String,
     /// The daemon's uptime after the answer that first held it.
@@ -258,10 +258,10 @@ fn polling_client_sees_no_expired_session_after_suspends() {
             let Credentials { access_key_id, .. } = answer.unwrap().credentials;
             let answered = client.status().unwrap().uptime_seconds;
             match seen.iter().find(|it| it.key == access_key_id) {
-                // It began before it was first seen, and lives for an hour.
+                // The session is older than its first answer, and lasts an hour.
                 Some(session) => {
                     let age = asked.saturating_sub(session.first);
-                    assert!(age <= 3600, "a session of {age} s or more was handed out");
+                    assert!(age <= 3600, "a session of {age} s or more was served");
                 }
                 None => seen.push(Seen {
                     key: access_key_id,
@@ -273,7 +273,7 @@ fn polling_client_sees_no_expired_session_after_suspends() {
         }
         seen.len()
     };
-    // The round that is on its way and two whole ones.
+    // The round under way and two complete ones.
     let asked_again = || {
         let before = rounds.load(Ordering::Relaxed);
         laptop.env.wait_until("it has asked again", || {
@@ -282,7 +282,7 @@ fn polling_client_sees_no_expired_session_after_suspends() {
     };
     let sessions = thread::scope(|scope| {
         let asking = scope.spawn(|| {
-            // Whatever ends it ends the waiting for it.
+            // Any end of the thread ends the wait.
             let sessions = panic::catch_unwind(AssertUnwindSafe(asks));
             over.store(true, Ordering::Relaxed);
             sessions.unwrap_or_else(|panic| panic::resume_unwind(panic))

@@ -1,5 +1,5 @@
-//! Somebody sets the wall clock of a machine whose daemon runs: an administrator, NTP, a
-//! battery that is empty. Suspends, where the other clock moves, are in `suspend.rs`.
+//! Steps of the wall clock while the daemon runs: by an administrator, by NTP, after an empty battery.
+//! Suspends, which move the boot-time clock, are in `suspend.rs`.
 
 use std::{collections::BTreeSet, thread, time::Duration};
 
@@ -10,7 +10,7 @@ const HOUR: i64 = 3600;
 const YEAR: i64 = 365 * 24 * HOUR;
 const STEPS: [i64; 4] = [3 * HOUR, -3 * HOUR, 10 * YEAR, -10 * YEAR];
 
-/// The daemon looks at its clocks after 20 seconds at the latest.
+/// Twice the longest sleep of the daemon: 20 seconds.
 const TWO_NAPS: Duration = Duration::from_secs(40);
 
 fn start(emulator: &[&str], profiles: &str) -> (TestEnv, ShiftedClocks) {
@@ -27,8 +27,8 @@ fn profile(env: &TestEnv) -> ProfileStatus {
     env.client().status().unwrap().profiles[0].clone()
 }
 
-/// The session is as good as before, so it is served at once; nobody can know that, so it is
-/// renewed, once.
+/// The session is still valid and served at once. The daemon cannot know that it is valid, so it renews
+/// the session once.
 #[test]
 fn clock_step_costs_a_valid_session_one_renewal() {
     let worlds = STEPS.map(|step| (step, start(&[], UPLOAD)));
@@ -47,7 +47,7 @@ fn clock_step_costs_a_valid_session_one_renewal() {
             profile(env).renewals == 2
         });
         let after = profile(env);
-        // Neither the new time nor the old one was asked about: the service's is known.
+        // No call for the time: the daemon knows that of the service.
         assert_eq!(after.sts_calls, 2, "{step}: {after:?}");
         let remaining = after.remaining_seconds.unwrap();
         assert!((3500..=3600).contains(&remaining), "{step}: {remaining}");
@@ -55,8 +55,8 @@ fn clock_step_costs_a_valid_session_one_renewal() {
     }
 }
 
-/// With no session, and no answer of the service yet to know the time by, the first call is
-/// signed wrongly and corrected; after a step between sessions not even that.
+/// Without a session and without a reply of the service, the first call has a wrong time and is
+/// corrected. After a later step, no call is refused.
 #[test]
 fn clock_step_without_a_session_costs_one_correction() {
     for step in STEPS {
@@ -77,8 +77,8 @@ fn clock_step_without_a_session_costs_one_correction() {
     }
 }
 
-/// A clock that is set again and again, as by a bad NTP server: sessions rotate as ever, no
-/// caller waits, and what is handed out is never older than it may be.
+/// Repeated steps, as by a bad NTP server: sessions rotate as before, no request waits, and no served
+/// session is expired.
 #[test]
 fn repeated_clock_steps_neither_stop_nor_multiply_renewals() {
     let (env, clock) = start(&["--session-life", "6s"], UPLOAD);
@@ -91,8 +91,8 @@ fn repeated_clock_steps_neither_stop_nor_multiply_renewals() {
         thread::sleep(Duration::from_millis(200));
     }
     assert!(sessions.len() >= 3, "{sessions:?}");
-    // One correction in the beginning; a renewal for each rotation, of which there is none within
-    // two seconds of another, and for each nap's look at the clocks.
+    // One correction at the start; a renewal for each rotation, which are two seconds apart or more, and
+    // for each check of the clocks.
     let calls = profile(&env).sts_calls;
     let seconds = unix_time() - began;
     assert!(calls <= seconds / 2 + 8, "{calls} calls in {seconds} s");

@@ -1,12 +1,11 @@
-//! The official SDKs, each with the way that suits it: what N calls cost in asks, and what a
-//! rotation in the middle does to them.
+//! The official SDKs, each with the configuration that suits it: the number of requests for
+//! credentials that N calls cost, and the effect of a rotation.
 //!
-//! A session of an hour is what stsd is for: it costs one ask, and a rotation nothing, because
-//! the one that is held stays good. A session of seconds is what tests have; nearly every SDK
-//! has a window of minutes before the end (3 for a process of Alibaba's, 5 in obstore, 15 in
-//! boto3 and for a URL) and asks at every call. That is the number to expect then, and each
-//! call succeeds. opendal refuses what has less than two minutes left, so it is only told of
-//! hours; oss2 has a window of 15 % and asks once a session.
+//! A session of an hour costs one request, and a rotation none, because the held session stays valid.
+//! With sessions of seconds, nearly every SDK requests credentials at every call, because it refreshes
+//! minutes before the expiration: 3 for a process of Alibaba's, 5 in obstore, 15 in boto3 and for a
+//! URL. opendal refuses a remaining lifetime below two minutes, so its stories have sessions of hours;
+//! oss2 refreshes at 15 % of the lifetime, once a session.
 
 use std::{fs, process::Command, thread, time::Duration};
 
@@ -17,20 +16,20 @@ use e2e::{
 };
 use serde_json::Value;
 
-/// What a number of calls costs in asks.
+/// The number of requests for credentials that calls cost.
 #[derive(Clone, Copy, PartialEq)]
 enum Cost {
-    /// One each.
+    /// One for each call.
     Each,
-    /// One each, and one more at the start.
+    /// One for each call, and one more at the start.
     EachAndOne,
-    /// One for all of them, until the session that is held comes to its end.
+    /// One for each session.
     Once,
-    /// Fewer than calls and at least one a session: it rests between two asks.
+    /// Fewer than calls and at least one a session: the SDK has a minimum interval.
     Fewer,
 }
 
-/// Counts what calls cost.
+/// The calls so far, and their cost.
 struct Bill {
     cost: Cost,
     calls: u64,
@@ -52,8 +51,8 @@ impl Bill {
     }
 }
 
-/// With sessions of an hour, and a renewal in the middle. Whoever asks only when it has to
-/// has asked once when all is over.
+/// Asserts the cost with sessions of an hour, and a renewal in between. An SDK that caches until the
+/// expiration has requested credentials once.
 #[track_caller]
 fn of_an_hour(command: fn(&TestEnv) -> Command, set_up: SetUp, cost: Cost) {
     let env = sdk_env(&[]);
@@ -75,11 +74,10 @@ fn of_an_hour(command: fn(&TestEnv) -> Command, set_up: SetUp, cost: Cost) {
     assert!(aliyun_config(&env) == config, "config.json was written");
 }
 
-/// With sessions of a few seconds, through three rotations.
+/// Asserts the cost with sessions of a few seconds, through three rotations.
 #[track_caller]
 fn of_seconds(command: fn(&TestEnv) -> Command, set_up: SetUp, cost: Cost) {
-    // Between an ask and the end of the call there is half of it at the least. oss2 counts whole
-    // seconds, and begins to look for a new one when 15 % are left.
+    // Half of the lifetime is left for a call. oss2 counts whole seconds, and refreshes at 15 %.
     let life = if cost == Cost::Once { "12s" } else { "8s" };
     let env = sdk_env(&["--session-life", life]);
     let config = aliyun_config(&env);
@@ -104,7 +102,7 @@ fn of_seconds(command: fn(&TestEnv) -> Command, set_up: SetUp, cost: Cost) {
     }
     assert_eq!(keys.len(), 4, "rotations");
     match cost {
-        // Each time it asks there is a new one for it.
+        // Each request returns a new session.
         Cost::Once => assert!(
             (2..=env.emulator().calls(Action::AssumeRole)).contains(&bill.asks),
             "{}",
@@ -177,7 +175,7 @@ fn boto3_by_a_container() {
 fn obstore_by_a_container() {
     let command = |env: &TestEnv| python_program(env, "consumers.py", "obstore");
     of_an_hour(command, in_exec, Cost::Once);
-    // It rests for a tenth of a second after an ask.
+    // The minimum interval of obstore is a tenth of a second.
     of_seconds(command, in_exec, Cost::Fewer);
 }
 
@@ -187,7 +185,7 @@ fn opendal_by_metadata() {
     of_an_hour(command, with_metadata, Cost::Once);
 }
 
-/// Who judges the emulator's metadata is not the one that was written beside it.
+/// A client of other authors reads the emulator's metadata.
 #[test]
 fn opendal_accepts_the_emulated_instance_metadata() {
     fn of_the_instance(env: &TestEnv, command: &mut Command) -> u64 {
@@ -200,7 +198,7 @@ fn opendal_accepts_the_emulated_instance_metadata() {
     let env = sdk_env(&[]);
     let command = python_program(&env, "consumers.py", "opendal");
     let mut consumer = SdkProgram::start(&env, command, of_the_instance);
-    assert_eq!(consumer.call(3), 0, "it asks the instance, not the daemon");
+    assert_eq!(consumer.call(3), 0, "requests to the daemon");
     assert_eq!(
         env.emulator().outcomes(Action::ImdsToken, "ok"),
         env.emulator().calls(Action::ImdsToken)
@@ -249,7 +247,7 @@ fn external_profile_serves_sdks_through_rotations() {
     }
 }
 
-/// Why External is for aliyun-cli, and SDKs are better off with a URL.
+/// The reason for which the documents recommend External for aliyun-cli only, and a URL for SDKs.
 #[test]
 fn sdk_writes_the_session_into_an_external_profile() {
     let env = sdk_env(&[]);
@@ -257,7 +255,7 @@ fn sdk_writes_the_session_into_an_external_profile() {
     let mut consumer = SdkProgram::start(&env, sts_by_chain(&env), with_external_profile);
     assert_eq!(consumer.call(10), 1);
     let written = aliyun_config(&env);
-    // Removed before the watch over secrets finds it.
+    // Removed before the kit searches for secrets.
     fs::remove_file(env.path("home/.aliyun/config.json")).unwrap();
     assert!(
         written != config,

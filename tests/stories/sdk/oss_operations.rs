@@ -1,11 +1,11 @@
-//! The official SDKs, unmodified, with nothing but the shim.
+//! The operations of OSS by the official SDKs, unmodified, with credentials of the shim.
 
 use std::process::Command;
 
 use e2e::{Action, TestEnv, clients};
 use serde_json::Value;
 
-/// Runs a story of an SDK; it must end well and say so in one line of JSON.
+/// Runs the program of an SDK, asserts its success, and returns its line of JSON.
 fn check(command: &mut Command) -> Value {
     for name in [
         "ALIBABA_CLOUD_ACCESS_KEY_ID",
@@ -46,7 +46,7 @@ fn oss_story(command: &mut Command) {
     assert_eq!(
         env.emulator().calls(Action::OssDeleteObject),
         1,
-        "the story was told to the end"
+        "deletions, the last step of the program"
     );
 }
 

@@ -1,5 +1,5 @@
-//! SDKs on a machine whose environment names a proxy: who asks it for what is on loopback,
-//! what it can do with what it hears, and that nobody else is served any later.
+//! SDKs with a proxy in the environment: which SDKs send loopback requests to the proxy, and the use of
+//! a URL that a proxy has learned.
 
 use std::{
     io::{Read as _, Write as _},
@@ -25,7 +25,7 @@ const BOTO3: Program = |env| python_program(env, "consumers.py", "boto3");
 const OBSTORE: Program = |env| python_program(env, "consumers.py", "obstore");
 const ALI_OSS: Program = |env| node_program(env, "uri", "1");
 
-/// A container's endpoint, and nothing said of proxies.
+/// Sets a container's endpoint, without `NO_PROXY`.
 fn as_container(env: &TestEnv, command: &mut Command) -> u64 {
     command.env("AWS_CONTAINER_CREDENTIALS_FULL_URI", url(env));
     let file = env.path("run/http.token");
@@ -34,7 +34,7 @@ fn as_container(env: &TestEnv, command: &mut Command) -> u64 {
     0
 }
 
-/// A proxy that is not there.
+/// The address of a proxy that refuses connections.
 struct Dead {
     url: String,
     _address: ClosedPort,
@@ -70,7 +70,7 @@ fn without_no_proxy_some_sdks_send_the_url_to_the_proxy() {
         let command = program(&env);
         let shown = format!("{command:?}");
         let mut consumer = SdkProgram::start_with(&env, command, set_up, &proxy.variables());
-        // Where their own uploads go is their affair.
+        // The upload itself may fail.
         let _ = consumer.try_call(1);
         assert_eq!(served(&env) > before, asks_us, "{shown}");
         let _ = env.document(&["oss-upload"]);
@@ -100,7 +100,7 @@ fn with_exec_only_one_library_uses_the_proxy() {
     }
 }
 
-/// A proxy that writes down what it is asked, and asks for it as proxies do.
+/// A proxy that records the heads of requests, and forwards them.
 struct Proxy {
     address: String,
     heads: Arc<Mutex<Vec<String>>>,
@@ -133,7 +133,7 @@ fn read_head(stream: &mut TcpStream) -> String {
     String::from_utf8(head).unwrap()
 }
 
-/// Asks for what a head asks a proxy for, with a header of its own.
+/// Forwards the request of a head with one more header; returns the answer.
 fn pass_on(head: &str, header: &str) -> Vec<u8> {
     let target = head.split(' ').nth(1).unwrap();
     let (authority, path) = target
@@ -158,7 +158,7 @@ fn proxy_that_learns_a_url_gets_no_credentials() {
     let command = STS_BY_URI(&env);
     let mut consumer = SdkProgram::start_with(&env, command, without_variables, &variables);
     let said = consumer.try_call(1).to_string();
-    // The daemon's own words reach whoever reads the error.
+    // The SDK's error contains the message of the daemon.
     assert!(
         said.contains("credentials do not go through a proxy"),
         "{said}"
@@ -175,7 +175,7 @@ fn proxy_that_learns_a_url_gets_no_credentials() {
         assert!(answer.starts_with("HTTP/1.1 403"), "{header}: {answer}");
     }
     assert_eq!(served(&env), 0);
-    // What it has heard is worth nothing any more when the secret has changed.
+    // A rotation of the secret makes the learned URL invalid.
     assert!(env.ctl(&["url", "--rotate"]).status.success());
     let answer = String::from_utf8(pass_on(&heads[0], "")).unwrap();
     assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");

@@ -1,4 +1,4 @@
-//! Programs that upload once a second and outlive their credentials many times over.
+//! Programs that upload once a second through many rotations.
 
 use e2e::{
     Action, SdkProgram, aliyun_config, held_key, node_program, python_program, sdk_env, served,
@@ -6,7 +6,7 @@ use e2e::{
 };
 use std::{collections::BTreeSet, thread, time::Duration};
 
-/// Lets Python and Node upload once a second, so many times, with sessions that live so long.
+/// Uploads once a second in Python and Node, with sessions of that lifetime.
 #[track_caller]
 fn uploads(life: &str, interval: &str, uploads: u64) {
     let env = sdk_env(&["--session-life", life]);
@@ -41,8 +41,8 @@ fn uploads(life: &str, interval: &str, uploads: u64) {
 
 #[test]
 fn one_minute_of_uploads_survives_many_rotations() {
-    // An SDK is given a third of a session's life at the least, and ali-oss does not look: it asks
-    // again in less than a third of that, so that a call may take as long as the rest.
+    // An SDK gets a third of a session's lifetime or more. ali-oss does not read the expiration: it
+    // requests credentials in less than a third of that, which leaves the rest for a call.
     uploads("18s", "1500", 60);
 }
 

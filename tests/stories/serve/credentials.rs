@@ -1,4 +1,4 @@
-//! The main job: programs get credentials, and STS hardly notices.
+//! Credentials for programs: formats, errors, the cost in calls to STS, and the commands of a user.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
@@ -33,7 +33,7 @@ fn each_format_is_one_document_and_the_default_is_the_union() {
         for (name, value) in document.as_object().unwrap() {
             let same = match name.as_str() {
                 "LastUpdated" => continue,
-                // Those of the container endpoint and of `stsctl get` are not in the union.
+                // The union has other names for the keys of the container endpoint and of `stsctl get`.
                 "Token" | "security_token" => &union["SecurityToken"],
                 name => &union[name],
             };
@@ -64,15 +64,15 @@ fn help_version_and_usage_errors_need_no_daemon() {
 #[test]
 fn unknown_profile_error_names_it_with_code_4() {
     let env = TestEnv::start();
-    let output = env.shim(&["nobody"]);
+    let output = env.shim(&["nosuch"]);
     assert_eq!(output.status.code(), Some(4));
     assert!(output.stdout.is_empty());
     let complaint = String::from_utf8(output.stderr).unwrap();
     assert!(
-        complaint.contains("\"nobody\"") && complaint.lines().count() == 1,
+        complaint.contains("\"nosuch\"") && complaint.lines().count() == 1,
         "{complaint}"
     );
-    assert_eq!(env.ctl(&["get", "nobody"]).status.code(), Some(4));
+    assert_eq!(env.ctl(&["get", "nosuch"]).status.code(), Some(4));
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn proxy_variables_do_not_apply_to_a_loopback_endpoint() {
     let mut env = TestEnv::without_daemon(&[]);
     env.write_config(UPLOAD);
     let mut command = env.daemon_command();
-    // Nobody listens there, so a call through it fails.
+    // The port is closed, so a call through the proxy fails.
     command
         .env("HTTP_PROXY", "http://127.0.0.1:9")
         .env("http_proxy", "http://127.0.0.1:9");

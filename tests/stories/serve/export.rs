@@ -1,5 +1,5 @@
-//! A file for programs that can only read one, and a command that is told of each renewal:
-//! both only where the configuration asks, and neither in the way of those who ask.
+//! Exports: a file with the credentials of a profile, and a command that runs at each renewal. Neither
+//! delays a request.
 
 use std::{
     collections::BTreeSet,
@@ -16,15 +16,15 @@ use e2e::{Action, Fault, MARKERS, TestEnv, UPLOAD, fill_filesystem, free_filesys
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-/// Named so that the kit lets it hold a secret.
+/// The extension permits a secret in the file.
 const FILE: &str = "StsInfo.secret";
 
 fn with_file(path: &str, format: &str) -> String {
     format!("{UPLOAD}[profile.oss-upload.file]\npath = \"{path}\"\nformat = \"{format}\"\n")
 }
 
-/// Reads the file as a program does that reads it now and then; whatever is there is whole
-/// and lives.
+/// Returns the document of the file, if the file exists, and asserts that it is complete and not
+/// expired.
 fn read(path: &Path) -> Option<Value> {
     let before = unix_time();
     let text = fs::read_to_string(path).ok()?;
@@ -38,7 +38,7 @@ fn key(document: &Value) -> String {
     document["AccessKeyId"].as_str().unwrap().to_owned()
 }
 
-/// The names in a directory.
+/// Returns the names in a directory.
 fn names(directory: &Path) -> BTreeSet<String> {
     let entries = fs::read_dir(directory).unwrap().flatten();
     entries
@@ -52,7 +52,7 @@ fn export_file_is_written_unasked_and_replaced_atomically() {
     let path = env.path(FILE);
     env.wait_until("the file", || path.exists());
     let profile = env.client().status().unwrap().profiles.remove(0);
-    assert_eq!(profile.hand_outs, 0, "nobody has asked");
+    assert_eq!(profile.hand_outs, 0, "served credentials");
     let metadata = fs::metadata(&path).unwrap();
     assert_eq!(metadata.permissions().mode() & 0o7777, 0o600);
     assert_eq!(metadata.uid(), nix::unistd::geteuid().as_raw());
@@ -67,7 +67,7 @@ fn export_file_is_written_unasked_and_replaced_atomically() {
             "SecurityToken"
         ]
     );
-    // They are good for something.
+    // The credentials upload.
     let process = format!("cat {}", path.display());
     let put = env.oss_with_process(&process, &["put", "examplebucket", "by-file"], "x");
     assert!(put.is_ok(), "{put:?}");
@@ -79,13 +79,13 @@ fn export_file_is_written_unasked_and_replaced_atomically() {
             while !over.load(Ordering::Relaxed) {
                 keys.insert(key(&read(&path).expect("it is never absent")));
                 reads.fetch_add(1, Ordering::Relaxed);
-                // Often enough to meet a file that is half written, and no load for other stories.
+                // Often enough to find a half-written file, and without load for other stories.
                 thread::sleep(Duration::from_micros(100));
             }
             keys
         });
         let mut seen = BTreeSet::new();
-        // A panic here must not leave the reader reading.
+        // A panic here must not leave the reader thread running.
         for _ in 0..6000 {
             seen.extend(read(&path).as_ref().map(key));
             if seen.len() > 3 || reader.is_finished() {
@@ -172,7 +172,7 @@ fn upgrade_replaces_the_export_file_without_a_gap() {
     env.wait_until("the file", || path.exists());
     let (before, inode) = (read(&path).unwrap(), fs::metadata(&path).unwrap().ino());
     env.daemon().signal(Signal::SIGUSR2);
-    // Without a pause: it would be absent for some milliseconds.
+    // Without a pause: an absence would last some milliseconds.
     let replaced = || fs::metadata(&path).expect("it is never absent").ino() != inode;
     assert!((0..20_000_000).any(|_| replaced()), "by the next one");
     assert_eq!(read(&path).unwrap(), before);
@@ -188,14 +188,14 @@ fn reload_moves_and_removes_export_files() {
         assert!(env.ctl(&["reload"]).status.success(), "{profiles}");
     };
     let holds = |name: &str| read(&env.path(name)).is_some_and(|it| key(&it) == key(&before));
-    // What the daemon writes already is beside the socket; nothing else was there at start.
+    // Landlock permits the directory of the socket from the start.
     reload(&with_file("run/a.secret", "oss"));
     env.wait_until("a", || holds("run/a.secret"));
     reload(&with_file("run/b.secret", "oss"));
     env.wait_until("b instead", || {
         holds("run/b.secret") && !env.path("run/a.secret").exists()
     });
-    // Another profile takes the path over, in the same moment.
+    // Another profile takes over the path in the same reload.
     let other = with_file("run/b.secret", "aws").replace("oss-upload", "other");
     let other = other.replace("role/other", "role/oss-upload");
     reload(&format!("{UPLOAD}{other}"));
@@ -213,7 +213,7 @@ fn reload_moves_and_removes_export_files() {
     env.write_config(&with_file(FILE, "oss"));
     let output = env.ctl(&["reload"]);
     let complaint = String::from_utf8(output.stderr).unwrap();
-    if e2e_confined(&env) {
+    if is_confined(&env) {
         assert_eq!(output.status.code(), Some(2), "{complaint}");
         for word in ["config.toml:9: profile.oss-upload.file.path", "restart"] {
             assert!(complaint.contains(word), "{word:?} is not in: {complaint}");
@@ -223,8 +223,8 @@ fn reload_moves_and_removes_export_files() {
     }
 }
 
-/// Tells whether the daemon could confine itself.
-fn e2e_confined(env: &TestEnv) -> bool {
+/// Returns `true` if Landlock confines the daemon.
+fn is_confined(env: &TestEnv) -> bool {
     let protections = env.client().status().unwrap().protections;
     protections
         .iter()
@@ -235,7 +235,7 @@ fn e2e_confined(env: &TestEnv) -> bool {
 fn export_replaces_links_and_keeps_their_targets() {
     let mut env = TestEnv::without_daemon(&["--session-life", "4s"]);
     env.write_config(&with_file("run/x.secret", "oss"));
-    // Where the daemon may write, so that it is not Landlock alone that keeps it whole.
+    // Landlock permits this directory, so that it does not protect the target.
     env.write("run/elsewhere", "not ours", 0o600);
     let plant = |name: &str| symlink(env.path("run/elsewhere"), env.path(name)).unwrap();
     plant("run/x.secret");
@@ -270,8 +270,8 @@ fn full_directory_stops_the_export_and_not_the_renewals() {
         };
         fill_filesystem(&env.path("small"));
         env.wait_until("it is said", || complaints() == 1);
-        assert!(env.daemon_log().contains("make room"));
-        // What it held is there until its end, and then leaves room for the next one.
+        assert!(env.daemon_log().contains("its file system is full"));
+        // The old session stays until its expiration; its removal frees the inode for the next one.
         env.wait_until("a successor", || {
             read(&path).is_some_and(|it| key(&it) != first)
         });
@@ -279,7 +279,7 @@ fn full_directory_stops_the_export_and_not_the_renewals() {
             if !path.exists() {
                 break;
             }
-            // Whoever takes the file away takes its room as well, or tries again.
+            // The removal frees an inode, which the filler takes, or the daemon writes again.
             fs::remove_file(&path).unwrap();
             fill_filesystem(&env.path("small"));
         }
@@ -303,7 +303,7 @@ fn full_directory_stops_the_export_and_not_the_renewals() {
     });
 }
 
-/// Has each renewal append to a file when it has written what a command sees of itself.
+/// Writes a command that records its arguments, environment and descriptors, and counts its runs.
 fn script(env: &TestEnv, then: &str) -> String {
     let script = format!(
         "#!/bin/sh\ncd {0}\ntr '\\0' '\\n' < /proc/$$/cmdline > argv\n\
@@ -336,7 +336,7 @@ fn on_renewal_runs_once_for_each_renewal_without_secrets() {
     command.env("NOTIFY_SOCKET_OF_NOBODY", "x");
     env.start_daemon_with(command);
     env.wait_until("three renewals", || told(&env) >= 3);
-    // In a moment without one, before the next.
+    // Between two renewals.
     env.emulator()
         .inject_fault(Action::AssumeRole, Fault::error("ServiceUnavailable"));
     let renewals = || env.client().status().unwrap().profiles[0].renewals;
@@ -361,7 +361,7 @@ fn on_renewal_runs_once_for_each_renewal_without_secrets() {
     let seen = fs::read_to_string(env.path("run/argv")).unwrap();
     assert!(
         seen.contains("an argument\n$HOME\n"),
-        "no shell has read it: {seen}"
+        "the arguments: {seen}"
     );
     let seen = fs::read_to_string(env.path("run/environ")).unwrap();
     assert!(
@@ -374,7 +374,10 @@ fn on_renewal_runs_once_for_each_renewal_without_secrets() {
         !seen.contains("socket") && !seen.contains("memfd"),
         "{seen}"
     );
-    assert!(!env.daemon_log().contains("on_renewal"), "it never failed");
+    assert!(
+        !env.daemon_log().contains("on_renewal"),
+        "a failure of on_renewal is in the log"
+    );
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Peers that are broken or mean well with nobody: each ends only its own connection.
+//! Broken and hostile peers: each affects only its own connection.
 
 use std::{
     fs,
@@ -23,7 +23,7 @@ fn replies(stream: &mut UnixStream) -> Vec<Reply> {
     decode_replies(&bytes)
 }
 
-/// The daemon answers `bytes` with a failure of `kind` and closes; others are served.
+/// Asserts that the daemon answers `bytes` with a failure and closes, and serves other clients.
 fn check(env: &TestEnv, what: &str, bytes: &[u8], kind: FailureKind) {
     let mut stream = connect(env);
     stream.write_all(bytes).unwrap();
@@ -125,9 +125,9 @@ fn silent_and_slow_peers_do_not_delay_other_clients() {
     for stream in &mut slow {
         stream.write_all(&hello_request()[..3]).unwrap();
     }
-    // Sooner than the deadline of those: 10 s.
+    // The patience is shorter than the deadline of the slow peers: 10 s.
     let _ = env.document(&["--patience", "8s", "oss-upload"]);
-    // Half a frame has a deadline; so has a connection that never says Hello.
+    // Half a frame has a deadline, and so has a connection without a Hello.
     for mut stream in silent.into_iter().take(1).chain(slow.into_iter().take(1)) {
         let mut rest = Vec::new();
         stream.read_to_end(&mut rest).unwrap();
@@ -140,7 +140,7 @@ fn single_bytes_do_not_extend_the_frame_deadline() {
     let env = TestEnv::start();
     let mut stream = connect(&env);
     let mut written = 0;
-    // Bytes each of which is within the deadline of the one before, for five times as long.
+    // Each byte comes within the deadline after the one before, for five times the deadline.
     for _ in 0..50 {
         match stream.write_all(&[0]) {
             Ok(()) => written += 1,
@@ -166,10 +166,10 @@ fn half_frame_behind_a_whole_one_has_a_deadline() {
         let mut stream = connect(&env);
         stream.write_all(&[whole, &request[..7]].concat()).unwrap();
         let mut said = Vec::new();
-        // Ends when the daemon has had enough.
+        // The daemon closes at the deadline.
         stream.read_to_end(&mut said).unwrap();
     }
-    // Who has said nothing by halves may rest.
+    // A connection without a half frame may be silent.
     let mut stream = connect(&env);
     stream.write_all(&hello_request()).unwrap();
     thread::sleep(Duration::from_secs(12));
@@ -181,7 +181,7 @@ fn half_frame_behind_a_whole_one_has_a_deadline() {
     ));
 }
 
-/// How long the daemon has worked, in hundredths of a second.
+/// Returns the CPU time of the daemon in hundredths of a second.
 fn worked(env: &TestEnv) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{}/stat", env.daemon().id())).unwrap();
     let fields = stat.rsplit_once(") ").unwrap().1.split(' ');
@@ -247,7 +247,7 @@ fn peer_that_leaves_during_an_answer_does_not_affect_others() {
 #[test]
 fn running_out_of_descriptors_pauses_accepting_and_recovers() {
     let env = TestEnv::with_file_limit(64, UPLOAD);
-    // Somebody lowers the limit of the running daemon below what it has counted on.
+    // The limit is lowered below the one that the daemon has read at its start.
     let lowered = Command::new("prlimit")
         .args(["--nofile=24:24", "--pid", &env.daemon().id().to_string()])
         .status();
@@ -260,7 +260,7 @@ fn running_out_of_descriptors_pauses_accepting_and_recovers() {
     let _ = env.document(&["--patience", "30s", "oss-upload"]);
 }
 
-/// What comes behind a request has its own time, however long that one took.
+/// The deadline of a frame does not include the time of the request before it.
 #[test]
 fn long_frame_behind_a_slow_answer_has_its_own_deadline() {
     let mut env = TestEnv::without_daemon(&[]);
@@ -270,7 +270,7 @@ fn long_frame_behind_a_slow_answer_has_its_own_deadline() {
     let profile = "z".repeat(2000);
     let long = Request::Url { profile }.frame().unwrap();
     let mut stream = connect(&env);
-    // So that the deadline of its Hello has begun.
+    // The deadline of the Hello has begun by then.
     thread::sleep(Duration::from_millis(200));
     let asks = [
         &hello_request()[..],
@@ -291,7 +291,7 @@ fn silent_connections_are_closed_at_the_connection_limit() {
     let env = TestEnv::with_file_limit(64, UPLOAD);
     let _ = env.document(&["oss-upload"]);
     let _crowd: Vec<_> = (0..80).map(|_| connect(&env)).collect();
-    // Sooner than the silent ones have to say Hello: 10 s.
+    // The patience is shorter than the deadline for a Hello: 10 s.
     let _ = env.document(&["--patience", "8s", "oss-upload"]);
 }
 
@@ -316,7 +316,7 @@ fn connection_limit_closes_silent_peers_and_keeps_waiting_ones() {
             let _ = env.document(&["--patience", "60s", "oss-upload"]);
         }
     }
-    // The first of them was told why.
+    // The first of them got the reason.
     match replies(&mut crowd[0]).last() {
         Some(Reply::Failure(failure)) => assert_eq!(failure.kind, FailureKind::Busy),
         other => panic!("{other:?}"),
@@ -347,13 +347,13 @@ fn closed_connection_stops_waiting_and_half_closed_one_does_not() {
     let mut crowd: Vec<_> = (0..50).map(|_| ask()).collect();
     env.wait_until("they wait", || env.daemon().connections() >= 51);
     for stream in &mut crowd[25..] {
-        // Nobody reads that before it leaves.
+        // The daemon has not read these bytes when the peer leaves.
         stream.write_all(&request).unwrap();
     }
     drop(crowd);
-    // Some leave before they wait.
+    // Some connections close before the daemon reads the request.
     (0..50).for_each(|_| drop(ask()));
-    // Long before their patience is at its end.
+    // The wait is much shorter than the patience.
     env.wait_until("they are forgotten", || env.daemon().connections() == 1);
     env.emulator().clear_faults();
     assert!(matches!(
@@ -393,7 +393,7 @@ fn other_user_is_refused_even_with_an_open_socket_mode() {
     open(&env.path(""));
     open(&env.path("run"));
     open(&env.socket());
-    // The program must be where that user can start it.
+    // The other user can start the program there.
     let shim = env.path("run/sts-shim");
     fs::copy(e2e::program("sts-shim"), &shim).unwrap();
     open(&shim);
@@ -425,7 +425,7 @@ fn sigterm_ends_the_daemon_with_requests_waiting() {
     let idle = connect(&env);
     env.daemon().signal(nix::sys::signal::Signal::SIGTERM);
     assert_eq!(env.wait_for_daemon_exit(), Some(0));
-    // It looks whether the daemon is only restarting, and it is not.
+    // The shim checks for a restart of the daemon before it fails.
     assert_eq!(waiting.wait().unwrap().code(), Some(3));
     drop(idle);
 }

@@ -1,4 +1,5 @@
-//! A crowd asks for what nobody has yet: bugs of our peers in which each of them made a call.
+//! A thundering herd: many requests for a session that does not exist yet. In similar projects each
+//! request made a call; each story names the report.
 
 use std::{
     io::{Read as _, Write as _},
@@ -12,9 +13,9 @@ use e2e::{Action, Fault, TestEnv, connect, credentials_request, hello_request};
 use serde_json::Value;
 use stsd_wire::{HEADER, Message as _, Reply, message_length};
 
-const CROWD: usize = 500;
+const HERD: usize = 500;
 
-/// Asks without waiting for the answer.
+/// Sends a request without waiting for the answer.
 fn ask(env: &TestEnv) -> UnixStream {
     let mut stream = connect(env);
     stream
@@ -23,13 +24,13 @@ fn ask(env: &TestEnv) -> UnixStream {
     stream
 }
 
-/// Has a crowd ask before anybody can have been answered.
-fn crowd(env: &TestEnv) -> Vec<UnixStream> {
+/// Sends the requests of the herd, and asserts that none has been answered.
+fn herd(env: &TestEnv) -> Vec<UnixStream> {
     let _ = e2e::raise_file_limit();
-    let crowd = (0..CROWD).map(|_| ask(env)).collect();
+    let herd = (0..HERD).map(|_| ask(env)).collect();
     let status = env.client().status().unwrap();
     assert_eq!(status.profiles[0].hand_outs, 0, "the call ended too early");
-    crowd
+    herd
 }
 
 fn reply(stream: &mut UnixStream) -> Reply {
@@ -40,10 +41,10 @@ fn reply(stream: &mut UnixStream) -> Reply {
     Reply::decode(&message).unwrap()
 }
 
-/// Everybody gets one and the same session.
-fn all_get_it(crowd: Vec<UnixStream>) {
+/// Asserts that all replies have the same session.
+fn all_get_it(herd: Vec<UnixStream>) {
     let mut keys: Vec<String> = Vec::new();
-    for mut stream in crowd {
+    for mut stream in herd {
         assert!(matches!(reply(&mut stream), Reply::Hello { .. }));
         match reply(&mut stream) {
             Reply::Credentials(it) => keys.push(it.access_key_id),
@@ -55,7 +56,7 @@ fn all_get_it(crowd: Vec<UnixStream>) {
 }
 
 fn it_cost(env: &TestEnv, calls: u64) {
-    // A nudge that was left over would be a call now.
+    // A pending wake-up would cause a call by now.
     thread::sleep(Duration::from_millis(300));
     assert_eq!(env.emulator().calls(Action::AssumeRole), calls);
 }
@@ -66,8 +67,7 @@ fn the_first_call_is_made(env: &TestEnv) {
     });
 }
 
-/// Has the first call answered when the faults are cleared, or a second before STS would be given
-/// up.
+/// Delays the first call until the faults are cleared, or until a second before its timeout.
 fn slow_once(env: &TestEnv) {
     let fault = Fault::Delay(Duration::from_millis(9000));
     env.emulator().inject_fault_once(Action::AssumeRole, fault);
@@ -88,7 +88,7 @@ fn five_hundred_shims_at_once_cost_one_sts_call() {
             .spawn()
             .unwrap()
     };
-    let shims: Vec<_> = (0..CROWD).map(|_| start()).collect();
+    let shims: Vec<_> = (0..HERD).map(|_| start()).collect();
     env.emulator().clear_faults();
     let mut keys = Vec::new();
     for shim in shims {
@@ -100,27 +100,26 @@ fn five_hundred_shims_at_once_cost_one_sts_call() {
         keys.push(document["AccessKeyId"].as_str().unwrap().to_owned());
     }
     keys.dedup();
-    assert_eq!(keys.len(), 1, "everybody got the same session");
+    assert_eq!(keys.len(), 1, "sessions of 500 shims");
     it_cost(&env, 1);
 }
 
-/// Vault Agent: whoever waits for the first request makes one of its own when that ends
-/// with its client. rolesanywhere-credential-helper PR #200: no single flight at all.
+/// Vault Agent: a waiting request makes a call of its own when the client of the first request ends. rolesanywhere-credential-helper PR #200: no single flight at all.
 #[test]
 fn herd_behind_a_killed_first_caller_costs_one_call() {
     let env = TestEnv::start();
     slow_once(&env);
     let mut first = env.shim_command(&["oss-upload"]).spawn().unwrap();
     the_first_call_is_made(&env);
-    let crowd = crowd(&env);
+    let herd = herd(&env);
     first.kill().unwrap();
     first.wait().unwrap();
     env.emulator().clear_faults();
-    all_get_it(crowd);
+    all_get_it(herd);
     it_cost(&env, 1);
 }
 
-/// Vault Agent: a failed first request is repeated by each of those who waited for it.
+/// Vault Agent: each waiting request repeats a failed first request.
 /// steampipe-plugin-alicloud #483: what that does to a throttled account.
 #[test]
 fn herd_behind_a_failed_first_call_shares_the_second() {
@@ -128,11 +127,11 @@ fn herd_behind_a_failed_first_call_shares_the_second() {
     env.emulator().inject_fault(Action::AssumeRole, Fault::Hang);
     let first = ask(&env);
     the_first_call_is_made(&env);
-    let mut crowd = crowd(&env);
-    crowd.push(first);
-    // The call that hung fails now, and the next one is well.
+    let mut herd = herd(&env);
+    herd.push(first);
+    // The hung call fails, and the next one succeeds.
     env.emulator().clear_faults();
-    all_get_it(crowd);
+    all_get_it(herd);
     it_cost(&env, 2);
 }
 
@@ -144,9 +143,9 @@ fn waiters_that_leave_do_not_affect_the_others() {
     slow_once(&env);
     let first = ask(&env);
     the_first_call_is_made(&env);
-    let mut crowd = crowd(&env);
-    let stay = crowd.split_off(CROWD / 2);
-    drop((first, crowd));
+    let mut herd = herd(&env);
+    let stay = herd.split_off(HERD / 2);
+    drop((first, herd));
     env.emulator().clear_faults();
     all_get_it(stay);
     it_cost(&env, 1);

@@ -1,4 +1,4 @@
-//! Where a RAM user's AccessKey is kept, and what becomes of it while the daemon runs.
+//! The secret stores of a RAM user's AccessKey, and a change of the key while the daemon runs.
 
 use std::{
     fs,
@@ -13,14 +13,14 @@ use nix::{sys::stat::Mode, unistd::mkfifo};
 
 const FIRST: &str = "LTAIEXAMPLEUPLOADER01";
 
-/// The user's second key, as whoever rotates keys has made it.
+/// The user's second key, made for a key rotation.
 const SECOND: (&str, &str) = ("LTAIEXAMPLEUPLOADER02", "ExampleSecretOfUploader000002");
 
 fn key(id: &str, secret: &str) -> String {
     format!("access_key_id = \"{id}\"\naccess_key_secret = \"{secret}\"\n")
 }
 
-/// An account model in which the user has two keys.
+/// Starts an emulator whose account model has two keys of the user.
 fn two_keys(more: &[&str]) -> TestEnv {
     let scratch = TestEnv::without_daemon(&[]);
     let first = "[[user.key]]\nid = \"LTAIEXAMPLEUPLOADER01\"";
@@ -62,7 +62,7 @@ fn key_rotation_under_load_causes_no_failure() {
             });
         }
         more("with the first key");
-        // As it is done: the new one is put there, then the old one is switched off.
+        // The usual order: the new key is written, then the old one is disabled.
         env.replace("uploader.key", &key(SECOND.0, SECOND.1), 0o600);
         more("with the second key");
         env.emulator().disable_key(FIRST);
@@ -88,7 +88,7 @@ fn refused_key_that_is_replaced_in_place_is_noticed() {
     assert_eq!(output.status.code(), Some(7), "{said}");
     assert!(said.contains("Inactive"), "{said}");
     assert!(said.contains("uploader.key"), "{said}");
-    // Written over in place, by half and then by the other half.
+    // The file is overwritten in place, in two steps.
     let path = env.path("uploader.key");
     let new = key(SECOND.0, SECOND.1);
     fs::write(&path, &new[..30]).unwrap();
@@ -99,9 +99,9 @@ fn refused_key_that_is_replaced_in_place_is_noticed() {
             .status
             .success()
     };
-    // A file is looked at every 20 seconds, and half a key is looked at once more.
+    // The file is checked every 20 seconds, and an invalid one once more.
     env.wait_within(Duration::from_secs(60), "it is noticed", served);
-    // The refused one was not shown to STS again and again meanwhile.
+    // The refused key was sent to STS once.
     let refused = env.emulator().calls(Action::AssumeRole)
         - env.emulator().outcomes(Action::AssumeRole, "ok");
     assert_eq!(refused, 1);
@@ -127,7 +127,7 @@ fn unreadable_key_file_keeps_the_last_key_with_one_warning() {
             let output = env.ctl(&["refresh", "oss-upload"]);
             assert!(output.status.success(), "{what}: {output:?}");
         }
-        assert_eq!(warned(), before + 1, "{what}: it is said once");
+        assert_eq!(warned(), before + 1, "{what}: warnings");
         before += 1;
         let line = env.daemon_log();
         let line = line.lines().rfind(|it| it.contains("is used on")).unwrap();
@@ -166,7 +166,7 @@ fn refused_key_is_not_used_after_its_file_breaks() {
     let output = env.ctl(&["refresh", "oss-upload"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("is not a key file"), "{said}");
-    // The session lives, whatever became of the key.
+    // The session stays valid without the key.
     let _ = env.document(&["oss-upload"]);
 }
 
@@ -226,7 +226,7 @@ fn systemd_credential_is_read_as_a_key() {
     env.start_daemon_with(command);
     let put = env.oss_with_profile("oss-upload", &["put", "examplebucket", "a"], "x");
     assert!(put.is_ok(), "{put:?}");
-    // The kit's watch over secrets is for files that nobody asked for.
+    // The kit would find the secret in this file, whose name it does not expect.
     fs::remove_file(place.join("uploader")).unwrap();
 }
 
@@ -307,7 +307,7 @@ fn invalid_key_file_is_refused_at_load() {
     fs::create_dir(&path).unwrap();
     check("not a regular file");
     fs::remove_dir(&path).unwrap();
-    // Lines end as they do elsewhere.
+    // Lines may end with CRLF.
     env.write("other.key", &good.replace('\n', "\r\n"), 0o400);
     assert!(said(&file).0);
     let both = "access_key_file = \"other.key\"\naccess_key_env = { id = \"A\", secret = \"B\" }";

@@ -1,4 +1,4 @@
-//! A machine of the cloud: the daemon is who its instance's metadata say.
+//! The instance role of an ECS instance, by its metadata service.
 
 use std::{
     collections::BTreeSet,
@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A profile that is the instance's role itself, and one that the role may become.
+/// A profile of the instance's role itself, and one of a role that it may assume.
 const PROFILES: &str = "[profile.instance]\nsource = \"instance\"\n\
     [profile.oss-upload]\nsource = \"instance\"\n\
     role_arn = \"acs:ram::100000000000001:role/oss-upload\"\n";
@@ -43,7 +43,7 @@ fn key(document: &Value) -> String {
     document["AccessKeyId"].as_str().unwrap().to_owned()
 }
 
-/// Says why a profile cannot be refreshed.
+/// Returns the error of a refresh.
 fn complaint(env: &TestEnv, profile: &str) -> String {
     let output = env.ctl(&["refresh", profile]);
     assert!(!output.status.success(), "{output:?}");
@@ -54,7 +54,7 @@ fn complaint(env: &TestEnv, profile: &str) -> String {
 fn instance_role_uploads_directly_and_through_assume_role() {
     let mut env = TestEnv::without_daemon(&[]);
     configure(&env, "");
-    // No proxy sees what is asked of the instance.
+    // Requests to the metadata service bypass a proxy.
     let mut command = env.daemon_command();
     for name in ["http_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
         command.env(name, "http://127.0.0.1:1");
@@ -73,10 +73,10 @@ fn instance_role_uploads_directly_and_through_assume_role() {
         assert_eq!(
             env.emulator().calls(step),
             1,
-            "{step:?}: one dialogue does for both"
+            "{step:?}: requests for both profiles"
         );
     }
-    // What the one has become came from what the other is.
+    // The assumed role has credentials of its own.
     assert_ne!(
         key(&env.document(&["instance"])),
         key(&env.document(&["oss-upload"]))
@@ -120,7 +120,7 @@ fn instance_credentials_rotate_under_load_without_a_failure() {
                 while !over.load(Ordering::Relaxed) {
                     let asked = unix_time();
                     let answer = env.client().credentials(profile, Duration::ZERO, PATIENCE);
-                    let given = answer.expect("nobody is turned away").credentials;
+                    let given = answer.expect("a request was refused").credentials;
                     assert!(given.expiration_unix_seconds.cast_unsigned() > asked);
                     keys.lock().unwrap().insert((profile, given.access_key_id));
                     answers.fetch_add(1, Ordering::Relaxed);
@@ -146,8 +146,8 @@ fn instance_credentials_rotate_under_load_without_a_failure() {
         assert!(turned(), "{keys:?}");
     });
     let answers = answers.into_inner();
-    // A look comes at half of what is left, which is three seconds at the least; towards the
-    // end of credentials that nobody replaces once a second.
+    // The daemon checks at half of the remaining lifetime, which is three seconds or more, and once a
+    // second near the expiration of credentials that are not replaced.
     let (asked, seconds) = (
         env.emulator().calls(Action::ImdsCredentials),
         unix_time() - began,

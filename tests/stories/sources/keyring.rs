@@ -1,5 +1,5 @@
-//! A key's text is kept by a real keyring: found without a question, stored where other
-//! programs find it, and every obstacle has its name.
+//! A key in a real keyring: found without a prompt, stored where other programs find it, and a named
+//! error for every obstacle.
 
 use std::{os::unix::net::UnixListener, time::Duration};
 
@@ -64,11 +64,11 @@ fn existing_item_is_replaced_and_two_items_are_an_error() {
     let Some(keyring) = Keyring::start() else {
         return;
     };
-    // With an attribute more, which makes it another item to the keyring, but not to us.
+    // One more attribute makes it another item for the keyring, but not for stsd.
     keyring.store_with(&["application", "stsd", "key", KEY, "note", "mine"], b"old");
     stored(&keyring, TEXT).unwrap();
     assert_eq!(found(&keyring, KEY).unwrap().expose(), TEXT);
-    // A second one beside it is a question that only the human can answer.
+    // Only the user can choose between two items.
     keyring.store_with(&["application", "stsd", "key", KEY, "note", "too"], b"old");
     for outcome in [found(&keyring, KEY).map(drop), stored(&keyring, TEXT)] {
         assert!(
@@ -91,7 +91,7 @@ fn locked_keyring_is_reported_and_stays_locked() {
     ] {
         assert!(matches!(outcome, Err(KeyringError::Locked)), "{outcome:?}");
     }
-    // Whether it holds another key cannot be told.
+    // A locked keyring does not reveal its keys.
     let outcome = found(&keyring, "downloader");
     assert!(matches!(outcome, Err(KeyringError::Locked)), "{outcome:?}");
 }
@@ -119,7 +119,7 @@ fn lookup_starts_no_keyring_and_store_does() {
     assert!(!keyring.path("activated").exists(), "a lookup started it");
     assert!(stored(&keyring, TEXT).is_err());
     assert!(keyring.path("activated").exists(), "a store did not try to");
-    // Once it runs, both find it.
+    // Both work with a running keyring.
     keyring.start_keyring();
     stored(&keyring, TEXT).unwrap();
     assert_eq!(found(&keyring, KEY).unwrap().expose(), TEXT);
@@ -140,7 +140,7 @@ fn daemon_at(bus: &str) -> TestEnv {
     env
 }
 
-/// What a human hears who has it tried now.
+/// Returns the error of a refresh.
 fn tried(env: &TestEnv) -> String {
     let output = env.ctl(&["refresh", "oss-upload"]);
     assert_eq!(output.status.code(), Some(6), "{output:?}");
@@ -157,7 +157,7 @@ fn daemon_with_a_key_in_the_keyring_serves_an_upload() {
     let put = env.oss_with_profile("oss-upload", &["put", "examplebucket", "a"], "content");
     put.unwrap();
     assert_eq!(env.emulator().calls(Action::AssumeRole), 1);
-    // The session goes on; only a renewal needs the key.
+    // The session stays valid; only a renewal needs the key.
     keyring.lock();
     let _ = env.document(&["oss-upload"]);
     let refreshed = env.ctl(&["refresh", "oss-upload"]);
@@ -218,7 +218,7 @@ fn hung_bus_delays_only_its_own_profile() {
         let hung = &hung;
         let words = ["key=uploader cannot be had", "restart the keyring"];
         let waiting = scope.spawn(move || hung.assert_refused("oss-upload", 6, &words));
-        // Somebody has to take the connection for it to hang there.
+        // The accepted connection stays without an answer.
         let _connection = bus.accept().unwrap();
         let _ = hung.document(&["other"]);
         waiting.join().unwrap();

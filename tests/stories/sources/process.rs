@@ -1,5 +1,4 @@
-//! Credential processes of others as a source: what they print, and what becomes of the daemon
-//! when they do not do their work.
+//! Credential processes as identity providers: their output, and their failures.
 
 use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt as _, thread, time::Duration};
 
@@ -10,7 +9,7 @@ use serde_json::{Value, json};
 
 const KEY: &str = "LTAIEXAMPLEUPLOADER01";
 
-/// Two profiles that ask a program: one that hands its session on, and one that signs with it.
+/// Returns two profiles of one program: the first serves its session, the second signs with it.
 fn profiles(program: &str) -> String {
     format!(
         "[source.vault]\ntype = \"process\"\ncommand = [\"{program}\", \"with an argument\"]\n\
@@ -19,13 +18,12 @@ fn profiles(program: &str) -> String {
     )
 }
 
-/// Writes a program, which is nobody else's. It may hold secrets of its own.
+/// Writes a private program, whose file may contain secrets.
 fn write(env: &TestEnv, script: &str) {
     env.write("issue.key", &format!("#!/bin/sh\n{script}\n"), 0o700);
 }
 
-/// A world with a profile that obtains sessions by itself, and two whose program prints
-/// `document`.
+/// Starts a daemon with `oss-upload`, and with two profiles whose program is `script`.
 fn world(script: &str) -> TestEnv {
     let mut env = TestEnv::without_daemon(&[]);
     write(&env, script);
@@ -39,12 +37,12 @@ fn with_program(env: &TestEnv) -> String {
     format!("{}{}", UPLOAD, profiles(program.to_str().unwrap()))
 }
 
-/// Prints a document, byte for byte.
+/// Returns a script that prints a document unchanged.
 fn printing(text: &str) -> String {
     format!("cat <<'END'\n{text}\nEND")
 }
 
-/// A session of the emulated cloud, in one of the shim's formats.
+/// Returns a session of the emulator in one of the shim's formats.
 fn session(env: &TestEnv, format: &str) -> String {
     let output = env.shim(&["--format", format, "oss-upload"]);
     assert!(output.status.success(), "{output:?}");
@@ -56,12 +54,12 @@ fn each_document_format_of_a_process_becomes_credentials() {
     let env = world("exit 1");
     for format in ["aliyun", "oss", "aws", "uri", "json", "union"] {
         write(&env, &printing(&session(&env, format)));
-        // Whoever has failed lately is not started again at once.
+        // A program that has failed is not started again at once.
         env.wait_until(format, || env.ctl(&["refresh", "plain"]).status.success());
         assert_eq!(
             env.document(&["plain"])["AccessKeyId"],
             env.document(&["oss-upload"])["AccessKeyId"],
-            "{format}: it is handed on"
+            "{format}: the served key"
         );
         let put = env.oss_with_profile("plain", &["put", "examplebucket", format], "text");
         assert!(put.is_ok(), "{format}: {put:?}");
@@ -96,7 +94,7 @@ fn long_lived_key_of_a_process_signs_and_is_not_served() {
     let got = env.oss_with_profile("role", &["list", "examplebucket"], "");
     assert!(got.is_ok(), "{got:?}");
     env.assert_refused("plain", 6, &["not handed out"]);
-    // Nor is it one that claims to end.
+    // A long-lived key with an expiration is refused as well.
     let mut key = key;
     key["expiration"] = json!("2099-01-01T00:00:00Z");
     write(&env, &printing(&key.to_string()));
@@ -195,30 +193,30 @@ fn process_that_others_may_change_is_refused_at_load() {
 #[test]
 fn hung_process_delays_its_profile_and_ends_with_the_daemon() {
     let mut env = world("exit 1");
-    // The daemon writes nowhere, nor do its programs: this one is seen by its argument.
+    // The sandbox forbids the program to write; its process is found by its argument.
     let marker = &seconds(600, 1);
     write(&env, &format!("exec sleep {marker}"));
-    // What failed before the program was exchanged answers for a moment.
+    // The failure of the former program is answered for a moment.
     env.wait_until("it is asked", || {
         let _ = env.shim(&["--patience", "1s", "plain"]);
         !sleepers(marker).is_empty()
     });
     env.assert_refused("plain", 6, &[]);
-    // Sooner than a program is given up: 30 s.
+    // Shorter than the timeout of a program: 30 s.
     let other = env.document(&["--patience", "20s", "oss-upload"]);
-    assert!(other["AccessKeyId"].is_string(), "nobody else waits for it");
+    assert!(other["AccessKeyId"].is_string(), "the other profile");
     env.daemon().signal(Signal::SIGTERM);
     assert_eq!(env.wait_for_daemon_exit(), Some(0));
     env.wait_until("it has gone too", || sleepers(marker).is_empty());
 }
 
-/// Returns a time to sleep that no other story's processes are told, nor those of this story
-/// where it is told twice at once.
+/// Returns an argument of `sleep` that no other process has: with the process id of this test and a
+/// number.
 fn seconds(whole: u32, number: u32) -> String {
     format!("{whole}.{number}{:010}", std::process::id())
 }
 
-/// Every process that was told to sleep for just so long.
+/// Returns the ids of the processes with that argument of `sleep`.
 fn sleepers(marker: &str) -> Vec<u32> {
     let wanted = format!("sleep\0{marker}\0");
     let all = fs::read_dir("/proc").unwrap().flatten();
@@ -234,7 +232,7 @@ fn sleepers(marker: &str) -> Vec<u32> {
 fn children_of_a_process_are_ended_with_its_group() {
     let env = world("exit 1");
     let document = printing(&session(&env, "union"));
-    // One in its group, and one that has left it; both hold its output open.
+    // One child in the process group, and one outside; both keep the output open.
     let (inside, outside) = (&seconds(600, 2), &seconds(3, 3));
     let left = format!("sleep {inside} &\nsetsid sleep {outside} &");
     write(&env, &format!("{left}\n{document}"));
@@ -245,7 +243,7 @@ fn children_of_a_process_are_ended_with_its_group() {
     env.wait_until("nothing of its group is left", || {
         sleepers(inside).is_empty()
     });
-    // Who leaves the group is let go.
+    // A child that leaves the group is not ended.
     env.wait_until("the other one ends by itself", || {
         sleepers(outside).is_empty()
     });
@@ -254,7 +252,7 @@ fn children_of_a_process_are_ended_with_its_group() {
 #[test]
 fn failing_process_is_started_once_for_300_profiles() {
     let mut env = TestEnv::without_daemon(&[]);
-    // It cannot write, so what it started is counted by those whom it has told.
+    // The sandbox forbids the program to write, so the story counts the profiles with a failure.
     write(&env, "exit 1");
     let program = env.path("issue.key");
     let mut config = profiles(program.to_str().unwrap());
@@ -268,7 +266,7 @@ fn failing_process_is_started_once_for_300_profiles() {
         let failed = profiles.iter().filter(|it| it.last_failure.is_some());
         failed.count() >= 300
     });
-    // Mended, it serves all of them from one asking.
+    // After the fix, one start of the program is enough for all profiles.
     env.write_config(&format!("{}{}", UPLOAD, &config));
     assert!(env.ctl(&["reload"]).status.success());
     write(&env, &printing(&session(&env, "union")));
@@ -288,11 +286,11 @@ fn process_gets_its_arguments_and_a_minimal_environment() {
     env.daemon().signal(Signal::SIGTERM);
     assert_eq!(env.wait_for_daemon_exit(), Some(0));
     let mut command = env.daemon_command();
-    command.env("PLANTED", "1").env("HOME", "/home/nobody");
+    command.env("PLANTED", "1").env("HOME", "/home/user");
     env.start_daemon_with(command);
     let document = printing(&session(&env, "union"));
     let check = "[ $# = 1 ] && [ \"$1\" = 'with an argument' ] && [ -z \"$PLANTED\" ] && \
-                 [ \"$HOME\" = /home/nobody ] && [ \"$PWD\" = / ] && [ -n \"$PATH\" ] || exit 9";
+                 [ \"$HOME\" = /home/user ] && [ \"$PWD\" = / ] && [ -n \"$PATH\" ] || exit 9";
     write(&env, &format!("{check}\n{document}"));
     env.wait_until("it is content", || {
         env.ctl(&["refresh", "plain"]).status.success()
@@ -306,7 +304,7 @@ fn process_output_is_in_locked_pages_only() {
         return;
     }
     let env = world("exit 1");
-    // With escapes, which a parser has to take out somewhere.
+    // The parser needs a buffer to decode the escapes.
     let document = session(&env, "union").replace("Emulated", "Em\\u0075lated");
     assert!(document.contains("\\u0075"));
     write(&env, &printing(&document));
@@ -322,7 +320,7 @@ fn process_output_is_in_locked_pages_only() {
 #[test]
 fn newer_session_of_a_process_replaces_the_old_one() {
     let mut env = TestEnv::without_daemon(&["--session-life", "12s"]);
-    // The other daemon's shim is such a program, too.
+    // The shim of another profile is such a program.
     let shim = program("sts-shim");
     let script = format!(
         "exec {} --socket {} oss-upload",

@@ -1,4 +1,4 @@
-//! Profiles that build on profiles: role chaining.
+//! Role chains: profiles whose identity is another profile.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
@@ -13,7 +13,7 @@ use stsd_client::ProfileStatus;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A profile of `oss-read` that builds on another.
+/// Returns a profile of the role `oss-read` with that base.
 fn reads(name: &str, base: &str) -> String {
     format!(
         "[profile.{name}]\nsource = \"{base}\"\nrole_arn = \"acs:ram::100000000000001:role/oss-read\"\n"
@@ -37,13 +37,17 @@ fn chained_role_is_assumed_with_the_session_below() {
     let put = env.oss_with_profile("read", &["put", "examplebucket", "a"], "x");
     assert!(put.unwrap_err().contains("AccessDenied"));
     assert_eq!(env.emulator().calls(Action::AssumeRole), 2);
-    // The profile below serves its own callers from the same session.
+    // The base serves its own callers from the same session.
     let put = env.oss_with_profile("oss-upload", &["put", "examplebucket", "a"], "x");
     assert!(put.is_ok(), "{put:?}");
     let got = env.oss_with_profile("read", &["get", "examplebucket", "a"], "");
     assert_eq!(got, Ok("x".into()));
     assert_eq!(env.emulator().calls(Action::AssumeRole), 2);
-    assert_eq!(status(&env, "oss-upload").hand_outs, 1, "those of callers");
+    assert_eq!(
+        status(&env, "oss-upload").hand_outs,
+        1,
+        "requests of callers only"
+    );
 }
 
 /// The default account model, in which `oss-read` trusts itself and a third role.
@@ -116,10 +120,10 @@ fn invalid_role_chain_is_refused_at_load() {
     check(&circle, "in a circle: a -> b -> c -> a");
     let beside = [reads("a", "b"), reads("b", "c"), reads("c", "b")].concat();
     check(&beside, "in a circle: b -> c -> b");
-    check(&reads("a", "nobody"), "no source or profile of that name");
+    check(&reads("a", "nosuch"), "no source or profile of that name");
     let no_role = format!("{UPLOAD}[profile.read]\nsource = \"oss-upload\"\n");
-    check(&no_role, "the role is missing");
-    // Whichever end of it comes first by name.
+    check(&no_role, "it is not said which role");
+    // The order of the names does not matter.
     let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
     let chain = |names: &[&str]| {
         let mut base = "uploader";
@@ -151,7 +155,7 @@ fn source_precedes_a_profile_of_the_same_name() {
     assert_eq!(
         env.emulator().calls(Action::AssumeRole),
         1,
-        "by the key, not by the profile"
+        "calls with the key"
     );
     assert_eq!(status(&env, "uploader").sts_calls, 0);
 }
@@ -168,13 +172,13 @@ fn chain_reports_the_failure_below_and_recovers_after_the_fix() {
     for profile in ["read", "deep"] {
         env.assert_refused(profile, 7, &words);
     }
-    // That was found out once for all three.
+    // One call is enough for all three profiles.
     assert_eq!(env.emulator().calls(Action::AssumeRole), 1);
     env.replace("uploader.key", &right, 0o600);
-    // A file is looked at every 20 seconds; those above hear of it at once.
+    // The file is checked every 20 seconds; profiles above are notified at once.
     let served = || env.shim(&["--patience", "1s", "read"]).status.success();
     env.wait_within(Duration::from_secs(40), "it is mended", served);
-    // oss-read does not trust itself, which is now what is wrong with the last one.
+    // oss-read does not trust itself, which is the remaining error of the last profile.
     env.assert_refused("deep", 7, &["NoPermission"]);
 }
 
@@ -213,7 +217,7 @@ fn two_hundred_profiles_share_the_failure_of_their_base() {
     env.wait_until("all have heard", || failed() == 201);
     thread::sleep(Duration::from_secs(3));
     assert_eq!(env.emulator().calls(Action::AssumeRole), 1);
-    // All are served once it is mended and looked at again.
+    // All profiles are served after the next successful refresh of the base.
     env.emulator().clear_faults();
     assert!(env.ctl(&["refresh", "oss-upload"]).status.success());
     env.wait_within(Duration::from_secs(40), "all are warm", || {
@@ -230,7 +234,11 @@ fn revoked_base_session_is_renewed_within_the_same_request() {
     let ended = Fault::error("InvalidSecurityToken.Expired");
     env.emulator().inject_fault_once(Action::AssumeRole, ended);
     let _ = env.document(&["read"]);
-    assert_ne!(env.document(&["oss-upload"]), before, "it has a new one");
+    assert_ne!(
+        env.document(&["oss-upload"]),
+        before,
+        "the base has a new session"
+    );
     assert_eq!(env.emulator().outcomes(Action::AssumeRole, "ok"), 3);
     assert!(
         !env.daemon_log().contains("renewal failed"),
@@ -238,7 +246,7 @@ fn revoked_base_session_is_renewed_within_the_same_request() {
         env.daemon_log()
     );
     assert!(env.daemon_log().contains("has renewed what had ended"));
-    // A role that does not trust is no reason to renew what is below.
+    // A missing trust does not cause a renewal of the base.
     env.emulator()
         .inject_fault(Action::AssumeRole, Fault::error("NoPermission"));
     let own = status(&env, "oss-upload").sts_calls;
@@ -259,20 +267,18 @@ fn idle_base_resumes_renewals_for_the_profile_above() {
     assert_eq!(status(&env, "read").last_failure, None);
     let calls = env.emulator().calls(Action::AssumeRole);
     assert_eq!(env.emulator().outcomes(Action::AssumeRole, "ok"), calls);
-    // What nobody keeps warm sleeps, chain and all, and is there again for who asks.
+    // A chain without keep_warm becomes idle, and a request resumes it.
     env.write_config(&chained());
     assert!(env.ctl(&["reload"]).status.success());
     let asleep = |name: &str| {
         env.daemon_log()
-            .matches(&format!(
-                "nobody asks any more, renewals pause profile={name}"
-            ))
+            .matches(&format!("renewals pause profile={name}"))
             .count()
     };
     env.wait_within(Duration::from_secs(60), "both sleep", || {
         asleep("read") >= 1 && asleep("oss-upload") >= 1
     });
-    // As long as one of them were renewed there would be one that lives.
+    // A profile that was still renewed would keep a valid session.
     env.wait_until("no session lives", || env.emulator().live_sessions() == 0);
     let list = env.oss_with_profile("read", &["list", "examplebucket"], "");
     assert!(list.is_ok(), "{list:?}");
@@ -282,20 +288,20 @@ fn idle_base_resumes_renewals_for_the_profile_above() {
 fn reload_that_changes_the_base_replaces_derived_sessions() {
     let env = TestEnv::with(&[], &chained());
     let before = env.document(&["read"]);
-    // The same right for a shorter time: nothing that was made from it is worth less.
+    // A shorter duration grants the same rights, so that the derived session stays.
     env.write_config(&chained().replacen("\nrole_arn", "\nduration = \"30m\"\nrole_arn", 1));
     assert!(env.ctl(&["reload"]).status.success());
     assert_eq!(env.document(&["read"]), before);
     env.wait_until("it has one of that length", || {
         env.emulator().calls(Action::AssumeRole) == 3
     });
-    // Another name in the audit trail is another right.
+    // Another session name changes the grant.
     let renamed = chained().replacen("\nrole_arn", "\nrole_session_name = \"other\"\nrole_arn", 1);
     env.write_config(&renamed);
     assert!(env.ctl(&["reload"]).status.success());
     assert_ne!(env.document(&["read"]), before);
     assert_eq!(env.emulator().calls(Action::AssumeRole), 5);
-    // The base goes, and the one above stands on the key.
+    // The base is removed, and the profile above uses the key.
     env.write_config(&reads("read", "uploader"));
     assert!(env.ctl(&["reload"]).status.success());
     let _ = env.document(&["read"]);
@@ -327,7 +333,7 @@ fn reload_during_a_base_refresh_still_answers_the_waiter() {
 #[test]
 fn upgrade_keeps_all_sessions_of_a_chain() {
     let env = TestEnv::with(&[], &format!("{}{}", chained(), reads("deep", "read")));
-    // oss-read does not trust itself here, so the deep one is refused, before and after.
+    // oss-read does not trust itself here, so `deep` is refused before and after the upgrade.
     env.assert_refused("deep", 7, &[]);
     let (base, before) = (env.document(&["oss-upload"]), env.document(&["read"]));
     let calls = env.emulator().calls(Action::AssumeRole);

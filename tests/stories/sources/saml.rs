@@ -1,4 +1,4 @@
-//! Who we are by the assertion of a SAML provider.
+//! The identity of a SAML assertion.
 
 use std::time::Duration;
 

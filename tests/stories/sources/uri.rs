@@ -1,5 +1,4 @@
-//! A credentials URI: the daemon is who somebody else says, and never shows more of where it
-//! asked than the host.
+//! A credentials URI as an identity provider. The daemon shows only the host of the URI.
 
 use std::{
     fs,
@@ -17,25 +16,25 @@ use e2e::{Action, DAEMON_READY, TestEnv, UPLOAD, unix_time};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-/// What is handed on, and what the session of it may become.
+/// A profile of the session itself, and one of a role that it may assume.
 const PROFILES: &str = "[profile.link]\nsource = \"link\"\n\
     [profile.oss-read]\nsource = \"link\"\n\
     role_arn = \"acs:ram::100000000000001:role/oss-read\"\n";
 
-/// A part of the path that nobody may see again.
+/// The path and query of the URI, with markers of secrets.
 const PATH: &str = "EmulatedTokenOfPath?q=EmulatedTokenOfQuery";
 
-/// What is no answer yet.
+/// An interim response.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// Somebody who answers whatever they are told to.
-struct Giver {
+/// A server with a configurable answer.
+struct UriServer {
     address: String,
     answer: Arc<Mutex<Vec<u8>>>,
     asked: Arc<AtomicU64>,
 }
 
-impl Giver {
+impl UriServer {
     fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -44,7 +43,7 @@ impl Giver {
             Arc::<AtomicU64>::default(),
         );
         let (theirs, count) = (Arc::clone(&answer), Arc::clone(&asked));
-        // It ends with the test.
+        // The thread ends with the test.
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 count.fetch_add(1, Ordering::Relaxed);
@@ -74,7 +73,7 @@ impl Giver {
     }
 }
 
-/// Answers a request; nothing to say is silence.
+/// Answers a request; an empty answer is silence.
 fn serve(mut stream: TcpStream, answer: &[u8]) {
     let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
     while lines
@@ -84,12 +83,12 @@ fn serve(mut stream: TcpStream, answer: &[u8]) {
     if answer.is_empty() {
         thread::sleep(Duration::from_secs(600));
     }
-    // Before an answer there may be any number of these.
+    // Any number of interim responses may precede the answer.
     while answer.starts_with(CONTINUE) && stream.write_all(answer).is_ok() {}
     let _ = stream.write_all(answer);
 }
 
-/// What Alibaba's SDKs take from a credentials URI.
+/// Returns the document of a credentials URI.
 fn document() -> Value {
     json!({
         "Code": "Success",
@@ -112,10 +111,10 @@ fn source(key: &str, value: &str) -> String {
     format!("[source.link]\ntype = \"uri\"\n{key} = \"{value}\"\n")
 }
 
-/// A daemon that is who a giver says.
-fn env_of(giver: &Giver) -> TestEnv {
+/// Starts a daemon with the URI of a server.
+fn env_of(server: &UriServer) -> TestEnv {
     let mut env = TestEnv::without_daemon(&[]);
-    let uri = format!("http://{}/{PATH}", giver.address);
+    let uri = format!("http://{}/{PATH}", server.address);
     env.write("link.secret", &uri, 0o600);
     env.write_config(&format!("{}{PROFILES}", source("uri_file", "link.secret")));
     env.start_daemon();
@@ -147,17 +146,17 @@ fn daemon_with_the_uri_of_another_daemon_uploads() {
     assert_eq!(
         second.emulator().calls(Action::AssumeRole),
         0,
-        "its own cloud is not asked"
+        "calls to the emulator of the second daemon"
     );
 
-    // Both rotate, and whoever asks the second one always gets what lives.
+    // Both daemons rotate, and the second one always serves a valid session.
     let mut keys = std::collections::BTreeSet::new();
     for _ in 0..9000 {
         let asked = unix_time();
         let answer = second
             .client()
             .credentials("link", Duration::ZERO, Duration::from_secs(60));
-        let given = answer.expect("nobody is turned away").credentials;
+        let given = answer.expect("a request was refused").credentials;
         assert!(given.expiration_unix_seconds.cast_unsigned() > asked);
         keys.insert(given.access_key_id);
         if keys.len() == 4 {
@@ -180,21 +179,21 @@ fn daemon_with_the_uri_of_another_daemon_uploads() {
     let said = second.daemon_log();
     assert!(
         said.contains("restored=2"),
-        "a restart costs no renewals of its own"
+        "an upgrade keeps both sessions"
     );
-    assert!(!said.contains(&secret), "the URL's secret got out");
+    assert!(!said.contains(&secret), "the URL's secret is in the log");
 }
 
 #[test]
 fn each_fault_of_a_uri_has_a_message_without_the_uri() {
-    let giver = Giver::start();
-    let env = env_of(&giver);
-    let host = format!("the credentials URI at {}", giver.address);
+    let server = UriServer::start();
+    let env = env_of(&server);
+    let host = format!("the credentials URI at {}", server.address);
     let whole = document().to_string();
     let check = |say: &dyn Fn(), expected: &[&str]| {
         say();
         for profile in ["link", "oss-read"] {
-            // The profiles share what is asked for one of them, and that may have begun before.
+            // The profiles share one request, which may have begun before the change.
             env.wait_until(&format!("{profile}: {expected:?}"), || {
                 let complaint = complaint(&env, profile);
                 let words = [&[host.as_str()], expected].concat();
@@ -202,16 +201,16 @@ fn each_fault_of_a_uri_has_a_message_without_the_uri() {
             });
         }
     };
-    let ok = |body: &[u8]| giver.says("200 OK", body);
+    let ok = |body: &[u8]| server.says("200 OK", body);
     check(
-        &|| giver.says("404 Not Found", b"EmulatedSecret"),
+        &|| server.says("404 Not Found", b"EmulatedSecret"),
         &["status 404", "still good"],
     );
     check(
-        &|| giver.says("500 Oops", b"EmulatedSecret"),
+        &|| server.says("500 Oops", b"EmulatedSecret"),
         &["status 500", "may pass"],
     );
-    check(&|| giver.says("204 No Content", b""), &["status 204"]);
+    check(&|| server.says("204 No Content", b""), &["status 204"]);
     check(&|| ok(b""), &["gave nothing"]);
     check(
         &|| ok(b"<html>EmulatedSecret</html>"),
@@ -252,21 +251,21 @@ fn each_fault_of_a_uri_has_a_message_without_the_uri() {
         &["expired credentials"],
     );
     let broken = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{\"AccessKeyId\"";
-    check(&|| giver.says_exactly(broken), &["ends its answer early"]);
+    check(&|| server.says_exactly(broken), &["breaks its answer off"]);
     check(
-        &|| giver.says_exactly(b"EmulatedSecret\r\n\r\n"),
+        &|| server.says_exactly(b"EmulatedSecret\r\n\r\n"),
         &["gives no answer"],
     );
-    check(&|| giver.says_exactly(b""), &["does not answer in time"]);
+    check(&|| server.says_exactly(b""), &["does not answer in time"]);
 
-    // And without any fault it is handed on: as its Date says, where it says so.
+    // A valid document is served; its expiration counts from the Date of the response.
     ok(&with(
         json!({"Code": null, "Note": "more than is asked for"}),
     ));
     env.wait_until("it is given", || env.shim(&["link"]).status.success());
     assert_eq!(env.document(&["link"])["AccessKeyId"], "STS.given");
     let dated = with(json!({"Expiration": "2020-01-01T01:00:00Z", "AccessKeyId": "STS.dated"}));
-    giver.says("200 OK\r\nDate: Wed, 01 Jan 2020 00:00:00 GMT", &dated);
+    server.says("200 OK\r\nDate: Wed, 01 Jan 2020 00:00:00 GMT", &dated);
     assert!(env.ctl(&["refresh", "link"]).status.success());
     let status = env.client().status().unwrap();
     let link = status.profiles.iter().find(|it| it.name == "link").unwrap();
@@ -276,10 +275,10 @@ fn each_fault_of_a_uri_has_a_message_without_the_uri() {
 
 #[test]
 fn uri_redirect_is_not_followed_and_a_new_uri_is_noticed() {
-    let (giver, other) = (Giver::start(), Giver::start());
-    let env = env_of(&giver);
+    let (server, other) = (UriServer::start(), UriServer::start());
+    let env = env_of(&server);
     other.says("200 OK", document().to_string().as_bytes());
-    giver.says(
+    server.says(
         &format!("302 Found\r\nLocation: http://{}/", other.address),
         b"",
     );
@@ -295,7 +294,7 @@ fn uri_redirect_is_not_followed_and_a_new_uri_is_noticed() {
         said.contains("URI at 127.0.0.1:1 is not reachable"),
         "{said}"
     );
-    // Another URI in the file needs no restart, nor does one that nobody else may read.
+    // Another URI in the file needs no restart; a readable file is refused.
     env.write(
         "link.secret",
         &format!("http://{}/{PATH}", other.address),
@@ -316,9 +315,9 @@ fn uri_redirect_is_not_followed_and_a_new_uri_is_noticed() {
 
 #[test]
 fn unusable_uri_is_refused_at_load_and_not_shown() {
-    let giver = Giver::start();
-    giver.says("200 OK", document().to_string().as_bytes());
-    let env = env_of(&giver);
+    let server = UriServer::start();
+    server.says("200 OK", document().to_string().as_bytes());
+    let env = env_of(&server);
     let check = |top: &str, source: &str, expected: &[&str]| {
         let top = format!("{}{top}", env.endpoint());
         env.write_config_with(&top, &format!("{source}{PROFILES}"));
@@ -361,7 +360,7 @@ fn unusable_uri_is_refused_at_load_and_not_shown() {
         &source("uri_file", "none.secret"),
         &["no absolute URL", "one line"],
     );
-    // What would ask itself.
+    // A URI of the daemon itself.
     let http = "[http]\nlisten = \"127.0.0.1:7799\"\n";
     check(
         http,
@@ -387,16 +386,16 @@ fn unusable_uri_is_refused_at_load_and_not_shown() {
 
 #[test]
 fn uri_source_with_endless_1xx_does_not_block_other_profiles() {
-    let giver = Giver::start();
-    giver.says_exactly(&CONTINUE.repeat(1000));
+    let server = UriServer::start();
+    server.says_exactly(&CONTINUE.repeat(1000));
     let mut env = TestEnv::without_daemon(&[]);
-    let uri = format!("http://{}/{PATH}", giver.address);
+    let uri = format!("http://{}/{PATH}", server.address);
     env.write("link.secret", &uri, 0o600);
     let source = source("uri_file", "link.secret");
     let warm = "[profile.warm]\nsource = \"link\"\nkeep_warm = true\n";
     env.write_config(&format!("{source}{warm}{UPLOAD}"));
     env.start_daemon();
-    env.wait_until("the giver is asked", || giver.asked() > 0);
+    env.wait_until("the server is asked", || server.asked() > 0);
     for _ in 0..50 {
         let _ = env.document(&["--patience", "60s", "oss-upload"]);
     }

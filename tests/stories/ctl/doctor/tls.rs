@@ -1,5 +1,5 @@
-//! TLS to the endpoint: what is wrong with a certificate, or that there is none, is found
-//! before the daemon has met it, and each is mended by somebody else.
+//! `stsctl doctor` and TLS to the endpoint: each failure is found before the daemon has called, and
+//! has its own fix.
 
 use std::{
     path::PathBuf,
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::visit;
 
-/// TLS in front of the emulated STS, with an authority that nobody trusts yet.
+/// TLS in front of the emulated STS, with an authority that no program trusts yet.
 struct Front {
     endpoint: String,
     authority: PathBuf,
@@ -62,12 +62,12 @@ fn doctor_names_the_fix_for_each_tls_failure() {
     let env = TestEnv::without_daemon(&[]);
     let front = Front::start(&env, "front", &[]);
     env.write_config_with(&front.endpoint, UPLOAD);
-    let nobody = Front::start(&env, "nobody", &[]);
-    for stranger in [&[][..], &nobody.trusted()] {
+    let untrusted = Front::start(&env, "untrusted", &[]);
+    for stranger in [&[][..], &untrusted.trusted()] {
         let fix = "ca-certificates & update-ca-certificates & SSL_CERT_FILE";
         visit(&env, stranger).finds("fault", "invalid peer certificate", fix);
     }
-    // A machine without any authorities.
+    // A machine without certificate authorities.
     let none = [
         ("SSL_CERT_FILE", "/dev/null"),
         ("SSL_CERT_DIR", "/nonexistent"),

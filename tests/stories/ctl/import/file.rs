@@ -1,4 +1,4 @@
-//! Their file: which one is taken, and what is said of one that cannot be.
+//! The file of an import: which one is read, and the errors of an invalid one.
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
@@ -87,7 +87,7 @@ fn sdk_credentials_file_is_imported_where_no_cli_file_exists() {
     );
     assert!(said.contains("there is no profile in it yet"), "{said}");
     assert!(!said.contains("stsctl reload"), "{said}");
-    // A key alone is no profile; the lines that make it one are there to be filled in.
+    // A key alone is no profile; the import adds lines for one, to be filled in.
     let text = home.text(OURS);
     assert!(text.contains("# [profile.NAME]\n"), "{text}");
     assert!(home.file(".config/stsd/default.key").exists());

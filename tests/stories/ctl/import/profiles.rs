@@ -14,7 +14,7 @@ pub(super) fn role() -> Value {
     })
 }
 
-/// One profile of all these fields.
+/// Returns a profile with these fields.
 pub(super) fn profile(name: &str, mode: &str, fields: &[Value]) -> Value {
     let mut profile = json!({"name": name, "mode": mode, "region_id": "cn-hangzhou"});
     for more in fields {
@@ -24,7 +24,7 @@ pub(super) fn profile(name: &str, mode: &str, fields: &[Value]) -> Value {
     profile
 }
 
-/// A profile of each mode. The command and the token's file are there.
+/// Returns a profile of each mode. The command and the token file exist.
 pub(super) fn every_mode(home: &Home) -> Value {
     home.put("bin/issue", "#!/bin/sh\nexit 1\n", 0o755);
     home.put("token.jwt", "a.b.c", 0o600);
@@ -96,6 +96,6 @@ pub(super) fn every_mode(home: &Home) -> Value {
             "BearerToken",
             &[json!({"bearer_token": "ExampleSecretOfBearer"})]
         ),
-        profile("nobody", "Anonymous", &[]),
+        profile("anonymous", "Anonymous", &[]),
     ])
 }

@@ -1,5 +1,5 @@
-//! Where an imported key is put away: in a file, with systemd or in the keyring, and never
-//! in the place of another.
+//! The secret store of an imported key: a file, a systemd credential or the keyring. Another key
+//! there is never replaced.
 
 use std::{fs, path::Path};
 
@@ -32,11 +32,11 @@ fn import_replaces_no_foreign_key_file() {
     check("another's", 0o600, false);
     let ours = "access_key_id = \"LTAIB\"\naccess_key_secret = \"ExampleSecretOfLTAIB\"\n";
     check(ours, 0o644, false);
-    // An import that was ended in the middle had got so far.
+    // An interrupted import leaves this state.
     check(ours, 0o600, true);
 }
 
-/// A program in the place of systemd's, because that would leave a key of the machine behind.
+/// A stand-in for systemd's program, which would create a key of the machine.
 const SYSTEMD_CREDS: &str = "#!/bin/sh
 [ \"$1\" = --version ] && { echo 'systemd 256 (256.1)'; exit 0; }
 echo \"$@\" > \"$HOME/arguments\"
@@ -76,7 +76,7 @@ fn import_stores_the_key_as_an_encrypted_systemd_credential() {
             .contains("access_key_credential = \"a-user\"\n")
     );
     assert_tidy(&home);
-    // What is encrypted cannot be compared, so it is never replaced.
+    // An encrypted file cannot be compared, so it is never replaced.
     fs::remove_file(home.file(OURS)).unwrap();
     run().assert_failure("a-user.cred is there already; move it away first");
 }
@@ -120,7 +120,7 @@ fn import_stores_the_key_in_the_keyring_and_replaces_no_other() {
     assert_eq!(keyring.text("a-user").as_deref(), Some("another's"));
     assert_eq!(home.files(), theirs);
 
-    // An import that was ended in the middle had got so far.
+    // An interrupted import leaves this state.
     let ours = "access_key_id = \"LTAIA\"\naccess_key_secret = \"ExampleSecretOfLTAIA\"\n";
     keyring.store("a-user", ours);
     run().assert_success();

@@ -1,4 +1,4 @@
-//! `--check`: what is wrong with a tool, and where.
+//! `stsctl setup --check`: the faults of a tool and their place.
 
 use std::fs;
 
@@ -98,7 +98,7 @@ fn setup_check_names_the_fault_and_its_place() {
     }
     home.put(".config/rclone/rclone.conf", &text, 0o600);
 
-    // What is named there is run, as it stands there.
+    // The command in the file is run unchanged.
     let text = home.text(".aws/config");
     let mine = env.path("mine");
     for (script, says) in [

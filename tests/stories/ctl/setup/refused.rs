@@ -1,4 +1,5 @@
-//! What is left as it is: files that are not understood, another user's, or closed.
+//! Files that `stsctl setup` leaves unchanged: unsupported ones, those of another user, and read-only
+//! ones.
 
 use std::{
     fs,
@@ -156,11 +157,11 @@ fn setup_leaves_an_unsupported_file_unchanged() {
         );
         assert!(
             !complaint.contains("MINE"),
-            "nothing of it is told: {complaint}"
+            "the content is shown: {complaint}"
         );
         assert_eq!(home.files(), before, "{text}");
     }
-    // With a name of its own it finds its place beside what is there.
+    // Another name adds an entry beside the existing one.
     let name = ["--name", "by-stsd", "--write"];
     let line = ["aliyun-cli", "oss-upload", "--region", "cn-hongkong"];
     home.put(".aliyun/config.json", FILES[0].2, 0o600);
@@ -192,7 +193,7 @@ fn setup_follows_a_link_and_refuses_another_users_file() {
         assert_eq!(home.files(), before);
     };
     let path = home.file(".config/rclone/rclone.conf");
-    // What there was has to be kept somewhere.
+    // The backup cannot be written.
     home.put(".config/rclone/rclone.conf", "[a]\n", 0o600);
     let backup = home.file(".config/rclone/rclone.conf.stsd-backup");
     symlink("/dev/null", &backup).unwrap();
@@ -232,7 +233,7 @@ fn setup_in_an_unwritable_directory_changes_nothing() {
     ];
     let programs = tempfile::tempdir().unwrap();
     let command = if geteuid().is_root() {
-        // Root writes where it likes, so somebody else tries.
+        // Modes do not restrict root, so the command runs as another user.
         for path in [programs.path(), &env.path("")] {
             fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
         }

@@ -1,4 +1,4 @@
-//! What is written: one entry of a tool's file, which stays as it was but for that.
+//! `stsctl setup --write`: one entry of a tool's file, whose rest is unchanged.
 
 use std::{
     fs,
@@ -22,7 +22,7 @@ fn setup_changes_one_entry_and_keeps_the_rest_of_the_file() {
         let said = home.setup_write(tool);
         let after = home.text(name);
         assert!(said.contains("changed"), "{said}");
-        // Without what is new, it is what it was.
+        // The old lines are all there.
         let lines: Vec<_> = after.split_inclusive('\n').collect();
         let old: Vec<_> = before.split_inclusive('\n').collect();
         let mut kept = lines.iter();
@@ -41,7 +41,7 @@ fn setup_changes_one_entry_and_keeps_the_rest_of_the_file() {
             "{tool}"
         );
 
-        // What there was is kept, once: a second change does not take its place.
+        // The backup is the file before the first change.
         let backup = format!("{name}.stsd-backup");
         assert_eq!(home.text(&backup), before);
         assert_eq!(home.mode(&backup), 0o600);
@@ -58,7 +58,7 @@ fn setup_changes_one_entry_and_keeps_the_rest_of_the_file() {
         assert_eq!(home.text(&backup), before);
         let (code, said) = home.setup_check(tool);
         match tool {
-            // What botocore would not read is said, and is not ours to take away.
+            // The check reports the byte order mark, which botocore does not read, and leaves it.
             "aws" | "rclone" => assert!(said.contains("byte order mark"), "{said}"),
             _ => assert_eq!(code, Some(0), "{tool}: {said}"),
         }
@@ -132,7 +132,7 @@ fn setup_writes_a_socket_that_only_a_variable_names() {
         let text = home.text(".aws/config");
         assert!(text.contains(&named), "{text}");
         assert_eq!(run(variable, &["--check"]).0, Some(0));
-        // It works here alone without.
+        // Without the option, the entry works in this environment only.
         if variable.0 == "STSD_SOCKET" {
             home.put(".aws/config", text.replace(&named, ""), 0o600);
             let (code, said) = run(variable, &["--check"]);
@@ -153,7 +153,7 @@ fn setup_refuses_a_profile_that_the_daemon_does_not_know() {
         assert_eq!(output.code, Some(4), "{tool}: {complaint}");
     }
     assert!(home.files().is_empty());
-    // Without a daemon nobody knows.
+    // Without a daemon the profile cannot be checked.
     env.daemon().signal(Signal::SIGTERM);
     env.wait_for_daemon_exit();
     home.setup(&line).assert_success();

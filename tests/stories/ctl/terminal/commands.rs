@@ -1,5 +1,5 @@
-//! Every command ends and says what to do: with a daemon that is down, hung, of another
-//! version or somebody else's, and without a terminal.
+//! Every command ends with a hint: with a daemon that is down, hung, of another version or of another
+//! user, and without a terminal.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use stsd_wire::{Failure, FailureKind, Message, Reply, Request, VERSION, message_
 
 use super::stdout;
 
-/// Every command that asks the daemon and ends by itself.
+/// Every command with a request to the daemon that ends by itself.
 const COMMANDS: [&[&str]; 16] = [
     &["status"],
     &["status", "--json"],
@@ -46,7 +46,7 @@ const COMMANDS: [&[&str]; 16] = [
     ],
 ];
 
-/// Runs every command at a socket, all at once; each has to end, with one of the codes, and
+/// Runs every command at a socket, in parallel, and asserts that each ends with one of the codes and
 /// with a hint.
 #[track_caller]
 fn all_end(socket: &Path, codes: &[i32], words: &str) {
@@ -65,7 +65,7 @@ fn all_end(socket: &Path, codes: &[i32], words: &str) {
         let output = child.wait_with_output().unwrap();
         let said = stdout(&output) + &String::from_utf8_lossy(&output.stderr);
         let code = output.status.code().unwrap();
-        // A diagnosis has succeeded when it says what is wrong.
+        // A diagnosis has exit codes of its own.
         let diagnosis = matches!(arguments[0], "doctor" | "setup");
         let expected = if diagnosis {
             &[1, 2, 3, 8, 9][..]
@@ -84,7 +84,7 @@ fn all_end(socket: &Path, codes: &[i32], words: &str) {
     }
 }
 
-/// Answers everybody at a socket, until the story ends.
+/// Answers every connection at a socket, until the story ends.
 fn impostor(path: &Path, answer: impl Fn(UnixStream) + Send + Sync + 'static) {
     let listener = UnixListener::bind(path).unwrap();
     let answer = std::sync::Arc::new(answer);
@@ -101,7 +101,7 @@ fn without_a_daemon_every_command_ends_with_a_hint() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("stsd.sock");
     all_end(&socket, &[3], "start it with `stsd`");
-    // A socket that nobody listens at any more.
+    // A socket without a listener.
     drop(UnixListener::bind(&socket).unwrap());
     all_end(&socket, &[3], "start it with `stsd`");
 }
@@ -138,7 +138,7 @@ fn with_another_users_daemon_status_says_so() {
         return;
     }
     let env = TestEnv::start();
-    // Where its user's directory can be entered, the daemon itself says it.
+    // With a directory that others can enter, the daemon itself refuses.
     let mut codes = Vec::new();
     for mode in [0o700, 0o711] {
         for (place, mode) in [("", 0o711), ("run", mode)] {

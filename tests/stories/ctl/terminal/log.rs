@@ -1,4 +1,4 @@
-//! `stsctl log`: who got what, as it happens.
+//! `stsctl log`: the events of the audit as they happen.
 
 use std::fs;
 
@@ -32,7 +32,7 @@ fn log_shows_new_events_and_follows_a_moved_file() {
     assert_eq!(terminal.wait_for_exit(), -2);
     assert!(terminal.is_restored());
 
-    // A narrow one folds, a program gets lines.
+    // A narrow terminal folds the lines; JSON has one line for each event.
     let old = env.path("audit.jsonl.1");
     let old = ["log", "--no-follow", "--file", old.to_str().unwrap()];
     let mut terminal = env.ctl_at_terminal(NARROW, &old);

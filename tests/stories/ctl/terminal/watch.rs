@@ -1,5 +1,5 @@
-//! `stsctl status --watch`: drawn in place, through all that may happen meanwhile, and the
-//! terminal is given back.
+//! `stsctl status --watch`: drawn in place, with signals and restarts of the daemon, and with the
+//! terminal restored at the end.
 
 use std::{
     fs,
@@ -27,7 +27,7 @@ fn status_watch_shows_a_renewal_in_place() {
         let row = |it: &String| it.starts_with("oss-upload") && it.contains("    2  ");
         screen.rows(0, WIDE.1).any(|it| row(&it))
     });
-    // All of it at one place.
+    // The screen is drawn in place.
     let check = |terminal: &Terminal| {
         let lines = terminal.lines();
         assert!(lines[0].starts_with("stsd "), "{lines:#?}");
@@ -38,7 +38,7 @@ fn status_watch_shows_a_renewal_in_place() {
         fits(terminal);
     };
     check(&terminal);
-    // Keys are not drawn.
+    // Keys are not echoed.
     terminal.type_keys("xyz");
     terminal.resize(NARROW.0, NARROW.1);
     terminal.wait_for("calls 2, saved 0, hand-outs 1");
@@ -50,7 +50,7 @@ fn status_watch_shows_a_renewal_in_place() {
     terminal.wait_for("hint: ");
     check(&terminal);
 
-    // Ctrl-C is a key like others until the terminal makes a signal of it.
+    // The terminal turns Ctrl-C into SIGINT.
     terminal.type_keys("\u{3}");
     assert_eq!(terminal.wait_for_exit(), -2, "SIGINT");
     assert!(terminal.is_restored());
@@ -140,7 +140,7 @@ fn status_watch_without_a_terminal_prints_changes() {
             && tables() >= 2
             && read(&lines_file).contains("\"hand_outs\":1")
     });
-    // Nothing but the time goes on from when both have read that; they look once a second.
+    // Only times change after both have read the status; they read it once a second.
     thread::sleep(Duration::from_millis(2500));
     let before = (tables(), documents());
     thread::sleep(Duration::from_millis(2500));
