@@ -20,6 +20,7 @@
 //!   library; [`TestEnv::daemon`] is the daemon's process; [`TestEnv::emulator`] counts calls and
 //!   injects faults.
 //! - A story waits for a condition, with [`TestEnv::wait_until`], and for no fixed time.
+//! - A long text goes into an [`OutputLog`], which [`assert_output!`] compares with a file.
 //! - A story that this machine cannot run calls [`not_run`] with the reason.
 //! - Every secret of the emulator has one of [`MARKERS`] in it. The kit searches the output of the
 //!   programs, their arguments and all files for those when the [`TestEnv`] is dropped. A file that
@@ -46,6 +47,7 @@ mod report;
 mod sdk_program;
 mod secrets;
 mod shifted_clocks;
+mod snapshot;
 mod system_daemon;
 mod terminal;
 mod test_env;
@@ -77,6 +79,7 @@ pub use sdk_program::{
 };
 pub use secrets::{KEY_SECRET, MARKERS, assert_no_secrets};
 pub use shifted_clocks::ShiftedClocks;
+pub use snapshot::OutputLog;
 pub use system_daemon::{SystemDaemon, UnixUser};
 pub use terminal::Terminal;
 pub use test_env::TestEnv;

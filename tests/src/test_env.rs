@@ -173,6 +173,21 @@ impl TestEnv {
         command
     }
 
+    /// Runs `stsd --check`, asserts that it refuses the configuration, and returns its stderr.
+    ///
+    /// # Panics
+    /// When the configuration is accepted, or a secret is printed.
+    #[must_use]
+    #[track_caller]
+    pub fn check_error(&self) -> String {
+        let output = self.daemon_command().arg("--check").output().unwrap();
+        assert_no_secrets("the stderr of stsd --check", &output.stderr);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains("hint"), "{stderr}");
+        stderr
+    }
+
     /// Waits for the daemon's exit; returns the exit code, or `None` after a signal.
     ///
     /// # Panics

@@ -2,193 +2,156 @@
 
 use std::process::Command;
 
-use e2e::{TestEnv, UPLOAD, program};
+use e2e::{OutputLog, TestEnv, UPLOAD, assert_output, program};
 use nix::sys::signal::Signal;
 
-/// Asserts that `stsd --check` refuses a configuration with all of `words`, at `line`.
-fn check(env: &TestEnv, profiles: &str, line: usize, words: &[&str]) {
-    env.write_config(profiles);
-    check_written(env, line, words);
+/// The errors of several configurations.
+struct Errors<'a> {
+    env: &'a TestEnv,
+    log: OutputLog,
 }
 
-fn check_written(env: &TestEnv, line: usize, words: &[&str]) {
-    let output = env.daemon_command().arg("--check").output().unwrap();
-    let complaint = String::from_utf8(output.stderr).unwrap();
-    e2e::assert_no_secrets("stsd --check", complaint.as_bytes());
-    assert_eq!(output.status.code(), Some(1), "{words:?}: {complaint}");
-    let place = format!("config.toml:{line}:");
-    for word in [place.as_str(), "hint"].iter().chain(words) {
-        assert!(complaint.contains(word), "{word:?} is not in: {complaint}");
+impl<'a> Errors<'a> {
+    fn new(env: &'a TestEnv) -> Self {
+        Self {
+            env,
+            log: OutputLog::new(env),
+        }
+    }
+
+    /// Adds the error of profiles, and asserts its line.
+    #[track_caller]
+    fn add(&mut self, title: &str, profiles: &str, line: usize) {
+        self.env.write_config(profiles);
+        self.add_written(title, line);
+    }
+
+    /// Adds the error of a line at the end of the profile.
+    #[track_caller]
+    fn add_key(&mut self, key: &str, line: usize) {
+        self.add(key, &format!("{UPLOAD}{key}\n"), line);
+    }
+
+    /// Adds the error of the written configuration, and asserts its line.
+    #[track_caller]
+    fn add_written(&mut self, title: &str, line: usize) {
+        let stderr = self.env.check_error();
+        let place = format!("config.toml:{line}:");
+        assert!(stderr.contains(&place), "{place} is not in: {stderr}");
+        self.log.add(title, &stderr);
     }
 }
 
 #[test]
 fn config_error_names_file_line_and_key() {
     let env = TestEnv::without_daemon(&[]);
-    let with = |line: &str| format!("{UPLOAD}{line}\n");
+    let mut errors = Errors::new(&env);
     // Lines 1 to 4 are the endpoint and the source; the profile begins at line 5.
-    check(
-        &env,
-        &with("colour = 1"),
-        8,
-        &["colour", "role_session_name"],
-    );
-    check(
-        &env,
-        &with("duration = \"14m\""),
-        8,
-        &["profile.oss-upload.duration", "15m to 12h"],
-    );
-    check(&env, &with("duration = 3600"), 8, &["duration", "string"]);
-    check(
-        &env,
-        &with("role_session_name = \"a b\""),
-        8,
-        &["role_session_name", "A-Z"],
-    );
-    check(&env, &with("role_session_name = \"{who}\""), 8, &["{user}"]);
-    check(&env, &with("external_id = \"?\""), 8, &["external_id"]);
-    check(
-        &env,
-        &with("source_identity = \"acs:me\""),
-        8,
-        &["source_identity"],
-    );
-    check(
-        &env,
-        &with("policy_file = \"none.json\""),
-        8,
-        &["none.json", "cannot be read"],
-    );
-    check(
-        &env,
+    errors.add_key("colour = 1", 8);
+    errors.add_key("duration = \"14m\"", 8);
+    errors.add_key("duration = 3600", 8);
+    errors.add_key("role_session_name = \"a b\"", 8);
+    errors.add_key("role_session_name = \"{who}\"", 8);
+    errors.add_key("external_id = \"?\"", 8);
+    errors.add_key("source_identity = \"acs:me\"", 8);
+    errors.add_key("policy_file = \"none.json\"", 8);
+    errors.add(
+        "acs:ram -> arn:aws",
         &UPLOAD.replace("acs:ram", "arn:aws"),
         7,
-        &["role_arn", "acs:ram::"],
     );
-    check(
-        &env,
+    errors.add(
+        "\"uploader\" -> \"nosuch\"",
         &UPLOAD.replace("\"uploader\"", "\"nosuch\""),
         6,
-        &["no source", "uploader"],
     );
-    check(
-        &env,
+    errors.add(
+        "oss-upload] -> \"a b\"]",
         &UPLOAD.replace("oss-upload]", "\"a b\"]"),
         5,
-        &["a name is"],
     );
-    check(
-        &env,
+    errors.add(
+        "oss-upload] -> \"a\\nb\\u001b[2J\"]",
         &UPLOAD.replace("oss-upload]", "\"a\\nb\\u001b[2J\"]"),
         5,
-        &["profile.a b [2J: a name is"],
     );
-    check(
-        &env,
-        &with("allow = [\"user:root\",\n  \"user:nosuch-user\"]"),
-        9,
-        &["profile.oss-upload.allow", "no user of that name", "getent"],
-    );
-    check(
-        &env,
-        &with("allow = [\"exe:/usr/bin/aliyun\"]"),
-        8,
-        &["profile.oss-upload.allow", "sandbox", "unit:"],
-    );
-    check(
-        &env,
-        &with("allow = []"),
-        8,
-        &["allow", "an empty list allows"],
-    );
-    check(
-        &env,
-        &with("allow = \"user:root\""),
-        8,
-        &["allow", "wrong type"],
-    );
-    check(&env, "", 1, &["no profile"]);
-    check(&env, "[profile", 5, &["hint"]);
+    errors.add_key("allow = [\"user:root\",\n  \"user:nosuch-user\"]", 9);
+    errors.add_key("allow = [\"exe:/usr/bin/aliyun\"]", 8);
+    errors.add_key("allow = []", 8);
+    errors.add_key("allow = \"user:root\"", 8);
+    errors.add("no profile", "", 1);
+    errors.add("[profile", "[profile", 5);
 
     let long = format!(
         "{{\"Version\":\"1\",\"Statement\":[],\"x\":\"{}\"}}",
         "y".repeat(2048)
     );
     env.write("long.json", &long, 0o600);
-    check(
-        &env,
-        &with("policy_file = \"long.json\""),
-        8,
-        &["2048", "long.json"],
-    );
+    errors.add_key("policy_file = \"long.json\"", 8);
     env.write("broken.json", "{", 0o600);
-    check(
-        &env,
-        &with("policy_file = \"broken.json\""),
-        8,
-        &["broken.json", "JSON"],
-    );
+    errors.add_key("policy_file = \"broken.json\"", 8);
+    assert_output!("keys", errors.log.text());
 }
 
 #[test]
 fn sts_rate_outside_1_to_100_is_refused() {
     let env = TestEnv::without_daemon(&[]);
+    let mut errors = Errors::new(&env);
     for value in ["0", "101", "-1", "\"20\"", "1.5"] {
         let top = format!("{}sts_calls_per_second = {value}\n", env.endpoint());
         env.write_config_with(&top, UPLOAD);
-        check_written(&env, 2, &["sts_calls_per_second"]);
+        errors.add_written(value, 2);
     }
+    assert_output!("sts_rate", errors.log.text());
 }
 
 #[test]
 fn key_file_with_loose_mode_or_bad_content_is_refused() {
     let env = TestEnv::without_daemon(&[]);
+    let mut errors = Errors::new(&env);
     let key = "access_key_id = \"LTAIx\"\naccess_key_secret = \"ExampleSecretOfNobody\"\n";
     env.write("uploader.key", key, 0o644);
-    check(
-        &env,
-        UPLOAD,
-        4,
-        &["source.uploader.access_key_file", "0644", "chmod 0600"],
-    );
+    errors.add("mode 0644", UPLOAD, 4);
     env.write("uploader.key", key, 0o640);
-    check(&env, UPLOAD, 4, &["0640"]);
+    errors.add("mode 0640", UPLOAD, 4);
     env.write("uploader.key", "access_key_id = \"LTAIx\"\n", 0o600);
-    check(&env, UPLOAD, 4, &["is not a key file"]);
+    errors.add("no access_key_secret", UPLOAD, 4);
     env.write(
         "uploader.key",
         "access_key_secret = ExampleSecretOfNobody\n",
         0o600,
     );
-    check(&env, UPLOAD, 4, &["is not a key file"]);
+    errors.add("no access_key_id", UPLOAD, 4);
     std::fs::remove_file(env.path("uploader.key")).unwrap();
-    check(&env, UPLOAD, 4, &["uploader.key", "cannot be read"]);
+    errors.add("no key file", UPLOAD, 4);
+    assert_output!("key_file", errors.log.text());
 }
 
 #[test]
 fn error_for_an_invalid_key_file_shows_the_format() {
     let env = TestEnv::without_daemon(&[]);
-    let expected = "hint: a key file is a small text file with access_key_id = ";
+    let mut errors = Errors::new(&env);
     env.write("uploader.key", &"#".repeat(20_000), 0o600);
-    check(&env, UPLOAD, 4, &["larger than 16384 bytes", expected]);
+    errors.add("20,000 bytes", UPLOAD, 4);
     env.write("uploader.key", "", 0o600);
     std::fs::write(env.path("uploader.key"), b"\xff\xfe\x00").unwrap();
-    check(&env, UPLOAD, 4, &["UTF-8", expected]);
+    errors.add("no UTF-8", UPLOAD, 4);
     std::fs::remove_file(env.path("uploader.key")).unwrap();
     nix::unistd::mkfifo(&env.path("uploader.key"), nix::sys::stat::Mode::S_IRUSR).unwrap();
-    check(&env, UPLOAD, 4, &["regular file", expected]);
+    errors.add("a FIFO", UPLOAD, 4);
+    assert_output!("key_file_format", errors.log.text());
 }
 
 #[test]
 fn export_path_of_a_file_of_the_daemon_is_refused() {
     let env = TestEnv::without_daemon(&[]);
+    let mut errors = Errors::new(&env);
     for name in ["http.token", "stsd.sock", "http.sock"] {
         let path = env.path("run").join(name);
         let file = format!("[profile.oss-upload.file]\npath = {path:?}\n");
-        let words = ["profile.oss-upload.file.path", "daemon's own"];
-        check(&env, &format!("{UPLOAD}{file}"), 9, &words);
+        errors.add(name, &format!("{UPLOAD}{file}"), 9);
     }
+    assert_output!("export_path", errors.log.text());
 }
 
 #[test]

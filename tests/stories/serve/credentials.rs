@@ -1,8 +1,8 @@
 //! Credentials for programs: formats, errors, the cost in calls to STS, and the commands of a user.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt as _, process::Command, time::Duration};
 
-use e2e::{Action, TestEnv, UPLOAD};
+use e2e::{Action, OutputLog, TestEnv, UPLOAD, assert_output, program};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -51,14 +51,31 @@ fn each_format_is_one_document_and_the_default_is_the_union() {
 #[test]
 fn help_version_and_usage_errors_need_no_daemon() {
     let env = TestEnv::without_daemon(&[]);
-    for arguments in [&["--help"], &["--version"]] {
-        assert!(env.shim(arguments).status.success());
-        assert!(env.ctl(arguments).status.success());
+    let version = env!("CARGO_PKG_VERSION");
+    let mut log = OutputLog::new(&env).masking(version, "[VERSION]");
+    let mut run = |title: &str, mut command: Command, code: i32| {
+        // The width and the colours of the help.
+        command.env_remove("COLUMNS").env_remove("CLICOLOR_FORCE");
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{title}");
+        let text = [output.stdout, output.stderr].concat();
+        log.add(title, &String::from_utf8(text).unwrap());
+    };
+    for argument in ["--help", "--version"] {
+        for name in ["stsd", "sts-shim", "stsctl"] {
+            let mut command = Command::new(program(name));
+            command.arg(argument);
+            run(&format!("{name} {argument}"), command, 0);
+        }
     }
-    let code = |arguments: &[&str]| env.shim(arguments).status.code();
-    assert_eq!(code(&["--colour"]), Some(2));
-    assert_eq!(code(&["--min-life", "30", "x"]), Some(2));
-    assert_eq!(code(&["oss-upload"]), Some(3), "no daemon");
+    for arguments in [&["--colour"][..], &["--min-life", "30", "x"], &["a", "b"]] {
+        let mut command = Command::new(program("sts-shim"));
+        command.args(arguments);
+        run(&format!("sts-shim {}", arguments.join(" ")), command, 2);
+    }
+    let command = env.shim_command(&["oss-upload"]);
+    run("sts-shim oss-upload", command, 3);
+    assert_output!("help_and_usage", log.text());
 }
 
 #[test]
@@ -67,12 +84,18 @@ fn unknown_profile_error_names_it_with_code_4() {
     let output = env.shim(&["nosuch"]);
     assert_eq!(output.status.code(), Some(4));
     assert!(output.stdout.is_empty());
-    let complaint = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        complaint.contains("\"nosuch\"") && complaint.lines().count() == 1,
-        "{complaint}"
+    let mut log = OutputLog::new(&env);
+    log.add(
+        "sts-shim nosuch",
+        &String::from_utf8(output.stderr).unwrap(),
     );
-    assert_eq!(env.ctl(&["get", "nosuch"]).status.code(), Some(4));
+    let output = env.ctl(&["get", "nosuch"]);
+    assert_eq!(output.status.code(), Some(4));
+    log.add(
+        "stsctl get nosuch",
+        &String::from_utf8(output.stderr).unwrap(),
+    );
+    assert_output!("unknown_profile", log.text());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use e2e::{Action, KEY_SECRET, TestEnv, UPLOAD, unix_time};
+use e2e::{Action, KEY_SECRET, OutputLog, TestEnv, UPLOAD, assert_output, unix_time};
 use nix::{sys::stat::Mode, unistd::mkfifo};
 
 const FIRST: &str = "LTAIEXAMPLEUPLOADER01";
@@ -262,67 +262,67 @@ fn environment_variables_are_read_as_a_key() {
 fn invalid_key_file_is_refused_at_load() {
     let env = TestEnv::without_daemon(&[]);
     let path = env.path("other.key");
-    let said = |config: &str| {
-        env.write_config(config);
-        let output = env.daemon_command().arg("--check").output().unwrap();
-        e2e::assert_no_secrets("stsd --check", &output.stderr);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        (output.status.success(), said)
-    };
+    let mut errors = OutputLog::new(&env);
     let file = with_key("access_key_file = \"other.key\"");
-    let check = |words: &str| {
-        let (good, said) = said(&file);
-        assert!(!good && said.contains(words), "{words}: {said}");
-        assert!(said.contains("source.other.access_key_file"), "{said}");
+    let mut check = |title: &str, config: &str| {
+        env.write_config(config);
+        errors.add(title, &env.check_error());
     };
-    check("No such file");
+    check("no file", &file);
     let good = key(FIRST, KEY_SECRET);
-    for text in [
-        "",
-        &good[..good.len() / 2],
-        KEY_SECRET,
-        &key("", KEY_SECRET),
-        &key(FIRST, ""),
-        &key("a b", KEY_SECRET),
-        &format!("{good}more = 1\n"),
-        &format!("[default]\n{good}"),
-        "access_key_id = 7\naccess_key_secret = \"ExampleSecretOfNobody\"\n",
+    for (title, text) in [
+        ("an empty file", ""),
+        ("half a file", &good[..good.len() / 2]),
+        ("a secret alone", KEY_SECRET),
+        ("an empty id", &key("", KEY_SECRET)),
+        ("an empty secret", &key(FIRST, "")),
+        ("an id with a space", &key("a b", KEY_SECRET)),
+        ("an unknown key", &format!("{good}more = 1\n")),
+        ("a section", &format!("[default]\n{good}")),
+        (
+            "an id that is a number",
+            "access_key_id = 7\naccess_key_secret = \"ExampleSecretOfNobody\"\n",
+        ),
     ] {
         env.write("other.key", text, 0o600);
-        check("is not a key file");
+        check(title, &file);
     }
     fs::write(&path, [0xff, 0xfe, 0]).unwrap();
-    check("valid UTF-8");
+    check("bytes that are no UTF-8", &file);
     env.write("other.key", &"#".repeat(20_000), 0o600);
-    check("larger than");
+    check("20,000 bytes", &file);
     for mode in [0o644, 0o640, 0o602, 0o620] {
         env.write("other.key", &good, 0o600);
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-        check(&format!("{mode:04o}"));
+        check(&format!("mode {mode:04o}"), &file);
     }
     fs::remove_file(&path).unwrap();
     mkfifo(&path, Mode::S_IRUSR).unwrap();
-    check("not a regular file");
+    check("a FIFO", &file);
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
-    check("not a regular file");
+    check("a directory", &file);
     fs::remove_dir(&path).unwrap();
     // Lines may end with CRLF.
     env.write("other.key", &good.replace('\n', "\r\n"), 0o400);
-    assert!(said(&file).0);
+    env.write_config(&file);
+    let output = env.daemon_command().arg("--check").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
     let both = "access_key_file = \"other.key\"\naccess_key_env = { id = \"A\", secret = \"B\" }";
-    for (line, words) in [
-        ("", "exactly one is needed of access_key_file"),
-        (both, "exactly one is needed of access_key_file"),
-        (
-            "access_key_file = \"other.key\"\ntoken_file = \"t\"",
-            "no such key",
-        ),
-        ("access_key_file = 7", "expected a string"),
-        ("access_key_env = { id = \"A\" }", "secret"),
-        ("access_key_env = \"A\"", "wrong type"),
+    for line in [
+        "",
+        both,
+        "access_key_file = \"other.key\"\ntoken_file = \"t\"",
+        "access_key_file = 7",
+        "access_key_env = { id = \"A\" }",
+        "access_key_env = \"A\"",
     ] {
-        let (good, said) = said(&with_key(line));
-        assert!(!good && said.contains(words), "{words}: {said}");
+        let title = if line.is_empty() {
+            "no key at all"
+        } else {
+            line
+        };
+        check(title, &with_key(line));
     }
+    assert_output!("invalid_key_file", errors.text());
 }
