@@ -1,10 +1,11 @@
 //! Programs that upload once a second through many rotations.
 
+use std::{collections::BTreeSet, thread, time::Duration};
+
 use e2e::{
     Action, SdkProgram, aliyun_config, held_key, node_program, python_program, sdk_env, served,
     without_variables,
 };
-use std::{collections::BTreeSet, thread, time::Duration};
 
 /// Uploads once a second in Python and Node, with sessions of that lifetime.
 #[track_caller]
