@@ -218,7 +218,7 @@ fn rejected_http_requests_are_counted_by_reason() {
     assert_eq!(url.get(path, "").status, 200);
 
     let log = env.daemon_log();
-    let said = log.lines().filter(|it| it.contains("was refused"));
+    let said = log.lines().filter(|it| it.contains("was rejected"));
     assert_eq!(
         said.filter(|it| it.contains("secret")).count(),
         1,

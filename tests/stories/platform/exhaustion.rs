@@ -45,16 +45,16 @@ fn full_runtime_directory_does_not_stop_serving() {
         let before = env.document(&["oss-upload"]);
         // The daemon keeps the removed socket open, so that its inode stays in use.
         fs::remove_file(env.socket()).unwrap();
-        let complaint = "the socket was taken away: cannot listen at";
+        let complaint = "the socket was removed: cannot listen at";
         env.wait_until("it cannot be made", || env.daemon_log().contains(complaint));
-        let looks = env.daemon_log().matches("no answer from ourselves").count();
+        let looks = env.daemon_log().matches("self-check failed").count();
         env.wait_until("two more looks", || {
-            env.daemon_log().matches("no answer from ourselves").count() > looks + 1
+            env.daemon_log().matches("self-check failed").count() > looks + 1
         });
         let said = env.daemon_log();
         let said: Vec<_> = said.lines().filter(|it| it.contains(complaint)).collect();
         assert_eq!(said.len(), 1, "warnings: {said:?}");
-        let (cause, hint) = ("No space left", "its file system is full");
+        let (cause, hint) = ("No space left", "free space");
         assert!(
             said[0].contains(cause) && said[0].contains(hint),
             "{said:?}"

@@ -250,7 +250,7 @@ fn upgrade_succeeds_with_a_low_file_limit() {
     let before = env.document(&["oss-upload"]);
     env.daemon().signal(Signal::SIGUSR2);
     env.wait_until("the new program", || {
-        env.daemon_log().contains("handed over")
+        env.daemon_log().contains("inherited socket")
     });
     assert_eq!(env.document(&["oss-upload"]), before);
 }
@@ -292,7 +292,7 @@ fn stale_socket_in_its_place_is_replaced_and_a_live_one_is_not() {
     let _foreign = UnixListener::bind(env.socket()).unwrap();
     env.wait_within(Duration::from_secs(40), "a complaint", || {
         let log = env.daemon_log();
-        log.contains("another daemon has taken")
+        log.contains("another daemon now owns")
     });
 }
 

@@ -207,6 +207,6 @@ fn throttling_hint_delays_every_profile() {
     env.emulator()
         .inject_fault_once(Action::AssumeRole, throttle);
     env.assert_refused("oss-upload", 6, &["Throttling"]);
-    env.assert_refused("other", 6, &["held back"]);
+    env.assert_refused("other", 6, &["delayed by the rate limit"]);
     assert_eq!(env.emulator().calls(Action::AssumeRole), 1);
 }

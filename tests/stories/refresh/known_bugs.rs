@@ -38,9 +38,9 @@ fn outages() -> [(Fault, &'static str); 8] {
 /// Replies without a usable session, and the words of the error.
 fn worthless() -> [(Fault, &'static str); 3] {
     [
-        (Fault::Expired, "ended already"),
+        (Fault::Expired, "expired already"),
         (Fault::Empty, "empty credentials"),
-        (Fault::Beyond, "much longer than was asked"),
+        (Fault::Beyond, "much longer than requested"),
     ]
 }
 

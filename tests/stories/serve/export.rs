@@ -272,7 +272,7 @@ fn full_directory_stops_the_export_and_not_the_renewals() {
         };
         fill_filesystem(&env.path("small"));
         env.wait_until("it is said", || complaints() == 1);
-        assert!(env.daemon_log().contains("its file system is full"));
+        assert!(env.daemon_log().contains("free space"));
         // The old session stays until its expiration; its removal frees the inode for the next one.
         env.wait_until("a successor", || {
             read(&path).is_some_and(|it| key(&it) != first)

@@ -216,7 +216,7 @@ fn hung_bus_delays_only_its_own_profile() {
     assert!(hung.ctl(&["reload"]).status.success());
     std::thread::scope(|scope| {
         let hung = &hung;
-        let words = ["key=uploader cannot be had", "restart the keyring"];
+        let words = ["key=uploader cannot be read", "restart the keyring"];
         let waiting = scope.spawn(move || hung.assert_refused("oss-upload", 6, &words));
         // The accepted connection stays without an answer.
         let _connection = bus.accept().unwrap();

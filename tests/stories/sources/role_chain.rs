@@ -242,7 +242,7 @@ fn revoked_base_session_is_renewed_within_the_same_request() {
         "{}",
         env.daemon_log()
     );
-    assert!(env.daemon_log().contains("has renewed what had ended"));
+    assert!(env.daemon_log().contains("expired source credentials were renewed"));
     // A missing trust does not cause a renewal of the base.
     env.emulator()
         .inject_fault(Action::AssumeRole, Fault::error("NoPermission"));
@@ -269,7 +269,7 @@ fn idle_base_resumes_renewals_for_the_profile_above() {
     assert!(env.ctl(&["reload"]).status.success());
     let asleep = |name: &str| {
         env.daemon_log()
-            .matches(&format!("renewals pause profile={name}"))
+            .matches(&format!("profile idle, renewals paused profile={name}"))
             .count()
     };
     env.wait_within(Duration::from_secs(60), "both sleep", || {

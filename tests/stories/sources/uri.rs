@@ -251,7 +251,7 @@ fn each_fault_of_a_uri_has_a_message_without_the_uri() {
         &["expired credentials"],
     );
     let broken = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{\"AccessKeyId\"";
-    check(&|| server.says_exactly(broken), &["breaks its answer off"]);
+    check(&|| server.says_exactly(broken), &["ends its answer early"]);
     check(
         &|| server.says_exactly(b"EmulatedSecret\r\n\r\n"),
         &["gives no answer"],
