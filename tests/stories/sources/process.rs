@@ -93,7 +93,7 @@ fn long_lived_key_of_a_process_signs_and_is_not_served() {
     let env = world(&printing(&key.to_string()));
     let got = env.oss_with_profile("role", &["list", "examplebucket"], "");
     assert!(got.is_ok(), "{got:?}");
-    env.assert_refused("plain", 6, &["not handed out"]);
+    env.assert_refused("plain", 6, &["does not serve"]);
     // A long-lived key with an expiration is refused as well.
     let mut key = key;
     key["expiration"] = json!("2099-01-01T00:00:00Z");

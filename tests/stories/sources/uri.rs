@@ -204,11 +204,11 @@ fn each_fault_of_a_uri_has_a_message_without_the_uri() {
     let ok = |body: &[u8]| server.says("200 OK", body);
     check(
         &|| server.says("404 Not Found", b"EmulatedSecret"),
-        &["status 404", "still good"],
+        &["status 404", "still valid"],
     );
     check(
         &|| server.says("500 Oops", b"EmulatedSecret"),
-        &["status 500", "may pass"],
+        &["status 500", "may be temporary"],
     );
     check(&|| server.says("204 No Content", b""), &["status 204"]);
     check(&|| ok(b""), &["gave nothing"]);
