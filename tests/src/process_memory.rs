@@ -14,7 +14,7 @@ use crate::Process;
 const PAGE: usize = 4096;
 
 /// Maximum number of searches for secrets that the program is about to wipe, with
-/// [`SCAN_INTERVAL`] between them.
+/// 20 ms between them.
 pub const MEMORY_SCANS: u32 = 250;
 
 /// The pause between two searches.

@@ -60,8 +60,7 @@ impl OutputLog {
         for (value, replacement) in &self.replacements {
             text = text.replace(value, replacement);
         }
-        let text = mask_ports(&text);
-        mask_keys(&text)
+        mask_requests(&mask_keys(&mask_ports(&text)))
     }
 }
 
@@ -77,29 +76,43 @@ macro_rules! assert_output {
 
 /// Replaces ports of 127.0.0.1 that the system has picked.
 fn mask_ports(text: &str) -> String {
-    const HOST: &str = "127.0.0.1:";
-    let mut parts = text.split(HOST);
-    let mut masked = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let end = part.find(|it: char| !it.is_ascii_digit());
-        let (port, rest) = part.split_at(end.unwrap_or(part.len()));
+    let is_port = |it: char| it.is_ascii_digit();
+    mask_after(text, "127.0.0.1:", is_port, |port| {
         let is_picked = port.parse::<u16>().is_ok_and(|it| it >= MIN_MASKED_PORT);
-        let port = if is_picked { "[PORT]" } else { port };
-        masked += &format!("{HOST}{port}{rest}");
-    }
-    masked
+        is_picked.then_some("[PORT]")
+    })
 }
 
 /// Replaces the ids of issued AccessKeys.
 fn mask_keys(text: &str) -> String {
-    const PREFIX: &str = "STS.";
-    let mut parts = text.split(PREFIX);
+    let is_id = |it: char| it.is_ascii_alphanumeric();
+    mask_after(text, "STS.", is_id, |id| {
+        (!id.is_empty()).then_some("[KEY]")
+    })
+}
+
+/// Replaces the request ids of STS.
+fn mask_requests(text: &str) -> String {
+    let is_id = |it: char| it.is_ascii_hexdigit() || it == '-';
+    mask_after(text, "(request ", is_id, |_| Some("[ID]"))
+}
+
+/// Replaces the value behind each `prefix`, as far as its characters match, unless `replacement`
+/// returns `None` for it.
+fn mask_after(
+    text: &str,
+    prefix: &str,
+    is_value: impl Fn(char) -> bool,
+    replacement: impl Fn(&str) -> Option<&'static str>,
+) -> String {
+    let mut parts = text.split(prefix);
     let mut masked = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        let end = part.find(|it: char| !it.is_ascii_alphanumeric());
-        let (id, rest) = part.split_at(end.unwrap_or(part.len()));
-        let id = if id.is_empty() { "" } else { "[KEY]" };
-        masked += &format!("{PREFIX}{id}{rest}");
+        let end = part.find(|it: char| !is_value(it)).unwrap_or(part.len());
+        let (value, rest) = part.split_at(end);
+        masked += prefix;
+        masked += replacement(value).unwrap_or(value);
+        masked += rest;
     }
     masked
 }

@@ -15,7 +15,9 @@ use std::{
     time::Duration,
 };
 
-use e2e::{Action, Fault, KEY_SECRET, STRANGER, TestEnv, UPLOAD, program};
+use e2e::{
+    Action, Fault, KEY_SECRET, OutputLog, STRANGER, TestEnv, UPLOAD, assert_output, program,
+};
 use nix::unistd::geteuid;
 use serde_json::{Value, json};
 use stsd_wire::{Message as _, Reply, Request, VERSION, message_length};
@@ -58,9 +60,9 @@ fn visit(env: &TestEnv, variables: &[(&str, &str)]) -> Visit {
 }
 
 impl Visit {
-    /// Asserts a finding with these words, and with these in its fix.
+    /// Asserts a finding with these words, and with these in its fix; returns its text.
     #[track_caller]
-    fn finds(&self, verdict: &str, words: &str, fix: &str) {
+    fn finds(&self, verdict: &str, words: &str, fix: &str) -> String {
         let has = |it: &&Value, key: &str, words: &str| {
             let text = it[key].as_str().unwrap();
             words.split(" & ").all(|word| text.contains(word))
@@ -70,9 +72,16 @@ impl Visit {
                 && (has(it, "remark", words) || has(it, "check", words))
                 && has(it, "fix", fix)
         });
-        assert!(found.is_some(), "{verdict}: {words}: {fix}: {}", self.said);
+        let found = found.unwrap_or_else(|| panic!("{verdict}: {words}: {fix}: {}", self.said));
         let codes: &[i32] = if verdict == "fault" { &[9] } else { &[1, 9] };
         assert!(codes.contains(&self.code.unwrap()), "{:?}", self.code);
+        let text = |key: &str| found[key].as_str().unwrap();
+        format!(
+            "{verdict}  {}: {}\nfix: {}",
+            text("check"),
+            text("remark"),
+            text("fix")
+        )
     }
 
     /// Asserts that every finding is `ok`.
@@ -227,52 +236,50 @@ fn doctor_finds_config_errors_and_readable_keys() {
     visit(&env, &[]).finds("fault", "there is no", "stsctl import");
 }
 
-/// Refreshes a profile whose call is refused, and asserts the finding.
+/// Refreshes a profile whose call is refused, and adds the finding with that word to a log.
 #[track_caller]
-fn refused(env: &TestEnv, words: &str, fix: &str) {
+fn add_refusal(texts: &mut String, env: &TestEnv, word: &str) {
     let _ = env.ctl(&["refresh", "oss-upload"]);
-    visit(env, &[]).finds("fault", words, fix);
+    let finding = visit(env, &[]).finds("fault", word, "");
+    let mut log = OutputLog::new(env);
+    log.add(word, &finding);
+    *texts += log.text();
+    *texts += "\n\n";
 }
 
 #[test]
 fn doctor_names_the_console_step_for_an_sts_refusal() {
-    for (code, fix) in [
-        (
-            "NoPermission",
-            "attach AliyunSTSAssumeRoleAccess & Trust Policy",
-        ),
-        (
-            "AuthenticationFail.NoPermission",
-            "name the identity provider",
-        ),
-        ("InvalidAccessKeyId.NotFound", "the id is not there"),
+    let mut texts = String::new();
+    for code in [
+        "NoPermission",
+        "AuthenticationFail.NoPermission",
+        "InvalidAccessKeyId.NotFound",
     ] {
         let env = TestEnv::start();
         env.emulator()
             .inject_fault(Action::AssumeRole, Fault::error(code));
-        refused(&env, code, fix);
+        add_refusal(&mut texts, &env, code);
     }
     let env = TestEnv::with(&[], &UPLOAD.replace("role/oss-upload", "role/nosuch"));
-    refused(&env, "EntityNotExist.Role", "Identities > Roles & create");
+    add_refusal(&mut texts, &env, "EntityNotExist.Role");
     let env = TestEnv::with(&[], &format!("{UPLOAD}duration = \"12h\"\n"));
-    refused(
-        &env,
-        "InvalidParameter.DurationSeconds",
-        "Maximum Session Duration",
-    );
+    add_refusal(&mut texts, &env, "InvalidParameter.DurationSeconds");
+    assert_output!("sts_refusals", texts.trim_end());
 }
 
 #[test]
 fn doctor_names_the_console_step_for_a_disabled_or_wrong_key() {
+    let mut texts = String::new();
     let env = TestEnv::start();
     env.emulator().disable_key("LTAIEXAMPLEUPLOADER01");
-    refused(&env, "Inactive", "AccessKey: enable it");
+    add_refusal(&mut texts, &env, "Inactive");
     let env = TestEnv::start();
     let wrong = format!(
         "access_key_id = \"LTAIEXAMPLEUPLOADER01\"\naccess_key_secret = \"{KEY_SECRET}9\"\n"
     );
     env.write("uploader.key", &wrong, 0o600);
-    refused(&env, "SignatureDoesNotMatch", "is not that of its id");
+    add_refusal(&mut texts, &env, "SignatureDoesNotMatch");
+    assert_output!("refused_keys", texts.trim_end());
 }
 
 #[test]
@@ -394,48 +401,28 @@ fn doctor_finds_secrets_and_faults_in_aliyun_config() {
 #[test]
 fn doctor_finds_variables_that_override_a_profile() {
     let env = TestEnv::with(&[], &format!("{UPLOAD}[http]\nlisten = \"127.0.0.1:0\"\n"));
-    for (name, value, words, fix) in [
-        (
-            "ALIBABA_CLOUD_ACCESS_KEY_ID",
-            "LTAI",
-            "before any profile",
-            "unset ALIBABA_CLOUD_ACCESS",
-        ),
-        (
-            "ALIBABA_CLOUD_OIDC_TOKEN_FILE",
-            "/x",
-            "before any profile",
-            "unset ALIBABA_CLOUD_OIDC",
-        ),
-        (
-            "OSS_ACCESS_KEY_SECRET",
-            "never-to-be-shown",
-            "OSS_ACCESS",
-            "stsctl exec",
-        ),
+    let mut log = OutputLog::new(&env);
+    for (name, value, words) in [
+        ("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAI", "before any profile"),
+        ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", "/x", "before any profile"),
+        ("OSS_ACCESS_KEY_SECRET", "never-to-be-shown", "OSS_ACCESS"),
         (
             "ALIBABA_CLOUD_DISABLE_EXTERNAL_PROCESS",
             "true",
             "running sts-shim",
-            "unset ALI",
         ),
         (
             "ALIBABA_CLOUD_IGNORE_PROFILE",
             "TRUE",
             "ignore its profiles",
-            "unset ALI",
         ),
-        (
-            "HTTP_PROXY",
-            "http://never-to-be-shown",
-            "go to the proxy",
-            "NO_PROXY=127.0.0.1",
-        ),
+        ("HTTP_PROXY", "http://never-to-be-shown", "go to the proxy"),
     ] {
         let found = visit(&env, &[(name, value)]);
-        found.finds("warning", words, fix);
+        log.add(name, &found.finds("warning", words, ""));
         assert!(!found.said.contains("never-to-be-shown"), "{}", found.said);
     }
+    assert_output!("overriding_variables", log.text());
     let named = ("STSD_PROFILE", "oss-upload");
     let found = visit(&env, &[named, ("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAI")]);
     found.finds("warning", "before any profile", "unset");
