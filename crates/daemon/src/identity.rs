@@ -1,6 +1,7 @@
 //! The identity providers: one file for each kind of `[source.*]` table.
 
 pub(crate) mod access_key;
+mod access_key_file;
 mod chained_profile;
 mod command;
 mod credentials_document;

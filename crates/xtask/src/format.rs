@@ -1,7 +1,7 @@
 //! Formatting: rustfmt for everything, and the import style, which only nightly's rustfmt knows.
 
 use crate::{
-    gate::Notes,
+    notes::Notes,
     process::{Outcome, cargo_command, nightly_command, run, say, succeeds},
 };
 

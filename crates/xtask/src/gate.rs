@@ -14,20 +14,11 @@ use steps::STEPS;
 pub(crate) use steps::demo;
 
 use crate::{
+    nextest,
+    notes::Notes,
     process::{Outcome, heading, say},
-    tests,
+    tier::Tier,
 };
-
-/// Which command runs a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Tier {
-    /// While a person works: at most a minute when everything is built.
-    Check,
-    /// Before a change lands, and in CI.
-    Test,
-    /// Each night, and before a release.
-    Full,
-}
 
 /// One step of the gate.
 struct Step {
@@ -38,26 +29,6 @@ struct Step {
     /// A step of the full run that contains this one.
     replaced_by: Option<&'static str>,
     run: fn(&mut Notes) -> Outcome,
-}
-
-/// What the steps of a run could not do here.
-#[derive(Debug, Default)]
-pub(crate) struct Notes {
-    not_run: Vec<String>,
-}
-
-impl Notes {
-    /// Adds something that was not run, with the reason.
-    pub(crate) fn not_run(&mut self, what: impl Into<String>) {
-        self.not_run.push(what.into());
-    }
-
-    /// Prints each of them on a line of its own.
-    pub(crate) fn print(&self) {
-        for line in &self.not_run {
-            say(&format!("NOT RUN: {line}"));
-        }
-    }
 }
 
 /// Runs the steps of a tier, beginning with the step `from`; stops at the first that fails.
@@ -94,7 +65,7 @@ pub(crate) fn run(tier: Tier, from: Option<&str>) -> Outcome {
         for step in STEPS.iter().filter(|step| step.tier == Tier::Full) {
             say(&format!("  {}: {}", step.name, step.about));
         }
-        for (name, reason) in tests::FULL_ONLY {
+        for (name, reason) in nextest::FULL_ONLY {
             say(&format!("  long-stories: {name}…: {reason}"));
         }
     }
@@ -133,8 +104,8 @@ fn now() -> Instant {
 }
 
 #[cfg(test)]
-mod unit_tests {
-    use super::{STEPS, Tier};
+mod tests {
+    use super::*;
 
     #[test]
     fn steps_have_unique_names_and_replacements_exist() {

@@ -9,17 +9,19 @@ mod format;
 mod fuzz;
 mod gate;
 mod guards;
+mod nextest;
+mod notes;
 mod process;
 mod prose;
 mod supply_chain;
 mod systemd;
-mod tests;
+mod tier;
 
 use std::{env, process::ExitCode};
 
 use bench::Scope;
-use gate::Tier;
 use process::say;
+use tier::Tier;
 
 const HELP: &str = "\
 Usage: cargo xtask COMMAND
@@ -58,24 +60,24 @@ fn main() -> ExitCode {
         ["test", "--from", step] => gate::run(Tier::Test, Some(step)),
         ["test", "--full"] => gate::run(Tier::Full, None),
         ["test", "--full", "--from", step] => gate::run(Tier::Full, Some(step)),
-        ["e2e", ref names @ ..] => tests::e2e(names),
+        ["e2e", ref names @ ..] => nextest::e2e(names),
         ["stress", "--rounds", rounds, ref names @ ..] => match rounds.parse() {
-            Ok(rounds) => tests::stress(rounds, names),
+            Ok(rounds) => nextest::stress(rounds, names),
             Err(_) => Err(format!("--rounds takes a number, not {rounds:?}")),
         },
-        ["stress", ref names @ ..] => tests::stress(3, names),
+        ["stress", ref names @ ..] => nextest::stress(3, names),
         ["fmt"] => format::apply(),
         ["prose", ref prefixes @ ..] => prose::check(prefixes),
         ["demo"] => gate::demo(),
-        ["simulate"] => tests::simulate(None),
-        ["simulate", "--seeds", count] => tests::simulate(Some(("SIMULATION_SEEDS", count))),
-        ["simulate", "--seed", seed] => tests::simulate(Some(("SIMULATION_SEED", seed))),
+        ["simulate"] => nextest::simulate(None),
+        ["simulate", "--seeds", count] => nextest::simulate(Some(("SIMULATION_SEEDS", count))),
+        ["simulate", "--seed", seed] => nextest::simulate(Some(("SIMULATION_SEED", seed))),
         ["fuzz"] => fuzz::run_all(Ok(fuzz::Bound::Seconds(60))),
         ["fuzz", option, number] => fuzz::run_all(fuzz::Bound::parse(option, number)),
-        ["soak"] => tests::soak(),
+        ["soak"] => nextest::soak(),
         ["systemd"] => systemd::command(systemd::Scope::Gate),
         ["systemd", "--full"] => systemd::command(systemd::Scope::Full),
-        ["compare"] => tests::compare(),
+        ["compare"] => nextest::compare(),
         ["bench"] => bench::measure(Scope::Full),
         ["bench", "--quick"] => bench::measure(Scope::Quick),
         ["bench", "--budget"] => bench::measure(Scope::Budget),

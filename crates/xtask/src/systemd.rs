@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use crate::{
-    gate::Notes,
+    notes::Notes,
     process::{Outcome, cargo, root, say, target},
 };
 

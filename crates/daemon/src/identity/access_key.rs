@@ -1,18 +1,16 @@
 //! The AccessKey of a RAM user. A file, a systemd credential and the keyring hold the same text, TOML
 //! with `access_key_id` and `access_key_secret`; in the environment each has a variable.
 
-mod file;
-
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use stsd_keyring::{BusAddress, KeyringError};
 use stsd_sts::{Proof, SecretText, SourceCredentials};
 
-pub use self::file::KeyFileError;
-pub(crate) use self::file::is_key;
+pub use super::access_key_file::KeyFileError;
+pub(crate) use super::access_key_file::is_key;
 #[cfg(fuzzing)]
-pub(crate) use self::file::parse;
-use super::{PrivateFileError, ProcessEnvironment};
+pub(crate) use super::access_key_file::parse;
+use super::{PrivateFileError, ProcessEnvironment, access_key_file};
 use crate::{
     profile::{IdentityProvider, ResolveContext, ResolveFuture, ResolvedIdentity, SourceError},
     runtime::{clock::BootTime, file_watch::WatchedFile},
@@ -63,7 +61,7 @@ impl AccessKey {
     }
 
     fn file(path: PathBuf, subject: String) -> Result<Self, KeyFileError> {
-        file::read(&path)?;
+        access_key_file::read(&path)?;
         let watched_file = WatchedFile::new(path);
         Ok(Self {
             location: KeyLocation::File {
@@ -117,7 +115,7 @@ impl AccessKey {
                 subject,
                 watched_file,
             } => {
-                let read = watched_file.read(file::read).await;
+                let read = watched_file.read(access_key_file::read).await;
                 read.unwrap_or_else(|late| Err(PrivateFileError::from(late).into()))
                     .map_err(|error| SourceError::new(subject, error.to_string(), error.hint()))
             }
@@ -129,7 +127,7 @@ impl AccessKey {
             KeyLocation::Keyring { key, bus } => {
                 let text = stsd_keyring::lookup(bus, key, KEYRING_TIMEOUT).await;
                 let text = text.map_err(|error| from_keyring(key, &error))?;
-                file::parse(text.expose()).map_err(|error| {
+                access_key_file::parse(text.expose()).map_err(|error| {
                     SourceError::new(keyring_item(key), error.to_string(), error.hint())
                 })
             }
@@ -195,7 +193,7 @@ fn from_variables(
         access_key_secret: SecretText::from(value(secret)?),
         security_token: None,
     };
-    if !file::is_key(&credentials) {
+    if !access_key_file::is_key(&credentials) {
         return Err(SourceError::new(
             format!("the variable {id}"),
             "does not hold an access key id: letters and digits",

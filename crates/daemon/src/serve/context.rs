@@ -13,7 +13,7 @@ use crate::{
         clock::{BootTime, Clock},
         protection::{Protection, SecretPages},
     },
-    serve::{connection_limit::ConnectionLimiter, http::HttpEndpoint},
+    serve::{connection_limit::ConnectionLimiter, http::endpoint::HttpEndpoint},
     session::{lease::LeaseHandle, store::Store},
 };
 

@@ -6,7 +6,7 @@
 //! neither from a browser nor through a proxy. On the Unix socket the kernel names the peer.
 
 mod body;
-mod endpoint;
+pub(super) mod endpoint;
 mod request_filter;
 mod routes;
 mod socket_owner;

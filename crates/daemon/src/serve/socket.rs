@@ -2,86 +2,10 @@
 
 mod client;
 mod connection;
-mod handler;
 mod handlers;
 mod reactor;
 mod self_check;
 mod wire_convert;
 
-use std::{
-    io,
-    os::{fd::AsFd as _, unix::net::UnixStream},
-    sync::Arc,
-    time::Duration,
-};
-
-use stsd_wire::Failure;
-use tracing::debug;
-
-use self::{client::Client, handler::Handler, reactor::ConnectionEntry};
 pub use self::{reactor::ReactorHandle, self_check::self_check};
 pub(crate) use self::{reactor::start_event_loop, wire_convert::encode_reply};
-use crate::{
-    access::{Operation, peer::Peer},
-    audit::{AuditCaller, QuotaCell},
-    serve::{connection_limit::ConnectionPermit, context::ServerContext},
-};
-
-/// Timeout for a Hello, for the rest of a frame, and for a client that does not read its reply. A
-/// connection without a request in progress has no timeout.
-const IO_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Returns the entry of an accepted connection; `None` if it was refused. A refused client
-/// receives the reason.
-fn accept_connection(stream: UnixStream, context: &Arc<ServerContext>) -> Option<ConnectionEntry> {
-    match identify_and_admit(&stream, context) {
-        Ok((peer, permit)) => {
-            let client = Client::new(Arc::clone(context), peer);
-            Some(ConnectionEntry::new(Handler::new(stream, client), permit))
-        }
-        Err(AdmitError::UnknownPeer(error)) => {
-            debug!("connection ended: cannot identify the peer: {error}");
-            None
-        }
-        Err(AdmitError::Refused(failure)) => {
-            connection::refuse(&stream, &failure);
-            None
-        }
-    }
-}
-
-/// The reason for which a connection is not admitted.
-enum AdmitError {
-    /// The kernel does not report the peer.
-    UnknownPeer(io::Error),
-    /// The connection is refused with this reply.
-    Refused(Box<Failure>),
-}
-
-/// Returns the peer of a connection and its permit.
-fn identify_and_admit(
-    stream: &UnixStream,
-    context: &ServerContext,
-) -> Result<(Peer, ConnectionPermit), AdmitError> {
-    let peer =
-        Peer::of(stream, context.clock.boot(), context.lease).map_err(AdmitError::UnknownPeer)?;
-    let refused = |failure| {
-        let caller = AuditCaller {
-            peer: &peer,
-            socket: stream.as_fd(),
-            quota: &QuotaCell::default(),
-        };
-        context.audit.refused(Operation::Connection, None, caller);
-        AdmitError::Refused(Box::new(failure))
-    };
-    if !context.access.can_connect(&peer) {
-        return Err(refused(wire_convert::not_allowed()));
-    }
-    if context.lease.is_some() && context.revoked.is_cancelled() {
-        return Err(AdmitError::Refused(Box::new(wire_convert::lease_ended())));
-    }
-    match context.limiter.admit(&peer) {
-        Some(permit) => Ok((peer, permit)),
-        None => Err(refused(wire_convert::too_many_connections())),
-    }
-}

@@ -2,11 +2,13 @@
 
 use std::process::Command;
 
-use super::{Notes, Step, Tier};
+use super::Step;
 use crate::{
-    apt, bench, clients, dist, format, fuzz, guards,
+    apt, bench, clients, dist, format, fuzz, guards, nextest,
+    notes::Notes,
     process::{Outcome, cargo, cargo_command, output, root, run, say, succeeds, target},
-    supply_chain, systemd, tests,
+    supply_chain, systemd,
+    tier::Tier,
 };
 
 /// Every step. Names are arguments of `--from`.
@@ -51,7 +53,7 @@ pub(super) const STEPS: [Step; 20] = [
         about: "unit tests, golden frames, signature vectors",
         tier: Tier::Check,
         replaced_by: None,
-        run: |notes| tests::unit(notes),
+        run: |notes| nextest::unit(notes),
     },
     Step {
         name: "licences",
@@ -89,14 +91,14 @@ pub(super) const STEPS: [Step; 20] = [
         about: "end-to-end tests over the real programs",
         tier: Tier::Test,
         replaced_by: None,
-        run: |notes| tests::stories(notes, Tier::Test),
+        run: |notes| nextest::stories(notes, Tier::Test),
     },
     Step {
         name: "simulation",
         about: "the refresh engine over months of paused time",
         tier: Tier::Test,
         replaced_by: Some("simulation-all"),
-        run: |notes| tests::simulation(notes, Tier::Test),
+        run: |notes| nextest::simulation(notes, Tier::Test),
     },
     Step {
         name: "systemd",
@@ -110,21 +112,21 @@ pub(super) const STEPS: [Step; 20] = [
         about: "a thousand seeds instead of a hundred, ten thousand profiles for a day",
         tier: Tier::Full,
         replaced_by: None,
-        run: |notes| tests::simulation(notes, Tier::Full),
+        run: |notes| nextest::simulation(notes, Tier::Full),
     },
     Step {
         name: "long-stories",
         about: "stories that take long by design",
         tier: Tier::Full,
         replaced_by: None,
-        run: |notes| tests::stories(notes, Tier::Full),
+        run: |notes| nextest::stories(notes, Tier::Full),
     },
     Step {
         name: "comparison",
         about: "the official libraries beside stsd, against the table of docs/comparison.md",
         tier: Tier::Full,
         replaced_by: None,
-        run: |_| tests::comparison(),
+        run: |_| nextest::comparison(),
     },
     Step {
         name: "budget",
@@ -193,13 +195,13 @@ fn documentation(_: &mut Notes) -> Outcome {
 
 fn programs(_: &mut Notes) -> Outcome {
     cargo(&["build", "--workspace", "--bins", "--locked", "--quiet"])?;
-    tests::build_rust_examples()
+    nextest::build_rust_examples()
 }
 
 fn set_up(_: &mut Notes) -> Outcome {
     clients::interpreters()?;
     clients::install(&root(), &target())?;
-    apt::ensure(&tests::STORY_PACKAGES);
+    apt::ensure(&nextest::STORY_PACKAGES);
     Ok(())
 }
 

@@ -24,8 +24,12 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{IO_TIMEOUT, wire_convert};
+use super::wire_convert;
 use crate::{runtime::async_fd, session::snapshot::Session};
+
+/// Timeout for a Hello, for the rest of a frame, and for a client that does not read its reply. A
+/// connection without a request in progress has no timeout.
+pub(super) const IO_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Maximum number of bytes that one `recv` reads: a few usual requests.
 pub(super) const READ_CHUNK_BYTES: usize = 512;

@@ -5,6 +5,7 @@
 //! Between its requests a connection is one small entry of a slab, without a task and without a
 //! timer.
 
+mod accept;
 mod entry;
 mod event_loop;
 mod handle;
@@ -18,7 +19,6 @@ use std::{
 use tokio::runtime::Handle;
 use tracing::error;
 
-pub(super) use self::entry::ConnectionEntry;
 use self::event_loop::EventLoop;
 pub use self::handle::ReactorHandle;
 use crate::runtime::clock::Clock;

@@ -16,11 +16,7 @@ use crate::{
 };
 
 /// Returns the state of the profiles after a name that the client may see.
-pub(in crate::serve::socket) fn status(
-    client: &Client,
-    connection: &Connection,
-    after: &str,
-) -> Reply {
+pub(super) fn status(client: &Client, connection: &Connection, after: &str) -> Reply {
     let is_administrator = client.can_administer();
     let socket = connection.as_fd();
     let is_visible = |profile: &Profile| is_administrator || client.can_read(profile, socket);
@@ -28,7 +24,7 @@ pub(in crate::serve::socket) fn status(
 }
 
 /// Refreshes a profile now, and waits for the attempt.
-pub(in crate::serve::socket) async fn refresh(
+pub(super) async fn refresh(
     client: &Client,
     connection: &Connection,
     profile: &str,
@@ -55,11 +51,7 @@ pub(in crate::serve::socket) async fn refresh(
 
 /// Returns the last accesses to the profiles after a name: an administrator sees all, other
 /// clients their own user's.
-pub(in crate::serve::socket) fn audit(
-    client: &Client,
-    connection: &Connection,
-    after: &str,
-) -> Reply {
+pub(super) fn audit(client: &Client, connection: &Connection, after: &str) -> Reply {
     let (context, socket) = (&client.context, connection.as_fd());
     if !context.access.allows_lease_and_refresh() {
         return Reply::Failure(client.deny_on_lease(Operation::Audit, socket));
@@ -77,11 +69,7 @@ pub(in crate::serve::socket) fn audit(
 }
 
 /// Returns the URL of a profile.
-pub(in crate::serve::socket) fn url(
-    client: &Client,
-    connection: &Connection,
-    profile: &str,
-) -> Reply {
+pub(super) fn url(client: &Client, connection: &Connection, profile: &str) -> Reply {
     let (context, socket) = (&client.context, connection.as_fd());
     if !context.access.allows_lease_and_refresh() {
         return Reply::Failure(client.deny_on_lease(Operation::Url, socket));
@@ -97,10 +85,7 @@ pub(in crate::serve::socket) fn url(
 }
 
 /// Replaces the secret in the URLs.
-pub(in crate::serve::socket) async fn rotate_urls(
-    client: &Client,
-    connection: &Connection,
-) -> Reply {
+pub(super) async fn rotate_urls(client: &Client, connection: &Connection) -> Reply {
     if !client.can_administer() {
         return deny_admin(client, connection, wire_convert::no_rotation());
     }
@@ -114,7 +99,7 @@ pub(in crate::serve::socket) async fn rotate_urls(
 }
 
 /// Reloads the configuration.
-pub(in crate::serve::socket) async fn reload(client: &Client, connection: &Connection) -> Reply {
+pub(super) async fn reload(client: &Client, connection: &Connection) -> Reply {
     if !client.can_administer() {
         return deny_admin(client, connection, wire_convert::no_reload());
     }

@@ -19,7 +19,7 @@ use crate::{
     serve::socket::{
         client::Client,
         connection::{Connection, connection_error},
-        handler::{MAX_PATIENCE, ReadOutcome},
+        handlers::{MAX_PATIENCE, ReadOutcome},
         wire_convert,
     },
     session::{
@@ -30,16 +30,16 @@ use crate::{
 
 /// The parameters of a request.
 #[derive(Clone, Copy)]
-pub(in crate::serve::socket) struct CredentialsRequest<'a> {
-    pub(in crate::serve::socket) profile: &'a str,
+pub(super) struct CredentialsRequest<'a> {
+    pub(super) profile: &'a str,
     /// The minimum lifetime of the session.
-    pub(in crate::serve::socket) minimum_life: Duration,
+    pub(super) minimum_life: Duration,
     /// The caller's timeout.
-    pub(in crate::serve::socket) patience: Duration,
+    pub(super) patience: Duration,
 }
 
 /// A request that memory could not answer.
-pub(in crate::serve::socket) struct PendingRequest {
+pub(super) struct PendingRequest {
     minimum_life: Duration,
     patience: Duration,
     began: BootTime,
@@ -52,7 +52,7 @@ type SessionFuture = Pin<Box<dyn Future<Output = SessionResult> + Send + Sync>>;
 
 /// Answers a request: one lookup, and one write of bytes that are encoded already. Without a
 /// session the request becomes `pending`.
-pub(in crate::serve::socket) fn serve(
+pub(super) fn serve(
     client: &Client,
     connection: &mut Connection,
     pending: &mut Option<Box<PendingRequest>>,
@@ -87,7 +87,7 @@ pub(in crate::serve::socket) fn serve(
 
 /// Polls the result of a pending request. A caller that has closed does not count as waiting any
 /// more.
-pub(in crate::serve::socket) fn poll_pending(
+pub(super) fn poll_pending(
     client: &Client,
     connection: &mut Connection,
     pending: &mut Option<Box<PendingRequest>>,
@@ -178,7 +178,7 @@ fn reply_short(
 }
 
 /// Sends the session now and after each renewal, until the peer closes.
-pub(in crate::serve::socket) async fn watch(
+pub(super) async fn watch(
     client: &Client,
     connection: &mut Connection,
     profile: &str,

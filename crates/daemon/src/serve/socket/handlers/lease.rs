@@ -5,8 +5,6 @@
 //! The client creates the socket, because the client has access to directories that the daemon's
 //! sandbox excludes, such as the directory of a container.
 
-mod accept_thread;
-
 use std::{
     io::{self, ErrorKind, IoSliceMut},
     mem::MaybeUninit,
@@ -34,7 +32,11 @@ use tokio::{
 };
 use tracing::debug;
 
-use self::accept_thread::AcceptedStreams;
+use super::{
+    Attach,
+    accepted_streams::{self, AcceptedStreams},
+    malformed,
+};
 use crate::{
     access::Operation,
     profile::{Profile, SessionPolicy},
@@ -43,11 +45,8 @@ use crate::{
         connection_limit::ConnectionLimiter,
         context::{ServerContext, SupervisorCommand},
         socket::{
-            IO_TIMEOUT, accept_connection,
             client::Client,
-            connection::{Connection, connection_error},
-            handler::malformed,
-            reactor::ReactorHandle,
+            connection::{Connection, IO_TIMEOUT, connection_error},
             wire_convert,
         },
     },
@@ -58,23 +57,23 @@ use crate::{
 const MAX_LEASE_DURATION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// The parameters of a request.
-pub(in crate::serve::socket) struct LeaseRequest<'a> {
-    pub(in crate::serve::socket) profile: &'a str,
+pub(super) struct LeaseRequest<'a> {
+    pub(super) profile: &'a str,
     /// The session policy; `None` if the profile has one.
-    pub(in crate::serve::socket) policy: Option<String>,
-    pub(in crate::serve::socket) ttl: Duration,
+    pub(super) policy: Option<String>,
+    pub(super) ttl: Duration,
     /// The caller's timeout for the first session.
-    pub(in crate::serve::socket) patience: Duration,
+    pub(super) patience: Duration,
 }
 
 /// Revokes a lease when it is dropped, and closes the connections of its socket.
 struct LeaseGuard<'a>(&'a LeaseHandle, &'a ConnectionLimiter);
 
 /// Opens a lease and holds it; returns when the lease has ended.
-pub(in crate::serve::socket) async fn lease(
+pub(super) async fn lease(
     client: &Client,
     connection: &mut Connection,
-    reactor: &Arc<ReactorHandle>,
+    attach: Attach<'_>,
     request: LeaseRequest<'_>,
 ) -> io::Result<()> {
     let context = &client.context;
@@ -98,7 +97,7 @@ pub(in crate::serve::socket) async fn lease(
     let lease = Arc::new(lease);
     // The accept thread shares the handle, and must not keep the lease alive.
     let guard = LeaseGuard(&lease, &context.limiter);
-    let streams = accept_thread::accept(listener, Arc::clone(&lease))?;
+    let streams = accepted_streams::accept(listener, Arc::clone(&lease))?;
     connection.reply(&Reply::Done).await?;
     debug!(profile, lease = lease.id.number, owner = %client.peer, "lease opened");
 
@@ -110,7 +109,7 @@ pub(in crate::serve::socket) async fn lease(
             Reply::Failure(failure?)
         }
         () = sleep_until(until, &*context.clock) => Reply::Done,
-        () = serve(streams, lease_context, reactor) => {
+        () = serve(streams, lease_context, attach) => {
             Reply::Failure(wire_convert::lease_without_a_socket())
         }
     };
@@ -323,15 +322,9 @@ fn is_listening_socket(descriptor: &OwnedFd) -> bool {
 }
 
 /// Serves the connections of a lease's socket, until the socket does not listen any more.
-async fn serve(
-    mut streams: AcceptedStreams,
-    context: Arc<ServerContext>,
-    reactor: &Arc<ReactorHandle>,
-) {
+async fn serve(mut streams: AcceptedStreams, context: Arc<ServerContext>, attach: Attach<'_>) {
     while let Some(stream) = streams.next().await {
-        if let Some(entry) = accept_connection(stream, &context) {
-            reactor.attach(entry);
-        }
+        attach(stream, &context);
         if context.limiter.is_full() {
             yield_now().await;
         }

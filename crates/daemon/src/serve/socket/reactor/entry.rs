@@ -2,28 +2,26 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
     task::Waker,
 };
 
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{debug, error};
 
-use super::handle::ReactorHandle;
 use crate::{
     runtime::clock::BootTime,
     serve::{
         connection_limit::{CloseReason, ConnectionPermit},
         socket::{
-            IO_TIMEOUT,
-            handler::{Handler, Offload, ReadOutcome},
+            connection::IO_TIMEOUT,
+            handlers::{Attach, Handler, Offload, ReadOutcome},
             wire_convert,
         },
     },
 };
 
 /// A connection in the event loop.
-pub(in crate::serve::socket) struct ConnectionEntry {
+pub(super) struct ConnectionEntry {
     pub(super) handler: Handler,
     pub(super) permit: ConnectionPermit,
     /// The time by which the frame in progress must be complete; `None` without one.
@@ -47,7 +45,7 @@ pub(super) enum PollOutcome {
 }
 
 impl ConnectionEntry {
-    pub(in crate::serve::socket) fn new(handler: Handler, permit: ConnectionPermit) -> Self {
+    pub(super) fn new(handler: Handler, permit: ConnectionPermit) -> Self {
         let limiter = &handler.client().context.limiter;
         Self {
             _drain_token: limiter.tasks().token(),
@@ -111,11 +109,11 @@ impl ConnectionEntry {
     }
 
     /// Runs offloaded work. Returns `true` if the connection goes on.
-    pub(super) async fn run(&mut self, work: Offload, reactor: &Arc<ReactorHandle>) -> bool {
+    pub(super) async fn run(&mut self, work: Offload, attach: Attach<'_>) -> bool {
         let outcome = tokio::select! {
             biased;
             _ = self.permit.close_requested() => None,
-            outcome = self.handler.run(work, reactor) => Some(outcome),
+            outcome = self.handler.run(work, attach) => Some(outcome),
         };
         match outcome {
             Some(Ok(())) => return true,

@@ -22,15 +22,13 @@ use slab::Slab;
 use tracing::{debug, error, warn};
 
 use super::{
+    accept::accept_connection,
     entry::{ConnectionEntry, PollOutcome},
     handle::{CONNECTION_INTEREST, Command, Listener, ReactorHandle, WAKE_TOKEN},
 };
 use crate::{
     runtime::clock::{BootTime, Clock},
-    serve::{
-        accept::ACCEPT_BACKOFF,
-        socket::{accept_connection, connection::ReadState},
-    },
+    serve::{accept::ACCEPT_BACKOFF, socket::connection::ReadState},
 };
 
 /// Maximum number of events, and of queued connections, in one iteration.

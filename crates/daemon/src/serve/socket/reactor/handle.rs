@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::fd::OwnedFd,
+    os::{fd::OwnedFd, unix::net::UnixStream},
     sync::{Arc, Mutex, MutexGuard},
     task::{Wake, Waker},
 };
@@ -18,10 +18,10 @@ use rustix::{
 use tokio::sync::mpsc;
 use tracing::error;
 
-use super::entry::ConnectionEntry;
+use super::{accept::accept_connection, entry::ConnectionEntry};
 use crate::{
     runtime::sync::lock,
-    serve::{context::ServerContext, socket::handler::Offload},
+    serve::{context::ServerContext, socket::handlers::Offload},
 };
 
 /// Token of the eventfd in the epoll set.
@@ -145,8 +145,10 @@ impl ReactorHandle {
     }
 
     /// Registers a connection that was accepted elsewhere.
-    pub(in crate::serve::socket) fn attach(&self, entry: ConnectionEntry) {
-        self.submit(Command::Attach(Box::new(entry)));
+    fn attach(&self, stream: UnixStream, context: &Arc<ServerContext>) {
+        if let Some(entry) = accept_connection(stream, context) {
+            self.submit(Command::Attach(Box::new(entry)));
+        }
     }
 
     /// Ends the event loop.
@@ -193,7 +195,11 @@ impl ReactorHandle {
 
 impl Offloaded {
     async fn run(mut self) {
-        if self.entry.run(self.work, &self.guard.handle).await {
+        let handle = Arc::clone(&self.guard.handle);
+        let attach = |stream: UnixStream, context: &Arc<ServerContext>| {
+            handle.attach(stream, context);
+        };
+        if self.entry.run(self.work, &attach).await {
             self.guard.reattach(self.entry);
         }
     }

@@ -14,10 +14,11 @@ use std::{
 
 use crate::{
     apt, clients,
-    gate::{Notes, Tier},
+    notes::Notes,
     process::{
         Outcome, cargo, cargo_command, heading, path_with, root, run, say, succeeds, target,
     },
+    tier::Tier,
 };
 
 /// The version that is installed where there is none.
