@@ -16,7 +16,8 @@ use crate::{
     apt, clients,
     notes::Notes,
     process::{
-        Outcome, cargo, cargo_command, heading, path_with, root, run, say, succeeds, target,
+        Outcome, build_programs, cargo, cargo_command, heading, path_with, root, run, say,
+        succeeds, target,
     },
     tier::Tier,
 };
@@ -213,7 +214,7 @@ pub(crate) fn build_rust_examples() -> Outcome {
 
 /// Builds the programs, and the rest that stories with such names need.
 fn prepare(names: &[&str]) -> Outcome {
-    cargo(&["build", "--workspace", "--bins", "--locked", "--quiet"])?;
+    build_programs()?;
     let needs_sdks = |name: &&str| WITH_SDKS.iter().any(|it| name.contains(it));
     if names.is_empty() || names.iter().any(needs_sdks) {
         build_rust_examples()?;

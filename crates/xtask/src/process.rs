@@ -58,6 +58,13 @@ pub(crate) fn cargo(arguments: &[&str]) -> Outcome {
     run(&mut cargo_command(arguments))
 }
 
+/// Builds all programs for the stories. With a test among the targets, cargo gives each dependency
+/// the features that it has in the tests: without, it would compile most of them twice.
+pub(crate) fn build_programs() -> Outcome {
+    let targets = ["--workspace", "--bins", "--test", "stories"];
+    cargo(&[&["build", "--locked", "--quiet"], &targets[..]].concat())
+}
+
 /// Returns the command of cargo with arguments in the workspace, not yet started. A package
 /// that is named in the arguments is looked up from there.
 pub(crate) fn cargo_command(arguments: &[&str]) -> Command {

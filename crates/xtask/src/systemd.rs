@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::{
     notes::Notes,
-    process::{Outcome, cargo, root, say, target},
+    process::{Outcome, build_programs, root, say, target},
 };
 
 /// The extent of the checks.
@@ -39,7 +39,7 @@ pub(crate) fn step(notes: &mut Notes, scope: Scope) -> Outcome {
 
 /// Builds the programs and runs the checks.
 pub(crate) fn command(scope: Scope) -> Outcome {
-    cargo(&["build", "--workspace", "--bins", "--locked"])?;
+    build_programs()?;
     match run(scope)? {
         Coverage::Full => say("\nxtask: everything passed"),
         Coverage::Partial => say("\nxtask: everything that was run passed; see NOT RUN above"),

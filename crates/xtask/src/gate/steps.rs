@@ -6,13 +6,15 @@ use super::Step;
 use crate::{
     apt, bench, clients, dist, format, fuzz, guards, nextest,
     notes::Notes,
-    process::{Outcome, cargo, cargo_command, output, root, run, say, succeeds, target},
-    supply_chain, systemd,
+    process::{
+        Outcome, build_programs, cargo, cargo_command, output, root, run, say, succeeds, target,
+    },
+    prose, supply_chain, systemd,
     tier::Tier,
 };
 
 /// Every step. Names are arguments of `--from`.
-pub(super) const STEPS: [Step; 20] = [
+pub(super) const STEPS: [Step; 21] = [
     Step {
         name: "format",
         about: "rustfmt, import style",
@@ -35,8 +37,15 @@ pub(super) const STEPS: [Step; 20] = [
         run: spelling,
     },
     Step {
+        name: "prose",
+        about: "words and openings that docs/contributing/style.md excludes",
+        tier: Tier::Check,
+        replaced_by: None,
+        run: |_| prose::check(&[]),
+    },
+    Step {
         name: "dependencies",
-        about: "which crate must not reach which",
+        about: "which package must not reach which, which module imports which",
         tier: Tier::Check,
         replaced_by: None,
         run: |_| guards::check(),
@@ -194,7 +203,7 @@ fn documentation(_: &mut Notes) -> Outcome {
 }
 
 fn programs(_: &mut Notes) -> Outcome {
-    cargo(&["build", "--workspace", "--bins", "--locked", "--quiet"])?;
+    build_programs()?;
     nextest::build_rust_examples()
 }
 
