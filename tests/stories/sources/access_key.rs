@@ -115,11 +115,7 @@ fn unreadable_key_file_keeps_the_last_key_with_one_warning() {
     let _ = env.document(&["oss-upload"]);
     let path = env.path("uploader.key");
     let good = fs::read_to_string(&path).unwrap();
-    let warned = || {
-        env.daemon_log()
-            .matches("using the cached one")
-            .count()
-    };
+    let warned = || env.daemon_log().matches("using the cached one").count();
     let mut before = 0;
     let mut check = |what: &str, spoil: &dyn Fn()| {
         spoil();
@@ -130,7 +126,10 @@ fn unreadable_key_file_keeps_the_last_key_with_one_warning() {
         assert_eq!(warned(), before + 1, "{what}: warnings");
         before += 1;
         let line = env.daemon_log();
-        let line = line.lines().rfind(|it| it.contains("using the cached one")).unwrap();
+        let line = line
+            .lines()
+            .rfind(|it| it.contains("using the cached one"))
+            .unwrap();
         assert!(
             line.contains("uploader.key") && line.contains(what),
             "{what}: {line}"

@@ -349,10 +349,15 @@ fn metadata_v1_needs_allow_v1_and_is_used_without_a_token_only() {
     assert!(env.daemon_log().contains("continuing without a token"));
     env.emulator().clear_faults();
     assert!(env.ctl(&["refresh", "instance"]).status.success());
-    let without = env.daemon_log().matches("continuing without a token").count();
+    let without = env
+        .daemon_log()
+        .matches("continuing without a token")
+        .count();
     assert!(env.ctl(&["refresh", "instance"]).status.success());
     assert_eq!(
-        env.daemon_log().matches("continuing without a token").count(),
+        env.daemon_log()
+            .matches("continuing without a token")
+            .count(),
         without,
         "a token is better"
     );

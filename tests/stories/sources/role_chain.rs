@@ -242,7 +242,10 @@ fn revoked_base_session_is_renewed_within_the_same_request() {
         "{}",
         env.daemon_log()
     );
-    assert!(env.daemon_log().contains("expired source credentials were renewed"));
+    assert!(
+        env.daemon_log()
+            .contains("expired source credentials were renewed")
+    );
     // A missing trust does not cause a renewal of the base.
     env.emulator()
         .inject_fault(Action::AssumeRole, Fault::error("NoPermission"));
