@@ -302,8 +302,7 @@ pub(crate) enum CompletionShell {
 /// Parses a number with its unit.
 fn parse_duration(text: &str) -> Result<Duration, String> {
     const SHAPE: &str = "a time is a number with a unit: 500ms, 30s, 20m, 1h";
-    let parsed: jiff::SignedDuration = text.parse().map_err(|_| SHAPE.to_owned())?;
-    Duration::try_from(parsed).map_err(|_| SHAPE.to_owned())
+    stsd_model::parse_duration(text).ok_or_else(|| SHAPE.to_owned())
 }
 
 #[cfg(test)]

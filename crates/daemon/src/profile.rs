@@ -10,7 +10,11 @@ mod rule;
 mod source_error;
 #[cfg(any(test, fuzzing))]
 mod testing;
-mod types;
+
+pub use stsd_model::{
+    Invalid, NameParts, ProfileName, RoleArn, RoleSessionName, SessionDuration, SessionPolicy,
+    external_id, provider_arn, role_name, source_identity,
+};
 
 pub(crate) use self::resolved_identity::signing_margin;
 pub use self::{
@@ -24,10 +28,6 @@ pub use self::{
     resolved_identity::{Expiry, ResolvedIdentity},
     rule::{Rule, RuleError, UnitName},
     source_error::SourceError,
-    types::{
-        Invalid, NameParts, ProfileName, RoleArn, RoleSessionName, SessionDuration, SessionPolicy,
-        external_id, provider_arn, role_name, source_identity,
-    },
 };
 
 /// A named role that programs ask for: an identity, the role, and the rules for callers.

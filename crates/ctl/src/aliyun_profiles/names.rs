@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use stsd_model::ProfileName;
+
 use super::{
     parsed_profile::{SkipReason, ThirdPartyProfile},
     printable,
 };
-
-/// Maximum length of a name, as in the daemon.
-const MAX_NAME_CHARS: usize = 64;
 
 /// Returns the name of each profile in stsd's configuration, or the reason why it is skipped.
 pub(super) fn of(profiles: &[ThirdPartyProfile]) -> Vec<Result<String, SkipReason>> {
@@ -54,7 +53,7 @@ fn strip_if_needed(name: &str) -> Option<String> {
     let name = name.chars().map(|c| if kept(c) { c } else { '-' });
     let name: String = name
         .skip_while(|it| !it.is_ascii_alphanumeric())
-        .take(MAX_NAME_CHARS)
+        .take(ProfileName::MAX_CHARS)
         .collect();
     let name = name.trim_end_matches('-');
     (!name.is_empty()).then(|| name.to_owned())
@@ -79,7 +78,7 @@ impl SourceNames {
         for number in numbers {
             let end = format!("-{kind}{number}");
             // Valid names are ASCII.
-            let head = &profile[..profile.len().min(MAX_NAME_CHARS - end.len())];
+            let head = &profile[..profile.len().min(ProfileName::MAX_CHARS - end.len())];
             let name = format!("{head}{end}");
             if self.taken.insert(name.clone()) {
                 return name;

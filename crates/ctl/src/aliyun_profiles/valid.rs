@@ -1,5 +1,8 @@
-//! The daemon's limits for values, so that an invalid profile is skipped alone. The numbers are
-//! from the public API metadata of STS.
+//! The daemon's limits for values, so that an invalid profile is skipped alone.
+
+use std::time::Duration;
+
+use stsd_model::{Invalid, RoleArn, RoleSessionName, SessionDuration, SessionPolicy};
 
 use super::parsed_profile::SkipReason;
 
@@ -33,72 +36,37 @@ pub fn access_key_secret(secret: &str) -> Result<(), String> {
 }
 
 pub(super) fn role_arn(arn: &str) -> Result<(), SkipReason> {
-    let allowed = |c: char| c.is_alphanumeric() || "._-@".contains(c);
-    if is_arn(arn, "role", 64, allowed) {
-        return Ok(());
-    }
-    refuse("its ram_role_arn is not acs:ram::<account number>:role/<role name>")
+    checked("ram_role_arn", RoleArn::new(arn))
 }
 
 pub(super) fn provider_arn(arn: &str) -> Result<(), SkipReason> {
-    let allowed = |c: char| c.is_alphanumeric() || "._-@".contains(c);
-    if is_arn(arn, "oidc-provider", 128, allowed) {
-        return Ok(());
-    }
-    refuse("its oidc_provider_arn is not acs:ram::<account number>:oidc-provider/<name>")
-}
-
-fn is_arn(arn: &str, kind: &str, longest: usize, allowed: impl Fn(char) -> bool) -> bool {
-    let rest = arn.strip_prefix("acs:ram::");
-    let parts = rest.and_then(|it| it.split_once(':'));
-    parts.is_some_and(|(account, rest)| {
-        let name = rest.strip_prefix(kind).and_then(|it| it.strip_prefix('/'));
-        (1..=32).contains(&account.len())
-            && account.bytes().all(|it| it.is_ascii_digit())
-            && name.is_some_and(|it| (1..=longest).contains(&it.chars().count()))
-            && name.is_some_and(|it| it.chars().all(allowed))
-    })
+    checked(
+        "oidc_provider_arn",
+        stsd_model::provider_arn(arn, "oidc-provider"),
+    )
 }
 
 pub(super) fn session_name(name: &str) -> Result<(), SkipReason> {
-    let allowed = |it: u8| it.is_ascii_alphanumeric() || b".@_-".contains(&it);
-    if (2..=64).contains(&name.len()) && name.bytes().all(allowed) {
-        return Ok(());
-    }
-    refuse("its ram_session_name is not 2 to 64 of A-Z a-z 0-9 . @ _ -")
+    checked("ram_session_name", RoleSessionName::new(name))
 }
 
 pub(super) fn external_id(id: &str) -> Result<(), SkipReason> {
-    let allowed = |it: u8| it.is_ascii_alphanumeric() || b"_+=,.@:/-".contains(&it);
-    if (2..=1224).contains(&id.len()) && id.bytes().all(allowed) {
-        return Ok(());
-    }
-    refuse("its external_id is not 2 to 1224 of A-Z a-z 0-9 _ + = , . @ : / -")
+    checked("external_id", stsd_model::external_id(id))
 }
 
-/// Checks a session policy. Its length counts without white space, which approximates the size
-/// that STS measures.
 pub(super) fn policy(text: &str) -> Result<(), SkipReason> {
-    let Ok(document) = serde_json::from_str::<serde_json::Value>(text) else {
-        return refuse("its policy is no JSON document");
-    };
-    let version = document.get("Version").and_then(|it| it.as_str());
-    if version != Some("1") || document.get("Statement").is_none() {
-        return refuse("its policy holds no \"Version\": \"1\" with a \"Statement\"");
-    }
-    if document.to_string().len() > 2048 {
-        return refuse("its policy is longer than the 2048 bytes that STS takes");
-    }
-    Ok(())
+    checked("policy", SessionPolicy::new(text))
 }
 
 /// Checks the role name of an instance.
 pub(super) fn role_name(name: &str) -> Result<(), SkipReason> {
-    let allowed = |it: u8| it.is_ascii_alphanumeric() || b".-_@".contains(&it);
-    if (1..=64).contains(&name.len()) && name.bytes().all(allowed) {
-        return Ok(());
-    }
-    refuse("its ram_role_name is not 1 to 64 of A-Z a-z 0-9 . - _ @")
+    checked("ram_role_name", stsd_model::role_name(name))
+}
+
+/// Returns the reason that an invalid value gives, without the value.
+fn checked<T>(key: &str, value: Result<T, Invalid>) -> Result<(), SkipReason> {
+    let refused = |error| format!("its {key} is not accepted: {error}");
+    value.map(drop).map_err(refused)
 }
 
 /// Checks the path of a file.
@@ -116,7 +84,7 @@ pub(super) fn path(path: &str, key: &str) -> Result<(), SkipReason> {
 
 /// Returns a number of seconds in the form of stsd's configuration.
 pub(super) fn duration(seconds: u64) -> Result<String, SkipReason> {
-    if !(900..=43_200).contains(&seconds) {
+    if SessionDuration::within_limits(Duration::from_secs(seconds)).is_none() {
         return refuse("its expired_seconds is not 900 to 43200, which is what STS takes");
     }
     Ok(match seconds {

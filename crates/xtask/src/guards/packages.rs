@@ -4,7 +4,7 @@ use crate::process::{Outcome, cargo_command};
 
 /// Packages and what each must never depend on, as `cargo tree` sees it: with the default
 /// features, and those after a `+`.
-const GUARDS: [(&str, &[&str]); 12] = [
+const GUARDS: [(&str, &[&str]); 13] = [
     // With the default features: the daemon alone adds `pages`, and nix with it.
     ("stsd-secret", &["nix", "libc", "tracing", "stsd-wire"]),
     (
@@ -12,6 +12,18 @@ const GUARDS: [(&str, &[&str]); 12] = [
         &["nix", "tokio", "tracing", "serde_json", "stsd-wire"],
     ),
     ("stsd-wire", &["tokio", "reqwest", "nix", "tracing"]),
+    // Pure: the daemon and stsctl have the same limits, and nothing else in common.
+    (
+        "stsd-model",
+        &[
+            "nix",
+            "rustix",
+            "tokio",
+            "tracing",
+            "stsd-wire",
+            "stsd-secret",
+        ],
+    ),
     (
         "stsd-client",
         &["tokio", "reqwest", "serde_json", "stsd-sts"],
@@ -67,6 +79,7 @@ const EMULATOR_GUARD: (&str, &[&str]) = (
         "stsd-wire",
         "stsd-client",
         "stsd-secret",
+        "stsd-model",
     ],
 );
 

@@ -1,0 +1,82 @@
+//! Durations: their text, and the limits of a session.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+use crate::Invalid;
+
+/// Minimum lifetime of a session of STS.
+const SHORTEST: Duration = Duration::from_secs(15 * 60);
+
+/// The requested lifetime of a session: 15 minutes to 12 hours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionDuration(Duration);
+
+impl SessionDuration {
+    /// The maximum lifetime of a session.
+    pub const LONGEST: Duration = Duration::from_secs(12 * 60 * 60);
+
+    /// The default of STS.
+    pub const DEFAULT: Self = Self(Duration::from_secs(3600));
+
+    /// Parses a duration with its unit: `15m`, `1h`, `1h30m`.
+    ///
+    /// # Errors
+    /// [`Invalid`], with the allowed values.
+    pub fn new(text: &str) -> Result<Self, Invalid> {
+        parse_duration(text)
+            .filter(|it| it.subsec_nanos() == 0)
+            .and_then(Self::within_limits)
+            .ok_or_else(|| Invalid::new("a duration is 15m to 12h, with its unit: 15m, 1h, 1h30m"))
+    }
+
+    /// Returns the duration; `None` unless STS accepts it.
+    #[must_use]
+    pub fn within_limits(duration: Duration) -> Option<Self> {
+        let limits = SHORTEST..=Self::LONGEST;
+        limits.contains(&duration).then_some(Self(duration))
+    }
+
+    /// Returns the duration of a session that is needed for `rest`: a minute more, for the time that
+    /// a call loses; at least the minimum of STS, and at most this duration.
+    #[must_use]
+    pub fn for_remaining(self, rest: Duration) -> Self {
+        let wanted = Duration::from_secs(rest.as_secs().saturating_add(60));
+        Self(wanted.max(SHORTEST).min(self.0))
+    }
+
+    /// Returns the duration.
+    #[must_use]
+    pub fn get(self) -> Duration {
+        self.0
+    }
+}
+
+/// Parses a duration with its unit: `500ms`, `30s`, `1h30m`. `None` for a number without a unit and
+/// for a negative duration.
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let parsed: SignedDuration = text.parse().ok()?;
+    Duration::try_from(parsed).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn duration_has_a_unit_and_is_within_the_limits() {
+        let check = |text: &str, seconds: Option<u64>| {
+            let duration = SessionDuration::new(text).ok().map(|it| it.get().as_secs());
+            assert_eq!(duration, seconds, "{text}");
+        };
+        check("15m", Some(900));
+        check("1h", Some(3600));
+        check("1h30m", Some(5400));
+        check("12h", Some(43_200));
+        for text in ["14m", "899s", "12h1s", "3600", "", "1x", "-1h", "13h"] {
+            check(text, None);
+        }
+    }
+}
