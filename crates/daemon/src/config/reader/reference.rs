@@ -34,10 +34,10 @@ const MANUAL_END: &str = ".\\\" to here\n";
 
 /// The header of a table in the file, and the section of its defaults: sources have a section for
 /// each type.
-type Place<'a> = (&'a str, &'a str);
+type TableKey<'a> = (&'a str, &'a str);
 
 /// Returns the defaults that the types do not have.
-fn defaults() -> BTreeMap<Place<'static>, String> {
+fn defaults() -> BTreeMap<TableKey<'static>, String> {
     let literal = |text: &str| format!("`{text}`");
     let quoted = |text: &str| format!("`\"{text}\"`");
     let of_environment = |variable: &str| format!("`${variable}`, else required");
@@ -126,7 +126,7 @@ struct Key {
 struct Reference {
     sections: Vec<Section>,
     /// The defaults of keys that have not been listed yet.
-    defaults: BTreeMap<Place<'static>, String>,
+    defaults: BTreeMap<TableKey<'static>, String>,
 }
 
 impl Reference {
@@ -171,13 +171,13 @@ impl Reference {
         }
     }
 
-    /// Collects one section. `place` is the table's name and the section of its defaults.
+    /// Collects one section. `section` is the table's name and the section of its defaults.
     fn section(
         &mut self,
         title: String,
         level: usize,
         about: String,
-        (name, place): Place<'_>,
+        (name, section): TableKey<'_>,
         schema: &Value,
         keys: &[&str],
     ) {
@@ -190,7 +190,7 @@ impl Reference {
             listed.push(Key {
                 name: (*key).to_owned(),
                 shape: shape(property),
-                default: self.default(place, key, schema),
+                default: self.default(section, key, schema),
                 meaning: sentence(&format!("{name}.{key}"), property),
             });
         }
@@ -202,11 +202,11 @@ impl Reference {
         });
     }
 
-    fn default(&mut self, place: &str, key: &str, schema: &Value) -> String {
+    fn default(&mut self, section: &str, key: &str, schema: &Value) -> String {
         let known = self
             .defaults
             .keys()
-            .find(|it| **it == (place, key))
+            .find(|it| **it == (section, key))
             .copied();
         if let Some(default) = known.and_then(|it| self.defaults.remove(&it)) {
             return default;
