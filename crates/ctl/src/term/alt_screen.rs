@@ -31,10 +31,10 @@ const ENTER: &str = "\u{1b}[?1049h\u{1b}[?25l";
 /// Shows the cursor and switches back.
 const LEAVE: &str = "\u{1b}[?25h\u{1b}[?1049l";
 
-/// Moves the cursor home; erases the rest of a line, and of the screen.
+/// Moves the cursor home; erases a line, and the rest of the screen.
 const HOME: &str = "\u{1b}[H";
-const REST_OF_LINE: &str = "\u{1b}[K";
-const REST_OF_SCREEN: &str = "\u{1b}[J";
+const ERASE_LINE: &str = "\u{1b}[2K";
+const ERASE_REST: &str = "\u{1b}[J";
 
 /// The terminal while the alternate screen is shown.
 pub(crate) struct AltScreen {
@@ -92,9 +92,9 @@ impl AltScreen {
         let lines: Vec<_> = lines
             .iter()
             .take(rows)
-            .map(|line| strip_if_needed(line.render(Some(width)), &io::stdout()) + REST_OF_LINE)
+            .map(|line| strip_if_needed(line.render(Some(width)), &io::stdout()))
             .collect();
-        write(&format!("{HOME}{}{REST_OF_SCREEN}", lines.join("\r\n")))
+        write(&frame(&lines, rows))
     }
 
     /// Waits for a key, a signal or the waker, at most for `time`.
@@ -167,4 +167,32 @@ fn write(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
     stdout.flush()
+}
+
+/// Returns what draws lines on a screen. A line is erased before it is drawn: after a line as wide as
+/// the terminal the cursor is in the last column, so that an erasure would remove its last character.
+fn frame(lines: &[String], rows: usize) -> String {
+    let mut frame = HOME.to_owned();
+    for (index, line) in lines.iter().enumerate() {
+        let separator = if index == 0 { "" } else { "\r\n" };
+        frame.push_str(&format!("{separator}{ERASE_LINE}{line}"));
+    }
+    if lines.len() < rows {
+        frame.push_str("\r\n");
+        frame.push_str(ERASE_REST);
+    }
+    frame
+}
+
+#[cfg(test)]
+mod tests {
+    use super::frame;
+
+    #[test]
+    fn no_erasure_follows_a_line_on_its_row() {
+        let lines = ["a full row".to_owned(), "q leaves".to_owned()];
+        let short = "\u{1b}[H\u{1b}[2Ka full row\r\n\u{1b}[2Kq leaves";
+        assert_eq!(frame(&lines, 2), short);
+        assert_eq!(frame(&lines, 3), format!("{short}\r\n\u{1b}[J"));
+    }
 }
