@@ -92,7 +92,9 @@ pub(super) fn start(
     if let Some(name) = credential {
         if geteuid().is_root() {
             return Ok(StartOutcome::NotStarted(
-                "what root encrypts is for the machine's stsd.service (docs/systemd.md)".to_owned(),
+                "a credential that root encrypts is for the machine's stsd.service: add \
+                 LoadCredentialEncrypted= (man systemd.exec) with `systemctl edit stsd.service`"
+                    .to_owned(),
             ));
         }
         let text = systemd_drop_in(&[name], directory);
