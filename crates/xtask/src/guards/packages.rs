@@ -26,11 +26,11 @@ const GUARDS: [(&str, &[&str]); 13] = [
     ),
     (
         "stsd-client",
-        &["tokio", "reqwest", "serde_json", "stsd-sts"],
+        &["tokio", "reqwest", "serde_json", "stsd-sts", "stsd-model"],
     ),
     (
         "stsd-client+aws,lease,tokio",
-        &["reqwest", "serde_json", "stsd-sts"],
+        &["reqwest", "serde_json", "stsd-sts", "stsd-model"],
     ),
     (
         "sts-shim",
@@ -39,6 +39,7 @@ const GUARDS: [(&str, &[&str]); 13] = [
             "reqwest",
             "tracing-subscriber",
             "stsd",
+            "stsd-model",
             "serde_json",
         ],
     ),
