@@ -306,9 +306,9 @@ fn valid_session_is_served_while_metadata_fails() {
 #[test]
 fn unreachable_metadata_error_names_host_and_port() {
     let mut env = TestEnv::without_daemon(&[]);
-    let nobody =
+    let unreachable =
         "[source.instance]\ntype = \"ecs-role\"\nmetadata_endpoint = \"http://127.0.0.1:1\"\n";
-    env.write_config(&format!("{nobody}allow_v1 = true\n{PROFILES}"));
+    env.write_config(&format!("{unreachable}allow_v1 = true\n{PROFILES}"));
     env.start_daemon();
     let complaint = complaint(&env, "instance");
     for words in [
