@@ -36,3 +36,18 @@ impl std::error::Error for UsageError {}
 pub(crate) fn usage<T>(text: impl Into<String>) -> Result<T> {
     bail!(UsageError(text.into()))
 }
+
+#[cfg(test)]
+mod tests {
+    use stsd_client::Error;
+    use stsd_model::{ProfileName, SessionPolicy};
+
+    /// The client library has no dependency on the model, and therefore states the limits itself.
+    #[test]
+    fn client_hint_states_the_limits_of_the_model() {
+        let hint = Error::TooLong.hint().replace(',', "");
+        for limit in [ProfileName::MAX_CHARS, SessionPolicy::MAX_BYTES] {
+            assert!(hint.contains(&format!(" {limit}")), "{limit}: {hint}");
+        }
+    }
+}

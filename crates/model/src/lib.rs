@@ -1,8 +1,9 @@
 //! Names and limits of profiles and role sessions, as types that hold only values that STS accepts.
 //! The daemon reads its configuration with them, and `stsctl` checks what it writes there.
 //!
-//! Without I/O. The limits are those of the public API metadata of STS 2015-04-01.
+//! Without I/O. The limits of STS are those of its public API metadata, version 2015-04-01.
 
+mod access_key;
 mod duration;
 mod invalid;
 mod profile_name;
@@ -11,6 +12,7 @@ mod session_name;
 mod session_policy;
 
 pub use self::{
+    access_key::is_access_key_id,
     duration::{SessionDuration, parse_duration},
     invalid::Invalid,
     profile_name::ProfileName,
@@ -18,3 +20,6 @@ pub use self::{
     session_name::{NameParts, RoleSessionName, source_identity},
     session_policy::SessionPolicy,
 };
+
+/// Maximum number of profiles in a role chain. Each adds a call to the wait of a first caller.
+pub const MAX_CHAIN_PROFILES: usize = 8;

@@ -7,6 +7,10 @@ use crate::Invalid;
 pub struct SessionPolicy(Box<str>);
 
 impl SessionPolicy {
+    /// Maximum size of a policy without white space, in bytes. The client's hint for a request that
+    /// is too long states the same number.
+    pub const MAX_BYTES: usize = 2048;
+
     /// Parses a policy document and removes its white space. The rest stays byte for byte, because a
     /// rewritten document could grant other rights.
     ///
@@ -35,9 +39,10 @@ impl SessionPolicy {
         }
         let minified = without_white_space(text);
         let length = minified.len();
-        if length > 2048 {
+        if length > Self::MAX_BYTES {
             return Err(Invalid::new(&format!(
-                "a policy is at most 2048 bytes; this one has {length} without its white space"
+                "a policy is at most {} bytes; this one has {length} without its white space",
+                Self::MAX_BYTES
             )));
         }
         Ok(Self(minified.into()))

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use stsd_model::MAX_CHAIN_PROFILES;
+
 use super::{
     mapping::{ConvertedProfile, Identity},
     parsed_profile::SkipReason,
     printable,
 };
-
-/// Maximum number of roles in a chain, as in the daemon.
-const MAX_CHAIN_ROLES: usize = 8;
 
 /// The conversion of each profile, by its index in the file.
 pub(super) type Conversions = Vec<Result<ConvertedProfile, SkipReason>>;
@@ -65,9 +64,9 @@ fn refusal(
             labels[at].as_str()
         )),
         // The last element may be a role or the identity of the first role.
-        Ok(last) if path.len() - usize::from(last.assumes_no_role()) > MAX_CHAIN_ROLES => {
+        Ok(last) if path.len() - usize::from(last.assumes_no_role()) > MAX_CHAIN_PROFILES => {
             Some(format!(
-                "it is the end of a chain of more than {MAX_CHAIN_ROLES} roles, which stsd does not follow"
+                "it is the end of a chain of more than {MAX_CHAIN_PROFILES} roles, which stsd does not follow"
             ))
         }
         _ => None,

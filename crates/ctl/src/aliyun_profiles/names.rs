@@ -49,7 +49,7 @@ pub(super) fn of(profiles: &[ThirdPartyProfile]) -> Vec<Result<String, SkipReaso
 
 /// Returns a valid name, with hyphens for other characters.
 fn strip_if_needed(name: &str) -> Option<String> {
-    let kept = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let kept = ProfileName::is_allowed;
     let name = name.chars().map(|c| if kept(c) { c } else { '-' });
     let name: String = name
         .skip_while(|it| !it.is_ascii_alphanumeric())

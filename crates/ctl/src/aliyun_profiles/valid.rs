@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use stsd_model::{Invalid, RoleArn, RoleSessionName, SessionDuration, SessionPolicy};
+use stsd_model::{
+    Invalid, RoleArn, RoleSessionName, SessionDuration, SessionPolicy, is_access_key_id,
+};
 
 use super::parsed_profile::SkipReason;
 
@@ -11,8 +13,7 @@ use super::parsed_profile::SkipReason;
 /// # Errors
 /// The problem, as a sentence about a profile.
 pub fn access_key_id(id: &str) -> Result<(), String> {
-    let plain = |it: u8| it.is_ascii_alphanumeric() || b".-_".contains(&it);
-    if id.len() > 128 || !id.bytes().all(plain) {
+    if !is_access_key_id(id) {
         return refuse("its access_key_id is none: they are letters and digits");
     }
     if id.starts_with("STS.") {

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use serde::Deserialize;
+use stsd_model::is_access_key_id;
 use stsd_sts::{SecretText, SourceCredentials};
 
 use crate::identity::{secret_file, secret_file::PrivateFileError};
@@ -67,12 +68,7 @@ pub(crate) fn parse(text: &str) -> Result<SourceCredentials, KeyFileError> {
     }
 }
 
-/// Returns `true` if the credentials have the shape of a key. The id is printed, and therefore must
-/// not hold control characters.
+/// Returns `true` if the credentials have the shape of a key.
 pub(crate) fn is_key(credentials: &SourceCredentials) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-    let id = &credentials.access_key_id;
-    (1..=128).contains(&id.len())
-        && id.bytes().all(plain)
-        && !credentials.access_key_secret.is_empty()
+    is_access_key_id(&credentials.access_key_id) && !credentials.access_key_secret.is_empty()
 }

@@ -4,6 +4,7 @@
 use anyhow::{Result, bail};
 use stsctl::aliyun_profiles::{access_key_id, access_key_secret, quoted};
 use stsd_client::SecretText;
+use stsd_model::ProfileName;
 
 use super::{deferred_signals::SignalMask, key, key::AccessKey, prompt::Prompter};
 use crate::{
@@ -15,6 +16,9 @@ use crate::{
 
 /// Placeholder for the role while the other answers are checked.
 const PLACEHOLDER_ROLE: &str = "acs:ram::1:role/some";
+
+/// Space for the suffix of a source's name: `-user` and a number.
+const MAX_SUFFIX_CHARS: usize = 16;
 
 /// The answers.
 pub(super) struct InitPlan {
@@ -350,8 +354,8 @@ fn free_source_name(table: &toml::Table, profile: &str) -> String {
         let mut tables = table.values().filter_map(|it| it.as_table());
         tables.any(|it| it.contains_key(name))
     };
-    // Leaves space for the suffix within the 64 characters of a name.
-    let head: String = profile.chars().take(48).collect();
+    let head_chars = ProfileName::MAX_CHARS - MAX_SUFFIX_CHARS;
+    let head: String = profile.chars().take(head_chars).collect();
     let name = format!("{head}-user");
     let mut numbered = (2_u32..).map(|it| format!("{name}{it}"));
     if has(&name) {

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Deserialize;
+use stsd_model::MAX_CHAIN_PROFILES;
 
 use super::{
     command::command,
@@ -18,9 +19,6 @@ use crate::{
         RoleSessionName, Rule, SessionDuration, SessionPolicy,
     },
 };
-
-/// Maximum number of profiles in a role chain. Each adds a call to the wait of a first caller.
-const MAX_CHAIN_LENGTH: usize = 8;
 
 /// The hint of an invalid `on_renewal`.
 const HOOK_EXAMPLE: &str =
@@ -231,13 +229,13 @@ impl<'a> ProfileReader<'a, '_, '_> {
     /// Returns the session of a profile as a source.
     fn chained_profile(&mut self, name: &'a str, at: usize, key: &str) -> Option<SourceSpec> {
         // Checked before the recursion, whose depth the file would otherwise choose.
-        if self.chain.len() >= MAX_CHAIN_LENGTH {
+        if self.chain.len() >= MAX_CHAIN_PROFILES {
             return self.chain_too_long(at, key);
         }
         let base = self.profile(name)?;
         // The base may have been read before, with a chain that was short enough by itself.
         let length = 1 + self.lengths.get(name).copied().unwrap_or(1);
-        if length > MAX_CHAIN_LENGTH {
+        if length > MAX_CHAIN_PROFILES {
             return self.chain_too_long(at, key);
         }
         if let Some(this) = self.chain.last() {
@@ -252,7 +250,7 @@ impl<'a> ProfileReader<'a, '_, '_> {
     }
 
     fn chain_too_long(&mut self, at: usize, key: &str) -> Option<SourceSpec> {
-        let problem = format!("a chain of roles has {MAX_CHAIN_LENGTH} profiles at the most");
+        let problem = format!("a chain of roles has {MAX_CHAIN_PROFILES} profiles at the most");
         let hint = "let the last role trust one that is nearer to the source";
         self.context.error_at(at, key, &problem, hint);
         None
