@@ -16,8 +16,8 @@ pub(crate) const GETS_IN_OUTAGE: usize = 10;
 /// The error code of STS in an outage.
 pub(crate) const OUTAGE: &str = "ServiceUnavailable";
 
-/// The shortest session that STS issues.
-const SHORTEST: u32 = 900;
+/// Minimum lifetime of a session of STS, in seconds.
+const MIN_SESSION_SECONDS: u32 = 900;
 
 /// The session that most programs ask for.
 const USUAL: u32 = 3600;
@@ -43,7 +43,7 @@ impl Row {
     pub(crate) fn measure(subject: Subject) -> Self {
         // A second less than asked: on loopback an answer is read in the second it was made
         // in, and a clock of whole seconds that is read just at the turn of one would decide.
-        let short = Program::start(subject, SHORTEST, &["--session-life", "899s"]);
+        let short = Program::start(subject, MIN_SESSION_SECONDS, &["--session-life", "899s"]);
         let (library, runs_on) = (short.library(), short.runs_on());
         Self {
             subject,
@@ -111,7 +111,7 @@ fn expired(subject: Subject) -> Gets {
 
 /// Starts a program that has a session with that lifetime when STS goes down.
 fn in_outage(subject: Subject, life: &str) -> Program {
-    let mut program = Program::start(subject, SHORTEST, &["--session-life", life]);
+    let mut program = Program::start(subject, MIN_SESSION_SECONDS, &["--session-life", life]);
     must_succeed(program.in_a_row(1));
     let outage = Fault::error(OUTAGE);
     program

@@ -6,16 +6,16 @@ use jiff::SignedDuration;
 
 use crate::Invalid;
 
-/// Minimum lifetime of a session of STS.
-const SHORTEST: Duration = Duration::from_secs(15 * 60);
-
 /// The requested lifetime of a session: 15 minutes to 12 hours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionDuration(Duration);
 
 impl SessionDuration {
+    /// The minimum lifetime of a session.
+    pub const MIN: Duration = Duration::from_secs(15 * 60);
+
     /// The maximum lifetime of a session.
-    pub const LONGEST: Duration = Duration::from_secs(12 * 60 * 60);
+    pub const MAX: Duration = Duration::from_secs(12 * 60 * 60);
 
     /// The default of STS.
     pub const DEFAULT: Self = Self(Duration::from_secs(3600));
@@ -34,7 +34,7 @@ impl SessionDuration {
     /// Returns the duration; `None` unless STS accepts it.
     #[must_use]
     pub fn within_limits(duration: Duration) -> Option<Self> {
-        let limits = SHORTEST..=Self::LONGEST;
+        let limits = Self::MIN..=Self::MAX;
         limits.contains(&duration).then_some(Self(duration))
     }
 
@@ -43,7 +43,7 @@ impl SessionDuration {
     #[must_use]
     pub fn for_remaining(self, rest: Duration) -> Self {
         let wanted = Duration::from_secs(rest.as_secs().saturating_add(60));
-        Self(wanted.max(SHORTEST).min(self.0))
+        Self(wanted.max(Self::MIN).min(self.0))
     }
 
     /// Returns the duration.

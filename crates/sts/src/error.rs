@@ -222,7 +222,7 @@ fn is_permanent(code: &str) -> bool {
 }
 
 /// A secret has 30 characters, a token hundreds.
-const SHORTEST: usize = 6;
+const MIN_SECRET_BYTES: usize = 6;
 
 /// Returns the text without secrets: without the echoed string to sign and all that follows, and
 /// without every secret of the request, in plain form, as escaped in the form, and as escaped again
@@ -235,7 +235,10 @@ fn without_secrets(text: &str, signed: &str, secrets: &[&SecretText]) -> String 
         text = text.replace(signed, "[redacted]");
     }
     // A text shorter than any issued secret would occur in ordinary words.
-    for secret in secrets.iter().filter(|it| it.expose().len() >= SHORTEST) {
+    for secret in secrets
+        .iter()
+        .filter(|it| it.expose().len() >= MIN_SECRET_BYTES)
+    {
         let once = sign::escaped(secret.expose());
         let twice = sign::escaped(&once);
         for form in [secret.expose(), &once, &twice] {

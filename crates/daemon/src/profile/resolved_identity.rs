@@ -75,12 +75,12 @@ impl Expiry {
         };
         let life = expiration.duration_since(issued);
         let life = Duration::try_from(life).unwrap_or_default();
-        let at = since + life.saturating_sub(lost).min(SessionDuration::LONGEST);
+        let at = since + life.saturating_sub(lost).min(SessionDuration::MAX);
         Self {
             expiration,
             issued,
             // A longer claim only means an earlier resolution, which does no harm.
-            at: at.min(asked + SessionDuration::LONGEST),
+            at: at.min(asked + SessionDuration::MAX),
         }
     }
 }

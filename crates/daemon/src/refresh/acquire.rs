@@ -85,7 +85,7 @@ impl<X: StsExchange> Attempt<'_, X> {
             return self.pass_through(&identity);
         };
         // After a refusal the key may have been replaced, as the hint of the error asks.
-        let freshness = if self.entry.snapshot().refused() {
+        let freshness = if self.entry.snapshot().is_denied() {
             Freshness::Fresh
         } else {
             Freshness::Cached
@@ -122,7 +122,7 @@ impl<X: StsExchange> Attempt<'_, X> {
     ) -> Result<Session, StsError> {
         let began = self.clock.boot();
         self.entry.attempt_started(began);
-        self.entry.stats.counters.call();
+        self.entry.stats.counters.count_call();
         let duration = self.entry.duration(began);
         self.requested = duration.get();
         let call = self
@@ -132,7 +132,7 @@ impl<X: StsExchange> Attempt<'_, X> {
         self.call_duration = self.clock.boot().since(began);
         let session = answer.and_then(|answer| self.validate(answer, began));
         if let Err(error) = &session {
-            self.entry.stats.counters.failure(error.kind());
+            self.entry.stats.counters.count_failure(error.kind());
         }
         session
     }
@@ -158,7 +158,7 @@ impl<X: StsExchange> Attempt<'_, X> {
             self.entry.attempt_started(self.clock.boot());
             // No call was made, so that a suspend has not spoiled one.
             self.call_duration = Duration::ZERO;
-            self.entry.stats.counters.failure(SOURCE);
+            self.entry.stats.counters.count_failure(SOURCE);
         }
         Ok(resolved?)
     }

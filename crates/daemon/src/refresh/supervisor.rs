@@ -283,7 +283,7 @@ impl<X: StsExchange> Supervisor<X> {
 
 /// Retries a refused profile at a reload: the account may have been corrected.
 fn retry_refused(entry: &ProfileEntry) {
-    if entry.snapshot().refused() {
+    if entry.snapshot().is_denied() {
         entry.publish(|snapshot| snapshot.failed = None);
         entry.force_refresh();
     }

@@ -142,7 +142,7 @@ impl<X: StsExchange> Refresher<X> {
     }
 
     async fn run_forever(&mut self) {
-        let plan = self.schedule.plan(self.entry.snapshot().refused());
+        let plan = self.schedule.plan(self.entry.snapshot().is_denied());
         self.entry.set_next_attempt(plan);
         loop {
             self.until_due().await;
@@ -179,7 +179,7 @@ impl<X: StsExchange> Refresher<X> {
         let schedule = self.schedule;
         self.entry.publish(|snapshot| {
             change(snapshot);
-            snapshot.next_attempt = schedule.plan(snapshot.refused());
+            snapshot.next_attempt = schedule.plan(snapshot.is_denied());
         });
     }
 
@@ -235,7 +235,7 @@ impl<X: StsExchange> Refresher<X> {
         let now = self.clock.boot();
         let session = self.entry.snapshot().session;
         session.is_none_or(|session| {
-            !session.is_final && self.entry.snapshot().may_do_better(now)
+            !session.is_final && self.entry.snapshot().is_worth_renewing(now)
                 || !session.lifetime.satisfies(Duration::ZERO, now)
         })
     }
@@ -298,7 +298,7 @@ impl<X: StsExchange> Refresher<X> {
         due && !profile.is_kept_warm()
             && !self.entry.forced.load(Ordering::Relaxed)
             && !self.entry.has_followers()
-            && schedule::can_idle(self.entry.idle(now), length)
+            && schedule::can_idle(self.entry.time_since_request(now), length)
     }
 
     fn go_idle(&mut self) {
@@ -346,7 +346,7 @@ impl<X: StsExchange> Refresher<X> {
             // The rate limit does not apply to passed-through sessions, which may expire at once.
             None => Schedule::At(due.max(now + MIN_POLL_INTERVAL)),
         };
-        self.entry.stats.counters.renewal(took);
+        self.entry.stats.counters.count_renewal(took);
         let session = Arc::new(self.store.prepare(session));
         self.publish(|snapshot| {
             snapshot.session = Some(session);

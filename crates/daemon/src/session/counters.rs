@@ -37,19 +37,19 @@ pub struct Counters {
 
 impl Counters {
     /// Counts a call to STS that is about to be made.
-    pub fn call(&self) {
+    pub fn count_call(&self) {
         self.sts_calls.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts a failed attempt, also one whose answer could not be used.
-    pub fn failure(&self, kind: &str) {
+    pub fn count_failure(&self, kind: &str) {
         if let Some(index) = KINDS.iter().position(|known| *known == kind) {
             self.failures[index].fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// Counts a renewal, and the duration of its successful call.
-    pub fn renewal(&self, call_duration: Duration) {
+    pub fn count_renewal(&self, call_duration: Duration) {
         let millis = u64::try_from(call_duration.as_millis()).unwrap_or(u64::MAX);
         self.renewals.fetch_add(1, Ordering::Relaxed);
         self.renewal_millis.fetch_add(millis, Ordering::Relaxed);
@@ -57,12 +57,12 @@ impl Counters {
     }
 
     /// Counts served credentials.
-    pub fn served(&self) {
+    pub fn count_served(&self) {
         self.hand_outs.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts a session that is served for the first time.
-    pub fn session_served(&self) {
+    pub fn count_served_session(&self) {
         self.served_sessions.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -119,16 +119,16 @@ mod tests {
     #[test]
     fn counters_return_the_counted_numbers() {
         let counters = Counters::default();
-        counters.call();
-        counters.call();
-        counters.failure("unreadable");
-        counters.failure(SOURCE);
-        counters.failure("unknown kind");
-        counters.renewal(Duration::from_millis(70));
-        counters.renewal(Duration::from_millis(30));
-        counters.session_served();
+        counters.count_call();
+        counters.count_call();
+        counters.count_failure("unreadable");
+        counters.count_failure(SOURCE);
+        counters.count_failure("unknown kind");
+        counters.count_renewal(Duration::from_millis(70));
+        counters.count_renewal(Duration::from_millis(30));
+        counters.count_served_session();
         for _ in 0..3 {
-            counters.served();
+            counters.count_served();
         }
         assert_eq!(counters.sts_calls(), 2);
         assert_eq!(counters.failures(), [("unreadable", 1), (SOURCE, 1)]);

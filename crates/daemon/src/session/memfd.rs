@@ -261,7 +261,7 @@ impl RestoredSessions {
         // A session that is passed on has the length that its issuer chose.
         let max_length = match profile.role_arn {
             Some(_) => profile.duration.get(),
-            None => SessionDuration::LONGEST,
+            None => SessionDuration::MAX,
         };
         let is_valid = saved_session.grant == grant_digest(endpoint, profile)
             && lifetime.began <= now

@@ -160,7 +160,7 @@ impl Snapshot {
     /// Returns `true` if STS has denied the last attempt: a retry fails until a person changes
     /// something.
     #[must_use]
-    pub fn refused(&self) -> bool {
+    pub fn is_denied(&self) -> bool {
         let failed = self.failed.as_ref();
         failed.is_some_and(|failed| failed.cause == Cause::Denied)
     }
@@ -172,7 +172,7 @@ impl Snapshot {
     }
 
     /// Returns `true` if a renewal would noticeably prolong the remaining lifetime.
-    pub(crate) fn may_do_better(&self, now: BootTime) -> bool {
+    pub(crate) fn is_worth_renewing(&self, now: BootTime) -> bool {
         let Some(session) = &self.session else {
             return true;
         };
@@ -219,8 +219,8 @@ impl Snapshot {
         }
         let is_best = self
             .usable_for(Duration::ZERO, now)
-            .is_some_and(|session| session.is_final || !self.may_do_better(now));
-        let is_refused = self.refused() && !self.is_overdue(now);
-        (self.removed || is_refused || is_best).then(|| self.best_available(now))
+            .is_some_and(|session| session.is_final || !self.is_worth_renewing(now));
+        let is_denied = self.is_denied() && !self.is_overdue(now);
+        (self.removed || is_denied || is_best).then(|| self.best_available(now))
     }
 }

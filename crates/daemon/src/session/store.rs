@@ -283,11 +283,11 @@ impl ProfileEntry {
     /// Counts served credentials.
     pub fn count_served(&self, session: &Session) {
         let counters = &self.stats.counters;
-        counters.served();
+        counters.count_served();
         // Read before the write, so that the cache line stays shared after the first time.
         if !session.served.load(Ordering::Relaxed) && !session.served.swap(true, Ordering::Relaxed)
         {
-            counters.session_served();
+            counters.count_served_session();
         }
     }
 
@@ -304,7 +304,7 @@ impl ProfileEntry {
 
     /// Returns the time since the last request.
     #[must_use]
-    pub fn idle(&self, now: BootTime) -> Duration {
+    pub fn time_since_request(&self, now: BootTime) -> Duration {
         now.since(self.last_asked())
     }
 }
