@@ -81,7 +81,7 @@ mod tests {
     use crate::KeyringError;
 
     #[test]
-    fn an_address_means_the_socket_that_dbus_would_connect_to() {
+    fn dbus_address_is_parsed_to_its_socket() {
         let check = |address: &str, socket: Option<&str>| {
             let read = BusAddress::parse(OsStr::new(address)).ok();
             let read = read.as_ref().map(BusAddress::socket);
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn without_an_address_it_is_the_bus_of_the_runtime_directory() {
+    fn missing_bus_address_defaults_to_the_runtime_directory() {
         let check = |address: &str, directory: &str| {
             BusAddress::of_session(Some(OsStr::new(address)), Some(OsStr::new(directory)))
         };

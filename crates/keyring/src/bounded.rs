@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_heard_that_is_longer_than_it_may_be() {
+    fn bus_message_over_the_limit_is_not_read() {
         let large = Err(ErrorKind::FileTooLarge);
         let invalid = Err(ErrorKind::InvalidData);
         let most = u32::try_from(MAX_MESSAGE).unwrap();

@@ -149,14 +149,14 @@ fn holds(unlocked: usize, locked: usize, bytes: Vec<u8>) -> Outcome {
 }
 
 #[test]
-fn the_text_of_the_one_item_is_read() {
+fn single_item_is_returned() {
     assert_eq!(holds(1, 0, b"a text".to_vec()).unwrap().expose(), "a text");
     let largest = holds(1, 0, vec![b'a'; MAX_TEXT]).unwrap();
     assert_eq!(largest.expose().len(), MAX_TEXT);
 }
 
 #[test]
-fn an_item_that_holds_no_text_or_too_much_is_named_and_not_shown() {
+fn item_without_text_or_too_large_is_rejected_unquoted() {
     let outcome = holds(1, 0, b"marker \xff".to_vec());
     assert!(matches!(outcome, Err(KeyringError::NotText)), "{outcome:?}");
     for length in [MAX_TEXT + 1, 60_000, 200_000] {
@@ -169,7 +169,7 @@ fn an_item_that_holds_no_text_or_too_much_is_named_and_not_shown() {
 }
 
 #[test]
-fn which_of_several_items_is_meant_is_not_guessed() {
+fn several_items_for_a_key_are_rejected() {
     for (unlocked, locked) in [(2, 0), (1, 1), (0, 2)] {
         let outcome = holds(unlocked, locked, b"a text".to_vec());
         assert!(
@@ -182,7 +182,7 @@ fn which_of_several_items_is_meant_is_not_guessed() {
 }
 
 #[test]
-fn a_keyring_that_shows_nothing_while_it_is_locked_is_locked() {
+fn empty_result_of_a_locked_collection_is_locked() {
     for locked in [true, false] {
         let outcome = look_up(PLENTY, async move |stream| {
             let mut script = Script::found(stream).await?;
@@ -200,7 +200,7 @@ fn a_keyring_that_shows_nothing_while_it_is_locked_is_locked() {
 }
 
 #[test]
-fn what_a_keyring_refuses_is_told_by_its_name() {
+fn dbus_error_is_mapped_or_named() {
     let check = |name: &'static str| {
         look_up(PLENTY, async move |stream| {
             Script::found(stream).await?.refuses(name).await
@@ -221,7 +221,7 @@ fn what_a_keyring_refuses_is_told_by_its_name() {
 }
 
 #[test]
-fn another_answer_than_asked_for_is_none() {
+fn reply_of_the_wrong_type_is_garbled() {
     let outcome = look_up(PLENTY, async |stream| {
         Script::found(stream).await?.answers(&"a text").await
     });
@@ -229,7 +229,7 @@ fn another_answer_than_asked_for_is_none() {
 }
 
 #[test]
-fn a_bus_that_hangs_costs_the_deadline() {
+fn hanging_bus_ends_at_the_deadline() {
     let slow = |outcome: Outcome| {
         assert!(matches!(outcome, Err(KeyringError::TooSlow)), "{outcome:?}");
     };
@@ -243,7 +243,7 @@ fn a_bus_that_hangs_costs_the_deadline() {
 }
 
 #[test]
-fn a_bus_that_closes_is_said_to() {
+fn closed_bus_is_reported_as_closed() {
     let closed = |outcome: Outcome| {
         assert!(matches!(outcome, Err(KeyringError::Closed)), "{outcome:?}");
     };
@@ -259,7 +259,7 @@ fn a_bus_that_closes_is_said_to() {
 }
 
 #[test]
-fn a_bus_that_talks_nonsense_or_without_end_is_not_listened_to() {
+fn invalid_or_endless_bus_output_is_rejected() {
     let garbled = |said: &[u8]| {
         let outcome = says(said.to_vec(), PLENTY);
         assert!(matches!(outcome, Err(KeyringError::Garbled)), "{outcome:?}");
@@ -288,7 +288,7 @@ fn a_bus_that_talks_nonsense_or_without_end_is_not_listened_to() {
 }
 
 #[test]
-fn a_flood_of_messages_that_nobody_asked_for_ends() {
+fn flood_of_bus_signals_ends_the_lookup() {
     let outcome = look_up(PLENTY, async |stream| {
         // A signal with path, interface and member.
         let fields = b"\x01\x01o\0\x01\0\0\0/\0\0\0\0\0\0\0\
@@ -311,7 +311,7 @@ fn a_flood_of_messages_that_nobody_asked_for_ends() {
 }
 
 #[test]
-fn nobody_at_the_address_is_an_error_of_its_own() {
+fn bus_address_without_listener_is_unreachable() {
     let directory = tempfile::tempdir().unwrap();
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let address = directory.path().join("bus");
@@ -330,7 +330,7 @@ fn nobody_at_the_address_is_an_error_of_its_own() {
 }
 
 #[test]
-fn what_could_not_be_looked_up_is_not_stored() {
+fn text_over_the_lookup_limit_is_not_stored() {
     let bus = BusAddress::parse("unix:path=/nowhere".as_ref()).unwrap();
     let text = SecretText::from("marker".repeat(MAX_TEXT));
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
@@ -342,7 +342,7 @@ fn what_could_not_be_looked_up_is_not_stored() {
 }
 
 #[test]
-fn every_failure_has_a_hint_and_is_told_in_lower_case() {
+fn keyring_errors_have_lower_case_text_and_a_hint() {
     use KeyringError::*;
     let key = || "uploader".to_owned();
     let failures = [

@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_lives_in_pages_that_are_locked_and_out_of_dumps_and_is_wiped_on_drop() {
+    fn secret_is_in_locked_undumped_pages_and_wiped_on_drop() {
         let _alone = ALONE.lock().unwrap();
         lock_pages(|error| panic!("pages cannot be locked here: {error}"));
         // So long that its end is not used again at once, and the mapping is its own but for
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thousand_profiles_fit_well_into_8_mib() {
+    fn secrets_of_1000_profiles_map_less_than_3_mib() {
         // A key, a token, and the answer that holds both; tokens are about 1 KB.
         let mut arena = Arena::default();
         for _ in 0..1000 {
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_given_back_is_used_again_and_unmapped_when_all_of_it_was() {
+    fn released_slot_is_reused_and_empty_mapping_is_unmapped() {
         let mut arena = Arena::default();
         let take = |arena: &mut Arena, bytes| arena.take(length(bytes)).0.unwrap();
         let (small, large) = (take(&mut arena, 1), take(&mut arena, MAPPING + 1));
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn many_threads_never_share_a_place() {
+    fn concurrent_threads_get_disjoint_slots() {
         let _alone = ALONE.lock().unwrap();
         lock_pages(|_| {});
         let work = |mark: u8| {
@@ -337,7 +337,7 @@ mod tests {
     proptest! {
         /// Whatever comes and goes, no two secrets overlap and none leaves its mapping.
         #[test]
-        fn places_never_overlap(steps in vec((1..3 * MAPPING / 2, any::<bool>()), 1..60)) {
+        fn random_slots_never_overlap(steps in vec((1..3 * MAPPING / 2, any::<bool>()), 1..60)) {
             let mut arena = Arena::default();
             let mut held: Vec<(NonZeroUsize, usize)> = Vec::new();
             for (bytes, back) in steps {

@@ -186,7 +186,7 @@ mod tests {
     use super::{Arc, SecretBytes};
 
     #[test]
-    fn debug_output_of_anything_that_holds_a_secret_is_redacted() {
+    fn debug_output_of_a_secret_is_redacted() {
         #[derive(Debug)]
         #[expect(dead_code, reason = "only its Debug output is of interest")]
         struct Holder {
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_read_and_written_as_text_is() {
+    fn secret_text_is_serialized_like_a_string() {
         for json in [r#""plain""#, r#""with \"escapes\" and é""#, r#""""#] {
             let secret: SecretText = serde_json::from_str(json).unwrap();
             let text: String = serde_json::from_str(json).unwrap();
@@ -215,7 +215,7 @@ mod tests {
 
     #[cfg(feature = "pages")]
     #[test]
-    fn a_text_that_is_moved_stands_in_the_other_one_alone_and_keeps_it() {
+    fn moved_text_points_into_the_whole_and_keeps_it_alive() {
         let whole = Arc::new(SecretBytes::from(
             b"an answer with a token in it".as_slice(),
         ));

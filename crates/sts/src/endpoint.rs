@@ -126,7 +126,7 @@ mod tests {
     use super::{BadEndpoint, Endpoint};
 
     #[test]
-    fn endpoints_are_built_from_regions() {
+    fn endpoint_of_a_region_has_its_host_name() {
         let name = |endpoint: Endpoint| endpoint.url().to_string();
         assert_eq!(name(Endpoint::global()), "https://sts.aliyuncs.com/");
         assert_eq!(
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_custom_endpoint_never_sends_a_token_in_the_clear() {
+    fn custom_endpoint_without_tls_is_loopback_only() {
         let check = |url: &str, expected: Result<(), BadEndpoint>| {
             assert_eq!(Endpoint::custom(url).map(|_| ()), expected, "{url}");
         };

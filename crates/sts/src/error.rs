@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_that_pass_by_themselves_are_retried() {
+    fn transient_error_codes_are_throttled_or_unavailable() {
         check(
             "Throttled",
             &[
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_that_we_can_correct_say_so() {
+    fn correctable_error_codes_name_the_cause() {
         check("NonceUsed", &[("SignatureNonceUsed", 400)]);
         check("Clock", &[("InvalidTimeStamp.Expired", 400)]);
         check(
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_that_stay_until_somebody_changes_something_are_denials() {
+    fn permanent_error_codes_are_denied() {
         check(
             "Denied",
             &[
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_an_error_of_sts_is_unreadable() {
+    fn body_without_error_code_is_unreadable() {
         for body in ["", "<html>login</html>", "{}", "null", r#"{"Code":1}"#] {
             let circumstances = Circumstances {
                 http_status: 502,
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn an_echoed_string_to_sign_never_gets_out() {
+    fn error_never_contains_the_echoed_string_to_sign() {
         let token = SecretText::from("CAISmarker/+token==".to_owned());
         let signed = "POST&%2F&AccessKeyId%3DSTS.x%26SecurityToken%3DCAISmarker";
         let check = |message: &str, expected: &str| {
@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_in_place_of_a_code_or_a_request_never_gets_out() {
+    fn secret_as_error_code_or_request_id_is_redacted() {
         let token = SecretText::from("CAISmarker/+token==".to_owned());
         for place in ["Code", "RequestId"] {
             let body = r#"{"Code":"NoPermission","RequestId":"R-1"}"#;

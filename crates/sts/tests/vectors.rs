@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 const ENTRIES: (usize, usize, usize) = (30, 2, 1);
 
 #[test]
-fn the_signer_reproduces_what_the_official_sdks_signed() {
+fn signer_reproduces_signatures_of_the_official_sdks() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors/rpc_v1.json");
     let file: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
     let vectors = file["vectors"].as_array().unwrap();

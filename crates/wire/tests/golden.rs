@@ -55,7 +55,7 @@ fn failure(kind: FailureKind) -> Failure {
 }
 
 #[test]
-fn requests_are_what_they_always_were() {
+fn request_frames_match_the_golden_files() {
     check("request-hello", &Request::Hello { version: 1 });
     check(
         "request-credentials",
@@ -110,7 +110,7 @@ fn requests_are_what_they_always_were() {
 }
 
 #[test]
-fn replies_are_what_they_always_were() {
+fn reply_frames_match_the_golden_files() {
     check("reply-hello", &Reply::Hello { version: 1 });
     check("reply-credentials", &Reply::Credentials(credentials()));
     check(
@@ -195,7 +195,7 @@ fn replies_are_what_they_always_were() {
 }
 
 #[test]
-fn every_kind_of_failure_keeps_its_number() {
+fn failure_kinds_keep_their_numbers() {
     for (name, kind) in [
         ("unknown-profile", FailureKind::UnknownProfile),
         ("not-allowed", FailureKind::NotAllowed),

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use stsd_wire::{FrameError, MAX_MESSAGE, Message, Reply, Request, message_length};
 
 #[test]
-fn a_length_is_refused_before_anything_is_read() {
+fn header_with_length_outside_the_limits_is_rejected() {
     for (header, expected) in [
         ([0, 0, 0, 0], Err(FrameError::Length(0))),
         ([0, 0, 0, 1], Ok(1)),
@@ -18,7 +18,7 @@ fn a_length_is_refused_before_anything_is_read() {
 }
 
 #[test]
-fn a_message_that_claims_more_than_it_holds_is_refused() {
+fn string_longer_than_its_message_is_malformed() {
     // Variant 1 (credentials) whose profile claims a length of 2^64 - 1 bytes.
     let mut message = vec![1, 253];
     message.extend_from_slice(&[0xff; 8]);
@@ -26,14 +26,14 @@ fn a_message_that_claims_more_than_it_holds_is_refused() {
 }
 
 #[test]
-fn a_message_too_large_for_the_other_side_is_never_sent() {
+fn message_over_the_maximum_is_not_encoded() {
     let profile = "x".repeat(MAX_MESSAGE);
     assert!(Request::Watch { profile }.frame().is_err());
 }
 
 proptest! {
     #[test]
-    fn any_bytes_are_decoded_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+    fn arbitrary_bytes_are_decoded_or_rejected(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         if let Ok(request) = Request::decode(&bytes) {
             prop_assert_eq!(Request::decode(&request.frame().unwrap()[4..]), Ok(request));
         }
@@ -41,7 +41,7 @@ proptest! {
     }
 
     #[test]
-    fn requests_survive_the_wire(profile in ".{0,100}", minimum_life_millis: u64, patience_millis: u64) {
+    fn credentials_request_survives_encoding(profile in ".{0,100}", minimum_life_millis: u64, patience_millis: u64) {
         let request = Request::Credentials { profile, minimum_life_millis, patience_millis };
         let frame = request.frame().unwrap();
         prop_assert_eq!(message_length(frame[..4].try_into().unwrap()), Ok(frame.len() - 4));
