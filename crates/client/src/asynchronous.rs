@@ -228,7 +228,7 @@ mod tests {
     use super::{AsyncClient, just_before};
 
     #[test]
-    fn a_name_just_before_another_sorts_after_all_that_could_come_between() {
+    fn just_before_sorts_directly_below_the_name() {
         let check = |name: &str, lower: &str| {
             let before = just_before(name);
             assert!(before.as_str() < name, "{name}: {before}");
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_that_is_dropped_closes_its_connection_at_once() {
+    fn dropped_request_closes_its_connection() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("silent.sock");
         let runtime = runtime::Builder::new_current_thread().enable_all().build();

@@ -74,7 +74,7 @@ mod tests {
     use super::BootTime;
 
     #[test]
-    fn the_coarse_time_follows_the_true_one_and_is_never_behind_an_earlier_look() {
+    fn coarse_time_is_monotonic_and_not_after_now() {
         let follow = || {
             let mut last = BootTime::ZERO;
             for _ in 0..200_000 {

@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn replies_are_the_same_in_whatever_pieces_they_come() {
+    fn replies_are_decoded_from_pieces_of_any_size() {
         let hello = Reply::Hello { version: VERSION };
         let said = [&hello, &Reply::Done, &long(), &Reply::Done];
         let bytes: Vec<u8> = said
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn another_version_and_the_end_are_told_apart() {
+    fn other_version_and_closed_connection_are_distinct() {
         let mut inbox = Inbox::new();
         assert!(matches!(inbox.came(0), Err(Error::Broken(_))));
         let other = Reply::Hello {

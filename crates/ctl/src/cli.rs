@@ -312,7 +312,7 @@ mod tests {
     use super::Arguments;
 
     #[test]
-    fn the_command_line_is_consistent() {
+    fn command_line_definition_is_consistent() {
         Arguments::command().debug_assert();
     }
 }

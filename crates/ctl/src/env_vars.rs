@@ -281,13 +281,13 @@ mod tests {
     use super::{VARIABLES, no_proxy_list};
 
     #[test]
-    fn each_variable_stands_in_the_table_once() {
+    fn environment_variables_are_listed_once() {
         let names: BTreeSet<_> = VARIABLES.iter().map(|row| row.0).collect();
         assert_eq!(names.len(), VARIABLES.len());
     }
 
     #[test]
-    fn loopback_is_added_once_to_either_spelling_of_the_list() {
+    fn loopback_is_added_once_to_each_no_proxy_spelling() {
         let check = |upper: Option<&str>, lower: Option<&str>, expected: (&str, &str)| {
             let variable = |name: &str| {
                 let value = if name == "NO_PROXY" { upper } else { lower };

@@ -180,7 +180,7 @@ mod tests {
     const OK: &str = "HTTP/1.1 200 OK\r\nDATE:  Thu, 01 Jan 2026 00:00:00 GMT \r\n\r\n";
 
     #[test]
-    fn an_answer_has_its_status_its_headers_and_its_body() {
+    fn http_response_has_status_headers_and_body() {
         let (answer, request) = exchange("GET", &[OK, "one\r\n\r\n", "two"], Duration::ZERO);
         let answer = answer.unwrap();
         assert_eq!(answer.status, 200);
@@ -195,13 +195,13 @@ mod tests {
     }
 
     #[test]
-    fn after_a_head_nothing_more_is_waited_for() {
+    fn head_request_does_not_wait_for_a_body() {
         let (answer, _) = exchange("HEAD", &[OK], Duration::from_secs(1));
         assert_eq!(answer.unwrap().status, 200);
     }
 
     #[test]
-    fn an_answer_that_never_ends_is_given_up_in_time() {
+    fn endless_http_response_times_out() {
         let said = refusal(&["x"; 20], Duration::from_millis(100));
         assert!(said.ends_with("does not answer in time"), "{said}");
         let said = refusal(&[""], Duration::from_secs(1));
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_refused_for_its_size_and_for_its_form() {
+    fn http_response_too_large_or_malformed_is_rejected() {
         let said = refusal(&["HTTP/1.1 200 OK\r\n\r\n"; 60], Duration::ZERO);
         assert!(said.ends_with("has 1024 bytes or more"), "{said}");
         for pieces in [
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_where_nothing_listens_is_named() {
+    fn connection_error_has_the_address() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);

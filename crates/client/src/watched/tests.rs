@@ -40,7 +40,7 @@ fn key(current: Option<Current>) -> Option<String> {
 }
 
 #[test]
-fn a_session_is_read_until_its_end_and_not_longer() {
+fn session_is_current_until_its_expiration() {
     let (publisher, mut watched) = channel();
     assert!(watched.current().is_none() && watched.latest().is_none());
     // Long enough for the reads that follow, on a busy machine as well.
@@ -63,7 +63,7 @@ fn a_session_is_read_until_its_end_and_not_longer() {
 }
 
 #[test]
-fn each_handle_reads_the_newest_session_whatever_it_has_read_before() {
+fn every_handle_reads_the_newest_session() {
     let (publisher, mut first) = channel();
     publisher.publish(session("one"), in_long());
     let mut second = first.clone();
@@ -80,7 +80,7 @@ fn each_handle_reads_the_newest_session_whatever_it_has_read_before() {
 }
 
 #[test]
-fn an_end_that_was_told_is_not_replaced_by_a_guess() {
+fn reported_expiration_is_not_replaced_by_an_estimate() {
     let (publisher, watched) = channel();
     let left = |watched: &Watched| watched.current().map_or(0, |it| it.remaining().as_secs());
     publisher.publish(session("one"), None);
@@ -93,7 +93,7 @@ fn an_end_that_was_told_is_not_replaced_by_a_guess() {
 }
 
 #[test]
-fn a_guess_is_by_the_wall_clock_where_that_makes_sense() {
+fn estimated_lifetime_follows_a_plausible_wall_clock() {
     let check = |wall_clock, left| {
         let guessed = guess(&session("one"), wall_clock);
         assert_eq!(guessed, Duration::from_secs(left), "{wall_clock}");
@@ -113,7 +113,7 @@ fn a_guess_is_by_the_wall_clock_where_that_makes_sense() {
 }
 
 #[test]
-fn each_handle_hears_of_each_session_once_and_never_of_an_old_one() {
+fn changed_returns_each_newest_session_once() {
     run(async {
         let (publisher, mut one) = channel();
         let mut two = one.clone();
@@ -134,7 +134,7 @@ fn each_handle_hears_of_each_session_once_and_never_of_an_old_one() {
 }
 
 #[test]
-fn who_waits_is_told_what_does_not_mend_itself_and_nothing_else() {
+fn ready_fails_for_permanent_failures_only() {
     run(async {
         let (publisher, watched) = channel();
         publisher.fail(refused(FailureKind::Unreachable));
@@ -162,7 +162,7 @@ fn who_waits_is_told_what_does_not_mend_itself_and_nothing_else() {
 }
 
 #[test]
-fn nothing_that_is_printed_holds_a_secret() {
+fn debug_output_of_a_watch_has_no_secret() {
     let (publisher, watched) = channel();
     publisher.publish(session("a"), in_long());
     publisher.fail(refused(FailureKind::Busy));
@@ -175,7 +175,7 @@ fn nothing_that_is_printed_holds_a_secret() {
 }
 
 #[test]
-fn readers_of_many_threads_see_whole_sessions_that_live() {
+fn concurrent_readers_see_whole_valid_sessions() {
     fn may_travel<T: Send + Sync>() {}
     may_travel::<Watched>();
     may_travel::<Current>();

@@ -36,7 +36,7 @@ const KEY: &str = r#""access_key_id":"LTAIX","access_key_secret":"SECRET""#;
 const ROLE: &str = r#""ram_role_arn":"acs:ram::1:role/r","ram_session_name":"app""#;
 
 #[test]
-fn every_mode_that_renews_itself_is_taken() {
+fn renewable_modes_are_converted() {
     check(
         &format!(r#""mode":"AK",{KEY}"#),
         "[source.p]\ntype = \"access-key\"\naccess_key_file = \"p.key\"\n",
@@ -87,7 +87,7 @@ fn every_mode_that_renews_itself_is_taken() {
 }
 
 #[test]
-fn a_mode_is_known_in_any_letters() {
+fn mode_is_matched_without_case() {
     for mode in ["ak", "Ak", "AK", " ak "] {
         assert_eq!(
             one(&format!(r#""mode":"{mode}",{KEY}"#)).tables.len(),
@@ -101,7 +101,7 @@ fn a_mode_is_known_in_any_letters() {
 }
 
 #[test]
-fn what_cannot_be_renewed_says_why() {
+fn unrenewable_mode_is_skipped_with_its_reason() {
     refused(
         r#""mode":"StsToken","access_key_id":"STS.x","access_key_secret":"SECRET","sts_token":"SECRET""#,
         "it ends",
@@ -120,7 +120,7 @@ fn what_cannot_be_renewed_says_why() {
 }
 
 #[test]
-fn a_value_that_stsd_would_refuse_refuses_its_profile_alone() {
+fn profile_with_a_value_that_stsd_rejects_is_skipped() {
     let role = |fields: &str| format!(r#""mode":"RamRoleArn",{KEY},{fields}"#);
     refused(&role(r#""ram_session_name":"app""#), "no ram_role_arn");
     refused(&role(r#""ram_role_arn":"arn:aws:x""#), "ram_role_arn");
@@ -161,7 +161,7 @@ fn a_value_that_stsd_would_refuse_refuses_its_profile_alone() {
 }
 
 #[test]
-fn a_command_is_run_as_it_is_or_not_at_all() {
+fn command_is_converted_exactly_or_skipped() {
     let command = |line: &str| {
         let line = serde_json::Value::from(line);
         format!(r#""mode":"External","process_command":{line}"#)
@@ -195,7 +195,7 @@ fn a_command_is_run_as_it_is_or_not_at_all() {
 }
 
 #[test]
-fn a_uri_is_asked_safely_or_not_at_all() {
+fn unsafe_credentials_uri_is_skipped() {
     let uri = |uri: &str| format!(r#""mode":"CredentialsURI","credentials_uri":"{uri}""#);
     let secret = "0123456789abcdef".repeat(4);
     refused(
@@ -283,7 +283,7 @@ fn chain_ends_at_existing_profile() {
 }
 
 #[test]
-fn one_key_is_one_source() {
+fn profiles_with_one_key_share_one_source() {
     let plan = read(&format!(
         r#"{{"profiles":[{{"name":"r","mode":"RamRoleArn",{KEY},{ROLE}}},
         {{"name":"s","mode":"RamRoleArn",{KEY},{ROLE}}},{{"name":"k","mode":"AK",{KEY}}}]}}"#
@@ -300,7 +300,7 @@ fn one_key_is_one_source() {
 }
 
 #[test]
-fn names_are_made_to_fit_and_never_shared() {
+fn profile_name_is_adapted_and_never_shared() {
     let named = |names: &[&str]| {
         let each = names.iter().map(|it| {
             let name = serde_json::Value::from(*it);
@@ -337,7 +337,7 @@ fn names_are_made_to_fit_and_never_shared() {
 }
 
 #[test]
-fn a_source_has_no_profiles_name() {
+fn source_name_differs_from_profile_names() {
     let plan = read(&format!(
         r#"{{"profiles":[{{"name":"p","mode":"RamRoleArn",{KEY},{ROLE}}},
         {{"name":"p-user","mode":"EcsRamRole"}}]}}"#
@@ -348,7 +348,7 @@ fn a_source_has_no_profiles_name() {
 }
 
 #[test]
-fn profiles_of_another_sts_get_a_remark() {
+fn profile_with_another_sts_endpoint_has_a_remark() {
     let role = |name: &str, more: &str| {
         format!(r#"{{"name":"{name}","mode":"RamRoleArn",{KEY},{ROLE},"region_id":"cn-x"{more}}}"#)
     };
@@ -367,7 +367,7 @@ fn profiles_of_another_sts_get_a_remark() {
 }
 
 #[test]
-fn what_is_there_already_stays_and_is_not_added_again() {
+fn existing_table_stays_and_is_not_added_again() {
     let text = format!(
         r#"{{"profiles":[{{"name":"k","mode":"AK",{KEY}}},
         {{"name":"c","mode":"ChainableRamRoleArn","source_profile":"k",{ROLE}}}]}}"#
@@ -403,7 +403,7 @@ fn what_is_there_already_stays_and_is_not_added_again() {
 }
 
 #[test]
-fn what_sdks_wrote_back_and_what_stays_is_pointed_out() {
+fn stale_secrets_and_long_lived_keys_are_reported() {
     let plan = read(&format!(
         r#"{{"profiles":[
         {{"name":"x","mode":"External","process_command":"/i","access_key_id":"STS.Abc",
@@ -420,7 +420,7 @@ fn what_sdks_wrote_back_and_what_stays_is_pointed_out() {
 }
 
 #[test]
-fn what_a_command_is_given_is_said_to_be_seen_by_all() {
+fn command_arguments_are_reported_as_visible() {
     let of = |command: &str| {
         let text = format!(
             r#"{{"profiles":[{{"name":"x","mode":"External","process_command":"{command}"}}]}}"#
@@ -434,7 +434,7 @@ fn what_a_command_is_given_is_said_to_be_seen_by_all() {
 }
 
 #[test]
-fn the_sdks_own_file_is_read_too() {
+fn ini_file_of_the_sdks_is_converted() {
     let ini = "\u{feff}# mine\r\n[ default ]\r\nType = access_key ; a comment\r\n\
         access_key_id=LTAIX\r\naccess_key_secret = \"SECRET\" # one more\r\n\r\n\
         [r]\ntype=ram_role_arn\naccess_key_id=LTAIY\naccess_key_secret='SECRET#2'\n\
@@ -467,7 +467,7 @@ fn the_sdks_own_file_is_read_too() {
 }
 
 #[test]
-fn what_is_no_such_file_is_named_without_a_word_of_it() {
+fn invalid_profile_file_is_reported_unquoted() {
     let check = |bytes: &[u8], problem: &str| {
         let error = plan(bytes, |name| ("access_key_file", name.to_owned()))
             .unwrap_err()

@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_real_shell_reads_back_every_byte() {
+    fn shell_script_restores_every_byte() {
         let all: Vec<u8> = (1..=255).collect();
         for value in [
             &all[..],
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn each_shell_is_told_in_its_own_words() {
+    fn env_is_rendered_in_the_syntax_of_each_shell() {
         let check = |shell, value: &[u8], expected: &str| {
             let text = render(&one(value), shell).unwrap();
             assert_eq!(String::from_utf8(text.to_vec()).unwrap(), expected);

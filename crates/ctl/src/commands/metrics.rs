@@ -147,7 +147,7 @@ mod tests {
     use super::{Text, escaped};
 
     #[test]
-    fn a_sample_is_a_name_labels_and_a_value() {
+    fn metric_sample_has_name_labels_and_value() {
         let mut text = Text(String::new());
         text.sample("a_total", &[], 3);
         text.sample("b_total", &[("profile", "x"), ("kind", "y")], "0.250");
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_a_label_is_escaped() {
+    fn metric_label_value_is_escaped() {
         assert_eq!(escaped("a\"b\\c\nd"), "a\\\"b\\\\c\\nd");
     }
 }

@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn the_documents_have_the_text_that_is_printed() {
+    fn programs_page_has_the_printed_snippets() {
         let page = include_str!("../../../../docs/programs.md");
         for tool in tools() {
             let snippet = (tool.snippet)(&sample()).unwrap();
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_found_again_and_stays_as_it_is() {
+    fn tool_config_edit_is_idempotent() {
         for tool in tools() {
             let Delivery::File(file) = &tool.delivery else {
                 continue;

@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn only_one_section_changes_and_a_second_time_nothing_does() {
+    fn ini_edit_changes_one_section_and_is_idempotent() {
         let ours = "credential_process = /usr/bin/sts-shim x\nregion = oss-cn-hongkong\n\
             s3 =\n    addressing_style = virtual\n";
         let check = |before: &str, after: &str| {
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_read_is_not_written() {
+    fn invalid_ini_file_is_not_edited() {
         for (text, says) in [
             ("a=b\n", "line 1"),
             ("[a]\nb=c\nno pair\n", "line 3"),
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_found_in_its_section_alone() {
+    fn ini_value_is_found_in_its_section_only() {
         let ini = Ini::read("[a]\nk = 1\n[b]\nk = 2\n[c]\n").unwrap();
         assert_eq!(ini.value("b", "K").unwrap(), Some("2"));
         assert_eq!(ini.value("c", "k").unwrap(), None);

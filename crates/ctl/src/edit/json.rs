@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn every_other_byte_stays() {
+    fn json_edit_keeps_every_other_byte() {
         let ours = "\"name\": \"x\",\n\t\t\t\"mode\": \"External\",\n\t\t\t\
             \"process_command\": \"/s x\",\n\t\t\t\"region_id\": \"r\"";
         check(
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_such_file_is_refused_without_a_word_of_it() {
+    fn invalid_json_config_is_rejected_unquoted() {
         for text in [
             "",
             "{",

@@ -189,7 +189,7 @@ mod tests {
     use super::frame;
 
     #[test]
-    fn no_erasure_follows_a_line_on_its_row() {
+    fn frame_erases_no_line_after_its_text() {
         let lines = ["a full row".to_owned(), "q leaves".to_owned()];
         let short = "\u{1b}[H\u{1b}[2Ka full row\r\n\u{1b}[2Kq leaves";
         assert_eq!(frame(&lines, 2), short);

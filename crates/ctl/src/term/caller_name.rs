@@ -39,7 +39,7 @@ mod tests {
     use super::CallerName;
 
     #[test]
-    fn the_name_that_means_most_comes_first() {
+    fn caller_name_prefers_service_unit_then_exe() {
         let check = |caller: CallerName, expected: &str| assert_eq!(caller.to_string(), expected);
         let numbers = CallerName {
             uid: Some(1000),

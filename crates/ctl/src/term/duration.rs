@@ -17,7 +17,7 @@ mod tests {
     use super::format_duration;
 
     #[test]
-    fn times_read_well() {
+    fn duration_is_formatted_in_two_units() {
         let check = |seconds, expected: &str| assert_eq!(format_duration(seconds), expected);
         check(0, "0s");
         check(61, "1m01s");

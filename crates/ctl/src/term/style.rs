@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_folded_between_words_and_nothing_of_it_is_lost() {
+    fn text_is_wrapped_between_words_without_loss() {
         check(
             "one two three four",
             Some(10),
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_never_wider_than_the_terminal() {
+    fn line_is_truncated_to_the_terminal_width() {
         let line = Line::new(PLAIN, "0123").with(ERROR, "456789");
         let shown = |width| strip_str(&line.render(width)).to_string();
         assert_eq!(shown(None), "0123456789");
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_a_text_moves_the_terminal() {
+    fn control_characters_are_escaped() {
         let line = Line::new(PLAIN, "a\u{1b}[2Jb\r\u{9b}c");
         assert_eq!(line.render(None), "a\\u{1b}[2Jb\\r\\u{9b}c");
     }

@@ -113,7 +113,7 @@ mod tests {
     use super::step;
 
     #[test]
-    fn a_code_is_found_as_a_word_and_no_other_in_its_place() {
+    fn error_code_matches_as_a_whole_word() {
         let begins = |message: &str, with: &str| {
             assert!(
                 step(message).is_some_and(|it| it.contains(with)),

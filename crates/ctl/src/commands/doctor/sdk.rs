@@ -83,7 +83,7 @@ mod tests {
     use super::{NODE_FIXED_IN, of};
 
     #[test]
-    fn a_version_is_compared_by_its_numbers() {
+    fn sdk_version_is_compared_numerically() {
         let check = |version, expected: Option<bool>| {
             let found = of("x", version, Path::new("/p"), NODE_FIXED_IN);
             assert_eq!(found.map(|it| it.splits_at_spaces), expected, "{version}");

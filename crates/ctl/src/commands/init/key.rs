@@ -108,7 +108,7 @@ mod tests {
     use super::AccessKey;
 
     #[test]
-    fn a_key_is_read_as_it_is_found() {
+    fn access_key_is_parsed_from_known_formats() {
         let check = |text: &str, expected: Option<(Option<&str>, &str)>| {
             let key = AccessKey::parse(text);
             let found = key.as_ref();

@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_a_sentence() {
+    fn audit_event_is_printed_as_a_sentence() {
         let ready = json!({"time": "2026-11-24T06:49:34.1Z", "decision": "ready",
             "asked": "credentials", "profile": "oss-upload", "uid": 1000, "pid": 4711,
             "unit": "user@1000.service", "user_unit": "backup.service", "remaining_seconds": 3204});

@@ -109,7 +109,7 @@ mod tests {
     use super::TailedFile;
 
     #[test]
-    fn a_file_is_followed_over_a_rotation_and_a_truncation() {
+    fn tailed_file_survives_rotation_and_truncation() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("audit.jsonl");
         fs::write(&path, "one\ntwo\nthr").unwrap();
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_is_not_waited_for() {
+    fn directory_is_no_tailed_file() {
         let directory = tempfile::tempdir().unwrap();
         assert!(TailedFile::open(directory.path()).is_err());
     }

@@ -130,7 +130,7 @@ mod tests {
     use super::event;
 
     #[test]
-    fn an_entry_of_the_journal_is_an_event_like_a_line_of_the_file() {
+    fn journal_entry_is_converted_to_an_audit_event() {
         let entry = json!({
             "__REALTIME_TIMESTAMP": "1795504174100000", "MESSAGE": "credentials served",
             "STSD_TARGET": "audit", "STSD_DECISION": "ready", "STSD_ASKED": "credentials",
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_event_of_the_audit_is_none() {
+    fn journal_entry_without_audit_fields_is_skipped() {
         let entry = json!({"__REALTIME_TIMESTAMP": "1795504174100000", "MESSAGE": "started"});
         assert!(event(entry.as_object().unwrap().clone()).is_none());
     }

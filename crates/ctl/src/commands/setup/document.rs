@@ -79,7 +79,7 @@ mod tests {
     use crate::report::Severity;
 
     #[test]
-    fn a_document_is_judged_as_the_tool_would() {
+    fn document_check_follows_the_rules_of_the_tool() {
         let needs = DocumentRequirements {
             keys: &["AccessKeyId", "SessionToken"],
             refresh_window: minutes(15),

@@ -345,7 +345,7 @@ mod tests {
     use super::is_of_oss;
 
     #[test]
-    fn an_endpoint_of_oss_is_told_from_others() {
+    fn oss_endpoint_is_recognized() {
         for endpoint in [
             "oss-cn-hongkong.aliyuncs.com",
             "https://s3.oss-cn-hongkong-internal.aliyuncs.com/",

@@ -169,7 +169,7 @@ mod tests {
     use super::bar;
 
     #[test]
-    fn a_bar_is_empty_only_when_nothing_is_left() {
+    fn lifetime_bar_is_empty_only_at_zero() {
         assert_eq!(bar(3600, 3600), "██████████");
         assert_eq!(bar(1, 3600), "█·········");
         assert_eq!(bar(0, 3600), "··········");
