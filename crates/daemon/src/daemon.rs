@@ -1,27 +1,23 @@
 //! The daemon: it applies configurations and runs until a signal or an upgrade ends it.
 
-use std::{
-    io::{self, ErrorKind},
-    net::TcpListener,
-    os::fd::OwnedFd,
-    sync::Arc,
-    time::Duration,
-};
+mod runtime_files;
+
+use std::{io, net::TcpListener, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use stsd_sts::StsError;
 use tokio::{net::UnixListener, sync::mpsc, task::spawn_blocking, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+pub use self::runtime_files::check_runtime_files;
 use crate::{
     access::Access,
-    audit::{Audit, AuditFile, AuditFileError},
+    audit::Audit,
     config::{Config, ConfigErrors},
     export::Exporters,
     platform::signals::ControlSignals,
     refresh::supervisor::{Connect, RefreshConfig, Supervisor, SupervisorDeps},
     runtime::{
-        atomic_file,
         child_process::Environment,
         clock::Clock,
         listener::Protocol,
@@ -110,14 +106,16 @@ pub enum RunError {
     Io(#[from] io::Error),
 }
 
-/// The parts of the daemon that a configuration changes.
+/// The parts of the running daemon.
 struct Daemon<X> {
     context: Arc<ServerContext>,
     supervisor: Supervisor<X>,
     exporters: Exporters,
-    stop: CancellationToken,
+    signals: ControlSignals,
+    load: Box<dyn Fn() -> Result<Config, ConfigErrors> + Send>,
     persist: Option<PersistSessions>,
     store_http_socket: fn(Option<&TcpListener>) -> io::Result<()>,
+    check_successor: Arc<dyn Fn() -> io::Result<()> + Send + Sync>,
 }
 
 /// Runs the daemon with `config` until a stop or an upgrade, then waits for its connections to end.
@@ -129,124 +127,144 @@ pub async fn run<X: StsExchange>(
     listeners: mpsc::Receiver<(Protocol, UnixListener)>,
     dependencies: Dependencies<X>,
 ) -> Result<ExitReason, RunError> {
-    let access = dependencies.access;
-    let audit = Arc::new(Audit::new(Arc::clone(&dependencies.clock)));
-    let store = Arc::new(Store::with_encoder(socket::encode_reply));
-    let (commands, mut received) = mpsc::channel(16);
-    let quota = match access {
-        Access::System { .. } => UserQuota::Half,
-        Access::User { .. } | Access::Lease { .. } => UserQuota::All,
-    };
-    let rate_limiter = Arc::new(RateLimiter::new(
-        config.sts_calls_per_second,
-        dependencies.clock.boot(),
-    ));
-    let limiter = Arc::clone(&rate_limiter);
-    let status = StatusContext {
-        deferred_calls: Box::new(move || limiter.deferred_calls()),
-        protections: dependencies.protections,
-        in_journal: dependencies.in_journal,
-        secret_pages: SecretPages::default(),
-        config_path: config.path.display().to_string(),
-        started: dependencies.clock.boot(),
-    };
-    let context = Arc::new(ServerContext {
-        store: Arc::clone(&store),
-        clock: Arc::clone(&dependencies.clock),
-        access,
-        audit: Arc::clone(&audit),
-        commands,
-        limiter: Arc::new(ConnectionLimiter::new(dependencies.open_files, quota)),
-        http: Arc::new(HttpEndpoint::new(
-            dependencies.url_secret,
-            dependencies.tcp,
-        )?),
-        lease: None,
-        revoked: CancellationToken::new(),
-        status: Some(Arc::new(status)),
-    });
-    let ControlSignals {
-        stop,
-        reload,
-        replace,
-    } = dependencies.signals;
-    let mut daemon = Daemon {
-        context: Arc::clone(&context),
-        exporters: Exporters::new(Arc::clone(&dependencies.clock), dependencies.environment),
-        supervisor: Supervisor::new(SupervisorDeps {
-            store,
-            connect: dependencies.connect,
-            clock: dependencies.clock,
-            machine: dependencies.machine,
-            rate_limiter,
-            restored: dependencies.restored,
-        }),
-        stop: stop.clone(),
-        persist: dependencies.persist,
-        store_http_socket: dependencies.store_http_socket,
-    };
+    let (sender, commands) = mpsc::channel(16);
+    let mut daemon = Daemon::new(&config, sender, dependencies)?;
     daemon.apply(config)?;
-
-    let mut replaced = false;
-    let renewed = daemon.supervisor.renewed();
+    let context = Arc::clone(&daemon.context);
     let reactor = Arc::new(ReactorHandle::new()?);
     // Joined when this function returns, which is before an upgrade replaces the program.
     let _event_loop = socket::start_event_loop(&reactor, Arc::clone(&context.clock))?;
-    let serving = serve::serve(listeners, Arc::clone(&context), reactor, stop.clone());
-    let summaries = audit.run_summaries();
-    tokio::pin!(serving, summaries);
-    loop {
-        let reply = tokio::select! {
-            () = &mut serving => break,
-            () = &mut summaries => continue,
-            () = renewed.notified(), if daemon.persist.is_some() => {
-                sleep(PERSIST_DEBOUNCE).await;
-                daemon.persist_sessions();
-                continue;
-            }
-            () = replace.notified() => {
-                if can_be_replaced(&dependencies.check_successor).await {
-                    replaced = true;
-                    stop.cancel();
-                }
-                continue;
-            }
-            () = reload.notified() => None,
-            Some(command) = received.recv() => match command {
-                SupervisorCommand::Reload(reply) => Some(reply),
-                SupervisorCommand::RotateUrls(reply) => {
-                    daemon.rotate_urls();
-                    let _ = reply.send(());
-                    continue;
-                }
-                SupervisorCommand::OpenLease { profile, until, uid, reply } => {
-                    // A client that has closed drops the receiver, and with it the lease.
-                    let _ = reply.send(daemon.supervisor.lease(profile, until, uid));
-                    continue;
-                }
-            },
-        };
-        let outcome = daemon.reload(&*dependencies.load);
-        if let Some(reply) = reply {
-            let _ = reply.send(outcome.map_err(|errors| errors.to_string()));
-        }
-    }
-    daemon.persist_sessions();
-    let exit_reason = if replaced {
-        ExitReason::Replaced {
-            sessions: daemon.seal_sessions(),
-            tcp: context.http.try_clone_listener(),
-        }
-    } else {
-        ExitReason::Stopped
-    };
-    daemon.exporters.stop(replaced).await;
-    daemon.supervisor.stop().await;
-    audit.flush_summary();
-    Ok(exit_reason)
+    let serving = serve::serve(listeners, context, reactor, daemon.signals.stop.clone());
+    let is_replaced = daemon.handle_events(commands, serving).await;
+    Ok(daemon.shut_down(is_replaced).await)
 }
 
 impl<X: StsExchange> Daemon<X> {
+    /// Returns the daemon before its first configuration; `config` has the limits that no reload
+    /// changes.
+    fn new(
+        config: &Config,
+        commands: mpsc::Sender<SupervisorCommand>,
+        dependencies: Dependencies<X>,
+    ) -> io::Result<Self> {
+        let (access, clock) = (dependencies.access, dependencies.clock);
+        let store = Arc::new(Store::with_encoder(socket::encode_reply));
+        let rate_limiter = Arc::new(RateLimiter::new(config.sts_calls_per_second, clock.boot()));
+        let limiter = Arc::clone(&rate_limiter);
+        let status = StatusContext {
+            deferred_calls: Box::new(move || limiter.deferred_calls()),
+            protections: dependencies.protections,
+            in_journal: dependencies.in_journal,
+            secret_pages: SecretPages::default(),
+            config_path: config.path.display().to_string(),
+            started: clock.boot(),
+        };
+        let http = HttpEndpoint::new(dependencies.url_secret, dependencies.tcp)?;
+        let limiter = ConnectionLimiter::new(dependencies.open_files, user_quota(access));
+        let context = Arc::new(ServerContext {
+            store: Arc::clone(&store),
+            clock: Arc::clone(&clock),
+            access,
+            audit: Arc::new(Audit::new(Arc::clone(&clock))),
+            commands,
+            limiter: Arc::new(limiter),
+            http: Arc::new(http),
+            lease: None,
+            revoked: CancellationToken::new(),
+            status: Some(Arc::new(status)),
+        });
+        Ok(Self {
+            context,
+            exporters: Exporters::new(Arc::clone(&clock), dependencies.environment),
+            supervisor: Supervisor::new(SupervisorDeps {
+                store,
+                connect: dependencies.connect,
+                clock,
+                machine: dependencies.machine,
+                rate_limiter,
+                restored: dependencies.restored,
+            }),
+            signals: dependencies.signals,
+            load: dependencies.load,
+            persist: dependencies.persist,
+            store_http_socket: dependencies.store_http_socket,
+            check_successor: dependencies.check_successor,
+        })
+    }
+
+    /// Handles signals, commands and renewals until `serving` ends, which a stop causes. Returns
+    /// `true` if a new program replaces this one.
+    async fn handle_events(
+        &mut self,
+        mut commands: mpsc::Receiver<SupervisorCommand>,
+        serving: impl Future<Output = ()>,
+    ) -> bool {
+        let mut is_replaced = false;
+        let renewed = self.supervisor.renewed();
+        let audit = Arc::clone(&self.context.audit);
+        let summaries = audit.run_summaries();
+        tokio::pin!(serving, summaries);
+        loop {
+            tokio::select! {
+                () = &mut serving => return is_replaced,
+                () = &mut summaries => {}
+                () = renewed.notified(), if self.persist.is_some() => {
+                    sleep(PERSIST_DEBOUNCE).await;
+                    self.persist_sessions();
+                }
+                () = self.signals.replace.notified() => {
+                    if can_be_replaced(&self.check_successor).await {
+                        is_replaced = true;
+                        self.signals.stop.cancel();
+                    }
+                }
+                // An error is logged, and a signal has no reply.
+                () = self.signals.reload.notified() => drop(self.reload()),
+                Some(command) = commands.recv() => self.execute(command),
+            }
+        }
+    }
+
+    /// Executes a command of a client. A client that has closed drops the receiver of the reply, and
+    /// with it a lease.
+    fn execute(&mut self, command: SupervisorCommand) {
+        match command {
+            SupervisorCommand::Reload(reply) => {
+                let outcome = self.reload();
+                let _ = reply.send(outcome.map_err(|errors| errors.to_string()));
+            }
+            SupervisorCommand::RotateUrls(reply) => {
+                self.rotate_urls();
+                let _ = reply.send(());
+            }
+            SupervisorCommand::OpenLease {
+                profile,
+                until,
+                uid,
+                reply,
+            } => {
+                let _ = reply.send(self.supervisor.lease(profile, until, uid));
+            }
+        }
+    }
+
+    /// Persists the sessions and ends all tasks.
+    async fn shut_down(mut self, is_replaced: bool) -> ExitReason {
+        self.persist_sessions();
+        let exit_reason = if is_replaced {
+            ExitReason::Replaced {
+                sessions: self.seal_sessions(),
+                tcp: self.context.http.try_clone_listener(),
+            }
+        } else {
+            ExitReason::Stopped
+        };
+        self.exporters.stop(is_replaced).await;
+        self.supervisor.stop().await;
+        self.context.audit.flush_summary();
+        exit_reason
+    }
+
     /// Applies a configuration. All checks precede the first effect, so that after an error the
     /// previous configuration is in force as a whole.
     ///
@@ -254,8 +272,8 @@ impl<X: StsExchange> Daemon<X> {
     /// [`RunError`].
     fn apply(&mut self, config: Config) -> Result<(), RunError> {
         // Opened at each reload: a file that was rotated is created again.
-        let audit_file = open_audit(&config)?;
-        check_exports(&config)?;
+        let audit_file = runtime_files::open_audit(&config)?;
+        runtime_files::check_exports(&config)?;
         let rules = config.profiles.values();
         let rules = rules.map(|it| (&it.name, &*it.allow));
         self.context.access.warn_unreachable_profiles(rules);
@@ -267,7 +285,7 @@ impl<X: StsExchange> Daemon<X> {
         })?;
         self.exporters.sync_with(&self.context.store);
         self.context.audit.write_to(audit_file);
-        http::listen(&self.context, address, &self.stop);
+        http::listen(&self.context, address, &self.signals.stop);
         if let Err(error) =
             (self.store_http_socket)(self.context.http.try_clone_listener().as_ref())
         {
@@ -280,11 +298,8 @@ impl<X: StsExchange> Daemon<X> {
     ///
     /// # Errors
     /// [`ConfigErrors`]; the previous configuration stays in force.
-    fn reload(
-        &mut self,
-        load: &dyn Fn() -> Result<Config, ConfigErrors>,
-    ) -> Result<(), ConfigErrors> {
-        let outcome = load().and_then(|config| {
+    fn reload(&mut self) -> Result<(), ConfigErrors> {
+        let outcome = (self.load)().and_then(|config| {
             let path = config.path.clone();
             self.apply(config).map_err(|error| match error {
                 RunError::Config(errors) => errors,
@@ -344,53 +359,10 @@ async fn can_be_replaced(check: &Arc<dyn Fn() -> io::Result<()> + Send + Sync>) 
     }
 }
 
-/// Opens the file of the audit; `None` if the configuration has none.
-fn open_audit(config: &Config) -> Result<Option<AuditFile>, ConfigErrors> {
-    let Some(named) = &config.audit_file else {
-        return Ok(None);
-    };
-    let opened = AuditFile::open(&named.path);
-    let refused = |error: AuditFileError| config.file_error(named, &error, error.hint());
-    opened
-        .map(Some)
-        .map_err(|error| ConfigErrors(vec![refused(error)]))
-}
-
-/// Checks that the files of the audit and of the exports can be written under the confinement of the
-/// process. Leaves no new file behind.
-///
-/// # Errors
-/// [`ConfigErrors`], of the audit or else of the exports.
-pub fn check_runtime_files(config: &Config) -> Result<(), ConfigErrors> {
-    if let Some(named) = &config.audit_file {
-        let refused = match named.path.symlink_metadata() {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                atomic_file::check_writable(&named.path)
-                    .err()
-                    .map(|error| config.file_error(named, &error, error.hint()))
-            }
-            _ => AuditFile::open(&named.path)
-                .err()
-                .map(|error| config.file_error(named, &error, error.hint())),
-        };
-        if let Some(mistake) = refused {
-            return Err(ConfigErrors(vec![mistake]));
-        }
-    }
-    check_exports(config)
-}
-
-/// Checks that the files of the exports can be written under the confinement of the process.
-///
-/// # Errors
-/// [`ConfigErrors`], one for each file that cannot.
-fn check_exports(config: &Config) -> Result<(), ConfigErrors> {
-    let errors = config.files.iter().filter_map(|file| {
-        let error = atomic_file::check_writable(&file.path).err()?;
-        Some(config.file_error(file, &error, error.hint()))
-    });
-    match errors.collect::<Vec<_>>() {
-        errors if errors.is_empty() => Ok(()),
-        errors => Err(ConfigErrors(errors)),
+/// Returns the share of all connections that one user may hold.
+fn user_quota(access: Access) -> UserQuota {
+    match access {
+        Access::System { .. } => UserQuota::Half,
+        Access::User { .. } | Access::Lease { .. } => UserQuota::All,
     }
 }

@@ -3,6 +3,7 @@
 pub mod exec_upgrade;
 pub mod hardening;
 pub mod journald;
+pub mod log;
 pub mod nonblocking_stderr;
 pub mod signals;
 pub mod socket_watch;

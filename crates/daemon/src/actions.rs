@@ -1,0 +1,157 @@
+//! The actions of the program `stsd`: check the configuration, connect to STS, run the daemon.
+
+use std::{
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context as _, Result};
+use stsd::{
+    Dependencies, ExitReason, PersistSessions,
+    cli::{self, Options},
+    config::{self, Config},
+    platform::{
+        exec_upgrade::UpgradeTarget,
+        hardening,
+        signals::{self, SignalWatcher},
+        socket_watch::SocketWatch,
+        sockets::{self, InheritedSockets},
+        systemd::NotifySocket,
+    },
+    runtime::clock::SystemClock,
+    serve::{http::UrlSecret, socket::self_check},
+    session::memfd::{self, RestoredSessions},
+    sts::connectivity,
+};
+use stsd_sts::Sts;
+use tokio::sync::mpsc;
+use tracing::info;
+
+/// Prints the help or the version.
+pub(crate) fn print(text: &str) -> Result<()> {
+    Ok(io::stdout().write_all(text.as_bytes())?)
+}
+
+/// Checks the configuration, and the files that it names.
+pub(crate) fn check(options: &Options) -> Result<()> {
+    let config = config::load(&options.config, &cli::process_environment(options)?)?;
+    // An upgrade runs the check under the confinement of the running daemon.
+    stsd::check_runtime_files(&config)?;
+    connectivity::client(config.endpoint.clone())?;
+    let count = config.profiles.len();
+    Ok(writeln!(
+        io::stdout(),
+        "{}: {count} profile{}, no mistakes",
+        config.path.display(),
+        if count == 1 { "" } else { "s" }
+    )?)
+}
+
+/// Connects to the configured STS once.
+// Local: the multi-thread scheduler that zbus enables, and libm with it, are then not linked.
+#[tokio::main(flavor = "local")]
+pub(crate) async fn connect(options: &Options) -> Result<()> {
+    let config = config::load(&options.config, &cli::process_environment(options)?)?;
+    let endpoint = config.endpoint.authority().to_owned();
+    connectivity::check(config.endpoint).await?;
+    Ok(writeln!(io::stdout(), "{endpoint}: answers")?)
+}
+
+/// Runs the daemon until a signal stops it or a new program replaces this one.
+#[tokio::main(flavor = "local")]
+pub(crate) async fn run(options: &Options, in_journal: bool) -> Result<()> {
+    let mut protections = hardening::apply();
+    let upgrade_target =
+        UpgradeTarget::find().context("the path of this program cannot be read")?;
+    let process_environment = cli::process_environment(options)?;
+    let config = config::load(&options.config, &process_environment)?;
+    let signal_watcher = signals::watch().context("signal handlers cannot be installed")?;
+    let mut inherited = sockets::open(options.scope(), || options.socket())?;
+    protections.push(hardening::restrict_filesystem(&writable_directories(
+        &inherited, &config,
+    )));
+    hardening::warn_missing(&protections);
+    let clock = Arc::new(SystemClock::with_alarm());
+    let (restored, url_secret) = restore(&mut inherited, &clock)?;
+    let (sender, listeners) = mpsc::channel(4);
+    let mut socket_watch =
+        SocketWatch::new(inherited.sockets, clock.clone(), sender, |socket, limit| {
+            Box::pin(self_check(socket, limit))
+        })
+        .await?;
+    let status = format!("profiles: {}", config.profiles.len());
+    info!(
+        config = %config.path.display(),
+        restored = restored.len(),
+        "stsd {} is ready", env!("CARGO_PKG_VERSION")
+    );
+
+    let environment = Arc::clone(&process_environment.environment);
+    let path = options.config.clone();
+    let successor = upgrade_target.clone();
+    let dependencies = Dependencies {
+        load: Box::new(move || config::load(&path, &process_environment)),
+        connect: Box::new(|endpoint| Sts::new(endpoint.clone())),
+        clock,
+        machine: cli::machine_id(),
+        access: options.access(),
+        environment,
+        signals: signal_watcher.signals.clone(),
+        open_files: hardening::open_files(),
+        protections,
+        in_journal,
+        restored,
+        url_secret,
+        tcp: inherited.tcp,
+        store_http_socket: NotifySocket::store_http_socket,
+        persist: NotifySocket::is_present()
+            .then(|| Box::new(NotifySocket::default().fd_store()) as PersistSessions),
+        check_successor: Arc::new(move || successor.check()),
+    };
+    NotifySocket::ready(&status);
+    let exit_reason = tokio::select! {
+        exit_reason = stsd::run(config, listeners, dependencies) => exit_reason?,
+        never = socket_watch.run() => match never {},
+    };
+    end(exit_reason, socket_watch, &signal_watcher, &upgrade_target).await
+}
+
+/// Returns the directories that the daemon writes to: those of its sockets, the audit file and the
+/// exports.
+fn writable_directories(inherited: &InheritedSockets, config: &Config) -> Vec<PathBuf> {
+    let audit_file = config.audit_file.iter();
+    let files = audit_file.chain(&config.files);
+    let parents = files.filter_map(|it| it.path.parent().map(Path::to_owned));
+    inherited.writable().into_iter().chain(parents).collect()
+}
+
+/// Returns the sessions and the secret of the URLs that the previous process has left.
+fn restore(
+    inherited: &mut InheritedSockets,
+    clock: &SystemClock,
+) -> Result<(RestoredSessions, UrlSecret)> {
+    let mut restored = memfd::restore(std::mem::take(&mut inherited.sessions), clock);
+    let directory = inherited.own_directory();
+    let token = directory.map(|it| it.join(sockets::HTTP_TOKEN_FILE));
+    let url_secret = UrlSecret::take_over(restored.url_secret.take(), token)?;
+    Ok((restored, url_secret))
+}
+
+/// Ends the process, or executes the new program with the sockets and sessions of this one.
+async fn end(
+    exit_reason: ExitReason,
+    socket_watch: SocketWatch,
+    signal_watcher: &SignalWatcher,
+    upgrade_target: &UpgradeTarget,
+) -> Result<()> {
+    let ExitReason::Replaced { sessions, tcp } = exit_reason else {
+        info!("stopped");
+        return Ok(());
+    };
+    info!("executing the new program");
+    let mut sockets = socket_watch.into_sockets();
+    sockets.extend(tcp.map(|tcp| (tcp.into(), NotifySocket::HTTP_SOCKET)));
+    signal_watcher.block_for_exec().await?;
+    Err(upgrade_target.exec(&sockets, sessions.as_ref()).into())
+}

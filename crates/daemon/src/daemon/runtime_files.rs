@@ -1,0 +1,60 @@
+//! The files that the daemon writes by its configuration: the audit and the exports.
+
+use std::io::ErrorKind;
+
+use crate::{
+    audit::{AuditFile, AuditFileError},
+    config::{Config, ConfigErrors},
+    runtime::atomic_file,
+};
+
+/// Opens the file of the audit; `None` if the configuration has none.
+pub(super) fn open_audit(config: &Config) -> Result<Option<AuditFile>, ConfigErrors> {
+    let Some(named) = &config.audit_file else {
+        return Ok(None);
+    };
+    let opened = AuditFile::open(&named.path);
+    let refused = |error: AuditFileError| config.file_error(named, &error, error.hint());
+    opened
+        .map(Some)
+        .map_err(|error| ConfigErrors(vec![refused(error)]))
+}
+
+/// Checks that the files of the audit and of the exports can be written under the confinement of the
+/// process. Leaves no new file behind.
+///
+/// # Errors
+/// [`ConfigErrors`], of the audit or else of the exports.
+pub fn check_runtime_files(config: &Config) -> Result<(), ConfigErrors> {
+    if let Some(named) = &config.audit_file {
+        let refused = match named.path.symlink_metadata() {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                atomic_file::check_writable(&named.path)
+                    .err()
+                    .map(|error| config.file_error(named, &error, error.hint()))
+            }
+            _ => AuditFile::open(&named.path)
+                .err()
+                .map(|error| config.file_error(named, &error, error.hint())),
+        };
+        if let Some(mistake) = refused {
+            return Err(ConfigErrors(vec![mistake]));
+        }
+    }
+    check_exports(config)
+}
+
+/// Checks that the files of the exports can be written under the confinement of the process.
+///
+/// # Errors
+/// [`ConfigErrors`], one for each file that cannot.
+pub(super) fn check_exports(config: &Config) -> Result<(), ConfigErrors> {
+    let errors = config.files.iter().filter_map(|file| {
+        let error = atomic_file::check_writable(&file.path).err()?;
+        Some(config.file_error(file, &error, error.hint()))
+    });
+    match errors.collect::<Vec<_>>() {
+        errors if errors.is_empty() => Ok(()),
+        errors => Err(ConfigErrors(errors)),
+    }
+}
