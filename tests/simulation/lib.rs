@@ -1,13 +1,13 @@
-//! A deterministic simulation of the refresh engine: the daemon's own code, months of
-//! paused time, and everything that goes wrong. What must hold, whatever happens:
+//! A deterministic simulation of the refresh engine: the daemon's own code over months of paused time,
+//! with outages, suspends, clock steps and reloads. The promises that every run checks:
 //!
-//! - no expired credential is handed out, and none that a reload has taken away;
-//! - while an outage is shorter than the remaining life at its start less the longest
+//! - no expired session is served, and none that a reload has removed;
+//! - while an outage is shorter than the remaining lifetime at its start less the longest
 //!   back-off, no caller is refused;
-//! - STS gets no more calls than renewals and the retries that the budget allows;
-//! - one capped back-off after an outage every profile is fresh;
+//! - STS gets no more calls than renewals and the retries that the rate limit allows;
+//! - one capped back-off after an outage every profile has a new session;
 //! - every caller has an answer within its patience;
-//! - ten thousand profiles do not make one of them late.
+//! - ten thousand profiles do not delay the renewal of one profile.
 //!
 //! `cargo xtask simulate --seeds 100000` runs more than the gate does, and
 //! `cargo xtask simulate --seed 4711` repeats one.

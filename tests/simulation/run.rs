@@ -56,9 +56,9 @@ struct Simulation {
 struct Notes {
     tally: Tally,
     faults: Vec<String>,
-    /// What each profile grants now.
+    /// The role and the policy that each profile grants now.
     grants: BTreeMap<usize, String>,
-    /// What each profile has handed out last.
+    /// The session that each profile has served last.
     held: BTreeMap<usize, Held>,
     suspends: Vec<Duration>,
     reloads: Vec<Duration>,

@@ -90,7 +90,7 @@ never() {
     answers=$(wc -l <"$scratch/answers")
     sort "$scratch/refused" | uniq -c
     is "refusals" "$(wc -l <"$scratch/refused")" 0 && [ "$answers" -gt 10 ] || return 1
-    # It was alive when it was handed out, which was not before it was asked for.
+    # A session is valid when it is served, which is not before the request.
     is "answers that had ended" "$(awk '$2 <= $1' "$scratch/answers")" ""
 }
 check "a client that asks all the time is always answered, and never with an expired session" never

@@ -49,7 +49,7 @@ touch "$scratch/stop"
 wait "${clients[@]}"
 
 same() {
-    is "what is handed out" "$(cat "$scratch/after")" "$(cat "$scratch/before")" &&
+    is "the served credentials" "$(cat "$scratch/after")" "$(cat "$scratch/before")" &&
         is "new AssumeRole calls" $(($(calls) - before)) 0
 }
 check "with the sessions of the old one, and without a call" same

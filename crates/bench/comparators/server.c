@@ -1,5 +1,5 @@
-/* The least a daemon can do to hand out bytes: one thread around epoll that answers whatever
- * is read with the same bytes, without a look at them or at who asks.
+/* The minimum of a daemon that serves bytes: one thread around epoll that answers each read with
+ * the same bytes, and examines neither the request nor the peer.
  * Usage: server SOCKET FILE SKIP
  * The first answer of a connection is FILE, every other one FILE without SKIP bytes. */
 

@@ -150,8 +150,8 @@ impl Simulation {
         }
     }
 
-    /// Returns how long what the profile has handed out last still lives, if that is the
-    /// newest session there is.
+    /// Returns the remaining lifetime of the session that the profile has served last; `None` if
+    /// STS has issued a newer one, or the session has expired.
     fn left_of_the_newest(&self, index: usize) -> Option<Duration> {
         let newest = self.cloud.state().newest.get(&role(index)).cloned()?;
         let notes = self.notes();

@@ -180,7 +180,7 @@ pub(super) fn key_remark(sources: &SourceTable, at: usize) -> String {
         return String::new();
     };
     format!(
-        "a key itself is never handed out, but credentials of a role for which it stands: a \
+        "a key itself is never served; for credentials of a role that the key can assume, add a \
          [profile.NAME] with source = {} and a role_arn",
         quoted(&source.name)
     )

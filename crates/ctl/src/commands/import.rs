@@ -25,7 +25,7 @@ use crate::{
 
 /// Comment for a key without a role.
 const NO_ROLE_COMMENT: &str = "\
-# A key itself is never handed out. Name the role that programs get by it, and take the # away:
+# A key itself is never served. Name a role that the key can assume, and remove the # of each line:
 # [profile.NAME]
 # source = \"SOURCE\"
 # role_arn = \"acs:ram::ACCOUNT:role/ROLE\"

@@ -56,7 +56,7 @@ struct Raw {
     /// on the type.
     #[serde(default)]
     source: BTreeMap<Spanned<String>, RawSource>,
-    /// The [role](configuration.md#profilename-what-we-become) that programs ask for. A name is 1 to
+    /// The [role](configuration.md#profilename-the-role) that programs ask for. A name is 1 to
     /// 64 of `A-Z a-z 0-9 . _ -` and begins with a letter or digit; at least one profile is
     /// required.
     #[serde(default)]

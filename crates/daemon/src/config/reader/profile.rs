@@ -40,7 +40,7 @@ pub(super) struct RawProfile {
     source: Spanned<String>,
     /// The role, `acs:ram::<account>:role/<name>`. Without a role, the session of a source of type
     /// `ecs-role`, `process` or `uri` is
-    /// [passed through](configuration.md#sessions-that-are-handed-on); other sources need a role.
+    /// [passed through](configuration.md#sessions-that-are-passed-through); other sources need a role.
     role_arn: Option<Spanned<String>>,
     /// The session name in ActionTrail: 2 to 64 of `A-Z a-z 0-9 . @ _ -`. `{user}`, `{host}`,
     /// `{profile}` and `{pid}` are replaced, and other characters in them become hyphens. With

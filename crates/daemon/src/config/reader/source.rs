@@ -50,12 +50,12 @@ pub(super) struct RawSource {
     /// write to is refused.
     token_file: Text,
     /// In place of `token_file`: a program that prints the token, by its full path, and its
-    /// arguments, under the terms of [`process`](configuration.md#process-what-a-program-prints).
+    /// arguments, under the terms of [`process`](configuration.md#process-the-output-of-a-program).
     token_command: Words,
     /// A file with the assertion that the provider posts as `SAMLResponse`, base64 in one line.
     assertion_file: Text,
     /// In place of `assertion_file`: a program that prints the assertion, by its full path, and its
-    /// arguments, under the terms of [`process`](configuration.md#process-what-a-program-prints).
+    /// arguments, under the terms of [`process`](configuration.md#process-the-output-of-a-program).
     assertion_command: Words,
     /// The RAM role that is attached to the instance.
     role_name: Text,
@@ -73,7 +73,7 @@ pub(super) struct RawSource {
     /// 0600, as for a key file; the daemon reads the file each time.
     uri_file: Text,
     /// A program by its full path, and its arguments one by one; no shell reads it. It prints one
-    /// [document](configuration.md#process-what-a-program-prints).
+    /// [document](configuration.md#process-the-output-of-a-program).
     command: Words,
 }
 
