@@ -7,6 +7,7 @@
 mod access {
     mod audit;
     mod lease;
+    mod lease_listener;
     mod peer_identity;
     mod rules;
     mod session_policy;

@@ -2,50 +2,37 @@
 
 use std::{
     fs,
-    io::{Read as _, Write as _},
-    os::{
-        fd::{AsFd as _, AsRawFd as _},
-        unix::{
-            fs::{FileTypeExt as _, PermissionsExt as _},
-            net::{UnixListener, UnixStream},
-            process::CommandExt as _,
-        },
+    os::unix::{
+        fs::{FileTypeExt as _, PermissionsExt as _},
+        process::CommandExt as _,
     },
     path::PathBuf,
     process::{Command, Output, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     thread,
     time::Duration,
 };
 
-use e2e::{
-    Action, Process, SystemDaemon, TestEnv, UPLOAD, UnixUser, connect, decode_replies, descriptor,
-    hello_request, program, upload_profile,
-};
+use e2e::{Action, Process, SystemDaemon, TestEnv, UPLOAD, UnixUser, program, upload_profile};
 use nix::{sys::signal::Signal, unistd::geteuid};
 use serde_json::json;
 use stsd_client::{Client, Error, FailureKind};
-use stsd_wire::{Message as _, Reply, Request};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A policy that allows reading below `public/` alone.
-const NARROW: &str = r#"{
+pub(super) const NARROW: &str = r#"{
   "Version": "1",
   "Statement": [{"Effect": "Allow", "Action": "oss:GetObject",
                  "Resource": "acs:oss:*:*:examplebucket/public/*"}]
 }"#;
 
-fn env_with(emulator: &[&str], profiles: &str) -> TestEnv {
+pub(super) fn env_with(emulator: &[&str], profiles: &str) -> TestEnv {
     let env = TestEnv::with(emulator, profiles);
     env.write("narrow.json", NARROW, 0o600);
     env
 }
 
-fn socket(env: &TestEnv) -> PathBuf {
+pub(super) fn socket(env: &TestEnv) -> PathBuf {
     env.path("lease.sock")
 }
 
@@ -59,7 +46,7 @@ fn command(env: &TestEnv, arguments: &[&str]) -> Command {
 }
 
 /// Opens a lease and waits for its socket.
-fn lease(env: &TestEnv, arguments: &[&str]) -> Process {
+pub(super) fn lease(env: &TestEnv, arguments: &[&str]) -> Process {
     let narrow = env.path("narrow.json");
     let policy = ["--policy", narrow.to_str().unwrap()];
     let command = command(env, &[arguments, &policy].concat());
@@ -73,7 +60,7 @@ fn said(env: &TestEnv) -> String {
     fs::read_to_string(env.path("lease.log")).unwrap_or_default()
 }
 
-fn by_lease(env: &TestEnv) -> Client {
+pub(super) fn by_lease(env: &TestEnv) -> Client {
     Client::at(socket(env))
 }
 
@@ -84,7 +71,7 @@ fn shim_line(env: &TestEnv) -> String {
 }
 
 #[track_caller]
-fn refused<T: std::fmt::Debug>(outcome: Result<T, Error>, kind: FailureKind) {
+pub(super) fn refused<T: std::fmt::Debug>(outcome: Result<T, Error>, kind: FailureKind) {
     match outcome {
         Err(Error::Refused(failure)) => assert_eq!(failure.kind, kind, "{failure:?}"),
         other => panic!("{other:?}"),
@@ -314,86 +301,6 @@ fn invalid_lease_is_refused_before_a_socket_exists() {
     assert!(lease.is_running());
 }
 
-/// Requests a lease by hand and passes a descriptor; returns the replies.
-fn by_hand(env: &TestEnv, pass: impl FnOnce(&mut UnixStream)) -> Vec<Reply> {
-    let mut stream = connect(env);
-    let request = Request::Lease {
-        profile: "oss-upload".into(),
-        policy: Some(NARROW.into()),
-        ttl_millis: 60_000,
-        patience_millis: 10_000,
-    };
-    let bytes = [&hello_request()[..], &request.frame().unwrap()].concat();
-    stream.write_all(&bytes).unwrap();
-    // Hello and Done.
-    let granted = [Reply::Hello { version: 1 }, Reply::Done];
-    let frames = granted.each_ref().map(|it| it.frame().unwrap().to_vec());
-    let mut said = vec![0; frames.concat().len()];
-    stream.read_exact(&mut said).unwrap();
-    assert_eq!(decode_replies(&said), granted);
-    pass(&mut stream);
-    let mut rest = Vec::new();
-    let _ = stream.read_to_end(&mut rest);
-    decode_replies(&rest)
-}
-
-#[test]
-fn lease_rejects_non_listening_fd() {
-    use std::{io::IoSlice, os::fd::OwnedFd};
-
-    use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
-
-    let env = env_with(&[], UPLOAD);
-    let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let (pair, _other) = UnixStream::pair().unwrap();
-    let file = fs::File::open(env.path("narrow.json")).unwrap();
-    let datagram = std::os::unix::net::UnixDatagram::unbound().unwrap();
-    let wrong: [OwnedFd; 4] = [tcp.into(), pair.into(), file.into(), datagram.into()];
-    let mut passed: Vec<_> = wrong.iter().map(|it| descriptor(it.as_fd())).collect();
-    for descriptor in &wrong {
-        let replies = by_hand(&env, |stream| {
-            let fds = [descriptor.as_raw_fd()];
-            let message = [ControlMessage::ScmRights(&fds)];
-            let flags = MsgFlags::empty();
-            let byte = [IoSlice::new(&[0])];
-            sendmsg::<()>(stream.as_raw_fd(), &byte, &message, flags, None).unwrap();
-        });
-        match &replies[..] {
-            [Reply::Failure(failure)] => assert_eq!(failure.kind, FailureKind::Malformed),
-            other => panic!("{other:?}"),
-        }
-    }
-    let listener = UnixListener::bind(env.path("listens.sock")).unwrap();
-    passed.push(descriptor(listener.as_fd()));
-    for count in [2, 3, 20] {
-        let replies = by_hand(&env, |stream| {
-            let fds = vec![listener.as_raw_fd(); count];
-            let message = [ControlMessage::ScmRights(&fds)];
-            let flags = MsgFlags::empty();
-            let byte = [IoSlice::new(&[0])];
-            sendmsg::<()>(stream.as_raw_fd(), &byte, &message, flags, None).unwrap();
-            // A granted lease would wait for its end.
-            stream.shutdown(std::net::Shutdown::Write).unwrap();
-        });
-        match &replies[..] {
-            [Reply::Failure(failure)] => assert!(failure.message.contains("one"), "{failure:?}"),
-            other => panic!("{count}: {other:?}"),
-        }
-    }
-    let replies = by_hand(&env, |stream| stream.write_all(&[0]).unwrap());
-    assert!(matches!(replies[..], [Reply::Failure(_)]), "{replies:?}");
-    let replies = by_hand(&env, |stream| {
-        stream.shutdown(std::net::Shutdown::Write).unwrap();
-    });
-    assert_eq!(replies, []);
-    // An open descriptor of the daemon would have the same name.
-    env.wait_until("all is closed again", || {
-        let open = env.daemon().descriptors();
-        env.daemon().connections() == 0 && !open.iter().any(|it| passed.contains(it))
-    });
-    let _ = env.document(&["oss-upload"]);
-}
-
 #[test]
 fn other_user_is_refused_at_an_open_lease_socket() {
     if !geteuid().is_root() {
@@ -459,28 +366,6 @@ fn system_daemon_leases_a_profile_to_an_allowed_user() {
 }
 
 #[test]
-fn herd_of_watches_at_a_lease_does_not_block_other_clients() {
-    let env = env_with(&[], UPLOAD);
-    let _lease = lease(&env, &["oss-upload", "--ttl", "20m"]);
-    let _ = e2e::raise_file_limit();
-    // A watch is never idle, so none of these is closed for another connection.
-    let watches: Vec<_> = (0..2000)
-        .map(|_| by_lease(&env).watch("oss-upload").unwrap())
-        .collect();
-    let mut turned_away = 0;
-    for mut watch in watches.into_iter().rev().take(500) {
-        match watch.next() {
-            Some(Err(Error::Refused(failure))) if failure.kind == FailureKind::Busy => {
-                turned_away += 1;
-            }
-            _ => break,
-        }
-    }
-    assert_eq!(turned_away, 500, "the last of them were too many");
-    let _ = env.document(&["--patience", "60s", "oss-upload"]);
-}
-
-#[test]
 fn lease_and_its_callers_are_in_the_audit() {
     let mut env = TestEnv::without_daemon(&[]);
     env.write("narrow.json", NARROW, 0o600);
@@ -519,53 +404,6 @@ fn lease_and_its_callers_are_in_the_audit() {
 }
 
 #[test]
-fn misused_lease_listener_affects_no_other_client() {
-    let mut env = env_with(&[], UPLOAD);
-    let open = |listener: &UnixListener| {
-        let ask = || {
-            env.client()
-                .lease("oss-upload", Some(NARROW), PATIENCE, PATIENCE)
-        };
-        let mut lease = ask().unwrap();
-        lease.open(listener).unwrap();
-        lease
-    };
-    // The socket stops listening: the lease ends, and the daemon does not spin.
-    let listener = UnixListener::bind(socket(&env)).unwrap();
-    let lease = open(&listener);
-    nix::sys::socket::shutdown(listener.as_raw_fd(), nix::sys::socket::Shutdown::Both).unwrap();
-    refused(lease.until_over(), FailureKind::Malformed);
-    let _ = env.document(&["--patience", "60s", "oss-upload"]);
-
-    // The socket blocks, and its owner accepts connections before the daemon does.
-    fs::remove_file(socket(&env)).unwrap();
-    let listener = UnixListener::bind(socket(&env)).unwrap();
-    let lease = open(&listener);
-    listener.set_nonblocking(false).unwrap();
-    let (path, enough) = (socket(&env), Arc::new(AtomicBool::new(false)));
-    let knocking = {
-        let enough = Arc::clone(&enough);
-        thread::spawn(move || {
-            while !enough.load(Ordering::Relaxed) {
-                drop(UnixStream::connect(&path));
-                thread::sleep(Duration::from_millis(1));
-            }
-        })
-    };
-    for _ in 0..50 {
-        drop(listener.accept());
-    }
-    let _ = env.document(&["--patience", "60s", "oss-upload"]);
-    drop(lease);
-    let _ = env.document(&["--patience", "60s", "oss-upload"]);
-    enough.store(true, Ordering::Relaxed);
-    knocking.join().unwrap();
-    drop(listener);
-    env.daemon().signal(Signal::SIGTERM);
-    assert_eq!(env.wait_for_daemon_exit(), Some(0));
-}
-
-#[test]
 fn lease_loop_is_refused_after_64_leases() {
     let env = env_with(&[], UPLOAD);
     let client = env.client();
@@ -574,32 +412,5 @@ fn lease_loop_is_refused_after_64_leases() {
     assert_eq!(granted, 64);
     refused(ask().map(drop), FailureKind::Busy);
     assert_eq!(env.emulator().calls(Action::AssumeRole), 64);
-    let _ = env.document(&["oss-upload"]);
-}
-
-#[test]
-fn listener_that_its_owner_also_accepts_on_still_serves() {
-    // Owner and daemon accept on the same socket; the first to accept answers.
-    let env = env_with(&[], UPLOAD);
-    let mut lease = env
-        .client()
-        .lease("oss-upload", Some(NARROW), PATIENCE, PATIENCE)
-        .unwrap();
-    let listener = UnixListener::bind(socket(&env)).unwrap();
-    lease.open(&listener).unwrap();
-    let accepting = thread::spawn(move || {
-        listener.set_nonblocking(true).unwrap();
-        for _ in 0..200 {
-            drop(listener.accept());
-            thread::sleep(Duration::from_millis(5));
-        }
-    });
-    let mut served = 0;
-    for _ in 0..100 {
-        let answer = by_lease(&env).credentials("oss-upload", Duration::ZERO, PATIENCE);
-        served += usize::from(answer.is_ok());
-    }
-    assert!(served > 0);
-    accepting.join().unwrap();
     let _ = env.document(&["oss-upload"]);
 }
