@@ -1,5 +1,5 @@
-//! A program in the library's own language that gets credentials with it, unmodified, and
-//! answers line by line.
+//! A program in the language of a library: it gets credentials with the unmodified library, and answers
+//! line by line.
 
 use std::{
     env, fs,
@@ -13,23 +13,23 @@ use serde_json::Value;
 
 use crate::program::{Got, Refusal};
 
-/// What all programs here become.
+/// The role of all programs.
 const ROLE: &str = "acs:ram::100000000000001:role/oss-upload";
 
 pub(crate) struct Driver {
     input: ChildStdin,
     output: BufReader<ChildStdout>,
-    /// The library with its version.
+    /// The library and its version.
     pub(crate) library: String,
-    /// The language's runtime with its version.
+    /// The runtime of the language and its version.
     pub(crate) runs_on: String,
     _process: Process,
-    /// Ended after the driver.
+    /// The TLS server before the emulator; it ends after the driver.
     _front: Option<Process>,
 }
 
 impl Driver {
-    /// `alibabacloud_credentials`, which takes an endpoint with a scheme.
+    /// Starts `alibabacloud_credentials`, which accepts an endpoint with a scheme.
     pub(crate) fn python(env: &TestEnv, duration_seconds: u32) -> Self {
         Self::start(
             env,
@@ -40,7 +40,7 @@ impl Driver {
         )
     }
 
-    /// `@alicloud/credentials`, which speaks https to every endpoint.
+    /// Starts `@alicloud/credentials`, which uses HTTPS for every endpoint.
     pub(crate) fn node(env: &TestEnv, duration_seconds: u32) -> Self {
         let certificate = env.path("front.pem");
         let mut command = python("tls_front.py");
@@ -84,7 +84,7 @@ impl Driver {
         driver
     }
 
-    /// Has it get credentials, `in-a-row` or `at-once`.
+    /// Has the program get credentials, `in-a-row` or `at-once`.
     pub(crate) fn get(&mut self, env: &TestEnv, order: &str, gets: usize) -> Vec<Got> {
         writeln!(self.input, "{order} {gets}").unwrap();
         let said = self.line(env);
@@ -99,7 +99,7 @@ impl Driver {
     }
 }
 
-/// Reads a line of JSON; when it is none, the program's log tells why.
+/// Returns a line of JSON as a value; the panic for an invalid line has the log of the program.
 fn read(env: &TestEnv, line: &str, log: &str) -> Value {
     serde_json::from_str(line).unwrap_or_else(|error| {
         let log = fs::read_to_string(env.path(log)).unwrap_or_default();
@@ -125,8 +125,8 @@ fn python(script: &str) -> Command {
     command
 }
 
-/// Nothing in the caller's environment, such as a key, a region or a proxy, decides what a
-/// library does here. What is kept is what finds an interpreter.
+/// Clears the environment except for `PATH` and `HOME`, which the interpreter needs: no key, region or
+/// proxy of the caller affects the library.
 fn bare(mut command: Command) -> Command {
     command
         .env_clear()

@@ -1,6 +1,5 @@
-//! The official credential libraries and stsd, on the same four measurements. The gate
-//! checks that the table in `docs/comparison.md` is what a run shows; `cargo xtask compare`
-//! writes it.
+//! The official credential libraries and stsd in the same four measurements. The gate compares the
+//! table in `docs/comparison.md` with a run; `cargo xtask compare` writes the table.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -14,19 +13,18 @@ use std::{sync::LazyLock, thread};
 use measure::Row;
 use program::Subject;
 
-/// Measured once for all tests, the subjects side by side: each has its own cloud.
+/// The results, measured once for all tests. The subjects run in parallel, each with its own emulator.
 static ROWS: LazyLock<Vec<Row>> = LazyLock::new(|| {
     let subjects = [Subject::Python, Subject::Node, Subject::Stsd];
     let measuring = subjects.map(|subject| thread::spawn(move || Row::measure(subject)));
-    // All of them are waited for before the first failure is looked at: a test that ends
-    // meanwhile would leave their programs behind.
+    // All threads are joined before a failure ends the test, which would leave their programs running.
     let rows = measuring.map(thread::JoinHandle::join);
     let rows = rows.map(|row| row.expect("a measurement failed; its reason is above"));
     rows.into()
 });
 
 #[test]
-fn stsd_makes_one_call_serves_what_lives_and_refuses_what_does_not() {
+fn stsd_calls_once_and_serves_valid_sessions_only() {
     let ours = ROWS
         .iter()
         .find(|row| row.subject == Subject::Stsd)
@@ -44,7 +42,7 @@ fn stsd_makes_one_call_serves_what_lives_and_refuses_what_does_not() {
 }
 
 #[test]
-fn the_page_shows_what_a_run_shows() {
+fn comparison_page_has_the_measured_table() {
     if page::is_to_be_written() {
         page::write(&ROWS);
     }

@@ -1,5 +1,5 @@
 //! The four measurements. They count the calls that the emulated STS received and the answers that
-//! the program got; no clock of the test has an influence.
+//! the program got. No clock of the test affects them.
 
 use std::time::Duration;
 
@@ -19,17 +19,17 @@ pub(crate) const OUTAGE: &str = "ServiceUnavailable";
 /// Minimum lifetime of a session of STS, in seconds.
 const MIN_SESSION_SECONDS: u32 = 900;
 
-/// The session that most programs ask for.
-const USUAL: u32 = 3600;
+/// The default lifetime of a session, in seconds.
+const DEFAULT_SESSION_SECONDS: u32 = 3600;
 
 /// The results of one subject.
 pub(crate) struct Row {
     pub subject: Subject,
     pub library: String,
     pub runs_on: Option<String>,
-    /// Calls to STS.
+    /// Number of calls to STS for gets in a row.
     pub in_a_row: u64,
-    /// Calls to STS.
+    /// Number of calls to STS for simultaneous gets.
     pub at_once: u64,
     /// The answers, and the number of calls to STS.
     pub outage: (Gets, u64),
@@ -41,8 +41,8 @@ pub(crate) struct Gets(Vec<Got>);
 
 impl Row {
     pub(crate) fn measure(subject: Subject) -> Self {
-        // A second less than asked: on loopback an answer is read in the second it was made
-        // in, and a clock of whole seconds that is read just at the turn of one would decide.
+        // A second less than requested: libraries count whole seconds, and the result must not depend
+        // on whether a second ends between the request and the answer.
         let short = Program::start(subject, MIN_SESSION_SECONDS, &["--session-life", "899s"]);
         let (library, runs_on) = (short.library(), short.runs_on());
         Self {
@@ -67,16 +67,17 @@ impl Gets {
     }
 }
 
-/// Sessions as short as they come, so that no fixed margin before the end fits into them.
+/// Returns the number of calls for gets in a row, with the shortest sessions of STS: a library with
+/// a fixed margin before the expiration never has a session that is long enough.
 fn in_a_row(mut program: Program) -> u64 {
     must_succeed(program.in_a_row(GETS));
     program.env.emulator().calls(Action::AssumeRole)
 }
 
-/// Sessions long enough for every margin; STS as far away as another region, so that
-/// all requests arrive before the first answer.
+/// Returns the number of calls for simultaneous gets, with sessions that are long enough for every
+/// library. STS answers with a delay, so that all requests arrive before the first answer.
 fn at_once(subject: Subject) -> u64 {
-    let mut program = Program::start(subject, USUAL, &[]);
+    let mut program = Program::start(subject, DEFAULT_SESSION_SECONDS, &[]);
     let far = Fault::Delay(Duration::from_millis(300));
     program.env.emulator().inject_fault(Action::AssumeRole, far);
     must_succeed(program.at_once(GETS));

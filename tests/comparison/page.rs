@@ -1,4 +1,4 @@
-//! The page that shows the table: prose by hand, and one part that a run writes.
+//! `docs/comparison.md`: text written by hand, and a table that a run writes.
 
 use std::{collections::BTreeMap, env, fs, path::PathBuf};
 
@@ -7,7 +7,7 @@ use crate::measure::{GETS, GETS_IN_OUTAGE, Gets, OUTAGE, Row};
 const BEGIN: &str = "<!-- Written by `cargo xtask compare` from here -->";
 const END: &str = "<!-- to here -->";
 
-/// `cargo xtask compare` asks for it with this variable.
+/// Returns `true` if `cargo xtask compare` has set the variable.
 pub(crate) fn is_to_be_written() -> bool {
     env::var_os("STSD_COMPARISON").is_some_and(|it| it == "write")
 }
@@ -16,8 +16,8 @@ pub(crate) fn read() -> String {
     fs::read_to_string(path()).unwrap()
 }
 
-/// Replaces the written part. The runtimes are named below the table and not in it: they
-/// differ from machine to machine and the gate does not compare them.
+/// Replaces the generated part. The runtimes are below the table, because they differ between machines
+/// and the gate does not compare them.
 pub(crate) fn write(rows: &[Row]) {
     let page = read();
     let (before, rest) = page.split_once(BEGIN).expect("the page has the mark");
@@ -61,7 +61,7 @@ fn calls(count: u64) -> String {
     }
 }
 
-/// What came of the gets: each kind of answer once, with how often it came.
+/// Returns the answers to gets, each kind with its number.
 fn outcome(gets: &Gets, served: &str) -> String {
     let mut answers = BTreeMap::<String, usize>::new();
     if gets.served() > 0 {

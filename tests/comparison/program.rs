@@ -37,15 +37,15 @@ impl Refusal {
     }
 }
 
-/// The program and its cloud.
+/// The program and its emulator.
 pub(crate) struct Program {
-    /// None for stsd, where every get is a process of its own. Ends before its cloud.
+    /// `None` for stsd, where every get is a process of its own. The driver ends before its emulator.
     driver: Option<Driver>,
     pub(crate) env: TestEnv,
 }
 
 impl Program {
-    /// Starts it, to ask for sessions of a duration in a cloud started with arguments.
+    /// Starts a program that requests sessions of a duration, and its emulator with arguments.
     pub(crate) fn start(subject: Subject, duration_seconds: u32, emulator: &[&str]) -> Self {
         let (env, driver) = match subject {
             Subject::Stsd => {
@@ -66,18 +66,18 @@ impl Program {
         Self { driver, env }
     }
 
-    /// Returns what the table calls it.
+    /// Returns the name of the program in the table.
     pub(crate) fn library(&self) -> String {
         let driver = self.driver.as_ref();
         driver.map_or("stsd".into(), |driver| driver.library.clone())
     }
 
-    /// Returns the runtime it needs, if any.
+    /// Returns the runtime of the program; `None` for stsd.
     pub(crate) fn runs_on(&self) -> Option<String> {
         self.driver.as_ref().map(|driver| driver.runs_on.clone())
     }
 
-    /// Gets credentials again and again.
+    /// Gets credentials in a row.
     pub(crate) fn in_a_row(&mut self, gets: usize) -> Vec<Got> {
         if let Some(driver) = &mut self.driver {
             return driver.get(&self.env, "in-a-row", gets);
@@ -86,7 +86,7 @@ impl Program {
         (0..gets).map(get).collect()
     }
 
-    /// Gets credentials in threads, promises or processes that start together.
+    /// Gets credentials in threads, promises or processes that start at once.
     pub(crate) fn at_once(&mut self, gets: usize) -> Vec<Got> {
         if let Some(driver) = &mut self.driver {
             return driver.get(&self.env, "at-once", gets);

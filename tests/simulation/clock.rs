@@ -1,5 +1,5 @@
-//! Time as the simulation has it: tokio's paused clock is the time the machine is awake,
-//! suspends are added to the boot-time clock, and the wall clock is set at will.
+//! The simulated clocks: tokio's paused clock counts the time without suspends, the boot-time clock
+//! adds the suspends, and the wall clock has a settable error.
 
 use std::{
     sync::{
@@ -13,28 +13,28 @@ use jiff::{SignedDuration, Timestamp};
 use stsd::runtime::clock::{BootTime, Clock, SuspendAwareSleep};
 use tokio::time::{Instant, sleep};
 
-/// When every simulation begins, by the true clock.
+/// The true time at the start of each simulation.
 const START: Timestamp = Timestamp::constant(1_795_000_000, 0);
 
-/// A machine does not begin its life with us.
+/// Uptime of the machine at the start: the daemon is not the first process.
 const UPTIME: Duration = Duration::from_secs(1000);
 
-/// As in the daemon.
+/// Maximum duration of one sleep, as in the daemon.
 const NAP: Duration = Duration::from_secs(20);
 
 pub(crate) struct SimClock {
     began: Instant,
     suspended_millis: AtomicU64,
     wall_error_seconds: AtomicI64,
-    /// When awake time is next interrupted, in order.
+    /// The next suspends and steps of the wall clock, by awake time; the earliest is last.
     interruptions: Mutex<Vec<Duration>>,
     honest_naps: bool,
 }
 
 impl SimClock {
-    /// Starts a clock. With `honest_naps` a wait is cut as on a real machine; without, only
-    /// where a suspend or a new wall time comes, since a nap that ends with nothing changed
-    /// has no effect but to cost the simulation its time.
+    /// Starts a clock. With `honest_naps` a sleep ends after `NAP`, as on a real machine. Without, a
+    /// sleep lasts until the next suspend or step of the wall clock: a nap in between has no effect
+    /// and takes simulation time.
     pub(crate) fn new(honest_naps: bool, mut interruptions: Vec<Duration>) -> Self {
         interruptions.sort();
         interruptions.reverse();
@@ -47,28 +47,28 @@ impl SimClock {
         }
     }
 
-    /// How long the machine has been awake since the simulation began.
+    /// Returns the time since the start, without suspends.
     pub(crate) fn awake(&self) -> Duration {
         self.began.elapsed()
     }
 
-    /// How long the simulation has lasted: the true time.
+    /// Returns the true time since the start, with suspends.
     pub(crate) fn elapsed(&self) -> Duration {
         self.awake() + Duration::from_millis(self.suspended_millis.load(Ordering::Relaxed))
     }
 
-    /// The true time on a calendar.
+    /// Returns the true time of day.
     pub(crate) fn truth(&self) -> Timestamp {
         START + SignedDuration::try_from(self.elapsed()).unwrap()
     }
 
-    /// The machine has slept.
+    /// Adds a suspend of the machine.
     pub(crate) fn suspend(&self, slept: Duration) {
         let millis = u64::try_from(slept.as_millis()).unwrap();
         self.suspended_millis.fetch_add(millis, Ordering::Relaxed);
     }
 
-    /// Sets the wall clock.
+    /// Sets the error of the wall clock.
     pub(crate) fn set_wall_error(&self, seconds: i64) {
         self.wall_error_seconds.store(seconds, Ordering::Relaxed);
     }
@@ -94,7 +94,7 @@ impl Clock for SimClock {
 }
 
 impl SimClock {
-    /// How long a wait may be before anything can have happened to the clocks.
+    /// Returns the time until the next suspend or step of the wall clock.
     fn undisturbed(&self) -> Duration {
         if self.honest_naps {
             return NAP;

@@ -1,5 +1,5 @@
-//! STS as the simulation has it: it judges the time of requests, issues sessions, fails as
-//! the script says, and keeps account of every call.
+//! The simulated STS: it checks the time of requests, issues sessions, fails as the plan has it, and
+//! counts every call.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -14,31 +14,31 @@ use tokio::time::sleep;
 
 use crate::{clock::SimClock, plan::HOUR};
 
-/// What a role may cost in a minute at the most.
-const MOST_IN_A_MINUTE: usize = 45;
+/// Maximum number of calls for one role in a minute.
+const MAX_CALLS_PER_MINUTE: usize = 45;
 
-/// How an outage shows.
+/// The failure of the calls in an outage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trouble {
-    /// No route: fails at once.
+    /// No route: a call fails at once.
     Unreachable,
-    /// Fails when our own limit of ten seconds is over.
+    /// No answer: a call fails at the daemon's timeout of ten seconds.
     Hangs,
-    /// The service says so itself.
+    /// The error `ServiceUnavailable` of STS.
     Unavailable,
-    /// Something answers in the service's place.
+    /// An HTML page of another server.
     Unreadable,
-    /// Sessions that are over already.
+    /// Sessions that have expired already.
     Expired,
-    /// Sessions that claim to live for days.
+    /// Sessions with an expiration beyond the maximum of STS.
     Beyond,
-    /// Too many calls, with or without a hint in seconds.
+    /// Throttling, with or without `Retry-After` in seconds.
     Throttled(Option<u64>),
-    /// A permission is missing.
+    /// A missing permission.
     Denied,
 }
 
-/// A span of true time in which no call succeeds.
+/// An interval of true time in which no call succeeds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Outage {
     pub begins: Duration,
@@ -46,27 +46,27 @@ pub(crate) struct Outage {
     pub trouble: Trouble,
 }
 
-/// What is known of an issued session.
+/// An issued session.
 #[derive(Debug, Clone)]
 pub(crate) struct Issued {
     pub role: String,
-    /// What the request asked for beside the role; changes when a profile's rights do.
+    /// The external id of the request, which changes with the rights of a profile.
     pub grant: String,
     pub ends: Duration,
     pub length: Duration,
 }
 
-/// How the service behaves in one simulation.
+/// The behaviour of STS in one simulation.
 #[derive(Debug, Clone)]
 pub(crate) struct Manners {
     pub outages: Vec<Outage>,
-    /// The service's clock against the truth.
+    /// The error of the clock of STS.
     pub skew_seconds: i64,
-    /// Sessions are never longer than this, whatever is asked.
+    /// Maximum lifetime of a session, whatever a request asks for.
     pub longest_session: Duration,
-    /// How often `Date` is missing or off, though the answer is right; of a thousand.
+    /// Number of answers in a thousand whose `Date` is missing or wrong.
     pub bad_dates: u32,
-    /// How often a nonce is said to be used; of a thousand.
+    /// Number of answers in a thousand that reject the nonce as used.
     pub used_nonces: u32,
     pub slowest_answer: Duration,
 }
@@ -80,23 +80,23 @@ pub(crate) struct Cloud {
 pub(crate) struct State {
     random: fastrand::Rng,
     pub issued: BTreeMap<String, Issued>,
-    /// When the calls of the last ten seconds were made.
+    /// The times of the calls in the last ten seconds.
     recent: VecDeque<Duration>,
     pub most_in_a_second: usize,
     pub most_in_ten_seconds: usize,
     pub calls: BTreeMap<String, u64>,
     pub failures: BTreeMap<String, u64>,
-    /// The newest session of each role. A shorter one may have followed a longer one.
+    /// The newest session of each role; it may expire before an older one.
     pub newest: BTreeMap<String, String>,
-    /// Calls that no schedule can have asked for.
+    /// Faults: calls that no schedule permits.
     pub needless: Vec<String>,
     /// The time of the last change of a profile, or of the last request for a renewal.
     pub disturbed: Duration,
     /// The calls of each role within a minute.
     busy: BTreeMap<String, VecDeque<Duration>>,
-    /// When each role's last session was issued.
+    /// The time at which the last session of each role was issued.
     renewed: BTreeMap<String, Duration>,
-    /// When an answer was last spoilt by something else than an outage.
+    /// The time of the last answer with a bad date or a rejected nonce.
     pub last_spoilt: Option<Duration>,
 }
 
@@ -141,7 +141,7 @@ impl Cloud {
         &outages[..outages.partition_point(|it| it.begins <= at)]
     }
 
-    /// The service's clock.
+    /// Returns the time of STS.
     fn time(&self) -> Timestamp {
         self.clock.truth() + SignedDuration::from_secs(self.manners.skew_seconds)
     }
@@ -154,9 +154,9 @@ impl Cloud {
         let busy = state.busy.entry(role.to_owned()).or_default();
         busy.push_back(now);
         busy.retain(|at| *at + Duration::from_secs(60) >= now);
-        // A back-off that begins anew makes a dozen attempts in its first minute.
+        // A restarted back-off makes a dozen attempts in its first minute.
         let count = busy.len();
-        if count > MOST_IN_A_MINUTE {
+        if count > MAX_CALLS_PER_MINUTE {
             state
                 .needless
                 .push(format!("{role}: {count} calls in a minute at {now:?}"));
@@ -184,8 +184,8 @@ impl Cloud {
         let slowest = self.manners.slowest_answer;
         let (way_there, way_back, bad_date, used_nonce) = {
             let mut state = self.state();
-            // A session shorter than asked, and a lie about the time before the truth is
-            // known: the caller cannot know.
+            // A wrong `Date` on the first answers and a session shorter than requested cannot be
+            // told apart by the daemon, so they do not occur together.
             let known = state.issued.len() > 20 || self.manners.longest_session >= 12 * HOUR;
             let random = &mut state.random;
             let bad_date = random.u32(..1000) < self.manners.bad_dates;
@@ -205,7 +205,7 @@ impl Cloud {
             self.state().last_spoilt = Some(self.clock.elapsed());
         }
         let now = self.time();
-        // `Date` is to the second, rounded down.
+        // `Date` has whole seconds, rounded down.
         let date = Timestamp::from_second(now.as_second()).unwrap();
         let date = match bad_date {
             None => Some(date),
@@ -267,7 +267,7 @@ impl Cloud {
         }
         let length = request.duration.min(self.manners.longest_session);
         let ends = now + SignedDuration::try_from(length).unwrap();
-        // `Expiration` is to the second as well.
+        // `Expiration` has whole seconds too.
         let ends = Timestamp::from_second(ends.as_second()).unwrap();
         let mut state = self.state();
         let key = format!("STS.{}", state.issued.len());
@@ -289,14 +289,15 @@ impl Cloud {
 }
 
 impl Cloud {
-    /// A session that lives is not renewed within a tenth of its life, whatever callers ask.
+    /// Records a fault if a valid session is renewed in the first tenth of its lifetime: no request may
+    /// cause this.
     fn must_be_due(&self, state: &mut State, role: &str) {
         let now = self.clock.elapsed();
         let before = state.renewed.insert(role.to_owned(), now);
         let Some(before) = before else { return };
         let newest = &state.newest[role];
         let length = state.issued[newest].length;
-        // What was asked for while a call was under way comes after it.
+        // A request during a call is answered by the next call.
         let excused = state.disturbed + Duration::from_secs(30) >= before
             || state.last_spoilt.is_some_and(|at| at >= before);
         let early = now < before + length / 10 - Duration::from_secs(5);
@@ -309,10 +310,10 @@ impl Cloud {
     }
 }
 
-/// What the daemon's library is given in place of its client.
-pub(crate) struct Line(pub Arc<Cloud>);
+/// The STS client of the simulated daemon.
+pub(crate) struct SimulatedClient(pub Arc<Cloud>);
 
-impl StsExchange for Line {
+impl StsExchange for SimulatedClient {
     async fn exchange(
         &self,
         _: &Proof,

@@ -29,7 +29,7 @@ use std::{
 
 use plan::Plan;
 
-/// How many seeds the gate lives through.
+/// Default number of seeds.
 const SEEDS: u64 = 1000;
 
 fn number(name: &str) -> Option<u64> {
@@ -77,15 +77,15 @@ fn no_seed_breaks_a_promise() {
     });
     eprintln!(
         "seeds 0 to {}: {asked:?} answers, {refused:?} refusals, {calls:?} calls to STS, \
-         {recoveries:?} profiles looked at after an outage",
+         {recoveries:?} profiles checked after an outage",
         seeds - 1
     );
-    // A simulation in which nothing happens proves nothing.
+    // Runs without a refusal or an outage would prove nothing.
     assert!(refused.into_inner() > 0 && recoveries.into_inner() > 0);
 }
 
 #[test]
-fn a_seed_tells_the_same_story_again() {
+fn equal_seeds_have_equal_runs() {
     for seed in [0, 1, 2, 7, 19] {
         assert_eq!(check(seed), check(seed), "seed {seed}");
     }

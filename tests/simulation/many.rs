@@ -1,5 +1,4 @@
-//! Ten thousand profiles for a day: one machine's budget of calls carries them, and no profile's
-//! session grows old.
+//! Ten thousand profiles for a day: the rate limit of one machine suffices, and no renewal is late.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -14,19 +13,19 @@ use tokio::time::sleep;
 
 use crate::{
     clock::SimClock,
-    cloud::{Cloud, Line, Manners},
+    cloud::{Cloud, Manners, SimulatedClient},
     plan::{DAY, HOUR, Wanted, WantedProfile},
 };
 
 const PROFILES: usize = 10_000;
 
-/// What the configuration has when it says nothing of it.
+/// The default of `sts_calls_per_second`.
 const CALLS_PER_SECOND: u32 = 20;
 
-/// A session of an hour is renewed before so much of it is left.
-const LEAST: Duration = Duration::from_secs(25 * 60);
+/// Minimum remaining lifetime of a session of an hour: its renewal is due earlier.
+const MIN_REMAINING: Duration = Duration::from_secs(25 * 60);
 
-/// How long the budget takes for the first sessions, and a little more.
+/// Time for the first session of each profile at the rate limit, and a minute more.
 const START: Duration = Duration::from_secs(PROFILES as u64 / CALLS_PER_SECOND as u64 + 60);
 
 #[tokio::test(start_paused = true)]
@@ -42,10 +41,10 @@ async fn ten_thousand_profiles_have_no_late_renewal_in_a_day() {
         slowest_answer: Duration::from_millis(200),
     };
     let cloud = Arc::new(Cloud::new(Arc::clone(&clock), manners, Rng::with_seed(1)));
-    let (store, line) = (Arc::new(Store::default()), Arc::clone(&cloud));
+    let (store, sts) = (Arc::new(Store::default()), Arc::clone(&cloud));
     let mut supervisor = Supervisor::new(SupervisorDeps {
         store: Arc::clone(&store),
-        connect: Box::new(move |_| Ok(Line(Arc::clone(&line)))),
+        connect: Box::new(move |_| Ok(SimulatedClient(Arc::clone(&sts)))),
         clock: Arc::clone(&clock) as Arc<_>,
         machine: b"one machine".to_vec(),
         rate_limiter: Arc::new(RateLimiter::new(CALLS_PER_SECOND, clock.boot())),
@@ -67,7 +66,7 @@ async fn ten_thousand_profiles_have_no_late_renewal_in_a_day() {
         let now = clock.boot();
         for entry in store.all() {
             let name = &entry.profile.name;
-            let session = entry.snapshot().usable_for(LEAST, now).cloned();
+            let session = entry.snapshot().usable_for(MIN_REMAINING, now).cloned();
             assert!(session.is_some(), "{name} is late at {:?}", clock.elapsed());
             looks += 1;
         }
@@ -76,7 +75,7 @@ async fn ten_thousand_profiles_have_no_late_renewal_in_a_day() {
     supervisor.stop().await;
     let calls: u64 = cloud.state().calls.values().sum();
     eprintln!("{looks} looks, {calls} calls to STS");
-    // A day in which nothing is renewed proves nothing; two an hour and profile are enough.
+    // A day without renewals would prove nothing; two calls an hour for each profile suffice.
     let day = 24 * PROFILES as u64;
     assert!((day..3 * day).contains(&calls), "{calls} calls to STS");
 }

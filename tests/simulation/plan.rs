@@ -1,4 +1,4 @@
-//! What happens in one simulation, drawn from its seed before it begins.
+//! The plan of one simulation, drawn from its seed before the start.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -18,32 +18,32 @@ const MINUTE: Duration = Duration::from_secs(60);
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 
-/// One thing that happens, by awake time.
+/// An event of the machine or of its administrator.
 #[derive(Debug, Clone)]
 pub(crate) enum Event {
-    /// The machine sleeps.
+    /// The machine is suspended.
     Suspend(Duration),
-    /// The wall clock is set, with this error in seconds.
+    /// A step of the wall clock, to this error in seconds.
     WallClock(i64),
     /// A new configuration.
     Reload(Wanted),
-    /// A human asks for a renewal.
+    /// A person requests a renewal (`stsctl refresh`).
     Refresh(usize),
 }
 
-/// What a configuration says, as far as simulations differ in it.
+/// The part of a configuration in which simulations differ.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Wanted(pub BTreeMap<usize, WantedProfile>);
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct WantedProfile {
     pub duration: &'static str,
-    /// Changes with the profile's rights.
+    /// A number that changes with the rights of the profile.
     pub grant: u32,
     pub keep_warm: bool,
 }
 
-/// How often, and how, the programs of one profile ask.
+/// The requests of the programs of one profile.
 #[derive(Debug, Clone)]
 pub(crate) struct Habit {
     pub mean_pause: Duration,
@@ -65,21 +65,25 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Draws a plan. Most have a handful of profiles over thirty days; one in forty has a
-    /// herd over one day, and one in fifty lives through every nap.
+    /// Draws a plan. Most plans have one to six profiles over thirty days; one in forty has 300
+    /// profiles over one day, and one in fifty has every nap of a real machine.
     pub(crate) fn draw(seed: u64) -> Self {
         let mut random = Rng::with_seed(seed);
-        let crowd = seed % 40 == 19;
+        let is_herd = seed % 40 == 19;
         let honest_naps = seed % 50 == 7;
-        let length = if crowd || honest_naps { DAY } else { 30 * DAY };
-        let count = if crowd { 300 } else { random.usize(1..=6) };
+        let length = if is_herd || honest_naps {
+            DAY
+        } else {
+            30 * DAY
+        };
+        let count = if is_herd { 300 } else { random.usize(1..=6) };
         let first = Wanted((0..count).map(|it| (it, profile(&mut random))).collect());
         let events = events(&mut random, &first, length);
         Self {
             seed,
             length,
             honest_naps,
-            calls_per_second: if crowd { random.u32(5..=20) } else { 20 },
+            calls_per_second: if is_herd { random.u32(5..=20) } else { 20 },
             manners: manners(&mut random, length),
             habits: (0..count).map(|_| habit(&mut random, length)).collect(),
             first,
@@ -87,13 +91,13 @@ impl Plan {
         }
     }
 
-    pub(crate) fn is_crowd(&self) -> bool {
+    pub(crate) fn is_herd(&self) -> bool {
         self.habits.len() > 100
     }
 }
 
 impl Wanted {
-    /// Makes the configuration that a file would make.
+    /// Returns the configuration, as the daemon reads it from a file.
     pub(crate) fn config(&self, calls_per_second: u32) -> RefreshConfig {
         let make = |(index, it): (&usize, &WantedProfile)| {
             let profile = it.profile(*index);
@@ -131,7 +135,7 @@ impl WantedProfile {
     }
 }
 
-/// A key that is always there.
+/// A key that never changes.
 #[derive(Debug)]
 struct Simulated;
 
@@ -167,7 +171,7 @@ fn between(random: &mut Rng, least: Duration, most: Duration) -> Duration {
     least + (most - least).mul_f64(random.f64())
 }
 
-/// Spread over orders of magnitude.
+/// Returns a duration whose logarithm is uniformly distributed.
 fn about(random: &mut Rng, least: Duration, most: Duration) -> Duration {
     least.mul_f64((most.as_secs_f64() / least.as_secs_f64()).powf(random.f64()))
 }
@@ -196,7 +200,7 @@ fn habit(random: &mut Rng, length: Duration) -> Habit {
 fn manners(random: &mut Rng, length: Duration) -> Manners {
     let mut outages = Vec::new();
     let mut at = Duration::ZERO;
-    // Some clouds are well, some are ill most of the time.
+    // The mean pause differs between plans: some have few outages, some are down most of the time.
     let pause = about(random, HOUR, 10 * DAY);
     loop {
         at += between(random, MINUTE, pause * 2);

@@ -19,17 +19,17 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::{
     clock::SimClock,
-    cloud::{Cloud, Issued, Line},
+    cloud::{Cloud, Issued, SimulatedClient},
     plan::{DAY, Event, Habit, Plan, Wanted, name, role},
 };
 
-/// What the way there and back, a call that hangs and its correction may take.
+/// Bound on one exchange with STS: both ways, a call that hangs, and the corrected call.
 const MARGIN: Duration = Duration::from_secs(30);
 
-/// A caller as patient as this is never turned away without an outage.
-const PATIENT: Duration = Duration::from_secs(10);
+/// Minimum patience of a caller that is never refused without an outage.
+const LONG_PATIENCE: Duration = Duration::from_secs(10);
 
-/// What came of a simulation; equal for equal seeds.
+/// The result of a simulation; equal for equal seeds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub ready: u64,
@@ -39,8 +39,8 @@ pub(crate) struct Tally {
     pub calls: u64,
     pub failures: u64,
     pub recoveries: u64,
-    /// The sum of every answer and its time. A sum, because callers that are answered at the same time
-    /// come in any order.
+    /// The sum over all answers and their times. A sum, because the order of simultaneous answers is
+    /// not fixed.
     pub trace: u64,
 }
 
@@ -68,16 +68,16 @@ struct Notes {
 struct Held {
     session: Arc<Session>,
     issued: Issued,
-    /// When it was first seen, and how long the machine had been awake then.
+    /// The times of its first answer: with and without suspends.
     since: (Duration, Duration),
 }
 
 /// Runs one plan to its end.
 ///
 /// # Errors
-/// The promises that were broken.
+/// The broken promises.
 pub(crate) fn run(plan: Plan) -> Result<Tally, Vec<String>> {
-    // The daemon's back-off draws from this.
+    // The daemon's back-off uses this generator.
     fastrand::seed(plan.seed);
     tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -105,7 +105,7 @@ async fn live(plan: Plan) -> Result<Tally, Vec<String>> {
     let line = Arc::clone(&cloud);
     let mut supervisor = Supervisor::new(SupervisorDeps {
         store: Arc::clone(&store),
-        connect: Box::new(move |_| Ok(Line(Arc::clone(&line)))),
+        connect: Box::new(move |_| Ok(SimulatedClient(Arc::clone(&line)))),
         clock: Arc::clone(&clock) as Arc<_>,
         machine: plan.seed.to_be_bytes().to_vec(),
         rate_limiter,
@@ -124,7 +124,11 @@ async fn live(plan: Plan) -> Result<Tally, Vec<String>> {
         .iter()
         .enumerate()
         .map(|(index, habit)| {
-            tokio::spawn(Arc::clone(&simulation).ask_for_ever(index, habit.clone(), random.fork()))
+            tokio::spawn(Arc::clone(&simulation).ask_repeatedly(
+                index,
+                habit.clone(),
+                random.fork(),
+            ))
         })
         .collect();
     let inspector = tokio::spawn(Arc::clone(&simulation).inspect());
@@ -132,9 +136,9 @@ async fn live(plan: Plan) -> Result<Tally, Vec<String>> {
     for (at, event) in &plan.events {
         sleep_until(began + *at).await;
         if matches!(event, Event::Reload(_)) {
-            simulation.crowd_before_a_reload(&mut random).await;
+            simulation.ask_before_reload(&mut random).await;
         }
-        simulation.happen(&mut supervisor, event);
+        simulation.apply_event(&mut supervisor, event);
     }
     sleep_until(began + plan.length).await;
     for task in callers.iter().chain([&inspector]) {
@@ -159,7 +163,7 @@ impl Simulation {
         }
     }
 
-    fn reload(&self, supervisor: &mut Supervisor<Line>, wanted: &Wanted) {
+    fn reload(&self, supervisor: &mut Supervisor<SimulatedClient>, wanted: &Wanted) {
         supervisor
             .apply(wanted.config(self.plan.calls_per_second))
             .unwrap();
@@ -179,12 +183,12 @@ impl Simulation {
         notes.held.retain(kept);
     }
 
-    fn happen(self: &Arc<Self>, supervisor: &mut Supervisor<Line>, event: &Event) {
+    fn apply_event(self: &Arc<Self>, supervisor: &mut Supervisor<SimulatedClient>, event: &Event) {
         self.cloud.state().disturbed = self.clock.elapsed();
         match event {
             Event::Suspend(slept) => {
                 self.clock.suspend(*slept);
-                // An answer to a request from before is worth nothing.
+                // An answer to a request from before the suspend does not count.
                 self.cloud.state().disturbed = self.clock.elapsed() + MARGIN;
                 let now = self.clock.elapsed();
                 self.notes().suspends.push(now);
@@ -198,7 +202,7 @@ impl Simulation {
                     let (store, clock) = (&simulation.store, &*simulation.clock);
                     let before = simulation.calls(index);
                     let asked = simulation.clock.elapsed();
-                    let outcome = store.refresh(&name(index), PATIENT, clock).await;
+                    let outcome = store.refresh(&name(index), LONG_PATIENCE, clock).await;
                     simulation.cloud.state().disturbed = simulation.clock.elapsed();
                     simulation.judge_refresh(index, &outcome, before, asked);
                 });
@@ -215,17 +219,17 @@ impl Simulation {
             .unwrap_or(0)
     }
 
-    /// A reload tests more while a caller waits for the changed profile.
-    async fn crowd_before_a_reload(self: &Arc<Self>, random: &mut Rng) {
+    /// Sends requests before a reload, so that callers wait for the changed profile.
+    async fn ask_before_reload(self: &Arc<Self>, random: &mut Rng) {
         for (index, habit) in self.plan.habits.iter().enumerate().take(6) {
             tokio::spawn(Arc::clone(self).ask(index, habit.clone(), random.fork()));
         }
         sleep(Duration::from_millis(1)).await;
     }
 
-    async fn ask_for_ever(self: Arc<Self>, index: usize, habit: Habit, mut random: Rng) {
+    async fn ask_repeatedly(self: Arc<Self>, index: usize, habit: Habit, mut random: Rng) {
         loop {
-            // Exponential pauses: callers come in clusters.
+            // Exponentially distributed pauses: requests come in clusters.
             let pause = habit.mean_pause.mul_f64(-random.f64().max(1e-9).ln());
             sleep(pause).await;
             if habit
@@ -254,7 +258,7 @@ impl Simulation {
         let answer = self
             .store
             .serve(&name, minimum_life, patience, &*self.clock, |_| true);
-        // Some leave while they wait; that must not matter to the others.
+        // Some callers close the connection while they wait, which must not affect the others.
         let stays = if random.u8(..20) == 0 {
             patience.mul_f64(random.f64())
         } else {

@@ -1,4 +1,4 @@
-//! The judge: of every answer, and of what must hold after an outage and at the end.
+//! The checks of every answer, of the state after an outage, and of the number of calls.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,14 +11,14 @@ use stsd::{
 };
 use tokio::time::sleep;
 
-use super::{Held, MARGIN, PATIENT, Simulation};
+use super::{Held, LONG_PATIENCE, MARGIN, Simulation};
 use crate::{
     cloud::{Issued, Trouble},
     plan::{name, role},
 };
 
 impl Simulation {
-    /// A request for a renewal causes one, or is answered with the reason.
+    /// Checks a request for a renewal: it causes a call, or returns the reason.
     pub(super) fn judge_refresh(
         &self,
         index: usize,
@@ -32,10 +32,10 @@ impl Simulation {
                 self.fault(format!("{name}: reported as renewed without a call"));
             }
             Err(SessionResult::NotYet(_) | SessionResult::Short(_) | SessionResult::Failed(_))
-                if !self.plan.is_crowd() && !self.trouble_between(asked, self.clock.elapsed()) =>
+                if !self.plan.is_herd() && !self.trouble_between(asked, self.clock.elapsed()) =>
             {
                 self.fault(format!(
-                    "{name}: not renewed though STS is well: {outcome:?}"
+                    "{name}: not renewed though STS is available: {outcome:?}"
                 ));
             }
             _ => {}
@@ -78,7 +78,7 @@ impl Simulation {
             SessionResult::Removed => {
                 if self.notes().grants.contains_key(&index) {
                     self.fault(format!(
-                        "{name}: is there, and the caller was told it is not"
+                        "{name}: exists, and the caller was told that it is removed"
                     ));
                 }
                 return;
@@ -90,13 +90,15 @@ impl Simulation {
                 return;
             }
             SessionResult::Failed(_) | SessionResult::NotYet(_) => {
-                self.must_have_been_told_at_once(&name, outcome, asked);
+                self.must_be_refused_at_once(&name, outcome, asked);
                 if !self.notes().grants.contains_key(&index) {
-                    self.fault(format!("{name}: was removed, and the caller was not told"));
+                    self.fault(format!(
+                        "{name}: was removed, and the caller got another error"
+                    ));
                 }
                 if let Some(left) = self.left_of_the_newest(index) {
                     self.fault(format!(
-                        "{name}: refused, though a session lives for {left:?}"
+                        "{name}: refused, though a session is valid for {left:?}"
                     ));
                 }
                 if let Err(why) = self.may_refuse(asked, now, patience) {
@@ -136,14 +138,14 @@ impl Simulation {
         match outcome {
             SessionResult::Ready(_) if left < minimum_life => {
                 self.fault(format!(
-                    "{name}: {left:?} left of {minimum_life:?} asked, and said to be enough"
+                    "{name}: {left:?} left of {minimum_life:?} asked, and reported as sufficient"
                 ));
             }
             SessionResult::Short(_)
                 if self.should_have_renewed(&issued, left, minimum_life, asked, now, patience) =>
             {
                 self.fault(format!(
-                    "{name}: {left:?} left of {minimum_life:?} asked, though STS was well"
+                    "{name}: {left:?} left of {minimum_life:?} asked, though STS was available"
                 ));
             }
             _ => {}
@@ -160,8 +162,8 @@ impl Simulation {
         (session.access_key_id == newest && !left.is_zero()).then_some(left)
     }
 
-    /// A used profile is renewed long before its session expires: a later request gets the old session
-    /// near its expiration only after a failure.
+    /// Checks that a used profile was renewed long before the expiration: a request gets the old
+    /// session near its expiration only after a failure.
     fn must_have_been_renewed_in_time(
         &self,
         index: usize,
@@ -185,13 +187,13 @@ impl Simulation {
             return;
         };
         let (since, awake_since) = held.since;
-        // Renewal is due at 55 % at the latest, and comes with the first request if no caller has
-        // asked for long; a suspend costs a nap.
+        // The renewal is due at 55 % of the lifetime at the latest; for an idle profile, at the first
+        // request. A suspend delays it by one nap.
         let due = (issued.ends - issued.length.mul_f64(0.45)).max(since);
         let slept = (now - since) - (awake - awake_since);
         let late = now > due + slept + MARGIN * 2 && left < issued.length.mul_f64(0.4);
         drop(notes);
-        if late && !self.plan.is_crowd() && !self.trouble_between(due, now) {
+        if late && !self.plan.is_herd() && !self.trouble_between(due, now) {
             let name = name(index);
             self.fault(format!(
                 "{name}: {left:?} left, seen {:?} ago, and not renewed",
@@ -200,28 +202,32 @@ impl Simulation {
         }
     }
 
-    /// A refusal that waiting cannot change is answered at once: at the request, or when STS refuses.
-    fn must_have_been_told_at_once(&self, name: &str, outcome: &SessionResult, asked: Duration) {
+    /// Checks that a refusal that a wait cannot change is answered at once: at the request, or when STS
+    /// refuses.
+    fn must_be_refused_at_once(&self, name: &str, outcome: &SessionResult, asked: Duration) {
         let SessionResult::Failed(failed) = outcome else {
             return;
         };
         let waited = self.clock.boot().since(failed.at);
         let waited = waited.min(self.clock.elapsed() - asked);
         if failed.cause == Cause::Denied && waited > Duration::from_millis(2) {
-            self.fault(format!("{name}: told of a refusal after {waited:?}"));
+            self.fault(format!("{name}: refused only after {waited:?}"));
         }
     }
 
-    /// A refusal needs an outage, or a caller that could not wait for a first call. An
-    /// outage does not count if it ended more than a capped back-off ago, or if a valid session should
-    /// have lasted through it.
+    /// Checks that a refusal has a reason: an outage, or a patience shorter than a first call. An
+    /// outage is no reason if it ended more than a capped back-off ago, or if a valid session
+    /// should have lasted through it.
+    ///
+    /// # Errors
+    /// A description of the fault.
     fn may_refuse(&self, asked: Duration, now: Duration, patience: Duration) -> Result<(), String> {
-        if patience < PATIENT || self.plan.is_crowd() && patience < 6 * PATIENT {
+        if patience < LONG_PATIENCE || self.plan.is_herd() && patience < 6 * LONG_PATIENCE {
             return Ok(());
         }
         match self.trouble_between(asked, now) {
             true => Ok(()),
-            false => Err("STS was well for long enough".to_owned()),
+            false => Err("STS was available for long enough".to_owned()),
         }
     }
 
@@ -237,29 +243,28 @@ impl Simulation {
         let possible = minimum_life + MARGIN < issued.length.mul_f64(0.9) - Duration::from_secs(2);
         possible
             && left + MARGIN < minimum_life
-            && patience >= PATIENT
-            && !self.plan.is_crowd()
+            && patience >= LONG_PATIENCE
+            && !self.plan.is_herd()
             && !self.trouble_between(asked, now)
     }
 
-    /// Returns `true` if an outage, or one broken answer, excuses failures between
-    /// two moments.
+    /// Returns `true` if an outage or an invalid answer explains failures between two times.
     fn trouble_between(&self, from: Duration, to: Duration) -> bool {
         let spoilt = self.cloud.state().last_spoilt;
         if spoilt.is_some_and(|at| from <= at + after(Trouble::Unavailable)) {
             return true;
         }
         let begun = self.cloud.outages_until(to).iter().rev();
-        // No excuse lasts longer than a slow look at a refusal.
+        // `Denied` has the longest back-off.
         let mut recent = begun.take_while(|it| from <= it.ends + after(Trouble::Denied));
         recent.any(|it| from <= it.ends + after(it.trouble))
     }
 
-    /// Checks after each outage that every profile is fresh again in time.
+    /// Checks after each outage that every profile is renewed in time.
     pub(super) async fn inspect(self: Arc<Self>) {
         for outage in self.cloud.manners.outages.clone() {
             let due = outage.ends + after(outage.trouble);
-            // Awake time falls behind the true time with each suspend; look until it is so.
+            // A sleep counts awake time, which falls behind the true time at each suspend.
             while self.clock.elapsed() < due {
                 sleep((due - self.clock.elapsed()).min(Duration::from_secs(60))).await;
             }
@@ -277,7 +282,7 @@ impl Simulation {
                 .any(|other| other.begins > outage.begins && other.begins <= now);
             let spoilt = self.cloud.state().last_spoilt;
             let spoilt = spoilt.is_some_and(|at| at >= outage.ends);
-            if quiet && !others && !spoilt && !self.plan.is_crowd() {
+            if quiet && !others && !spoilt && !self.plan.is_herd() {
                 self.must_be_fresh(&outage.trouble);
             }
         }
@@ -289,7 +294,7 @@ impl Simulation {
             let snapshot = entry.snapshot();
             if let Some(failed) = &snapshot.failed {
                 let age = now.since(failed.at);
-                // It may have failed anew by another cause in this very moment.
+                // The renewal may have failed again just now, by another cause.
                 if age > MARGIN {
                     self.fault(format!(
                         "{}: not fresh after {trouble:?}: {failed:?}",
@@ -300,7 +305,7 @@ impl Simulation {
             let alive = snapshot.usable_for(Duration::ZERO, now).is_some();
             if entry.profile.keep_warm && !alive {
                 self.fault(format!(
-                    "{}: kept warm, and cold after {trouble:?}",
+                    "{}: kept warm, and without a session after {trouble:?}",
                     entry.profile.name
                 ));
             }
@@ -308,7 +313,7 @@ impl Simulation {
         }
     }
 
-    /// No more calls than renewals and the retries that the budget allows.
+    /// Checks that the number of calls is within the rate limit.
     pub(super) fn check_calls(&self) {
         let rate = self.plan.calls_per_second as usize;
         let (second, ten) = {
@@ -323,8 +328,8 @@ impl Simulation {
     }
 }
 
-/// How long after an outage failures may still be due to it: the pause that was begun in
-/// it, and what was in flight.
+/// Returns the time after an outage in which failures may still be caused by it: the back-off that
+/// began during the outage, and the call under way.
 fn after(trouble: Trouble) -> Duration {
     match trouble {
         Trouble::Denied => MAX_REFUSED_BACKOFF + MARGIN,

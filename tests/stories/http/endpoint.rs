@@ -482,13 +482,13 @@ fn ten_thousand_idle_http_connections_do_not_delay_others() {
     let env = TestEnv::with_http(&[], UPLOAD);
     let _ = e2e::raise_file_limit();
     let url = Url::of(&env, "oss-upload");
-    let mut crowd = Vec::new();
+    let mut connections = Vec::new();
     for _ in 0..10_000 {
-        crowd.push(TcpStream::connect(url.authority()).unwrap());
+        connections.push(TcpStream::connect(url.authority()).unwrap());
     }
     assert_eq!(url.get(url.path(), "").status, 200);
     let _ = env.document(&["--patience", "60s", "oss-upload"]);
-    assert_eq!(crowd.len(), 10_000);
+    assert_eq!(connections.len(), 10_000);
 }
 
 #[test]

@@ -16,8 +16,8 @@ fn log_has(env: &TestEnv, level: &str, words: &str) -> usize {
     log.lines().filter(said).count()
 }
 
-/// Returns profiles of one role.
-fn crowd(count: usize, more: &str) -> String {
+/// Returns the configuration of `count` profiles of one role.
+fn profiles_of_one_role(count: usize, more: &str) -> String {
     (0..count).fold(String::new(), |mut text, number| {
         let profile = UPLOAD.replace("oss-upload]", &format!("p{number:04}]"));
         let _ = write!(text, "{profile}{more}");
@@ -29,7 +29,7 @@ fn crowd(count: usize, more: &str) -> String {
 fn rate_limit_holds_for_60_profiles_and_favours_a_caller() {
     let mut env = TestEnv::without_daemon(&[]);
     // The key of the rate limit comes before the tables.
-    let warm = crowd(60, "keep_warm = true\n");
+    let warm = profiles_of_one_role(60, "keep_warm = true\n");
     let top = format!("{}sts_calls_per_second = 4\n", env.endpoint());
     env.write_config_with(&top, &format!("{UPLOAD}{warm}"));
     env.start_daemon();
@@ -52,7 +52,7 @@ fn rate_limit_holds_for_60_profiles_and_favours_a_caller() {
 
 #[test]
 fn status_lists_a_thousand_profiles() {
-    let env = TestEnv::with(&[], &crowd(1000, ""));
+    let env = TestEnv::with(&[], &profiles_of_one_role(1000, ""));
     let _ = env.document(&["p0999"]);
     let status = status(&env);
     let profiles = status["profiles"].as_array().unwrap();

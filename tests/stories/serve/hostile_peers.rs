@@ -252,11 +252,11 @@ fn running_out_of_descriptors_pauses_accepting_and_recovers() {
         .args(["--nofile=24:24", "--pid", &env.daemon().id().to_string()])
         .status();
     assert!(lowered.unwrap().success());
-    let crowd: Vec<_> = (0..100).map(|_| connect(&env)).collect();
+    let connections: Vec<_> = (0..100).map(|_| connect(&env)).collect();
     env.wait_until("accepting pauses", || {
         env.daemon_log().contains("accepting pauses")
     });
-    drop(crowd);
+    drop(connections);
     let _ = env.document(&["--patience", "30s", "oss-upload"]);
 }
 
@@ -307,17 +307,17 @@ fn connection_limit_closes_silent_peers_and_keeps_waiting_ones() {
         .spawn()
         .unwrap();
     env.wait_until("it waits", || env.emulator().calls(Action::AssumeRole) >= 2);
-    let mut crowd = Vec::new();
+    let mut connections = Vec::new();
     for _ in 0..400 {
         let mut stream = connect(&env);
         stream.write_all(&hello_request()).unwrap();
-        crowd.push(stream);
-        if crowd.len() % 40 == 0 {
+        connections.push(stream);
+        if connections.len() % 40 == 0 {
             let _ = env.document(&["--patience", "60s", "oss-upload"]);
         }
     }
     // The first of them got the reason.
-    match replies(&mut crowd[0]).last() {
+    match replies(&mut connections[0]).last() {
         Some(Reply::Failure(failure)) => assert_eq!(failure.kind, FailureKind::Busy),
         other => panic!("{other:?}"),
     }
@@ -344,13 +344,13 @@ fn closed_connection_stops_waiting_and_half_closed_one_does_not() {
     let mut half = ask();
     half.shutdown(Shutdown::Write).unwrap();
     env.wait_until("it waits", || env.emulator().calls(Action::AssumeRole) >= 1);
-    let mut crowd: Vec<_> = (0..50).map(|_| ask()).collect();
+    let mut connections: Vec<_> = (0..50).map(|_| ask()).collect();
     env.wait_until("they wait", || env.daemon().connections() >= 51);
-    for stream in &mut crowd[25..] {
+    for stream in &mut connections[25..] {
         // The daemon has not read these bytes when the peer leaves.
         stream.write_all(&request).unwrap();
     }
-    drop(crowd);
+    drop(connections);
     // Some connections close before the daemon reads the request.
     (0..50).for_each(|_| drop(ask()));
     // The wait is much shorter than the patience.
@@ -370,14 +370,14 @@ fn ten_thousand_idle_peers_do_not_delay_the_next() {
         hard > 11_000,
         "this story needs 11,000 descriptors, the limit is {hard}"
     );
-    let mut crowd = Vec::new();
+    let mut connections = Vec::new();
     for _ in 0..10_000 {
         let mut stream = connect(&env);
         stream.write_all(&hello_request()).unwrap();
-        crowd.push(stream);
+        connections.push(stream);
     }
     let _ = env.document(&["--patience", "60s", "oss-upload"]);
-    assert_eq!(crowd.len(), 10_000);
+    assert_eq!(connections.len(), 10_000);
 }
 
 #[test]
