@@ -15,13 +15,13 @@ use stsd::{
 use stsd_fuzz::MARKED;
 use toml::{Table, Value};
 
-/// What stands in the key file, and must not be shown whatever the configuration says.
+/// The secret in the key file, which no message contains.
 const KEY_SECRET: &str = "SECRETINTHEKEYFILE";
 
-/// The variable of the environment that holds it as well.
+/// The environment variable with the same secret.
 const KEY_VARIABLE: &str = "KEY";
 
-/// A directory of its own for the files that the seeds name.
+/// The directory of the files that the seeds name.
 static BASE: LazyLock<PathBuf> = LazyLock::new(|| {
     let program = env::current_exe().expect("a target has a path");
     let base = program.with_extension("files");
@@ -69,7 +69,7 @@ fuzz_target!(|text: &str| -> Corpus {
     Corpus::Keep
 });
 
-/// Every mistake can be found and is told in one line.
+/// Checks that every error has a position and is one line.
 fn check(mistakes: &ConfigErrors, lines: usize) {
     assert!(!mistakes.0.is_empty());
     for mistake in &mistakes.0 {
@@ -83,7 +83,8 @@ fn check(mistakes: &ConfigErrors, lines: usize) {
     );
 }
 
-/// The files that a configuration names are opened, so a target must keep to its own.
+/// Returns `true` for a table that names a file outside of `BASE`. Such input is skipped, because
+/// the daemon opens the files that a configuration names.
 fn leaves_the_base(table: &Table) -> bool {
     table.values().any(|value| match value {
         Value::String(text) => Path::new(text).is_absolute() || text.contains(".."),
@@ -106,7 +107,7 @@ fn is_a_name(table: &Table) -> bool {
         key.contains(MARKED)
             || match value {
                 Value::String(text) => SHOWN.contains(&key.as_str()) && text.contains(MARKED),
-                // The program is shown, what it is given is not.
+                // Messages show the program, and not its arguments.
                 Value::Array(words) => {
                     let program = words.first().and_then(Value::as_str);
                     key == "on_renewal" && program.is_some_and(|it| it.contains(MARKED))
@@ -117,7 +118,7 @@ fn is_a_name(table: &Table) -> bool {
     })
 }
 
-/// Where the text is not TOML, a mistake shows what stands where a key would.
+/// The error for a text that is not TOML shows the text at the position of a key.
 fn may_be_a_key(text: &str) -> bool {
     text.lines().any(|line| {
         let key = line.split('=').next().unwrap_or_default();

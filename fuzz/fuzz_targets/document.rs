@@ -7,7 +7,7 @@ use stsd_fuzz::MARKED;
 
 fuzz_target!(|text: &str| {
     match document(text) {
-        // The id is printed, and the times; no secret is.
+        // The id and the times are printed, and no secret.
         Ok(obtained) => {
             let printed = format!("{obtained:?}");
             let mut secrets = printed.match_indices("access_key_secret: ");

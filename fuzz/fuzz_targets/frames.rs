@@ -1,4 +1,4 @@
-//! A frame as it comes from a socket, read as either side would.
+//! A frame from a socket, decoded as a request and as a reply.
 #![no_main]
 
 use std::fmt::Debug;
@@ -18,14 +18,14 @@ fuzz_target!(|frame: &[u8]| {
         }
         Err(_) => None,
     };
-    // A wrong length ends the connection. The message is read all the same, or hardly any
-    // mutation would come as far as the decoder.
+    // A wrong length ends the connection. The target decodes the message nevertheless, because few
+    // mutations would reach the decoder otherwise.
     check::<Request>(whole.unwrap_or(rest));
     check::<Reply>(whole.unwrap_or(rest));
 });
 
-/// What decodes fits into a frame again and is still the same. Its bytes need not be: the
-/// decoder takes a number in a longer form than it has to be.
+/// Checks that a decoded message is equal after it is encoded and decoded again. The bytes may differ,
+/// because the decoder accepts a number in a longer form than necessary.
 fn check<M: Message + PartialEq + Debug>(bytes: &[u8]) {
     let Ok(message) = M::decode(bytes) else {
         return;

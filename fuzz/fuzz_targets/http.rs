@@ -1,10 +1,9 @@
-//! Requests to the HTTP endpoint from a process that does not know the secret in the URLs: none
-//! of them gets credentials.
+//! Requests to the HTTP endpoint without the secret of the URLs, which get no credentials.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use stsd::fuzzing::http;
-// For its allocator: foreign bytes choose no large allocation.
+// For its allocator, which rejects a large allocation.
 use stsd_fuzz as _;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -7,7 +7,7 @@ use stsctl::aliyun_profiles::{Disposition, Plan, plan};
 use stsd_fuzz::MARKED;
 use toml::Table;
 
-/// What holds a secret in a profile. All else is shown, or has no reason to be one.
+/// The fields of a profile that contain a secret. Messages may show all others.
 const SECRET: [&str; 9] = [
     "access_key_secret",
     "sts_token",
@@ -43,7 +43,7 @@ fuzz_target!(|bytes: &[u8]| {
     is_ours(plan);
 });
 
-/// All that a human sees.
+/// Returns the whole output for a person.
 fn shown(plan: &Plan) -> String {
     let kept = plan
         .secrets
@@ -56,7 +56,7 @@ fn shown(plan: &Plan) -> String {
     parts.join("\n")
 }
 
-/// What would be written is a configuration, and the same file a second time adds nothing.
+/// Checks that the written text is a configuration, and that a second import of the file adds nothing.
 fn is_ours(mut plan: Plan) {
     let written: Table = toml::from_str(&plan.addition()).expect("it is TOML");
     let seen: Table = toml::from_str(&plan.redacted_addition()).expect("it is TOML");
@@ -84,7 +84,7 @@ fn secret_alone(bytes: &[u8]) -> bool {
         count(&value, &mut secret, &mut other);
         return other == 0 && secret == all;
     }
-    // A section's lines.
+    // The lines of an INI file.
     text.lines().filter(|it| it.contains(MARKED)).all(|line| {
         let rest = line.trim().strip_prefix("access_key_secret");
         rest.is_some_and(|it| it.trim_start().starts_with(['=', ':']))
@@ -109,7 +109,8 @@ fn count(value: &Value, secret: &mut usize, other: &mut usize) {
     }
 }
 
-/// Of a command the program is shown, and not what it is given.
+/// Returns `true` for a field that contains a secret. Messages show the program of a command, and
+/// not its arguments.
 fn is_secret(key: &str, text: &str) -> bool {
     if key == "process_command" {
         let program = text.split_whitespace().next().unwrap_or_default();

@@ -15,7 +15,7 @@ fuzz_target!(|text: &str| {
                 "{id:?}"
             );
             assert!(!key.access_key_secret.is_empty());
-            // The whole of what is printed, so that no secret can be a part of it.
+            // The whole output, so that no part of it can be a secret.
             let printed = format!(
                 "SourceCredentials {{ access_key_id: {id:?}, access_key_secret: [redacted], \
                  security_token: None }}"

@@ -1,5 +1,5 @@
-//! A template of a role session name on its first line; then the user's name, the host's and
-//! the profile's, a line each. Whatever they are, STS takes what comes out.
+//! A template of a role session name, and the names of user, host and profile, one a line. STS accepts
+//! each name that results.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! A session policy: what STS gets is what the file says, and fits.
+//! A session policy: STS receives the policy of the file without white space, within the size limit.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -17,7 +17,7 @@ fuzz_target!(|text: &str| {
     }
 });
 
-/// Another way to the same: everything at an odd number of quotes is text.
+/// Removes white space independently of the tested code: text behind an odd number of quotes is kept.
 fn without_white_space(document: &str) -> String {
     let mut parts = Vec::new();
     let mut rest = document;

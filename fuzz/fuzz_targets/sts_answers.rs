@@ -1,5 +1,5 @@
-//! The body of an answer of STS, read as a success and as a refusal. Whatever it echoes,
-//! neither what was sent nor what it holds is printed.
+//! The body of an answer of STS, parsed as a success and as an error. No output contains a secret
+//! of the request or of the answer.
 #![no_main]
 
 use std::{collections::BTreeMap, sync::LazyLock};
@@ -8,10 +8,10 @@ use libfuzzer_sys::fuzz_target;
 use stsd_fuzz::MARKED;
 use stsd_sts::{RoleSession, SecretText, StsError, fuzzing, string_to_sign};
 
-/// As long as a RAM user's real one.
+/// A secret with the length of a RAM user's real one.
 const KEY_SECRET: &str = "KeyMARKEDSECRET000000000000001";
 
-/// Characters that are escaped in a form, and twice in what is signed.
+/// A token with characters that are escaped in the form, and twice in the string to sign.
 const TOKEN: &str = "CAISMARKEDSECRET/+token==";
 const TOKEN_IN_THE_FORM: &str = "CAISMARKEDSECRET%2F%2Btoken%3D%3D";
 const TOKEN_SIGNED: &str = "CAISMARKEDSECRET%252F%252Btoken%253D%253D";
@@ -36,7 +36,7 @@ static SENT: LazyLock<Sent> = LazyLock::new(|| {
 fuzz_target!(|body: &[u8]| {
     match fuzzing::session(body) {
         Ok(session) => session_is_printed_without_secrets(&session),
-        // The reasons are sentences of ours; none quotes the body.
+        // The reasons are texts of this project, and none quotes the body.
         Err(StsError::Unreadable { reason }) => assert!(!reason.contains(MARKED), "{reason}"),
         Err(other) => panic!("a success cannot be refused: {other}"),
     }

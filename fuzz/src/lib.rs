@@ -1,24 +1,24 @@
-//! What every target has in common: an allocator that ends the target when foreign bytes
-//! talk it into one large allocation, and a secret to look for.
+//! The common parts of the targets: an allocator that aborts at a large allocation, and a marked
+//! secret.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     process, thread,
 };
 
-/// The secret that targets plant, and that nothing printed may hold.
+/// The marked secret in the input of a target; no output may contain it.
 pub const MARKED: &str = "MARKEDSECRET";
 
-/// Far above what the largest input of a target needs, and above the 1 MiB that serde
-/// reserves at most for a list before it has seen it.
-const LARGEST_ALLOCATION: usize = 4 * 1024 * 1024;
+/// Maximum size of an allocation, in bytes: more than the largest input of a target needs, and more
+/// than the 1 MiB that serde reserves for a list before its elements.
+const MAX_ALLOCATION_BYTES: usize = 4 * 1024 * 1024;
 
 struct Bounded;
 
 #[global_allocator]
 static ALLOCATOR: Bounded = Bounded;
 
-// SAFETY: every call is the system allocator's own, or does not return.
+// SAFETY: every call is passed to the system allocator, or does not return.
 unsafe impl GlobalAlloc for Bounded {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         check(layout.size());
@@ -35,10 +35,10 @@ unsafe impl GlobalAlloc for Bounded {
     }
 }
 
-/// Aborts, because an allocator must not unwind; libFuzzer shows where from. A panic is on
-/// its way to an abort anyhow, and its backtrace reads the whole program.
+/// Aborts at a large allocation, because an allocator must not unwind; libFuzzer prints the
+/// backtrace. A panic aborts anyhow, and its own backtrace allocates more, so it is excepted.
 fn check(size: usize) {
-    if size > LARGEST_ALLOCATION && !thread::panicking() {
+    if size > MAX_ALLOCATION_BYTES && !thread::panicking() {
         eprintln!("an allocation of {size} bytes");
         process::abort();
     }

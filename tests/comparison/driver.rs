@@ -1,5 +1,5 @@
-//! A program in the language of a library: it gets credentials with the unmodified library, and answers
-//! line by line.
+//! A program in the language of a library: it gets credentials with the unmodified library, and
+//! answers line by line.
 
 use std::{
     env, fs,

@@ -289,8 +289,8 @@ impl Cloud {
 }
 
 impl Cloud {
-    /// Records a fault if a valid session is renewed in the first tenth of its lifetime: no request may
-    /// cause this.
+    /// Records a fault if a valid session is renewed in the first tenth of its lifetime: no request
+    /// may cause this.
     fn must_be_due(&self, state: &mut State, role: &str) {
         let now = self.clock.elapsed();
         let before = state.renewed.insert(role.to_owned(), now);

@@ -13,13 +13,13 @@ use zbus::zvariant::{LE, ObjectPath, Type, Value, serialized::Context, to_bytes}
 use crate::{BusAddress, KeyringError, MAX_TEXT, lookup, store};
 
 const GUID: &[u8] = b"OK 0123456789abcdef0123456789abcdef\r\n";
-/// Longer than anything here takes on a busy machine.
+/// A deadline that no test reaches, even on a busy machine.
 const PLENTY: Duration = Duration::from_secs(20);
 const SOON: Duration = Duration::from_millis(300);
 
 type Outcome = Result<SecretText, KeyringError>;
 
-/// Looks a key up at a bus that does what it is told to, and sees that nothing is left.
+/// Looks a key up at a scripted bus, and asserts that no task is left.
 fn look_up(
     deadline: Duration,
     bus: impl AsyncFnOnce(&mut UnixStream) -> Option<()> + 'static,
@@ -43,7 +43,7 @@ fn at<T>(
         let serve = async {
             let (mut stream, _) = listener.accept().await.unwrap();
             bus(&mut stream).await;
-            // What the other side has closed is read to its end, or is not there any more.
+            // A connection that the other side has closed is at its end, or gone.
             let mut rest = Vec::new();
             let _ = stream.read_to_end(&mut rest).await;
         };
@@ -119,7 +119,7 @@ impl Script<'_> {
     }
 }
 
-/// A body is a list of arguments: the parentheses of a tuple do not travel.
+/// Returns the signature of a body: a list of arguments, without the parentheses of a tuple.
 fn body_signature<T: Type>(_: &T) -> String {
     let signature = T::SIGNATURE.to_string();
     match signature.strip_prefix('(') {
@@ -136,7 +136,7 @@ fn path(text: &str) -> ObjectPath<'_> {
     ObjectPath::try_from(text).unwrap()
 }
 
-/// Looks up in a keyring with so many items, of which the one to be read holds `bytes`.
+/// Looks a key up in a keyring with these numbers of items; the item that is read contains `bytes`.
 fn holds(unlocked: usize, locked: usize, bytes: Vec<u8>) -> Outcome {
     look_up(PLENTY, async move |stream| {
         let mut script = Script::found(stream).await?;

@@ -335,7 +335,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes and goes, no two secrets overlap and none leaves its mapping.
+        /// No two secrets overlap, and each is inside its mapping.
         #[test]
         fn random_slots_never_overlap(steps in vec((1..3 * MAPPING / 2, any::<bool>()), 1..60)) {
             let mut arena = Arena::default();

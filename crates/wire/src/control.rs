@@ -5,26 +5,26 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Failure, SecretText};
 
-/// What the daemon is doing.
+/// The state of the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// The version of the daemon's package.
     pub daemon_version: String,
     /// The daemon's process.
     pub pid: u32,
-    /// How long the daemon has been running, suspends included, in seconds.
+    /// The time since the start of the daemon, with suspends, in seconds.
     pub uptime_seconds: u64,
     /// The configuration in force.
     pub config_path: String,
-    /// Calls to STS that had to wait because there were too many at once.
+    /// Calls to STS that the rate limit has delayed.
     pub held_back_calls: u64,
-    /// Where it answers by HTTP, `127.0.0.1:PORT`, if anywhere.
+    /// The address of the HTTP endpoint, `127.0.0.1:PORT`; `None` without one.
     pub http_address: Option<String>,
-    /// How often a request by HTTP was refused, by the reason: `other_user`, `unknown_user`,
+    /// The requests that the HTTP endpoint has refused, by reason: `other_user`, `unknown_user`,
     /// `full`, `browser`, `proxy`, `host`, `secret`, `method`, `path`, `body` or `head`; others
-    /// may come.
+    /// may be added.
     pub http_refusals: Vec<FailureCount>,
-    /// What the daemon's process has given up, as the system says.
+    /// The protections of the daemon's process, as the system reports them.
     pub protections: Vec<Protection>,
     /// The profiles that the peer may know of, by name, as many as fit.
     pub profiles: Vec<ProfileStatus>,
@@ -32,53 +32,53 @@ pub struct Status {
     pub more: bool,
 }
 
-/// One thing that keeps the daemon's secrets from others on the machine.
+/// A protection of the daemon's secrets from other programs on the machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Protection {
-    /// What it is.
+    /// The name of the protection.
     pub name: String,
-    /// Whether it is in force.
+    /// `true` if the protection is in force.
     pub holds: bool,
-    /// What it means, or what to do so that it holds.
+    /// The effect of the protection, or a way to put it in force.
     pub remark: String,
 }
 
-/// What the daemon knows about one profile. Durations are in seconds.
+/// The state of one profile. Durations are in seconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProfileStatus {
     /// The profile's name.
     pub name: String,
-    /// The role it becomes.
+    /// The role.
     pub role_arn: String,
     /// The AccessKey id of the current session, if there is one.
     pub access_key_id: Option<String>,
-    /// When the current session ends, in seconds since 1970-01-01 UTC.
+    /// The expiration of the current session, in seconds since 1970-01-01 UTC.
     pub expiration_unix_seconds: Option<i64>,
     /// The remaining lifetime of the current session.
     pub remaining_seconds: Option<u64>,
     /// The lifetime of the current session when it was obtained.
     pub lifetime_seconds: Option<u64>,
-    /// When the next attempt is due; `None` while no client uses the profile.
+    /// The time until the next attempt; `None` while no client uses the profile.
     pub next_attempt_seconds: Option<u64>,
-    /// Why the next attempt is made then, in words.
+    /// The reason for the time of the next attempt, in words.
     pub next_attempt_reason: String,
     /// The last failure; `None` after a success.
     pub last_failure: Option<LastFailure>,
-    /// What should be changed though renewals succeed, in words with the fix.
+    /// Advice although renewals succeed: a problem and its fix.
     pub advice: Option<String>,
-    /// Replies with credentials. The metric and the JSON key have the same name.
+    /// The number of replies with credentials. The metric and the JSON key have the same name.
     pub hand_outs: u64,
-    /// Replies that would have been calls to STS, had each program called STS by itself.
+    /// The number of calls to STS that programs without the daemon would have made in addition.
     pub calls_saved: u64,
-    /// Calls made to STS for this profile.
+    /// The number of calls to STS.
     pub sts_calls: u64,
-    /// How many of those calls failed, by the kind of failure.
+    /// The number of failed attempts, by the kind of failure.
     pub sts_failures: Vec<FailureCount>,
-    /// Renewals that succeeded.
+    /// The number of renewals.
     pub renewals: u64,
-    /// How long they took, all together, in milliseconds.
+    /// The duration of all successful calls, in milliseconds.
     pub renewal_millis_total: u64,
-    /// How long the last one took, in milliseconds.
+    /// The duration of the last successful call, in milliseconds.
     pub renewal_millis_last: u64,
 }
 
@@ -110,36 +110,36 @@ pub struct LastCaller {
     pub asked: String,
     /// Its user.
     pub uid: u32,
-    /// The number of its process, where that is known; it may have ended since.
+    /// Its process; `None` if unknown. The process may have ended since.
     pub pid: Option<u32>,
-    /// The systemd unit it belonged to, if the audit or a rule has looked at it.
+    /// Its systemd unit; `None` if neither the audit nor a rule has read it.
     pub unit: Option<String>,
     /// Its unit in the manager of a user, which that user named.
     pub user_unit: Option<String>,
-    /// The program it ran, under the same condition: a hint, which it chose itself.
+    /// Its program, under the same condition. The caller chooses this text itself.
     pub exe: Option<String>,
-    /// How long ago, in seconds.
+    /// The time since the request, in seconds.
     pub age_seconds: u64,
 }
 
-/// How often one kind of failure happened.
+/// The number of failures of one kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailureCount {
     /// The kind: `denied`, `source_expired`, `clock`, `nonce_used`, `throttled`,
-    /// `unavailable`, `unreachable` or `unreadable`; others may come.
+    /// `unavailable`, `unreachable` or `unreadable`; others may be added.
     pub kind: String,
-    /// How often.
+    /// The number.
     pub count: u64,
 }
 
 /// The most recent failure of a profile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastFailure {
-    /// The failure as a caller would get it.
+    /// The failure, as a caller receives it.
     pub failure: Failure,
-    /// How long ago it happened, in seconds.
+    /// The time since the failure, in seconds.
     pub age_seconds: u64,
-    /// How many attempts have failed since the last success.
+    /// The number of failed attempts since the last success.
     pub in_a_row: u32,
 }
 

@@ -16,18 +16,18 @@ pub const VERSION: u16 = 1;
 /// the buffer that it was decoded from ([`Request::decode_in_place`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request<Text = String> {
-    /// Opens a connection. Variant 0 for ever, so that every version can read it.
+    /// Opens a connection. Always variant 0, so that every version can read it.
     Hello {
-        /// The version the client speaks.
+        /// The version of the client.
         version: u16,
     },
     /// Asks for the credentials of a profile.
     Credentials {
         /// The profile's name in the daemon's configuration.
         profile: Text,
-        /// The credentials must live at least this long, in milliseconds.
+        /// The minimum remaining lifetime of the credentials, in milliseconds.
         minimum_life_millis: u64,
-        /// How long the caller waits for such credentials, in milliseconds.
+        /// The time for which the caller waits for such credentials, in milliseconds.
         patience_millis: u64,
     },
     /// Asks for the credentials of a profile now and again at each rotation, until the
@@ -36,8 +36,8 @@ pub enum Request<Text = String> {
         /// The profile's name in the daemon's configuration.
         profile: Text,
     },
-    /// Asks what the daemon is doing. Many profiles come in parts: the next part is asked
-    /// for with the last name of the one before.
+    /// Asks for the state of the daemon. Many profiles come in parts: the request for the next part
+    /// has the last name of the previous one.
     Status {
         /// Only profiles whose names sort after this one; empty for the first part.
         after: Text,
@@ -46,7 +46,7 @@ pub enum Request<Text = String> {
     Refresh {
         /// The profile's name in the daemon's configuration.
         profile: Text,
-        /// How long the caller waits for the outcome, in milliseconds.
+        /// The time for which the caller waits for the outcome, in milliseconds.
         patience_millis: u64,
     },
     /// Asks the daemon to read its configuration again.
@@ -58,11 +58,11 @@ pub enum Request<Text = String> {
     Lease {
         /// The profile's name in the daemon's configuration.
         profile: Text,
-        /// A session policy, as JSON; none where the profile has its own.
+        /// A session policy, as JSON; `None` if the profile has one.
         policy: Option<Text>,
-        /// How long the lease is to last, in milliseconds.
+        /// The duration of the lease, in milliseconds.
         ttl_millis: u64,
-        /// How long the client waits for the grant, in milliseconds.
+        /// The time for which the client waits for the grant, in milliseconds.
         patience_millis: u64,
     },
     /// Asks for the URL of a profile's credentials at the HTTP endpoint.
@@ -83,20 +83,20 @@ pub enum Request<Text = String> {
 /// A message of the daemon. [`Reply::Hello`] precedes the first answer of a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
-    /// Answers [`Request::Hello`]. Variant 0 for ever.
+    /// Answers [`Request::Hello`]. Always variant 0.
     Hello {
-        /// The version the daemon speaks.
+        /// The version of the daemon.
         version: u16,
     },
-    /// Credentials with the lifetime that was asked for.
+    /// Credentials with the requested lifetime.
     Credentials(Credentials),
-    /// The best credentials there are: still valid, but with less lifetime than was asked for.
+    /// Valid credentials with less lifetime than requested.
     ShortCredentials(Credentials),
-    /// What the daemon is doing.
+    /// The state of the daemon.
     Status(Status),
     /// The request was carried out: a renewal succeeded, or the configuration was read.
     Done,
-    /// The request cannot be answered, and why.
+    /// An error, with its reason.
     Failure(Failure),
     /// The URL of a profile's credentials at the HTTP endpoint.
     Url(Url),
@@ -113,46 +113,46 @@ pub struct Credentials {
     pub access_key_secret: SecretText,
     /// The token that must accompany every request signed with the key.
     pub security_token: SecretText,
-    /// When the session ends, in seconds since 1970-01-01 UTC, as the service said.
+    /// The expiration of the session by the service, in seconds since 1970-01-01 UTC.
     pub expiration_unix_seconds: i64,
-    /// When the session was obtained, in seconds since 1970-01-01 UTC by the service's clock.
+    /// The time of issue by the service's clock, in seconds since 1970-01-01 UTC.
     pub issued_unix_seconds: i64,
 }
 
 /// An error that a program can branch on and a human can act on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// What went wrong, for programs.
+    /// The kind of error, for programs.
     pub kind: FailureKind,
-    /// What went wrong, for humans. Never holds a secret.
+    /// The error, for people. Never contains a secret.
     pub message: String,
-    /// What to do about it, for humans. May be empty.
+    /// The remediation, for people. May be empty.
     pub hint: String,
 }
 
-/// What a program can branch on.
+/// The kind of an error, by which a program can branch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum FailureKind {
     /// No profile of that name is configured.
     UnknownProfile,
-    /// This peer may not have that.
+    /// The peer is not allowed to make the request.
     NotAllowed,
-    /// No valid credentials yet, for a reason of our own: none was asked for before, or
-    /// the patience was shorter than the first renewal.
+    /// There are no valid credentials yet, without a failure: no client has asked before, or the
+    /// caller's patience is shorter than the first renewal.
     NotYetAvailable,
-    /// STS refused the role session, and will refuse it again until something changes.
+    /// STS has denied the role session, and denies it again until a person changes something.
     DeniedBySts,
-    /// STS cannot be reached, or answers with what cannot be used.
+    /// STS is unreachable, or its answer is unusable.
     Unreachable,
-    /// STS is limiting our calls.
+    /// STS throttles the calls of the daemon.
     Throttled,
     /// The two sides speak different versions of the protocol.
     WrongVersion,
-    /// The daemon could not understand the frame; it closes the connection after saying so.
+    /// The frame is malformed. The daemon closes the connection after this reply.
     Malformed,
-    /// The daemon is stopping or has too much to do.
+    /// The daemon stops, or a limit of the daemon is reached.
     Busy,
-    /// The configuration cannot be used; the one in force stays in force.
+    /// The configuration is invalid; the previous one stays in force.
     BadConfig,
 }

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What the daemon is doing.
+/// The state of the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Status {}
 

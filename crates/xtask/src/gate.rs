@@ -23,7 +23,7 @@ use crate::{
 /// One step of the gate.
 struct Step {
     name: &'static str,
-    /// What a person misses when the step is not run.
+    /// The loss if the step is not run, for a person.
     about: &'static str,
     tier: Tier,
     /// A step of the full run that contains this one.

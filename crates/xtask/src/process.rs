@@ -8,7 +8,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// What a command or a step returns: the error is one line for a person.
+/// The result of a command or a step; the error is one line for a person.
 pub(crate) type Outcome = Result<(), String>;
 
 /// Runs a command to its end; fails with the command line unless its exit code is 0.

@@ -19,10 +19,10 @@ use tokio::{
     time::timeout,
 };
 
-/// How long a signature waits for the first credentials.
+/// Maximum time for which a signature waits for the first credentials.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A watched profile, as reqsign wants it. This is all that a program needs to copy.
+/// A watched profile as a provider of reqsign. A program needs to copy this part only.
 #[derive(Debug)]
 struct Stsd(Watched);
 
@@ -83,7 +83,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     signer.sign(&mut request, None).await?;
     match endpoint {
         Some(address) => print!("{}", get(address, &request).await?),
-        // What goes into any HTTP client.
+        // The signed request, for any HTTP client.
         None => println!("signed, with {} headers", request.headers.len()),
     }
     Ok(())

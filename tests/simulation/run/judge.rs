@@ -202,8 +202,8 @@ impl Simulation {
         }
     }
 
-    /// Checks that a refusal that a wait cannot change is answered at once: at the request, or when STS
-    /// refuses.
+    /// Checks that a refusal that a wait cannot change is answered at once: at the request, or when
+    /// STS refuses.
     fn must_be_refused_at_once(&self, name: &str, outcome: &SessionResult, asked: Duration) {
         let SessionResult::Failed(failed) = outcome else {
             return;

@@ -31,7 +31,7 @@ pub(crate) struct Page {
     /// Its path from the top of the repository.
     pub(crate) name: String,
     pub(crate) blocks: Vec<Block>,
-    /// Its lines; those of blocks are empty.
+    /// Its lines; the lines of blocks are empty.
     pub(crate) prose: Vec<String>,
 }
 
@@ -40,7 +40,7 @@ pub(crate) struct Page {
 pub(crate) struct Block {
     /// The document.
     pub(crate) page: String,
-    /// The line of the fence, from 1: the first of the text is the next one.
+    /// The line of the fence, from 1; the text begins on the next line.
     pub(crate) line: usize,
     pub(crate) language: String,
     pub(crate) text: String,
@@ -88,7 +88,7 @@ fn entries(directory: &Path) -> Vec<PathBuf> {
     entries.map(|it| it.unwrap().path()).collect()
 }
 
-/// All blocks in one of these languages.
+/// Returns all blocks in one of these languages.
 pub(crate) fn blocks(languages: &[&str]) -> Vec<Block> {
     let blocks = pages().into_iter().flat_map(|it| it.blocks);
     blocks
@@ -114,7 +114,7 @@ impl Page {
                     let language = language.trim();
                     assert!(
                         LANGUAGES.contains(&language),
-                        "{place}: a fence says what is in it: one of {}",
+                        "{place}: a fence has no language of this list: {}",
                         LANGUAGES.join(", ")
                     );
                     let block = Block {
@@ -138,7 +138,7 @@ impl Page {
         page
     }
 
-    /// The paragraph above a block, in one line.
+    /// Returns the paragraph above a block, in one line.
     pub(crate) fn above(&self, block: &Block) -> String {
         let lines = self.prose[..block.line].iter().rev();
         let lines = lines.skip_while(|it| it.is_empty());
@@ -147,7 +147,7 @@ impl Page {
         lines.join(" ")
     }
 
-    /// Code in a line, with the line on which it begins.
+    /// Returns the inline code, with the line on which it begins.
     pub(crate) fn codes(&self) -> Vec<(usize, String)> {
         let prose = self.prose.join("\n");
         let mut codes = Vec::new();
@@ -161,11 +161,11 @@ impl Page {
         codes
     }
 
-    /// Where links and pictures lead, with the line.
+    /// Returns the targets of links and pictures, with the line.
     pub(crate) fn links(&self) -> Vec<(usize, String)> {
         let mut links = Vec::new();
         for (index, line) in self.prose.iter().enumerate() {
-            // What is in code is no link.
+            // Inline code contains no links.
             let text: String = line.split('`').step_by(2).collect::<Vec<_>>().join("code");
             for (opening, closing) in [("](", ')'), ("src=\"", '"'), ("srcset=\"", '"')] {
                 for part in text.split(opening).skip(1) {
@@ -178,7 +178,7 @@ impl Page {
         links
     }
 
-    /// What links call the headings: letters, digits, `-` and `_` of them, with `-` for a space.
+    /// Returns the anchors of the headings: their letters, digits, `-` and `_`, with `-` for a space.
     pub(crate) fn anchors(&self) -> Vec<String> {
         let mut anchors: Vec<String> = Vec::new();
         for line in self.prose.iter().filter(|it| it.starts_with('#')) {

@@ -18,10 +18,10 @@ use super::page::root;
 /// Absolute paths of the documents, which are moved into the private directory.
 const OUTSIDE: [&str; 6] = ["/etc/", "/home/", "/opt/", "/run/", "/usr/", "/var/"];
 
-/// Stand-ins for programs of other projects: each checks the input that the documents give it, and
-/// fails without.
+/// Stand-ins for programs of other projects. Each checks the input that the documents give it, and
+/// fails for any other.
 const STAND_INS: [(&str, &str); 15] = [
-    // A unit that is enabled has to be where systemd looks.
+    // An enabled unit must be in a directory of systemd.
     (
         "systemctl",
         "unit=stsd.socket\ncase \"$*\" in\n\
@@ -36,7 +36,7 @@ const STAND_INS: [(&str, &str); 15] = [
          for last; do :; done\n\
          if test \"$last\" = -; then tr a-z n-za-m; else echo sealed > \"$last\"; fi",
     ),
-    // What is built already is not built again, and what goes on for ever ends with its first line.
+    // Runs the programs that exist already; an endless program ends after its first line.
     (
         "cargo",
         "case \"$*\" in\n'xtask demo') exec stsctl demo;;\n\
@@ -53,20 +53,20 @@ const STAND_INS: [(&str, &str); 15] = [
         "for word; do case \"$word\" in\n-ocredential_process=*) exec sh -c \"${word#*=} > /dev/null\";;\n\
          esac; done; exit 1",
     ),
-    // What is to be installed has to be among what was.
+    // Checks that the packages to install are installed.
     (
         "pip",
         "test \"$1\" = install && shift && exec python -c 'import importlib.metadata as m, sys\n\
          for name in sys.argv[1:]: m.version(name)' \"$@\"",
     ),
-    // It is stored under what the daemon looks for.
+    // Checks the attributes by which the daemon finds the item.
     (
         "secret-tool",
         "case \"$*\" in 'store --label=stsd application stsd key '*) \
          grep -q ^access_key_secret;; *) exit 1;; esac",
     ),
     ("sudo", "exec \"$@\""),
-    // What changes the machine is named as not run.
+    // Commands that change the machine are reported as NOT RUN.
     ("apt", "exit 1"),
     ("apt-get", "exit 1"),
     ("dpkg", "exit 1"),
@@ -90,7 +90,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Makes a world in which the daemon has not been started.
+    /// Creates a world without a daemon.
     pub(crate) fn without_daemon(emulator: &[&str]) -> Self {
         let env = TestEnv::without_daemon(emulator);
         for name in ["home", "home/.config", "bin", "runtime", "outside", "work"] {
@@ -142,7 +142,7 @@ impl World {
         Self { env, replaced }
     }
 
-    /// Makes a world with everything that commands need.
+    /// Creates a world with everything that the commands need.
     pub(crate) fn whole() -> Self {
         let mut world = Self::of_a_beginner();
         fs::create_dir(world.env.path("home/.config/stsd")).unwrap();
@@ -159,7 +159,7 @@ impl World {
         world
     }
 
-    /// Makes a world with everything but what is ours: no configuration, no key, no daemon.
+    /// Creates a world without stsd: no configuration, no key, no daemon.
     pub(crate) fn of_a_beginner() -> Self {
         let mut world = Self::without_daemon(&[]);
         for name in [
@@ -168,21 +168,21 @@ impl World {
             "var/lib/node_exporter",
             "home/jo/sts",
         ] {
-            // With any umask, other users cannot write here.
+            // Not writable for other users, whatever the umask.
             let mut directory = fs::DirBuilder::new();
             directory.recursive(true).mode(0o700);
             directory
                 .create(world.env.path("outside").join(name))
                 .unwrap();
         }
-        // The built-in world is of one account.
+        // The default account model has another account id than the documents.
         let account = "acs:ram::123456789012:".to_owned();
         let its = "acs:ram::100000000000001:".to_owned();
         world.replaced.push((account, its));
         let endpoint = format!("stsctl init --endpoint {} ", world.env.emulator().sts_url());
         let region = "stsctl init --region cn-hongkong ".to_owned();
         world.replaced.push((region, endpoint));
-        // What it warns of may be this machine's own.
+        // `stsctl doctor` may warn of a property of this machine.
         let doctor = "stsctl doctor\n".to_owned();
         let healthy = "stsctl doctor || test $? = 1\n".to_owned();
         world.replaced.push((doctor, healthy));
@@ -190,7 +190,7 @@ impl World {
         world
     }
 
-    /// What the documents' text is here.
+    /// Returns the text of a document with the addresses and paths of this world.
     pub(crate) fn here(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for (there, here) in &self.replaced {
@@ -199,7 +199,7 @@ impl World {
         text
     }
 
-    /// A command with this world's environment alone.
+    /// Returns a command with the environment of this world and no other variables.
     pub(crate) fn command(&self, name: impl Into<PathBuf>) -> Command {
         let mut command = Command::new(name.into());
         let programs = program("stsd").parent().unwrap().to_owned();
@@ -240,7 +240,7 @@ impl World {
         self.start();
     }
 
-    /// The profiles of the documents, in the emulated cloud.
+    /// Returns the configuration with the profiles of the documents.
     fn config(&self) -> String {
         let profile = |name: &str, role: &str| {
             format!(
@@ -261,7 +261,7 @@ impl World {
         )
     }
 
-    /// What a reader has of their own: programs to be run, a policy.
+    /// Writes the files that a reader of the documents has: programs and a policy.
     fn programs(&self) {
         let upload = root().join("examples/python/upload_oss2.py");
         fs::copy(upload, self.env.path("work/backup.py")).unwrap();

@@ -98,7 +98,7 @@ fn oidc_variables_of_a_pod_are_sufficient() {
                    role_arn = \"acs:ram::100000000000001:role/oss-read\"\n";
     env.write_config(session);
     assert!(env.ctl(&["reload"]).status.success());
-    // That role trusts no provider.
+    // The role trusts no provider.
     env.assert_refused("pod", 7, &[]);
 }
 

@@ -180,7 +180,7 @@ impl Component {
     }
 }
 
-/// What the lock file says of each package that comes from a registry.
+/// Returns the hash of each package of a registry in the lock file, by name and version.
 fn hashes(lock: &str) -> BTreeMap<(String, String), String> {
     let packages = lock.split("[[package]]").skip(1);
     let packages = packages.filter_map(|package| {

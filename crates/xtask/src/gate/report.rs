@@ -15,7 +15,7 @@ const fn expected_minutes(tier: Tier) -> u32 {
     }
 }
 
-/// How a step ended.
+/// The outcome of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
     Passed,

@@ -1,4 +1,4 @@
-//! Which module of a crate imports which. The imports point one way: a cycle between folders
+//! The imports between the modules of a crate. They point one way: a cycle between folders
 //! makes each of them incomprehensible without the other.
 
 use std::collections::{BTreeMap, BTreeSet};

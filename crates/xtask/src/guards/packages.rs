@@ -1,4 +1,4 @@
-//! Which package must not reach which, as `cargo tree` lists their dependencies.
+//! The packages that a package must not depend on, checked with `cargo tree`.
 
 use crate::process::{Outcome, cargo_command};
 
