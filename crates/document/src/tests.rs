@@ -23,7 +23,7 @@ fn check(format: Format, expected: &Value) {
 }
 
 #[test]
-fn each_shape_is_exactly_what_its_consumer_documents() {
+fn each_format_is_as_its_consumer_documents() {
     check(
         Format::Aliyun,
         &json!({"mode": "StsToken", "access_key_id": "STS.x", "access_key_secret": "s",
@@ -67,7 +67,7 @@ fn each_shape_is_exactly_what_its_consumer_documents() {
 }
 
 #[test]
-fn every_name_that_is_shown_is_a_format_and_union_is_what_none_means() {
+fn listed_format_names_parse_and_union_is_the_default() {
     for name in Format::NAMES.split(", ") {
         assert!(Format::from_name(name).is_some(), "{name}");
     }
@@ -76,7 +76,7 @@ fn every_name_that_is_shown_is_a_format_and_union_is_what_none_means() {
 }
 
 #[test]
-fn a_strange_token_cannot_break_out_of_its_quotes() {
+fn token_with_special_characters_stays_in_its_quotes() {
     let token = "a\"b\\c\n\u{1}'中";
     let value: Value = serde_json::from_str(&render(Format::Oss, token)).unwrap();
     assert_eq!(value["SecurityToken"], token);
@@ -99,7 +99,7 @@ fn a_strange_token_cannot_break_out_of_its_quotes() {
 }
 
 #[test]
-fn what_cannot_be_written_gives_nothing() {
+fn unrepresentable_credentials_are_an_error() {
     let (secret, odd) = ("s".to_owned().into(), "a b".to_owned().into());
     let mut bad = Credentials {
         access_key_id: "STS.x",

@@ -86,8 +86,8 @@ fn check_live(fault: Fault, word: &str) {
     });
 }
 
-/// rolesanywhere-credential-helper PR #200: a failed refresh put an empty credential in the
-/// place of the good one, and the answer still was 200 with "Success".
+/// rolesanywhere-credential-helper PR #200: a failed refresh replaced the valid credential by an empty
+/// one, and the answer still was 200 with "Success".
 #[test]
 fn failed_renewal_keeps_the_last_good_session() {
     for (fault, word) in worthless() {
@@ -95,8 +95,8 @@ fn failed_renewal_keeps_the_last_good_session() {
     }
 }
 
-/// vault #20813 and spire #1562: nothing tells that renewals fail while what is served
-/// still lives.
+/// vault #20813 and spire #1562: failed renewals are not reported while the served credentials are
+/// valid.
 #[test]
 fn status_shows_the_age_of_a_failed_renewal() {
     let env = TestEnv::start();
@@ -113,8 +113,8 @@ fn status_shows_the_age_of_a_failed_renewal() {
     assert_eq!(env.document(&["oss-upload"]), before);
 }
 
-/// rolesanywhere-credential-helper PR #200: an error at the start was ignored; its `update`
-/// ends the program at the first one instead.
+/// rolesanywhere-credential-helper PR #200: the program ignored an error at its start; its `update`
+/// ends at the first error.
 #[test]
 fn failed_first_call_is_retried_until_it_succeeds() {
     let mut env = TestEnv::without_daemon(&[]);
@@ -133,7 +133,7 @@ fn failed_first_call_is_retried_until_it_succeeds() {
     assert_eq!(profile(&env).last_failure, None);
 }
 
-/// aws-vault #331: a refresh yields what has expired. vault #20011: a lease of no duration.
+/// aws-vault #331: a refresh returns expired credentials. vault #20011: a lease without a duration.
 /// aliyun-openapi-python-sdk #411: a session believed to live for 356,852 hours.
 #[test]
 fn unusable_session_is_never_served() {
@@ -161,7 +161,7 @@ fn clock_two_hours_off_costs_one_correction() {
     }
 }
 
-/// oidc-agent #577 and #641: clients hang for ever. spire #2065: broken until restarted.
+/// oidc-agent #577 and #641: clients hang for ever. spire #2065: the agent fails until a restart.
 /// steampipe-plugin-alicloud #483: Throttling.User of STS.
 #[test]
 fn outage_at_the_start_is_named_and_recovered_from() {
@@ -170,8 +170,8 @@ fn outage_at_the_start_is_named_and_recovered_from() {
     }
 }
 
-/// SPIRE #5954 and eks-pod-identity-agent #143: an outage should not be felt before what
-/// is cached has ended. vault #10918: an outage of a minute made the agent give it up.
+/// SPIRE #5954 and eks-pod-identity-agent #143: an outage should affect no client before the cached
+/// credentials expire. vault #10918: after an outage of a minute the agent made no further attempt.
 #[test]
 fn outage_does_not_affect_a_valid_session() {
     for (fault, word) in outages() {
@@ -197,8 +197,8 @@ fn unresolvable_endpoint_is_named_and_recovered_from() {
     let _ = env.document(&["oss-upload"]);
 }
 
-/// vault #25712: a refusal is asked for again in a loop. eks-pod-identity-agent #73: a
-/// refusal is remembered, and there is no way to say that it has been mended.
+/// vault #25712: a denied request is repeated in a loop. eks-pod-identity-agent #73: a refusal is cached,
+/// and no command clears the cache after a fix.
 #[test]
 fn refusal_is_cached_until_reload_or_refresh() {
     let ways: [(&'static str, &[&str]); 2] = [

@@ -46,7 +46,7 @@ fn renewable_modes_are_converted() {
          token_file = \"/run/t\"\n\n[profile.p]\nsource = \"p-oidc\"\n\
          role_arn = \"acs:ram::1:role/r\"\nrole_session_name = \"app\"\n",
     );
-    // What OIDC does not say, the environment does.
+    // The environment has the values that the profile lacks.
     check(
         r#""mode":"OIDC""#,
         "[source.p-oidc]\ntype = \"oidc\"\n\n[profile.p]\nsource = \"p-oidc\"\n",

@@ -25,7 +25,7 @@ fn chain_ends_at_existing_profile() {
     assert_eq!(of(&plan, "c").as_str(), Some("r"));
     assert_eq!(of(&plan, "d").as_str(), Some("c"));
     assert_eq!(plan.tables.len(), 4);
-    // What passes on what comes is no role.
+    // A profile that passes a session through has no role.
     let instance = r#"{"name":"i","mode":"EcsRamRole"}"#.to_owned();
     let plan = list(&[chain("c", "i"), instance]);
     assert_eq!(of(&plan, "c").as_str(), Some("i-instance"));
