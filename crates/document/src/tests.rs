@@ -80,7 +80,7 @@ fn token_with_special_characters_stays_in_its_quotes() {
     let token = "a\"b\\c\n\u{1}'中";
     let value: Value = serde_json::from_str(&render(Format::Oss, token)).unwrap();
     assert_eq!(value["SecurityToken"], token);
-    // Wherever it stands among others.
+    // At every position among other characters.
     for special in ['"', '\\', '\n', '\0', '\u{1f}'] {
         for length in 0..20 {
             for at in 0..=length {

@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(check("unix:path=/a", "/run/user/1").unwrap(), at("/a"));
         assert_eq!(check("", "/run/user/1").unwrap(), at("/run/user/1/bus"));
         assert!(matches!(check("", ""), Err(KeyringError::NoAddress)));
-        // A wrong address is said, not passed over.
+        // An invalid address is an error, and not ignored.
         let wrong = check("tcp:host=a", "/run/user/1");
         assert!(matches!(wrong, Err(KeyringError::NoUnixSocket)));
     }

@@ -19,7 +19,7 @@ use zbus::connection::socket::{ReadHalf, WriteHalf};
 const MAX_LINE: usize = 256;
 /// An item of four times the size that is accepted is still named as too large.
 const MAX_MESSAGE: usize = 64 * 1024;
-/// Everything on one connection.
+/// Maximum number of bytes on one connection.
 const MAX_HEARD: usize = 256 * 1024;
 /// The part of a message's header that holds the message's length.
 const HEAD: usize = 16;
@@ -164,7 +164,7 @@ mod tests {
         parts.concat().try_into().unwrap()
     }
 
-    /// However the bytes are cut, the outcome is the same.
+    /// The outcome is the same for every division of the bytes into reads.
     fn check(what: &str, said: &[u8], outcome: Result<(), ErrorKind>) {
         for cut in [1, 7, 16, 1024, usize::MAX] {
             let mut heard = Heard::default();

@@ -254,7 +254,7 @@ mod tests {
         NonZeroUsize::new(length).unwrap()
     }
 
-    /// Returns what stands at an address of a mapping that is known to be there.
+    /// Returns the bytes at an address of an existing mapping.
     fn read(start: NonZeroUsize, length: usize) -> Vec<u8> {
         ManuallyDrop::new(Slot { start, length }).bytes().to_vec()
     }

@@ -101,7 +101,8 @@ impl Sts {
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(TOTAL_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
-            // One call in half an hour: a kept connection would only be a timer that wakes us.
+            // One call in half an hour: an idle connection would only add a timer that wakes the
+            // process.
             .pool_max_idle_per_host(0)
             .build()
             .map_err(|error| unreachable(&endpoint, error))?;

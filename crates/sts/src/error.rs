@@ -23,7 +23,7 @@ pub enum StsError {
     /// The request's time was more than 15 minutes off. Correct by `server_date`, once.
     #[error("sts refused the request's time: {refusal}")]
     Clock {
-        /// What the service said.
+        /// The error of the service.
         refusal: Refusal,
         /// The service's clock, if it sent one.
         server_date: Option<Timestamp>,
@@ -35,9 +35,9 @@ pub enum StsError {
     /// Too many calls. Wait for at least `retry_after`, if it is set, then retry.
     #[error("sts is throttling: {refusal}")]
     Throttled {
-        /// What the service said.
+        /// The error of the service.
         refusal: Refusal,
-        /// How long the service asked us to wait.
+        /// The pause that the service asks for.
         retry_after: Option<Duration>,
     },
     /// The service failed on its own side. Retry with back-off.
@@ -48,7 +48,7 @@ pub enum StsError {
     Unreachable {
         /// Host and port that were tried.
         endpoint: String,
-        /// What failed, without any URL.
+        /// The failure, without any URL.
         reason: String,
         /// The TLS failure; `None` if the cause is another one.
         tls: Option<TlsFault>,
@@ -56,7 +56,7 @@ pub enum StsError {
     /// An answer came and is not one of STS. Retry with back-off.
     #[error("sts answered what cannot be used: {reason}")]
     Unreadable {
-        /// What is wrong with the answer, without quoting it.
+        /// The fault of the answer, without a quotation.
         reason: String,
     },
 }

@@ -10,8 +10,8 @@
 //! ```
 //!
 //! A length of zero or above [`MAX_MESSAGE`] is refused before a byte of the message is
-//! read, so a peer never chooses how much we allocate. `docs/protocol.md` describes the
-//! messages byte by byte for other languages.
+//! read, so that a peer never determines the size of an allocation. `docs/protocol.md` describes
+//! the messages byte by byte for other languages.
 
 #[cfg_attr(not(feature = "control"), path = "unread.rs")]
 mod control;

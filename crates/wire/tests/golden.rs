@@ -1,5 +1,5 @@
 //! Every message against the bytes it had when it was first released: old frames must
-//! decode for ever, and what we send must not drift.
+//! decode for ever, and the sent frames must not change.
 //!
 //! A new message needs a new file: `UPDATE_GOLDEN=1 cargo test -p stsd-wire --test golden`
 //! writes the missing ones and never overwrites one.

@@ -1,4 +1,4 @@
-//! Child processes of the commands, and where the workspace and its target directory are.
+//! Child processes of the commands, and the directories of the workspace.
 
 use std::{
     env,
@@ -36,7 +36,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String, String> {
     String::from_utf8(output.stdout).map_err(|_| format!("{program} printed no text"))
 }
 
-/// Returns whether a command starts and ends with exit code 0. Its output is discarded.
+/// Returns `true` if a command starts and ends with exit code 0. Its output is discarded.
 pub(crate) fn succeeds(command: &mut Command) -> bool {
     let command = command.stdin(Stdio::null()).stdout(Stdio::null());
     let status = command.stderr(Stdio::null()).status();

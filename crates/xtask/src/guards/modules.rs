@@ -99,7 +99,7 @@ pub(super) fn check() -> Outcome {
     }
 }
 
-/// Returns the imports that a table does not have, by line, and what the table has in vain.
+/// Returns the imports that a table does not have, by line, and the unused entries of the table.
 fn table_faults(modules: &Modules, table: &[(&str, &str)]) -> Vec<String> {
     let mut faults = Vec::new();
     let mut unused: BTreeSet<(&str, &str)> = BTreeSet::new();

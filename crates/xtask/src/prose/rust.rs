@@ -2,7 +2,7 @@
 
 use super::{Text, words::is_word_part};
 
-/// How doc comments begin.
+/// The marks of doc comments.
 const DOC_MARKS: [&str; 4] = ["///", "//!", "/**", "/*!"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@ const WORDS: &str = "those who,one who,who,whom,whoever,whomever,nobody,somebody
     someone,everyone,anyone,door,doors,desk,desks,guest,guests,seat,seats,bell,bells,room,rooms,\
     house,houses,crowd,crowds";
 
-/// What a doc comment does not open with.
+/// The openings that a doc comment must not have.
 const OPENERS: &str = "Decides,Tells whether,Says that,Says what,Looks whether";
 
 /// Returns every word of the list that stands in `text` as a whole word, in any case.

@@ -30,7 +30,8 @@ fn chain_ends_at_existing_profile() {
     let plan = list(&[chain("c", "i"), instance]);
     assert_eq!(of(&plan, "c").as_str(), Some("i-instance"));
 
-    // An OIDC token is none to chain on, though its role is in the environment.
+    // A chain builds on the profile of an OIDC token, and not on the token, although only the
+    // environment has the role.
     let oidc = r#"{"name":"o","mode":"OIDC"}"#.to_owned();
     let plan = list(&[chain("c", "o"), oidc]);
     assert_eq!(of(&plan, "c").as_str(), Some("o"));
