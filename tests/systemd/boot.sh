@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2154 # the script that sources this file sets root
-# What lab.sh and machine.sh put into what they boot, below $root. Sourced.
+# The files that lab.sh and machine.sh add below $root before a boot. Sourced.
 
 not_run() {
     echo "NOT RUN: $1"
@@ -14,9 +14,9 @@ add_user() {
     install -d -m 700 -o "$2" -g "$2" "$root/home/$1"
 }
 
-# A target of our own, so that what this machine runs does not run in there:
-# boots_into COMMAND VARIABLES UNIT..., where the units must not run, either. The manager of
-# the user stsd-lab starts first.
+# A target of its own, so that the services of this machine do not run inside:
+# boots_into COMMAND VARIABLES UNIT... excludes the units as well. The manager of the user stsd-lab
+# starts first.
 boots_into() {
     local command=$1 variables=$2 units=$root/etc/systemd/system unit
     shift 2

@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# What all checks use. Sourced.
+# The functions of all checks. Sourced.
 #
-#   check SENTENCE COMMAND...   the command must succeed; what it says is shown when it fails
-#   is WHAT GOT WANTED          compares, and says what differs
-#   within SECONDS COMMAND...   tries again until the command succeeds
+#   check SENTENCE COMMAND...   the command must succeed; its output is shown if it fails
+#   is NAME GOT WANTED          compares, and prints a difference
+#   within SECONDS COMMAND...   repeats the command until it succeeds
 
 passed=0 failed=0
 scratch=$(mktemp -d)
@@ -38,10 +38,10 @@ within() {
     "$@"
 }
 
-# The daemon, for scripts that say with a function show whose.
+# The daemon of the unit that the function show of a script reads.
 pid() { show service MainPID; }
 another_pid() { [ "$(pid)" != "$1" ] && [ "$(pid)" != 0 ]; }
-# To process 0 it would go to ourselves.
+# kill 0 would signal this script.
 send() {
     [ "$2" -gt 1 ] || { echo "there is no daemon to send SIG$1 to" && return 1; }
     kill "-$1" "$2"
@@ -49,8 +49,8 @@ send() {
 
 milliseconds() { echo $(($(date +%s%N) / 1000000)); }
 
-# The calls of AssumeRole that the emulated cloud has seen, whatever came of them. Written
-# for a shell alone, because a Debian tree has neither curl nor Python.
+# The calls of AssumeRole that the emulator has received, with any outcome. In bash, because a Debian
+# tree has neither curl nor Python.
 calls() {
     local answer
     exec 9<>"/dev/tcp/${STS%:*}/${STS#*:}" || return 1
@@ -61,8 +61,8 @@ calls() {
     echo $((${answer}0))
 }
 
-# What the daemon has told the journal of a hand-out or refusal, found by its fields, which
-# are words of journalctl; the last such entry, which must name a thing and its value.
+# Checks the last audit event in the journal that matches the arguments of journalctl: it must contain
+# a text.
 audited() {
     local entry=$scratch/entry wanted
     journalctl --quiet --sync
@@ -71,13 +71,13 @@ audited() {
     for wanted in $1 '"PRIORITY":"6"' '"SYSLOG_IDENTIFIER":"stsd"' '"STSD_ASKED":"credentials"'; do
         grep -qF "$wanted" "$entry" || { echo "$wanted is not in" && cat "$entry" && return 1; }
     done
-    # One line with all of it, for people.
+    # One line for people.
     grep -qE '"MESSAGE":"(credentials served|refused) .*profile=.*uid=' "$entry" || {
         cat "$entry" && return 1
     }
 }
 
-# No secret is in any field of any entry.
+# No field of an entry contains a secret.
 quiet() {
     journalctl --quiet --sync
     journalctl --quiet --output=export >"$scratch/journal"
@@ -85,13 +85,13 @@ quiet() {
     ! grep -aE 'ExampleSecretOf|EmulatedSecret|EmulatedToken' "$scratch/journal"
 }
 
-# How many times a command is repeated in the gate, and in full.
+# The number of repetitions in the gate, and with --full.
 many() { if [ "${STSD_LAB_FULL:-}" = 1 ]; then echo "$2"; else echo "$1"; fi; }
 
-# What differs from the units for the sake of a short test: patience only.
+# Shorter timeouts than those of the units, for a short test.
 quick() {
     printf '[Service]\nWatchdogSec=2s\nRestartSec=200ms\n'
-    # To work on the checks with a daemon that cannot notify yet.
+    # For a daemon that does not notify systemd yet.
     [ -z "${STSD_LAB_TYPE:-}" ] || printf 'Type=%s\nWatchdogSec=0\n' "$STSD_LAB_TYPE"
 }
 

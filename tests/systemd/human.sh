@@ -1,7 +1,7 @@
 #!/bin/bash
-# What a human types, as an ordinary user with a manager and no files yet: `stsctl init`
-# without a terminal, and `stsctl log` beside a real journal. Runs in the container as root,
-# after logins.sh, which has left this user's manager to logins.
+# The commands of a person, as an ordinary user with a manager and without files: `stsctl init` without a
+# terminal, and `stsctl log` with a real journal. Runs in the container as root, after logins.sh, which
+# has ended the lingering of this user's manager.
 set -u
 . "$(dirname "$0")/checks.sh"
 home=/home/stsd-other
@@ -48,16 +48,16 @@ again() {
 }
 check "a second init says what is there, and changes nothing" again
 
-# Only the audit's events of the user's journal, each with its caller.
+# The audit events in the user's journal, and no others, each with its caller.
 follow() {
     local log
     user stsctl log --json --lines 0 >"$scratch/log" 2>&1 &
     log=$!
-    # It may not follow yet, so there is more than one.
+    # stsctl may not follow yet, so the events are repeated.
     follows() { user sts-shim oss-upload >/dev/null && sleep 0.2 && [ -s "$scratch/log" ]; }
     within 10 follows
     local seen=$?
-    # setpriv and env have become stsctl.
+    # setpriv and env have executed stsctl.
     kill "$log" && wait "$log" 2>/dev/null
     cat "$scratch/log"
     [ $seen = 0 ] && grep '"decision":"ready"' "$scratch/log" |

@@ -4,17 +4,17 @@
 #
 #   lab.sh --programs DIR --results DIR [--tree DIR] [--newer DIR] [NAME=VALUE ...]
 #
-# The container's files are an overlay over / of this machine, or over a Debian tree. All that
-# is written goes to a tmpfs; processes, mounts, network and the control group are its own and
-# go with it, however this script ends. NAME=VALUE reach the payload's environment. With
-# --newer, an upgrade to the programs in that directory is checked, too.
+# The container's files are an overlay over / of this machine, or over a Debian tree. All writes go
+# to a tmpfs. Processes, mounts, network and control group belong to the container and end with it,
+# however this script ends. NAME=VALUE are added to the payload's environment. --newer also checks an
+# upgrade to the programs in that directory.
 #
-# Exit code: the payload's; 77 when nothing could be booted here, with the reason in
-# "NOT RUN: …"; 125 when the payload began and did not end.
+# Exit code: the payload's; 77 if no container can be booted, with the reason in "NOT RUN: …"; 125 if
+# the payload began and did not end.
 set -u
 
 here=$(cd "$(dirname "$0")" && pwd)
-# Everything else happens in a mount namespace of our own: nothing has to be unmounted.
+# The rest runs in a mount namespace of its own, so that nothing has to be unmounted.
 if [ -z "${STSD_LAB_INSIDE:-}" ]; then
     if [ "$(id -u)" != 0 ]; then
         echo "NOT RUN: booting a systemd needs root"
@@ -24,7 +24,7 @@ if [ -z "${STSD_LAB_INSIDE:-}" ]; then
         echo "NOT RUN: mount namespaces are not allowed here"
         exit 77
     }
-    # In place of this process, so that a signal reaches the one that cleans up.
+    # exec, so that a signal reaches the process that cleans up.
     exec env STSD_LAB_INSIDE=1 unshare --mount --propagation private -- "$here/lab.sh" "$@"
 fi
 
@@ -57,7 +57,7 @@ if [ -z "$cgroups" ]; then
     mount -t cgroup2 none "$cgroups" 2>/dev/null || not_run "there is no cgroup2 here"
 fi
 cgroup=$cgroups/stsd-lab-$$
-# A run that was killed outright leaves its group behind, empty.
+# A run that was killed by SIGKILL leaves an empty control group.
 for old in "$cgroups"/stsd-lab-*; do
     [ ! -d "$old" ] || kill -0 "${old##*-}" 2>/dev/null ||
         find "$old" -depth -type d -exec rmdir {} + 2>/dev/null
@@ -66,14 +66,14 @@ container=''
 
 cleanup() {
     [ -z "$container" ] || kill -KILL "$container" 2>/dev/null
-    # All that is left in it is ours.
+    # All processes in the group are of this run.
     [ ! -e "$cgroup/cgroup.kill" ] || echo 1 >"$cgroup/cgroup.kill"
     for _ in $(seq 50); do
         find "$cgroup" -depth -type d -exec rmdir {} + 2>/dev/null
         [ -d "$cgroup" ] || break
         sleep 0.1
     done
-    # The mount namespace goes with us, but what is mounted would keep the directory.
+    # The mount namespace ends with this process; a mount would keep the directory until then.
     for mount in "$work"/root/merged "$work"/root "$work"/cgroups; do
         umount --lazy "$mount" 2>/dev/null
     done
@@ -92,7 +92,7 @@ prepare() {
 }
 prepare 2>"$work/log" || not_run "no overlay over $tree: $(tail -n 1 "$work/log")"
 
-# An ordinary user whose manager starts at boot, and another one that no rule names.
+# An ordinary user whose manager starts at boot, and a user without a rule.
 for user in stsd-lab:31500 stsd-other:31501; do
     add_user "${user%:*}" "${user#*:}"
 done
@@ -111,9 +111,9 @@ done
 [ -z "$newer" ] || binds+=("--bind-ro=$newer:/opt/stsd/newer")
 rm -f "$results/code" "$results/log"
 
-# systemd-nspawn's own filter would refuse memfd_secret, mlock and Landlock inside.
+# The filter of systemd-nspawn would reject memfd_secret, mlock and Landlock.
 export SYSTEMD_SECCOMP=0
-# Whatever ends this script ends the container: by the trap, or by the death signal.
+# The container ends with this script: by the trap, or by the parent-death signal.
 (
     echo $BASHPID >"$cgroup/cgroup.procs" || exit 1
     # shellcheck disable=SC2016 # expanded by the inner shell
@@ -122,7 +122,7 @@ export SYSTEMD_SECCOMP=0
         --uts --ipc --net bash -c '
             # A machine with cgroup v1 shows the container v2 only, rooted in our group.
             umount -R -l /sys/fs/cgroup; mount -t cgroup2 cgroup2 /sys/fs/cgroup || exit 1
-            # What systemd-nspawn keeps in /run is private, too.
+            # A private /run for systemd-nspawn.
             mount -t tmpfs -o mode=755 stsd-lab-run /run || exit 1
             exec timeout -k 5 "$@"' lab \
         "${STSD_LAB_TIMEOUT:-110}" systemd-nspawn --quiet --directory="$root" --machine=stsd-lab \

@@ -13,7 +13,7 @@ hand_out() { user sts-shim --patience 20s oss-upload >/dev/null; }
 group() { echo "/sys/fs/cgroup$(show service ControlGroup)"; }
 limit() { ctl set-property --runtime stsd.service "$1"; }
 
-# The short sessions of sleep.sh are forgotten: nothing is due for half an hour.
+# The daemon drops the short sessions of sleep.sh, so that no renewal is due for half an hour.
 ctl stop stsd.service 2>/dev/null
 hand_out
 before=$(calls)
@@ -21,7 +21,7 @@ before=$(calls)
 killed() {
     local old
     old=$(pid)
-    # Less than it has now: the kernel finds nothing to take back, and kills.
+    # Less than the current use: the kernel cannot reclaim memory, and kills the process.
     limit MemoryMax=1M
     within 20 another_pid "$old" || return 1
     ctl show -P Result stsd.service
@@ -31,7 +31,7 @@ check "MemoryMax=1M: the kernel kills it" killed
 note "$(journalctl --quiet --grep 'Failed with result' --output=cat | tail -n 1)"
 
 recovered() {
-    # Clients come while it cannot even start.
+    # Clients connect while the daemon cannot start.
     hand_out &
     local waiting=$!
     sleep 2

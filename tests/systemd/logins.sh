@@ -1,6 +1,6 @@
 #!/bin/bash
-# A user whose manager does not linger: it comes with the first login and goes with the last,
-# and the daemon with it. Runs as root in the container, after system.sh.
+# A user whose manager does not linger: manager and daemon start with the first login and end with the
+# last logout. Runs as root in the container, after system.sh.
 set -u
 . "$(dirname "$0")/checks.sh"
 home=/home/stsd-other
@@ -13,7 +13,7 @@ show() { user systemctl --user show -P "$2" "stsd.$1"; }
 there() { systemctl --quiet is-active user@31501.service; }
 gone() { ! there && [ ! -d $runtime ]; }
 
-# system.sh has let it linger.
+# system.sh has enabled lingering.
 loginctl disable-linger stsd-other
 within 20 gone || note "its manager does not go"
 
@@ -24,7 +24,7 @@ user ln -sf ../stsd.socket $home/.config/systemd/user/sockets.target.wants
 config uploader.key >$home/.config/stsd/config.toml
 chown -R 31501:31501 $home/.config
 
-# What a terminal or ssh does: a process in a session of the user's.
+# A process in a session of the user, as a terminal or ssh starts it.
 cat >/etc/pam.d/su <<'PAM'
 auth sufficient pam_rootok.so
 account required pam_permit.so

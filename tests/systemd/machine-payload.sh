@@ -1,5 +1,5 @@
 #!/bin/bash
-# Runs in the emulated machine as root: what a container cannot show.
+# The checks that a container does not allow. Runs in the emulated machine as root.
 set -u
 tests=/opt/stsd/tests
 echo "$(systemctl --version | head -n 1), Linux $(uname -r), emulated"
@@ -16,7 +16,7 @@ cloud() {
 
 export STSD_LAB_PART=200
 . $tests/parts.sh
-# So short that a sleep of half a minute outlives them.
+# Shorter than a sleep of half a minute.
 cloud --session-life 20s
 part "the machine sleeps" bash $tests/sleep.sh
 cloud

@@ -1,14 +1,14 @@
 #!/bin/bash
 # Boots a Debian tree with a kernel of its own in an emulated machine and runs machine-payload.sh
-# in it as root: for what a container shares with its host, which is sleep and memory.
+# in it as root, because a container shares sleep and memory with its host.
 #
 #   machine.sh --programs DIR --results DIR --tree DIR --kernel FILE
 #
-# The tree is the machine's initial memory disk; there is no disk, no network and no KVM, so
-# this works wherever qemu does, slowly. Nothing is left behind, however this script ends.
+# The tree is the machine's initramfs. Without disk, network and KVM the machine runs wherever qemu does,
+# slowly. No file remains, however this script ends.
 #
-# Exit code: the payload's; 77 when nothing could be booted here, with the reason in
-# "NOT RUN: …"; 125 when the payload began and did not end.
+# Exit code: the payload's; 77 if no machine can be booted, with the reason in "NOT RUN: …"; 125 if
+# the payload began and did not end.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 programs='' results='' tree='' kernel=''
@@ -39,7 +39,7 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT TERM HUP
 
-# --- What is not in the tree.
+# --- The files that the tree lacks.
 root=$work/root
 mkdir -p "$root"/{etc,usr/bin,opt/stsd,results}
 cp "$tree"/etc/{passwd,group,shadow} "$root/etc"
@@ -49,24 +49,24 @@ echo uninitialized >"$root/etc/machine-id"
 cp -r "$here" "$root/opt/stsd/tests"
 cp -r "$here/../../systemd" "$root/opt/stsd/systemd"
 for program in stsd sts-shim stsctl stsd-emulator; do
-    # What is only for a debugger would be most of the memory.
+    # Debug information would take most of the memory.
     strip --strip-debug -o "$root/usr/bin/$program" "$programs/$program" 2>/dev/null ||
         cp "$programs/$program" "$root/usr/bin/$program"
 done
 
-# The results leave the machine by its serial line, between two marks.
+# The machine prints the results on its serial line, between two marks.
 boots_into 'bash /opt/stsd/tests/machine-payload.sh >/results/log 2>&1; code=$?; { echo; echo STSD-LAB-BEGIN; cat /results/log; echo STSD-LAB-CODE=$code; } >/dev/ttyS0; sleep 1; systemctl --force --force poweroff' \
     '' systemd-udevd-control.socket systemd-udevd-kernel.socket systemd-hwdb-update.service \
     getty@tty1.service serial-getty@ttyS0.service
 
-# --- One archive after the other: the later ones replace.
+# --- Concatenated archives: a later one replaces files of an earlier one.
 pack() {
     local place=$1
     shift
     (cd "$place" && find . -xdev "$@" -print0 | cpio --null --create --format=newc --quiet)
 }
 {
-    # Left out is what no program here reads.
+    # Without the files that no program here reads.
     pack "$tree" \( -path ./usr/share/doc -o -path ./usr/share/locale -o -path ./usr/share/zoneinfo \
         -o -path ./usr/share/perl -o -path ./var/lib/apt -o -path ./var/cache \
         -o -path ./usr/lib/x86_64-linux-gnu/perl-base -o -path ./usr/lib/x86_64-linux-gnu/gconv \
@@ -81,7 +81,7 @@ qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -cpu max -smp 2 -m 2048 
     -append "console=ttyS0 rdinit=/lib/systemd/systemd systemd.show_status=0 quiet panic=-1 mitigations=off" \
     </dev/null >"$console" 2>"$results/qemu" &
 machine=$!
-# It does not always end by itself: after it has slept, its power-off gets lost.
+# The machine does not always end by itself: after a suspend its power-off can be lost.
 for _ in $(seq $((${STSD_LAB_TIMEOUT:-400} * 2))); do
     kill -0 "$machine" 2>/dev/null || break
     ! grep -aq '^STSD-LAB-CODE=' "$console" || break

@@ -1,10 +1,10 @@
 #!/bin/bash
-# Unpacks the kernel that Debian makes for virtual machines, for machine.sh:
+# Unpacks Debian's kernel for virtual machines, for machine.sh:
 #
 #   make-kernel.sh SUITE DIRECTORY
 #
-# Nothing is installed. A kernel that is there already is kept. 77 means that there is none,
-# and the last line says why.
+# Installs nothing, and keeps an existing kernel. Exit code 77: there is no kernel, and the last line
+# has the reason.
 set -u
 suite=${1:?a suite} place=${2:?a directory}
 
@@ -20,14 +20,14 @@ mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 2>/dev/n
     grep -v -e security -e '\.com' | sort -u | head -n 1)
 [ -n "$mirror" ] || not_run "apt here knows no mirror of Debian"
 
-# A kernel that was unpacked half is unpacked again.
+# A partly unpacked kernel is unpacked again.
 rm -rf "$place"
 work=$(mktemp -d)
 trap 'rm -rf "$work"; [ -e "$place/complete" ] || rm -rf "$place"' EXIT
 trap 'exit 130' INT TERM HUP
 mkdir -p "$place" "$work"/lists/partial "$work"/cache/archives/partial
 
-# An apt of its own: the machine's lists and packages stay as they are.
+# A private apt, which leaves the machine's lists and packages unchanged.
 keys=/usr/share/keyrings/debian-archive-keyring.gpg
 echo "deb [signed-by=$keys] $mirror $suite main" >"$work/sources.list"
 apt=(-qq -o "Dir::Etc::sourcelist=$work/sources.list" -o Dir::Etc::sourceparts=/nonexistent
@@ -41,6 +41,6 @@ fetch() {
         dpkg-deb --extract "$work/$package"_*.deb "$work/kernel"
 }
 fetch >"$work/log" 2>&1 || not_run "it cannot be fetched: $(tail -n 1 "$work/log")"
-# Without its modules: what the stories need is built in.
+# Without modules, because the needed drivers are built in.
 mv "$work"/kernel/boot/vmlinuz-* "$place/vmlinuz"
 touch "$place/complete"

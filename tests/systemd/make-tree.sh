@@ -5,8 +5,8 @@
 #   bookworm-bpo  systemd 254, from bookworm-backports
 #   trixie        systemd 257
 #
-# Needs root, mmdebstrap and the mirror that this machine's apt uses. A tree that is there
-# already is kept, unless it was made of other packages. 77 means that there is no tree, and the last line says why.
+# Needs root, mmdebstrap and the mirror of this machine's apt. Keeps an existing tree of the same
+# packages. Exit code 77: there is no tree, and the last line has the reason.
 set -u
 name=${1:?a name} tree=${2:?a directory}
 
@@ -23,7 +23,7 @@ mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 2>/dev/n
     grep -v -e security -e '\.com' | sort -u | head -n 1)
 [ -n "$mirror" ] || not_run "apt here knows no mirror of Debian"
 
-# A tree that was made half is made again.
+# A partly made tree is made again.
 rm -rf "$tree"
 mkdir -p "$tree"
 work=$(mktemp -d)
@@ -39,7 +39,7 @@ bookworm | trixie)
     mmdebstrap "${options[@]}" "$name" "$tree/root" "$mirror" >"$work/log" 2>&1
     ;;
 bookworm-bpo)
-    # Backports are taken only where they are asked for.
+    # Only the named packages are taken from backports.
     printf 'Package: src:systemd\nPin: release n=bookworm-backports\nPin-Priority: 990\n' >"$work/pin"
     printf 'deb %s bookworm main\ndeb %s bookworm-backports main\n' "$mirror" "$mirror" |
         mmdebstrap "${options[@]}" \

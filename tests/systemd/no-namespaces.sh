@@ -1,6 +1,6 @@
 #!/bin/bash
-# A host that forbids user namespaces to users: their manager may not make any. Runs as root
-# in the container, after user.sh.
+# A host that forbids user namespaces for users, and so for their managers. Runs as root in the
+# container, after user.sh.
 set -u
 . "$(dirname "$0")/checks.sh"
 user() {
@@ -9,7 +9,7 @@ user() {
 }
 mine=/home/stsd-lab/.config/systemd/user/stsd.service.d
 
-# The limits of the kernel are this machine's, not the container's, so they stay as they are.
+# Kernel limits would apply to the whole machine, so this script does not change them.
 mkdir -p /run/systemd/system/user@31500.service.d
 printf '[Service]\nRestrictNamespaces=~user\n' >/run/systemd/system/user@31500.service.d/none.conf
 systemctl daemon-reload

@@ -1,12 +1,12 @@
 #!/bin/bash
-# What root, another user and the journal see of a user's daemon that runs. Runs as root in
-# the container, after user.sh.
+# The view of root, of another user and of the journal on a running user's daemon. Runs as root in the
+# container, after user.sh.
 set -u
 . "$(dirname "$0")/checks.sh"
 user() {
     setpriv --reuid 31500 --regid 31500 --clear-groups env XDG_RUNTIME_DIR=/run/user/31500 "$@"
 }
-# One that has answered has all of its sandbox around it.
+# A daemon that has answered has its whole sandbox.
 user sts-shim oss-upload >/dev/null
 pid=$(user systemctl --user show -P MainPID stsd.service)
 status() { sed -n "s/^$1:[[:space:]]*//p" "/proc/$pid/status"; }
@@ -21,7 +21,7 @@ given_up() {
 check "the sandbox is in force: capabilities, privileges, system calls, limits" given_up
 
 files() {
-    # A mount's place is its fifth word, its options the sixth.
+    # The fifth word is the mount point, the sixth the options.
     is "the root" "$(awk '$5 == "/" { print $6 }' "/proc/$pid/mountinfo" | cut -d, -f1 | tail -n 1)" ro &&
         is "the homes" "$(awk '$5 == "/home" { for (i = 7; i < NF; i++) if ($i == "-") print $(i + 1) }' \
             "/proc/$pid/mountinfo")" tmpfs

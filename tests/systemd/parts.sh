@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# How a payload runs its parts and adds up what they say. Sourced.
+# Runs the parts of a payload and adds up their results. Sourced.
 
 passed=0 failed=0
 part() {
@@ -7,11 +7,11 @@ part() {
     echo "-- $1"
     shift
     timeout -k 2 "${STSD_LAB_PART:-60}" "$@" 2>&1 | tee "$log"
-    # For finding the cause of a failure; no check reads it.
+    # To find the cause of a failure; no check reads this file.
     journalctl --quiet --no-pager --output=short-precise >/results/journal 2>&1
     passed=$((passed + $(grep -c '^ok ' "$log")))
     failed=$((failed + $(grep -c '^FAIL ' "$log")))
-    # A part that died has not passed.
+    # A part that a signal has ended has not passed.
     if ! grep -qE '^[0-9]+ passed, [0-9]+ failed$' "$log"; then
         failed=$((failed + 1))
         echo "FAIL  this part did not come to its end"

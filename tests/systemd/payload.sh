@@ -1,6 +1,6 @@
 #!/bin/bash
-# Runs in the container as root: starts the emulated cloud, runs each check as its own user, and
-# adds up the results.
+# Runs in the container as root: starts the emulator, runs each check as its user, and adds up the
+# results.
 set -u
 tests=/opt/stsd/tests
 export STSD_LAB_FULL=${STSD_LAB_FULL:-} STSD_LAB_TYPE=${STSD_LAB_TYPE:-}
@@ -13,7 +13,7 @@ for _ in $(seq 100); do
     sleep 0.05
 done
 
-# As an ordinary user with a manager of their own; no login is needed, as with linger.
+# As an ordinary user with a lingering manager, without a login.
 as_user=(setpriv --reuid 31500 --regid 31500 --clear-groups -- env -i
     XDG_RUNTIME_DIR=/run/user/31500 HOME=/home/stsd-lab USER=stsd-lab LOGNAME=stsd-lab
     DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/31500/bus PATH=/usr/bin:/bin

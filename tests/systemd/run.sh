@@ -1,15 +1,15 @@
 #!/bin/bash
-# Runs the checks under real systemds and says what came of each.
+# Runs the checks under several versions of systemd and prints the result of each.
 #
 #   run.sh --programs DIR --work DIR [--full]
 #
-# Without --full: this machine's own systemd. With it, each story is longer, an upgrade to a
-# newer protocol is among them, and systemd 252, 254 and 257 of Debian follow, in trees made
-# below --work. Last comes a whole emulated machine with Debian's kernel, for what a container
-# cannot show: sleep, and limits of memory and processes.
+# Without --full: this machine's systemd. With --full, the stories are longer and contain an upgrade to
+# a newer protocol; systemd 252, 254 and 257 of Debian follow, in trees below --work; then an emulated
+# machine with Debian's kernel, for checks that a container does not allow: sleep, and limits of memory
+# and processes.
 #
-# Exit code: 0 all ran and passed; 1 something failed; 77 something was NOT RUN, and the lines
-# that begin so say what and why, and nothing failed.
+# Exit code: 0 all checks ran and passed; 1 a check failed; 77 no check failed, and some were not run,
+# with the reason in lines "NOT RUN: …".
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 programs='' work='' full=''
@@ -23,7 +23,7 @@ while [ $# -gt 0 ]; do
 done
 [ -n "$programs" ] && [ -n "$work" ] || { echo "run.sh: --programs and --work" >&2; exit 2; }
 
-# The machine's packages are touched only where that is possible and needed at all.
+# Installs packages only if they are needed and apt can be used.
 need() {
     local missing=() package
     command -v dpkg-query >/dev/null && command -v apt-get >/dev/null && [ "$(id -u)" = 0 ] || return 0
@@ -33,7 +33,7 @@ need() {
     done
     [ ${#missing[@]} -gt 0 ] || return 0
     echo "installing ${missing[*]}"
-    # A script that needs a package reports it if it is still missing afterwards.
+    # A script reports the packages that are still missing.
     {
         timeout 120 apt-get update -qq
         DEBIAN_FRONTEND=noninteractive timeout 300 \
@@ -42,7 +42,7 @@ need() {
 }
 
 failed='' not_run='' log=''
-# What came of something that has a name.
+# Prints the result of a named part.
 outcome() {
     case $2 in
     0) ;;

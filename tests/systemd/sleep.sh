@@ -1,6 +1,6 @@
 #!/bin/bash
-# The machine sleeps (S3) for longer than a session lives. Runs as root in the emulated
-# machine, whose sessions live for 20 seconds.
+# The machine sleeps (S3) for longer than the lifetime of a session. Runs as root in the emulated
+# machine, with sessions of 20 seconds.
 set -u
 . "$(dirname "$0")/checks.sh"
 home=/home/stsd-lab
@@ -25,8 +25,8 @@ user systemctl --user daemon-reload
 user systemctl --user --quiet enable --now stsd.socket
 check "the first client starts the daemon" hand_out --patience 30s
 
-# Sleeps for so many seconds; the alarm of the clock that has a battery ends it. Once only:
-# this emulated machine wakes up at once when it is to sleep again.
+# Sleeps for a number of seconds, until the alarm of the real-time clock. Once only: the emulated machine
+# wakes up at once from a second sleep.
 sleep_for() {
     local slept before
     slept=$(cat /sys/power/suspend_stats/success) before=$(date +%s)
@@ -45,7 +45,7 @@ warm() {
     user stsctl status --json | tr -d ' \n' | grep -o "$lives" | cut -d'"' -f4
 }
 
-# Asks all the time. One line an answer: when it was asked for, when it ends.
+# Requests credentials in a loop. One line for each answer: the time of the request, the expiration.
 ask() {
     local asked answer
     while [ ! -e "$scratch/stop" ]; do
@@ -73,7 +73,7 @@ renewed() {
 check "the first client after the sleep gets another session" renewed
 note "in ${took:-?} ms"
 
-# This profile has no clients, so its renewal may wait until the daemon's next look at the clock.
+# This profile has no clients, so its renewal may wait until the daemon's next check of the clocks.
 unasked() {
     [ -n "$before_warm" ] || { echo "it was not warm before" && return 1; }
     another() { local now && now=$(warm) && [ -n "$now" ] && [ "$now" != "$before_warm" ]; }

@@ -8,7 +8,7 @@ mine=/etc/systemd/system
 show() { systemctl show -P "$2" "stsd.$1"; }
 active() { is "stsd.$1" "$(systemctl is-active "stsd.$1")" "$2"; }
 as() { setpriv --reuid "$1" --regid "$1" --clear-groups -- "${@:2}"; }
-# One request of the user that a rule allows; the shim's message is shown if it fails.
+# One request of a user with a rule; a failure shows the message of the shim.
 hand_out() { as 31500 sts-shim --socket $socket oss-upload >/dev/null; }
 refused() {
     local said
@@ -41,7 +41,7 @@ check "the first sts-shim starts the daemon, with the key as a credential" activ
 
 identities() { hand_out && refused 31501 && refused 0; }
 
-# The unit is read through the sandbox, so only a real one can tell whether that works.
+# The daemon reads the unit of a caller inside its sandbox, which only a real sandbox can test.
 in_unit() {
     systemd-run --quiet --wait --pipe --collect --uid=31501 --unit="$1" \
         sts-shim --socket $socket oss-upload >/dev/null
@@ -52,7 +52,7 @@ units() {
     is "exit code in another unit" $? 5
 }
 own_unit() {
-    # A user may give a unit of their own manager any name; it is none of the system's.
+    # A unit of a user's manager may have any name; a rule does not match it.
     setpriv --reuid 31501 --regid 31501 --clear-groups env XDG_RUNTIME_DIR=/run/user/31501 \
         systemd-run --user --quiet --wait --pipe --collect --unit=stsd-allowed.service \
         sts-shim --socket $socket oss-upload >/dev/null

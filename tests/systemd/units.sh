@@ -1,17 +1,17 @@
 #!/bin/bash
-# The unit files: what systemd says of them. Runs as root in the container; needs no daemon.
+# The unit files, verified by systemd. Runs as root in the container; needs no daemon.
 set -u
 . "$(dirname "$0")/checks.sh"
 units=/opt/stsd/systemd
 
-# Unknown keys and bad values are only warned of, so silence is what counts.
+# systemd only warns of unknown keys and invalid values, so there must be no output.
 silent() {
     local said
     said=$(XDG_RUNTIME_DIR=/run systemd-analyze verify "$@" 2>&1) || { echo "$said" && return 1; }
     is "what systemd-analyze verify says" "$said" ""
 }
 
-# A drop-in is only read beside its unit.
+# systemd reads a drop-in only beside its unit.
 mkdir -p "$scratch/stsd.service.d"
 cp $units/user/stsd.service $units/user/stsd.socket "$scratch"
 cp $units/user/no-user-namespaces.conf "$scratch/stsd.service.d"

@@ -1,6 +1,6 @@
 #!/bin/bash
-# The programs are replaced by some that speak a newer version of the protocol, under clients
-# that run. Runs as root in the container, after user.sh; the newer ones are in /opt/stsd/newer.
+# Replaces the programs by programs with a newer protocol while clients run. Runs as root in the
+# container, after user.sh; the newer programs are in /opt/stsd/newer.
 set -u
 . "$(dirname "$0")/checks.sh"
 user() {
@@ -12,9 +12,9 @@ old_shim() { user /usr/bin/sts-shim oss-upload; }
 new_shim() { user /opt/stsd/newer/sts-shim oss-upload; }
 mine=/home/stsd-lab/.config/systemd/user
 
-# Where packages are not: what stands there comes before /usr/bin.
+# /usr/local/bin comes before /usr/bin in PATH.
 install -m 755 /usr/bin/stsd /usr/local/bin/stsd
-# no-namespaces.sh has left another manager behind, and this user's socket disabled.
+# no-namespaces.sh has started another manager, and disabled this user's socket.
 rm -f /run/systemd/system/user@31500.service.d/none.conf $mine/stsd.service.d/no-user-namespaces.conf
 systemctl daemon-reload
 systemctl restart user@31500.service
@@ -56,7 +56,7 @@ check "with the sessions of the old one, and without a call" same
 
 named() {
     cat "$scratch"/complaints.* | sort | uniq -c | sort -rn | head -n 5
-    # Served until the restart, refused by name after it, and nothing else at any moment.
+    # Served until the restart, and refused with the version afterwards; no other result at any time.
     is "kinds of outcomes" "$(cat "$scratch"/codes.* | sort -un | tr '\n' ' ')" "0 8 " || return 1
     for i in 1 2 3 4; do
         is "order of outcomes" "$(uniq "$scratch/codes.$i" | tr '\n' ' ')" "0 8 " || return 1

@@ -9,14 +9,14 @@ home=$HOME/.config/stsd
 ctl() { systemctl --user "$@"; }
 show() { ctl show -P "$2" "stsd.$1"; }
 active() { is "stsd.$1" "$(ctl is-active "stsd.$1")" "$2"; }
-# One hand-out; what the shim says when it fails is shown.
+# One request; a failure shows the message of the shim.
 hand_out() { sts-shim oss-upload >/dev/null; }
 back() { within 10 another_pid "$1" && hand_out; }
 serving() { hand_out && active service active; }
-# Waits until a daemon that has just been started or reloaded is at rest.
+# Waits until a started or reloaded daemon is idle.
 settled() { within 5 active service active; }
 
-# --- Install, as docs/systemd.md says.
+# --- Installation, as in docs/systemd.md.
 mkdir -p "$mine/stsd.service.d" "$home"
 cp /opt/stsd/systemd/user/stsd.{service,socket} "$mine"
 quick >"$mine/stsd.service.d/quick.conf"
@@ -49,7 +49,7 @@ ready() {
 check "READY: the service is active by notification and says what it does" ready
 note "$(show service StatusText)"
 
-# --- Forty at once.
+# --- Forty requests at once.
 herd() {
     ctl stop stsd.service
     active service inactive || return 1
@@ -66,14 +66,14 @@ herd() {
     is "clients without an answer" $lost 0 &&
         is "different answers" "$(cat "$scratch"/herd.? "$scratch"/herd.?? | sort -u | wc -l)" 1 &&
         is "new AssumeRole calls" $(($(calls) - before)) 1 &&
-        # All of them were given theirs by one and the same process.
+        # One process served all of them.
         is "hand-outs" "$(stsctl metrics | sed -n 's/^stsd_hand_outs_total{.*} //p')" 40
 }
 check "forty first clients at once: one daemon, one AssumeRole, all answered" herd
 note "in ${took:-?} ms"
 rm -f "$scratch"/herd*
 
-# --- What survives.
+# --- Sessions after a restart.
 one_kept() { is "descriptors in the store" "$(show service NFileDescriptorStore)" 1; }
 stored() { within 5 one_kept; }
 check "the sessions are in the descriptor store" stored
@@ -101,8 +101,8 @@ kills() {
 }
 check "kill -9, $(many 5 25) times: back every time, and no call" kills
 
-# No memory for the daemon itself: an allocation that fails aborts it. Half a megabyte suffices
-# for reading a large configuration, and not for parsing it.
+# A failed allocation aborts the daemon. Half a megabyte suffices to read a large configuration, and not
+# to parse it.
 starve() {
     local before old size
     hand_out || return 1
@@ -121,7 +121,7 @@ note "$(journalctl --user --quiet --output=cat | grep 'memory allocation of' | t
 config uploader.key >"$home/config.toml"
 stsctl reload
 
-# The shim runs back to back in several places while the daemon is restarted.
+# Several loops run the shim while the daemon is restarted.
 under_load() {
     local before old count workers=()
     hand_out || return 1
@@ -172,7 +172,7 @@ check "SIGSTOP: the watchdog replaces the daemon, and the waiting client is answ
 note "in ${took:-?} ms, with WatchdogSec=2s"
 
 alive() {
-    # Three intervals of the watchdog without a restart: it is fed.
+    # No restart within three intervals of the watchdog, so the daemon notifies it.
     local old
     settled && old=$(pid) && sleep 6 && is "the process" "$(pid)" "$old"
 }
@@ -203,7 +203,7 @@ by_unit() {
 }
 check "a rule by unit narrows a profile to that unit, seen from inside the sandbox" by_unit
 
-# --- By a URL, at a port that the daemon picked: systemd keeps the socket, so it stays the same.
+# --- By HTTP, at a port that the daemon has picked. systemd stores the socket, so the port stays.
 by_url() {
     local address=${1#http://*:}
     exec 3<>"/dev/tcp/127.0.0.1/${address%%/*}" || return 1
@@ -235,7 +235,7 @@ bad_reload() {
 }
 check "reload: a bad configuration leaves the good one in force" bad_reload
 
-# --- A daemon that cannot start: the configuration is bad by now.
+# --- A daemon that cannot start, because the configuration is invalid.
 crash_loop() {
     ctl stop stsd.service
     sts-shim --patience 30s oss-upload >/dev/null 2>"$scratch/patient" &
@@ -249,7 +249,7 @@ crash_loop() {
 }
 check "a crash loop leaves the socket alive; a waiting client is served after the repair" crash_loop
 
-# --- What an explicit stop forgets.
+# --- An explicit stop discards the sessions.
 forget() {
     hand_out || return 1
     local before
@@ -269,7 +269,7 @@ terminated() {
 }
 check "so does a SIGTERM by hand, and the next client starts it again" terminated
 
-# --- What another process of the same user gets out of the manager: what the documents say.
+# --- The data that another process of the user can read from the manager, as documented.
 read_store() {
     local file
     : >"$scratch/store"
@@ -282,7 +282,7 @@ store() {
     local group
     group=/sys/fs/cgroup$(systemctl --user show -P ControlGroup)/init.scope
     hand_out || return 1
-    # Just after its start the daemon replaces what is kept, also while we look.
+    # The daemon replaces the stored sessions just after its start, also during this check.
     within 5 read_store "$(head -n 1 "$group/cgroup.procs")" || {
         echo "no session is in the store" && return 1
     }
@@ -290,8 +290,8 @@ store() {
 }
 check "the manager's store shows the same user the sessions, and never the key" store
 
-# The socket's file is removed. Only systemd can create it again; until then the daemon logs a
-# warning and keeps running.
+# The socket is removed. Only systemd can create it again; until then the daemon logs a warning and
+# keeps running.
 taken_away() {
     local old
     settled && hand_out && old=$(pid) && rm "$socket" || return 1
@@ -307,14 +307,14 @@ check "a socket's file that is taken away: the daemon says what to do, and lives
 
 protected() {
     local said
-    # What is not protected is a warning, and a warning is an exit code.
+    # A missing protection is a warning, which has an exit code.
     said=$(stsctl doctor) || { grep -v '^ok' <<<"$said" && return 1; }
     echo "$said"
     grep -q '^ok .*secret pages.* locked' <<<"$said"
 }
 check "stsctl doctor has nothing to warn of" protected
 
-# --- The AccessKey as a credential; the file is where the sandbox shows nothing.
+# --- The AccessKey as a credential; its file is outside of the sandbox.
 credential() {
     mkdir -p "$HOME/keys" && mv "$home/uploader.key" "$HOME/keys/uploader.key" || return 1
     printf '[Service]\nLoadCredential=uploader.key:%%h/keys/uploader.key\n' \
@@ -332,7 +332,7 @@ hidden() {
 check "and nothing else of the home can be read" hidden
 config "$XDG_RUNTIME_DIR/credentials/stsd.service/uploader.key" >"$home/config.toml"
 
-# --- Leave it running with the key beside the configuration, for the checks of root.
+# --- The daemon keeps running, with the key beside the configuration, for the checks of root.
 mv "$HOME/keys/uploader.key" "$home/uploader.key"
 config uploader.key >"$home/config.toml"
 rm -f "$mine/stsd.service.d/key.conf"
