@@ -26,7 +26,7 @@ set_up() {
     init >"$scratch/init" || { cat "$scratch/init" && return 1; }
     cat "$scratch/init"
     grep -q 'stsd.socket: enabled and started' "$scratch/init" &&
-        grep -q 'oss-upload: the first hand-out, STS\.' "$scratch/init" || return 1
+        grep -q 'oss-upload: the first credentials, STS\.' "$scratch/init" || return 1
     is "new AssumeRole calls" $(($(calls) - before)) 1 &&
         is "stsd.socket" "$(user systemctl --user is-enabled stsd.socket)" enabled &&
         is "stsd.socket" "$(user systemctl --user is-active stsd.socket)" active &&
@@ -34,7 +34,7 @@ set_up() {
         is "mode of the key" "$(stat -c %a $home/.config/stsd/*.key)" 600 &&
         user sts-shim oss-upload >/dev/null
 }
-check "stsctl init sets a user up without a terminal, and proves it by a hand-out" set_up
+check "stsctl init sets a user up without a terminal, and fetches credentials" set_up
 
 again() {
     local before

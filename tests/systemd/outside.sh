@@ -36,7 +36,7 @@ stranger() {
 }
 check "another user does not reach the socket" stranger
 
-check "the journal finds a hand-out by its profile and its user" audited '"STSD_DECISION":"ready"' \
+check "the journal finds served credentials by its profile and its user" audited '"STSD_DECISION":"ready"' \
     _SYSTEMD_USER_UNIT=stsd.service STSD_PROFILE=oss-upload STSD_UID=31500
 check "no secret is in the journal" quiet
 finish

@@ -119,7 +119,7 @@ check "LoadCredentialEncrypted: the key is on disk only encrypted for this machi
 
 check "the journal finds a refusal by the user" audited '"STSD_PROFILE":"oss-upload"' \
     _SYSTEMD_UNIT=stsd.service STSD_DECISION=refused STSD_UID=31501
-check "and a hand-out by the caller's unit" audited '"STSD_DECISION":"ready"' \
+check "and served credentials by the caller's unit" audited '"STSD_DECISION":"ready"' \
     _SYSTEMD_UNIT=stsd.service STSD_UNIT=stsd-allowed.service
 check "no secret is in the journal" quiet
 note "live: $(systemd-analyze --no-pager security stsd.service | tail -n 1)"

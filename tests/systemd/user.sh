@@ -67,7 +67,7 @@ herd() {
         is "different answers" "$(cat "$scratch"/herd.? "$scratch"/herd.?? | sort -u | wc -l)" 1 &&
         is "new AssumeRole calls" $(($(calls) - before)) 1 &&
         # One process served all of them.
-        is "hand-outs" "$(stsctl metrics | sed -n 's/^stsd_hand_outs_total{.*} //p')" 40
+        is "served credentials" "$(stsctl metrics | sed -n 's/^stsd_hand_outs_total{.*} //p')" 40
 }
 check "forty first clients at once: one daemon, one AssumeRole, all answered" herd
 note "in ${took:-?} ms"
@@ -150,11 +150,11 @@ under_load() {
     handed=$(awk '{ sum += $1 } END { print sum }' "$scratch"/load-done.*)
     sort "$scratch/load-failed" | uniq -c | sort -rn | head -n 3
     is "restarts that failed" $unstarted 0 &&
-        is "failed hand-outs" "$(wc -l <"$scratch/load-failed")" 0 &&
+        is "failed requests" "$(wc -l <"$scratch/load-failed")" 0 &&
         is "new AssumeRole calls" $(($(calls) - before)) 0 && active socket active
 }
-check "$(many 25 100) restarts under load: no hand-out fails, no call is made" under_load
-note "${handed:-?} hand-outs, ${took:-?} ms"
+check "$(many 25 100) restarts under load: no request fails, no call is made" under_load
+note "${handed:-?} requests, ${took:-?} ms"
 
 # --- A daemon that hangs.
 hang() {

@@ -83,7 +83,7 @@ pub(crate) fn connections(
 ) -> Result<Vec<Row>> {
     let whats = [
         format!("resident memory, {count} idle connections, glibc"),
-        format!("a hand-out among {count} idle connections, beside one without them"),
+        format!("a request among {count} idle connections, beside one without them"),
     ];
     // The goals are for ten thousand.
     let has_goals = count == 10_000;

@@ -21,7 +21,7 @@ use crate::{
 };
 
 const SHIM: &str = "sts-shim, from start to exit";
-const DAEMON: &str = "The daemon, a hand-out";
+const DAEMON: &str = "The daemon, a request";
 
 /// A row with its key in the budget.
 pub(crate) struct BudgetedRow {

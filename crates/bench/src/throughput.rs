@@ -14,7 +14,7 @@ use crate::{
     table::{Figure, Goal, Row, Unit},
 };
 
-const GROUP: &str = "The daemon, a hand-out";
+const GROUP: &str = "The daemon, a request";
 
 /// The measured combinations of connection mode and number of connections.
 const WORKLOADS: [(Mode, usize); 7] = [

@@ -104,7 +104,7 @@ fn watch_follows_an_upgrade_with_the_same_session() {
         .await;
         // The watch has reconnected to the new program, which starts its counters at zero.
         let handed_out = || env.client().status().map(|it| it.profiles[0].hand_outs);
-        wait_in_task("a hand-out", || handed_out().is_ok_and(|it| it > 0)).await;
+        wait_in_task("served credentials", || handed_out().is_ok_and(|it| it > 0)).await;
         let again = timeout(Duration::from_millis(500), watched.changed()).await;
         assert!(again.is_err(), "a change without a new session");
         assert_eq!(key(&watched.current().unwrap()), first);

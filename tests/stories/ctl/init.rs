@@ -143,7 +143,7 @@ fn init_dialog_serves_credentials_and_shows_no_secret() {
         terminal.screen().contents()
     );
     assert!(terminal.is_restored());
-    terminal.wait_for("default: the first hand-out, STS.");
+    terminal.wait_for("default: the first credentials, STS.");
     let screen = terminal.screen().contents();
     assert!(screen.contains("setup rclone default --write"), "{screen}");
     e2e::assert_no_secrets("a terminal", &terminal.bytes());
@@ -213,7 +213,10 @@ fn init_with_options_keeps_packaged_units() {
     home.systemd();
     let (code, said) = home.ends(child);
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("default: the first hand-out, STS."), "{said}");
+    assert!(
+        said.contains("default: the first credentials, STS."),
+        "{said}"
+    );
     assert!(!home.file("home/.config/systemd").exists());
     assert_eq!(home.env.emulator().calls(Action::AssumeRole), 1);
 
@@ -234,7 +237,7 @@ fn init_with_options_keeps_packaged_units() {
     assert_eq!(code, Some(0), "{said}");
     let after = fs::read_to_string(home.file("config.toml")).unwrap();
     assert!(after.starts_with(&before), "{after}");
-    assert!(said.contains("other: the first hand-out"), "{said}");
+    assert!(said.contains("other: the first credentials"), "{said}");
     let (code, said) = again("default");
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("has a profile default already"), "{said}");

@@ -154,7 +154,7 @@ fn instance_credentials_rotate_under_load_without_a_failure() {
     );
     assert!(asked <= 2 * seconds + 4, "{asked} in {seconds} s");
     e2e::measured(&format!(
-        "{answers} hand-outs, {asked} dialogues in {seconds} s"
+        "{answers} answers, {asked} dialogues in {seconds} s"
     ));
 }
 

@@ -91,7 +91,7 @@ pub(crate) fn run(client: &Client, socket: Option<&Path>, typed: &Init) -> Resul
                 "\nThe configuration stays as it is. Once the error below is fixed, try again: {}\n",
                 invocation.stsctl(&format!("refresh {}", plan.profile))
             ))?;
-            return Err(error).context("there has been no hand-out");
+            return Err(error).context("no credentials have been served");
         }
     }
     print_tools(&invocation, &plan)?;
@@ -201,7 +201,7 @@ fn first_credentials(client: &Client, profile: &str) -> Result<Credentials, Erro
 fn print_first_credentials(plan: &InitPlan, credentials: &Credentials) -> Result<()> {
     let expiration = jiff::Timestamp::from_second(credentials.expiration_unix_seconds)?;
     print_line(&format!(
-        "{}: the first hand-out, {} until {expiration}",
+        "{}: the first credentials, {} until {expiration}",
         plan.profile, credentials.access_key_id
     ))
 }

@@ -41,7 +41,7 @@ fn status_watch_shows_a_renewal_in_place() {
     // Keys are not echoed.
     terminal.type_keys("xyz");
     terminal.resize(NARROW.0, NARROW.1);
-    terminal.wait_for("calls 2, saved 0, hand-outs 1");
+    terminal.wait_for("calls 2, saved 0, served 1");
     check(&terminal);
     assert!(!terminal.screen().contents().contains("xyz"));
 

@@ -80,7 +80,7 @@ fn paragraph(profile: &ProfileStatus, width: Option<usize>) -> Vec<Line> {
             .with(PLAIN, format!(", next {}", next(profile))),
     );
     let counted = format!(
-        "calls {}, saved {}, hand-outs {}",
+        "calls {}, saved {}, served {}",
         profile.sts_calls, profile.calls_saved, profile.hand_outs
     );
     lines.extend(wrap(PLAIN, INDENT, &counted, width));
