@@ -78,7 +78,7 @@ pub struct Dependencies<X> {
     pub check_successor: Arc<dyn Fn() -> io::Result<()> + Send + Sync>,
 }
 
-/// Why the daemon has ended.
+/// The reason why the daemon has ended.
 #[derive(Debug)]
 pub enum ExitReason {
     /// A signal has stopped the daemon.
@@ -92,7 +92,7 @@ pub enum ExitReason {
     },
 }
 
-/// Why the daemon cannot run.
+/// The reason why the daemon cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The client of STS cannot be created.

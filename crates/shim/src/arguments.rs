@@ -27,7 +27,7 @@ Exit codes: 0 done, 1 the document cannot be written, 2 usage, 3 daemon not reac
 version, 70 bug.
 ";
 
-/// What to do.
+/// The requested action.
 pub(crate) enum Action {
     Help,
     Version,

@@ -38,7 +38,7 @@ pub struct Outcome {
     pub label: String,
     /// The mode of the profile.
     pub mode: String,
-    /// Whether the profile is converted.
+    /// The disposition of the profile.
     pub disposition: Disposition,
     /// Remarks on secrets that remain in the profile.
     pub stale_secrets: Vec<String>,
@@ -48,7 +48,7 @@ pub struct Outcome {
     needs: Vec<Table>,
 }
 
-/// Whether a profile is converted.
+/// The disposition of a profile: converted, present already, or skipped with a reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Disposition {
     /// Tables are added for it.

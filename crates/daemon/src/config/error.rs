@@ -14,9 +14,9 @@ pub struct ConfigError {
     pub line: usize,
     /// The key, with its table.
     pub key: String,
-    /// What is wrong, and the allowed values.
+    /// The problem, and the allowed values.
     pub problem: String,
-    /// What to do.
+    /// The remediation.
     pub hint: String,
 }
 

@@ -17,7 +17,7 @@ use crate::{
     session::snapshot::Session,
 };
 
-/// Why the file of an export is not up to date.
+/// The reason why the file of an export is not up to date.
 #[derive(Debug, thiserror::Error)]
 enum ExportError {
     /// The file cannot be written or removed.

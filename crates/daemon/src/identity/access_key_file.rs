@@ -12,7 +12,7 @@ use crate::identity::{secret_file, secret_file::PrivateFileError};
 /// Maximum size of a key file, which has three lines. A larger file is some other file.
 const MAX_FILE_BYTES: usize = 16 * 1024;
 
-/// Why a key file cannot be used. No variant holds its content.
+/// The reason why a key file cannot be used. No variant holds its content.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
     /// The file cannot be read, or is no private file.

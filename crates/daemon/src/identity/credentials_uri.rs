@@ -36,7 +36,7 @@ pub struct UriAddress {
     loopback: Option<SocketAddr>,
 }
 
-/// Why a text is no credentials URI. No variant holds the text.
+/// The reason why a text is no credentials URI. No variant holds the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidUri {
     /// The text is no absolute URL with a host.
@@ -50,7 +50,7 @@ pub enum InvalidUri {
     TooMuch,
 }
 
-/// Why a file with a credentials URI cannot be used. No variant holds its content.
+/// The reason why a file with a credentials URI cannot be used. No variant holds its content.
 #[derive(Debug, thiserror::Error)]
 pub enum UriFileError {
     /// The file cannot be read, or is no private file.

@@ -61,7 +61,7 @@ pub(super) struct Answer {
     pub text: Zeroizing<String>,
 }
 
-/// Why there is no response.
+/// The reason why there is no response.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchError {
     #[error("is not reachable: {0}")]

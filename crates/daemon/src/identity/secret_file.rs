@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::runtime::file_watch;
 
-/// Why a file with a secret cannot be used.
+/// The reason why a file with a secret cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PrivateFileError {
     /// The file cannot be read.

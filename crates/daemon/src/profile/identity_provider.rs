@@ -44,11 +44,11 @@ pub struct ResolveContext<'a> {
     pub sessions: &'a dyn Sessions,
     /// The clocks.
     pub clock: &'a dyn Clock,
-    /// Which cached identities the caller accepts.
+    /// The cached identities that the caller accepts.
     pub freshness: Freshness<'a>,
 }
 
-/// Which cached identities a caller accepts.
+/// The cached identities that a caller accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freshness<'a> {
     /// Any that STS accepts. A cached identity is used for half of its lifetime.
@@ -113,16 +113,16 @@ pub trait Sessions: Send + Sync {
 pub type SessionFuture<'a> =
     Pin<Box<dyn Future<Output = Result<ResolvedIdentity, NoSession>> + Send + 'a>>;
 
-/// Why a profile has no session for a role chain.
+/// The reason why a profile has no session for a role chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoSession {
     /// The last refresh has failed.
     Failed {
         /// The kind of the failure.
         cause: super::Cause,
-        /// What happened, without secrets.
+        /// The failure, without secrets.
         message: String,
-        /// What to do.
+        /// The remediation.
         hint: String,
     },
     /// The session is about to expire.

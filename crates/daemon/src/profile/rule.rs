@@ -24,7 +24,7 @@ pub enum Rule {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitName(Box<str>);
 
-/// Why a text is no rule. No variant holds the text: it may be a misplaced secret.
+/// The reason why a text is no rule. No variant holds the text: it may be a misplaced secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RuleError {
     /// The text has not the shape of a rule.

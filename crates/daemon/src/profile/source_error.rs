@@ -2,16 +2,16 @@
 
 use super::Cause;
 
-/// Why an identity could not be resolved. No field holds a secret: not the content of a file, not
-/// the output of a command, not the path of a URL.
+/// The failure to resolve an identity. No field holds a secret: not the content of a file, not the
+/// output of a command, not the path of a URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{subject} {problem}")]
 pub struct SourceError {
     /// The file, command, URL or profile.
     pub subject: String,
-    /// What is wrong with the subject, and what was expected.
+    /// The problem of the subject, and the expected state.
     pub problem: String,
-    /// What to do.
+    /// The remediation.
     pub hint: String,
     /// The kind of the failed refresh.
     pub cause: Cause,

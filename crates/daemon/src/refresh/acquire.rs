@@ -33,7 +33,7 @@ const MAX_SESSION_BYTES: usize = 32 * 1024;
 /// session.
 const STARVATION_LIMIT: Duration = Duration::from_secs(60);
 
-/// Why an attempt has failed.
+/// The reason why an attempt has failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AttemptError {
     /// The call to STS has failed.

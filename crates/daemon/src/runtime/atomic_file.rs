@@ -10,7 +10,7 @@ use std::{
 
 use nix::{fcntl::OFlag, unistd::geteuid};
 
-/// Why a file cannot be written.
+/// The reason why a file cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// A system call has failed.

@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::saturating_add;
 
-/// How long a nonce is kept: the whole width of the time-stamp window, so that a request cannot
-/// be repeated while its time stamp is valid.
+/// The time for which a nonce is kept: the whole width of the time-stamp window, so that a request
+/// cannot be repeated while its time stamp is valid.
 const RETENTION: SignedDuration = SignedDuration::from_mins(30);
 
 /// Maximum number of nonces. At the limit the oldest one is dropped early, which bounds the

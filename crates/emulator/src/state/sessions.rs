@@ -18,7 +18,7 @@ use crate::{
 /// Maximum number of sessions, live and expired. Above it, those that expire first are dropped.
 const MAX_SESSIONS: usize = 10_000;
 
-/// How long an expired session is kept.
+/// The time for which an expired session is kept.
 const EXPIRED_RETENTION: SignedDuration = SignedDuration::from_hours(24);
 
 /// Length of a security token. STS documents no bound, and its tokens are long.

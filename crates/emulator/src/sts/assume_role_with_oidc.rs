@@ -26,7 +26,7 @@ const TOKEN_CHARS: RangeInclusive<usize> = 4..=20_000;
 /// Maximum length of a provider's name.
 const MAX_PROVIDER_NAME_CHARS: usize = 128;
 
-/// How far the provider's clock may be ahead.
+/// Maximum lead of the provider's clock.
 const CLOCK_LEEWAY: SignedDuration = SignedDuration::from_secs(60);
 
 /// The claims of a token with a valid signature.
