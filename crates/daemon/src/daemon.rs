@@ -21,7 +21,7 @@ use crate::{
         child_process::Environment,
         clock::Clock,
         listener::Protocol,
-        protection::{Protection, SecretPages},
+        protection_report::{Protection, SecretPages},
     },
     serve,
     serve::{

@@ -1,12 +1,12 @@
 //! Profiles without I/O: their names and limits, the rules for callers, the exports, and the interface
 //! of identity providers with its cache.
 
+mod access_rule;
 mod cached_identity;
 mod cause;
 mod export;
 mod identity_provider;
 mod resolved_identity;
-mod rule;
 mod source_error;
 #[cfg(any(test, fuzzing))]
 mod testing;
@@ -18,6 +18,7 @@ pub use stsd_model::{
 
 pub(crate) use self::resolved_identity::signing_margin;
 pub use self::{
+    access_rule::{Rule, RuleError, UnitName},
     cached_identity::CachedIdentity,
     cause::Cause,
     export::{ExportConfig, ExportFile},
@@ -26,7 +27,6 @@ pub use self::{
         SessionFuture, Sessions,
     },
     resolved_identity::{Expiry, ResolvedIdentity},
-    rule::{Rule, RuleError, UnitName},
     source_error::SourceError,
 };
 

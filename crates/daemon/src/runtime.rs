@@ -9,5 +9,5 @@ pub mod clock;
 pub(crate) mod file_watch;
 pub mod listener;
 pub(crate) mod panic;
-pub mod protection;
+pub mod protection_report;
 pub(crate) mod sync;

@@ -1,13 +1,13 @@
 //! Guards for dependencies: which package must not reach which, and which module imports which.
 
-mod imports;
-mod modules;
-mod packages;
+mod import_scan;
+mod module_imports;
+mod package_dependencies;
 
 use crate::process::Outcome;
 
 /// Checks every guard.
 pub(crate) fn check() -> Outcome {
-    modules::check()?;
-    packages::check()
+    module_imports::check()?;
+    package_dependencies::check()
 }

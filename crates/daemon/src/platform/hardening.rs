@@ -18,7 +18,7 @@ use nix::sys::{
 };
 use tracing::warn;
 
-use crate::runtime::protection::{MEMLOCK_HINT, Protection, SECRET_PAGES, protection};
+use crate::runtime::protection_report::{MEMLOCK_HINT, Protection, SECRET_PAGES, protection};
 
 /// Minimum number of open files. Three quarters are for connections: enough for ten thousand.
 const MIN_OPEN_FILES: u64 = 14_000;
@@ -26,7 +26,7 @@ const MIN_OPEN_FILES: u64 = 14_000;
 /// Applies the protections that must precede the first secret: private modes of new files, no core
 /// dumps, no tracing by other processes of the user, and no new privileges for child processes.
 /// Raises the limit of open files to its maximum, because idle peers must not exhaust the limit.
-/// Locks the pages of secrets; see [`SecretPages`](crate::runtime::protection::SecretPages).
+/// Locks the pages of secrets; see [`SecretPages`](crate::runtime::protection_report::SecretPages).
 #[must_use]
 pub fn apply() -> Vec<Protection> {
     umask(Mode::from_bits_truncate(0o077));

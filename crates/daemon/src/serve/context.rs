@@ -11,7 +11,7 @@ use crate::{
     profile::Profile,
     runtime::{
         clock::{BootTime, Clock},
-        protection::{Protection, SecretPages},
+        protection_report::{Protection, SecretPages},
     },
     serve::{connection_limit::ConnectionLimiter, http::endpoint::HttpEndpoint},
     session::{lease::LeaseHandle, store::Store},

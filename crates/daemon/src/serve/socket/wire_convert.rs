@@ -13,7 +13,7 @@ use crate::{
     access::peer::Units,
     audit,
     profile::{Cause, Profile},
-    runtime::{clock::BootTime, protection},
+    runtime::{clock::BootTime, protection_report},
     serve::context::ServerContext,
     session::{
         last_access::LastAccess,
@@ -388,7 +388,7 @@ fn rejections(context: &ServerContext) -> Vec<FailureCount> {
     rejections.map(count).collect()
 }
 
-fn protection(it: &protection::Protection) -> Protection {
+fn protection(it: &protection_report::Protection) -> Protection {
     Protection {
         name: it.name.to_owned(),
         holds: it.holds,

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::imports::Modules;
+use super::import_scan::Modules;
 use crate::process::Outcome;
 
 /// For each crate its top-level modules, with the modules that each imports. These precede it.
