@@ -14,10 +14,9 @@ use tokio::{
 };
 
 use crate::{
-    Answer, Client, Error, FIRST_PAUSE, LONGEST_PAUSE, PROMPT, Watched, answer,
-    connection::now,
-    follow, for_credentials,
+    Answer, Client, Error, PROMPT, Watched, answer, follow, for_credentials,
     inbox::{Inbox, broken, opening},
+    socket::{FIRST_PAUSE, LONGEST_PAUSE, Location, Retry, check_server},
     unexpected,
 };
 
@@ -66,10 +65,10 @@ impl AsyncClient {
     ) -> Result<Answer, Error> {
         // A deadline of zero would pass before anything was tried.
         let patience = patience.max(Duration::from_millis(1));
-        let mut reason = None;
-        let asking = self.ask_for_credentials(profile, minimum_life, patience, &mut reason);
+        let mut retry = Retry::new(&self.0.location, self.0.wait, patience);
+        let asking = self.ask_for_credentials(profile, minimum_life, &mut retry);
         let outcome = timeout(patience, asking).await;
-        outcome.unwrap_or_else(|_| Err(reason.unwrap_or(Error::TimedOut)))
+        outcome.unwrap_or_else(|_| Err(retry.timed_out()))
     }
 
     /// Keeps the credentials of `profile` fresh, until the last handle of the value is
@@ -85,27 +84,25 @@ impl AsyncClient {
         watched
     }
 
-    /// Asks until there is an answer that no retry changes. `reason` is the error of the last
-    /// attempt: the answer when the patience ends before the next attempt has one.
+    /// Asks until there is an answer that no retry changes.
     async fn ask_for_credentials(
         &self,
         profile: &str,
         minimum_life: Duration,
-        patience: Duration,
-        reason: &mut Option<Error>,
+        retry: &mut Retry<'_>,
     ) -> Result<Answer, Error> {
-        let began = now();
-        let mut pause = FIRST_PAUSE;
         loop {
-            let left = patience.saturating_sub(began.elapsed());
-            let request = for_credentials(profile, minimum_life, left);
-            match self.ask(&request).await.and_then(answer) {
-                Err(error) if error.is_of_a_restart() && left > pause => {
-                    *reason = Some(error);
-                    sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+            let request = for_credentials(profile, minimum_life, retry.left());
+            let outcome = match self.open(&request).await {
+                Ok(mut connection) => {
+                    retry.connected();
+                    connection.receive().await.and_then(answer)
                 }
-                outcome => return outcome,
+                Err(error) => Err(error),
+            };
+            match outcome {
+                Err(error) => sleep(retry.after(error)?).await,
+                done => return done,
             }
         }
     }
@@ -119,19 +116,25 @@ impl AsyncClient {
         }
     }
 
-    /// Sends a request, and keeps the connection open for further replies.
+    /// Sends a request, and keeps the connection open for further replies. The caller retries.
     pub(crate) async fn connect(&self, request: &Request) -> Result<Connection, Error> {
-        let opening = opening(request)?;
-        let connecting = Connection::open(&self.0.sockets, &opening);
-        timeout(PROMPT, connecting)
+        let late = |_| {
+            let socket = self.0.socket().to_owned();
+            Err(Error::TimedOut { socket })
+        };
+        timeout(PROMPT, self.open(request))
             .await
-            .unwrap_or(Err(Error::TimedOut))
+            .unwrap_or_else(late)
     }
 
     async fn ask(&self, request: &Request) -> Result<Reply, Error> {
-        let opening = opening(request)?;
-        let mut connection = Connection::open(&self.0.sockets, &opening).await?;
+        let mut connection = self.open(request).await?;
         connection.receive().await
+    }
+
+    async fn open(&self, request: &Request) -> Result<Connection, Error> {
+        let opening = opening(request)?;
+        Connection::open(&self.0.location, &opening).await
     }
 }
 
@@ -145,35 +148,28 @@ impl From<Client> for AsyncClient {
 /// A connection with its request sent. It has no timeout of its own; the caller bounds the time.
 pub(crate) struct Connection {
     stream: UnixStream,
+    /// The path of the server's socket, for errors.
+    socket: PathBuf,
     inbox: Inbox,
 }
 
 impl Connection {
-    /// Connects to the first socket that exists, and sends the request.
-    async fn open(sockets: &[PathBuf], opening: &[u8]) -> Result<Self, Error> {
-        let mut last = io::Error::from(ErrorKind::NotFound);
-        for path in sockets {
-            match connect(path).await {
-                Ok(mut stream) => {
-                    // A daemon that rejects the connection closes early; its reason can still be
-                    // read.
-                    match stream.write_all(opening).await {
-                        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-                            return Err(broken(error));
-                        }
-                        _ => {}
-                    }
-                    let inbox = Inbox::new();
-                    return Ok(Self { stream, inbox });
-                }
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => last = error,
-            }
+    /// Connects, checks the server, and sends the request.
+    async fn open(location: &Location, opening: &[u8]) -> Result<Self, Error> {
+        let path = location.path();
+        let unreachable = |error| location.unreachable(error);
+        location.check_directory().map_err(unreachable)?;
+        let mut stream = connect(path).await.map_err(unreachable)?;
+        check_server(&stream, path)?;
+        // A daemon that rejects the connection closes early; its reason can still be read.
+        match stream.write_all(opening).await {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(broken(error).at(path)),
+            _ => Ok(Self {
+                stream,
+                socket: path.to_owned(),
+                inbox: Inbox::new(),
+            }),
         }
-        Err(Error::NotReachable {
-            tried: sockets.to_vec(),
-            source: last,
-        })
     }
 
     /// Receives the next reply. The bytes received so far are kept when the future is dropped.
@@ -182,8 +178,9 @@ impl Connection {
             if let Some(reply) = self.inbox.next_reply()? {
                 return Ok(reply);
             }
-            let count = self.stream.read(self.inbox.room()).await.map_err(broken)?;
-            self.inbox.came(count)?;
+            let read = self.stream.read(self.inbox.room()).await.map_err(broken);
+            let came = read.and_then(|count| self.inbox.came(count));
+            came.map_err(|error| error.at(&self.socket))?;
         }
     }
 }

@@ -14,10 +14,13 @@ use stsd_wire::{Message as _, Reply, Request};
 use crate::{
     Answer, Error, answer,
     inbox::{Inbox, broken, opening},
+    socket::{Location, check_server},
 };
 
 pub(crate) struct Connection {
     stream: UnixStream,
+    /// The path of the server's socket, for errors.
+    socket: PathBuf,
     /// The end of the patience; `None` for a watch, which waits for a rotation.
     deadline: Option<Instant>,
     /// `true` once Hello is written, together with the first request.
@@ -26,34 +29,28 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects to the first socket that exists. `patience` bounds everything that is
+    /// Connects, and checks the server before anything is sent. `patience` bounds everything that is
     /// done with the connection, connecting included.
-    pub(crate) fn open(sockets: &[PathBuf], patience: Duration) -> Result<Self, Error> {
+    pub(crate) fn open(location: &Location, patience: Duration) -> Result<Self, Error> {
         // A socket timeout of zero means no timeout.
         let patience = patience.max(Duration::from_millis(1));
         let deadline = now().checked_add(patience);
-        let mut last = io::Error::from(ErrorKind::NotFound);
-        for path in sockets {
-            match connect(path, patience) {
-                Ok(stream) => {
-                    return Ok(Self {
-                        stream,
-                        deadline,
-                        greeted: false,
-                        inbox: Inbox::new(),
-                    });
-                }
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock) => {
-                    return Err(Error::TimedOut);
-                }
-                // A missing socket is reported only if no other socket has an error.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => last = error,
+        let path = location.path();
+        let connected = location.check_directory();
+        let stream = match connected.and_then(|()| connect(path, patience)) {
+            Ok(stream) => stream,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                return Err(broken(error).at(path));
             }
-        }
-        Err(Error::NotReachable {
-            tried: sockets.to_vec(),
-            source: last,
+            Err(error) => return Err(location.unreachable(error)),
+        };
+        check_server(&stream, path)?;
+        Ok(Self {
+            stream,
+            socket: path.to_owned(),
+            deadline,
+            greeted: false,
+            inbox: Inbox::new(),
         })
     }
 
@@ -66,7 +63,7 @@ impl Connection {
         self.greeted = true;
         // A daemon that rejects the connection closes early; its reason can still be read.
         match self.stream.write_all(&bytes) {
-            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(broken(error)),
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(self.broken(error)),
             _ => Ok(()),
         }
     }
@@ -79,13 +76,17 @@ impl Connection {
             }
             let left = self.deadline.map(|at| at.saturating_duration_since(now()));
             if left.is_some_and(|left| left.is_zero()) {
-                return Err(Error::TimedOut);
+                return Err(self.broken(ErrorKind::TimedOut.into()));
             }
-            self.stream.set_read_timeout(left).map_err(broken)?;
+            let set = self.stream.set_read_timeout(left);
+            set.map_err(|error| self.broken(error))?;
             match self.stream.read(self.inbox.room()) {
-                Ok(count) => self.inbox.came(count)?,
+                Ok(count) => {
+                    let came = self.inbox.came(count);
+                    came.map_err(|error| error.at(&self.socket))?;
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(broken(error)),
+                Err(error) => return Err(self.broken(error)),
             }
         }
     }
@@ -101,12 +102,16 @@ impl Connection {
         ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
         let byte = [io::IoSlice::new(&[0])];
         let sent = sendmsg(&self.stream, &byte, &mut ancillary, SendFlags::NOSIGNAL);
-        sent.map(drop).map_err(|error| broken(error.into()))
+        sent.map(drop).map_err(|error| self.broken(error.into()))
     }
 
     /// Removes the deadline, because a watch waits for rotations without end.
     pub(crate) fn wait_for_ever(&mut self) {
         self.deadline = None;
+    }
+
+    fn broken(&self, error: io::Error) -> Error {
+        broken(error).at(&self.socket)
     }
 }
 

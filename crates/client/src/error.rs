@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, ErrorKind},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use stsd_wire::{Failure, FailureKind, FrameError};
@@ -10,24 +10,45 @@ use stsd_wire::{Failure, FailureKind, FrameError};
 /// A request without a usable reply, or with a failure as its reply.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No daemon listens at any of the sockets tried.
-    #[error("no daemon at {}: {source}", list(tried))]
+    /// No daemon listens at the socket.
+    #[error("no daemon at {}: {source}{}", socket.display(), missing_variable(*lacks_runtime_dir))]
     NotReachable {
-        /// The sockets tried.
-        tried: Vec<PathBuf>,
-        /// The error of the last one. It is part of the message and therefore not the error's
-        /// `source()`, which would print it a second time.
+        /// The socket.
+        socket: PathBuf,
+        /// The reason. It is part of the message and therefore not the error's `source()`, which
+        /// would print it a second time.
         r#source: io::Error,
+        /// `true` if `XDG_RUNTIME_DIR`, which leads to the user's daemon, is not set.
+        lacks_runtime_dir: bool,
+    },
+    /// The process that listens at the socket belongs to another user. It has got no request.
+    #[error(
+        "the process that listens at {} belongs to uid {uid}, which is neither this user nor root",
+        socket.display()
+    )]
+    ForeignServer {
+        /// The socket.
+        socket: PathBuf,
+        /// The user of the process.
+        uid: u32,
     },
     /// The request does not fit into a frame.
     #[error("a name or a policy is too long to be asked for")]
     TooLong,
     /// The daemon accepted the connection and did not reply in time.
-    #[error("the daemon did not answer in time")]
-    TimedOut,
+    #[error("the daemon{} did not answer in time", at(socket))]
+    TimedOut {
+        /// The socket; empty if there was no attempt.
+        socket: PathBuf,
+    },
     /// The connection broke before a reply was complete.
-    #[error("the connection to the daemon broke: {0}")]
-    Broken(io::Error),
+    #[error("the connection to the daemon{} broke: {source}", at(socket))]
+    Broken {
+        /// The socket; empty if there was no connection.
+        socket: PathBuf,
+        /// The reason, as of [`NotReachable`](Self::NotReachable).
+        r#source: io::Error,
+    },
     /// The bytes from the daemon are not a reply that this client can decode.
     #[error("the daemon does not speak this protocol: {0}")]
     Protocol(String),
@@ -37,6 +58,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// Returns the error with the socket of the connection.
+    pub(crate) fn at(self, place: &Path) -> Self {
+        let socket = place.to_owned();
+        match self {
+            Self::TimedOut { .. } => Self::TimedOut { socket },
+            Self::Broken { source, .. } => Self::Broken { socket, source },
+            other => other,
+        }
+    }
+
     /// Returns what fixes the error, for humans, in one line; it may be empty.
     #[must_use]
     pub fn hint(&self) -> &str {
@@ -45,23 +76,42 @@ impl Error {
                 "the socket is another user's: run `stsd` for yourself, or point STSD_SOCKET at a \
                  socket that is for you"
             }
+            Self::NotReachable {
+                lacks_runtime_dir: true,
+                ..
+            } => {
+                "set XDG_RUNTIME_DIR or STSD_SOCKET as in the session in which the daemon runs; if \
+                 none runs, start it with `stsd`"
+            }
             Self::NotReachable { .. } => "start it with `stsd`, or point STSD_SOCKET at its socket",
+            Self::ForeignServer { .. } => {
+                "find out whose process it is; if that user's daemon is meant, set STSD_SERVER_UID \
+                 to the uid"
+            }
             Self::TooLong => "a profile's name has 64 characters at the most, a policy 2,048",
-            Self::TimedOut => {
+            Self::TimedOut { .. } => {
                 "it may be busy, stopped or hung: look at its log, start it again if it stays silent"
             }
-            Self::Broken(_) => "look at the daemon's log; it may be restarting",
+            Self::Broken { .. } => "look at the daemon's log; it may be restarting",
             Self::Protocol(_) => "check that STSD_SOCKET is the socket of stsd, and its version",
             Self::Refused(failure) => &failure.hint,
         }
     }
 
-    /// Returns `true` if the error is that of a daemon that restarts. A retry soon succeeds,
-    /// because the new process has the same sessions and the same socket.
+    /// Returns `true` if the error is that of a daemon that is away or restarts. A retry succeeds once
+    /// the next process listens at the same socket. The requests of this crate are retried within
+    /// their patience; a watch and a lease that have begun are not.
     #[must_use]
     pub fn is_of_a_restart(&self) -> bool {
         match self {
-            Self::Broken(_) => true,
+            Self::NotReachable { source, .. } => matches!(
+                source.kind(),
+                ErrorKind::ConnectionRefused
+                    | ErrorKind::NotFound
+                    | ErrorKind::PermissionDenied
+                    | ErrorKind::Interrupted
+            ),
+            Self::Broken { .. } => true,
             Self::Refused(failure) => failure.kind == FailureKind::Busy,
             _ => false,
         }
@@ -72,8 +122,8 @@ impl Error {
     #[must_use]
     pub fn is_lasting(&self) -> bool {
         match self {
-            Self::NotReachable { .. } | Self::TimedOut | Self::Broken(_) => false,
-            Self::TooLong | Self::Protocol(_) => true,
+            Self::NotReachable { .. } | Self::TimedOut { .. } | Self::Broken { .. } => false,
+            Self::ForeignServer { .. } | Self::TooLong | Self::Protocol(_) => true,
             Self::Refused(failure) => matches!(
                 failure.kind,
                 FailureKind::UnknownProfile
@@ -90,7 +140,10 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::NotReachable { .. } | Self::TimedOut | Self::Broken(_) => 3,
+            Self::NotReachable { .. }
+            | Self::ForeignServer { .. }
+            | Self::TimedOut { .. }
+            | Self::Broken { .. } => 3,
             Self::TooLong => 2,
             Self::Protocol(_) => 8,
             Self::Refused(failure) => match failure.kind {
@@ -111,10 +164,18 @@ impl From<FrameError> for Error {
     }
 }
 
-fn list(paths: &[PathBuf]) -> String {
-    let shown: Vec<_> = paths
-        .iter()
-        .map(|path| path.display().to_string())
-        .collect();
-    shown.join(" or ")
+fn missing_variable(lacks_runtime_dir: bool) -> &'static str {
+    if lacks_runtime_dir {
+        "; XDG_RUNTIME_DIR is not set"
+    } else {
+        ""
+    }
+}
+
+/// Returns the place of a socket for a message, if there is one.
+fn at(socket: &Path) -> String {
+    if socket.as_os_str().is_empty() {
+        return String::new();
+    }
+    format!(" at {}", socket.display())
 }

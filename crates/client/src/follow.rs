@@ -10,7 +10,9 @@ use std::{
 use stsd_wire::{Credentials, Request};
 use tokio::time::{sleep, timeout};
 
-use crate::{AsyncClient, Error, FIRST_PAUSE, answer, boot_time::BootTime, watched::Publisher};
+use crate::{
+    AsyncClient, Error, answer, boot_time::BootTime, socket::FIRST_PAUSE, watched::Publisher,
+};
 
 /// The longest pause before the daemon is tried again.
 const LONGEST_REST: Duration = Duration::from_secs(5);

@@ -1,6 +1,9 @@
 //! The read buffer of a connection, blocking or not: it decodes the daemon's replies.
 
-use std::io::{self, ErrorKind};
+use std::{
+    io::{self, ErrorKind},
+    path::PathBuf,
+};
 
 use stsd_wire::{HEADER, Message as _, Reply, Request, VERSION, message_length};
 use zeroize::{Zeroize as _, Zeroizing};
@@ -116,10 +119,15 @@ pub(crate) fn opening(request: &Request) -> Result<Zeroizing<Vec<u8>>, Error> {
     opening.map_err(|_| Error::TooLong)
 }
 
+/// Returns the error of a read or a write. The connection adds its socket.
 pub(crate) fn broken(error: io::Error) -> Error {
+    let socket = PathBuf::new();
     match error.kind() {
-        ErrorKind::WouldBlock | ErrorKind::TimedOut => Error::TimedOut,
-        _ => Error::Broken(error),
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => Error::TimedOut { socket },
+        _ => Error::Broken {
+            socket,
+            source: error,
+        },
     }
 }
 
@@ -175,7 +183,7 @@ mod tests {
     #[test]
     fn other_version_and_closed_connection_are_distinct() {
         let mut inbox = Inbox::new();
-        assert!(matches!(inbox.came(0), Err(Error::Broken(_))));
+        assert!(matches!(inbox.came(0), Err(Error::Broken { .. })));
         let other = Reply::Hello {
             version: VERSION + 1,
         };

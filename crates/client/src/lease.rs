@@ -26,15 +26,16 @@ impl Client {
         ttl: Duration,
         patience: Duration,
     ) -> Result<Lease, Error> {
-        let mut connection = Connection::open(&self.sockets, patience)?;
-        connection.send(&Request::Lease {
-            profile: profile.to_owned(),
-            policy: policy.map(str::to_owned),
-            ttl_millis: millis(ttl),
-            patience_millis: millis(patience - TRAVEL.min(patience / 10)),
-        })?;
-        done(connection.receive()?)?;
-        Ok(Lease(connection))
+        self.with_retries(self.wait, patience, |mut connection, left| {
+            connection.send(&Request::Lease {
+                profile: profile.to_owned(),
+                policy: policy.map(str::to_owned),
+                ttl_millis: millis(ttl),
+                patience_millis: millis(left - TRAVEL.min(left / 10)),
+            })?;
+            done(connection.receive()?)?;
+            Ok(Lease(connection))
+        })
     }
 }
 

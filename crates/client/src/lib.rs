@@ -2,7 +2,7 @@
 //!
 //! | a program | type or method | feature |
 //! |---|---|---|
-//! | that blocks | [`Client`], on the standard library alone | – |
+//! | that blocks | [`Client`] | – |
 //! | that administers a daemon | `Client::status`, `audit`, `url` | `control` |
 //! | on tokio, now and then | `AsyncClient::credentials` | `tokio` |
 //! | on tokio, that signs often | `AsyncClient::watch`: a value that is always fresh | `tokio` |
@@ -18,7 +18,8 @@
 //! ```
 //!
 //! Every call opens a connection, sends a request, and returns its reply or an [`Error`] within
-//! its patience. A connection costs about ten system calls; none is kept alive. A
+//! its patience. A daemon that is away, or restarts, is waited for meanwhile, and a server of another
+//! user gets no request. A connection costs about ten system calls; none is kept alive. A
 //! watch keeps one connection and takes each rotation from it; a read costs 10 to
 //! 25 ns (`examples/read_cost.rs` measures it) and no system call.
 //!
@@ -30,7 +31,7 @@
 //!
 //! use stsd_client::{Client, Error};
 //!
-//! let client = Client::at("/nonexistent/stsd.sock");
+//! let client = Client::at("/nonexistent/stsd.sock").without_waiting();
 //! let error = client.credentials("oss-upload", Duration::ZERO, Duration::from_secs(1)).unwrap_err();
 //! assert!(matches!(error, Error::NotReachable { .. }));
 //! assert!(error.hint().contains("STSD_SOCKET"));
@@ -49,11 +50,13 @@ mod follow;
 mod inbox;
 #[cfg(feature = "lease")]
 mod lease;
+mod socket;
 #[cfg(feature = "tokio")]
 mod watched;
 
 use std::{
     env,
+    ffi::OsString,
     path::{Path, PathBuf},
     thread,
     time::Duration,
@@ -61,11 +64,13 @@ use std::{
 
 #[cfg(feature = "tokio")]
 pub use asynchronous::AsyncClient;
+use connection::Connection;
 pub use connection::Watch;
-use connection::{Connection, now};
 pub use error::Error;
 #[cfg(feature = "lease")]
 pub use lease::Lease;
+pub use socket::SYSTEM_SOCKET;
+use socket::{Location, Retry, Wait};
 #[cfg(feature = "control")]
 pub use stsd_wire::{
     Audit, FailureCount, LastCaller, LastFailure, ProfileStatus, Protection, Status, Url,
@@ -81,20 +86,12 @@ const PROMPT: Duration = Duration::from_secs(5);
 /// The largest part of a caller's patience that is reserved for connecting, sending and receiving.
 const TRAVEL: Duration = Duration::from_millis(500);
 
-/// The first pause before a retry at a daemon that restarts; each further pause is twice as long.
-const FIRST_PAUSE: Duration = Duration::from_millis(5);
-
-/// The longest such pause.
-const LONGEST_PAUSE: Duration = Duration::from_millis(200);
-
-/// The socket of the system daemon.
-const SYSTEM_SOCKET: &str = "/run/stsd/stsd.sock";
-
-/// A client of one daemon.
+/// A client of one daemon. Its requests wait for a daemon that is away, and are sent again to a daemon
+/// that restarts meanwhile, until their patience ends.
 #[derive(Debug, Clone)]
 pub struct Client {
-    /// The sockets to try in order; the first that exists is used.
-    sockets: Vec<PathBuf>,
+    location: Location,
+    wait: Wait,
 }
 
 /// Credentials, with a mark if they expire earlier than was asked.
@@ -107,17 +104,21 @@ pub struct Answer {
 }
 
 impl Client {
-    /// Finds the daemon: `$STSD_SOCKET`, else `$XDG_RUNTIME_DIR/stsd/stsd.sock`, else
-    /// `/run/stsd/stsd.sock`. Does not connect yet.
+    /// Finds the daemon by the variables of this process: `$STSD_SOCKET`; else
+    /// `$XDG_RUNTIME_DIR/stsd/stsd.sock`, with that variable unset `/run/user/UID/stsd/stsd.sock`; else,
+    /// for a user without a directory there and without a configuration, `/run/stsd/stsd.sock`.
+    /// Does not connect yet. The client stays with that socket: after a failure it uses no other.
     #[must_use]
     pub fn from_environment() -> Self {
-        let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
-        if let Some(path) = variable("STSD_SOCKET") {
-            return Self::at(path);
-        }
-        let user = variable("XDG_RUNTIME_DIR").map(|dir| Path::new(&dir).join("stsd/stsd.sock"));
+        Self::from_variables(|name| env::var_os(name))
+    }
+
+    /// Finds the daemon as [`from_environment`](Self::from_environment) does, by other variables.
+    #[must_use]
+    pub fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Self {
         Self {
-            sockets: user.into_iter().chain([SYSTEM_SOCKET.into()]).collect(),
+            location: Location::find(variable),
+            wait: Wait::Patience,
         }
     }
 
@@ -125,8 +126,41 @@ impl Client {
     #[must_use]
     pub fn at(socket: impl Into<PathBuf>) -> Self {
         Self {
-            sockets: vec![socket.into()],
+            location: Location::named(socket.into()),
+            wait: Wait::Patience,
         }
+    }
+
+    /// Returns a client that waits for at most two seconds for a daemon if the socket was not named
+    /// and its directory is missing: for a patience that is a program's default.
+    #[must_use]
+    pub fn with_default_patience(self) -> Self {
+        let wait = Wait::IfEstablished;
+        Self { wait, ..self }
+    }
+
+    /// Returns a client that does not wait for a daemon that is away.
+    #[must_use]
+    pub fn without_waiting(self) -> Self {
+        let wait = Wait::Never;
+        Self { wait, ..self }
+    }
+
+    /// Returns the path of the socket.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        self.location.path()
+    }
+
+    /// Returns a sentence that tells this client's daemon from the other one on this machine, the
+    /// user's or the system's; `None` if there is no other one.
+    #[must_use]
+    pub fn which_of_two(&self) -> Option<String> {
+        let other = self.location.other(|name| env::var_os(name))?;
+        let (socket, other) = (self.socket().display(), other.display());
+        Some(format!(
+            "the daemon at {socket} answered; another daemon's socket is {other}"
+        ))
     }
 
     /// Returns credentials of `profile` with a remaining lifetime of at least `minimum_life`,
@@ -142,23 +176,10 @@ impl Client {
         minimum_life: Duration,
         patience: Duration,
     ) -> Result<Answer, Error> {
-        let began = now();
-        let mut pause = FIRST_PAUSE;
-        let mut reason = None;
-        loop {
-            let left = patience.saturating_sub(began.elapsed());
-            let request = for_credentials(profile, minimum_life, left);
-            match self.ask(&request, left).and_then(answer) {
-                Err(error) if error.is_of_a_restart() && left > pause => {
-                    reason = Some(error);
-                    thread::sleep(pause);
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
-                // What is left of the patience may be too little for an answer.
-                Err(Error::TimedOut) => return Err(reason.unwrap_or(Error::TimedOut)),
-                outcome => return outcome,
-            }
-        }
+        self.with_retries(self.wait, patience, |mut connection, left| {
+            connection.send(&for_credentials(profile, minimum_life, left))?;
+            answer(connection.receive()?)
+        })
     }
 
     /// Returns an iterator over the credentials of `profile`, now and at every rotation. The
@@ -167,11 +188,12 @@ impl Client {
     /// # Errors
     /// [`Error`], when the request cannot be sent.
     pub fn watch(&self, profile: &str) -> Result<Watch, Error> {
-        let mut connection = Connection::open(&self.sockets, PROMPT)?;
-        connection.send(&Request::Watch {
-            profile: profile.to_owned(),
-        })?;
-        Ok(Watch::new(connection))
+        self.with_retries(self.prompt_wait(), PROMPT, |mut connection, _| {
+            connection.send(&Request::Watch {
+                profile: profile.to_owned(),
+            })?;
+            Ok(Watch::new(connection))
+        })
     }
 
     /// Returns the status of the daemon and of all profiles.
@@ -180,20 +202,7 @@ impl Client {
     /// [`Error`].
     #[cfg(feature = "control")]
     pub fn status(&self) -> Result<Status, Error> {
-        let mut connection = Connection::open(&self.sockets, PROMPT)?;
-        let mut status = status_after(&mut connection, String::new())?;
-        while status.more {
-            let last = status.profiles.last().map(|it| it.name.clone());
-            let after = last.unwrap_or_default();
-            let part = status_after(&mut connection, after.clone())?;
-            // A daemon that repeats the same part would make this loop endless.
-            if part.profiles.first().is_none_or(|it| it.name <= after) {
-                return Err(Error::Protocol("the status does not get on".to_owned()));
-            }
-            status.more = part.more;
-            status.profiles.extend(part.profiles);
-        }
-        Ok(status)
+        self.with_retries(self.prompt_wait(), PROMPT, whole_status)
     }
 
     /// Returns the last caller of each profile and the destinations of the audit's events. A
@@ -203,19 +212,7 @@ impl Client {
     /// [`Error`].
     #[cfg(feature = "control")]
     pub fn audit(&self) -> Result<Audit, Error> {
-        let mut connection = Connection::open(&self.sockets, PROMPT)?;
-        let mut audit = audit_after(&mut connection, String::new())?;
-        while audit.more {
-            let last = audit.callers.last().map(|it| it.profile.clone());
-            let after = last.unwrap_or_default();
-            let part = audit_after(&mut connection, after.clone())?;
-            if part.callers.first().is_some_and(|it| it.profile <= after) {
-                return Err(Error::Protocol("the audit does not get on".to_owned()));
-            }
-            audit.more = part.more && !part.callers.is_empty();
-            audit.callers.extend(part.callers);
-        }
-        Ok(audit)
+        self.with_retries(self.prompt_wait(), PROMPT, whole_audit)
     }
 
     /// Requests a renewal now and waits for its outcome for `patience`.
@@ -223,11 +220,13 @@ impl Client {
     /// # Errors
     /// [`Error`]; [`Error::Refused`] holds the reason for which the renewal failed.
     pub fn refresh(&self, profile: &str, patience: Duration) -> Result<(), Error> {
-        let request = Request::Refresh {
-            profile: profile.to_owned(),
-            patience_millis: millis(patience - TRAVEL.min(patience / 10)),
-        };
-        done(self.ask(&request, patience)?)
+        self.with_retries(self.wait, patience, |mut connection, left| {
+            connection.send(&Request::Refresh {
+                profile: profile.to_owned(),
+                patience_millis: millis(left - TRAVEL.min(left / 10)),
+            })?;
+            done(connection.receive()?)
+        })
     }
 
     /// Makes the daemon read its configuration again.
@@ -236,7 +235,7 @@ impl Client {
     /// [`Error`]; [`Error::Refused`] holds what is wrong with the configuration, and then the
     /// previous one stays in force.
     pub fn reload(&self) -> Result<(), Error> {
-        done(self.ask(&Request::Reload, PROMPT)?)
+        done(self.ask(&Request::Reload)?)
     }
 
     /// Returns the URL of the credentials of `profile` at the HTTP endpoint.
@@ -246,7 +245,7 @@ impl Client {
     #[cfg(feature = "control")]
     pub fn url(&self, profile: &str) -> Result<Url, Error> {
         let profile = profile.to_owned();
-        match self.ask(&Request::Url { profile }, PROMPT)? {
+        match self.ask(&Request::Url { profile })? {
             Reply::Url(url) => Ok(url),
             other => Err(unexpected(other)),
         }
@@ -257,13 +256,46 @@ impl Client {
     /// # Errors
     /// [`Error`].
     pub fn rotate_urls(&self) -> Result<(), Error> {
-        done(self.ask(&Request::RotateUrls, PROMPT)?)
+        done(self.ask(&Request::RotateUrls)?)
     }
 
-    fn ask(&self, request: &Request, patience: Duration) -> Result<Reply, Error> {
-        let mut connection = Connection::open(&self.sockets, patience)?;
-        connection.send(request)?;
-        connection.receive()
+    /// Sends a request that the daemon answers from memory.
+    fn ask(&self, request: &Request) -> Result<Reply, Error> {
+        self.with_retries(self.prompt_wait(), PROMPT, |mut connection, _| {
+            connection.send(request)?;
+            connection.receive()
+        })
+    }
+
+    /// Runs an exchange, each time on a new connection and with the rest of the patience, until no
+    /// retry changes its outcome.
+    pub(crate) fn with_retries<T>(
+        &self,
+        wait: Wait,
+        patience: Duration,
+        exchange: impl Fn(Connection, Duration) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut retry = Retry::new(&self.location, wait, patience);
+        loop {
+            let left = retry.left();
+            let opened = Connection::open(&self.location, left);
+            let outcome = opened.and_then(|connection| {
+                retry.connected();
+                exchange(connection, left)
+            });
+            match outcome {
+                Err(error) => thread::sleep(retry.after(error)?),
+                done => return done,
+            }
+        }
+    }
+
+    /// Returns the wait of a request without a patience of the caller.
+    fn prompt_wait(&self) -> Wait {
+        match self.wait {
+            Wait::Never => Wait::Never,
+            Wait::Patience | Wait::IfEstablished => Wait::IfEstablished,
+        }
     }
 }
 
@@ -277,6 +309,39 @@ fn for_credentials(profile: &str, minimum_life: Duration, left: Duration) -> Req
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(feature = "control")]
+fn whole_status(mut connection: Connection, _: Duration) -> Result<Status, Error> {
+    let mut status = status_after(&mut connection, String::new())?;
+    while status.more {
+        let last = status.profiles.last().map(|it| it.name.clone());
+        let after = last.unwrap_or_default();
+        let part = status_after(&mut connection, after.clone())?;
+        // A daemon that repeats the same part would make this loop endless.
+        if part.profiles.first().is_none_or(|it| it.name <= after) {
+            return Err(Error::Protocol("the status does not get on".to_owned()));
+        }
+        status.more = part.more;
+        status.profiles.extend(part.profiles);
+    }
+    Ok(status)
+}
+
+#[cfg(feature = "control")]
+fn whole_audit(mut connection: Connection, _: Duration) -> Result<Audit, Error> {
+    let mut audit = audit_after(&mut connection, String::new())?;
+    while audit.more {
+        let last = audit.callers.last().map(|it| it.profile.clone());
+        let after = last.unwrap_or_default();
+        let part = audit_after(&mut connection, after.clone())?;
+        if part.callers.first().is_some_and(|it| it.profile <= after) {
+            return Err(Error::Protocol("the audit does not get on".to_owned()));
+        }
+        audit.more = part.more && !part.callers.is_empty();
+        audit.callers.extend(part.callers);
+    }
+    Ok(audit)
 }
 
 #[cfg(feature = "control")]

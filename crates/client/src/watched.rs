@@ -4,6 +4,7 @@
 use std::{
     fmt, io,
     ops::Deref,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -289,7 +290,10 @@ fn wall_clock() -> i64 {
 }
 
 fn stopped() -> Error {
-    Error::Broken(io::Error::other("the runtime of the watch has stopped"))
+    Error::Broken {
+        socket: PathBuf::new(),
+        source: io::Error::other("the runtime of the watch has stopped"),
+    }
 }
 
 #[cfg(test)]

@@ -38,7 +38,8 @@ pub(crate) struct Options {
     pub profile: Option<String>,
     pub format: Format,
     pub minimum_life: Duration,
-    pub patience: Duration,
+    /// `None` if the default applies.
+    pub patience: Option<Duration>,
     pub socket: Option<PathBuf>,
 }
 
@@ -47,7 +48,7 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Action, lexopt::Error>
         profile: None,
         format: Format::default(),
         minimum_life: Duration::ZERO,
-        patience: Duration::from_secs(10),
+        patience: None,
         socket: None,
     };
     while let Some(argument) = parser.next()? {
@@ -60,7 +61,7 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Action, lexopt::Error>
                 })?;
             }
             Long("min-life") => options.minimum_life = parser.value()?.parse_with(duration)?,
-            Long("patience") => options.patience = parser.value()?.parse_with(duration)?,
+            Long("patience") => options.patience = Some(parser.value()?.parse_with(duration)?),
             Long("socket") => options.socket = Some(parser.value()?.into()),
             Value(profile) if options.profile.is_none() => {
                 options.profile = Some(profile.string()?);
@@ -68,7 +69,7 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Action, lexopt::Error>
             _ => return Err(argument.unexpected()),
         }
     }
-    if options.patience.is_zero() {
+    if options.patience.is_some_and(|it| it.is_zero()) {
         return Err("--patience must be above zero".into());
     }
     Ok(Action::Print(options))

@@ -4,12 +4,15 @@
 
 mod arguments;
 
-use std::{env, ffi::OsString, panic, process};
+use std::{env, ffi::OsString, panic, process, time::Duration};
 
 use arguments::{Action, Options};
 use rustix::{fd::BorrowedFd, io, stdio};
 use stsd_client::{Client, Error};
 use stsd_document::Credentials;
+
+/// The patience without an option.
+const DEFAULT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs the program with the arguments behind its name, and returns the exit code.
 pub fn run(typed: impl Iterator<Item = OsString>) -> u8 {
@@ -44,7 +47,11 @@ fn hand_over(options: Options) -> u8 {
     let client = options
         .socket
         .map_or_else(Client::from_environment, Client::at);
-    match client.credentials(&profile, options.minimum_life, options.patience) {
+    let (client, patience) = match options.patience {
+        Some(patience) => (client, patience),
+        None => (client.with_default_patience(), DEFAULT_PATIENCE),
+    };
+    match client.credentials(&profile, options.minimum_life, patience) {
         Ok(answer) => {
             let held = &answer.credentials;
             let credentials = Credentials {
@@ -58,19 +65,26 @@ fn hand_over(options: Options) -> u8 {
                 // The process ends without wiping: the kernel clears the pages of a process
                 // before another one gets them.
                 Ok(document) => process::exit(i32::from(print(&document))),
-                Err(why) => refuse(&Error::Protocol(format!("the answer holds {why}"))),
+                Err(why) => refuse(&client, &Error::Protocol(format!("the answer holds {why}"))),
             }
         }
-        Err(error) => refuse(&error),
+        Err(error) => refuse(&client, &error),
     }
 }
 
 /// Prints the error and its hint as one line, because nearly every SDK shows that line to its user.
 /// Returns the exit code.
-fn refuse(error: &Error) -> u8 {
-    let hint = error.hint();
-    let separator = if hint.is_empty() { "" } else { "; " };
-    let line = format!("sts-shim: {error}{separator}{hint}");
+fn refuse(client: &Client, error: &Error) -> u8 {
+    let mut line = format!("sts-shim: {error}");
+    // The profile of this name may be the other daemon's.
+    let is_refusal = matches!(error, Error::Refused(_));
+    let daemon = is_refusal.then(|| client.which_of_two()).flatten();
+    for part in [daemon.as_deref().unwrap_or_default(), error.hint()] {
+        if !part.is_empty() {
+            line.push_str("; ");
+            line.push_str(part);
+        }
+    }
     complain(&line.replace(char::is_control, " "));
     error.exit_code()
 }

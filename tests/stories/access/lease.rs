@@ -156,6 +156,7 @@ fn lease_ends_at_its_ttl() {
     let end = watched.last().unwrap();
     refused(end, FailureKind::NotAllowed);
     assert!(!socket(&env).exists());
+    let client = client.without_waiting();
     let outcome = client.credentials("oss-upload", Duration::ZERO, PATIENCE);
     assert!(matches!(outcome, Err(Error::NotReachable { .. })));
     let _ = env.document(&["oss-upload"]);
@@ -172,6 +173,7 @@ fn lease_ends_with_its_owner_after_any_signal() {
         assert_eq!(lease.wait(), None, "ended by the signal");
         let end = watched.last().unwrap();
         assert!(end.is_err(), "{signal}");
+        let client = client.without_waiting();
         env.wait_until("the lease refuses connections", || {
             let outcome = client.credentials("oss-upload", Duration::ZERO, PATIENCE);
             matches!(outcome, Err(Error::NotReachable { .. }))

@@ -44,12 +44,13 @@ fn async_client_returns_the_answers_of_the_blocking_client() {
     assert_eq!(error.exit_code(), 4);
     assert_eq!(error.to_string(), expected.to_string());
     let unbound = AsyncClient::at(env.path("unbound.sock"));
-    let error = block_on(unbound.credentials("oss-upload", Duration::ZERO, PATIENCE)).unwrap_err();
+    let patience = Duration::from_millis(50);
+    let error = block_on(unbound.credentials("oss-upload", Duration::ZERO, patience)).unwrap_err();
     assert!(matches!(error, Error::NotReachable { .. }), "{error}");
     // Without patience the answer is the session in memory, or an error.
     let at_once = env.async_client();
     let answer = block_on(at_once.credentials("oss-upload", Duration::ZERO, Duration::ZERO));
-    assert!(!matches!(answer, Err(Error::Broken(_))), "{answer:?}");
+    assert!(!matches!(answer, Err(Error::Broken { .. })), "{answer:?}");
 }
 
 #[test]
@@ -128,7 +129,7 @@ fn full_backlog_is_retried_within_the_patience() {
     let client = AsyncClient::at(&path);
     let ask = |patience| client.credentials("any", Duration::ZERO, patience);
     let error = block_on(ask(Duration::from_millis(300))).unwrap_err();
-    assert!(matches!(error, Error::TimedOut), "{error}");
+    assert!(matches!(error, Error::TimedOut { .. }), "{error}");
     // The queue is empty again, and a server answers.
     drop(waiting);
     let answering = thread::spawn(move || {

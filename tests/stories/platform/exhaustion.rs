@@ -189,7 +189,7 @@ fn ask(client: &Client) -> u64 {
                 return unanswered;
             }
             // The daemon was killed, or the next one is about to start.
-            Err(Error::NotReachable { .. } | Error::Broken(_)) => {}
+            Err(Error::NotReachable { .. } | Error::Broken { .. }) => {}
             Err(error) => panic!("{error}"),
         }
         thread::sleep(Duration::from_millis(20));

@@ -156,7 +156,7 @@ fn ready_fails_for_permanent_failures_only() {
         drop(publisher);
         assert!(matches!(
             *watched.ready().await.unwrap_err(),
-            Error::Broken(_)
+            Error::Broken { .. }
         ));
     });
 }
