@@ -49,6 +49,18 @@ impl Process {
         line
     }
 
+    /// Reads the first lines of stdout, without their ends.
+    ///
+    /// # Panics
+    /// When stdout is not piped, or ends earlier.
+    pub fn first_lines(&mut self, count: usize) -> Vec<String> {
+        let stdout = self.0.stdout.as_mut().expect("stdout is not piped");
+        let lines = BufReader::new(stdout).lines();
+        let lines: Vec<_> = lines.take(count).map(Result::unwrap).collect();
+        assert_eq!(lines.len(), count, "{lines:?}");
+        lines
+    }
+
     /// Takes stdin and stdout.
     ///
     /// # Panics

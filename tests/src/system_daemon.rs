@@ -83,7 +83,7 @@ impl SystemDaemon {
     pub fn new(env: TestEnv) -> Self {
         let programs = tempfile::tempdir().unwrap();
         set_mode(programs.path(), 0o755);
-        for name in ["sts-shim", "stsctl"] {
+        for name in ["sts-shim", "stsctl", "stsd", "client-watch"] {
             fs::copy(program(name), programs.path().join(name)).unwrap();
         }
         Self { env, programs }

@@ -16,7 +16,8 @@ bad configuration, 3 daemon not reachable, 4 unknown profile, 5 not allowed, 6 n
 credentials yet, 7 refused by STS, 8 protocol version; doctor: 1 a warning, 9 a fault."
 )]
 pub(crate) struct Arguments {
-    /// The daemon's socket [default: $STSD_SOCKET, else the user's, else the system's]
+    /// The daemon's socket [default: $STSD_SOCKET, else the user's; the system's for a user without a
+    /// daemon]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
 
@@ -47,17 +48,17 @@ pub(crate) enum Command {
         /// Minimum lifetime of the credentials, such as 20m
         #[arg(long, value_name = "TIME", default_value = "0s", value_parser = parse_duration)]
         min_life: Duration,
-        /// How long to wait for the credentials
-        #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
-        patience: Duration,
+        /// How long to wait for the credentials [default: 10s]
+        #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+        patience: Option<Duration>,
     },
     /// Refresh a profile's credentials now
     Refresh {
         /// The profile
         profile: String,
-        /// How long to wait for the outcome
-        #[arg(long, value_name = "TIME", default_value = "15s", value_parser = parse_duration)]
-        patience: Duration,
+        /// How long to wait for the outcome [default: 15s]
+        #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+        patience: Option<Duration>,
     },
     /// Print the URL of a profile's credentials, secret included
     Url {
@@ -107,9 +108,9 @@ pub(crate) enum Command {
         /// The path of the second socket
         #[arg(long, value_name = "PATH")]
         socket: PathBuf,
-        /// How long to wait for the first credentials
-        #[arg(long, value_name = "TIME", default_value = "15s", value_parser = parse_duration)]
-        patience: Duration,
+        /// How long to wait for the first credentials [default: 15s]
+        #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+        patience: Option<Duration>,
     },
     /// Make the daemon reload its configuration
     Reload,
@@ -126,6 +127,19 @@ pub(crate) enum Command {
         #[arg(long, value_name = "PATH")]
         directory: Option<PathBuf>,
     },
+}
+
+impl Command {
+    /// Returns the patience that was typed.
+    pub(crate) fn typed_patience(&self) -> Option<Duration> {
+        match self {
+            Self::Get { patience, .. }
+            | Self::Refresh { patience, .. }
+            | Self::Lease { patience, .. } => *patience,
+            Self::Exec { options, .. } | Self::Env { options, .. } => options.patience,
+            _ => None,
+        }
+    }
 }
 
 /// The options of `stsctl status`.
@@ -179,9 +193,9 @@ pub(crate) struct ExecOptions {
     /// --static, else 0s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub min_life: Option<Duration>,
-    /// How long to wait for the credentials
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
-    pub patience: Duration,
+    /// How long to wait for the credentials [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub patience: Option<Duration>,
 }
 
 impl ExecOptions {

@@ -14,7 +14,7 @@ mod metrics;
 mod setup;
 mod status;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use stsd_client::Client;
@@ -25,16 +25,24 @@ use crate::{
     term::stdout::print_line,
 };
 
+/// The patience for credentials that may be in the daemon's memory, and for a call to STS.
+const CREDENTIALS_PATIENCE: Duration = Duration::from_secs(10);
+const RENEWAL_PATIENCE: Duration = Duration::from_secs(15);
+
 /// Runs the command of a command line.
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
     let socket = arguments.socket;
     let client = socket
         .clone()
         .map_or_else(Client::from_environment, Client::at);
+    let client = match arguments.command.typed_patience() {
+        Some(_) => client,
+        None => client.with_default_patience(),
+    };
     match arguments.command {
         // Some things are wrong without any command having failed.
         Command::Doctor { json } => {
-            return Ok(doctor::run(&client, socket.as_deref(), json)?.exit_code());
+            return Ok(doctor::run(&client, json)?.exit_code());
         }
         Command::Status(typed) => return status::run(&client, &typed),
         Command::Log(typed) => log::run(&client, &typed),
@@ -45,11 +53,11 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
             patience,
         } => get::show(
             &client
-                .credentials(&profile, min_life, patience)?
+                .credentials(&profile, min_life, patience.unwrap_or(CREDENTIALS_PATIENCE))?
                 .credentials,
         ),
         Command::Refresh { profile, patience } => {
-            client.refresh(&profile, patience)?;
+            client.refresh(&profile, patience.unwrap_or(RENEWAL_PATIENCE))?;
             print_line(&format!("{profile}: renewed"))
         }
         Command::Url { profile, .. } => match profile {
@@ -69,7 +77,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
         }
         Command::Import(typed) => return import::run(&typed),
         Command::Init(typed) => return init::run(&client, socket.as_deref(), &typed),
-        Command::Setup(typed) => return setup::run(&client, socket.as_deref(), &typed),
+        Command::Setup(typed) => return setup::run(&client, &typed),
         Command::Lease {
             profile,
             policy,
@@ -83,7 +91,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
                 policy,
                 ttl,
                 socket,
-                patience,
+                patience: patience.unwrap_or(RENEWAL_PATIENCE),
             },
         ),
         Command::Reload => {
@@ -107,6 +115,6 @@ fn request(options: &ExecOptions) -> Request<'_> {
         profile: &options.profile,
         delivery,
         minimum_lifetime: options.minimum_lifetime(),
-        patience: options.patience,
+        patience: options.patience.unwrap_or(CREDENTIALS_PATIENCE),
     }
 }

@@ -188,9 +188,10 @@ pub(crate) fn edits(
             CredentialValues::Keys(answer.credentials)
         }
         Delivery::Url => {
-            let url = client.url(request.profile)?;
+            // The first request waits for a daemon that is away, with the caller's patience.
             warn_if_short(&ask()?);
-            let token_file = token_file::find(socket, &url.token);
+            let url = client.url(request.profile)?;
+            let token_file = token_file::find(client.socket(), &url.token);
             CredentialValues::Url { url, token_file }
         }
     };

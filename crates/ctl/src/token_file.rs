@@ -3,9 +3,9 @@
 
 use std::{
     env,
-    fs::{self, DirBuilder, OpenOptions},
+    fs::{self, OpenOptions},
     io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -21,25 +21,18 @@ const TMPFS: u64 = 0x0102_1994;
 /// The daemon's file, beside its socket.
 const DAEMON_TOKEN_FILE: &str = "http.token";
 
-/// The file of stsctl. The name differs, because a daemon takes over a file with its own name.
-const EXEC_TOKEN_FILE: &str = "exec.token";
+/// The file of stsctl. The file is not in the directory of the user's daemon: that directory would
+/// lead a client of the system daemon to a daemon that does not exist.
+const EXEC_TOKEN_FILE: &str = "stsd-exec.token";
 
 /// Returns a file that holds exactly `token`; `None` if only a disk, or a directory of another
 /// user, could hold it.
-pub(crate) fn find(socket: Option<&Path>, token: &SecretText) -> Option<PathBuf> {
-    let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
-    let runtime = variable("XDG_RUNTIME_DIR").map(PathBuf::from);
-    let named = socket.map(Path::to_owned);
-    let named = named.or_else(|| variable("STSD_SOCKET").map(PathBuf::from));
-    let beside = match &named {
-        Some(socket) => socket.parent().map(Path::to_owned),
-        None => runtime.as_ref().map(|it| it.join("stsd")),
-    };
-    let daemon_file = beside.map(|it| it.join(DAEMON_TOKEN_FILE));
-    daemon_file
-        .and_then(|it| std::path::absolute(it).ok())
+pub(crate) fn find(socket: &Path, token: &SecretText) -> Option<PathBuf> {
+    let runtime = env::var_os("XDG_RUNTIME_DIR").filter(|value| !value.is_empty());
+    std::path::absolute(socket.with_file_name(DAEMON_TOKEN_FILE))
+        .ok()
         .filter(|it| contains(it, token))
-        .or_else(|| write(&runtime?, token).ok())
+        .or_else(|| write(Path::new(&runtime?), token).ok())
 }
 
 /// Returns `true` if a regular file holds exactly the token. A process that could replace the
@@ -63,20 +56,12 @@ fn write(runtime: &Path, token: &SecretText) -> io::Result<PathBuf> {
     if !runtime.is_absolute() || !is_private_directory(runtime)? || !is_tmpfs(runtime)? {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
-    let directory = runtime.join("stsd");
-    match DirBuilder::new().mode(0o700).create(&directory) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ if !is_private_directory(&directory)? => {
-            return Err(io::ErrorKind::PermissionDenied.into());
-        }
-        _ => {}
-    }
-    let path = directory.join(EXEC_TOKEN_FILE);
+    let path = runtime.join(EXEC_TOKEN_FILE);
     if contains(&path, token) {
         return Ok(path);
     }
     // Mode 0600, and removed if it cannot be renamed.
-    let mut file = tempfile::NamedTempFile::new_in(&directory)?;
+    let mut file = tempfile::NamedTempFile::new_in(runtime)?;
     file.write_all(token.expose().as_bytes())?;
     file.persist(&path)?;
     Ok(path)

@@ -392,7 +392,7 @@ fn exec_stores_the_url_secret_only_in_private_memory() {
         .permissions(fs::Permissions::from_mode(0o700))
         .tempdir_in("/dev/shm")
         .unwrap();
-    let kept = runtime.path().join("stsd/exec.token");
+    let kept = runtime.path().join("stsd-exec.token");
     for _ in 0..2 {
         assert_eq!(file(runtime.path()), kept.to_str().unwrap());
         assert_eq!(fs::read_to_string(&kept).unwrap(), token.expose());

@@ -5,13 +5,14 @@ use std::{
     fs,
     io::Write as _,
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
 };
 
 use e2e::{
     Action, Fault, KEY_SECRET, Keyring, OutputLog, Terminal, TestEnv, assert_output, program,
 };
+use nix::unistd::geteuid;
 
 const ID: &str = "LTAIEXAMPLEUPLOADER01";
 const ROLE: &str = "acs:ram::100000000000001:role/oss-upload";
@@ -52,6 +53,14 @@ impl Home {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program("stsctl"));
         command.arg("--socket").arg(self.env.socket());
+        self.prepared(command, arguments)
+    }
+
+    fn command_without_socket(&self, arguments: &[&str]) -> Command {
+        self.prepared(Command::new(program("stsctl")), arguments)
+    }
+
+    fn prepared(&self, mut command: Command, arguments: &[&str]) -> Command {
         command.arg("init").args(arguments);
         command.env("HOME", self.file("home"));
         command.env("STSD_CONFIG", self.file("config.toml"));
@@ -296,6 +305,26 @@ fn init_without_systemd_writes_the_files_and_says_the_rest() {
     assert!(said.contains("stsd` in its place"), "{said}");
     assert!(said.contains("setup rclone default --write\n"), "{said}");
     assert!(home.file("config.toml").exists());
+
+    let home = Home::new();
+    home.env.write("bin/systemctl", refuses, 0o700);
+    let mut command = home.command_without_socket(&home.options(&[]));
+    command
+        .env_remove("XDG_RUNTIME_DIR")
+        .env_remove("STSD_SOCKET");
+    let (code, said) = home.ends(home.starts(command, KEY_SECRET));
+    assert_eq!(code, Some(3), "{said}");
+    let usual = format!("/run/user/{}", geteuid());
+    let first = if Path::new(&usual).is_dir() {
+        format!("Start `XDG_RUNTIME_DIR={usual} stsd` in its place")
+    } else {
+        let socket = home.file("home/.stsd/stsd.sock");
+        format!(
+            "Start `export STSD_SOCKET={}`, then `stsd` in its place",
+            socket.display()
+        )
+    };
+    assert!(said.contains(&first), "{said}");
 
     let home = Home::new();
     let mut command = home.command(&["--source", "ecs-role", "--no-start"]);

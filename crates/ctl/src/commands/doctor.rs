@@ -17,19 +17,19 @@ use std::path::Path;
 
 use anyhow::Result;
 use context::DiagnosticContext;
-use stsd_client::Client;
+use stsd_client::{Client, SYSTEM_SOCKET};
 
 use crate::report::{self, Finding, Severity};
 
 /// Runs and prints all checks; returns the maximum severity.
-pub(crate) fn run(client: &Client, socket: Option<&Path>, as_json: bool) -> Result<Severity> {
-    let socket = socket::socket_path(socket);
+pub(crate) fn run(client: &Client, as_json: bool) -> Result<Severity> {
     let status = client.status();
     // The socket of a lease serves only credentials.
     let is_daemon = status.as_ref().is_ok_and(|it| it.pid != 0);
     let context = DiagnosticContext {
-        is_system: socket == Path::new(socket::SYSTEM_SOCKET),
-        socket,
+        is_system: is_system(client),
+        socket: client.socket().to_owned(),
+        which_of_two: client.which_of_two(),
         audit: is_daemon.then(|| client.audit().ok()).flatten(),
         status,
     };
@@ -61,4 +61,13 @@ pub(crate) fn run(client: &Client, socket: Option<&Path>, as_json: bool) -> Resu
         return report::print_json(&findings);
     }
     report::print(&findings)
+}
+
+/// Returns `true` for a client of the system daemon, on a machine that has one: without any daemon a
+/// client ends at that socket as well.
+fn is_system(client: &Client) -> bool {
+    let socket = Path::new(SYSTEM_SOCKET);
+    let has_daemon =
+        || socket.parent().is_some_and(Path::exists) || Path::new(config::SYSTEM_CONFIG).exists();
+    client.socket() == socket && has_daemon()
 }

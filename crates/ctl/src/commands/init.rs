@@ -7,20 +7,14 @@ mod plan;
 mod prompt;
 mod start;
 
-use std::{
-    env,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    thread,
-    time::Duration,
-};
+use std::{env, ffi::OsString, path::Path, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use deferred_signals::{DeferGuard, SignalMask};
 use plan::InitPlan;
 use rustix::process::geteuid;
 use start::StartOutcome;
-use stsd_client::{Client, Credentials, Error};
+use stsd_client::{Client, Credentials};
 
 use crate::{
     cli::Init,
@@ -31,12 +25,8 @@ use crate::{
     term::stdout::print_line,
 };
 
-/// Timeout of the first credentials.
+/// Timeout of the first credentials; a starting daemon may not listen yet.
 const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// Interval and number of attempts to connect to a starting daemon, 10 s in all.
-const CONNECT_RETRY_INTERVAL: Duration = Duration::from_millis(50);
-const MAX_CONNECT_ATTEMPTS: u32 = 200;
 
 pub(crate) fn run(client: &Client, socket: Option<&Path>, typed: &Init) -> Result<ExitCode> {
     let config = ConfigFile::open()?;
@@ -62,10 +52,11 @@ pub(crate) fn run(client: &Client, socket: Option<&Path>, typed: &Init) -> Resul
     }
     let credential = names.filter(|it| *it == SecretBackend::Credential);
     let credential = credential.map(|_| plan.source.as_str());
-    // Without --socket, the system's daemon must not be used instead of the user's.
-    let own = user_socket().filter(|_| socket.is_none()).map(Client::at);
-    let client = own.as_ref().unwrap_or(client);
-    match start::start(client, credential, config.directory())? {
+    // The user has a configuration now, which the place of the socket depends on.
+    let found = Client::from_environment();
+    let client = if socket.is_some() { client } else { &found };
+    let probe = client.clone().without_waiting();
+    match start::start(&probe, credential, config.directory())? {
         StartOutcome::Reloaded => print_line("the daemon that runs already has read it")?,
         StartOutcome::SocketEnabled => {
             print_line("stsd.socket: enabled and started, for this user")?
@@ -84,8 +75,8 @@ pub(crate) fn run(client: &Client, socket: Option<&Path>, typed: &Init) -> Resul
             })
         }
     }
-    match first_credentials(client, &plan.profile) {
-        Ok(credentials) => print_first_credentials(&plan, &credentials)?,
+    match client.credentials(&plan.profile, Duration::ZERO, CREDENTIALS_TIMEOUT) {
+        Ok(answer) => print_first_credentials(&plan, &answer.credentials)?,
         Err(error) => {
             print_line(&format!(
                 "\nThe configuration stays as it is. Once the error below is fixed, try again: {}\n",
@@ -96,17 +87,6 @@ pub(crate) fn run(client: &Client, socket: Option<&Path>, typed: &Init) -> Resul
     }
     print_tools(&invocation, &plan)?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Returns the socket of the user's daemon under systemd; `None` if `STSD_SOCKET` is set.
-fn user_socket() -> Option<PathBuf> {
-    let variable = |name| env::var_os(name).filter(|it| !it.is_empty());
-    if variable("STSD_SOCKET").is_some() {
-        return None;
-    }
-    let usual = || format!("/run/user/{}", geteuid().as_raw()).into();
-    let runtime = variable("XDG_RUNTIME_DIR").map_or_else(usual, PathBuf::from);
-    Some(runtime.join("stsd/stsd.sock"))
 }
 
 /// The command lines that reach the same daemon, for messages.
@@ -130,9 +110,24 @@ impl Invocation {
     fn stsd(&self) -> String {
         match &self.socket {
             Some(socket) => format!("`STSD_SOCKET={socket} stsd`"),
-            None => "`stsd`".to_owned(),
+            None => stsd_of_environment(|name| env::var_os(name)),
         }
     }
+}
+
+/// Returns the commands that start the daemon, which listens only where a variable leads it.
+fn stsd_of_environment(variable: impl Fn(&str) -> Option<OsString>) -> String {
+    let has = |name| variable(name).is_some_and(|it| !it.is_empty());
+    if has("STSD_SOCKET") || has("XDG_RUNTIME_DIR") {
+        return "`stsd`".to_owned();
+    }
+    let usual = format!("/run/user/{}", geteuid().as_raw());
+    if Path::new(&usual).is_dir() {
+        return format!("`XDG_RUNTIME_DIR={usual} stsd`");
+    }
+    let home = variable("HOME").unwrap_or_default();
+    let socket = Path::new(&home).join(".stsd/stsd.sock");
+    format!("`export STSD_SOCKET={}`, then `stsd`", socket.display())
 }
 
 /// Stores the key and writes the configuration: both or neither, also after Ctrl-C.
@@ -182,20 +177,6 @@ fn write_config(plan: &InitPlan, config: &ConfigFile, guard: &DeferGuard<'_>) ->
     }
     ensure!(!guard.is_pending(), "interrupted; nothing is changed");
     config.write(&text)
-}
-
-/// Fetches the first credentials, with retries while a starting daemon does not listen yet.
-fn first_credentials(client: &Client, profile: &str) -> Result<Credentials, Error> {
-    let mut attempts = 0;
-    loop {
-        match client.credentials(profile, Duration::ZERO, CREDENTIALS_TIMEOUT) {
-            Err(Error::NotReachable { .. }) if attempts < MAX_CONNECT_ATTEMPTS => {
-                attempts += 1;
-                thread::sleep(CONNECT_RETRY_INTERVAL);
-            }
-            answer => return Ok(answer?.credentials),
-        }
-    }
 }
 
 fn print_first_credentials(plan: &InitPlan, credentials: &Credentials) -> Result<()> {

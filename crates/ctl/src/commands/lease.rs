@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result, bail};
 use rustix::{
     fs::Mode,
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with},
-    process::umask,
+    process::{geteuid, umask},
     time::{ClockId, clock_gettime},
 };
 use signal_hook::{
@@ -35,6 +35,7 @@ const MAX_POLICY_FILE_BYTES: u64 = 64 * 1024;
 /// Time for a restart of the daemon, after which the lease is given up.
 const RESTART_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The pause between the loss of a lease and its next request.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The options of the command.
@@ -65,32 +66,18 @@ pub(crate) fn run(client: &Client, options: &LeaseOptions) -> Result<()> {
     let policy = options.policy.as_deref().map(read_policy).transpose()?;
     let ends = boot_time() + options.ttl;
     let mut socket = None;
-    let mut lost_since = None;
+    let mut patience = options.patience;
     loop {
         let left = ends.saturating_sub(boot_time());
         if left.is_zero() && socket.is_some() {
             return Ok(());
         }
-        let policy = policy.as_deref();
-        let granted = client.lease(&options.profile, policy, left, options.patience);
-        let outcome = match granted {
-            Ok(lease) => {
-                lost_since = None;
-                serve(lease, &mut socket, options)?
-            }
-            Err(error) => Err(error),
-        };
-        match outcome {
-            Ok(()) => return Ok(()),
-            Err(error) if socket.is_some() && is_retryable(&error) => {
-                let now = boot_time();
-                if now.saturating_sub(*lost_since.get_or_insert(now)) > RESTART_TIMEOUT {
-                    return Err(error.into());
-                }
-                thread::sleep(RETRY_INTERVAL);
-            }
-            Err(error) => return Err(error.into()),
+        let lease = client.lease(&options.profile, policy.as_deref(), left, patience)?;
+        match serve(lease, &mut socket, options)? {
+            Err(error) if error.is_of_a_restart() => thread::sleep(RETRY_INTERVAL),
+            outcome => return Ok(outcome?),
         }
+        patience = RESTART_TIMEOUT;
     }
 }
 
@@ -110,14 +97,19 @@ fn serve(
         return Ok(Err(error));
     }
     if first {
-        let path = options.socket.display();
-        print_line(&format!("{}: leased at {path}", options.profile))?;
+        print_first_lines(options)?;
     }
     Ok(lease.until_over())
 }
 
-fn is_retryable(error: &Error) -> bool {
-    error.is_of_a_restart() || matches!(error, Error::NotReachable { .. })
+/// Prints the socket, and the variables with which a client finds it. The second one lets a client of
+/// another user, such as root in a container, accept this user's server.
+fn print_first_lines(options: &LeaseOptions) -> Result<()> {
+    let path = options.socket.display();
+    print_line(&format!("{}: leased at {path}", options.profile))?;
+    let path = std::path::absolute(&options.socket)?;
+    print_line(&format!("STSD_SOCKET={}", path.display()))?;
+    print_line(&format!("STSD_SERVER_UID={}", geteuid().as_raw()))
 }
 
 fn read_policy(path: &Path) -> Result<String> {

@@ -12,7 +12,6 @@ mod tool;
 
 use std::{
     io::{self, Write as _},
-    path::Path,
     process::ExitCode,
     time::Duration,
 };
@@ -67,16 +66,16 @@ pub(crate) fn installed() -> Vec<(ToolName, bool)> {
     tools().filter(is_there).map(with_file).collect()
 }
 
-pub(crate) fn run(client: &Client, socket: Option<&Path>, typed: &Setup) -> Result<ExitCode> {
+pub(crate) fn run(client: &Client, typed: &Setup) -> Result<ExitCode> {
     let Some(name) = typed.tool else {
         list(typed.json)?;
         return Ok(ExitCode::SUCCESS);
     };
     let tool = tools().find(|it| it.name == name);
     let tool = tool.context("this tool has no entry in the tables of setup")?;
-    let mut request = SetupRequest::of(socket, typed)?;
+    let mut request = SetupRequest::of(client, typed)?;
     if typed.check {
-        let findings = check::findings(tool, &request, client, socket);
+        let findings = check::findings(tool, &request, client);
         let worst = report::print(&findings)?;
         return Ok(ExitCode::from(u8::from(worst == Severity::Fault)));
     }

@@ -11,6 +11,9 @@ use crate::{config_file, config_file::CheckResult, report::Finding};
 
 const SUBJECT: &str = "config";
 
+/// The configuration of the system daemon.
+pub(super) const SYSTEM_CONFIG: &str = "/etc/stsd/config.toml";
+
 /// The findings, and the parsed configuration for the other checks.
 pub(super) struct ConfigReport {
     pub(super) findings: Vec<Finding>,
@@ -34,7 +37,7 @@ pub(super) fn check(context: &DiagnosticContext) -> ConfigReport {
     let in_force = in_force.map(|it| PathBuf::from(&it.config_path));
     let path = match in_force.filter(|it| !it.as_os_str().is_empty()) {
         Some(path) => path,
-        None if context.is_system => "/etc/stsd/config.toml".into(),
+        None if context.is_system => SYSTEM_CONFIG.into(),
         None => match config_file::path() {
             Ok(path) => path,
             Err(error) => return only(Finding::fault(SUBJECT, format!("{error:#}"), "set HOME")),

@@ -10,6 +10,8 @@ pub(super) struct DiagnosticContext {
     pub(super) socket: PathBuf,
     /// `true` for the system's daemon, `false` for a user's.
     pub(super) is_system: bool,
+    /// The sentence that tells the daemon from the other one on this machine, if there is one.
+    pub(super) which_of_two: Option<String>,
     pub(super) status: Result<Status, Error>,
     pub(super) audit: Option<Audit>,
 }

@@ -1,12 +1,10 @@
 //! The socket: whether the daemon answers, and whether another user could replace the socket.
 
 use std::{
-    env,
-    ffi::OsString,
     fs::{self, Metadata},
     io::ErrorKind,
     os::unix::fs::{FileTypeExt as _, MetadataExt as _},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use rustix::process::geteuid;
@@ -14,27 +12,6 @@ use stsd_client::{Error, Status};
 
 use super::context::DiagnosticContext;
 use crate::report::{Finding, Severity};
-
-/// The socket of the system's daemon.
-pub(super) const SYSTEM_SOCKET: &str = "/run/stsd/stsd.sock";
-
-/// Returns the first existing socket, in the order of the clients.
-pub(super) fn socket_path(typed: Option<&Path>) -> PathBuf {
-    let variable = |name| env::var_os(name).filter(|it: &OsString| !it.is_empty());
-    if let Some(path) = typed {
-        return path.to_owned();
-    }
-    if let Some(path) = variable("STSD_SOCKET") {
-        return path.into();
-    }
-    let user = variable("XDG_RUNTIME_DIR").map(|it| Path::new(&it).join("stsd/stsd.sock"));
-    let mut all = user.into_iter().chain([SYSTEM_SOCKET.into()]);
-    let first = all.next().unwrap_or_else(|| SYSTEM_SOCKET.into());
-    if first.exists() {
-        return first;
-    }
-    all.find(|it| it.exists()).unwrap_or(first)
-}
 
 pub(super) fn check(context: &DiagnosticContext) -> Vec<Finding> {
     let mut findings = vec![daemon(context)];
@@ -64,12 +41,16 @@ pub(super) fn check(context: &DiagnosticContext) -> Vec<Finding> {
 fn daemon(context: &DiagnosticContext) -> Finding {
     match &context.status {
         Ok(status) => {
-            let remark = format!("stsd {}, pid {}", status.daemon_version, status.pid);
-            Finding::ok("daemon", remark)
+            let (version, pid) = (&status.daemon_version, status.pid);
+            let which = context.which_of_two.as_ref();
+            let which = which.map_or_else(String::new, |it| format!("; {it}"));
+            Finding::ok("daemon", format!("stsd {version}, pid {pid}{which}"))
         }
-        Err(Error::NotReachable { source, .. })
-            if source.kind() == ErrorKind::ConnectionRefused =>
-        {
+        Err(Error::NotReachable {
+            source,
+            lacks_runtime_dir: false,
+            ..
+        }) if source.kind() == ErrorKind::ConnectionRefused => {
             let shown = context.socket.display();
             let remark = format!("no process listens at {shown}: a daemon that has exited left it");
             Finding::fault(

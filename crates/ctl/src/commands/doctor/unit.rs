@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, env, path::Path, process::Command};
 
 use rustix::process::geteuid;
+use stsd_client::Client;
 
 use super::context::DiagnosticContext;
 use crate::{report::Finding, subprocess};
@@ -59,9 +60,10 @@ pub(super) fn check(context: &DiagnosticContext) -> Vec<Finding> {
     findings
 }
 
+/// Returns `true` for the socket that a client finds without `STSD_SOCKET`.
 fn is_default_socket(socket: &Path) -> bool {
-    let directory = env::var_os("XDG_RUNTIME_DIR").unwrap_or_default();
-    Path::new(&directory).join("stsd/stsd.sock") == socket
+    let others = |name: &str| env::var_os(name).filter(|_| name != "STSD_SOCKET");
+    Client::from_variables(others).socket() == socket
 }
 
 fn value<'a>(properties: &'a Properties, name: &str) -> &'a str {

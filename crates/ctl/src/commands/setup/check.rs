@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use super::{
     document::DocumentRequirements,
     http_get,
-    tool::{CredentialRef, Delivery, SetupRequest, Tool},
+    tool::{self, CredentialRef, Delivery, SetupRequest, Tool},
 };
 use crate::{
     edit::file::EditableFile,
@@ -28,12 +28,7 @@ use crate::{
 /// Timeout of a command; longer than the shim's own timeout.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(15);
 
-pub(super) fn findings(
-    tool: &Tool,
-    request: &SetupRequest,
-    client: &Client,
-    socket: Option<&Path>,
-) -> Vec<Finding> {
+pub(super) fn findings(tool: &Tool, request: &SetupRequest, client: &Client) -> Vec<Finding> {
     let mut findings = Vec::new();
     let found = match &tool.delivery {
         Delivery::File(config) | Delivery::OtherToolsFile(config) => {
@@ -65,7 +60,9 @@ pub(super) fn findings(
         Delivery::Url | Delivery::UrlAndTokenFile => match client.url(&request.profile) {
             Ok(url) => {
                 if matches!(tool.delivery, Delivery::UrlAndTokenFile) {
-                    findings.push(token(token_file::find(socket, &url.token).as_deref()));
+                    findings.push(token(
+                        token_file::find(client.socket(), &url.token).as_deref(),
+                    ));
                 }
                 Some(CredentialRef::Url(url.url.expose().to_owned()))
             }
@@ -131,15 +128,16 @@ fn of_url(url: &str, needs: &DocumentRequirements) -> Finding {
     finding(severity, "URL", remark)
 }
 
-/// Runs a command as most of these tools do: split at white space, without a shell, and without
-/// `STSD_SOCKET`, which a tool may not have.
+/// Runs a command as most of these tools do: split at white space, without a shell. The environment is
+/// that of a job without a session, which has the variables of neither systemd nor a login.
 fn output(command: &str, rejects_stderr: bool) -> Result<Zeroizing<Vec<u8>>> {
     let mut words = command.split_whitespace();
     let program = words.next().context("it names no command")?;
     ensure!(program.starts_with('/'), "{program} is no absolute path");
     let mut child = Command::new(program)
         .args(words)
-        .env_remove("STSD_SOCKET")
+        .env_clear()
+        .envs(tool::bare_environment())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -2,12 +2,12 @@
 
 use std::{
     env,
+    ffi::OsString,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result, bail};
-use rustix::process::geteuid;
-use stsd_client::SecretText;
+use stsd_client::{Client, SecretText};
 use stsd_model::ProfileName;
 
 use super::{document::DocumentRequirements, env_overrides::EnvOverride};
@@ -72,7 +72,7 @@ pub(super) struct SetupRequest {
 }
 
 impl SetupRequest {
-    pub(super) fn of(socket: Option<&Path>, typed: &Setup) -> Result<Self> {
+    pub(super) fn of(client: &Client, typed: &Setup) -> Result<Self> {
         let profile = typed.profile.clone().unwrap_or_default();
         let name = typed.name.clone().unwrap_or_else(|| profile.clone());
         // A valid name needs no quotes in any tool's file.
@@ -95,8 +95,8 @@ impl SetupRequest {
             None => find_shim()?,
         };
         let mut command = shell_safe(&shim)?.to_owned();
-        if let Some(socket) = socket.map(Path::to_owned).or_else(environment_socket) {
-            let socket = std::path::absolute(socket)?;
+        if !is_found_without_variables(client) {
+            let socket = std::path::absolute(client.socket())?;
             command = format!("{command} --socket {}", shell_safe(&socket)?);
         }
         Ok(Self {
@@ -115,17 +115,21 @@ impl SetupRequest {
     }
 }
 
-/// Returns a socket that only this environment names, because a tool that is started elsewhere
-/// would not find it.
-fn environment_socket() -> Option<PathBuf> {
-    let variable = |name| env::var_os(name).filter(|it| !it.is_empty());
-    if let Some(path) = variable("STSD_SOCKET") {
-        return Some(path.into());
-    }
-    let runtime = PathBuf::from(variable("XDG_RUNTIME_DIR")?);
-    let usual = format!("/run/user/{}", geteuid().as_raw());
-    let socket = runtime.join("stsd/stsd.sock");
-    Some(socket).filter(|it| runtime != Path::new(&usual) && it.exists())
+/// Returns the environment of a job that has no session, as cron starts it.
+pub(super) fn bare_environment() -> Vec<(&'static str, OsString)> {
+    let mut variables = vec![("PATH", "/usr/bin:/bin".into())];
+    variables.extend(env::var_os("HOME").map(|home| ("HOME", home)));
+    variables
+}
+
+/// Returns `true` if a tool in a bare environment finds the client's daemon.
+fn is_found_without_variables(client: &Client) -> bool {
+    let variables = bare_environment();
+    let variable = |name: &str| {
+        let mut named = variables.iter().filter(|it| it.0 == name);
+        named.next().map(|it| it.1.clone())
+    };
+    Client::from_variables(variable).socket() == client.socket()
 }
 
 /// Returns a path that needs no quotes: some tools split a command at white space, some pass it

@@ -52,6 +52,7 @@ pub(super) fn json(report: &StatusReport) -> Value {
         "daemon_version": status.daemon_version,
         "pid": status.pid,
         "uptime_seconds": status.uptime_seconds,
+        "socket": report.socket.display().to_string(),
         "config_path": status.config_path,
         "held_back_calls": status.held_back_calls,
         "http_address": status.http_address,

@@ -1,5 +1,7 @@
 //! The status that is shown, as fetched from the daemon.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use stsd_client::{Audit, Client, Error, FailureKind, ProfileStatus, Status};
 
@@ -9,6 +11,10 @@ use crate::error::CliError;
 pub(crate) struct StatusReport {
     pub(super) status: Status,
     audit: Option<Audit>,
+    /// The path of the daemon's socket.
+    pub(super) socket: PathBuf,
+    /// The sentence that tells the daemon from the other one on this machine, if there is one.
+    pub(super) which_of_two: Option<String>,
     /// The daemon predates the `Audit` request.
     pub(super) lacks_audit: bool,
 }
@@ -44,6 +50,8 @@ pub(crate) fn fetch(client: &Client, names: &[String]) -> Result<StatusReport> {
     Ok(StatusReport {
         status,
         audit: audit.and_then(Result::ok),
+        socket: client.socket().to_owned(),
+        which_of_two: client.which_of_two(),
         lacks_audit,
     })
 }

@@ -28,6 +28,9 @@ pub(super) fn lines(report: &StatusReport, width: Option<usize>) -> Vec<Line> {
         status.daemon_version, status.config_path
     );
     let mut lines = wrap(PLAIN, ("", "  "), &head, width);
+    if let Some(which) = &report.which_of_two {
+        lines.extend(wrap(WARN, ("", "  "), which, width));
+    }
     lines.push(Line::default());
     let names = status.profiles.iter().map(|it| it.name.chars().count());
     let longest = names.max().unwrap_or(0).max(7);
