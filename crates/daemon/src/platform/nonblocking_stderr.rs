@@ -1,12 +1,15 @@
 //! A writer for stderr that never blocks. Lines are lost and counted while the pipe is full: a reader
-//! that stops must not stop the daemon.
+//! that stops must not stop the daemon. Nor does a terminal that stops background jobs (`stty tostop`).
 
 use std::{
     io::{self, Write},
     os::fd::AsFd,
 };
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::signal::{SigSet, SigmaskHow, Signal},
+};
 
 /// Maximum length of a write that a writable pipe accepts without blocking: `PIPE_BUF` of Linux,
 /// pipe(7).
@@ -39,18 +42,28 @@ impl<W: Write + AsFd> Write for NonBlockingWriter<W> {
         }
         if self.lost > 0 {
             let lost = std::mem::take(&mut self.lost);
-            writeln!(
-                self.inner,
-                "{lost} log lines were lost: the log was not read"
-            )?;
+            let line = format!("{lost} log lines were lost: the log was not read\n");
+            without_sigttou(|| self.inner.write_all(line.as_bytes()))?;
             return self.write(bytes);
         }
-        self.inner.write(&bytes[..bytes.len().min(MAX_WRITE_BYTES)])
+        let bytes = &bytes[..bytes.len().min(MAX_WRITE_BYTES)];
+        without_sigttou(|| self.inner.write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
     }
+}
+
+/// Runs a write while this thread blocks SIGTTOU: then the kernel writes to the terminal from the
+/// background, and sends no signal. Child processes inherit no blocked signal, because the mask is
+/// that of this thread and of this moment.
+fn without_sigttou<T>(write: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let blocked = SigSet::from(Signal::SIGTTOU);
+    let before = blocked.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let written = write();
+    before.thread_set_mask()?;
+    written
 }
 
 #[cfg(test)]
