@@ -17,6 +17,7 @@ mod access {
 mod client {
     mod async_client;
     mod oss_client;
+    mod two_daemons;
     mod watch;
 }
 
@@ -64,6 +65,7 @@ mod platform {
     mod memory;
     mod packages;
     mod restart;
+    mod restart_clients;
 }
 
 /// Calls to STS: when they are made, and their failures.

@@ -46,7 +46,7 @@ fn upgrade_under_load_causes_no_failure() {
     let before = env.document(&["oss-upload"]);
     let pid = env.client().status().unwrap().pid;
     let answers = under_load(&env, || {
-        for round in 1..=5 {
+        for round in 1..=20 {
             env.daemon().signal(Signal::SIGUSR2);
             env.wait_until("the new program", || {
                 env.daemon_log().matches("is ready").count() == round + 1
