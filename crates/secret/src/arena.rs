@@ -1,11 +1,12 @@
 //! An allocator for secrets in locked pages: a few mappings that are never swapped out, dumped
 //! or inherited by a child. It is the only file of this crate with unsafe calls.
 //!
-//! Allocating and freeing a secret take the lock; reading one does not. A mapping that the system
+//! Allocating, filling and freeing a secret take the lock; reading one does not. A mapping that the system
 //! refuses to lock holds secrets all the same: the first refusal is reported, and
 //! [`pages`](crate::pages) shows the total.
 
 use std::{
+    collections::HashSet,
     ffi::c_void,
     io,
     num::NonZeroUsize,
@@ -27,6 +28,9 @@ const GRAIN: usize = 64;
 /// The size of a mapping, in bytes: whole pages on every machine, and the smallest default of
 /// `RLIMIT_MEMLOCK` (64 KiB before Linux 5.16).
 const MAPPING: usize = 64 * 1024;
+
+/// The number of consecutive bytes that identify a part of a secret.
+pub(crate) const PART: usize = 12;
 
 static SHARED: OnceLock<Shared> = OnceLock::new();
 
@@ -63,11 +67,33 @@ pub(crate) fn mappings() -> Vec<Range<usize>> {
 pub(crate) fn place(bytes: &[u8]) -> Option<Slot> {
     let shared = SHARED.get()?;
     let length = NonZeroUsize::new(bytes.len())?;
-    let (place, refusal) = shared.arena().take(length);
+    let mut arena = shared.arena();
+    let (place, refusal) = arena.take(length);
+    let slot = place.map(|it| Slot::fill(it, bytes));
+    drop(arena);
     if let Some(refusal) = refusal {
         shared.said.call_once(|| (shared.refused)(refusal.into()));
     }
-    Some(Slot::fill(place?, bytes))
+    slot
+}
+
+/// Returns `true` if one of the parts is in a secret of the arena.
+pub(crate) fn holds_any(parts: &HashSet<[u8; PART]>) -> bool {
+    let Some(shared) = SHARED.get() else {
+        return false;
+    };
+    // Most places are rejected by their first two bytes, without a hash.
+    let mut begins = vec![false; 1 << 16];
+    for part in parts {
+        begins[usize::from(u16::from_ne_bytes([part[0], part[1]]))] = true;
+    }
+    let is_part = |place: &[u8]| {
+        begins[usize::from(u16::from_ne_bytes([place[0], place[1]]))]
+            && <[u8; PART]>::try_from(place).is_ok_and(|it| parts.contains(&it))
+    };
+    let arena = shared.arena();
+    let mut mappings = arena.mappings.iter();
+    mappings.any(|it| it.bytes().windows(PART).any(is_part))
 }
 
 impl Shared {
@@ -117,10 +143,11 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
+        // There is no slot without it. Wiped under the lock, because `holds_any` reads all slots.
+        let mut arena = SHARED.get().map(Shared::arena);
         self.bytes_mut().zeroize();
-        // There is no slot without it.
-        if let Some(shared) = SHARED.get() {
-            shared.arena().give_back(self.start, self.length);
+        if let Some(arena) = &mut arena {
+            arena.give_back(self.start, self.length);
         }
     }
 }
@@ -212,6 +239,17 @@ impl Mapping {
         self.used.len() * GRAIN
     }
 
+    /// Returns the bytes of all slots, with zeroes between them. The caller holds the lock of the
+    /// arena.
+    fn bytes(&self) -> &[u8] {
+        #[expect(unsafe_code, reason = "a mapping has no other owner to read it by")]
+        // SAFETY: the mapping is readable as long as `self` lives. Slots are filled and wiped
+        // under the lock of the arena, so that no byte changes meanwhile.
+        unsafe {
+            slice::from_raw_parts(pointer(self.start).as_ptr(), self.length())
+        }
+    }
+
     /// Allocates the first run of free grains that is long enough; `None` if there is none.
     fn take(&mut self, grains: usize) -> Option<NonZeroUsize> {
         let mut free = 0;
@@ -281,6 +319,22 @@ mod tests {
         drop(secret);
         assert_eq!(read(end, 6), [0; 6]);
         assert!(copy.expose() == text && neighbour.bytes() == b"neighbour");
+    }
+
+    #[test]
+    fn part_of_a_secret_is_found_until_the_secret_is_dropped() {
+        let _alone = ALONE.lock().unwrap();
+        lock_pages(|_| {});
+        let secret = SecretText::from("a secret of this test alone".to_owned());
+        let check = |text: &str, expected| {
+            assert_eq!(crate::is_part_of_a_secret(text), expected, "{text}");
+        };
+        check("it said: a secret of this test alone!", true);
+        check("secret of thi", true);
+        check("of this test or another one", false);
+        check("short", false);
+        drop(secret);
+        check("it said: a secret of this test alone!", false);
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod look;
 
 use std::fmt;
 #[cfg(feature = "pages")]
-use std::{ops::Range, sync::Arc};
+use std::{collections::HashSet, ops::Range, sync::Arc};
 
 #[cfg(feature = "pages")]
 pub use arena::lock_pages;
@@ -45,6 +45,16 @@ enum Held {
     /// A range of another secret's bytes, without a copy.
     #[cfg(feature = "pages")]
     Part(Arc<SecretBytes>, Range<u32>),
+}
+
+/// Returns `true` if twelve consecutive bytes of a text are in a secret that this process holds in
+/// locked pages. A text that another program has chosen is checked by this before it is shown.
+#[cfg(feature = "pages")]
+#[must_use]
+pub fn is_part_of_a_secret(text: &str) -> bool {
+    let parts = text.as_bytes().windows(arena::PART);
+    let parts: HashSet<[u8; arena::PART]> = parts.flat_map(<[u8; arena::PART]>::try_from).collect();
+    arena::holds_any(&parts)
 }
 
 impl SecretText {
