@@ -82,6 +82,22 @@ fn documents_of_all_programs_are_parsed() {
         None,
     );
     check(
+        r#"{"RequestId":"x","AssumedRoleUser":{"Arn":"y"},"Credentials":{"AccessKeyId":"STS.a",
+            "AccessKeySecret":"b","SecurityToken":"c","Expiration":"2026-11-18T13:00:00Z"}}"#,
+        Some("c"),
+        hour,
+    );
+    check(
+        r#"{"Credentials":{"AccessKeyId":"STS.a","SecretAccessKey":"b","SessionToken":"c"}}"#,
+        Some("c"),
+        None,
+    );
+    check(
+        "\u{feff}{\"AccessKeyId\":\"STS.a\",\"AccessKeySecret\":\"b\",\"Version\":\"1\",\"Code\":200}",
+        None,
+        None,
+    );
+    check(
         "\n {\"access_key_id\":\"STS.\\u0061\",\"access_key_secret\":\"b\",\"security_token\":\"c\"}\n",
         Some("c"),
         None,
@@ -141,13 +157,56 @@ fn invalid_document_is_refused_and_not_quoted() {
         "[]",
         "{\"access_key_id\":\"planted\"",
         "{\"AccessKeyId\":\"a\",\"AccessKeyId\":\"planted\"}",
-        "{\"AccessKeyId\":{\"planted\":1}}",
-        "{\"Version\":\"planted\"}",
         "{\"AccessKeyId\":\"a\",\"AccessKeySecret\":\"planted\"} planted",
-        "\u{feff}{\"AccessKeyId\":\"a\",\"AccessKeySecret\":\"planted\"}",
+        "{\"AccessKeyId\":{\"planted\":1}}",
     ] {
         check(text, no_document);
     }
+    check("[\"planted\"]", "(it is a list)");
+    check("{\"AccessKeyId\":\"planted\"", "(its JSON ends too early)");
+    check("\n planted", "(its JSON is invalid at line 2, column 2)");
+    check(
+        r#"{"AccessKeyId":"a","AccessKeyId":"planted"}"#,
+        "(a key is there twice)",
+    );
+    for (text, expected) in [
+        (
+            r#"{"expiration":1798794000}"#,
+            "expiration is a number, expected a text",
+        ),
+        (
+            r#"{"AccessKeyId":{"planted":1}}"#,
+            "AccessKeyId is an object, expected a text",
+        ),
+        (
+            r#"{"Token":["planted"]}"#,
+            "Token is a list, expected a text",
+        ),
+        (
+            r#"{"Version":true}"#,
+            "Version is a boolean, expected a whole number or a text",
+        ),
+        (
+            r#"{"Code":1.5}"#,
+            "Code is a number, expected a whole number or a text",
+        ),
+        (
+            r#"{"Credentials":"planted"}"#,
+            "Credentials is a text, expected an object",
+        ),
+        (
+            r#"{"Credentials":{"Expiration":5,"AccessKeyId":"planted"}}"#,
+            "Credentials.Expiration is a number, expected a text",
+        ),
+    ] {
+        check(text, expected);
+    }
+    check(r#"{"Version":"planted"}"#, "Version other than 1");
+    check(r#"{"Code":404}"#, "Code is not Success");
+    check(
+        r#"{"data":{"access_key":"planted"}}"#,
+        "without an access key id; it has a key data",
+    );
     check(" \n", "gave nothing");
     check("{}", "without an access key id");
     check(
