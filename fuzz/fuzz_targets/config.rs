@@ -11,6 +11,7 @@ use std::{
 use libfuzzer_sys::{Corpus, fuzz_target};
 use stsd::{
     config::ConfigErrors, fuzzing::configuration, identity::ProcessEnvironment, profile::NameParts,
+    runtime::program::ProgramContext,
 };
 use stsd_fuzz::MARKED;
 use toml::{Table, Value};
@@ -47,7 +48,11 @@ fuzz_target!(|text: &str| -> Corpus {
             pid: 7,
         },
         variable: |name| (name == KEY_VARIABLE).then(|| KEY_SECRET.into()),
-        environment: Arc::default(),
+        programs: Arc::new(ProgramContext {
+            environment: Vec::new(),
+            variable: |_| None,
+            temp_parents: Vec::new(),
+        }),
         runtime_files: Vec::new(),
     };
     let printed = match configuration(text, &BASE.join("config.toml"), &surroundings) {
@@ -110,7 +115,9 @@ fn is_a_name(table: &Table) -> bool {
                 // Messages show the program, and not its arguments.
                 Value::Array(words) => {
                     let program = words.first().and_then(Value::as_str);
-                    key == "on_renewal" && program.is_some_and(|it| it.contains(MARKED))
+                    let is_in = |it: &Value| it.as_str().is_some_and(|it| it.contains(MARKED));
+                    (key == "on_renewal" && program.is_some_and(|it| it.contains(MARKED)))
+                        || (key == "writable" && words.iter().any(is_in))
                 }
                 Value::Table(table) => is_a_name(table),
                 _ => false,

@@ -1,6 +1,7 @@
 //! The actions of the program `stsd`: check the configuration, connect to STS, run the daemon.
 
 use std::{
+    env,
     io::{self, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
@@ -13,13 +14,13 @@ use stsd::{
     config::{self, Config},
     platform::{
         exec_upgrade::UpgradeTarget,
-        hardening,
+        hardening, orphans,
         signals::{self, SignalWatcher},
         socket_watch::SocketWatch,
         sockets::{self, InheritedSockets},
         systemd::NotifySocket,
     },
-    runtime::clock::SystemClock,
+    runtime::{clock::SystemClock, temp_dir},
     serve::{http::UrlSecret, socket::self_check},
     session::memfd::{self, RestoredSessions},
     sts::connectivity,
@@ -67,8 +68,12 @@ pub(crate) async fn run(options: &Options, in_journal: bool) -> Result<()> {
     let process_environment = cli::process_environment(options)?;
     let config = config::load(&options.config, &process_environment)?;
     let signal_watcher = signals::watch().context("signal handlers cannot be installed")?;
+    orphans::reap().context("the signal handler of child processes cannot be installed")?;
     let mut inherited = sockets::open(options.scope(), || options.socket())?;
-    protections.push(hardening::restrict_filesystem(&writable_directories(
+    if let Some(directory) = inherited.own_directory() {
+        temp_dir::remove_stale(&directory);
+    }
+    protections.push(hardening::restrict_filesystem(&writable_paths(
         &inherited, &config,
     )));
     hardening::warn_missing(&protections);
@@ -79,7 +84,8 @@ pub(crate) async fn run(options: &Options, in_journal: bool) -> Result<()> {
         SocketWatch::new(inherited.sockets, clock.clone(), sender, |socket, limit| {
             Box::pin(self_check(socket, limit))
         })
-        .await?;
+        .await
+        .context("the listening sockets cannot be watched")?;
     let status = format!("profiles: {}", config.profiles.len());
     info!(
         config = %config.path.display(),
@@ -87,7 +93,7 @@ pub(crate) async fn run(options: &Options, in_journal: bool) -> Result<()> {
         "stsd {} is ready", env!("CARGO_PKG_VERSION")
     );
 
-    let environment = Arc::clone(&process_environment.environment);
+    let programs = Arc::clone(&process_environment.programs);
     let path = options.config.clone();
     let successor = upgrade_target.clone();
     let dependencies = Dependencies {
@@ -96,7 +102,7 @@ pub(crate) async fn run(options: &Options, in_journal: bool) -> Result<()> {
         clock,
         machine: cli::machine_id(),
         access: options.access(),
-        environment,
+        programs,
         signals: signal_watcher.signals.clone(),
         open_files: hardening::open_files(),
         protections,
@@ -117,13 +123,19 @@ pub(crate) async fn run(options: &Options, in_journal: bool) -> Result<()> {
     end(exit_reason, socket_watch, &signal_watcher, &upgrade_target).await
 }
 
-/// Returns the directories that the daemon writes to: those of its sockets, the audit file and the
-/// exports.
-fn writable_directories(inherited: &InheritedSockets, config: &Config) -> Vec<PathBuf> {
+/// Returns the paths that the daemon and its programs write to: the directories of its sockets, of
+/// the audit file and of the exports, and those that the configuration names.
+fn writable_paths(inherited: &InheritedSockets, config: &Config) -> Vec<PathBuf> {
     let audit_file = config.audit_file.iter();
     let files = audit_file.chain(&config.files);
     let parents = files.filter_map(|it| it.path.parent().map(Path::to_owned));
-    inherited.writable().into_iter().chain(parents).collect()
+    let programs = config.writable.iter().map(|it| it.path.clone());
+    let mut paths: Vec<_> = parents.chain(programs).chain(inherited.writable()).collect();
+    if inherited.own_directory().is_none() {
+        // Beside a socket of systemd the daemon may not write, and programs need temporary files.
+        paths.push(env::temp_dir());
+    }
+    paths
 }
 
 /// Returns the sessions and the secret of the URLs that the previous process has left.
@@ -134,7 +146,8 @@ fn restore(
     let mut restored = memfd::restore(std::mem::take(&mut inherited.sessions), clock);
     let directory = inherited.own_directory();
     let token = directory.map(|it| it.join(sockets::HTTP_TOKEN_FILE));
-    let url_secret = UrlSecret::take_over(restored.url_secret.take(), token)?;
+    let url_secret = UrlSecret::take_over(restored.url_secret.take(), token)
+        .context("the system gives no random bytes for the secret of the URLs")?;
     Ok((restored, url_secret))
 }
 

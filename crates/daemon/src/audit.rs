@@ -22,6 +22,7 @@ use tracing::{Level, info};
 
 pub use self::file::{AuditFile, AuditFileError};
 use self::rate_limit::{Admission, AuditRateLimiter, Quota, RateKey};
+pub(crate) use crate::runtime::foreign_text::sanitize;
 use crate::{
     access::{
         Operation,
@@ -36,9 +37,6 @@ use crate::{
 
 /// Time between the first suppressed event and the summary.
 const SUMMARY_INTERVAL: Duration = Duration::from_secs(10);
-
-/// Maximum number of characters of a text that a peer chose.
-const MAX_FIELD_CHARS: usize = 200;
 
 /// The caller of an operation, as the audit records it.
 #[derive(Clone, Copy)]
@@ -322,23 +320,6 @@ impl Audit {
     }
 }
 
-/// Returns a text that a peer or the service chose, cut to a length and with unprintable
-/// characters escaped, so that it cannot forge other fields or lines.
-pub(crate) fn sanitize(text: &str) -> String {
-    let mut sanitized = String::new();
-    for (count, c) in text.chars().enumerate() {
-        if count == MAX_FIELD_CHARS {
-            sanitized.push('…');
-            break;
-        }
-        match c {
-            '\\' | '"' | '\'' => sanitized.push(c),
-            _ => sanitized.extend(c.escape_debug()),
-        }
-    }
-    sanitized
-}
-
 #[cfg(test)]
 mod tests {
     use std::{
@@ -346,10 +327,7 @@ mod tests {
         sync::Arc,
     };
 
-    use super::{
-        Audit, AuditCaller, AuditFile, Decision, Event, Line, MAX_FIELD_CHARS, QuotaCell, RateKey,
-        lock, sanitize,
-    };
+    use super::{Audit, AuditCaller, AuditFile, Decision, Event, Line, QuotaCell, RateKey, lock};
     use crate::{
         access::peer::Peer,
         runtime::clock::{BootTime, SystemClock},
@@ -389,22 +367,6 @@ mod tests {
         // The next suppressed event is the first of a new summary.
         let used_up = quota.0.get().unwrap();
         assert!(!admits(&quota) && !used_up.suppress());
-    }
-
-    #[test]
-    fn sanitize_escapes_and_cuts_text_chosen_by_a_peer() {
-        let check = |text: &str, expected: &str| assert_eq!(sanitize(text), expected);
-        check("/usr/bin/sts-shim", "/usr/bin/sts-shim");
-        check("worker@a\\x2db.service", "worker@a\\x2db.service");
-        check("/home/jo é/x \"y\"", "/home/jo é/x \"y\"");
-        check("x\nfake=1", "x\\nfake=1");
-        check(
-            "\u{1b}[31m\r\0\u{7f}\u{9b}",
-            "\\u{1b}[31m\\r\\0\\u{7f}\\u{9b}",
-        );
-        check("a\u{202e}b\u{2028}c", "a\\u{202e}b\\u{2028}c");
-        let long = "x".repeat(MAX_FIELD_CHARS + 1);
-        check(&long, &format!("{}…", &long[1..]));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::{
     identity::ProcessEnvironment,
     platform::{sockets, sockets::SocketScope},
     profile::NameParts,
+    runtime::program::ProgramContext,
 };
 
 /// The output of `--help`.
@@ -132,7 +133,7 @@ pub fn process_environment(options: &Options) -> Result<ProcessEnvironment> {
     Ok(ProcessEnvironment {
         parts: name_parts()?,
         variable: |name| env::var_os(name),
-        environment: Arc::new(environment()),
+        programs: Arc::new(program_context(options)),
         runtime_files: options
             .socket()
             .map_or_else(|_| Vec::new(), |it| sockets::runtime_files(&it)),
@@ -161,11 +162,24 @@ pub fn machine_id() -> Vec<u8> {
         .unwrap_or_default()
 }
 
-/// Returns the environment of the commands in the configuration: the variables to find programs, the
-/// user's service manager and this daemon. Other variables may hold the password of a proxy, or are
-/// systemd's for this process alone.
+/// Returns the surroundings of the programs in the configuration. Temporary directories are beside the
+/// socket, where the daemon may write anyway; a socket of systemd is in a directory where the daemon
+/// may not.
+fn program_context(options: &Options) -> ProgramContext {
+    let socket = options.socket().ok();
+    let beside = socket.and_then(|it| it.parent().map(Into::into));
+    ProgramContext {
+        environment: environment(),
+        variable: |name| env::var_os(name),
+        temp_parents: beside.into_iter().chain([env::temp_dir()]).collect(),
+    }
+}
+
+/// Returns the variables of the programs in the configuration: those to find programs, the user's
+/// service manager and this daemon, and the daemon's own proxies, certificates, credentials and
+/// locale. Others are systemd's for this process alone, or may be secrets of other programs.
 fn environment() -> Vec<(OsString, OsString)> {
-    const PASSED_VARIABLES: [&str; 8] = [
+    const PASSED_VARIABLES: [&str; 12] = [
         "PATH",
         "HOME",
         "USER",
@@ -174,10 +188,20 @@ fn environment() -> Vec<(OsString, OsString)> {
         "XDG_RUNTIME_DIR",
         "DBUS_SESSION_BUS_ADDRESS",
         "STSD_SOCKET",
+        "TZ",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "CREDENTIALS_DIRECTORY",
     ];
-    let passed = PASSED_VARIABLES.iter();
-    let passed = passed.filter_map(|name| Some(((*name).into(), env::var_os(name)?)));
-    passed.collect()
+    let is_passed = |name: &str| {
+        PASSED_VARIABLES.contains(&name)
+            || name.starts_with("LC_")
+            || name.ends_with("_PROXY")
+            || name.ends_with("_proxy")
+    };
+    let all = env::vars_os();
+    all.filter(|(name, _)| name.to_str().is_some_and(is_passed))
+        .collect()
 }
 
 fn config_path(system: bool) -> Result<PathBuf> {

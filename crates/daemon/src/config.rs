@@ -31,11 +31,13 @@ pub struct Config {
     pub audit_file: Option<FileRef>,
     /// The files of the exports.
     pub files: Vec<FileRef>,
+    /// The paths that programs may write to.
+    pub writable: Vec<FileRef>,
     /// The profiles, by name.
     pub profiles: BTreeMap<ProfileName, Arc<Profile>>,
 }
 
-/// A file that is opened later, with its line in the configuration.
+/// A file or a directory that is used later, with its line in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileRef {
     /// The file.

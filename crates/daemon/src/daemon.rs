@@ -18,9 +18,9 @@ use crate::{
     platform::signals::ControlSignals,
     refresh::supervisor::{Connect, RefreshConfig, Supervisor, SupervisorDeps},
     runtime::{
-        child_process::Environment,
         clock::Clock,
         listener::Protocol,
+        program::ProgramContext,
         protection_report::{Protection, SecretPages},
     },
     serve,
@@ -54,8 +54,8 @@ pub struct Dependencies<X> {
     pub machine: Vec<u8>,
     /// The access policy.
     pub access: Access,
-    /// The environment of the commands in the configuration.
-    pub environment: Arc<Environment>,
+    /// The surroundings of the programs in the configuration.
+    pub programs: Arc<ProgramContext>,
     /// The requests of signals.
     pub signals: ControlSignals,
     /// The limit of open files.
@@ -101,9 +101,9 @@ pub enum RunError {
     /// A file of the configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
-    /// A system call has failed.
-    #[error(transparent)]
-    Io(#[from] io::Error),
+    /// A step of the start has failed.
+    #[error("{0}")]
+    Start(&'static str, #[source] io::Error),
 }
 
 /// The parts of the running daemon.
@@ -131,9 +131,11 @@ pub async fn run<X: StsExchange>(
     let mut daemon = Daemon::new(&config, sender, dependencies)?;
     daemon.apply(config)?;
     let context = Arc::clone(&daemon.context);
-    let reactor = Arc::new(ReactorHandle::new()?);
+    let reactor = ReactorHandle::new();
+    let reactor = Arc::new(reactor.map_err(failed("the epoll set cannot be created"))?);
     // Joined when this function returns, which is before an upgrade replaces the program.
-    let _event_loop = socket::start_event_loop(&reactor, Arc::clone(&context.clock))?;
+    let _event_loop = socket::start_event_loop(&reactor, Arc::clone(&context.clock))
+        .map_err(failed("the thread of the event loop cannot be started"))?;
     let serving = serve::serve(listeners, context, reactor, daemon.signals.stop.clone());
     let is_replaced = daemon.handle_events(commands, serving).await;
     Ok(daemon.shut_down(is_replaced).await)
@@ -146,7 +148,7 @@ impl<X: StsExchange> Daemon<X> {
         config: &Config,
         commands: mpsc::Sender<SupervisorCommand>,
         dependencies: Dependencies<X>,
-    ) -> io::Result<Self> {
+    ) -> Result<Self, RunError> {
         let (access, clock) = (dependencies.access, dependencies.clock);
         let store = Arc::new(Store::with_encoder(socket::encode_reply));
         let rate_limiter = Arc::new(RateLimiter::new(config.sts_calls_per_second, clock.boot()));
@@ -159,7 +161,8 @@ impl<X: StsExchange> Daemon<X> {
             config_path: config.path.display().to_string(),
             started: clock.boot(),
         };
-        let http = HttpEndpoint::new(dependencies.url_secret, dependencies.tcp)?;
+        let http = HttpEndpoint::new(dependencies.url_secret, dependencies.tcp)
+            .map_err(failed("the HTTP endpoint cannot be prepared"))?;
         let limiter = ConnectionLimiter::new(dependencies.open_files, user_quota(access));
         let context = Arc::new(ServerContext {
             store: Arc::clone(&store),
@@ -175,7 +178,7 @@ impl<X: StsExchange> Daemon<X> {
         });
         Ok(Self {
             context,
-            exporters: Exporters::new(Arc::clone(&clock), dependencies.environment),
+            exporters: Exporters::new(Arc::clone(&clock), dependencies.programs),
             supervisor: Supervisor::new(SupervisorDeps {
                 store,
                 connect: dependencies.connect,
@@ -273,7 +276,7 @@ impl<X: StsExchange> Daemon<X> {
     fn apply(&mut self, config: Config) -> Result<(), RunError> {
         // Opened at each reload: a file that was rotated is created again.
         let audit_file = runtime_files::open_audit(&config)?;
-        runtime_files::check_exports(&config)?;
+        runtime_files::check_writable_paths(&config)?;
         let rules = config.profiles.values();
         let rules = rules.map(|it| (&it.name, &*it.allow));
         self.context.access.warn_unreachable_profiles(rules);
@@ -343,6 +346,11 @@ impl<X: StsExchange> Daemon<X> {
             None
         })
     }
+}
+
+/// Returns a function that names the step of the start that has failed.
+fn failed(step: &'static str) -> impl FnOnce(io::Error) -> RunError {
+    move |error| RunError::Start(step, error)
 }
 
 /// Returns `true` if the check of the next program succeeds; an error is logged.

@@ -23,10 +23,9 @@ use crate::{
     profile::{ExportConfig, ProfileName},
     runtime::{
         backoff::{MAX_BACKOFF, retry_backoff},
-        child_process,
-        child_process::Environment,
         clock::Clock,
         panic::catch_panic,
+        program::{Program, ProgramContext},
     },
     session::{
         snapshot::Session,
@@ -44,7 +43,7 @@ const UNWRITTEN_HINT: &str =
 /// The exports of all profiles.
 pub struct Exporters {
     clock: Arc<dyn Clock>,
-    environment: Arc<Environment>,
+    programs: Arc<ProgramContext>,
     /// Keep the files when their tasks end.
     keep_files: Arc<AtomicBool>,
     running: BTreeMap<ProfileName, Running>,
@@ -64,17 +63,17 @@ struct Exporter {
     plan: ExportConfig,
     entry: watch::Receiver<Arc<ProfileEntry>>,
     clock: Arc<dyn Clock>,
-    environment: Arc<Environment>,
+    programs: Arc<ProgramContext>,
     keep_files: Arc<AtomicBool>,
 }
 
 impl Exporters {
     /// Returns exports without a profile.
     #[must_use]
-    pub fn new(clock: Arc<dyn Clock>, environment: Arc<Environment>) -> Self {
+    pub fn new(clock: Arc<dyn Clock>, programs: Arc<ProgramContext>) -> Self {
         Self {
             clock,
-            environment,
+            programs,
             keep_files: Arc::default(),
             running: BTreeMap::new(),
         }
@@ -135,7 +134,7 @@ impl Exporters {
             plan: plan.clone(),
             entry: entry_watch,
             clock: Arc::clone(&self.clock),
-            environment: Arc::clone(&self.environment),
+            programs: Arc::clone(&self.programs),
             keep_files: Arc::clone(&self.keep_files),
         };
         let stop = CancellationToken::new();
@@ -231,6 +230,15 @@ impl Exporter {
         }
     }
 
+    /// Returns the command. It may also write to the directory of the profile's file.
+    fn hook(&self) -> Option<Program> {
+        let mut program = self.plan.command.clone()?;
+        let file = self.plan.file.as_ref();
+        let directory = file.and_then(|it| it.path.parent());
+        program.writable.extend(directory.map(Into::into));
+        Some(program)
+    }
+
     /// Runs the command for each new session, one run at a time. All sessions that arrive during a run
     /// cause one further run.
     async fn run_hooks(
@@ -238,24 +246,22 @@ impl Exporter {
         mut news: watch::Receiver<Option<Arc<Session>>>,
         stop: &CancellationToken,
     ) {
-        let Some((program, arguments)) = self.plan.command.split_first() else {
+        let Some(program) = self.hook() else {
             return;
         };
         let name = self.entry.borrow().profile.name.clone();
         let mut last_logged = None;
         let tell = async {
             while news.changed().await.is_ok() {
-                let mut command = std::process::Command::new(program);
-                command.args(arguments).env_clear();
-                command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-                command.env("STSD_PROFILE", name.as_str());
-                let failed = child_process::run(command, HOOK_TIMEOUT).await.err();
-                let failed = failed.map(|it| it.to_string());
-                if let Some(failed) = failed
-                    .as_ref()
-                    .filter(|it| last_logged.as_ref() != Some(*it))
+                let variables = [("STSD_PROFILE", name.as_str())];
+                let run = program.run(&self.programs, &variables, HOOK_TIMEOUT).await;
+                // A line of stderr may differ each time.
+                let failed = run.as_ref().err().map(|it| it.error.to_string());
+                if let Err(failure) = &run
+                    && last_logged != failed
                 {
-                    warn!(profile = %name, "on_renewal: {failed}");
+                    let hint = program.describe_confinement(&self.programs);
+                    warn!(profile = %name, hint, "on_renewal: {failure}");
                 }
                 last_logged = failed;
             }

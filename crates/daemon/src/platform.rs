@@ -5,6 +5,7 @@ pub mod hardening;
 pub mod journald;
 pub mod log;
 pub mod nonblocking_stderr;
+pub mod orphans;
 pub mod signals;
 pub mod socket_watch;
 pub mod sockets;

@@ -315,7 +315,7 @@ fn script(env: &TestEnv, then: &str) -> String {
     );
     env.write("told.sh", &script, 0o700);
     format!(
-        "{UPLOAD}on_renewal = [\"{}\", \"an argument\", \"$HOME\"]\n",
+        "{UPLOAD}on_renewal = [\"{}\", \"an argument\", \"$HOME\"]\nwritable = [\"run\"]\n",
         env.path("told.sh").display()
     )
 }
@@ -334,7 +334,7 @@ fn on_renewal_runs_once_for_each_renewal_without_secrets() {
         "{profiles}[profile.oss-upload.file]\npath = \"run/x.secret\"\n"
     ));
     let mut command = env.daemon_command();
-    command.env("HTTPS_PROXY", "http://user:ExampleSecretOf@127.0.0.1:1");
+    command.env("HTTPS_PROXY", "http://user:password@127.0.0.1:1");
     command.env("NOTIFY_SOCKET_OF_NOBODY", "x");
     env.start_daemon_with(command);
     env.wait_until("three renewals", || told(&env) >= 3);
@@ -367,7 +367,7 @@ fn on_renewal_runs_once_for_each_renewal_without_secrets() {
     );
     let seen = fs::read_to_string(env.path("run/environ")).unwrap();
     assert!(
-        !seen.contains("PROXY") && !seen.contains("NOTIFY"),
+        seen.contains("HTTPS_PROXY=http://user:password@127.0.0.1:1\n") && !seen.contains("NOTIFY"),
         "{seen}"
     );
     assert!(seen.contains("STSD_PROFILE=oss-upload\n"), "{seen}");

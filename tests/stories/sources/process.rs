@@ -193,7 +193,7 @@ fn process_that_others_may_change_is_refused_at_load() {
 #[test]
 fn hung_process_delays_its_profile_and_ends_with_the_daemon() {
     let mut env = world("exit 1");
-    // The sandbox forbids the program to write; its process is found by its argument.
+    // The program may write nowhere; its process is found by its argument.
     let marker = &seconds(600, 1);
     write(&env, &format!("exec sleep {marker}"));
     // The failure of the former program is answered for a moment.
@@ -252,7 +252,7 @@ fn children_of_a_process_are_ended_with_its_group() {
 #[test]
 fn failing_process_is_started_once_for_300_profiles() {
     let mut env = TestEnv::without_daemon(&[]);
-    // The sandbox forbids the program to write, so the story counts the profiles with a failure.
+    // The program may write nowhere, so the story counts the profiles with a failure.
     write(&env, "exit 1");
     let program = env.path("issue.key");
     let mut config = profiles(program.to_str().unwrap());

@@ -146,6 +146,7 @@ fn config(raw: Raw, mut context: ReadContext<'_>) -> Result<Config, ConfigErrors
             http: context.http,
             audit_file,
             files: context.export_files,
+            writable: context.writable,
             profiles,
         }),
         _ => Err(ConfigErrors(context.errors)),

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use crate::{
     audit::{AuditFile, AuditFileError},
     config::{Config, ConfigErrors},
-    runtime::atomic_file,
+    runtime::{atomic_file, program},
 };
 
 /// Opens the file of the audit; `None` if the configuration has none.
@@ -20,11 +20,11 @@ pub(super) fn open_audit(config: &Config) -> Result<Option<AuditFile>, ConfigErr
         .map_err(|error| ConfigErrors(vec![refused(error)]))
 }
 
-/// Checks that the files of the audit and of the exports can be written under the confinement of the
-/// process. Leaves no new file behind.
+/// Checks that the files of the audit and of the exports, and the paths of programs, can be written
+/// under the confinement of the process. Leaves no new file behind.
 ///
 /// # Errors
-/// [`ConfigErrors`], of the audit or else of the exports.
+/// [`ConfigErrors`], of the audit or else of the others.
 pub fn check_runtime_files(config: &Config) -> Result<(), ConfigErrors> {
     if let Some(named) = &config.audit_file {
         let refused = match named.path.symlink_metadata() {
@@ -41,19 +41,25 @@ pub fn check_runtime_files(config: &Config) -> Result<(), ConfigErrors> {
             return Err(ConfigErrors(vec![mistake]));
         }
     }
-    check_exports(config)
+    check_writable_paths(config)
 }
 
-/// Checks that the files of the exports can be written under the confinement of the process.
+/// Checks that the files of the exports, and the paths of programs, can be written under the
+/// confinement of the process.
 ///
 /// # Errors
-/// [`ConfigErrors`], one for each file that cannot.
-pub(super) fn check_exports(config: &Config) -> Result<(), ConfigErrors> {
-    let errors = config.files.iter().filter_map(|file| {
+/// [`ConfigErrors`], one for each path that cannot.
+pub(super) fn check_writable_paths(config: &Config) -> Result<(), ConfigErrors> {
+    let files = config.files.iter().filter_map(|file| {
         let error = atomic_file::check_writable(&file.path).err()?;
         Some(config.file_error(file, &error, error.hint()))
     });
-    match errors.collect::<Vec<_>>() {
+    let paths = config.writable.iter().filter_map(|it| {
+        let error = program::check_writable(&it.path).err()?;
+        let problem = format!("{}: {error}", it.path.display());
+        Some(config.file_error(it, &problem, program::UNWRITABLE_HINT))
+    });
+    match files.chain(paths).collect::<Vec<_>>() {
         errors if errors.is_empty() => Ok(()),
         errors => Err(ConfigErrors(errors)),
     }

@@ -2,7 +2,6 @@
 //! a limited output, and no error quotes the output.
 
 use std::{
-    process::Command,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -13,9 +12,9 @@ use super::ProcessEnvironment;
 use crate::{
     profile::SourceError,
     runtime::{
-        child_process,
-        child_process::{CommandError, Environment},
+        child_process::CommandError,
         clock::{BootTime, Clock},
+        program::{Program, ProgramContext},
         sync::lock,
     },
 };
@@ -30,19 +29,27 @@ const FAILURE_CACHE_TTL: Duration = Duration::from_secs(1);
 /// A program of the configuration that prints an identity or a token.
 #[derive(Debug)]
 pub struct IdentityCommand {
-    words: Vec<String>,
-    environment: Arc<Environment>,
+    program: Program,
+    context: Arc<ProgramContext>,
     /// The time and the error of the last failure.
     last_failure: Mutex<Option<(BootTime, SourceError)>>,
 }
 
+/// The output of a program.
+pub(super) struct PrintedText<'a> {
+    /// The output.
+    pub text: Zeroizing<String>,
+    command: &'a IdentityCommand,
+    stderr: Option<String>,
+}
+
 impl IdentityCommand {
-    /// Returns a command; the first word is the full path of the program.
+    /// Returns a command.
     #[must_use]
-    pub fn new(words: Vec<String>, environment: &ProcessEnvironment) -> Self {
+    pub fn new(program: Program, environment: &ProcessEnvironment) -> Self {
         Self {
-            words,
-            environment: Arc::clone(&environment.environment),
+            program,
+            context: Arc::clone(&environment.programs),
             last_failure: Mutex::default(),
         }
     }
@@ -55,7 +62,7 @@ impl IdentityCommand {
         &self,
         max_bytes: usize,
         clock: &dyn Clock,
-    ) -> Result<Zeroizing<String>, SourceError> {
+    ) -> Result<PrintedText<'_>, SourceError> {
         let lately = |at: &BootTime| clock.boot().since(*at) < FAILURE_CACHE_TTL;
         if let Some((_, error)) = self.last_failure().as_ref().filter(|(at, _)| lately(at)) {
             return Err(error.clone());
@@ -66,19 +73,13 @@ impl IdentityCommand {
         printed
     }
 
-    async fn run(&self, max_bytes: usize) -> Result<Zeroizing<String>, SourceError> {
-        let (program, arguments) = self
-            .words
-            .split_first()
-            .map_or(("", &[][..]), |(program, rest)| (program.as_str(), rest));
-        let mut command = Command::new(program);
-        command.args(arguments).env_clear();
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        let hint = "run the command by hand as the daemon's user to see its output; stsd does not show \
-                    the output, because it may hold a secret";
-        let printed = child_process::read(command, COMMAND_TIMEOUT, max_bytes).await;
-        let printed = printed.map_err(|error| {
-            let problem = match error {
+    async fn run(&self, max_bytes: usize) -> Result<PrintedText<'_>, SourceError> {
+        let printed = self
+            .program
+            .read(&self.context, COMMAND_TIMEOUT, max_bytes)
+            .await;
+        let printed = printed.map_err(|failure| {
+            let problem = match failure.error {
                 CommandError::Start(error) => format!("does not start: {error}"),
                 CommandError::Failed(status) => format!("failed: {status}"),
                 CommandError::TimedOut(bound) => {
@@ -88,15 +89,18 @@ impl IdentityCommand {
                     format!("printed more than {max_bytes} bytes and was killed")
                 }
             };
-            SourceError::new(self.describe(), problem, hint)
+            self.error(&problem, failure.stderr.as_deref(), &self.hint())
         })?;
-        match std::str::from_utf8(&printed) {
-            Ok(text) => Ok(Zeroizing::new(text.to_owned())),
-            Err(_) => Err(SourceError::new(
-                self.describe(),
-                "printed bytes that are not UTF-8",
-                hint,
-            )),
+        match std::str::from_utf8(&printed.text) {
+            Ok(text) => Ok(PrintedText {
+                text: Zeroizing::new(text.to_owned()),
+                command: self,
+                stderr: printed.stderr,
+            }),
+            Err(_) => {
+                let problem = "printed bytes that are not UTF-8";
+                Err(self.error(problem, printed.stderr.as_deref(), &self.hint()))
+            }
         }
     }
 
@@ -106,7 +110,28 @@ impl IdentityCommand {
 
     /// Returns the name of the program for messages, without its arguments: they may hold a secret.
     pub(super) fn describe(&self) -> String {
-        let program = self.words.first().map_or("", String::as_str);
-        format!("the command {program}")
+        format!("the command {}", self.program.path())
+    }
+
+    /// Returns an error of the program, with a line of its stderr.
+    fn error(&self, problem: &str, stderr: Option<&str>, hint: &str) -> SourceError {
+        let problem = match stderr {
+            Some(line) => format!("{problem}; its stderr ends with: {line}"),
+            None => problem.to_owned(),
+        };
+        SourceError::new(self.describe(), problem, hint)
+    }
+
+    fn hint(&self) -> String {
+        let confinement = self.program.describe_confinement(&self.context);
+        format!("compare with a run by hand as the daemon's user; {confinement}")
+    }
+}
+
+impl PrintedText<'_> {
+    /// Returns an error of the output, with a line of the program's stderr.
+    pub(super) fn explain(&self, error: &SourceError) -> SourceError {
+        let stderr = self.stderr.as_deref();
+        self.command.error(&error.problem, stderr, &error.hint)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf, sync::Arc};
 
-use crate::{profile::NameParts, runtime::child_process::Environment};
+use crate::{profile::NameParts, runtime::program::ProgramContext};
 
 /// The environment of the process. Values are read when they are needed and not kept: they may hold
 /// a secret.
@@ -12,8 +12,8 @@ pub struct ProcessEnvironment {
     pub parts: NameParts,
     /// Returns the value of a variable.
     pub variable: fn(&str) -> Option<OsString>,
-    /// The environment of commands.
-    pub environment: Arc<Environment>,
+    /// The surroundings of programs.
+    pub programs: Arc<ProgramContext>,
     /// The files that the daemon creates in the directory of its socket.
     pub runtime_files: Vec<PathBuf>,
 }

@@ -19,11 +19,12 @@ impl IdentityProvider for Process {
                 date: None,
                 clock: context.clock,
             };
-            let text = self
+            let printed = self
                 .program
                 .text(credentials_document::MAX_DOCUMENT_BYTES, context.clock)
                 .await?;
-            credentials_document::read(&text, &self.program.describe(), got)
+            credentials_document::read(&printed.text, &self.program.describe(), got)
+                .map_err(|error| printed.explain(&error))
         })
     }
 

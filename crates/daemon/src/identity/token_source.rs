@@ -63,8 +63,16 @@ impl TokenSource {
                     SourceError::new(self.describe(), format!("cannot be read: {error}"), hint)
                 })?
             }
-            Self::Command(program) => program.text(MAX_TOKEN_BYTES, clock).await?,
+            Self::Command(program) => {
+                let printed = program.text(MAX_TOKEN_BYTES, clock).await?;
+                let token = self.token(&printed.text, expected);
+                return token.map_err(|error| printed.explain(&error));
+            }
         };
+        self.token(&text, expected)
+    }
+
+    fn token(&self, text: &str, expected: &str) -> Result<SecretText, SourceError> {
         let text = text.trim();
         if text.is_empty() {
             let hint = format!("the output or file must hold {expected} and nothing else");

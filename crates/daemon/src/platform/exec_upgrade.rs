@@ -18,7 +18,10 @@ use nix::{
     unistd::close,
 };
 
-use crate::{platform::systemd::NotifySocket, runtime::child_process};
+use crate::{
+    platform::systemd::NotifySocket,
+    runtime::{child_process, children},
+};
 
 /// The first number of an inherited descriptor: the one after standard error, because the limit of
 /// open files may be low.
@@ -66,9 +69,8 @@ impl UpgradeTarget {
         fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).arg("--check");
-        // Not to /dev/null: Landlock forbids the write.
         command.stdin(Stdio::null()).stdout(writer.try_clone()?);
-        let mut child = command.stderr(writer).spawn()?;
+        let mut child = children::spawn(command.stderr(writer))?;
         // Closes this process's write ends of the pipe.
         drop(command);
         let mut output = Vec::new();
@@ -88,7 +90,7 @@ impl UpgradeTarget {
             })?;
         let Some(status) = status else {
             child.kill()?;
-            child.wait()?;
+            child_process::wait_for_exit(&mut child, POLL_ATTEMPTS, POLL_INTERVAL, || Ok(()))?;
             return Err(io::Error::other(
                 "the new program with --check did not end within 10 s",
             ));

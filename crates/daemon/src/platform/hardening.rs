@@ -3,14 +3,11 @@
 
 use std::{
     fs::OpenOptions,
-    io,
-    path::{Path, PathBuf},
+    io::{self, ErrorKind},
+    path::PathBuf,
 };
 
-use landlock::{
-    ABI, AccessFs, PathBeneath, PathFd, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _,
-    RulesetError, RulesetStatus,
-};
+use landlock::RulesetStatus;
 use nix::sys::{
     prctl,
     resource::{Resource, getrlimit, setrlimit},
@@ -18,10 +15,17 @@ use nix::sys::{
 };
 use tracing::warn;
 
-use crate::runtime::protection_report::{MEMLOCK_HINT, Protection, SECRET_PAGES, protection};
+use crate::runtime::{
+    landlock::restrict_writes,
+    protection_report::{MEMLOCK_HINT, Protection, SECRET_PAGES, protection},
+};
 
 /// Minimum number of open files. Three quarters are for connections: enough for ten thousand.
 const MIN_OPEN_FILES: u64 = 14_000;
+
+/// Devices that every process may write to, and for which Landlock has no rule. Opening them has no
+/// effect.
+const PROBE_DEVICES: [&str; 2] = ["/dev/urandom", "/dev/random"];
 
 /// Applies the protections that must precede the first secret: private modes of new files, no core
 /// dumps, no tracing by other processes of the user, and no new privileges for child processes.
@@ -75,12 +79,13 @@ pub fn open_files() -> u64 {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft)
 }
 
-/// Restricts writes to files below `writable`, for this thread and its children. The caller must not
-/// have started other threads.
+/// Restricts writes to files below `writable` and to devices that hold nothing, for this thread and
+/// its children. The caller must not have started other threads.
 #[must_use]
 pub fn restrict_filesystem(writable: &[PathBuf]) -> Protection {
     const NAME: &str = "writing files";
-    let outcome = restrict(writable);
+    let outcome = restrict_writes(writable);
+    let is_enforced = matches!(&outcome, Ok(it) if *it != RulesetStatus::NotEnforced);
     let shown = match writable {
         [] => "nowhere".to_owned(),
         some => {
@@ -95,7 +100,18 @@ pub fn restrict_filesystem(writable: &[PathBuf]) -> Protection {
     };
     let fix = format!("{unconfined}; let systemd confine it: ProtectSystem=strict");
     // The check is independent of the reported status: without Landlock any process can write there.
-    protection(NAME, is_denied(Path::new("/dev/null")), &shown, &fix)
+    let holds = match probe() {
+        Ok(()) => false,
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => true,
+        Err(_) => is_enforced,
+    };
+    if let Err(error) = OpenOptions::new().write(true).open("/dev/null") {
+        warn!(
+            "the programs of the configuration cannot write to /dev/null: {error}; after an upgrade \
+             by SIGUSR2 the restriction of the previous program stays until a restart"
+        );
+    }
+    protection(NAME, holds, &shown, &fix)
 }
 
 /// Logs a warning for each protection that is not in force.
@@ -105,21 +121,14 @@ pub fn warn_missing(protections: &[Protection]) {
     }
 }
 
-fn restrict(writable: &[PathBuf]) -> Result<RulesetStatus, RulesetError> {
-    // The newest access rights of the crate; an older kernel enforces those that the kernel has.
-    let writing = AccessFs::from_write(ABI::V5);
-    let mut ruleset = Ruleset::default().handle_access(writing)?.create()?;
-    for directory in writable {
-        // A missing directory needs no rule.
-        let Ok(directory) = PathFd::new(directory) else {
-            continue;
-        };
-        ruleset = ruleset.add_rule(PathBeneath::new(directory, writing))?;
+/// Opens the first of [`PROBE_DEVICES`] that exists for writing.
+fn probe() -> io::Result<()> {
+    let mut outcome = Err(ErrorKind::NotFound.into());
+    for device in PROBE_DEVICES {
+        outcome = OpenOptions::new().write(true).open(device).map(drop);
+        if !matches!(&outcome, Err(error) if error.kind() == ErrorKind::NotFound) {
+            break;
+        }
     }
-    Ok(ruleset.restrict_self()?.ruleset)
-}
-
-fn is_denied(path: &Path) -> bool {
-    let opened = OpenOptions::new().write(true).open(path);
-    opened.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    outcome
 }

@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 use listenfd::ListenFd;
 use nix::{
     errno::Errno,
@@ -180,7 +180,8 @@ pub fn open(
     scope: SocketScope,
     path: impl FnOnce() -> anyhow::Result<PathBuf>,
 ) -> anyhow::Result<InheritedSockets> {
-    let mut inherited = inherited(scope)?;
+    let inherited = inherited(scope);
+    let mut inherited = inherited.context("an inherited descriptor cannot be used")?;
     if !inherited.sockets.is_empty() {
         info!("listening on an inherited socket");
         return Ok(inherited);

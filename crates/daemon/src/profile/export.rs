@@ -4,13 +4,15 @@ use std::path::PathBuf;
 
 use stsd_document::Format;
 
+use crate::runtime::program::Program;
+
 /// The exports of a profile.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ExportConfig {
     /// A file that holds the newest session.
     pub file: Option<ExportFile>,
-    /// A program and its arguments, run after each renewal; empty for none.
-    pub command: Vec<String>,
+    /// A program that is run after each renewal.
+    pub command: Option<Program>,
 }
 
 /// A file with credentials.
@@ -26,6 +28,6 @@ impl ExportConfig {
     /// Returns `true` without a file and a command.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.file.is_none() && self.command.is_empty()
+        self.file.is_none() && self.command.is_none()
     }
 }

@@ -1,18 +1,18 @@
-//! Commands of the configuration, each in a process group of its own and with a time limit. Their
-//! stderr is discarded, and so is the stdout of `run`: a command may print secrets.
+//! Programs of the configuration, each in a process group of its own, with a time limit, a private
+//! temporary directory and a Landlock domain that bounds its writes.
 
 use std::{
-    convert::Infallible,
     ffi::OsString,
-    future::Future,
     io::{self, PipeReader},
-    os::{fd::OwnedFd, unix::process::CommandExt as _},
+    os::unix::process::CommandExt as _,
+    path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::Duration,
 };
 
 use nix::{
+    errno::Errno,
     sys::{
         signal::{Signal, killpg},
         wait::{Id, WaitPidFlag, WaitStatus, waitid},
@@ -20,11 +20,18 @@ use nix::{
     unistd::Pid,
 };
 use tokio::{
-    net::unix::pipe,
+    sync::oneshot,
     task::spawn_blocking,
     time::{sleep, timeout},
 };
 use zeroize::Zeroizing;
+
+use super::{
+    children,
+    landlock::restrict_writes,
+    pipe_output::{Keep, PipeOutput},
+    temp_dir::TempDir,
+};
 
 /// Interval between checks whether a command has exited.
 const EXIT_POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -37,6 +44,12 @@ const KILL_POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Timeout for the rest of the output of a command that has exited.
 const FINAL_READ_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Timeout for the rest of the stderr of a command that has exited, after its output.
+const FINAL_STDERR_TIMEOUT: Duration = Duration::from_millis(50);
+
+/// Number of bytes at the end of stderr that are kept.
+const STDERR_BYTES: usize = 4 * 1024;
 
 /// The environment of a command.
 pub type Environment = Vec<(OsString, OsString)>;
@@ -58,6 +71,37 @@ pub(crate) enum CommandError {
     TooMuch(usize),
 }
 
+/// A command that is to be started.
+pub(crate) struct Start {
+    /// The program with its arguments and its environment.
+    pub command: Command,
+    /// The paths that the program may write to, besides its temporary directory.
+    pub writable: Vec<PathBuf>,
+    /// The directories for the temporary directory, in the order of preference.
+    pub temp_parents: Vec<PathBuf>,
+}
+
+/// The treatment of output beyond its maximum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Excess {
+    /// The command is killed.
+    Kills,
+    /// The output is discarded.
+    IsDiscarded,
+}
+
+/// The output of a command that has ended.
+pub(crate) struct Ended {
+    /// The end of the command.
+    pub result: Result<(), CommandError>,
+    /// The output, up to its maximum.
+    pub stdout: Zeroizing<Vec<u8>>,
+    /// The output was longer than its maximum, or may be.
+    pub is_cut: bool,
+    /// The end of stderr.
+    pub stderr: Zeroizing<Vec<u8>>,
+}
+
 /// A running command. The command and its process group are killed when this is dropped.
 struct Running {
     child: Child,
@@ -65,47 +109,100 @@ struct Running {
     is_reaped: bool,
 }
 
-/// Runs a command for `limit` at most, and discards its output.
+/// Runs a command for `limit` at most, with an output of `max_bytes`. At the end no process of the
+/// process group runs any more.
 ///
 /// # Errors
-/// [`CommandError`]; no process of the process group runs any more.
-pub(crate) async fn run(mut command: Command, limit: Duration) -> Result<(), CommandError> {
-    let (stderr, writer) = io::pipe()?;
-    // A pipe, not /dev/null: the daemon's filesystem sandbox forbids to open that for writing.
-    command.stdout(writer.try_clone()?).stderr(writer);
-    run_to_exit(command, limit, stderr, std::future::pending()).await
-}
-
-/// Runs a command for `limit` at most, and returns its output of at most `max_bytes` bytes.
-///
-/// # Errors
-/// [`CommandError`]; no process of the process group runs any more.
-pub(crate) async fn read(
-    mut command: Command,
+/// The command does not start, or a system call fails.
+pub(crate) async fn run(
+    start: Start,
     limit: Duration,
     max_bytes: usize,
-) -> Result<Zeroizing<Vec<u8>>, CommandError> {
+    excess: Excess,
+) -> io::Result<Ended> {
+    let Start {
+        mut command,
+        mut writable,
+        temp_parents,
+    } = start;
+    let temp_dir = spawn_blocking(move || TempDir::create(&temp_parents));
+    let temp_dir = temp_dir.await.map_err(io::Error::other)??;
+    command.env("TMPDIR", temp_dir.path());
+    writable.push(temp_dir.path().to_owned());
+
+    let (stdout, writer) = io::pipe()?;
+    command.stdout(writer);
     let (stderr, writer) = io::pipe()?;
-    let (reader, output) = io::pipe()?;
-    command.stdout(output).stderr(writer);
-    let output = pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?;
-    // Large enough from the start: a buffer that grows leaves copies behind.
-    let mut text = Zeroizing::new(Vec::with_capacity(max_bytes + 1));
-    let reading = async {
-        read_output(&output, &mut text, max_bytes).await?;
-        std::future::pending().await
+    command.stderr(writer).stdin(Stdio::null());
+    command.process_group(0).current_dir("/");
+    let running = start_confined(command, writable).await?;
+
+    let ended = watch(running, [stdout, stderr], limit, max_bytes, excess).await;
+    // On a blocking thread: the directory may hold many files.
+    let removed = spawn_blocking(move || drop(temp_dir)).await;
+    removed.map_err(io::Error::other)?;
+    ended
+}
+
+/// Starts a command under a Landlock domain of its own. A kernel without Landlock confines nothing,
+/// as `stsctl doctor` shows.
+async fn start_confined(mut command: Command, writable: Vec<PathBuf>) -> io::Result<Running> {
+    let (sender, started) = oneshot::channel();
+    // A thread for each start, because a restriction of a thread is for ever. The command is moved,
+    // so that the daemon's copies of the write ends are closed.
+    let start = move || {
+        // After the daemon's own restriction, a refusal (E2BIG after 16 upgrades) leaves that one.
+        let _ = restrict_writes(&writable);
+        let child = children::spawn(&mut command);
+        let is_reaped = false;
+        // Without a receiver the command is killed here.
+        let _ = sender.send(child.map(|child| Running { child, is_reaped }));
     };
-    run_to_exit(command, limit, stderr, reading).await?;
-    // The rest of the output. A process that has left the group may hold the pipe open.
-    match timeout(
-        FINAL_READ_TIMEOUT,
-        read_output(&output, &mut text, max_bytes),
-    )
-    .await
-    {
-        Ok(Err(error)) => Err(error),
-        Ok(Ok(())) | Err(_) => Ok(text),
-    }
+    thread::Builder::new()
+        .name("stsd-program".to_owned())
+        .spawn(start)?;
+    started.await.map_err(io::Error::other)?
+}
+
+/// Waits for the end of a command, and collects its output meanwhile.
+async fn watch(
+    mut running: Running,
+    [stdout, stderr]: [PipeReader; 2],
+    limit: Duration,
+    max_bytes: usize,
+    excess: Excess,
+) -> io::Result<Ended> {
+    let mut stdout = PipeOutput::new(stdout, Keep::First(max_bytes))?;
+    let mut stderr = PipeOutput::new(stderr, Keep::Last(STDERR_BYTES))?;
+    let killed = tokio::select! {
+        exited = running.exited() => exited.map(|()| None),
+        over = stdout.drain(excess == Excess::Kills) => {
+            over.map(|()| Some(CommandError::TooMuch(max_bytes)))
+        }
+        never = stderr.drain(false) => never.map(|()| None),
+        () = sleep(limit) => Ok(Some(CommandError::TimedOut(limit))),
+    }?;
+    // On a blocking thread: the processes of the group may take a while to end.
+    let status = spawn_blocking(move || running.kill_and_reap());
+    let status = status.await.map_err(io::Error::other)??;
+    // The rest of the output. A process that has left the group may hold the pipes open.
+    let rest = timeout(FINAL_READ_TIMEOUT, stdout.read_to_end()).await;
+    let is_cut = stdout.is_cut() || rest.is_err();
+    rest.unwrap_or(Ok(()))?;
+    let rest = timeout(FINAL_STDERR_TIMEOUT, stderr.read_to_end()).await;
+    rest.unwrap_or(Ok(()))?;
+    let result = match killed {
+        Some(error) => Err(error),
+        None if stdout.is_cut() && excess == Excess::Kills => Err(CommandError::TooMuch(max_bytes)),
+        None if status.success() => Ok(()),
+        None => Err(CommandError::Failed(status)),
+    };
+    Ok(Ended {
+        result,
+        stdout: stdout.into_bytes(),
+        is_cut,
+        stderr: stderr.into_bytes(),
+    })
 }
 
 /// Polls for the exit of a child, `polls` times with a `pause` after each; returns `None` if the
@@ -119,7 +216,7 @@ pub(crate) fn wait_for_exit(
     mut after_poll: impl FnMut() -> io::Result<()>,
 ) -> io::Result<Option<ExitStatus>> {
     for _ in 0..polls {
-        let status = child.try_wait()?;
+        let status = children::try_wait(child)?;
         after_poll()?;
         if status.is_some() {
             return Ok(status);
@@ -127,75 +224,6 @@ pub(crate) fn wait_for_exit(
         thread::sleep(pause);
     }
     Ok(None)
-}
-
-/// Runs a command to its end, and polls `reading` meanwhile.
-async fn run_to_exit(
-    mut command: Command,
-    limit: Duration,
-    stderr: PipeReader,
-    reading: impl Future<Output = Result<Infallible, CommandError>>,
-) -> Result<(), CommandError> {
-    command.stdin(Stdio::null());
-    command.process_group(0).current_dir("/");
-    // On a thread of its own, because the program may be on a slow disk. The command is moved,
-    // so that the daemon's copies of the write ends are closed.
-    let start = move || {
-        let child = command.spawn()?;
-        let is_reaped = false;
-        io::Result::Ok(Running { child, is_reaped })
-    };
-    let mut running = spawn_blocking(start).await.map_err(io::Error::other)??;
-    tokio::select! {
-        exited = running.exited() => exited?,
-        never = discard(stderr) => match never? {},
-        never = reading => match never? {},
-        () = sleep(limit) => return Err(CommandError::TimedOut(limit)),
-    }
-    match running.kill_and_reap()? {
-        status if status.success() => Ok(()),
-        status => Err(CommandError::Failed(status)),
-    }
-}
-
-/// Reads and discards the output of a command, which would block on a full pipe. A pause after
-/// each read bounds the processor time.
-async fn discard(reader: PipeReader) -> io::Result<Infallible> {
-    let receiver = pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?;
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        receiver.readable().await?;
-        match receiver.try_read(&mut buffer) {
-            // All write ends are closed.
-            Ok(0) => std::future::pending().await,
-            Ok(_) => sleep(Duration::from_millis(1)).await,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// Appends the output of a command to `text`, until the end of the output.
-async fn read_output(
-    output: &pipe::Receiver,
-    text: &mut Vec<u8>,
-    max_bytes: usize,
-) -> Result<(), CommandError> {
-    loop {
-        output.readable().await?;
-        // Never more than the capacity of `text`, which must not be reallocated.
-        let mut chunk = Zeroizing::new([0; 4 * 1024]);
-        let max_read = chunk.len().min(max_bytes + 1 - text.len());
-        match output.try_read(&mut chunk[..max_read]) {
-            Ok(0) => return Ok(()),
-            Ok(count) => text.extend_from_slice(&chunk[..count]),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error.into()),
-        }
-        if text.len() > max_bytes {
-            return Err(CommandError::TooMuch(max_bytes));
-        }
-    }
 }
 
 impl Running {
@@ -206,14 +234,18 @@ impl Running {
     /// Waits for the exit of the command without reaping it.
     async fn exited(&self) -> io::Result<()> {
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-        while waitid(Id::Pid(self.pid()), flags)? == WaitStatus::StillAlive {
-            sleep(EXIT_POLL_INTERVAL).await;
+        loop {
+            match waitid(Id::Pid(self.pid()), flags) {
+                Ok(WaitStatus::StillAlive) => sleep(EXIT_POLL_INTERVAL).await,
+                // EINVAL: a real-time signal, which nix cannot represent, has ended the command.
+                Ok(_) | Err(Errno::EINVAL) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
         }
-        Ok(())
     }
 
-    /// Kills the rest of the process group, and reaps its leader. The kernel does not reuse the
-    /// number of the group before that.
+    /// Kills the rest of the process group, reaps its leader, and waits for the others. The kernel
+    /// does not reuse the number of the group before that.
     fn kill_and_reap(&mut self) -> io::Result<ExitStatus> {
         self.is_reaped = true;
         let _ = killpg(self.pid(), Signal::SIGKILL);
@@ -225,7 +257,23 @@ impl Running {
             KILL_POLL_INTERVAL,
             || Ok(()),
         )?;
+        self.wait_for_group();
+        if status.is_none() {
+            children::abandon(&self.child);
+        }
         status.ok_or_else(|| io::Error::other("the command was killed and has not exited"))
+    }
+
+    /// Waits until the process group has no process, or for 200 ms: a process in the kernel may not
+    /// end, and an init that reaps nothing keeps zombies.
+    fn wait_for_group(&self) {
+        for _ in 0..KILL_POLL_ATTEMPTS {
+            children::reap_orphans_of(self.pid());
+            if killpg(self.pid(), None) == Err(Errno::ESRCH) {
+                return;
+            }
+            thread::sleep(KILL_POLL_INTERVAL);
+        }
     }
 }
 

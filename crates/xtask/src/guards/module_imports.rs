@@ -17,7 +17,7 @@ const DAEMON: [(&str, &str); 15] = [
     ("access", "profile runtime"),
     ("identity", "profile runtime"),
     ("sts", "profile runtime"),
-    ("cli", "access identity platform profile"),
+    ("cli", "access identity platform profile runtime"),
     ("config", "identity profile runtime"),
     ("session", "access profile runtime"),
     ("audit", "access runtime session"),

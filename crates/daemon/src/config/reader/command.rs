@@ -3,17 +3,125 @@
 use std::{
     fs,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use nix::unistd::geteuid;
 
+use tracing::warn;
+
 use super::{context::ReadContext, spanned::Spanned};
+use crate::{config::FileRef, runtime::program::Program};
+
+/// Variables that differ for each run.
+const PROVIDED_VARIABLES: [&str; 2] = ["TMPDIR", "STSD_PROFILE"];
+
+/// A list of texts.
+pub(super) type Words = Spanned<Vec<Spanned<String>>>;
+
+/// The keys of a program, in one table.
+pub(super) struct RawProgram<'a> {
+    /// The table.
+    pub table: &'a str,
+    /// The key of the command.
+    pub key: &'a str,
+    /// The command.
+    pub command: &'a Words,
+    /// The hint of an invalid command.
+    pub example: &'static str,
+    /// `writable`.
+    pub writable: Option<&'a Words>,
+    /// `environment`.
+    pub environment: Option<&'a Words>,
+}
+
+/// Returns a program. A program that must not be run, and a path or a variable that the program cannot
+/// have, is an error of its key.
+pub(super) fn program(context: &mut ReadContext<'_>, raw: &RawProgram<'_>) -> Program {
+    let table = raw.table;
+    let key = format!("{table}.{}", raw.key);
+    Program {
+        words: command(context, raw.command, &key, raw.example),
+        writable: writable(context, raw.writable, table),
+        environment: environment(context, raw.environment, table),
+    }
+}
+
+/// Rejects keys of a program in a table without one: the user relies on them.
+pub(super) fn reject_without_program(
+    context: &mut ReadContext<'_>,
+    table: &str,
+    command: &str,
+    keys: [(&str, Option<&Words>); 2],
+) {
+    for (name, given) in keys {
+        if let Some(given) = given {
+            let problem = format!("it has no effect without {command}");
+            let key = format!("{table}.{name}");
+            context.error_at(given.span().start, &key, &problem, "leave it out");
+        }
+    }
+}
+
+/// Returns the paths that a program may write to.
+fn writable(context: &mut ReadContext<'_>, raw: Option<&Words>, table: &str) -> Vec<PathBuf> {
+    let key = format!("{table}.writable");
+    let mut paths = Vec::new();
+    for given in raw.iter().flat_map(|it| it.get_ref()) {
+        let path = context.resolve(given.get_ref());
+        let path = std::path::absolute(&path).unwrap_or(path);
+        let at = given.span().start;
+        if let Err(error) = fs::metadata(&path) {
+            let problem = format!("{}: {error}", path.display());
+            let hint = "create it before the start of stsd; Landlock permits no path that is \
+                        missing then";
+            context.error_at(at, &key, &problem, hint);
+        }
+        context.writable.push(FileRef {
+            path: path.clone(),
+            line: context.line(at),
+            key: key.clone(),
+        });
+        paths.push(path);
+    }
+    paths
+}
+
+/// Returns the names of the variables of a program. A variable that is not set is a warning, because
+/// `stsd --check` may be run in another environment than the daemon.
+fn environment(context: &mut ReadContext<'_>, raw: Option<&Words>, table: &str) -> Vec<String> {
+    let key = format!("{table}.environment");
+    let mut names = Vec::new();
+    for given in raw.iter().flat_map(|it| it.get_ref()) {
+        let (name, at) = (given.get_ref(), given.span().start);
+        if !is_variable_name(name) {
+            // The text may be a value, and a secret.
+            let problem = "a variable is given by its name alone: A-Z a-z 0-9 _";
+            let hint = "the value comes from the daemon's environment: Environment= of its unit";
+            context.error_at(at, &key, problem, hint);
+        } else if PROVIDED_VARIABLES.contains(&name.as_str()) {
+            let problem = format!("stsd sets {name} itself");
+            context.error_at(at, &key, &problem, "leave it out");
+        } else if (context.environment.variable)(name).is_none() {
+            let (file, line) = (context.path.display(), context.line(at));
+            warn!("{file}:{line}: {key}: {name} is not set in the environment of stsd");
+        }
+        names.push(name.clone());
+    }
+    names
+}
+
+fn is_variable_name(name: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    !name.is_empty()
+        && name.chars().all(is_plain)
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+}
 
 /// Returns the words of a command. A program that must not be run is an error of the key.
-pub(super) fn command(
+fn command(
     context: &mut ReadContext<'_>,
-    raw: &Spanned<Vec<Spanned<String>>>,
+    raw: &Words,
     key: &str,
     example: &'static str,
 ) -> Vec<String> {

@@ -28,6 +28,8 @@ pub(super) struct ReadContext<'a> {
     pub used_files: Vec<PathBuf>,
     /// The files of the exports.
     pub export_files: Vec<FileRef>,
+    /// The paths that programs may write to.
+    pub writable: Vec<FileRef>,
     /// The address of the HTTP endpoint.
     pub http: Option<SocketAddr>,
 }
@@ -41,6 +43,7 @@ impl<'a> ReadContext<'a> {
             errors: Vec::new(),
             used_files: vec![path.to_owned()],
             export_files: Vec::new(),
+            writable: Vec::new(),
             http: None,
         }
     }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use stsd_model::MAX_CHAIN_PROFILES;
 
 use super::{
-    command::command,
+    command::{RawProgram, Words, program, reject_without_program},
     context::{ReadContext, read},
     export::{RawFile, export_file},
     source::{Kind, SourceSpec},
@@ -65,7 +65,13 @@ pub(super) struct RawProfile {
     file: Option<RawFile>,
     /// A command that is [run after each renewal](configuration.md#on_renewal-a-command-after-each):
     /// a program by its full path, and its arguments.
-    on_renewal: Option<Spanned<Vec<Spanned<String>>>>,
+    on_renewal: Option<Words>,
+    /// Files and directories that the command of `on_renewal` may
+    /// [write to](configuration.md#programs-where-they-may-write), besides the directory of `file`.
+    writable: Option<Words>,
+    /// Names of further variables of the daemon's environment that the command of `on_renewal`
+    /// [receives](configuration.md#programs-where-they-may-write).
+    environment: Option<Words>,
     /// The [callers](configuration.md) that may have the credentials: `user:NAME`, `group:NAME`,
     /// `unit:NAME.service`, `unit:NAME.scope`; one rule that matches is enough.
     allow: Option<Spanned<Vec<Spanned<String>>>>,
@@ -344,14 +350,26 @@ fn reject_ignored_parameters(
 }
 
 fn export(context: &mut ReadContext<'_>, raw: &RawProfile, table: &str) -> ExportConfig {
-    let on_renewal = raw.on_renewal.as_ref().map(|words| {
-        let key = format!("{table}.on_renewal");
-        command(context, words, &key, HOOK_EXAMPLE)
+    let (writable, environment) = (raw.writable.as_ref(), raw.environment.as_ref());
+    let command = raw.on_renewal.as_ref().map(|command| {
+        let raw = RawProgram {
+            table,
+            key: "on_renewal",
+            command,
+            example: HOOK_EXAMPLE,
+            writable,
+            environment,
+        };
+        program(context, &raw)
     });
+    if command.is_none() {
+        let keys = [("writable", writable), ("environment", environment)];
+        reject_without_program(context, table, "on_renewal", keys);
+    }
     let file = raw.file.as_ref();
     ExportConfig {
         file: file.and_then(|it| export_file(context, it, table)),
-        command: on_renewal.unwrap_or_default(),
+        command,
     }
 }
 

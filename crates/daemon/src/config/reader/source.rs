@@ -4,7 +4,11 @@
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use super::{command::command, context::ReadContext, spanned::Spanned};
+use super::{
+    command::{self, RawProgram, reject_without_program},
+    context::ReadContext,
+    spanned::Spanned,
+};
 use crate::{
     identity::{
         AccessKey, CredentialsUri, EcsRole, IdentityCommand, KeyFileError, MetadataEndpoint, Oidc,
@@ -12,10 +16,11 @@ use crate::{
     },
     profile,
     profile::{CachedIdentity, SourceError},
+    runtime::program::Program,
 };
 
 type Text = Option<Spanned<String>>;
-type Words = Option<Spanned<Vec<Spanned<String>>>>;
+type Words = Option<command::Words>;
 
 /// The variables with the provider and the token file that RRSA sets in a pod.
 pub(super) const PROVIDER_VARIABLE: &str = "ALIBABA_CLOUD_OIDC_PROVIDER_ARN";
@@ -75,6 +80,12 @@ pub(super) struct RawSource {
     /// A program by its full path, and its arguments one by one; no shell reads it. It prints one
     /// [document](configuration.md#process-the-output-of-a-program).
     command: Words,
+    /// Files and directories that the program may
+    /// [write to](configuration.md#programs-where-they-may-write).
+    writable: Words,
+    /// Names of further variables of the daemon's environment that the program
+    /// [receives](configuration.md#programs-where-they-may-write).
+    environment: Words,
 }
 
 #[derive(Deserialize)]
@@ -120,14 +131,29 @@ pub(super) const KEY_LOCATIONS: [&str; 4] = [
 /// The types, with the keys of each besides `type`.
 pub(super) const KINDS: [(&str, &[&str]); 6] = [
     ("access-key", &KEY_LOCATIONS),
-    ("oidc", &["provider_arn", "token_file", "token_command"]),
+    (
+        "oidc",
+        &[
+            "provider_arn",
+            "token_file",
+            "token_command",
+            "writable",
+            "environment",
+        ],
+    ),
     (
         "saml",
-        &["provider_arn", "assertion_file", "assertion_command"],
+        &[
+            "provider_arn",
+            "assertion_file",
+            "assertion_command",
+            "writable",
+            "environment",
+        ],
     ),
     ("ecs-role", &["role_name", "allow_v1", "metadata_endpoint"]),
     ("uri", &["uri", "uri_file"]),
-    ("process", &["command"]),
+    ("process", &["command", "writable", "environment"]),
 ];
 
 /// The reader of one table.
@@ -159,6 +185,8 @@ impl RawSource {
             ("uri", at(&self.uri)),
             ("uri_file", at(&self.uri_file)),
             ("command", at(&self.command)),
+            ("writable", at(&self.writable)),
+            ("environment", at(&self.environment)),
         ];
         let present = keys.into_iter();
         present.filter_map(|(key, at)| Some((key, at?))).collect()
@@ -274,6 +302,7 @@ impl SourceReader<'_, '_, '_> {
                     .error_at(at, &table, "the token's file or command is missing", &hint);
                 return None;
             };
+            self.reject_without_program("token_command");
             self.token_file(&file, self.kind_position(), &table)?
         } else {
             let keys = ["token_file", "token_command"];
@@ -398,6 +427,7 @@ impl SourceReader<'_, '_, '_> {
     ) -> Option<(TokenSource, String)> {
         let (key, at) = self.one_of(&keys)?;
         if let Some(file) = file {
+            self.reject_without_program(keys[1]);
             let key = format!("{}.{key}", self.table);
             return self.token_file(file.get_ref(), at, &key);
         }
@@ -420,16 +450,32 @@ impl SourceReader<'_, '_, '_> {
     /// Returns a command, and the part of the fingerprint that identifies the command.
     fn program(
         &mut self,
-        raw: &Spanned<Vec<Spanned<String>>>,
+        command: &command::Words,
         key: &str,
     ) -> Option<(IdentityCommand, String)> {
         let errors_before = self.context.errors.len();
-        let key = format!("{}.{key}", self.table);
-        let words = command(self.context, raw, &key, COMMAND_EXAMPLE);
-        let declared = format!("command {}", words.join("\0"));
+        let raw = RawProgram {
+            table: &self.table,
+            key,
+            command,
+            example: COMMAND_EXAMPLE,
+            writable: self.raw.writable.as_ref(),
+            environment: self.raw.environment.as_ref(),
+        };
+        let program = command::program(self.context, &raw);
+        if self.context.errors.len() > errors_before {
+            return None;
+        }
+        let declared = format!("command {}", fingerprint(&program));
         let environment = self.context.environment;
-        let usable = self.context.errors.len() == errors_before;
-        usable.then(|| (IdentityCommand::new(words, environment), declared))
+        Some((IdentityCommand::new(program, environment), declared))
+    }
+
+    /// Rejects the keys of a program in a table without one.
+    fn reject_without_program(&mut self, command: &str) {
+        let (writable, environment) = (self.raw.writable.as_ref(), self.raw.environment.as_ref());
+        let keys = [("writable", writable), ("environment", environment)];
+        reject_without_program(self.context, &self.table, command, keys);
     }
 
     /// Returns the one key of the table among keys that exclude each other.
@@ -478,4 +524,21 @@ impl SourceReader<'_, '_, '_> {
         let key = format!("{}.{key}", self.table);
         self.context.error_at(at, &key, problem, hint);
     }
+}
+
+/// Returns the text that identifies a program. Another environment may lead to another identity.
+fn fingerprint(program: &Program) -> String {
+    let mut parts = program.words.clone();
+    let paths = program.writable.iter().map(|it| it.display().to_string());
+    let keys = [
+        ("writable", paths.collect()),
+        ("environment", program.environment.clone()),
+    ];
+    for (key, values) in keys {
+        if !values.is_empty() {
+            parts.push(format!("\u{1}{key}"));
+            parts.extend(values);
+        }
+    }
+    parts.join("\0")
 }
