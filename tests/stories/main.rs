@@ -64,6 +64,7 @@ mod platform {
     mod exhaustion;
     mod memory;
     mod packages;
+    mod programs;
     mod restart;
     mod restart_clients;
 }

@@ -26,13 +26,17 @@ use crate::{
 const NEXTEST_VERSION: &str = "0.9.143";
 
 /// Debian's packages that stories need; a story that lacks one says NOT RUN.
-pub(crate) const STORY_PACKAGES: [&str; 7] = [
+pub(crate) const STORY_PACKAGES: [&str; 11] = [
+    "age",
+    "curl",
     "dbus",
     "gnome-keyring",
+    "gnupg",
     "iproute2",
     "libsecret-tools",
     "mandoc",
     "nftables",
+    "pass",
     "strace",
 ];
 

@@ -133,6 +133,11 @@ fn plant(place: &Path, key: &str, value: &Value) {
             let program = words.first().and_then(Value::as_str).unwrap_or_default();
             put(Path::new(program), "#!/bin/sh\n", 0o755);
         }
+        Value::Array(paths) if key == "writable" => {
+            for path in paths {
+                fs::create_dir_all(place.join(path.as_str().unwrap_or_default())).unwrap();
+            }
+        }
         Value::String(name) => {
             let path = place.join(name);
             match key {
