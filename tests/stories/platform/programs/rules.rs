@@ -104,7 +104,7 @@ fn failing_program_is_quoted_and_its_confinement_is_named() {
         "its stderr ends with: cannot reach $VAULT_ADDR",
         "it starts in /",
         " HTTPS_PROXY ",
-        " TMPDIR VAULT_ADDR ",
+        " TMPDIR VAULT_ADDR,",
         "may write only to /dev/null /dev/zero /dev/full $TMPDIR",
         ours.to_str().unwrap(),
         "NOT_SET is not set in the daemon's environment",
