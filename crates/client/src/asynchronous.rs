@@ -14,8 +14,10 @@ use tokio::{
 };
 
 use crate::{
-    Answer, Client, Error, PROMPT, Watched, answer, follow, for_credentials,
-    inbox::{Inbox, broken, opening},
+    Answer, Client, Error, PROMPT, Watched, answer,
+    error::broken,
+    follow, for_credentials,
+    inbox::{Inbox, opening},
     socket::{FIRST_PAUSE, LONGEST_PAUSE, Location, Retry, check_server},
     unexpected,
 };

@@ -13,7 +13,9 @@ use stsd_wire::{Message as _, Reply, Request};
 
 use crate::{
     Answer, Error, answer,
-    inbox::{Inbox, broken, opening},
+    error::broken,
+    inbox::{Inbox, opening},
+    instant::now,
     socket::{Location, check_server},
 };
 
@@ -152,12 +154,4 @@ fn connect(path: &Path, patience: Duration) -> io::Result<UnixStream> {
     socket.set_write_timeout(Some(patience))?;
     socket.connect(&SockAddr::unix(path)?)?;
     Ok(UnixStream::from(socket))
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a caller's patience is a few seconds of being awake, which is what Instant counts"
-)]
-pub(crate) fn now() -> Instant {
-    Instant::now()
 }

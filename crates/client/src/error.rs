@@ -179,3 +179,15 @@ fn at(socket: &Path) -> String {
     }
     format!(" at {}", socket.display())
 }
+
+/// Returns the error of a read or a write. The connection adds its socket.
+pub(crate) fn broken(error: io::Error) -> Error {
+    let socket = PathBuf::new();
+    match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => Error::TimedOut { socket },
+        _ => Error::Broken {
+            socket,
+            source: error,
+        },
+    }
+}

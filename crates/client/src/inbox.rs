@@ -1,14 +1,11 @@
 //! The read buffer of a connection, blocking or not: it decodes the daemon's replies.
 
-use std::{
-    io::{self, ErrorKind},
-    path::PathBuf,
-};
+use std::io::ErrorKind;
 
 use stsd_wire::{HEADER, Message as _, Reply, Request, VERSION, message_length};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::Error;
+use crate::error::{Error, broken};
 
 /// Large enough for Hello and credentials in one read, so that a reply is one system call.
 const ANSWER_SIZE: usize = 2 * 1024;
@@ -119,24 +116,12 @@ pub(crate) fn opening(request: &Request) -> Result<Zeroizing<Vec<u8>>, Error> {
     opening.map_err(|_| Error::TooLong)
 }
 
-/// Returns the error of a read or a write. The connection adds its socket.
-pub(crate) fn broken(error: io::Error) -> Error {
-    let socket = PathBuf::new();
-    match error.kind() {
-        ErrorKind::WouldBlock | ErrorKind::TimedOut => Error::TimedOut { socket },
-        _ => Error::Broken {
-            socket,
-            source: error,
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use stsd_wire::{Failure, FailureKind, Message as _, Reply, VERSION};
 
     use super::Inbox;
-    use crate::Error;
+    use crate::error::Error;
 
     /// Copies as many bytes as fit into the free part, and returns their number.
     fn feed(inbox: &mut Inbox, bytes: &[u8]) -> usize {

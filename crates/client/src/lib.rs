@@ -31,7 +31,7 @@
 //!
 //! use stsd_client::{Client, Error};
 //!
-//! let client = Client::at("/nonexistent/stsd.sock").without_waiting();
+//! let client = Client::at("/nonexistent/stsd.sock").without_retries();
 //! let error = client.credentials("oss-upload", Duration::ZERO, Duration::from_secs(1)).unwrap_err();
 //! assert!(matches!(error, Error::NotReachable { .. }));
 //! assert!(error.hint().contains("STSD_SOCKET"));
@@ -48,6 +48,7 @@ mod error;
 #[cfg(feature = "tokio")]
 mod follow;
 mod inbox;
+mod instant;
 #[cfg(feature = "lease")]
 mod lease;
 mod socket;
@@ -139,9 +140,10 @@ impl Client {
         Self { wait, ..self }
     }
 
-    /// Returns a client that does not wait for a daemon that is away.
+    /// Returns a client whose requests are attempted once: a daemon that is away, busy or about to
+    /// restart is an error at once.
     #[must_use]
-    pub fn without_waiting(self) -> Self {
+    pub fn without_retries(self) -> Self {
         let wait = Wait::Never;
         Self { wait, ..self }
     }

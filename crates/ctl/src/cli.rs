@@ -16,8 +16,7 @@ bad configuration, 3 daemon not reachable, 4 unknown profile, 5 not allowed, 6 n
 credentials yet, 7 refused by STS, 8 protocol version; doctor: 1 a warning, 9 a fault."
 )]
 pub(crate) struct Arguments {
-    /// The daemon's socket [default: $STSD_SOCKET, else the user's; the system's for a user without a
-    /// daemon]
+    /// The daemon's socket [default: $STSD_SOCKET, else the user's, else the system's]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
 

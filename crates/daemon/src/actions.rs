@@ -130,7 +130,10 @@ fn writable_paths(inherited: &InheritedSockets, config: &Config) -> Vec<PathBuf>
     let files = audit_file.chain(&config.files);
     let parents = files.filter_map(|it| it.path.parent().map(Path::to_owned));
     let programs = config.writable.iter().map(|it| it.path.clone());
-    let mut paths: Vec<_> = parents.chain(programs).chain(inherited.writable()).collect();
+    let mut paths: Vec<_> = parents
+        .chain(programs)
+        .chain(inherited.writable())
+        .collect();
     if inherited.own_directory().is_none() {
         // Beside a socket of systemd the daemon may not write, and programs need temporary files.
         paths.push(env::temp_dir());

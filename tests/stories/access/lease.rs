@@ -156,7 +156,7 @@ fn lease_ends_at_its_ttl() {
     let end = watched.last().unwrap();
     refused(end, FailureKind::NotAllowed);
     assert!(!socket(&env).exists());
-    let client = client.without_waiting();
+    let client = client.without_retries();
     let outcome = client.credentials("oss-upload", Duration::ZERO, PATIENCE);
     assert!(matches!(outcome, Err(Error::NotReachable { .. })));
     let _ = env.document(&["oss-upload"]);
@@ -173,7 +173,7 @@ fn lease_ends_with_its_owner_after_any_signal() {
         assert_eq!(lease.wait(), None, "ended by the signal");
         let end = watched.last().unwrap();
         assert!(end.is_err(), "{signal}");
-        let client = client.without_waiting();
+        let client = client.without_retries();
         env.wait_until("the lease refuses connections", || {
             let outcome = client.credentials("oss-upload", Duration::ZERO, PATIENCE);
             matches!(outcome, Err(Error::NotReachable { .. }))
@@ -356,6 +356,7 @@ fn system_daemon_leases_a_profile_to_an_allowed_user() {
     let get = |person: UnixUser| {
         let mut command = person.command(machine.program("sts-shim"));
         let command = command.arg("--socket").arg(&at).arg("oss-upload");
+        command.env("STSD_SERVER_UID", holder.uid.to_string());
         command.output().unwrap().status.code()
     };
     assert_eq!(get(holder), Some(0));
@@ -408,7 +409,7 @@ fn lease_and_its_callers_are_in_the_audit() {
 #[test]
 fn lease_loop_is_refused_after_64_leases() {
     let env = env_with(&[], UPLOAD);
-    let client = env.client();
+    let client = env.client().without_retries();
     let ask = || client.lease("oss-upload", Some(NARROW), PATIENCE, PATIENCE);
     let granted = (0..100).take_while(|_| ask().is_ok()).count();
     assert_eq!(granted, 64);

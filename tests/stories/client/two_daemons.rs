@@ -4,7 +4,7 @@
 use std::{
     fs,
     os::unix::{
-        fs::{PermissionsExt as _, chown},
+        fs::{MetadataExt as _, PermissionsExt as _, chown},
         net::UnixListener,
     },
     path::{Path, PathBuf},
@@ -224,6 +224,12 @@ fn assert_client_refused(machine: &Machine, reason: &str) {
         "HOME" => Some(machine.path("home").into()),
         _ => None,
     });
+    // This process is root's, to which a directory of the user is another user's.
+    let directory = machine.directory();
+    let is_of_user = fs::metadata(&directory).is_ok_and(|it| it.uid() == USER.uid);
+    if is_of_user {
+        chown(&directory, Some(0), Some(0)).unwrap();
+    }
     let patience = Duration::from_millis(300);
     let blocking = client.credentials("oss-upload", Duration::ZERO, patience);
     let client = AsyncClient::from(client);
@@ -232,6 +238,9 @@ fn assert_client_refused(machine: &Machine, reason: &str) {
         let error = outcome.unwrap_err();
         assert_eq!(error.exit_code(), 3, "{error}");
         assert!(error.to_string().contains(reason), "{reason}: {error}");
+    }
+    if is_of_user {
+        own(&directory, USER);
     }
 }
 
@@ -394,7 +403,10 @@ fn server_of_another_user_is_asked_only_if_it_is_named() {
 fn root_uses_a_users_lease_with_the_variables_that_it_prints() {
     Machine::with(|machine| {
         let _daemon = machine.start_user_daemon();
-        let line = "stsctl lease oss-upload --ttl 10m --socket lease.sock";
+        let policy =
+            r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"oss:*","Resource":"*"}]}"#;
+        fs::write(machine.path("home/policy.json"), policy).unwrap();
+        let line = "stsctl lease oss-upload --policy policy.json --ttl 10m --socket lease.sock";
         let mut command = machine.command(line);
         command.stdin(Stdio::null());
         let mut lease = Process::start(command, &machine.path("lease.log"));

@@ -398,7 +398,7 @@ fn exec_stores_the_url_secret_only_in_private_memory() {
         assert_eq!(fs::read_to_string(&kept).unwrap(), token.expose());
         let mode = fs::metadata(&kept).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        let beside = fs::read_dir(runtime.path().join("stsd")).unwrap();
+        let beside = fs::read_dir(runtime.path()).unwrap();
         assert_eq!(beside.count(), 1, "nothing is left beside it");
     }
     // An old file is replaced, and so is a link, which is not followed.

@@ -124,15 +124,18 @@ fn background_daemon_writes_to_a_terminal_with_tostop() {
     let env = TestEnv::without_daemon(&[]);
     env.write_config(UPLOAD);
     let mut shell = Command::new("sh");
-    shell.args(["-c", "stty tostop; set -m; \"$0\" & wait"]);
+    shell.args(["-c", "stty tostop; set -m; \"$0\" & read line"]);
     shell.arg(e2e::program("stsd"));
     shell.env("STSD_CONFIG", env.path("config.toml"));
     shell.env("STSD_SOCKET", env.socket());
     let mut terminal = Terminal::start(&shell, (24, 120));
     let pid = || env.client().status().map(|it| it.pid);
-    env.wait_until("the daemon answers", || pid().is_ok());
+    // Each request waits for seconds by itself.
+    let bound = Duration::from_millis(200);
+    env.wait_within(bound, "the daemon answers", || pid().is_ok());
     let daemon = Pid::from_raw(pid().unwrap().cast_signed());
     kill(daemon, Signal::SIGTERM).unwrap();
+    terminal.type_keys("\n");
     assert_eq!(terminal.wait_for_exit(), 0);
     e2e::assert_no_secrets("the terminal", &terminal.bytes());
 }

@@ -13,7 +13,7 @@ use nix::{
     unistd::geteuid,
 };
 
-use crate::Error;
+use crate::error::Error;
 
 /// The socket of the system daemon.
 pub const SYSTEM_SOCKET: &str = "/run/stsd/stsd.sock";
@@ -63,7 +63,7 @@ impl Location {
         if let Some(path) = variable("STSD_SOCKET") {
             return Self::named(path.into());
         }
-        let (path, origin) = user_socket(&variable);
+        let (path, origin) = user_socket(variable);
         let lacks_runtime_dir = origin == Origin::UsualRuntimeDir;
         if is_absent(directory(&path)) && !may_have_configuration(variable) {
             return Self {
@@ -93,7 +93,7 @@ impl Location {
     /// one.
     pub(crate) fn other(&self, variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
         let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
-        let places = [user_socket(&variable).0, SYSTEM_SOCKET.into()];
+        let places = [user_socket(variable).0, SYSTEM_SOCKET.into()];
         let is_socket = |path: &PathBuf| lstat(path).is_ok_and(|it| has_type(&it, SFlag::S_IFSOCK));
         let mut others = places.into_iter().filter(|it| *it != self.path);
         others.find(is_socket)

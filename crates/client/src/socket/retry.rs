@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::Location;
-use crate::{Error, connection::now};
+use crate::{error::Error, instant::now};
 
 /// The first pause before a retry; each further pause is twice as long.
 pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -15,14 +15,15 @@ pub(crate) const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 /// The time for which a daemon is waited for if nothing indicates that there ever was one.
 const MAX_WAIT_WITHOUT_DIRECTORY: Duration = Duration::from_secs(2);
 
-/// The time for which a client waits for a daemon that does not listen.
+/// The time for which the requests of a client are repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wait {
     /// The whole patience.
     Patience,
-    /// The whole patience if the socket was named or its directory exists, otherwise two seconds.
+    /// The whole patience, but two seconds for a daemon that does not listen, if its socket was not
+    /// named and the socket's directory is missing.
     IfEstablished,
-    /// None: a daemon that does not listen is an error at once.
+    /// None: a request is attempted once.
     Never,
 }
 
@@ -88,7 +89,7 @@ impl<'a> Retry<'a> {
     fn limit(&self, error: &Error) -> Duration {
         let is_away = matches!(error, Error::NotReachable { .. });
         match self.wait {
-            Wait::Never if is_away => Duration::ZERO,
+            Wait::Never => Duration::ZERO,
             Wait::IfEstablished if is_away && !self.location.is_established() => {
                 self.patience.min(MAX_WAIT_WITHOUT_DIRECTORY)
             }
@@ -106,7 +107,7 @@ mod tests {
     };
 
     use super::{FIRST_PAUSE, MAX_WAIT_WITHOUT_DIRECTORY, Retry, Wait};
-    use crate::{Error, socket::Location};
+    use crate::{error::Error, socket::Location};
 
     const PATIENCE: Duration = Duration::from_secs(3600);
 
@@ -128,7 +129,7 @@ mod tests {
     /// Returns a request that began `age` ago.
     fn begun(location: &Location, wait: Wait, age: Duration) -> Retry<'_> {
         let mut retry = Retry::new(location, wait, PATIENCE);
-        retry.began = Instant::checked_sub(retry.began, age).unwrap();
+        retry.began = Instant::checked_sub(&retry.began, age).unwrap();
         retry
     }
 

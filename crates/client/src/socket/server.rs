@@ -11,7 +11,8 @@ use nix::{
     unistd::geteuid,
 };
 
-use crate::{Error, inbox::broken, socket::SYSTEM_SOCKET};
+use super::SYSTEM_SOCKET;
+use crate::error::{Error, broken};
 
 /// The variable with the number of a further user whose server is accepted.
 const SERVER_UID_VARIABLE: &str = "STSD_SERVER_UID";
@@ -22,6 +23,7 @@ const SERVER_UID_VARIABLE: &str = "STSD_SERVER_UID";
 /// # Errors
 /// [`Error::ForeignServer`].
 pub(crate) fn check_server(stream: &impl AsFd, socket: &Path) -> Result<(), Error> {
+    // Not by rustix: its type excludes the process id 0, which a server in another PID namespace has.
     let peer = getsockopt(stream, PeerCredentials).map_err(|error| broken(error.into()))?;
     let uid = peer.uid();
     // Each further condition costs a system call or more.

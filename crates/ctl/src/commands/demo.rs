@@ -168,7 +168,7 @@ impl Sandbox {
     /// Waits until the daemon answers; the error has the daemon's log.
     fn wait_until_ready(&self, client: &Client) -> Result<()> {
         for _ in 0..250 {
-            if client.clone().without_waiting().status().is_ok() {
+            if client.clone().without_retries().status().is_ok() {
                 return Ok(());
             }
             thread::sleep(Duration::from_millis(20));

@@ -55,7 +55,7 @@ pub(crate) fn run(client: &Client, socket: Option<&Path>, typed: &Init) -> Resul
     // The user has a configuration now, which the place of the socket depends on.
     let found = Client::from_environment();
     let client = if socket.is_some() { client } else { &found };
-    let probe = client.clone().without_waiting();
+    let probe = client.clone().without_retries();
     match start::start(&probe, credential, config.directory())? {
         StartOutcome::Reloaded => print_line("the daemon that runs already has read it")?,
         StartOutcome::SocketEnabled => {

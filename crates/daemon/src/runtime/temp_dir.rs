@@ -112,7 +112,7 @@ mod tests {
         fs::create_dir_all(path.join("a/b")).unwrap();
         fs::write(path.join("a/b/c"), "x").unwrap();
         fs::set_permissions(path.join("a"), Permissions::from_mode(0o500)).unwrap();
-        fs::set_permissions(path.join("a/b"), Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(path.join("a/b"), Permissions::from_mode(0o000)).unwrap();
         drop(temp);
         assert!(!path.exists());
         fs::create_dir(parent.path().join("stsd-program-0")).unwrap();

@@ -30,7 +30,7 @@ pub(super) fn watch(client: &Client, names: &[String], as_json: bool) -> Result<
     // A failure of the first request is an error of the command.
     let first = fetch(client, names)?;
     // The daemon is asked again every second in any case.
-    let client = &client.clone().without_waiting();
+    let client = &client.clone().without_retries();
     let draws = std::env::var_os("TERM").is_some_and(|it| it != "dumb");
     if as_json || !draws || !io::stdout().is_terminal() {
         return print_changes(client, names, as_json, first);

@@ -7,7 +7,6 @@ use std::{
 };
 
 use nix::unistd::geteuid;
-
 use tracing::warn;
 
 use super::{context::ReadContext, spanned::Spanned};
