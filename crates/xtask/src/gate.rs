@@ -10,13 +10,13 @@ mod steps;
 use std::time::Instant;
 
 use report::{Ending, Report};
-use steps::STEPS;
+use steps::{PROGRAMS, STEPS};
 pub(crate) use steps::demo;
 
 use crate::{
     nextest,
     notes::Notes,
-    process::{Outcome, heading, say},
+    process::{Outcome, build_programs, heading, say},
     tier::Tier,
 };
 
@@ -44,6 +44,10 @@ pub(crate) fn run(tier: Tier, from: Option<&str>) -> Outcome {
     let mut report = Report::open(tier, from.is_some())?;
     let mut notes = Notes::default();
     let mut failure = None;
+    if steps[..first].iter().any(|step| step.name == PROGRAMS) {
+        // The programs of an earlier run can be those of another commit.
+        build_programs()?;
+    }
     for step in &steps[first..] {
         heading(step.name);
         let started = now();

@@ -13,6 +13,9 @@ use crate::{
     tier::Tier,
 };
 
+/// The step that builds the programs, which all steps after this step use.
+pub(super) const PROGRAMS: &str = "programs";
+
 /// Every step. Names are arguments of `--from`.
 pub(super) const STEPS: [Step; 21] = [
     Step {
@@ -82,7 +85,7 @@ pub(super) const STEPS: [Step; 21] = [
         run: documentation,
     },
     Step {
-        name: "programs",
+        name: PROGRAMS,
         about: "all programs, examples with other libraries",
         tier: Tier::Test,
         replaced_by: None,
