@@ -11,7 +11,7 @@ version=$(sed -n 's/^pub const VERSION: u16 = \([0-9]*\);$/\1/p' "$source/$messa
 rm -rf "$work/source"
 mkdir -p "$work/source"
 # Keeps the times of the files, so that cargo builds changed files only.
-cp -a "$source"/{crates,tests,Cargo.toml,Cargo.lock} "$work/source"
+cp -a "$source"/{crates,examples,tests,Cargo.toml,Cargo.lock} "$work/source"
 sed -i "s/^pub const VERSION: u16 = $version;\$/pub const VERSION: u16 = $((version + 1));/" \
     "$work/source/$message"
 touch --reference="$source/$message" "$work/source/$message"

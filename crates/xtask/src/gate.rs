@@ -10,8 +10,8 @@ mod steps;
 use std::time::Instant;
 
 use report::{Ending, Report};
-use steps::{PROGRAMS, STEPS};
 pub(crate) use steps::demo;
+use steps::{PROGRAMS, STEPS};
 
 use crate::{
     nextest,

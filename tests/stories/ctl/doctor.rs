@@ -18,7 +18,7 @@ use std::{
 use e2e::{
     Action, Fault, KEY_SECRET, OutputLog, STRANGER, TestEnv, UPLOAD, assert_output, program,
 };
-use nix::unistd::geteuid;
+use nix::{sys::signal::Signal, unistd::geteuid};
 use serde_json::{Value, json};
 use stsd_wire::{Message as _, Reply, Request, VERSION, message_length};
 
@@ -444,7 +444,7 @@ fn doctor_finds_variables_that_override_a_profile() {
 
 #[test]
 fn doctor_finds_faults_of_the_systemd_units() {
-    let env = TestEnv::start();
+    let mut env = TestEnv::start();
     let _ = env.document(&["oss-upload"]);
     // The doctor checks the units only for a socket in the runtime directory.
     fs::create_dir(env.path("xdg")).unwrap();
@@ -457,7 +457,7 @@ fn doctor_finds_faults_of_the_systemd_units() {
         ("XDG_RUNTIME_DIR", xdg.to_str().unwrap()),
         ("STSD_SOCKET", ""),
     ];
-    let says = |service: &str, socket: (&str, &str), linger: &str| {
+    let says = |env: &TestEnv, service: &str, socket: (&str, &str), linger: &str| {
         let (state, enabled) = socket;
         let text = format!(
             "#!/bin/sh\necho LoadState=loaded\ncase $* in\n\
@@ -470,16 +470,30 @@ fn doctor_finds_faults_of_the_systemd_units() {
             &format!("#!/bin/sh\necho {linger}\n"),
             0o700,
         );
-        visit(&env, &variables)
+        visit(env, &variables)
     };
     let listening = ("active", "enabled");
-    says("active", listening, "yes").finds_nothing();
-    says("active", listening, "no").finds("warning", "lingering is off", "loginctl enable-linger");
-    says("failed", listening, "yes").finds("fault", "start-limit-hit", "reset-failed & journalctl");
+    says(&env, "active", listening, "yes").finds_nothing();
+    says(&env, "active", listening, "no").finds(
+        "warning",
+        "lingering is off",
+        "loginctl enable-linger",
+    );
+    says(&env, "failed", listening, "yes").finds(
+        "fault",
+        "start-limit-hit",
+        "reset-failed & journalctl",
+    );
     let disabled = ("active", "disabled");
-    says("active", disabled, "yes").finds("warning", "it is disabled", "enable --now stsd.socket");
-    fs::remove_file(env.socket()).unwrap();
-    let found = says("inactive", ("inactive", "enabled"), "yes");
+    says(&env, "active", disabled, "yes").finds(
+        "warning",
+        "it is disabled",
+        "enable --now stsd.socket",
+    );
+    // A daemon that still runs would create a removed socket again.
+    env.daemon().signal(Signal::SIGTERM);
+    assert_eq!(env.wait_for_daemon_exit(), Some(0));
+    let found = says(&env, "inactive", ("inactive", "enabled"), "yes");
     found.finds(
         "fault",
         "it is not started",
