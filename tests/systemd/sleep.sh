@@ -55,9 +55,17 @@ ask() {
         fi
     done
 }
+# Succeeds after two more answers: an emulated machine may need a second for one.
+two_more() {
+    local start
+    start=$(wc -l <"$scratch/answers")
+    more() { [ "$(wc -l <"$scratch/answers")" -ge $((start + 2)) ]; }
+    within 60 more
+}
+: >"$scratch/answers"
 ask &
 asking=$!
-sleep 2
+two_more
 daemon=$(show service MainPID)
 before=$(hand_out | field AccessKeyId) before_warm=$(warm)
 check "the machine sleeps for longer than a session lives, and wakes up" sleep_for 35
@@ -81,15 +89,15 @@ unasked() {
 }
 check "a profile that is kept warm is renewed without a request" unasked
 note "${took:-?} ms after the machine woke up; the daemon looks at its clock every 20 s"
-sleep 2
+two_more
+answered=$?
 touch "$scratch/stop"
 wait $asking
 
 never() {
-    local answers
-    answers=$(wc -l <"$scratch/answers")
     sort "$scratch/refused" | uniq -c
-    is "refusals" "$(wc -l <"$scratch/refused")" 0 && [ "$answers" -gt 10 ] || return 1
+    is "refusals" "$(wc -l <"$scratch/refused")" 0 || return 1
+    [ $answered = 0 ] || { echo "no answers after the sleep" && return 1; }
     # A session is valid when it is served, which is not before the request.
     is "answers that had ended" "$(awk '$2 <= $1' "$scratch/answers")" ""
 }
