@@ -1,5 +1,5 @@
 //! The child processes: those that the daemon has started, and orphans that the kernel gives to a
-//! process with the number 1 and to a child subreaper. Every child is started by [`spawn`], so that
+//! process with the number 1 and to a child subreaper. Every child is started by `spawn`, so that
 //! an orphan can be told from a child whose exit status is awaited.
 
 use std::{

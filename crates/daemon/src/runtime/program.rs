@@ -1,4 +1,4 @@
-//! A program of the configuration: an identity command or a hook. [`Program::start`] is the only
+//! A program of the configuration: an identity command or a hook. `Program::start` is the only
 //! place where such a program is started.
 
 use std::{
