@@ -125,7 +125,7 @@ export SYSTEMD_SECCOMP=0
             # A private /run for systemd-nspawn.
             mount -t tmpfs -o mode=755 stsd-lab-run /run || exit 1
             exec timeout -k 5 "$@"' lab \
-        "${STSD_LAB_TIMEOUT:-110}" systemd-nspawn --quiet --directory="$root" --machine=stsd-lab \
+        "${STSD_LAB_TIMEOUT:-600}" systemd-nspawn --quiet --directory="$root" --machine=stsd-lab \
         --register=no --keep-unit --private-network --link-journal=no "${binds[@]}" \
         --bind-ro="$here:/opt/stsd/tests" --bind-ro="$here/../../systemd:/opt/stsd/systemd" \
         --bind="$results:/results" --boot --console=pipe

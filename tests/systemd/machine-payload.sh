@@ -14,7 +14,7 @@ cloud() {
     done
 }
 
-export STSD_LAB_PART=200
+export STSD_LAB_PART=600
 . $tests/parts.sh
 # Shorter than a sleep of half a minute.
 cloud --session-life 20s

@@ -82,7 +82,7 @@ qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -cpu max -smp 2 -m 2048 
     </dev/null >"$console" 2>"$results/qemu" &
 machine=$!
 # The machine does not always end by itself: after a suspend its power-off can be lost.
-for _ in $(seq $((${STSD_LAB_TIMEOUT:-400} * 2))); do
+for _ in $(seq $((${STSD_LAB_TIMEOUT:-900} * 2))); do
     kill -0 "$machine" 2>/dev/null || break
     ! grep -aq '^STSD-LAB-CODE=' "$console" || break
     sleep 0.5

@@ -78,8 +78,8 @@ need systemd-container dbus-user-session libpam-systemd
 if [ -z "$full" ]; then
     story "this machine" --results "$work/results"
 else
-    export STSD_LAB_TIMEOUT=400
-    long=(STSD_LAB_FULL=1 STSD_LAB_PART=300)
+    export STSD_LAB_TIMEOUT=900
+    long=(STSD_LAB_FULL=1 STSD_LAB_PART=600)
     if newer=$("$here/make-newer.sh" "$work/newer" 2>"$work/newer.log"); then
         long+=(--newer "$newer")
     else
