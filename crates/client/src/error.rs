@@ -21,7 +21,7 @@ pub enum Error {
         /// `true` if `XDG_RUNTIME_DIR`, which leads to the user's daemon, is not set.
         lacks_runtime_dir: bool,
     },
-    /// The process that listens at the socket belongs to another user. It has got no request.
+    /// The process that listens at the socket belongs to another user. The process receives no request.
     #[error(
         "the process that listens at {} belongs to uid {uid}, which is neither this user nor root",
         socket.display()
@@ -75,6 +75,9 @@ impl Error {
             Self::NotReachable { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
                 "the socket is another user's: run `stsd` for yourself, or point STSD_SOCKET at a \
                  socket that is for you"
+            }
+            Self::NotReachable { source, .. } if source.kind() == ErrorKind::Other => {
+                "end the daemon, make the directory a directory of mode 0700, and start the daemon"
             }
             Self::NotReachable {
                 lacks_runtime_dir: true,

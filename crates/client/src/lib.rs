@@ -44,6 +44,8 @@ mod aws;
 #[cfg(feature = "tokio")]
 mod boot_time;
 mod connection;
+#[cfg(feature = "control")]
+mod control;
 mod error;
 #[cfg(feature = "tokio")]
 mod follow;
@@ -204,7 +206,7 @@ impl Client {
     /// [`Error`].
     #[cfg(feature = "control")]
     pub fn status(&self) -> Result<Status, Error> {
-        self.with_retries(self.prompt_wait(), PROMPT, whole_status)
+        self.with_retries(self.prompt_wait(), PROMPT, control::whole_status)
     }
 
     /// Returns the last caller of each profile and the destinations of the audit's events. A
@@ -214,7 +216,7 @@ impl Client {
     /// [`Error`].
     #[cfg(feature = "control")]
     pub fn audit(&self) -> Result<Audit, Error> {
-        self.with_retries(self.prompt_wait(), PROMPT, whole_audit)
+        self.with_retries(self.prompt_wait(), PROMPT, control::whole_audit)
     }
 
     /// Requests a renewal now and waits for its outcome for `patience`.
@@ -311,57 +313,6 @@ fn for_credentials(profile: &str, minimum_life: Duration, left: Duration) -> Req
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-#[cfg(feature = "control")]
-fn whole_status(mut connection: Connection, _: Duration) -> Result<Status, Error> {
-    let mut status = status_after(&mut connection, String::new())?;
-    while status.more {
-        let last = status.profiles.last().map(|it| it.name.clone());
-        let after = last.unwrap_or_default();
-        let part = status_after(&mut connection, after.clone())?;
-        // A daemon that repeats the same part would make this loop endless.
-        if part.profiles.first().is_none_or(|it| it.name <= after) {
-            return Err(Error::Protocol("the status does not get on".to_owned()));
-        }
-        status.more = part.more;
-        status.profiles.extend(part.profiles);
-    }
-    Ok(status)
-}
-
-#[cfg(feature = "control")]
-fn whole_audit(mut connection: Connection, _: Duration) -> Result<Audit, Error> {
-    let mut audit = audit_after(&mut connection, String::new())?;
-    while audit.more {
-        let last = audit.callers.last().map(|it| it.profile.clone());
-        let after = last.unwrap_or_default();
-        let part = audit_after(&mut connection, after.clone())?;
-        if part.callers.first().is_some_and(|it| it.profile <= after) {
-            return Err(Error::Protocol("the audit does not get on".to_owned()));
-        }
-        audit.more = part.more && !part.callers.is_empty();
-        audit.callers.extend(part.callers);
-    }
-    Ok(audit)
-}
-
-#[cfg(feature = "control")]
-fn status_after(connection: &mut Connection, after: String) -> Result<Status, Error> {
-    connection.send(&Request::Status { after })?;
-    match connection.receive()? {
-        Reply::Status(status) => Ok(status),
-        other => Err(unexpected(other)),
-    }
-}
-
-#[cfg(feature = "control")]
-fn audit_after(connection: &mut Connection, after: String) -> Result<Audit, Error> {
-    connection.send(&Request::Audit { after })?;
-    match connection.receive()? {
-        Reply::Audit(audit) => Ok(audit),
-        other => Err(unexpected(other)),
-    }
 }
 
 fn answer(reply: Reply) -> Result<Answer, Error> {

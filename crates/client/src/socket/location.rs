@@ -119,11 +119,13 @@ impl Location {
             return Ok(());
         }
         let shown = directory.display();
-        let reason = if is_ours {
-            format!("{shown} is not a directory with mode 0700")
-        } else {
-            format!("{shown} belongs to uid {}", found.st_uid)
-        };
+        if is_ours {
+            // Not a refusal that a restart of the daemon ends: the user has to change the directory.
+            return Err(io::Error::other(format!(
+                "{shown} is not a directory with mode 0700"
+            )));
+        }
+        let reason = format!("{shown} belongs to uid {}", found.st_uid);
         Err(io::Error::new(ErrorKind::PermissionDenied, reason))
     }
 
@@ -284,7 +286,7 @@ mod tests {
             location.check_directory().map_err(|it| it.kind())
         };
         assert_eq!(check(0o700), Ok(()));
-        assert_eq!(check(0o750), Err(ErrorKind::PermissionDenied));
+        assert_eq!(check(0o750), Err(ErrorKind::Other));
     }
 
     #[test]

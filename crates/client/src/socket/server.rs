@@ -17,8 +17,8 @@ use crate::error::{Error, broken};
 /// The variable with the number of a further user whose server is accepted.
 const SERVER_UID_VARIABLE: &str = "STSD_SERVER_UID";
 
-/// Checks the user of the process that called listen(2). Accepted are this user, root, the owner of
-/// the system daemon's directory at the system daemon's socket, and the user of `STSD_SERVER_UID`.
+/// Checks the user of the process that called listen(2): this user, root, the owner of the system
+/// daemon's directory at the system daemon's socket, or the user of `STSD_SERVER_UID`.
 ///
 /// # Errors
 /// [`Error::ForeignServer`].
