@@ -158,7 +158,9 @@ fn daemon(programs: &Programs) -> Result<Vec<BudgetedRow>> {
             "hit-allocations",
             "allocations on the heap",
             allocations(&hit),
-            at_most(0.0),
+            // A timer of the daemon that fires meanwhile allocates, and its share depends on the speed
+            // of the machine; an allocation for each request would be 1.
+            at_most(0.05),
         ),
         row(
             "hit-user-instructions",
