@@ -1,14 +1,16 @@
 //! The credentials documents: the texts in which the shim, the HTTP endpoint and the export
-//! files give a session to SDKs.
+//! files give a session to SDKs. Also the form in which all programs print the text of others.
 //!
 //! The shapes are those of aliyun-cli's `External` mode, the OSS SDKs' process provider, AWS's
 //! `credential_process`, and the credentials URI. They are written by hand instead of by a JSON
 //! library because every SDK call may start the shim; a test reads the result back with such a
 //! library.
 
+mod printable;
 mod text;
 
 use jiff::Timestamp;
+pub use printable::{Printable, is_printable, printable_lines};
 use stsd_secret::SecretText;
 use text::{assignments, exports, is_plain};
 use zeroize::Zeroizing;

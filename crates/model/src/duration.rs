@@ -61,9 +61,33 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     Duration::try_from(parsed).ok()
 }
 
+/// Returns a number of seconds as a duration in its two largest units: `1h02m`, `59m58s`, `12s`.
+#[must_use]
+pub fn format_duration(seconds: u64) -> String {
+    let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);
+    let (minutes, rest) = (seconds / 60 % 60, seconds % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{rest}s"),
+        (0, 0, _) => format!("{minutes}m{rest:02}s"),
+        (0, _, _) => format!("{hours}h{minutes:02}m"),
+        _ => format!("{days}d{hours:02}h"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn duration_is_written_in_its_two_largest_units() {
+        let check = |seconds, expected: &str| assert_eq!(format_duration(seconds), expected);
+        check(0, "0s");
+        check(61, "1m01s");
+        check(339, "5m39s");
+        check(3599, "59m59s");
+        check(3720, "1h02m");
+        check(90_000, "1d01h");
+    }
 
     #[test]
     fn duration_has_a_unit_and_is_within_the_limits() {

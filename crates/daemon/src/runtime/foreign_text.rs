@@ -1,23 +1,17 @@
 //! Text that another program has chosen, such as the name of a peer or a line of its output.
 
+use stsd_document::Printable;
+
 /// Maximum number of characters of a text that another program has chosen.
 const MAX_CHARS: usize = 200;
 
 /// Returns a text that another program has chosen, cut to a length and with unprintable characters
 /// escaped, so that it cannot forge other fields or lines.
 pub(crate) fn sanitize(text: &str) -> String {
-    let mut sanitized = String::new();
-    for (count, c) in text.chars().enumerate() {
-        if count == MAX_CHARS {
-            sanitized.push('…');
-            break;
-        }
-        match c {
-            '\\' | '"' | '\'' => sanitized.push(c),
-            _ => sanitized.extend(c.escape_debug()),
-        }
+    match text.char_indices().nth(MAX_CHARS) {
+        Some((end, _)) => format!("{}…", Printable(&text[..end])),
+        None => Printable(text).to_string(),
     }
-    sanitized
 }
 
 #[cfg(test)]
