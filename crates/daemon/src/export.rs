@@ -16,7 +16,7 @@ use std::{
 
 use tokio::{sync::watch, task::JoinHandle, time::sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 
 use self::file::CredentialsFile;
 use crate::{
@@ -39,6 +39,10 @@ const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
 /// The export error of a profile whose file is not up to date.
 const UNWRITTEN_HINT: &str =
     "its file cannot be written; the daemon's log has the error and a hint";
+
+/// The export error of a profile whose file another daemon writes too.
+const CONTENDED_HINT: &str =
+    "another process writes its file too; give each daemon a file of its own";
 
 /// The exports of all profiles.
 pub struct Exporters {
@@ -201,7 +205,11 @@ impl Exporter {
                 }
                 // After a failure, the session in the file may be older than the newest one.
                 pause = file.current().map(left).map_or(pause, |it| it.min(pause));
-                entry.set_export_error((!written).then_some(UNWRITTEN_HINT));
+                entry.set_export_error(match (written, file.is_contended()) {
+                    (false, _) => Some(UNWRITTEN_HINT),
+                    (true, true) => Some(CONTENDED_HINT),
+                    (true, false) => None,
+                });
             }
             pause = session.as_ref().map(left).map_or(pause, |it| it.min(pause));
             if written && let Some(session) = session {
@@ -262,6 +270,9 @@ impl Exporter {
                 {
                     let hint = program.describe_confinement(&self.programs);
                     warn!(profile = %name, hint, "on_renewal: {failure}");
+                }
+                if failed.is_none() && last_logged.is_some() {
+                    info!(profile = %name, "on_renewal succeeds again");
                 }
                 last_logged = failed;
             }

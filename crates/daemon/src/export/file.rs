@@ -33,6 +33,8 @@ pub(super) struct CredentialsFile {
     file: Arc<ExportFile>,
     state: FileState,
     failures: u32,
+    /// Another process has replaced the file.
+    is_contended: bool,
 }
 
 /// The content of the file.
@@ -41,8 +43,19 @@ enum FileState {
     Unknown,
     /// There is no file.
     Absent,
-    /// A session, and the identity of the file that holds it.
+    /// A session, and the identity of the file that was written with it. Another process may have
+    /// replaced that file.
     Session(Arc<Session>, FileId),
+}
+
+/// The result of a write.
+enum WriteOutcome {
+    /// The file holds the session already.
+    UpToDate,
+    /// The session was written.
+    Written(FileId),
+    /// Another process has replaced the file since the session was written.
+    Contended,
 }
 
 impl ExportError {
@@ -61,6 +74,7 @@ impl CredentialsFile {
             file: Arc::new(file),
             state: FileState::Unknown,
             failures: 0,
+            is_contended: false,
         }
     }
 
@@ -72,6 +86,11 @@ impl CredentialsFile {
         }
     }
 
+    /// Returns `true` if another process writes the file too.
+    pub(super) fn is_contended(&self) -> bool {
+        self.is_contended
+    }
+
     /// Writes a session to the file, or removes the file for `None`. Returns the number of
     /// failures in a row. After a failure the previous session stays until its expiration.
     pub(super) async fn sync(
@@ -81,7 +100,7 @@ impl CredentialsFile {
         now: BootTime,
     ) -> u32 {
         let outcome = match session {
-            Some(session) => self.write(session).await,
+            Some(session) => self.write(session, profile).await,
             None => self.remove().await,
         };
         let path = self.file.path.display();
@@ -102,21 +121,39 @@ impl CredentialsFile {
         self.failures
     }
 
-    async fn write(&mut self, session: &Arc<Session>) -> Result<(), ExportError> {
+    /// Writes a session that is not in the file. A file of another daemon is replaced by a new session
+    /// only: two daemons with one file would replace it all the time.
+    async fn write(
+        &mut self,
+        session: &Arc<Session>,
+        profile: &ProfileName,
+    ) -> Result<(), ExportError> {
         let written = match &self.state {
             FileState::Session(held, id) if Arc::ptr_eq(held, session) => Some(*id),
             _ => None,
         };
         let (file, new) = (Arc::clone(&self.file), Arc::clone(session));
-        let id = run_blocking(move || {
-            if let Some(id) = written.filter(|it| *it == FileId::of(&file.path)) {
-                return Ok(id);
+        let outcome = run_blocking(move || {
+            match written {
+                Some(id) if id == FileId::of(&file.path) => return Ok(WriteOutcome::UpToDate),
+                Some(_) if is_regular(&file.path) => return Ok(WriteOutcome::Contended),
+                _ => {}
             }
             let text = new.document(file.format)?;
-            Ok(atomic_file::replace(&file.path, text.as_bytes())?)
+            let written = atomic_file::replace(&file.path, text.as_bytes())?;
+            Ok(WriteOutcome::Written(written))
         })
         .await?;
-        self.state = FileState::Session(Arc::clone(session), id);
+        let (was_contended, path) = (self.is_contended, self.file.path.display());
+        self.is_contended = matches!(outcome, WriteOutcome::Contended);
+        match (was_contended, self.is_contended) {
+            (false, true) => warn!(%profile, "another process writes {path} too"),
+            (true, false) => info!(%profile, "no other process has replaced {path} since"),
+            _ => {}
+        }
+        if let WriteOutcome::Written(id) = outcome {
+            self.state = FileState::Session(Arc::clone(session), id);
+        }
         Ok(())
     }
 
@@ -149,6 +186,11 @@ impl CredentialsFile {
         self.state = FileState::Absent;
         Ok(())
     }
+}
+
+/// Returns `true` if a path leads to a file, and not to a symbolic link, which is replaced.
+fn is_regular(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|it| it.is_file())
 }
 
 /// Runs a task on a blocking thread: a slow disk must not delay callers.

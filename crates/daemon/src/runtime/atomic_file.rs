@@ -39,11 +39,13 @@ pub enum FileError {
     NotAFile(PathBuf),
 }
 
-/// The identity of a file, as stat(2) returns it. Both numbers are 0 if there is no file.
+/// The identity of a file, as stat(2) returns it. All numbers are 0 if there is no file. The time of the
+/// last write is a part of it, because a file system uses the number of a removed inode again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FileId {
     device: u64,
     inode: u64,
+    written: (i64, i64),
 }
 
 impl FileError {
@@ -93,6 +95,7 @@ impl FileId {
         Self {
             device: metadata.as_ref().map_or(0, |it| it.dev()),
             inode: metadata.as_ref().map_or(0, |it| it.ino()),
+            written: metadata.map_or((0, 0), |it| (it.mtime(), it.mtime_nsec())),
         }
     }
 }

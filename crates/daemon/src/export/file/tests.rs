@@ -103,3 +103,22 @@ async fn failed_replacement_keeps_the_file_until_its_session_expires() {
     assert_eq!(sync(&mut file, Some(&session()), 3600).await, 0);
     assert!(path.exists());
 }
+
+#[tokio::test]
+async fn file_that_another_daemon_wrote_last_is_not_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("StsInfo.json");
+    let (mut first, mut second) = (file(&path), file(&path));
+    let (of_first, of_second) = (session(), session());
+    sync(&mut first, Some(&of_first), 0).await;
+    sync(&mut second, Some(&of_second), 0).await;
+    let written = FileId::of(&path);
+    sync(&mut first, Some(&of_first), 0).await;
+    assert_eq!(FileId::of(&path), written, "the first does not replace it");
+    assert!(first.is_contended() && !second.is_contended());
+    // The end of the first.
+    sync(&mut first, None, 0).await;
+    assert_eq!(FileId::of(&path), written);
+    sync(&mut second, None, 0).await;
+    assert!(!path.exists());
+}
