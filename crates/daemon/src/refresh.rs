@@ -1,6 +1,7 @@
 //! Refresh: one task for each profile, which obtains its sessions and publishes them.
 
 mod acquire;
+mod outage;
 pub mod schedule;
 pub mod supervisor;
 pub mod task;

@@ -16,7 +16,8 @@ use tracing::{debug, info, warn};
 use crate::{
     profile::Cause,
     refresh::{
-        acquire::{Attempt, AttemptError},
+        acquire::{Attempt, AttemptError, Outcome},
+        outage::{Outage, in_words},
         schedule,
     },
     runtime::{
@@ -64,6 +65,7 @@ pub struct Refresher<X> {
     requested: Duration,
     /// The number of failures in a row.
     failures: u32,
+    outage: Outage,
     /// The duration of the last call, suspends included.
     call_duration: Duration,
     /// The kind of the last logged failure, so that a failure is logged once.
@@ -109,6 +111,7 @@ impl<X: StsExchange> Refresher<X> {
             jitter,
             requested: entry.profile.duration.get(),
             failures: 0,
+            outage: Outage::default(),
             call_duration: Duration::ZERO,
             last_logged: None,
             clock_offset: clock_offset(&*clock),
@@ -151,8 +154,7 @@ impl<X: StsExchange> Refresher<X> {
                 continue;
             }
             self.clock_offset = clock_offset(&*self.clock);
-            // Boxed: the future is large and short-lived, and a thousand tasks wait without one.
-            let outcome = Box::pin(self.attempt().run()).await;
+            let outcome = self.run_attempt().await;
             self.requested = outcome.requested;
             self.call_duration = outcome.call_duration;
             match outcome.session {
@@ -160,6 +162,25 @@ impl<X: StsExchange> Refresher<X> {
                 Err(error) => self.failed(&error),
             }
         }
+    }
+
+    /// Makes an attempt, and watches the session that callers have meanwhile.
+    async fn run_attempt(&mut self) -> Outcome {
+        let mut outage = std::mem::take(&mut self.outage);
+        let this = &*self;
+        // Boxed: the future is large and short-lived, and a thousand tasks wait without one.
+        let attempt = Box::pin(async {
+            let mut attempt = pin!(this.attempt().run());
+            tokio::select! {
+                biased;
+                outcome = &mut attempt => return outcome,
+                () = outage.watch_attempt(&this.entry, &*this.clock) => {}
+            }
+            attempt.await
+        });
+        let outcome = attempt.await;
+        self.outage = outage;
+        outcome
     }
 
     fn attempt(&self) -> Attempt<'_, X> {
@@ -183,8 +204,9 @@ impl<X: StsExchange> Refresher<X> {
         });
     }
 
-    async fn until_due(&self) {
+    async fn until_due(&mut self) {
         loop {
+            self.outage.check(&self.entry, self.clock.boot());
             let (due, demand) = match self.schedule {
                 Schedule::OnDemand => (None, true),
                 Schedule::At(at) => (Some(at), true),
@@ -211,9 +233,11 @@ impl<X: StsExchange> Refresher<X> {
         }
     }
 
-    /// Waits for `left` at most; shorter waits are for the comparison of the clocks.
+    /// Waits for `left` at most; shorter waits are for the comparison of the clocks, and for the end of
+    /// the session.
     async fn sleep_boot_time(&self, left: Option<Duration>) {
-        match left {
+        let end = self.outage.time_to_end(&self.entry, self.clock.boot());
+        match left.map(|left| left.min(end.unwrap_or(left))) {
             Some(left) => self.clock.sleep_at_most(left).await,
             // Without a planned attempt, but with a session that may be served.
             None if self.has_live_session() => self.clock.sleep_at_most(Duration::MAX).await,
@@ -305,6 +329,7 @@ impl<X: StsExchange> Refresher<X> {
         info!(profile = %self.entry.profile.name, "profile idle, renewals paused");
         self.schedule = Schedule::OnDemand;
         self.failures = 0;
+        self.outage = Outage::default();
         self.last_logged = None;
         // An old refusal must not be the reply to the request that wakes the task.
         self.publish(|snapshot| snapshot.failed = None);
@@ -337,6 +362,7 @@ impl<X: StsExchange> Refresher<X> {
         if let Some(advice) = advice.filter(|new| Some(*new) != before) {
             warn!(profile = %name, "{advice}");
         }
+        self.outage.recovered(&self.entry, self.failures, now);
         self.failures = 0;
         self.last_logged = None;
         let due = schedule::renewal_due(&session.lifetime, self.jitter);
@@ -377,8 +403,12 @@ impl<X: StsExchange> Refresher<X> {
     /// at the latest.
     fn extend(&mut self, rest: &Lifetime) {
         let now = self.clock.boot();
+        if self.last_logged.take().is_some() {
+            let (profile, failures_before) = (&self.entry.profile.name, self.failures);
+            info!(%profile, failures_before, "the source answers again, with the same session");
+        }
+        self.outage.recovered(&self.entry, self.failures, now);
         self.failures = 0;
-        self.last_logged = None;
         let known = self.entry.snapshot().session;
         let whole = known.map_or(rest.length(), |it| it.lifetime.length());
         let due = schedule::poll_due(rest, whole, self.jitter);
@@ -400,6 +430,7 @@ impl<X: StsExchange> Refresher<X> {
             self.failures = 0;
         }
         self.failures = self.failures.saturating_add(1);
+        self.outage.failed(now);
         let (cause, hint) = match error {
             AttemptError::Sts(error) => {
                 remediation::for_error(error, &self.entry.profile.source.describe())
@@ -449,12 +480,12 @@ impl<X: StsExchange> Refresher<X> {
             AttemptError::Source(error) => error.to_string(),
         };
         let (profile, in_a_row) = (&self.entry.profile.name, self.failures);
-        let (remaining_s, next_attempt_ms) = (remaining.as_secs(), pause.as_millis());
+        let (remaining_s, next_attempt) = (remaining.as_secs(), in_words(pause));
         if self.last_logged.as_ref() == Some(&kind) {
-            debug!(%profile, remaining_s, next_attempt_ms, in_a_row, "renewal failed again: {error}");
+            debug!(%profile, remaining_s, next_attempt, in_a_row, "renewal failed again: {error}");
             return;
         }
-        warn!(%profile, remaining_s, next_attempt_ms, in_a_row, hint, "renewal failed: {error}");
+        warn!(%profile, remaining_s, next_attempt, in_a_row, hint, "renewal failed: {error}");
         self.last_logged = Some(kind);
     }
 }
