@@ -178,7 +178,11 @@ fn package_install_upgrade_and_removal_touch_no_user_file() {
     assert_eq!(strays.collect::<Vec<_>>(), Vec::<&String>::new());
     for name in ["stsd", "stsctl", "sts-shim"] {
         let path = format!("usr/bin/{name}");
-        assert!(installed[&path].starts_with("100755 0:0 "), "{path}");
+        let mode = if name == "stsd" { "100711" } else { "100755" };
+        assert!(
+            installed[&path].starts_with(&format!("{mode} 0:0 ")),
+            "{path}"
+        );
         run(Command::new(machine.path(&path)).arg("--version"));
     }
     units(&machine);

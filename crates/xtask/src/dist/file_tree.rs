@@ -20,6 +20,11 @@ pub(crate) const PROGRAMS: [&str; 5] = [
     "stsd-oss-client",
 ];
 
+/// The mode of the daemon's program. The kernel lets no process of the same user trace a program that
+/// the user cannot read, from the first instruction on (`would_dump` in its `fs/exec.c`); the daemon
+/// itself can forbid tracing a moment later only.
+const DAEMON_MODE: u32 = 0o711;
+
 const UNITS: [&str; 4] = [
     "system/stsd.service",
     "system/stsd.socket",
@@ -146,7 +151,11 @@ pub(crate) fn normalize_metadata(path: &Path, release: &Release) -> Outcome {
         |directory: &Path| ["bin", "DEBIAN"].iter().any(|it| directory.ends_with(it));
     let data = ["control", "md5sums"].iter().any(|it| path.ends_with(it));
     let program = path.parent().is_some_and(has_programs) && !data;
-    let mode = if directory || program { 0o755 } else { 0o644 };
+    let mode = match (directory, program) {
+        (false, true) if path.ends_with("bin/stsd") => DAEMON_MODE,
+        (false, false) => 0o644,
+        _ => 0o755,
+    };
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(at(path))?;
     let seconds = release.epoch.parse();
     let seconds = seconds.map_err(|_| "SOURCE_DATE_EPOCH is not a number of seconds")?;
