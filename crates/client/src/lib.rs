@@ -76,7 +76,7 @@ pub use socket::SYSTEM_SOCKET;
 use socket::{Location, Retry, Wait};
 #[cfg(feature = "control")]
 pub use stsd_wire::{
-    Audit, FailureCount, LastCaller, LastFailure, ProfileStatus, Protection, Status, Url,
+    Audit, Condition, FailureCount, LastCaller, LastFailure, ProfileStatus, Protection, Status, Url,
 };
 pub use stsd_wire::{Credentials, Failure, FailureKind, SecretText};
 use stsd_wire::{Reply, Request};
@@ -217,6 +217,20 @@ impl Client {
     #[cfg(feature = "control")]
     pub fn audit(&self) -> Result<Audit, Error> {
         self.with_retries(self.prompt_wait(), PROMPT, control::whole_audit)
+    }
+
+    /// Returns the conditions of the daemon: lasting states, such as a refused configuration. Empty
+    /// for a caller that may not administer the daemon. A daemon that is older than this request
+    /// refuses it as malformed.
+    ///
+    /// # Errors
+    /// [`Error`].
+    #[cfg(feature = "control")]
+    pub fn conditions(&self) -> Result<Vec<Condition>, Error> {
+        match self.ask(&Request::Conditions)? {
+            Reply::Conditions(reply) => Ok(reply.conditions),
+            other => Err(unexpected(other)),
+        }
     }
 
     /// Requests a renewal now and waits for its outcome for `patience`.

@@ -46,7 +46,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
         }
         Command::Status(typed) => return status::run(&client, &typed),
         Command::Log(typed) => log::run(&client, &typed),
-        Command::Metrics => print_line(metrics::text(&client.status()?).trim_end()),
+        Command::Metrics => metrics::print(&client),
         Command::Get {
             profile,
             min_life,

@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use crate::term::{
-    stdout::print_line,
+    stdout,
     style::{self, BOLD, ERROR, Line, OK, PLAIN, WARN, wrap},
 };
 
@@ -132,7 +132,7 @@ pub(crate) fn print_json(findings: &[Finding]) -> Result<Severity> {
             json!({"check": it.subject, "verdict": it.severity.label(), "remark": it.remark, "fix": it.fix})
         })
         .collect();
-    print_line(&serde_json::to_string_pretty(&all)?)?;
+    stdout::print_json(&all)?;
     Ok(worst(findings))
 }
 

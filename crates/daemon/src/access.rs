@@ -3,5 +3,6 @@
 mod operation;
 pub mod peer;
 mod policy;
+mod refusal;
 
-pub use self::{operation::Operation, policy::Access};
+pub use self::{operation::Operation, policy::Access, refusal::Refusal};

@@ -4,12 +4,13 @@ use std::{
     env,
     io::{self, Write as _},
     path::{Path, PathBuf},
+    pin::pin,
     sync::Arc,
 };
 
 use anyhow::{Context as _, Result};
 use stsd::{
-    Dependencies, ExitReason, PersistSessions,
+    Dependencies, ExitReason, PersistSessions, RunError,
     cli::{self, Options},
     config::{self, Config},
     platform::{
@@ -20,14 +21,14 @@ use stsd::{
         sockets::{self, InheritedSockets},
         systemd::NotifySocket,
     },
-    runtime::{clock::SystemClock, temp_dir},
+    runtime::{clock::SystemClock, conditions::Conditions, temp_dir},
     serve::{http::UrlSecret, socket::self_check},
     session::memfd::{self, RestoredSessions},
     sts::connectivity,
 };
 use stsd_sts::Sts;
 use tokio::sync::mpsc;
-use tracing::info;
+use tracing::{error, info};
 
 /// Prints the help or the version.
 pub(crate) fn print(text: &str) -> Result<()> {
@@ -67,7 +68,7 @@ pub(crate) async fn run(options: &Options, in_journal: bool) -> Result<()> {
         UpgradeTarget::find().context("the path of this program cannot be read")?;
     let process_environment = cli::process_environment(options)?;
     let config = config::load(&options.config, &process_environment)?;
-    let signal_watcher = signals::watch().context("signal handlers cannot be installed")?;
+    let mut signal_watcher = signals::watch().context("signal handlers cannot be installed")?;
     orphans::reap().context("the signal handler of child processes cannot be installed")?;
     let mut inherited = sockets::open(options.scope(), || options.socket())?;
     if let Some(directory) = inherited.own_directory() {
@@ -80,13 +81,16 @@ pub(crate) async fn run(options: &Options, in_journal: bool) -> Result<()> {
     let clock = Arc::new(SystemClock::with_alarm());
     let (restored, url_secret) = restore(&mut inherited, &clock)?;
     let (sender, listeners) = mpsc::channel(4);
-    let mut socket_watch =
-        SocketWatch::new(inherited.sockets, clock.clone(), sender, |socket, limit| {
-            Box::pin(self_check(socket, limit))
-        })
-        .await
-        .context("the listening sockets cannot be watched")?;
-    let status = format!("profiles: {}", config.profiles.len());
+    let conditions = Arc::new(Conditions::default());
+    let mut socket_watch = SocketWatch::new(
+        inherited.sockets,
+        clock.clone(),
+        sender,
+        |socket, limit| Box::pin(self_check(socket, limit)),
+        Arc::clone(&conditions),
+    )
+    .await
+    .context("the listening sockets cannot be watched")?;
     info!(
         config = %config.path.display(),
         restored = restored.len(),
@@ -106,6 +110,7 @@ pub(crate) async fn run(options: &Options, in_journal: bool) -> Result<()> {
         signals: signal_watcher.signals.clone(),
         open_files: hardening::open_files(),
         protections,
+        conditions,
         in_journal,
         restored,
         url_secret,
@@ -115,11 +120,8 @@ pub(crate) async fn run(options: &Options, in_journal: bool) -> Result<()> {
             .then(|| Box::new(NotifySocket::default().fd_store()) as PersistSessions),
         check_successor: Arc::new(move || successor.check()),
     };
-    NotifySocket::ready(&status);
-    let exit_reason = tokio::select! {
-        exit_reason = stsd::run(config, listeners, dependencies) => exit_reason?,
-        never = socket_watch.run() => match never {},
-    };
+    let running = stsd::run(config, listeners, dependencies);
+    let exit_reason = run_reachable(running, &mut socket_watch, &mut signal_watcher).await?;
     end(exit_reason, socket_watch, &signal_watcher, &upgrade_target).await
 }
 
@@ -152,6 +154,26 @@ fn restore(
     let url_secret = UrlSecret::take_over(restored.url_secret.take(), token)
         .context("the system gives no random bytes for the secret of the URLs")?;
     Ok((restored, url_secret))
+}
+
+/// Completes with the daemon. If no client can find its sockets, or no signal is received any more,
+/// the daemon ends as by a stop, and the reason is the error.
+async fn run_reachable(
+    running: impl Future<Output = Result<ExitReason, RunError>>,
+    socket_watch: &mut SocketWatch,
+    signal_watcher: &mut SignalWatcher,
+) -> Result<ExitReason> {
+    let mut running = pin!(running);
+    let problem = tokio::select! {
+        exit_reason = &mut running => return Ok(exit_reason?),
+        unreachable = socket_watch.run() => anyhow::Error::from(unreachable),
+        ended = signal_watcher.ended() => ended.into(),
+    };
+    error!("{problem}");
+    // Ends the connections, the files and the tasks.
+    signal_watcher.signals.stop.cancel();
+    running.await?;
+    Err(problem)
 }
 
 /// Ends the process, or executes the new program with the sockets and sessions of this one.

@@ -4,7 +4,7 @@
 //! Events go to the log, under the target `audit`, and to a file if the configuration names
 //! one. A peer in a loop floods neither: beyond a burst its events are counted and summarized,
 //! see `audit/rate_limit.rs`. Texts that a peer chose (names, paths, units) are cut to a length
-//! and have their control characters escaped.
+//! and have their unprintable characters escaped.
 
 mod file;
 mod rate_limit;
@@ -25,11 +25,12 @@ use self::rate_limit::{Admission, AuditRateLimiter, Quota, RateKey};
 pub(crate) use crate::runtime::foreign_text::sanitize;
 use crate::{
     access::{
-        Operation,
+        Operation, Refusal,
         peer::{Peer, PidBinding},
     },
     runtime::{
         clock::{BootTime, Clock},
+        conditions::{Condition, Conditions},
         sync::lock,
     },
     session::snapshot::Session,
@@ -61,6 +62,7 @@ pub struct Audit {
     file: Mutex<Option<AuditFile>>,
     /// Notified when the first event of a summary is suppressed.
     suppressed: Notify,
+    conditions: Arc<Conditions>,
 }
 
 /// The remaining lifetime of a served session, compared with the requested minimum.
@@ -84,6 +86,9 @@ enum Decision {
 struct Event<'a> {
     decision: &'static str,
     asked: &'static str,
+    /// Why the operation is refused; `None` for a served one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     profile: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -120,20 +125,24 @@ struct Line<'a> {
 }
 
 impl Audit {
-    /// Creates an audit that goes to the log only.
+    /// Creates an audit that goes to the log only. A file that cannot be written is a problem in
+    /// `conditions`.
     #[must_use]
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
+    pub fn new(clock: Arc<dyn Clock>, conditions: Arc<Conditions>) -> Self {
         Self {
             clock,
             limit: Mutex::default(),
             file: Mutex::default(),
             suppressed: Notify::new(),
+            conditions,
         }
     }
 
     /// Sets the file of later events; `None` for the log only.
     pub fn write_to(&self, file: Option<AuditFile>) {
         *lock(&self.file) = file;
+        // A new file was opened just now.
+        self.conditions.recover(Condition::AuditFile);
     }
 
     /// Returns the path of the file; `None` without a file.
@@ -195,13 +204,20 @@ impl Audit {
     }
 
     /// Records that an operation is refused, on a profile if the caller named one.
-    pub fn refused(&self, operation: Operation, profile: Option<&str>, caller: AuditCaller<'_>) {
+    pub fn refused(
+        &self,
+        operation: Operation,
+        profile: Option<&str>,
+        reason: Refusal,
+        caller: AuditCaller<'_>,
+    ) {
         if !self.admits(caller, Decision::Refused, self.clock.boot()) {
             return;
         }
         let event = Event {
             decision: "refused",
             asked: operation.name(),
+            reason: Some(reason.name()),
             ..Event::default()
         };
         self.emit_for_peer(event, profile, caller);
@@ -295,6 +311,7 @@ impl Audit {
             target: "audit",
             decision = event.decision,
             asked = event.asked,
+            reason = event.reason,
             profile = event.profile,
             uid = event.uid,
             pid = event.pid,
@@ -315,7 +332,16 @@ impl Audit {
         );
         if let Some(file) = &mut *lock(&self.file) {
             let time = self.clock.wall().to_string();
-            file.append(&Line { time, event });
+            match file.append(&Line { time, event }) {
+                Ok(()) => {
+                    self.conditions.recover(Condition::AuditFile);
+                }
+                Err(problem) => {
+                    let (condition, now) = (Condition::AuditFile, self.clock.boot());
+                    self.conditions
+                        .fail(condition, &problem, file::WRITE_HINT, now);
+                }
+            }
         }
     }
 }
@@ -336,7 +362,7 @@ mod tests {
     #[test]
     fn each_served_request_is_emitted_or_counted() {
         let directory = tempfile::tempdir().unwrap();
-        let audit = Audit::new(Arc::new(SystemClock::default()));
+        let audit = Audit::new(Arc::new(SystemClock::default()), Arc::default());
         audit.write_to(Some(
             AuditFile::open(&directory.path().join("log")).unwrap(),
         ));

@@ -15,22 +15,24 @@ use crate::{
     audit::Audit,
     config::{Config, ConfigErrors},
     export::Exporters,
-    platform::signals::ControlSignals,
+    platform::{signals::ControlSignals, systemd::NotifySocket},
     refresh::supervisor::{Connect, RefreshConfig, Supervisor, SupervisorDeps},
     runtime::{
         clock::Clock,
+        conditions::{Condition, Conditions},
         listener::Protocol,
         program::ProgramContext,
         protection_report::{Protection, SecretPages},
     },
     serve,
     serve::{
+        ServeError,
         connection_limit::{ConnectionLimiter, UserQuota},
         context::{ServerContext, StatusContext, SupervisorCommand},
         http,
         http::{HttpEndpoint, UrlSecret},
         socket,
-        socket::ReactorHandle,
+        socket::{ReactorHandle, ReactorThread},
     },
     session::{memfd::RestoredSessions, store::Store},
     sts::{rate_limit::RateLimiter, upstream::StsExchange},
@@ -62,6 +64,8 @@ pub struct Dependencies<X> {
     pub open_files: u64,
     /// The protections of the process.
     pub protections: Vec<Protection>,
+    /// The states of the daemon that last.
+    pub conditions: Arc<Conditions>,
     /// The log goes to systemd's journal.
     pub in_journal: bool,
     /// The sessions of the previous process.
@@ -104,6 +108,12 @@ pub enum RunError {
     /// A step of the start has failed.
     #[error("{0}")]
     Start(&'static str, #[source] io::Error),
+    /// The event loop has ended, so that no request is answered any more.
+    #[error("the event loop has failed, and no request can be answered: {0}")]
+    EventLoop(io::Error),
+    /// A background task of the sockets has ended.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
 }
 
 /// The parts of the running daemon.
@@ -116,12 +126,14 @@ struct Daemon<X> {
     persist: Option<PersistSessions>,
     store_http_socket: fn(Option<&TcpListener>) -> io::Result<()>,
     check_successor: Arc<dyn Fn() -> io::Result<()> + Send + Sync>,
+    conditions: Arc<Conditions>,
 }
 
 /// Runs the daemon with `config` until a stop or an upgrade, then waits for its connections to end.
 ///
 /// # Errors
-/// [`RunError`], before the first connection is accepted.
+/// [`RunError`]: before the first connection is accepted, or because the daemon cannot answer requests
+/// any more.
 pub async fn run<X: StsExchange>(
     config: Config,
     listeners: mpsc::Receiver<(Protocol, UnixListener)>,
@@ -134,11 +146,15 @@ pub async fn run<X: StsExchange>(
     let reactor = ReactorHandle::new();
     let reactor = Arc::new(reactor.map_err(failed("the epoll set cannot be created"))?);
     // Joined when this function returns, which is before an upgrade replaces the program.
-    let _event_loop = socket::start_event_loop(&reactor, Arc::clone(&context.clock))
+    let mut event_loop = socket::start_event_loop(&reactor, Arc::clone(&context.clock))
         .map_err(failed("the thread of the event loop cannot be started"))?;
+    NotifySocket::ready(&daemon.service_status());
     let serving = serve::serve(listeners, context, reactor, daemon.signals.stop.clone());
-    let is_replaced = daemon.handle_events(commands, serving).await;
-    Ok(daemon.shut_down(is_replaced).await)
+    let outcome = daemon
+        .handle_events(commands, serving, &mut event_loop)
+        .await;
+    let exit_reason = daemon.shut_down(matches!(outcome, Ok(true))).await;
+    outcome.map(|_| exit_reason)
 }
 
 impl<X: StsExchange> Daemon<X> {
@@ -150,12 +166,14 @@ impl<X: StsExchange> Daemon<X> {
         dependencies: Dependencies<X>,
     ) -> Result<Self, RunError> {
         let (access, clock) = (dependencies.access, dependencies.clock);
+        let conditions = dependencies.conditions;
         let store = Arc::new(Store::with_encoder(socket::encode_reply));
         let rate_limiter = Arc::new(RateLimiter::new(config.sts_calls_per_second, clock.boot()));
         let limiter = Arc::clone(&rate_limiter);
         let status = StatusContext {
             deferred_calls: Box::new(move || limiter.deferred_calls()),
             protections: dependencies.protections,
+            conditions: Arc::clone(&conditions),
             in_journal: dependencies.in_journal,
             secret_pages: SecretPages::default(),
             config_path: config.path.display().to_string(),
@@ -168,7 +186,7 @@ impl<X: StsExchange> Daemon<X> {
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
             access,
-            audit: Arc::new(Audit::new(Arc::clone(&clock))),
+            audit: Arc::new(Audit::new(Arc::clone(&clock), Arc::clone(&conditions))),
             commands,
             limiter: Arc::new(limiter),
             http: Arc::new(http),
@@ -192,24 +210,41 @@ impl<X: StsExchange> Daemon<X> {
             persist: dependencies.persist,
             store_http_socket: dependencies.store_http_socket,
             check_successor: dependencies.check_successor,
+            conditions,
         })
     }
 
     /// Handles signals, commands and renewals until `serving` ends, which a stop causes. Returns
     /// `true` if a new program replaces this one.
+    ///
+    /// # Errors
+    /// [`RunError::EventLoop`] and [`RunError::Serve`], after the connections have ended.
     async fn handle_events(
         &mut self,
         mut commands: mpsc::Receiver<SupervisorCommand>,
-        serving: impl Future<Output = ()>,
-    ) -> bool {
-        let mut is_replaced = false;
+        serving: impl Future<Output = Result<(), ServeError>>,
+        event_loop: &mut ReactorThread,
+    ) -> Result<bool, RunError> {
+        let (mut is_replaced, mut is_stopping, mut failure) = (false, false, None);
         let renewed = self.supervisor.renewed();
+        let conditions = Arc::clone(&self.conditions);
         let audit = Arc::clone(&self.context.audit);
         let summaries = audit.run_summaries();
         tokio::pin!(serving, summaries);
-        loop {
+        let served = loop {
             tokio::select! {
-                () = &mut serving => return is_replaced,
+                served = &mut serving => break served,
+                error = event_loop.failed(), if failure.is_none() => {
+                    error!("the event loop has failed: {error}");
+                    // Ends the connections, the files and the tasks as a stop does.
+                    failure = Some(RunError::EventLoop(error));
+                    self.signals.stop.cancel();
+                }
+                () = self.signals.stop.cancelled(), if !is_stopping => {
+                    is_stopping = true;
+                    notify_stopping(is_replaced);
+                }
+                () = conditions.changed() => NotifySocket::status(&self.service_status()),
                 () = &mut summaries => {}
                 () = renewed.notified(), if self.persist.is_some() => {
                     sleep(PERSIST_DEBOUNCE).await;
@@ -225,6 +260,14 @@ impl<X: StsExchange> Daemon<X> {
                 () = self.signals.reload.notified() => drop(self.reload()),
                 Some(command) = commands.recv() => self.execute(command),
             }
+        };
+        if !is_stopping {
+            // The last connection has ended as soon as the stop began.
+            notify_stopping(is_replaced);
+        }
+        match failure {
+            Some(failure) => Err(failure),
+            None => Ok(served.map(|()| is_replaced)?),
         }
     }
 
@@ -302,6 +345,7 @@ impl<X: StsExchange> Daemon<X> {
     /// # Errors
     /// [`ConfigErrors`]; the previous configuration stays in force.
     fn reload(&mut self) -> Result<(), ConfigErrors> {
+        NotifySocket::reloading();
         let outcome = (self.load)().and_then(|config| {
             let path = config.path.clone();
             self.apply(config).map_err(|error| match error {
@@ -310,10 +354,40 @@ impl<X: StsExchange> Daemon<X> {
             })
         });
         match &outcome {
-            Ok(()) => info!("configuration reloaded"),
-            Err(errors) => error!("the running configuration stays in force:\n{errors}"),
+            Ok(()) => {
+                self.conditions.recover(Condition::Configuration);
+                info!("configuration reloaded");
+            }
+            Err(errors) => self.reload_refused(errors),
         }
+        // Before the reply to `stsctl reload`, which is the last step of `systemctl reload`.
+        NotifySocket::ready(&self.service_status());
         outcome
+    }
+
+    /// Logs each error of a refused configuration, and records the first.
+    fn reload_refused(&self, errors: &ConfigErrors) {
+        for error in &errors.0 {
+            error!("the running configuration stays in force: {error}");
+        }
+        let first = errors.0.first().map(ToString::to_string);
+        let more = match errors.0.len() {
+            0 | 1 => String::new(),
+            count => format!(" (and {} more)", count - 1),
+        };
+        let message = format!(
+            "the last reload was refused, and the configuration before is in force: {}{more}",
+            first.unwrap_or_default()
+        );
+        let hint = "correct the file, then stsctl reload; stsd --check lists all errors";
+        let now = self.context.clock.boot();
+        let condition = Condition::Configuration;
+        self.conditions.fail(condition, &message, hint, now);
+    }
+
+    /// Returns the status text for the service manager.
+    fn service_status(&self) -> String {
+        self.conditions.summary(self.context.store.all().len())
     }
 
     /// Replaces the secret of all URLs, and has the new one persisted.
@@ -331,10 +405,22 @@ impl<X: StsExchange> Daemon<X> {
             return;
         }
         let sessions = self.seal_sessions();
-        if let (Some(sessions), Some(persist)) = (sessions, &mut self.persist)
-            && let Err(error) = persist(&sessions)
-        {
-            warn!("the sessions will not survive a restart: {error}");
+        let (Some(sessions), Some(persist)) = (sessions, &mut self.persist) else {
+            return;
+        };
+        match persist(&sessions) {
+            Ok(()) if self.conditions.recover(Condition::Handover) => {
+                info!("the sessions survive a restart again");
+            }
+            Ok(()) => {}
+            Err(error) => {
+                let message = format!("the sessions will not survive a restart: {error}");
+                let hint = "see systemctl status; the service manager does not take them";
+                let (condition, now) = (Condition::Handover, self.context.clock.boot());
+                if self.conditions.fail(condition, &message, hint, now) {
+                    warn!("{message}");
+                }
+            }
         }
     }
 
@@ -351,6 +437,13 @@ impl<X: StsExchange> Daemon<X> {
 /// Returns a function that names the step of the start that has failed.
 fn failed(step: &'static str) -> impl FnOnce(io::Error) -> RunError {
     move |error| RunError::Start(step, error)
+}
+
+/// Notifies the service manager of a stop; the program of an upgrade continues the service.
+fn notify_stopping(is_replaced: bool) {
+    if !is_replaced {
+        NotifySocket::stopping();
+    }
 }
 
 /// Returns `true` if the check of the next program succeeds; an error is logged.

@@ -12,8 +12,9 @@ use std::{
 use anyhow::Result;
 use stsd::{
     cli::{self, Action},
-    platform::log,
+    platform::{log, nonblocking_stderr::NonBlockingWriter},
 };
+use stsd_document::printable_lines;
 use zeroizing_alloc::ZeroAlloc;
 
 /// Wipes all freed memory, also that of libraries that handle a secret.
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
     let action = match cli::parse(lexopt::Parser::from_env()) {
         Ok(action) => action,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "stsd: {error:#}; see stsd --help");
+            complain(&format!("{error:#}; see stsd --help"));
             return ExitCode::from(2);
         }
     };
@@ -33,10 +34,16 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Not a log line: no filter may hide the reason of a failed start.
-            let _ = writeln!(io::stderr(), "stsd: {error:#}");
+            complain(&format!("{error:#}"));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints an error to stderr. Its lines may quote files and other programs.
+fn complain(error: &str) {
+    let line = format!("stsd: {}\n", printable_lines(error));
+    let _ = NonBlockingWriter::new(io::stderr()).write_all(line.as_bytes());
 }
 
 fn perform(action: Action, in_journal: bool) -> Result<()> {

@@ -4,6 +4,7 @@ pub mod exec_upgrade;
 pub mod hardening;
 pub mod journald;
 pub mod log;
+pub mod log_fields;
 pub mod nonblocking_stderr;
 pub mod orphans;
 pub mod signals;

@@ -7,6 +7,7 @@ pub mod backoff;
 pub mod child_process;
 pub mod children;
 pub mod clock;
+pub mod conditions;
 pub(crate) mod file_watch;
 pub(crate) mod foreign_text;
 pub(crate) mod landlock;

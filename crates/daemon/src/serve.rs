@@ -8,7 +8,12 @@ pub mod socket;
 
 use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 
-use tokio::{net::UnixListener, sync::mpsc, task::JoinSet, time::timeout};
+use tokio::{
+    net::UnixListener,
+    sync::mpsc,
+    task::{JoinError, JoinSet},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
@@ -18,14 +23,22 @@ use crate::runtime::listener::Protocol;
 /// Bound on the time that connections may take to end after a stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// A background task of the sockets has ended, without which some requests are never answered.
+#[derive(Debug, thiserror::Error)]
+#[error("a task of the sockets has ended: {0}")]
+pub struct ServeError(String);
+
 /// Serves on each listener that arrives until `stop`, then waits for the connections to end, for
 /// `DRAIN_TIMEOUT` at most.
+///
+/// # Errors
+/// [`ServeError`], after the connections have ended.
 pub async fn serve(
     mut listeners: mpsc::Receiver<(Protocol, UnixListener)>,
     context: Arc<ServerContext>,
     reactor: Arc<ReactorHandle>,
     stop: CancellationToken,
-) {
+) -> Result<(), ServeError> {
     let connections = context.limiter.tasks().clone();
     // Aborted when this function returns.
     let mut background = JoinSet::new();
@@ -34,25 +47,29 @@ pub async fn serve(
         Arc::clone(&context),
         Arc::clone(&reactor),
     ));
-    loop {
+    let served = loop {
         let (protocol, listener) = tokio::select! {
             biased;
-            () = stop.cancelled() => break,
+            () = stop.cancelled() => break Ok(()),
             Some(listener) = listeners.recv() => listener,
-            else => break,
+            Some(ended) = background.join_next() => break Err(ServeError::from(ended)),
+            else => break Ok(()),
         };
         match protocol {
             Protocol::Http => {
                 let (context, stop) = (Arc::clone(&context), stop.clone());
-                connections.spawn(http::accept_unix(listener, context, stop));
+                background.spawn(http::accept_unix(listener, context, stop));
             }
             Protocol::Frames => match listener.into_std().map(OwnedFd::from) {
                 Ok(listener) => reactor.add_listener(listener, Arc::clone(&context)),
                 Err(error) => error!("cannot use a listening socket: {error}"),
             },
         }
+    };
+    match served {
+        Ok(()) => stop.cancelled().await,
+        Err(_) => stop.cancel(),
     }
-    stop.cancelled().await;
     reactor.stop_accepting();
     context.limiter.stop();
     connections.close();
@@ -62,6 +79,16 @@ pub async fn serve(
             "connections did not end within {} s",
             DRAIN_TIMEOUT.as_secs()
         );
+    }
+    served
+}
+
+impl From<Result<(), JoinError>> for ServeError {
+    fn from(ended: Result<(), JoinError>) -> Self {
+        Self(match ended {
+            Ok(()) => "it has returned".to_owned(),
+            Err(bug) => bug.to_string(),
+        })
     }
 }
 

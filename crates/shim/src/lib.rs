@@ -9,7 +9,7 @@ use std::{env, ffi::OsString, panic, process, time::Duration};
 use arguments::{Action, Options};
 use rustix::{fd::BorrowedFd, io, stdio};
 use stsd_client::{Client, Error};
-use stsd_document::Credentials;
+use stsd_document::{Credentials, Printable};
 
 /// The patience without an option.
 const DEFAULT_PATIENCE: Duration = Duration::from_secs(10);
@@ -85,7 +85,7 @@ fn refuse(client: &Client, error: &Error) -> u8 {
             line.push_str(part);
         }
     }
-    complain(&line.replace(char::is_control, " "));
+    complain(&line);
     error.exit_code()
 }
 
@@ -104,8 +104,10 @@ fn print(document: &str) -> u8 {
     }
 }
 
+/// Prints one line, which may quote texts of a daemon and of the caller.
 fn complain(line: &str) {
-    let _ = write(stdio::stderr(), format!("{line}\n").as_bytes());
+    let line = format!("{}\n", Printable(line));
+    let _ = write(stdio::stderr(), line.as_bytes());
 }
 
 /// Writes without the standard library's buffer, which is of no use for a single write.

@@ -143,6 +143,29 @@ pub struct LastFailure {
     pub in_a_row: u32,
 }
 
+/// The conditions of the daemon: states that last, such as a refused configuration. A peer that may
+/// not administer the daemon gets none.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conditions {
+    /// The conditions, in a stable order.
+    pub conditions: Vec<Condition>,
+}
+
+/// One state of the daemon that lasts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Condition {
+    /// The name: `configuration`, `socket`, `audit_file` or `handover`; others may come.
+    pub name: String,
+    /// `true` without a problem; the message and the hint are then empty.
+    pub holds: bool,
+    /// What the problem is, in words.
+    pub message: String,
+    /// What to do about it, in words.
+    pub hint: String,
+    /// How long the problem has lasted, in seconds.
+    pub age_seconds: u64,
+}
+
 /// The URL of a profile's credentials at the HTTP endpoint: a credentials URI, or the container
 /// endpoint of the AWS SDKs. The URL is a secret, because it suffices to fetch the credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     SecretText,
-    control::{Audit, Status, Url},
+    control::{Audit, Conditions, Status, Url},
 };
 
 /// The version of the protocol that this crate speaks.
@@ -78,6 +78,8 @@ pub enum Request<Text = String> {
         /// Only profiles whose names sort after this one; empty for the first part.
         after: Text,
     },
+    /// Asks for the lasting problems of the daemon itself.
+    Conditions,
 }
 
 /// A message of the daemon. [`Reply::Hello`] precedes the first answer of a connection.
@@ -102,6 +104,8 @@ pub enum Reply {
     Url(Url),
     /// The last callers, and the destinations of the audit's events.
     Audit(Audit),
+    /// The conditions of the daemon.
+    Conditions(Conditions),
 }
 
 /// One role session as a caller uses it.

@@ -9,8 +9,9 @@
 use std::{fmt::Debug, fs, path::PathBuf};
 
 use stsd_wire::{
-    Audit, Credentials, Failure, FailureCount, FailureKind, HEADER, LastCaller, LastFailure,
-    Message, ProfileStatus, Protection, Reply, Request, SecretText, Status, Url, message_length,
+    Audit, Condition, Conditions, Credentials, Failure, FailureCount, FailureKind, HEADER,
+    LastCaller, LastFailure, Message, ProfileStatus, Protection, Reply, Request, SecretText,
+    Status, Url, message_length,
 };
 
 fn check<M: Message + PartialEq + Debug>(name: &str, message: &M) {
@@ -107,6 +108,7 @@ fn request_frames_match_the_golden_files() {
             after: "oss-read".into(),
         },
     );
+    check("request-conditions", &Request::Conditions);
 }
 
 #[test]
@@ -143,6 +145,18 @@ fn reply_frames_match_the_golden_files() {
                 age_seconds: 300,
             }],
             more: true,
+        }),
+    );
+    check(
+        "reply-conditions",
+        &Reply::Conditions(Conditions {
+            conditions: vec![Condition {
+                name: "configuration".into(),
+                holds: false,
+                message: "the last reload was refused".into(),
+                hint: "correct the file".into(),
+                age_seconds: 300,
+            }],
         }),
     );
     check(

@@ -2,6 +2,7 @@
 //! changes anything, and each has a timeout of seconds.
 
 mod clock;
+mod conditions;
 mod config;
 mod context;
 mod endpoint;
@@ -51,6 +52,11 @@ pub(crate) fn run(client: &Client, as_json: bool) -> Result<Severity> {
         if let Some(table) = &config.table {
             findings.extend(endpoint::check(table, || config.connect_to_sts()));
         }
+    }
+    if is_daemon {
+        // A daemon that predates the request has none.
+        let all = client.conditions().unwrap_or_default();
+        findings.extend(conditions::check(&all));
     }
     if let Ok(status) = &context.status {
         findings.extend(profiles::check(status));

@@ -8,6 +8,8 @@ use std::{
     process::{Command, ExitCode},
 };
 
+use stsd_document::Printable;
+
 use crate::env_vars::{EnvEdit, EnvEdits};
 
 /// Exit codes of POSIX shells for a program that is missing, or cannot be executed.
@@ -28,7 +30,8 @@ pub(crate) fn exec(command_line: &[OsString], edits: EnvEdits) -> ExitCode {
         };
     }
     let error = command.exec();
-    let shown = program.display();
+    let shown = program.to_string_lossy();
+    let shown = Printable(&shown);
     let _ = writeln!(io::stderr(), "stsctl: {shown} cannot be started: {error}");
     ExitCode::from(match error.kind() {
         io::ErrorKind::NotFound => EXIT_NOT_FOUND,

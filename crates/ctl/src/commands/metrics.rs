@@ -3,10 +3,22 @@
 
 use std::fmt::{Display, Write as _};
 
-use stsd_client::{ProfileStatus, Status};
+use anyhow::Result;
+use stsd_client::{Client, Condition, ProfileStatus, Protection, Status};
+use stsd_document::Printable;
+
+use crate::term::stdout::print_line;
+
+/// Prints all metrics.
+pub(crate) fn print(client: &Client) -> Result<()> {
+    let status = client.status()?;
+    // A daemon that predates the request, and the socket of a lease, have none.
+    let conditions = client.conditions().unwrap_or_default();
+    print_line(text(&status, &conditions).trim_end())
+}
 
 /// Returns all metrics.
-pub(crate) fn text(status: &Status) -> String {
+fn text(status: &Status, conditions: &[Condition]) -> String {
     let mut text = Text(String::new());
     text.family("stsd_build_info", "gauge", "The daemon's version.");
     let version = [("version", status.daemon_version.as_str())];
@@ -27,6 +39,8 @@ pub(crate) fn text(status: &Status) -> String {
         &[],
         status.held_back_calls,
     );
+    self::conditions(&mut text, conditions);
+    protections(&mut text, &status.protections);
     let refusals = "stsd_http_refusals_total";
     text.family(refusals, "counter", "Requests by HTTP that were refused.");
     for refusal in &status.http_refusals {
@@ -84,6 +98,39 @@ const FAMILIES: [Family; 5] = [
     ),
 ];
 
+/// The conditions of the daemon, and that of the last reload by a name of its own.
+fn conditions(text: &mut Text, conditions: &[Condition]) {
+    const RELOAD: &str = "stsd_config_last_reload_successful";
+    const FAILING: &str = "stsd_condition_failing";
+    if conditions.is_empty() {
+        return;
+    }
+    text.family(RELOAD, "gauge", "1 unless the last reload was refused.");
+    for it in conditions.iter().filter(|it| it.name == "configuration") {
+        text.sample(RELOAD, &[], u8::from(it.holds));
+    }
+    let help = "1 while the daemon has the problem.";
+    text.family(FAILING, "gauge", help);
+    for it in conditions {
+        text.sample(FAILING, &[("condition", &it.name)], u8::from(!it.holds));
+    }
+}
+
+fn protections(text: &mut Text, protections: &[Protection]) {
+    const NAME: &str = "stsd_protection_in_force";
+    if protections.is_empty() {
+        return;
+    }
+    text.family(
+        NAME,
+        "gauge",
+        "1 while the protection of the process holds.",
+    );
+    for it in protections {
+        text.sample(NAME, &[("protection", &it.name)], u8::from(it.holds));
+    }
+}
+
 fn failures(text: &mut Text, profiles: &[ProfileStatus]) {
     const NAME: &str = "stsd_sts_failures_total";
     text.family(
@@ -136,10 +183,10 @@ impl Text {
 }
 
 fn escaped(value: &str) -> String {
-    value
+    Printable(value)
+        .to_string()
         .replace('\\', "\\\\")
         .replace('"', "\\\"")
-        .replace('\n', "\\n")
 }
 
 #[cfg(test)]
@@ -159,6 +206,6 @@ mod tests {
 
     #[test]
     fn metric_label_value_is_escaped() {
-        assert_eq!(escaped("a\"b\\c\nd"), "a\\\"b\\\\c\\nd");
+        assert_eq!(escaped("a\"b\\c\nd"), "a\\\"b\\\\c\\\\nd");
     }
 }

@@ -30,7 +30,7 @@ use crate::{
     error::UsageError,
     report::{self, Severity},
     subprocess,
-    term::stdout::print_line,
+    term::stdout::{print_json, print_line},
     tool_name::ToolName,
 };
 
@@ -113,7 +113,7 @@ fn list(as_json: bool) -> Result<()> {
             let writes = matches!(tool.delivery, Delivery::File(_));
             json!({"tool": tool.name.as_str(), "about": tool.about, "writes": writes})
         });
-        return print_line(&serde_json::to_string_pretty(&all.collect::<Vec<_>>())?);
+        return print_json(&all.collect::<Vec<_>>());
     }
     for tool in tools() {
         let file = match &tool.delivery {

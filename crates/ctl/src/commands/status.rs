@@ -14,7 +14,7 @@ use stsd_client::Client;
 
 use crate::{
     cli,
-    term::{stdout::print_line, style},
+    term::{stdout::print_json, style},
 };
 
 /// Runs the command.
@@ -32,7 +32,7 @@ pub(crate) fn run(client: &Client, typed: &cli::Status) -> Result<ExitCode> {
 /// Prints a table, or JSON.
 pub(crate) fn show(report: &StatusReport, as_json: bool) -> Result<()> {
     if as_json {
-        return print_line(&serde_json::to_string_pretty(&document::json(report))?);
+        return print_json(&document::json(report));
     }
     let width = style::terminal_width(&io::stdout());
     style::print_lines(&table::lines(report, width), width)

@@ -2,12 +2,14 @@
 //! library opens `/dev/null` before `main`.
 
 use std::{
-    fmt,
+    fmt::{self, Write as _},
     io::{self, ErrorKind, Write as _},
 };
 
 use anyhow::Result;
+use serde::Serialize;
 use signal_hook::{consts::SIGPIPE, low_level::emulate_default_handler};
+use stsd_document::is_printable;
 
 /// A failed write to stdout.
 #[derive(Debug)]
@@ -31,6 +33,27 @@ pub(crate) fn write(bytes: &[u8]) -> Result<()> {
 /// Prints a line.
 pub(crate) fn print_line(line: &str) -> Result<()> {
     write(format!("{line}\n").as_bytes())
+}
+
+/// Prints a document as JSON.
+pub(crate) fn print_json(document: &impl Serialize) -> Result<()> {
+    print_json_text(&serde_json::to_string_pretty(document)?)
+}
+
+/// Prints the text of a JSON document. Unprintable characters become JSON escapes, which a program
+/// decodes and a terminal does not interpret.
+pub(crate) fn print_json_text(text: &str) -> Result<()> {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c == '\n' || is_printable(c) {
+            escaped.push(c);
+            continue;
+        }
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            write!(escaped, "\\u{unit:04x}")?;
+        }
+    }
+    print_line(&escaped)
 }
 
 /// Terminates the process by SIGPIPE if the error is a broken pipe on stdout, as filters do. All

@@ -1,4 +1,4 @@
-//! Styled lines: width, colours, and escaped control characters.
+//! Styled lines: width, colours, and escaped unprintable characters.
 //!
 //! Without a terminal, lines are not wrapped, because programs read lines. Colour is used on
 //! terminals unless `NO_COLOR` is set or `TERM=dumb`.
@@ -9,6 +9,7 @@ use anstream::{AutoStream, ColorChoice, adapter::strip_str};
 use anstyle::{AnsiColor, Style};
 use anyhow::Result;
 use rustix::{fd::AsFd, termios::tcgetwinsize};
+use stsd_document::printable_lines;
 
 use crate::term::stdout;
 
@@ -40,7 +41,7 @@ impl Line {
 
     /// Adds a span.
     pub(crate) fn with(mut self, style: Style, text: impl AsRef<str>) -> Self {
-        self.0.push((style, escape_control(text.as_ref())));
+        self.0.push((style, printable_lines(text.as_ref())));
         self
     }
 
@@ -78,7 +79,7 @@ pub(crate) fn wrap(
     let width = width.unwrap_or(usize::MAX).max(rest.len() + 8);
     let mut lines = vec![first.to_owned()];
     let mut fresh = true;
-    for word in escape_control(text).split_whitespace() {
+    for word in printable_lines(text).split_whitespace() {
         let mut word: Vec<char> = word.chars().collect();
         while !word.is_empty() {
             let line = lines.last_mut().expect("one at least");
@@ -101,19 +102,6 @@ pub(crate) fn wrap(
         }
     }
     lines.iter().map(|line| Line::new(style, line)).collect()
-}
-
-/// Returns a text with its control characters escaped, except line feeds.
-pub(crate) fn escape_control(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' => shown.push(c),
-            c if c.is_control() => shown.extend(c.escape_debug()),
-            c => shown.push(c),
-        }
-    }
-    shown
 }
 
 /// Returns the width of an output's terminal; `None` without a terminal.
@@ -233,8 +221,8 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_are_escaped() {
-        let line = Line::new(PLAIN, "a\u{1b}[2Jb\r\u{9b}c");
-        assert_eq!(line.render(None), "a\\u{1b}[2Jb\\r\\u{9b}c");
+    fn unprintable_characters_are_escaped() {
+        let line = Line::new(PLAIN, "a\u{1b}[2Jb\r\u{9b}c\u{202e}d");
+        assert_eq!(line.render(None), "a\\u{1b}[2Jb\\r\\u{9b}c\\u{202e}d");
     }
 }

@@ -19,6 +19,8 @@ pub enum Operation {
     Url,
     /// The last accesses.
     Audit,
+    /// The conditions of the daemon.
+    Conditions,
 }
 
 impl Operation {
@@ -34,6 +36,7 @@ impl Operation {
             Self::Lease => "lease",
             Self::Url => "url",
             Self::Audit => "audit",
+            Self::Conditions => "conditions",
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The file of the audit. Lines are appended; a failed write loses lines and has no other effect.
+//! The file of the audit. Lines are appended; a failed write loses lines and has no other effect. A file
+//! that was removed is created again at the next line.
 
 use std::{
     fs::{File, OpenOptions},
@@ -10,6 +11,10 @@ use std::{
 use nix::{fcntl::OFlag, unistd::geteuid};
 use serde::Serialize;
 use tracing::warn;
+
+/// What to do about a file that cannot be written.
+pub(super) const WRITE_HINT: &str = "free space on its file system, and let stsd write to its directory; \
+                                     a directory that is newer than the start of stsd needs a restart";
 
 /// A file with one line for each event.
 #[derive(Debug)]
@@ -110,13 +115,17 @@ impl AuditFile {
 
     /// Appends a line. The first of several failures is logged, and after the last one the number
     /// of lost lines.
-    pub(super) fn append(&mut self, line: &impl Serialize) {
+    ///
+    /// # Errors
+    /// The problem, as it is logged.
+    pub(super) fn append(&mut self, line: &impl Serialize) -> Result<(), String> {
         let mut bytes = Vec::with_capacity(512);
         if self.has_partial_line {
             bytes.push(b'\n');
         }
         let written = serde_json::to_writer(&mut bytes, line)
             .map_err(io::Error::from)
+            .and_then(|()| self.create_if_removed())
             .and_then(|()| {
                 bytes.push(b'\n');
                 self.write(&bytes)
@@ -129,15 +138,36 @@ impl AuditFile {
                     self.lost_lines
                 );
                 self.lost_lines = 0;
+                Ok(())
             }
-            Ok(()) => {}
+            Ok(()) => Ok(()),
             Err(error) => {
+                let problem = format!("audit lines are lost: cannot write to {path}: {error}");
                 if self.lost_lines == 0 {
-                    warn!("audit lines are lost: cannot write to {path}: {error}");
+                    warn!(hint = WRITE_HINT, "{problem}");
                 }
                 self.lost_lines += 1;
+                Err(problem)
             }
         }
+    }
+
+    /// Creates the file again if it was removed: lines in a file without a name are lost. A file that was
+    /// renamed keeps its lines until a reload.
+    fn create_if_removed(&mut self) -> io::Result<()> {
+        if self.file.metadata()?.nlink() > 0 {
+            return Ok(());
+        }
+        let created = Self::open(&self.path).map_err(|error| match error {
+            AuditFileError::Open { source, .. } => source,
+            error => io::Error::other(error),
+        })?;
+        warn!(
+            "the audit file {} was removed; created again",
+            self.path.display()
+        );
+        (self.file, self.has_partial_line) = (created.file, false);
+        Ok(())
     }
 
     /// Calls `write` once, so that a line is contiguous even if another process appends.
@@ -172,7 +202,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("audit.jsonl");
         for line in ["one", "two"] {
-            AuditFile::open(&path).unwrap().append(&line);
+            AuditFile::open(&path).unwrap().append(&line).unwrap();
         }
         assert_eq!(fs::read_to_string(&path).unwrap(), "\"one\"\n\"two\"\n");
         assert_eq!(mode(&path), 0o600);
@@ -215,13 +245,30 @@ mod tests {
             .write(true)
             .open("/dev/full")
             .unwrap();
-        file.append(&"one");
-        file.append(&"two");
+        file.append(&"one").unwrap_err();
+        file.append(&"two").unwrap_err();
         assert_eq!(file.lost_lines, 2);
         file.file = good;
-        file.append(&"three");
+        file.append(&"three").unwrap();
         assert_eq!((file.lost_lines, file.has_partial_line), (0, false));
         let text = fs::read_to_string(&file.path).unwrap();
         assert_eq!(text, "\"three\"\n");
+    }
+
+    #[test]
+    fn audit_file_that_was_removed_is_created_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("logs/audit.jsonl");
+        let logs = path.parent().unwrap();
+        fs::create_dir(logs).unwrap();
+        let mut file = AuditFile::open(&path).unwrap();
+        file.append(&"one").unwrap();
+        fs::remove_dir_all(logs).unwrap();
+        let problem = file.append(&"two").unwrap_err();
+        assert!(problem.contains("cannot write to"), "{problem}");
+        fs::create_dir(logs).unwrap();
+        file.append(&"three").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "\"three\"\n");
+        assert_eq!(mode(&path), 0o600);
     }
 }

@@ -13,11 +13,11 @@ use nix::sys::{
     resource::{Resource, getrlimit, setrlimit},
     stat::{Mode, umask},
 };
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::runtime::{
     landlock::restrict_writes,
-    protection_report::{MEMLOCK_HINT, Protection, SECRET_PAGES, protection},
+    protection_report::{MEMLOCK_HINT, Protection, SECRET_PAGES, protection, tracing},
 };
 
 /// Minimum number of open files. Three quarters are for connections: enough for ten thousand.
@@ -51,12 +51,6 @@ pub fn apply() -> Vec<Protection> {
             core,
             "off",
             "set LimitCORE=0 for this service",
-        ),
-        protection(
-            "tracing",
-            prctl::get_dumpable().is_ok_and(|dumpable| !dumpable),
-            "no other process of the user can trace this one or read its memory",
-            "the kernel refuses PR_SET_DUMPABLE; do not run this under a debugger",
         ),
         protection(
             "new privileges",
@@ -114,8 +108,13 @@ pub fn restrict_filesystem(writable: &[PathBuf]) -> Protection {
     protection(NAME, holds, &shown, &fix)
 }
 
-/// Logs a warning for each protection that is not in force.
+/// Logs a warning for each protection that is not in force, and an error for a tracer: the daemon serves
+/// nevertheless, because a debugger may be wanted, and `stsctl doctor` shows the tracer.
 pub fn warn_missing(protections: &[Protection]) {
+    let tracing = tracing();
+    if !tracing.holds {
+        error!("not protected: {}: {}", tracing.name, tracing.remark);
+    }
     for it in protections.iter().filter(|it| !it.holds) {
         warn!("not protected: {}: {}", it.name, it.remark);
     }

@@ -20,14 +20,14 @@ use tracing::{
     field::{Field, Visit},
 };
 use tracing_subscriber::{
-    fmt::{
-        FormatFields as _,
-        format::{DefaultFields, Writer},
-    },
+    fmt::{FormatFields as _, format::Writer},
     layer::{Context, Layer},
 };
 
-use crate::{platform::nonblocking_stderr::NonBlockingWriter, runtime::sync::lock};
+use crate::{
+    platform::{log_fields, nonblocking_stderr::NonBlockingWriter},
+    runtime::sync::lock,
+};
 
 /// The socket of the journal.
 const JOURNAL_SOCKET: &str = "/run/systemd/journal/socket";
@@ -82,8 +82,7 @@ impl<S: Subscriber> Layer<S> for Journal {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let priority = priority(event.metadata().level());
         let mut text = String::new();
-        // Escapes control characters, as for stderr.
-        let _ = DefaultFields::new().format_fields(Writer::new(&mut text), event);
+        let _ = log_fields::printable().format_fields(Writer::new(&mut text), event);
         let mut entry = JournalEntry(Vec::with_capacity(512));
         entry.add("MESSAGE", &text);
         entry.add("PRIORITY", &priority.to_string());
@@ -208,9 +207,9 @@ mod tests {
         let lines = Box::new(File::create(&stderr).unwrap());
         let layer = Journal::at(directory.path().join("missing"), lines).unwrap();
         with_default(registry().with(layer), || {
-            warn!(left = 3, "first\nsecond\u{1b}[31m");
+            warn!(left = 3, "first\nsecond\u{1b}[31m\u{202e}");
         });
         let said = fs::read_to_string(stderr).unwrap();
-        assert_eq!(said, "<4>first\n<4>second\\x1b[31m left=3\n");
+        assert_eq!(said, "<4>first\\nsecond\\u{1b}[31m\\u{202e} left=3\n");
     }
 }

@@ -10,7 +10,7 @@ use tracing_subscriber::{
     filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
-use crate::platform::{journald::Journal, nonblocking_stderr::NonBlockingWriter};
+use crate::platform::{journald::Journal, log_fields, nonblocking_stderr::NonBlockingWriter};
 
 /// Sets up the log: entries for the journal if the journal reads stderr, else lines on stderr. Returns
 /// `true` for the journal. `level` is the value of `RUST_LOG`.
@@ -26,6 +26,7 @@ pub fn init(level: &str) -> bool {
     let lines = (!in_journal).then(|| {
         tracing_subscriber::fmt::layer()
             .with_ansi(io::stderr().is_terminal())
+            .fmt_fields(log_fields::printable())
             .with_writer(Mutex::new(NonBlockingWriter::new(io::stderr())))
     });
     let registry = tracing_subscriber::registry();

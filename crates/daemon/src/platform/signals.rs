@@ -7,6 +7,7 @@ use nix::sys::signal::{SigSet, Signal, raise};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::Notify,
+    task::JoinHandle,
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
@@ -27,6 +28,7 @@ pub struct SignalWatcher {
     /// The requests of signals.
     pub signals: ControlSignals,
     end: CancellationToken,
+    task: JoinHandle<()>,
 }
 
 /// Installs the signal handlers. Signals that arrived during the upgrade to this program are pending,
@@ -42,7 +44,7 @@ pub fn watch() -> io::Result<SignalWatcher> {
     let mut replacements = signal(SignalKind::user_defined2())?;
     handled_signals().thread_unblock()?;
     let (control, ended) = (signals.clone(), end.clone());
-    tokio::spawn(async move {
+    let task = tokio::spawn(async move {
         loop {
             tokio::select! {
                 _ = terminate.recv() => ended.cancel(),
@@ -55,10 +57,20 @@ pub fn watch() -> io::Result<SignalWatcher> {
             }
         }
     });
-    Ok(SignalWatcher { signals, end })
+    Ok(SignalWatcher { signals, end, task })
 }
 
 impl SignalWatcher {
+    /// Completes if the task that receives the signals ends, after which no signal would stop the
+    /// daemon.
+    pub async fn ended(&mut self) -> io::Error {
+        let ended = (&mut self.task).await;
+        let panicked = ended
+            .err()
+            .map_or_else(String::new, |bug| format!(": {bug}"));
+        io::Error::other(format!("no signal is received any more{panicked}"))
+    }
+
     /// Blocks the signals, so that they stay pending for the next program: execve(2) removes the
     /// handlers, and the default action would end the process. The signal mask survives execve(2).
     ///

@@ -1,8 +1,8 @@
 //! The watch of the listening sockets: a removed socket is bound again, and the service manager's
-//! watchdog is notified after a successful self-check.
+//! watchdog is notified after a successful self-check. A daemon that clients cannot find any more ends,
+//! because it would hold its keys for nothing, unseen beside the next one.
 
 use std::{
-    convert::Infallible,
     fs,
     future::Future,
     io,
@@ -25,11 +25,27 @@ use crate::{
         sockets::{BoundPath, FDNAME_ACTIVATED, FDNAME_OWNED, ListenError, ListeningSocket},
         systemd::NotifySocket,
     },
-    runtime::{clock::Clock, listener::Protocol},
+    runtime::{
+        clock::Clock,
+        conditions::{Condition, Conditions},
+        listener::Protocol,
+    },
 };
 
 /// Timeout for a self-check, also for a longer watchdog interval.
 const SELF_CHECK_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Interval between attempts to bind a removed socket again.
+const REBIND_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Maximum number of failed attempts in a row before the daemon ends: whatever removed the directory
+/// of the socket may be about to create a new one.
+const MAX_REBIND_ATTEMPTS: u32 = 5;
+
+/// Why no client can find the daemon any more.
+#[derive(Debug, thiserror::Error)]
+#[error("the daemon ends, because no client can find it any more: {0}")]
+pub struct Unreachable(String);
 
 /// Sends a request to a socket of the daemon and waits for the reply, for a limited time.
 pub type SelfCheck = for<'a> fn(&'a Path, Duration) -> SelfCheckFuture<'a>;
@@ -44,6 +60,7 @@ pub struct SocketWatch {
     self_check: SelfCheck,
     /// The receiver of sockets that were bound again.
     listeners: mpsc::Sender<(Protocol, UnixListener)>,
+    conditions: Arc<Conditions>,
 }
 
 /// A listening socket, with a duplicate for the next program.
@@ -55,8 +72,12 @@ struct WatchedSocket {
     expected_inode: Option<(u64, u64)>,
     /// The path, if this process has bound the socket.
     bound: Option<BoundPath>,
-    /// The last logged error, so that a repetition is not logged.
-    last_logged: Option<String>,
+    /// The identity of the socket's directory at start, to which Landlock binds the process.
+    directory: Option<(u64, u64)>,
+    /// The problem with the socket, which has been logged.
+    problem: Option<String>,
+    /// The number of failed attempts in a row to bind the socket again.
+    failed_rebinds: u32,
 }
 
 impl SocketWatch {
@@ -69,6 +90,7 @@ impl SocketWatch {
         clock: Arc<dyn Clock>,
         listeners: mpsc::Sender<(Protocol, UnixListener)>,
         self_check: SelfCheck,
+        conditions: Arc<Conditions>,
     ) -> io::Result<Self> {
         let mut kept = Vec::new();
         for socket in sockets {
@@ -76,10 +98,12 @@ impl SocketWatch {
             kept.push(WatchedSocket {
                 protocol: socket.protocol,
                 expected_inode: identity(&path),
+                directory: path.parent().and_then(identity),
                 path,
                 copy,
                 bound: socket.bound,
-                last_logged: None,
+                problem: None,
+                failed_rebinds: 0,
             });
             let _ = listeners.send((socket.protocol, socket.listener)).await;
         }
@@ -88,6 +112,7 @@ impl SocketWatch {
             clock,
             self_check,
             listeners,
+            conditions,
         })
     }
 
@@ -107,14 +132,22 @@ impl SocketWatch {
         self.sockets.into_iter().map(inherited).collect()
     }
 
-    /// Watches the sockets until the future is dropped.
-    pub async fn run(&mut self) -> Infallible {
+    /// Watches the sockets until no client can find the daemon any more.
+    pub async fn run(&mut self) -> Unreachable {
         let watchdog = NotifySocket::watchdog();
         // At half of the watchdog interval, as sd_watchdog_enabled(3) advises.
         let pause = watchdog.map_or(Duration::MAX, |limit| limit / 2);
         loop {
+            let is_missing =
+                |it: &WatchedSocket| it.bound.as_ref().is_some_and(|it| !it.is_in_place());
+            let pause = match self.sockets.iter().any(is_missing) {
+                true => pause.min(REBIND_INTERVAL),
+                false => pause,
+            };
             self.clock.sleep_at_most(pause).await;
-            self.rebind_missing().await;
+            if let Err(unreachable) = self.rebind_missing().await {
+                return unreachable;
+            }
             if watchdog.is_some() && self.self_check(pause.min(SELF_CHECK_TIMEOUT)).await {
                 NotifySocket::watchdog_ping();
             }
@@ -122,12 +155,28 @@ impl SocketWatch {
     }
 
     /// Binds each socket again that was removed, if this process has bound the socket.
-    async fn rebind_missing(&mut self) {
+    ///
+    /// # Errors
+    /// [`Unreachable`], if the socket of the frame protocol cannot be bound again.
+    async fn rebind_missing(&mut self) -> Result<(), Unreachable> {
         for socket in &mut self.sockets {
-            if let Some(listener) = socket.rebind_missing() {
+            if let Some(listener) = socket.rebind_missing()? {
                 let _ = self.listeners.send((socket.protocol, listener)).await;
             }
         }
+        let mut problems = self.sockets.iter().filter_map(|it| it.problem.as_deref());
+        match problems.next() {
+            Some(problem) => {
+                let hint =
+                    "start the daemon again; with systemd: systemctl [--user] restart stsd.socket";
+                let now = self.clock.boot();
+                self.conditions.fail(Condition::Socket, problem, hint, now);
+            }
+            None => {
+                self.conditions.recover(Condition::Socket);
+            }
+        }
+        Ok(())
     }
 
     /// Returns `true` if each socket of the frame protocol answers. HTTP runs in the same process.
@@ -156,55 +205,102 @@ impl WatchedSocket {
         self.expected_inode.is_some() && identity(&self.path) == self.expected_inode
     }
 
-    fn rebind_missing(&mut self) -> Option<UnixListener> {
-        if self.bound.is_none() {
+    /// Binds the socket again if it was removed, and returns the new listener.
+    ///
+    /// # Errors
+    /// [`Unreachable`]
+    fn rebind_missing(&mut self) -> Result<Option<UnixListener>, Unreachable> {
+        let Some(bound) = &self.bound else {
             self.log_if_missing();
-            return None;
+            return Ok(None);
+        };
+        if bound.is_in_place() {
+            return Ok(None);
         }
-        let bound = self.bound.as_ref().filter(|it| !it.is_in_place())?;
         match sockets::bind(bound.path(), bound.scope(), 1) {
             Ok((listener, bound)) => {
-                warn!(socket = %bound.path().display(), "the socket was removed; listening again");
-                match copy(&listener) {
-                    Ok((_, copy)) => self.copy = copy,
-                    Err(error) => warn!("the new socket cannot be duplicated: {error}"),
-                }
-                self.bound = Some(bound);
-                self.expected_inode = identity(&self.path);
-                self.last_logged = None;
-                return Some(listener);
+                self.rebound(&listener, bound);
+                Ok(Some(listener))
             }
-            Err(ListenError::Live(path)) => {
-                error!(
-                    "another daemon now owns {}; this daemon is unreachable",
-                    path.display()
-                );
-                // Logged once; the path belongs to the other daemon.
-                self.bound = None;
-                self.last_logged = Some(String::new());
-            }
-            Err(error) => {
-                let error = format!("{error} (hint: {})", error.hint());
-                if self.last_logged.as_ref() != Some(&error) {
-                    warn!("the socket was removed: {error}");
-                    self.last_logged = Some(error);
-                }
-            }
+            Err(error) => self.rebind_failed(&error).map(|()| None),
         }
-        None
     }
 
-    /// Logs, once, the removal of a socket that this process has not bound.
+    fn rebound(&mut self, listener: &UnixListener, bound: BoundPath) {
+        warn!(socket = %bound.path().display(), "the socket was removed; listening again");
+        match copy(listener) {
+            Ok((_, copy)) => self.copy = copy,
+            Err(error) => warn!("the new socket cannot be duplicated: {error}"),
+        }
+        self.bound = Some(bound);
+        self.expected_inode = identity(&self.path);
+        self.problem = None;
+        self.failed_rebinds = 0;
+    }
+
+    /// Logs a failed attempt, unless it repeats the last one.
+    ///
+    /// # Errors
+    /// [`Unreachable`], for the socket of the frame protocol after the last attempt.
+    fn rebind_failed(&mut self, error: &ListenError) -> Result<(), Unreachable> {
+        let path = self.path.display();
+        let is_live = matches!(error, ListenError::Live(_));
+        let problem = match error {
+            ListenError::Live(_) => format!("another daemon now owns {path}"),
+            error => format!(
+                "the socket was removed: {error} (hint: {})",
+                self.hint(error)
+            ),
+        };
+        if self.problem.as_ref() != Some(&problem) {
+            error!("{problem}");
+            self.problem = Some(problem.clone());
+        }
+        if error.is_transient() {
+            self.failed_rebinds = 0;
+            return Ok(());
+        }
+        self.failed_rebinds += 1;
+        let is_last = is_live || self.failed_rebinds >= MAX_REBIND_ATTEMPTS;
+        match self.protocol {
+            Protocol::Frames if is_last => Err(Unreachable(problem)),
+            // The frame protocol is served without the HTTP socket.
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns what to do about a failed attempt.
+    fn hint(&self, error: &ListenError) -> &'static str {
+        let is_same = self.path.parent().and_then(identity) == self.directory;
+        match error {
+            ListenError::Io { source, .. }
+                if source.kind() == io::ErrorKind::PermissionDenied && !is_same =>
+            {
+                "the directory of the socket was removed and made again, and Landlock binds this \
+                 process to the removed one; start stsd again"
+            }
+            error => error.hint(),
+        }
+    }
+
+    /// Logs, once, the removal of a socket that this process has not bound. The daemon does not end:
+    /// the service manager would start it again with the same socket.
     fn log_if_missing(&mut self) {
-        if self.is_in_place() {
-            self.last_logged = None;
-        } else if self.last_logged.is_none() {
-            error!(
-                "the socket {} of systemd was removed: this daemon is unreachable (hint: systemctl \
-                 [--user] restart stsd.socket)",
-                self.path.display()
-            );
-            self.last_logged = Some(String::new());
+        let path = self.path.display();
+        match (self.is_in_place(), &self.problem) {
+            (true, Some(_)) => {
+                info!("the socket {path} of systemd is in its place again");
+                self.problem = None;
+            }
+            (false, None) => {
+                let problem = format!(
+                    "the socket {path} of systemd was removed: this daemon is unreachable (hint: \
+                     systemctl [--user] restart stsd.socket)"
+                );
+                error!("{problem}");
+                self.problem = Some(problem);
+            }
+            _ => {}
         }
     }
 }

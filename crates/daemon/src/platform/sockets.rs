@@ -6,7 +6,7 @@ use std::{
     io::{self, ErrorKind},
     net::TcpListener,
     os::{
-        fd::{AsRawFd as _, RawFd},
+        fd::{AsRawFd as _, OwnedFd, RawFd},
         unix::{
             fs::{
                 DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _,
@@ -25,11 +25,15 @@ use listenfd::ListenFd;
 use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg},
+    libc,
     sys::{
-        socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket},
+        socket::{
+            AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket,
+            sockopt::PeerCredentials,
+        },
         stat::{Mode, umask},
     },
-    unistd::{close, geteuid},
+    unistd::{close, geteuid, getpid},
 };
 use tokio::net::{UnixListener, UnixSocket};
 use tracing::{info, warn};
@@ -153,6 +157,21 @@ pub enum ListenError {
 }
 
 impl ListenError {
+    /// Returns `true` if a later attempt may succeed without a change by a person or a program.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Busy(_) => true,
+            Self::Io { source, .. } => {
+                matches!(
+                    source.kind(),
+                    ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::OutOfMemory
+                ) || matches!(source.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+            }
+            _ => false,
+        }
+    }
+
     /// Returns what to do about the error.
     #[must_use]
     pub fn hint(&self) -> &'static str {
@@ -165,6 +184,9 @@ impl ListenError {
             }
             Self::Io { source, .. } if source.kind() == ErrorKind::StorageFull => {
                 "free space and inodes on its file system"
+            }
+            Self::Io { source, .. } if source.kind() == ErrorKind::NotFound => {
+                "create the directory above it, or set STSD_SOCKET to another path"
             }
             Self::Io { .. } => "check the path and its permissions",
         }
@@ -379,7 +401,7 @@ fn remove_stale_socket(
     }
     match probe_connect(path) {
         // A full backlog belongs to a live daemon too.
-        Ok(()) | Err(Errno::EAGAIN) => Err(ListenError::Live(path.to_owned())),
+        Ok(_) | Err(Errno::EAGAIN) => Err(ListenError::Live(path.to_owned())),
         Err(Errno::ENOENT) => Ok(()),
         Err(Errno::ECONNREFUSED) => match fs::remove_file(path) {
             Err(error) if !gone(&error) => Err(io(error)),
@@ -390,10 +412,19 @@ fn remove_stale_socket(
 }
 
 /// Connects without blocking.
-fn probe_connect(path: &Path) -> nix::Result<()> {
+fn probe_connect(path: &Path) -> nix::Result<OwnedFd> {
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-    connect(socket.as_raw_fd(), &UnixAddr::new(path)?)
+    connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(socket)
+}
+
+/// Returns `true` if this process listens at a path: the credentials of a connected socket are those of
+/// the process that called listen(2).
+fn listens_here(path: &Path) -> bool {
+    let connected = probe_connect(path);
+    let credentials = connected.and_then(|it| getsockopt(&it, PeerCredentials));
+    credentials.is_ok_and(|it| it.pid() == getpid().as_raw())
 }
 
 /// Returns the protocol of an inherited socket, by its file name.
@@ -428,9 +459,18 @@ impl BoundPath {
         })
     }
 
+    /// Returns the path of a socket that the previous program of this process has bound. If the path
+    /// leads to another socket by now, or to none, the result is not in place.
     fn of(listener: &StdUnixListener, scope: SocketScope) -> Option<Self> {
         let address = listener.local_addr().ok()?;
-        Self::at(address.as_pathname()?, scope).ok()
+        let path = address.as_pathname()?;
+        let found = Self::at(path, scope).ok().filter(|_| listens_here(path));
+        Some(found.unwrap_or_else(|| Self {
+            path: path.to_owned(),
+            scope,
+            device: 0,
+            inode: 0,
+        }))
     }
 
     /// Returns the socket's path.

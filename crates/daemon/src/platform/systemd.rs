@@ -9,6 +9,7 @@ use std::{
 };
 
 use sd_notify::{NotifyState, notify, notify_with_fds, watchdog_enabled};
+use stsd_document::Printable;
 use tracing::warn;
 
 /// The names of the stored sessions. The two alternate: the new descriptor is stored before the old
@@ -46,9 +47,26 @@ impl NotifySocket {
         watchdog_enabled()
     }
 
-    /// Notifies the service manager that the daemon is ready, with a status text.
+    /// Notifies the service manager that the daemon is ready, or has read its configuration again,
+    /// with a status text.
     pub fn ready(status: &str) {
-        send(&[NotifyState::Ready, NotifyState::Status(status)]);
+        let status = Printable(status).to_string();
+        send(&[NotifyState::Ready, NotifyState::Status(&status)]);
+    }
+
+    /// Notifies the service manager that the daemon reads its configuration again;
+    /// [`ready`](Self::ready) follows.
+    pub fn reloading() {
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => send(&[NotifyState::Reloading, now]),
+            Err(error) => warn!("a reload cannot be announced: {error}"),
+        }
+    }
+
+    /// Replaces the status text.
+    pub fn status(status: &str) {
+        let status = Printable(status).to_string();
+        send(&[NotifyState::Status(&status)]);
     }
 
     /// Resets the watchdog timer.

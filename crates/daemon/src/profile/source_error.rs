@@ -1,5 +1,7 @@
 //! The error of an identity provider.
 
+use stsd_document::Printable;
+
 use super::Cause;
 
 /// The failure to resolve an identity. No field holds a secret: not the content of a file, not the
@@ -34,7 +36,7 @@ impl SourceError {
     }
 }
 
-/// Replaces control characters: a file name may hold any, and errors reach logs and terminals.
+/// Escapes unprintable characters: a file name may hold any, and errors reach logs and terminals.
 fn printable(text: &str) -> String {
-    text.replace(char::is_control, " ")
+    Printable(text).to_string()
 }

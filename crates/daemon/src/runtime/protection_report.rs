@@ -1,13 +1,17 @@
 //! Reports about the protections of the process.
 
-use std::{sync::Mutex, time::Duration};
+use std::{fs, io, sync::Mutex, time::Duration};
 
+use nix::sys::prctl;
 use stsd_secret::Pages;
 
 use crate::runtime::{clock::BootTime, sync::lock};
 
 /// The name of the protection of the pages that hold secrets.
 pub(crate) const SECRET_PAGES: &str = "secret pages";
+
+/// The name of the protection against tracers.
+pub(crate) const TRACING: &str = "tracing";
 
 /// The hint for a memory limit that is too low; 8 MiB hold the secrets of 2,000 profiles.
 pub(crate) const MEMLOCK_HINT: &str = "set LimitMEMLOCK=8M for this service";
@@ -41,6 +45,50 @@ impl SecretPages {
             }
         }
     }
+}
+
+/// Returns the number of a process that traces a thread of this one; `None` without a tracer.
+///
+/// # Errors
+/// `/proc/self/task` cannot be read.
+pub fn tracer() -> io::Result<Option<u32>> {
+    for task in fs::read_dir("/proc/self/task")? {
+        let status = match fs::read_to_string(task?.path().join("status")) {
+            Ok(status) => status,
+            // The thread has ended.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        let mut lines = status.lines();
+        let value = lines.find_map(|line| line.strip_prefix("TracerPid:"));
+        let number = value.and_then(|it| it.trim().parse().ok());
+        let number = number.ok_or_else(|| io::Error::other("the kernel names no TracerPid"))?;
+        if number != 0 {
+            return Ok(Some(number));
+        }
+    }
+    Ok(None)
+}
+
+/// Returns a report about the tracing of the process, as the kernel has it now: a tracer that attached
+/// before the start of the protection stays attached.
+#[must_use]
+pub fn tracing() -> Protection {
+    let is_undumpable = prctl::get_dumpable().is_ok_and(|dumpable| !dumpable);
+    let tracer = tracer();
+    let fix = match &tracer {
+        Ok(Some(tracer)) => format!(
+            "the process {tracer} traces the daemon and can read every key; end it, start stsd again, \
+             and replace the keys"
+        ),
+        Ok(None) => {
+            "the kernel refuses PR_SET_DUMPABLE; do not run this under a debugger".to_owned()
+        }
+        Err(error) => format!("unknown: /proc/self/task cannot be read: {error}"),
+    };
+    let effect = "no other process of the user can trace this one or read its memory";
+    let holds = is_undumpable && matches!(tracer, Ok(None));
+    protection(TRACING, holds, effect, &fix)
 }
 
 /// Returns a report about the pages that hold secrets.

@@ -14,7 +14,7 @@ use tokio::{
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::serve::connection_limit::ConnectionLimiter;
 
@@ -64,7 +64,9 @@ pub(crate) async fn accept_loop<L: Listener>(
         };
         match next {
             Ok(stream) => {
-                backoff_logged = false;
+                if std::mem::take(&mut backoff_logged) {
+                    info!("accepting again");
+                }
                 // A panic of one connection must not end the loop.
                 if catch_unwind(AssertUnwindSafe(|| handle(stream))).is_err() {
                     error!("a bug ended a connection");

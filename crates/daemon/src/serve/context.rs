@@ -11,6 +11,7 @@ use crate::{
     profile::Profile,
     runtime::{
         clock::{BootTime, Clock},
+        conditions::Conditions,
         protection_report::{Protection, SecretPages},
     },
     serve::{connection_limit::ConnectionLimiter, http::endpoint::HttpEndpoint},
@@ -47,6 +48,8 @@ pub struct StatusContext {
     pub deferred_calls: Box<dyn Fn() -> u64 + Send + Sync>,
     /// The protections of the process.
     pub protections: Vec<Protection>,
+    /// The states of the daemon that last.
+    pub conditions: Arc<Conditions>,
     /// The log goes to systemd's journal, and the audit with it.
     pub in_journal: bool,
     /// The state of the pages that hold secrets.

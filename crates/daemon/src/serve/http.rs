@@ -42,7 +42,7 @@ use self::{
     routes::RequestContext,
 };
 use crate::{
-    access::{Operation, peer::Peer},
+    access::{Operation, Refusal, peer::Peer},
     audit::{AuditCaller, QuotaCell},
     runtime::{listener::LISTEN_BACKLOG, sync::lock},
     serve::{accept, connection_limit::ConnectionPermit, context::ServerContext},
@@ -194,16 +194,24 @@ fn identify(
     peer: Peer,
     socket: BorrowedFd<'_>,
 ) -> Result<(Peer, ConnectionPermit), Rejection> {
-    if !context.access.can_connect(&peer) {
+    let refused = |reason| {
         let caller = AuditCaller {
             peer: &peer,
             socket,
             quota: &QuotaCell::default(),
         };
-        context.audit.refused(Operation::Connection, None, caller);
+        context
+            .audit
+            .refused(Operation::Connection, None, reason, caller);
+    };
+    if !context.access.can_connect(&peer) {
+        refused(Refusal::NotAllowed);
         return Err(Rejection::OtherUser);
     }
     let permit = context.limiter.admit(&peer);
+    if permit.is_none() {
+        refused(Refusal::Busy);
+    }
     permit.map(|permit| (peer, permit)).ok_or(Rejection::Full)
 }
 
@@ -247,6 +255,9 @@ async fn serve_connection<S>(
         }
         let response = response.unwrap_or_else(|rejection| {
             context.http.count(rejection);
+            if let Some(request_context) = request_context {
+                request_context.audit_rejection(rejection);
+            }
             routes::rejection_response(rejection)
         });
         Ok::<_, Infallible>(response)

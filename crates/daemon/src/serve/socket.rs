@@ -8,4 +8,7 @@ mod self_check;
 mod wire_convert;
 
 pub use self::{reactor::ReactorHandle, self_check::self_check};
-pub(crate) use self::{reactor::start_event_loop, wire_convert::encode_reply};
+pub(crate) use self::{
+    reactor::{ReactorThread, start_event_loop},
+    wire_convert::encode_reply,
+};

@@ -11,6 +11,7 @@ use rustix::{
 };
 use signal_hook::{consts::SIGINT, low_level::emulate_default_handler};
 use stsd_client::SecretText;
+use stsd_document::printable_lines;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::deferred_signals::{DeferGuard, SignalMask};
@@ -31,11 +32,7 @@ impl<'a> Prompter<'a> {
 
     /// Prints a line to stderr.
     pub(super) fn print(&self, text: &str) -> Result<()> {
-        Ok(writeln!(
-            io::stderr(),
-            "{}",
-            crate::term::style::escape_control(text)
-        )?)
+        Ok(writeln!(io::stderr(), "{}", printable_lines(text))?)
     }
 
     /// Asks until an answer passes the check; an empty answer selects the default.

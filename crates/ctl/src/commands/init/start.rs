@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::geteuid;
 use stsd_client::Client;
+use stsd_document::Printable;
 
 use crate::{
     edit::{file, file::EditableFile},
@@ -18,7 +19,7 @@ use crate::{
     secret_store::systemd_drop_in,
     subprocess,
     subprocess::Output,
-    term::{stdout::print_line, style::escape_control},
+    term::stdout::print_line,
 };
 
 /// The units, for an installation without a package.
@@ -190,5 +191,5 @@ fn unit_directory() -> Result<PathBuf> {
 
 fn first_line(said: &Output) -> String {
     let text = String::from_utf8_lossy(&said.stderr).into_owned();
-    escape_control(text.lines().next().unwrap_or("it says nothing"))
+    Printable(text.lines().next().unwrap_or("it says nothing")).to_string()
 }

@@ -10,7 +10,7 @@ use crate::{
     term::{
         caller_name::CallerName,
         duration::format_duration,
-        stdout::print_line,
+        stdout::print_json_text,
         style,
         style::{ERROR, Line, OK, PLAIN, WARN, wrap},
     },
@@ -42,7 +42,7 @@ impl Event {
     /// Prints the event as JSON or as a sentence.
     pub(super) fn print(&self, as_json: bool) -> Result<()> {
         if as_json {
-            return print_line(&self.0.to_string());
+            return print_json_text(&self.0.to_string());
         }
         let width = style::terminal_width(&io::stdout());
         style::print_lines(&self.lines(width), width)
@@ -92,6 +92,9 @@ impl Event {
             unknown if unknown.is_empty() => "an unknown caller".to_owned(),
             name => name,
         });
+        if let Some(reason) = self.text("reason") {
+            parts.push(format!("({})", reason.replace('_', " ")));
+        }
         if let Some(lease) = self.number("lease") {
             parts.push(format!("lease {lease}"));
         }
@@ -151,6 +154,10 @@ mod tests {
                 "    for 53m24s more",
             ],
         );
+        let refused = json!({"time": "2026-11-24T06:49:44Z", "decision": "refused",
+            "asked": "credentials", "reason": "denied_by_sts", "profile": "p", "uid": 1000});
+        let line = "2026-11-24 06:49:44Z  refused  p: credentials by uid 1000 (denied by sts)";
+        check(refused, None, &[line]);
         let sum = json!({"time": "2026-11-24T06:49:44Z", "decision": "refused",
             "asked": "several", "uid": 1000, "count": 4900});
         let line = "2026-11-24 06:49:44Z  refused  4900 events more of uid 1000";

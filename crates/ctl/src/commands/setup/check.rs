@@ -12,6 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use rustix::fs::{OFlags, fcntl_setfl};
 use stsd_client::{Client, Error};
+use stsd_document::Printable;
 use zeroize::Zeroizing;
 
 use super::{
@@ -187,7 +188,7 @@ fn with_hint(error: &Error) -> String {
 }
 
 fn one_line(text: &str) -> String {
-    text.replace(char::is_control, " ")
+    Printable(text).to_string()
 }
 
 fn finding(severity: Severity, subject: impl Into<String>, remark: impl Into<String>) -> Finding {

@@ -62,6 +62,13 @@ pub(super) fn json(report: &StatusReport) -> Value {
             "holds": it.holds,
             "remark": it.remark,
         })).collect::<Vec<_>>(),
+        "conditions": report.conditions.as_ref().map(|all| all.iter().map(|it| json!({
+            "name": it.name,
+            "holds": it.holds,
+            "message": it.message,
+            "hint": it.hint,
+            "age_seconds": it.age_seconds,
+        })).collect::<Vec<_>>()),
         "profiles": profiles,
     })
 }

@@ -2,20 +2,21 @@
 //!
 //! A profile is stale if it has no valid session, or if its last refresh has failed. The wanted
 //! profiles are the named ones; without names, every profile that is in recent use or kept warm.
-//! An idle profile is healthy.
+//! An idle profile is healthy. A daemon with a lasting problem of its own, such as a refused
+//! configuration, is not, although it serves.
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 use serde_json::json;
-use stsd_client::{FailureKind, ProfileStatus};
+use stsd_client::{Condition, FailureKind, ProfileStatus};
 
 use super::report::StatusReport;
 use crate::{
     error::CliError,
     term::{
         duration::format_duration,
-        stdout::print_line,
+        stdout::print_json,
         style,
         style::{ERROR, Line, OK, PLAIN, wrap},
     },
@@ -29,7 +30,12 @@ struct Stale<'a> {
     exit_code: u8,
 }
 
-/// Prints the stale profiles; the exit code is 6 or 7 if there is one.
+/// The exit code for a problem of the daemon itself while all wanted profiles are fresh, as of a fault
+/// of `stsctl doctor`.
+const EXIT_FAULT: u8 = 9;
+
+/// Prints the stale profiles and the daemon's problems; the exit code is 6 or 7 for a stale profile,
+/// else 9 for a problem.
 pub(super) fn check(report: &StatusReport, names: &[String], as_json: bool) -> Result<ExitCode> {
     let profiles = &report.status.profiles;
     let missing = |name: &&String| profiles.iter().all(|it| it.name != **name);
@@ -50,36 +56,48 @@ pub(super) fn check(report: &StatusReport, names: &[String], as_json: bool) -> R
     };
     let wanted: Vec<_> = profiles.iter().filter(is_wanted).collect();
     let stale: Vec<_> = wanted.iter().filter_map(|it| stale(it)).collect();
+    let problems: Vec<_> = report.problems().collect();
     if as_json {
         let listed = |it: &Stale<'_>| json!({"name": it.name, "why": it.why, "hint": it.hint});
         let stale: Vec<_> = stale.iter().map(listed).collect();
+        let problems = problems.iter();
+        let problems =
+            problems.map(|it| json!({"name": it.name, "why": it.message, "hint": it.hint}));
+        let problems: Vec<_> = problems.collect();
         let document = json!({
-            "healthy": stale.is_empty(),
+            "healthy": stale.is_empty() && problems.is_empty(),
             "wanted": wanted.len(),
             "stale": stale,
+            "problems": problems,
         });
-        print_line(&serde_json::to_string_pretty(&document)?)?;
+        print_json(&document)?;
     } else {
-        print(&stale, wanted.len())?;
+        print(&stale, &problems, wanted.len())?;
     }
-    let code = stale.iter().map(|it| it.exit_code).max();
+    let fault = (!problems.is_empty()).then_some(EXIT_FAULT);
+    let code = stale.iter().map(|it| it.exit_code).max().or(fault);
     Ok(ExitCode::from(code.unwrap_or(0)))
 }
 
-fn print(stale: &[Stale<'_>], wanted: usize) -> Result<()> {
+fn print(stale: &[Stale<'_>], problems: &[&Condition], wanted: usize) -> Result<()> {
     let width = style::terminal_width(&std::io::stdout());
-    if stale.is_empty() {
+    if stale.is_empty() && problems.is_empty() {
         let line = Line::new(OK, "healthy").with(PLAIN, format!(": profiles wanted: {wanted}"));
         return style::print_lines(&[line], width);
     }
     let mut lines = Vec::new();
-    for it in stale {
-        let text = format!("stale: {}: {}", it.name, it.why);
+    let mut add = |text: String, hint: &str| {
         lines.extend(wrap(ERROR, ("", "  "), &text, width));
-        if !it.hint.is_empty() {
-            let hint = format!("hint: {}", it.hint);
+        if !hint.is_empty() {
+            let hint = format!("hint: {hint}");
             lines.extend(wrap(PLAIN, ("  ", "    "), &hint, width));
         }
+    };
+    for it in stale {
+        add(format!("stale: {}: {}", it.name, it.why), it.hint);
+    }
+    for it in problems {
+        add(format!("problem: {}: {}", it.name, it.message), &it.hint);
     }
     style::print_lines(&lines, width)
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use stsd_client::{Audit, Client, Error, FailureKind, ProfileStatus, Status};
+use stsd_client::{Audit, Client, Condition, Error, FailureKind, ProfileStatus, Status};
 
 use crate::error::CliError;
 
@@ -17,6 +17,8 @@ pub(crate) struct StatusReport {
     pub(super) which_of_two: Option<String>,
     /// The daemon predates the `Audit` request.
     pub(super) lacks_audit: bool,
+    /// The conditions of the daemon; `None` for a daemon that predates the request, and for a lease.
+    pub(super) conditions: Option<Vec<Condition>>,
 }
 
 impl StatusReport {
@@ -24,6 +26,11 @@ impl StatusReport {
     pub(super) fn last_caller(&self, profile: &ProfileStatus) -> Option<&stsd_client::LastCaller> {
         let callers = &self.audit.as_ref()?.callers;
         callers.iter().find(|it| it.profile == profile.name)
+    }
+
+    /// Returns the conditions that do not hold.
+    pub(super) fn problems(&self) -> impl Iterator<Item = &Condition> {
+        self.conditions.iter().flatten().filter(|it| !it.holds)
     }
 }
 
@@ -45,6 +52,7 @@ pub(crate) fn fetch(client: &Client, names: &[String]) -> Result<StatusReport> {
     // The socket of a lease serves only credentials.
     let is_lease = status.pid == 0;
     let audit = (!is_lease).then(|| client.audit());
+    let conditions = (!is_lease).then(|| client.conditions().ok()).flatten();
     let lacks_audit = matches!(&audit, Some(Err(Error::Refused(failure)))
         if failure.kind == FailureKind::Malformed);
     Ok(StatusReport {
@@ -53,5 +61,6 @@ pub(crate) fn fetch(client: &Client, names: &[String]) -> Result<StatusReport> {
         socket: client.socket().to_owned(),
         which_of_two: client.which_of_two(),
         lacks_audit,
+        conditions,
     })
 }

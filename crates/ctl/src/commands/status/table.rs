@@ -31,6 +31,7 @@ pub(super) fn lines(report: &StatusReport, width: Option<usize>) -> Vec<Line> {
     if let Some(which) = &report.which_of_two {
         lines.extend(wrap(WARN, ("", "  "), which, width));
     }
+    lines.extend(problems(report, width));
     lines.push(Line::default());
     let names = status.profiles.iter().map(|it| it.name.chars().count());
     let longest = names.max().unwrap_or(0).max(7);
@@ -55,6 +56,24 @@ pub(super) fn lines(report: &StatusReport, width: Option<usize>) -> Vec<Line> {
     if report.lacks_audit {
         let remark = "this daemon is older than stsctl and does not report the last callers";
         lines.extend(wrap(DIM, ("", "  "), remark, width));
+    }
+    lines
+}
+
+/// Returns the problems of the daemon itself, and a tracer of its process.
+fn problems(report: &StatusReport, width: Option<usize>) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let mut add = |style, text: String| lines.extend(wrap(style, INDENT, &text, width));
+    for it in report.problems() {
+        let age = format_duration(it.age_seconds);
+        add(ERROR, format!("{}, for {age}: {}", it.name, it.message));
+        if !it.hint.is_empty() {
+            add(PLAIN, format!("hint: {}", it.hint));
+        }
+    }
+    let protections = report.status.protections.iter();
+    for it in protections.filter(|it| it.name == "tracing" && !it.holds) {
+        add(ERROR, format!("{}: {}", it.name, it.remark));
     }
     lines
 }

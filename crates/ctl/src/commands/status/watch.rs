@@ -18,7 +18,7 @@ use super::{
 };
 use crate::term::{
     alt_screen::{AltScreen, UserInput},
-    stdout::print_line,
+    stdout::{print_json_text, print_line},
     style,
     style::{DIM, ERROR, Line, wrap},
 };
@@ -155,7 +155,7 @@ fn print_changes(
 
 fn print(report: &StatusReport, as_json: bool, is_first: bool) -> Result<()> {
     if as_json {
-        return print_line(&document::json(report).to_string());
+        return print_json_text(&document::json(report).to_string());
     }
     if !is_first {
         print_line("")?;

@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use stsd_document::Printable;
+
 use super::spanned::Spanned;
 use crate::{
     config::{ConfigError, FileRef},
@@ -116,7 +118,7 @@ pub(super) fn read(path: &Path) -> io::Result<String> {
     Ok(file_watch::read(file, MAX_FILE_BYTES)?.to_string())
 }
 
-/// Replaces control characters: a quoted name may hold any, and errors reach logs and terminals.
+/// Escapes unprintable characters: a quoted name may hold any, and errors reach logs and terminals.
 fn one_line(text: &str) -> String {
-    text.replace(char::is_control, " ")
+    Printable(text).to_string()
 }

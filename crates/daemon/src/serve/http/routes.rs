@@ -11,6 +11,7 @@ use hyper::{
     header::AUTHORIZATION,
     http::{HeaderValue, header},
 };
+use stsd_document::Printable;
 
 use super::{
     body,
@@ -19,7 +20,7 @@ use super::{
     request_filter::{Rejection, Transport},
 };
 use crate::{
-    access::{Operation, peer::Peer},
+    access::{Operation, Refusal, peer::Peer},
     audit::{AuditCaller, QuotaCell, ServedLifetime},
     profile::{Cause, Profile},
     runtime::clock::BootTime,
@@ -139,15 +140,36 @@ impl RequestContext<'_> {
         response
     }
 
+    fn audit_caller(&self) -> AuditCaller<'_> {
+        AuditCaller {
+            peer: self.peer,
+            socket: self.socket,
+            quota: &self.quota,
+        }
+    }
+
+    /// Audits a rejected request.
+    pub(super) fn audit_rejection(&self, rejection: Rejection) {
+        let reason = match rejection {
+            Rejection::Method | Rejection::Path | Rejection::Body | Rejection::Head => {
+                Refusal::Invalid
+            }
+            Rejection::Full => Refusal::Busy,
+            _ => Refusal::NotAllowed,
+        };
+        let (audit, caller) = (&self.server.audit, self.audit_caller());
+        audit.refused(Operation::Url, None, reason, caller);
+    }
+
     /// Returns the response to a result, and audits it.
     fn response_for(&self, result: SessionResult, profile: &str, now: BootTime) -> FullResponse {
         const SUFFICIENT: ServedLifetime = ServedLifetime::Sufficient;
         const SHORT: ServedLifetime = ServedLifetime::Short;
-        let server = self.server;
-        let caller = AuditCaller {
-            peer: self.peer,
-            socket: self.socket,
-            quota: &self.quota,
+        let (server, caller) = (self.server, self.audit_caller());
+        let refused = |reason| {
+            server
+                .audit
+                .refused(Operation::Url, Some(profile), reason, caller);
         };
         match result {
             SessionResult::Ready(session) => {
@@ -164,6 +186,7 @@ impl RequestContext<'_> {
                 json(StatusCode::OK, body::of(session))
             }
             SessionResult::Removed if self.server.access.can_administer(self.peer) => {
+                refused(Refusal::UnknownProfile);
                 error_response(
                     StatusCode::NOT_FOUND,
                     "UnknownProfile",
@@ -171,7 +194,7 @@ impl RequestContext<'_> {
                 )
             }
             SessionResult::Removed | SessionResult::NotAllowed => {
-                server.audit.refused(Operation::Url, Some(profile), caller);
+                refused(Refusal::NotAllowed);
                 error_response(
                     StatusCode::FORBIDDEN,
                     "NotAllowed",
@@ -179,18 +202,23 @@ impl RequestContext<'_> {
                      unit apply at the Unix sockets only)",
                 )
             }
-            SessionResult::NotYet(reason) => error_response(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "NotYetAvailable",
-                &format!("no credentials yet: {reason} (hint: try again)"),
-            ),
+            SessionResult::NotYet(reason) => {
+                refused(Refusal::NotYetAvailable);
+                error_response(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "NotYetAvailable",
+                    &format!("no credentials yet: {reason} (hint: try again)"),
+                )
+            }
             SessionResult::Failed(failed) => {
-                let (status, code) = match failed.cause {
-                    Cause::Denied => (StatusCode::FORBIDDEN, "DeniedBySts"),
-                    Cause::Unreachable => (StatusCode::SERVICE_UNAVAILABLE, "Unreachable"),
-                    Cause::Throttled => (StatusCode::SERVICE_UNAVAILABLE, "Throttled"),
-                    Cause::Source => (StatusCode::SERVICE_UNAVAILABLE, "NotYetAvailable"),
+                const AWAY: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
+                let (status, code, reason) = match failed.cause {
+                    Cause::Denied => (StatusCode::FORBIDDEN, "DeniedBySts", Refusal::DeniedBySts),
+                    Cause::Unreachable => (AWAY, "Unreachable", Refusal::Unreachable),
+                    Cause::Throttled => (AWAY, "Throttled", Refusal::Throttled),
+                    Cause::Source => (AWAY, "NotYetAvailable", Refusal::NotYetAvailable),
                 };
+                refused(reason);
                 let message = format!("{} (hint: {})", failed.message, failed.hint);
                 error_response(status, code, &message)
             }
@@ -285,6 +313,7 @@ pub(super) fn rejection_response(rejection: Rejection) -> FullResponse {
 }
 
 fn error_response(status: StatusCode, code: &str, message: &str) -> FullResponse {
+    let message = &Printable(message).to_string();
     let body = ErrorBody { code, message };
     let body = serde_json::to_vec(&body).unwrap_or_default();
     json(status, body.into())

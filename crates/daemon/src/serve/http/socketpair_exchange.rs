@@ -76,7 +76,7 @@ fn server_context() -> ServerContext {
     ServerContext {
         store: Arc::new(store),
         access: Access::User { uid: 0 },
-        audit: Arc::new(Audit::new(Arc::clone(&clock))),
+        audit: Arc::new(Audit::new(Arc::clone(&clock), Arc::default())),
         commands: mpsc::channel(1).0,
         limiter: Arc::new(ConnectionLimiter::new(1024, UserQuota::All)),
         http: Arc::new(HttpEndpoint::new(secret, None).expect("a socket")),

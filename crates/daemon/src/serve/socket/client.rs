@@ -2,11 +2,11 @@
 
 use std::{os::fd::BorrowedFd, sync::Arc};
 
-use stsd_wire::Failure;
+use stsd_wire::{Failure, FailureKind};
 
 use super::wire_convert;
 use crate::{
-    access::{Operation, peer::Peer},
+    access::{Operation, Refusal, peer::Peer},
     audit::{AuditCaller, QuotaCell, ServedLifetime},
     profile::Profile,
     runtime::clock::BootTime,
@@ -85,7 +85,8 @@ impl Client {
         socket: BorrowedFd<'_>,
     ) -> Failure {
         if self.can_administer() {
-            wire_convert::unknown_profile(profile)
+            let failure = wire_convert::unknown_profile(profile);
+            self.refuse(operation, Some(profile), failure, socket)
         } else {
             self.deny(operation, profile, socket)
         }
@@ -98,14 +99,12 @@ impl Client {
         profile: &str,
         socket: BorrowedFd<'_>,
     ) -> Failure {
-        self.record_refused(operation, Some(profile), socket);
-        wire_convert::no_rule()
+        self.refuse(operation, Some(profile), wire_convert::no_rule(), socket)
     }
 
     /// Records an operation that a lease does not permit and returns the reply.
     pub(super) fn deny_on_lease(&self, operation: Operation, socket: BorrowedFd<'_>) -> Failure {
-        self.record_refused(operation, None, socket);
-        wire_convert::not_on_lease()
+        self.refuse(operation, None, wire_convert::not_on_lease(), socket)
     }
 
     /// Records a denied administrative operation and returns the reply: `reason`, or on the socket
@@ -114,19 +113,20 @@ impl Client {
         if !self.context.access.allows_lease_and_refresh() {
             return self.deny_on_lease(Operation::Reload, socket);
         }
-        self.record_refused(Operation::Reload, None, socket);
-        reason
+        self.refuse(Operation::Reload, None, reason, socket)
     }
 
-    /// Audits a refused operation.
-    pub(super) fn record_refused(
+    /// Audits a refused operation, and returns the reply.
+    pub(super) fn refuse(
         &self,
         operation: Operation,
         profile: Option<&str>,
+        failure: Failure,
         socket: BorrowedFd<'_>,
-    ) {
-        let caller = self.audit_caller(socket);
-        self.context.audit.refused(operation, profile, caller);
+    ) -> Failure {
+        let (audit, caller) = (&self.context.audit, self.audit_caller(socket));
+        audit.refused(operation, profile, refusal(failure.kind), caller);
+        failure
     }
 
     /// Counts and audits served credentials.
@@ -151,5 +151,19 @@ impl Client {
     pub(super) fn record_access(&self, operation: Operation, entry: &ProfileEntry, now: BootTime) {
         let last_access = &entry.stats.last_access;
         last_access.record(&self.peer, operation, now);
+    }
+}
+
+/// Returns the reason of a failure for the audit.
+pub(super) fn refusal(kind: FailureKind) -> Refusal {
+    match kind {
+        FailureKind::NotAllowed => Refusal::NotAllowed,
+        FailureKind::UnknownProfile => Refusal::UnknownProfile,
+        FailureKind::NotYetAvailable => Refusal::NotYetAvailable,
+        FailureKind::DeniedBySts => Refusal::DeniedBySts,
+        FailureKind::Unreachable => Refusal::Unreachable,
+        FailureKind::Throttled => Refusal::Throttled,
+        FailureKind::Busy => Refusal::Busy,
+        _ => Refusal::Invalid,
     }
 }

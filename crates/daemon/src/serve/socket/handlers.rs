@@ -154,6 +154,7 @@ impl Handler {
             }
             Request::Status { after } => control::status(client, connection, &after),
             Request::Audit { after } => control::audit(client, connection, &after),
+            Request::Conditions => control::conditions(client, connection),
             Request::Refresh {
                 profile,
                 patience_millis,

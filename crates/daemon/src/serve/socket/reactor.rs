@@ -16,7 +16,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::oneshot};
 use tracing::error;
 
 use self::event_loop::EventLoop;
@@ -30,6 +30,8 @@ const STACK_BYTES: usize = 512 * 1024;
 pub(crate) struct ReactorThread {
     handle: Arc<ReactorHandle>,
     thread: Option<JoinHandle<()>>,
+    /// The sender is dropped without an error after a shutdown, and by a panic.
+    failed: oneshot::Receiver<io::Error>,
 }
 
 /// Starts the event loop. Called within the runtime whose timers bound pending requests.
@@ -42,17 +44,29 @@ pub(crate) fn start_event_loop(
 ) -> io::Result<ReactorThread> {
     let event_loop = EventLoop::new(Arc::clone(handle), clock);
     let runtime = Handle::current();
+    let (sender, failed) = oneshot::channel();
     let thread = thread::Builder::new()
         .name("stsd-reactor".to_owned())
         .stack_size(STACK_BYTES)
         .spawn(move || {
             let _within = runtime.enter();
-            event_loop.run();
+            if let Err(error) = event_loop.run() {
+                let _ = sender.send(error.into());
+            }
         })?;
     Ok(ReactorThread {
         handle: Arc::clone(handle),
         thread: Some(thread),
+        failed,
     })
+}
+
+impl ReactorThread {
+    /// Completes when the event loop ends without a shutdown: no request is answered any more.
+    pub(crate) async fn failed(&mut self) -> io::Error {
+        let failed = (&mut self.failed).await;
+        failed.unwrap_or_else(|_| io::Error::other("a bug ended its thread"))
+    }
 }
 
 impl Drop for ReactorThread {
@@ -61,5 +75,24 @@ impl Drop for ReactorThread {
         if self.thread.take().is_some_and(|it| it.join().is_err()) {
             error!("a bug ended the event loop");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, sync::Arc};
+
+    use super::{ReactorHandle, start_event_loop};
+    use crate::runtime::clock::SystemClock;
+
+    #[tokio::test]
+    async fn fatal_epoll_error_is_reported() {
+        let mut handle = ReactorHandle::new().unwrap();
+        // epoll_wait(2) fails with EINVAL on a descriptor that is no epoll set.
+        handle.epoll = File::open("/dev/null").unwrap().into();
+        let clock = Arc::new(SystemClock::default());
+        let mut event_loop = start_event_loop(&Arc::new(handle), clock).unwrap();
+        let error = event_loop.failed().await;
+        assert_eq!(error.raw_os_error(), Some(nix::libc::EINVAL), "{error}");
     }
 }

@@ -3,17 +3,19 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use stsd_document::printable_lines;
 use stsd_secret::SecretBytes;
 use stsd_wire::{
-    Audit, Credentials, Failure, FailureCount, FailureKind, FrameError, LastCaller, LastFailure,
-    Message as _, ProfileStatus, Protection, Reply, SecretText, Status, Url, VERSION,
+    Audit, Condition, Conditions, Credentials, Failure, FailureCount, FailureKind, FrameError,
+    LastCaller, LastFailure, Message as _, ProfileStatus, Protection, Reply, SecretText, Status,
+    Url, VERSION,
 };
 
 use crate::{
     access::peer::Units,
     audit,
     profile::{Cause, Profile},
-    runtime::{clock::BootTime, protection_report},
+    runtime::{clock::BootTime, conditions, protection_report},
     serve::context::ServerContext,
     session::{
         last_access::LastAccess,
@@ -29,8 +31,13 @@ const MAX_MESSAGE_BYTES: usize = 8 * 1024;
 /// numbers.
 const MAX_PART_BYTES: usize = 48 * 1024;
 
+/// Maximum length of a message, and of a hint, of one condition.
+const MAX_CONDITION_BYTES: usize = 2 * 1024;
+
 /// Returns a failure with a message that fits into a frame.
 pub(super) fn failure(kind: FailureKind, message: &str, hint: &str) -> Failure {
+    // Lines are the daemon's own; the rest may be a text of STS, of a file or of the caller.
+    let message = printable_lines(message);
     let start = &message[..message.floor_char_boundary(MAX_MESSAGE_BYTES)];
     let ellipsis = if start.len() < message.len() {
         " … (the daemon's log has the rest)"
@@ -40,7 +47,7 @@ pub(super) fn failure(kind: FailureKind, message: &str, hint: &str) -> Failure {
     Failure {
         kind,
         message: format!("{start}{ellipsis}"),
-        hint: hint.to_owned(),
+        hint: printable_lines(hint),
     }
 }
 
@@ -296,12 +303,38 @@ pub(super) fn status(
         protections: state
             .protections
             .iter()
-            .chain(&[state.secret_pages.inspect(now)])
+            .chain(&[
+                protection_report::tracing(),
+                state.secret_pages.inspect(now),
+            ])
             .map(protection)
             .collect(),
         profiles,
         more,
     }
+}
+
+/// Returns the conditions of the daemon.
+pub(super) fn conditions(all: &conditions::Conditions, now: BootTime) -> Conditions {
+    let converted = all.all().into_iter().map(|(condition, problem)| {
+        let problem = problem.as_ref();
+        let text = |it: Option<&str>| cut(&printable_lines(it.unwrap_or_default())).to_owned();
+        Condition {
+            name: condition.name().to_owned(),
+            holds: problem.is_none(),
+            message: text(problem.map(|it| it.message.as_str())),
+            hint: text(problem.map(|it| it.hint.as_str())),
+            age_seconds: problem.map_or(0, |it| now.since(it.since).as_secs()),
+        }
+    });
+    Conditions {
+        conditions: converted.collect(),
+    }
+}
+
+/// Returns the beginning of a text that fits into a frame with those of the other conditions.
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MAX_CONDITION_BYTES)]
 }
 
 /// Returns the status at the socket of a lease: its profile, and nothing of the daemon.

@@ -2,7 +2,7 @@
 
 use std::{os::fd::AsFd as _, time::Duration};
 
-use stsd_wire::{Failure, FailureKind, Reply};
+use stsd_wire::{Conditions, Failure, FailureKind, Reply};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -42,11 +42,12 @@ pub(super) async fn refresh(
         result = context.store.refresh(profile, patience, &*context.clock) => result,
         () = connection.peer_closed() => return Reply::Done,
     };
-    match result {
-        Ok(()) => Reply::Done,
-        Err(SessionResult::Removed) => Reply::Failure(wire_convert::unknown_profile(profile)),
-        Err(other) => Reply::Failure(wire_convert::result_failure(&other)),
-    }
+    let failure = match result {
+        Ok(()) => return Reply::Done,
+        Err(SessionResult::Removed) => wire_convert::unknown_profile(profile),
+        Err(other) => wire_convert::result_failure(&other),
+    };
+    Reply::Failure(client.refuse(Operation::Refresh, Some(profile), failure, socket))
 }
 
 /// Returns the last accesses to the profiles after a name: an administrator sees all, other
@@ -68,6 +69,19 @@ pub(super) fn audit(client: &Client, connection: &Connection, after: &str) -> Re
     Reply::Audit(audit)
 }
 
+/// Returns the conditions of the daemon, to an administrator: their messages quote the configuration.
+pub(super) fn conditions(client: &Client, connection: &Connection) -> Reply {
+    let (context, socket) = (&client.context, connection.as_fd());
+    match &context.status {
+        None => Reply::Failure(client.deny_on_lease(Operation::Conditions, socket)),
+        Some(_) if !client.can_administer() => Reply::Conditions(Conditions::default()),
+        Some(state) => {
+            let conditions = wire_convert::conditions(&state.conditions, client.now());
+            Reply::Conditions(conditions)
+        }
+    }
+}
+
 /// Returns the URL of a profile.
 pub(super) fn url(client: &Client, connection: &Connection, profile: &str) -> Reply {
     let (context, socket) = (&client.context, connection.as_fd());
@@ -78,7 +92,8 @@ pub(super) fn url(client: &Client, connection: &Connection, profile: &str) -> Re
         return Reply::Failure(failure);
     }
     let Some(address) = context.http.address() else {
-        return Reply::Failure(wire_convert::no_http());
+        let failure = wire_convert::no_http();
+        return Reply::Failure(client.refuse(Operation::Url, Some(profile), failure, socket));
     };
     let secret = context.http.secret().text();
     Reply::Url(wire_convert::url(address, &secret, profile))

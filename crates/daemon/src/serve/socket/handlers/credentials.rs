@@ -125,7 +125,9 @@ pub(super) fn poll_pending(
         }
         Poll::Ready(other) => {
             client.record_access(Operation::Credentials, entry, client.now());
+            let (name, socket) = (entry.profile.name.as_str(), connection.as_fd());
             let failure = wire_convert::result_failure(&other);
+            let failure = client.refuse(Operation::Credentials, Some(name), failure, socket);
             ReadOutcome::of_reply(connection, &Reply::Failure(failure))
         }
     }

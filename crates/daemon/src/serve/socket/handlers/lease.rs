@@ -134,10 +134,7 @@ async fn open_lease(
         return Err(client.deny_on_lease(Operation::Lease, socket));
     }
     let base = client.find(Operation::Lease, request.profile, socket)?;
-    let refused = |failure| {
-        client.record_refused(Operation::Lease, Some(request.profile), socket);
-        failure
-    };
+    let refused = |failure| client.refuse(Operation::Lease, Some(request.profile), failure, socket);
     let narrowed = with_policy(&base.profile, request.policy).map_err(refused)?;
     if request.ttl.is_zero() || request.ttl > MAX_LEASE_DURATION {
         return Err(refused(refusal(
@@ -160,7 +157,7 @@ async fn open_lease(
             context.audit.lease_opened(opened, &session, caller);
             Ok((base, lease, until))
         }
-        other => Err(wire_convert::result_failure(&other)),
+        other => Err(refused(wire_convert::result_failure(&other))),
     }
 }
 

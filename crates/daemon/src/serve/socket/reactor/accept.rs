@@ -17,7 +17,7 @@ use crate::{
     serve::{
         connection_limit::ConnectionPermit,
         context::ServerContext,
-        socket::{client::Client, connection, handlers::Handler, wire_convert},
+        socket::{client, client::Client, connection, handlers::Handler, wire_convert},
     },
 };
 
@@ -58,20 +58,23 @@ fn identify_and_admit(
 ) -> Result<(Peer, ConnectionPermit), AdmitError> {
     let peer =
         Peer::of(stream, context.clock.boot(), context.lease).map_err(AdmitError::UnknownPeer)?;
-    let refused = |failure| {
+    let refused = |failure: Failure| {
         let caller = AuditCaller {
             peer: &peer,
             socket: stream.as_fd(),
             quota: &QuotaCell::default(),
         };
-        context.audit.refused(Operation::Connection, None, caller);
+        let reason = client::refusal(failure.kind);
+        context
+            .audit
+            .refused(Operation::Connection, None, reason, caller);
         AdmitError::Refused(Box::new(failure))
     };
     if !context.access.can_connect(&peer) {
         return Err(refused(wire_convert::not_allowed()));
     }
     if context.lease.is_some() && context.revoked.is_cancelled() {
-        return Err(AdmitError::Refused(Box::new(wire_convert::lease_ended())));
+        return Err(refused(wire_convert::lease_ended()));
     }
     match context.limiter.admit(&peer) {
         Some(permit) => Ok((peer, permit)),

@@ -19,7 +19,7 @@ use rustix::{
     net::{SocketFlags, accept_with},
 };
 use slab::Slab;
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 use super::{
     accept::accept_connection,
@@ -90,22 +90,28 @@ impl EventLoop {
     }
 
     /// Runs the loop until it is shut down; a panic restarts it.
-    pub(super) fn run(mut self) {
-        while catch_unwind(AssertUnwindSafe(|| self.run_until_shutdown())).is_err() {
+    ///
+    /// # Errors
+    /// epoll_wait(2) has failed, so that no event can be received any more.
+    pub(super) fn run(mut self) -> Result<(), Errno> {
+        loop {
+            if let Ok(ended) = catch_unwind(AssertUnwindSafe(|| self.run_until_shutdown())) {
+                return ended;
+            }
             error!("event loop panicked; restarting it");
             thread::sleep(ACCEPT_BACKOFF);
             self.reschedule_all();
         }
     }
 
-    fn run_until_shutdown(&mut self) {
+    fn run_until_shutdown(&mut self) -> Result<(), Errno> {
         let handle = Arc::clone(&self.handle);
         let mut space = [MaybeUninit::<Event>::uninit(); MAX_BATCH];
         while let ControlFlow::Continue(timeout) = self.process_commands() {
             let events = match epoll::wait(&handle.epoll, &mut space, timeout.as_timespec()) {
                 Ok((events, _)) => &*events,
                 Err(Errno::INTR) => &[],
-                Err(error) => return error!("event loop stopped: {error}"),
+                Err(error) => return Err(error),
             };
             // For fairness, a connection with pipelined requests is polled once per iteration.
             let later = self
@@ -141,6 +147,7 @@ impl EventLoop {
                 self.close_timed_out();
             }
         }
+        Ok(())
     }
 
     /// Queues every connection, because readiness was lost in the panic.
@@ -258,7 +265,9 @@ impl EventLoop {
         for _ in 0..max {
             match accept_with(&listener.socket, FLAGS) {
                 Ok(stream) => {
-                    self.accept_pause_logged = false;
+                    if mem::take(&mut self.accept_pause_logged) {
+                        info!("accepting again");
+                    }
                     // A panic ends this connection only.
                     let accept = || accept_connection(stream.into(), &listener.context);
                     match catch_unwind(AssertUnwindSafe(accept)) {
