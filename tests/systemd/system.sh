@@ -84,6 +84,18 @@ reload() {
 }
 check "reload" reload
 
+refused_reload() {
+    local old config=/etc/stsd/config.toml
+    old=$(pid)
+    cp $config "$scratch/config.toml" && echo 'colour = 1' >>$config
+    if systemctl reload stsd.service; then echo "the reload succeeded" && return 1; fi
+    hand_out && is "the process" "$(pid)" "$old" || return 1
+    show service StatusText | grep -q 'the last reload was refused' || return 1
+    cp "$scratch/config.toml" $config && systemctl reload stsd.service &&
+        is StatusText "$(show service StatusText)" "profiles: 1"
+}
+check "a refused configuration fails the reload, and the status of the service says so" refused_reload
+
 killed() {
     local old
     old=$(pid)

@@ -192,6 +192,18 @@ reload() {
 }
 check "reload: a new profile is there, the process and the old sessions stay" reload
 
+refused_reload() {
+    local old
+    old=$(pid)
+    cp "$home/config.toml" "$scratch/config.toml" && echo 'colour = 1' >>"$home/config.toml"
+    if ctl reload stsd.service; then echo "the reload succeeded" && return 1; fi
+    hand_out && is "the process" "$(pid)" "$old" || return 1
+    show service StatusText | grep -q 'the last reload was refused' || return 1
+    cp "$scratch/config.toml" "$home/config.toml" && ctl reload stsd.service &&
+        is StatusText "$(show service StatusText)" "profiles: 2"
+}
+check "a refused configuration fails the reload, and the status of the service says so" refused_reload
+
 by_unit() {
     printf '[profile.third]\nsource = "uploader"\nrole_arn = "%s"\nallow = ["%s"]\n' \
         "acs:ram::100000000000001:role/oss-read" "unit:nightly.service" >>"$home/config.toml"

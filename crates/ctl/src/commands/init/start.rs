@@ -131,33 +131,46 @@ fn install() -> Result<()> {
     let directory = unit_directory()?;
     for (name, text) in UNITS {
         let path = directory.join(name);
-        write_unit(&path, &with_exec_path(text)?)?;
+        let text = match name.ends_with(".service") {
+            true => with_exec_paths(text)?,
+            false => text.to_owned(),
+        };
+        write_unit(&path, &text)?;
     }
     Ok(())
 }
 
-/// Returns a unit with the path of stsd, bound into the sandbox where that is required.
-fn with_exec_path(unit: &str) -> Result<String> {
+/// Returns a unit with the paths of stsd and stsctl, bound into the sandbox where that is required.
+fn with_exec_paths(unit: &str) -> Result<String> {
     let stsd = subprocess::find("stsd").context("stsd is neither beside stsctl nor in PATH")?;
-    let directory = stsd.parent().unwrap_or(Path::new("/"));
+    let stsctl = env::current_exe().context("the path of stsctl cannot be read")?;
+    let unit = with_exec_path(unit, "ExecStart=", "stsd", &stsd)?;
+    with_exec_path(&unit, "ExecReload=", "stsctl", &stsctl)
+}
+
+/// Replaces the name of a program in a line of a unit by its path, unless systemd finds the name.
+fn with_exec_path(unit: &str, key: &str, name: &str, program: &Path) -> Result<String> {
+    let directory = program.parent().unwrap_or(Path::new("/"));
     if SYSTEMD_PATH.iter().any(|it| Path::new(it) == directory) {
         return Ok(unit.to_owned());
     }
-    let text = stsd.to_str().unwrap_or_default();
+    let text = program.to_str().unwrap_or_default();
     let plain = |it: u8| it.is_ascii_alphanumeric() || b"/._-+@".contains(&it);
     if text.is_empty() || !text.bytes().all(plain) {
         return usage(format!(
-            "{} cannot stand in a unit; put stsd into /usr/local/bin",
-            stsd.display()
+            "{} cannot stand in a unit; put {name} into /usr/local/bin",
+            program.display()
         ));
     }
-    let shown = if HIDDEN_DIRECTORIES.iter().any(|it| text.starts_with(it)) {
+    let bound = if HIDDEN_DIRECTORIES.iter().any(|it| text.starts_with(it)) {
         format!("\nBindReadOnlyPaths={text}")
     } else {
         String::new()
     };
-    let line = format!("\nExecStart={text}{shown}\n");
-    Ok(unit.replace("\nExecStart=stsd\n", &line))
+    let rest = unit.split_once(&format!("\n{key}{name}"));
+    let (before, after) = rest.context("the unit has no line for the program")?;
+    let (arguments, after) = after.split_once('\n').unwrap_or((after, ""));
+    Ok(format!("{before}\n{key}{text}{arguments}{bound}\n{after}"))
 }
 
 /// Writes a unit file, unless it exists with the same content; other content is an error.
