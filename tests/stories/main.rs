@@ -28,9 +28,11 @@ mod config {
 
 /// The commands of stsctl, and what the programs print.
 mod ctl {
+    mod conditions;
     mod doctor;
     mod doctor_protections;
     mod exec;
+    mod foreign_text;
     mod import;
     mod init;
     mod output;
@@ -63,8 +65,10 @@ mod http {
 mod platform {
     mod exhaustion;
     mod memory;
+    mod notify;
     mod packages;
     mod programs;
+    mod removed_paths;
     mod restart;
     mod restart_clients;
 }
@@ -76,6 +80,7 @@ mod refresh {
     mod network;
     mod outage;
     mod rotation;
+    mod session_end;
     mod sts_client;
     mod suspend;
     mod wall_clock;

@@ -1,8 +1,16 @@
 //! The audit: its events, its rate limit, and names that try to forge an event.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    os::unix::{fs::PermissionsExt as _, net::UnixStream},
+    time::Duration,
+};
 
-use e2e::{STRANGER, SystemDaemon, TestEnv, UPLOAD, UnixUser, program, unix_time, upload_profile};
+use e2e::{
+    Action, Fault, STRANGER, SystemDaemon, TestEnv, UPLOAD, UnixUser, program, unix_time,
+    upload_profile,
+};
 use nix::unistd::{geteuid, getpid};
 use serde_json::Value;
 
@@ -69,6 +77,62 @@ fn each_served_and_each_refused_request_is_one_event() {
     assert!(said[0].contains(key) && said[2].contains(key));
     let mode = fs::metadata(env.path("audit.jsonl")).unwrap().permissions();
     assert_eq!(mode.mode() & 0o777, 0o600);
+}
+
+#[test]
+fn refusal_of_each_kind_is_an_event_with_its_reason() {
+    let others = [format!("user:{STRANGER}")];
+    let env = start(&(UPLOAD.to_owned() + &upload_profile("closed", &others)));
+    let by_http = |profile: &str| {
+        let mut socket = UnixStream::connect(env.path("run/http.sock")).unwrap();
+        let head = format!("GET /credentials/{profile} HTTP/1.1\r\nHost: localhost\r\n");
+        socket.write_all(head.as_bytes()).unwrap();
+        socket.write_all(b"Connection: close\r\n\r\n").unwrap();
+        socket.read_to_end(&mut Vec::new()).unwrap();
+    };
+    let shim = |profile: &str, code: i32| {
+        let output = env.shim(&["--patience", "10s", profile]);
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+    };
+    let mut expected = Vec::new();
+    let fault = |code| {
+        let fault = Fault::error(code);
+        env.emulator().inject_fault(Action::AssumeRole, fault);
+    };
+    shim("unknown", 4);
+    by_http("unknown");
+    expected.extend(["credentials unknown_profile", "url unknown_profile"]);
+    shim("closed", 5);
+    by_http("closed");
+    expected.extend(["credentials not_allowed", "url not_allowed"]);
+    fault("NoPermission");
+    shim("oss-upload", 7);
+    by_http("oss-upload");
+    expected.extend(["credentials denied_by_sts", "url denied_by_sts"]);
+    env.emulator().clear_faults();
+    fault("ServiceUnavailable");
+    // `stsctl refresh` ends the back-off of a refusal.
+    assert_eq!(env.ctl(&["refresh", "oss-upload"]).status.code(), Some(6));
+    shim("oss-upload", 6);
+    by_http("oss-upload");
+    expected.extend([
+        "refresh unreachable",
+        "credentials unreachable",
+        "url unreachable",
+    ]);
+
+    let text = |line: &Value, key: &str| line[key].as_str().unwrap_or_default().to_owned();
+    let lines = lines(&env, "audit.jsonl");
+    let refused: Vec<_> = lines
+        .iter()
+        .filter(|it| it["decision"] == "refused")
+        .map(|it| format!("{} {}", text(it, "asked"), text(it, "reason")))
+        .collect();
+    assert_eq!(refused, expected);
+    assert_eq!(lines.len(), refused.len(), "{lines:?}");
+    let shown = env.ctl(&["log", "--no-follow"]).stdout;
+    let shown = String::from_utf8(shown).unwrap();
+    assert!(shown.contains("(denied by sts)"), "{shown}");
 }
 
 #[test]
