@@ -53,6 +53,7 @@ mod terminal;
 mod test_env;
 mod time;
 mod unix_sockets;
+mod user_daemon;
 mod wait;
 
 pub use config::{GROUP, STRANGER, UPLOAD, UPLOAD_ROLE_LINE, upload_profile};
@@ -85,4 +86,5 @@ pub use terminal::Terminal;
 pub use test_env::TestEnv;
 pub use time::unix_time;
 pub use unix_sockets::has_listener;
+pub use user_daemon::{OWNER, UserDaemon};
 pub use wait::{block_on, wait_in_task};

@@ -5,6 +5,8 @@
 
 use std::fmt::Write as _;
 
+use nix::unistd::geteuid;
+
 use crate::{TestEnv, program};
 
 /// The shortest port number that [`OutputLog`] masks: lower ones are constants of the stories.
@@ -23,10 +25,12 @@ impl OutputLog {
     pub fn new(env: &TestEnv) -> Self {
         let directory = env.path("").display().to_string();
         let programs = program("stsd").parent().unwrap().display().to_string();
+        let owner = format!("belongs to uid {} and", geteuid());
         Self {
             replacements: vec![
                 (directory.trim_end_matches('/').to_owned(), "[DIR]"),
                 (programs, "[BIN]"),
+                (owner, "belongs to uid [UID] and"),
             ],
             text: String::new(),
         }

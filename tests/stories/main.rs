@@ -113,3 +113,11 @@ mod sources {
     mod saml;
     mod uri;
 }
+
+/// The rule of trust in files.
+mod trust {
+    mod doctor;
+    mod files;
+    mod layouts;
+    mod running;
+}

@@ -5,6 +5,7 @@ use std::{
     env,
     ffi::OsString,
     io::Write as _,
+    os::unix::{fs::chown, process::CommandExt as _},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -23,22 +24,34 @@ use crate::{
 const PLACEHOLDER_KEY: &str = "access_key_id = \"LTAISTANDIN\"\naccess_key_secret = \"stand-in\"\n";
 
 /// Placeholders for variables that only a pod has.
-const PLACEHOLDER_ENVIRONMENT: [(&str, &str); 3] = [
+const PLACEHOLDER_ENVIRONMENT: [(&str, &str); 2] = [
     (
         "ALIBABA_CLOUD_OIDC_PROVIDER_ARN",
         "acs:ram::100000000000001:oidc-provider/stand-in",
     ),
-    ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", "/dev/null"),
     (
         "ALIBABA_CLOUD_ROLE_ARN",
         "acs:ram::100000000000001:role/stand-in",
     ),
 ];
 
+/// The variable with the token's file, which only a pod has, and the name of the placeholder.
+const TOKEN_VARIABLE: &str = "ALIBABA_CLOUD_OIDC_TOKEN_FILE";
+const PLACEHOLDER_TOKEN: &str = ".token";
+
 /// The configuration file, and its content when it was opened.
 pub(crate) struct ConfigFile {
     path: PathBuf,
     file: EditableFile,
+}
+
+/// The way in which stsd is run.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Checker {
+    /// `--system`.
+    pub(crate) is_system: bool,
+    /// The user and the group of the process, if they are not the caller's.
+    pub(crate) user: Option<(u32, u32)>,
 }
 
 /// The result of `stsd --check`.
@@ -47,6 +60,13 @@ pub(crate) enum CheckResult {
     Rejected(String),
     /// The check could not run, for this reason.
     NotChecked(String),
+}
+
+/// A directory with a placeholder for each secret that only the daemon gets.
+struct Placeholders {
+    directory: tempfile::TempDir,
+    /// The configuration names credentials of systemd, which may be encrypted for the unit.
+    has_credentials: bool,
 }
 
 impl ConfigFile {
@@ -102,7 +122,7 @@ impl ConfigFile {
             .tempfile_in(directory)
             .with_context(|| format!("{} cannot be written", self.path.display()))?;
         tried.write_all(text.as_bytes())?;
-        let result = check_file(tried.path(), text, false)?;
+        let result = check_file(tried.path(), text, Checker::default())?;
         Ok(match result {
             CheckResult::Rejected(reason) => {
                 let tried = tried.path().display().to_string();
@@ -120,7 +140,7 @@ impl ConfigFile {
         private_file(elsewhere.path(), "uri", "https://localhost/")?;
         private_file(elsewhere.path(), "config.toml", text)?;
         let tried = elsewhere.path().join("config.toml");
-        let result = check_file(&tried, text, false)?;
+        let result = check_file(&tried, text, Checker::default())?;
         let CheckResult::Rejected(reason) = result else {
             return Ok(result);
         };
@@ -142,33 +162,66 @@ impl ConfigFile {
     }
 }
 
+impl Placeholders {
+    fn create(text: &str, checker: Checker) -> Result<Self> {
+        let table: toml::Table = toml::from_str(text).unwrap_or_default();
+        let sources = table.get("source").and_then(|it| it.as_table());
+        let credentials = sources.into_iter().flatten().filter_map(|(_, source)| {
+            let name = source.get("access_key_credential")?.as_str()?;
+            (!name.contains('/') && !name.starts_with('.')).then_some(name)
+        });
+        let credentials: Vec<_> = credentials.collect();
+        let directory = tempfile::tempdir()?;
+        let mut paths = vec![directory.path().to_owned()];
+        for name in credentials.iter().copied().chain([PLACEHOLDER_TOKEN]) {
+            private_file(directory.path(), name, PLACEHOLDER_KEY)?;
+            paths.push(directory.path().join(name));
+        }
+        if let Some((uid, gid)) = checker.user {
+            for path in paths {
+                chown(path, Some(uid), Some(gid))?;
+            }
+        }
+        Ok(Self {
+            directory,
+            has_credentials: !credentials.is_empty(),
+        })
+    }
+}
+
 /// Checks a file with this content. Placeholders stand for what only the daemon gets from
 /// systemd or from its environment.
-pub(crate) fn check_file(path: &Path, text: &str, is_system: bool) -> Result<CheckResult> {
-    run_stsd("--check", path, text, is_system)
+pub(crate) fn check_file(path: &Path, text: &str, checker: Checker) -> Result<CheckResult> {
+    run_stsd("--check", path, text, checker)
 }
 
 /// Makes stsd connect to the STS endpoint of a file with this content.
-pub(crate) fn connect_to_sts(path: &Path, text: &str, is_system: bool) -> Result<CheckResult> {
-    run_stsd("--connect", path, text, is_system)
+pub(crate) fn connect_to_sts(path: &Path, text: &str, checker: Checker) -> Result<CheckResult> {
+    run_stsd("--connect", path, text, checker)
 }
 
-fn run_stsd(what: &str, path: &Path, text: &str, is_system: bool) -> Result<CheckResult> {
+fn run_stsd(what: &str, path: &Path, text: &str, checker: Checker) -> Result<CheckResult> {
     let Some(stsd) = subprocess::find("stsd") else {
         let reason = "stsd is neither beside stsctl nor in PATH";
         return Ok(CheckResult::NotChecked(reason.to_owned()));
     };
     let mut command = Command::new(stsd);
     command.arg(what).env("STSD_CONFIG", path);
-    if is_system {
+    if checker.is_system {
         command.arg("--system");
     }
-    let credentials = placeholder_credentials(text)?;
-    if let Some(directory) = &credentials {
-        command.env("CREDENTIALS_DIRECTORY", directory.path());
+    let placeholders = Placeholders::create(text, checker)?;
+    if placeholders.has_credentials {
+        command.env("CREDENTIALS_DIRECTORY", placeholders.directory.path());
+    }
+    if let Some((uid, gid)) = checker.user {
+        command.uid(uid).gid(gid);
     }
     // The daemon's environment may have variables that this one lacks.
-    for (name, placeholder) in PLACEHOLDER_ENVIRONMENT {
+    let token = placeholders.directory.path().join(PLACEHOLDER_TOKEN);
+    let token = (TOKEN_VARIABLE, token.into_os_string());
+    let texts = PLACEHOLDER_ENVIRONMENT.map(|(name, text)| (name, text.into()));
+    for (name, placeholder) in texts.into_iter().chain([token]) {
         if env::var_os(name).is_none_or(|it| it.is_empty()) {
             command.env(name, placeholder);
         }
@@ -219,26 +272,6 @@ fn key_variables(text: &str) -> Vec<String> {
     // The daemon reports invalid names.
     let is_name = |it: &&str| !it.is_empty() && !it.contains(['=', '\0']);
     named.flatten().filter(is_name).map(str::to_owned).collect()
-}
-
-/// Creates a directory with a placeholder for each systemd credential: the real ones are
-/// encrypted, and only the daemon's unit can decrypt them.
-fn placeholder_credentials(text: &str) -> Result<Option<tempfile::TempDir>> {
-    let table: toml::Table = toml::from_str(text).unwrap_or_default();
-    let sources = table.get("source").and_then(|it| it.as_table());
-    let credentials = sources.into_iter().flatten().filter_map(|(_, source)| {
-        let name = source.get("access_key_credential")?.as_str()?;
-        (!name.contains('/') && !name.starts_with('.')).then_some(name)
-    });
-    let credentials: Vec<_> = credentials.collect();
-    if credentials.is_empty() {
-        return Ok(None);
-    }
-    let directory = tempfile::tempdir()?;
-    for name in credentials {
-        private_file(directory.path(), name, PLACEHOLDER_KEY)?;
-    }
-    Ok(Some(directory))
 }
 
 fn private_file(directory: &Path, name: &str, text: &str) -> Result<()> {

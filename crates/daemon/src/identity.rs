@@ -12,7 +12,7 @@ mod http_client;
 mod oidc;
 mod process;
 mod saml;
-mod secret_file;
+pub(crate) mod secret_file;
 mod token_source;
 
 pub use self::{

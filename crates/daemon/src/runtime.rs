@@ -19,3 +19,4 @@ pub mod protection_report;
 mod stderr_line;
 pub(crate) mod sync;
 pub mod temp_dir;
+pub(crate) mod trust;

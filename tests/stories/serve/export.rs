@@ -450,7 +450,7 @@ fn export_config_errors_name_file_line_and_key() {
     let twice = format!("{}{other}", with_file("x", "oss"));
     check("file of another profile", &twice, 15);
     fs::create_dir(env.path("open")).unwrap();
-    fs::set_permissions(env.path("open"), fs::Permissions::from_mode(0o777)).unwrap();
+    fs::set_permissions(env.path("open"), fs::Permissions::from_mode(0o757)).unwrap();
     check(
         "file in a writable directory",
         &with_file("open/x", "oss"),
@@ -480,7 +480,7 @@ fn export_config_errors_name_file_line_and_key() {
     );
     check("on_renewal = \"/bin/sh\"", &command("\"/bin/sh\""), 8);
     env.write_config(&command("[\"/bin/sh\"]"));
-    let open = fs::Permissions::from_mode(0o620);
+    let open = fs::Permissions::from_mode(0o602);
     fs::set_permissions(env.path("config.toml"), open).unwrap();
     errors.add("on_renewal in a writable configuration", &env.check_error());
     assert_output!("export_config_errors", errors.text());

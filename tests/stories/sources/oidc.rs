@@ -177,18 +177,18 @@ fn malformed_token_is_named_without_an_sts_call() {
     let fifo = env.ctl(&["refresh", "pod"]);
     assert!(String::from_utf8_lossy(&fifo.stderr).contains("not a regular file"));
     fs::remove_file(&file).unwrap();
-    // A pod has a readable token; a writable one is refused, because its content is the identity.
+    // The content of the file is the identity.
     env.replace("token.key", &good, 0o666);
     fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
     let loose = env.ctl(&["refresh", "pod"]);
-    assert!(String::from_utf8_lossy(&loose.stderr).contains("may write to it"));
+    assert!(String::from_utf8_lossy(&loose.stderr).contains("open to every user"));
     assert_eq!(
         env.emulator().calls(Action::AssumeRoleWithOidc),
         0,
         "STS was not asked"
     );
     // White space around the token is accepted, as a text editor leaves it.
-    env.replace("token.key", &format!(" {good}\r\n"), 0o644);
+    env.replace("token.key", &format!(" {good}\r\n"), 0o600);
     env.wait_within(Duration::from_secs(40), "it is served by itself", || {
         env.shim(&["--patience", "1s", "pod"]).status.success()
     });

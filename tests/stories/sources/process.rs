@@ -178,7 +178,7 @@ fn process_that_others_may_change_is_refused_at_load() {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     refused(program, "is not a program");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o722)).unwrap();
-    refused(program, "others may write to it");
+    refused(program, "every user can write to it");
     refused(env.path("run").to_str().unwrap(), "is not a program");
     refused("issue.key", "by its full path");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
@@ -187,7 +187,7 @@ fn process_that_others_may_change_is_refused_at_load() {
     fs::set_permissions(&config, fs::Permissions::from_mode(0o666)).unwrap();
     let output = env.daemon_command().arg("--check").output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("others may write to this file"), "{said}");
+    assert!(said.contains("every user can write to it"), "{said}");
 }
 
 #[test]

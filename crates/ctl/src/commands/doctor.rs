@@ -5,6 +5,7 @@ mod clock;
 mod conditions;
 mod config;
 mod context;
+mod daemon_user;
 mod endpoint;
 mod environment;
 mod key;
@@ -14,21 +15,29 @@ mod socket;
 mod stale_secrets;
 mod unit;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use context::DiagnosticContext;
-use stsd_client::{Client, SYSTEM_SOCKET};
+use daemon_user::DaemonUser;
+use stsd_client::{Client, SYSTEM_SOCKET, Status};
 
-use crate::report::{self, Finding, Severity};
+use crate::{
+    config_file,
+    report::{self, Finding, Severity},
+};
 
 /// Runs and prints all checks; returns the maximum severity.
 pub(crate) fn run(client: &Client, as_json: bool) -> Result<Severity> {
     let status = client.status();
     // The socket of a lease serves only credentials.
     let is_daemon = status.as_ref().is_ok_and(|it| it.pid != 0);
+    let is_system = is_system(client);
+    let config = config_path(status.as_ref().ok(), is_system);
     let context = DiagnosticContext {
-        is_system: is_system(client),
+        is_system,
+        daemon_user: DaemonUser::find(&status, config.as_deref().ok()),
+        config,
         socket: client.socket().to_owned(),
         which_of_two: client.which_of_two(),
         audit: is_daemon.then(|| client.audit().ok()).flatten(),
@@ -40,12 +49,20 @@ pub(crate) fn run(client: &Client, as_json: bool) -> Result<Severity> {
         findings.extend(unit::check(&context));
         let mut config = config::check(&context);
         let keys = config.table.as_ref();
-        let keys = keys.map(|it| key::check(it, &config.directory));
-        let keys = keys.unwrap_or_default();
+        let user = &context.daemon_user;
+        let mut keys = keys
+            .map(|it| key::check(it, &config.directory, user))
+            .unwrap_or_default();
         if report::worst(&keys) == Severity::Fault {
             // stsd --check reports the same problem once more.
             let is_of_key = |it: &Finding| it.remark.contains(".access_key_file: ");
             config.findings.retain(|it| !is_of_key(it));
+        }
+        if let (Some(table), Ok(path)) = (&config.table, &context.config)
+            && !user.is_caller()
+            && user.to_become().is_none()
+        {
+            keys.extend(key::check_others(table, path, &config.directory, user));
         }
         findings.append(&mut config.findings);
         findings.extend(keys);
@@ -76,4 +93,17 @@ fn is_system(client: &Client) -> bool {
     let has_daemon =
         || socket.parent().is_some_and(Path::exists) || Path::new(config::SYSTEM_CONFIG).exists();
     client.socket() == socket && has_daemon()
+}
+
+/// Returns the path of the daemon's configuration.
+///
+/// # Errors
+/// The reason for which the path of this user's configuration is unknown.
+fn config_path(status: Option<&Status>, is_system: bool) -> Result<PathBuf, String> {
+    let in_force = status.map(|it| PathBuf::from(&it.config_path));
+    match in_force.filter(|it| !it.as_os_str().is_empty()) {
+        Some(path) => Ok(path),
+        None if is_system => Ok(config::SYSTEM_CONFIG.into()),
+        None => config_file::path().map_err(|error| format!("{error:#}")),
+    }
 }

@@ -2,6 +2,7 @@
 //! that was removed is created again at the next line.
 
 use std::{
+    borrow::Cow,
     fs::{File, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
@@ -11,6 +12,11 @@ use std::{
 use nix::{fcntl::OFlag, unistd::geteuid};
 use serde::Serialize;
 use tracing::warn;
+
+use crate::runtime::{
+    trust,
+    trust::{Loose, Purpose, TrustError},
+};
 
 /// What to do about a file that cannot be written.
 pub(super) const WRITE_HINT: &str = "free space on its file system, and let stsd write to its directory; \
@@ -41,6 +47,14 @@ pub enum AuditFileError {
     /// The path is no regular file.
     #[error("{0} is not a regular file")]
     NotAFile(PathBuf),
+    /// Another user could replace the file.
+    #[error("the directory of {path} {loose}")]
+    Untrusted {
+        /// The file.
+        path: PathBuf,
+        /// The directory, or one above it, that another user can write to.
+        loose: Box<Loose>,
+    },
     /// Another user owns the file, or may read or write it.
     #[error("{path} belongs to uid {uid} and has mode {mode:04o}")]
     NotPrivate {
@@ -56,8 +70,8 @@ pub enum AuditFileError {
 impl AuditFileError {
     /// Returns the hint: the correction by a person.
     #[must_use]
-    pub fn hint(&self) -> &'static str {
-        match self {
+    pub fn hint(&self) -> Cow<'static, str> {
+        let hint = match self {
             Self::Open { .. } => {
                 "its directory must exist, and be writable for stsd in its sandbox too \
                  (LogsDirectory= or ReadWritePaths= of the unit)"
@@ -67,7 +81,9 @@ impl AuditFileError {
                 "make the daemon's user its owner, with mode 0600; in logrotate: \
                  create 0600 USER GROUP"
             }
-        }
+            Self::Untrusted { loose, .. } => return loose.hint().into(),
+        };
+        hint.into()
     }
 }
 
@@ -81,6 +97,7 @@ impl AuditFile {
             path: path.to_owned(),
             source,
         };
+        Self::check_directory(path)?;
         let mut options = OpenOptions::new();
         // `open` must not wait for the reader of a FIFO, nor follow a planted link.
         let flags = OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW;
@@ -105,6 +122,19 @@ impl AuditFile {
             file,
             lost_lines: 0,
             has_partial_line: false,
+        })
+    }
+
+    /// Judges the directory of a file.
+    ///
+    /// # Errors
+    /// [`AuditFileError`], with its hint.
+    pub fn check_directory(path: &Path) -> Result<(), AuditFileError> {
+        let directory = path.parent().unwrap_or(path);
+        let path = path.to_owned();
+        trust::check(directory, Purpose::LogDirectory).map_err(|error| match error {
+            TrustError::Io(source) => AuditFileError::Open { path, source },
+            TrustError::Loose(loose) => AuditFileError::Untrusted { path, loose },
         })
     }
 

@@ -20,7 +20,13 @@ use stsd_sts::Endpoint;
 
 use self::{context::ReadContext, profile::RawProfile, source::RawSource, spanned::Spanned};
 use super::{Config, ConfigErrors, FileRef};
-use crate::identity::ProcessEnvironment;
+use crate::{
+    identity::ProcessEnvironment,
+    runtime::{
+        trust,
+        trust::{Purpose, TrustError},
+    },
+};
 
 /// Default rate limit of the calls to STS: a fifth of the limit of an account, because other
 /// machines of the account call STS too.
@@ -68,8 +74,9 @@ struct Raw {
 #[serde(deny_unknown_fields)]
 struct RawAudit {
     /// A file with a line of JSON for each served and each refused request. The daemon creates the
-    /// file with mode 0600, and refuses a looser mode, a link, and anything but a regular file. A
-    /// reload opens the file again.
+    /// file with mode 0600, and refuses a looser mode, a link, anything but a regular file, and a
+    /// [directory that another user can write to](configuration.md#trust-in-files). A reload opens
+    /// the file again.
     file: Option<Spanned<String>>,
 }
 
@@ -90,8 +97,16 @@ pub fn load(path: &Path, environment: &ProcessEnvironment) -> Result<Config, Con
         Ok(text) => parse(text, path, environment),
         Err(error) => {
             let mut context = ReadContext::new(path, String::new(), environment);
-            let hint = "create it with stsctl init or as man stsd-config shows, or set STSD_CONFIG";
-            context.error_at(0, "", &format!("cannot be read: {error}"), hint);
+            match error {
+                TrustError::Io(error) => {
+                    let hint = "create it with stsctl init or as man stsd-config shows, or set \
+                                STSD_CONFIG";
+                    context.error_at(0, "", &format!("cannot be read: {error}"), hint);
+                }
+                TrustError::Loose(loose) => {
+                    context.error_at(0, "", &loose.to_string(), &loose.hint());
+                }
+            }
             Err(ConfigErrors(context.errors))
         }
     }
@@ -118,6 +133,7 @@ pub(crate) fn parse(
 }
 
 fn config(raw: Raw, mut context: ReadContext<'_>) -> Result<Config, ConfigErrors> {
+    check_authorities(&mut context);
     let endpoint = endpoint(&mut context, &raw);
     let sts_calls_per_second = calls_per_second(&mut context, raw.sts_calls_per_second.as_ref());
     let http = raw.http.as_ref();
@@ -150,6 +166,20 @@ fn config(raw: Raw, mut context: ReadContext<'_>) -> Result<Config, ConfigErrors
             profiles,
         }),
         _ => Err(ConfigErrors(context.errors)),
+    }
+}
+
+/// Judges the authorities that the variables of the TLS library name: the authorities decide which
+/// server is STS. The TLS library reports a missing file.
+fn check_authorities(context: &mut ReadContext<'_>) {
+    for name in ["SSL_CERT_FILE", "SSL_CERT_DIR"] {
+        let Some(path) = context.environment.text(name) else {
+            continue;
+        };
+        if let Err(TrustError::Loose(loose)) = trust::check(Path::new(&path), Purpose::Decides) {
+            let problem = format!("the variable {name}: {path} {loose}");
+            context.error_at(0, "", &problem, &loose.hint());
+        }
     }
 }
 

@@ -14,7 +14,7 @@ pub(super) fn open_audit(config: &Config) -> Result<Option<AuditFile>, ConfigErr
         return Ok(None);
     };
     let opened = AuditFile::open(&named.path);
-    let refused = |error: AuditFileError| config.file_error(named, &error, error.hint());
+    let refused = |error: AuditFileError| config.file_error(named, &error, &error.hint());
     opened
         .map(Some)
         .map_err(|error| ConfigErrors(vec![refused(error)]))
@@ -27,15 +27,17 @@ pub(super) fn open_audit(config: &Config) -> Result<Option<AuditFile>, ConfigErr
 /// [`ConfigErrors`], of the audit or else of the others.
 pub fn check_runtime_files(config: &Config) -> Result<(), ConfigErrors> {
     if let Some(named) = &config.audit_file {
+        let checked = AuditFile::check_directory(&named.path);
         let refused = match named.path.symlink_metadata() {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(error) if checked.is_ok() && error.kind() == ErrorKind::NotFound => {
                 atomic_file::check_writable(&named.path)
                     .err()
-                    .map(|error| config.file_error(named, &error, error.hint()))
+                    .map(|error| config.file_error(named, &error, &error.hint()))
             }
-            _ => AuditFile::open(&named.path)
+            _ => checked
+                .and_then(|()| AuditFile::open(&named.path).map(drop))
                 .err()
-                .map(|error| config.file_error(named, &error, error.hint())),
+                .map(|error| config.file_error(named, &error, &error.hint())),
         };
         if let Some(mistake) = refused {
             return Err(ConfigErrors(vec![mistake]));
@@ -52,7 +54,7 @@ pub fn check_runtime_files(config: &Config) -> Result<(), ConfigErrors> {
 pub(super) fn check_writable_paths(config: &Config) -> Result<(), ConfigErrors> {
     let files = config.files.iter().filter_map(|file| {
         let error = atomic_file::check_writable(&file.path).err()?;
-        Some(config.file_error(file, &error, error.hint()))
+        Some(config.file_error(file, &error, &error.hint()))
     });
     let paths = config.writable.iter().filter_map(|it| {
         let error = program::check_writable(&it.path).err()?;

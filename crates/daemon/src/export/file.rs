@@ -1,7 +1,7 @@
 //! The file of an export: complete and with mode 0600 at each moment, never written through a
 //! symbolic link, and removed when its session expires.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{borrow::Cow, path::Path, sync::Arc, time::Duration};
 
 use stsd_document::Unwritable;
 use tokio::task::spawn_blocking;
@@ -60,10 +60,10 @@ enum WriteOutcome {
 
 impl ExportError {
     /// Returns what to do about the error.
-    fn hint(&self) -> &'static str {
+    fn hint(&self) -> Cow<'static, str> {
         match self {
             Self::File(error) => error.hint(),
-            Self::Unwritable(_) => "choose another format",
+            Self::Unwritable(_) => "choose another format".into(),
         }
     }
 }
@@ -112,7 +112,7 @@ impl CredentialsFile {
             Ok(()) => {}
             Err(error) => {
                 if self.failures == 0 {
-                    warn!(%profile, hint = error.hint(), "the file is not up to date: {error}");
+                    warn!(%profile, hint = %error.hint(), "the file is not up to date: {error}");
                 }
                 self.failures = self.failures.saturating_add(1);
                 self.remove_expired(profile, now).await;

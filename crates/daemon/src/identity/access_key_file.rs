@@ -1,7 +1,7 @@
 //! The key file of a RAM user: TOML with `access_key_id` and `access_key_secret`, readable only for
 //! its owner.
 
-use std::path::Path;
+use std::{borrow::Cow, path::Path};
 
 use serde::Deserialize;
 use stsd_model::is_access_key_id;
@@ -28,14 +28,14 @@ pub enum KeyFileError {
 impl KeyFileError {
     /// Returns what to do about the error.
     #[must_use]
-    pub fn hint(&self) -> &'static str {
+    pub fn hint(&self) -> Cow<'static, str> {
         match self {
             Self::Unusable(error) => error.hint(
                 "write the RAM user's AccessKey there, mode 0600",
                 "a key file is a small text file with access_key_id = \"…\" and \
                  access_key_secret = \"…\"",
             ),
-            Self::NotAKey => "compare the file with the example in man stsd-config",
+            Self::NotAKey => "compare the file with the example in man stsd-config".into(),
         }
     }
 }

@@ -81,6 +81,15 @@ impl IdentityCommand {
         let printed = printed.map_err(|failure| {
             let problem = match failure.error {
                 CommandError::Start(error) => format!("does not start: {error}"),
+                CommandError::Untrusted(loose) => {
+                    let problem = format!("is not run: it {loose}");
+                    return SourceError::new(self.describe(), problem, loose.hint());
+                }
+                CommandError::Redirectable(path, loose) => {
+                    let path = path.display();
+                    let problem = format!("is not run: the path {path} in writable {loose}");
+                    return SourceError::new(self.describe(), problem, loose.hint());
+                }
                 CommandError::Failed(status) => format!("failed: {status}"),
                 CommandError::TimedOut(bound) => {
                     format!("did not end within {} s and was killed", bound.as_secs())

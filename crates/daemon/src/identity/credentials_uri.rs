@@ -2,6 +2,7 @@
 //! Alibaba Cloud. The URI often holds a secret.
 
 use std::{
+    borrow::Cow,
     fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -128,13 +129,13 @@ impl fmt::Debug for UriAddress {
 impl UriFileError {
     /// Returns what to do about the error.
     #[must_use]
-    pub fn hint(&self) -> &'static str {
+    pub fn hint(&self) -> Cow<'static, str> {
         const EXPECTED: &str = "one line with the URI: https, or http to 127.0.0.1";
         match self {
             Self::Unusable(error) => {
                 error.hint("write the credentials URI there, mode 0600", EXPECTED)
             }
-            Self::NotAUri(_) => EXPECTED,
+            Self::NotAUri(_) => EXPECTED.into(),
         }
     }
 }

@@ -1,16 +1,15 @@
 //! The token or assertion of an identity provider: from a file that another program renews, or from
 //! a command. Each resolution reads it again, because tokens are short-lived.
 
-use std::{io, os::unix::fs::PermissionsExt as _, path::PathBuf};
+use std::path::PathBuf;
 
 use stsd_sts::SecretText;
 
-use super::IdentityCommand;
+use super::{IdentityCommand, PrivateFileError, secret_file};
 use crate::{
     profile::SourceError,
     runtime::{
         clock::{BootTime, Clock},
-        file_watch,
         file_watch::WatchedFile,
     },
 };
@@ -22,7 +21,7 @@ const MAX_TOKEN_BYTES: usize = 128 * 1024;
 /// The source of a token.
 #[derive(Debug)]
 pub enum TokenSource {
-    /// A file with the token. The program that writes the file chooses its read permissions.
+    /// A file with the token.
     File(WatchedFile),
     /// A command that prints the token.
     Command(IdentityCommand),
@@ -46,21 +45,13 @@ impl TokenSource {
     ) -> Result<SecretText, SourceError> {
         let text = match self {
             Self::File(watched_file) => {
-                let read = watched_file.read(|path| {
-                    let (file, metadata) = file_watch::open(path, MAX_TOKEN_BYTES)?;
-                    // In a pod every user may read the file; only a writer can replace the
-                    // identity.
-                    if metadata.permissions().mode() & 0o002 != 0 {
-                        return Err(io::Error::other(
-                            "every user may write to it, and could replace the identity (chmod o-w)",
-                        ));
-                    }
-                    file_watch::read(file, MAX_TOKEN_BYTES)
-                });
-                let text = read.await.and_then(|it| it);
+                let read = watched_file.read(|path| secret_file::read_token(path, MAX_TOKEN_BYTES));
+                let read = read.await;
+                let text = read.unwrap_or_else(|late| Err(PrivateFileError::from(late)));
                 text.map_err(|error| {
                     let hint = format!("let the program that renews it write {expected} there");
-                    SourceError::new(self.describe(), format!("cannot be read: {error}"), hint)
+                    let hint = error.hint(&hint, &hint);
+                    SourceError::new(self.describe(), error.to_string(), hint)
                 })?
             }
             Self::Command(program) => {

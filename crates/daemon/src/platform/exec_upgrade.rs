@@ -20,7 +20,7 @@ use nix::{
 
 use crate::{
     platform::systemd::NotifySocket,
-    runtime::{child_process, children},
+    runtime::{child_process, children, trust, trust::TrustError},
 };
 
 /// The first number of an inherited descriptor: the one after standard error, because the limit of
@@ -65,6 +65,13 @@ impl UpgradeTarget {
     /// # Errors
     /// The output of the program, or a failed system call.
     pub fn check(&self) -> io::Result<()> {
+        trust::check_program(self.program.as_os_str()).map_err(|error| match error {
+            TrustError::Io(error) => error,
+            TrustError::Loose(loose) => {
+                let program = self.program.display();
+                io::Error::other(format!("{program} {loose} (hint: {})", loose.hint()))
+            }
+        })?;
         let (mut reader, writer) = io::pipe()?;
         fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         let mut command = Command::new(&self.program);

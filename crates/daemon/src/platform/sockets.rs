@@ -40,7 +40,11 @@ use tracing::{info, warn};
 
 use crate::{
     platform::systemd::NotifySocket,
-    runtime::listener::{LISTEN_BACKLOG, Protocol},
+    runtime::{
+        listener::{LISTEN_BACKLOG, Protocol},
+        trust,
+        trust::{Purpose, TrustError},
+    },
 };
 
 /// Maximum number of attempts to lock the directory, and the pause between them: 1 s in all.
@@ -382,7 +386,11 @@ fn check_directory(directory: &Path, scope: SocketScope) -> Result<(), ListenErr
     if mode & forbidden != 0 {
         return Err(unsafe_because(format!("its mode is {mode:04o}")));
     }
-    Ok(())
+    // A user that can rename a directory above could put another socket in place of this one.
+    trust::check(directory, Purpose::SocketDirectory).map_err(|error| match error {
+        TrustError::Io(error) => unsafe_because(error.to_string()),
+        TrustError::Loose(loose) => unsafe_because(format!("it {loose}; {}", loose.hint())),
+    })
 }
 
 /// Removes a socket without a listener. A socket that another process removes meanwhile is no error.

@@ -1,6 +1,7 @@
 //! Files that are replaced atomically, in a directory that no other user can write to.
 
 use std::{
+    borrow::Cow,
     ffi::{OsStr, OsString},
     fs::{self, OpenOptions},
     io::{self, ErrorKind, Write as _},
@@ -8,7 +9,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nix::{fcntl::OFlag, unistd::geteuid};
+use nix::fcntl::OFlag;
+
+use crate::runtime::{
+    trust,
+    trust::{Loose, Purpose, TrustError},
+};
 
 /// The reason why a file cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -25,14 +31,12 @@ pub enum FileError {
     #[error("{0} is not a directory with a file in it")]
     NoDirectory(PathBuf),
     /// Another user could replace the file.
-    #[error("the directory {path} belongs to uid {uid} and has mode {mode:04o}")]
+    #[error("the directory {path} {loose}")]
     Loose {
-        /// The directory.
+        /// The directory of the file.
         path: PathBuf,
-        /// Its owner.
-        uid: u32,
-        /// Its mode.
-        mode: u32,
+        /// The directory, or one above it, that another user can write to.
+        loose: Box<Loose>,
     },
     /// The path leads to something else than a regular file.
     #[error("{0} exists and is not a regular file")]
@@ -51,8 +55,8 @@ pub(crate) struct FileId {
 impl FileError {
     /// Returns what to do about the error.
     #[must_use]
-    pub fn hint(&self) -> &'static str {
-        match self {
+    pub fn hint(&self) -> Cow<'static, str> {
+        let hint = match self {
             Self::Io { source, .. } => match source.kind() {
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
                     "free space on its file system"
@@ -64,12 +68,13 @@ impl FileError {
                 }
             },
             Self::NoDirectory(_) => "name a file in a directory that exists",
-            Self::Loose { .. } => {
-                "use a directory of the daemon's user or of root that no other user can write \
-                 to: chmod go-w"
+            Self::Loose { loose, .. } => {
+                let hint = format!("use a private directory, or {}", loose.hint());
+                return hint.into();
             }
             Self::NotAFile(_) => "name a file; stsd does not write to directories or devices",
-        }
+        };
+        hint.into()
     }
 
     fn at(path: &Path) -> impl Fn(io::Error) -> Self {
@@ -110,11 +115,13 @@ pub fn check(path: &Path) -> Result<(), FileError> {
     if !metadata.is_dir() {
         return Err(FileError::NoDirectory(directory.to_owned()));
     }
-    let (uid, mode) = (metadata.uid(), metadata.mode() & 0o7777);
-    if ![0, geteuid().as_raw()].contains(&uid) || mode & 0o022 != 0 {
-        let path = directory.to_owned();
-        return Err(FileError::Loose { path, uid, mode });
-    }
+    trust::check(directory, Purpose::WrittenDirectory).map_err(|error| match error {
+        TrustError::Io(source) => FileError::at(directory)(source),
+        TrustError::Loose(loose) => FileError::Loose {
+            path: directory.to_owned(),
+            loose,
+        },
+    })?;
     match fs::symlink_metadata(path) {
         Ok(it) if !it.is_file() && !it.is_symlink() => Err(FileError::NotAFile(path.to_owned())),
         Ok(_) => Ok(()),
@@ -211,7 +218,6 @@ mod tests {
         for (bits, good) in [
             (0o700, true),
             (0o755, true),
-            (0o775, false),
             (0o757, false),
             (0o1777, false),
         ] {

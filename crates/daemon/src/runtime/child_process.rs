@@ -31,6 +31,7 @@ use super::{
     landlock::restrict_writes,
     pipe_output::{Keep, PipeOutput},
     temp_dir::TempDir,
+    trust::Loose,
 };
 
 /// Interval between checks whether a command has exited.
@@ -60,6 +61,13 @@ pub(crate) enum CommandError {
     /// The command could not be started or watched.
     #[error("the command does not start: {0}")]
     Start(#[from] io::Error),
+    /// Another user could have replaced the program.
+    #[error("the command is not run: its program {0} (hint: {hint})", hint = .0.hint())]
+    Untrusted(Box<Loose>),
+    /// Another user could redirect a path that the program may write to.
+    #[error("the command is not run: the path {path} in writable {1} (hint: {hint})",
+        path = .0.display(), hint = .1.hint())]
+    Redirectable(PathBuf, Box<Loose>),
     /// The command has exited with another status than 0.
     #[error("the command failed: {0}")]
     Failed(ExitStatus),

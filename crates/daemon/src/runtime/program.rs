@@ -17,12 +17,14 @@ use nix::{
     fcntl::OFlag,
     unistd::{AccessFlags, access},
 };
+use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
 use super::{
     child_process::{self, CommandError, Ended, Environment, Excess, Start},
     landlock::WRITABLE_DEVICES,
     stderr_line::{Hidden, quotable_line},
+    trust::{self, Purpose, TrustError},
 };
 
 /// Maximum number of bytes of a hook's output with which its stderr is compared.
@@ -85,9 +87,8 @@ impl Program {
         variables: &[(&str, &str)],
         limit: Duration,
     ) -> Result<(), ProgramFailure> {
-        let start = self.start(context, variables);
-        let ended =
-            child_process::run(start, limit, MAX_HOOK_OUTPUT_BYTES, Excess::IsDiscarded).await;
+        let output = (MAX_HOOK_OUTPUT_BYTES, Excess::IsDiscarded);
+        let ended = self.start(context, variables, limit, output).await;
         self.printed(ended, context).map(drop)
     }
 
@@ -98,8 +99,8 @@ impl Program {
         limit: Duration,
         max_bytes: usize,
     ) -> Result<Printed, ProgramFailure> {
-        let start = self.start(context, &[]);
-        let ended = child_process::run(start, limit, max_bytes, Excess::Kills).await;
+        let output = (max_bytes, Excess::Kills);
+        let ended = self.start(context, &[], limit, output).await;
         self.printed(ended, context)
     }
 
@@ -133,8 +134,26 @@ impl Program {
         names.filter(|it| (context.variable)(it).is_none())
     }
 
+    /// Runs the program for `limit` at most, with further variables, and returns its output of at most
+    /// `max_bytes` bytes. The rule of trust precedes each run: another user may have got the right to
+    /// replace the program since the start of the daemon.
+    async fn start(
+        &self,
+        context: &ProgramContext,
+        variables: &[(&str, &str)],
+        limit: Duration,
+        (max_bytes, excess): (usize, Excess),
+    ) -> Result<Ended, CommandError> {
+        let start = self.prepare(context, variables);
+        let (program, writable) = (self.path().to_owned(), self.writable.clone());
+        // On a blocking thread, because the program may be on a slow disk.
+        let judged = spawn_blocking(move || check_trust(&program, &writable));
+        judged.await.map_err(io::Error::other)??;
+        Ok(child_process::run(start, limit, max_bytes, excess).await?)
+    }
+
     /// Returns the command, ready to be started.
-    fn start(&self, context: &ProgramContext, variables: &[(&str, &str)]) -> Start {
+    fn prepare(&self, context: &ProgramContext, variables: &[(&str, &str)]) -> Start {
         let mut command = Command::new(self.path());
         command.args(self.words.iter().skip(1)).env_clear();
         command.envs(self.variables(context));
@@ -156,11 +175,11 @@ impl Program {
 
     fn printed(
         &self,
-        ended: io::Result<Ended>,
+        ended: Result<Ended, CommandError>,
         context: &ProgramContext,
     ) -> Result<Printed, ProgramFailure> {
         let ended = ended.map_err(|error| ProgramFailure {
-            error: error.into(),
+            error,
             stderr: None,
         })?;
         let stderr = self.quote(&ended, context);
@@ -199,6 +218,25 @@ impl Program {
             },
         )
     }
+}
+
+/// Judges a program that is about to be run by its path, as sshd(8) runs programs, and the paths that
+/// the program may write to. A writable path that is missing stays forbidden.
+///
+/// # Errors
+/// [`CommandError::Untrusted`], [`CommandError::Redirectable`], or [`CommandError::Start`] for a
+/// program that cannot be examined.
+fn check_trust(program: &str, writable: &[PathBuf]) -> Result<(), CommandError> {
+    trust::check_program(program.as_ref()).map_err(|error| match error {
+        TrustError::Io(error) => CommandError::Start(error),
+        TrustError::Loose(loose) => CommandError::Untrusted(loose),
+    })?;
+    for path in writable {
+        if let Err(TrustError::Loose(loose)) = trust::check(path, Purpose::WritablePath) {
+            return Err(CommandError::Redirectable(path.clone(), loose));
+        }
+    }
+    Ok(())
 }
 
 /// Checks that this process, and therefore a program, can write to a path. Nothing is changed.

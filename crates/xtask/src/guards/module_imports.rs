@@ -75,9 +75,9 @@ const EMULATOR: [(&str, &str); 18] = [
 ];
 
 /// The crates of the workspace, all of which are searched for cycles.
-const CRATES: [&str; 13] = [
+const CRATES: [&str; 14] = [
     "bench", "client", "ctl", "daemon", "document", "emulator", "keyring", "secret", "shim", "sts",
-    "wire", "xtask", "model",
+    "wire", "xtask", "model", "trust",
 ];
 
 /// Checks the tables and searches every crate for cycles between folders.

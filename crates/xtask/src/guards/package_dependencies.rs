@@ -4,7 +4,7 @@ use crate::process::{Outcome, cargo_command};
 
 /// Packages and what each must never depend on, as `cargo tree` sees it: with the default
 /// features, and those after a `+`.
-const GUARDS: [(&str, &[&str]); 13] = [
+const GUARDS: [(&str, &[&str]); 14] = [
     // With the default features: the daemon alone adds `pages`, and nix with it.
     ("stsd-secret", &["nix", "libc", "tracing", "stsd-wire"]),
     (
@@ -24,13 +24,39 @@ const GUARDS: [(&str, &[&str]); 13] = [
             "stsd-secret",
         ],
     ),
+    // The daemon and stsctl judge by one function, which must not bring either into the other.
+    (
+        "stsd-trust",
+        &[
+            "tokio",
+            "tracing",
+            "serde",
+            "stsd-wire",
+            "stsd-secret",
+            "stsd-model",
+            "stsd",
+        ],
+    ),
     (
         "stsd-client",
-        &["tokio", "reqwest", "serde_json", "stsd-sts", "stsd-model"],
+        &[
+            "tokio",
+            "reqwest",
+            "serde_json",
+            "stsd-sts",
+            "stsd-model",
+            "stsd-trust",
+        ],
     ),
     (
         "stsd-client+aws,lease,tokio",
-        &["reqwest", "serde_json", "stsd-sts", "stsd-model"],
+        &[
+            "reqwest",
+            "serde_json",
+            "stsd-sts",
+            "stsd-model",
+            "stsd-trust",
+        ],
     ),
     (
         "sts-shim",
@@ -40,6 +66,7 @@ const GUARDS: [(&str, &[&str]); 13] = [
             "tracing-subscriber",
             "stsd",
             "stsd-model",
+            "stsd-trust",
             "serde_json",
         ],
     ),
@@ -81,6 +108,7 @@ const EMULATOR_GUARD: (&str, &[&str]) = (
         "stsd-client",
         "stsd-secret",
         "stsd-model",
+        "stsd-trust",
     ],
 );
 

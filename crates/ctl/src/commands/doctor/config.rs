@@ -6,8 +6,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::context::{DiagnosticContext, split_hint};
-use crate::{config_file, config_file::CheckResult, report::Finding};
+use stsd_trust::depends_on_the_process;
+
+use super::{
+    context::{DiagnosticContext, split_hint},
+    daemon_user::DaemonUser,
+};
+use crate::{
+    config_file,
+    config_file::{CheckResult, Checker},
+    report::Finding,
+};
 
 const SUBJECT: &str = "config";
 
@@ -20,28 +29,22 @@ pub(super) struct ConfigReport {
     pub(super) table: Option<toml::Table>,
     /// The directory to which its relative paths refer.
     pub(super) directory: PathBuf,
-    /// The path and the text that stsd accepts, and whether it is the system's configuration.
-    accepted: Option<(PathBuf, String, bool)>,
+    /// The path and the text that stsd accepts, and the run that has accepted them.
+    accepted: Option<(PathBuf, String, Checker)>,
 }
 
 impl ConfigReport {
     /// Makes stsd connect to STS; `None` if stsd rejects the configuration.
     pub(super) fn connect_to_sts(&self) -> Option<CheckResult> {
-        let (path, text, is_system) = self.accepted.as_ref()?;
-        config_file::connect_to_sts(path, text, *is_system).ok()
+        let (path, text, checker) = self.accepted.as_ref()?;
+        config_file::connect_to_sts(path, text, *checker).ok()
     }
 }
 
 pub(super) fn check(context: &DiagnosticContext) -> ConfigReport {
-    let in_force = context.status.as_ref().ok();
-    let in_force = in_force.map(|it| PathBuf::from(&it.config_path));
-    let path = match in_force.filter(|it| !it.as_os_str().is_empty()) {
-        Some(path) => path,
-        None if context.is_system => SYSTEM_CONFIG.into(),
-        None => match config_file::path() {
-            Ok(path) => path,
-            Err(error) => return only(Finding::fault(SUBJECT, format!("{error:#}"), "set HOME")),
-        },
+    let path = match &context.config {
+        Ok(path) => path.clone(),
+        Err(error) => return only(Finding::fault(SUBJECT, error, "set HOME")),
     };
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
@@ -49,7 +52,17 @@ pub(super) fn check(context: &DiagnosticContext) -> ConfigReport {
     };
     let mut findings = Vec::new();
     let mut is_good = false;
-    match config_file::check_file(&path, &text, context.is_system) {
+    let user = &context.daemon_user;
+    let is_exact = user.is_caller() || user.to_become().is_some();
+    let mistake = |line: &str| match line {
+        line if !is_exact && depends_on_the_caller(line) => not_judged(line, user),
+        line => mistake(line),
+    };
+    let checker = Checker {
+        is_system: context.is_system,
+        user: user.to_become(),
+    };
+    match config_file::check_file(&path, &text, checker) {
         Ok(CheckResult::Accepted) => {
             is_good = true;
             findings.push(Finding::ok(SUBJECT, path.display().to_string()));
@@ -72,7 +85,7 @@ pub(super) fn check(context: &DiagnosticContext) -> ConfigReport {
         findings,
         table: toml::from_str(&text).ok(),
         directory: path.parent().map(Path::to_owned).unwrap_or_default(),
-        accepted: is_good.then_some((path, text, context.is_system)),
+        accepted: is_good.then_some((path, text, checker)),
     }
 }
 
@@ -102,6 +115,21 @@ fn unreadable(path: &Path, error: &io::Error, answers: bool) -> Finding {
             Finding::fault(SUBJECT, format!("{shown} cannot be read: {error}"), fix)
         }
     }
+}
+
+/// Returns `true` if the daemon may judge otherwise than a check that another user runs.
+fn depends_on_the_caller(line: &str) -> bool {
+    depends_on_the_process(line) || line.contains("Permission denied")
+}
+
+/// Returns the finding of a mistake that may be none for the daemon's user.
+fn not_judged(line: &str, user: &DaemonUser) -> Finding {
+    let (problem, _) = split_hint(line);
+    let place = problem.split(": ").next().unwrap_or_default();
+    let reason = user.why_not();
+    let remark =
+        format!("{place}: cannot be judged from here: {reason}; run `stsd --check` as that user");
+    Finding::ok(SUBJECT, remark)
 }
 
 /// `FILE:LINE: KEY: PROBLEM (hint: HINT)`.

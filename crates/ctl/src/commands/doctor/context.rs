@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use stsd_client::{Audit, Error, Status};
 
+use super::daemon_user::DaemonUser;
+
 /// The input of every check.
 pub(super) struct DiagnosticContext {
     /// The socket of the daemon.
@@ -14,6 +16,9 @@ pub(super) struct DiagnosticContext {
     pub(super) which_of_two: Option<String>,
     pub(super) status: Result<Status, Error>,
     pub(super) audit: Option<Audit>,
+    /// The configuration of the daemon; an error says why its path is unknown.
+    pub(super) config: Result<PathBuf, String>,
+    pub(super) daemon_user: DaemonUser,
 }
 
 /// Splits `PROBLEM (hint: HINT)`, the form of stsd's messages.

@@ -1,45 +1,128 @@
-//! The files with AccessKeys: existence, mode and owner.
+//! The files that decide which identity the daemon has, judged for the daemon's user by the same
+//! function as in the daemon.
 
-use std::{fs, io::ErrorKind, os::unix::fs::MetadataExt as _, path::Path};
+use std::{
+    fs,
+    io::ErrorKind,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
 
-use rustix::process::geteuid;
+use stsd_trust::{ProcessIds, Purpose, TrustError, judge};
 
+use super::daemon_user::DaemonUser;
 use crate::report::Finding;
 
-pub(super) fn check(config: &toml::Table, directory: &Path) -> Vec<Finding> {
+/// The keys of a `[source.NAME]` with a path.
+const SOURCE_KEYS: [(&str, Purpose); 7] = [
+    ("access_key_file", Purpose::Secret),
+    ("uri_file", Purpose::Secret),
+    ("token_file", Purpose::Token),
+    ("assertion_file", Purpose::Token),
+    ("command", Purpose::Decides),
+    ("token_command", Purpose::Decides),
+    ("assertion_command", Purpose::Decides),
+];
+
+/// The keys of a `[profile.NAME]` with a path.
+const PROFILE_KEYS: [(&str, Purpose); 2] = [
+    ("policy_file", Purpose::Decides),
+    ("on_renewal", Purpose::Decides),
+];
+
+/// Returns a finding for each key file.
+pub(super) fn check(config: &toml::Table, directory: &Path, daemon: &DaemonUser) -> Vec<Finding> {
     let sources = config.get("source").and_then(|it| it.as_table());
     let named = sources.into_iter().flatten().filter_map(|(name, source)| {
         let file = source.get("access_key_file")?.as_str()?;
-        Some(of(&format!("key of {name}"), &directory.join(file)))
+        let path = directory.join(file);
+        Some(of(&format!("key of {name}"), &path, daemon))
     });
     named.collect()
 }
 
-fn of(what: &str, path: &Path) -> Finding {
+/// Returns a finding for each file, besides the key files, that the daemon does not trust: where
+/// `stsd --check` cannot judge in the daemon's place.
+pub(super) fn check_others(
+    config: &toml::Table,
+    path: &Path,
+    directory: &Path,
+    daemon: &DaemonUser,
+) -> Vec<Finding> {
+    let DaemonUser::Known(ids) = daemon else {
+        return Vec::new();
+    };
+    let mut files = vec![("config".to_owned(), path.to_owned(), Purpose::Decides)];
+    for (tables, keys) in [("source", &SOURCE_KEYS[1..]), ("profile", &PROFILE_KEYS)] {
+        files.extend(files_of(config, tables, keys, directory));
+    }
+    let untrusted =
+        files
+            .iter()
+            .filter_map(|(what, path, purpose)| match judge(path, *purpose, ids) {
+                Err(TrustError::Loose(loose)) => {
+                    let remark = format!("{} {loose}", path.display());
+                    Some(Finding::fault(what, remark, loose.hint()))
+                }
+                _ => None,
+            });
+    untrusted.collect()
+}
+
+/// Returns the paths of the tables, each with the key that names it.
+fn files_of(
+    config: &toml::Table,
+    tables: &str,
+    keys: &[(&str, Purpose)],
+    directory: &Path,
+) -> Vec<(String, PathBuf, Purpose)> {
+    let mut files = Vec::new();
+    let all = config.get(tables).and_then(|it| it.as_table());
+    for (name, table) in all.into_iter().flatten() {
+        for (key, purpose) in keys {
+            let value = table.get(*key);
+            let program = value.and_then(|it| it.as_array()).and_then(|it| it.first());
+            let Some(path) = program.or(value).and_then(|it| it.as_str()) else {
+                continue;
+            };
+            let what = format!("{tables}.{name}.{key}");
+            files.push((what, directory.join(path), *purpose));
+        }
+    }
+    files
+}
+
+fn of(what: &str, path: &Path, daemon: &DaemonUser) -> Finding {
     let shown = path.display();
-    let metadata = match fs::metadata(path) {
-        Ok(metadata) => metadata,
+    let missing = |error: &std::io::Error| {
         // Users have no access to the directory of the system daemon's keys.
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+        if error.kind() == ErrorKind::PermissionDenied {
             return Finding::ok(what, format!("{shown} is not for you to see"));
         }
-        Err(error) => {
-            let fix = "write access_key_id and access_key_secret to it with mode 0600, or correct \
-                       access_key_file";
-            return Finding::fault(what, format!("{shown} is not there ({error})"), fix);
+        let fix = "write access_key_id and access_key_secret to it with mode 0600, or correct \
+                   access_key_file";
+        Finding::fault(what, format!("{shown} is not there ({error})"), fix)
+    };
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) => return missing(&error),
+    };
+    let ids: &ProcessIds = match daemon {
+        DaemonUser::Known(ids) => ids,
+        DaemonUser::Unknown(reason) => {
+            let remark = format!("{shown} cannot be judged from here: {reason}");
+            return Finding::ok(what, remark);
         }
     };
-    let mode = metadata.mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        let remark = format!("{shown} has mode {mode:04o}: others can read the secret");
-        let fix = format!("chmod 0600 {shown}, and have a new AccessKey made if others were there");
-        return Finding::fault(what, remark, fix);
+    match judge(path, Purpose::Secret, ids) {
+        Ok(()) => {
+            let (mode, uid) = (metadata.mode() & 0o7777, ids.uid);
+            let remark = format!("{shown} has mode {mode:04o}, for the daemon's uid {uid}");
+            Finding::ok(what, remark)
+        }
+        Err(TrustError::Io(error)) => missing(&error),
+        Err(TrustError::Loose(loose)) => {
+            Finding::fault(what, format!("{shown} {loose}"), loose.hint())
+        }
     }
-    let (owner, own) = (metadata.uid(), geteuid().as_raw());
-    if own != 0 && owner != own && owner != 0 {
-        let remark =
-            format!("{shown} belongs to the user {owner}, so that user can read the secret");
-        return Finding::fault(what, remark, format!("chown {own} {shown}"));
-    }
-    Finding::ok(what, format!("{shown} has mode {mode:04o}"))
 }

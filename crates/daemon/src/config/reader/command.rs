@@ -1,16 +1,23 @@
-//! The checks of a program that the daemon is configured to run.
+//! The checks of a program that the daemon is configured to run. The rule of trust is asked once more
+//! before each run.
 
 use std::{
     fs,
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
-use nix::unistd::geteuid;
 use tracing::warn;
 
 use super::{context::ReadContext, spanned::Spanned};
-use crate::{config::FileRef, runtime::program::Program};
+use crate::{
+    config::FileRef,
+    runtime::{
+        program::Program,
+        trust,
+        trust::{Purpose, TrustError},
+    },
+};
 
 /// Variables that differ for each run.
 const PROVIDED_VARIABLES: [&str; 2] = ["TMPDIR", "STSD_PROFILE"];
@@ -75,6 +82,9 @@ fn writable(context: &mut ReadContext<'_>, raw: Option<&Words>, table: &str) -> 
             let hint = "create it before the start of stsd; Landlock permits no path that is \
                         missing then";
             context.error_at(at, &key, &problem, hint);
+        } else if let Err(TrustError::Loose(loose)) = trust::check(&path, Purpose::WritablePath) {
+            let problem = format!("{} {loose}", path.display());
+            context.error_at(at, &key, &problem, &loose.hint());
         }
         context.writable.push(FileRef {
             path: path.clone(),
@@ -126,43 +136,35 @@ fn command(
 ) -> Vec<String> {
     let words = raw.get_ref().iter().map(|it| it.get_ref().clone());
     let words: Vec<_> = words.collect();
-    let mut hint = example;
-    let problem = match words.first().map(Path::new) {
-        None => Some("an empty list runs nothing".to_owned()),
+    let outcome = match words.first().map(Path::new) {
+        None => Err("an empty list runs nothing".to_owned()),
         Some(it) if !it.is_absolute() => {
-            Some("a program is named by its full path, and its arguments one by one".to_owned())
+            Err("a program is named by its full path, and its arguments one by one".to_owned())
         }
         Some(_) if words.iter().any(|it| it.contains('\0')) => {
-            Some("an argument cannot hold the character 0".to_owned())
+            Err("an argument cannot hold the character 0".to_owned())
         }
-        Some(_) if is_writable_by_others(context.path) => {
-            hint = "make it root's or the daemon's own, and chmod go-w it";
-            Some("others may write to this file, and could run any program".to_owned())
-        }
-        Some(it) => check_executable(it),
+        Some(it) => match trust::check_program(it.as_os_str()) {
+            Err(TrustError::Loose(loose)) => {
+                let problem = format!("{} {loose}", it.display());
+                context.error_at(raw.span().start, key, &problem, &loose.hint());
+                Ok(())
+            }
+            Err(TrustError::Io(error)) => Err(format!("{}: {error}", it.display())),
+            Ok(()) => check_executable(it),
+        },
     };
-    if let Some(problem) = problem {
-        context.error_at(raw.span().start, key, &problem, hint);
+    if let Err(problem) = outcome {
+        context.error_at(raw.span().start, key, &problem, example);
     }
     words
 }
 
-/// Returns `true` if a user other than root and the daemon's own can change a file.
-fn is_writable_by_others(path: &Path) -> bool {
-    let trusted = [0, geteuid().as_raw()];
-    fs::metadata(path)
-        .is_ok_and(|it| it.permissions().mode() & 0o022 != 0 || !trusted.contains(&it.uid()))
-}
-
-/// Returns the problem of a program; `None` if the daemon can run the program.
-fn check_executable(path: &Path) -> Option<String> {
+/// Returns the problem of a path that is no program.
+fn check_executable(path: &Path) -> Result<(), String> {
     match fs::metadata(path) {
-        Ok(_) if is_writable_by_others(path) => Some(format!(
-            "{} is not root's or the daemon's own, or others may write to it",
-            path.display()
-        )),
-        Ok(it) if it.is_file() && it.permissions().mode() & 0o111 != 0 => None,
-        Ok(_) => Some(format!("{} is not a program", path.display())),
-        Err(error) => Some(format!("{}: {error}", path.display())),
+        Ok(it) if it.is_file() && it.permissions().mode() & 0o111 != 0 => Ok(()),
+        Ok(_) => Err(format!("{} is not a program", path.display())),
+        Err(error) => Err(format!("{}: {error}", path.display())),
     }
 }

@@ -2,7 +2,6 @@
 //! files that the configuration names.
 
 use std::{
-    io,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -14,7 +13,10 @@ use crate::{
     config::{ConfigError, FileRef},
     identity::ProcessEnvironment,
     profile::Invalid,
-    runtime::file_watch,
+    runtime::{
+        file_watch, trust,
+        trust::{Purpose, TrustError},
+    },
 };
 
 /// Maximum size of a configuration file. A larger file is some other file.
@@ -112,8 +114,12 @@ impl<'a> ReadContext<'a> {
     }
 }
 
-/// Reads a file that the configuration names, or the configuration.
-pub(super) fn read(path: &Path) -> io::Result<String> {
+/// Reads the configuration, or a file that the configuration names and that is no secret.
+///
+/// # Errors
+/// [`TrustError`]; the text follows the path.
+pub(super) fn read(path: &Path) -> Result<String, TrustError> {
+    trust::check(path, Purpose::Decides)?;
     let (file, _) = file_watch::open(path, MAX_FILE_BYTES)?;
     Ok(file_watch::read(file, MAX_FILE_BYTES)?.to_string())
 }

@@ -16,9 +16,10 @@ use crate::{config::FileRef, profile::ExportFile, runtime::atomic_file};
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawFile {
-    /// The path of the file. The directory must exist, belong to the daemon's user or to root, and
-    /// be writable for no other user, also not with the sticky bit. The daemon replaces and removes
-    /// any file at this path.
+    /// The path of the file. The directory must exist. It and each directory above must belong to the
+    /// daemon's user or to root, and [be writable for no other user](configuration.md#trust-in-files);
+    /// the directory itself also not with the sticky bit. The daemon replaces and removes any file at
+    /// this path.
     path: Spanned<String>,
     /// A format of `sts-shim --format`: `union`, `aliyun`, `oss`, `aws`, `uri`, `env`, `dotenv`,
     /// `json`.
@@ -40,7 +41,7 @@ pub(super) fn export_file(
         key: key.clone(),
     });
     if let Err(error) = atomic_file::check(&path) {
-        context.error_at(at, &key, &error.to_string(), error.hint());
+        context.error_at(at, &key, &error.to_string(), &error.hint());
     }
     let format = match &raw.format {
         None => Some(Format::default()),

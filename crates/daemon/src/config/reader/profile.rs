@@ -18,6 +18,7 @@ use crate::{
         self, CachedIdentity, ExportConfig, Invalid, Profile, ProfileName, RoleArn,
         RoleSessionName, Rule, SessionDuration, SessionPolicy,
     },
+    runtime::trust::TrustError,
 };
 
 /// The hint of an invalid `on_renewal`.
@@ -416,15 +417,17 @@ fn policy(context: &mut ReadContext<'_>, raw: &RawProfile, table: &str) -> Optio
     }
     let file = raw.policy_file.as_ref()?;
     let path = context.use_file(file.get_ref());
+    let shown = path.display();
+    let correct = || "correct that file".to_owned();
     let policy = match read(&path) {
-        Ok(text) => SessionPolicy::new(&text).map_err(|error| error.to_string()),
-        Err(error) => Err(format!("cannot be read: {error}")),
+        Ok(text) => SessionPolicy::new(&text).map_err(|it| (format!("{shown}: {it}"), correct())),
+        Err(TrustError::Io(it)) => Err((format!("{shown}: cannot be read: {it}"), correct())),
+        Err(TrustError::Loose(it)) => Err((format!("{shown} {it}"), it.hint())),
     };
     policy
-        .map_err(|problem| {
+        .map_err(|(problem, hint)| {
             let key = format!("{table}.policy_file");
-            let problem = format!("{}: {problem}", path.display());
-            context.error_at(file.span().start, &key, &problem, "correct that file");
+            context.error_at(file.span().start, &key, &problem, &hint);
         })
         .ok()
 }

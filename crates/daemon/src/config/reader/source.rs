@@ -12,7 +12,7 @@ use super::{
 use crate::{
     identity::{
         AccessKey, CredentialsUri, EcsRole, IdentityCommand, KeyFileError, MetadataEndpoint, Oidc,
-        Process, Saml, TokenSource, UriAddress,
+        PrivateFileError, Process, Saml, TokenSource, UriAddress, secret_file,
     },
     profile,
     profile::{CachedIdentity, SourceError},
@@ -36,8 +36,8 @@ pub(super) struct RawSource {
     /// The type of the identity, on which the other keys depend.
     #[serde(rename = "type")]
     kind: Spanned<String>,
-    /// A file with the key. Mode 0600 or stricter, owned by root or by the daemon's user; any other
-    /// file is refused.
+    /// A file with the key. Mode 0600 or stricter, owned by root or by the daemon's user, in
+    /// [directories that no other user can write to](configuration.md#trust-in-files).
     access_key_file: Text,
     /// The name of a credential with the key, which systemd gives the service with
     /// `LoadCredential=` or `LoadCredentialEncrypted=`: `$CREDENTIALS_DIRECTORY/NAME`.
@@ -51,13 +51,14 @@ pub(super) struct RawSource {
     /// The provider in RAM: `acs:ram::<account>:oidc-provider/<name>`, or `saml-provider` for an
     /// assertion.
     provider_arn: Text,
-    /// A file with a JSON web token, and white space around it at most. A file that every user can
-    /// write to is refused.
+    /// A file with a JSON web token, and white space around it at most. Mode and owner are those of a
+    /// key file, except for a [token that Kubernetes projects](configuration.md#trust-in-files).
     token_file: Text,
     /// In place of `token_file`: a program that prints the token, by its full path, and its
     /// arguments, under the terms of [`process`](configuration.md#process-the-output-of-a-program).
     token_command: Words,
-    /// A file with the assertion that the provider posts as `SAMLResponse`, base64 in one line.
+    /// A file with the assertion that the provider posts as `SAMLResponse`, base64 in one line. Mode
+    /// and owner are those of a key file.
     assertion_file: Text,
     /// In place of `assertion_file`: a program that prints the assertion, by its full path, and its
     /// arguments, under the terms of [`process`](configuration.md#process-the-output-of-a-program).
@@ -364,7 +365,7 @@ impl SourceReader<'_, '_, '_> {
             let shown = path.display().to_string();
             let read = CredentialsUri::in_file(path).map_err(|error| {
                 let problem = format!("{shown} {error}");
-                self.error(at, key, &problem, error.hint());
+                self.error(at, key, &problem, &error.hint());
             });
             let (provider, address) = read.ok()?;
             (provider, address, ["uri file", &shown].join("\0"))
@@ -437,10 +438,14 @@ impl SourceReader<'_, '_, '_> {
 
     fn token_file(&mut self, file: &str, at: usize, key: &str) -> Option<(TokenSource, String)> {
         let path = self.context.use_file(file);
-        if let Err(error) = std::fs::metadata(&path) {
-            let problem = format!("{}: {error}", path.display());
-            let hint = "name the file that the token's issuer renews";
-            self.context.error_at(at, key, &problem, hint);
+        if let Err(error) = secret_file::check_token(&path) {
+            let problem = match &error {
+                PrivateFileError::Unreadable(error) => format!("{}: {error}", path.display()),
+                PrivateFileError::Untrusted(loose) => format!("{} {loose}", path.display()),
+            };
+            let missing = "name the file that the token's issuer renews";
+            let hint = error.hint(missing, missing);
+            self.context.error_at(at, key, &problem, &hint);
             return None;
         }
         let declared = format!("file {}", path.display());
@@ -500,7 +505,7 @@ impl SourceReader<'_, '_, '_> {
         key: &str,
         shown: &str,
     ) -> Option<AccessKey> {
-        read.map_err(|error| self.error(at, key, &format!("{shown} {error}"), error.hint()))
+        read.map_err(|error| self.error(at, key, &format!("{shown} {error}"), &error.hint()))
             .ok()
     }
 

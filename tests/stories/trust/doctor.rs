@@ -1,0 +1,116 @@
+//! `stsctl doctor` judges files for the user of the daemon, and not for its caller.
+
+use std::{
+    fs,
+    os::unix::fs::chown,
+    process::{Command, Stdio},
+};
+
+use e2e::{OWNER, STRANGER, UPLOAD, UserDaemon, program};
+use serde_json::Value;
+
+/// Returns the findings of a doctor that a user runs.
+fn findings(user: &UserDaemon, uid: u32) -> Vec<Value> {
+    let mut command = Command::new("setpriv");
+    command.args([format!("--reuid={uid}"), format!("--regid={uid}")]);
+    command
+        .args(["--clear-groups", "--"])
+        .arg(program("stsctl"));
+    let home = user.env.path(&format!("home-{uid}"));
+    let _ = fs::create_dir(&home);
+    chown(&home, Some(uid), Some(uid)).unwrap();
+    command
+        .env_clear()
+        .env("HOME", home)
+        .env("PATH", "/usr/bin:/bin");
+    command.env("STSD_CONFIG", user.env.path("config.toml"));
+    // A daemon with that uid trusts its own directory and root's; a stranger's client would not.
+    command
+        .env("STSD_SOCKET", user.env.socket())
+        .env("STSD_SERVER_UID", OWNER.to_string());
+    command.args(["doctor", "--json"]).stdin(Stdio::null());
+    let output = command.current_dir("/").output().unwrap();
+    e2e::assert_no_secrets("stsctl doctor", &output.stdout);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"))
+}
+
+/// Returns the findings about files.
+fn about_files(user: &UserDaemon, uid: u32) -> Vec<Value> {
+    let mut all = findings(user, uid);
+    all.retain(|it| {
+        let check = it["check"].as_str().unwrap();
+        check.starts_with("key of") || check.starts_with("config") || check.contains('.')
+    });
+    all
+}
+
+#[track_caller]
+fn assert_no_fault(all: &[Value]) {
+    assert!(!all.is_empty());
+    for it in all {
+        assert_eq!(it["verdict"], "ok", "{it}");
+        assert!(!it["fix"].as_str().unwrap().contains("chown"), "{it}");
+    }
+}
+
+#[track_caller]
+fn assert_fault(all: &[Value], words: &[&str]) {
+    let fault = all.iter().find(|it| it["verdict"] == "fault");
+    let fault = fault.unwrap_or_else(|| panic!("{all:?}")).to_string();
+    for word in words {
+        assert!(fault.contains(word), "{word}: {fault}");
+    }
+}
+
+fn system_daemon() -> Option<UserDaemon> {
+    let mut user = UserDaemon::prepare(UPLOAD)?;
+    user.mode("run", 0o755);
+    user.mode("config.toml", 0o644);
+    let mut command = user.daemon_command();
+    command.arg("--system");
+    user.start(command);
+    Some(user)
+}
+
+#[test]
+fn doctor_of_each_user_judges_for_the_daemons_user() {
+    let Some(user) = system_daemon() else { return };
+    for uid in [OWNER, STRANGER, 0] {
+        assert_no_fault(&about_files(&user, uid));
+    }
+    // For each caller, the command of the fix is for the daemon's user.
+    chown(user.env.path("uploader.key"), Some(STRANGER), None).unwrap();
+    for uid in [OWNER, STRANGER, 0] {
+        let all = about_files(&user, uid);
+        let words = ["key of uploader", "belongs to uid 64001", "chown 64003 "];
+        assert_fault(&all, &words);
+    }
+    user.own("uploader.key");
+    user.mode("config.toml", 0o666);
+    for uid in [OWNER, STRANGER, 0] {
+        assert_fault(
+            &about_files(&user, uid),
+            &["config", "mode 0666", "chmod go-w"],
+        );
+    }
+}
+
+#[test]
+fn doctor_without_a_daemon_judges_only_the_callers_own_files() {
+    let Some(user) = UserDaemon::prepare(UPLOAD) else {
+        return;
+    };
+    user.mode("config.toml", 0o644);
+    assert_no_fault(&about_files(&user, OWNER));
+    for uid in [STRANGER, 0] {
+        let all = about_files(&user, uid);
+        assert_no_fault(&all);
+        let key = all
+            .iter()
+            .find(|it| it["check"] == "key of uploader")
+            .unwrap();
+        let remark = key["remark"].as_str().unwrap();
+        assert!(remark.contains("cannot be judged from here"), "{remark}");
+    }
+}
