@@ -61,7 +61,7 @@ fn the_one(directory: &Path, extension: &str) -> PathBuf {
     found.unwrap_or_else(|| panic!("no {extension} in {}", directory.display()))
 }
 
-/// A root directory for dpkg, with a shell and a systemctl that records its arguments.
+/// A root directory for dpkg, with a shell and a systemctl that records what it is to change.
 struct Machine {
     root: tempfile::TempDir,
     _listeners: Vec<UnixListener>,
@@ -82,15 +82,21 @@ impl Machine {
         fs::create_dir_all(root.path().join("run/systemd/system")).unwrap();
         fs::write(at("var/lib/dpkg/status"), "").unwrap();
         fs::copy("/bin/sh", at("bin/sh")).unwrap();
-        let libraries = run(Command::new("ldd").arg("/bin/sh"));
+        // The scripts of the package run the shell and the new daemon in this root.
+        let libraries = run(Command::new("ldd").arg("/bin/sh").arg(program("stsd")));
         for library in libraries
             .split_whitespace()
-            .filter(|it| it.starts_with('/'))
+            // A colon follows the name of each program.
+            .filter(|it| it.starts_with('/') && !it.ends_with(':'))
         {
             fs::copy(library, at(library)).unwrap();
         }
         let systemctl = at("usr/bin/systemctl");
-        fs::write(&systemctl, "#!/bin/sh\necho \"$@\" >> /told\n").unwrap();
+        fs::write(
+            &systemctl,
+            "#!/bin/sh\n[ \"$1\" = show ] || echo \"$@\" >> /told\n",
+        )
+        .unwrap();
         fs::set_permissions(&systemctl, fs::Permissions::from_mode(0o755)).unwrap();
         for theirs in THEIRS {
             fs::write(at(theirs), format!("# {theirs}\n")).unwrap();
@@ -192,6 +198,10 @@ fn package_install_upgrade_and_removal_touch_no_user_file() {
         said.contains("systemctl --user restart stsd.service"),
         "{said}"
     );
+    // The new program checks the configuration of the machine, and the upgrade goes on.
+    for words in ["refuses /etc/stsd/config.toml", "there is no profile"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
     let status = machine.dpkg(&["--status", "stsd"]);
     assert!(status.contains("\nVersion: 0.2.0~rc1\n"), "{status}");
     assert_eq!(machine.dpkg(&["--verify", "stsd"]), "");

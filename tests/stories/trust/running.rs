@@ -111,6 +111,33 @@ fn program_in_a_directory_that_became_loose_is_not_run() {
 }
 
 #[test]
+fn program_with_a_redirectable_writable_path_is_not_run() {
+    let Some(mut user) = UserDaemon::prepare("") else {
+        return;
+    };
+    user.put("shared/in/.keep", "", 0o600);
+    user.put("bin/hook", "#!/bin/sh\nexit 0\n", 0o755);
+    let at = |name: &str| user.env.path(name).display().to_string();
+    let (hook, writable) = (at("bin/hook"), at("shared/in"));
+    user.env.write_config(&format!(
+        "{UPLOAD}on_renewal = [\"{hook}\"]\nwritable = [\"{writable}\"]\n"
+    ));
+    user.own("config.toml");
+    user.start(user.daemon_command());
+    assert_served(&user, "oss-upload");
+    assert!(!user.env.daemon_log().contains("is not run"));
+    user.mode("shared", 0o777);
+    user.as_stranger("mv shared/in shared/old; ln -s old shared/in");
+    let (code, said) = refresh(&user, "oss-upload");
+    assert_eq!(code, Some(0), "a hook delays no renewal: {said}");
+    user.env.wait_until("the hook is refused", || {
+        let log = user.env.daemon_log();
+        let mut lines = log.lines();
+        lines.any(|it| it.contains("in writable") && it.contains("mode 0777"))
+    });
+}
+
+#[test]
 fn loose_key_file_keeps_the_last_key_with_a_warning() {
     let Some(mut user) = UserDaemon::prepare(UPLOAD) else {
         return;

@@ -1,7 +1,7 @@
 //! The Debian package.
 //!
-//! The package has no configuration files. Its scripts only make systemd reload its units: they
-//! neither start, stop nor enable a unit.
+//! The package has no configuration files. Its scripts make systemd reload its units, and report what
+//! a new version would refuse: they neither start, stop nor enable a unit.
 
 use std::{fs, path::Path, process::Command};
 
@@ -10,8 +10,44 @@ use crate::process::{Outcome, run};
 
 /// The script restarts no daemon, because it could not restart those of all users. With `DPKG_ROOT`
 /// no systemd runs in the root file system.
+///
+/// It checks the configuration of the machine with the new program. dpkg runs `preinst` before it
+/// unpacks that program, so that nothing can check earlier. A refusal is a warning: running daemons
+/// keep the old program, and a failed script would leave the package half configured and the cause
+/// unchanged.
 const POSTINST: &str = r#"#!/bin/sh
 set -e
+
+# Prints the mistakes that the new program finds, as the user of the running service.
+check_configuration() {
+    config=/etc/stsd/config.toml
+    [ -z "$DPKG_ROOT" ] && [ -e "$config" ] || return 0
+    set -- /usr/bin/stsd --system --check
+    status=
+    if [ -d /run/systemd/system ]; then
+        pid=$(systemctl show --property=MainPID --value stsd.service 2>/dev/null || true)
+        status=$(cat "/proc/${pid:-0}/status" 2>/dev/null || true)
+    fi
+    uid=$(echo "$status" | while read -r key _ id _; do [ "$key" != Uid: ] || echo "$id"; done)
+    gid=$(echo "$status" | while read -r key _ id _; do [ "$key" != Gid: ] || echo "$id"; done)
+    groups=$(echo "$status" | while read -r key ids; do [ "$key" != Groups: ] || echo "$ids"; done)
+    if [ -n "$uid" ] && [ -n "$gid" ] && command -v setpriv >/dev/null; then
+        if [ -n "$groups" ]; then
+            groups="--groups=$(echo "$groups" | tr ' ' ',')"
+        else
+            groups=--clear-groups
+        fi
+        set -- setpriv "--reuid=$uid" "--regid=$gid" "$groups" -- "$@"
+    fi
+    if [ -d /run/credentials/stsd.service ]; then
+        set -- env CREDENTIALS_DIRECTORY=/run/credentials/stsd.service "$@"
+    fi
+    mistakes=$("$@" 2>&1) && return 0
+    echo "stsd: this version refuses $config; correct it before a restart of the service:"
+    echo "$mistakes"
+    echo "stsd: (the check runs outside of the unit, without the variables that the unit sets)"
+}
+
 if [ "$1" = configure ]; then
     if [ -z "$DPKG_ROOT" ] && [ -d /run/systemd/system ]; then
         systemctl --system daemon-reload || true
@@ -20,6 +56,8 @@ if [ "$1" = configure ]; then
         echo "stsd: running daemons keep the old version until a restart, which keeps their sessions:"
         echo "stsd:   systemctl --user daemon-reload && systemctl --user restart stsd.service"
         echo "stsd:   systemctl restart stsd.service      (a system service)"
+        echo "stsd: run stsd --check before: this version may refuse what the old one accepted"
+        check_configuration
     fi
 fi
 "#;
