@@ -154,7 +154,7 @@ impl UserDaemon {
         output
     }
 
-    /// Runs a command line of the second user, who is a member of no group of the first one.
+    /// Runs a command line of the second user, which is in no group of the first one.
     ///
     /// # Panics
     /// When it fails.
