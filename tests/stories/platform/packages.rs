@@ -61,7 +61,7 @@ fn the_one(directory: &Path, extension: &str) -> PathBuf {
     found.unwrap_or_else(|| panic!("no {extension} in {}", directory.display()))
 }
 
-/// A root directory for dpkg, with a shell and a systemctl that records what it is to change.
+/// A root directory for dpkg, with a shell and a systemctl that records the arguments of each change.
 struct Machine {
     root: tempfile::TempDir,
     _listeners: Vec<UnixListener>,

@@ -255,6 +255,31 @@ fn directories_of_written_files_are_refused_when_loose() {
 }
 
 #[test]
+fn writable_path_is_refused_where_another_user_can_redirect_it() {
+    let Some(user) = prepare() else { return };
+    user.put("shared/in/.keep", "", 0o600);
+    user.give_away("shared/in");
+    user.mode("shared/in", 0o777);
+    let config = std::fs::read_to_string(user.env.path(CLASSES[0].file)).unwrap();
+    let shared = user.env.path("shared/in").display().to_string();
+    let config = config.replace(
+        "on_renewal = ",
+        &format!("writable = [\"{shared}\"]\non_renewal = "),
+    );
+    user.put(CLASSES[0].file, &config, 0o600);
+    assert_eq!(refusal(&user), None, "the directory itself is shared");
+    let key = "profile.oss-upload.writable";
+    let owner = format!("belongs to uid {STRANGER}");
+    assert_refused(&user, key, "shared", "0777", &["mode 0777"]);
+    assert_refused(&user, key, "shared", "owner", &[&owner]);
+    user.mode("shared", 0o1777);
+    let said = refusal(&user).unwrap();
+    for word in [key, &shared, &owner] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+}
+
+#[test]
 fn directory_of_the_socket_is_refused_below_a_loose_directory() {
     let Some(user) = prepare() else { return };
     user.put("place/run/.keep", "", 0o600);
