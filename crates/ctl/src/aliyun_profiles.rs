@@ -26,11 +26,15 @@ use parsed_profile::ThirdPartyProfile;
 pub use plan::{Disposition, Outcome, Plan, SecretToStore};
 pub use stale_secrets::StaleSecrets;
 pub use sts::Region;
+use stsd_document::printable_start;
 pub use table::{Table, quoted};
 pub use valid::{access_key_id, access_key_secret};
 
 /// Maximum number of profiles in a file; a file with more has another purpose.
 const MAX_PROFILES: usize = 1000;
+
+/// Maximum number of characters of a text of a file that a message shows.
+const MAX_SHOWN_CHARS: usize = 64;
 
 /// The reason why a file cannot be parsed, without any of its content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -112,24 +116,8 @@ fn file_error<T>(problem: &str) -> Result<T, FileError> {
     Err(FileError(problem.to_owned()))
 }
 
-/// Returns a name on one line of limited length, with control and bidirectional characters
-/// escaped.
+/// Returns a text of another tool's file, cut to a length and with unprintable characters escaped.
 #[must_use]
-pub fn printable(name: &str) -> String {
-    let hides = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-    };
-    let mut text = String::new();
-    for c in name.chars().take(64) {
-        if hides(c) {
-            text.extend(c.escape_unicode());
-        } else {
-            text.push(c);
-        }
-    }
-    if name.chars().nth(64).is_some() {
-        text.push('…');
-    }
-    text
+pub fn printable(text: &str) -> String {
+    printable_start(text, MAX_SHOWN_CHARS)
 }

@@ -10,7 +10,7 @@ mod printable;
 mod text;
 
 use jiff::Timestamp;
-pub use printable::{Printable, is_printable, printable_lines};
+pub use printable::{Printable, is_printable, printable_lines, printable_start};
 use stsd_secret::SecretText;
 use text::{assignments, exports, is_plain};
 use zeroize::Zeroizing;

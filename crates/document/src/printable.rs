@@ -25,6 +25,16 @@ pub fn printable_lines(text: &str) -> String {
     lines
 }
 
+/// Returns the first `max_chars` characters of a text with unprintable characters escaped, and an
+/// ellipsis if the text is longer.
+#[must_use]
+pub fn printable_start(text: &str, max_chars: usize) -> String {
+    match text.char_indices().nth(max_chars) {
+        Some((end, _)) => format!("{}…", Printable(&text[..end])),
+        None => Printable(text).to_string(),
+    }
+}
+
 impl Display for Printable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self.0;
@@ -49,7 +59,7 @@ pub fn is_printable(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Printable, printable_lines};
+    use super::{Printable, printable_lines, printable_start};
 
     fn check(text: &str, expected: &str) {
         assert_eq!(Printable(text).to_string(), expected, "{text:?}");
@@ -95,6 +105,13 @@ mod tests {
         ] {
             check(&c.to_string(), &format!("\\u{{{:x}}}", u32::from(c)));
         }
+    }
+
+    #[test]
+    fn long_text_is_cut_before_it_is_escaped() {
+        assert_eq!(printable_start("a\nb", 3), "a\\nb");
+        assert_eq!(printable_start("é\nbc", 2), "é\\n…");
+        assert_eq!(printable_start("", 0), "");
     }
 
     #[test]

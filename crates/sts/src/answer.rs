@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use stsd_document::printable_start;
 
 use crate::{SecretText, StsError};
 
@@ -90,7 +91,7 @@ impl RoleSession {
             security_token: credentials.security_token,
             expiration,
             server_date,
-            request_id: crate::error::printable(&answer.request_id, 64),
+            request_id: printable_start(&answer.request_id, 64),
         })
     }
 }

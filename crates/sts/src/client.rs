@@ -7,6 +7,7 @@ use reqwest::{
     Response,
     header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER},
 };
+use stsd_document::printable_start;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -352,7 +353,7 @@ fn unreachable(endpoint: &Endpoint, error: reqwest::Error) -> StsError {
     };
     StsError::Unreachable {
         endpoint: endpoint.authority().to_owned(),
-        reason: crate::error::printable(&reason, 200),
+        reason: printable_start(&reason, 200),
         tls,
     }
 }

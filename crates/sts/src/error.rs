@@ -8,6 +8,7 @@ use std::{fmt, time::Duration};
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use stsd_document::printable_start;
 
 use crate::{SecretText, TlsFault, sign};
 
@@ -167,7 +168,8 @@ impl StsError {
                 reason: format!("HTTP status {http_status} without an error of STS"),
             };
         };
-        let shown = |text: &str, most| printable(&without_secrets(text, signed, secrets), most);
+        let shown =
+            |text: &str, most| printable_start(without_secrets(text, signed, secrets).trim(), most);
         let mut refusal = Refusal {
             code: shown(&body.code, 80),
             message: shown(&body.message, 300),
@@ -246,16 +248,6 @@ fn without_secrets(text: &str, signed: &str, secrets: &[&SecretText]) -> String 
         }
     }
     text
-}
-
-/// Returns foreign text made safe for one line of a log or a terminal.
-pub(crate) fn printable(text: &str, most: usize) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(most)
-        .collect::<String>()
-        .trim()
-        .to_owned()
 }
 
 #[cfg(test)]
@@ -417,7 +409,7 @@ mod tests {
             "you signed CAISmarker%252F%252Btoken%253D%253D",
             "[redacted]",
         );
-        check("two\\nlines\\u001b[31m", "two lines [31m");
+        check("two\\nlines\\u001b[31m", "two\\nlines\\u{1b}[31m");
     }
 
     #[test]

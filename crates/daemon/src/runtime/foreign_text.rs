@@ -1,6 +1,6 @@
 //! Text that another program has chosen, such as the name of a peer or a line of its output.
 
-use stsd_document::Printable;
+use stsd_document::printable_start;
 
 /// Maximum number of characters of a text that another program has chosen.
 const MAX_CHARS: usize = 200;
@@ -8,10 +8,7 @@ const MAX_CHARS: usize = 200;
 /// Returns a text that another program has chosen, cut to a length and with unprintable characters
 /// escaped, so that it cannot forge other fields or lines.
 pub(crate) fn sanitize(text: &str) -> String {
-    match text.char_indices().nth(MAX_CHARS) {
-        Some((end, _)) => format!("{}…", Printable(&text[..end])),
-        None => Printable(text).to_string(),
-    }
+    printable_start(text, MAX_CHARS)
 }
 
 #[cfg(test)]
