@@ -268,7 +268,10 @@ impl Exporter {
                 if let Err(failure) = &run
                     && last_logged != failed
                 {
-                    let hint = program.describe_confinement(&self.programs);
+                    let hint = failure
+                        .error
+                        .trust_hint()
+                        .unwrap_or_else(|| program.describe_confinement(&self.programs));
                     warn!(profile = %name, hint, "on_renewal: {failure}");
                 }
                 if failed.is_none() && last_logged.is_some() {

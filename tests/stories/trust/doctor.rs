@@ -114,3 +114,24 @@ fn doctor_without_a_daemon_judges_only_the_callers_own_files() {
         assert!(remark.contains("cannot be judged from here"), "{remark}");
     }
 }
+
+#[test]
+fn doctor_finds_a_redirectable_writable_path() {
+    let Some(mut user) = UserDaemon::prepare(UPLOAD) else {
+        return;
+    };
+    user.put("bin/hook", "#!/bin/sh\nexit 0\n", 0o755);
+    user.put("own/in/.keep", "", 0o600);
+    user.put("shared/in/.keep", "", 0o600);
+    let at = |name: &str| user.env.path(name).display().to_string();
+    let (hook, own, shared) = (at("bin/hook"), at("own/in"), at("shared/in"));
+    user.env.write_config(&format!(
+        "{UPLOAD}on_renewal = [\"{hook}\"]\nwritable = [\"{own}\", \"{shared}\"]\n"
+    ));
+    user.own("config.toml");
+    user.start(user.daemon_command());
+    assert_no_fault(&about_files(&user, OWNER));
+    user.mode("shared", 0o777);
+    let words = ["profile.oss-upload.writable", "mode 0777", "chmod go-w"];
+    assert_fault(&about_files(&user, OWNER), &words);
+}

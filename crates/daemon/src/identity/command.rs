@@ -79,16 +79,15 @@ impl IdentityCommand {
             .read(&self.context, COMMAND_TIMEOUT, max_bytes)
             .await;
         let printed = printed.map_err(|failure| {
+            let hint = failure.error.trust_hint().unwrap_or_else(|| self.hint());
             let problem = match failure.error {
                 CommandError::Start(error) => format!("does not start: {error}"),
-                CommandError::Untrusted(loose) => {
-                    let problem = format!("is not run: it {loose}");
-                    return SourceError::new(self.describe(), problem, loose.hint());
-                }
+                CommandError::Untrusted(loose) => format!("is not run: it {loose}"),
                 CommandError::Redirectable(path, loose) => {
-                    let path = path.display();
-                    let problem = format!("is not run: the path {path} in writable {loose}");
-                    return SourceError::new(self.describe(), problem, loose.hint());
+                    format!(
+                        "is not run: the path {} in writable {loose}",
+                        path.display()
+                    )
                 }
                 CommandError::Failed(status) => format!("failed: {status}"),
                 CommandError::TimedOut(bound) => {
@@ -98,7 +97,7 @@ impl IdentityCommand {
                     format!("printed more than {max_bytes} bytes and was killed")
                 }
             };
-            self.error(&problem, failure.stderr.as_deref(), &self.hint())
+            self.error(&problem, failure.stderr.as_deref(), &hint)
         })?;
         match std::str::from_utf8(&printed.text) {
             Ok(text) => Ok(PrintedText {

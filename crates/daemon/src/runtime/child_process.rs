@@ -62,11 +62,10 @@ pub(crate) enum CommandError {
     #[error("the command does not start: {0}")]
     Start(#[from] io::Error),
     /// Another user could have replaced the program.
-    #[error("the command is not run: its program {0} (hint: {hint})", hint = .0.hint())]
+    #[error("the command is not run: its program {0}")]
     Untrusted(Box<Loose>),
     /// Another user could redirect a path that the program may write to.
-    #[error("the command is not run: the path {path} in writable {1} (hint: {hint})",
-        path = .0.display(), hint = .1.hint())]
+    #[error("the command is not run: the path {path} in writable {1}", path = .0.display())]
     Redirectable(PathBuf, Box<Loose>),
     /// The command has exited with another status than 0.
     #[error("the command failed: {0}")]
@@ -77,6 +76,16 @@ pub(crate) enum CommandError {
     /// The command was killed because its output was too long.
     #[error("the command printed more than {0} bytes and was killed")]
     TooMuch(usize),
+}
+
+impl CommandError {
+    /// Returns the correction of a path that another user could have replaced.
+    pub(crate) fn trust_hint(&self) -> Option<String> {
+        match self {
+            Self::Untrusted(loose) | Self::Redirectable(_, loose) => Some(loose.hint()),
+            _ => None,
+        }
+    }
 }
 
 /// A command that is to be started.

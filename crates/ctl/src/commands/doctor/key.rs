@@ -6,6 +6,7 @@ use std::{
     io::ErrorKind,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    slice,
 };
 
 use stsd_trust::{ProcessIds, Purpose, TrustError, judge};
@@ -14,7 +15,7 @@ use super::daemon_user::DaemonUser;
 use crate::report::Finding;
 
 /// The keys of a `[source.NAME]` with a path.
-const SOURCE_KEYS: [(&str, Purpose); 7] = [
+const SOURCE_KEYS: [(&str, Purpose); 8] = [
     ("access_key_file", Purpose::Secret),
     ("uri_file", Purpose::Secret),
     ("token_file", Purpose::Token),
@@ -22,12 +23,14 @@ const SOURCE_KEYS: [(&str, Purpose); 7] = [
     ("command", Purpose::Decides),
     ("token_command", Purpose::Decides),
     ("assertion_command", Purpose::Decides),
+    ("writable", Purpose::WritablePath),
 ];
 
 /// The keys of a `[profile.NAME]` with a path.
-const PROFILE_KEYS: [(&str, Purpose); 2] = [
+const PROFILE_KEYS: [(&str, Purpose); 3] = [
     ("policy_file", Purpose::Decides),
     ("on_renewal", Purpose::Decides),
+    ("writable", Purpose::WritablePath),
 ];
 
 /// Returns a finding for each key file.
@@ -80,16 +83,27 @@ fn files_of(
     let all = config.get(tables).and_then(|it| it.as_table());
     for (name, table) in all.into_iter().flatten() {
         for (key, purpose) in keys {
-            let value = table.get(*key);
-            let program = value.and_then(|it| it.as_array()).and_then(|it| it.first());
-            let Some(path) = program.or(value).and_then(|it| it.as_str()) else {
+            let Some(value) = table.get(*key) else {
                 continue;
             };
-            let what = format!("{tables}.{name}.{key}");
-            files.push((what, directory.join(path), *purpose));
+            let paths = paths_of(value, *purpose);
+            files.extend(paths.map(|path| {
+                let what = format!("{tables}.{name}.{key}");
+                (what, directory.join(path), *purpose)
+            }));
         }
     }
     files
+}
+
+/// Returns the paths of a value: the text, the program of a command, or each path of a list.
+fn paths_of(value: &toml::Value, purpose: Purpose) -> impl Iterator<Item = &str> {
+    let elements = value
+        .as_array()
+        .map_or(slice::from_ref(value), Vec::as_slice);
+    let is_command = purpose == Purpose::Decides;
+    let count = if is_command { 1 } else { elements.len() };
+    elements.iter().take(count).filter_map(toml::Value::as_str)
 }
 
 fn of(what: &str, path: &Path, daemon: &DaemonUser) -> Finding {
