@@ -2,6 +2,8 @@
 
 use std::{env, path::PathBuf};
 
+use crate::not_run;
+
 /// Returns the path of a program of the project, built beside the stories.
 ///
 /// # Panics
@@ -30,6 +32,19 @@ pub fn rust_example(name: &str) -> PathBuf {
         program.display()
     );
     program
+}
+
+/// Returns the daemon, the shim and stsctl of release 0.1.0; `None`, with a report, where the full gate
+/// has not built them.
+#[must_use]
+pub fn old_programs() -> Option<[PathBuf; 3]> {
+    let directory = beside_the_test(3).join("release-0.1.0/debug");
+    let programs = ["stsd", "sts-shim", "stsctl"].map(|name| directory.join(name));
+    if programs.iter().all(|it| it.exists()) {
+        return Some(programs);
+    }
+    not_run("the programs of release 0.1.0 are not built: cargo xtask e2e old_release");
+    None
 }
 
 /// Returns the directory in which `cargo xtask test` installs the official SDKs.

@@ -66,6 +66,7 @@ mod platform {
     mod exhaustion;
     mod memory;
     mod notify;
+    mod old_release;
     mod packages;
     mod programs;
     mod removed_paths;

@@ -11,6 +11,7 @@ mod gate;
 mod guards;
 mod nextest;
 mod notes;
+mod old_release;
 mod process;
 mod prose;
 mod supply_chain;

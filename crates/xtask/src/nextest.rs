@@ -15,6 +15,7 @@ use std::{
 use crate::{
     apt, clients,
     notes::Notes,
+    old_release,
     process::{
         Outcome, build_programs, cargo, cargo_command, heading, path_with, root, run, say,
         succeeds, target,
@@ -45,10 +46,19 @@ pub(crate) const STORY_PACKAGES: [&str; 11] = [
 const FAST_TESTS: [&str; 3] = ["golden", "hostile", "vectors"];
 
 /// Stories that only the full gate runs: a part of the name, and why it takes long.
-pub(crate) const FULL_ONLY: [(&str, &str); 1] = [(
-    "sdk::uploads::one_minute",
-    "uploads for a minute, by design; sdk::consumers:: rotates under each SDK as well",
-)];
+pub(crate) const FULL_ONLY: [(&str, &str); 2] = [
+    (
+        "sdk::uploads::one_minute",
+        "uploads for a minute, by design; sdk::consumers:: rotates under each SDK as well",
+    ),
+    (
+        OLD_RELEASE_STORIES,
+        "the programs of release 0.1.0 are built for them",
+    ),
+];
+
+/// The module of the stories that run the programs of release 0.1.0.
+const OLD_RELEASE_STORIES: &str = "platform::old_release";
 
 /// Parts of the names of stories that run the official SDKs: groups, and the files in them.
 const WITH_SDKS: [&str; 9] = [
@@ -97,6 +107,9 @@ pub(crate) fn stories(notes: &mut Notes, tier: Tier) -> Outcome {
         }
         Tier::Full => format!("binary(stories) and ({long})"),
     };
+    if tier == Tier::Full {
+        build_old_release(notes);
+    }
     let outcome = noted(all_tests("stories")?.arg(filter), notes);
     print_groups();
     outcome
@@ -161,6 +174,9 @@ pub(crate) fn simulation(notes: &mut Notes, tier: Tier) -> Outcome {
 pub(crate) fn e2e(names: &[&str]) -> Outcome {
     prepare(names)?;
     let mut notes = Notes::default();
+    if names.iter().any(|it| it.contains("old_release")) {
+        build_old_release(&mut notes);
+    }
     let outcome = noted(&mut named_stories(names)?, &mut notes);
     notes.print();
     outcome
@@ -227,6 +243,13 @@ fn prepare(names: &[&str]) -> Outcome {
     }
     apt::ensure(&STORY_PACKAGES);
     Ok(())
+}
+
+/// Builds the programs of release 0.1.0. Without them, the stories report that they did not run.
+fn build_old_release(notes: &mut Notes) {
+    if let Err(reason) = old_release::build() {
+        notes.not_run(format!("the programs of release 0.1.0: {reason}"));
+    }
 }
 
 fn named_stories(names: &[&str]) -> Result<Command, String> {

@@ -155,7 +155,15 @@ const COMMANDS: [(&[&str], &str); 8] = [
         "ALIBABA_CLOUD_CREDENTIALS_URI",
     ),
     (
-        &["exec", "oss-upload", "--static", "--", "sh", "-c", "env | cut -d= -f1"],
+        &[
+            "exec",
+            "oss-upload",
+            "--static",
+            "--",
+            "sh",
+            "-c",
+            "env | cut -d= -f1",
+        ],
         "ALIBABA_CLOUD_SECURITY_TOKEN",
     ),
     (&["reload"], ""),
