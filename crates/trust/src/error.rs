@@ -140,7 +140,7 @@ impl fmt::Display for Loose {
             let kind = match facts.kind {
                 Kind::Directory => "directory",
                 Kind::Link => "link",
-                Kind::File => "file",
+                Kind::File | Kind::NullDevice => "file",
             };
             write!(
                 f,

@@ -1,9 +1,13 @@
 //! The data of one component of a path, as the rule uses them.
 
-use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
+use std::{
+    fs, io,
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _},
+    path::Path,
+};
 
 use rustix::{
-    fs::{StatVfsMountFlags, lgetxattr, statfs, statvfs},
+    fs::{StatVfsMountFlags, lgetxattr, major, minor, statfs, statvfs},
     io::Errno,
 };
 
@@ -11,6 +15,9 @@ use crate::private_group;
 
 /// The type of a tmpfs, in statfs(2).
 const TMPFS_MAGIC: u64 = 0x0102_1994;
+
+/// The major and minor number of `/dev/null`, null(4).
+const NULL_DEVICE: (u32, u32) = (1, 3);
 
 /// The extended attribute with the access control list, acl(5).
 const ACCESS_ACL: &str = "system.posix_acl_access";
@@ -20,6 +27,8 @@ const ACCESS_ACL: &str = "system.posix_acl_access";
 pub(crate) enum Kind {
     Directory,
     Link,
+    /// `/dev/null`: what other users write to it is not kept.
+    NullDevice,
     /// A regular file, or an object that no reader of the daemon opens.
     File,
 }
@@ -65,11 +74,14 @@ impl Facts {
             Kind::Directory
         } else if metadata.is_symlink() {
             Kind::Link
+        } else if metadata.file_type().is_char_device() && is_null_device(metadata.rdev()) {
+            Kind::NullDevice
         } else {
             Kind::File
         };
         let (owner, group, mode) = (metadata.uid(), metadata.gid(), metadata.mode() & 0o7777);
-        let group_writes = kind != Kind::Link && mode & 0o020 != 0;
+        let is_kept = matches!(kind, Kind::Directory | Kind::File);
+        let group_writes = is_kept && mode & 0o020 != 0;
         let group_reads = kind == Kind::File && mode & 0o040 != 0;
         let mount_matters = kind == Kind::Directory && mode & 0o002 != 0;
         let facts = Self {
@@ -100,6 +112,10 @@ impl Facts {
     pub(crate) fn group_writes(&self) -> bool {
         self.mode & 0o020 != 0 && (self.has_acl || !self.is_private_group)
     }
+}
+
+fn is_null_device(device: u64) -> bool {
+    (major(device), minor(device)) == NULL_DEVICE
 }
 
 /// Returns `true` if the file system at a path is mounted read-only.

@@ -98,6 +98,7 @@ impl<'a> Table<'a> {
                 Ok(())
             }
             Kind::Directory => self.check_directory(facts, position),
+            Kind::NullDevice => Ok(()),
             Kind::File if self.is_secret() => self.check_secret(facts),
             Kind::File => writers(facts).map_or(Ok(()), Err),
         }

@@ -96,10 +96,10 @@ impl Walk {
                 self.devices.push(device);
                 self.reached = Some(path.clone());
             }
-            Kind::File if !self.pending.is_empty() => {
+            Kind::File | Kind::NullDevice if !self.pending.is_empty() => {
                 return Err(io::Error::from(io::ErrorKind::NotADirectory).into());
             }
-            Kind::File => {}
+            Kind::File | Kind::NullDevice => {}
         }
         let is_last = facts.kind != Kind::Link && self.pending.is_empty();
         let position = if is_last {

@@ -148,7 +148,7 @@ const COMMANDS: [(&[&str], &str); 8] = [
     (&["status"], "oss-upload"),
     (&["status", "--json"], "\"name\": \"oss-upload\""),
     (&["metrics"], "stsd_build_info"),
-    (&["get", "oss-upload"], "SecurityToken"),
+    (&["get", "oss-upload"], "security_token"),
     (&["refresh", "oss-upload"], "oss-upload"),
     (
         &["exec", "oss-upload", "--", "sh", "-c", "env | cut -d= -f1"],

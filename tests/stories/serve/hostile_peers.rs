@@ -387,16 +387,16 @@ fn other_user_is_refused_even_with_an_open_socket_mode() {
         return;
     }
     let env = TestEnv::start();
-    let open = |path: &std::path::Path| {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
+    let set_mode = |path: &std::path::Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     };
-    open(&env.path(""));
-    open(&env.path("run"));
-    open(&env.socket());
+    set_mode(&env.path(""), 0o755);
+    set_mode(&env.path("run"), 0o755);
+    set_mode(&env.socket(), 0o777);
     // The other user can start the program there.
     let shim = env.path("run/sts-shim");
     fs::copy(e2e::program("sts-shim"), &shim).unwrap();
-    open(&shim);
+    set_mode(&shim, 0o755);
     let mut command = Command::new(shim);
     command
         .arg("--socket")

@@ -1,6 +1,9 @@
 //! The whole table, on made-up components.
 
+use std::path::Path;
+
 use super::*;
+use crate::judge;
 
 /// The process of the tests: user 1000, in the groups 1000 and 27.
 const OWN: u32 = 1000;
@@ -113,6 +116,19 @@ fn writable_path_that_others_write_to_is_accepted_unless_replaceable() {
     );
     let open = [directory(0, 0o777), directory(OWN, 0o700)];
     check(purpose, &open, Some(Reason::OthersWrite));
+}
+
+#[test]
+fn null_device_is_accepted_with_its_mode() {
+    let null = |owner| object(Kind::NullDevice, owner, 0o666);
+    for purpose in [Purpose::Decides, Purpose::Secret] {
+        check(purpose, &[directory(0, 0o755), null(0)], None);
+        let replaceable = [directory(0, 0o777), null(0)];
+        check(purpose, &replaceable, Some(Reason::OthersWrite));
+        check(purpose, &[null(OTHER)], Some(Reason::Owner));
+    }
+    let own = ProcessIds::own();
+    assert!(judge(Path::new("/dev/null"), Purpose::Decides, &own).is_ok());
 }
 
 #[test]
