@@ -54,6 +54,7 @@ fuzz_target!(|text: &str| -> Corpus {
             temp_parents: Vec::new(),
         }),
         runtime_files: Vec::new(),
+        http_port: 7787,
     };
     let printed = match configuration(text, &BASE.join("config.toml"), &surroundings) {
         Ok(config) => {

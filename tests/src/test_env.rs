@@ -73,7 +73,8 @@ impl TestEnv {
             .arg(program("stsd"));
         command
             .env("STSD_CONFIG", env.path("config.toml"))
-            .env("STSD_SOCKET", env.socket());
+            .env("STSD_SOCKET", env.socket())
+            .env("XDG_STATE_HOME", env.path("state"));
         env.start_daemon_with(command);
         env
     }
@@ -170,6 +171,9 @@ impl TestEnv {
         let mut command = Command::new(program("stsd"));
         command.env("STSD_CONFIG", self.path("config.toml"));
         command.env("STSD_SOCKET", self.socket());
+        // Of a user's daemon, and of a machine's.
+        command.env("XDG_STATE_HOME", self.path("state"));
+        command.env("STATE_DIRECTORY", self.path("state/stsd"));
         command
     }
 

@@ -114,7 +114,8 @@ impl UserDaemon {
         let mut command = self.command_as(OWNER, "stsd");
         command
             .env("STSD_CONFIG", self.env.path("config.toml"))
-            .env("STSD_SOCKET", self.env.socket());
+            .env("STSD_SOCKET", self.env.socket())
+            .env("XDG_STATE_HOME", self.env.path("state"));
         command
     }
 

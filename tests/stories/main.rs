@@ -58,7 +58,12 @@ mod docs {
 
 /// The HTTP endpoint.
 mod http {
+    mod client;
     mod endpoint;
+    mod marks;
+    mod master_secret;
+    mod port;
+    mod url_scope;
 }
 
 /// The machine: memory, limits, packages, restarts.

@@ -160,6 +160,8 @@ impl Sandbox {
             .env_clear()
             .env("STSD_CONFIG", self.path("config.toml"))
             .env("STSD_SOCKET", self.socket())
+            .env("XDG_STATE_HOME", self.path("state"))
+            .env("STATE_DIRECTORY", self.path("state/stsd"))
             .stdout(log.try_clone()?)
             .stderr(log);
         let daemon = Process::start(&mut command)?;

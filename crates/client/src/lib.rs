@@ -76,7 +76,8 @@ pub use socket::SYSTEM_SOCKET;
 use socket::{Location, Retry, Wait};
 #[cfg(feature = "control")]
 pub use stsd_wire::{
-    Audit, Condition, FailureCount, LastCaller, LastFailure, ProfileStatus, Protection, Status, Url,
+    Audit, Condition, FailureCount, HttpListener, LastCaller, LastFailure, ListenerState, Problem,
+    ProfileStatus, Protection, Status, Url,
 };
 pub use stsd_wire::{Credentials, Failure, FailureKind, SecretText};
 use stsd_wire::{Reply, Request};
@@ -233,6 +234,19 @@ impl Client {
         }
     }
 
+    /// Returns the state of the HTTP endpoint, with the reason for which the endpoint does not listen.
+    /// A daemon that is older than this request refuses it as malformed.
+    ///
+    /// # Errors
+    /// [`Error`].
+    #[cfg(feature = "control")]
+    pub fn http_listener(&self) -> Result<HttpListener, Error> {
+        match self.ask(&Request::HttpListener)? {
+            Reply::HttpListener(listener) => Ok(listener),
+            other => Err(unexpected(other)),
+        }
+    }
+
     /// Requests a renewal now and waits for its outcome for `patience`.
     ///
     /// # Errors
@@ -259,7 +273,7 @@ impl Client {
     /// Returns the URL of the credentials of `profile` at the HTTP endpoint.
     ///
     /// # Errors
-    /// [`Error`]; [`Error::Refused`] when the daemon has no HTTP endpoint.
+    /// [`Error`]; [`Error::Refused`] with the reason when the HTTP endpoint does not listen.
     #[cfg(feature = "control")]
     pub fn url(&self, profile: &str) -> Result<Url, Error> {
         let profile = profile.to_owned();

@@ -22,7 +22,8 @@ use stsd_client::Client;
 use crate::{
     cli::{Arguments, Command, ExecOptions},
     env_vars::{self, Delivery, Request},
-    term::stdout::print_line,
+    http_listener,
+    term::{stdout::print_line, style},
 };
 
 /// The patience for credentials that may be in the daemon's memory, and for a call to STS.
@@ -96,13 +97,26 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
         ),
         Command::Reload => {
             client.reload()?;
-            print_line("configuration read again")
+            print_line("configuration read again")?;
+            warn_of_http_endpoint(&client);
+            Ok(())
         }
         Command::Demo => demo::run(),
         Command::Completions { shell } => generate::completions(shell),
         Command::Man { directory } => generate::manual(directory.as_deref()),
     }?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Warns of an HTTP endpoint that does not listen, or whose URLs have ended. The configuration is in
+/// force nevertheless.
+fn warn_of_http_endpoint(client: &Client) {
+    for problem in http_listener::fetch(client)
+        .iter()
+        .flat_map(|it| &it.problems)
+    {
+        style::print_warning(&problem.message, &problem.hint);
+    }
 }
 
 fn request(options: &ExecOptions) -> Request<'_> {

@@ -191,7 +191,7 @@ pub(crate) fn edits(
             // The first request waits for a daemon that is away, with the caller's patience.
             warn_if_short(&ask()?);
             let url = client.url(request.profile)?;
-            let token_file = token_file::find(client.socket(), &url.token);
+            let token_file = token_file::find(client.socket(), &url, request.profile);
             CredentialValues::Url { url, token_file }
         }
     };

@@ -8,6 +8,7 @@ mod edit;
 mod env_vars;
 mod error;
 mod http_exchange;
+mod http_listener;
 mod report;
 mod secret_store;
 mod subprocess;

@@ -1,7 +1,7 @@
 //! The actions of the program `stsd`: check the configuration, connect to STS, run the daemon.
 
 use std::{
-    env,
+    env, fs,
     io::{self, Write as _},
     path::{Path, PathBuf},
     pin::pin,
@@ -19,10 +19,14 @@ use stsd::{
         signals::{self, SignalWatcher},
         socket_watch::SocketWatch,
         sockets::{self, InheritedSockets},
+        state_directory,
         systemd::NotifySocket,
     },
     runtime::{clock::SystemClock, conditions::Conditions, temp_dir},
-    serve::{http::UrlSecret, socket::self_check},
+    serve::{
+        http::{MasterFile, UrlSecrets},
+        socket::self_check,
+    },
     session::memfd::{self, RestoredSessions},
     sts::connectivity,
 };
@@ -74,12 +78,15 @@ pub(crate) async fn run(options: &Options, in_journal: bool) -> Result<()> {
     if let Some(directory) = inherited.own_directory() {
         temp_dir::remove_stale(&directory);
     }
-    protections.push(hardening::restrict_filesystem(&writable_paths(
-        &inherited, &config,
-    )));
+    let state = options.state_directory();
+    // Without it the HTTP endpoint reports that its URLs change with a reboot.
+    let _ = state.as_deref().map(state_directory::create);
+    let mut writable = writable_paths(&inherited, &config);
+    writable.extend(state.clone());
+    protections.push(hardening::restrict_filesystem(&writable));
     hardening::warn_missing(&protections);
     let clock = Arc::new(SystemClock::with_alarm());
-    let (restored, url_secret) = restore(&mut inherited, &clock)?;
+    let (restored, url_secrets) = restore(&mut inherited, state, &clock)?;
     let (sender, listeners) = mpsc::channel(4);
     let conditions = Arc::new(Conditions::default());
     let mut socket_watch = SocketWatch::new(
@@ -88,6 +95,7 @@ pub(crate) async fn run(options: &Options, in_journal: bool) -> Result<()> {
         sender,
         |socket, limit| Box::pin(self_check(socket, limit)),
         Arc::clone(&conditions),
+        inherited.problem,
     )
     .await
     .context("the listening sockets cannot be watched")?;
@@ -113,7 +121,7 @@ pub(crate) async fn run(options: &Options, in_journal: bool) -> Result<()> {
         conditions,
         in_journal,
         restored,
-        url_secret,
+        url_secrets,
         tcp: inherited.tcp,
         store_http_socket: NotifySocket::store_http_socket,
         persist: NotifySocket::is_present()
@@ -143,17 +151,24 @@ fn writable_paths(inherited: &InheritedSockets, config: &Config) -> Vec<PathBuf>
     paths
 }
 
-/// Returns the sessions and the secret of the URLs that the previous process has left.
+/// Returns the sessions and the secrets of the URLs that the previous process has left. The master
+/// secret is kept in the directory `state`.
 fn restore(
     inherited: &mut InheritedSockets,
+    state: Option<PathBuf>,
     clock: &SystemClock,
-) -> Result<(RestoredSessions, UrlSecret)> {
+) -> Result<(RestoredSessions, UrlSecrets)> {
     let mut restored = memfd::restore(std::mem::take(&mut inherited.sessions), clock);
-    let directory = inherited.own_directory();
-    let token = directory.map(|it| it.join(sockets::HTTP_TOKEN_FILE));
-    let url_secret = UrlSecret::take_over(restored.url_secret.take(), token)
-        .context("the system gives no random bytes for the secret of the URLs")?;
-    Ok((restored, url_secret))
+    let runtime = inherited.own_directory();
+    if let Some(directory) = &runtime {
+        let _ = fs::remove_file(directory.join(sockets::OLD_TOKEN_FILE));
+    }
+    let [state, runtime] =
+        [state, runtime].map(|it| it.map(|it| it.join(sockets::MASTER_SECRET_FILE)));
+    let file = MasterFile { state, runtime };
+    let url_secrets = UrlSecrets::take_over(restored.url_master.take(), file)
+        .context("the system gives no random bytes for the secrets of the URLs")?;
+    Ok((restored, url_secrets))
 }
 
 /// Completes with the daemon. If no client can find its sockets, or no signal is received any more,

@@ -30,11 +30,19 @@ Options:
   --help, --version
 
 Environment: STSD_CONFIG (else ~/.config/stsd/config.toml), STSD_SOCKET (else
-$XDG_RUNTIME_DIR/stsd/stsd.sock), RUST_LOG (the log level; default info).
+$XDG_RUNTIME_DIR/stsd/stsd.sock), XDG_STATE_HOME (else ~/.local/state), RUST_LOG (the log
+level; default info).
 The log goes to stderr; in the journal each entry has fields.
 SIGHUP reloads the configuration, SIGUSR2 executes the program that is at the same path now,
 SIGTERM stops the daemon.
 ";
+
+/// The default port of the HTTP endpoint of a machine's daemon.
+const SYSTEM_HTTP_PORT: u16 = 7787;
+
+/// The first default port of the HTTP endpoint of a user's daemon, and the number of these ports.
+const FIRST_USER_HTTP_PORT: u16 = 20_000;
+const USER_HTTP_PORTS: u32 = 10_000;
 
 /// The requested action.
 #[derive(Debug)]
@@ -78,6 +86,38 @@ impl Options {
             );
         };
         Ok(PathBuf::from(runtime).join("stsd/stsd.sock"))
+    }
+
+    /// Returns the directory whose files outlive a reboot: `$STATE_DIRECTORY` of systemd or
+    /// `/var/lib/stsd` for a machine's daemon, `$XDG_STATE_HOME/stsd` or `~/.local/state/stsd` for
+    /// a user's. `None` without a home directory.
+    #[must_use]
+    pub fn state_directory(&self) -> Option<PathBuf> {
+        if self.system {
+            let given = variable("STATE_DIRECTORY").and_then(|it| it.into_string().ok());
+            // systemd.exec(5): several directories are separated by colons.
+            let first = given.as_ref().and_then(|it| it.split(':').next());
+            return Some(first.unwrap_or("/var/lib/stsd").into());
+        }
+        let absolute = |it: &PathBuf| it.is_absolute();
+        let state = variable("XDG_STATE_HOME").map(PathBuf::from);
+        let home = variable("HOME").map(PathBuf::from).filter(absolute);
+        let state = state
+            .filter(absolute)
+            .or_else(|| Some(home?.join(".local/state")));
+        Some(state?.join("stsd"))
+    }
+
+    /// Returns the port of the HTTP endpoint, if the configuration names none. Users have ports of
+    /// their own, because all of them can use loopback: 20000 to 29999, by the uid. These are
+    /// below the ports that Linux gives to outgoing connections.
+    #[must_use]
+    pub fn http_port(&self) -> u16 {
+        if self.system {
+            return SYSTEM_HTTP_PORT;
+        }
+        let own = geteuid().as_raw() % USER_HTTP_PORTS;
+        FIRST_USER_HTTP_PORT + u16::try_from(own).unwrap_or_default()
     }
 
     /// Returns the access policy.
@@ -134,10 +174,17 @@ pub fn process_environment(options: &Options) -> Result<ProcessEnvironment> {
         parts: name_parts()?,
         variable: |name| env::var_os(name),
         programs: Arc::new(program_context(options)),
-        runtime_files: options
-            .socket()
-            .map_or_else(|_| Vec::new(), |it| sockets::runtime_files(&it)),
+        runtime_files: own_files(options),
+        http_port: options.http_port(),
     })
+}
+
+/// Returns the files that the daemon creates for itself.
+fn own_files(options: &Options) -> Vec<PathBuf> {
+    let beside_socket = options.socket().map(|it| sockets::runtime_files(&it));
+    let state = options.state_directory();
+    let state = state.map(|it| it.join(sockets::MASTER_SECRET_FILE));
+    beside_socket.into_iter().flatten().chain(state).collect()
 }
 
 /// Returns the values of `{user}`, `{host}` and `{pid}`.

@@ -6,6 +6,7 @@ mod reader;
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, sync::Arc};
 
+use stsd_secret::SecretText;
 use stsd_sts::Endpoint;
 
 #[cfg(fuzzing)]
@@ -25,8 +26,8 @@ pub struct Config {
     pub endpoint: Endpoint,
     /// The rate limit of the calls to STS.
     pub sts_calls_per_second: u32,
-    /// The address of the HTTP endpoint.
-    pub http: Option<SocketAddr>,
+    /// The HTTP endpoint; `None` without one.
+    pub http: Option<HttpConfig>,
     /// The file of the audit, besides the log.
     pub audit_file: Option<FileRef>,
     /// The files of the exports.
@@ -35,6 +36,15 @@ pub struct Config {
     pub writable: Vec<FileRef>,
     /// The profiles, by name.
     pub profiles: BTreeMap<ProfileName, Arc<Profile>>,
+}
+
+/// The table `[http]`.
+#[derive(Debug, Clone)]
+pub struct HttpConfig {
+    /// The address; port 0 picks a port.
+    pub address: SocketAddr,
+    /// The master secret of the URLs, from `secret_file`; `None` for the daemon's own.
+    pub master: Option<SecretText>,
 }
 
 /// A file or a directory that is used later, with its line in the configuration.

@@ -30,7 +30,7 @@ use crate::{
         connection_limit::{ConnectionLimiter, UserQuota},
         context::{ServerContext, StatusContext, SupervisorCommand},
         http,
-        http::{HttpEndpoint, UrlSecret},
+        http::{HttpEndpoint, RotateError, UrlSecrets},
         socket,
         socket::{ReactorHandle, ReactorThread},
     },
@@ -70,8 +70,8 @@ pub struct Dependencies<X> {
     pub in_journal: bool,
     /// The sessions of the previous process.
     pub restored: RestoredSessions,
-    /// The secret of the URLs.
-    pub url_secret: UrlSecret,
+    /// The secrets of the URLs.
+    pub url_secrets: UrlSecrets,
     /// The loopback socket of the previous process.
     pub tcp: Option<TcpListener>,
     /// Persists sessions for the next process; `None` without a file descriptor store.
@@ -179,8 +179,13 @@ impl<X: StsExchange> Daemon<X> {
             config_path: config.path.display().to_string(),
             started: clock.boot(),
         };
-        let http = HttpEndpoint::new(dependencies.url_secret, dependencies.tcp)
-            .map_err(failed("the HTTP endpoint cannot be prepared"))?;
+        let http = HttpEndpoint::new(
+            dependencies.url_secrets,
+            dependencies.tcp,
+            Arc::clone(&clock),
+            Arc::clone(&conditions),
+        )
+        .map_err(failed("the HTTP endpoint cannot be prepared"))?;
         let limiter = ConnectionLimiter::new(dependencies.open_files, user_quota(access));
         let context = Arc::new(ServerContext {
             store: Arc::clone(&store),
@@ -228,8 +233,8 @@ impl<X: StsExchange> Daemon<X> {
         let (mut is_replaced, mut is_stopping, mut failure) = (false, false, None);
         let renewed = self.supervisor.renewed();
         let conditions = Arc::clone(&self.conditions);
-        let audit = Arc::clone(&self.context.audit);
-        let summaries = audit.run_summaries();
+        let context = Arc::clone(&self.context);
+        let summaries = context.audit.run_summaries();
         tokio::pin!(serving, summaries);
         let served = loop {
             tokio::select! {
@@ -250,6 +255,7 @@ impl<X: StsExchange> Daemon<X> {
                     sleep(PERSIST_DEBOUNCE).await;
                     self.persist_sessions();
                 }
+                () = context.http.secrets().replaced() => self.persist_sessions(),
                 () = self.signals.replace.notified() => {
                     if can_be_replaced(&self.check_successor).await {
                         is_replaced = true;
@@ -280,8 +286,7 @@ impl<X: StsExchange> Daemon<X> {
                 let _ = reply.send(outcome.map_err(|errors| errors.to_string()));
             }
             SupervisorCommand::RotateUrls(reply) => {
-                self.rotate_urls();
-                let _ = reply.send(());
+                let _ = reply.send(self.rotate_urls());
             }
             SupervisorCommand::OpenLease {
                 profile,
@@ -323,7 +328,10 @@ impl<X: StsExchange> Daemon<X> {
         let rules = config.profiles.values();
         let rules = rules.map(|it| (&it.name, &*it.allow));
         self.context.access.warn_unreachable_profiles(rules);
-        let address = config.http;
+        let (address, master) = match config.http {
+            Some(http) => (Some(http.address), http.master),
+            None => (None, None),
+        };
         self.supervisor.apply(RefreshConfig {
             endpoint: config.endpoint,
             sts_calls_per_second: config.sts_calls_per_second,
@@ -331,6 +339,10 @@ impl<X: StsExchange> Daemon<X> {
         })?;
         self.exporters.sync_with(&self.context.store);
         self.context.audit.write_to(audit_file);
+        self.context.http.secrets().configure(master);
+        if address.is_some() {
+            self.context.http.secrets().save();
+        }
         http::listen(&self.context, address, &self.signals.stop);
         if let Err(error) =
             (self.store_http_socket)(self.context.http.try_clone_listener().as_ref())
@@ -390,13 +402,17 @@ impl<X: StsExchange> Daemon<X> {
         self.conditions.summary(self.context.store.all().len())
     }
 
-    /// Replaces the secret of all URLs, and has the new one persisted.
-    fn rotate_urls(&self) {
-        match self.context.http.secret().rotate() {
+    /// Replaces the secrets of all URLs.
+    ///
+    /// # Errors
+    /// [`RotateError`].
+    fn rotate_urls(&self) -> Result<(), RotateError> {
+        let outcome = self.context.http.rotate();
+        match &outcome {
             Ok(()) => info!("all URLs have changed"),
-            Err(error) => error!("the URLs have not changed: {error}"),
+            Err(error) => error!("{error} (hint: {})", error.hint()),
         }
-        self.supervisor.renewed().notify_one();
+        outcome
     }
 
     /// Persists all sessions; after an error the previously persisted ones remain.
@@ -424,10 +440,10 @@ impl<X: StsExchange> Daemon<X> {
         }
     }
 
-    /// Returns the sessions and the secret of the URLs in a sealed memfd; `None` on an error.
+    /// Returns the sessions and the master secret of the URLs in a sealed memfd; `None` on an error.
     fn seal_sessions(&mut self) -> Option<OwnedFd> {
-        let url_secret = self.context.http.secret().text();
-        self.supervisor.seal(url_secret).unwrap_or_else(|error| {
+        let url_master = self.context.http.secrets().own_master();
+        self.supervisor.seal(url_master).unwrap_or_else(|error| {
             warn!("the sessions cannot be handed over: {error}");
             None
         })

@@ -10,4 +10,5 @@ pub mod orphans;
 pub mod signals;
 pub mod socket_watch;
 pub mod sockets;
+pub mod state_directory;
 pub mod systemd;

@@ -154,7 +154,8 @@ pub struct Conditions {
 /// One state of the daemon that lasts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Condition {
-    /// The name: `configuration`, `socket`, `audit_file` or `handover`; others may come.
+    /// The name: `configuration`, `socket`, `audit_file`, `handover` or `http_endpoint`; others
+    /// may come.
     pub name: String,
     /// `true` without a problem; the message and the hint are then empty.
     pub holds: bool,
@@ -172,7 +173,44 @@ pub struct Condition {
 pub struct Url {
     /// `http://127.0.0.1:PORT/TOKEN/PROFILE`.
     pub url: SecretText,
-    /// The secret that is part of the URL. In the header `Authorization` it is accepted for
-    /// `http://127.0.0.1:PORT/credentials/PROFILE` as well.
+    /// The secret that is part of the URL, of this user and this profile. In the header
+    /// `Authorization` it is accepted for `http://127.0.0.1:PORT/credentials/PROFILE` as well.
     pub token: SecretText,
+}
+
+/// The state of the HTTP endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpListener {
+    /// Whether connections arrive.
+    pub state: ListenerState,
+    /// `127.0.0.1:PORT`, as bound or else as configured; `None` without a configured one.
+    pub address: Option<String>,
+    /// The user of the process that holds the address, if that is another process and the kernel
+    /// reports its user.
+    pub holder_uid: Option<u32>,
+    /// Why connections do not arrive, and the events that have ended URLs.
+    pub problems: Vec<Problem>,
+}
+
+/// Whether connections arrive at a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ListenerState {
+    /// The configuration does not ask for the listener.
+    NotConfigured,
+    /// Connections are accepted.
+    Listening,
+    /// Another process holds the address.
+    Taken,
+    /// The address cannot be used for another reason.
+    Failed,
+}
+
+/// A problem that does not stop the daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// What is wrong, for humans. Never holds a secret.
+    pub message: String,
+    /// What to do about it, for humans.
+    pub hint: String,
 }

@@ -18,9 +18,12 @@ mod control;
 mod frame;
 mod message;
 
-pub use control::{Audit, Conditions, Status, Url};
+pub use control::{Audit, Conditions, HttpListener, Status, Url};
 #[cfg(feature = "control")]
-pub use control::{Condition, FailureCount, LastCaller, LastFailure, ProfileStatus, Protection};
+pub use control::{
+    Condition, FailureCount, LastCaller, LastFailure, ListenerState, Problem, ProfileStatus,
+    Protection,
+};
 pub use frame::{FrameError, HEADER, MAX_MESSAGE, Message, message_length};
 pub use message::{Credentials, Failure, FailureKind, Reply, Request, VERSION};
 pub use stsd_secret::SecretText;

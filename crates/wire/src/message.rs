@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     SecretText,
-    control::{Audit, Conditions, Status, Url},
+    control::{Audit, Conditions, HttpListener, Status, Url},
 };
 
 /// The version of the protocol that this crate speaks.
@@ -80,6 +80,8 @@ pub enum Request<Text = String> {
     },
     /// Asks for the lasting problems of the daemon itself.
     Conditions,
+    /// Asks for the state of the HTTP endpoint.
+    HttpListener,
 }
 
 /// A message of the daemon. [`Reply::Hello`] precedes the first answer of a connection.
@@ -106,6 +108,8 @@ pub enum Reply {
     Audit(Audit),
     /// The conditions of the daemon.
     Conditions(Conditions),
+    /// The state of the HTTP endpoint.
+    HttpListener(HttpListener),
 }
 
 /// One role session as a caller uses it.

@@ -18,3 +18,7 @@ pub enum Conditions {}
 /// The last callers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Audit {}
+
+/// The state of the HTTP endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HttpListener {}

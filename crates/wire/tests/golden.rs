@@ -10,8 +10,8 @@ use std::{fmt::Debug, fs, path::PathBuf};
 
 use stsd_wire::{
     Audit, Condition, Conditions, Credentials, Failure, FailureCount, FailureKind, HEADER,
-    LastCaller, LastFailure, Message, ProfileStatus, Protection, Reply, Request, SecretText,
-    Status, Url, message_length,
+    HttpListener, LastCaller, LastFailure, ListenerState, Message, Problem, ProfileStatus,
+    Protection, Reply, Request, SecretText, Status, Url, message_length,
 };
 
 fn check<M: Message + PartialEq + Debug>(name: &str, message: &M) {
@@ -109,6 +109,7 @@ fn request_frames_match_the_golden_files() {
         },
     );
     check("request-conditions", &Request::Conditions);
+    check("request-http-listener", &Request::HttpListener);
 }
 
 #[test]
@@ -206,6 +207,45 @@ fn reply_frames_match_the_golden_files() {
             more: true,
         }),
     );
+}
+
+#[test]
+fn http_listener_states_keep_their_numbers() {
+    let check_state = |name: &str, state, holder_uid| {
+        let listener = HttpListener {
+            state,
+            address: Some("127.0.0.1:7787".into()),
+            holder_uid,
+            problems: vec![Problem {
+                message: "127.0.0.1:7787 is held by uid 1001".into(),
+                hint: "choose another port".into(),
+            }],
+        };
+        check(name, &Reply::HttpListener(listener));
+    };
+    check_state(
+        "reply-http-listener-taken",
+        ListenerState::Taken,
+        Some(1001),
+    );
+    check_state("reply-http-listener-failed", ListenerState::Failed, None);
+    for (name, state, address) in [
+        ("not-configured", ListenerState::NotConfigured, None),
+        (
+            "listening",
+            ListenerState::Listening,
+            Some("127.0.0.1:7787".into()),
+        ),
+    ] {
+        let listener = HttpListener {
+            state,
+            address,
+            holder_uid: None,
+            problems: Vec::new(),
+        };
+        let name = format!("reply-http-listener-{name}");
+        check(&name, &Reply::HttpListener(listener));
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Errors of the configuration: file, line, key, and hint.
 
-use std::process::Command;
+use std::{fs, process::Command};
 
 use e2e::{OutputLog, TestEnv, UPLOAD, assert_output, program};
 use nix::sys::signal::Signal;
@@ -146,8 +146,15 @@ fn error_for_an_invalid_key_file_shows_the_format() {
 fn export_path_of_a_file_of_the_daemon_is_refused() {
     let env = TestEnv::without_daemon(&[]);
     let mut errors = Errors::new(&env);
-    for name in ["http.token", "stsd.sock", "http.sock"] {
-        let path = env.path("run").join(name);
+    fs::create_dir_all(env.path("state/stsd")).unwrap();
+    for name in [
+        "run/http.secret",
+        "run/http.token",
+        "run/stsd.sock",
+        "run/http.sock",
+        "state/stsd/http.secret",
+    ] {
+        let path = env.path(name);
         let file = format!("[profile.oss-upload.file]\npath = {path:?}\n");
         errors.add(name, &format!("{UPLOAD}{file}"), 9);
     }

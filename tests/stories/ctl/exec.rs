@@ -19,7 +19,7 @@ use nix::{
         signal::{Signal, kill, killpg},
         statfs::{TMPFS_MAGIC, statfs},
     },
-    unistd::Pid,
+    unistd::{Pid, geteuid},
 };
 
 /// Variables that override the profile in some program. The list is written a second time here, from
@@ -127,6 +127,12 @@ fn is(found: &Variables, name: &str, expected: Option<&str>) {
     assert_eq!(found, expected, "{name}");
 }
 
+/// Returns the path of the file with the secret of a URL.
+fn token_file_in(directory: &Path, url: &stsd_client::Url) -> std::path::PathBuf {
+    let port = url.url.expose().split([':', '/']).nth(4).unwrap();
+    directory.join(format!("stsd-exec-oss-upload-{port}.token"))
+}
+
 #[test]
 fn exec_sets_the_url_and_clears_other_identities() {
     let env = TestEnv::with_http(&[], UPLOAD);
@@ -140,7 +146,7 @@ fn exec_sets_the_url_and_clears_other_identities() {
     ] {
         is(&found, name, Some(url.url.expose()));
     }
-    let token_file = env.path("run/http.token");
+    let token_file = token_file_in(&env.path("run"), &url);
     let token = fs::read_to_string(&token_file).unwrap();
     assert_eq!(token, url.token.expose());
     for (name, value) in [
@@ -371,11 +377,10 @@ fn failure_before_the_program_starts_has_its_own_exit_code() {
 }
 
 #[test]
-fn exec_stores_the_url_secret_only_in_private_memory() {
+fn exec_stores_the_url_secret_only_in_private_directories() {
     let env = TestEnv::with_http(&[], UPLOAD);
-    let token = env.client().url("oss-upload").unwrap().token;
-    // Under systemd the daemon keeps no such file.
-    fs::remove_file(env.path("run/http.token")).unwrap();
+    let url = env.client().url("oss-upload").unwrap();
+    let token = &url.token;
     let file = |runtime: &Path| {
         let script = "printf %s \"$AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE\"";
         let mut command = ctl(&env, &["exec", "oss-upload", "--", "sh", "-c", script]);
@@ -392,7 +397,7 @@ fn exec_stores_the_url_secret_only_in_private_memory() {
         .permissions(fs::Permissions::from_mode(0o700))
         .tempdir_in("/dev/shm")
         .unwrap();
-    let kept = runtime.path().join("stsd-exec.token");
+    let kept = token_file_in(runtime.path(), &url);
     for _ in 0..2 {
         assert_eq!(file(runtime.path()), kept.to_str().unwrap());
         assert_eq!(fs::read_to_string(&kept).unwrap(), token.expose());
@@ -422,8 +427,20 @@ fn exec_stores_the_url_secret_only_in_private_memory() {
     fs::remove_file(&kept).unwrap();
 
     fs::set_permissions(runtime.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    assert_eq!(file(runtime.path()), "", "others can look into it");
+    // Others can look into it: beside the socket is the next place.
+    let beside = token_file_in(&env.path("run"), &url);
+    assert_eq!(file(runtime.path()), beside.to_str().unwrap());
+    let mode = fs::metadata(&beside).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    fs::remove_file(&beside).unwrap();
     assert!(!kept.exists());
+    if Path::new("/run/user").join(geteuid().to_string()).exists() {
+        e2e::not_run("the user has a runtime directory here, so the last steps");
+        return;
+    }
+    // Other users may enter the directory of a machine's daemon.
+    fs::set_permissions(env.path("run"), fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(file(runtime.path()), "", "others can look into both");
     let on_disk = env.path("runtime");
     fs::create_dir(&on_disk).unwrap();
     fs::set_permissions(&on_disk, fs::Permissions::from_mode(0o700)).unwrap();

@@ -111,11 +111,11 @@ fn followed(tutorial: &Page) -> (tempfile::TempDir, TestEnv) {
         let role = format!("{ACCOUNT}role/oss-upload");
         format!("[profile.{name}]\nsource = \"uploader\"\nrole_arn = \"{role}\"\n")
     };
-    // The tutorial's port may be in use on this machine.
+    // The default port may be in use on this machine.
     let [http] = &tutorial.of("toml")[..] else {
         panic!("one block of configuration");
     };
-    let http = http.replace(":7787", ":0");
+    let http = http.replace("[http]", "[http]\nlisten = \"127.0.0.1:0\"");
     let (all, web) = (profile("oss-upload"), profile("web"));
     env.write_config(&format!("{all}{web}policy_file = \"web.json\"\n{http}\n"));
     env.start_daemon();

@@ -124,7 +124,11 @@ impl World {
                 "access_key_secret = \"…\"".to_owned(),
                 format!("access_key_secret = \"{}\"", e2e::KEY_SECRET),
             ),
-            ("127.0.0.1:7787".to_owned(), "127.0.0.1:0".to_owned()),
+            // The default port may be in use on this machine.
+            (
+                "[http]\n".to_owned(),
+                "[http]\nlisten = \"127.0.0.1:0\"\n".to_owned(),
+            ),
             ("/usr/bin/sts".to_owned(), format!("{programs}/sts")),
             ("/usr/local/bin/sts".to_owned(), format!("{programs}/sts")),
             (

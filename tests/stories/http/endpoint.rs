@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::TcpStream,
-    os::unix::{fs::PermissionsExt as _, net::UnixStream, process::CommandExt as _},
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     process::Command,
     thread,
     time::Duration,
@@ -14,95 +14,9 @@ use e2e::{
     Action, DAEMON_READY, Fault, GROUP, SystemDaemon, TestEnv, UPLOAD, UnixUser, upload_profile,
 };
 use nix::{sys::signal::Signal, unistd::geteuid};
-use serde_json::Value;
 use stsd_client::{Error, FailureKind};
 
-/// A URL of the endpoint: `http://127.0.0.1:PORT/SECRET/PROFILE`.
-struct Url(String);
-
-impl Url {
-    fn of(env: &TestEnv, profile: &str) -> Self {
-        let url = env.client().url(profile).unwrap();
-        Self(url.url.expose().to_owned())
-    }
-
-    fn authority(&self) -> &str {
-        self.0.split('/').nth(2).unwrap()
-    }
-
-    fn secret(&self) -> &str {
-        self.0.split('/').nth(3).unwrap()
-    }
-
-    fn path(&self) -> &str {
-        &self.0[self.0.match_indices('/').nth(2).unwrap().0..]
-    }
-
-    /// Sends a request unchanged, and returns the answer.
-    fn send(&self, request: &str) -> Answer {
-        let mut stream = TcpStream::connect(self.authority()).unwrap();
-        let _ = stream.write_all(request.as_bytes());
-        Answer::read(&mut stream)
-    }
-
-    fn get(&self, path: &str, headers: &str) -> Answer {
-        let host = self.authority();
-        self.send(&format!(
-            "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\r\n"
-        ))
-    }
-}
-
-#[derive(Debug)]
-struct Answer {
-    status: u16,
-    body: String,
-}
-
-impl Answer {
-    fn read(stream: &mut impl std::io::Read) -> Self {
-        let mut text = Vec::new();
-        // A refused request may find the connection reset.
-        let _ = stream.read_to_end(&mut text);
-        let text = String::from_utf8(text).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-        let status = head.split(' ').nth(1).and_then(|it| it.parse().ok());
-        Self {
-            status: status.unwrap_or(0),
-            body: body.to_owned(),
-        }
-    }
-
-    #[track_caller]
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("{self:?}"))
-    }
-
-    #[track_caller]
-    fn credentials(&self) -> Value {
-        assert_eq!(self.status, 200, "{self:?}");
-        self.json()
-    }
-
-    #[track_caller]
-    fn refused(&self, status: u16, code: &str) {
-        assert_eq!(self.status, status, "{self:?}");
-        assert_eq!(self.json()["Code"], code, "{self:?}");
-        assert!(self.json().get("AccessKeyId").is_none());
-    }
-}
-
-fn by_socket(env: &TestEnv, request: &str) -> Answer {
-    let mut stream = UnixStream::connect(env.path("run/http.sock")).unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
-    Answer::read(&mut stream)
-}
-
-fn refusals(env: &TestEnv, reason: &str) -> u64 {
-    let refusals = env.client().status().unwrap().http_refusals;
-    let found = refusals.iter().find(|it| it.kind == reason);
-    found.map_or(0, |it| it.count)
-}
+use super::client::{Answer, Url, as_user, by_socket, refusals};
 
 #[test]
 fn url_returns_the_document_of_the_shim() {
@@ -184,6 +98,8 @@ fn rejected_http_requests_are_counted_by_reason() {
     check("method", 405, url.send(&head));
     let body = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\n\r\nhello");
     check("body", 400, url.send(&body));
+    check("query", 403, url.get(&format!("{path}?x=y"), ""));
+    check("upgrade", 403, url.get(path, "Upgrade: h2c\r\n"));
     check("path", 404, url.get("/", ""));
     let bomb = format!("X-Bomb: {}\r\n", "x".repeat(100_000));
     assert_eq!(url.get(path, &bomb).status, 431);
@@ -266,20 +182,7 @@ fn unix_http_socket_needs_no_secret_and_has_the_same_checks() {
         .unwrap()
         .permissions();
     assert_eq!(mode.mode() & 0o777, 0o600);
-    assert!(!env.path("run/http.token").exists());
-}
-
-/// Sends a request as another user; returns the answer.
-fn as_user(uid: u32, authority: &str, request: &str) -> String {
-    let (host, port) = authority.split_once(':').unwrap();
-    let script = format!("exec 3<>/dev/tcp/{host}/{port} && printf '%b' \"$0\" >&3 && cat <&3");
-    let output = Command::new("bash")
-        .args(["-c", &script, request])
-        .uid(uid)
-        .gid(uid)
-        .output()
-        .unwrap();
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    assert!(!env.path("state/stsd/http.secret").exists());
 }
 
 #[test]
@@ -354,7 +257,7 @@ fn system_daemon_applies_only_user_rules_over_http() {
             refused.starts_with("HTTP/1.1 403"),
             "{uid} {profile}: {refused}"
         );
-        assert!(refused.contains("no rule allows you"), "{refused}");
+        assert!(refused.contains("of another user or profile"), "{refused}");
     }
     let no_url = machine.output(UnixUser::new(64_001), "stsctl", &["url", "for-user"]);
     assert_eq!(no_url.status.code(), Some(5));
@@ -384,8 +287,8 @@ fn url_secret_survives_restarts_and_ends_with_rotation() {
         log.matches(DAEMON_READY).count() == 4
     });
     assert_eq!(url.get(url.path(), "").status, 200);
-    let token = fs::read_to_string(env.path("run/http.token")).unwrap();
-    assert_eq!(token, url.secret(), "the token file");
+    let master = fs::read_to_string(env.path("state/stsd/http.secret")).unwrap();
+    assert!(!url.0.contains(&master), "the URL has the master secret");
 
     assert!(env.ctl(&["url", "--rotate"]).status.success());
     assert_eq!(url.get(url.path(), "").status, 403);
@@ -474,7 +377,7 @@ fn sts_refusal_is_an_http_error_with_reason_and_hint() {
         "{message}"
     );
     url.get(&format!("/{}/nosuch", url.secret()), "")
-        .refused(404, "UnknownProfile");
+        .refused(403, "Refused");
 }
 
 #[test]

@@ -52,6 +52,7 @@ impl OrdinaryUser {
             .args(line)
             .env("STSD_CONFIG", env.path("config.toml"))
             .env("STSD_SOCKET", env.socket())
+            .env("XDG_STATE_HOME", env.path("state"))
             .current_dir(env.path(""));
         env.spawn_daemon(owned(command));
         env.wait_until("the socket", || e2e::has_listener(&env.socket()));

@@ -72,6 +72,7 @@ fn command_at(env: &TestEnv) -> Command {
     let mut command = Command::new(env.path("stsd"));
     command.env("STSD_CONFIG", env.path("config.toml"));
     command.env("STSD_SOCKET", env.socket());
+    command.env("XDG_STATE_HOME", env.path("state"));
     command
 }
 
@@ -95,6 +96,13 @@ fn old_daemon_is_replaced_under_load() {
     let new_shim = e2e::program("sts-shim");
     let before = document(&old_shim, &env.socket());
     let pid = env.client().status().unwrap().pid;
+    let url = || {
+        let url = env.client().url("oss-upload").unwrap().url;
+        url.expose().to_owned()
+    };
+    let status_of = |url: &str| minreq::get(url).send().unwrap().status_code;
+    let old_url = url();
+    assert_eq!(status_of(&old_url), 200);
     under_load(&env, &[old_shim.clone(), new_shim.clone()], |answers| {
         replace_program(&env);
         env.daemon().signal(Signal::SIGUSR2);
@@ -109,6 +117,9 @@ fn old_daemon_is_replaced_under_load() {
         assert_eq!(document(&shim, &env.socket()), before, "the session");
     }
     assert_eq!(env.emulator().calls(Action::AssumeRole), 1);
+    // Each URL of 0.1.0 had one secret, which therefore derives no other.
+    assert_eq!((status_of(&old_url), status_of(&url())), (403, 200));
+    assert!(!env.path("run/http.token").exists());
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::{
 use e2e::{Action, TestEnv, UPLOAD, hello_request};
 use nix::{
     sys::{signal::Signal, stat::Mode},
-    unistd::mkfifo,
+    unistd::{geteuid, mkfifo},
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -126,6 +126,7 @@ fn replaceable() -> TestEnv {
     let mut command = Command::new(&program);
     command.env("STSD_CONFIG", env.path("config.toml"));
     command.env("STSD_SOCKET", env.socket());
+    command.env("XDG_STATE_HOME", env.path("state"));
     env.start_daemon_with(command);
     env
 }
@@ -292,7 +293,7 @@ fn stale_socket_in_its_place_is_replaced_and_a_live_one_is_not() {
     let _foreign = UnixListener::bind(env.socket()).unwrap();
     env.wait_within(Duration::from_secs(40), "a complaint", || {
         let log = env.daemon_log();
-        log.contains("another daemon now owns")
+        log.contains(&format!("another daemon of uid {} now owns", geteuid()))
     });
 }
 

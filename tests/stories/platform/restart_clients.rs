@@ -128,6 +128,7 @@ fn background_daemon_writes_to_a_terminal_with_tostop() {
     shell.arg(e2e::program("stsd"));
     shell.env("STSD_CONFIG", env.path("config.toml"));
     shell.env("STSD_SOCKET", env.socket());
+    shell.env("XDG_STATE_HOME", env.path("state"));
     let mut terminal = Terminal::start(&shell, (24, 120));
     let pid = || env.client().status().map(|it| it.pid);
     // Each request waits for seconds by itself.

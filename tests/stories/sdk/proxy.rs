@@ -28,7 +28,9 @@ const ALI_OSS: Program = |env| node_program(env, "uri", "1");
 /// Sets a container's endpoint, without `NO_PROXY`.
 fn as_container(env: &TestEnv, command: &mut Command) -> u64 {
     command.env("AWS_CONTAINER_CREDENTIALS_FULL_URI", url(env));
-    let file = env.path("run/http.token");
+    let token = env.client().url("oss-upload").unwrap().token;
+    env.write("run/url.token", token.expose(), 0o600);
+    let file = env.path("run/url.token");
     command.env("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", file);
     command.env("AWS_EC2_METADATA_DISABLED", "true");
     0

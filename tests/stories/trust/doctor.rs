@@ -97,6 +97,24 @@ fn doctor_of_each_user_judges_for_the_daemons_user() {
 }
 
 #[test]
+fn doctor_of_each_user_judges_the_secret_of_the_urls() {
+    let Some(user) = system_daemon() else { return };
+    let config = fs::read_to_string(user.env.path("config.toml")).unwrap();
+    let config = format!("{config}[http]\nsecret_file = \"url.secret\"\n");
+    user.put("config.toml", &config, 0o644);
+    let secret = "8f14e45fceea167a5a36dedd4bea2543c9f0f895fb98ab9159f51fd0297e236d";
+    user.put("url.secret", secret, 0o600);
+    for uid in [OWNER, STRANGER, 0] {
+        assert_no_fault(&about_files(&user, uid));
+    }
+    user.mode("url.secret", 0o640);
+    for uid in [OWNER, STRANGER, 0] {
+        let all = about_files(&user, uid);
+        assert_fault(&all, &["http.secret_file", "mode 0640", "chmod 0600"]);
+    }
+}
+
+#[test]
 fn doctor_without_a_daemon_judges_only_the_callers_own_files() {
     let Some(user) = UserDaemon::prepare(UPLOAD) else {
         return;

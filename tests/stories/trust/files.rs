@@ -9,6 +9,7 @@ use serde_json::json;
 const OIDC: &str = "provider_arn = \"acs:ram::100000000000001:oidc-provider/demo\"\n";
 const SAML: &str = "provider_arn = \"acs:ram::100000000000001:saml-provider/demo\"\n";
 const ROLE: &str = "role_arn = \"acs:ram::100000000000001:role/oss-upload\"\n";
+const MASTER_SECRET: &str = "8f14e45fceea167a5a36dedd4bea2543c9f0f895fb98ab9159f51fd0297e236d";
 const POLICY: &str = r#"{"Version": "1", "Statement": []}"#;
 
 /// A file that the configuration names.
@@ -20,7 +21,7 @@ struct Class {
     is_secret: bool,
 }
 
-const CLASSES: [Class; 11] = [
+const CLASSES: [Class; 12] = [
     class("", "conf/in/config.toml"),
     secret("source.uploader.access_key_file", "key/in/uploader.key"),
     secret("source.link.uri_file", "uri/in/link.secret"),
@@ -32,6 +33,7 @@ const CLASSES: [Class; 11] = [
     class("profile.oss-upload.on_renewal", "hook/in/hook"),
     class("profile.oss-upload.policy_file", "policy/in/policy.json"),
     class("SSL_CERT_FILE", "ca/in/roots.pem"),
+    secret("http.secret_file", "urls/in/url.secret"),
 ];
 
 /// The directories of files that the daemon writes.
@@ -61,9 +63,10 @@ fn prepare() -> Option<UserDaemon> {
     let user = UserDaemon::prepare("")?;
     let at = |name: &str| user.env.path(name).display().to_string();
     let mut config = format!(
-        "{}[audit]\nfile = \"{}\"\n",
+        "{}[audit]\nfile = \"{}\"\n[http]\nsecret_file = \"{}\"\n",
         user.env.endpoint(),
-        at("audit/in/audit.jsonl")
+        at("audit/in/audit.jsonl"),
+        at(CLASSES[11].file)
     );
     for (name, table) in [
         (
@@ -132,6 +135,7 @@ fn prepare() -> Option<UserDaemon> {
             "source.sso.assertion_file" => (user.env.emulator().saml_assertion(&json!({})), 0o600),
             "profile.oss-upload.policy_file" => (POLICY.to_owned(), 0o644),
             "SSL_CERT_FILE" => (String::new(), 0o644),
+            "http.secret_file" => (MASTER_SECRET.to_owned(), 0o600),
             _ => ("#!/bin/sh\nexit 0\n".to_owned(), 0o755),
         };
         user.put(it.file, &text, mode);
@@ -236,7 +240,12 @@ fn programs_are_refused_when_loose_on_their_way() {
 
 #[test]
 fn policies_and_authorities_are_refused_when_loose_on_their_way() {
-    check_classes(&CLASSES[9..]);
+    check_classes(&CLASSES[9..11]);
+}
+
+#[test]
+fn secret_of_urls_is_refused_when_loose_on_its_way() {
+    check_classes(&CLASSES[11..]);
 }
 
 #[test]

@@ -158,6 +158,7 @@ impl Sandbox {
         let child = Command::new(self.programs.join("stsd"))
             .env("STSD_CONFIG", self.path("config.toml"))
             .env("STSD_SOCKET", self.socket())
+            .env("XDG_STATE_HOME", self.directory.path())
             .stdin(Stdio::null())
             .stderr(log)
             .spawn()

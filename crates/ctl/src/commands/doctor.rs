@@ -8,12 +8,14 @@ mod context;
 mod daemon_user;
 mod endpoint;
 mod environment;
+mod http_listener;
 mod key;
 mod profiles;
 mod sdk;
 mod socket;
 mod stale_secrets;
 mod unit;
+mod written_urls;
 
 use std::path::{Path, PathBuf};
 
@@ -71,12 +73,18 @@ pub(crate) fn run(client: &Client, as_json: bool) -> Result<Severity> {
         }
     }
     if is_daemon {
-        // A daemon that predates the request has none.
+        // A daemon that predates a request has no answer.
         let all = client.conditions().unwrap_or_default();
         findings.extend(conditions::check(&all));
+        if let Some(listener) = crate::http_listener::fetch(client) {
+            findings.extend(http_listener::check(&listener, &all));
+        }
     }
     if let Ok(status) = &context.status {
         findings.extend(profiles::check(status));
+        if is_daemon {
+            findings.extend(written_urls::check(client, status.http_address.as_deref()));
+        }
     }
     findings.extend(stale_secrets::check());
     findings.extend(environment::check(&context));

@@ -4,9 +4,12 @@
 use std::{
     fs,
     io::{self, ErrorKind},
-    os::unix::{
-        fs::{FileTypeExt as _, MetadataExt as _},
-        net::UnixListener,
+    os::{
+        fd::OwnedFd,
+        unix::{
+            fs::{FileTypeExt as _, MetadataExt as _},
+            net::UnixListener,
+        },
     },
     path::{Path, PathBuf},
     thread,
@@ -16,7 +19,10 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use rustix::{
     fs::Mode,
-    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with},
+    net::{
+        AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with,
+        sockopt::socket_peercred,
+    },
     process::{geteuid, umask},
     time::{ClockId, clock_gettime},
 };
@@ -189,6 +195,16 @@ fn remove_stale(path: &Path) -> Result<()> {
         Err(rustix::io::Errno::CONNREFUSED) => {
             fs::remove_file(path).with_context(|| format!("{shown}"))
         }
-        _ => bail!("another process listens at {shown} already"),
+        Ok(()) | Err(rustix::io::Errno::AGAIN) => {
+            let holder = holder(&probe);
+            bail!("another process{holder} listens at {shown} already; choose another --socket")
+        }
+        Err(error) => Err(error).with_context(|| format!("{shown}")),
     }
+}
+
+/// Returns the user of the process that listens, in words; nothing if the kernel reports none.
+fn holder(probe: &OwnedFd) -> String {
+    let credentials = socket_peercred(probe).ok();
+    credentials.map_or_else(String::new, |it| format!(" of uid {}", it.uid.as_raw()))
 }

@@ -4,21 +4,24 @@
 use std::fmt::{Display, Write as _};
 
 use anyhow::Result;
-use stsd_client::{Client, Condition, ProfileStatus, Protection, Status};
+use stsd_client::{
+    Client, Condition, HttpListener, ListenerState, ProfileStatus, Protection, Status,
+};
 use stsd_document::Printable;
 
-use crate::term::stdout::print_line;
+use crate::{http_listener, term::stdout::print_line};
 
 /// Prints all metrics.
 pub(crate) fn print(client: &Client) -> Result<()> {
     let status = client.status()?;
-    // A daemon that predates the request, and the socket of a lease, have none.
+    // A daemon that predates the requests, and the socket of a lease, have none.
     let conditions = client.conditions().unwrap_or_default();
-    print_line(text(&status, &conditions).trim_end())
+    let http = http_listener::fetch(client);
+    print_line(text(&status, &conditions, http.as_ref()).trim_end())
 }
 
 /// Returns all metrics.
-fn text(status: &Status, conditions: &[Condition]) -> String {
+fn text(status: &Status, conditions: &[Condition], http: Option<&HttpListener>) -> String {
     let mut text = Text(String::new());
     text.family("stsd_build_info", "gauge", "The daemon's version.");
     let version = [("version", status.daemon_version.as_str())];
@@ -46,6 +49,7 @@ fn text(status: &Status, conditions: &[Condition]) -> String {
     for refusal in &status.http_refusals {
         text.sample(refusals, &[("reason", &refusal.kind)], refusal.count);
     }
+    listeners(&mut text, http);
     for (name, kind, help, value) in FAMILIES {
         text.family(name, kind, help);
         for profile in &status.profiles {
@@ -55,6 +59,21 @@ fn text(status: &Status, conditions: &[Condition]) -> String {
     failures(&mut text, &status.profiles);
     renewals(&mut text, &status.profiles);
     text.0
+}
+
+/// Adds the state of the HTTP endpoint, if it is configured.
+fn listeners(text: &mut Text, http: Option<&HttpListener>) {
+    let name = "stsd_listener_up";
+    text.family(
+        name,
+        "gauge",
+        "1 if connections arrive at the configured listener, else 0.",
+    );
+    let is_configured = |it: &&HttpListener| it.state != ListenerState::NotConfigured;
+    if let Some(it) = http.filter(is_configured) {
+        let is_up = it.state == ListenerState::Listening;
+        text.sample(name, &[("name", http_listener::NAME)], u64::from(is_up));
+    }
 }
 
 type Family = (

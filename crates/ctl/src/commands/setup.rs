@@ -155,7 +155,7 @@ fn write(config: &ToolConfigFile, request: &SetupRequest) -> Result<()> {
     }?;
     if config.access == Access::OwnerOnly {
         print_line(
-            "it holds the secret of the URLs: mode 0600, and anew after `stsctl url --rotate`",
+            "it holds the secret of this URL: mode 0600, and anew after `stsctl url --rotate`",
         )?;
     }
     Ok(())

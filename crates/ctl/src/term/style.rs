@@ -146,6 +146,15 @@ pub(crate) fn print_lines(lines: &[Line], width: Option<usize>) -> Result<()> {
 
 /// Prints an error and its hint to stderr.
 pub(crate) fn print_error(error: &str, hint: &str) {
+    print_with_hint(ERROR, "stsctl: ", error, hint);
+}
+
+/// Prints a warning and its hint to stderr, beside the result of a command.
+pub(crate) fn print_warning(warning: &str, hint: &str) {
+    print_with_hint(WARN, "stsctl: warning: ", warning, hint);
+}
+
+fn print_with_hint(style: Style, name: &str, message: &str, hint: &str) {
     let width = terminal_width(&io::stderr());
     let mut text = String::new();
     let mut add = |style: Style, name: &str, said: &str| {
@@ -166,7 +175,7 @@ pub(crate) fn print_error(error: &str, hint: &str) {
             }
         }
     };
-    add(ERROR, "stsctl: ", error);
+    add(style, name, message);
     if !hint.is_empty() {
         add(BOLD, "hint: ", hint);
     }

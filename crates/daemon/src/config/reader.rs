@@ -3,22 +3,21 @@
 mod command;
 mod context;
 mod export;
+mod http;
 mod profile;
 #[cfg(test)]
 mod reference;
 mod source;
 mod spanned;
 
-use std::{
-    collections::BTreeMap,
-    net::{Ipv4Addr, SocketAddr},
-    path::Path,
-};
+use std::{collections::BTreeMap, path::Path};
 
 use serde::Deserialize;
 use stsd_sts::Endpoint;
 
-use self::{context::ReadContext, profile::RawProfile, source::RawSource, spanned::Spanned};
+use self::{
+    context::ReadContext, http::RawHttp, profile::RawProfile, source::RawSource, spanned::Spanned,
+};
 use super::{Config, ConfigErrors, FileRef};
 use crate::{
     identity::ProcessEnvironment,
@@ -80,14 +79,6 @@ struct RawAudit {
     file: Option<Spanned<String>>,
 }
 
-#[derive(Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-struct RawHttp {
-    /// `"127.0.0.1:PORT"`, and no other address; port 0 picks one.
-    listen: Spanned<String>,
-}
-
 /// Reads and checks a configuration with all the files that the configuration names.
 ///
 /// # Errors
@@ -137,7 +128,8 @@ fn config(raw: Raw, mut context: ReadContext<'_>) -> Result<Config, ConfigErrors
     let endpoint = endpoint(&mut context, &raw);
     let sts_calls_per_second = calls_per_second(&mut context, raw.sts_calls_per_second.as_ref());
     let http = raw.http.as_ref();
-    context.http = http.and_then(|it| http_address(&mut context, &it.listen));
+    let http = http.and_then(|it| http::read_http(&mut context, it));
+    context.http = http.as_ref().map(|it| it.address);
     let audit_file = raw.audit.file.as_ref().map(|file| FileRef {
         path: context.use_file(file.get_ref()),
         line: context.line(file.span().start),
@@ -159,7 +151,7 @@ fn config(raw: Raw, mut context: ReadContext<'_>) -> Result<Config, ConfigErrors
             path: context.path.to_owned(),
             endpoint,
             sts_calls_per_second,
-            http: context.http,
+            http,
             audit_file,
             files: context.export_files,
             writable: context.writable,
@@ -205,18 +197,6 @@ fn endpoint(context: &mut ReadContext<'_>, raw: &Raw) -> Option<Endpoint> {
         context.error_at(span.start, key, &error.to_string(), hint);
     })
     .ok()
-}
-
-fn http_address(context: &mut ReadContext<'_>, listen: &Spanned<String>) -> Option<SocketAddr> {
-    match listen.get_ref().parse() {
-        Ok(SocketAddr::V4(address)) if *address.ip() == Ipv4Addr::LOCALHOST => Some(address.into()),
-        _ => {
-            let problem = "the address is 127.0.0.1 with a port; 0 picks a port";
-            let hint = "listen = \"127.0.0.1:7787\"";
-            context.error_at(listen.span().start, "http.listen", problem, hint);
-            None
-        }
-    }
 }
 
 fn calls_per_second(context: &mut ReadContext<'_>, value: Option<&Spanned<u32>>) -> u32 {

@@ -14,8 +14,10 @@ pub struct ProcessEnvironment {
     pub variable: fn(&str) -> Option<OsString>,
     /// The surroundings of programs.
     pub programs: Arc<ProgramContext>,
-    /// The files that the daemon creates in the directory of its socket.
+    /// The files that the daemon creates for itself.
     pub runtime_files: Vec<PathBuf>,
+    /// The port of the HTTP endpoint, if the configuration names none.
+    pub http_port: u16,
 }
 
 impl ProcessEnvironment {

@@ -44,8 +44,8 @@ impl From<TrustError> for PrivateFileError {
     }
 }
 
-/// Reads a file with a key, `max_bytes` at most.
-pub(super) fn read(path: &Path, max_bytes: usize) -> Result<Zeroizing<String>, PrivateFileError> {
+/// Reads a file with a secret that is no token, `max_bytes` at most.
+pub(crate) fn read(path: &Path, max_bytes: usize) -> Result<Zeroizing<String>, PrivateFileError> {
     check(path, Purpose::Secret)?;
     open_and_read(path, max_bytes)
 }

@@ -61,6 +61,8 @@ pub struct SocketWatch {
     /// The receiver of sockets that were bound again.
     listeners: mpsc::Sender<(Protocol, UnixListener)>,
     conditions: Arc<Conditions>,
+    /// The problem of a socket that could not be bound at start, with the hint.
+    problem_at_start: Option<(String, &'static str)>,
 }
 
 /// A listening socket, with a duplicate for the next program.
@@ -81,7 +83,8 @@ struct WatchedSocket {
 }
 
 impl SocketWatch {
-    /// Returns a watch of the sockets, and sends the sockets to `listeners`.
+    /// Returns a watch of the sockets, and sends the sockets to `listeners`. `problem_at_start` is that of
+    /// a socket that could not be bound.
     ///
     /// # Errors
     /// A socket cannot be duplicated.
@@ -91,6 +94,7 @@ impl SocketWatch {
         listeners: mpsc::Sender<(Protocol, UnixListener)>,
         self_check: SelfCheck,
         conditions: Arc<Conditions>,
+        problem_at_start: Option<(String, &'static str)>,
     ) -> io::Result<Self> {
         let mut kept = Vec::new();
         for socket in sockets {
@@ -107,13 +111,16 @@ impl SocketWatch {
             });
             let _ = listeners.send((socket.protocol, socket.listener)).await;
         }
-        Ok(Self {
+        let watch = Self {
             sockets: kept,
             clock,
             self_check,
             listeners,
             conditions,
-        })
+            problem_at_start,
+        };
+        watch.record_problem();
+        Ok(watch)
     }
 
     /// Ends the watch and returns the sockets for the next program, with their descriptor names.
@@ -164,11 +171,18 @@ impl SocketWatch {
                 let _ = self.listeners.send((socket.protocol, listener)).await;
             }
         }
+        self.record_problem();
+        Ok(())
+    }
+
+    /// Records the first problem of the sockets, or the end of the problems.
+    fn record_problem(&self) {
+        let hint = "start the daemon again; with systemd: systemctl [--user] restart stsd.socket";
         let mut problems = self.sockets.iter().filter_map(|it| it.problem.as_deref());
-        match problems.next() {
-            Some(problem) => {
-                let hint =
-                    "start the daemon again; with systemd: systemctl [--user] restart stsd.socket";
+        let at_start = self.problem_at_start.as_ref();
+        let at_start = at_start.map(|(problem, hint)| (problem.as_str(), *hint));
+        match problems.next().map(|it| (it, hint)).or(at_start) {
+            Some((problem, hint)) => {
                 let now = self.clock.boot();
                 self.conditions.fail(Condition::Socket, problem, hint, now);
             }
@@ -176,7 +190,6 @@ impl SocketWatch {
                 self.conditions.recover(Condition::Socket);
             }
         }
-        Ok(())
     }
 
     /// Returns `true` if each socket of the frame protocol answers. HTTP runs in the same process.
@@ -244,9 +257,14 @@ impl WatchedSocket {
     /// [`Unreachable`], for the socket of the frame protocol after the last attempt.
     fn rebind_failed(&mut self, error: &ListenError) -> Result<(), Unreachable> {
         let path = self.path.display();
-        let is_live = matches!(error, ListenError::Live(_));
+        let is_live = matches!(error, ListenError::Live { .. });
         let problem = match error {
-            ListenError::Live(_) => format!("another daemon now owns {path}"),
+            ListenError::Live { holder, .. } => {
+                format!(
+                    "another daemon{} now owns {path}",
+                    sockets::of_user(*holder)
+                )
+            }
             error => format!(
                 "the socket was removed: {error} (hint: {})",
                 self.hint(error)

@@ -28,8 +28,8 @@ use nix::{
     libc,
     sys::{
         socket::{
-            AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket,
-            sockopt::PeerCredentials,
+            AddressFamily, SockFlag, SockType, UnixAddr, UnixCredentials, connect, getsockopt,
+            socket, sockopt::PeerCredentials,
         },
         stat::{Mode, umask},
     },
@@ -93,6 +93,8 @@ pub struct InheritedSockets {
     pub tcp: Option<TcpListener>,
     /// The sessions of the previous process.
     pub sessions: Vec<File>,
+    /// Why there is no HTTP socket, with the hint; `None` without a problem.
+    pub problem: Option<(String, &'static str)>,
 }
 
 impl InheritedSockets {
@@ -114,8 +116,13 @@ impl InheritedSockets {
 /// The file name of the HTTP socket, in the directory of the frame socket.
 const HTTP_SOCKET_FILE: &str = "http.sock";
 
-/// The file name of the URLs' secret, in the same directory.
-pub const HTTP_TOKEN_FILE: &str = "http.token";
+/// The file name of the master secret of the URLs: in the state directory, or else in the directory
+/// of the sockets.
+pub const MASTER_SECRET_FILE: &str = "http.secret";
+
+/// The file name of the URLs' secret in version 0.1, in the directory of the sockets. Each URL held
+/// this secret, which therefore is no master secret; the daemon removes the file.
+pub const OLD_TOKEN_FILE: &str = "http.token";
 
 /// The descriptor name of a socket that the previous program has bound.
 pub const FDNAME_OWNED: &str = "own";
@@ -126,7 +133,8 @@ pub const FDNAME_ACTIVATED: &str = "stsd";
 /// Returns all files that the daemon creates in the directory of its socket.
 #[must_use]
 pub fn runtime_files(socket: &Path) -> Vec<PathBuf> {
-    let beside = [HTTP_SOCKET_FILE, HTTP_TOKEN_FILE].map(|it| socket.with_file_name(it));
+    let names = [HTTP_SOCKET_FILE, MASTER_SECRET_FILE, OLD_TOKEN_FILE];
+    let beside = names.map(|it| socket.with_file_name(it));
     [socket.to_owned()].into_iter().chain(beside).collect()
 }
 
@@ -134,8 +142,13 @@ pub fn runtime_files(socket: &Path) -> Vec<PathBuf> {
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// Another daemon listens at the path.
-    #[error("another daemon is listening at {0} already")]
-    Live(PathBuf),
+    #[error("another daemon{} is listening at {path} already", of_user(*holder))]
+    Live {
+        /// The socket.
+        path: PathBuf,
+        /// The user of that daemon; `None` if the kernel reports none.
+        holder: Option<u32>,
+    },
     /// Another program holds the lock of the directory.
     #[error("another program keeps a lock on {0}")]
     Busy(PathBuf),
@@ -180,7 +193,7 @@ impl ListenError {
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Live(_) => "use or stop that daemon, or set STSD_SOCKET to another path",
+            Self::Live { .. } => "use or stop that daemon, or set STSD_SOCKET to another path",
             Self::Busy(_) => "find the program with lslocks, and stop it",
             Self::NotASocket(_) => "move the file away, or set STSD_SOCKET to another path",
             Self::Directory { .. } => {
@@ -218,13 +231,13 @@ pub fn open(
     info!(socket = %path.display(), "listening");
     inherited.sockets.push(socket);
     // A failure of the HTTP socket must not stop the frame socket.
-    match ListeningSocket::bind(
-        Protocol::Http,
-        &path.with_file_name(HTTP_SOCKET_FILE),
-        scope,
-    ) {
+    let path = path.with_file_name(HTTP_SOCKET_FILE);
+    match ListeningSocket::bind(Protocol::Http, &path, scope) {
         Ok(socket) => inherited.sockets.push(socket),
-        Err(error) => warn!("no HTTP socket: {error} (hint: {})", error.hint()),
+        Err(error) => {
+            warn!("no HTTP socket: {error} (hint: {})", error.hint());
+            inherited.problem = Some((format!("no HTTP socket: {error}"), error.hint()));
+        }
     }
     Ok(inherited)
 }
@@ -294,7 +307,7 @@ pub fn bind(
         let lock = lock_directory(directory, scope, tries, io)?;
         match remove_stale_socket(path, io) {
             Ok(()) => return bind_new(path, scope).map_err(io),
-            Err(ListenError::Live(_)) if checks > 0 => {}
+            Err(ListenError::Live { .. }) if checks > 0 => {}
             Err(error) => return Err(error),
         }
         drop(lock);
@@ -407,9 +420,14 @@ fn remove_stale_socket(
     if !metadata.file_type().is_socket() {
         return Err(ListenError::NotASocket(path.to_owned()));
     }
+    let live = |holder| ListenError::Live {
+        path: path.to_owned(),
+        holder,
+    };
     match probe_connect(path) {
+        Ok(connected) => Err(live(credentials(&connected).map(|it| it.uid()))),
         // A full backlog belongs to a live daemon too.
-        Ok(_) | Err(Errno::EAGAIN) => Err(ListenError::Live(path.to_owned())),
+        Err(Errno::EAGAIN) => Err(live(None)),
         Err(Errno::ENOENT) => Ok(()),
         Err(Errno::ECONNREFUSED) => match fs::remove_file(path) {
             Err(error) if !gone(&error) => Err(io(error)),
@@ -427,12 +445,21 @@ fn probe_connect(path: &Path) -> nix::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Returns `true` if this process listens at a path: the credentials of a connected socket are those of
-/// the process that called listen(2).
+/// Returns the credentials of the process that called listen(2); `None` if the kernel reports none.
+fn credentials(connected: &OwnedFd) -> Option<UnixCredentials> {
+    getsockopt(connected, PeerCredentials).ok()
+}
+
+/// Returns `true` if this process listens at a path.
 fn listens_here(path: &Path) -> bool {
-    let connected = probe_connect(path);
-    let credentials = connected.and_then(|it| getsockopt(&it, PeerCredentials));
-    credentials.is_ok_and(|it| it.pid() == getpid().as_raw())
+    let connected = probe_connect(path).ok();
+    let credentials = connected.and_then(|it| credentials(&it));
+    credentials.is_some_and(|it| it.pid() == getpid().as_raw())
+}
+
+/// Returns the words for the user of another daemon.
+pub(crate) fn of_user(holder: Option<u32>) -> String {
+    holder.map_or_else(String::new, |uid| format!(" of uid {uid}"))
 }
 
 /// Returns the protocol of an inherited socket, by its file name.
@@ -521,7 +548,10 @@ mod tests {
         thread,
     };
 
-    use nix::fcntl::{Flock, FlockArg};
+    use nix::{
+        fcntl::{Flock, FlockArg},
+        unistd::geteuid,
+    };
 
     use super::{LOCK_ATTEMPTS, LOCK_POLL_INTERVAL, ListenError, SocketScope, bind};
 
@@ -557,7 +587,9 @@ mod tests {
         for removes_socket in [false, true] {
             let ending = UnixListener::bind(&path).unwrap();
             let refused = bind(&path, SocketScope::User, LOCK_ATTEMPTS).unwrap_err();
-            assert!(matches!(refused, ListenError::Live(_)), "{refused}");
+            let own = Some(geteuid().as_raw());
+            let is_live = matches!(&refused, ListenError::Live { holder, .. } if *holder == own);
+            assert!(is_live, "{refused}");
             assert!(path.exists());
             drop(ending);
             fs::remove_file(&path).unwrap();

@@ -109,12 +109,12 @@ impl<X: StsExchange> Supervisor<X> {
         Arc::clone(&self.renewed)
     }
 
-    /// Returns a sealed memfd with all valid sessions and the secret of the URLs, for the next
+    /// Returns a sealed memfd with all valid sessions and the master secret of the URLs, for the next
     /// process; `None` before the first configuration.
     ///
     /// # Errors
     /// memfd_create(2) or a write has failed.
-    pub fn seal(&mut self, url_secret: SecretText) -> io::Result<Option<OwnedFd>> {
+    pub fn seal(&mut self, url_master: SecretText) -> io::Result<Option<OwnedFd>> {
         let Some((endpoint, _)) = &self.upstream else {
             return Ok(None);
         };
@@ -125,7 +125,7 @@ impl<X: StsExchange> Supervisor<X> {
             endpoint,
             &*deps.clock,
             self.generation,
-            url_secret,
+            url_master,
         );
         sealed.map(Some)
     }

@@ -19,6 +19,8 @@ pub enum Condition {
     AuditFile,
     /// The sessions are stored for the next process.
     Handover,
+    /// The HTTP endpoint listens, if it is configured.
+    HttpEndpoint,
 }
 
 /// Why a condition does not hold.
@@ -40,11 +42,12 @@ pub struct Conditions {
 }
 
 impl Condition {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::Configuration,
         Self::Socket,
         Self::AuditFile,
         Self::Handover,
+        Self::HttpEndpoint,
     ];
 
     /// Returns the name in the status, the metrics and the status of the service.
@@ -55,6 +58,7 @@ impl Condition {
             Self::Socket => "socket",
             Self::AuditFile => "audit_file",
             Self::Handover => "handover",
+            Self::HttpEndpoint => "http_endpoint",
         }
     }
 }

@@ -14,7 +14,10 @@ use crate::{
         conditions::Conditions,
         protection_report::{Protection, SecretPages},
     },
-    serve::{connection_limit::ConnectionLimiter, http::endpoint::HttpEndpoint},
+    serve::{
+        connection_limit::ConnectionLimiter,
+        http::{endpoint::HttpEndpoint, url_secrets::RotateError},
+    },
     session::{lease::LeaseHandle, store::Store},
 };
 
@@ -64,8 +67,8 @@ pub struct StatusContext {
 pub enum SupervisorCommand {
     /// Reload the configuration; receives the errors as text.
     Reload(oneshot::Sender<Result<(), String>>),
-    /// Replace the secret in the URLs.
-    RotateUrls(oneshot::Sender<()>),
+    /// Replace the secrets in the URLs.
+    RotateUrls(oneshot::Sender<Result<(), RotateError>>),
     /// Start a task for the profile of a lease.
     OpenLease {
         /// The profile, with the narrowed policy.

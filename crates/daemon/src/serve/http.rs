@@ -2,21 +2,24 @@
 //! Uses neither STS nor identities.
 //!
 //! Any process can connect to a loopback port, so three things are checked: the user that owns the
-//! client's socket, the secret in the URL (or in `Authorization`), and that the request comes
-//! neither from a browser nor through a proxy. On the Unix socket the kernel names the peer.
+//! client's socket, the secret in the URL (or in `Authorization`), which is of that user and of one
+//! profile, and that the request comes neither from a browser nor through a proxy. On the Unix socket
+//! the kernel names the peer.
 
 mod body;
 pub(super) mod endpoint;
+mod header_marks;
+pub(super) mod listener_state;
+mod master_file;
 mod request_filter;
 mod routes;
 mod socket_owner;
 #[cfg(fuzzing)]
 mod socketpair_exchange;
-mod url_secret;
+pub(super) mod url_secrets;
 
 use std::{
     convert::Infallible,
-    io,
     net::{SocketAddr, TcpListener as StdTcpListener},
     os::fd::{AsFd as _, BorrowedFd},
     sync::Arc,
@@ -27,24 +30,29 @@ use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+    task::spawn_blocking,
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::debug;
 
 #[cfg(fuzzing)]
 pub(crate) use self::socketpair_exchange::respond_for_fuzzing;
-pub use self::{endpoint::HttpEndpoint, url_secret::UrlSecret};
+pub use self::{
+    endpoint::HttpEndpoint,
+    listener_state::ListenerState,
+    master_file::MasterFile,
+    url_secrets::{RotateError, UrlSecrets},
+};
 use self::{
-    endpoint::ListenerState,
+    endpoint::Reconfigured,
     request_filter::{Rejection, Transport},
     routes::RequestContext,
 };
 use crate::{
     access::{Operation, Refusal, peer::Peer},
     audit::{AuditCaller, QuotaCell},
-    runtime::{listener::LISTEN_BACKLOG, sync::lock},
     serve::{accept, connection_limit::ConnectionPermit, context::ServerContext},
 };
 
@@ -71,35 +79,23 @@ pub fn listen(
     configured: Option<SocketAddr>,
     stop: &CancellationToken,
 ) {
-    let (inherited, stop) = {
-        let mut state = lock(&context.http.listener);
-        if state.configured == configured {
-            return;
-        }
-        state.stop.cancel();
-        let inherited = state.inheritable.take();
-        *state = ListenerState {
-            configured,
-            stop: stop.child_token(),
-            ..ListenerState::default()
-        };
-        (inherited, state.stop.clone())
+    let http = &context.http;
+    let Some(Reconfigured { stop, inherited }) = http.reconfigure(configured, stop) else {
+        return;
     };
     let Some(configured) = configured else { return };
     let is_configured =
         |it: &StdTcpListener| it.local_addr().is_ok_and(|it| matches(it, configured));
-    let opened = match inherited.filter(is_configured) {
-        Some(inherited) => context.http.open(inherited),
-        None => bind(configured).and_then(|it| context.http.open(it)),
+    let bound = match inherited.filter(is_configured) {
+        Some(inherited) => Ok(inherited),
+        None => http.bind(configured),
     };
     let tasks = context.limiter.tasks();
+    let opened = bound.and_then(|it| http.open(it));
     let context = Arc::clone(context);
     match opened {
         Ok(listener) => tasks.spawn(accept_tcp(listener, Arc::clone(&context), stop)),
-        Err(error) => {
-            warn!("cannot listen for HTTP at {configured}: {error}; the daemon tries again");
-            tasks.spawn(retry_listen(Arc::clone(&context), configured, stop))
-        }
+        Err(_) => tasks.spawn(retry_listen(Arc::clone(&context), configured, stop)),
     };
 }
 
@@ -107,15 +103,6 @@ pub fn listen(
 fn matches(address: SocketAddr, configured: SocketAddr) -> bool {
     let port = configured.port();
     address.ip() == configured.ip() && (port == 0 || port == address.port())
-}
-
-/// Binds a listener with the backlog of the Unix sockets. `SO_REUSEADDR` permits the port of a daemon
-/// that has just ended.
-fn bind(configured: SocketAddr) -> io::Result<StdTcpListener> {
-    let socket = TcpSocket::new_v4()?;
-    socket.set_reuseaddr(true)?;
-    socket.bind(configured)?;
-    socket.listen(LISTEN_BACKLOG)?.into_std()
 }
 
 /// Tries to bind every [`BIND_RETRY_INTERVAL`], then serves the listener.
@@ -129,9 +116,16 @@ async fn retry_listen(
             () = stop.cancelled() => return,
             () = sleep(BIND_RETRY_INTERVAL) => {}
         }
-        let opened = bind(configured).and_then(|it| context.http.open(it));
-        if let Ok(listener) = opened {
-            return accept_tcp(listener, context, stop).await;
+        let endpoint = Arc::clone(&context.http);
+        // The lookup of the port's holder may read a large table.
+        let bound = spawn_blocking(move || endpoint.bind(configured)).await;
+        let Ok(Ok(bound)) = bound else { continue };
+        if stop.is_cancelled() {
+            return;
+        }
+        match context.http.open(bound) {
+            Ok(listener) => return accept_tcp(listener, context, stop).await,
+            Err(error) => context.http.record_failure(configured, &error),
         }
     }
 }

@@ -78,8 +78,8 @@ pub enum RejectReason {
 #[derive(Debug, Default)]
 pub struct RestoredSessions {
     sessions: BTreeMap<String, SavedSession>,
-    /// The secret of the URLs.
-    pub url_secret: Option<SecretText>,
+    /// The master secret of the URLs.
+    pub url_master: Option<SecretText>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -89,7 +89,10 @@ struct Payload {
     /// The boot ID: times of the boot-time clock have no meaning in another boot.
     boot: String,
     sessions: Vec<SavedSession>,
-    url_secret: SecretText,
+    /// The master secret of the URLs. Version 0.1 had `url_secret`, which each URL held, and which
+    /// therefore is not taken over.
+    #[serde(default)]
+    url_master: Option<SecretText>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -110,7 +113,7 @@ struct SavedSession {
     handed_out: bool,
 }
 
-/// Writes the live sessions of a store and the secret of the URLs into a sealed memfd.
+/// Writes the live sessions of a store and the master secret of the URLs into a sealed memfd.
 ///
 /// # Errors
 /// The memfd could not be created, written or sealed.
@@ -119,7 +122,7 @@ pub fn seal(
     endpoint: &Endpoint,
     clock: &dyn Clock,
     generation: u64,
-    url_secret: SecretText,
+    url_master: SecretText,
 ) -> io::Result<OwnedFd> {
     let now = clock.boot();
     let sessions: Vec<_> = store
@@ -137,7 +140,7 @@ pub fn seal(
         generation,
         boot: clock.boot_id(),
         sessions,
-        url_secret,
+        url_master: Some(url_master),
     };
     // Large enough from the start: a buffer that grows leaves copies of secrets behind.
     let size = (payload.sessions.len() + 1) * TYPICAL_SESSION_BYTES;
@@ -170,7 +173,7 @@ pub fn restore(memfds: Vec<File>, clock: &dyn Clock) -> RestoredSessions {
     }
     let Some(Payload {
         sessions,
-        url_secret,
+        url_master,
         ..
     }) = newest
     else {
@@ -179,7 +182,7 @@ pub fn restore(memfds: Vec<File>, clock: &dyn Clock) -> RestoredSessions {
     let sessions = sessions.into_iter().map(|it| (it.profile.clone(), it));
     RestoredSessions {
         sessions: sessions.collect(),
-        url_secret: Some(url_secret),
+        url_master,
     }
 }
 

@@ -31,11 +31,12 @@ const DAEMON: [(&str, &str); 15] = [
     ("fuzzing", "config identity profile serve session"),
 ];
 
-const CTL: [(&str, &str); 15] = [
+const CTL: [(&str, &str); 16] = [
     ("edit", ""),
     ("error", ""),
     ("http_exchange", ""),
     ("json_object", ""),
+    ("http_listener", ""),
     ("subprocess", ""),
     ("term", ""),
     ("token_file", ""),
@@ -48,8 +49,8 @@ const CTL: [(&str, &str); 15] = [
     ("cli", "secret_store tool_name"),
     (
         "commands",
-        "cli config_file edit env_vars error http_exchange report secret_store subprocess term \
-         token_file tool_name",
+        "cli config_file edit env_vars error http_exchange http_listener report secret_store \
+         subprocess term token_file tool_name",
     ),
 ];
 

@@ -59,6 +59,11 @@ pub(super) fn check_others(
     for (tables, keys) in [("source", &SOURCE_KEYS[1..]), ("profile", &PROFILE_KEYS)] {
         files.extend(files_of(config, tables, keys, directory));
     }
+    let http = config.get("http").and_then(|it| it.get("secret_file"));
+    files.extend(http.and_then(|it| it.as_str()).map(|file| {
+        let what = "http.secret_file".to_owned();
+        (what, directory.join(file), Purpose::Secret)
+    }));
     let untrusted =
         files
             .iter()

@@ -61,9 +61,8 @@ pub(super) fn findings(tool: &Tool, request: &SetupRequest, client: &Client) -> 
         Delivery::Url | Delivery::UrlAndTokenFile => match client.url(&request.profile) {
             Ok(url) => {
                 if matches!(tool.delivery, Delivery::UrlAndTokenFile) {
-                    findings.push(token(
-                        token_file::find(client.socket(), &url.token).as_deref(),
-                    ));
+                    let file = token_file::find(client.socket(), &url, &request.profile);
+                    findings.push(token(file.as_deref()));
                 }
                 Some(CredentialRef::Url(url.url.expose().to_owned()))
             }
@@ -84,7 +83,10 @@ pub(super) fn findings(tool: &Tool, request: &SetupRequest, client: &Client) -> 
     }
     findings.extend(found.map(|found| match found {
         CredentialRef::Command(command) => of_command(&command, &tool.needs),
-        CredentialRef::Url(url) => of_url(&url, &tool.needs),
+        CredentialRef::Url(url) => match outdated(&url, client, &request.profile) {
+            Some(problem) => finding(Severity::Fault, "URL", problem),
+            None => of_url(&url, &tool.needs),
+        },
     }));
     findings.extend(tool.overrides.iter().filter(|it| it.is_set()).map(|it| {
         let severity = if it.is_fatal {
@@ -103,6 +105,20 @@ impl CredentialRef {
             Self::Command(command) => command.split_whitespace().skip(1).any(|it| it == profile),
             Self::Url(url) => url.rsplit('/').next() == Some(profile),
         }
+    }
+}
+
+/// Returns why a URL is not the profile's current one; `None` for the current one. No other URL is
+/// requested: its secret would reach the process that listens there.
+fn outdated(url: &str, client: &Client, profile: &str) -> Option<String> {
+    match client.url(profile) {
+        Ok(current) if current.url.expose() == url => None,
+        Ok(_) => Some(
+            "it is not the profile's current URL: the daemon's port or its secrets have changed; \
+             --write writes it anew"
+                .to_owned(),
+        ),
+        Err(error) => Some(with_hint(&error)),
     }
 }
 

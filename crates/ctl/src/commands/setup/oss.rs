@@ -32,7 +32,7 @@ pub(super) const TOOLS: &[Tool] = &[
                 "[Credentials]\nendpoint = {endpoint}\n\n[AkService]\necsAk = {url}\n"
             ))
         },
-        note: "in ~/.ossutilconfig, mode 0600; it has the secret of the URLs:",
+        note: "in ~/.ossutilconfig, mode 0600; it has the secret of the URL:",
         needs: BY_URL,
         overrides: &[],
     },

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use stsd_client::FailureCount;
 
 use super::report::StatusReport;
+use crate::http_listener;
 
 /// Returns the status as JSON, with the names of the protocol, which stay stable.
 pub(super) fn json(report: &StatusReport) -> Value {
@@ -56,6 +57,7 @@ pub(super) fn json(report: &StatusReport) -> Value {
         "config_path": status.config_path,
         "held_back_calls": status.held_back_calls,
         "http_address": status.http_address,
+        "listeners": report.http.as_ref().map(http_listener::json),
         "http_refusals": counts(&status.http_refusals),
         "protections": status.protections.iter().map(|it| json!({
             "name": it.name,

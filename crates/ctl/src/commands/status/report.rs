@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use stsd_client::{Audit, Client, Condition, Error, FailureKind, ProfileStatus, Status};
+use stsd_client::{
+    Audit, Client, Condition, Error, FailureKind, HttpListener, ProfileStatus, Status,
+};
 
-use crate::error::CliError;
+use crate::{error::CliError, http_listener};
 
 /// The status of the daemon and, if the daemon reports it, the last caller of each profile.
 pub(crate) struct StatusReport {
@@ -15,6 +17,8 @@ pub(crate) struct StatusReport {
     pub(super) socket: PathBuf,
     /// The sentence that tells the daemon from the other one on this machine, if there is one.
     pub(super) which_of_two: Option<String>,
+    /// The state of the HTTP endpoint; `None` at a lease, and for an older daemon.
+    pub(super) http: Option<HttpListener>,
     /// The daemon predates the `Audit` request.
     pub(super) lacks_audit: bool,
     /// The conditions of the daemon; `None` for a daemon that predates the request, and for a lease.
@@ -53,6 +57,7 @@ pub(crate) fn fetch(client: &Client, names: &[String]) -> Result<StatusReport> {
     let is_lease = status.pid == 0;
     let audit = (!is_lease).then(|| client.audit());
     let conditions = (!is_lease).then(|| client.conditions().ok()).flatten();
+    let http = (!is_lease).then(|| http_listener::fetch(client)).flatten();
     let lacks_audit = matches!(&audit, Some(Err(Error::Refused(failure)))
         if failure.kind == FailureKind::Malformed);
     Ok(StatusReport {
@@ -60,6 +65,7 @@ pub(crate) fn fetch(client: &Client, names: &[String]) -> Result<StatusReport> {
         audit: audit.and_then(Result::ok),
         socket: client.socket().to_owned(),
         which_of_two: client.which_of_two(),
+        http,
         lacks_audit,
         conditions,
     })

@@ -1,13 +1,16 @@
 //! The status as text: a table if it fits, otherwise one paragraph for each profile.
 
 use anstyle::Style;
-use stsd_client::{LastCaller, ProfileStatus};
+use stsd_client::{LastCaller, ListenerState, ProfileStatus};
 
 use super::report::StatusReport;
-use crate::term::{
-    caller_name::CallerName,
-    duration::format_duration,
-    style::{BOLD, DIM, ERROR, Line, OK, PLAIN, WARN, wrap},
+use crate::{
+    http_listener::other_problems,
+    term::{
+        caller_name::CallerName,
+        duration::format_duration,
+        style::{BOLD, DIM, ERROR, Line, OK, PLAIN, WARN, wrap},
+    },
 };
 
 /// Length of the bar of the remaining lifetime, in characters.
@@ -31,6 +34,7 @@ pub(super) fn lines(report: &StatusReport, width: Option<usize>) -> Vec<Line> {
     if let Some(which) = &report.which_of_two {
         lines.extend(wrap(WARN, ("", "  "), which, width));
     }
+    lines.extend(http_endpoint(report, width));
     lines.extend(problems(report, width));
     lines.push(Line::default());
     let names = status.profiles.iter().map(|it| it.name.chars().count());
@@ -56,6 +60,28 @@ pub(super) fn lines(report: &StatusReport, width: Option<usize>) -> Vec<Line> {
     if report.lacks_audit {
         let remark = "this daemon is older than stsctl and does not report the last callers";
         lines.extend(wrap(DIM, ("", "  "), remark, width));
+    }
+    lines
+}
+
+/// Returns the state of the HTTP endpoint, and the problems that are not among the conditions.
+fn http_endpoint(report: &StatusReport, width: Option<usize>) -> Vec<Line> {
+    let Some(listener) = &report.http else {
+        return Vec::new();
+    };
+    let mut lines = Vec::new();
+    let mut add = |style, indent, text: &str| lines.extend(wrap(style, indent, text, width));
+    let address = listener.address.as_deref().unwrap_or_default();
+    let (state, style) = match listener.state {
+        ListenerState::NotConfigured => ("not configured".to_owned(), WARN),
+        ListenerState::Listening => (address.to_owned(), WARN),
+        _ => (format!("{address}, not listening"), ERROR),
+    };
+    add(DIM, ("", "  "), &format!("HTTP: {state}"));
+    let conditions = report.conditions.as_deref().unwrap_or_default();
+    for problem in other_problems(listener, conditions) {
+        add(style, INDENT, &problem.message);
+        add(PLAIN, INDENT, &format!("hint: {}", problem.hint));
     }
     lines
 }

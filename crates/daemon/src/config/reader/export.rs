@@ -66,7 +66,7 @@ pub(super) fn reject_duplicate_files(context: &mut ReadContext<'_>) {
     for FileRef { path, line, key } in context.export_files.clone() {
         if runtime_files.contains(&canonical(&path)) {
             let problem = format!(
-                "{} is the daemon's own: a socket, or the secret of the URLs",
+                "{} is the daemon's own: a socket, or the master secret of the URLs",
                 path.display()
             );
             let hint = "give the profile a file of its own";

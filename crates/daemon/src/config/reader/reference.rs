@@ -62,6 +62,14 @@ fn defaults() -> BTreeMap<TableKey<'static>, String> {
             literal(&DEFAULT_CALLS_PER_SECOND.to_string()),
         ),
         (("audit", "file"), "the log alone".to_owned()),
+        (
+            ("http", "listen"),
+            "20000 plus the last four digits of the uid; with `--system`, 7787".to_owned(),
+        ),
+        (
+            ("http", "secret_file"),
+            "the daemon's own secret, in its state directory".to_owned(),
+        ),
         (("oidc", "provider_arn"), of_environment(PROVIDER_VARIABLE)),
         (("oidc", "token_file"), of_environment(TOKEN_VARIABLE)),
         (("saml", "provider_arn"), "required".to_owned()),

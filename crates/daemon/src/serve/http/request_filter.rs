@@ -3,6 +3,8 @@
 
 use hyper::{HeaderMap, Uri, header};
 
+use super::header_marks;
+
 /// The reason for which a request is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rejection {
@@ -16,6 +18,10 @@ pub(super) enum Rejection {
     Browser,
     /// The request came through a proxy, or is meant for one.
     Proxy,
+    /// The request asks for another protocol.
+    Upgrade,
+    /// The URL has a query, which no URL of stsd has.
+    Query,
     /// The `Host` is another one: DNS rebinding sends such requests.
     Host,
     /// The secret is missing or wrong.
@@ -48,6 +54,8 @@ impl Rejection {
             Self::Full => "full",
             Self::Browser => "browser",
             Self::Proxy => "proxy",
+            Self::Upgrade => "upgrade",
+            Self::Query => "query",
             Self::Host => "host",
             Self::Secret => "secret",
             Self::Method => "method",
@@ -66,15 +74,12 @@ pub(super) fn check(uri: &Uri, headers: &HeaderMap, transport: Transport) -> Res
     if uri.scheme().is_some() || uri.authority().is_some() {
         return Err(Rejection::Proxy);
     }
+    if uri.query().is_some() {
+        return Err(Rejection::Query);
+    }
     for name in headers.keys() {
-        match name.as_str() {
-            "origin" | "referer" => return Err(Rejection::Browser),
-            "forwarded" | "via" | "x-real-ip" => return Err(Rejection::Proxy),
-            // Node's fetch sends this header; browsers send others of `sec-` as well.
-            "sec-fetch-mode" => {}
-            name if name.starts_with("sec-") => return Err(Rejection::Browser),
-            name if name.starts_with("x-forwarded-") => return Err(Rejection::Proxy),
-            _ => {}
+        if let Some(rejection) = header_marks::rejection(name.as_str()) {
+            return Err(rejection);
         }
     }
     let mut hosts = headers.get_all(header::HOST).iter();
@@ -149,43 +154,22 @@ mod tests {
     }
 
     #[test]
-    fn requests_of_browsers_and_proxies_are_rejected() {
+    fn request_with_a_mark_a_query_or_a_whole_url_is_rejected() {
         for transport in [Transport::Tcp, Transport::Unix] {
             let with = |name: &str, expected| {
-                case(
-                    "/a",
-                    &[("host", "127.0.0.1"), (name, "x")],
-                    transport,
-                    expected,
-                );
+                let headers = [("host", "127.0.0.1"), (name, "x")];
+                case("/a", &headers, transport, expected);
             };
-            for name in ["Origin", "Referer", "Sec-Fetch-Site", "Sec-WebSocket-Key"] {
-                with(name, Err(Rejection::Browser));
-            }
-            for name in [
-                "Via",
-                "Forwarded",
-                "X-Forwarded-For",
-                "X-Forwarded-Host",
-                "X-Real-IP",
-            ] {
-                with(name, Err(Rejection::Proxy));
-            }
-            for name in [
-                "Authorization",
-                "User-Agent",
-                "X-aliyun-ecs-metadata-token",
-                "Sec-Fetch-Mode",
-            ] {
-                with(name, Ok(()));
-            }
+            with("Origin", Err(Rejection::Browser));
+            with("X-Forwarded-For", Err(Rejection::Proxy));
+            with("Upgrade", Err(Rejection::Upgrade));
+            with("Authorization", Ok(()));
             let host = [("host", "127.0.0.1")];
-            case(
-                "http://127.0.0.1/a",
-                &host,
-                transport,
-                Err(Rejection::Proxy),
-            );
+            let url = "http://127.0.0.1/a";
+            case(url, &host, transport, Err(Rejection::Proxy));
+            for query in ["/a?", "/a?x=y"] {
+                case(query, &host, transport, Err(Rejection::Query));
+            }
         }
     }
 }

@@ -85,7 +85,7 @@ impl RequestContext<'_> {
         }
         let path = request.uri().path();
         let (key, rest) = split(path).ok_or(Rejection::Path)?;
-        if !self.verify(key, request.headers()) {
+        if !self.verify(key, profile_in(rest), request.headers()) {
             return Err(Rejection::Secret);
         }
         let route = route(rest).ok_or(Rejection::Path)?;
@@ -104,15 +104,16 @@ impl RequestContext<'_> {
         })
     }
 
-    /// Returns `true` if the path or the `Authorization` header has the secret. A path without the
-    /// secret needs none on the Unix socket.
-    fn verify(&self, key: &str, headers: &HeaderMap) -> bool {
-        let secret = self.server.http.secret();
+    /// Returns `true` if the path or the `Authorization` header has the secret of this user and
+    /// this profile. A path without the secret needs none on the Unix socket.
+    fn verify(&self, key: &str, profile: &str, headers: &HeaderMap) -> bool {
+        let secrets = self.server.http.secrets();
+        let is_secret = |it: &str| secrets.verify(self.peer.uid, profile, it);
         if key != NO_SECRET {
-            return secret.verify(key);
+            return is_secret(key);
         }
         let header = headers.get(AUTHORIZATION).and_then(|it| it.to_str().ok());
-        self.transport == Transport::Unix || header.is_some_and(|it| secret.verify(it))
+        self.transport == Transport::Unix || header.is_some_and(is_secret)
     }
 
     async fn credentials(&self, profile: &str) -> FullResponse {
@@ -250,6 +251,11 @@ fn split(path: &str) -> Option<(&str, &str)> {
     path.strip_prefix('/')?.split_once('/')
 }
 
+/// Returns the name of the profile in the path behind the key.
+fn profile_in(rest: &str) -> &str {
+    rest.split('/').next().unwrap_or_default()
+}
+
 /// Returns the route of the path behind the key; `None` for an unknown path.
 fn route(rest: &str) -> Option<Route<'_>> {
     let Some((profile, below)) = rest.split_once('/') else {
@@ -283,14 +289,22 @@ pub(super) fn rejection_response(rejection: Rejection) -> FullResponse {
             StatusCode::FORBIDDEN,
             "credentials do not go through a proxy; add 127.0.0.1 to NO_PROXY",
         ),
+        Rejection::Upgrade => (
+            StatusCode::FORBIDDEN,
+            "the request asks for an upgrade of the protocol; send HTTP/1.1 without Upgrade",
+        ),
+        Rejection::Query => (
+            StatusCode::FORBIDDEN,
+            "the URL has a query; stsctl url prints the URL, which has none",
+        ),
         Rejection::Host => (
             StatusCode::FORBIDDEN,
             "the host of the URL has to be 127.0.0.1",
         ),
         Rejection::Secret => (
             StatusCode::FORBIDDEN,
-            "the secret in the URL or in Authorization is missing or out of date; stsctl url \
-             prints a URL with the current secret",
+            "the secret in the URL or in Authorization is missing, out of date, or of another \
+             user or profile; stsctl url PROFILE prints the current URL",
         ),
         Rejection::Method => (
             StatusCode::METHOD_NOT_ALLOWED,

@@ -1,4 +1,4 @@
-//! The user that owns the client's socket of a loopback connection.
+//! The user that owns the client's socket of a loopback connection, or the listener at a port.
 
 mod proc_net_tcp;
 mod sock_diag;
@@ -36,6 +36,18 @@ impl SocketOwnerLookup {
             None => self.proc_net_tcp.owner((client, server)).await,
         }
     }
+
+    /// Returns the user that owns the listener at an address; `None` if the kernel reports no
+    /// listener there. Without netlink the read of a table blocks.
+    pub(super) fn listener(&self, address: SocketAddr) -> Option<u32> {
+        let SocketAddr::V4(address) = address else {
+            return None;
+        };
+        match &self.sock_diag {
+            Some(sock_diag) => sock_diag.listener(address),
+            None => proc_net_tcp::listener(address),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -65,6 +77,17 @@ mod tests {
         let client = closed.local_addr().unwrap();
         drop(closed);
         assert_eq!(owners.of(client, server).await, None);
+        // Listeners: at the address, at all addresses, and none.
+        assert_eq!(owners.listener(server), Some(geteuid().as_raw()));
+        for any in ["0.0.0.0:0", "[::]:0"] {
+            let listener = TcpListener::bind(any).unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let address = SocketAddr::from(([127, 0, 0, 1], port));
+            let owner = owners.listener(address);
+            assert_eq!(owner, Some(geteuid().as_raw()), "{any}");
+        }
+        assert_eq!(owners.listener(unused), None);
+        assert_eq!(owners.listener(streams[0].local_addr().unwrap()), None);
     }
 
     #[tokio::test]

@@ -15,7 +15,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{HttpEndpoint, ServerContext, Transport, UrlSecret, identify, serve_connection};
+use super::{
+    HttpEndpoint, MasterFile, ServerContext, Transport, UrlSecrets, identify, serve_connection,
+};
 use crate::{
     access::{Access, peer::Peer},
     audit::Audit,
@@ -72,14 +74,15 @@ fn server_context() -> ServerContext {
     let store = Store::default();
     let entry = ProfileEntry::from_saved(Arc::new(Profile::sample()), session, now);
     store.replace([Arc::new(entry)]);
-    let secret = UrlSecret::take_over(None, None).expect("random bytes");
+    let secrets = UrlSecrets::take_over(None, MasterFile::default()).expect("random bytes");
+    let http = HttpEndpoint::new(secrets, None, Arc::clone(&clock), Arc::default());
     ServerContext {
         store: Arc::new(store),
         access: Access::User { uid: 0 },
         audit: Arc::new(Audit::new(Arc::clone(&clock), Arc::default())),
         commands: mpsc::channel(1).0,
         limiter: Arc::new(ConnectionLimiter::new(1024, UserQuota::All)),
-        http: Arc::new(HttpEndpoint::new(secret, None).expect("a socket")),
+        http: Arc::new(http.expect("a socket")),
         lease: None,
         revoked: CancellationToken::new(),
         status: None,

@@ -163,6 +163,7 @@ impl Handler {
                 control::refresh(client, connection, &profile, patience).await
             }
             Request::Reload => control::reload(client, connection).await,
+            Request::HttpListener => control::http_listener(client, connection),
             Request::Url { profile } => control::url(client, connection, &profile),
             Request::RotateUrls => control::rotate_urls(client, connection).await,
             // `dispatch_frame` answers these without a task.

@@ -7,8 +7,8 @@ use stsd_document::printable_lines;
 use stsd_secret::SecretBytes;
 use stsd_wire::{
     Audit, Condition, Conditions, Credentials, Failure, FailureCount, FailureKind, FrameError,
-    LastCaller, LastFailure, Message as _, ProfileStatus, Protection, Reply, SecretText, Status,
-    Url, VERSION,
+    HttpListener, LastCaller, LastFailure, ListenerState, Message as _, Problem, ProfileStatus,
+    Protection, Reply, SecretText, Status, Url, VERSION,
 };
 
 use crate::{
@@ -16,7 +16,10 @@ use crate::{
     audit,
     profile::{Cause, Profile},
     runtime::{clock::BootTime, conditions, protection_report},
-    serve::context::ServerContext,
+    serve::{
+        context::ServerContext,
+        http::{HttpEndpoint, ListenerState as HttpState, RotateError},
+    },
     session::{
         last_access::LastAccess,
         snapshot::{RefreshError, Session, SessionResult},
@@ -59,12 +62,10 @@ pub(super) fn not_allowed() -> Failure {
     )
 }
 
-pub(super) fn no_http() -> Failure {
-    failure(
-        FailureKind::BadConfig,
-        "the HTTP endpoint is not configured",
-        "add [http] with listen = \"127.0.0.1:7787\" to the configuration, then stsctl reload",
-    )
+/// Returns the failure of a request for a URL while no URL is served.
+pub(super) fn no_http(state: &HttpState) -> Failure {
+    let (problem, hint) = state.problem().unwrap_or_default();
+    failure(FailureKind::BadConfig, &problem, hint)
 }
 
 /// Returns the URL of a profile. The URL contains the secret, because most SDKs cannot send a
@@ -104,6 +105,11 @@ pub(super) fn no_reload() -> Failure {
         "only root and the daemon's own user may reload the configuration",
         "sudo stsctl reload, or systemctl reload stsd",
     )
+}
+
+/// Returns the failure of a rotation.
+pub(super) fn rotation_failed(error: &RotateError) -> Failure {
+    failure(FailureKind::BadConfig, &error.to_string(), error.hint())
 }
 
 pub(super) fn no_rotation() -> Failure {
@@ -335,6 +341,32 @@ pub(super) fn conditions(all: &conditions::Conditions, now: BootTime) -> Conditi
 /// Returns the beginning of a text that fits into a frame with those of the other conditions.
 fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(MAX_CONDITION_BYTES)]
+}
+
+/// Returns the state of the HTTP endpoint.
+pub(super) fn http_listener(http: &HttpEndpoint) -> HttpListener {
+    let state = http.state();
+    let (address, wire_state, holder_uid) = match &state {
+        HttpState::NotConfigured => (None, ListenerState::NotConfigured, None),
+        HttpState::Listening(address) => (Some(address), ListenerState::Listening, None),
+        HttpState::PortTaken { address, holder } => (Some(address), ListenerState::Taken, *holder),
+        HttpState::Failed { address, .. } => (Some(address), ListenerState::Failed, None),
+    };
+    let mut problems = Vec::new();
+    if state != HttpState::NotConfigured {
+        problems.extend(state.problem());
+        problems.extend(http.remarks());
+    }
+    let problem = |(message, hint): (String, &str)| Problem {
+        message,
+        hint: hint.to_owned(),
+    };
+    HttpListener {
+        address: address.map(ToString::to_string),
+        state: wire_state,
+        holder_uid,
+        problems: problems.into_iter().map(problem).collect(),
+    }
 }
 
 /// Returns the status at the socket of a lease: its profile, and nothing of the daemon.

@@ -63,12 +63,12 @@ fn store() -> Store {
     store
 }
 
-fn url_secret() -> SecretText {
-    SecretText::from("secret of the URLs".to_owned())
+fn url_master() -> SecretText {
+    SecretText::from("master secret of the URLs".to_owned())
 }
 
 fn sealed(generation: u64) -> File {
-    File::from(seal(&store(), &endpoint(), &NOW, generation, url_secret()).unwrap())
+    File::from(seal(&store(), &endpoint(), &NOW, generation, url_master()).unwrap())
 }
 
 fn bytes(mut file: File) -> Vec<u8> {
@@ -106,6 +106,20 @@ fn memfd_restores_sessions_and_holds_no_long_lived_key() {
     assert_eq!(session.lifetime.ends, BootTime::from_millis(2_000_000));
     assert_eq!(asked, BootTime::from_millis(950_000));
     assert_eq!(session.expiration.as_second(), 5000);
+    assert_eq!(restored.url_master, Some(url_master()));
+}
+
+#[test]
+fn memfd_of_version_0_1_restores_sessions_and_no_master_secret() {
+    let contents = bytes(sealed(1));
+    let body = String::from_utf8(contents[MAGIC.len() + DIGEST_BYTES..].to_vec()).unwrap();
+    let old = body.replace("\"url_master\"", "\"url_secret\"");
+    assert_ne!(old, body);
+    let old = [&header(old.as_bytes())[..], old.as_bytes()].concat();
+    let mut restored = restore(vec![memfd(&old, SEALS)], &NOW);
+    assert!(restored.url_master.is_none());
+    let taken = restored.take(&endpoint(), &profile("x"), NOW.boot());
+    assert!(taken.is_some());
 }
 
 #[test]
@@ -155,8 +169,8 @@ fn memfd_that_is_unsealed_or_damaged_is_ignored() {
 
 #[test]
 fn memfd_of_the_highest_generation_is_restored() {
-    let empty = seal(&Store::default(), &endpoint(), &NOW, 2, url_secret()).unwrap();
+    let empty = seal(&Store::default(), &endpoint(), &NOW, 2, url_master()).unwrap();
     check(vec![sealed(1), File::from(empty)], &NOW, "x", 0);
-    let empty = seal(&Store::default(), &endpoint(), &NOW, 2, url_secret()).unwrap();
+    let empty = seal(&Store::default(), &endpoint(), &NOW, 2, url_master()).unwrap();
     check(vec![File::from(empty), sealed(3)], &NOW, "x", 1);
 }

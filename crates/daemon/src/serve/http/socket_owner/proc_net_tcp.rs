@@ -33,6 +33,13 @@ const LOOKUP_INTERVAL: Duration = Duration::from_millis(5);
 /// has closed is printed as 0, which is root.
 const ESTABLISHED: &str = "01";
 
+/// The state of a listener.
+const LISTEN: &str = "0A";
+
+/// The tables. A client may use an IPv6 socket for an IPv4 address, as Java does, and a listener
+/// may accept both.
+const TABLES: [&str; 2] = ["/proc/net/tcp", "/proc/net/tcp6"];
+
 /// The lookup of socket owners in `/proc/net/tcp`.
 #[derive(Default)]
 pub(super) struct ProcNetTcp(Arc<Mutex<PendingLookups>>);
@@ -95,8 +102,7 @@ async fn read_while_pending(pending: Arc<Mutex<PendingLookups>>) {
 
 /// Reads the tables and answers the lookups.
 fn answer(mut lookups: Lookups) {
-    // A client may use an IPv6 socket for an IPv4 address: Java does.
-    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+    for table in TABLES {
         let Ok(text) = fs::read_to_string(table) else {
             continue;
         };
@@ -109,6 +115,26 @@ fn answer(mut lookups: Lookups) {
     for sender in lookups.into_values() {
         let _ = sender.send(None);
     }
+}
+
+/// Returns the user that owns the listener at an address, which may listen at all addresses.
+pub(super) fn listener(address: SocketAddrV4) -> Option<u32> {
+    TABLES.iter().find_map(|table| {
+        let text = fs::read_to_string(table).ok()?;
+        text.lines().find_map(|line| parse_listener(line, address))
+    })
+}
+
+/// Parses one line of a table: a listener at the address, and its owner.
+fn parse_listener(line: &str, address: SocketAddrV4) -> Option<u32> {
+    let mut fields = line.split_ascii_whitespace();
+    let (local, state) = (fields.nth(1)?, fields.nth(1)?);
+    let (host, port) = local.split_once(':')?;
+    let is_any = host.bytes().all(|it| it == b'0');
+    let is_port = u16::from_str_radix(port, 16).ok()? == address.port();
+    let is_there = is_port && (is_any || parse_address(local)? == address);
+    let uid = fields.nth(3)?.parse().ok()?;
+    (state == LISTEN && is_there).then_some(uid)
 }
 
 /// Parses one line of a table: an open connection between two IPv4 addresses, and the owner of the
@@ -147,7 +173,27 @@ fn ipv4_mapped_prefix() -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::parse_line;
+    use super::{parse_line, parse_listener};
+
+    #[test]
+    fn line_of_a_listener_at_the_address_is_parsed() {
+        let address = "127.0.0.1:7787".parse().unwrap();
+        let check = |local: &str, state: &str, expected: Option<u32>| {
+            let line = format!(
+                "   0: {local} 00000000:0000 {state} 00000000:00000000 00:00000000 00000000  1000        0 1 1"
+            );
+            assert_eq!(parse_listener(&line, address), expected, "{line}");
+        };
+        let any_ipv6 = "00000000000000000000000000000000:1E6B";
+        if cfg!(target_endian = "little") {
+            check("0100007F:1E6B", "0A", Some(1000));
+            check("0200007F:1E6B", "0A", None);
+        }
+        check("00000000:1E6B", "0A", Some(1000));
+        check(any_ipv6, "0A", Some(1000));
+        check("00000000:1E6C", "0A", None);
+        check("00000000:1E6B", "01", None);
+    }
 
     #[test]
     fn line_of_an_open_ipv4_connection_is_parsed() {

@@ -1,6 +1,11 @@
 //! Socket owners by netlink, with one request for one connection: sock_diag(7).
 
-use std::{io, os::fd::OwnedFd, sync::Mutex};
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddrV4},
+    os::fd::OwnedFd,
+    sync::Mutex,
+};
 
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType,
@@ -24,6 +29,9 @@ const IPPROTO_TCP: u8 = 6;
 /// another socket.
 const TCP_ESTABLISHED: u8 = 1;
 
+/// `TCP_LISTEN`.
+const TCP_LISTEN: u8 = 10;
+
 /// Length of a `struct nlmsghdr` and a `struct inet_diag_req_v2`.
 const REQUEST_BYTES: usize = 16 + 56;
 
@@ -42,9 +50,20 @@ impl SockDiag {
         Ok(Self(Mutex::new((socket, 0))))
     }
 
-    /// Returns the user that owns the socket at the first address. The kernel queues the response
-    /// before `sendto` returns, therefore `recv` does not block.
+    /// Returns the user that owns the socket at the first address.
     pub(super) fn owner(&self, endpoints: Endpoints) -> Option<u32> {
+        self.ask(endpoints, TCP_ESTABLISHED)
+    }
+
+    /// Returns the user that owns the listener at an address, which may listen at all addresses.
+    pub(super) fn listener(&self, address: SocketAddrV4) -> Option<u32> {
+        let no_client = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
+        self.ask((address, no_client), TCP_LISTEN)
+    }
+
+    /// Returns the user that owns the socket at the first address, if the socket is in a state.
+    /// The kernel queues the response before `sendto` returns, therefore `recv` does not block.
+    fn ask(&self, endpoints: Endpoints, state: u8) -> Option<u32> {
         let mut socket = self.0.lock().ok()?;
         socket.1 = socket.1.wrapping_add(1);
         let (socket, sequence) = (&socket.0, socket.1);
@@ -57,7 +76,7 @@ impl SockDiag {
             let response = &buffer[..length];
             // The socket may still hold the response to an earlier request that failed.
             if response.get(8..12)? == sequence.to_ne_bytes() {
-                return parse_owner(response, endpoints);
+                return parse_owner(response, endpoints, state);
             }
         }
     }
@@ -81,13 +100,13 @@ fn request((client, server): Endpoints, sequence: u32) -> [u8; REQUEST_BYTES] {
     request
 }
 
-/// Returns the owner in a response; `None` if the response is of no open connection between these
-/// addresses.
-fn parse_owner(response: &[u8], (client, server): Endpoints) -> Option<u32> {
+/// Returns the owner in a response; `None` if the response is of no socket with these ports and
+/// in this state.
+fn parse_owner(response: &[u8], (client, server): Endpoints, state: u8) -> Option<u32> {
     let response: &[u8; RESPONSE_BYTES] = response.first_chunk()?;
     let is = |at: usize, bytes: &[u8]| response[at..at + bytes.len()] == *bytes;
     let is_expected = is(4, &SOCK_DIAG_BY_FAMILY.to_ne_bytes())
-        && is(17, &[TCP_ESTABLISHED])
+        && is(17, &[state])
         && is(20, &client.port().to_be_bytes())
         && is(22, &server.port().to_be_bytes());
     let uid = response[80..].first_chunk();

@@ -82,6 +82,15 @@ pub(super) fn conditions(client: &Client, connection: &Connection) -> Reply {
     }
 }
 
+/// Returns the state of the HTTP endpoint.
+pub(super) fn http_listener(client: &Client, connection: &Connection) -> Reply {
+    let (context, socket) = (&client.context, connection.as_fd());
+    match &context.status {
+        None => Reply::Failure(client.deny_on_lease(Operation::Url, socket)),
+        Some(_) => Reply::HttpListener(wire_convert::http_listener(&context.http)),
+    }
+}
+
 /// Returns the URL of a profile.
 pub(super) fn url(client: &Client, connection: &Connection, profile: &str) -> Reply {
     let (context, socket) = (&client.context, connection.as_fd());
@@ -91,15 +100,16 @@ pub(super) fn url(client: &Client, connection: &Connection, profile: &str) -> Re
     if let Err(failure) = client.find(Operation::Url, profile, socket) {
         return Reply::Failure(failure);
     }
-    let Some(address) = context.http.address() else {
-        let failure = wire_convert::no_http();
+    let state = context.http.state();
+    let Some(address) = state.bound() else {
+        let failure = wire_convert::no_http(&state);
         return Reply::Failure(client.refuse(Operation::Url, Some(profile), failure, socket));
     };
-    let secret = context.http.secret().text();
+    let secret = context.http.secrets().derive(client.peer.uid, profile);
     Reply::Url(wire_convert::url(address, &secret, profile))
 }
 
-/// Replaces the secret in the URLs.
+/// Replaces the secrets in the URLs.
 pub(super) async fn rotate_urls(client: &Client, connection: &Connection) -> Reply {
     if !client.can_administer() {
         return deny_admin(client, connection, wire_convert::no_rotation());
@@ -108,7 +118,8 @@ pub(super) async fn rotate_urls(client: &Client, connection: &Connection) -> Rep
     let command = SupervisorCommand::RotateUrls(reply);
     let sent = client.context.commands.send(command).await;
     match (sent, result.await) {
-        (Ok(()), Ok(())) => Reply::Done,
+        (Ok(()), Ok(Ok(()))) => Reply::Done,
+        (Ok(()), Ok(Err(error))) => Reply::Failure(wire_convert::rotation_failed(&error)),
         _ => Reply::Failure(wire_convert::shutting_down()),
     }
 }
