@@ -2,12 +2,14 @@
 //! of the session, by which an entry of ActionTrail can be found.
 //!
 //! Events go to the log, under the target `audit`, and to a file if the configuration names
-//! one. A peer in a loop floods neither: beyond a burst its events are counted and summarized,
-//! see `audit/rate_limit.rs`. Texts that a peer chose (names, paths, units) are cut to a length
-//! and have their unprintable characters escaped.
+//! one. A peer in a loop, a user that forks, and many users flood neither: beyond a burst their
+//! events are counted and summarized, see `audit/rate_limit.rs`. The file has a bound of its own
+//! besides. Texts that a peer chose (names, paths, units) are cut to a length and have their
+//! unprintable characters escaped.
 
 mod file;
 mod rate_limit;
+mod summary;
 
 use std::{
     os::fd::BorrowedFd,
@@ -332,14 +334,15 @@ impl Audit {
         );
         if let Some(file) = &mut *lock(&self.file) {
             let time = self.clock.wall().to_string();
-            match file.append(&Line { time, event }) {
+            let now = self.clock.boot();
+            match file.append(&Line { time, event }, now) {
                 Ok(()) => {
                     self.conditions.recover(Condition::AuditFile);
                 }
-                Err(problem) => {
-                    let (condition, now) = (Condition::AuditFile, self.clock.boot());
+                Err(lost) => {
+                    let condition = Condition::AuditFile;
                     self.conditions
-                        .fail(condition, &problem, file::WRITE_HINT, now);
+                        .fail(condition, &lost.problem, lost.hint, now);
                 }
             }
         }

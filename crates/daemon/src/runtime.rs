@@ -16,6 +16,7 @@ pub(crate) mod panic;
 mod pipe_output;
 pub mod program;
 pub mod protection_report;
+pub(crate) mod rate;
 mod stderr_line;
 pub(crate) mod sync;
 pub mod temp_dir;

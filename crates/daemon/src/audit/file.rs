@@ -7,6 +7,7 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use nix::{fcntl::OFlag, unistd::geteuid};
@@ -14,23 +15,58 @@ use serde::Serialize;
 use tracing::warn;
 
 use crate::runtime::{
+    clock::BootTime,
+    rate::Rate,
     trust,
     trust::{Loose, Purpose, TrustError},
 };
 
 /// What to do about a file that cannot be written.
-pub(super) const WRITE_HINT: &str = "free space on its file system, and let stsd write to its directory; \
-                                     a directory that is newer than the start of stsd needs a restart";
+const WRITE_HINT: &str = "free space on its file system, and let stsd write to its directory; \
+                          a directory that is newer than the start of stsd needs a restart";
+
+/// What to do about a file that has grown by its bound.
+const GROWTH_HINT: &str = "its last lines name the callers; stsctl reload begins a new bound";
+
+/// The growth of the file: 256 MiB, and 256 MiB a day. The rate of the events stays far below, see
+/// `rate_limit.rs`; the bound holds for events of any length.
+const GROWTH_RATE: Rate = Rate {
+    interval: Duration::from_millis(DAY_MILLIS / (MAX_GROWTH_BYTES / GROWTH_UNIT_BYTES) as u64),
+    burst: (MAX_GROWTH_BYTES / GROWTH_UNIT_BYTES) as u32,
+};
+
+const DAY_MILLIS: u64 = 24 * 60 * 60 * 1000;
+
+const MAX_GROWTH_BYTES: usize = 256 * 1024 * 1024;
+
+/// The bytes of one token of [`GROWTH_RATE`]; a line counts as at least one token.
+const GROWTH_UNIT_BYTES: usize = 512;
+
+/// The tokens after which a file that has reached the bound is written again: 1 MiB, in six minutes.
+const RESUME_TOKENS: u32 = (1024 * 1024 / GROWTH_UNIT_BYTES) as u32;
 
 /// A file with one line for each event.
 #[derive(Debug)]
 pub struct AuditFile {
     path: PathBuf,
     file: File,
+    /// The time at which the file may grow by its whole burst again.
+    full_at: BootTime,
+    /// The file has reached the bound of its growth.
+    is_full: bool,
     /// The number of lines lost since the last successful write.
     lost_lines: u64,
     /// The last line may be incomplete.
     has_partial_line: bool,
+}
+
+/// The reason for which a line is not in the file.
+#[derive(Debug)]
+pub(super) struct LostLine {
+    /// The message for a person.
+    pub(super) problem: String,
+    /// The hint: the correction by a person.
+    pub(super) hint: &'static str,
 }
 
 /// The reason for which a file cannot hold the audit.
@@ -120,6 +156,8 @@ impl AuditFile {
         Ok(Self {
             path: path.to_owned(),
             file,
+            full_at: BootTime::default(),
+            is_full: false,
             lost_lines: 0,
             has_partial_line: false,
         })
@@ -147,38 +185,49 @@ impl AuditFile {
     /// of lost lines.
     ///
     /// # Errors
-    /// The problem, as it is logged.
-    pub(super) fn append(&mut self, line: &impl Serialize) -> Result<(), String> {
+    /// [`LostLine`], as it is logged.
+    pub(super) fn append(&mut self, line: &impl Serialize, now: BootTime) -> Result<(), LostLine> {
+        let written = self.try_append(line, now);
+        match &written {
+            Ok(()) if self.lost_lines > 0 => {
+                warn!(
+                    "writing to {} works again; {} audit lines were lost",
+                    self.path.display(),
+                    self.lost_lines
+                );
+                self.lost_lines = 0;
+            }
+            Ok(()) => {}
+            Err(LostLine { problem, hint }) => {
+                if self.lost_lines == 0 {
+                    warn!(hint, "{problem}");
+                }
+                self.lost_lines += 1;
+            }
+        }
+        written
+    }
+
+    fn try_append(&mut self, line: &impl Serialize, now: BootTime) -> Result<(), LostLine> {
         let mut bytes = Vec::with_capacity(512);
         if self.has_partial_line {
             bytes.push(b'\n');
         }
-        let written = serde_json::to_writer(&mut bytes, line)
+        let ready = serde_json::to_writer(&mut bytes, line)
             .map_err(io::Error::from)
-            .and_then(|()| self.create_if_removed())
-            .and_then(|()| {
-                bytes.push(b'\n');
-                self.write(&bytes)
-            });
+            .and_then(|()| self.create_if_removed());
+        ready.map_err(|error| self.not_writable(&error))?;
+        bytes.push(b'\n');
+        self.take_growth(bytes.len(), now)?;
+        self.write(&bytes)
+            .map_err(|error| self.not_writable(&error))
+    }
+
+    fn not_writable(&self, error: &io::Error) -> LostLine {
         let path = self.path.display();
-        match written {
-            Ok(()) if self.lost_lines > 0 => {
-                warn!(
-                    "writing to {path} works again; {} audit lines were lost",
-                    self.lost_lines
-                );
-                self.lost_lines = 0;
-                Ok(())
-            }
-            Ok(()) => Ok(()),
-            Err(error) => {
-                let problem = format!("audit lines are lost: cannot write to {path}: {error}");
-                if self.lost_lines == 0 {
-                    warn!(hint = WRITE_HINT, "{problem}");
-                }
-                self.lost_lines += 1;
-                Err(problem)
-            }
+        LostLine {
+            problem: format!("audit lines are lost: cannot write to {path}: {error}"),
+            hint: WRITE_HINT,
         }
     }
 
@@ -197,6 +246,26 @@ impl AuditFile {
             self.path.display()
         );
         (self.file, self.has_partial_line) = (created.file, false);
+        Ok(())
+    }
+
+    /// Takes the right to append bytes. Beyond the bound, no line is written until many bytes are free:
+    /// otherwise each second line would end the problem and begin another.
+    fn take_growth(&mut self, bytes: usize, now: BootTime) -> Result<(), LostLine> {
+        let wanted = if self.is_full { RESUME_TOKENS } else { 1 };
+        self.is_full = !GROWTH_RATE.has_tokens(wanted, self.full_at, now);
+        if self.is_full {
+            let path = self.path.display();
+            return Err(LostLine {
+                problem: format!(
+                    "audit lines are lost: {path} has grown by 256 MiB, and by 256 MiB a day since"
+                ),
+                hint: GROWTH_HINT,
+            });
+        }
+        for _ in 0..bytes.div_ceil(GROWTH_UNIT_BYTES) {
+            self.full_at = GROWTH_RATE.after_take(self.full_at, now);
+        }
         Ok(())
     }
 
@@ -221,7 +290,9 @@ mod tests {
 
     use nix::{sys::stat::Mode, unistd::mkfifo};
 
-    use super::{AuditFile, AuditFileError, Path};
+    use super::{AuditFile, AuditFileError, BootTime, Duration, GROWTH_RATE, Path};
+
+    const NOW: BootTime = BootTime::from_millis(1_000_000);
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().permissions().mode() & 0o7777
@@ -232,7 +303,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("audit.jsonl");
         for line in ["one", "two"] {
-            AuditFile::open(&path).unwrap().append(&line).unwrap();
+            AuditFile::open(&path).unwrap().append(&line, NOW).unwrap();
         }
         assert_eq!(fs::read_to_string(&path).unwrap(), "\"one\"\n\"two\"\n");
         assert_eq!(mode(&path), 0o600);
@@ -267,6 +338,29 @@ mod tests {
     }
 
     #[test]
+    fn audit_file_has_a_bound_of_its_growth() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut file = AuditFile::open(&directory.path().join("audit.jsonl")).unwrap();
+        let line = "x".repeat(5000);
+        for _ in 0..10 {
+            file.take_growth(line.len(), NOW).unwrap();
+        }
+        let left = GROWTH_RATE.burst - 100;
+        assert!(GROWTH_RATE.has_tokens(left, file.full_at, NOW));
+        assert!(!GROWTH_RATE.has_tokens(left + 1, file.full_at, NOW));
+        while file.take_growth(line.len(), NOW).is_ok() {}
+        let lost = file.append(&line, NOW).unwrap_err();
+        assert!(lost.problem.contains("has grown by 256 MiB"), "{lost:?}");
+        let soon = NOW + Duration::from_secs(60);
+        file.append(&"two", soon).unwrap_err();
+        assert_eq!(file.lost_lines, 2);
+        let later = NOW + Duration::from_secs(600);
+        file.append(&"three", later).unwrap();
+        assert_eq!(file.lost_lines, 0);
+        assert_eq!(fs::read_to_string(&file.path).unwrap(), "\"three\"\n");
+    }
+
+    #[test]
     fn audit_file_counts_lost_lines_until_a_write_succeeds() {
         let directory = tempfile::tempdir().unwrap();
         let mut file = AuditFile::open(&directory.path().join("audit.jsonl")).unwrap();
@@ -275,11 +369,11 @@ mod tests {
             .write(true)
             .open("/dev/full")
             .unwrap();
-        file.append(&"one").unwrap_err();
-        file.append(&"two").unwrap_err();
+        file.append(&"one", NOW).unwrap_err();
+        file.append(&"two", NOW).unwrap_err();
         assert_eq!(file.lost_lines, 2);
         file.file = good;
-        file.append(&"three").unwrap();
+        file.append(&"three", NOW).unwrap();
         assert_eq!((file.lost_lines, file.has_partial_line), (0, false));
         let text = fs::read_to_string(&file.path).unwrap();
         assert_eq!(text, "\"three\"\n");
@@ -292,12 +386,12 @@ mod tests {
         let logs = path.parent().unwrap();
         fs::create_dir(logs).unwrap();
         let mut file = AuditFile::open(&path).unwrap();
-        file.append(&"one").unwrap();
+        file.append(&"one", NOW).unwrap();
         fs::remove_dir_all(logs).unwrap();
-        let problem = file.append(&"two").unwrap_err();
-        assert!(problem.contains("cannot write to"), "{problem}");
+        let lost = file.append(&"two", NOW).unwrap_err();
+        assert!(lost.problem.contains("cannot write to"), "{lost:?}");
         fs::create_dir(logs).unwrap();
-        file.append(&"three").unwrap();
+        file.append(&"three", NOW).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "\"three\"\n");
         assert_eq!(mode(&path), 0o600);
     }

@@ -1,9 +1,11 @@
 //! The rate limit of the audit: events beyond it are suppressed and counted. Pure arithmetic.
 //!
 //! Each process has a burst of 10 events and then 1 event a second. All processes of one user
-//! together have a burst of 100 events and then 10 events a second, because a loop in a shell
-//! starts a new process each time. Refusals have quotas of their own: many served requests must
-//! not hide a refusal.
+//! together have a burst of 100 events and then 1 event a second, because a loop in a shell
+//! starts a new process each time. All users together have a burst of 1,000 served requests and then 5
+//! a second, because one person may have many users; half of that is left to users with few events.
+//! Refusals have quotas of their own, 500 and then 2 a second: many served requests must not hide a
+//! refusal.
 
 use std::{
     collections::BTreeMap,
@@ -14,8 +16,8 @@ use std::{
     time::Duration,
 };
 
-use super::Decision;
-use crate::runtime::clock::BootTime;
+use super::{Decision, summary};
+use crate::runtime::{clock::BootTime, rate::Rate};
 
 /// Maximum number of keys; further peers share one key.
 const MAX_KEYS: usize = 4096;
@@ -29,9 +31,24 @@ const PROCESS_RATE: Rate = Rate {
 };
 
 const USER_RATE: Rate = Rate {
-    interval: Duration::from_millis(100),
+    interval: Duration::from_secs(1),
     burst: 100,
 };
+
+/// Served requests of all users.
+const SERVED_RATE: Rate = Rate {
+    interval: Duration::from_millis(200),
+    burst: 1000,
+};
+
+/// Refusals of all users: no rule is needed to cause one.
+const REFUSED_RATE: Rate = Rate {
+    interval: Duration::from_millis(500),
+    burst: 500,
+};
+
+/// The events of its burst that a user may take from the second half of the quota of all users.
+const RESERVED_FOR_USER: u32 = USER_RATE.burst / 4;
 
 /// The events that share one quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,13 +66,9 @@ pub(super) struct RateKey {
 pub(super) struct AuditRateLimiter {
     /// A `BTreeMap`, because a hash that resists provoked collisions costs more.
     quotas: BTreeMap<RateKey, Arc<Quota>>,
+    /// The quotas of all users, by decision.
+    totals: BTreeMap<Decision, Quota>,
     pruned_at: BootTime,
-}
-
-/// A token bucket: one event each interval, after a burst.
-struct Rate {
-    interval: Duration,
-    burst: u32,
 }
 
 /// The outcome of a check.
@@ -99,21 +112,26 @@ impl AuditRateLimiter {
         }
         let user = self.key_for(RateKey { pid: None, ..key });
         let quota = self.quotas.entry(user).or_default();
-        if !USER_RATE.is_within(quota, now) {
+        let total = self.totals.entry(key.decision).or_default();
+        let of_user = |count| USER_RATE.has_tokens(count, quota.full_at(), now);
+        let is_small = of_user(USER_RATE.burst - RESERVED_FOR_USER + 1);
+        if !of_user(1) || !total.has_event(key.decision, is_small, now) {
             return Admission::Suppress {
                 is_first: quota.suppress(),
                 used_up: None,
             };
         }
-        USER_RATE.take(quota, now);
+        quota.take(USER_RATE, now);
+        total.take(total_rate(key.decision), now);
         if key.pid.is_some() && self.key_for(key) == key {
-            PROCESS_RATE.take(self.quotas.entry(key).or_default(), now);
+            let process = self.quotas.entry(key).or_default();
+            process.take(PROCESS_RATE, now);
         }
         Admission::Emit
     }
 
-    /// Returns the number of suppressed events of each key since the last call, and removes unused
-    /// keys.
+    /// Returns the number of suppressed events since the last call, of each key or of many keys
+    /// together, and removes unused keys.
     pub(super) fn take_counts(&mut self, now: BootTime) -> Vec<(RateKey, u64)> {
         let counted = self
             .quotas
@@ -122,7 +140,7 @@ impl AuditRateLimiter {
             .filter(|(_, count)| *count > 0)
             .collect();
         self.prune(now);
-        counted
+        summary::fold(counted)
     }
 
     fn prune(&mut self, now: BootTime) {
@@ -150,7 +168,21 @@ impl AuditRateLimiter {
 impl Quota {
     /// Returns `true` if the quota of a process has no event left at `now`.
     pub(super) fn is_used_up(&self, now: BootTime) -> bool {
-        !PROCESS_RATE.is_within(self, now)
+        !PROCESS_RATE.has_tokens(1, self.full_at(), now)
+    }
+
+    /// Returns `true` if the quota of all users has an event left, for a user with few events or
+    /// with many.
+    fn has_event(&self, decision: Decision, is_small: bool, now: BootTime) -> bool {
+        let rate = total_rate(decision);
+        let reserved = if is_small { 0 } else { rate.burst / 2 };
+        rate.has_tokens(reserved + 1, self.full_at(), now)
+    }
+
+    fn take(&self, rate: Rate, now: BootTime) {
+        let full_at = rate.after_take(self.full_at(), now);
+        self.full_at_millis
+            .store(full_at.as_millis(), Ordering::Relaxed);
     }
 
     /// Counts a suppressed event; returns `true` for the first event since the last summary.
@@ -163,16 +195,10 @@ impl Quota {
     }
 }
 
-impl Rate {
-    fn is_within(&self, quota: &Quota, now: BootTime) -> bool {
-        quota.full_at().since(now) <= self.interval * (self.burst - 1)
-    }
-
-    fn take(&self, quota: &Quota, now: BootTime) {
-        let full_at = quota.full_at().max(now) + self.interval;
-        quota
-            .full_at_millis
-            .store(full_at.as_millis(), Ordering::Relaxed);
+fn total_rate(decision: Decision) -> Rate {
+    match decision {
+        Decision::Served => SERVED_RATE,
+        Decision::Refused => REFUSED_RATE,
     }
 }
 
@@ -238,9 +264,34 @@ mod tests {
             ..served(1, 0)
         };
         assert_eq!(limit.take_counts(at(1)), [(user, 4900)]);
-        // A second later ten more.
+        // A second later one more.
         let later = (0..100).map(|pid| (served(1, 9000 + pid), 1000));
-        assert_eq!(emitted(&mut limit, later), 10);
+        assert_eq!(emitted(&mut limit, later), 1);
+    }
+
+    #[test]
+    fn all_users_share_one_rate_and_small_users_keep_a_part() {
+        let mut limit = AuditRateLimiter::default();
+        let fresh = |uid, millis| (0..1000).map(move |pid| (refused(uid, pid), millis));
+        for uid in 0..3 {
+            emitted(&mut limit, fresh(uid, 0));
+        }
+        let floods = (3..50).map(|uid| emitted(&mut limit, fresh(uid, 0)));
+        // Half of the burst went to the first; each other one has 25 events of the rest.
+        assert_eq!(floods.sum::<usize>(), 250);
+        let mut limit = AuditRateLimiter::default();
+        for uid in 0..6 {
+            emitted(&mut limit, fresh(uid, 0));
+        }
+        let few = (0..5).map(|pid| (refused(99, pid), 0));
+        assert_eq!(emitted(&mut limit, few), 5, "a user with few events");
+        let flood = (0..600).map(|second| {
+            let millis = 60_000 + 1000 * second;
+            let events = (0..6).flat_map(|uid| fresh(uid, millis).take(5));
+            emitted(&mut limit, events)
+        });
+        let count: usize = flood.sum();
+        assert!(count <= 600 * 2 + 500, "{count} events in ten minutes");
     }
 
     #[test]
@@ -273,13 +324,11 @@ mod tests {
         let users = (0..100_000).map(|uid| (served(uid, 1), 0));
         let count = emitted(&mut limit, users);
         assert!(limit.quotas.len() <= MAX_KEYS + 1, "{}", limit.quotas.len());
-        assert!((MAX_KEYS / 2..=MAX_KEYS).contains(&count), "{count}");
+        assert_eq!(count, 1000, "the burst of all users");
         let counted = limit.take_counts(at(0));
-        let shared = counted.iter().find(|(key, _)| key.uid.is_none());
-        assert_eq!(
-            shared.map(|(_, count)| *count),
-            Some(100_000 - count as u64)
-        );
+        assert!(counted.len() <= 32, "{}", counted.len());
+        let suppressed: u64 = counted.iter().map(|(_, count)| count).sum();
+        assert_eq!(suppressed, 100_000 - 1000);
         let _ = limit.take_counts(at(60_000));
         assert!(limit.quotas.is_empty());
     }
