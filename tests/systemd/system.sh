@@ -39,6 +39,13 @@ check "the socket listens, for every user, and the service is not started" first
 activation() { hand_out && within 5 active service active && is Type "$(show service Type)" notify; }
 check "the first sts-shim starts the daemon, with the key as a credential" activation
 
+bounds() {
+    is MemoryHigh "$(show service MemoryHigh)" $((64 * 1024 * 1024)) &&
+        is MemoryMax "$(show service MemoryMax)" $((256 * 1024 * 1024)) &&
+        is TasksMax "$(show service TasksMax)" 320
+}
+check "memory and threads are bounded" bounds
+
 identities() { hand_out && refused 31501 && refused 0; }
 
 # The daemon reads the unit of a caller inside its sandbox, which only a real sandbox can test.
