@@ -38,6 +38,25 @@ impl Mapping {
 }
 
 impl Process {
+    /// Returns the resident memory of the program in KiB.
+    #[must_use]
+    pub fn resident_kib(&self) -> u64 {
+        self.status_kib("VmRSS:")
+    }
+
+    /// Returns the largest resident memory of the program so far in KiB.
+    #[must_use]
+    pub fn peak_resident_kib(&self) -> u64 {
+        self.status_kib("VmHWM:")
+    }
+
+    fn status_kib(&self, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.and_then(|it| it.trim().strip_suffix(" kB"));
+        number.and_then(|it| it.parse().ok()).unwrap()
+    }
+
     /// Returns the mappings of the program.
     ///
     /// # Panics

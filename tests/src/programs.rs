@@ -10,7 +10,10 @@ use crate::not_run;
 /// When it has not been built.
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
-    let program = beside_the_test(2).join(name);
+    let this = env::current_exe().unwrap();
+    // A test is in `deps` below the directory of the programs, and a program of the kit beside them.
+    let directory = this.ancestors().skip(1).find(|it| !it.ends_with("deps"));
+    let program = directory.unwrap().join(name);
     assert!(
         program.exists(),
         "{} is missing: run `cargo build --workspace --bins` first, or `cargo xtask test`",

@@ -3,11 +3,17 @@
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
+    panic::resume_unwind,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    thread,
 };
 
 use nix::unistd::geteuid;
+use rustix::{
+    process::{Gid, Uid},
+    thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid},
+};
 
 use crate::{TestEnv, assert_no_secrets, not_run, program};
 
@@ -46,6 +52,24 @@ impl UnixUser {
         command.arg("--").arg(program).stdin(Stdio::null());
         command
     }
+
+    /// Runs a function in a thread with this user and these groups; the other threads of the process
+    /// keep theirs. The kernel reports the thread's user to the peer of a connection.
+    ///
+    /// # Panics
+    /// When the test is not run by root, or the function panics.
+    pub fn run<T: Send>(self, function: impl FnOnce() -> T + Send) -> T {
+        let run = move || {
+            let groups: Vec<_> = self.group.into_iter().map(Gid::from_raw).collect();
+            let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+            set_thread_groups(&groups).unwrap();
+            set_thread_res_gid(gid, gid, gid).unwrap();
+            set_thread_res_uid(uid, uid, uid).unwrap();
+            function()
+        };
+        let result = thread::scope(|scope| scope.spawn(run).join());
+        result.unwrap_or_else(|panic| resume_unwind(panic))
+    }
 }
 
 /// A daemon for the whole machine, and copies of the programs that every user can start.
@@ -60,6 +84,12 @@ impl SystemDaemon {
     /// Starts the daemon; returns `None`, and reports it, where the test is not run by root.
     #[must_use]
     pub fn start(profiles: &str) -> Option<Self> {
+        Self::start_in_shell("", profiles)
+    }
+
+    /// Starts the daemon as [`start`](Self::start) does, from a shell that has run `prefix`.
+    #[must_use]
+    pub fn start_in_shell(prefix: &str, profiles: &str) -> Option<Self> {
         if !geteuid().is_root() {
             not_run("only root can become other users for this story");
             return None;
@@ -69,8 +99,15 @@ impl SystemDaemon {
         for directory in ["", "run"] {
             set_mode(&env.path(directory), 0o755);
         }
-        let mut command = env.daemon_command();
-        command.arg("--system");
+        let stsd = env.daemon_command();
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &format!("{prefix} exec \"$0\" --system")])
+            .arg(stsd.get_program());
+        command.envs(
+            stsd.get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
         env.start_daemon_with(command);
         Some(Self::new(env))
     }

@@ -8,6 +8,7 @@ mod access {
     mod audit;
     mod lease;
     mod lease_listener;
+    mod limits;
     mod peer_identity;
     mod rules;
     mod session_policy;

@@ -194,6 +194,7 @@ impl<X: StsExchange> Daemon<X> {
             audit: Arc::new(Audit::new(Arc::clone(&clock), Arc::clone(&conditions))),
             commands,
             limiter: Arc::new(limiter),
+            calls: Arc::default(),
             http: Arc::new(http),
             lease: None,
             revoked: CancellationToken::new(),

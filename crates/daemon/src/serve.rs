@@ -1,6 +1,7 @@
 //! The sockets, and the answers from memory.
 
 mod accept;
+pub mod call_limit;
 pub mod connection_limit;
 pub mod context;
 pub mod http;
@@ -8,11 +9,12 @@ pub mod socket;
 
 use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 
+use stsd_secret::trim_heap;
 use tokio::{
     net::UnixListener,
     sync::mpsc,
     task::{JoinError, JoinSet},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
@@ -22,6 +24,10 @@ use crate::runtime::listener::Protocol;
 
 /// Bound on the time that connections may take to end after a stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Pause between the end of most connections and the release of their memory: others end meanwhile,
+/// and a peak that repeats is released less often.
+const RELEASE_DELAY: Duration = Duration::from_secs(5);
 
 /// A background task of the sockets has ended, without which some requests are never answered.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +53,7 @@ pub async fn serve(
         Arc::clone(&context),
         Arc::clone(&reactor),
     ));
+    background.spawn(release_memory(Arc::clone(&context), Arc::clone(&reactor)));
     let served = loop {
         let (protocol, listener) = tokio::select! {
             biased;
@@ -89,6 +96,20 @@ impl From<Result<(), JoinError>> for ServeError {
             Ok(()) => "it has returned".to_owned(),
             Err(bug) => bug.to_string(),
         })
+    }
+}
+
+/// Returns the memory of connections to the system after most connections of a peak have ended;
+/// never ends. An allocator keeps freed memory, because the next peak may need it.
+async fn release_memory(context: Arc<ServerContext>, reactor: Arc<ReactorHandle>) {
+    loop {
+        context.limiter.peak_ended().await;
+        sleep(RELEASE_DELAY / 2).await;
+        reactor.shrink();
+        context.limiter.shrink();
+        // The event loop has shrunk its tables by then.
+        sleep(RELEASE_DELAY / 2).await;
+        trim_heap();
     }
 }
 

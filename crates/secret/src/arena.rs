@@ -53,6 +53,24 @@ pub fn lock_pages(refused: fn(io::Error)) {
     });
 }
 
+/// Returns the free memory of the heap to the system.
+///
+/// glibc keeps free memory below memory in use; musl returns its groups of slots as they become
+/// free, and has no such function.
+pub fn trim_heap() {
+    #[cfg(target_env = "gnu")]
+    {
+        #[expect(
+            unsafe_code,
+            reason = "no library has a safe function for malloc_trim(3)"
+        )]
+        // SAFETY: the function takes no pointer, and may be called by any thread at any time.
+        unsafe {
+            nix::libc::malloc_trim(0);
+        }
+    }
+}
+
 /// Returns the address ranges of all mappings.
 pub(crate) fn mappings() -> Vec<Range<usize>> {
     let Some(shared) = SHARED.get() else {

@@ -15,7 +15,7 @@ use std::fmt;
 use std::{collections::HashSet, ops::Range, sync::Arc};
 
 #[cfg(feature = "pages")]
-pub use arena::lock_pages;
+pub use arena::{lock_pages, trim_heap};
 #[cfg(feature = "pages")]
 pub use look::{Pages, pages};
 use zeroize::Zeroizing;

@@ -9,8 +9,9 @@
 //! +----------------------+---------------------------------+
 //! ```
 //!
-//! A length of zero or above [`MAX_MESSAGE`] is refused before a byte of the message is
-//! read, so that a peer never determines the size of an allocation. `docs/protocol.md` describes
+//! A reply has at most [`MAX_MESSAGE`] bytes, a request [`MAX_REQUEST`], and a
+//! [`Request::Lease`] [`MAX_LEASE_REQUEST`]. Another length is refused before the message is
+//! buffered, so that a peer never determines the size of an allocation. `docs/protocol.md` describes
 //! the messages byte by byte for other languages.
 
 #[cfg_attr(not(feature = "control"), path = "unread.rs")]
@@ -24,6 +25,9 @@ pub use control::{
     Condition, FailureCount, LastCaller, LastFailure, ListenerState, Problem, ProfileStatus,
     Protection,
 };
-pub use frame::{FrameError, HEADER, MAX_MESSAGE, Message, message_length};
+pub use frame::{
+    FrameError, HEADER, MAX_LEASE_REQUEST, MAX_MESSAGE, MAX_REQUEST, Message, message_length,
+    request_length,
+};
 pub use message::{Credentials, Failure, FailureKind, Reply, Request, VERSION};
 pub use stsd_secret::SecretText;

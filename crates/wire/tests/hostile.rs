@@ -1,19 +1,60 @@
 //! Bytes that no honest peer sends: refused, never a panic, never a large allocation.
 
 use proptest::prelude::*;
-use stsd_wire::{FrameError, MAX_MESSAGE, Message, Reply, Request, message_length};
+use stsd_wire::{
+    FrameError, MAX_LEASE_REQUEST, MAX_MESSAGE, MAX_REQUEST, Message, Reply, Request,
+    message_length, request_length,
+};
+
+fn refused<T>(length: usize, max: usize) -> Result<T, FrameError> {
+    Err(FrameError::Length { length, max })
+}
 
 #[test]
 fn header_with_length_outside_the_limits_is_rejected() {
     for (header, expected) in [
-        ([0, 0, 0, 0], Err(FrameError::Length(0))),
+        ([0, 0, 0, 0], refused(0, MAX_MESSAGE)),
         ([0, 0, 0, 1], Ok(1)),
         ([0, 1, 0, 0], Ok(MAX_MESSAGE)),
-        ([0, 1, 0, 1], Err(FrameError::Length(MAX_MESSAGE + 1))),
-        ([0xff; 4], Err(FrameError::Length(0xffff_ffff))),
-        (*b"GET ", Err(FrameError::Length(0x4745_5420))),
+        ([0, 1, 0, 1], refused(MAX_MESSAGE + 1, MAX_MESSAGE)),
+        ([0xff; 4], refused(0xffff_ffff, MAX_MESSAGE)),
+        (*b"GET ", refused(0x4745_5420, MAX_MESSAGE)),
     ] {
         assert_eq!(message_length(header), expected, "{header:?}");
+    }
+}
+
+#[test]
+fn length_above_512_is_accepted_for_a_lease_request_only() {
+    let check = |header: [u8; 4], first_byte, expected| {
+        assert_eq!(
+            request_length(header, first_byte),
+            expected,
+            "{header:?} {first_byte:?}"
+        );
+    };
+    let lease = Request::Lease {
+        profile: "p".into(),
+        policy: None,
+        ttl_millis: 1,
+        patience_millis: 1,
+    };
+    let variant = lease.frame().unwrap()[4];
+    for first_byte in [None, Some(1), Some(variant)] {
+        check([0, 0, 0, 1], first_byte, Ok(Some(1)));
+        check([0, 0, 2, 0], first_byte, Ok(Some(MAX_REQUEST)));
+        check([0, 0, 0, 0], None, refused(0, MAX_LEASE_REQUEST));
+    }
+    check([0, 0, 2, 1], None, Ok(None));
+    check([0, 0, 2, 1], Some(1), refused(513, MAX_REQUEST));
+    check([0, 0, 2, 1], Some(variant), Ok(Some(513)));
+    check([0, 0, 32, 0], Some(variant), Ok(Some(MAX_LEASE_REQUEST)));
+    for first_byte in [None, Some(variant)] {
+        check(
+            [0, 0, 32, 1],
+            first_byte,
+            refused(MAX_LEASE_REQUEST + 1, MAX_LEASE_REQUEST),
+        );
     }
 }
 
@@ -27,8 +68,17 @@ fn string_longer_than_its_message_is_malformed() {
 
 #[test]
 fn message_over_the_maximum_is_not_encoded() {
-    let profile = "x".repeat(MAX_MESSAGE);
-    assert!(Request::Watch { profile }.frame().is_err());
+    let profile = "x".repeat(MAX_REQUEST);
+    let watch = Request::Watch { profile };
+    assert_eq!(watch.frame(), refused(MAX_REQUEST + 4, MAX_REQUEST));
+    let lease = |policy| Request::Lease {
+        profile: "p".into(),
+        policy: Some("x".repeat(policy)),
+        ttl_millis: 1,
+        patience_millis: 1,
+    };
+    assert!(lease(MAX_LEASE_REQUEST - 100).frame().is_ok());
+    assert!(lease(MAX_LEASE_REQUEST).frame().is_err());
 }
 
 proptest! {

@@ -268,7 +268,7 @@ fn profile_name_with_line_breaks_forges_no_audit_event() {
     let env = &machine.env;
     let forged = format!(
         "x\n2026-11-24T00:00:00Z  INFO audit: forged {}",
-        "y".repeat(9000)
+        "y".repeat(400)
     );
     machine.assert_shim(UnixUser::new(STRANGER), &forged, 5);
     let said = said(env);

@@ -14,7 +14,7 @@ use e2e::{
     Action, Fault, TestEnv, UPLOAD, connect, credentials_request, decode_replies, hello_request,
 };
 use nix::unistd::geteuid;
-use stsd_wire::{FailureKind, Message as _, Reply, Request};
+use stsd_wire::{FailureKind, HEADER, MAX_REQUEST, Message as _, Reply, Request};
 
 /// Reads replies until the daemon closes.
 fn replies(stream: &mut UnixStream) -> Vec<Reply> {
@@ -97,12 +97,37 @@ fn malformed_frame_closes_only_its_own_connection() {
 }
 
 #[test]
-fn frame_of_the_largest_size_is_accepted() {
+fn request_above_512_bytes_is_refused_from_its_first_five_bytes() {
+    let env = TestEnv::start();
+    let after_hello = |bytes: &[u8]| [&hello_request(), bytes].concat();
+    // 513 bytes of a Watch, of a lease without a Hello, and 8,193 bytes of a lease.
+    let watch = after_hello(&[0, 0, 2, 1, 2]);
+    check(&env, "a long watch", &watch, FailureKind::Malformed);
+    let lease = &[0, 0, 2, 1, 6];
+    check(
+        &env,
+        "a lease without a Hello",
+        lease,
+        FailureKind::Malformed,
+    );
+    let long_lease = after_hello(&[0, 0, 32, 1]);
+    check(
+        &env,
+        "a lease above 8 KiB",
+        &long_lease,
+        FailureKind::Malformed,
+    );
+}
+
+#[test]
+fn request_of_the_largest_size_is_accepted() {
     let env = TestEnv::start();
     let mut stream = connect(&env);
-    let profile = "x".repeat(65_500);
+    let profile = "x".repeat(MAX_REQUEST - 4);
     let mut bytes = hello_request();
-    bytes.extend_from_slice(&Request::Watch { profile }.frame().unwrap());
+    let watch = Request::Watch { profile }.frame().unwrap();
+    assert_eq!(watch.len(), HEADER + MAX_REQUEST);
+    bytes.extend_from_slice(&watch);
     stream.write_all(&bytes).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
     let replies = replies(&mut stream);
@@ -267,7 +292,8 @@ fn long_frame_behind_a_slow_answer_has_its_own_deadline() {
     env.write_config(UPLOAD);
     env.start_daemon();
     env.emulator().inject_fault(Action::AssumeRole, Fault::Hang);
-    let profile = "z".repeat(2000);
+    // Longer than the part of the input that one read takes.
+    let profile = "z".repeat(500);
     let long = Request::Url { profile }.frame().unwrap();
     let mut stream = connect(&env);
     // The deadline of the Hello has begun by then.

@@ -68,7 +68,18 @@ impl Access {
             return false;
         }
         let unlimited = !matches!(self, Self::System { .. }) && rules.is_empty();
-        unlimited || rules.iter().any(|rule| self.matches(rule, peer, socket))
+        unlimited || self.matching_rule(rules, peer, socket).is_some()
+    }
+
+    /// Returns the first rule that a peer meets; `None` if the peer meets none.
+    #[must_use]
+    pub fn matching_rule<'a>(
+        &self,
+        rules: &'a [Rule],
+        peer: &Peer,
+        socket: BorrowedFd<'_>,
+    ) -> Option<&'a Rule> {
+        rules.iter().find(|rule| self.matches(rule, peer, socket))
     }
 
     /// Logs the profiles that no caller may read.

@@ -10,7 +10,7 @@ use nix::{
 const OVERFLOW_ID: u32 = 65_534;
 
 /// A condition on a peer. A peer that meets one rule of a profile may have its credentials.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
     /// All processes of a user.
     User(u32),
@@ -21,7 +21,7 @@ pub enum Rule {
 }
 
 /// The name of a systemd unit in which programs run: `NAME.service` or `NAME.scope`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UnitName(Box<str>);
 
 /// The reason why a text is no rule. No variant holds the text: it may be a misplaced secret.

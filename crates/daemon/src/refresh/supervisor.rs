@@ -33,6 +33,9 @@ const MAX_LEASES_PER_USER: usize = 64;
 /// Maximum number of all leases.
 const MAX_LEASES: usize = 256;
 
+/// The leases among them that are kept for users without a lease.
+const LEASES_FOR_NEW_USERS: usize = 16;
+
 /// The period in which opened leases are counted.
 const LEASE_WINDOW: Duration = Duration::from_secs(60);
 
@@ -207,9 +210,14 @@ impl<X: StsExchange> Supervisor<X> {
             .retain(|(_, at)| now.since(*at) < LEASE_WINDOW);
         let held = self.leases.iter().filter(|(owner, _)| *owner == uid);
         let opened = self.recent_opens.iter().filter(|(owner, _)| *owner == uid);
-        if held.count() >= MAX_LEASES_PER_USER
+        let held = held.count();
+        let max_leases = match held {
+            0 => MAX_LEASES,
+            _ => MAX_LEASES - LEASES_FOR_NEW_USERS,
+        };
+        if held >= MAX_LEASES_PER_USER
             || opened.count() >= MAX_LEASES_PER_USER
-            || self.leases.len() >= MAX_LEASES
+            || self.leases.len() >= max_leases
         {
             return None;
         }

@@ -15,6 +15,7 @@ use crate::{
         protection_report::{Protection, SecretPages},
     },
     serve::{
+        call_limit::CallLimiter,
         connection_limit::ConnectionLimiter,
         http::{endpoint::HttpEndpoint, url_secrets::RotateError},
     },
@@ -35,6 +36,8 @@ pub struct ServerContext {
     pub commands: mpsc::Sender<SupervisorCommand>,
     /// The limit on the number of connections.
     pub limiter: Arc<ConnectionLimiter>,
+    /// The limit of the calls that callers cause.
+    pub calls: Arc<CallLimiter>,
     /// The loopback endpoint.
     pub http: Arc<HttpEndpoint>,
     /// The lease whose socket this context serves; `None` for the daemon's own sockets.
@@ -96,6 +99,7 @@ impl ServerContext {
             audit: Arc::clone(&self.audit),
             commands: self.commands.clone(),
             limiter: Arc::clone(&self.limiter),
+            calls: Arc::clone(&self.calls),
             http: Arc::clone(&self.http),
             lease: Some(lease.id),
             revoked: lease.revoked.clone(),

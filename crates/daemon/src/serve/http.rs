@@ -53,15 +53,22 @@ use self::{
 use crate::{
     access::{Operation, Refusal, peer::Peer},
     audit::{AuditCaller, QuotaCell},
-    serve::{accept, connection_limit::ConnectionPermit, context::ServerContext},
+    serve::{
+        accept, connection_limit,
+        connection_limit::{Activity, ConnectionPermit},
+        context::ServerContext,
+    },
 };
 
 /// Timeout for the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Maximum length of the head of a request, above that of any SDK. hyper answers 431 to a longer
-/// head.
-const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// Maximum length of the head of a request, above that of any SDK, and the least that hyper accepts.
+/// hyper answers 431 to a longer head.
+const MAX_HEAD_BYTES: usize = 8 * 1024;
+
+/// The bytes that hyper allocates for a connection: its read buffer and its write buffer.
+const HTTP_BUFFER_BYTES: usize = 2 * MAX_HEAD_BYTES;
 
 /// Maximum number of headers of a request, above that of any SDK.
 const MAX_HEADERS: usize = 64;
@@ -202,7 +209,9 @@ fn identify(
         refused(Refusal::NotAllowed);
         return Err(Rejection::OtherUser);
     }
-    let permit = context.limiter.admit(&peer);
+    let permit = context
+        .limiter
+        .admit(&peer, connection_limit::Transport::Http);
     if permit.is_none() {
         refused(Refusal::Busy);
     }
@@ -232,13 +241,17 @@ async fn serve_connection<S>(
         transport,
     });
     let permit = caller.as_ref().ok().map(|(_, permit)| permit);
+    if let Some(permit) = permit {
+        permit.set_buffered(HTTP_BUFFER_BYTES);
+    }
     let (context, request_context) = (&*context, &request_context);
     let respond = |request: Request<Incoming>| async move {
         let response = match (rejection, request_context) {
             (Some(rejection), _) => Err(rejection),
             (None, Some(request_context)) => {
                 if let Some(permit) = permit {
-                    permit.mark_busy();
+                    permit.mark(Activity::Waiting);
+                    permit.set_buffered(0);
                 }
                 request_context.respond(&request).await
             }
@@ -246,6 +259,7 @@ async fn serve_connection<S>(
         };
         if let Some(permit) = permit {
             permit.mark_idle();
+            permit.set_buffered(HTTP_BUFFER_BYTES);
         }
         let response = response.unwrap_or_else(|rejection| {
             context.http.count(rejection);
@@ -264,7 +278,7 @@ async fn serve_connection<S>(
         .serve_connection(TokioIo::new(stream), service_fn(respond));
     let close_requested = async {
         match permit {
-            Some(permit) => permit.close_requested().await,
+            Some(permit) => permit.close_signal().requested().await,
             None => sleep(REJECT_TIMEOUT).await,
         }
     };

@@ -13,6 +13,10 @@ use zeroize::Zeroizing;
 
 use crate::{profile::Cause, runtime::clock::BootTime, session::lifetime::Lifetime};
 
+/// Minimum time for which the identity provider is not asked again after it had no newer session:
+/// no rate limit applies to its requests, which a caller may cause.
+const MIN_CONFIRMED: Duration = Duration::from_secs(1);
+
 /// One role session.
 #[derive(Debug)]
 pub struct Session {
@@ -176,7 +180,7 @@ impl Snapshot {
         let Some(session) = &self.session else {
             return true;
         };
-        let pause = session.lifetime.length() / 10;
+        let pause = (session.lifetime.length() / 10).max(MIN_CONFIRMED);
         let is_confirmed = self.confirmed.is_some_and(|at| now.since(at) < pause);
         session.lifetime.is_worth_renewing(now) && !is_confirmed
     }

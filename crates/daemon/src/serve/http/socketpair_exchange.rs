@@ -82,6 +82,7 @@ fn server_context() -> ServerContext {
         audit: Arc::new(Audit::new(Arc::clone(&clock), Arc::default())),
         commands: mpsc::channel(1).0,
         limiter: Arc::new(ConnectionLimiter::new(1024, UserQuota::All)),
+        calls: Arc::default(),
         http: Arc::new(http.expect("a socket")),
         lease: None,
         revoked: CancellationToken::new(),

@@ -8,7 +8,7 @@ use super::wire_convert;
 use crate::{
     access::{Operation, Refusal, peer::Peer},
     audit::{AuditCaller, QuotaCell, ServedLifetime},
-    profile::Profile,
+    profile::{Profile, Rule},
     runtime::clock::BootTime,
     serve::context::ServerContext,
     session::{snapshot::Session, store::ProfileEntry},
@@ -49,10 +49,32 @@ impl Client {
         self.context.access.can_administer(&self.peer)
     }
 
+    /// Takes the right to cause a call to STS or to an identity provider.
+    ///
+    /// # Errors
+    /// The reply, if the client's user, or all users together, have caused too many calls.
+    pub(super) fn take_call(&self) -> Result<(), Failure> {
+        let has_call =
+            self.can_administer() || self.context.calls.try_take(self.peer.uid, self.now());
+        has_call
+            .then_some(())
+            .ok_or_else(wire_convert::too_many_calls)
+    }
+
     /// Returns `true` if the client may have the credentials of a profile.
     pub(super) fn can_read(&self, profile: &Profile, socket: BorrowedFd<'_>) -> bool {
         let access = &self.context.access;
         access.can_read(&profile.allow, &self.peer, socket)
+    }
+
+    /// Returns the rule by which the client may have a profile; `None` for a client that needs none.
+    pub(super) fn rule<'a>(
+        &self,
+        profile: &'a Profile,
+        socket: BorrowedFd<'_>,
+    ) -> Option<&'a Rule> {
+        let access = &self.context.access;
+        access.matching_rule(&profile.allow, &self.peer, socket)
     }
 
     /// Returns the entry of a profile; an administrator may refresh any.

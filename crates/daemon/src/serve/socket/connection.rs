@@ -15,7 +15,7 @@ use std::{
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::{
     io::Errno,
-    net::{RecvFlags, SendFlags, recv, send},
+    net::{RecvFlags, SendFlags, recv, send, sockopt::set_socket_send_buffer_size},
 };
 use stsd_wire::{Failure, FailureKind, FrameError, HEADER, Message as _, Reply, VERSION};
 use tokio::{
@@ -25,7 +25,9 @@ use tokio::{
 use tracing::debug;
 
 use super::wire_convert;
-use crate::{runtime::async_fd, session::snapshot::Session};
+use crate::{
+    runtime::async_fd, serve::connection_limit::ConnectionPermit, session::snapshot::Session,
+};
 
 /// Timeout for a Hello, for the rest of a frame, and for a client that does not read its reply. A
 /// connection without a request in progress has no timeout.
@@ -33,6 +35,10 @@ pub(super) const IO_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Maximum number of bytes that one `recv` reads: a few usual requests.
 pub(super) const READ_CHUNK_BYTES: usize = 512;
+
+/// The send buffer of a connection with several requests. The kernel doubles the number, and counts
+/// the memory of a reply: 2 to 4 KiB for one with credentials.
+const SEND_BUFFER_BYTES: usize = 4 * 1024;
 
 /// Interval between checks whether a peer that has shut down its sending side has closed.
 const CLOSE_POLL_INTERVAL: Duration = Duration::from_millis(500);
@@ -43,6 +49,7 @@ const HELLO_BYTES: usize = HEADER + 2;
 /// One connection.
 pub(super) struct Connection {
     stream: UnixStream,
+    permit: ConnectionPermit,
     /// Input that is not a whole frame yet, or follows the frame in progress.
     read_buffer: Vec<u8>,
     /// The Hello was sent, which precedes the first reply.
@@ -83,9 +90,10 @@ pub(super) struct PartialWrite {
 pub(super) type Bytes = zeroize::Zeroizing<Vec<u8>>;
 
 impl Connection {
-    pub(super) fn new(stream: UnixStream) -> Self {
+    pub(super) fn new(stream: UnixStream, permit: ConnectionPermit) -> Self {
         Self {
             stream,
+            permit,
             read_buffer: Vec::new(),
             hello_sent: false,
             partial_write: false,
@@ -93,6 +101,10 @@ impl Connection {
             maybe_readable: true,
             read_state: ReadState::Open,
         }
+    }
+
+    pub(super) fn permit(&self) -> &ConnectionPermit {
+        &self.permit
     }
 
     /// Records that the socket may have input.
@@ -108,6 +120,12 @@ impl Connection {
 
     pub(super) fn has_buffered_input(&self) -> bool {
         !self.read_buffer.is_empty()
+    }
+
+    /// Records the bytes that the connection buffers: its input, and `others`.
+    pub(super) fn record_buffered(&self, others: usize) {
+        self.permit
+            .set_buffered(self.read_buffer.capacity() + others);
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -195,34 +213,41 @@ impl Connection {
         }))
     }
 
-    /// Writes the rest of a reply.
+    /// Writes the rest of a reply that the socket's buffer did not take: only a peer that does not
+    /// read needs a timer. Its bytes count as buffered.
     pub(super) async fn flush(&mut self, rest: &PartialWrite) -> io::Result<()> {
-        self.write(&rest.buffer.bytes()?[rest.offset..]).await
+        self.partial_write = true;
+        self.record_buffered(rest.buffer.own_bytes());
+        let bytes = &rest.buffer.bytes()?[rest.offset..];
+        timeout(IO_TIMEOUT, self.write_when_writable(bytes)).await??;
+        self.record_buffered(0);
+        self.partial_write = false;
+        Ok(())
     }
 
     /// Writes the encoded reply of a session.
-    pub(super) async fn write_session(&mut self, session: &Session) -> io::Result<()> {
-        let offset = self.skip_hello();
-        let bytes = wire_convert::encoded(session).map_err(connection_error)?;
-        self.write(&bytes[offset..]).await
+    pub(super) async fn write_session(&mut self, session: &Arc<Session>) -> io::Result<()> {
+        match self.try_write_session(Arc::clone(session))? {
+            Some(rest) => self.flush(&rest).await,
+            None => Ok(()),
+        }
     }
 
     /// Writes a reply.
     pub(super) async fn reply(&mut self, reply: &Reply) -> io::Result<()> {
-        let bytes = self.encode(reply)?;
-        self.write(&bytes).await
+        match self.try_reply(reply)? {
+            Some(rest) => self.flush(&rest).await,
+            None => Ok(()),
+        }
     }
 
-    async fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        self.partial_write = true;
-        // The socket's buffer nearly always takes a reply whole; only a peer that does not read
-        // needs a timer.
-        bytes = &bytes[send_available(&self.stream, bytes)?..];
-        if !bytes.is_empty() {
-            timeout(IO_TIMEOUT, self.write_when_writable(bytes)).await??;
+    /// Limits the socket's send buffer. A client reads each reply before it sends the next request,
+    /// so that the buffer of a connection with several requests holds more than one reply only if
+    /// the peer does not read.
+    pub(super) fn limit_send_buffer(&self) {
+        if let Err(error) = set_socket_send_buffer_size(&self.stream, SEND_BUFFER_BYTES) {
+            debug!("the send buffer keeps its size: {error}");
         }
-        self.partial_write = false;
-        Ok(())
     }
 
     async fn write_when_writable(&self, mut bytes: &[u8]) -> io::Result<()> {
@@ -308,6 +333,14 @@ impl AsFd for Connection {
 }
 
 impl OutBuf {
+    /// Returns the number of bytes that only this connection holds.
+    fn own_bytes(&self) -> usize {
+        match self {
+            Self::Shared(_) => 0,
+            Self::Owned(bytes) => bytes.len(),
+        }
+    }
+
     fn bytes(&self) -> io::Result<&[u8]> {
         match self {
             Self::Shared(session) => match session.answers.frames.get() {

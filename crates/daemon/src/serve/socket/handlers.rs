@@ -12,7 +12,7 @@ use std::{
 };
 
 use stsd_wire::{
-    Failure, FailureKind, FrameError, HEADER, Message as _, Reply, Request, VERSION, message_length,
+    Failure, FailureKind, FrameError, HEADER, Message as _, Reply, Request, VERSION, request_length,
 };
 
 use self::credentials::{CredentialsRequest, PendingRequest};
@@ -21,10 +21,17 @@ use super::{
     connection::{Connection, PartialWrite, READ_CHUNK_BYTES, ReadState, connection_error},
     wire_convert,
 };
-use crate::serve::context::ServerContext;
+use crate::serve::{
+    connection_limit::{Activity, ConnectionPermit},
+    context::ServerContext,
+};
 
 /// Maximum patience of a caller.
 const MAX_PATIENCE: Duration = Duration::from_secs(600);
+
+/// The number of the request at which the send buffer is limited: most connections have one request,
+/// and must not pay for another system call.
+const SEND_BUFFER_LIMITED_AT: u8 = 4;
 
 /// The requests of one connection.
 pub(super) struct Handler {
@@ -32,6 +39,8 @@ pub(super) struct Handler {
     client: Client,
     /// The client's Hello has arrived.
     greeted: bool,
+    /// The number of requests, up to [`SEND_BUFFER_LIMITED_AT`].
+    requests: u8,
     /// The request whose reply is not ready.
     pending: Option<Box<PendingRequest>>,
 }
@@ -64,11 +73,12 @@ pub(super) enum Offload {
 }
 
 impl Handler {
-    pub(super) fn new(stream: UnixStream, client: Client) -> Self {
+    pub(super) fn new(stream: UnixStream, client: Client, permit: ConnectionPermit) -> Self {
         Self {
-            connection: Connection::new(stream),
+            connection: Connection::new(stream, permit),
             client,
             greeted: false,
+            requests: 0,
             pending: None,
         }
     }
@@ -152,9 +162,18 @@ impl Handler {
                 };
                 return lease::lease(client, connection, attach, request).await;
             }
-            Request::Status { after } => control::status(client, connection, &after),
-            Request::Audit { after } => control::audit(client, connection, &after),
-            Request::Conditions => control::conditions(client, connection),
+            Request::Status { after } => {
+                connection.limit_send_buffer();
+                control::status(client, connection, &after)
+            }
+            Request::Audit { after } => {
+                connection.limit_send_buffer();
+                control::audit(client, connection, &after)
+            }
+            Request::Conditions => {
+                connection.limit_send_buffer();
+                control::conditions(client, connection)
+            }
             Request::Refresh {
                 profile,
                 patience_millis,
@@ -172,6 +191,15 @@ impl Handler {
             }
         };
         connection.reply(&reply).await
+    }
+
+    fn count_request(&mut self) {
+        if self.requests < SEND_BUFFER_LIMITED_AT {
+            self.requests += 1;
+            if self.requests == SEND_BUFFER_LIMITED_AT {
+                self.connection.limit_send_buffer();
+            }
+        }
     }
 
     /// Dispatches new input, and buffers its rest.
@@ -208,11 +236,14 @@ impl Handler {
     ) -> io::Result<(usize, Option<ReadOutcome>)> {
         let mut used = 0;
         loop {
-            let (message, end) = match first_message(&bytes[used..]) {
+            let (message, end) = match first_message(&bytes[used..], self.greeted) {
                 Ok(Some(message)) => (message, used + HEADER + message.len()),
                 Ok(None) => return Ok((used, None)),
                 Err(error) => return reject(malformed(&error.to_string())),
             };
+            if self.greeted {
+                self.count_request();
+            }
             if self.greeted
                 && let Ok(Request::Credentials {
                     profile,
@@ -243,6 +274,30 @@ impl Handler {
             }
             // The first request nearly always arrives together with the Hello.
             used = end;
+        }
+    }
+}
+
+impl Offload {
+    /// Returns the number of bytes that the work holds.
+    pub(super) fn buffered(&self) -> usize {
+        match self {
+            Self::Handle(request) => match &**request {
+                Request::Lease { policy, .. } => policy.as_ref().map_or(0, String::len),
+                _ => 0,
+            },
+            // Recorded when the rest is written.
+            Self::FlushWrite(_) => 0,
+        }
+    }
+
+    /// Returns the activity of a connection during the work.
+    pub(super) fn activity(&self) -> Activity {
+        match self {
+            Self::Handle(request) if matches!(**request, Request::Lease { .. }) => {
+                Activity::Leasing
+            }
+            Self::Handle(_) | Self::FlushWrite(_) => Activity::Waiting,
         }
     }
 }
@@ -288,12 +343,19 @@ fn reject(failure: Failure) -> io::Result<(usize, Option<ReadOutcome>)> {
     Ok((0, Some(ReadOutcome::Reject(Box::new(failure)))))
 }
 
-/// Returns the message of the first frame; `None` if the frame is incomplete.
-fn first_message(bytes: &[u8]) -> Result<Option<&[u8]>, FrameError> {
+/// Returns the message of the first frame; `None` if the frame is incomplete. Before the Hello no
+/// frame may be as long as that of a lease.
+fn first_message(bytes: &[u8], greeted: bool) -> Result<Option<&[u8]>, FrameError> {
     let Some((header, rest)) = bytes.split_first_chunk::<HEADER>() else {
         return Ok(None);
     };
-    Ok(rest.get(..message_length(*header)?))
+    let first_byte = if greeted {
+        rest.first().copied()
+    } else {
+        Some(0)
+    };
+    let length = request_length(*header, first_byte)?;
+    Ok(length.and_then(|length| rest.get(..length)))
 }
 
 #[cfg(test)]
@@ -309,7 +371,7 @@ mod tests {
         let (mut buffer, mut messages) = (Vec::new(), Vec::new());
         for byte in bytes {
             buffer.push(byte);
-            if let Some(message) = first_message(&buffer).unwrap() {
+            if let Some(message) = first_message(&buffer, true).unwrap() {
                 messages.push(Request::decode(message).unwrap());
                 let end = HEADER + message.len();
                 buffer.drain(..end);

@@ -161,6 +161,14 @@ pub(super) fn too_many_leases() -> Failure {
     )
 }
 
+pub(super) fn too_many_calls() -> Failure {
+    failure(
+        FailureKind::Throttled,
+        "this user, or all users together, have caused too many calls to STS",
+        "wait some seconds; the daemon renews sessions without a request",
+    )
+}
+
 pub(super) fn lease_without_a_socket() -> Failure {
     failure(
         FailureKind::Malformed,
@@ -182,6 +190,31 @@ pub(super) fn idle_evicted() -> Failure {
         FailureKind::Busy,
         "this connection was idle longest, and the limit of connections was reached",
         "try again on a new connection",
+    )
+}
+
+pub(super) fn displaced() -> Failure {
+    failure(
+        FailureKind::Busy,
+        "the limit of connections was reached, and this user holds more of them than another user",
+        "try again in a moment, with fewer connections",
+    )
+}
+
+pub(super) fn buffers_full() -> Failure {
+    failure(
+        FailureKind::Busy,
+        "unfinished requests and unread replies have used up their memory",
+        "send each request in one write, and read its reply",
+    )
+}
+
+pub(super) fn too_many_waiting() -> Failure {
+    failure(
+        FailureKind::Busy,
+        "too many callers wait for profiles or watch profiles by the same rule, or this user holds \
+         256 watches",
+        "share one watch between the threads of a program, or try again in a moment",
     )
 }
 

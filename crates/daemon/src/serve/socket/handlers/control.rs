@@ -1,6 +1,6 @@
 //! Requests that are not for credentials: they administer the daemon, or ask for its state.
 
-use std::{os::fd::AsFd as _, time::Duration};
+use std::{os::fd::AsFd as _, sync::atomic::Ordering, time::Duration};
 
 use stsd_wire::{Conditions, Failure, FailureKind, Reply};
 use tokio::sync::oneshot;
@@ -8,7 +8,9 @@ use tokio::sync::oneshot;
 use crate::{
     access::Operation,
     profile::Profile,
+    runtime::clock::BootTime,
     serve::{
+        call_limit::MIN_REFRESH_INTERVAL,
         context::SupervisorCommand,
         socket::{client::Client, connection::Connection, wire_convert},
     },
@@ -34,20 +36,58 @@ pub(super) async fn refresh(
     if !context.access.allows_lease_and_refresh() {
         return Reply::Failure(client.deny_on_lease(Operation::Refresh, socket));
     }
-    if let Err(failure) = client.find(Operation::Refresh, profile, socket) {
-        return Reply::Failure(failure);
+    let entry = match client.find(Operation::Refresh, profile, socket) {
+        Ok(entry) => entry,
+        Err(failure) => return Reply::Failure(failure),
+    };
+    let refused = |failure| {
+        let failure = client.refuse(Operation::Refresh, Some(profile), failure, socket);
+        Reply::Failure(failure)
+    };
+    if !client.can_administer() {
+        match coalesced_refresh(client, &entry) {
+            Some(Ok(())) => return Reply::Done,
+            Some(Err(failure)) => return refused(failure),
+            None => {}
+        }
+    }
+    let rule = client.rule(&entry.profile, socket);
+    if !connection.permit().wait_by(rule) {
+        return refused(wire_convert::too_many_waiting());
     }
     let result = tokio::select! {
         biased;
         result = context.store.refresh(profile, patience, &*context.clock) => result,
         () = connection.peer_closed() => return Reply::Done,
     };
-    let failure = match result {
-        Ok(()) => return Reply::Done,
-        Err(SessionResult::Removed) => wire_convert::unknown_profile(profile),
-        Err(other) => wire_convert::result_failure(&other),
-    };
-    Reply::Failure(client.refuse(Operation::Refresh, Some(profile), failure, socket))
+    match result {
+        Ok(()) => Reply::Done,
+        Err(SessionResult::Removed) => refused(wire_convert::unknown_profile(profile)),
+        Err(other) => refused(wire_convert::result_failure(&other)),
+    }
+}
+
+/// Returns the result of a refresh that causes no attempt: that of an attempt that has just ended, or
+/// a failure if the client's user has caused too many calls. `None` if an attempt is needed or is
+/// requested already.
+fn coalesced_refresh(client: &Client, entry: &ProfileEntry) -> Option<Result<(), Failure>> {
+    let now = client.now();
+    let snapshot = entry.snapshot();
+    let is_recent = |at: BootTime| now.since(at) < MIN_REFRESH_INTERVAL;
+    if let Some(failed) = snapshot.failed.filter(|it| is_recent(it.at)) {
+        let result = SessionResult::Failed(failed);
+        return Some(Err(wire_convert::result_failure(&result)));
+    }
+    let session = snapshot.session.map(|session| session.lifetime.began);
+    let mut ended = [session, snapshot.confirmed].into_iter().flatten();
+    if ended.any(is_recent) {
+        return Some(Ok(()));
+    }
+    let is_requested = entry.forced.load(Ordering::Relaxed);
+    if is_requested {
+        return None;
+    }
+    client.take_call().err().map(Err)
 }
 
 /// Returns the last accesses to the profiles after a name: an administrator sees all, other

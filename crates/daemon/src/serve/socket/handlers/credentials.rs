@@ -73,6 +73,13 @@ pub(super) fn serve(
     if let Some(session) = entry.current(request.minimum_life, now) {
         return reply_session(client, connection, &entry, session, now);
     }
+    let rule = client.rule(&entry.profile, connection.as_fd());
+    if !connection.permit().wait_by(rule) {
+        let failure = wire_convert::too_many_waiting();
+        let socket = connection.as_fd();
+        let failure = client.refuse(OPERATION, Some(request.profile), failure, socket);
+        return ReadOutcome::of_reply(connection, &Reply::Failure(failure));
+    }
     let patience = request.patience.min(MAX_PATIENCE);
     let waiting = Box::new(PendingRequest {
         minimum_life: request.minimum_life,
@@ -196,6 +203,12 @@ pub(super) async fn watch(
         Ok(entry) => entry,
         Err(failure) => return connection.reply(&Reply::Failure(failure)).await,
     };
+    let rule = client.rule(&entry.profile, connection.as_fd());
+    if !connection.permit().watch_by(rule) {
+        let failure = wire_convert::too_many_waiting();
+        let failure = client.refuse(OPERATION, Some(profile), failure, connection.as_fd());
+        return connection.reply(&Reply::Failure(failure)).await;
+    }
     let mut changes = entry.subscribe();
     let mut sent: Option<Arc<Session>> = None;
     loop {

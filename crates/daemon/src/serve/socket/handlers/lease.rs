@@ -142,6 +142,7 @@ async fn open_lease(
             "give a duration up to 30 days, such as 20m or 8h",
         )));
     }
+    client.take_call().map_err(refused)?;
     let until = client.now() + request.ttl;
     let lease = spawn_refresher(client, narrowed, until)
         .await

@@ -15,7 +15,7 @@ use crate::{
     access::{Operation, peer::Peer},
     audit::{AuditCaller, QuotaCell},
     serve::{
-        connection_limit::ConnectionPermit,
+        connection_limit::{ConnectionPermit, Transport},
         context::ServerContext,
         socket::{client, client::Client, connection, handlers::Handler, wire_convert},
     },
@@ -30,7 +30,7 @@ pub(super) fn accept_connection(
     match identify_and_admit(&stream, context) {
         Ok((peer, permit)) => {
             let client = Client::new(Arc::clone(context), peer);
-            Some(ConnectionEntry::new(Handler::new(stream, client), permit))
+            Some(ConnectionEntry::new(Handler::new(stream, client, permit)))
         }
         Err(AdmitError::UnknownPeer(error)) => {
             debug!("connection ended: cannot identify the peer: {error}");
@@ -76,7 +76,7 @@ fn identify_and_admit(
     if context.lease.is_some() && context.revoked.is_cancelled() {
         return Err(refused(wire_convert::lease_ended()));
     }
-    match context.limiter.admit(&peer) {
+    match context.limiter.admit(&peer, Transport::Frames) {
         Some(permit) => Ok((peer, permit)),
         None => Err(refused(wire_convert::too_many_connections())),
     }

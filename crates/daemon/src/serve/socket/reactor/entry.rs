@@ -1,17 +1,20 @@
-//! A connection in the event loop: its handler, permit and deadline.
+//! A connection in the event loop: its handler and deadline.
 
 use std::{
+    os::fd::AsFd as _,
     panic::{AssertUnwindSafe, catch_unwind},
     task::Waker,
 };
 
+use stsd_wire::Failure;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{debug, error};
 
 use crate::{
+    access::Operation,
     runtime::clock::BootTime,
     serve::{
-        connection_limit::{CloseReason, ConnectionPermit},
+        connection_limit::{Activity, CloseReason, ConnectionPermit},
         socket::{
             connection::IO_TIMEOUT,
             handlers::{Attach, Handler, Offload, ReadOutcome},
@@ -23,7 +26,6 @@ use crate::{
 /// A connection in the event loop.
 pub(super) struct ConnectionEntry {
     pub(super) handler: Handler,
-    pub(super) permit: ConnectionPermit,
     /// The time by which the frame in progress must be complete; `None` without one.
     pub(super) deadline: Option<BootTime>,
     /// The slot is in the ready queue.
@@ -45,15 +47,18 @@ pub(super) enum PollOutcome {
 }
 
 impl ConnectionEntry {
-    pub(super) fn new(handler: Handler, permit: ConnectionPermit) -> Self {
+    pub(super) fn new(handler: Handler) -> Self {
         let limiter = &handler.client().context.limiter;
         Self {
             _drain_token: limiter.tasks().token(),
             handler,
-            permit,
             deadline: None,
             queued: false,
         }
+    }
+
+    pub(super) fn permit(&self) -> &ConnectionPermit {
+        self.handler.connection().permit()
     }
 
     /// Polls the connection once. A panic closes this connection only.
@@ -65,25 +70,31 @@ impl ConnectionEntry {
     }
 
     fn poll(&mut self, waker: &dyn Fn() -> Waker) -> PollOutcome {
-        if self.permit.close_reason().is_some() {
+        if self.permit().close_reason().is_some() {
             self.send_close_reason();
             return PollOutcome::Close;
         }
         // The buffer may hold the next request behind the one in progress.
-        let ready = match self.handler.poll(waker) {
+        let outcome = self.handler.poll(waker);
+        let offloaded = match &outcome {
+            Ok(ReadOutcome::Offload(work)) => work.buffered(),
+            _ => 0,
+        };
+        self.handler.connection().record_buffered(offloaded);
+        let ready = match outcome {
             Ok(ReadOutcome::Incomplete) => self.handler.connection().is_maybe_readable(),
             Ok(ReadOutcome::Replied) => {
-                self.permit.mark_idle();
+                self.permit().mark_idle();
                 self.deadline = None;
                 self.handler.connection().is_maybe_readable() || self.handler.has_partial_input()
             }
             Ok(ReadOutcome::Pending) => {
-                self.permit.mark_busy();
+                self.permit().mark(Activity::Waiting);
                 self.deadline = None;
                 return PollOutcome::Idle;
             }
             Ok(ReadOutcome::Offload(work)) => {
-                self.permit.mark_busy();
+                self.permit().mark(work.activity());
                 // A frame behind this request has a deadline of its own.
                 self.deadline = None;
                 return PollOutcome::Offload(work);
@@ -110,9 +121,10 @@ impl ConnectionEntry {
 
     /// Runs offloaded work. Returns `true` if the connection goes on.
     pub(super) async fn run(&mut self, work: Offload, attach: Attach<'_>) -> bool {
+        let close = self.permit().close_signal();
         let outcome = tokio::select! {
             biased;
-            _ = self.permit.close_requested() => None,
+            () = close.requested() => None,
             outcome = self.handler.run(work, attach) => Some(outcome),
         };
         match outcome {
@@ -123,13 +135,20 @@ impl ConnectionEntry {
         false
     }
 
-    /// Sends the reason for which the connection is closed, without blocking.
+    /// Sends the reason for which the connection is closed, without blocking. A request in progress is
+    /// refused by it, and audited.
     pub(super) fn send_close_reason(&mut self) {
-        let failure = match self.permit.close_reason() {
+        let failure = match self.permit().close_reason() {
             Some(CloseReason::Shutdown) => wire_convert::shutting_down(),
             Some(CloseReason::LeaseEnded) => wire_convert::lease_ended(),
+            Some(CloseReason::Displaced) => self.refuse(wire_convert::displaced()),
+            Some(CloseReason::BuffersFull) => self.refuse(wire_convert::buffers_full()),
             Some(CloseReason::Evicted) | None => wire_convert::idle_evicted(),
         };
         self.handler.try_send_failure(&failure);
+    }
+    fn refuse(&self, failure: Failure) -> Failure {
+        let (client, socket) = (self.handler.client(), self.handler.connection().as_fd());
+        client.refuse(Operation::Connection, None, failure, socket)
     }
 }

@@ -186,6 +186,10 @@ impl EventLoop {
                     Command::Free(slot) => self.deregister(slot),
                     Command::Wake(slot) => self.schedule(slot),
                     Command::CloseEvicted => close_evicted = true,
+                    Command::Shrink => {
+                        self.slots.shrink_to_fit();
+                        self.ready_queue.shrink_to(MAX_BATCH);
+                    }
                     Command::ShutDown => return ControlFlow::Break(()),
                 }
             }
@@ -393,7 +397,7 @@ impl EventLoop {
 
     /// Closes the connections that have a close reason, after the reason was sent.
     fn close_evicted(&mut self) {
-        let is_evicted = |entry: &ConnectionEntry| entry.permit.close_reason().is_some();
+        let is_evicted = |entry: &ConnectionEntry| entry.permit().close_reason().is_some();
         self.close_where(is_evicted, ConnectionEntry::send_close_reason);
     }
 

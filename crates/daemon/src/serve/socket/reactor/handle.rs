@@ -69,6 +69,8 @@ pub(super) enum Command {
     Wake(usize),
     /// Close the connections that have a close reason.
     CloseEvicted,
+    /// Return the memory of closed connections.
+    Shrink,
     /// End the event loop.
     ShutDown,
 }
@@ -132,6 +134,11 @@ impl ReactorHandle {
     /// Closes the connections that have a close reason.
     pub(in crate::serve) fn close_evicted(&self) {
         self.submit(Command::CloseEvicted);
+    }
+
+    /// Returns the memory of closed connections.
+    pub(in crate::serve) fn shrink(&self) {
+        self.submit(Command::Shrink);
     }
 
     /// Runs each offloaded connection in a task of its own; never ends.
@@ -207,7 +214,7 @@ impl Offloaded {
 
 impl SlotGuard {
     fn reattach(mut self, entry: Box<ConnectionEntry>) {
-        entry.permit.mark_idle();
+        entry.permit().mark_idle();
         if let Some(slot) = self.slot.take() {
             self.handle.submit(Command::Reattach(slot, entry));
         }

@@ -1,0 +1,148 @@
+//! The figures of all attacks, and their bounds.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    thread,
+    time::Duration,
+};
+
+use e2e::SystemDaemon;
+
+use crate::{client::Samples, rounds::Outcome};
+
+/// Maximum growth of the daemon's resident memory.
+const MAX_GROWTH_KIB: u64 = 32 * 1024;
+
+/// Maximum part of the growth that is left after [`RELEASE_TIME`].
+const MAX_GROWTH_LEFT: f64 = 0.1;
+
+/// Growth that counts as none: the kernel maps pages of the program and its libraries at first use.
+const GROWTH_FLOOR_KIB: u64 = 1024;
+
+/// The time in which the daemon returns memory.
+const RELEASE_TIME: Duration = Duration::from_secs(30);
+
+/// Maximum of the other user's p99 with an attack, as a ratio to that without: the median of all rounds.
+const MAX_P99_RATIO: f64 = 2.0;
+
+/// A p99 below this counts as this: two runs without an attack differ by a preemption, which takes
+/// a time slice of the scheduler.
+const P99_FLOOR: Duration = Duration::from_millis(3);
+
+/// Maximum growth of the audit's file by all attacks: the bursts of the audit's rate limit.
+const MAX_AUDIT_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Maximum number of calls to STS that one attack may cause.
+const MAX_CALLS: u64 = 16;
+
+/// The figures so far.
+pub(crate) struct Report {
+    before_kib: u64,
+    growth_kib: u64,
+    faults: Vec<String>,
+}
+
+impl Report {
+    pub(crate) fn begin(machine: &SystemDaemon) -> Self {
+        say("   growth      p99 without      p99 with   ratio  refused  calls  attack");
+        Self {
+            before_kib: machine.env.daemon().resident_kib(),
+            growth_kib: 0,
+            faults: Vec::new(),
+        }
+    }
+
+    /// Prints and judges the figures of one attack.
+    pub(crate) fn add(&mut self, name: &str, outcome: &Outcome) {
+        let growth = outcome.peak_kib.saturating_sub(self.before_kib);
+        self.growth_kib = self.growth_kib.max(growth);
+        let of_rounds = |figure: fn(&(Samples, Samples)) -> f64| {
+            median(outcome.rounds.iter().map(figure).collect())
+        };
+        let without = of_rounds(|(without, _)| without.p99().as_secs_f64());
+        let with = of_rounds(|(_, with)| with.p99().as_secs_f64());
+        let ratio = of_rounds(|(without, with)| {
+            let floored = |samples: &Samples| samples.p99().max(P99_FLOOR).as_secs_f64();
+            floored(with) / floored(without)
+        });
+        let refusals: Vec<_> = outcome
+            .rounds
+            .iter()
+            .flat_map(|(_, with)| &with.refusals)
+            .collect();
+        say(&format!(
+            "{growth:5} KiB  {:10.3} ms  {:10.3} ms  {ratio:6.2}  {:7}  {:5}  {name} ({} connections)",
+            without * 1000.0,
+            with * 1000.0,
+            refusals.len(),
+            outcome.calls,
+            outcome.opened
+        ));
+        self.check(
+            name,
+            growth <= MAX_GROWTH_KIB,
+            "the memory grows by more than 32 MiB",
+        );
+        self.check(
+            name,
+            ratio <= MAX_P99_RATIO,
+            "the p99 of the other user is above the double",
+        );
+        self.check(
+            name,
+            outcome.calls <= MAX_CALLS,
+            "it causes more than 16 calls to STS",
+        );
+        if let Some(first) = refusals.first() {
+            self.check(name, false, &format!("the other user is refused: {first}"));
+        }
+    }
+
+    /// Waits until the daemon has returned its memory, and judges the rest and the audit's file.
+    pub(crate) fn wait_for_memory(&mut self, machine: &SystemDaemon) {
+        thread::sleep(RELEASE_TIME);
+        let left = machine.env.daemon().resident_kib();
+        let left = left.saturating_sub(self.before_kib);
+        let most = (self.growth_kib as f64 * MAX_GROWTH_LEFT) as u64;
+        let grown = self.growth_kib;
+        say(&format!("{left} KiB of {grown} KiB are left after 30 s"));
+        let is_returned = left <= most.max(GROWTH_FLOOR_KIB);
+        self.check(
+            "all attacks",
+            is_returned,
+            "more than 10 % of the growth is left",
+        );
+        let audit = fs::metadata(machine.env.path("audit.jsonl"));
+        let audit = audit.map_or(0, |it| it.len());
+        say(&format!("{audit} bytes of audit"));
+        self.check(
+            "all attacks",
+            audit <= MAX_AUDIT_BYTES,
+            "the audit has more than 4 MiB",
+        );
+    }
+
+    /// Prints the faults; returns `true` if there are none.
+    pub(crate) fn finish(&self) -> bool {
+        for fault in &self.faults {
+            say(&format!("FAULT: {fault}"));
+        }
+        self.faults.is_empty()
+    }
+
+    fn check(&mut self, name: &str, holds: bool, fault: &str) {
+        if !holds {
+            self.faults.push(format!("{name}: {fault}"));
+        }
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn say(text: &str) {
+    let _ = writeln!(io::stdout(), "{text}");
+}
