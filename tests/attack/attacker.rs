@@ -16,11 +16,12 @@ use std::{
 use e2e::UnixUser;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-/// Pause after each batch: an attacker that took a whole processor would measure the scheduler.
-const PAUSE: Duration = Duration::from_millis(1);
+/// Pause after each batch: the attacks are on memory and limits, and attackers that took whole
+/// processors would measure the scheduler.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// Connections of a batch, until an attacker holds as many as it may.
-const RAMP_BATCH: usize = 4;
+const RAMP_BATCH: usize = 8;
 
 /// The address of a socket of the daemon.
 #[derive(Clone)]

@@ -2,6 +2,7 @@
 //! that it compiles in a moment on a fresh machine.
 
 mod apt;
+mod attack;
 mod bench;
 mod clients;
 mod dist;
@@ -40,6 +41,9 @@ Usage: cargo xtask COMMAND
   simulate      the refresh engine over simulated months; --seeds N runs more seeds than the
                 gate does, --seed S repeats one
   fuzz          each fuzz target for a minute, or for --seconds N or --runs N
+  attack        users without a rule, and users of one rule, against a system daemon, as root; prints
+                the memory, latencies and refusals that they cause, in three minutes; with arguments,
+                only the attacks whose names contain one of them
   soak          ten minutes of uploads with sessions of a minute, in Python and Node
   systemd       the checks under this machine's systemd; --full also under 252, 254 and 257,
                 and in an emulated machine
@@ -75,6 +79,7 @@ fn main() -> ExitCode {
         ["simulate", "--seed", seed] => nextest::simulate(Some(("SIMULATION_SEED", seed))),
         ["fuzz"] => fuzz::run_all(Ok(fuzz::Bound::Seconds(60))),
         ["fuzz", option, number] => fuzz::run_all(fuzz::Bound::parse(option, number)),
+        ["attack", ref names @ ..] => attack::run_attacks(names),
         ["soak"] => nextest::soak(),
         ["systemd"] => systemd::command(systemd::Scope::Gate),
         ["systemd", "--full"] => systemd::command(systemd::Scope::Full),

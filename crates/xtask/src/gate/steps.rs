@@ -4,7 +4,7 @@ use std::process::Command;
 
 use super::Step;
 use crate::{
-    apt, bench, clients, dist, format, fuzz, guards, nextest,
+    apt, attack, bench, clients, dist, format, fuzz, guards, nextest,
     notes::Notes,
     process::{
         Outcome, build_programs, cargo, cargo_command, output, root, run, say, succeeds, target,
@@ -17,7 +17,7 @@ use crate::{
 pub(super) const PROGRAMS: &str = "programs";
 
 /// Every step. Names are arguments of `--from`.
-pub(super) const STEPS: [Step; 21] = [
+pub(super) const STEPS: [Step; 22] = [
     Step {
         name: "format",
         about: "rustfmt, import style",
@@ -125,6 +125,13 @@ pub(super) const STEPS: [Step; 21] = [
         tier: Tier::Full,
         replaced_by: None,
         run: |notes| nextest::simulation(notes, Tier::Full),
+    },
+    Step {
+        name: "attack",
+        about: "memory, latencies and refusals under attacks by other users",
+        tier: Tier::Full,
+        replaced_by: None,
+        run: |_| attack::run_attacks(&[]),
     },
     Step {
         name: "long-stories",
