@@ -14,6 +14,12 @@ const MEMBERS: [u32; 3] = [64_021, 64_022, 64_023];
 /// The connections that an attacker holds: those of two exceed the daemon's limit.
 const MANY: usize = 2000;
 
+/// The policy of a lease.
+const POLICY: &str = r#"{
+  "Version": "1",
+  "Statement": [{"Effect": "Allow", "Action": "oss:GetObject", "Resource": "*"}]
+}"#;
+
 /// One attack.
 pub(crate) struct Attack {
     pub(crate) name: &'static str,
@@ -21,6 +27,8 @@ pub(crate) struct Attack {
     pub(crate) plan: fn(&SystemDaemon) -> Plan,
     /// Calls to STS get no reply during the attack.
     pub(crate) fault: Option<(Action, Fault)>,
+    /// Maximum number of calls to STS that the attack may cause.
+    pub(crate) max_calls: u64,
 }
 
 /// The users of an attack.
@@ -47,7 +55,7 @@ impl Users {
     }
 }
 
-pub(crate) const ATTACKS: [Attack; 10] = [
+pub(crate) const ATTACKS: [Attack; 11] = [
     strangers("unfinished requests", |machine| {
         // 65,005 of 65,536 bytes.
         let begun = [&hello_request()[..], &[0, 1, 0, 0], &[2; 65_001]].concat();
@@ -104,6 +112,23 @@ pub(crate) const ATTACKS: [Attack; 10] = [
             ..frames(machine, requests(&refresh, 1))
         }
     }),
+    Attack {
+        // The burst of three users, and a token in four seconds for each.
+        max_calls: 96,
+        ..members("leases", |machine| {
+            let lease = Request::Lease {
+                profile: "shared".into(),
+                policy: Some(POLICY.into()),
+                ttl_millis: 60_000,
+                patience_millis: 10_000,
+            };
+            Plan {
+                held: 1,
+                reads: Reads::OneReply,
+                ..frames(machine, requests(&lease, 1))
+            }
+        })
+    },
 ];
 
 const fn strangers(name: &'static str, plan: fn(&SystemDaemon) -> Plan) -> Attack {
@@ -112,6 +137,7 @@ const fn strangers(name: &'static str, plan: fn(&SystemDaemon) -> Plan) -> Attac
         users: Users::Strangers,
         plan,
         fault: None,
+        max_calls: 16,
     }
 }
 

@@ -1,9 +1,15 @@
 //! Attacks on the daemon of a machine by users without a rule, and by users of one rule, beside
 //! another user that is served meanwhile. `cargo xtask attack` builds and runs this program, as root.
 //!
-//! For each attack it prints the growth of the daemon's memory, the latencies of the other user with
-//! and without the attack, and the refusals of the other user. It fails when a figure exceeds its
-//! bound in `report.rs`.
+//! For each attack it prints the growth of the daemon's memory, the refusals of the other user, and its
+//! latencies: without an attack, beside an attack on a second daemon, and with the attack. It fails
+//! when a figure exceeds its bound in `report.rs`.
+//!
+//! The latencies with the attack are compared with those beside the attack on the second daemon. The
+//! attackers and a daemon take processor time in both cases, so that the ratio shows the requests
+//! that wait for the attackers' requests in the daemon, and not those that wait for a processor. An
+//! attacker pauses between batches and is bounded by the number of its connections; the run ends after
+//! a fixed number of rounds.
 
 #![allow(
     clippy::unwrap_used,
@@ -36,10 +42,14 @@ fn profiles() -> String {
         + "[http]\nlisten = \"127.0.0.1:0\"\n[audit]\nfile = \"audit.jsonl\"\n"
 }
 
-fn main() -> ExitCode {
+/// Starts a daemon; `None` without root.
+fn start() -> Option<SystemDaemon> {
     // 3,072 connections, so that attackers reach the limit soon, and no log of each request.
-    let shell = "ulimit -n 4096; RUST_LOG=info";
-    let Some(machine) = SystemDaemon::start_in_shell(shell, &profiles()) else {
+    SystemDaemon::start_in_shell("ulimit -n 4096; RUST_LOG=info", &profiles())
+}
+
+fn main() -> ExitCode {
+    let (Some(machine), Some(second)) = (start(), start()) else {
         return ExitCode::SUCCESS;
     };
     raise_file_limit();
@@ -49,9 +59,11 @@ fn main() -> ExitCode {
     let mut report = Report::begin(&machine);
     let names: Vec<String> = env::args().skip(1).collect();
     let is_chosen = |name: &str| names.is_empty() || names.iter().any(|it| name.contains(&**it));
-    for attack in ATTACKS.iter().filter(|it| is_chosen(it.name)) {
-        let result = rounds::run(attack, &machine, &client);
-        report.add(attack.name, &result);
+    let chosen: Vec<_> = ATTACKS.iter().filter(|it| is_chosen(it.name)).collect();
+    assert!(!chosen.is_empty(), "no attack is named {names:?}");
+    for attack in chosen {
+        let result = rounds::run(attack, &machine, &second, &client);
+        report.add(attack, &result);
     }
     report.wait_for_memory(&machine);
     match report.finish() {

@@ -9,7 +9,11 @@ use std::{
 
 use e2e::SystemDaemon;
 
-use crate::{client::Samples, rounds::Outcome};
+use crate::{
+    attacks::Attack,
+    client::Samples,
+    rounds::{Outcome, Round},
+};
 
 /// Maximum growth of the daemon's resident memory.
 const MAX_GROWTH_KIB: u64 = 32 * 1024;
@@ -23,18 +27,16 @@ const GROWTH_FLOOR_KIB: u64 = 1024;
 /// The time in which the daemon returns memory.
 const RELEASE_TIME: Duration = Duration::from_secs(30);
 
-/// Maximum of the other user's p99 with an attack, as a ratio to that without: the median of all rounds.
+/// Maximum of the other user's p99 with an attack, as a ratio to that beside an attack on a second
+/// daemon: the median of all rounds.
 const MAX_P99_RATIO: f64 = 2.0;
 
-/// A p99 below this counts as this: two runs without an attack differ by a preemption, which takes
-/// a time slice of the scheduler.
-const P99_FLOOR: Duration = Duration::from_millis(3);
+/// A p99 below this counts as this: two equal rounds differ by a preemption, which takes a time slice
+/// of the scheduler.
+const P99_FLOOR: Duration = Duration::from_millis(1);
 
 /// Maximum growth of the audit's file by all attacks: the bursts of the audit's rate limit.
 const MAX_AUDIT_BYTES: u64 = 4 * 1024 * 1024;
-
-/// Maximum number of calls to STS that one attack may cause.
-const MAX_CALLS: u64 = 16;
 
 /// The figures so far.
 pub(crate) struct Report {
@@ -45,7 +47,7 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn begin(machine: &SystemDaemon) -> Self {
-        say("   growth      p99 without      p99 with   ratio  refused  calls  attack");
+        say("    growth  p99 without    beside      with  ratio  refused  calls  attack");
         Self {
             before_kib: machine.env.daemon().resident_kib(),
             growth_kib: 0,
@@ -54,27 +56,26 @@ impl Report {
     }
 
     /// Prints and judges the figures of one attack.
-    pub(crate) fn add(&mut self, name: &str, outcome: &Outcome) {
+    pub(crate) fn add(&mut self, attack: &Attack, outcome: &Outcome) {
+        let name = attack.name;
         let growth = outcome.peak_kib.saturating_sub(self.before_kib);
         self.growth_kib = self.growth_kib.max(growth);
-        let of_rounds = |figure: fn(&(Samples, Samples)) -> f64| {
-            median(outcome.rounds.iter().map(figure).collect())
-        };
-        let without = of_rounds(|(without, _)| without.p99().as_secs_f64());
-        let with = of_rounds(|(_, with)| with.p99().as_secs_f64());
-        let ratio = of_rounds(|(without, with)| {
+        let of_rounds =
+            |figure: fn(&Round) -> f64| median(outcome.rounds.iter().map(figure).collect());
+        let ratio = of_rounds(|round| {
             let floored = |samples: &Samples| samples.p99().max(P99_FLOOR).as_secs_f64();
-            floored(with) / floored(without)
+            floored(&round.with) / floored(&round.beside)
         });
-        let refusals: Vec<_> = outcome
-            .rounds
-            .iter()
-            .flat_map(|(_, with)| &with.refusals)
+        let rounds = outcome.rounds.iter();
+        let refusals: Vec<_> = rounds
+            .flat_map(|it| [&it.without, &it.beside, &it.with])
+            .flat_map(|it| &it.refusals)
             .collect();
         say(&format!(
-            "{growth:5} KiB  {:10.3} ms  {:10.3} ms  {ratio:6.2}  {:7}  {:5}  {name} ({} connections)",
-            without * 1000.0,
-            with * 1000.0,
+            "{growth:6} KiB  {:8.3} ms  {:5.3} ms  {:5.3} ms  {ratio:5.2}  {:7}  {:5}  {name} ({} connections)",
+            of_rounds(|round| millis(&round.without)),
+            of_rounds(|round| millis(&round.beside)),
+            of_rounds(|round| millis(&round.with)),
             refusals.len(),
             outcome.calls,
             outcome.opened
@@ -91,8 +92,8 @@ impl Report {
         );
         self.check(
             name,
-            outcome.calls <= MAX_CALLS,
-            "it causes more than 16 calls to STS",
+            outcome.calls <= attack.max_calls,
+            &format!("it causes more than {} calls to STS", attack.max_calls),
         );
         if let Some(first) = refusals.first() {
             self.check(name, false, &format!("the other user is refused: {first}"));
@@ -136,6 +137,10 @@ impl Report {
             self.faults.push(format!("{name}: {fault}"));
         }
     }
+}
+
+fn millis(samples: &Samples) -> f64 {
+    samples.p99().as_secs_f64() * 1000.0
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -1,5 +1,6 @@
-//! The rounds of one attack: the other user is measured without and with it in turn, so that other
-//! programs of the machine disturb both alike. A round that they disturb does not change the median.
+//! The rounds of one attack: the other user is measured without an attack, beside an attack on a
+//! second daemon, and with the attack, in turn, so that other programs of the machine disturb all three
+//! alike. A round that they disturb does not change the median.
 
 use std::{sync::atomic::Ordering, thread, time::Duration};
 
@@ -14,7 +15,7 @@ use crate::{
 /// Rounds of an attack.
 const ROUNDS: usize = 9;
 
-/// Requests of the other user in each half of a round.
+/// Requests of the other user in each part of a round.
 const REQUESTS: usize = 300;
 
 /// The time for the attackers to open connections before the other user is measured.
@@ -23,10 +24,17 @@ const RAMP: Duration = Duration::from_millis(800);
 /// The time for the daemon to close the connections of a round.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// The samples of one round.
+pub(crate) struct Round {
+    pub(crate) without: Samples,
+    /// Beside an attack on the second daemon.
+    pub(crate) beside: Samples,
+    pub(crate) with: Samples,
+}
+
 /// The figures of one attack.
 pub(crate) struct Outcome {
-    /// The samples without and with the attack, of each round.
-    pub(crate) rounds: Vec<(Samples, Samples)>,
+    pub(crate) rounds: Vec<Round>,
     /// The largest resident memory of the daemon, in KiB.
     pub(crate) peak_kib: u64,
     /// The connections that the attackers have opened.
@@ -35,38 +43,58 @@ pub(crate) struct Outcome {
     pub(crate) calls: u64,
 }
 
-/// Runs an attack.
-pub(crate) fn run(attack: &Attack, machine: &SystemDaemon, client: &Client) -> Outcome {
-    let (daemon, emulator) = (machine.env.daemon(), machine.env.emulator());
-    let (plan, users) = ((attack.plan)(machine), attack.users.all());
-    let calls = emulator.calls(Action::AssumeRole);
-    let mut outcome = Outcome {
-        rounds: Vec::new(),
-        peak_kib: daemon.resident_kib(),
-        opened: 0,
-        calls: 0,
-    };
+/// Runs an attack on a daemon, and in turn on the second one.
+pub(crate) fn run(
+    attack: &Attack,
+    machine: &SystemDaemon,
+    second: &SystemDaemon,
+    client: &Client,
+) -> Outcome {
+    let calls = || machine.env.emulator().calls(Action::AssumeRole);
+    let (calls_before, daemons) = (calls(), [machine, second]);
     if let Some((action, fault)) = attack.fault {
-        emulator.inject_fault(action, fault);
+        for daemon in daemons {
+            daemon.env.emulator().inject_fault(action, fault);
+        }
     }
+    machine.env.daemon().reset_peak();
+    let (mut rounds, mut opened) = (Vec::new(), 0);
     for _ in 0..ROUNDS {
         let without = client.request(REQUESTS);
-        let progress = Progress::default();
-        let with = thread::scope(|scope| {
-            for user in &users {
-                scope.spawn(|| attacker::attack(*user, &plan, &progress));
-            }
-            thread::sleep(RAMP);
-            let with = client.request(REQUESTS);
-            outcome.peak_kib = outcome.peak_kib.max(daemon.resident_kib());
-            progress.is_over.store(true, Ordering::Relaxed);
-            with
+        let (beside, _) = request_during(attack, second, client);
+        let (with, opened_now) = request_during(attack, machine, client);
+        opened += opened_now;
+        rounds.push(Round {
+            without,
+            beside,
+            with,
         });
-        outcome.rounds.push((without, with));
-        outcome.opened += progress.opened.into_inner();
-        thread::sleep(PAUSE);
     }
-    emulator.clear_faults();
-    outcome.calls = emulator.calls(Action::AssumeRole) - calls;
-    outcome
+    for daemon in daemons {
+        daemon.env.emulator().clear_faults();
+    }
+    Outcome {
+        rounds,
+        peak_kib: machine.env.daemon().peak_resident_kib(),
+        opened,
+        calls: calls() - calls_before,
+    }
+}
+
+/// Measures the other user during an attack on a daemon; returns the number of the attackers'
+/// connections as well.
+fn request_during(attack: &Attack, attacked: &SystemDaemon, client: &Client) -> (Samples, u64) {
+    let (plan, users) = ((attack.plan)(attacked), attack.users.all());
+    let progress = Progress::default();
+    let samples = thread::scope(|scope| {
+        for user in &users {
+            scope.spawn(|| attacker::attack(*user, &plan, &progress));
+        }
+        thread::sleep(RAMP);
+        let samples = client.request(REQUESTS);
+        progress.is_over.store(true, Ordering::Relaxed);
+        samples
+    });
+    thread::sleep(PAUSE);
+    (samples, progress.opened.into_inner())
 }

@@ -50,6 +50,15 @@ impl Process {
         self.status_kib("VmHWM:")
     }
 
+    /// Makes the present resident memory the largest one so far.
+    ///
+    /// # Panics
+    /// When the test is not run by root.
+    pub fn reset_peak(&self) {
+        // See proc_pid_clear_refs(5).
+        fs::write(format!("/proc/{}/clear_refs", self.id()), "5").unwrap();
+    }
+
     fn status_kib(&self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(name));

@@ -90,12 +90,19 @@ impl SystemDaemon {
     /// Starts the daemon as [`start`](Self::start) does, from a shell that has run `prefix`.
     #[must_use]
     pub fn start_in_shell(prefix: &str, profiles: &str) -> Option<Self> {
+        Self::start_with(prefix, |_| profiles.to_owned())
+    }
+
+    /// Starts the daemon as [`start_in_shell`](Self::start_in_shell) does, with profiles that depend on
+    /// the environment.
+    #[must_use]
+    pub fn start_with(prefix: &str, profiles: impl FnOnce(&TestEnv) -> String) -> Option<Self> {
         if !geteuid().is_root() {
             not_run("only root can become other users for this story");
             return None;
         }
         let mut env = TestEnv::without_daemon(&[]);
-        env.write_config(profiles);
+        env.write_config(&profiles(&env));
         for directory in ["", "run"] {
             set_mode(&env.path(directory), 0o755);
         }

@@ -6,7 +6,9 @@
 /// Callers, rules, leases and the audit.
 mod access {
     mod audit;
+    mod call_limits;
     mod lease;
+    mod lease_limits;
     mod lease_listener;
     mod limits;
     mod peer_identity;

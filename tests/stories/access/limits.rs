@@ -20,10 +20,10 @@ use stsd_wire::{FailureKind, Message as _, Reply, Request};
 const STRANGERS: [u32; 2] = [64_011, 64_012];
 
 /// Users that a rule names.
-const MEMBERS: [u32; 3] = [64_021, 64_022, 64_023];
+pub(super) const MEMBERS: [u32; 3] = [64_021, 64_022, 64_023];
 
 /// A user that a rule of its own names.
-const FRIEND: u32 = 64_031;
+pub(super) const FRIEND: u32 = 64_031;
 
 /// Maximum growth of the daemon's resident memory, in KiB.
 const MAX_GROWTH_KIB: u64 = 16 * 1024;
@@ -37,11 +37,11 @@ fn friend_profile() -> String {
 }
 
 /// The profile `shared` for the members, and `oss-upload` for the friend.
-fn two_profiles() -> String {
+pub(super) fn two_profiles() -> String {
     upload_profile("shared", &[format!("group:{GROUP}")]) + &friend_profile()
 }
 
-fn member(uid: u32) -> UnixUser {
+pub(super) fn member(uid: u32) -> UnixUser {
     UnixUser {
         group: Some(GROUP),
         ..UnixUser::new(uid)
@@ -49,7 +49,12 @@ fn member(uid: u32) -> UnixUser {
 }
 
 /// Connects to a socket as a user, and writes as much of the bytes as the daemon takes.
-fn connections(user: UnixUser, socket: &Path, count: usize, bytes: &[u8]) -> Vec<UnixStream> {
+pub(super) fn connections(
+    user: UnixUser,
+    socket: &Path,
+    count: usize,
+    bytes: &[u8],
+) -> Vec<UnixStream> {
     user.run(|| {
         let open = |_| {
             let mut stream = UnixStream::connect(socket).unwrap();
@@ -175,63 +180,6 @@ fn waiting_requests_of_three_users_refuse_no_other_user() {
     let _waiting = MEMBERS.map(|uid| connections(member(uid), &env.socket(), 200, &bytes));
     check_friend(&machine);
     env.emulator().clear_faults();
-}
-
-#[test]
-fn refresh_loops_of_two_users_cost_one_call_in_ten_seconds() {
-    let rules: Vec<_> = MEMBERS[..2]
-        .iter()
-        .map(|uid| format!("user:{uid}"))
-        .collect();
-    let Some(machine) = SystemDaemon::start(&upload_profile("shared", &rules)) else {
-        return;
-    };
-    let env = &machine.env;
-    machine.assert_shim(UnixUser::new(MEMBERS[0]), "shared", 0);
-    let began = unix_time();
-    let client = env.client();
-    thread::scope(|scope| {
-        for uid in &MEMBERS[..2] {
-            let refresh = || {
-                for _ in 0..50 {
-                    client.refresh("shared", Duration::from_secs(60)).unwrap();
-                }
-            };
-            scope.spawn(move || UnixUser::new(*uid).run(refresh));
-        }
-    });
-    let most = 2 + 2 * (unix_time() - began).div_ceil(10);
-    let calls = env.emulator().calls(Action::AssumeRole);
-    assert!(calls <= most, "{calls} calls for 100 refreshes");
-    // Root and the daemon's user refresh at any time.
-    client.refresh("shared", Duration::from_secs(60)).unwrap();
-    assert_eq!(env.emulator().calls(Action::AssumeRole), calls + 1);
-}
-
-#[test]
-fn refreshes_of_many_profiles_are_limited_for_each_user() {
-    let rule = [format!("user:{FRIEND}")];
-    let names: Vec<_> = (0..40).map(|number| format!("p{number}")).collect();
-    let profiles: String = names.iter().map(|it| upload_profile(it, &rule)).collect();
-    let Some(machine) = SystemDaemon::start(&profiles) else {
-        return;
-    };
-    let (env, began) = (&machine.env, unix_time());
-    let client = env.client();
-    let refused = UnixUser::new(FRIEND).run(|| {
-        let results = names
-            .iter()
-            .map(|name| client.refresh(name, Duration::from_secs(60)));
-        let refusals = results.filter_map(Result::err);
-        let kinds = refusals.map(|it| match it {
-            stsd_client::Error::Refused(failure) => failure.kind,
-            other => panic!("{other}"),
-        });
-        kinds.collect::<Vec<_>>()
-    });
-    let seconds = usize::try_from(unix_time() - began).unwrap();
-    assert!(refused.len() >= 40 - 16 - 1 - seconds / 4, "{refused:?}");
-    assert!(refused.iter().all(|it| *it == FailureKind::Throttled));
 }
 
 #[test]
