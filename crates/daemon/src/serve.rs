@@ -117,6 +117,6 @@ async fn release_memory(context: Arc<ServerContext>, reactor: Arc<ReactorHandle>
 async fn forward_evictions(context: Arc<ServerContext>, reactor: Arc<ReactorHandle>) {
     loop {
         context.limiter.next_eviction().await;
-        reactor.close_evicted();
+        reactor.close_evicted(Arc::clone(&context.limiter));
     }
 }

@@ -3,6 +3,7 @@
 //! watches or waits, of a user with more.
 
 mod buffers;
+mod holds;
 mod quota;
 mod table;
 #[cfg(test)]
@@ -107,6 +108,11 @@ impl ConnectionLimiter {
         self.evictions.notified().await;
     }
 
+    /// Returns the slots of the connections that were evicted since the last call.
+    pub(crate) fn take_evicted(&self) -> Vec<usize> {
+        self.lock().take_evicted()
+    }
+
     /// Waits until most connections of a peak have ended.
     pub(crate) async fn peak_ended(&self) {
         self.peak_ended.notified().await;
@@ -121,18 +127,15 @@ impl ConnectionLimiter {
     pub(crate) fn stop(&self) {
         let mut table = self.lock();
         table.is_stopping = true;
-        for tracked in table.iter() {
-            tracked.request_close(CloseReason::Shutdown);
-        }
+        table.close_where(|_| true, CloseReason::Shutdown);
         self.evictions.notify_one();
     }
 
     /// Requests that the connections of a lease close.
     pub(crate) fn end_lease(&self, number: u32) {
-        let table = self.lock();
-        for tracked in table.iter().filter(|it| it.keys.is_of_lease(number)) {
-            tracked.request_close(CloseReason::LeaseEnded);
-        }
+        let is_of_lease = |it: &Tracked| it.keys.is_of_lease(number);
+        self.lock()
+            .close_where(is_of_lease, CloseReason::LeaseEnded);
         self.evictions.notify_one();
     }
 
@@ -185,7 +188,8 @@ impl ConnectionPermit {
     fn hold(&self, activity: Activity, rule: Option<&Rule>, max_watches: Option<usize>) -> bool {
         if let Some(max_for_rule) = self.limiter.quotas.max_for_rule() {
             let mut table = self.limiter.lock();
-            match table.hold(&self.tracked, rule, max_for_rule, max_watches) {
+            let now = self.limiter.next_tick();
+            match table.hold(&self.tracked, rule, max_for_rule, max_watches, now) {
                 HoldOutcome::Held => {}
                 HoldOutcome::Displaced => self.limiter.evictions.notify_one(),
                 HoldOutcome::Refused => return false,
@@ -193,6 +197,11 @@ impl ConnectionPermit {
         }
         self.mark(activity);
         true
+    }
+
+    /// Records the slot of the connection in the event loop.
+    pub(crate) fn set_slot(&self, slot: usize) {
+        self.tracked.set_slot(slot);
     }
 
     /// Records the number of bytes in the connection's buffers. Beyond a limit, the oldest

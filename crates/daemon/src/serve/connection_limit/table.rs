@@ -6,6 +6,7 @@ use slab::Slab;
 
 use super::{
     buffers::Buffers,
+    holds::{Hold, Holds},
     quota::{ConnectionKeys, QuotaKey},
     tracked::{Activity, CloseReason, Tracked},
 };
@@ -14,6 +15,15 @@ use crate::profile::Rule;
 /// Divisor of the idle connections for the batch that one eviction closes: with a batch the scan
 /// is not repeated for each new connection.
 const EVICTION_DIVISOR: usize = 16;
+
+/// Divisor of all connections for the batch of watches and waiting requests that one new connection
+/// displaces, and for the number of attempts that one scan without a candidate refuses: a user that
+/// repeats an attempt must not cost a scan of all connections each time.
+const SCAN_DIVISOR: usize = 64;
+
+/// Divisor of a user's connections for the surplus that makes another user larger: users of nearly the
+/// same size do not displace each other in turn.
+const SURPLUS_DIVISOR: usize = 8;
 
 /// Minimum peak of connections whose end is a reason to return memory to the system.
 const MIN_PEAK_CONNECTIONS: usize = 256;
@@ -25,19 +35,15 @@ pub(super) struct Table {
     tracked: Slab<Arc<Tracked>>,
     /// The number of connections for each key that has any.
     counts: BTreeMap<QuotaKey, usize>,
-    /// The connections that wait or watch because of a rule, by index.
-    holds: BTreeMap<usize, Hold>,
-    holds_by_rule: BTreeMap<Rule, usize>,
-    watches_by_user: BTreeMap<u32, usize>,
+    holds: Holds,
     buffers: Buffers,
     /// The largest number of connections since [`take_ended_peak`](Self::take_ended_peak).
     peak: usize,
-}
-
-/// The reason for which a connection may wait or watch.
-struct Hold {
-    rule: Option<Rule>,
-    watches: bool,
+    /// The connections that were evicted and are not closed yet.
+    evicted: Vec<Arc<Tracked>>,
+    /// For each user the number of attempts that are refused without a scan, after a scan without a
+    /// candidate.
+    refused_scans: BTreeMap<u32, usize>,
 }
 
 /// The outcome of [`Table::hold`].
@@ -96,38 +102,59 @@ impl Table {
     }
 
     /// Evicts connections that count towards `key`, or any, for a new connection of a user. The
-    /// idle ones come first, a sixteenth of them; else one that watches or waits, of a user with more
+    /// idle ones come first, a sixteenth of them; else some that watch or wait, of a user with more
     /// connections. Returns `false` if there is none.
     pub(super) fn displace(&mut self, newcomer: &ConnectionKeys, key: Option<QuotaKey>) -> bool {
+        if self.takes_refusal(newcomer.user) {
+            return false;
+        }
         let own = self.user_count(newcomer.user, key);
         let in_scope = |it: &Tracked| key.is_none_or(|key| it.keys.has(key));
         let mut candidates = self.candidates(key, in_scope, |activity, user_count| {
             match activity {
                 // No user evicts the idle connections of a smaller user.
                 Activity::Idle => user_count >= own,
-                Activity::Watching | Activity::Waiting => user_count > own,
+                Activity::Watching | Activity::Waiting => user_count > own + own / SURPLUS_DIVISOR,
                 Activity::Leasing => false,
             }
         });
-        let idle = candidates
-            .iter()
-            .filter(|it| it.activity == Activity::Idle)
-            .count();
-        candidates.truncate((idle / EVICTION_DIVISOR).max(1));
-        self.evict(&candidates)
+        let is_idle = |it: &&Candidate| it.activity == Activity::Idle;
+        let batch = match (
+            candidates.iter().filter(is_idle).count(),
+            candidates.first(),
+        ) {
+            (_, None) => {
+                if own > 0 {
+                    let refusals = self.len() / SCAN_DIVISOR;
+                    self.refused_scans.insert(newcomer.user, refusals);
+                }
+                return false;
+            }
+            (0, Some(first)) => {
+                let surplus = first.user_count.0 - own;
+                (surplus / 4).min(self.len() / SCAN_DIVISOR)
+            }
+            (idle, _) => idle / EVICTION_DIVISOR,
+        };
+        candidates.truncate(batch.max(1));
+        for candidate in candidates {
+            let reason = match candidate.activity {
+                Activity::Idle => CloseReason::Evicted,
+                _ => CloseReason::Displaced,
+            };
+            self.evict(candidate.index, reason);
+        }
+        true
     }
 
-    /// Evicts the oldest connection that holds a rule, of a user with more connections than `user`.
-    fn displace_holder(&mut self, rule: &Rule, user: u32) -> bool {
-        let own = self.user_count(user, None);
-        let holds = &self.holds;
-        let in_scope = |it: &Tracked| {
-            let hold = holds.get(&it.index());
-            hold.is_some_and(|hold| hold.rule.as_ref() == Some(rule))
-        };
-        let mut candidates = self.candidates(None, in_scope, |_, user_count| user_count > own);
-        candidates.truncate(1);
-        self.evict(&candidates)
+    /// Takes one of the refusals without a scan; returns `false` if the user has none left.
+    fn takes_refusal(&mut self, user: u32) -> bool {
+        let left = self.refused_scans.get_mut(&user);
+        let takes = left.is_some_and(|left| left.checked_sub(1).map(|it| *left = it).is_some());
+        if !takes {
+            self.refused_scans.remove(&user);
+        }
+        takes
     }
 
     /// Returns the connections in scope that may be evicted, in the order of eviction.
@@ -162,17 +189,31 @@ impl Table {
         candidates
     }
 
-    fn evict(&mut self, candidates: &[Candidate]) -> bool {
-        for candidate in candidates {
-            let reason = match candidate.activity {
-                Activity::Idle => CloseReason::Evicted,
-                _ => CloseReason::Displaced,
-            };
-            if let Some(tracked) = self.remove(candidate.index) {
-                tracked.request_close(reason);
-            }
+    fn evict(&mut self, index: usize, reason: CloseReason) {
+        if let Some(tracked) = self.remove(index) {
+            self.close(tracked, reason);
         }
-        !candidates.is_empty()
+    }
+
+    /// Requests that a connection closes.
+    fn close(&mut self, tracked: Arc<Tracked>, reason: CloseReason) {
+        tracked.request_close(reason);
+        self.evicted.push(tracked);
+    }
+
+    /// Requests that the connections that match close.
+    pub(super) fn close_where(&mut self, matches: impl Fn(&Tracked) -> bool, reason: CloseReason) {
+        let all: Vec<_> = self.iter().filter(|it| matches(it)).cloned().collect();
+        for tracked in all {
+            self.close(tracked, reason);
+        }
+    }
+
+    /// Returns the slots of the connections that were evicted since the last call. A connection that
+    /// has no slot, or has left its slot, is notified.
+    pub(super) fn take_evicted(&mut self) -> Vec<usize> {
+        let evicted = std::mem::take(&mut self.evicted);
+        evicted.iter().filter_map(|it| it.slot()).collect()
     }
 
     /// Returns the number of a user's connections that compete for a quota.
@@ -191,30 +232,32 @@ impl Table {
         rule: Option<&Rule>,
         max_for_rule: usize,
         max_watches: Option<usize>,
+        now: u64,
     ) -> HoldOutcome {
         let user = tracked.keys.user;
-        let watches = self.watches_by_user.get(&user).copied().unwrap_or_default();
-        if max_watches.is_some_and(|max| watches >= max) || !self.is_tracked(tracked) {
+        let has_too_many = max_watches.is_some_and(|max| self.holds.watches(user) >= max);
+        if has_too_many || !self.is_tracked(tracked) {
             return HoldOutcome::Refused;
         }
         self.release(tracked);
-        let mut outcome = HoldOutcome::Held;
-        if let Some(rule) = rule {
-            let held = self.holds_by_rule.get(rule).copied().unwrap_or_default();
-            if held >= max_for_rule {
-                if !self.displace_holder(rule, user) {
-                    return HoldOutcome::Refused;
+        let is_full = |rule: &&Rule| self.holds.count(rule) >= max_for_rule;
+        let outcome = match rule.filter(is_full) {
+            None => HoldOutcome::Held,
+            Some(rule) => match self.holds.displaceable(rule, user) {
+                None => return HoldOutcome::Refused,
+                Some(oldest) => {
+                    self.evict(oldest, CloseReason::Displaced);
+                    HoldOutcome::Displaced
                 }
-                outcome = HoldOutcome::Displaced;
-            }
-            *self.holds_by_rule.entry(rule.clone()).or_default() += 1;
-        }
-        let watches = max_watches.is_some();
-        if watches {
-            *self.watches_by_user.entry(user).or_default() += 1;
-        }
-        let rule = rule.cloned();
-        self.holds.insert(tracked.index(), Hold { rule, watches });
+            },
+        };
+        let hold = Hold {
+            rule: rule.cloned(),
+            user,
+            is_watch: max_watches.is_some(),
+            since: now,
+        };
+        self.holds.insert(tracked.index(), hold);
         tracked.set_hold(true);
         outcome
     }
@@ -222,20 +265,8 @@ impl Table {
     /// Records that a connection does not wait or watch any more.
     pub(super) fn release(&mut self, tracked: &Arc<Tracked>) {
         if tracked.holds() && self.is_tracked(tracked) {
-            self.remove_hold(tracked);
+            self.holds.remove(tracked.index());
             tracked.set_hold(false);
-        }
-    }
-
-    fn remove_hold(&mut self, tracked: &Tracked) {
-        let Some(hold) = self.holds.remove(&tracked.index()) else {
-            return;
-        };
-        if let Some(rule) = hold.rule {
-            decrement(&mut self.holds_by_rule, &rule);
-        }
-        if hold.watches {
-            decrement(&mut self.watches_by_user, &tracked.keys.user);
         }
     }
 
@@ -265,8 +296,9 @@ impl Table {
             let Some(tracked) = self.remove(*index) else {
                 continue;
             };
-            tracked.request_close(CloseReason::BuffersFull);
-            match excess.checked_sub(tracked.buffered() as usize) {
+            let bytes = tracked.buffered() as usize;
+            self.close(tracked, CloseReason::BuffersFull);
+            match excess.checked_sub(bytes) {
                 Some(left) if left > 0 => excess = left,
                 _ => break,
             }
@@ -293,8 +325,7 @@ impl Table {
         self.tracked.is_empty()
             && self.counts.is_empty()
             && self.holds.is_empty()
-            && self.holds_by_rule.is_empty()
-            && self.watches_by_user.is_empty()
+            && self.refused_scans.is_empty()
             && self.buffers.total() == 0
     }
 
@@ -308,17 +339,20 @@ impl Table {
         for key in tracked.keys.all() {
             decrement(&mut self.counts, &key);
         }
-        self.remove_hold(&tracked);
+        self.holds.remove(index);
+        let user = tracked.keys.user;
+        if self.count(QuotaKey::User(user)) == 0 {
+            self.refused_scans.remove(&user);
+        }
         if tracked.buffered() > 0 {
-            self.buffers
-                .change(tracked.keys.user, tracked.buffered(), 0);
+            self.buffers.change(user, tracked.buffered(), 0);
         }
         Some(tracked)
     }
 }
 
 /// Decrements a count, and removes a count of zero.
-fn decrement<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
+pub(super) fn decrement<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
     if let Some(count) = counts.get_mut(key) {
         *count -= 1;
         if *count == 0 {

@@ -177,6 +177,20 @@ fn newcomer_of_a_small_user_displaces_the_oldest_watch_of_the_largest() {
 }
 
 #[test]
+fn refused_user_costs_one_scan_in_many_attempts() {
+    let limiter = limiter(1024, UserQuota::Half);
+    let own = |_| admit(&limiter, &user(1)).inspect(mark_waiting);
+    let held: Vec<_> = (0..512).filter_map(own).collect();
+    assert_eq!(held.len(), 512, "the half");
+    assert!(own(0).is_none(), "the scan");
+    held[0].mark_idle();
+    let refused = (0..100).take_while(|_| own(0).is_none()).count();
+    assert_eq!(refused, 512 / 64, "without a scan");
+    assert!(is_evicted(&held[0]));
+    assert!(admit(&limiter, &user(2)).is_some(), "another user");
+}
+
+#[test]
 fn watches_of_one_rule_have_half_of_the_connections() {
     let limiter = limiter(64, UserQuota::Half);
     let rule = Rule::Group(7);

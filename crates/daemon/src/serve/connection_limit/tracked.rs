@@ -15,6 +15,9 @@ const FLAG_BITS: u32 = 3;
 /// The flag of a connection that counts as a holder of its rule.
 const HOLD_FLAG: u64 = 1 << 2;
 
+/// The slot of a connection that the event loop does not know.
+const NO_SLOT: u32 = u32::MAX;
+
 /// The activity of a connection. Evictions take the lesser activity first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Activity {
@@ -53,6 +56,8 @@ pub(super) struct Tracked {
     /// The tick at which the activity began, the hold flag, and the activity. The connection alone
     /// changes it.
     activity: AtomicU64,
+    /// The slot of the connection in the event loop; [`NO_SLOT`] without one.
+    slot: AtomicU32,
     pub(super) close_requested: Notify,
     close_reason: OnceLock<CloseReason>,
 }
@@ -64,6 +69,7 @@ impl Tracked {
             keys,
             buffered: AtomicU32::new(0),
             activity: AtomicU64::new(now << FLAG_BITS),
+            slot: AtomicU32::new(NO_SLOT),
             close_requested: Notify::new(),
             close_reason: OnceLock::new(),
         }
@@ -71,6 +77,16 @@ impl Tracked {
 
     pub(super) fn index(&self) -> usize {
         self.index as usize
+    }
+
+    pub(super) fn slot(&self) -> Option<usize> {
+        let slot = self.slot.load(Ordering::Relaxed);
+        (slot != NO_SLOT).then_some(slot as usize)
+    }
+
+    pub(super) fn set_slot(&self, slot: usize) {
+        let slot = u32::try_from(slot).unwrap_or(NO_SLOT);
+        self.slot.store(slot, Ordering::Relaxed);
     }
 
     pub(super) fn activity(&self) -> Activity {

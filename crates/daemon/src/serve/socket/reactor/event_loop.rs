@@ -28,7 +28,9 @@ use super::{
 };
 use crate::{
     runtime::clock::{BootTime, Clock},
-    serve::{accept::ACCEPT_BACKOFF, socket::connection::ReadState},
+    serve::{
+        accept::ACCEPT_BACKOFF, connection_limit::ConnectionLimiter, socket::connection::ReadState,
+    },
 };
 
 /// Maximum number of events, and of queued connections, in one iteration.
@@ -175,8 +177,6 @@ impl EventLoop {
                 }
                 mem::take(&mut queue.commands)
             };
-            // Once for all queued evictions, because each call scans all slots.
-            let mut close_evicted = false;
             for command in commands {
                 match command {
                     Command::AddListener(listener) => self.add_listener(listener),
@@ -185,16 +185,13 @@ impl EventLoop {
                     Command::Reattach(slot, entry) => self.reattach(slot, entry),
                     Command::Free(slot) => self.deregister(slot),
                     Command::Wake(slot) => self.schedule(slot),
-                    Command::CloseEvicted => close_evicted = true,
+                    Command::CloseEvicted(limiter) => self.close_evicted(&limiter),
                     Command::Shrink => {
                         self.slots.shrink_to_fit();
                         self.ready_queue.shrink_to(MAX_BATCH);
                     }
                     Command::ShutDown => return ControlFlow::Break(()),
                 }
-            }
-            if close_evicted {
-                self.close_evicted();
             }
         }
     }
@@ -281,7 +278,7 @@ impl EventLoop {
                     }
                     if listener.context.limiter.is_full() {
                         // An evicted connection closes before the next one is accepted.
-                        return self.close_evicted();
+                        return self.close_evicted(&listener.context.limiter);
                     }
                 }
                 Err(Errno::AGAIN) => return,
@@ -305,6 +302,7 @@ impl EventLoop {
         if let Err(error) = epoll::add(&self.handle.epoll, connection, data, CONNECTION_INTEREST) {
             return warn!("cannot add a connection to the epoll set: {error}");
         }
+        entry.permit().set_slot(slot);
         self.slots.insert(Slot::Attached(entry));
         self.apply(slot, outcome);
     }
@@ -395,10 +393,17 @@ impl EventLoop {
         }
     }
 
-    /// Closes the connections that have a close reason, after the reason was sent.
-    fn close_evicted(&mut self) {
-        let is_evicted = |entry: &ConnectionEntry| entry.permit().close_reason().is_some();
-        self.close_where(is_evicted, ConnectionEntry::send_close_reason);
+    /// Closes the evicted connections, after the reason was sent.
+    fn close_evicted(&mut self, limiter: &ConnectionLimiter) {
+        for slot in limiter.take_evicted() {
+            // The slot may belong to another connection by now. A task closes its connection itself.
+            if let Some(Slot::Attached(entry)) = self.slots.get_mut(slot)
+                && entry.permit().close_reason().is_some()
+            {
+                entry.send_close_reason();
+                self.deregister(slot);
+            }
+        }
     }
 
     /// Closes the connections whose deadline has passed.

@@ -21,7 +21,9 @@ use tracing::error;
 use super::{accept::accept_connection, entry::ConnectionEntry};
 use crate::{
     runtime::sync::lock,
-    serve::{context::ServerContext, socket::handlers::Offload},
+    serve::{
+        connection_limit::ConnectionLimiter, context::ServerContext, socket::handlers::Offload,
+    },
 };
 
 /// Token of the eventfd in the epoll set.
@@ -67,8 +69,8 @@ pub(super) enum Command {
     Free(usize),
     /// Poll the connection of a slot: its waker has fired.
     Wake(usize),
-    /// Close the connections that have a close reason.
-    CloseEvicted,
+    /// Close the connections that the limiter has evicted.
+    CloseEvicted(Arc<ConnectionLimiter>),
     /// Return the memory of closed connections.
     Shrink,
     /// End the event loop.
@@ -131,9 +133,9 @@ impl ReactorHandle {
         self.submit(Command::StopAccepting);
     }
 
-    /// Closes the connections that have a close reason.
-    pub(in crate::serve) fn close_evicted(&self) {
-        self.submit(Command::CloseEvicted);
+    /// Closes the connections that the limiter has evicted.
+    pub(in crate::serve) fn close_evicted(&self, limiter: Arc<ConnectionLimiter>) {
+        self.submit(Command::CloseEvicted(limiter));
     }
 
     /// Returns the memory of closed connections.
