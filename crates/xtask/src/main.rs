@@ -42,7 +42,7 @@ Usage: cargo xtask COMMAND
                 gate does, --seed S repeats one
   fuzz          each fuzz target for a minute, or for --seconds N or --runs N
   attack        users without a rule, and users of one rule, against a system daemon, as root; prints
-                the memory, latencies and refusals that they cause, in three minutes; with arguments,
+                the memory, latencies and refusals that they cause, in four minutes; with arguments,
                 only the attacks whose names contain one of them
   soak          ten minutes of uploads with sessions of a minute, in Python and Node
   systemd       the checks under this machine's systemd; --full also under 252, 254 and 257,

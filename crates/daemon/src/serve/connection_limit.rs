@@ -1,6 +1,6 @@
 //! Limits connections and the bytes in their buffers. At the limit, the connections that have been
-//! idle longest are evicted; without an idle one, a user with few connections displaces one that
-//! watches or waits, of a user with more.
+//! idle longest are evicted; without an idle one, a user with few connections displaces some that
+//! watch or wait, of a user with more.
 
 mod buffers;
 mod holds;
