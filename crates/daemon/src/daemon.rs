@@ -1,28 +1,33 @@
 //! The daemon: it applies configurations and runs until a signal or an upgrade ends it.
 
+mod dependencies;
+mod exit;
+mod handover;
 mod runtime_files;
 
 use std::{io, net::TcpListener, os::fd::OwnedFd, sync::Arc, time::Duration};
 
-use stsd_sts::StsError;
 use tokio::{net::UnixListener, sync::mpsc, task::spawn_blocking, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-pub use self::runtime_files::check_runtime_files;
+use self::handover::Handover;
+pub use self::{
+    dependencies::{Dependencies, PersistSessions},
+    exit::{ExitReason, RunError},
+    runtime_files::check_runtime_files,
+};
 use crate::{
     access::Access,
     audit::Audit,
     config::{Config, ConfigErrors},
     export::Exporters,
     platform::{signals::ControlSignals, systemd::NotifySocket},
-    refresh::supervisor::{Connect, RefreshConfig, Supervisor, SupervisorDeps},
+    refresh::supervisor::{RefreshConfig, Supervisor, SupervisorDeps},
     runtime::{
-        clock::Clock,
         conditions::{Condition, Conditions},
         listener::Protocol,
-        program::ProgramContext,
-        protection_report::{Protection, SecretPages},
+        protection_report::SecretPages,
     },
     serve,
     serve::{
@@ -30,91 +35,16 @@ use crate::{
         connection_limit::{ConnectionLimiter, UserQuota},
         context::{ServerContext, StatusContext, SupervisorCommand},
         http,
-        http::{HttpEndpoint, RotateError, UrlSecrets},
+        http::{HttpEndpoint, RotateError},
         socket,
         socket::{ReactorHandle, ReactorThread},
     },
-    session::{memfd::RestoredSessions, store::Store},
+    session::store::Store,
     sts::{rate_limit::RateLimiter, upstream::StsExchange},
 };
 
 /// Pause for further renewals before all sessions are persisted.
 const PERSIST_DEBOUNCE: Duration = Duration::from_millis(50);
-
-/// Persists sealed sessions for the next process.
-pub type PersistSessions = Box<dyn FnMut(&OwnedFd) -> io::Result<()> + Send>;
-
-/// The dependencies of the daemon.
-pub struct Dependencies<X> {
-    /// Loads the configuration.
-    pub load: Box<dyn Fn() -> Result<Config, ConfigErrors> + Send>,
-    /// Returns a client of an STS endpoint.
-    pub connect: Connect<X>,
-    /// The clocks.
-    pub clock: Arc<dyn Clock>,
-    /// The identity of the machine, such as its machine-id.
-    pub machine: Vec<u8>,
-    /// The access policy.
-    pub access: Access,
-    /// The surroundings of the programs in the configuration.
-    pub programs: Arc<ProgramContext>,
-    /// The requests of signals.
-    pub signals: ControlSignals,
-    /// The limit of open files.
-    pub open_files: u64,
-    /// The protections of the process.
-    pub protections: Vec<Protection>,
-    /// The states of the daemon that last.
-    pub conditions: Arc<Conditions>,
-    /// The log goes to systemd's journal.
-    pub in_journal: bool,
-    /// The sessions of the previous process.
-    pub restored: RestoredSessions,
-    /// The secrets of the URLs.
-    pub url_secrets: UrlSecrets,
-    /// The loopback socket of the previous process.
-    pub tcp: Option<TcpListener>,
-    /// Persists sessions for the next process; `None` without a file descriptor store.
-    pub persist: Option<PersistSessions>,
-    /// Stores the loopback socket for the next process.
-    pub store_http_socket: fn(Option<&TcpListener>) -> io::Result<()>,
-    /// Checks the program that is to replace this one; may block.
-    pub check_successor: Arc<dyn Fn() -> io::Result<()> + Send + Sync>,
-}
-
-/// The reason why the daemon has ended.
-#[derive(Debug)]
-pub enum ExitReason {
-    /// A signal has stopped the daemon.
-    Stopped,
-    /// A new program replaces the daemon, with these descriptors.
-    Replaced {
-        /// The sessions.
-        sessions: Option<OwnedFd>,
-        /// The loopback socket.
-        tcp: Option<TcpListener>,
-    },
-}
-
-/// The reason why the daemon cannot run.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// The client of STS cannot be created.
-    #[error(transparent)]
-    Sts(#[from] StsError),
-    /// A file of the configuration cannot be used.
-    #[error(transparent)]
-    Config(#[from] ConfigErrors),
-    /// A step of the start has failed.
-    #[error("{0}")]
-    Start(&'static str, #[source] io::Error),
-    /// The event loop has ended, so that no request is answered any more.
-    #[error("the event loop has failed, and no request can be answered: {0}")]
-    EventLoop(io::Error),
-    /// A background task of the sockets has ended.
-    #[error(transparent)]
-    Serve(#[from] ServeError),
-}
 
 /// The parts of the running daemon.
 struct Daemon<X> {
@@ -123,7 +53,7 @@ struct Daemon<X> {
     exporters: Exporters,
     signals: ControlSignals,
     load: Box<dyn Fn() -> Result<Config, ConfigErrors> + Send>,
-    persist: Option<PersistSessions>,
+    handover: Handover,
     store_http_socket: fn(Option<&TcpListener>) -> io::Result<()>,
     check_successor: Arc<dyn Fn() -> io::Result<()> + Send + Sync>,
     conditions: Arc<Conditions>,
@@ -213,7 +143,7 @@ impl<X: StsExchange> Daemon<X> {
             }),
             signals: dependencies.signals,
             load: dependencies.load,
-            persist: dependencies.persist,
+            handover: Handover::new(dependencies.persist, Arc::clone(&conditions)),
             store_http_socket: dependencies.store_http_socket,
             check_successor: dependencies.check_successor,
             conditions,
@@ -252,7 +182,7 @@ impl<X: StsExchange> Daemon<X> {
                 }
                 () = conditions.changed() => NotifySocket::status(&self.service_status()),
                 () = &mut summaries => {}
-                () = renewed.notified(), if self.persist.is_some() => {
+                () = renewed.notified(), if self.handover.is_possible() => {
                     sleep(PERSIST_DEBOUNCE).await;
                     self.persist_sessions();
                 }
@@ -416,28 +346,12 @@ impl<X: StsExchange> Daemon<X> {
         outcome
     }
 
-    /// Persists all sessions; after an error the previously persisted ones remain.
+    /// Persists all sessions for the next process.
     fn persist_sessions(&mut self) {
-        if self.persist.is_none() {
-            return;
-        }
-        let sessions = self.seal_sessions();
-        let (Some(sessions), Some(persist)) = (sessions, &mut self.persist) else {
-            return;
-        };
-        match persist(&sessions) {
-            Ok(()) if self.conditions.recover(Condition::Handover) => {
-                info!("the sessions survive a restart again");
-            }
-            Ok(()) => {}
-            Err(error) => {
-                let message = format!("the sessions will not survive a restart: {error}");
-                let hint = "see systemctl status; the service manager does not take them";
-                let (condition, now) = (Condition::Handover, self.context.clock.boot());
-                if self.conditions.fail(condition, &message, hint, now) {
-                    warn!("{message}");
-                }
-            }
+        if self.handover.is_possible()
+            && let Some(sessions) = self.seal_sessions()
+        {
+            self.handover.persist(&sessions, self.context.clock.boot());
         }
     }
 
