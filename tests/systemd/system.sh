@@ -127,6 +127,15 @@ survived() {
 }
 check "none of this, and no restart, has cost a call" survived
 
+master_secret() {
+    local config=/etc/stsd/config.toml
+    cp $config "$scratch/config.toml" && printf '[http]\nlisten = "127.0.0.1:0"\n' >>$config &&
+        systemctl reload stsd.service && ! stsctl status | grep 'change with a reboot' &&
+        is "mode of the file" "$(stat -c %a /var/lib/stsd/http.secret)" 600 || return 1
+    cp "$scratch/config.toml" $config && systemctl reload stsd.service
+}
+check "the master secret of the URLs is in the state directory" master_secret
+
 encrypted() {
     systemd-creds encrypt --quiet --name=uploader.key --with-key=host \
         /etc/stsd/uploader.key /etc/stsd/uploader.key.cred && rm /etc/stsd/uploader.key || return 1

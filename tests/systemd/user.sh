@@ -237,6 +237,13 @@ url_stays() {
 }
 check "a URL outlives a restart and kill -9, port and secret, and costs no call" url_stays
 
+master_secret() {
+    local file=$HOME/.local/state/stsd/http.secret
+    is "mode and owner of $file" "$(stat -c '%a %u' "$file")" "600 $(id -u)" &&
+        ! stsctl status | grep 'change with a reboot'
+}
+check "the master secret of the URLs is in the state directory" master_secret
+
 bad_reload() {
     local old
     old=$(pid)
