@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     thread,
     time::Duration,
@@ -168,7 +168,13 @@ impl TestEnv {
     /// Returns the daemon's command, not yet started.
     #[must_use]
     pub fn daemon_command(&self) -> Command {
-        let mut command = Command::new(program("stsd"));
+        self.daemon_command_at(&program("stsd"))
+    }
+
+    /// Returns the command of a daemon's program at a path, not yet started.
+    #[must_use]
+    pub fn daemon_command_at(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         command.env("STSD_CONFIG", self.path("config.toml"));
         command.env("STSD_SOCKET", self.socket());
         // Of a user's daemon, and of a machine's.

@@ -57,29 +57,37 @@ fn document(shim: &Path, socket: &Path) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Starts the daemon of release 0.1.0 from a path that a story can replace.
-fn start_old(stsd: &Path) -> TestEnv {
+/// The path of a daemon's program, which a story replaces. Not in the directory of the environment, whose
+/// files are searched for secrets at the end.
+struct InstalledProgram(tempfile::TempDir);
+
+impl InstalledProgram {
+    fn new(stsd: &Path) -> Self {
+        let installed = Self(tempfile::tempdir().unwrap());
+        fs::copy(stsd, installed.path()).unwrap();
+        installed
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("stsd")
+    }
+
+    /// Puts the daemon of this version in the place of the old program, as a package does.
+    fn replace(&self) {
+        let new = self.0.path().join("stsd.new");
+        fs::copy(e2e::program("stsd"), &new).unwrap();
+        fs::rename(new, self.path()).unwrap();
+    }
+}
+
+/// Starts the daemon of release 0.1.0.
+fn start_old(stsd: &Path) -> (TestEnv, InstalledProgram) {
     let mut env = TestEnv::without_daemon(&[]);
     env.write_config_with_http(UPLOAD);
-    fs::copy(stsd, env.path("stsd")).unwrap();
-    let command = command_at(&env);
-    env.start_daemon_with(command);
+    let installed = InstalledProgram::new(stsd);
+    env.start_daemon_with(env.daemon_command_at(&installed.path()));
     assert!(!is_new(&env), "the daemon is the old one");
-    env
-}
-
-fn command_at(env: &TestEnv) -> Command {
-    let mut command = Command::new(env.path("stsd"));
-    command.env("STSD_CONFIG", env.path("config.toml"));
-    command.env("STSD_SOCKET", env.socket());
-    command.env("XDG_STATE_HOME", env.path("state"));
-    command
-}
-
-/// Puts the daemon of this version in the place of the old program, as a package does.
-fn replace_program(env: &TestEnv) {
-    fs::copy(e2e::program("stsd"), env.path("stsd.new")).unwrap();
-    fs::rename(env.path("stsd.new"), env.path("stsd")).unwrap();
+    (env, installed)
 }
 
 /// Returns `true` for a daemon that knows a request which release 0.1.0 does not know.
@@ -92,7 +100,7 @@ fn old_daemon_is_replaced_under_load() {
     let Some([stsd, old_shim, _]) = e2e::old_programs() else {
         return;
     };
-    let env = start_old(&stsd);
+    let (env, installed) = start_old(&stsd);
     let new_shim = e2e::program("sts-shim");
     let before = document(&old_shim, &env.socket());
     let pid = env.client().status().unwrap().pid;
@@ -104,7 +112,7 @@ fn old_daemon_is_replaced_under_load() {
     let old_url = url();
     assert_eq!(status_of(&old_url), 200);
     under_load(&env, &[old_shim.clone(), new_shim.clone()], |answers| {
-        replace_program(&env);
+        installed.replace();
         env.daemon().signal(Signal::SIGUSR2);
         env.wait_until("the new daemon answers", || is_new(&env));
         let count = answers.load(Ordering::Relaxed);
@@ -127,7 +135,7 @@ fn old_daemon_ends_and_a_new_one_starts_under_load() {
     let Some([stsd, ..]) = e2e::old_programs() else {
         return;
     };
-    let mut env = start_old(&stsd);
+    let (mut env, installed) = start_old(&stsd);
     let (over, answers) = (AtomicBool::new(false), AtomicU64::new(0));
     let (socket, shim) = (env.socket(), e2e::program("sts-shim"));
     thread::scope(|scope| {
@@ -142,9 +150,8 @@ fn old_daemon_ends_and_a_new_one_starts_under_load() {
         env.wait_until("clients are served", || answers.load(Ordering::Relaxed) > 4);
         env.daemon().signal(Signal::SIGTERM);
         env.wait_for_daemon_exit();
-        replace_program(&env);
-        let command = command_at(&env);
-        env.start_daemon_with(command);
+        installed.replace();
+        env.start_daemon_with(env.daemon_command_at(&installed.path()));
         let count = answers.load(Ordering::Relaxed);
         env.wait_until("clients are served again", || {
             answers.load(Ordering::Relaxed) > count + 4
@@ -214,7 +221,7 @@ fn new_programs_are_served_by_the_old_daemon() {
     let Some([stsd, ..]) = e2e::old_programs() else {
         return;
     };
-    let env = start_old(&stsd);
+    let (env, _installed) = start_old(&stsd);
     let programs = ["sts-shim", "stsctl"].map(e2e::program);
     assert_served(&env, &programs[0], &programs[1]);
 }

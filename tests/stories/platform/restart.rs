@@ -123,11 +123,7 @@ fn replaceable() -> TestEnv {
     env.write_config(UPLOAD);
     let program = env.path("stsd");
     fs::copy(e2e::program("stsd"), &program).unwrap();
-    let mut command = Command::new(&program);
-    command.env("STSD_CONFIG", env.path("config.toml"));
-    command.env("STSD_SOCKET", env.socket());
-    command.env("XDG_STATE_HOME", env.path("state"));
-    env.start_daemon_with(command);
+    env.start_daemon_with(env.daemon_command_at(&program));
     env
 }
 
