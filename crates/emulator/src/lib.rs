@@ -147,4 +147,4 @@ pub use clock::Clock;
 pub use emulator::{Emulator, Options, StartError};
 pub use jwt::MARKER as OIDC_TOKEN_MARKER;
 pub use saml::MARKER as SAML_ASSERTION_MARKER;
-pub use state::objects::MAX_OBJECT_BYTES;
+pub use state::objects::MAX_BODY_BYTES;

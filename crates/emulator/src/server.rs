@@ -10,13 +10,14 @@ use axum::{
     extract::{Request, State},
     http::Response,
 };
+use http_body::Body as _;
 
 use crate::{
     control::routes,
     http::request::HttpRequest,
     imds, oss,
     server::call::{Call, Service},
-    state::{EmulatorState, objects::MAX_OBJECT_BYTES},
+    state::{EmulatorState, objects::MAX_BODY_BYTES},
     sts,
 };
 
@@ -42,11 +43,16 @@ async fn handle(State(context): State<Context>, request: Request) -> Response<Bo
     let (parts, body) = request.into_parts();
     let max_body_bytes = match service {
         Service::Sts | Service::Imds => MAX_STS_BODY_BYTES,
-        Service::Oss => MAX_OBJECT_BYTES,
+        Service::Oss => MAX_BODY_BYTES,
     };
-    let body = to_bytes(body, max_body_bytes).await;
-    let is_too_large = body.is_err();
-    let body = body.map(|bytes| bytes.to_vec()).unwrap_or_default();
+    // A body that is announced as too large is not read.
+    let is_too_large = body.size_hint().lower() > max_body_bytes as u64;
+    let body = match is_too_large {
+        true => None,
+        false => to_bytes(body, max_body_bytes).await.ok(),
+    };
+    let is_too_large = body.is_none();
+    let body = body.unwrap_or_default();
     let target = parts.uri.path_and_query().map_or("/", |t| t.as_str());
     let headers = parts.headers.iter().filter_map(|(name, value)| {
         Some((name.as_str(), std::str::from_utf8(value.as_bytes()).ok()?))

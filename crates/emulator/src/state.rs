@@ -1,10 +1,12 @@
 //! The state of the emulator, shared by its three services.
 
+pub(crate) mod buckets;
 pub(crate) mod imds;
 pub(crate) mod nonces;
 pub(crate) mod objects;
 pub(crate) mod sessions;
 pub(crate) mod stats;
+pub(crate) mod uploads;
 
 use std::{collections::BTreeMap, sync::Mutex, time::Duration};
 
@@ -14,7 +16,14 @@ use crate::{
     fault::queue::Faults,
     jwt::SigningKeys,
     saml::SealKey,
-    state::{imds::ImdsState, nonces::Nonces, objects::Objects, sessions::Sessions, stats::Stats},
+    state::{
+        buckets::{Buckets, StoredBucket},
+        imds::ImdsState,
+        nonces::Nonces,
+        objects::Objects,
+        sessions::Sessions,
+        stats::Stats,
+    },
     sync::lock,
 };
 
@@ -33,6 +42,7 @@ pub(crate) struct EmulatorState {
     pub(crate) sessions: Mutex<Sessions>,
     pub(crate) imds: Mutex<ImdsState>,
     pub(crate) nonces: Mutex<Nonces>,
+    pub(crate) buckets: Mutex<Buckets>,
     pub(crate) objects: Mutex<Objects>,
     pub(crate) stats: Mutex<Stats>,
     pub(crate) faults: Faults,
@@ -46,6 +56,7 @@ impl EmulatorState {
         max_session_lifetime: Option<Duration>,
     ) -> Self {
         Self {
+            buckets: Mutex::new(buckets::of_account(&account, clock.now())),
             account,
             clock,
             max_session_lifetime,
@@ -73,6 +84,11 @@ impl EmulatorState {
             .get(id)
             .copied()
             .unwrap_or(key.active)
+    }
+
+    /// Returns the bucket with that name.
+    pub(crate) fn find_bucket(&self, name: &str) -> Option<StoredBucket> {
+        lock(&self.buckets).get(name).cloned()
     }
 
     /// Sets the status of a long-lived key; `false` if the account model has no such key.

@@ -8,11 +8,7 @@ use std::time::Duration;
 
 use kit::{Answer, Credentials, TestEmulator, UPLOAD, raw, request_bytes, start, start_with};
 use sha2::{Digest as _, Sha256};
-use stsd_emulator::{
-    account,
-    http::request::HttpRequest,
-    oss::{object_address::ObjectAddress, signature},
-};
+use stsd_emulator::{account, http::request::HttpRequest, oss::signature};
 
 const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
 
@@ -21,6 +17,7 @@ struct S3<'a> {
     emulator: &'a TestEmulator,
     credentials: Credentials,
     region: &'a str,
+    host: &'a str,
     /// `x-amz-content-sha256`; the hash of the body if empty.
     hash: &'a str,
     signed: &'a str,
@@ -34,6 +31,7 @@ impl<'a> S3<'a> {
             emulator,
             credentials: emulator.session(UPLOAD, None),
             region: "cn-hongkong",
+            host: "127.0.0.1",
             hash: "",
             signed: "host;x-amz-content-sha256;x-amz-date;x-amz-security-token",
             more: &[],
@@ -59,7 +57,7 @@ impl<'a> S3<'a> {
             self.signed
         );
         let mut all = vec![
-            ("host", "127.0.0.1"),
+            ("host", self.host),
             ("x-amz-date", &date),
             ("x-amz-content-sha256", hash),
         ];
@@ -70,12 +68,14 @@ impl<'a> S3<'a> {
         let mut unsigned = all.clone();
         unsigned.push(("authorization", &draft));
         let request = HttpRequest::new(method, target, unsigned, body.to_vec());
-        let signature =
-            match signature::parse(&request, &ObjectAddress::from_request(&request, |_| true)) {
-                Ok(claim) => claim.unwrap().expected(&self.credentials.secret),
-                // The response of the server is the subject of the test.
-                Err(_) => "0".to_owned(),
-            };
+        let signature = match signature::parse(
+            &request,
+            &signature::signed_address(&request, |_| true, |_| None),
+        ) {
+            Ok(claim) => claim.unwrap().expected(&self.credentials.secret),
+            // The response of the server is the subject of the test.
+            Err(_) => "0".to_owned(),
+        };
         let authorization = draft.replace("Signature=0", &format!("Signature={signature}"));
         all.push(("authorization", &authorization));
         let bytes = request_bytes(method, target, &all, body);
@@ -127,6 +127,38 @@ fn object_put_by_aws_signature_is_read_by_oss_signature() {
         (404, "NoSuchKey".into())
     );
     assert!(gone.header("x-amz-request-id").is_some());
+}
+
+#[test]
+fn aws_signature_carries_multipart_upload_and_virtual_host() {
+    let emulator = start();
+    let mut s3 = S3::new(&emulator);
+    s3.host = "examplebucket.s3.oss-cn-hongkong.aliyuncs.com";
+    assert_eq!(s3.send("HEAD", "/", b"").status, 200);
+    assert_eq!(s3.send("PUT", "/", b"").status, 200);
+    let key = "/otherbucket/k";
+    let started = s3.send("POST", &format!("{key}?uploads="), b"");
+    let id = started.element("UploadId");
+    let mut parts = String::new();
+    for (number, body) in [(1, vec![b'a'; 100 * 1024]), (2, b"end".to_vec())] {
+        let target = format!("{key}?partNumber={number}&uploadId={id}&x-id=UploadPart");
+        let answer = s3.send("PUT", &target, &body);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let etag = answer.header("etag").unwrap().replace('"', "&#34;");
+        parts.push_str(&format!(
+            "<Part><ETag>{etag}</ETag><PartNumber>{number}</PartNumber></Part>"
+        ));
+    }
+    let body = format!("<CompleteMultipartUpload xmlns=\"x\">{parts}</CompleteMultipartUpload>");
+    let done = s3.send("POST", &format!("{key}?uploadId={id}"), body.as_bytes());
+    assert_eq!(done.status, 200, "{}", done.text());
+    s3.host = "127.0.0.1";
+    let found = s3.send("GET", &format!("/examplebucket{key}"), b"");
+    assert_eq!(found.body.len(), 100 * 1024 + 3);
+    s3.more = &[("x-amz-copy-source", "examplebucket/otherbucket/k")];
+    s3.signed = "host;x-amz-content-sha256;x-amz-copy-source;x-amz-date;x-amz-security-token";
+    let copied = s3.send("PUT", "/examplebucket/copy", b"");
+    assert_eq!(copied.status, 200, "{}", copied.text());
 }
 
 #[test]

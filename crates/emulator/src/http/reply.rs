@@ -1,5 +1,7 @@
 //! The reply of a service, before the server adds the common headers.
 
+use bytes::Bytes;
+
 /// The outcome of a successful call, in the counters.
 pub(crate) const OK: &str = "ok";
 
@@ -10,13 +12,13 @@ pub(crate) struct Reply {
     pub(crate) headers: Vec<(&'static str, String)>,
     /// The user metadata of an object. The client has chosen the names of these headers.
     pub(crate) user_metadata: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
+    pub(crate) body: Bytes,
     /// [`OK`] or the error's code, for the counters.
     pub(crate) outcome: String,
 }
 
 impl Reply {
-    pub(crate) fn ok(content_type: &str, body: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn ok(content_type: &str, body: impl Into<Bytes>) -> Self {
         Self {
             status: 200,
             headers: vec![("content-type", content_type.to_owned())],

@@ -1,5 +1,7 @@
 //! An HTTP request, read to its end and decoded once for all checks.
 
+use bytes::Bytes;
+
 use crate::encoding::decode_form;
 
 /// A request as its signature covers it: decoded parameters, header names in lower case.
@@ -14,7 +16,7 @@ pub struct HttpRequest {
     /// The headers in the order sent: names in lower case, values trimmed.
     pub headers: Vec<(String, String)>,
     /// The whole body.
-    pub body: Vec<u8>,
+    pub body: Bytes,
 }
 
 /// The parameters of a request, from its query and its form.
@@ -30,7 +32,7 @@ impl HttpRequest {
         method: &str,
         target: &str,
         headers: impl IntoIterator<Item = (&'a str, &'a str)>,
-        body: Vec<u8>,
+        body: impl Into<Bytes>,
     ) -> Self {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         Self {
@@ -41,7 +43,7 @@ impl HttpRequest {
                 .into_iter()
                 .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
                 .collect(),
-            body,
+            body: body.into(),
         }
     }
 

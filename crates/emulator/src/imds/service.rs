@@ -142,7 +142,7 @@ fn read_document(
     fault: Option<CredentialFault>,
 ) -> Result<Reply, ImdsError> {
     let instance = state.account.instance.as_ref().ok_or(ImdsError::NotFound)?;
-    let text = |text: &str| Ok(Reply::ok("text/plain", text));
+    let text = |text: &str| Ok(Reply::ok("text/plain", text.to_owned()));
     match route {
         Route::Role => text(&instance.role),
         Route::Credentials(role) if role == instance.role => {

@@ -5,8 +5,6 @@ use crate::{
     clock::RequestTime,
     oss::{
         error::OssError,
-        object_address::ObjectAddress,
-        operation::Operation,
         signature::claim::{ClaimedSignature, Validity},
     },
     state::EmulatorState,
@@ -72,28 +70,12 @@ impl Caller {
         Ok(Self { policies })
     }
 
-    /// Checks that all policies allow an operation. A caller without a policy has no rights.
-    pub(crate) fn authorize(
-        &self,
-        account: &str,
-        operation: Operation,
-        address: &ObjectAddress,
-        region: &str,
-    ) -> Result<(), OssError> {
-        let resource = match operation {
-            Operation::ListObjects => address.bucket.clone(),
-            _ => format!("{}/{}", address.bucket, address.key),
-        };
-        // A policy may name the region with or without the prefix `oss-`.
-        let arns = [
-            format!("acs:oss:{region}:{account}:{resource}"),
-            format!("acs:oss:oss-{region}:{account}:{resource}"),
-        ];
-        let is_allowed = !self.policies.is_empty()
-            && self
-                .policies
-                .iter()
-                .all(|policy| policy.allows(operation.policy_action(), &arns));
+    /// Checks that all policies allow an action on a resource, which has several equivalent ARNs. A
+    /// caller without a policy has no rights.
+    pub(crate) fn authorize(&self, action: &str, arns: &[String]) -> Result<(), OssError> {
+        let mut policies = self.policies.iter();
+        let is_allowed =
+            !self.policies.is_empty() && policies.all(|policy| policy.allows(action, arns));
         if is_allowed {
             Ok(())
         } else {

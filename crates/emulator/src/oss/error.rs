@@ -2,6 +2,9 @@
 
 use crate::encoding::{escape_xml, hex};
 
+/// The `EC` of an error whose number this project does not know.
+const UNKNOWN_EC: &str = "0000-00000000";
+
 /// The reason for which OSS refused a request. The text is the `Message` of the reply.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each variant is the code it prints")]
@@ -36,15 +39,47 @@ pub enum OssError {
     NoSuchBucket,
     #[error("The specified key does not exist.")]
     NoSuchKey,
+    #[error("The specified bucket is not valid.")]
+    InvalidBucketName,
+    #[error("Bucket already exists can't modify location.")]
+    BucketLocation,
+    #[error("You have attempted to create more buckets than allowed.")]
+    TooManyBuckets,
+    #[error(
+        "The bucket you are attempting to access must be addressed using the specified endpoint. Please send all future requests to this endpoint."
+    )]
+    WrongEndpoint { bucket: String, endpoint: String },
+    #[error("The object you specified already exists and can not be overwritten.")]
+    FileAlreadyExists,
+    #[error(
+        "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed."
+    )]
+    NoSuchUpload,
+    #[error(
+        "One or more of the specified parts could not be found or the specified entity tag might not have matched the part's entity tag."
+    )]
+    InvalidPart,
+    #[error(
+        "The list of parts was not in ascending order. Parts list must be specified in order by part number."
+    )]
+    InvalidPartOrder,
+    #[error("Part number must be an integer between 1 and 10000, inclusive.")]
+    InvalidPartNumber,
+    #[error("Your proposed upload is smaller than the minimum allowed size.")]
+    EntityTooSmall,
+    #[error(
+        "The XML you provided was not well-formed or did not validate against our published schema."
+    )]
+    MalformedXml,
     #[error("The Content-MD5 you specified did not match what we received.")]
     InvalidDigest,
     #[error("The hash of the body does not match x-amz-content-sha256.")]
     ContentMismatch,
     #[error("The requested range cannot be satisfied.")]
     InvalidRange,
-    #[error("Your proposed upload exceeds the maximum allowed size of 5 MiB.")]
+    #[error("Your proposed upload exceeds the maximum allowed size of 256 MiB in this emulator.")]
     EntityTooLarge,
-    #[error("This emulator stores at most 64 MiB of objects.")]
+    #[error("This emulator stores at most 1 GiB of objects and parts.")]
     QuotaExceeded,
     #[error("A header you provided implies functionality that is not implemented: {0}.")]
     NotImplemented(String),
@@ -71,7 +106,7 @@ impl OssError {
     };
     pub(crate) const UNSIGNED_HEADERS: Self = Self::AccessDenied {
         message: "There were headers present in the request which were not signed.",
-        ec: "0000-00000000",
+        ec: UNKNOWN_EC,
     };
     pub(crate) const URL_EXPIRED: Self = Self::AccessDenied {
         message: "Request has expired.",
@@ -98,13 +133,24 @@ impl OssError {
             Self::InvalidArgument(_) => ("InvalidArgument", 400, "0017-00000201"),
             Self::NoSuchBucket => ("NoSuchBucket", 404, "0015-00000101"),
             Self::NoSuchKey => ("NoSuchKey", 404, "0026-00000001"),
+            Self::InvalidBucketName => ("InvalidBucketName", 400, "0015-00000001"),
+            Self::BucketLocation => ("BucketAlreadyExists", 409, UNKNOWN_EC),
+            Self::TooManyBuckets => ("TooManyBuckets", 400, UNKNOWN_EC),
+            Self::WrongEndpoint { .. } => ("AccessDenied", 403, UNKNOWN_EC),
+            Self::FileAlreadyExists => ("FileAlreadyExists", 409, UNKNOWN_EC),
+            Self::NoSuchUpload => ("NoSuchUpload", 404, "0042-00000002"),
+            Self::InvalidPart => ("InvalidPart", 400, UNKNOWN_EC),
+            Self::InvalidPartOrder => ("InvalidPartOrder", 400, "0042-00000209"),
+            Self::InvalidPartNumber => ("InvalidArgument", 400, "0017-00000220"),
+            Self::EntityTooSmall => ("EntityTooSmall", 400, "0042-00000213"),
+            Self::MalformedXml => ("MalformedXML", 400, UNKNOWN_EC),
             Self::InvalidDigest => ("InvalidDigest", 400, "0016-00000501"),
-            Self::ContentMismatch => ("XAmzContentSHA256Mismatch", 400, "0000-00000000"),
+            Self::ContentMismatch => ("XAmzContentSHA256Mismatch", 400, UNKNOWN_EC),
             Self::InvalidRange => ("InvalidRange", 416, "0026-00000021"),
             Self::EntityTooLarge => ("EntityTooLarge", 400, "0016-00000605"),
             Self::QuotaExceeded => ("QuotaExceeded", 403, "0016-00000900"),
             Self::NotImplemented(_) => ("NotImplemented", 501, "0017-00000901"),
-            Self::Scripted { code, status, .. } => (code, *status, "0000-00000000"),
+            Self::Scripted { code, status, .. } => (code, *status, UNKNOWN_EC),
         }
     }
 
@@ -160,6 +206,10 @@ impl OssError {
                 if !canonical_request.is_empty() {
                     fields.push(("CanonicalRequest", canonical_request.clone()));
                 }
+            }
+            Self::WrongEndpoint { bucket, endpoint } => {
+                fields.push(("Bucket", bucket.clone()));
+                fields.push(("Endpoint", endpoint.clone()));
             }
             _ => {}
         }

@@ -2,9 +2,9 @@
 
 use crate::{
     clock::iso_millis,
-    encoding::{base64, decode_base64_text, escape_xml, percent_encode_path},
+    encoding::{base64, decode_base64_text, escape_xml},
     http::request::HttpRequest,
-    oss::error::OssError,
+    oss::{error::OssError, xml::KeyEncoding},
     state::objects::Objects,
 };
 
@@ -24,8 +24,7 @@ struct ListObjectsRequest<'a> {
     /// The key or common prefix after which the page begins.
     after: String,
     max_keys: usize,
-    /// `true` for `encoding-type=url`.
-    is_url_encoded: bool,
+    encoding: KeyEncoding,
 }
 
 /// One page of the list.
@@ -51,11 +50,7 @@ impl<'a> ListObjectsRequest<'a> {
                 .filter(|count| (1..=MAX_MAX_KEYS).contains(count))
                 .ok_or_else(|| OssError::argument("max-keys must be 1 to 1000."))?,
         };
-        let is_url_encoded = match parameter("encoding-type") {
-            "" => false,
-            "url" => true,
-            _ => return Err(OssError::argument("encoding-type must be url.")),
-        };
+        let encoding = KeyEncoding::parse(request)?;
         let (start, token) = if is_v2 {
             (parameter("start-after"), parameter("continuation-token"))
         } else {
@@ -74,7 +69,7 @@ impl<'a> ListObjectsRequest<'a> {
             token,
             after,
             max_keys,
-            is_url_encoded,
+            encoding,
         })
     }
 
@@ -87,15 +82,6 @@ impl<'a> ListObjectsRequest<'a> {
         let rest = &key[self.prefix.len()..];
         let end = rest.find(self.delimiter)? + self.prefix.len() + self.delimiter.len();
         Some(&key[..end])
-    }
-
-    /// Returns a key or prefix in the encoding that the request asks for.
-    fn encode(&self, name: &str) -> String {
-        if self.is_url_encoded {
-            percent_encode_path(name)
-        } else {
-            escape_xml(name)
-        }
     }
 }
 
@@ -142,7 +128,7 @@ fn collect_page(
              <ETag>{}</ETag>\n    <Type>Normal</Type>\n    <Size>{}</Size>\n    \
              <StorageClass>Standard</StorageClass>\n    <Owner><ID>{account}</ID>\
              <DisplayName>{account}</DisplayName></Owner>\n  </Contents>\n",
-            request.encode(key),
+            request.encoding.encode(key),
             iso_millis(object.modified),
             escape_xml(&object.etag),
             object.content.len(),
@@ -156,15 +142,15 @@ fn to_xml(bucket: &str, request: &ListObjectsRequest<'_>, page: &Page) -> String
     let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListBucketResult>\n");
     let mut field = |tag: &str, value: &str| xml.push_str(&format!("  <{tag}>{value}</{tag}>\n"));
     field("Name", &escape_xml(bucket));
-    field("Prefix", &request.encode(request.prefix));
+    field("Prefix", &request.encoding.encode(request.prefix));
     field("MaxKeys", &request.max_keys.to_string());
-    field("Delimiter", &request.encode(request.delimiter));
-    if request.is_url_encoded {
+    field("Delimiter", &request.encoding.encode(request.delimiter));
+    if request.encoding == KeyEncoding::Url {
         field("EncodingType", "url");
     }
     field("IsTruncated", &page.next.is_some().to_string());
     if request.is_v2 {
-        field("StartAfter", &request.encode(request.start));
+        field("StartAfter", &request.encoding.encode(request.start));
         if !request.token.is_empty() {
             field("ContinuationToken", &escape_xml(request.token));
         }
@@ -173,16 +159,16 @@ fn to_xml(bucket: &str, request: &ListObjectsRequest<'_>, page: &Page) -> String
             field("NextContinuationToken", &base64(next.as_bytes()));
         }
     } else {
-        field("Marker", &request.encode(request.start));
+        field("Marker", &request.encoding.encode(request.start));
         if let Some(next) = &page.next {
-            field("NextMarker", &request.encode(next));
+            field("NextMarker", &request.encoding.encode(next));
         }
     }
     xml.push_str(&page.contents);
     for prefix in &page.common_prefixes {
         xml.push_str(&format!(
             "  <CommonPrefixes><Prefix>{}</Prefix></CommonPrefixes>\n",
-            request.encode(prefix)
+            request.encoding.encode(prefix)
         ));
     }
     xml.push_str("</ListBucketResult>\n");

@@ -8,14 +8,18 @@ use crate::{
     encoding::{base64, request_id},
     http::{reply::Reply, request::HttpRequest},
     oss::{
+        bucket,
         caller::{Caller, check_time},
+        copy, delete_objects,
+        endpoint::{endpoint_of, region_of_host},
         error::OssError,
         object_address::ObjectAddress,
-        operation::Operation,
+        operation::{Level, Operation},
         operations,
-        signature::{self, aws_v4},
+        signature::{self, aws_v4, claim::ClaimedSignature},
     },
-    state::EmulatorState,
+    state::{EmulatorState, buckets::StoredBucket},
+    sync::lock,
 };
 
 /// Length of a request id.
@@ -47,14 +51,14 @@ pub(crate) fn error_reply(request: &HttpRequest, error: &OssError) -> Reply {
         (error.code(), error.status())
     };
     let xml = error.xml(code, &id, request.header("host").unwrap_or_default());
-    let mut reply = Reply::ok("application/xml", Vec::new());
+    let mut reply = Reply::ok("application/xml", "");
     reply.status = status;
     // Counted by OSS's code, also for AWS SDKs.
     error.code().clone_into(&mut reply.outcome);
     if request.method == "HEAD" {
         reply = reply.with_header("x-oss-err", base64(xml.as_bytes()));
     } else {
-        reply.body = xml.into_bytes();
+        reply.body = xml.into();
     }
     reply
         .with_header("x-oss-request-id", id.clone())
@@ -68,33 +72,123 @@ fn run(state: &EmulatorState, request: &HttpRequest, now: RequestTime) -> Result
     check_time(&claim, now)?;
     let caller = Caller::authenticate(state, &claim, now)?;
     let operation = Operation::from_request(request, &address);
-    if operation == Operation::Other {
-        return Err(OssError::NotImplemented(format!(
-            "{} {}",
-            request.method, request.path
-        )));
+    match operation {
+        Operation::Other => {
+            return Err(OssError::NotImplemented(format!(
+                "{} {}",
+                request.method, request.path
+            )));
+        }
+        Operation::PutBucket => {
+            bucket::check_name(&address.bucket)?;
+            let region = bucket::new_region(request, &address, &claim);
+            let arns = arns(&state.account.id, &region, &address.bucket);
+            caller.authorize(operation.policy_action(), &arns)?;
+            return bucket::put(state, &address, &region, now);
+        }
+        Operation::ListBuckets => {}
+        _ => check_region(&find_bucket(state, &address)?, request, &address, &claim)?,
     }
-    let bucket = state
-        .account
-        .buckets
-        .get(&address.bucket)
-        .ok_or(OssError::NoSuchBucket)?;
-    if claim
-        .scope
-        .as_ref()
-        .is_some_and(|scope| !scope.matches_region(&bucket.region))
+    for right in required_rights(state, operation, request, &address)? {
+        caller.authorize(right.action, &right.arns)?;
+    }
+    operations::run(state, operation, request, &address, now)
+}
+
+/// An action that the policies must allow on a resource.
+struct Right {
+    action: &'static str,
+    /// The equivalent ARNs of the resource.
+    arns: [String; 2],
+}
+
+fn required_rights(
+    state: &EmulatorState,
+    operation: Operation,
+    request: &HttpRequest,
+    address: &ObjectAddress,
+) -> Result<Vec<Right>, OssError> {
+    let account = &state.account.id;
+    let region = match operation.level() {
+        Level::Service => "*".to_owned(),
+        _ => find_bucket(state, address)?.region,
+    };
+    let right = |resource: &str| Right {
+        action: operation.policy_action(),
+        arns: arns(account, &region, resource),
+    };
+    let object = |key: &str| format!("{}/{key}", address.bucket);
+    let mut rights = match (operation, operation.level()) {
+        (Operation::DeleteMultipleObjects, _) => {
+            let keys = delete_objects::keys(request)?;
+            keys.iter().map(|key| right(&object(key))).collect()
+        }
+        (_, Level::Service) => vec![right("*")],
+        (_, Level::Bucket) => vec![right(&address.bucket)],
+        (_, Level::Object) => vec![right(&object(&address.key))],
+    };
+    if let Operation::CopyObject | Operation::UploadPartCopy = operation
+        && let Some(source) = copy::source(request)?
     {
+        let region = find_bucket(state, &source)?.region;
+        rights.push(Right {
+            action: Operation::GetObject.policy_action(),
+            arns: arns(
+                account,
+                &region,
+                &format!("{}/{}", source.bucket, source.key),
+            ),
+        });
+    }
+    Ok(rights)
+}
+
+/// Returns the ARNs of a resource. A policy may name the region with or without the prefix `oss-`.
+fn arns(account: &str, region: &str, resource: &str) -> [String; 2] {
+    [
+        format!("acs:oss:{region}:{account}:{resource}"),
+        format!("acs:oss:oss-{region}:{account}:{resource}"),
+    ]
+}
+
+/// Checks the region of the signature and of the host against the region of the bucket.
+fn check_region(
+    bucket: &StoredBucket,
+    request: &HttpRequest,
+    address: &ObjectAddress,
+    claim: &ClaimedSignature,
+) -> Result<(), OssError> {
+    let scope = claim.scope.as_ref();
+    if scope.is_some_and(|scope| !scope.matches_region(&bucket.region)) {
         return Err(OssError::InvalidArgument(format!(
             "Invalid signing region in Authorization header: the bucket is in {}.",
             bucket.region
         )));
     }
-    caller.authorize(&state.account.id, operation, &address, &bucket.region)?;
-    operations::run(state, operation, request, &address, now)
+    let host = request.header("host").unwrap_or_default();
+    match region_of_host(host, &address.bucket) {
+        Some(region) if region != bucket.region => Err(OssError::WrongEndpoint {
+            bucket: address.bucket.clone(),
+            endpoint: endpoint_of(&bucket.region),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn find_bucket(state: &EmulatorState, address: &ObjectAddress) -> Result<StoredBucket, OssError> {
+    state
+        .find_bucket(&address.bucket)
+        .ok_or(OssError::NoSuchBucket)
 }
 
 fn address(state: &EmulatorState, request: &HttpRequest) -> ObjectAddress {
-    ObjectAddress::from_request(request, |name| state.account.buckets.contains_key(name))
+    let exists = |name: &str| state.find_bucket(name).is_some();
+    signature::signed_address(request, exists, |id| secret_of(state, id))
+}
+
+fn secret_of(state: &EmulatorState, id: &str) -> Option<String> {
+    let session = lock(&state.sessions).get(id).map(|it| it.secret.clone());
+    session.or_else(|| state.account.keys.get(id).map(|key| key.secret.clone()))
 }
 
 /// Returns a request id in OSS's format: 24 hexadecimal digits in upper case.

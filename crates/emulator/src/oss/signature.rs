@@ -7,9 +7,13 @@ mod v1;
 mod v4;
 
 use self::claim::ClaimedSignature;
+pub(crate) use self::v1::SUB_RESOURCES;
 use crate::{
     http::request::HttpRequest,
-    oss::{error::OssError, object_address::ObjectAddress},
+    oss::{
+        error::OssError,
+        object_address::{ObjectAddress, Readings},
+    },
 };
 
 /// Parses the signature of a request; `None` for an unsigned request.
@@ -41,5 +45,29 @@ pub fn parse(
             v1::parse_query(request, address).map(Some)
         }
         None => Ok(None),
+    }
+}
+
+/// Returns the address of a request. A request with two readings has the one that its signature
+/// covers, and the bucket of `Host` if the signature covers both or none. `exists` returns `true` for an
+/// existing bucket, `secret_of` the secret of an AccessKey id.
+pub fn signed_address(
+    request: &HttpRequest,
+    exists: impl Fn(&str) -> bool,
+    secret_of: impl Fn(&str) -> Option<String>,
+) -> ObjectAddress {
+    let Readings { likely, by_path } = Readings::of_request(request, exists);
+    let covers = |address: &ObjectAddress| {
+        let claim = parse(request, address).ok().flatten();
+        let secret = claim
+            .as_ref()
+            .and_then(|claim| secret_of(&claim.access_key_id));
+        claim
+            .zip(secret)
+            .is_some_and(|(claim, secret)| claim.is_made_with(&secret))
+    };
+    match by_path {
+        Some(by_path) if !covers(&likely) && covers(&by_path) => by_path,
+        _ => likely,
     }
 }

@@ -19,7 +19,7 @@ use serde_json::Value;
 use stsd_emulator::{
     Clock, Emulator, Options, account,
     http::request::HttpRequest,
-    oss::{object_address::ObjectAddress, signature},
+    oss::signature,
     sts::signature::{
         acs3,
         claim::{ClaimedSignature, Scheme},
@@ -300,6 +300,8 @@ pub struct Oss<'a> {
     pub credentials: &'a Credentials,
     pub region: &'a str,
     pub version: u8,
+    /// `true` to sign the bucket in the path, also with another one in `Host`.
+    pub signs_path: bool,
 }
 
 impl<'a> Oss<'a> {
@@ -309,6 +311,7 @@ impl<'a> Oss<'a> {
             credentials,
             region: "cn-hongkong",
             version: 4,
+            signs_path: false,
         }
     }
 
@@ -360,7 +363,11 @@ impl<'a> Oss<'a> {
         let mut unsigned = all.clone();
         unsigned.push(("authorization", &draft));
         let request = HttpRequest::new(method, target, unsigned, Vec::new());
-        let address = ObjectAddress::from_request(&request, |_| true);
+        let mut addressed = request.clone();
+        if self.signs_path {
+            addressed.headers.retain(|(name, _)| name != "host");
+        }
+        let address = signature::signed_address(&addressed, |_| true, |_| None);
         let signature = match signature::parse(&request, &address) {
             Ok(claim) => claim.unwrap().expected(&self.credentials.secret),
             Err(_) => "0".to_owned(),

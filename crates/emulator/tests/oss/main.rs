@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod buckets;
 mod errors;
 #[path = "../kit/mod.rs"]
 mod kit;
+mod multipart;
 mod objects;
 mod policy;
 

@@ -2,7 +2,7 @@
 
 use crate::{
     code, expect,
-    kit::{Answer, Call, Oss, READ, UPLOAD, exchange, start},
+    kit::{Answer, Call, Oss, READ, UPLOAD, exchange, raw, start},
 };
 
 #[test]
@@ -70,21 +70,34 @@ fn object_is_returned_as_put() {
     }
 }
 
+/// ali-oss names the bucket in the path and in `Host`, if its endpoint is the address of a machine.
 #[test]
-fn bucket_comes_from_path_before_host() {
+fn signature_decides_between_path_and_host() {
+    for version in [1, 4] {
+        let emulator = start();
+        let session = emulator.session(UPLOAD, None);
+        let mut oss = Oss::new(&emulator, &session);
+        oss.version = version;
+        oss.signs_path = true;
+        for bucket in ["examplebucket", "otherbucket"] {
+            let host = format!("{bucket}.oss-cn-hongkong.aliyuncs.com");
+            let put = oss.send("PUT", "/examplebucket/k", &[("host", &host)], b"by path");
+            assert_eq!(put.status, 200, "{}", put.text());
+        }
+        let get = oss.send("GET", "/examplebucket/k", &[], b"");
+        assert_eq!(get.text(), "by path");
+        let host = ("host", "examplebucket.oss-cn-hongkong.aliyuncs.com");
+        let list = oss.send("GET", "/examplebucket/", &[host], b"");
+        assert_eq!(list.elements("Key"), ["k"]);
+        // Counted by the reading that was signed.
+        let calls = &emulator.stats()["calls"];
+        assert_eq!(calls["oss:ListObjects"]["ok"], 1, "{calls}");
+    }
+}
+
+#[test]
+fn unsigned_request_is_read_by_its_host() {
     let emulator = start();
-    let session = emulator.session(UPLOAD, None);
-    let mut oss = Oss::new(&emulator, &session);
-    oss.version = 1;
-    let host = ("host", "otherbucket.oss-cn-hangzhou.aliyuncs.com");
-    assert_eq!(
-        oss.send("PUT", "/examplebucket/k", &[host], b"by path")
-            .status,
-        200
-    );
-    let get = oss.send("GET", "/examplebucket/k", &[], b"");
-    assert_eq!(get.text(), "by path");
-    // Without a bucket in the path, the bucket of the host is the one that is signed.
     let host = ("host", "examplebucket.oss-cn-hongkong.aliyuncs.com");
     let headers = [host, ("date", "Thu, 01 Jan 2026 00:00:00 GMT")];
     let answer = exchange(emulator.oss(), "GET", "/k", &headers, b"");
@@ -190,31 +203,108 @@ fn v1_accepts_token_in_unsigned_header() {
 }
 
 #[test]
-fn object_sizes_are_limited_by_named_errors() {
+fn body_announced_as_too_large_is_refused_unread() {
+    let emulator = start();
+    let session = emulator.session(UPLOAD, None);
+    let bytes = Oss::new(&emulator, &session).bytes("PUT", "/examplebucket/k", &[], b"");
+    let announced = format!("content-length: {}\r\n", stsd_emulator::MAX_BODY_BYTES + 1);
+    let text = String::from_utf8(bytes).unwrap();
+    let text = text.replace("content-length: 0\r\n", &announced);
+    let answer = Answer::read(&raw(emulator.oss(), text.as_bytes()));
+    expect(&answer, 400, "EntityTooLarge", "0016-00000605");
+}
+
+#[test]
+fn object_is_not_replaced_if_the_request_forbids_it() {
     let emulator = start();
     let session = emulator.session(UPLOAD, None);
     let oss = Oss::new(&emulator, &session);
-    let largest = vec![b'x'; stsd_emulator::MAX_OBJECT_BYTES];
-    for index in 0..12 {
-        let answer = oss.send("PUT", &format!("/examplebucket/{index}"), &[], &largest);
-        assert_eq!(answer.status, 200, "{}", answer.text());
+    let forbid = [("x-oss-forbid-overwrite", "true")];
+    let put = |body: &[u8]| oss.send("PUT", "/examplebucket/k", &forbid, body);
+    assert_eq!(put(b"first").status, 200);
+    expect(&put(b"second"), 409, "FileAlreadyExists", "0000-00000000");
+    let copy = [forbid[0], ("x-oss-copy-source", "/examplebucket/k")];
+    let copy = oss.send("PUT", "/examplebucket/k", &copy, b"");
+    expect(&copy, 409, "FileAlreadyExists", "0000-00000000");
+    let started = oss.send("POST", "/examplebucket/k?uploads", &forbid, b"");
+    expect(&started, 409, "FileAlreadyExists", "0000-00000000");
+    let found = oss.send("GET", "/examplebucket/k", &[], b"");
+    assert_eq!(found.text(), "first");
+}
+
+#[test]
+fn reply_headers_are_replaced_by_parameters() {
+    let emulator = start();
+    let session = emulator.session(UPLOAD, None);
+    let oss = Oss::new(&emulator, &session);
+    oss.send("PUT", "/examplebucket/k", &[], b"x");
+    let target = "/examplebucket/k?response-content-type=text%2Fcsv\
+                  &response-content-disposition=attachment";
+    let answer = oss.send("GET", target, &[], b"");
+    assert_eq!(answer.header("content-type"), Some("text/csv"));
+    assert_eq!(answer.header("content-disposition"), Some("attachment"));
+}
+
+#[test]
+fn copy_needs_rights_on_source_and_target() {
+    let emulator = start();
+    let session = emulator.session(UPLOAD, None);
+    let oss = Oss::new(&emulator, &session);
+    let kind = [("content-type", "text/x"), ("x-oss-meta-a", "1")];
+    oss.send("PUT", "/examplebucket/a%20b", &kind, b"copied");
+    let copy = |headers: &[(&str, &str)]| oss.send("PUT", "/examplebucket/c", headers, b"");
+    let source = ("x-oss-copy-source", "/examplebucket/a%20b");
+    let answer = copy(&[source]);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let found = oss.send("GET", "/examplebucket/c", &[], b"");
+    assert_eq!(found.text(), "copied");
+    assert_eq!(found.header("content-type"), Some("text/x"));
+    assert_eq!(found.header("x-oss-meta-a"), Some("1"));
+    let replaced = [source, ("x-oss-metadata-directive", "REPLACE")];
+    assert_eq!(copy(&replaced).status, 200);
+    let found = oss.send("HEAD", "/examplebucket/c", &[], b"");
+    assert_eq!(found.header("x-oss-meta-a"), None);
+    for (source, status, expected) in [
+        ("/examplebucket/absent", 404, "NoSuchKey"),
+        ("/absent/k", 404, "NoSuchBucket"),
+        ("/otherbucket/k", 403, "AccessDenied"),
+        ("examplebucket/a", 400, "InvalidArgument"),
+        ("/examplebucket", 400, "InvalidArgument"),
+        ("/examplebucket/a?versionId=1", 501, "NotImplemented"),
+    ] {
+        let answer = copy(&[("x-oss-copy-source", source)]);
+        assert_eq!(
+            (answer.status, code(&answer)),
+            (status, expected.to_owned())
+        );
     }
-    let full = oss.send("PUT", "/examplebucket/12", &[], &largest);
-    expect(&full, 403, "QuotaExceeded", "0016-00000900");
-    // Replaced and deleted objects free their bytes.
-    assert_eq!(
-        oss.send("PUT", "/examplebucket/0", &[], &largest).status,
-        200
-    );
-    assert_eq!(oss.send("DELETE", "/examplebucket/0", &[], b"").status, 204);
-    assert_eq!(
-        oss.send("PUT", "/examplebucket/12", &[], &largest).status,
-        200
-    );
-    let mut larger = largest;
-    larger.push(b'x');
-    let answer = oss.send("PUT", "/examplebucket/0", &[], &larger);
-    expect(&answer, 400, "EntityTooLarge", "0016-00000605");
+}
+
+#[test]
+fn listed_keys_are_deleted_if_each_is_allowed() {
+    let emulator = start();
+    let session = emulator.session(UPLOAD, None);
+    let oss = Oss::new(&emulator, &session);
+    for key in ["a", "b", "c%26"] {
+        oss.send("PUT", &format!("/examplebucket/{key}"), &[], b"x");
+    }
+    let delete =
+        |oss: &Oss, body: &str| oss.send("POST", "/examplebucket/?delete", &[], body.as_bytes());
+    let all = "<Delete><Object><Key>a</Key></Object><Object><Key>c&amp;</Key></Object></Delete>";
+    let narrow = r#"{"Version":"1","Statement":{"Effect":"Allow","Action":"oss:DeleteObject","Resource":"acs:oss:*:*:examplebucket/a"}}"#;
+    let narrow = emulator.session(UPLOAD, Some(narrow));
+    let refused = delete(&Oss::new(&emulator, &narrow), all);
+    expect(&refused, 403, "AccessDenied", "0003-00000001");
+    let done = delete(&oss, all);
+    assert_eq!(done.status, 200, "{}", done.text());
+    assert_eq!(done.elements("Key"), ["a", "c&amp;"]);
+    let left = oss.send("GET", "/examplebucket/", &[], b"");
+    assert_eq!(left.elements("Key"), ["b"]);
+    let quiet = "<Delete><Quiet>true</Quiet><Object><Key>b</Key></Object></Delete>";
+    assert!(delete(&oss, quiet).elements("Key").is_empty());
+    for invalid in ["", "<Delete/>", "<Delete><Object><Key/></Object></Delete>"] {
+        expect(&delete(&oss, invalid), 400, "MalformedXML", "0000-00000000");
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::{
 
 /// The query parameters that are part of the signed resource. `prefix`, `marker`, `max-keys` and
 /// similar ones are not.
-const SUB_RESOURCES: &[&str] = &[
+pub(crate) const SUB_RESOURCES: &[&str] = &[
     "accessPoint",
     "accessPointPolicy",
     "acl",
