@@ -14,7 +14,7 @@ use crate::{
     account::model::{AccountModel, LongLivedKey},
     clock::Clock,
     fault::queue::Faults,
-    jwt::SigningKeys,
+    jwt::{SigningKeys, key_set::KeySet},
     saml::SealKey,
     state::{
         buckets::{Buckets, StoredBucket},
@@ -35,8 +35,9 @@ pub(crate) struct EmulatorState {
     max_session_lifetime: Option<Duration>,
     /// The keys whose status was set since the start, by AccessKey id; `true` is active.
     key_status: Mutex<BTreeMap<String, bool>>,
-    /// The keys of the OIDC providers.
+    /// The keys of the OIDC providers that have no `jwks`.
     pub(crate) oidc_keys: SigningKeys,
+    pub(crate) oidc_public_keys: KeySet,
     /// The key of the SAML providers.
     pub(crate) saml_key: SealKey,
     pub(crate) sessions: Mutex<Sessions>,
@@ -55,13 +56,15 @@ impl EmulatorState {
         clock: Clock,
         max_session_lifetime: Option<Duration>,
     ) -> Self {
+        let oidc_keys = SigningKeys::new();
         Self {
+            oidc_public_keys: oidc_keys.public_keys(),
+            oidc_keys,
             buckets: Mutex::new(buckets::of_account(&account, clock.now())),
             account,
             clock,
             max_session_lifetime,
             key_status: Mutex::default(),
-            oidc_keys: SigningKeys::new(),
             saml_key: SealKey::new(),
             sessions: Mutex::default(),
             imds: Mutex::default(),

@@ -384,3 +384,45 @@ fn invalid_token_request_is_refused() {
     let put = request_bytes("PUT", "/_emulator/oidc/keys", &[], b"");
     assert_eq!(Answer::read(&kit::raw(emulator.sts(), &put)).status, 405);
 }
+
+/// Returns an account model whose provider `real` has the keys of an issuer.
+fn account_with_jwks(jwks: &Value) -> String {
+    format!(
+        "{}\n[[oidc_provider]]\nname = \"real\"\nissuer = \"https://real.example.com\"\n\
+         client_ids = [\"sts.aliyuncs.com\"]\njwks = '''{jwks}'''\n\
+         [[role]]\nname = \"for-real\"\ntrusts = [\"oidc-provider/real\"]\npolicy = '''{}'''\n",
+        account::DEFAULT_MODEL,
+        r#"{"Version":"1","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}"#
+    )
+}
+
+/// A second emulator is the issuer of the tokens.
+#[test]
+fn token_of_a_real_issuer_is_verified_with_its_jwks() {
+    let issuer = start();
+    let keys = issuer.control("GET", "oidc/keys", "").json();
+    let emulator = start_with(&account_with_jwks(&keys), None);
+    let provider = "acs:ram::100000000000001:oidc-provider/real";
+    let role = "acs:ram::100000000000001:role/for-real";
+    let parameters = [("OIDCProviderArn", provider), ("RoleArn", role)];
+    let request = json!({"issuer": "https://real.example.com", "algorithm": "ES256"});
+    let good = assume(&emulator, &token(&issuer, &request), &parameters);
+    assert_eq!(good.status, 200, "{}", good.text());
+    // The keys of the emulator are not those of the issuer, but for the fixed RSA key.
+    let own = assume(&emulator, &token(&emulator, &request), &parameters);
+    expect(&own, 401, "AuthenticationFail.OIDCToken.Invalid");
+    let own = assume(&emulator, &token(&issuer, &json!({"algorithm": "ES256"})), &[]);
+    expect(&own, 401, "AuthenticationFail.OIDCToken.Invalid");
+    let refused = emulator.control("POST", "oidc/token", r#"{"provider":"real","subject":"s"}"#);
+    assert_eq!(refused.status, 400);
+    assert!(refused.text().contains("has a jwks"), "{}", refused.text());
+}
+
+#[test]
+fn jwks_without_usable_key_is_refused() {
+    let error = account::parse(&account_with_jwks(&json!({"keys": []}))).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "oidc_provider \"real\": the jwks has no key for RS256 or ES256"
+    );
+}

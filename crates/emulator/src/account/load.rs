@@ -26,6 +26,7 @@
 //! name = "demo"
 //! issuer = "https://oidc.example.com"
 //! client_ids = ["sts.aliyuncs.com"]
+//! jwks = '''{ "keys": […] }'''      # optional: the keys of a real issuer; the emulator's without it
 //!
 //! [[saml_provider]]
 //! name = "demo"
@@ -58,6 +59,7 @@ use crate::{
         },
     },
     duration::parse_duration,
+    jwt::key_set::KeySet,
 };
 
 /// The file of the default account model, as `--print-world` prints it.
@@ -241,9 +243,12 @@ fn add_oidc_provider(
     if table.client_ids.is_empty() {
         return Err(invalid(KIND, &table.name, "has no client_ids"));
     }
+    let keys = table.jwks.as_deref().map(KeySet::parse).transpose();
+    let keys = keys.map_err(|error| invalid(KIND, &table.name, &error.to_string()))?;
     let provider = OidcProvider {
         issuer: table.issuer,
         client_ids: table.client_ids,
+        keys,
     };
     insert(&mut model.oidc_providers, KIND, table.name, provider)
 }

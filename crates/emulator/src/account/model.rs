@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::account::policy::Policy;
+use crate::{account::policy::Policy, jwt::key_set::KeySet};
 
 /// The users, roles, providers and buckets of one account. Every name that they refer to exists.
 #[derive(Debug, Clone)]
@@ -53,6 +53,8 @@ pub(crate) struct Role {
 pub(crate) struct OidcProvider {
     pub(crate) issuer: String,
     pub(crate) client_ids: Vec<String>,
+    /// The keys of a real issuer; `None` for the keys of the emulator.
+    pub(crate) keys: Option<KeySet>,
 }
 
 /// A SAML identity provider.

@@ -73,6 +73,7 @@ pub(crate) struct OidcProviderTable {
     pub(crate) name: String,
     pub(crate) issuer: String,
     pub(crate) client_ids: Vec<String>,
+    pub(crate) jwks: Option<String>,
 }
 
 #[derive(Deserialize)]

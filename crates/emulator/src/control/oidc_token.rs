@@ -20,6 +20,12 @@ pub(crate) fn mint(state: &EmulatorState, json: &[u8]) -> Result<Value, String> 
     let request: MintTokenRequest = request::parse(json)?;
     let providers = &state.account.oidc_providers;
     let provider = request::find_provider(providers, "OIDC", &request.provider)?;
+    if provider.keys.is_some() {
+        return Err(format!(
+            "the OIDC provider {:?} has a jwks: its issuer signs its tokens",
+            request.provider
+        ));
+    }
     let now = state.clock.now();
     let lifetime =
         request::parse_signed_duration(request.life.as_deref())?.unwrap_or(DEFAULT_LIFETIME);

@@ -103,8 +103,8 @@ pub(crate) fn run(
         .get(name)
         .filter(|_| account == state.account.id)
         .ok_or(StsError::Untrusted("No such OIDC Provider registered."))?;
-    let claims = state
-        .oidc_keys
+    let keys = provider.keys.as_ref().unwrap_or(&state.oidc_public_keys);
+    let claims = keys
         .verify(token)
         .ok()
         .and_then(|claims| Claims::parse(&claims))
