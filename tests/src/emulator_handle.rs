@@ -10,12 +10,24 @@ use serde_json::{Value, json};
 
 use crate::{Action, Fault, Process, program};
 
+/// The URLs by HTTPS, and the file with the certificate of the authority.
+#[derive(Debug, Clone)]
+pub struct HttpsUrls {
+    /// The URL of the emulated STS.
+    pub sts: String,
+    /// The URL of the emulated OSS.
+    pub oss: String,
+    /// The path of the file.
+    pub authority: String,
+}
+
 /// A running emulator of STS, OSS and the instance metadata.
 pub struct EmulatorHandle {
     process: Process,
     sts: String,
     oss: String,
     imds: String,
+    https: Option<HttpsUrls>,
 }
 
 impl EmulatorHandle {
@@ -36,6 +48,11 @@ impl EmulatorHandle {
             sts: address("sts"),
             oss: address("oss"),
             imds: address("imds"),
+            https: addresses["ca"].as_str().map(|authority| HttpsUrls {
+                sts: address("sts_https"),
+                oss: address("oss_https"),
+                authority: authority.to_owned(),
+            }),
             process,
         }
     }
@@ -62,6 +79,12 @@ impl EmulatorHandle {
     #[must_use]
     pub fn imds_url(&self) -> &str {
         &self.imds
+    }
+
+    /// Returns the URLs by HTTPS; `None` without `--tls`.
+    #[must_use]
+    pub fn https(&self) -> Option<HttpsUrls> {
+        self.https.clone()
     }
 
     /// Returns the number of calls of an action, of every outcome.

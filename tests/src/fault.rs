@@ -24,6 +24,14 @@ pub enum Action {
     OssGetObject,
     /// A deletion in the emulated OSS.
     OssDeleteObject,
+    /// The start of an upload in parts.
+    OssInitiateMultipartUpload,
+    /// The upload of one part.
+    OssUploadPart,
+    /// The end of an upload in parts.
+    OssCompleteMultipartUpload,
+    /// An operation of OSS that is not emulated.
+    OssOther,
     /// Every request to the instance metadata.
     ImdsAny,
     /// The request for a metadata token.
@@ -46,6 +54,10 @@ impl Action {
             Self::OssPutObject => "oss:PutObject",
             Self::OssGetObject => "oss:GetObject",
             Self::OssDeleteObject => "oss:DeleteObject",
+            Self::OssInitiateMultipartUpload => "oss:InitiateMultipartUpload",
+            Self::OssUploadPart => "oss:UploadPart",
+            Self::OssCompleteMultipartUpload => "oss:CompleteMultipartUpload",
+            Self::OssOther => "oss:other",
             Self::ImdsAny => "imds:*",
             Self::ImdsToken => "imds:Token",
             Self::ImdsRole => "imds:Role",

@@ -58,7 +58,7 @@ mod wait;
 
 pub use config::{GROUP, STRANGER, UPLOAD, UPLOAD_ROLE_LINE, upload_profile};
 pub use daemon_handle::{DAEMON_READY, DaemonHandle};
-pub use emulator_handle::EmulatorHandle;
+pub use emulator_handle::{EmulatorHandle, HttpsUrls};
 pub use fault::{Action, Fault};
 pub use file_limit::raise_file_limit;
 pub use full_filesystem::{fill_filesystem, free_filesystem, mount_small};

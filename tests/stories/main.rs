@@ -46,6 +46,7 @@ mod ctl {
 /// The documents and the examples.
 mod docs {
     mod configuration;
+    mod emulator;
     mod examples;
     mod file;
     mod first_upload;
@@ -98,6 +99,8 @@ mod refresh {
 /// The official SDKs.
 mod sdk {
     mod consumers;
+    mod https;
+    mod multipart;
     mod oss_operations;
     mod proxy;
     mod uploads;

@@ -21,14 +21,32 @@ Usage: stsd-emulator [OPTIONS]
   --imds ADDRESS        address of the instance metadata [default: 127.0.0.1:0, any free port]
   --world FILE          account model: users, keys, roles, buckets [default: --print-world]
   --session-life TIME   maximum lifetime of each session, like 60s
+  --tls DIR             serve HTTPS too, and write the CA of this start to DIR/ca.pem
   --print-world         print the default account model and exit
   --exit-with-stdin     also stop at the end of standard input
   --help, --version
 
 When ready, prints one line: {\"sts\":\"http://…\",\"oss\":\"http://…\",\"imds\":\"http://…\"}
-On the STS address, GET /_emulator/stats returns the counters and POST /_emulator/faults adds a
-fault. POST /_emulator/oidc/token and /_emulator/saml/assertion return what an identity provider
-signs, and POST /_emulator/imds/rotate replaces the instance's credentials.
+With --tls it also has \"sts_https\", \"oss_https\" and \"ca\", the file of the CA.
+
+On the STS address:
+  GET, DELETE  /_emulator/stats           return the counters, or set them to zero
+  POST         /_emulator/faults          add a fault to the queue
+  GET, DELETE  /_emulator/faults          return the queue, or empty it
+  POST         /_emulator/keys            {\"id\":\"LTAI…\",\"status\":\"inactive\"} or \"active\"
+  POST         /_emulator/imds/rotate     replace the credentials of the instance
+  GET          /_emulator/oidc/keys       the public keys of the OIDC providers
+  POST         /_emulator/oidc/token      {\"provider\":\"demo\",\"subject\":\"s\"}
+  POST         /_emulator/saml/assertion  {\"provider\":\"demo\",\"subject\":\"s\",\"roles\":[\"oss-upload\"]}
+
+A fault: {\"action\":\"oss:UploadPart\",\"times\":2,\"fault\":{\"kind\":\"error\",\"code\":\"InternalError\"}}
+  action   AssumeRole, AssumeRoleWithOIDC, AssumeRoleWithSAML, GetCallerIdentity, other,
+           oss:OPERATION, oss:other, oss:*, imds:Token, imds:Role, imds:Credentials,
+           imds:other, imds:*, *
+  limit    \"times\":N calls, or \"for\":\"5s\"; without both, until the queue is emptied
+  kind     error (code, status, message), throttle (retry_after_millis), delay (millis), hang,
+           reset, half-body, html, wrong-date (offset_seconds), expired, empty, beyond,
+           unsuccessful (code)
 ";
 
 /// The command of a command line.
@@ -57,6 +75,8 @@ pub struct RunOptions {
     pub account_file: Option<PathBuf>,
     /// Maximum lifetime of each session.
     pub max_session_lifetime: Option<Duration>,
+    /// The directory for the certificate of HTTPS; `None` for HTTP alone.
+    pub tls_directory: Option<PathBuf>,
     /// `true` if the end of standard input stops the program.
     pub exit_with_stdin: bool,
 }
@@ -82,6 +102,7 @@ impl RunOptions {
             oss: self.oss.unwrap_or(defaults.oss),
             imds: self.imds.unwrap_or(defaults.imds),
             max_session_lifetime: self.max_session_lifetime,
+            tls_directory: self.tls_directory.clone(),
             clock: defaults.clock,
         }
     }
@@ -107,6 +128,7 @@ pub fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
                     .ok_or_else(|| format!("{text:?} is not a duration like 60s or 15m"))?;
                 options.max_session_lifetime = Some(lifetime);
             }
+            Long("tls") => options.tls_directory = Some(parser.value()?.into()),
             Long("print-world") => return Ok(Command::PrintAccountModel),
             Long("exit-with-stdin") => options.exit_with_stdin = true,
             Long("help") | Short('h') => return Ok(Command::Help),

@@ -4,5 +4,5 @@ mod algorithm;
 pub(crate) mod key_set;
 mod signing_keys;
 
-pub(crate) use self::{algorithm::Algorithm, signing_keys::SigningKeys};
 pub use self::signing_keys::MARKER;
+pub(crate) use self::{algorithm::Algorithm, signing_keys::SigningKeys};

@@ -16,7 +16,8 @@
 //! have this order: the signature; `iss` and `aud` against the provider; `exp` to the second; `iat`
 //! and `nbf` with a leeway of a minute; the trust of the role and, with `oidc_subjects`, `sub`. The
 //! RSA key is a file of the source, and of no use elsewhere; the key for ES256 is generated at each
-//! start. `GET /_emulator/oidc/keys` returns both public keys.
+//! start. `GET /_emulator/oidc/keys` returns both public keys. A provider with a `jwks` in the account
+//! model accepts the tokens of that issuer instead.
 //!
 //! A SAML assertion has **no** XML signature: the control address seals the assertion with an HMAC,
 //! whose key is generated at each start, and STS refuses any other assertion. Issuer, audience,
@@ -36,6 +37,12 @@
 //! `replaced_before_end`, or half of the lifetime with a short `--session-life`; the previous
 //! session stays valid until its expiration.
 //!
+//! # HTTPS
+//!
+//! With a directory for TLS, the addresses of STS and OSS also speak HTTPS: the first byte of a
+//! connection decides. The authority is generated at each start, its certificate is written to
+//! `ca.pem`, and no private key is written.
+//!
 //! # The control address
 //!
 //! The STS address also has the paths under `/_emulator/`.
@@ -52,9 +59,13 @@
 //!
 //! The actions are `AssumeRole`, `AssumeRoleWithOIDC`, `AssumeRoleWithSAML`, `GetCallerIdentity`,
 //! `other`, `imds:Token`, `imds:Role`, `imds:Credentials`, `imds:other` (with the names of HTTP
-//! statuses as outcomes, such as `Forbidden`), `oss:PutObject`, `oss:GetObject`, `oss:HeadObject`,
-//! `oss:GetObjectMeta`, `oss:DeleteObject`, `oss:ListObjects` (both versions) and `oss:other`. OSS
-//! accepts its own signatures and, as its S3-compatible endpoint does, those of AWS SDKs.
+//! statuses as outcomes, such as `Forbidden`), `oss:` and the name of an operation, and `oss:other` for
+//! an operation that is not emulated. The operations are `PutObject`, `CopyObject`, `GetObject`,
+//! `HeadObject`, `GetObjectMeta`, `DeleteObject`, `DeleteMultipleObjects`, `ListObjects` (both
+//! versions), `InitiateMultipartUpload`, `UploadPart`, `UploadPartCopy`, `CompleteMultipartUpload`,
+//! `AbortMultipartUpload`, `ListParts`, `ListMultipartUploads`, `PutBucket`, `HeadBucket`,
+//! `GetBucketInfo`, `GetBucketLocation` and `ListBuckets`. OSS accepts its own signatures and, as its
+//! S3-compatible endpoint does, those of AWS SDKs.
 //!
 //! An outcome is `ok`, the code of an error, or `fault:` and the kind of the fault that determined
 //! the reply. A `delay` and a `wrong-date` do not determine the reply, so that the outcome of the
@@ -141,6 +152,7 @@ mod clock;
 pub mod duration;
 mod encoding;
 mod sync;
+mod tls;
 
 pub use account::AccountModel;
 pub use clock::Clock;
@@ -148,3 +160,4 @@ pub use emulator::{Emulator, Options, StartError};
 pub use jwt::MARKER as OIDC_TOKEN_MARKER;
 pub use saml::MARKER as SAML_ASSERTION_MARKER;
 pub use state::objects::MAX_BODY_BYTES;
+pub use tls::TlsError;

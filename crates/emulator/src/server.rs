@@ -1,6 +1,7 @@
 //! HTTP around the services: reads a request, and returns the response of its service.
 
 pub(crate) mod call;
+pub(crate) mod listener;
 
 use std::sync::Arc;
 

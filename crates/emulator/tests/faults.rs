@@ -9,7 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kit::{Answer, Call, Credentials, Oss, TestEmulator, UPLOAD, open, raw, rest, start};
+use kit::{
+    Answer, Call, Credentials, Oss, TestEmulator, UPLOAD, exchange, open, raw, rest, start,
+};
 use serde_json::json;
 
 /// Returns all bytes of the response to an `AssumeRole` with one fault.
@@ -324,4 +326,88 @@ fn deleted_counters_restart_at_zero() {
     );
     emulator.control("DELETE", "stats", "");
     assert_eq!(emulator.stats(), json!({"calls":{},"sessions_live":1}));
+}
+
+#[test]
+fn each_oss_operation_is_counted_by_name_and_takes_a_fault() {
+    let emulator = start();
+    let copy = ("x-oss-copy-source", "/examplebucket/s");
+    let (bucket, key) = ("/examplebucket", "/examplebucket/k");
+    for (name, method, target, headers) in [
+        ("ListBuckets", "GET", "/".to_owned(), &[][..]),
+        ("PutBucket", "PUT", bucket.to_owned(), &[]),
+        ("HeadBucket", "HEAD", bucket.to_owned(), &[]),
+        ("GetBucketInfo", "GET", format!("{bucket}?bucketInfo"), &[]),
+        (
+            "GetBucketLocation",
+            "GET",
+            format!("{bucket}?location"),
+            &[],
+        ),
+        ("ListObjects", "GET", format!("{bucket}?list-type=2"), &[]),
+        (
+            "ListMultipartUploads",
+            "GET",
+            format!("{bucket}?uploads"),
+            &[],
+        ),
+        (
+            "DeleteMultipleObjects",
+            "POST",
+            format!("{bucket}?delete"),
+            &[],
+        ),
+        ("PutObject", "PUT", key.to_owned(), &[]),
+        ("CopyObject", "PUT", key.to_owned(), &[copy]),
+        ("GetObject", "GET", key.to_owned(), &[]),
+        ("HeadObject", "HEAD", key.to_owned(), &[]),
+        ("GetObjectMeta", "HEAD", format!("{key}?objectMeta"), &[]),
+        ("DeleteObject", "DELETE", key.to_owned(), &[]),
+        (
+            "InitiateMultipartUpload",
+            "POST",
+            format!("{key}?uploads"),
+            &[],
+        ),
+        (
+            "UploadPart",
+            "PUT",
+            format!("{key}?partNumber=1&uploadId=U"),
+            &[],
+        ),
+        (
+            "UploadPartCopy",
+            "PUT",
+            format!("{key}?partNumber=1&uploadId=U"),
+            &[copy],
+        ),
+        (
+            "CompleteMultipartUpload",
+            "POST",
+            format!("{key}?uploadId=U"),
+            &[],
+        ),
+        (
+            "AbortMultipartUpload",
+            "DELETE",
+            format!("{key}?uploadId=U"),
+            &[],
+        ),
+        ("ListParts", "GET", format!("{key}?uploadId=U"), &[]),
+        ("other", "DELETE", bucket.to_owned(), &[]),
+    ] {
+        let fault = json!({
+            "action": format!("oss:{name}"), "times": 1,
+            "fault": {"kind": "error", "code": "InternalError"},
+        });
+        emulator.script(&fault.to_string());
+        let answer = exchange(emulator.oss(), method, &target, headers, b"");
+        assert_eq!(answer.status, 500, "{name}: {}", answer.text());
+        let calls = &emulator.stats()["calls"];
+        assert_eq!(
+            calls[format!("oss:{name}")],
+            json!({"fault:error": 1}),
+            "{name}"
+        );
+    }
 }

@@ -411,7 +411,11 @@ fn token_of_a_real_issuer_is_verified_with_its_jwks() {
     // The keys of the emulator are not those of the issuer, but for the fixed RSA key.
     let own = assume(&emulator, &token(&emulator, &request), &parameters);
     expect(&own, 401, "AuthenticationFail.OIDCToken.Invalid");
-    let own = assume(&emulator, &token(&issuer, &json!({"algorithm": "ES256"})), &[]);
+    let own = assume(
+        &emulator,
+        &token(&issuer, &json!({"algorithm": "ES256"})),
+        &[],
+    );
     expect(&own, 401, "AuthenticationFail.OIDCToken.Invalid");
     let refused = emulator.control("POST", "oidc/token", r#"{"provider":"real","subject":"s"}"#);
     assert_eq!(refused.status, 400);

@@ -126,9 +126,23 @@ fn invalid_command_line_is_refused() {
         &["--imds", "192.0.2.1:80"],
         "192.0.2.1:80 is not a loopback address",
     );
+    check_refused(
+        &["--tls", "/dev/null/x"],
+        "cannot write /dev/null/x/ca.pem: ",
+    );
     check_refused(&["--oos", "127.0.0.1:0"], "--oos");
     let help = emulator(&["--help"]);
     assert!(help.status.success() && help.stdout.starts_with(b"stsd-emulator: "));
+    let help = String::from_utf8(help.stdout).unwrap();
+    for part in [
+        "retry_after_millis",
+        "half-body",
+        "offset_seconds",
+        "\"times\":2",
+        "--tls",
+    ] {
+        assert!(help.contains(part), "{part}: {help}");
+    }
     let version = emulator(&["--version"]);
     assert_eq!(
         version.stdout,

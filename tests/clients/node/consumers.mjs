@@ -1,5 +1,6 @@
 // Uploads with ali-oss, unmodified, as often as it is told, with credentials that come in one
-// of the ways stsd offers.
+// of the ways stsd offers. With a fourth argument, `parts`, a call uploads one part of an object,
+// and the third call also completes the object.
 //
 // Every line of standard input is a number of calls; each line of the answer is JSON:
 // `{"calls": N}`, or `{"error": …}` with the first that failed. Secrets are never printed.
@@ -15,7 +16,11 @@ const { default: Credential, Config } = require("@alicloud/credentials");
 const PATIENCE_MILLIS = 900_000;
 setTimeout(() => process.exit(1), PATIENCE_MILLIS).unref();
 
-const [consumer, endpoint, interval] = process.argv.slice(2);
+const [consumer, endpoint, interval, mode] = process.argv.slice(2);
+
+// A part of the smallest size that OSS accepts before the last one, and the number of parts.
+const PART = "part".repeat(25 * 1024);
+const PARTS = 3;
 
 // @alicloud/credentials, told where to ask, or told nothing: its default chain.
 const ways = {
@@ -38,7 +43,7 @@ async function credentials() {
 }
 
 let bucket;
-async function upload() {
+async function upload(act) {
   bucket ??= new OSS({
     ...(await credentials()),
     refreshSTSToken: credentials,
@@ -52,12 +57,28 @@ async function upload() {
     authorizationV4: true,
   });
   await new Promise((resolve) => setTimeout(resolve, 5));
-  await bucket.put("consumers/ali-oss", Buffer.from("text"));
+  await act();
 }
+
+let uploadId;
+const parts = [];
+const acts = {
+  put: () => bucket.put("consumers/ali-oss", Buffer.from("text")),
+  parts: async () => {
+    const key = "parts/ali-oss";
+    uploadId ??= (await bucket.initMultipartUpload(key)).uploadId;
+    const number = parts.length + 1;
+    const body = Buffer.from(`${number}${PART}`);
+    const { etag } = await bucket.uploadPart(key, uploadId, number, body, 0, body.length);
+    parts.push({ number, etag });
+    if (number === PARTS) await bucket.completeMultipartUpload(key, uploadId, parts);
+  },
+};
+const act = acts[mode ?? "put"];
 
 async function calls(count) {
   try {
-    for (let done = 0; done < count; done += 1) await upload();
+    for (let done = 0; done < count; done += 1) await upload(act);
   } catch (error) {
     // Not the whole error: ali-oss hangs the request's parameters onto it.
     return { error: [error.name, error.code, error.requestId, error.message].filter(Boolean).join(" ") };

@@ -4,7 +4,7 @@
 use std::fs;
 
 use super::{
-    configuration, file, options,
+    configuration, emulator, file, options,
     page::{Block, Page, blocks, pages, root},
     program, shell, terminal,
     world::World,
@@ -29,8 +29,8 @@ fn commands_of_the_documents_run_or_have_a_reason() {
             continue;
         }
         // Blocks of one page build on each other.
-        let mut world = match page.blocks.iter().any(terminal::asks) {
-            true => World::of_a_beginner(),
+        let mut world = match page.blocks.iter().any(terminal::sets_up) {
+            true => World::of_a_beginner(&page),
             false => World::whole(),
         };
         for block in &page.blocks {
@@ -41,7 +41,8 @@ fn commands_of_the_documents_run_or_have_a_reason() {
                     }
                     Ok(())
                 }
-                it if terminal::asks(it) => terminal::run(&mut world, it),
+                it if emulator::is_start(it) => Ok(()),
+                it if terminal::sets_up(it) => terminal::run(&mut world, it),
                 it => shell::run(&world, it),
             };
             mistakes.extend(done.err());

@@ -1,5 +1,5 @@
-//! Commands of the documents that ask at a terminal: the answers, and the start of the daemon in
-//! place of systemd.
+//! Commands of the documents that set up a new user: the answers to their questions at a terminal, and
+//! the start of the daemon in place of systemd.
 
 use e2e::{KEY_SECRET, Terminal};
 
@@ -14,13 +14,16 @@ const ANSWERS: [(&str, &str); 3] = [
     ("keyring (desktop) [file]: ", ""),
 ];
 
-/// The command that sets up a new user.
-const SETS_UP: &str = "stsctl init --region ";
+/// The commands that set up a new user. The second one takes its answers as options and asks nothing.
+const ASKS: &str = "stsctl init --region ";
+const ASKS_NOTHING: &str = "| stsctl init --endpoint ";
 
-/// Returns `true` if a block asks. A page with such a block starts without a configuration.
-pub(crate) fn asks(block: &Block) -> bool {
+/// Returns `true` if a block sets up a new user. A page with such a block starts without a
+/// configuration.
+pub(crate) fn sets_up(block: &Block) -> bool {
     let commands = shell::commands(block);
-    commands.iter().any(|it| it.starts_with(SETS_UP))
+    let sets_up = |it: &String| it.starts_with(ASKS) || it.contains(ASKS_NOTHING);
+    commands.iter().any(sets_up)
 }
 
 /// Runs a block and answers its questions.
@@ -31,7 +34,8 @@ pub(crate) fn run(world: &mut World, block: &Block) -> Result<(), String> {
     let mut command = world.command("bash");
     command.args(["-eu", "-c", &world.here(&block.text)]);
     let mut terminal = Terminal::start(&command, SIZE);
-    for (question, answer) in ANSWERS {
+    let asks = !block.text.contains(ASKS_NOTHING);
+    for (question, answer) in ANSWERS.iter().filter(|_| asks) {
         terminal.wait_for(question);
         terminal.type_keys(&format!("{answer}\n"));
     }

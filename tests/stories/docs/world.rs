@@ -13,7 +13,10 @@ use e2e::{TestEnv, clients, program};
 use nix::sys::signal::Signal;
 use stsd_client::Client;
 
-use super::page::root;
+use super::{
+    emulator,
+    page::{Page, root},
+};
 
 /// Absolute paths of the documents, which are moved into the private directory.
 const OUTSIDE: [&str; 6] = ["/etc/", "/home/", "/opt/", "/run/", "/usr/", "/var/"];
@@ -75,8 +78,11 @@ const STAND_INS: [(&str, &str); 15] = [
 
 /// Files with a secret by the instructions of the documents. They are removed before the search for
 /// secrets.
-const ASKED_FOR: [&str; 5] = [
+const ASKED_FOR: [&str; 8] = [
     "work/.env",
+    "work/saml.json",
+    "work/token.json",
+    "work/world.toml",
     "home/.aliyun",
     "home/.alibabacloud",
     "home/.ossutilconfig",
@@ -87,11 +93,25 @@ pub(crate) struct World {
     pub(crate) env: TestEnv,
     /// Texts of the documents, and their replacements.
     replaced: Vec<(String, String)>,
+    /// The directory for the emulator's authority.
+    _tls: tempfile::TempDir,
 }
 
 impl World {
     /// Creates a world without a daemon.
     pub(crate) fn without_daemon(emulator: &[&str]) -> Self {
+        Self::with_tls(tempfile::tempdir().unwrap(), emulator)
+    }
+
+    /// Creates a world without a daemon, whose emulator is started as a page starts it.
+    fn of_a_page(page: &Page) -> Self {
+        let tls = tempfile::tempdir().unwrap();
+        let arguments = emulator::arguments(page, tls.path().to_str().unwrap());
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        Self::with_tls(tls, &arguments)
+    }
+
+    fn with_tls(tls: tempfile::TempDir, emulator: &[&str]) -> Self {
         let env = TestEnv::without_daemon(emulator);
         for name in ["home", "home/.config", "bin", "runtime", "outside", "work"] {
             let mut directory = fs::DirBuilder::new();
@@ -105,7 +125,14 @@ impl World {
             symlink(root().join(name), env.path("work").join(name)).unwrap();
         }
         let programs = program("stsd").parent().unwrap().display().to_string();
+        let address = |url: &str| url.strip_prefix("http://").unwrap().to_owned();
         let mut replaced = vec![
+            (emulator::STS.to_owned(), address(env.emulator().sts_url())),
+            (emulator::OSS.to_owned(), address(env.emulator().oss_url())),
+            (
+                format!("{}/", emulator::TLS),
+                format!("{}/", tls.path().display()),
+            ),
             ("region = \"cn-hongkong\"\n".to_owned(), env.endpoint()),
             (
                 "https://oss-cn-hongkong.aliyuncs.com".to_owned(),
@@ -143,12 +170,16 @@ impl World {
                 replaced.push((format!("{before}{path}"), format!("{before}{inside}")));
             }
         }
-        Self { env, replaced }
+        Self {
+            env,
+            replaced,
+            _tls: tls,
+        }
     }
 
     /// Creates a world with everything that the commands need.
     pub(crate) fn whole() -> Self {
-        let mut world = Self::of_a_beginner();
+        let mut world = Self::of_a_reader(None);
         fs::create_dir(world.env.path("home/.config/stsd")).unwrap();
         let key = fs::read_to_string(world.env.path("uploader.key")).unwrap();
         world
@@ -163,9 +194,16 @@ impl World {
         world
     }
 
-    /// Creates a world without stsd: no configuration, no key, no daemon.
-    pub(crate) fn of_a_beginner() -> Self {
-        let mut world = Self::without_daemon(&[]);
+    /// Creates a world without stsd for the reader of a page: no configuration, no key, no daemon.
+    pub(crate) fn of_a_beginner(page: &Page) -> Self {
+        Self::of_a_reader(Some(page))
+    }
+
+    fn of_a_reader(page: Option<&Page>) -> Self {
+        let mut world = match page {
+            Some(page) => Self::of_a_page(page),
+            None => Self::without_daemon(&[]),
+        };
         for name in [
             "etc/systemd/system",
             "etc/stsd",

@@ -21,6 +21,14 @@ pub struct AccountModel {
     pub(crate) buckets: BTreeMap<String, Bucket>,
 }
 
+impl AccountModel {
+    /// Returns the names of the buckets, each with its region.
+    pub(crate) fn bucket_regions(&self) -> impl Iterator<Item = (&str, &str)> {
+        let buckets = self.buckets.iter();
+        buckets.map(|(name, bucket)| (name.as_str(), bucket.region.as_str()))
+    }
+}
+
 /// A RAM user.
 #[derive(Debug, Clone)]
 pub(crate) struct User {

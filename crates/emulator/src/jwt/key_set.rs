@@ -42,7 +42,9 @@ enum KeyMaterial {
         exponent: Vec<u8>,
     },
     /// An uncompressed point of P-256: a byte for the format, then the two coordinates.
-    P256 { point: Vec<u8> },
+    P256 {
+        point: Vec<u8>,
+    },
 }
 
 #[derive(Deserialize)]
@@ -175,7 +177,8 @@ mod tests {
             }
         }
         let set = KeySet::parse(&jwks.to_string()).expect("both keys are supported");
-        set.verify(&token(&keys, Algorithm::Es256)).expect("the key for ES256");
+        set.verify(&token(&keys, Algorithm::Es256))
+            .expect("the key for ES256");
         // The key for ES256 is another one at each start.
         let other = SigningKeys::new();
         assert!(set.verify(&token(&other, Algorithm::Es256)).is_err());
@@ -188,7 +191,10 @@ mod tests {
             let mut jwks = keys.jwks();
             jwks["keys"][0][name] = value.into();
             let set = KeySet::parse(&jwks.to_string()).expect("the second key is left");
-            assert!(set.verify(&token(&keys, Algorithm::Rs256)).is_err(), "{name}");
+            assert!(
+                set.verify(&token(&keys, Algorithm::Rs256)).is_err(),
+                "{name}"
+            );
         }
     }
 
@@ -198,8 +204,14 @@ mod tests {
             ("", "EOF"),
             ("{}", "missing field `keys`"),
             (r#"{"keys":[]}"#, "no key for RS256"),
-            (r#"{"keys":[{"kty":"RSA","n":"*","e":"AQAB"}]}"#, "no key for RS256"),
-            (r#"{"keys":[{"kty":"EC","crv":"P-384","x":"AA","y":"AA"}]}"#, "no key for RS256"),
+            (
+                r#"{"keys":[{"kty":"RSA","n":"*","e":"AQAB"}]}"#,
+                "no key for RS256",
+            ),
+            (
+                r#"{"keys":[{"kty":"EC","crv":"P-384","x":"AA","y":"AA"}]}"#,
+                "no key for RS256",
+            ),
         ] {
             let error = KeySet::parse(text).expect_err(text).to_string();
             assert!(error.contains(expected), "{text}: {error}");

@@ -54,7 +54,7 @@ const CTL: [(&str, &str); 16] = [
     ),
 ];
 
-const EMULATOR: [(&str, &str); 18] = [
+const EMULATOR: [(&str, &str); 19] = [
     ("clock", ""),
     ("duration", ""),
     ("encoding", ""),
@@ -63,7 +63,8 @@ const EMULATOR: [(&str, &str); 18] = [
     ("http", "encoding"),
     ("jwt", "encoding"),
     ("saml", "clock encoding"),
-    ("account", "duration"),
+    ("tls", "clock encoding"),
+    ("account", "duration jwt"),
     ("fault", "clock duration sync"),
     ("state", "account clock encoding fault jwt saml sync"),
     ("sts", "account clock encoding fault http saml state sync"),
@@ -71,7 +72,7 @@ const EMULATOR: [(&str, &str); 18] = [
     ("imds", "account clock encoding fault http state sts sync"),
     ("control", "account clock http imds jwt saml state sync"),
     ("server", "clock control fault http imds oss state sts sync"),
-    ("emulator", "account clock server state"),
+    ("emulator", "account clock server state tls"),
     ("cli", "account duration emulator"),
 ];
 
