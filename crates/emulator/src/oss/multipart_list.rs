@@ -48,9 +48,9 @@ pub(super) fn parts(
     document.field("UploadId", id);
     document.field("StorageClass", "Standard");
     document.field("PartNumberMarker", marker);
-    if let Some((last, _)) = page.last() {
-        document.field("NextPartNumberMarker", last);
-    }
+    // oss2 requires the field, also in a list without parts.
+    let next = page.last().map_or(&0, |(number, _)| *number);
+    document.field("NextPartNumberMarker", next);
     document.field("MaxParts", max_parts);
     document.field("IsTruncated", is_truncated);
     for (number, part) in page {
