@@ -9,9 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kit::{
-    Answer, Call, Credentials, Oss, TestEmulator, UPLOAD, exchange, open, raw, rest, start,
-};
+use kit::{Answer, Call, Credentials, Oss, TestEmulator, UPLOAD, exchange, open, raw, rest, start};
 use serde_json::json;
 
 /// Returns all bytes of the response to an `AssumeRole` with one fault.
