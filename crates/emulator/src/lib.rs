@@ -63,9 +63,9 @@
 //! an operation that is not emulated. The operations are `PutObject`, `CopyObject`, `GetObject`,
 //! `HeadObject`, `GetObjectMeta`, `DeleteObject`, `DeleteMultipleObjects`, `ListObjects` (both
 //! versions), `InitiateMultipartUpload`, `UploadPart`, `UploadPartCopy`, `CompleteMultipartUpload`,
-//! `AbortMultipartUpload`, `ListParts`, `ListMultipartUploads`, `PutBucket`, `HeadBucket`,
-//! `GetBucketInfo`, `GetBucketLocation` and `ListBuckets`. OSS accepts its own signatures and, as its
-//! S3-compatible endpoint does, those of AWS SDKs.
+//! `AbortMultipartUpload`, `ListParts`, `ListMultipartUploads`, `PutBucket`,
+//! `DeleteBucket`, `HeadBucket`, `GetBucketInfo`, `GetBucketLocation` and `ListBuckets`. OSS accepts its
+//! own signatures and, as its S3-compatible endpoint does, those of AWS SDKs.
 //!
 //! An outcome is `ok`, the code of an error, or `fault:` and the kind of the fault that determined
 //! the reply. A `delay` and a `wrong-date` do not determine the reply, so that the outcome of the

@@ -334,6 +334,7 @@ fn each_oss_operation_is_counted_by_name_and_takes_a_fault() {
     for (name, method, target, headers) in [
         ("ListBuckets", "GET", "/".to_owned(), &[][..]),
         ("PutBucket", "PUT", bucket.to_owned(), &[]),
+        ("DeleteBucket", "DELETE", bucket.to_owned(), &[]),
         ("HeadBucket", "HEAD", bucket.to_owned(), &[]),
         ("GetBucketInfo", "GET", format!("{bucket}?bucketInfo"), &[]),
         (
@@ -392,7 +393,7 @@ fn each_oss_operation_is_counted_by_name_and_takes_a_fault() {
             &[],
         ),
         ("ListParts", "GET", format!("{key}?uploadId=U"), &[]),
-        ("other", "DELETE", bucket.to_owned(), &[]),
+        ("other", "GET", format!("{bucket}?acl"), &[]),
     ] {
         let fault = json!({
             "action": format!("oss:{name}"), "times": 1,

@@ -13,6 +13,7 @@ const ACTIONS: &[&str] = &[
     "oss:*",
     "oss:ListBuckets",
     "oss:PutBucket",
+    "oss:DeleteBucket",
     "oss:HeadBucket",
     "oss:GetBucketInfo",
     "oss:GetBucketLocation",

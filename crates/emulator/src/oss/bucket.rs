@@ -6,6 +6,7 @@ use crate::{
     oss::{
         endpoint::{DEFAULT_REGION, endpoint_of, region_of_host},
         error::OssError,
+        object::no_content,
         object_address::ObjectAddress,
         signature::claim::ClaimedSignature,
         xml::{Document, element_text},
@@ -77,6 +78,15 @@ pub(super) fn put(
     }
     let location = format!("/{}", address.bucket);
     Ok(Reply::ok("application/xml", "").with_header("location", location))
+}
+
+pub(super) fn delete(state: &EmulatorState, address: &ObjectAddress) -> Result<Reply, OssError> {
+    let name = &address.bucket;
+    if !lock(&state.objects).is_empty(name) {
+        return Err(OssError::BucketNotEmpty);
+    }
+    lock(&state.buckets).remove(name);
+    Ok(no_content())
 }
 
 pub(super) fn list(state: &EmulatorState, request: &HttpRequest) -> Result<Reply, OssError> {

@@ -43,6 +43,8 @@ pub enum OssError {
     InvalidBucketName,
     #[error("Bucket already exists can't modify location.")]
     BucketLocation,
+    #[error("The bucket you tried to delete is not empty.")]
+    BucketNotEmpty,
     #[error("You have attempted to create more buckets than allowed.")]
     TooManyBuckets,
     #[error(
@@ -81,7 +83,7 @@ pub enum OssError {
     EntityTooLarge,
     #[error("This emulator stores at most 1 GiB of objects and parts.")]
     QuotaExceeded,
-    #[error("A header you provided implies functionality that is not implemented: {0}.")]
+    #[error("This emulator does not implement {0}.")]
     NotImplemented(String),
     #[error("{message}")]
     Scripted {
@@ -135,6 +137,7 @@ impl OssError {
             Self::NoSuchKey => ("NoSuchKey", 404, "0026-00000001"),
             Self::InvalidBucketName => ("InvalidBucketName", 400, "0015-00000001"),
             Self::BucketLocation => ("BucketAlreadyExists", 409, UNKNOWN_EC),
+            Self::BucketNotEmpty => ("BucketNotEmpty", 409, UNKNOWN_EC),
             Self::TooManyBuckets => ("TooManyBuckets", 400, UNKNOWN_EC),
             Self::WrongEndpoint { .. } => ("AccessDenied", 403, UNKNOWN_EC),
             Self::FileAlreadyExists => ("FileAlreadyExists", 409, UNKNOWN_EC),

@@ -118,7 +118,7 @@ pub(super) fn abort(
     address: &ObjectAddress,
 ) -> Result<Reply, OssError> {
     let id = upload_id(request);
-    find_upload(state, address, id)?;
+    check_upload(state, address, id)?;
     lock(&state.objects).remove_upload(id);
     Ok(no_content())
 }
@@ -140,6 +140,13 @@ pub(super) fn upload_id(request: &HttpRequest) -> &str {
     request.query_parameter("uploadId").unwrap_or_default()
 }
 
+/// Checks that an upload is unfinished, without the copy of [`find_upload`].
+fn check_upload(state: &EmulatorState, address: &ObjectAddress, id: &str) -> Result<(), OssError> {
+    let objects = lock(&state.objects);
+    let upload = objects.upload(&address.bucket, &address.key, id);
+    upload.map(|_| ()).ok_or(OssError::NoSuchUpload)
+}
+
 fn add_part(
     state: &EmulatorState,
     request: &HttpRequest,
@@ -150,7 +157,7 @@ fn add_part(
     let number = request.query_parameter("partNumber").unwrap_or_default();
     let number = part_number(number)?;
     let id = upload_id(request);
-    find_upload(state, address, id)?;
+    check_upload(state, address, id)?;
     let part = Part::new(content, now.server);
     lock(&state.objects)
         .put_part(id, number, part.clone())

@@ -49,6 +49,7 @@ const S3_SUB_RESOURCES: &[&str] = &[
 pub(crate) enum Operation {
     ListBuckets,
     PutBucket,
+    DeleteBucket,
     HeadBucket,
     GetBucketInfo,
     GetBucketLocation,
@@ -102,6 +103,7 @@ impl Operation {
             ("GET", Some("bucketInfo")) => Self::GetBucketInfo,
             ("HEAD", None) => Self::HeadBucket,
             ("PUT", None) => Self::PutBucket,
+            ("DELETE", None) => Self::DeleteBucket,
             ("POST", Some("delete")) => Self::DeleteMultipleObjects,
             _ => Self::Other,
         }
@@ -133,6 +135,7 @@ impl Operation {
         match self {
             Self::ListBuckets => "oss:ListBuckets",
             Self::PutBucket => "oss:PutBucket",
+            Self::DeleteBucket => "oss:DeleteBucket",
             Self::HeadBucket => "oss:HeadBucket",
             Self::GetBucketInfo => "oss:GetBucketInfo",
             Self::GetBucketLocation => "oss:GetBucketLocation",
@@ -176,6 +179,7 @@ impl Operation {
         match self {
             Self::ListBuckets => Level::Service,
             Self::PutBucket
+            | Self::DeleteBucket
             | Self::HeadBucket
             | Self::GetBucketInfo
             | Self::GetBucketLocation

@@ -21,6 +21,7 @@ pub(crate) fn run(
 ) -> Result<Reply, OssError> {
     match operation {
         Operation::ListBuckets => bucket::list(state, request),
+        Operation::DeleteBucket => bucket::delete(state, address),
         Operation::HeadBucket => Ok(Reply::ok("application/xml", "")),
         Operation::GetBucketInfo => bucket::info(state, address),
         Operation::GetBucketLocation => bucket::location(state, address),

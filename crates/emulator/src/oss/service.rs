@@ -74,10 +74,7 @@ fn run(state: &EmulatorState, request: &HttpRequest, now: RequestTime) -> Result
     let operation = Operation::from_request(request, &address);
     match operation {
         Operation::Other => {
-            return Err(OssError::NotImplemented(format!(
-                "{} {}",
-                request.method, request.path
-            )));
+            return Err(OssError::NotImplemented(description(request)));
         }
         Operation::PutBucket => {
             bucket::check_name(&address.bucket)?;
@@ -93,6 +90,19 @@ fn run(state: &EmulatorState, request: &HttpRequest, now: RequestTime) -> Result
         caller.authorize(right.action, &right.arns)?;
     }
     operations::run(state, operation, request, &address, now)
+}
+
+/// Returns the method, the path and the names of the parameters of a request.
+fn description(request: &HttpRequest) -> String {
+    let names: Vec<&str> = request
+        .query
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    match names.as_slice() {
+        [] => format!("{} {}", request.method, request.path),
+        names => format!("{} {}?{}", request.method, request.path, names.join("&")),
+    }
 }
 
 /// An action that the policies must allow on a resource.

@@ -133,6 +133,12 @@ impl Objects {
         }
     }
 
+    /// Returns `true` if a bucket has neither objects nor unfinished uploads.
+    pub(crate) fn is_empty(&self, bucket: &str) -> bool {
+        self.buckets.get(bucket).is_none_or(BTreeMap::is_empty)
+            && self.uploads.values().all(|upload| upload.bucket != bucket)
+    }
+
     /// Returns the objects whose keys begin with `prefix` and sort after `after`.
     pub(crate) fn list_after<'a>(
         &'a self,

@@ -13,7 +13,7 @@ const CREATOR: &str = r#"
 name = "creator"
 trusts = ["user/uploader"]
 policy = '''{"Version":"1","Statement":[
-    {"Effect":"Allow","Action":["oss:PutBucket","oss:*Object*","oss:GetBucket*"],"Resource":["acs:oss:*:*:new-*"]},
+    {"Effect":"Allow","Action":["oss:PutBucket","oss:DeleteBucket","oss:*Object*","oss:GetBucket*"],"Resource":["acs:oss:*:*:new-*"]},
     {"Effect":"Allow","Action":"oss:ListBuckets","Resource":"acs:oss:*:*:*"}]}'''
 "#;
 
@@ -61,6 +61,31 @@ fn bucket_is_created_if_the_policy_allows() {
 }
 
 #[test]
+fn bucket_is_deleted_when_it_is_empty() {
+    let (emulator, session) = creator();
+    let oss = Oss::new(&emulator, &session);
+    let send = |method: &str, target: &str| oss.send(method, target, &[], b"");
+    assert_eq!(send("PUT", "/new-one").status, 200);
+    assert_eq!(send("PUT", "/new-one/k").status, 200);
+    let full = send("DELETE", "/new-one");
+    expect(&full, 409, "BucketNotEmpty", "0000-00000000");
+    assert_eq!(send("DELETE", "/new-one/k").status, 204);
+    assert_eq!(send("POST", "/new-one/k?uploads").status, 200);
+    let full = send("DELETE", "/new-one");
+    expect(&full, 409, "BucketNotEmpty", "0000-00000000");
+    let other = send("DELETE", "/otherbucket");
+    expect(&other, 403, "AccessDenied", "0003-00000001");
+    assert_eq!(send("PUT", "/new-two").status, 200);
+    assert_eq!(send("DELETE", "/new-two").status, 204);
+    expect(
+        &send("HEAD", "/new-two"),
+        404,
+        "NoSuchBucket",
+        "0015-00000101",
+    );
+}
+
+#[test]
 fn rights_on_a_bucket_are_those_of_its_policy() {
     let emulator = start();
     let session = emulator.session(UPLOAD, None);
@@ -84,7 +109,7 @@ fn operation_that_is_not_emulated_is_refused_by_name() {
     let session = emulator.session(UPLOAD, None);
     let oss = Oss::new(&emulator, &session);
     for (method, target) in [
-        ("DELETE", "/examplebucket"),
+        ("DELETE", "/examplebucket?policy"),
         ("PUT", "/examplebucket?lifecycle"),
         ("PUT", "/examplebucket?object-lock"),
         ("POST", "/examplebucket/k?append&position=0"),
