@@ -7,6 +7,7 @@ mod cause;
 mod export;
 mod identity_provider;
 mod resolved_identity;
+mod signer;
 mod source_error;
 #[cfg(any(test, fuzzing))]
 mod testing;
@@ -27,6 +28,7 @@ pub use self::{
         SessionFuture, Sessions,
     },
     resolved_identity::{Expiry, ResolvedIdentity},
+    signer::Signer,
     source_error::SourceError,
 };
 

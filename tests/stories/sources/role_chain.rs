@@ -176,7 +176,8 @@ fn chain_reports_the_failure_below_and_recovers_after_the_fix() {
     let served = || env.shim(&["--patience", "1s", "read"]).status.success();
     env.wait_within(Duration::from_secs(40), "it is mended", served);
     // oss-read does not trust itself, which is the remaining error of the last profile.
-    env.assert_refused("deep", 7, &["NoPermission"]);
+    let words = ["NoPermission", "the role of profile read, which signs"];
+    env.assert_refused("deep", 7, &words);
 }
 
 #[test]

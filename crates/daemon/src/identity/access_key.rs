@@ -12,7 +12,9 @@ pub(crate) use super::access_key_file::is_key;
 pub(crate) use super::access_key_file::parse;
 use super::{PrivateFileError, ProcessEnvironment, access_key_file};
 use crate::{
-    profile::{IdentityProvider, ResolveContext, ResolveFuture, ResolvedIdentity, SourceError},
+    profile::{
+        IdentityProvider, ResolveContext, ResolveFuture, ResolvedIdentity, Signer, SourceError,
+    },
     runtime::{clock::BootTime, file_watch::WatchedFile},
 };
 
@@ -154,6 +156,10 @@ impl IdentityProvider for AccessKey {
             KeyLocation::Variables { id, secret, .. } => format!("the variables {id} and {secret}"),
             KeyLocation::Keyring { key, .. } => keyring_item(key),
         }
+    }
+
+    fn signer(&self) -> Signer {
+        Signer::RamUser
     }
 
     fn has_changed(&self, now: BootTime) -> bool {

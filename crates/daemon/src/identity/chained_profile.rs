@@ -7,7 +7,7 @@ use std::{
 
 use crate::profile::{
     Cause, Freshness, IdentityProvider, NoSession, ProfileName, RecoveryFuture, ResolveContext,
-    ResolveFuture, ResolvedIdentity, Sessions, SourceError, signing_margin,
+    ResolveFuture, ResolvedIdentity, Sessions, Signer, SourceError, signing_margin,
 };
 
 /// Timeout for the session of the other profile, which may be the end of a chain itself.
@@ -88,6 +88,10 @@ impl IdentityProvider for ChainedProfile {
 
     fn describe(&self) -> String {
         format!("profile {}", self.name.as_str())
+    }
+
+    fn signer(&self) -> Signer {
+        Signer::ProfileRole
     }
 
     /// Completes with the recovery of the other profile.

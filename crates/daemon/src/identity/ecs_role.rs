@@ -17,7 +17,9 @@ use super::{
 };
 use crate::{
     profile,
-    profile::{IdentityProvider, ResolveContext, ResolveFuture, ResolvedIdentity, SourceError},
+    profile::{
+        IdentityProvider, ResolveContext, ResolveFuture, ResolvedIdentity, Signer, SourceError,
+    },
 };
 
 const TOKEN_TTL_HEADER: &str = "x-aliyun-ecs-metadata-token-ttl-seconds";
@@ -27,6 +29,11 @@ const TOKEN_HEADER: &str = "x-aliyun-ecs-metadata-token";
 const TOKEN_TTL_SECONDS: &str = "60";
 
 const ROLES_PATH: &str = "/latest/meta-data/ram/security-credentials/";
+
+/// The hint for status 403.
+const SWITCHED_OFF_HINT: &str = "switch on the instance's metadata (ModifyInstanceMetadataOptions, \
+                                 HttpEndpoint=enabled), and check that no firewall rule of this \
+                                 machine or pod forbids this user to reach the service";
 
 /// The address of a metadata service: a scheme, a host and a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,6 +150,8 @@ impl EcsRole {
             headers: &[(TOKEN_TTL_HEADER, TOKEN_TTL_SECONDS)],
             proxy: ProxyPolicy::Direct,
         };
+        let mut hint = "check that no other program answers at this address; if the service has only \
+                        version 1, set allow_v1 = true";
         let problem = match self.fetcher.send(request).await {
             // A request of version 1 would fail in the same way.
             Err(error @ FetchError::Unreachable(_)) => return Err(self.no_answer(&error)),
@@ -154,17 +163,21 @@ impl EcsRole {
                 }
                 "answers without a valid token".to_owned()
             }
-            Ok(answer) => format!("gives no token (status {})", answer.status.as_u16()),
+            Ok(answer) => {
+                if answer.status == StatusCode::FORBIDDEN {
+                    hint = SWITCHED_OFF_HINT;
+                }
+                format!("gives no token (status {})", answer.status.as_u16())
+            }
             // In a container the reply may be lost: its hop limit is 1.
             Err(error) if self.allow_v1 => error.to_string(),
+            Err(error @ FetchError::TimedOut) => return Err(self.lost_token(&error)),
             Err(error) => return Err(self.no_answer(&error)),
         };
         if self.allow_v1 {
             info!("{} {problem}: continuing without a token", self.service());
             return Ok(None);
         }
-        let hint = "check that no other program answers at this address; if the service has only version \
-                    1, set allow_v1 = true";
         Err(SourceError::new(self.service(), problem, hint))
     }
 
@@ -203,12 +216,25 @@ impl EcsRole {
         SourceError::new(self.service(), error.to_string(), hint)
     }
 
+    /// Returns the error for a token request that the service has accepted and not answered.
+    fn lost_token(&self, error: &FetchError) -> SourceError {
+        let hint = "in a container the reply with the token is lost, because its hop limit is 1: let \
+                    stsd use the network of the host, raise the instance's HttpPutResponseHopLimit to \
+                    2, or set allow_v1 = true if the instance allows version 1";
+        SourceError::new(self.service(), error.to_string(), hint)
+    }
+
     fn unexpected_status(&self, status: StatusCode) -> SourceError {
         let problem = format!("refuses to answer (status {})", status.as_u16());
         let hint = match status.as_u16() {
-            401 | 403 => {
-                "allow access to the instance's metadata: they require a token, or are switched off"
+            401 if self.allow_v1 => {
+                "the instance requires tokens (HttpTokens=required), and the service has given none: \
+                 let the token request reach the service, and remove allow_v1"
             }
+            401 => {
+                "check that no proxy between this machine and the service removes the token's header"
+            }
+            403 => SWITCHED_OFF_HINT,
             _ => "the error may be temporary; stsd retries",
         };
         SourceError::new(self.service(), problem, hint)
@@ -232,6 +258,10 @@ impl IdentityProvider for EcsRole {
             Some(role) => format!("the role {role} of {}", self.service()),
             None => format!("the instance's role, of {}", self.service()),
         }
+    }
+
+    fn signer(&self) -> Signer {
+        Signer::InstanceRole
     }
 }
 

@@ -7,7 +7,9 @@ use stsd_sts::{Proof, SecretText};
 
 use super::TokenSource;
 use crate::{
-    profile::{IdentityProvider, ResolveContext, ResolveFuture, ResolvedIdentity, SourceError},
+    profile::{
+        IdentityProvider, ResolveContext, ResolveFuture, ResolvedIdentity, Signer, SourceError,
+    },
     runtime::clock::BootTime,
 };
 
@@ -48,6 +50,10 @@ impl IdentityProvider for Oidc {
 
     fn describe(&self) -> String {
         self.token.describe()
+    }
+
+    fn signer(&self) -> Signer {
+        Signer::IdentityProvider
     }
 
     fn has_changed(&self, now: BootTime) -> bool {

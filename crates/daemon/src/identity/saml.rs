@@ -6,7 +6,9 @@ use stsd_sts::Proof;
 
 use super::TokenSource;
 use crate::{
-    profile::{IdentityProvider, ResolveContext, ResolveFuture, ResolvedIdentity, SourceError},
+    profile::{
+        IdentityProvider, ResolveContext, ResolveFuture, ResolvedIdentity, Signer, SourceError,
+    },
     runtime::clock::BootTime,
 };
 
@@ -52,6 +54,10 @@ impl IdentityProvider for Saml {
 
     fn describe(&self) -> String {
         self.assertion.describe()
+    }
+
+    fn signer(&self) -> Signer {
+        Signer::IdentityProvider
     }
 
     fn has_changed(&self, now: BootTime) -> bool {

@@ -6,7 +6,9 @@ use std::{fmt, sync::Arc};
 use tokio::sync::Mutex;
 use tracing::warn;
 
-use super::{Freshness, IdentityProvider, ResolveContext, ResolvedIdentity, Sessions, SourceError};
+use super::{
+    Freshness, IdentityProvider, ResolveContext, ResolvedIdentity, Sessions, Signer, SourceError,
+};
 use crate::runtime::clock::BootTime;
 
 /// An identity of the configuration, with the last result of its provider.
@@ -48,6 +50,12 @@ impl CachedIdentity {
     #[must_use]
     pub fn describe(&self) -> String {
         self.provider.describe()
+    }
+
+    /// Returns the party that authorizes a call with this identity.
+    #[must_use]
+    pub fn signer(&self) -> Signer {
+        self.provider.signer()
     }
 
     /// Returns `true` if the origin has changed since the last resolution.

@@ -4,7 +4,7 @@ use std::{fmt, future::Future, pin::Pin, time::Duration};
 
 use stsd_sts::Proof;
 
-use super::{ResolvedIdentity, SourceError};
+use super::{ResolvedIdentity, Signer, SourceError};
 use crate::runtime::clock::{BootTime, Clock};
 
 /// One kind of identity.
@@ -14,6 +14,11 @@ pub trait IdentityProvider: fmt::Debug + Send + Sync + 'static {
 
     /// Returns the name of the origin, such as `the key file /etc/stsd/uploader.key`.
     fn describe(&self) -> String;
+
+    /// Returns the party that authorizes a call with this identity.
+    fn signer(&self) -> Signer {
+        Signer::Supplied
+    }
 
     /// Returns `true` if the origin has changed since the last resolution. The call is cheap and
     /// never blocks, because a task calls it at each wake-up while a failure lasts.

@@ -432,9 +432,7 @@ impl<X: StsExchange> Refresher<X> {
         self.failures = self.failures.saturating_add(1);
         self.outage.failed(now);
         let (cause, hint) = match error {
-            AttemptError::Sts(error) => {
-                remediation::for_error(error, &self.entry.profile.source.describe())
-            }
+            AttemptError::Sts(error) => remediation::for_error(error, &self.entry.profile),
             AttemptError::Source(error) => (error.cause, error.hint.clone()),
         };
         let random = fastrand::f64();

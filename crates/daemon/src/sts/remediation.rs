@@ -1,38 +1,102 @@
 //! The kind and the hint of each error of STS.
 
-use stsd_sts::{StsError, TlsFault};
+mod denial;
+#[cfg(test)]
+mod tests;
 
-use crate::profile::Cause;
+use std::borrow::Cow;
 
-/// Returns the kind of an error and its hint. `subject` describes the identity.
-pub(crate) fn for_error(error: &StsError, subject: &str) -> (Cause, String) {
-    let (cause, hint) = match error {
-        StsError::Denied(refusal) => return (Cause::Denied, for_denial(&refusal.code, subject)),
-        StsError::SourceExpired(_) => {
-            let hint = format!("renew what {subject} gives; each attempt reads it again");
-            return (Cause::Denied, hint);
+use stsd_sts::{Refusal, StsError, TlsFault};
+
+use self::denial::Denial;
+use crate::profile::{Cause, Profile};
+
+/// The host of the endpoint without a region.
+const GLOBAL_HOST: &str = "sts.aliyuncs.com";
+
+/// Returns the kind of an error and its hint.
+pub(crate) fn for_error(error: &StsError, profile: &Profile) -> (Cause, String) {
+    let hint = match error {
+        StsError::Denied(refusal) => {
+            return (Cause::Denied, Denial::new(refusal, profile).hint());
         }
-        StsError::Clock { .. } => (Cause::Denied, "set this machine's clock"),
-        StsError::Throttled { .. } => (
-            Cause::Throttled,
-            "wait; other programs of this account call STS too often",
-        ),
-        other => (Cause::Unreachable, for_network(other)),
+        StsError::SourceExpired(refusal) => {
+            return (Cause::Denied, Denial::new(refusal, profile).expired_hint());
+        }
+        StsError::Clock { .. } => {
+            let hint = "set this machine's clock: timedatectl set-ntp true";
+            return (Cause::Denied, hint.to_owned());
+        }
+        StsError::Throttled { .. } => {
+            let hint = "wait; other programs of this account call STS too often";
+            return (Cause::Throttled, hint.to_owned());
+        }
+        StsError::Unavailable(refusal) => Cow::Borrowed(for_unavailable(refusal)),
+        other => for_network(other),
     };
-    (cause, hint.to_owned())
+    (Cause::Unreachable, hint.into_owned())
 }
 
 /// Returns the hint for a connection that has failed, or to which another server than STS answers.
-pub(crate) fn for_network(error: &StsError) -> &'static str {
+pub(crate) fn for_network(error: &StsError) -> Cow<'static, str> {
     match error {
         StsError::Unreachable {
             tls: Some(fault), ..
-        } => for_tls(*fault),
-        StsError::Unreachable { .. } => "check the network, the proxy and the endpoint",
+        } => for_tls(*fault).into(),
+        StsError::Unreachable {
+            endpoint, reason, ..
+        } if is_name_error(reason) => for_name(endpoint).into(),
+        StsError::Unreachable { .. } => "check the network, the proxy and the endpoint".into(),
         StsError::Unreadable { .. } => {
-            "check that no proxy between this machine and STS answers in its place"
+            "check that no proxy between this machine and STS answers in its place".into()
+        }
+        StsError::NonceUsed(_) => {
+            "check that no proxy between this machine and STS sends requests twice".into()
+        }
+        _ => "wait; the next attempt needs no change".into(),
+    }
+}
+
+fn for_unavailable(refusal: &Refusal) -> &'static str {
+    match refusal.code.as_str() {
+        "AuthenticationFail.OIDCToken.IssuerConfigurationBroken" => {
+            "check that the issuer's /.well-known/openid-configuration and the keys which it names \
+             are reachable from the internet"
         }
         _ => "wait; the next attempt needs no change",
+    }
+}
+
+/// Returns `true` if the reason is that of getaddrinfo(3), in the words of the standard library.
+fn is_name_error(reason: &str) -> bool {
+    reason.contains("failed to lookup address")
+}
+
+/// Returns the hint for an endpoint without an address: a region is a part of the host's name.
+fn for_name(endpoint: &str) -> String {
+    let host = endpoint.split(':').next().unwrap_or(endpoint);
+    let region_of = |prefix: &str| {
+        let region = host.strip_prefix(prefix)?.strip_suffix(".aliyuncs.com")?;
+        (!region.is_empty()).then_some(region)
+    };
+    let dns = format!(
+        "check the name servers (getent hosts {host}) and the name of the proxy, if there is one"
+    );
+    if host == GLOBAL_HOST {
+        return dns;
+    }
+    if let Some(region) = region_of("sts-vpc.") {
+        return format!(
+            "correct region: {region} has no STS of this name, or this machine is outside of its \
+             VPCs, where vpc = true cannot be used; if both are right, {dns}"
+        );
+    }
+    match region_of("sts.") {
+        Some(region) => format!(
+            "correct region: {region} has no STS of this name (a region is such as cn-hangzhou); if it \
+             is right, {dns}"
+        ),
+        None => format!("correct endpoint; if it is right, {dns}"),
     }
 }
 
@@ -61,45 +125,4 @@ fn for_tls(fault: TlsFault) -> &'static str {
              a certificate that is valid for the endpoint"
         }
     }
-}
-
-/// Returns the hint for a refusal, by its code.
-fn for_denial(code: &str, subject: &str) -> String {
-    let hint = match code {
-        "NoPermission" => {
-            "let the RAM user call AssumeRole (AliyunSTSAssumeRoleAccess) and the role trust it"
-        }
-        "EntityNotExist.Role" | "EntityNotExist.RoleArn" => "check role_arn, or create the role",
-        "EntityNotExist.SAMLProvider" => "check provider_arn, or create the SAML provider",
-        "InvalidParameter.DurationSeconds" => {
-            "lower duration, or raise the role's maximum session duration"
-        }
-        "InvalidAccessKeyId.NotFound" => {
-            return format!("check the AccessKey id in {subject}");
-        }
-        "InvalidAccessKeyId.Inactive" | "Forbidden.AccessKeyDisabled" => {
-            return format!("enable the AccessKey in the console, or put another one in {subject}");
-        }
-        "SignatureDoesNotMatch" => {
-            return format!("check the AccessKey secret in {subject}");
-        }
-        "AuthenticationFail.NoPermission" => {
-            "check provider_arn, and let the role trust that provider"
-        }
-        "AuthenticationFail.OIDCToken.AudienceNotMatch" => {
-            "have the token issued for an audience that the provider lists: sts.aliyuncs.com"
-        }
-        "AuthenticationFail.OIDCToken.IssuerNotMatch" => {
-            return format!("check provider_arn: {subject} has a token of another issuer");
-        }
-        code if code.starts_with("AuthenticationFail.") => {
-            return format!("look at what writes {subject}: STS does not accept it");
-        }
-        "InvalidParameter.PolicyGrammar" | "InvalidParameter.PolicySize" => {
-            "correct the policy: policy_file, or what stsctl lease was given"
-        }
-        "InvalidParameter.ExternalId" => "correct external_id",
-        _ => "look the code up in the documentation of STS",
-    };
-    hint.to_owned()
 }

@@ -1,0 +1,288 @@
+//! The hints of refusals. A hint depends on the code, on the message and on the party that
+//! authorizes the call. The codes and messages are those of the vendor's pages: the error codes of
+//! the API, the troubleshooting page of AssumeRole for OSS, and the FAQ of RAM roles.
+
+use stsd_sts::Refusal;
+
+use crate::profile::{Profile, RoleArn, Signer};
+
+/// A refusal of STS, and the profile whose call STS has refused.
+pub(super) struct Denial<'a> {
+    code: &'a str,
+    /// The message in lower case.
+    message: String,
+    profile: &'a Profile,
+    signer: Signer,
+    /// The origin of the identity, such as a key file.
+    origin: String,
+}
+
+impl<'a> Denial<'a> {
+    pub(super) fn new(refusal: &'a Refusal, profile: &'a Profile) -> Self {
+        Self {
+            code: &refusal.code,
+            message: refusal.message.to_ascii_lowercase(),
+            profile,
+            signer: profile.source.signer(),
+            origin: profile.source.describe(),
+        }
+    }
+
+    /// Returns the hint for a refusal that lasts until something is changed.
+    pub(super) fn hint(&self) -> String {
+        let code = self.code;
+        match code {
+            "NoPermission" => self.no_permission(),
+            "AuthenticationFail.NoPermission" => self.untrusted_provider(),
+            _ if code.starts_with("AuthenticationFail.") => self.refused_token(),
+            _ if code.starts_with("EntityNotExist.") => self.missing_entity(),
+            "InvalidAccessKeyId.NotFound" => self.unknown_key(),
+            _ if code.starts_with("InvalidAccessKeyId.") || code.starts_with("Forbidden") => {
+                self.disabled_key()
+            }
+            "SignatureDoesNotMatch" => self.wrong_secret(),
+            "MissingSecurityToken" => format!(
+                "{} gives the key of a session without its security token: add the token, or use the \
+                 key of a RAM user",
+                self.origin
+            ),
+            _ => for_parameter(code)
+                .or_else(|| for_protocol(code))
+                .unwrap_or(
+                    "see https://api.alibabacloud.com/troubleshoot for this code and request",
+                )
+                .to_owned(),
+        }
+    }
+
+    /// Returns the hint for credentials, a token or an assertion that STS calls expired or broken.
+    pub(super) fn expired_hint(&self) -> String {
+        let origin = &self.origin;
+        match self.code {
+            "InvalidSecurityToken.Malformed" | "InvalidSecurityToken.MismatchWithAccessKey" => {
+                format!(
+                    "{origin} gives a security token that does not belong to its key: both must be \
+                     of one session; each attempt reads them again"
+                )
+            }
+            _ => format!("renew what {origin} gives; each attempt reads it again"),
+        }
+    }
+
+    /// A policy of the caller, the trust policy of the role or an external id can be missing. The
+    /// message of STS names the cause only for root accounts.
+    fn no_permission(&self) -> String {
+        if self.message.contains("root account") {
+            return self.root_account();
+        }
+        if self.signer == Signer::IdentityProvider {
+            return self.untrusted_provider();
+        }
+        let caller = self.caller();
+        let (permission, trust) = (
+            format!("attach AliyunSTSAssumeRoleAccess to {caller}"),
+            format!("let the trust policy of {} name it", self.role()),
+        );
+        let steps = if self.message.contains("trust") {
+            format!(
+                "let the trust policy of {} name {caller}; and attach AliyunSTSAssumeRoleAccess to it",
+                self.role()
+            )
+        } else {
+            format!("{permission}; and {trust}")
+        };
+        let external_id = match &self.profile.external_id {
+            Some(_) => "external_id must be the sts:ExternalId of that policy",
+            None => "if that policy has a condition sts:ExternalId, set external_id",
+        };
+        format!("in the RAM console: {steps}; {external_id}")
+    }
+
+    fn root_account(&self) -> String {
+        let origin = &self.origin;
+        match self.signer {
+            Signer::RamUser => format!(
+                "{origin} has the key of an Alibaba Cloud account, which cannot assume a role: create \
+                 a RAM user (RAM console, Identities > Users) and put its AccessKey there"
+            ),
+            _ => format!(
+                "{origin} supplies the key of an Alibaba Cloud account, which cannot assume a role: \
+                 let it supply credentials of a RAM user or of a role"
+            ),
+        }
+    }
+
+    /// Returns the name of the party that signs the call.
+    fn caller(&self) -> String {
+        let origin = &self.origin;
+        match self.signer {
+            Signer::RamUser => format!("the RAM user of {origin}"),
+            Signer::InstanceRole => format!("{origin}, which is the role that calls"),
+            Signer::ProfileRole => format!("the role of {origin}, which signs the call"),
+            Signer::Supplied => format!("the RAM user or role of {origin}"),
+            Signer::IdentityProvider => format!("the provider of {origin}"),
+        }
+    }
+
+    fn untrusted_provider(&self) -> String {
+        let message = &self.message;
+        // The messages of AssumeRoleWithOIDC on the vendor's page.
+        if message.contains("is not valid") || message.contains("no such") {
+            return "correct provider_arn: RAM console, Integrations > SSO > Role-based SSO lists \
+                    the providers"
+                .to_owned();
+        }
+        let trust = format!(
+            "let the trust policy of {} name that provider, and its conditions (audience, issuer, \
+             subject) fit the token",
+            self.role()
+        );
+        format!("check provider_arn; {trust}: RAM console, Identities > Roles > Trust Policy")
+    }
+
+    fn refused_token(&self) -> String {
+        let origin = &self.origin;
+        match self.code {
+            "AuthenticationFail.OIDCToken.AudienceNotMatch" => {
+                "have the token issued for an audience that the provider lists: sts.aliyuncs.com"
+                    .to_owned()
+            }
+            "AuthenticationFail.OIDCToken.IssuerNotMatch" => {
+                format!("check provider_arn: {origin} has a token of another issuer")
+            }
+            "AuthenticationFail.IDPMetadata.Invalid" => {
+                "upload the metadata of the identity provider again: RAM console, Integrations > \
+                 SSO > Role-based SSO"
+                    .to_owned()
+            }
+            _ => format!("look at what writes {origin}: STS does not accept it"),
+        }
+    }
+
+    fn missing_entity(&self) -> String {
+        match self.code {
+            "EntityNotExist.Role" | "EntityNotExist.RoleArn" => format!(
+                "correct role_arn, or create {}: RAM console, Identities > Roles; the number in \
+                 role_arn is that of the account which has the role",
+                self.role()
+            ),
+            "EntityNotExist.SAMLProvider" => {
+                "correct provider_arn, or create the SAML provider: RAM \
+                 console, Integrations > SSO > Role-based SSO"
+                    .to_owned()
+            }
+            _ => "correct role_arn and provider_arn: the message names what does not exist"
+                .to_owned(),
+        }
+    }
+
+    fn unknown_key(&self) -> String {
+        let origin = &self.origin;
+        match self.signer {
+            Signer::RamUser => format!(
+                "check the AccessKey id in {origin}; if it was deleted, create another AccessKey: RAM \
+                 console, Identities > Users > the user"
+            ),
+            _ => format!("STS does not know the key that {origin} gives: its session has ended"),
+        }
+    }
+
+    fn disabled_key(&self) -> String {
+        let origin = &self.origin;
+        match self.code {
+            "InvalidAccessKeyId.Inactive" | "Forbidden.AccessKeyDisabled" => format!(
+                "enable the AccessKey (RAM console, Identities > Users > the user), or put another \
+                 one in {origin}"
+            ),
+            _ => format!(
+                "ask the administrator of the account: it does not let {} call STS",
+                self.caller()
+            ),
+        }
+    }
+
+    fn wrong_secret(&self) -> String {
+        let origin = &self.origin;
+        let remedy = match self.signer {
+            Signer::RamUser => format!(
+                "check the AccessKey secret in {origin}; the console shows a secret only once: create \
+                 another AccessKey if it is lost"
+            ),
+            _ => format!("check the AccessKey secret that {origin} gives"),
+        };
+        // The client has compared the string to sign of both sides.
+        if self.message.contains("both sides signed the same text") {
+            return remedy;
+        }
+        format!("{remedy}; if the secret is right, a proxy changes the requests")
+    }
+
+    fn role(&self) -> &str {
+        let role = self.profile.role_arn.as_ref();
+        role.map_or("the role", RoleArn::as_str)
+    }
+}
+
+/// Returns the hint for a parameter that the configuration sets.
+fn for_parameter(code: &str) -> Option<&'static str> {
+    let parameter = code
+        .strip_prefix("InvalidParameter.")
+        .or_else(|| code.strip_prefix("MissingParameter."))
+        .or_else(|| code.strip_prefix("Missing"))?;
+    Some(match parameter {
+        "DurationSeconds" => {
+            "lower duration, or raise the role's maximum session duration: RAM console, Identities > \
+             Roles > the role"
+        }
+        "RoleArn" => {
+            "correct role_arn: acs:ram::ACCOUNT_NUMBER:role/ROLE_NAME, as RAM console, Identities > \
+             Roles > the role shows it"
+        }
+        "RoleSessionName" => {
+            "set role_session_name to 2 to 32 characters of A-Z a-z 0-9 . @ _ -: its variables may \
+             have given another text"
+        }
+        "PolicyGrammar" | "PolicySize" | "Policy" => {
+            "correct the policy: policy, policy_file, or what stsctl lease was given"
+        }
+        "ExternalId" => {
+            "correct external_id: 2 to 1224 characters of A-Z a-z 0-9 _ + = , . @ : / -"
+        }
+        "SourceIdentity" => {
+            "correct source_identity: 2 to 64 characters of A-Z a-z 0-9 _ + = , . @ -"
+        }
+        "SerialNumber" | "TokenCode" => {
+            "remove the condition acs:MFAPresent from the policies of this user and role: a daemon \
+             has no MFA code"
+        }
+        "OIDCProviderArn" | "SAMLProviderArn" => "correct provider_arn",
+        "OIDCToken" | "SAMLAssertion" => "check what writes the token or assertion",
+        _ => return None,
+    })
+}
+
+/// Returns the hint for a code that STS gives only to a request which stsd does not send.
+fn for_protocol(code: &str) -> Option<&'static str> {
+    const FAMILIES: [&str; 9] = [
+        "IllegalTimestamp",
+        "IncompleteSignature",
+        "InvalidAction",
+        "InvalidApi",
+        "InvalidParameter.",
+        "InvalidSignatureMethod",
+        "InvalidTimeStamp",
+        "Missing",
+        "Unsupported",
+    ];
+    const OTHER_SERVICE: [&str; 3] = ["InvalidProduct", "InvalidVersion", "NoSuchVersion"];
+    if code == "InvalidProtocol.NeedSsl" {
+        return Some("set endpoint to an address that begins with https://");
+    }
+    if OTHER_SERVICE.iter().any(|it| code.starts_with(it)) {
+        return Some("correct endpoint: another service than STS answers there");
+    }
+    let is_protocol = FAMILIES.iter().any(|it| code.starts_with(it));
+    is_protocol.then_some(
+        "check endpoint, and that no proxy between this machine and STS changes the requests",
+    )
+}
