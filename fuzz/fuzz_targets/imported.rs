@@ -116,5 +116,7 @@ fn is_secret(key: &str, text: &str) -> bool {
         let program = text.split_whitespace().next().unwrap_or_default();
         return !program.contains(MARKED) && !text.contains(['"', '\'', '\\']);
     }
-    SECRET.contains(&key)
+    // The URI of the metadata service names a role, which is shown.
+    let names_role = key == "credentials_uri" && text.contains("security-credentials/");
+    SECRET.contains(&key) && !names_role
 }

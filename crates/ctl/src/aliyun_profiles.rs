@@ -11,6 +11,7 @@ pub mod files;
 mod ini;
 mod json;
 mod mapping;
+mod mode;
 mod names;
 mod parsed_profile;
 mod plan;
@@ -20,11 +21,12 @@ mod sts;
 mod table;
 #[cfg(test)]
 mod tests;
+mod uri;
 mod valid;
 
 use parsed_profile::ThirdPartyProfile;
 pub use plan::{Disposition, Outcome, Plan, SecretToStore};
-pub use stale_secrets::StaleSecrets;
+pub use stale_secrets::{NotImported, StaleSecrets};
 pub use sts::Region;
 use stsd_document::printable_start;
 pub use table::{Table, quoted};
@@ -83,7 +85,22 @@ pub fn plan(bytes: &[u8], location: SecretLocation) -> Result<Plan, FileError> {
 /// # Errors
 /// [`FileError`] if the content has another format.
 pub fn stale_secrets(bytes: &[u8]) -> Result<StaleSecrets, FileError> {
-    Ok(StaleSecrets::of(&profiles(bytes)?.1))
+    let (form, profiles) = profiles(bytes)?;
+    // Where the secrets would be stored makes no difference here.
+    let plan = Plan::of(form, &profiles, |name| ("access_key_file", name.to_owned()));
+    let refusals = plan.outcomes.iter().map(|it| match &it.disposition {
+        Disposition::Skipped(reason) => Some(reason.clone()),
+        Disposition::Converted | Disposition::AlreadyPresent => None,
+    });
+    Ok(StaleSecrets::of(&profiles, &refusals.collect::<Vec<_>>()))
+}
+
+/// Returns the sections of a file of ossutil that hold a long-lived AccessKey.
+///
+/// # Errors
+/// [`FileError`] if the content has another format.
+pub fn ossutil_keys(bytes: &[u8]) -> Result<Vec<String>, FileError> {
+    ini::ossutil_keys(text(bytes)?)
 }
 
 fn profiles(bytes: &[u8]) -> Result<(FileFormat, Vec<ThirdPartyProfile>), FileError> {

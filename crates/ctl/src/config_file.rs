@@ -132,10 +132,13 @@ impl ConfigFile {
         })
     }
 
-    /// Checks a new content in a temporary directory, where the files `key` and `uri` stand for
-    /// all secrets.
-    pub(crate) fn dry_run(&self, text: &str) -> Result<CheckResult> {
+    /// Checks a new content in a temporary directory with these private files, where the files `key`
+    /// and `uri` stand for all other secrets.
+    pub(crate) fn dry_run(&self, text: &str, files: &[(String, &str)]) -> Result<CheckResult> {
         let elsewhere = tempfile::tempdir()?;
+        for (name, content) in files {
+            private_file(elsewhere.path(), name, content)?;
+        }
         private_file(elsewhere.path(), "key", PLACEHOLDER_KEY)?;
         private_file(elsewhere.path(), "uri", "https://localhost/")?;
         private_file(elsewhere.path(), "config.toml", text)?;

@@ -74,6 +74,16 @@ pub fn format_duration(seconds: u64) -> String {
     }
 }
 
+/// Returns a number of seconds as a duration in its largest exact unit: `1h`, `90m`, `901s`.
+#[must_use]
+pub fn exact_duration(seconds: u64) -> String {
+    match seconds {
+        hours if hours.is_multiple_of(3600) => format!("{}h", hours / 3600),
+        minutes if minutes.is_multiple_of(60) => format!("{}m", minutes / 60),
+        seconds => format!("{seconds}s"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,6 +97,14 @@ mod tests {
         check(3599, "59m59s");
         check(3720, "1h02m");
         check(90_000, "1d01h");
+    }
+
+    #[test]
+    fn exact_duration_is_parsed_to_the_same_seconds() {
+        for (seconds, expected) in [(3600, "1h"), (5400, "90m"), (901, "901s"), (43_200, "12h")] {
+            assert_eq!(exact_duration(seconds), expected);
+            assert_eq!(parse_duration(expected), Some(Duration::from_secs(seconds)));
+        }
     }
 
     #[test]

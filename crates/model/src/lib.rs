@@ -13,7 +13,7 @@ mod session_policy;
 
 pub use self::{
     access_key::is_access_key_id,
-    duration::{SessionDuration, format_duration, parse_duration},
+    duration::{SessionDuration, exact_duration, format_duration, parse_duration},
     invalid::Invalid,
     profile_name::ProfileName,
     role::{RoleArn, external_id, provider_arn, role_name},

@@ -363,6 +363,34 @@ fn doctor_finds_secrets_and_faults_in_aliyun_config() {
         "do not end & clear text: b",
         "stsctl import --write",
     );
+    // aliyun-cli needs the tokens of a login until they end.
+    let login = json!({"name": "l", "mode": "OAuth", "oauth_refresh_token": "never-to-be-shown"});
+    let found = plant(&json!([clean, login]), 0o600);
+    found.finds_nothing();
+    assert!(
+        found.said.contains("logins of aliyun-cli") && !found.said.contains("do not end"),
+        "{}",
+        found.said
+    );
+    // Import and doctor have one verdict.
+    let bad = json!({"name": "b", "mode": "AK", "access_key_id": "no id",
+        "access_key_secret": "never-to-be-shown"});
+    plant(&json!([clean, bad]), 0o600).finds(
+        "warning",
+        "do not end & clear text: b",
+        "stsctl import does not take b (its access_key_id is none",
+    );
+    env.write(
+        "home/.ossutilconfig",
+        "[Credentials]\naccessKeyID=LTAIEXAMPLE\naccessKeySecret=never-to-be-shown\n",
+        0o600,
+    );
+    plant(&json!([clean]), 0o600).finds(
+        "warning",
+        "AccessKeys & clear text: Credentials",
+        "stsctl setup ossutil1",
+    );
+    fs::remove_file(env.path("home/.ossutilconfig")).unwrap();
     let quoted = process("\"/opt/my tools/sts-shim\" oss-upload");
     let found = plant(&json!([quoted]), 0o600);
     found.finds(

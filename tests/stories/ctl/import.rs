@@ -276,3 +276,58 @@ fn import_keeps_the_mode_and_warns_about_a_readable_command() {
     assert_eq!(home.mode(OURS), 0o644);
     assert!(said.contains("Others may read it"), "{said}");
 }
+
+/// The plan is checked with the URI that `--write` stores, and by the daemon's own check.
+#[test]
+fn import_plan_and_write_have_one_verdict_on_a_uri() {
+    let uri =
+        |name: &str, uri: &str| profile(name, "CredentialsURI", &[json!({"credentials_uri": uri})]);
+    let metadata = "http://100.100.100.200/latest/meta-data/ram/security-credentials/worker";
+    let home = home_with(&json!([
+        uri("local", "http://localhost:7002/ExampleSecretOfUri"),
+        uri("ecs", metadata),
+        uri("user", "http://user:ExampleSecretOfUri@127.0.0.1:7002/x"),
+        uri(
+            "long",
+            &format!("https://issuer.example/{}", "x".repeat(20_000))
+        ),
+    ]));
+    let shown = home.import(&[]).assert_success();
+    let written = home.import(&["--write"]).assert_success();
+    let verdicts = |said: &str| -> Vec<String> {
+        let lines = said.lines().filter(|it| it.contains(" (CredentialsURI): "));
+        lines.map(str::to_owned).collect()
+    };
+    assert_eq!(verdicts(&shown), verdicts(&written));
+    for (name, verdict) in [
+        ("local", "taken: [source.local-uri] [profile.local]"),
+        ("ecs", "taken: [source.ecs-instance] [profile.ecs]"),
+        ("user", "not taken: its credentials_uri has a user"),
+        ("long", "not taken: "),
+    ] {
+        let line = format!("{name} (CredentialsURI): {verdict}");
+        assert!(shown.contains(&line), "{line}: {shown}");
+    }
+    assert!(!written.contains("stsd --check refuses"), "{written}");
+    assert_eq!(
+        home.text(".config/stsd/local-uri.uri"),
+        "http://127.0.0.1:7002/ExampleSecretOfUri\n"
+    );
+    assert!(home.text(OURS).contains("role_name = \"worker\""));
+    assert_tidy(&home);
+}
+
+#[test]
+fn profile_without_a_mode_is_imported_as_aliyun_cli_reads_it() {
+    let mut plain = profile("default", "", &[key("LTAIPLAIN"), role()]);
+    plain.as_object_mut().unwrap().remove("mode");
+    let home = home_with(&json!([plain]));
+    let said = home.import(&["--write"]).assert_success();
+    for words in [
+        "default (RamRoleArn): taken: [source.default-user] [profile.default]",
+        "it has no mode: by its keys, aliyun-cli reads it as RamRoleArn",
+    ] {
+        assert!(said.contains(words), "{said}");
+    }
+    assert!(home.text(OURS).contains("[profile.default]"));
+}

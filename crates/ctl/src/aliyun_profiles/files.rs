@@ -43,6 +43,12 @@ pub fn default_paths() -> Vec<PathBuf> {
     config.into_iter().chain(credentials).collect()
 }
 
+/// Returns the path of ossutil's file; `None` without a home.
+pub fn ossutil_path() -> Option<PathBuf> {
+    let home = env::var_os("HOME").filter(|it| !it.is_empty())?;
+    Some(PathBuf::from(home).join(".ossutilconfig"))
+}
+
 /// Returns the first existing default file, and the second if there are two.
 ///
 /// # Errors

@@ -5,7 +5,9 @@ use std::collections::btree_map::{BTreeMap, Entry};
 use serde_json::value::RawValue;
 use stsd_client::SecretText;
 
-use super::{FileError, MAX_PROFILES, ThirdPartyProfile, file_error, parsed_profile::FieldValue};
+use super::{
+    FileError, FileFormat, MAX_PROFILES, ThirdPartyProfile, file_error, parsed_profile::FieldValue,
+};
 use crate::json_object::RawObject;
 
 pub(super) fn read(text: &str) -> Result<Vec<ThirdPartyProfile>, FileError> {
@@ -45,7 +47,11 @@ fn profile(raw: &RawValue, number: usize) -> Result<ThirdPartyProfile, FileError
             }
         }
     }
-    Ok(ThirdPartyProfile { number, fields })
+    Ok(ThirdPartyProfile {
+        number,
+        format: FileFormat::Json,
+        fields,
+    })
 }
 
 /// Returns a value; `None` for `null`.

@@ -1,16 +1,13 @@
 //! Converts one profile by its mode, or gives the reason why it is skipped.
 
-use std::net::IpAddr;
-
 use stsd_client::SecretText;
-use url::{Host, Url};
 
 use super::{
     command,
+    mode::Mode,
     parsed_profile::{SkipReason, ThirdPartyProfile},
-    printable,
     table::{Entry, Value},
-    valid,
+    uri, valid,
 };
 
 /// A converted profile.
@@ -65,80 +62,40 @@ impl Identity {
     }
 }
 
-/// Converts a profile of any mode; modes are compared in lower case.
+/// Converts a profile of any mode.
 pub(super) fn convert(profile: &ThirdPartyProfile) -> Result<ConvertedProfile, SkipReason> {
     let refuse = |problem: &str| Err(problem.to_owned());
     if profile.text("enable")?.is_some_and(|it| it == "false") {
         return refuse("it is switched off there (enable = false)");
     }
-    let mode = profile.text("mode")?.unwrap_or_default();
-    let mut converted = match mode.trim().to_ascii_lowercase().as_str() {
-        "ak" => ConvertedProfile {
+    let mode = profile.mode()?;
+    if let Some(advice) = mode.advice() {
+        return refuse(advice);
+    }
+    let mut converted = match mode {
+        Mode::RamRoleArn => with_role(key(profile)?, role(profile)?),
+        Mode::EcsRamRole => with_role(instance(profile)?, Role(Vec::new())),
+        Mode::RamRoleArnWithRoleName => with_role(instance(profile)?, role(profile)?),
+        Mode::ChainableRamRoleArn => {
+            let other = profile.needed("source_profile")?;
+            with_role(Identity::Chain(other), role(profile)?)
+        }
+        Mode::External => external(profile)?,
+        Mode::CredentialsUri => uri::convert(profile)?,
+        Mode::Oidc => oidc(profile)?,
+        // All other modes have an advice.
+        _ => ConvertedProfile {
             identity: key(profile)?,
             role: None,
             remarks: Vec::new(),
         },
-        "ramrolearn" => with_role(key(profile)?, role(profile)?),
-        "ecsramrole" => with_role(instance(profile)?, Role(Vec::new())),
-        "ramrolearnwithrolename" => with_role(instance(profile)?, role(profile)?),
-        "chainableramrolearn" => {
-            let other = profile.needed("source_profile")?;
-            with_role(Identity::Chain(other), role(profile)?)
-        }
-        "external" => {
-            let line = profile.needed("process_command")?;
-            let words = command::words(&line)?;
-            let is_bare = words.len() == 1;
-            let mut converted = with_role(Identity::Process(words), Role(Vec::new()));
-            if !is_bare {
-                converted.remarks.push(
-                    "a secret among its arguments would stand in the configuration, whatever \
-                     --keeper says, and be visible to all users while it runs (ps): have the \
-                     command read it from a file"
-                        .to_owned(),
-                );
-            }
-            converted
-        }
-        "credentialsuri" => with_role(uri(profile)?, Role(Vec::new())),
-        "oidc" => oidc(profile)?,
-        "ststoken" => {
-            return refuse(
-                "it is a copied session: it ends, and nothing in the file renews it; import the \
-                 profile that issued it",
-            );
-        }
-        "cloudsso" => {
-            return refuse(
-                "it depends on a login in a browser, which a daemon cannot repeat; keep it in \
-                 aliyun-cli",
-            );
-        }
-        "oauth" => {
-            return refuse(
-                "it depends on a login in a browser, and its refresh token changes with each \
-                 use: two programs with one token would lock each other out; keep it in \
-                 aliyun-cli",
-            );
-        }
-        "rsakeypair" => {
-            return refuse(
-                "a key pair's sessions are not made any more: give the user an AccessKey, or \
-                 better a role by OIDC",
-            );
-        }
-        "bearertoken" => {
-            return refuse("a bearer token is no AccessKey: STS gives no role for it");
-        }
-        "anonymous" => return refuse("it has no identity, so there is nothing to import"),
-        "" => return refuse("it has no mode"),
-        other => {
-            return Err(format!(
-                "its mode {} is none that this version knows of",
-                printable(other)
-            ));
-        }
     };
+    if profile.inferred_mode().is_some() {
+        converted.remarks.push(format!(
+            "it has no mode: by its keys, aliyun-cli reads it as {}",
+            mode.name()
+        ));
+    }
     if profile.seconds("expired_seconds")? == Some(900) && converted.role.is_some() {
         converted.remarks.push(
             "it asks for sessions of 15m, the default that aliyun-cli writes: programs that \
@@ -150,12 +107,28 @@ pub(super) fn convert(profile: &ThirdPartyProfile) -> Result<ConvertedProfile, S
     Ok(converted)
 }
 
-fn with_role(identity: Identity, role: Role) -> ConvertedProfile {
+pub(super) fn with_role(identity: Identity, role: Role) -> ConvertedProfile {
     ConvertedProfile {
         identity,
         role: Some(role),
         remarks: Vec::new(),
     }
+}
+
+fn external(profile: &ThirdPartyProfile) -> Result<ConvertedProfile, SkipReason> {
+    let line = profile.needed("process_command")?;
+    let words = command::words(&line)?;
+    let is_bare = words.len() == 1;
+    let mut converted = with_role(Identity::Process(words), Role(Vec::new()));
+    if !is_bare {
+        converted.remarks.push(
+            "a secret among its arguments would stand in the configuration, whatever --keeper \
+             says, and be visible to all users while it runs (ps): have the command read it from \
+             a file"
+                .to_owned(),
+        );
+    }
+    Ok(converted)
 }
 
 fn key(profile: &ThirdPartyProfile) -> Result<Identity, SkipReason> {
@@ -244,45 +217,4 @@ fn oidc(profile: &ThirdPartyProfile) -> Result<ConvertedProfile, SkipReason> {
         ));
     }
     Ok(converted)
-}
-
-/// Returns the URI, which no message quotes because it may hold a secret.
-fn uri(profile: &ThirdPartyProfile) -> Result<Identity, SkipReason> {
-    let refuse = |problem: &str| Err(problem.to_owned());
-    let Some(text) = profile.secret("credentials_uri")? else {
-        return refuse(
-            "its credentials_uri is not in the file (ALIBABA_CLOUD_CREDENTIALS_URI may have it)",
-        );
-    };
-    let text = SecretText::from(text.expose().trim().to_owned());
-    let uri = match Url::parse(text.expose()) {
-        Ok(uri) if !text.expose().contains(char::is_control) => uri,
-        _ => return refuse("its credentials_uri is no URL"),
-    };
-    let loopback = match uri.host() {
-        Some(Host::Ipv4(address)) => IpAddr::from(address).is_loopback(),
-        Some(Host::Ipv6(address)) => IpAddr::from(address).is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    };
-    if loopback && uri.path_segments().into_iter().flatten().any(is_ours) {
-        return refuse(
-            "its credentials_uri is one of stsd's own, which would be asking itself: it is a \
-             profile that gets credentials from here, not one that gives them",
-        );
-    }
-    match uri.scheme() {
-        "https" => Ok(Identity::Uri(text)),
-        "http" if loopback => Ok(Identity::Uri(text)),
-        "http" => refuse(
-            "its credentials_uri goes over the network without TLS, so that the credentials \
-             could be read in transit",
-        ),
-        _ => refuse("its credentials_uri is neither http nor https"),
-    }
-}
-
-/// Returns `true` if a path segment has the form of the URL secret: 256 bits in hexadecimal.
-fn is_ours(segment: &str) -> bool {
-    segment.len() == 64 && segment.bytes().all(|it| it.is_ascii_hexdigit())
 }

@@ -14,21 +14,16 @@ pub(super) fn of(profiles: &[ThirdPartyProfile]) -> Vec<Result<String, SkipReaso
     let theirs: Vec<_> = profiles.iter().map(ThirdPartyProfile::name).collect();
     let mut count: BTreeMap<&str, u32> = BTreeMap::new();
     let mut fitted: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
-    for name in theirs.iter().flatten() {
+    for (name, number) in theirs.iter().zip(1..) {
+        let Ok(name) = name else { continue };
         *count.entry(name).or_default() += 1;
-        if let Some(ours) = strip_if_needed(name) {
-            fitted.entry(ours).or_default().insert(name);
-        }
+        fitted.entry(ours(name, number)).or_default().insert(name);
     }
-    let decide = |name: &String| {
+    let decide = |name: &String, number: usize| {
         if count.get(name.as_str()).is_some_and(|it| *it > 1) {
             return Err("there are several profiles of its name".to_owned());
         }
-        let Some(ours) = strip_if_needed(name) else {
-            return Err(
-                "a name with us is of A-Z a-z 0-9 . _ -, and nothing of this one is".to_owned(),
-            );
-        };
+        let ours = ours(name, number);
         let others = fitted.get(&ours).into_iter().flatten();
         let mut others = others.filter(|it| **it != name);
         match others.next() {
@@ -40,11 +35,16 @@ pub(super) fn of(profiles: &[ThirdPartyProfile]) -> Vec<Result<String, SkipReaso
             _ => Ok(ours),
         }
     };
-    let each = theirs.iter().map(|it| match it {
-        Ok(name) => decide(name),
+    let each = theirs.iter().zip(1..).map(|(it, number)| match it {
+        Ok(name) => decide(name, number),
         Err(refusal) => Err(refusal.clone()),
     });
     each.collect()
+}
+
+/// Returns a valid name; of a name without a valid character, such as 生产, the number of the profile.
+fn ours(name: &str, number: usize) -> String {
+    strip_if_needed(name).unwrap_or_else(|| format!("profile-{number}"))
 }
 
 /// Returns a valid name, with hyphens for other characters.

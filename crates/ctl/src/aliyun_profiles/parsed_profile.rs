@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use stsd_client::SecretText;
 
-use super::printable;
+use super::{FileFormat, mode::Mode, printable};
 
 /// A profile as it stands in the file, with aliyun-cli's names of keys.
 pub(super) struct ThirdPartyProfile {
     /// Position in the file, from 1.
     pub(super) number: usize,
+    /// The format of the file, which determines the reader's rules.
+    pub(super) format: FileFormat,
     pub(super) fields: BTreeMap<String, FieldValue>,
 }
 
@@ -101,8 +103,43 @@ impl ThirdPartyProfile {
         }
     }
 
+    /// Returns the mode; aliyun-cli infers a missing one.
+    pub(super) fn mode(&self) -> Result<Mode, SkipReason> {
+        let Some(name) = self.text("mode")? else {
+            return self.inferred_mode().ok_or_else(|| match self.format {
+                FileFormat::Json => format!(
+                    "it has no mode, and none follows from its keys: aliyun configure --profile {} \
+                     sets one",
+                    self.label()
+                ),
+                FileFormat::Ini => {
+                    "it has no type, without which the SDKs do not read it".to_owned()
+                }
+            });
+        };
+        Mode::named(&name).ok_or_else(|| {
+            let name = printable(name.trim());
+            match self.format {
+                FileFormat::Json => {
+                    format!("its mode {name} is none of aliyun-cli 3.5, which this version knows")
+                }
+                FileFormat::Ini => format!("its type {name} is none of the SDKs"),
+            }
+        })
+    }
+
+    /// Returns the mode that aliyun-cli infers; `None` for a profile with a mode, and for the SDKs'
+    /// file, whose readers infer none.
+    pub(super) fn inferred_mode(&self) -> Option<Mode> {
+        let infers = self.format == FileFormat::Json && !self.has("mode");
+        infers.then(|| Mode::inferred(self)).flatten()
+    }
+
     /// Returns the mode for messages.
-    pub(super) fn mode(&self) -> String {
+    pub(super) fn mode_label(&self) -> String {
+        if let Some(mode) = self.inferred_mode() {
+            return mode.name().to_owned();
+        }
         let mode = self.text("mode").ok().flatten();
         mode.map_or_else(|| "no mode".to_owned(), |it| printable(it.trim()))
     }

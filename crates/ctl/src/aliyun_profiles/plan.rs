@@ -9,7 +9,7 @@ use super::{
     FileFormat, SecretLocation, chain, mapping, names,
     parsed_profile::ThirdPartyProfile,
     sources::{key_remark, required_tables, sources},
-    stale_secrets::{long_lived, stale_secrets},
+    stale_secrets::{SecretKind, stale_secrets},
     sts::Region,
     table::Table,
 };
@@ -27,7 +27,7 @@ pub struct Plan {
     pub secrets: Vec<SecretToStore>,
     /// The region of STS, if the profiles name one.
     pub region: Option<Region>,
-    /// The profiles whose long-lived secrets stay in the imported file.
+    /// The profiles whose long-lived AccessKeys stay in the imported file.
     pub long_lived: Vec<String>,
 }
 
@@ -126,7 +126,7 @@ impl Plan {
             };
             outcomes.push(Outcome {
                 label: labels[at].clone(),
-                mode: profile.mode(),
+                mode: profile.mode_label(),
                 disposition,
                 stale_secrets: stale_secrets(profile),
                 remarks,
@@ -142,7 +142,11 @@ impl Plan {
                 .filter_map(|it| it.secret)
                 .collect(),
             region,
-            long_lived: long_lived(profiles),
+            long_lived: profiles
+                .iter()
+                .filter(|it| SecretKind::of(it) == Some(SecretKind::LongLived))
+                .map(ThirdPartyProfile::label)
+                .collect(),
             outcomes,
         };
         plan.merge_into(&toml::Table::new());
@@ -207,15 +211,16 @@ impl Plan {
         true
     }
 
-    /// Returns all tables of the converted profiles, existing ones included, with the files
-    /// `key` and `uri` in place of every secret: the text for a check before secrets are
-    /// stored.
+    /// Returns all tables of the converted profiles, existing ones included: the text for a check
+    /// before secrets are stored. The file `key` stands for each AccessKey, and `uri` for each URI
+    /// that is not one of [`secrets`](Self::secrets).
     #[must_use]
     pub fn dry_run_config(&self) -> String {
         let mut tables: Vec<Table> = Vec::new();
         let taken = |it: &&Outcome| it.disposition == Disposition::Converted;
+        let is_stored = |name: &str| self.secrets.iter().any(|it| it.is_uri && it.name == name);
         for table in self.outcomes.iter().filter(taken).flat_map(|it| &it.needs) {
-            let table = table.with_placeholders();
+            let table = table.with_placeholders(is_stored(&table.name));
             if !tables.contains(&table) {
                 tables.push(table);
             }

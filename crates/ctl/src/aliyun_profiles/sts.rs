@@ -41,7 +41,9 @@ impl Region {
 }
 
 fn from_endpoint(endpoint: &str) -> Result<Option<Region>, SkipReason> {
+    // As aliyun-cli does (`normalizeSTSEndpointHost`), which always uses TLS.
     let host = endpoint.strip_prefix("https://").unwrap_or(endpoint);
+    let host = host.strip_prefix("http://").unwrap_or(host);
     let host = host.strip_suffix('/').unwrap_or(host);
     if host == "sts.aliyuncs.com" {
         return Ok(None);

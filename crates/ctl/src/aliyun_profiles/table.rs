@@ -37,13 +37,14 @@ impl Entry {
 }
 
 impl Table {
-    /// Returns the table with placeholder files in place of its secrets.
-    pub(super) fn with_placeholders(&self) -> Self {
+    /// Returns the table with a placeholder file for its AccessKey, and for its URI unless the URI
+    /// `is_stored` by the import.
+    pub(super) fn with_placeholders(&self, is_stored: bool) -> Self {
         let mut table = self.clone();
         for entry in &mut table.entries {
             if entry.key.starts_with("access_key_") {
                 *entry = Entry::new("access_key_file", "key");
-            } else if entry.key == "uri_file" {
+            } else if entry.key == "uri_file" && !is_stored {
                 *entry = Entry::new("uri_file", "uri");
             }
         }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use stsd_model::{
-    Invalid, RoleArn, RoleSessionName, SessionDuration, SessionPolicy, is_access_key_id,
+    Invalid, RoleArn, RoleSessionName, SessionDuration, SessionPolicy, exact_duration,
+    is_access_key_id,
 };
 
 use super::parsed_profile::SkipReason;
@@ -88,11 +89,7 @@ pub(super) fn duration(seconds: u64) -> Result<String, SkipReason> {
     if SessionDuration::within_limits(Duration::from_secs(seconds)).is_none() {
         return refuse("its expired_seconds is not 900 to 43200, which is what STS takes");
     }
-    Ok(match seconds {
-        hours if hours.is_multiple_of(3600) => format!("{}h", hours / 3600),
-        minutes if minutes.is_multiple_of(60) => format!("{}m", minutes / 60),
-        seconds => format!("{seconds}s"),
-    })
+    Ok(exact_duration(seconds))
 }
 
 fn refuse<T>(problem: &str) -> Result<T, SkipReason> {

@@ -81,8 +81,12 @@ impl Importer<'_> {
     /// Excludes profiles that `stsd --check` rejects, so that the preview matches the result.
     fn exclude_rejected(&mut self) -> Result<()> {
         while self.plan.has_profile() {
-            let CheckResult::Rejected(reason) = self.config.dry_run(&self.plan.dry_run_config())?
-            else {
+            // A URI is checked as it will be stored.
+            let uris = self.plan.secrets.iter().filter(|it| it.is_uri);
+            let uris = uris.map(|it| (uri_file_name(&it.name), it.text.expose()));
+            let uris: Vec<_> = uris.collect();
+            let config = self.plan.dry_run_config();
+            let CheckResult::Rejected(reason) = self.config.dry_run(&config, &uris)? else {
                 return Ok(());
             };
             let mistakes = reason.lines().filter_map(mistake);
@@ -113,7 +117,7 @@ impl Importer<'_> {
         }
         if !self.plan.long_lived.is_empty() {
             print_line(&format!(
-                "warning: {shown} holds secrets that do not end, in clear text, and does so \
+                "warning: {shown} holds AccessKeys, which do not end, in clear text, and does so \
                  after an import: of {}. Once programs get their credentials here, give the \
                  user a new AccessKey, put that in the old one's place with stsd, disable the \
                  old one, and take the profile out there{}\n",
@@ -321,7 +325,7 @@ impl Importer<'_> {
     }
 
     fn uri_file(&self, name: &str) -> PathBuf {
-        self.config.directory().join(format!("{name}.uri"))
+        self.config.directory().join(uri_file_name(name))
     }
 
     /// Checks the new configuration, unless the existing one is rejected already.
@@ -359,6 +363,11 @@ impl Importer<'_> {
             region.lines()
         ))
     }
+}
+
+/// Returns the name of the file that has a source's URI.
+fn uri_file_name(source: &str) -> String {
+    format!("{source}.uri")
 }
 
 fn is_converted(outcome: &&aliyun_profiles::Outcome) -> bool {

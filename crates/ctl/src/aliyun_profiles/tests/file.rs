@@ -1,7 +1,7 @@
 //! The file as a whole: its form, and the remarks about it.
 
 use super::{KEY, ROLE, read};
-use crate::aliyun_profiles::plan;
+use crate::aliyun_profiles::{Disposition, NotImported, ossutil_keys, plan, stale_secrets};
 
 #[test]
 fn profile_with_another_sts_endpoint_has_a_remark() {
@@ -16,27 +16,80 @@ fn profile_with_another_sts_endpoint_has_a_remark() {
         role("c", r#","sts_endpoint":"sts-vpc.cn-beijing.aliyuncs.com""#),
         role("d", r#","sts_endpoint":"https://sts.aliyuncs.com""#),
         role("e", r#","sts_endpoint":"sts.example.com""#),
+        role(
+            "f",
+            r#","sts_endpoint":" http://sts.cn-beijing.aliyuncs.com/""#,
+        ),
     ]);
     assert_eq!(plan.region.unwrap().lines(), "region = \"cn-beijing\"\n");
     let remarks: Vec<_> = plan.outcomes.iter().map(|it| it.remarks.len()).collect();
-    assert_eq!(remarks, [0, 0, 1, 0, 1]);
+    assert_eq!(remarks, [0, 0, 1, 0, 1, 0]);
 }
 
+/// The kinds of secrets that stay in a file have different advice.
 #[test]
-fn stale_secrets_and_long_lived_keys_are_reported() {
-    let plan = read(&format!(
+fn each_kind_of_secret_has_its_own_finding() {
+    let file = format!(
         r#"{{"profiles":[
         {{"name":"x","mode":"External","process_command":"/i","access_key_id":"STS.Abc",
           "access_key_secret":"SECRET","sts_token":"SECRET","sts_expiration":1}},
         {{"name":"k","mode":"AK",{KEY}}},
+        {{"name":"n",{KEY}}},
+        {{"name":"bad","mode":"AK","access_key_id":"no id","access_key_secret":"SECRET"}},
         {{"name":"o","mode":"OAuth","oauth_refresh_token":"SECRET"}},
-        {{"name":"s","mode":"CloudSSO","access_token":"SECRET"}}]}}"#
-    ));
-    let login = &plan.outcomes[3].stale_secrets[0];
-    assert!(login.contains("a login's secrets stand in it in clear text (access_token)"));
-    assert!(plan.outcomes[0].stale_secrets[0].contains("of STS.Abc stand in it in clear text"));
-    assert_eq!(plan.long_lived, ["k", "o"]);
+        {{"name":"s","mode":"CloudSSO","access_token":"SECRET"}},
+        {{"name":"t","mode":"StsToken","access_key_id":"STS.a","access_key_secret":"SECRET","sts_token":"SECRET"}},
+        {{"name":"p","mode":"RsaKeyPair","private_key":"SECRET"}},
+        {{"name":"b","mode":"BearerToken","bearer_token":"SECRET"}},
+        {{"name":"e","mode":"EcsRamRole"}}]}}"#
+    );
+    let plan = read(&file);
+    assert_eq!(plan.long_lived, ["k", "n", "bad"]);
+    let remark = |at: usize| plan.outcomes[at].stale_secrets.join("");
+    assert!(
+        remark(0).contains("of STS.Abc stand in it in clear text"),
+        "{}",
+        remark(0)
+    );
+    for at in [4, 5] {
+        assert!(
+            remark(at).contains("a login of aliyun-cli stands in it"),
+            "{}",
+            remark(at)
+        );
+        assert!(!remark(at).contains("stsd"), "{}", remark(at));
+    }
     assert!(!plan.report().contains("SECRET"));
+
+    let stale = stale_secrets(file.as_bytes()).unwrap();
+    assert_eq!(stale.written_back, ["x"]);
+    assert_eq!(stale.long_lived, ["k", "n"]);
+    assert_eq!(stale.logins, ["o", "s"]);
+    let labels =
+        |list: &[NotImported]| -> Vec<String> { list.iter().map(|it| it.label.clone()).collect() };
+    assert_eq!(labels(&stale.unimportable), ["bad"]);
+    assert_eq!(labels(&stale.unusable), ["p", "b"]);
+    // Import and doctor give the same reason.
+    for (at, found) in [
+        (3, &stale.unimportable[0]),
+        (7, &stale.unusable[0]),
+        (8, &stale.unusable[1]),
+    ] {
+        let Disposition::Skipped(reason) = &plan.outcomes[at].disposition else {
+            panic!("{:?}", plan.outcomes[at]);
+        };
+        assert_eq!(&found.reason, reason);
+    }
+}
+
+#[test]
+fn session_in_the_sdks_file_is_no_long_lived_secret() {
+    let stale = stale_secrets(
+        b"[t]\ntype=sts\naccess_key_id=STS.a\naccess_key_secret=SECRET\nsecurity_token=SECRET\n",
+    )
+    .unwrap();
+    assert!(stale.long_lived.is_empty() && stale.unimportable.is_empty());
+    assert!(stale.has_secret);
 }
 
 #[test]
@@ -126,6 +179,48 @@ fn invalid_profile_file_is_reported_unquoted() {
     check(b"[{\"access_key_secret\": \"SECRET\"}]", "not JSON as");
     check(b"[a = \"SECRET\"]", "line 1 is");
     check(b"# nothing\n", "no profile");
+    let own = "stsctl init takes";
+    check(
+        b"[Credentials]\naccessKeyID=LTAI\naccessKeySecret=SECRET\n",
+        "the file of ossutil",
+    );
+    check(b"[Credentials]\naccessKeySecret=SECRET\n", own);
+    check(
+        b"[default]\naws_access_key_id=SECRET\n",
+        "a file of the AWS SDKs",
+    );
+    check(
+        b"[default]\naliyun_access_key_id=SECRET\n",
+        "aliyuncli for Python",
+    );
     let many = format!("{{\"profiles\":[{}{{}}]}}", "{},".repeat(1000));
     check(many.as_bytes(), "more than 1000");
+}
+
+/// Python's configparser, which the SDK for Python uses, continues a value on indented lines.
+#[test]
+fn indented_line_of_an_ini_value_continues_the_value() {
+    let plan = read(
+        "[r]\ntype=ram_role_arn\naccess_key_id=LTAIY\naccess_key_secret=SECRET\n\
+         role_arn=acs:ram::1:role/r\nrole_session_name=app\n\
+         policy={\"Version\": \"1\",\n  \"Statement\": [\n\t]}\n  # a comment\n\
+         \n  role_name = worker\n",
+    );
+    let config: toml::Table = toml::from_str(&plan.addition()).unwrap();
+    let policy = config["profile"]["r"]["policy"].as_str().unwrap();
+    assert_eq!(policy, "{\"Version\": \"1\",\n\"Statement\": [\n]}");
+    assert!(!plan.report().contains("SECRET"));
+}
+
+#[test]
+fn ossutil_file_with_a_session_holds_no_long_lived_key() {
+    let keys = |text: &str| ossutil_keys(text.as_bytes()).unwrap();
+    let keyed = "[Credentials]\naccessKeyID=LTAI\naccessKeySecret=SECRET\n";
+    assert_eq!(keys(keyed), ["Credentials"]);
+    assert_eq!(keys(&format!("{keyed}stsToken=SECRET\n")), [""; 0]);
+    assert_eq!(
+        keys("[profile x]\naccess-key-secret = SECRET\n"),
+        ["profile x"]
+    );
+    assert_eq!(keys("[AkService]\necsAk=http://127.0.0.1:1/x\n"), [""; 0]);
 }

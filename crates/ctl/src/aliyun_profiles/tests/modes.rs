@@ -62,9 +62,75 @@ fn mode_is_matched_without_case() {
             "{mode}"
         );
     }
-    refused(r#""mode":"Ak2""#, "mode ak2 is none");
+    refused(r#""mode":"Ak2""#, "mode Ak2 is none");
     refused(r#""mode":"""#, "no mode");
     refused(r#""access_key_id":"LTAIX""#, "no mode");
+}
+
+/// The cases of `AutoModeRecognition` in aliyun-cli's `config/profile.go`, in its order.
+#[test]
+fn missing_mode_is_inferred_as_aliyun_cli_does() {
+    const PAIR: &str = r#""private_key":"SECRET","key_pair_name":"k""#;
+    const TOKEN: &str =
+        r#""oidc_provider_arn":"acs:ram::1:oidc-provider/p","oidc_token_file":"/t""#;
+    for (fields, mode) in [
+        (KEY.to_owned(), "AK"),
+        (format!(r#"{KEY},"sts_token":"SECRET",{ROLE}"#), "StsToken"),
+        (format!("{KEY},{ROLE}"), "RamRoleArn"),
+        (format!(r#"{KEY},"ram_role_name":"worker",{PAIR}"#), "AK"),
+        (
+            format!(r#""access_key_id":"LTAIX",{PAIR},"ram_role_name":"worker""#),
+            "RsaKeyPair",
+        ),
+        (
+            r#""private_key":"SECRET","ram_role_name":"worker""#.to_owned(),
+            "EcsRamRole",
+        ),
+        (
+            r#""ram_role_name":"worker","process_command":"/i""#.to_owned(),
+            "EcsRamRole",
+        ),
+        (
+            format!(r#""process_command":"/i",{TOKEN},{ROLE}"#),
+            "External",
+        ),
+        (
+            format!(r#"{TOKEN},{ROLE},"cloud_sso_sign_in_url":"u""#),
+            "OIDC",
+        ),
+        (
+            format!(r#"{TOKEN},"cloud_sso_sign_in_url":"u""#),
+            "CloudSSO",
+        ),
+        (
+            r#""cloud_sso_sign_in_url":"u","bearer_token":"SECRET""#.to_owned(),
+            "CloudSSO",
+        ),
+        (r#""bearer_token":"SECRET""#.to_owned(), "BearerToken"),
+        // aliyun-cli infers neither of these modes.
+        (r#""credentials_uri":"https://h/x""#.to_owned(), "no mode"),
+        (r#""oauth_refresh_token":"SECRET""#.to_owned(), "no mode"),
+        (r#""mode":null"#.to_owned(), "no mode"),
+    ] {
+        for empty in ["", r#","mode":"""#] {
+            let plan = one(&format!(
+                "{fields}{}",
+                if fields.contains("mode") { "" } else { empty }
+            ));
+            assert_eq!(plan.outcomes[0].mode, mode, "{fields}");
+            let report = plan.report();
+            let is_taken = !plan.tables.is_empty();
+            let remark = format!("it has no mode: by its keys, aliyun-cli reads it as {mode}\n");
+            assert_eq!(report.contains(&remark), is_taken, "{report}");
+            assert!(!report.contains("SECRET"), "{report}");
+        }
+    }
+    check(
+        &format!("{KEY},{ROLE}"),
+        "[source.p-user]\ntype = \"access-key\"\naccess_key_file = \"p-user.key\"\n\n\
+         [profile.p]\nsource = \"p-user\"\nrole_arn = \"acs:ram::1:role/r\"\n\
+         role_session_name = \"app\"\n",
+    );
 }
 
 #[test]
@@ -173,6 +239,59 @@ fn unsafe_credentials_uri_is_skipped() {
     refused(&uri("ftp://example.com/SECRET"), "neither");
     refused(&uri("SECRET"), "no URL");
     refused(r#""mode":"CredentialsURI""#, "not in the file");
+    refused(&uri("http://localhost.example:7002/x"), "without TLS");
+    refused(&uri("http://user:SECRET@127.0.0.1/x"), "a user, a password");
+    refused(&uri("https://h/x#SECRET"), "a fragment");
+    refused(
+        &uri(&format!("http://localhost:1/{secret}/dev")),
+        "asking itself",
+    );
+    refused(
+        &uri("http://100.100.100.200/latest/meta-data/ram/security-credentials/a%2Fb"),
+        "ram_role_name",
+    );
+    refused(
+        &uri("http://100.100.100.200/latest/user-data"),
+        "without TLS",
+    );
     assert_eq!(one(&uri("http://127.0.0.1:8080/x")).tables.len(), 2);
     assert_eq!(one(&uri("http://[::1]:8080/x")).tables.len(), 2);
+}
+
+#[test]
+fn localhost_in_a_credentials_uri_becomes_127_0_0_1() {
+    let plan =
+        one(r#""mode":"CredentialsURI","credentials_uri":"http://localhost:7002/x?k=SECRET""#);
+    assert_eq!(
+        plan.secrets[0].text.expose(),
+        "http://127.0.0.1:7002/x?k=SECRET\n"
+    );
+    let report = plan.report();
+    assert!(
+        report.contains("localhost in its credentials_uri becomes 127.0.0.1"),
+        "{report}"
+    );
+    // TLS needs the name.
+    let plan = one(r#""mode":"CredentialsURI","credentials_uri":"https://localhost/x""#);
+    assert_eq!(plan.secrets[0].text.expose(), "https://localhost/x\n");
+    assert!(
+        plan.outcomes[0]
+            .remarks
+            .iter()
+            .all(|it| !it.contains("localhost"))
+    );
+}
+
+#[test]
+fn metadata_uri_becomes_an_instance_role() {
+    let uri = "http://100.100.100.200/latest/meta-data/ram/security-credentials/";
+    check(
+        &format!(r#""mode":"CredentialsURI","credentials_uri":"{uri}worker""#),
+        "[source.p-instance]\ntype = \"ecs-role\"\nrole_name = \"worker\"\n\n\
+         [profile.p]\nsource = \"p-instance\"\n",
+    );
+    check(
+        &format!(r#""mode":"CredentialsURI","credentials_uri":"{uri}""#),
+        "[source.p-instance]\ntype = \"ecs-role\"\n\n[profile.p]\nsource = \"p-instance\"\n",
+    );
 }

@@ -115,7 +115,11 @@ fn profile_name_is_adapted_and_never_shared() {
     assert_eq!(named(&["a b"]), ["a-b"]);
     assert_eq!(named(&["_é.x"]), ["x"]);
     assert_eq!(named(&["a.b"]), ["a.b"]);
-    assert_eq!(named(&["é"]), [""; 0]);
+    assert_eq!(
+        named(&["生产", "a", "测试"]),
+        ["a", "profile-1", "profile-3"]
+    );
+    assert_eq!(named(&["生产", "profile-1"]), ["profile-1"]);
     assert_eq!(named(&[""]), [""; 0]);
     assert_eq!(named(&["a", "a"]), [""; 0]);
     assert_eq!(named(&["a b", "a/b"]), [""; 0]);

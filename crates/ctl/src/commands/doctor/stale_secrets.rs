@@ -5,7 +5,7 @@ use std::path::Path;
 
 use stsctl::{
     aliyun_profiles,
-    aliyun_profiles::{StaleSecrets, files},
+    aliyun_profiles::{NotImported, StaleSecrets, files},
 };
 
 use super::sdk::{self, Installed};
@@ -30,17 +30,48 @@ pub(super) fn check() -> Vec<Finding> {
             }
         }
     }
+    findings.extend(ossutil());
     findings
+}
+
+/// Returns the findings about the file of ossutil, the second place of AccessKeys in clear text.
+fn ossutil() -> Vec<Finding> {
+    let Some((path, file)) =
+        files::ossutil_path().and_then(|path| Some((path.clone(), files::read(&path).ok()?)))
+    else {
+        return Vec::new();
+    };
+    let sections = aliyun_profiles::ossutil_keys(&file.bytes).unwrap_or_default();
+    if sections.is_empty() {
+        return Vec::new();
+    }
+    let shown = path.display().to_string();
+    let mut findings = Vec::new();
+    if file.mode & 0o077 != 0 {
+        findings.push(readable(&shown, file.mode));
+    }
+    let remark = format!(
+        "AccessKeys, which do not end, stand in it, in clear text: {}",
+        sections.join(", ")
+    );
+    let fix = "give the AccessKey to stsctl init, take it out there, and run stsctl setup ossutil1 \
+               PROFILE --write";
+    findings.push(Finding::warning(&shown, remark, fix));
+    findings
+}
+
+/// Returns the finding for a file with secrets that others can read.
+fn readable(shown: &str, mode: u32) -> Finding {
+    let remark = format!("mode {mode:04o}: others can read the secrets in it");
+    let fix = format!("chmod 0600 {shown}, and consider them seen");
+    Finding::fault(shown, remark, fix)
 }
 
 fn of(path: &Path, stale: &StaleSecrets, mode: u32) -> Vec<Finding> {
     let shown = path.display().to_string();
     let mut findings = Vec::new();
-    let holds = !(stale.written_back.is_empty() && stale.long_lived.is_empty());
-    if holds && mode & 0o077 != 0 {
-        let remark = format!("mode {mode:04o}: others can read the secrets in it");
-        let fix = format!("chmod 0600 {shown}, and consider them seen");
-        findings.push(Finding::fault(&shown, remark, fix));
+    if stale.has_secret && mode & 0o077 != 0 {
+        findings.push(readable(&shown, mode));
     }
     if !stale.written_back.is_empty() {
         let remark = format!(
@@ -53,12 +84,27 @@ fn of(path: &Path, stale: &StaleSecrets, mode: u32) -> Vec<Finding> {
     }
     if !stale.long_lived.is_empty() {
         let remark = format!(
-            "secrets that do not end stand in it, in clear text: {}",
+            "AccessKeys, which do not end, stand in it, in clear text: {}",
             stale.long_lived.join(", ")
         );
         let fix = "take them over with stsctl import --write, then delete these profiles, and \
                    have a new AccessKey made";
         findings.push(Finding::warning(&shown, remark, fix));
+    }
+    for NotImported { label, reason } in &stale.unimportable {
+        let remark =
+            format!("an AccessKey, which does not end, stands in it, in clear text: {label}");
+        let fix = format!("stsctl import does not take {label} ({reason}): correct or delete it");
+        findings.push(Finding::warning(&shown, remark, fix));
+    }
+    for NotImported { label, reason } in &stale.unusable {
+        let remark = format!("a secret that stsd cannot use stands in it, in clear text: {label}");
+        findings.push(Finding::warning(&shown, remark, reason));
+    }
+    if !stale.logins.is_empty() {
+        let logins = stale.logins.join(", ");
+        let remark = format!("logins of aliyun-cli stand in it, which end by themselves: {logins}");
+        findings.push(Finding::ok(&shown, remark));
     }
     if !stale.quoted.is_empty() {
         findings.push(quoted(&shown, &stale.quoted.join(", "), &sdk::installed()));
