@@ -81,6 +81,7 @@ mod platform {
     mod removed_paths;
     mod restart;
     mod restart_clients;
+    mod restricted_kernel;
 }
 
 /// Calls to STS: when they are made, and their failures.

@@ -79,12 +79,18 @@ impl Error {
             Self::NotReachable { source, .. } if source.kind() == ErrorKind::Other => {
                 "end the daemon, make the directory a directory of mode 0700, and start the daemon"
             }
+            Self::NotReachable { source, .. } if source.kind() == ErrorKind::InvalidFilename => {
+                "set STSD_SOCKET to a shorter path, for the daemon and for its clients"
+            }
             Self::NotReachable {
                 lacks_runtime_dir: true,
                 ..
             } => {
                 "set XDG_RUNTIME_DIR or STSD_SOCKET as in the session in which the daemon runs; if \
                  none runs, start it with `stsd`"
+            }
+            Self::NotReachable { source, .. } if source.kind() == ErrorKind::NotFound => {
+                "start it with `stsd`, or point STSD_SOCKET at its socket; stsctl init sets it up"
             }
             Self::NotReachable { .. } => "start it with `stsd`, or point STSD_SOCKET at its socket",
             Self::ForeignServer { .. } => {

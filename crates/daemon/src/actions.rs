@@ -68,8 +68,7 @@ pub(crate) async fn connect(options: &Options) -> Result<()> {
 #[tokio::main(flavor = "local")]
 pub(crate) async fn run(options: &Options, in_journal: bool) -> Result<()> {
     let mut protections = hardening::apply();
-    let upgrade_target =
-        UpgradeTarget::find().context("the path of this program cannot be read")?;
+    let upgrade_target = UpgradeTarget::find();
     let process_environment = cli::process_environment(options)?;
     let config = config::load(&options.config, &process_environment)?;
     let mut signal_watcher = signals::watch().context("signal handlers cannot be installed")?;

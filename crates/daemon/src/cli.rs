@@ -72,10 +72,11 @@ impl Options {
     /// Returns the path of the socket, for a daemon without an inherited one.
     ///
     /// # Errors
-    /// Neither `STSD_SOCKET` nor `XDG_RUNTIME_DIR` is set.
+    /// Neither `STSD_SOCKET` nor `XDG_RUNTIME_DIR` is set, or the working directory is unknown.
     pub fn socket(&self) -> Result<PathBuf> {
         if let Some(path) = variable("STSD_SOCKET") {
-            return Ok(path.into());
+            // The next program of an upgrade and the watch of the socket need the same file.
+            return std::path::absolute(path).context("the path in STSD_SOCKET cannot be used");
         }
         if self.system {
             return Ok("/run/stsd/stsd.sock".into());

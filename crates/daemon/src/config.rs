@@ -68,7 +68,7 @@ impl Config {
     ) -> ConfigError {
         ConfigError {
             file: self.path.clone(),
-            line: named.line,
+            line: Some(named.line),
             key: named.key.clone(),
             problem: problem.to_string(),
             hint: hint.to_owned(),

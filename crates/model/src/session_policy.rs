@@ -17,6 +17,8 @@ impl SessionPolicy {
     /// # Errors
     /// [`Invalid`], which never quotes the document.
     pub fn new(text: &str) -> Result<Self, Invalid> {
+        // Editors of Windows write a byte order mark, which is no JSON.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let Ok(policy) = serde_json::from_str::<serde_json::Value>(text) else {
             return Err(Invalid::new("a policy is a JSON document"));
         };

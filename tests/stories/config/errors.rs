@@ -122,6 +122,14 @@ fn key_file_with_loose_mode_or_bad_content_is_refused() {
         0o600,
     );
     errors.add("no access_key_id", UPLOAD, 4);
+    env.write(
+        "uploader.key",
+        "\u{feff}AccessKey ID,AccessKey Secret\r\nLTAIx,ExampleSecretOfNobody\r\n",
+        0o600,
+    );
+    errors.add("the console's CSV", UPLOAD, 4);
+    env.write("uploader.key", &key.replace("LTAIx", "STS.x"), 0o600);
+    errors.add("the key of a session", UPLOAD, 4);
     std::fs::remove_file(env.path("uploader.key")).unwrap();
     errors.add("no key file", UPLOAD, 4);
     assert_output!("key_file", errors.log.text());
@@ -168,9 +176,79 @@ fn missing_config_error_names_path_and_variable() {
     let complaint = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        complaint.contains("config.toml") && complaint.contains("STSD_CONFIG"),
+        complaint.contains("config.toml: cannot be read") && complaint.contains("STSD_CONFIG"),
         "{complaint}"
     );
+}
+
+/// unix(7): `sun_path` has 108 bytes, the NUL included.
+#[test]
+fn socket_path_that_is_too_long_is_refused_with_its_limit() {
+    let mut env = TestEnv::without_daemon(&[]);
+    env.write_config(UPLOAD);
+    let directory = env.path("run").display().to_string();
+    let path = |length: usize| format!("{directory}/{}", "s".repeat(length - directory.len() - 1));
+    let limit = "the path has 108 bytes, a socket's at most 107";
+
+    let output = env
+        .daemon_command()
+        .env("STSD_SOCKET", path(108))
+        .output()
+        .unwrap();
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        complaint.contains(limit) && complaint.contains("STSD_SOCKET"),
+        "{complaint}"
+    );
+    let output = env.ctl(&["--socket", &path(108), "status"]);
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(
+        complaint.contains(limit) && complaint.contains("shorter path"),
+        "{complaint}"
+    );
+
+    let mut command = env.daemon_command();
+    command.env("STSD_SOCKET", path(107));
+    env.spawn_daemon(command);
+    env.wait_until("the daemon answers at the longest path", || {
+        env.ctl(&["--socket", &path(107), "status"])
+            .status
+            .success()
+    });
+}
+
+#[test]
+fn lease_socket_with_a_long_path_is_refused_with_its_limit() {
+    let env = TestEnv::start();
+    let path = format!("{}/{}", env.path("run").display(), "s".repeat(108));
+    let output = env.ctl(&["lease", "oss-upload", "--socket", &path, "--ttl", "20m"]);
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success());
+    assert!(complaint.contains("has at most 107"), "{complaint}");
+}
+
+#[test]
+fn relative_socket_path_is_below_the_working_directory() {
+    let mut env = TestEnv::without_daemon(&[]);
+    env.write_config(UPLOAD);
+    let mut command = env.daemon_command();
+    command
+        .env("STSD_SOCKET", "stsd.sock")
+        .current_dir(env.path("run"));
+    env.start_daemon_with(command);
+    assert!(env.path("run/stsd.sock").exists());
+    assert!(env.ctl(&["status"]).status.success());
+}
+
+#[test]
+fn policy_file_with_a_byte_order_mark_is_accepted() {
+    let env = TestEnv::without_daemon(&[]);
+    let policy = "\u{feff}{\"Version\": \"1\", \"Statement\": []}";
+    env.write("policy.json", policy, 0o600);
+    env.write_config(&format!("{UPLOAD}policy_file = \"policy.json\"\n"));
+    let output = env.daemon_command().arg("--check").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
 }
 
 #[test]

@@ -18,6 +18,9 @@ use crate::error::Error;
 /// The socket of the system daemon.
 pub const SYSTEM_SOCKET: &str = "/run/stsd/stsd.sock";
 
+/// Maximum length of a socket's path, in bytes: `sun_path` has 108 with its NUL, unix(7).
+const MAX_PATH_BYTES: usize = 107;
+
 /// The path of a daemon's socket below the directory of a user's runtime files.
 const SOCKET_IN_RUNTIME_DIR: &str = "stsd/stsd.sock";
 
@@ -133,7 +136,12 @@ impl Location {
     pub(crate) fn unreachable(&self, error: io::Error) -> Error {
         let is_file = || lstat(&self.path).is_ok_and(|it| !has_type(&it, SFlag::S_IFSOCK));
         // connect(2) refuses any other file as well.
-        let source = if error.kind() == ErrorKind::ConnectionRefused && is_file() {
+        let length = self.path.as_os_str().len();
+        let source = if length > MAX_PATH_BYTES {
+            let reason =
+                format!("the path has {length} bytes, a socket's at most {MAX_PATH_BYTES}");
+            io::Error::new(ErrorKind::InvalidFilename, reason)
+        } else if error.kind() == ErrorKind::ConnectionRefused && is_file() {
             io::Error::new(ErrorKind::ConnectionRefused, "it is not a socket")
         } else {
             error

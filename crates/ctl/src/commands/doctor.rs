@@ -108,9 +108,13 @@ fn is_system(client: &Client) -> bool {
 /// # Errors
 /// The reason for which the path of this user's configuration is unknown.
 fn config_path(status: Option<&Status>, is_system: bool) -> Result<PathBuf, String> {
-    let in_force = status.map(|it| PathBuf::from(&it.config_path));
-    match in_force.filter(|it| !it.as_os_str().is_empty()) {
-        Some(path) => Ok(path),
+    let in_force = status.map(|it| it.config_path.as_str());
+    match in_force.filter(|it| !it.is_empty()) {
+        // A path that is not UTF-8 is shown with replacement characters.
+        Some(shown) => match config_file::path() {
+            Ok(own) if own.to_string_lossy() == shown => Ok(own),
+            _ => Ok(shown.into()),
+        },
         None if is_system => Ok(config::SYSTEM_CONFIG.into()),
         None => config_file::path().map_err(|error| format!("{error:#}")),
     }

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use rustix::{
     fs::Mode,
     net::{
@@ -37,6 +37,9 @@ use crate::term::stdout::print_line;
 
 /// Larger than any policy: STS accepts 2,048 bytes without white space.
 const MAX_POLICY_FILE_BYTES: u64 = 64 * 1024;
+
+/// Maximum length of a socket's path, in bytes: `sun_path` has 108 with its NUL, unix(7).
+const MAX_PATH_BYTES: usize = 107;
 
 /// Time for a restart of the daemon, after which the lease is given up.
 const RESTART_TIMEOUT: Duration = Duration::from_secs(30);
@@ -137,6 +140,12 @@ impl BoundSocket {
     /// Binds a socket with mode 0600 and unlinks it on SIGINT, SIGTERM and SIGHUP.
     fn bind(path: &Path) -> Result<Self> {
         let shown = path.display();
+        let length = path.as_os_str().len();
+        ensure!(
+            length <= MAX_PATH_BYTES,
+            "{shown} has {length} bytes, and the path of a socket has at most {MAX_PATH_BYTES}: name a \
+             shorter one"
+        );
         remove_stale(path)?;
         let before = umask(Mode::from_raw_mode(0o177));
         let listener = UnixListener::bind(path);

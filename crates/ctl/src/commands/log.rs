@@ -31,8 +31,9 @@ pub(crate) fn run(client: &Client, typed: &Log) -> Result<()> {
 fn no_source() -> anyhow::Error {
     let complaint = CliError {
         text: "the daemon's events go to its stderr, or you may not know where".to_owned(),
-        hint: "file = \"audit.jsonl\" below [audit] in the configuration, then stsctl reload; at a \
-               machine's daemon: sudo stsctl log",
+        hint: "set file below [audit] in the configuration, a path that the daemon may write, and \
+               start stsd again, because a reload adds no writable directory; at a machine's \
+               daemon: sudo stsctl log",
         exit_code: 1,
     };
     complaint.into()

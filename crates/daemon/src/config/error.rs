@@ -10,8 +10,8 @@ use std::{
 pub struct ConfigError {
     /// The configuration file.
     pub file: PathBuf,
-    /// The line, from 1.
-    pub line: usize,
+    /// The line, from 1; `None` for an error that no line causes.
+    pub line: Option<usize>,
     /// The key, with its table.
     pub key: String,
     /// The problem, and the allowed values.
@@ -29,7 +29,7 @@ impl ConfigErrors {
     pub(crate) fn whole_file(file: &Path, key: &str, problem: &str) -> Self {
         Self(vec![ConfigError {
             file: file.to_owned(),
-            line: 1,
+            line: None,
             key: key.to_owned(),
             problem: problem.to_owned(),
             hint: "see the log of the daemon".to_owned(),
@@ -39,7 +39,11 @@ impl ConfigErrors {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: ", self.file.display(), self.line)?;
+        write!(f, "{}:", self.file.display())?;
+        if let Some(line) = self.line {
+            write!(f, "{line}:")?;
+        }
+        f.write_str(" ")?;
         if !self.key.is_empty() {
             write!(f, "{}: ", self.key)?;
         }

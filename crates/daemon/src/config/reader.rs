@@ -13,6 +13,7 @@ mod spanned;
 use std::{collections::BTreeMap, path::Path};
 
 use serde::Deserialize;
+use stsd_model::exact_duration;
 use stsd_sts::Endpoint;
 
 use self::{
@@ -79,6 +80,14 @@ struct RawAudit {
     file: Option<Spanned<String>>,
 }
 
+/// The parser's names of types, and those of the reference of the keys.
+const TYPE_NAMES: [(&str, &str); 4] = [
+    ("a string", "a text, in quotes"),
+    ("a sequence", "a list: [\"…\"]"),
+    ("a boolean", "true or false"),
+    ("u32", "a whole number"),
+];
+
 /// Reads and checks a configuration with all the files that the configuration names.
 ///
 /// # Errors
@@ -92,10 +101,10 @@ pub fn load(path: &Path, environment: &ProcessEnvironment) -> Result<Config, Con
                 TrustError::Io(error) => {
                     let hint = "create it with stsctl init or as man stsd-config shows, or set \
                                 STSD_CONFIG";
-                    context.error_at(0, "", &format!("cannot be read: {error}"), hint);
+                    context.error_of_file(&format!("cannot be read: {error}"), hint);
                 }
                 TrustError::Loose(loose) => {
-                    context.error_at(0, "", &loose.to_string(), &loose.hint());
+                    context.error_of_file(&loose.to_string(), &loose.hint());
                 }
             }
             Err(ConfigErrors(context.errors))
@@ -115,9 +124,9 @@ pub(crate) fn parse(
         Ok(raw) => config(raw, context),
         Err(error) => {
             let at = error.span().map_or(0, |span| span.start);
-            let message = without_values(error.message());
             let key = key_at(&context.text, at);
-            context.error_at(at, &key, &message, "man stsd-config has every key");
+            let (problem, hint) = parse_error(&key, error.message());
+            context.error_at(at, &key, &problem, &hint);
             Err(ConfigErrors(context.errors))
         }
     }
@@ -170,7 +179,7 @@ fn check_authorities(context: &mut ReadContext<'_>) {
         };
         if let Err(TrustError::Loose(loose)) = trust::check(Path::new(&path), Purpose::Decides) {
             let problem = format!("the variable {name}: {path} {loose}");
-            context.error_at(0, "", &problem, &loose.hint());
+            context.error_of_file(&problem, &loose.hint());
         }
     }
 }
@@ -215,25 +224,67 @@ fn calls_per_second(context: &mut ReadContext<'_>, value: Option<&Spanned<u32>>)
     number
 }
 
-/// Returns the key on the line of a byte offset; an empty text for a line without a key.
+/// Returns the key on the line of a byte offset, with its table; an empty text for a line without a
+/// key.
 fn key_at(text: &str, at: usize) -> String {
     let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
     let line = text[start..].lines().next().unwrap_or_default();
-    let key = line.split('=').next().unwrap_or_default().trim();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-[]".contains(c);
-    let shown = line.contains('=') || line.starts_with('[');
-    if shown && key.len() <= 80 && key.chars().all(plain) {
-        key.trim_matches(['[', ']']).to_owned()
-    } else {
-        String::new()
+    if line.trim_start().starts_with('[') {
+        return table_name(line).unwrap_or_default().to_owned();
     }
+    let key = line.split('=').next().unwrap_or_default().trim();
+    if !line.contains('=') || !is_plain(key) {
+        return String::new();
+    }
+    let headers = text[..start].lines().rev();
+    let mut headers = headers.filter(|it| it.trim_start().starts_with('['));
+    match headers.next().map(table_name) {
+        Some(Some(table)) => format!("{table}.{key}"),
+        // Without a table, or in one whose name is not shown.
+        _ => key.to_owned(),
+    }
+}
+
+/// Returns the name in the header of a table, if it can be shown.
+fn table_name(header: &str) -> Option<&str> {
+    let name = header.trim().trim_matches(['[', ']']);
+    let is_header = !header.contains(['=', ',', '#']);
+    (is_header && is_plain(name)).then_some(name)
+}
+
+/// Returns `true` if a text is a short key without quotes.
+fn is_plain(key: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    key.len() <= 80 && key.chars().all(plain)
+}
+
+/// Returns the problem and the hint of an error of the parser.
+fn parse_error(key: &str, message: &str) -> (String, String) {
+    let is_duration = key.rsplit('.').next() == Some("duration");
+    if is_duration && let Some(rest) = message.strip_prefix("invalid type: integer `") {
+        let seconds = rest.split('`').next().and_then(|it| it.parse().ok());
+        let example = seconds.map_or_else(|| "1h".to_owned(), exact_duration);
+        let problem = "a duration is a text with its unit, and no number of seconds";
+        return (problem.to_owned(), format!("duration = \"{example}\""));
+    }
+    let hint = "man stsd-config has every key";
+    (without_values(message), hint.to_owned())
 }
 
 /// Removes the value that the parser quotes after a type error: a misplaced value may be a secret.
 fn without_values(message: &str) -> String {
     let wrong = message.starts_with("invalid type") || message.starts_with("invalid value");
     match message.rsplit_once(", expected") {
-        Some((_, expected)) if wrong => format!("a value of the wrong type, expected{expected}"),
+        Some((_, expected)) if wrong => {
+            let expected = expected.trim();
+            let known = TYPE_NAMES.iter().find(|it| it.0 == expected);
+            let expected = match known {
+                Some((_, ours)) => ours,
+                None if expected.starts_with("struct ") => "a table",
+                None => expected,
+            };
+            format!("a value of the wrong type, expected {expected}")
+        }
         _ => message.to_owned(),
     }
 }

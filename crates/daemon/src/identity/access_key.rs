@@ -199,6 +199,14 @@ fn from_variables(
         access_key_secret: SecretText::from(value(secret)?),
         security_token: None,
     };
+    if credentials.access_key_id.starts_with("STS.") {
+        let error = KeyFileError::SessionKey;
+        return Err(SourceError::new(
+            format!("the variable {id}"),
+            error.to_string(),
+            error.hint(),
+        ));
+    }
     if !access_key_file::is_key(&credentials) {
         return Err(SourceError::new(
             format!("the variable {id}"),

@@ -23,6 +23,12 @@ pub enum KeyFileError {
         "is not a key file: it holds access_key_id = \"…\" and access_key_secret = \"…\", and nothing else"
     )]
     NotAKey,
+    /// The content is the CSV file of the console.
+    #[error("is the CSV file that the console gives for a new AccessKey, and no key file")]
+    ConsoleCsv,
+    /// The key is that of a session.
+    #[error("holds the key of a session (STS.…), which ends and cannot be renewed")]
+    SessionKey,
 }
 
 impl KeyFileError {
@@ -36,6 +42,14 @@ impl KeyFileError {
                  access_key_secret = \"…\"",
             ),
             Self::NotAKey => "compare the file with the example in man stsd-config".into(),
+            Self::ConsoleCsv => {
+                "stsctl init --key-file reads it; or write access_key_id = \"…\" and \
+                                 access_key_secret = \"…\" with its values"
+                    .into()
+            }
+            Self::SessionKey => {
+                "put the AccessKey of a RAM user there, whose id begins with LTAI".into()
+            }
         }
     }
 }
@@ -55,16 +69,36 @@ pub(crate) fn read(path: &Path) -> Result<SourceCredentials, KeyFileError> {
 /// Parses the text of a key file.
 pub(crate) fn parse(text: &str) -> Result<SourceCredentials, KeyFileError> {
     // The parser's message would quote the line, secret included.
-    let key: KeyFile = toml::from_str(text).map_err(|_| KeyFileError::NotAKey)?;
+    let key: KeyFile = toml::from_str(text).map_err(|_| not_a_key(text))?;
     let credentials = SourceCredentials {
         access_key_id: key.access_key_id,
         access_key_secret: key.access_key_secret,
         security_token: None,
     };
+    if credentials.access_key_id.starts_with("STS.") {
+        return Err(KeyFileError::SessionKey);
+    }
     if is_key(&credentials) {
         Ok(credentials)
     } else {
         Err(KeyFileError::NotAKey)
+    }
+}
+
+fn not_a_key(text: &str) -> KeyFileError {
+    let first = text.trim_start_matches('\u{feff}').lines().next();
+    let head = first
+        .unwrap_or_default()
+        .to_ascii_lowercase()
+        .replace([' ', '"'], "");
+    let columns = ["accesskeyid", "accesskeysecret"];
+    if columns
+        .iter()
+        .all(|it| head.split(',').any(|column| column == *it))
+    {
+        KeyFileError::ConsoleCsv
+    } else {
+        KeyFileError::NotAKey
     }
 }
 

@@ -28,6 +28,17 @@ impl PrivateFileError {
         match self {
             Self::Unreadable(error) => match error.kind() {
                 io::ErrorKind::Other | io::ErrorKind::InvalidData => expected.into(),
+                io::ErrorKind::PermissionDenied => {
+                    "let the daemon's user read the file and search the \
+                                                    directories above it: namei -l shows them"
+                        .into()
+                }
+                io::ErrorKind::NotADirectory => {
+                    "correct the path: a part of it that is not the last is a file".into()
+                }
+                io::ErrorKind::TimedOut => {
+                    "check the file system of the file, which does not answer".into()
+                }
                 _ => missing.into(),
             },
             Self::Untrusted(loose) => loose.hint().into(),

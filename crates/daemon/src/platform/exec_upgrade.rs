@@ -8,7 +8,7 @@ use std::{
         fd::{AsFd as _, BorrowedFd, OwnedFd, RawFd},
         unix::process::CommandExt as _,
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
@@ -43,20 +43,30 @@ const MAX_DUP_ATTEMPTS: usize = 100;
 /// that is at the path then.
 #[derive(Debug, Clone)]
 pub struct UpgradeTarget {
-    program: PathBuf,
+    /// The path; `None` without `/proc`, where only an upgrade fails.
+    program: Option<PathBuf>,
     arguments: Vec<std::ffi::OsString>,
 }
 
 impl UpgradeTarget {
     /// Returns the path and the arguments of this process.
-    ///
-    /// # Errors
-    /// The kernel does not return the path.
-    pub fn find() -> io::Result<Self> {
-        Ok(Self {
-            program: env::current_exe()?,
+    #[must_use]
+    pub fn find() -> Self {
+        Self {
+            program: env::current_exe().ok(),
             arguments: env::args_os().skip(1).collect(),
-        })
+        }
+    }
+
+    fn program(&self) -> io::Result<&Path> {
+        let unknown = || {
+            io::Error::new(
+                ErrorKind::NotFound,
+                "the path of this program is unknown, because /proc/self/exe cannot be read (hint: \
+                 mount /proc, or stop stsd and start it again)",
+            )
+        };
+        self.program.as_deref().ok_or_else(unknown)
     }
 
     /// Runs the program with `--check`, for 10 s at most: a program that does not start or refuses the
@@ -65,16 +75,17 @@ impl UpgradeTarget {
     /// # Errors
     /// The output of the program, or a failed system call.
     pub fn check(&self) -> io::Result<()> {
-        trust::check_program(self.program.as_os_str()).map_err(|error| match error {
+        let program = self.program()?;
+        trust::check_program(program.as_os_str()).map_err(|error| match error {
             TrustError::Io(error) => error,
             TrustError::Loose(loose) => {
-                let program = self.program.display();
+                let program = program.display();
                 io::Error::other(format!("{program} {loose} (hint: {})", loose.hint()))
             }
         })?;
         let (mut reader, writer) = io::pipe()?;
         fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        let mut command = Command::new(&self.program);
+        let mut command = Command::new(program);
         command.args(&self.arguments).arg("--check");
         command.stdin(Stdio::null()).stdout(writer.try_clone()?);
         let mut child = children::spawn(command.stderr(writer))?;
@@ -128,7 +139,7 @@ impl UpgradeTarget {
             .map(|fd| (fd.as_fd(), NotifySocket::INHERITED_SESSIONS));
         let (descriptors, names): (Vec<_>, Vec<_>) = sockets.chain(sessions).unzip();
         let first = dup_for_exec(&descriptors)?;
-        let mut command = Command::new(&self.program);
+        let mut command = Command::new(self.program()?);
         command
             .args(&self.arguments)
             .env("LISTEN_FDS", names.len().to_string())

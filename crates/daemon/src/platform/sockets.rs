@@ -113,6 +113,9 @@ impl InheritedSockets {
     }
 }
 
+/// Maximum length of a socket's path, in bytes: `sun_path` has 108 with its NUL, unix(7).
+const MAX_PATH_BYTES: usize = 107;
+
 /// The file name of the HTTP socket, in the directory of the frame socket.
 const HTTP_SOCKET_FILE: &str = "http.sock";
 
@@ -163,6 +166,12 @@ pub enum ListenError {
         /// What is wrong with the directory.
         reason: String,
     },
+    /// The kernel takes no path of this length.
+    #[error(
+        "cannot listen at {0}: the path has {length} bytes, a socket's at most {MAX_PATH_BYTES}",
+        length = .0.as_os_str().len()
+    )]
+    TooLong(PathBuf),
     /// A system call has failed.
     #[error("cannot listen at {path}: {source}")]
     Io {
@@ -199,14 +208,32 @@ impl ListenError {
             Self::Directory { .. } => {
                 "make the directory yours with mode 0700, or set STSD_SOCKET to a path in such a directory"
             }
-            Self::Io { source, .. } if source.kind() == ErrorKind::StorageFull => {
-                "free space and inodes on its file system"
-            }
-            Self::Io { source, .. } if source.kind() == ErrorKind::NotFound => {
-                "create the directory above it, or set STSD_SOCKET to another path"
-            }
-            Self::Io { .. } => "check the path and its permissions",
+            Self::TooLong(_) => "set STSD_SOCKET to a shorter path, for stsd and for its clients",
+            Self::Io { source, .. } => hint_for(source),
         }
+    }
+}
+
+/// Returns the hint for a failed system call, by its error.
+fn hint_for(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::StorageFull => "free space and inodes on its file system",
+        ErrorKind::QuotaExceeded => "free space: the quota of this user is used up",
+        ErrorKind::NotFound => "create the directory above it, or set STSD_SOCKET to another path",
+        ErrorKind::NotADirectory => {
+            "a part of the path is a file: move the file away, or set STSD_SOCKET to another path"
+        }
+        ErrorKind::PermissionDenied => {
+            "let this user write to the directory, or set STSD_SOCKET to a path in a directory of \
+             this user with mode 0700"
+        }
+        ErrorKind::ReadOnlyFilesystem => {
+            "the file system is read-only: set STSD_SOCKET to a path on another one"
+        }
+        _ if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+            "raise the limit of open files (ulimit -n, LimitNOFILE=)"
+        }
+        _ => "set STSD_SOCKET to a path in a directory of this user with mode 0700",
     }
 }
 
@@ -296,7 +323,13 @@ pub fn bind(
         source,
     };
     let directory = path.parent().filter(|it| !it.as_os_str().is_empty());
-    let directory = directory.ok_or_else(|| io(ErrorKind::InvalidInput.into()))?;
+    let directory = directory.ok_or_else(|| {
+        let reason = "the path names no file in a directory";
+        io(io::Error::new(ErrorKind::InvalidInput, reason))
+    })?;
+    if path.as_os_str().len() > MAX_PATH_BYTES {
+        return Err(ListenError::TooLong(path.to_owned()));
+    }
     create_directory(directory, scope).map_err(io)?;
     check_directory(directory, scope)?;
 

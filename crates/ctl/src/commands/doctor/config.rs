@@ -106,8 +106,8 @@ fn unreadable(path: &Path, error: &io::Error, answers: bool) -> Finding {
             Finding::ok(SUBJECT, remark)
         }
         ErrorKind::NotFound => {
-            let fix = "write one (man stsd-configuration), or take over what other tools have: \
-                       stsctl import --write";
+            let fix = "stsctl init writes one; stsctl import --write takes over what other tools have; \
+                       man stsd-config has every key";
             Finding::fault(SUBJECT, format!("there is no {shown}"), fix)
         }
         _ => {

@@ -1,7 +1,7 @@
 //! The status as text: a table if it fits, otherwise one paragraph for each profile.
 
 use anstyle::Style;
-use stsd_client::{LastCaller, ListenerState, ProfileStatus};
+use stsd_client::{LastCaller, ListenerState, ProfileStatus, Status};
 
 use super::report::StatusReport;
 use crate::{
@@ -22,14 +22,23 @@ const FIXED_COLUMNS: usize = 56;
 /// Indentation of the remarks below a profile.
 const INDENT: (&str, &str) = ("  ", "    ");
 
+/// Returns the first line. A lease does not report the daemon's process and configuration.
+fn head(status: &Status) -> String {
+    let version = &status.daemon_version;
+    if status.pid == 0 {
+        return format!("stsd {version}, a lease");
+    }
+    let (pid, up) = (status.pid, format_duration(status.uptime_seconds));
+    format!(
+        "stsd {version}, pid {pid}, up {up}, configured by {}",
+        status.config_path
+    )
+}
+
 /// Returns the lines of the status.
 pub(super) fn lines(report: &StatusReport, width: Option<usize>) -> Vec<Line> {
     let status = &report.status;
-    let (pid, up) = (status.pid, format_duration(status.uptime_seconds));
-    let head = format!(
-        "stsd {}, pid {pid}, up {up}, configured by {}",
-        status.daemon_version, status.config_path
-    );
+    let head = head(status);
     let mut lines = wrap(PLAIN, ("", "  "), &head, width);
     if let Some(which) = &report.which_of_two {
         lines.extend(wrap(WARN, ("", "  "), which, width));

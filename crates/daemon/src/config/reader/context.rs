@@ -99,11 +99,20 @@ impl<'a> ReadContext<'a> {
 
     /// Adds an error at a byte offset.
     pub(super) fn error_at(&mut self, at: usize, key: &str, problem: &str, hint: &str) {
-        self.error_on_line(self.line(at), key, problem, hint);
+        self.add_error(Some(self.line(at)), key, problem, hint);
+    }
+
+    /// Adds an error that no line of the file causes.
+    pub(super) fn error_of_file(&mut self, problem: &str, hint: &str) {
+        self.add_error(None, "", problem, hint);
     }
 
     /// Adds an error on a line.
     pub(super) fn error_on_line(&mut self, line: usize, key: &str, problem: &str, hint: &str) {
+        self.add_error(Some(line), key, problem, hint);
+    }
+
+    fn add_error(&mut self, line: Option<usize>, key: &str, problem: &str, hint: &str) {
         self.errors.push(ConfigError {
             file: self.path.to_owned(),
             line,

@@ -1,6 +1,6 @@
 //! The `[profile.NAME]` tables, and the order in which profiles build on each other.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, io::ErrorKind, sync::Arc};
 
 use serde::Deserialize;
 use stsd_model::MAX_CHAIN_PROFILES;
@@ -421,7 +421,14 @@ fn policy(context: &mut ReadContext<'_>, raw: &RawProfile, table: &str) -> Optio
     let correct = || "correct that file".to_owned();
     let policy = match read(&path) {
         Ok(text) => SessionPolicy::new(&text).map_err(|it| (format!("{shown}: {it}"), correct())),
-        Err(TrustError::Io(it)) => Err((format!("{shown}: cannot be read: {it}"), correct())),
+        Err(TrustError::Io(it)) => {
+            let hint = match it.kind() {
+                ErrorKind::NotFound => "create that file, or correct the path",
+                ErrorKind::PermissionDenied => "let the daemon's user read that file",
+                _ => "correct that file",
+            };
+            Err((format!("{shown}: cannot be read: {it}"), hint.to_owned()))
+        }
         Err(TrustError::Loose(it)) => Err((format!("{shown} {it}"), it.hint())),
     };
     policy

@@ -4,11 +4,11 @@
 use std::{
     io,
     os::{fd::AsFd as _, unix::net::UnixStream},
-    sync::Arc,
+    sync::{Arc, Once},
 };
 
 use stsd_wire::Failure;
-use tracing::debug;
+use tracing::{debug, error};
 
 use super::entry::ConnectionEntry;
 use crate::{
@@ -33,7 +33,7 @@ pub(super) fn accept_connection(
             Some(ConnectionEntry::new(Handler::new(stream, client, permit)))
         }
         Err(AdmitError::UnknownPeer(error)) => {
-            debug!("connection ended: cannot identify the peer: {error}");
+            report_unknown_peer(&error);
             None
         }
         Err(AdmitError::Refused(failure)) => {
@@ -49,6 +49,23 @@ enum AdmitError {
     UnknownPeer(io::Error),
     /// The connection is refused with this reply.
     Refused(Box<Failure>),
+}
+
+/// Logs a connection whose peer the kernel does not report: the first one as an error, because each
+/// further connection ends in the same way.
+fn report_unknown_peer(error: &io::Error) {
+    static REPORTED: Once = Once::new();
+    let mut is_first = false;
+    REPORTED.call_once(|| is_first = true);
+    if is_first {
+        error!(
+            hint = "allow getsockopt(2) with SO_PEERCRED: a seccomp filter or a security module \
+                    forbids it to stsd",
+            "connections are closed: cannot identify the peer: {error}"
+        );
+    } else {
+        debug!("connection ended: cannot identify the peer: {error}");
+    }
 }
 
 /// Returns the peer of a connection and its permit.
