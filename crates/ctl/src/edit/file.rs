@@ -166,6 +166,7 @@ impl EditableFile {
         if self.original.as_ref().is_some_and(same) {
             return Ok(WriteOutcome::Unchanged);
         }
+        self.reject_read_only()?;
         let backup = match &self.original {
             Some(original) => Some(self.backup(original)?),
             None => None,
@@ -176,6 +177,7 @@ impl EditableFile {
 
     /// Replaces the content without a backup. The mode stays.
     pub(crate) fn write(&self, text: &str) -> Result<()> {
+        self.reject_read_only()?;
         self.replace(text, self.mode(Access::Unchanged))
     }
 
@@ -206,6 +208,19 @@ impl EditableFile {
         self.check_unmodified()?;
         let persisted = file.persist(&self.target);
         persisted.with_context(|| format!("{shown} cannot be written"))?;
+        Ok(())
+    }
+
+    /// Fails for a file without write permission, which a rename would replace all the same: such as
+    /// a file that another program generates.
+    fn reject_read_only(&self) -> Result<()> {
+        let mode = self.original.as_ref().map_or(0o600, |it| it.mode);
+        ensure!(
+            mode & 0o200 != 0,
+            "{} has mode {mode:04o}, so that it is not to be changed: change what it is made from, or \
+             run chmod u+w on it",
+            self.target.display()
+        );
         Ok(())
     }
 

@@ -45,6 +45,28 @@ impl<'a> Profiles<'a> {
         })
     }
 
+    /// Returns the name of the profile that aliyun-cli uses, if the file has no profile of this name.
+    /// aliyun-cli then fails at once, also with `--profile`.
+    pub(crate) fn missing_current(&self) -> Result<Option<String>> {
+        const DEFAULT: &str = "default";
+        let named = self.top.text("current")?;
+        let current = named.unwrap_or_else(|| DEFAULT.to_owned());
+        Ok((!self.has(&current)?).then_some(current))
+    }
+
+    /// Returns the text with this name as that of the profile which aliyun-cli uses.
+    pub(crate) fn with_current(&self, name: &str) -> Result<String> {
+        let mut text = self.text.to_owned();
+        match self.top.find("current")? {
+            Some(there) => text.replace_range(self.span(there.get()), &quoted(name)),
+            None => {
+                let open = text.find('{').context("an object begins so")? + 1;
+                text.insert_str(open, &format!("\n\t{},", pair("current", name)));
+            }
+        }
+        Ok(text)
+    }
+
     /// Returns the value of a key in a profile.
     pub(crate) fn value(&self, name: &str, key: &str) -> Result<Option<String>> {
         match self.find(name)? {

@@ -127,6 +127,7 @@ fn setup_check_names_the_fault_and_its_place() {
         0o600,
     );
     check("aws", none, 1, "not of the profile");
+    assert!(!home.setup_check("aws").1.contains("has oss-upload"));
     home.put(".aws/config", &text, 0o600);
 
     assert!(env.ctl(&["url", "--rotate"]).status.success());
@@ -161,4 +162,48 @@ fn setup_check_warns_about_a_short_session() {
         assert_eq!(code, Some(0), "{said}");
         assert!(said.contains("warning") && said.contains(says), "{said}");
     }
+}
+
+/// aliyun-cli reads the profile of "current" first, whatever profile a command names.
+#[test]
+fn current_profile_that_is_missing_is_a_fault_that_write_corrects() {
+    let env = TestEnv::with_http(&[], UPLOAD);
+    let home = Home::in_env(&env);
+    let name = ".aliyun/config.json";
+    home.setup_write("aliyun-cli");
+    let text = home.text(name);
+    let current = "\"current\": \"oss-upload\"";
+    assert!(text.contains(current), "{text}");
+    let without = text.replace(&format!("\t{current},\n"), "");
+    for broken in [text.replace(current, "\"current\": \"sso\""), without] {
+        home.put(name, broken, 0o600);
+        let (code, said) = home.setup_check("aliyun-cli");
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("which is no profile of it"), "{said}");
+        home.setup_write("aliyun-cli");
+        assert_eq!(home.setup_check("aliyun-cli").0, Some(0));
+        assert!(home.text(name).contains(current), "{}", home.text(name));
+    }
+    // Another profile that exists stays the current one.
+    let other = text.replace(current, "\"current\": \"mine\"");
+    let other = other.replace("\"profiles\": [", "\"profiles\": [{\"name\": \"mine\"},");
+    home.put(name, &other, 0o600);
+    assert_eq!(home.setup_check("aliyun-cli").0, Some(0));
+    home.setup_write("aliyun-cli");
+    assert_eq!(home.text(name), other);
+}
+
+#[test]
+fn setup_check_and_write_refuse_a_key_in_the_file_of_ossutil() {
+    let env = TestEnv::with_http(&[], UPLOAD);
+    let home = Home::in_env(&env);
+    home.put(
+        ".ossutilconfig",
+        "[Credentials]\naccessKeyID=LTAIMINE\n",
+        0o600,
+    );
+    let (code, said) = home.setup_check("ossutil1");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("it has a key of its own"), "{said}");
+    assert!(!said.contains("--write adds it"), "{said}");
 }

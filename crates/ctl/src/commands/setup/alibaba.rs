@@ -1,6 +1,7 @@
 //! The setup of aliyun-cli, the credentials libraries and Terraform.
 
 use anyhow::{Result, bail, ensure};
+use stsd_document::Printable;
 
 use super::{
     document::{DocumentRequirements, minutes},
@@ -191,7 +192,12 @@ fn edit(text: Option<&str>, request: &SetupRequest) -> Result<String> {
     } else {
         request.region()?;
     }
-    profiles.with(&pairs(request), MORE)
+    let text = profiles.with(&pairs(request), MORE)?;
+    let profiles = Profiles::read(&text)?;
+    match profiles.missing_current()? {
+        Some(_) => profiles.with_current(name),
+        None => Ok(text),
+    }
 }
 
 fn find(text: &str, request: &SetupRequest) -> Result<CredentialRef> {
@@ -205,6 +211,13 @@ fn find(text: &str, request: &SetupRequest) -> Result<CredentialRef> {
         profiles.has(name)?,
         "it has no profile {name}; --write adds it"
     );
+    if let Some(current) = profiles.missing_current()? {
+        let current = Printable(&current);
+        bail!(
+            "its \"current\" is {current}, which is no profile of it, so that each command of \
+             aliyun-cli fails; --write names {name} there"
+        );
+    }
     match (
         profiles.value(name, "mode")?.as_deref(),
         profiles.value(name, "process_command")?,

@@ -45,8 +45,16 @@ pub(super) fn findings(tool: &Tool, request: &SetupRequest, client: &Client) -> 
                 (config.find)(text, request)
             });
             match found {
-                Ok(found) => {
+                Ok(found) if found.is_of(&request.profile) => {
                     findings.push(finding(Severity::Ok, what, format!("has {}", request.name)));
+                    Some(found)
+                }
+                Ok(found) => {
+                    let remark = format!(
+                        "what is named there is not of the profile {}",
+                        request.profile
+                    );
+                    findings.push(finding(Severity::Fault, what, remark));
                     Some(found)
                 }
                 Err(error) => {
@@ -72,15 +80,6 @@ pub(super) fn findings(tool: &Tool, request: &SetupRequest, client: &Client) -> 
             }
         },
     };
-    if let Some(found) = &found
-        && !found.is_of(&request.profile)
-    {
-        let what = format!(
-            "what is named there is not of the profile {}",
-            request.profile
-        );
-        findings.push(finding(Severity::Fault, "profile", what));
-    }
     findings.extend(found.map(|found| match found {
         CredentialRef::Command(command) => of_command(&command, &tool.needs),
         CredentialRef::Url(url) => match outdated(&url, client, &request.profile) {

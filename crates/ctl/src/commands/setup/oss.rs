@@ -148,11 +148,7 @@ fn edit(text: Option<&str>, request: &SetupRequest) -> Result<String> {
         there.is_empty() || there.starts_with("http://127.0.0.1:"),
         "its ecsAk was not written by stsctl; remove it first"
     );
-    ensure!(
-        ini.value("Credentials", "accessKeyID")?
-            .is_none_or(str::is_empty),
-        "it has a key of its own, accessKeyID in [Credentials]; take that out first"
-    );
+    reject_own_key(&ini)?;
     let mut text = text.to_owned();
     if ini
         .value("Credentials", "endpoint")?
@@ -164,8 +160,19 @@ fn edit(text: Option<&str>, request: &SetupRequest) -> Result<String> {
     with_section(&text, "AkService", &[Pair::new("ecsAk", url(request)?)])
 }
 
+/// Fails for a file with an AccessKey, which ossutil prefers to the URL.
+fn reject_own_key(ini: &Ini<'_>) -> Result<()> {
+    let id = ini.value("Credentials", "accessKeyID")?;
+    ensure!(
+        id.is_none_or(str::is_empty),
+        "it has a key of its own, accessKeyID in [Credentials]; take that out first"
+    );
+    Ok(())
+}
+
 fn find(text: &str, _: &SetupRequest) -> Result<CredentialRef> {
     let ini = Ini::read(text)?;
+    reject_own_key(&ini)?;
     let url = ini.value("AkService", "ecsAk")?;
     let url = url.context("it has no ecsAk in [AkService]; --write adds it")?;
     Ok(CredentialRef::Url(url.to_owned()))
