@@ -116,9 +116,9 @@ fn lease_serves_one_narrowed_profile_and_nothing_else() {
     assert_eq!(names, ["oss-upload"]);
     let status = client.status().unwrap();
     assert_eq!((status.pid, status.config_path.as_str()), (0, ""));
-    let own = socket(&env);
-    let shown = env.ctl(&["--socket", own.to_str().unwrap(), "status"]);
-    let shown = String::from_utf8(shown.stdout).unwrap();
+    let mut shown = Command::new(program("stsctl"));
+    shown.arg("--socket").arg(socket(&env)).arg("status");
+    let shown = String::from_utf8(shown.output().unwrap().stdout).unwrap();
     let head = shown.lines().next().unwrap_or_default();
     assert!(head.ends_with(", a lease"), "{shown}");
     assert!(status.protections.is_empty());

@@ -377,7 +377,7 @@ fn doctor_finds_secrets_and_faults_in_aliyun_config() {
         "access_key_secret": "never-to-be-shown"});
     plant(&json!([clean, bad]), 0o600).finds(
         "warning",
-        "do not end & clear text: b",
+        "does not end & clear text: b",
         "stsctl import does not take b (its access_key_id is none",
     );
     env.write(

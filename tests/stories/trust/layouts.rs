@@ -250,7 +250,7 @@ fn linked_dotfiles_are_judged_by_the_link_and_by_its_target() {
     assert_check(&user, "the target's directory", &said);
     user.mode("dotfiles", 0o755);
     user.give_away("config.toml");
-    let said = ["config.toml:1: belongs to uid 64001", "chown -h"];
+    let said = ["config.toml: belongs to uid 64001", "chown -h"];
     assert_check(&user, "a link of another user", &said);
     user.own("config.toml");
     assert_check(&user, "again", &[]);

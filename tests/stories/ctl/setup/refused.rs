@@ -185,12 +185,11 @@ fn setup_follows_a_link_and_refuses_another_users_file() {
     assert_eq!(home.text(".aws/config.stsd-backup"), "[default]\n");
 
     // A rename would replace a read-only target, which another program generates.
-    fs::set_permissions(home.file("dotfiles/aws"), fs::Permissions::from_mode(0o444)).unwrap();
-    let text = home.text("dotfiles/aws");
-    let output = home.setup(&["aws", "oss-upload", "--region", "cn-beijing", "--write"]);
+    home.put("dotfiles/aws", "[default]\n", 0o444);
+    let output = home.setup(&["aws", "oss-upload", "--region", "cn-hongkong", "--write"]);
     assert_eq!(output.code, Some(1), "{}", output.stderr);
     assert!(output.stderr.contains("has mode 0444"), "{}", output.stderr);
-    assert_eq!(home.text("dotfiles/aws"), text);
+    assert_eq!(home.text("dotfiles/aws"), "[default]\n");
 
     let refused = |says: &str| {
         let before = home.files();
