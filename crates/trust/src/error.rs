@@ -74,6 +74,13 @@ impl Loose {
             return "use a directory that no other user can write to".to_owned();
         }
         let command = self.command();
+        let is_of_owner = matches!(self.reason, Reason::Owner | Reason::OwnerInVolume);
+        // Root judges the files of a daemon with another user too, before its start.
+        if is_of_owner && self.process.uid == 0 {
+            return format!(
+                "if stsd runs as root, run {command}; else let the user of stsd run this"
+            );
+        }
         if is_read_only(&self.component.path) {
             return format!("its file system is mounted read-only: run {command} at its origin");
         }

@@ -8,6 +8,9 @@ use nix::unistd::{Gid, Group, Uid, User};
 /// The accounts of this machine, passwd(5).
 const ACCOUNTS: &str = "/etc/passwd";
 
+/// The groups of this machine, group(5).
+const GROUPS: &str = "/etc/group";
+
 /// One line of passwd(5).
 struct Account<'a> {
     name: &'a str,
@@ -23,9 +26,22 @@ pub(crate) fn is_private(group: u32, owner: u32) -> bool {
         return false;
     };
     let accounts = fs::read_to_string(ACCOUNTS).unwrap_or_default();
+    let groups = fs::read_to_string(GROUPS).unwrap_or_default();
     user.gid == group.gid
         && group.mem.iter().all(|it| *it == user.name)
+        && !has_other_member(&groups, group.gid.as_raw(), &user.name)
         && is_primary_group_of_one(&accounts, &user.name, owner, &group)
+}
+
+/// Returns `true` if a group of the number has another member: several groups may share one number, and
+/// the name service returns the first of them.
+fn has_other_member(groups: &str, gid: u32, name: &str) -> bool {
+    groups.lines().any(|line| {
+        let mut fields = line.split(':').skip(2);
+        let (number, members) = (fields.next(), fields.next().unwrap_or_default());
+        let mut members = members.split(',').filter(|it| !it.is_empty());
+        number.and_then(|it| it.parse().ok()) == Some(gid) && members.any(|it| it != name)
+    })
 }
 
 /// Returns `true` if no other account has the primary group. The name service does not list the
@@ -56,6 +72,14 @@ mod tests {
     use std::ffi::CString;
 
     use super::*;
+
+    #[test]
+    fn groups_of_one_number_share_their_members() {
+        let groups = "jo:x:1000:\nusers:x:100:eve\ndevs:x:1000:jo,eve\n";
+        assert!(has_other_member(groups, 1000, "jo"));
+        assert!(!has_other_member("jo:x:1000:jo\n", 1000, "jo"));
+        assert!(!has_other_member(groups, 1001, "jo"));
+    }
 
     fn group(name: &str, gid: u32) -> Group {
         Group {

@@ -3,7 +3,7 @@
 
 use std::{os::unix::fs::lchown, process::Command};
 
-use e2e::{OWNER, STRANGER, UserDaemon};
+use e2e::{OWNER, STRANGER, UPLOAD, UserDaemon};
 use serde_json::json;
 
 const OIDC: &str = "provider_arn = \"acs:ram::100000000000001:oidc-provider/demo\"\n";
@@ -304,4 +304,33 @@ fn directory_of_the_socket_is_refused_below_a_loose_directory() {
     for word in [&place, "mode 0777", "chmod go-w"] {
         assert!(said.contains(word), "{word}: {said}");
     }
+}
+
+#[test]
+fn certificates_in_the_directories_of_ssl_cert_dir_are_judged() {
+    let Some(user) = UserDaemon::prepare(UPLOAD) else {
+        return;
+    };
+    let certificate = "ca/a1b2c3d4.0";
+    user.put(certificate, "", 0o644);
+    user.put("ca/README", "", 0o666);
+    user.put("first/.keep", "", 0o644);
+    let list = ["first", "ca"].map(|it| user.env.path(it).display().to_string());
+    let refusal = || {
+        let mut command = user.daemon_command();
+        command.env("SSL_CERT_DIR", list.join(":"));
+        user.refusal(command)
+    };
+    assert_eq!(refusal(), None);
+    user.mode(certificate, 0o666);
+    let said = refusal().unwrap();
+    assert!(
+        said.contains("SSL_CERT_DIR") && said.contains(certificate),
+        "{said}"
+    );
+    apply_hint(&said);
+    assert_eq!(refusal(), None);
+    user.mode("ca", 0o777);
+    let said = refusal().unwrap();
+    assert!(said.contains("mode 0777"), "{said}");
 }

@@ -10,7 +10,11 @@ mod reference;
 mod source;
 mod spanned;
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    path::{Path, PathBuf},
+};
 
 use serde::Deserialize;
 use stsd_model::exact_duration;
@@ -173,15 +177,35 @@ fn config(raw: Raw, mut context: ReadContext<'_>) -> Result<Config, ConfigErrors
 /// Judges the authorities that the variables of the TLS library name: the authorities decide which
 /// server is STS. The TLS library reports a missing file.
 fn check_authorities(context: &mut ReadContext<'_>) {
-    for name in ["SSL_CERT_FILE", "SSL_CERT_DIR"] {
-        let Some(path) = context.environment.text(name) else {
-            continue;
-        };
-        if let Err(TrustError::Loose(loose)) = trust::check(Path::new(&path), Purpose::Decides) {
-            let problem = format!("the variable {name}: {path} {loose}");
+    let file = context.environment.text("SSL_CERT_FILE");
+    let directories = context.environment.text("SSL_CERT_DIR");
+    let directories: Vec<_> = directories.iter().flat_map(env::split_paths).collect();
+    let certificates = directories.iter().flat_map(|it| certificates(it));
+    let in_directories: Vec<_> = directories.iter().cloned().chain(certificates).collect();
+    let all = file
+        .map(PathBuf::from)
+        .into_iter()
+        .map(|it| ("SSL_CERT_FILE", it));
+    for (name, path) in all.chain(in_directories.into_iter().map(|it| ("SSL_CERT_DIR", it))) {
+        if let Err(TrustError::Loose(loose)) = trust::check(&path, Purpose::Decides) {
+            let problem = format!("the variable {name}: {} {loose}", path.display());
             context.error_of_file(&problem, &loose.hint());
         }
     }
+}
+
+/// Returns the certificates of a directory: the TLS library reads the files that are named by a hash, as
+/// by `openssl rehash`.
+fn certificates(directory: &Path) -> Vec<PathBuf> {
+    let is_certificate = |path: &PathBuf| {
+        let hash = path
+            .file_stem()
+            .and_then(|it| it.to_str())
+            .unwrap_or_default();
+        hash.len() == 8 && hash.bytes().all(|it| it.is_ascii_hexdigit())
+    };
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.map(|it| it.path()).filter(is_certificate).collect()
 }
 
 fn endpoint(context: &mut ReadContext<'_>, raw: &Raw) -> Option<Endpoint> {

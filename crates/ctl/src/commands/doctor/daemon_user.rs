@@ -24,8 +24,13 @@ impl DaemonUser {
         if let Ok(status) = status {
             return Self::of_process(status.pid);
         }
-        let own = geteuid().as_raw();
-        let is_own = |path: &Path| fs::metadata(path).is_ok_and(|it| it.uid() == own);
+        let own = geteuid();
+        let is_own = |path: &Path| fs::metadata(path).is_ok_and(|it| it.uid() == own.as_raw());
+        if own.is_root() {
+            let reason = "no daemon answers, and root's configuration may be that of a daemon with \
+                          another user";
+            return Self::Unknown(reason.to_owned());
+        }
         if config.is_some_and(is_own) {
             return Self::Known(ProcessIds::own());
         }
