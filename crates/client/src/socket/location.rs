@@ -2,8 +2,10 @@
 //! to another place, because another daemon may serve another identity under the same profile name.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
+    fs,
     io::{self, ErrorKind},
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
 };
 
@@ -26,6 +28,12 @@ const SOCKET_IN_RUNTIME_DIR: &str = "stsd/stsd.sock";
 
 /// The path of a user's configuration below the directory of configurations.
 const CONFIG_IN_CONFIG_DIR: &str = "stsd/config.toml";
+
+/// The directory of a user's daemon below the home, which exists after a daemon has run.
+const STATE_IN_HOME: &str = ".local/state/stsd";
+
+/// The accounts of this machine, passwd(5).
+const ACCOUNTS: &str = "/etc/passwd";
 
 /// The socket of a client.
 #[derive(Debug, Clone)]
@@ -118,10 +126,17 @@ impl Location {
         let found = lstat(directory)?;
         let is_private = found.st_mode & 0o077 == 0 && has_type(&found, SFlag::S_IFDIR);
         let is_ours = found.st_uid == geteuid().as_raw();
+        let shown = directory.display();
+        // Another user could put a link to the socket of another daemon there.
+        let others_write = found.st_mode & 0o022 != 0 && has_type(&found, SFlag::S_IFDIR);
+        if !is_usual && others_write && (is_ours || found.st_uid == 0) {
+            let mode = found.st_mode & 0o7777;
+            let problem = format!("{shown} has mode {mode:04o}, and other users can write to it");
+            return Err(io::Error::other(problem));
+        }
         if is_ours && (is_private || !is_usual) || found.st_uid == 0 && !is_usual {
             return Ok(());
         }
-        let shown = directory.display();
         if is_ours {
             // Not a refusal that a restart of the daemon ends: the user has to change the directory.
             return Err(io::Error::other(format!(
@@ -169,17 +184,34 @@ fn user_socket(variable: impl Fn(&str) -> Option<OsString>) -> (PathBuf, Origin)
 /// Returns `false` only if the user surely has no configuration: a path that cannot be read counts as
 /// one, and so does a home that is not known.
 fn may_have_configuration(variable: impl Fn(&str) -> Option<OsString>) -> bool {
+    let home = variable("HOME").map(PathBuf::from);
+    let homes: Vec<_> = home.into_iter().chain(home_of_account()).collect();
     // systemd starts services of root without HOME.
-    let home = variable("HOME").or_else(|| geteuid().is_root().then(|| "/root".into()));
-    let Some(home) = home else {
+    if homes.is_empty() && !geteuid().is_root() {
         return true;
-    };
-    let in_home = Path::new(&home).join(".config").join(CONFIG_IN_CONFIG_DIR);
+    }
+    let in_homes = homes.iter().flat_map(|home| {
+        let configuration = home.join(".config").join(CONFIG_IN_CONFIG_DIR);
+        [configuration, home.join(STATE_IN_HOME)]
+    });
     let in_config_dir = variable("XDG_CONFIG_HOME");
     let in_config_dir = in_config_dir.map(|it| Path::new(&it).join(CONFIG_IN_CONFIG_DIR));
     let named = variable("STSD_CONFIG").map(PathBuf::from);
-    let all = [Some(in_home), in_config_dir, named];
-    all.into_iter().flatten().any(|it| !is_absent(&it))
+    let mut all = in_homes.chain(in_config_dir).chain(named);
+    all.any(|it| !is_absent(&it))
+}
+
+/// Returns the home of this user in passwd(5): a program may run with another `HOME`.
+fn home_of_account() -> Option<PathBuf> {
+    let accounts = fs::read(ACCOUNTS).ok()?;
+    let uid = geteuid().to_string();
+    let mut lines = accounts.split(|it| *it == b'\n');
+    lines.find_map(|line| {
+        let mut fields = line.split(|it| *it == b':').skip(2);
+        let is_ours = fields.next()? == uid.as_bytes();
+        let home = fields.nth(2)?;
+        is_ours.then(|| OsStr::from_bytes(home).into())
+    })
 }
 
 fn is_absent(path: &Path) -> bool {
@@ -203,13 +235,13 @@ mod tests {
         ffi::OsString,
         fs::{self, DirBuilder},
         io::ErrorKind,
-        os::unix::fs::DirBuilderExt as _,
+        os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
         path::Path,
     };
 
     use nix::unistd::geteuid;
 
-    use super::{Location, Origin, SYSTEM_SOCKET};
+    use super::{Location, Origin, SYSTEM_SOCKET, home_of_account};
 
     fn find(variables: &[(&str, &Path)]) -> Location {
         Location::find(|name| {
@@ -268,7 +300,25 @@ mod tests {
     #[test]
     fn user_without_a_known_home_is_not_sent_to_the_system_daemon() {
         let found = find(&[("XDG_RUNTIME_DIR", Path::new("/nonexistent"))]);
-        assert_eq!(found.origin == Origin::System, geteuid().is_root());
+        let is_known = geteuid().is_root() || home_of_account().is_some();
+        assert_eq!(found.origin == Origin::System, is_known);
+    }
+
+    #[test]
+    fn runtime_directory_that_other_users_write_to_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let check = |mode: u32| {
+            let directory = root.path().join(format!("{mode:o}/stsd"));
+            fs::create_dir_all(&directory).unwrap();
+            fs::set_permissions(&directory, fs::Permissions::from_mode(mode)).unwrap();
+            let found = find(&[("XDG_RUNTIME_DIR", directory.parent().unwrap())]);
+            found.check_directory().map_err(|it| it.to_string())
+        };
+        assert_eq!(check(0o755), Ok(()));
+        for mode in [0o777, 0o1777, 0o775] {
+            let refused = check(mode).unwrap_err();
+            assert!(refused.contains(&format!("{mode:04o}")), "{refused}");
+        }
     }
 
     #[test]
