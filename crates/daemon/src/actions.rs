@@ -67,6 +67,8 @@ pub(crate) async fn connect(options: &Options) -> Result<()> {
 /// Runs the daemon until a signal stops it or a new program replaces this one.
 #[tokio::main(flavor = "local")]
 pub(crate) async fn run(options: &Options, in_journal: bool) -> Result<()> {
+    // Until then the kernel's action for SIGHUP and SIGUSR2 would end the process.
+    signals::block().context("the signals cannot be blocked")?;
     let mut protections = hardening::apply();
     let upgrade_target = UpgradeTarget::find();
     let process_environment = cli::process_environment(options)?;
@@ -107,6 +109,7 @@ pub(crate) async fn run(options: &Options, in_journal: bool) -> Result<()> {
     let programs = Arc::clone(&process_environment.programs);
     let path = options.config.clone();
     let successor = upgrade_target.clone();
+    let stop = signal_watcher.signals.stop.clone();
     let dependencies = Dependencies {
         load: Box::new(move || config::load(&path, &process_environment)),
         connect: Box::new(|endpoint| Sts::new(endpoint.clone())),
@@ -125,7 +128,7 @@ pub(crate) async fn run(options: &Options, in_journal: bool) -> Result<()> {
         store_http_socket: NotifySocket::store_http_socket,
         persist: NotifySocket::is_present()
             .then(|| Box::new(NotifySocket::default().fd_store()) as PersistSessions),
-        check_successor: Arc::new(move || successor.check()),
+        check_successor: Arc::new(move || successor.check(&stop)),
     };
     let running = stsd::run(config, listeners, dependencies);
     let exit_reason = run_reachable(running, &mut socket_watch, &mut signal_watcher).await?;

@@ -5,9 +5,14 @@ mod exit;
 mod handover;
 mod runtime_files;
 
-use std::{io, net::TcpListener, os::fd::OwnedFd, sync::Arc, time::Duration};
+use std::{future::pending, io, net::TcpListener, os::fd::OwnedFd, sync::Arc, time::Duration};
 
-use tokio::{net::UnixListener, sync::mpsc, task::spawn_blocking, time::sleep};
+use tokio::{
+    net::UnixListener,
+    sync::mpsc,
+    task::{JoinHandle, spawn_blocking},
+    time::sleep,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -162,6 +167,7 @@ impl<X: StsExchange> Daemon<X> {
         event_loop: &mut ReactorThread,
     ) -> Result<bool, RunError> {
         let (mut is_replaced, mut is_stopping, mut failure) = (false, false, None);
+        let mut successor_check = None;
         let renewed = self.supervisor.renewed();
         let conditions = Arc::clone(&self.conditions);
         let context = Arc::clone(&self.context);
@@ -187,8 +193,14 @@ impl<X: StsExchange> Daemon<X> {
                     self.persist_sessions();
                 }
                 () = context.http.secrets().replaced() => self.persist_sessions(),
-                () = self.signals.replace.notified() => {
-                    if can_be_replaced(&self.check_successor).await {
+                () = self.signals.replace.notified(), if successor_check.is_none() => {
+                    // On a blocking thread: reloads, leases and a stop do not wait for the check.
+                    let check = Arc::clone(&self.check_successor);
+                    successor_check = Some(spawn_blocking(move || check()));
+                }
+                checked = ended(&mut successor_check) => {
+                    successor_check = None;
+                    if is_approved(checked) && !is_stopping {
                         is_replaced = true;
                         self.signals.stop.cancel();
                     }
@@ -377,12 +389,17 @@ fn notify_stopping(is_replaced: bool) {
     }
 }
 
-/// Returns `true` if the check of the next program succeeds; an error is logged.
-async fn can_be_replaced(check: &Arc<dyn Fn() -> io::Result<()> + Send + Sync>) -> bool {
-    // On a blocking thread: callers are served meanwhile.
-    let check = Arc::clone(check);
-    let checked = spawn_blocking(move || check()).await;
-    match checked.unwrap_or_else(|bug| Err(io::Error::other(bug))) {
+/// Waits for the end of a check of the next program; forever without one.
+async fn ended(check: &mut Option<JoinHandle<io::Result<()>>>) -> io::Result<()> {
+    match check {
+        Some(check) => check.await.unwrap_or_else(|bug| Err(io::Error::other(bug))),
+        None => pending().await,
+    }
+}
+
+/// Returns `true` if the check of the next program has succeeded; an error is logged.
+fn is_approved(checked: io::Result<()>) -> bool {
+    match checked {
         Ok(()) => true,
         Err(problem) => {
             error!("upgrade rejected, keeping the running program: {problem}");

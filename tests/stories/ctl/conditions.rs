@@ -1,6 +1,6 @@
 //! The lasting problems of the daemon: each command shows them from their beginning to their end.
 
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
 use e2e::{Process, TestEnv, UPLOAD};
 use nix::{sys::signal::Signal, unistd::geteuid};
@@ -48,7 +48,10 @@ fn refused_configuration_is_shown_until_a_reload_succeeds() {
     let refused = condition(&env, "configuration");
     assert_eq!(refused["holds"], false);
     let message = refused["message"].as_str().unwrap();
-    assert!(message.contains("config.toml:5: colour: "), "{message}");
+    assert!(
+        message.contains("config.toml:5: source.uploader.colour: "),
+        "{message}"
+    );
     let (code, text) = said(&env, &["status"]);
     assert_eq!(code, Some(0));
     for words in ["configuration, for", "the last reload was refused", "hint"] {
@@ -167,4 +170,25 @@ fn tracer_that_was_attached_before_the_start_is_an_error() {
     // The daemon would survive the end of strace.
     let daemon = nix::unistd::Pid::from_raw(pid);
     nix::sys::signal::kill(daemon, Signal::SIGKILL).unwrap();
+}
+
+#[test]
+fn directory_that_other_users_can_write_to_is_shown_until_it_is_safe() {
+    let env = TestEnv::start();
+    let set_mode = |mode| {
+        fs::set_permissions(env.path("run"), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    set_mode(0o777);
+    let bound = Duration::from_secs(40);
+    env.wait_within(bound, "the condition", || {
+        condition(&env, "socket")["holds"] == false
+    });
+    let problem = condition(&env, "socket");
+    let message = problem["message"].as_str().unwrap();
+    assert!(message.contains("0777"), "{message}");
+    assert!(env.daemon_log().contains(message));
+    set_mode(0o700);
+    env.wait_within(bound, "its end", || {
+        condition(&env, "socket")["holds"] == true
+    });
 }

@@ -232,7 +232,13 @@ fn hung_upgrade_is_rejected_and_serving_continues() {
         log.contains("upgrade rejected")
     };
     assert_eq!(env.document(&["oss-upload"]), before);
-    assert!(!complained(), "the check ended before the request");
+    let reloaded = env.ctl(&["reload"]);
+    let said = String::from_utf8_lossy(&reloaded.stderr);
+    assert!(
+        reloaded.status.success(),
+        "a reload during the check: {said}"
+    );
+    assert!(!complained(), "the check ended before the requests");
     env.wait_within(Duration::from_secs(60), "a complaint", || {
         assert_eq!(env.document(&["oss-upload"]), before);
         complained()

@@ -17,6 +17,7 @@ use nix::{
     fcntl::{FcntlArg, OFlag, fcntl},
     unistd::close,
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     platform::systemd::NotifySocket,
@@ -70,11 +71,11 @@ impl UpgradeTarget {
     }
 
     /// Runs the program with `--check`, for 10 s at most: a program that does not start or refuses the
-    /// configuration would serve no caller. Blocks the thread.
+    /// configuration would serve no caller. Blocks the thread until the program has ended, or `stop`.
     ///
     /// # Errors
     /// The output of the program, or a failed system call.
-    pub fn check(&self) -> io::Result<()> {
+    pub fn check(&self, stop: &CancellationToken) -> io::Result<()> {
         let program = self.program()?;
         trust::check_program(program.as_os_str()).map_err(|error| match error {
             TrustError::Io(error) => error,
@@ -92,32 +93,40 @@ impl UpgradeTarget {
         // Closes this process's write ends of the pipe.
         drop(command);
         let mut output = Vec::new();
-        let status =
-            child_process::wait_for_exit(&mut child, POLL_ATTEMPTS, POLL_INTERVAL, || {
-                // A child of the program may outlive it with the pipe open, so that the pipe is not
-                // read to its end.
-                match reader
-                    .by_ref()
-                    .take(MAX_OUTPUT_BYTES)
-                    .read_to_end(&mut output)
-                {
-                    Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
-                    _ => output.truncate(MAX_OUTPUT_BYTES as usize),
-                }
-                Ok(())
-            })?;
-        let Some(status) = status else {
-            child.kill()?;
-            child_process::wait_for_exit(&mut child, POLL_ATTEMPTS, POLL_INTERVAL, || Ok(()))?;
-            return Err(io::Error::other(
-                "the new program with --check did not end within 10 s",
-            ));
+        let waited = child_process::wait_for_exit(&mut child, POLL_ATTEMPTS, POLL_INTERVAL, || {
+            if stop.is_cancelled() {
+                return Err(io::Error::other("stsd was stopped during the check"));
+            }
+            // A child of the program may outlive it with the pipe open, so that the pipe is not
+            // read to its end.
+            match reader
+                .by_ref()
+                .take(MAX_OUTPUT_BYTES)
+                .read_to_end(&mut output)
+            {
+                Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
+                _ => output.truncate(MAX_OUTPUT_BYTES as usize),
+            }
+            Ok(())
+        });
+        let status = match waited {
+            Ok(Some(status)) => status,
+            unfinished => {
+                child.kill()?;
+                child_process::wait_for_exit(&mut child, POLL_ATTEMPTS, POLL_INTERVAL, || Ok(()))?;
+                let limit = "the new program with --check did not end within 10 s";
+                return Err(unfinished.err().unwrap_or_else(|| io::Error::other(limit)));
+            }
         };
         if status.success() {
             return Ok(());
         }
-        let output = String::from_utf8_lossy(&output);
-        Err(io::Error::other(output.trim().to_owned()))
+        Err(io::Error::other(
+            match String::from_utf8_lossy(&output).trim() {
+                "" => format!("the new program with --check ended with {status}, without a reason"),
+                output => output.to_owned(),
+            },
+        ))
     }
 
     /// Executes the program. Returns only on failure.

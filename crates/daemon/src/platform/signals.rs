@@ -87,6 +87,14 @@ impl SignalWatcher {
     }
 }
 
+/// Blocks the handled signals until [`watch`].
+///
+/// # Errors
+/// The signals cannot be blocked.
+pub fn block() -> io::Result<()> {
+    Ok(handled_signals().thread_block()?)
+}
+
 fn handled_signals() -> SigSet {
     use Signal::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
     [SIGTERM, SIGINT, SIGHUP, SIGUSR2].into_iter().collect()

@@ -181,10 +181,22 @@ impl SocketWatch {
         let mut problems = self.sockets.iter().filter_map(|it| it.problem.as_deref());
         let at_start = self.problem_at_start.as_ref();
         let at_start = at_start.map(|(problem, hint)| (problem.as_str(), *hint));
-        match problems.next().map(|it| (it, hint)).or(at_start) {
+        let directory = self.sockets.iter().find_map(WatchedSocket::directory_error);
+        let directory = directory.map(|it| (it.to_string(), it.hint()));
+        let of_directory = directory.as_ref().map(|it| (it.0.as_str(), it.1));
+        match problems
+            .next()
+            .map(|it| (it, hint))
+            .or(at_start)
+            .or(of_directory)
+        {
             Some((problem, hint)) => {
                 let now = self.clock.boot();
-                self.conditions.fail(Condition::Socket, problem, hint, now);
+                let is_new = self.conditions.fail(Condition::Socket, problem, hint, now);
+                // The others are logged where they are found.
+                if is_new && of_directory == Some((problem, hint)) {
+                    warn!(hint, "{problem}");
+                }
             }
             None => {
                 self.conditions.recover(Condition::Socket);
@@ -214,6 +226,17 @@ impl SocketWatch {
 }
 
 impl WatchedSocket {
+    /// Returns the error of a directory that was safe when the socket was bound.
+    fn directory_error(&self) -> Option<ListenError> {
+        let bound = self.bound.as_ref()?;
+        let directory = bound.path().parent()?;
+        match sockets::check_directory(directory, bound.scope()) {
+            // The watch of the socket reports a removed directory.
+            Err(_) if identity(directory).is_none() => None,
+            checked => checked.err(),
+        }
+    }
+
     fn is_in_place(&self) -> bool {
         self.expected_inode.is_some() && identity(&self.path) == self.expected_inode
     }

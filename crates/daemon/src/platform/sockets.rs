@@ -407,7 +407,11 @@ fn create_directory(directory: &Path, scope: SocketScope) -> io::Result<()> {
     }
 }
 
-fn check_directory(directory: &Path, scope: SocketScope) -> Result<(), ListenError> {
+/// Judges the directory of a socket.
+///
+/// # Errors
+/// [`ListenError::Directory`].
+pub(super) fn check_directory(directory: &Path, scope: SocketScope) -> Result<(), ListenError> {
     let unsafe_because = |reason: String| ListenError::Directory {
         path: directory.to_owned(),
         reason,
