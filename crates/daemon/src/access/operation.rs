@@ -13,6 +13,8 @@ pub enum Operation {
     Refresh,
     /// An administrative operation, such as a reload.
     Reload,
+    /// New secrets for all URLs.
+    RotateUrls,
     /// A lease.
     Lease,
     /// Credentials from the HTTP endpoint, or the URL itself.
@@ -33,6 +35,7 @@ impl Operation {
             Self::Watch => "watch",
             Self::Refresh => "refresh",
             Self::Reload => "reload",
+            Self::RotateUrls => "rotate_urls",
             Self::Lease => "lease",
             Self::Url => "url",
             Self::Audit => "audit",

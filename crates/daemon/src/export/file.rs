@@ -105,11 +105,13 @@ impl CredentialsFile {
         };
         let path = self.file.path.display();
         match outcome {
-            Ok(()) if self.failures > 0 => {
-                info!(%profile, "{path} is up to date again");
+            Ok(()) => {
+                // A file that was removed is not up to date.
+                if self.failures > 0 && session.is_some() {
+                    info!(%profile, "{path} is up to date again");
+                }
                 self.failures = 0;
             }
-            Ok(()) => {}
             Err(error) => {
                 if self.failures == 0 {
                     warn!(%profile, hint = %error.hint(), "the file is not up to date: {error}");

@@ -2,7 +2,10 @@
 
 use std::{fs, io, sync::Mutex, time::Duration};
 
-use nix::sys::prctl;
+use nix::{
+    sys::prctl,
+    unistd::{AccessFlags, access, geteuid},
+};
 use stsd_secret::Pages;
 
 use crate::runtime::{clock::BootTime, sync::lock};
@@ -86,9 +89,21 @@ pub fn tracing() -> Protection {
         }
         Err(error) => format!("unknown: /proc/self/task cannot be read: {error}"),
     };
-    let effect = "no other process of the user can trace this one or read its memory";
+    let effect = match is_program_readable() {
+        false => "no other process of the user can trace this one or read its memory",
+        true => {
+            "no other process of the user can trace this one from now on; one that opened its memory \
+             during the start still reads it: install stsd with owner root and mode 0711"
+        }
+    };
     let holds = is_undumpable && matches!(tracer, Ok(None));
     protection(TRACING, holds, effect, &fix)
+}
+
+/// Returns `true` if the user of this process can read its program: the kernel then lets other processes
+/// of the user open the memory until the process has protected itself.
+fn is_program_readable() -> bool {
+    !geteuid().is_root() && access("/proc/self/exe", AccessFlags::R_OK).is_ok()
 }
 
 /// Returns a report about the pages that hold secrets.

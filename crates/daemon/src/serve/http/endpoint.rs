@@ -136,7 +136,8 @@ impl HttpEndpoint {
         if let Some(problem) = self.secrets.not_kept() {
             remarks.push((
                 format!("the URLs change with a reboot: {problem}"),
-                "make the state directory writable for stsd, then restart stsd",
+                "give stsd a state directory that stsd alone can write to, and no other user above it, then \
+                 restart stsd",
             ));
         }
         remarks

@@ -131,11 +131,16 @@ impl Client {
 
     /// Records a denied administrative operation and returns the reply: `reason`, or on the socket
     /// of a lease [`not_on_lease`](wire_convert::not_on_lease).
-    pub(super) fn deny_admin(&self, reason: Failure, socket: BorrowedFd<'_>) -> Failure {
+    pub(super) fn deny_admin(
+        &self,
+        operation: Operation,
+        reason: Failure,
+        socket: BorrowedFd<'_>,
+    ) -> Failure {
         if !self.context.access.allows_lease_and_refresh() {
-            return self.deny_on_lease(Operation::Reload, socket);
+            return self.deny_on_lease(operation, socket);
         }
-        self.refuse(Operation::Reload, None, reason, socket)
+        self.refuse(operation, None, reason, socket)
     }
 
     /// Audits a refused operation, and returns the reply.

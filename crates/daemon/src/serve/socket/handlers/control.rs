@@ -152,7 +152,8 @@ pub(super) fn url(client: &Client, connection: &Connection, profile: &str) -> Re
 /// Replaces the secrets in the URLs.
 pub(super) async fn rotate_urls(client: &Client, connection: &Connection) -> Reply {
     if !client.can_administer() {
-        return deny_admin(client, connection, wire_convert::no_rotation());
+        let reason = wire_convert::no_rotation();
+        return deny_admin(client, Operation::RotateUrls, connection, reason);
     }
     let (reply, result) = oneshot::channel();
     let command = SupervisorCommand::RotateUrls(reply);
@@ -167,7 +168,8 @@ pub(super) async fn rotate_urls(client: &Client, connection: &Connection) -> Rep
 /// Reloads the configuration.
 pub(super) async fn reload(client: &Client, connection: &Connection) -> Reply {
     if !client.can_administer() {
-        return deny_admin(client, connection, wire_convert::no_reload());
+        let reason = wire_convert::no_reload();
+        return deny_admin(client, Operation::Reload, connection, reason);
     }
     let (reply, result) = oneshot::channel();
     let command = SupervisorCommand::Reload(reply);
@@ -185,6 +187,11 @@ pub(super) async fn reload(client: &Client, connection: &Connection) -> Reply {
     }
 }
 
-fn deny_admin(client: &Client, connection: &Connection, reason: Failure) -> Reply {
-    Reply::Failure(client.deny_admin(reason, connection.as_fd()))
+fn deny_admin(
+    client: &Client,
+    operation: Operation,
+    connection: &Connection,
+    reason: Failure,
+) -> Reply {
+    Reply::Failure(client.deny_admin(operation, reason, connection.as_fd()))
 }
