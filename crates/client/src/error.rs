@@ -31,6 +31,8 @@ pub enum Error {
         socket: PathBuf,
         /// The user of the process.
         uid: u32,
+        /// `STSD_SERVER_UID` is set, and is no uid.
+        is_variable_unusable: bool,
     },
     /// The request does not fit into a frame.
     #[error("a name or a policy is too long to be asked for")]
@@ -93,6 +95,12 @@ impl Error {
                 "start it with `stsd`, or point STSD_SOCKET at its socket; stsctl init sets it up"
             }
             Self::NotReachable { .. } => "start it with `stsd`, or point STSD_SOCKET at its socket",
+            Self::ForeignServer {
+                is_variable_unusable: true,
+                ..
+            } => {
+                "STSD_SERVER_UID is set, and is no uid: set it to the number of that daemon's user"
+            }
             Self::ForeignServer { .. } => {
                 "find out whose process it is; if that user's daemon is meant, set STSD_SERVER_UID \
                  to the uid"

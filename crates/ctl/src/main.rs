@@ -16,10 +16,14 @@ mod term;
 mod token_file;
 mod tool_name;
 
-use std::{io, process::ExitCode};
+use std::{
+    io::{self, Write as _},
+    process::{self, ExitCode},
+};
 
 use clap::Parser as _;
 use stsd_client::Error;
+use stsd_document::printable_lines;
 
 use crate::{
     cli::Arguments,
@@ -30,7 +34,7 @@ use crate::{
 fn main() -> ExitCode {
     let outcome = match Arguments::try_parse() {
         Ok(arguments) => commands::run(arguments),
-        Err(wrong) if wrong.use_stderr() => wrong.exit(),
+        Err(wrong) if wrong.use_stderr() => usage_error(&wrong),
         // A page of help is a result like any other.
         Err(page) => {
             let page = style::strip_if_needed(page.render().ansi().to_string(), &io::stdout());
@@ -50,4 +54,15 @@ fn main() -> ExitCode {
             ExitCode::from(code.or(known.map(Error::exit_code)).unwrap_or(1))
         }
     }
+}
+
+/// Prints an error of the command line, which quotes arguments, and ends the program.
+fn usage_error(wrong: &clap::Error) -> ! {
+    let plain = wrong.render().to_string();
+    let escaped = printable_lines(&plain);
+    if escaped == plain {
+        wrong.exit()
+    }
+    let _ = io::stderr().write_all(escaped.as_bytes());
+    process::exit(wrong.exit_code())
 }

@@ -25,10 +25,23 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "stsd-emulator: {error:#}");
+            let text = printable(&format!("{error:#}"));
+            let _ = writeln!(io::stderr(), "stsd-emulator: {text}");
             ExitCode::from(2)
         }
     }
+}
+
+/// Escapes the characters of an error that a terminal interprets: it may quote an argument or a file.
+fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\\' | '"' | '\'' => shown.push(c),
+            c => shown.extend(c.escape_debug()),
+        }
+    }
+    shown
 }
 
 fn run(options: &RunOptions) -> anyhow::Result<()> {

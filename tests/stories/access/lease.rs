@@ -422,3 +422,17 @@ fn lease_loop_is_refused_after_64_leases() {
     assert_eq!(env.emulator().calls(Action::AssumeRole), 64);
     let _ = env.document(&["oss-upload"]);
 }
+
+#[test]
+fn lease_ends_with_an_error_when_its_socket_is_removed() {
+    let env = env_with(&[], UPLOAD);
+    let mut lease = lease(&env, &["oss-upload", "--ttl", "20m"]);
+    assert!(by_lease(&env).status().is_ok());
+    fs::remove_file(socket(&env)).unwrap();
+    assert_eq!(lease.wait(), Some(1));
+    assert!(
+        said(&env).contains("was removed: the lease ends"),
+        "{}",
+        said(&env)
+    );
+}

@@ -4,6 +4,7 @@
 use std::{
     io::{Read as _, Write as _},
     os::unix::net::UnixStream,
+    process::Command,
 };
 
 use e2e::{Action, Fault, TestEnv};
@@ -53,5 +54,19 @@ fn error_of_sts_is_escaped_in_every_output() {
     let lines = log.lines().filter(|it| it.contains("Evil"));
     for line in lines {
         check("the log", line);
+    }
+}
+
+#[test]
+fn argument_is_escaped_in_the_error_of_each_program() {
+    let argument = format!("--{CODE}");
+    // The shim quotes no argument.
+    for name in ["stsd", "stsctl", "stsd-emulator"] {
+        let output = Command::new(e2e::program(name)).arg(&argument).output();
+        let output = output.unwrap();
+        assert_eq!(output.status.code(), Some(2), "{name}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("\\u{202e}"), "{name}: {said}");
+        check(name, &said);
     }
 }

@@ -33,6 +33,7 @@ pub(crate) fn check_server(stream: &impl AsFd, socket: &Path) -> Result<(), Erro
     Err(Error::ForeignServer {
         socket: socket.to_owned(),
         uid,
+        is_variable_unusable: is_variable_unusable(),
     })
 }
 
@@ -46,6 +47,12 @@ fn is_system_daemon(uid: u32, socket: &Path) -> bool {
 fn is_named(uid: u32) -> bool {
     let named = env::var(SERVER_UID_VARIABLE).ok();
     named.is_some_and(|it| it.parse() == Ok(uid))
+}
+
+/// Returns `true` if the variable is set and is no number of a user.
+fn is_variable_unusable() -> bool {
+    let named = env::var_os(SERVER_UID_VARIABLE);
+    named.is_some_and(|it| it.to_str().is_none_or(|it| it.parse::<u32>().is_err()))
 }
 
 #[cfg(test)]

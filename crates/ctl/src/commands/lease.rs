@@ -12,6 +12,11 @@ use std::{
         },
     },
     path::{Path, PathBuf},
+    process,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -33,7 +38,7 @@ use signal_hook::{
 };
 use stsd_client::{Client, Error, Lease};
 
-use crate::term::stdout::print_line;
+use crate::term::{stdout::print_line, style};
 
 /// Larger than any policy: STS accepts 2,048 bytes without white space.
 const MAX_POLICY_FILE_BYTES: u64 = 64 * 1024;
@@ -46,6 +51,9 @@ const RESTART_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The pause between the loss of a lease and its next request.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Interval between checks whether the socket is in its place.
+const SOCKET_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The options of the command.
 pub(crate) struct LeaseOptions {
@@ -67,6 +75,8 @@ struct BoundSocket {
 struct SocketIdentity {
     path: PathBuf,
     id: (u64, u64),
+    /// This program removes the socket.
+    is_over: Arc<AtomicBool>,
 }
 
 /// Opens a lease and returns when the lease is over. After a restart of the daemon, the lease is
@@ -160,6 +170,8 @@ impl BoundSocket {
                 let _ = emulate_default_handler(signal);
             }
         });
+        let watched = file.clone();
+        thread::spawn(move || watched.exit_when_removed());
         Ok(Self { listener, file })
     }
 }
@@ -176,11 +188,29 @@ impl SocketIdentity {
         Ok(Self {
             path: path.to_owned(),
             id: (metadata.dev(), metadata.ino()),
+            is_over: Arc::default(),
         })
+    }
+
+    /// Ends the program, and with it the lease, when no client can find the socket any more.
+    fn exit_when_removed(&self) {
+        while Self::at(&self.path).is_ok_and(|now| now.id == self.id) {
+            thread::sleep(SOCKET_CHECK_INTERVAL);
+        }
+        if self.is_over.load(Ordering::Relaxed) {
+            return;
+        }
+        let error = format!(
+            "the socket {} was removed: the lease ends",
+            self.path.display()
+        );
+        style::print_error(&error, "request the lease again");
+        process::exit(1)
     }
 
     /// Removes the socket, unless the path has another socket by now.
     fn unlink(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
         if Self::at(&self.path).is_ok_and(|now| now.id == self.id) {
             let _ = fs::remove_file(&self.path);
         }
