@@ -70,13 +70,20 @@ impl Location {
     /// Returns `$STSD_SOCKET`; else the socket of the user's daemon; else the socket of the system
     /// daemon, if the user has neither a directory for the socket nor a configuration.
     pub(crate) fn find(variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        Self::find_for(variable, home_of_account)
+    }
+
+    fn find_for(
+        variable: impl Fn(&str) -> Option<OsString>,
+        home_of_account: impl FnOnce() -> Option<PathBuf>,
+    ) -> Self {
         let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
         if let Some(path) = variable("STSD_SOCKET") {
             return Self::named(path.into());
         }
         let (path, origin) = user_socket(variable);
         let lacks_runtime_dir = origin == Origin::UsualRuntimeDir;
-        if is_absent(directory(&path)) && !may_have_configuration(variable) {
+        if is_absent(directory(&path)) && !may_have_configuration(variable, home_of_account) {
             return Self {
                 path: SYSTEM_SOCKET.into(),
                 origin: Origin::System,
@@ -183,7 +190,10 @@ fn user_socket(variable: impl Fn(&str) -> Option<OsString>) -> (PathBuf, Origin)
 
 /// Returns `false` only if the user surely has no configuration: a path that cannot be read counts as
 /// one, and so does a home that is not known.
-fn may_have_configuration(variable: impl Fn(&str) -> Option<OsString>) -> bool {
+fn may_have_configuration(
+    variable: impl Fn(&str) -> Option<OsString>,
+    home_of_account: impl FnOnce() -> Option<PathBuf>,
+) -> bool {
     let home = variable("HOME").map(PathBuf::from);
     let homes: Vec<_> = home.into_iter().chain(home_of_account()).collect();
     // systemd starts services of root without HOME.
@@ -241,13 +251,34 @@ mod tests {
 
     use nix::unistd::geteuid;
 
-    use super::{Location, Origin, SYSTEM_SOCKET, home_of_account};
+    use super::{Location, Origin, SYSTEM_SOCKET};
 
     fn find(variables: &[(&str, &Path)]) -> Location {
-        Location::find(|name| {
+        find_at_home(variables, None)
+    }
+
+    /// Returns the location for a user with a home in passwd(5).
+    fn find_at_home(variables: &[(&str, &Path)], home: Option<&Path>) -> Location {
+        let variable = |name: &str| {
             let mut found = variables.iter().filter(|(it, _)| *it == name);
             found.next().map(|(_, path)| OsString::from(path))
-        })
+        };
+        Location::find_for(variable, || home.map(Path::to_owned))
+    }
+
+    #[test]
+    fn home_of_the_account_counts_with_another_home_variable() {
+        let root = tempfile::tempdir().unwrap();
+        let (account, other) = (root.path().join("account"), root.path().join("other"));
+        let runtime = root.path().join("run");
+        let variables = [("XDG_RUNTIME_DIR", &*runtime), ("HOME", &*other)];
+        let find = || find_at_home(&variables, Some(&account));
+        assert_eq!(find().origin, Origin::System);
+        for made in [".local/state/stsd", ".config/stsd/config.toml"] {
+            fs::create_dir_all(account.join(made)).unwrap();
+            assert_eq!(find().origin, Origin::RuntimeDir, "{made}");
+            fs::remove_dir_all(&account).unwrap();
+        }
     }
 
     #[test]
@@ -300,8 +331,7 @@ mod tests {
     #[test]
     fn user_without_a_known_home_is_not_sent_to_the_system_daemon() {
         let found = find(&[("XDG_RUNTIME_DIR", Path::new("/nonexistent"))]);
-        let is_known = geteuid().is_root() || home_of_account().is_some();
-        assert_eq!(found.origin == Origin::System, is_known);
+        assert_eq!(found.origin == Origin::System, geteuid().is_root());
     }
 
     #[test]
