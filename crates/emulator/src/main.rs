@@ -32,7 +32,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Escapes the characters of an error that a terminal interprets: it may quote an argument or a file.
+/// Escapes the characters of an error that a terminal interprets: the error may quote an argument or a
+/// file. The emulator uses no crate of the daemon, so that it has this function of its own.
 fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {

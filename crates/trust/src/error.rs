@@ -78,7 +78,7 @@ impl Loose {
         // Root judges the files of a daemon with another user too, before its start.
         if is_of_owner && self.process.uid == 0 {
             return format!(
-                "if stsd runs as root, run {command}; else let the user of stsd run this"
+                "run {command} if the daemon runs as root; otherwise repeat this as the daemon's user"
             );
         }
         if is_read_only(&self.component.path) {

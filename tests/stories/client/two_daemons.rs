@@ -382,12 +382,20 @@ fn unset_runtime_variable_leads_to_the_usual_directory() {
 fn server_of_another_user_is_asked_only_if_it_is_named() {
     Machine::with(|machine| {
         let _other = machine.start_other_daemon();
-        let ask = |uid: Option<u32>| {
+        let ask_with = |value: Option<String>| {
             let mut command = machine.command("sts-shim oss-upload");
             command.env("STSD_SOCKET", machine.socket());
-            command.envs(uid.map(|uid| ("STSD_SERVER_UID", uid.to_string())));
+            command.envs(value.map(|value| ("STSD_SERVER_UID", value)));
             output(command)
         };
+        let ask = |uid: Option<u32>| ask_with(uid.map(|uid| uid.to_string()));
+        let unusable = ask_with(Some(format!(" {}", OTHER.uid)));
+        assert_eq!(unusable.status.code(), Some(3));
+        assert!(
+            stderr(&unusable).contains("is no uid"),
+            "{}",
+            stderr(&unusable)
+        );
         for named in [None, Some(USER.uid)] {
             let output = ask(named);
             assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));

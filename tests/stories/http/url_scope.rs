@@ -114,3 +114,41 @@ fn url_printed_by_root_opens_the_profile_for_root_alone() {
     let answer = as_user(FIRST, url.authority(), &request(url.path(), ""));
     assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
 }
+
+#[test]
+fn url_that_only_a_group_rule_would_allow_is_not_printed() {
+    let profiles = upload_profile("shared", &[format!("group:{GROUP}")]);
+    let Some(machine) = SystemDaemon::start(&profiles) else {
+        return;
+    };
+    machine.env.write_config_with_http(&profiles);
+    machine.env.client().reload().unwrap();
+    let member = UnixUser {
+        group: Some(GROUP),
+        ..UnixUser::new(FIRST)
+    };
+    assert!(
+        machine
+            .output(member, "sts-shim", &["shared"])
+            .status
+            .success()
+    );
+    for arguments in [&["url", "shared"][..], &["exec", "shared", "--", "true"]] {
+        let refused = machine.output(member, "stsctl", arguments);
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(5), "{arguments:?}: {said}");
+        assert!(
+            said.contains("by HTTP") && said.contains("--static"),
+            "{said}"
+        );
+    }
+    let exec = ["exec", "shared", "--static", "--", "true"];
+    assert!(machine.output(member, "stsctl", &exec).status.success());
+    // The audit names the refused operation.
+    let rotated = machine.output(member, "stsctl", &["url", "--rotate"]);
+    assert_eq!(rotated.status.code(), Some(5));
+    let asked = "asked=\"rotate_urls\"";
+    machine
+        .env
+        .wait_until("the event", || machine.env.daemon_log().contains(asked));
+}

@@ -185,5 +185,9 @@ fn files_whose_directory_was_removed_are_written_again_or_reported() {
             log.contains("newer than the start of stsd"),
             "{name}: {log}"
         );
+        // The end of the daemon removes no file, and writes none.
+        env.daemon().signal(Signal::SIGTERM);
+        assert_eq!(env.wait_for_daemon_exit(), Some(0));
+        assert!(!env.daemon_log().contains("is up to date again"), "{name}");
     }
 }

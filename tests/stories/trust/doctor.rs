@@ -153,3 +153,24 @@ fn doctor_finds_a_redirectable_writable_path() {
     let words = ["profile.oss-upload.writable", "mode 0777", "chmod go-w"];
     assert_fault(&about_files(&user, OWNER), &words);
 }
+
+#[test]
+fn root_without_a_daemon_gets_no_command_that_takes_files_from_its_user() {
+    let Some(user) = UserDaemon::prepare(UPLOAD) else {
+        return;
+    };
+    chown(user.env.path("config.toml"), Some(0), Some(0)).unwrap();
+    user.mode("config.toml", 0o644);
+    let all = about_files(&user, 0);
+    assert_no_fault(&all);
+    let mut check = Command::new(program("stsd"));
+    check
+        .args(["--system", "--check"])
+        .env("STSD_CONFIG", user.env.path("config.toml"));
+    let checked = check.output().unwrap();
+    let said = String::from_utf8_lossy(&checked.stderr);
+    assert!(
+        said.contains("if the daemon runs as root; otherwise"),
+        "{said}"
+    );
+}

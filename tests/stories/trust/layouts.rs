@@ -203,28 +203,36 @@ fn config_map_on_a_read_only_mount_is_accepted() {
     });
 }
 
+/// Gives the files to a user that has a name and a group of its own.
+fn give_to_a_user_with_a_name(user: &UserDaemon) {
+    for name in ["", "run", "config.toml", "uploader.key"] {
+        chown(user.env.path(name), Some(DAEMON), Some(DAEMON)).unwrap();
+    }
+}
+
+/// Returns the command of the daemon as that user.
+fn as_daemon(user: &UserDaemon) -> Command {
+    let mut command = Command::new("setpriv");
+    let ids = [format!("--reuid={DAEMON}"), format!("--regid={DAEMON}")];
+    command.args(ids).args(["--clear-groups", "--"]);
+    command.arg(program("stsd")).current_dir("/");
+    command.env("STSD_CONFIG", user.env.path("config.toml"));
+    command.env("STSD_SOCKET", user.env.socket());
+    command
+}
+
 #[test]
 fn home_with_umask_002_is_accepted_for_a_group_of_one() {
     let Some(user) = UserDaemon::prepare(UPLOAD) else {
         return;
     };
-    let as_daemon = || {
-        let mut command = Command::new("setpriv");
-        command.args(["--reuid=1", "--regid=1", "--clear-groups", "--"]);
-        command.arg(program("stsd")).current_dir("/");
-        command.env("STSD_CONFIG", user.env.path("config.toml"));
-        command.env("STSD_SOCKET", user.env.socket());
-        command
-    };
-    for name in ["", "run", "config.toml", "uploader.key"] {
-        chown(user.env.path(name), Some(DAEMON), Some(DAEMON)).unwrap();
-    }
+    give_to_a_user_with_a_name(&user);
     user.mode("", 0o2775);
     user.mode("config.toml", 0o664);
-    assert_eq!(user.refusal(as_daemon()), None, "a group of one");
+    assert_eq!(user.refusal(as_daemon(&user)), None, "a group of one");
     chown(user.env.path(""), Some(DAEMON), Some(GROUP)).unwrap();
     user.mode("", 0o2775);
-    let said = user.refusal(as_daemon()).unwrap();
+    let said = user.refusal(as_daemon(&user)).unwrap();
     assert!(
         said.contains(&format!("the group {GROUP} can write")),
         "{said}"
@@ -317,19 +325,9 @@ fn access_control_list_does_not_pass_for_a_group_of_one() {
     let Some(user) = UserDaemon::prepare(UPLOAD) else {
         return;
     };
-    let as_daemon = || {
-        let mut command = Command::new("setpriv");
-        command.args(["--reuid=1", "--regid=1", "--clear-groups", "--"]);
-        command.arg(program("stsd")).current_dir("/");
-        command.env("STSD_CONFIG", user.env.path("config.toml"));
-        command.env("STSD_SOCKET", user.env.socket());
-        command
-    };
-    for name in ["", "run", "config.toml", "uploader.key"] {
-        chown(user.env.path(name), Some(DAEMON), Some(DAEMON)).unwrap();
-    }
+    give_to_a_user_with_a_name(&user);
     user.mode("config.toml", 0o660);
-    assert_eq!(user.refusal(as_daemon()), None);
+    assert_eq!(user.refusal(as_daemon(&user)), None);
     let config = user.env.path("config.toml");
     let list = acl(STRANGER);
     let set = setxattr(
@@ -342,7 +340,7 @@ fn access_control_list_does_not_pass_for_a_group_of_one() {
         e2e::not_run(&format!("no access control list here: {error}"));
         return;
     }
-    let said = user.refusal(as_daemon()).unwrap();
+    let said = user.refusal(as_daemon(&user)).unwrap();
     for word in ["access control list", "run setfacl -b"] {
         assert!(said.contains(word), "{word}: {said}");
     }

@@ -29,9 +29,6 @@ const SOCKET_IN_RUNTIME_DIR: &str = "stsd/stsd.sock";
 /// The path of a user's configuration below the directory of configurations.
 const CONFIG_IN_CONFIG_DIR: &str = "stsd/config.toml";
 
-/// The directory of a user's daemon below the home, which exists after a daemon has run.
-const STATE_IN_HOME: &str = ".local/state/stsd";
-
 /// The accounts of this machine, passwd(5).
 const ACCOUNTS: &str = "/etc/passwd";
 
@@ -200,10 +197,8 @@ fn may_have_configuration(
     if homes.is_empty() && !geteuid().is_root() {
         return true;
     }
-    let in_homes = homes.iter().flat_map(|home| {
-        let configuration = home.join(".config").join(CONFIG_IN_CONFIG_DIR);
-        [configuration, home.join(STATE_IN_HOME)]
-    });
+    let in_homes = homes.iter();
+    let in_homes = in_homes.map(|it| it.join(".config").join(CONFIG_IN_CONFIG_DIR));
     let in_config_dir = variable("XDG_CONFIG_HOME");
     let in_config_dir = in_config_dir.map(|it| Path::new(&it).join(CONFIG_IN_CONFIG_DIR));
     let named = variable("STSD_CONFIG").map(PathBuf::from);
@@ -274,11 +269,10 @@ mod tests {
         let variables = [("XDG_RUNTIME_DIR", &*runtime), ("HOME", &*other)];
         let find = || find_at_home(&variables, Some(&account));
         assert_eq!(find().origin, Origin::System);
-        for made in [".local/state/stsd", ".config/stsd/config.toml"] {
-            fs::create_dir_all(account.join(made)).unwrap();
-            assert_eq!(find().origin, Origin::RuntimeDir, "{made}");
-            fs::remove_dir_all(&account).unwrap();
-        }
+        fs::create_dir_all(account.join(".local/state/stsd")).unwrap();
+        assert_eq!(find().origin, Origin::System, "a state without a daemon");
+        fs::create_dir_all(account.join(".config/stsd/config.toml")).unwrap();
+        assert_eq!(find().origin, Origin::RuntimeDir);
     }
 
     #[test]

@@ -179,7 +179,10 @@ fn config(raw: Raw, mut context: ReadContext<'_>) -> Result<Config, ConfigErrors
 fn check_authorities(context: &mut ReadContext<'_>) {
     let file = context.environment.text("SSL_CERT_FILE");
     let directories = context.environment.text("SSL_CERT_DIR");
-    let directories: Vec<_> = directories.iter().flat_map(env::split_paths).collect();
+    let directories = directories.iter().flat_map(env::split_paths);
+    let directories: Vec<_> = directories
+        .filter(|it| !it.as_os_str().is_empty())
+        .collect();
     let certificates = directories.iter().flat_map(|it| certificates(it));
     let in_directories: Vec<_> = directories.iter().cloned().chain(certificates).collect();
     let all = file

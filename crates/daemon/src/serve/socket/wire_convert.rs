@@ -99,6 +99,15 @@ pub(super) fn no_rule() -> Failure {
     )
 }
 
+pub(super) fn no_rule_for_http() -> Failure {
+    failure(
+        FailureKind::NotAllowed,
+        "no rule allows you that profile by HTTP",
+        "rules by group and by unit apply at the Unix sockets only: use sts-shim or stsctl exec \
+         --static, or add a rule user:UID to the profile",
+    )
+}
+
 pub(super) fn no_reload() -> Failure {
     failure(
         FailureKind::NotAllowed,

@@ -6,7 +6,7 @@ use stsd_wire::{Conditions, Failure, FailureKind, Reply};
 use tokio::sync::oneshot;
 
 use crate::{
-    access::Operation,
+    access::{Operation, peer::Peer},
     profile::Profile,
     runtime::clock::BootTime,
     serve::{
@@ -137,8 +137,18 @@ pub(super) fn url(client: &Client, connection: &Connection, profile: &str) -> Re
     if !context.access.allows_lease_and_refresh() {
         return Reply::Failure(client.deny_on_lease(Operation::Url, socket));
     }
-    if let Err(failure) = client.find(Operation::Url, profile, socket) {
-        return Reply::Failure(failure);
+    let entry = match client.find(Operation::Url, profile, socket) {
+        Ok(entry) => entry,
+        Err(failure) => return Reply::Failure(failure),
+    };
+    // The HTTP endpoint knows only the user of a request.
+    let by_http = Peer::of_user(client.peer.uid);
+    if !context
+        .access
+        .can_read(&entry.profile.allow, &by_http, socket)
+    {
+        let failure = wire_convert::no_rule_for_http();
+        return Reply::Failure(client.refuse(Operation::Url, Some(profile), failure, socket));
     }
     let state = context.http.state();
     let Some(address) = state.bound() else {
