@@ -48,6 +48,7 @@ fuzz_target!(|text: &str| -> Corpus {
             pid: 7,
         },
         variable: |name| (name == KEY_VARIABLE).then(|| KEY_SECRET.into()),
+        proxies: Arc::default(),
         programs: Arc::new(ProgramContext {
             environment: Vec::new(),
             variable: |_| None,

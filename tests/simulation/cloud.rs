@@ -86,6 +86,10 @@ pub(crate) struct State {
     pub most_in_ten_seconds: usize,
     pub calls: BTreeMap<String, u64>,
     pub failures: BTreeMap<String, u64>,
+    /// The number of calls in flight, by role.
+    in_flight: BTreeMap<String, u32>,
+    /// The beginning of the last call beside another one, by role.
+    last_hedged: BTreeMap<String, Duration>,
     /// The newest session of each role; it may expire before an older one.
     pub newest: BTreeMap<String, String>,
     /// Faults: calls that no schedule permits.
@@ -113,6 +117,8 @@ impl Cloud {
                 most_in_ten_seconds: 0,
                 calls: BTreeMap::new(),
                 failures: BTreeMap::new(),
+                in_flight: BTreeMap::new(),
+                last_hedged: BTreeMap::new(),
                 newest: BTreeMap::new(),
                 last_spoilt: None,
                 needless: Vec::new(),
@@ -232,7 +238,7 @@ impl Cloud {
                 return Err(StsError::Unreachable {
                     endpoint: "sts".into(),
                     reason: "gone".into(),
-                    tls: None,
+                    fault: None,
                 });
             }
             Some(Trouble::Unavailable) => {
@@ -298,8 +304,10 @@ impl Cloud {
         let newest = &state.newest[role];
         let length = state.issued[newest].length;
         // A request during a call is answered by the next call.
+        let is_hedged = |at: &Duration| *at + Duration::from_secs(30) >= now;
         let excused = state.disturbed + Duration::from_secs(30) >= before
-            || state.last_spoilt.is_some_and(|at| at >= before);
+            || state.last_spoilt.is_some_and(|at| at >= before)
+            || state.last_hedged.get(role).is_some_and(is_hedged);
         let early = now < before + length / 10 - Duration::from_secs(5);
         if early && !excused {
             let age = now - before;
@@ -321,6 +329,7 @@ impl StsExchange for SimulatedClient {
         now: Timestamp,
     ) -> Result<RoleSession, StsError> {
         self.0.count(request.role_arn);
+        let _in_flight = InFlight::begin(&self.0, request.role_arn);
         let answer = self.0.judge(request, now).await;
         if answer.is_err() {
             let mut state = self.0.state();
@@ -330,6 +339,37 @@ impl StsExchange for SimulatedClient {
                 .or_default() += 1;
         }
         answer
+    }
+}
+
+/// A call in flight, which its caller may drop.
+struct InFlight<'a> {
+    cloud: &'a Cloud,
+    role: String,
+}
+
+impl<'a> InFlight<'a> {
+    fn begin(cloud: &'a Cloud, role: &str) -> Self {
+        let now = cloud.clock.elapsed();
+        let mut state = cloud.state();
+        let in_flight = state.in_flight.entry(role.to_owned()).or_default();
+        *in_flight += 1;
+        if *in_flight > 1 {
+            state.last_hedged.insert(role.to_owned(), now);
+        }
+        drop(state);
+        Self {
+            cloud,
+            role: role.to_owned(),
+        }
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        if let Some(in_flight) = self.cloud.state().in_flight.get_mut(&self.role) {
+            *in_flight -= 1;
+        }
     }
 }
 

@@ -44,7 +44,7 @@ async fn ten_thousand_profiles_have_no_late_renewal_in_a_day() {
     let (store, sts) = (Arc::new(Store::default()), Arc::clone(&cloud));
     let mut supervisor = Supervisor::new(SupervisorDeps {
         store: Arc::clone(&store),
-        connect: Box::new(move |_| Ok(SimulatedClient(Arc::clone(&sts)))),
+        connect: Box::new(move |_| SimulatedClient(Arc::clone(&sts))),
         clock: Arc::clone(&clock) as Arc<_>,
         machine: b"one machine".to_vec(),
         rate_limiter: Arc::new(RateLimiter::new(CALLS_PER_SECOND, clock.boot())),
@@ -59,7 +59,7 @@ async fn ten_thousand_profiles_have_no_late_renewal_in_a_day() {
         (index, profile)
     };
     let wanted = Wanted(BTreeMap::from_iter((0..PROFILES).map(warm)));
-    supervisor.apply(wanted.config(CALLS_PER_SECOND)).unwrap();
+    supervisor.apply(wanted.config(CALLS_PER_SECOND));
     sleep(START).await;
     let mut looks = 0;
     while clock.elapsed() < DAY {

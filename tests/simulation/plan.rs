@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use fastrand::Rng;
 use stsd::{
     profile::{
-        CachedIdentity, IdentityProvider, NameParts, Profile, ProfileName, ResolveContext,
-        ResolveFuture, ResolvedIdentity, RoleArn, RoleSessionName, SessionDuration,
+        CachedIdentity, EndpointOrigin, Endpoints, IdentityProvider, NameParts, Profile,
+        ProfileName, ResolveContext, ResolveFuture, ResolvedIdentity, RoleArn, RoleSessionName,
+        SessionDuration,
     },
     refresh::supervisor::RefreshConfig,
 };
@@ -104,7 +105,10 @@ impl Wanted {
             (profile.name.clone(), Arc::new(profile))
         };
         RefreshConfig {
-            endpoint: Endpoint::custom("http://127.0.0.1:1").unwrap(),
+            endpoints: Endpoints::one(
+                Endpoint::custom("http://127.0.0.1:1").unwrap(),
+                EndpointOrigin::Default,
+            ),
             sts_calls_per_second: calls_per_second,
             profiles: self.0.iter().map(make).collect(),
         }

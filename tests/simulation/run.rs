@@ -105,7 +105,7 @@ async fn live(plan: Plan) -> Result<Tally, Vec<String>> {
     let line = Arc::clone(&cloud);
     let mut supervisor = Supervisor::new(SupervisorDeps {
         store: Arc::clone(&store),
-        connect: Box::new(move |_| Ok(SimulatedClient(Arc::clone(&line)))),
+        connect: Box::new(move |_| SimulatedClient(Arc::clone(&line))),
         clock: Arc::clone(&clock) as Arc<_>,
         machine: plan.seed.to_be_bytes().to_vec(),
         rate_limiter,
@@ -164,9 +164,7 @@ impl Simulation {
     }
 
     fn reload(&self, supervisor: &mut Supervisor<SimulatedClient>, wanted: &Wanted) {
-        supervisor
-            .apply(wanted.config(self.plan.calls_per_second))
-            .unwrap();
+        supervisor.apply(wanted.config(self.plan.calls_per_second));
         let now = self.clock.elapsed();
         let mut notes = self.notes();
         notes.reloads.push(now);

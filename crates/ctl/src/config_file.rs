@@ -39,6 +39,9 @@ const PLACEHOLDER_ENVIRONMENT: [(&str, &str); 2] = [
 const TOKEN_VARIABLE: &str = "ALIBABA_CLOUD_OIDC_TOKEN_FILE";
 const PLACEHOLDER_TOKEN: &str = ".token";
 
+/// The variable with the STS endpoint, which a pod has.
+const ENDPOINT_VARIABLE: &str = "ALIBABA_CLOUD_STS_ENDPOINT";
+
 /// The configuration file, and its content when it was opened.
 pub(crate) struct ConfigFile {
     path: PathBuf,
@@ -54,9 +57,10 @@ pub(crate) struct Checker {
     pub(crate) user: Option<(u32, u32)>,
 }
 
-/// The result of `stsd --check`.
+/// The result of `stsd --check` or `stsd --connect`.
 pub(crate) enum CheckResult {
-    Accepted,
+    /// With the output of stsd.
+    Accepted(String),
     Rejected(String),
     /// The check could not run, for this reason.
     NotChecked(String),
@@ -195,15 +199,27 @@ impl Placeholders {
 /// Checks a file with this content. Placeholders stand for what only the daemon gets from
 /// systemd or from its environment.
 pub(crate) fn check_file(path: &Path, text: &str, checker: Checker) -> Result<CheckResult> {
-    run_stsd("--check", path, text, checker)
+    run_stsd("--check", path, text, checker, None)
 }
 
-/// Makes stsd connect to the STS endpoint of a file with this content.
-pub(crate) fn connect_to_sts(path: &Path, text: &str, checker: Checker) -> Result<CheckResult> {
-    run_stsd("--connect", path, text, checker)
+/// Makes stsd connect to the STS endpoint of a file with this content; `endpoint` is the one of the
+/// daemon's environment.
+pub(crate) fn connect_to_sts(
+    path: &Path,
+    text: &str,
+    checker: Checker,
+    endpoint: Option<&str>,
+) -> Result<CheckResult> {
+    run_stsd("--connect", path, text, checker, endpoint)
 }
 
-fn run_stsd(what: &str, path: &Path, text: &str, checker: Checker) -> Result<CheckResult> {
+fn run_stsd(
+    what: &str,
+    path: &Path,
+    text: &str,
+    checker: Checker,
+    endpoint: Option<&str>,
+) -> Result<CheckResult> {
     let Some(stsd) = subprocess::find("stsd") else {
         let reason = "stsd is neither beside stsctl nor in PATH";
         return Ok(CheckResult::NotChecked(reason.to_owned()));
@@ -229,6 +245,9 @@ fn run_stsd(what: &str, path: &Path, text: &str, checker: Checker) -> Result<Che
             command.env(name, placeholder);
         }
     }
+    if let Some(endpoint) = endpoint {
+        command.env(ENDPOINT_VARIABLE, endpoint);
+    }
     for name in key_variables(text) {
         if env::var_os(&name).is_none() {
             command.env(name, "LTAISTANDIN");
@@ -239,7 +258,8 @@ fn run_stsd(what: &str, path: &Path, text: &str, checker: Checker) -> Result<Che
         Err(error) => return Ok(CheckResult::NotChecked(format!("{error:#}"))),
     };
     if output.status.success() {
-        return Ok(CheckResult::Accepted);
+        let output = String::from_utf8_lossy(&output.stdout);
+        return Ok(CheckResult::Accepted(output.trim_end().to_owned()));
     }
     let reason = String::from_utf8_lossy(&output.stderr);
     let reason = reason.trim_end().trim_start_matches("stsd: ").to_owned();

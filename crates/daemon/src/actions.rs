@@ -30,7 +30,8 @@ use stsd::{
     session::memfd::{self, RestoredSessions},
     sts::connectivity,
 };
-use stsd_sts::Sts;
+use stsd_document::printable_lines;
+use stsd_sts::{ConnectFault, Sts};
 use tokio::sync::mpsc;
 use tracing::{error, info};
 
@@ -41,14 +42,26 @@ pub(crate) fn print(text: &str) -> Result<()> {
 
 /// Checks the configuration, and the files that it names.
 pub(crate) fn check(options: &Options) -> Result<()> {
-    let config = config::load(&options.config, &cli::process_environment(options)?)?;
+    let environment = cli::process_environment(options)?;
+    let config = config::load(&options.config, &environment)?;
     // An upgrade runs the check under the confinement of the running daemon.
     stsd::check_runtime_files(&config)?;
-    connectivity::client(config.endpoint.clone())?;
+    if config.calls_sts() {
+        connectivity::prepare(&config.endpoints, &environment.proxies)?;
+    }
+    let warnings = config.warnings.iter().map(ToString::to_string);
+    let proxy = environment.proxies.problem().map(|problem| {
+        let hint = ConnectFault::UnusableProxy.hint();
+        format!("{problem} (hint: {hint})")
+    });
+    for warning in warnings.chain(proxy) {
+        writeln!(io::stderr(), "warning: {}", printable_lines(&warning))?;
+    }
     let count = config.profiles.len();
     Ok(writeln!(
         io::stdout(),
-        "{}: {count} profile{}, no mistakes",
+        "STS endpoint: {}\n{}: {count} profile{}, no mistakes",
+        config.endpoints,
         config.path.display(),
         if count == 1 { "" } else { "s" }
     )?)
@@ -58,10 +71,10 @@ pub(crate) fn check(options: &Options) -> Result<()> {
 // Local: the multi-thread scheduler that zbus enables, and libm with it, are then not linked.
 #[tokio::main(flavor = "local")]
 pub(crate) async fn connect(options: &Options) -> Result<()> {
-    let config = config::load(&options.config, &cli::process_environment(options)?)?;
-    let endpoint = config.endpoint.authority().to_owned();
-    connectivity::check(config.endpoint).await?;
-    Ok(writeln!(io::stdout(), "{endpoint}: answers")?)
+    let environment = cli::process_environment(options)?;
+    let config = config::load(&options.config, &environment)?;
+    let lines = connectivity::check(&config.endpoints, &environment.proxies).await?;
+    Ok(writeln!(io::stdout(), "{}", lines.join("\n"))?)
 }
 
 /// Runs the daemon until a signal stops it or a new program replaces this one.
@@ -100,19 +113,16 @@ pub(crate) async fn run(options: &Options, in_journal: bool) -> Result<()> {
     )
     .await
     .context("the listening sockets cannot be watched")?;
-    info!(
-        config = %config.path.display(),
-        restored = restored.len(),
-        "stsd {} is ready", env!("CARGO_PKG_VERSION")
-    );
-
     let programs = Arc::clone(&process_environment.programs);
     let path = options.config.clone();
     let successor = upgrade_target.clone();
     let stop = signal_watcher.signals.stop.clone();
+    let proxies = Arc::clone(&process_environment.proxies);
+    let for_connect = Arc::clone(&proxies);
     let dependencies = Dependencies {
         load: Box::new(move || config::load(&path, &process_environment)),
-        connect: Box::new(|endpoint| Sts::new(endpoint.clone())),
+        connect: Box::new(move |endpoint| Sts::new(endpoint.clone(), Arc::clone(&for_connect))),
+        proxies,
         clock,
         machine: cli::machine_id(),
         access: options.access(),

@@ -5,6 +5,7 @@ use std::{env, ffi::OsString, fs, path::PathBuf, sync::Arc};
 use anyhow::{Context as _, Result, bail};
 use lexopt::prelude::*;
 use nix::unistd::{User, geteuid, gethostname};
+use stsd_sts::Proxies;
 
 use crate::{
     access::Access,
@@ -174,6 +175,7 @@ pub fn process_environment(options: &Options) -> Result<ProcessEnvironment> {
     Ok(ProcessEnvironment {
         parts: name_parts()?,
         variable: |name| env::var_os(name),
+        proxies: Arc::new(Proxies::from_variables(|name| env::var_os(name))),
         programs: Arc::new(program_context(options)),
         runtime_files: own_files(options),
         http_port: options.http_port(),

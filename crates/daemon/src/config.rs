@@ -7,7 +7,6 @@ mod reader;
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use stsd_secret::SecretText;
-use stsd_sts::Endpoint;
 
 #[cfg(fuzzing)]
 pub(crate) use self::reader::parse;
@@ -15,15 +14,15 @@ pub use self::{
     error::{ConfigError, ConfigErrors},
     reader::load,
 };
-use crate::profile::{Profile, ProfileName};
+use crate::profile::{Endpoints, Profile, ProfileName};
 
 /// A valid configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The configuration file.
     pub path: PathBuf,
-    /// The endpoint of STS.
-    pub endpoint: Endpoint,
+    /// The endpoints of STS.
+    pub endpoints: Endpoints,
     /// The rate limit of the calls to STS.
     pub sts_calls_per_second: u32,
     /// The HTTP endpoint; `None` without one.
@@ -34,6 +33,8 @@ pub struct Config {
     pub files: Vec<FileRef>,
     /// The paths that programs may write to.
     pub writable: Vec<FileRef>,
+    /// Likely mistakes that do not keep the daemon from working.
+    pub warnings: Vec<ConfigError>,
     /// The profiles, by name.
     pub profiles: BTreeMap<ProfileName, Arc<Profile>>,
 }
@@ -59,6 +60,12 @@ pub struct FileRef {
 }
 
 impl Config {
+    /// Returns `true` if a profile has a role, whose sessions come from STS.
+    #[must_use]
+    pub fn calls_sts(&self) -> bool {
+        self.profiles.values().any(|it| it.role_arn.is_some())
+    }
+
     /// Returns the error of a file that failed when the daemon opened the file.
     pub(crate) fn file_error(
         &self,

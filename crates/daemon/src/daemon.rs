@@ -1,12 +1,14 @@
 //! The daemon: it applies configurations and runs until a signal or an upgrade ends it.
 
 mod dependencies;
+mod endpoint_report;
 mod exit;
 mod handover;
 mod runtime_files;
 
 use std::{future::pending, io, net::TcpListener, os::fd::OwnedFd, sync::Arc, time::Duration};
 
+use stsd_sts::Proxies;
 use tokio::{
     net::UnixListener,
     sync::mpsc,
@@ -62,6 +64,7 @@ struct Daemon<X> {
     store_http_socket: fn(Option<&TcpListener>) -> io::Result<()>,
     check_successor: Arc<dyn Fn() -> io::Result<()> + Send + Sync>,
     conditions: Arc<Conditions>,
+    proxies: Arc<Proxies>,
 }
 
 /// Runs the daemon with `config` until a stop or an upgrade, then waits for its connections to end.
@@ -75,6 +78,7 @@ pub async fn run<X: StsExchange>(
     dependencies: Dependencies<X>,
 ) -> Result<ExitReason, RunError> {
     let (sender, commands) = mpsc::channel(16);
+    let (path, restored) = (config.path.clone(), dependencies.restored.len());
     let mut daemon = Daemon::new(&config, sender, dependencies)?;
     daemon.apply(config)?;
     let context = Arc::clone(&daemon.context);
@@ -83,6 +87,12 @@ pub async fn run<X: StsExchange>(
     // Joined when this function returns, which is before an upgrade replaces the program.
     let mut event_loop = socket::start_event_loop(&reactor, Arc::clone(&context.clock))
         .map_err(failed("the thread of the event loop cannot be started"))?;
+    // Nothing after this line can end the start.
+    info!(
+        config = %path.display(),
+        restored,
+        "stsd {} is ready", env!("CARGO_PKG_VERSION")
+    );
     NotifySocket::ready(&daemon.service_status());
     let serving = serve::serve(listeners, context, reactor, daemon.signals.stop.clone());
     let outcome = daemon
@@ -152,6 +162,7 @@ impl<X: StsExchange> Daemon<X> {
             store_http_socket: dependencies.store_http_socket,
             check_successor: dependencies.check_successor,
             conditions,
+            proxies: dependencies.proxies,
         })
     }
 
@@ -271,15 +282,17 @@ impl<X: StsExchange> Daemon<X> {
         let rules = config.profiles.values();
         let rules = rules.map(|it| (&it.name, &*it.allow));
         self.context.access.warn_unreachable_profiles(rules);
+        let now = self.context.clock.boot();
+        endpoint_report::report(&config, &self.proxies, &self.conditions, now);
         let (address, master) = match config.http {
             Some(http) => (Some(http.address), http.master),
             None => (None, None),
         };
         self.supervisor.apply(RefreshConfig {
-            endpoint: config.endpoint,
+            endpoints: config.endpoints,
             sts_calls_per_second: config.sts_calls_per_second,
             profiles: config.profiles,
-        })?;
+        });
         self.exporters.sync_with(&self.context.store);
         self.context.audit.write_to(audit_file);
         self.context.http.secrets().configure(master);
@@ -305,7 +318,7 @@ impl<X: StsExchange> Daemon<X> {
             let path = config.path.clone();
             self.apply(config).map_err(|error| match error {
                 RunError::Config(errors) => errors,
-                error => ConfigErrors::whole_file(&path, "endpoint", &error.to_string()),
+                error => ConfigErrors::whole_file(&path, "", &error.to_string()),
             })
         });
         match &outcome {

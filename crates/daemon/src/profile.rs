@@ -4,6 +4,7 @@
 mod access_rule;
 mod cached_identity;
 mod cause;
+mod endpoints;
 mod export;
 mod identity_provider;
 mod resolved_identity;
@@ -22,6 +23,7 @@ pub use self::{
     access_rule::{Rule, RuleError, UnitName},
     cached_identity::CachedIdentity,
     cause::Cause,
+    endpoints::{EndpointOrigin, Endpoints},
     export::{ExportConfig, ExportFile},
     identity_provider::{
         Freshness, IdentityProvider, NoSession, RecoveryFuture, ResolveContext, ResolveFuture,

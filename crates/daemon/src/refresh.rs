@@ -3,5 +3,6 @@
 mod acquire;
 mod outage;
 pub mod schedule;
+mod sts_call;
 pub mod supervisor;
 pub mod task;

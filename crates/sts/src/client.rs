@@ -1,18 +1,23 @@
 //! The client of STS. Each call is one exchange: build, sign, send, read, classify.
 
-use std::{borrow::Cow, error::Error as _, time::Duration};
+use std::{
+    borrow::Cow,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use jiff::{Timestamp, fmt::rfc2822};
 use reqwest::{
-    Response,
+    Client, Response,
     header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER},
 };
 use stsd_document::printable_start;
 use zeroize::Zeroizing;
 
 use crate::{
-    CallerIdentity, Endpoint, RoleSession, SecretText, SignedForm, StsError, TlsFault,
-    answer::parse_json, error::Circumstances, sign,
+    CallerIdentity, ConnectFault, Endpoint, Proxies, RoleSession, SecretText, SetupError,
+    SignedForm, StsError, answer::parse_json, client_builder, error::Circumstances,
+    innermost_cause, sign,
 };
 
 /// The version of the API.
@@ -23,6 +28,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// From the first byte sent to the last one read.
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The errors of hyper-util for a tunnel that an HTTP proxy refuses; its type is private.
+const TUNNEL_REFUSED: &str = "tunnel error: unsuccessful";
+const TUNNEL_UNAUTHORIZED: &str = "tunnel error: proxy authorization required";
 
 /// Far above the largest answer seen (tokens are about 1 KB), and small enough that a
 /// hostile answer costs nothing.
@@ -77,37 +86,90 @@ pub struct AssumeRole<'a> {
     pub source_identity: Option<&'a str>,
 }
 
-/// A client of one STS endpoint.
+/// A client of one STS endpoint. Certificate authorities are loaded by the first call.
 #[derive(Debug, Clone)]
 pub struct Sts {
-    http: reqwest::Client,
     endpoint: Endpoint,
+    proxies: Arc<Proxies>,
+    http: OnceLock<Client>,
 }
 
 impl Sts {
-    /// Makes a client. Proxies are taken from the environment (`HTTPS_PROXY`, `NO_PROXY`
-    /// and their kin), but for an endpoint on this machine, which no proxy can reach;
-    /// certificates are checked against the system's roots.
+    /// Returns a client; nothing is loaded and nothing is connected yet.
+    #[must_use]
+    pub fn new(endpoint: Endpoint, proxies: Arc<Proxies>) -> Self {
+        Self {
+            endpoint,
+            proxies,
+            http: OnceLock::new(),
+        }
+    }
+
+    /// Prepares the HTTP client as the first call does.
     ///
     /// # Errors
-    /// [`StsError::Unreachable`] when TLS cannot be set up on this machine at all.
-    pub fn new(endpoint: Endpoint) -> Result<Self, StsError> {
-        prepare_tls();
-        let mut builder = reqwest::Client::builder();
-        if endpoint.is_loopback() {
-            builder = builder.no_proxy();
+    /// [`StsError::Unreachable`]: there is no certificate authority, or the proxy cannot be used.
+    pub fn prepare(&self) -> Result<(), StsError> {
+        self.http().map(drop)
+    }
+
+    /// Returns the HTTP client, which is made once. A failure is not kept: authorities that are
+    /// installed later are found.
+    fn http(&self) -> Result<&Client, StsError> {
+        if let Some(client) = self.http.get() {
+            return Ok(client);
         }
-        let http = builder
-            .user_agent(concat!("stsd/", env!("CARGO_PKG_VERSION")))
+        let builder = client_builder(&self.endpoint.url(), &self.proxies);
+        let builder = builder.map_err(|error| self.not_set_up(&error))?;
+        let client = builder
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(TOTAL_TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            // One call in half an hour: an idle connection would only add a timer that wakes the
-            // process.
-            .pool_max_idle_per_host(0)
             .build()
-            .map_err(|error| unreachable(&endpoint, error))?;
-        Ok(Self { http, endpoint })
+            .map_err(|error| unreachable(&self.endpoint, &error.without_url()))?;
+        Ok(self.http.get_or_init(|| client))
+    }
+
+    fn not_set_up(&self, error: &SetupError) -> StsError {
+        StsError::Unreachable {
+            endpoint: self.endpoint.authority().to_owned(),
+            reason: error.to_string(),
+            fault: Some(error.fault()),
+        }
+    }
+
+    /// Returns the error of a request without an answer.
+    async fn no_answer(&self, error: reqwest::Error) -> StsError {
+        let error = error.without_url();
+        let (proxy, url) = (
+            self.proxies.route(&self.endpoint.url()),
+            self.endpoint.url(),
+        );
+        let (Ok(Some(proxy)), Some(host)) = (proxy, url.host_str()) else {
+            return unreachable(&self.endpoint, &error);
+        };
+        let cause = innermost_cause(&error).unwrap_or_default();
+        let (reason, fault) = match cause.as_str() {
+            TUNNEL_REFUSED => {
+                let port = url.port_or_known_default().unwrap_or_default();
+                let status = proxy.refusal_status(host, port).await;
+                let status = status.map_or_else(String::new, |it| format!(" with status {it}"));
+                let reason = format!("{} refuses the connection{status}", proxy.describe());
+                (reason, ConnectFault::ProxyRefused)
+            }
+            TUNNEL_UNAUTHORIZED => {
+                let reason = format!(
+                    "{} refuses the connection with status 407",
+                    proxy.describe()
+                );
+                (reason, ConnectFault::ProxyAuthentication)
+            }
+            _ => return by_proxy(unreachable(&self.endpoint, &error), &proxy.describe()),
+        };
+        StsError::Unreachable {
+            endpoint: self.endpoint.authority().to_owned(),
+            reason,
+            fault: Some(fault),
+        }
     }
 
     /// Exchanges an identity for a session of a role: by AssumeRole, AssumeRoleWithOIDC or
@@ -198,10 +260,11 @@ impl Sts {
     /// # Errors
     /// [`StsError::Unreachable`], with the reason.
     pub async fn reach(&self) -> Result<(), StsError> {
-        let answer = self.http.head(self.endpoint.url()).send().await;
-        answer
-            .map(drop)
-            .map_err(|error| unreachable(&self.endpoint, error))
+        let request = self.http()?.head(self.endpoint.url());
+        match request.send().await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.no_answer(error).await),
+        }
     }
 
     async fn call(
@@ -270,15 +333,15 @@ impl Sts {
         signed: &str,
         secrets: &[&SecretText],
     ) -> Result<(Zeroizing<Vec<u8>>, Option<Timestamp>), StsError> {
-        let response = self
-            .http
+        let request = self
+            .http()?
             .post(self.endpoint.url())
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(bytes::Bytes::from_owner(form))
-            .send()
-            .await
-            .map_err(|error| unreachable(&self.endpoint, error))?;
-
+            .body(bytes::Bytes::from_owner(form));
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) => return Err(self.no_answer(error).await),
+        };
         let circumstances = Circumstances {
             http_status: response.status().as_u16(),
             server_date: server_date(response.headers()),
@@ -303,7 +366,7 @@ impl Sts {
                 Ok(Some(chunk)) => body.extend_from_slice(&chunk),
                 Ok(None) => return Ok(body),
                 Err(error) if error.is_timeout() => {
-                    return Err(unreachable(&self.endpoint, error));
+                    return Err(unreachable(&self.endpoint, &error.without_url()));
                 }
                 Err(_) => return Err(StsError::unreadable("the answer ends too early")),
             }
@@ -324,17 +387,8 @@ impl<'a> AssumeRole<'a> {
     }
 }
 
-/// Makes ring the provider of rustls in this process. It must be called before any HTTP client is
-/// created; further calls have no effect.
-pub fn prepare_tls() {
-    // Fails when a provider is installed already, which is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-}
-
-/// Returns the error for a call without an answer. `reqwest::Error` prints the whole URL by
-/// default; the innermost cause is what a human can act on ("connection refused").
-fn unreachable(endpoint: &Endpoint, error: reqwest::Error) -> StsError {
-    let error = error.without_url();
+/// Returns the error for a call without an answer. `error` has no URL.
+fn unreachable(endpoint: &Endpoint, error: &reqwest::Error) -> StsError {
     let step = if error.is_timeout() {
         "timed out"
     } else if error.is_connect() {
@@ -342,19 +396,31 @@ fn unreachable(endpoint: &Endpoint, error: reqwest::Error) -> StsError {
     } else {
         "no answer"
     };
-    let mut cause = error.source();
-    while let Some(deeper) = cause.and_then(std::error::Error::source) {
-        cause = Some(deeper);
-    }
-    let tls = TlsFault::of(&error).filter(|_| error.is_connect() || error.is_builder());
-    let reason = match cause {
+    let fault = ConnectFault::of_tls(error).filter(|_| error.is_connect());
+    let reason = match innermost_cause(error) {
         Some(cause) if !error.is_timeout() => format!("{step} ({cause})"),
         _ => step.to_owned(),
     };
     StsError::Unreachable {
         endpoint: endpoint.authority().to_owned(),
         reason: printable_start(&reason, 200),
-        tls,
+        fault,
+    }
+}
+
+/// Adds the proxy to the error of a connection.
+fn by_proxy(error: StsError, proxy: &str) -> StsError {
+    match error {
+        StsError::Unreachable {
+            endpoint,
+            reason,
+            fault,
+        } => StsError::Unreachable {
+            endpoint,
+            reason: format!("{reason}, by {proxy}"),
+            fault,
+        },
+        other => other,
     }
 }
 

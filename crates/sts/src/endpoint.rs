@@ -2,6 +2,8 @@
 
 use reqwest::Url;
 
+use crate::{Proxies, Proxy, UnusableProxy, region};
+
 /// The address of one STS endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint(Url);
@@ -12,6 +14,9 @@ pub enum BadEndpoint {
     /// The region holds something other than lower-case letters, digits and hyphens.
     #[error("a region is lower-case letters, digits and hyphens, such as cn-hongkong")]
     Region,
+    /// The region has the spelling of OSS.
+    #[error("oss-… is the spelling of OSS; a region of STS has no such prefix, as in cn-hangzhou")]
+    OssRegion,
     /// The text is not an absolute URL.
     #[error("an endpoint is an absolute URL, such as https://sts.cn-hongkong.aliyuncs.com")]
     NotAUrl,
@@ -30,12 +35,16 @@ impl Endpoint {
         Self::https("sts.aliyuncs.com")
     }
 
-    /// Returns the endpoint of a region, `sts.<region>.aliyuncs.com`.
+    /// Returns the endpoint of a region, `sts.<region>.aliyuncs.com`. It is the global one for some
+    /// special regions.
     ///
     /// # Errors
-    /// [`BadEndpoint::Region`].
+    /// [`BadEndpoint::Region`] or [`BadEndpoint::OssRegion`].
     pub fn regional(region: &str) -> Result<Self, BadEndpoint> {
-        valid_region(region)?;
+        region::check(region)?;
+        if region::is_global(region) {
+            return Ok(Self::global());
+        }
         Ok(Self::https(&format!("sts.{region}.aliyuncs.com")))
     }
 
@@ -43,17 +52,28 @@ impl Endpoint {
     /// `sts-vpc.<region>.aliyuncs.com`. Not every region has one.
     ///
     /// # Errors
-    /// [`BadEndpoint::Region`].
+    /// [`BadEndpoint::Region`] or [`BadEndpoint::OssRegion`].
     pub fn vpc(region: &str) -> Result<Self, BadEndpoint> {
-        valid_region(region)?;
+        region::check(region)?;
         Ok(Self::https(&format!("sts-vpc.{region}.aliyuncs.com")))
+    }
+
+    /// Parses the endpoint of a variable of the official SDKs: a bare host, or a URL.
+    ///
+    /// # Errors
+    /// [`BadEndpoint`], as of [`custom`](Self::custom).
+    pub fn from_variable(text: &str) -> Result<Self, BadEndpoint> {
+        match text.contains("://") {
+            true => Self::custom(text),
+            false => Self::custom(&format!("https://{text}")),
+        }
     }
 
     /// Parses a custom endpoint: `https://host[:port]`, or `http://` with a literal loopback
     /// address, for an emulator.
     ///
     /// # Errors
-    /// [`BadEndpoint`], any variant but `Region`.
+    /// [`BadEndpoint`], any variant but those of regions.
     pub fn custom(url: &str) -> Result<Self, BadEndpoint> {
         let url = Url::parse(url).map_err(|_| BadEndpoint::NotAUrl)?;
         if url.host().is_none() {
@@ -94,6 +114,14 @@ impl Endpoint {
         self.0.as_str()
     }
 
+    /// Returns the proxy for the endpoint; `None` for a direct connection.
+    ///
+    /// # Errors
+    /// [`UnusableProxy`].
+    pub fn route<'p>(&self, proxies: &'p Proxies) -> Result<Option<&'p Proxy>, UnusableProxy> {
+        proxies.route(&self.0)
+    }
+
     pub(crate) fn url(&self) -> Url {
         self.0.clone()
     }
@@ -112,15 +140,6 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-fn valid_region(region: &str) -> Result<(), BadEndpoint> {
-    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    let edges = region.starts_with('-') || region.ends_with('-');
-    if region.is_empty() || edges || region.len() > 40 || !region.bytes().all(allowed) {
-        return Err(BadEndpoint::Region);
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::{BadEndpoint, Endpoint};
@@ -137,6 +156,13 @@ mod tests {
             name(Endpoint::vpc("cn-beijing").unwrap()),
             "https://sts-vpc.cn-beijing.aliyuncs.com/"
         );
+        for special in ["cn-beijing-gov-1", "cn-hongkong-finance-pop"] {
+            assert_eq!(Endpoint::regional(special), Ok(Endpoint::global()));
+        }
+        let of_oss = Endpoint::regional("oss-cn-hangzhou");
+        assert_eq!(of_oss, Err(BadEndpoint::OssRegion));
+        let host = Endpoint::from_variable("sts-vpc.cn-beijing.aliyuncs.com");
+        assert_eq!(host, Endpoint::vpc("cn-beijing"));
         for region in ["", "CN", "a.b", "evil.com/", "-cn", "cn hongkong"] {
             assert_eq!(
                 Endpoint::regional(region),

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use stsd_document::printable_start;
 
-use crate::{SecretText, TlsFault, sign};
+use crate::{ConnectFault, SecretText, sign};
 
 /// A failed call; each variant names the caller's next step.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -51,8 +51,8 @@ pub enum StsError {
         endpoint: String,
         /// The failure, without any URL.
         reason: String,
-        /// The TLS failure; `None` if the cause is another one.
-        tls: Option<TlsFault>,
+        /// The cause, if it has a fix of its own.
+        fault: Option<ConnectFault>,
     },
     /// An answer came and is not one of STS. Retry with back-off.
     #[error("sts answered what cannot be used: {reason}")]

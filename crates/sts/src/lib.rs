@@ -9,17 +9,26 @@
 //! (`tests/vectors/rpc_v1.json`).
 
 mod answer;
+mod authorities;
 mod client;
+mod connect_fault;
 mod endpoint;
 mod error;
-mod handshake;
+mod network;
+mod no_proxy;
+mod proxy;
+mod region;
 mod sign;
 
 pub use answer::{CallerIdentity, RoleSession};
-pub use client::{AssumeRole, Proof, SourceCredentials, Sts, prepare_tls};
+pub use authorities::NoAuthority;
+pub use client::{AssumeRole, Proof, SourceCredentials, Sts};
+pub use connect_fault::{ConnectFault, innermost_cause};
 pub use endpoint::{BadEndpoint, Endpoint};
 pub use error::{Refusal, StsError};
-pub use handshake::TlsFault;
+pub use network::{SetupError, client_builder};
+pub use proxy::{Proxies, Proxy, UnusableProxy};
+pub use region::{is_known_region, similar_region};
 pub use sign::{SignedForm, string_to_sign};
 pub use stsd_secret::SecretText;
 

@@ -154,10 +154,11 @@ pub struct Conditions {
 /// One state of the daemon that lasts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Condition {
-    /// The name: `configuration`, `socket`, `audit_file`, `handover` or `http_endpoint`; others
-    /// may come.
+    /// The name: `configuration`, `socket`, `audit_file`, `handover`, `http_endpoint` or
+    /// `sts_endpoint`; others may come.
     pub name: String,
-    /// `true` without a problem; the message and the hint are then empty.
+    /// `true` without a problem; the hint is then empty, and the message as well, except for
+    /// `endpoint`, whose message is then the endpoint of STS and its origin.
     pub holds: bool,
     /// What the problem is, in words.
     pub message: String,

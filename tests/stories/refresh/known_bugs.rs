@@ -51,7 +51,7 @@ fn check_cold(fault: Fault, word: &str) {
     env.emulator().inject_fault(Action::AssumeRole, fault);
     // A call that hangs has not failed yet when the caller's patience ends.
     let expected = if word == "timed out" {
-        "under way"
+        "has not answered for"
     } else {
         word
     };

@@ -1,6 +1,6 @@
 //! The STS client against the emulated service: every parameter, and its errors.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use e2e::{Action, ClosedPort, Fault, TestEnv};
 use jiff::Timestamp;
@@ -23,7 +23,8 @@ fn wait_for<T>(work: impl Future<Output = T>) -> T {
 }
 
 fn client(env: &TestEnv) -> Sts {
-    Sts::new(Endpoint::custom(env.emulator().sts_url()).unwrap()).unwrap()
+    let endpoint = Endpoint::custom(env.emulator().sts_url());
+    Sts::new(endpoint.unwrap(), Arc::default())
 }
 
 fn uploader(secret: &str) -> SourceCredentials {
@@ -138,7 +139,7 @@ fn sts_error_says_what_to_do_and_contains_no_secret() {
 fn refused_connection_error_has_the_address_alone() {
     let nowhere = ClosedPort::new();
     let endpoint = Endpoint::custom(&format!("http://{}", nowhere.address()));
-    let sts = Sts::new(endpoint.unwrap()).unwrap();
+    let sts = Sts::new(endpoint.unwrap(), Arc::default());
     let error = wait_for(sts.assume_role(&key(), plain(UPLOAD), now())).unwrap_err();
     let said = error.to_string();
     assert!(

@@ -45,6 +45,9 @@ pub(crate) fn run(client: &Client, as_json: bool) -> Result<Severity> {
         audit: is_daemon.then(|| client.audit().ok()).flatten(),
         status,
     };
+    // A daemon that predates the request has none.
+    let all = is_daemon.then(|| client.conditions().ok()).flatten();
+    let all = all.unwrap_or_default();
     let mut findings = socket::check(&context);
     let is_lease = context.status.as_ref().is_ok_and(|it| it.pid == 0);
     if !is_lease {
@@ -69,12 +72,11 @@ pub(crate) fn run(client: &Client, as_json: bool) -> Result<Severity> {
         findings.append(&mut config.findings);
         findings.extend(keys);
         if let Some(table) = &config.table {
-            findings.extend(endpoint::check(table, || config.connect_to_sts()));
+            let note = conditions::endpoint_note(&all);
+            findings.extend(endpoint::check(table, note, |it| config.connect_to_sts(it)));
         }
     }
     if is_daemon {
-        // A daemon that predates a request has no answer.
-        let all = client.conditions().unwrap_or_default();
         findings.extend(conditions::check(&all));
         if let Some(listener) = crate::http_listener::fetch(client) {
             findings.extend(http_listener::check(&listener, &all));

@@ -281,7 +281,7 @@ impl Importer<'_> {
             CheckResult::NotChecked(reason) => print_line(&format!(
                 "it could not be checked ({reason}): run stsd --check"
             ))?,
-            CheckResult::Accepted | CheckResult::Rejected(_) => {}
+            CheckResult::Accepted(_) | CheckResult::Rejected(_) => {}
         }
         self.print_region()?;
         let keys = self.plan.secrets.iter().filter(|it| !it.is_uri);

@@ -2,6 +2,7 @@
 
 mod command;
 mod context;
+mod endpoint;
 mod export;
 mod http;
 mod profile;
@@ -18,7 +19,6 @@ use std::{
 
 use serde::Deserialize;
 use stsd_model::exact_duration;
-use stsd_sts::Endpoint;
 
 use self::{
     context::ReadContext, http::RawHttp, profile::RawProfile, source::RawSource, spanned::Spanned,
@@ -45,15 +45,19 @@ const MAX_CALLS_PER_SECOND: u32 = 100;
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct Raw {
-    /// The region of STS: the endpoint is `sts.<region>.aliyuncs.com`.
+    /// The region of STS: the endpoint is `sts.<region>.aliyuncs.com`. Without `region`, `vpc`,
+    /// `endpoint` and `endpoints`, the [variables of the
+    /// platform](configuration.md#the-variables-of-the-platform) name the endpoint.
     region: Option<Spanned<String>>,
     /// Use the region's endpoint inside its private network, `sts-vpc.<region>.aliyuncs.com`; not
     /// every region has one.
-    #[serde(default)]
-    vpc: bool,
+    vpc: Option<bool>,
     /// Another endpoint, `https://host[:port]`; `http://` only to a literal loopback address. It
     /// takes precedence over `region` and `vpc`.
     endpoint: Option<Spanned<String>>,
+    /// In place of `endpoint`: up to three endpoints of the same account, that of the region first. An
+    /// attempt goes on to the next endpoint if one is not reachable.
+    endpoints: Option<Vec<Spanned<String>>>,
     /// The rate limit of this daemon's calls to STS, 1 to 100, with a burst of one second and of two
     /// calls at least. STS allows an account 100, shared by all its machines.
     sts_calls_per_second: Option<Spanned<u32>>,
@@ -138,7 +142,7 @@ pub(crate) fn parse(
 
 fn config(raw: Raw, mut context: ReadContext<'_>) -> Result<Config, ConfigErrors> {
     check_authorities(&mut context);
-    let endpoint = endpoint(&mut context, &raw);
+    let endpoints = endpoint::endpoints(&mut context, &raw);
     let sts_calls_per_second = calls_per_second(&mut context, raw.sts_calls_per_second.as_ref());
     let http = raw.http.as_ref();
     let http = http.and_then(|it| http::read_http(&mut context, it));
@@ -159,10 +163,11 @@ fn config(raw: Raw, mut context: ReadContext<'_>) -> Result<Config, ConfigErrors
         context.error_at(0, "profile", "there is no profile", hint);
     }
     export::reject_duplicate_files(&mut context);
-    match endpoint {
-        Some(endpoint) if context.errors.is_empty() => Ok(Config {
+    match endpoints {
+        Some(endpoints) if context.errors.is_empty() => Ok(Config {
             path: context.path.to_owned(),
-            endpoint,
+            endpoints,
+            warnings: context.warnings,
             sts_calls_per_second,
             http,
             audit_file,
@@ -209,30 +214,6 @@ fn certificates(directory: &Path) -> Vec<PathBuf> {
     };
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     entries.map(|it| it.path()).filter(is_certificate).collect()
-}
-
-fn endpoint(context: &mut ReadContext<'_>, raw: &Raw) -> Option<Endpoint> {
-    let (key, span, made) = match (&raw.endpoint, &raw.region) {
-        (Some(url), _) => ("endpoint", url.span(), Endpoint::custom(url.get_ref())),
-        (None, Some(region)) if raw.vpc => {
-            ("region", region.span(), Endpoint::vpc(region.get_ref()))
-        }
-        (None, Some(region)) => {
-            let endpoint = Endpoint::regional(region.get_ref());
-            ("region", region.span(), endpoint)
-        }
-        (None, None) if raw.vpc => {
-            let hint = "add region = \"…\"";
-            context.error_at(0, "vpc", "a vpc endpoint needs a region", hint);
-            return None;
-        }
-        (None, None) => return Some(Endpoint::global()),
-    };
-    made.map_err(|error| {
-        let hint = "the regions are listed in the service's documentation of its endpoints";
-        context.error_at(span.start, key, &error.to_string(), hint);
-    })
-    .ok()
 }
 
 fn calls_per_second(context: &mut ReadContext<'_>, value: Option<&Spanned<u32>>) -> u32 {

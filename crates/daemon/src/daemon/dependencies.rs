@@ -2,6 +2,8 @@
 
 use std::{io, net::TcpListener, os::fd::OwnedFd, sync::Arc};
 
+use stsd_sts::Proxies;
+
 use crate::{
     access::Access,
     config::{Config, ConfigErrors},
@@ -24,6 +26,8 @@ pub struct Dependencies<X> {
     pub load: Box<dyn Fn() -> Result<Config, ConfigErrors> + Send>,
     /// Returns a client of an STS endpoint.
     pub connect: Connect<X>,
+    /// The proxies that the environment names.
+    pub proxies: Arc<Proxies>,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
     /// The identity of the machine, such as its machine-id.

@@ -6,17 +6,18 @@ use std::{
     fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use reqwest::{Method, StatusCode, Url};
-use stsd_sts::SecretText;
+use stsd_sts::{Proxies, SecretText};
 use tokio::time::timeout;
 use url::Host;
 
 use super::{
     PrivateFileError,
     credentials_document::ReceivedAt,
-    http_client::{FetchError, HttpFetcher, ProxyPolicy, Request, TOTAL_TIMEOUT},
+    http_client::{self, FetchError, TOTAL_TIMEOUT},
     secret_file,
 };
 use crate::{
@@ -66,7 +67,7 @@ pub enum UriFileError {
 #[derive(Debug)]
 pub struct CredentialsUri {
     source: UriSource,
-    fetcher: HttpFetcher,
+    proxies: Arc<Proxies>,
 }
 
 #[derive(Debug)]
@@ -143,10 +144,10 @@ impl UriFileError {
 impl CredentialsUri {
     /// Returns the provider of a URI.
     #[must_use]
-    pub fn new(address: UriAddress) -> Self {
+    pub fn new(address: UriAddress, proxies: Arc<Proxies>) -> Self {
         Self {
             source: UriSource::Here(address),
-            fetcher: HttpFetcher::default(),
+            proxies,
         }
     }
 
@@ -155,11 +156,14 @@ impl CredentialsUri {
     ///
     /// # Errors
     /// [`UriFileError`].
-    pub fn in_file(path: PathBuf) -> Result<(Self, UriAddress), UriFileError> {
+    pub fn in_file(
+        path: PathBuf,
+        proxies: Arc<Proxies>,
+    ) -> Result<(Self, UriAddress), UriFileError> {
         let address = read(&path)?;
         let this = Self {
             source: UriSource::File(WatchedFile::new(path)),
-            fetcher: HttpFetcher::default(),
+            proxies,
         };
         Ok((this, address))
     }
@@ -184,26 +188,21 @@ impl CredentialsUri {
     ) -> Result<ResolvedIdentity, SourceError> {
         let subject = address.describe();
         let silent = |error: FetchError| {
-            let hint = "check that its server runs and that this machine reaches the server";
+            let hint = match &error {
+                FetchError::Setup(error) => error.fault().hint(),
+                _ => "check that its server runs and that this machine reaches the server",
+            };
             SourceError::new(&subject, error.to_string(), hint)
         };
         let url = Url::parse(address.expose());
         let url = url.map_err(|_| SourceError::new(&subject, "is no URL", "correct the URI"))?;
-        let request = Request {
-            method: Method::GET,
-            url,
-            headers: &[],
-            proxy: match address.loopback {
-                Some(_) => ProxyPolicy::Direct,
-                None => ProxyPolicy::AsConfigured,
-            },
-        };
+        let request = http_client::request(Method::GET, url, &[]).map_err(silent)?;
         let got = ReceivedAt {
             asked: context.clock.boot(),
             date: None,
             clock: context.clock,
         };
-        let answer = timeout(TOTAL_TIMEOUT, self.fetcher.send(request)).await;
+        let answer = timeout(TOTAL_TIMEOUT, http_client::send(request, &self.proxies)).await;
         let answer = answer
             .unwrap_or(Err(FetchError::TimedOut))
             .map_err(silent)?;

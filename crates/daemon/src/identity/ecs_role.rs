@@ -5,15 +5,17 @@
 //! more secret in memory. The service replaces the credentials before they expire, so that a
 //! resolution at half of the remaining lifetime returns the next ones.
 
+use std::sync::Arc;
+
 use reqwest::{Method, StatusCode, Url};
-use stsd_sts::SecretText;
+use stsd_sts::{Proxies, SecretText};
 use tokio::time::timeout;
 use tracing::info;
 use url::Host;
 
 use super::{
     credentials_document::ReceivedAt,
-    http_client::{Answer, FetchError, HttpFetcher, ProxyPolicy, Request, TOTAL_TIMEOUT},
+    http_client::{self, Answer, FetchError, TOTAL_TIMEOUT},
 };
 use crate::{
     profile,
@@ -30,7 +32,21 @@ const TOKEN_TTL_SECONDS: &str = "60";
 
 const ROLES_PATH: &str = "/latest/meta-data/ram/security-credentials/";
 
-/// The hint for status 403.
+/// The hint for a service that may have no tokens.
+const OTHER_VERSION_HINT: &str = "check that no other program answers at this address; if the \
+                                  service has only version 1, set allow_v1 = true";
+
+/// The hint for a service that requires a token and has given none.
+const TOKEN_REQUIRED_HINT: &str = "the instance requires tokens (HttpTokens=required): let the token \
+                                   request reach the service, and remove allow_v1";
+
+/// The hint for a lost reply. The reply to the token request alone has a hop limit, of 1 by default.
+const HOP_LIMIT_HINT: &str = "in a container the reply with the token is lost, because its hop limit \
+                              is 1: let stsd use the network of the host, or raise the instance's \
+                              HttpPutResponseHopLimit to 2; outside of a container, check that this \
+                              is an ECS instance";
+
+/// The hint for status 403, which no version of the service changes.
 const SWITCHED_OFF_HINT: &str = "switch on the instance's metadata (ModifyInstanceMetadataOptions, \
                                  HttpEndpoint=enabled), and check that no firewall rule of this \
                                  machine or pod forbids this user to reach the service";
@@ -54,7 +70,14 @@ pub struct EcsRole {
     role: Option<String>,
     /// Without a token, send requests of version 1.
     allow_v1: bool,
-    fetcher: HttpFetcher,
+}
+
+/// The result of the request for a token.
+enum Token {
+    /// The token.
+    Given(SecretText),
+    /// No token, so that requests of version 1 are sent.
+    Missing { problem: String, hint: &'static str },
 }
 
 impl MetadataEndpoint {
@@ -106,7 +129,6 @@ impl EcsRole {
             endpoint,
             role,
             allow_v1,
-            fetcher: HttpFetcher::default(),
         }
     }
 
@@ -117,12 +139,10 @@ impl EcsRole {
         let token = self.token().await?;
         let role = match &self.role {
             Some(role) => role.clone(),
-            None => self.discover(token.as_ref()).await?,
+            None => self.discover(&token).await?,
         };
         let asked = context.clock.boot();
-        let answer = self
-            .read(&format!("{ROLES_PATH}{role}"), token.as_ref())
-            .await?;
+        let answer = self.read(&format!("{ROLES_PATH}{role}"), &token).await?;
         let subject = format!("the role {role} of {}", self.service());
         match answer.status {
             StatusCode::OK => {}
@@ -132,7 +152,7 @@ impl EcsRole {
                 let problem = "does not exist (status 404): the instance has another role, or none";
                 return Err(SourceError::new(subject, problem, hint));
             }
-            status => return Err(self.unexpected_status(status)),
+            status => return Err(self.unexpected_status(status, &token)),
         }
         let got = ReceivedAt {
             asked,
@@ -142,47 +162,43 @@ impl EcsRole {
         answer.session(&subject, got)
     }
 
-    /// Returns a token; `None` for a service of version 1, if `allow_v1` is set.
-    async fn token(&self) -> Result<Option<SecretText>, SourceError> {
-        let request = Request {
-            method: Method::PUT,
-            url: self.endpoint.at("/latest/api/token"),
-            headers: &[(TOKEN_TTL_HEADER, TOKEN_TTL_SECONDS)],
-            proxy: ProxyPolicy::Direct,
-        };
-        let mut hint = "check that no other program answers at this address; if the service has only \
-                        version 1, set allow_v1 = true";
-        let problem = match self.fetcher.send(request).await {
+    /// Requests a token; a service without one is asked by version 1, if `allow_v1` is set.
+    async fn token(&self) -> Result<Token, SourceError> {
+        let ttl = [(TOKEN_TTL_HEADER, TOKEN_TTL_SECONDS)];
+        let (problem, hint) = match self.send(Method::PUT, "/latest/api/token", &ttl).await {
             // A request of version 1 would fail in the same way.
             Err(error @ FetchError::Unreachable(_)) => return Err(self.no_answer(&error)),
             Ok(answer) if answer.status == StatusCode::OK => {
                 let token = answer.text.trim();
                 let plain = token.bytes().all(|byte| byte.is_ascii_graphic());
                 if (1..=4096).contains(&token.len()) && plain {
-                    return Ok(Some(SecretText::from(token.to_owned())));
+                    return Ok(Token::Given(SecretText::from(token.to_owned())));
                 }
-                "answers without a valid token".to_owned()
+                ("answers without a valid token".to_owned(), None)
             }
             Ok(answer) => {
-                if answer.status == StatusCode::FORBIDDEN {
-                    hint = SWITCHED_OFF_HINT;
-                }
-                format!("gives no token (status {})", answer.status.as_u16())
+                let hint = (answer.status == StatusCode::FORBIDDEN).then_some(SWITCHED_OFF_HINT);
+                let status = answer.status.as_u16();
+                (format!("gives no token (status {status})"), hint)
             }
-            // In a container the reply may be lost: its hop limit is 1.
-            Err(error) if self.allow_v1 => error.to_string(),
-            Err(error @ FetchError::TimedOut) => return Err(self.lost_token(&error)),
+            Err(error @ FetchError::TimedOut) => (
+                format!("gives no token: it {error}"),
+                Some(HOP_LIMIT_HINT),
+            ),
+            Err(error) if self.allow_v1 => (error.to_string(), None),
             Err(error) => return Err(self.no_answer(&error)),
         };
         if self.allow_v1 {
             info!("{} {problem}: continuing without a token", self.service());
-            return Ok(None);
+            let hint = hint.unwrap_or(TOKEN_REQUIRED_HINT);
+            return Ok(Token::Missing { problem, hint });
         }
+        let hint = hint.unwrap_or(OTHER_VERSION_HINT);
         Err(SourceError::new(self.service(), problem, hint))
     }
 
     /// Requests the name of the instance's role.
-    async fn discover(&self, token: Option<&SecretText>) -> Result<String, SourceError> {
+    async fn discover(&self, token: &Token) -> Result<String, SourceError> {
         let answer = self.read(ROLES_PATH, token).await?;
         let role = answer.text.trim();
         let problem = match answer.status {
@@ -192,22 +208,30 @@ impl EcsRole {
                 Err(_) => "answers without a valid role name",
             },
             StatusCode::NOT_FOUND => "has no role for this instance (status 404)",
-            status => return Err(self.unexpected_status(status)),
+            status => return Err(self.unexpected_status(status, token)),
         };
         let hint = "attach a RAM role to the instance, or set role_name";
         Err(SourceError::new(self.service(), problem, hint))
     }
 
-    async fn read(&self, path: &str, token: Option<&SecretText>) -> Result<Answer, SourceError> {
-        let header = token.map(|token| (TOKEN_HEADER, token.expose()));
-        let request = Request {
-            method: Method::GET,
-            url: self.endpoint.at(path),
-            headers: header.as_slice(),
-            proxy: ProxyPolicy::Direct,
+    async fn read(&self, path: &str, token: &Token) -> Result<Answer, SourceError> {
+        let header = match token {
+            Token::Given(token) => Some((TOKEN_HEADER, token.expose())),
+            Token::Missing { .. } => None,
         };
-        let answer = self.fetcher.send(request).await;
+        let answer = self.send(Method::GET, path, header.as_slice()).await;
         answer.map_err(|error| self.no_answer(&error))
+    }
+
+    /// Sends a request without a proxy: no proxy can reach the service, and none must see it.
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Answer, FetchError> {
+        let request = http_client::request(method, self.endpoint.at(path), headers)?;
+        http_client::send(request, &Arc::new(Proxies::default())).await
     }
 
     fn no_answer(&self, error: &FetchError) -> SourceError {
@@ -216,26 +240,19 @@ impl EcsRole {
         SourceError::new(self.service(), error.to_string(), hint)
     }
 
-    /// Returns the error for a token request that the service has accepted and not answered.
-    fn lost_token(&self, error: &FetchError) -> SourceError {
-        let hint = "in a container the reply with the token is lost, because its hop limit is 1: let \
-                    stsd use the network of the host, raise the instance's HttpPutResponseHopLimit to \
-                    2, or set allow_v1 = true if the instance allows version 1";
-        SourceError::new(self.service(), error.to_string(), hint)
-    }
-
-    fn unexpected_status(&self, status: StatusCode) -> SourceError {
-        let problem = format!("refuses to answer (status {})", status.as_u16());
-        let hint = match status.as_u16() {
-            401 if self.allow_v1 => {
-                "the instance requires tokens (HttpTokens=required), and the service has given none: \
-                 let the token request reach the service, and remove allow_v1"
-            }
-            401 => {
-                "check that no proxy between this machine and the service removes the token's header"
-            }
-            403 => SWITCHED_OFF_HINT,
-            _ => "the error may be temporary; stsd retries",
+    fn unexpected_status(&self, status: StatusCode, token: &Token) -> SourceError {
+        let refusal = format!("refuses to answer (status {})", status.as_u16());
+        let (problem, hint) = match (status.as_u16(), token) {
+            (401 | 403, Token::Missing { problem, hint }) => (
+                format!("{problem}, and without a token it {refusal}"),
+                *hint,
+            ),
+            (401, Token::Given(_)) => (
+                refusal,
+                "check that no proxy between this machine and the service removes the token's header",
+            ),
+            (403, Token::Given(_)) => (refusal, SWITCHED_OFF_HINT),
+            _ => (refusal, "the error may be temporary; stsd retries"),
         };
         SourceError::new(self.service(), problem, hint)
     }

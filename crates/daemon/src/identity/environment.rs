@@ -2,6 +2,8 @@
 
 use std::{ffi::OsString, path::PathBuf, sync::Arc};
 
+use stsd_sts::Proxies;
+
 use crate::{profile::NameParts, runtime::program::ProgramContext};
 
 /// The environment of the process. Values are read when they are needed and not kept: they may hold
@@ -12,6 +14,8 @@ pub struct ProcessEnvironment {
     pub parts: NameParts,
     /// Returns the value of a variable.
     pub variable: fn(&str) -> Option<OsString>,
+    /// The proxy of the environment.
+    pub proxies: Arc<Proxies>,
     /// The surroundings of programs.
     pub programs: Arc<ProgramContext>,
     /// The files that the daemon creates for itself.

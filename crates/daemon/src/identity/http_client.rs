@@ -1,15 +1,14 @@
 //! The HTTP client of identity providers: with a timeout and a maximum size, without redirects. An
 //! error holds neither the URL's path nor the response: both may be secret.
 
-use std::{error::Error as _, fmt, io, sync::OnceLock, thread, time::Duration};
+use std::{io, sync::Arc, thread, time::Duration};
 
 use jiff::{Timestamp, fmt::rfc2822};
 use reqwest::{
-    Client, Method, RequestBuilder, StatusCode, Url,
+    Method, Request, StatusCode, Url,
     header::{DATE, HeaderValue},
-    redirect::Policy,
 };
-use stsd_sts::Proof;
+use stsd_sts::{Proof, Proxies, SetupError, client_builder, innermost_cause};
 use tokio::{
     runtime::{self, LocalOptions},
     sync::oneshot,
@@ -36,23 +35,6 @@ pub(super) const TOTAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// enough that a hostile response costs little memory.
 const MAX_BODY_BYTES: usize = 4 * credentials_document::MAX_DOCUMENT_BYTES;
 
-/// The use of the proxy that the environment names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ProxyPolicy {
-    /// No proxy: a proxy cannot reach this machine and must not see its requests.
-    Direct,
-    /// The proxy of the environment.
-    AsConfigured,
-}
-
-/// A request.
-pub(super) struct Request<'a> {
-    pub method: Method,
-    pub url: Url,
-    pub headers: &'a [(&'static str, &'a str)],
-    pub proxy: ProxyPolicy,
-}
-
 /// A response with any status.
 pub(super) struct Answer {
     pub status: StatusCode,
@@ -66,6 +48,8 @@ pub(super) struct Answer {
 pub(super) enum FetchError {
     #[error("is not reachable: {0}")]
     Unreachable(String),
+    #[error("cannot be asked: {0}")]
+    Setup(#[from] SetupError),
     #[error("gives no answer: {0}")]
     NoAnswer(String),
     #[error("does not answer in time: {} s for a request, {} s in all", REQUEST_TIMEOUT.as_secs(), TOTAL_TIMEOUT.as_secs())]
@@ -78,79 +62,63 @@ pub(super) enum FetchError {
     NotText,
 }
 
-/// An HTTP client. TLS is set up by the first request.
-#[derive(Default)]
-pub(super) struct HttpFetcher {
-    direct: OnceLock<Client>,
-    configured: OnceLock<Client>,
+/// Returns a request.
+///
+/// # Errors
+/// [`FetchError::NoAnswer`], for a value that no header can hold.
+pub(super) fn request(
+    method: Method,
+    url: Url,
+    headers: &[(&'static str, &str)],
+) -> Result<Request, FetchError> {
+    let mut request = Request::new(method, url);
+    for (name, value) in headers {
+        let mut value = HeaderValue::from_str(value)
+            .map_err(|_| FetchError::NoAnswer("a header cannot hold this".to_owned()))?;
+        value.set_sensitive(true);
+        request.headers_mut().insert(*name, value);
+    }
+    Ok(request)
 }
 
-impl HttpFetcher {
-    /// Sends a request and reads the response, on a thread of its own: a server may send many
-    /// informational responses that the client skips, such as a thousand `100 Continue` in one
-    /// packet, and callers that are served from memory must not wait for them.
-    pub(super) async fn send(&self, request: Request<'_>) -> Result<Answer, FetchError> {
-        let client = self.client(request.proxy)?;
-        let mut builder = client.request(request.method, request.url);
-        for (name, value) in request.headers {
-            let mut value = HeaderValue::from_str(value)
-                .map_err(|_| FetchError::NoAnswer("a header cannot hold this".to_owned()))?;
-            value.set_sensitive(true);
-            builder = builder.header(*name, value);
-        }
-        let thread_error = |error: io::Error| FetchError::NoAnswer(error.to_string());
-        let (sender, receiver) = oneshot::channel();
-        let fetch = move || {
-            let runtime = runtime::Builder::new_current_thread()
-                .enable_all()
-                .build_local(LocalOptions::default());
-            let runtime = match runtime {
-                Ok(runtime) => runtime,
-                Err(error) => return drop(sender.send(Err(thread_error(error)))),
-            };
-            let _ = sender.send(runtime.block_on(fetch(builder)));
-            // Without waiting for a name resolution that is still running.
-            runtime.shutdown_background();
+/// Sends a request and reads the response, on a thread of its own: a server may send many
+/// informational responses that the client skips, such as a thousand `100 Continue` in one packet,
+/// and callers that are served from memory must not wait for them. Nor must they wait for the
+/// certificate authorities, which each HTTPS request loads.
+pub(super) async fn send(request: Request, proxies: &Arc<Proxies>) -> Result<Answer, FetchError> {
+    let thread_error = |error: io::Error| FetchError::NoAnswer(error.to_string());
+    let (sender, receiver) = oneshot::channel();
+    let proxies = Arc::clone(proxies);
+    let fetch = move || {
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build_local(LocalOptions::default());
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(error) => return drop(sender.send(Err(thread_error(error)))),
         };
-        // The thread ends by itself: the request has its timeout there too.
-        thread::Builder::new()
-            .name("fetch".into())
-            .spawn(fetch)
-            .map_err(thread_error)?;
-        match timeout(REQUEST_TIMEOUT + HANG_GRACE, receiver).await {
-            Ok(answer) => answer.unwrap_or(Err(FetchError::Truncated)),
-            Err(_) => Err(FetchError::TimedOut),
-        }
-    }
-
-    fn client(&self, proxy: ProxyPolicy) -> Result<&Client, FetchError> {
-        let place = match proxy {
-            ProxyPolicy::Direct => &self.direct,
-            ProxyPolicy::AsConfigured => &self.configured,
-        };
-        if let Some(client) = place.get() {
-            return Ok(client);
-        }
-        stsd_sts::prepare_tls();
-        let mut builder = Client::builder();
-        if proxy == ProxyPolicy::Direct {
-            builder = builder.no_proxy();
-        }
-        let client = builder
-            .user_agent(concat!("stsd/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(REQUEST_TIMEOUT)
-            .redirect(Policy::none())
-            // As for STS: a kept connection would only be a timer that wakes the daemon.
-            .pool_max_idle_per_host(0)
-            .build()
-            .map_err(no_answer)?;
-        Ok(place.get_or_init(|| client))
+        let _ = sender.send(runtime.block_on(fetch(request, &proxies)));
+        // Without waiting for a name resolution that is still running.
+        runtime.shutdown_background();
+    };
+    // The thread ends by itself: the request has its timeout there too.
+    thread::Builder::new()
+        .name("fetch".into())
+        .spawn(fetch)
+        .map_err(thread_error)?;
+    match timeout(REQUEST_TIMEOUT + HANG_GRACE, receiver).await {
+        Ok(answer) => answer.unwrap_or(Err(FetchError::Truncated)),
+        Err(_) => Err(FetchError::TimedOut),
     }
 }
 
-async fn fetch(request: RequestBuilder) -> Result<Answer, FetchError> {
-    let mut response = request.send().await.map_err(no_answer)?;
+async fn fetch(request: Request, proxies: &Proxies) -> Result<Answer, FetchError> {
+    let client = client_builder(request.url(), proxies)?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(REQUEST_TIMEOUT)
+        .build()
+        .map_err(no_answer)?;
+    let mut response = client.execute(request).await.map_err(no_answer)?;
     let status = response.status();
     let date = response.headers().get(DATE);
     let date = date.and_then(|it| rfc2822::parse(it.to_str().ok()?).ok());
@@ -172,12 +140,6 @@ async fn fetch(request: RequestBuilder) -> Result<Answer, FetchError> {
         date: date.map(|it| it.timestamp()),
         text: Zeroizing::new(text.to_owned()),
     })
-}
-
-impl fmt::Debug for HttpFetcher {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fetcher").finish_non_exhaustive()
-    }
 }
 
 impl Answer {
@@ -211,11 +173,7 @@ fn no_answer(error: reqwest::Error) -> FetchError {
     if error.is_timeout() {
         return FetchError::TimedOut;
     }
-    let mut cause = error.source();
-    while let Some(deeper) = cause.and_then(std::error::Error::source) {
-        cause = Some(deeper);
-    }
-    let cause = cause.map_or_else(|| error.to_string(), ToString::to_string);
+    let cause = innermost_cause(&error).unwrap_or_else(|| error.to_string());
     match error.is_connect() {
         true => FetchError::Unreachable(cause),
         false => FetchError::NoAnswer(cause),

@@ -133,7 +133,7 @@ pub enum NoSession {
     /// The session is about to expire.
     Expiring,
     /// No attempt has ended yet; the state of the current one.
-    NotYet(&'static str),
+    NotYet(String),
     /// The profile is not configured.
     Removed,
 }

@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use crate::{
     profile::{Freshness, ResolveContext, ResolvedIdentity, RoleArn, Sessions, SourceError},
+    refresh::sts_call::StsCall,
     runtime::clock::{BootTime, Clock},
     session::{
         counters::SOURCE,
@@ -114,7 +115,7 @@ impl<X: StsExchange> Attempt<'_, X> {
         }
     }
 
-    /// Makes one call to STS, for which the rate limit has given a token.
+    /// Calls STS, for which the rate limit has given a token.
     async fn call(
         &mut self,
         role_arn: &RoleArn,
@@ -122,15 +123,17 @@ impl<X: StsExchange> Attempt<'_, X> {
     ) -> Result<Session, StsError> {
         let began = self.clock.boot();
         self.entry.attempt_started(began);
-        self.entry.stats.counters.count_call();
         let duration = self.entry.duration(began);
         self.requested = duration.get();
-        let call = self
-            .upstream
-            .call(&self.entry.profile, role_arn, duration, &identity.proof);
-        let answer = call.await;
+        let calls = StsCall {
+            attempt: self,
+            role_arn,
+            duration,
+            proof: &identity.proof,
+        };
+        let answer = calls.run().await;
         self.call_duration = self.clock.boot().since(began);
-        let session = answer.and_then(|answer| self.validate(answer, began));
+        let session = self.validate(answer?, began);
         if let Err(error) = &session {
             self.entry.stats.counters.count_failure(error.kind());
         }
@@ -147,12 +150,16 @@ impl<X: StsExchange> Attempt<'_, X> {
             let why = "waiting for its source (a file, a command or a service)";
             self.entry.set_next_attempt(Some((self.clock.boot(), why)));
         }
-        let resolved = self.entry.profile.source.resolve(ResolveContext {
+        let source = &self.entry.profile.source;
+        self.entry
+            .waiting_for(|| source.describe(), self.clock.boot());
+        let resolved = source.resolve(ResolveContext {
             sessions: self.sessions,
             clock: self.clock,
             freshness,
         });
         let resolved = resolved.await;
+        self.entry.waits_no_more();
         if resolved.is_err() {
             // The attempt ends here, and callers wait for the end of one that has begun.
             self.entry.attempt_started(self.clock.boot());
@@ -216,7 +223,7 @@ impl<X: StsExchange> Attempt<'_, X> {
 
     /// Waits for a token of the rate limit. The first caller that begins to wait for the session
     /// moves the attempt to the queue of interactive refreshes.
-    async fn wait_for_token(&self) {
+    pub(super) async fn wait_for_token(&self) {
         let (rate_limiter, clock) = (self.upstream.rate_limiter(), self.clock);
         if rate_limiter.try_take(self.priority(), clock.boot()) {
             return;

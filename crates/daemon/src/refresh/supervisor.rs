@@ -4,14 +4,14 @@
 use std::{collections::BTreeMap, io, mem, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use stsd_secret::SecretText;
-use stsd_sts::{Endpoint, StsError};
+use stsd_sts::Endpoint;
 use tokio::{sync::Notify, task::AbortHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
 use crate::{
     access::peer::LeaseId,
-    profile::{Profile, ProfileName},
+    profile::{Endpoints, Profile, ProfileName},
     refresh::{schedule, task::Refresher},
     runtime::clock::{BootTime, Clock},
     session::{
@@ -22,7 +22,7 @@ use crate::{
     },
     sts::{
         rate_limit::RateLimiter,
-        upstream::{StsExchange, Upstream},
+        upstream::{EndpointClient, StsExchange, Upstream},
     },
 };
 
@@ -40,7 +40,7 @@ const LEASES_FOR_NEW_USERS: usize = 16;
 const LEASE_WINDOW: Duration = Duration::from_secs(60);
 
 /// Returns a client of an STS endpoint.
-pub type Connect<X> = Box<dyn Fn(&Endpoint) -> Result<X, StsError> + Send>;
+pub type Connect<X> = Box<dyn Fn(&Endpoint) -> X + Send>;
 
 /// The dependencies of a supervisor.
 pub struct SupervisorDeps<X> {
@@ -61,8 +61,8 @@ pub struct SupervisorDeps<X> {
 /// The part of a configuration that the supervisor applies.
 #[derive(Debug, Clone)]
 pub struct RefreshConfig {
-    /// The endpoint of STS.
-    pub endpoint: Endpoint,
+    /// The endpoints of STS.
+    pub endpoints: Endpoints,
     /// The rate limit of the calls to STS.
     pub sts_calls_per_second: u32,
     /// The profiles.
@@ -72,7 +72,7 @@ pub struct RefreshConfig {
 /// Starts and ends the profiles' tasks.
 pub struct Supervisor<X> {
     deps: SupervisorDeps<X>,
-    upstream: Option<(Endpoint, Arc<Upstream<X>>)>,
+    upstream: Option<(Endpoints, Arc<Upstream<X>>)>,
     running: BTreeMap<ProfileName, Running>,
     leases: Vec<(u32, CancellationToken)>,
     lease_count: u32,
@@ -118,14 +118,14 @@ impl<X: StsExchange> Supervisor<X> {
     /// # Errors
     /// memfd_create(2) or a write has failed.
     pub fn seal(&mut self, url_master: SecretText) -> io::Result<Option<OwnedFd>> {
-        let Some((endpoint, _)) = &self.upstream else {
+        let Some((endpoints, _)) = &self.upstream else {
             return Ok(None);
         };
         self.generation += 1;
         let deps = &self.deps;
         let sealed = memfd::seal(
             &deps.store,
-            endpoint,
+            endpoints.first(),
             &*deps.clock,
             self.generation,
             url_master,
@@ -135,17 +135,15 @@ impl<X: StsExchange> Supervisor<X> {
 
     /// Applies a configuration. An unchanged profile at the same endpoint keeps its task. The other
     /// profiles get new tasks, and no session that grants other rights.
-    ///
-    /// # Errors
-    /// [`StsError`], if the client of a new endpoint cannot be created; the previous configuration
-    /// stays in force.
-    pub fn apply(&mut self, config: RefreshConfig) -> Result<(), StsError> {
-        let (upstream, same_endpoint) = self.upstream(&config.endpoint)?;
+    pub fn apply(&mut self, config: RefreshConfig) {
+        let same_account = self.upstream.as_ref();
+        let same_account = same_account.is_some_and(|it| it.0.shares_one_with(&config.endpoints));
+        let (upstream, same_endpoints) = self.upstream(&config.endpoints);
         let now = self.deps.clock.boot();
         self.deps
             .rate_limiter
             .set_rate(config.sts_calls_per_second, now);
-        if !same_endpoint {
+        if !same_endpoints {
             self.leases
                 .drain(..)
                 .for_each(|(_, revoked)| revoked.cancel());
@@ -155,17 +153,17 @@ impl<X: StsExchange> Supervisor<X> {
         let (mut new, mut stopped) = (Vec::new(), Vec::new());
         for (name, profile) in config.profiles {
             let running = match old.remove(&name) {
-                Some(running) if same_endpoint && *running.entry.profile == *profile => {
+                Some(running) if same_endpoints && *running.entry.profile == *profile => {
                     retry_refused(&running.entry);
                     running
                 }
                 Some(changed) => {
-                    let entry = Arc::new(inherit_entry(&changed.entry, profile, same_endpoint));
+                    let entry = Arc::new(inherit_entry(&changed.entry, profile, same_account));
                     stopped.push(changed);
                     self.start(entry, &upstream)
                 }
                 None => {
-                    let left = restored.take(&config.endpoint, &profile, now);
+                    let left = restored.take(config.endpoints.all(), &profile, now);
                     let entry = match left {
                         Some((session, asked)) => {
                             let session = self.deps.store.prepare(session);
@@ -192,7 +190,6 @@ impl<X: StsExchange> Supervisor<X> {
         stopped.iter().for_each(stop_task);
         // The persisted sessions must not hold those of removed and changed profiles.
         self.renewed.notify_one();
-        Ok(())
     }
 
     /// Starts the task of a lease, which ends with the lease and does not survive a restart; `None`
@@ -250,23 +247,26 @@ impl<X: StsExchange> Supervisor<X> {
         self.tasks.wait().await;
     }
 
-    /// Returns the client of an endpoint, and `true` if the endpoint is unchanged.
-    fn upstream(&mut self, endpoint: &Endpoint) -> Result<(Arc<Upstream<X>>, bool), StsError> {
+    /// Returns the clients of the endpoints, and `true` if the endpoints are unchanged.
+    fn upstream(&mut self, endpoints: &Endpoints) -> (Arc<Upstream<X>>, bool) {
         if let Some((known, upstream)) = &self.upstream
-            && known == endpoint
+            && known.all() == endpoints.all()
         {
-            return Ok((Arc::clone(upstream), true));
+            return (Arc::clone(upstream), true);
         }
         let deps = &self.deps;
-        let exchange = (deps.connect)(endpoint)?;
+        let client = |endpoint: &Endpoint| EndpointClient {
+            host: endpoint.authority().to_owned(),
+            exchange: (deps.connect)(endpoint),
+        };
         let upstream = Arc::new(Upstream::new(
-            exchange,
+            endpoints.all().iter().map(client).collect(),
             Arc::clone(&deps.clock),
             Arc::clone(&deps.rate_limiter),
             Arc::clone(&self.renewed),
         ));
-        self.upstream = Some((endpoint.clone(), Arc::clone(&upstream)));
-        Ok((upstream, false))
+        self.upstream = Some((endpoints.clone(), Arc::clone(&upstream)));
+        (upstream, false)
     }
 
     fn start(&self, entry: Arc<ProfileEntry>, upstream: &Arc<Upstream<X>>) -> Running {
@@ -299,8 +299,8 @@ fn retry_refused(entry: &ProfileEntry) {
 
 /// Returns the entry of a changed profile. The entry keeps the session if both profiles grant the
 /// same rights: a longer duration must not make callers wait.
-fn inherit_entry(old: &ProfileEntry, profile: Arc<Profile>, same_endpoint: bool) -> ProfileEntry {
-    let same_grant = same_endpoint && profile.grants_the_same(&old.profile);
+fn inherit_entry(old: &ProfileEntry, profile: Arc<Profile>, same_account: bool) -> ProfileEntry {
+    let same_grant = same_account && profile.grants_the_same(&old.profile);
     let snapshot = old.snapshot();
     let session = snapshot.session.filter(|_| same_grant);
     // A reload wakes no idle profile, and an expired session needs no successor.
@@ -325,10 +325,12 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use jiff::{SignedDuration, Timestamp};
-    use stsd_sts::{AssumeRole, Proof, RoleSession};
+    use stsd_sts::{AssumeRole, Proof, RoleSession, StsError};
 
     use super::*;
-    use crate::{runtime::clock::SystemClock, session::snapshot::SessionResult};
+    use crate::{
+        profile::EndpointOrigin, runtime::clock::SystemClock, session::snapshot::SessionResult,
+    };
 
     /// An exchange whose first call panics.
     struct PanickingOnce(AtomicBool);
@@ -361,7 +363,7 @@ mod tests {
         let store = Arc::<Store>::default();
         let mut supervisor = Supervisor::new(SupervisorDeps {
             store: Arc::clone(&store),
-            connect: Box::new(|_| Ok(PanickingOnce(AtomicBool::new(false)))),
+            connect: Box::new(|_| PanickingOnce(AtomicBool::new(false))),
             clock: Arc::clone(&clock),
             machine: Vec::new(),
             rate_limiter: Arc::new(RateLimiter::new(1, clock.boot())),
@@ -369,11 +371,14 @@ mod tests {
         });
         let profile = Profile::sample();
         let config = RefreshConfig {
-            endpoint: Endpoint::custom("http://127.0.0.1:1").unwrap(),
+            endpoints: Endpoints::one(
+                Endpoint::custom("http://127.0.0.1:1").unwrap(),
+                EndpointOrigin::Default,
+            ),
             sts_calls_per_second: 1,
             profiles: [(profile.name.clone(), Arc::new(profile))].into(),
         };
-        supervisor.apply(config).unwrap();
+        supervisor.apply(config);
         let ask = |seconds| {
             let patience = Duration::from_secs(seconds);
             store.session("oss-upload", Duration::ZERO, patience, &*clock)

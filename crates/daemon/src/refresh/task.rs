@@ -200,6 +200,7 @@ impl<X: StsExchange> Refresher<X> {
         let schedule = self.schedule;
         self.entry.publish(|snapshot| {
             change(snapshot);
+            snapshot.waiting_for = None;
             snapshot.next_attempt = schedule.plan(snapshot.is_denied());
         });
     }

@@ -21,6 +21,9 @@ pub enum Condition {
     Handover,
     /// The HTTP endpoint listens, if it is configured.
     HttpEndpoint,
+    /// The endpoint of STS can be called, as far as the configuration and the environment decide. The
+    /// note has the endpoint and its origin.
+    StsEndpoint,
 }
 
 /// Why a condition does not hold.
@@ -38,16 +41,19 @@ pub struct Problem {
 #[derive(Debug)]
 pub struct Conditions {
     problems: Mutex<BTreeMap<Condition, Option<Problem>>>,
+    /// The message of a condition that holds, for the conditions that have one.
+    notes: Mutex<BTreeMap<Condition, String>>,
     changed: Notify,
 }
 
 impl Condition {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Configuration,
         Self::Socket,
         Self::AuditFile,
         Self::Handover,
         Self::HttpEndpoint,
+        Self::StsEndpoint,
     ];
 
     /// Returns the name in the status, the metrics and the status of the service.
@@ -59,6 +65,7 @@ impl Condition {
             Self::AuditFile => "audit_file",
             Self::Handover => "handover",
             Self::HttpEndpoint => "http_endpoint",
+            Self::StsEndpoint => "sts_endpoint",
         }
     }
 }
@@ -68,6 +75,7 @@ impl Default for Conditions {
         let all = Condition::ALL.into_iter().map(|it| (it, None));
         Self {
             problems: Mutex::new(all.collect()),
+            notes: Mutex::default(),
             changed: Notify::new(),
         }
     }
@@ -98,6 +106,17 @@ impl Conditions {
             self.changed.notify_one();
         }
         ended.is_some()
+    }
+
+    /// Sets the message of a condition while it holds.
+    pub fn set_note(&self, condition: Condition, note: String) {
+        lock(&self.notes).insert(condition, note);
+    }
+
+    /// Returns the message of a condition that holds; `None` without one.
+    #[must_use]
+    pub fn note(&self, condition: Condition) -> Option<String> {
+        lock(&self.notes).get(&condition).cloned()
     }
 
     /// Returns all conditions, by name.

@@ -249,10 +249,10 @@ fn parse(bytes: &[u8]) -> Result<Payload, RejectReason> {
 
 impl RestoredSessions {
     /// Takes the session of a profile, with the time of the last request. `None` if the session
-    /// has ended, or was issued for another grant.
+    /// has ended, or was issued for another grant or at none of the endpoints.
     pub(crate) fn take(
         &mut self,
-        endpoint: &Endpoint,
+        endpoints: &[Endpoint],
         profile: &Profile,
         now: BootTime,
     ) -> Option<(Session, BootTime)> {
@@ -266,7 +266,8 @@ impl RestoredSessions {
             Some(_) => profile.duration.get(),
             None => SessionDuration::MAX,
         };
-        let is_valid = saved_session.grant == grant_digest(endpoint, profile)
+        let is_same = |it: &Endpoint| saved_session.grant == grant_digest(it, profile);
+        let is_valid = endpoints.iter().any(is_same)
             && lifetime.began <= now
             && lifetime.length() <= max_length
             && lifetime.satisfies(Duration::ZERO, now);

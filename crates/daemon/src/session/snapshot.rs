@@ -67,6 +67,15 @@ pub struct RefreshError {
     pub in_a_row: u32,
 }
 
+/// A wait for an answer of another program or service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitingFor {
+    /// The other party, with its host.
+    pub subject: String,
+    /// The beginning of the wait.
+    pub since: BootTime,
+}
+
 /// The state of a profile at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
@@ -81,6 +90,8 @@ pub struct Snapshot {
     /// The time of the next attempt, and the reason for that time; `None` while no attempt is
     /// planned.
     pub next_attempt: Option<(BootTime, &'static str)>,
+    /// The party from which the present attempt waits for an answer.
+    pub waiting_for: Option<Arc<WaitingFor>>,
     /// The number of attempts that have begun.
     pub begun: u64,
     /// The number of attempts that have ended.
@@ -102,7 +113,7 @@ pub enum SessionResult {
     /// No session, because the last attempt failed.
     Failed(Arc<RefreshError>),
     /// No session, and no attempt has ended yet; has the reason for the wait.
-    NotYet(&'static str),
+    NotYet(String),
     /// A reload has removed or changed the profile, which must be looked up again.
     Removed,
     /// The caller may not read the profile.
@@ -196,6 +207,7 @@ impl Snapshot {
             in_a_row: in_a_row.saturating_add(1),
         }));
         self.ended = self.begun;
+        self.waiting_for = None;
         self.next_attempt = Some((now + pause, "retry after a failure"));
     }
 
@@ -205,9 +217,19 @@ impl Snapshot {
             _ if self.removed => SessionResult::Removed,
             (Some(session), _) => SessionResult::Short(Arc::clone(session)),
             (None, Some(failed)) => SessionResult::Failed(Arc::clone(failed)),
-            (None, None) => {
-                SessionResult::NotYet(self.next_attempt.map_or("starting", |(_, reason)| reason))
+            (None, None) => SessionResult::NotYet(self.reason_of_wait(now)),
+        }
+    }
+
+    /// Returns the reason why there is no session yet: the party that has not answered for a second or
+    /// more, or the state of the attempt.
+    fn reason_of_wait(&self, now: BootTime) -> String {
+        let seconds = |it: &WaitingFor| now.since(it.since).as_secs();
+        match &self.waiting_for {
+            Some(it) if seconds(it) > 0 => {
+                format!("{} has not answered for {} s", it.subject, seconds(it))
             }
+            _ => self.next_attempt.map_or("starting", |it| it.1).to_owned(),
         }
     }
 

@@ -25,7 +25,7 @@ use crate::{
         counters::Counters,
         last_access::LastAccessCell,
         lifetime::Lifetime,
-        snapshot::{Session, SessionResult, Snapshot},
+        snapshot::{Session, SessionResult, Snapshot, WaitingFor},
     },
 };
 
@@ -257,6 +257,24 @@ impl ProfileEntry {
             snapshot.begun += 1;
             snapshot.next_attempt = Some((now, "renewal under way"));
         });
+    }
+
+    /// Records the party from which the attempt waits for an answer, for callers that have no session.
+    pub fn waiting_for(&self, subject: impl FnOnce() -> String, now: BootTime) {
+        let has_session = |it: &Snapshot| it.usable_for(Duration::ZERO, now).is_some();
+        if has_session(&self.snapshot.borrow()) {
+            return;
+        }
+        let waiting_for = Arc::new(WaitingFor {
+            subject: subject(),
+            since: now,
+        });
+        self.update_silently(|snapshot| snapshot.waiting_for = Some(waiting_for));
+    }
+
+    /// Records that the attempt waits for no other party.
+    pub fn waits_no_more(&self) {
+        self.update_silently(|snapshot| snapshot.waiting_for = None);
     }
 
     /// Changes the snapshot without notifying waiters.

@@ -1,9 +1,11 @@
 //! The connectivity check: a connection to STS as the daemon makes it, through its proxy and with
 //! its certificate authorities. No request is sent.
 
-use stsd_sts::{Endpoint, Sts, StsError};
+use std::sync::Arc;
 
-use crate::sts::remediation;
+use stsd_sts::{ConnectFault, Proxies, Sts, StsError};
+
+use crate::{profile::Endpoints, sts::remediation};
 
 /// The error of a connection to STS, with its hint.
 #[derive(Debug, thiserror::Error)]
@@ -12,19 +14,47 @@ pub struct ConnectError {
     error: StsError,
 }
 
-/// Returns a client of STS; nothing is connected yet.
+/// Checks that a connection can be attempted; nothing is connected. A proxy that cannot be used is a
+/// warning of the caller: it belongs to the environment, not to the configuration.
 ///
 /// # Errors
-/// TLS cannot be used, because the system has no certificate authority.
-pub fn client(endpoint: Endpoint) -> Result<Sts, ConnectError> {
-    Sts::new(endpoint).map_err(|error| ConnectError { error })
+/// The machine has no certificate authority.
+pub fn prepare(endpoints: &Endpoints, proxies: &Arc<Proxies>) -> Result<(), ConnectError> {
+    for sts in clients(endpoints, proxies) {
+        match sts.prepare() {
+            Err(StsError::Unreachable {
+                fault: Some(ConnectFault::UnusableProxy),
+                ..
+            })
+            | Ok(()) => {}
+            Err(error) => return Err(ConnectError { error }),
+        }
+    }
+    Ok(())
 }
 
-/// Connects to STS once.
+/// Connects to each endpoint of STS once; returns a line for each.
 ///
 /// # Errors
 /// The connection or the TLS handshake has failed.
-pub async fn check(endpoint: Endpoint) -> Result<(), ConnectError> {
-    let result = client(endpoint)?.reach().await;
-    result.map_err(|error| ConnectError { error })
+pub async fn check(
+    endpoints: &Endpoints,
+    proxies: &Arc<Proxies>,
+) -> Result<Vec<String>, ConnectError> {
+    let mut lines = Vec::new();
+    for (sts, endpoint) in clients(endpoints, proxies).zip(endpoints.all()) {
+        let result = sts.reach().await;
+        result.map_err(|error| ConnectError { error })?;
+        let host = endpoint.authority();
+        lines.push(match endpoint.route(proxies) {
+            Ok(Some(proxy)) => format!("{host}: answers by {}", proxy.describe()),
+            _ => format!("{host}: answers"),
+        });
+    }
+    Ok(lines)
+}
+
+fn clients(endpoints: &Endpoints, proxies: &Arc<Proxies>) -> impl Iterator<Item = Sts> {
+    let all = endpoints.all().iter();
+    all.map(|it| Sts::new(it.clone(), Arc::clone(proxies)))
 }

@@ -6,7 +6,7 @@ mod tests;
 
 use std::borrow::Cow;
 
-use stsd_sts::{Refusal, StsError, TlsFault};
+use stsd_sts::{Refusal, StsError};
 
 use self::denial::Denial;
 use crate::profile::{Cause, Profile};
@@ -41,8 +41,8 @@ pub(crate) fn for_error(error: &StsError, profile: &Profile) -> (Cause, String) 
 pub(crate) fn for_network(error: &StsError) -> Cow<'static, str> {
     match error {
         StsError::Unreachable {
-            tls: Some(fault), ..
-        } => for_tls(*fault).into(),
+            fault: Some(fault), ..
+        } => fault.hint().into(),
         StsError::Unreachable {
             endpoint, reason, ..
         } if is_name_error(reason) => for_name(endpoint).into(),
@@ -97,32 +97,5 @@ fn for_name(endpoint: &str) -> String {
              is right, {dns}"
         ),
         None => format!("correct endpoint; if it is right, {dns}"),
-    }
-}
-
-fn for_tls(fault: TlsFault) -> &'static str {
-    match fault {
-        TlsFault::Untrusted => {
-            "install ca-certificates; if a proxy or the endpoint has an authority of its own, \
-             add the authority by update-ca-certificates, or name its file in SSL_CERT_FILE in the \
-             daemon's environment; then start stsd again"
-        }
-        TlsFault::OtherName => {
-            "correct endpoint or region; if both are right, a proxy between this machine and STS \
-             answers in its place"
-        }
-        TlsFault::Time => {
-            "set this machine's clock (timedatectl set-ntp true); if the clock is right, the operator \
-             of the endpoint or the proxy has to renew the certificate"
-        }
-        TlsFault::NotTls => {
-            "correct endpoint, which speaks no TLS at this port; if the endpoint is right, a proxy \
-             or firewall between this machine and STS cuts the connection: set HTTPS_PROXY in the \
-             daemon's environment if there is a proxy"
-        }
-        TlsFault::Other => {
-            "check the proxies between this machine and STS: the connection needs TLS 1.2 or 1.3 and \
-             a certificate that is valid for the endpoint"
-        }
     }
 }

@@ -49,9 +49,17 @@ pub struct IssuedSession {
     pub sent: BootTime,
 }
 
-/// The client of one STS endpoint, with rate limit and server clock.
+/// A client of one endpoint.
+pub struct EndpointClient<X> {
+    /// The host and the port, for messages.
+    pub host: String,
+    /// The exchange.
+    pub exchange: X,
+}
+
+/// The clients of the STS endpoints of one account, with rate limit and server clock.
 pub struct Upstream<X> {
-    exchange: X,
+    clients: Vec<EndpointClient<X>>,
     clock: Arc<dyn Clock>,
     rate_limiter: Arc<RateLimiter>,
     server_clock: ServerClock,
@@ -59,17 +67,17 @@ pub struct Upstream<X> {
 }
 
 impl<X: StsExchange> Upstream<X> {
-    /// Returns the client of an endpoint; nothing is called yet. `renewed` is notified after each
-    /// renewal.
+    /// Returns the clients of at least one endpoint, by preference; nothing is called yet. `renewed` is
+    /// notified after each renewal.
     #[must_use]
     pub fn new(
-        exchange: X,
+        clients: Vec<EndpointClient<X>>,
         clock: Arc<dyn Clock>,
         rate_limiter: Arc<RateLimiter>,
         renewed: Arc<Notify>,
     ) -> Self {
         Self {
-            exchange,
+            clients,
             clock,
             rate_limiter,
             server_clock: ServerClock::default(),
@@ -88,13 +96,26 @@ impl<X: StsExchange> Upstream<X> {
         &self.rate_limiter
     }
 
-    /// Makes one call, for which the caller has taken a token of the rate limit. `Clock` resets the
+    /// Returns the number of endpoints.
+    #[must_use]
+    pub fn endpoint_count(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Returns the host and the port of an endpoint, for messages.
+    #[must_use]
+    pub fn host(&self, endpoint: usize) -> &str {
+        &self.clients[endpoint].host
+    }
+
+    /// Makes one call to an endpoint, for which the caller has taken a token of the rate limit. `Clock` resets the
     /// server clock, and `Throttled` pauses all calls.
     ///
     /// # Errors
     /// The [`StsError`] of the exchange.
     pub async fn call(
         &self,
+        endpoint: usize,
         profile: &Profile,
         role_arn: &RoleArn,
         duration: SessionDuration,
@@ -111,7 +132,10 @@ impl<X: StsExchange> Upstream<X> {
         let sent = self.clock.boot();
         let now = self.server_clock.at(sent);
         let now = now.unwrap_or_else(|| self.clock.wall());
-        let result = self.exchange.exchange(proof, request, now).await;
+        let result = self.clients[endpoint]
+            .exchange
+            .exchange(proof, request, now);
+        let result = result.await;
         match result {
             Ok(session) => Ok(self.issued(session, sent)),
             Err(error) => {

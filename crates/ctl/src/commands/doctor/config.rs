@@ -34,10 +34,11 @@ pub(super) struct ConfigReport {
 }
 
 impl ConfigReport {
-    /// Makes stsd connect to STS; `None` if stsd rejects the configuration.
-    pub(super) fn connect_to_sts(&self) -> Option<CheckResult> {
+    /// Makes stsd connect to STS, at the `endpoint` of the daemon's environment if the configuration
+    /// names none; `None` if stsd rejects the configuration.
+    pub(super) fn connect_to_sts(&self, endpoint: Option<&str>) -> Option<CheckResult> {
         let (path, text, checker) = self.accepted.as_ref()?;
-        config_file::connect_to_sts(path, text, *checker).ok()
+        config_file::connect_to_sts(path, text, *checker, endpoint).ok()
     }
 }
 
@@ -63,7 +64,7 @@ pub(super) fn check(context: &DiagnosticContext) -> ConfigReport {
         user: user.to_become(),
     };
     match config_file::check_file(&path, &text, checker) {
-        Ok(CheckResult::Accepted) => {
+        Ok(CheckResult::Accepted(_)) => {
             is_good = true;
             findings.push(Finding::ok(SUBJECT, path.display().to_string()));
         }

@@ -317,7 +317,7 @@ impl InputResolver<'_> {
         let directory = tempfile::tempdir()?;
         let text = tried.text(None);
         match self.config.check_in(&text, directory.path())? {
-            CheckResult::Accepted => Ok(Ok(())),
+            CheckResult::Accepted(_) => Ok(Ok(())),
             CheckResult::NotChecked(reason) => bail!("nothing can be checked: {reason}"),
             CheckResult::Rejected(reason) => {
                 let first = reason.lines().next().unwrap_or("stsd refuses it");

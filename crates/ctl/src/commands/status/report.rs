@@ -32,6 +32,13 @@ impl StatusReport {
         callers.iter().find(|it| it.profile == profile.name)
     }
 
+    /// Returns the endpoint of STS and its origin, if the daemon reports them.
+    pub(super) fn endpoint(&self) -> Option<&str> {
+        let mut all = self.conditions.iter().flatten();
+        let endpoint = all.find(|it| it.name == "sts_endpoint" && it.holds)?;
+        (!endpoint.message.is_empty()).then_some(endpoint.message.as_str())
+    }
+
     /// Returns the conditions that do not hold.
     pub(super) fn problems(&self) -> impl Iterator<Item = &Condition> {
         self.conditions.iter().flatten().filter(|it| !it.holds)

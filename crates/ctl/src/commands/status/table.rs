@@ -43,6 +43,10 @@ pub(super) fn lines(report: &StatusReport, width: Option<usize>) -> Vec<Line> {
     if let Some(which) = &report.which_of_two {
         lines.extend(wrap(WARN, ("", "  "), which, width));
     }
+    if let Some(endpoint) = report.endpoint() {
+        let text = format!("STS endpoint: {endpoint}");
+        lines.extend(wrap(DIM, ("", "  "), &text, width));
+    }
     lines.extend(http_endpoint(report, width));
     lines.extend(problems(report, width));
     lines.push(Line::default());

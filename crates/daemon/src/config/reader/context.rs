@@ -28,6 +28,8 @@ pub(super) struct ReadContext<'a> {
     pub text: String,
     pub environment: &'a ProcessEnvironment,
     pub errors: Vec<ConfigError>,
+    /// Likely mistakes that do not keep the daemon from working.
+    pub warnings: Vec<ConfigError>,
     /// The files that the daemon reads or writes besides the exports.
     pub used_files: Vec<PathBuf>,
     /// The files of the exports.
@@ -45,6 +47,7 @@ impl<'a> ReadContext<'a> {
             text,
             environment,
             errors: Vec::new(),
+            warnings: Vec::new(),
             used_files: vec![path.to_owned()],
             export_files: Vec::new(),
             writable: Vec::new(),
@@ -112,14 +115,25 @@ impl<'a> ReadContext<'a> {
         self.add_error(Some(line), key, problem, hint);
     }
 
+    /// Adds a warning at a byte offset.
+    pub(super) fn warn_at(&mut self, at: usize, key: &str, problem: &str, hint: &str) {
+        let warning = self.located(Some(self.line(at)), key, problem, hint);
+        self.warnings.push(warning);
+    }
+
     fn add_error(&mut self, line: Option<usize>, key: &str, problem: &str, hint: &str) {
-        self.errors.push(ConfigError {
+        let error = self.located(line, key, problem, hint);
+        self.errors.push(error);
+    }
+
+    fn located(&self, line: Option<usize>, key: &str, problem: &str, hint: &str) -> ConfigError {
+        ConfigError {
             file: self.path.to_owned(),
             line,
             key: one_line(key),
             problem: one_line(problem),
             hint: hint.to_owned(),
-        });
+        }
     }
 }
 

@@ -55,8 +55,10 @@ fn defaults() -> BTreeMap<TableKey<'static>, String> {
         .unwrap();
     let endpoint = literal(Endpoint::global().authority());
     let mut defaults = BTreeMap::from([
-        (("", "region"), format!("the global {endpoint}")),
-        (("", "endpoint"), "by `region`, `vpc` or neither".to_owned()),
+        (("", "region"), format!("the variables, else {endpoint}")),
+        (("", "endpoint"), "by `region` and `vpc`".to_owned()),
+        (("", "endpoints"), "`endpoint` alone".to_owned()),
+        (("", "vpc"), literal(&false.to_string())),
         (
             ("", "sts_calls_per_second"),
             literal(&DEFAULT_CALLS_PER_SECOND.to_string()),

@@ -1,6 +1,8 @@
 //! The `[source.NAME]` tables: the keys of each type, and the checks of files and programs that are
 //! possible before the first resolution.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
@@ -363,7 +365,8 @@ impl SourceReader<'_, '_, '_> {
         let (provider, address, declaration) = if let Some(file) = &self.raw.uri_file {
             let path = self.context.use_file(file.get_ref());
             let shown = path.display().to_string();
-            let read = CredentialsUri::in_file(path).map_err(|error| {
+            let proxies = Arc::clone(&self.context.environment.proxies);
+            let read = CredentialsUri::in_file(path, proxies).map_err(|error| {
                 let problem = format!("{shown} {error}");
                 self.error(at, key, &problem, &error.hint());
             });
@@ -382,7 +385,9 @@ impl SourceReader<'_, '_, '_> {
                 .map(|byte| format!("{byte:02x}"))
                 .collect();
             let declaration = ["uri", &digest].join("\0");
-            (CredentialsUri::new(address.clone()), address, declaration)
+            let proxies = Arc::clone(&self.context.environment.proxies);
+            let provider = CredentialsUri::new(address.clone(), proxies);
+            (provider, address, declaration)
         };
         if self.context.http.is_some_and(|it| address.leads_to(it)) {
             let hint = "source = \"NAME\" of another profile chains roles, without a URI";

@@ -29,10 +29,13 @@ fn uri_is_https_or_loopback() {
 #[test]
 fn message_shows_only_host_and_port_of_a_uri() {
     let address = UriAddress::new("https://vault.example.com:8443/PATHSECRET?QUERYSECRET").unwrap();
-    let shown = format!("{address:?} {:?}", CredentialsUri::new(address.clone()));
+    let shown = format!(
+        "{address:?} {:?}",
+        CredentialsUri::new(address.clone(), Arc::default())
+    );
     assert!(!shown.contains("SECRET"), "{shown}");
     assert_eq!(
-        CredentialsUri::new(address).describe(),
+        CredentialsUri::new(address, Arc::default()).describe(),
         "the credentials URI at vault.example.com:8443"
     );
 }

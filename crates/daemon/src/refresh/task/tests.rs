@@ -11,7 +11,10 @@ use crate::{
     },
     runtime::clock::{SuspendAwareSleep, SystemClock},
     session::snapshot::SessionResult,
-    sts::{rate_limit::RateLimiter, upstream::IssuedSession},
+    sts::{
+        rate_limit::RateLimiter,
+        upstream::{EndpointClient, IssuedSession},
+    },
 };
 
 const NOON: Timestamp = Timestamp::constant(1_795_003_200, 0);
@@ -30,10 +33,22 @@ impl StsExchange for NoReply {
     }
 }
 
+fn clients<X>(exchange: X) -> Vec<EndpointClient<X>> {
+    vec![EndpointClient {
+        host: "sts.example.com".to_owned(),
+        exchange,
+    }]
+}
+
 fn refresher() -> Refresher<NoReply> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let rate_limiter = Arc::new(RateLimiter::new(1, clock.boot()));
-    let upstream = Upstream::new(NoReply, Arc::clone(&clock), rate_limiter, Arc::default());
+    let upstream = Upstream::new(
+        clients(NoReply),
+        Arc::clone(&clock),
+        rate_limiter,
+        Arc::default(),
+    );
     let entry = Arc::new(ProfileEntry::new(Arc::new(Profile::sample())));
     Refresher::new(entry, Arc::new(upstream), Arc::default(), clock, 0.5)
 }
@@ -145,7 +160,7 @@ async fn clock_drift_causes_one_renewal_within_20_seconds() {
     let calls = || sts.0.load(Ordering::Relaxed);
     let rate_limiter = Arc::new(RateLimiter::new(20, clock.boot()));
     let upstream = Upstream::new(
-        Arc::clone(&sts),
+        clients(Arc::clone(&sts)),
         Arc::clone(&clock),
         rate_limiter,
         Arc::default(),
@@ -239,7 +254,7 @@ impl PassThrough {
         let entry = Arc::new(ProfileEntry::new(Arc::new(profile)));
         let rate_limiter = Arc::new(RateLimiter::new(20, clock.boot()));
         let upstream = Upstream::new(
-            NoReply,
+            clients(NoReply),
             Arc::clone(&clock) as _,
             rate_limiter,
             Arc::default(),

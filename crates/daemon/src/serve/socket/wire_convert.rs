@@ -367,10 +367,12 @@ pub(super) fn conditions(all: &conditions::Conditions, now: BootTime) -> Conditi
     let converted = all.all().into_iter().map(|(condition, problem)| {
         let problem = problem.as_ref();
         let text = |it: Option<&str>| cut(&printable_lines(it.unwrap_or_default())).to_owned();
+        let note = all.note(condition);
+        let message = problem.map_or(note.as_deref(), |it| Some(it.message.as_str()));
         Condition {
             name: condition.name().to_owned(),
             holds: problem.is_none(),
-            message: text(problem.map(|it| it.message.as_str())),
+            message: text(message),
             hint: text(problem.map(|it| it.hint.as_str())),
             age_seconds: problem.map_or(0, |it| now.since(it.since).as_secs()),
         }

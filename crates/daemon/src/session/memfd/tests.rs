@@ -81,7 +81,7 @@ fn bytes(mut file: File) -> Vec<u8> {
 /// Checks the number of sessions that are restored at `clock` for a profile with `external_id`.
 fn check(memfds: Vec<File>, clock: &FixedClock, external_id: &str, expected: usize) {
     let mut restored = restore(memfds, clock);
-    let taken = restored.take(&endpoint(), &profile(external_id), clock.boot());
+    let taken = restored.take(&[endpoint()], &profile(external_id), clock.boot());
     assert_eq!(
         taken.is_some() as usize,
         expected,
@@ -100,7 +100,7 @@ fn memfd_restores_sessions_and_holds_no_long_lived_key() {
     assert!(contains("short-lived") && !contains("long-lived"));
 
     let mut restored = restore(vec![sealed(1)], &NOW);
-    let taken = restored.take(&endpoint(), &profile("x"), NOW.boot());
+    let taken = restored.take(&[endpoint()], &profile("x"), NOW.boot());
     let (session, asked) = taken.unwrap();
     assert_eq!(session.access_key_secret.expose(), "short-lived");
     assert_eq!(session.lifetime.ends, BootTime::from_millis(2_000_000));
@@ -118,7 +118,7 @@ fn memfd_of_version_0_1_restores_sessions_and_no_master_secret() {
     let old = [&header(old.as_bytes())[..], old.as_bytes()].concat();
     let mut restored = restore(vec![memfd(&old, SEALS)], &NOW);
     assert!(restored.url_master.is_none());
-    let taken = restored.take(&endpoint(), &profile("x"), NOW.boot());
+    let taken = restored.take(&[endpoint()], &profile("x"), NOW.boot());
     assert!(taken.is_some());
 }
 

@@ -336,7 +336,7 @@ fn region_without_an_endpoint_is_named() {
             reason:
                 "no connection (failed to lookup address information: Name or service not known)"
                     .to_owned(),
-            tls: None,
+            fault: None,
         };
         let (cause, hint) = for_error(&error, &profile(KEY_FILE, None));
         assert_eq!(cause, Cause::Unreachable);
