@@ -56,7 +56,9 @@ mod docs {
     mod program;
     mod shell;
     mod terminal;
+    mod time_limits;
     mod translations;
+    mod variables;
     mod world;
 }
 
@@ -86,14 +88,18 @@ mod platform {
 
 /// Calls to STS: when they are made, and their failures.
 mod refresh {
+    mod endpoints;
     mod engine;
     mod known_bugs;
     mod network;
     mod outage;
+    mod patience;
+    mod proxies;
     mod rotation;
     mod session_end;
     mod sts_client;
     mod suspend;
+    mod tls_roots;
     mod wall_clock;
 }
 
