@@ -53,11 +53,7 @@ fn variable_with_an_emulated_endpoint_serves_a_profile() {
     let top = format!("endpoint = \"http://{}\"\n", nowhere.address());
     env.write_config_with(&top, UPLOAD);
     assert!(env.ctl(&["reload"]).status.success());
-    env.assert_refused(
-        "oss-upload",
-        6,
-        &["not reachable", &nowhere.address().to_string()],
-    );
+    env.assert_refused("oss-upload", 6, &["not reachable", nowhere.address()]);
 }
 
 #[test]
@@ -103,7 +99,7 @@ fn write_two(env: &TestEnv, first: &str) {
 fn second_endpoint_serves_if_the_first_is_unreachable_or_silent() {
     let mut env = TestEnv::without_daemon(&[]);
     let closed = ClosedPort::new();
-    write_two(&env, &closed.address().to_string());
+    write_two(&env, closed.address());
     env.start_daemon();
     let _ = env.document(&["oss-upload"]);
     assert!(env.daemon_log().contains("the next endpoint is tried"));
@@ -125,7 +121,7 @@ fn session_stays_if_an_endpoint_is_added() {
     let env = TestEnv::start();
     let before = env.document(&["oss-upload"]);
     let closed = ClosedPort::new();
-    write_two(&env, &closed.address().to_string());
+    write_two(&env, closed.address());
     assert!(env.ctl(&["reload"]).status.success());
     assert_eq!(env.document(&["oss-upload"]), before);
     assert_eq!(env.emulator().calls(Action::AssumeRole), 1);
@@ -142,6 +138,6 @@ fn refusal_without_any_endpoint_names_both() {
     );
     env.write_config_with(&top, UPLOAD);
     env.start_daemon();
-    let (one, other) = (one.address().to_string(), other.address().to_string());
-    env.assert_refused("oss-upload", 6, &["not reachable", &one, &other]);
+    let words = ["not reachable", one.address(), other.address()];
+    env.assert_refused("oss-upload", 6, &words);
 }

@@ -11,7 +11,7 @@ const CHAIN: &str = "[profile.read]\nsource = \"oss-upload\"\n\
 
 #[test]
 fn one_lost_exchange_costs_no_credentials_with_the_default_patience() {
-    let env = TestEnv::with_http(&[], UPLOAD);
+    let env = TestEnv::start();
     env.emulator()
         .inject_fault_once(Action::AssumeRole, Fault::Hang);
     let _ = env.document(&["oss-upload"]);

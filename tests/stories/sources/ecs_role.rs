@@ -304,6 +304,22 @@ fn valid_session_is_served_while_metadata_fails() {
 }
 
 #[test]
+fn lost_reply_with_the_token_names_the_hop_limit() {
+    for (keys, words) in [
+        ("", "gives no token"),
+        ("allow_v1 = true\n", "without a token it refuses to answer"),
+    ] {
+        let env = env_with(&[], keys);
+        env.emulator().inject_fault(Action::ImdsToken, Fault::Hang);
+        let complaint = complaint(&env, "instance");
+        for words in ["hop limit is 1", "HttpPutResponseHopLimit", words] {
+            assert!(complaint.contains(words), "{complaint}");
+        }
+        env.emulator().clear_faults();
+    }
+}
+
+#[test]
 fn unreachable_metadata_error_names_host_and_port() {
     let mut env = TestEnv::without_daemon(&[]);
     let unreachable =
