@@ -8,10 +8,11 @@ use toml::{Table, Value};
 use super::{page::Block, world::World};
 
 /// The top-level keys of a configuration; a fragment with other keys is a part of a profile.
-const TOP: [&str; 8] = [
+const TOP: [&str; 9] = [
     "region",
     "vpc",
     "endpoint",
+    "endpoints",
     "sts_calls_per_second",
     "audit",
     "http",
