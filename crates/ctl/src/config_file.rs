@@ -18,6 +18,7 @@ use crate::{
         file::{EditableFile, Lock},
     },
     subprocess,
+    term::stdout::print_line,
 };
 
 /// Placeholder for a key that only the daemon gets from systemd.
@@ -57,10 +58,26 @@ pub(crate) struct Checker {
     pub(crate) user: Option<(u32, u32)>,
 }
 
+/// What stsd has printed about a configuration that it accepts.
+#[derive(Default)]
+pub(crate) struct AcceptedConfig {
+    pub(crate) output: String,
+    /// One line each, with its hint.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl AcceptedConfig {
+    pub(crate) fn print_warnings(&self) -> Result<()> {
+        let lines = self.warnings.iter();
+        lines
+            .map(|it| print_line(&format!("warning: {it}")))
+            .collect()
+    }
+}
+
 /// The result of `stsd --check` or `stsd --connect`.
 pub(crate) enum CheckResult {
-    /// With the output of stsd.
-    Accepted(String),
+    Accepted(AcceptedConfig),
     Rejected(String),
     /// The check could not run, for this reason.
     NotChecked(String),
@@ -258,8 +275,12 @@ fn run_stsd(
         Err(error) => return Ok(CheckResult::NotChecked(format!("{error:#}"))),
     };
     if output.status.success() {
-        let output = String::from_utf8_lossy(&output.stdout);
-        return Ok(CheckResult::Accepted(output.trim_end().to_owned()));
+        let messages = String::from_utf8_lossy(&output.stderr);
+        let warnings = messages.lines().filter_map(|it| it.strip_prefix("warning: "));
+        return Ok(CheckResult::Accepted(AcceptedConfig {
+            warnings: warnings.map(ToOwned::to_owned).collect(),
+            output: String::from_utf8_lossy(&output.stdout).trim_end().to_owned(),
+        }));
     }
     let reason = String::from_utf8_lossy(&output.stderr);
     let reason = reason.trim_end().trim_start_matches("stsd: ").to_owned();

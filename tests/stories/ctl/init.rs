@@ -215,6 +215,19 @@ fn init_without_a_terminal_names_the_missing_options() {
 }
 
 #[test]
+fn init_warns_of_an_unknown_region() {
+    let home = Home::new();
+    let options = ["--access-key-id", ID, "--role-arn", ROLE, "--secret-stdin"];
+    let mut command = home.command(&options);
+    command.args(["--region", "cn-hongkon", "--no-start"]);
+    let (code, said) = home.ends(home.starts(command, KEY_SECRET));
+    assert_eq!(code, Some(0), "{said}");
+    let words = "the region cn-hongkon is not known";
+    assert!(said.contains("warning: "), "{said}");
+    assert!(said.contains(words), "{said}");
+}
+
+#[test]
 fn init_with_options_keeps_packaged_units() {
     let mut home = Home::new();
     home.env.write("home/packaged", "", 0o600);

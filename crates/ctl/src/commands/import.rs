@@ -281,7 +281,8 @@ impl Importer<'_> {
             CheckResult::NotChecked(reason) => print_line(&format!(
                 "it could not be checked ({reason}): run stsd --check"
             ))?,
-            CheckResult::Accepted(_) | CheckResult::Rejected(_) => {}
+            CheckResult::Accepted(accepted) => accepted.print_warnings()?,
+            CheckResult::Rejected(_) => {}
         }
         self.print_region()?;
         let keys = self.plan.secrets.iter().filter(|it| !it.is_uri);

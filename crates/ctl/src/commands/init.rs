@@ -169,7 +169,7 @@ fn write(plan: &InitPlan, signals: &SignalMask) -> Result<()> {
 fn write_config(plan: &InitPlan, config: &ConfigFile, guard: &DeferGuard<'_>) -> Result<()> {
     let text = plan.text(config.text()?);
     match config.check(&text)? {
-        CheckResult::Accepted(_) => {}
+        CheckResult::Accepted(accepted) => accepted.print_warnings()?,
         CheckResult::Rejected(reason) => {
             bail!("stsd would refuse the configuration, so nothing is changed:\n{reason}")
         }

@@ -181,10 +181,9 @@ impl EcsRole {
                 let status = answer.status.as_u16();
                 (format!("gives no token (status {status})"), hint)
             }
-            Err(error @ FetchError::TimedOut) => (
-                format!("gives no token: it {error}"),
-                Some(HOP_LIMIT_HINT),
-            ),
+            Err(error @ FetchError::TimedOut) => {
+                (format!("gives no token: it {error}"), Some(HOP_LIMIT_HINT))
+            }
             Err(error) if self.allow_v1 => (error.to_string(), None),
             Err(error) => return Err(self.no_answer(&error)),
         };

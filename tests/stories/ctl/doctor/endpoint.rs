@@ -36,3 +36,12 @@ fn doctor_reports_an_unusable_proxy_as_a_fault() {
         found.finds("fault", words, "write # as %23");
     }
 }
+
+#[test]
+fn doctor_reports_an_unknown_region_as_a_warning() {
+    let env = TestEnv::without_daemon(&[]);
+    env.write_config_with("region = \"cn-hongkon\"\n", UPLOAD);
+    let found = visit(&env, &[]);
+    let words = "the region cn-hongkon is not known";
+    found.finds("warning", words, "cn-hongkong is meant");
+}

@@ -20,6 +20,9 @@ use crate::{
 
 const SUBJECT: &str = "config";
 
+/// The words of a warning that the check of the endpoint reports as a fault.
+const UNUSABLE_PROXY: &str = "names no usable proxy";
+
 /// The configuration of the system daemon.
 pub(super) const SYSTEM_CONFIG: &str = "/etc/stsd/config.toml";
 
@@ -64,9 +67,12 @@ pub(super) fn check(context: &DiagnosticContext) -> ConfigReport {
         user: user.to_become(),
     };
     match config_file::check_file(&path, &text, checker) {
-        Ok(CheckResult::Accepted(_)) => {
+        Ok(CheckResult::Accepted(accepted)) => {
             is_good = true;
             findings.push(Finding::ok(SUBJECT, path.display().to_string()));
+            let warnings = accepted.warnings.iter();
+            let warnings = warnings.filter(|it| !it.contains(UNUSABLE_PROXY));
+            findings.extend(warnings.map(|it| warning(it)));
         }
         Ok(CheckResult::Rejected(reason)) => findings.extend(reason.lines().map(mistake)),
         Ok(CheckResult::NotChecked(reason)) => {
@@ -131,6 +137,12 @@ fn not_judged(line: &str, user: &DaemonUser) -> Finding {
     let remark =
         format!("{place}: cannot be judged from here: {reason}; run `stsd --check` as that user");
     Finding::ok(SUBJECT, remark)
+}
+
+/// `FILE:LINE: KEY: PROBLEM (hint: HINT)`.
+fn warning(line: &str) -> Finding {
+    let (problem, hint) = split_hint(line);
+    Finding::warning(SUBJECT, problem, hint)
 }
 
 /// `FILE:LINE: KEY: PROBLEM (hint: HINT)`.

@@ -13,7 +13,7 @@ use std::{
 
 use super::{clock, context::split_hint};
 use crate::{
-    config_file::CheckResult,
+    config_file::{AcceptedConfig, CheckResult},
     report::{Finding, Severity},
 };
 
@@ -123,10 +123,10 @@ fn tls(host: &str, result: CheckResult) -> Option<Finding> {
 /// variables than this program, so that a proxy that refuses is a warning.
 fn by_proxy(host: &str, result: &CheckResult) -> Option<Vec<Finding>> {
     match result {
-        CheckResult::Accepted(output) => {
-            let (_, proxy) = output.split_once("answers by ")?;
+        CheckResult::Accepted(accepted) => {
+            let (_, proxy) = accepted.output.split_once("answers by ")?;
             let remark = format!("{host} answers by {proxy}, if the daemon has it too");
-            let certificate = tls(host, CheckResult::Accepted(String::new()));
+            let certificate = tls(host, CheckResult::Accepted(AcceptedConfig::default()));
             let findings = [Some(Finding::ok(SUBJECT, remark)), certificate];
             Some(findings.into_iter().flatten().collect())
         }
