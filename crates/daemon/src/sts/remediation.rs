@@ -67,9 +67,10 @@ fn for_unavailable(refusal: &Refusal) -> &'static str {
     }
 }
 
-/// Returns `true` if the reason is that of getaddrinfo(3), in the words of the standard library.
+/// Returns `true` if the reason is that of getaddrinfo(3) for the endpoint, in the words of the standard
+/// library. By a proxy the name may be that of the proxy.
 fn is_name_error(reason: &str) -> bool {
-    reason.contains("failed to lookup address")
+    reason.contains("failed to lookup address") && !reason.contains("by the proxy")
 }
 
 /// Returns the hint for an endpoint without an address: a region is a part of the host's name.
@@ -80,7 +81,7 @@ fn for_name(endpoint: &str) -> String {
         (!region.is_empty()).then_some(region)
     };
     let dns = format!(
-        "check the name servers (getent hosts {host}) and the name of the proxy, if there is one"
+        "check the name servers (getent hosts {host})"
     );
     if host == GLOBAL_HOST {
         return dns;

@@ -100,7 +100,7 @@ fn status_watch_counts_lines_beyond_the_screen() {
         .collect();
     let env = TestEnv::with(&[], &profiles);
     let mut terminal = env.ctl_at_terminal(WIDE, &["status", "--watch"]);
-    terminal.wait_for("281 lines more; name profiles to see fewer");
+    terminal.wait_for("282 lines more; name profiles to see fewer");
     fits(&terminal);
     terminal.type_keys("q");
     assert_eq!(terminal.wait_for_exit(), 0);

@@ -330,18 +330,21 @@ fn expired_and_mismatched_credentials_have_different_hints() {
 
 #[test]
 fn region_without_an_endpoint_is_named() {
-    let hint = |endpoint: &str| {
+    const REASON: &str =
+        "no connection (failed to lookup address information: Name or service not known)";
+    let hint_by = |endpoint: &str, way: &str| {
         let error = StsError::Unreachable {
             endpoint: endpoint.to_owned(),
-            reason:
-                "no connection (failed to lookup address information: Name or service not known)"
-                    .to_owned(),
+            reason: format!("{REASON}{way}"),
             fault: None,
         };
         let (cause, hint) = for_error(&error, &profile(KEY_FILE, None));
         assert_eq!(cause, Cause::Unreachable);
         hint
     };
+    let hint = |endpoint: &str| hint_by(endpoint, "");
+    let by_proxy = hint_by("sts.aliyuncs.com", ", by the proxy http://p (HTTPS_PROXY)");
+    assert!(by_proxy.contains("the proxy"), "{by_proxy}");
     let regional = hint("sts.cn-hangzou.aliyuncs.com");
     assert!(
         regional.starts_with("correct region: cn-hangzou has no STS"),
