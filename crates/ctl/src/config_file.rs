@@ -18,7 +18,6 @@ use crate::{
         file::{EditableFile, Lock},
     },
     subprocess,
-    term::stdout::print_line,
 };
 
 /// Placeholder for a key that only the daemon gets from systemd.
@@ -64,15 +63,6 @@ pub(crate) struct AcceptedConfig {
     pub(crate) output: String,
     /// One line each, with its hint.
     pub(crate) warnings: Vec<String>,
-}
-
-impl AcceptedConfig {
-    pub(crate) fn print_warnings(&self) -> Result<()> {
-        let lines = self.warnings.iter();
-        lines
-            .map(|it| print_line(&format!("warning: {it}")))
-            .collect()
-    }
 }
 
 /// The result of `stsd --check` or `stsd --connect`.
@@ -276,10 +266,14 @@ fn run_stsd(
     };
     if output.status.success() {
         let messages = String::from_utf8_lossy(&output.stderr);
-        let warnings = messages.lines().filter_map(|it| it.strip_prefix("warning: "));
+        let warnings = messages
+            .lines()
+            .filter_map(|it| it.strip_prefix("warning: "));
         return Ok(CheckResult::Accepted(AcceptedConfig {
             warnings: warnings.map(ToOwned::to_owned).collect(),
-            output: String::from_utf8_lossy(&output.stdout).trim_end().to_owned(),
+            output: String::from_utf8_lossy(&output.stdout)
+                .trim_end()
+                .to_owned(),
         }));
     }
     let reason = String::from_utf8_lossy(&output.stderr);

@@ -20,7 +20,7 @@ use crate::{
     config_file::{CheckResult, ConfigFile},
     secret_store,
     secret_store::{SecretBackend, StoredSecret},
-    term::stdout::print_line,
+    term::stdout::{print_line, print_warnings},
 };
 
 /// Comment for a key without a role.
@@ -281,7 +281,7 @@ impl Importer<'_> {
             CheckResult::NotChecked(reason) => print_line(&format!(
                 "it could not be checked ({reason}): run stsd --check"
             ))?,
-            CheckResult::Accepted(accepted) => accepted.print_warnings()?,
+            CheckResult::Accepted(accepted) => print_warnings(&accepted.warnings)?,
             CheckResult::Rejected(_) => {}
         }
         self.print_region()?;

@@ -22,7 +22,7 @@ use crate::{
     config_file::{CheckResult, ConfigFile},
     error::CliError,
     secret_store::{SecretBackend, StoredSecret},
-    term::stdout::print_line,
+    term::stdout::{print_line, print_warnings},
 };
 
 /// Timeout of the first credentials; a starting daemon may not listen yet.
@@ -169,7 +169,7 @@ fn write(plan: &InitPlan, signals: &SignalMask) -> Result<()> {
 fn write_config(plan: &InitPlan, config: &ConfigFile, guard: &DeferGuard<'_>) -> Result<()> {
     let text = plan.text(config.text()?);
     match config.check(&text)? {
-        CheckResult::Accepted(accepted) => accepted.print_warnings()?,
+        CheckResult::Accepted(accepted) => print_warnings(&accepted.warnings)?,
         CheckResult::Rejected(reason) => {
             bail!("stsd would refuse the configuration, so nothing is changed:\n{reason}")
         }

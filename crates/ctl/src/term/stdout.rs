@@ -35,6 +35,12 @@ pub(crate) fn print_line(line: &str) -> Result<()> {
     write(format!("{line}\n").as_bytes())
 }
 
+/// Prints the warnings of another program, one line each.
+pub(crate) fn print_warnings(warnings: &[String]) -> Result<()> {
+    let mut lines = warnings.iter();
+    lines.try_for_each(|it| print_line(&format!("warning: {it}")))
+}
+
 /// Prints a document as JSON.
 pub(crate) fn print_json(document: &impl Serialize) -> Result<()> {
     print_json_text(&serde_json::to_string_pretty(document)?)

@@ -80,9 +80,7 @@ fn for_name(endpoint: &str) -> String {
         let region = host.strip_prefix(prefix)?.strip_suffix(".aliyuncs.com")?;
         (!region.is_empty()).then_some(region)
     };
-    let dns = format!(
-        "check the name servers (getent hosts {host})"
-    );
+    let dns = format!("check the name servers (getent hosts {host})");
     if host == GLOBAL_HOST {
         return dns;
     }
