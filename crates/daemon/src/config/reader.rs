@@ -32,11 +32,12 @@ use crate::{
     },
 };
 
-/// Default rate limit of the calls to STS: a fifth of the limit of an account, because other
-/// machines of the account call STS too.
+/// Default rate limit of the calls to STS: a fifth of the quota, because other machines of the account
+/// call STS in the same region too.
 const DEFAULT_CALLS_PER_SECOND: u32 = 20;
 
-/// The limit of STS for an account, all users and roles together.
+/// The quota of STS for one account, region and API, all users and roles together. Source: the quota
+/// page of the STS API in Alibaba Cloud's documentation.
 const MAX_CALLS_PER_SECOND: u32 = 100;
 
 /// The file. The doc comments of the keys, here and in the tables below, are the text of
@@ -59,7 +60,8 @@ struct Raw {
     /// attempt goes on to the next endpoint if one is not reachable.
     endpoints: Option<Vec<Spanned<String>>>,
     /// The rate limit of this daemon's calls to STS, 1 to 100, with a burst of one second and of two
-    /// calls at least. STS allows an account 100, shared by all its machines.
+    /// calls at least. [The quota of STS](configuration.md#the-quota-of-sts) is 100 for each account,
+    /// region and API, shared by all machines.
     sts_calls_per_second: Option<Spanned<u32>>,
     /// The [audit](operations.md), in a file besides the log.
     #[serde(default)]
@@ -226,7 +228,7 @@ fn calls_per_second(context: &mut ReadContext<'_>, value: Option<&Spanned<u32>>)
             value.span().start,
             "sts_calls_per_second",
             &format!("a whole number from 1 to {MAX_CALLS_PER_SECOND} is allowed"),
-            "STS allows an account 100 calls a second, shared by all its machines",
+            "the quota of STS is 100 calls a second for each account, region and API, shared by all machines",
         );
     }
     number

@@ -6,7 +6,8 @@ use std::time::Duration;
 const MIN_BACKOFF: Duration = Duration::from_millis(200);
 
 /// Maximum pause between two attempts that may succeed without a change. No hint of the service
-/// prolongs it: the limit of the service counts by the minute (6,000 calls per account).
+/// prolongs it: the quota of the service counts by the second (100 calls for each account, region and
+/// API; docs/configuration.md has the source).
 pub const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
 /// Returns the pause after the `failures`-th failure in a row: exponential with full jitter

@@ -1,6 +1,7 @@
-//! The rate limit of the calls to STS. The service allows an account 100 calls a second, shared by
-//! all its users; a thousand profiles that are due at once must stay far below that. A call for
-//! which a caller waits must not queue behind background refreshes.
+//! The rate limit of the calls to STS. The service's quota is 100 calls a second for each account,
+//! region and API, shared by all users and machines of the account (docs/configuration.md has the
+//! source); a thousand profiles that are due at once must stay far below that. A call for which a
+//! caller waits must not queue behind background refreshes.
 
 use std::{
     sync::{
