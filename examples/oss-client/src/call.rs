@@ -3,14 +3,11 @@
 use std::io::{Read, Write};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use minreq::{Method, Response};
 use percent_encoding::percent_decode_str;
+use stsd_oss_client::{Credentials, Refusal, UnsignedRequest, element};
 
-use crate::{
-    credentials::{self, Credentials},
-    sign::Unsigned,
-};
+use crate::credential_process;
 
 /// An exchange that takes longer is given up.
 const EXCHANGE_TIMEOUT_SECONDS: u64 = 60;
@@ -69,7 +66,7 @@ impl Call {
             let read = input.read_to_end(&mut body);
             read.context("cannot read the object from standard input")?;
         }
-        let credentials = credentials::of_process(&self.credential_process)?;
+        let credentials = credential_process::run(&self.credential_process)?;
         let mut continuation = None;
         loop {
             let answer = self.exchange(&credentials, continuation.as_deref(), &body)?;
@@ -97,7 +94,7 @@ impl Call {
             Operation::List => ("", self.list_query(continuation)),
             _ => (self.key.as_str(), Vec::new()),
         };
-        let signed = Unsigned {
+        let signed = UnsignedRequest {
             method: &method.to_string(),
             bucket: &self.bucket,
             key,
@@ -162,30 +159,16 @@ fn show(operation: Operation, answer: &Response, output: &mut dyn Write) -> std:
     Ok(())
 }
 
-/// Returns the error of a refusal: the service's code and message, and nothing else of its
-/// answer, because the one to a wrong signature repeats the string to sign with the token in it.
+/// Returns the error of a refused request; a missing code or message is that of HTTP.
 fn refusal(answer: &Response) -> anyhow::Error {
-    // The answer to a HEAD has no body, so the same document is in a header.
-    let in_header = answer.header("x-oss-err");
-    let in_header = in_header.and_then(|it| STANDARD.decode(it).ok());
-    let xml = text(in_header.as_deref().unwrap_or(answer.as_bytes()));
-    let code = element(&xml, "Code").unwrap_or_else(|| format!("HTTP {}", answer.status_code));
-    let message = element(&xml, "Message").unwrap_or_else(|| answer.reason_phrase.clone());
+    let refusal = Refusal::parse(answer.header("x-oss-err"), answer.as_bytes());
+    let code = refusal.code;
+    let code = code.unwrap_or_else(|| format!("HTTP {}", answer.status_code));
+    let message = refusal.message;
+    let message = message.unwrap_or_else(|| answer.reason_phrase.clone());
     anyhow!("{code}: {message}")
 }
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// Returns the text of an XML document's first element of that name.
-fn element(xml: &str, name: &str) -> Option<String> {
-    let (_, rest) = xml.split_once(&format!("<{name}>"))?;
-    let (text, _) = rest.split_once(&format!("</{name}>"))?;
-    let text = text
-        .replace("&lt;", "<")
-        .replace("&gt;", ">")
-        .replace("&quot;", "\"")
-        .replace("&amp;", "&");
-    Some(text)
 }

@@ -4,8 +4,7 @@
 //! does: it runs the process at each start and signs with what the process prints.
 
 mod call;
-mod credentials;
-mod sign;
+mod credential_process;
 
 use std::{
     io::{self, Write as _},

@@ -18,24 +18,31 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
 const RESERVED_IN_PATH: &AsciiSet = &RESERVED.remove(b'/');
 
 /// A request before it is signed.
-pub(crate) struct Unsigned<'a> {
-    pub(crate) method: &'a str,
-    pub(crate) bucket: &'a str,
-    pub(crate) key: &'a str,
+pub struct UnsignedRequest<'a> {
+    /// The method, in upper case.
+    pub method: &'a str,
+    /// The bucket.
+    pub bucket: &'a str,
+    /// The object's key; empty for a request about the bucket.
+    pub key: &'a str,
     /// Names with their values, of which none is empty.
-    pub(crate) query: &'a [(&'a str, &'a str)],
-    pub(crate) region: &'a str,
+    pub query: &'a [(&'a str, &'a str)],
+    /// The region of the bucket.
+    pub region: &'a str,
 }
 
 /// The request line's target, and the headers with the signature among them.
-pub(crate) struct Signed {
-    pub(crate) target: String,
-    pub(crate) headers: Vec<(&'static str, String)>,
+pub struct SignedRequest {
+    /// The path with the bucket as its first component, and the query.
+    pub target: String,
+    /// The headers to send.
+    pub headers: Vec<(&'static str, String)>,
 }
 
-impl Unsigned<'_> {
+impl UnsignedRequest<'_> {
     /// Signs the request at the system's time.
-    pub(crate) fn sign(&self, credentials: &Credentials) -> Signed {
+    #[must_use]
+    pub fn sign(&self, credentials: &Credentials) -> SignedRequest {
         #[expect(
             clippy::disallowed_methods,
             reason = "the daemon's clock is not in reach"
@@ -81,7 +88,7 @@ impl Unsigned<'_> {
             "" => path,
             query => format!("{path}?{query}"),
         };
-        Signed { target, headers }
+        SignedRequest { target, headers }
     }
 }
 
