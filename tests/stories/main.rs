@@ -75,6 +75,7 @@ mod http {
 /// The machine: memory, limits, packages, restarts.
 mod platform {
     mod exhaustion;
+    mod live;
     mod memory;
     mod notify;
     mod old_release;

@@ -10,6 +10,7 @@ mod format;
 mod fuzz;
 mod gate;
 mod guards;
+mod live;
 mod nextest;
 mod notes;
 mod old_release;
@@ -38,6 +39,9 @@ Usage: cargo xtask COMMAND
   prose         finds words that docs/contributing/style.md excludes, in comments and string
                 literals; with arguments, only in files whose paths begin with one of them
   demo          builds the programs, and runs stsctl demo with the emulator
+  live          the real cloud, once, with a user's own key, role and bucket from a file: AssumeRole,
+                put, get, one refusal, one renewal, one deliberate error; prints a report without
+                secrets and names; --example prints such a file
   simulate      the refresh engine over simulated months; --seeds N runs more seeds than the
                 gate does, --seed S repeats one
   fuzz          each fuzz target for a minute, or for --seconds N or --runs N
@@ -74,6 +78,7 @@ fn main() -> ExitCode {
         ["fmt"] => format::apply(),
         ["prose", ref prefixes @ ..] => prose::check(prefixes),
         ["demo"] => gate::demo(),
+        ["live", argument] => live::live(argument),
         ["simulate"] => nextest::simulate(None),
         ["simulate", "--seeds", count] => nextest::simulate(Some(("SIMULATION_SEEDS", count))),
         ["simulate", "--seed", seed] => nextest::simulate(Some(("SIMULATION_SEED", seed))),
