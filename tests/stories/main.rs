@@ -68,6 +68,7 @@ mod http {
     mod endpoint;
     mod marks;
     mod master_secret;
+    mod patience;
     mod port;
     mod url_scope;
 }

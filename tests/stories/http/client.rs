@@ -35,9 +35,7 @@ impl Url {
 
     /// Sends a request unchanged, and returns the answer.
     pub(super) fn send(&self, request: &str) -> Answer {
-        let mut stream = TcpStream::connect(self.authority()).unwrap();
-        let _ = stream.write_all(request.as_bytes());
-        Answer::read(&mut stream)
+        Answer::exchange(TcpStream::connect(self.authority()).unwrap(), request)
     }
 
     pub(super) fn get(&self, path: &str, headers: &str) -> Answer {
@@ -55,6 +53,12 @@ pub(super) struct Answer {
 }
 
 impl Answer {
+    /// Sends a request unchanged on a connection, and returns the answer.
+    pub(super) fn exchange(mut stream: TcpStream, request: &str) -> Self {
+        let _ = stream.write_all(request.as_bytes());
+        Self::read(&mut stream)
+    }
+
     fn read(stream: &mut impl std::io::Read) -> Self {
         let mut text = Vec::new();
         // A refused request may find the connection reset.

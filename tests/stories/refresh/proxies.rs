@@ -215,6 +215,69 @@ fn unusable_proxy_is_reported_and_never_passed_by() {
     assert!(!said.contains("p#ss") && !env.daemon_log().contains("p#ss"));
 }
 
+/// Gives this network namespace the address for documentation, and connects a port of the address with
+/// the front; returns the port.
+fn relay_from_elsewhere(front: &TlsFront) -> Result<u16, String> {
+    let address = format!("{ELSEWHERE}/32");
+    let output = Command::new("ip")
+        .args(["address", "add", &address, "dev", "lo"])
+        .output()
+        .map_err(|error| format!("ip does not start ({error}); its package is iproute2"))?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
+    }
+    let listener = TcpListener::bind((ELSEWHERE, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let front = front.address.clone();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let front = front.clone();
+            thread::spawn(move || drop(join(stream, &front)));
+        }
+    });
+    Ok(port)
+}
+
+#[test]
+fn host_in_no_proxy_is_reached_without_the_proxy() {
+    e2e::in_own_network(|| {
+        let mut env = TestEnv::without_daemon(&[]);
+        let front = TlsFront::start(&env, "front", &["--address", ELSEWHERE]);
+        let port = match relay_from_elsewhere(&front) {
+            Ok(port) => port,
+            Err(reason) => return e2e::not_run(&reason),
+        };
+        let proxy = Proxy::start(&front, Answer::Connect);
+        let top = format!("endpoint = \"https://{ELSEWHERE}:{port}\"\n");
+        env.write_config_with(&top, UPLOAD);
+        let [http, socks] = ["http", "socks5h"].map(|it| format!("{it}://{}", proxy.address));
+        let requests_after = |variables: &[(&str, &str)]| {
+            let output = command(&env, &front, variables).arg("--connect").output();
+            let output = output.unwrap();
+            assert!(output.status.success(), "{variables:?}: {output:?}");
+            proxy.requests().len()
+        };
+        let proxies = [("HTTPS_PROXY", &*http), ("ALL_PROXY", &*socks)];
+        for variable in proxies {
+            let before = proxy.requests().len();
+            for list in [ELSEWHERE, "192.0.2.0/24", "example.com,192.0.2.1", "*"] {
+                let after = requests_after(&[variable, ("NO_PROXY", list)]);
+                assert_eq!(after, before, "{variable:?}: {list}");
+            }
+            // Without the variable, and with another host in it, the same request uses the proxy.
+            assert_eq!(requests_after(&[variable]), before + 1);
+            let other = ("no_proxy", "192.0.2.2");
+            assert_eq!(requests_after(&[variable, other]), before + 2);
+        }
+        let before = proxy.requests();
+        let excluded = [proxies[0], proxies[1], ("NO_PROXY", ELSEWHERE)];
+        let started = command(&env, &front, &excluded);
+        env.start_daemon_with(started);
+        let _ = env.document(&["oss-upload"]);
+        assert_eq!(proxy.requests(), before);
+    });
+}
+
 #[test]
 fn this_machine_is_not_asked_by_the_proxy() {
     let mut env = TestEnv::without_daemon(&[]);

@@ -52,6 +52,14 @@ fn doctor_names_the_fix_for_each_tls_failure() {
     env.write_config_with(&ended.endpoint(), UPLOAD);
     visit(&env, &trusted(&ended)).finds("fault", "certificate expired", "timedatectl & renew");
 
+    let old = TlsFront::start(&env, "old", &["--x509-version-1"]);
+    env.write_config_with(&old.endpoint(), UPLOAD);
+    visit(&env, &trusted(&old)).finds(
+        "fault",
+        "invalid peer certificate: X.509 of another version than 3",
+        "a certificate that is valid for the endpoint",
+    );
+
     let plain = env.emulator().sts_url().replace("http://", "https://");
     env.write_config_with(&format!("endpoint = \"{plain}\"\n"), UPLOAD);
     visit(&env, &[]).finds("fault", "InvalidContentType", "speaks no TLS & HTTPS_PROXY");
