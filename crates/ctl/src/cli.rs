@@ -85,8 +85,8 @@ pub(crate) enum Command {
         #[arg(long, value_enum, default_value_t = Shell::Sh)]
         shell: Shell,
     },
-    /// Set up stsd for one user: ask for region, key and role, or take them from options; store
-    /// the key, write the configuration, start the daemon, and fetch the first credentials
+    /// Set up stsd, or add a profile: ask for region, key and role, or take them from options; fetch
+    /// the first credentials; then store the key, write the configuration, and start the daemon
     Init(Init),
     /// Show the profiles of aliyun-cli and the SDKs as stsd's configuration, and import them with
     /// --write: keys to a secret store, the rest to the configuration. Their file stays as it is
@@ -268,19 +268,25 @@ pub(crate) struct Init {
     /// access_key_secret), the CSV file of the console, or the secret alone
     #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
-    /// The role whose credentials programs get: acs:ram::ACCOUNT:role/ROLE
-    #[arg(long, value_name = "ARN")]
-    pub role_arn: Option<String>,
-    /// The name of the profile
-    #[arg(long, default_value = "default")]
-    pub profile: String,
+    /// Use the key of this source of the configuration [default: the only source, if no key is given]
+    #[arg(long, value_name = "SOURCE", conflicts_with_all = ["access_key_id", "secret_stdin", "key_file"])]
+    pub use_source: Option<String>,
+    /// The role whose credentials programs get: its name, or acs:ram::ACCOUNT:role/ROLE
+    #[arg(long, alias = "role-arn")]
+    pub role: Option<String>,
+    /// The name of the profile [default: default]
+    #[arg(long)]
+    pub profile: Option<String>,
+    /// Replace a profile of that name
+    #[arg(long)]
+    pub force: bool,
     /// Where to store the AccessKey [default: file]
     #[arg(long = "keeper", value_name = "KEEPER", value_enum)]
     pub secret_backend: Option<SecretBackend>,
     /// URL of STS, instead of a region's endpoint
     #[arg(long, value_name = "URL")]
     pub endpoint: Option<String>,
-    /// Write the configuration without starting the daemon
+    /// Write the configuration without asking STS and without starting the daemon
     #[arg(long)]
     pub no_start: bool,
 }

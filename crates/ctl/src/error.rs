@@ -1,6 +1,6 @@
 //! Errors of the command itself, with a hint and an exit code.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use anyhow::{Result, bail};
 
@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 #[derive(Debug)]
 pub(crate) struct CliError {
     pub(crate) text: String,
-    pub(crate) hint: &'static str,
+    pub(crate) hint: Cow<'static, str>,
     pub(crate) exit_code: u8,
 }
 

@@ -47,7 +47,7 @@ fn main() -> ExitCode {
             stdout::exit_on_broken_pipe(&error);
             let known = error.downcast_ref::<Error>();
             let ours = error.downcast_ref::<CliError>();
-            let hint = known.map(Error::hint).or(ours.map(|it| it.hint));
+            let hint = known.map(Error::hint).or(ours.map(|it| &*it.hint));
             style::print_error(&format!("{error:#}"), hint.unwrap_or_default());
             let usage = error.is::<UsageError>().then_some(2);
             let code = usage.or(ours.map(|it| it.exit_code));

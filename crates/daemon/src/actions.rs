@@ -27,8 +27,11 @@ use stsd::{
         http::{MasterFile, UrlSecrets},
         socket::self_check,
     },
-    session::memfd::{self, RestoredSessions},
-    sts::connectivity,
+    session::{
+        memfd::{self, RestoredSessions},
+        store::Store,
+    },
+    sts::{caller_identity, connectivity},
 };
 use stsd_document::printable_lines;
 use stsd_sts::{ConnectFault, Sts};
@@ -75,6 +78,23 @@ pub(crate) async fn connect(options: &Options) -> Result<()> {
     let config = config::load(&options.config, &environment)?;
     let lines = connectivity::check(&config.endpoints, &environment.proxies).await?;
     Ok(writeln!(io::stdout(), "{}", lines.join("\n"))?)
+}
+
+/// Prints the owners of the identities that sign calls to STS.
+#[tokio::main(flavor = "local")]
+pub(crate) async fn caller_identity(options: &Options) -> Result<()> {
+    let environment = cli::process_environment(options)?;
+    let config = config::load(&options.config, &environment)?;
+    let (sessions, clock) = (Store::with_encoder(|_| {}), SystemClock::default());
+    let lines = caller_identity::lines(
+        config.profiles.values().map(|it| &**it),
+        &config.endpoints,
+        &environment.proxies,
+        &sessions,
+        &clock,
+    );
+    let lines = lines.await?.join("\n");
+    Ok(writeln!(io::stdout(), "{}", printable_lines(&lines))?)
 }
 
 /// Runs the daemon until a signal stops it or a new program replaces this one.

@@ -28,6 +28,9 @@ Options:
   --check     read the configuration, print its mistakes, and exit
   --connect   connect to the configured STS once, without a request, print the error if there
               is one, and exit
+  --caller-identity
+              ask STS for the owner of each configured AccessKey or instance role, print the
+              owners, and exit
   --help, --version
 
 Environment: STSD_CONFIG (else ~/.config/stsd/config.toml), STSD_SOCKET (else
@@ -56,6 +59,8 @@ pub enum Action {
     Check(Options),
     /// Connect to STS and exit.
     Connect(Options),
+    /// Print the owners of the identities and exit.
+    CallerIdentity(Options),
     /// Run the daemon.
     Run(Options),
 }
@@ -157,6 +162,7 @@ pub fn parse(mut parser: lexopt::Parser) -> Result<Action> {
             Long("system") => system = true,
             Long("check") => action = Action::Check,
             Long("connect") => action = Action::Connect,
+            Long("caller-identity") => action = Action::CallerIdentity,
             _ => return Err(argument.unexpected().into()),
         }
     }

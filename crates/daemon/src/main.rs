@@ -52,6 +52,7 @@ fn perform(action: Action, in_journal: bool) -> Result<()> {
         Action::Version => actions::print(concat!("stsd ", env!("CARGO_PKG_VERSION"), "\n")),
         Action::Check(options) => actions::check(&options),
         Action::Connect(options) => actions::connect(&options),
+        Action::CallerIdentity(options) => actions::caller_identity(&options),
         Action::Run(options) => actions::run(&options, in_journal),
     }
 }

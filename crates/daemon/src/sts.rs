@@ -1,6 +1,7 @@
 //! STS as the daemon uses it: the exchange, the rate limit, the service's clock and the hints
 //! for its errors.
 
+pub mod caller_identity;
 pub mod connectivity;
 pub mod rate_limit;
 pub(crate) mod remediation;

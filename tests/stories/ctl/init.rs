@@ -127,23 +127,35 @@ impl Home {
 }
 
 #[test]
-fn init_dialog_serves_credentials_and_shows_no_secret() {
+fn init_dialog_asks_sts_before_it_writes_and_shows_no_secret() {
     let mut home = Home::new();
     let command = home.command(&["--endpoint", home.env.emulator().sts_url()]);
     let mut terminal = Terminal::start(&command, SIZE);
+    terminal.wait_for("Name of the profile [default]: ");
+    terminal.type_keys("a b\n");
+    terminal.wait_for("a profile's name is 1 to 64");
+    terminal.type_keys("\n");
     terminal.wait_for("AccessKey id of the RAM user: ");
     terminal.type_keys("STS.session\n");
     terminal.wait_for("is that of a session");
     terminal.type_keys(&format!("{ID}\n"));
     terminal.wait_for("(it is not shown): ");
+    terminal.type_keys("wrong\n");
+    terminal.wait_for("SignatureDoesNotMatch");
+    terminal.type_keys(&format!("{ID}\n"));
+    terminal.wait_until("the second question for the secret", |screen| {
+        screen.contents().matches("(it is not shown): ").count() == 2
+    });
     terminal.type_keys(&format!("wrong\u{15}{KEY_SECRET}x\u{7f}\n"));
-    terminal.wait_for("[file]: ");
-    terminal.type_keys("\n");
-    terminal.wait_for("Role that programs get");
+    terminal.wait_for("it is the key of acs:ram::100000000000001:user/");
     terminal.type_keys("acs:ram::100000000000001:user/oss-upload\n");
     terminal.wait_for("a role is acs:ram::<account number>:role/<role name>");
+    terminal.type_keys("nobody\n");
+    terminal.wait_for("EntityNotExist.Role");
+    terminal.type_keys("oss-upload\n");
+    terminal.wait_for("[file]: ");
     assert_eq!(home.left(), Vec::<String>::new(), "nothing is written yet");
-    terminal.type_keys(&format!("{ROLE}\n"));
+    terminal.type_keys("\n");
     home.systemd();
     assert_eq!(
         terminal.wait_for_exit(),
@@ -154,7 +166,8 @@ fn init_dialog_serves_credentials_and_shows_no_secret() {
     assert!(terminal.is_restored());
     terminal.wait_for("default: the first credentials, STS.");
     let screen = terminal.screen().contents();
-    assert!(screen.contains("setup rclone default --write"), "{screen}");
+    assert!(screen.contains("exec default -- COMMAND"), "{screen}");
+    assert!(screen.contains("setup rclone default"), "{screen}");
     e2e::assert_no_secrets("a terminal", &terminal.bytes());
 
     let mode = |name: &str| home.file(name).metadata().unwrap().permissions().mode() & 0o777;
@@ -240,7 +253,8 @@ fn init_with_options_keeps_packaged_units() {
         "{said}"
     );
     assert!(!home.file("home/.config/systemd").exists());
-    assert_eq!(home.env.emulator().calls(Action::AssumeRole), 1);
+    // One call of the trial, one of the daemon.
+    assert_eq!(home.env.emulator().calls(Action::AssumeRole), 2);
 
     // Another profile is appended, and the running daemon reloads.
     let before = fs::read_to_string(home.file("config.toml")).unwrap();
@@ -260,31 +274,58 @@ fn init_with_options_keeps_packaged_units() {
     let after = fs::read_to_string(home.file("config.toml")).unwrap();
     assert!(after.starts_with(&before), "{after}");
     assert!(said.contains("other: the first credentials"), "{said}");
+    // The key is the one of the first profile, and is stored once.
+    assert!(after.contains("[profile.other]\nsource = \"default-user\""), "{after}");
+    assert!(!home.file("other-user.key").exists());
+
     let (code, said) = again("default");
     assert_eq!(code, Some(2), "{said}");
-    assert!(said.contains("has a profile default already"), "{said}");
+    let place = format!("{}:9 has a profile default", home.file("config.toml").display());
+    assert!(said.contains(&place) && said.contains("--force"), "{said}");
     assert_eq!(fs::read_to_string(home.file("config.toml")).unwrap(), after);
+    let mut command = home.command(&["--force", "--role", "oss-read"]);
+    let (code, said) = home.said(&command.output().unwrap());
+    assert_eq!(code, Some(0), "{said}");
+    let forced = fs::read_to_string(home.file("config.toml")).unwrap();
+    assert_eq!(forced, after.replacen("role/oss-upload", "role/oss-read", 1));
 }
 
 #[test]
-fn init_reports_an_sts_refusal_and_can_be_repeated() {
+fn refusal_of_sts_leaves_nothing_and_init_can_be_repeated() {
     let mut home = Home::new();
     let refused = Fault::error_with_status("NoPermission", 403);
     home.env
         .emulator()
         .inject_fault(Action::AssumeRole, refused);
+    let (code, said) = home.ends(home.starts(home.command(&home.options(&[])), KEY_SECRET));
+    assert_eq!(code, Some(7), "{said}");
+    assert!(
+        said.contains("nothing is written") && said.contains("NoPermission"),
+        "{said}"
+    );
+    assert!(said.contains("hint: "), "{said}");
+    let (code, said) = home.ends(home.starts(home.command(&home.options(&[])), "wrong"));
+    assert_eq!(code, Some(7), "{said}");
+    assert!(said.contains("SignatureDoesNotMatch"), "{said}");
+    assert_eq!(home.left(), Vec::<String>::new());
+    assert_eq!(home.told(), Vec::<String>::new());
+
+    home.env.emulator().clear_faults();
     let child = home.starts(home.command(&home.options(&[])), KEY_SECRET);
     home.systemd();
     let (code, said) = home.ends(child);
-    assert_eq!(code, Some(7), "{said}");
-    assert!(
-        said.contains("NoPermission") && said.contains("hint: "),
-        "{said}"
-    );
-    assert!(said.contains("refresh default"), "{said}");
-    home.env.emulator().clear_faults();
-    let output = home.env.ctl(&["refresh", "default"]);
-    assert!(output.status.success(), "{output:?}");
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
+fn init_without_an_answer_of_sts_writes_nothing() {
+    let home = Home::new();
+    let mut options = home.options(&[]);
+    options[1] = "http://127.0.0.1:1";
+    let (code, said) = home.ends(home.starts(home.command(&options), KEY_SECRET));
+    assert_eq!(code, Some(6), "{said}");
+    assert!(said.contains("sts is not reachable at 127.0.0.1:1"), "{said}");
+    assert_eq!(home.left(), Vec::<String>::new());
 }
 
 #[test]
@@ -293,6 +334,8 @@ fn ctrl_c_in_init_leaves_no_file_and_restores_the_terminal() {
     for at in ["AccessKey id of the RAM user: ", "(it is not shown): "] {
         let command = home.command(&["--endpoint", home.env.emulator().sts_url()]);
         let mut terminal = Terminal::start(&command, SIZE);
+        terminal.wait_for("[default]: ");
+        terminal.type_keys("\n");
         terminal.wait_for("AccessKey id of the RAM user: ");
         if !at.starts_with("AccessKey") {
             terminal.type_keys(&format!("{ID}\n"));
@@ -313,10 +356,11 @@ fn init_without_systemd_writes_the_files_and_says_the_rest() {
     let refuses = "#!/bin/sh\necho 'Failed to connect to bus' >&2\nexit 1\n";
     home.env.write("bin/systemctl", refuses, 0o700);
     let (code, said) = home.ends(home.starts(home.command(&home.options(&[])), KEY_SECRET));
-    assert_eq!(code, Some(3), "{said}");
+    assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("Failed to connect to bus"), "{said}");
-    assert!(said.contains("stsd` in its place"), "{said}");
-    assert!(said.contains("setup rclone default --write\n"), "{said}");
+    let start = format!("STSD_SOCKET={} stsd &\n", home.env.socket().display());
+    assert!(said.contains(&format!("Start the daemon:    {start}")), "{said}");
+    assert!(said.contains("setup rclone default "), "{said}");
     assert!(home.file("config.toml").exists());
 
     let home = Home::new();
@@ -326,18 +370,15 @@ fn init_without_systemd_writes_the_files_and_says_the_rest() {
         .env_remove("XDG_RUNTIME_DIR")
         .env_remove("STSD_SOCKET");
     let (code, said) = home.ends(home.starts(command, KEY_SECRET));
-    assert_eq!(code, Some(3), "{said}");
+    assert_eq!(code, Some(0), "{said}");
     let usual = format!("/run/user/{}", geteuid());
-    let first = if Path::new(&usual).is_dir() {
-        format!("Start `XDG_RUNTIME_DIR={usual} stsd` in its place")
+    let start = if Path::new(&usual).is_dir() {
+        format!("XDG_RUNTIME_DIR={usual} stsd &")
     } else {
         let socket = home.file("home/.stsd/stsd.sock");
-        format!(
-            "Start `export STSD_SOCKET={}`, then `stsd` in its place",
-            socket.display()
-        )
+        format!("export STSD_SOCKET={}; stsd &", socket.display())
     };
-    assert!(said.contains(&first), "{said}");
+    assert!(said.contains(&format!("Start the daemon:    {start}")), "{said}");
 
     let home = Home::new();
     let mut command = home.command(&["--source", "ecs-role", "--no-start"]);

@@ -11,7 +11,7 @@ const SIZE: (u16, u16) = (60, 200);
 const ANSWERS: [(&str, &str); 3] = [
     ("AccessKey id of the RAM user: ", "LTAIEXAMPLEUPLOADER01"),
     ("Its AccessKey secret (it is not shown): ", KEY_SECRET),
-    ("keyring (desktop) [file]: ", ""),
+    ("the keyring [file]: ", ""),
 ];
 
 /// The commands that set up a new user. The second one takes its answers as options and asks nothing.
@@ -42,6 +42,7 @@ pub(crate) fn run(world: &mut World, block: &Block) -> Result<(), String> {
     let socket = world.env.path("home/.config/systemd/user/stsd.socket");
     let here = || socket.exists();
     world.env.wait_until("the unit of the socket", here);
+    world.use_a_free_port();
     world.start();
     let code = terminal.wait_for_exit();
     e2e::assert_no_secrets(&block.place(), &terminal.bytes());

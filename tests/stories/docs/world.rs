@@ -266,6 +266,16 @@ impl World {
         Client::at(self.env.path("runtime/stsd/stsd.sock"))
     }
 
+    /// Gives the HTTP endpoint of a configuration that `stsctl init` has written a free port: the
+    /// stories of one user run at the same time.
+    pub(crate) fn use_a_free_port(&self) {
+        let path = self.env.path("home/.config/stsd/config.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains("[http]\n"), "{text}");
+        let text = text.replace("[http]\n", "[http]\nlisten = \"127.0.0.1:0\"\n");
+        fs::write(&path, text).unwrap();
+    }
+
     /// Starts the daemon by its name, with the environment of a login.
     pub(crate) fn start(&mut self) {
         let command = self.command(program("stsd"));

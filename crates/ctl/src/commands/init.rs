@@ -1,26 +1,27 @@
-//! `stsctl init`: asks for and checks everything before the first write, stores the key before the
-//! configuration refers to it, and fetches the first credentials as the proof.
+//! `stsctl init`: asks for everything and asks STS before the first write, stores the key before the
+//! configuration refers to it, and starts the daemon.
 
 mod deferred_signals;
 mod key;
+mod next_steps;
 mod plan;
 mod prompt;
+mod questions;
 mod start;
+mod trial;
 
-use std::{env, ffi::OsString, path::Path, process::ExitCode, time::Duration};
+use std::{path::Path, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use deferred_signals::{DeferGuard, SignalMask};
-use plan::InitPlan;
-use rustix::process::geteuid;
+use next_steps::NextSteps;
+use plan::{InitPlan, Source};
 use start::StartOutcome;
 use stsd_client::{Client, Credentials};
 
 use crate::{
     cli::Init,
-    commands::setup,
     config_file::{CheckResult, ConfigFile},
-    error::CliError,
     secret_store::{SecretBackend, StoredSecret},
     term::stdout::{print_line, print_warnings},
 };
@@ -30,122 +31,66 @@ const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(15);
 
 pub(crate) fn run(client: &Client, socket: Option<&Path>, typed: &Init) -> Result<ExitCode> {
     let config = ConfigFile::open()?;
-    let table = config.table()?;
     let signals = SignalMask::install()?;
-    let plan = InitPlan::resolve(typed, &config, &table, &signals)?;
-    write(&plan, &signals)?;
-    let names = plan.backend.filter(|_| plan.key.is_some());
-    let invocation = Invocation::at(socket);
+    let answers = questions::answers(typed, &config, &signals)?;
+    let plan = &answers.plan;
+    write(plan, &config, &signals)?;
+    if let Some(credentials) = &answers.credentials {
+        print_credentials(plan, credentials)?;
+    }
+    let mut next = NextSteps {
+        plan,
+        socket,
+        has_to_start: true,
+    };
     if typed.no_start {
-        if let Some(rest) =
-            names.and_then(|it| it.manual_steps(&[plan.source.as_str()], config.directory()))
-        {
-            print_line(&format!("\n{rest}"))?;
-        }
-        print_line(&format!(
-            "nothing is started: {} does it, and `{}` is the proof",
-            invocation.stsd(),
-            invocation.stsctl(&format!("refresh {}", plan.profile))
-        ))?;
-        print_tools(&invocation, &plan)?;
+        print_manual_steps(plan, &config)?;
+        next.print()?;
         return Ok(ExitCode::SUCCESS);
     }
-    let credential = names.filter(|it| *it == SecretBackend::Credential);
-    let credential = credential.map(|_| plan.source.as_str());
     // The user has a configuration now, which the place of the socket depends on.
     let found = Client::from_environment();
     let client = if socket.is_some() { client } else { &found };
     let probe = client.clone().without_retries();
-    match start::start(&probe, credential, config.directory())? {
-        StartOutcome::Reloaded => print_line("the daemon that runs already has read it")?,
+    match start::start(&probe, new_credential(plan), config.directory())? {
+        StartOutcome::Reloaded => print_line("the running daemon has reloaded it")?,
         StartOutcome::SocketEnabled => {
             print_line("stsd.socket: enabled and started, for this user")?
         }
         StartOutcome::NotStarted(reason) => {
-            print_tools(&invocation, &plan)?;
-            bail!(CliError {
-                text: format!(
-                    "all is written and nothing is started: {reason}. Start {} in its place, and \
-                 `{}` is the proof",
-                    invocation.stsd(),
-                    invocation.stsctl(&format!("refresh {}", plan.profile))
-                ),
-                hint: "a script that starts it otherwise says --no-start",
-                exit_code: 3,
-            })
+            print_line(&format!("stsd is not started: {reason}"))?;
+            next.print()?;
+            return Ok(ExitCode::SUCCESS);
         }
     }
-    match client.credentials(&plan.profile, Duration::ZERO, CREDENTIALS_TIMEOUT) {
-        Ok(answer) => print_first_credentials(&plan, &answer.credentials)?,
-        Err(error) => {
-            print_line(&format!(
-                "\nThe configuration stays as it is. Once the error below is fixed, try again: {}\n",
-                invocation.stsctl(&format!("refresh {}", plan.profile))
-            ))?;
-            return Err(error).context("no credentials have been served");
-        }
+    let answer = client.credentials(&plan.profile, Duration::ZERO, CREDENTIALS_TIMEOUT);
+    let answer = answer.context("the daemon serves no credentials of the new profile")?;
+    if answers.credentials.is_none() {
+        print_credentials(plan, &answer.credentials)?;
     }
-    print_tools(&invocation, &plan)?;
+    next.has_to_start = false;
+    next.print()?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The command lines that reach the same daemon, for messages.
-struct Invocation {
-    socket: Option<String>,
-}
-
-impl Invocation {
-    fn at(socket: Option<&Path>) -> Self {
-        let socket = socket.map(|it| it.display().to_string());
-        Self { socket }
-    }
-
-    fn stsctl(&self, rest: &str) -> String {
-        match &self.socket {
-            Some(socket) => format!("stsctl --socket {socket} {rest}"),
-            None => format!("stsctl {rest}"),
-        }
-    }
-
-    fn stsd(&self) -> String {
-        match &self.socket {
-            Some(socket) => format!("`STSD_SOCKET={socket} stsd`"),
-            None => stsd_of_environment(|name| env::var_os(name)),
-        }
-    }
-}
-
-/// Returns the commands that start the daemon, which listens only where a variable leads it.
-fn stsd_of_environment(variable: impl Fn(&str) -> Option<OsString>) -> String {
-    let has = |name| variable(name).is_some_and(|it| !it.is_empty());
-    if has("STSD_SOCKET") || has("XDG_RUNTIME_DIR") {
-        return "`stsd`".to_owned();
-    }
-    let usual = format!("/run/user/{}", geteuid().as_raw());
-    if Path::new(&usual).is_dir() {
-        return format!("`XDG_RUNTIME_DIR={usual} stsd`");
-    }
-    let home = variable("HOME").unwrap_or_default();
-    let socket = Path::new(&home).join(".stsd/stsd.sock");
-    format!("`export STSD_SOCKET={}`, then `stsd`", socket.display())
-}
-
 /// Stores the key and writes the configuration: both or neither, also after Ctrl-C.
-fn write(plan: &InitPlan, signals: &SignalMask) -> Result<()> {
+fn write(plan: &InitPlan, before: &ConfigFile, signals: &SignalMask) -> Result<()> {
     let guard = signals.defer();
     let found = ConfigFile::open()?;
     let _lock = found.lock()?;
     // The previous holder of the lock may have written it.
     let config = ConfigFile::open()?;
-    let table = config.table()?;
     ensure!(
-        plan.is_compatible_with(&table),
+        config.text()? == before.text()?,
         "{} was changed meanwhile; try again",
         config.path().display()
     );
-    let stored = match (&plan.key, plan.backend) {
-        (Some(key), Some(backend)) => Some(backend.store(&plan.source, key, config.directory())?),
-        _ => None,
+    let stored = match &plan.source {
+        Source::Key { name, key, backend } => {
+            let text = key::key_file_text(&key.id, &key.secret);
+            Some(backend.store(name, &text, config.directory())?)
+        }
+        Source::Existing(_) | Source::InstanceRole(_) => None,
     };
     let done = write_config(plan, &config, &guard);
     if let (Err(_), Some(stored)) = (&done, &stored) {
@@ -167,7 +112,8 @@ fn write(plan: &InitPlan, signals: &SignalMask) -> Result<()> {
 }
 
 fn write_config(plan: &InitPlan, config: &ConfigFile, guard: &DeferGuard<'_>) -> Result<()> {
-    let text = plan.text(config.text()?);
+    let before = plan::parse(config.text()?.unwrap_or_default(), config.path())?;
+    let text = plan.apply_to(&before).to_string();
     match config.check(&text)? {
         CheckResult::Accepted(accepted) => print_warnings(&accepted.warnings)?,
         CheckResult::Rejected(reason) => {
@@ -179,30 +125,28 @@ fn write_config(plan: &InitPlan, config: &ConfigFile, guard: &DeferGuard<'_>) ->
     config.write(&text)
 }
 
-fn print_first_credentials(plan: &InitPlan, credentials: &Credentials) -> Result<()> {
+/// Returns the name of the new key, if systemd gives it to the daemon.
+fn new_credential(plan: &InitPlan) -> Option<&str> {
+    match &plan.source {
+        Source::Key { name, backend, .. } if *backend == SecretBackend::Credential => Some(name),
+        _ => None,
+    }
+}
+
+fn print_manual_steps(plan: &InitPlan, config: &ConfigFile) -> Result<()> {
+    let Source::Key { name, backend, .. } = &plan.source else {
+        return Ok(());
+    };
+    match backend.manual_steps(&[name], config.directory()) {
+        Some(steps) => print_line(&format!("\n{steps}")),
+        None => Ok(()),
+    }
+}
+
+fn print_credentials(plan: &InitPlan, credentials: &Credentials) -> Result<()> {
     let expiration = jiff::Timestamp::from_second(credentials.expiration_unix_seconds)?;
     print_line(&format!(
         "{}: the first credentials, {} until {expiration}",
         plan.profile, credentials.access_key_id
     ))
-}
-
-/// Prints the commands that configure the installed tools.
-fn print_tools(invocation: &Invocation, plan: &InitPlan) -> Result<()> {
-    let installed = setup::installed();
-    if installed.is_empty() {
-        let example = invocation.stsctl("setup");
-        return print_line(&format!(
-            "\n`{example}` lists the tools that can be told of it"
-        ));
-    }
-    print_line("\nThe tools that are installed here are told of it by:\n")?;
-    let region = plan.region.as_deref();
-    let region = region.map_or_else(String::new, |it| format!(" --region {it}"));
-    for (tool, file) in installed {
-        let write = if file { " --write" } else { "" };
-        let rest = format!("setup {tool} {}{region}{write}", plan.profile);
-        print_line(&format!("  {}", invocation.stsctl(&rest)))?;
-    }
-    Ok(())
 }

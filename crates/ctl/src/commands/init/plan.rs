@@ -1,18 +1,16 @@
-//! The answers for `stsctl init`, from options or prompts, each checked by `stsd --check`, whose
-//! messages are shown at the prompt.
+//! The change of the configuration that `stsctl init` makes: comments and all other tables stay.
 
-use anyhow::{Result, bail};
-use stsctl::aliyun_profiles::{access_key_id, access_key_secret, quoted};
+use std::path::Path;
+
+use anyhow::{Result, anyhow};
 use stsd_client::SecretText;
 use stsd_model::ProfileName;
+use toml_edit::{DocumentMut, InlineTable, Item, Table, value};
 
-use super::{deferred_signals::SignalMask, key, key::AccessKey, prompt::Prompter};
-use crate::{
-    cli::{IdentityKind, Init},
-    config_file::{CheckResult, ConfigFile},
-    error::usage,
-    secret_store::SecretBackend,
-};
+use crate::secret_store::SecretBackend;
+
+/// The variables by which the daemon of a trial gets a key that is stored nowhere yet.
+pub(super) const TRIAL_VARIABLES: [&str; 2] = ["STSD_TRIAL_KEY_ID", "STSD_TRIAL_KEY_SECRET"];
 
 /// Placeholder for the role while the other answers are checked.
 const PLACEHOLDER_ROLE: &str = "acs:ram::1:role/some";
@@ -20,340 +18,155 @@ const PLACEHOLDER_ROLE: &str = "acs:ram::1:role/some";
 /// Space for the suffix of a source's name: `-user` and a number.
 const MAX_SUFFIX_CHARS: usize = 16;
 
+/// The tables whose entries are profiles and sources.
+const NAMED: [&str; 2] = ["profile", "source"];
+
 /// The answers.
+#[derive(Clone)]
 pub(super) struct InitPlan {
     pub(super) profile: String,
-    /// The name of the source.
-    pub(super) source: String,
+    pub(super) source: Source,
+    /// The region of a configuration that names no endpoint yet.
     pub(super) region: Option<String>,
-    endpoint: Option<String>,
-    role: Option<String>,
-    /// The text of the key file; `None` for an instance role.
-    pub(super) key: Option<SecretText>,
-    pub(super) backend: Option<SecretBackend>,
-    /// There is no configuration yet, so its first lines are written as well.
-    new: bool,
+    /// The URL of STS for a configuration that names no endpoint yet.
+    pub(super) endpoint: Option<String>,
+    pub(super) role_arn: Option<String>,
 }
 
-/// The sources of answers, and the configuration that checks them.
-struct InputResolver<'a> {
-    typed: &'a Init,
-    prompter: Option<Prompter<'a>>,
-    config: &'a ConfigFile,
-    signals: &'a SignalMask,
+/// The source of the profile.
+#[derive(Clone)]
+pub(super) enum Source {
+    /// A source of the configuration.
+    Existing(String),
+    /// A new source: the role of this instance.
+    InstanceRole(String),
+    /// A new source with a key.
+    Key {
+        name: String,
+        key: NewKey,
+        backend: SecretBackend,
+    },
 }
 
-impl InitPlan {
-    /// Collects all answers; the error lists all missing options.
-    pub(super) fn resolve(
-        typed: &Init,
-        config: &ConfigFile,
-        table: &toml::Table,
-        signals: &SignalMask,
-    ) -> Result<Self> {
-        let resolver = InputResolver {
-            typed,
-            prompter: Prompter::detect(signals),
-            config,
-            signals,
-        };
-        let mut plan = Self {
-            profile: typed.profile.clone(),
-            source: String::new(),
-            region: None,
-            endpoint: typed.endpoint.clone(),
-            role: None,
-            key: None,
-            backend: None,
-            new: table.is_empty(),
-        };
-        plan.check_conflicts(typed, config, table)?;
-        plan.source = free_source_name(table, &plan.profile);
-        resolver.check_complete(plan.new)?;
-        // The options are checked before the first prompt.
-        plan.region.clone_from(&typed.region);
-        plan.role.clone_from(&typed.role_arn);
-        if let Err(problem) = resolver.check(&plan)? {
-            return usage(problem);
-        }
-        resolver.print_intro(&plan)?;
-        resolver.region(&mut plan)?;
-        if typed.source == IdentityKind::AccessKey {
-            resolver.key(&mut plan)?;
-        }
-        resolver.role(&mut plan)?;
-        Ok(plan)
-    }
-
-    /// Fails if an existing configuration conflicts with the options.
-    fn check_conflicts(
-        &self,
-        typed: &Init,
-        config: &ConfigFile,
-        table: &toml::Table,
-    ) -> Result<()> {
-        let shown = config.path().display();
-        if !self.is_compatible_with(table) {
-            return usage(format!(
-                "{shown} has a profile {} already; choose another --profile",
-                self.profile
-            ));
-        }
-        for (option, key, wanted) in [
-            ("--region", "region", &typed.region),
-            ("--endpoint", "endpoint", &typed.endpoint),
-        ] {
-            let found = table.get(key).and_then(|it| it.as_str());
-            if !self.new && wanted.is_some() && wanted.as_deref() != found {
-                return usage(format!(
-                    "{shown} is there already, and what it says of STS at its top is for all \
-                     profiles: leave {option} out, or change it there"
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// Returns `true` if the profile and the source can be added to a configuration.
-    pub(super) fn is_compatible_with(&self, table: &toml::Table) -> bool {
-        let has = |kind: &str, name: &str| {
-            let table = table.get(kind).and_then(|it| it.as_table());
-            table.is_some_and(|it| it.contains_key(name))
-        };
-        !has("profile", &self.profile)
-            && (self.source.is_empty() || !has("source", &self.source))
-            && self.new == table.is_empty()
-    }
-
-    /// Returns the new configuration: the existing text, followed by the new tables.
-    pub(super) fn text(&self, before: Option<&str>) -> String {
-        let mut text = before.unwrap_or_default().to_owned();
-        if !text.is_empty() {
-            text.push_str(if text.ends_with('\n') { "\n" } else { "\n\n" });
-        }
-        if self.new {
-            for (key, value) in [("region", &self.region), ("endpoint", &self.endpoint)] {
-                if let Some(value) = value {
-                    text += &format!("{key} = {}\n", quoted(value));
-                }
-            }
-            text.push('\n');
-        }
-        text + &self.tables()
-    }
-
-    fn tables(&self) -> String {
-        let source = quoted(&self.source);
-        let identity = match self.backend {
-            Some(backend) => {
-                let (key, value) = backend.config_entry()(&self.source);
-                format!("type = \"access-key\"\n{key} = {}\n", quoted(&value))
-            }
-            None => "type = \"ecs-role\"\n".to_owned(),
-        };
-        let role = self.role.as_ref();
-        let role = role.map_or_else(String::new, |it| format!("role_arn = {}\n", quoted(it)));
-        format!(
-            "[source.{}]\n{identity}\n[profile.{}]\nsource = {source}\n{role}",
-            toml_key(&self.source),
-            toml_key(&self.profile)
-        )
-    }
+/// A key that is not stored yet.
+#[derive(Clone)]
+pub(super) struct NewKey {
+    pub(super) id: String,
+    pub(super) secret: SecretText,
 }
 
-impl InputResolver<'_> {
-    /// Fails with the missing options if there is no terminal.
-    fn check_complete(&self, new: bool) -> Result<()> {
-        if self.prompter.is_some() {
-            return Ok(());
-        }
-        let typed = self.typed;
-        let mut missing = Vec::new();
-        if new && typed.region.is_none() && typed.endpoint.is_none() {
-            missing.push("--region");
-        }
-        if typed.source == IdentityKind::AccessKey {
-            if typed.access_key_id.is_none() && typed.key_file.is_none() {
-                missing.push("--access-key-id");
-            }
-            if !typed.secret_stdin && typed.key_file.is_none() {
-                missing.push("--secret-stdin or --key-file");
-            }
-            if typed.role_arn.is_none() {
-                missing.push("--role-arn");
-            }
-        }
-        if missing.is_empty() {
-            return Ok(());
-        }
-        usage(format!(
-            "there is no terminal to ask at, so this is missing: {}",
-            missing.join(", ")
-        ))
-    }
-
-    fn print_intro(&self, plan: &InitPlan) -> Result<()> {
-        let Some(prompter) = &self.prompter else {
-            return Ok(());
-        };
-        let path = self.config.path().display();
-        prompter.print(&format!(
-            "This makes the profile {} in {path}. Nothing is written before all is asked.\n",
-            plan.profile
-        ))
-    }
-
-    fn region(&self, plan: &mut InitPlan) -> Result<()> {
-        if plan.region.is_some() || plan.endpoint.is_some() || !plan.new {
-            return Ok(());
-        }
-        if let Some(prompter) = &self.prompter {
-            let answer = prompter.ask("Region of STS, such as cn-hangzhou", None, |answer| {
-                self.check(&plan.with(|it| it.region = Some(answer.to_owned())))
-            })?;
-            plan.region = Some(answer);
-        }
-        Ok(())
-    }
-
-    fn key(&self, plan: &mut InitPlan) -> Result<()> {
-        let typed = self.typed;
-        let found = match &typed.key_file {
-            Some(path) => Some(AccessKey::from_file(path)?),
-            // At a terminal, a prompt without echo reads the secret.
-            None if typed.secret_stdin && self.prompter.is_none() => Some(AccessKey::from_stdin()?),
-            None => None,
-        };
-        let in_file = found.as_ref().and_then(|it| it.id.clone());
-        let id = match (typed.access_key_id.clone(), in_file) {
-            (Some(id), Some(other)) if id != other => {
-                return usage("--access-key-id is not that of the --key-file");
-            }
-            (Some(id), _) | (None, Some(id)) => match self.id(&id) {
-                Ok(()) => id,
-                Err(problem) => return usage(problem),
-            },
-            (None, None) => match &self.prompter {
-                Some(prompter) => prompter.ask("AccessKey id of the RAM user", None, |answer| {
-                    Ok(self.id(answer))
-                })?,
-                None => return usage("the file has the secret alone: --access-key-id is missing"),
-            },
-        };
-        let secret = match (found, &self.prompter) {
-            (Some(key), _) => match self.secret(key.secret.expose()) {
-                Ok(()) => key.secret,
-                Err(problem) => return usage(problem),
-            },
-            (None, Some(prompter)) => {
-                prompter.ask_secret("Its AccessKey secret", |it| self.secret(it))?
-            }
-            (None, None) => return usage("--secret-stdin or --key-file is missing"),
-        };
-        plan.key = Some(key::key_file_text(&id, &secret));
-        plan.backend = Some(match (typed.secret_backend, &self.prompter) {
-            (Some(backend), _) => backend,
-            (None, Some(prompter)) => self.backend(prompter)?,
-            (None, None) => SecretBackend::File,
-        });
-        Ok(())
-    }
-
-    fn backend(&self, prompter: &Prompter<'_>) -> Result<SecretBackend> {
-        use clap::ValueEnum as _;
-
-        let read = |answer: &str| SecretBackend::from_str(answer, true);
-        let question =
-            "Where to store the key: file (mode 0600), credential (systemd), keyring (desktop)";
-        let answer = prompter.ask(question, Some("file"), |answer| {
-            Ok(read(answer)
-                .map(|_| ())
-                .map_err(|_| "one of file, credential, keyring".to_owned()))
-        })?;
-        read(&answer).map_err(anyhow::Error::msg)
-    }
-
-    fn role(&self, plan: &mut InitPlan) -> Result<()> {
-        let (None, Some(prompter)) = (&plan.role, &self.prompter) else {
-            return Ok(());
-        };
-        // The instance's own session can be served as it is.
-        let usual = (self.typed.source == IdentityKind::EcsRole).then_some("");
-        let question = "Role that programs get: acs:ram::ACCOUNT:role/ROLE";
-        let answer = prompter.ask(question, usual, |answer| match answer {
-            "" => Ok(Ok(())),
-            answer => self.check(&plan.with(|it| it.role = Some(answer.to_owned()))),
-        })?;
-        plan.role = Some(answer).filter(|it| !it.is_empty());
-        Ok(())
-    }
-
-    fn id(&self, id: &str) -> Result<(), String> {
-        match id {
-            "" => Err("an AccessKey id is not empty".to_owned()),
-            id => access_key_id(id).map_err(without_possessive),
-        }
-    }
-
-    fn secret(&self, secret: &str) -> Result<(), String> {
-        match secret {
-            "" => Err("an AccessKey secret is not empty".to_owned()),
-            secret => access_key_secret(secret).map_err(without_possessive),
-        }
-    }
-
-    /// Checks the answers so far, with placeholders for missing ones.
-    fn check(&self, plan: &InitPlan) -> Result<Result<(), String>> {
-        let _guard = self.signals.defer();
-        let key = self.typed.source == IdentityKind::AccessKey;
-        let tried = plan.with(|it| {
-            it.new = true;
-            it.source = "some".to_owned();
-            it.backend = key.then_some(SecretBackend::Credential);
-            if key && it.role.is_none() {
-                it.role = Some(PLACEHOLDER_ROLE.to_owned());
-            }
-        });
-        let directory = tempfile::tempdir()?;
-        let text = tried.text(None);
-        match self.config.check_in(&text, directory.path())? {
-            CheckResult::Accepted(_) => Ok(Ok(())),
-            CheckResult::NotChecked(reason) => bail!("nothing can be checked: {reason}"),
-            CheckResult::Rejected(reason) => {
-                let first = reason.lines().next().unwrap_or("stsd refuses it");
-                let path = self.config.path().display().to_string();
-                let told = first.strip_prefix(&format!("{path}:"));
-                let told = told.and_then(|it| it.split_once(": ")).map(|it| it.1);
-                Ok(Err(told.unwrap_or(first).to_owned()))
-            }
+impl Source {
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Existing(name) | Self::InstanceRole(name) | Self::Key { name, .. } => name,
         }
     }
 }
 
 impl InitPlan {
-    /// Returns a copy without the key and with a change, for a check.
-    fn with(&self, change: impl FnOnce(&mut Self)) -> Self {
-        let mut other = Self {
-            profile: self.profile.clone(),
-            source: self.source.clone(),
-            region: self.region.clone(),
-            endpoint: self.endpoint.clone(),
-            role: self.role.clone(),
-            key: None,
-            backend: self.backend,
-            new: self.new,
-        };
-        change(&mut other);
-        other
+    /// Returns the configuration with the profile.
+    pub(super) fn apply_to(&self, before: &DocumentMut) -> DocumentMut {
+        let mut config = before.clone();
+        self.set_endpoint(&mut config);
+        if config.get("http").is_none() {
+            config.insert("http", Item::Table(Table::new()));
+        }
+        match &self.source {
+            Source::Existing(_) => {}
+            Source::InstanceRole(name) => put(&mut config, "source", name, instance_role()),
+            Source::Key { name, backend, .. } => {
+                let (key, location) = backend.config_entry()(name);
+                let mut source = access_key();
+                source.insert(key, value(location));
+                put(&mut config, "source", name, source);
+            }
+        }
+        put(&mut config, "profile", &self.profile, self.profile_table());
+        config
     }
+
+    /// Returns a configuration for a trial: the profile alone, without anything that a daemon would
+    /// write, execute or listen at. A new key is in the variables of the daemon.
+    pub(super) fn for_trial(&self, before: &DocumentMut) -> DocumentMut {
+        let mut config = before.clone();
+        config.retain(|name, item| item.is_value() || name == "source");
+        if let Some(sources) = config.get_mut("source").and_then(Item::as_table_like_mut) {
+            let names: Vec<_> = sources.iter().map(|(name, _)| name.to_owned()).collect();
+            for name in names.iter().filter(|it| *it != self.source.name()) {
+                sources.remove(name);
+            }
+        }
+        self.set_endpoint(&mut config);
+        match &self.source {
+            Source::Existing(_) => {}
+            Source::InstanceRole(name) => put(&mut config, "source", name, instance_role()),
+            Source::Key { name, .. } => {
+                let [id, secret] = TRIAL_VARIABLES;
+                let names = [("id", id), ("secret", secret)];
+                let mut source = access_key();
+                source.insert("access_key_env", value(InlineTable::from_iter(names)));
+                put(&mut config, "source", name, source);
+            }
+        }
+        let mut profile = self.profile_table();
+        if self.role_arn.is_none() && !matches!(self.source, Source::InstanceRole(_)) {
+            profile.insert("role_arn", value(PLACEHOLDER_ROLE));
+        }
+        put(&mut config, "profile", &self.profile, profile);
+        config
+    }
+
+    fn set_endpoint(&self, config: &mut DocumentMut) {
+        for (key, text) in [("region", &self.region), ("endpoint", &self.endpoint)] {
+            if let Some(text) = text {
+                config.insert(key, value(text));
+            }
+        }
+    }
+
+    fn profile_table(&self) -> Table {
+        let mut profile = Table::new();
+        profile.insert("source", value(self.source.name()));
+        if let Some(role_arn) = &self.role_arn {
+            profile.insert("role_arn", value(role_arn));
+        }
+        profile
+    }
+}
+
+/// Parses a configuration.
+pub(super) fn parse(text: &str, path: &Path) -> Result<DocumentMut> {
+    // The parser's own message would quote the text.
+    text.parse().map_err(|error: toml_edit::TomlError| {
+        let at = error.span().map_or(0, |it| it.start);
+        let line = line_of(text, at);
+        let shown = path.display();
+        anyhow!("{shown}:{line} is not TOML; `stsd --check` says more")
+    })
+}
+
+/// Returns the line of a profile's table; `None` for a profile that the configuration lacks.
+pub(super) fn line_of_profile(config: &str, name: &str) -> Option<usize> {
+    let parsed = toml_edit::Document::parse(config).ok()?;
+    let profile = parsed.get("profile")?.get(name)?;
+    let at = profile.span().map_or(0, |it| it.start);
+    Some(line_of(config, at))
+}
+
+fn line_of(text: &str, at: usize) -> usize {
+    1 + text.bytes().take(at).filter(|it| *it == b'\n').count()
+}
+
+/// Returns the names in a table of tables, such as the sources.
+pub(super) fn names<'a>(config: &'a DocumentMut, kind: &str) -> Vec<&'a str> {
+    let table = config.get(kind).and_then(Item::as_table_like);
+    let entries = table.into_iter().flat_map(|it| it.iter());
+    entries.map(|(name, _)| name).collect()
 }
 
 /// Returns a source name that no source and no profile has.
-fn free_source_name(table: &toml::Table, profile: &str) -> String {
-    let has = |name: &str| {
-        let mut tables = table.values().filter_map(|it| it.as_table());
-        tables.any(|it| it.contains_key(name))
-    };
+pub(super) fn free_source_name(config: &DocumentMut, profile: &str) -> String {
+    let has = |name: &str| NAMED.iter().any(|kind| names(config, kind).contains(&name));
     let head_chars = ProfileName::MAX_CHARS - MAX_SUFFIX_CHARS;
     let head: String = profile.chars().take(head_chars).collect();
     let name = format!("{head}-user");
@@ -364,18 +177,119 @@ fn free_source_name(table: &toml::Table, profile: &str) -> String {
     name
 }
 
-/// Returns a name for a header, quoted where TOML requires it.
-fn toml_key(name: &str) -> String {
-    let plain = |it: u8| it.is_ascii_alphanumeric() || b"_-".contains(&it);
-    match !name.is_empty() && name.bytes().all(plain) {
-        true => name.to_owned(),
-        false => quoted(name),
+fn access_key() -> Table {
+    let mut source = Table::new();
+    source.insert("type", value("access-key"));
+    source
+}
+
+fn instance_role() -> Table {
+    let mut source = Table::new();
+    source.insert("type", value("ecs-role"));
+    source
+}
+
+/// Puts a table into a table of tables, in place of one of that name.
+fn put(config: &mut DocumentMut, kind: &str, name: &str, table: Table) {
+    let parent = config.entry(kind).or_insert_with(|| {
+        let mut parent = Table::new();
+        parent.set_implicit(true);
+        Item::Table(parent)
+    });
+    if let Some(parent) = parent.as_table_like_mut() {
+        parent.insert(name, Item::Table(table));
     }
 }
 
-/// Returns a message about an imported profile without its leading "its".
-fn without_possessive(problem: String) -> String {
-    problem
-        .strip_prefix("its ")
-        .map_or(problem.clone(), str::to_owned)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(source: Source) -> InitPlan {
+        InitPlan {
+            profile: "oss-upload".to_owned(),
+            source,
+            region: None,
+            endpoint: None,
+            role_arn: Some("acs:ram::1:role/r".to_owned()),
+        }
+    }
+
+    fn key(name: &str) -> Source {
+        Source::Key {
+            name: name.to_owned(),
+            key: NewKey {
+                id: "LTAI1".to_owned(),
+                secret: "marker".to_owned().into(),
+            },
+            backend: SecretBackend::File,
+        }
+    }
+
+    fn applied(plan: &InitPlan, before: &str) -> String {
+        plan.apply_to(&before.parse().unwrap()).to_string()
+    }
+
+    #[test]
+    fn new_configuration_has_the_endpoint_http_and_both_tables() {
+        let mut plan = plan(key("oss-upload-user"));
+        plan.region = Some("cn-hongkong".to_owned());
+        let expected = "region = \"cn-hongkong\"\n\n[http]\n\n[source.oss-upload-user]\n\
+                        type = \"access-key\"\naccess_key_file = \"oss-upload-user.key\"\n\n\
+                        [profile.oss-upload]\nsource = \"oss-upload-user\"\n\
+                        role_arn = \"acs:ram::1:role/r\"\n";
+        assert_eq!(applied(&plan, ""), expected);
+    }
+
+    #[test]
+    fn comments_and_other_tables_stay() {
+        let before = "# mine\nregion = \"cn-hongkong\" # near\n\n[http]\nlisten = \"127.0.0.1:7787\"\n\n\
+                      [source.a]\ntype = \"ecs-role\"\n\n[profile.b]\n# of b\nsource = \"a\"\n";
+        let text = applied(&plan(Source::Existing("a".to_owned())), before);
+        let (old, new) = text.split_once("\n[profile.oss-upload]\n").unwrap();
+        assert_eq!(format!("{old}"), before);
+        assert!(new.starts_with("source = \"a\"\n"), "{new}");
+    }
+
+    #[test]
+    fn forced_profile_replaces_the_one_of_its_name() {
+        let before = "[source.a]\ntype = \"ecs-role\"\n\n[profile.oss-upload]\nsource = \"x\"\n\
+                      duration = \"1h\"\n\n[profile.z]\nsource = \"a\"\n";
+        let text = applied(&plan(Source::Existing("a".to_owned())), before);
+        assert!(!text.contains("duration"), "{text}");
+        assert!(text.contains("[profile.z]\nsource = \"a\"\n"), "{text}");
+    }
+
+    #[test]
+    fn trial_has_no_file_no_listener_and_no_other_profile() {
+        let before = "region = \"cn-hongkong\"\n[http]\n[audit]\nfile = \"/a\"\n[source.a]\n\
+                      type = \"ecs-role\"\n[source.b]\ntype = \"process\"\n[profile.p]\n\
+                      source = \"b\"\n[profile.p.file]\npath = \"/f\"\n";
+        let text = plan(key("k")).for_trial(&before.parse().unwrap()).to_string();
+        for gone in ["http", "audit", "[source.a]", "process", "profile.p]", "/f", "marker"] {
+            assert!(!text.contains(gone), "{gone}: {text}");
+        }
+        for kept in ["cn-hongkong", "STSD_TRIAL_KEY_ID", "[profile.oss-upload]"] {
+            assert!(text.contains(kept), "{kept}: {text}");
+        }
+    }
+
+    #[test]
+    fn source_name_is_that_of_no_other_table() {
+        let check = |text: &str, expected: &str| {
+            let config = text.parse().unwrap();
+            assert_eq!(free_source_name(&config, "p"), expected, "{text}");
+        };
+        check("", "p-user");
+        check("[source.p-user]\n", "p-user2");
+        check("[source.p-user]\n[profile.p-user2]\n", "p-user3");
+    }
+
+    #[test]
+    fn line_of_an_existing_profile_is_that_of_its_header() {
+        let config = "# 1\n[profile.a]\nsource = \"s\"\n\n[profile.b]\nsource = \"s\"\n";
+        assert_eq!(line_of_profile(config, "a"), Some(2));
+        assert_eq!(line_of_profile(config, "b"), Some(5));
+        assert_eq!(line_of_profile(config, "c"), None);
+    }
 }

@@ -2,7 +2,8 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-use anyhow::{Result, bail};
+use anstyle::Style;
+use anyhow::{Error, Result, bail};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fd::AsFd as _,
@@ -11,11 +12,13 @@ use rustix::{
 };
 use signal_hook::{consts::SIGINT, low_level::emulate_default_handler};
 use stsd_client::SecretText;
-use stsd_document::printable_lines;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::deferred_signals::{DeferGuard, SignalMask};
-use crate::error::usage;
+use crate::{
+    error::{CliError, usage},
+    term::style,
+};
 
 /// Larger than any AccessKey secret.
 const MAX_SECRET_BYTES: usize = 1024;
@@ -30,9 +33,28 @@ impl<'a> Prompter<'a> {
         is_terminal.then_some(Self(signals))
     }
 
-    /// Prints a line to stderr.
+    /// Prints a text to stderr, between words if it is wider than the terminal.
     pub(super) fn print(&self, text: &str) -> Result<()> {
-        Ok(writeln!(io::stderr(), "{}", printable_lines(text))?)
+        let indent = if text.starts_with("  ") { "  " } else { "" };
+        let width = style::terminal_width(&io::stderr());
+        for line in style::wrap(Style::new(), (indent, indent), text, width) {
+            writeln!(io::stderr(), "{}", line.render(width))?;
+        }
+        if text.ends_with('\n') {
+            writeln!(io::stderr())?;
+        }
+        Ok(())
+    }
+
+    /// Prints an error and its hint; another answer may mend it.
+    pub(super) fn print_error(&self, error: &Error) -> Result<()> {
+        let hint = error.downcast_ref::<CliError>().map(|it| &*it.hint);
+        let hint = hint.or(error.downcast_ref::<stsd_client::Error>().map(stsd_client::Error::hint));
+        self.print(&format!("  {error:#}"))?;
+        match hint {
+            Some(hint) if !hint.is_empty() => self.print(&format!("  hint: {hint}")),
+            _ => Ok(()),
+        }
     }
 
     /// Asks until an answer passes the check; an empty answer selects the default.
@@ -44,9 +66,8 @@ impl<'a> Prompter<'a> {
     ) -> Result<String> {
         loop {
             let shown = match default {
-                Some("") => " [none]".to_owned(),
+                None | Some("") => String::new(),
                 Some(default) => format!(" [{default}]"),
-                None => String::new(),
             };
             write!(io::stderr(), "{question}{shown}: ")?;
             let mut line = String::new();

@@ -42,7 +42,7 @@ pub(super) fn check(report: &StatusReport, names: &[String], as_json: bool) -> R
     if let Some(name) = names.iter().find(missing) {
         return Err(CliError {
             text: format!("no profile is named {name:?}, or it is not for you to see"),
-            hint: "stsctl status lists the profiles",
+            hint: "stsctl status lists the profiles".into(),
             exit_code: 4,
         }
         .into());

@@ -1,0 +1,81 @@
+//! The command lines that follow a setup.
+
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Result;
+use rustix::process::geteuid;
+
+use super::plan::InitPlan;
+use crate::{commands::setup, term::stdout::print_line};
+
+/// The command lines that reach the daemon of this setup.
+pub(super) struct NextSteps<'a> {
+    pub(super) plan: &'a InitPlan,
+    /// The socket of the command line.
+    pub(super) socket: Option<&'a Path>,
+    /// The daemon does not run yet.
+    pub(super) has_to_start: bool,
+}
+
+impl NextSteps<'_> {
+    /// Prints one line each: start, run a program, look at the daemon, set up a tool.
+    pub(super) fn print(&self) -> Result<()> {
+        print_line("")?;
+        if self.has_to_start {
+            print_line(&format!("Start the daemon:    {}", self.start()))?;
+        }
+        let profile = &self.plan.profile;
+        print_line(&format!(
+            "Run a program:       {}",
+            self.stsctl(&format!("exec {profile} -- COMMAND"))
+        ))?;
+        print_line(&format!("Look at the daemon:  {}", self.stsctl("status")))?;
+        let installed = setup::installed();
+        let Some(((tool, writes), others)) = installed.split_first() else {
+            let list = self.stsctl("setup");
+            return print_line(&format!("Set a tool up:       {list} (lists the tools)"));
+        };
+        let region = self.plan.region.as_deref().unwrap_or("REGION");
+        let write = if *writes { " --write" } else { "" };
+        let setup = self.stsctl(&format!("setup {tool} {profile} --region {region}{write}"));
+        print_line(&format!("Set a tool up:       {setup}"))?;
+        if others.is_empty() {
+            return Ok(());
+        }
+        let others: Vec<_> = others.iter().map(|(tool, _)| tool.to_string()).collect();
+        print_line(&format!("Also installed here: {}", others.join(", ")))
+    }
+
+    fn stsctl(&self, rest: &str) -> String {
+        match self.socket {
+            Some(socket) => format!("stsctl --socket {} {rest}", socket.display()),
+            None => format!("stsctl {rest}"),
+        }
+    }
+
+    /// Returns the commands that start the daemon, which listens only where a variable leads it.
+    fn start(&self) -> String {
+        match self.socket {
+            Some(socket) => format!("STSD_SOCKET={} stsd &", socket.display()),
+            None => start_with(|name| env::var_os(name)),
+        }
+    }
+}
+
+fn start_with(variable: impl Fn(&str) -> Option<OsString>) -> String {
+    let has = |name| variable(name).is_some_and(|it| !it.is_empty());
+    if has("STSD_SOCKET") || has("XDG_RUNTIME_DIR") {
+        return "stsd &".to_owned();
+    }
+    let usual = format!("/run/user/{}", geteuid().as_raw());
+    if Path::new(&usual).is_dir() {
+        return format!("XDG_RUNTIME_DIR={usual} stsd &");
+    }
+    let home = PathBuf::from(variable("HOME").unwrap_or_default());
+    let socket = home.join(".stsd/stsd.sock");
+    format!("export STSD_SOCKET={}; stsd &", socket.display())
+}
