@@ -27,7 +27,8 @@ set_up() {
     cat "$scratch/init"
     grep -q 'stsd.socket: enabled and started' "$scratch/init" &&
         grep -q 'oss-upload: the first credentials, STS\.' "$scratch/init" || return 1
-    is "new AssumeRole calls" $(($(calls) - before)) 1 &&
+    # One before anything is written, and one of the daemon.
+    is "new AssumeRole calls" $(($(calls) - before)) 2 &&
         is "stsd.socket" "$(user systemctl --user is-enabled stsd.socket)" enabled &&
         is "stsd.socket" "$(user systemctl --user is-active stsd.socket)" active &&
         is "stsd.service" "$(user systemctl --user is-active stsd.service)" active &&

@@ -275,19 +275,28 @@ fn init_with_options_keeps_packaged_units() {
     assert!(after.starts_with(&before), "{after}");
     assert!(said.contains("other: the first credentials"), "{said}");
     // The key is the one of the first profile, and is stored once.
-    assert!(after.contains("[profile.other]\nsource = \"default-user\""), "{after}");
+    assert!(
+        after.contains("[profile.other]\nsource = \"default-user\""),
+        "{after}"
+    );
     assert!(!home.file("other-user.key").exists());
 
     let (code, said) = again("default");
     assert_eq!(code, Some(2), "{said}");
-    let place = format!("{}:9 has a profile default", home.file("config.toml").display());
+    let place = format!(
+        "{}:9 has a profile default",
+        home.file("config.toml").display()
+    );
     assert!(said.contains(&place) && said.contains("--force"), "{said}");
     assert_eq!(fs::read_to_string(home.file("config.toml")).unwrap(), after);
     let mut command = home.command(&["--force", "--role", "oss-read"]);
     let (code, said) = home.said(&command.output().unwrap());
     assert_eq!(code, Some(0), "{said}");
     let forced = fs::read_to_string(home.file("config.toml")).unwrap();
-    assert_eq!(forced, after.replacen("role/oss-upload", "role/oss-read", 1));
+    assert_eq!(
+        forced,
+        after.replacen("role/oss-upload", "role/oss-read", 1)
+    );
 }
 
 #[test]
@@ -324,7 +333,10 @@ fn init_without_an_answer_of_sts_writes_nothing() {
     options[1] = "http://127.0.0.1:1";
     let (code, said) = home.ends(home.starts(home.command(&options), KEY_SECRET));
     assert_eq!(code, Some(6), "{said}");
-    assert!(said.contains("sts is not reachable at 127.0.0.1:1"), "{said}");
+    assert!(
+        said.contains("sts is not reachable at 127.0.0.1:1"),
+        "{said}"
+    );
     assert_eq!(home.left(), Vec::<String>::new());
 }
 
@@ -359,7 +371,10 @@ fn init_without_systemd_writes_the_files_and_says_the_rest() {
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("Failed to connect to bus"), "{said}");
     let start = format!("STSD_SOCKET={} stsd &\n", home.env.socket().display());
-    assert!(said.contains(&format!("Start the daemon:    {start}")), "{said}");
+    assert!(
+        said.contains(&format!("Start the daemon:    {start}")),
+        "{said}"
+    );
     assert!(said.contains("setup rclone default "), "{said}");
     assert!(home.file("config.toml").exists());
 
@@ -378,7 +393,10 @@ fn init_without_systemd_writes_the_files_and_says_the_rest() {
         let socket = home.file("home/.stsd/stsd.sock");
         format!("export STSD_SOCKET={}; stsd &", socket.display())
     };
-    assert!(said.contains(&format!("Start the daemon:    {start}")), "{said}");
+    assert!(
+        said.contains(&format!("Start the daemon:    {start}")),
+        "{said}"
+    );
 
     let home = Home::new();
     let mut command = home.command(&["--source", "ecs-role", "--no-start"]);

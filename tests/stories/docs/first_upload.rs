@@ -52,7 +52,11 @@ fn readme_commands_put_an_object_into_the_bucket() {
     let readme = pages().into_iter().find(|it| it.name == "README.md");
     let readme = readme.unwrap();
     let commands = readme.blocks.iter().find(|it| it.language == "sh").unwrap();
-    let shown = readme.blocks.iter().find(|it| it.language == "text").unwrap();
+    let shown = readme
+        .blocks
+        .iter()
+        .find(|it| it.language == "text")
+        .unwrap();
     let commands = shell::commands(commands);
     let [init, exec, status] = &commands[..] else {
         panic!("three commands: {commands:?}");

@@ -33,7 +33,8 @@ fn no_source() -> anyhow::Error {
         text: "the daemon's events go to its stderr, or you may not know where".to_owned(),
         hint: "set file below [audit] in the configuration, a path that the daemon may write, and \
                start stsd again, because a reload adds no writable directory; at a machine's \
-               daemon: sudo stsctl log".into(),
+               daemon: sudo stsctl log"
+            .into(),
         exit_code: 1,
     };
     complaint.into()

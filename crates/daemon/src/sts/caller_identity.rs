@@ -6,9 +6,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use stsd_sts::{Proof, Proxies, SourceCredentials, Sts, StsError};
 
 use crate::{
-    profile::{
-        Endpoints, Freshness, Profile, ResolveContext, Sessions, Signer, SourceError,
-    },
+    profile::{Endpoints, Freshness, Profile, ResolveContext, Sessions, Signer, SourceError},
     runtime::clock::Clock,
     sts::remediation,
 };
@@ -51,7 +49,10 @@ pub async fn lines(
     let mut lines = Vec::new();
     for profile in profiles {
         let source = &profile.source;
-        let signs = !matches!(source.signer(), Signer::ProfileRole | Signer::IdentityProvider);
+        let signs = !matches!(
+            source.signer(),
+            Signer::ProfileRole | Signer::IdentityProvider
+        );
         if !signs || !origins.insert(source.fingerprint().to_owned()) {
             continue;
         }

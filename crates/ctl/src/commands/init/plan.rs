@@ -265,8 +265,18 @@ mod tests {
         let before = "region = \"cn-hongkong\"\n[http]\n[audit]\nfile = \"/a\"\n[source.a]\n\
                       type = \"ecs-role\"\n[source.b]\ntype = \"process\"\n[profile.p]\n\
                       source = \"b\"\n[profile.p.file]\npath = \"/f\"\n";
-        let text = plan(key("k")).for_trial(&before.parse().unwrap()).to_string();
-        for gone in ["http", "audit", "[source.a]", "process", "profile.p]", "/f", "marker"] {
+        let text = plan(key("k"))
+            .for_trial(&before.parse().unwrap())
+            .to_string();
+        for gone in [
+            "http",
+            "audit",
+            "[source.a]",
+            "process",
+            "profile.p]",
+            "/f",
+            "marker",
+        ] {
             assert!(!text.contains(gone), "{gone}: {text}");
         }
         for kept in ["cn-hongkong", "STSD_TRIAL_KEY_ID", "[profile.oss-upload]"] {

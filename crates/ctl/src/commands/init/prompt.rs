@@ -49,7 +49,9 @@ impl<'a> Prompter<'a> {
     /// Prints an error and its hint; another answer may mend it.
     pub(super) fn print_error(&self, error: &Error) -> Result<()> {
         let hint = error.downcast_ref::<CliError>().map(|it| &*it.hint);
-        let hint = hint.or(error.downcast_ref::<stsd_client::Error>().map(stsd_client::Error::hint));
+        let hint = hint.or(error
+            .downcast_ref::<stsd_client::Error>()
+            .map(stsd_client::Error::hint));
         self.print(&format!("  {error:#}"))?;
         match hint {
             Some(hint) if !hint.is_empty() => self.print(&format!("  hint: {hint}")),

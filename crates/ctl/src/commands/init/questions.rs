@@ -190,13 +190,17 @@ impl Questions<'_> {
         };
         let mut last: Option<String> = None;
         loop {
-            let answer = prompter.ask("Region of STS, such as cn-hangzhou", last.as_deref(), |it| {
-                let tried = InitPlan {
-                    region: Some(it.to_owned()),
-                    ..plan.clone()
-                };
-                Ok(self.check(&tried)?.map(drop))
-            })?;
+            let answer = prompter.ask(
+                "Region of STS, such as cn-hangzhou",
+                last.as_deref(),
+                |it| {
+                    let tried = InitPlan {
+                        region: Some(it.to_owned()),
+                        ..plan.clone()
+                    };
+                    Ok(self.check(&tried)?.map(drop))
+                },
+            )?;
             let is_repeated = last.as_deref() == Some(&answer);
             plan.region = Some(answer.clone());
             let Ok(warnings) = self.check(plan)? else {

@@ -2,8 +2,9 @@
 //! profile, by stsd with a configuration of its own.
 
 use std::{
-    fs::File,
+    fs::{File, Permissions},
     io::{Read as _, Write as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -32,7 +33,12 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 const START_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The variables of systemd, which are for the daemon that systemd has started.
-const SYSTEMD_VARIABLES: [&str; 4] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET"];
+const SYSTEMD_VARIABLES: [&str; 4] = [
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+    "NOTIFY_SOCKET",
+];
 
 /// A configuration that is tried, in a place that is removed afterwards.
 pub(super) struct Trial<'a> {
@@ -47,7 +53,8 @@ impl<'a> Trial<'a> {
     /// existing source are relative.
     pub(super) fn new(plan: &'a InitPlan, before: &DocumentMut, directory: &Path) -> Result<Self> {
         let stsd = subprocess::find("stsd").context("stsd is neither beside stsctl nor in PATH")?;
-        let private = tempfile::tempdir()?;
+        let only_owner = Permissions::from_mode(0o700);
+        let private = tempfile::Builder::new().permissions(only_owner).tempdir()?;
         let place = match plan.source {
             Source::Existing(_) => directory,
             _ => private.path(),
@@ -75,7 +82,10 @@ impl<'a> Trial<'a> {
             bail!(error_of(&String::from_utf8_lossy(&output.stderr)));
         }
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let arn = text.trim_end().rsplit_once(": ").map(|(_, arn)| arn.to_owned());
+        let arn = text
+            .trim_end()
+            .rsplit_once(": ")
+            .map(|(_, arn)| arn.to_owned());
         arn.context("stsd does not name the owner of the key")
     }
 
@@ -93,7 +103,8 @@ impl<'a> Trial<'a> {
             File::open(&log)?.read_to_string(&mut text)?;
             bail!(error_of(&text));
         }
-        let answer = Client::at(&socket).credentials(&self.plan.profile, Duration::ZERO, SESSION_TIMEOUT)?;
+        let answer =
+            Client::at(&socket).credentials(&self.plan.profile, Duration::ZERO, SESSION_TIMEOUT)?;
         Ok(answer.credentials)
     }
 
@@ -144,12 +155,19 @@ impl Drop for TrialDaemon {
 /// Returns the error that stsd has printed, with the exit code of a refusal or of a failed connection.
 fn error_of(stderr: &str) -> CliError {
     let text = stderr.trim_end().trim_start_matches("stsd: ");
-    let (text, hint) = match text.strip_suffix(')').and_then(|it| it.rsplit_once(" (hint: ")) {
+    let (text, hint) = match text
+        .strip_suffix(')')
+        .and_then(|it| it.rsplit_once(" (hint: "))
+    {
         Some((text, hint)) => (text, hint.to_owned()),
         None => (text, String::new()),
     };
     CliError {
-        exit_code: if text.starts_with("sts refused") { 7 } else { 6 },
+        exit_code: if text.starts_with("sts refused") {
+            7
+        } else {
+            6
+        },
         text: text.to_owned(),
         hint: hint.into(),
     }

@@ -47,7 +47,8 @@ pub(super) fn follow(unit: &JournalUnit, typed: &Log) -> Result<()> {
         Err(error) => {
             return Err(CliError {
                 text: format!("journalctl does not start: {error}"),
-                hint: "it comes with systemd; or have the events in a file: [audit] file = \"…\"".into(),
+                hint: "it comes with systemd; or have the events in a file: [audit] file = \"…\""
+                    .into(),
                 exit_code: 1,
             }
             .into());

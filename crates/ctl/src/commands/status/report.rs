@@ -52,7 +52,8 @@ pub(crate) fn fetch(client: &Client, names: &[String]) -> Result<StatusReport> {
     if let Some(name) = names.iter().find(unknown) {
         return Err(CliError {
             text: format!("no profile is named {name:?}, or it is not for you to see"),
-            hint: "stsctl status lists the profiles; stsctl reload reads a changed configuration".into(),
+            hint: "stsctl status lists the profiles; stsctl reload reads a changed configuration"
+                .into(),
             exit_code: 4,
         }
         .into());

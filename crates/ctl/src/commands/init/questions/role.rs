@@ -12,7 +12,11 @@ use crate::{
 
 impl Questions<'_> {
     /// Asks for the role, and STS for its first session.
-    pub(super) fn role(&self, plan: &mut InitPlan, account: Option<&str>) -> Result<Option<Credentials>> {
+    pub(super) fn role(
+        &self,
+        plan: &mut InitPlan,
+        account: Option<&str>,
+    ) -> Result<Option<Credentials>> {
         let mut typed = self.typed.role.clone();
         loop {
             let role = match (typed.take(), &self.prompter) {
@@ -73,7 +77,9 @@ fn arn_of(role: &str, account: Option<&str>) -> Result<String, String> {
     match account {
         _ if is_arn(role) => Ok(role.to_owned()),
         Some(account) => Ok(format!("acs:ram::{account}:role/{role}")),
-        None => Err("the account is not known here: give the ARN, acs:ram::ACCOUNT:role/ROLE".to_owned()),
+        None => Err(
+            "the account is not known here: give the ARN, acs:ram::ACCOUNT:role/ROLE".to_owned(),
+        ),
     }
 }
 

@@ -148,7 +148,9 @@ impl Questions<'_> {
     fn ask_id(&self, prompter: &Prompter<'_>, plan: &InitPlan) -> Result<Option<String>> {
         let Source::Existing(name) = &plan.source else {
             let question = "AccessKey id of the RAM user";
-            return prompter.ask(question, None, |it| Ok(check_id(it))).map(Some);
+            return prompter
+                .ask(question, None, |it| Ok(check_id(it)))
+                .map(Some);
         };
         let question = format!("AccessKey id of the RAM user (Enter: the key of source {name})");
         let id = prompter.ask(&question, Some(""), |it| match it {
@@ -180,7 +182,8 @@ impl Questions<'_> {
     }
 
     pub(super) fn backend(&self, plan: &mut InitPlan) -> Result<()> {
-        let (Source::Key { backend, .. }, Some(prompter)) = (&mut plan.source, &self.prompter) else {
+        let (Source::Key { backend, .. }, Some(prompter)) = (&mut plan.source, &self.prompter)
+        else {
             return Ok(());
         };
         if self.typed.secret_backend.is_some() {
