@@ -49,10 +49,12 @@ pub(crate) fn check(options: &Options) -> Result<()> {
     let config = config::load(&options.config, &environment)?;
     // An upgrade runs the check under the confinement of the running daemon.
     stsd::check_runtime_files(&config)?;
-    if config.calls_sts() {
-        connectivity::prepare(&config.endpoints, &environment.proxies)?;
-    }
+    let sts = config.calls_sts();
+    // Authorities that are installed later are found by the next request.
+    let authorities = sts.then(|| connectivity::prepare(&config.endpoints, &environment.proxies));
+    let authorities = authorities.and_then(Result::err).map(|it| it.to_string());
     let warnings = config.warnings.iter().map(ToString::to_string);
+    let warnings = warnings.chain(authorities);
     let proxy = environment.proxies.problem().map(|problem| {
         let hint = ConnectFault::UnusableProxy.hint();
         format!("{problem} (hint: {hint})")
@@ -61,10 +63,12 @@ pub(crate) fn check(options: &Options) -> Result<()> {
         writeln!(io::stderr(), "warning: {}", printable_lines(&warning))?;
     }
     let count = config.profiles.len();
+    if sts {
+        writeln!(io::stdout(), "STS endpoint: {}", config.endpoints)?;
+    }
     Ok(writeln!(
         io::stdout(),
-        "STS endpoint: {}\n{}: {count} profile{}, no mistakes",
-        config.endpoints,
+        "{}: {count} profile{}, no mistakes",
         config.path.display(),
         if count == 1 { "" } else { "s" }
     )?)
@@ -76,8 +80,11 @@ pub(crate) fn check(options: &Options) -> Result<()> {
 pub(crate) async fn connect(options: &Options) -> Result<()> {
     let environment = cli::process_environment(options)?;
     let config = config::load(&options.config, &environment)?;
-    let lines = connectivity::check(&config.endpoints, &environment.proxies).await?;
-    Ok(writeln!(io::stdout(), "{}", lines.join("\n"))?)
+    let (answers, errors) = connectivity::check(&config.endpoints, &environment.proxies).await?;
+    for error in errors {
+        writeln!(io::stderr(), "warning: {}", printable_lines(&error.to_string()))?;
+    }
+    Ok(writeln!(io::stdout(), "{}", answers.join("\n"))?)
 }
 
 /// Prints the owners of the identities that sign calls to STS.

@@ -63,7 +63,13 @@ impl Config {
     /// Returns `true` if a profile has a role, whose sessions come from STS.
     #[must_use]
     pub fn calls_sts(&self) -> bool {
-        self.profiles.values().any(|it| it.role_arn.is_some())
+        calls_sts(&self.profiles)
+    }
+
+    /// Returns `true` if a request may go by the proxy of the environment.
+    #[must_use]
+    pub fn may_use_proxy(&self) -> bool {
+        self.calls_sts() || self.profiles.values().any(|it| it.source.may_use_proxy())
     }
 
     /// Returns the error of a file that failed when the daemon opened the file.
@@ -81,4 +87,8 @@ impl Config {
             hint: hint.to_owned(),
         }
     }
+}
+
+fn calls_sts(profiles: &BTreeMap<ProfileName, Arc<Profile>>) -> bool {
+    profiles.values().any(|it| it.role_arn.is_some())
 }

@@ -11,13 +11,11 @@ use reqwest::{
     Client, Response,
     header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER},
 };
-use stsd_document::printable_start;
 use zeroize::Zeroizing;
 
 use crate::{
-    CallerIdentity, ConnectFault, Endpoint, Proxies, RoleSession, SecretText, SetupError,
-    SignedForm, StsError, answer::parse_json, client_builder, error::Circumstances,
-    innermost_cause, sign,
+    CallerIdentity, Endpoint, NoAnswer, Proxies, RoleSession, SecretText, SetupError, SignedForm,
+    StsError, answer::parse_json, client_builder, error::Circumstances, sign,
 };
 
 /// The version of the API.
@@ -28,10 +26,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// From the first byte sent to the last one read.
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The errors of hyper-util for a tunnel that an HTTP proxy refuses; its type is private.
-const TUNNEL_REFUSED: &str = "tunnel error: unsuccessful";
-const TUNNEL_UNAUTHORIZED: &str = "tunnel error: proxy authorization required";
 
 /// Far above the largest answer seen (tokens are about 1 KB), and small enough that a
 /// hostile answer costs nothing.
@@ -125,7 +119,7 @@ impl Sts {
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(TOTAL_TIMEOUT)
             .build()
-            .map_err(|error| unreachable(&self.endpoint, &error.without_url()))?;
+            .map_err(|error| unreachable(&self.endpoint, &NoAnswer::of_direct(&error.without_url())))?;
         Ok(self.http.get_or_init(|| client))
     }
 
@@ -139,37 +133,9 @@ impl Sts {
 
     /// Returns the error of a request without an answer.
     async fn no_answer(&self, error: reqwest::Error) -> StsError {
-        let error = error.without_url();
-        let (proxy, url) = (
-            self.proxies.route(&self.endpoint.url()),
-            self.endpoint.url(),
-        );
-        let (Ok(Some(proxy)), Some(host)) = (proxy, url.host_str()) else {
-            return unreachable(&self.endpoint, &error);
-        };
-        let cause = innermost_cause(&error).unwrap_or_default();
-        let (reason, fault) = match cause.as_str() {
-            TUNNEL_REFUSED => {
-                let port = url.port_or_known_default().unwrap_or_default();
-                let status = proxy.refusal_status(host, port).await;
-                let status = status.map_or_else(String::new, |it| format!(" with status {it}"));
-                let reason = format!("{} refuses the connection{status}", proxy.describe());
-                (reason, ConnectFault::ProxyRefused)
-            }
-            TUNNEL_UNAUTHORIZED => {
-                let reason = format!(
-                    "{} refuses the connection with status 407",
-                    proxy.describe()
-                );
-                (reason, ConnectFault::ProxyAuthentication)
-            }
-            _ => return by_proxy(unreachable(&self.endpoint, &error), &proxy.describe()),
-        };
-        StsError::Unreachable {
-            endpoint: self.endpoint.authority().to_owned(),
-            reason,
-            fault: Some(fault),
-        }
+        let url = self.endpoint.url();
+        let why = NoAnswer::of(error, &url, &self.proxies).await;
+        unreachable(&self.endpoint, &why)
     }
 
     /// Exchanges an identity for a session of a role: by AssumeRole, AssumeRoleWithOIDC or
@@ -366,7 +332,7 @@ impl Sts {
                 Ok(Some(chunk)) => body.extend_from_slice(&chunk),
                 Ok(None) => return Ok(body),
                 Err(error) if error.is_timeout() => {
-                    return Err(unreachable(&self.endpoint, &error.without_url()));
+                    return Err(unreachable(&self.endpoint, &NoAnswer::of_direct(&error.without_url())));
                 }
                 Err(_) => return Err(StsError::unreadable("the answer ends too early")),
             }
@@ -387,40 +353,11 @@ impl<'a> AssumeRole<'a> {
     }
 }
 
-/// Returns the error for a call without an answer. `error` has no URL.
-fn unreachable(endpoint: &Endpoint, error: &reqwest::Error) -> StsError {
-    let step = if error.is_timeout() {
-        "timed out"
-    } else if error.is_connect() {
-        "no connection"
-    } else {
-        "no answer"
-    };
-    let fault = ConnectFault::of_tls(error).filter(|_| error.is_connect());
-    let reason = match innermost_cause(error) {
-        Some(cause) if !error.is_timeout() => format!("{step} ({cause})"),
-        _ => step.to_owned(),
-    };
+fn unreachable(endpoint: &Endpoint, why: &NoAnswer) -> StsError {
     StsError::Unreachable {
         endpoint: endpoint.authority().to_owned(),
-        reason: printable_start(&reason, 200),
-        fault,
-    }
-}
-
-/// Adds the proxy to the error of a connection.
-fn by_proxy(error: StsError, proxy: &str) -> StsError {
-    match error {
-        StsError::Unreachable {
-            endpoint,
-            reason,
-            fault,
-        } => StsError::Unreachable {
-            endpoint,
-            reason: format!("{reason}, by {proxy}"),
-            fault,
-        },
-        other => other,
+        reason: why.to_string(),
+        fault: why.fault,
     }
 }
 

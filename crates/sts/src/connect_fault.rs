@@ -9,6 +9,8 @@ use rustls::CertificateError;
 pub enum ConnectFault {
     /// This machine has no certificate authority, so that no server can be verified.
     NoAuthority,
+    /// The variables name no certificate authorities that can be used.
+    UnusableAuthorities,
     /// No authority that this machine trusts has signed the certificate.
     Untrusted,
     /// The certificate is for other names.
@@ -30,7 +32,7 @@ pub enum ConnectFault {
 /// Returns the innermost cause of an error, on which a person can act, in words. `reqwest::Error`
 /// prints the whole URL otherwise.
 #[must_use]
-pub fn innermost_cause(error: &reqwest::Error) -> Option<String> {
+pub(crate) fn innermost_cause(error: &reqwest::Error) -> Option<String> {
     let mut cause = error.source()?;
     loop {
         let tls = cause.downcast_ref();
@@ -53,6 +55,11 @@ impl ConnectFault {
                 "install the package ca-certificates, after which the next attempt succeeds; or set \
                  SSL_CERT_FILE to a file of authorities, or SSL_CERT_DIR to a directory, in the \
                  daemon's environment, and start stsd again"
+            }
+            Self::UnusableAuthorities => {
+                "set SSL_CERT_FILE to a file of certificates in PEM form, or SSL_CERT_DIR to a \
+                 directory of such files with names as by openssl rehash, in the daemon's \
+                 environment, or unset the variable for those of the system; then start stsd again"
             }
             Self::Untrusted => {
                 "install ca-certificates; if a proxy or the endpoint has an authority of its own, \

@@ -22,6 +22,7 @@ impl SetupError {
     #[must_use]
     pub fn fault(&self) -> ConnectFault {
         match self {
+            Self::NoAuthority(error) if error.is_of_variable() => ConnectFault::UnusableAuthorities,
             Self::NoAuthority(_) => ConnectFault::NoAuthority,
             Self::Proxy(_) => ConnectFault::UnusableProxy,
         }

@@ -14,8 +14,8 @@ use tokio::{
 
 use crate::no_proxy::NoProxy;
 
-/// The variables of a proxy for HTTPS, by precedence: the order of curl, and of Go without
-/// `ALL_PROXY`. stsd uses plain HTTP only for this machine and its metadata service, which no proxy
+/// The variables of a proxy for HTTPS, by precedence: the order of Go, which has no
+/// `ALL_PROXY`; curl takes the lower-case name first. stsd uses plain HTTP only for this machine and its metadata service, which no proxy
 /// can reach, so that `HTTP_PROXY` has no effect.
 const VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
@@ -147,7 +147,9 @@ impl Proxy {
     }
 
     async fn status_line(&self, host: &str, port: u16) -> Option<String> {
-        let address = (self.url.host_str()?, self.url.port_or_known_default()?);
+        // An IPv6 address stands in brackets.
+        let own_host = self.url.host_str()?.trim_matches(['[', ']']);
+        let address = (own_host, self.url.port_or_known_default()?);
         let mut stream = TcpStream::connect(address).await.ok()?;
         let authorization = self.authorization();
         let request =

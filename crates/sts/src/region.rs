@@ -2,8 +2,9 @@
 
 use crate::BadEndpoint;
 
-/// The regions, from the vendor's list of regions and zones. A region that is missing here may be a
-/// newer one.
+/// The regions of the vendor's page of the endpoints of STS
+/// (<https://www.alibabacloud.com/help/en/ram/developer-reference/api-sts-2015-04-01-endpoint>) and of its
+/// list of regions and zones. A region that is missing here may be a newer one.
 const KNOWN: [&str; 36] = [
     "ap-northeast-1",
     "ap-northeast-2",
@@ -80,6 +81,9 @@ const GLOBAL: [&str; 32] = [
     "rus-west-1-pop",
 ];
 
+/// Maximum number of mistakes in a region that is known otherwise.
+const MAX_DISTANCE: usize = 2;
+
 /// Maximum length of a region that makes a host name.
 const MAX_REGION_BYTES: usize = 40;
 
@@ -111,15 +115,17 @@ pub fn is_known_region(region: &str) -> bool {
     KNOWN.contains(&region) || is_global(region)
 }
 
-/// Returns the known region of which a text is the beginning, or that begins the text.
+/// Returns the known region that is nearest to a text: at most two letters are wrong, missing or too
+/// many, or the country is missing.
 #[must_use]
 pub fn similar_region(text: &str) -> Option<&'static str> {
-    let begins = |it: &&&str| it.starts_with(text) || text.starts_with(**it);
-    KNOWN
-        .iter()
-        .filter(begins)
-        .min_by_key(|it| it.len().abs_diff(text.len()))
-        .copied()
+    let distance = |known: &str| match known.strip_suffix(text) {
+        Some(country) if country.ends_with('-') => 0,
+        _ => strsim::damerau_levenshtein(known, text),
+    };
+    let all = KNOWN.iter().map(|it| (distance(it), *it));
+    let nearest = all.min_by_key(|(distance, _)| *distance);
+    nearest.filter(|(distance, _)| *distance <= MAX_DISTANCE).map(|(_, known)| known)
 }
 
 #[cfg(test)]
@@ -135,7 +141,10 @@ mod tests {
         check("cn-hongkong", true, Some("cn-hongkong"));
         check("cn-hongkon", false, Some("cn-hongkong"));
         check("cn-hangzhou1", false, Some("cn-hangzhou"));
+        check("cn-hangzou", false, Some("cn-hangzhou"));
+        check("hangzhou", false, Some("cn-hangzhou"));
         check("xx-moon-1", false, None);
+        check("c", false, None);
         assert!(is_known_region("cn-beijing-gov-1"));
     }
 

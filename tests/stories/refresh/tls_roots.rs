@@ -58,7 +58,9 @@ fn https_request_without_authorities_names_the_variables() {
             .env("SSL_CERT_FILE", &file);
         let checked = command.arg("--check").output().unwrap();
         let complaint = String::from_utf8(checked.stderr).unwrap();
-        assert_eq!(checked.status.code(), Some(1), "{complaint}");
+        // The next request finds authorities that are installed later, so that a start goes on.
+        assert!(checked.status.success(), "{complaint}");
+        assert!(complaint.starts_with("warning: "), "{complaint}");
         assert!(complaint.contains(&variable), "{complaint}");
         let mut command = without_authorities(&env);
         command

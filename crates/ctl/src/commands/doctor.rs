@@ -71,9 +71,8 @@ pub(crate) fn run(client: &Client, as_json: bool) -> Result<Severity> {
         }
         findings.append(&mut config.findings);
         findings.extend(keys);
-        if let Some(table) = &config.table {
-            let note = conditions::endpoint_note(&all);
-            findings.extend(endpoint::check(table, note, |it| config.connect_to_sts(it)));
+        if let Some(endpoints) = config.endpoints(&all) {
+            findings.extend(endpoint::check(&endpoints, |it| config.connect_to_sts(it)));
         }
     }
     if is_daemon {

@@ -23,7 +23,7 @@ use stsd_model::exact_duration;
 use self::{
     context::ReadContext, http::RawHttp, profile::RawProfile, source::RawSource, spanned::Spanned,
 };
-use super::{Config, ConfigErrors, FileRef};
+use super::{Config, ConfigErrors, FileRef, calls_sts};
 use crate::{
     identity::ProcessEnvironment,
     runtime::{
@@ -163,6 +163,12 @@ fn config(raw: Raw, mut context: ReadContext<'_>) -> Result<Config, ConfigErrors
     if raw.profile.is_empty() {
         let hint = "add a [profile.NAME] table as man stsd-config shows";
         context.error_at(0, "profile", "there is no profile", hint);
+    }
+    if let Some((problem, hint)) = context.endpoint_problem.take() {
+        match calls_sts(&profiles) {
+            true => context.error_of_file(&problem, hint),
+            false => context.warn_of_file(&problem, hint),
+        }
     }
     export::reject_duplicate_files(&mut context);
     match endpoints {

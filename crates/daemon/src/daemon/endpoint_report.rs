@@ -17,21 +17,34 @@ pub(super) fn report(config: &Config, proxies: &Proxies, conditions: &Conditions
     for warning in &config.warnings {
         warn!("{warning}");
     }
-    let endpoints = config.endpoints.to_string();
-    info!("the endpoint of STS is {endpoints}");
-    conditions.set_note(Condition::StsEndpoint, endpoints);
+    if config.calls_sts() {
+        let endpoints = config.endpoints.to_string();
+        info!("the endpoint of STS is {endpoints}");
+        conditions.set_note(Condition::StsEndpoint, endpoints);
+    } else {
+        conditions.set_note(Condition::StsEndpoint, String::new());
+    }
     let hint = ConnectFault::UnusableProxy.hint();
-    if let Some(problem) = proxies.problem() {
+    let problem = proxies.problem();
+    if let Some(problem) = problem {
         warn!(hint, "{problem}");
     }
-    let mut endpoints = config.endpoints.all().iter();
-    let unusable = endpoints.find_map(|it| it.route(proxies).err());
-    match unusable.filter(|_| config.calls_sts()) {
-        Some(error) => {
-            conditions.fail(Condition::StsEndpoint, &error.to_string(), hint, now);
+    match problem.filter(|_| is_needed(config, proxies)) {
+        Some(problem) => {
+            conditions.fail(Condition::StsEndpoint, &problem.to_string(), hint, now);
         }
         None => {
             conditions.recover(Condition::StsEndpoint);
         }
+    }
+}
+
+/// Returns `true` if a request needs the proxy: one to STS, or one to a credentials URI, whose host may
+/// be in a file.
+fn is_needed(config: &Config, proxies: &Proxies) -> bool {
+    let mut endpoints = config.endpoints.all().iter();
+    match config.calls_sts() {
+        true => endpoints.any(|it| it.route(proxies).is_err()),
+        false => config.may_use_proxy(),
     }
 }

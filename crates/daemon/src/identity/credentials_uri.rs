@@ -10,7 +10,7 @@ use std::{
 };
 
 use reqwest::{Method, StatusCode, Url};
-use stsd_sts::{Proxies, SecretText};
+use stsd_sts::{ConnectFault, Proxies, SecretText};
 use tokio::time::timeout;
 use url::Host;
 
@@ -27,6 +27,8 @@ use crate::{
 
 /// Maximum size of a file with a URI. A larger file is some other file.
 const MAX_FILE_BYTES: usize = 16 * 1024;
+
+const SERVER_HINT: &str = "check that its server runs and that this machine reaches the server";
 
 /// A credentials URI, which may hold a secret.
 #[derive(Clone, PartialEq, Eq)]
@@ -190,7 +192,8 @@ impl CredentialsUri {
         let silent = |error: FetchError| {
             let hint = match &error {
                 FetchError::Setup(error) => error.fault().hint(),
-                _ => "check that its server runs and that this machine reaches the server",
+                FetchError::Unreachable(why) => hint_for(why.fault),
+                _ => SERVER_HINT,
             };
             SourceError::new(&subject, error.to_string(), hint)
         };
@@ -236,11 +239,35 @@ impl IdentityProvider for CredentialsUri {
         }
     }
 
+    fn may_use_proxy(&self) -> bool {
+        match &self.source {
+            UriSource::Here(address) => address.expose().starts_with("https"),
+            // Its scheme may change with the file.
+            UriSource::File(_) => true,
+        }
+    }
+
     fn has_changed(&self, now: BootTime) -> bool {
         match &self.source {
             UriSource::Here(_) => false,
             UriSource::File(watched_file) => watched_file.has_changed(now),
         }
+    }
+}
+
+/// Returns the hint for a failed connection.
+fn hint_for(fault: Option<ConnectFault>) -> &'static str {
+    match fault {
+        None => SERVER_HINT,
+        Some(ConnectFault::OtherName) => {
+            "correct the URI: the certificate of its server is for other names; if the URI is right, a \
+             proxy answers in the place of the server"
+        }
+        Some(ConnectFault::NotTls) => "correct the URI: its server speaks no TLS at this port",
+        Some(ConnectFault::OtherTls) => {
+            "the server needs TLS 1.2 or 1.3 and a certificate that is valid for its name"
+        }
+        Some(other) => other.hint(),
     }
 }
 

@@ -8,7 +8,7 @@ use reqwest::{
     Method, Request, StatusCode, Url,
     header::{DATE, HeaderValue},
 };
-use stsd_sts::{Proof, Proxies, SetupError, client_builder, innermost_cause};
+use stsd_sts::{NoAnswer, Proof, Proxies, SetupError, client_builder};
 use tokio::{
     runtime::{self, LocalOptions},
     sync::oneshot,
@@ -46,8 +46,8 @@ pub(super) struct Answer {
 /// The reason why there is no response.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchError {
-    #[error("is not reachable: {0}")]
-    Unreachable(String),
+    #[error("is not reachable: {}", .0.cause())]
+    Unreachable(NoAnswer),
     #[error("cannot be asked: {0}")]
     Setup(#[from] SetupError),
     #[error("gives no answer: {0}")]
@@ -117,8 +117,12 @@ async fn fetch(request: Request, proxies: &Proxies) -> Result<Answer, FetchError
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(REQUEST_TIMEOUT)
         .build()
-        .map_err(no_answer)?;
-    let mut response = client.execute(request).await.map_err(no_answer)?;
+        .map_err(|error| FetchError::NoAnswer(error.without_url().to_string()))?;
+    let url = request.url().clone();
+    let mut response = match client.execute(request).await {
+        Ok(response) => response,
+        Err(error) => return Err(no_answer(NoAnswer::of(error, &url, proxies).await)),
+    };
     let status = response.status();
     let date = response.headers().get(DATE);
     let date = date.and_then(|it| rfc2822::parse(it.to_str().ok()?).ok());
@@ -166,16 +170,12 @@ impl Answer {
     }
 }
 
-/// Returns the innermost cause of an error, on which a user can act. `reqwest::Error` prints the
-/// whole URL without `without_url`.
-fn no_answer(error: reqwest::Error) -> FetchError {
-    let error = error.without_url();
-    if error.is_timeout() {
-        return FetchError::TimedOut;
-    }
-    let cause = innermost_cause(&error).unwrap_or_else(|| error.to_string());
-    match error.is_connect() {
-        true => FetchError::Unreachable(cause),
-        false => FetchError::NoAnswer(cause),
+fn no_answer(why: NoAnswer) -> FetchError {
+    if why.is_timeout() {
+        FetchError::TimedOut
+    } else if why.is_connection() {
+        FetchError::Unreachable(why)
+    } else {
+        FetchError::NoAnswer(why.cause())
     }
 }

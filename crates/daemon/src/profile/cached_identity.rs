@@ -58,6 +58,12 @@ impl CachedIdentity {
         self.provider.signer()
     }
 
+    /// Returns `true` if a request of the provider may go by the proxy of the environment.
+    #[must_use]
+    pub fn may_use_proxy(&self) -> bool {
+        self.provider.may_use_proxy()
+    }
+
     /// Returns `true` if the origin has changed since the last resolution.
     #[must_use]
     pub fn has_changed(&self, now: BootTime) -> bool {

@@ -20,6 +20,11 @@ pub trait IdentityProvider: fmt::Debug + Send + Sync + 'static {
         Signer::Supplied
     }
 
+    /// Returns `true` if a request of the provider may go by the proxy of the environment.
+    fn may_use_proxy(&self) -> bool {
+        false
+    }
+
     /// Returns `true` if the origin has changed since the last resolution. The call is cheap and
     /// never blocks, because a task calls it at each wake-up while a failure lasts.
     fn has_changed(&self, now: BootTime) -> bool {

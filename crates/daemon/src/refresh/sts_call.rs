@@ -65,20 +65,26 @@ impl<X: StsExchange> StsCall<'_, X> {
         info!(%profile, "no answer of STS at {silent} for {HEDGE_DELAY:?}: a second call goes to {host}");
         let mut second = pin!(async {
             self.attempt.wait_for_token().await;
-            self.exchange(other).await
+            match other == endpoint {
+                true => (self.exchange(other).await, other),
+                // Beside another endpoint that is silent as well, the one after it is called.
+                false => Box::pin(self.hedged(other)).await,
+            }
         });
-        let result = tokio::select! {
+        tokio::select! {
             biased;
             answer = &mut first => match is_final(&answer) {
-                true => answer,
-                false => combined(answer, second.await),
+                true => (answer, other),
+                false => {
+                    let (later, last) = second.await;
+                    (combined(answer, later), last)
+                }
             },
-            answer = &mut second => match is_final(&answer) {
-                true => answer,
-                false => combined(answer, first.await),
+            (answer, last) = &mut second => match is_final(&answer) {
+                true => (answer, last),
+                false => (combined(answer, first.await), last),
             },
-        };
-        (result, other)
+        }
     }
 
     /// Completes when a caller without a session has waited long enough for an answer.

@@ -33,25 +33,31 @@ pub fn prepare(endpoints: &Endpoints, proxies: &Arc<Proxies>) -> Result<(), Conn
     Ok(())
 }
 
-/// Connects to each endpoint of STS once; returns a line for each.
+/// Connects to each endpoint of STS once; returns a line for each that answers, and the errors of the
+/// others.
 ///
 /// # Errors
-/// The connection or the TLS handshake has failed.
+/// No endpoint answers: the error of the first.
 pub async fn check(
     endpoints: &Endpoints,
     proxies: &Arc<Proxies>,
-) -> Result<Vec<String>, ConnectError> {
-    let mut lines = Vec::new();
+) -> Result<(Vec<String>, Vec<ConnectError>), ConnectError> {
+    let (mut answers, mut errors) = (Vec::new(), Vec::new());
     for (sts, endpoint) in clients(endpoints, proxies).zip(endpoints.all()) {
-        let result = sts.reach().await;
-        result.map_err(|error| ConnectError { error })?;
+        if let Err(error) = sts.reach().await {
+            errors.push(ConnectError { error });
+            continue;
+        }
         let host = endpoint.authority();
-        lines.push(match endpoint.route(proxies) {
+        answers.push(match endpoint.route(proxies) {
             Ok(Some(proxy)) => format!("{host}: answers by {}", proxy.describe()),
             _ => format!("{host}: answers"),
         });
     }
-    Ok(lines)
+    match answers.is_empty() && !errors.is_empty() {
+        true => Err(errors.remove(0)),
+        false => Ok((answers, errors)),
+    }
 }
 
 fn clients(endpoints: &Endpoints, proxies: &Arc<Proxies>) -> impl Iterator<Item = Sts> {

@@ -70,6 +70,8 @@ fn for_unavailable(refusal: &Refusal) -> &'static str {
 /// Returns `true` if the reason is that of getaddrinfo(3) for the endpoint, in the words of the standard
 /// library. By a proxy the name may be that of the proxy.
 fn is_name_error(reason: &str) -> bool {
+    // The reasons of other endpoints follow.
+    let reason = reason.split("; nor at ").next().unwrap_or(reason);
     reason.contains("failed to lookup address") && !reason.contains("by the proxy")
 }
 

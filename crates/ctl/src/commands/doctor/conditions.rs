@@ -4,13 +4,6 @@ use stsd_client::Condition;
 
 use crate::{report::Finding, term::duration::format_duration};
 
-/// Returns the endpoint of STS and its origin, as the daemon reports them: `URL (ORIGIN)`.
-pub(super) fn endpoint_note(conditions: &[Condition]) -> Option<&str> {
-    let mut all = conditions.iter();
-    let endpoint = all.find(|it| it.name == "sts_endpoint" && it.holds)?;
-    (!endpoint.message.is_empty()).then_some(endpoint.message.as_str())
-}
-
 pub(super) fn check(conditions: &[Condition]) -> Vec<Finding> {
     let problems = conditions.iter().filter(|it| !it.holds);
     let finding = |it: &Condition| {

@@ -6,11 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use stsd_client::Condition;
 use stsd_trust::depends_on_the_process;
 
 use super::{
     context::{DiagnosticContext, split_hint},
     daemon_user::DaemonUser,
+    endpoint::Endpoints,
 };
 use crate::{
     config_file,
@@ -19,6 +21,9 @@ use crate::{
 };
 
 const SUBJECT: &str = "config";
+
+/// The daemon's condition whose message has the endpoints of STS.
+const STS_ENDPOINT: &str = "sts_endpoint";
 
 /// The words of a warning that the check of the endpoint reports as a fault.
 const UNUSABLE_PROXY: &str = "names no usable proxy";
@@ -30,6 +35,8 @@ pub(super) const SYSTEM_CONFIG: &str = "/etc/stsd/config.toml";
 pub(super) struct ConfigReport {
     pub(super) findings: Vec<Finding>,
     pub(super) table: Option<toml::Table>,
+    /// The output of `stsd --check`, if the configuration is accepted.
+    check_output: String,
     /// The directory to which its relative paths refer.
     pub(super) directory: PathBuf,
     /// The path and the text that stsd accepts, and the run that has accepted them.
@@ -37,6 +44,17 @@ pub(super) struct ConfigReport {
 }
 
 impl ConfigReport {
+    /// Returns the endpoints of STS: those of the running daemon, else those of `stsd --check`. `None` if
+    /// none is called, or if the daemon reports a problem of its endpoint.
+    pub(super) fn endpoints(&self, conditions: &[Condition]) -> Option<Endpoints> {
+        let mut all = conditions.iter();
+        match all.find(|it| it.name == STS_ENDPOINT) {
+            Some(it) if it.holds => Endpoints::of_daemon(&it.message),
+            Some(_) => None,
+            None => Endpoints::of_check(&self.check_output),
+        }
+    }
+
     /// Makes stsd connect to STS, at the `endpoint` of the daemon's environment if the configuration
     /// names none; `None` if stsd rejects the configuration.
     pub(super) fn connect_to_sts(&self, endpoint: Option<&str>) -> Option<CheckResult> {
@@ -56,6 +74,7 @@ pub(super) fn check(context: &DiagnosticContext) -> ConfigReport {
     };
     let mut findings = Vec::new();
     let mut is_good = false;
+    let mut check_output = String::new();
     let user = &context.daemon_user;
     let is_exact = user.is_caller() || user.to_become().is_some();
     let mistake = |line: &str| match line {
@@ -70,6 +89,7 @@ pub(super) fn check(context: &DiagnosticContext) -> ConfigReport {
         Ok(CheckResult::Accepted(accepted)) => {
             is_good = true;
             findings.push(Finding::ok(SUBJECT, path.display().to_string()));
+            check_output = accepted.output;
             let warnings = accepted.warnings.iter();
             let warnings = warnings.filter(|it| !it.contains(UNUSABLE_PROXY));
             findings.extend(warnings.map(|it| warning(it)));
@@ -91,6 +111,7 @@ pub(super) fn check(context: &DiagnosticContext) -> ConfigReport {
     ConfigReport {
         findings,
         table: toml::from_str(&text).ok(),
+        check_output,
         directory: path.parent().map(Path::to_owned).unwrap_or_default(),
         accepted: is_good.then_some((path, text, checker)),
     }
@@ -100,6 +121,7 @@ fn only(finding: Finding) -> ConfigReport {
     ConfigReport {
         findings: vec![finding],
         table: None,
+        check_output: String::new(),
         directory: PathBuf::new(),
         accepted: None,
     }
@@ -148,7 +170,10 @@ fn warning(line: &str) -> Finding {
 /// `FILE:LINE: KEY: PROBLEM (hint: HINT)`.
 fn mistake(line: &str) -> Finding {
     let (problem, hint) = split_hint(line);
-    let fix = if hint.is_empty() {
+    let fix = if problem.contains("the variable ") {
+        // A reload cannot change the environment of a daemon.
+        format!("{hint}; then start stsd again")
+    } else if hint.is_empty() {
         "correct it, then stsctl reload".to_owned()
     } else {
         format!("{hint}; then stsctl reload")

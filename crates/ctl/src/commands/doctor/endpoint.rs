@@ -25,83 +25,125 @@ const MAX_ADDRESSES: usize = 2;
 
 const SUBJECT: &str = "endpoint";
 const TLS_SUBJECT: &str = "tls";
-const GLOBAL: &str = "https://sts.aliyuncs.com";
 
-/// The variables of the platform that name the endpoint.
-const ENDPOINT_VARIABLE: &str = "ALIBABA_CLOUD_STS_ENDPOINT";
-const REGION_VARIABLE: &str = "ALIBABA_CLOUD_STS_REGION";
-const VPC_VARIABLE: &str = "ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED";
+/// The beginning of the line of `stsd --check` with the endpoints.
+const CHECK_LINE: &str = "STS endpoint: ";
 
 const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
-/// The STS endpoint, and the key or the variable that names it.
-struct Endpoint {
-    url: url::Url,
+/// The endpoints of STS, by preference, and the key or the variable that names them.
+pub(super) struct Endpoints {
+    all: Vec<url::Url>,
     origin: String,
-    /// The endpoint is in the environment, of the daemon or of this program.
-    is_variable: bool,
+    /// The daemon has reported them: its environment may differ from the one of this program.
+    is_of_daemon: bool,
 }
 
-/// Checks the endpoint of a configuration. `note` is the endpoint of the running daemon with its
-/// origin; `connect` runs `stsd --connect`, with an endpoint for its environment.
+impl Endpoints {
+    /// Reads the report of the daemon.
+    pub(super) fn of_daemon(note: &str) -> Option<Self> {
+        Self::parse(note, true)
+    }
+
+    /// Reads the output of `stsd --check`; `None` for a configuration that calls no STS.
+    pub(super) fn of_check(output: &str) -> Option<Self> {
+        let line = output.lines().find_map(|it| it.strip_prefix(CHECK_LINE))?;
+        Self::parse(line, false)
+    }
+
+    /// Parses `URL, then URL (ORIGIN)`.
+    fn parse(text: &str, is_of_daemon: bool) -> Option<Self> {
+        let (urls, origin) = text.strip_suffix(')')?.split_once(" (")?;
+        let all: Result<_, _> = urls.split(", then ").map(url::Url::parse).collect();
+        Some(Self {
+            all: all.ok()?,
+            origin: origin.to_owned(),
+            is_of_daemon,
+        })
+    }
+
+    /// Returns the URL for the environment of `stsd --connect`, if a variable of the daemon names it.
+    fn variable(&self) -> Option<&str> {
+        let is_variable = self.is_of_daemon && self.origin.starts_with("the variable");
+        let url = self.all.first().filter(|_| is_variable)?;
+        Some(url.as_str().trim_end_matches('/'))
+    }
+}
+
+/// Checks the endpoints. `connect` runs `stsd --connect`, with an endpoint for its environment.
 pub(super) fn check(
-    config: &toml::Table,
-    note: Option<&str>,
+    endpoints: &Endpoints,
     connect: impl Fn(Option<&str>) -> Option<CheckResult>,
 ) -> Vec<Finding> {
-    let Some(endpoint) = find(config, note) else {
-        return vec![];
-    };
-    let (url, origin) = (&endpoint.url, &endpoint.origin);
-    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
-        return vec![];
-    };
-    let is_tls = url.scheme() == "https";
-    let variable = endpoint.is_variable.then_some(url.as_str());
-    let connected = is_tls.then(|| connect(variable.map(|it| it.trim_end_matches('/'))));
-    let connected = connected.flatten();
-    if let Some(findings) = connected.as_ref().and_then(|it| by_proxy(host, it)) {
+    let is_tls = endpoints.all.iter().any(|it| it.scheme() == "https");
+    let connected = is_tls.then(|| connect(endpoints.variable())).flatten();
+    let first_host = endpoints.all.first().and_then(url::Url::host_str);
+    let first_host = first_host.unwrap_or_default();
+    if let Some(findings) = connected.as_ref().and_then(|it| by_proxy(first_host, it)) {
         return findings;
     }
     let is_set = |name: &&str| env::var_os(name).is_some_and(|it| !it.is_empty());
     if is_tls && connected.is_none() && PROXIES.iter().any(is_set) {
-        // Without stsd, or with a refused configuration, the way to the endpoint is unknown.
+        // Without stsd the way to the endpoint is unknown.
         return vec![];
     }
-    let addresses = match addresses(host, port) {
-        Ok(addresses) => addresses,
-        Err(error) => {
-            let remark = format!("{host} has no address: {error}");
-            let fix = "look at /etc/resolv.conf and the network (resolvectl query); correct region \
-                       or endpoint in the configuration";
-            return vec![Finding::fault(SUBJECT, remark, fix)];
-        }
-    };
-    let mut outcome = Err(io::Error::from(io::ErrorKind::AddrNotAvailable));
-    let mut reachable = None;
-    for address in addresses.iter().take(MAX_ADDRESSES) {
-        outcome = TcpStream::connect_timeout(address, CONNECT_TIMEOUT).map(drop);
-        if outcome.is_ok() {
-            reachable = Some(*address);
-            break;
+    let mut findings = Vec::new();
+    let mut reached = None;
+    for url in &endpoints.all {
+        match reach(url, &endpoints.origin) {
+            Ok(address) => {
+                let host = url.host_str().unwrap_or_default();
+                let origin = &endpoints.origin;
+                let remark = format!("{host} answers at {address}; it is named by {origin}");
+                findings.push(Finding::ok(SUBJECT, remark));
+                reached = reached.or(Some((url, address)));
+            }
+            Err(finding) => findings.push(finding),
         }
     }
-    let Some(mut address) = reachable else {
-        let error = outcome.err().map(|it| it.to_string()).unwrap_or_default();
-        let remark = format!("{host} does not answer at port {port}: {error}");
-        let fix = "look at the network, the firewall and whether a proxy is needed (HTTPS_PROXY in \
-                   the daemon's environment); correct region or endpoint in the configuration";
-        return vec![Finding::fault(SUBJECT, remark, fix)];
+    // Another endpoint serves meanwhile; and a daemon may go by a proxy that this program lacks.
+    let worst = match reached.is_some() || endpoints.is_of_daemon {
+        true => Severity::Warning,
+        false => Severity::Fault,
     };
-    let remark = format!("{host} answers at {address}; it is named by {origin}");
-    let mut findings = vec![Finding::ok(SUBJECT, remark)];
-    if is_tls {
+    let mut findings: Vec<_> = findings.into_iter().map(|it| it.at_most(worst)).collect();
+    let Some((url, mut address)) = reached else {
+        return findings;
+    };
+    let host = url.host_str().unwrap_or_default();
+    if url.scheme() == "https" {
         findings.extend(connected.and_then(|it| tls(host, it)));
         // Port 80 serves the date header without TLS.
         address.set_port(80);
     }
     findings.extend(clock::check(host, address));
     findings
+}
+
+/// Connects to an endpoint without a proxy.
+fn reach(url: &url::Url, origin: &str) -> Result<SocketAddr, Finding> {
+    let host = url.host_str().unwrap_or_default();
+    let port = url.port_or_known_default().unwrap_or_default();
+    let addresses = addresses(host, port).map_err(|error| {
+        let remark = format!("{host} has no address: {error}");
+        let fix = format!(
+            "look at /etc/resolv.conf and the network (resolvectl query); correct {origin}"
+        );
+        Finding::fault(SUBJECT, remark, fix)
+    })?;
+    let mut outcome = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in addresses.into_iter().take(MAX_ADDRESSES) {
+        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
+            Ok(_) => return Ok(address),
+            Err(error) => outcome = error,
+        }
+    }
+    let remark = format!("{host} does not answer at port {port}: {outcome}");
+    let fix = format!(
+        "look at the network, the firewall and whether a proxy is needed (HTTPS_PROXY in the daemon's \
+         environment); correct {origin}"
+    );
+    Err(Finding::fault(SUBJECT, remark, fix))
 }
 
 /// Returns `None` if stsd could not run, which the check of the configuration reports.
@@ -144,62 +186,6 @@ fn by_proxy(host: &str, result: &CheckResult) -> Option<Vec<Finding>> {
     }
 }
 
-/// Returns the endpoint of STS: that of the configuration, else that of the daemon's environment, else
-/// that of this program's.
-fn find(config: &toml::Table, note: Option<&str>) -> Option<Endpoint> {
-    if let Some(key) = ["endpoints", "endpoint", "region", "vpc"]
-        .into_iter()
-        .find(|key| config.contains_key(*key))
-    {
-        let url = url::Url::parse(&configured(config)?).ok()?;
-        return Some(Endpoint {
-            url,
-            origin: format!("{key} in the configuration"),
-            is_variable: false,
-        });
-    }
-    if let Some((url, origin)) = note.and_then(|it| it.split_once(" (")) {
-        return Some(Endpoint {
-            url: url::Url::parse(url).ok()?,
-            origin: origin.trim_end_matches(')').to_owned(),
-            is_variable: origin.starts_with("the variable"),
-        });
-    }
-    let variable = |name: &str| env::var(name).ok().filter(|it| !it.is_empty());
-    let (url, origin) = match (variable(ENDPOINT_VARIABLE), variable(REGION_VARIABLE)) {
-        (Some(host), _) if host.contains("://") => (host, ENDPOINT_VARIABLE),
-        (Some(host), _) => (format!("https://{host}"), ENDPOINT_VARIABLE),
-        (None, Some(region)) => {
-            let is_vpc = variable(VPC_VARIABLE).is_some_and(|it| it.eq_ignore_ascii_case("true"));
-            (regional(&region, is_vpc), REGION_VARIABLE)
-        }
-        (None, None) => (GLOBAL.to_owned(), "the default"),
-    };
-    Some(Endpoint {
-        url: url::Url::parse(&url).ok()?,
-        origin: origin.to_owned(),
-        is_variable: false,
-    })
-}
-
-/// Returns the preferred endpoint of a configuration that names one.
-fn configured(config: &toml::Table) -> Option<String> {
-    let text = |key| config.get(key).and_then(toml::Value::as_str);
-    let is_vpc = config.get("vpc").and_then(toml::Value::as_bool) == Some(true);
-    let list = config.get("endpoints").and_then(toml::Value::as_array);
-    let first = list.and_then(|it| it.first()?.as_str());
-    Some(match (first.or(text("endpoint")), text("region")) {
-        (Some(endpoint), _) => endpoint.to_owned(),
-        (None, Some(region)) => regional(region, is_vpc),
-        (None, None) => GLOBAL.to_owned(),
-    })
-}
-
-fn regional(region: &str, is_vpc: bool) -> String {
-    let service = if is_vpc { "sts-vpc" } else { "sts" };
-    format!("https://{service}.{region}.aliyuncs.com")
-}
-
 /// Resolves a name on a thread of its own, because getaddrinfo(3) has no timeout.
 fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let (sender, receiver) = mpsc::channel();
@@ -210,4 +196,27 @@ fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     });
     let late = |_| io::Error::new(io::ErrorKind::TimedOut, "no name server answers in time");
     receiver.recv_timeout(CONNECT_TIMEOUT).map_err(late)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Endpoints;
+
+    #[test]
+    fn endpoints_are_read_from_both_reports() {
+        let two = "https://a.example, then http://127.0.0.1:1 (endpoints in the configuration)";
+        for found in [
+            Endpoints::of_daemon(two),
+            Endpoints::of_check(&format!("STS endpoint: {two}\n/c.toml: 1 profile, no mistakes")),
+        ] {
+            let found = found.unwrap();
+            assert_eq!(found.all.len(), 2);
+            assert_eq!(found.origin, "endpoints in the configuration");
+            assert!(found.variable().is_none());
+        }
+        assert!(Endpoints::of_check("/c.toml: 1 profile, no mistakes").is_none());
+        let variable = "https://sts.example (the variable ALIBABA_CLOUD_STS_ENDPOINT)";
+        let of_daemon = Endpoints::of_daemon(variable).unwrap();
+        assert_eq!(of_daemon.variable(), Some("https://sts.example"));
+    }
 }

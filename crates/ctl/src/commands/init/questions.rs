@@ -4,6 +4,8 @@
 mod role;
 mod source;
 
+use std::env;
+
 use anyhow::{Error, Result, bail};
 use stsd_client::Credentials;
 use stsd_model::ProfileName;
@@ -23,6 +25,9 @@ use crate::{
 };
 
 const DEFAULT_PROFILE: &str = "default";
+
+/// The variables of the platform that name the endpoint of STS where the configuration names none.
+const ENDPOINT_VARIABLES: [&str; 2] = ["ALIBABA_CLOUD_STS_ENDPOINT", "ALIBABA_CLOUD_STS_REGION"];
 
 /// The answers, and what STS has answered about them.
 pub(super) struct Answers {
@@ -159,7 +164,9 @@ impl Questions<'_> {
     fn asks_for_region(&self) -> bool {
         let names_one = ["region", "endpoint", "endpoints"];
         let is_named = names_one.iter().any(|it| self.before.contains_key(it));
-        !is_named && self.typed.region.is_none() && self.typed.endpoint.is_none()
+        let is_set = |name: &&str| env::var_os(name).is_some_and(|it| !it.is_empty());
+        let by_variable = ENDPOINT_VARIABLES.iter().any(is_set);
+        !is_named && !by_variable && self.typed.region.is_none() && self.typed.endpoint.is_none()
     }
 
     /// Fails if an option differs from the endpoint of the configuration, which is that of all profiles.

@@ -38,6 +38,8 @@ pub(super) struct ReadContext<'a> {
     pub writable: Vec<FileRef>,
     /// The address of the HTTP endpoint.
     pub http: Option<SocketAddr>,
+    /// The problem of a variable that names the endpoint of STS, and its hint: an error if STS is called.
+    pub endpoint_problem: Option<(String, &'static str)>,
 }
 
 impl<'a> ReadContext<'a> {
@@ -52,6 +54,7 @@ impl<'a> ReadContext<'a> {
             export_files: Vec::new(),
             writable: Vec::new(),
             http: None,
+            endpoint_problem: None,
         }
     }
 
@@ -118,6 +121,12 @@ impl<'a> ReadContext<'a> {
     /// Adds a warning at a byte offset.
     pub(super) fn warn_at(&mut self, at: usize, key: &str, problem: &str, hint: &str) {
         let warning = self.located(Some(self.line(at)), key, problem, hint);
+        self.warnings.push(warning);
+    }
+
+    /// Adds a warning that no line of the file causes.
+    pub(super) fn warn_of_file(&mut self, problem: &str, hint: &str) {
+        let warning = self.located(None, "", problem, hint);
         self.warnings.push(warning);
     }
 

@@ -4,7 +4,10 @@
 use stsd_sts::{Endpoint, is_known_region, similar_region};
 
 use super::{Raw, context::ReadContext, spanned::Spanned};
-use crate::profile::{EndpointOrigin, Endpoints};
+use crate::{
+    identity::ProcessEnvironment,
+    profile::{EndpointOrigin, Endpoints},
+};
 
 /// The variables of the official SDKs and of aliyun-cli; the first is injected into pods by the webhook
 /// of ACK (ack-pod-identity-webhook 0.4.0), with the other two.
@@ -14,6 +17,12 @@ const VPC_VARIABLE: &str = "ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED";
 
 /// Maximum number of endpoints: an attempt tries each in turn.
 const MAX_ENDPOINTS: usize = 3;
+
+const VARIABLE_HINT: &str = "correct the variable, or name endpoint or region in the configuration, \
+                             which take precedence";
+
+const URL_HINT: &str = "such as endpoint = \"https://sts.cn-hongkong.aliyuncs.com\"; without one, \
+                        region names the endpoint";
 
 const REGION_HINT: &str = "the regions are listed in the service's documentation of its endpoints";
 
@@ -30,7 +39,9 @@ pub(super) fn endpoints(context: &mut ReadContext<'_>, raw: &Raw) -> Option<Endp
                 Some(true) => Endpoint::vpc(name),
                 _ => Endpoint::regional(name),
             };
-            warn_of_unknown(context, name, region.span().start, "region");
+            if let Some((problem, hint)) = unknown(name) {
+                context.warn_at(region.span().start, "region", &problem, &hint);
+            }
             ("region", region.span(), made)
         }
         (None, None) if raw.vpc == Some(true) => {
@@ -45,7 +56,8 @@ pub(super) fn endpoints(context: &mut ReadContext<'_>, raw: &Raw) -> Option<Endp
         }
     };
     let made = made.map_err(|error| {
-        context.error_at(span.start, key, &error.to_string(), REGION_HINT);
+        let hint = if key == "region" { REGION_HINT } else { URL_HINT };
+        context.error_at(span.start, key, &error.to_string(), hint);
     });
     Some(Endpoints::one(made.ok()?, EndpointOrigin::Key(key)))
 }
@@ -77,7 +89,7 @@ fn from_list(
             }
             Ok(endpoint) => all.push(endpoint),
             Err(error) => {
-                context.error_at(url.span().start, KEY, &error.to_string(), REGION_HINT);
+                context.error_at(url.span().start, KEY, &error.to_string(), URL_HINT);
             }
         }
     }
@@ -87,15 +99,16 @@ fn from_list(
 /// Returns the endpoint that the variables of the platform name, as the official SDKs read them.
 fn from_variables(context: &mut ReadContext<'_>) -> Option<Endpoints> {
     let environment = context.environment;
-    let set = |name| Some((name, environment.text(name)?));
-    let is_vpc = environment
-        .text(VPC_VARIABLE)
+    let set = |name| Some((name, text(environment, name)?));
+    let is_vpc = text(environment, VPC_VARIABLE)
         .is_some_and(|it| it.eq_ignore_ascii_case("true"));
     let (name, made) = if let Some((name, text)) = ENDPOINT_VARIABLES.into_iter().find_map(set) {
-        (name, Endpoint::from_variable(text.trim()))
-    } else if let Some(region) = environment.text(REGION_VARIABLE) {
+        (name, Endpoint::from_variable(&text))
+    } else if let Some(region) = text(environment, REGION_VARIABLE) {
         let variable = format!("the variable {REGION_VARIABLE}");
-        warn_of_unknown(context, &region, 0, &variable);
+        if let Some((problem, hint)) = unknown(&region) {
+            context.warn_of_file(&format!("{variable}: {problem}"), &hint);
+        }
         let made = match is_vpc {
             true => Endpoint::vpc(&region),
             false => Endpoint::regional(&region),
@@ -105,30 +118,35 @@ fn from_variables(context: &mut ReadContext<'_>) -> Option<Endpoints> {
         if is_vpc {
             let problem = format!("the variable {VPC_VARIABLE} has no effect without a region");
             let hint = format!("set {REGION_VARIABLE}, or region and vpc in the configuration");
-            context.warn_at(0, "", &problem, &hint);
+            context.warn_of_file(&problem, &hint);
         }
         return Some(Endpoints::one(Endpoint::global(), EndpointOrigin::Default));
     };
-    let made = made.map_err(|error| {
-        let problem = format!("the variable {name}: {error}");
-        let hint = "correct the variable, or name endpoint or region in the configuration, which \
-                    take precedence";
-        context.error_at(0, "", &problem, hint);
-    });
-    Some(Endpoints::one(made.ok()?, EndpointOrigin::Variable(name)))
+    Some(match made {
+        Ok(endpoint) => Endpoints::one(endpoint, EndpointOrigin::Variable(name)),
+        Err(error) => {
+            context.endpoint_problem = Some((format!("the variable {name}: {error}"), VARIABLE_HINT));
+            Endpoints::one(Endpoint::global(), EndpointOrigin::Default)
+        }
+    })
 }
 
-/// Warns of a region that this version does not know.
-fn warn_of_unknown(context: &mut ReadContext<'_>, region: &str, at: usize, key: &str) {
+/// Returns the value of a variable without surrounding blanks; `None` for an empty one.
+fn text(environment: &ProcessEnvironment, name: &str) -> Option<String> {
+    let text = environment.text(name)?.trim().to_owned();
+    (!text.is_empty()).then_some(text)
+}
+
+/// Returns the problem and the hint of a region that this version does not know.
+fn unknown(region: &str) -> Option<(String, String)> {
     if is_known_region(region) || region.starts_with("oss-") {
-        return;
+        return None;
     }
-    let problem = format!("the region {region} is not known to this version of stsd");
     let hint = match similar_region(region) {
         Some(similar) => format!("correct it if {similar} is meant"),
         None => "check its spelling; a newer region works as well".to_owned(),
     };
-    context.warn_at(at, key, &problem, &hint);
+    Some((format!("the region {region} is not known to this version of stsd"), hint))
 }
 
 #[cfg(test)]
