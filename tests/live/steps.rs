@@ -24,17 +24,8 @@ const CONTENT: &[u8] = b"An object of cargo xtask live, which deletes it.\n";
 const UNCHANGED: &str = "the session is the one from before the renewal";
 const ABSENT_ROLE_EXISTS: &str = "STS has issued a session of a role that should not exist";
 
-/// The names of the steps, and their functions.
-const STEPS: [(&str, fn(&mut Run<'_>) -> Step); 8] = [
-    ("configuration", Run::configuration),
-    ("daemon", Run::daemon),
-    ("assume-role", Run::assume_role),
-    ("put", Run::put),
-    ("get", Run::get),
-    ("refusal", Run::refusal),
-    ("renewal", Run::renewal),
-    ("wrong-role", Run::wrong_role),
-];
+/// A step: its name and its function.
+type NamedStep<R> = (&'static str, fn(&mut R) -> Step);
 
 /// The state of a run.
 struct Run<'a> {
@@ -74,7 +65,7 @@ pub(crate) fn run(settings: &Settings, interruption: &Interruption) -> Report {
         may_exist: false,
         exists: false,
     };
-    for (name, step) in STEPS {
+    for (name, step) in Run::STEPS {
         let result = match interruption.has_come() {
             false => step(&mut run),
             true => Step::not_run("a signal has ended the run"),
@@ -116,6 +107,18 @@ fn without_directory(settings: &Settings, error: &io::Error) -> Report {
 }
 
 impl Run<'_> {
+    /// The steps before the deletion.
+    const STEPS: [NamedStep<Self>; 8] = [
+        ("configuration", Self::configuration),
+        ("daemon", Self::daemon),
+        ("assume-role", Self::assume_role),
+        ("put", Self::put),
+        ("get", Self::get),
+        ("refusal", Self::refusal),
+        ("renewal", Self::renewal),
+        ("wrong-role", Self::wrong_role),
+    ];
+
     /// Runs `stsd --check`.
     fn configuration(&mut self) -> Step {
         let (output, millis) = timed(|| self.sandbox.stsd("--check"));
