@@ -8,7 +8,7 @@ use std::{
 use e2e::block_on;
 use jiff::{Timestamp, fmt::rfc2822};
 use reqwest::{Url, header::DATE};
-use stsd_sts::{Endpoint, Proxies, client_builder, innermost_cause};
+use stsd_sts::{Endpoint, NoAnswer, Proxies, client_builder};
 
 /// Timeout of the request for the date of STS.
 const DATE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,11 +47,14 @@ pub(crate) fn skew(sts: &Endpoint) -> Result<String, String> {
 /// Returns the header `Date` of an answer of STS.
 async fn date(sts: &Endpoint) -> Result<Timestamp, String> {
     let url = Url::parse(sts.as_str()).map_err(|error| error.to_string())?;
-    let builder = client_builder(&url, &proxies()).map_err(|error| error.to_string())?;
+    let proxies = proxies();
+    let builder = client_builder(&url, &proxies).map_err(|error| error.to_string())?;
     let client = builder.timeout(DATE_TIMEOUT).build();
-    let client = client.map_err(in_words)?;
-    let answer = client.head(url).send().await;
-    let answer = answer.map_err(in_words)?;
+    let client = client.map_err(|error| error.without_url().to_string())?;
+    let answer = match client.head(url.clone()).send().await {
+        Ok(answer) => answer,
+        Err(error) => return Err(NoAnswer::of(error, &url, &proxies).await.to_string()),
+    };
     let date = answer.headers().get(DATE).and_then(|it| it.to_str().ok());
     let date = date.and_then(|it| rfc2822::parse(it).ok());
     date.map(|it| it.timestamp())
@@ -65,6 +68,5 @@ pub(crate) fn proxies() -> Proxies {
 
 /// Returns the cause of a failed request, without its URL.
 pub(crate) fn in_words(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    innermost_cause(&error).unwrap_or_else(|| error.to_string())
+    NoAnswer::of_direct(&error.without_url()).to_string()
 }

@@ -74,7 +74,8 @@ impl NoAnswer {
     }
 
     /// Returns the failure of a request by no proxy. `error` has no URL.
-    pub(crate) fn of_direct(error: &reqwest::Error) -> Self {
+    #[must_use]
+    pub fn of_direct(error: &reqwest::Error) -> Self {
         let step = if error.is_timeout() {
             Step::Time
         } else if error.is_connect() {
