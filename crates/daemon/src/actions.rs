@@ -82,7 +82,11 @@ pub(crate) async fn connect(options: &Options) -> Result<()> {
     let config = config::load(&options.config, &environment)?;
     let (answers, errors) = connectivity::check(&config.endpoints, &environment.proxies).await?;
     for error in errors {
-        writeln!(io::stderr(), "warning: {}", printable_lines(&error.to_string()))?;
+        writeln!(
+            io::stderr(),
+            "warning: {}",
+            printable_lines(&error.to_string())
+        )?;
     }
     Ok(writeln!(io::stdout(), "{}", answers.join("\n"))?)
 }

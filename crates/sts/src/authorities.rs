@@ -64,7 +64,9 @@ fn reason(variable: impl Fn(&str) -> Option<OsString>, errors: &[String]) -> Str
     });
     let set: Vec<_> = set.collect();
     // The bytes of a file follow some errors.
-    let first = errors.first().map(|it| it.split(": [").next().unwrap_or(it));
+    let first = errors
+        .first()
+        .map(|it| it.split(": [").next().unwrap_or(it));
     match (set.is_empty(), first) {
         (true, None) => "this system has none in the usual directories".to_owned(),
         (true, Some(error)) => error.to_owned(),
@@ -93,7 +95,11 @@ mod tests {
             &["no such file"],
             "SSL_CERT_FILE=/x: no such file",
         );
-        check(Some(""), &[], "this system has none in the usual directories");
+        check(
+            Some(""),
+            &[],
+            "this system has none in the usual directories",
+        );
         check(
             Some("/x"),
             &["missing section end marker: [67, 69]"],

@@ -119,7 +119,9 @@ impl Sts {
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(TOTAL_TIMEOUT)
             .build()
-            .map_err(|error| unreachable(&self.endpoint, &NoAnswer::of_direct(&error.without_url())))?;
+            .map_err(|error| {
+                unreachable(&self.endpoint, &NoAnswer::of_direct(&error.without_url()))
+            })?;
         Ok(self.http.get_or_init(|| client))
     }
 
@@ -332,7 +334,10 @@ impl Sts {
                 Ok(Some(chunk)) => body.extend_from_slice(&chunk),
                 Ok(None) => return Ok(body),
                 Err(error) if error.is_timeout() => {
-                    return Err(unreachable(&self.endpoint, &NoAnswer::of_direct(&error.without_url())));
+                    return Err(unreachable(
+                        &self.endpoint,
+                        &NoAnswer::of_direct(&error.without_url()),
+                    ));
                 }
                 Err(_) => return Err(StsError::unreadable("the answer ends too early")),
             }

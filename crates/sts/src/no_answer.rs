@@ -47,7 +47,10 @@ impl NoAnswer {
                 let port = url.port_or_known_default().unwrap_or_default();
                 let cause = match proxy.refusal_status(host, port).await {
                     Some(status) => {
-                        format!("{} refuses the connection with status {status}", proxy.describe())
+                        format!(
+                            "{} refuses the connection with status {status}",
+                            proxy.describe()
+                        )
                     }
                     None => format!("{} opens no connection", proxy.describe()),
                 };

@@ -125,7 +125,9 @@ pub fn similar_region(text: &str) -> Option<&'static str> {
     };
     let all = KNOWN.iter().map(|it| (distance(it), *it));
     let nearest = all.min_by_key(|(distance, _)| *distance);
-    nearest.filter(|(distance, _)| *distance <= MAX_DISTANCE).map(|(_, known)| known)
+    nearest
+        .filter(|(distance, _)| *distance <= MAX_DISTANCE)
+        .map(|(_, known)| known)
 }
 
 #[cfg(test)]

@@ -117,6 +117,35 @@ fn second_endpoint_serves_if_the_first_is_unreachable_or_silent() {
 }
 
 #[test]
+fn third_endpoint_serves_within_the_default_patience_if_two_are_silent() {
+    let mut env = TestEnv::without_daemon(&[]);
+    let silent = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [one, other] = silent.each_ref().map(|it| it.local_addr().unwrap());
+    let third = env.emulator().sts_url();
+    let top = format!("endpoints = [\"http://{one}\", \"http://{other}\", \"{third}\"]\n");
+    env.write_config_with(&top, UPLOAD);
+    env.start_daemon();
+    let _ = env.document(&["oss-upload"]);
+}
+
+#[test]
+fn unusable_variable_is_a_warning_if_no_profile_calls_sts() {
+    let mut env = TestEnv::without_daemon(&[]);
+    let imds = env.emulator().imds_url().to_owned();
+    let instance = format!(
+        "[source.i]\ntype = \"ecs-role\"\nmetadata_endpoint = \"{imds}\"\n\
+         [profile.i]\nsource = \"i\"\n"
+    );
+    env.write_config_with("", &instance);
+    let mut command = env.daemon_command();
+    command.env("ALIBABA_CLOUD_STS_ENDPOINT", "http://sts.example.com");
+    env.start_daemon_with(command);
+    let words = "the variable ALIBABA_CLOUD_STS_ENDPOINT: an endpoint is https";
+    assert!(env.daemon_log().contains(words), "{}", env.daemon_log());
+    let _ = env.document(&["i"]);
+}
+
+#[test]
 fn session_stays_if_an_endpoint_is_added() {
     let env = TestEnv::start();
     let before = env.document(&["oss-upload"]);

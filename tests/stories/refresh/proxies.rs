@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use e2e::{TestEnv, TlsFront, UPLOAD};
+use e2e::{ClosedPort, TestEnv, TlsFront, UPLOAD};
 
 /// An address for documentation (RFC 5737), which no machine has: only a proxy reaches it.
 const ELSEWHERE: &str = "192.0.2.1";
@@ -293,4 +293,59 @@ fn this_machine_is_not_asked_by_the_proxy() {
     env.start_daemon_with(started);
     let _ = env.document(&["oss-upload"]);
     assert_eq!(proxy.requests(), Vec::<String>::new());
+}
+
+/// The session of a credentials URI of another host, served unchanged.
+const BY_URI: &str = "[source.elsewhere]\ntype = \"uri\"\nuri = \"https://192.0.2.1/credentials\"\n\
+                      [profile.by-uri]\nsource = \"elsewhere\"\n";
+
+#[test]
+fn credentials_uri_names_the_proxy_that_fails() {
+    let closed = ClosedPort::new();
+    for (answer, problem, hint) in [
+        (
+            Some("403 Forbidden"),
+            "refuses the connection with status 403",
+            "have the operator of the proxy allow",
+        ),
+        (
+            Some("407 Proxy Authentication Required"),
+            "refuses the connection with status 407",
+            "correct the user and the password",
+        ),
+        (None, "Connection refused", "check that its server runs"),
+    ] {
+        let (mut env, front) = env_and_front();
+        env.write_config_with("", BY_URI);
+        let proxy = answer.map(|it| Proxy::start(&front, Answer::Status(it)));
+        let address = proxy.as_ref().map_or(closed.address(), |it| &it.address);
+        let address = format!("http://{address}");
+        let started = command(&env, &front, &[("HTTPS_PROXY", &address)]);
+        env.start_daemon_with(started);
+        let place = format!("the proxy {address} (HTTPS_PROXY)");
+        env.assert_refused("by-uri", 8, &[&place, problem, hint]);
+    }
+}
+
+#[test]
+fn unusable_proxy_is_a_problem_for_a_credentials_uri_and_none_for_an_instance() {
+    let (mut env, front) = env_and_front();
+    let words = "the variable HTTPS_PROXY names no usable proxy";
+    let in_status = |env: &TestEnv| {
+        let output = env.ctl(&["status"]);
+        String::from_utf8(output.stdout).unwrap().contains(words)
+    };
+    env.write_config_with("", BY_URI);
+    let started = command(&env, &front, &[("HTTPS_PROXY", "foo://x")]);
+    env.start_daemon_with(started);
+    assert!(in_status(&env));
+    let imds = env.emulator().imds_url().to_owned();
+    let instance = format!(
+        "[source.i]\ntype = \"ecs-role\"\nmetadata_endpoint = \"{imds}\"\n\
+         [profile.i]\nsource = \"i\"\n"
+    );
+    env.write_config_with("", &instance);
+    assert!(env.ctl(&["reload"]).status.success());
+    assert!(!in_status(&env));
+    let _ = env.document(&["i"]);
 }

@@ -81,6 +81,18 @@ fn https_request_without_authorities_names_the_variables() {
 }
 
 #[test]
+fn empty_variable_of_the_authorities_is_none() {
+    let mut env = TestEnv::without_daemon(&[]);
+    let front = TlsFront::start(&env, "front", &[]);
+    env.write_config_with(&front.endpoint(), UPLOAD);
+    let mut command = env.daemon_command();
+    command.env("SSL_CERT_FILE", "").env_remove("SSL_CERT_DIR");
+    env.start_daemon_with(command);
+    // The authorities of the system do not have the front's.
+    env.assert_refused("oss-upload", 6, &["UnknownIssuer"]);
+}
+
+#[test]
 fn start_that_fails_is_not_logged_as_ready() {
     let mut env = TestEnv::without_daemon(&[]);
     let top = format!("{}[audit]\nfile = \"missing/audit.log\"\n", env.endpoint());

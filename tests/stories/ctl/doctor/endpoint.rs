@@ -1,6 +1,6 @@
 //! `stsctl doctor` and the way to STS: the place that names the endpoint, and the proxy.
 
-use e2e::{TestEnv, UPLOAD};
+use e2e::{ClosedPort, TestEnv, UPLOAD};
 
 use super::visit;
 
@@ -44,4 +44,51 @@ fn doctor_reports_an_unknown_region_as_a_warning() {
     let found = visit(&env, &[]);
     let words = "the region cn-hongkon is not known";
     found.finds("warning", words, "cn-hongkong is meant");
+}
+
+#[test]
+fn doctor_looks_for_no_endpoint_that_is_not_called() {
+    let mut env = TestEnv::without_daemon(&[]);
+    let imds = env.emulator().imds_url().to_owned();
+    let instance = format!(
+        "[source.i]\ntype = \"ecs-role\"\nmetadata_endpoint = \"{imds}\"\n\
+         [profile.i]\nsource = \"i\"\n"
+    );
+    env.write_config_with("", &instance);
+    env.start_daemon();
+    let _ = env.document(&["i"]);
+    for variables in [&[][..], &[("HTTPS_PROXY", "foo://x")]] {
+        let found = visit(&env, variables);
+        assert!(!found.said.contains("aliyuncs.com"), "{}", found.said);
+    }
+}
+
+#[test]
+fn doctor_warns_of_an_endpoint_that_fails_beside_one_that_answers() {
+    let mut env = TestEnv::without_daemon(&[]);
+    let closed = ClosedPort::new();
+    let (first, second) = (closed.address(), env.emulator().sts_url().to_owned());
+    let top = format!("endpoints = [\"http://{first}\", \"{second}\"]\n");
+    env.write_config_with(&top, UPLOAD);
+    let found = visit(&env, &[]);
+    found.finds("warning", "does not answer at port", "correct endpoints in the configuration");
+    assert!(found.said.contains("it is named by endpoints"), "{}", found.said);
+    // The daemon serves, by a way that this program may lack.
+    env.start_daemon();
+    let found = visit(&env, &[]);
+    found.finds("warning", "does not answer at port", "correct endpoints");
+}
+
+#[test]
+fn doctor_and_check_agree_on_the_endpoint_of_a_variable() {
+    let env = TestEnv::without_daemon(&[]);
+    env.write_config_with("", UPLOAD);
+    for (name, value, host) in [
+        ("ALIBABACLOUD_STS_ENDPOINT", "sts.stsd.invalid", "sts.stsd.invalid"),
+        ("ALIBABA_CLOUD_STS_REGION", "cn-beijing-gov-1", "sts.aliyuncs.com"),
+    ] {
+        let found = visit(&env, &[(name, value)]);
+        assert!(found.said.contains(host), "{}", found.said);
+        assert!(found.said.contains(name), "{}", found.said);
+    }
 }

@@ -207,7 +207,9 @@ mod tests {
         let two = "https://a.example, then http://127.0.0.1:1 (endpoints in the configuration)";
         for found in [
             Endpoints::of_daemon(two),
-            Endpoints::of_check(&format!("STS endpoint: {two}\n/c.toml: 1 profile, no mistakes")),
+            Endpoints::of_check(&format!(
+                "STS endpoint: {two}\n/c.toml: 1 profile, no mistakes"
+            )),
         ] {
             let found = found.unwrap();
             assert_eq!(found.all.len(), 2);

@@ -56,7 +56,11 @@ pub(super) fn endpoints(context: &mut ReadContext<'_>, raw: &Raw) -> Option<Endp
         }
     };
     let made = made.map_err(|error| {
-        let hint = if key == "region" { REGION_HINT } else { URL_HINT };
+        let hint = if key == "region" {
+            REGION_HINT
+        } else {
+            URL_HINT
+        };
         context.error_at(span.start, key, &error.to_string(), hint);
     });
     Some(Endpoints::one(made.ok()?, EndpointOrigin::Key(key)))
@@ -100,8 +104,7 @@ fn from_list(
 fn from_variables(context: &mut ReadContext<'_>) -> Option<Endpoints> {
     let environment = context.environment;
     let set = |name| Some((name, text(environment, name)?));
-    let is_vpc = text(environment, VPC_VARIABLE)
-        .is_some_and(|it| it.eq_ignore_ascii_case("true"));
+    let is_vpc = text(environment, VPC_VARIABLE).is_some_and(|it| it.eq_ignore_ascii_case("true"));
     let (name, made) = if let Some((name, text)) = ENDPOINT_VARIABLES.into_iter().find_map(set) {
         (name, Endpoint::from_variable(&text))
     } else if let Some(region) = text(environment, REGION_VARIABLE) {
@@ -125,7 +128,8 @@ fn from_variables(context: &mut ReadContext<'_>) -> Option<Endpoints> {
     Some(match made {
         Ok(endpoint) => Endpoints::one(endpoint, EndpointOrigin::Variable(name)),
         Err(error) => {
-            context.endpoint_problem = Some((format!("the variable {name}: {error}"), VARIABLE_HINT));
+            context.endpoint_problem =
+                Some((format!("the variable {name}: {error}"), VARIABLE_HINT));
             Endpoints::one(Endpoint::global(), EndpointOrigin::Default)
         }
     })
@@ -146,7 +150,10 @@ fn unknown(region: &str) -> Option<(String, String)> {
         Some(similar) => format!("correct it if {similar} is meant"),
         None => "check its spelling; a newer region works as well".to_owned(),
     };
-    Some((format!("the region {region} is not known to this version of stsd"), hint))
+    Some((
+        format!("the region {region} is not known to this version of stsd"),
+        hint,
+    ))
 }
 
 #[cfg(test)]
