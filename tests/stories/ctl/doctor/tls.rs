@@ -37,7 +37,7 @@ fn doctor_names_the_fix_for_each_tls_failure() {
     visit(&env, &none).finds(
         "fault",
         "no certificate authority was loaded & SSL_CERT_FILE=/dev/null",
-        "install the package ca-certificates & SSL_CERT_DIR",
+        "set SSL_CERT_FILE to a file of certificates & SSL_CERT_DIR",
     );
 
     let other = TlsFront::start(&env, "other", &["--address", "127.0.0.2"]);

@@ -21,8 +21,7 @@ const MAX_ENDPOINTS: usize = 3;
 const VARIABLE_HINT: &str = "correct the variable, or name endpoint or region in the configuration, \
                              which take precedence";
 
-const URL_HINT: &str = "such as endpoint = \"https://sts.cn-hongkong.aliyuncs.com\"; without one, \
-                        region names the endpoint";
+const URL_HINT: &str = "correct the URL, or name the region in its place: region = \"cn-hongkong\"";
 
 const REGION_HINT: &str = "the regions are listed in the service's documentation of its endpoints";
 
