@@ -112,6 +112,7 @@ mod sdk {
     mod multipart;
     mod oss_operations;
     mod proxy;
+    mod rclone;
     mod uploads;
 }
 

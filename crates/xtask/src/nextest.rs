@@ -27,7 +27,7 @@ use crate::{
 const NEXTEST_VERSION: &str = "0.9.143";
 
 /// Debian's packages that stories need; a story that lacks one says NOT RUN.
-pub(crate) const STORY_PACKAGES: [&str; 11] = [
+pub(crate) const STORY_PACKAGES: [&str; 12] = [
     "age",
     "curl",
     "dbus",
@@ -38,6 +38,7 @@ pub(crate) const STORY_PACKAGES: [&str; 11] = [
     "mandoc",
     "nftables",
     "pass",
+    "rclone",
     "strace",
 ];
 

@@ -96,6 +96,14 @@ fn setup_check_names_the_fault_and_its_place() {
         home.put(".config/rclone/rclone.conf", text.replace(from, to), 0o600);
         check("rclone", none, 1, "another provider or endpoint");
     }
+    let line = "no_check_bucket = true\n";
+    assert!(text.contains(line));
+    for to in ["", "no_check_bucket = false\n"] {
+        home.put(".config/rclone/rclone.conf", text.replace(line, to), 0o600);
+        check("rclone", none, 1, "no_check_bucket = true");
+        home.setup_write("rclone");
+        check("rclone", none, 0, "ok       command");
+    }
     home.put(".config/rclone/rclone.conf", &text, 0o600);
 
     // The command in the file is run unchanged.

@@ -178,6 +178,8 @@ fn pairs_rclone(request: &SetupRequest) -> Result<Vec<Pair>> {
         Pair::new("profile", &request.name),
         Pair::new("region", format!("oss-{region}")).unless_there(),
         Pair::new("endpoint", format!("oss-{region}.aliyuncs.com")).unless_there(),
+        // Without this line, rclone creates the bucket before an upload, and a refusal of that is fatal.
+        Pair::new("no_check_bucket", "true"),
     ])
 }
 
@@ -331,6 +333,11 @@ fn find_rclone(text: &str, request: &SetupRequest) -> Result<CredentialRef> {
     ensure!(
         !ini.has_key(name, is_foreign_to_rclone)?,
         "its remote {name} takes its credentials from elsewhere"
+    );
+    ensure!(
+        is("no_check_bucket", "true")?,
+        "an upload to {name} would first create the bucket, and fails where the role may not; \
+         `no_check_bucket = true` prevents this; --write adds it"
     );
     let path = config()?;
     let shown = path.display();
