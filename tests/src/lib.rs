@@ -75,9 +75,10 @@ pub use raw_client::{
 };
 pub use report::{measured, not_run};
 pub use sdk_program::{
-    OTHER_CREDENTIAL_VARIABLES, SdkProgram, SetUp, aliyun_config, held_key, in_exec, node_program,
-    prepare_home, python_program, sdk_env, served, upload_lines, url, with_aws_profile,
-    with_external_profile, with_metadata, without_variables,
+    OTHER_CREDENTIAL_VARIABLES, SdkProgram, SetUp, aliyun_config, aws_js_program, held_key,
+    in_exec, node_program, prepare_home, python_program, sdk_env, served, upload_lines, url,
+    with_aws_profile, with_external_profile, with_metadata, with_written_aws_profile,
+    without_variables,
 };
 pub use secrets::{KEY_SECRET, MARKERS, assert_no_secrets};
 pub use shifted_clocks::ShiftedClocks;

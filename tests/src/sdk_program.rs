@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::{Action, Process, TestEnv, UPLOAD, assert_no_secrets, clients, program};
+use crate::{Action, Home, Process, TestEnv, UPLOAD, assert_no_secrets, clients, program};
 
 /// The variables with which an SDK would find other credentials, or a proxy.
 pub const OTHER_CREDENTIAL_VARIABLES: [&str; 16] = [
@@ -112,6 +112,15 @@ pub fn with_aws_profile(_: &TestEnv, command: &mut Command) -> u64 {
     0
 }
 
+/// Runs `stsctl setup aws` in the home, and selects the profile that it writes. The command requests
+/// credentials, to see that the daemon knows the profile.
+#[must_use]
+pub fn with_written_aws_profile(env: &TestEnv, command: &mut Command) -> u64 {
+    Home::in_env(env).setup_write("aws");
+    command.env("AWS_PROFILE", "oss-upload");
+    1
+}
+
 /// Makes the URL the address of the instance metadata.
 #[must_use]
 pub fn with_metadata(env: &TestEnv, command: &mut Command) -> u64 {
@@ -153,6 +162,16 @@ pub fn node_program(env: &TestEnv, consumer: &str, interval: &str) -> Command {
     let mut command = Command::new("node");
     command.arg(clients().join("node/consumers.mjs"));
     command.args([consumer, env.emulator().oss_url(), interval]);
+    command
+}
+
+/// Returns the command of the script for the AWS SDK for JavaScript. The variable wins over the
+/// endpoint of a profile; the SDK puts the bucket into the path, because the endpoint is an address.
+#[must_use]
+pub fn aws_js_program(env: &TestEnv) -> Command {
+    let mut command = Command::new("node");
+    command.arg(clients().join("node/aws_client.mjs"));
+    command.env("AWS_ENDPOINT_URL_S3", env.emulator().oss_url());
     command
 }
 
