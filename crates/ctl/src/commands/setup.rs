@@ -2,6 +2,7 @@
 //! tool would get credentials.
 
 mod alibaba;
+mod aws_cli;
 mod check;
 mod document;
 mod env_overrides;

@@ -14,6 +14,8 @@ fn setup_check_names_the_fault_and_its_place() {
     }
     let check = |tool: &str, variable: (&str, &str), code: i32, says: &str| {
         let mut command = home.command(&["setup", tool, "oss-upload", "--check"]);
+        // An aws-cli elsewhere would be asked for its version each time.
+        command.env("PATH", "/usr/bin:/bin");
         command.env(variable.0, variable.1);
         let RunOutput {
             code: found,
@@ -170,6 +172,50 @@ fn setup_check_warns_about_a_short_session() {
         assert_eq!(code, Some(0), "{said}");
         assert!(said.contains("warning") && said.contains(says), "{said}");
     }
+}
+
+/// SDKs write the session into the profile that they find, and several at once break the file.
+#[test]
+fn setup_check_warns_about_a_session_in_the_file_of_aliyun_cli() {
+    let env = TestEnv::with_http(&[], UPLOAD);
+    let home = Home::in_env(&env);
+    home.setup_write("aliyun-cli");
+    let text = home.text(".aliyun/config.json");
+    let (code, said) = home.setup_check("aliyun-cli");
+    assert!(code == Some(0) && !said.contains("warning"), "{said}");
+    let keys =
+        "\"access_key_id\": \"STS.a\", \"access_key_secret\": \"SECRET\", \"sts_token\": \"T\",";
+    let written = text.replace("\"mode\"", &format!("{keys}\"mode\""));
+    home.put(".aliyun/config.json", written, 0o600);
+    let (code, said) = home.setup_check("aliyun-cli");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("warning  keys"), "{said}");
+    assert!(
+        said.contains("oss-upload") && said.contains("stsctl exec"),
+        "{said}"
+    );
+}
+
+/// Debian 12 has aws-cli 2.9.19.
+#[test]
+fn setup_check_warns_about_an_aws_cli_without_endpoint_url() {
+    let env = TestEnv::with_http(&[], UPLOAD);
+    let home = Home::in_env(&env);
+    home.setup_write("aws");
+    let check = |version: &str| {
+        let script = format!("#!/bin/sh\necho aws-cli/{version} Python/3.11.2 Linux/6.1\n");
+        home.put("bin/aws", script, 0o700);
+        let mut command = home.command(&["setup", "aws", "oss-upload", "--check"]);
+        let directories = format!("{}:/usr/bin:/bin", home.file("bin").display());
+        command.env("PATH", directories);
+        let RunOutput { code, stdout, .. } = run(command);
+        assert_eq!(code, Some(0), "{stdout}");
+        stdout
+    };
+    let said = check("2.9.19");
+    let option = "--endpoint-url https://s3.oss-cn-hongkong.aliyuncs.com";
+    assert!(said.contains("warning") && said.contains(option), "{said}");
+    assert!(!check("2.13.0").contains("warning"));
 }
 
 /// aliyun-cli reads the profile of "current" first, whatever profile a command names.

@@ -1,6 +1,7 @@
 //! The setup of aliyun-cli, the credentials libraries and Terraform.
 
 use anyhow::{Result, bail, ensure};
+use stsctl::aliyun_profiles;
 use stsd_document::Printable;
 
 use super::{
@@ -10,6 +11,7 @@ use super::{
 };
 use crate::{
     edit::{file::Access, json::Profiles},
+    report::Finding,
     tool_name::ToolName,
 };
 
@@ -21,6 +23,7 @@ pub(super) const TOOLS: &[Tool] = &[
             path: || home_path(".aliyun/config.json"),
             edit,
             find,
+            warnings,
             access: Access::Unchanged,
         }),
         snippet: |request| profile(request, ""),
@@ -225,4 +228,20 @@ fn find(text: &str, request: &SetupRequest) -> Result<CredentialRef> {
         (Some("External"), Some(command)) => Ok(CredentialRef::Command(command)),
         _ => bail!("its profile {name} is not of mode External with a process_command"),
     }
+}
+
+/// Returns a warning if an SDK has found the profile and written a session into it.
+fn warnings(text: &str, _: &SetupRequest) -> Vec<Finding> {
+    let stale = aliyun_profiles::stale_secrets(text.as_bytes()).ok();
+    let names = stale.map(|it| it.written_back.join(", "));
+    let warning = names.filter(|it| !it.is_empty()).map(|names| {
+        let remark = format!(
+            "an SDK has written a session's secrets into it, in clear text: {names}; an SDK that \
+             starts meanwhile can find the file half written"
+        );
+        let fix = "run programs by `stsctl exec`, and take access_key_id, access_key_secret and \
+                   sts_token out of these profiles";
+        Finding::warning("keys", remark, fix)
+    });
+    warning.into_iter().collect()
 }

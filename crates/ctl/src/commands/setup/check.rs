@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use super::{
     document::DocumentRequirements,
     http_get,
-    tool::{self, CredentialRef, Delivery, SetupRequest, Tool},
+    tool::{self, CredentialRef, Delivery, SetupRequest, Tool, ToolConfigFile},
 };
 use crate::{
     edit::file::EditableFile,
@@ -33,35 +33,7 @@ pub(super) fn findings(tool: &Tool, request: &SetupRequest, client: &Client) -> 
     let mut findings = Vec::new();
     let found = match &tool.delivery {
         Delivery::File(config) | Delivery::OtherToolsFile(config) => {
-            let path = (config.path)();
-            let what = path
-                .as_ref()
-                .map_or("its file".to_owned(), |it| it.display().to_string());
-            let found = path.and_then(|path| {
-                let file = EditableFile::open(&path)?;
-                let text = file
-                    .text()?
-                    .context("there is no such file; --write makes it")?;
-                (config.find)(text, request)
-            });
-            match found {
-                Ok(found) if found.is_of(&request.profile) => {
-                    findings.push(finding(Severity::Ok, what, format!("has {}", request.name)));
-                    Some(found)
-                }
-                Ok(found) => {
-                    let remark = format!(
-                        "what is named there is not of the profile {}",
-                        request.profile
-                    );
-                    findings.push(finding(Severity::Fault, what, remark));
-                    Some(found)
-                }
-                Err(error) => {
-                    findings.push(finding(Severity::Fault, what, format!("{error:#}")));
-                    None
-                }
-            }
+            of_file(config, request, &mut findings)
         }
         Delivery::Shim | Delivery::StaticKeys => {
             Some(CredentialRef::Command(request.command.clone()))
@@ -96,6 +68,42 @@ pub(super) fn findings(tool: &Tool, request: &SetupRequest, client: &Client) -> 
         finding(severity, "environment", format!("{} {}", it.name, it.what))
     }));
     findings
+}
+
+/// Adds the findings about the tool's file; returns the command or the URL of the entry.
+fn of_file(
+    config: &ToolConfigFile,
+    request: &SetupRequest,
+    findings: &mut Vec<Finding>,
+) -> Option<CredentialRef> {
+    let path = (config.path)();
+    let what = path
+        .as_ref()
+        .map_or("its file".to_owned(), |it| it.display().to_string());
+    let found = path.and_then(|path| {
+        let file = EditableFile::open(&path)?;
+        let text = file
+            .text()?
+            .context("there is no such file; --write makes it")?;
+        let found = (config.find)(text, request)?;
+        Ok((found, (config.warnings)(text, request)))
+    });
+    let (found, warnings) = match found {
+        Ok(found) => found,
+        Err(error) => {
+            findings.push(finding(Severity::Fault, what, format!("{error:#}")));
+            return None;
+        }
+    };
+    let profile = &request.profile;
+    findings.push(if found.is_of(profile) {
+        finding(Severity::Ok, what, format!("has {}", request.name))
+    } else {
+        let remark = format!("what is named there is not of the profile {profile}");
+        finding(Severity::Fault, what, remark)
+    });
+    findings.extend(warnings);
+    Some(found)
 }
 
 impl CredentialRef {

@@ -23,6 +23,7 @@ pub(super) const TOOLS: &[Tool] = &[
             path: || home_path(".ossutilconfig"),
             edit,
             find,
+            warnings: ToolConfigFile::NO_WARNINGS,
             access: Access::OwnerOnly,
         }),
         snippet: |request| {
@@ -60,7 +61,7 @@ pub(super) const TOOLS: &[Tool] = &[
                 "ossfs BUCKET DIRECTORY -ourl=https://{endpoint} -ocredential_process='{command}'\n"
             ))
         },
-        note: "in a shell, as a user that the daemon serves:",
+        note: "in a shell, as a user that the daemon serves; -odbglevel=info would log the keys:",
         needs: BY_COMMAND,
         overrides: &[],
     },
@@ -75,7 +76,8 @@ pub(super) const TOOLS: &[Tool] = &[
                  --credential_process={command}\n"
             ))
         },
-        note: "in its configuration, as a user that the daemon serves:",
+        note: "in its configuration, as a user that the daemon serves; the role needs \
+               oss:ListObjects:",
         needs: BY_COMMAND,
         overrides: &[],
     },

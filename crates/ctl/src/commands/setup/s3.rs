@@ -5,6 +5,7 @@ use std::{env, path::PathBuf};
 use anyhow::{Context as _, Result, ensure};
 
 use super::{
+    aws_cli,
     document::{DocumentRequirements, minutes},
     env_overrides::{EnvOverride, keys},
     tool::{CredentialRef, Delivery, SetupRequest, Tool, ToolConfigFile, home_path},
@@ -14,6 +15,7 @@ use crate::{
         file::{Access, EditableFile},
         ini::{Ini, Pair, with_section},
     },
+    report::Finding,
     tool_name::ToolName,
 };
 
@@ -25,6 +27,7 @@ pub(super) const TOOLS: &[Tool] = &[
             path: config,
             edit: edit_aws,
             find: find_aws,
+            warnings: warnings_aws,
             access: Access::Unchanged,
         }),
         snippet: |request| section(&header(&request.name), &pairs_aws(request)?),
@@ -39,6 +42,7 @@ pub(super) const TOOLS: &[Tool] = &[
             path: rclone,
             edit: edit_rclone,
             find: find_rclone,
+            warnings: ToolConfigFile::NO_WARNINGS,
             access: Access::Unchanged,
         }),
         snippet: |request| section(&request.name, &pairs_rclone(request)?),
@@ -53,6 +57,7 @@ pub(super) const TOOLS: &[Tool] = &[
             path: config,
             edit: edit_aws,
             find: find_aws,
+            warnings: ToolConfigFile::NO_WARNINGS,
             access: Access::Unchanged,
         }),
         snippet: |request| {
@@ -60,7 +65,8 @@ pub(super) const TOOLS: &[Tool] = &[
                 .replace("@NAME@", &request.name)
                 .replace("@REGION@", request.region()?))
         },
-        note: "in a session, once `stsctl setup aws` has been done:",
+        note: "in a session, once `stsctl setup aws` has been done; a PERSISTENT SECRET would write \
+               the keys into ~/.duckdb:",
         needs: DocumentRequirements {
             rejects_stderr: true,
             ..BY_COMMAND
@@ -316,6 +322,15 @@ fn find_aws(text: &str, request: &SetupRequest) -> Result<CredentialRef> {
         );
     }
     Ok(CredentialRef::Command(command.to_owned()))
+}
+
+/// Returns a warning if an installed aws-cli would not read the endpoint.
+fn warnings_aws(text: &str, request: &SetupRequest) -> Vec<Finding> {
+    let endpoint =
+        Ini::read(text).and_then(|ini| ini.value(&header(&request.name), "endpoint_url"));
+    let endpoint = endpoint.ok().flatten().filter(|it| is_of_oss(it));
+    let warning = endpoint.and_then(aws_cli::endpoint_url_warning);
+    warning.into_iter().collect()
 }
 
 fn find_rclone(text: &str, request: &SetupRequest) -> Result<CredentialRef> {

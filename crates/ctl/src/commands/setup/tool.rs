@@ -11,7 +11,10 @@ use stsd_client::{Client, SecretText};
 use stsd_model::ProfileName;
 
 use super::{document::DocumentRequirements, env_overrides::EnvOverride};
-use crate::{cli::Setup, edit::file::Access, error::UsageError, subprocess, tool_name::ToolName};
+use crate::{
+    cli::Setup, edit::file::Access, error::UsageError, report::Finding, subprocess,
+    tool_name::ToolName,
+};
 
 /// A tool that consumes credentials.
 pub(super) struct Tool {
@@ -49,8 +52,15 @@ pub(super) struct ToolConfigFile {
     pub(super) edit: fn(Option<&str>, &SetupRequest) -> Result<String>,
     /// Returns the command or the URL of the entry.
     pub(super) find: fn(&str, &SetupRequest) -> Result<CredentialRef>,
+    /// Returns the warnings about a text in which [`find`](Self::find) has found the entry.
+    pub(super) warnings: fn(&str, &SetupRequest) -> Vec<Finding>,
     /// [`Access::OwnerOnly`] if the entry holds a secret.
     pub(super) access: Access,
+}
+
+impl ToolConfigFile {
+    /// The [`warnings`](Self::warnings) of a tool without any.
+    pub(super) const NO_WARNINGS: fn(&str, &SetupRequest) -> Vec<Finding> = |_, _| Vec::new();
 }
 
 /// The command or the URL in an entry.
