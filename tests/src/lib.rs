@@ -69,7 +69,7 @@ pub use loopback_port::{ClosedPort, free_port};
 pub use namespaces::{in_own_mounts, in_own_network};
 pub use process::{Process, descriptor, wait_for_exit};
 pub use process_memory::{Found, MEMORY_SCANS, Mapping};
-pub use programs::{clients, old_programs, program, rust_example};
+pub use programs::{clients, data_tools, old_programs, program, rust_example};
 pub use raw_client::{
     complete_replies, connect, credentials_request, decode_replies, hello_request,
 };

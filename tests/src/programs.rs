@@ -65,6 +65,18 @@ pub fn clients() -> PathBuf {
     clients
 }
 
+/// Returns the directory with the interpreter and the programs of the data tools; `None`, with a report,
+/// where the full gate has not installed them.
+#[must_use]
+pub fn data_tools() -> Option<PathBuf> {
+    let programs = clients().join("data-tools/bin");
+    if programs.join("aws").exists() {
+        return Some(programs);
+    }
+    not_run("the data tools are not installed: cargo xtask e2e data_tools");
+    None
+}
+
 /// Returns the directory that many levels above this test program.
 fn beside_the_test(levels: usize) -> PathBuf {
     let test = env::current_exe().unwrap();

@@ -108,6 +108,7 @@ mod refresh {
 /// The official SDKs.
 mod sdk {
     mod consumers;
+    mod data_tools;
     mod https;
     mod multipart;
     mod oss_operations;

@@ -49,29 +49,42 @@ pub(crate) fn install(root: &Path, target: &Path) -> Outcome {
     )
 }
 
+/// Installs the tools of the stories that only the full gate runs.
+pub(crate) fn install_data_tools(root: &Path, target: &Path) -> Outcome {
+    let requirements = root.join("tests/clients/python/requirements-full.txt");
+    let folder = target.join("clients/data-tools");
+    if is_installed(&requirements, &folder) {
+        return Ok(());
+    }
+    make_environment(&folder)?;
+    run(pip(&folder, &requirements).args(["--only-binary", ":all:"]))?;
+    record_installation(&requirements, &folder)
+}
+
 fn python(source: &Path, folder: &Path) -> Outcome {
     let requirements = source.join("requirements.txt");
     if is_installed(&requirements, folder) {
         return Ok(());
     }
-    let _ = fs::remove_dir_all(folder);
-    run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
-    let pip = || {
-        let mut pip = Command::new(folder.join("bin/python"));
-        pip.args([
-            "-m",
-            "pip",
-            "--disable-pip-version-check",
-            "install",
-            "--quiet",
-        ]);
-        pip.args(["--require-hashes", "--requirement"]);
-        pip
-    };
+    make_environment(folder)?;
     // The old SDKs are source packages. Their build tools are pinned by hash too.
-    run(pip().arg(source.join("requirements-build.txt")))?;
-    run(pip().arg(&requirements).arg("--no-build-isolation"))?;
+    run(&mut pip(folder, &source.join("requirements-build.txt")))?;
+    run(pip(folder, &requirements).arg("--no-build-isolation"))?;
     record_installation(&requirements, folder)
+}
+
+fn make_environment(folder: &Path) -> Outcome {
+    let _ = fs::remove_dir_all(folder);
+    run(Command::new("python3").args(["-m", "venv"]).arg(folder))
+}
+
+/// Returns the command that installs requirements in an environment.
+fn pip(folder: &Path, requirements: &Path) -> Command {
+    let mut pip = Command::new(folder.join("bin/python"));
+    pip.args(["-m", "pip", "--disable-pip-version-check", "install"]);
+    pip.args(["--quiet", "--require-hashes", "--requirement"]);
+    pip.arg(requirements);
+    pip
 }
 
 fn node(source: &Path, folder: &Path) -> Outcome {

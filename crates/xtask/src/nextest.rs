@@ -47,7 +47,7 @@ pub(crate) const STORY_PACKAGES: [&str; 12] = [
 const FAST_TESTS: [&str; 3] = ["golden", "hostile", "vectors"];
 
 /// Stories that only the full gate runs: a part of the name, and why it takes long.
-pub(crate) const FULL_ONLY: [(&str, &str); 2] = [
+pub(crate) const FULL_ONLY: [(&str, &str); 3] = [
     (
         "sdk::uploads::one_minute",
         "uploads for a minute, by design; sdk::consumers:: rotates under each SDK as well",
@@ -56,14 +56,30 @@ pub(crate) const FULL_ONLY: [(&str, &str); 2] = [
         OLD_RELEASE_STORIES,
         "the programs of release 0.1.0 are built for them",
     ),
+    (
+        DATA_TOOL_STORIES,
+        "half a gigabyte of packages is installed for them",
+    ),
 ];
 
 /// The module of the stories that run the programs of release 0.1.0.
 const OLD_RELEASE_STORIES: &str = "platform::old_release";
 
+/// The module of the stories that run the data tools.
+const DATA_TOOL_STORIES: &str = "sdk::data_tools";
+
 /// Parts of the names of stories that run the official SDKs: groups, and the files in them.
-const WITH_SDKS: [&str; 9] = [
-    "sdk", "docs", "client", "ctl", "doctor", "exec", "setup", "sources", "oidc",
+const WITH_SDKS: [&str; 10] = [
+    "sdk",
+    "docs",
+    "client",
+    "ctl",
+    "doctor",
+    "exec",
+    "setup",
+    "sources",
+    "oidc",
+    "data_tools",
 ];
 
 /// A workspace of its own: its libraries are needed by nothing else here.
@@ -109,6 +125,7 @@ pub(crate) fn stories(notes: &mut Notes, tier: Tier) -> Outcome {
         Tier::Full => format!("binary(stories) and ({long})"),
     };
     if tier == Tier::Full {
+        clients::install_data_tools(&root(), &target())?;
         build_old_release(notes);
     }
     let outcome = noted(all_tests("stories")?.arg(filter), notes);
@@ -177,6 +194,9 @@ pub(crate) fn e2e(names: &[&str]) -> Outcome {
     let mut notes = Notes::default();
     if names.iter().any(|it| it.contains("old_release")) {
         build_old_release(&mut notes);
+    }
+    if names.iter().any(|it| it.contains("data_tools")) {
+        clients::install_data_tools(&root(), &target())?;
     }
     let outcome = noted(&mut named_stories(names)?, &mut notes);
     notes.print();
