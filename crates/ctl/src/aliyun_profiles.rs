@@ -23,6 +23,7 @@ mod table;
 mod tests;
 mod uri;
 mod valid;
+mod variables;
 
 use parsed_profile::ThirdPartyProfile;
 pub use plan::{Disposition, Outcome, Plan, SecretToStore};

@@ -82,13 +82,8 @@ impl SecretBackend {
         match self {
             Self::File => store_file(&directory.join(format!("{name}.key")), text),
             Self::Credential => {
+                self.check_place(name, text, directory)?;
                 let path = credential_path(name, directory);
-                // Only the daemon can decrypt an existing file, so it cannot be compared.
-                ensure!(
-                    fs::symlink_metadata(&path).is_err(),
-                    "{} is there already; move it away first",
-                    path.display()
-                );
                 let bytes = encrypt(name, text)?;
                 create_file(&path, &bytes)?;
                 Ok(StoredSecret::Created(path))
@@ -97,6 +92,28 @@ impl SecretBackend {
                 let label = format!("AccessKey of stsd's source {name}");
                 store_in_keyring(name, &label, text)
             }
+        }
+    }
+
+    /// Checks that a key would replace no other secret; a keyring answers only when the key is
+    /// stored.
+    ///
+    /// # Errors
+    /// If there is another secret.
+    pub(crate) fn check_place(self, name: &str, text: &SecretText, directory: &Path) -> Result<()> {
+        match self {
+            Self::File => find_file(&directory.join(format!("{name}.key")), text).map(drop),
+            Self::Credential => {
+                let path = credential_path(name, directory);
+                // Only the daemon can decrypt an existing file, so it cannot be compared.
+                ensure!(
+                    fs::symlink_metadata(&path).is_err(),
+                    "{} is there already; move it away first",
+                    path.display()
+                );
+                Ok(())
+            }
+            Self::Keyring => Ok(()),
         }
     }
 
@@ -142,21 +159,30 @@ pub(crate) fn systemd_drop_in(names: &[&str], directory: &Path) -> String {
 
 /// Stores a text in a new file with mode 0600.
 pub(crate) fn store_file(path: &Path, text: &SecretText) -> Result<StoredSecret> {
-    let there = match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            create_file(path, text.expose().as_bytes())?;
-            return Ok(StoredSecret::Created(path.to_owned()));
-        }
+    if find_file(path, text)? {
+        return Ok(StoredSecret::Unchanged(path.to_owned()));
+    }
+    create_file(path, text.expose().as_bytes())?;
+    Ok(StoredSecret::Created(path.to_owned()))
+}
+
+/// Returns `true` if a private file has this text, and `false` if there is no file.
+///
+/// # Errors
+/// If the file has another text, or other users can read it.
+pub(crate) fn find_file(path: &Path, text: &SecretText) -> Result<bool> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error).with_context(|| format!("{}", path.display())),
-        Ok(_) => holds(path, text.expose().as_bytes()),
-    };
+        Ok(_) => {}
+    }
     ensure!(
-        there,
+        holds(path, text.expose().as_bytes()),
         "{} is there already and holds something else, or others may read it; it stays as it \
          is: move it away first",
         path.display()
     );
-    Ok(StoredSecret::Unchanged(path.to_owned()))
+    Ok(true)
 }
 
 /// Returns `true` if only the owner can read a file and it holds these bytes.

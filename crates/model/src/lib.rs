@@ -7,6 +7,7 @@ mod access_key;
 mod duration;
 mod invalid;
 mod profile_name;
+mod region;
 mod role;
 mod session_name;
 mod session_policy;
@@ -16,6 +17,7 @@ pub use self::{
     duration::{SessionDuration, exact_duration, format_duration, parse_duration},
     invalid::Invalid,
     profile_name::ProfileName,
+    region::region,
     role::{RoleArn, external_id, provider_arn, role_name},
     session_name::{NameParts, RoleSessionName, source_identity},
     session_policy::SessionPolicy,

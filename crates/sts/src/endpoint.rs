@@ -1,6 +1,7 @@
 //! The address of an STS endpoint.
 
 use reqwest::Url;
+use stsd_model::Invalid;
 
 use crate::{Proxies, Proxy, UnusableProxy, region};
 
@@ -11,12 +12,9 @@ pub struct Endpoint(Url);
 /// An address that cannot be an STS endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadEndpoint {
-    /// The region holds something other than lower-case letters, digits and hyphens.
-    #[error("a region is lower-case letters, digits and hyphens, such as cn-hongkong")]
-    Region,
-    /// The region has the spelling of OSS.
-    #[error("oss-… is the spelling of OSS; a region of STS has no such prefix, as in cn-hangzhou")]
-    OssRegion,
+    /// The region cannot be a part of the host name.
+    #[error(transparent)]
+    Region(#[from] Invalid),
     /// The text is not an absolute URL.
     #[error("an endpoint is an absolute URL, such as https://sts.cn-hongkong.aliyuncs.com")]
     NotAUrl,
@@ -39,9 +37,9 @@ impl Endpoint {
     /// special regions.
     ///
     /// # Errors
-    /// [`BadEndpoint::Region`] or [`BadEndpoint::OssRegion`].
+    /// [`BadEndpoint::Region`].
     pub fn regional(region: &str) -> Result<Self, BadEndpoint> {
-        region::check(region)?;
+        stsd_model::region(region)?;
         if region::is_global(region) {
             return Ok(Self::global());
         }
@@ -52,9 +50,9 @@ impl Endpoint {
     /// `sts-vpc.<region>.aliyuncs.com`. Not every region has one.
     ///
     /// # Errors
-    /// [`BadEndpoint::Region`] or [`BadEndpoint::OssRegion`].
+    /// [`BadEndpoint::Region`].
     pub fn vpc(region: &str) -> Result<Self, BadEndpoint> {
-        region::check(region)?;
+        stsd_model::region(region)?;
         Ok(Self::https(&format!("sts-vpc.{region}.aliyuncs.com")))
     }
 
@@ -73,7 +71,7 @@ impl Endpoint {
     /// address, for an emulator.
     ///
     /// # Errors
-    /// [`BadEndpoint`], any variant but those of regions.
+    /// [`BadEndpoint`], any variant but that of regions.
     pub fn custom(url: &str) -> Result<Self, BadEndpoint> {
         let url = Url::parse(url).map_err(|_| BadEndpoint::NotAUrl)?;
         if url.host().is_none() {
@@ -159,16 +157,20 @@ mod tests {
         for special in ["cn-beijing-gov-1", "cn-hongkong-finance-pop"] {
             assert_eq!(Endpoint::regional(special), Ok(Endpoint::global()));
         }
-        let of_oss = Endpoint::regional("oss-cn-hangzhou");
-        assert_eq!(of_oss, Err(BadEndpoint::OssRegion));
         let host = Endpoint::from_variable("sts-vpc.cn-beijing.aliyuncs.com");
         assert_eq!(host, Endpoint::vpc("cn-beijing"));
-        for region in ["", "CN", "a.b", "evil.com/", "-cn", "cn hongkong"] {
-            assert_eq!(
-                Endpoint::regional(region),
-                Err(BadEndpoint::Region),
-                "{region}"
-            );
+        for region in [
+            "",
+            "CN",
+            "a.b",
+            "evil.com/",
+            "-cn",
+            "cn hongkong",
+            "oss-cn-hangzhou",
+        ] {
+            for made in [Endpoint::regional(region), Endpoint::vpc(region)] {
+                assert!(matches!(made, Err(BadEndpoint::Region(_))), "{region}");
+            }
         }
     }
 

@@ -1,7 +1,5 @@
 //! The regions of Alibaba Cloud, as far as the endpoints of STS depend on them.
 
-use crate::BadEndpoint;
-
 /// The regions of the vendor's page of the endpoints of STS
 /// (<https://www.alibabacloud.com/help/en/ram/developer-reference/api-sts-2015-04-01-endpoint>) and of its
 /// list of regions and zones. A region that is missing here may be a newer one.
@@ -83,26 +81,6 @@ const GLOBAL: [&str; 32] = [
 
 /// Maximum number of mistakes in a region that is known otherwise.
 const MAX_DISTANCE: usize = 2;
-
-/// Maximum length of a region that makes a host name.
-const MAX_REGION_BYTES: usize = 40;
-
-/// Checks that a region can be a part of a host name, and is not a region of OSS.
-///
-/// # Errors
-/// [`BadEndpoint::Region`] or [`BadEndpoint::OssRegion`].
-pub(crate) fn check(region: &str) -> Result<(), BadEndpoint> {
-    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    let edges = region.starts_with('-') || region.ends_with('-');
-    let is_empty = region.is_empty() || region.len() > MAX_REGION_BYTES;
-    if is_empty || edges || !region.bytes().all(allowed) {
-        return Err(BadEndpoint::Region);
-    }
-    if region.starts_with("oss-") {
-        return Err(BadEndpoint::OssRegion);
-    }
-    Ok(())
-}
 
 /// Returns `true` if the endpoint of a region is the global one.
 pub(crate) fn is_global(region: &str) -> bool {

@@ -4,6 +4,7 @@
 mod file;
 mod profiles;
 mod secret_store;
+mod verdict;
 
 use std::{fs, path::PathBuf};
 
@@ -236,15 +237,6 @@ fn import_skips_a_refused_profile_and_takes_the_others() {
     home.import(&["--write"])
         .assert_failure("there is nothing to take");
     assert!(!home.file(OURS).exists());
-}
-
-/// A pod sets the variables; the user of the import need not have them.
-#[test]
-fn import_leaves_oidc_variables_to_the_daemons_environment() {
-    let home = home_with(&json!([profile("pod", "OIDC", &[])]));
-    let said = home.import(&["--write"]).assert_success();
-    assert!(said.contains("pod (OIDC): taken: "), "{said}");
-    assert!(home.text(OURS).contains("[profile.pod]"));
 }
 
 #[test]

@@ -45,7 +45,7 @@ pub struct Outcome {
     /// Other remarks; shown unless the profile is skipped.
     pub remarks: Vec<String>,
     /// The tables that the profile requires.
-    needs: Vec<Table>,
+    pub(super) needs: Vec<Table>,
 }
 
 /// The disposition of a profile: converted, present already, or skipped with a reason.

@@ -29,48 +29,47 @@ impl Region {
         let Some(name) = profile.text("sts_region")? else {
             return Ok(None);
         };
-        let name = name.trim();
-        if !is_name(name) {
-            return Err("its sts_region is none: they are such as cn-hangzhou".to_owned());
-        }
         Ok(Some(Self {
-            name: name.to_owned(),
+            name: region("sts_region", name.trim())?,
             vpc: profile.is_set("enable_vpc"),
         }))
     }
 }
 
+/// Returns the region of an endpoint; `None` for the endpoint without a region.
 fn from_endpoint(endpoint: &str) -> Result<Option<Region>, SkipReason> {
-    // As aliyun-cli does (`normalizeSTSEndpointHost`), which always uses TLS.
-    let host = endpoint.strip_prefix("https://").unwrap_or(endpoint);
+    // As aliyun-cli does (`normalizeSTSEndpointHost`), which always uses TLS. The case of a host name
+    // makes no difference, nor does the port of https.
+    let host = endpoint.to_ascii_lowercase();
+    let host = host.strip_prefix("https://").unwrap_or(&host);
     let host = host.strip_prefix("http://").unwrap_or(host);
     let host = host.strip_suffix('/').unwrap_or(host);
+    let host = host.strip_suffix(":443").unwrap_or(host);
     if host == "sts.aliyuncs.com" {
         return Ok(None);
     }
     let inner = host.strip_suffix(".aliyuncs.com");
     let parts = inner.and_then(|it| it.split_once('.'));
-    match parts {
-        Some(("sts", name)) if is_name(name) => Ok(Some(Region {
-            name: name.to_owned(),
-            vpc: false,
-        })),
-        Some(("sts-vpc", name)) if is_name(name) => Ok(Some(Region {
-            name: name.to_owned(),
-            vpc: true,
-        })),
-        _ => Err(
-            "its sts_endpoint is none of Alibaba Cloud's; stsd asks one STS for all profiles, \
-             which `endpoint` at the top of its configuration names"
-                .to_owned(),
-        ),
-    }
+    let (name, vpc) = match parts {
+        Some(("sts", name)) => (name, false),
+        Some(("sts-vpc", name)) => (name, true),
+        _ => {
+            return Err(
+                "its sts_endpoint is none of Alibaba Cloud's; stsd asks one STS for all profiles, \
+                 which `endpoint` at the top of its configuration names"
+                    .to_owned(),
+            );
+        }
+    };
+    let name = region("sts_endpoint", name)?;
+    Ok(Some(Region { name, vpc }))
 }
 
-fn is_name(name: &str) -> bool {
-    let plain = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-';
-    (2..=64).contains(&name.len())
-        && name.bytes().all(plain)
-        && name.starts_with(|c: char| c.is_ascii_lowercase())
-        && !name.ends_with('-')
+/// Returns a region in lower case, as the daemon takes it in its configuration.
+fn region(key: &str, name: &str) -> Result<String, SkipReason> {
+    let name = name.to_ascii_lowercase();
+    match stsd_model::region(&name) {
+        Ok(()) => Ok(name),
+        Err(error) => Err(format!("its {key} is not accepted: {error}")),
+    }
 }

@@ -1,7 +1,10 @@
 //! `stsctl import`: stores the keys first, then writes the configuration that refers to them, and
 //! undoes the former if the latter fails. The imported file is never written.
 
+mod verdict;
+
 use std::{
+    env,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -50,21 +53,27 @@ pub(crate) fn run(typed: &Import) -> Result<ExitCode> {
         None
     };
     plan.merge_into(&config.table()?);
+    if plan.exclude_without_variables(is_set) {
+        plan.merge_into(&config.table()?);
+    }
     let mut import = Importer {
         path: &path,
         plan,
         config,
         backend: typed.secret_backend,
     };
-    import.exclude_rejected()?;
+    let refusal = import.exclude_rejected()?;
     import.print_report(&file, other.as_deref())?;
     if import.plan.tables.is_empty() {
         return import.report_nothing();
     }
+    if let Some(reason) = refusal {
+        return refused(&reason);
+    }
     if typed.write {
         return import.write();
     }
-    import.config_text()?;
+    import.check_secret_places()?;
     import.print_preview()?;
     Ok(ExitCode::SUCCESS)
 }
@@ -78,27 +87,6 @@ struct Importer<'a> {
 }
 
 impl Importer<'_> {
-    /// Excludes profiles that `stsd --check` rejects, so that the preview matches the result.
-    fn exclude_rejected(&mut self) -> Result<()> {
-        while self.plan.has_profile() {
-            // A URI is checked as it will be stored.
-            let uris = self.plan.secrets.iter().filter(|it| it.is_uri);
-            let uris = uris.map(|it| (uri_file_name(&it.name), it.text.expose()));
-            let uris: Vec<_> = uris.collect();
-            let config = self.plan.dry_run_config();
-            let CheckResult::Rejected(reason) = self.config.dry_run(&config, &uris)? else {
-                return Ok(());
-            };
-            let mistakes = reason.lines().filter_map(mistake);
-            let refused = mistakes.filter(|(key, problem)| self.plan.exclude(key, problem));
-            if refused.count() == 0 {
-                return Ok(());
-            }
-            self.plan.merge_into(&self.config.table()?);
-        }
-        Ok(())
-    }
-
     /// Prints the outcome of each profile, and warnings about the file.
     fn print_report(&self, file: &ToolFile, other: Option<&Path>) -> Result<()> {
         let shown = self.path.display();
@@ -299,13 +287,13 @@ impl Importer<'_> {
     /// Leaves out the profiles in whose tables the daemon's program finds mistakes: a file
     /// that is not there need not keep the others from being taken.
     fn exclude(&mut self, reason: &str) -> Result<()> {
-        let mistakes: Vec<_> = reason.lines().filter_map(mistake).collect();
+        let mistakes: Vec<_> = reason.lines().filter_map(verdict::mistake).collect();
         let count = self.plan.outcomes.iter().filter(is_converted).count();
         for (key, problem) in mistakes {
             self.plan.exclude(key, problem);
         }
         if self.plan.outcomes.iter().filter(is_converted).count() == count {
-            bail!("stsd would refuse the configuration, so nothing is changed:\n{reason}");
+            return refused(reason);
         }
         self.plan.merge_into(&self.config.table()?);
         print_line(&format!(
@@ -329,25 +317,6 @@ impl Importer<'_> {
         self.config.directory().join(uri_file_name(name))
     }
 
-    /// Checks the new configuration, unless the existing one is rejected already.
-    fn check(&self, text: &str) -> Result<CheckResult> {
-        let before = self.config.text()?;
-        let profiles: toml::Table = toml::from_str(text)?;
-        if !profiles.contains_key("profile") {
-            let reason = "there is no profile yet, without which stsd does not start";
-            return Ok(CheckResult::NotChecked(reason.to_owned()));
-        }
-        let result = self.config.check(text)?;
-        // A problem of the existing text is not caused by the new tables.
-        if let (CheckResult::Rejected(_), Some(before)) = (&result, before)
-            && let CheckResult::Rejected(reason) = self.config.check(before)?
-        {
-            let reason = format!("stsd refuses here what was there before:\n{reason}\n");
-            return Ok(CheckResult::NotChecked(reason));
-        }
-        Ok(result)
-    }
-
     /// Prints the region that the profiles need, if an existing configuration has another one.
     fn print_region(&self) -> Result<()> {
         let (Some(region), Some(_)) = (&self.plan.region, self.config.text()?) else {
@@ -366,6 +335,15 @@ impl Importer<'_> {
     }
 }
 
+/// Returns `true` if a variable is set and not empty, as the daemon reads variables.
+fn is_set(name: &str) -> bool {
+    env::var_os(name).is_some_and(|it| !it.is_empty())
+}
+
+fn refused<T>(reason: &str) -> Result<T> {
+    bail!("stsd would refuse the configuration, so nothing is changed:\n{reason}")
+}
+
 /// Returns the name of the file that has a source's URI.
 fn uri_file_name(source: &str) -> String {
     format!("{source}.uri")
@@ -373,10 +351,4 @@ fn uri_file_name(source: &str) -> String {
 
 fn is_converted(outcome: &&aliyun_profiles::Outcome) -> bool {
     outcome.disposition == Disposition::Converted
-}
-
-/// Returns the key and the problem of a mistake: `FILE:LINE: KEY: PROBLEM (hint: …)`.
-fn mistake(line: &str) -> Option<(&str, &str)> {
-    let at = line.find(": source.").or_else(|| line.find(": profile."))?;
-    line[at + 2..].split_once(": ")
 }
