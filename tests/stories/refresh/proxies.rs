@@ -323,7 +323,7 @@ fn credentials_uri_names_the_proxy_that_fails() {
         let started = command(&env, &front, &[("HTTPS_PROXY", &address)]);
         env.start_daemon_with(started);
         let place = format!("the proxy {address} (HTTPS_PROXY)");
-        env.assert_refused("by-uri", 8, &[&place, problem, hint]);
+        env.assert_refused("by-uri", 6, &[&place, problem, hint]);
     }
 }
 

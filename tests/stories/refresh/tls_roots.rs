@@ -67,7 +67,7 @@ fn https_request_without_authorities_names_the_variables() {
             .env_remove("SSL_CERT_DIR")
             .env("SSL_CERT_FILE", &file);
         env.start_daemon_with(command);
-        let hint = "install the package ca-certificates";
+        let hint = "set SSL_CERT_FILE to a file of certificates";
         let told = [&*variable, words, hint, "SSL_CERT_DIR"];
         env.assert_refused("oss-upload", 6, &told);
         assert!(env.daemon_log().contains("is ready"));
