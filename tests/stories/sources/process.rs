@@ -100,6 +100,12 @@ fn long_lived_key_of_a_process_signs_and_is_not_served() {
     write(&env, &printing(&key.to_string()));
     let _ = env.ctl(&["refresh", "plain"]);
     env.assert_refused("plain", 6, &["long-lived key"]);
+    // The id is that of a session, whose token is missing.
+    key["access_key_id"] = json!("STS.NUExample");
+    key["SecurityToken"] = json!(null);
+    write(&env, &printing(&key.to_string()));
+    let _ = env.ctl(&["refresh", "plain"]);
+    env.assert_refused("plain", 6, &["without its security token"]);
 }
 
 #[test]

@@ -184,6 +184,12 @@ impl<X: StsExchange> Attempt<'_, X> {
             ));
         };
         let Some(security_token) = credentials.security_token.clone() else {
+            if credentials.access_key_id.starts_with("STS.") {
+                return Err(refuse(
+                    "gives the key of a session (STS.…) without its security token",
+                    "check its output: the token belongs to the session as the key and the secret do",
+                ));
+            }
             return Err(refuse(
                 "gives a long-lived key, which stsd does not serve",
                 "set role_arn, so that the key is exchanged for a session of a role",

@@ -1,6 +1,7 @@
 //! The kind and the hint of each error of STS.
 
 mod denial;
+mod request;
 #[cfg(test)]
 mod tests;
 

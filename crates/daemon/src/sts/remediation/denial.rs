@@ -4,7 +4,11 @@
 
 use stsd_sts::Refusal;
 
+use super::request::{for_parameter, for_protocol};
 use crate::profile::{Profile, RoleArn, Signer};
+
+/// The hint for a call whose key or signature only something between stsd and STS can have changed.
+const CHANGED_REQUEST: &str = "check that no proxy between this machine and STS changes the requests";
 
 /// A refusal of STS, and the profile whose call STS has refused.
 pub(super) struct Denial<'a> {
@@ -41,10 +45,12 @@ impl<'a> Denial<'a> {
                 self.disabled_key()
             }
             "SignatureDoesNotMatch" => self.wrong_secret(),
-            "MissingSecurityToken" => format!(
-                "{} gives the key of a session without its security token: add the token, or use the \
-                 key of a RAM user",
-                self.origin
+            "MissingSecurityToken" => self.missing_token(),
+            "InvalidParameter.SerialNumber" | "InvalidParameter.TokenCode" => format!(
+                "remove the condition acs:MFAPresent from the policies of {} and of {}: a daemon has \
+                 no MFA code",
+                self.signer_name(),
+                self.role()
             ),
             _ => for_parameter(code)
                 .or_else(|| for_protocol(code))
@@ -57,6 +63,9 @@ impl<'a> Denial<'a> {
 
     /// Returns the hint for credentials, a token or an assertion that STS calls expired or broken.
     pub(super) fn expired_hint(&self) -> String {
+        if let Some(hint) = self.ended_session() {
+            return hint;
+        }
         let origin = &self.origin;
         match self.code {
             "InvalidSecurityToken.Malformed" | "InvalidSecurityToken.MismatchWithAccessKey" => {
@@ -66,6 +75,25 @@ impl<'a> Denial<'a> {
                 )
             }
             _ => format!("renew what {origin} gives; each attempt reads it again"),
+        }
+    }
+
+    /// Returns the hint for a refused session that stsd or the metadata service renews, and no user;
+    /// `None` for another identity.
+    fn ended_session(&self) -> Option<String> {
+        let origin = &self.origin;
+        match self.signer {
+            Signer::InstanceRole => Some(format!(
+                "wait: the metadata service renews the credentials of {origin}, and each attempt \
+                 reads them again; if the refusal stays, check in the ECS console that the role is \
+                 still attached to this instance, and in the RAM console that the role exists"
+            )),
+            Signer::ProfileRole => Some(format!(
+                "renew the session of {origin}: stsctl refresh; if the refusal stays, check in the \
+                 RAM console that the role of {origin} exists and may assume {}",
+                self.role()
+            )),
+            Signer::RamUser | Signer::Supplied | Signer::IdentityProvider => None,
         }
     }
 
@@ -113,14 +141,24 @@ impl<'a> Denial<'a> {
     }
 
     /// Returns the name of the party that signs the call.
-    fn caller(&self) -> String {
+    fn signer_name(&self) -> String {
         let origin = &self.origin;
         match self.signer {
             Signer::RamUser => format!("the RAM user of {origin}"),
-            Signer::InstanceRole => format!("{origin}, which is the role that calls"),
-            Signer::ProfileRole => format!("the role of {origin}, which signs the call"),
+            Signer::InstanceRole => origin.clone(),
+            Signer::ProfileRole => format!("the role of {origin}"),
             Signer::Supplied => format!("the RAM user or role of {origin}"),
             Signer::IdentityProvider => format!("the provider of {origin}"),
+        }
+    }
+
+    /// Returns the name of the party that signs the call, with its part in the call.
+    fn caller(&self) -> String {
+        let name = self.signer_name();
+        match self.signer {
+            Signer::InstanceRole => format!("{name}, which is the role that calls"),
+            Signer::ProfileRole => format!("{name}, which signs the call"),
+            Signer::RamUser | Signer::Supplied | Signer::IdentityProvider => name,
         }
     }
 
@@ -176,6 +214,23 @@ impl<'a> Denial<'a> {
         }
     }
 
+    fn missing_token(&self) -> String {
+        let origin = &self.origin;
+        match self.signer {
+            Signer::RamUser => format!(
+                "{origin} has the key of a session, without its security token: put the AccessKey of \
+                 a RAM user there, which begins with LTAI"
+            ),
+            Signer::Supplied => format!(
+                "{origin} gives the key of a session without its security token: let it give the \
+                 token too, or the key of a RAM user"
+            ),
+            Signer::InstanceRole | Signer::ProfileRole | Signer::IdentityProvider => {
+                CHANGED_REQUEST.to_owned()
+            }
+        }
+    }
+
     fn unknown_key(&self) -> String {
         let origin = &self.origin;
         match self.signer {
@@ -183,106 +238,71 @@ impl<'a> Denial<'a> {
                 "check the AccessKey id in {origin}; if it was deleted, create another AccessKey: RAM \
                  console, Identities > Users > the user"
             ),
-            _ => format!("STS does not know the key that {origin} gives: its session has ended"),
+            Signer::Supplied => format!(
+                "STS does not know the key that {origin} gives: its session has ended, or the \
+                 AccessKey was deleted"
+            ),
+            Signer::IdentityProvider => CHANGED_REQUEST.to_owned(),
+            Signer::InstanceRole | Signer::ProfileRole => self.ended_or_changed(),
         }
     }
 
     fn disabled_key(&self) -> String {
         let origin = &self.origin;
-        match self.code {
-            "InvalidAccessKeyId.Inactive" | "Forbidden.AccessKeyDisabled" => format!(
+        let is_key = matches!(
+            self.code,
+            "InvalidAccessKeyId.Inactive" | "Forbidden.AccessKeyDisabled"
+        );
+        match self.signer {
+            Signer::RamUser if is_key => format!(
                 "enable the AccessKey (RAM console, Identities > Users > the user), or put another \
                  one in {origin}"
             ),
+            Signer::Supplied if is_key => format!(
+                "if {origin} gives the AccessKey of a RAM user, enable that AccessKey (RAM console, \
+                 Identities > Users > the user), or let {origin} give another one; otherwise the \
+                 session is disabled, and {origin} has to give a new one"
+            ),
+            Signer::InstanceRole | Signer::ProfileRole if is_key => self.ended_or_changed(),
             _ => format!(
                 "ask the administrator of the account: it does not let {} call STS",
-                self.caller()
+                self.signer_name()
             ),
         }
     }
 
     fn wrong_secret(&self) -> String {
         let origin = &self.origin;
+        // The client has compared the string to sign of both sides.
+        let is_unchanged = self.message.contains("both sides signed the same text");
         let remedy = match self.signer {
             Signer::RamUser => format!(
                 "check the AccessKey secret in {origin}; the console shows a secret only once: create \
                  another AccessKey if it is lost"
             ),
-            _ => format!("check the AccessKey secret that {origin} gives"),
+            Signer::Supplied => format!("check the AccessKey secret that {origin} gives"),
+            Signer::InstanceRole | Signer::ProfileRole if is_unchanged => {
+                return self.ended_or_changed();
+            }
+            Signer::InstanceRole | Signer::ProfileRole | Signer::IdentityProvider => {
+                return CHANGED_REQUEST.to_owned();
+            }
         };
-        // The client has compared the string to sign of both sides.
-        if self.message.contains("both sides signed the same text") {
+        if is_unchanged {
             return remedy;
         }
         format!("{remedy}; if the secret is right, a proxy changes the requests")
+    }
+
+    /// Returns the hint for a session that stsd or the metadata service renews.
+    fn ended_or_changed(&self) -> String {
+        let ended = self.ended_session();
+        let hint = ended.unwrap_or_else(|| CHANGED_REQUEST.to_owned());
+        format!("the session of {} has ended or is disabled: {hint}", self.origin)
     }
 
     fn role(&self) -> &str {
         let role = self.profile.role_arn.as_ref();
         role.map_or("the role", RoleArn::as_str)
     }
-}
-
-/// Returns the hint for a parameter that the configuration sets.
-fn for_parameter(code: &str) -> Option<&'static str> {
-    let parameter = code
-        .strip_prefix("InvalidParameter.")
-        .or_else(|| code.strip_prefix("MissingParameter."))
-        .or_else(|| code.strip_prefix("Missing"))?;
-    Some(match parameter {
-        "DurationSeconds" => {
-            "lower duration, or raise the role's maximum session duration: RAM console, Identities > \
-             Roles > the role"
-        }
-        "RoleArn" => {
-            "correct role_arn: acs:ram::ACCOUNT_NUMBER:role/ROLE_NAME, as RAM console, Identities > \
-             Roles > the role shows it"
-        }
-        "RoleSessionName" => {
-            "set role_session_name to 2 to 32 characters of A-Z a-z 0-9 . @ _ -: its variables may \
-             have given another text"
-        }
-        "PolicyGrammar" | "PolicySize" | "Policy" => {
-            "correct the policy: policy, policy_file, or what stsctl lease was given"
-        }
-        "ExternalId" => {
-            "correct external_id: 2 to 1224 characters of A-Z a-z 0-9 _ + = , . @ : / -"
-        }
-        "SourceIdentity" => {
-            "correct source_identity: 2 to 64 characters of A-Z a-z 0-9 _ + = , . @ -"
-        }
-        "SerialNumber" | "TokenCode" => {
-            "remove the condition acs:MFAPresent from the policies of this user and role: a daemon \
-             has no MFA code"
-        }
-        "OIDCProviderArn" | "SAMLProviderArn" => "correct provider_arn",
-        "OIDCToken" | "SAMLAssertion" => "check what writes the token or assertion",
-        _ => return None,
-    })
-}
-
-/// Returns the hint for a code that STS gives only to a request which stsd does not send.
-fn for_protocol(code: &str) -> Option<&'static str> {
-    const FAMILIES: [&str; 9] = [
-        "IllegalTimestamp",
-        "IncompleteSignature",
-        "InvalidAction",
-        "InvalidApi",
-        "InvalidParameter.",
-        "InvalidSignatureMethod",
-        "InvalidTimeStamp",
-        "Missing",
-        "Unsupported",
-    ];
-    const OTHER_SERVICE: [&str; 3] = ["InvalidProduct", "InvalidVersion", "NoSuchVersion"];
-    if code == "InvalidProtocol.NeedSsl" {
-        return Some("set endpoint to an address that begins with https://");
-    }
-    if OTHER_SERVICE.iter().any(|it| code.starts_with(it)) {
-        return Some("correct endpoint: another service than STS answers there");
-    }
-    let is_protocol = FAMILIES.iter().any(|it| code.starts_with(it));
-    is_protocol.then_some(
-        "check endpoint, and that no proxy between this machine and STS changes the requests",
-    )
 }

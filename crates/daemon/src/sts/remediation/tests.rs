@@ -1,5 +1,6 @@
 //! The table of the error codes of STS. Codes and messages are those of the vendor's pages.
 
+use stsd_model::RoleSessionName;
 use stsd_sts::{Refusal, StsError};
 
 use super::for_error;
@@ -197,7 +198,7 @@ fn each_documented_code_has_a_hint_of_its_own() {
         (
             "InvalidAccessKeyId.NotFound",
             CHAIN,
-            "its session has ended",
+            "the session of profile base has ended or is disabled",
         ),
         (
             "InvalidAccessKeyId.Inactive",
@@ -326,6 +327,80 @@ fn expired_and_mismatched_credentials_have_different_hints() {
     assert!(hint("AuthenticationFail.OIDCToken.Expired").starts_with("renew"));
     assert!(hint("InvalidSecurityToken.Malformed").contains("does not belong to its key"));
     assert!(hint("InvalidSecurityToken.MismatchWithAccessKey").contains("of one session"));
+}
+
+/// Each code of the signing key, by each signer: words of the hint, and words that are wrong there.
+#[test]
+fn hint_about_the_key_depends_on_the_signer() {
+    const SAME: &str = "both sides signed the same text";
+    const CONSOLE: &str = "Identities > Users";
+    let by_user: &[&str] = &["the user", "LTAI", "create another", "RAM user"];
+    for (code, message, expected) in [
+        (
+            "InvalidAccessKeyId.Inactive",
+            "m",
+            ["put another one in the key file /k", "ECS console", "stsctl refresh", "let the command /opt/issue give another one", "administrator"],
+        ),
+        (
+            "Forbidden.AccessKeyDisabled",
+            "m",
+            ["put another one in the key file /k", "ECS console", "stsctl refresh", "let the command /opt/issue give another one", "administrator"],
+        ),
+        (
+            "Forbidden",
+            "m",
+            ["let the RAM user of the key file /k call STS", "let the role worker of the metadata service call STS", "let the role of profile base call STS", "let the RAM user or role of the command /opt/issue call STS", "let the provider of the file /t call STS"],
+        ),
+        (
+            "InvalidAccessKeyId.NotFound",
+            "m",
+            [CONSOLE, "ECS console", "stsctl refresh", "or the AccessKey was deleted", "proxy"],
+        ),
+        (
+            "MissingSecurityToken",
+            "m",
+            ["begins with LTAI", "proxy", "proxy", "let it give the token too", "proxy"],
+        ),
+        (
+            "SignatureDoesNotMatch",
+            "m",
+            ["create another AccessKey", "no proxy", "no proxy", "that the command /opt/issue gives", "no proxy"],
+        ),
+        (
+            "SignatureDoesNotMatch",
+            SAME,
+            ["create another AccessKey", "ECS console", "stsctl refresh", "that the command /opt/issue gives", "no proxy"],
+        ),
+        (
+            "InvalidParameter.TokenCode",
+            "m",
+            ["the RAM user of the key file /k", "of the role worker of the metadata service and of acs:ram::1:role/oss-upload", "the role of profile base", "the RAM user or role of", "the provider of the file /t"],
+        ),
+    ] {
+        for (signer, words) in [KEY_FILE, INSTANCE, CHAIN, COMMAND, TOKEN].into_iter().zip(expected) {
+            check(code, message, signer, &[words]);
+            let hint = denied(code, message, signer);
+            let is_users = matches!(signer.0, Signer::RamUser | Signer::Supplied);
+            let wrong = by_user.iter().find(|it| !is_users && hint.contains(**it));
+            assert_eq!(wrong, None, "{code}, {signer:?}: {hint}");
+        }
+    }
+    for code in ["InvalidSecurityToken.Expired", "InvalidSecurityToken.Malformed", "InvalidSecurityToken.MismatchWithAccessKey"] {
+        for (signer, words) in [(INSTANCE, "the metadata service renews"), (CHAIN, "stsctl refresh")] {
+            let error = StsError::SourceExpired(refusal(code, "m"));
+            let (_, hint) = for_error(&error, &profile(signer, None));
+            assert!(hint.contains(words) && !hint.contains("renew what"), "{code}: {hint}");
+        }
+    }
+}
+
+/// The limits are those of the configuration.
+#[test]
+fn session_name_hint_has_the_limit_of_the_configuration() {
+    let hint = denied("InvalidParameter.RoleSessionName", "m", KEY_FILE);
+    assert!(hint.contains("2 to 64 characters"), "{hint}");
+    assert!(RoleSessionName::new(&"x".repeat(64)).is_ok());
+    assert!(RoleSessionName::new(&"x".repeat(65)).is_err());
 }
 
 #[test]
