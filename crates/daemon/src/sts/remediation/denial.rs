@@ -8,7 +8,8 @@ use super::request::{for_parameter, for_protocol};
 use crate::profile::{Profile, RoleArn, Signer};
 
 /// The hint for a call whose key or signature only something between stsd and STS can have changed.
-const CHANGED_REQUEST: &str = "check that no proxy between this machine and STS changes the requests";
+const CHANGED_REQUEST: &str =
+    "check that no proxy between this machine and STS changes the requests";
 
 /// A refusal of STS, and the profile whose call STS has refused.
 pub(super) struct Denial<'a> {
@@ -298,7 +299,10 @@ impl<'a> Denial<'a> {
     fn ended_or_changed(&self) -> String {
         let ended = self.ended_session();
         let hint = ended.unwrap_or_else(|| CHANGED_REQUEST.to_owned());
-        format!("the session of {} has ended or is disabled: {hint}", self.origin)
+        format!(
+            "the session of {} has ended or is disabled: {hint}",
+            self.origin
+        )
     }
 
     fn role(&self) -> &str {

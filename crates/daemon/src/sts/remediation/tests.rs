@@ -339,45 +339,96 @@ fn hint_about_the_key_depends_on_the_signer() {
         (
             "InvalidAccessKeyId.Inactive",
             "m",
-            ["put another one in the key file /k", "ECS console", "stsctl refresh", "let the command /opt/issue give another one", "administrator"],
+            [
+                "put another one in the key file /k",
+                "ECS console",
+                "stsctl refresh",
+                "let the command /opt/issue give another one",
+                "administrator",
+            ],
         ),
         (
             "Forbidden.AccessKeyDisabled",
             "m",
-            ["put another one in the key file /k", "ECS console", "stsctl refresh", "let the command /opt/issue give another one", "administrator"],
+            [
+                "put another one in the key file /k",
+                "ECS console",
+                "stsctl refresh",
+                "let the command /opt/issue give another one",
+                "administrator",
+            ],
         ),
         (
             "Forbidden",
             "m",
-            ["let the RAM user of the key file /k call STS", "let the role worker of the metadata service call STS", "let the role of profile base call STS", "let the RAM user or role of the command /opt/issue call STS", "let the provider of the file /t call STS"],
+            [
+                "let the RAM user of the key file /k call STS",
+                "let the role worker of the metadata service call STS",
+                "let the role of profile base call STS",
+                "let the RAM user or role of the command /opt/issue call STS",
+                "let the provider of the file /t call STS",
+            ],
         ),
         (
             "InvalidAccessKeyId.NotFound",
             "m",
-            [CONSOLE, "ECS console", "stsctl refresh", "or the AccessKey was deleted", "proxy"],
+            [
+                CONSOLE,
+                "ECS console",
+                "stsctl refresh",
+                "or the AccessKey was deleted",
+                "proxy",
+            ],
         ),
         (
             "MissingSecurityToken",
             "m",
-            ["begins with LTAI", "proxy", "proxy", "let it give the token too", "proxy"],
+            [
+                "begins with LTAI",
+                "proxy",
+                "proxy",
+                "let it give the token too",
+                "proxy",
+            ],
         ),
         (
             "SignatureDoesNotMatch",
             "m",
-            ["create another AccessKey", "no proxy", "no proxy", "that the command /opt/issue gives", "no proxy"],
+            [
+                "create another AccessKey",
+                "no proxy",
+                "no proxy",
+                "that the command /opt/issue gives",
+                "no proxy",
+            ],
         ),
         (
             "SignatureDoesNotMatch",
             SAME,
-            ["create another AccessKey", "ECS console", "stsctl refresh", "that the command /opt/issue gives", "no proxy"],
+            [
+                "create another AccessKey",
+                "ECS console",
+                "stsctl refresh",
+                "that the command /opt/issue gives",
+                "no proxy",
+            ],
         ),
         (
             "InvalidParameter.TokenCode",
             "m",
-            ["the RAM user of the key file /k", "of the role worker of the metadata service and of acs:ram::1:role/oss-upload", "the role of profile base", "the RAM user or role of", "the provider of the file /t"],
+            [
+                "the RAM user of the key file /k",
+                "of the role worker of the metadata service and of acs:ram::1:role/oss-upload",
+                "the role of profile base",
+                "the RAM user or role of",
+                "the provider of the file /t",
+            ],
         ),
     ] {
-        for (signer, words) in [KEY_FILE, INSTANCE, CHAIN, COMMAND, TOKEN].into_iter().zip(expected) {
+        for (signer, words) in [KEY_FILE, INSTANCE, CHAIN, COMMAND, TOKEN]
+            .into_iter()
+            .zip(expected)
+        {
             check(code, message, signer, &[words]);
             let hint = denied(code, message, signer);
             let is_users = matches!(signer.0, Signer::RamUser | Signer::Supplied);
@@ -385,11 +436,21 @@ fn hint_about_the_key_depends_on_the_signer() {
             assert_eq!(wrong, None, "{code}, {signer:?}: {hint}");
         }
     }
-    for code in ["InvalidSecurityToken.Expired", "InvalidSecurityToken.Malformed", "InvalidSecurityToken.MismatchWithAccessKey"] {
-        for (signer, words) in [(INSTANCE, "the metadata service renews"), (CHAIN, "stsctl refresh")] {
+    for code in [
+        "InvalidSecurityToken.Expired",
+        "InvalidSecurityToken.Malformed",
+        "InvalidSecurityToken.MismatchWithAccessKey",
+    ] {
+        for (signer, words) in [
+            (INSTANCE, "the metadata service renews"),
+            (CHAIN, "stsctl refresh"),
+        ] {
             let error = StsError::SourceExpired(refusal(code, "m"));
             let (_, hint) = for_error(&error, &profile(signer, None));
-            assert!(hint.contains(words) && !hint.contains("renew what"), "{code}: {hint}");
+            assert!(
+                hint.contains(words) && !hint.contains("renew what"),
+                "{code}: {hint}"
+            );
         }
     }
 }
