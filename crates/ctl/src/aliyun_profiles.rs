@@ -39,6 +39,12 @@ const MAX_PROFILES: usize = 1000;
 /// Maximum number of characters of a text of a file that a message shows.
 const MAX_SHOWN_CHARS: usize = 64;
 
+/// The problem of a file of aliyun-cli that begins with a byte order mark. The SDKs' files may have one.
+pub const MARK_PROBLEM: &str = "it begins with a byte order mark, which aliyun-cli cannot read";
+
+/// The mark of some editors of Windows.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// The reason why a file cannot be parsed, without any of its content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -114,6 +120,14 @@ fn profiles(bytes: &[u8]) -> Result<(FileFormat, Vec<ThirdPartyProfile>), FileEr
     Ok((form, profiles))
 }
 
+/// Returns `true` for a file of aliyun-cli that begins with a byte order mark.
+#[must_use]
+pub fn has_unreadable_mark(bytes: &[u8]) -> bool {
+    let text = std::str::from_utf8(bytes).unwrap_or_default();
+    let body = text.strip_prefix(BYTE_ORDER_MARK);
+    body.is_some_and(|it| FileFormat::of(it) == FileFormat::Json)
+}
+
 fn text(bytes: &[u8]) -> Result<&str, FileError> {
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
@@ -123,7 +137,7 @@ fn text(bytes: &[u8]) -> Result<&str, FileError> {
             return file_error(&format!("it is not UTF-8, at line {line}"));
         }
     };
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     if text.trim().is_empty() {
         return file_error("it is empty");
     }

@@ -33,6 +33,9 @@ const MODES: [(&str, &str); 7] = [
     ("bearer", "BearerToken"),
 ];
 
+/// The key of a type that the SDKs do not know.
+pub(super) const UNKNOWN_TYPE: &str = "unknown_type";
+
 pub(super) fn read(text: &str) -> Result<Vec<ThirdPartyProfile>, FileError> {
     let profiles = sections(text)?;
     match tool_of(&profiles) {
@@ -85,7 +88,11 @@ fn sections(text: &str) -> Result<Vec<ThirdPartyProfile>, FileError> {
         if key == "name" {
             continue;
         }
-        let key = renamed(&KEYS, &key).unwrap_or(&key).to_owned();
+        let key = match renamed(&KEYS, &key).unwrap_or(&key) {
+            // The name of aliyun-cli's mode is no type of the SDKs.
+            "mode" if !value.is_empty() && !is_type(value) => UNKNOWN_TYPE.to_owned(),
+            other => other.to_owned(),
+        };
         let value = match key.as_str() {
             "mode" => renamed(&MODES, &value.to_ascii_lowercase()).unwrap_or(value),
             _ => value,
@@ -128,6 +135,11 @@ pub(super) fn ossutil_keys(text: &str) -> Result<Vec<String>, FileError> {
         .iter()
         .filter(|it| has_any(it, &SECRETS) && !has_any(it, &TOKENS));
     Ok(keyed.map(ThirdPartyProfile::label).collect())
+}
+
+/// Returns `true` for a type of the SDKs.
+fn is_type(value: &str) -> bool {
+    renamed(&MODES, &value.to_ascii_lowercase()).is_some()
 }
 
 /// Returns `true` if a line sets a key whose name has no other characters than those of a name.

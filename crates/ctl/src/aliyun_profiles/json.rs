@@ -1,6 +1,6 @@
 //! Parses aliyun-cli's file: `{"current": …, "profiles": [{…}, …]}`.
 
-use std::collections::btree_map::{BTreeMap, Entry};
+use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 use stsd_client::SecretText;
@@ -8,14 +8,13 @@ use stsd_client::SecretText;
 use super::{
     FileError, FileFormat, MAX_PROFILES, ThirdPartyProfile, file_error, parsed_profile::FieldValue,
 };
-use crate::json_object::RawObject;
+use crate::json_object::{RawObject, folded};
 
 pub(super) fn read(text: &str) -> Result<Vec<ThirdPartyProfile>, FileError> {
     let top: RawObject<'_> = serde_json::from_str(text).map_err(|it| broken(&it))?;
     let list = match top.find("profiles") {
-        Ok(Some(list)) => list,
-        Ok(None) => return file_error("it has no \"profiles\", so it is not aliyun-cli's file"),
-        Err(_) => return file_error("it has \"profiles\" twice"),
+        Some(list) => list,
+        None => return file_error("it has no \"profiles\", so it is not aliyun-cli's file"),
     };
     let Ok(list) = serde_json::from_str::<Option<Vec<&RawValue>>>(list.get()) else {
         return file_error("its \"profiles\" is no list");
@@ -38,14 +37,8 @@ fn profile(raw: &RawValue, number: usize) -> Result<ThirdPartyProfile, FileError
     let mut fields = BTreeMap::new();
     for (key, value) in object.0 {
         let Some(field) = field(value) else { continue };
-        match fields.entry(key) {
-            Entry::Vacant(place) => {
-                place.insert(field);
-            }
-            Entry::Occupied(mut place) => {
-                place.insert(FieldValue::Twice);
-            }
-        }
+        // aliyun-cli takes the last value.
+        fields.insert(folded(&key), field);
     }
     Ok(ThirdPartyProfile {
         number,

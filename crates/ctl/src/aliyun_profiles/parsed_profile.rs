@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use stsd_client::SecretText;
 
-use super::{FileFormat, mode::Mode, printable};
+use super::{FileFormat, ini::UNKNOWN_TYPE, mode::Mode, printable};
 
 /// A profile as it stands in the file, with aliyun-cli's names of keys.
 pub(super) struct ThirdPartyProfile {
@@ -105,6 +105,10 @@ impl ThirdPartyProfile {
 
     /// Returns the mode; aliyun-cli infers a missing one.
     pub(super) fn mode(&self) -> Result<Mode, SkipReason> {
+        if let Some(name) = self.text(UNKNOWN_TYPE)? {
+            let name = printable(name.trim());
+            return Err(format!("its type {name} is none of the SDKs"));
+        }
         let Some(name) = self.text("mode")? else {
             return self.inferred_mode().ok_or_else(|| match self.format {
                 FileFormat::Json => format!(
@@ -119,12 +123,7 @@ impl ThirdPartyProfile {
         };
         Mode::named(&name).ok_or_else(|| {
             let name = printable(name.trim());
-            match self.format {
-                FileFormat::Json => {
-                    format!("its mode {name} is none of aliyun-cli 3.5, which this version knows")
-                }
-                FileFormat::Ini => format!("its type {name} is none of the SDKs"),
-            }
+            format!("its mode {name} is none of aliyun-cli 3.5, which this version knows")
         })
     }
 
@@ -140,7 +139,8 @@ impl ThirdPartyProfile {
         if let Some(mode) = self.inferred_mode() {
             return mode.name().to_owned();
         }
-        let mode = self.text("mode").ok().flatten();
+        let text = |key| self.text(key).ok().flatten();
+        let mode = text("mode").or_else(|| text(UNKNOWN_TYPE));
         mode.map_or_else(|| "no mode".to_owned(), |it| printable(it.trim()))
     }
 }

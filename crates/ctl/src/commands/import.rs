@@ -62,6 +62,7 @@ pub(crate) fn run(typed: &Import) -> Result<ExitCode> {
         config,
         backend: typed.secret_backend,
     };
+    import.check_secret_places()?;
     let refusal = import.exclude_rejected()?;
     import.print_report(&file, other.as_deref())?;
     if import.plan.tables.is_empty() {
@@ -73,7 +74,6 @@ pub(crate) fn run(typed: &Import) -> Result<ExitCode> {
     if typed.write {
         return import.write();
     }
-    import.check_secret_places()?;
     import.print_preview()?;
     Ok(ExitCode::SUCCESS)
 }
@@ -96,6 +96,12 @@ impl Importer<'_> {
         };
         print_line(&format!("{shown} ({whose}), which stays as it is:\n"))?;
         print_line(&self.plan.report())?;
+        if aliyun_profiles::has_unreadable_mark(&file.bytes) {
+            let problem = aliyun_profiles::MARK_PROBLEM;
+            print_line(&format!(
+                "warning: {shown}: {problem}: save it without the mark\n"
+            ))?;
+        }
         if file.mode & 0o077 != 0 {
             print_line(&format!(
                 "warning: {shown} has mode {:04o}: others on this machine may read the secrets \

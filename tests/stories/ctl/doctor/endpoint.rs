@@ -71,8 +71,16 @@ fn doctor_warns_of_an_endpoint_that_fails_beside_one_that_answers() {
     let top = format!("endpoints = [\"http://{first}\", \"{second}\"]\n");
     env.write_config_with(&top, UPLOAD);
     let found = visit(&env, &[]);
-    found.finds("warning", "does not answer at port", "correct endpoints in the configuration");
-    assert!(found.said.contains("it is named by endpoints"), "{}", found.said);
+    found.finds(
+        "warning",
+        "does not answer at port",
+        "correct endpoints in the configuration",
+    );
+    assert!(
+        found.said.contains("it is named by endpoints"),
+        "{}",
+        found.said
+    );
     // The daemon serves, by a way that this program may lack.
     env.start_daemon();
     let found = visit(&env, &[]);
@@ -84,8 +92,16 @@ fn doctor_and_check_agree_on_the_endpoint_of_a_variable() {
     let env = TestEnv::without_daemon(&[]);
     env.write_config_with("", UPLOAD);
     for (name, value, host) in [
-        ("ALIBABACLOUD_STS_ENDPOINT", "sts.stsd.invalid", "sts.stsd.invalid"),
-        ("ALIBABA_CLOUD_STS_REGION", "cn-beijing-gov-1", "sts.aliyuncs.com"),
+        (
+            "ALIBABACLOUD_STS_ENDPOINT",
+            "sts.stsd.invalid",
+            "sts.stsd.invalid",
+        ),
+        (
+            "ALIBABA_CLOUD_STS_REGION",
+            "cn-beijing-gov-1",
+            "sts.aliyuncs.com",
+        ),
     ] {
         let found = visit(&env, &[(name, value)]);
         assert!(found.said.contains(host), "{}", found.said);

@@ -261,3 +261,62 @@ fn setup_check_and_write_refuse_a_key_in_the_file_of_ossutil() {
     assert!(said.contains("it has a key of its own"), "{said}");
     assert!(!said.contains("--write adds it"), "{said}");
 }
+
+/// aliyun-cli reads the whole file into texts and numbers, ignores the case of keys, and needs a region.
+#[test]
+fn setup_check_has_the_verdict_of_aliyun_cli_on_the_file() {
+    const FILE: &str = ".aliyun/config.json";
+    let env = TestEnv::with_http(&[], UPLOAD);
+    let home = Home::in_env(&env);
+    home.setup_write("aliyun-cli");
+    let text = home.text(FILE);
+    let region = "\"region_id\": \"cn-hongkong\"";
+    assert!(text.contains(region), "{text}");
+    let with = |fields: &str| text.replace(region, &format!("{region}, {fields}"));
+    let beside =
+        |profile: &str| text.replace("\"profiles\": [", &format!("\"profiles\": [{profile},"));
+    for (text, code, says) in [
+        (text.clone(), 0, "ok "),
+        (with("\"expired_seconds\": 900"), 0, "ok "),
+        (
+            with("\"expired_seconds\": \"900\""),
+            1,
+            "expired_seconds is no whole number in its profile oss-upload",
+        ),
+        (
+            beside("{\"name\": 5}"),
+            1,
+            "name is no text in its profile number 1",
+        ),
+        (
+            beside("{\"name\": \"a\", \"Retry_Count\": \"1\"}"),
+            1,
+            "Retry_Count is no whole number in its profile a",
+        ),
+        (with("\"REGION_ID\": \"\""), 1, "no region_id"),
+        (
+            text.replace("\"process_command\"", "\"Process_Command\""),
+            0,
+            "ok ",
+        ),
+    ] {
+        home.put(FILE, &text, 0o600);
+        let (found, said) = home.setup_check("aliyun-cli");
+        assert_eq!(found, Some(code), "{text}: {said}");
+        assert!(said.contains(says), "{text}: {said}");
+    }
+}
+
+/// The keys of the file are read without their case, and keep their spelling.
+#[test]
+fn setup_write_keeps_a_current_profile_with_keys_in_another_case() {
+    const FILE: &str = ".aliyun/config.json";
+    let env = TestEnv::with_http(&[], UPLOAD);
+    let home = Home::in_env(&env);
+    let mine = "{\"Current\":\"d\",\"Profiles\":[{\"Name\":\"d\",\"Mode\":\"AK\"}";
+    home.put(FILE, format!("{mine}]}}"), 0o600);
+    home.setup_write("aliyun-cli");
+    let text = home.text(FILE);
+    assert!(text.starts_with(mine), "{text}");
+    assert_eq!(home.setup_check("aliyun-cli").0, Some(0));
+}

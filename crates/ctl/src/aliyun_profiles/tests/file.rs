@@ -139,6 +139,93 @@ fn ini_file_of_the_sdks_is_converted() {
     }
 }
 
+/// aliyun-cli knows `OIDC`, and the SDKs `oidc_role_arn` alone.
+#[test]
+fn mode_of_aliyun_cli_is_no_type_of_the_sdks_file() {
+    for name in ["oidc", "OIDC", "AK", "External", "CredentialsURI"] {
+        let plan = read(&format!(
+            "[a]\ntype = {name}\nrole_arn = acs:ram::1:role/r\naccess_key_id = LTAIX\n"
+        ));
+        let line = format!("a ({name}): not taken: its type {name} is none of the SDKs\n");
+        assert!(plan.report().contains(&line), "{}", plan.report());
+    }
+    let plan = read("[a]\ntype = ECS_RAM_ROLE\n");
+    assert_eq!(plan.tables.len(), 2);
+}
+
+/// Go's `encoding/json` ignores the case of keys, and the last of equal keys counts.
+#[test]
+fn json_keys_are_read_as_aliyun_cli_reads_them() {
+    let plan = read(
+        r#"{"current":"d","Profiles":[{"Name":"d","Mode":"AK","Access_Key_Id":"LTAIOLD",
+        "access_key_id":"LTAIX","ACCESS_KEY_ID":null,"Access_Key_Secret":"SECRET"}]}"#,
+    );
+    assert_eq!(plan.long_lived, ["d"]);
+    let text = plan.secrets[0].text.expose();
+    assert!(text.contains("LTAIX") && text.contains("SECRET"));
+    assert!(
+        plan.report().starts_with("d (AK): taken: "),
+        "{}",
+        plan.report()
+    );
+    let file = br#"{"profiles":[{"Name":"d","Mode":"AK","Access_Key_Id":"LTAIX","Access_Key_Secret":"SECRET"}]}"#;
+    let stale = stale_secrets(file).unwrap();
+    assert_eq!(stale.long_lived, ["d"]);
+    assert!(stale.has_secret);
+}
+
+#[test]
+fn region_is_checked_as_the_daemon_checks_it() {
+    for (field, value, region) in [
+        ("sts_region", "oss-cn-hangzhou", None),
+        (
+            "sts_region",
+            "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+            None,
+        ),
+        ("sts_endpoint", "sts.oss-cn-hangzhou.aliyuncs.com", None),
+        ("sts_region", "CN-hangzhou", Some("cn-hangzhou")),
+        (
+            "sts_endpoint",
+            "sts.cn-hangzhou.aliyuncs.com:443",
+            Some("cn-hangzhou"),
+        ),
+        (
+            "sts_endpoint",
+            "STS.cn-hangzhou.Aliyuncs.com",
+            Some("cn-hangzhou"),
+        ),
+    ] {
+        let plan = read(&format!(
+            r#"{{"profiles":[{{"name":"a","mode":"RamRoleArn",{KEY},{ROLE},"{field}":"{value}"}}]}}"#
+        ));
+        let found = plan.region.as_ref().map(|it| it.name.as_str());
+        assert_eq!(found, region, "{value}");
+        let remark = plan.report().contains("is not accepted: ");
+        assert_eq!(remark, region.is_none(), "{}", plan.report());
+    }
+}
+
+#[test]
+fn oidc_profile_without_a_variable_is_skipped() {
+    let outcome = |is_set: fn(&str) -> bool| {
+        let mut plan = read(r#"{"profiles":[{"name":"o","mode":"OIDC"}]}"#);
+        let is_any = plan.exclude_without_variables(is_set);
+        assert_eq!(is_any, plan.report().contains("not taken"));
+        plan.report()
+    };
+    assert!(outcome(|_| true).contains("taken: [source.o-oidc]"));
+    let report = outcome(|_| false);
+    for name in ["PROVIDER_ARN", "TOKEN_FILE", "ROLE_ARN"] {
+        assert!(report.contains(name), "{report}");
+    }
+    let report = outcome(|name| name != "ALIBABA_CLOUD_ROLE_ARN");
+    assert!(
+        report.contains("without them: ALIBABA_CLOUD_ROLE_ARN;"),
+        "{report}"
+    );
+}
+
 #[test]
 fn invalid_profile_file_is_reported_unquoted() {
     let check = |bytes: &[u8], problem: &str| {
@@ -167,7 +254,7 @@ fn invalid_profile_file_is_reported_unquoted() {
     check(b"{\"profiles\":[]}", "no profile");
     check(b"{\"profiles\":null}", "no profile");
     check(b"{}", "no \"profiles\"");
-    check(b"{\"profiles\":[],\"profiles\":[]}", "twice");
+    check(b"{\"profiles\":[{}],\"Profiles\":[]}", "no profile");
     check(b"{\"a\":1}\n\xffSECRET", "not UTF-8, at line 2");
     check(b"SECRET", "line 1 is no section");
     check(

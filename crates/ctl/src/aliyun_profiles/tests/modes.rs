@@ -184,10 +184,6 @@ fn profile_with_a_value_that_stsd_rejects_is_skipped() {
         "a list where a text",
     );
     refused(
-        r#""mode":"AK","access_key_id":"LTAIX","access_key_secret":"SECRET","access_key_secret":"SECRET2""#,
-        "\"access_key_secret\" twice",
-    );
-    refused(
         r#""mode":"OIDC","oidc_token_file":"token.jwt""#,
         "absolute path",
     );

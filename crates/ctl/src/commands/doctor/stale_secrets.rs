@@ -18,6 +18,11 @@ pub(super) fn check() -> Vec<Finding> {
         let Ok(read) = files::read(&path) else {
             continue;
         };
+        if aliyun_profiles::has_unreadable_mark(&read.bytes) {
+            let shown = path.display().to_string();
+            let problem = aliyun_profiles::MARK_PROBLEM;
+            findings.push(Finding::warning(shown, problem, "save it without the mark"));
+        }
         match aliyun_profiles::stale_secrets(&read.bytes) {
             Ok(stale) => findings.extend(of(&path, &stale, read.mode)),
             Err(error) => {

@@ -100,8 +100,10 @@ impl Importer<'_> {
             return Ok(CheckResult::NotChecked(reason.to_owned()));
         }
         let result = self.config.check(text)?;
-        // A problem of the existing text is not caused by the new tables.
+        // A problem of the existing text is not caused by the new tables. A text without a profile is
+        // always refused by itself.
         if let (CheckResult::Rejected(_), Some(before)) = (&result, before)
+            && toml::from_str::<toml::Table>(before)?.contains_key("profile")
             && let CheckResult::Rejected(reason) = self.config.check(before)?
         {
             let reason = format!("stsd refuses here what was there before:\n{reason}\n");

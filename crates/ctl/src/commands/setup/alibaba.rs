@@ -1,7 +1,10 @@
 //! The setup of aliyun-cli, the credentials libraries and Terraform.
 
 use anyhow::{Result, bail, ensure};
-use stsctl::aliyun_profiles;
+use stsctl::{
+    aliyun_profiles,
+    aliyun_profiles::{MARK_PROBLEM, has_unreadable_mark},
+};
 use stsd_document::Printable;
 
 use super::{
@@ -204,11 +207,14 @@ fn edit(text: Option<&str>, request: &SetupRequest) -> Result<String> {
 }
 
 fn find(text: &str, request: &SetupRequest) -> Result<CredentialRef> {
-    ensure!(
-        !text.starts_with('\u{feff}'),
-        "it begins with a byte order mark, which aliyun-cli cannot read"
-    );
+    ensure!(!has_unreadable_mark(text.as_bytes()), MARK_PROBLEM);
     let profiles = Profiles::read(text)?;
+    if let Some(problem) = profiles.mistyped() {
+        let problem = Printable(&problem);
+        bail!(
+            "aliyun-cli cannot read the file, and each of its commands fails: {problem}; correct it"
+        );
+    }
     let name = &request.name;
     ensure!(
         profiles.has(name)?,
@@ -221,6 +227,12 @@ fn find(text: &str, request: &SetupRequest) -> Result<CredentialRef> {
              aliyun-cli fails; --write names {name} there"
         );
     }
+    let region = profiles.value(name, "region_id")?;
+    ensure!(
+        region.is_some_and(|it| !it.is_empty()),
+        "its profile {name} has no region_id, without which aliyun-cli fails; --region REGION --write \
+         sets it"
+    );
     match (
         profiles.value(name, "mode")?.as_deref(),
         profiles.value(name, "process_command")?,
