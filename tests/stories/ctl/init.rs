@@ -150,7 +150,7 @@ fn init_dialog_asks_sts_before_it_writes_and_shows_no_secret() {
     terminal.wait_for("it is the key of acs:ram::100000000000001:user/");
     terminal.type_keys("acs:ram::100000000000001:user/oss-upload\n");
     terminal.wait_for("a role is acs:ram::<account number>:role/<role name>");
-    terminal.type_keys("nobody\n");
+    terminal.type_keys("absent\n");
     terminal.wait_for("EntityNotExist.Role");
     terminal.type_keys("oss-upload\n");
     terminal.wait_for("[file]: ");
