@@ -82,7 +82,7 @@ fn waiting_tasks_keep_waiting_through_upgrades() {
     env.emulator().inject_fault(Action::AssumeRole, Fault::Hang);
     let ready = || {
         let log = env.daemon_log();
-        log.matches("is ready").count()
+        log.matches("is ready config=").count()
     };
     let keys = block_on(async {
         let mut tasks = JoinSet::new();

@@ -99,7 +99,7 @@ fn watch_follows_an_upgrade_with_the_same_session() {
         env.daemon().signal(Signal::SIGUSR2);
         wait_in_task("the new program", || {
             assert!(watched.current().is_some());
-            log().matches("is ready").count() == 2
+            log().matches("is ready config=").count() == 2
         })
         .await;
         // The watch has reconnected to the new program, which starts its counters at zero.

@@ -43,7 +43,7 @@ fn is_confined(env: &TestEnv) -> bool {
 fn upgrade(env: &TestEnv) {
     env.daemon().signal(Signal::SIGUSR2);
     env.wait_until("the new program", || {
-        env.daemon_log().matches("is ready").count() == 2
+        env.daemon_log().matches("is ready config=").count() == 2
     });
     env.wait_until("its answer", || env.client().status().is_ok());
 }

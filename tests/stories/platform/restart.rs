@@ -49,7 +49,7 @@ fn upgrade_under_load_causes_no_failure() {
         for round in 1..=20 {
             env.daemon().signal(Signal::SIGUSR2);
             env.wait_until("the new program", || {
-                env.daemon_log().matches("is ready").count() == round + 1
+                env.daemon_log().matches("is ready config=").count() == round + 1
             });
             env.wait_until("its answer", || env.client().status().is_ok());
         }
@@ -162,7 +162,7 @@ fn signals_are_pending_until_a_slow_upgrade_starts() {
     fs::write(&gate, "go\n").unwrap();
     // Both signals are handled once the new program handles signals.
     env.wait_until("the third program", || {
-        env.daemon_log().matches("is ready").count() == 3
+        env.daemon_log().matches("is ready config=").count() == 3
     });
     assert_eq!(env.document(&["oss-upload"]), before);
     // No signal stays blocked. The C library blocks all signals while it starts a thread.

@@ -70,7 +70,7 @@ fn https_request_without_authorities_names_the_variables() {
         let hint = "set SSL_CERT_FILE to a file of certificates";
         let told = [&*variable, words, hint, "SSL_CERT_DIR"];
         env.assert_refused("oss-upload", 6, &told);
-        assert!(env.daemon_log().contains("is ready"));
+        assert!(env.daemon_log().contains("is ready config="));
         // Authorities that are installed later are found without a restart.
         env.replace(name, &pem, 0o644);
         env.wait_until("the session is there", || {
@@ -102,7 +102,7 @@ fn start_that_fails_is_not_logged_as_ready() {
     assert_eq!(env.wait_for_daemon_exit(), Some(1));
     let log = env.daemon_log();
     assert!(log.contains("audit.log"), "{log}");
-    assert!(!log.contains("is ready"), "{log}");
+    assert!(!log.contains("is ready config="), "{log}");
 }
 
 /// A fault that the emulator keeps does not need TLS either.
