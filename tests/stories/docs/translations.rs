@@ -61,6 +61,12 @@ fn chinese_pages_have_the_code_and_headings_of_the_english() {
     let pages = [
         ("README.md", "README.zh-CN.md"),
         ("docs/tutorial.md", "docs/zh/tutorial.md"),
+        ("docs/programs.md", "docs/zh/programs.md"),
+        ("docs/recipes.md", "docs/zh/recipes.md"),
+        ("docs/configuration.md", "docs/zh/configuration.md"),
+        ("docs/migration.md", "docs/zh/migration.md"),
+        ("docs/operations.md", "docs/zh/operations.md"),
+        ("docs/faq.md", "docs/zh/faq.md"),
     ];
     for (english, chinese) in pages {
         let (one, other) = (Page::read(english), Page::read(chinese));
