@@ -1,5 +1,7 @@
 //! The actions of the program `stsd`: check the configuration, connect to STS, run the daemon.
 
+mod check;
+
 use std::{
     env, fs,
     io::{self, Write as _},
@@ -34,44 +36,15 @@ use stsd::{
     sts::{caller_identity, connectivity},
 };
 use stsd_document::printable_lines;
-use stsd_sts::{ConnectFault, Sts};
+use stsd_sts::Sts;
 use tokio::sync::mpsc;
 use tracing::{error, info};
+
+pub(crate) use check::check;
 
 /// Prints the help or the version.
 pub(crate) fn print(text: &str) -> Result<()> {
     Ok(io::stdout().write_all(text.as_bytes())?)
-}
-
-/// Checks the configuration, and the files that it names.
-pub(crate) fn check(options: &Options) -> Result<()> {
-    let environment = cli::process_environment(options)?;
-    let config = config::load(&options.config, &environment)?;
-    // An upgrade runs the check under the confinement of the running daemon.
-    stsd::check_runtime_files(&config)?;
-    let sts = config.calls_sts();
-    // Authorities that are installed later are found by the next request.
-    let authorities = sts.then(|| connectivity::prepare(&config.endpoints, &environment.proxies));
-    let authorities = authorities.and_then(Result::err).map(|it| it.to_string());
-    let warnings = config.warnings.iter().map(ToString::to_string);
-    let warnings = warnings.chain(authorities);
-    let proxy = environment.proxies.problem().map(|problem| {
-        let hint = ConnectFault::UnusableProxy.hint();
-        format!("{problem} (hint: {hint})")
-    });
-    for warning in warnings.chain(proxy) {
-        writeln!(io::stderr(), "warning: {}", printable_lines(&warning))?;
-    }
-    let count = config.profiles.len();
-    if sts {
-        writeln!(io::stdout(), "STS endpoint: {}", config.endpoints)?;
-    }
-    Ok(writeln!(
-        io::stdout(),
-        "{}: {count} profile{}, no mistakes",
-        config.path.display(),
-        if count == 1 { "" } else { "s" }
-    )?)
 }
 
 /// Connects to the configured STS once.

@@ -25,7 +25,8 @@ Usage: stsd [OPTIONS]
 Options:
   --system    serve all users of the machine that a rule allows, with the files
               /etc/stsd/config.toml and /run/stsd/stsd.sock
-  --check     read the configuration, print its mistakes, and exit
+  --check     read the configuration, print all its mistakes, and exit; with --json as one
+              JSON document
   --connect   connect to the configured STS once, without a request, print the error if there
               is one, and exit
   --caller-identity
@@ -56,13 +57,22 @@ pub enum Action {
     /// Print the version and exit.
     Version,
     /// Check the configuration and exit.
-    Check(Options),
+    Check(Options, CheckOutput),
     /// Connect to STS and exit.
     Connect(Options),
     /// Print the owners of the identities and exit.
     CallerIdentity(Options),
     /// Run the daemon.
     Run(Options),
+}
+
+/// The output of `--check`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckOutput {
+    /// A line for each mistake.
+    Text,
+    /// One JSON document.
+    Json,
 }
 
 /// The options of the daemon.
@@ -155,12 +165,14 @@ impl Options {
 /// An unknown argument, or a missing directory of the configuration.
 pub fn parse(mut parser: lexopt::Parser) -> Result<Action> {
     let (mut system, mut action): (_, fn(_) -> _) = (false, Action::Run);
+    let (mut is_check, mut is_json) = (false, false);
     while let Some(argument) = parser.next()? {
         match argument {
             Long("help") | Short('h') => return Ok(Action::Help),
             Long("version") | Short('V') => return Ok(Action::Version),
             Long("system") => system = true,
-            Long("check") => action = Action::Check,
+            Long("check") => is_check = true,
+            Long("json") => is_json = true,
             Long("connect") => action = Action::Connect,
             Long("caller-identity") => action = Action::CallerIdentity,
             _ => return Err(argument.unexpected().into()),
@@ -170,7 +182,12 @@ pub fn parse(mut parser: lexopt::Parser) -> Result<Action> {
         config: config_path(system)?,
         system,
     };
-    Ok(action(options))
+    match (is_check, is_json) {
+        (true, true) => Ok(Action::Check(options, CheckOutput::Json)),
+        (true, false) => Ok(Action::Check(options, CheckOutput::Text)),
+        (false, true) => bail!("--json belongs to --check"),
+        (false, false) => Ok(action(options)),
+    }
 }
 
 /// Returns the environment that the configuration depends on.

@@ -6,6 +6,7 @@ mod reader;
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, sync::Arc};
 
+use stsd_codes::Code;
 use stsd_secret::SecretText;
 
 #[cfg(fuzzing)]
@@ -75,12 +76,14 @@ impl Config {
     /// Returns the error of a file that failed when the daemon opened the file.
     pub(crate) fn file_error(
         &self,
+        code: Code,
         named: &FileRef,
         problem: &impl fmt::Display,
         hint: &str,
     ) -> ConfigError {
         ConfigError {
             file: self.path.clone(),
+            code,
             line: Some(named.line),
             key: named.key.clone(),
             problem: problem.to_string(),

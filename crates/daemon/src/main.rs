@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         }
     };
     match perform(action, in_journal) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // Not a log line: no filter may hide the reason of a failed start.
             complain(&format!("{error:#}"));
@@ -46,13 +46,14 @@ fn complain(error: &str) {
     let _ = NonBlockingWriter::new(io::stderr()).write_all(line.as_bytes());
 }
 
-fn perform(action: Action, in_journal: bool) -> Result<()> {
+fn perform(action: Action, in_journal: bool) -> Result<ExitCode> {
     match action {
+        Action::Check(options, output) => return actions::check(&options, output),
         Action::Help => actions::print(cli::HELP),
         Action::Version => actions::print(concat!("stsd ", env!("CARGO_PKG_VERSION"), "\n")),
-        Action::Check(options) => actions::check(&options),
         Action::Connect(options) => actions::connect(&options),
         Action::CallerIdentity(options) => actions::caller_identity(&options),
         Action::Run(options) => actions::run(&options, in_journal),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -5,11 +5,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use stsd_codes::Code;
+
 /// One error of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     /// The configuration file.
     pub file: PathBuf,
+    /// The code.
+    pub code: Code,
     /// The line, from 1; `None` for an error that no line causes.
     pub line: Option<usize>,
     /// The key, with its table.
@@ -29,6 +33,7 @@ impl ConfigErrors {
     pub(crate) fn whole_file(file: &Path, key: &str, problem: &str) -> Self {
         Self(vec![ConfigError {
             file: file.to_owned(),
+            code: Code::ReloadFailed,
             line: None,
             key: key.to_owned(),
             problem: problem.to_owned(),
@@ -47,7 +52,7 @@ impl fmt::Display for ConfigError {
         if !self.key.is_empty() {
             write!(f, "{}: ", self.key)?;
         }
-        write!(f, "{} (hint: {})", self.problem, self.hint)
+        write!(f, "{} [{}] (hint: {})", self.problem, self.code, self.hint)
     }
 }
 

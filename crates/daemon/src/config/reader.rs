@@ -5,25 +5,32 @@ mod context;
 mod endpoint;
 mod export;
 mod http;
+mod known_keys;
 mod profile;
+mod raw_source;
 #[cfg(test)]
 mod reference;
 mod source;
 mod spanned;
+mod suggestion;
+mod syntax;
+mod table_check;
 
 use std::{
     collections::BTreeMap,
-    env, fs,
+    env, fs, mem,
     path::{Path, PathBuf},
 };
 
 use serde::Deserialize;
-use stsd_model::exact_duration;
+use stsd_codes::Code;
+use toml::de::DeTable;
 
 use self::{
-    context::ReadContext, http::RawHttp, profile::RawProfile, source::RawSource, spanned::Spanned,
+    context::ReadContext, http::RawHttp, profile::RawProfile, raw_source::RawSource,
+    spanned::Spanned,
 };
-use super::{Config, ConfigErrors, FileRef, calls_sts};
+use super::{Config, ConfigError, ConfigErrors, FileRef, calls_sts};
 use crate::{
     identity::ProcessEnvironment,
     runtime::{
@@ -62,7 +69,7 @@ struct Raw {
     /// The rate limit of this daemon's calls to STS, 1 to 100, with a burst of one second and of two
     /// calls at least. [The quota of STS](configuration.md#the-quota-of-sts) is 100 for each account,
     /// region and API, shared by all machines.
-    sts_calls_per_second: Option<Spanned<u32>>,
+    sts_calls_per_second: Option<Spanned<i64>>,
     /// The [audit](operations.md), in a file besides the log.
     #[serde(default)]
     audit: RawAudit,
@@ -90,14 +97,6 @@ struct RawAudit {
     file: Option<Spanned<String>>,
 }
 
-/// The parser's names of types, and those of the reference of the keys.
-const TYPE_NAMES: [(&str, &str); 4] = [
-    ("a string", "a text, in quotes"),
-    ("a sequence", "a list: [\"…\"]"),
-    ("a boolean", "true or false"),
-    ("u32", "a whole number"),
-];
-
 /// Reads and checks a configuration with all the files that the configuration names.
 ///
 /// # Errors
@@ -111,10 +110,11 @@ pub fn load(path: &Path, environment: &ProcessEnvironment) -> Result<Config, Con
                 TrustError::Io(error) => {
                     let hint = "create it with stsctl init or as man stsd-config shows, or set \
                                 STSD_CONFIG";
-                    context.error_of_file(&format!("cannot be read: {error}"), hint);
+                    let problem = format!("cannot be read: {error}");
+                    context.error_of_file(Code::ConfigUnreadable, &problem, hint);
                 }
                 TrustError::Loose(loose) => {
-                    context.error_of_file(&loose.to_string(), &loose.hint());
+                    context.error_of_file(Code::UntrustedFile, &loose.to_string(), &loose.hint());
                 }
             }
             Err(ConfigErrors(context.errors))
@@ -130,19 +130,31 @@ pub(crate) fn parse(
     environment: &ProcessEnvironment,
 ) -> Result<Config, ConfigErrors> {
     let mut context = ReadContext::new(path, text, environment);
-    match toml::from_str::<Raw>(&context.text) {
-        Ok(raw) => config(raw, context),
+    let text = context.text.clone();
+    let (mut root, errors) = DeTable::parse_recoverable(&text);
+    let broken_lines = syntax::report(&mut context, &errors, root.get_ref());
+    let syntax_errors = mem::take(&mut context.errors);
+    table_check::check(&mut context, root.get_mut());
+    match Raw::deserialize(toml::Deserializer::from(root)) {
+        Ok(raw) => config(raw, context, syntax_errors, &broken_lines),
+        // The tables have been checked: only a mistake in the list of known keys leads here.
         Err(error) => {
             let at = error.span().map_or(0, |span| span.start);
-            let key = key_at(&context.text, at);
-            let (problem, hint) = parse_error(&key, error.message());
-            context.error_at(at, &key, &problem, &hint);
+            let key = syntax::key_at(&context.text, at);
+            let hint = "man stsd-config has an example of every key";
+            let problem = "the value cannot be read";
+            context.error_at(Code::ConfigInvalidValue, at, &key, problem, hint);
             Err(ConfigErrors(context.errors))
         }
     }
 }
 
-fn config(raw: Raw, mut context: ReadContext<'_>) -> Result<Config, ConfigErrors> {
+fn config(
+    raw: Raw,
+    mut context: ReadContext<'_>,
+    syntax_errors: Vec<ConfigError>,
+    broken_lines: &[usize],
+) -> Result<Config, ConfigErrors> {
     check_authorities(&mut context);
     let endpoints = endpoint::endpoints(&mut context, &raw);
     let sts_calls_per_second = calls_per_second(&mut context, raw.sts_calls_per_second.as_ref());
@@ -162,15 +174,22 @@ fn config(raw: Raw, mut context: ReadContext<'_>) -> Result<Config, ConfigErrors
     let profiles = profile::read_profiles(&mut context, &raw.profile, &sources);
     if raw.profile.is_empty() {
         let hint = "add a [profile.NAME] table as man stsd-config shows";
-        context.error_at(0, "profile", "there is no profile", hint);
+        context.error_at(
+            Code::ConfigMissingKey,
+            0,
+            "profile",
+            "there is no profile",
+            hint,
+        );
     }
     if let Some((problem, hint)) = context.endpoint_problem.take() {
         match calls_sts(&profiles) {
-            true => context.error_of_file(&problem, hint),
-            false => context.warn_of_file(&problem, hint),
+            true => context.error_of_file(Code::ConfigVariable, &problem, hint),
+            false => context.warn_of_file(Code::ConfigVariable, &problem, hint),
         }
     }
     export::reject_duplicate_files(&mut context);
+    context.add_syntax_errors(syntax_errors, broken_lines);
     match endpoints {
         Some(endpoints) if context.errors.is_empty() => Ok(Config {
             path: context.path.to_owned(),
@@ -205,7 +224,7 @@ fn check_authorities(context: &mut ReadContext<'_>) {
     for (name, path) in all.chain(in_directories.into_iter().map(|it| ("SSL_CERT_DIR", it))) {
         if let Err(TrustError::Loose(loose)) = trust::check(&path, Purpose::Decides) {
             let problem = format!("the variable {name}: {} {loose}", path.display());
-            context.error_of_file(&problem, &loose.hint());
+            context.error_of_file(Code::UntrustedFile, &problem, &loose.hint());
         }
     }
 }
@@ -224,83 +243,20 @@ fn certificates(directory: &Path) -> Vec<PathBuf> {
     entries.map(|it| it.path()).filter(is_certificate).collect()
 }
 
-fn calls_per_second(context: &mut ReadContext<'_>, value: Option<&Spanned<u32>>) -> u32 {
+fn calls_per_second(context: &mut ReadContext<'_>, value: Option<&Spanned<i64>>) -> u32 {
     let Some(value) = value else {
         return DEFAULT_CALLS_PER_SECOND;
     };
     let number = *value.get_ref();
-    if !(1..=MAX_CALLS_PER_SECOND).contains(&number) {
+    let calls = u32::try_from(number).unwrap_or_default();
+    if !(1..=MAX_CALLS_PER_SECOND).contains(&calls) {
         context.error_at(
+            Code::ConfigInvalidValue,
             value.span().start,
             "sts_calls_per_second",
-            &format!("a whole number from 1 to {MAX_CALLS_PER_SECOND} is allowed"),
+            &format!("{number} is not a whole number from 1 to {MAX_CALLS_PER_SECOND}"),
             "the quota of STS is 100 calls a second for each account, region and API, shared by all machines",
         );
     }
-    number
-}
-
-/// Returns the key on the line of a byte offset, with its table; an empty text for a line without a
-/// key.
-fn key_at(text: &str, at: usize) -> String {
-    let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
-    let line = text[start..].lines().next().unwrap_or_default();
-    if line.trim_start().starts_with('[') {
-        return table_name(line).unwrap_or_default().to_owned();
-    }
-    let key = line.split('=').next().unwrap_or_default().trim();
-    if !line.contains('=') || !is_plain(key) {
-        return String::new();
-    }
-    let headers = text[..start].lines().rev();
-    let mut headers = headers.filter(|it| it.trim_start().starts_with('['));
-    match headers.next().map(table_name) {
-        Some(Some(table)) => format!("{table}.{key}"),
-        // Without a table, or in one whose name is not shown.
-        _ => key.to_owned(),
-    }
-}
-
-/// Returns the name in the header of a table, if it can be shown.
-fn table_name(header: &str) -> Option<&str> {
-    let name = header.trim().trim_matches(['[', ']']);
-    let is_header = !header.contains(['=', ',', '#']);
-    (is_header && is_plain(name)).then_some(name)
-}
-
-/// Returns `true` if a text is a short key without quotes.
-fn is_plain(key: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    key.len() <= 80 && key.chars().all(plain)
-}
-
-/// Returns the problem and the hint of an error of the parser.
-fn parse_error(key: &str, message: &str) -> (String, String) {
-    let is_duration = key.rsplit('.').next() == Some("duration");
-    if is_duration && let Some(rest) = message.strip_prefix("invalid type: integer `") {
-        let seconds = rest.split('`').next().and_then(|it| it.parse().ok());
-        let example = seconds.map_or_else(|| "1h".to_owned(), exact_duration);
-        let problem = "a duration is a text with its unit, and no number of seconds";
-        return (problem.to_owned(), format!("duration = \"{example}\""));
-    }
-    let hint = "man stsd-config has every key";
-    (without_values(message), hint.to_owned())
-}
-
-/// Removes the value that the parser quotes after a type error: a misplaced value may be a secret.
-fn without_values(message: &str) -> String {
-    let wrong = message.starts_with("invalid type") || message.starts_with("invalid value");
-    match message.rsplit_once(", expected") {
-        Some((_, expected)) if wrong => {
-            let expected = expected.trim();
-            let known = TYPE_NAMES.iter().find(|it| it.0 == expected);
-            let expected = match known {
-                Some((_, ours)) => ours,
-                None if expected.starts_with("struct ") => "a table",
-                None => expected,
-            };
-            format!("a value of the wrong type, expected {expected}")
-        }
-        _ => message.to_owned(),
-    }
+    calls
 }

@@ -2,6 +2,8 @@
 
 use std::io::ErrorKind;
 
+use stsd_codes::Code;
+
 use crate::{
     audit::{AuditFile, AuditFileError},
     config::{Config, ConfigErrors},
@@ -14,7 +16,9 @@ pub(super) fn open_audit(config: &Config) -> Result<Option<AuditFile>, ConfigErr
         return Ok(None);
     };
     let opened = AuditFile::open(&named.path);
-    let refused = |error: AuditFileError| config.file_error(named, &error, &error.hint());
+    let refused = |error: AuditFileError| {
+        config.file_error(Code::ConfigOutputFile, named, &error, &error.hint())
+    };
     opened
         .map(Some)
         .map_err(|error| ConfigErrors(vec![refused(error)]))
@@ -30,14 +34,16 @@ pub fn check_runtime_files(config: &Config) -> Result<(), ConfigErrors> {
         let checked = AuditFile::check_directory(&named.path);
         let refused = match named.path.symlink_metadata() {
             Err(error) if checked.is_ok() && error.kind() == ErrorKind::NotFound => {
-                atomic_file::check_writable(&named.path)
-                    .err()
-                    .map(|error| config.file_error(named, &error, &error.hint()))
+                atomic_file::check_writable(&named.path).err().map(|error| {
+                    config.file_error(Code::ConfigOutputFile, named, &error, &error.hint())
+                })
             }
             _ => checked
                 .and_then(|()| AuditFile::open(&named.path).map(drop))
                 .err()
-                .map(|error| config.file_error(named, &error, &error.hint())),
+                .map(|error| {
+                    config.file_error(Code::ConfigOutputFile, named, &error, &error.hint())
+                }),
         };
         if let Some(mistake) = refused {
             return Err(ConfigErrors(vec![mistake]));
@@ -54,12 +60,12 @@ pub fn check_runtime_files(config: &Config) -> Result<(), ConfigErrors> {
 pub(super) fn check_writable_paths(config: &Config) -> Result<(), ConfigErrors> {
     let files = config.files.iter().filter_map(|file| {
         let error = atomic_file::check_writable(&file.path).err()?;
-        Some(config.file_error(file, &error, &error.hint()))
+        Some(config.file_error(Code::ConfigOutputFile, file, &error, &error.hint()))
     });
     let paths = config.writable.iter().filter_map(|it| {
         let error = program::check_writable(&it.path).err()?;
         let problem = format!("{}: {error}", it.path.display());
-        Some(config.file_error(it, &problem, program::UNWRITABLE_HINT))
+        Some(config.file_error(Code::ConfigProgram, it, &problem, program::UNWRITABLE_HINT))
     });
     match files.chain(paths).collect::<Vec<_>>() {
         errors if errors.is_empty() => Ok(()),

@@ -207,6 +207,13 @@ fn from_variables(
             error.hint(),
         ));
     }
+    if access_key_file::has_outer_blank(credentials.access_key_secret.expose()) {
+        return Err(SourceError::new(
+            format!("the variable {secret}"),
+            "has a blank at its beginning or end",
+            "remove the blank; a secret has none",
+        ));
+    }
     if !access_key_file::is_key(&credentials) {
         return Err(SourceError::new(
             format!("the variable {id}"),

@@ -4,6 +4,7 @@
 use std::{borrow::Cow, path::Path};
 
 use serde::Deserialize;
+use stsd_codes::Code;
 use stsd_model::is_access_key_id;
 use stsd_sts::{SecretText, SourceCredentials};
 
@@ -26,12 +27,26 @@ pub enum KeyFileError {
     /// The content is the CSV file of the console.
     #[error("is the CSV file that the console gives for a new AccessKey, and no key file")]
     ConsoleCsv,
+    /// The secret has a blank at its end, which a copy of it often has.
+    #[error("holds an access_key_secret with a blank at its beginning or end")]
+    BlankInSecret,
     /// The key is that of a session.
     #[error("holds the key of a session (STS.…), which ends and cannot be renewed")]
     SessionKey,
 }
 
 impl KeyFileError {
+    /// Returns the code.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Unusable(error) => error.code(),
+            Self::NotAKey | Self::ConsoleCsv | Self::SessionKey | Self::BlankInSecret => {
+                Code::ConfigKeyFile
+            }
+        }
+    }
+
     /// Returns what to do about the error.
     #[must_use]
     pub fn hint(&self) -> Cow<'static, str> {
@@ -47,6 +62,7 @@ impl KeyFileError {
                                  access_key_secret = \"…\" with its values"
                     .into()
             }
+            Self::BlankInSecret => "remove the blank inside of the quotes".into(),
             Self::SessionKey => {
                 "put the AccessKey of a RAM user there, whose id begins with LTAI".into()
             }
@@ -78,6 +94,9 @@ pub(crate) fn parse(text: &str) -> Result<SourceCredentials, KeyFileError> {
     if credentials.access_key_id.starts_with("STS.") {
         return Err(KeyFileError::SessionKey);
     }
+    if has_outer_blank(credentials.access_key_secret.expose()) {
+        return Err(KeyFileError::BlankInSecret);
+    }
     if is_key(&credentials) {
         Ok(credentials)
     } else {
@@ -100,6 +119,11 @@ fn not_a_key(text: &str) -> KeyFileError {
     } else {
         KeyFileError::NotAKey
     }
+}
+
+/// Returns `true` if a text begins or ends with white space.
+pub(crate) fn has_outer_blank(text: &str) -> bool {
+    text.trim().len() != text.len()
 }
 
 /// Returns `true` if the credentials have the shape of a key.

@@ -10,6 +10,7 @@ use std::{
 };
 
 use reqwest::{Method, StatusCode, Url};
+use stsd_codes::Code;
 use stsd_sts::{ConnectFault, Proxies, SecretText};
 use tokio::time::timeout;
 use url::Host;
@@ -130,6 +131,15 @@ impl fmt::Debug for UriAddress {
 }
 
 impl UriFileError {
+    /// Returns the code.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Unusable(error) => error.code(),
+            Self::NotAUri(_) => Code::ConfigKeyFile,
+        }
+    }
+
     /// Returns what to do about the error.
     #[must_use]
     pub fn hint(&self) -> Cow<'static, str> {

@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, env, io, path::Path};
 
+use stsd_codes::Code;
 use zeroize::Zeroizing;
 
 use crate::runtime::{
@@ -21,6 +22,15 @@ pub enum PrivateFileError {
 }
 
 impl PrivateFileError {
+    /// Returns the code.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Unreadable(_) => Code::ConfigUnreadable,
+            Self::Untrusted(_) => Code::UntrustedFile,
+        }
+    }
+
     /// Returns what to do about the error: `missing` for a missing file; `expected` for a FIFO, a
     /// file that is too large, and a file that is not UTF-8.
     #[must_use]

@@ -44,6 +44,12 @@ impl Endpoints {
         &self.all
     }
 
+    /// Returns the place that names the endpoints.
+    #[must_use]
+    pub fn origin(&self) -> EndpointOrigin {
+        self.origin
+    }
+
     /// Returns the preferred endpoint.
     #[must_use]
     pub fn first(&self) -> &Endpoint {

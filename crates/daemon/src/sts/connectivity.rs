@@ -1,7 +1,7 @@
 //! The connectivity check: a connection to STS as the daemon makes it, through its proxy and with
 //! its certificate authorities. No request is sent.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use stsd_sts::{ConnectFault, Proxies, Sts, StsError};
 
@@ -12,6 +12,20 @@ use crate::{profile::Endpoints, sts::remediation};
 #[error("{error} (hint: {})", remediation::for_network(.error))]
 pub struct ConnectError {
     error: StsError,
+}
+
+impl ConnectError {
+    /// Returns the error without its hint.
+    #[must_use]
+    pub fn problem(&self) -> String {
+        self.error.to_string()
+    }
+
+    /// Returns the hint.
+    #[must_use]
+    pub fn hint(&self) -> Cow<'static, str> {
+        remediation::for_network(&self.error)
+    }
 }
 
 /// Checks that a connection can be attempted; nothing is connected. A proxy that cannot be used is a

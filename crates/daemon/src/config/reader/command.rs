@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tracing::warn;
+use stsd_codes::Code;
 
 use super::{context::ReadContext, spanned::Spanned};
 use crate::{
@@ -64,7 +64,13 @@ pub(super) fn reject_without_program(
         if let Some(given) = given {
             let problem = format!("it has no effect without {command}");
             let key = format!("{table}.{name}");
-            context.error_at(given.span().start, &key, &problem, "leave it out");
+            context.error_at(
+                Code::ConfigConflict,
+                given.span().start,
+                &key,
+                &problem,
+                "leave it out",
+            );
         }
     }
 }
@@ -81,10 +87,10 @@ fn writable(context: &mut ReadContext<'_>, raw: Option<&Words>, table: &str) -> 
             let problem = format!("{}: {error}", path.display());
             let hint = "create it before the start of stsd; Landlock permits no path that is \
                         missing then";
-            context.error_at(at, &key, &problem, hint);
+            context.error_at(Code::ConfigProgram, at, &key, &problem, hint);
         } else if let Err(TrustError::Loose(loose)) = trust::check(&path, Purpose::WritablePath) {
             let problem = format!("{} {loose}", path.display());
-            context.error_at(at, &key, &problem, &loose.hint());
+            context.error_at(Code::UntrustedFile, at, &key, &problem, &loose.hint());
         }
         context.writable.push(FileRef {
             path: path.clone(),
@@ -107,13 +113,14 @@ fn environment(context: &mut ReadContext<'_>, raw: Option<&Words>, table: &str) 
             // The text may be a value, and a secret.
             let problem = "a variable is given by its name alone: A-Z a-z 0-9 _";
             let hint = "the value comes from the daemon's environment: Environment= of its unit";
-            context.error_at(at, &key, problem, hint);
+            context.error_at(Code::ConfigProgram, at, &key, problem, hint);
         } else if PROVIDED_VARIABLES.contains(&name.as_str()) {
             let problem = format!("stsd sets {name} itself");
-            context.error_at(at, &key, &problem, "leave it out");
+            context.error_at(Code::ConfigProgram, at, &key, &problem, "leave it out");
         } else if (context.environment.variable)(name).is_none() {
-            let (file, line) = (context.path.display(), context.line(at));
-            warn!("{file}:{line}: {key}: {name} is not set in the environment of stsd");
+            let problem = format!("{name} is not set in the environment of stsd");
+            let hint = "set it for the daemon: Environment= of its unit";
+            context.warn_at(Code::ConfigVariable, at, &key, &problem, hint);
         }
         names.push(name.clone());
     }
@@ -147,7 +154,13 @@ fn command(
         Some(it) => match trust::check_program(it.as_os_str()) {
             Err(TrustError::Loose(loose)) => {
                 let problem = format!("{} {loose}", it.display());
-                context.error_at(raw.span().start, key, &problem, &loose.hint());
+                context.error_at(
+                    Code::UntrustedFile,
+                    raw.span().start,
+                    key,
+                    &problem,
+                    &loose.hint(),
+                );
                 Ok(())
             }
             Err(TrustError::Io(error)) => Err(format!("{}: {error}", it.display())),
@@ -155,7 +168,13 @@ fn command(
         },
     };
     if let Err(problem) = outcome {
-        context.error_at(raw.span().start, key, &problem, example);
+        context.error_at(
+            Code::ConfigProgram,
+            raw.span().start,
+            key,
+            &problem,
+            example,
+        );
     }
     words
 }

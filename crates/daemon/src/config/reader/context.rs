@@ -6,9 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use stsd_codes::Code;
 use stsd_document::Printable;
 
-use super::spanned::Spanned;
+use super::{known_keys, spanned::Spanned, suggestion::shown};
 use crate::{
     config::{ConfigError, FileRef},
     identity::ProcessEnvironment,
@@ -67,22 +68,34 @@ impl<'a> ReadContext<'a> {
         check: impl Fn(&str) -> Result<T, Invalid>,
     ) -> Option<T> {
         let checked = check(value.get_ref());
-        self.checked(checked, value.span().start, &format!("{table}.{key}"))
+        let key = format!("{table}.{key}");
+        self.checked(checked, Some(value.get_ref()), value.span().start, &key)
     }
 
-    /// Returns a valid value; an invalid one is an error of the key.
+    /// Returns a valid value; an invalid one is an error of the key. The error shows the text, if it is
+    /// given.
     pub(super) fn checked<T>(
         &mut self,
         checked: Result<T, Invalid>,
+        text: Option<&str>,
         at: usize,
         key: &str,
     ) -> Option<T> {
-        checked
-            .map_err(|error| {
-                let hint = "see man stsd-config for the values of each key";
-                self.error_at(at, key, &error.to_string(), hint);
-            })
-            .ok()
+        let invalid = match checked {
+            Ok(value) => return Some(value),
+            Err(invalid) => invalid,
+        };
+        let problem = match text {
+            Some(text) => format!("{} is not valid: {invalid}", shown(text)),
+            None => invalid.to_string(),
+        };
+        let name = key.rsplit('.').next().unwrap_or_default();
+        let hint = match known_keys::example(name) {
+            Some(example) => format!("for example {example}"),
+            None => "correct it, or see man stsd-config".to_owned(),
+        };
+        self.error_at(Code::ConfigInvalidValue, at, key, &problem, &hint);
+        None
     }
 
     /// Returns the path of a file that the daemon uses, relative to the configuration file.
@@ -104,40 +117,68 @@ impl<'a> ReadContext<'a> {
     }
 
     /// Adds an error at a byte offset.
-    pub(super) fn error_at(&mut self, at: usize, key: &str, problem: &str, hint: &str) {
-        self.add_error(Some(self.line(at)), key, problem, hint);
+    pub(super) fn error_at(&mut self, code: Code, at: usize, key: &str, problem: &str, hint: &str) {
+        self.add_error(code, Some(self.line(at)), key, problem, hint);
     }
 
     /// Adds an error that no line of the file causes.
-    pub(super) fn error_of_file(&mut self, problem: &str, hint: &str) {
-        self.add_error(None, "", problem, hint);
+    pub(super) fn error_of_file(&mut self, code: Code, problem: &str, hint: &str) {
+        self.add_error(code, None, "", problem, hint);
     }
 
     /// Adds an error on a line.
-    pub(super) fn error_on_line(&mut self, line: usize, key: &str, problem: &str, hint: &str) {
-        self.add_error(Some(line), key, problem, hint);
+    pub(super) fn error_on_line(
+        &mut self,
+        code: Code,
+        line: usize,
+        key: &str,
+        problem: &str,
+        hint: &str,
+    ) {
+        self.add_error(code, Some(line), key, problem, hint);
     }
 
     /// Adds a warning at a byte offset.
-    pub(super) fn warn_at(&mut self, at: usize, key: &str, problem: &str, hint: &str) {
-        let warning = self.located(Some(self.line(at)), key, problem, hint);
+    pub(super) fn warn_at(&mut self, code: Code, at: usize, key: &str, problem: &str, hint: &str) {
+        let warning = self.located(code, Some(self.line(at)), key, problem, hint);
         self.warnings.push(warning);
     }
 
     /// Adds a warning that no line of the file causes.
-    pub(super) fn warn_of_file(&mut self, problem: &str, hint: &str) {
-        let warning = self.located(None, "", problem, hint);
+    pub(super) fn warn_of_file(&mut self, code: Code, problem: &str, hint: &str) {
+        let warning = self.located(code, None, "", problem, hint);
         self.warnings.push(warning);
     }
 
-    fn add_error(&mut self, line: Option<usize>, key: &str, problem: &str, hint: &str) {
-        let error = self.located(line, key, problem, hint);
+    /// Adds the errors of the parser. Errors that only follow from them are dropped: those on the same
+    /// lines, and missing keys and names, which may be in a part that was not read.
+    pub(super) fn add_syntax_errors(&mut self, errors: Vec<ConfigError>, lines: &[usize]) {
+        if errors.iter().any(|it| it.code == Code::ConfigSyntax) {
+            let may_follow = [Code::ConfigMissingKey, Code::ConfigUnknownName];
+            self.errors.retain(|it| !may_follow.contains(&it.code));
+        }
+        self.errors
+            .retain(|it| it.line.is_none_or(|line| !lines.contains(&line)));
+        self.errors.extend(errors);
+        self.errors.sort_by_key(|it| it.line);
+    }
+
+    fn add_error(&mut self, code: Code, line: Option<usize>, key: &str, problem: &str, hint: &str) {
+        let error = self.located(code, line, key, problem, hint);
         self.errors.push(error);
     }
 
-    fn located(&self, line: Option<usize>, key: &str, problem: &str, hint: &str) -> ConfigError {
+    fn located(
+        &self,
+        code: Code,
+        line: Option<usize>,
+        key: &str,
+        problem: &str,
+        hint: &str,
+    ) -> ConfigError {
         ConfigError {
             file: self.path.to_owned(),
+            code,
             line,
             key: one_line(key),
             problem: one_line(problem),

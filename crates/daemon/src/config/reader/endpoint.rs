@@ -1,6 +1,7 @@
 //! The endpoints of STS: from the configuration, else from the variables of the platform, else the
 //! global one.
 
+use stsd_codes::Code;
 use stsd_sts::{Endpoint, is_known_region, similar_region};
 
 use super::{Raw, context::ReadContext, spanned::Spanned};
@@ -39,13 +40,25 @@ pub(super) fn endpoints(context: &mut ReadContext<'_>, raw: &Raw) -> Option<Endp
                 _ => Endpoint::regional(name),
             };
             if let Some((problem, hint)) = unknown(name) {
-                context.warn_at(region.span().start, "region", &problem, &hint);
+                context.warn_at(
+                    Code::ConfigInvalidValue,
+                    region.span().start,
+                    "region",
+                    &problem,
+                    &hint,
+                );
             }
             ("region", region.span(), made)
         }
         (None, None) if raw.vpc == Some(true) => {
             let hint = "add region = \"…\"";
-            context.error_at(0, "vpc", "a vpc endpoint needs a region", hint);
+            context.error_at(
+                Code::ConfigMissingKey,
+                0,
+                "vpc",
+                "a vpc endpoint needs a region",
+                hint,
+            );
             return None;
         }
         (None, None) if raw.vpc.is_none() => return from_variables(context),
@@ -60,7 +73,13 @@ pub(super) fn endpoints(context: &mut ReadContext<'_>, raw: &Raw) -> Option<Endp
         } else {
             URL_HINT
         };
-        context.error_at(span.start, key, &error.to_string(), hint);
+        context.error_at(
+            Code::ConfigInvalidValue,
+            span.start,
+            key,
+            &error.to_string(),
+            hint,
+        );
     });
     Some(Endpoints::one(made.ok()?, EndpointOrigin::Key(key)))
 }
@@ -74,13 +93,19 @@ fn from_list(
     let at = list.first().map_or(0, |it| it.span().start);
     if has_endpoint {
         let hint = "move the value of endpoint to the beginning of the list";
-        context.error_at(at, KEY, "either endpoint or endpoints is allowed", hint);
+        context.error_at(
+            Code::ConfigConflict,
+            at,
+            KEY,
+            "either endpoint or endpoints is allowed",
+            hint,
+        );
         return None;
     }
     if !(1..=MAX_ENDPOINTS).contains(&list.len()) {
         let problem = format!("1 to {MAX_ENDPOINTS} endpoints are allowed");
         let hint = "the endpoint of the region first: an attempt tries each in turn";
-        context.error_at(at, KEY, &problem, hint);
+        context.error_at(Code::ConfigInvalidValue, at, KEY, &problem, hint);
         return None;
     }
     let mut all = Vec::new();
@@ -88,11 +113,23 @@ fn from_list(
         match Endpoint::custom(url.get_ref()) {
             Ok(endpoint) if all.contains(&endpoint) => {
                 let problem = "the endpoint is in the list already";
-                context.error_at(url.span().start, KEY, problem, "remove one of them");
+                context.error_at(
+                    Code::ConfigConflict,
+                    url.span().start,
+                    KEY,
+                    problem,
+                    "remove one of them",
+                );
             }
             Ok(endpoint) => all.push(endpoint),
             Err(error) => {
-                context.error_at(url.span().start, KEY, &error.to_string(), URL_HINT);
+                context.error_at(
+                    Code::ConfigInvalidValue,
+                    url.span().start,
+                    KEY,
+                    &error.to_string(),
+                    URL_HINT,
+                );
             }
         }
     }
@@ -109,7 +146,11 @@ fn from_variables(context: &mut ReadContext<'_>) -> Option<Endpoints> {
     } else if let Some(region) = text(environment, REGION_VARIABLE) {
         let variable = format!("the variable {REGION_VARIABLE}");
         if let Some((problem, hint)) = unknown(&region) {
-            context.warn_of_file(&format!("{variable}: {problem}"), &hint);
+            context.warn_of_file(
+                Code::ConfigVariable,
+                &format!("{variable}: {problem}"),
+                &hint,
+            );
         }
         let made = match is_vpc {
             true => Endpoint::vpc(&region),
@@ -120,7 +161,7 @@ fn from_variables(context: &mut ReadContext<'_>) -> Option<Endpoints> {
         if is_vpc {
             let problem = format!("the variable {VPC_VARIABLE} has no effect without a region");
             let hint = format!("set {REGION_VARIABLE}, or region and vpc in the configuration");
-            context.warn_of_file(&problem, &hint);
+            context.warn_of_file(Code::ConfigVariable, &problem, &hint);
         }
         return Some(Endpoints::one(Endpoint::global(), EndpointOrigin::Default));
     };

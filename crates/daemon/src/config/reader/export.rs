@@ -7,9 +7,14 @@ use std::{
 };
 
 use serde::Deserialize;
+use stsd_codes::Code;
 use stsd_document::Format;
 
-use super::{context::ReadContext, spanned::Spanned};
+use super::{
+    context::ReadContext,
+    spanned::Spanned,
+    suggestion::{self, shown},
+};
 use crate::{config::FileRef, profile::ExportFile, runtime::atomic_file};
 
 #[derive(Deserialize)]
@@ -20,7 +25,8 @@ pub(super) struct RawFile {
     /// daemon's user or to root, and [be writable for no other user](configuration.md#trust-in-files);
     /// the directory itself also not with the sticky bit. The daemon replaces and removes any file at
     /// this path.
-    path: Spanned<String>,
+    #[cfg_attr(test, schemars(required))]
+    path: Option<Spanned<String>>,
     /// A format of `sts-shim --format`: `union`, `aliyun`, `oss`, `aws`, `uri`, `env`, `dotenv`,
     /// `json`.
     format: Option<Spanned<String>>,
@@ -32,8 +38,10 @@ pub(super) fn export_file(
     raw: &RawFile,
     table: &str,
 ) -> Option<ExportFile> {
-    let (at, key) = (raw.path.span().start, format!("{table}.file.path"));
-    let path = context.resolve(raw.path.get_ref());
+    // The missing key is reported with those of the other tables.
+    let given = raw.path.as_ref()?;
+    let (at, key) = (given.span().start, format!("{table}.file.path"));
+    let path = context.resolve(given.get_ref());
     let path = std::path::absolute(&path).unwrap_or(path);
     context.export_files.push(FileRef {
         path: path.clone(),
@@ -41,15 +49,28 @@ pub(super) fn export_file(
         key: key.clone(),
     });
     if let Err(error) = atomic_file::check(&path) {
-        context.error_at(at, &key, &error.to_string(), &error.hint());
+        context.error_at(
+            Code::ConfigOutputFile,
+            at,
+            &key,
+            &error.to_string(),
+            &error.hint(),
+        );
     }
     let format = match &raw.format {
         None => Some(Format::default()),
         Some(name) => Format::from_name(name.get_ref()).or_else(|| {
             let key = format!("{table}.file.format");
-            let problem = format!("the formats are {}", Format::NAMES);
-            let hint = "leave it out for union, which most programs can read";
-            context.error_at(name.span().start, &key, &problem, hint);
+            let problem = format!("{} is not a format", shown(name.get_ref()));
+            let known: Vec<_> = Format::NAMES.split(", ").collect();
+            let hint = suggestion::with_names(name.get_ref(), &known);
+            context.error_at(
+                Code::ConfigUnknownName,
+                name.span().start,
+                &key,
+                &problem,
+                &hint,
+            );
             None
         }),
     };
@@ -70,11 +91,11 @@ pub(super) fn reject_duplicate_files(context: &mut ReadContext<'_>) {
                 path.display()
             );
             let hint = "give the profile a file of its own";
-            context.error_on_line(line, &key, &problem, hint);
+            context.error_on_line(Code::ConfigConflict, line, &key, &problem, hint);
         } else if !used.insert(canonical(&path)) {
             let problem = format!("{} is used for something else as well", path.display());
             let hint = "give each profile a file of its own";
-            context.error_on_line(line, &key, &problem, hint);
+            context.error_on_line(Code::ConfigConflict, line, &key, &problem, hint);
         }
     }
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde::Deserialize;
+use stsd_codes::Code;
 use stsd_secret::SecretText;
 
 use super::{context::ReadContext, spanned::Spanned};
@@ -55,7 +56,13 @@ fn address(context: &mut ReadContext<'_>, listen: &Spanned<String>) -> Option<So
             let problem = format!("{:?} is not 127.0.0.1 with a port", listen.get_ref());
             let hint = "write listen = \"127.0.0.1:7787\"; port 0 picks one, and without listen \
                         the port is this user's own; ::1, 127.0.0.2 and names are not served";
-            context.error_at(listen.span().start, "http.listen", &problem, hint);
+            context.error_at(
+                Code::ConfigInvalidValue,
+                listen.span().start,
+                "http.listen",
+                &problem,
+                hint,
+            );
             None
         }
     }
@@ -69,7 +76,13 @@ fn master(context: &mut ReadContext<'_>, file: &Spanned<String>) -> Option<Secre
         Ok(text) => text,
         Err(error) => {
             let problem = format!("{} {error}", path.display());
-            context.error_at(at, KEY, &problem, &error.hint(EXPECTED, EXPECTED));
+            context.error_at(
+                Code::ConfigKeyFile,
+                at,
+                KEY,
+                &problem,
+                &error.hint(EXPECTED, EXPECTED),
+            );
             return None;
         }
     };
@@ -78,7 +91,7 @@ fn master(context: &mut ReadContext<'_>, file: &Spanned<String>) -> Option<Secre
         Ok(()) => Some(digits.to_ascii_lowercase().into()),
         Err(problem) => {
             let problem = format!("{} {problem}", path.display());
-            context.error_at(at, KEY, &problem, EXPECTED);
+            context.error_at(Code::ConfigKeyFile, at, KEY, &problem, EXPECTED);
             None
         }
     }

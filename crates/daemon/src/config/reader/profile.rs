@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, io::ErrorKind, sync::Arc};
 
 use serde::Deserialize;
+use stsd_codes::Code;
 use stsd_model::MAX_CHAIN_PROFILES;
 
 use super::{
@@ -11,6 +12,7 @@ use super::{
     export::{RawFile, export_file},
     source::{Kind, SourceSpec},
     spanned::Spanned,
+    suggestion::{self, shown},
 };
 use crate::{
     identity::ChainedProfile,
@@ -38,7 +40,8 @@ pub(super) const SESSION_NAME_VARIABLE: &str = "ALIBABA_CLOUD_ROLE_SESSION_NAME"
 pub(super) struct RawProfile {
     /// The name of a source, or else of another profile: a
     /// [chain](configuration.md#chains-a-profile-on-a-profile).
-    source: Spanned<String>,
+    #[cfg_attr(test, schemars(required))]
+    source: Option<Spanned<String>>,
     /// The role, `acs:ram::<account>:role/<name>`. Without a role, the session of a source of type
     /// `ecs-role`, `process` or `uri` is
     /// [passed through](configuration.md#sessions-that-are-passed-through); other sources need a role.
@@ -101,6 +104,10 @@ enum Role {
 type Check = fn(&str) -> Result<Box<str>, Invalid>;
 
 impl RawProfile {
+    fn source_position(&self) -> usize {
+        self.source.as_ref().map_or(0, |it| it.span().start)
+    }
+
     /// Returns the keys with parameters of the call to STS, and their positions.
     fn sts_parameters(&self) -> Vec<(&'static str, usize)> {
         let sts_parameters = [
@@ -158,11 +165,12 @@ impl<'a> ProfileReader<'a, '_, '_> {
     }
 
     /// Reads the table of a profile.
-    fn table(&mut self, name: &'a Spanned<String>, raw: &'a RawProfile) -> Option<Profile> {
-        let table = format!("profile.{}", name.get_ref());
-        let at = name.span().start;
-        let name = ProfileName::new(name.get_ref());
-        let name = self.context.checked(name, at, &table);
+    fn table(&mut self, spanned: &'a Spanned<String>, raw: &'a RawProfile) -> Option<Profile> {
+        let table = format!("profile.{}", spanned.get_ref());
+        let at = spanned.span().start;
+        let name = ProfileName::new(spanned.get_ref());
+        let text = spanned.get_ref();
+        let name = self.context.checked(name, Some(text), at, &table);
         let source = self.source(raw, &table);
         let name = name?;
 
@@ -175,7 +183,10 @@ impl<'a> ProfileReader<'a, '_, '_> {
         };
         let policy = policy(context, raw, &table);
         let mut optional = |value: &Option<Spanned<String>>, key, check: Check| {
-            context.value(value.as_ref()?, &table, key, check)
+            let (text, key) = (value.as_ref()?, format!("{table}.{key}"));
+            // An external id is shared with the other account alone.
+            let shown = (key != "external_id").then_some(text.get_ref().as_str());
+            context.checked(check(text.get_ref()), shown, text.span().start, &key)
         };
         let external_id = optional(&raw.external_id, "external_id", profile::external_id);
         let source_identity = optional(
@@ -206,8 +217,9 @@ impl<'a> ProfileReader<'a, '_, '_> {
 
     /// Returns the source of a profile: the `[source.*]` table of that name, or else the profile.
     fn source(&mut self, raw: &'a RawProfile, table: &str) -> Option<SourceSpec> {
-        let name = raw.source.get_ref().as_str();
-        let (at, key) = (raw.source.span().start, format!("{table}.source"));
+        // The missing key is reported with those of the other tables.
+        let name = raw.source.as_ref()?.get_ref().as_str();
+        let (at, key) = (raw.source_position(), format!("{table}.source"));
         if let Some(declared) = self.sources.get(name) {
             return declared.clone();
         }
@@ -216,18 +228,23 @@ impl<'a> ProfileReader<'a, '_, '_> {
             circle.push(name);
             let problem = format!("roles are chained in a circle: {}", circle.join(" -> "));
             let hint = "one of them has to name a [source.NAME]";
-            self.context.error_at(at, &key, &problem, hint);
+            self.context
+                .error_at(Code::ConfigConflict, at, &key, &problem, hint);
             return None;
         }
         if !self.raw.contains_key(name) {
             let sources = self.sources.keys().map(String::as_str);
-            let known: Vec<_> = sources.chain(self.raw.keys().copied()).collect();
-            let problem = format!(
-                "no source or profile of that name; there are: {}",
-                known.join(", ")
-            );
-            let hint = "name a [source.NAME] of this file, or a [profile.NAME] to chain roles";
-            self.context.error_at(at, &key, &problem, hint);
+            // A profile cannot be its own source.
+            let others = self
+                .raw
+                .keys()
+                .copied()
+                .filter(|it| !self.chain.contains(it));
+            let known: Vec<_> = sources.chain(others).collect();
+            let problem = format!("there is no source or profile {}", shown(name));
+            let hint = suggestion::with_names(name, &known);
+            self.context
+                .error_at(Code::ConfigUnknownName, at, &key, &problem, &hint);
             return None;
         }
         self.chained_profile(name, at, &key)
@@ -259,7 +276,8 @@ impl<'a> ProfileReader<'a, '_, '_> {
     fn chain_too_long(&mut self, at: usize, key: &str) -> Option<SourceSpec> {
         let problem = format!("a chain of roles has {MAX_CHAIN_PROFILES} profiles at the most");
         let hint = "let the last role trust one that is nearer to the source";
-        self.context.error_at(at, key, &problem, hint);
+        self.context
+            .error_at(Code::ConfigConflict, at, key, &problem, hint);
         None
     }
 }
@@ -275,7 +293,7 @@ fn role(
         let role_arn = context.value(given, table, "role_arn", RoleArn::new);
         return role_arn.map(Role::Assumed);
     }
-    let (at, key) = (raw.source.span().start, format!("{table}.role_arn"));
+    let (at, key) = (raw.source_position(), format!("{table}.role_arn"));
     let kind = source?.kind;
     if kind == Kind::Session {
         return Some(Role::PassThrough);
@@ -283,12 +301,18 @@ fn role(
     let given = context.environment.text(ROLE_VARIABLE);
     let given = given.filter(|_| kind == Kind::Oidc);
     if let Some(given) = given {
-        let role_arn = context.checked(RoleArn::new(&given), at, &key);
+        let role_arn = context.checked(RoleArn::new(&given), Some(&given), at, &key);
         return role_arn.map(Role::Assumed);
     }
     let hint = "set role_arn to acs:ram::<account number>:role/<role name>; only a source of type \
                 ecs-role, process or uri gives sessions that need no role";
-    context.error_at(at, &key, "the role is missing", hint);
+    context.error_at(
+        Code::ConfigMissingKey,
+        at,
+        &key,
+        "the role is missing",
+        hint,
+    );
     None
 }
 
@@ -308,7 +332,7 @@ fn session_name(
     let given = environment.text(SESSION_NAME_VARIABLE).filter(|_| oidc);
     let given = given.unwrap_or_else(|| DEFAULT_SESSION_NAME.to_owned());
     let key = format!("{table}.role_session_name");
-    context.checked(expand(&given), raw.source.span().start, &key)
+    context.checked(expand(&given), Some(&given), raw.source_position(), &key)
 }
 
 /// Rejects parameters without an effect: the user relies on them.
@@ -345,7 +369,7 @@ fn reject_ignored_parameters(
     for (key, at) in raw.sts_parameters() {
         if refused.contains(&key) {
             let key = format!("{table}.{key}");
-            context.error_at(at, &key, problem, "leave it out");
+            context.error_at(Code::ConfigConflict, at, &key, problem, "leave it out");
         }
     }
 }
@@ -386,6 +410,7 @@ fn rules(
     if rules.get_ref().is_empty() {
         let hint = "add a rule such as user:NAME, or leave the key out";
         context.error_at(
+            Code::ConfigInvalidValue,
             rules.span().start,
             &key,
             "an empty list allows no caller",
@@ -398,7 +423,13 @@ fn rules(
             Ok(rule) => read.push(rule),
             Err(error) => {
                 let at = rule.span().start;
-                context.error_at(at, &key, &error.to_string(), error.hint());
+                context.error_at(
+                    Code::ConfigInvalidValue,
+                    at,
+                    &key,
+                    &error.to_string(),
+                    error.hint(),
+                );
             }
         }
     }
@@ -410,31 +441,47 @@ fn policy(context: &mut ReadContext<'_>, raw: &RawProfile, table: &str) -> Optio
         let key = format!("{table}.policy_file");
         let hint = "keep the one or the other";
         let problem = "there is a policy here and one in a file";
-        context.error_at(second.span().start, &key, problem, hint);
+        context.error_at(
+            Code::ConfigConflict,
+            second.span().start,
+            &key,
+            problem,
+            hint,
+        );
     }
     if let Some(inline) = &raw.policy {
-        return context.value(inline, table, "policy", SessionPolicy::new);
+        let (at, key) = (inline.span().start, format!("{table}.policy"));
+        return context.checked(SessionPolicy::new(inline.get_ref()), None, at, &key);
     }
     let file = raw.policy_file.as_ref()?;
     let path = context.use_file(file.get_ref());
-    let shown = path.display();
+    let path_text = path.display();
     let correct = || "correct that file".to_owned();
     let policy = match read(&path) {
-        Ok(text) => SessionPolicy::new(&text).map_err(|it| (format!("{shown}: {it}"), correct())),
+        Ok(text) => SessionPolicy::new(&text).map_err(|it| {
+            (
+                Code::ConfigInvalidValue,
+                format!("{path_text}: {it}"),
+                correct(),
+            )
+        }),
         Err(TrustError::Io(it)) => {
             let hint = match it.kind() {
                 ErrorKind::NotFound => "create that file, or correct the path",
                 ErrorKind::PermissionDenied => "let the daemon's user read that file",
                 _ => "correct that file",
             };
-            Err((format!("{shown}: cannot be read: {it}"), hint.to_owned()))
+            let problem = format!("{path_text}: cannot be read: {it}");
+            Err((Code::ConfigUnreadable, problem, hint.to_owned()))
         }
-        Err(TrustError::Loose(it)) => Err((format!("{shown} {it}"), it.hint())),
+        Err(TrustError::Loose(it)) => {
+            Err((Code::UntrustedFile, format!("{path_text} {it}"), it.hint()))
+        }
     };
     policy
-        .map_err(|(problem, hint)| {
+        .map_err(|(code, problem, hint)| {
             let key = format!("{table}.policy_file");
-            context.error_at(file.span().start, &key, &problem, &hint);
+            context.error_at(code, file.span().start, &key, &problem, &hint);
         })
         .ok()
 }

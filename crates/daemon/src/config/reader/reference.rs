@@ -14,7 +14,8 @@ use stsd_sts::Endpoint;
 use super::{
     DEFAULT_CALLS_PER_SECOND, MAX_CALLS_PER_SECOND, Raw,
     profile::{DEFAULT_SESSION_NAME, ROLE_VARIABLE, SESSION_NAME_VARIABLE},
-    source::{KEY_LOCATIONS, KINDS, PROVIDER_VARIABLE, TOKEN_VARIABLE},
+    raw_source::{KEY_LOCATIONS, KINDS},
+    source::{PROVIDER_VARIABLE, TOKEN_VARIABLE},
 };
 use crate::{identity::MetadataEndpoint, profile::SessionDuration};
 

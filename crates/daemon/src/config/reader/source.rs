@@ -1,15 +1,17 @@
-//! The `[source.NAME]` tables: the keys of each type, and the checks of files and programs that are
-//! possible before the first resolution.
+//! The identity of a `[source.NAME]` table, with the checks of files and programs that are possible
+//! before the first resolution.
 
 use std::sync::Arc;
 
-use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
+use stsd_codes::Code;
 
 use super::{
     command::{self, RawProgram, reject_without_program},
     context::ReadContext,
-    spanned::Spanned,
+    raw_source::{KEY_LOCATIONS, KINDS, RawSource, RawVariables, Text, Words},
+    suggestion,
+    suggestion::shown,
 };
 use crate::{
     identity::{
@@ -21,85 +23,12 @@ use crate::{
     runtime::program::Program,
 };
 
-type Text = Option<Spanned<String>>;
-type Words = Option<command::Words>;
-
 /// The variables with the provider and the token file that RRSA sets in a pod.
 pub(super) const PROVIDER_VARIABLE: &str = "ALIBABA_CLOUD_OIDC_PROVIDER_ARN";
 pub(super) const TOKEN_VARIABLE: &str = "ALIBABA_CLOUD_OIDC_TOKEN_FILE";
 
 /// The hint of an invalid identity command.
 const COMMAND_EXAMPLE: &str = "[\"/usr/local/bin/issue\", \"--flag\"]; no shell reads it";
-
-#[derive(Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawSource {
-    /// The type of the identity, on which the other keys depend.
-    #[serde(rename = "type")]
-    kind: Spanned<String>,
-    /// A file with the key. Mode 0600 or stricter, owned by root or by the daemon's user, in
-    /// [directories that no other user can write to](configuration.md#trust-in-files).
-    access_key_file: Text,
-    /// The name of a credential with the key, which systemd gives the service with
-    /// `LoadCredential=` or `LoadCredentialEncrypted=`: `$CREDENTIALS_DIRECTORY/NAME`.
-    access_key_credential: Text,
-    /// The key in the keyring of the user's session: the item with the attributes
-    /// `application=stsd` and `key=NAME`.
-    access_key_keyring: Text,
-    /// Two variables of the daemon's own environment with the key. For a secret that comes in no
-    /// other way: an environment is easily seen and inherited.
-    access_key_env: Option<Spanned<RawVariables>>,
-    /// The provider in RAM: `acs:ram::<account>:oidc-provider/<name>`, or `saml-provider` for an
-    /// assertion.
-    provider_arn: Text,
-    /// A file with a JSON web token, and white space around it at most. Mode and owner are those of a
-    /// key file, except for a [token that Kubernetes projects](configuration.md#trust-in-files).
-    token_file: Text,
-    /// In place of `token_file`: a program that prints the token, by its full path, and its
-    /// arguments, under the terms of [`process`](configuration.md#process-the-output-of-a-program).
-    token_command: Words,
-    /// A file with the assertion that the provider posts as `SAMLResponse`, base64 in one line. Mode
-    /// and owner are those of a key file.
-    assertion_file: Text,
-    /// In place of `assertion_file`: a program that prints the assertion, by its full path, and its
-    /// arguments, under the terms of [`process`](configuration.md#process-the-output-of-a-program).
-    assertion_command: Words,
-    /// The RAM role that is attached to the instance.
-    role_name: Text,
-    /// Ask without a token if the service has none (version 1). A program of this machine that
-    /// follows one foreign URL then gives the credentials away.
-    allow_v1: Option<Spanned<bool>>,
-    /// The metadata service: `http://ADDRESS[:PORT]`, with a literal address that is loopback,
-    /// link-local or 100.100.100.200. The service supplies the identity without TLS, and therefore
-    /// must be on this machine or its host.
-    metadata_endpoint: Text,
-    /// A credentials URI: `https://…`, or `http://` to a literal loopback address. Without a user,
-    /// a password or a fragment.
-    uri: Text,
-    /// A file with a credentials URI that holds a secret, such as the URLs of `stsctl url`. Mode
-    /// 0600, as for a key file; the daemon reads the file each time.
-    uri_file: Text,
-    /// A program by its full path, and its arguments one by one; no shell reads it. It prints one
-    /// [document](configuration.md#process-the-output-of-a-program).
-    command: Words,
-    /// Files and directories that the program may
-    /// [write to](configuration.md#programs-where-they-may-write).
-    writable: Words,
-    /// Names of further variables of the daemon's environment that the program
-    /// [receives](configuration.md#programs-where-they-may-write).
-    environment: Words,
-}
-
-#[derive(Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-struct RawVariables {
-    /// The name of the variable with the AccessKey's id.
-    id: Spanned<String>,
-    /// The name of the variable with its secret.
-    secret: Spanned<String>,
-}
 
 /// A source, as a profile uses it.
 #[derive(Clone)]
@@ -123,77 +52,11 @@ pub(super) enum Kind {
     Profile,
 }
 
-/// The keys for the secret store of an AccessKey.
-pub(super) const KEY_LOCATIONS: [&str; 4] = [
-    "access_key_file",
-    "access_key_credential",
-    "access_key_keyring",
-    "access_key_env",
-];
-
-/// The types, with the keys of each besides `type`.
-pub(super) const KINDS: [(&str, &[&str]); 6] = [
-    ("access-key", &KEY_LOCATIONS),
-    (
-        "oidc",
-        &[
-            "provider_arn",
-            "token_file",
-            "token_command",
-            "writable",
-            "environment",
-        ],
-    ),
-    (
-        "saml",
-        &[
-            "provider_arn",
-            "assertion_file",
-            "assertion_command",
-            "writable",
-            "environment",
-        ],
-    ),
-    ("ecs-role", &["role_name", "allow_v1", "metadata_endpoint"]),
-    ("uri", &["uri", "uri_file"]),
-    ("process", &["command", "writable", "environment"]),
-];
-
 /// The reader of one table.
 struct SourceReader<'r, 'c, 'p> {
     context: &'c mut ReadContext<'p>,
     table: String,
     raw: &'r RawSource,
-}
-
-impl RawSource {
-    /// Returns the keys of the table, and their positions.
-    fn keys(&self) -> Vec<(&'static str, usize)> {
-        fn at<T>(value: &Option<Spanned<T>>) -> Option<usize> {
-            value.as_ref().map(|it| it.span().start)
-        }
-        let keys = [
-            ("access_key_file", at(&self.access_key_file)),
-            ("access_key_credential", at(&self.access_key_credential)),
-            ("access_key_keyring", at(&self.access_key_keyring)),
-            ("access_key_env", at(&self.access_key_env)),
-            ("provider_arn", at(&self.provider_arn)),
-            ("token_file", at(&self.token_file)),
-            ("token_command", at(&self.token_command)),
-            ("assertion_file", at(&self.assertion_file)),
-            ("assertion_command", at(&self.assertion_command)),
-            ("role_name", at(&self.role_name)),
-            ("allow_v1", at(&self.allow_v1)),
-            ("metadata_endpoint", at(&self.metadata_endpoint)),
-            ("uri", at(&self.uri)),
-            ("uri_file", at(&self.uri_file)),
-            ("command", at(&self.command)),
-            ("writable", at(&self.writable)),
-            ("environment", at(&self.environment)),
-        ];
-        let present = keys.into_iter();
-        present.filter_map(|(key, at)| Some((key, at?))).collect()
-    }
 }
 
 /// Returns the source of a table; `None` after an error.
@@ -208,7 +71,7 @@ pub(super) fn read_source(
         raw,
     };
     reader.check_keys()?;
-    let (source, kind) = match raw.kind.get_ref().as_str() {
+    let (source, kind) = match raw.kind.as_ref()?.get_ref().as_str() {
         "access-key" => (reader.access_key()?, Kind::Credentials),
         "oidc" => (reader.oidc()?, Kind::Oidc),
         "ecs-role" => (reader.ecs_role()?, Kind::Session),
@@ -222,12 +85,14 @@ pub(super) fn read_source(
 impl SourceReader<'_, '_, '_> {
     /// Checks the type, and that the table has no key of another type.
     fn check_keys(&mut self) -> Option<()> {
-        let kind = self.raw.kind.get_ref().as_str();
+        // The missing key is reported with those of the other tables.
+        let kind = self.raw.kind.as_ref()?.get_ref().as_str();
         let Some((_, known)) = KINDS.iter().find(|(it, _)| *it == kind) else {
             let kinds: Vec<_> = KINDS.iter().map(|(it, _)| *it).collect();
-            let problem = format!("a source's type is one of {}", kinds.join(", "));
-            let hint = "see man stsd-config for the keys of each";
-            self.error(self.kind_position(), "type", &problem, hint);
+            let problem = format!("{} is not a type of source", shown(kind));
+            let hint = suggestion::with_names(kind, &kinds);
+            let at = self.kind_position();
+            self.error(Code::ConfigUnknownName, at, "type", &problem, &hint);
             return None;
         };
         let mut valid = Some(());
@@ -235,7 +100,7 @@ impl SourceReader<'_, '_, '_> {
             if !known.contains(&key) {
                 let problem = format!("a source of type {kind} has no such key");
                 let hint = format!("it takes {}", known.join(", "));
-                self.error(at, key, &problem, &hint);
+                self.error(Code::ConfigConflict, at, key, &problem, &hint);
                 valid = None;
             }
         }
@@ -261,7 +126,7 @@ impl SourceReader<'_, '_, '_> {
             return Some(CachedIdentity::new(&["access-key keyring", name], provider));
         }
         let RawVariables { id, secret } = self.raw.access_key_env.as_ref()?.get_ref();
-        let (id, secret) = (id.get_ref(), secret.get_ref());
+        let (id, secret) = (id.as_ref()?.get_ref(), secret.as_ref()?.get_ref());
         let provider = AccessKey::in_variables(id, secret, environment);
         let provider = self.available(provider, at, key)?;
         Some(CachedIdentity::new(
@@ -276,12 +141,13 @@ impl SourceReader<'_, '_, '_> {
             let problem = "no service manager has given this program any credential";
             let hint = "add LoadCredential= or LoadCredentialEncrypted= to its unit; \
                         stsd --check is run outside of it";
-            self.error(at, key, problem, hint);
+            self.error(Code::ConfigSource, at, key, problem, hint);
             return None;
         };
         if name.is_empty() || name.contains('/') || name == ".." {
             let hint = "the part before the colon in LoadCredential=";
-            self.error(at, key, "a credential has a plain name", hint);
+            let problem = format!("{} is not the name of a credential", shown(name));
+            self.error(Code::ConfigInvalidValue, at, key, &problem, hint);
             return None;
         }
         let provider = AccessKey::in_credential(name, directory.join(name));
@@ -301,8 +167,13 @@ impl SourceReader<'_, '_, '_> {
                 let hint =
                     format!("set token_file or token_command; {TOKEN_VARIABLE} is not set either");
                 let at = self.kind_position();
-                self.context
-                    .error_at(at, &table, "the token's file or command is missing", &hint);
+                self.context.error_at(
+                    Code::ConfigMissingKey,
+                    at,
+                    &table,
+                    "the token's file or command is missing",
+                    &hint,
+                );
                 return None;
             };
             self.reject_without_program("token_command");
@@ -346,7 +217,14 @@ impl SourceReader<'_, '_, '_> {
         let endpoint = MetadataEndpoint::new(address).map_err(|error| {
             let at = given.map_or(0, |it| it.span().start);
             let hint = "leave it out on an instance; for another machine use a source of type uri";
-            self.error(at, "metadata_endpoint", &error.to_string(), hint);
+            let problem = format!("{}: {error}", shown(address));
+            self.error(
+                Code::ConfigInvalidValue,
+                at,
+                "metadata_endpoint",
+                &problem,
+                hint,
+            );
         });
         let endpoint = endpoint.ok()?;
         if self.context.errors.len() > errors_before {
@@ -368,7 +246,7 @@ impl SourceReader<'_, '_, '_> {
             let proxies = Arc::clone(&self.context.environment.proxies);
             let read = CredentialsUri::in_file(path, proxies).map_err(|error| {
                 let problem = format!("{shown} {error}");
-                self.error(at, key, &problem, &error.hint());
+                self.error(error.code(), at, key, &problem, &error.hint());
             });
             let (provider, address) = read.ok()?;
             (provider, address, ["uri file", &shown].join("\0"))
@@ -376,7 +254,13 @@ impl SourceReader<'_, '_, '_> {
             let text = self.raw.uri.as_ref()?.get_ref();
             let address = UriAddress::new(text).map_err(|error| {
                 let hint = "https anywhere, http to 127.0.0.1 or another literal loopback address";
-                self.error(at, key, &format!("the URI {error}"), hint);
+                self.error(
+                    Code::ConfigInvalidValue,
+                    at,
+                    key,
+                    &format!("the URI {error}"),
+                    hint,
+                );
             });
             let address = address.ok()?;
             // A digest: the URI may hold a secret, and the fingerprint is only compared.
@@ -392,7 +276,7 @@ impl SourceReader<'_, '_, '_> {
         if self.context.http.is_some_and(|it| address.leads_to(it)) {
             let hint = "source = \"NAME\" of another profile chains roles, without a URI";
             let problem = "it leads back to this daemon, which listens there ([http])";
-            self.error(at, key, problem, hint);
+            self.error(Code::ConfigConflict, at, key, problem, hint);
             return None;
         }
         Some(CachedIdentity::new(&[&declaration], provider))
@@ -413,7 +297,13 @@ impl SourceReader<'_, '_, '_> {
                 let given = self.context.environment.text(PROVIDER_VARIABLE);
                 let Some(given) = given.filter(|_| kind == "oidc-provider") else {
                     let hint = "set it to acs:ram::<account number>:…, as the console shows it";
-                    self.error(at, "provider_arn", "the provider is missing", hint);
+                    self.error(
+                        Code::ConfigMissingKey,
+                        at,
+                        "provider_arn",
+                        "the provider is missing",
+                        hint,
+                    );
                     return None;
                 };
                 (given, at)
@@ -421,7 +311,7 @@ impl SourceReader<'_, '_, '_> {
         };
         let key = format!("{}.provider_arn", self.table);
         self.context
-            .checked(profile::provider_arn(&given, kind), at, &key)
+            .checked(profile::provider_arn(&given, kind), Some(&given), at, &key)
     }
 
     /// Returns the source of a token, and the part of the fingerprint that identifies the source.
@@ -450,7 +340,8 @@ impl SourceReader<'_, '_, '_> {
             };
             let missing = "name the file that the token's issuer renews";
             let hint = error.hint(missing, missing);
-            self.context.error_at(at, key, &problem, &hint);
+            self.context
+                .error_at(error.code(), at, key, &problem, &hint);
             return None;
         }
         let declared = format!("file {}", path.display());
@@ -498,7 +389,11 @@ impl SourceReader<'_, '_, '_> {
         let at = present.get(1).map_or(self.kind_position(), |(_, at)| *at);
         let problem = format!("exactly one is needed of {}", keys.join(", "));
         let hint = "see man stsd-config for the keys of each type";
-        self.context.error_at(at, &self.table, &problem, hint);
+        let code = match present[..] {
+            [] => Code::ConfigMissingKey,
+            _ => Code::ConfigConflict,
+        };
+        self.context.error_at(code, at, &self.table, &problem, hint);
         None
     }
 
@@ -510,8 +405,11 @@ impl SourceReader<'_, '_, '_> {
         key: &str,
         shown: &str,
     ) -> Option<AccessKey> {
-        read.map_err(|error| self.error(at, key, &format!("{shown} {error}"), &error.hint()))
-            .ok()
+        read.map_err(|error| {
+            let problem = format!("{shown} {error}");
+            self.error(error.code(), at, key, &problem, &error.hint());
+        })
+        .ok()
     }
 
     /// Returns the provider of a key that is not in a file; an error is one of the key.
@@ -521,18 +419,20 @@ impl SourceReader<'_, '_, '_> {
         at: usize,
         key: &str,
     ) -> Option<AccessKey> {
-        read.map_err(|error| self.error(at, key, &error.to_string(), &error.hint))
-            .ok()
+        read.map_err(|error| {
+            self.error(Code::ConfigSource, at, key, &error.to_string(), &error.hint);
+        })
+        .ok()
     }
 
     fn kind_position(&self) -> usize {
-        self.raw.kind.span().start
+        self.raw.kind.as_ref().map_or(0, |it| it.span().start)
     }
 
     /// Adds an error of a key of the table.
-    fn error(&mut self, at: usize, key: &str, problem: &str, hint: &str) {
+    fn error(&mut self, code: Code, at: usize, key: &str, problem: &str, hint: &str) {
         let key = format!("{}.{key}", self.table);
-        self.context.error_at(at, &key, problem, hint);
+        self.context.error_at(code, at, &key, problem, hint);
     }
 }
 

@@ -1,0 +1,120 @@
+//! `stsd --check`: the configuration and the files that it names, as text or as JSON.
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use stsd::{
+    cli::{self, CheckOutput, Options},
+    config::{self, Config, ConfigError, ConfigErrors},
+    identity::ProcessEnvironment,
+    sts::connectivity,
+};
+use stsd_codes::Code;
+use stsd_document::printable_lines;
+use stsd_sts::ConnectFault;
+
+/// Checks the configuration, and the files that it names. All mistakes are reported at once.
+pub(crate) fn check(options: &Options, output: CheckOutput) -> Result<ExitCode> {
+    let environment = cli::process_environment(options)?;
+    // An upgrade runs the check under the confinement of the running daemon.
+    let checked = config::load(&options.config, &environment).and_then(|config| {
+        stsd::check_runtime_files(&config)?;
+        Ok(config)
+    });
+    let warnings = match &checked {
+        Ok(config) => warnings(config, &environment),
+        Err(_) => Vec::new(),
+    };
+    match output {
+        CheckOutput::Text => print_text(checked, &warnings),
+        CheckOutput::Json => print_json(options, checked, &warnings),
+    }
+}
+
+/// Returns the warnings of the configuration, and those of the environment in which it is used.
+fn warnings(config: &Config, environment: &ProcessEnvironment) -> Vec<ConfigError> {
+    let warning = |code: Code, problem: String, hint: &str| ConfigError {
+        file: config.path.clone(),
+        code,
+        line: None,
+        key: String::new(),
+        problem,
+        hint: hint.to_owned(),
+    };
+    let proxies = &environment.proxies;
+    // Authorities that are installed later are found by the next request.
+    let authorities = match config.calls_sts() {
+        true => connectivity::prepare(&config.endpoints, proxies).err(),
+        false => None,
+    };
+    let authorities = authorities.map(|it| warning(Code::NoCertificates, it.problem(), &it.hint()));
+    let proxy = proxies.problem().map(|problem| {
+        let hint = ConnectFault::UnusableProxy.hint();
+        warning(Code::UnusableProxy, problem.to_string(), hint)
+    });
+    let own = config.warnings.iter().cloned();
+    own.chain(authorities).chain(proxy).collect()
+}
+
+fn print_text(checked: Result<Config, ConfigErrors>, warnings: &[ConfigError]) -> Result<ExitCode> {
+    for warning in warnings {
+        let line = printable_lines(&warning.to_string());
+        writeln!(io::stderr(), "warning: {line}")?;
+    }
+    let config = checked?;
+    if config.calls_sts() {
+        writeln!(io::stdout(), "STS endpoint: {}", config.endpoints)?;
+    }
+    let count = config.profiles.len();
+    let plural = if count == 1 { "" } else { "s" };
+    let file = config.path.display();
+    writeln!(io::stdout(), "{file}: {count} profile{plural}, no mistakes")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_json(
+    options: &Options,
+    checked: Result<Config, ConfigErrors>,
+    warnings: &[ConfigError],
+) -> Result<ExitCode> {
+    let all = |errors: &[ConfigError]| errors.iter().map(document).collect::<Vec<_>>();
+    let (config, errors) = match checked {
+        Ok(config) => (Some(config), Vec::new()),
+        Err(ConfigErrors(errors)) => (None, errors),
+    };
+    let config = config.as_ref();
+    let endpoints = config.filter(|it| it.calls_sts()).map(|it| &it.endpoints);
+    let endpoints = endpoints.map(|it| {
+        let urls = it.all().iter().map(|it| it.as_str().trim_end_matches('/'));
+        json!({"urls": urls.collect::<Vec<_>>(), "named_by": it.origin().to_string()})
+    });
+    let profiles = config.map(|it| it.profiles.keys().map(ToString::to_string));
+    let report = json!({
+        "file": options.config,
+        "valid": config.is_some(),
+        "profiles": profiles.map(Iterator::collect::<Vec<_>>),
+        "sts_endpoints": endpoints,
+        "errors": all(&errors),
+        "warnings": all(warnings),
+    });
+    writeln!(io::stdout(), "{report:#}")?;
+    Ok(match config {
+        Some(_) => ExitCode::SUCCESS,
+        None => ExitCode::FAILURE,
+    })
+}
+
+fn document(error: &ConfigError) -> Value {
+    json!({
+        "code": error.code.name(),
+        "file": error.file,
+        "line": error.line,
+        "key": error.key,
+        "problem": error.problem,
+        "hint": error.hint,
+    })
+}

@@ -1,0 +1,92 @@
+//! The known name that a mistyped one is near to, and the text of a value in a message.
+
+use stsd_document::Printable;
+
+/// Maximum length of a value in a message, in characters.
+const MAX_SHOWN_CHARS: usize = 60;
+
+/// Minimum length of a part of a name that stands for the name, such as `arn` for `role_arn`.
+const MIN_PART_CHARS: usize = 3;
+
+/// Returns the known name that is nearest to a text: a third of its letters is wrong at most, or the
+/// text is the beginning or the end of the name. Case, `-` and `_` make no difference.
+pub(super) fn nearest<'a>(text: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let text = plain(text);
+    let max_distance = (text.chars().count() / 3).clamp(1, 3);
+    let distance = |name: &str| {
+        let name = plain(name);
+        let is_part = text.len() >= MIN_PART_CHARS
+            && (name.starts_with(&text) || name.ends_with(&text) || text.starts_with(&name));
+        match strsim::damerau_levenshtein(&name, &text) {
+            distance if distance <= max_distance => Some(distance),
+            distance if is_part => Some(max_distance + distance),
+            _ => None,
+        }
+    };
+    let near = known.into_iter().filter_map(|it| Some((distance(it)?, it)));
+    near.min_by_key(|(distance, _)| *distance).map(|(_, it)| it)
+}
+
+/// Returns the hint for an unknown name: the nearest one, or all known names.
+pub(super) fn with_names(text: &str, known: &[&str]) -> String {
+    match nearest(text, known.iter().copied()) {
+        Some(near) => format!("did you mean {near}? there are: {}", listed(known)),
+        None => format!("there are: {}", listed(known)),
+    }
+}
+
+/// Returns a value for a message: quoted, on one line, and shortened.
+pub(super) fn shown(value: &str) -> String {
+    let mut text: String = value.chars().take(MAX_SHOWN_CHARS).collect();
+    if text.len() < value.len() {
+        text.push('…');
+    }
+    format!("\"{}\"", Printable(&text))
+}
+
+fn listed(known: &[&str]) -> String {
+    match known {
+        [] => "none".to_owned(),
+        _ => known.join(", "),
+    }
+}
+
+fn plain(name: &str) -> String {
+    let kept = name.chars().filter(|c| !matches!(c, '-' | '_'));
+    kept.flat_map(char::to_lowercase).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{nearest, shown};
+
+    #[test]
+    fn mistyped_name_has_its_nearest_known_name() {
+        let keys = [
+            "source",
+            "role_arn",
+            "duration",
+            "policy",
+            "policy_file",
+            "allow",
+        ];
+        let check = |text, expected| assert_eq!(nearest(text, keys), expected, "{text}");
+        check("role_arm", Some("role_arn"));
+        check("sorce", Some("source"));
+        check("role-arn", Some("role_arn"));
+        check("RoleArn", Some("role_arn"));
+        check("role", Some("role_arn"));
+        check("arn", Some("role_arn"));
+        check("durations", Some("duration"));
+        check("policyfile", Some("policy_file"));
+        check("colour", None);
+        check("x", None);
+        check("", None);
+    }
+
+    #[test]
+    fn shown_value_is_printable_and_short() {
+        assert_eq!(shown("a\u{1b}[2J"), "\"a\\u{1b}[2J\"");
+        assert_eq!(shown(&"x".repeat(99)).chars().count(), 63);
+    }
+}

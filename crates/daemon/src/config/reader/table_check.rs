@@ -1,0 +1,260 @@
+//! The check of all keys before the values are read: unknown keys, wrong types and missing keys, all of
+//! a configuration at once. A mistyped key is read as the key that was probably meant, so that the
+//! mistakes in its value are reported as well.
+
+use std::{borrow::Cow, mem};
+
+use stsd_codes::Code;
+use stsd_model::exact_duration;
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::{
+    context::ReadContext,
+    known_keys::{KnownKey, Shape, TOP_LEVEL, tables_with},
+    suggestion::{nearest, shown},
+};
+
+/// The key whose value is often a number of seconds by mistake.
+const DURATION: &str = "duration";
+
+/// Checks a configuration. Keys that cannot be read are removed.
+pub(super) fn check(context: &mut ReadContext<'_>, root: &mut DeTable<'_>) {
+    check_table(context, root, TOP_LEVEL, "", 0);
+}
+
+/// Checks one table, which is at a byte offset of the file.
+fn check_table(
+    context: &mut ReadContext<'_>,
+    table: &mut DeTable<'_>,
+    keys: &'static [KnownKey],
+    path: &str,
+    at: usize,
+) {
+    let given = mem::take(table);
+    let names: Vec<String> = given
+        .iter()
+        .map(|(name, _)| name.get_ref().to_string())
+        .collect();
+    let has = |name: &str| names.iter().any(|it| it == name);
+    let mut seen = Vec::new();
+    for (mut name, mut value) in given {
+        let position = name.span().start;
+        let known = match keys.iter().find(|it| it.name == name.get_ref()) {
+            Some(known) => known,
+            None => {
+                let absent = keys
+                    .iter()
+                    .filter(|it| !has(it.name) && !seen.contains(&it.name));
+                let meant = nearest(name.get_ref(), absent.map(|it| it.name));
+                report_unknown(context, keys, path, name.get_ref(), meant, position);
+                let Some(meant) = keys.iter().find(|it| Some(it.name) == meant) else {
+                    continue;
+                };
+                name = Spanned::new(name.span(), meant.name.into());
+                meant
+            }
+        };
+        seen.push(known.name);
+        let path = join(path, known.name);
+        if check_value(context, &mut value, known, &path, position) {
+            table.insert(name, value);
+        }
+    }
+    for key in keys
+        .iter()
+        .filter(|it| it.is_required && !seen.contains(&it.name))
+    {
+        let (path, hint) = (join(path, key.name), format!("add {}", key.example));
+        context.error_at(
+            Code::ConfigMissingKey,
+            at,
+            &path,
+            "the key is missing",
+            &hint,
+        );
+    }
+}
+
+/// Checks the type of a value. Returns `false` for a value that cannot be read.
+fn check_value(
+    context: &mut ReadContext<'_>,
+    value: &mut Spanned<DeValue<'_>>,
+    key: &'static KnownKey,
+    path: &str,
+    position: usize,
+) -> bool {
+    let start = value.span().start;
+    match (key.shape, value.get_mut()) {
+        (Shape::Table(keys), DeValue::Table(table)) => {
+            check_table(context, table, keys, path, position);
+            true
+        }
+        (Shape::NamedTables(keys), DeValue::Table(tables)) => {
+            check_named_tables(context, tables, key, keys, path);
+            true
+        }
+        (Shape::Text, DeValue::String(_))
+        | (Shape::Number, DeValue::Integer(_))
+        | (Shape::Switch, DeValue::Boolean(_)) => true,
+        (Shape::Path, DeValue::String(text)) => {
+            expand_home(context, text, path, start);
+            true
+        }
+        (Shape::List | Shape::Paths | Shape::Program, DeValue::Array(items)) => {
+            let mut valid = true;
+            for (index, item) in items.iter_mut().enumerate() {
+                let start = item.span().start;
+                match item.get_mut() {
+                    DeValue::String(text) if key.shape.is_path(index) => {
+                        expand_home(context, text, path, start);
+                    }
+                    DeValue::String(_) => {}
+                    other => {
+                        report_type(context, other, key, path, start);
+                        valid = false;
+                    }
+                }
+            }
+            valid
+        }
+        (_, other) => {
+            report_type(context, other, key, path, position);
+            false
+        }
+    }
+}
+
+fn check_named_tables(
+    context: &mut ReadContext<'_>,
+    tables: &mut DeTable<'_>,
+    key: &'static KnownKey,
+    keys: &'static [KnownKey],
+    path: &str,
+) {
+    for (name, mut value) in mem::take(tables) {
+        let (position, path) = (name.span().start, join(path, name.get_ref()));
+        if let DeValue::Table(table) = value.get_mut() {
+            check_table(context, table, keys, &path, position);
+            tables.insert(name, value);
+            continue;
+        }
+        let problem = format!(
+            "{} stands where a table of any name is expected",
+            kind(value.get_ref())
+        );
+        let hint = format!("write it below {}", key.example);
+        context.error_at(Code::ConfigWrongType, position, &path, &problem, &hint);
+    }
+}
+
+fn report_unknown(
+    context: &mut ReadContext<'_>,
+    keys: &[KnownKey],
+    path: &str,
+    name: &str,
+    meant: Option<&str>,
+    position: usize,
+) {
+    // The name is no key, and may be anything, a secret included.
+    let is_plain = name.len() <= 40
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
+    let (path, name) = match is_plain {
+        true => (join(path, name), name),
+        false => (path.to_owned(), "that"),
+    };
+    let elsewhere = tables_with(name);
+    let hint = if let Some(meant) = meant {
+        format!("did you mean {meant}?")
+    } else if !elsewhere.is_empty() {
+        format!(
+            "{name} is a key of {}; a key belongs to the header above it",
+            elsewhere.join(" and ")
+        )
+    } else {
+        let all: Vec<_> = keys.iter().map(|it| it.name).collect();
+        format!("there are: {}", all.join(", "))
+    };
+    let problem = match is_plain {
+        true => format!("there is no key {name} here"),
+        false => "there is no such key here".to_owned(),
+    };
+    context.error_at(Code::ConfigUnknownKey, position, &path, &problem, &hint);
+}
+
+/// Reports a value of the wrong type. A text is not shown: a misplaced value may be a secret.
+fn report_type(
+    context: &mut ReadContext<'_>,
+    value: &DeValue<'_>,
+    key: &KnownKey,
+    path: &str,
+    at: usize,
+) {
+    if let (DURATION, DeValue::Integer(number)) = (key.name, value) {
+        let seconds = number.as_str().parse().ok();
+        let example = seconds.map_or_else(|| "1h".to_owned(), exact_duration);
+        let problem = format!("{number} has no unit: a duration is a text with its unit");
+        let hint = format!("duration = \"{example}\"");
+        context.error_at(Code::ConfigWrongType, at, path, &problem, &hint);
+        return;
+    }
+    let expected = match key.shape {
+        Shape::Text | Shape::Path => "a text in quotes",
+        Shape::Number => "a whole number",
+        Shape::Switch => "true or false",
+        Shape::List | Shape::Paths | Shape::Program => "a list of texts",
+        Shape::Table(_) | Shape::NamedTables(_) => "a table",
+    };
+    let problem = format!("{} instead of {expected}", kind(value));
+    let hint = format!("for example {}", key.example);
+    context.error_at(Code::ConfigWrongType, at, path, &problem, &hint);
+}
+
+/// Returns the type of a value, with the value where it cannot be a secret.
+fn kind(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(_) => "a text".to_owned(),
+        DeValue::Integer(number) => {
+            format!("the number {}", shown(number.as_str()).trim_matches('"'))
+        }
+        DeValue::Float(number) => {
+            format!("the number {}", shown(number.as_str()).trim_matches('"'))
+        }
+        DeValue::Boolean(value) => value.to_string(),
+        DeValue::Datetime(_) => "a date".to_owned(),
+        DeValue::Array(_) => "a list".to_owned(),
+        DeValue::Table(_) => "a table".to_owned(),
+    }
+}
+
+/// Reports a path that begins with `~`, which only a shell expands, and goes on with the expanded one.
+fn expand_home(context: &mut ReadContext<'_>, text: &mut Cow<'_, str>, path: &str, at: usize) {
+    let Some(rest) = text.strip_prefix('~') else {
+        return;
+    };
+    if !rest.is_empty() && !rest.starts_with('/') {
+        return;
+    }
+    let home = context.environment.text("HOME");
+    let full = home.map(|it| format!("{it}{rest}"));
+    let problem = format!("{}: ~ is not expanded in this file", shown(text));
+    let hint = match &full {
+        Some(full) => format!("write {}", shown(full)),
+        None => "write the full path".to_owned(),
+    };
+    context.error_at(Code::ConfigInvalidValue, at, path, &problem, &hint);
+    if let Some(full) = full {
+        *text = full.into();
+    }
+}
+
+fn join(path: &str, name: &str) -> String {
+    match path {
+        "" => name.to_owned(),
+        _ => format!("{path}.{name}"),
+    }
+}
