@@ -27,6 +27,7 @@ mod client {
 /// The configuration of the daemon.
 mod config {
     mod errors;
+    mod mistakes;
 }
 
 /// The commands of stsctl, and what the programs print.

@@ -11,7 +11,7 @@ use stsd_wire::{Failure, FailureKind, FrameError};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No daemon listens at the socket.
-    #[error("no daemon at {}: {source}{}", socket.display(), missing_variable(*lacks_runtime_dir))]
+    #[error("no daemon at {}: {source}{} [no-daemon]", socket.display(), missing_variable(*lacks_runtime_dir))]
     NotReachable {
         /// The socket.
         socket: PathBuf,
@@ -23,7 +23,7 @@ pub enum Error {
     },
     /// The process that listens at the socket belongs to another user. The process receives no request.
     #[error(
-        "the process that listens at {} belongs to uid {uid}, which is neither this user nor root",
+        "the process that listens at {} belongs to uid {uid}, which is neither this user nor root [foreign-server]",
         socket.display()
     )]
     ForeignServer {
@@ -35,16 +35,19 @@ pub enum Error {
         is_variable_unusable: bool,
     },
     /// The request does not fit into a frame.
-    #[error("a name or a policy is too long to be asked for")]
+    #[error("a name or a policy is too long to be asked for [request-too-long]")]
     TooLong,
     /// The daemon accepted the connection and did not reply in time.
-    #[error("the daemon{} did not answer in time", at(socket))]
+    #[error("the daemon{} did not answer in time [daemon-timeout]", at(socket))]
     TimedOut {
         /// The socket; empty if there was no attempt.
         socket: PathBuf,
     },
     /// The connection broke before a reply was complete.
-    #[error("the connection to the daemon{} broke: {source}", at(socket))]
+    #[error(
+        "the connection to the daemon{} broke: {source} [connection-broken]",
+        at(socket)
+    )]
     Broken {
         /// The socket; empty if there was no connection.
         socket: PathBuf,
@@ -52,7 +55,7 @@ pub enum Error {
         r#source: io::Error,
     },
     /// The bytes from the daemon are not a reply that this client can decode.
-    #[error("the daemon does not speak this protocol: {0}")]
+    #[error("the daemon does not speak this protocol: {0} [protocol-mismatch]")]
     Protocol(String),
     /// The daemon replied with a failure.
     #[error("{}", .0.message)]

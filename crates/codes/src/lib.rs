@@ -66,6 +66,102 @@ codes! {
     UntrustedFile = "untrusted-file",
     /// The configuration is valid and cannot be applied.
     ReloadFailed = "reload-failed",
+    /// The daemon does not start.
+    StartFailed = "start-failed",
+
+    // A call to STS, and the identity that signs it.
+    /// The caller may not assume the role.
+    StsNoPermission = "sts-no-permission",
+    /// The key is that of an Alibaba Cloud account, which cannot assume a role.
+    StsRootAccount = "sts-root-account",
+    /// The role does not trust the identity provider, or the provider does not exist.
+    StsUntrustedProvider = "sts-untrusted-provider",
+    /// STS does not accept the token or the assertion.
+    StsTokenRefused = "sts-token-refused",
+    /// The role or the provider does not exist.
+    StsNoSuchRole = "sts-no-such-role",
+    /// STS does not know the AccessKey.
+    StsUnknownKey = "sts-unknown-key",
+    /// The AccessKey is disabled, or the account does not let it call STS.
+    StsDisabledKey = "sts-disabled-key",
+    /// The secret does not belong to the AccessKey id.
+    StsWrongSecret = "sts-wrong-secret",
+    /// The key of a session came without its security token.
+    StsMissingToken = "sts-missing-token",
+    /// A policy requires MFA.
+    StsMfaRequired = "sts-mfa-required",
+    /// STS refuses the call for another reason.
+    StsRefused = "sts-refused",
+    /// The session that signs the call has ended.
+    StsSessionEnded = "sts-session-ended",
+    /// The clock of this machine is wrong.
+    WrongClock = "wrong-clock",
+    /// STS limits the calls of the account.
+    StsThrottled = "sts-throttled",
+    /// STS has failed.
+    StsUnavailable = "sts-unavailable",
+    /// STS cannot be reached.
+    StsUnreachable = "sts-unreachable",
+    /// The name of the endpoint has no address.
+    StsNameNotFound = "sts-name-not-found",
+    /// The answer is not one of STS.
+    StsUnreadable = "sts-unreadable",
+    /// TLS to STS, or to a proxy, fails.
+    TlsFailed = "tls-failed",
+    /// The proxy refuses the connection.
+    ProxyRefused = "proxy-refused",
+    /// The identity of a profile cannot be resolved.
+    SourceFailed = "source-failed",
+    /// A renewal ended by a fault of the daemon.
+    RenewalAborted = "renewal-aborted",
+
+    // A request to the daemon.
+    /// No daemon listens at the socket.
+    NoDaemon = "no-daemon",
+    /// The process at the socket belongs to another user.
+    ForeignServer = "foreign-server",
+    /// The daemon did not answer in time.
+    DaemonTimeout = "daemon-timeout",
+    /// The connection to the daemon broke.
+    ConnectionBroken = "connection-broken",
+    /// The daemon and the client speak different protocols.
+    ProtocolMismatch = "protocol-mismatch",
+    /// A name or a policy is too long for a request.
+    RequestTooLong = "request-too-long",
+    /// The daemon does not serve this user.
+    UserNotServed = "user-not-served",
+    /// No profile has the name.
+    UnknownProfile = "unknown-profile",
+    /// No rule allows the profile.
+    NotAllowed = "not-allowed",
+    /// The operation is for root and the user of the daemon.
+    AdminOnly = "admin-only",
+    /// There are no credentials yet.
+    NotYetAvailable = "not-yet-available",
+    /// A limit of the daemon is reached.
+    DaemonBusy = "daemon-busy",
+    /// The daemon is stopping.
+    DaemonStopping = "daemon-stopping",
+    /// A user has caused too many calls to STS.
+    TooManyCalls = "too-many-calls",
+    /// A reload has changed the profile meanwhile.
+    ProfileChanged = "profile-changed",
+    /// The HTTP endpoint is not available.
+    HttpUnavailable = "http-unavailable",
+    /// A request to the HTTP endpoint is refused.
+    HttpRefused = "http-refused",
+    /// The secret of the URLs cannot be changed.
+    RotationFailed = "rotation-failed",
+    /// A lease cannot be opened.
+    LeaseRefused = "lease-refused",
+    /// A lease has ended.
+    LeaseEnded = "lease-ended",
+    /// A user has too many leases.
+    TooManyLeases = "too-many-leases",
+
+    // A command.
+    /// A command of stsctl has failed.
+    CommandFailed = "command-failed",
 }
 
 impl fmt::Display for Code {
@@ -76,6 +172,8 @@ impl fmt::Display for Code {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, path::Path};
+
     use super::Code;
 
     #[test]
@@ -88,5 +186,32 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), Code::ALL.len());
+    }
+
+    /// Appends all sources of Rust below a directory.
+    fn read_sources(directory: &Path, sources: &mut String) {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                read_sources(&path, sources);
+            } else if path.extension().is_some_and(|it| it == "rs") {
+                sources.push_str(&fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn every_code_is_the_code_of_an_error() {
+        let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut sources = String::new();
+        for package in ["daemon", "ctl", "client"] {
+            read_sources(&crates.join(package).join("src"), &mut sources);
+        }
+        for code in Code::ALL {
+            // The client library names its codes itself.
+            let is_used = sources.contains(&format!("Code::{code:?}"))
+                || sources.contains(&format!("[{code}]"));
+            assert!(is_used, "{code}");
+        }
     }
 }

@@ -38,6 +38,8 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Explain an error code, as in `[no-daemon]`: its cause and the fix; without a code, list all
+    Explain(Explain),
     /// Print the counters in the text format of Prometheus
     Metrics,
     /// Print a profile's credentials, secrets included, as JSON
@@ -126,6 +128,25 @@ pub(crate) enum Command {
         #[arg(long, value_name = "PATH")]
         directory: Option<PathBuf>,
     },
+}
+
+/// The options of `explain`.
+#[derive(Args)]
+pub(crate) struct Explain {
+    /// The code, with or without its brackets
+    pub code: Option<String>,
+    /// The language [default: by the locale]
+    #[arg(long, value_enum)]
+    pub lang: Option<Language>,
+}
+
+/// A language of the documents.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Language {
+    /// English
+    En,
+    /// Chinese
+    Zh,
 }
 
 impl Command {

@@ -4,6 +4,7 @@ mod demo;
 mod doctor;
 mod env;
 mod exec;
+mod explain;
 mod generate;
 mod get;
 mod import;
@@ -47,6 +48,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
         }
         Command::Status(typed) => return status::run(&client, &typed),
         Command::Log(typed) => log::run(&client, &typed),
+        Command::Explain(typed) => explain::run(&typed),
         Command::Metrics => metrics::print(&client),
         Command::Get {
             profile,

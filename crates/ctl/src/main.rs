@@ -23,6 +23,7 @@ use std::{
 
 use clap::Parser as _;
 use stsd_client::Error;
+use stsd_codes::Code;
 use stsd_document::printable_lines;
 
 use crate::{
@@ -48,12 +49,22 @@ fn main() -> ExitCode {
             let known = error.downcast_ref::<Error>();
             let ours = error.downcast_ref::<CliError>();
             let hint = known.map(Error::hint).or(ours.map(|it| &*it.hint));
-            style::print_error(&format!("{error:#}"), hint.unwrap_or_default());
             let usage = error.is::<UsageError>().then_some(2);
+            let message = with_code(format!("{error:#}"), usage.is_some());
+            style::print_error(&message, hint.unwrap_or_default());
             let code = usage.or(ours.map(|it| it.exit_code));
             ExitCode::from(code.or(known.map(Error::exit_code)).unwrap_or(1))
         }
     }
+}
+
+/// Returns a message that has a code. A mistake on the command line has none: its help explains it.
+fn with_code(message: String, is_usage: bool) -> String {
+    let has_code = |it: &Code| message.contains(&format!("[{it}]"));
+    if is_usage || Code::ALL.iter().any(has_code) {
+        return message;
+    }
+    format!("{message} [{}]", Code::CommandFailed)
 }
 
 /// Prints an error of the command line, which quotes arguments, and ends the program.

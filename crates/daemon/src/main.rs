@@ -11,9 +11,13 @@ use std::{
 
 use anyhow::Result;
 use stsd::{
+    RunError,
     cli::{self, Action},
+    config::ConfigErrors,
     platform::{log, nonblocking_stderr::NonBlockingWriter},
+    sts::{caller_identity::CallerIdentityError, connectivity::ConnectError},
 };
+use stsd_codes::Code;
 use stsd_document::printable_lines;
 use zeroizing_alloc::ZeroAlloc;
 
@@ -34,7 +38,15 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             // Not a log line: no filter may hide the reason of a failed start.
-            complain(&format!("{error:#}"));
+            // Each mistake of a configuration, and a failed connection to STS, has a code of its own.
+            let has_code = error.is::<ConfigErrors>()
+                || error.is::<ConnectError>()
+                || error.is::<CallerIdentityError>()
+                || matches!(error.downcast_ref(), Some(RunError::Config(_)));
+            match has_code {
+                true => complain(&format!("{error:#}")),
+                false => complain(&format!("{error:#} [{}]", Code::StartFailed)),
+            }
             ExitCode::FAILURE
         }
     }

@@ -51,7 +51,7 @@ fn warnings(config: &Config, environment: &ProcessEnvironment) -> Vec<ConfigErro
         true => connectivity::prepare(&config.endpoints, proxies).err(),
         false => None,
     };
-    let authorities = authorities.map(|it| warning(Code::NoCertificates, it.problem(), &it.hint()));
+    let authorities = authorities.map(|it| warning(it.code(), it.problem(), &it.hint()));
     let proxy = proxies.problem().map(|problem| {
         let hint = ConnectFault::UnusableProxy.hint();
         warning(Code::UnusableProxy, problem.to_string(), hint)

@@ -9,6 +9,7 @@ use std::{
 };
 
 use jiff::SignedDuration;
+use stsd_codes::Code;
 use stsd_sts::StsError;
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
@@ -432,9 +433,9 @@ impl<X: StsExchange> Refresher<X> {
         }
         self.failures = self.failures.saturating_add(1);
         self.outage.failed(now);
-        let (cause, hint) = match error {
+        let (cause, code, hint) = match error {
             AttemptError::Sts(error) => remediation::for_error(error, &self.entry.profile),
-            AttemptError::Source(error) => (error.cause, error.hint.clone()),
+            AttemptError::Source(error) => (error.cause, Code::SourceFailed, error.hint.clone()),
         };
         let random = fastrand::f64();
         let pause = match error {
@@ -449,9 +450,10 @@ impl<X: StsExchange> Refresher<X> {
             _ => retry_backoff(self.failures, remaining, None, random),
         };
         self.schedule = Schedule::BackoffUntil(now + pause);
-        self.log_failure(error, remaining.unwrap_or_default(), pause, &hint);
+        self.log_failure(error, code, remaining.unwrap_or_default(), pause, &hint);
         let failed = RefreshError {
             cause,
+            code,
             message: error.to_string(),
             hint,
             at: now,
@@ -467,6 +469,7 @@ impl<X: StsExchange> Refresher<X> {
     fn log_failure(
         &mut self,
         error: &AttemptError,
+        code: Code,
         remaining: Duration,
         pause: Duration,
         hint: &str,
@@ -481,10 +484,10 @@ impl<X: StsExchange> Refresher<X> {
         let (profile, in_a_row) = (&self.entry.profile.name, self.failures);
         let (remaining_s, next_attempt) = (remaining.as_secs(), in_words(pause));
         if self.last_logged.as_ref() == Some(&kind) {
-            debug!(%profile, remaining_s, next_attempt, in_a_row, "renewal failed again: {error}");
+            debug!(%profile, %code, remaining_s, next_attempt, in_a_row, "renewal failed again: {error}");
             return;
         }
-        warn!(%profile, remaining_s, next_attempt, in_a_row, hint, "renewal failed: {error}");
+        warn!(%profile, %code, remaining_s, next_attempt, in_a_row, hint, "renewal failed: {error}");
         self.last_logged = Some(kind);
     }
 }

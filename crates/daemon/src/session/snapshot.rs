@@ -7,6 +7,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use stsd_codes::Code;
 use stsd_document::{Credentials, Format, Unwritable};
 use stsd_secret::{SecretBytes, SecretText};
 use zeroize::Zeroizing;
@@ -57,6 +58,8 @@ pub struct EncodedReplies {
 pub struct RefreshError {
     /// The kind of the failure.
     pub cause: Cause,
+    /// The code.
+    pub code: Code,
     /// The message for a person, without secrets.
     pub message: String,
     /// The hint: the correction by a person.
@@ -65,6 +68,14 @@ pub struct RefreshError {
     pub at: BootTime,
     /// The number of failures since the last success.
     pub in_a_row: u32,
+}
+
+impl RefreshError {
+    /// Returns the message with its code.
+    #[must_use]
+    pub fn coded_message(&self) -> String {
+        format!("{} [{}]", self.message, self.code)
+    }
 }
 
 /// A wait for an answer of another program or service.
@@ -201,6 +212,7 @@ impl Snapshot {
         let in_a_row = self.failed.as_ref().map_or(0, |it| it.in_a_row);
         self.failed = Some(Arc::new(RefreshError {
             cause: Cause::Unreachable,
+            code: Code::RenewalAborted,
             message: "the renewal broke off; the next attempt is within a minute".to_owned(),
             hint: "see the daemon's log; check that the system can still start threads".to_owned(),
             at: now,

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use stsd_codes::Code;
 use stsd_sts::{Proof, Proxies, SourceCredentials, Sts, StsError};
 
 use crate::{
@@ -15,15 +16,17 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum CallerIdentityError {
     /// STS has not named the owner.
-    #[error("{error} (hint: {hint})")]
+    #[error("{error} [{code}] (hint: {hint})")]
     Sts {
         /// The failure of the call.
         error: StsError,
+        /// The code.
+        code: Code,
         /// The remediation.
         hint: String,
     },
     /// The identity cannot be resolved.
-    #[error("{0} (hint: {hint})", hint = .0.hint)]
+    #[error("{0} [{code}] (hint: {hint})", code = Code::SourceFailed, hint = .0.hint)]
     Source(#[from] SourceError),
 }
 
@@ -61,8 +64,8 @@ pub async fn lines(
             continue;
         };
         let arn = owner(&sts, credentials, clock).await.map_err(|error| {
-            let (_, hint) = remediation::for_error(&error, profile);
-            CallerIdentityError::Sts { error, hint }
+            let (_, code, hint) = remediation::for_error(&error, profile);
+            CallerIdentityError::Sts { error, code, hint }
         })?;
         lines.push(format!("{}: {arn}", source.describe()));
     }

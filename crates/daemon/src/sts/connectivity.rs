@@ -3,13 +3,14 @@
 
 use std::{borrow::Cow, sync::Arc};
 
+use stsd_codes::Code;
 use stsd_sts::{ConnectFault, Proxies, Sts, StsError};
 
 use crate::{profile::Endpoints, sts::remediation};
 
 /// The error of a connection to STS, with its hint.
 #[derive(Debug, thiserror::Error)]
-#[error("{error} (hint: {})", remediation::for_network(.error))]
+#[error("{error} [{}] (hint: {})", self.code(), remediation::for_network(.error))]
 pub struct ConnectError {
     error: StsError,
 }
@@ -19,6 +20,12 @@ impl ConnectError {
     #[must_use]
     pub fn problem(&self) -> String {
         self.error.to_string()
+    }
+
+    /// Returns the code.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        remediation::network_code(&self.error)
     }
 
     /// Returns the hint.

@@ -7,7 +7,8 @@ mod tests;
 
 use std::borrow::Cow;
 
-use stsd_sts::{Refusal, StsError};
+use stsd_codes::Code;
+use stsd_sts::{ConnectFault, Refusal, StsError};
 
 use self::denial::Denial;
 use crate::profile::{Cause, Profile};
@@ -15,27 +16,51 @@ use crate::profile::{Cause, Profile};
 /// The host of the endpoint without a region.
 const GLOBAL_HOST: &str = "sts.aliyuncs.com";
 
-/// Returns the kind of an error and its hint.
-pub(crate) fn for_error(error: &StsError, profile: &Profile) -> (Cause, String) {
+/// Returns the kind of an error, its code and its hint.
+pub(crate) fn for_error(error: &StsError, profile: &Profile) -> (Cause, Code, String) {
     let hint = match error {
         StsError::Denied(refusal) => {
-            return (Cause::Denied, Denial::new(refusal, profile).hint());
+            let denial = Denial::new(refusal, profile);
+            return (Cause::Denied, denial.error_code(), denial.hint());
         }
         StsError::SourceExpired(refusal) => {
-            return (Cause::Denied, Denial::new(refusal, profile).expired_hint());
+            let hint = Denial::new(refusal, profile).expired_hint();
+            return (Cause::Denied, Code::StsSessionEnded, hint);
         }
         StsError::Clock { .. } => {
             let hint = "set this machine's clock: timedatectl set-ntp true";
-            return (Cause::Denied, hint.to_owned());
+            return (Cause::Denied, Code::WrongClock, hint.to_owned());
         }
         StsError::Throttled { .. } => {
             let hint = "wait; other programs of this account call STS too often";
-            return (Cause::Throttled, hint.to_owned());
+            return (Cause::Throttled, Code::StsThrottled, hint.to_owned());
         }
         StsError::Unavailable(refusal) => Cow::Borrowed(for_unavailable(refusal)),
         other => for_network(other),
     };
-    (Cause::Unreachable, hint.into_owned())
+    (Cause::Unreachable, network_code(error), hint.into_owned())
+}
+
+/// Returns the code of a call without a usable answer.
+pub(crate) fn network_code(error: &StsError) -> Code {
+    match error {
+        StsError::Unreachable {
+            fault: Some(fault), ..
+        } => match fault {
+            ConnectFault::NoAuthority | ConnectFault::UnusableAuthorities => Code::NoCertificates,
+            ConnectFault::UnusableProxy => Code::UnusableProxy,
+            ConnectFault::ProxyRefused | ConnectFault::ProxyAuthentication => Code::ProxyRefused,
+            ConnectFault::Untrusted
+            | ConnectFault::OtherName
+            | ConnectFault::Time
+            | ConnectFault::NotTls
+            | ConnectFault::OtherTls => Code::TlsFailed,
+        },
+        StsError::Unreachable { reason, .. } if is_name_error(reason) => Code::StsNameNotFound,
+        StsError::Unreachable { .. } => Code::StsUnreachable,
+        StsError::Unreadable { .. } => Code::StsUnreadable,
+        _ => Code::StsUnavailable,
+    }
 }
 
 /// Returns the hint for a connection that has failed, or to which another server than STS answers.

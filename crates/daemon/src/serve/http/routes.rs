@@ -11,6 +11,7 @@ use hyper::{
     header::AUTHORIZATION,
     http::{HeaderValue, header},
 };
+use stsd_codes::Code;
 use stsd_document::Printable;
 
 use super::{
@@ -191,7 +192,7 @@ impl RequestContext<'_> {
                 error_response(
                     StatusCode::NOT_FOUND,
                     "UnknownProfile",
-                    "no profile has that name (hint: stsctl status lists the profiles)",
+                    "no profile has that name [unknown-profile] (hint: stsctl status lists the profiles)",
                 )
             }
             SessionResult::Removed | SessionResult::NotAllowed => {
@@ -199,8 +200,8 @@ impl RequestContext<'_> {
                 error_response(
                     StatusCode::FORBIDDEN,
                     "NotAllowed",
-                    "no rule allows you a profile of that name by HTTP (hint: rules by group and by \
-                     unit apply at the Unix sockets only)",
+                    "no rule allows you a profile of that name by HTTP [not-allowed] (hint: rules by \
+                     group and by unit apply at the Unix sockets only)",
                 )
             }
             SessionResult::NotYet(reason) => {
@@ -208,7 +209,10 @@ impl RequestContext<'_> {
                 error_response(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "NotYetAvailable",
-                    &format!("no credentials yet: {reason} (hint: try again)"),
+                    &format!(
+                        "no credentials yet: {reason} [{}] (hint: try again)",
+                        Code::NotYetAvailable
+                    ),
                 )
             }
             SessionResult::Failed(failed) => {
@@ -220,7 +224,7 @@ impl RequestContext<'_> {
                     Cause::Source => (AWAY, "NotYetAvailable", Refusal::NotYetAvailable),
                 };
                 refused(reason);
-                let message = format!("{} (hint: {})", failed.message, failed.hint);
+                let message = format!("{} (hint: {})", failed.coded_message(), failed.hint);
                 error_response(status, code, &message)
             }
         }
@@ -320,7 +324,8 @@ pub(super) fn rejection_response(rejection: Rejection) -> FullResponse {
             "the head of the request is too large",
         ),
     };
-    let mut response = error_response(status, "Refused", message);
+    let message = format!("{message} [{}]", Code::HttpRefused);
+    let mut response = error_response(status, "Refused", &message);
     let close = HeaderValue::from_static("close");
     response.headers_mut().insert(header::CONNECTION, close);
     response

@@ -17,6 +17,7 @@ use rustix::{
     io::Errno,
     net::{RecvFlags, SendFlags, recv, send, sockopt::set_socket_send_buffer_size},
 };
+use stsd_codes::Code;
 use stsd_wire::{Failure, FailureKind, FrameError, HEADER, Message as _, Reply, VERSION};
 use tokio::{
     io::Interest,
@@ -395,6 +396,7 @@ fn send_available(stream: &impl AsFd, bytes: &[u8]) -> io::Result<usize> {
 fn too_large(error: &FrameError) -> Failure {
     wire_convert::failure(
         FailureKind::Unreachable,
+        Code::ProtocolMismatch,
         &format!("the answer does not fit into a frame: {error}"),
         "see the daemon's log",
     )

@@ -11,6 +11,7 @@ use std::{
     io, mem::MaybeUninit, os::unix::net::UnixStream, sync::Arc, task::Waker, time::Duration,
 };
 
+use stsd_codes::Code;
 use stsd_wire::{
     Failure, FailureKind, FrameError, HEADER, Message as _, Reply, Request, VERSION, request_length,
 };
@@ -321,6 +322,7 @@ impl ReadOutcome {
 fn malformed(reason: &str) -> Failure {
     wire_convert::failure(
         FailureKind::Malformed,
+        Code::ProtocolMismatch,
         reason,
         "check that the program is a client of stsd; stsd-protocol(7) describes the frames",
     )
@@ -334,6 +336,7 @@ fn wrong_version(client_version: u16) -> Failure {
     };
     wire_convert::failure(
         FailureKind::WrongVersion,
+        Code::ProtocolMismatch,
         &format!("the client speaks protocol version {client_version}, the daemon {VERSION}"),
         &format!("upgrade the {older}"),
     )

@@ -3,6 +3,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use stsd_codes::Code;
 use stsd_document::printable_lines;
 use stsd_secret::SecretBytes;
 use stsd_wire::{
@@ -37,8 +38,13 @@ const MAX_PART_BYTES: usize = 48 * 1024;
 /// Maximum length of a message, and of a hint, of one condition.
 const MAX_CONDITION_BYTES: usize = 2 * 1024;
 
-/// Returns a failure with a message that fits into a frame.
-pub(super) fn failure(kind: FailureKind, message: &str, hint: &str) -> Failure {
+/// Returns a failure with a message and its code.
+pub(super) fn failure(kind: FailureKind, code: Code, message: &str, hint: &str) -> Failure {
+    reply(kind, &format!("{message} [{code}]"), hint)
+}
+
+/// Returns a failure whose message has its code, or several errors with theirs. The message is cut to fit into a frame.
+pub(super) fn reply(kind: FailureKind, message: &str, hint: &str) -> Failure {
     // Lines are the daemon's own; the rest may be a text of STS, of a file or of the caller.
     let message = printable_lines(message);
     let start = &message[..message.floor_char_boundary(MAX_MESSAGE_BYTES)];
@@ -57,6 +63,7 @@ pub(super) fn failure(kind: FailureKind, message: &str, hint: &str) -> Failure {
 pub(super) fn not_allowed() -> Failure {
     failure(
         FailureKind::NotAllowed,
+        Code::UserNotServed,
         "this daemon does not serve you",
         "run a daemon of your own; a user's daemon serves only its user",
     )
@@ -65,7 +72,12 @@ pub(super) fn not_allowed() -> Failure {
 /// Returns the failure of a request for a URL while no URL is served.
 pub(super) fn no_http(state: &HttpState) -> Failure {
     let (problem, hint) = state.problem().unwrap_or_default();
-    failure(FailureKind::BadConfig, &problem, hint)
+    failure(
+        FailureKind::BadConfig,
+        Code::HttpUnavailable,
+        &problem,
+        hint,
+    )
 }
 
 /// Returns the URL of a profile. The URL contains the secret, because most SDKs cannot send a
@@ -94,6 +106,7 @@ pub(super) fn url(address: SocketAddr, secret: &SecretText, profile: &str) -> Ur
 pub(super) fn no_rule() -> Failure {
     failure(
         FailureKind::NotAllowed,
+        Code::NotAllowed,
         "no rule allows you a profile of that name",
         "stsctl status lists the profiles you may see; an allow rule of a profile lets you have it",
     )
@@ -102,6 +115,7 @@ pub(super) fn no_rule() -> Failure {
 pub(super) fn no_rule_for_http() -> Failure {
     failure(
         FailureKind::NotAllowed,
+        Code::NotAllowed,
         "no rule allows you that profile by HTTP",
         "rules by group and by unit apply at the Unix sockets only: use sts-shim or stsctl exec \
          --static, or add a rule user:UID to the profile",
@@ -111,6 +125,7 @@ pub(super) fn no_rule_for_http() -> Failure {
 pub(super) fn no_reload() -> Failure {
     failure(
         FailureKind::NotAllowed,
+        Code::AdminOnly,
         "only root and the daemon's own user may reload the configuration",
         "sudo stsctl reload, or systemctl reload stsd",
     )
@@ -118,12 +133,18 @@ pub(super) fn no_reload() -> Failure {
 
 /// Returns the failure of a rotation.
 pub(super) fn rotation_failed(error: &RotateError) -> Failure {
-    failure(FailureKind::BadConfig, &error.to_string(), error.hint())
+    failure(
+        FailureKind::BadConfig,
+        Code::RotationFailed,
+        &error.to_string(),
+        error.hint(),
+    )
 }
 
 pub(super) fn no_rotation() -> Failure {
     failure(
         FailureKind::NotAllowed,
+        Code::AdminOnly,
         "only root and the daemon's own user may change the URLs",
         "sudo stsctl url --rotate",
     )
@@ -132,6 +153,7 @@ pub(super) fn no_rotation() -> Failure {
 pub(super) fn shutting_down() -> Failure {
     failure(
         FailureKind::Busy,
+        Code::DaemonStopping,
         "the daemon is stopping",
         "try again in a moment; the daemon may be restarting",
     )
@@ -140,6 +162,7 @@ pub(super) fn shutting_down() -> Failure {
 pub(super) fn lease_ended() -> Failure {
     failure(
         FailureKind::NotAllowed,
+        Code::LeaseEnded,
         "the lease of this socket has ended",
         "open another lease with stsctl lease",
     )
@@ -148,6 +171,7 @@ pub(super) fn lease_ended() -> Failure {
 pub(super) fn not_on_lease() -> Failure {
     failure(
         FailureKind::NotAllowed,
+        Code::LeaseRefused,
         "the socket of a lease serves only credentials",
         "use the daemon's own socket",
     )
@@ -157,6 +181,7 @@ pub(super) fn not_on_lease() -> Failure {
 pub(super) fn lease_changed() -> Failure {
     failure(
         FailureKind::Busy,
+        Code::ProfileChanged,
         "the configuration of the leased profile has changed",
         "open the lease again",
     )
@@ -165,6 +190,7 @@ pub(super) fn lease_changed() -> Failure {
 pub(super) fn too_many_leases() -> Failure {
     failure(
         FailureKind::Busy,
+        Code::TooManyLeases,
         "this user holds too many leases, or has opened too many within a minute",
         "end some of the running stsctl lease commands, or wait a minute",
     )
@@ -173,6 +199,7 @@ pub(super) fn too_many_leases() -> Failure {
 pub(super) fn too_many_calls() -> Failure {
     failure(
         FailureKind::Throttled,
+        Code::TooManyCalls,
         "this user, or all users together, have caused too many calls to STS",
         "wait some seconds; the daemon renews sessions without a request",
     )
@@ -181,6 +208,7 @@ pub(super) fn too_many_calls() -> Failure {
 pub(super) fn lease_without_a_socket() -> Failure {
     failure(
         FailureKind::Malformed,
+        Code::LeaseRefused,
         "the socket of the lease does not listen any more",
         "do not shut down or change the socket after it was passed",
     )
@@ -189,6 +217,7 @@ pub(super) fn lease_without_a_socket() -> Failure {
 pub(super) fn too_many_connections() -> Failure {
     failure(
         FailureKind::Busy,
+        Code::DaemonBusy,
         "too many callers wait for an answer",
         "try again in a moment; stsctl status shows the profiles that have no session",
     )
@@ -197,6 +226,7 @@ pub(super) fn too_many_connections() -> Failure {
 pub(super) fn idle_evicted() -> Failure {
     failure(
         FailureKind::Busy,
+        Code::DaemonBusy,
         "this connection was idle longest, and the limit of connections was reached",
         "try again on a new connection",
     )
@@ -205,6 +235,7 @@ pub(super) fn idle_evicted() -> Failure {
 pub(super) fn displaced() -> Failure {
     failure(
         FailureKind::Busy,
+        Code::DaemonBusy,
         "the limit of connections was reached, and this user holds more of them than another user",
         "try again in a moment, with fewer connections",
     )
@@ -213,6 +244,7 @@ pub(super) fn displaced() -> Failure {
 pub(super) fn buffers_full() -> Failure {
     failure(
         FailureKind::Busy,
+        Code::DaemonBusy,
         "unfinished requests and unread replies have used up their memory",
         "send each request in one write, and read its reply",
     )
@@ -221,6 +253,7 @@ pub(super) fn buffers_full() -> Failure {
 pub(super) fn too_many_waiting() -> Failure {
     failure(
         FailureKind::Busy,
+        Code::DaemonBusy,
         "too many callers wait for profiles or watch profiles by the same rule, or this user holds \
          256 watches",
         "share one watch between the threads of a program, or try again in a moment",
@@ -232,6 +265,7 @@ pub(super) fn unknown_profile(name: &str) -> Failure {
     let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
     failure(
         FailureKind::UnknownProfile,
+        Code::UnknownProfile,
         &format!("no profile is named {name:?}"),
         "stsctl status lists the profiles; stsctl reload reads a changed configuration",
     )
@@ -239,26 +273,29 @@ pub(super) fn unknown_profile(name: &str) -> Failure {
 
 /// Returns the failure for a result without a session.
 pub(super) fn result_failure(result: &SessionResult) -> Failure {
-    let (kind, message, hint) = match result {
+    let (kind, code, message, hint) = match result {
         SessionResult::Failed(failed) => return self::refresh_failure(failed),
         SessionResult::Removed => (
             FailureKind::Busy,
+            Code::ProfileChanged,
             "a reload has changed the profile meanwhile".to_owned(),
             "try again",
         ),
         SessionResult::NotAllowed => return no_rule(),
         SessionResult::NotYet(reason) => (
             FailureKind::NotYetAvailable,
+            Code::NotYetAvailable,
             format!("no credentials yet: {reason}"),
             "try again, with more --patience",
         ),
         SessionResult::Ready(_) | SessionResult::Short(_) => (
             FailureKind::NotYetAvailable,
+            Code::NotYetAvailable,
             "the renewal has not ended yet".to_owned(),
             "try again, with more --patience",
         ),
     };
-    failure(kind, &message, hint)
+    failure(kind, code, &message, hint)
 }
 
 /// Returns the failure for a failed renewal.
@@ -269,7 +306,7 @@ pub(super) fn refresh_failure(failed: &RefreshError) -> Failure {
         Cause::Throttled => FailureKind::Throttled,
         Cause::Source => FailureKind::NotYetAvailable,
     };
-    failure(kind, &failed.message, &failed.hint)
+    reply(kind, &failed.coded_message(), &failed.hint)
 }
 
 pub(super) fn credentials(session: &Session) -> Credentials {

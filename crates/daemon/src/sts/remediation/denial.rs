@@ -2,6 +2,7 @@
 //! authorizes the call. The codes and messages are those of the vendor's pages: the error codes of
 //! the API, the troubleshooting page of AssumeRole for OSS, and the FAQ of RAM roles.
 
+use stsd_codes::Code;
 use stsd_sts::Refusal;
 
 use super::request::{for_parameter, for_protocol};
@@ -59,6 +60,26 @@ impl<'a> Denial<'a> {
                     "see https://api.alibabacloud.com/troubleshoot for this code and request",
                 )
                 .to_owned(),
+        }
+    }
+
+    /// Returns the code of a refusal that lasts until something is changed.
+    pub(super) fn error_code(&self) -> Code {
+        match self.code {
+            "NoPermission" if self.message.contains("root account") => Code::StsRootAccount,
+            "NoPermission" if self.signer == Signer::IdentityProvider => Code::StsUntrustedProvider,
+            "NoPermission" => Code::StsNoPermission,
+            "AuthenticationFail.NoPermission" => Code::StsUntrustedProvider,
+            "InvalidAccessKeyId.NotFound" => Code::StsUnknownKey,
+            "SignatureDoesNotMatch" => Code::StsWrongSecret,
+            "MissingSecurityToken" => Code::StsMissingToken,
+            "InvalidParameter.SerialNumber" | "InvalidParameter.TokenCode" => Code::StsMfaRequired,
+            code if code.starts_with("AuthenticationFail.") => Code::StsTokenRefused,
+            code if code.starts_with("EntityNotExist.") => Code::StsNoSuchRole,
+            code if code.starts_with("InvalidAccessKeyId.") || code.starts_with("Forbidden") => {
+                Code::StsDisabledKey
+            }
+            _ => Code::StsRefused,
         }
     }
 

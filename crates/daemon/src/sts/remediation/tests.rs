@@ -62,7 +62,7 @@ fn refusal(code: &str, message: &str) -> Refusal {
 
 fn denied(code: &str, message: &str, signer: (Signer, &'static str)) -> String {
     let error = StsError::Denied(refusal(code, message));
-    let (cause, hint) = for_error(&error, &profile(signer, None));
+    let (cause, _, hint) = for_error(&error, &profile(signer, None));
     assert_eq!(cause, Cause::Denied);
     hint
 }
@@ -115,7 +115,7 @@ fn missing_permission_names_the_signer_and_the_role() {
 #[test]
 fn missing_permission_with_an_external_id_names_the_id() {
     let error = StsError::Denied(refusal("NoPermission", NOT_AUTHORIZED));
-    let (_, hint) = for_error(&error, &profile(KEY_FILE, Some("secret-id")));
+    let (_, _, hint) = for_error(&error, &profile(KEY_FILE, Some("secret-id")));
     assert!(
         hint.contains("external_id must be the sts:ExternalId"),
         "{hint}"
@@ -321,7 +321,7 @@ fn wrong_secret_is_told_from_a_changed_request() {
 fn expired_and_mismatched_credentials_have_different_hints() {
     let hint = |code: &str| {
         let error = StsError::SourceExpired(refusal(code, "m"));
-        for_error(&error, &profile(COMMAND, None)).1
+        for_error(&error, &profile(COMMAND, None)).2
     };
     assert!(hint("InvalidSecurityToken.Expired").starts_with("renew what the command"));
     assert!(hint("AuthenticationFail.OIDCToken.Expired").starts_with("renew"));
@@ -446,7 +446,7 @@ fn hint_about_the_key_depends_on_the_signer() {
             (CHAIN, "stsctl refresh"),
         ] {
             let error = StsError::SourceExpired(refusal(code, "m"));
-            let (_, hint) = for_error(&error, &profile(signer, None));
+            let (_, _, hint) = for_error(&error, &profile(signer, None));
             assert!(
                 hint.contains(words) && !hint.contains("renew what"),
                 "{code}: {hint}"
@@ -474,7 +474,7 @@ fn region_without_an_endpoint_is_named() {
             reason: format!("{REASON}{way}"),
             fault: None,
         };
-        let (cause, hint) = for_error(&error, &profile(KEY_FILE, None));
+        let (cause, _, hint) = for_error(&error, &profile(KEY_FILE, None));
         assert_eq!(cause, Cause::Unreachable);
         hint
     };
@@ -504,7 +504,7 @@ fn region_without_an_endpoint_is_named() {
 fn failure_of_the_service_names_the_issuer_if_it_is_the_cause() {
     let hint = |code: &str| {
         let error = StsError::Unavailable(refusal(code, "m"));
-        for_error(&error, &profile(TOKEN, None)).1
+        for_error(&error, &profile(TOKEN, None)).2
     };
     let broken = hint("AuthenticationFail.OIDCToken.IssuerConfigurationBroken");
     assert!(

@@ -188,7 +188,7 @@ pub(super) async fn reload(client: &Client, connection: &Connection) -> Reply {
     }
     match result.await {
         Ok(Ok(())) => Reply::Done,
-        Ok(Err(errors)) => Reply::Failure(wire_convert::failure(
+        Ok(Err(errors)) => Reply::Failure(wire_convert::reply(
             FailureKind::BadConfig,
             &errors,
             "the running configuration stays in force; correct the file and reload again",

@@ -23,6 +23,7 @@ use rustix::{
         SocketType, recvmsg, sockopt,
     },
 };
+use stsd_codes::Code;
 use stsd_wire::{Failure, FailureKind, Reply};
 use tokio::{
     io::Interest,
@@ -269,7 +270,7 @@ fn with_policy(base: &Profile, policy: Option<String>) -> Result<Profile, Failur
 }
 
 fn refusal(problem: &str, hint: &str) -> Failure {
-    wire_convert::failure(FailureKind::BadConfig, problem, hint)
+    wire_convert::failure(FailureKind::BadConfig, Code::LeaseRefused, problem, hint)
 }
 
 /// Sleeps until a moment on the boot-time clock, in steps: tokio's timers do not advance while the

@@ -1,0 +1,144 @@
+//! `stsctl explain`: the cause and the fix of an error code, from the documents.
+
+use std::env;
+
+use anyhow::Result;
+
+use crate::{
+    cli::{Explain, Language},
+    error::usage,
+    term::stdout,
+};
+
+/// The pages with a section for each code.
+const ENGLISH: &str = include_str!("../../../../docs/errors.md");
+const CHINESE: &str = include_str!("../../../../docs/zh/errors.md");
+
+/// The variables of the locale, by precedence. Source: locale(7).
+const LOCALE_VARIABLES: [&str; 3] = ["LC_ALL", "LC_MESSAGES", "LANG"];
+
+/// Prints the section of a code; without a code, the list of all codes with their causes.
+pub(crate) fn run(typed: &Explain) -> Result<()> {
+    let page = match typed.lang.unwrap_or_else(language_of_locale) {
+        Language::En => ENGLISH,
+        Language::Zh => CHINESE,
+    };
+    let Some(code) = &typed.code else {
+        let width = sections(page).map(|it| it.code.len()).max();
+        let width = width.unwrap_or_default();
+        let line = |it: Section<'_>| {
+            format!(
+                "{:width$}  {}\n",
+                it.code,
+                it.text.lines().next().unwrap_or_default()
+            )
+        };
+        let list: String = sections(page).map(line).collect();
+        return stdout::write(list.as_bytes());
+    };
+    // A code is often pasted with its brackets.
+    let code = code.trim_matches(['[', ']']);
+    match sections(page).find(|it| it.code == code) {
+        Some(found) => {
+            stdout::write(format!("{code}\n\n{}\n", found.text.replace('`', "")).as_bytes())
+        }
+        None => usage(format!(
+            "there is no error code {code:?}; stsctl explain lists all codes"
+        )),
+    }
+}
+
+/// One code of a page.
+struct Section<'a> {
+    code: &'a str,
+    text: &'a str,
+}
+
+fn sections(page: &str) -> impl Iterator<Item = Section<'_>> {
+    page.split("\n### ").skip(1).map(|section| {
+        let (code, text) = section.split_once('\n').unwrap_or((section, ""));
+        // The heading of the next group follows the last code of a group.
+        let text = text.split("\n## ").next().unwrap_or_default().trim();
+        Section { code, text }
+    })
+}
+
+fn language_of_locale() -> Language {
+    let set = LOCALE_VARIABLES.iter().filter_map(env::var_os);
+    let locale = set.into_iter().find(|it| !it.is_empty());
+    match locale {
+        Some(locale) if locale.to_string_lossy().starts_with("zh") => Language::Zh,
+        _ => Language::En,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use stsd_codes::Code;
+
+    use super::{CHINESE, ENGLISH, sections};
+
+    /// The comment of the manual page before the list of codes.
+    const MANUAL_BEGIN: &str =
+        ".\\\" Written by `UPDATE_GOLDEN=1 cargo test -p stsctl explain` from here\n";
+    const MANUAL_END: &str = ".\\\" to here\n";
+
+    #[test]
+    fn every_code_has_a_cause_and_a_fix_in_both_languages() {
+        let expected: Vec<_> = Code::ALL.iter().map(|it| it.name()).collect();
+        for (page, fix) in [(ENGLISH, "\nFix: "), (CHINESE, "\n处理：")] {
+            let codes: Vec<_> = sections(page).map(|it| it.code).collect();
+            assert_eq!(codes, expected);
+            for section in sections(page) {
+                assert!(
+                    section.text.contains(fix),
+                    "{}: {}",
+                    section.code,
+                    section.text
+                );
+            }
+        }
+    }
+
+    /// Returns a paragraph of Markdown for man(7).
+    fn roff(text: &str) -> String {
+        let escaped = text
+            .replace('\\', "\\e")
+            .replace('-', "\\-")
+            .replace('~', "\\(ti");
+        let mut is_code = false;
+        let mut roff = String::new();
+        for part in escaped.split_inclusive('`') {
+            roff += part.trim_end_matches('`');
+            if part.ends_with('`') {
+                is_code = !is_code;
+                roff += if is_code { "\\fB" } else { "\\fR" };
+            }
+        }
+        roff.replace('…', "\\[u2026]")
+    }
+
+    #[test]
+    fn manual_page_has_every_code() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../man/stsd-errors.7");
+        let page = fs::read_to_string(&path).unwrap();
+        let (before, rest) = page.split_once(MANUAL_BEGIN).expect("the first comment");
+        let (_, after) = rest.split_once(MANUAL_END).expect("the second comment");
+        let entry = |section: super::Section<'_>| {
+            let text = section.text.replace("\n\n", "\n.br\n");
+            format!(".TP\n\\fB{}\\fR\n{}\n", roff(section.code), roff(&text))
+        };
+        let list: String = sections(ENGLISH).map(entry).collect();
+        let expected = [before, MANUAL_BEGIN, &list, MANUAL_END, after].concat();
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::write(&path, &expected).unwrap();
+        }
+        assert!(
+            page == expected,
+            "UPDATE_GOLDEN=1 writes {} again",
+            path.display()
+        );
+    }
+}
