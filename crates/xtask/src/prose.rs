@@ -1,4 +1,4 @@
-//! `cargo xtask prose`: the words of comments, doc comments and string literals.
+//! `cargo xtask prose`: the words of comments, doc comments, string literals and documents.
 //!
 //! docs/contributing/style.md has the rules. This command finds the violations of two of them
 //! that a list of words can find: persons and metaphors where a program is meant (R1, R2), and
@@ -6,6 +6,7 @@
 
 mod allow;
 mod hash;
+mod markdown;
 mod rust;
 mod words;
 
@@ -84,6 +85,7 @@ fn reader(path: &str) -> Option<fn(&str) -> Vec<Text>> {
     let name = path.rsplit('/').next().unwrap_or(path);
     match name.rsplit_once('.').map_or("", |(_, extension)| extension) {
         "rs" => Some(rust::texts),
+        "md" => Some(markdown::texts),
         "toml" | "sh" | "yml" | "service" | "socket" => Some(hash::texts),
         _ if name == "Dockerfile" || path == ".ci/run" => Some(hash::texts),
         _ => None,
@@ -207,7 +209,14 @@ mod tests {
             &[(1, "whoever")],
         );
         check("a.service", "A=b#who\n # Anybody", &[(2, "anybody")]);
-        assert!(reader("a.md").is_none() && reader(".ci/run").is_some());
+        assert!(reader("a.png").is_none() && reader(".ci/run").is_some());
+    }
+
+    #[test]
+    fn markdown_is_checked_outside_of_code_and_targets() {
+        check("a.md", "# Who\n\n```sh\nwho\n```\n", &[(1, "who")]);
+        check("a.md", "a `who` [b](who.md) anybody", &[(1, "anybody")]);
+        check("a.md", "`one\nwho` nobody\n", &[(2, "nobody")]);
     }
 
     #[test]

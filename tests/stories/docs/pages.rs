@@ -136,6 +136,23 @@ fn links_of_the_documents_lead_to_a_file_and_heading() {
     no(&mistakes);
 }
 
+#[test]
+fn contents_of_the_book_list_every_page_once() {
+    let all = pages();
+    let summary = all.iter().find(|it| it.name == "docs/SUMMARY.md").unwrap();
+    let listed = summary.links().into_iter().map(|(_, target)| target);
+    let mut listed: Vec<_> = listed.map(|it| format!("docs/{it}")).collect();
+    listed.sort();
+    let of_book = |page: &&Page| page.name.starts_with("docs/") && page.name != summary.name;
+    let mut pages: Vec<_> = all
+        .iter()
+        .filter(of_book)
+        .map(|it| it.name.clone())
+        .collect();
+    pages.sort();
+    assert_eq!(listed, pages);
+}
+
 /// Returns the reason why a link leads to nothing, or `None`.
 fn lost(page: &Page, target: &str) -> Option<String> {
     let (file, anchor) = target.split_once('#').unwrap_or((target, ""));

@@ -17,7 +17,7 @@ use crate::{
 pub(super) const PROGRAMS: &str = "programs";
 
 /// Every step. Names are arguments of `--from`.
-pub(super) const STEPS: [Step; 22] = [
+pub(super) const STEPS: [Step; 23] = [
     Step {
         name: "format",
         about: "rustfmt, import style",
@@ -83,6 +83,13 @@ pub(super) const STEPS: [Step; 22] = [
         tier: Tier::Test,
         replaced_by: None,
         run: documentation,
+    },
+    Step {
+        name: "book",
+        about: "mdBook: the documents as a book",
+        tier: Tier::Test,
+        replaced_by: None,
+        run: book,
     },
     Step {
         name: PROGRAMS,
@@ -210,6 +217,17 @@ fn documentation(_: &mut Notes) -> Outcome {
     let mut doc = cargo_command(&["doc", "--workspace", "--no-deps", "--locked", "--quiet"]);
     run(doc.env("RUSTDOCFLAGS", "-D warnings"))?;
     cargo(&["test", "--workspace", "--doc", "--locked", "--quiet"])
+}
+
+fn book(notes: &mut Notes) -> Outcome {
+    let mut mdbook = Command::new("mdbook");
+    if !succeeds(mdbook.arg("--version")) {
+        notes.not_run("the book: mdbook is not installed: `cargo install --locked mdbook`");
+        return Ok(());
+    }
+    run(Command::new("mdbook")
+        .args(["build", "docs"])
+        .current_dir(root()))
 }
 
 fn programs(_: &mut Notes) -> Outcome {
