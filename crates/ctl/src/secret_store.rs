@@ -20,8 +20,9 @@ use zeroize::Zeroizing;
 
 use crate::subprocess;
 
-/// The first version of systemd in which `systemd-creds encrypt --user` exists.
-const MIN_SYSTEMD_FOR_USER_CREDENTIALS: u32 = 256;
+/// The first version of systemd whose user managers decrypt what `systemd-creds encrypt --user` has
+/// encrypted, which 256 introduced. Source: systemd issues 33796, 35913 and 37598.
+const MIN_SYSTEMD_FOR_USER_CREDENTIALS: u32 = 258;
 
 /// Timeout of the keyring, which may ask the user to unlock it.
 const KEYRING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -242,8 +243,8 @@ fn encrypt(name: &str, text: &SecretText) -> Result<Zeroizing<Vec<u8>>> {
         let number: u32 = number.and_then(|it| it.parse().ok()).unwrap_or_default();
         if number < MIN_SYSTEMD_FOR_USER_CREDENTIALS {
             bail!(
-                "systemd {number} encrypts for root alone, and from {MIN_SYSTEMD_FOR_USER_CREDENTIALS} on for \
-                 a user's own services; choose another --keeper"
+                "a user's services can decrypt from systemd {MIN_SYSTEMD_FOR_USER_CREDENTIALS} on, and this \
+                 is {number}; choose another --keeper"
             );
         }
         command.arg("--user");

@@ -417,7 +417,7 @@ fn init_without_systemd_writes_the_files_and_says_the_rest() {
 fn init_stores_the_key_in_the_chosen_secret_store() {
     let home = Home::new();
     // A stand-in for the encryption of systemd.
-    let creds = "#!/bin/sh\ncase \"$*\" in *--version*) echo 'systemd 257';; \
+    let creds = "#!/bin/sh\ncase \"$*\" in *--version*) echo 'systemd 258';; \
         *) cat > /dev/null; echo encrypted;; esac\n";
     home.env.write("bin/systemd-creds", creds, 0o700);
     let options = home.options(&["--keeper", "credential", "--no-start"]);

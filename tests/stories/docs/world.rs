@@ -35,7 +35,7 @@ const STAND_INS: [(&str, &str); 15] = [
     ("loginctl", "test \"$1\" = enable-linger"),
     (
         "systemd-creds",
-        "if test \"$1\" = --version; then echo 'systemd 257 (257.9)'; exit; fi\n\
+        "if test \"$1\" = --version; then echo 'systemd 258 (258.1)'; exit; fi\n\
          for last; do :; done\n\
          if test \"$last\" = -; then tr a-z n-za-m; else echo sealed > \"$last\"; fi",
     ),

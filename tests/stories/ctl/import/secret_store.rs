@@ -38,7 +38,7 @@ fn import_replaces_no_foreign_key_file() {
 
 /// A stand-in for systemd's program, which would create a key of the machine.
 const SYSTEMD_CREDS: &str = "#!/bin/sh
-[ \"$1\" = --version ] && { echo 'systemd 256 (256.1)'; exit 0; }
+[ \"$1\" = --version ] && { echo 'systemd 258 (258.1)'; exit 0; }
 echo \"$@\" > \"$HOME/arguments\"
 tr 'a-z' 'n-za-m'
 ";
