@@ -52,6 +52,7 @@ mod docs {
     mod file;
     mod first_upload;
     mod options;
+    mod other_users;
     mod page;
     mod pages;
     mod program;
