@@ -4,7 +4,9 @@ use crate::process::{Outcome, cargo_command};
 
 /// Packages and what each must never depend on, as `cargo tree` sees it: with the default
 /// features, and those after a `+`.
-const GUARDS: [(&str, &[&str]); 14] = [
+const GUARDS: [(&str, &[&str]); 15] = [
+    // A list of names, which every program may have.
+    ("stsd-codes", &["serde", "tokio", "tracing", "stsd-wire"]),
     // With the default features: the daemon alone adds `pages`, and nix with it.
     ("stsd-secret", &["nix", "libc", "tracing", "stsd-wire"]),
     (
