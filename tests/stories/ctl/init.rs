@@ -149,7 +149,7 @@ fn init_dialog_asks_sts_before_it_writes_and_shows_no_secret() {
     terminal.type_keys(&format!("wrong\u{15}{KEY_SECRET}x\u{7f}\n"));
     terminal.wait_for("it is the key of acs:ram::100000000000001:user/");
     terminal.type_keys("acs:ram::100000000000001:user/oss-upload\n");
-    terminal.wait_for("a role is acs:ram::<account number>:role/<role name>");
+    terminal.wait_for("is not valid: a role is acs:ram::<account");
     terminal.type_keys("absent\n");
     terminal.wait_for("EntityNotExist.Role");
     terminal.type_keys("oss-upload\n");

@@ -199,6 +199,7 @@ fn missing_daemon_error_names_the_cause_once() {
         .unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(3), "{said}");
-    let cause = "no daemon at /nonexistent/stsd.sock: No such file or directory (os error 2)\n";
+    let cause =
+        "no daemon at /nonexistent/stsd.sock: No such file or directory (os error 2) [no-daemon]\n";
     assert!(said.contains(cause), "{said}");
 }

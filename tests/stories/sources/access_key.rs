@@ -217,7 +217,7 @@ fn systemd_credential_is_read_as_a_key() {
     fs::rename(env.path("there.key"), place.join("uploader")).unwrap();
     for name in ["", "..", "a/b", "../uploader.key"] {
         env.write_config(&with_key(&format!("access_key_credential = \"{name}\"")));
-        check(&env, Some("credentials"), "a credential has a plain name");
+        check(&env, Some("credentials"), "is not the name of a credential");
     }
     env.write_config(&with_key("access_key_credential = \"uploader\""));
     let mut command = env.daemon_command();

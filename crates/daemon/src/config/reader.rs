@@ -18,7 +18,7 @@ mod table_check;
 
 use std::{
     collections::BTreeMap,
-    env, fs, mem,
+    env, fs,
     path::{Path, PathBuf},
 };
 
@@ -28,9 +28,9 @@ use toml::de::DeTable;
 
 use self::{
     context::ReadContext, http::RawHttp, profile::RawProfile, raw_source::RawSource,
-    spanned::Spanned,
+    spanned::Spanned, syntax::BrokenText,
 };
-use super::{Config, ConfigError, ConfigErrors, FileRef, calls_sts};
+use super::{Config, ConfigErrors, FileRef, calls_sts};
 use crate::{
     identity::ProcessEnvironment,
     runtime::{
@@ -132,11 +132,10 @@ pub(crate) fn parse(
     let mut context = ReadContext::new(path, text, environment);
     let text = context.text.clone();
     let (mut root, errors) = DeTable::parse_recoverable(&text);
-    let broken_lines = syntax::report(&mut context, &errors, root.get_ref());
-    let syntax_errors = mem::take(&mut context.errors);
+    let broken = syntax::report(&mut context, &errors);
     table_check::check(&mut context, root.get_mut());
     match Raw::deserialize(toml::Deserializer::from(root)) {
-        Ok(raw) => config(raw, context, syntax_errors, &broken_lines),
+        Ok(raw) => config(raw, context, broken),
         // The tables have been checked: only a mistake in the list of known keys leads here.
         Err(error) => {
             let at = error.span().map_or(0, |span| span.start);
@@ -152,8 +151,7 @@ pub(crate) fn parse(
 fn config(
     raw: Raw,
     mut context: ReadContext<'_>,
-    syntax_errors: Vec<ConfigError>,
-    broken_lines: &[usize],
+    broken: BrokenText,
 ) -> Result<Config, ConfigErrors> {
     check_authorities(&mut context);
     let endpoints = endpoint::endpoints(&mut context, &raw);
@@ -172,11 +170,16 @@ fn config(
         sources.insert(name.clone(), source::read_source(&mut context, name, raw));
     }
     let profiles = profile::read_profiles(&mut context, &raw.profile, &sources);
-    if raw.profile.is_empty() {
+    let has_errors_of_profiles = context
+        .errors
+        .iter()
+        .any(|it| it.key.starts_with("profile"));
+    if raw.profile.is_empty() && !has_errors_of_profiles {
+        let end = context.text.len();
         let hint = "add a [profile.NAME] table as man stsd-config shows";
         context.error_at(
             Code::ConfigMissingKey,
-            0,
+            end,
             "profile",
             "there is no profile",
             hint,
@@ -189,7 +192,7 @@ fn config(
         }
     }
     export::reject_duplicate_files(&mut context);
-    context.add_syntax_errors(syntax_errors, broken_lines);
+    broken.add_to(&mut context.errors, &context.damaged_tables);
     match endpoints {
         Some(endpoints) if context.errors.is_empty() => Ok(Config {
             path: context.path.to_owned(),

@@ -31,6 +31,8 @@ pub(super) struct ReadContext<'a> {
     pub errors: Vec<ConfigError>,
     /// Likely mistakes that do not keep the daemon from working.
     pub warnings: Vec<ConfigError>,
+    /// The tables of which a key was not read for its wrong type: another key may only seem missing.
+    pub damaged_tables: Vec<String>,
     /// The files that the daemon reads or writes besides the exports.
     pub used_files: Vec<PathBuf>,
     /// The files of the exports.
@@ -51,6 +53,7 @@ impl<'a> ReadContext<'a> {
             environment,
             errors: Vec::new(),
             warnings: Vec::new(),
+            damaged_tables: Vec::new(),
             used_files: vec![path.to_owned()],
             export_files: Vec::new(),
             writable: Vec::new(),
@@ -148,19 +151,6 @@ impl<'a> ReadContext<'a> {
     pub(super) fn warn_of_file(&mut self, code: Code, problem: &str, hint: &str) {
         let warning = self.located(code, None, "", problem, hint);
         self.warnings.push(warning);
-    }
-
-    /// Adds the errors of the parser. Errors that only follow from them are dropped: those on the same
-    /// lines, and missing keys and names, which may be in a part that was not read.
-    pub(super) fn add_syntax_errors(&mut self, errors: Vec<ConfigError>, lines: &[usize]) {
-        if errors.iter().any(|it| it.code == Code::ConfigSyntax) {
-            let may_follow = [Code::ConfigMissingKey, Code::ConfigUnknownName];
-            self.errors.retain(|it| !may_follow.contains(&it.code));
-        }
-        self.errors
-            .retain(|it| it.line.is_none_or(|line| !lines.contains(&line)));
-        self.errors.extend(errors);
-        self.errors.sort_by_key(|it| it.line);
     }
 
     fn add_error(&mut self, code: Code, line: Option<usize>, key: &str, problem: &str, hint: &str) {

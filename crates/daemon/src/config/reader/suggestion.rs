@@ -30,7 +30,7 @@ pub(super) fn nearest<'a>(text: &str, known: impl IntoIterator<Item = &'a str>) 
 /// Returns the hint for an unknown name: the nearest one, or all known names.
 pub(super) fn with_names(text: &str, known: &[&str]) -> String {
     match nearest(text, known.iter().copied()) {
-        Some(near) => format!("did you mean {near}? there are: {}", listed(known)),
+        Some(near) => format!("did you mean {near}?"),
         None => format!("there are: {}", listed(known)),
     }
 }

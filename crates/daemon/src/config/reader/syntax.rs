@@ -1,63 +1,117 @@
 //! The errors of a text that is not TOML, with the first place of a key that is there twice.
 
+use std::mem;
+
 use stsd_codes::Code;
-use toml::de::{DeTable, DeValue, Error};
+use toml::de::Error;
 
 use super::context::ReadContext;
+use crate::config::ConfigError;
 
 /// The parser's message for a key or a table that is there twice.
 const DUPLICATE: &str = "duplicate key";
 
-/// Reports the errors of the parser. Returns the lines that hold one.
-pub(super) fn report(
-    context: &mut ReadContext<'_>,
-    errors: &[Error],
-    root: &DeTable<'_>,
-) -> Vec<usize> {
-    let mut lines = Vec::new();
+/// The errors of the parser, and the parts of the text of which other errors may only follow from them.
+pub(super) struct BrokenText {
+    errors: Vec<ConfigError>,
+    /// The lines with an error.
+    lines: Vec<usize>,
+    /// The tables that are there twice: the parser has joined both.
+    joined_tables: Vec<String>,
+}
+
+/// Takes the errors of the parser out of the context, to which they are reported.
+pub(super) fn report(context: &mut ReadContext<'_>, errors: &[Error]) -> BrokenText {
+    let mut broken = BrokenText {
+        errors: Vec::new(),
+        lines: Vec::new(),
+        joined_tables: Vec::new(),
+    };
     for error in errors {
         let at = error.span().map_or(0, |span| span.start);
         let line = context.line(at);
+        let key = key_at(&context.text, at);
         // One mistake often breaks the rest of its line too.
-        if lines.contains(&line) {
+        if broken.lines.contains(&line) || broken.is_in_joined_table(&key) {
             continue;
         }
-        lines.push(line);
-        let key = key_at(&context.text, at);
+        broken.lines.push(line);
         if error.message().starts_with(DUPLICATE) {
-            report_duplicate(context, root, &key, at);
+            report_duplicate(context, &key, at);
+            let is_header = line_at(&context.text, at).1.trim_start().starts_with('[');
+            broken.joined_tables.extend(is_header.then_some(key));
             continue;
         }
         let problem = format!("this is not TOML: {}", error.message());
         let hint = hint(&context.text, at);
         context.error_at(Code::ConfigSyntax, at, &key, &problem, hint);
     }
-    lines
+    broken.errors = mem::take(&mut context.errors);
+    broken
 }
 
-fn report_duplicate(context: &mut ReadContext<'_>, root: &DeTable<'_>, key: &str, at: usize) {
-    let first = first_position(root, key).filter(|it| *it < at);
-    let problem = match first {
-        Some(first) => format!("it is there twice: first on line {}", context.line(first)),
+impl BrokenText {
+    /// Adds the errors of the parser to those of the values, by line. Errors that only follow are
+    /// dropped: those on the same lines and in joined tables, and missing keys and sources, which may
+    /// be in a part or a table that was not read whole.
+    pub(super) fn add_to(self, errors: &mut Vec<ConfigError>, damaged_tables: &[String]) {
+        let has_lost_keys = self.errors.iter().any(|it| it.code == Code::ConfigSyntax);
+        let is_damaged = |key: &str| {
+            let table = key.rsplit_once('.').map_or("", |(table, _)| table);
+            let mut damaged = damaged_tables.iter();
+            damaged.any(|it| it == key || it == table)
+        };
+        let may_follow = |it: &ConfigError| match it.code {
+            Code::ConfigMissingKey => has_lost_keys || is_damaged(&it.key),
+            Code::ConfigUnknownName => has_lost_keys && it.key.ends_with(".source"),
+            _ => false,
+        };
+        errors.retain(|it| {
+            let is_broken = it.line.is_some_and(|line| self.lines.contains(&line));
+            !is_broken && !self.is_in_joined_table(&it.key) && !may_follow(it)
+        });
+        errors.extend(self.errors);
+        errors.sort_by_key(|it| it.line);
+    }
+
+    fn is_in_joined_table(&self, key: &str) -> bool {
+        let is_inside = |table: &String| {
+            let rest = key.strip_prefix(table.as_str());
+            rest.is_some_and(|it| it.starts_with('.'))
+        };
+        self.joined_tables.iter().any(is_inside)
+    }
+}
+
+fn report_duplicate(context: &mut ReadContext<'_>, key: &str, at: usize) {
+    let problem = match first_line(&context.text, key, at) {
+        Some(line) => format!("it is there twice: first on line {line}"),
         None => "it is there twice".to_owned(),
     };
     let hint = "remove one of the two, or give one of them another name";
     context.error_at(Code::ConfigDuplicateKey, at, key, &problem, hint);
 }
 
-/// Returns the position of a key, with its table, in the file.
-fn first_position(root: &DeTable<'_>, key: &str) -> Option<usize> {
-    let mut table = root;
-    let mut found = None;
-    for part in key.split('.') {
-        let (name, value) = table.iter().find(|(name, _)| name.get_ref() == part)?;
-        found = Some(name.span().start);
-        match value.get_ref() {
-            DeValue::Table(inner) => table = inner,
-            _ => break,
+/// Returns the first line, from 1, of a key or a table that is there again at a byte offset.
+fn first_line(text: &str, key: &str, at: usize) -> Option<usize> {
+    let before = line_at(text, at).0;
+    let mut table = "";
+    for (index, line) in text[..before].lines().enumerate() {
+        let found = if line.trim_start().starts_with('[') {
+            table = table_name(line).unwrap_or_default();
+            table.to_owned()
+        } else {
+            let name = line.split('=').next().unwrap_or_default().trim();
+            match table {
+                "" => name.to_owned(),
+                _ => format!("{table}.{name}"),
+            }
+        };
+        if !key.is_empty() && found == key {
+            return Some(index + 1);
         }
     }
-    found
+    None
 }
 
 /// Returns the hint for the line of an error.

@@ -58,9 +58,11 @@ fn check_table(
             }
         };
         seen.push(known.name);
-        let path = join(path, known.name);
-        if check_value(context, &mut value, known, &path, position) {
+        let key = join(path, known.name);
+        if check_value(context, &mut value, known, &key, position) {
             table.insert(name, value);
+        } else {
+            context.damaged_tables.push(path.to_owned());
         }
     }
     for key in keys
@@ -134,6 +136,7 @@ fn check_named_tables(
     keys: &'static [KnownKey],
     path: &str,
 ) {
+    let mut is_reported = false;
     for (name, mut value) in mem::take(tables) {
         let (position, path) = (name.span().start, join(path, name.get_ref()));
         if let DeValue::Table(table) = value.get_mut() {
@@ -141,11 +144,15 @@ fn check_named_tables(
             tables.insert(name, value);
             continue;
         }
-        let problem = format!(
-            "{} stands where a table of any name is expected",
-            kind(value.get_ref())
+        // All keys of a table without its name have the same cause.
+        if mem::replace(&mut is_reported, true) {
+            continue;
+        }
+        let problem = format!("{} instead of a table", kind(value.get_ref()));
+        let hint = format!(
+            "write {} above it: the table has a name of your own",
+            key.example
         );
-        let hint = format!("write it below {}", key.example);
         context.error_at(Code::ConfigWrongType, position, &path, &problem, &hint);
     }
 }
@@ -240,7 +247,7 @@ fn expand_home(context: &mut ReadContext<'_>, text: &mut Cow<'_, str>, path: &st
         return;
     }
     let home = context.environment.text("HOME");
-    let full = home.map(|it| format!("{it}{rest}"));
+    let full = home.map(|it| format!("{}{rest}", it.trim_end_matches('/')));
     let problem = format!("{}: ~ is not expanded in this file", shown(text));
     let hint = match &full {
         Some(full) => format!("write {}", shown(full)),
