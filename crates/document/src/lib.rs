@@ -6,10 +6,12 @@
 //! library because every SDK call may start the shim; a test reads the result back with such a
 //! library.
 
+mod keys;
 mod printable;
 mod text;
 
 use jiff::Timestamp;
+pub use keys::{MappedKey, MappedValue, TimeFormat};
 pub use printable::{Printable, is_printable, printable_lines, printable_start};
 use stsd_secret::SecretText;
 use text::{assignments, exports, is_plain};

@@ -2,7 +2,17 @@
 //! Every buffer has its final capacity from the start: one that grows leaves copies of a secret
 //! behind.
 
+use std::fmt::Write as _;
+
 use zeroize::Zeroizing;
+
+/// A value of [`mapped_object`].
+pub(super) enum Field<'a> {
+    Text(&'a str),
+    Number(i64),
+    /// A number in quotes.
+    QuotedNumber(i64),
+}
 
 /// One compact line. `Version` is AWS's and the only number. With `unescaped` no value has
 /// anything to escape.
@@ -25,6 +35,41 @@ pub(super) fn object(
     }
     text.push_str("\"}\n");
     text
+}
+
+/// One compact line, in which keys and texts may hold any character.
+pub(super) fn mapped_object(fields: &[(&str, Field<'_>)]) -> Zeroizing<String> {
+    let lengths = fields.iter().map(|(name, field)| match field {
+        Field::Text(value) => name.len() + value.len(),
+        Field::Number(_) | Field::QuotedNumber(_) => name.len(),
+    });
+    // An escape sequence has 6 bytes; a number has 20 at most, and the punctuation 6.
+    let size: usize = lengths.map(|it| 6 * it + 32).sum();
+    let mut text = Zeroizing::new(String::with_capacity(size + 4));
+    let mut before = '{';
+    for (name, field) in fields {
+        text.push(before);
+        push_quoted(&mut text, name);
+        text.push(':');
+        // Writing to a string cannot fail.
+        let _ = match field {
+            Field::Text(value) => {
+                push_quoted(&mut text, value);
+                Ok(())
+            }
+            Field::Number(number) => write!(text, "{number}"),
+            Field::QuotedNumber(number) => write!(text, "\"{number}\""),
+        };
+        before = ',';
+    }
+    text.push_str("}\n");
+    text
+}
+
+fn push_quoted(text: &mut String, value: &str) {
+    text.push('"');
+    value.chars().for_each(|c| push_escaped(text, c));
+    text.push('"');
 }
 
 /// Returns `true` if JSON needs no escape sequences for the value; values of STS need none. Eight
