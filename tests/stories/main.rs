@@ -27,6 +27,7 @@ mod client {
 /// The configuration of the daemon.
 mod config {
     mod errors;
+    mod export_keys;
     mod mistakes;
 }
 
@@ -123,6 +124,7 @@ mod sdk {
 mod serve {
     mod credentials;
     mod export;
+    mod export_keys;
     mod hostile_peers;
     mod thundering_herd;
 }

@@ -24,7 +24,7 @@ pub use self::{
     cached_identity::CachedIdentity,
     cause::Cause,
     endpoints::{EndpointOrigin, Endpoints},
-    export::{ExportConfig, ExportFile},
+    export::{ExportConfig, ExportFile, FileContent},
     identity_provider::{
         Freshness, IdentityProvider, NoSession, RecoveryFuture, ResolveContext, ResolveFuture,
         SessionFuture, Sessions,

@@ -78,14 +78,16 @@ const STAND_INS: [(&str, &str); 15] = [
 
 /// Files with a secret by the instructions of the documents. They are removed before the search for
 /// secrets.
-const ASKED_FOR: [&str; 8] = [
+const ASKED_FOR: [&str; 10] = [
     "work/.env",
     "work/saml.json",
+    "work/sts_info.py",
     "work/token.json",
     "work/world.toml",
     "home/.aliyun",
     "home/.alibabacloud",
     "home/.ossutilconfig",
+    "outside/home/jo/app",
     "outside/home/jo/sts",
 ];
 
@@ -137,6 +139,14 @@ impl World {
             (
                 "https://oss-cn-hongkong.aliyuncs.com".to_owned(),
                 env.emulator().oss_url().to_owned(),
+            ),
+            // In a call of an SDK, whose default is HTTPS.
+            (
+                "endpoint=\"sts.cn-hongkong.aliyuncs.com\"".to_owned(),
+                format!(
+                    "endpoint=\"{}\", protocol=\"http\"",
+                    address(env.emulator().sts_url())
+                ),
             ),
             ("\"BUCKET\"".to_owned(), "\"examplebucket\"".to_owned()),
             (
@@ -208,6 +218,7 @@ impl World {
             "etc/systemd/system",
             "etc/stsd",
             "var/lib/node_exporter",
+            "home/jo/app",
             "home/jo/sts",
         ] {
             // Not writable for other users, whatever the umask.

@@ -8,7 +8,7 @@ use tokio::task::spawn_blocking;
 use tracing::{debug, info, warn};
 
 use crate::{
-    profile::{ExportFile, ProfileName},
+    profile::{ExportFile, FileContent, ProfileName},
     runtime::{
         atomic_file,
         atomic_file::{FileError, FileId},
@@ -141,7 +141,10 @@ impl CredentialsFile {
                 Some(_) if is_regular(&file.path) => return Ok(WriteOutcome::Contended),
                 _ => {}
             }
-            let text = new.document(file.format)?;
+            let text = match &file.content {
+                FileContent::Format(format) => new.document(*format)?,
+                FileContent::Keys(keys) => new.document_with_keys(keys)?,
+            };
             let written = atomic_file::replace(&file.path, text.as_bytes())?;
             Ok(WriteOutcome::Written(written))
         })

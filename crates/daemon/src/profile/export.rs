@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use stsd_document::Format;
+use stsd_document::{Format, MappedKey};
 
 use crate::runtime::program::Program;
 
@@ -20,8 +20,17 @@ pub struct ExportConfig {
 pub struct ExportFile {
     /// The path of the file.
     pub path: PathBuf,
-    /// The format of the document.
-    pub format: Format,
+    /// The content of the file.
+    pub content: FileContent,
+}
+
+/// The content of a file with credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileContent {
+    /// A document of a known format.
+    Format(Format),
+    /// A JSON object with these keys, for a program that expects keys of its own.
+    Keys(Box<[MappedKey]>),
 }
 
 impl ExportConfig {

@@ -8,7 +8,7 @@ use std::{
 
 use jiff::Timestamp;
 use stsd_codes::Code;
-use stsd_document::{Credentials, Format, Unwritable};
+use stsd_document::{Credentials, Format, MappedKey, Unwritable};
 use stsd_secret::{SecretBytes, SecretText};
 use zeroize::Zeroizing;
 
@@ -137,14 +137,25 @@ impl Session {
     /// # Errors
     /// [`Unwritable`] if the format cannot express the session.
     pub fn document(&self, format: Format) -> Result<Zeroizing<String>, Unwritable> {
-        let credentials = Credentials {
+        self.credentials().render(format)
+    }
+
+    /// Returns the session as a JSON object with these keys.
+    ///
+    /// # Errors
+    /// [`Unwritable`] if the object cannot express the session.
+    pub fn document_with_keys(&self, keys: &[MappedKey]) -> Result<Zeroizing<String>, Unwritable> {
+        self.credentials().render_keys(keys, &self.request_id)
+    }
+
+    fn credentials(&self) -> Credentials<'_> {
+        Credentials {
             access_key_id: &self.access_key_id,
             access_key_secret: &self.access_key_secret,
             security_token: &self.security_token,
             expiration_unix_seconds: self.expiration.as_second(),
             issued_unix_seconds: self.issued.as_second(),
-        };
-        credentials.render(format)
+        }
     }
 }
 

@@ -24,6 +24,8 @@ pub(super) enum Shape {
     Paths,
     /// A list of texts: the path of a program, and its arguments.
     Program,
+    /// A table of texts; the user chooses the keys.
+    TextTable,
     /// A table with these keys.
     Table(&'static [KnownKey]),
     /// A table of tables with these keys; the user chooses their names.
@@ -191,6 +193,11 @@ const FILE: &[KnownKey] = &[
         "path = \"/run/backup/credentials.json\"",
     ),
     optional("format", Shape::Text, "format = \"aliyun\""),
+    optional(
+        "keys",
+        Shape::TextTable,
+        "keys = { sts_key_id = \"access_key_id\", sts_key_secret = \"access_key_secret\" }",
+    ),
 ];
 
 /// Returns the tables, the top level included, that have a key of a name.
@@ -265,7 +272,7 @@ mod tests {
                 Shape::Number => "integer",
                 Shape::Switch => "boolean",
                 Shape::List | Shape::Paths | Shape::Program => "array",
-                Shape::Table(_) | Shape::NamedTables(_) => "object",
+                Shape::TextTable | Shape::Table(_) | Shape::NamedTables(_) => "object",
             };
             assert_eq!(kind, Some(expected), "{path}");
             match key.shape {

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
-use stsd_document::Format;
+use stsd_document::{Format, MappedValue};
 use stsd_sts::Endpoint;
 
 use super::{
@@ -284,6 +284,7 @@ fn shape(schema: &Value) -> String {
     });
     match kind.unwrap() {
         "array" => format!("array of {}s", shape(&schema["items"])),
+        "object" => format!("table of {}s", shape(&schema["additionalProperties"])),
         kind => kind.to_owned(),
     }
 }
@@ -412,6 +413,9 @@ fn reference_page_agrees_with_the_types() {
         .split(", ")
         .map(|it| format!("`{it}`"))
         .collect();
+    for name in MappedValue::NAMES.split(", ") {
+        assert!(page.contains(&format!("`{name}`")), "no key says {name}");
+    }
     for words in [formats.join(", "), format!("1 to {MAX_CALLS_PER_SECOND}, ")] {
         assert!(page.contains(&words), "no key says {words}");
     }

@@ -98,6 +98,7 @@ fn check_value(
             check_named_tables(context, tables, key, keys, path);
             true
         }
+        (Shape::TextTable, DeValue::Table(texts)) => check_texts(context, texts, key, path),
         (Shape::Text, DeValue::String(_))
         | (Shape::Number, DeValue::Integer(_))
         | (Shape::Switch, DeValue::Boolean(_)) => true,
@@ -127,6 +128,26 @@ fn check_value(
             false
         }
     }
+}
+
+/// Checks a table of texts. Returns `false` if a value is no text.
+fn check_texts(
+    context: &mut ReadContext<'_>,
+    texts: &DeTable<'_>,
+    key: &'static KnownKey,
+    path: &str,
+) -> bool {
+    let mut valid = true;
+    for (name, value) in texts {
+        if !value.get_ref().is_str() {
+            let (position, path) = (name.span().start, join(path, name.get_ref()));
+            let problem = format!("{} instead of a text in quotes", kind(value.get_ref()));
+            let hint = format!("for example {}", key.example);
+            context.error_at(Code::ConfigWrongType, position, &path, &problem, &hint);
+            valid = false;
+        }
+    }
+    valid
 }
 
 fn check_named_tables(
@@ -214,7 +235,7 @@ fn report_type(
         Shape::Number => "a whole number",
         Shape::Switch => "true or false",
         Shape::List | Shape::Paths | Shape::Program => "a list of texts",
-        Shape::Table(_) | Shape::NamedTables(_) => "a table",
+        Shape::TextTable | Shape::Table(_) | Shape::NamedTables(_) => "a table",
     };
     let problem = format!("{} instead of {expected}", kind(value));
     let hint = format!("for example {}", key.example);

@@ -12,7 +12,7 @@ use super::*;
 fn file(path: &Path) -> CredentialsFile {
     CredentialsFile::new(ExportFile {
         path: path.to_owned(),
-        format: Format::Oss,
+        content: FileContent::Format(Format::Oss),
     })
 }
 
