@@ -35,10 +35,10 @@ impl StsFailure {
         }
     }
 
-    /// Reads a message of the daemon. A refusal is `sts …: CODE: MESSAGE (request ID)`.
+    /// Reads a message of the daemon. A refusal is `sts …: CODE: MESSAGE (request ID) [error-code]`.
     pub(crate) fn new(message: &str, hint: &str) -> Self {
         let request_id = message.rsplit_once("(request ");
-        let request_id = request_id.and_then(|(_, it)| it.strip_suffix(')'));
+        let request_id = request_id.and_then(|(_, it)| Some(it.split_once(')')?.0));
         let code = message
             .strip_prefix("sts ")
             .and_then(|it| it.split_once(": "));
@@ -68,12 +68,12 @@ mod tests {
             assert_eq!(failure.text, format!("{message}; hint: a hint"));
         };
         check(
-            "sts refused: EntityNotExist.Role: The role: none. (request A-1)",
+            "sts refused: EntityNotExist.Role: The role: none. (request A-1) [sts-no-such-role]",
             Some("EntityNotExist.Role"),
             Some("A-1"),
         );
         check(
-            "sts refused the request's time: IllegalTimestamp (request B)",
+            "sts refused the request's time: IllegalTimestamp (request B) [wrong-clock]",
             Some("IllegalTimestamp"),
             Some("B"),
         );

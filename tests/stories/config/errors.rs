@@ -79,7 +79,7 @@ fn config_error_names_file_line_and_key() {
     errors.add_key("allow = [\"exe:/usr/bin/aliyun\"]", 8);
     errors.add_key("allow = []", 8);
     errors.add_key("allow = \"user:root\"", 8);
-    errors.add("no profile", "", 1);
+    errors.add("no profile", "", 5);
     errors.add("[profile", "[profile", 5);
 
     let long = format!(
