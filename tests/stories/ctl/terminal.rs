@@ -68,13 +68,16 @@ fn status_shows_remaining_lifetime_next_renewal_and_last_caller() {
     is(&[
         "PROFILE",
         "REMAINING",
-        "NEXT",
+        "ATTEMPT",
         "CALLS",
         "SAVED",
-        "HAND-OUTS",
+        "SERVED",
     ]);
     is(&["oss-upload", "██████████ 59m", "in "]);
-    is(&["next: renewal near half of the session's lifetime"]);
+    is(&["1 profile: 1 ready; HTTP endpoint not configured; configuration accepted"]);
+    is(&["role: acs:ram::100000000000001:role/oss-upload"]);
+    // The ordinary reason of the next attempt is not shown.
+    assert!(!lines.iter().any(|it| it.contains("next: ")), "{lines:#?}");
     let uid = geteuid().as_raw();
     is(&["asked last: ", "s ago by ", &format!("uid {uid} pid ")]);
     assert_eq!(
@@ -98,6 +101,47 @@ fn status_shows_remaining_lifetime_next_renewal_and_last_caller() {
     let audit = env.client().audit().unwrap();
     assert_eq!(audit.callers[0].asked, "watch");
     assert_eq!(audit.callers[0].pid, Some(std::process::id()));
+}
+
+#[test]
+fn failing_profiles_come_first_below_the_summary() {
+    let profiles = ["a-ready", "b-failing", "c-idle"].map(|it| upload_profile(it, &[]));
+    let env = TestEnv::with_http(&[], &profiles.concat());
+    let _ = env.document(&["a-ready"]);
+    env.emulator().inject_fault(Action::AssumeRole, refused());
+    assert_eq!(env.shim(&["b-failing"]).status.code(), Some(7));
+    let status = || stdout(&env.ctl(&["status"]));
+    let said = status();
+    let summary = "3 profiles: 1 failing, 1 ready, 1 idle; HTTP endpoint http://127.0.0.1:";
+    assert!(said.contains(summary), "{said}");
+    let row = |name: &str| said.find(&format!("\n{name} ")).expect(name);
+    assert!(row("b-failing") < row("a-ready"), "{said}");
+    assert!(row("a-ready") < row("c-idle"), "{said}");
+    // The reason of an attempt after a failure is not the ordinary one.
+    assert_eq!(said.matches("next: ").count(), 1, "{said}");
+    assert!(
+        said.contains("next: retry after a refusal by STS"),
+        "{said}"
+    );
+
+    // JSON has the order of before.
+    let document: Value = serde_json::from_slice(&env.ctl(&["status", "--json"]).stdout).unwrap();
+    let profiles = document["profiles"].as_array().unwrap();
+    let states = profiles.iter().map(|it| [&it["name"], &it["state"]]);
+    let states: Vec<_> = states.map(|it| it.map(|it| it.as_str().unwrap())).collect();
+    let expected = [
+        ["a-ready", "ready"],
+        ["b-failing", "failing"],
+        ["c-idle", "idle"],
+    ];
+    assert_eq!(states, expected);
+
+    assert!(said.contains("; configuration accepted\n"), "{said}");
+    env.write_config("nonsense = true\n");
+    assert_eq!(env.ctl(&["reload"]).status.code(), Some(2));
+    let said = status();
+    assert!(said.contains("; configuration refused "), "{said}");
+    assert!(said.contains("the one before is in force\n"), "{said}");
 }
 
 #[test]

@@ -102,7 +102,7 @@ fn unconfigured_endpoint_is_told_apart_from_a_taken_port() {
     let http = http_listener(&env);
     assert_eq!(http["state"], "not_configured");
     assert!(http["address"].is_null());
-    assert!(text(env.ctl(&["status"]).stdout).contains("HTTP: not configured"));
+    assert!(text(env.ctl(&["status"]).stdout).contains("HTTP endpoint not configured"));
     let reload = env.ctl(&["reload"]);
     assert_eq!(text(reload.stderr), "");
     let url = env.ctl(&["url", "oss-upload"]);
@@ -116,7 +116,7 @@ fn unconfigured_endpoint_is_told_apart_from_a_taken_port() {
     assert_eq!(http_listener(&env)["state"], "listening");
     let status = text(env.ctl(&["status"]).stdout);
     assert!(
-        status.contains(&format!("HTTP: {}", url.authority())),
+        status.contains(&format!("HTTP endpoint http://{}", url.authority())),
         "{status}"
     );
 }

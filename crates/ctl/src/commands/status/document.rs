@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use stsd_client::FailureCount;
 
-use super::report::StatusReport;
+use super::{report::StatusReport, summary::ProfileState};
 use crate::http_listener;
 
 /// Returns the status as JSON, with the names of the protocol, which stay stable.
@@ -15,6 +15,7 @@ pub(super) fn json(report: &StatusReport) -> Value {
         .map(|profile| {
             json!({
                 "name": profile.name,
+                "state": ProfileState::of(profile).name(),
                 "role_arn": profile.role_arn,
                 "access_key_id": profile.access_key_id,
                 "expiration_unix_seconds": profile.expiration_unix_seconds,

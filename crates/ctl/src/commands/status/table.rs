@@ -3,7 +3,7 @@
 use anstyle::Style;
 use stsd_client::{LastCaller, ListenerState, ProfileStatus, Status};
 
-use super::report::StatusReport;
+use super::{report::StatusReport, summary};
 use crate::{
     http_listener::other_problems,
     term::{
@@ -17,7 +17,10 @@ use crate::{
 const BAR_CHARS: u64 = 10;
 
 /// Width of a table without the names.
-const FIXED_COLUMNS: usize = 56;
+const FIXED_COLUMNS: usize = 53;
+
+/// The beginning of the reason for the next attempt of a profile without a problem.
+const ORDINARY_REASON: &str = "renewal near half of";
 
 /// Indentation of the remarks below a profile.
 const INDENT: (&str, &str) = ("  ", "    ");
@@ -43,11 +46,14 @@ pub(super) fn lines(report: &StatusReport, width: Option<usize>) -> Vec<Line> {
     if let Some(which) = &report.which_of_two {
         lines.extend(wrap(WARN, ("", "  "), which, width));
     }
+    let failing = summary::has_failure(report);
+    let style = if failing { ERROR } else { PLAIN };
+    lines.extend(wrap(style, ("", "  "), &summary::line(report), width));
     if let Some(endpoint) = report.endpoint() {
         let text = format!("STS endpoint: {endpoint}");
         lines.extend(wrap(DIM, ("", "  "), &text, width));
     }
-    lines.extend(http_endpoint(report, width));
+    lines.extend(http_problems(report, width));
     lines.extend(problems(report, width));
     lines.push(Line::default());
     let names = status.profiles.iter().map(|it| it.name.chars().count());
@@ -56,13 +62,9 @@ pub(super) fn lines(report: &StatusReport, width: Option<usize>) -> Vec<Line> {
     if status.profiles.is_empty() {
         lines.push(Line::new(DIM, "no profiles that you may see"));
     } else if in_columns {
-        let titles = format!(
-            "{:longest$}  {:17}  {:9}  {:>5}  {:>6}  {:>9}",
-            "PROFILE", "REMAINING", "NEXT", "CALLS", "SAVED", "HAND-OUTS"
-        );
-        lines.push(Line::new(BOLD, titles));
+        lines.extend(titles(longest));
     }
-    for profile in &status.profiles {
+    for profile in summary::in_order(&status.profiles) {
         if in_columns {
             lines.push(row(profile, longest));
         } else {
@@ -77,24 +79,43 @@ pub(super) fn lines(report: &StatusReport, width: Option<usize>) -> Vec<Line> {
     lines
 }
 
-/// Returns the state of the HTTP endpoint, and the problems that are not among the conditions.
-fn http_endpoint(report: &StatusReport, width: Option<usize>) -> Vec<Line> {
+/// Returns the two lines of titles, which say of which calls a number is.
+fn titles(longest: usize) -> [Line; 2] {
+    let line = |words: [&str; 6]| {
+        let [name, remaining, next, calls, saved, served] = words;
+        let text = format!(
+            "{name:longest$}  {remaining:17}  {next:9}  {calls:>5}  {saved:>6}  {served:>6}"
+        );
+        Line::new(BOLD, text.trim_end())
+    };
+    [
+        line(["", "", "NEXT", "STS", "CALLS", ""]),
+        line([
+            "PROFILE",
+            "REMAINING",
+            "ATTEMPT",
+            "CALLS",
+            "SAVED",
+            "SERVED",
+        ]),
+    ]
+}
+
+/// Returns the problems of the HTTP endpoint that are not among the conditions.
+fn http_problems(report: &StatusReport, width: Option<usize>) -> Vec<Line> {
     let Some(listener) = &report.http else {
         return Vec::new();
     };
-    let mut lines = Vec::new();
-    let mut add = |style, indent, text: &str| lines.extend(wrap(style, indent, text, width));
-    let address = listener.address.as_deref().unwrap_or_default();
-    let (state, style) = match listener.state {
-        ListenerState::NotConfigured => ("not configured".to_owned(), WARN),
-        ListenerState::Listening => (address.to_owned(), WARN),
-        _ => (format!("{address}, not listening"), ERROR),
+    let style = match listener.state {
+        ListenerState::NotConfigured | ListenerState::Listening => WARN,
+        _ => ERROR,
     };
-    add(DIM, ("", "  "), &format!("HTTP: {state}"));
+    let mut lines = Vec::new();
+    let mut add = |style, text: &str| lines.extend(wrap(style, INDENT, text, width));
     let conditions = report.conditions.as_deref().unwrap_or_default();
     for problem in other_problems(listener, conditions) {
-        add(style, INDENT, &problem.message);
-        add(PLAIN, INDENT, &format!("hint: {}", problem.hint));
+        add(style, &problem.message);
+        add(PLAIN, &format!("hint: {}", problem.hint));
     }
     lines
 }
@@ -126,7 +147,7 @@ fn row(profile: &ProfileStatus, longest: usize) -> Line {
         .with(
             PLAIN,
             format!(
-                "  {:>5}  {:>6}  {:>9}",
+                "  {:>5}  {:>6}  {:>6}",
                 profile.sts_calls, profile.calls_saved, profile.hand_outs
             ),
         )
@@ -141,7 +162,7 @@ fn paragraph(profile: &ProfileStatus, width: Option<usize>) -> Vec<Line> {
             .with(PLAIN, format!(", next {}", next(profile))),
     );
     let counted = format!(
-        "calls {}, saved {}, served {}",
+        "STS calls {}, saved {}, served {}",
         profile.sts_calls, profile.calls_saved, profile.hand_outs
     );
     lines.extend(wrap(PLAIN, INDENT, &counted, width));
@@ -176,8 +197,12 @@ fn next(profile: &ProfileStatus) -> String {
 fn remarks(report: &StatusReport, profile: &ProfileStatus, width: Option<usize>) -> Vec<Line> {
     let mut lines = Vec::new();
     let mut add = |style, text: String| lines.extend(wrap(style, INDENT, &text, width));
-    if profile.next_attempt_seconds.is_some() {
-        add(DIM, format!("next: {}", profile.next_attempt_reason));
+    if !profile.role_arn.is_empty() {
+        add(DIM, format!("role: {}", profile.role_arn));
+    }
+    let reason = &profile.next_attempt_reason;
+    if profile.next_attempt_seconds.is_some() && !reason.starts_with(ORDINARY_REASON) {
+        add(DIM, format!("next: {reason}"));
     }
     if let Some(caller) = report.last_caller(profile) {
         add(DIM, last_access(caller));
