@@ -3,5 +3,6 @@
 pub(crate) mod alt_screen;
 pub(crate) mod caller_name;
 pub(crate) mod duration;
+pub(crate) mod keys;
 pub(crate) mod stdout;
 pub(crate) mod style;

@@ -3,6 +3,7 @@
 mod document;
 mod health;
 mod report;
+mod scroll;
 mod summary;
 mod table;
 mod watch;

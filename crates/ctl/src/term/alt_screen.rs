@@ -23,7 +23,10 @@ use signal_hook::{
     low_level::{emulate_default_handler, pipe},
 };
 
-use crate::term::style::{Line, strip_if_needed, terminal_size};
+use crate::term::{
+    keys::{Key, KeyDecoder},
+    style::{Line, strip_if_needed, terminal_size},
+};
 
 /// Switches to the alternate screen and hides the cursor.
 const ENTER: &str = "\u{1b}[?1049h\u{1b}[?25l";
@@ -44,6 +47,7 @@ pub(crate) struct AltScreen {
     wake_reader: UnixStream,
     wake_writer: UnixStream,
     raised: Vec<(i32, Arc<AtomicBool>)>,
+    keys: KeyDecoder,
 }
 
 /// The reason why a wait has ended.
@@ -52,6 +56,8 @@ pub(crate) enum UserInput {
     Timeout,
     /// The size of the terminal has changed, or the process was continued.
     Redraw,
+    /// Keys, [`Key::Quit`] not among them; empty for keys without a meaning.
+    Keys(Vec<Key>),
     /// A key that quits.
     Quit,
     /// A signal that terminates the process.
@@ -75,6 +81,7 @@ impl AltScreen {
             wake_reader,
             wake_writer,
             raised,
+            keys: KeyDecoder::default(),
         };
         screen.set_up()?;
         Ok(screen)
@@ -128,10 +135,12 @@ impl AltScreen {
         if keys {
             let mut typed = [0; 64];
             let count = rustix::io::read(stdin.as_fd(), &mut typed)?;
-            // Ctrl-D is a byte in this mode; a count of 0 is a closed terminal.
-            if count == 0 || typed[..count].iter().any(|key| b"qQ\x04".contains(key)) {
-                return Ok(UserInput::Quit);
-            }
+            let keys = self.keys.decode(&typed[..count]);
+            // A count of 0 is a closed terminal.
+            return Ok(match count == 0 || keys.contains(&Key::Quit) {
+                true => UserInput::Quit,
+                false => UserInput::Keys(keys),
+            });
         }
         Ok(UserInput::Redraw)
     }

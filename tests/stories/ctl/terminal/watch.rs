@@ -94,13 +94,45 @@ fn status_watch_survives_a_stopped_and_a_hung_daemon() {
 }
 
 #[test]
-fn status_watch_counts_lines_beyond_the_screen() {
+fn status_watch_scrolls_lines_beyond_the_screen() {
     let profiles: String = (0..300)
         .map(|it| upload_profile(&format!("p{it:03}"), &[]))
         .collect();
     let env = TestEnv::with(&[], &profiles);
     let mut terminal = env.ctl_at_terminal(WIDE, &["status", "--watch"]);
-    terminal.wait_for("282 lines more; name profiles to see fewer");
+    // A head of 6 lines, and 2 lines for each profile; the last row is the help.
+    terminal.wait_for("q leaves; lines 1-23 of 606; arrows, PageUp, PageDown");
+    terminal.wait_for("p000");
+    fits(&terminal);
+    let first_row = |terminal: &Terminal, text: &str| {
+        let is_first = |screen: &vt100::Screen| screen.rows(0, WIDE.1).next().unwrap() == text;
+        terminal.wait_until(text, is_first);
+    };
+    let mut scroll = |keys: &str, range: &str| {
+        terminal.type_keys(keys);
+        terminal.wait_for(&format!("lines {range} of 606"));
+        fits(&terminal);
+    };
+    scroll("j", "2-24");
+    scroll("\u{1b}[B\u{1b}OB", "4-26");
+    scroll("k\u{1b}[A", "2-24");
+    scroll("\u{1b}[6~", "24-46");
+    scroll("\u{1b}[5~", "2-24");
+    // The first line and the last one are limits.
+    scroll("kkk", "1-23");
+    scroll("\u{1b}[F", "584-606");
+    scroll("jj\u{1b}[6~", "584-606");
+    first_row(
+        &terminal,
+        "  role: acs:ram::100000000000001:role/oss-upload",
+    );
+    terminal.wait_for("p299");
+    terminal.type_keys("\u{1b}[H");
+    terminal.wait_for("lines 1-23 of 606");
+    terminal.wait_for("p000");
+    // More rows show more lines.
+    terminal.resize(40, 40);
+    terminal.wait_for("q leaves; lines 1-39 of ");
     fits(&terminal);
     terminal.type_keys("q");
     assert_eq!(terminal.wait_for_exit(), 0);

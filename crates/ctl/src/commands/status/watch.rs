@@ -14,6 +14,7 @@ use stsd_client::{Client, Error};
 use super::{
     document,
     report::{StatusReport, fetch},
+    scroll::ScrollPosition,
     table,
 };
 use crate::term::{
@@ -39,11 +40,13 @@ pub(super) fn watch(client: &Client, names: &[String], as_json: bool) -> Result<
     let poller = Poller::start(client, names, screen.waker()?);
     let mut report = Ok(first);
     let mut asked: Option<u32> = None;
+    let mut position = ScrollPosition::default();
     loop {
         if let Ok(answer) = poller.answers.try_recv() {
             (report, asked) = (answer, None);
         }
-        screen.draw(|rows, width| render(&report, asked.unwrap_or(0), rows, width))?;
+        let late = asked.unwrap_or(0);
+        screen.draw(|rows, width| render(&report, late, &mut position, (rows, width)))?;
         match screen.wait(POLL_INTERVAL)? {
             UserInput::Quit => return Ok(ExitCode::SUCCESS),
             UserInput::Signal(signal) => {
@@ -53,6 +56,7 @@ pub(super) fn watch(client: &Client, names: &[String], as_json: bool) -> Result<
                 return Ok(ExitCode::FAILURE);
             }
             UserInput::Redraw => {}
+            UserInput::Keys(keys) => keys.into_iter().for_each(|key| position.apply(key)),
             UserInput::Timeout => match &mut asked {
                 Some(periods) => *periods += 1,
                 None => asked = poller.ask.send(()).is_ok().then_some(0),
@@ -83,14 +87,14 @@ impl Poller {
     }
 }
 
-/// Returns the lines that fit on the screen, and a line of help.
+/// Returns the lines that the screen shows, and a line of help.
 fn render(
     report: &Result<StatusReport>,
     seconds_late: u32,
-    rows: usize,
-    width: usize,
+    position: &mut ScrollPosition,
+    (rows, width): (usize, usize),
 ) -> Vec<Line> {
-    let mut lines = match report {
+    let lines = match report {
         Ok(report) => table::lines(report, Some(width)),
         Err(error) => {
             let mut lines = wrap(ERROR, ("", "  "), &format!("{error:#}"), Some(width));
@@ -98,21 +102,17 @@ fn render(
             lines
         }
     };
-    let available = rows.saturating_sub(1).max(1);
-    let mut last = "q leaves".to_owned();
-    if lines.len() > available {
-        let hidden = lines.len() - available;
-        lines.truncate(available);
-        last = format!("{hidden} lines more; name profiles to see fewer; q leaves");
-    }
-    match seconds_late {
-        0 => lines.push(Line::new(DIM, last)),
-        _ => lines.push(Line::new(
-            ERROR,
-            format!("no answer for {seconds_late} s; q leaves"),
-        )),
-    }
-    lines
+    let (mut shown, range) = position.window(lines, rows.saturating_sub(1).max(1));
+    // A narrow terminal cuts the end of the line.
+    let help = match range {
+        Some(range) => format!("q leaves; {range}; arrows, PageUp, PageDown, Home, End scroll"),
+        None => "q leaves".to_owned(),
+    };
+    shown.push(match seconds_late {
+        0 => Line::new(DIM, help),
+        _ => Line::new(ERROR, format!("no answer for {seconds_late} s; {help}")),
+    });
+    shown
 }
 
 fn print_changes(
