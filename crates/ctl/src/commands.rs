@@ -15,16 +15,17 @@ mod metrics;
 mod setup;
 mod status;
 
-use std::{process::ExitCode, time::Duration};
+use std::{path::Path, process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use stsd_client::Client;
 
 use crate::{
     cli::{Arguments, Command, ExecOptions},
-    env_vars::{self, Delivery, Request},
+    env_vars::{self, Delivery, EnvEdits, Request},
     http_listener,
-    term::{stdout::print_line, style},
+    term::{duration::format_duration, stdout::print_line, style},
+    waiting::with_waiting_line,
 };
 
 /// The patience for credentials that may be in the daemon's memory, and for a call to STS.
@@ -54,14 +55,18 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
             profile,
             min_life,
             patience,
-        } => get::show(
-            &client
-                .credentials(&profile, min_life, patience.unwrap_or(CREDENTIALS_PATIENCE))?
-                .credentials,
-        ),
+        } => {
+            let patience = patience.unwrap_or(CREDENTIALS_PATIENCE);
+            let request = || client.credentials(&profile, min_life, patience);
+            get::show(&with_waiting_line(&client, &profile, request)?.credentials)
+        }
         Command::Refresh { profile, patience } => {
-            client.refresh(&profile, patience.unwrap_or(RENEWAL_PATIENCE))?;
-            print_line(&format!("{profile}: renewed"))
+            let request = || client.refresh(&profile, patience.unwrap_or(RENEWAL_PATIENCE));
+            with_waiting_line(&client, &profile, request)?;
+            print_line(&format!(
+                "{profile}: renewed{}",
+                validity(&client, &profile)
+            ))
         }
         Command::Url { profile, .. } => match profile {
             Some(profile) => print_line(client.url(&profile)?.url.expose()),
@@ -71,11 +76,11 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
             }
         },
         Command::Exec { options, command } => {
-            let edits = env_vars::edits(&client, socket.as_deref(), &request(&options))?;
+            let edits = edits(&client, socket.as_deref(), &options)?;
             return Ok(exec::exec(&command, edits));
         }
         Command::Env { options, shell } => {
-            let edits = env_vars::edits(&client, socket.as_deref(), &request(&options))?;
+            let edits = edits(&client, socket.as_deref(), &options)?;
             env::print(&edits, shell)
         }
         Command::Import(typed) => return import::run(&typed),
@@ -110,6 +115,17 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Returns the remaining lifetime of a profile's session for a message; empty if the daemon does not
+/// report the lifetime.
+fn validity(client: &Client, name: &str) -> String {
+    let profiles = client.status().map(|it| it.profiles).unwrap_or_default();
+    let profile = profiles.iter().find(|it| it.name == name);
+    let left = profile.and_then(|it| it.remaining_seconds);
+    left.map_or_else(String::new, |left| {
+        format!(", valid for {}", format_duration(left))
+    })
+}
+
 /// Warns of an HTTP endpoint that does not listen, or whose URLs have ended. The configuration is in
 /// force nevertheless.
 fn warn_of_http_endpoint(client: &Client) {
@@ -119,6 +135,14 @@ fn warn_of_http_endpoint(client: &Client) {
     {
         style::print_warning(&problem.message, &problem.hint);
     }
+}
+
+/// Returns the edits of the environment for a profile.
+fn edits(client: &Client, socket: Option<&Path>, options: &ExecOptions) -> Result<EnvEdits> {
+    let request = request(options);
+    with_waiting_line(client, &options.profile, || {
+        env_vars::edits(client, socket, &request)
+    })
 }
 
 fn request(options: &ExecOptions) -> Request<'_> {

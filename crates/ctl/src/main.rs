@@ -15,6 +15,7 @@ mod subprocess;
 mod term;
 mod token_file;
 mod tool_name;
+mod waiting;
 
 use std::{
     io::{self, Write as _},

@@ -2,6 +2,7 @@
 
 mod commands;
 mod log;
+mod waiting;
 mod watch;
 
 use std::{

@@ -154,6 +154,11 @@ pub(crate) fn print_warning(warning: &str, hint: &str) {
     print_with_hint(WARN, "stsctl: warning: ", warning, hint);
 }
 
+/// Prints a note to stderr, for a person at a terminal.
+pub(crate) fn print_note(note: &str) {
+    print_with_hint(DIM, "stsctl: ", note, "");
+}
+
 fn print_with_hint(style: Style, name: &str, message: &str, hint: &str) {
     let width = terminal_width(&io::stderr());
     let mut text = String::new();

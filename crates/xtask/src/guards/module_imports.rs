@@ -31,7 +31,7 @@ const DAEMON: [(&str, &str); 15] = [
     ("fuzzing", "config identity profile serve session"),
 ];
 
-const CTL: [(&str, &str); 16] = [
+const CTL: [(&str, &str); 17] = [
     ("edit", ""),
     ("error", ""),
     ("http_exchange", ""),
@@ -45,12 +45,13 @@ const CTL: [(&str, &str); 16] = [
     ("config_file", "edit subprocess"),
     ("env_vars", "token_file"),
     ("report", "term"),
+    ("waiting", "term"),
     ("secret_store", "subprocess"),
     ("cli", "secret_store tool_name"),
     (
         "commands",
         "cli config_file edit env_vars error http_exchange http_listener report secret_store \
-         subprocess term token_file tool_name",
+         subprocess term token_file tool_name waiting",
     ),
 ];
 
