@@ -8,13 +8,7 @@ use crate::{secret_store::SecretBackend, tool_name::ToolName};
 
 /// Manage stsd, the local daemon for Alibaba Cloud credentials.
 #[derive(Parser)]
-#[command(
-    version,
-    about,
-    after_help = "Exit codes: 0 done, 1 other failure, 2 usage or \
-bad configuration, 3 daemon not reachable, 4 unknown profile, 5 not allowed, 6 no valid \
-credentials yet, 7 refused by STS, 8 protocol version; doctor: 1 a warning, 9 a fault."
-)]
+#[command(version, about)]
 pub(crate) struct Arguments {
     /// The daemon's socket [default: $STSD_SOCKET, else the user's, else the system's]
     #[arg(long, value_name = "PATH")]
@@ -343,16 +337,4 @@ pub(crate) enum CompletionShell {
 fn parse_duration(text: &str) -> Result<Duration, String> {
     const SHAPE: &str = "a time is a number with a unit: 500ms, 30s, 20m, 1h";
     stsd_model::parse_duration(text).ok_or_else(|| SHAPE.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::CommandFactory as _;
-
-    use super::Arguments;
-
-    #[test]
-    fn command_line_definition_is_consistent() {
-        Arguments::command().debug_assert();
-    }
 }

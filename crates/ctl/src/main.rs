@@ -7,6 +7,7 @@ mod config_file;
 mod edit;
 mod env_vars;
 mod error;
+mod help;
 mod http_exchange;
 mod http_listener;
 mod report;
@@ -22,7 +23,7 @@ use std::{
     process::{self, ExitCode},
 };
 
-use clap::Parser as _;
+use clap::FromArgMatches as _;
 use stsd_client::Error;
 use stsd_codes::Code;
 use stsd_document::printable_lines;
@@ -34,7 +35,8 @@ use crate::{
 };
 
 fn main() -> ExitCode {
-    let outcome = match Arguments::try_parse() {
+    let parsed = help::command().try_get_matches();
+    let outcome = match parsed.and_then(|it| Arguments::from_arg_matches(&it)) {
         Ok(arguments) => commands::run(arguments),
         Err(wrong) if wrong.use_stderr() => usage_error(&wrong),
         // A page of help is a result like any other.

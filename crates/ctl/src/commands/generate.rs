@@ -4,12 +4,12 @@
 use std::{env, fs, path::Path};
 
 use anyhow::{Context as _, Result};
-use clap::CommandFactory as _;
 use clap_complete::Shell;
 use clap_mangen::Man;
 
 use crate::{
-    cli::{Arguments, CompletionShell},
+    cli::CompletionShell,
+    help,
     term::stdout,
 };
 
@@ -20,13 +20,13 @@ pub(crate) fn completions(shell: CompletionShell) -> Result<()> {
         CompletionShell::Fish => Shell::Fish,
     };
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Arguments::command(), "stsctl", &mut script);
+    clap_complete::generate(shell, &mut help::command(), "stsctl", &mut script);
     stdout::write(&script)
 }
 
 /// Prints the page of stsctl, or writes the pages of stsctl and of each subcommand.
 pub(crate) fn manual(directory: Option<&Path>) -> Result<()> {
-    let mut command = Arguments::command().disable_help_subcommand(true);
+    let mut command = help::command().disable_help_subcommand(true);
     // Commands get their full names, such as `stsctl-get`.
     command.build();
     let Some(directory) = directory else {

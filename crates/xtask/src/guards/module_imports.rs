@@ -31,7 +31,7 @@ const DAEMON: [(&str, &str); 15] = [
     ("fuzzing", "config identity profile serve session"),
 ];
 
-const CTL: [(&str, &str); 17] = [
+const CTL: [(&str, &str); 18] = [
     ("edit", ""),
     ("error", ""),
     ("http_exchange", ""),
@@ -48,9 +48,10 @@ const CTL: [(&str, &str); 17] = [
     ("waiting", "term"),
     ("secret_store", "subprocess"),
     ("cli", "secret_store tool_name"),
+    ("help", "cli"),
     (
         "commands",
-        "cli config_file edit env_vars error http_exchange http_listener report secret_store \
+        "cli config_file edit env_vars error help http_exchange http_listener report secret_store \
          subprocess term token_file tool_name waiting",
     ),
 ];
