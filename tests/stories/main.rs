@@ -33,6 +33,7 @@ mod config {
 
 /// The commands of stsctl, and what the programs print.
 mod ctl {
+    mod completion;
     mod conditions;
     mod doctor;
     mod doctor_protections;

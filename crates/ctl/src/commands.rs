@@ -1,5 +1,6 @@
 //! The commands of `stsctl`, one module each.
 
+pub(crate) mod completion;
 mod demo;
 mod doctor;
 mod env;
@@ -109,7 +110,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
             Ok(())
         }
         Command::Demo => demo::run(),
-        Command::Completions { shell } => generate::completions(shell),
+        Command::Completions { shell } => completion::print_script(shell),
         Command::Man { directory } => generate::manual(directory.as_deref()),
     }?;
     Ok(ExitCode::SUCCESS)

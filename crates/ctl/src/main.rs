@@ -19,6 +19,7 @@ mod tool_name;
 mod waiting;
 
 use std::{
+    env,
     io::{self, Write as _},
     process::{self, ExitCode},
 };
@@ -30,11 +31,16 @@ use stsd_document::printable_lines;
 
 use crate::{
     cli::Arguments,
+    commands::completion,
     error::{CliError, UsageError},
     term::{stdout, style},
 };
 
 fn main() -> ExitCode {
+    if let Some(words) = completion::words_to_complete(env::args_os()) {
+        completion::print_profiles(&words);
+        return ExitCode::SUCCESS;
+    }
     let parsed = help::command().try_get_matches();
     let outcome = match parsed.and_then(|it| Arguments::from_arg_matches(&it)) {
         Ok(arguments) => commands::run(arguments),

@@ -1,28 +1,12 @@
-//! Completion scripts and manual pages, generated from clap's description so that they match
+//! The manual pages, generated from clap's description so that they match
 //! `--help`.
 
 use std::{env, fs, path::Path};
 
 use anyhow::{Context as _, Result};
-use clap_complete::Shell;
 use clap_mangen::Man;
 
-use crate::{
-    cli::CompletionShell,
-    help,
-    term::stdout,
-};
-
-pub(crate) fn completions(shell: CompletionShell) -> Result<()> {
-    let shell = match shell {
-        CompletionShell::Bash => Shell::Bash,
-        CompletionShell::Zsh => Shell::Zsh,
-        CompletionShell::Fish => Shell::Fish,
-    };
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut help::command(), "stsctl", &mut script);
-    stdout::write(&script)
-}
+use crate::{help, term::stdout};
 
 /// Prints the page of stsctl, or writes the pages of stsctl and of each subcommand.
 pub(crate) fn manual(directory: Option<&Path>) -> Result<()> {
