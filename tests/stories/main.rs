@@ -41,6 +41,7 @@ mod ctl {
     mod foreign_text;
     mod import;
     mod init;
+    mod manual;
     mod output;
     mod setup;
     mod terminal;

@@ -6,12 +6,12 @@ mod doctor;
 mod env;
 mod exec;
 mod explain;
-mod generate;
 mod get;
 mod import;
 mod init;
 mod lease;
 mod log;
+mod manual;
 mod metrics;
 mod setup;
 mod status;
@@ -111,7 +111,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
         }
         Command::Demo => demo::run(),
         Command::Completions { shell } => completion::print_script(shell),
-        Command::Man { directory } => generate::manual(directory.as_deref()),
+        Command::Man { directory } => manual::manual(directory.as_deref()),
     }?;
     Ok(ExitCode::SUCCESS)
 }
