@@ -69,8 +69,8 @@ pub(crate) enum Command {
     Exec {
         #[command(flatten)]
         options: ExecOptions,
-        /// The program and its arguments, after `--`
-        #[arg(last = true, required = true, value_name = "COMMAND")]
+        /// The program and its arguments; `--` before them is optional
+        #[arg(trailing_var_arg = true, required = true, value_name = "COMMAND")]
         command: Vec<OsString>,
     },
     /// Print the variables that `exec` sets and clears, for a shell: eval "$(stsctl env PROFILE)"
@@ -337,4 +337,40 @@ pub(crate) enum CompletionShell {
 fn parse_duration(text: &str) -> Result<Duration, String> {
     const SHAPE: &str = "a time is a number with a unit: 500ms, 30s, 20m, 1h";
     stsd_model::parse_duration(text).ok_or_else(|| SHAPE.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use clap::Parser as _;
+
+    use super::{Arguments, Command};
+
+    #[test]
+    fn options_after_the_program_of_exec_are_its_own() {
+        let check = |line: &str, expected: &str| {
+            let words = ["stsctl", "exec", "oss-upload"];
+            let words = words.into_iter().chain(line.split(' '));
+            let parsed = Arguments::try_parse_from(words).ok();
+            let Some(Command::Exec { options, command }) = parsed.map(|it| it.command) else {
+                assert_eq!(expected, "", "{line}");
+                return;
+            };
+            let command: Vec<_> = command.iter().map(|it| it.to_str().unwrap()).collect();
+            assert_eq!(command.join(" "), expected, "{line}");
+            let typed = line
+                .starts_with("--patience")
+                .then(|| Duration::from_secs(5));
+            assert_eq!(options.patience, typed, "{line}");
+        };
+        check("ls -l", "ls -l");
+        check("-- ls -l", "ls -l");
+        check("ls --patience 9s", "ls --patience 9s");
+        check("--patience 5s ls --help", "ls --help");
+        check("--patience 5s -- ls -- -x", "ls -- -x");
+        check("ls -- -x", "ls -- -x");
+        check("-- -x", "-x");
+        check("--patienc 5s ls", "");
+    }
 }

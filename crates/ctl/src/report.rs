@@ -125,6 +125,25 @@ pub(crate) fn print(findings: &[Finding]) -> Result<Severity> {
     Ok(worst(findings))
 }
 
+/// Returns the number of findings, and of those of each severity.
+pub(crate) fn summary(findings: &[Finding]) -> String {
+    let counted = |severity, one: &str, many: &str| {
+        let found = findings.iter().filter(|it| it.severity == severity);
+        match found.count() {
+            0 => None,
+            1 => Some(format!("1 {one}")),
+            count => Some(format!("{count} {many}")),
+        }
+    };
+    let parts = [
+        counted(Severity::Ok, "ok", "ok"),
+        counted(Severity::Warning, "warning", "warnings"),
+        counted(Severity::Fault, "fault", "faults"),
+    ];
+    let parts: Vec<_> = parts.into_iter().flatten().collect();
+    format!("{} checks: {}", findings.len(), parts.join(", "))
+}
+
 pub(crate) fn print_json(findings: &[Finding]) -> Result<Severity> {
     let all: Vec<_> = findings
         .iter()

@@ -121,12 +121,16 @@ fn doctor_reports_only_ok_for_a_healthy_daemon() {
         let is = |it: &Value| it["check"] == what;
         assert!(healthy.findings.iter().any(is), "{what}: {}", healthy.said);
     }
-    // The text has one line for each finding.
+    // The text has one line for each finding, and the summary.
     let output = command(&env, &[]).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0));
-    assert_eq!(said.lines().count(), healthy.findings.len());
-    assert!(said.lines().all(|it| it.starts_with("ok ")), "{said}");
+    let (findings, summary) = said.trim_end().rsplit_once('\n').unwrap();
+    let count = healthy.findings.len();
+    assert_eq!(findings.lines().count(), count);
+    assert!(findings.lines().all(|it| it.starts_with("ok ")), "{said}");
+    let expected = format!("{count} checks: {count} ok");
+    assert_eq!(summary, expected);
 }
 
 #[test]

@@ -317,6 +317,24 @@ fn signal_to_exec_reaches_the_program() {
 }
 
 #[test]
+fn program_of_exec_needs_no_separator() {
+    let env = TestEnv::with_http(&[], UPLOAD);
+    let script = "printf '%s|' \"$STSD_PROFILE\" \"$@\"";
+    let run = |before: &[&str]| {
+        let program = ["sh", "-c", script, "sh", "--static", "--", "-x"];
+        let output = output_of(&env, &[&["exec", "oss-upload"], before, &program].concat());
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(output.stdout, b"oss-upload|--static|--|-x|");
+    };
+    run(&[]);
+    run(&["--"]);
+    run(&["--patience", "60s"]);
+    // An unknown option before the program is a mistake.
+    let output = output_of(&env, &["exec", "oss-upload", "--pateince", "60s", "true"]);
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
 fn failure_before_the_program_starts_has_its_own_exit_code() {
     let mut env = TestEnv::with_http(&[], UPLOAD);
     env.emulator().inject_fault(
@@ -352,7 +370,6 @@ fn failure_before_the_program_starts_has_its_own_exit_code() {
         126,
         "cannot be started",
     );
-    check(&env, &["exec", "oss-upload", "true"], 2, "--");
     check(&env, &["exec", "oss-upload"], 2, "COMMAND");
     check(&env, &["env", "oss-upload", "--shell", "csh"], 2, "csh");
     check(&env, &["exec", "nosuch", "--", "touch", marker], 4, "hint");

@@ -88,7 +88,7 @@ pub(crate) fn run() -> Result<()> {
 
     print_line("\n6. What the daemon says of itself: stsctl status\n")?;
     status::show(&status::fetch(&client, &[])?, false)?;
-    print_line("\nEverything is stopped and removed again.")
+    print_line("\nEverything is stopped and removed again. stsctl init sets up a daemon of yours.")
 }
 
 impl Sandbox {

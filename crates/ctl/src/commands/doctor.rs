@@ -27,6 +27,7 @@ use stsd_client::{Client, SYSTEM_SOCKET, Status};
 use crate::{
     config_file,
     report::{self, Finding, Severity},
+    term::stdout::print_line,
 };
 
 /// Runs and prints all checks; returns the maximum severity.
@@ -92,7 +93,9 @@ pub(crate) fn run(client: &Client, as_json: bool) -> Result<Severity> {
     if as_json {
         return report::print_json(&findings);
     }
-    report::print(&findings)
+    let worst = report::print(&findings)?;
+    print_line(&report::summary(&findings))?;
+    Ok(worst)
 }
 
 /// Returns `true` for a client of the system daemon, on a machine that has one: without any daemon a

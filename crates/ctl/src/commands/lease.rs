@@ -37,6 +37,7 @@ use signal_hook::{
     low_level::emulate_default_handler,
 };
 use stsd_client::{Client, Error, Lease};
+use stsd_model::exact_duration;
 
 use crate::term::{stdout::print_line, style};
 
@@ -125,7 +126,11 @@ fn serve(
 /// another user, such as root in a container, accept this user's server.
 fn print_first_lines(options: &LeaseOptions) -> Result<()> {
     let path = options.socket.display();
-    print_line(&format!("{}: leased at {path}", options.profile))?;
+    let time = exact_duration(options.ttl.as_secs());
+    print_line(&format!(
+        "{}: leased at {path} for {time}, or until this command ends",
+        options.profile
+    ))?;
     let path = std::path::absolute(&options.socket)?;
     print_line(&format!("STSD_SOCKET={}", path.display()))?;
     print_line(&format!("STSD_SERVER_UID={}", geteuid().as_raw()))

@@ -103,7 +103,7 @@ pub(crate) fn run(client: &Client, typed: &Setup) -> Result<ExitCode> {
             "there is no file to write for {}; without --write the snippet is printed",
             tool.name
         ))),
-        (true, Some(file)) => write(file, &request)?,
+        (true, Some(file)) => write(tool.name, file, &request)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -139,7 +139,7 @@ fn check_profile(client: &Client, profile: &str) -> Result<()> {
     }
 }
 
-fn write(config: &ToolConfigFile, request: &SetupRequest) -> Result<()> {
+fn write(tool: ToolName, config: &ToolConfigFile, request: &SetupRequest) -> Result<()> {
     let path = (config.path)()?;
     let shown = path.display();
     let _lock = file::lock(&path)?;
@@ -159,7 +159,10 @@ fn write(config: &ToolConfigFile, request: &SetupRequest) -> Result<()> {
             "it holds the secret of this URL: mode 0600, and anew after `stsctl url --rotate`",
         )?;
     }
-    Ok(())
+    print_line(&format!(
+        "check it with: stsctl setup {tool} {} --check",
+        request.profile
+    ))
 }
 
 #[cfg(test)]
