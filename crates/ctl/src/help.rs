@@ -51,6 +51,7 @@ pub(crate) const TASKS: &[Task] = &[
             ("status", "Show every profile and the state of the daemon"),
             ("log", "Show which caller got which credentials"),
             ("metrics", "Print the counters for Prometheus"),
+            ("explain", "Explain an error code: its cause and the fix"),
         ],
     ),
     (

@@ -51,6 +51,10 @@ pub(crate) fn examples(command: &str) -> &'static [Example] {
             ),
         ],
         "doctor" => &[("Check everything", "stsctl doctor")],
+        "explain" => &[(
+            "Show the cause and the fix of an error code",
+            "stsctl explain no-daemon",
+        )],
         "demo" => &[("Run the demonstration", "stsctl demo")],
         "exec" => &[
             (
