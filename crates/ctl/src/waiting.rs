@@ -53,7 +53,9 @@ pub(crate) fn with_waiting_line<T>(
 fn line(client: &Client, profile: &str) -> String {
     let (answer, answers) = mpsc::channel();
     let (asked, name) = (client.clone(), profile.to_owned());
-    thread::spawn(move || answer.send(reason(&asked, &name)));
+    thread::spawn(move || {
+        let _ = answer.send(reason(&asked, &name));
+    });
     let socket = client.socket().display();
     match answers.recv_timeout(STATUS_TIMEOUT) {
         Ok(Ok(reason)) => format!("waiting for credentials of {profile}{}", reason.text()),
