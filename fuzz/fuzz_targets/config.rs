@@ -101,26 +101,34 @@ fn leaves_the_base(table: &Table) -> bool {
     })
 }
 
-/// Returns `true` for a table whose secret is in a place that messages show: a key, or the name of
-/// a file, of a source or of a region.
+/// The keys whose values no message shows.
+const HIDDEN: [&str; 10] = [
+    "allow",
+    "allow_v1",
+    "environment",
+    "external_id",
+    "id",
+    "keep_warm",
+    "policy",
+    "secret",
+    "uri",
+    "vpc",
+];
+
+/// Returns `true` for a table whose secret is in a place that messages show: a key, or the value of a
+/// key that is not hidden. A mistyped key is read as the key that was probably meant.
 fn is_a_name(table: &Table) -> bool {
-    const SHOWN: [&str; 5] = [
-        "access_key_file",
-        "policy_file",
-        "path",
-        "endpoint",
-        "region",
-    ];
     table.iter().any(|(key, value)| {
+        let is_hidden = HIDDEN.contains(&key.as_str());
         key.contains(MARKED)
             || match value {
-                Value::String(text) => SHOWN.contains(&key.as_str()) && text.contains(MARKED),
+                Value::String(text) => !is_hidden && text.contains(MARKED),
                 // Messages show the program, and not its arguments.
                 Value::Array(words) => {
-                    let program = words.first().and_then(Value::as_str);
                     let is_in = |it: &Value| it.as_str().is_some_and(|it| it.contains(MARKED));
-                    (key == "on_renewal" && program.is_some_and(|it| it.contains(MARKED)))
-                        || (key == "writable" && words.iter().any(is_in))
+                    !is_hidden
+                        && (words.first().is_some_and(is_in)
+                            || (key == "writable" && words.iter().any(is_in)))
                 }
                 Value::Table(table) => is_a_name(table),
                 _ => false,
@@ -128,10 +136,11 @@ fn is_a_name(table: &Table) -> bool {
     })
 }
 
-/// The error for a text that is not TOML shows the text at the position of a key.
+/// The errors for a text that is not TOML show the text at the position of a key, and the values that
+/// could be read.
 fn may_be_a_key(text: &str) -> bool {
     text.lines().any(|line| {
         let key = line.split('=').next().unwrap_or_default();
-        key.contains(MARKED)
+        key.contains(MARKED) || (line.contains(MARKED) && !HIDDEN.contains(&key.trim()))
     })
 }

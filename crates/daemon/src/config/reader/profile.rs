@@ -183,9 +183,10 @@ impl<'a> ProfileReader<'a, '_, '_> {
         };
         let policy = policy(context, raw, &table);
         let mut optional = |value: &Option<Spanned<String>>, key, check: Check| {
-            let (text, key) = (value.as_ref()?, format!("{table}.{key}"));
+            let text = value.as_ref()?;
             // An external id is shared with the other account alone.
             let shown = (key != "external_id").then_some(text.get_ref().as_str());
+            let key = format!("{table}.{key}");
             context.checked(check(text.get_ref()), shown, text.span().start, &key)
         };
         let external_id = optional(&raw.external_id, "external_id", profile::external_id);
