@@ -20,7 +20,9 @@ const OF_PROGRAMS: [&str; 5] = [
 ];
 
 /// Pages without a section, because the program has nothing to list in it.
-const EXCEPTIONS: [(&str, &[&str]); 5] = [
+const EXCEPTIONS: [(&str, &[&str]); 7] = [
+    ("stsctl-explain.1", &["FILES"]),
+    ("stsd-errors.7", &["FILES"]),
     ("stsd-emulator.1", &["ENVIRONMENT"]),
     ("stsd-oss-client.1", &["FILES", "ENVIRONMENT"]),
     ("stsctl-completions.1", &["FILES", "ENVIRONMENT"]),

@@ -90,6 +90,10 @@ pub(super) fn environment(command: &str) -> String {
     let own: &[&[Item]] = match command {
         "init" => &[OF_CONFIG],
         "import" | "doctor" => &[OF_CONFIG, OF_ALIYUN_FILES],
+        "explain" => &[&[(
+            "LC_ALL, LC_MESSAGES, LANG",
+            "The language: Chinese if the first that is set begins with zh.",
+        )]],
         "man" => &[&[(
             "SOURCE_DATE_EPOCH",
             "The date of the pages, in seconds since 1970-01-01 UTC.",
@@ -97,7 +101,7 @@ pub(super) fn environment(command: &str) -> String {
         _ => &[],
     };
     let all = match command {
-        "man" | "completions" | "demo" => own.concat(),
+        "man" | "completions" | "demo" | "explain" => own.concat(),
         _ => [own.concat(), VARIABLES.to_vec()].concat(),
     };
     list("ENVIRONMENT", &all, roff::bold)
@@ -106,7 +110,7 @@ pub(super) fn environment(command: &str) -> String {
 /// Returns the section with the files.
 pub(super) fn files(command: &str) -> String {
     let all: &[&[Item]] = match command {
-        "man" | "completions" | "demo" => &[],
+        "man" | "completions" | "demo" | "explain" => &[],
         "init" => &[CONFIGS, SOCKETS],
         "import" => &[ALIYUN_FILES, CONFIGS],
         "doctor" => &[SOCKETS, CONFIGS, ALIYUN_FILES],
@@ -124,7 +128,7 @@ pub(super) fn exit_status(command: &str) -> String {
         all.filter(|(code, _)| codes.contains(code)).collect()
     };
     let all: Vec<Item> = match command {
-        "completions" | "man" | "demo" => only(&["0", "1", "2"]),
+        "completions" | "man" | "demo" | "explain" => only(&["0", "1", "2"]),
         "doctor" => vec![
             ("0", "No check has found a problem."),
             ("1", "The worst finding is a warning."),
@@ -152,6 +156,7 @@ pub(super) fn see_also(command: &str) -> String {
         "stsctl" => &[
             "sts-shim(1)",
             "stsd-config(5)",
+            "stsd-errors(7)",
             "stsd-protocol(7)",
             "stsd(8)",
         ],
@@ -165,6 +170,7 @@ pub(super) fn see_also(command: &str) -> String {
         "get" => &["stsctl(1)", "stsctl-exec(1)", "sts-shim(1)"],
         "lease" => &["stsctl(1)", "stsd-config(5)", "stsd-protocol(7)"],
         "status" => &["stsctl(1)", "stsctl-doctor(1)", "stsctl-log(1)", "stsd(8)"],
+        "explain" => &["stsctl(1)", "stsctl-doctor(1)", "stsd-errors(7)"],
         "reload" => &["stsctl(1)", "stsd-config(5)", "stsd(8)"],
         _ => &["stsctl(1)", "stsctl-status(1)", "stsd(8)"],
     };
