@@ -5,6 +5,10 @@ use stsd_document::Printable;
 /// Maximum length of a value in a message, in characters.
 const MAX_SHOWN_CHARS: usize = 60;
 
+/// Maximum length of an unknown key in a message. Known keys are shorter; an AccessKey secret has 30
+/// characters.
+pub(super) const MAX_SHOWN_NAME_CHARS: usize = 24;
+
 /// Minimum length of a part of a name that stands for the name, such as `arn` for `role_arn`.
 const MIN_PART_CHARS: usize = 3;
 

@@ -5,7 +5,7 @@ use std::mem;
 use stsd_codes::Code;
 use toml::de::Error;
 
-use super::context::ReadContext;
+use super::{context::ReadContext, suggestion::MAX_SHOWN_NAME_CHARS};
 use crate::config::ConfigError;
 
 /// The parser's message for a key or a table that is there twice.
@@ -141,7 +141,7 @@ pub(super) fn key_at(text: &str, at: usize) -> String {
         return table_name(line).unwrap_or_default().to_owned();
     }
     let key = line.split('=').next().unwrap_or_default().trim();
-    if !line.contains('=') || !is_plain(key) {
+    if !line.contains('=') || !is_plain(key) || key.len() > MAX_SHOWN_NAME_CHARS {
         return String::new();
     }
     let headers = text[..start].lines().rev();

@@ -14,7 +14,7 @@ use toml::{
 use super::{
     context::ReadContext,
     known_keys::{KnownKey, Shape, TOP_LEVEL, tables_with},
-    suggestion::{nearest, shown},
+    suggestion::{MAX_SHOWN_NAME_CHARS, nearest, shown},
 };
 
 /// The key whose value is often a number of seconds by mistake.
@@ -187,7 +187,7 @@ fn report_unknown(
     position: usize,
 ) {
     // The name is no key, and may be anything, a secret included.
-    let is_plain = name.len() <= 40
+    let is_plain = name.len() <= MAX_SHOWN_NAME_CHARS
         && name
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
