@@ -23,7 +23,7 @@ keep_warm = true
 "#;
 
 /// A part of the valid configuration, and the mistake in its place.
-const MISTAKES: [(&str, &str); 48] = [
+const MISTAKES: [(&str, &str); 49] = [
     // Keys and tables.
     ("region = ", "regoin = "),
     ("role_arn = ", "role_arm = "),
@@ -45,6 +45,7 @@ const MISTAKES: [(&str, &str); 48] = [
     ("source = \"uploader\"", "source = \"uploder\""),
     ("source = \"uploader\"", "source = \"oss-upload\""),
     ("source = \"uploader\"", "source = \"default\""),
+    ("[source.uploader]", "[source.\"a\\u001b[2J\"]"),
     ("type = \"access-key\"", "type = \"accesskey\""),
     ("type = \"access-key\"", "type = \"AK\""),
     ("[profile.oss-upload]", "[profile.\"oss upload\"]"),

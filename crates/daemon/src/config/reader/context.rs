@@ -172,7 +172,7 @@ impl<'a> ReadContext<'a> {
             line,
             key: one_line(key),
             problem: one_line(problem),
-            hint: hint.to_owned(),
+            hint: one_line(hint),
         }
     }
 }
