@@ -62,6 +62,8 @@ codes! {
     UnusableProxy = "unusable-proxy",
     /// The machine has no certificate authorities.
     NoCertificates = "no-certificates",
+    /// There are more mistakes than the check reports at once.
+    ConfigTooManyErrors = "config-too-many-errors",
     /// Another user can change a file that decides something.
     UntrustedFile = "untrusted-file",
     /// The configuration is valid and cannot be applied.

@@ -65,7 +65,18 @@ fn print_text(checked: Result<Config, ConfigErrors>, warnings: &[ConfigError]) -
         let line = printable_lines(&warning.to_string());
         writeln!(io::stderr(), "warning: {line}")?;
     }
-    let config = checked?;
+    let config = match checked {
+        Ok(config) => config,
+        // Whole, also to a pipe that is read slowly.
+        Err(errors) => {
+            writeln!(
+                io::stderr(),
+                "stsd: {}",
+                printable_lines(&errors.to_string())
+            )?;
+            return Ok(ExitCode::FAILURE);
+        }
+    };
     if config.calls_sts() {
         writeln!(io::stdout(), "STS endpoint: {}", config.endpoints)?;
     }
@@ -94,7 +105,7 @@ fn print_json(
     });
     let profiles = config.map(|it| it.profiles.keys().map(ToString::to_string));
     let report = json!({
-        "file": options.config,
+        "file": options.config.display().to_string(),
         "valid": config.is_some(),
         "profiles": profiles.map(Iterator::collect::<Vec<_>>),
         "sts_endpoints": endpoints,
@@ -111,7 +122,7 @@ fn print_json(
 fn document(error: &ConfigError) -> Value {
     json!({
         "code": error.code.name(),
-        "file": error.file,
+        "file": error.file.display().to_string(),
         "line": error.line,
         "key": error.key,
         "problem": error.problem,

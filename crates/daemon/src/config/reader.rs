@@ -143,6 +143,7 @@ pub(crate) fn parse(
             let hint = "man stsd-config has an example of every key";
             let problem = "the value cannot be read";
             context.error_at(Code::ConfigInvalidValue, at, &key, problem, hint);
+            broken.add_to(&mut context.errors, &context.damaged);
             Err(ConfigErrors(context.errors))
         }
     }
@@ -192,7 +193,7 @@ fn config(
         }
     }
     export::reject_duplicate_files(&mut context);
-    broken.add_to(&mut context.errors, &context.damaged_tables);
+    broken.add_to(&mut context.errors, &context.damaged);
     match endpoints {
         Some(endpoints) if context.errors.is_empty() => Ok(Config {
             path: context.path.to_owned(),

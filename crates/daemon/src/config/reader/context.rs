@@ -23,16 +23,21 @@ use crate::{
 /// Maximum size of a configuration file. A larger file is some other file.
 const MAX_FILE_BYTES: usize = 1024 * 1024;
 
+/// Maximum number of errors. The time for one grows with the file.
+const MAX_ERRORS: usize = 100;
+
 /// The state of a configuration that is being read.
 pub(super) struct ReadContext<'a> {
     pub path: &'a Path,
     pub text: String,
     pub environment: &'a ProcessEnvironment,
     pub errors: Vec<ConfigError>,
+    /// The byte offset of each line.
+    line_starts: Vec<usize>,
     /// Likely mistakes that do not keep the daemon from working.
     pub warnings: Vec<ConfigError>,
-    /// The tables of which a key was not read for its wrong type: another key may only seem missing.
-    pub damaged_tables: Vec<String>,
+    /// The tables, and their keys, that were not read whole: another key may only seem missing.
+    pub damaged: Vec<String>,
     /// The files that the daemon reads or writes besides the exports.
     pub used_files: Vec<PathBuf>,
     /// The files of the exports.
@@ -47,13 +52,16 @@ pub(super) struct ReadContext<'a> {
 
 impl<'a> ReadContext<'a> {
     pub(super) fn new(path: &'a Path, text: String, environment: &'a ProcessEnvironment) -> Self {
+        let newlines = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let line_starts = newlines.map(|(index, _)| index + 1).collect();
         Self {
             path,
+            line_starts,
             text,
             environment,
             errors: Vec::new(),
             warnings: Vec::new(),
-            damaged_tables: Vec::new(),
+            damaged: Vec::new(),
             used_files: vec![path.to_owned()],
             export_files: Vec::new(),
             writable: Vec::new(),
@@ -115,8 +123,7 @@ impl<'a> ReadContext<'a> {
 
     /// Returns the line of a byte offset, from 1.
     pub(super) fn line(&self, at: usize) -> usize {
-        let before = self.text.get(..at).unwrap_or_default();
-        1 + before.matches('\n').count()
+        1 + self.line_starts.partition_point(|start| *start <= at)
     }
 
     /// Adds an error at a byte offset.
@@ -153,7 +160,24 @@ impl<'a> ReadContext<'a> {
         self.warnings.push(warning);
     }
 
+    /// Returns `true` after the maximum number of errors.
+    pub(super) fn has_too_many_errors(&self) -> bool {
+        self.errors.len() >= MAX_ERRORS
+    }
+
     fn add_error(&mut self, code: Code, line: Option<usize>, key: &str, problem: &str, hint: &str) {
+        match self.errors.len() {
+            MAX_ERRORS => return,
+            // The last one stands for all others.
+            count if count + 1 == MAX_ERRORS => {
+                let problem = format!("there are {MAX_ERRORS} mistakes at least");
+                let hint = "correct these first; the check shows the others then";
+                let last = self.located(Code::ConfigTooManyErrors, None, "", &problem, hint);
+                self.errors.push(last);
+                return;
+            }
+            _ => {}
+        }
         let error = self.located(code, line, key, problem, hint);
         self.errors.push(error);
     }

@@ -13,7 +13,7 @@ use stsd_document::{Format, MappedKey, MappedValue};
 use super::{
     context::ReadContext,
     spanned::Spanned,
-    suggestion::{self, shown},
+    suggestion::{self, nearest, shown},
 };
 use crate::{
     config::FileRef,
@@ -154,14 +154,21 @@ fn mapped_value(
     let mapped = MappedValue::from_name(value.get_ref());
     if mapped.is_none() {
         let key = format!("{table}.{}", name.get_ref());
-        let problem = format!("the values are {}", MappedValue::NAMES);
-        let hint = "for a fixed text, put text: before it";
+        let problem = "there is no such value";
+        let near = nearest(value.get_ref(), MappedValue::NAMES.split(", "));
+        let hint = match near {
+            Some(near) => format!("did you mean {}?", near.name),
+            None => format!(
+                "the values are {}; for a fixed text, put text: before it",
+                MappedValue::NAMES
+            ),
+        };
         context.error_at(
             Code::ConfigUnknownName,
             value.span().start,
             &key,
-            &problem,
-            hint,
+            problem,
+            &hint,
         );
     }
     mapped

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use stsd_codes::Code;
 use stsd_secret::SecretText;
 
-use super::{context::ReadContext, spanned::Spanned};
+use super::{context::ReadContext, spanned::Spanned, suggestion::shown};
 use crate::{config::HttpConfig, identity::secret_file};
 
 /// Number of digits of a master secret.
@@ -53,7 +53,7 @@ fn address(context: &mut ReadContext<'_>, listen: &Spanned<String>) -> Option<So
     match listen.get_ref().parse() {
         Ok(SocketAddr::V4(address)) if *address.ip() == Ipv4Addr::LOCALHOST => Some(address.into()),
         _ => {
-            let problem = format!("{:?} is not 127.0.0.1 with a port", listen.get_ref());
+            let problem = format!("{} is not 127.0.0.1 with a port", shown(listen.get_ref()));
             let hint = "write listen = \"127.0.0.1:7787\"; port 0 picks one, and without listen \
                         the port is this user's own; ::1, 127.0.0.2 and names are not served";
             context.error_at(
@@ -77,7 +77,7 @@ fn master(context: &mut ReadContext<'_>, file: &Spanned<String>) -> Option<Secre
         Err(error) => {
             let problem = format!("{} {error}", path.display());
             context.error_at(
-                Code::ConfigKeyFile,
+                error.code(),
                 at,
                 KEY,
                 &problem,

@@ -200,17 +200,20 @@ const FILE: &[KnownKey] = &[
     ),
 ];
 
+/// All tables, with their names in a message.
+const TABLES: [(&str, &[KnownKey]); 7] = [
+    ("the top level", TOP_LEVEL),
+    ("[audit]", AUDIT),
+    ("[http]", HTTP),
+    ("[source.NAME]", SOURCE),
+    ("access_key_env", KEY_VARIABLES),
+    ("[profile.NAME]", PROFILE),
+    ("[profile.NAME.file]", FILE),
+];
+
 /// Returns the tables, the top level included, that have a key of a name.
 pub(super) fn tables_with(name: &str) -> Vec<&'static str> {
-    let tables = [
-        ("the top level", TOP_LEVEL),
-        ("[audit]", AUDIT),
-        ("[http]", HTTP),
-        ("[source.NAME]", SOURCE),
-        ("[profile.NAME]", PROFILE),
-        ("[profile.NAME.file]", FILE),
-    ];
-    let having = tables
+    let having = TABLES
         .into_iter()
         .filter(|(_, keys)| keys.iter().any(|it| it.name == name));
     having.map(|(table, _)| table).collect()
@@ -218,8 +221,7 @@ pub(super) fn tables_with(name: &str) -> Vec<&'static str> {
 
 /// Returns the example of a key that has one meaning in all tables; `None` for another name.
 pub(super) fn example(name: &str) -> Option<&'static str> {
-    let tables = [TOP_LEVEL, AUDIT, HTTP, SOURCE, KEY_VARIABLES, PROFILE, FILE];
-    let mut all = tables.into_iter().flatten();
+    let mut all = TABLES.into_iter().flat_map(|(_, keys)| keys);
     all.find(|it| it.name == name).map(|it| it.example)
 }
 

@@ -233,6 +233,9 @@ impl<'a> ProfileReader<'a, '_, '_> {
                 .error_at(Code::ConfigConflict, at, &key, &problem, hint);
             return None;
         }
+        if !self.raw.contains_key(name) && self.context.has_too_many_errors() {
+            return None;
+        }
         if !self.raw.contains_key(name) {
             let sources = self.sources.keys().map(String::as_str);
             // A profile cannot be its own source.

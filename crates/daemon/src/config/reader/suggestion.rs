@@ -12,9 +12,27 @@ pub(super) const MAX_SHOWN_NAME_CHARS: usize = 24;
 /// Minimum length of a part of a name that stands for the name, such as `arn` for `role_arn`.
 const MIN_PART_CHARS: usize = 3;
 
+/// Maximum number of names that a hint lists.
+const MAX_LISTED: usize = 20;
+
+/// The known name that is nearest to a text.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Near<'a> {
+    pub name: &'a str,
+    /// The text differs by a mistake in spelling. Otherwise it is a part of the name.
+    pub is_misspelt: bool,
+}
+
 /// Returns the known name that is nearest to a text: a third of its letters is wrong at most, or the
 /// text is the beginning or the end of the name. Case, `-` and `_` make no difference.
-pub(super) fn nearest<'a>(text: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest<'a>(
+    text: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<Near<'a>> {
+    // The time is the product of both lengths.
+    if text.len() > MAX_SHOWN_CHARS {
+        return None;
+    }
     let text = plain(text);
     let max_distance = (text.chars().count() / 3).clamp(1, 3);
     let distance = |name: &str| {
@@ -28,13 +46,17 @@ pub(super) fn nearest<'a>(text: &str, known: impl IntoIterator<Item = &'a str>) 
         }
     };
     let near = known.into_iter().filter_map(|it| Some((distance(it)?, it)));
-    near.min_by_key(|(distance, _)| *distance).map(|(_, it)| it)
+    let (distance, name) = near.min_by_key(|(distance, _)| *distance)?;
+    Some(Near {
+        name,
+        is_misspelt: distance <= max_distance,
+    })
 }
 
 /// Returns the hint for an unknown name: the nearest one, or all known names.
 pub(super) fn with_names(text: &str, known: &[&str]) -> String {
     match nearest(text, known.iter().copied()) {
-        Some(near) => format!("did you mean {near}?"),
+        Some(near) => format!("did you mean {}?", near.name),
         None => format!("there are: {}", listed(known)),
     }
 }
@@ -51,6 +73,10 @@ pub(super) fn shown(value: &str) -> String {
 fn listed(known: &[&str]) -> String {
     match known {
         [] => "none".to_owned(),
+        _ if known.len() > MAX_LISTED => {
+            let more = known.len() - MAX_LISTED;
+            format!("{} and {more} more", known[..MAX_LISTED].join(", "))
+        }
         _ => known.join(", "),
     }
 }
@@ -74,7 +100,10 @@ mod tests {
             "policy_file",
             "allow",
         ];
-        let check = |text, expected| assert_eq!(nearest(text, keys), expected, "{text}");
+        let near = |text| nearest(text, keys).map(|it| (it.name, it.is_misspelt));
+        let check = |text, name: Option<&str>| {
+            assert_eq!(near(text).map(|it| it.0), name, "{text}");
+        };
         check("role_arm", Some("role_arn"));
         check("sorce", Some("source"));
         check("role-arn", Some("role_arn"));
@@ -86,6 +115,9 @@ mod tests {
         check("colour", None);
         check("x", None);
         check("", None);
+        check(&"role_arn".repeat(9), None);
+        assert_eq!(near("role_arm"), Some(("role_arn", true)));
+        assert_eq!(near("arn"), Some(("role_arn", false)));
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! The errors of a text that is not TOML, with the first place of a key that is there twice.
 
-use std::mem;
+use std::{collections::BTreeSet, mem};
 
 use stsd_codes::Code;
 use toml::de::Error;
 
-use super::{context::ReadContext, suggestion::MAX_SHOWN_NAME_CHARS};
+use super::{context::ReadContext, known_keys::tables_with};
 use crate::config::ConfigError;
 
 /// The parser's message for a key or a table that is there twice.
@@ -15,7 +15,7 @@ const DUPLICATE: &str = "duplicate key";
 pub(super) struct BrokenText {
     errors: Vec<ConfigError>,
     /// The lines with an error.
-    lines: Vec<usize>,
+    lines: BTreeSet<usize>,
     /// The tables that are there twice: the parser has joined both.
     joined_tables: Vec<String>,
 }
@@ -24,18 +24,20 @@ pub(super) struct BrokenText {
 pub(super) fn report(context: &mut ReadContext<'_>, errors: &[Error]) -> BrokenText {
     let mut broken = BrokenText {
         errors: Vec::new(),
-        lines: Vec::new(),
+        lines: BTreeSet::new(),
         joined_tables: Vec::new(),
     };
     for error in errors {
         let at = error.span().map_or(0, |span| span.start);
         let line = context.line(at);
-        let key = key_at(&context.text, at);
         // One mistake often breaks the rest of its line too.
-        if broken.lines.contains(&line) || broken.is_in_joined_table(&key) {
+        if !broken.lines.insert(line) || context.has_too_many_errors() {
             continue;
         }
-        broken.lines.push(line);
+        let key = key_at(&context.text, at);
+        if broken.is_in_joined_table(&key) {
+            continue;
+        }
         if error.message().starts_with(DUPLICATE) {
             report_duplicate(context, &key, at);
             let is_header = line_at(&context.text, at).1.trim_start().starts_with('[');
@@ -54,16 +56,15 @@ impl BrokenText {
     /// Adds the errors of the parser to those of the values, by line. Errors that only follow are
     /// dropped: those on the same lines and in joined tables, and missing keys and sources, which may
     /// be in a part or a table that was not read whole.
-    pub(super) fn add_to(self, errors: &mut Vec<ConfigError>, damaged_tables: &[String]) {
+    pub(super) fn add_to(self, errors: &mut Vec<ConfigError>, damaged: &[String]) {
         let has_lost_keys = self.errors.iter().any(|it| it.code == Code::ConfigSyntax);
-        let is_damaged = |key: &str| {
-            let table = key.rsplit_once('.').map_or("", |(table, _)| table);
-            let mut damaged = damaged_tables.iter();
-            damaged.any(|it| it == key || it == table)
-        };
+        let is_damaged = |key: &str| damaged.iter().any(|it| it == key);
+        let has_lost_names = ["", "source", "profile"].into_iter().any(is_damaged);
         let may_follow = |it: &ConfigError| match it.code {
             Code::ConfigMissingKey => has_lost_keys || is_damaged(&it.key),
-            Code::ConfigUnknownName => has_lost_keys && it.key.ends_with(".source"),
+            Code::ConfigUnknownName => {
+                (has_lost_keys || has_lost_names) && it.key.ends_with(".source")
+            }
             _ => false,
         };
         errors.retain(|it| {
@@ -120,7 +121,7 @@ fn hint(text: &str, at: usize) -> &'static str {
     let value = line.split_once('=').map(|(_, value)| value.trim_start());
     match value {
         Some(value)
-            if value.starts_with(|c: char| c.is_ascii_alphabetic() || "/~.".contains(c)) =>
+            if value.starts_with(|c: char| c.is_ascii_alphanumeric() || "/~.".contains(c)) =>
         {
             "put the text in quotes: key = \"value\""
         }
@@ -141,7 +142,8 @@ pub(super) fn key_at(text: &str, at: usize) -> String {
         return table_name(line).unwrap_or_default().to_owned();
     }
     let key = line.split('=').next().unwrap_or_default().trim();
-    if !line.contains('=') || !is_plain(key) || key.len() > MAX_SHOWN_NAME_CHARS {
+    // The text before a = may be anything, a secret included.
+    if !line.contains('=') || tables_with(key).is_empty() {
         return String::new();
     }
     let headers = text[..start].lines().rev();
@@ -159,15 +161,13 @@ fn line_at(text: &str, at: usize) -> (usize, &str) {
     (start, text[start..].lines().next().unwrap_or_default())
 }
 
-/// Returns the name in the header of a table, if it can be shown.
+/// Returns the name in the header of a table, if it can be shown: a table of a configuration, without
+/// quotes.
 fn table_name(header: &str) -> Option<&str> {
-    let name = header.trim().trim_matches(['[', ']']);
-    let is_header = !header.contains(['=', ',', '#']);
-    (is_header && is_plain(name)).then_some(name)
-}
-
-/// Returns `true` if a text is a short key without quotes.
-fn is_plain(key: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    key.len() <= 80 && key.chars().all(plain)
+    let header = header.split('#').next().unwrap_or_default();
+    let name = header.trim().trim_matches(['[', ']']).trim();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let first = name.split('.').next().unwrap_or_default();
+    let is_shown = !tables_with(first).is_empty() && name.chars().all(is_plain);
+    is_shown.then_some(name)
 }

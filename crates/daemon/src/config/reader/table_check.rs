@@ -2,7 +2,7 @@
 //! a configuration at once. A mistyped key is read as the key that was probably meant, so that the
 //! mistakes in its value are reported as well.
 
-use std::{borrow::Cow, mem};
+use std::{borrow::Cow, collections::BTreeSet, mem};
 
 use stsd_codes::Code;
 use stsd_model::exact_duration;
@@ -20,6 +20,9 @@ use super::{
 /// The key whose value is often a number of seconds by mistake.
 const DURATION: &str = "duration";
 
+/// The keys of a key file, which are often written into the configuration.
+const KEY_FILE_KEYS: [&str; 2] = ["access_key_id", "access_key_secret"];
+
 /// Checks a configuration. Keys that cannot be read are removed.
 pub(super) fn check(context: &mut ReadContext<'_>, root: &mut DeTable<'_>) {
     check_table(context, root, TOP_LEVEL, "", 0);
@@ -34,23 +37,25 @@ fn check_table(
     at: usize,
 ) {
     let given = mem::take(table);
-    let names: Vec<String> = given
+    let names: BTreeSet<String> = given
         .iter()
         .map(|(name, _)| name.get_ref().to_string())
         .collect();
-    let has = |name: &str| names.iter().any(|it| it == name);
     let mut seen = Vec::new();
     for (mut name, mut value) in given {
         let position = name.span().start;
         let known = match keys.iter().find(|it| it.name == name.get_ref()) {
             Some(known) => known,
             None => {
-                let absent = keys
-                    .iter()
-                    .filter(|it| !has(it.name) && !seen.contains(&it.name));
-                let meant = nearest(name.get_ref(), absent.map(|it| it.name));
-                report_unknown(context, keys, path, name.get_ref(), meant, position);
-                let Some(meant) = keys.iter().find(|it| Some(it.name) == meant) else {
+                let meant = report_unknown(context, keys, path, name.get_ref(), position);
+                // Only a key that is not there as well is read, and never a path: its text would be
+                // shown, and may be the secret itself.
+                let meant = meant.filter(|it| {
+                    let is_free = !names.contains(it.name) && !seen.contains(&it.name);
+                    is_free && !matches!(it.shape, Shape::Path)
+                });
+                let Some(meant) = meant else {
+                    context.damaged.push(path.to_owned());
                     continue;
                 };
                 name = Spanned::new(name.span(), meant.name.into());
@@ -62,7 +67,7 @@ fn check_table(
         if check_value(context, &mut value, known, &key, position) {
             table.insert(name, value);
         } else {
-            context.damaged_tables.push(path.to_owned());
+            context.damaged.extend([path.to_owned(), key]);
         }
     }
     for key in keys
@@ -99,9 +104,8 @@ fn check_value(
             true
         }
         (Shape::TextTable, DeValue::Table(texts)) => check_texts(context, texts, key, path),
-        (Shape::Text, DeValue::String(_))
-        | (Shape::Number, DeValue::Integer(_))
-        | (Shape::Switch, DeValue::Boolean(_)) => true,
+        (Shape::Text, DeValue::String(_)) | (Shape::Switch, DeValue::Boolean(_)) => true,
+        (Shape::Number, DeValue::Integer(number)) if number.as_str().parse::<i64>().is_ok() => true,
         (Shape::Path, DeValue::String(text)) => {
             expand_home(context, text, path, start);
             true
@@ -169,6 +173,7 @@ fn check_named_tables(
         if mem::replace(&mut is_reported, true) {
             continue;
         }
+        context.damaged.push(key.name.to_owned());
         let problem = format!("{} instead of a table", kind(value.get_ref()));
         let hint = format!(
             "write {} above it: the table has a name of your own",
@@ -178,40 +183,44 @@ fn check_named_tables(
     }
 }
 
+/// Reports an unknown key. Returns the key that a misspelt one means.
 fn report_unknown(
     context: &mut ReadContext<'_>,
-    keys: &[KnownKey],
+    keys: &'static [KnownKey],
     path: &str,
     name: &str,
-    meant: Option<&str>,
     position: usize,
-) {
+) -> Option<&'static KnownKey> {
+    if context.has_too_many_errors() {
+        return None;
+    }
     // The name is no key, and may be anything, a secret included.
-    let is_plain = name.len() <= MAX_SHOWN_NAME_CHARS
-        && name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
-    let (path, name) = match is_plain {
-        true => (join(path, name), name),
-        false => (path.to_owned(), "that"),
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+    let is_shown = name.len() <= MAX_SHOWN_NAME_CHARS && name.chars().all(is_plain);
+    let (path, problem) = match is_shown {
+        true => (join(path, name), format!("there is no key {name} here")),
+        false => (path.to_owned(), "there is no such key here".to_owned()),
     };
+    let mut near = None;
     let elsewhere = tables_with(name);
-    let hint = if let Some(meant) = meant {
-        format!("did you mean {meant}?")
+    let hint = if KEY_FILE_KEYS.contains(&name) {
+        "put access_key_id and access_key_secret into a file of their own, mode 0600, and name the \
+         file: access_key_file = \"uploader.key\""
+            .to_owned()
     } else if !elsewhere.is_empty() {
-        format!(
-            "{name} is a key of {}; a key belongs to the header above it",
-            elsewhere.join(" and ")
-        )
+        let tables = elsewhere.join(" and ");
+        format!("{name} is a key of {tables}; a key belongs to the header above it")
+    } else if let Some(found) = nearest(name, keys.iter().map(|it| it.name)) {
+        let hint = format!("did you mean {}?", found.name);
+        near = Some(found).filter(|it| it.is_misspelt);
+        hint
     } else {
         let all: Vec<_> = keys.iter().map(|it| it.name).collect();
         format!("there are: {}", all.join(", "))
     };
-    let problem = match is_plain {
-        true => format!("there is no key {name} here"),
-        false => "there is no such key here".to_owned(),
-    };
     context.error_at(Code::ConfigUnknownKey, position, &path, &problem, &hint);
+    keys.iter()
+        .find(|it| near.as_ref().is_some_and(|near| near.name == it.name))
 }
 
 /// Reports a value of the wrong type. A text is not shown: a misplaced value may be a secret.
@@ -225,7 +234,10 @@ fn report_type(
     if let (DURATION, DeValue::Integer(number)) = (key.name, value) {
         let seconds = number.as_str().parse().ok();
         let example = seconds.map_or_else(|| "1h".to_owned(), exact_duration);
-        let problem = format!("{number} has no unit: a duration is a text with its unit");
+        let problem = format!(
+            "{} has no unit: a duration is a text with its unit",
+            shown(number.as_str()).trim_matches('"')
+        );
         let hint = format!("duration = \"{example}\"");
         context.error_at(Code::ConfigWrongType, at, path, &problem, &hint);
         return;
@@ -237,7 +249,14 @@ fn report_type(
         Shape::List | Shape::Paths | Shape::Program => "a list of texts",
         Shape::TextTable | Shape::Table(_) | Shape::NamedTables(_) => "a table",
     };
-    let problem = format!("{} instead of {expected}", kind(value));
+    let found = match (key.shape, value) {
+        // The text that belongs here may be a secret.
+        (Shape::Text | Shape::Path, DeValue::Integer(_) | DeValue::Float(_)) => {
+            "a number".to_owned()
+        }
+        _ => kind(value),
+    };
+    let problem = format!("{found} instead of {expected}");
     let hint = format!("for example {}", key.example);
     context.error_at(Code::ConfigWrongType, at, path, &problem, &hint);
 }
@@ -271,7 +290,7 @@ fn expand_home(context: &mut ReadContext<'_>, text: &mut Cow<'_, str>, path: &st
     let full = home.map(|it| format!("{}{rest}", it.trim_end_matches('/')));
     let problem = format!("{}: ~ is not expanded in this file", shown(text));
     let hint = match &full {
-        Some(full) => format!("write {}", shown(full)),
+        Some(full) => format!("write \"{full}\""),
         None => "write the full path".to_owned(),
     };
     context.error_at(Code::ConfigInvalidValue, at, path, &problem, &hint);

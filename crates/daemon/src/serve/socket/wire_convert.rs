@@ -40,10 +40,14 @@ const MAX_CONDITION_BYTES: usize = 2 * 1024;
 
 /// Returns a failure with a message and its code.
 pub(super) fn failure(kind: FailureKind, code: Code, message: &str, hint: &str) -> Failure {
-    reply(kind, &format!("{message} [{code}]"), hint)
+    let mut failure = reply(kind, message, hint);
+    // After the cut: the code is never lost.
+    failure.message += &format!(" [{code}]");
+    failure
 }
 
-/// Returns a failure whose message has its code, or several errors with theirs. The message is cut to fit into a frame.
+/// Returns a failure whose message has several errors with their codes. The message is cut to fit into
+/// a frame.
 pub(super) fn reply(kind: FailureKind, message: &str, hint: &str) -> Failure {
     // Lines are the daemon's own; the rest may be a text of STS, of a file or of the caller.
     let message = printable_lines(message);
@@ -306,7 +310,7 @@ pub(super) fn refresh_failure(failed: &RefreshError) -> Failure {
         Cause::Throttled => FailureKind::Throttled,
         Cause::Source => FailureKind::NotYetAvailable,
     };
-    reply(kind, &failed.coded_message(), &failed.hint)
+    failure(kind, failed.code, &failed.message, &failed.hint)
 }
 
 pub(super) fn credentials(session: &Session) -> Credentials {
