@@ -4,7 +4,7 @@
 use std::{
     io::{self, IsTerminal as _},
     sync::mpsc::{self, RecvTimeoutError, TryRecvError},
-    thread,
+    thread::Builder,
     time::Duration,
 };
 
@@ -36,7 +36,8 @@ pub(crate) fn with_waiting_line<T>(
     }
     let (done, waits) = mpsc::channel::<()>();
     let (client, profile) = (client.clone().without_retries(), profile.to_owned());
-    thread::spawn(move || {
+    // Without a thread the request is made all the same.
+    let _ = Builder::new().spawn(move || {
         if waits.recv_timeout(WAITING_LINE_DELAY) != Err(RecvTimeoutError::Timeout) {
             return;
         }
@@ -53,7 +54,7 @@ pub(crate) fn with_waiting_line<T>(
 fn line(client: &Client, profile: &str) -> String {
     let (answer, answers) = mpsc::channel();
     let (asked, name) = (client.clone(), profile.to_owned());
-    thread::spawn(move || {
+    let _ = Builder::new().spawn(move || {
         let _ = answer.send(reason(&asked, &name));
     });
     let socket = client.socket().display();

@@ -23,7 +23,7 @@ keep_warm = true
 "#;
 
 /// A part of the valid configuration, and the mistake in its place.
-const MISTAKES: [(&str, &str); 49] = [
+const MISTAKES: [(&str, &str); 59] = [
     // Keys and tables.
     ("region = ", "regoin = "),
     ("role_arn = ", "role_arm = "),
@@ -79,6 +79,27 @@ const MISTAKES: [(&str, &str); 49] = [
         "keep_warm = true",
         "file = { path = \"out.json\", format = \"alyun\" }",
     ),
+    // The key and other secrets, which the message does not show.
+    (
+        "access_key_file = \"uploader.key\"",
+        "access_key_id = \"LTAIx\"\naccess_key_secret = \"SECRET\"",
+    ),
+    ("listen = \"127.0.0.1:0\"", "secret = \"SECRET\""),
+    ("keep_warm = true", "external_id = \"? SECRET\""),
+    ("keep_warm = true", "SECRET = true"),
+    ("keep_warm = true", "SECRET"),
+    ("[http]", "[SECRET"),
+    (
+        "type = \"access-key\"",
+        "type = \"oidc\"\ntoken = \"SECRET\"",
+    ),
+    ("keep_warm = true", "polcy = \"SECRET\""),
+    // Beside a table of the right name.
+    ("[http]", "[sources.b]\ntype = \"ecs-role\"\n[http]"),
+    (
+        "sts_calls_per_second = 20",
+        "sts_calls_per_second = 99999999999999999999",
+    ),
     // The text.
     ("\"cn-hongkong\"", "cn-hongkong"),
     ("\"uploader\"", "\"uploader"),
@@ -115,7 +136,8 @@ fn typical_mistake_is_named_with_value_place_and_likely_word() {
     let mut log = OutputLog::new(&env);
     for (part, mistake) in MISTAKES {
         assert!(VALID.contains(part), "{part}");
-        write(&env, &VALID.replacen(part, mistake, 1));
+        let text = VALID.replacen(part, mistake, 1);
+        write(&env, &text.replace("SECRET", e2e::KEY_SECRET));
         let mut check = env.daemon_command();
         let output = check.arg("--check").env("HOME", env.path("")).output();
         let output = output.unwrap();
@@ -156,6 +178,31 @@ fn check_reports_all_mistakes_of_a_file_at_once() {
         .map(|it| it["line"].as_u64().unwrap())
         .collect();
     assert_eq!(lines, [1, 2, 5, 8, 13, 13, 14, 15], "{report:#}");
+}
+
+#[test]
+fn check_of_a_file_with_thousands_of_mistakes_reports_a_hundred() {
+    let env = env();
+    let names = |line: &str| {
+        (0..5000)
+            .map(|it| line.replace('#', &it.to_string()))
+            .collect::<String>()
+    };
+    let profile = "[profile.p#]\nsource = \"uploadr\"\nrole_arn = \"acs:ram::1:role/x\"\n";
+    for text in [
+        names("colour# = 1\n"),
+        names("colour\n"),
+        names("vpc = true\n"),
+        names(profile),
+        format!("{} = 1\n", "x".repeat(1_000_000)),
+        format!("a = [{}]\n", "x,".repeat(300_000)),
+    ] {
+        write(&env, &text);
+        let (code, report) = document(&env);
+        assert_eq!(code, Some(1));
+        let errors = report["errors"].as_array().unwrap();
+        assert!((1..=100).contains(&errors.len()), "{}", errors.len());
+    }
 }
 
 #[test]

@@ -99,7 +99,7 @@ pub(crate) fn print_profiles(words: &[String]) {
     };
     let client = socket.map_or_else(Client::from_environment, Client::at);
     let (answer, answers) = mpsc::channel();
-    thread::spawn(move || {
+    let _ = thread::Builder::new().spawn(move || {
         let _ = answer.send(client.without_retries().status());
     });
     let Ok(Ok(status)) = answers.recv_timeout(PROFILE_NAMES_TIMEOUT) else {

@@ -14,6 +14,12 @@ use crate::{
 const ENGLISH: &str = include_str!("../../../../docs/errors.md");
 const CHINESE: &str = include_str!("../../../../docs/zh/errors.md");
 
+/// Width of the codes in the list.
+const CODE_WIDTH: usize = 24;
+
+/// Maximum number of mistakes in a code that is known otherwise.
+const MAX_DISTANCE: usize = 3;
+
 /// The variables of the locale, by precedence. Source: locale(7).
 const LOCALE_VARIABLES: [&str; 3] = ["LC_ALL", "LC_MESSAGES", "LANG"];
 
@@ -24,34 +30,42 @@ pub(crate) fn run(typed: &Explain) -> Result<()> {
         Language::Zh => CHINESE,
     };
     let Some(code) = &typed.code else {
-        let width = sections(page).map(|it| it.code.len()).max();
-        let width = width.unwrap_or_default();
-        let line = |it: Section<'_>| {
-            format!(
-                "{:width$}  {}\n",
-                it.code,
-                it.text.lines().next().unwrap_or_default()
-            )
-        };
-        let list: String = sections(page).map(line).collect();
+        let list: String = sections(page).map(|it| it.summary()).collect();
         return stdout::write(list.as_bytes());
     };
     // A code is often pasted with its brackets.
-    let code = code.trim_matches(['[', ']']);
-    match sections(page).find(|it| it.code == code) {
-        Some(found) => {
-            stdout::write(format!("{code}\n\n{}\n", found.text.replace('`', "")).as_bytes())
-        }
-        None => usage(format!(
-            "there is no error code {code:?}; stsctl explain lists all codes"
-        )),
+    let code = code.trim_matches(['[', ']']).to_ascii_lowercase();
+    if let Some(found) = sections(page).find(|it| it.code == code) {
+        let text = format!("{code}\n\n{}\n", found.text.replace('`', ""));
+        return stdout::write(text.as_bytes());
     }
+    let distance = |it: &Section<'_>| strsim::damerau_levenshtein(it.code, &code);
+    let near = sections(page).min_by_key(distance);
+    let near = near.filter(|it| distance(it) <= MAX_DISTANCE);
+    usage(match near {
+        Some(near) => format!(
+            "there is no error code {code:?}; did you mean {}?",
+            near.code
+        ),
+        None => format!("there is no error code {code:?}; stsctl explain lists all codes"),
+    })
 }
 
 /// One code of a page.
 struct Section<'a> {
     code: &'a str,
     text: &'a str,
+}
+
+impl Section<'_> {
+    /// Returns the line of the list: the code and the first sentence of its cause.
+    fn summary(&self) -> String {
+        let cause = self.text.split("\n\n").next().unwrap_or_default();
+        let cause = cause.replace('\n', " ").replace('`', "");
+        let end = cause.find([':', ';']).or(cause.find(". "));
+        let sentence = cause[..end.unwrap_or(cause.len())].trim_end_matches('.');
+        format!("{:CODE_WIDTH$}  {sentence}\n", self.code)
+    }
 }
 
 fn sections(page: &str) -> impl Iterator<Item = Section<'_>> {

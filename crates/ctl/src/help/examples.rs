@@ -11,7 +11,7 @@ pub(crate) const MAIN_EXAMPLES: &[Example] = &[
     ),
     (
         "Run a program with the credentials of that profile",
-        "stsctl exec oss-upload -- aliyun oss ls",
+        "stsctl exec oss-upload -- python backup.py",
     ),
     ("Find out why a profile has no credentials", "stsctl doctor"),
 ];
@@ -26,7 +26,7 @@ pub(crate) fn examples(command: &str) -> &'static [Example] {
             ),
             (
                 "Add a profile with the key that is configured already",
-                "stsctl init --profile backup --use-source uploader --role oss-backup",
+                "stsctl init --profile backup --use-source oss-upload-user --role oss-backup",
             ),
         ],
         "import" => &[
@@ -43,7 +43,7 @@ pub(crate) fn examples(command: &str) -> &'static [Example] {
             ("List the tools", "stsctl setup"),
             (
                 "Let aliyun-cli use a profile",
-                "stsctl setup aliyun-cli oss-upload --write",
+                "stsctl setup aliyun-cli oss-upload --region cn-hongkong --write",
             ),
             (
                 "Check that aliyun-cli would get credentials",
@@ -59,7 +59,7 @@ pub(crate) fn examples(command: &str) -> &'static [Example] {
         "exec" => &[
             (
                 "Run a program that gets renewed credentials from a URL",
-                "stsctl exec oss-upload -- aliyun oss ls",
+                "stsctl exec oss-upload -- python backup.py",
             ),
             (
                 "Run a program that supports keys only, for 30 minutes at least",
@@ -95,7 +95,7 @@ pub(crate) fn examples(command: &str) -> &'static [Example] {
         ],
         "lease" => &[(
             "Let a container use a profile for an hour",
-            "stsctl lease oss-upload --ttl 1h --socket /tmp/agent/stsd.sock",
+            "stsctl lease oss-upload --policy narrow.json --ttl 1h --socket /tmp/agent/stsd.sock",
         )],
         "status" => &[
             ("Follow the profiles; q leaves", "stsctl status --watch"),

@@ -23,7 +23,8 @@ use crate::runtime::{
 
 /// What to do about a file that cannot be written.
 const WRITE_HINT: &str = "free space on its file system, and let stsd write to its directory; \
-                          a directory that is newer than the start of stsd needs a restart";
+                          restart stsd if the configuration did not name the directory at its start, \
+                          or the directory is newer";
 
 /// What to do about a file that has grown by its bound.
 const GROWTH_HINT: &str = "its last lines name the callers; stsctl reload begins a new bound";

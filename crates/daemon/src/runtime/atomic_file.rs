@@ -63,8 +63,9 @@ impl FileError {
                 }
                 ErrorKind::NotFound => "create its directory; stsd creates none",
                 _ => {
-                    "make its directory writable for stsd, also in the unit (ReadWritePaths=); a \
-                     directory that is newer than the start of stsd needs a restart"
+                    "make its directory writable for stsd, also in the unit (ReadWritePaths=); restart \
+                     stsd if the configuration did not name the directory at its start, or the \
+                     directory is newer"
                 }
             },
             Self::NoDirectory(_) => "name a file in a directory that exists",

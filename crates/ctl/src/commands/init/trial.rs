@@ -162,6 +162,12 @@ fn error_of(stderr: &str) -> CliError {
         Some((text, hint)) => (text, hint.to_owned()),
         None => (text, String::new()),
     };
+    // The variables are those of the trial: the user has typed their values.
+    let [id, secret] = TRIAL_VARIABLES;
+    let hint = hint.replace(
+        &format!("the variables {id} and {secret}"),
+        "what you typed",
+    );
     CliError {
         exit_code: if text.starts_with("sts refused") {
             7
@@ -183,6 +189,14 @@ mod tests {
         assert_eq!(refused.text, "sts refused: NoPermission: m");
         assert_eq!(refused.hint, "trust it (once)");
         assert_eq!(refused.exit_code, 7);
+        let key = error_of(
+            "stsd: x (hint: check the AccessKey secret in the variables STSD_TRIAL_KEY_ID and \
+             STSD_TRIAL_KEY_SECRET; create another)\n",
+        );
+        assert_eq!(
+            key.hint,
+            "check the AccessKey secret in what you typed; create another"
+        );
         let failed = error_of("stsd: no route\n");
         assert_eq!((failed.hint.as_ref(), failed.exit_code), ("", 6));
     }

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde_json::json;
 use stsd_client::{Condition, FailureKind, ProfileStatus};
+use stsd_codes::Code;
 
 use super::report::StatusReport;
 use crate::{
@@ -41,7 +42,10 @@ pub(super) fn check(report: &StatusReport, names: &[String], as_json: bool) -> R
     let missing = |name: &&String| profiles.iter().all(|it| it.name != **name);
     if let Some(name) = names.iter().find(missing) {
         return Err(CliError {
-            text: format!("no profile is named {name:?}, or it is not for you to see"),
+            text: format!(
+                "no profile is named {name:?}, or it is not for you to see [{}]",
+                Code::UnknownProfile
+            ),
             hint: "stsctl status lists the profiles".into(),
             exit_code: 4,
         }

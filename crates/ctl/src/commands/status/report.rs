@@ -6,6 +6,7 @@ use anyhow::Result;
 use stsd_client::{
     Audit, Client, Condition, Error, FailureKind, HttpListener, ProfileStatus, Status,
 };
+use stsd_codes::Code;
 
 use crate::{error::CliError, http_listener};
 
@@ -51,7 +52,10 @@ pub(crate) fn fetch(client: &Client, names: &[String]) -> Result<StatusReport> {
     let unknown = |name: &&String| status.profiles.iter().all(|it| it.name != **name);
     if let Some(name) = names.iter().find(unknown) {
         return Err(CliError {
-            text: format!("no profile is named {name:?}, or it is not for you to see"),
+            text: format!(
+                "no profile is named {name:?}, or it is not for you to see [{}]",
+                Code::UnknownProfile
+            ),
             hint: "stsctl status lists the profiles; stsctl reload reads a changed configuration"
                 .into(),
             exit_code: 4,

@@ -100,6 +100,7 @@ mod tests {
             "policy_file",
             "allow",
         ];
+        let long = "role_arn".repeat(9);
         let near = |text| nearest(text, keys).map(|it| (it.name, it.is_misspelt));
         let check = |text, name: Option<&str>| {
             assert_eq!(near(text).map(|it| it.0), name, "{text}");
@@ -115,7 +116,7 @@ mod tests {
         check("colour", None);
         check("x", None);
         check("", None);
-        check(&"role_arn".repeat(9), None);
+        check(&long, None);
         assert_eq!(near("role_arm"), Some(("role_arn", true)));
         assert_eq!(near("arn"), Some(("role_arn", false)));
     }
