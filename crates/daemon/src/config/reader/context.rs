@@ -24,7 +24,7 @@ use crate::{
 const MAX_FILE_BYTES: usize = 1024 * 1024;
 
 /// Maximum number of errors. The time for one grows with the file.
-const MAX_ERRORS: usize = 100;
+pub(super) const MAX_ERRORS: usize = 100;
 
 /// The state of a configuration that is being read.
 pub(super) struct ReadContext<'a> {

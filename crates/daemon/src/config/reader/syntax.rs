@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, mem};
 use stsd_codes::Code;
 use toml::de::Error;
 
-use super::{context::ReadContext, known_keys::tables_with};
+use super::{
+    context::{MAX_ERRORS, ReadContext},
+    known_keys::tables_with,
+};
 use crate::config::ConfigError;
 
 /// The parser's message for a key or a table that is there twice.
@@ -73,6 +76,8 @@ impl BrokenText {
         });
         errors.extend(self.errors);
         errors.sort_by_key(|it| it.line);
+        errors.dedup_by_key(|it| (it.code, it.line, it.problem.clone()));
+        errors.truncate(MAX_ERRORS);
     }
 
     fn is_in_joined_table(&self, key: &str) -> bool {
