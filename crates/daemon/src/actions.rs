@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+pub(crate) use check::check;
 use stsd::{
     Dependencies, ExitReason, PersistSessions, RunError,
     cli::{self, Options},
@@ -39,8 +40,6 @@ use stsd_document::printable_lines;
 use stsd_sts::Sts;
 use tokio::sync::mpsc;
 use tracing::{error, info};
-
-pub(crate) use check::check;
 
 /// Prints the help or the version.
 pub(crate) fn print(text: &str) -> Result<()> {

@@ -14,7 +14,7 @@ use e2e::{
 };
 use nix::unistd::geteuid;
 
-/// The users, none of whom has a name on this machine.
+/// The users, whose numbers have no names on this machine.
 const USERS: [UnixUser; 2] = [UnixUser::new(64_021), UnixUser::new(64_022)];
 
 const PROGRAMS: [&str; 4] = ["stsd", "stsctl", "sts-shim", "stsd-oss-client"];
