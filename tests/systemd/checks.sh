@@ -47,6 +47,9 @@ send() {
     kill "-$1" "$2"
 }
 
+# The signal stops the process when its main thread runs: until then another thread may answer.
+stop() { send STOP "$1" && within 10 grep -q '^State:.T' "/proc/$1/status"; }
+
 milliseconds() { echo $(($(date +%s%N) / 1000000)); }
 
 # The calls of AssumeRole that the emulator has received, with any outcome. In bash, because a Debian

@@ -115,7 +115,7 @@ hang() {
     local old
     within 5 active service active
     old=$(pid)
-    send STOP "$old" || return 1
+    stop "$old" || return 1
     hand_out || { kill -CONT "$old" && return 1; }
     another_pid "$old"
 }

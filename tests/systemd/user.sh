@@ -162,7 +162,7 @@ hang() {
     settled && hand_out || return 1
     local before old start
     before=$(calls) old=$(pid) start=$(milliseconds)
-    send STOP "$old" || return 1
+    stop "$old" || return 1
     # The client connects while no daemon answers, and the next daemon serves it.
     hand_out || { kill -CONT "$old" && return 1; }
     took=$(($(milliseconds) - start))
