@@ -96,6 +96,8 @@ prepare 2>"$work/log" || not_run "no overlay over $tree: $(tail -n 1 "$work/log"
 for user in stsd-lab:31500 stsd-other:31501; do
     add_user "${user%:*}" "${user#*:}"
 done
+# State and configuration of a stsd that is installed on this machine.
+rm -rf "$root/var/lib/stsd" "$root/var/lib/private/stsd" "$root/etc/stsd"
 mkdir -p "$root/opt/stsd"
 # A manager without sessions stops after a second instead of ten.
 mkdir -p "$root/etc/systemd/logind.conf.d"
