@@ -26,7 +26,7 @@ pub(crate) fn examples(command: &str) -> &'static [Example] {
             ),
             (
                 "Add a profile with the key that is configured already",
-                "stsctl init --profile backup --use-source oss-upload-user --role oss-backup",
+                "stsctl init --profile backup --use-source NAME --role oss-backup",
             ),
         ],
         "import" => &[
@@ -95,7 +95,7 @@ pub(crate) fn examples(command: &str) -> &'static [Example] {
         ],
         "lease" => &[(
             "Let a container use a profile for an hour",
-            "stsctl lease oss-upload --policy narrow.json --ttl 1h --socket /tmp/agent/stsd.sock",
+            "stsctl lease oss-upload --policy p.json --ttl 1h --socket /tmp/a/s.sock",
         )],
         "status" => &[
             ("Follow the profiles; q leaves", "stsctl status --watch"),
