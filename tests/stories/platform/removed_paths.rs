@@ -182,7 +182,7 @@ fn files_whose_directory_was_removed_are_written_again_or_reported() {
         });
         let log = env.daemon_log();
         assert!(
-            log.contains("newer than the start of stsd"),
+            log.contains("did not name the directory at its start"),
             "{name}: {log}"
         );
         // The end of the daemon removes no file, and writes none.
