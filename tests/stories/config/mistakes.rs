@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use e2e::{OutputLog, TestEnv, assert_output};
+use e2e::{OutputLog, TestEnv, UPLOAD, UserDaemon, assert_output};
 use serde_json::Value;
 
 const VALID: &str = r#"region = "cn-hongkong"
@@ -178,6 +178,22 @@ fn check_reports_all_mistakes_of_a_file_at_once() {
         .map(|it| it["line"].as_u64().unwrap())
         .collect();
     assert_eq!(lines, [1, 2, 5, 8, 13, 13, 14, 15], "{report:#}");
+}
+
+#[test]
+fn check_reports_every_file_that_cannot_be_written() {
+    let tables = "[profile.oss-upload.file]\npath = \"exports/x.json\"\n\
+        [audit]\nfile = \"audit.jsonl\"\n";
+    let Some(user) = UserDaemon::prepare(&format!("{UPLOAD}{tables}")) else {
+        return;
+    };
+    user.put("audit.jsonl", "", 0o644);
+    user.put("exports/x.json", "", 0o600);
+    user.mode("exports", 0o500);
+    let refusal = user.refusal(user.daemon_command()).unwrap();
+    for key in ["audit.file: ", "profile.oss-upload.file.path: "] {
+        assert!(refusal.contains(key), "{key}: {refusal}");
+    }
 }
 
 #[test]

@@ -28,11 +28,11 @@ pub(super) fn open_audit(config: &Config) -> Result<Option<AuditFile>, ConfigErr
 /// under the confinement of the process. Leaves no new file behind.
 ///
 /// # Errors
-/// [`ConfigErrors`], of the audit or else of the others.
+/// [`ConfigErrors`], one for each file and path that cannot.
 pub fn check_runtime_files(config: &Config) -> Result<(), ConfigErrors> {
-    if let Some(named) = &config.audit_file {
+    let audit = config.audit_file.as_ref().and_then(|named| {
         let checked = AuditFile::check_directory(&named.path);
-        let refused = match named.path.symlink_metadata() {
+        match named.path.symlink_metadata() {
             Err(error) if checked.is_ok() && error.kind() == ErrorKind::NotFound => {
                 atomic_file::check_writable(&named.path).err().map(|error| {
                     config.file_error(Code::ConfigOutputFile, named, &error, &error.hint())
@@ -44,12 +44,14 @@ pub fn check_runtime_files(config: &Config) -> Result<(), ConfigErrors> {
                 .map(|error| {
                     config.file_error(Code::ConfigOutputFile, named, &error, &error.hint())
                 }),
-        };
-        if let Some(mistake) = refused {
-            return Err(ConfigErrors(vec![mistake]));
         }
+    });
+    let others = check_writable_paths(config).err();
+    let others = others.into_iter().flat_map(|ConfigErrors(errors)| errors);
+    match audit.into_iter().chain(others).collect::<Vec<_>>() {
+        errors if errors.is_empty() => Ok(()),
+        errors => Err(ConfigErrors(errors)),
     }
-    check_writable_paths(config)
 }
 
 /// Checks that the files of the exports, and the paths of programs, can be written under the
