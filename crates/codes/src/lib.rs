@@ -162,6 +162,8 @@ codes! {
     TooManyLeases = "too-many-leases",
 
     // A command.
+    /// `stsctl exec` cannot start the program.
+    ProgramNotStarted = "program-not-started",
     /// A command of stsctl has failed.
     CommandFailed = "command-failed",
 }

@@ -127,7 +127,7 @@ pub(crate) enum Command {
 /// The options of `explain`.
 #[derive(Args)]
 pub(crate) struct Explain {
-    /// The code, with or without its brackets
+    /// The code, with or without its brackets, or a code of STS such as NoPermission
     pub code: Option<String>,
     /// The language [default: by the locale]
     #[arg(long, value_enum)]
@@ -144,6 +144,19 @@ pub(crate) enum Language {
 }
 
 impl Command {
+    /// Returns the profile of a command that takes one.
+    pub(crate) fn profile(&self) -> Option<&str> {
+        match self {
+            Self::Get { profile, .. }
+            | Self::Refresh { profile, .. }
+            | Self::Lease { profile, .. } => Some(profile),
+            Self::Url { profile, .. } => profile.as_deref(),
+            Self::Exec { options, .. } | Self::Env { options, .. } => Some(&options.profile),
+            Self::Setup(setup) => setup.profile.as_deref(),
+            _ => None,
+        }
+    }
+
     /// Returns the patience that was typed.
     pub(crate) fn typed_patience(&self) -> Option<Duration> {
         match self {

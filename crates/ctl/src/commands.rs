@@ -13,17 +13,19 @@ mod lease;
 mod log;
 mod manual;
 mod metrics;
+mod next_steps;
 mod setup;
 mod status;
 
 use std::{path::Path, process::ExitCode, time::Duration};
 
 use anyhow::Result;
-use stsd_client::Client;
+use stsd_client::{Client, Error, FailureKind};
 
 use crate::{
     cli::{Arguments, Command, ExecOptions},
     env_vars::{self, Delivery, EnvEdits, Request},
+    error::CliError,
     http_listener,
     term::{duration::format_duration, stdout::print_line, style},
     waiting::with_waiting_line,
@@ -32,6 +34,9 @@ use crate::{
 /// The patience for credentials that may be in the daemon's memory, and for a call to STS.
 const CREDENTIALS_PATIENCE: Duration = Duration::from_secs(10);
 const RENEWAL_PATIENCE: Duration = Duration::from_secs(15);
+
+/// Minimum number of characters of a profile's name for each mistake in it.
+const MIN_CHARS_PER_MISTAKE: usize = 3;
 
 /// Runs the command of a command line.
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
@@ -43,15 +48,24 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
         Some(_) => client,
         None => client.with_default_patience(),
     };
-    match arguments.command {
+    let profile = arguments.command.profile().map(str::to_owned);
+    let outcome = run_command(&client, socket.as_deref(), arguments.command);
+    outcome.map_err(|error| match profile {
+        Some(typed) => with_similar_profile(&client, &typed, error),
+        None => error,
+    })
+}
+
+fn run_command(client: &Client, socket: Option<&Path>, command: Command) -> Result<ExitCode> {
+    match command {
         // Some things are wrong without any command having failed.
         Command::Doctor { json } => {
-            return Ok(doctor::run(&client, json)?.exit_code());
+            return Ok(doctor::run(client, json)?.exit_code());
         }
-        Command::Status(typed) => return status::run(&client, &typed),
-        Command::Log(typed) => log::run(&client, &typed),
+        Command::Status(typed) => return status::run(client, &typed),
+        Command::Log(typed) => log::run(client, &typed),
         Command::Explain(typed) => explain::run(&typed),
-        Command::Metrics => metrics::print(&client),
+        Command::Metrics => metrics::print(client),
         Command::Get {
             profile,
             min_life,
@@ -59,15 +73,12 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
         } => {
             let patience = patience.unwrap_or(CREDENTIALS_PATIENCE);
             let request = || client.credentials(&profile, min_life, patience);
-            get::show(&with_waiting_line(&client, &profile, request)?.credentials)
+            get::show(&with_waiting_line(client, &profile, request)?.credentials)
         }
         Command::Refresh { profile, patience } => {
             let request = || client.refresh(&profile, patience.unwrap_or(RENEWAL_PATIENCE));
-            with_waiting_line(&client, &profile, request)?;
-            print_line(&format!(
-                "{profile}: renewed{}",
-                validity(&client, &profile)
-            ))
+            with_waiting_line(client, &profile, request)?;
+            print_line(&format!("{profile}: renewed{}", validity(client, &profile)))
         }
         Command::Url { profile, .. } => match profile {
             Some(profile) => print_line(client.url(&profile)?.url.expose()),
@@ -77,16 +88,16 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
             }
         },
         Command::Exec { options, command } => {
-            let edits = edits(&client, socket.as_deref(), &options)?;
-            return Ok(exec::exec(&command, edits));
+            let edits = edits(client, socket, &options)?;
+            return Err(exec::exec(&command, edits).into());
         }
         Command::Env { options, shell } => {
-            let edits = edits(&client, socket.as_deref(), &options)?;
+            let edits = edits(client, socket, &options)?;
             env::print(&edits, shell)
         }
-        Command::Import(typed) => return import::run(&typed),
-        Command::Init(typed) => return init::run(&client, socket.as_deref(), &typed),
-        Command::Setup(typed) => return setup::run(&client, &typed),
+        Command::Import(typed) => return import::run(client, socket, &typed),
+        Command::Init(typed) => return init::run(client, socket, &typed),
+        Command::Setup(typed) => return setup::run(client, &typed),
         Command::Lease {
             profile,
             policy,
@@ -94,7 +105,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
             socket,
             patience,
         } => lease::run(
-            &client,
+            client,
             &lease::LeaseOptions {
                 profile,
                 policy,
@@ -106,7 +117,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Reload => {
             client.reload()?;
             print_line("configuration read again")?;
-            warn_of_http_endpoint(&client);
+            warn_of_http_endpoint(client);
             Ok(())
         }
         Command::Demo => demo::run(),
@@ -125,6 +136,36 @@ fn validity(client: &Client, name: &str) -> String {
     left.map_or_else(String::new, |left| {
         format!(", valid for {}", format_duration(left))
     })
+}
+
+/// Returns the error of a profile that the daemon does not know with a visible profile of a similar
+/// name; any other error as it is.
+fn with_similar_profile(client: &Client, typed: &str, error: anyhow::Error) -> anyhow::Error {
+    let is_unknown = |it: &Error| {
+        let kinds = [FailureKind::UnknownProfile, FailureKind::NotAllowed];
+        matches!(it, Error::Refused(failure) if kinds.contains(&failure.kind))
+    };
+    let Some(known) = error.downcast_ref().filter(|it| is_unknown(it)) else {
+        return error;
+    };
+    let profiles = client.status().map_or(Vec::new(), |it| it.profiles);
+    let distance = |name: &str| strsim::damerau_levenshtein(name, typed);
+    let names = profiles.iter().map(|it| it.name.as_str());
+    let Some(near) = names
+        .filter(|it| *it != typed)
+        .min_by_key(|it| distance(it))
+    else {
+        return error;
+    };
+    if distance(near) > typed.chars().count() / MIN_CHARS_PER_MISTAKE {
+        return error;
+    }
+    let similar = CliError {
+        text: known.to_string(),
+        hint: format!("did you mean {near}?").into(),
+        exit_code: known.exit_code(),
+    };
+    similar.into()
 }
 
 /// Warns of an HTTP endpoint that does not listen, or whose URLs have ended. The configuration is in

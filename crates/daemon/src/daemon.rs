@@ -335,11 +335,11 @@ impl<X: StsExchange> Daemon<X> {
 
     /// Logs each error of a refused configuration, and records the first.
     fn reload_refused(&self, errors: &ConfigErrors) {
-        for error in &errors.0 {
+        for error in &errors.errors {
             error!("the running configuration stays in force: {error}");
         }
-        let first = errors.0.first().map(ToString::to_string);
-        let more = match errors.0.len() {
+        let first = errors.errors.first().map(ToString::to_string);
+        let more = match errors.errors.len() {
             0 | 1 => String::new(),
             count => format!(" (and {} more)", count - 1),
         };

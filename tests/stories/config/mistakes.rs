@@ -246,6 +246,20 @@ fn check_as_json_has_code_place_and_hint_of_each_mistake() {
 }
 
 #[test]
+fn warning_beside_an_error_is_reported_too() {
+    let env = env();
+    let text = VALID.replace("cn-hongkong", "cn-hongkon");
+    write(&env, &text.replace("role_arn", "role_arm"));
+    let (_, report) = document(&env);
+    let key = |kind: &str| report[kind][0]["key"].clone();
+    assert_eq!(key("errors"), "profile.oss-upload.role_arm");
+    assert_eq!(key("warnings"), "region");
+    let output = env.daemon_command().arg("--check").output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("\nwarning: "), "{stderr}");
+}
+
+#[test]
 fn json_option_of_stsd_belongs_to_check() {
     let env = env();
     write(&env, VALID);

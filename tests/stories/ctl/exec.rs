@@ -363,7 +363,9 @@ fn failure_before_the_program_starts_has_its_own_exit_code() {
         .refresh("oss-upload", std::time::Duration::from_secs(60))
         .unwrap();
     let nosuch = "no-such-program-anywhere";
-    check(&env, &["exec", "oss-upload", "--", nosuch], 127, nosuch);
+    let line = ["exec", "oss-upload", "--", nosuch];
+    check(&env, &line, 127, nosuch);
+    check(&env, &line, 127, "[program-not-started]\nhint: ");
     check(
         &env,
         &["exec", "oss-upload", "--", not_executable],
@@ -374,6 +376,13 @@ fn failure_before_the_program_starts_has_its_own_exit_code() {
     check(&env, &["env", "oss-upload", "--shell", "csh"], 2, "csh");
     check(&env, &["exec", "nosuch", "--", "touch", marker], 4, "hint");
     check(&env, &["env", "nosuch"], 4, "hint");
+    for line in [
+        ["get", "oss-uplod"],
+        ["url", "ossupload"],
+        ["env", "oss-upload1"],
+    ] {
+        check(&env, &line, 4, "did you mean oss-upload?");
+    }
     env.write_config(UPLOAD);
     env.client().reload().unwrap();
     check(

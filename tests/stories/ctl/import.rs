@@ -73,6 +73,14 @@ fn import_write_is_idempotent_and_keeps_the_source_file() {
     let theirs = home.files();
     let said = home.import(&["--write"]).assert_success();
     assert!(said.contains("config.toml: written\n"), "{said}");
+    for next in [
+        "\nStart the daemon:    ",
+        "\nRun a program:       stsctl exec role -- COMMAND\n",
+        "\nLook at the daemon:  stsctl status\n",
+    ] {
+        assert!(said.contains(next), "{next}: {said}");
+    }
+    assert!(home.text(OURS).starts_with("[http]\n"));
     let after = home.files();
     for (path, state) in &theirs {
         assert_eq!(after.get(path), Some(state), "{}", path.display());
@@ -116,6 +124,7 @@ fn imported_profile_serves_credentials() {
     command.env("STSD_CONFIG", env.path("config.toml"));
     let said = run(command).assert_success();
     assert!(said.contains("its name is up-load with us"), "{said}");
+    assert!(said.contains("the configuration has no [http]"), "{said}");
     assert!(env.path("up-load-user.key").exists());
     env.start_daemon();
     assert!(env.document(&["up-load"])["access_key_id"].is_string());

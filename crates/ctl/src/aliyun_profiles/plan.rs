@@ -246,7 +246,14 @@ impl Plan {
     /// Returns `true` if the tables to add include a profile.
     #[must_use]
     pub fn has_profile(&self) -> bool {
-        self.tables.iter().any(|it| it.kind == "profile")
+        self.first_profile().is_some()
+    }
+
+    /// Returns the name of the first profile to add.
+    #[must_use]
+    pub fn first_profile(&self) -> Option<&str> {
+        let mut profiles = self.tables.iter().filter(|it| it.kind == "profile");
+        profiles.next().map(|it| it.name.as_str())
     }
 
     /// Returns the outcome of each profile as lines of text.

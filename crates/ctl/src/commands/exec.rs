@@ -1,23 +1,22 @@
 //! `execve` of a program with a profile's variables, so that signals, the terminal, the standard
 //! streams and the exit code are the program's own.
 
-use std::{
-    ffi::OsString,
-    io::{self, Write as _},
-    os::unix::process::CommandExt as _,
-    process::{Command, ExitCode},
-};
+use std::{ffi::OsString, io, os::unix::process::CommandExt as _, process::Command};
 
+use stsd_codes::Code;
 use stsd_document::Printable;
 
-use crate::env_vars::{EnvEdit, EnvEdits};
+use crate::{
+    env_vars::{EnvEdit, EnvEdits},
+    error::CliError,
+};
 
 /// Exit codes of POSIX shells for a program that is missing, or cannot be executed.
 const EXIT_NOT_FOUND: u8 = 127;
 const EXIT_CANNOT_START: u8 = 126;
 
-/// Replaces this process by the program. Returns an exit code only after a failure.
-pub(crate) fn exec(command_line: &[OsString], edits: EnvEdits) -> ExitCode {
+/// Replaces this process by the program. Returns only after a failure.
+pub(crate) fn exec(command_line: &[OsString], edits: EnvEdits) -> CliError {
     let (program, arguments) = command_line
         .split_first()
         .expect("clap asks for one at least");
@@ -32,9 +31,22 @@ pub(crate) fn exec(command_line: &[OsString], edits: EnvEdits) -> ExitCode {
     let error = command.exec();
     let shown = program.to_string_lossy();
     let shown = Printable(&shown);
-    let _ = writeln!(io::stderr(), "stsctl: {shown} cannot be started: {error}");
-    ExitCode::from(match error.kind() {
-        io::ErrorKind::NotFound => EXIT_NOT_FOUND,
-        _ => EXIT_CANNOT_START,
-    })
+    let (exit_code, hint) = match error.kind() {
+        io::ErrorKind::NotFound => (
+            EXIT_NOT_FOUND,
+            "install it, or write its path; the variable PATH has the directories of programs",
+        ),
+        _ => (
+            EXIT_CANNOT_START,
+            "it must be an executable file: chmod +x, or write its interpreter before it",
+        ),
+    };
+    CliError {
+        text: format!(
+            "{shown} cannot be started: {error} [{}]",
+            Code::ProgramNotStarted
+        ),
+        hint: hint.into(),
+        exit_code,
+    }
 }

@@ -20,10 +20,14 @@ const CODE_WIDTH: usize = 24;
 /// Maximum number of mistakes in a code that is known otherwise.
 const MAX_DISTANCE: usize = 3;
 
+/// The beginning of the line with the codes of STS, in each language.
+const STS_CODES: [&str; 3] = ["Code of STS: ", "Codes of STS: ", "STS 的错误码："];
+
 /// The variables of the locale, by precedence. Source: locale(7).
 const LOCALE_VARIABLES: [&str; 3] = ["LC_ALL", "LC_MESSAGES", "LANG"];
 
-/// Prints the section of a code; without a code, the list of all codes with their causes.
+/// Prints the section of a code, or those of a code of STS; without a code, the list of all codes with
+/// their causes.
 pub(crate) fn run(typed: &Explain) -> Result<()> {
     let page = match typed.lang.unwrap_or_else(language_of_locale) {
         Language::En => ENGLISH,
@@ -36,8 +40,14 @@ pub(crate) fn run(typed: &Explain) -> Result<()> {
     // A code is often pasted with its brackets.
     let code = code.trim_matches(['[', ']']).to_ascii_lowercase();
     if let Some(found) = sections(page).find(|it| it.code == code) {
-        let text = format!("{code}\n\n{}\n", found.text.replace('`', ""));
-        return stdout::write(text.as_bytes());
+        return stdout::write(found.plain().as_bytes());
+    }
+    let of_sts: String = sections(page)
+        .filter(|it| it.has_sts_code(&code))
+        .map(|it| format!("{}\n", it.plain()))
+        .collect();
+    if !of_sts.is_empty() {
+        return stdout::write(of_sts.trim_end_matches('\n').as_bytes());
     }
     let distance = |it: &Section<'_>| strsim::damerau_levenshtein(it.code, &code);
     let near = sections(page).min_by_key(distance);
@@ -58,6 +68,26 @@ struct Section<'a> {
 }
 
 impl Section<'_> {
+    /// Returns the text without marks of Markdown.
+    fn plain(&self) -> String {
+        format!("{}\n\n{}\n", self.code, self.text.replace('`', ""))
+    }
+
+    /// Returns `true` if the section names a code of STS, which is in lower case here. A `*` stands for
+    /// the rest of a code.
+    fn has_sts_code(&self, code: &str) -> bool {
+        let mut lines = self.text.lines();
+        let line = lines.find(|it| STS_CODES.iter().any(|start| it.starts_with(start)));
+        let names = line
+            .into_iter()
+            .flat_map(|it| it.split('`').skip(1).step_by(2));
+        let mut names = names.map(str::to_ascii_lowercase);
+        names.any(|name| match name.strip_suffix('*') {
+            Some(start) => code.starts_with(start),
+            None => code == name,
+        })
+    }
+
     /// Returns the line of the list: the code and the first sentence of its cause.
     fn summary(&self) -> String {
         let cause = self.text.split("\n\n").next().unwrap_or_default();
@@ -114,6 +144,26 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn codes_of_sts_lead_to_their_sections_in_both_languages() {
+        let check = |code: &str, expected: &[&str]| {
+            for page in [ENGLISH, CHINESE] {
+                let found = sections(page).filter(|it| it.has_sts_code(code));
+                let found: Vec<_> = found.map(|it| it.code).collect();
+                assert_eq!(found, expected, "{code}");
+            }
+        };
+        let denied = [
+            "sts-no-permission",
+            "sts-root-account",
+            "sts-untrusted-provider",
+        ];
+        check("nopermission", &denied);
+        check("signaturedoesnotmatch", &["sts-wrong-secret"]);
+        check("entitynotexist.role", &["sts-no-such-role"]);
+        check("no", &[]);
     }
 
     /// Returns a paragraph of Markdown for man(7).

@@ -17,9 +17,11 @@ use stsctl::{
         files::{ToolFile, find_default, read},
     },
 };
+use stsd_client::Client;
 
 use crate::{
     cli::Import,
+    commands::next_steps::{DaemonState, NextSteps},
     config_file::{CheckResult, ConfigFile},
     secret_store,
     secret_store::{SecretBackend, StoredSecret},
@@ -34,7 +36,7 @@ const NO_ROLE_COMMENT: &str = "\
 # role_arn = \"acs:ram::ACCOUNT:role/ROLE\"
 ";
 
-pub(crate) fn run(typed: &Import) -> Result<ExitCode> {
+pub(crate) fn run(client: &Client, socket: Option<&Path>, typed: &Import) -> Result<ExitCode> {
     let (path, other) = match &typed.file {
         Some(path) => (path.clone(), None),
         None => find_default()?,
@@ -72,7 +74,7 @@ pub(crate) fn run(typed: &Import) -> Result<ExitCode> {
         return refused(&reason);
     }
     if typed.write {
-        return import.write();
+        return import.write(client, socket);
     }
     import.print_preview()?;
     Ok(ExitCode::SUCCESS)
@@ -164,12 +166,13 @@ impl Importer<'_> {
         Ok(text)
     }
 
-    /// Returns the first lines of a new configuration.
+    /// Returns the first lines of a new configuration: the region, and the HTTP endpoint, from which
+    /// most programs take credentials.
     fn top(&self) -> String {
-        self.plan
-            .region
-            .as_ref()
-            .map_or_else(String::new, aliyun_profiles::Region::lines)
+        let region = self.plan.region.as_ref();
+        let region = region.map_or_else(String::new, aliyun_profiles::Region::lines);
+        let separator = if region.is_empty() { "" } else { "\n" };
+        format!("{region}{separator}[http]\n")
     }
 
     fn with_header(&self, tables: &str) -> String {
@@ -196,7 +199,7 @@ impl Importer<'_> {
             format!("This would be added to {config}:\n")
         })?;
         let top = if new { self.top() } else { String::new() };
-        let top = if top.is_empty() { top } else { top + "\n" };
+        let top = if new { top + "\n" } else { top };
         print_line(&(top + &self.with_header(&self.plan.redacted_addition())))?;
         for secret in &self.plan.secrets {
             let place = if secret.is_uri {
@@ -216,7 +219,7 @@ impl Importer<'_> {
 
     /// Stores the keys and checks the configuration, excluding rejected profiles until stsd
     /// accepts the rest; then writes the configuration.
-    fn write(&mut self) -> Result<ExitCode> {
+    fn write(&mut self, client: &Client, socket: Option<&Path>) -> Result<ExitCode> {
         let (put, result) = loop {
             let text = self.config_text()?;
             let mut put = Vec::new();
@@ -284,10 +287,31 @@ impl Importer<'_> {
         if let Some(rest) = self.backend.manual_steps(&keys, self.config.directory()) {
             print_line(&format!("\n{rest}"))?;
         }
-        if !no_profile {
-            print_line("a daemon that runs already takes it up with `stsctl reload`")?;
-        }
+        self.print_next_steps(client, socket)?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    fn print_next_steps(&self, client: &Client, socket: Option<&Path>) -> Result<()> {
+        let Some(profile) = self.plan.first_profile() else {
+            return Ok(());
+        };
+        if !self.config.table()?.contains_key("http") && self.config.text()?.is_some() {
+            print_line(
+                "the configuration has no [http]: add that line, or use stsctl exec --static; \
+                 without it no program gets a URL",
+            )?;
+        }
+        let runs = client.clone().without_retries().status().is_ok();
+        let next = NextSteps {
+            profile,
+            region: self.plan.region.as_ref().map(|it| it.name.as_str()),
+            socket,
+            daemon: match runs {
+                true => DaemonState::Outdated,
+                false => DaemonState::NotRunning,
+            },
+        };
+        next.print()
     }
 
     /// Leaves out the profiles in whose tables the daemon's program finds mistakes: a file

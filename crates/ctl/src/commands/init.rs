@@ -3,7 +3,6 @@
 
 mod deferred_signals;
 mod key;
-mod next_steps;
 mod plan;
 mod prompt;
 mod questions;
@@ -14,13 +13,13 @@ use std::{path::Path, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use deferred_signals::{DeferGuard, SignalMask};
-use next_steps::NextSteps;
 use plan::{InitPlan, Source};
 use start::StartOutcome;
 use stsd_client::{Client, Credentials};
 
 use crate::{
     cli::Init,
+    commands::next_steps::{DaemonState, NextSteps},
     config_file::{CheckResult, ConfigFile},
     secret_store::{SecretBackend, StoredSecret},
     term::stdout::{print_line, print_warnings},
@@ -39,9 +38,10 @@ pub(crate) fn run(client: &Client, socket: Option<&Path>, typed: &Init) -> Resul
         print_credentials(plan, credentials)?;
     }
     let mut next = NextSteps {
-        plan,
+        profile: &plan.profile,
+        region: plan.region.as_deref(),
         socket,
-        has_to_start: true,
+        daemon: DaemonState::NotRunning,
     };
     if typed.no_start {
         print_manual_steps(plan, &config)?;
@@ -68,7 +68,7 @@ pub(crate) fn run(client: &Client, socket: Option<&Path>, typed: &Init) -> Resul
     if answers.credentials.is_none() {
         print_credentials(plan, &answer.credentials)?;
     }
-    next.has_to_start = false;
+    next.daemon = DaemonState::Ready;
     next.print()?;
     Ok(ExitCode::SUCCESS)
 }

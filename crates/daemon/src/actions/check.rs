@@ -27,7 +27,7 @@ pub(crate) fn check(options: &Options, output: CheckOutput) -> Result<ExitCode> 
     });
     let warnings = match &checked {
         Ok(config) => warnings(config, &environment),
-        Err(_) => Vec::new(),
+        Err(refused) => refused.warnings.clone(),
     };
     match output {
         CheckOutput::Text => print_text(checked, &warnings),
@@ -61,13 +61,9 @@ fn warnings(config: &Config, environment: &ProcessEnvironment) -> Vec<ConfigErro
 }
 
 fn print_text(checked: Result<Config, ConfigErrors>, warnings: &[ConfigError]) -> Result<ExitCode> {
-    for warning in warnings {
-        let line = printable_lines(&warning.to_string());
-        writeln!(io::stderr(), "warning: {line}")?;
-    }
     let config = match checked {
         Ok(config) => config,
-        // Whole, also to a pipe that is read slowly.
+        // Whole, also to a pipe that is read slowly. The text has the warnings.
         Err(errors) => {
             writeln!(
                 io::stderr(),
@@ -77,13 +73,22 @@ fn print_text(checked: Result<Config, ConfigErrors>, warnings: &[ConfigError]) -
             return Ok(ExitCode::FAILURE);
         }
     };
+    for warning in warnings {
+        let line = printable_lines(&warning.to_string());
+        writeln!(io::stderr(), "warning: {line}")?;
+    }
     if config.calls_sts() {
         writeln!(io::stdout(), "STS endpoint: {}", config.endpoints)?;
     }
     let count = config.profiles.len();
     let plural = if count == 1 { "" } else { "s" };
     let file = config.path.display();
-    writeln!(io::stdout(), "{file}: {count} profile{plural}, no mistakes")?;
+    let verdict = match warnings.len() {
+        0 => "no mistakes".to_owned(),
+        1 => "no errors, 1 warning".to_owned(),
+        count => format!("no errors, {count} warnings"),
+    };
+    writeln!(io::stdout(), "{file}: {count} profile{plural}, {verdict}")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -95,7 +100,7 @@ fn print_json(
     let all = |errors: &[ConfigError]| errors.iter().map(document).collect::<Vec<_>>();
     let (config, errors) = match checked {
         Ok(config) => (Some(config), Vec::new()),
-        Err(ConfigErrors(errors)) => (None, errors),
+        Err(refused) => (None, refused.errors),
     };
     let config = config.as_ref();
     let endpoints = config.filter(|it| it.calls_sts()).map(|it| &it.endpoints);

@@ -24,14 +24,19 @@ pub struct ConfigError {
     pub hint: String,
 }
 
-/// All errors of a configuration; never empty.
+/// All errors of a configuration, and its warnings.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigErrors(pub Vec<ConfigError>);
+pub struct ConfigErrors {
+    /// The errors; never empty.
+    pub errors: Vec<ConfigError>,
+    /// Likely mistakes besides the errors.
+    pub warnings: Vec<ConfigError>,
+}
 
 impl ConfigErrors {
     /// Returns the error of a key whose value is valid and cannot be applied.
     pub(crate) fn whole_file(file: &Path, key: &str, problem: &str) -> Self {
-        Self(vec![ConfigError {
+        Self::from(vec![ConfigError {
             file: file.to_owned(),
             code: Code::ReloadFailed,
             line: None,
@@ -39,6 +44,15 @@ impl ConfigErrors {
             problem: problem.to_owned(),
             hint: "see the log of the daemon".to_owned(),
         }])
+    }
+}
+
+impl From<Vec<ConfigError>> for ConfigErrors {
+    fn from(errors: Vec<ConfigError>) -> Self {
+        Self {
+            errors,
+            warnings: Vec::new(),
+        }
     }
 }
 
@@ -58,9 +72,12 @@ impl fmt::Display for ConfigError {
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, error) in self.0.iter().enumerate() {
+        for (index, error) in self.errors.iter().enumerate() {
             let separator = if index == 0 { "" } else { "\n" };
             write!(f, "{separator}{error}")?;
+        }
+        for warning in &self.warnings {
+            write!(f, "\nwarning: {warning}")?;
         }
         Ok(())
     }

@@ -117,7 +117,7 @@ pub fn load(path: &Path, environment: &ProcessEnvironment) -> Result<Config, Con
                     context.error_of_file(Code::UntrustedFile, &loose.to_string(), &loose.hint());
                 }
             }
-            Err(ConfigErrors(context.errors))
+            Err(context.into_errors())
         }
     }
 }
@@ -144,7 +144,7 @@ pub(crate) fn parse(
             let problem = "the value cannot be read";
             context.error_at(Code::ConfigInvalidValue, at, &key, problem, hint);
             broken.add_to(&mut context.errors, &context.damaged);
-            Err(ConfigErrors(context.errors))
+            Err(context.into_errors())
         }
     }
 }
@@ -206,7 +206,7 @@ fn config(
             writable: context.writable,
             profiles,
         }),
-        _ => Err(ConfigErrors(context.errors)),
+        _ => Err(context.into_errors()),
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) fn open_audit(config: &Config) -> Result<Option<AuditFile>, ConfigErr
     };
     opened
         .map(Some)
-        .map_err(|error| ConfigErrors(vec![refused(error)]))
+        .map_err(|error| ConfigErrors::from(vec![refused(error)]))
 }
 
 /// Checks that the files of the audit and of the exports, and the paths of programs, can be written
@@ -47,10 +47,10 @@ pub fn check_runtime_files(config: &Config) -> Result<(), ConfigErrors> {
         }
     });
     let others = check_writable_paths(config).err();
-    let others = others.into_iter().flat_map(|ConfigErrors(errors)| errors);
+    let others = others.into_iter().flat_map(|it| it.errors);
     match audit.into_iter().chain(others).collect::<Vec<_>>() {
         errors if errors.is_empty() => Ok(()),
-        errors => Err(ConfigErrors(errors)),
+        errors => Err(ConfigErrors::from(errors)),
     }
 }
 
@@ -71,6 +71,6 @@ pub(super) fn check_writable_paths(config: &Config) -> Result<(), ConfigErrors> 
     });
     match files.chain(paths).collect::<Vec<_>>() {
         errors if errors.is_empty() => Ok(()),
-        errors => Err(ConfigErrors(errors)),
+        errors => Err(ConfigErrors::from(errors)),
     }
 }

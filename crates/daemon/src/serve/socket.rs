@@ -2,6 +2,7 @@
 
 mod client;
 mod connection;
+mod failures;
 mod handlers;
 mod reactor;
 mod self_check;

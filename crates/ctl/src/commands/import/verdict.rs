@@ -130,8 +130,11 @@ impl Importer<'_> {
     }
 }
 
-/// Returns the key and the problem of a mistake: `FILE:LINE: KEY: PROBLEM (hint: …)`.
+/// Returns the key and the problem of a mistake: `FILE:LINE: KEY: PROBLEM (hint: …)`. A warning is none.
 pub(super) fn mistake(line: &str) -> Option<(&str, &str)> {
+    if line.starts_with("warning: ") {
+        return None;
+    }
     let at = line.find(": source.").or_else(|| line.find(": profile."))?;
     line[at + 2..].split_once(": ")
 }

@@ -11,7 +11,7 @@ use stsd_document::Printable;
 
 use super::{known_keys, spanned::Spanned, suggestion::shown};
 use crate::{
-    config::{ConfigError, FileRef},
+    config::{ConfigError, ConfigErrors, FileRef},
     identity::ProcessEnvironment,
     profile::Invalid,
     runtime::{
@@ -158,6 +158,14 @@ impl<'a> ReadContext<'a> {
     pub(super) fn warn_of_file(&mut self, code: Code, problem: &str, hint: &str) {
         let warning = self.located(code, None, "", problem, hint);
         self.warnings.push(warning);
+    }
+
+    /// Returns the errors, and the warnings besides them.
+    pub(super) fn into_errors(self) -> ConfigErrors {
+        ConfigErrors {
+            errors: self.errors,
+            warnings: self.warnings,
+        }
     }
 
     /// Returns `true` after the maximum number of errors.

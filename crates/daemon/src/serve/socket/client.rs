@@ -4,7 +4,7 @@ use std::{os::fd::BorrowedFd, sync::Arc};
 
 use stsd_wire::{Failure, FailureKind};
 
-use super::wire_convert;
+use super::failures;
 use crate::{
     access::{Operation, Refusal, peer::Peer},
     audit::{AuditCaller, QuotaCell, ServedLifetime},
@@ -56,9 +56,7 @@ impl Client {
     pub(super) fn take_call(&self) -> Result<(), Failure> {
         let has_call =
             self.can_administer() || self.context.calls.try_take(self.peer.uid, self.now());
-        has_call
-            .then_some(())
-            .ok_or_else(wire_convert::too_many_calls)
+        has_call.then_some(()).ok_or_else(failures::too_many_calls)
     }
 
     /// Returns `true` if the client may have the credentials of a profile.
@@ -107,7 +105,7 @@ impl Client {
         socket: BorrowedFd<'_>,
     ) -> Failure {
         if self.can_administer() {
-            let failure = wire_convert::unknown_profile(profile);
+            let failure = failures::unknown_profile(profile);
             self.refuse(operation, Some(profile), failure, socket)
         } else {
             self.deny(operation, profile, socket)
@@ -121,16 +119,16 @@ impl Client {
         profile: &str,
         socket: BorrowedFd<'_>,
     ) -> Failure {
-        self.refuse(operation, Some(profile), wire_convert::no_rule(), socket)
+        self.refuse(operation, Some(profile), failures::no_rule(), socket)
     }
 
     /// Records an operation that a lease does not permit and returns the reply.
     pub(super) fn deny_on_lease(&self, operation: Operation, socket: BorrowedFd<'_>) -> Failure {
-        self.refuse(operation, None, wire_convert::not_on_lease(), socket)
+        self.refuse(operation, None, failures::not_on_lease(), socket)
     }
 
     /// Records a denied administrative operation and returns the reply: `reason`, or on the socket
-    /// of a lease [`not_on_lease`](wire_convert::not_on_lease).
+    /// of a lease [`not_on_lease`](failures::not_on_lease).
     pub(super) fn deny_admin(
         &self,
         operation: Operation,

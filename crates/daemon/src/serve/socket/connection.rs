@@ -25,7 +25,7 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::wire_convert;
+use super::{failures, wire_convert};
 use crate::{
     runtime::async_fd, serve::connection_limit::ConnectionPermit, session::snapshot::Session,
 };
@@ -394,7 +394,7 @@ fn send_available(stream: &impl AsFd, bytes: &[u8]) -> io::Result<usize> {
 }
 
 fn too_large(error: &FrameError) -> Failure {
-    wire_convert::failure(
+    failures::failure(
         FailureKind::Unreachable,
         Code::ProtocolMismatch,
         &format!("the answer does not fit into a frame: {error}"),

@@ -20,7 +20,7 @@ use self::credentials::{CredentialsRequest, PendingRequest};
 use super::{
     client::Client,
     connection::{Connection, PartialWrite, READ_CHUNK_BYTES, ReadState, connection_error},
-    wire_convert,
+    failures,
 };
 use crate::serve::{
     connection_limit::{Activity, ConnectionPermit},
@@ -320,7 +320,7 @@ impl ReadOutcome {
 
 /// Returns the failure for a frame or a request that breaks the protocol.
 fn malformed(reason: &str) -> Failure {
-    wire_convert::failure(
+    failures::failure(
         FailureKind::Malformed,
         Code::ProtocolMismatch,
         reason,
@@ -334,7 +334,7 @@ fn wrong_version(client_version: u16) -> Failure {
     } else {
         "client"
     };
-    wire_convert::failure(
+    failures::failure(
         FailureKind::WrongVersion,
         Code::ProtocolMismatch,
         &format!("the client speaks protocol version {client_version}, the daemon {VERSION}"),

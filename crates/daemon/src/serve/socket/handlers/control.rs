@@ -12,7 +12,7 @@ use crate::{
     serve::{
         call_limit::MIN_REFRESH_INTERVAL,
         context::SupervisorCommand,
-        socket::{client::Client, connection::Connection, wire_convert},
+        socket::{client::Client, connection::Connection, failures, wire_convert},
     },
     session::{last_access::LastAccess, snapshot::SessionResult, store::ProfileEntry},
 };
@@ -53,7 +53,7 @@ pub(super) async fn refresh(
     }
     let rule = client.rule(&entry.profile, socket);
     if !connection.permit().wait_by(rule) {
-        return refused(wire_convert::too_many_waiting());
+        return refused(failures::too_many_waiting());
     }
     let result = tokio::select! {
         biased;
@@ -62,8 +62,8 @@ pub(super) async fn refresh(
     };
     match result {
         Ok(()) => Reply::Done,
-        Err(SessionResult::Removed) => refused(wire_convert::unknown_profile(profile)),
-        Err(other) => refused(wire_convert::result_failure(&other)),
+        Err(SessionResult::Removed) => refused(failures::unknown_profile(profile)),
+        Err(other) => refused(failures::result_failure(&other)),
     }
 }
 
@@ -76,7 +76,7 @@ fn coalesced_refresh(client: &Client, entry: &ProfileEntry) -> Option<Result<(),
     let is_recent = |at: BootTime| now.since(at) < MIN_REFRESH_INTERVAL;
     if let Some(failed) = snapshot.failed.filter(|it| is_recent(it.at)) {
         let result = SessionResult::Failed(failed);
-        return Some(Err(wire_convert::result_failure(&result)));
+        return Some(Err(failures::result_failure(&result)));
     }
     let session = snapshot.session.map(|session| session.lifetime.began);
     let mut ended = [session, snapshot.confirmed].into_iter().flatten();
@@ -147,12 +147,12 @@ pub(super) fn url(client: &Client, connection: &Connection, profile: &str) -> Re
         .access
         .can_read(&entry.profile.allow, &by_http, socket)
     {
-        let failure = wire_convert::no_rule_for_http();
+        let failure = failures::no_rule_for_http();
         return Reply::Failure(client.refuse(Operation::Url, Some(profile), failure, socket));
     }
     let state = context.http.state();
     let Some(address) = state.bound() else {
-        let failure = wire_convert::no_http(&state);
+        let failure = failures::no_http(&state);
         return Reply::Failure(client.refuse(Operation::Url, Some(profile), failure, socket));
     };
     let secret = context.http.secrets().derive(client.peer.uid, profile);
@@ -162,7 +162,7 @@ pub(super) fn url(client: &Client, connection: &Connection, profile: &str) -> Re
 /// Replaces the secrets in the URLs.
 pub(super) async fn rotate_urls(client: &Client, connection: &Connection) -> Reply {
     if !client.can_administer() {
-        let reason = wire_convert::no_rotation();
+        let reason = failures::no_rotation();
         return deny_admin(client, Operation::RotateUrls, connection, reason);
     }
     let (reply, result) = oneshot::channel();
@@ -170,30 +170,30 @@ pub(super) async fn rotate_urls(client: &Client, connection: &Connection) -> Rep
     let sent = client.context.commands.send(command).await;
     match (sent, result.await) {
         (Ok(()), Ok(Ok(()))) => Reply::Done,
-        (Ok(()), Ok(Err(error))) => Reply::Failure(wire_convert::rotation_failed(&error)),
-        _ => Reply::Failure(wire_convert::shutting_down()),
+        (Ok(()), Ok(Err(error))) => Reply::Failure(failures::rotation_failed(&error)),
+        _ => Reply::Failure(failures::shutting_down()),
     }
 }
 
 /// Reloads the configuration.
 pub(super) async fn reload(client: &Client, connection: &Connection) -> Reply {
     if !client.can_administer() {
-        let reason = wire_convert::no_reload();
+        let reason = failures::no_reload();
         return deny_admin(client, Operation::Reload, connection, reason);
     }
     let (reply, result) = oneshot::channel();
     let command = SupervisorCommand::Reload(reply);
     if client.context.commands.send(command).await.is_err() {
-        return Reply::Failure(wire_convert::shutting_down());
+        return Reply::Failure(failures::shutting_down());
     }
     match result.await {
         Ok(Ok(())) => Reply::Done,
-        Ok(Err(errors)) => Reply::Failure(wire_convert::reply(
+        Ok(Err(errors)) => Reply::Failure(failures::reply(
             FailureKind::BadConfig,
             &errors,
             "the running configuration stays in force; correct the file and reload again",
         )),
-        Err(_) => Reply::Failure(wire_convert::shutting_down()),
+        Err(_) => Reply::Failure(failures::shutting_down()),
     }
 }
 

@@ -19,6 +19,7 @@ use crate::{
     serve::socket::{
         client::Client,
         connection::{Connection, connection_error},
+        failures,
         handlers::{MAX_PATIENCE, ReadOutcome},
         wire_convert,
     },
@@ -75,7 +76,7 @@ pub(super) fn serve(
     }
     let rule = client.rule(&entry.profile, connection.as_fd());
     if !connection.permit().wait_by(rule) {
-        let failure = wire_convert::too_many_waiting();
+        let failure = failures::too_many_waiting();
         let socket = connection.as_fd();
         let failure = client.refuse(OPERATION, Some(request.profile), failure, socket);
         return ReadOutcome::of_reply(connection, &Reply::Failure(failure));
@@ -133,7 +134,7 @@ pub(super) fn poll_pending(
         Poll::Ready(other) => {
             client.record_access(Operation::Credentials, entry, client.now());
             let (name, socket) = (entry.profile.name.as_str(), connection.as_fd());
-            let failure = wire_convert::result_failure(&other);
+            let failure = failures::result_failure(&other);
             let failure = client.refuse(Operation::Credentials, Some(name), failure, socket);
             ReadOutcome::of_reply(connection, &Reply::Failure(failure))
         }
@@ -205,7 +206,7 @@ pub(super) async fn watch(
     };
     let rule = client.rule(&entry.profile, connection.as_fd());
     if !connection.permit().watch_by(rule) {
-        let failure = wire_convert::too_many_waiting();
+        let failure = failures::too_many_waiting();
         let failure = client.refuse(OPERATION, Some(profile), failure, connection.as_fd());
         return connection.reply(&Reply::Failure(failure)).await;
     }

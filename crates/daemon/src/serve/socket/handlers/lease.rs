@@ -48,7 +48,7 @@ use crate::{
         socket::{
             client::Client,
             connection::{Connection, IO_TIMEOUT, connection_error},
-            wire_convert,
+            failures,
         },
     },
     session::{lease::LeaseHandle, snapshot::SessionResult, store::ProfileEntry},
@@ -105,13 +105,13 @@ pub(super) async fn lease(
     let lease_context = Arc::new(context.for_lease(&lease));
     let end = tokio::select! {
         biased;
-        () = lease.revoked.cancelled() => Reply::Failure(wire_convert::lease_changed()),
+        () = lease.revoked.cancelled() => Reply::Failure(failures::lease_changed()),
         failure = wait_revoked(client, connection, profile, &base.profile, replacements) => {
             Reply::Failure(failure?)
         }
         () = sleep_until(until, &*context.clock) => Reply::Done,
         () = serve(streams, lease_context, attach) => {
-            Reply::Failure(wire_convert::lease_without_a_socket())
+            Reply::Failure(failures::lease_without_a_socket())
         }
     };
     debug!(profile, lease = lease.id.number, "lease ended");
@@ -159,7 +159,7 @@ async fn open_lease(
             context.audit.lease_opened(opened, &session, caller);
             Ok((base, lease, until))
         }
-        other => Err(refused(wire_convert::result_failure(&other))),
+        other => Err(refused(failures::result_failure(&other))),
     }
 }
 
@@ -177,9 +177,9 @@ async fn spawn_refresher(
         reply,
     };
     let sent = client.context.commands.send(command).await;
-    sent.map_err(|_| wire_convert::shutting_down())?;
-    let lease = result.await.map_err(|_| wire_convert::shutting_down())?;
-    lease.ok_or_else(wire_convert::too_many_leases)
+    sent.map_err(|_| failures::shutting_down())?;
+    let lease = result.await.map_err(|_| failures::shutting_down())?;
+    lease.ok_or_else(failures::too_many_leases)
 }
 
 /// Receives the listening socket of the client.
@@ -218,7 +218,7 @@ async fn wait_revoked(
         }
         match client.find(Operation::Lease, profile, connection.as_fd()) {
             Ok(entry) if entry.profile.grants_the_same(base) => {}
-            Ok(_) => return Ok(wire_convert::lease_changed()),
+            Ok(_) => return Ok(failures::lease_changed()),
             Err(failure) => return Ok(failure),
         }
     }
@@ -270,7 +270,7 @@ fn with_policy(base: &Profile, policy: Option<String>) -> Result<Profile, Failur
 }
 
 fn refusal(problem: &str, hint: &str) -> Failure {
-    wire_convert::failure(FailureKind::BadConfig, Code::LeaseRefused, problem, hint)
+    failures::failure(FailureKind::BadConfig, Code::LeaseRefused, problem, hint)
 }
 
 /// Sleeps until a moment on the boot-time clock, in steps: tokio's timers do not advance while the

@@ -17,7 +17,7 @@ use crate::{
     serve::{
         connection_limit::{ConnectionPermit, Transport},
         context::ServerContext,
-        socket::{client, client::Client, connection, handlers::Handler, wire_convert},
+        socket::{client, client::Client, connection, failures, handlers::Handler},
     },
 };
 
@@ -88,13 +88,13 @@ fn identify_and_admit(
         AdmitError::Refused(Box::new(failure))
     };
     if !context.access.can_connect(&peer) {
-        return Err(refused(wire_convert::not_allowed()));
+        return Err(refused(failures::not_allowed()));
     }
     if context.lease.is_some() && context.revoked.is_cancelled() {
-        return Err(refused(wire_convert::lease_ended()));
+        return Err(refused(failures::lease_ended()));
     }
     match context.limiter.admit(&peer, Transport::Frames) {
         Some(permit) => Ok((peer, permit)),
-        None => Err(refused(wire_convert::too_many_connections())),
+        None => Err(refused(failures::too_many_connections())),
     }
 }

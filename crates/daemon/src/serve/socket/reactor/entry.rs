@@ -17,8 +17,8 @@ use crate::{
         connection_limit::{Activity, CloseReason, ConnectionPermit},
         socket::{
             connection::IO_TIMEOUT,
+            failures,
             handlers::{Attach, Handler, Offload, ReadOutcome},
-            wire_convert,
         },
     },
 };
@@ -139,11 +139,11 @@ impl ConnectionEntry {
     /// refused by it, and audited.
     pub(super) fn send_close_reason(&mut self) {
         let failure = match self.permit().close_reason() {
-            Some(CloseReason::Shutdown) => wire_convert::shutting_down(),
-            Some(CloseReason::LeaseEnded) => wire_convert::lease_ended(),
-            Some(CloseReason::Displaced) => self.refuse(wire_convert::displaced()),
-            Some(CloseReason::BuffersFull) => self.refuse(wire_convert::buffers_full()),
-            Some(CloseReason::Evicted) | None => wire_convert::idle_evicted(),
+            Some(CloseReason::Shutdown) => failures::shutting_down(),
+            Some(CloseReason::LeaseEnded) => failures::lease_ended(),
+            Some(CloseReason::Displaced) => self.refuse(failures::displaced()),
+            Some(CloseReason::BuffersFull) => self.refuse(failures::buffers_full()),
+            Some(CloseReason::Evicted) | None => failures::idle_evicted(),
         };
         self.handler.try_send_failure(&failure);
     }

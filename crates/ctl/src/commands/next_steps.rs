@@ -1,4 +1,4 @@
-//! The command lines that follow a setup.
+//! The command lines that follow `stsctl init` and `stsctl import`.
 
 use std::{
     env,
@@ -9,26 +9,50 @@ use std::{
 use anyhow::Result;
 use rustix::process::geteuid;
 
-use super::plan::InitPlan;
 use crate::{commands::setup, term::stdout::print_line};
 
-/// The command lines that reach the daemon of this setup.
+/// The directories in which packages, the tarball and users have units for user managers.
+const UNIT_DIRECTORIES: [&str; 4] = [
+    "/etc/systemd/user",
+    "/usr/lib/systemd/user",
+    "/usr/local/lib/systemd/user",
+    "/lib/systemd/user",
+];
+
+/// The command lines that reach the daemon of a new configuration.
 pub(super) struct NextSteps<'a> {
-    pub(super) plan: &'a InitPlan,
+    pub(super) profile: &'a str,
+    /// The region of STS, for a tool that needs one.
+    pub(super) region: Option<&'a str>,
     /// The socket of the command line.
     pub(super) socket: Option<&'a Path>,
-    /// The daemon does not run yet.
-    pub(super) has_to_start: bool,
+    pub(super) daemon: DaemonState,
+}
+
+/// The state of the daemon after a setup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum DaemonState {
+    /// It serves the new configuration.
+    Ready,
+    /// It runs with the previous configuration.
+    Outdated,
+    NotRunning,
 }
 
 impl NextSteps<'_> {
     /// Prints one line each: start, run a program, look at the daemon, set up a tool.
     pub(super) fn print(&self) -> Result<()> {
         print_line("")?;
-        if self.has_to_start {
-            print_line(&format!("Start the daemon:    {}", self.start()))?;
+        match self.daemon {
+            DaemonState::Ready => {}
+            DaemonState::Outdated => {
+                print_line(&format!("Reload the daemon:   {}", self.stsctl("reload")))?;
+            }
+            DaemonState::NotRunning => {
+                print_line(&format!("Start the daemon:    {}", self.start()))?;
+            }
         }
-        let profile = &self.plan.profile;
+        let profile = self.profile;
         print_line(&format!(
             "Run a program:       {}",
             self.stsctl(&format!("exec {profile} -- COMMAND"))
@@ -39,7 +63,7 @@ impl NextSteps<'_> {
             let list = self.stsctl("setup");
             return print_line(&format!("Set a tool up:       {list} (lists the tools)"));
         };
-        let region = self.plan.region.as_deref().unwrap_or("REGION");
+        let region = self.region.unwrap_or("REGION");
         let write = if *writes { " --write" } else { "" };
         let setup = self.stsctl(&format!("setup {tool} {profile} --region {region}{write}"));
         print_line(&format!("Set a tool up:       {setup}"))?;
@@ -61,9 +85,18 @@ impl NextSteps<'_> {
     fn start(&self) -> String {
         match self.socket {
             Some(socket) => format!("STSD_SOCKET={} stsd &", socket.display()),
+            None if has_unit() => "systemctl --user enable --now stsd.socket".to_owned(),
             None => start_with(|name| env::var_os(name)),
         }
     }
+}
+
+/// Returns `true` if the user's systemd has the units of the daemon.
+fn has_unit() -> bool {
+    let runtime = env::var_os("XDG_RUNTIME_DIR").unwrap_or_default();
+    let has_manager = Path::new(&runtime).join("systemd/private").exists();
+    let mut directories = UNIT_DIRECTORIES.iter();
+    has_manager && directories.any(|it| Path::new(it).join("stsd.socket").exists())
 }
 
 fn start_with(variable: impl Fn(&str) -> Option<OsString>) -> String {
