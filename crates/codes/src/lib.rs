@@ -162,6 +162,8 @@ codes! {
     TooManyLeases = "too-many-leases",
 
     // A command.
+    /// The command line is wrong.
+    WrongUsage = "wrong-usage",
     /// `stsctl exec` cannot start the program.
     ProgramNotStarted = "program-not-started",
     /// A command of stsctl has failed.

@@ -67,22 +67,31 @@ fn main() -> ExitCode {
     }
 }
 
-/// Returns a message that has a code. A mistake on the command line has none: its help explains it.
+/// Returns a message that has a code.
 fn with_code(message: String, is_usage: bool) -> String {
     let has_code = |it: &Code| message.contains(&format!("[{it}]"));
-    if is_usage || Code::ALL.iter().any(has_code) {
+    if Code::ALL.iter().any(has_code) {
         return message;
     }
-    format!("{message} [{}]", Code::CommandFailed)
+    let code = match is_usage {
+        true => Code::WrongUsage,
+        false => Code::CommandFailed,
+    };
+    format!("{message} [{code}]")
 }
 
 /// Prints an error of the command line, which quotes arguments, and ends the program.
 fn usage_error(wrong: &clap::Error) -> ! {
+    let styled = wrong.render().ansi().to_string();
     let plain = wrong.render().to_string();
     let escaped = printable_lines(&plain);
-    if escaped == plain {
-        wrong.exit()
-    }
-    let _ = io::stderr().write_all(escaped.as_bytes());
+    // An escape sequence of an argument is none of ours.
+    let text = match escaped == plain {
+        true => style::strip_if_needed(styled, &io::stderr()),
+        false => escaped,
+    };
+    let (error, help) = text.split_once("\n\n").unwrap_or((text.trim_end(), ""));
+    let text = format!("{error} [{}]\n\n{help}", Code::WrongUsage);
+    let _ = io::stderr().write_all(text.as_bytes());
     process::exit(wrong.exit_code())
 }

@@ -24,7 +24,7 @@ pub fn run(typed: impl Iterator<Item = OsString>) -> u8 {
         Ok(action) => action,
         Err(error) => {
             let why = arguments::why(error);
-            complain(&format!("sts-shim: {why}; see sts-shim --help"));
+            complain(&format!("sts-shim: {why}; see sts-shim --help [wrong-usage]"));
             return 2;
         }
     };
