@@ -30,7 +30,10 @@ fn main() -> ExitCode {
     let action = match cli::parse(lexopt::Parser::from_env()) {
         Ok(action) => action,
         Err(error) => {
-            complain(&format!("{error:#}; see stsd --help [{}]", Code::WrongUsage));
+            complain(&format!(
+                "{error:#}; see stsd --help [{}]",
+                Code::WrongUsage
+            ));
             return ExitCode::from(2);
         }
     };

@@ -24,7 +24,9 @@ pub fn run(typed: impl Iterator<Item = OsString>) -> u8 {
         Ok(action) => action,
         Err(error) => {
             let why = arguments::why(error);
-            complain(&format!("sts-shim: {why}; see sts-shim --help [wrong-usage]"));
+            complain(&format!(
+                "sts-shim: {why}; see sts-shim --help [wrong-usage]"
+            ));
             return 2;
         }
     };

@@ -372,7 +372,12 @@ fn failure_before_the_program_starts_has_its_own_exit_code() {
         126,
         "cannot be started",
     );
-    check(&env, &["exec", "oss-upload"], 2, "COMMAND...> [wrong-usage]");
+    check(
+        &env,
+        &["exec", "oss-upload"],
+        2,
+        "<COMMAND>... [wrong-usage]",
+    );
     check(&env, &["env", "oss-upload", "--shell", "csh"], 2, "csh");
     check(&env, &["exec", "nosuch", "--", "touch", marker], 4, "hint");
     check(&env, &["env", "nosuch"], 4, "hint");

@@ -66,7 +66,7 @@ impl RuleError {
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Shape => "write one condition per rule; a profile may have several rules",
+            Self::Shape => "for example allow = [\"user:backup\", \"group:web\"]",
             Self::Executable => {
                 "use unit:NAME.service. The daemon's sandbox hides the program of a peer, and an \
                  interpreter runs any script"

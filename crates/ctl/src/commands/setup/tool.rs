@@ -120,7 +120,11 @@ impl SetupRequest {
 
     /// Returns the region, which this tool requires.
     pub(super) fn region(&self) -> Result<&str> {
-        let missing = || UsageError("--region is missing: the region of the buckets, such as cn-hangzhou".to_owned());
+        let missing = || {
+            UsageError(
+                "--region is missing: the region of the buckets, such as cn-hangzhou".to_owned(),
+            )
+        };
         Ok(self.region.as_deref().ok_or_else(missing)?)
     }
 }

@@ -38,6 +38,8 @@ pub(super) struct ReadContext<'a> {
     pub warnings: Vec<ConfigError>,
     /// The tables, and their keys, that were not read whole: another key may only seem missing.
     pub damaged: Vec<String>,
+    /// The name of the first source, for examples.
+    pub first_source: Option<String>,
     /// The files that the daemon reads or writes besides the exports.
     pub used_files: Vec<PathBuf>,
     /// The files of the exports.
@@ -62,6 +64,7 @@ impl<'a> ReadContext<'a> {
             errors: Vec::new(),
             warnings: Vec::new(),
             damaged: Vec::new(),
+            first_source: None,
             used_files: vec![path.to_owned()],
             export_files: Vec::new(),
             writable: Vec::new(),

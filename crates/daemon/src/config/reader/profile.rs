@@ -431,7 +431,7 @@ fn rules(
                     Code::ConfigInvalidValue,
                     at,
                     &key,
-                    &error.to_string(),
+                    &format!("{}: {error}", shown(rule.get_ref())),
                     error.hint(),
                 );
             }

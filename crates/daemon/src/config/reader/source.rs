@@ -9,6 +9,7 @@ use stsd_codes::Code;
 use super::{
     command::{self, RawProgram, reject_without_program},
     context::ReadContext,
+    known_keys,
     raw_source::{KEY_LOCATIONS, KINDS, RawSource, RawVariables, Text, Words},
     suggestion,
     suggestion::shown,
@@ -388,12 +389,17 @@ impl SourceReader<'_, '_, '_> {
         }
         let at = present.get(1).map_or(self.kind_position(), |(_, at)| *at);
         let problem = format!("exactly one is needed of {}", keys.join(", "));
-        let hint = "see man stsd-config for the keys of each type";
-        let code = match present[..] {
-            [] => Code::ConfigMissingKey,
-            _ => Code::ConfigConflict,
+        let example = keys.first().and_then(|it| known_keys::example(it));
+        let (code, hint) = match (&present[..], example) {
+            ([], Some(example)) => (Code::ConfigMissingKey, format!("for example {example}")),
+            ([], None) => (
+                Code::ConfigMissingKey,
+                "see man stsd-config for the keys of each type".to_owned(),
+            ),
+            _ => (Code::ConfigConflict, "keep one of them".to_owned()),
         };
-        self.context.error_at(code, at, &self.table, &problem, hint);
+        self.context
+            .error_at(code, at, &self.table, &problem, &hint);
         None
     }
 

@@ -48,7 +48,7 @@ pub(super) fn report(context: &mut ReadContext<'_>, errors: &[Error]) -> BrokenT
             continue;
         }
         let problem = format!("this is not TOML: {}", error.message());
-        let hint = hint(&context.text, at);
+        let hint = hint(error.message(), &context.text, at);
         context.error_at(Code::ConfigSyntax, at, &key, &problem, hint);
     }
     broken.errors = mem::take(&mut context.errors);
@@ -120,9 +120,15 @@ fn first_line(text: &str, key: &str, at: usize) -> Option<usize> {
     None
 }
 
-/// Returns the hint for the line of an error.
-fn hint(text: &str, at: usize) -> &'static str {
+/// Returns the hint for an error of the parser, by its message and its line.
+fn hint(message: &str, text: &str, at: usize) -> &'static str {
     let line = line_at(text, at).1;
+    if message.contains("array") {
+        return "an array is [\"one\", \"two\"]: a comma between values, and ] at its end";
+    }
+    if message.starts_with("invalid ") && message.contains(" string") {
+        return "a text ends with the same quote with which it begins, on the same line";
+    }
     let value = line.split_once('=').map(|(_, value)| value.trim_start());
     match value {
         Some(value)
@@ -132,7 +138,7 @@ fn hint(text: &str, at: usize) -> &'static str {
         }
         Some("") => "write a value after the =, such as key = \"value\"",
         None if line.trim_start().starts_with('[') => {
-            "the header of a table is [name] or [name.name]"
+            "the header of a table is [name] or [name.name]; a name has no spaces"
         }
         None => "a line is key = value, the header of a table in [ ], or a comment after #",
         Some(_) => "man stsd-config has an example of every key",

@@ -20,11 +20,17 @@ use super::{
 /// The key whose value is often a number of seconds by mistake.
 const DURATION: &str = "duration";
 
+/// The key whose example names a source: one of the file is better.
+const SOURCE: &str = "source";
+
 /// The keys of a key file, which are often written into the configuration.
 const KEY_FILE_KEYS: [&str; 2] = ["access_key_id", "access_key_secret"];
 
 /// Checks a configuration. Keys that cannot be read are removed.
 pub(super) fn check(context: &mut ReadContext<'_>, root: &mut DeTable<'_>) {
+    let sources = root.get("source").and_then(|it| it.get_ref().as_table());
+    let first = sources.and_then(|it| it.keys().next());
+    context.first_source = first.map(|it| it.get_ref().to_string());
     check_table(context, root, TOP_LEVEL, "", 0);
 }
 
@@ -74,7 +80,10 @@ fn check_table(
         .iter()
         .filter(|it| it.is_required && !seen.contains(&it.name))
     {
-        let (path, hint) = (join(path, key.name), format!("add {}", key.example));
+        let (path, mut hint) = (join(path, key.name), format!("add {}", key.example));
+        if let (SOURCE, Some(name)) = (key.name, &context.first_source) {
+            hint = format!("add source = {name:?}");
+        }
         context.error_at(
             Code::ConfigMissingKey,
             at,
