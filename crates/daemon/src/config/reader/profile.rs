@@ -18,7 +18,7 @@ use crate::{
     identity::ChainedProfile,
     profile::{
         self, CachedIdentity, ExportConfig, Invalid, Profile, ProfileName, RoleArn,
-        RoleSessionName, Rule, SessionDuration, SessionPolicy,
+        RoleSessionName, Rule, RuleError, SessionDuration, SessionPolicy,
     },
     runtime::trust::TrustError,
 };
@@ -427,11 +427,16 @@ fn rules(
             Ok(rule) => read.push(rule),
             Err(error) => {
                 let at = rule.span().start;
+                // A text without the shape of a rule may be a misplaced secret.
+                let problem = match error {
+                    RuleError::Shape => error.to_string(),
+                    _ => format!("{}: {error}", shown(rule.get_ref())),
+                };
                 context.error_at(
                     Code::ConfigInvalidValue,
                     at,
                     &key,
-                    &format!("{}: {error}", shown(rule.get_ref())),
+                    &problem,
                     error.hint(),
                 );
             }
