@@ -128,6 +128,7 @@ mod serve {
     mod export;
     mod export_keys;
     mod hostile_peers;
+    mod metrics;
     mod thundering_herd;
 }
 

@@ -3,9 +3,6 @@
 use serde_json::{Value, json};
 use stsd_client::{Client, Condition, HttpListener, ListenerState, Problem};
 
-/// The name of the HTTP endpoint among listeners, in JSON and in the metrics.
-pub(crate) const NAME: &str = "http";
-
 /// Returns the state of the HTTP endpoint; `None` for a daemon that is older than the request, and at
 /// the socket of a lease.
 pub(crate) fn fetch(client: &Client) -> Option<HttpListener> {
@@ -26,7 +23,7 @@ pub(crate) fn other_problems<'a>(
 pub(crate) fn json(listener: &HttpListener) -> Value {
     let problem = |it: &Problem| json!({"message": it.message, "hint": it.hint});
     json!([{
-        "name": NAME,
+        "name": stsd_metrics::HTTP_LISTENER,
         "address": listener.address,
         "state": state_name(listener.state),
         "holder_uid": listener.holder_uid,

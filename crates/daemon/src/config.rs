@@ -28,6 +28,8 @@ pub struct Config {
     pub sts_calls_per_second: u32,
     /// The HTTP endpoint; `None` without one.
     pub http: Option<HttpConfig>,
+    /// The address of the metrics; `None` without a listener for them.
+    pub metrics: Option<SocketAddr>,
     /// The file of the audit, besides the log.
     pub audit_file: Option<FileRef>,
     /// The files of the exports.

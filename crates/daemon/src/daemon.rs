@@ -43,6 +43,7 @@ use crate::{
         context::{ServerContext, StatusContext, SupervisorCommand},
         http,
         http::{HttpEndpoint, RotateError},
+        metrics::MetricsListener,
         socket,
         socket::{ReactorHandle, ReactorThread},
     },
@@ -58,6 +59,7 @@ struct Daemon<X> {
     context: Arc<ServerContext>,
     supervisor: Supervisor<X>,
     exporters: Exporters,
+    metrics: MetricsListener,
     signals: ControlSignals,
     load: Box<dyn Fn() -> Result<Config, ConfigErrors> + Send>,
     handover: Handover,
@@ -147,6 +149,7 @@ impl<X: StsExchange> Daemon<X> {
         });
         Ok(Self {
             context,
+            metrics: MetricsListener::default(),
             exporters: Exporters::new(Arc::clone(&clock), dependencies.programs),
             supervisor: Supervisor::new(SupervisorDeps {
                 store,
@@ -300,6 +303,8 @@ impl<X: StsExchange> Daemon<X> {
             self.context.http.secrets().save();
         }
         http::listen(&self.context, address, &self.signals.stop);
+        self.metrics
+            .listen(&self.context, config.metrics, &self.signals.stop);
         if let Err(error) =
             (self.store_http_socket)(self.context.http.try_clone_listener().as_ref())
         {

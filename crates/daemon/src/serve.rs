@@ -5,6 +5,7 @@ pub mod call_limit;
 pub mod connection_limit;
 pub mod context;
 pub mod http;
+pub(crate) mod metrics;
 pub mod socket;
 
 use std::{os::fd::OwnedFd, sync::Arc, time::Duration};

@@ -154,8 +154,8 @@ pub struct Conditions {
 /// One state of the daemon that lasts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Condition {
-    /// The name: `configuration`, `socket`, `audit_file`, `handover`, `http_endpoint` or
-    /// `sts_endpoint`; others may come.
+    /// The name: `configuration`, `socket`, `audit_file`, `handover`, `http_endpoint`,
+    /// `metrics_endpoint` or `sts_endpoint`; others may come.
     pub name: String,
     /// `true` without a problem; the hint is then empty, and the message as well, except for
     /// `endpoint`, whose message is then the endpoint of STS and its origin.

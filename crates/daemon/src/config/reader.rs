@@ -6,6 +6,7 @@ mod endpoint;
 mod export;
 mod http;
 mod known_keys;
+mod metrics;
 mod profile;
 mod raw_source;
 #[cfg(test)]
@@ -27,8 +28,8 @@ use stsd_codes::Code;
 use toml::de::DeTable;
 
 use self::{
-    context::ReadContext, http::RawHttp, profile::RawProfile, raw_source::RawSource,
-    spanned::Spanned, syntax::BrokenText,
+    context::ReadContext, http::RawHttp, metrics::RawMetrics, profile::RawProfile,
+    raw_source::RawSource, spanned::Spanned, syntax::BrokenText,
 };
 use super::{Config, ConfigErrors, FileRef, calls_sts};
 use crate::{
@@ -75,6 +76,8 @@ struct Raw {
     audit: RawAudit,
     /// Credentials [by a URL](configuration.md#http-credentials-by-a-url), on loopback.
     http: Option<RawHttp>,
+    /// [Metrics and probes](operations.md#metrics-and-probes) over HTTP.
+    metrics: Option<RawMetrics>,
     /// The identity that [signs the calls to STS](configuration.md). The keys besides `type` depend
     /// on the type.
     #[serde(default)]
@@ -160,6 +163,11 @@ fn config(
     let http = raw.http.as_ref();
     let http = http.and_then(|it| http::read_http(&mut context, it));
     context.http = http.as_ref().map(|it| it.address);
+    let metrics = raw.metrics.as_ref();
+    let metrics = metrics.and_then(|it| {
+        let http = context.http;
+        metrics::read_metrics(&mut context, it, http)
+    });
     let audit_file = raw.audit.file.as_ref().map(|file| FileRef {
         path: context.use_file(file.get_ref()),
         line: context.line(file.span().start),
@@ -201,6 +209,7 @@ fn config(
             warnings: context.warnings,
             sts_calls_per_second,
             http,
+            metrics,
             audit_file,
             files: context.export_files,
             writable: context.writable,

@@ -21,6 +21,8 @@ pub enum Condition {
     Handover,
     /// The HTTP endpoint listens, if it is configured.
     HttpEndpoint,
+    /// Metrics are served, if they are configured.
+    MetricsEndpoint,
     /// The endpoint of STS can be called, as far as the configuration and the environment decide. The
     /// note has the endpoint and its origin.
     StsEndpoint,
@@ -47,12 +49,13 @@ pub struct Conditions {
 }
 
 impl Condition {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Configuration,
         Self::Socket,
         Self::AuditFile,
         Self::Handover,
         Self::HttpEndpoint,
+        Self::MetricsEndpoint,
         Self::StsEndpoint,
     ];
 
@@ -65,6 +68,7 @@ impl Condition {
             Self::AuditFile => "audit_file",
             Self::Handover => "handover",
             Self::HttpEndpoint => "http_endpoint",
+            Self::MetricsEndpoint => "metrics_endpoint",
             Self::StsEndpoint => "sts_endpoint",
         }
     }

@@ -4,7 +4,7 @@ use crate::process::{Outcome, cargo_command};
 
 /// Packages and what each must never depend on, as `cargo tree` sees it: with the default
 /// features, and those after a `+`.
-const GUARDS: [(&str, &[&str]); 15] = [
+const GUARDS: [(&str, &[&str]); 16] = [
     // A list of names, which every program may have.
     ("stsd-codes", &["serde", "tokio", "tracing", "stsd-wire"]),
     // With the default features: the daemon alone adds `pages`, and nix with it.
@@ -13,6 +13,8 @@ const GUARDS: [(&str, &[&str]); 15] = [
         "stsd-document",
         &["nix", "tokio", "tracing", "serde_json", "stsd-wire"],
     ),
+    // One text for the daemon and stsctl.
+    ("stsd-metrics", &["tokio", "nix", "tracing", "serde_json"]),
     ("stsd-wire", &["tokio", "reqwest", "nix", "tracing"]),
     // Pure: the daemon and stsctl have the same limits, and nothing else in common.
     (

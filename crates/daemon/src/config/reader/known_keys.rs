@@ -60,6 +60,7 @@ pub(super) const TOP_LEVEL: &[KnownKey] = &[
     ),
     optional("audit", Shape::Table(AUDIT), "[audit]"),
     optional("http", Shape::Table(HTTP), "[http]"),
+    optional("metrics", Shape::Table(METRICS), "[metrics]"),
     optional("source", Shape::NamedTables(SOURCE), "[source.NAME]"),
     optional("profile", Shape::NamedTables(PROFILE), "[profile.NAME]"),
 ];
@@ -74,6 +75,12 @@ const HTTP: &[KnownKey] = &[
     optional("listen", Shape::Text, "listen = \"127.0.0.1:7787\""),
     optional("secret_file", Shape::Path, "secret_file = \"http.secret\""),
 ];
+
+const METRICS: &[KnownKey] = &[required(
+    "listen",
+    Shape::Text,
+    "listen = \"127.0.0.1:9463\"",
+)];
 
 const SOURCE: &[KnownKey] = &[
     required("type", Shape::Text, "type = \"access-key\""),
@@ -201,10 +208,11 @@ const FILE: &[KnownKey] = &[
 ];
 
 /// All tables, with their names in a message.
-const TABLES: [(&str, &[KnownKey]); 7] = [
+const TABLES: [(&str, &[KnownKey]); 8] = [
     ("the top level", TOP_LEVEL),
     ("[audit]", AUDIT),
     ("[http]", HTTP),
+    ("[metrics]", METRICS),
     ("[source.NAME]", SOURCE),
     ("access_key_env", KEY_VARIABLES),
     ("[profile.NAME]", PROFILE),

@@ -432,13 +432,7 @@ fn rules(
                     RuleError::Shape => error.to_string(),
                     _ => format!("{}: {error}", shown(rule.get_ref())),
                 };
-                context.error_at(
-                    Code::ConfigInvalidValue,
-                    at,
-                    &key,
-                    &problem,
-                    error.hint(),
-                );
+                context.error_at(Code::ConfigInvalidValue, at, &key, &problem, error.hint());
             }
         }
     }

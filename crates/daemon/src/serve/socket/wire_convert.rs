@@ -95,7 +95,7 @@ fn frames(session: &Session) -> Result<&Arc<SecretBytes>, FrameError> {
 }
 
 /// Returns the status of the daemon, with the visible profiles after a name, as many as fit.
-pub(super) fn status(
+pub(in crate::serve) fn status(
     context: &ServerContext,
     after: &str,
     is_visible: impl Fn(&Profile) -> bool,
@@ -143,7 +143,7 @@ pub(super) fn status(
 }
 
 /// Returns the conditions of the daemon.
-pub(super) fn conditions(all: &conditions::Conditions, now: BootTime) -> Conditions {
+pub(in crate::serve) fn conditions(all: &conditions::Conditions, now: BootTime) -> Conditions {
     let converted = all.all().into_iter().map(|(condition, problem)| {
         let problem = problem.as_ref();
         let text = |it: Option<&str>| cut(&printable_lines(it.unwrap_or_default())).to_owned();
@@ -168,7 +168,7 @@ fn cut(text: &str) -> &str {
 }
 
 /// Returns the state of the HTTP endpoint.
-pub(super) fn http_listener(http: &HttpEndpoint) -> HttpListener {
+pub(in crate::serve) fn http_listener(http: &HttpEndpoint) -> HttpListener {
     let state = http.state();
     let (address, wire_state, holder_uid) = match &state {
         HttpState::NotConfigured => (None, ListenerState::NotConfigured, None),
