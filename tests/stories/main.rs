@@ -81,6 +81,7 @@ mod http {
 /// The machine: memory, limits, packages, restarts.
 mod platform {
     mod exhaustion;
+    mod json_log;
     mod live;
     mod memory;
     mod notify;

@@ -36,7 +36,7 @@ Options:
 
 Environment: STSD_CONFIG (else ~/.config/stsd/config.toml), STSD_SOCKET (else
 $XDG_RUNTIME_DIR/stsd/stsd.sock), XDG_STATE_HOME (else ~/.local/state), RUST_LOG (the log
-level; default info).
+level; default info), STSD_LOG_FORMAT (json: the log as lines of JSON).
 The log goes to stderr; in the journal each entry has fields.
 SIGHUP reloads the configuration, SIGUSR2 executes the program that is at the same path now,
 SIGTERM stops the daemon.

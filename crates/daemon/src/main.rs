@@ -2,23 +2,17 @@
 
 mod actions;
 
-use std::{
-    alloc::System,
-    env,
-    io::{self, Write as _},
-    process::ExitCode,
-};
+use std::{alloc::System, env, process::ExitCode};
 
 use anyhow::Result;
 use stsd::{
     RunError,
     cli::{self, Action},
     config::ConfigErrors,
-    platform::{log, nonblocking_stderr::NonBlockingWriter},
+    platform::{log, log::LogFormat},
     sts::{caller_identity::CallerIdentityError, connectivity::ConnectError},
 };
 use stsd_codes::Code;
-use stsd_document::printable_lines;
 use zeroizing_alloc::ZeroAlloc;
 
 /// Wipes all freed memory, also that of libraries that handle a secret.
@@ -26,7 +20,9 @@ use zeroizing_alloc::ZeroAlloc;
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
-    let in_journal = log::init(&env::var("RUST_LOG").unwrap_or_default());
+    let variable = |name| env::var(name).unwrap_or_default();
+    let log_format = log::init(&variable("RUST_LOG"), &variable("STSD_LOG_FORMAT"));
+    let complain = |error: &str| log::print_error(error, log_format);
     let action = match cli::parse(lexopt::Parser::from_env()) {
         Ok(action) => action,
         Err(error) => {
@@ -37,7 +33,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match perform(action, in_journal) {
+    match perform(action, log_format) {
         Ok(code) => code,
         Err(error) => {
             // Not a log line: no filter may hide the reason of a failed start.
@@ -55,20 +51,14 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints an error to stderr. Its lines may quote files and other programs.
-fn complain(error: &str) {
-    let line = format!("stsd: {}\n", printable_lines(error));
-    let _ = NonBlockingWriter::new(io::stderr()).write_all(line.as_bytes());
-}
-
-fn perform(action: Action, in_journal: bool) -> Result<ExitCode> {
+fn perform(action: Action, log_format: LogFormat) -> Result<ExitCode> {
     match action {
         Action::Check(options, output) => return actions::check(&options, output),
         Action::Help => actions::print(cli::HELP),
         Action::Version => actions::print(concat!("stsd ", env!("CARGO_PKG_VERSION"), "\n")),
         Action::Connect(options) => actions::connect(&options),
         Action::CallerIdentity(options) => actions::caller_identity(&options),
-        Action::Run(options) => actions::run(&options, in_journal),
+        Action::Run(options) => actions::run(&options, log_format == LogFormat::Journal),
     }?;
     Ok(ExitCode::SUCCESS)
 }

@@ -3,6 +3,7 @@
 pub mod exec_upgrade;
 pub mod hardening;
 pub mod journald;
+mod json_log;
 pub mod log;
 pub mod log_fields;
 pub mod nonblocking_stderr;

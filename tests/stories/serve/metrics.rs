@@ -23,7 +23,9 @@ fn env_with_metrics() -> (TestEnv, u16) {
 
 fn top(env: &TestEnv, port: u16) -> String {
     let endpoint = env.endpoint();
-    format!("{endpoint}[http]\nlisten = \"127.0.0.1:0\"\n[metrics]\nlisten = \"127.0.0.1:{port}\"\n")
+    format!(
+        "{endpoint}[http]\nlisten = \"127.0.0.1:0\"\n[metrics]\nlisten = \"127.0.0.1:{port}\"\n"
+    )
 }
 
 /// Sends a request; returns the status line and the whole response.
