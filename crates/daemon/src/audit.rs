@@ -30,6 +30,7 @@ use crate::{
         Operation, Refusal,
         peer::{Peer, PidBinding},
     },
+    profile::PodUid,
     runtime::{
         clock::{BootTime, Clock},
         conditions::{Condition, Conditions},
@@ -101,6 +102,8 @@ struct Event<'a> {
     unit: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user_unit: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pod: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     exe: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -301,6 +304,7 @@ impl Audit {
             pid: peer.pid,
             unit: unit.as_deref(),
             user_unit: user_unit.as_deref(),
+            pod: process.units.pod.as_ref().map(PodUid::as_str),
             exe: exe.as_deref(),
             bound_by: process.binding.map(PidBinding::name),
             lease: event.lease.or(peer.lease.map(|it| it.number)),
@@ -319,6 +323,7 @@ impl Audit {
             pid = event.pid,
             unit = event.unit,
             user_unit = event.user_unit,
+            pod = event.pod,
             exe = event.exe,
             bound_by = event.bound_by,
             lease = event.lease,

@@ -20,7 +20,7 @@ pub use stsd_model::{
 
 pub(crate) use self::resolved_identity::signing_margin;
 pub use self::{
-    access_rule::{Rule, RuleError, UnitName},
+    access_rule::{PodUid, Rule, RuleError, UnitName},
     cached_identity::CachedIdentity,
     cause::Cause,
     endpoints::{EndpointOrigin, Endpoints},

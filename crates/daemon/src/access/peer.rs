@@ -5,6 +5,7 @@
 
 mod cgroup;
 mod groups;
+mod pod;
 mod process;
 
 use std::{
@@ -118,6 +119,19 @@ impl Peer {
                 Box::default()
             })
         })
+    }
+
+    /// Returns the peer with another proof of its process, for tests of rules.
+    #[cfg(test)]
+    pub(crate) fn bound_by(self, binding: PidBinding) -> Self {
+        let process = Process {
+            binding: Some(binding),
+            ..Process::clone(&self.process.get().cloned().unwrap_or_default())
+        };
+        Self {
+            process: OnceLock::from(Arc::new(process)),
+            ..self
+        }
     }
 
     /// Returns a peer with groups and units, for tests of rules.

@@ -4,7 +4,7 @@ use std::os::fd::BorrowedFd;
 
 use tracing::warn;
 
-use super::peer::Peer;
+use super::peer::{Peer, PidBinding};
 use crate::profile::{ProfileName, Rule};
 
 /// The policy of one socket.
@@ -106,6 +106,12 @@ impl Access {
                 let in_user_manager = matches!(self, Self::User { .. }) && named(&units.user);
                 in_user_manager || named(&units.system)
             }
+            // Pods have the same uids, so that the weaker proof is none here.
+            Rule::Pod(uid) => {
+                let process = peer.process(socket);
+                let is_proven = process.binding == Some(PidBinding::Pidfd);
+                is_proven && process.units.pod.as_ref() == Some(uid)
+            }
         }
     }
 }
@@ -114,8 +120,8 @@ impl Access {
 mod tests {
     use std::os::{fd::AsFd as _, unix::net::UnixStream};
 
-    use super::{Access, Peer, Rule};
-    use crate::profile::UnitName;
+    use super::{Access, Peer, PidBinding, Rule};
+    use crate::profile::{PodUid, UnitName};
 
     const NIGHTLY: &str = "0::/system.slice/nightly.service\n";
     const NIGHTLY_IN_USER_MANAGER: &str =
@@ -197,6 +203,20 @@ mod tests {
             assert!(!lease.can_administer(&peer));
         }
         assert!(!lease.allows_lease_and_refresh());
+    }
+
+    #[test]
+    fn pod_rule_needs_the_pod_and_a_pidfd() {
+        let system = Access::System { uid: 0 };
+        let uid = "3f2b1c4d-0a1b-4c5d-8e9f-001122334455";
+        let rule = [Rule::Pod(PodUid::new(uid).unwrap())];
+        let cgroup = |uid: &str| format!("0::/kubepods/burstable/pod{uid}/0123\n");
+        let bound = |uid: &str| Peer::known(0, &[], &cgroup(uid)).bound_by(PidBinding::Pidfd);
+        check(system, &rule, &bound(uid), true);
+        check(system, &rule, &bound(&uid.replace('3', "4")), false);
+        let weaker = Peer::known(0, &[], &cgroup(uid)).bound_by(PidBinding::StartTime);
+        check(system, &rule, &weaker, false);
+        check(system, &rule, &Peer::known(0, &[], NIGHTLY), false);
     }
 
     #[test]

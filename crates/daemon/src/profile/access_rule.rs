@@ -18,17 +18,23 @@ pub enum Rule {
     Group(u32),
     /// All processes of a systemd unit.
     Unit(UnitName),
+    /// All processes of a Kubernetes pod, by its UID.
+    Pod(PodUid),
 }
 
 /// The name of a systemd unit in which programs run: `NAME.service` or `NAME.scope`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UnitName(Box<str>);
 
+/// The UID of a Kubernetes pod.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PodUid(Box<str>);
+
 /// The reason why a text is no rule. No variant holds the text: it may be a misplaced secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RuleError {
     /// The text has not the shape of a rule.
-    #[error("a rule is \"user:NAME\", \"group:NAME\" or \"unit:NAME.service\"")]
+    #[error("a rule is \"user:NAME\", \"group:NAME\", \"unit:NAME.service\" or \"pod:UID\"")]
     Shape,
     /// A rule by executable, which cannot be enforced.
     #[error("a rule by executable cannot be enforced")]
@@ -56,6 +62,9 @@ pub enum RuleError {
     /// The name is not that of a unit that has processes.
     #[error("a unit is NAME.service or NAME.scope, of A-Z a-z 0-9 : _ . @ \\ -")]
     Unit,
+    /// The text is not the UID of a pod.
+    #[error("the UID of a pod has 32 hex digits and four -")]
+    Pod,
     /// A template unit has no processes.
     #[error("a unit with an @ needs an instance name after the @")]
     Template,
@@ -78,6 +87,7 @@ impl RuleError {
             Self::Lookup { .. } => "check that getent passwd works; a number is accepted too",
             Self::Overflow { .. } => "run the program as a user of its own, and allow that user",
             Self::Unit => "systemctl status PID shows the unit of a program",
+            Self::Pod => "kubectl get pod NAME -o jsonpath='{.metadata.uid}' prints it",
             Self::Template => "write unit:NAME@INSTANCE.service, one rule per instance",
         }
     }
@@ -100,6 +110,7 @@ impl Rule {
             })
             .map(Self::Group),
             "unit" => UnitName::new(name).map(Self::Unit),
+            "pod" => PodUid::new(name).map(Self::Pod),
             "exe" => Err(RuleError::Executable),
             _ => Err(RuleError::Shape),
         }
@@ -133,6 +144,31 @@ impl UnitName {
     }
 }
 
+impl PodUid {
+    /// The number of digits of each part.
+    const PARTS: [usize; 5] = [8, 4, 4, 4, 12];
+
+    /// Parses a UID: hex digits in lower case, in five parts.
+    ///
+    /// # Errors
+    /// [`RuleError`], with its hint.
+    pub fn new(text: &str) -> Result<Self, RuleError> {
+        let is_digit = |it: u8| it.is_ascii_digit() || (b'a'..=b'f').contains(&it);
+        let lengths = text.split('-').map(str::len);
+        let digits = text.bytes().filter(|it| *it != b'-');
+        match lengths.eq(Self::PARTS) && digits.into_iter().all(is_digit) {
+            true => Ok(Self(text.into())),
+            false => Err(RuleError::Pod),
+        }
+    }
+
+    /// Returns the UID.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// Returns the id of a user or group, from a number or a name.
 fn id(
     kind: &'static str,
@@ -157,7 +193,7 @@ fn id(
 
 #[cfg(test)]
 mod tests {
-    use super::{Rule, RuleError, UnitName};
+    use super::{PodUid, Rule, RuleError, UnitName};
 
     #[test]
     fn rule_is_one_condition_with_its_name_resolved() {
@@ -176,6 +212,18 @@ mod tests {
         );
         check("unit:session-3.scope", unit("session-3.scope"));
 
+        let uid = "3f2b1c4d-0a1b-4c5d-8e9f-001122334455";
+        check(
+            &format!("pod:{uid}"),
+            Ok(Rule::Pod(PodUid::new(uid).unwrap())),
+        );
+        for text in [
+            "pod:",
+            "pod:web-0",
+            "pod:3F2B1C4D-0a1b-4c5d-8e9f-001122334455",
+        ] {
+            check(text, Err(RuleError::Pod));
+        }
         check("exe:/usr/bin/aliyun", Err(RuleError::Executable));
         check("user:nosuch-user", Err(RuleError::Unknown { kind: "user" }));
         check("user:4294967296", Err(RuleError::Unknown { kind: "user" }));

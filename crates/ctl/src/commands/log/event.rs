@@ -92,6 +92,9 @@ impl Event {
             unknown if unknown.is_empty() => "an unknown caller".to_owned(),
             name => name,
         });
+        if let Some(pod) = self.text("pod") {
+            parts.push(format!("in pod {pod}"));
+        }
         if let Some(reason) = self.text("reason") {
             parts.push(format!("({})", reason.replace('_', " ")));
         }

@@ -12,12 +12,13 @@ use super::event::Event;
 use crate::{cli::Log, error::CliError};
 
 /// The fields of an entry and the keys of an event. Other fields are not of the audit.
-const TEXT_FIELDS: [(&str, &str); 9] = [
+const TEXT_FIELDS: [(&str, &str); 10] = [
     ("STSD_DECISION", "decision"),
     ("STSD_ASKED", "asked"),
     ("STSD_PROFILE", "profile"),
     ("STSD_UNIT", "unit"),
     ("STSD_USER_UNIT", "user_unit"),
+    ("STSD_POD", "pod"),
     ("STSD_EXE", "exe"),
     ("STSD_BOUND_BY", "bound_by"),
     ("STSD_ACCESS_KEY_ID", "access_key_id"),

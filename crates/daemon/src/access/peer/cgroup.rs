@@ -1,9 +1,12 @@
-//! The systemd unit of a control group: text of `/proc/PID/cgroup` in, [`Units`] out.
+//! The systemd unit and the pod of a control group: text of `/proc/PID/cgroup` in, [`Units`] out.
 //!
 //! A path is trusted from its root on, and only as far as the system's manager created it:
 //! slices, then one unit. A unit manages the groups below it by itself. A user's manager
 //! (`user@UID.service`) is such a unit: its user chooses the names below it, therefore those
 //! names are kept in a field of their own.
+
+use super::pod;
+use crate::profile::PodUid;
 
 /// The units that a process belongs to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -12,6 +15,8 @@ pub struct Units {
     pub system: Option<Box<str>>,
     /// The unit of a user's manager: that user creates such units, with any name.
     pub user: Option<Box<str>>,
+    /// The UID of the Kubernetes pod.
+    pub pod: Option<PodUid>,
 }
 
 impl Units {
@@ -54,6 +59,7 @@ impl Units {
         Self {
             system: system.map(Box::from),
             user: user.map(Box::from),
+            pod: pod::of_path(path),
         }
     }
 }
