@@ -67,7 +67,11 @@ impl Drop for Unit {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        let _ = self.0.parent().map(fs::remove_dir);
+        for parent in self.0.ancestors().skip(1) {
+            if fs::remove_dir(parent).is_err() {
+                break;
+            }
+        }
     }
 }
 
@@ -241,6 +245,38 @@ fn unit_rule_admits_system_units_and_no_user_units() {
         assert_eq!(output.status.code(), Some(code), "{path}: {complaint}");
     }
     assert_eq!(env.shim(&["oss-upload"]).status.code(), Some(5));
+}
+
+#[test]
+fn pod_rule_admits_the_containers_of_one_pod() {
+    // A UID of its own: several stories may run at the same time.
+    let uid = format!("3f2b1c4d-0a1b-4c5d-8e9f-{:012x}", process::id());
+    let other = uid.replace("3f2b1c4d", "4f2b1c4d");
+    let Some(machine) = machine_for(format!("pod:{uid}")) else {
+        return;
+    };
+    let env = &machine.env;
+    let escaped = uid.replace('-', "_");
+    let burstable = "kubepods.slice/kubepods-burstable.slice";
+    let paths = [
+        (format!("kubepods/burstable/pod{uid}/0123"), 0),
+        (
+            format!("{burstable}/kubepods-burstable-pod{escaped}.slice/crio-1.scope"),
+            0,
+        ),
+        (format!("kubepods/burstable/pod{other}/0123"), 5),
+        (format!("stsd-story.service/kubepods/pod{uid}/0123"), 5),
+    ];
+    for (path, code) in paths {
+        let Some(pod) = Unit::new(&path) else { return };
+        let (shim, socket) = (machine.program("sts-shim"), env.socket());
+        let arguments = ["--socket", socket.to_str().unwrap(), "oss-upload"];
+        let output = pod.inside(&shim, &arguments).output().unwrap();
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{path}: {complaint}");
+        let log = env.daemon_log();
+        assert!(log.contains(&format!("pod=\"{uid}\"")), "{log}");
+    }
 }
 
 #[test]
