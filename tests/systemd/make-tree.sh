@@ -1,6 +1,7 @@
 #!/bin/bash
 # Makes a Debian tree with a systemd of its own, for lab.sh --tree: make-tree.sh NAME DIRECTORY
 #
+#   bullseye      systemd 247
 #   bookworm      systemd 252
 #   bookworm-bpo  systemd 254, from bookworm-backports
 #   trixie        systemd 257
@@ -35,7 +36,7 @@ options=(--quiet --variant=minbase --include="$packages"
     --dpkgopt='path-exclude=/usr/share/locale/*'
     --aptopt='Apt::Install-Recommends "false"')
 case $name in
-bookworm | trixie)
+bullseye | bookworm | trixie)
     mmdebstrap "${options[@]}" "$name" "$tree/root" "$mirror" >"$work/log" 2>&1
     ;;
 bookworm-bpo)

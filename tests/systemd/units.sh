@@ -27,7 +27,7 @@ check "nor with the drop-in for hosts without user namespaces" \
     silent --user "$scratch/stsd.socket" "$scratch/stsd.service"
 check "verify has nothing to say of the machine's units" \
     silent $units/system/stsd.socket $units/system/stsd.service
-check "security: the user's service scores 1.8 or better" score 18 $units/user/stsd.service
+check "security: the user's service scores 2.2 or better" score 22 $units/user/stsd.service
 note "$(score 100 $units/user/stsd.service)"
 check "security: the machine's service scores 1.4 or better" score 14 $units/system/stsd.service
 note "$(score 100 $units/system/stsd.service)"

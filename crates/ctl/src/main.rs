@@ -13,6 +13,7 @@ mod http_listener;
 mod report;
 mod secret_store;
 mod subprocess;
+mod systemd;
 mod term;
 mod token_file;
 mod tool_name;

@@ -18,11 +18,7 @@ use stsd_client::SecretText;
 use stsd_keyring::{BusAddress, KeyringError};
 use zeroize::Zeroizing;
 
-use crate::subprocess;
-
-/// The first version of systemd whose user managers decrypt what `systemd-creds encrypt --user` has
-/// encrypted, which 256 introduced. Source: systemd issues 33796, 35913 and 37598.
-const MIN_SYSTEMD_FOR_USER_CREDENTIALS: u32 = 258;
+use crate::{subprocess, systemd};
 
 /// Timeout of the keyring, which may ask the user to unlock it.
 const KEYRING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -239,12 +235,13 @@ fn encrypt(name: &str, text: &SecretText) -> Result<Zeroizing<Vec<u8>>> {
         version.arg("--version");
         let output = subprocess::run(version, None)?.stdout;
         let output = String::from_utf8_lossy(&output).into_owned();
-        let number = output.split_whitespace().nth(1);
-        let number: u32 = number.and_then(|it| it.parse().ok()).unwrap_or_default();
-        if number < MIN_SYSTEMD_FOR_USER_CREDENTIALS {
+        let number = output.split_whitespace().nth(1).and_then(systemd::parse);
+        let number = number.unwrap_or_default();
+        if number < systemd::USER_CREDENTIALS {
             bail!(
-                "a user's services can decrypt from systemd {MIN_SYSTEMD_FOR_USER_CREDENTIALS} on, and this \
-                 is {number}; choose another --keeper"
+                "a user's services can decrypt from systemd {} on, and this is {number}; choose another \
+                 --keeper",
+                systemd::USER_CREDENTIALS
             );
         }
         command.arg("--user");

@@ -78,6 +78,13 @@ pub(crate) fn run(mut command: Command, input: Option<&SecretText>) -> Result<Ou
     })
 }
 
+/// Runs a program without input, and returns its output; `None` if it fails.
+pub(crate) fn stdout(command: Command) -> Option<String> {
+    let output = run(command, None).ok()?;
+    output.status.success().then_some(())?;
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 /// Waits for the exit of a program; one that runs longer than `bound` is killed, which is an
 /// error. `name` is what the error calls it.
 ///

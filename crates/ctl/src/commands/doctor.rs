@@ -64,6 +64,9 @@ pub(crate) fn run(client: &Client, as_json: bool) -> Result<Severity> {
             let is_of_key = |it: &Finding| it.remark.contains(".access_key_file: ");
             config.findings.retain(|it| !is_of_key(it));
         }
+        if let Some(table) = &config.table {
+            keys.extend(unit::check_credentials(&context, table));
+        }
         if let (Some(table), Ok(path)) = (&config.table, &context.config)
             && !user.is_caller()
             && user.to_become().is_none()

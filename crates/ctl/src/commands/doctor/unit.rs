@@ -6,9 +6,23 @@ use rustix::process::geteuid;
 use stsd_client::Client;
 
 use super::context::DiagnosticContext;
-use crate::{report::Finding, subprocess};
+use crate::{report::Finding, subprocess, systemd};
 
 const UNITS: [&str; 2] = ["stsd.socket", "stsd.service"];
+
+/// The properties that the checks read.
+const PROPERTIES: [&str; 6] = [
+    "LoadState",
+    "ActiveState",
+    "UnitFileState",
+    "Result",
+    "ExecMainStatus",
+    "PrivateUsers",
+];
+
+/// The exit statuses of a service whose user namespace, or a mount in it, cannot be set up. Source:
+/// systemd.exec(5).
+const NAMESPACE_STATUSES: [&str; 2] = ["217", "226"];
 
 /// The properties of a unit.
 type Properties = BTreeMap<String, String>;
@@ -50,6 +64,10 @@ pub(super) fn check(context: &DiagnosticContext) -> Vec<Finding> {
             Finding::ok(*unit, state)
         });
     }
+    let [_, (_, service)] = &units;
+    if let Some(service) = service.as_ref().filter(|it| !context.is_system && installed(it)) {
+        findings.extend(user_namespace(service));
+    }
     // Only units of the user's manager stop at logout.
     if !context.is_system && !findings.is_empty() && linger().is_some_and(|it| it == "no") {
         let remark = "lingering is off: stsd stops when you log out, and programs that keep running \
@@ -58,6 +76,82 @@ pub(super) fn check(context: &DiagnosticContext) -> Vec<Finding> {
         findings.push(Finding::warning("lingering", remark, fix));
     }
     findings
+}
+
+/// Returns a finding for each key that a daemon which does not answer would get as a credential, from a
+/// systemd that knows none.
+pub(super) fn check_credentials(context: &DiagnosticContext, config: &toml::Table) -> Vec<Finding> {
+    let sources = config.get("source").and_then(|it| it.as_table());
+    let named = sources.into_iter().flatten();
+    let mut named = named.filter(|(_, it)| it.get("access_key_credential").is_some());
+    let is_waiting = context.status.is_err();
+    let Some((name, _)) = named.next().filter(|_| is_waiting) else {
+        return vec![];
+    };
+    let version = systemd::version(context.is_system);
+    let Some(version) = version.filter(|it| *it < systemd::LOAD_CREDENTIAL) else {
+        return vec![];
+    };
+    let remark = format!(
+        "access_key_credential: systemd here is {version}, before LoadCredential= ({})",
+        systemd::LOAD_CREDENTIAL
+    );
+    let fix = match context.is_system {
+        true => {
+            "systemctl edit stsd.service: DynamicUser=no and User= with a user that exists, and in the \
+             configuration access_key_file with a file of that user and mode 0600"
+        }
+        false => "name a file with mode 0600 by access_key_file",
+    };
+    vec![Finding::fault(format!("key of {name}"), remark, fix)]
+}
+
+/// Returns the finding for the user namespace of a user's service: whether the unit has one, and whether
+/// the manager can set it up. `None` for a unit that cannot be read.
+fn user_namespace(service: &Properties) -> Option<Finding> {
+    let subject = "stsd.service's sandbox";
+    let version = systemd::version(false)?;
+    let is_new = version >= systemd::USER_NAMESPACES;
+    let status = value(service, "ExecMainStatus");
+    let is_refused = value(service, "ActiveState") != "active" && NAMESPACE_STATUSES.contains(&status);
+    match value(service, "PrivateUsers") {
+        "yes" if is_new && !is_refused => {
+            let remark = format!("with a user namespace, which systemd {version} sets up");
+            Some(Finding::ok(subject, remark))
+        }
+        "yes" => {
+            let cause = match is_new {
+                true => format!("this host refuses the user namespace (status {status})"),
+                false => format!(
+                    "systemd here is {version}, whose user manager sets up no user namespace \
+                     (status=217/USER)"
+                ),
+            };
+            let remark = format!("{cause}, and the drop-in {} is missing", systemd::DROP_IN);
+            Some(Finding::fault(subject, remark, install_drop_in()))
+        }
+        "no" => {
+            let remark = format!(
+                "without a user namespace, and so without a sandbox over files; systemd {version} {}",
+                if is_new { "could set one up" } else { "sets none up" }
+            );
+            Some(Finding::ok(subject, remark))
+        }
+        _ => None,
+    }
+}
+
+/// Returns the command that installs the drop-in from the documentation of this installation.
+fn install_drop_in() -> String {
+    let own = env::current_exe().unwrap_or_default();
+    let prefix = own.ancestors().nth(2).unwrap_or(Path::new("/usr"));
+    let examples = prefix.join("share/doc/stsd/examples");
+    format!(
+        "mkdir -p ~/.config/systemd/user/stsd.service.d; cp {}/{} ~/.config/systemd/user/stsd.service.d; \
+         systemctl --user daemon-reload",
+        examples.display(),
+        systemd::DROP_IN
+    )
 }
 
 /// Returns `true` for the socket that a client finds without `STSD_SOCKET`.
@@ -77,8 +171,8 @@ fn properties(unit: &str, is_system: bool) -> Option<Properties> {
         command.arg("--user");
     }
     command.args(["show", unit]);
-    command.arg("--property=LoadState,ActiveState,UnitFileState,Result");
-    let text = run(command)?;
+    command.arg(format!("--property={}", PROPERTIES.join(",")));
+    let text = subprocess::stdout(command)?;
     let lines = text.lines().filter_map(|it| it.split_once('='));
     Some(lines.map(|(a, b)| (a.to_owned(), b.to_owned())).collect())
 }
@@ -88,11 +182,5 @@ fn linger() -> Option<String> {
     let mut command = Command::new(subprocess::find("loginctl")?);
     command.args(["show-user", &geteuid().as_raw().to_string()]);
     command.args(["--property=Linger", "--value"]);
-    Some(run(command)?.trim().to_owned())
-}
-
-fn run(command: Command) -> Option<String> {
-    let output = subprocess::run(command, None).ok()?;
-    output.status.success().then_some(())?;
-    Some(String::from_utf8_lossy(&output.stdout).into_owned())
+    Some(subprocess::stdout(command)?.trim().to_owned())
 }

@@ -19,6 +19,7 @@ use crate::{
     secret_store::systemd_drop_in,
     subprocess,
     subprocess::Output,
+    systemd,
     term::stdout::print_line,
 };
 
@@ -33,6 +34,10 @@ const UNITS: [(&str, &str); 2] = [
         include_str!("../../../../../systemd/user/stsd.socket"),
     ),
 ];
+
+/// The drop-in that takes the user namespace out of the service, with what needs it.
+const NO_USER_NAMESPACES: &str =
+    include_str!("../../../../../systemd/user/no-user-namespaces.conf");
 
 /// The directories in which systemd finds a program without a path.
 const SYSTEMD_PATH: [&str; 6] = [
@@ -90,6 +95,11 @@ pub(super) fn start(
         install()?;
         changed = true;
     }
+    // The manager has not loaded units that are new.
+    let show = ["show", "stsd.service", "--property=PrivateUsers", "--value"];
+    if changed || systemctl_user(&show)?.stdout.trim_ascii() == b"yes" {
+        changed |= write_drop_in_for_old_systemd()?;
+    }
     if let Some(name) = credential {
         if geteuid().is_root() {
             return Ok(StartOutcome::NotStarted(
@@ -138,6 +148,22 @@ fn install() -> Result<()> {
         write_unit(&path, &text)?;
     }
     Ok(())
+}
+
+/// Writes the drop-in without user namespaces, if the user's manager is too old for them; returns `true`
+/// if it is.
+fn write_drop_in_for_old_systemd() -> Result<bool> {
+    let version = systemd::version(false).filter(|it| *it < systemd::USER_NAMESPACES);
+    let Some(version) = version else {
+        return Ok(false);
+    };
+    let path = unit_directory()?.join(format!("stsd.service.d/{}", systemd::DROP_IN));
+    write_unit(&path, NO_USER_NAMESPACES)?;
+    print_line(&format!(
+        "systemd here is {version}, whose user manager sets up no user namespace: the daemon has no \
+         sandbox over files"
+    ))?;
+    Ok(true)
 }
 
 /// Returns a unit with the paths of stsd and stsctl, bound into the sandbox where that is required.

@@ -140,8 +140,8 @@ impl SourceReader<'_, '_, '_> {
     fn credential(&mut self, name: &str, at: usize, key: &str) -> Option<CachedIdentity> {
         let Some(directory) = self.context.environment.credentials_directory() else {
             let problem = "no service manager has given this program any credential";
-            let hint = "add LoadCredential= or LoadCredentialEncrypted= to its unit; \
-                        stsd --check is run outside of it";
+            let hint = "add LoadCredential= (systemd 247) or LoadCredentialEncrypted= (250) to its \
+                        unit; stsd --check is run outside of it";
             self.error(Code::ConfigSource, at, key, problem, hint);
             return None;
         };
