@@ -28,17 +28,22 @@ fn in_namespace(
     prepare: fn() -> Result<(), String>,
     story: impl FnOnce() + Send,
 ) {
+    in_own_thread(|| {
+        let unshared = unshare(namespace);
+        let unshared = unshared.map_err(|error| format!("no namespace here: {error}"));
+        match unshared.and_then(|()| prepare()) {
+            Ok(()) => story(),
+            Err(reason) => crate::not_run(&reason),
+        }
+    });
+}
+
+/// Runs a story that changes its thread: not in the thread of the test, which may run other tests
+/// afterwards.
+pub(crate) fn in_own_thread(story: impl FnOnce() + Send) {
     let name = thread::current().name().unwrap_or("a story").to_owned();
-    // Not in the thread of the test, which may run other tests afterwards.
     let outcome = thread::scope(|scope| {
-        let thread = Builder::new().name(name).spawn_scoped(scope, || {
-            let unshared = unshare(namespace);
-            let unshared = unshared.map_err(|error| format!("no namespace here: {error}"));
-            match unshared.and_then(|()| prepare()) {
-                Ok(()) => story(),
-                Err(reason) => crate::not_run(&reason),
-            }
-        });
+        let thread = Builder::new().name(name).spawn_scoped(scope, story);
         thread.unwrap().join()
     });
     outcome.unwrap_or_else(|panic| resume_unwind(panic));

@@ -27,6 +27,13 @@ set_up() {
     cat "$scratch/init"
     grep -q 'stsd.socket: enabled and started' "$scratch/init" &&
         grep -q 'oss-upload: the first credentials, STS\.' "$scratch/init" || return 1
+    # Below 247 init writes the drop-in without user namespaces, and from 247 on it does not.
+    local drop_in=$home/.config/systemd/user/stsd.service.d/no-user-namespaces.conf
+    if [ "$(systemd_version)" -lt 247 ]; then
+        grep -qF "$drop_in: written" "$scratch/init" || return 1
+    else
+        [ ! -e "$drop_in" ] || return 1
+    fi
     # One before anything is written, and one of the daemon.
     is "new AssumeRole calls" $(($(calls) - before)) 2 &&
         is "stsd.socket" "$(user systemctl --user is-enabled stsd.socket)" enabled &&
@@ -36,6 +43,17 @@ set_up() {
         user sts-shim oss-upload >/dev/null
 }
 check "stsctl init sets a user up without a terminal, and fetches credentials" set_up
+
+unfit() {
+    user rm $home/.config/systemd/user/stsd.service.d/no-user-namespaces.conf
+    user systemctl --user daemon-reload
+    user systemctl --user stop stsd.service
+    ! user sts-shim --patience 2s oss-upload >/dev/null 2>&1 || return 1
+    user stsctl doctor >"$scratch/doctor"
+    user systemctl --user show -p ExecMainStatus stsd.service
+    cat "$scratch/doctor"
+    grep -q '^fault.*sandbox' "$scratch/doctor" && grep -q '217/USER' "$scratch/doctor"
+}
 
 again() {
     local before
@@ -66,4 +84,6 @@ follow() {
 }
 check "stsctl log follows the user's journal: a request that was served appears, with its caller" follow
 note "$(user stsctl log --no-follow -n 1 2>&1)"
+[ "$(systemd_version)" -ge 247 ] ||
+    check "without the drop-in it does not start, and stsctl doctor says why" unfit
 finish

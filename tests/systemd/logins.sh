@@ -19,6 +19,10 @@ within 20 gone || note "its manager does not go"
 
 user mkdir -p $home/.config/systemd/user/sockets.target.wants $home/.config/stsd
 user cp /opt/stsd/systemd/user/stsd.{service,socket} $home/.config/systemd/user
+if [ "$(systemd_version)" -lt 247 ]; then
+    user mkdir -p $home/.config/systemd/user/stsd.service.d
+    user cp /opt/stsd/systemd/user/no-user-namespaces.conf $home/.config/systemd/user/stsd.service.d
+fi
 user ln -sf ../stsd.socket $home/.config/systemd/user/sockets.target.wants
 (umask 077 && key >$home/.config/stsd/uploader.key)
 config uploader.key >$home/.config/stsd/config.toml

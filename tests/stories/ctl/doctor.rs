@@ -473,6 +473,55 @@ fn doctor_finds_variables_that_override_a_profile() {
     }
 }
 
+/// A systemctl for a version, and a unit with or without a user namespace.
+fn write_systemctl(env: &TestEnv, version: &str, service: &str) {
+    let text = format!(
+        "#!/bin/sh\ncase $* in *Version*) echo {version}; exit;; esac\n\
+         echo LoadState=loaded\necho UnitFileState=enabled\n\
+         case $* in *stsd.socket*) echo ActiveState=active;; *) printf '{service}';; esac\n"
+    );
+    env.write("bin/systemctl", &text, 0o700);
+}
+
+fn doctor_compares_the_sandbox_with_the_version(env: &TestEnv, variables: &[(&str, &str)]) {
+    let says = |version: &str, service: &str| {
+        write_systemctl(env, version, service);
+        visit(env, variables)
+    };
+    let starts = "ActiveState=activating\\nExecMainStatus=217\\n";
+    let fix = "share/doc/stsd/examples/no-user-namespaces.conf & daemon-reload";
+    let (with, without) = ("PrivateUsers=yes\\n", "PrivateUsers=no\\n");
+    says("239", &format!("{starts}{with}")).finds("fault", "systemd here is 239", fix);
+    says("246.6-1", &format!("ActiveState=inactive\\n{with}")).finds("fault", "217/USER", fix);
+    says("257.9-1", &format!("{starts}{with}")).finds("fault", "refuses the user namespace", fix);
+    for version in ["239", "257"] {
+        let service = format!("ActiveState=active\\n{without}");
+        says(version, &service).finds_nothing();
+    }
+    says("247", &format!("ActiveState=active\\n{with}")).finds_nothing();
+    // The version of the program, where the manager does not answer.
+    write_systemctl(env, "", with);
+    says("; exit 1", with).finds_nothing();
+}
+
+#[test]
+fn doctor_below_systemd_247_finds_the_missing_credential() {
+    let env = TestEnv::without_daemon(&[]);
+    env.write_config(UPLOAD);
+    let config = fs::read_to_string(env.path("config.toml")).unwrap();
+    let credential = config.replace("access_key_file", "access_key_credential");
+    assert_ne!(config, credential);
+    env.write("config.toml", &credential, 0o600);
+    fs::create_dir(env.path("bin")).unwrap();
+    let path = format!("{}:/usr/bin:/bin", env.path("bin").display());
+    let variables = [("PATH", path.as_str())];
+    let words = "systemd here is 239, before LoadCredential= (247)";
+    write_systemctl(&env, "239", "ActiveState=inactive\\n");
+    visit(&env, &variables).finds("fault", words, "access_key_file");
+    write_systemctl(&env, "247", "ActiveState=inactive\\n");
+    assert!(!visit(&env, &variables).said.contains("LoadCredential="));
+}
+
 #[test]
 fn doctor_finds_faults_of_the_systemd_units() {
     let mut env = TestEnv::start();
@@ -521,6 +570,7 @@ fn doctor_finds_faults_of_the_systemd_units() {
         "it is disabled",
         "enable --now stsd.socket",
     );
+    doctor_compares_the_sandbox_with_the_version(&env, &variables);
     // A daemon that still runs would create a removed socket again.
     env.daemon().signal(Signal::SIGTERM);
     assert_eq!(env.wait_for_daemon_exit(), Some(0));

@@ -22,6 +22,11 @@ const SIZE: (u16, u16) = (40, 120);
 const SYSTEMCTL: &str = "#!/bin/sh\necho \"$@\" >> \"$HOME/told\"\n\
     case \"$*\" in *cat*) test -e \"$HOME/packaged\";; esac\n";
 
+/// The same for systemd 239, whose units have a drop-in without user namespaces where `$HOME/fits` exists.
+const SYSTEMCTL_239: &str = "#!/bin/sh\necho \"$@\" >> \"$HOME/told\"\n\
+    case \"$*\" in *cat*) test -e \"$HOME/packaged\";; *Version*) echo 239;;\n\
+    *PrivateUsers*) test -e \"$HOME/fits\" && echo no || echo yes;; esac\n";
+
 /// The home of a new user, with an emulator.
 struct Home {
     env: TestEnv,
@@ -441,4 +446,32 @@ fn init_stores_the_key_in_the_chosen_secret_store() {
     assert!(keyring.text("default-user").unwrap().contains(KEY_SECRET));
     let left = home.left();
     assert_eq!(left, ["config.toml"], "the key is in no file");
+}
+
+#[test]
+fn init_below_systemd_247_writes_the_drop_in_unless_it_is_there() {
+    let drop_in = "home/.config/systemd/user/stsd.service.d/no-user-namespaces.conf";
+    for (files, is_written) in [
+        (&[][..], true),
+        (&["packaged"], true),
+        (&["packaged", "fits"], false),
+    ] {
+        let mut home = Home::new();
+        home.env.write("bin/systemctl", SYSTEMCTL_239, 0o700);
+        for file in files {
+            home.env.write(&format!("home/{file}"), "", 0o600);
+        }
+        let child = home.starts(home.command(&home.options(&[])), KEY_SECRET);
+        home.systemd();
+        let (code, said) = home.ends(child);
+        assert_eq!(code, Some(0), "{files:?}: {said}");
+        assert_eq!(home.file(drop_in).exists(), is_written, "{files:?}: {said}");
+        assert_eq!(said.contains("systemd here is 239"), is_written, "{said}");
+        let reloads = home.told().iter().filter(|it| *it == "--user daemon-reload").count();
+        assert_eq!(reloads, 1 + usize::from(is_written), "{files:?}");
+        if is_written {
+            let text = fs::read_to_string(home.file(drop_in)).unwrap();
+            assert!(text.contains("\nPrivateUsers=no\n"), "{text}");
+        }
+    }
 }
