@@ -52,8 +52,8 @@ stop() { send STOP "$1" && within 10 grep -q '^State:.T' "/proc/$1/status"; }
 
 milliseconds() { echo $(($(date +%s%N) / 1000000)); }
 
-# The version of PID 1, or with --user of the user's manager.
-systemd_version() { systemctl "$@" show -P Version | sed 's/^v//; s/[^0-9].*//'; }
+# The version of PID 1, which is also that of the users' managers.
+systemd_version() { systemctl show -P Version | sed 's/^v//; s/[^0-9].*//'; }
 
 # The calls of AssumeRole that the emulator has received, with any outcome. In bash, because a Debian
 # tree has neither curl nor Python.

@@ -26,10 +26,9 @@ if [ "$version" -ge 247 ]; then
     printf '[Service]\nLoadCredential=uploader.key:/etc/stsd/uploader.key\n' >$mine/stsd.service.d/key.conf
     key=/run/credentials/stsd.service/uploader.key
 else
-    # As in docs/platforms.md.
+    # As in docs/platforms.md: DynamicUser= takes a user of the unit's name.
     echo "stsd:x:990:990::/:/usr/sbin/nologin" >>/etc/passwd
     echo "stsd:x:990:" >>/etc/group
-    printf '[Service]\nDynamicUser=no\nUser=stsd\n' >$mine/stsd.service.d/key.conf
     key=/etc/stsd/uploader.key
     chown stsd $key
 fi
@@ -93,7 +92,8 @@ nobody() {
     user=$(stat -c %u "/proc/$(pid)") || return 1
     [ "$user" -ge 61184 ] && [ "$user" -le 65519 ] || { echo "it runs as uid $user" && return 1; }
 }
-[ "$version" -lt 247 ] || check "it runs as a user that exists only while it does" nobody
+[ "$version" -lt 247 ] ||
+    check "it runs as a user that exists only while it does" nobody
 
 reload() {
     local old

@@ -20,7 +20,7 @@ settled() { within 5 active service active; }
 mkdir -p "$mine/stsd.service.d" "$home"
 cp /opt/stsd/systemd/user/stsd.{service,socket} "$mine"
 quick >"$mine/stsd.service.d/quick.conf"
-version=$(systemd_version --user)
+version=$(systemd_version)
 if [ "$version" -lt 247 ]; then
     cp /opt/stsd/systemd/user/no-user-namespaces.conf "$mine/stsd.service.d"
 fi

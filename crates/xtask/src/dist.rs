@@ -71,6 +71,12 @@ pub(crate) fn dist(once: bool) -> Outcome {
     run(Command::new("ls").args(["-l", "--"]).arg(&out))
 }
 
+/// Builds the static programs as [`dist`] does, and returns their folder.
+pub(crate) fn static_programs() -> Result<PathBuf, String> {
+    build::check_toolchain()?;
+    Ok(build::programs(&root(), &target().join("dist/first"))?.all)
+}
+
 /// Packs programs that are built already, for the stories.
 pub(crate) fn from(programs: &str, into: &str, version: &str) -> Outcome {
     tools()?;

@@ -49,7 +49,7 @@ Usage: cargo xtask COMMAND
                 the memory, latencies and refusals that they cause, in four minutes; with arguments,
                 only the attacks whose names contain one of them
   soak          ten minutes of uploads with sessions of a minute, in Python and Node
-  systemd       the checks under this machine's systemd; --full also under 252, 254 and 257,
+  systemd       the checks under this machine's systemd; --full also under 247, 252, 254 and 257,
                 and in an emulated machine
   dist          packages, with checksums and a bill of materials, in target/dist/out; built
                 twice and compared, or once with --once

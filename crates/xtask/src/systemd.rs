@@ -1,9 +1,13 @@
 //! The checks under a real systemd, run by `tests/systemd/run.sh`. Checks that cannot run, because
 //! systemd cannot be booted, are reported as NOT RUN: no failure and no success.
 
+#[cfg(test)]
+mod unit_keys;
+
 use std::process::Command;
 
 use crate::{
+    dist,
     notes::Notes,
     process::{Outcome, build_programs, root, say, target},
 };
@@ -55,6 +59,12 @@ fn run(scope: Scope) -> Result<Coverage, String> {
     command.arg("--work").arg(&work);
     if scope == Scope::Full {
         command.arg("--full");
+        match dist::static_programs() {
+            Ok(programs) => {
+                command.arg("--static").arg(programs);
+            }
+            Err(reason) => say(&format!("no static programs: {reason}")),
+        }
     }
     let status = match command.status() {
         Ok(status) => status,

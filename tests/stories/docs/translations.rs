@@ -67,6 +67,7 @@ fn chinese_pages_have_the_code_and_headings_of_the_english() {
         ("docs/migration.md", "docs/zh/migration.md"),
         ("docs/operations.md", "docs/zh/operations.md"),
         ("docs/faq.md", "docs/zh/faq.md"),
+        ("docs/platforms.md", "docs/zh/platforms.md"),
     ];
     for (english, chinese) in pages {
         let (one, other) = (Page::read(english), Page::read(chinese));

@@ -177,7 +177,7 @@ pub(super) const STEPS: [Step; 23] = [
     },
     Step {
         name: "systemd-all",
-        about: "systemd 252, 254 and 257, longer checks, an emulated machine that sleeps",
+        about: "systemd 247, 252, 254 and 257, longer checks, an emulated machine that sleeps",
         tier: Tier::Full,
         replaced_by: None,
         run: |notes| systemd::step(notes, systemd::Scope::Full),

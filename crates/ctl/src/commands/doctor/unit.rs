@@ -98,8 +98,8 @@ pub(super) fn check_credentials(context: &DiagnosticContext, config: &toml::Tabl
     );
     let fix = match context.is_system {
         true => {
-            "systemctl edit stsd.service: DynamicUser=no and User= with a user that exists, and in the \
-             configuration access_key_file with a file of that user and mode 0600"
+            "create the system user stsd, which the unit then runs as (useradd --system stsd), and name a \
+             file of that user with mode 0600 by access_key_file"
         }
         false => "name a file with mode 0600 by access_key_file",
     };
