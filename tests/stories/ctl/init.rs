@@ -183,6 +183,8 @@ fn init_dialog_asks_sts_before_it_writes_and_shows_no_secret() {
         [
             "--user daemon-reload",
             "--user cat stsd.service stsd.socket",
+            "--user show --property=Version --value",
+            "--version",
             "--user daemon-reload",
             "--user enable --now stsd.socket",
         ]
