@@ -469,7 +469,11 @@ fn init_below_systemd_247_writes_the_drop_in_unless_it_is_there() {
         assert_eq!(code, Some(0), "{files:?}: {said}");
         assert_eq!(home.file(drop_in).exists(), is_written, "{files:?}: {said}");
         assert_eq!(said.contains("systemd here is 239"), is_written, "{said}");
-        let reloads = home.told().iter().filter(|it| *it == "--user daemon-reload").count();
+        let reloads = home
+            .told()
+            .iter()
+            .filter(|it| *it == "--user daemon-reload")
+            .count();
         assert_eq!(reloads, 1 + usize::from(is_written), "{files:?}");
         if is_written {
             let text = fs::read_to_string(home.file(drop_in)).unwrap();

@@ -96,7 +96,11 @@ fn serves_reloads_upgrades_and_leases() {
     let socket = env.path("lease.sock");
     let mut lease = env.ctl_command(&["lease", "oss-upload", "--ttl", "20m"]);
     lease.arg("--policy").arg(env.path("narrow.json"));
-    lease.arg("--socket").arg(&socket).stdin(Stdio::null()).stdout(Stdio::piped());
+    lease
+        .arg("--socket")
+        .arg(&socket)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
     let mut lease = Process::start(lease, &env.path("lease.log"));
     assert!(lease.first_line().contains("leased at"));
     let leased = Client::at(socket).credentials("oss-upload", Duration::ZERO, PATIENCE);

@@ -36,7 +36,10 @@ fn used() -> Vec<String> {
         "system/stsd.socket",
     ];
     let text: String = units.map(|it| read(&format!("systemd/{it}"))).concat();
-    let names = text.lines().filter_map(|it| it.split_once('=')).map(|it| it.0);
+    let names = text
+        .lines()
+        .filter_map(|it| it.split_once('='))
+        .map(|it| it.0);
     let is_key = |name: &&str| {
         let name = name.strip_prefix('#').unwrap_or(name);
         !name.is_empty() && name.bytes().all(|it| it.is_ascii_alphanumeric())

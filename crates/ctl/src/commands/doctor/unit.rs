@@ -65,7 +65,10 @@ pub(super) fn check(context: &DiagnosticContext) -> Vec<Finding> {
         });
     }
     let [_, (_, service)] = &units;
-    if let Some(service) = service.as_ref().filter(|it| !context.is_system && installed(it)) {
+    if let Some(service) = service
+        .as_ref()
+        .filter(|it| !context.is_system && installed(it))
+    {
         findings.extend(user_namespace(service));
     }
     // Only units of the user's manager stop at logout.
@@ -113,7 +116,8 @@ fn user_namespace(service: &Properties) -> Option<Finding> {
     let version = systemd::version(false)?;
     let is_new = version >= systemd::USER_NAMESPACES;
     let status = value(service, "ExecMainStatus");
-    let is_refused = value(service, "ActiveState") != "active" && NAMESPACE_STATUSES.contains(&status);
+    let is_refused =
+        value(service, "ActiveState") != "active" && NAMESPACE_STATUSES.contains(&status);
     match value(service, "PrivateUsers") {
         "yes" if is_new && !is_refused => {
             let remark = format!("with a user namespace, which systemd {version} sets up");
@@ -133,7 +137,11 @@ fn user_namespace(service: &Properties) -> Option<Finding> {
         "no" => {
             let remark = format!(
                 "without a user namespace, and so without a sandbox over files; systemd {version} {}",
-                if is_new { "could set one up" } else { "sets none up" }
+                if is_new {
+                    "could set one up"
+                } else {
+                    "sets none up"
+                }
             );
             Some(Finding::ok(subject, remark))
         }
