@@ -31,7 +31,7 @@ const DAEMON: [(&str, &str); 15] = [
     ("fuzzing", "config identity profile serve session"),
 ];
 
-const CTL: [(&str, &str); 18] = [
+const CTL: [(&str, &str); 19] = [
     ("edit", ""),
     ("error", ""),
     ("http_exchange", ""),
@@ -46,13 +46,14 @@ const CTL: [(&str, &str); 18] = [
     ("env_vars", "token_file"),
     ("report", "term"),
     ("waiting", "term"),
-    ("secret_store", "subprocess"),
+    ("systemd", "subprocess"),
+    ("secret_store", "subprocess systemd"),
     ("cli", "secret_store tool_name"),
     ("help", "cli"),
     (
         "commands",
         "cli config_file edit env_vars error help http_exchange http_listener report secret_store \
-         subprocess term token_file tool_name waiting",
+         subprocess systemd term token_file tool_name waiting",
     ),
 ];
 
