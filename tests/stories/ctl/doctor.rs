@@ -494,9 +494,14 @@ fn doctor_compares_the_sandbox_with_the_version(env: &TestEnv, variables: &[(&st
     says("239", &format!("{starts}{with}")).finds("fault", "systemd here is 239", fix);
     says("246.6-1", &format!("ActiveState=inactive\\n{with}")).finds("fault", "217/USER", fix);
     says("257.9-1", &format!("{starts}{with}")).finds("fault", "refuses the user namespace", fix);
-    for version in ["239", "257"] {
-        let service = format!("ActiveState=active\\n{without}");
-        says(version, &service).finds_nothing();
+    let running = format!("ActiveState=active\\n{without}");
+    for (version, words) in [
+        ("239", "systemd 239 needs this"),
+        ("257", "only hosts that forbid user namespaces need this"),
+    ] {
+        let visit = says(version, &running);
+        visit.finds_nothing();
+        assert!(visit.said.contains(words), "{}", visit.said);
     }
     says("247", &format!("ActiveState=active\\n{with}")).finds_nothing();
     says("unknown", with).finds_nothing();

@@ -116,10 +116,10 @@ fn user_namespace(service: &Properties) -> Option<Finding> {
     let version = systemd::version(false)?;
     let is_new = version >= systemd::USER_NAMESPACES;
     let status = value(service, "ExecMainStatus");
-    let is_refused =
-        value(service, "ActiveState") != "active" && NAMESPACE_STATUSES.contains(&status);
+    let is_refused = NAMESPACE_STATUSES.contains(&status);
+    let is_active = value(service, "ActiveState") == "active";
     match value(service, "PrivateUsers") {
-        "yes" if is_new && !is_refused => {
+        "yes" if is_active || (is_new && !is_refused) => {
             let remark = format!("with a user namespace, which systemd {version} sets up");
             Some(Finding::ok(subject, remark))
         }
@@ -135,14 +135,11 @@ fn user_namespace(service: &Properties) -> Option<Finding> {
             Some(Finding::fault(subject, remark, install_drop_in()))
         }
         "no" => {
-            let remark = format!(
-                "without a user namespace, and so without a sandbox over files; systemd {version} {}",
-                if is_new {
-                    "could set one up"
-                } else {
-                    "sets none up"
-                }
-            );
+            let reason = match is_new {
+                true => "only hosts that forbid user namespaces need this".to_owned(),
+                false => format!("systemd {version} needs this"),
+            };
+            let remark = format!("no user namespace, and so no sandbox over files; {reason}");
             Some(Finding::ok(subject, remark))
         }
         _ => None,
