@@ -1,21 +1,28 @@
 //! The clock for remaining lifetimes: the machine's uptime, suspends included
 //! (`CLOCK_BOOTTIME`). It never jumps and cannot be set.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+#[cfg(not(target_os = "macos"))]
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
+
+/// The clock that counts suspends. On macOS that is the monotonic clock, clock_gettime(3).
+#[cfg(target_os = "macos")]
+const BOOT_CLOCK: ClockId = ClockId::Monotonic;
+#[cfg(not(target_os = "macos"))]
+const BOOT_CLOCK: ClockId = ClockId::Boottime;
 
 /// A moment, in nanoseconds since the machine started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct BootTime(u64);
 
 /// The tick of the kernel's coarse clock at which [`BOOT`] was read.
+#[cfg(not(target_os = "macos"))]
 static TICK: AtomicU64 = AtomicU64::new(0);
 
 /// The time at that tick, or a later one.
+#[cfg(not(target_os = "macos"))]
 static BOOT: AtomicU64 = AtomicU64::new(0);
 
 impl BootTime {
@@ -24,7 +31,7 @@ impl BootTime {
 
     /// Returns the time. The call takes about 30 ns, the time of a read of the processor's counter.
     pub(crate) fn now() -> Self {
-        Self(nanoseconds(clock_gettime(ClockId::Boottime)))
+        Self(nanoseconds(clock_gettime(BOOT_CLOCK)))
     }
 
     /// Returns the time as of the kernel's last tick, a few milliseconds ago at the most.
@@ -32,6 +39,7 @@ impl BootTime {
     /// Neither clock is a system call, but the vDSO has a coarse version only of the clock that
     /// stands still during suspend. That one shows whether a tick has passed since the boot-time
     /// clock was read, so the boot-time clock is read once a tick.
+    #[cfg(not(target_os = "macos"))]
     pub(crate) fn coarse() -> Self {
         let tick = clock_gettime(ClockId::MonotonicCoarse);
         // The value is only compared for equality, which needs no multiplication.
@@ -45,6 +53,12 @@ impl BootTime {
         let boot = BOOT.fetch_max(boot, Ordering::Relaxed).max(boot);
         TICK.store(tick, Ordering::Release);
         Self(boot)
+    }
+
+    /// Returns the time: macOS has no coarse clock.
+    #[cfg(target_os = "macos")]
+    pub(crate) fn coarse() -> Self {
+        Self::now()
     }
 
     /// Returns how long after `earlier` this moment is, or zero.

@@ -2,6 +2,7 @@
 //! replies until the deadline.
 
 use std::{
+    fmt,
     io::{self, ErrorKind, Read as _, Write as _},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
@@ -19,10 +20,16 @@ use crate::{
     socket::{Location, check_server},
 };
 
+/// The flag of send(2) against SIGPIPE. On macOS socket2 sets the option `SO_NOSIGPIPE` of the socket.
+#[cfg(all(feature = "lease", not(target_os = "macos")))]
+const NO_SIGPIPE: rustix::net::SendFlags = rustix::net::SendFlags::NOSIGNAL;
+#[cfg(all(feature = "lease", target_os = "macos"))]
+const NO_SIGPIPE: rustix::net::SendFlags = rustix::net::SendFlags::empty();
+
 pub(crate) struct Connection {
     stream: UnixStream,
     /// The path of the server's socket, for errors.
-    socket: PathBuf,
+    pub(crate) socket: PathBuf,
     /// The end of the patience; `None` for a watch, which waits for a rotation.
     deadline: Option<Instant>,
     /// `true` once Hello is written, together with the first request.
@@ -96,14 +103,14 @@ impl Connection {
     /// Passes a descriptor to the daemon, with the byte that `SCM_RIGHTS` needs.
     #[cfg(feature = "lease")]
     pub(crate) fn pass(&self, descriptor: std::os::fd::BorrowedFd<'_>) -> Result<(), Error> {
-        use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+        use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, sendmsg};
 
         let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         let descriptors = [descriptor];
         ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
         let byte = [io::IoSlice::new(&[0])];
-        let sent = sendmsg(&self.stream, &byte, &mut ancillary, SendFlags::NOSIGNAL);
+        let sent = sendmsg(&self.stream, &byte, &mut ancillary, NO_SIGPIPE);
         sent.map(drop).map_err(|error| self.broken(error.into()))
     }
 
@@ -144,6 +151,15 @@ impl Iterator for Watch {
         let item = self.connection.receive().and_then(answer);
         self.ended = item.is_err();
         Some(item)
+    }
+}
+
+/// Shows no reply, which holds secrets.
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut watch = f.debug_struct("Watch");
+        watch.field("socket", &self.connection.socket);
+        watch.finish_non_exhaustive()
     }
 }
 

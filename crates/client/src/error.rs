@@ -9,8 +9,10 @@ use stsd_wire::{Failure, FailureKind, FrameError};
 
 /// A request without a usable reply, or with a failure as its reply.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// No daemon listens at the socket.
+    #[non_exhaustive]
     #[error("no daemon at {}: {source}{} [no-daemon]", socket.display(), missing_variable(*lacks_runtime_dir))]
     NotReachable {
         /// The socket.
@@ -22,6 +24,7 @@ pub enum Error {
         lacks_runtime_dir: bool,
     },
     /// The process that listens at the socket belongs to another user. The process receives no request.
+    #[non_exhaustive]
     #[error(
         "the process that listens at {} belongs to uid {uid}, which is neither this user nor root [foreign-server]",
         socket.display()
@@ -38,12 +41,14 @@ pub enum Error {
     #[error("a name or a policy is too long to be asked for [request-too-long]")]
     TooLong,
     /// The daemon accepted the connection and did not reply in time.
+    #[non_exhaustive]
     #[error("the daemon{} did not answer in time [daemon-timeout]", at(socket))]
     TimedOut {
         /// The socket; empty if there was no attempt.
         socket: PathBuf,
     },
     /// The connection broke before a reply was complete.
+    #[non_exhaustive]
     #[error(
         "the connection to the daemon{} broke: {source} [connection-broken]",
         at(socket)
@@ -178,12 +183,6 @@ impl Error {
     }
 }
 
-impl From<FrameError> for Error {
-    fn from(error: FrameError) -> Self {
-        Self::Protocol(error.to_string())
-    }
-}
-
 fn missing_variable(lacks_runtime_dir: bool) -> &'static str {
     if lacks_runtime_dir {
         "; XDG_RUNTIME_DIR is not set"
@@ -198,6 +197,12 @@ fn at(socket: &Path) -> String {
         return String::new();
     }
     format!(" at {}", socket.display())
+}
+
+/// Returns the error for a frame that cannot be decoded. Not `From`, which would make a type of
+/// stsd-wire a part of this crate's interface.
+pub(crate) fn malformed(error: FrameError) -> Error {
+    Error::Protocol(error.to_string())
 }
 
 /// Returns the error of a read or a write. The connection adds its socket.

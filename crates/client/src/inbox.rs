@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use stsd_wire::{HEADER, Message as _, Reply, Request, VERSION, message_length};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::error::{Error, broken};
+use crate::error::{Error, broken, malformed};
 
 /// Large enough for Hello and credentials in one read, so that a reply is one system call.
 const ANSWER_SIZE: usize = 2 * 1024;
@@ -73,12 +73,12 @@ impl Inbox {
             self.make_room(HEADER);
             return Ok(None);
         };
-        let length = message_length(*header)?;
+        let length = message_length(*header).map_err(malformed)?;
         let Some(message) = rest.get(..length) else {
             self.make_room(HEADER + length);
             return Ok(None);
         };
-        let reply = Reply::decode(message)?;
+        let reply = Reply::decode(message).map_err(malformed)?;
         self.decoded += HEADER + length;
         Ok(Some(reply))
     }

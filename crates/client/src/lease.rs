@@ -1,6 +1,7 @@
 //! A lease: it is requested, receives a socket, and lasts until it expires or is dropped.
 
 use std::{
+    fmt,
     os::{fd::AsFd as _, unix::net::UnixListener},
     time::Duration,
 };
@@ -58,5 +59,14 @@ impl Lease {
     pub fn until_over(mut self) -> Result<(), Error> {
         self.0.wait_for_ever();
         done(self.0.receive()?)
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut lease = f.debug_struct("Lease");
+        lease
+            .field("socket", &self.0.socket)
+            .finish_non_exhaustive()
     }
 }

@@ -100,6 +100,7 @@ pub struct Client {
 
 /// Credentials, with a mark if they expire earlier than was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Answer {
     /// Valid credentials.
     pub credentials: Credentials,

@@ -11,8 +11,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use rustix::time::{ClockId, clock_gettime};
 use zeroize::Zeroizing;
+
+use crate::boot_time::boot_time;
 
 /// The end of a head.
 const BLANK_LINE: &[u8] = b"\r\n\r\n";
@@ -117,10 +118,6 @@ impl Answer {
 fn end_of_head(bytes: &[u8]) -> Option<usize> {
     let mut windows = bytes.windows(BLANK_LINE.len());
     Some(windows.position(|it| it == BLANK_LINE)? + BLANK_LINE.len())
-}
-
-fn boot_time() -> Duration {
-    Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default()
 }
 
 #[cfg(test)]

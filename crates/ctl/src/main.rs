@@ -1,6 +1,7 @@
 //! `stsctl`: parses the arguments, runs one command, prints an error and its hint, and
 //! returns the exit code.
 
+mod boot_time;
 mod cli;
 mod commands;
 mod config_file;

@@ -16,8 +16,12 @@ use crate::private_group;
 /// The type of a tmpfs, in statfs(2).
 const TMPFS_MAGIC: u64 = 0x0102_1994;
 
-/// The major and minor number of `/dev/null`, null(4).
-const NULL_DEVICE: (u32, u32) = (1, 3);
+/// The major and minor number of `/dev/null`, null(4); on macOS as `ls -l /dev/null` shows them.
+const NULL_DEVICE: (u32, u32) = if cfg!(target_os = "macos") {
+    (3, 2)
+} else {
+    (1, 3)
+};
 
 /// The extended attribute with the access control list, acl(5).
 const ACCESS_ACL: &str = "system.posix_acl_access";
@@ -115,6 +119,8 @@ impl Facts {
 }
 
 fn is_null_device(device: u64) -> bool {
+    // macOS has 32 bits for the number of a device, and std gives 64 everywhere.
+    let device = device as rustix::fs::Dev;
     (major(device), minor(device)) == NULL_DEVICE
 }
 

@@ -24,7 +24,8 @@ pub const MAX_LEASE_REQUEST: usize = 8 * 1024;
 const LEASE_VARIANT: u8 = 6;
 
 /// A frame that cannot be decoded.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FrameError {
     /// The announced length is zero, or above the largest message of its kind.
     Length {

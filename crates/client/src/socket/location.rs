@@ -20,8 +20,9 @@ use crate::error::Error;
 /// The socket of the system daemon.
 pub const SYSTEM_SOCKET: &str = "/run/stsd/stsd.sock";
 
-/// Maximum length of a socket's path, in bytes: `sun_path` has 108 with its NUL, unix(7).
-const MAX_PATH_BYTES: usize = 107;
+/// Maximum length of a socket's path, in bytes: `sun_path` has 108 with its NUL, unix(7); 104 on
+/// macOS.
+const MAX_PATH_BYTES: usize = if cfg!(target_os = "macos") { 103 } else { 107 };
 
 /// The path of a daemon's socket below the directory of a user's runtime files.
 const SOCKET_IN_RUNTIME_DIR: &str = "stsd/stsd.sock";

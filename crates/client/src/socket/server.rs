@@ -3,13 +3,7 @@
 
 use std::{env, os::fd::AsFd, path::Path};
 
-use nix::{
-    sys::{
-        socket::{getsockopt, sockopt::PeerCredentials},
-        stat::stat,
-    },
-    unistd::geteuid,
-};
+use nix::{sys::stat::stat, unistd::geteuid};
 
 use super::SYSTEM_SOCKET;
 use crate::error::{Error, broken};
@@ -23,9 +17,7 @@ const SERVER_UID_VARIABLE: &str = "STSD_SERVER_UID";
 /// # Errors
 /// [`Error::ForeignServer`].
 pub(crate) fn check_server(stream: &impl AsFd, socket: &Path) -> Result<(), Error> {
-    // Not by rustix: its type excludes the process id 0, which a server in another PID namespace has.
-    let peer = getsockopt(stream, PeerCredentials).map_err(|error| broken(error.into()))?;
-    let uid = peer.uid();
+    let uid = server_uid(stream).map_err(|error| broken(error.into()))?;
     // Each further condition costs a system call or more.
     if uid == 0 || uid == geteuid().as_raw() || is_system_daemon(uid, socket) || is_named(uid) {
         return Ok(());
@@ -35,6 +27,21 @@ pub(crate) fn check_server(stream: &impl AsFd, socket: &Path) -> Result<(), Erro
         uid,
         is_variable_unusable: is_variable_unusable(),
     })
+}
+
+/// Returns the user of the process that called listen(2).
+#[cfg(not(target_os = "macos"))]
+fn server_uid(stream: &impl AsFd) -> nix::Result<u32> {
+    use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+
+    // Not by rustix: its type excludes the process id 0, which a server in another PID namespace has.
+    Ok(getsockopt(stream, PeerCredentials)?.uid())
+}
+
+/// Returns the user of the process that called listen(2), getpeereid(3).
+#[cfg(target_os = "macos")]
+fn server_uid(stream: &impl AsFd) -> nix::Result<u32> {
+    Ok(nix::unistd::getpeereid(stream)?.0.as_raw())
 }
 
 /// Returns `true` for the owner of `/run/stsd` at the socket in it: only root makes directories there.

@@ -24,12 +24,9 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::{
     fs::Mode,
-    net::{
-        AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with,
-        sockopt::socket_peercred,
-    },
+    io::{FdFlags, fcntl_setfd, ioctl_fionbio},
+    net::{AddressFamily, SocketAddrUnix, SocketType, connect, socket},
     process::{geteuid, umask},
-    time::{ClockId, clock_gettime},
 };
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
@@ -39,13 +36,17 @@ use signal_hook::{
 use stsd_client::{Client, Error, Lease};
 use stsd_model::exact_duration;
 
-use crate::term::{stdout::print_line, style};
+use crate::{
+    boot_time::boot_time,
+    term::{stdout::print_line, style},
+};
 
 /// Larger than any policy: STS accepts 2,048 bytes without white space.
 const MAX_POLICY_FILE_BYTES: u64 = 64 * 1024;
 
-/// Maximum length of a socket's path, in bytes: `sun_path` has 108 with its NUL, unix(7).
-const MAX_PATH_BYTES: usize = 107;
+/// Maximum length of a socket's path, in bytes: `sun_path` has 108 with its NUL, unix(7); 104 on
+/// macOS.
+const MAX_PATH_BYTES: usize = if cfg!(target_os = "macos") { 103 } else { 107 };
 
 /// Time for a restart of the daemon, after which the lease is given up.
 const RESTART_TIMEOUT: Duration = Duration::from_secs(30);
@@ -84,6 +85,7 @@ struct SocketIdentity {
 /// requested again for the remaining time; clients of the second socket wait meanwhile.
 pub(crate) fn run(client: &Client, options: &LeaseOptions) -> Result<()> {
     let policy = options.policy.as_deref().map(read_policy).transpose()?;
+    // By a clock that counts suspends, so that a suspend does not prolong the lease.
     let ends = boot_time() + options.ttl;
     let mut socket = None;
     let mut patience = options.patience;
@@ -143,12 +145,6 @@ fn read_policy(path: &Path) -> Result<String> {
         bail!("{shown} is not a policy: it is no file, or too large a one");
     }
     fs::read_to_string(path).with_context(|| format!("{shown}"))
-}
-
-/// Returns the time of a clock that includes suspends, so that a suspend does not prolong a lease.
-fn boot_time() -> Duration {
-    let now = clock_gettime(ClockId::Boottime);
-    Duration::try_from(now).unwrap_or_default()
 }
 
 impl BoundSocket {
@@ -233,8 +229,10 @@ fn remove_stale(path: &Path) -> Result<()> {
         }
         Ok(_) => {}
     }
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let probe = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    // Not by flags of socket(2), which macOS does not have.
+    let probe = socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
+    fcntl_setfd(&probe, FdFlags::CLOEXEC)?;
+    ioctl_fionbio(&probe, true)?;
     match connect(&probe, &SocketAddrUnix::new(path)?) {
         Err(rustix::io::Errno::CONNREFUSED) => {
             fs::remove_file(path).with_context(|| format!("{shown}"))
@@ -248,7 +246,14 @@ fn remove_stale(path: &Path) -> Result<()> {
 }
 
 /// Returns the user of the process that listens, in words; nothing if the kernel reports none.
+#[cfg(not(target_os = "macos"))]
 fn holder(probe: &OwnedFd) -> String {
-    let credentials = socket_peercred(probe).ok();
+    let credentials = rustix::net::sockopt::socket_peercred(probe).ok();
     credentials.map_or_else(String::new, |it| format!(" of uid {}", it.uid.as_raw()))
+}
+
+/// Returns nothing: rustix does not read the peer's user on macOS.
+#[cfg(target_os = "macos")]
+fn holder(_: &OwnedFd) -> String {
+    String::new()
 }

@@ -34,7 +34,8 @@ const DAEMON: [(&str, &str); 15] = [
 const CTL: [(&str, &str); 19] = [
     ("edit", ""),
     ("error", ""),
-    ("http_exchange", ""),
+    ("boot_time", ""),
+    ("http_exchange", "boot_time"),
     ("json_object", ""),
     ("http_listener", ""),
     ("subprocess", ""),
@@ -52,8 +53,8 @@ const CTL: [(&str, &str); 19] = [
     ("help", "cli"),
     (
         "commands",
-        "cli config_file edit env_vars error help http_exchange http_listener report secret_store \
-         subprocess systemd term token_file tool_name waiting",
+        "boot_time cli config_file edit env_vars error help http_exchange http_listener report \
+         secret_store subprocess systemd term token_file tool_name waiting",
     ),
 ];
 
