@@ -82,6 +82,7 @@ mod http {
 mod platform {
     mod exhaustion;
     mod json_log;
+    mod install_script;
     mod live;
     mod memory;
     mod notify;

@@ -4,12 +4,12 @@ use std::process::Command;
 
 use super::Step;
 use crate::{
-    apt, attack, bench, clients, dist, format, fuzz, guards, nextest,
+    apt, attack, bench, clients, dist, format, fuzz, guards, macos, nextest,
     notes::Notes,
     process::{
         Outcome, build_programs, cargo, cargo_command, output, root, run, say, succeeds, target,
     },
-    prose, supply_chain, systemd,
+    prose, published_crates, supply_chain, systemd,
     tier::Tier,
 };
 
@@ -17,7 +17,7 @@ use crate::{
 pub(super) const PROGRAMS: &str = "programs";
 
 /// Every step. Names are arguments of `--from`.
-pub(super) const STEPS: [Step; 23] = [
+pub(super) const STEPS: [Step; 26] = [
     Step {
         name: "format",
         about: "rustfmt, import style",
@@ -31,6 +31,13 @@ pub(super) const STEPS: [Step; 23] = [
         tier: Tier::Check,
         replaced_by: None,
         run: scripts,
+    },
+    Step {
+        name: "workflows",
+        about: "zizmor, and the schema of GitHub's workflows",
+        tier: Tier::Check,
+        replaced_by: None,
+        run: workflows,
     },
     Step {
         name: "spelling",
@@ -155,6 +162,20 @@ pub(super) const STEPS: [Step; 23] = [
         run: |_| nextest::comparison(),
     },
     Step {
+        name: "published-crates",
+        about: "the packages for crates.io, each built from its package",
+        tier: Tier::Full,
+        replaced_by: None,
+        run: published_crates::check,
+    },
+    Step {
+        name: "macos",
+        about: "shim, stsctl and the client library compile for macOS",
+        tier: Tier::Full,
+        replaced_by: None,
+        run: macos::check,
+    },
+    Step {
         name: "budget",
         about: "system calls, allocations and instructions of the release programs",
         tier: Tier::Full,
@@ -197,6 +218,31 @@ fn scripts(notes: &mut Notes) -> Outcome {
     )?;
     let mut shellcheck = Command::new("shellcheck");
     run(shellcheck.args(listed.lines()).current_dir(root()))
+}
+
+fn workflows(notes: &mut Notes) -> Outcome {
+    let schema = ["--builtin-schema", "vendor.github-workflows"];
+    let tools = [
+        ("zizmor", &["--offline", "--quiet"][..]),
+        ("check-jsonschema", &schema[..]),
+    ];
+    let mut git = Command::new("git");
+    let listed = output(
+        git.args(["ls-files", ".github/workflows"])
+            .current_dir(root()),
+    )?;
+    for (tool, arguments) in tools {
+        if !succeeds(Command::new(tool).arg("--version")) {
+            notes.not_run(format!(
+                "{tool}, which is not installed: `pip install --user {tool}`"
+            ));
+            continue;
+        }
+        let mut command = Command::new(tool);
+        command.args(arguments).args(listed.lines());
+        run(command.current_dir(root()))?;
+    }
+    Ok(())
 }
 
 fn spelling(notes: &mut Notes) -> Outcome {
