@@ -13,7 +13,11 @@ use std::{
 
 use e2e::not_run;
 
-const SCRIPT: &str = include_str!("../../../install.sh");
+/// Returns the text of the script.
+fn script() -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    fs::read_to_string(root.join("install.sh")).unwrap()
+}
 
 /// The name of the tarball, without its extension.
 fn name() -> String {
@@ -98,7 +102,9 @@ impl Release {
 
     fn script_without_loopback(&self, arguments: &[&str]) -> Command {
         let mut script = Command::new("sh");
-        script.args(["-c", SCRIPT, "install.sh"]).args(arguments);
+        script
+            .args(["-c", &self::script(), "install.sh"])
+            .args(arguments);
         script
             .current_dir(self.place.path())
             .env("HOME", self.home());
@@ -175,6 +181,7 @@ fn install_script_installs_into_the_home_and_again_over_itself() {
     let Some(release) = Release::start() else {
         return;
     };
+    let program = release.home().join(".local/bin/stsd");
     for _ in 0..2 {
         let output = release
             .script(&["--from", &release.address])
@@ -205,6 +212,9 @@ fn install_script_installs_into_the_home_and_again_over_itself() {
         assert_eq!(local["share/stsd/installed-files.txt"].1, list);
         let entries = fs::read_dir(release.home().join(".local")).unwrap();
         assert_eq!(entries.count(), 2, "a temporary folder is left");
+        assert_eq!(local["bin/stsd"].1, "# bin/stsd\n");
+        // The program of an older version, for the second run.
+        fs::write(&program, "old").unwrap();
     }
 }
 
@@ -266,15 +276,12 @@ fn install_script_refuses_plain_http_and_a_machine_without_checksums() {
 
     let programs = release.place.path().join("programs");
     fs::create_dir(&programs).unwrap();
+    let path = env::var_os("PATH").unwrap();
     for tool in [
         "sh", "uname", "curl", "tar", "gzip", "awk", "find", "mktemp", "mkdir", "rm", "mv", "sort",
     ] {
-        let path = env::split_paths(&env::var_os("PATH").unwrap()).map(|it| it.join(tool));
-        symlink(
-            path.into_iter().find(|it| it.exists()).unwrap(),
-            programs.join(tool),
-        )
-        .unwrap();
+        let mut paths = env::split_paths(&path).map(|it| it.join(tool));
+        symlink(paths.find(|it| it.exists()).unwrap(), programs.join(tool)).unwrap();
     }
     let mut script = release.script(&from);
     release.assert_refused(
@@ -296,7 +303,8 @@ fn install_script_that_arrived_in_part_does_nothing() {
     let Some(release) = Release::start() else {
         return;
     };
-    let lines: Vec<_> = SCRIPT.lines().collect();
+    let text = script();
+    let lines: Vec<_> = text.lines().collect();
     for count in 0..lines.len() {
         let mut script = Command::new("sh");
         script.args([
