@@ -8,7 +8,10 @@ use std::{
 };
 
 use crate::{
-    dist::build::{SHIM, check_toolchain, command, triple},
+    dist::{
+        Architecture,
+        build::{SHIM, check_toolchain, command},
+    },
     process::{Outcome, cargo_command, root, run, say, target},
 };
 
@@ -35,17 +38,18 @@ pub(crate) fn measure(scope: Scope) -> Outcome {
 
 /// Builds and measures; returns the reason for which the shim is not the static one, or `None`.
 pub(crate) fn bench(scope: Scope) -> Result<Option<String>, String> {
-    let obstacle = check_toolchain().err();
-    let musl = obstacle.is_none().then(|| triple("musl"));
+    let host = Architecture::host();
+    let obstacle = host.and_then(|host| check_toolchain(&[host])).err();
+    let musl = obstacle.is_none().then_some("musl");
     let folder = ProgramsFolder::new(if scope == Scope::Budget {
         "counted"
     } else {
         "programs"
     })?;
-    folder.build("sts-shim", SHIM, musl.as_deref(), "sts-shim")?;
+    folder.build("sts-shim", SHIM, musl, "sts-shim")?;
     let bench = match scope {
         Scope::Budget => build_for_budget(&folder)?,
-        _ => build_all(&folder, musl.as_deref())?,
+        _ => build_all(&folder, musl)?,
     };
     let mut command = Command::new(bench);
     command.arg("--programs").arg(&folder.0);
@@ -75,14 +79,14 @@ fn python() -> PathBuf {
 
 /// Builds the counted programs as they are released, and the others as debug builds.
 fn build_for_budget(folder: &ProgramsFolder) -> Result<PathBuf, String> {
-    folder.build("stsd", "release", Some(&triple("gnu")), "stsd")?;
+    folder.build("stsd", "release", Some("gnu"), "stsd")?;
     folder.build("stsd-emulator", "dev", None, "stsd-emulator")?;
     folder.build("stsd-bench", "dev", None, "stsd-bench")?;
     Ok(folder.0.join("stsd-bench"))
 }
 
 fn build_all(folder: &ProgramsFolder, musl: Option<&str>) -> Result<PathBuf, String> {
-    folder.build("stsd", "release", Some(&triple("gnu")), "stsd")?;
+    folder.build("stsd", "release", Some("gnu"), "stsd")?;
     folder.build("stsd-emulator", "release", None, "stsd-emulator")?;
     match musl {
         Some(_) => folder.build("stsd", "release", musl, "stsd-musl")?,
@@ -109,13 +113,15 @@ impl ProgramsFolder {
         Ok(Self(folder))
     }
 
-    /// Builds a package, and copies its program under a name.
-    fn build(&self, package: &str, profile: &str, triple: Option<&str>, name: &str) -> Outcome {
+    /// Builds a package, as it is released if a C library is named, and copies its program under a
+    /// name.
+    fn build(&self, package: &str, profile: &str, library: Option<&str>, name: &str) -> Outcome {
         let mut built = target();
-        let mut cargo = match triple {
-            Some(triple) => {
-                built.push(triple);
-                command(&root(), package, profile, triple)
+        let mut cargo = match library {
+            Some(library) => {
+                let host = Architecture::host()?;
+                built.push(host.triple(library));
+                command(&root(), package, profile, host, library)
             }
             None => {
                 let mut cargo = cargo_command(&["build", "--locked", "--package", package]);

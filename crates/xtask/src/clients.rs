@@ -52,13 +52,17 @@ pub(crate) fn install(root: &Path, target: &Path) -> Outcome {
 /// Installs the tools of the stories that only the full gate runs.
 pub(crate) fn install_data_tools(root: &Path, target: &Path) -> Outcome {
     let requirements = root.join("tests/clients/python/requirements-full.txt");
-    let folder = target.join("clients/data-tools");
-    if is_installed(&requirements, &folder) {
+    install_tools(&requirements, &target.join("clients/data-tools"))
+}
+
+/// Installs binary packages from hash-pinned requirements in an environment of Python.
+pub(crate) fn install_tools(requirements: &Path, folder: &Path) -> Outcome {
+    if is_installed(requirements, folder) {
         return Ok(());
     }
-    make_environment(&folder)?;
-    run(pip(&folder, &requirements).args(["--only-binary", ":all:"]))?;
-    record_installation(&requirements, &folder)
+    make_environment(folder)?;
+    run(pip(folder, requirements).args(["--only-binary", ":all:"]))?;
+    record_installation(requirements, folder)
 }
 
 fn python(source: &Path, folder: &Path) -> Outcome {

@@ -1,14 +1,20 @@
-//! The release: a Debian package and a static tarball, with checksums and a bill of materials. Both
-//! have the same tree, in `/usr` or in the folder where the tarball is unpacked.
+//! The release for each architecture: a Debian package, an rpm package and a static tarball; one
+//! container image; checksums and a bill of materials. Packages and tarball have the same tree, in
+//! `/usr` or in the folder where the tarball is unpacked.
 //!
 //! The release is built twice, from sources in two folders, and compared. A user can thus verify a
-//! release with a build of the same sources: the same compiler produces the same bytes.
+//! release with a build of the same sources: the same tools produce the same bytes.
 
+mod architecture;
 pub(crate) mod build;
 mod deb;
 mod file_tree;
 mod manual;
+mod oci;
+mod rpm;
 mod sbom;
+mod scripts;
+mod tools;
 
 use std::{
     env, fs,
@@ -16,9 +22,12 @@ use std::{
     process::Command,
 };
 
+pub(crate) use architecture::Architecture;
+use tools::PythonTools;
+
 use crate::process::{self, Outcome, output, root, run, say, target};
 
-/// The version, the time and the architecture of a release.
+/// The version and the time of a release.
 #[derive(Debug)]
 pub(crate) struct Release {
     pub version: String,
@@ -26,20 +35,28 @@ pub(crate) struct Release {
     pub epoch: String,
     /// The same as a date.
     pub date: String,
-    /// Debian's name of the architecture.
-    pub debian: &'static str,
-    /// The kernel's name of the architecture.
-    pub machine: &'static str,
 }
 
-/// The programs of a release.
+/// The programs of a release for an architecture.
 #[derive(Debug)]
 pub(crate) struct Programs {
+    pub architecture: Architecture,
     /// The folder of all programs, statically linked.
     pub all: PathBuf,
-    /// The daemon of the package, linked to the system's C library, whose NSS finds users and groups
-    /// that are not in `/etc`.
+    /// The daemon of the Debian package, linked to the system's C library, whose NSS finds users and
+    /// groups that are not in `/etc`.
     pub daemon: PathBuf,
+}
+
+/// The extent of a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// All architectures, built twice and compared.
+    Compared,
+    /// All architectures.
+    Once,
+    /// This machine's architecture, without the tools for others.
+    Native,
 }
 
 /// The compression of the archives.
@@ -51,35 +68,93 @@ pub(crate) enum Compression {
     Quick,
 }
 
-/// Builds and packs, twice unless `once`.
-pub(crate) fn dist(once: bool) -> Outcome {
-    tools()?;
-    build::check_toolchain()?;
+/// The formats in which programs are packed.
+const FORMATS: [&str; 4] = ["deb", "rpm", "tarball", "image"];
+
+/// The release, and the folders from which and into which packages are made.
+#[derive(Debug)]
+pub(crate) struct Packing<'a> {
+    pub release: &'a Release,
+    pub source: &'a Path,
+    /// The folder of temporary files.
+    pub stage: &'a Path,
+    pub out: &'a Path,
+    pub compression: Compression,
+}
+
+/// Builds and packs.
+pub(crate) fn dist(extent: Extent) -> Outcome {
+    let architectures = match extent {
+        Extent::Native => vec![Architecture::host()?],
+        Extent::Compared | Extent::Once => Architecture::ALL.to_vec(),
+    };
+    tools::check()?;
+    build::check_toolchain(&architectures)?;
+    let python_tools = PythonTools::install()?;
     let release = Release::of(None)?;
     let work = target().join("dist");
     let out = work.join("out");
     process::heading("programs");
-    let programs = build::programs(&root(), &work.join("first"))?;
+    let build_in = |source: &Path, target: &Path| {
+        let all = architectures.iter();
+        let all = all.map(|it| build::programs(source, target, *it));
+        all.collect::<Result<Vec<_>, _>>()
+    };
+    let programs = build_in(&root(), &work.join("first"))?;
     process::heading("packages");
-    pack(&release, &root(), &programs, &out, Compression::Release)?;
-    if once {
-        say("NOT RUN: the comparison with a second build");
+    let stage = out.with_extension("stage");
+    let packing = Packing {
+        release: &release,
+        source: &root(),
+        stage: &stage,
+        out: &out,
+        compression: Compression::Release,
+    };
+    pack(&packing, &programs, &python_tools, &FORMATS)?;
+    if extent == Extent::Compared {
+        process::heading("second build");
+        let second_work = work.join("second, of another name");
+        let source = copy_of_source(&second_work)?;
+        let programs = build_in(&source, &second_work.join("target"))?;
+        let second = second_work.join("out");
+        let packing = Packing {
+            source: &source,
+            out: &second,
+            stage: &second.with_extension("stage"),
+            ..packing
+        };
+        pack(&packing, &programs, &python_tools, &FORMATS)?;
+        compare(&out, &second)?;
     } else {
-        rebuild_and_compare(&release, &work, &out)?;
+        say("NOT RUN: the comparison with a second build");
     }
     say("");
     run(Command::new("ls").args(["-l", "--"]).arg(&out))
 }
 
-/// Builds the static programs as [`dist`] does, and returns their folder.
+/// Builds the static programs of this machine as [`dist`] does, and returns their folder.
 pub(crate) fn static_programs() -> Result<PathBuf, String> {
-    build::check_toolchain()?;
-    Ok(build::programs(&root(), &target().join("dist/first"))?.all)
+    let host = Architecture::host()?;
+    build::check_toolchain(&[host])?;
+    let target = target().join("dist/first");
+    Ok(build::programs(&root(), &target, host)?.all)
 }
 
-/// Packs programs that are built already, for the stories.
-pub(crate) fn from(programs: &str, into: &str, version: &str) -> Outcome {
-    tools()?;
+/// Packs programs that are built already, for the stories: in the named formats, or in all.
+pub(crate) fn from(programs: &str, into: &str, version: &str, formats: &[&str]) -> Outcome {
+    let formats = if formats.is_empty() {
+        &FORMATS
+    } else {
+        formats
+    };
+    if let Some(unknown) = formats.iter().find(|it| !FORMATS.contains(it)) {
+        return Err(format!(
+            "no format {unknown:?}; there are {}",
+            FORMATS.join(", ")
+        ));
+    }
+    tools::check()?;
+    let python_tools = PythonTools::install()?;
     let out = Path::new(into);
     let all = out.with_extension("programs");
     fs::create_dir_all(&all).map_err(at(&all))?;
@@ -92,19 +167,25 @@ pub(crate) fn from(programs: &str, into: &str, version: &str) -> Outcome {
         }
     }
     let programs = Programs {
+        architecture: Architecture::host()?,
         daemon: all.join("stsd"),
         all,
     };
-    let release = Release::of(Some(version))?;
-    pack(&release, &root(), &programs, out, Compression::Quick)?;
-    fs::remove_dir_all(&programs.all).map_err(at(&programs.all))
+    let packing = Packing {
+        release: &Release::of(Some(version))?,
+        source: &root(),
+        stage: &out.with_extension("stage"),
+        out,
+        compression: Compression::Quick,
+    };
+    pack(&packing, &[programs], &python_tools, formats)?;
+    let all = out.with_extension("programs");
+    fs::remove_dir_all(&all).map_err(at(&all))
 }
 
-/// Builds and packs again, from a copy of the sources in another folder, and compares the results.
-fn rebuild_and_compare(release: &Release, work: &Path, out: &Path) -> Outcome {
-    process::heading("second build");
-    let second_work = work.join("second, of another name");
-    let (source, archive) = (second_work.join("source"), second_work.join("source.tar"));
+/// Copies the sources, without what is built, below a directory; returns the directory of the copy.
+fn copy_of_source(work: &Path) -> Result<PathBuf, String> {
+    let (source, archive) = (work.join("source"), work.join("source.tar"));
     let _ = fs::remove_dir_all(&source);
     fs::create_dir_all(&source).map_err(at(&source))?;
     let mut tar = Command::new("tar");
@@ -115,9 +196,11 @@ fn rebuild_and_compare(release: &Release, work: &Path, out: &Path) -> Outcome {
         .arg(&archive)
         .arg("-C")
         .arg(&source))?;
-    let programs = build::programs(&source, &second_work.join("target"))?;
-    let second = second_work.join("out");
-    pack(release, &source, &programs, &second, Compression::Release)?;
+    Ok(source)
+}
+
+/// Compares each file of a release with that of a second build.
+fn compare(out: &Path, second: &Path) -> Outcome {
     process::heading("comparison");
     for entry in fs::read_dir(out).map_err(at(out))? {
         let name = entry.map_err(at(out))?.file_name();
@@ -134,31 +217,38 @@ fn rebuild_and_compare(release: &Release, work: &Path, out: &Path) -> Outcome {
     Ok(())
 }
 
+/// Packs the programs of all architectures, of which the first is this machine's.
 fn pack(
-    release: &Release,
-    source: &Path,
-    programs: &Programs,
-    out: &Path,
-    compression_level: Compression,
+    packing: &Packing<'_>,
+    all_programs: &[Programs],
+    tools: &PythonTools,
+    formats: &[&str],
 ) -> Outcome {
-    let _ = fs::remove_dir_all(out);
-    fs::create_dir_all(out).map_err(at(out))?;
-    let sbom = sbom::Sbom::read(source)?;
-    let stage = out.with_extension("stage");
-    let _ = fs::remove_dir_all(&stage);
-    let shared = file_tree::SharedFiles::make(release, source, programs, &sbom)?;
-    deb::pack(
-        release,
-        &shared,
-        programs,
-        &stage.join("deb"),
-        out,
-        compression_level,
-    )?;
-    tarball(release, &shared, &stage, out, compression_level)?;
-    let path = out.join(format!("stsd-{}.cdx.json", release.version));
-    fs::write(&path, sbom.cyclone_dx(release)).map_err(at(&path))?;
-    let _ = fs::remove_dir_all(&stage);
+    let Packing { out, stage, .. } = packing;
+    for folder in [out, stage] {
+        let _ = fs::remove_dir_all(folder);
+        fs::create_dir_all(folder).map_err(at(folder))?;
+    }
+    let sbom = sbom::Sbom::read(packing.source)?;
+    let notices = sbom.notices()?;
+    let host = all_programs.first().ok_or("there are no programs")?;
+    for programs in all_programs {
+        let shared = file_tree::SharedFiles::new(packing, programs, host, &notices);
+        for format in formats {
+            match *format {
+                "deb" => deb::pack(packing, &shared, programs)?,
+                "rpm" => rpm::pack(packing, &shared, programs, tools.nfpm())?,
+                "tarball" => tarball(packing, &shared, programs)?,
+                _ => {}
+            }
+        }
+    }
+    if formats.contains(&"image") {
+        oci::pack(packing, all_programs, &notices, tools)?;
+    }
+    let path = out.join(format!("stsd-{}.cdx.json", packing.release.version));
+    fs::write(&path, sbom.cyclone_dx(packing.release)).map_err(at(&path))?;
+    let _ = fs::remove_dir_all(stage);
     let sums = output(
         Command::new("sh")
             .args(["-c", "sha256sum -- *"])
@@ -169,37 +259,27 @@ fn pack(
 }
 
 fn tarball(
-    release: &Release,
-    shared: &file_tree::SharedFiles,
-    stage: &Path,
-    out: &Path,
-    compression_level: Compression,
+    packing: &Packing<'_>,
+    shared: &file_tree::SharedFiles<'_>,
+    programs: &Programs,
 ) -> Outcome {
-    let name = format!("stsd-{}-linux-{}", release.version, release.machine);
-    let tree = stage.join(&name);
+    let (version, architecture) = (&packing.release.version, programs.architecture);
+    let name = format!("stsd-{version}-linux-{}", architecture.kernel_name());
+    let tree = packing.stage.join(&name);
     shared.write(&tree)?;
     shared.write_zsh(&tree.join("share/zsh/site-functions"))?;
-    file_tree::normalize_metadata(&tree, release)?;
-    let archive = out.join(format!("{name}.tar"));
+    file_tree::normalize_metadata(&tree, packing.release)?;
+    let archive = packing.out.join(format!("{name}.tar"));
     let mut tar = Command::new("tar");
     tar.args(["--sort=name", "--format=gnu", "--owner=0", "--group=0"]);
     tar.args(["--numeric-owner", "--mode=u+rwX,go=rX", "-cf"]);
-    run(tar.arg(&archive).arg("-C").arg(stage).arg(&name))?;
-    let level = if compression_level == Compression::Release {
-        "-9"
-    } else {
-        "-1"
-    };
+    run(tar.arg(&archive).arg("-C").arg(packing.stage).arg(&name))?;
+    let level = packing.compression.gzip_level();
     run(Command::new("gzip").args(["-n", level]).arg(&archive))
 }
 
 impl Release {
     fn of(version: Option<&str>) -> Result<Self, String> {
-        let (debian, machine) = match env::consts::ARCH {
-            "x86_64" => ("amd64", "x86_64"),
-            "aarch64" => ("arm64", "aarch64"),
-            other => return Err(format!("there are no packages for {other}")),
-        };
         let epoch = epoch();
         let mut date = Command::new("date");
         date.args(["-u", "-d", &format!("@{epoch}"), "+%F"]);
@@ -207,9 +287,21 @@ impl Release {
             version: version.unwrap_or(env!("CARGO_PKG_VERSION")).to_owned(),
             date: output(&mut date)?.trim().to_owned(),
             epoch,
-            debian,
-            machine,
         })
+    }
+
+    /// Returns the version in the form of Debian and rpm, in which `0.2.0~rc1` precedes `0.2.0`.
+    fn package_version(&self) -> String {
+        self.version.replace('-', "~")
+    }
+}
+
+impl Compression {
+    fn gzip_level(self) -> &'static str {
+        match self {
+            Self::Release => "-9",
+            Self::Quick => "-1",
+        }
     }
 }
 
@@ -226,20 +318,6 @@ fn epoch() -> String {
     variable
         .or_else(commit)
         .unwrap_or_else(|| "315532800".to_owned())
-}
-
-fn tools() -> Outcome {
-    for (tool, package) in [
-        ("dpkg-deb", "dpkg"),
-        ("tar", "tar"),
-        ("gzip", "gzip"),
-        ("sha256sum", "coreutils"),
-        ("md5sum", "coreutils"),
-    ] {
-        output(Command::new(tool).arg("--version"))
-            .map_err(|error| format!("{error}; the package {package} has it"))?;
-    }
-    Ok(())
 }
 
 /// Returns a function that adds a path to an error.

@@ -25,6 +25,7 @@ mod tier;
 use std::{env, process::ExitCode};
 
 use bench::Scope;
+use dist::Extent;
 use process::say;
 use tier::Tier;
 
@@ -53,8 +54,9 @@ Usage: cargo xtask COMMAND
   soak          ten minutes of uploads with sessions of a minute, in Python and Node
   systemd       the checks under this machine's systemd; --full also under 247, 252, 254 and 257,
                 and in an emulated machine
-  dist          packages, with checksums and a bill of materials, in target/dist/out; built
-                twice and compared, or once with --once
+  dist          packages for x86-64 and ARM and a container image, with checksums and a bill of
+                materials, in target/dist/out; built twice and compared, or once with --once;
+                --native builds once, for this machine's architecture
   bench         the costs of the programs as ratios to other programs, in target/bench;
                 --write-docs also updates docs/performance.md, --quick takes less than two
                 minutes, --budget only runs the check of the gate
@@ -95,8 +97,9 @@ fn main() -> ExitCode {
         ["bench", "--quick"] => bench::measure(Scope::Quick),
         ["bench", "--budget"] => bench::measure(Scope::Budget),
         ["bench", "--write-docs"] => bench::measure(Scope::Documentation),
-        ["dist"] => dist::dist(false),
-        ["dist", "--once"] => dist::dist(true),
+        ["dist"] => dist::dist(Extent::Compared),
+        ["dist", "--once"] => dist::dist(Extent::Once),
+        ["dist", "--native"] => dist::dist(Extent::Native),
         // For the stories, which pack programs that are built already.
         [
             "dist",
@@ -106,7 +109,8 @@ fn main() -> ExitCode {
             out,
             "--version",
             version,
-        ] => dist::from(programs, out, version),
+            ref formats @ ..,
+        ] => dist::from(programs, out, version, formats),
         _ => {
             say(HELP);
             return ExitCode::from(2);

@@ -7,10 +7,10 @@ use std::{
     process::Command,
 };
 
-use super::{Programs, at, output};
+use super::{Architecture, Programs, at, output};
 use crate::{
     apt,
-    process::{Outcome, cargo_command, run, say},
+    process::{Outcome, cargo_command, run, say, succeeds},
 };
 
 /// A package, its profile, and its programs.
@@ -29,11 +29,25 @@ const BUILDS: [(&str, &str, &[&str]); 5] = [
 pub(crate) const SHIM: &str = "shim";
 
 /// Returns the command that builds a package of a source as it is released.
-pub(crate) fn command(source: &Path, package: &str, profile: &str, triple: &str) -> Command {
+pub(crate) fn command(
+    source: &Path,
+    package: &str,
+    profile: &str,
+    architecture: Architecture,
+    library: &str,
+) -> Command {
+    let triple = architecture.triple(library);
     let mut cargo = cargo_command(&["build", "--locked", "--package", package]);
-    cargo.args(["--profile", profile, "--target", triple]);
+    cargo.args(["--profile", profile, "--target", &triple]);
     // In RUSTFLAGS, a space in a path would separate two flags.
-    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags(source, profile, triple));
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags(source, profile, &triple));
+    if architecture.kernel_name() != env::consts::ARCH {
+        let compiler = architecture.cross_compiler();
+        let variable = triple.replace('-', "_");
+        cargo.env(format!("CC_{variable}"), &compiler);
+        let variable = variable.to_uppercase();
+        cargo.env(format!("CARGO_TARGET_{variable}_LINKER"), compiler);
+    }
     cargo
 }
 
@@ -48,43 +62,80 @@ fn flags(source: &Path, profile: &str, triple: &str) -> String {
             "-Crelocation-model=static",
             "-Clink-arg=-Wl,-z,noseparate-code",
         ],
-        // Packed relocations take a twentieth of the bytes. glibc supports them since 2.36.
-        _ if triple.ends_with("musl") => &["-Clink-arg=-Wl,-z,pack-relative-relocs"],
+        // Packed relocations take a twentieth of the bytes. glibc supports them since 2.36. Static
+        // programs for aarch64 have no relocations: Rust links them at a fixed address.
+        _ if triple == "x86_64-unknown-linux-musl" => &["-Clink-arg=-Wl,-z,pack-relative-relocs"],
         _ => &[],
     };
     flags.extend(linked.iter().map(ToString::to_string));
     flags.join("\x1f")
 }
 
-/// Installs the compiler of the static programs.
+/// Installs the compilers and libraries of static programs, and for other architectures than that of
+/// this machine those of the daemon in the Debian package.
 ///
 /// # Errors
 ///
-/// A part is missing and could not be installed.
-pub(crate) fn check_toolchain() -> Outcome {
-    let triple = triple("musl");
-    let libraries = ["--print", "target-libdir", "--target", &triple];
-    let libraries = output(Command::new("rustc").args(libraries))?;
-    if !Path::new(libraries.trim()).exists() {
-        say(&format!("installing Rust's library for {triple}"));
-        run(Command::new("rustup").args(["target", "add", &triple]))?;
+/// The command that installs a missing part, which could not be installed.
+pub(crate) fn check_toolchain(architectures: &[Architecture]) -> Outcome {
+    for architecture in architectures {
+        let is_native = architecture.kernel_name() == env::consts::ARCH;
+        for library in ["musl", "gnu"] {
+            check_target(&architecture.triple(library))?;
+        }
+        // ring contains C and assembler.
+        if is_native {
+            check_compiler("musl-gcc", &["musl-tools"])?;
+        } else {
+            check_compiler(
+                &architecture.cross_compiler(),
+                &architecture.cross_packages(),
+            )?;
+        }
     }
-    // ring contains C and assembler.
-    let is_installed = || Command::new("musl-gcc").arg("--version").output().is_ok();
+    Ok(())
+}
+
+fn check_target(triple: &str) -> Outcome {
+    let libraries = ["--print", "target-libdir", "--target", triple];
+    let libraries = output(Command::new("rustc").args(libraries))?;
+    if Path::new(libraries.trim()).exists() {
+        return Ok(());
+    }
+    say(&format!("installing Rust's library for {triple}"));
+    run(Command::new("rustup").args(["target", "add", triple]))
+}
+
+fn check_compiler(compiler: &str, packages: &[&str]) -> Outcome {
+    let is_installed = || succeeds(Command::new(compiler).arg("--version"));
     if !is_installed() {
-        apt::ensure(&["musl-tools"]);
+        apt::ensure(packages);
     }
     match is_installed() {
         true => Ok(()),
-        false => Err("musl-gcc does not start; the package musl-tools has it".to_owned()),
+        false => Err(format!(
+            "{compiler} does not start; on Debian: sudo apt-get install {}",
+            packages.join(" ")
+        )),
     }
 }
 
-pub(crate) fn programs(source: &Path, target: &Path) -> Result<Programs, String> {
-    let all = target.join("programs");
+/// Builds all programs for an architecture.
+pub(crate) fn programs(
+    source: &Path,
+    target: &Path,
+    architecture: Architecture,
+) -> Result<Programs, String> {
+    let all = target.join(format!("programs-{}", architecture.kernel_name()));
     fs::create_dir_all(&all).map_err(at(&all))?;
+    let build = |package, profile, library| {
+        let mut cargo = command(source, package, profile, architecture, library);
+        cargo.current_dir(source).env("CARGO_TARGET_DIR", target);
+        run(&mut cargo)?;
+        Ok::<_, String>(target.join(architecture.triple(library)).join(profile))
+    };
     for (package, profile, names) in BUILDS {
-        let built = build(source, target, package, profile, &triple("musl"))?;
+        let built = build(package, profile, "musl")?;
         for name in names {
             let program = built.join(name);
             let bytes = fs::read(&program).map_err(at(&program))?;
@@ -94,30 +145,11 @@ pub(crate) fn programs(source: &Path, target: &Path) -> Result<Programs, String>
             fs::copy(&program, all.join(name)).map_err(at(&program))?;
         }
     }
-    let daemon = build(source, target, "stsd", "release", &triple("gnu"))?;
     Ok(Programs {
+        architecture,
         all,
-        daemon: daemon.join("stsd"),
+        daemon: build("stsd", "release", "gnu")?.join("stsd"),
     })
-}
-
-/// Returns the target triple of this machine with a C library.
-pub(crate) fn triple(library: &str) -> String {
-    format!("{}-unknown-linux-{library}", env::consts::ARCH)
-}
-
-/// Builds a package, and returns the folder of its programs.
-fn build(
-    source: &Path,
-    target: &Path,
-    package: &str,
-    profile: &str,
-    triple: &str,
-) -> Result<PathBuf, String> {
-    let mut cargo = command(source, package, profile, triple);
-    cargo.current_dir(source).env("CARGO_TARGET_DIR", target);
-    run(&mut cargo)?;
-    Ok(target.join(triple).join(profile))
 }
 
 /// Returns `true` if an ELF file has an interpreter (`PT_INTERP`), which a static program has not.

@@ -5,69 +5,8 @@
 
 use std::{fs, path::Path, process::Command};
 
-use super::{Compression, Programs, Release, at, file_tree, output};
+use super::{Compression, Packing, Programs, at, file_tree, output, scripts::script};
 use crate::process::{Outcome, run};
-
-/// The script restarts no daemon, because it could not restart those of all users. With `DPKG_ROOT`
-/// no systemd runs in the root file system.
-///
-/// It checks the configuration of the machine with the new program. dpkg runs `preinst` before it
-/// unpacks that program, so that nothing can check earlier. A refusal is a warning: running daemons
-/// keep the old program, and a failed script would leave the package half configured and the cause
-/// unchanged.
-const POSTINST: &str = r#"#!/bin/sh
-set -e
-
-# Prints the mistakes that the new program finds, as the user of the running service.
-check_configuration() {
-    config=/etc/stsd/config.toml
-    [ -z "$DPKG_ROOT" ] && [ -e "$config" ] || return 0
-    set -- /usr/bin/stsd --system --check
-    status=
-    if [ -d /run/systemd/system ]; then
-        pid=$(systemctl show --property=MainPID --value stsd.service 2>/dev/null || true)
-        status=$(cat "/proc/${pid:-0}/status" 2>/dev/null || true)
-    fi
-    uid=$(echo "$status" | while read -r key _ id _; do [ "$key" != Uid: ] || echo "$id"; done)
-    gid=$(echo "$status" | while read -r key _ id _; do [ "$key" != Gid: ] || echo "$id"; done)
-    groups=$(echo "$status" | while read -r key ids; do [ "$key" != Groups: ] || echo "$ids"; done)
-    if [ -n "$uid" ] && [ -n "$gid" ] && command -v setpriv >/dev/null; then
-        if [ -n "$groups" ]; then
-            groups="--groups=$(echo "$groups" | tr ' ' ',')"
-        else
-            groups=--clear-groups
-        fi
-        set -- setpriv "--reuid=$uid" "--regid=$gid" "$groups" -- "$@"
-    fi
-    if [ -d /run/credentials/stsd.service ]; then
-        set -- env CREDENTIALS_DIRECTORY=/run/credentials/stsd.service "$@"
-    fi
-    mistakes=$("$@" 2>&1) && return 0
-    echo "stsd: this version refuses $config; correct it before a restart of the service:"
-    echo "$mistakes"
-    echo "stsd: (the check runs outside of the unit, without the variables that the unit sets)"
-}
-
-if [ "$1" = configure ]; then
-    if [ -z "$DPKG_ROOT" ] && [ -d /run/systemd/system ]; then
-        systemctl --system daemon-reload || true
-    fi
-    if [ -n "$2" ]; then
-        echo "stsd: running daemons keep the old version until a restart, which keeps their sessions:"
-        echo "stsd:   systemctl --user daemon-reload && systemctl --user restart stsd.service"
-        echo "stsd:   systemctl restart stsd.service      (a system service)"
-        echo "stsd: run stsd --check before: this version may refuse what the old one accepted"
-        check_configuration
-    fi
-fi
-"#;
-
-const POSTRM: &str = r#"#!/bin/sh
-set -e
-if [ "$1" = remove ] && [ -z "$DPKG_ROOT" ] && [ -d /run/systemd/system ]; then
-    systemctl --system daemon-reload || true
-fi
-"#;
 
 const ABOUT: &str = "\
 Description: local daemon for Alibaba Cloud role credentials
@@ -81,13 +20,13 @@ Description: local daemon for Alibaba Cloud role credentials
 ";
 
 pub(crate) fn pack(
-    release: &Release,
-    shared: &file_tree::SharedFiles,
+    packing: &Packing<'_>,
+    shared: &file_tree::SharedFiles<'_>,
     programs: &Programs,
-    root: &Path,
-    out: &Path,
-    compression_level: Compression,
 ) -> Outcome {
+    let release = packing.release;
+    let architecture = programs.architecture.debian_name();
+    let root = &packing.stage.join(format!("deb-{architecture}"));
     let usr = root.join("usr");
     shared.write(&usr)?;
     file_tree::copy(&programs.daemon, &usr.join("bin/stsd"))?;
@@ -116,7 +55,7 @@ pub(crate) fn pack(
     let sums = "find usr -type f -print0 | LC_ALL=C sort -z | xargs -0 md5sum --";
     let sums = output(Command::new("sh").args(["-c", sums]).current_dir(root))?;
     file_tree::write(&control.join("md5sums"), &sums)?;
-    let (version, architecture) = (&release.version, release.debian);
+    let version = release.package_version();
     let text = format!(
         "Package: stsd\nVersion: {version}\nArchitecture: {architecture}\n\
          Maintainer: the stsd authors\nInstalled-Size: {size}\nSection: admin\n\
@@ -124,10 +63,12 @@ pub(crate) fn pack(
         depends(&programs.daemon)?
     );
     file_tree::write(&control.join("control"), &text)?;
-    file_tree::write(&control.join("postinst"), POSTINST)?;
-    file_tree::write(&control.join("postrm"), POSTRM)?;
+    for name in ["postinst", "postrm"] {
+        let text = script(packing.source, &[&format!("deb/{name}.sh")])?;
+        file_tree::write(&control.join(name), &text)?;
+    }
     file_tree::normalize_metadata(root, release)?;
-    let compression: &[&str] = match compression_level {
+    let compression: &[&str] = match packing.compression {
         Compression::Release => &["-Zxz"],
         Compression::Quick => &["-Znone"],
     };
@@ -137,9 +78,11 @@ pub(crate) fn pack(
     dpkg.env("SOURCE_DATE_EPOCH", &release.epoch);
     // The output of several threads depends on their number.
     dpkg.env("DPKG_DEB_THREADS_MAX", "1");
-    run(dpkg
-        .arg(root)
-        .arg(out.join(format!("stsd_{version}_{architecture}.deb"))))
+    run(dpkg.arg(root).arg(
+        packing
+            .out
+            .join(format!("stsd_{version}_{architecture}.deb")),
+    ))
 }
 
 /// Returns the dependencies of the daemon: the newest version of the C library whose symbols it has,

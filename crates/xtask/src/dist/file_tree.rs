@@ -1,4 +1,4 @@
-//! The file tree of the package and of the tarball, below `/usr`.
+//! The file tree of the packages and of the tarball, below `/usr`.
 
 use std::{
     fs::{self, File},
@@ -8,7 +8,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use super::{Programs, Release, at, manual, output, sbom::Sbom};
+use super::{Packing, Programs, Release, at, manual, output};
 use crate::process::{Outcome, run};
 
 /// The released programs. `stsctl demo` runs the emulator and the OSS client.
@@ -37,28 +37,31 @@ const SHELLS: [(&str, &str); 2] = [
     ("fish", "share/fish/vendor_completions.d/stsctl.fish"),
 ];
 
-/// The files that the package and the tarball have in common.
+/// The files that the packages and the tarball of an architecture have in common.
 #[derive(Debug)]
 pub(crate) struct SharedFiles<'a> {
     release: &'a Release,
     source: &'a Path,
     programs: &'a Path,
-    notices: String,
+    /// The programs of this machine, which print manual pages and completions.
+    host_programs: &'a Path,
+    notices: &'a str,
 }
 
 impl<'a> SharedFiles<'a> {
-    pub(crate) fn make(
-        release: &'a Release,
-        source: &'a Path,
+    pub(crate) fn new(
+        packing: &Packing<'a>,
         programs: &'a Programs,
-        sbom: &Sbom,
-    ) -> Result<Self, String> {
-        Ok(Self {
-            release,
-            source,
+        host: &'a Programs,
+        notices: &'a str,
+    ) -> Self {
+        Self {
+            release: packing.release,
+            source: packing.source,
             programs: &programs.all,
-            notices: sbom.notices()?,
-        })
+            host_programs: &host.all,
+            notices,
+        }
     }
 
     /// Writes the files below a prefix.
@@ -89,7 +92,7 @@ impl<'a> SharedFiles<'a> {
         let drop_in = "no-user-namespaces.conf";
         let from = self.source.join("systemd/user").join(drop_in);
         copy(&from, &doc.join("examples").join(drop_in))?;
-        write(&doc.join("THIRD-PARTY.txt"), &self.notices)?;
+        write(&doc.join("THIRD-PARTY.txt"), self.notices)?;
         self.manual(prefix)
     }
 
@@ -99,20 +102,20 @@ impl<'a> SharedFiles<'a> {
         fs::read_to_string(&path).map_err(at(&path))
     }
 
-    /// Writes the completions of zsh, whose folder differs between the package and the tarball.
+    /// Writes the completions of zsh, whose folder differs between Debian's package and the others.
     pub(crate) fn write_zsh(&self, directory: &Path) -> Outcome {
         self.complete("zsh", &directory.join("_stsctl"))
     }
 
     fn complete(&self, shell: &str, path: &Path) -> Outcome {
-        let mut stsctl = Command::new(self.programs.join("stsctl"));
+        let mut stsctl = Command::new(self.host_programs.join("stsctl"));
         write(path, &output(stsctl.args(["completions", shell]))?)
     }
 
     fn manual(&self, prefix: &Path) -> Outcome {
         let all = prefix.join("share/man/all");
         fs::create_dir_all(&all).map_err(at(&all))?;
-        manual::write(self.release, self.source, self.programs, &all)?;
+        manual::write(self.release, self.source, self.host_programs, &all)?;
         for entry in fs::read_dir(&all).map_err(at(&all))? {
             let page = entry.map_err(at(&all))?.path();
             let section = page.extension().unwrap_or_default().to_string_lossy();

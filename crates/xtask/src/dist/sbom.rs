@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use super::{Release, at, build, output};
+use super::{Architecture, Release, at, output};
 use crate::process::cargo_command;
 
 /// The packages whose programs are released.
@@ -198,7 +198,7 @@ fn hashes(lock: &str) -> BTreeMap<(String, String), String> {
 fn sources(source: &Path) -> Result<BTreeMap<String, PathBuf>, String> {
     let mut metadata = cargo_command(&["metadata", "--locked", "--format-version", "1"]);
     // Without the dependencies of other systems, which may not be downloaded.
-    let platform = build::triple("gnu");
+    let platform = Architecture::host()?.triple("gnu");
     metadata.args(["--filter-platform", &platform]);
     let text = output(metadata.current_dir(source))?;
     let paths = text.split("\"manifest_path\":\"").skip(1);

@@ -194,7 +194,7 @@ pub(super) const STEPS: [Step; 26] = [
         about: "both package builds, compared byte by byte",
         tier: Tier::Full,
         replaced_by: None,
-        run: |_| dist::dist(false),
+        run: |_| dist::dist(dist::Extent::Compared),
     },
     Step {
         name: "systemd-all",
