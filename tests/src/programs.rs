@@ -4,12 +4,21 @@ use std::{env, path::PathBuf};
 
 use crate::not_run;
 
+/// The variable with a directory of programs that are run instead: those of another architecture.
+const PROGRAMS_DIRECTORY: &str = "STSD_TEST_PROGRAMS";
+
 /// Returns the path of a program of the project, built beside the stories.
 ///
 /// # Panics
 /// When it has not been built.
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
+    if let Some(directory) = env::var_os(PROGRAMS_DIRECTORY) {
+        let program = PathBuf::from(directory).join(name);
+        if program.exists() {
+            return program;
+        }
+    }
     let this = env::current_exe().unwrap();
     // A test is in `deps` below the directory of the programs, and a program of the kit beside them.
     let directory = this.ancestors().skip(1).find(|it| !it.ends_with("deps"));

@@ -130,6 +130,7 @@ export SYSTEMD_SECCOMP=0
         "${STSD_LAB_TIMEOUT:-600}" systemd-nspawn --quiet --directory="$root" --machine=stsd-lab \
         --register=no --keep-unit --private-network --link-journal=no "${binds[@]}" \
         --bind-ro="$here:/opt/stsd/tests" --bind-ro="$here/../../systemd:/opt/stsd/systemd" \
+        --bind-ro="$here/../../packaging:/opt/stsd/packaging" \
         --bind="$results:/results" --boot --console=pipe
 ) </dev/null >"$results/console" 2>&1 &
 container=$!

@@ -29,6 +29,7 @@ part "what root sees of it" bash $tests/outside.sh
 [ "$(systemd_version)" -lt 247 ] ||
     part "no user namespaces for users" bash $tests/no-namespaces.sh
 part "the machine's daemon" bash $tests/system.sh
+part "the user of the rpm package" bash $tests/static-user.sh
 part "logins that end" bash $tests/logins.sh
 part "what a human types" bash $tests/human.sh
 if [ -d /opt/stsd/newer ]; then

@@ -183,6 +183,17 @@ pub(crate) fn from(programs: &str, into: &str, version: &str, formats: &[&str]) 
     fs::remove_dir_all(&all).map_err(at(&all))
 }
 
+/// Installs the tools from PyPI that pack. Stories that run side by side then find them.
+pub(crate) fn install_python_tools() -> Outcome {
+    PythonTools::install().map(drop)
+}
+
+/// Builds the programs of an architecture where the first build of a release has them.
+pub(crate) fn build_first(architecture: Architecture) -> Result<Programs, String> {
+    build::check_toolchain(&[architecture])?;
+    build::programs(&root(), &target().join("dist/first"), architecture)
+}
+
 /// Copies the sources, without what is built, below a directory; returns the directory of the copy.
 fn copy_of_source(work: &Path) -> Result<PathBuf, String> {
     let (source, archive) = (work.join("source"), work.join("source.tar"));

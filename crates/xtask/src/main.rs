@@ -1,6 +1,7 @@
 //! The project's own commands, each of them `cargo xtask COMMAND`. Standard library only, so
 //! that it compiles in a moment on a fresh machine.
 
+mod aarch64;
 mod apt;
 mod attack;
 mod bench;

@@ -13,7 +13,7 @@ use std::{
 };
 
 use crate::{
-    apt, clients,
+    apt, clients, dist,
     notes::Notes,
     old_release,
     process::{
@@ -27,7 +27,7 @@ use crate::{
 const NEXTEST_VERSION: &str = "0.9.143";
 
 /// Debian's packages that stories need; a story that lacks one says NOT RUN.
-pub(crate) const STORY_PACKAGES: [&str; 12] = [
+pub(crate) const STORY_PACKAGES: [&str; 13] = [
     "age",
     "curl",
     "dbus",
@@ -39,6 +39,7 @@ pub(crate) const STORY_PACKAGES: [&str; 12] = [
     "nftables",
     "pass",
     "rclone",
+    "rpm",
     "strace",
 ];
 
@@ -97,6 +98,12 @@ const NOT_RUN_FILE: &str = "STSD_TEST_NOT_RUN";
 
 /// The file to which stories add figures that they have measured and do not judge.
 const MEASURED_FILE: &str = "STSD_TEST_MEASURED";
+
+/// The directory of programs that the stories run instead of those of the gate.
+const PROGRAMS_DIRECTORY: &str = "STSD_TEST_PROGRAMS";
+
+/// The directory of a release, which some stories of the packages test.
+const RELEASE_DIRECTORY: &str = "STSD_TEST_PACKAGES";
 
 /// Runs unit tests and the integration tests that are as fast.
 pub(crate) fn unit(notes: &mut Notes) -> Outcome {
@@ -262,6 +269,9 @@ fn prepare(names: &[&str]) -> Outcome {
         clients::interpreters()?;
         clients::install(&root(), &target())?;
     }
+    if names.is_empty() || names.iter().any(|it| it.contains("packages")) {
+        dist::install_python_tools()?;
+    }
     apt::ensure(&STORY_PACKAGES);
     Ok(())
 }
@@ -328,8 +338,38 @@ fn failed_test(line: &str) -> Option<String> {
     is_failure.then(|| rest.trim().rsplit(' ').next().map(str::to_owned))?
 }
 
+/// Returns the command of the stories whose names contain one of `names` and none of `without`, with
+/// programs from a directory.
+pub(crate) fn emulated_stories(
+    programs: &Path,
+    names: &[&str],
+    without: &[&str],
+) -> Result<Command, String> {
+    let any = |names: &[&str]| {
+        let tests = names.iter().map(|name| format!("test({name})"));
+        tests.collect::<Vec<_>>().join(" or ")
+    };
+    let mut filter = format!("binary(stories) and ({})", any(names));
+    if !without.is_empty() {
+        filter += &format!(" and not ({})", any(without));
+    }
+    let mut stories = all_tests("stories")?;
+    stories.arg(filter).env(PROGRAMS_DIRECTORY, programs);
+    Ok(stories)
+}
+
+/// Runs the stories of the packages that can be run with a release, with that of `cargo xtask dist`.
+pub(crate) fn release_stories(notes: &mut Notes) -> Outcome {
+    let mut stories = all_tests("stories")?;
+    stories.arg("test(platform::packages::image) or test(platform::packages::tarball)");
+    noted(
+        stories.env(RELEASE_DIRECTORY, target().join("dist/out")),
+        notes,
+    )
+}
+
 /// Runs nextest, and adds what its tests could not do to the notes.
-fn noted(nextest: &mut Command, notes: &mut Notes) -> Outcome {
+pub(crate) fn noted(nextest: &mut Command, notes: &mut Notes) -> Outcome {
     let folder = target().join("gate");
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let (not_run, measured) = (folder.join("not-run.txt"), folder.join("measured.txt"));

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use super::Step;
 use crate::{
-    apt, attack, bench, clients, dist, format, fuzz, guards, macos, nextest,
+    aarch64, apt, attack, bench, clients, dist, format, fuzz, guards, macos, nextest,
     notes::Notes,
     process::{
         Outcome, build_programs, cargo, cargo_command, output, root, run, say, succeeds, target,
@@ -17,7 +17,7 @@ use crate::{
 pub(super) const PROGRAMS: &str = "programs";
 
 /// Every step. Names are arguments of `--from`.
-pub(super) const STEPS: [Step; 26] = [
+pub(super) const STEPS: [Step; 27] = [
     Step {
         name: "format",
         about: "rustfmt, import style",
@@ -191,10 +191,20 @@ pub(super) const STEPS: [Step; 26] = [
     },
     Step {
         name: "packages",
-        about: "both package builds, compared byte by byte",
+        about: "both builds of the release, compared byte by byte; its tarball and image",
         tier: Tier::Full,
         replaced_by: None,
-        run: |_| dist::dist(dist::Extent::Compared),
+        run: |notes| {
+            dist::dist(dist::Extent::Compared)?;
+            nextest::release_stories(notes)
+        },
+    },
+    Step {
+        name: "aarch64",
+        about: "stories with the release's programs for ARM, under qemu-user",
+        tier: Tier::Full,
+        replaced_by: None,
+        run: |notes| aarch64::run(notes),
     },
     Step {
         name: "systemd-all",
@@ -284,6 +294,7 @@ fn programs(_: &mut Notes) -> Outcome {
 fn set_up(_: &mut Notes) -> Outcome {
     clients::interpreters()?;
     clients::install(&root(), &target())?;
+    dist::install_python_tools()?;
     apt::ensure(&nextest::STORY_PACKAGES);
     Ok(())
 }
