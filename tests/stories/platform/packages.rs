@@ -16,7 +16,6 @@ use std::{
 };
 
 use e2e::{TestEnv, UPLOAD, not_run, program};
-use machine::Machine;
 use serde_json::Value;
 
 /// The variable with the directory of a release, which `cargo xtask test --full` sets.

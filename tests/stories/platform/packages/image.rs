@@ -79,22 +79,14 @@ fn own_architecture() -> &'static str {
     }
 }
 
-/// Returns the layout of the image, below a directory.
-fn layout(place: &Path) -> Option<Layout> {
-    let out = match release() {
-        Some(out) => out,
-        None => pack(&place.join("out"), "0.1.0", &["image"])?,
-    };
-    let archive = the_one(&out, "-oci.tar");
-    Some(Layout::unpack(&archive, place.join("layout")))
-}
-
 #[test]
-fn image_manifests_name_existing_blobs_and_a_user() {
+fn image_issues_from_a_read_only_root_as_its_user() {
     let place = tempfile::tempdir().unwrap();
-    let Some(layout) = layout(place.path()) else {
+    let out = release().or_else(|| pack(&place.path().join("out"), "0.1.0", &["image"]));
+    let Some(out) = out else {
         return;
     };
+    let layout = Layout::unpack(&the_one(&out, "-oci.tar"), place.path().join("layout"));
     let manifests = layout.manifests();
     let names: Vec<_> = manifests.iter().map(|(name, _)| name.as_str()).collect();
     match release() {
@@ -102,37 +94,14 @@ fn image_manifests_name_existing_blobs_and_a_user() {
         None => assert_eq!(names, [own_architecture()]),
     }
     for (name, manifest) in &manifests {
-        let config = layout.json(&manifest["config"]);
-        assert_eq!(config["architecture"], name.as_str());
-        assert_eq!(config["config"]["User"], "65532:65532");
-        let layers = manifest["layers"].as_array().unwrap();
-        let sums = config["rootfs"]["diff_ids"].as_array().unwrap();
-        assert_eq!(layers.len(), sums.len());
-        for (layer, sum) in layers.iter().zip(sums) {
-            let command = "gzip -dc \"$0\" | sha256sum";
-            let mut uncompressed = Command::new("sh");
-            let found = run(uncompressed.args(["-c", command]).arg(layout.blob(layer)));
-            let sum = sum.as_str().unwrap().strip_prefix("sha256:").unwrap();
-            assert!(found.starts_with(sum), "{found}");
-        }
+        check_manifest(&layout, name, manifest);
     }
-}
-
-#[test]
-fn image_issues_from_a_read_only_root_as_its_user() {
     if !geteuid().is_root() {
         return not_run("only root can run the image without a container runtime");
     }
-    let place = tempfile::tempdir().unwrap();
-    let Some(layout) = layout(place.path()) else {
-        return;
-    };
+    let own = |(name, _): &&(String, Value)| name == own_architecture();
+    let (_, manifest) = manifests.iter().find(own).unwrap();
     let root = place.path().join("root");
-    let manifests = layout.manifests();
-    let own = manifests
-        .iter()
-        .find(|(name, _)| name == own_architecture());
-    let (_, manifest) = own.unwrap();
     layout.unpack_layers(manifest, &root);
     let volume = fs::metadata(root.join("run/stsd")).unwrap();
     assert_eq!((volume.uid(), volume.mode() & 0o7777), (UID, 0o700));
@@ -141,6 +110,23 @@ fn image_issues_from_a_read_only_root_as_its_user() {
     }
     let config = layout.json(&manifest["config"]);
     in_own_mounts(|| run_image(&root, &config["config"]));
+}
+
+/// Asserts that the manifest of an architecture names its layers by their sums.
+fn check_manifest(layout: &Layout, architecture: &str, manifest: &Value) {
+    let config = layout.json(&manifest["config"]);
+    assert_eq!(config["architecture"], architecture);
+    assert_eq!(config["config"]["User"], "65532:65532");
+    let layers = manifest["layers"].as_array().unwrap();
+    let sums = config["rootfs"]["diff_ids"].as_array().unwrap();
+    assert_eq!(layers.len(), sums.len());
+    for (layer, sum) in layers.iter().zip(sums) {
+        let command = "gzip -dc \"$0\" | sha256sum";
+        let mut uncompressed = Command::new("sh");
+        let found = run(uncompressed.args(["-c", command]).arg(layout.blob(layer)));
+        let sum = sum.as_str().unwrap().strip_prefix("sha256:").unwrap();
+        assert!(found.starts_with(sum), "{found}");
+    }
 }
 
 /// Runs the image's entry point with its variables, and asks for credentials in the container.

@@ -12,8 +12,12 @@ use std::{
 };
 
 use e2e::{not_run, program};
+use nix::{
+    sys::stat::{Mode, SFlag, makedev, mknod},
+    unistd::geteuid,
+};
 
-use super::all;
+use super::{all, run};
 
 /// Files of the users of a machine, which the package must not touch.
 const THEIRS: [&str; 5] = [
@@ -60,6 +64,7 @@ impl Machine {
             "var/lib/dpkg/info",
             "var/lib/dpkg/updates",
             "var/lib/rpm",
+            "var/tmp",
         ] {
             fs::create_dir_all(root.path().join(directory)).unwrap();
         }
@@ -71,6 +76,10 @@ impl Machine {
         }
         let tools = TOOLS.map(PathBuf::from);
         copy_libraries(&[&tools[..], &[program("stsd")]].concat(), root.path());
+        if geteuid().is_root() {
+            let (null, mode) = (at("dev/null"), Mode::from_bits_truncate(0o666));
+            mknod(&null, SFlag::S_IFCHR, mode, makedev(1, 3)).unwrap();
+        }
         let systemctl = at("usr/bin/systemctl");
         fs::write(
             &systemctl,
@@ -114,6 +123,10 @@ impl Machine {
         let mut rpm = Command::new("rpm");
         rpm.arg("--root").arg(self.root.path());
         rpm.args(["--dbpath", "/var/lib/rpm"]).args(arguments);
+        // Debian's rpm advises against the installation of packages.
+        if Command::new("dpkg").arg("--version").output().is_ok() {
+            rpm.arg("--force-debian");
+        }
         let output = rpm.env("LC_ALL", "C").output().unwrap();
         let said = all(&output);
         assert!(output.status.success(), "{rpm:?}: {said}");
