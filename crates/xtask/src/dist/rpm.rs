@@ -13,8 +13,14 @@ const FILES: [(&str, &str); 3] = [
     ("stsd.preset", "systemd/user-preset/90-stsd.preset"),
 ];
 
-/// The parts of directories' names that belong to the package; other packages own the rest.
-const OWN_DIRECTORY: &str = "/usr/share/doc/stsd";
+/// The directories that belong to the package, with all below; `filesystem` and `systemd` own the rest.
+/// The shells' packages own theirs as well, and may be missing.
+const OWN_DIRECTORIES: [&str; 4] = [
+    "/usr/share/bash-completion",
+    "/usr/share/doc/stsd",
+    "/usr/share/fish",
+    "/usr/share/zsh",
+];
 
 const DESCRIPTION: &str = "\
 stsd holds a long-lived AccessKey, renews role credentials in the background, and serves them over a \
@@ -87,7 +93,7 @@ fn list(root: &Path, directory: &Path, contents: &mut String) -> Outcome {
             contents.push_str(&format!("- {{src: {source:?}, dst: {path:?}}}\n"));
             continue;
         }
-        if path.starts_with(OWN_DIRECTORY) {
+        if OWN_DIRECTORIES.iter().any(|it| path.starts_with(it)) {
             contents.push_str(&format!("- {{dst: {path:?}, type: dir}}\n"));
         }
         list(root, &path, contents)?;

@@ -1,11 +1,6 @@
 //! The content of the packages: bill of materials, licences, manual pages and completions.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::Path,
-    process::Command,
-};
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 use e2e::{not_run, program};
 

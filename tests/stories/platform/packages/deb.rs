@@ -76,4 +76,3 @@ fn deb_install_upgrade_and_removal_touch_no_user_file() {
     let list = machine.dpkg(&["--list"]);
     assert!(!list.contains("stsd"), "{list}");
 }
-

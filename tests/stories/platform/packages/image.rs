@@ -176,5 +176,8 @@ fn run_image(root: &Path, config: &Value) {
     assert_eq!(document["Code"], "Success");
     run(in_container("/usr/bin/stsctl").args(["status", "--health"]));
     let socket = fs::metadata(env.socket()).unwrap();
-    assert_eq!((socket.uid(), socket.permissions().mode() & 0o777), (UID, 0o600));
+    assert_eq!(
+        (socket.uid(), socket.permissions().mode() & 0o777),
+        (UID, 0o600)
+    );
 }

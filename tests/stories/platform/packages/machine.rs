@@ -223,4 +223,3 @@ pub(super) fn verify_units(machine: &Machine) {
         fs::remove_file(copy).unwrap();
     }
 }
-
