@@ -45,7 +45,7 @@ fn request(port: u16, line: &str) -> (String, String) {
 #[test]
 fn scrape_has_the_text_of_stsctl_metrics_and_the_process() {
     let (env, port) = env_with_metrics();
-    env.document(&["oss-upload"]);
+    let _ = env.document(&["oss-upload"]);
     let (status, scraped) = request(port, "GET /metrics");
     assert_eq!(status, "HTTP/1.1 200 OK");
     assert!(
@@ -115,7 +115,7 @@ fn flood_of_connections_to_the_metrics_delays_no_hand_out() {
         .map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap())
         .collect();
     for _ in 0..20 {
-        env.document(&["oss-upload"]);
+        let _ = env.document(&["oss-upload"]);
     }
     drop(idle);
     env.wait_until("metrics are served again", || {

@@ -31,7 +31,7 @@ const DAEMON: [(&str, &str); 15] = [
     ("fuzzing", "config identity profile serve session"),
 ];
 
-const CTL: [(&str, &str); 19] = [
+const CTL: [(&str, &str); 20] = [
     ("edit", ""),
     ("error", ""),
     ("boot_time", ""),
