@@ -81,8 +81,8 @@ mod http {
 /// The machine: memory, limits, packages, restarts.
 mod platform {
     mod exhaustion;
-    mod json_log;
     mod install_script;
+    mod json_log;
     mod live;
     mod memory;
     mod notify;
