@@ -90,7 +90,7 @@ install_stsd() {
     # with the paths of the programs, so that other prefixes need none.
     case $prefix in
         /usr | /usr/local) ;;
-        *) rm -rf "$work/$name/lib" ;;
+        *) rm -rf "${work:?}/$name/lib" ;;
     esac
 
     list=share/stsd/installed-files.txt
