@@ -30,7 +30,6 @@ use crate::{
         Operation, Refusal,
         peer::{Peer, PidBinding},
     },
-    profile::PodUid,
     runtime::{
         clock::{BootTime, Clock},
         conditions::{Condition, Conditions},
@@ -304,7 +303,7 @@ impl Audit {
             pid: peer.pid,
             unit: unit.as_deref(),
             user_unit: user_unit.as_deref(),
-            pod: process.units.pod.as_ref().map(PodUid::as_str),
+            pod: process.units.pod.as_ref().map(|it| it.as_str()),
             exe: exe.as_deref(),
             bound_by: process.binding.map(PidBinding::name),
             lease: event.lease.or(peer.lease.map(|it| it.number)),
