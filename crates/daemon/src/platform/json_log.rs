@@ -37,6 +37,10 @@ impl<S: Subscriber> Layer<S> for JsonLog {
 }
 
 /// Returns a line of the log, with its end.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the time of a line; no schedule depends on it"
+)]
 pub(super) fn line(level: &Level, target: &str, mut fields: Map<String, Value>) -> String {
     let level = level.as_str().to_ascii_lowercase();
     let time = Timestamp::now().to_string();

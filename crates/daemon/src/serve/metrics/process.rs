@@ -86,6 +86,10 @@ mod tests {
     use super::{Text, add_to};
 
     #[test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the kernel's clock is compared, not ours"
+    )]
     fn process_metrics_are_those_of_this_process() {
         let mut text = Text::default();
         add_to(&mut text);
