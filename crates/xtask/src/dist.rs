@@ -283,7 +283,8 @@ fn tarball(
     let archive = packing.out.join(format!("{name}.tar"));
     let mut tar = Command::new("tar");
     tar.args(["--sort=name", "--format=gnu", "--owner=0", "--group=0"]);
-    tar.args(["--numeric-owner", "--mode=u+rwX,go=rX", "-cf"]);
+    // With the modes of the tree, which do not depend on the umask.
+    tar.args(["--numeric-owner", "-cf"]);
     run(tar.arg(&archive).arg("-C").arg(packing.stage).arg(&name))?;
     let level = packing.compression.gzip_level();
     run(Command::new("gzip").args(["-n", level]).arg(&archive))

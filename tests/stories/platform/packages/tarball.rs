@@ -1,6 +1,6 @@
 //! The tarball.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
 use super::{issue, pack, release, run, the_one};
 
@@ -31,6 +31,12 @@ fn tarball_issues_is_replaced_and_removed_by_its_list() {
     issue(&prefix.join("bin"));
     unpack(&new, &prefix);
     issue(&prefix.join("bin"));
+    // No other process of a user may trace a program that the user cannot read.
+    let mode = |name: &str| {
+        let file = fs::metadata(prefix.join("bin").join(name)).unwrap();
+        file.permissions().mode() & 0o777
+    };
+    assert_eq!((mode("stsd"), mode("stsctl")), (0o711, 0o755));
     let units = prefix.join("lib/systemd");
     for unit in ["system/stsd.service", "user/stsd.socket"] {
         assert!(units.join(unit).exists(), "{unit}");
