@@ -83,8 +83,8 @@ fuzz_target!(|text: &str| -> Corpus {
 
 /// Checks that every error has a position and is one line.
 fn check(mistakes: &ConfigErrors, lines: usize) {
-    assert!(!mistakes.0.is_empty());
-    for mistake in &mistakes.0 {
+    assert!(!mistakes.errors.is_empty());
+    for mistake in &mistakes.errors {
         let is_in_file = |line| (1..=lines).contains(&line);
         assert!(mistake.line.is_some_and(is_in_file), "{mistake}");
         assert!(!mistake.problem.is_empty() && !mistake.hint.is_empty());
