@@ -5,11 +5,13 @@
 set -eu
 
 install_stsd() {
-    # A story compares the version with Cargo.toml. The tag workflow writes the address of its release
-    # between the quotes; without one, --from has to name it.
-    version=${STSD_VERSION:-0.2.0}
+    umask 022
+    # A story compares the version with Cargo.toml. The tag workflow writes the address of all releases
+    # between the quotes; without one, --from has to name the folder of a release.
+    version=0.2.0
+    releases=''
     from=''
-    prefix=${HOME:+$HOME/.local}
+    prefix=''
 
     while [ $# -gt 0 ]; do
         case $1 in
@@ -18,11 +20,11 @@ install_stsd() {
                 case $1 in
                     --from) from=${2%/} ;;
                     --prefix) prefix=${2%/} ;;
-                    --version) version=$2 ;;
+                    --version) version=${2#v} ;;
                 esac
                 shift 2
                 ;;
-            --help)
+            -h | --help)
                 usage
                 return
                 ;;
@@ -33,10 +35,17 @@ install_stsd() {
     case $version in
         '' | *[!0-9A-Za-z.+~-]*) fail "$version is not a version, such as 0.2.0" ;;
     esac
+    if [ -z "$prefix" ]; then
+        # sudo -E keeps the home of another user, in whose folders root's files would be in the way.
+        [ -n "$(find "${HOME:-/}" -prune -user "$(id -u)" 2>/dev/null)" ] ||
+            fail "HOME is not a folder of this user: ${HOME:-not set}; name a folder by --prefix"
+        prefix=$HOME/.local
+    fi
     case $prefix in
         /*) ;;
-        *) fail "the prefix is not an absolute path: $prefix; name it by --prefix" ;;
+        *) fail "the prefix is not an absolute path: $prefix" ;;
     esac
+    from=${from:-${releases:+$releases/v$version}}
     # STSD_INSTALL_LOOPBACK=1 is for the tests: a server of this machine, without TLS.
     case ${STSD_INSTALL_LOOPBACK:-}:$from in
         *:) fail 'no address is known: name the folder of the release by --from https://…' ;;
@@ -46,15 +55,15 @@ install_stsd() {
     esac
 
     system=$(uname -s)
-    [ "$system" = Linux ] || fail "there is no tarball for $system"
+    [ "$system" = Linux ] || fail "the daemon runs on Linux only, and this is $system"
     machine=$(uname -m)
     case $machine in
         x86_64 | amd64) machine=x86_64 ;;
         aarch64 | arm64) machine=aarch64 ;;
-        *) fail "there is no tarball for $machine" ;;
+        *) fail "there is no tarball for $machine, only for x86_64 and aarch64" ;;
     esac
 
-    for tool in curl tar gzip awk find mktemp; do
+    for tool in curl tar gzip awk find grep mktemp; do
         command -v "$tool" >/dev/null || fail "$tool is needed, and is not installed"
     done
     if command -v sha256sum >/dev/null; then
@@ -96,9 +105,19 @@ install_stsd() {
     list=share/stsd/installed-files.txt
     mkdir -p "$work/$name/${list%/*}"
     (cd "$work/$name" && : >"$list" && find . ! -type d | LC_ALL=C sort >../list && mv ../list "$list")
+    # mv would move a file into a directory of its name.
+    (cd "$work/$name" && find . ! -type d) | while IFS= read -r file; do
+        [ ! -d "$prefix/$file" ] || fail "$prefix/$file is a directory; nothing was installed"
+    done
     (cd "$work/$name" && find . -type d) | while IFS= read -r directory; do
         mkdir -p "$prefix/$directory"
     done
+    # Files that this version does not have any more.
+    if [ -f "$prefix/$list" ]; then
+        grep '^\./' "$prefix/$list" | grep -v '/\.\./' | while IFS= read -r file; do
+            [ -e "$work/$name/$file" ] || rm -f "$prefix/$file"
+        done
+    fi
     # A running program keeps its file: mv replaces the name and not the content.
     (cd "$work/$name" && find . ! -type d) | while IFS= read -r file; do
         mv -f "$work/$name/$file" "$prefix/$file"
@@ -120,12 +139,12 @@ usage() {
     cat <<'END'
 Usage: sh install.sh [OPTION]…
 
-  --from URL       the folder of the release, with the tarball and SHA256SUMS; https only
-  --version X.Y.Z  another version
+  --from URL       the folder of a release, with the tarball and SHA256SUMS; https only
+  --version X.Y.Z  another version, in the folder of --from
   --prefix DIR     another folder than ~/.local; /usr/local also gets the units of systemd
 
 Downloads the tarball of this machine's architecture, checks its checksum, and installs it. It never
-uses sudo, and starts nothing.
+uses sudo, and starts nothing. To remove it: cd DIR && xargs rm -f < share/stsd/installed-files.txt
 END
 }
 

@@ -12,9 +12,10 @@ use std::{
 };
 
 use e2e::not_run;
+use nix::unistd::{Uid, chown, geteuid};
 
 /// Returns the text of the script.
-fn script() -> String {
+fn script_text() -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     fs::read_to_string(root.join("install.sh")).unwrap()
 }
@@ -96,25 +97,29 @@ impl Release {
     /// Returns the script as a command, for the served release.
     fn script(&self, arguments: &[&str]) -> Command {
         let mut script = self.script_without_loopback(arguments);
-        script.env("STSD_INSTALL_LOOPBACK", "1");
+        self.environment(&mut script);
         script
     }
 
     fn script_without_loopback(&self, arguments: &[&str]) -> Command {
         let mut script = Command::new("sh");
         script
-            .args(["-c", &self::script(), "install.sh"])
+            .args(["-c", &script_text(), "install.sh"])
             .args(arguments);
-        script
-            .current_dir(self.place.path())
-            .env("HOME", self.home());
-        script
-            .env_remove("STSD_VERSION")
+        self.environment(&mut script)
             .env_remove("STSD_INSTALL_LOOPBACK");
+        script
+    }
+
+    /// Sets the variables and the directory of the script.
+    fn environment<'a>(&self, script: &'a mut Command) -> &'a mut Command {
         for proxy in ["http_proxy", "https_proxy", "all_proxy", "ALL_PROXY"] {
             script.env_remove(proxy);
         }
         script
+            .current_dir(self.place.path())
+            .env("HOME", self.home())
+            .env("STSD_INSTALL_LOOPBACK", "1")
     }
 
     /// Asserts that the script fails with a message, and leaves no file in the home.
@@ -219,6 +224,97 @@ fn install_script_installs_into_the_home_and_again_over_itself() {
 }
 
 #[test]
+fn install_script_removes_files_that_the_new_version_lacks_and_no_others() {
+    let Some(release) = Release::start() else {
+        return;
+    };
+    let local = release.home().join(".local");
+    fs::create_dir_all(local.join("share/stsd")).unwrap();
+    for name in ["old.md", "own.md"] {
+        fs::write(local.join("share/stsd").join(name), "").unwrap();
+    }
+    let outside = release.home().join("outside");
+    fs::write(&outside, "").unwrap();
+    fs::write(
+        local.join("share/stsd/installed-files.txt"),
+        "./share/stsd/old.md\n./share/../../outside\n/etc/hostname\n",
+    )
+    .unwrap();
+    let mut script = Command::new("sh");
+    script.args([
+        "-c",
+        "umask 077; exec \"$@\"",
+        "sh",
+        "sh",
+        "-c",
+        &script_text(),
+    ]);
+    let output = release
+        .environment(script.args(["install.sh", "--from", &release.address]))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let left = files(&local);
+    assert!(!left.contains_key("share/stsd/old.md"));
+    assert!(left.contains_key("share/stsd/own.md") && outside.exists());
+    // Other users can read what root installs.
+    let mode = |path: &str| fs::metadata(local.join(path)).unwrap().permissions().mode() & 0o777;
+    assert_eq!(
+        (mode("share/man"), mode("share/stsd/installed-files.txt")),
+        (0o755, 0o644)
+    );
+}
+
+#[test]
+fn install_script_refuses_a_foreign_home_and_a_directory_in_place_of_a_file() {
+    let Some(release) = Release::start() else {
+        return;
+    };
+    let from = ["--from", &release.address];
+    let mut script = release.script(&from);
+    let missing = release.place.path().join("missing");
+    release.assert_refused(
+        script.env("HOME", missing),
+        "HOME is not a folder of this user",
+    );
+    if geteuid().is_root() {
+        let foreign = release.place.path().join("foreign");
+        fs::create_dir(&foreign).unwrap();
+        chown(&foreign, Some(Uid::from_raw(65534)), None).unwrap();
+        let mut script = release.script(&from);
+        release.assert_refused(
+            script.env("HOME", &foreign),
+            "HOME is not a folder of this user",
+        );
+    }
+    let elsewhere = release.place.path().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    fs::create_dir_all(release.home().join(".local/bin")).unwrap();
+    symlink(&elsewhere, release.home().join(".local/bin/stsd")).unwrap();
+    let mut script = release.script(&from);
+    release.assert_refused(
+        &mut script,
+        "bin/stsd is a directory; nothing was installed",
+    );
+    assert_eq!(files(&elsewhere), BTreeMap::new());
+}
+
+#[test]
+fn install_script_of_a_release_finds_other_versions_by_their_tags() {
+    let Some(release) = Release::start() else {
+        return;
+    };
+    let releases = format!("    releases='{}'\n", release.address.trim_end_matches('/'));
+    let published = script_text().replace("    releases=''\n", &releases);
+    let mut script = Command::new("sh");
+    script.args(["-c", &published, "install.sh", "--version", "v0.9.9"]);
+    release.assert_refused(
+        release.environment(&mut script),
+        "/v0.9.9/SHA256SUMS cannot be downloaded",
+    );
+}
+
+#[test]
 fn install_script_refuses_wrong_missing_and_truncated_downloads() {
     let Some(release) = Release::start() else {
         return;
@@ -278,7 +374,8 @@ fn install_script_refuses_plain_http_and_a_machine_without_checksums() {
     fs::create_dir(&programs).unwrap();
     let path = env::var_os("PATH").unwrap();
     for tool in [
-        "sh", "uname", "curl", "tar", "gzip", "awk", "find", "mktemp", "mkdir", "rm", "mv", "sort",
+        "sh", "uname", "curl", "tar", "gzip", "awk", "find", "grep", "id", "mktemp", "mkdir", "rm",
+        "mv", "sort",
     ] {
         let mut paths = env::split_paths(&path).map(|it| it.join(tool));
         symlink(paths.find(|it| it.exists()).unwrap(), programs.join(tool)).unwrap();
@@ -303,7 +400,7 @@ fn install_script_that_arrived_in_part_does_nothing() {
     let Some(release) = Release::start() else {
         return;
     };
-    let text = script();
+    let text = script_text();
     let lines: Vec<_> = text.lines().collect();
     for count in 0..lines.len() {
         let mut script = Command::new("sh");
