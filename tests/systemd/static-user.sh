@@ -10,7 +10,7 @@ packaging=/opt/stsd/packaging/rpm
 show() { systemctl show -P "$2" "stsd.$1"; }
 hand_out() { setpriv --reuid 31500 --regid 31500 --clear-groups -- sts-shim --socket $socket oss-upload >/dev/null; }
 
-install -D -m 644 $packaging/sysusers.conf /usr/lib/sysusers.d/stsd.conf
+install -D -m 644 $packaging/sysusers.d/stsd.conf /usr/lib/sysusers.d/stsd.conf
 created() { systemd-sysusers stsd.conf && getent passwd stsd && getent group stsd; }
 check "systemd-sysusers creates the user and the group" created
 
@@ -36,7 +36,7 @@ check "and again after a restart" restarted
 
 systemctl --quiet disable --now stsd.socket
 systemctl stop stsd.service
-install -D -m 644 $packaging/stsd.preset /usr/lib/systemd/system-preset/90-stsd.preset
+install -D -m 644 $packaging/90-stsd.preset /usr/lib/systemd/system-preset/90-stsd.preset
 preset() {
     systemctl preset stsd.socket stsd.service
     is "stsd.socket" "$(systemctl is-enabled stsd.socket)" disabled

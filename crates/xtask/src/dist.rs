@@ -132,14 +132,6 @@ pub(crate) fn dist(extent: Extent) -> Outcome {
     run(Command::new("ls").args(["-l", "--"]).arg(&out))
 }
 
-/// Builds the static programs of this machine as [`dist`] does, and returns their folder.
-pub(crate) fn static_programs() -> Result<PathBuf, String> {
-    let host = Architecture::host()?;
-    build::check_toolchain(&[host])?;
-    let target = target().join("dist/first");
-    Ok(build::programs(&root(), &target, host)?.all)
-}
-
 /// Packs programs that are built already, for the stories: in the named formats, or in all.
 pub(crate) fn from(programs: &str, into: &str, version: &str, formats: &[&str]) -> Outcome {
     let formats = if formats.is_empty() {
@@ -228,7 +220,7 @@ fn compare(out: &Path, second: &Path) -> Outcome {
     Ok(())
 }
 
-/// Packs the programs of all architectures, of which the first is this machine's.
+/// Packs the programs of all architectures, which include this machine's.
 fn pack(
     packing: &Packing<'_>,
     all_programs: &[Programs],
@@ -242,7 +234,9 @@ fn pack(
     }
     let sbom = sbom::Sbom::read(packing.source)?;
     let notices = sbom.notices()?;
-    let host = all_programs.first().ok_or("there are no programs")?;
+    let own = Architecture::host()?;
+    let host = all_programs.iter().find(|it| it.architecture == own);
+    let host = host.ok_or("there are no programs for this machine")?;
     for programs in all_programs {
         let shared = file_tree::SharedFiles::new(packing, programs, host, &notices);
         for format in formats {

@@ -7,7 +7,7 @@ mod unit_keys;
 use std::process::Command;
 
 use crate::{
-    dist,
+    dist::{self, Architecture},
     notes::Notes,
     process::{Outcome, build_programs, root, say, target},
 };
@@ -59,9 +59,9 @@ fn run(scope: Scope) -> Result<Coverage, String> {
     command.arg("--work").arg(&work);
     if scope == Scope::Full {
         command.arg("--full");
-        match dist::static_programs() {
+        match Architecture::host().and_then(dist::build_first) {
             Ok(programs) => {
-                command.arg("--static").arg(programs);
+                command.arg("--static").arg(programs.all);
             }
             Err(reason) => say(&format!("no static programs: {reason}")),
         }

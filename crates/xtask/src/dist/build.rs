@@ -39,6 +39,13 @@ pub(crate) fn command(
     let triple = architecture.triple(library);
     let mut cargo = cargo_command(&["build", "--locked", "--package", package]);
     cargo.args(["--profile", profile, "--target", &triple]);
+    // The bytes must not depend on variables of the caller.
+    for (name, _) in env::vars_os() {
+        let is_profile = name.to_string_lossy().starts_with("CARGO_PROFILE_");
+        if is_profile || name == "CFLAGS" {
+            cargo.env_remove(name);
+        }
+    }
     // In RUSTFLAGS, a space in a path would separate two flags.
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags(source, profile, &triple));
     if architecture.kernel_name() != env::consts::ARCH {

@@ -63,7 +63,7 @@ pub(crate) fn pack(
         depends(&programs.daemon)?
     );
     file_tree::write(&control.join("control"), &text)?;
-    for name in ["postinst", "postrm"] {
+    for name in ["prerm", "postinst", "postrm"] {
         let text = script(packing.source, &[&format!("deb/{name}.sh")])?;
         file_tree::write(&control.join(name), &text)?;
     }

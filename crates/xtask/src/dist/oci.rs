@@ -102,12 +102,12 @@ pub(crate) fn pack(
     file_tree::write(&directory.join("oci-layout"), version)?;
     file_tree::normalize_metadata(directory, packing.release)?;
     let name = format!("stsd-{}-oci.tar", packing.release.version);
-    run(tar("-cf").arg(packing.out.join(name)).args(["-C"]).args([
-        directory.as_os_str(),
-        "blobs".as_ref(),
-        "index.json".as_ref(),
-        "oci-layout".as_ref(),
-    ]))
+    let mut archive = tar("-cf");
+    archive.arg(packing.out.join(name));
+    archive
+        .args(["--owner=0", "--group=0", "-C"])
+        .arg(directory);
+    run(archive.args(["blobs", "index.json", "oci-layout"]))
 }
 
 impl Layout<'_> {

@@ -1,5 +1,5 @@
 //! The rpm package, made by nfpm from a list of files. It has no configuration files; its scripts make
-//! the user of the service, and start, stop and enable nothing.
+//! the user of the service, start and enable nothing, and stop the machine's units before a removal.
 
 use std::{fs, path::Path, process::Command};
 
@@ -8,9 +8,9 @@ use crate::process::{Outcome, run};
 
 /// Files of the package alone: in `packaging/rpm`, and below `/usr/lib`.
 const FILES: [(&str, &str); 3] = [
-    ("sysusers.conf", "sysusers.d/stsd.conf"),
-    ("stsd.preset", "systemd/system-preset/90-stsd.preset"),
-    ("stsd.preset", "systemd/user-preset/90-stsd.preset"),
+    ("sysusers.d/stsd.conf", "sysusers.d/stsd.conf"),
+    ("90-stsd.preset", "systemd/system-preset/90-stsd.preset"),
+    ("90-stsd.preset", "systemd/user-preset/90-stsd.preset"),
 ];
 
 /// The directories that belong to the package, with all below; `filesystem` and `systemd` own the rest.
@@ -46,12 +46,14 @@ pub(crate) fn pack(
     file_tree::normalize_metadata(&root, packing.release)?;
     let mut contents = String::new();
     list(&root, Path::new("/"), &mut contents)?;
-    let post = work.join("post.sh");
-    let text = script(packing.source, &["rpm/drop-in.sh", "rpm/post.sh"])?;
-    file_tree::write(&post, &text)?;
-    let postun = work.join("postun.sh");
-    let text = script(packing.source, &["rpm/drop-in.sh", "rpm/postun.sh"])?;
-    file_tree::write(&postun, &text)?;
+    let write_script = |name: &str| {
+        let text = script(packing.source, &["rpm/drop-in.sh", &format!("rpm/{name}")])?;
+        let path = work.join(name);
+        file_tree::write(&path, &text)?;
+        Ok::<_, String>(path)
+    };
+    let (post, preun) = (write_script("post.sh")?, write_script("preun.sh")?);
+    let postun = write_script("postun.sh")?;
     let compression = match packing.compression {
         Compression::Release => "xz",
         Compression::Quick => "gzip:1",
@@ -64,7 +66,8 @@ pub(crate) fn pack(
          license: MIT OR Apache-2.0\ndescription: {DESCRIPTION:?}\n\
          rpm:\n  summary: local daemon for Alibaba Cloud role credentials\n  \
          group: System Environment/Daemons\n  buildhost: localhost\n  compression: {compression}\n\
-         scripts:\n  postinstall: {post:?}\n  postremove: {postun:?}\n\
+         scripts:\n  postinstall: {post:?}\n  preremove: {preun:?}\n  \
+         postremove: {postun:?}\n\
          contents:\n{contents}"
     );
     let configuration = work.join("nfpm.yaml");

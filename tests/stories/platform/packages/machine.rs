@@ -32,8 +32,9 @@ const THEIRS: [&str; 5] = [
 const SOCKETS: [&str; 2] = ["run/stsd/stsd.sock", "run/user/1000/stsd/stsd.sock"];
 
 /// The programs of the packages' scripts.
-const TOOLS: [&str; 6] = [
+const TOOLS: [&str; 7] = [
     "/bin/sh",
+    "/bin/grep",
     "/bin/ln",
     "/bin/mkdir",
     "/bin/rm",
@@ -43,6 +44,14 @@ const TOOLS: [&str; 6] = [
 
 /// Databases of the package tools, and the record of systemctl.
 const NOT_LISTED: [&str; 3] = ["var/lib/dpkg", "var/lib/rpm", "told"];
+
+/// The arguments of systemctl for an installation, an upgrade and a removal.
+pub(super) const TOLD: [&str; 4] = [
+    "--system daemon-reload",
+    "--system daemon-reload",
+    "--system --no-reload disable --now stsd.socket stsd.service",
+    "--system daemon-reload",
+];
 
 /// A root directory for dpkg and rpm, with a shell and a systemctl that records the arguments of each
 /// change.

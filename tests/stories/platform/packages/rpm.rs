@@ -11,7 +11,7 @@ use nix::unistd::geteuid;
 
 use super::{
     issue,
-    machine::{Machine, copy_libraries, verify_units},
+    machine::{self, Machine, copy_libraries, verify_units},
     pack, the_one,
 };
 
@@ -103,7 +103,7 @@ fn rpm_install_upgrade_and_removal_touch_no_user_file() {
 
     machine.rpm(&["--erase", "stsd"]);
     check_removal(&machine, &before);
-    assert_eq!(machine.told(), ["--system daemon-reload"; 3]);
+    assert_eq!(machine.told(), machine::TOLD);
 }
 
 /// Asserts that nothing is left of the package but directories of `filesystem` and `systemd`, which this

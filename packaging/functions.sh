@@ -1,12 +1,20 @@
 #!/bin/sh
 # Functions for the scripts of the Debian package and of the rpm package, which begin with this file.
-# The packages neither start, stop nor enable a unit. With DPKG_ROOT no systemd runs in the root file
-# system.
+# The packages start and enable no unit; their removal stops those of the machine. With DPKG_ROOT no
+# systemd runs in the root file system.
 set -e
 
 reload_manager() {
     if [ -z "$DPKG_ROOT" ] && [ -d /run/systemd/system ]; then
         systemctl --system daemon-reload || true
+    fi
+}
+
+# Stops and disables the units of the machine before their programs are removed. The managers of users
+# are out of reach: their daemons keep the program that they run.
+stop_units() {
+    if [ -z "$DPKG_ROOT" ] && [ -d /run/systemd/system ]; then
+        systemctl --system --no-reload disable --now stsd.socket stsd.service || true
     fi
 }
 
@@ -18,11 +26,12 @@ report_upgrade() {
     echo "stsd: running daemons keep the old version until a restart, which keeps their sessions:"
     echo "stsd:   systemctl --user daemon-reload && systemctl --user restart stsd.service"
     echo "stsd:   systemctl restart stsd.service      (a system service)"
-    echo "stsd: run stsd --check before: this version may refuse what the old one accepted"
+    echo "stsd: users run stsd --check before: this version may refuse what the old one accepted"
     check_configuration
 }
 
-# Prints the mistakes that the new program finds, as the user of the running service.
+# Prints the mistakes that the new program finds, as the user of the running service. Without a running
+# service it is the user stsd, if there is one, and systemd passes no credential to the program.
 check_configuration() {
     config=/etc/stsd/config.toml
     [ -z "$DPKG_ROOT" ] && [ -e "$config" ] || return 0
@@ -35,6 +44,17 @@ check_configuration() {
     uid=$(echo "$status" | while read -r key _ id _; do [ "$key" != Uid: ] || echo "$id"; done)
     gid=$(echo "$status" | while read -r key _ id _; do [ "$key" != Gid: ] || echo "$id"; done)
     groups=$(echo "$status" | while read -r key ids; do [ "$key" != Groups: ] || echo "$ids"; done)
+    if [ -z "$uid" ] && grep -q '^[[:space:]]*access_key_credential' "$config"; then
+        echo "stsd: $config is not checked: stsd.service, which gets the credential, does not run"
+        return 0
+    fi
+    if [ -z "$uid" ]; then
+        account=$(getent passwd stsd || true)
+        ids=${account#*:*:}
+        uid=${ids%%:*}
+        ids=${ids#*:}
+        gid=${ids%%:*}
+    fi
     if [ -n "$uid" ] && [ -n "$gid" ] && command -v setpriv >/dev/null; then
         if [ -n "$groups" ]; then
             groups="--groups=$(echo "$groups" | tr ' ' ',')"

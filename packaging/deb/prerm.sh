@@ -1,0 +1,4 @@
+#!/bin/sh
+if [ "$1" = remove ]; then
+    stop_units
+fi
