@@ -26,7 +26,7 @@ use crate::{
     cli::{Arguments, Command, ExecOptions},
     env_vars::{self, Delivery, EnvEdits, Request},
     error::CliError,
-    http_listener,
+    http_listener, similar_name,
     term::{duration::format_duration, stdout::print_line, style},
     waiting::with_waiting_line,
 };
@@ -34,9 +34,6 @@ use crate::{
 /// The patience for credentials that may be in the daemon's memory, and for a call to STS.
 const CREDENTIALS_PATIENCE: Duration = Duration::from_secs(10);
 const RENEWAL_PATIENCE: Duration = Duration::from_secs(15);
-
-/// Minimum number of characters of a profile's name for each mistake in it.
-const MIN_CHARS_PER_MISTAKE: usize = 3;
 
 /// Runs the command of a command line.
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
@@ -149,20 +146,13 @@ fn with_similar_profile(client: &Client, typed: &str, error: anyhow::Error) -> a
         return error;
     };
     let profiles = client.status().map_or(Vec::new(), |it| it.profiles);
-    let distance = |name: &str| strsim::damerau_levenshtein(name, typed);
     let names = profiles.iter().map(|it| it.name.as_str());
-    let Some(near) = names
-        .filter(|it| *it != typed)
-        .min_by_key(|it| distance(it))
-    else {
+    let Some(hint) = similar_name::hint(typed, names) else {
         return error;
     };
-    if distance(near) > typed.chars().count() / MIN_CHARS_PER_MISTAKE {
-        return error;
-    }
     let similar = CliError {
         text: known.to_string(),
-        hint: format!("did you mean {near}?").into(),
+        hint: hint.into(),
         exit_code: known.exit_code(),
     };
     similar.into()

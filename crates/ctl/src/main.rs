@@ -13,6 +13,7 @@ mod http_exchange;
 mod http_listener;
 mod report;
 mod secret_store;
+mod similar_name;
 mod subprocess;
 mod systemd;
 mod term;

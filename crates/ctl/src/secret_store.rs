@@ -227,7 +227,7 @@ fn credential_path(name: &str, directory: &Path) -> PathBuf {
 fn encrypt(name: &str, text: &SecretText) -> Result<Zeroizing<Vec<u8>>> {
     const TOOL: &str = "systemd-creds";
     let tool = subprocess::find(TOOL);
-    let tool = tool.context("systemd-creds is not here; choose another --keeper")?;
+    let tool = tool.context("systemd-creds is not installed; choose another --keeper")?;
     let mut command = Command::new(&tool);
     command.arg("encrypt");
     if !geteuid().is_root() {
@@ -250,7 +250,7 @@ fn encrypt(name: &str, text: &SecretText) -> Result<Zeroizing<Vec<u8>>> {
     let output = subprocess::run(command, Some(text))?;
     if !output.status.success() || output.stdout.is_empty() {
         let reason = String::from_utf8_lossy(&output.stderr);
-        let reason = reason.lines().next().unwrap_or("it says nothing");
+        let reason = reason.lines().next().unwrap_or("without a message");
         bail!("{TOOL} has not encrypted it: {}", printable(reason));
     }
     Ok(output.stdout)

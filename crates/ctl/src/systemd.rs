@@ -1,8 +1,33 @@
-//! The version of systemd, and the versions that the units and their settings need.
+//! The units of this version, the version of systemd, and the versions that units and settings need.
 
 use std::process::Command;
 
 use crate::subprocess;
+
+/// The units of a user, and those of the machine.
+pub(crate) const USER_UNITS: [(&str, &str); 2] = [
+    (
+        "stsd.socket",
+        include_str!("../../../systemd/user/stsd.socket"),
+    ),
+    (
+        "stsd.service",
+        include_str!("../../../systemd/user/stsd.service"),
+    ),
+];
+pub(crate) const SYSTEM_UNITS: [(&str, &str); 2] = [
+    (
+        "stsd.socket",
+        include_str!("../../../systemd/system/stsd.socket"),
+    ),
+    (
+        "stsd.service",
+        include_str!("../../../systemd/system/stsd.service"),
+    ),
+];
+
+/// The first version for which the units are made.
+pub(crate) const MINIMUM: u32 = 239;
 
 /// The first version whose user managers start the user's unit as it is; earlier ones end with 217/USER
 /// and need `no-user-namespaces.conf`. Source: systemd pull request 13823, tried with 239 and 247.

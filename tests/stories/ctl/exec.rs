@@ -370,7 +370,7 @@ fn failure_before_the_program_starts_has_its_own_exit_code() {
         &env,
         &["exec", "oss-upload", "--", not_executable],
         126,
-        "cannot be started",
+        "may execute: chmod +x",
     );
     check(
         &env,
@@ -382,6 +382,7 @@ fn failure_before_the_program_starts_has_its_own_exit_code() {
     check(&env, &["exec", "nosuch", "--", "touch", marker], 4, "hint");
     check(&env, &["env", "nosuch"], 4, "hint");
     for line in [
+        ["status", "oss-uplod"],
         ["get", "oss-uplod"],
         ["url", "ossupload"],
         ["env", "oss-upload1"],

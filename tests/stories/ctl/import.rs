@@ -68,6 +68,36 @@ fn import_without_write_shows_the_plan_and_changes_nothing() {
 }
 
 #[test]
+fn import_names_the_units_of_a_running_systemd_as_the_next_step() {
+    let home = home_of_all_modes();
+    let told = home.file("told");
+    let script = |exit_code: u8| {
+        let text = format!(
+            "#!/bin/sh\necho \"$@\" >>{}\nexit {exit_code}\n",
+            told.display()
+        );
+        home.put("bin/systemctl", text, 0o755);
+    };
+    let path = format!("{}:/usr/bin:/bin", home.file("bin").display());
+    let import = || {
+        let mut command = home.command(&["import", "--write"]);
+        command.env("PATH", &path);
+        run(command).assert_success()
+    };
+    script(0);
+    let said = import();
+    let start = "\nStart the daemon:    systemctl --user enable --now stsd.socket\n";
+    assert!(said.contains(start), "{said}");
+    assert_eq!(home.text("told"), "--user cat stsd.socket\n");
+    // Without units, or without a manager of the user.
+    fs::remove_file(home.file(OURS)).unwrap();
+    script(1);
+    let said = import();
+    assert!(!said.contains("systemctl"), "{said}");
+    assert!(said.contains("\nStart the daemon:    "), "{said}");
+}
+
+#[test]
 fn import_write_is_idempotent_and_keeps_the_source_file() {
     let home = home_of_all_modes();
     let theirs = home.files();
@@ -146,8 +176,8 @@ fn import_keeps_the_existing_configuration_byte_for_byte() {
         0o600,
     );
     let said = home.import(&["--write"]).assert_success();
-    let refused = "mine (RamRoleArn): not taken: [profile.mine] is there already and says \
-        something else; it stays as it is";
+    let refused = "mine (RamRoleArn): not taken: [profile.mine] exists with other \
+        values; it stays as it is";
     assert!(said.contains(refused), "{said}");
     let text = home.text(OURS);
     assert!(

@@ -182,9 +182,9 @@ fn init_dialog_asks_sts_before_it_writes_and_shows_no_secret() {
         told,
         [
             "--user daemon-reload",
-            "--user cat stsd.service stsd.socket",
             "--user show --property=Version --value",
             "--version",
+            "--user cat stsd.service stsd.socket",
             "--user daemon-reload",
             "--user enable --now stsd.socket",
         ]

@@ -167,7 +167,7 @@ impl Plan {
                 outcome.disposition = Disposition::Skipped(problem);
             } else if let Some(other) = there.iter().position(|it| *it == Some(false)) {
                 outcome.disposition = Disposition::Skipped(format!(
-                    "{} is there already and says something else; it stays as it is",
+                    "{} exists with other values; it stays as it is",
                     outcome.needs[other].header()
                 ));
             } else if there.iter().all(|it| *it == Some(true)) {

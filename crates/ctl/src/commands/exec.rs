@@ -36,9 +36,17 @@ pub(crate) fn exec(command_line: &[OsString], edits: EnvEdits) -> CliError {
             EXIT_NOT_FOUND,
             "install it, or write its path; the variable PATH has the directories of programs",
         ),
+        io::ErrorKind::PermissionDenied => (
+            EXIT_CANNOT_START,
+            "it must be a file that this user may execute: chmod +x, on a file system without noexec",
+        ),
+        io::ErrorKind::ArgumentListTooLong => (
+            EXIT_CANNOT_START,
+            "pass fewer or shorter arguments and variables; execve(2) has the limits",
+        ),
         _ => (
             EXIT_CANNOT_START,
-            "it must be an executable file: chmod +x, or write its interpreter before it",
+            "it must be a program of this machine, or a script whose first line names its interpreter",
         ),
     };
     CliError {

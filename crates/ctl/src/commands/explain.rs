@@ -7,6 +7,7 @@ use anyhow::Result;
 use crate::{
     cli::{Explain, Language},
     error::usage,
+    similar_name,
     term::stdout,
 };
 
@@ -16,9 +17,6 @@ const CHINESE: &str = include_str!("../../../../docs/zh/errors.md");
 
 /// Width of the codes in the list.
 const CODE_WIDTH: usize = 24;
-
-/// Maximum number of mistakes in a code that is known otherwise.
-const MAX_DISTANCE: usize = 3;
 
 /// The beginning of the line with the codes of STS, in each language.
 const STS_CODES: [&str; 3] = ["Code of STS: ", "Codes of STS: ", "STS 的错误码："];
@@ -49,16 +47,9 @@ pub(crate) fn run(typed: &Explain) -> Result<()> {
     if !of_sts.is_empty() {
         return stdout::write(of_sts.trim_end_matches('\n').as_bytes());
     }
-    let distance = |it: &Section<'_>| strsim::damerau_levenshtein(it.code, &code);
-    let near = sections(page).min_by_key(distance);
-    let near = near.filter(|it| distance(it) <= MAX_DISTANCE);
-    usage(match near {
-        Some(near) => format!(
-            "there is no error code {code:?}; did you mean {}?",
-            near.code
-        ),
-        None => format!("there is no error code {code:?}; stsctl explain lists all codes"),
-    })
+    let hint = similar_name::hint(&code, sections(page).map(|it| it.code));
+    let hint = hint.unwrap_or_else(|| "stsctl explain lists all codes".to_owned());
+    usage(format!("there is no error code {code:?}; {hint}"))
 }
 
 /// One code of a page.

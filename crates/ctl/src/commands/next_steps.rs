@@ -4,20 +4,13 @@ use std::{
     env,
     ffi::OsString,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use anyhow::Result;
 use rustix::process::geteuid;
 
-use crate::{commands::setup, term::stdout::print_line};
-
-/// The directories in which packages, the tarball and users have units for user managers.
-const UNIT_DIRECTORIES: [&str; 4] = [
-    "/etc/systemd/user",
-    "/usr/lib/systemd/user",
-    "/usr/local/lib/systemd/user",
-    "/lib/systemd/user",
-];
+use crate::{commands::setup, subprocess, term::stdout::print_line};
 
 /// The command lines that reach the daemon of a new configuration.
 pub(super) struct NextSteps<'a> {
@@ -91,12 +84,14 @@ impl NextSteps<'_> {
     }
 }
 
-/// Returns `true` if the user's systemd has the units of the daemon.
+/// Returns `true` if the user's systemd runs and has the units of the daemon.
 fn has_unit() -> bool {
-    let runtime = env::var_os("XDG_RUNTIME_DIR").unwrap_or_default();
-    let has_manager = Path::new(&runtime).join("systemd/private").exists();
-    let mut directories = UNIT_DIRECTORIES.iter();
-    has_manager && directories.any(|it| Path::new(it).join("stsd.socket").exists())
+    let Some(systemctl) = subprocess::find("systemctl") else {
+        return false;
+    };
+    let mut command = Command::new(systemctl);
+    command.args(["--user", "cat", "stsd.socket"]);
+    subprocess::stdout(command).is_some()
 }
 
 fn start_with(variable: impl Fn(&str) -> Option<OsString>) -> String {

@@ -31,10 +31,11 @@ const DAEMON: [(&str, &str); 15] = [
     ("fuzzing", "config identity profile serve session"),
 ];
 
-const CTL: [(&str, &str); 20] = [
+const CTL: [(&str, &str); 21] = [
     ("edit", ""),
     ("error", ""),
     ("boot_time", ""),
+    ("similar_name", ""),
     ("http_exchange", "boot_time"),
     ("json_object", ""),
     ("http_listener", ""),
@@ -54,7 +55,7 @@ const CTL: [(&str, &str); 20] = [
     (
         "commands",
         "boot_time cli config_file edit env_vars error help http_exchange http_listener report \
-         secret_store subprocess systemd term token_file tool_name waiting",
+         secret_store similar_name subprocess systemd term token_file tool_name waiting",
     ),
 ];
 

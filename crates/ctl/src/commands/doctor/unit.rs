@@ -1,6 +1,11 @@
 //! The systemd units of the daemon.
 
-use std::{collections::BTreeMap, env, path::Path, process::Command};
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use rustix::process::geteuid;
 use stsd_client::Client;
@@ -8,10 +13,16 @@ use stsd_client::Client;
 use super::context::DiagnosticContext;
 use crate::{report::Finding, subprocess, systemd};
 
-const UNITS: [&str; 2] = ["stsd.socket", "stsd.service"];
+/// The directories of packages, and of the tarball.
+const PACKAGE_DIRECTORIES: [&str; 3] =
+    ["/usr/lib/systemd", "/lib/systemd", "/usr/local/lib/systemd"];
+
+/// The keys of lines that `stsctl init` writes with the paths of the programs.
+const PROGRAM_KEYS: [&str; 3] = ["ExecStart=", "ExecReload=", "BindReadOnlyPaths="];
 
 /// The properties that the checks read.
-const PROPERTIES: [&str; 6] = [
+const PROPERTIES: [&str; 7] = [
+    "FragmentPath",
     "LoadState",
     "ActiveState",
     "UnitFileState",
@@ -37,7 +48,11 @@ pub(super) fn check(context: &DiagnosticContext) -> Vec<Finding> {
         return vec![];
     }
     let scope = if context.is_system { "" } else { " --user" };
-    let units = UNITS.map(|unit| (unit, properties(unit, context.is_system)));
+    let of_this_version = match context.is_system {
+        true => systemd::SYSTEM_UNITS,
+        false => systemd::USER_UNITS,
+    };
+    let units = of_this_version.map(|(unit, _)| (unit, properties(unit, context.is_system)));
     let installed = |it: &Properties| value(it, "LoadState") == "loaded";
     let mut findings = Vec::new();
     for (unit, output) in &units {
@@ -64,6 +79,22 @@ pub(super) fn check(context: &DiagnosticContext) -> Vec<Finding> {
             Finding::ok(*unit, state)
         });
     }
+    let texts = of_this_version.iter().map(|(_, text)| *text);
+    for ((unit, output), text) in units.iter().zip(texts) {
+        let path = output.as_ref().map(|it| value(it, "FragmentPath"));
+        findings.extend(path.and_then(|it| own_unit(unit, Path::new(it), text, scope)));
+    }
+    if let Some(version) = systemd::version(context.is_system)
+        && version < systemd::MINIMUM
+        && !findings.is_empty()
+    {
+        let remark = format!(
+            "its version is {version}, and the units need {}",
+            systemd::MINIMUM
+        );
+        let fix = "start stsd without systemd, or update systemd";
+        findings.push(Finding::warning("systemd", remark, fix));
+    }
     let [_, (_, service)] = &units;
     if let Some(service) = service
         .as_ref()
@@ -81,16 +112,53 @@ pub(super) fn check(context: &DiagnosticContext) -> Vec<Finding> {
     findings
 }
 
+/// Returns the finding for a unit of the user or the administrator, which no package updates, with other
+/// settings than that of this version.
+fn own_unit(unit: &str, path: &Path, of_this_version: &str, scope: &str) -> Option<Finding> {
+    let is_packaged = PACKAGE_DIRECTORIES.iter().any(|it| path.starts_with(it));
+    let text = fs::read_to_string(path).ok().filter(|_| !is_packaged)?;
+    if settings(&text) == settings(of_this_version) {
+        return None;
+    }
+    let shown = path.display();
+    let remark = format!("{shown} has other settings than the unit of this version");
+    let directory = if scope.is_empty() { "system" } else { "user" };
+    let packaged = PACKAGE_DIRECTORIES.map(|it| PathBuf::from(it).join(directory).join(unit));
+    let fix = match packaged.iter().any(|it| it.exists()) {
+        true => format!(
+            "mv {shown} {shown}.old; systemctl{scope} daemon-reload; own settings belong in a drop-in: \
+             systemctl{scope} edit {unit}"
+        ),
+        false => format!(
+            "mv {shown} {shown}.old; stsctl init writes the unit of this version (--force for an existing \
+             profile)"
+        ),
+    };
+    Some(Finding::warning(format!("settings of {unit}"), remark, fix))
+}
+
+/// Returns the lines of a unit with settings other than the paths of the programs.
+fn settings(unit: &str) -> Vec<&str> {
+    let lines = unit.lines().map(str::trim);
+    let lines = lines.filter(|it| !it.is_empty() && !it.starts_with(['#', ';']));
+    lines
+        .filter(|it| PROGRAM_KEYS.iter().all(|key| !it.starts_with(key)))
+        .collect()
+}
+
 /// Returns a finding for each key that a daemon which does not answer would get as a credential, from a
 /// systemd that knows none.
 pub(super) fn check_credentials(context: &DiagnosticContext, config: &toml::Table) -> Vec<Finding> {
+    if context.status.is_ok() {
+        return vec![];
+    }
     let sources = config.get("source").and_then(|it| it.as_table());
     let named = sources.into_iter().flatten();
-    let mut named = named.filter(|(_, it)| it.get("access_key_credential").is_some());
-    let is_waiting = context.status.is_err();
-    let Some((name, _)) = named.next().filter(|_| is_waiting) else {
+    let named = named.filter(|(_, it)| it.get("access_key_credential").is_some());
+    let named: Vec<_> = named.map(|(name, _)| name).collect();
+    if named.is_empty() {
         return vec![];
-    };
+    }
     let version = systemd::version(context.is_system);
     let Some(version) = version.filter(|it| *it < systemd::LOAD_CREDENTIAL) else {
         return vec![];
@@ -106,7 +174,8 @@ pub(super) fn check_credentials(context: &DiagnosticContext, config: &toml::Tabl
         }
         false => "name a file with mode 0600 by access_key_file",
     };
-    vec![Finding::fault(format!("key of {name}"), remark, fix)]
+    let finding = |name| Finding::fault(format!("key of {name}"), remark.clone(), fix);
+    named.into_iter().map(finding).collect()
 }
 
 /// Returns the finding for the user namespace of a user's service: whether the unit has one, and whether

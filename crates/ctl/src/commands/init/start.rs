@@ -23,18 +23,6 @@ use crate::{
     term::stdout::print_line,
 };
 
-/// The units, for an installation without a package.
-const UNITS: [(&str, &str); 2] = [
-    (
-        "stsd.service",
-        include_str!("../../../../../systemd/user/stsd.service"),
-    ),
-    (
-        "stsd.socket",
-        include_str!("../../../../../systemd/user/stsd.socket"),
-    ),
-];
-
 /// The drop-in that takes the user namespace out of the service, with what needs it.
 const NO_USER_NAMESPACES: &str =
     include_str!("../../../../../systemd/user/no-user-namespaces.conf");
@@ -73,7 +61,9 @@ pub(super) fn start(
         return Ok(StartOutcome::Reloaded);
     }
     let Some(systemctl) = subprocess::find("systemctl") else {
-        return Ok(StartOutcome::NotStarted("systemctl is not here".to_owned()));
+        return Ok(StartOutcome::NotStarted(
+            "systemctl is not installed".to_owned(),
+        ));
     };
     let systemctl_user = |words: &[&str]| -> Result<Output> {
         let mut command = Command::new(&systemctl);
@@ -87,6 +77,13 @@ pub(super) fn start(
             first_line(&said)
         )));
     }
+    let version = systemd::version(false);
+    if let Some(version) = version.filter(|it| *it < systemd::MINIMUM) {
+        return Ok(StartOutcome::NotStarted(format!(
+            "systemd here is {version}, and the units need {}",
+            systemd::MINIMUM
+        )));
+    }
     let mut changed = false;
     if !systemctl_user(&["cat", "stsd.service", "stsd.socket"])?
         .status
@@ -98,7 +95,7 @@ pub(super) fn start(
     // The manager has not loaded units that are new.
     let show = ["show", "stsd.service", "--property=PrivateUsers", "--value"];
     if changed || systemctl_user(&show)?.stdout.trim_ascii() == b"yes" {
-        changed |= write_drop_in_for_old_systemd()?;
+        changed |= write_drop_in_for_old_systemd(version)?;
     }
     if let Some(name) = credential {
         if geteuid().is_root() {
@@ -139,7 +136,7 @@ pub(super) fn start(
 /// Writes the units to the user's unit directory.
 fn install() -> Result<()> {
     let directory = unit_directory()?;
-    for (name, text) in UNITS {
+    for (name, text) in systemd::USER_UNITS {
         let path = directory.join(name);
         let text = match name.ends_with(".service") {
             true => with_exec_paths(text)?,
@@ -152,9 +149,8 @@ fn install() -> Result<()> {
 
 /// Writes the drop-in without user namespaces, if the user's manager is too old for them; returns `true`
 /// if it is.
-fn write_drop_in_for_old_systemd() -> Result<bool> {
-    let version = systemd::version(false).filter(|it| *it < systemd::USER_NAMESPACES);
-    let Some(version) = version else {
+fn write_drop_in_for_old_systemd(version: Option<u32>) -> Result<bool> {
+    let Some(version) = version.filter(|it| *it < systemd::USER_NAMESPACES) else {
         return Ok(false);
     };
     let path = unit_directory()?.join(format!("stsd.service.d/{}", systemd::DROP_IN));
@@ -206,7 +202,7 @@ fn write_unit(path: &Path, text: &str) -> Result<()> {
     let file = EditableFile::open(path)?;
     match file.text()? {
         Some(there) if there == text => return Ok(()),
-        Some(_) => return usage(format!("{shown} is there already and says something else")),
+        Some(_) => return usage(format!("{shown} exists with other content; move it away")),
         None => {}
     }
     file.write(text)?;
@@ -218,7 +214,7 @@ fn unit_directory() -> Result<PathBuf> {
     let variable = |name| env::var_os(name).filter(|it| !it.is_empty());
     let base = variable("XDG_CONFIG_HOME").map(PathBuf::from);
     let base = base.or_else(|| Some(PathBuf::from(variable("HOME")?).join(".config")));
-    let base = base.context("HOME says nothing, so there is no place for units")?;
+    let base = base.context("HOME is not set, so there is no place for units")?;
     let directory = base.join("systemd/user");
     match fs::create_dir_all(&directory) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => {
@@ -230,5 +226,5 @@ fn unit_directory() -> Result<PathBuf> {
 
 fn first_line(said: &Output) -> String {
     let text = String::from_utf8_lossy(&said.stderr).into_owned();
-    Printable(text.lines().next().unwrap_or("it says nothing")).to_string()
+    Printable(text.lines().next().unwrap_or("without a message")).to_string()
 }

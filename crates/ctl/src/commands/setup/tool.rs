@@ -174,7 +174,7 @@ pub(super) fn home_path(rest: &str) -> Result<PathBuf> {
     let home = env::var_os("HOME").map(PathBuf::from);
     let home = home.filter(|it| it.is_absolute());
     Ok(home
-        .context("HOME says nothing, so there is no file")?
+        .context("HOME is not set, so there is no file")?
         .join(rest))
 }
 

@@ -10,17 +10,13 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde_json::json;
 use stsd_client::{Condition, FailureKind, ProfileStatus};
-use stsd_codes::Code;
 
-use super::report::StatusReport;
-use crate::{
-    error::CliError,
-    term::{
-        duration::format_duration,
-        stdout::print_json,
-        style,
-        style::{ERROR, Line, OK, PLAIN, wrap},
-    },
+use super::report::{StatusReport, unknown_profile};
+use crate::term::{
+    duration::format_duration,
+    stdout::print_json,
+    style,
+    style::{ERROR, Line, OK, PLAIN, wrap},
 };
 
 /// A stale profile, with the reason.
@@ -41,15 +37,7 @@ pub(super) fn check(report: &StatusReport, names: &[String], as_json: bool) -> R
     let profiles = &report.status.profiles;
     let missing = |name: &&String| profiles.iter().all(|it| it.name != **name);
     if let Some(name) = names.iter().find(missing) {
-        return Err(CliError {
-            text: format!(
-                "no profile is named {name:?}, or it is not for you to see [{}]",
-                Code::UnknownProfile
-            ),
-            hint: "stsctl status lists the profiles".into(),
-            exit_code: 4,
-        }
-        .into());
+        return Err(unknown_profile(name, &report.status).into());
     }
     let is_wanted = |it: &&ProfileStatus| {
         if names.is_empty() {

@@ -8,7 +8,7 @@ use stsd_client::{
 };
 use stsd_codes::Code;
 
-use crate::{error::CliError, http_listener};
+use crate::{error::CliError, http_listener, similar_name};
 
 /// The status of the daemon and, if the daemon reports it, the last caller of each profile.
 pub(crate) struct StatusReport {
@@ -51,16 +51,7 @@ pub(crate) fn fetch(client: &Client, names: &[String]) -> Result<StatusReport> {
     let mut status = client.status()?;
     let unknown = |name: &&String| status.profiles.iter().all(|it| it.name != **name);
     if let Some(name) = names.iter().find(unknown) {
-        return Err(CliError {
-            text: format!(
-                "no profile is named {name:?}, or it is not for you to see [{}]",
-                Code::UnknownProfile
-            ),
-            hint: "stsctl status lists the profiles; stsctl reload reads a changed configuration"
-                .into(),
-            exit_code: 4,
-        }
-        .into());
+        return Err(unknown_profile(name, &status).into());
     }
     if !names.is_empty() {
         status.profiles.retain(|it| names.contains(&it.name));
@@ -81,4 +72,18 @@ pub(crate) fn fetch(client: &Client, names: &[String]) -> Result<StatusReport> {
         lacks_audit,
         conditions,
     })
+}
+
+/// Returns the error of a name that no visible profile has.
+pub(super) fn unknown_profile(name: &str, status: &Status) -> CliError {
+    let names = status.profiles.iter().map(|it| it.name.as_str());
+    let list = "stsctl status lists the profiles; stsctl reload reads a changed configuration";
+    CliError {
+        text: format!(
+            "no profile is named {name:?}, or it is not for you to see [{}]",
+            Code::UnknownProfile
+        ),
+        hint: similar_name::hint(name, names).map_or(list.into(), Into::into),
+        exit_code: 4,
+    }
 }
