@@ -75,7 +75,7 @@ pub fn init(level: &str, format: &str) -> LogFormat {
 pub fn print_error(error: &str, format: LogFormat) {
     let text = match format {
         LogFormat::Json => {
-            let message = Map::from_iter([("message".to_owned(), json!(error))]);
+            let message = Map::from_iter([("message".to_owned(), json!(printable_lines(error)))]);
             json_log::line(&Level::ERROR, "stsd", message)
         }
         LogFormat::Journal | LogFormat::Text => format!("stsd: {}\n", printable_lines(error)),

@@ -12,7 +12,7 @@ use super::{context::ReadContext, spanned::Spanned, suggestion::shown};
 #[serde(deny_unknown_fields)]
 pub(super) struct RawMetrics {
     /// The address of [metrics and probes](operations.md#metrics-and-probes), `ADDRESS:PORT`, on loopback
-    /// or on the network. They have the names of profiles and roles, and no credential.
+    /// or on the network. They have the names of profiles, and no credential.
     listen: Spanned<String>,
 }
 
