@@ -6,6 +6,7 @@
 /// Callers, rules, leases and the audit.
 mod access {
     mod audit;
+    mod audit_stdout;
     mod call_limits;
     mod lease;
     mod lease_limits;

@@ -151,8 +151,8 @@ pub(crate) async fn run(options: &Options, in_journal: bool) -> Result<()> {
 /// Returns the paths that the daemon and its programs write to: the directories of its sockets, of
 /// the audit file and of the exports, and those that the configuration names.
 fn writable_paths(inherited: &InheritedSockets, config: &Config) -> Vec<PathBuf> {
-    let audit_file = config.audit_file.iter();
-    let files = audit_file.chain(&config.files);
+    let audit_file = config.audit_file();
+    let files = audit_file.into_iter().chain(&config.files);
     let parents = files.filter_map(|it| it.path.parent().map(Path::to_owned));
     let programs = config.writable.iter().map(|it| it.path.clone());
     let mut paths: Vec<_> = parents

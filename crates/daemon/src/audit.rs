@@ -1,19 +1,21 @@
 //! The audit: one event for each served or refused request, with the caller and the request ID
 //! of the session, by which an entry of ActionTrail can be found.
 //!
-//! Events go to the log, under the target `audit`, and to a file if the configuration names
-//! one. A peer in a loop, a user that forks, and many users flood neither: beyond a burst their
+//! Events go to the log, under the target `audit`, and to a file or to the standard output if the
+//! configuration names one. A peer in a loop, a user that forks, and many users flood neither: beyond a burst their
 //! events are counted and summarized, see `audit/rate_limit.rs`. The file has a bound of its own
 //! besides. Texts that a peer chose (names, paths, units) are cut to a length and have their
 //! unprintable characters escaped.
 
 mod file;
+mod lost_lines;
 mod rate_limit;
+mod stdout;
 mod summary;
 
 use std::{
     os::fd::BorrowedFd,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
@@ -22,8 +24,14 @@ use serde::Serialize;
 use tokio::{sync::Notify, time::sleep};
 use tracing::{Level, info};
 
-pub use self::file::{AuditFile, AuditFileError};
-use self::rate_limit::{Admission, AuditRateLimiter, Quota, RateKey};
+use self::{
+    lost_lines::LostLine,
+    rate_limit::{Admission, AuditRateLimiter, Quota, RateKey},
+};
+pub use self::{
+    file::{AuditFile, AuditFileError},
+    stdout::AuditStdout,
+};
 pub(crate) use crate::runtime::foreign_text::sanitize;
 use crate::{
     access::{
@@ -61,10 +69,19 @@ pub struct QuotaCell(OnceLock<Arc<Quota>>);
 pub struct Audit {
     clock: Arc<dyn Clock>,
     limit: Mutex<AuditRateLimiter>,
-    file: Mutex<Option<AuditFile>>,
+    output: Mutex<Option<AuditOutput>>,
     /// Notified when the first event of a summary is suppressed.
     suppressed: Notify,
     conditions: Arc<Conditions>,
+}
+
+/// The destination of the events besides the log.
+#[derive(Debug)]
+pub enum AuditOutput {
+    /// A file.
+    File(AuditFile),
+    /// The daemon's standard output.
+    Stdout(AuditStdout),
 }
 
 /// The remaining lifetime of a served session, compared with the requested minimum.
@@ -129,30 +146,31 @@ struct Line<'a> {
 }
 
 impl Audit {
-    /// Creates an audit that goes to the log only. A file that cannot be written is a problem in
-    /// `conditions`.
+    /// Creates an audit that goes to the log only. A file that cannot be written, and a standard output
+    /// that is not read, is a problem in `conditions`.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, conditions: Arc<Conditions>) -> Self {
         Self {
             clock,
             limit: Mutex::default(),
-            file: Mutex::default(),
+            output: Mutex::default(),
             suppressed: Notify::new(),
             conditions,
         }
     }
 
-    /// Sets the file of later events; `None` for the log only.
-    pub fn write_to(&self, file: Option<AuditFile>) {
-        *lock(&self.file) = file;
+    /// Sets the destination of later events; `None` for the log only.
+    pub fn write_to(&self, output: Option<AuditOutput>) {
+        *lock(&self.output) = output;
         // A new file was opened just now.
         self.conditions.recover(Condition::AuditFile);
     }
 
-    /// Returns the path of the file; `None` without a file.
+    /// Returns the path of the file, `-` for the standard output; `None` for the log only.
     #[must_use]
     pub fn file(&self) -> Option<PathBuf> {
-        lock(&self.file).as_ref().map(|it| it.path().to_owned())
+        let output = lock(&self.output);
+        output.as_ref().map(|it| it.path().to_owned())
     }
 
     /// Records that a caller receives credentials at `now`.
@@ -262,7 +280,7 @@ impl Audit {
         let is_first = if let Some(quota) = known.filter(|it| it.is_used_up(now)) {
             quota.suppress()
         } else {
-            if !tracing::enabled!(target: "audit", Level::INFO) && lock(&self.file).is_none() {
+            if !tracing::enabled!(target: "audit", Level::INFO) && lock(&self.output).is_none() {
                 return false;
             }
             let key = RateKey {
@@ -336,10 +354,10 @@ impl Audit {
                 _ => "credentials served",
             }
         );
-        if let Some(file) = &mut *lock(&self.file) {
+        if let Some(output) = &mut *lock(&self.output) {
             let time = self.clock.wall().to_string();
             let now = self.clock.boot();
-            match file.append(&Line { time, event }, now) {
+            match output.append(&Line { time, event }, now) {
                 Ok(()) => {
                     self.conditions.recover(Condition::AuditFile);
                 }
@@ -353,6 +371,25 @@ impl Audit {
     }
 }
 
+impl AuditOutput {
+    /// The path that stands for the standard output.
+    pub const STDOUT: &str = "-";
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::File(file) => file.path(),
+            Self::Stdout(_) => Path::new(Self::STDOUT),
+        }
+    }
+
+    fn append(&mut self, line: &Line<'_>, now: BootTime) -> Result<(), LostLine> {
+        match self {
+            Self::File(file) => file.append(line, now),
+            Self::Stdout(output) => output.append(line),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::{
@@ -360,7 +397,7 @@ mod tests {
         sync::Arc,
     };
 
-    use super::{Audit, AuditCaller, AuditFile, Decision, Event, Line, QuotaCell, RateKey, lock};
+    use super::{Audit, AuditCaller, AuditFile, AuditOutput, Decision, Event, Line, QuotaCell, RateKey, lock};
     use crate::{
         access::peer::Peer,
         runtime::clock::{BootTime, SystemClock},
@@ -370,9 +407,8 @@ mod tests {
     fn each_served_request_is_emitted_or_counted() {
         let directory = tempfile::tempdir().unwrap();
         let audit = Audit::new(Arc::new(SystemClock::default()), Arc::default());
-        audit.write_to(Some(
-            AuditFile::open(&directory.path().join("log")).unwrap(),
-        ));
+        let file = AuditFile::open(&directory.path().join("log")).unwrap();
+        audit.write_to(Some(AuditOutput::File(file)));
         let (peer, now) = (Peer::known(1, &[], ""), BootTime::from_millis(1_000_000));
         let (socket, quota) = (UnixStream::pair().unwrap().0, QuotaCell::default());
         let admits_as = |quota: &QuotaCell, decision| {

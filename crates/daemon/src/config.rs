@@ -30,8 +30,8 @@ pub struct Config {
     pub http: Option<HttpConfig>,
     /// The address of the metrics; `None` without a listener for them.
     pub metrics: Option<SocketAddr>,
-    /// The file of the audit, besides the log.
-    pub audit_file: Option<FileRef>,
+    /// The destination of the audit besides the log; `None` for the log alone.
+    pub audit: Option<AuditDestination>,
     /// The files of the exports.
     pub files: Vec<FileRef>,
     /// The paths that programs may write to.
@@ -51,6 +51,15 @@ pub struct HttpConfig {
     pub master: Option<SecretText>,
 }
 
+/// The destination of the audit besides the log.
+#[derive(Debug, Clone)]
+pub enum AuditDestination {
+    /// A file.
+    File(FileRef),
+    /// The daemon's standard output.
+    Stdout,
+}
+
 /// A file or a directory that is used later, with its line in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileRef {
@@ -63,6 +72,15 @@ pub struct FileRef {
 }
 
 impl Config {
+    /// Returns the file of the audit; `None` without a file.
+    #[must_use]
+    pub fn audit_file(&self) -> Option<&FileRef> {
+        match &self.audit {
+            Some(AuditDestination::File(file)) => Some(file),
+            Some(AuditDestination::Stdout) | None => None,
+        }
+    }
+
     /// Returns `true` if a profile has a role, whose sessions come from STS.
     #[must_use]
     pub fn calls_sts(&self) -> bool {

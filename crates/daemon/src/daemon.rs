@@ -280,7 +280,7 @@ impl<X: StsExchange> Daemon<X> {
     /// [`RunError`].
     fn apply(&mut self, config: Config) -> Result<(), RunError> {
         // Opened at each reload: a file that was rotated is created again.
-        let audit_file = runtime_files::open_audit(&config)?;
+        let audit_output = runtime_files::open_audit(&config)?;
         runtime_files::check_writable_paths(&config)?;
         let rules = config.profiles.values();
         let rules = rules.map(|it| (&it.name, &*it.allow));
@@ -297,7 +297,7 @@ impl<X: StsExchange> Daemon<X> {
             profiles: config.profiles,
         });
         self.exporters.sync_with(&self.context.store);
-        self.context.audit.write_to(audit_file);
+        self.context.audit.write_to(audit_output);
         self.context.http.secrets().configure(master);
         if address.is_some() {
             self.context.http.secrets().save();

@@ -12,6 +12,7 @@ pub(crate) mod file_watch;
 pub(crate) mod foreign_text;
 pub(crate) mod landlock;
 pub mod listener;
+pub(crate) mod nonblocking_write;
 pub(crate) mod panic;
 mod pipe_output;
 pub mod program;

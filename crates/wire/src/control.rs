@@ -86,7 +86,7 @@ pub struct ProfileStatus {
 /// not administer the daemon gets no destinations, and only its own user's entries.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Audit {
-    /// The file, if the configuration names one.
+    /// The file, if the configuration names one; `-` for the daemon's standard output.
     pub file: Option<String>,
     /// `true` if the events go to systemd's journal.
     pub in_journal: bool,

@@ -11,6 +11,9 @@ use stsd_client::Client;
 
 use crate::{cli::Log, error::CliError};
 
+/// The daemon's name for its standard output, in place of the path of a file.
+const STDOUT: &str = "-";
+
 /// Prints past events and, unless told otherwise, new ones.
 pub(crate) fn run(client: &Client, typed: &Log) -> Result<()> {
     if let Some(path) = &typed.file {
@@ -22,10 +25,20 @@ pub(crate) fn run(client: &Client, typed: &Log) -> Result<()> {
         (None, unit) => unit.map(journal::JournalUnit::System),
     };
     match (audit.file, unit) {
-        (Some(path), _) => follow_file(Path::new(&path), typed),
-        (None, Some(unit)) if audit.in_journal => journal::follow(&unit, typed),
-        _ => Err(no_source()),
+        (Some(path), _) if path != STDOUT => follow_file(Path::new(&path), typed),
+        (_, Some(unit)) if audit.in_journal => journal::follow(&unit, typed),
+        (Some(_), _) => Err(on_stdout()),
+        (None, _) => Err(no_source()),
     }
+}
+
+fn on_stdout() -> anyhow::Error {
+    let complaint = CliError {
+        text: "the daemon's events go to its standard output, because [audit] file is \"-\"".to_owned(),
+        hint: "read them where that output is collected, such as kubectl logs or podman logs".into(),
+        exit_code: 1,
+    };
+    complaint.into()
 }
 
 fn no_source() -> anyhow::Error {

@@ -14,6 +14,7 @@ use nix::{fcntl::OFlag, unistd::geteuid};
 use serde::Serialize;
 use tracing::warn;
 
+use super::lost_lines::{LostLine, LostLines};
 use crate::runtime::{
     clock::BootTime,
     rate::Rate,
@@ -55,19 +56,9 @@ pub struct AuditFile {
     full_at: BootTime,
     /// The file has reached the bound of its growth.
     is_full: bool,
-    /// The number of lines lost since the last successful write.
-    lost_lines: u64,
+    lost_lines: LostLines,
     /// The last line may be incomplete.
     has_partial_line: bool,
-}
-
-/// The reason for which a line is not in the file.
-#[derive(Debug)]
-pub(super) struct LostLine {
-    /// The message for a person.
-    pub(super) problem: String,
-    /// The hint: the correction by a person.
-    pub(super) hint: &'static str,
 }
 
 /// The reason for which a file cannot hold the audit.
@@ -109,11 +100,16 @@ impl AuditFileError {
     #[must_use]
     pub fn hint(&self) -> Cow<'static, str> {
         let hint = match self {
+            Self::Open { path, .. } if is_of_kernel(path) => {
+                "\"-\" is the daemon's standard output"
+            }
             Self::Open { .. } => {
                 "its directory must exist, and be writable for stsd in its sandbox too \
                  (LogsDirectory= or ReadWritePaths= of the unit)"
             }
-            Self::NotAFile(_) => "name a file; stsd does not write to pipes and devices",
+            Self::NotAFile(_) => {
+                "name a file, or \"-\" for the daemon's standard output; stsd opens no pipes and devices"
+            }
             Self::NotPrivate { .. } => {
                 "make the daemon's user its owner, with mode 0600; in logrotate: \
                  create 0600 USER GROUP"
@@ -159,7 +155,7 @@ impl AuditFile {
             file,
             full_at: BootTime::default(),
             is_full: false,
-            lost_lines: 0,
+            lost_lines: LostLines::default(),
             has_partial_line: false,
         })
     }
@@ -189,23 +185,7 @@ impl AuditFile {
     /// [`LostLine`], as it is logged.
     pub(super) fn append(&mut self, line: &impl Serialize, now: BootTime) -> Result<(), LostLine> {
         let written = self.try_append(line, now);
-        match &written {
-            Ok(()) if self.lost_lines > 0 => {
-                warn!(
-                    "writing to {} works again; {} audit lines were lost",
-                    self.path.display(),
-                    self.lost_lines
-                );
-                self.lost_lines = 0;
-            }
-            Ok(()) => {}
-            Err(LostLine { problem, hint }) => {
-                if self.lost_lines == 0 {
-                    warn!(hint, "{problem}");
-                }
-                self.lost_lines += 1;
-            }
-        }
+        self.lost_lines.record(&written, &self.path.display());
         written
     }
 
@@ -282,6 +262,11 @@ impl AuditFile {
     }
 }
 
+/// Returns `true` for a path such as `/dev/stdout`, a link that `open` does not follow.
+fn is_of_kernel(path: &Path) -> bool {
+    path.starts_with("/dev") || path.starts_with("/proc")
+}
+
 #[cfg(test)]
 mod tests {
     use std::{
@@ -354,10 +339,10 @@ mod tests {
         assert!(lost.problem.contains("has grown by 256 MiB"), "{lost:?}");
         let soon = NOW + Duration::from_secs(60);
         file.append(&"two", soon).unwrap_err();
-        assert_eq!(file.lost_lines, 2);
+        assert_eq!(file.lost_lines.count(), 2);
         let later = NOW + Duration::from_secs(600);
         file.append(&"three", later).unwrap();
-        assert_eq!(file.lost_lines, 0);
+        assert_eq!(file.lost_lines.count(), 0);
         assert_eq!(fs::read_to_string(&file.path).unwrap(), "\"three\"\n");
     }
 
@@ -372,10 +357,10 @@ mod tests {
             .unwrap();
         file.append(&"one", NOW).unwrap_err();
         file.append(&"two", NOW).unwrap_err();
-        assert_eq!(file.lost_lines, 2);
+        assert_eq!(file.lost_lines.count(), 2);
         file.file = good;
         file.append(&"three", NOW).unwrap();
-        assert_eq!((file.lost_lines, file.has_partial_line), (0, false));
+        assert_eq!((file.lost_lines.count(), file.has_partial_line), (0, false));
         let text = fs::read_to_string(&file.path).unwrap();
         assert_eq!(text, "\"three\"\n");
     }

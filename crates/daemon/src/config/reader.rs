@@ -31,7 +31,7 @@ use self::{
     context::ReadContext, http::RawHttp, metrics::RawMetrics, profile::RawProfile,
     raw_source::RawSource, spanned::Spanned, syntax::BrokenText,
 };
-use super::{Config, ConfigErrors, FileRef, calls_sts};
+use super::{AuditDestination, Config, ConfigErrors, FileRef, calls_sts};
 use crate::{
     identity::ProcessEnvironment,
     runtime::{
@@ -47,6 +47,9 @@ const DEFAULT_CALLS_PER_SECOND: u32 = 20;
 /// The quota of STS for one account, region and API, all users and roles together. Source: the quota
 /// page of the STS API in Alibaba Cloud's documentation.
 const MAX_CALLS_PER_SECOND: u32 = 100;
+
+/// The value of `[audit] file` for the standard output.
+const STDOUT: &str = "-";
 
 /// The file. The doc comments of the keys, here and in the tables below, are the text of
 /// docs/configuration-reference.md and of the list in stsd-config(5), which a test compares.
@@ -96,7 +99,8 @@ struct RawAudit {
     /// A file with a line of JSON for each served and each refused request. The daemon creates the
     /// file with mode 0600, and refuses a looser mode, a link, anything but a regular file, and a
     /// [directory that another user can write to](configuration.md#trust-in-files). A reload opens
-    /// the file again.
+    /// the file again. `"-"` is the daemon's standard output, for the collector of a container's logs;
+    /// lines that are not read at once are lost and counted.
     file: Option<Spanned<String>>,
 }
 
@@ -168,10 +172,13 @@ fn config(
         let http = context.http;
         metrics::read_metrics(&mut context, it, http)
     });
-    let audit_file = raw.audit.file.as_ref().map(|file| FileRef {
-        path: context.use_file(file.get_ref()),
-        line: context.line(file.span().start),
-        key: "audit.file".to_owned(),
+    let audit = raw.audit.file.as_ref().map(|file| match &**file.get_ref() {
+        STDOUT => AuditDestination::Stdout,
+        path => AuditDestination::File(FileRef {
+            path: context.use_file(path),
+            line: context.line(file.span().start),
+            key: "audit.file".to_owned(),
+        }),
     });
     let mut sources = BTreeMap::new();
     for (name, raw) in &raw.source {
@@ -210,7 +217,7 @@ fn config(
             sts_calls_per_second,
             http,
             metrics,
-            audit_file,
+            audit,
             files: context.export_files,
             writable: context.writable,
             profiles,

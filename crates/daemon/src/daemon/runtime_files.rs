@@ -5,22 +5,30 @@ use std::io::ErrorKind;
 use stsd_codes::Code;
 
 use crate::{
-    audit::{AuditFile, AuditFileError},
-    config::{Config, ConfigErrors},
+    audit::{AuditFile, AuditFileError, AuditOutput, AuditStdout},
+    config::{AuditDestination, Config, ConfigErrors},
     runtime::{atomic_file, program},
 };
 
-/// Opens the file of the audit; `None` if the configuration has none.
-pub(super) fn open_audit(config: &Config) -> Result<Option<AuditFile>, ConfigErrors> {
-    let Some(named) = &config.audit_file else {
-        return Ok(None);
+/// Opens the destination of the audit; `None` if the configuration has none.
+pub(super) fn open_audit(config: &Config) -> Result<Option<AuditOutput>, ConfigErrors> {
+    let named = match &config.audit {
+        None => return Ok(None),
+        Some(AuditDestination::File(named)) => named,
+        Some(AuditDestination::Stdout) => {
+            let output = AuditStdout::open().map_err(|error| {
+                let problem = format!("the standard output cannot be used: {error}");
+                ConfigErrors::whole_file(&config.path, "audit.file", &problem)
+            })?;
+            return Ok(Some(AuditOutput::Stdout(output)));
+        }
     };
     let opened = AuditFile::open(&named.path);
     let refused = |error: AuditFileError| {
         config.file_error(Code::ConfigOutputFile, named, &error, &error.hint())
     };
     opened
-        .map(Some)
+        .map(|file| Some(AuditOutput::File(file)))
         .map_err(|error| ConfigErrors::from(vec![refused(error)]))
 }
 
@@ -30,7 +38,7 @@ pub(super) fn open_audit(config: &Config) -> Result<Option<AuditFile>, ConfigErr
 /// # Errors
 /// [`ConfigErrors`], one for each file and path that cannot.
 pub fn check_runtime_files(config: &Config) -> Result<(), ConfigErrors> {
-    let audit = config.audit_file.as_ref().and_then(|named| {
+    let audit = config.audit_file().and_then(|named| {
         let checked = AuditFile::check_directory(&named.path);
         match named.path.symlink_metadata() {
             Err(error) if checked.is_ok() && error.kind() == ErrorKind::NotFound => {

@@ -2,18 +2,11 @@
 //! that stops must not stop the daemon. Nor does a terminal that stops background jobs (`stty tostop`).
 
 use std::{
-    io::{self, Write},
+    io::{self, ErrorKind, Write},
     os::fd::AsFd,
 };
 
-use nix::{
-    poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::signal::{SigSet, SigmaskHow, Signal},
-};
-
-/// Maximum length of a write that a writable pipe accepts without blocking: `PIPE_BUF` of Linux,
-/// pipe(7).
-const MAX_WRITE_BYTES: usize = 4096;
+use crate::runtime::nonblocking_write;
 
 /// A writer that drops lines instead of blocking.
 pub struct NonBlockingWriter<W> {
@@ -26,44 +19,33 @@ impl<W: Write + AsFd> NonBlockingWriter<W> {
     pub fn new(inner: W) -> Self {
         Self { inner, lost: 0 }
     }
-
-    fn is_writable(&self) -> bool {
-        let mut polled = [PollFd::new(self.inner.as_fd(), PollFlags::POLLOUT)];
-        // After a failed poll(2) the line is written, as without this type.
-        !matches!(poll(&mut polled, PollTimeout::ZERO), Ok(0))
-    }
 }
 
 impl<W: Write + AsFd> Write for NonBlockingWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if !self.is_writable() {
-            self.lost += 1;
-            return Ok(bytes.len());
+        let first = match self.lost {
+            0 => nonblocking_write::write(&mut self.inner, bytes),
+            lost => {
+                let line = format!("{lost} log lines were lost: the log was not read\n");
+                nonblocking_write::write(&mut self.inner, line.as_bytes())
+            }
+        };
+        match first {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.lost += 1;
+                Ok(bytes.len())
+            }
+            Ok(_) if self.lost > 0 => {
+                self.lost = 0;
+                self.write(bytes)
+            }
+            written => written,
         }
-        if self.lost > 0 {
-            let lost = std::mem::take(&mut self.lost);
-            let line = format!("{lost} log lines were lost: the log was not read\n");
-            without_sigttou(|| self.inner.write_all(line.as_bytes()))?;
-            return self.write(bytes);
-        }
-        let bytes = &bytes[..bytes.len().min(MAX_WRITE_BYTES)];
-        without_sigttou(|| self.inner.write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
     }
-}
-
-/// Runs a write while this thread blocks SIGTTOU: then the kernel writes to the terminal from the
-/// background, and sends no signal. Child processes inherit no blocked signal, because the mask is
-/// that of this thread and of this moment.
-fn without_sigttou<T>(write: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    let blocked = SigSet::from(Signal::SIGTTOU);
-    let before = blocked.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
-    let written = write();
-    before.thread_set_mask()?;
-    written
 }
 
 #[cfg(test)]
