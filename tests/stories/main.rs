@@ -135,6 +135,7 @@ mod serve {
     mod thundering_herd;
 }
 
+    mod on_failure;
 /// The identity providers of the configuration.
 mod sources {
     mod access_key;

@@ -1,8 +1,10 @@
-//! The exports of a profile: a file that holds the newest session, and a command that runs after each
-//! renewal. Each exported profile has a task of its own, so that a failure delays no renewal and no
+//! The exports of a profile: a file that holds the newest session, a command that runs after each
+//! renewal, and one that runs when renewals begin to fail. Each exported profile has a task of its own, so that a failure delays no renewal and no
 //! caller.
 
+mod failure_watch;
 mod file;
+mod hook;
 
 use std::{
     collections::BTreeMap,
@@ -16,9 +18,12 @@ use std::{
 
 use tokio::{sync::watch, task::JoinHandle, time::sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
 
-use self::file::CredentialsFile;
+use self::{
+    failure_watch::{Failure, FailureWatch},
+    file::CredentialsFile,
+    hook::Hook,
+};
 use crate::{
     profile::{ExportConfig, ProfileName},
     runtime::{
@@ -32,9 +37,6 @@ use crate::{
         store::{ProfileEntry, Store},
     },
 };
-
-/// Timeout for a command.
-const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The export error of a profile whose file is not up to date.
 const UNWRITTEN_HINT: &str =
@@ -176,16 +178,25 @@ impl Exporter {
         let before = self.entry.borrow().snapshot();
         let before = before.usable_for(Duration::ZERO, now).cloned();
         let (out, news) = watch::channel(before);
-        tokio::join!(self.maintain_file(&out, stop), self.run_hooks(news, stop));
+        let (failing, failures) = watch::channel(None);
+        let hooks = async {
+            tokio::join!(self.run_on_renewal(news), self.run_on_failure(failures));
+        };
+        tokio::join!(
+            self.maintain_file(&out, &failing, stop),
+            stop.run_until_cancelled(hooks)
+        );
     }
 
-    /// Keeps the newest valid session in the file until `stop`, and sends each exported session to
-    /// `out`.
+    /// Keeps the newest valid session in the file until `stop`. Sends each exported session to `out`, and
+    /// the beginning of each outage to `failing`.
     async fn maintain_file(
         &self,
         out: &watch::Sender<Option<Arc<Session>>>,
+        failing: &watch::Sender<Option<Failure>>,
         stop: &CancellationToken,
     ) {
+        let mut failure_watch = FailureWatch::default();
         let mut file = self.plan.file.clone().map(CredentialsFile::new);
         let mut entry_sender = self.entry.clone();
         let mut entry = Arc::clone(&entry_sender.borrow_and_update());
@@ -193,6 +204,9 @@ impl Exporter {
         while !stop.is_cancelled() {
             let now = self.clock.boot();
             let session = changes.latest().usable_for(Duration::ZERO, now).cloned();
+            if let Some(failure) = failure_watch.look(&changes.latest()) {
+                failing.send_replace(Some(failure));
+            }
             let left = |it: &Arc<Session>| it.lifetime.remaining(now);
             let mut pause = Duration::MAX;
             let mut written = true;
@@ -238,52 +252,38 @@ impl Exporter {
         }
     }
 
-    /// Returns the command. It may also write to the directory of the profile's file.
-    fn hook(&self) -> Option<Program> {
-        let mut program = self.plan.command.clone()?;
+    /// Returns the state of a command. The program may also write to the directory of the profile's file.
+    fn hook(&self, key: &'static str, program: Option<&Program>) -> Option<Hook> {
+        let mut program = program?.clone();
         let file = self.plan.file.as_ref();
         let directory = file.and_then(|it| it.path.parent());
         program.writable.extend(directory.map(Into::into));
-        Some(program)
+        let profile = self.entry.borrow().profile.name.clone();
+        Some(Hook::new(key, program, profile))
     }
 
     /// Runs the command for each new session, one run at a time. All sessions that arrive during a run
     /// cause one further run.
-    async fn run_hooks(
-        &self,
-        mut news: watch::Receiver<Option<Arc<Session>>>,
-        stop: &CancellationToken,
-    ) {
-        let Some(program) = self.hook() else {
+    async fn run_on_renewal(&self, mut news: watch::Receiver<Option<Arc<Session>>>) {
+        let Some(mut hook) = self.hook("on_renewal", self.plan.on_renewal.as_ref()) else {
             return;
         };
-        let name = self.entry.borrow().profile.name.clone();
-        let mut last_logged = None;
-        let tell = async {
-            while news.changed().await.is_ok() {
-                let variables = [("STSD_PROFILE", name.as_str())];
-                let run = program.run(&self.programs, &variables, HOOK_TIMEOUT).await;
-                // A line of stderr may differ each time.
-                let failed = run.as_ref().err().map(|it| it.error.to_string());
-                if let Err(failure) = &run
-                    && last_logged != failed
-                {
-                    let hint = failure
-                        .error
-                        .trust_hint()
-                        .unwrap_or_else(|| program.describe_confinement(&self.programs));
-                    warn!(profile = %name, hint, "on_renewal: {failure}");
-                }
-                if failed.is_none() && last_logged.is_some() {
-                    info!(profile = %name, "on_renewal succeeds again");
-                }
-                last_logged = failed;
-            }
+        while news.changed().await.is_ok() {
+            hook.run(&self.programs, &[]).await;
+        }
+    }
+
+    /// Runs the command for each outage, one run at a time.
+    async fn run_on_failure(&self, mut failures: watch::Receiver<Option<Failure>>) {
+        let Some(mut hook) = self.hook("on_failure", self.plan.on_failure.as_ref()) else {
+            return;
         };
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => {}
-            () = tell => {}
+        while failures.changed().await.is_ok() {
+            let Some(failure) = *failures.borrow_and_update() else {
+                continue;
+            };
+            let variables = failure.variables(self.clock.boot());
+            hook.run(&self.programs, &variables).await;
         }
     }
 }

@@ -63,10 +63,10 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// Returns `true` if the session is renewed without requests; an export sends none.
+    /// Returns `true` if the session is renewed without requests; a file and `on_renewal` send none.
     #[must_use]
     pub fn is_kept_warm(&self) -> bool {
-        self.keep_warm || self.export.is_some()
+        self.keep_warm || self.export.as_ref().is_some_and(|it| it.uses_sessions())
     }
 
     /// Returns `true` if the sessions of both profiles grant the same rights under the same name;

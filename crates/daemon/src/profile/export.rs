@@ -12,7 +12,9 @@ pub struct ExportConfig {
     /// A file that holds the newest session.
     pub file: Option<ExportFile>,
     /// A program that is run after each renewal.
-    pub command: Option<Program>,
+    pub on_renewal: Option<Program>,
+    /// A program that is run when renewals begin to fail.
+    pub on_failure: Option<Program>,
 }
 
 /// A file with credentials.
@@ -37,6 +39,12 @@ impl ExportConfig {
     /// Returns `true` without a file and a command.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.file.is_none() && self.command.is_none()
+        !self.uses_sessions() && self.on_failure.is_none()
+    }
+
+    /// Returns `true` if each session is used at once, also without requests.
+    #[must_use]
+    pub fn uses_sessions(&self) -> bool {
+        self.file.is_some() || self.on_renewal.is_some()
     }
 }

@@ -20,7 +20,12 @@ use crate::{
 };
 
 /// Variables that differ for each run.
-const PROVIDED_VARIABLES: [&str; 2] = ["TMPDIR", "STSD_PROFILE"];
+const PROVIDED_VARIABLES: [&str; 4] = [
+    "TMPDIR",
+    "STSD_PROFILE",
+    "STSD_ERROR_CODE",
+    "STSD_REMAINING_SECONDS",
+];
 
 /// A list of texts.
 pub(super) type Words = Spanned<Vec<Spanned<String>>>;
@@ -50,6 +55,21 @@ pub(super) fn program(context: &mut ReadContext<'_>, raw: &RawProgram<'_>) -> Pr
         words: command(context, raw.command, &key, raw.example),
         writable: writable(context, raw.writable, table),
         environment: environment(context, raw.environment, table),
+    }
+}
+
+/// Returns another program of a table, with the paths and variables of the first, whose errors are
+/// reported once.
+pub(super) fn program_beside(
+    context: &mut ReadContext<'_>,
+    raw: &RawProgram<'_>,
+    first: &Program,
+) -> Program {
+    let key = format!("{}.{}", raw.table, raw.key);
+    Program {
+        words: command(context, raw.command, &key, raw.example),
+        writable: first.writable.clone(),
+        environment: first.environment.clone(),
     }
 }
 

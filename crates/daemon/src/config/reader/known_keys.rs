@@ -186,6 +186,11 @@ const PROFILE: &[KnownKey] = &[
     ),
     optional(
         "writable",
+    optional(
+        "on_failure",
+        Shape::Program,
+        "on_failure = [\"/usr/local/bin/page\", \"stsd\"]",
+    ),
         Shape::Paths,
         "writable = [\"/var/cache/issue\"]",
     ),

@@ -7,7 +7,7 @@ use stsd_codes::Code;
 use stsd_model::MAX_CHAIN_PROFILES;
 
 use super::{
-    command::{RawProgram, Words, program, reject_without_program},
+    command::{RawProgram, Words, program, program_beside, reject_without_program},
     context::{ReadContext, read},
     export::{RawFile, export_file},
     source::{Kind, SourceSpec},
@@ -26,6 +26,10 @@ use crate::{
 /// The hint of an invalid `on_renewal`.
 const HOOK_EXAMPLE: &str =
     "on_renewal = [\"/usr/bin/systemctl\", \"reload\", \"nginx\"]; no shell reads it";
+
+/// The hint of an invalid `on_failure`.
+const FAILURE_HOOK_EXAMPLE: &str =
+    "on_failure = [\"/usr/local/bin/page\", \"stsd\"]; no shell reads it";
 
 /// The default of `role_session_name`.
 pub(super) const DEFAULT_SESSION_NAME: &str = "{user}-{host}";
@@ -70,11 +74,15 @@ pub(super) struct RawProfile {
     /// A command that is [run after each renewal](configuration.md#on_renewal-a-command-after-each):
     /// a program by its full path, and its arguments.
     on_renewal: Option<Words>,
-    /// Files and directories that the command of `on_renewal` may
+    /// A command that is [run once when renewals begin to
+    /// fail](configuration.md#on_failure-a-command-when-renewals-fail): a program by its full path, and
+    /// its arguments.
+    on_failure: Option<Words>,
+    /// Files and directories that the commands of `on_renewal` and `on_failure` may
     /// [write to](configuration.md#programs-where-they-may-write), besides the directory of `file`.
     writable: Option<Words>,
-    /// Names of further variables of the daemon's environment that the command of `on_renewal`
-    /// [receives](configuration.md#programs-where-they-may-write).
+    /// Names of further variables of the daemon's environment that the commands of `on_renewal` and
+    /// `on_failure` [receive](configuration.md#programs-where-they-may-write).
     environment: Option<Words>,
     /// The [callers](configuration.md) that may have the credentials: `user:NAME`, `group:NAME`,
     /// `unit:NAME.service`, `unit:NAME.scope`; one rule that matches is enough.
@@ -380,25 +388,32 @@ fn reject_ignored_parameters(
 
 fn export(context: &mut ReadContext<'_>, raw: &RawProfile, table: &str) -> ExportConfig {
     let (writable, environment) = (raw.writable.as_ref(), raw.environment.as_ref());
-    let command = raw.on_renewal.as_ref().map(|command| {
-        let raw = RawProgram {
-            table,
-            key: "on_renewal",
-            command,
-            example: HOOK_EXAMPLE,
-            writable,
-            environment,
-        };
-        program(context, &raw)
-    });
-    if command.is_none() {
+    let of = |key, command, example| RawProgram {
+        table,
+        key,
+        command,
+        example,
+        writable,
+        environment,
+    };
+    let renewal = raw.on_renewal.as_ref();
+    let renewal = renewal.map(|it| of("on_renewal", it, HOOK_EXAMPLE));
+    let failure = raw.on_failure.as_ref();
+    let failure = failure.map(|it| of("on_failure", it, FAILURE_HOOK_EXAMPLE));
+    if renewal.is_none() && failure.is_none() {
         let keys = [("writable", writable), ("environment", environment)];
-        reject_without_program(context, table, "on_renewal", keys);
+        reject_without_program(context, table, "on_renewal and on_failure", keys);
     }
+    let on_renewal = renewal.map(|it| program(context, &it));
+    let on_failure = failure.map(|it| match &on_renewal {
+        Some(other) => program_beside(context, &it, other),
+        None => program(context, &it),
+    });
     let file = raw.file.as_ref();
     ExportConfig {
         file: file.and_then(|it| export_file(context, it, table)),
-        command,
+        on_renewal,
+        on_failure,
     }
 }
 

@@ -97,6 +97,7 @@ fn defaults() -> BTreeMap<TableKey<'static>, String> {
         (("profile.NAME", "duration"), quoted(&duration)),
         (("profile.NAME", "on_renewal"), "no command".to_owned()),
         (
+        (("profile.NAME", "on_failure"), "no command".to_owned()),
             ("profile.NAME", "allow"),
             "a user's daemon: its user; with `--system`: no caller".to_owned(),
         ),
