@@ -6,5 +6,6 @@ pub mod last_access;
 pub mod lease;
 pub mod lifetime;
 pub mod memfd;
+pub mod session_file;
 pub mod snapshot;
 pub mod store;

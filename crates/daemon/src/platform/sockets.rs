@@ -84,6 +84,9 @@ pub const MASTER_SECRET_FILE: &str = "http.secret";
 /// this secret, which therefore is no master secret; the daemon removes the file.
 pub const OLD_TOKEN_FILE: &str = "http.token";
 
+/// The file name of the sessions between a stop and the next start, in the directory of the sockets.
+pub const SESSION_FILE: &str = "sessions.secret";
+
 /// The descriptor name of a socket that the previous program has bound.
 pub const FDNAME_OWNED: &str = "own";
 
@@ -93,7 +96,12 @@ pub const FDNAME_ACTIVATED: &str = "stsd";
 /// Returns all files that the daemon creates in the directory of its socket.
 #[must_use]
 pub fn runtime_files(socket: &Path) -> Vec<PathBuf> {
-    let names = [HTTP_SOCKET_FILE, MASTER_SECRET_FILE, OLD_TOKEN_FILE];
+    let names = [
+        HTTP_SOCKET_FILE,
+        MASTER_SECRET_FILE,
+        OLD_TOKEN_FILE,
+        SESSION_FILE,
+    ];
     let beside = names.map(|it| socket.with_file_name(it));
     [socket.to_owned()].into_iter().chain(beside).collect()
 }

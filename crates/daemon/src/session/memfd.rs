@@ -158,9 +158,22 @@ pub fn seal(
 /// Returns the sessions of the newest memfd of this boot; invalid ones are logged and ignored.
 #[must_use]
 pub fn restore(memfds: Vec<File>, clock: &dyn Clock) -> RestoredSessions {
+    restored(memfds.into_iter().map(open), clock)
+}
+
+/// Returns the sessions of a file that the previous process has left, as [`restore`] does.
+#[must_use]
+pub fn restore_file(file: File, clock: &dyn Clock) -> RestoredSessions {
+    restored([read(file)], clock)
+}
+
+fn restored(
+    payloads: impl IntoIterator<Item = Result<Payload, RejectReason>>,
+    clock: &dyn Clock,
+) -> RestoredSessions {
     let mut newest: Option<Payload> = None;
-    for file in memfds {
-        match open(file) {
+    for payload in payloads {
+        match payload {
             Ok(payload) if payload.boot != clock.boot_id() => {}
             Ok(payload) => {
                 let newer = |it: &Payload| it.generation < payload.generation;
@@ -186,11 +199,15 @@ pub fn restore(memfds: Vec<File>, clock: &dyn Clock) -> RestoredSessions {
     }
 }
 
-fn open(mut file: File) -> Result<Payload, RejectReason> {
+fn open(file: File) -> Result<Payload, RejectReason> {
     let seals = fcntl(file.as_fd(), FcntlArg::F_GET_SEALS).map_err(io::Error::from)?;
     if seals & SEALS.bits() != SEALS.bits() {
         return Err(RejectReason::NotSealed);
     }
+    read(file)
+}
+
+fn read(mut file: File) -> Result<Payload, RejectReason> {
     let size = file.metadata()?.len();
     if size > MAX_MEMFD_BYTES {
         return Err(RejectReason::Damaged);
