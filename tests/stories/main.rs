@@ -30,6 +30,7 @@ mod config {
     mod errors;
     mod export_keys;
     mod mistakes;
+    mod reload_on_change;
 }
 
 /// The commands of stsctl, and what the programs print.
@@ -85,6 +86,7 @@ mod platform {
     mod install_script;
     mod json_log;
     mod live;
+    mod kept_sessions;
     mod memory;
     mod notify;
     mod old_release;
@@ -133,9 +135,9 @@ mod serve {
     mod hostile_peers;
     mod metrics;
     mod thundering_herd;
+    mod on_failure;
 }
 
-    mod on_failure;
 /// The identity providers of the configuration.
 mod sources {
     mod access_key;

@@ -4,6 +4,7 @@ mod check;
 
 use std::{
     env, fs,
+    fs::File,
     io::{self, Write as _},
     path::{Path, PathBuf},
     pin::pin,
@@ -32,6 +33,7 @@ use stsd::{
     },
     session::{
         memfd::{self, RestoredSessions},
+        session_file::SessionFile,
         store::Store,
     },
     sts::{caller_identity, connectivity},
@@ -39,7 +41,7 @@ use stsd::{
 use stsd_document::printable_lines;
 use stsd_sts::Sts;
 use tokio::sync::mpsc;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 /// Prints the help or the version.
 pub(crate) fn print(text: &str) -> Result<()> {
@@ -103,7 +105,12 @@ pub(crate) async fn run(options: &Options, in_journal: bool) -> Result<()> {
     protections.push(hardening::restrict_filesystem(&writable));
     hardening::warn_missing(&protections);
     let clock = Arc::new(SystemClock::with_alarm());
-    let (restored, url_secrets) = restore(&mut inherited, state, &clock)?;
+    let session_file = inherited.own_directory();
+    let session_file = session_file.map(|it| SessionFile::at(it.join(sockets::SESSION_FILE)));
+    let stored = session_file
+        .as_ref()
+        .and_then(|it| take_sessions(it, &config));
+    let (restored, url_secrets) = restore(&mut inherited, stored, state, &clock)?;
     let (sender, listeners) = mpsc::channel(4);
     let conditions = Arc::new(Conditions::default());
     let mut socket_watch = SocketWatch::new(
@@ -137,6 +144,7 @@ pub(crate) async fn run(options: &Options, in_journal: bool) -> Result<()> {
         in_journal,
         restored,
         url_secrets,
+        session_file,
         tcp: inherited.tcp,
         store_http_socket: NotifySocket::store_http_socket,
         persist: NotifySocket::is_present()
@@ -166,14 +174,31 @@ fn writable_paths(inherited: &InheritedSockets, config: &Config) -> Vec<PathBuf>
     paths
 }
 
+/// Opens and removes the file of the previous process's sessions. Without `keep_sessions` the file is
+/// removed unread.
+fn take_sessions(place: &SessionFile, config: &Config) -> Option<File> {
+    if !config.keep_sessions {
+        place.remove();
+        return None;
+    }
+    place.take().unwrap_or_else(|error| {
+        warn!("ignoring saved sessions: {error}");
+        None
+    })
+}
+
 /// Returns the sessions and the secrets of the URLs that the previous process has left. The master
 /// secret is kept in the directory `state`.
 fn restore(
     inherited: &mut InheritedSockets,
+    stored: Option<File>,
     state: Option<PathBuf>,
     clock: &SystemClock,
 ) -> Result<(RestoredSessions, UrlSecrets)> {
     let mut restored = memfd::restore(std::mem::take(&mut inherited.sessions), clock);
+    if let Some(stored) = stored.filter(|_| restored.is_empty()) {
+        restored = memfd::restore_file(stored, clock);
+    }
     let runtime = inherited.own_directory();
     if let Some(directory) = &runtime {
         let _ = fs::remove_file(directory.join(sockets::OLD_TOKEN_FILE));

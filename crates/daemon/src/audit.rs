@@ -24,13 +24,13 @@ use serde::Serialize;
 use tokio::{sync::Notify, time::sleep};
 use tracing::{Level, info};
 
-use self::{
-    lost_lines::LostLine,
-    rate_limit::{Admission, AuditRateLimiter, Quota, RateKey},
-};
 pub use self::{
     file::{AuditFile, AuditFileError},
     stdout::AuditStdout,
+};
+use self::{
+    lost_lines::LostLine,
+    rate_limit::{Admission, AuditRateLimiter, Quota, RateKey},
 };
 pub(crate) use crate::runtime::foreign_text::sanitize;
 use crate::{
@@ -397,7 +397,9 @@ mod tests {
         sync::Arc,
     };
 
-    use super::{Audit, AuditCaller, AuditFile, AuditOutput, Decision, Event, Line, QuotaCell, RateKey, lock};
+    use super::{
+        Audit, AuditCaller, AuditFile, AuditOutput, Decision, Event, Line, QuotaCell, RateKey, lock,
+    };
     use crate::{
         access::peer::Peer,
         runtime::clock::{BootTime, SystemClock},

@@ -15,13 +15,22 @@ pub use self::{
     error::{ConfigError, ConfigErrors},
     reader::load,
 };
-use crate::profile::{Endpoints, Profile, ProfileName};
+use crate::{
+    profile::{Endpoints, Profile, ProfileName},
+    runtime::path_state::PathState,
+};
 
 /// A valid configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The configuration file.
     pub path: PathBuf,
+    /// The files whose text is the configuration, with their states before they were read.
+    pub read_files: Vec<PathState>,
+    /// The events that cause a reload.
+    pub reload: ReloadTrigger,
+    /// Store the sessions at a stop, for the next start.
+    pub keep_sessions: bool,
     /// The endpoints of STS.
     pub endpoints: Endpoints,
     /// The rate limit of the calls to STS.
@@ -40,6 +49,15 @@ pub struct Config {
     pub warnings: Vec<ConfigError>,
     /// The profiles, by name.
     pub profiles: BTreeMap<ProfileName, Arc<Profile>>,
+}
+
+/// The events that cause a reload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReloadTrigger {
+    /// A request: SIGHUP or `stsctl reload`.
+    Request,
+    /// A request, or a change of a file.
+    Change,
 }
 
 /// The table `[http]`.

@@ -27,11 +27,12 @@ pub use self::{
 use crate::{
     access::Access,
     audit::Audit,
-    config::{Config, ConfigErrors},
+    config::{Config, ConfigErrors, ReloadTrigger},
     export::Exporters,
     platform::{signals::ControlSignals, systemd::NotifySocket},
     refresh::supervisor::{RefreshConfig, Supervisor, SupervisorDeps},
     runtime::{
+        change_watch::ChangeWatch,
         conditions::{Condition, Conditions},
         listener::Protocol,
         protection_report::SecretPages,
@@ -62,6 +63,7 @@ struct Daemon<X> {
     metrics: MetricsListener,
     signals: ControlSignals,
     load: Box<dyn Fn() -> Result<Config, ConfigErrors> + Send>,
+    config_watch: Arc<ChangeWatch>,
     handover: Handover,
     store_http_socket: fn(Option<&TcpListener>) -> io::Result<()>,
     check_successor: Arc<dyn Fn() -> io::Result<()> + Send + Sync>,
@@ -82,6 +84,7 @@ pub async fn run<X: StsExchange>(
     let (sender, commands) = mpsc::channel(16);
     let (path, restored) = (config.path.clone(), dependencies.restored.len());
     let mut daemon = Daemon::new(&config, sender, dependencies)?;
+    daemon.config_watch.set_read(config.read_files.clone());
     daemon.apply(config)?;
     let context = Arc::clone(&daemon.context);
     let reactor = ReactorHandle::new();
@@ -148,7 +151,6 @@ impl<X: StsExchange> Daemon<X> {
             status: Some(Arc::new(status)),
         });
         Ok(Self {
-            context,
             metrics: MetricsListener::default(),
             exporters: Exporters::new(Arc::clone(&clock), dependencies.programs),
             supervisor: Supervisor::new(SupervisorDeps {
@@ -161,11 +163,17 @@ impl<X: StsExchange> Daemon<X> {
             }),
             signals: dependencies.signals,
             load: dependencies.load,
-            handover: Handover::new(dependencies.persist, Arc::clone(&conditions)),
+            config_watch: Arc::new(ChangeWatch::new(Arc::clone(&context.clock))),
+            handover: Handover::new(
+                dependencies.persist,
+                dependencies.session_file,
+                Arc::clone(&conditions),
+            ),
             store_http_socket: dependencies.store_http_socket,
             check_successor: dependencies.check_successor,
             conditions,
             proxies: dependencies.proxies,
+            context,
         })
     }
 
@@ -186,7 +194,9 @@ impl<X: StsExchange> Daemon<X> {
         let conditions = Arc::clone(&self.conditions);
         let context = Arc::clone(&self.context);
         let summaries = context.audit.run_summaries();
-        tokio::pin!(serving, summaries);
+        let config_watch = Arc::clone(&self.config_watch);
+        let watching = config_watch.run();
+        tokio::pin!(serving, summaries, watching);
         let served = loop {
             tokio::select! {
                 served = &mut serving => break served,
@@ -218,6 +228,11 @@ impl<X: StsExchange> Daemon<X> {
                         is_replaced = true;
                         self.signals.stop.cancel();
                     }
+                }
+                () = &mut watching => {}
+                () = config_watch.changed() => {
+                    info!("a file of the configuration has changed");
+                    drop(self.reload());
                 }
                 // An error is logged, and a signal has no reply.
                 () = self.signals.reload.notified() => drop(self.reload()),
@@ -259,6 +274,10 @@ impl<X: StsExchange> Daemon<X> {
     /// Persists the sessions and ends all tasks.
     async fn shut_down(mut self, is_replaced: bool) -> ExitReason {
         self.persist_sessions();
+        if !is_replaced && self.handover.keeps_at_stop() {
+            let sessions = self.seal_sessions();
+            self.handover.write_at_stop(sessions.as_ref());
+        }
         let exit_reason = if is_replaced {
             ExitReason::Replaced {
                 sessions: self.seal_sessions(),
@@ -286,6 +305,9 @@ impl<X: StsExchange> Daemon<X> {
         let rules = rules.map(|it| (&it.name, &*it.allow));
         self.context.access.warn_unreachable_profiles(rules);
         let now = self.context.clock.boot();
+        self.handover.keep_at_stop(config.keep_sessions, now);
+        let watches = config.reload == ReloadTrigger::Change;
+        self.config_watch.enable(watches);
         endpoint_report::report(&config, &self.proxies, &self.conditions, now);
         let (address, master) = match config.http {
             Some(http) => (Some(http.address), http.master),
@@ -319,7 +341,12 @@ impl<X: StsExchange> Daemon<X> {
     /// [`ConfigErrors`]; the previous configuration stays in force.
     fn reload(&mut self) -> Result<(), ConfigErrors> {
         NotifySocket::reloading();
-        let outcome = (self.load)().and_then(|config| {
+        let loaded = (self.load)();
+        match &loaded {
+            Ok(config) => self.config_watch.set_read(config.read_files.clone()),
+            Err(errors) => self.config_watch.set_read(errors.read_files.clone()),
+        }
+        let outcome = loaded.and_then(|config| {
             let path = config.path.clone();
             self.apply(config).map_err(|error| match error {
                 RunError::Config(errors) => errors,
@@ -352,7 +379,12 @@ impl<X: StsExchange> Daemon<X> {
             "the last reload was refused, and the configuration before is in force: {}{more}",
             first.unwrap_or_default()
         );
-        let hint = "correct the file, then stsctl reload; stsd --check lists all errors";
+        let hint = match self.config_watch.is_enabled() {
+            true => {
+                "correct the file, which is read again after a change; stsd --check lists all errors"
+            }
+            false => "correct the file, then stsctl reload; stsd --check lists all errors",
+        };
         let now = self.context.clock.boot();
         let condition = Condition::Configuration;
         self.conditions.fail(condition, &message, hint, now);

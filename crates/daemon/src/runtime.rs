@@ -4,6 +4,7 @@
 pub(crate) mod async_fd;
 pub mod atomic_file;
 pub mod backoff;
+pub mod change_watch;
 pub mod child_process;
 pub mod children;
 pub mod clock;
@@ -14,6 +15,7 @@ pub(crate) mod landlock;
 pub mod listener;
 pub(crate) mod nonblocking_write;
 pub(crate) mod panic;
+pub mod path_state;
 mod pipe_output;
 pub mod program;
 pub mod protection_report;

@@ -7,6 +7,8 @@ use std::{
 
 use stsd_codes::Code;
 
+use crate::runtime::path_state::PathState;
+
 /// One error of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
@@ -31,6 +33,8 @@ pub struct ConfigErrors {
     pub errors: Vec<ConfigError>,
     /// Likely mistakes besides the errors.
     pub warnings: Vec<ConfigError>,
+    /// The files that were read, with their states before.
+    pub read_files: Vec<PathState>,
 }
 
 impl ConfigErrors {
@@ -52,6 +56,7 @@ impl From<Vec<ConfigError>> for ConfigErrors {
         Self {
             errors,
             warnings: Vec::new(),
+            read_files: Vec::new(),
         }
     }
 }

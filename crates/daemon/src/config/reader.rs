@@ -29,12 +29,13 @@ use toml::de::DeTable;
 
 use self::{
     context::ReadContext, http::RawHttp, metrics::RawMetrics, profile::RawProfile,
-    raw_source::RawSource, spanned::Spanned, syntax::BrokenText,
+    raw_source::RawSource, spanned::Spanned, suggestion::shown, syntax::BrokenText,
 };
-use super::{AuditDestination, Config, ConfigErrors, FileRef, calls_sts};
+use super::{AuditDestination, Config, ConfigErrors, FileRef, ReloadTrigger, calls_sts};
 use crate::{
     identity::ProcessEnvironment,
     runtime::{
+        path_state::PathState,
         trust,
         trust::{Purpose, TrustError},
     },
@@ -74,6 +75,15 @@ struct Raw {
     /// calls at least. [The quota of STS](configuration.md#the-quota-of-sts) is 100 for each account,
     /// region and API, shared by all machines.
     sts_calls_per_second: Option<Spanned<i64>>,
+    /// The events at which the configuration is [read again](configuration.md#reload): `"on-request"`,
+    /// SIGHUP and `stsctl reload`; or `"on-change"`, also a change of the file, of a `policy_file` or of
+    /// `secret_file`, within seconds, as in a container whose files another program replaces.
+    reload: Option<Spanned<String>>,
+    /// Write the sessions [to a file at a stop](containers.md#sessions-over-a-restart), beside the socket and on
+    /// a tmpfs alone; the next start reads and removes the file. For a container; systemd keeps the sessions
+    /// without it.
+    #[serde(default)]
+    keep_sessions: bool,
     /// The [audit](operations.md), in a file besides the log.
     #[serde(default)]
     audit: RawAudit,
@@ -109,10 +119,13 @@ struct RawAudit {
 /// # Errors
 /// [`ConfigErrors`], as many as one reading finds.
 pub fn load(path: &Path, environment: &ProcessEnvironment) -> Result<Config, ConfigErrors> {
+    // The state is taken before the read, so that a change during the read is noticed.
+    let state = PathState::of(path.to_owned());
     match context::read(path) {
-        Ok(text) => parse(text, path, environment),
+        Ok(text) => read_text(text, vec![state], path, environment),
         Err(error) => {
             let mut context = ReadContext::new(path, String::new(), environment);
+            context.read_files.push(state);
             match error {
                 TrustError::Io(error) => {
                     let hint = "create it with stsctl init or as man stsd-config shows, or set \
@@ -131,12 +144,24 @@ pub fn load(path: &Path, environment: &ProcessEnvironment) -> Result<Config, Con
 
 /// Checks the text of a configuration as if it were at `path`, with all the files that the
 /// configuration names.
+#[cfg(any(test, fuzzing))]
 pub(crate) fn parse(
     text: String,
     path: &Path,
     environment: &ProcessEnvironment,
 ) -> Result<Config, ConfigErrors> {
+    read_text(text, Vec::new(), path, environment)
+}
+
+/// Checks the text of a configuration, and the files that the configuration names.
+fn read_text(
+    text: String,
+    read_files: Vec<PathState>,
+    path: &Path,
+    environment: &ProcessEnvironment,
+) -> Result<Config, ConfigErrors> {
     let mut context = ReadContext::new(path, text, environment);
+    context.read_files = read_files;
     let text = context.text.clone();
     let (mut root, errors) = DeTable::parse_recoverable(&text);
     let broken = syntax::report(&mut context, &errors);
@@ -164,6 +189,7 @@ fn config(
     check_authorities(&mut context);
     let endpoints = endpoint::endpoints(&mut context, &raw);
     let sts_calls_per_second = calls_per_second(&mut context, raw.sts_calls_per_second.as_ref());
+    let reload = reload_trigger(&mut context, raw.reload.as_ref());
     let http = raw.http.as_ref();
     let http = http.and_then(|it| http::read_http(&mut context, it));
     context.http = http.as_ref().map(|it| it.address);
@@ -212,6 +238,9 @@ fn config(
     match endpoints {
         Some(endpoints) if context.errors.is_empty() => Ok(Config {
             path: context.path.to_owned(),
+            read_files: context.read_files,
+            reload,
+            keep_sessions: raw.keep_sessions,
             endpoints,
             warnings: context.warnings,
             sts_calls_per_second,
@@ -261,6 +290,27 @@ fn certificates(directory: &Path) -> Vec<PathBuf> {
     };
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     entries.map(|it| it.path()).filter(is_certificate).collect()
+}
+
+/// The values of `reload`.
+const RELOAD_TRIGGERS: [(&str, ReloadTrigger); 2] = [
+    ("on-request", ReloadTrigger::Request),
+    ("on-change", ReloadTrigger::Change),
+];
+
+fn reload_trigger(context: &mut ReadContext<'_>, value: Option<&Spanned<String>>) -> ReloadTrigger {
+    let Some(value) = value else {
+        return ReloadTrigger::Request;
+    };
+    let name = value.get_ref();
+    let known = RELOAD_TRIGGERS.into_iter().find(|it| it.0 == name);
+    if known.is_none() {
+        let problem = format!("{} does not cause a reload", shown(name));
+        let hint = suggestion::with_names(name, &RELOAD_TRIGGERS.map(|it| it.0));
+        let at = value.span().start;
+        context.error_at(Code::ConfigUnknownName, at, "reload", &problem, &hint);
+    }
+    known.map_or(ReloadTrigger::Request, |it| it.1)
 }
 
 fn calls_per_second(context: &mut ReadContext<'_>, value: Option<&Spanned<i64>>) -> u32 {

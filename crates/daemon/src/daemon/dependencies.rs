@@ -14,7 +14,7 @@ use crate::{
         protection_report::Protection,
     },
     serve::http::UrlSecrets,
-    session::memfd::RestoredSessions,
+    session::{memfd::RestoredSessions, session_file::SessionFile},
 };
 
 /// Persists sealed sessions for the next process.
@@ -54,6 +54,9 @@ pub struct Dependencies<X> {
     pub tcp: Option<TcpListener>,
     /// Persists sessions for the next process; `None` without a file descriptor store.
     pub persist: Option<PersistSessions>,
+    /// The place of the sessions between a stop and the next start; `None` without a directory of the
+    /// daemon's own.
+    pub session_file: Option<SessionFile>,
     /// Stores the loopback socket for the next process.
     pub store_http_socket: fn(Option<&TcpListener>) -> io::Result<()>,
     /// Checks the program that is to replace this one; may block.

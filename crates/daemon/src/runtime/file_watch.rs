@@ -2,9 +2,9 @@
 //! at such a path must not stop the daemon.
 
 use std::{
-    fs::{self, File, Metadata, OpenOptions},
+    fs::{File, Metadata, OpenOptions},
     io::{self, Read as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard,
@@ -21,7 +21,7 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
-use crate::runtime::{clock::BootTime, sync::lock};
+use crate::runtime::{clock::BootTime, path_state::FileState, sync::lock};
 
 /// Timeout for the read of a file.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
@@ -86,18 +86,6 @@ struct Observed {
     polled_at: BootTime,
     /// The state of the file at the last poll; `None` if there was none since the last read.
     at_poll: Option<FileState>,
-}
-
-/// The state of a file, which differs after a change.
-#[derive(Debug, PartialEq, Eq)]
-enum FileState {
-    Missing,
-    Present {
-        device: u64,
-        inode: u64,
-        length: u64,
-        modified: (i64, i64),
-    },
 }
 
 impl WatchedFile {
@@ -205,23 +193,9 @@ impl Observed {
     }
 }
 
-impl FileState {
-    fn of(path: &Path) -> Self {
-        match fs::metadata(path) {
-            Ok(metadata) => Self::Present {
-                device: metadata.dev(),
-                inode: metadata.ino(),
-                length: metadata.len(),
-                modified: (metadata.mtime(), metadata.mtime_nsec()),
-            },
-            Err(_) => Self::Missing,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
+    use std::{fs, sync::mpsc};
 
     use super::*;
 

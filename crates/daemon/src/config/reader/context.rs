@@ -15,7 +15,9 @@ use crate::{
     identity::ProcessEnvironment,
     profile::Invalid,
     runtime::{
-        file_watch, trust,
+        file_watch,
+        path_state::PathState,
+        trust,
         trust::{Purpose, TrustError},
     },
 };
@@ -42,6 +44,8 @@ pub(super) struct ReadContext<'a> {
     pub first_source: Option<String>,
     /// The files that the daemon reads or writes besides the exports.
     pub used_files: Vec<PathBuf>,
+    /// The files whose text is the configuration, with their states before they were read.
+    pub read_files: Vec<PathState>,
     /// The files of the exports.
     pub export_files: Vec<FileRef>,
     /// The paths that programs may write to.
@@ -66,6 +70,7 @@ impl<'a> ReadContext<'a> {
             damaged: Vec::new(),
             first_source: None,
             used_files: vec![path.to_owned()],
+            read_files: Vec::new(),
             export_files: Vec::new(),
             writable: Vec::new(),
             http: None,
@@ -119,6 +124,13 @@ impl<'a> ReadContext<'a> {
         path
     }
 
+    /// Returns the path of a file whose text becomes a part of the configuration.
+    pub(super) fn use_text_of(&mut self, file: &str) -> PathBuf {
+        let path = self.use_file(file);
+        self.read_files.push(PathState::of(path.clone()));
+        path
+    }
+
     /// Returns a path relative to the configuration file.
     pub(super) fn resolve(&self, file: &str) -> PathBuf {
         self.path.parent().unwrap_or(Path::new(".")).join(file)
@@ -163,11 +175,18 @@ impl<'a> ReadContext<'a> {
         self.warnings.push(warning);
     }
 
-    /// Returns the errors, and the warnings besides them.
-    pub(super) fn into_errors(self) -> ConfigErrors {
+    /// Returns the errors, and the warnings besides them. A change of any file that the configuration
+    /// names may correct an error.
+    pub(super) fn into_errors(mut self) -> ConfigErrors {
+        for path in self.used_files {
+            if self.read_files.iter().all(|it| it.path() != path) {
+                self.read_files.push(PathState::of(path));
+            }
+        }
         ConfigErrors {
             errors: self.errors,
             warnings: self.warnings,
+            read_files: self.read_files,
         }
     }
 

@@ -71,7 +71,7 @@ fn address(context: &mut ReadContext<'_>, listen: &Spanned<String>) -> Option<So
 fn master(context: &mut ReadContext<'_>, file: &Spanned<String>) -> Option<SecretText> {
     const KEY: &str = "http.secret_file";
     const EXPECTED: &str = "write 64 random hex digits there: openssl rand -hex 32";
-    let (path, at) = (context.use_file(file.get_ref()), file.span().start);
+    let (path, at) = (context.use_text_of(file.get_ref()), file.span().start);
     let text = match secret_file::read(&path, MAX_FILE_BYTES) {
         Ok(text) => text,
         Err(error) => {

@@ -58,6 +58,8 @@ pub(super) const TOP_LEVEL: &[KnownKey] = &[
         Shape::Number,
         "sts_calls_per_second = 20",
     ),
+    optional("reload", Shape::Text, "reload = \"on-change\""),
+    optional("keep_sessions", Shape::Switch, "keep_sessions = true"),
     optional("audit", Shape::Table(AUDIT), "[audit]"),
     optional("http", Shape::Table(HTTP), "[http]"),
     optional("metrics", Shape::Table(METRICS), "[metrics]"),
@@ -185,12 +187,12 @@ const PROFILE: &[KnownKey] = &[
         "on_renewal = [\"/usr/bin/systemctl\", \"reload\", \"nginx\"]",
     ),
     optional(
-        "writable",
-    optional(
         "on_failure",
         Shape::Program,
         "on_failure = [\"/usr/local/bin/page\", \"stsd\"]",
     ),
+    optional(
+        "writable",
         Shape::Paths,
         "writable = [\"/var/cache/issue\"]",
     ),

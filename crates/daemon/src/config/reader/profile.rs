@@ -472,7 +472,7 @@ fn policy(context: &mut ReadContext<'_>, raw: &RawProfile, table: &str) -> Optio
         return context.checked(SessionPolicy::new(inline.get_ref()), None, at, &key);
     }
     let file = raw.policy_file.as_ref()?;
-    let path = context.use_file(file.get_ref());
+    let path = context.use_text_of(file.get_ref());
     let path_text = path.display();
     let correct = || "correct that file".to_owned();
     let policy = match read(&path) {

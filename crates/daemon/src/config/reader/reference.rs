@@ -64,6 +64,7 @@ fn defaults() -> BTreeMap<TableKey<'static>, String> {
             ("", "sts_calls_per_second"),
             literal(&DEFAULT_CALLS_PER_SECOND.to_string()),
         ),
+        (("", "reload"), quoted("on-request")),
         (("audit", "file"), "the log alone".to_owned()),
         (
             ("http", "listen"),
@@ -96,8 +97,8 @@ fn defaults() -> BTreeMap<TableKey<'static>, String> {
         ),
         (("profile.NAME", "duration"), quoted(&duration)),
         (("profile.NAME", "on_renewal"), "no command".to_owned()),
-        (
         (("profile.NAME", "on_failure"), "no command".to_owned()),
+        (
             ("profile.NAME", "allow"),
             "a user's daemon: its user; with `--system`: no caller".to_owned(),
         ),
