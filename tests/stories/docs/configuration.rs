@@ -8,12 +8,14 @@ use toml::{Table, Value};
 use super::{page::Block, world::World};
 
 /// The top-level keys of a configuration; a fragment with other keys is a part of a profile.
-const TOP: [&str; 9] = [
+const TOP: [&str; 11] = [
     "region",
     "vpc",
     "endpoint",
     "endpoints",
     "sts_calls_per_second",
+    "reload",
+    "keep_sessions",
     "audit",
     "http",
     "source",

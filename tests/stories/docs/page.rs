@@ -7,7 +7,7 @@ use std::{
 };
 
 /// The languages of blocks. A block without a language could contain commands.
-const LANGUAGES: [&str; 16] = [
+const LANGUAGES: [&str; 17] = [
     "bash",
     "console",
     "dockerfile",
@@ -24,6 +24,7 @@ const LANGUAGES: [&str; 16] = [
     "sql",
     "text",
     "toml",
+    "yaml",
 ];
 
 /// One document.

@@ -68,6 +68,7 @@ fn chinese_pages_have_the_code_and_headings_of_the_english() {
         ("docs/operations.md", "docs/zh/operations.md"),
         ("docs/faq.md", "docs/zh/faq.md"),
         ("docs/platforms.md", "docs/zh/platforms.md"),
+        ("docs/containers.md", "docs/zh/containers.md"),
         ("docs/stability.md", "docs/zh/stability.md"),
     ];
     for (english, chinese) in pages {
