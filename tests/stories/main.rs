@@ -82,11 +82,12 @@ mod http {
 
 /// The machine: memory, limits, packages, restarts.
 mod platform {
+    mod container;
     mod exhaustion;
     mod install_script;
     mod json_log;
-    mod live;
     mod kept_sessions;
+    mod live;
     mod memory;
     mod notify;
     mod old_release;
@@ -134,8 +135,8 @@ mod serve {
     mod export_keys;
     mod hostile_peers;
     mod metrics;
-    mod thundering_herd;
     mod on_failure;
+    mod thundering_herd;
 }
 
 /// The identity providers of the configuration.

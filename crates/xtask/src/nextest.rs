@@ -48,7 +48,7 @@ pub(crate) const STORY_PACKAGES: [&str; 13] = [
 const FAST_TESTS: [&str; 3] = ["golden", "hostile", "vectors"];
 
 /// Stories that only the full gate runs: a part of the name, and why it takes long.
-pub(crate) const FULL_ONLY: [(&str, &str); 3] = [
+pub(crate) const FULL_ONLY: [(&str, &str); 4] = [
     (
         "sdk::uploads::one_minute",
         "uploads for a minute, by design; sdk::consumers:: rotates under each SDK as well",
@@ -61,10 +61,18 @@ pub(crate) const FULL_ONLY: [(&str, &str); 3] = [
         DATA_TOOL_STORIES,
         "half a gigabyte of packages is installed for them",
     ),
+    (
+        CONTAINER_STORIES,
+        "each waits for several looks at a volume, and runc is installed for them",
+    ),
 ];
 
 /// The module of the stories that run the programs of release 0.1.0.
 const OLD_RELEASE_STORIES: &str = "platform::old_release";
+
+/// The module of the stories that start containers, and its Debian package.
+const CONTAINER_STORIES: &str = "platform::container";
+const CONTAINER_PACKAGES: [&str; 1] = ["runc"];
 
 /// The module of the stories that run the data tools.
 const DATA_TOOL_STORIES: &str = "sdk::data_tools";
@@ -132,6 +140,7 @@ pub(crate) fn stories(notes: &mut Notes, tier: Tier) -> Outcome {
         Tier::Full => format!("binary(stories) and ({long})"),
     };
     if tier == Tier::Full {
+        apt::ensure(&CONTAINER_PACKAGES);
         clients::install_data_tools(&root(), &target())?;
         build_old_release(notes);
     }

@@ -1,11 +1,6 @@
 //! The audit on the daemon's standard output.
 
-use std::{
-    fs::File,
-    io::Read as _,
-    os::unix::fs::OpenOptionsExt as _,
-    process::Command,
-};
+use std::{fs::File, io::Read as _, os::unix::fs::OpenOptionsExt as _, process::Command};
 
 use e2e::{TestEnv, UPLOAD, program};
 use nix::{
@@ -105,6 +100,9 @@ fn path_of_the_kernel_for_stdout_names_the_key() {
     for path in ["/dev/stdout", "/proc/self/fd/1"] {
         env.write_config(&format!("{UPLOAD}[audit]\nfile = \"{path}\"\n"));
         let complaint = env.check_error();
-        assert!(complaint.contains("\"-\" is the daemon's standard output"), "{complaint}");
+        assert!(
+            complaint.contains("\"-\" is the daemon's standard output"),
+            "{complaint}"
+        );
     }
 }

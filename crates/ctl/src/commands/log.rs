@@ -34,8 +34,10 @@ pub(crate) fn run(client: &Client, typed: &Log) -> Result<()> {
 
 fn on_stdout() -> anyhow::Error {
     let complaint = CliError {
-        text: "the daemon's events go to its standard output, because [audit] file is \"-\"".to_owned(),
-        hint: "read them where that output is collected, such as kubectl logs or podman logs".into(),
+        text: "the daemon's events go to its standard output, because [audit] file is \"-\""
+            .to_owned(),
+        hint: "read them where that output is collected, such as kubectl logs or podman logs"
+            .into(),
         exit_code: 1,
     };
     complaint.into()
