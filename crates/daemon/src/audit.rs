@@ -16,7 +16,10 @@ mod summary;
 use std::{
     os::fd::BorrowedFd,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock},
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -73,6 +76,10 @@ pub struct Audit {
     /// Notified when the first event of a summary is suppressed.
     suppressed: Notify,
     conditions: Arc<Conditions>,
+    /// The number of refused operations, by [`Refusal`].
+    refusals: [AtomicU64; Refusal::ALL.len()],
+    /// The number of lines that could not be written since the start of the daemon.
+    lost_lines: AtomicU64,
 }
 
 /// The destination of the events besides the log.
@@ -156,6 +163,8 @@ impl Audit {
             output: Mutex::default(),
             suppressed: Notify::new(),
             conditions,
+            refusals: Default::default(),
+            lost_lines: AtomicU64::new(0),
         }
     }
 
@@ -171,6 +180,18 @@ impl Audit {
     pub fn file(&self) -> Option<PathBuf> {
         let output = lock(&self.output);
         output.as_ref().map(|it| it.path().to_owned())
+    }
+
+    /// Returns the number of refused operations since the start, by reason. Suppressed events count.
+    pub fn refusals(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = self.refusals.iter().map(|it| it.load(Ordering::Relaxed));
+        Refusal::ALL.into_iter().map(Refusal::name).zip(counts)
+    }
+
+    /// Returns the number of lines since the start that could not be written to the file or to the standard output.
+    #[must_use]
+    pub fn lost_lines(&self) -> u64 {
+        self.lost_lines.load(Ordering::Relaxed)
     }
 
     /// Records that a caller receives credentials at `now`.
@@ -233,6 +254,7 @@ impl Audit {
         reason: Refusal,
         caller: AuditCaller<'_>,
     ) {
+        self.refusals[reason as usize].fetch_add(1, Ordering::Relaxed);
         if !self.admits(caller, Decision::Refused, self.clock.boot()) {
             return;
         }
@@ -362,6 +384,7 @@ impl Audit {
                     self.conditions.recover(Condition::AuditFile);
                 }
                 Err(lost) => {
+                    self.lost_lines.fetch_add(1, Ordering::Relaxed);
                     let condition = Condition::AuditFile;
                     self.conditions
                         .fail(condition, &lost.problem, lost.hint, now);

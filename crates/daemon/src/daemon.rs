@@ -6,7 +6,17 @@ mod exit;
 mod handover;
 mod runtime_files;
 
-use std::{future::pending, io, net::TcpListener, os::fd::OwnedFd, sync::Arc, time::Duration};
+use std::{
+    future::pending,
+    io,
+    net::TcpListener,
+    os::fd::OwnedFd,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use stsd_sts::Proxies;
 use tokio::{
@@ -119,14 +129,16 @@ impl<X: StsExchange> Daemon<X> {
         let conditions = dependencies.conditions;
         let store = Arc::new(Store::with_encoder(socket::encode_reply));
         let rate_limiter = Arc::new(RateLimiter::new(config.sts_calls_per_second, clock.boot()));
-        let limiter = Arc::clone(&rate_limiter);
+        let [counted, timed] = [&rate_limiter, &rate_limiter].map(Arc::clone);
         let status = StatusContext {
-            deferred_calls: Box::new(move || limiter.deferred_calls()),
+            deferred_calls: Box::new(move || counted.deferred_calls()),
+            deferred_time: Box::new(move || timed.deferred_time()),
             protections: dependencies.protections,
             conditions: Arc::clone(&conditions),
             in_journal: dependencies.in_journal,
             secret_pages: SecretPages::default(),
             config_path: config.path.display().to_string(),
+            config_applied_seconds: AtomicI64::new(0),
             started: clock.boot(),
         };
         let http = HttpEndpoint::new(
@@ -146,6 +158,7 @@ impl<X: StsExchange> Daemon<X> {
             limiter: Arc::new(limiter),
             calls: Arc::default(),
             http: Arc::new(http),
+            serve_durations: Arc::default(),
             lease: None,
             revoked: CancellationToken::new(),
             status: Some(Arc::new(status)),
@@ -331,6 +344,10 @@ impl<X: StsExchange> Daemon<X> {
             (self.store_http_socket)(self.context.http.try_clone_listener().as_ref())
         {
             warn!("HTTP clients will be refused during a restart: {error}");
+        }
+        if let Some(status) = &self.context.status {
+            let now = self.context.clock.wall().as_second();
+            status.config_applied_seconds.store(now, Ordering::Relaxed);
         }
         Ok(())
     }

@@ -21,7 +21,7 @@ pub use stsd_model::{
 pub(crate) use self::resolved_identity::signing_margin;
 pub use self::{
     access_rule::{PodUid, Rule, RuleError, UnitName},
-    cached_identity::CachedIdentity,
+    cached_identity::{CachedIdentity, LastResolution},
     cause::Cause,
     endpoints::{EndpointOrigin, Endpoints},
     export::{ExportConfig, ExportFile, FileContent},

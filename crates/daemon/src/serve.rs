@@ -4,6 +4,8 @@ mod accept;
 pub mod call_limit;
 pub mod connection_limit;
 pub mod context;
+mod daemon_metrics;
+mod duration_histogram;
 pub mod http;
 pub(crate) mod metrics;
 pub mod socket;

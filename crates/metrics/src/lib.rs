@@ -3,10 +3,14 @@
 
 #![forbid(unsafe_code)]
 
+mod daemon;
+
 use std::fmt::{Display, Write as _};
 
 use stsd_document::Printable;
 use stsd_wire::{Condition, HttpListener, ListenerState, ProfileStatus, Protection, Status};
+
+pub use self::daemon::DaemonMetrics;
 
 /// The name of the HTTP endpoint among listeners.
 pub const HTTP_LISTENER: &str = "http";

@@ -22,6 +22,18 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Every reason, in the order of the variants.
+    pub const ALL: [Self; 8] = [
+        Self::NotAllowed,
+        Self::UnknownProfile,
+        Self::NotYetAvailable,
+        Self::DeniedBySts,
+        Self::Unreachable,
+        Self::Throttled,
+        Self::Busy,
+        Self::Invalid,
+    ];
+
     /// Returns the name of the reason in an event.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -1,11 +1,15 @@
 //! The cache in front of an identity provider. Profiles with the same `[source.*]` table share it,
 //! and concurrent resolutions are one (single flight).
 
+mod last_resolution;
+
 use std::{fmt, sync::Arc};
 
 use tokio::sync::Mutex;
 use tracing::warn;
 
+pub use self::last_resolution::LastResolution;
+use self::last_resolution::ResolutionRecord;
 use super::{
     Freshness, IdentityProvider, ResolveContext, ResolvedIdentity, Sessions, Signer, SourceError,
 };
@@ -17,6 +21,8 @@ pub struct CachedIdentity {
     fingerprint: Arc<str>,
     provider: Arc<dyn IdentityProvider>,
     cache: Arc<Mutex<Option<CacheEntry>>>,
+    /// `None` for the session of another profile, whose status is that profile's.
+    record: Option<Arc<ResolutionRecord>>,
 }
 
 /// The last result of a provider.
@@ -37,7 +43,24 @@ impl CachedIdentity {
             fingerprint: fingerprint.join("\0").into(),
             provider: Arc::new(provider),
             cache: Arc::default(),
+            record: None,
         }
+    }
+
+    /// Returns the identity with the name of its table, by which its last resolution is reported.
+    #[must_use]
+    pub fn named(self, name: &str) -> Self {
+        Self {
+            record: Some(Arc::new(ResolutionRecord::new(name))),
+            ..self
+        }
+    }
+
+    /// Returns the name of the table and the last resolution; `None` before the first.
+    #[must_use]
+    pub fn last_resolution(&self) -> Option<(&str, LastResolution)> {
+        let record = self.record.as_ref()?;
+        Some((record.name(), record.last()?))
     }
 
     /// Returns the text that identifies the provider's configuration; it must not be printed.
@@ -101,6 +124,10 @@ impl CachedIdentity {
         }
         let asked = context.clock.boot();
         let result = self.provider.resolve(context).await;
+        if let Some(record) = &self.record {
+            let succeeded = result.is_ok();
+            record.set(LastResolution { asked, succeeded });
+        }
         let (previous_error, good) = match cache.take() {
             Some(cache) => (cache.result.err(), cache.good),
             None => (None, None),

@@ -236,7 +236,8 @@ impl<X: StsExchange> Attempt<'_, X> {
         }
         let deferred =
             "delayed by the rate limit: many renewals at once, or a pause that STS asked for";
-        let open = rate_limiter.defer(clock.boot());
+        let began = clock.boot();
+        let open = rate_limiter.defer(began);
         self.entry.set_next_attempt(Some((open, deferred)));
         tokio::select! {
             biased;
@@ -244,6 +245,7 @@ impl<X: StsExchange> Attempt<'_, X> {
             () = self.priority_raised() => rate_limiter.take(Priority::Interactive, clock).await,
             () = self.starvation_timeout() => rate_limiter.take(Priority::Interactive, clock).await,
         }
+        rate_limiter.count_wait(clock.boot().since(began));
     }
 
     /// Completes when a background refresh has yielded long enough: an endless queue of

@@ -103,6 +103,11 @@ impl ConnectionLimiter {
         })
     }
 
+    /// Returns the number of connections that hold a permit.
+    pub(crate) fn connections(&self) -> usize {
+        self.lock().len()
+    }
+
     /// Waits until a connection has a close reason.
     pub(crate) async fn next_eviction(&self) {
         self.evictions.notified().await;

@@ -1,6 +1,9 @@
 //! The state that all connections share, however they arrived.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, atomic::AtomicI64},
+    time::Duration,
+};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -17,6 +20,7 @@ use crate::{
     serve::{
         call_limit::CallLimiter,
         connection_limit::ConnectionLimiter,
+        duration_histogram::DurationHistogram,
         http::{endpoint::HttpEndpoint, url_secrets::RotateError},
     },
     session::{lease::LeaseHandle, store::Store},
@@ -40,6 +44,8 @@ pub struct ServerContext {
     pub calls: Arc<CallLimiter>,
     /// The loopback endpoint.
     pub http: Arc<HttpEndpoint>,
+    /// The times from requests for credentials to their answers.
+    pub serve_durations: Arc<DurationHistogram>,
     /// The lease whose socket this context serves; `None` for the daemon's own sockets.
     pub lease: Option<LeaseId>,
     /// Cancelled when the lease ends.
@@ -52,6 +58,8 @@ pub struct ServerContext {
 pub struct StatusContext {
     /// Returns the number of calls that the rate limit has delayed.
     pub deferred_calls: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// Returns the time that those calls have waited.
+    pub deferred_time: Box<dyn Fn() -> Duration + Send + Sync>,
     /// The protections of the process.
     pub protections: Vec<Protection>,
     /// The states of the daemon that last.
@@ -62,6 +70,8 @@ pub struct StatusContext {
     pub secret_pages: SecretPages,
     /// The path of the configuration.
     pub config_path: String,
+    /// The time at which the configuration in force was applied, in seconds since 1970.
+    pub config_applied_seconds: AtomicI64,
     /// The start of the daemon.
     pub started: BootTime,
 }
@@ -101,6 +111,7 @@ impl ServerContext {
             limiter: Arc::clone(&self.limiter),
             calls: Arc::clone(&self.calls),
             http: Arc::clone(&self.http),
+            serve_durations: Arc::clone(&self.serve_durations),
             lease: Some(lease.id),
             revoked: lease.revoked.clone(),
             status: None,

@@ -32,7 +32,7 @@ use tracing::{debug, info, warn};
 
 use crate::{
     runtime::conditions::Condition,
-    serve::{accept, context::ServerContext, socket},
+    serve::{accept, context::ServerContext, daemon_metrics, socket},
 };
 
 /// Maximum number of connections; others are closed at once. A scrape is one connection.
@@ -177,6 +177,7 @@ fn metrics(context: &ServerContext) -> String {
     });
     let http = socket::http_listener(&context.http);
     let mut text = stsd_metrics::text(&status, &conditions.unwrap_or_default(), Some(&http));
+    daemon_metrics::add_to(&mut text, context, usize::MAX);
     process::add_to(&mut text);
     text.into_string()
 }

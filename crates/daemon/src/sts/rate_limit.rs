@@ -35,6 +35,7 @@ pub struct RateLimiter {
     /// The head of the queue of background calls.
     background: Semaphore,
     deferred_calls: AtomicU64,
+    deferred_millis: AtomicU64,
 }
 
 /// The arithmetic of the bucket.
@@ -61,6 +62,7 @@ impl RateLimiter {
             interactive: Semaphore::new(1),
             background: Semaphore::new(1),
             deferred_calls: AtomicU64::new(0),
+            deferred_millis: AtomicU64::new(0),
         }
     }
 
@@ -109,6 +111,18 @@ impl RateLimiter {
     #[must_use]
     pub fn deferred_calls(&self) -> u64 {
         self.deferred_calls.load(Ordering::Relaxed)
+    }
+
+    /// Records how long a delayed call has waited for its token.
+    pub fn count_wait(&self, wait: Duration) {
+        let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        self.deferred_millis.fetch_add(millis, Ordering::Relaxed);
+    }
+
+    /// Returns the time that delayed calls have waited for their tokens, all together.
+    #[must_use]
+    pub fn deferred_time(&self) -> Duration {
+        Duration::from_millis(self.deferred_millis.load(Ordering::Relaxed))
     }
 
     fn queue(&self, priority: Priority) -> &Semaphore {

@@ -80,6 +80,7 @@ pub(super) fn read_source(
         "process" => (reader.process()?, Kind::Session),
         _ => (reader.saml()?, Kind::Saml),
     };
+    let source = source.named(name);
     Some(SourceSpec { source, kind })
 }
 

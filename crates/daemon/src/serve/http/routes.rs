@@ -120,6 +120,7 @@ impl RequestContext<'_> {
     async fn credentials(&self, profile: &str) -> FullResponse {
         let access = &self.server.access;
         let can_read = |profile: &Profile| access.can_read(&profile.allow, self.peer, self.socket);
+        let began = self.server.clock.boot();
         let (minimum_life, patience) = self.sdk_minimum_life(profile);
         let (result, entry) = self
             .server
@@ -133,6 +134,9 @@ impl RequestContext<'_> {
             )
             .await;
         let now = self.server.clock.boot();
+        if let SessionResult::Ready(_) | SessionResult::Short(_) = &result {
+            self.server.serve_durations.observe(now.since(began));
+        }
         let response = self.response_for(result, profile, now);
         if let Some(entry) = entry {
             // After the audit, which may have inspected the process.

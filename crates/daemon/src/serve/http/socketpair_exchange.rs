@@ -84,6 +84,7 @@ fn server_context() -> ServerContext {
         limiter: Arc::new(ConnectionLimiter::new(1024, UserQuota::All)),
         calls: Arc::default(),
         http: Arc::new(http.expect("a socket")),
+        serve_durations: Arc::default(),
         lease: None,
         revoked: CancellationToken::new(),
         status: None,

@@ -172,6 +172,12 @@ impl Client {
         self.record_access(operation, entry, now);
     }
 
+    /// Records the time from a request for credentials to its answer, which was written just now.
+    pub(super) fn observe_served(&self, began: BootTime) {
+        let duration = self.now().since(began);
+        self.context.serve_durations.observe(duration);
+    }
+
     /// Records the last access to a profile.
     pub(super) fn record_access(&self, operation: Operation, entry: &ProfileEntry, now: BootTime) {
         let last_access = &entry.stats.last_access;

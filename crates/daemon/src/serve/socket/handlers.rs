@@ -256,6 +256,7 @@ impl Handler {
                     profile,
                     minimum_life: Duration::from_millis(minimum_life_millis),
                     patience: Duration::from_millis(patience_millis),
+                    began: None,
                 };
                 let (client, connection) = (&self.client, &mut self.connection);
                 let outcome =

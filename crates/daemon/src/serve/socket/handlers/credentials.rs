@@ -35,8 +35,11 @@ pub(super) struct CredentialsRequest<'a> {
     pub(super) profile: &'a str,
     /// The minimum lifetime of the session.
     pub(super) minimum_life: Duration,
-    /// The caller's timeout.
+    /// The caller's timeout, from `began` on.
     pub(super) patience: Duration,
+    /// The beginning of a request that has waited for a profile that a reload has changed; `None` for a
+    /// new request.
+    pub(super) began: Option<BootTime>,
 }
 
 /// A request that memory could not answer.
@@ -47,6 +50,13 @@ pub(super) struct PendingRequest {
     entry: Arc<ProfileEntry>,
     result: SessionFuture,
     waker: Waker,
+}
+
+/// The times of a request that is answered with a session.
+#[derive(Clone, Copy)]
+struct RequestTimes {
+    began: BootTime,
+    now: BootTime,
 }
 
 type SessionFuture = Pin<Box<dyn Future<Output = SessionResult> + Send + Sync>>;
@@ -61,6 +71,8 @@ pub(super) fn serve(
     waker: impl FnOnce() -> Waker,
 ) -> io::Result<ReadOutcome> {
     const OPERATION: Operation = Operation::Credentials;
+    let now = client.now();
+    let began = request.began.unwrap_or(now);
     let Some(entry) = client.context.store.find(request.profile) else {
         let socket = connection.as_fd();
         let failure = client.unknown_profile_failure(OPERATION, request.profile, socket);
@@ -70,9 +82,8 @@ pub(super) fn serve(
         let failure = client.deny(OPERATION, request.profile, connection.as_fd());
         return ReadOutcome::of_reply(connection, &Reply::Failure(failure));
     }
-    let now = client.now();
     if let Some(session) = entry.current(request.minimum_life, now) {
-        return reply_session(client, connection, &entry, session, now);
+        return reply_session(client, connection, &entry, session, RequestTimes { began, now });
     }
     let rule = client.rule(&entry.profile, connection.as_fd());
     if !connection.permit().wait_by(rule) {
@@ -82,11 +93,12 @@ pub(super) fn serve(
         return ReadOutcome::of_reply(connection, &Reply::Failure(failure));
     }
     let patience = request.patience.min(MAX_PATIENCE);
+    let left = patience.saturating_sub(now.since(began));
     let waiting = Box::new(PendingRequest {
         minimum_life: request.minimum_life,
         patience,
-        began: now,
-        result: session_future(client, &entry, request.minimum_life, patience),
+        began,
+        result: session_future(client, &entry, request.minimum_life, left),
         entry,
         waker: waker(),
     });
@@ -101,7 +113,7 @@ pub(super) fn poll_pending(
     pending: &mut Option<Box<PendingRequest>>,
     mut request: Box<PendingRequest>,
 ) -> io::Result<ReadOutcome> {
-    let entry = &request.entry;
+    let (entry, began) = (&request.entry, request.began);
     if connection.is_closed() {
         // An access counts even if the caller has closed before the reply.
         client.record_access(Operation::Credentials, entry, client.now());
@@ -114,18 +126,19 @@ pub(super) fn poll_pending(
             Ok(ReadOutcome::Pending)
         }
         Poll::Ready(SessionResult::Ready(session)) => {
-            reply_session(client, connection, entry, session, client.now())
+            let now = client.now();
+            reply_session(client, connection, entry, session, RequestTimes { began, now })
         }
         Poll::Ready(SessionResult::Short(session)) => {
-            reply_short(client, connection, entry, &session)
+            reply_short(client, connection, entry, &session, began)
         }
         // The profile has changed: the request goes on with the new one.
         Poll::Ready(SessionResult::Removed) => {
-            let waited = client.now().since(request.began);
             let request_again = CredentialsRequest {
                 profile: entry.profile.name.as_str(),
                 minimum_life: request.minimum_life,
-                patience: request.patience.saturating_sub(waited),
+                patience: request.patience,
+                began: Some(began),
             };
             serve(client, connection, pending, request_again, || {
                 request.waker.clone()
@@ -156,7 +169,7 @@ fn reply_session(
     connection: &mut Connection,
     entry: &ProfileEntry,
     session: Arc<Session>,
-    now: BootTime,
+    RequestTimes { began, now }: RequestTimes,
 ) -> io::Result<ReadOutcome> {
     const OPERATION: Operation = Operation::Credentials;
     const LIFETIME: ServedLifetime = ServedLifetime::Sufficient;
@@ -168,9 +181,9 @@ fn reply_session(
         now,
         connection.as_fd(),
     );
-    Ok(ReadOutcome::of_write(
-        connection.try_write_session(session)?,
-    ))
+    let rest = connection.try_write_session(session)?;
+    client.observe_served(began);
+    Ok(ReadOutcome::of_write(rest))
 }
 
 fn reply_short(
@@ -178,13 +191,16 @@ fn reply_short(
     connection: &mut Connection,
     entry: &ProfileEntry,
     session: &Session,
+    began: BootTime,
 ) -> io::Result<ReadOutcome> {
     const OPERATION: Operation = Operation::Credentials;
     const LIFETIME: ServedLifetime = ServedLifetime::Short;
     let (now, socket) = (client.now(), connection.as_fd());
     client.record_served(OPERATION, entry, session, LIFETIME, now, socket);
     let reply = Reply::ShortCredentials(wire_convert::credentials(session));
-    ReadOutcome::of_reply(connection, &reply)
+    let outcome = ReadOutcome::of_reply(connection, &reply)?;
+    client.observe_served(began);
+    Ok(outcome)
 }
 
 /// Sends the session now and after each renewal, until the peer closes.
