@@ -248,6 +248,20 @@ impl Client {
         }
     }
 
+    /// Returns the metrics of the daemon that its status has not, in the text format of Prometheus;
+    /// empty for a caller that may not administer the daemon. A daemon that is older than this request
+    /// refuses it as malformed.
+    ///
+    /// # Errors
+    /// [`Error`].
+    #[cfg(feature = "control")]
+    pub fn metrics(&self) -> Result<String, Error> {
+        match self.ask(&Request::Metrics)? {
+            Reply::Metrics(metrics) => Ok(metrics.text),
+            other => Err(unexpected(other)),
+        }
+    }
+
     /// Requests a renewal now and waits for its outcome for `patience`.
     ///
     /// # Errors

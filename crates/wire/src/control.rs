@@ -168,6 +168,14 @@ pub struct Condition {
     pub age_seconds: u64,
 }
 
+/// The metrics of the daemon that its status has not. They are text, so that a new family needs no new
+/// message. A peer that may not administer the daemon gets an empty text.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metrics {
+    /// Families in the text format of Prometheus, version 0.0.4, as many samples of sources as fit.
+    pub text: String,
+}
+
 /// The URL of a profile's credentials at the HTTP endpoint: a credentials URI, or the container
 /// endpoint of the AWS SDKs. The URL is a secret, because it suffices to fetch the credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -19,7 +19,7 @@ mod control;
 mod frame;
 mod message;
 
-pub use control::{Audit, Conditions, HttpListener, Status, Url};
+pub use control::{Audit, Conditions, HttpListener, Metrics, Status, Url};
 #[cfg(feature = "control")]
 pub use control::{
     Condition, FailureCount, LastCaller, LastFailure, ListenerState, Problem, ProfileStatus,

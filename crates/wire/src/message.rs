@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     SecretText,
-    control::{Audit, Conditions, HttpListener, Status, Url},
+    control::{Audit, Conditions, HttpListener, Metrics, Status, Url},
 };
 
 /// The version of the protocol that this crate speaks.
@@ -82,6 +82,8 @@ pub enum Request<Text = String> {
     Conditions,
     /// Asks for the state of the HTTP endpoint.
     HttpListener,
+    /// Asks for the metrics of the daemon that [`Reply::Status`] has not.
+    Metrics,
 }
 
 /// A message of the daemon. [`Reply::Hello`] precedes the first answer of a connection.
@@ -110,6 +112,8 @@ pub enum Reply {
     Conditions(Conditions),
     /// The state of the HTTP endpoint.
     HttpListener(HttpListener),
+    /// The metrics of the daemon that its status has not.
+    Metrics(Metrics),
 }
 
 /// One role session as a caller uses it.

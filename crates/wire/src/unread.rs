@@ -22,3 +22,7 @@ pub enum Audit {}
 /// The state of the HTTP endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HttpListener {}
+
+/// The metrics of the daemon that its status has not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Metrics {}

@@ -10,7 +10,7 @@ use std::{fmt::Debug, fs, path::PathBuf};
 
 use stsd_wire::{
     Audit, Condition, Conditions, Credentials, Failure, FailureCount, FailureKind, HEADER,
-    HttpListener, LastCaller, LastFailure, ListenerState, Message, Problem, ProfileStatus,
+    HttpListener, LastCaller, LastFailure, ListenerState, Message, Metrics, Problem, ProfileStatus,
     Protection, Reply, Request, SecretText, Status, Url, message_length,
 };
 
@@ -110,6 +110,7 @@ fn request_frames_match_the_golden_files() {
     );
     check("request-conditions", &Request::Conditions);
     check("request-http-listener", &Request::HttpListener);
+    check("request-metrics", &Request::Metrics);
 }
 
 #[test]
@@ -121,6 +122,14 @@ fn reply_frames_match_the_golden_files() {
         &Reply::ShortCredentials(credentials()),
     );
     check("reply-done", &Reply::Done);
+    check(
+        "reply-metrics",
+        &Reply::Metrics(Metrics {
+            text: "# HELP stsd_connections Open connections of clients.\n\
+                   # TYPE stsd_connections gauge\nstsd_connections 2\n"
+                .into(),
+        }),
+    );
     check(
         "reply-url",
         &Reply::Url(Url {

@@ -12,5 +12,6 @@ pub(crate) fn print(client: &Client) -> Result<()> {
     let conditions = client.conditions().unwrap_or_default();
     let http = http_listener::fetch(client);
     let text = stsd_metrics::text(&status, &conditions, http.as_ref());
-    print_line(text.into_string().trim_end())
+    let text = text.into_string() + &client.metrics().unwrap_or_default();
+    print_line(text.trim_end())
 }

@@ -175,6 +175,10 @@ impl Handler {
                 connection.limit_send_buffer();
                 control::conditions(client, connection)
             }
+            Request::Metrics => {
+                connection.limit_send_buffer();
+                control::metrics(client, connection)
+            }
             Request::Refresh {
                 profile,
                 patience_millis,

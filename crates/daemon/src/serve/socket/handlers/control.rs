@@ -2,7 +2,8 @@
 
 use std::{os::fd::AsFd as _, sync::atomic::Ordering, time::Duration};
 
-use stsd_wire::{Conditions, Failure, FailureKind, Reply};
+use stsd_metrics::Text;
+use stsd_wire::{Conditions, Failure, FailureKind, Metrics, Reply};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -12,10 +13,14 @@ use crate::{
     serve::{
         call_limit::MIN_REFRESH_INTERVAL,
         context::SupervisorCommand,
+        daemon_metrics,
         socket::{client::Client, connection::Connection, failures, wire_convert},
     },
     session::{last_access::LastAccess, snapshot::SessionResult, store::ProfileEntry},
 };
+
+/// Maximum length of the metrics: below that of a frame.
+const MAX_METRICS_BYTES: usize = 48 * 1024;
 
 /// Returns the state of the profiles after a name that the client may see.
 pub(super) fn status(client: &Client, connection: &Connection, after: &str) -> Reply {
@@ -120,6 +125,20 @@ pub(super) fn conditions(client: &Client, connection: &Connection) -> Reply {
             Reply::Conditions(conditions)
         }
     }
+}
+
+/// Returns the metrics that the status has not, to an administrator: they have the names of all sources.
+pub(super) fn metrics(client: &Client, connection: &Connection) -> Reply {
+    let (context, socket) = (&client.context, connection.as_fd());
+    if context.status.is_none() {
+        return Reply::Failure(client.deny_on_lease(Operation::Conditions, socket));
+    }
+    let mut text = Text::default();
+    if client.can_administer() {
+        daemon_metrics::add_to(&mut text, context, MAX_METRICS_BYTES);
+    }
+    let text = text.into_string();
+    Reply::Metrics(Metrics { text })
 }
 
 /// Returns the state of the HTTP endpoint.
