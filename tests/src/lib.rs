@@ -38,6 +38,7 @@ mod full_filesystem;
 mod home;
 mod keyring;
 mod loopback_port;
+mod metrics;
 mod namespaces;
 mod old_kernel;
 mod process;
@@ -67,11 +68,12 @@ pub use full_filesystem::{fill_filesystem, free_filesystem, mount_small};
 pub use home::{FileState, Home, RunOutput, run};
 pub use keyring::Keyring;
 pub use loopback_port::{ClosedPort, free_port};
+pub use metrics::{metric, sample};
 pub use namespaces::{in_own_mounts, in_own_network};
 pub use old_kernel::{OldKernel, on_old_kernel};
 pub use process::{Process, descriptor, wait_for_exit};
 pub use process_memory::{Found, MEMORY_SCANS, Mapping};
-pub use programs::{clients, data_tools, old_programs, program, rust_example};
+pub use programs::{clients, data_tools, old_programs, program, promtool, rust_example};
 pub use raw_client::{
     complete_replies, connect, credentials_request, decode_replies, hello_request,
 };

@@ -86,6 +86,22 @@ pub fn data_tools() -> Option<PathBuf> {
     None
 }
 
+/// Returns promtool of Prometheus, from the path or from the place where the gate has unpacked it; `None`,
+/// with a report, where there is none.
+#[must_use]
+pub fn promtool() -> Option<PathBuf> {
+    let unpacked = beside_the_test(3).join("tools/promtool/usr/bin/promtool");
+    let path = env::var_os("PATH").unwrap_or_default();
+    let on_path = env::split_paths(&path).map(|it| it.join("promtool"));
+    let found = on_path.chain([unpacked]).find(|it| it.exists());
+    if found.is_none() {
+        not_run(
+            "promtool is not installed; cargo xtask e2e unpacks it where apt-get can load Debian's prometheus",
+        );
+    }
+    found
+}
+
 /// Returns the directory that many levels above this test program.
 fn beside_the_test(levels: usize) -> PathBuf {
     let test = env::current_exe().unwrap();

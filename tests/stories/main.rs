@@ -134,6 +134,8 @@ mod serve {
     mod export;
     mod export_keys;
     mod hostile_peers;
+    mod metric_families;
+    mod metric_rules;
     mod metrics;
     mod on_failure;
     mod thundering_herd;

@@ -57,7 +57,8 @@ impl DaemonMetrics {
 
     fn add_serve_durations(&self, text: &mut Text) {
         const NAME: &str = "stsd_serve_duration_seconds";
-        let help = "From a request to its answer with credentials, also after a wait for a renewal.";
+        let help =
+            "From a request to its answer with credentials, also after a wait for a renewal.";
         text.family(NAME, "histogram", help);
         let mut count = 0;
         for (bound, in_bucket) in &self.serve_durations {

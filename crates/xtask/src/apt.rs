@@ -1,9 +1,12 @@
 //! The installation of Debian packages that stories need. A story without its packages prints NOT
 //! RUN, so that a failure here is no error.
 
-use std::process::{Command, Stdio};
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+};
 
-use crate::process::say;
+use crate::process::{say, target};
 
 /// Installs the missing packages, as root on a system with apt.
 pub(crate) fn ensure(packages: &[&str]) {
@@ -32,6 +35,29 @@ pub(crate) fn ensure(packages: &[&str]) {
     apt("120", &["update"]);
     if !apt("300", &[&install, &missing[..]].concat()) {
         say("apt-get failed; stories without their packages print NOT RUN");
+    }
+}
+
+/// Unpacks a program of a package in `target/tools`, where the machine has none: the installation of the
+/// package would start a service.
+pub(crate) fn ensure_program(package: &str, program: &str) {
+    let directory = target().join("tools").join(program);
+    let is_found = |path: &Path| quiet(Command::new(path).arg("--version"));
+    if is_found(Path::new(program)) || is_found(&directory.join("usr/bin").join(program)) {
+        say(&format!("{program} is installed"));
+        return;
+    }
+    say(&format!("unpacking {program} of the package {package}"));
+    let unpack = format!(
+        "mkdir -p {directory:?} && cd {directory:?} && \
+         {{ timeout 300 apt-get -qq download {package} || \
+            {{ timeout 120 apt-get -qq update && timeout 300 apt-get -qq download {package}; }}; }} && \
+         dpkg-deb --fsys-tarfile {package}_*.deb | tar --extract ./usr/bin/{program} && rm {package}_*.deb"
+    );
+    if !quiet(Command::new("sh").args(["-c", &unpack])) {
+        say(&format!(
+            "{package} cannot be loaded; the stories that run {program} print NOT RUN"
+        ));
     }
 }
 

@@ -282,6 +282,7 @@ fn prepare(names: &[&str]) -> Outcome {
         dist::install_python_tools()?;
     }
     apt::ensure(&STORY_PACKAGES);
+    apt::ensure_program("prometheus", "promtool");
     Ok(())
 }
 

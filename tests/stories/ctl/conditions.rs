@@ -94,6 +94,7 @@ fn lost_audit_lines_are_shown_until_a_line_is_written() {
     assert_eq!(audited().lines().count(), 1);
     assert!(env.daemon_log().contains("was removed; created again"));
     assert_eq!(condition(&env, "audit_file")["holds"], true);
+    assert_eq!(e2e::metric(&env, "stsd_audit_lines_lost_total"), 0.0);
 
     fs::remove_dir_all(&logs).unwrap();
     let _ = env.document(&["oss-upload"]);
@@ -105,9 +106,9 @@ fn lost_audit_lines_are_shown_until_a_line_is_written() {
     assert_eq!(said(&env, &["status", "--health"]).0, Some(9));
     let (_, text) = said(&env, &["doctor"]);
     assert!(text.contains("fault    daemon's audit file: "), "{text}");
-    let (_, metrics) = said(&env, &["metrics"]);
-    let line = "stsd_condition_failing{condition=\"audit_file\"} 1\n";
-    assert!(metrics.contains(line), "{metrics}");
+    let failing = "stsd_condition_failing{condition=\"audit_file\"}";
+    assert_eq!(e2e::metric(&env, failing), 1.0);
+    assert_eq!(e2e::metric(&env, "stsd_audit_lines_lost_total"), 1.0);
 }
 
 #[test]

@@ -48,6 +48,9 @@ fn rate_limit_holds_for_60_profiles_and_favours_a_caller() {
     let least = (61 - calls - 4) / 4;
     let seconds = unix_time() - began + 1;
     assert!(seconds >= least, "{calls} and the others in {seconds} s");
+    // The last call has waited for all the others.
+    let waited = e2e::metric(&env, "stsd_sts_calls_held_back_seconds_total");
+    assert!(waited >= least as f64, "{waited}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::{
 use e2e::{Action, Fault, TestEnv, UPLOAD};
 
 /// Starts a daemon with metrics at a free port; returns the port.
-fn env_with_metrics() -> (TestEnv, u16) {
+pub(super) fn env_with_metrics() -> (TestEnv, u16) {
     let mut env = TestEnv::without_daemon(&[]);
     let port = e2e::free_port();
     env.write_config_with(&top(&env, port), UPLOAD);
@@ -21,7 +21,7 @@ fn env_with_metrics() -> (TestEnv, u16) {
     (env, port)
 }
 
-fn top(env: &TestEnv, port: u16) -> String {
+pub(super) fn top(env: &TestEnv, port: u16) -> String {
     let endpoint = env.endpoint();
     format!(
         "{endpoint}[http]\nlisten = \"127.0.0.1:0\"\n[metrics]\nlisten = \"127.0.0.1:{port}\"\n"
@@ -29,7 +29,7 @@ fn top(env: &TestEnv, port: u16) -> String {
 }
 
 /// Sends a request; returns the status line and the whole response.
-fn request(port: u16, line: &str) -> (String, String) {
+pub(super) fn request(port: u16, line: &str) -> (String, String) {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream
         .set_read_timeout(Some(Duration::from_secs(20)))

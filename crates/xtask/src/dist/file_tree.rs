@@ -92,6 +92,8 @@ impl<'a> SharedFiles<'a> {
         let drop_in = "no-user-namespaces.conf";
         let from = self.source.join("systemd/user").join(drop_in);
         copy(&from, &doc.join("examples").join(drop_in))?;
+        let rules = self.source.join("packaging/prometheus");
+        copy_all(&rules, &doc.join("examples/prometheus"))?;
         write(&doc.join("THIRD-PARTY.txt"), self.notices)?;
         self.manual(prefix)
     }

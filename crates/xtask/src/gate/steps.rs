@@ -296,6 +296,7 @@ fn set_up(_: &mut Notes) -> Outcome {
     clients::install(&root(), &target())?;
     dist::install_python_tools()?;
     apt::ensure(&nextest::STORY_PACKAGES);
+    apt::ensure_program("prometheus", "promtool");
     Ok(())
 }
 

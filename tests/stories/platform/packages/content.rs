@@ -36,6 +36,8 @@ fn packages_are_reproducible_and_complete() {
     }
     notices(&one, components);
     manual(&one, place.path());
+    let rules = "share/doc/stsd/examples/prometheus/alerts.yaml";
+    assert!(place.path().join(rules).exists(), "{rules}");
 }
 
 /// Asserts that the archive contains the licence of each component.

@@ -83,7 +83,13 @@ pub(super) fn serve(
         return ReadOutcome::of_reply(connection, &Reply::Failure(failure));
     }
     if let Some(session) = entry.current(request.minimum_life, now) {
-        return reply_session(client, connection, &entry, session, RequestTimes { began, now });
+        return reply_session(
+            client,
+            connection,
+            &entry,
+            session,
+            RequestTimes { began, now },
+        );
     }
     let rule = client.rule(&entry.profile, connection.as_fd());
     if !connection.permit().wait_by(rule) {
@@ -127,7 +133,13 @@ pub(super) fn poll_pending(
         }
         Poll::Ready(SessionResult::Ready(session)) => {
             let now = client.now();
-            reply_session(client, connection, entry, session, RequestTimes { began, now })
+            reply_session(
+                client,
+                connection,
+                entry,
+                session,
+                RequestTimes { began, now },
+            )
         }
         Poll::Ready(SessionResult::Short(session)) => {
             reply_short(client, connection, entry, &session, began)
