@@ -34,7 +34,8 @@ report_upgrade() {
 # service it is the user stsd, if there is one, and systemd passes no credential to the program.
 check_configuration() {
     config=/etc/stsd/config.toml
-    [ -z "$DPKG_ROOT" ] && [ -e "$config" ] || return 0
+    [ -z "$DPKG_ROOT" ] || return 0
+    [ -e "$config" ] || ls /etc/stsd/config.d/*.toml >/dev/null 2>&1 || return 0
     set -- /usr/bin/stsd --system --check
     status=
     if [ -d /run/systemd/system ]; then

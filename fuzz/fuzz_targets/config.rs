@@ -51,6 +51,7 @@ fuzz_target!(|text: &str| -> Corpus {
             user: "user".to_owned(),
             host: "host".to_owned(),
             pid: 7,
+            instance_id: || None,
         },
         variable: |name| (name == KEY_VARIABLE).then(|| KEY_SECRET.into()),
         proxies: Arc::default(),

@@ -14,6 +14,7 @@ fuzz_target!(|text: &str| {
         user: line().to_owned(),
         host: line().to_owned(),
         pid: u32::MAX,
+        instance_id: || Some("i-0\u{e9}".to_owned()),
     };
     let Ok(profile) = ProfileName::new(line()).or_else(|_| ProfileName::new("oss-upload")) else {
         unreachable!("the second name is one");

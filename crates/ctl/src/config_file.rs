@@ -11,8 +11,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, ensure};
+use stsd_model::fragment_directory;
 
 use crate::{
+    config_fragments,
+    config_fragments::LinkedFragments,
     edit::{
         file,
         file::{EditableFile, Lock},
@@ -133,11 +136,11 @@ impl ConfigFile {
             .tempfile_in(directory)
             .with_context(|| format!("{} cannot be written", self.path.display()))?;
         tried.write_all(text.as_bytes())?;
+        let _fragments = LinkedFragments::create(&self.path, tried.path())?;
         let result = check_file(tried.path(), text, Checker::default())?;
         Ok(match result {
             CheckResult::Rejected(reason) => {
-                let tried = tried.path().display().to_string();
-                CheckResult::Rejected(reason.replace(&tried, &self.path.display().to_string()))
+                CheckResult::Rejected(self.with_own_paths(&reason, tried.path()))
             }
             other => other,
         })
@@ -154,15 +157,30 @@ impl ConfigFile {
         private_file(elsewhere.path(), "uri", "https://localhost/")?;
         private_file(elsewhere.path(), "config.toml", text)?;
         let tried = elsewhere.path().join("config.toml");
+        let _fragments = LinkedFragments::create(&self.path, &tried)?;
         let result = check_file(&tried, text, Checker::default())?;
         let CheckResult::Rejected(reason) = result else {
             return Ok(result);
         };
-        let tried = tried.display().to_string();
-        let reason = reason.replace(&tried, &self.path.display().to_string());
+        let reason = self.with_own_paths(&reason, &tried);
         let there = elsewhere.path().display().to_string();
         let here = self.directory().display().to_string();
         Ok(CheckResult::Rejected(reason.replace(&there, &here)))
+    }
+
+    /// Returns a message about a file that was tried, with the paths of the configuration file and of
+    /// its fragments.
+    fn with_own_paths(&self, message: &str, tried: &Path) -> String {
+        let message = message.replace(
+            &tried.display().to_string(),
+            &self.path.display().to_string(),
+        );
+        match (fragment_directory(tried), fragment_directory(&self.path)) {
+            (Some(link), Some(own)) => {
+                message.replace(&link.display().to_string(), &own.display().to_string())
+            }
+            _ => message,
+        }
     }
 
     /// Replaces the content atomically.
@@ -177,8 +195,7 @@ impl ConfigFile {
 }
 
 impl Placeholders {
-    fn create(text: &str, checker: Checker) -> Result<Self> {
-        let table: toml::Table = toml::from_str(text).unwrap_or_default();
+    fn create(table: &toml::Table, checker: Checker) -> Result<Self> {
         let sources = table.get("source").and_then(|it| it.as_table());
         let credentials = sources.into_iter().flatten().filter_map(|(_, source)| {
             let name = source.get("access_key_credential")?.as_str()?;
@@ -236,7 +253,8 @@ fn run_stsd(
     if checker.is_system {
         command.arg("--system");
     }
-    let placeholders = Placeholders::create(text, checker)?;
+    let table = config_fragments::tables(path, text);
+    let placeholders = Placeholders::create(&table, checker)?;
     if placeholders.has_credentials {
         command.env("CREDENTIALS_DIRECTORY", placeholders.directory.path());
     }
@@ -255,7 +273,7 @@ fn run_stsd(
     if let Some(endpoint) = endpoint {
         command.env(ENDPOINT_VARIABLE, endpoint);
     }
-    for name in key_variables(text) {
+    for name in key_variables(&table) {
         if env::var_os(&name).is_none() {
             command.env(name, "LTAISTANDIN");
         }
@@ -300,8 +318,7 @@ pub(crate) fn path() -> Result<PathBuf> {
 }
 
 /// Returns the variables from which the daemon reads an AccessKey.
-fn key_variables(text: &str) -> Vec<String> {
-    let table: toml::Table = toml::from_str(text).unwrap_or_default();
+fn key_variables(table: &toml::Table) -> Vec<String> {
     let sources = table.get("source").and_then(|it| it.as_table());
     let named = sources.into_iter().flatten().filter_map(|(_, source)| {
         let names = source.get("access_key_env")?.as_table()?;

@@ -5,6 +5,7 @@ mod boot_time;
 mod cli;
 mod commands;
 mod config_file;
+mod config_fragments;
 mod edit;
 mod env_vars;
 mod error;

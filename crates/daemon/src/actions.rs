@@ -16,7 +16,7 @@ pub(crate) use check::check;
 use stsd::{
     Dependencies, ExitReason, PersistSessions, RunError,
     cli::{self, Options},
-    config::{self, Config},
+    config::{self, Config, Scope},
     platform::{
         exec_upgrade::UpgradeTarget,
         hardening, orphans,
@@ -43,7 +43,7 @@ use stsd_sts::Sts;
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
-/// Prints the help or the version.
+/// Prints the help, the version or the schema.
 pub(crate) fn print(text: &str) -> Result<()> {
     Ok(io::stdout().write_all(text.as_bytes())?)
 }
@@ -53,7 +53,7 @@ pub(crate) fn print(text: &str) -> Result<()> {
 #[tokio::main(flavor = "local")]
 pub(crate) async fn connect(options: &Options) -> Result<()> {
     let environment = cli::process_environment(options)?;
-    let config = config::load(&options.config, &environment)?;
+    let config = config::load(&options.config, &environment, Scope::Host)?;
     let (answers, errors) = connectivity::check(&config.endpoints, &environment.proxies).await?;
     for error in errors {
         writeln!(
@@ -69,7 +69,7 @@ pub(crate) async fn connect(options: &Options) -> Result<()> {
 #[tokio::main(flavor = "local")]
 pub(crate) async fn caller_identity(options: &Options) -> Result<()> {
     let environment = cli::process_environment(options)?;
-    let config = config::load(&options.config, &environment)?;
+    let config = config::load(&options.config, &environment, Scope::Host)?;
     let (sessions, clock) = (Store::with_encoder(|_| {}), SystemClock::default());
     let lines = caller_identity::lines(
         config.profiles.values().map(|it| &**it),
@@ -90,7 +90,7 @@ pub(crate) async fn run(options: &Options, in_journal: bool) -> Result<()> {
     let mut protections = hardening::apply();
     let upgrade_target = UpgradeTarget::find();
     let process_environment = cli::process_environment(options)?;
-    let config = config::load(&options.config, &process_environment)?;
+    let config = config::load(&options.config, &process_environment, Scope::Host)?;
     let mut signal_watcher = signals::watch().context("signal handlers cannot be installed")?;
     orphans::reap().context("the signal handler of child processes cannot be installed")?;
     let mut inherited = sockets::open(options.scope(), || options.socket())?;
@@ -130,7 +130,7 @@ pub(crate) async fn run(options: &Options, in_journal: bool) -> Result<()> {
     let proxies = Arc::clone(&process_environment.proxies);
     let for_connect = Arc::clone(&proxies);
     let dependencies = Dependencies {
-        load: Box::new(move || config::load(&path, &process_environment)),
+        load: Box::new(move || config::load(&path, &process_environment, Scope::Host)),
         connect: Box::new(move |endpoint| Sts::new(endpoint.clone(), Arc::clone(&for_connect))),
         proxies,
         clock,

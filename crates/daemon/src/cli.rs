@@ -9,8 +9,9 @@ use stsd_sts::Proxies;
 
 use crate::{
     access::Access,
+    config::Scope,
     identity::ProcessEnvironment,
-    platform::{sockets, sockets::SocketScope},
+    platform::{instance_id, sockets, sockets::SocketScope},
     profile::NameParts,
     runtime::program::ProgramContext,
 };
@@ -26,12 +27,14 @@ Options:
   --system    serve all users of the machine that a rule allows, with the files
               /etc/stsd/config.toml and /run/stsd/stsd.sock
   --check     read the configuration, print all its mistakes, and exit; with --json as one
-              JSON document
+              JSON document; with --portable without the users, files, credentials and
+              variables of this machine, as for a configuration of another one
   --connect   connect to the configured STS once, without a request, print the error if there
               is one, and exit
   --caller-identity
               ask STS for the owner of each configured AccessKey or instance role, print the
               owners, and exit
+  --schema    print the JSON Schema of the configuration, and exit
   --help, --version
 
 Environment: STSD_CONFIG (else ~/.config/stsd/config.toml), STSD_SOCKET (else
@@ -41,6 +44,9 @@ The log goes to stderr; in the journal each entry has fields.
 SIGHUP reloads the configuration, SIGUSR2 executes the program that is at the same path now,
 SIGTERM stops the daemon.
 ";
+
+/// The output of `--schema`. A test compares it with the types that a configuration is read into.
+pub const SCHEMA: &str = include_str!("config/schema.json");
 
 /// The default port of the HTTP endpoint of a machine's daemon.
 const SYSTEM_HTTP_PORT: u16 = 7787;
@@ -56,8 +62,10 @@ pub enum Action {
     Help,
     /// Print the version and exit.
     Version,
+    /// Print the schema of the configuration and exit.
+    Schema,
     /// Check the configuration and exit.
-    Check(Options, CheckOutput),
+    Check(Options, Scope, CheckOutput),
     /// Connect to STS and exit.
     Connect(Options),
     /// Print the owners of the identities and exit.
@@ -165,14 +173,16 @@ impl Options {
 /// An unknown argument, or a missing directory of the configuration.
 pub fn parse(mut parser: lexopt::Parser) -> Result<Action> {
     let (mut system, mut action): (_, fn(_) -> _) = (false, Action::Run);
-    let (mut is_check, mut is_json) = (false, false);
+    let (mut is_check, mut is_json, mut scope) = (false, false, Scope::Host);
     while let Some(argument) = parser.next()? {
         match argument {
             Long("help") | Short('h') => return Ok(Action::Help),
             Long("version") | Short('V') => return Ok(Action::Version),
+            Long("schema") => return Ok(Action::Schema),
             Long("system") => system = true,
             Long("check") => is_check = true,
             Long("json") => is_json = true,
+            Long("portable") => scope = Scope::Portable,
             Long("connect") => action = Action::Connect,
             Long("caller-identity") => action = Action::CallerIdentity,
             _ => return Err(argument.unexpected().into()),
@@ -183,9 +193,10 @@ pub fn parse(mut parser: lexopt::Parser) -> Result<Action> {
         system,
     };
     match (is_check, is_json) {
-        (true, true) => Ok(Action::Check(options, CheckOutput::Json)),
-        (true, false) => Ok(Action::Check(options, CheckOutput::Text)),
+        (true, true) => Ok(Action::Check(options, scope, CheckOutput::Json)),
+        (true, false) => Ok(Action::Check(options, scope, CheckOutput::Text)),
         (false, true) => bail!("--json belongs to --check"),
+        (false, false) if scope == Scope::Portable => bail!("--portable belongs to --check"),
         (false, false) => Ok(action(options)),
     }
 }
@@ -205,6 +216,29 @@ pub fn process_environment(options: &Options) -> Result<ProcessEnvironment> {
     })
 }
 
+/// Returns the environment of another machine, with placeholders for the values of session names.
+#[must_use]
+pub fn portable_environment(options: &Options) -> ProcessEnvironment {
+    ProcessEnvironment {
+        parts: NameParts {
+            user: "user".to_owned(),
+            host: "host".to_owned(),
+            pid: 1,
+            // As long as one of Alibaba Cloud.
+            instance_id: || Some("i-0123456789abcdefghij".to_owned()),
+        },
+        variable: |_| None,
+        proxies: Arc::default(),
+        programs: Arc::new(ProgramContext {
+            environment: Vec::new(),
+            variable: |_| None,
+            temp_parents: Vec::new(),
+        }),
+        runtime_files: Vec::new(),
+        http_port: options.http_port(),
+    }
+}
+
 /// Returns the files that the daemon creates for itself.
 fn own_files(options: &Options) -> Vec<PathBuf> {
     let beside_socket = options.socket().map(|it| sockets::runtime_files(&it));
@@ -213,7 +247,7 @@ fn own_files(options: &Options) -> Vec<PathBuf> {
     beside_socket.into_iter().flatten().chain(state).collect()
 }
 
-/// Returns the values of `{user}`, `{host}` and `{pid}`.
+/// Returns the values of the placeholders in session names.
 fn name_parts() -> Result<NameParts> {
     let uid = geteuid();
     // A user of a container may have no name.
@@ -224,6 +258,7 @@ fn name_parts() -> Result<NameParts> {
         user: user.unwrap_or_else(|| format!("uid{uid}")),
         host: host.split('.').next().unwrap_or_default().to_owned(),
         pid: std::process::id(),
+        instance_id: instance_id::read,
     })
 }
 

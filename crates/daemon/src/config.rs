@@ -13,7 +13,7 @@ use stsd_secret::SecretText;
 pub(crate) use self::reader::parse;
 pub use self::{
     error::{ConfigError, ConfigErrors},
-    reader::load,
+    reader::{Scope, load},
 };
 use crate::{
     profile::{Endpoints, Profile, ProfileName},
@@ -23,7 +23,7 @@ use crate::{
 /// A valid configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The configuration file.
+    /// The configuration file, which may be missing beside fragments.
     pub path: PathBuf,
     /// The files whose text is the configuration, with their states before they were read.
     pub read_files: Vec<PathState>,
@@ -31,6 +31,8 @@ pub struct Config {
     pub reload: ReloadTrigger,
     /// Store the sessions at a stop, for the next start.
     pub keep_sessions: bool,
+    /// The fragments, in the order of their names.
+    pub fragments: Vec<PathBuf>,
     /// The endpoints of STS.
     pub endpoints: Endpoints,
     /// The rate limit of the calls to STS.
@@ -83,7 +85,9 @@ pub enum AuditDestination {
 pub struct FileRef {
     /// The file.
     pub path: PathBuf,
-    /// The line in the configuration, from 1.
+    /// The file of the configuration that names it.
+    pub file: PathBuf,
+    /// The line in that file, from 1.
     pub line: usize,
     /// The key, with its table.
     pub key: String,
@@ -120,7 +124,7 @@ impl Config {
         hint: &str,
     ) -> ConfigError {
         ConfigError {
-            file: self.path.clone(),
+            file: named.file.clone(),
             code,
             line: Some(named.line),
             key: named.key.clone(),

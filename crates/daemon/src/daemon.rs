@@ -93,6 +93,7 @@ pub async fn run<X: StsExchange>(
 ) -> Result<ExitReason, RunError> {
     let (sender, commands) = mpsc::channel(16);
     let (path, restored) = (config.path.clone(), dependencies.restored.len());
+    let fragments = config.fragments.len();
     let mut daemon = Daemon::new(&config, sender, dependencies)?;
     daemon.config_watch.set_read(config.read_files.clone());
     daemon.apply(config)?;
@@ -105,6 +106,7 @@ pub async fn run<X: StsExchange>(
     // Nothing after this line can end the start.
     info!(
         config = %path.display(),
+        fragments,
         restored,
         "stsd {} is ready", env!("CARGO_PKG_VERSION")
     );

@@ -22,7 +22,7 @@ pub fn configuration(
     path: &Path,
     environment: &ProcessEnvironment,
 ) -> Result<Config, ConfigErrors> {
-    config::parse(text.to_owned(), path, environment)
+    config::parse(text, path, environment)
 }
 
 /// Parses the sessions of a handover, and returns their debug text.

@@ -53,8 +53,9 @@ fn main() -> ExitCode {
 
 fn perform(action: Action, log_format: LogFormat) -> Result<ExitCode> {
     match action {
-        Action::Check(options, output) => return actions::check(&options, output),
+        Action::Check(options, scope, output) => return actions::check(&options, scope, output),
         Action::Help => actions::print(cli::HELP),
+        Action::Schema => actions::print(cli::SCHEMA),
         Action::Version => actions::print(concat!("stsd ", env!("CARGO_PKG_VERSION"), "\n")),
         Action::Connect(options) => actions::connect(&options),
         Action::CallerIdentity(options) => actions::caller_identity(&options),

@@ -2,6 +2,7 @@
 
 pub mod exec_upgrade;
 pub mod hardening;
+pub mod instance_id;
 pub mod journald;
 mod json_log;
 pub mod log;

@@ -98,6 +98,7 @@ impl Profile {
             user: "user".into(),
             host: "host".into(),
             pid: 1,
+            instance_id: || None,
         };
         Self {
             source: CachedIdentity::sample(),

@@ -5,6 +5,7 @@
 
 mod access_key;
 mod duration;
+mod fragments;
 mod invalid;
 mod profile_name;
 mod region;
@@ -15,6 +16,7 @@ mod session_policy;
 pub use self::{
     access_key::is_access_key_id,
     duration::{SessionDuration, exact_duration, format_duration, parse_duration},
+    fragments::{fragment_directory, is_fragment_name},
     invalid::Invalid,
     profile_name::ProfileName,
     region::region,

@@ -15,6 +15,8 @@ pub struct NameParts {
     pub host: String,
     /// The process id of the daemon.
     pub pid: u32,
+    /// Returns the id of the cloud's instance; `None` where it is not known.
+    pub instance_id: fn() -> Option<String>,
 }
 
 impl RoleSessionName {
@@ -31,11 +33,13 @@ impl RoleSessionName {
         Ok(Self(text.into()))
     }
 
-    /// Expands the placeholders `{user}`, `{host}`, `{profile}` and `{pid}` of a template. In their
-    /// values, characters that STS refuses become hyphens. The name is cut at 64 characters.
+    /// Expands the placeholders `{user}`, `{host}`, `{instance_id}`, `{profile}` and `{pid}` of a
+    /// template. In their values, characters that STS refuses become hyphens. The name is cut at 64
+    /// characters.
     ///
     /// # Errors
-    /// [`Invalid`], if the text outside of the placeholders holds characters that STS refuses.
+    /// [`Invalid`], if the text outside of the placeholders holds characters that STS refuses, or if the
+    /// id of the instance is not known.
     pub fn expand(
         template: &str,
         parts: &NameParts,
@@ -53,9 +57,10 @@ impl RoleSessionName {
                 "host" => parts.host.clone(),
                 "profile" => profile.as_str().to_owned(),
                 "pid" => parts.pid.to_string(),
+                "instance_id" => (parts.instance_id)().ok_or_else(unknown_instance)?,
                 _ => {
                     return Err(Invalid::new(
-                        "a placeholder is {user}, {host}, {profile} or {pid}",
+                        "a placeholder is {user}, {host}, {instance_id}, {profile} or {pid}",
                     ));
                 }
             };
@@ -79,6 +84,13 @@ impl RoleSessionName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+fn unknown_instance() -> Invalid {
+    Invalid::new(
+        "the id of this instance is not known: cloud-init has left none in \
+         /run/cloud-init/.instance-id or /var/lib/cloud/data/instance-id; use {host}, or the id itself",
+    )
 }
 
 /// Checks a source identity: 2 to 64 of `[A-Za-z0-9_+=,.@-]`, without a reserved beginning.
@@ -121,6 +133,7 @@ mod tests {
             user: "jo é/x".into(),
             host: "h".repeat(80),
             pid: 7,
+            instance_id: || Some("i-j6c 1".into()),
         };
         let profile = ProfileName::new("oss").unwrap();
         let check = |template: &str, expected: Option<&str>| {
@@ -133,9 +146,18 @@ mod tests {
         };
         check("{user}-{profile}.{pid}", Some("jo---x-oss.7"));
         check("a@b", Some("a@b"));
+        check("{instance_id}.{profile}", Some("i-j6c-1.oss"));
         check("{host}", Some(&"h".repeat(64)));
         for template in ["", "x", "a b", "{unknown}", "{user", "a/b"] {
             check(template, None);
         }
+        let parts = NameParts {
+            instance_id: || None,
+            ..parts
+        };
+        let expand = |template| RoleSessionName::expand(template, &parts, &profile);
+        assert!(expand("{user}").is_ok());
+        let error = expand("{instance_id}").unwrap_err().to_string();
+        assert!(error.contains("/run/cloud-init"), "{error}");
     }
 }

@@ -43,6 +43,8 @@ pub(crate) fn install(root: &Path, target: &Path) -> Outcome {
         &root.join("tests/clients/python"),
         &target.join("clients/python"),
     )?;
+    let schema = root.join("tests/clients/python/requirements-schema.txt");
+    install_tools(&schema, &target.join("clients/schema"))?;
     node(
         &root.join("tests/clients/node"),
         &target.join("clients/node"),
@@ -51,7 +53,10 @@ pub(crate) fn install(root: &Path, target: &Path) -> Outcome {
 
 /// Installs the tools of the stories that only the full gate runs.
 pub(crate) fn install_data_tools(root: &Path, target: &Path) -> Outcome {
-    let requirements = root.join("tests/clients/python/requirements-full.txt");
+    let python = root.join("tests/clients/python");
+    let ansible = python.join("requirements-ansible.txt");
+    install_tools(&ansible, &target.join("clients/ansible"))?;
+    let requirements = python.join("requirements-full.txt");
     install_tools(&requirements, &target.join("clients/data-tools"))
 }
 

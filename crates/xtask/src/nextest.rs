@@ -48,7 +48,7 @@ pub(crate) const STORY_PACKAGES: [&str; 13] = [
 const FAST_TESTS: [&str; 3] = ["golden", "hostile", "vectors"];
 
 /// Stories that only the full gate runs: a part of the name, and why it takes long.
-pub(crate) const FULL_ONLY: [(&str, &str); 4] = [
+pub(crate) const FULL_ONLY: [(&str, &str); 5] = [
     (
         "sdk::uploads::one_minute",
         "uploads for a minute, by design; sdk::consumers:: rotates under each SDK as well",
@@ -65,6 +65,7 @@ pub(crate) const FULL_ONLY: [(&str, &str); 4] = [
         CONTAINER_STORIES,
         "each waits for several looks at a volume, and runc is installed for them",
     ),
+    (ANSIBLE_STORIES, "ansible-core is installed for them"),
 ];
 
 /// The module of the stories that run the programs of release 0.1.0.
@@ -73,6 +74,9 @@ const OLD_RELEASE_STORIES: &str = "platform::old_release";
 /// The module of the stories that start containers, and its Debian package.
 const CONTAINER_STORIES: &str = "platform::container";
 const CONTAINER_PACKAGES: [&str; 1] = ["runc"];
+
+/// The module of the stories that run Ansible.
+const ANSIBLE_STORIES: &str = "docs::fleet::ansible";
 
 /// The module of the stories that run the data tools.
 const DATA_TOOL_STORIES: &str = "sdk::data_tools";
@@ -211,7 +215,11 @@ pub(crate) fn e2e(names: &[&str]) -> Outcome {
     if names.iter().any(|it| it.contains("old_release")) {
         build_old_release(&mut notes);
     }
-    if names.iter().any(|it| it.contains("data_tools")) {
+    let with_tools = ["data_tools", "ansible"];
+    if with_tools
+        .iter()
+        .any(|tool| names.iter().any(|it| it.contains(tool)))
+    {
         clients::install_data_tools(&root(), &target())?;
     }
     let outcome = noted(&mut named_stories(names)?, &mut notes);

@@ -9,7 +9,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use stsd::{
     cli::{self, CheckOutput, Options},
-    config::{self, Config, ConfigError, ConfigErrors},
+    config::{self, Config, ConfigError, ConfigErrors, Scope},
     identity::ProcessEnvironment,
     sts::connectivity,
 };
@@ -17,21 +17,28 @@ use stsd_codes::Code;
 use stsd_document::printable_lines;
 use stsd_sts::ConnectFault;
 
-/// Checks the configuration, and the files that it names. All mistakes are reported at once.
-pub(crate) fn check(options: &Options, output: CheckOutput) -> Result<ExitCode> {
-    let environment = cli::process_environment(options)?;
-    // An upgrade runs the check under the confinement of the running daemon.
-    let checked = config::load(&options.config, &environment).and_then(|config| {
-        stsd::check_runtime_files(&config)?;
+/// Checks the configuration, and for this machine also the files that it names. All mistakes are
+/// reported at once.
+pub(crate) fn check(options: &Options, scope: Scope, output: CheckOutput) -> Result<ExitCode> {
+    let environment = match scope {
+        Scope::Host => cli::process_environment(options)?,
+        Scope::Portable => cli::portable_environment(options),
+    };
+    let checked = config::load(&options.config, &environment, scope).and_then(|config| {
+        if scope == Scope::Host {
+            // An upgrade runs the check under the confinement of the running daemon.
+            stsd::check_runtime_files(&config)?;
+        }
         Ok(config)
     });
-    let warnings = match &checked {
-        Ok(config) => warnings(config, &environment),
-        Err(refused) => refused.warnings.clone(),
+    let warnings = match (&checked, scope) {
+        (Ok(config), Scope::Host) => warnings(config, &environment),
+        (Ok(config), Scope::Portable) => config.warnings.clone(),
+        (Err(refused), _) => refused.warnings.clone(),
     };
     match output {
-        CheckOutput::Text => print_text(checked, &warnings),
-        CheckOutput::Json => print_json(options, checked, &warnings),
+        CheckOutput::Text => print_text(checked, scope, &warnings),
+        CheckOutput::Json => print_json(options, scope, checked, &warnings),
     }
 }
 
@@ -60,7 +67,11 @@ fn warnings(config: &Config, environment: &ProcessEnvironment) -> Vec<ConfigErro
     own.chain(authorities).chain(proxy).collect()
 }
 
-fn print_text(checked: Result<Config, ConfigErrors>, warnings: &[ConfigError]) -> Result<ExitCode> {
+fn print_text(
+    checked: Result<Config, ConfigErrors>,
+    scope: Scope,
+    warnings: &[ConfigError],
+) -> Result<ExitCode> {
     let config = match checked {
         Ok(config) => config,
         // Whole, also to a pipe that is read slowly. The text has the warnings.
@@ -88,12 +99,27 @@ fn print_text(checked: Result<Config, ConfigErrors>, warnings: &[ConfigError]) -
         1 => "no errors, 1 warning".to_owned(),
         count => format!("no errors, {count} warnings"),
     };
-    writeln!(io::stdout(), "{file}: {count} profile{plural}, {verdict}")?;
+    let fragments = match config.fragments.len() {
+        0 => String::new(),
+        1 => " and 1 fragment".to_owned(),
+        count => format!(" and {count} fragments"),
+    };
+    let unchecked = match scope {
+        Scope::Host => "",
+        Scope::Portable => {
+            "; users, groups, files, credentials and variables of a machine were not looked at"
+        }
+    };
+    writeln!(
+        io::stdout(),
+        "{file}{fragments}: {count} profile{plural}, {verdict}{unchecked}"
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn print_json(
     options: &Options,
+    scope: Scope,
     checked: Result<Config, ConfigErrors>,
     warnings: &[ConfigError],
 ) -> Result<ExitCode> {
@@ -109,8 +135,11 @@ fn print_json(
         json!({"urls": urls.collect::<Vec<_>>(), "named_by": it.origin().to_string()})
     });
     let profiles = config.map(|it| it.profiles.keys().map(ToString::to_string));
+    let fragments = config.map(|it| it.fragments.iter().map(|it| it.display().to_string()));
     let report = json!({
         "file": options.config.display().to_string(),
+        "fragments": fragments.map(Iterator::collect::<Vec<_>>),
+        "portable": scope == Scope::Portable,
         "valid": config.is_some(),
         "profiles": profiles.map(Iterator::collect::<Vec<_>>),
         "sts_endpoints": endpoints,

@@ -12,7 +12,7 @@ use crate::runtime::path_state::PathState;
 /// One error of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The configuration file.
+    /// The configuration file or the fragment.
     pub file: PathBuf,
     /// The code.
     pub code: Code,

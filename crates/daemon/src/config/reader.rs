@@ -4,15 +4,21 @@ mod command;
 mod context;
 mod endpoint;
 mod export;
+mod files;
+mod fragments;
 mod http;
 mod known_keys;
+mod merge;
 mod metrics;
 mod profile;
 mod raw_source;
 #[cfg(test)]
 mod reference;
+#[cfg(test)]
+mod schema;
 mod source;
 mod spanned;
+mod stand_in;
 mod suggestion;
 mod syntax;
 mod table_check;
@@ -21,17 +27,20 @@ use std::{
     collections::BTreeMap,
     env, fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use serde::Deserialize;
 use stsd_codes::Code;
 use toml::de::DeTable;
 
+pub use self::context::Scope;
 use self::{
-    context::ReadContext, http::RawHttp, metrics::RawMetrics, profile::RawProfile,
-    raw_source::RawSource, spanned::Spanned, suggestion::shown, syntax::BrokenText,
+    context::ReadContext, files::ConfigText, http::RawHttp, metrics::RawMetrics,
+    profile::RawProfile, raw_source::RawSource, spanned::Spanned, suggestion::shown,
+    syntax::BrokenText,
 };
-use super::{AuditDestination, Config, ConfigErrors, FileRef, ReloadTrigger, calls_sts};
+use super::{AuditDestination, Config, ConfigErrors, ReloadTrigger, calls_sts};
 use crate::{
     identity::ProcessEnvironment,
     runtime::{
@@ -64,13 +73,13 @@ struct Raw {
     region: Option<Spanned<String>>,
     /// Use the region's endpoint inside its private network, `sts-vpc.<region>.aliyuncs.com`; not
     /// every region has one.
-    vpc: Option<bool>,
+    vpc: Option<Spanned<bool>>,
     /// Another endpoint, `https://host[:port]`; `http://` only to a literal loopback address. It
     /// takes precedence over `region` and `vpc`.
     endpoint: Option<Spanned<String>>,
     /// In place of `endpoint`: up to three endpoints of the same account, that of the region first. An
     /// attempt goes on to the next endpoint if one is not reachable.
-    endpoints: Option<Vec<Spanned<String>>>,
+    endpoints: Option<Spanned<Vec<Spanned<String>>>>,
     /// The rate limit of this daemon's calls to STS, 1 to 100, with a burst of one second and of two
     /// calls at least. [The quota of STS](configuration.md#the-quota-of-sts) is 100 for each account,
     /// region and API, shared by all machines.
@@ -114,31 +123,23 @@ struct RawAudit {
     file: Option<Spanned<String>>,
 }
 
-/// Reads and checks a configuration with all the files that the configuration names.
+/// Reads and checks a configuration and its fragments; with [`Scope::Host`], also all the files that
+/// they name.
 ///
 /// # Errors
 /// [`ConfigErrors`], as many as one reading finds.
-pub fn load(path: &Path, environment: &ProcessEnvironment) -> Result<Config, ConfigErrors> {
-    // The state is taken before the read, so that a change during the read is noticed.
-    let state = PathState::of(path.to_owned());
-    match context::read(path) {
-        Ok(text) => read_text(text, vec![state], path, environment),
-        Err(error) => {
-            let mut context = ReadContext::new(path, String::new(), environment);
-            context.read_files.push(state);
-            match error {
-                TrustError::Io(error) => {
-                    let hint = "create it with stsctl init or as man stsd-config shows, or set \
-                                STSD_CONFIG";
-                    let problem = format!("cannot be read: {error}");
-                    context.error_of_file(Code::ConfigUnreadable, &problem, hint);
-                }
-                TrustError::Loose(loose) => {
-                    context.error_of_file(Code::UntrustedFile, &loose.to_string(), &loose.hint());
-                }
-            }
-            Err(context.into_errors())
-        }
+pub fn load(
+    path: &Path,
+    environment: &ProcessEnvironment,
+    scope: Scope,
+) -> Result<Config, ConfigErrors> {
+    let (text, read_files) = fragments::read(path, scope);
+    match text {
+        Ok(text) => parse_all(text, read_files, path, environment, scope),
+        Err(errors) => Err(ConfigErrors {
+            read_files,
+            ..ConfigErrors::from(errors)
+        }),
     }
 }
 
@@ -146,36 +147,53 @@ pub fn load(path: &Path, environment: &ProcessEnvironment) -> Result<Config, Con
 /// configuration names.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn parse(
-    text: String,
+    text: &str,
     path: &Path,
     environment: &ProcessEnvironment,
 ) -> Result<Config, ConfigErrors> {
-    read_text(text, Vec::new(), path, environment)
+    let mut all = ConfigText::default();
+    all.push(path.to_owned(), text);
+    parse_all(all, Vec::new(), path, environment, Scope::Host)
 }
 
-/// Checks the text of a configuration, and the files that the configuration names.
-fn read_text(
-    text: String,
+fn parse_all(
+    text: ConfigText,
     read_files: Vec<PathState>,
     path: &Path,
     environment: &ProcessEnvironment,
+    scope: Scope,
 ) -> Result<Config, ConfigErrors> {
-    let mut context = ReadContext::new(path, text, environment);
+    let mut context = ReadContext::new(path, text, environment, scope);
     context.read_files = read_files;
-    let text = context.text.clone();
-    let (mut root, errors) = DeTable::parse_recoverable(&text);
-    let broken = syntax::report(&mut context, &errors);
-    table_check::check(&mut context, root.get_mut());
-    match Raw::deserialize(toml::Deserializer::from(root)) {
+    let text = Arc::clone(&context.text);
+    let mut broken = BrokenText::default();
+    let mut roots = Vec::new();
+    for (start, text) in text.texts() {
+        let (root, errors) = DeTable::parse_recoverable(text);
+        broken.report(&mut context, text, start, &errors);
+        let mut root = root.into_inner();
+        if start > 0 {
+            merge::shift(&mut root, start);
+        }
+        roots.push(root);
+    }
+    context.first_source = roots.iter().find_map(table_check::first_source);
+    let mut merged = DeTable::new();
+    for mut root in roots {
+        table_check::check(&mut context, &mut root);
+        merge::merge(&mut context, &mut merged, root);
+    }
+    let merged = toml::Spanned::new(0..text.len(), merged);
+    match Raw::deserialize(toml::Deserializer::from(merged)) {
         Ok(raw) => config(raw, context, broken),
         // The tables have been checked: only a mistake in the list of known keys leads here.
         Err(error) => {
             let at = error.span().map_or(0, |span| span.start);
-            let key = syntax::key_at(&context.text, at);
+            let key = context.key_at(at);
             let hint = "man stsd-config has an example of every key";
             let problem = "the value cannot be read";
             context.error_at(Code::ConfigInvalidValue, at, &key, problem, hint);
-            broken.add_to(&mut context.errors, &context.damaged);
+            broken.add_to(&mut context);
             Err(context.into_errors())
         }
     }
@@ -200,11 +218,11 @@ fn config(
     });
     let audit = raw.audit.file.as_ref().map(|file| match &**file.get_ref() {
         STDOUT => AuditDestination::Stdout,
-        path => AuditDestination::File(FileRef {
-            path: context.use_file(path),
-            line: context.line(file.span().start),
-            key: "audit.file".to_owned(),
-        }),
+        path => {
+            let at = file.span().start;
+            let path = context.use_file(path, at);
+            AuditDestination::File(context.file_ref(path, at, "audit.file"))
+        }
     });
     let mut sources = BTreeMap::new();
     for (name, raw) in &raw.source {
@@ -217,7 +235,7 @@ fn config(
         .iter()
         .any(|it| it.key.starts_with("profile"));
     if raw.profile.is_empty() && !has_errors_of_profiles {
-        let end = context.text.len();
+        let end = context.text.first_end();
         let hint = "add a [profile.NAME] table as man stsd-config shows";
         context.error_at(
             Code::ConfigMissingKey,
@@ -234,10 +252,11 @@ fn config(
         }
     }
     export::reject_duplicate_files(&mut context);
-    broken.add_to(&mut context.errors, &context.damaged);
+    broken.add_to(&mut context);
     match endpoints {
         Some(endpoints) if context.errors.is_empty() => Ok(Config {
             path: context.path.to_owned(),
+            fragments: context.fragments(),
             read_files: context.read_files,
             reload,
             keep_sessions: raw.keep_sessions,

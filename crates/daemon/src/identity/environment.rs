@@ -10,7 +10,7 @@ use crate::{profile::NameParts, runtime::program::ProgramContext};
 /// a secret.
 #[derive(Debug, Clone)]
 pub struct ProcessEnvironment {
-    /// The values of `{user}`, `{host}` and `{pid}`.
+    /// The values of the placeholders in session names.
     pub parts: NameParts,
     /// Returns the value of a variable.
     pub variable: fn(&str) -> Option<OsString>,

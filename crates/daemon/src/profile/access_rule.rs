@@ -99,16 +99,31 @@ impl Rule {
     /// # Errors
     /// [`RuleError`], with its hint.
     pub fn new(text: &str) -> Result<Self, RuleError> {
+        Self::parse(
+            text,
+            |name| Ok(User::from_name(name)?.map(|user| user.uid.as_raw())),
+            |name| Ok(Group::from_name(name)?.map(|group| group.gid.as_raw())),
+        )
+    }
+
+    /// Checks a rule, and does not look up the name: another machine has the user or the group.
+    ///
+    /// # Errors
+    /// [`RuleError`], with its hint.
+    pub fn check_form(text: &str) -> Result<(), RuleError> {
+        let any = |_: &str| Ok(Some(0));
+        Self::parse(text, any, any).map(drop)
+    }
+
+    fn parse(
+        text: &str,
+        user: impl Fn(&str) -> nix::Result<Option<u32>>,
+        group: impl Fn(&str) -> nix::Result<Option<u32>>,
+    ) -> Result<Self, RuleError> {
         let (kind, name) = text.split_once(':').ok_or(RuleError::Shape)?;
         match kind {
-            "user" => id("user", name, |name| {
-                Ok(User::from_name(name)?.map(|user| user.uid.as_raw()))
-            })
-            .map(Self::User),
-            "group" => id("group", name, |name| {
-                Ok(Group::from_name(name)?.map(|group| group.gid.as_raw()))
-            })
-            .map(Self::Group),
+            "user" => id("user", name, user).map(Self::User),
+            "group" => id("group", name, group).map(Self::Group),
             "unit" => UnitName::new(name).map(Self::Unit),
             "pod" => PodUid::new(name).map(Self::Pod),
             "exe" => Err(RuleError::Executable),

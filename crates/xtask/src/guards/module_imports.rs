@@ -17,8 +17,8 @@ const DAEMON: [(&str, &str); 15] = [
     ("access", "profile runtime"),
     ("identity", "profile runtime"),
     ("sts", "profile runtime"),
-    ("cli", "access identity platform profile runtime"),
     ("config", "identity profile runtime"),
+    ("cli", "access config identity platform profile runtime"),
     ("session", "access profile runtime"),
     ("audit", "access runtime session"),
     ("export", "profile runtime session"),
@@ -31,7 +31,7 @@ const DAEMON: [(&str, &str); 15] = [
     ("fuzzing", "config identity profile serve session"),
 ];
 
-const CTL: [(&str, &str); 21] = [
+const CTL: [(&str, &str); 22] = [
     ("edit", ""),
     ("error", ""),
     ("boot_time", ""),
@@ -44,7 +44,8 @@ const CTL: [(&str, &str); 21] = [
     ("token_file", ""),
     ("tool_name", ""),
     ("aliyun_profiles", "json_object"),
-    ("config_file", "edit subprocess"),
+    ("config_fragments", ""),
+    ("config_file", "config_fragments edit subprocess"),
     ("env_vars", "token_file"),
     ("report", "term"),
     ("waiting", "term"),
@@ -54,8 +55,8 @@ const CTL: [(&str, &str); 21] = [
     ("help", "cli"),
     (
         "commands",
-        "boot_time cli config_file edit env_vars error help http_exchange http_listener report \
-         secret_store similar_name subprocess systemd term token_file tool_name waiting",
+        "boot_time cli config_file config_fragments edit env_vars error help http_exchange http_listener \
+         report secret_store similar_name subprocess systemd term token_file tool_name waiting",
     ),
 ];
 

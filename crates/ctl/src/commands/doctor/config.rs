@@ -17,6 +17,7 @@ use super::{
 use crate::{
     config_file,
     config_file::{CheckResult, Checker},
+    config_fragments,
     report::Finding,
 };
 
@@ -70,6 +71,13 @@ pub(super) fn check(context: &DiagnosticContext) -> ConfigReport {
     };
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
+        // Fragments alone are a configuration.
+        Err(error)
+            if error.kind() == ErrorKind::NotFound
+                && !config_fragments::paths(&path).is_empty() =>
+        {
+            String::new()
+        }
         Err(error) => return only(unreadable(&path, &error, context.status.is_ok())),
     };
     let mut findings = Vec::new();
@@ -89,6 +97,9 @@ pub(super) fn check(context: &DiagnosticContext) -> ConfigReport {
         Ok(CheckResult::Accepted(accepted)) => {
             is_good = true;
             findings.push(Finding::ok(SUBJECT, path.display().to_string()));
+            let fragments = config_fragments::paths(&path).into_iter();
+            let fragments = fragments.map(|it| Finding::ok(SUBJECT, it.display().to_string()));
+            findings.extend(fragments);
             check_output = accepted.output;
             let warnings = accepted.warnings.iter();
             let warnings = warnings.filter(|it| !it.contains(UNUSABLE_PROXY));
@@ -110,7 +121,9 @@ pub(super) fn check(context: &DiagnosticContext) -> ConfigReport {
     }
     ConfigReport {
         findings,
-        table: toml::from_str(&text).ok(),
+        table: toml::from_str::<toml::Table>(&text)
+            .is_ok()
+            .then(|| config_fragments::tables(&path, &text)),
         check_output,
         directory: path.parent().map(Path::to_owned).unwrap_or_default(),
         accepted: is_good.then_some((path, text, checker)),

@@ -50,11 +50,11 @@ const SOCKETS: &[Item] = &[
 const CONFIGS: &[Item] = &[
     (
         "~/.config/stsd/config.toml",
-        "The configuration of the user's daemon.",
+        "The configuration of the user's daemon, with the fragments ~/.config/stsd/config.d/*.toml.",
     ),
     (
         "/etc/stsd/config.toml",
-        "The configuration of the machine's daemon.",
+        "The configuration of the machine's daemon, with the fragments /etc/stsd/config.d/*.toml.",
     ),
 ];
 

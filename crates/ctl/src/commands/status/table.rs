@@ -1,10 +1,13 @@
 //! The status as text: a table if it fits, otherwise one paragraph for each profile.
 
+use std::path::Path;
+
 use anstyle::Style;
 use stsd_client::{LastCaller, ListenerState, ProfileStatus, Status};
 
 use super::{report::StatusReport, summary};
 use crate::{
+    config_fragments,
     http_listener::other_problems,
     term::{
         caller_name::CallerName,
@@ -32,8 +35,13 @@ fn head(status: &Status) -> String {
         return format!("stsd {version}, a lease");
     }
     let (pid, up) = (status.pid, format_duration(status.uptime_seconds));
+    let fragments = match config_fragments::paths(Path::new(&status.config_path)).len() {
+        0 => String::new(),
+        1 => " and 1 fragment".to_owned(),
+        count => format!(" and {count} fragments"),
+    };
     format!(
-        "stsd {version}, pid {pid}, up {up}, configured by {}",
+        "stsd {version}, pid {pid}, up {up}, configured by {}{fragments}",
         status.config_path
     )
 }

@@ -10,13 +10,10 @@ use std::{
 use stsd_codes::Code;
 
 use super::{context::ReadContext, spanned::Spanned};
-use crate::{
-    config::FileRef,
-    runtime::{
-        program::Program,
-        trust,
-        trust::{Purpose, TrustError},
-    },
+use crate::runtime::{
+    program::Program,
+    trust,
+    trust::{Purpose, TrustError},
 };
 
 /// Variables that differ for each run.
@@ -100,9 +97,13 @@ fn writable(context: &mut ReadContext<'_>, raw: Option<&Words>, table: &str) -> 
     let key = format!("{table}.writable");
     let mut paths = Vec::new();
     for given in raw.iter().flat_map(|it| it.get_ref()) {
-        let path = context.resolve(given.get_ref());
-        let path = std::path::absolute(&path).unwrap_or(path);
         let at = given.span().start;
+        let path = context.resolve(given.get_ref(), at);
+        let path = std::path::absolute(&path).unwrap_or(path);
+        if context.is_portable() {
+            paths.push(path);
+            continue;
+        }
         if let Err(error) = fs::metadata(&path) {
             let problem = format!("{}: {error}", path.display());
             let hint = "create it before the start of stsd; Landlock permits no path that is \
@@ -112,11 +113,8 @@ fn writable(context: &mut ReadContext<'_>, raw: Option<&Words>, table: &str) -> 
             let problem = format!("{} {loose}", path.display());
             context.error_at(Code::UntrustedFile, at, &key, &problem, &loose.hint());
         }
-        context.writable.push(FileRef {
-            path: path.clone(),
-            line: context.line(at),
-            key: key.clone(),
-        });
+        let named = context.file_ref(path.clone(), at, &key);
+        context.writable.push(named);
         paths.push(path);
     }
     paths
@@ -137,7 +135,7 @@ fn environment(context: &mut ReadContext<'_>, raw: Option<&Words>, table: &str) 
         } else if PROVIDED_VARIABLES.contains(&name.as_str()) {
             let problem = format!("stsd sets {name} itself");
             context.error_at(Code::ConfigProgram, at, &key, &problem, "leave it out");
-        } else if (context.environment.variable)(name).is_none() {
+        } else if !context.is_portable() && (context.environment.variable)(name).is_none() {
             let problem = format!("{name} is not set in the environment of stsd");
             let hint = "set it for the daemon: Environment= of its unit";
             context.warn_at(Code::ConfigVariable, at, &key, &problem, hint);
@@ -171,6 +169,7 @@ fn command(
         Some(_) if words.iter().any(|it| it.contains('\0')) => {
             Err("an argument cannot hold the character 0".to_owned())
         }
+        Some(_) if context.is_portable() => Ok(()),
         Some(it) => match trust::check_program(it.as_os_str()) {
             Err(TrustError::Loose(loose)) => {
                 let problem = format!("{} {loose}", it.display());

@@ -1,15 +1,17 @@
-//! The state that all tables share while a configuration is read: the text, the errors, and the
+//! The state that all tables share while a configuration is read: the texts, the errors, and the
 //! files that the configuration names.
 
 use std::{
+    io,
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use stsd_codes::Code;
 use stsd_document::Printable;
 
-use super::{known_keys, spanned::Spanned, suggestion::shown};
+use super::{files::ConfigText, known_keys, spanned::Spanned, suggestion::shown, syntax};
 use crate::{
     config::{ConfigError, ConfigErrors, FileRef},
     identity::ProcessEnvironment,
@@ -28,14 +30,22 @@ const MAX_FILE_BYTES: usize = 1024 * 1024;
 /// Maximum number of errors. The time for one grows with the file.
 pub(super) const MAX_ERRORS: usize = 100;
 
+/// The facts that a configuration is checked against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// The users, groups, files, credentials and variables of this machine.
+    Host,
+    /// The keys and values of the configuration alone.
+    Portable,
+}
+
 /// The state of a configuration that is being read.
 pub(super) struct ReadContext<'a> {
     pub path: &'a Path,
-    pub text: String,
+    pub text: Arc<ConfigText>,
     pub environment: &'a ProcessEnvironment,
+    scope: Scope,
     pub errors: Vec<ConfigError>,
-    /// The byte offset of each line.
-    line_starts: Vec<usize>,
     /// Likely mistakes that do not keep the daemon from working.
     pub warnings: Vec<ConfigError>,
     /// The tables, and their keys, that were not read whole: another key may only seem missing.
@@ -57,19 +67,23 @@ pub(super) struct ReadContext<'a> {
 }
 
 impl<'a> ReadContext<'a> {
-    pub(super) fn new(path: &'a Path, text: String, environment: &'a ProcessEnvironment) -> Self {
-        let newlines = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
-        let line_starts = newlines.map(|(index, _)| index + 1).collect();
+    pub(super) fn new(
+        path: &'a Path,
+        text: ConfigText,
+        environment: &'a ProcessEnvironment,
+        scope: Scope,
+    ) -> Self {
+        let used_files = text.paths().map(Path::to_owned).collect();
         Self {
             path,
-            line_starts,
-            text,
+            text: Arc::new(text),
             environment,
+            scope,
             errors: Vec::new(),
             warnings: Vec::new(),
             damaged: Vec::new(),
             first_source: None,
-            used_files: vec![path.to_owned()],
+            used_files,
             read_files: Vec::new(),
             export_files: Vec::new(),
             writable: Vec::new(),
@@ -117,62 +131,96 @@ impl<'a> ReadContext<'a> {
         None
     }
 
-    /// Returns the path of a file that the daemon uses, relative to the configuration file.
-    pub(super) fn use_file(&mut self, file: &str) -> PathBuf {
-        let path = self.resolve(file);
+    /// Returns `true` if the users, files and variables of this machine are not looked at.
+    pub(super) fn is_portable(&self) -> bool {
+        self.scope == Scope::Portable
+    }
+
+    /// Returns the path of a file that the daemon uses, relative to the file that names it at a byte
+    /// offset.
+    pub(super) fn use_file(&mut self, file: &str, at: usize) -> PathBuf {
+        let path = self.resolve(file, at);
         self.used_files.push(path.clone());
         path
     }
 
     /// Returns the path of a file whose text becomes a part of the configuration.
-    pub(super) fn use_text_of(&mut self, file: &str) -> PathBuf {
-        let path = self.use_file(file);
+    pub(super) fn use_text_of(&mut self, file: &str, at: usize) -> PathBuf {
+        let path = self.use_file(file, at);
         self.read_files.push(PathState::of(path.clone()));
         path
     }
 
-    /// Returns a path relative to the configuration file.
-    pub(super) fn resolve(&self, file: &str) -> PathBuf {
-        self.path.parent().unwrap_or(Path::new(".")).join(file)
+    /// Returns a path relative to the file that names it at a byte offset.
+    pub(super) fn resolve(&self, file: &str, at: usize) -> PathBuf {
+        let directory = self.file_at(at).parent();
+        directory.unwrap_or(Path::new(".")).join(file)
     }
 
-    /// Returns the line of a byte offset, from 1.
-    pub(super) fn line(&self, at: usize) -> usize {
-        1 + self.line_starts.partition_point(|start| *start <= at)
+    /// Returns the files of the configuration besides the configuration file.
+    pub(super) fn fragments(&self) -> Vec<PathBuf> {
+        let fragments = self.text.paths().filter(|it| *it != self.path);
+        fragments.map(Path::to_owned).collect()
+    }
+
+    /// Returns the reference to a file that a key at a byte offset names.
+    pub(super) fn file_ref(&self, path: PathBuf, at: usize, key: &str) -> FileRef {
+        FileRef {
+            path,
+            file: self.file_at(at).to_owned(),
+            line: self.text.line_at(at),
+            key: key.to_owned(),
+        }
+    }
+
+    /// Returns the file and the line, from 1, of a byte offset.
+    pub(super) fn place(&self, at: usize) -> (PathBuf, usize) {
+        (self.file_at(at).to_owned(), self.text.line_at(at))
+    }
+
+    /// Returns the key on the line of a byte offset, with its table; an empty text for a line without a
+    /// key.
+    pub(super) fn key_at(&self, at: usize) -> String {
+        let (text, at) = self.text.text_at(at);
+        syntax::key_at(text, at)
     }
 
     /// Adds an error at a byte offset.
     pub(super) fn error_at(&mut self, code: Code, at: usize, key: &str, problem: &str, hint: &str) {
-        self.add_error(code, Some(self.line(at)), key, problem, hint);
+        let (file, line) = self.place(at);
+        self.add_error(located(&file, code, Some(line), key, problem, hint));
     }
 
-    /// Adds an error that no line of the file causes.
+    /// Adds an error that no line of a file causes.
     pub(super) fn error_of_file(&mut self, code: Code, problem: &str, hint: &str) {
-        self.add_error(code, None, "", problem, hint);
+        self.add_error(file_error(self.path, code, problem, hint));
     }
 
-    /// Adds an error on a line.
-    pub(super) fn error_on_line(
+    /// Adds an error of the key that names a file.
+    pub(super) fn error_of_named(
         &mut self,
         code: Code,
-        line: usize,
-        key: &str,
+        named: &FileRef,
         problem: &str,
         hint: &str,
     ) {
-        self.add_error(code, Some(line), key, problem, hint);
+        let FileRef {
+            file, line, key, ..
+        } = named;
+        self.add_error(located(file, code, Some(*line), key, problem, hint));
     }
 
     /// Adds a warning at a byte offset.
     pub(super) fn warn_at(&mut self, code: Code, at: usize, key: &str, problem: &str, hint: &str) {
-        let warning = self.located(code, Some(self.line(at)), key, problem, hint);
+        let (file, line) = self.place(at);
+        let warning = located(&file, code, Some(line), key, problem, hint);
         self.warnings.push(warning);
     }
 
-    /// Adds a warning that no line of the file causes.
+    /// Adds a warning that no line of a file causes.
     pub(super) fn warn_of_file(&mut self, code: Code, problem: &str, hint: &str) {
-        let warning = self.located(code, None, "", problem, hint);
-        self.warnings.push(warning);
+        self.warnings
+            .push(file_error(self.path, code, problem, hint));
     }
 
     /// Returns the errors, and the warnings besides them. A change of any file that the configuration
@@ -195,39 +243,46 @@ impl<'a> ReadContext<'a> {
         self.errors.len() >= MAX_ERRORS
     }
 
-    fn add_error(&mut self, code: Code, line: Option<usize>, key: &str, problem: &str, hint: &str) {
+    fn add_error(&mut self, error: ConfigError) {
         match self.errors.len() {
-            MAX_ERRORS => return,
+            MAX_ERRORS => {}
             // The last one stands for all others.
             count if count + 1 == MAX_ERRORS => {
                 let problem = format!("there are {MAX_ERRORS} mistakes at least");
                 let hint = "correct these first; the check shows the others then";
-                let last = self.located(Code::ConfigTooManyErrors, None, "", &problem, hint);
+                let last = file_error(self.path, Code::ConfigTooManyErrors, &problem, hint);
                 self.errors.push(last);
-                return;
             }
-            _ => {}
+            _ => self.errors.push(error),
         }
-        let error = self.located(code, line, key, problem, hint);
-        self.errors.push(error);
     }
 
-    fn located(
-        &self,
-        code: Code,
-        line: Option<usize>,
-        key: &str,
-        problem: &str,
-        hint: &str,
-    ) -> ConfigError {
-        ConfigError {
-            file: self.path.to_owned(),
-            code,
-            line,
-            key: one_line(key),
-            problem: one_line(problem),
-            hint: one_line(hint),
-        }
+    /// Returns the file at a byte offset.
+    fn file_at(&self, at: usize) -> &Path {
+        self.text.path_at(at).unwrap_or(self.path)
+    }
+}
+
+/// Returns an error that no line of a file causes.
+pub(super) fn file_error(file: &Path, code: Code, problem: &str, hint: &str) -> ConfigError {
+    located(file, code, None, "", problem, hint)
+}
+
+fn located(
+    file: &Path,
+    code: Code,
+    line: Option<usize>,
+    key: &str,
+    problem: &str,
+    hint: &str,
+) -> ConfigError {
+    ConfigError {
+        file: file.to_owned(),
+        code,
+        line,
+        key: one_line(key),
+        problem: one_line(problem),
+        hint: one_line(hint),
     }
 }
 
@@ -237,6 +292,11 @@ impl<'a> ReadContext<'a> {
 /// [`TrustError`]; the text follows the path.
 pub(super) fn read(path: &Path) -> Result<String, TrustError> {
     trust::check(path, Purpose::Decides)?;
+    Ok(read_untrusted(path)?)
+}
+
+/// Reads a file of a configuration that is only checked.
+pub(super) fn read_untrusted(path: &Path) -> io::Result<String> {
     let (file, _) = file_watch::open(path, MAX_FILE_BYTES)?;
     Ok(file_watch::read(file, MAX_FILE_BYTES)?.to_string())
 }

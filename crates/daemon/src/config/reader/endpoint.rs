@@ -31,11 +31,12 @@ pub(super) fn endpoints(context: &mut ReadContext<'_>, raw: &Raw) -> Option<Endp
     if let Some(list) = &raw.endpoints {
         return from_list(context, list, raw.endpoint.is_some());
     }
+    let vpc = raw.vpc.as_ref().map(|it| *it.get_ref());
     let (key, span, made) = match (&raw.endpoint, &raw.region) {
         (Some(url), _) => ("endpoint", url.span(), Endpoint::custom(url.get_ref())),
         (None, Some(region)) => {
             let name = region.get_ref();
-            let made = match raw.vpc {
+            let made = match vpc {
                 Some(true) => Endpoint::vpc(name),
                 _ => Endpoint::regional(name),
             };
@@ -50,18 +51,18 @@ pub(super) fn endpoints(context: &mut ReadContext<'_>, raw: &Raw) -> Option<Endp
             }
             ("region", region.span(), made)
         }
-        (None, None) if raw.vpc == Some(true) => {
+        (None, None) if vpc == Some(true) => {
             let hint = "add region = \"…\"";
             context.error_at(
                 Code::ConfigMissingKey,
-                0,
+                raw.vpc.as_ref().map_or(0, |it| it.span().start),
                 "vpc",
                 "a vpc endpoint needs a region",
                 hint,
             );
             return None;
         }
-        (None, None) if raw.vpc.is_none() => return from_variables(context),
+        (None, None) if vpc.is_none() => return from_variables(context),
         (None, None) => {
             let origin = EndpointOrigin::Default;
             return Some(Endpoints::one(Endpoint::global(), origin));
@@ -86,11 +87,11 @@ pub(super) fn endpoints(context: &mut ReadContext<'_>, raw: &Raw) -> Option<Endp
 
 fn from_list(
     context: &mut ReadContext<'_>,
-    list: &[Spanned<String>],
+    list: &Spanned<Vec<Spanned<String>>>,
     has_endpoint: bool,
 ) -> Option<Endpoints> {
     const KEY: &str = "endpoints";
-    let at = list.first().map_or(0, |it| it.span().start);
+    let (at, list) = (list.span().start, list.get_ref());
     if has_endpoint {
         let hint = "move the value of endpoint to the beginning of the list";
         context.error_at(
@@ -215,6 +216,7 @@ mod tests {
                 user: "user".into(),
                 host: "host".into(),
                 pid: 1,
+                instance_id: || None,
             },
             variable,
             proxies: Arc::default(),
@@ -231,7 +233,7 @@ mod tests {
     /// Checks the endpoints, their origin and the warnings, or the first error.
     fn check(text: &str, variable: Variable, expected: &str) {
         let config = parse(
-            format!("{text}\n{PROFILE}"),
+            &format!("{text}\n{PROFILE}"),
             Path::new("/etc/stsd/config.toml"),
             &environment(variable),
         );

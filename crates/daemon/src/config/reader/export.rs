@@ -64,14 +64,13 @@ pub(super) fn export_file(
     // The missing key is reported with those of the other tables.
     let given = raw.path.as_ref()?;
     let (at, key) = (given.span().start, format!("{table}.file.path"));
-    let path = context.resolve(given.get_ref());
+    let path = context.resolve(given.get_ref(), at);
     let path = std::path::absolute(&path).unwrap_or(path);
-    context.export_files.push(FileRef {
-        path: path.clone(),
-        line: context.line(at),
-        key: key.clone(),
-    });
-    if let Err(error) = atomic_file::check(&path) {
+    let named = context.file_ref(path.clone(), at, &key);
+    context.export_files.push(named);
+    if !context.is_portable()
+        && let Err(error) = atomic_file::check(&path)
+    {
         context.error_at(
             Code::ConfigOutputFile,
             at,
@@ -194,18 +193,19 @@ pub(super) fn reject_duplicate_files(context: &mut ReadContext<'_>) {
     let runtime_files = context.environment.runtime_files.iter();
     let runtime_files: BTreeSet<_> = runtime_files.map(|it| canonical(it)).collect();
     let mut used: BTreeSet<_> = context.used_files.iter().map(|it| canonical(it)).collect();
-    for FileRef { path, line, key } in context.export_files.clone() {
-        if runtime_files.contains(&canonical(&path)) {
+    for named in context.export_files.clone() {
+        let FileRef { path, .. } = &named;
+        if runtime_files.contains(&canonical(path)) {
             let problem = format!(
                 "{} is the daemon's own: a socket, or the master secret of the URLs",
                 path.display()
             );
             let hint = "give the profile a file of its own";
-            context.error_on_line(Code::ConfigConflict, line, &key, &problem, hint);
-        } else if !used.insert(canonical(&path)) {
+            context.error_of_named(Code::ConfigConflict, &named, &problem, hint);
+        } else if !used.insert(canonical(path)) {
             let problem = format!("{} is used for something else as well", path.display());
             let hint = "give each profile a file of its own";
-            context.error_on_line(Code::ConfigConflict, line, &key, &problem, hint);
+            context.error_of_named(Code::ConfigConflict, &named, &problem, hint);
         }
     }
 }

@@ -40,8 +40,8 @@ pub(super) fn read_http(context: &mut ReadContext<'_>, raw: &RawHttp) -> Option<
         None => Some((Ipv4Addr::LOCALHOST, context.environment.http_port).into()),
     };
     let master = match &raw.secret_file {
-        Some(file) => Some(master(context, file)?),
-        None => None,
+        Some(file) if !context.is_portable() => Some(master(context, file)?),
+        _ => None,
     };
     Some(HttpConfig {
         address: address?,
@@ -71,7 +71,8 @@ fn address(context: &mut ReadContext<'_>, listen: &Spanned<String>) -> Option<So
 fn master(context: &mut ReadContext<'_>, file: &Spanned<String>) -> Option<SecretText> {
     const KEY: &str = "http.secret_file";
     const EXPECTED: &str = "write 64 random hex digits there: openssl rand -hex 32";
-    let (path, at) = (context.use_text_of(file.get_ref()), file.span().start);
+    let at = file.span().start;
+    let path = context.use_text_of(file.get_ref(), at);
     let text = match secret_file::read(&path, MAX_FILE_BYTES) {
         Ok(text) => text,
         Err(error) => {

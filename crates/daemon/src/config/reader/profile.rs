@@ -31,6 +31,9 @@ const HOOK_EXAMPLE: &str =
 const FAILURE_HOOK_EXAMPLE: &str =
     "on_failure = [\"/usr/local/bin/page\", \"stsd\"]; no shell reads it";
 
+/// The role of the variable [`ROLE_VARIABLE`] on another machine.
+const STAND_IN_ROLE: &str = "acs:ram::100000000000001:role/stand-in";
+
 /// The default of `role_session_name`.
 pub(super) const DEFAULT_SESSION_NAME: &str = "{user}-{host}";
 
@@ -51,8 +54,10 @@ pub(super) struct RawProfile {
     /// [passed through](configuration.md#sessions-that-are-passed-through); other sources need a role.
     role_arn: Option<Spanned<String>>,
     /// The session name in ActionTrail: 2 to 64 of `A-Z a-z 0-9 . @ _ -`. `{user}`, `{host}`,
-    /// `{profile}` and `{pid}` are replaced, and other characters in them become hyphens. With
-    /// `{pid}` each restart costs one call a profile, because the name of the session changes.
+    /// `{instance_id}`, `{profile}` and `{pid}` are replaced, and other characters in them become
+    /// hyphens. The id of the instance is the one that
+    /// [cloud-init has left](configuration.md#the-id-of-the-instance). With `{pid}` each restart
+    /// costs one call a profile, because the name of the session changes.
     role_session_name: Option<Spanned<String>>,
     /// The requested lifetime of each session, `"15m"` to `"12h"`; the role's own maximum applies.
     duration: Option<Spanned<String>>,
@@ -310,7 +315,10 @@ fn role(
     if kind == Kind::Session {
         return Some(Role::PassThrough);
     }
-    let given = context.environment.text(ROLE_VARIABLE);
+    let given = match context.is_portable() {
+        true => Some(STAND_IN_ROLE.to_owned()),
+        false => context.environment.text(ROLE_VARIABLE),
+    };
     let given = given.filter(|_| kind == Kind::Oidc);
     if let Some(given) = given {
         let role_arn = context.checked(RoleArn::new(&given), Some(&given), at, &key);
@@ -438,8 +446,12 @@ fn rules(
     }
     let mut read = Vec::new();
     for rule in rules.get_ref() {
-        match Rule::new(rule.get_ref()) {
-            Ok(rule) => read.push(rule),
+        let parsed = match context.is_portable() {
+            true => Rule::check_form(rule.get_ref()).map(|()| None),
+            false => Rule::new(rule.get_ref()).map(Some),
+        };
+        match parsed {
+            Ok(rule) => read.extend(rule),
             Err(error) => {
                 let at = rule.span().start;
                 // A text without the shape of a rule may be a misplaced secret.
@@ -472,7 +484,10 @@ fn policy(context: &mut ReadContext<'_>, raw: &RawProfile, table: &str) -> Optio
         return context.checked(SessionPolicy::new(inline.get_ref()), None, at, &key);
     }
     let file = raw.policy_file.as_ref()?;
-    let path = context.use_text_of(file.get_ref());
+    let path = context.use_text_of(file.get_ref(), file.span().start);
+    if context.is_portable() {
+        return None;
+    }
     let path_text = path.display();
     let correct = || "correct that file".to_owned();
     let policy = match read(&path) {

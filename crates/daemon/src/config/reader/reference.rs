@@ -25,7 +25,9 @@ Every table and every key, with its default. A test compares this page with the 
 daemon reads its configuration into; [configuration.md](configuration.md) has the purpose of each,
 with examples.
 
-A relative path is relative to the configuration file. Any other key is refused.
+A relative path is relative to the file that names it, the configuration file or a
+[fragment](configuration.md#fragments-several-owners). Any other key is refused. `stsd --schema` prints the same
+keys as a [JSON Schema](configuration.md#a-schema-for-editors-and-ci).
 ";
 
 /// The comments of the manual page before and after the list of keys.
@@ -357,17 +359,7 @@ fn manual(sections: &[Section]) -> String {
 /// Returns a line of Markdown for man(7): code in bold, links as their text, without requests and
 /// escapes of troff.
 fn roff(line: &str) -> String {
-    let mut plain = line.to_owned();
-    while let Some(middle) = plain.find("](") {
-        let start = plain[..middle].rfind('[').expect("a link begins with [");
-        let end = middle + plain[middle..].find(')').expect("a link ends with )");
-        plain = [
-            &plain[..start],
-            &plain[start + 1..middle],
-            &plain[end + 1..],
-        ]
-        .concat();
-    }
+    let plain = without_links(line);
     let mut out = String::new();
     let mut bold = false;
     for character in plain.chars() {
@@ -391,8 +383,24 @@ fn roff(line: &str) -> String {
     }
 }
 
+/// Returns a line of Markdown with the texts of its links alone.
+pub(super) fn without_links(line: &str) -> String {
+    let mut plain = line.to_owned();
+    while let Some(middle) = plain.find("](") {
+        let start = plain[..middle].rfind('[').expect("a link begins with [");
+        let end = middle + plain[middle..].find(')').expect("a link ends with )");
+        plain = [
+            &plain[..start],
+            &plain[start + 1..middle],
+            &plain[end + 1..],
+        ]
+        .concat();
+    }
+    plain
+}
+
 /// Compares a file with a text; with `UPDATE_GOLDEN` set, writes the file.
-fn compare(name: &str, text: &str) {
+pub(super) fn compare(name: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../..")
         .join(name);

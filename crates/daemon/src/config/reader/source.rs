@@ -1,7 +1,7 @@
 //! The identity of a `[source.NAME]` table, with the checks of files and programs that are possible
 //! before the first resolution.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use sha2::{Digest as _, Sha256};
 use stsd_codes::Code;
@@ -11,6 +11,7 @@ use super::{
     context::ReadContext,
     known_keys,
     raw_source::{KEY_LOCATIONS, KINDS, RawSource, RawVariables, Text, Words},
+    stand_in::StandIn,
     suggestion,
     suggestion::shown,
 };
@@ -27,6 +28,9 @@ use crate::{
 /// The variables with the provider and the token file that RRSA sets in a pod.
 pub(super) const PROVIDER_VARIABLE: &str = "ALIBABA_CLOUD_OIDC_PROVIDER_ARN";
 pub(super) const TOKEN_VARIABLE: &str = "ALIBABA_CLOUD_OIDC_TOKEN_FILE";
+
+/// The provider of the variable [`PROVIDER_VARIABLE`] on another machine.
+const STAND_IN_PROVIDER: &str = "acs:ram::100000000000001:oidc-provider/stand-in";
 
 /// The hint of an invalid identity command.
 const COMMAND_EXAMPLE: &str = "[\"/usr/local/bin/issue\", \"--flag\"]; no shell reads it";
@@ -112,13 +116,19 @@ impl SourceReader<'_, '_, '_> {
     fn access_key(&mut self) -> Option<CachedIdentity> {
         let (key, at) = self.one_of(&KEY_LOCATIONS)?;
         if let Some(file) = &self.raw.access_key_file {
-            let path = self.context.use_file(file.get_ref());
+            let path = self.context.use_file(file.get_ref(), at);
+            if self.context.is_portable() {
+                return Some(stand_in());
+            }
             let shown = path.display().to_string();
             let provider = self.key_file(AccessKey::in_file(path), at, key, &shown)?;
             return Some(CachedIdentity::new(&["access-key file", &shown], provider));
         }
         if let Some(name) = &self.raw.access_key_credential {
             return self.credential(name.get_ref(), at, key);
+        }
+        if self.context.is_portable() {
+            return Some(stand_in());
         }
         let environment = self.context.environment;
         if let Some(name) = &self.raw.access_key_keyring {
@@ -139,18 +149,25 @@ impl SourceReader<'_, '_, '_> {
 
     /// Returns the key in a systemd credential.
     fn credential(&mut self, name: &str, at: usize, key: &str) -> Option<CachedIdentity> {
-        let Some(directory) = self.context.environment.credentials_directory() else {
-            let problem = "no service manager has given this program any credential";
-            let hint = "add LoadCredential= (systemd 247) or LoadCredentialEncrypted= (250) to its \
-                        unit; stsd --check is run outside of it";
-            self.error(Code::ConfigSource, at, key, problem, hint);
-            return None;
+        let directory = match self.context.environment.credentials_directory() {
+            Some(directory) => directory,
+            None if self.context.is_portable() => PathBuf::new(),
+            None => {
+                let problem = "no service manager has given this program any credential";
+                let hint = "add LoadCredential= (systemd 247) or LoadCredentialEncrypted= (250) to \
+                            its unit; stsd --check is run outside of it";
+                self.error(Code::ConfigSource, at, key, problem, hint);
+                return None;
+            }
         };
         if name.is_empty() || name.contains('/') || name == ".." {
             let hint = "the part before the colon in LoadCredential=";
             let problem = format!("{} is not the name of a credential", shown(name));
             self.error(Code::ConfigInvalidValue, at, key, &problem, hint);
             return None;
+        }
+        if self.context.is_portable() {
+            return Some(stand_in());
         }
         let provider = AccessKey::in_credential(name, directory.join(name));
         let provider = self.key_file(provider, at, key, &format!("the credential {name}"))?;
@@ -165,6 +182,9 @@ impl SourceReader<'_, '_, '_> {
         let raw = self.raw;
         let (token, declared) = if raw.token_file.is_none() && raw.token_command.is_none() {
             let table = self.table.clone();
+            if self.context.is_portable() {
+                return Some(stand_in());
+            }
             let Some(file) = self.context.environment.text(TOKEN_VARIABLE) else {
                 let hint =
                     format!("set token_file or token_command; {TOKEN_VARIABLE} is not set either");
@@ -243,7 +263,10 @@ impl SourceReader<'_, '_, '_> {
     fn uri(&mut self) -> Option<CachedIdentity> {
         let (key, at) = self.one_of(&["uri", "uri_file"])?;
         let (provider, address, declaration) = if let Some(file) = &self.raw.uri_file {
-            let path = self.context.use_file(file.get_ref());
+            let path = self.context.use_file(file.get_ref(), at);
+            if self.context.is_portable() {
+                return Some(stand_in());
+            }
             let shown = path.display().to_string();
             let proxies = Arc::clone(&self.context.environment.proxies);
             let read = CredentialsUri::in_file(path, proxies).map_err(|error| {
@@ -296,7 +319,10 @@ impl SourceReader<'_, '_, '_> {
             Some(given) => (given.get_ref().clone(), given.span().start),
             None => {
                 let at = self.kind_position();
-                let given = self.context.environment.text(PROVIDER_VARIABLE);
+                let given = match self.context.is_portable() {
+                    true => Some(STAND_IN_PROVIDER.to_owned()),
+                    false => self.context.environment.text(PROVIDER_VARIABLE),
+                };
                 let Some(given) = given.filter(|_| kind == "oidc-provider") else {
                     let hint = "set it to acs:ram::<account number>:…, as the console shows it";
                     self.error(
@@ -334,8 +360,10 @@ impl SourceReader<'_, '_, '_> {
     }
 
     fn token_file(&mut self, file: &str, at: usize, key: &str) -> Option<(TokenSource, String)> {
-        let path = self.context.use_file(file);
-        if let Err(error) = secret_file::check_token(&path) {
+        let path = self.context.use_file(file, at);
+        if !self.context.is_portable()
+            && let Err(error) = secret_file::check_token(&path)
+        {
             let problem = match &error {
                 PrivateFileError::Unreadable(error) => format!("{}: {error}", path.display()),
                 PrivateFileError::Untrusted(loose) => format!("{} {loose}", path.display()),
@@ -441,6 +469,11 @@ impl SourceReader<'_, '_, '_> {
         let key = format!("{}.{key}", self.table);
         self.context.error_at(code, at, &key, problem, hint);
     }
+}
+
+/// Returns the source of a portable check, whose file, credential or variable another machine has.
+fn stand_in() -> CachedIdentity {
+    CachedIdentity::new(&["stand-in"], StandIn)
 }
 
 /// Returns the text that identifies a program. Another environment may lead to another identity.

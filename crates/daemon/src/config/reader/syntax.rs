@@ -1,6 +1,10 @@
 //! The errors of a text that is not TOML, with the first place of a key that is there twice.
 
-use std::{collections::BTreeSet, mem};
+use std::{
+    collections::BTreeSet,
+    mem,
+    path::{Path, PathBuf},
+};
 
 use stsd_codes::Code;
 use toml::de::Error;
@@ -14,52 +18,58 @@ use crate::config::ConfigError;
 /// The parser's message for a key or a table that is there twice.
 const DUPLICATE: &str = "duplicate key";
 
+/// The hint of a key or a table that is there twice.
+pub(super) const DUPLICATE_HINT: &str = "remove one of the two, or give one of them another name";
+
 /// The errors of the parser, and the parts of the text of which other errors may only follow from them.
+#[derive(Default)]
 pub(super) struct BrokenText {
     errors: Vec<ConfigError>,
-    /// The lines with an error.
-    lines: BTreeSet<usize>,
+    /// The files and lines with an error.
+    lines: BTreeSet<(PathBuf, usize)>,
     /// The tables that are there twice: the parser has joined both.
     joined_tables: Vec<String>,
 }
 
-/// Takes the errors of the parser out of the context, to which they are reported.
-pub(super) fn report(context: &mut ReadContext<'_>, errors: &[Error]) -> BrokenText {
-    let mut broken = BrokenText {
-        errors: Vec::new(),
-        lines: BTreeSet::new(),
-        joined_tables: Vec::new(),
-    };
-    for error in errors {
-        let at = error.span().map_or(0, |span| span.start);
-        let line = context.line(at);
-        // One mistake often breaks the rest of its line too.
-        if !broken.lines.insert(line) || context.has_too_many_errors() {
-            continue;
-        }
-        let key = key_at(&context.text, at);
-        if broken.is_in_joined_table(&key) {
-            continue;
-        }
-        if error.message().starts_with(DUPLICATE) {
-            report_duplicate(context, &key, at);
-            let is_header = line_at(&context.text, at).1.trim_start().starts_with('[');
-            broken.joined_tables.extend(is_header.then_some(key));
-            continue;
-        }
-        let problem = format!("this is not TOML: {}", error.message());
-        let hint = hint(error.message(), &context.text, at);
-        context.error_at(Code::ConfigSyntax, at, &key, &problem, hint);
-    }
-    broken.errors = mem::take(&mut context.errors);
-    broken
-}
-
 impl BrokenText {
-    /// Adds the errors of the parser to those of the values, by line. Errors that only follow are
-    /// dropped: those on the same lines and in joined tables, and missing keys and sources, which may
-    /// be in a part or a table that was not read whole.
-    pub(super) fn add_to(self, errors: &mut Vec<ConfigError>, damaged: &[String]) {
+    /// Adds the errors of the parser for a file, whose text begins at a byte offset.
+    pub(super) fn report(
+        &mut self,
+        context: &mut ReadContext<'_>,
+        text: &str,
+        start: usize,
+        errors: &[Error],
+    ) {
+        let others = mem::replace(&mut context.errors, mem::take(&mut self.errors));
+        for error in errors {
+            let at = error.span().map_or(0, |span| span.start);
+            // One mistake often breaks the rest of its line too.
+            if !self.lines.insert(context.place(start + at)) || context.has_too_many_errors() {
+                continue;
+            }
+            let key = key_at(text, at);
+            if self.is_in_joined_table(&key) {
+                continue;
+            }
+            if error.message().starts_with(DUPLICATE) {
+                let first = first_line(text, &key, at);
+                report_duplicate(context, &key, start + at, first);
+                let is_header = line_at(text, at).1.trim_start().starts_with('[');
+                self.joined_tables.extend(is_header.then_some(key));
+                continue;
+            }
+            let problem = format!("this is not TOML: {}", error.message());
+            let hint = hint(error.message(), text, at);
+            context.error_at(Code::ConfigSyntax, start + at, &key, &problem, hint);
+        }
+        self.errors = mem::replace(&mut context.errors, others);
+    }
+
+    /// Adds the errors of the parser to those of the values, by file and line. Errors that only follow
+    /// are dropped: those on the same lines and in joined tables, and missing keys and sources, which
+    /// may be in a part or a table that was not read whole.
+    pub(super) fn add_to(self, context: &mut ReadContext<'_>) {
+        let (errors, damaged) = (&mut context.errors, &context.damaged);
         let has_lost_keys = self.errors.iter().any(|it| it.code == Code::ConfigSyntax);
         let is_damaged = |key: &str| damaged.iter().any(|it| it == key);
         let has_lost_names = ["", "source", "profile"].into_iter().any(is_damaged);
@@ -71,12 +81,14 @@ impl BrokenText {
             _ => false,
         };
         errors.retain(|it| {
-            let is_broken = it.line.is_some_and(|line| self.lines.contains(&line));
+            let place = it.line.map(|line| (it.file.clone(), line));
+            let is_broken = place.is_some_and(|it| self.lines.contains(&it));
             !is_broken && !self.is_in_joined_table(&it.key) && !may_follow(it)
         });
         errors.extend(self.errors);
-        errors.sort_by_key(|it| it.line);
-        errors.dedup_by_key(|it| (it.code, it.line, it.problem.clone()));
+        let order = |file: &Path| context.text.paths().position(|it| it == file);
+        errors.sort_by_key(|it| (order(&it.file), it.line));
+        errors.dedup_by_key(|it| (it.code, it.file.clone(), it.line, it.problem.clone()));
         errors.truncate(MAX_ERRORS);
     }
 
@@ -89,13 +101,12 @@ impl BrokenText {
     }
 }
 
-fn report_duplicate(context: &mut ReadContext<'_>, key: &str, at: usize) {
-    let problem = match first_line(&context.text, key, at) {
+fn report_duplicate(context: &mut ReadContext<'_>, key: &str, at: usize, first: Option<usize>) {
+    let problem = match first {
         Some(line) => format!("it is there twice: first on line {line}"),
         None => "it is there twice".to_owned(),
     };
-    let hint = "remove one of the two, or give one of them another name";
-    context.error_at(Code::ConfigDuplicateKey, at, key, &problem, hint);
+    context.error_at(Code::ConfigDuplicateKey, at, key, &problem, DUPLICATE_HINT);
 }
 
 /// Returns the first line, from 1, of a key or a table that is there again at a byte offset.

@@ -26,12 +26,15 @@ const SOURCE: &str = "source";
 /// The keys of a key file, which are often written into the configuration.
 const KEY_FILE_KEYS: [&str; 2] = ["access_key_id", "access_key_secret"];
 
-/// Checks a configuration. Keys that cannot be read are removed.
+/// Checks a file of a configuration. Keys that cannot be read are removed.
 pub(super) fn check(context: &mut ReadContext<'_>, root: &mut DeTable<'_>) {
-    let sources = root.get("source").and_then(|it| it.get_ref().as_table());
-    let first = sources.and_then(|it| it.keys().next());
-    context.first_source = first.map(|it| it.get_ref().to_string());
     check_table(context, root, TOP_LEVEL, "", 0);
+}
+
+/// Returns the name of the first source.
+pub(super) fn first_source(root: &DeTable<'_>) -> Option<String> {
+    let sources = root.get("source")?.get_ref().as_table()?;
+    Some(sources.keys().next()?.get_ref().to_string())
 }
 
 /// Checks one table, which is at a byte offset of the file.
