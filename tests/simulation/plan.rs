@@ -122,6 +122,7 @@ impl WantedProfile {
             user: "user".into(),
             host: "host".into(),
             pid: 1,
+            instance_id: || None,
         };
         Profile {
             source: CachedIdentity::new(&["simulated"], Simulated),

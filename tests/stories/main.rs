@@ -29,7 +29,9 @@ mod client {
 mod config {
     mod errors;
     mod export_keys;
+    mod fragments;
     mod mistakes;
+    mod portable;
     mod reload_on_change;
 }
 
@@ -56,11 +58,13 @@ mod docs {
     mod examples;
     mod file;
     mod first_upload;
+    mod fleet;
     mod options;
     mod other_users;
     mod page;
     mod pages;
     mod program;
+    mod schema;
     mod shell;
     mod terminal;
     mod time_limits;

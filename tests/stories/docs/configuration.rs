@@ -8,7 +8,7 @@ use toml::{Table, Value};
 use super::{page::Block, world::World};
 
 /// The top-level keys of a configuration; a fragment with other keys is a part of a profile.
-const TOP: [&str; 11] = [
+const TOP: [&str; 12] = [
     "region",
     "vpc",
     "endpoint",
@@ -18,6 +18,7 @@ const TOP: [&str; 11] = [
     "keep_sessions",
     "audit",
     "http",
+    "metrics",
     "source",
     "profile",
 ];
@@ -75,7 +76,7 @@ fn names_of_this_machine(text: &str) -> String {
 }
 
 /// Returns a fragment as a complete configuration.
-fn whole(text: &str, table: &Table) -> String {
+pub(crate) fn whole(text: &str, table: &Table) -> String {
     let part_of_profile = table.keys().any(|it| !TOP.contains(&it.as_str()));
     if part_of_profile {
         return format!(
