@@ -7,7 +7,8 @@
 //! - STS gets no more calls than renewals and the retries that the rate limit allows;
 //! - one capped back-off after an outage every profile has a new session;
 //! - every caller has an answer within its patience;
-//! - ten thousand profiles do not delay the renewal of one profile.
+//! - ten thousand profiles do not delay the renewal of one profile;
+//! - the machines of a fleet keep within the quota that they share (`fleet`).
 //!
 //! `cargo xtask simulate --seeds 100000` runs more than the gate does, and
 //! `cargo xtask simulate --seed 4711` repeats one.
@@ -17,6 +18,7 @@
 
 mod clock;
 mod cloud;
+mod fleet;
 mod many;
 mod plan;
 mod run;

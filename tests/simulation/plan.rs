@@ -110,6 +110,7 @@ impl Wanted {
                 EndpointOrigin::Default,
             ),
             sts_calls_per_second: calls_per_second,
+            fleet_spread: Duration::ZERO,
             profiles: self.0.iter().map(make).collect(),
         }
     }

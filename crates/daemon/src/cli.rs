@@ -262,12 +262,13 @@ fn name_parts() -> Result<NameParts> {
     })
 }
 
-/// Returns the identity of this machine: the machine-id, or else the host name.
+/// Returns the identity of this machine: the machine-id and the host name.
 #[must_use]
 pub fn machine_id() -> Vec<u8> {
-    fs::read("/etc/machine-id")
-        .or_else(|_| gethostname().map(OsString::into_encoded_bytes))
-        .unwrap_or_default()
+    let mut id = fs::read("/etc/machine-id").unwrap_or_default();
+    // Machines of one image may share an id, and the file of a container may be empty.
+    id.extend(gethostname().map(OsString::into_encoded_bytes).unwrap_or_default());
+    id
 }
 
 /// Returns the surroundings of the programs in the configuration. Temporary directories are beside the

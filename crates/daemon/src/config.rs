@@ -4,7 +4,7 @@
 mod error;
 mod reader;
 
-use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use stsd_codes::Code;
 use stsd_secret::SecretText;
@@ -37,6 +37,8 @@ pub struct Config {
     pub endpoints: Endpoints,
     /// The rate limit of the calls to STS.
     pub sts_calls_per_second: u32,
+    /// The time over which the machines of a fleet spread the calls for which no caller waits.
+    pub fleet_spread: Duration,
     /// The HTTP endpoint; `None` without one.
     pub http: Option<HttpConfig>,
     /// The address of the metrics; `None` without a listener for them.

@@ -331,6 +331,7 @@ impl<X: StsExchange> Daemon<X> {
         self.supervisor.apply(RefreshConfig {
             endpoints: config.endpoints,
             sts_calls_per_second: config.sts_calls_per_second,
+            fleet_spread: config.fleet_spread,
             profiles: config.profiles,
         });
         self.exporters.sync_with(&self.context.store);

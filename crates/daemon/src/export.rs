@@ -214,7 +214,7 @@ impl Exporter {
                 let failures = file.sync(session.as_ref(), &entry.profile.name, now).await;
                 written = failures == 0;
                 if !written {
-                    let retry = retry_backoff(failures, None, None, fastrand::f64());
+                    let retry = retry_backoff(failures, None, fastrand::f64());
                     pause = pause.min(retry);
                 }
                 // After a failure, the session in the file may be older than the newest one.

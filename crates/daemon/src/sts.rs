@@ -2,7 +2,9 @@
 //! for its errors.
 
 pub mod caller_identity;
+pub mod congestion;
 pub mod connectivity;
+pub mod quota;
 pub mod rate_limit;
 pub(crate) mod remediation;
 pub mod server_clock;

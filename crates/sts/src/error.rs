@@ -200,7 +200,11 @@ impl StsError {
             },
             "ServiceUnavailable" | "InternalError" => Self::Unavailable(refusal),
             code if is_permanent(code) => Self::Denied(refusal),
-            _ if http_status >= 500 || http_status == 429 => Self::Unavailable(refusal),
+            _ if http_status == 429 => Self::Throttled {
+                refusal,
+                retry_after: circumstances.retry_after,
+            },
+            _ if http_status >= 500 => Self::Unavailable(refusal),
             _ => Self::Denied(refusal),
         }
     }
@@ -283,6 +287,7 @@ mod tests {
                 ("Throttling.User", 400),
                 ("Throttling.User", 429),
                 ("Throttling.Api", 503),
+                ("SomethingNew", 429),
             ],
         );
         check(

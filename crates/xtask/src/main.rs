@@ -47,7 +47,8 @@ Usage: cargo xtask COMMAND
                 put, get, one refusal, one renewal, one deliberate error; prints a report without
                 secrets and names; --example prints such a file
   simulate      the refresh engine over simulated months; --seeds N runs more seeds than the
-                gate does, --seed S repeats one
+                gate does, --seed S repeats one; --fleet prints the figures of machines that share a
+                quota
   fuzz          each fuzz target for a minute, or for --seconds N or --runs N
   attack        users without a rule, and users of one rule, against a system daemon, as root; prints
                 the memory, latencies and refusals that they cause, in four minutes; with arguments,
@@ -85,6 +86,7 @@ fn main() -> ExitCode {
         ["demo"] => gate::demo(),
         ["live", argument] => live::live(argument),
         ["simulate"] => nextest::simulate(None),
+        ["simulate", "--fleet"] => nextest::simulate_fleet(),
         ["simulate", "--seeds", count] => nextest::simulate(Some(("SIMULATION_SEEDS", count))),
         ["simulate", "--seed", seed] => nextest::simulate(Some(("SIMULATION_SEED", seed))),
         ["fuzz"] => fuzz::run_all(Ok(fuzz::Bound::Seconds(60))),

@@ -201,7 +201,7 @@ pub(crate) fn simulation(notes: &mut Notes, tier: Tier) -> Outcome {
     let mut nextest = all_tests("simulation")?;
     if tier == Tier::Test {
         nextest.env("SIMULATION_SEEDS", SEEDS);
-        nextest.arg("package(simulation) and not test(ten_thousand_profiles)");
+        nextest.arg("package(simulation) and not test(/ten_thousand|hundred_thousand_daemons/)");
     } else {
         nextest.arg("package(simulation)");
     }
@@ -450,6 +450,12 @@ pub(crate) fn simulate(which: Option<(&str, &str)>) -> Outcome {
     let mut test = cargo_command(&["test", "--release", "--locked", "--package", "simulation"]);
     test.args(["no_seed", "--", "--nocapture"]);
     run(test.envs(which))
+}
+
+/// Runs the simulation of a fleet, optimised, and prints its figures.
+pub(crate) fn simulate_fleet() -> Outcome {
+    let mut test = cargo_command(&["test", "--release", "--locked", "--package", "simulation"]);
+    run(test.args(["fleet", "--", "--nocapture", "--test-threads", "1"]))
 }
 
 #[cfg(test)]

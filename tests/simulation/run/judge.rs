@@ -8,6 +8,7 @@ use stsd::{
     refresh::schedule::MAX_REFUSED_BACKOFF,
     runtime::{backoff::MAX_BACKOFF, clock::Clock as _},
     session::snapshot::{Session, SessionResult},
+    sts::congestion::MAX_THROTTLE_PAUSE,
 };
 use tokio::time::sleep;
 
@@ -333,6 +334,7 @@ impl Simulation {
 fn after(trouble: Trouble) -> Duration {
     match trouble {
         Trouble::Denied => MAX_REFUSED_BACKOFF + MARGIN,
+        Trouble::Throttled(_) => MAX_THROTTLE_PAUSE + MARGIN,
         _ => MAX_BACKOFF + MARGIN,
     }
 }

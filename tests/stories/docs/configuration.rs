@@ -8,12 +8,13 @@ use toml::{Table, Value};
 use super::{page::Block, world::World};
 
 /// The top-level keys of a configuration; a fragment with other keys is a part of a profile.
-const TOP: [&str; 12] = [
+const TOP: [&str; 13] = [
     "region",
     "vpc",
     "endpoint",
     "endpoints",
     "sts_calls_per_second",
+    "fleet_spread",
     "reload",
     "keep_sessions",
     "audit",

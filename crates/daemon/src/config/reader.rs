@@ -28,10 +28,12 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use serde::Deserialize;
 use stsd_codes::Code;
+use stsd_model::parse_duration;
 use toml::de::DeTable;
 
 pub use self::context::Scope;
@@ -53,6 +55,10 @@ use crate::{
 /// Default rate limit of the calls to STS: a fifth of the quota, because other machines of the account
 /// call STS in the same region too.
 const DEFAULT_CALLS_PER_SECOND: u32 = 20;
+
+/// Maximum of `fleet_spread`: two million machines at the quota of STS, the most that sessions of
+/// 12 hours allow.
+const MAX_FLEET_SPREAD: Duration = Duration::from_secs(6 * 3600);
 
 /// The quota of STS for one account, region and API, all users and roles together. Source: the quota
 /// page of the STS API in Alibaba Cloud's documentation.
@@ -93,6 +99,10 @@ struct Raw {
     /// without it.
     #[serde(default)]
     keep_sessions: bool,
+    /// The time over which [the machines of a fleet](configuration.md#a-fleet-that-starts-at-once) spread
+    /// the calls to STS for which no caller waits, `0s` to `6h`: the first one of each `keep_warm` profile
+    /// and export after a start, and the retries during an outage. A caller does not wait for it.
+    fleet_spread: Option<Spanned<String>>,
     /// The [audit](operations.md), in a file besides the log.
     #[serde(default)]
     audit: RawAudit,
@@ -208,6 +218,7 @@ fn config(
     let endpoints = endpoint::endpoints(&mut context, &raw);
     let sts_calls_per_second = calls_per_second(&mut context, raw.sts_calls_per_second.as_ref());
     let reload = reload_trigger(&mut context, raw.reload.as_ref());
+    let fleet_spread = fleet_spread(&mut context, raw.fleet_spread.as_ref());
     let http = raw.http.as_ref();
     let http = http.and_then(|it| http::read_http(&mut context, it));
     context.http = http.as_ref().map(|it| it.address);
@@ -263,6 +274,7 @@ fn config(
             endpoints,
             warnings: context.warnings,
             sts_calls_per_second,
+            fleet_spread,
             http,
             metrics,
             audit,
@@ -348,4 +360,22 @@ fn calls_per_second(context: &mut ReadContext<'_>, value: Option<&Spanned<i64>>)
         );
     }
     calls
+}
+
+fn fleet_spread(context: &mut ReadContext<'_>, value: Option<&Spanned<String>>) -> Duration {
+    let Some(value) = value else {
+        return Duration::ZERO;
+    };
+    let text = value.get_ref();
+    let spread = parse_duration(text).filter(|it| *it <= MAX_FLEET_SPREAD);
+    if spread.is_none() {
+        context.error_at(
+            Code::ConfigInvalidValue,
+            value.span().start,
+            "fleet_spread",
+            &format!("{} is not a duration of 0s to 6h", shown(text)),
+            "write it with its unit, as 90s, 20m or 1h30m",
+        );
+    }
+    spread.unwrap_or_default()
 }

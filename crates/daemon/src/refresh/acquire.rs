@@ -1,7 +1,10 @@
 //! One attempt to obtain a session: identity, rate limit, call, and the checks of the response.
 //! The attempt publishes nothing.
 
-use std::{sync::atomic::AtomicBool, time::Duration};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use jiff::SignedDuration;
 use stsd_sts::{Proof, SecretText, StsError};
@@ -18,6 +21,7 @@ use crate::{
         store::ProfileEntry,
     },
     sts::{
+        quota::Quota,
         rate_limit::Priority,
         upstream::{IssuedSession, StsExchange, Upstream},
     },
@@ -92,7 +96,7 @@ impl<X: StsExchange> Attempt<'_, X> {
             Freshness::Cached
         };
         let mut identity = self.resolve_identity(freshness).await?;
-        self.wait_for_token().await;
+        self.wait_for_first(&identity).await;
         if identity.end.is_some() && !identity.is_usable(self.clock.boot()) {
             identity = self.resolve_identity(Freshness::Cached).await?;
         }
@@ -104,11 +108,11 @@ impl<X: StsExchange> Attempt<'_, X> {
                     return Err(error.into());
                 }
                 info!(profile = %self.entry.profile.name, "expired source credentials were renewed");
-                self.wait_for_token().await;
+                self.wait_for_first(&renewed).await;
                 Ok(self.call(&role_arn, &renewed).await?)
             }
             Err(error) if is_retryable_now(&error) => {
-                self.wait_for_token().await;
+                self.wait_for_first(&identity).await;
                 Ok(self.call(&role_arn, &identity).await?)
             }
             outcome => Ok(outcome?),
@@ -227,23 +231,45 @@ impl<X: StsExchange> Attempt<'_, X> {
         })
     }
 
+    /// Waits for a token for a call to the first endpoint.
+    async fn wait_for_first(&self, identity: &ResolvedIdentity) {
+        let quota = self.upstream.quota(0, &identity.proof);
+        if self.is_urgent() {
+            quota.end_pause();
+        }
+        self.wait_for_token(quota).await;
+    }
+
+    /// Returns `true` if the pause of another profile's throttling must not delay the attempt: a
+    /// person has asked for it, or the session in use ends soon. Its own throttling has a pause in the
+    /// schedule of the profile.
+    fn is_urgent(&self) -> bool {
+        let session = self.entry.snapshot().session;
+        let ends_soon = session.is_some_and(|session| {
+            let remaining = session.lifetime.remaining(self.clock.boot());
+            !remaining.is_zero() && remaining < session.lifetime.length() / 4
+        });
+        ends_soon || self.entry.forced.load(Ordering::Relaxed)
+    }
+
     /// Waits for a token of the rate limit. The first caller that begins to wait for the session
     /// moves the attempt to the queue of interactive refreshes.
-    pub(super) async fn wait_for_token(&self) {
+    pub(super) async fn wait_for_token(&self, quota: &Quota) {
         let (rate_limiter, clock) = (self.upstream.rate_limiter(), self.clock);
-        if rate_limiter.try_take(self.priority(), clock.boot()) {
+        if rate_limiter.try_take(quota, self.priority(), clock.boot()) {
             return;
         }
         let deferred =
-            "delayed by the rate limit: many renewals at once, or a pause that STS asked for";
+            "delayed by the rate limit: many renewals at once, or throttling by STS";
         let began = clock.boot();
-        let open = rate_limiter.defer(began);
+        let open = rate_limiter.defer(quota, began);
         self.entry.set_next_attempt(Some((open, deferred)));
+        let interactive = || rate_limiter.take(quota, Priority::Interactive, clock);
         tokio::select! {
             biased;
-            () = rate_limiter.take(self.priority(), clock) => {}
-            () = self.priority_raised() => rate_limiter.take(Priority::Interactive, clock).await,
-            () = self.starvation_timeout() => rate_limiter.take(Priority::Interactive, clock).await,
+            () = rate_limiter.take(quota, self.priority(), clock) => {}
+            () = self.priority_raised() => interactive().await,
+            () = self.starvation_timeout() => interactive().await,
         }
         rate_limiter.count_wait(clock.boot().since(began));
     }

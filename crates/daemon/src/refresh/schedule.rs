@@ -26,6 +26,9 @@ pub const MAX_REFUSED_BACKOFF: Duration = Duration::from_secs(5 * 60 + 75);
 /// The minimum of [`refused_backoff`] near the expiration of a session that is served.
 const MIN_REFUSED_BACKOFF: Duration = Duration::from_secs(30);
 
+/// The minimum of [`throttled_backoff`] near the expiration of a session that is served.
+const MIN_THROTTLED_BACKOFF: Duration = Duration::from_secs(10);
+
 /// Returns a number from 0 to 1 that is stable for a profile on a machine, so that neither hosts that
 /// were booted together nor the profiles of one host call STS at the same time. `machine` is
 /// hashed, because machine-id(5) must not be exposed.
@@ -98,6 +101,34 @@ pub fn refused_backoff(remaining: Option<Duration>, random: f64) -> Duration {
         Some(remaining) => pause.min((remaining / 4).max(MIN_REFUSED_BACKOFF)),
         None => pause,
     }
+}
+
+/// Returns the pause of a profile after throttling: `pause` is that of the quota, and shrinks near
+/// the expiration of the session that is served.
+#[must_use]
+pub fn throttled_backoff(pause: Duration, remaining: Option<Duration>) -> Duration {
+    match remaining.filter(|it| !it.is_zero()) {
+        Some(remaining) => pause.min((remaining / 4).max(MIN_THROTTLED_BACKOFF)),
+        None => pause,
+    }
+}
+
+/// Returns the pause of a machine of a fleet after the `failures`-th failure in a row, if no caller
+/// waits: after some failures half of `spread` to all of it, so that the first calls after an outage of STS
+/// are spread over that time. At most a quarter of the remaining lifetime of the session that is served.
+#[must_use]
+pub fn fleet_backoff(
+    failures: u32,
+    remaining: Option<Duration>,
+    spread: Duration,
+    random: f64,
+) -> Duration {
+    let grown = Duration::from_secs(1) * 4_u32.saturating_pow(failures.min(12));
+    let mut longest = grown.min(spread);
+    if let Some(remaining) = remaining.filter(|it| !it.is_zero()) {
+        longest = longest.min(remaining / 4);
+    }
+    longest.mul_f64(0.5 + 0.5 * random.clamp(0.0, 1.0))
 }
 
 /// Returns `true` if renewals of a profile may pause whose last request was `idle` ago.
@@ -210,6 +241,35 @@ mod tests {
         check(Some(minutes(60)), 1.0, 375);
         check(Some(minutes(8)), 1.0, 120);
         check(Some(minutes(1)), 1.0, 30);
+    }
+
+    #[test]
+    fn throttled_backoff_shrinks_near_the_expiration() {
+        let check = |pause: u64, remaining, expected: u64| {
+            let backoff = throttled_backoff(Duration::from_secs(pause), remaining);
+            assert_eq!(backoff.as_secs(), expected, "{pause} {remaining:?}");
+        };
+        check(300, None, 300);
+        check(300, Some(Duration::ZERO), 300);
+        check(300, Some(minutes(30)), 300);
+        check(300, Some(minutes(8)), 120);
+        check(300, Some(Duration::from_secs(4)), 10);
+        check(5, Some(Duration::from_secs(4)), 5);
+    }
+
+    #[test]
+    fn fleet_backoff_grows_to_the_spread_and_shrinks_near_the_expiration() {
+        let check = |failures, remaining, spread, random, expected: u64| {
+            let backoff = fleet_backoff(failures, remaining, minutes(spread), random);
+            assert_eq!(backoff.as_secs(), expected, "{failures} {remaining:?}");
+        };
+        check(1, None, 20, 1.0, 4);
+        check(3, None, 20, 1.0, 64);
+        check(6, None, 20, 1.0, 1200);
+        check(u32::MAX, None, 20, 0.5, 900);
+        check(6, None, 0, 1.0, 0);
+        check(6, Some(minutes(8)), 20, 1.0, 120);
+        check(6, Some(Duration::ZERO), 20, 1.0, 1200);
     }
 
     #[test]

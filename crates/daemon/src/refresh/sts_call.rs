@@ -40,7 +40,7 @@ impl<X: StsExchange> StsCall<'_, X> {
         {
             let profile = &self.attempt.entry.profile.name;
             warn!(%profile, "the next endpoint is tried: {error}");
-            self.attempt.wait_for_token().await;
+            self.wait_for_token(endpoint + 1).await;
             let (next, used) = self.hedged(endpoint + 1).await;
             (result, endpoint) = (combined(result, next), used);
         }
@@ -64,7 +64,7 @@ impl<X: StsExchange> StsCall<'_, X> {
         let (silent, host) = (self.host(endpoint), self.host(other));
         info!(%profile, "no answer of STS at {silent} for {HEDGE_DELAY:?}: a second call goes to {host}");
         let mut second = pin!(async {
-            self.attempt.wait_for_token().await;
+            self.wait_for_token(other).await;
             match other == endpoint {
                 true => (self.exchange(other).await, other),
                 // Beside another endpoint that is silent as well, the one after it is called.
@@ -116,6 +116,11 @@ impl<X: StsExchange> StsCall<'_, X> {
             entry.stats.counters.count_failure(error.kind());
         }
         answer
+    }
+
+    async fn wait_for_token(&self, endpoint: usize) {
+        let quota = self.attempt.upstream.quota(endpoint, self.proof);
+        self.attempt.wait_for_token(quota).await;
     }
 
     fn host(&self, endpoint: usize) -> &str {

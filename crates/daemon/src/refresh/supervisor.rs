@@ -65,6 +65,9 @@ pub struct RefreshConfig {
     pub endpoints: Endpoints,
     /// The rate limit of the calls to STS.
     pub sts_calls_per_second: u32,
+    /// The time over which the machines of a fleet spread the calls for which no caller waits; zero
+    /// for a machine of its own.
+    pub fleet_spread: Duration,
     /// The profiles.
     pub profiles: BTreeMap<ProfileName, Arc<Profile>>,
 }
@@ -143,6 +146,7 @@ impl<X: StsExchange> Supervisor<X> {
         self.deps
             .rate_limiter
             .set_rate(config.sts_calls_per_second, now);
+        upstream.set_fleet_spread(config.fleet_spread);
         if !same_endpoints {
             self.leases
                 .drain(..)
@@ -376,6 +380,7 @@ mod tests {
                 EndpointOrigin::Default,
             ),
             sts_calls_per_second: 1,
+            fleet_spread: Duration::ZERO,
             profiles: [(profile.name.clone(), Arc::new(profile))].into(),
         };
         supervisor.apply(config);

@@ -1,6 +1,8 @@
 //! The task of one profile: it waits until a refresh is due, makes an attempt, and publishes the
 //! result. One task owns one profile, so that two calls for the same session are never in flight.
 
+mod plan;
+
 use std::{
     future::Future,
     pin::pin,
@@ -14,6 +16,7 @@ use stsd_sts::StsError;
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
+use self::plan::Schedule;
 use crate::{
     profile::Cause,
     refresh::{
@@ -76,29 +79,6 @@ pub struct Refresher<X> {
     schedule: Schedule,
 }
 
-/// The condition of the next attempt.
-#[derive(Debug, Clone, Copy)]
-enum Schedule {
-    /// A request.
-    OnDemand,
-    /// A time, or an earlier request for a longer remaining lifetime.
-    At(BootTime),
-    /// A time. Requests do not end a back-off; only `stsctl refresh` does.
-    BackoffUntil(BootTime),
-}
-
-impl Schedule {
-    /// Returns the time of the next attempt and its reason, as `stsctl status` shows them.
-    fn plan(self, refused: bool) -> Option<(BootTime, &'static str)> {
-        match self {
-            Self::OnDemand => None,
-            Self::At(at) => Some((at, "renewal near half of the session's lifetime")),
-            Self::BackoffUntil(at) if refused => Some((at, "retry after a refusal by STS")),
-            Self::BackoffUntil(at) => Some((at, "retry after a failure")),
-        }
-    }
-}
-
 impl<X: StsExchange> Refresher<X> {
     /// Returns the task of a profile. The first attempt depends on the session of the entry.
     pub fn new(
@@ -116,7 +96,7 @@ impl<X: StsExchange> Refresher<X> {
             call_duration: Duration::ZERO,
             last_logged: None,
             clock_offset: clock_offset(&*clock),
-            schedule: initial_schedule(&entry, &*clock, jitter),
+            schedule: Schedule::first(&entry, &*clock, jitter, upstream.fleet_spread()),
             entry,
             upstream,
             store,
@@ -140,7 +120,8 @@ impl<X: StsExchange> Refresher<X> {
                 sleep(MAX_BACKOFF).await;
                 self.failures = 0;
                 self.last_logged = None;
-                self.schedule = initial_schedule(&self.entry, &*self.clock, self.jitter);
+                self.schedule =
+                    Schedule::first(&self.entry, &*self.clock, self.jitter, Duration::ZERO);
             }
         }
     }
@@ -209,12 +190,10 @@ impl<X: StsExchange> Refresher<X> {
     async fn until_due(&mut self) {
         loop {
             self.outage.check(&self.entry, self.clock.boot());
-            let (due, demand) = match self.schedule {
-                Schedule::OnDemand => (None, true),
-                Schedule::At(at) => (Some(at), true),
-                Schedule::BackoffUntil(at) => (Some(at), false),
-            };
-            let left = due.map(|at| at.since(self.clock.boot()));
+            let now = self.clock.boot();
+            let has_caller = self.entry.has_waiters() && self.demand_unmet();
+            let (due, demand) = self.schedule.due(has_caller, now);
+            let left = due.map(|at| at.since(now));
             if left.is_some_and(|left| left.is_zero())
                 || self.entry.forced.load(Ordering::Relaxed)
                 || self.clock_drifted()
@@ -278,7 +257,7 @@ impl<X: StsExchange> Refresher<X> {
     /// Returns the time from which the identity is polled for a change; `None` without a failure.
     /// An identity that changes all the time would otherwise be resolved all the time.
     fn poll_start(&self) -> Option<BootTime> {
-        let held = matches!(self.schedule, Schedule::BackoffUntil(_)) && self.failures > 0;
+        let held = matches!(self.schedule, Schedule::BackoffUntil { .. }) && self.failures > 0;
         let failed = self.entry.snapshot().failed.filter(|_| held);
         failed.map(|it| it.at + MIN_POLL_INTERVAL)
     }
@@ -317,11 +296,10 @@ impl<X: StsExchange> Refresher<X> {
     fn can_idle(&self) -> bool {
         let now = self.clock.boot();
         let profile = &self.entry.profile;
-        let due =
-            matches!(self.schedule, Schedule::At(at) | Schedule::BackoffUntil(at) if at <= now);
         let session = self.entry.snapshot().session;
         let length = session.map_or(self.requested, |it| it.lifetime.length());
-        due && !profile.is_kept_warm()
+        self.schedule.is_due(now)
+            && !profile.is_kept_warm()
             && !self.entry.forced.load(Ordering::Relaxed)
             && !self.entry.has_followers()
             && schedule::can_idle(self.entry.time_since_request(now), length)
@@ -441,15 +419,31 @@ impl<X: StsExchange> Refresher<X> {
         let pause = match error {
             // The issuer renews expired source credentials without a change on this machine.
             AttemptError::Sts(StsError::SourceExpired(_)) => {
-                retry_backoff(self.failures, remaining, None, random)
+                retry_backoff(self.failures, remaining, random)
             }
             _ if cause == Cause::Denied => schedule::refused_backoff(remaining, random),
-            AttemptError::Sts(StsError::Throttled { retry_after, .. }) => {
-                retry_backoff(self.failures, remaining, *retry_after, random)
-            }
-            _ => retry_backoff(self.failures, remaining, None, random),
+            AttemptError::Sts(StsError::Throttled {
+                retry_after: Some(pause),
+                ..
+            }) => schedule::throttled_backoff(*pause, remaining),
+            _ => retry_backoff(self.failures, remaining, random),
         };
-        self.schedule = Schedule::BackoffUntil(now + pause);
+        let failures = match cause {
+            // The calls of the fleet do not fit into the quota now.
+            Cause::Throttled => u32::MAX,
+            _ => self.failures,
+        };
+        let without_caller = match error {
+            AttemptError::Sts(_) if cause != Cause::Denied => {
+                let spread = self.upstream.fleet_spread();
+                pause.max(schedule::fleet_backoff(failures, remaining, spread, random))
+            }
+            _ => pause,
+        };
+        self.schedule = Schedule::BackoffUntil {
+            with_caller: now + pause,
+            at: now + without_caller,
+        };
         self.log_failure(error, code, remaining.unwrap_or_default(), pause, &hint);
         let failed = RefreshError {
             cause,
@@ -489,16 +483,6 @@ impl<X: StsExchange> Refresher<X> {
         }
         warn!(%profile, %code, remaining_s, next_attempt, in_a_row, hint, "renewal failed: {error}");
         self.last_logged = Some(kind);
-    }
-}
-
-/// Returns the first schedule of a task.
-fn initial_schedule(entry: &ProfileEntry, clock: &dyn Clock, jitter: f64) -> Schedule {
-    match entry.snapshot().session {
-        Some(session) if session.is_final => Schedule::OnDemand,
-        Some(session) => Schedule::At(schedule::renewal_due(&session.lifetime, jitter)),
-        None if entry.profile.is_kept_warm() => Schedule::At(clock.boot()),
-        None => Schedule::OnDemand,
     }
 }
 

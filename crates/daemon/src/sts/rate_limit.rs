@@ -2,10 +2,14 @@
 //! region and API, shared by all users and machines of the account (docs/configuration.md has the
 //! source); a thousand profiles that are due at once must stay far below that. A call for which a
 //! caller waits must not queue behind background refreshes.
+//!
+//! One token bucket bounds all calls of the daemon; a [`Quota`] bounds those to one region and API
+//! after STS has throttled one of them.
 
 use std::{
+    collections::BTreeMap,
     sync::{
-        Mutex, MutexGuard,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -13,9 +17,12 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-use crate::runtime::{
-    clock::{BootTime, Clock},
-    sync::lock,
+use crate::{
+    runtime::{
+        clock::{BootTime, Clock},
+        sync::lock,
+    },
+    sts::quota::{Api, Quota},
 };
 
 /// The priority of a call.
@@ -27,9 +34,10 @@ pub enum Priority {
     Background,
 }
 
-/// A token bucket that all profiles share.
+/// A token bucket that all profiles share, and the quotas of STS.
 pub struct RateLimiter {
     bucket: Mutex<Bucket>,
+    quotas: Mutex<BTreeMap<(String, Api), Arc<Quota>>>,
     /// The head of the queue of interactive calls; a semaphore is fair.
     interactive: Semaphore,
     /// The head of the queue of background calls.
@@ -44,7 +52,6 @@ struct Bucket {
     per_second: u32,
     tokens: f64,
     filled_at: BootTime,
-    paused_until: BootTime,
 }
 
 impl RateLimiter {
@@ -57,8 +64,8 @@ impl RateLimiter {
                 per_second,
                 tokens: burst(per_second),
                 filled_at: now,
-                paused_until: now,
             }),
+            quotas: Mutex::default(),
             interactive: Semaphore::new(1),
             background: Semaphore::new(1),
             deferred_calls: AtomicU64::new(0),
@@ -66,37 +73,59 @@ impl RateLimiter {
         }
     }
 
+    /// Returns the quota of a region and an API, which outlives a change of the configuration.
+    #[must_use]
+    pub fn quota(&self, region: &str, api: Api) -> Arc<Quota> {
+        let mut quotas = lock(&self.quotas);
+        Arc::clone(quotas.entry((region.to_owned(), api)).or_default())
+    }
+
     /// Takes a token if one is available and no call is queued; returns `true` on success.
-    pub fn try_take(&self, priority: Priority, now: BootTime) -> bool {
+    pub fn try_take(&self, quota: &Quota, priority: Priority, now: BootTime) -> bool {
+        let Ok(_place) = quota.queue(priority).try_acquire() else {
+            return false;
+        };
         let Ok(_permit) = self.queue(priority).try_acquire() else {
             return false;
         };
-        self.bucket().take(priority, now).is_ok()
+        self.take_now(quota, priority, now).is_ok()
     }
 
-    /// Waits for a token; calls of one priority receive theirs in order.
-    pub async fn take(&self, priority: Priority, clock: &dyn Clock) {
-        let _permit = self.queue(priority).acquire().await;
+    /// Waits for a token; calls of one priority and quota receive theirs in order.
+    pub async fn take(&self, quota: &Quota, priority: Priority, clock: &dyn Clock) {
+        let _place = quota.queue(priority).acquire().await;
         loop {
-            let taken = self.bucket().take(priority, clock.boot());
-            match taken {
-                Ok(()) => return,
-                Err(wait) => clock.sleep_at_most(wait).await,
+            quota.opened(priority, clock).await;
+            let _permit = self.queue(priority).acquire().await;
+            // A call of the other priority may have come first.
+            while quota.wait(clock.boot()).is_zero() {
+                match self.take_now(quota, priority, clock.boot()) {
+                    Ok(()) => return,
+                    Err(wait) => clock.sleep_at_most(wait).await,
+                }
             }
         }
     }
 
-    /// Counts a delayed call; returns the end of the pause that the service has requested, or
-    /// `now` without a pause.
-    pub fn defer(&self, now: BootTime) -> BootTime {
+    /// Counts a delayed call; returns the end of the quota's pause, or `now` without a pause.
+    pub fn defer(&self, quota: &Quota, now: BootTime) -> BootTime {
         self.deferred_calls.fetch_add(1, Ordering::Relaxed);
-        self.bucket().paused_until.max(now)
+        now + quota.wait(now)
     }
 
-    /// Pauses the calls of all profiles: the service limits an account, not a profile.
-    pub fn pause_for(&self, pause: Duration, now: BootTime) {
-        let mut bucket = self.bucket();
-        bucket.paused_until = bucket.paused_until.max(now + pause);
+    /// Takes a token.
+    ///
+    /// # Errors
+    /// The time after which a token may be available.
+    fn take_now(&self, quota: &Quota, priority: Priority, now: BootTime) -> Result<(), Duration> {
+        let mut congestion = quota.congestion();
+        let wait = congestion.wait(now);
+        if !wait.is_zero() {
+            return Err(wait);
+        }
+        self.bucket().take(priority, now)?;
+        congestion.called(now);
+        Ok(())
     }
 
     /// Changes the rate.
@@ -146,10 +175,6 @@ impl Bucket {
         // Tokens are fractions, and sums of fractions have rounding errors.
         const TOLERANCE: f64 = 1e-9;
         self.fill(now);
-        let pause = self.paused_until.since(now);
-        if !pause.is_zero() {
-            return Err(pause);
-        }
         let reserved = match priority {
             Priority::Interactive => 0.0,
             Priority::Background => burst(self.per_second) / 2.0,
@@ -179,6 +204,7 @@ fn burst(per_second: u32) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::clock::SystemClock;
 
     fn at(millis: u64) -> BootTime {
         BootTime::from_millis(1_000_000 + millis)
@@ -198,7 +224,6 @@ mod tests {
             per_second,
             tokens: burst(per_second),
             filled_at: at(0),
-            paused_until: at(0),
         }
     }
 
@@ -236,12 +261,44 @@ mod tests {
     }
 
     #[test]
-    fn longest_requested_pause_delays_all_calls() {
+    fn throttling_of_one_api_delays_no_other_api_and_region() {
         let rate_limiter = RateLimiter::new(10, at(0));
-        rate_limiter.pause_for(Duration::from_secs(5), at(0));
-        rate_limiter.pause_for(Duration::from_secs(1), at(0));
-        assert!(!rate_limiter.try_take(Priority::Interactive, at(4_999)));
-        assert!(rate_limiter.try_take(Priority::Interactive, at(5_000)));
+        let throttled = rate_limiter.quota("cn-hongkong", Api::AssumeRole);
+        let pause = throttled.refused(at(0), at(0), Some(Duration::from_secs(5)));
+        let end = at(0) + pause;
+        assert!(pause >= Duration::from_secs(5));
+        let same = rate_limiter.quota("cn-hongkong", Api::AssumeRole);
+        let before = at(4_999);
+        assert!(!rate_limiter.try_take(&same, Priority::Interactive, before));
+        for (region, api) in [
+            ("cn-hongkong", Api::AssumeRoleWithOidc),
+            ("cn-hangzhou", Api::AssumeRole),
+        ] {
+            let other = rate_limiter.quota(region, api);
+            assert!(rate_limiter.try_take(&other, Priority::Interactive, before));
+        }
+        assert!(rate_limiter.try_take(&same, Priority::Interactive, end));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn interactive_call_is_first_after_a_pause() {
+        let clock = SystemClock::default();
+        let rate_limiter = RateLimiter::new(10, clock.boot());
+        let quota = rate_limiter.quota("cn-hongkong", Api::AssumeRole);
+        quota.refused(clock.boot(), clock.boot(), None);
+        let order = Mutex::new(Vec::new());
+        let call = async |priority| {
+            rate_limiter.take(&quota, priority, &clock).await;
+            lock(&order).push(priority);
+        };
+        tokio::join!(
+            call(Priority::Background),
+            call(Priority::Background),
+            call(Priority::Interactive),
+            call(Priority::Interactive),
+        );
+        let (first, last) = ([Priority::Interactive; 2], [Priority::Background; 2]);
+        assert_eq!(*lock(&order), [first, last].concat());
     }
 
     #[test]

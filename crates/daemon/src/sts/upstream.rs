@@ -1,7 +1,14 @@
-//! The calls to STS, shared by all profiles: one rate limit, one server clock and one pause after
-//! throttling.
+//! The calls to STS, shared by all profiles: one rate limit, one server clock, and one quota for each
+//! region and API.
 
-use std::{future::Future, sync::Arc};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use stsd_sts::{AssumeRole, Proof, RoleSession, Sts, StsError};
@@ -9,11 +16,12 @@ use tokio::sync::Notify;
 
 use crate::{
     profile::{Profile, RoleArn, SessionDuration},
-    runtime::{
-        backoff::MAX_BACKOFF,
-        clock::{BootTime, Clock},
+    runtime::clock::{BootTime, Clock},
+    sts::{
+        quota::{self, Api, Quota},
+        rate_limit::RateLimiter,
+        server_clock::ServerClock,
     },
-    sts::{rate_limit::RateLimiter, server_clock::ServerClock},
 };
 
 /// The exchange of an identity for a role session.
@@ -60,10 +68,13 @@ pub struct EndpointClient<X> {
 /// The clients of the STS endpoints of one account, with rate limit and server clock.
 pub struct Upstream<X> {
     clients: Vec<EndpointClient<X>>,
+    /// The quotas of each client, by API.
+    quotas: Vec<[Arc<Quota>; Api::ALL.len()]>,
     clock: Arc<dyn Clock>,
     rate_limiter: Arc<RateLimiter>,
     server_clock: ServerClock,
     renewed: Arc<Notify>,
+    fleet_spread_millis: AtomicU64,
 }
 
 impl<X: StsExchange> Upstream<X> {
@@ -76,13 +87,31 @@ impl<X: StsExchange> Upstream<X> {
         rate_limiter: Arc<RateLimiter>,
         renewed: Arc<Notify>,
     ) -> Self {
+        let of_client = |client: &EndpointClient<X>| {
+            let region = quota::region(&client.host);
+            Api::ALL.map(|api| rate_limiter.quota(region, api))
+        };
         Self {
+            quotas: clients.iter().map(of_client).collect(),
             clients,
             clock,
             rate_limiter,
             server_clock: ServerClock::default(),
             renewed,
+            fleet_spread_millis: AtomicU64::new(0),
         }
+    }
+
+    /// Sets the time over which the machines of a fleet spread the calls for which no caller waits.
+    pub fn set_fleet_spread(&self, spread: Duration) {
+        let millis = u64::try_from(spread.as_millis()).unwrap_or(u64::MAX);
+        self.fleet_spread_millis.store(millis, Ordering::Relaxed);
+    }
+
+    /// Returns the time over which the machines of a fleet spread the calls for which no caller waits.
+    #[must_use]
+    pub fn fleet_spread(&self) -> Duration {
+        Duration::from_millis(self.fleet_spread_millis.load(Ordering::Relaxed))
     }
 
     /// Notifies the task that saves the sessions of a renewal.
@@ -94,6 +123,12 @@ impl<X: StsExchange> Upstream<X> {
     #[must_use]
     pub fn rate_limiter(&self) -> &RateLimiter {
         &self.rate_limiter
+    }
+
+    /// Returns the quota of a call to an endpoint.
+    #[must_use]
+    pub fn quota(&self, endpoint: usize, proof: &Proof) -> &Quota {
+        &self.quotas[endpoint][Api::from(proof) as usize]
     }
 
     /// Returns the number of endpoints.
@@ -108,11 +143,11 @@ impl<X: StsExchange> Upstream<X> {
         &self.clients[endpoint].host
     }
 
-    /// Makes one call to an endpoint, for which the caller has taken a token of the rate limit. `Clock` resets the
-    /// server clock, and `Throttled` pauses all calls.
+    /// Makes one call to an endpoint, for which the caller has taken a token of the rate limit. `Clock`
+    /// resets the server clock, and `Throttled` pauses all calls of the quota.
     ///
     /// # Errors
-    /// The [`StsError`] of the exchange.
+    /// The [`StsError`] of the exchange; `Throttled` has the pause of the quota.
     pub async fn call(
         &self,
         endpoint: usize,
@@ -135,14 +170,9 @@ impl<X: StsExchange> Upstream<X> {
         let result = self.clients[endpoint]
             .exchange
             .exchange(proof, request, now);
-        let result = result.await;
-        match result {
-            Ok(session) => Ok(self.issued(session, sent)),
-            Err(error) => {
-                self.apply_hints(&error);
-                Err(error)
-            }
-        }
+        let mut result = result.await;
+        self.observe(self.quota(endpoint, proof), &mut result, sent);
+        Ok(self.issued(result?, sent))
     }
 
     fn issued(&self, session: RoleSession, sent: BootTime) -> IssuedSession {
@@ -161,19 +191,22 @@ impl<X: StsExchange> Upstream<X> {
         }
     }
 
-    /// Applies the time and the pause that an error of STS contains.
-    fn apply_hints(&self, error: &StsError) {
+    /// Applies the time that an error of STS contains, and an answer to the rate of its quota.
+    fn observe(&self, quota: &Quota, result: &mut Result<RoleSession, StsError>, sent: BootTime) {
         let now = self.clock.boot();
-        match error {
-            StsError::Clock {
-                server_date: Some(date),
-                ..
-            } => self.server_clock.reset_to(*date, now),
-            StsError::Throttled {
-                retry_after: Some(hint),
-                ..
-            } => self.rate_limiter.pause_for((*hint).min(MAX_BACKOFF), now),
-            _ => {}
+        if let Err(StsError::Clock {
+            server_date: Some(date),
+            ..
+        }) = result
+        {
+            self.server_clock.reset_to(*date, now);
+        }
+        match result {
+            Err(StsError::Throttled { retry_after, .. }) => {
+                *retry_after = Some(quota.refused(sent, now, *retry_after));
+            }
+            Err(StsError::Unreachable { .. } | StsError::Unreadable { .. } | StsError::Unavailable(_)) => {}
+            _ => quota.answered(now),
         }
     }
 }

@@ -135,7 +135,7 @@ pub(super) const STEPS: [Step; 27] = [
     },
     Step {
         name: "simulation-all",
-        about: "a thousand seeds instead of a hundred, ten thousand profiles for a day",
+        about: "a thousand seeds, ten thousand profiles for a day, ten thousand machines",
         tier: Tier::Full,
         replaced_by: None,
         run: |notes| nextest::simulation(notes, Tier::Full),

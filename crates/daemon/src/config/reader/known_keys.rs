@@ -58,6 +58,7 @@ pub(super) const TOP_LEVEL: &[KnownKey] = &[
         Shape::Number,
         "sts_calls_per_second = 20",
     ),
+    optional("fleet_spread", Shape::Text, "fleet_spread = \"20m\""),
     optional("reload", Shape::Text, "reload = \"on-change\""),
     optional("keep_sessions", Shape::Switch, "keep_sessions = true"),
     optional("audit", Shape::Table(AUDIT), "[audit]"),

@@ -66,6 +66,7 @@ fn defaults() -> BTreeMap<TableKey<'static>, String> {
             ("", "sts_calls_per_second"),
             literal(&DEFAULT_CALLS_PER_SECOND.to_string()),
         ),
+        (("", "fleet_spread"), quoted("0s")),
         (("", "reload"), quoted("on-request")),
         (("audit", "file"), "the log alone".to_owned()),
         (
