@@ -215,10 +215,13 @@ impl Figures {
     }
 
     fn print(&self, name: &str, boot: &Boot) {
-        let seconds = |part| self.quantile(part).as_secs();
+        let seconds = |part| match self.quantile(part) {
+            Duration::MAX => "later".to_owned(),
+            time => format!("{} s", time.as_secs()),
+        };
         eprintln!(
             "{name}: {} machines, {} calls/s, spread {} s: {:.2} refused per first session, of which \
-             50 % {} s, 99 % {} s, all {} s; peak {:.1} x quota; others {:.1} %; in all {} served, \
+             50 % {}, 99 % {}, all {}; peak {:.1} x quota; others {:.1} %; in all {} served, \
              {} refused, {} expired",
             boot.machines,
             boot.quota,

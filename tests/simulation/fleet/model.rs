@@ -12,6 +12,7 @@ use super::{Boot, Figures, PATIENCE, cloud::QuotaBucket};
 /// A machine without its first session.
 struct Machine {
     asked: Duration,
+    failures: u32,
     quota: Quota,
 }
 
@@ -31,6 +32,7 @@ pub(super) fn first_calls(boot: &Boot) -> Figures {
         calls.push(Reverse((asked + delay, index)));
         machines.push(Machine {
             asked,
+            failures: 0,
             quota: Quota::default(),
         });
     }
@@ -62,6 +64,7 @@ pub(super) fn first_calls(boot: &Boot) -> Figures {
             continue;
         }
         figures.refused += 1;
+        machine.failures += 1;
         let at = BootTime::from_duration(now);
         let pause = machine.quota.refused(at, at, boot.hint);
         let has_caller = boot.callers && now < machine.asked + PATIENCE;
@@ -69,7 +72,7 @@ pub(super) fn first_calls(boot: &Boot) -> Figures {
             true => Duration::ZERO,
             false => boot.spread,
         };
-        let fleet = fleet_backoff(u32::MAX, None, spread, random.f64());
+        let fleet = fleet_backoff(2 * machine.failures, None, spread, random.f64());
         calls.push(Reverse((now + pause.max(fleet), index)));
     }
     figures.served = figures.first.len() as u64;

@@ -429,8 +429,8 @@ impl<X: StsExchange> Refresher<X> {
             _ => retry_backoff(self.failures, remaining, random),
         };
         let failures = match cause {
-            // The calls of the fleet do not fit into the quota now.
-            Cause::Throttled => u32::MAX,
+            // The calls of the fleet do not fit into the quota now, which an outage does not say.
+            Cause::Throttled => self.failures.saturating_mul(2),
             _ => self.failures,
         };
         let without_caller = match error {
