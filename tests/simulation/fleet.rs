@@ -159,7 +159,9 @@ impl Boot {
         if self.callers {
             let clock = Arc::clone(clock);
             tokio::spawn(async move {
-                store.session(&name(0), Duration::ZERO, PATIENCE, &*clock).await
+                store
+                    .session(&name(0), Duration::ZERO, PATIENCE, &*clock)
+                    .await
             });
         }
         supervisor
@@ -209,7 +211,9 @@ impl Figures {
         let period = (100.0 / quota).max(1.0) as u64;
         let mut periods = BTreeMap::<u64, u64>::new();
         for (second, calls) in self.offered.range(from.as_secs()..) {
-            *periods.entry((second - from.as_secs()) / period).or_default() += calls;
+            *periods
+                .entry((second - from.as_secs()) / period)
+                .or_default() += calls;
         }
         periods.values().copied().max().unwrap_or_default() as f64 / (period as f64 * quota)
     }
@@ -383,7 +387,11 @@ fn check_model(machines: usize) {
         modelled.print(&format!("{name}, model"), &boot);
         let until = |figures: &Figures| {
             let first = figures.first.iter().filter(|it| **it < boot.length);
-            let offered: u64 = figures.offered.range(..boot.length.as_secs()).map(|it| it.1).sum();
+            let offered: u64 = figures
+                .offered
+                .range(..boot.length.as_secs())
+                .map(|it| it.1)
+                .sum();
             (first.count() as f64, offered as f64)
         };
         let ((served, offered), (its_served, its_offered)) = (until(&simulated), until(&modelled));
@@ -393,7 +401,10 @@ fn check_model(machines: usize) {
         assert!(is_near(ratio, its_ratio), "{name}: {ratio} {its_ratio}");
         for part in [0.25, 0.5, 0.75] {
             let (one, other) = (simulated.quantile(part), modelled.quantile(part));
-            assert!(is_near(one.as_secs_f64(), other.as_secs_f64()), "{name}: {one:?} {other:?}");
+            assert!(
+                is_near(one.as_secs_f64(), other.as_secs_f64()),
+                "{name}: {one:?} {other:?}"
+            );
         }
     }
 }

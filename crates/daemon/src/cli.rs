@@ -267,7 +267,11 @@ fn name_parts() -> Result<NameParts> {
 pub fn machine_id() -> Vec<u8> {
     let mut id = fs::read("/etc/machine-id").unwrap_or_default();
     // Machines of one image may share an id, and the file of a container may be empty.
-    id.extend(gethostname().map(OsString::into_encoded_bytes).unwrap_or_default());
+    id.extend(
+        gethostname()
+            .map(OsString::into_encoded_bytes)
+            .unwrap_or_default(),
+    );
     id
 }
 

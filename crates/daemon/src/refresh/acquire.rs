@@ -259,8 +259,7 @@ impl<X: StsExchange> Attempt<'_, X> {
         if rate_limiter.try_take(quota, self.priority(), clock.boot()) {
             return;
         }
-        let deferred =
-            "delayed by the rate limit: many renewals at once, or throttling by STS";
+        let deferred = "delayed by the rate limit: many renewals at once, or throttling by STS";
         let began = clock.boot();
         let open = rate_limiter.defer(quota, began);
         self.entry.set_next_attempt(Some((open, deferred)));

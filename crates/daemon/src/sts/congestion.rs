@@ -78,7 +78,9 @@ impl Congestion {
     pub(super) fn answered(&mut self, now: BootTime) {
         let Some(rate) = &mut self.rate else { return };
         *rate += INCREASE;
-        self.next_call = self.next_call.min(now + Duration::from_secs_f64(1.0 / *rate));
+        self.next_call = self
+            .next_call
+            .min(now + Duration::from_secs_f64(1.0 / *rate));
         if now.since(self.decreased_at) >= RECOVERY_TIME {
             self.rate = None;
         }
@@ -86,7 +88,9 @@ impl Congestion {
 
     /// Returns the time until the next call.
     pub(super) fn wait(&self, now: BootTime) -> Duration {
-        let paced = self.rate.map_or(Duration::ZERO, |_| self.next_call.since(now));
+        let paced = self
+            .rate
+            .map_or(Duration::ZERO, |_| self.next_call.since(now));
         paced.max(self.hint_until.since(now))
     }
 
@@ -125,7 +129,13 @@ mod tests {
     fn pause_grows_fourfold_with_each_refusal_to_the_maximum() {
         let mut congestion = Congestion::default();
         let mut now = 0;
-        for (low, high) in [(0.5, 2.5), (2.0, 10.0), (8.0, 40.0), (32.0, 160.0), (75.0, 375.0)] {
+        for (low, high) in [
+            (0.5, 2.5),
+            (2.0, 10.0),
+            (8.0, 40.0),
+            (32.0, 160.0),
+            (75.0, 375.0),
+        ] {
             let mut other = Congestion {
                 rate: congestion.rate,
                 ..Congestion::default()
@@ -138,7 +148,10 @@ mod tests {
             assert_eq!(congestion.wait(at(now)), longest);
             now += 1000;
         }
-        assert_eq!(congestion.refused(at(now), at(now), None, 1.0), MAX_THROTTLE_PAUSE);
+        assert_eq!(
+            congestion.refused(at(now), at(now), None, 1.0),
+            MAX_THROTTLE_PAUSE
+        );
     }
 
     #[test]

@@ -128,9 +128,14 @@ impl Default for Quota {
 /// one inside its private network share a quota. An endpoint of another form is a region of its own.
 #[must_use]
 pub fn region(authority: &str) -> &str {
-    let host = authority.split_once(':').map_or(authority, |(host, _)| host);
+    let host = authority
+        .split_once(':')
+        .map_or(authority, |(host, _)| host);
     let name = host.strip_suffix(".aliyuncs.com");
-    let region = name.and_then(|it| it.strip_prefix("sts-vpc.").or_else(|| it.strip_prefix("sts.")));
+    let region = name.and_then(|it| {
+        it.strip_prefix("sts-vpc.")
+            .or_else(|| it.strip_prefix("sts."))
+    });
     region.unwrap_or(authority)
 }
 

@@ -205,7 +205,11 @@ impl<X: StsExchange> Upstream<X> {
             Err(StsError::Throttled { retry_after, .. }) => {
                 *retry_after = Some(quota.refused(sent, now, *retry_after));
             }
-            Err(StsError::Unreachable { .. } | StsError::Unreadable { .. } | StsError::Unavailable(_)) => {}
+            Err(
+                StsError::Unreachable { .. }
+                | StsError::Unreadable { .. }
+                | StsError::Unavailable(_),
+            ) => {}
             _ => quota.answered(now),
         }
     }
