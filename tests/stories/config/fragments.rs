@@ -175,7 +175,7 @@ fn directory_and_fragments_follow_the_rule_of_trust() {
         mode(&env.path(path), loose);
         let said = env.check_error();
         assert!(
-            said.contains(&format!("{path}")) && said.contains("untrusted-file"),
+            said.contains(path) && said.contains("untrusted-file"),
             "{said}"
         );
         mode(&env.path(path), good);
