@@ -208,15 +208,17 @@ fn import_refuses_a_name_of_a_fragment() {
     let env = TestEnv::without_daemon(&[]);
     env.write_config(UPLOAD);
     put(&env, "10-team.toml", &named("work"));
-    fs::create_dir(env.path(".aliyun")).unwrap();
+    // Outside of the directory whose files the kit searches for secrets.
+    let home = tempfile::tempdir().unwrap();
+    fs::create_dir(home.path().join(".aliyun")).unwrap();
     let key = "\"access_key_id\": \"LTAIWORK\", \"access_key_secret\": \"ExampleSecretOfWork\"";
     let role = "\"ram_role_arn\": \"acs:ram::100000000000001:role/r\"";
     let profile = format!("{{\"name\": \"work\", \"mode\": \"RamRoleArn\", {key}, {role}}}");
     let text = format!("{{\"current\": \"work\", \"profiles\": [{profile}]}}");
-    env.write(".aliyun/config.json", &text, 0o600);
+    fs::write(home.path().join(".aliyun/config.json"), text).unwrap();
     let before = fs::read_to_string(env.path("config.toml")).unwrap();
     let mut import = Command::new(program("stsctl"));
-    import.args(["import", "--write"]).env("HOME", env.path(""));
+    import.args(["import", "--write"]).env("HOME", home.path());
     let output = import.env("STSD_CONFIG", env.path("config.toml")).output();
     let output = output.unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
