@@ -81,7 +81,7 @@ fn swapped_volume_is_applied_refused_and_applied_again() {
     let env = &volume.env;
     env.wait_until("the second profile", || volume.has_profile("second"));
 
-    volume.swap("colour = 1\n", READ);
+    volume.swap(&format!("{UPLOAD}colour = 1\n"), READ);
     let env = &volume.env;
     env.wait_until("the refusal", || volume.health().0 == Some(9));
     let (_, text) = volume.health();

@@ -255,7 +255,7 @@ fn swapped_config_map_is_applied_refused_and_applied_in_a_pod() {
         pod.env.wait_until("the second profile", || {
             pod.has_metric("profile=\"second\"")
         });
-        pod.swap("colour = 1\n");
+        pod.swap(&format!("{UPLOAD}colour = 1\n"));
         pod.env.wait_until("the refusal", || {
             pod.has_metric("stsd_config_last_reload_successful 0\n")
         });

@@ -111,12 +111,20 @@ impl FileId {
 /// # Errors
 /// [`FileError`].
 pub fn check(path: &Path) -> Result<(), FileError> {
+    check_as(path, Purpose::WrittenDirectory)
+}
+
+/// Checks that a private file may stand at a path whose directory has another purpose besides.
+///
+/// # Errors
+/// [`FileError`].
+pub(crate) fn check_as(path: &Path, purpose: Purpose) -> Result<(), FileError> {
     let (directory, _) = split(path)?;
     let metadata = fs::metadata(directory).map_err(FileError::at(directory))?;
     if !metadata.is_dir() {
         return Err(FileError::NoDirectory(directory.to_owned()));
     }
-    trust::check(directory, Purpose::WrittenDirectory).map_err(|error| match error {
+    trust::check(directory, purpose).map_err(|error| match error {
         TrustError::Io(source) => FileError::at(directory)(source),
         TrustError::Loose(loose) => FileError::Loose {
             path: directory.to_owned(),
@@ -151,7 +159,12 @@ pub fn check_writable(path: &Path) -> Result<(), FileError> {
 
 /// Replaces the file at a path, or a symbolic link, by a new file with mode 0600.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<FileId, FileError> {
-    check(path)?;
+    replace_as(path, bytes, Purpose::WrittenDirectory)
+}
+
+/// Replaces a file as [`replace`] does, in a directory with another purpose besides.
+pub(crate) fn replace_as(path: &Path, bytes: &[u8], purpose: Purpose) -> Result<FileId, FileError> {
+    check_as(path, purpose)?;
     let new = temp_path(path, "new")?;
     let replaced =
         create(&new, bytes).and_then(|()| fs::rename(&new, path).map_err(FileError::at(path)));

@@ -20,7 +20,7 @@ use nix::{
 };
 use zeroize::Zeroizing;
 
-use crate::runtime::atomic_file;
+use crate::runtime::{atomic_file, trust::Purpose};
 
 /// The place of the sessions.
 #[derive(Debug)]
@@ -46,7 +46,8 @@ impl SessionFile {
     /// # Errors
     /// The directory is not on a tmpfs, or another user can write to it.
     pub fn check(&self) -> io::Result<()> {
-        atomic_file::check(&self.path).map_err(io::Error::other)?;
+        // As the directory of the socket: an emptyDir above it is writable for all.
+        atomic_file::check_as(&self.path, Purpose::SocketDirectory).map_err(io::Error::other)?;
         let directory = self.path.parent().unwrap_or(&self.path);
         check_tmpfs(&File::open(directory)?, directory)
     }
@@ -62,7 +63,8 @@ impl SessionFile {
         let mut bytes = Zeroizing::new(Vec::with_capacity(length));
         memfd.rewind()?;
         memfd.read_to_end(&mut bytes)?;
-        atomic_file::replace(&self.path, &bytes).map_err(io::Error::other)?;
+        let replaced = atomic_file::replace_as(&self.path, &bytes, Purpose::SocketDirectory);
+        replaced.map_err(io::Error::other)?;
         Ok(())
     }
 
