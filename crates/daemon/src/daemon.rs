@@ -385,13 +385,16 @@ impl<X: StsExchange> Daemon<X> {
         outcome
     }
 
-    /// Logs each error of a refused configuration, and records the first.
-    fn reload_refused(&self, errors: &ConfigErrors) {
-        for error in &errors.errors {
+    /// Logs the errors and warnings of a refused configuration, and records the first error.
+    fn reload_refused(&self, refused: &ConfigErrors) {
+        for error in &refused.errors {
             error!("the running configuration stays in force: {error}");
         }
-        let first = errors.errors.first().map(ToString::to_string);
-        let more = match errors.errors.len() {
+        for warning in &refused.warnings {
+            warn!("in the refused configuration: {warning}");
+        }
+        let first = refused.errors.first().map(ToString::to_string);
+        let more = match refused.errors.len() {
             0 | 1 => String::new(),
             count => format!(" (and {} more)", count - 1),
         };

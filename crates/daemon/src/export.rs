@@ -32,10 +32,7 @@ use crate::{
         panic::catch_panic,
         program::{Program, ProgramContext},
     },
-    session::{
-        snapshot::Session,
-        store::{ProfileEntry, Store},
-    },
+    session::{profile_entry::ProfileEntry, snapshot::Session, store::Store},
 };
 
 /// The export error of a profile whose file is not up to date.

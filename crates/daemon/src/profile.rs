@@ -7,6 +7,7 @@ mod cause;
 mod endpoints;
 mod export;
 mod identity_provider;
+mod last_resolution;
 mod resolved_identity;
 mod signer;
 mod source_error;
@@ -21,7 +22,7 @@ pub use stsd_model::{
 pub(crate) use self::resolved_identity::signing_margin;
 pub use self::{
     access_rule::{PodUid, Rule, RuleError, UnitName},
-    cached_identity::{CachedIdentity, LastResolution},
+    cached_identity::CachedIdentity,
     cause::Cause,
     endpoints::{EndpointOrigin, Endpoints},
     export::{ExportConfig, ExportFile, FileContent},
@@ -29,6 +30,7 @@ pub use self::{
         Freshness, IdentityProvider, NoSession, RecoveryFuture, ResolveContext, ResolveFuture,
         SessionFuture, Sessions,
     },
+    last_resolution::LastResolution,
     resolved_identity::{Expiry, ResolvedIdentity},
     signer::Signer,
     source_error::SourceError,

@@ -1,17 +1,14 @@
 //! The cache in front of an identity provider. Profiles with the same `[source.*]` table share it,
 //! and concurrent resolutions are one (single flight).
 
-mod last_resolution;
-
 use std::{fmt, sync::Arc};
 
 use tokio::sync::Mutex;
 use tracing::warn;
 
-pub use self::last_resolution::LastResolution;
-use self::last_resolution::ResolutionRecord;
 use super::{
     Freshness, IdentityProvider, ResolveContext, ResolvedIdentity, Sessions, Signer, SourceError,
+    last_resolution::{LastResolution, ResolutionRecord},
 };
 use crate::runtime::clock::BootTime;
 

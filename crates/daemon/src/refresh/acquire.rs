@@ -17,8 +17,8 @@ use crate::{
     session::{
         counters::SOURCE,
         lifetime::Lifetime,
+        profile_entry::ProfileEntry,
         snapshot::{EncodedReplies, Session},
-        store::ProfileEntry,
     },
     sts::{
         quota::Quota,

@@ -8,7 +8,7 @@ use tracing::{error, info};
 
 use crate::{
     runtime::clock::{BootTime, Clock},
-    session::{snapshot::Snapshot, store::ProfileEntry},
+    session::{profile_entry::ProfileEntry, snapshot::Snapshot},
 };
 
 /// The failures of a profile since its last renewal.

@@ -15,10 +15,8 @@ use crate::{
     refresh::{schedule, task::Refresher},
     runtime::clock::{BootTime, Clock},
     session::{
-        lease::LeaseHandle,
-        memfd,
-        memfd::RestoredSessions,
-        store::{ProfileEntry, Store},
+        lease::LeaseHandle, memfd, memfd::RestoredSessions, profile_entry::ProfileEntry,
+        store::Store,
     },
     sts::{
         rate_limit::RateLimiter,

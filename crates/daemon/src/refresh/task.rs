@@ -31,8 +31,9 @@ use crate::{
     },
     session::{
         lifetime::Lifetime,
+        profile_entry::ProfileEntry,
         snapshot::{RefreshError, Session, Snapshot},
-        store::{ProfileEntry, Store},
+        store::Store,
     },
     sts::{
         remediation,

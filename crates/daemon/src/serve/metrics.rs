@@ -168,8 +168,9 @@ fn metrics(context: &ServerContext) -> String {
     let mut status = socket::status(context, "", |_| true);
     while let (true, Some(last)) = (status.more, status.profiles.last()) {
         let next = socket::status(context, &last.name, |_| true);
+        // A reload may have removed all others since.
+        status.more = next.more && !next.profiles.is_empty();
         status.profiles.extend(next.profiles);
-        status.more = next.more;
     }
     let conditions = context.status.as_ref().map(|it| {
         let all = socket::conditions(&it.conditions, context.clock.boot());

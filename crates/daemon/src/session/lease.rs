@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{access::peer::LeaseId, session::store::ProfileEntry};
+use crate::{access::peer::LeaseId, session::profile_entry::ProfileEntry};
 
 /// A lease: a profile with a task of its own, which ends when this is dropped.
 pub struct LeaseHandle {

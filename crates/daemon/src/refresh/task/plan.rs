@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     refresh::schedule,
     runtime::clock::{BootTime, Clock},
-    session::store::ProfileEntry,
+    session::profile_entry::ProfileEntry,
 };
 
 /// The condition of the next attempt.

@@ -24,10 +24,7 @@ use crate::{
     profile::Profile,
     runtime::clock::{Clock, SystemClock},
     serve::connection_limit::{ConnectionLimiter, UserQuota},
-    session::{
-        snapshot::Session,
-        store::{ProfileEntry, Store},
-    },
+    session::{profile_entry::ProfileEntry, snapshot::Session, store::Store},
 };
 
 /// The secret of the sample session.

@@ -11,7 +11,7 @@ use crate::{
     profile::{Profile, Rule},
     runtime::clock::BootTime,
     serve::context::ServerContext,
-    session::{snapshot::Session, store::ProfileEntry},
+    session::{profile_entry::ProfileEntry, snapshot::Session},
 };
 
 /// The client of one connection. `socket` is that connection in all methods: it binds the peer to

@@ -21,7 +21,7 @@ use crate::{
         context::ServerContext,
         http::{HttpEndpoint, ListenerState as HttpState},
     },
-    session::{last_access::LastAccess, snapshot::Session, store::ProfileEntry},
+    session::{last_access::LastAccess, profile_entry::ProfileEntry, snapshot::Session},
 };
 
 /// Maximum text in one part of a status: the length of a frame less the longest message and the

@@ -3,7 +3,7 @@
 use nix::sys::memfd::MFdFlags;
 
 use super::*;
-use crate::session::store::ProfileEntry;
+use crate::session::profile_entry::ProfileEntry;
 
 /// A clock with a boot ID and the seconds since boot.
 struct FixedClock(&'static str, u64);

@@ -16,7 +16,7 @@ use crate::{
         daemon_metrics,
         socket::{client::Client, connection::Connection, failures, wire_convert},
     },
-    session::{last_access::LastAccess, snapshot::SessionResult, store::ProfileEntry},
+    session::{last_access::LastAccess, profile_entry::ProfileEntry, snapshot::SessionResult},
 };
 
 /// Maximum length of the metrics: below that of a frame.

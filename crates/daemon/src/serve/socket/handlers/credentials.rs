@@ -24,8 +24,8 @@ use crate::{
         wire_convert,
     },
     session::{
+        profile_entry::ProfileEntry,
         snapshot::{Session, SessionResult},
-        store::ProfileEntry,
     },
 };
 

@@ -51,7 +51,7 @@ use crate::{
             failures,
         },
     },
-    session::{lease::LeaseHandle, snapshot::SessionResult, store::ProfileEntry},
+    session::{lease::LeaseHandle, profile_entry::ProfileEntry, snapshot::SessionResult},
 };
 
 /// Maximum duration of a lease.
