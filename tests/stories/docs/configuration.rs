@@ -134,7 +134,7 @@ fn plant(place: &Path, key: &str, value: &Value) {
                 plant(place, key, value);
             }
         }
-        Value::Array(words) if key.ends_with("command") || key == "on_renewal" => {
+        Value::Array(words) if key.ends_with("command") || key.starts_with("on_") => {
             let program = words.first().and_then(Value::as_str).unwrap_or_default();
             put(Path::new(program), "#!/bin/sh\n", 0o755);
         }
