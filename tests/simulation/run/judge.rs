@@ -18,6 +18,10 @@ use crate::{
     plan::{name, role},
 };
 
+/// Time in which the calls of six profiles follow each other after the longest pause: each answered
+/// call raises the rate, so that they are 50, 27, 19, 14 and 11 s apart.
+const RATE_RECOVERY: Duration = Duration::from_secs(121);
+
 impl Simulation {
     /// Checks a request for a renewal: it causes a call, or returns the reason.
     pub(super) fn judge_refresh(
@@ -256,8 +260,9 @@ impl Simulation {
             return true;
         }
         let begun = self.cloud.outages_until(to).iter().rev();
-        // `Denied` has the longest back-off.
-        let mut recent = begun.take_while(|it| from <= it.ends + after(Trouble::Denied));
+        // Throttling has the longest pause.
+        let longest = after(Trouble::Throttled(None));
+        let mut recent = begun.take_while(|it| from <= it.ends + longest);
         recent.any(|it| from <= it.ends + after(it.trouble))
     }
 
@@ -334,7 +339,7 @@ impl Simulation {
 fn after(trouble: Trouble) -> Duration {
     match trouble {
         Trouble::Denied => MAX_REFUSED_BACKOFF + MARGIN,
-        Trouble::Throttled(_) => MAX_THROTTLE_PAUSE + MARGIN,
+        Trouble::Throttled(_) => MAX_THROTTLE_PAUSE + RATE_RECOVERY + MARGIN,
         _ => MAX_BACKOFF + MARGIN,
     }
 }

@@ -101,6 +101,13 @@ impl Congestion {
         }
     }
 
+    /// Takes back a call that has no answer of STS, unless a refusal has come since.
+    pub(super) fn unanswered(&mut self, sent: BootTime) {
+        if sent >= self.decreased_at {
+            self.next_call = self.next_call.min(sent);
+        }
+    }
+
     /// Ends the pause of the rate, not the one that STS has asked for.
     pub(super) fn end_pause(&mut self) {
         self.next_call = BootTime::default();
@@ -179,6 +186,18 @@ mod tests {
         assert_eq!(congestion.interval(), Duration::ZERO);
         congestion.called(at(700));
         assert_eq!(congestion.wait(at(700)), Duration::ZERO);
+    }
+
+    #[test]
+    fn call_without_an_answer_delays_no_other_call() {
+        let mut congestion = Congestion::default();
+        congestion.refused(at(0), at(0), None, 0.75);
+        congestion.called(at(2));
+        congestion.unanswered(at(2));
+        assert_eq!(congestion.wait(at(2)), Duration::ZERO);
+        let pause = congestion.refused(at(2), at(3), None, 0.75);
+        congestion.unanswered(at(2));
+        assert_eq!(congestion.wait(at(3)), pause);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use stsd_sts::Proof;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::{
     runtime::{
@@ -20,6 +20,14 @@ use crate::{
 /// Minimum and maximum time between two looks of a background call whether interactive ones still
 /// wait.
 const YIELD_TIME: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+/// A call in flight. Dropped without an answer of STS, as at the end of its task, it delays no other
+/// call.
+pub(super) struct CallInFlight<'a> {
+    pub quota: &'a Quota,
+    pub sent: BootTime,
+    pub is_answered: bool,
+}
 
 /// The APIs of STS with a quota of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +43,8 @@ pub enum Api {
 /// One quota: its state and its queues.
 pub struct Quota {
     congestion: Mutex<Congestion>,
+    /// Notified when the pause has become shorter.
+    shortened: Notify,
     /// The head of the queue of interactive calls; a semaphore is fair.
     interactive: Semaphore,
     /// The head of the queue of background calls.
@@ -70,11 +80,13 @@ impl Quota {
     /// Raises the rate after an answer that is no throttling.
     pub fn answered(&self, now: BootTime) {
         self.congestion().answered(now);
+        self.shortened.notify_waiters();
     }
 
     /// Ends the pause after a refusal, not the one that STS has asked for.
     pub fn end_pause(&self) {
         self.congestion().end_pause();
+        self.shortened.notify_waiters();
     }
 
     /// Returns the time until the next call.
@@ -86,6 +98,8 @@ impl Quota {
     /// Waits until the quota may be called. The caller holds the permit of its priority's queue.
     pub(super) async fn opened(&self, priority: Priority, clock: &dyn Clock) {
         loop {
+            // Created before the look, so that no notification is lost.
+            let shortened = self.shortened.notified();
             let (wait, interval) = {
                 let congestion = self.congestion();
                 (congestion.wait(clock.boot()), congestion.interval())
@@ -98,7 +112,10 @@ impl Quota {
                 false if wait.is_zero() => return,
                 false => wait,
             };
-            clock.sleep_at_most(wait).await;
+            tokio::select! {
+                () = clock.sleep_at_most(wait) => {}
+                () = shortened => {}
+            }
         }
     }
 
@@ -114,10 +131,20 @@ impl Quota {
     }
 }
 
+impl Drop for CallInFlight<'_> {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            self.quota.congestion().unanswered(self.sent);
+            self.quota.shortened.notify_waiters();
+        }
+    }
+}
+
 impl Default for Quota {
     fn default() -> Self {
         Self {
             congestion: Mutex::default(),
+            shortened: Notify::new(),
             interactive: Semaphore::new(1),
             background: Semaphore::new(1),
         }

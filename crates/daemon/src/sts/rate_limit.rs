@@ -203,8 +203,32 @@ fn burst(per_second: u32) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+    use tokio::time::{Instant, sleep};
+
     use super::*;
-    use crate::runtime::clock::SystemClock;
+    use crate::runtime::clock::SuspendAwareSleep;
+
+    /// A clock with the paused time of tokio and without a bound of a sleep.
+    struct PausedClock(Instant);
+
+    impl Clock for PausedClock {
+        fn wall(&self) -> Timestamp {
+            Timestamp::UNIX_EPOCH
+        }
+
+        fn boot(&self) -> BootTime {
+            at(0) + self.0.elapsed()
+        }
+
+        fn boot_id(&self) -> String {
+            String::new()
+        }
+
+        fn sleep_at_most(&self, longest: Duration) -> SuspendAwareSleep<'_> {
+            Box::pin(sleep(longest))
+        }
+    }
 
     fn at(millis: u64) -> BootTime {
         BootTime::from_millis(1_000_000 + millis)
@@ -282,7 +306,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn interactive_call_is_first_after_a_pause() {
-        let clock = SystemClock::default();
+        let clock = PausedClock(Instant::now());
         let rate_limiter = RateLimiter::new(10, clock.boot());
         let quota = rate_limiter.quota("cn-hongkong", Api::AssumeRole);
         quota.refused(clock.boot(), clock.boot(), None);
@@ -299,6 +323,26 @@ mod tests {
         );
         let (first, last) = ([Priority::Interactive; 2], [Priority::Background; 2]);
         assert_eq!(*lock(&order), [first, last].concat());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answer_shortens_the_wait_of_the_next_call() {
+        let clock = PausedClock(Instant::now());
+        let rate_limiter = RateLimiter::new(10, clock.boot());
+        let quota = rate_limiter.quota("cn-hongkong", Api::AssumeRole);
+        for _ in 0..5 {
+            let now = clock.boot();
+            sleep(quota.refused(now, now, None)).await;
+        }
+        rate_limiter.take(&quota, Priority::Background, &clock).await;
+        let (before, pause) = (Instant::now(), quota.wait(clock.boot()));
+        assert!(pause > Duration::from_secs(299), "{pause:?}");
+        tokio::join!(
+            rate_limiter.take(&quota, Priority::Background, &clock),
+            async { quota.answered(clock.boot()) },
+        );
+        let waited = before.elapsed();
+        assert!(waited <= Duration::from_secs(51), "{waited:?}");
     }
 
     #[test]

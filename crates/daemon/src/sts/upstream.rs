@@ -18,7 +18,7 @@ use crate::{
     profile::{Profile, RoleArn, SessionDuration},
     runtime::clock::{BootTime, Clock},
     sts::{
-        quota::{self, Api, Quota},
+        quota::{self, Api, CallInFlight, Quota},
         rate_limit::RateLimiter,
         server_clock::ServerClock,
     },
@@ -170,8 +170,13 @@ impl<X: StsExchange> Upstream<X> {
         let result = self.clients[endpoint]
             .exchange
             .exchange(proof, request, now);
+        let mut call = CallInFlight {
+            quota: self.quota(endpoint, proof),
+            sent,
+            is_answered: false,
+        };
         let mut result = result.await;
-        self.observe(self.quota(endpoint, proof), &mut result, sent);
+        self.observe(&mut call, &mut result);
         Ok(self.issued(result?, sent))
     }
 
@@ -192,7 +197,7 @@ impl<X: StsExchange> Upstream<X> {
     }
 
     /// Applies the time that an error of STS contains, and an answer to the rate of its quota.
-    fn observe(&self, quota: &Quota, result: &mut Result<RoleSession, StsError>, sent: BootTime) {
+    fn observe(&self, call: &mut CallInFlight<'_>, result: &mut Result<RoleSession, StsError>) {
         let now = self.clock.boot();
         if let Err(StsError::Clock {
             server_date: Some(date),
@@ -203,14 +208,15 @@ impl<X: StsExchange> Upstream<X> {
         }
         match result {
             Err(StsError::Throttled { retry_after, .. }) => {
-                *retry_after = Some(quota.refused(sent, now, *retry_after));
+                *retry_after = Some(call.quota.refused(call.sent, now, *retry_after));
             }
             Err(
                 StsError::Unreachable { .. }
                 | StsError::Unreadable { .. }
                 | StsError::Unavailable(_),
-            ) => {}
-            _ => quota.answered(now),
+            ) => return,
+            _ => call.quota.answered(now),
         }
+        call.is_answered = true;
     }
 }
