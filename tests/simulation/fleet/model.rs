@@ -1,6 +1,6 @@
 //! The first calls of a fleet as arithmetic, without tasks and clocks: the quota, and the pauses of the
-//! daemon's own `Quota` and `schedule`. It is fast enough for 100,000 machines in the gate;
-//! a test compares it with the simulation at a size that both can run.
+//! daemon's own `Quota` and `schedule`. Renewals are not in the model. It is fast enough for 100,000
+//! machines in the gate; a test compares it with the simulation at a size that both can run.
 
 use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
 

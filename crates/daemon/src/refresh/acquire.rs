@@ -59,6 +59,9 @@ pub(super) struct Attempt<'a, X> {
     pub requested: Duration,
     /// The duration of the last call, suspends included.
     pub call_duration: Duration,
+    /// The wall clock minus the boot-time clock at the last call, which may have waited for its
+    /// token for minutes.
+    pub clock_offset: SignedDuration,
 }
 
 /// The result of an attempt.
@@ -69,6 +72,9 @@ pub(super) struct Outcome {
     pub requested: Duration,
     /// The duration of the last call, suspends included.
     pub call_duration: Duration,
+    /// The wall clock minus the boot-time clock at the last call, which may have waited for its
+    /// token for minutes.
+    pub clock_offset: SignedDuration,
 }
 
 impl<X: StsExchange> Attempt<'_, X> {
@@ -79,6 +85,7 @@ impl<X: StsExchange> Attempt<'_, X> {
             session,
             requested: self.requested,
             call_duration: self.call_duration,
+            clock_offset: self.clock_offset,
         }
     }
 
@@ -126,6 +133,7 @@ impl<X: StsExchange> Attempt<'_, X> {
         identity: &ResolvedIdentity,
     ) -> Result<Session, StsError> {
         let began = self.clock.boot();
+        self.clock_offset = clock_offset(self.clock);
         self.entry.attempt_started(began);
         let duration = self.entry.duration(began);
         self.requested = duration.get();
@@ -356,6 +364,13 @@ impl<X: StsExchange> Attempt<'_, X> {
             answers: EncodedReplies::default(),
         })
     }
+}
+
+/// Returns the wall clock minus the boot-time clock.
+pub(super) fn clock_offset(clock: &dyn Clock) -> SignedDuration {
+    let boot = clock.boot().since(BootTime::default());
+    let wall = clock.wall().duration_since(jiff::Timestamp::UNIX_EPOCH);
+    wall - SignedDuration::try_from(boot).unwrap_or_default()
 }
 
 fn secret_bytes(secret: &SecretText, token: &SecretText) -> usize {

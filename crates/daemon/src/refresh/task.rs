@@ -20,7 +20,7 @@ use self::plan::Schedule;
 use crate::{
     profile::Cause,
     refresh::{
-        acquire::{Attempt, AttemptError, Outcome},
+        acquire::{Attempt, AttemptError, Outcome, clock_offset},
         outage::{Outage, in_words},
         schedule,
     },
@@ -140,6 +140,7 @@ impl<X: StsExchange> Refresher<X> {
             let outcome = self.run_attempt().await;
             self.requested = outcome.requested;
             self.call_duration = outcome.call_duration;
+            self.clock_offset = outcome.clock_offset;
             match outcome.session {
                 Ok(session) => self.succeeded(session),
                 Err(error) => self.failed(&error),
@@ -174,6 +175,7 @@ impl<X: StsExchange> Refresher<X> {
             clock: &*self.clock,
             requested: self.requested,
             call_duration: Duration::ZERO,
+            clock_offset: self.clock_offset,
         }
     }
 
@@ -485,12 +487,6 @@ impl<X: StsExchange> Refresher<X> {
         warn!(%profile, %code, remaining_s, next_attempt, in_a_row, hint, "renewal failed: {error}");
         self.last_logged = Some(kind);
     }
-}
-
-fn clock_offset(clock: &dyn Clock) -> SignedDuration {
-    let boot = clock.boot().since(BootTime::default());
-    let wall = clock.wall().duration_since(jiff::Timestamp::UNIX_EPOCH);
-    wall - SignedDuration::try_from(boot).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -334,7 +334,9 @@ mod tests {
             let now = clock.boot();
             sleep(quota.refused(now, now, None)).await;
         }
-        rate_limiter.take(&quota, Priority::Background, &clock).await;
+        rate_limiter
+            .take(&quota, Priority::Background, &clock)
+            .await;
         let (before, pause) = (Instant::now(), quota.wait(clock.boot()));
         assert!(pause > Duration::from_secs(299), "{pause:?}");
         tokio::join!(
