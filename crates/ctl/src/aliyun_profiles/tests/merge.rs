@@ -35,7 +35,10 @@ fn existing_table_stays_and_is_not_added_again() {
         let Disposition::Skipped(reason) = &outcome.disposition else {
             panic!("{outcome:?}")
         };
-        assert!(reason.contains("[source.k] exists with other values"), "{reason}");
+        assert!(
+            reason.contains("[source.k] exists with other values"),
+            "{reason}"
+        );
     }
 }
 
