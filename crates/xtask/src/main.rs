@@ -19,6 +19,7 @@ mod old_release;
 mod process;
 mod prose;
 mod published_crates;
+mod rust_target;
 mod supply_chain;
 mod systemd;
 mod tier;

@@ -7,10 +7,11 @@ use std::{
     process::Command,
 };
 
-use super::{Architecture, Programs, at, output};
+use super::{Architecture, Programs, at};
 use crate::{
     apt,
-    process::{Outcome, cargo_command, run, say, succeeds},
+    process::{Outcome, cargo_command, run, succeeds},
+    rust_target,
 };
 
 /// A package, its profile, and its programs.
@@ -88,7 +89,7 @@ pub(crate) fn check_toolchain(architectures: &[Architecture]) -> Outcome {
     for architecture in architectures {
         let is_native = architecture.kernel_name() == env::consts::ARCH;
         for library in ["musl", "gnu"] {
-            check_target(&architecture.triple(library))?;
+            rust_target::ensure(&architecture.triple(library))?;
         }
         // ring contains C and assembler.
         if is_native {
@@ -101,16 +102,6 @@ pub(crate) fn check_toolchain(architectures: &[Architecture]) -> Outcome {
         }
     }
     Ok(())
-}
-
-fn check_target(triple: &str) -> Outcome {
-    let libraries = ["--print", "target-libdir", "--target", triple];
-    let libraries = output(Command::new("rustc").args(libraries))?;
-    if Path::new(libraries.trim()).exists() {
-        return Ok(());
-    }
-    say(&format!("installing Rust's library for {triple}"));
-    run(Command::new("rustup").args(["target", "add", triple]))
 }
 
 fn check_compiler(compiler: &str, packages: &[&str]) -> Outcome {
