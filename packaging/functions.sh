@@ -45,8 +45,8 @@ check_configuration() {
     uid=$(echo "$status" | while read -r key _ id _; do [ "$key" != Uid: ] || echo "$id"; done)
     gid=$(echo "$status" | while read -r key _ id _; do [ "$key" != Gid: ] || echo "$id"; done)
     groups=$(echo "$status" | while read -r key ids; do [ "$key" != Groups: ] || echo "$ids"; done)
-    if [ -z "$uid" ] && grep -q '^[[:space:]]*access_key_credential' "$config"; then
-        echo "stsd: $config is not checked: stsd.service, which gets the credential, does not run"
+    if [ -z "$uid" ] && grep -qrs '^[[:space:]]*access_key_credential' "$config" "${config%.toml}.d"; then
+        echo "stsd: the configuration is not checked: stsd.service, which gets the credential, does not run"
         return 0
     fi
     if [ -z "$uid" ]; then
